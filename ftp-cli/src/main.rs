@@ -1,0 +1,3 @@
+//! The `ftp-cli` program.
+
+fn main() {}

@@ -1,0 +1,233 @@
+//! `Command` to a line: the one place where command lines are made, and so the one place that
+//! has to refuse CR, LF and NUL (RFC 2640 §3.1).
+
+use super::{Command, OptsArgument, Password, RawCommand};
+use crate::error::{ParseError, ParseErrorKind};
+use crate::extended_address::EpsvArgument;
+use crate::limits;
+use crate::line::IAC;
+use crate::pathname::is_line_break;
+
+impl Command {
+    /// The line that is sent, CR LF included, 0xFF doubled (RFC 854).
+    ///
+    /// # Errors
+    ///
+    /// `LineBreak` for CR, LF or NUL in the argument, `UnexpectedEnd` for a name that must not
+    /// be empty, `TooLong` for a line over [`limits::COMMAND_LINE`].
+    pub fn encode(&self) -> Result<Vec<u8>, ParseError> {
+        let verb = self.verb();
+        let text;
+        let argument: Option<&[u8]> = match self {
+            Self::User(bytes) | Self::Acct(bytes) | Self::Opts(OptsArgument::Other(bytes)) => {
+                if bytes.is_empty() {
+                    return Err(ParseError::new("argument", 0, ParseErrorKind::UnexpectedEnd));
+                }
+                Some(bytes)
+            }
+            Self::Pass(Password(bytes)) => Some(bytes),
+            Self::Cwd(path)
+            | Self::Retr(path)
+            | Self::Stor(path)
+            | Self::Appe(path)
+            | Self::Rnfr(path)
+            | Self::Rnto(path)
+            | Self::Dele(path)
+            | Self::Rmd(path)
+            | Self::Mkd(path)
+            | Self::Size(path)
+            | Self::Mdtm(path) => Some(path.as_bytes()),
+            Self::List(path)
+            | Self::Nlst(path)
+            | Self::Mlsd(path)
+            | Self::Mlst(path)
+            | Self::Stat(path) => path.as_ref().map(AsRef::as_ref),
+            Self::Help(verb) => verb.as_deref(),
+            Self::Port(host_port) => {
+                text = host_port.to_string();
+                Some(text.as_bytes())
+            }
+            Self::Eprt(address) => {
+                text = address.to_string();
+                Some(text.as_bytes())
+            }
+            Self::Rest(marker) => {
+                text = marker.to_string();
+                Some(text.as_bytes())
+            }
+            Self::Epsv(EpsvArgument::Protocol(protocol)) => {
+                text = protocol.number().to_string();
+                Some(text.as_bytes())
+            }
+            Self::Epsv(EpsvArgument::All) => Some(b"ALL"),
+            Self::Type(representation) => Some(representation.as_str().as_bytes()),
+            Self::Stru(structure) => Some(structure.as_str().as_bytes()),
+            Self::Mode(mode) => Some(mode.as_str().as_bytes()),
+            Self::Opts(OptsArgument::Utf8) => Some(b"UTF8 ON"),
+            Self::Epsv(EpsvArgument::Default)
+            | Self::Cdup
+            | Self::Quit
+            | Self::Pasv
+            | Self::Abor
+            | Self::Pwd
+            | Self::Syst
+            | Self::Feat
+            | Self::Noop => None,
+        };
+        let mut line = verb.as_str().as_bytes().to_vec();
+        if let Some(argument) = argument {
+            line.push(b' ');
+            line.extend_from_slice(argument);
+        }
+        finish(&line)
+    }
+}
+
+impl RawCommand {
+    /// The line that is sent, CR LF included, 0xFF doubled (RFC 854).
+    ///
+    /// # Errors
+    ///
+    /// `TooLong` for a line over [`limits::COMMAND_LINE`].
+    pub fn encode(&self) -> Result<Vec<u8>, ParseError> {
+        finish(&self.line)
+    }
+}
+
+/// Refuses what would end the line early.
+pub(super) fn check(line: &[u8]) -> Result<(), ParseError> {
+    match line.iter().position(|&byte| is_line_break(byte)) {
+        Some(at) => Err(ParseError::new("command line", at, ParseErrorKind::LineBreak)),
+        None => Ok(()),
+    }
+}
+
+fn finish(line: &[u8]) -> Result<Vec<u8>, ParseError> {
+    check(line)?;
+    if line.len() > limits::COMMAND_LINE {
+        let at = limits::COMMAND_LINE;
+        return Err(ParseError::new("command line", at, ParseErrorKind::TooLong));
+    }
+    let mut out = Vec::with_capacity(line.len() + 2);
+    for &byte in line {
+        if byte == IAC {
+            out.push(IAC);
+        }
+        out.push(byte);
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::{LineDecoder, LineEvent};
+    use crate::pathname::Pathname;
+
+    #[test]
+    fn encode_reads_back() {
+        for line in [
+            "USER a b",
+            "PASS  ",
+            "PASS ",
+            "ACCT x",
+            "CWD /a",
+            "CDUP",
+            "QUIT",
+            "PORT 127,0,0,1,4,1",
+            "PASV",
+            "EPRT |2|::1|1024|",
+            "EPSV",
+            "EPSV 1",
+            "EPSV ALL",
+            "TYPE A",
+            "TYPE I",
+            "STRU F",
+            "MODE S",
+            "RETR a",
+            "STOR -",
+            "APPE a ",
+            "REST 9223372036854775807",
+            "RNFR a",
+            "RNTO b",
+            "ABOR",
+            "DELE a",
+            "RMD a",
+            "MKD \"a\"",
+            "PWD",
+            "LIST",
+            "LIST -a",
+            "NLST x",
+            "MLSD x",
+            "MLST",
+            "SIZE a",
+            "MDTM a",
+            "STAT",
+            "STAT a",
+            "SYST",
+            "HELP",
+            "HELP RETR",
+            "FEAT",
+            "OPTS UTF8 ON",
+            "OPTS MLST type;",
+            "NOOP",
+        ] {
+            let command = Command::parse_line(line.as_bytes()).unwrap();
+            let encoded = command.encode().unwrap();
+            assert_eq!(encoded, format!("{line}\r\n").as_bytes(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_doubled_iac_reads_back_fr_19() {
+        let command = Command::Retr(Pathname::new(&b"a\xff\xffb"[..]).unwrap());
+        let encoded = command.encode().unwrap();
+        assert_eq!(encoded, b"RETR a\xff\xff\xff\xffb\r\n");
+        let mut decoder = LineDecoder::new();
+        decoder.push(&encoded);
+        let Some(LineEvent::Line(line)) = decoder.next() else { panic!("one line was pushed") };
+        assert_eq!(Command::parse_line(&line), Ok(command));
+    }
+
+    #[test]
+    fn line_breaks_are_refused_cl_40_cl_41_hc_09() {
+        let kind = |result: Result<Vec<u8>, ParseError>| result.map_err(|error| error.kind);
+        for text in ["a\r\nDELE b", "a\nb", "a\rb", "a\0b"] {
+            let bytes = text.as_bytes().to_vec();
+            for command in [
+                Command::User(bytes.clone()),
+                Command::Pass(Password(bytes.clone())),
+                Command::Acct(bytes.clone()),
+                Command::Help(Some(bytes.clone())),
+                Command::Opts(OptsArgument::Other(bytes.clone())),
+            ] {
+                assert_eq!(kind(command.encode()), Err(ParseErrorKind::LineBreak), "{text:?}");
+            }
+            let raw = RawCommand::new(format!("SITE {text}")).map_err(|error| error.kind);
+            assert_eq!(raw, Err(ParseErrorKind::LineBreak), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn empty_and_long_lines_are_refused() {
+        let empty = Command::User(vec![]).encode().map_err(|error| error.kind);
+        assert_eq!(empty, Err(ParseErrorKind::UnexpectedEnd));
+        let longest = limits::COMMAND_LINE - "RETR ".len();
+        let path = |length| Pathname::new(vec![b'a'; length]).unwrap();
+        assert!(Command::Retr(path(longest)).encode().is_ok());
+        let long = Command::Retr(path(longest + 1)).encode().map_err(|error| error.kind);
+        assert_eq!(long, Err(ParseErrorKind::TooLong));
+    }
+
+    #[test]
+    fn passwords_are_not_shown_li_12() {
+        for shown in [
+            format!("{:?}", Command::Pass(Password(b"secret".to_vec()))),
+            format!("{:?}", RawCommand::new("pass secret").unwrap()),
+            format!("{:?}", RawCommand::new("ACCT secret").unwrap()),
+        ] {
+            assert!(!shown.contains("secret"), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Commands with typed arguments (RFC 959 §4.1 and its extensions), in both directions: what a
+//! server parses and what a client encodes.
+
+mod encode;
+mod parse;
+
+use std::fmt;
+
+use crate::error::ParseError;
+use crate::extended_address::{EpsvArgument, ExtendedAddress};
+use crate::host_port::HostPort;
+use crate::parameters::{RepresentationType, Structure, TransferMode};
+use crate::pathname::Pathname;
+use crate::restart::RestartMarker;
+use crate::verb::Verb;
+
+/// A password. Its `Debug` shows none of it.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Password(pub Vec<u8>);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("****")
+    }
+}
+
+/// The argument of `OPTS` (RFC 2389 §4).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum OptsArgument {
+    /// `UTF8 ON`, which is the only way it can be: names are octets here and UTF-8 where people
+    /// wrote them so. Also sent as `UTF8`, `UTF-8` and `UTF8 NLST`.
+    Utf8,
+    /// Any other option, as it came.
+    Other(Vec<u8>),
+}
+
+/// One command: a verb, and its argument read once and typed from then on.
+///
+/// ```
+/// use ftp_proto::{Command, HostPort};
+///
+/// let command = Command::parse_line(b"port 10,0,0,5,195,84")?;
+/// let HostPort { host, port } = match command {
+///     Command::Port(host_port) => host_port,
+///     _ => unreachable!("PORT was sent"),
+/// };
+/// assert_eq!((host.octets(), port), ([10, 0, 0, 5], 50_004));
+/// assert_eq!(command.encode()?, b"PORT 10,0,0,5,195,84\r\n");
+/// # Ok::<(), ftp_proto::ParseError>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Command {
+    /// `USER name`, 1 to 512 bytes.
+    User(Vec<u8>),
+    /// `PASS password`, any number of bytes.
+    Pass(Password),
+    /// `ACCT account`.
+    Acct(Vec<u8>),
+    /// `CWD path` and `XCWD`.
+    Cwd(Pathname),
+    /// `CDUP` and `XCUP`.
+    Cdup,
+    /// `QUIT`.
+    Quit,
+    /// `PORT h1,h2,h3,h4,p1,p2`.
+    Port(HostPort),
+    /// `PASV`.
+    Pasv,
+    /// `EPRT |family|address|port|`.
+    Eprt(ExtendedAddress),
+    /// `EPSV`, `EPSV 1`, `EPSV 2`, `EPSV ALL`.
+    Epsv(EpsvArgument),
+    /// `TYPE type-code`.
+    Type(RepresentationType),
+    /// `STRU structure-code`.
+    Stru(Structure),
+    /// `MODE mode-code`.
+    Mode(TransferMode),
+    /// `RETR path`.
+    Retr(Pathname),
+    /// `STOR path`.
+    Stor(Pathname),
+    /// `APPE path`.
+    Appe(Pathname),
+    /// `REST offset`.
+    Rest(RestartMarker),
+    /// `RNFR path`.
+    Rnfr(Pathname),
+    /// `RNTO path`.
+    Rnto(Pathname),
+    /// `ABOR`.
+    Abor,
+    /// `DELE path`.
+    Dele(Pathname),
+    /// `RMD path` and `XRMD`.
+    Rmd(Pathname),
+    /// `MKD path` and `XMKD`.
+    Mkd(Pathname),
+    /// `PWD` and `XPWD`.
+    Pwd,
+    /// `LIST [path]`.
+    List(Option<Pathname>),
+    /// `NLST [path]`.
+    Nlst(Option<Pathname>),
+    /// `MLSD [path]`.
+    Mlsd(Option<Pathname>),
+    /// `MLST [path]`.
+    Mlst(Option<Pathname>),
+    /// `SIZE path`.
+    Size(Pathname),
+    /// `MDTM path`.
+    Mdtm(Pathname),
+    /// `STAT [path]`.
+    Stat(Option<Pathname>),
+    /// `SYST`.
+    Syst,
+    /// `HELP [verb]`, as it came.
+    Help(Option<Vec<u8>>),
+    /// `FEAT`.
+    Feat,
+    /// `OPTS option`.
+    Opts(OptsArgument),
+    /// `NOOP`.
+    Noop,
+}
+
+impl Command {
+    /// The verb this command is sent with.
+    #[must_use]
+    pub const fn verb(&self) -> Verb {
+        match self {
+            Self::User(_) => Verb::User,
+            Self::Pass(_) => Verb::Pass,
+            Self::Acct(_) => Verb::Acct,
+            Self::Cwd(_) => Verb::Cwd,
+            Self::Cdup => Verb::Cdup,
+            Self::Quit => Verb::Quit,
+            Self::Port(_) => Verb::Port,
+            Self::Pasv => Verb::Pasv,
+            Self::Eprt(_) => Verb::Eprt,
+            Self::Epsv(_) => Verb::Epsv,
+            Self::Type(_) => Verb::Type,
+            Self::Stru(_) => Verb::Stru,
+            Self::Mode(_) => Verb::Mode,
+            Self::Retr(_) => Verb::Retr,
+            Self::Stor(_) => Verb::Stor,
+            Self::Appe(_) => Verb::Appe,
+            Self::Rest(_) => Verb::Rest,
+            Self::Rnfr(_) => Verb::Rnfr,
+            Self::Rnto(_) => Verb::Rnto,
+            Self::Abor => Verb::Abor,
+            Self::Dele(_) => Verb::Dele,
+            Self::Rmd(_) => Verb::Rmd,
+            Self::Mkd(_) => Verb::Mkd,
+            Self::Pwd => Verb::Pwd,
+            Self::List(_) => Verb::List,
+            Self::Nlst(_) => Verb::Nlst,
+            Self::Mlsd(_) => Verb::Mlsd,
+            Self::Mlst(_) => Verb::Mlst,
+            Self::Size(_) => Verb::Size,
+            Self::Mdtm(_) => Verb::Mdtm,
+            Self::Stat(_) => Verb::Stat,
+            Self::Syst => Verb::Syst,
+            Self::Help(_) => Verb::Help,
+            Self::Feat => Verb::Feat,
+            Self::Opts(_) => Verb::Opts,
+            Self::Noop => Verb::Noop,
+        }
+    }
+
+    /// Reads a whole line, as [`LineDecoder`](crate::LineDecoder) gives it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Verb::split`] and of [`Command::parse`].
+    pub fn parse_line(line: &[u8]) -> Result<Self, ParseError> {
+        let (verb, argument) = Verb::split(line)?;
+        Self::parse(verb, argument)
+    }
+}
+
+/// A line that is sent as somebody typed it: the one untyped command, for `quote`.
+///
+/// ```
+/// use ftp_proto::RawCommand;
+///
+/// let command = RawCommand::new("SITE CHMOD 644 a.txt")?;
+/// assert_eq!(command.encode()?, b"SITE CHMOD 644 a.txt\r\n");
+/// assert!(RawCommand::new("NOOP\r\nDELE a.txt").is_err());
+/// # Ok::<(), ftp_proto::ParseError>(())
+/// ```
+#[derive(Clone, Eq, PartialEq)]
+pub struct RawCommand {
+    verb: Verb,
+    line: Vec<u8>,
+}
+
+impl RawCommand {
+    /// Takes a line without its line end.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Verb::split`]; `LineBreak` for CR, LF or NUL anywhere.
+    pub fn new(line: impl Into<Vec<u8>>) -> Result<Self, ParseError> {
+        let line = line.into();
+        encode::check(&line)?;
+        let (verb, _argument) = Verb::split(&line)?;
+        Ok(Self { verb, line })
+    }
+
+    /// The verb of the line.
+    #[must_use]
+    pub const fn verb(&self) -> Verb {
+        self.verb
+    }
+}
+
+impl fmt::Debug for RawCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.verb {
+            Verb::Pass | Verb::Acct => write!(f, "RawCommand({} ****)", self.verb),
+            _ => write!(f, "RawCommand({})", crate::Escaped(&self.line)),
+        }
+    }
+}

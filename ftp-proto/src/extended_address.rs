@@ -1,0 +1,299 @@
+//! The net-addr of `EPRT`, the 229 reply and the argument of `EPSV` (RFC 2428 §2 and §3).
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::error::{ParseError, ParseErrorKind};
+use crate::number;
+
+/// A network protocol by its address family number (RFC 2428 §2).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum NetworkProtocol {
+    /// Number 1.
+    Ipv4,
+    /// Number 2.
+    Ipv6,
+}
+
+impl NetworkProtocol {
+    /// The protocol of an address; an IPv4-mapped IPv6 address is IPv4, since that is what its
+    /// packets are.
+    #[must_use]
+    pub const fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(_) => Self::Ipv4,
+            IpAddr::V6(_) => Self::Ipv6,
+        }
+    }
+
+    /// The address family number, 1 or 2.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Ipv4 => 1,
+            Self::Ipv6 => 2,
+        }
+    }
+
+    fn parse(digits: &[u8], at: usize) -> Result<Self, ParseError> {
+        match number::decimal(digits) {
+            Some(1) => Ok(Self::Ipv4),
+            Some(2) => Ok(Self::Ipv6),
+            _ if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => {
+                Err(ParseError::new("net-prt", at, ParseErrorKind::UnsupportedProtocol))
+            }
+            _ => Err(ParseError::new("net-prt", at, ParseErrorKind::BadNumber)),
+        }
+    }
+}
+
+/// An address of either family and a TCP port, written `|2|2001:db8::1|50004|` with any
+/// delimiter from byte 33 to 126 in place of `|` (RFC 2428 §2).
+///
+/// ```
+/// use ftp_proto::ExtendedAddress;
+///
+/// let address = ExtendedAddress::parse(b"|1|192.0.2.1|50004|")?;
+/// assert_eq!(address.port, 50_004);
+/// assert_eq!(ExtendedAddress::parse(b"!1!192.0.2.1!50004!")?, address);
+/// # Ok::<(), ftp_proto::ParseError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct ExtendedAddress {
+    /// The address; its variant is the net-prt.
+    pub address: IpAddr,
+    /// The port, 0 to 65535. Whether 0 or a low port is acceptable is the caller's decision.
+    pub port: u16,
+}
+
+impl ExtendedAddress {
+    /// Reads the argument of `EPRT`.
+    ///
+    /// # Errors
+    ///
+    /// `UnsupportedProtocol` for a net-prt that is a number but neither 1 nor 2; `UnexpectedEnd`
+    /// where the last delimiter or a field is missing; `UnexpectedByte` for a delimiter outside
+    /// 33 to 126 or bytes behind the last one; `BadNumber` for an address that is not of its
+    /// family or has a scope, and for a port that is not 0 to 65535.
+    pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
+        let error = |at, kind| ParseError::new("net-addr", at, kind);
+        let end = error(input.len(), ParseErrorKind::UnexpectedEnd);
+        let (&delimiter, rest) = input.split_first().ok_or(end)?;
+        if !matches!(delimiter, 33..=126) {
+            return Err(error(0, ParseErrorKind::UnexpectedByte));
+        }
+        let mut fields = rest.split(|&byte| byte == delimiter);
+        let mut field = || fields.next().ok_or(end);
+        let (family, address, port, last) = (field()?, field()?, field()?, field()?);
+        let address_at = family.len() + 2;
+        let port_at = address_at + address.len() + 1;
+        if !last.is_empty() || fields.next().is_some() {
+            return Err(error(port_at + port.len() + 1, ParseErrorKind::UnexpectedByte));
+        }
+        let family = NetworkProtocol::parse(family, 1)?;
+        let text = std::str::from_utf8(address).unwrap_or_default();
+        let address = match family {
+            NetworkProtocol::Ipv4 => text.parse::<Ipv4Addr>().map(IpAddr::V4).ok(),
+            NetworkProtocol::Ipv6 => text.parse::<Ipv6Addr>().map(IpAddr::V6).ok(),
+        };
+        let address = address.ok_or(error(address_at, ParseErrorKind::BadNumber))?;
+        let port = number::decimal(port).and_then(|port| port.try_into().ok());
+        let port = port.ok_or(error(port_at, ParseErrorKind::BadNumber))?;
+        Ok(Self { address, port })
+    }
+
+    /// Finds the port in the text of a 229 reply, `... (|||50004|)`: from the first `(`, any
+    /// delimiter, two fields that are empty by RFC 2428 §3, the port, the delimiter.
+    ///
+    /// Fields that a server fills nevertheless are passed over: the data connection goes to the
+    /// host of the control connection, whatever a reply says.
+    ///
+    /// ```
+    /// use ftp_proto::ExtendedAddress;
+    ///
+    /// let port = ExtendedAddress::find_port(b"Entering Extended Passive Mode (|||50004|)")?;
+    /// assert_eq!(port, 50_004);
+    /// # Ok::<(), ftp_proto::ParseError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEnd` where the bracket or a field is missing, `UnexpectedByte` for a delimiter
+    /// outside 33 to 126, `BadNumber` for a port that is not 1 to 65535.
+    pub fn find_port(text: &[u8]) -> Result<u16, ParseError> {
+        let error = |at, kind| ParseError::new("229 reply", at, kind);
+        let end = error(text.len(), ParseErrorKind::UnexpectedEnd);
+        let at = text.iter().position(|&byte| byte == b'(').ok_or(end)? + 1;
+        let (&delimiter, rest) = text.get(at..).and_then(<[u8]>::split_first).ok_or(end)?;
+        if !matches!(delimiter, 33..=126) {
+            return Err(error(at, ParseErrorKind::UnexpectedByte));
+        }
+        let mut fields = rest.split(|&byte| byte == delimiter);
+        let mut field = || fields.next().ok_or(end);
+        let (_protocol, _address, port, _behind) = (field()?, field()?, field()?, field()?);
+        match number::decimal(port).and_then(|port| u16::try_from(port).ok()) {
+            Some(port) if port != 0 => Ok(port),
+            _ => Err(error(at, ParseErrorKind::BadNumber)),
+        }
+    }
+}
+
+impl From<SocketAddr> for ExtendedAddress {
+    /// Takes address and port; flow label and scope of an IPv6 address have no place in FTP.
+    fn from(address: SocketAddr) -> Self {
+        Self { address: address.ip(), port: address.port() }
+    }
+}
+
+impl fmt::Display for ExtendedAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let family = match self.address {
+            IpAddr::V4(_) => NetworkProtocol::Ipv4,
+            IpAddr::V6(_) => NetworkProtocol::Ipv6,
+        };
+        write!(f, "|{}|{}|{}|", family.number(), self.address, self.port)
+    }
+}
+
+/// The argument of `EPSV` (RFC 2428 §3).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum EpsvArgument {
+    /// No argument: listen with the protocol of the control connection.
+    Default,
+    /// Listen with this protocol.
+    Protocol(NetworkProtocol),
+    /// `ALL`: from now on the client uses no other command to set up data connections.
+    All,
+}
+
+impl EpsvArgument {
+    /// Reads what stands behind `EPSV`; nothing is [`EpsvArgument::Default`].
+    ///
+    /// # Errors
+    ///
+    /// `UnsupportedProtocol` for a number other than 1 and 2, `UnknownWord` for other text.
+    pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
+        if input.is_empty() {
+            Ok(Self::Default)
+        } else if input.eq_ignore_ascii_case(b"ALL") {
+            Ok(Self::All)
+        } else if input.iter().all(u8::is_ascii_digit) {
+            NetworkProtocol::parse(input, 0).map(Self::Protocol)
+        } else {
+            Err(ParseError::new("EPSV argument", 0, ParseErrorKind::UnknownWord))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ParseErrorKind::{
+        BadNumber, UnexpectedByte, UnexpectedEnd, UnknownWord, UnsupportedProtocol,
+    };
+
+    #[test]
+    fn parse_reads_cm_47() {
+        let v4 = IpAddr::from([132, 235, 1, 2]);
+        let v6: IpAddr = "1080::8:800:200c:417a".parse().unwrap();
+        for (text, address, port) in [
+            ("|1|132.235.1.2|6275|", v4, 6275),
+            ("|2|1080::8:800:200C:417A|5282|", v6, 5282),
+            ("!1!132.235.1.2!6275!", v4, 6275),
+            ("~2~1080::8:800:200C:417A~65535~", v6, 65_535),
+            ("a1a132.235.1.2a0a", v4, 0),
+        ] {
+            let want = ExtendedAddress { address, port };
+            assert_eq!(ExtendedAddress::parse(text.as_bytes()), Ok(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn parse_refuses_cm_48_cm_49() {
+        for (text, kind) in [
+            ("", UnexpectedEnd),
+            (" 1 132.235.1.2 6275 ", UnexpectedByte),
+            ("\u{7f}1\u{7f}132.235.1.2\u{7f}6275\u{7f}", UnexpectedByte),
+            ("|1|132.235.1.2|6275", UnexpectedEnd),
+            ("|1|132.235.1.2|", UnexpectedEnd),
+            ("|1|132.235.1.2|6275|x", UnexpectedByte),
+            ("|1|132.235.1.2|6275||", UnexpectedByte),
+            (".1.132.235.1.2.6275.", UnexpectedByte),
+            ("|3|132.235.1.2|6275|", UnsupportedProtocol),
+            ("|0|132.235.1.2|6275|", UnsupportedProtocol),
+            ("|99999999999999999999999|x|1|", UnsupportedProtocol),
+            ("||132.235.1.2|6275|", BadNumber),
+            ("|x|132.235.1.2|6275|", BadNumber),
+            ("|1||6275|", BadNumber),
+            ("|1|::1|6275|", BadNumber),
+            ("|2|132.235.1.2|6275|", BadNumber),
+            ("|2|fe80::1%eth0|6275|", BadNumber),
+            ("|1|132.235.1.2||", BadNumber),
+            ("|1|132.235.1.2|65536|", BadNumber),
+            ("|1|132.235.1.2|-1|", BadNumber),
+            ("|1|132.235.1.2|+1|", BadNumber),
+            ("|2|::\u{e9}|1|", BadNumber),
+        ] {
+            let got = ExtendedAddress::parse(text.as_bytes()).map_err(|error| error.kind);
+            assert_eq!(got, Err(kind), "{text}");
+        }
+    }
+
+    #[test]
+    fn find_port_reads_cl_28_hc_03() {
+        for (text, want) in [
+            ("Entering Extended Passive Mode (|||6446|)", Ok(6446)),
+            ("ok (!!!1!) (|||2|)", Ok(1)),
+            ("(|1|10.0.0.1|8021|)", Ok(8021)),
+            ("(|||6446|", Ok(6446)),
+            ("(|||6446)", Err(UnexpectedEnd)),
+            ("|||6446|", Err(UnexpectedEnd)),
+            ("(", Err(UnexpectedEnd)),
+            ("( 1 )", Err(UnexpectedByte)),
+            ("(|||0|)", Err(BadNumber)),
+            ("(|||65536|)", Err(BadNumber)),
+            ("(||||)", Err(BadNumber)),
+            ("(|||x|)", Err(BadNumber)),
+            ("(10,0,0,1,2,3)", Err(UnexpectedEnd)),
+        ] {
+            let got = ExtendedAddress::find_port(text.as_bytes()).map_err(|error| error.kind);
+            assert_eq!(got, want, "{text}");
+        }
+    }
+
+    #[test]
+    fn display_reads_back() {
+        for address in ["192.0.2.1:0", "[2001:db8::1]:50004", "[::ffff:10.0.0.1]:1"] {
+            let address = ExtendedAddress::from(address.parse::<SocketAddr>().unwrap());
+            assert_eq!(ExtendedAddress::parse(address.to_string().as_bytes()), Ok(address));
+        }
+    }
+
+    #[test]
+    fn epsv_argument_reads_cm_39_to_cm_41() {
+        for (text, want) in [
+            ("", Ok(EpsvArgument::Default)),
+            ("1", Ok(EpsvArgument::Protocol(NetworkProtocol::Ipv4))),
+            ("2", Ok(EpsvArgument::Protocol(NetworkProtocol::Ipv6))),
+            ("aLl", Ok(EpsvArgument::All)),
+            ("3", Err(UnsupportedProtocol)),
+            ("99999999999999999999999", Err(UnsupportedProtocol)),
+            ("ALLO", Err(UnknownWord)),
+            ("-1", Err(UnknownWord)),
+        ] {
+            let got = EpsvArgument::parse(text.as_bytes()).map_err(|error| error.kind);
+            assert_eq!(got, want, "{text}");
+        }
+    }
+
+    #[test]
+    fn mapped_addresses_are_ipv4_dc_10() {
+        for (address, want) in [
+            ("::ffff:10.0.0.1", NetworkProtocol::Ipv4),
+            ("10.0.0.1", NetworkProtocol::Ipv4),
+            ("2001:db8::1", NetworkProtocol::Ipv6),
+        ] {
+            assert_eq!(NetworkProtocol::of(address.parse().unwrap()), want, "{address}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The host-port of `PORT` and of the 227 reply (RFC 959 §4.1.2, §5.3.2; RFC 1123 §4.1.2.6).
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use crate::error::{ParseError, ParseErrorKind};
+use crate::number;
+
+/// An IPv4 address and TCP port, written `h1,h2,h3,h4,p1,p2`: six decimal octets, high order
+/// first, the port being `p1 * 256 + p2` (RFC 959 §4.1.2 and §5.3.2).
+///
+/// ```
+/// use ftp_proto::HostPort;
+///
+/// let tuple = HostPort::parse(b"10,0,0,5,195,84")?;
+/// assert_eq!(tuple.port, 195 * 256 + 84);
+/// assert_eq!(tuple.to_string(), "10,0,0,5,195,84");
+/// # Ok::<(), ftp_proto::ParseError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct HostPort {
+    /// The host, `h1.h2.h3.h4`.
+    pub host: Ipv4Addr,
+    /// The port, 0 to 65535. Whether 0 or a low port is acceptable is the caller's decision.
+    pub port: u16,
+}
+
+impl HostPort {
+    /// Reads one tuple that fills all of `input`, with no spaces and no brackets.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEnd` with fewer than six fields, `UnexpectedByte` with more, `BadNumber` for a
+    /// field that is not 1 to 3 digits of value 0 to 255. `at` is where that field starts.
+    pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
+        let error = |at, kind| ParseError::new("host-port", at, kind);
+        let mut fields = input.split(|&byte| byte == b',');
+        let mut octets = [0; 6];
+        let mut at = 0;
+        for octet in &mut octets {
+            let field = fields.next().ok_or(error(at, ParseErrorKind::UnexpectedEnd))?;
+            *octet = number::octet(field).ok_or(error(at, ParseErrorKind::BadNumber))?;
+            at += field.len() + 1;
+        }
+        if fields.next().is_some() {
+            return Err(error(at, ParseErrorKind::UnexpectedByte));
+        }
+        Ok(Self::from_octets(octets))
+    }
+
+    /// Finds the tuple in the text of a 227 reply: the first place where six numbers with commas
+    /// between them stand, with or without brackets, since servers differ in all that surrounds
+    /// them (RFC 1123 §4.1.2.6).
+    ///
+    /// ```
+    /// use ftp_proto::HostPort;
+    ///
+    /// let tuple = HostPort::find(b"Entering Passive Mode (10,0,0,5,195,84).")?;
+    /// assert_eq!(tuple, HostPort::find(b"Entering Passive Mode 10,0,0,5,195,84")?);
+    /// # Ok::<(), ftp_proto::ParseError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEnd` where there are no six numbers in a row, `BadNumber` where one of them is
+    /// above 255 or the port is 0.
+    pub fn find(text: &[u8]) -> Result<Self, ParseError> {
+        let error = |at, kind| ParseError::new("host-port", at, kind);
+        let mut rest = text;
+        loop {
+            let skipped = rest.iter().take_while(|byte| !byte.is_ascii_digit()).count();
+            rest = rest.get(skipped..).unwrap_or_default();
+            if rest.is_empty() {
+                return Err(error(text.len(), ParseErrorKind::UnexpectedEnd));
+            }
+            let at = text.len() - rest.len();
+            let length =
+                rest.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b',').count();
+            let (run, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            let mut fields = run.split(|&byte| byte == b',').filter(|field| !field.is_empty());
+            if run.windows(2).all(|pair| pair != b",,") && fields.clone().count() >= 6 {
+                let mut octets = [0; 6];
+                for (octet, field) in octets.iter_mut().zip(&mut fields) {
+                    *octet = number::octet(field).ok_or(error(at, ParseErrorKind::BadNumber))?;
+                }
+                return match Self::from_octets(octets) {
+                    Self { port: 0, .. } => Err(error(at, ParseErrorKind::BadNumber)),
+                    found => Ok(found),
+                };
+            }
+            rest = after;
+        }
+    }
+
+    const fn from_octets([h1, h2, h3, h4, p1, p2]: [u8; 6]) -> Self {
+        Self { host: Ipv4Addr::new(h1, h2, h3, h4), port: u16::from_be_bytes([p1, p2]) }
+    }
+}
+
+impl From<SocketAddrV4> for HostPort {
+    fn from(address: SocketAddrV4) -> Self {
+        Self { host: *address.ip(), port: address.port() }
+    }
+}
+
+impl From<HostPort> for SocketAddrV4 {
+    fn from(tuple: HostPort) -> Self {
+        Self::new(tuple.host, tuple.port)
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [h1, h2, h3, h4] = self.host.octets();
+        let [p1, p2] = self.port.to_be_bytes();
+        write!(f, "{h1},{h2},{h3},{h4},{p1},{p2}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ParseErrorKind::{BadNumber, UnexpectedByte, UnexpectedEnd};
+
+    #[test]
+    fn parse_reads_cm_42() {
+        for (text, host, port) in [
+            ("127,0,0,1,0,0", [127, 0, 0, 1], 0),
+            ("10,0,0,5,195,84", [10, 0, 0, 5], 50_004),
+            ("255,255,255,255,255,255", [255; 4], 65_535),
+            ("001,02,3,4,5,6", [1, 2, 3, 4], 1_286),
+        ] {
+            let want = HostPort { host: host.into(), port };
+            assert_eq!(HostPort::parse(text.as_bytes()), Ok(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn parse_refuses_cm_42() {
+        for (text, at, kind) in [
+            ("", 0, BadNumber),
+            ("1,2,3,4,5", 10, UnexpectedEnd),
+            ("1,2,3,4,5,6,7", 12, UnexpectedByte),
+            ("1,2,3,+4,5,6", 6, BadNumber),
+            ("1,2,3,-4,5,6", 6, BadNumber),
+            ("1,2,3, 4,5,6", 6, BadNumber),
+            ("1,2,3,4,5,256", 10, BadNumber),
+            ("1,2,,4,5,6", 4, BadNumber),
+            ("1.2.3.4.5.6", 0, BadNumber),
+            ("(1,2,3,4,5,6)", 0, BadNumber),
+            ("1,2,3,4,5,6,", 12, UnexpectedByte),
+            ("1,2,3,4,5,0006", 10, BadNumber),
+        ] {
+            let want = ParseError::new("host-port", at, kind);
+            assert_eq!(HostPort::parse(text.as_bytes()), Err(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn find_reads_what_servers_send_cl_23() {
+        let want = HostPort { host: [10, 0, 0, 5].into(), port: 50_004 };
+        for text in [
+            "Entering Passive Mode (10,0,0,5,195,84).",
+            "Entering Passive Mode 10,0,0,5,195,84",
+            "=10,0,0,5,195,84",
+            "10,0,0,5,195,84",
+            "2 ways, 1 port: 10,0,0,5,195,84 (20 s)",
+            "Entering Passive Mode (10,0,0,5,195,84,)",
+        ] {
+            assert_eq!(HostPort::find(text.as_bytes()), Ok(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn find_refuses_cl_24_hc_04() {
+        let digits = "9".repeat(1 << 20);
+        for (text, kind) in [
+            ("Entering Passive Mode", UnexpectedEnd),
+            ("(10,0,0,5,195)", UnexpectedEnd),
+            ("(10,0,0,,195,84)", UnexpectedEnd),
+            ("(10,0,0,5,256,84)", BadNumber),
+            ("(10,0,0,5,0,0)", BadNumber),
+            ("(10,0,0,5,1000000000000000000000000000000,84)", BadNumber),
+            (digits.as_str(), UnexpectedEnd),
+            ("", UnexpectedEnd),
+            ("\0", UnexpectedEnd),
+        ] {
+            let got = HostPort::find(text.as_bytes()).map_err(|error| error.kind);
+            assert_eq!(got, Err(kind), "{text:.60}");
+        }
+    }
+
+    #[test]
+    fn display_reads_back() {
+        for port in [0, 1, 255, 256, 50_004, 65_535] {
+            let tuple = HostPort { host: [192, 0, 2, 1].into(), port };
+            assert_eq!(HostPort::parse(tuple.to_string().as_bytes()), Ok(tuple));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The File Transfer Protocol as values: commands, replies, pathnames, host-ports, and the
+//! decoders that make them out of bytes.
+//!
+//! Nothing here opens a socket, reads a clock or writes a log: bytes go in, values come out, and
+//! the other way round. A client and a server are built on the same types, so what one encodes
+//! the other parses. Input is never trusted: every decoder is bounded by [`limits`], and no
+//! input makes anything here panic.
+//!
+//! The types carry the names of RFC 959, so that the RFC is the manual.
+//!
+//! # One exchange, both ends
+//!
+//! ```
+//! use ftp_proto::{Command, HostPort, LineDecoder, LineEvent, Reply, ReplyCode, ReplyDecoder};
+//!
+//! // The client asks for a passive data connection ...
+//! let line = Command::Pasv.encode()?;
+//! assert_eq!(line, b"PASV\r\n");
+//!
+//! // ... the server reads the line, whatever the pieces it arrives in ...
+//! let mut lines = LineDecoder::new();
+//! lines.push(&line[..3]);
+//! assert_eq!(lines.next(), None);
+//! lines.push(&line[3..]);
+//! let Some(LineEvent::Line(line)) = lines.next() else { panic!("a whole line was pushed") };
+//! assert_eq!(Command::parse_line(&line)?, Command::Pasv);
+//!
+//! // ... and answers with the host-port where it listens: 195 * 256 + 84 is 50004.
+//! let tuple = HostPort { host: [192, 0, 2, 1].into(), port: 50_004 };
+//! let text = format!("Entering Passive Mode ({tuple}).");
+//! let reply = Reply::new(ReplyCode::PASSIVE, text).encode();
+//! assert_eq!(reply, b"227 Entering Passive Mode (192,0,2,1,195,84).\r\n");
+//!
+//! // The client reads the reply and finds the tuple in its text.
+//! let mut replies = ReplyDecoder::new();
+//! replies.push(&reply);
+//! let reply = replies.next()?.expect("a whole reply was pushed");
+//! assert_eq!(HostPort::find(reply.text())?, tuple);
+//! # Ok::<(), ftp_proto::ParseError>(())
+//! ```
+
+mod ascii;
+#[cfg(test)]
+mod chunks;
+mod command;
+mod error;
+mod exchange;
+mod extended_address;
+mod fact;
+mod feature;
+mod host_port;
+pub mod limits;
+mod line;
+mod number;
+mod parameters;
+mod pathname;
+mod reply;
+mod restart;
+mod time_val;
+mod url;
+mod verb;
+
+pub use ascii::{AsciiDecoder, AsciiEncoder};
+pub use command::{Command, OptsArgument, Password, RawCommand};
+pub use error::{ParseError, ParseErrorKind};
+pub use exchange::{Exchange, Progress, UnexpectedReply};
+pub use extended_address::{EpsvArgument, ExtendedAddress, NetworkProtocol};
+pub use fact::{FactType, Facts};
+pub use feature::Features;
+pub use host_port::HostPort;
+pub use line::{LineDecoder, LineEvent};
+pub use parameters::{RepresentationType, Structure, TransferMode, TransferParameters};
+pub use pathname::{Escaped, Pathname};
+pub use reply::{Category, Reply, ReplyCode, ReplyDecoder, Severity};
+pub use restart::RestartMarker;
+pub use time_val::TimeVal;
+pub use url::{FtpUrl, Scheme};
+pub use verb::{OtherVerb, Verb};

@@ -1,0 +1,471 @@
+//! Command lines out of bytes: line ends, the Telnet commands between them, and every bound
+//! (RFC 959 §5.3; RFC 1123 §4.1.2.10 and §4.1.2.12; RFC 854; RFC 2640 §3.1).
+
+use crate::error::{ParseError, ParseErrorKind};
+use crate::limits;
+
+/// Interpret As Command: the byte that starts a Telnet command (RFC 854).
+pub(crate) const IAC: u8 = 255;
+const DONT: u8 = 254;
+const DO: u8 = 253;
+const WONT: u8 = 252;
+const WILL: u8 = 251;
+/// Subnegotiation, up to `IAC SE`.
+const SB: u8 = 250;
+const SE: u8 = 240;
+
+/// What a [`LineDecoder`] found next.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum LineEvent {
+    /// A whole line without its line end, Telnet commands taken out. It holds no CR, LF or NUL.
+    Line(Vec<u8>),
+    /// A whole line that cannot be a command; nothing of it may be used.
+    Malformed(ParseError),
+    /// The line being read is longer than [`limits::COMMAND_LINE`]. Comes once for a line, as
+    /// soon as it is known; the rest of the line is discarded.
+    TooLong,
+    /// [`limits::UNTERMINATED`] bytes came without a line end. Nothing comes after this.
+    Unterminated,
+    /// A Telnet answer that is to be sent as it is.
+    Answer([u8; 3]),
+}
+
+/// Where the decoder stands with Telnet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Telnet {
+    Data,
+    /// IAC was read.
+    Command,
+    /// IAC and one of WILL, WONT, DO, DONT were read.
+    Option(u8),
+    /// Inside IAC SB; the flag says that the last byte was IAC.
+    Subnegotiation(bool),
+}
+
+/// What the last byte of the line was, as far as the line end depends on it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Last {
+    Other,
+    Cr,
+    /// CR NUL: a CR that is part of the line, whatever follows.
+    CrNul,
+}
+
+/// Turns the bytes of the control connection into command lines.
+///
+/// A line ends at CR LF or, unless [`strict`](Self::strict), at a bare LF. Feed it what was read
+/// with [`push`](Self::push), then take events with [`next`](Self::next) until there is none.
+///
+/// ```
+/// use ftp_proto::{LineDecoder, LineEvent};
+///
+/// let mut decoder = LineDecoder::new();
+/// decoder.push(b"USER anonym");
+/// assert_eq!(decoder.next(), None);
+/// decoder.push(b"ous\r\nNOOP\n");
+/// assert_eq!(decoder.next(), Some(LineEvent::Line(b"USER anonymous".to_vec())));
+/// assert_eq!(decoder.next(), Some(LineEvent::Line(b"NOOP".to_vec())));
+/// assert_eq!(decoder.next(), None);
+/// ```
+#[derive(Clone, Debug)]
+pub struct LineDecoder {
+    strict: bool,
+    /// Bytes not yet looked at are those from `start`.
+    input: Vec<u8>,
+    start: usize,
+    line: Vec<u8>,
+    /// Bytes since the last line end, those that were discarded included.
+    length: usize,
+    malformed: Option<ParseError>,
+    telnet: Telnet,
+    last: Last,
+    answers_left: u32,
+}
+
+impl Default for LineDecoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl LineDecoder {
+    /// A decoder at the start of a session that takes a bare LF for a line end.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            strict: false,
+            input: Vec::new(),
+            start: 0,
+            line: Vec::new(),
+            length: 0,
+            malformed: None,
+            telnet: Telnet::Data,
+            last: Last::Other,
+            answers_left: limits::TELNET_ANSWERS,
+        }
+    }
+
+    /// A decoder for which only CR LF ends a line, and a bare LF makes it malformed.
+    #[must_use]
+    pub const fn strict() -> Self {
+        let mut decoder = Self::new();
+        decoder.strict = true;
+        decoder
+    }
+
+    /// Takes bytes as they were read, at most [`room`](Self::room) of them, and returns how many
+    /// it took.
+    pub fn push(&mut self, bytes: &[u8]) -> usize {
+        if self.start == self.input.len() {
+            self.release();
+        } else if self.start > 0 {
+            self.input.drain(..self.start);
+            self.start = 0;
+        }
+        let taken = bytes.get(..self.room()).unwrap_or(bytes);
+        self.input.extend_from_slice(taken);
+        taken.len()
+    }
+
+    /// How many bytes [`push`](Self::push) would take now: what is missing to
+    /// [`limits::READ_AHEAD`].
+    #[must_use]
+    pub fn room(&self) -> usize {
+        limits::READ_AHEAD.saturating_sub(self.input.len() - self.start)
+    }
+
+    /// Whether a line has been begun and not ended, or bytes wait to be looked at.
+    #[must_use]
+    pub fn is_mid_line(&self) -> bool {
+        self.length > 0 || self.start < self.input.len()
+    }
+
+    /// Forgets all that was pushed and not yet given out as a line.
+    pub fn discard(&mut self) {
+        let answers_left = self.answers_left;
+        *self = Self { strict: self.strict, answers_left, ..Self::new() };
+    }
+
+    /// The next event, or `None` until more bytes are pushed.
+    #[expect(clippy::should_implement_trait, reason = "the end is not final: more may be pushed")]
+    pub fn next(&mut self) -> Option<LineEvent> {
+        loop {
+            if self.length >= limits::UNTERMINATED {
+                self.release();
+                return None;
+            }
+            self.take_plain_run();
+            let Some(&byte) = self.input.get(self.start) else {
+                self.release();
+                return None;
+            };
+            if let Some(event) = self.take_byte(byte) {
+                return Some(event);
+            }
+        }
+    }
+
+    /// Moves bytes that have no meaning but themselves, up to where the line gets too long.
+    fn take_plain_run(&mut self) {
+        if self.telnet != Telnet::Data || self.last == Last::Cr {
+            return;
+        }
+        let waiting = self.input.get(self.start..).unwrap_or_default();
+        let room = limits::COMMAND_LINE.saturating_sub(self.length);
+        let plain = |byte: &&u8| !matches!(**byte, b'\n' | b'\r' | 0 | IAC);
+        let run = waiting.iter().take(room).take_while(plain).count();
+        if run > 0 {
+            if self.malformed.is_none() {
+                self.line.extend_from_slice(waiting.get(..run).unwrap_or_default());
+            }
+            self.last = Last::Other;
+            self.length += run;
+            self.start += run;
+        }
+    }
+
+    /// Looks at one byte, the one at `start`.
+    fn take_byte(&mut self, byte: u8) -> Option<LineEvent> {
+        match self.telnet {
+            Telnet::Data if byte == IAC => {
+                self.telnet = Telnet::Command;
+                self.start += 1;
+                None
+            }
+            Telnet::Data => {
+                self.start += 1;
+                self.take_data(byte)
+            }
+            Telnet::Command => {
+                self.telnet = match byte {
+                    WILL | WONT | DO | DONT => Telnet::Option(byte),
+                    SB => Telnet::Subnegotiation(false),
+                    _ => Telnet::Data,
+                };
+                if byte < SE {
+                    // Not a Telnet command at all: a client that does not double the 0xFF of a
+                    // name. The byte itself is looked at again.
+                    return self.take_data(IAC);
+                }
+                self.start += 1;
+                if byte == IAC { self.take_data(IAC) } else { None }
+            }
+            Telnet::Option(request) => {
+                self.telnet = Telnet::Data;
+                self.start += 1;
+                let refusal = match request {
+                    WILL => DONT,
+                    DO => WONT,
+                    _ => return None,
+                };
+                self.answers_left = self.answers_left.checked_sub(1)?;
+                Some(LineEvent::Answer([IAC, refusal, byte]))
+            }
+            Telnet::Subnegotiation(after_iac) => {
+                self.start += 1;
+                self.telnet = match (after_iac, byte) {
+                    (true, SE) => Telnet::Data,
+                    (false, IAC) => Telnet::Subnegotiation(true),
+                    _ => Telnet::Subnegotiation(false),
+                };
+                // Nobody agreed to an option, so these count like any other bytes.
+                self.count()
+            }
+        }
+    }
+
+    /// Looks at one byte that is left when Telnet commands are taken out.
+    fn take_data(&mut self, byte: u8) -> Option<LineEvent> {
+        let last = std::mem::replace(&mut self.last, Last::Other);
+        match (last, byte) {
+            (Last::Cr, b'\n') => return self.end_line(),
+            (Last::Other, b'\n') if !self.strict => return self.end_line(),
+            (Last::Cr, 0) => {
+                self.last = Last::CrNul;
+                self.refuse();
+            }
+            (Last::CrNul, b'\n') | (_, 0) => self.refuse(),
+            (Last::Other, b'\n') => {
+                self.refuse_with(ParseErrorKind::UnexpectedByte);
+            }
+            (Last::Cr, b'\r') => {
+                self.refuse();
+                self.last = Last::Cr;
+            }
+            (Last::Cr, _) => self.refuse(),
+            (_, b'\r') => {
+                self.last = Last::Cr;
+                return None;
+            }
+            _ if self.malformed.is_none() && self.length < limits::COMMAND_LINE => {
+                self.line.push(byte);
+            }
+            _ => {}
+        }
+        self.count()
+    }
+
+    /// The line holds a CR, LF or NUL: 501 (RFC 2640 §3.1).
+    fn refuse(&mut self) {
+        self.refuse_with(ParseErrorKind::LineBreak);
+    }
+
+    fn refuse_with(&mut self, kind: ParseErrorKind) {
+        self.malformed.get_or_insert(ParseError::new("command line", self.length, kind));
+        self.line.clear();
+    }
+
+    fn count(&mut self) -> Option<LineEvent> {
+        self.length += 1;
+        if self.length == limits::COMMAND_LINE + 1 {
+            self.line = Vec::new();
+            Some(LineEvent::TooLong)
+        } else if self.length == limits::UNTERMINATED {
+            Some(LineEvent::Unterminated)
+        } else {
+            None
+        }
+    }
+
+    fn end_line(&mut self) -> Option<LineEvent> {
+        let line = std::mem::take(&mut self.line);
+        let malformed = self.malformed.take();
+        if std::mem::take(&mut self.length) > limits::COMMAND_LINE {
+            return None;
+        }
+        Some(malformed.map_or(LineEvent::Line(line), LineEvent::Malformed))
+    }
+
+    /// Gives memory back once everything was looked at; an idle session holds next to none.
+    fn release(&mut self) {
+        self.start = 0;
+        self.input.clear();
+        if self.input.capacity() > 1_024 {
+            self.input.shrink_to(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chunks::any_chunking;
+
+    fn events_of(mut decoder: LineDecoder, pieces: &[&[u8]]) -> Vec<LineEvent> {
+        let mut events = Vec::new();
+        for piece in pieces {
+            let mut rest = *piece;
+            while !rest.is_empty() {
+                let taken = decoder.push(rest);
+                assert!(taken > 0, "push made no progress");
+                rest = &rest[taken..];
+                events.extend(std::iter::from_fn(|| decoder.next()));
+            }
+        }
+        events
+    }
+
+    fn line(text: &[u8]) -> LineEvent {
+        LineEvent::Line(text.to_vec())
+    }
+
+    fn malformed(at: usize, kind: ParseErrorKind) -> LineEvent {
+        LineEvent::Malformed(ParseError::new("command line", at, kind))
+    }
+
+    fn lenient(input: &[u8], want: &[LineEvent]) {
+        let decode = |pieces: &[&[u8]]| events_of(LineDecoder::new(), pieces);
+        any_chunking(input, decode, &want.to_vec());
+    }
+
+    #[test]
+    fn lines_end_at_crlf_and_lf_fr_01_fr_02_fr_03() {
+        lenient(b"NOOP\r\nUSER a\nPASS b", &[line(b"NOOP"), line(b"USER a")]);
+        lenient(b"\r\n\n", &[line(b""), line(b"")]);
+    }
+
+    #[test]
+    fn strict_refuses_bare_lf_fr_03_hs_11() {
+        let decode = |pieces: &[&[u8]]| events_of(LineDecoder::strict(), pieces);
+        let want = vec![malformed(6, ParseErrorKind::UnexpectedByte), line(b"NOOP")];
+        any_chunking(b"STOR a\nDELE b\r\nNOOP\r\n", decode, &want);
+    }
+
+    #[test]
+    fn cr_nul_is_part_of_the_line_fr_04_fr_05_hs_10() {
+        let broken = |at| malformed(at, ParseErrorKind::LineBreak);
+        lenient(b"STOR a\r\0\nDELE b\r\nNOOP\r\n", &[broken(6), line(b"NOOP")]);
+        lenient(b"STOR a\r\0b\n", &[broken(6)]);
+        lenient(b"STOR a\r\0\r\n", &[broken(6)]);
+    }
+
+    #[test]
+    fn a_lone_cr_breaks_the_line_fr_06_hs_12() {
+        let broken = |at| malformed(at, ParseErrorKind::LineBreak);
+        lenient(b"CWD /x\rSTOR evil\r\nNOOP\r\n", &[broken(6), line(b"NOOP")]);
+        lenient(b"NOOP\r\r\n", &[broken(4)]);
+        lenient(b"\r\r\r\n", &[broken(0)]);
+    }
+
+    #[test]
+    fn a_nul_breaks_the_line_fr_07_hs_09() {
+        let broken = |at| malformed(at, ParseErrorKind::LineBreak);
+        lenient(b"USER a\0b\r\nNOOP\n", &[broken(6), line(b"NOOP")]);
+        lenient(b"\0\n", &[broken(0)]);
+    }
+
+    #[test]
+    fn the_longest_line_fr_09() {
+        let fits = vec![b'x'; limits::COMMAND_LINE];
+        let mut input = fits.clone();
+        input.extend_from_slice(b"\r\n");
+        input.extend_from_slice(&fits);
+        input.extend_from_slice(b"yz\r\nNOOP\r\n");
+        let want = vec![line(&fits), LineEvent::TooLong, line(b"NOOP")];
+        for size in [1, 7, 4_096, input.len()] {
+            let pieces: Vec<&[u8]> = input.chunks(size).collect();
+            assert_eq!(events_of(LineDecoder::new(), &pieces), want, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_long_malformed_line_is_one_event() {
+        let mut input = b"USER \0".to_vec();
+        input.resize(20_000, b'x');
+        input.extend_from_slice(b"\r\nNOOP\r\n");
+        assert_eq!(events_of(LineDecoder::new(), &[&input]), [LineEvent::TooLong, line(b"NOOP")]);
+    }
+
+    #[test]
+    fn an_endless_line_ends_fr_10_hs_01() {
+        let input = vec![b'x'; 1 << 20];
+        for size in [1, 1_000, 16_384] {
+            let pieces: Vec<&[u8]> = input.chunks(size).collect();
+            let mut decoder = LineDecoder::new();
+            let mut events = Vec::new();
+            for piece in &pieces {
+                assert_eq!(decoder.push(piece), piece.len());
+                events.extend(std::iter::from_fn(|| decoder.next()));
+                assert!(decoder.line.capacity() <= 2 * limits::COMMAND_LINE);
+                assert!(decoder.input.capacity() <= 2 * limits::READ_AHEAD);
+            }
+            assert_eq!(events, [LineEvent::TooLong, LineEvent::Unterminated], "{size}");
+            decoder.push(b"\r\nNOOP\r\n");
+            assert_eq!(decoder.next(), None, "nothing comes after the end");
+        }
+    }
+
+    #[test]
+    fn telnet_requests_are_refused_fr_20_fr_21() {
+        lenient(
+            b"NO\xff\xfd\x01OP\xff\xfb\x03\xff\xfc\x05\xff\xfe\x06\r\n",
+            &[LineEvent::Answer([IAC, WONT, 1]), LineEvent::Answer([IAC, DONT, 3]), line(b"NOOP")],
+        );
+    }
+
+    #[test]
+    fn telnet_answers_are_bounded_fr_20_hs_13() {
+        let mut input = b"\xff\xfd\x01".repeat(350_000);
+        input.extend_from_slice(b"NOOP\r\n");
+        let events = events_of(LineDecoder::new(), &[&input]);
+        assert_eq!(events.len(), 17);
+        assert_eq!(events.last(), Some(&line(b"NOOP")));
+    }
+
+    #[test]
+    fn telnet_commands_are_taken_out_fr_22_hs_14() {
+        lenient(b"\xff\xf4\xff\xf2AB\xff\xf5OR\xff\xf1\r\xff\xf9\n", &[line(b"ABOR")]);
+        lenient(b"\xff\xfa\x18\x01\xff\xff\xff\xf0NOOP\n", &[line(b"NOOP")]);
+    }
+
+    #[test]
+    fn a_doubled_iac_is_one_byte_fr_19() {
+        lenient(b"DELE a\xff\xffb\xff\xff\r\n", &[line(b"DELE a\xffb\xff")]);
+    }
+
+    #[test]
+    fn an_iac_that_no_client_doubled_is_kept() {
+        lenient(b"DELE a\xffb\xff\r\n", &[line(b"DELE a\xffb\xff")]);
+    }
+
+    #[test]
+    fn discard_forgets_all_fr_28() {
+        let mut decoder = LineDecoder::new();
+        decoder.push(b"AUTH TLS\r\nUSER x\r\nPA\xff");
+        assert_eq!(decoder.next(), Some(line(b"AUTH TLS")));
+        decoder.discard();
+        assert!(!decoder.is_mid_line());
+        decoder.push(b"NOOP\r\n");
+        assert_eq!(decoder.next(), Some(line(b"NOOP")));
+    }
+
+    #[test]
+    fn reading_ahead_is_bounded_fr_27() {
+        let mut decoder = LineDecoder::new();
+        let flood = b"NOOP\r\n".repeat(10_000);
+        assert_eq!(decoder.push(&flood), limits::READ_AHEAD);
+        assert_eq!(decoder.push(&flood), 0);
+        assert_eq!(decoder.next(), Some(line(b"NOOP")));
+        assert_eq!(decoder.room(), 6);
+    }
+}

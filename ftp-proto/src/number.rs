@@ -1,0 +1,50 @@
+//! Decimal digits to numbers, with no sign, no space and no overflow.
+
+/// Reads one or more ASCII digits that fill all of `digits`; `None` for anything else or for a
+/// value over `u64::MAX`.
+pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |value, &byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        value.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// One to three digits of value 0 to 255, as in a host-port.
+pub(crate) fn octet(digits: &[u8]) -> Option<u8> {
+    if digits.len() > 3 { None } else { decimal(digits)?.try_into().ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimal_reads_digits_only_hs_22() {
+        for (text, want) in [
+            ("0", Some(0)),
+            ("007", Some(7)),
+            ("4294967296", Some(1 << 32)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("", None),
+            ("-1", None),
+            ("+1", None),
+            (" 1", None),
+            ("0x10", None),
+            ("1e3", None),
+        ] {
+            assert_eq!(decimal(text.as_bytes()), want, "{text:?}");
+        }
+        assert_eq!(decimal(&[b'9'; 400]), None);
+    }
+
+    #[test]
+    fn octet_ends_at_255() {
+        for (text, want) in [("255", Some(255)), ("256", None), ("0255", None), ("00", Some(0))] {
+            assert_eq!(octet(text.as_bytes()), want, "{text}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Pathnames: octet strings without NUL, CR and LF (RFC 2640 §3.1), and their quoted form in
+//! 257 replies (RFC 959 Appendix II).
+
+use std::fmt;
+
+use crate::error::{ParseError, ParseErrorKind};
+
+/// A pathname as the wire carries it: at least one byte, any byte but NUL, CR and LF.
+///
+/// Nothing is normalised, folded or checked for UTF-8: two names are the same exactly if their
+/// bytes are. `Display` is for people: bytes that are not UTF-8, and control characters, are
+/// shown escaped.
+///
+/// ```
+/// use ftp_proto::Pathname;
+///
+/// let path = Pathname::new("pub/caf\u{e9}")?;
+/// assert_eq!(path.as_bytes(), b"pub/caf\xc3\xa9");
+/// assert!(Pathname::new("a\r\nDELE b").is_err());
+/// # Ok::<(), ftp_proto::ParseError>(())
+/// ```
+#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Pathname(Vec<u8>);
+
+impl Pathname {
+    /// Takes `bytes` as a pathname.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEnd` if there is no byte, `LineBreak` at the first CR, LF or NUL.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, ParseError> {
+        let bytes = bytes.into();
+        if bytes.is_empty() {
+            return Err(ParseError::new("pathname", 0, ParseErrorKind::UnexpectedEnd));
+        }
+        match bytes.iter().position(|&byte| is_line_break(byte)) {
+            Some(at) => Err(ParseError::new("pathname", at, ParseErrorKind::LineBreak)),
+            None => Ok(Self(bytes)),
+        }
+    }
+
+    /// The bytes, exactly.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The bytes, given away.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// Reads the pathname out of the text of a 257 reply: what stands between the first `"` and
+    /// the next that is not doubled, doubled ones undone (RFC 959 Appendix II).
+    ///
+    /// ```
+    /// use ftp_proto::Pathname;
+    ///
+    /// let path = Pathname::parse_quoted(br#""/a ""b""" is the current directory"#)?;
+    /// assert_eq!(path.as_bytes(), br#"/a "b""#);
+    /// # Ok::<(), ftp_proto::ParseError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEnd` without a first quote, without a last one, or with nothing between them;
+    /// `UnexpectedByte` for a control byte, which no server has reason to send and which would
+    /// reach a terminal or a later command.
+    pub fn parse_quoted(text: &[u8]) -> Result<Self, ParseError> {
+        let error = |at, kind| ParseError::new("quoted pathname", at, kind);
+        let end = || error(text.len(), ParseErrorKind::UnexpectedEnd);
+        let first = text.iter().position(|&byte| byte == b'"').ok_or_else(end)?;
+        let mut path = Vec::new();
+        let mut bytes = text.iter().enumerate().skip(first + 1).peekable();
+        loop {
+            let (at, &byte) = bytes.next().ok_or_else(end)?;
+            if byte == b'"' {
+                if bytes.next_if(|(_, next)| **next == b'"').is_none() {
+                    break;
+                }
+            } else if byte.is_ascii_control() {
+                return Err(error(at, ParseErrorKind::UnexpectedByte));
+            }
+            path.push(byte);
+        }
+        if path.is_empty() {
+            return Err(error(first + 1, ParseErrorKind::UnexpectedEnd));
+        }
+        Ok(Self(path))
+    }
+
+    /// The pathname in quotes, each `"` in it doubled, as a 257 reply carries it.
+    #[must_use]
+    pub fn quoted(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.0.len() + 2);
+        out.push(b'"');
+        for &byte in &self.0 {
+            if byte == b'"' {
+                out.push(b'"');
+            }
+            out.push(byte);
+        }
+        out.push(b'"');
+        out
+    }
+}
+
+/// Whether a byte would end or break a command line.
+pub(crate) const fn is_line_break(byte: u8) -> bool {
+    matches!(byte, 0 | b'\r' | b'\n')
+}
+
+impl TryFrom<&[u8]> for Pathname {
+    type Error = ParseError;
+
+    fn try_from(bytes: &[u8]) -> Result<Self, ParseError> {
+        Self::new(bytes)
+    }
+}
+
+impl TryFrom<&str> for Pathname {
+    type Error = ParseError;
+
+    fn try_from(text: &str) -> Result<Self, ParseError> {
+        Self::new(text)
+    }
+}
+
+impl AsRef<[u8]> for Pathname {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Pathname {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&Escaped(&self.0), f)
+    }
+}
+
+impl fmt::Debug for Pathname {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", Escaped(&self.0))
+    }
+}
+
+/// Shows bytes from a peer to people: on one line, in valid text, without anything that moves a
+/// cursor. Control characters, bidirectional overrides and bytes that are not UTF-8 become
+/// `\xNN` or `\u{NNNN}`, and a backslash `\\`, so that nothing that was sent can look like an
+/// escape made here.
+///
+/// ```
+/// use ftp_proto::Escaped;
+///
+/// assert_eq!(Escaped(b"a\x1b[2J\xff\xc3\xa9").to_string(), "a\\x1b[2J\\xff\u{e9}");
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Escaped<'a>(pub &'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        for chunk in self.0.utf8_chunks() {
+            for char in chunk.valid().chars() {
+                match char {
+                    '\\' => f.write_str("\\\\")?,
+                    '\0'..='\x1f' | '\x7f' => write!(f, "\\x{:02x}", u32::from(char))?,
+                    '\u{80}'..='\u{9f}'
+                    | '\u{61c}'
+                    | '\u{200e}'
+                    | '\u{200f}'
+                    | '\u{2028}'..='\u{202e}'
+                    | '\u{2066}'..='\u{2069}' => write!(f, "\\u{{{:x}}}", u32::from(char))?,
+                    _ => f.write_char(char)?,
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ParseErrorKind::{LineBreak, UnexpectedByte, UnexpectedEnd};
+
+    #[test]
+    fn new_keeps_every_other_byte_fr_17() {
+        let bytes: Vec<u8> = (1..=255).filter(|&byte| !is_line_break(byte)).collect();
+        assert_eq!(Pathname::new(bytes.clone()).unwrap().as_bytes(), bytes);
+        assert_eq!(Pathname::new(" a ").unwrap().as_bytes(), b" a ");
+    }
+
+    #[test]
+    fn new_refuses_line_breaks_cl_40() {
+        for (text, at) in [("a\rb", 1), ("a\nb", 1), ("\0", 0), ("ab\r\nDELE x", 2)] {
+            let want = ParseError::new("pathname", at, LineBreak);
+            assert_eq!(Pathname::new(text), Err(want), "{text:?}");
+        }
+        assert_eq!(Pathname::new(""), Err(ParseError::new("pathname", 0, UnexpectedEnd)));
+    }
+
+    #[test]
+    fn quoted_reads_back_hp_12() {
+        for text in ["/", "/a\"b\"\"c", "\"", "\"\"", " a ", "/caf\u{e9}"] {
+            let path = Pathname::new(text).unwrap();
+            let mut reply = path.quoted();
+            reply.extend_from_slice(b" created");
+            assert_eq!(Pathname::parse_quoted(&reply), Ok(path), "{text}");
+        }
+    }
+
+    #[test]
+    fn parse_quoted_refuses_cl_43() {
+        for (text, at, kind) in [
+            ("no quote", 8, UnexpectedEnd),
+            ("\"/open", 6, UnexpectedEnd),
+            ("\"/open\"\"", 8, UnexpectedEnd),
+            ("\"\" empty", 1, UnexpectedEnd),
+            ("\"/x\rSTOR evil\"", 3, UnexpectedByte),
+            ("\"/x\u{7f}\"", 3, UnexpectedByte),
+        ] {
+            let want = ParseError::new("quoted pathname", at, kind);
+            assert_eq!(Pathname::parse_quoted(text.as_bytes()), Err(want), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn escaped_shows_nothing_that_acts() {
+        for (bytes, want) in [
+            (&b"plain"[..], "plain"),
+            (b"\x1b]0;x\x07", "\\x1b]0;x\\x07"),
+            (b"a\nb", "a\\x0ab"),
+            (b"\xff\xfe", "\\xff\\xfe"),
+            ("\u{202e}\u{9b}".as_bytes(), "\\u{202e}\\u{9b}"),
+            (b"\\x41", "\\\\x41"),
+        ] {
+            assert_eq!(Escaped(bytes).to_string(), want);
+        }
+    }
+}

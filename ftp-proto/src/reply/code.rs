@@ -1,0 +1,217 @@
+//! Reply codes: three digits that say what, how sure and about what (RFC 959 §4.2).
+
+use std::fmt;
+
+/// A reply code. Codes that no RFC names are kept, since the first digit is enough to act on
+/// (RFC 1123 §4.1.2.11).
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ReplyCode(u16);
+
+/// The first digit of a reply code: did it work (RFC 959 §4.2.1).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Severity {
+    /// 1yz, positive preliminary: it has begun, another reply follows.
+    Preliminary,
+    /// 2yz, positive completion: it is done.
+    Completion,
+    /// 3yz, positive intermediate: another command is awaited.
+    Intermediate,
+    /// 4yz, transient negative: it did not work, and may later.
+    Transient,
+    /// 5yz, permanent negative: it did not work, and will not.
+    Permanent,
+}
+
+/// The second digit of a reply code: about what (RFC 959 §4.2.1).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Category {
+    /// x0z: syntax.
+    Syntax,
+    /// x1z: information.
+    Information,
+    /// x2z: control and data connections.
+    Connections,
+    /// x3z: authentication and accounting.
+    Authentication,
+    /// x4z, and x6z to x9z: nothing yet. RFC 2228 uses 63z for protected replies.
+    Unspecified,
+    /// x5z: the file system.
+    FileSystem,
+}
+
+impl ReplyCode {
+    /// A code of three digits, the first of them 1 to 5; `None` for any other number.
+    #[must_use]
+    pub const fn new(code: u16) -> Option<Self> {
+        if matches!(code, 100..=599) { Some(Self(code)) } else { None }
+    }
+
+    /// Reads the three digits that `line` begins with.
+    #[must_use]
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        let digits = line.get(..3).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
+        Self::new(digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0')))
+    }
+
+    /// The number, 100 to 599.
+    #[must_use]
+    pub const fn value(self) -> u16 {
+        self.0
+    }
+
+    /// What the first digit says.
+    #[must_use]
+    pub const fn severity(self) -> Severity {
+        match self.0 / 100 {
+            1 => Severity::Preliminary,
+            2 => Severity::Completion,
+            3 => Severity::Intermediate,
+            4 => Severity::Transient,
+            _ => Severity::Permanent,
+        }
+    }
+
+    /// What the second digit says.
+    #[must_use]
+    pub const fn category(self) -> Category {
+        match self.0 / 10 % 10 {
+            0 => Category::Syntax,
+            1 => Category::Information,
+            2 => Category::Connections,
+            3 => Category::Authentication,
+            5 => Category::FileSystem,
+            _ => Category::Unspecified,
+        }
+    }
+}
+
+/// The codes this toolkit sends or asks for by name.
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident $code:literal,)*) => {
+        impl ReplyCode {
+            $($(#[$doc])* pub const $name: Self = Self($code);)*
+        }
+    };
+}
+
+codes! {
+    /// 150: file status okay, about to open the data connection.
+    ABOUT_TO_OPEN_DATA 150,
+    /// 200: command okay.
+    OKAY 200,
+    /// 202: command superfluous at this site.
+    SUPERFLUOUS 202,
+    /// 211: system status, and FEAT.
+    SYSTEM_STATUS 211,
+    /// 212: directory status.
+    DIRECTORY_STATUS 212,
+    /// 213: file status, and SIZE, MDTM.
+    FILE_STATUS 213,
+    /// 214: help.
+    HELP 214,
+    /// 215: system name.
+    SYSTEM_NAME 215,
+    /// 220: service ready.
+    SERVICE_READY 220,
+    /// 221: service closing the control connection, as asked.
+    CLOSING 221,
+    /// 225: data connection open, no transfer in progress: nothing to abort.
+    NOTHING_TO_ABORT 225,
+    /// 226: closing the data connection, action successful.
+    TRANSFER_COMPLETE 226,
+    /// 227: entering passive mode.
+    PASSIVE 227,
+    /// 229: entering extended passive mode (RFC 2428 §3).
+    EXTENDED_PASSIVE 229,
+    /// 230: logged in.
+    LOGGED_IN 230,
+    /// 250: file action okay.
+    FILE_ACTION_OKAY 250,
+    /// 257: pathname.
+    PATHNAME 257,
+    /// 331: user name okay, need password.
+    NEED_PASSWORD 331,
+    /// 332: need account.
+    NEED_ACCOUNT 332,
+    /// 350: file action pending further information.
+    PENDING 350,
+    /// 421: service not available, closing the control connection.
+    SERVICE_CLOSING 421,
+    /// 425: cannot open data connection.
+    NO_DATA_CONNECTION 425,
+    /// 426: connection closed, transfer aborted.
+    TRANSFER_ABORTED 426,
+    /// 450: file unavailable, busy.
+    FILE_BUSY 450,
+    /// 451: local error in processing.
+    LOCAL_ERROR 451,
+    /// 452: insufficient storage space.
+    NO_SPACE 452,
+    /// 500: syntax error, command unrecognized.
+    UNKNOWN_COMMAND 500,
+    /// 501: syntax error in arguments.
+    BAD_ARGUMENT 501,
+    /// 502: command not implemented.
+    NOT_IMPLEMENTED 502,
+    /// 503: bad sequence of commands.
+    BAD_SEQUENCE 503,
+    /// 504: command not implemented for that parameter.
+    PARAMETER_NOT_IMPLEMENTED 504,
+    /// 522: network protocol not supported (RFC 2428 §2).
+    PROTOCOL_NOT_SUPPORTED 522,
+    /// 530: not logged in.
+    NOT_LOGGED_IN 530,
+    /// 550: file unavailable: not found, no access.
+    FILE_UNAVAILABLE 550,
+    /// 552: exceeded storage allocation.
+    OVER_QUOTA 552,
+    /// 553: file name not allowed.
+    NAME_NOT_ALLOWED 553,
+    /// 554: invalid REST parameter (RFC 1123 §4.1.3.4).
+    BAD_RESTART 554,
+    /// 555: type or structure mismatch (RFC 1123 §4.1.3.4).
+    TYPE_MISMATCH 555,
+}
+
+impl fmt::Display for ReplyCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parse_reads_three_digits_rp_21() {
+        for (line, want) in [
+            ("220 x", Some(220)),
+            ("599", Some(599)),
+            ("2201", Some(220)),
+            ("099", None),
+            ("600", None),
+            ("22", None),
+            ("2 0", None),
+            ("", None),
+            ("abc", None),
+        ] {
+            assert_eq!(ReplyCode::parse(line.as_bytes()).map(ReplyCode::value), want, "{line}");
+        }
+    }
+
+    #[test]
+    fn digits_have_meanings() {
+        for (code, severity, category) in [
+            (150, Severity::Preliminary, Category::FileSystem),
+            (200, Severity::Completion, Category::Syntax),
+            (331, Severity::Intermediate, Category::Authentication),
+            (425, Severity::Transient, Category::Connections),
+            (511, Severity::Permanent, Category::Information),
+            (599, Severity::Permanent, Category::Unspecified),
+        ] {
+            let code = ReplyCode::new(code).unwrap();
+            assert_eq!((code.severity(), code.category()), (severity, category), "{code}");
+        }
+    }
+}

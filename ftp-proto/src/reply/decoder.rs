@@ -1,0 +1,345 @@
+//! Replies out of bytes (RFC 959 §4.2), with the bounds that keep a hostile server out of memory.
+
+use super::{Reply, ReplyCode};
+use crate::error::{ParseError, ParseErrorKind};
+use crate::limits;
+use crate::line::IAC;
+
+/// Turns the bytes of the control connection into replies.
+///
+/// Lines end at CR LF or bare LF. `NNN-` begins a reply of several lines, which ends at the line
+/// that begins with the same `NNN` and SP, or is `NNN` alone; all between is text. Feed it what
+/// was read with [`push`](Self::push), then take replies with [`next`](Self::next).
+///
+/// ```
+/// use ftp_proto::ReplyDecoder;
+///
+/// let mut decoder = ReplyDecoder::new();
+/// decoder.push(b"220-Welcome\r\n220 really\r\n331 ");
+/// let reply = decoder.next()?.expect("a whole reply was pushed");
+/// assert_eq!(reply.to_string(), "220 Welcome / really");
+/// assert_eq!(decoder.next()?, None);
+/// # Ok::<(), ftp_proto::ParseError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ReplyDecoder {
+    /// Bytes not yet looked at are those from `start`.
+    input: Vec<u8>,
+    start: usize,
+    line: Vec<u8>,
+    /// The reply being read and its code: set between `NNN-` and `NNN SP`.
+    code: Option<ReplyCode>,
+    lines: Vec<Vec<u8>>,
+    /// Bytes kept in `lines`, and bytes of the reply in all.
+    kept: usize,
+    total: usize,
+    failed: Option<ParseError>,
+}
+
+impl ReplyDecoder {
+    /// A decoder at the start of a session.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes bytes as they were read, at most [`room`](Self::room) of them, and returns how many
+    /// it took.
+    pub fn push(&mut self, bytes: &[u8]) -> usize {
+        self.input.drain(..self.start);
+        self.start = 0;
+        let taken = bytes.get(..self.room()).unwrap_or(bytes);
+        self.input.extend_from_slice(taken);
+        taken.len()
+    }
+
+    /// How many bytes [`push`](Self::push) would take now: what is missing to
+    /// [`limits::READ_AHEAD`].
+    #[must_use]
+    pub fn room(&self) -> usize {
+        limits::READ_AHEAD.saturating_sub(self.input.len() - self.start)
+    }
+
+    /// Whether every byte that was pushed has come out in a reply. If not, a new command must
+    /// not be sent: its reply could not be told from what is left over.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        self.start == self.input.len() && self.line.is_empty() && self.code.is_none()
+    }
+
+    /// The next reply, or `None` until more bytes are pushed.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedByte` where a reply does not begin with a code and SP, `-` or the line end;
+    /// `TooLong` for a line over [`limits::REPLY_LINE`] or a reply over
+    /// [`limits::REPLY_TOTAL`]. What follows cannot be understood any more: the error stays.
+    #[expect(clippy::should_implement_trait, reason = "the end is not final: more may be pushed")]
+    pub fn next(&mut self) -> Result<Option<Reply>, ParseError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let reply = self.read_lines();
+        if let Err(error) = &reply {
+            self.failed = Some(*error);
+            *self = Self { failed: self.failed, ..Self::default() };
+        }
+        reply
+    }
+
+    fn read_lines(&mut self) -> Result<Option<Reply>, ParseError> {
+        loop {
+            let waiting = self.input.get(self.start..).unwrap_or_default();
+            let end = waiting.iter().position(|&byte| byte == b'\n');
+            let piece = waiting.get(..end.unwrap_or(waiting.len())).unwrap_or_default();
+            self.line.extend_from_slice(piece);
+            self.start += piece.len() + usize::from(end.is_some());
+            let length = self.line.strip_suffix(b"\r").unwrap_or(&self.line).len();
+            if length > limits::REPLY_LINE {
+                return Err(error(limits::REPLY_LINE, ParseErrorKind::TooLong));
+            }
+            if end.is_none() {
+                return Ok(None);
+            }
+            self.line.truncate(length);
+            self.total += length;
+            if self.total > limits::REPLY_TOTAL {
+                return Err(error(limits::REPLY_TOTAL, ParseErrorKind::TooLong));
+            }
+            let line = undouble_iac(std::mem::take(&mut self.line));
+            if let Some(reply) = self.take_line(&line)? {
+                return Ok(Some(reply));
+            }
+        }
+    }
+
+    fn take_line(&mut self, line: &[u8]) -> Result<Option<Reply>, ParseError> {
+        let code = ReplyCode::parse(line);
+        let separator = line.get(3).copied();
+        let text = line.get(4..).unwrap_or_default();
+        match (self.code, code) {
+            (None, None) => Err(error(0, ParseErrorKind::UnexpectedByte)),
+            (None, Some(code)) if separator == Some(b'-') => {
+                self.code = Some(code);
+                self.keep(text);
+                Ok(None)
+            }
+            (None, Some(code)) => match separator {
+                Some(b' ') | None => {
+                    self.keep(text);
+                    Ok(Some(self.finish(code)))
+                }
+                Some(_) => Err(error(3, ParseErrorKind::UnexpectedByte)),
+            },
+            (Some(open), Some(code)) if open == code && matches!(separator, Some(b' ') | None) => {
+                // Always kept: this is where the value of a 227 or 257 stands.
+                self.lines.push(text.to_vec());
+                Ok(Some(self.finish(code)))
+            }
+            (Some(_), _) => {
+                self.keep(line);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Keeps a line while there is room for it. Empty lines count one byte, or they would be
+    /// free.
+    fn keep(&mut self, line: &[u8]) {
+        let cost = line.len() + 1;
+        if self.kept + cost <= limits::REPLY_TEXT {
+            self.kept += cost;
+            self.lines.push(line.to_vec());
+        } else {
+            self.kept = limits::REPLY_TEXT;
+        }
+        self.total += 1;
+    }
+
+    fn finish(&mut self, code: ReplyCode) -> Reply {
+        (self.code, self.kept, self.total) = (None, 0, 0);
+        Reply::received(code, std::mem::take(&mut self.lines))
+    }
+}
+
+const fn error(at: usize, kind: ParseErrorKind) -> ParseError {
+    ParseError::new("reply", at, kind)
+}
+
+/// Makes one byte of each `IAC IAC`. A single one is left: servers that do not double it send
+/// names, never Telnet commands.
+fn undouble_iac(line: Vec<u8>) -> Vec<u8> {
+    if !line.contains(&IAC) {
+        return line;
+    }
+    let mut bytes = line.into_iter().peekable();
+    let mut out = Vec::new();
+    while let Some(byte) = bytes.next() {
+        if byte == IAC {
+            bytes.next_if_eq(&IAC);
+        }
+        out.push(byte);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chunks::any_chunking;
+    use ParseErrorKind::{TooLong, UnexpectedByte};
+
+    /// All replies as code and joined lines, and the error that ended them.
+    fn decode(pieces: &[&[u8]]) -> (Vec<(u16, Vec<u8>)>, Option<ParseError>) {
+        let mut decoder = ReplyDecoder::new();
+        let mut replies = Vec::new();
+        for piece in pieces {
+            let mut rest = *piece;
+            while !rest.is_empty() {
+                let taken = decoder.push(rest);
+                assert!(taken > 0, "push made no progress");
+                rest = &rest[taken..];
+                loop {
+                    match decoder.next() {
+                        Ok(Some(reply)) => {
+                            let lines: Vec<&[u8]> = reply.lines().collect();
+                            replies.push((reply.code().value(), lines.join(&b'|')));
+                        }
+                        Ok(None) => break,
+                        Err(error) => return (replies, Some(error)),
+                    }
+                }
+            }
+        }
+        (replies, None)
+    }
+
+    fn gives(input: &[u8], want: &[(u16, &[u8])]) {
+        let want = want.iter().map(|(code, text)| (*code, text.to_vec())).collect();
+        any_chunking(input, decode, &(want, None));
+    }
+
+    #[test]
+    fn single_lines_rp_01_rp_17_rp_19() {
+        gives(
+            b"220 hello\r\n331\r\n200 \n500 a\rb\n226-\r\n226\r\n",
+            &[(220, b"hello"), (331, b""), (200, b""), (500, b"a\rb"), (226, b"|")],
+        );
+    }
+
+    #[test]
+    fn multi_line_rp_02_rp_18() {
+        gives(
+            b"211-Features:\r\n SIZE\r\n\r\n213 no\r\n211-no\r\n2110\r\n211 End\r\n200 x\r\n",
+            &[(211, b"Features:| SIZE||213 no|211-no|2110|End"), (200, b"x")],
+        );
+        gives(b"250-a\n b\n250\n", &[(250, b"a| b|")]);
+    }
+
+    #[test]
+    fn any_bytes_are_text_rp_22_fr_24() {
+        gives(b"257 \"\xe9\xff\xffx\xff\"\r\n", &[(257, b"\"\xe9\xffx\xff\"")]);
+    }
+
+    #[test]
+    fn what_is_not_a_reply_rp_21_hc_29() {
+        for (input, at) in [
+            (&b"hello\r\n"[..], 0),
+            (b"\r\n", 0),
+            (b"22\r\n", 0),
+            (b"099 x\r\n", 0),
+            (b"600 x\r\n", 0),
+            (b"220x\r\n", 3),
+            (b"2200\r\n", 3),
+            (b" 220 x\r\n", 0),
+            (b"SSH-2.0-x\r\n", 0),
+            (b"HTTP/1.1 400\r\n", 0),
+        ] {
+            any_chunking(input, decode, &(vec![], Some(error(at, UnexpectedByte))));
+        }
+    }
+
+    #[test]
+    fn the_longest_line_rp_20_hc_13() {
+        let mut input = b"220 ".to_vec();
+        input.resize(limits::REPLY_LINE, b'x');
+        let fits = input.clone();
+        input.extend_from_slice(b"\r\n");
+        for size in [1, 100, 16_000] {
+            let pieces: Vec<&[u8]> = input.chunks(size).collect();
+            assert_eq!(decode(&pieces), (vec![(220, fits[4..].to_vec())], None));
+        }
+        let endless = vec![b'2'; limits::REPLY_LINE + 2];
+        for size in [1, 100, endless.len()] {
+            let pieces: Vec<&[u8]> = endless.chunks(size).collect();
+            let want = Some(error(limits::REPLY_LINE, TooLong));
+            assert_eq!(decode(&pieces), (vec![], want), "no line end is needed to refuse");
+        }
+    }
+
+    #[test]
+    fn long_replies_lose_text_but_not_their_end_rp_20() {
+        let mut input = b"211-\r\n".to_vec();
+        for _ in 0..1_000 {
+            input.extend_from_slice(&[b'x'; 500]);
+            input.extend_from_slice(b"\r\n");
+        }
+        input.extend_from_slice(b"211 end\r\n200 next\r\n");
+        let pieces: Vec<&[u8]> = input.chunks(4_096).collect();
+        let (replies, error) = decode(&pieces);
+        assert_eq!(error, None);
+        assert_eq!(replies.len(), 2);
+        assert!(replies[0].1.len() <= limits::REPLY_TEXT + limits::REPLY_LINE);
+        assert!(replies[0].1.ends_with(b"x|end"));
+        assert_eq!(replies[1], (200, b"next".to_vec()));
+    }
+
+    #[test]
+    fn endless_replies_end_rp_20_hc_12() {
+        for line in [&b"220-more\r\n"[..], b"\n"] {
+            let mut decoder = ReplyDecoder::new();
+            decoder.push(b"220-\r\n");
+            let mut pushed = 0;
+            let error = loop {
+                pushed += decoder.push(line);
+                match decoder.next() {
+                    Ok(reply) => assert_eq!(reply, None),
+                    Err(error) => break error,
+                }
+                assert!(pushed < 4 * limits::REPLY_TOTAL);
+                assert!(decoder.lines.len() <= limits::REPLY_TEXT);
+            };
+            assert_eq!(error.kind, TooLong);
+            decoder.push(b"220 end\r\n");
+            assert!(decoder.next().is_err(), "the error stays");
+        }
+    }
+
+    #[test]
+    fn is_clear_between_replies_cl_13() {
+        let mut decoder = ReplyDecoder::new();
+        assert!(decoder.is_clear());
+        for (bytes, clear) in [(&b"220-"[..], false), (b"a\r\n", false), (b"220 b\r\n", true)] {
+            decoder.push(bytes);
+            while decoder.next().unwrap().is_some() {}
+            assert_eq!(decoder.is_clear(), clear, "{bytes:?}");
+        }
+        decoder.push(b"200 a\r\n200 b\r\n");
+        assert!(decoder.next().unwrap().is_some());
+        assert!(!decoder.is_clear());
+    }
+
+    #[test]
+    fn what_is_sent_reads_back() {
+        for reply in [
+            Reply::new(ReplyCode::OKAY, ""),
+            Reply::new(ReplyCode::PATHNAME, &b"\"/\xff\xff\""[..]),
+            Reply::multi_line(ReplyCode::SYSTEM_STATUS, "a", ["211 x", "", " y"], "End"),
+        ] {
+            let mut decoder = ReplyDecoder::new();
+            decoder.push(&reply.encode());
+            assert_eq!(decoder.next(), Ok(Some(reply)));
+            assert!(decoder.is_clear());
+        }
+    }
+}

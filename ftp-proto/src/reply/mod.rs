@@ -1,0 +1,165 @@
+//! Replies: a code and lines of text, and how both are written (RFC 959 §4.2).
+
+mod code;
+mod decoder;
+
+pub use code::{Category, ReplyCode, Severity};
+pub use decoder::ReplyDecoder;
+
+use std::fmt;
+
+use crate::line::IAC;
+use crate::pathname::{Escaped, is_line_break};
+
+/// A reply: its code and its lines, the first line without the code, the last without it too.
+///
+/// Text is bytes: names in it may be in any encoding. `Display` shows it on one line for people,
+/// with control characters escaped.
+///
+/// ```
+/// use ftp_proto::{Reply, ReplyCode};
+///
+/// let features = [" MLST type*;size*;", " SIZE"];
+/// let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features:", features, "End");
+/// assert_eq!(reply.encode(), b"211-Features:\r\n MLST type*;size*;\r\n SIZE\r\n211 End\r\n");
+/// ```
+#[derive(Clone, Eq, Hash, PartialEq)]
+pub struct Reply {
+    code: ReplyCode,
+    /// At least one.
+    lines: Vec<Vec<u8>>,
+}
+
+impl Reply {
+    /// A reply of one line. CR, LF and NUL in `text` become `?`: a name must not be able to
+    /// write a reply of its own.
+    #[must_use]
+    pub fn new(code: ReplyCode, text: impl Into<Vec<u8>>) -> Self {
+        Self { code, lines: vec![clean(text.into())] }
+    }
+
+    /// A reply of several lines: what stands behind the code in the first, lines between, and
+    /// what stands behind the code in the last. A line between that begins with a digit is given
+    /// a leading SP, so that it cannot be read as the last (RFC 959 §4.2). CR, LF and NUL become
+    /// `?`.
+    #[must_use]
+    pub fn multi_line<T: Into<Vec<u8>>>(
+        code: ReplyCode,
+        first: impl Into<Vec<u8>>,
+        between: impl IntoIterator<Item = T>,
+        last: impl Into<Vec<u8>>,
+    ) -> Self {
+        let mut lines = vec![clean(first.into())];
+        for line in between {
+            let mut line = clean(line.into());
+            if line.first().is_some_and(u8::is_ascii_digit) {
+                line.insert(0, b' ');
+            }
+            lines.push(line);
+        }
+        lines.push(clean(last.into()));
+        Self { code, lines }
+    }
+
+    /// What a decoder read.
+    const fn received(code: ReplyCode, lines: Vec<Vec<u8>>) -> Self {
+        Self { code, lines }
+    }
+
+    /// The code.
+    #[must_use]
+    pub const fn code(&self) -> ReplyCode {
+        self.code
+    }
+
+    /// The lines: without code and separator for the first and last, as they came for those
+    /// between. There is at least one.
+    pub fn lines(&self) -> impl ExactSizeIterator<Item = &[u8]> + DoubleEndedIterator {
+        self.lines.iter().map(Vec::as_slice)
+    }
+
+    /// The text of the last line, which is where 227, 229 and 257 carry their value.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        self.lines.last().map_or(&[], Vec::as_slice)
+    }
+
+    /// The reply as it is sent: CR LF behind each line, 0xFF doubled (RFC 854).
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.lines.iter().map(|line| line.len() + 6).sum());
+        let last = self.lines.len() - 1;
+        for (index, line) in self.lines.iter().enumerate() {
+            if index == last {
+                out.extend_from_slice(format!("{} ", self.code).as_bytes());
+            } else if index == 0 {
+                out.extend_from_slice(format!("{}-", self.code).as_bytes());
+            }
+            for &byte in line {
+                if byte == IAC {
+                    out.push(IAC);
+                }
+                out.push(if is_line_break(byte) { b'?' } else { byte });
+            }
+            out.extend_from_slice(b"\r\n");
+        }
+        out
+    }
+}
+
+fn clean(mut text: Vec<u8>) -> Vec<u8> {
+    text.iter_mut().filter(|byte| is_line_break(**byte)).for_each(|byte| *byte = b'?');
+    text
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        for (index, line) in self.lines.iter().enumerate() {
+            let separator = if index == 0 { " " } else { " / " };
+            write!(f, "{separator}{}", Escaped(line.trim_ascii()))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reply({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encode_writes_rp_01_rp_02_fr_24() {
+        let code = ReplyCode::FILE_STATUS;
+        for (reply, want) in [
+            (Reply::new(code, "5"), &b"213 5\r\n"[..]),
+            (Reply::new(code, ""), b"213 \r\n"),
+            (Reply::new(code, &b"a\xff"[..]), b"213 a\xff\xff\r\n"),
+            (
+                Reply::multi_line(code, "a", ["213 b", " c", "1"], "d"),
+                b"213-a\r\n 213 b\r\n c\r\n 1\r\n213 d\r\n",
+            ),
+            (Reply::multi_line(code, "a", [""; 0], "d"), b"213-a\r\n213 d\r\n"),
+        ] {
+            assert_eq!(reply.encode(), want);
+        }
+    }
+
+    #[test]
+    fn a_name_cannot_write_a_reply_rp_06() {
+        let name = "x\r\n226 done\0";
+        let reply = Reply::multi_line(ReplyCode::FILE_STATUS, name, [name], name);
+        assert_eq!(reply.encode(), b"213-x??226 done?\r\nx??226 done?\r\n213 x??226 done?\r\n");
+    }
+
+    #[test]
+    fn display_is_one_line_hc_28() {
+        let reply = Reply::multi_line(ReplyCode::HELP, "a", [" b\x1b[2J"], "c");
+        assert_eq!(reply.to_string(), "214 a / b\\x1b[2J / c");
+    }
+}

@@ -1,0 +1,258 @@
+//! Time values: `YYYYMMDDHHMMSS[.sss]`, always UTC (RFC 3659 §2.3).
+
+use std::fmt;
+
+use crate::error::{ParseError, ParseErrorKind};
+use crate::number;
+
+/// A point in time as FTP writes it, in UTC, to the nanosecond. Years 0 to 9999.
+///
+/// ```
+/// use ftp_proto::TimeVal;
+///
+/// let time = TimeVal::parse(b"19990929003355.237")?;
+/// assert_eq!(time.unix_seconds(), 938_565_235);
+/// assert_eq!(time.to_string(), "19990929003355.237");
+/// # Ok::<(), ftp_proto::ParseError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct TimeVal {
+    year: u16,
+    month: u8,
+    day: u8,
+    hour: u8,
+    minute: u8,
+    second: u8,
+    nanosecond: u32,
+}
+
+impl TimeVal {
+    /// Reads a time value that fills all of `input`. A leap second, `60`, is read; digits of the
+    /// fraction beyond the ninth are dropped.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEnd` with fewer than 14 digits or no digit behind the point, `UnexpectedByte`
+    /// for anything but digits and one point, `BadNumber` for a date or time that is not in the
+    /// calendar.
+    pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
+        let error = |at, kind| Err(ParseError::new("time-val", at, kind));
+        let (digits, fraction) = input.split_at_checked(14).unwrap_or((input, &[]));
+        if let Some(at) = digits.iter().position(|byte| !byte.is_ascii_digit()) {
+            return error(at, ParseErrorKind::UnexpectedByte);
+        }
+        if digits.len() < 14 {
+            return error(digits.len(), ParseErrorKind::UnexpectedEnd);
+        }
+        let nanosecond = match fraction.split_first() {
+            None => 0,
+            Some((b'.', [])) => return error(15, ParseErrorKind::UnexpectedEnd),
+            Some((b'.', digits)) => {
+                if let Some(at) = digits.iter().position(|byte| !byte.is_ascii_digit()) {
+                    return error(15 + at, ParseErrorKind::UnexpectedByte);
+                }
+                let padded = digits.iter().map(|digit| u32::from(digit - b'0'));
+                padded.chain(std::iter::repeat(0)).take(9).fold(0, |sum, digit| sum * 10 + digit)
+            }
+            Some(_) => return error(14, ParseErrorKind::UnexpectedByte),
+        };
+        let field = |from: usize, to: usize| -> Option<u16> {
+            number::decimal(digits.get(from..to)?)?.try_into().ok()
+        };
+        let small = |from| field(from, from + 2).and_then(|value| u8::try_from(value).ok());
+        let fields = (field(0, 4), small(4), small(6), small(8), small(10), small(12));
+        if let (Some(year), Some(month), Some(day), Some(hour), Some(minute), Some(second)) = fields
+        {
+            for (at, right) in [
+                (4, (1..=12).contains(&month)),
+                (6, (1..=days_of_month(year, month)).contains(&day)),
+                (8, hour <= 23),
+                (10, minute <= 59),
+                (12, second <= 60),
+            ] {
+                if !right {
+                    return error(at, ParseErrorKind::BadNumber);
+                }
+            }
+            return Ok(Self { year, month, day, hour, minute, second, nanosecond });
+        }
+        error(0, ParseErrorKind::BadNumber)
+    }
+
+    /// The time `seconds` after 1970-01-01T00:00:00Z (before it, if negative); `None` outside
+    /// the years 0 to 9999.
+    #[must_use]
+    pub fn from_unix_seconds(seconds: i64) -> Option<Self> {
+        let (days, second_of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+        // Howard Hinnant's civil_from_days: years begin in March, so that the leap day is last.
+        let days = days.checked_add(719_468)?;
+        let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_from_march = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        Some(Self {
+            year: year.try_into().ok().filter(|year| *year <= 9_999)?,
+            month: month.try_into().ok()?,
+            day: day.try_into().ok()?,
+            hour: (second_of_day / 3_600).try_into().ok()?,
+            minute: (second_of_day / 60 % 60).try_into().ok()?,
+            second: (second_of_day % 60).try_into().ok()?,
+            nanosecond: 0,
+        })
+    }
+
+    /// Whole seconds since 1970-01-01T00:00:00Z. A leap second counts as the second after it.
+    #[must_use]
+    pub fn unix_seconds(&self) -> i64 {
+        let month = i64::from(self.month);
+        let year = i64::from(self.year) - i64::from(month <= 2);
+        let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+        let month_from_march = if month > 2 { month - 3 } else { month + 9 };
+        let day_of_year = (153 * month_from_march + 2) / 5 + i64::from(self.day) - 1;
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        let days = era * 146_097 + day_of_era - 719_468;
+        let time = i64::from(self.hour) * 3_600 + i64::from(self.minute) * 60;
+        days * 86_400 + time + i64::from(self.second)
+    }
+
+    /// The year, 0 to 9999.
+    #[must_use]
+    pub const fn year(&self) -> u16 {
+        self.year
+    }
+
+    /// The month, 1 to 12.
+    #[must_use]
+    pub const fn month(&self) -> u8 {
+        self.month
+    }
+
+    /// The day of the month, 1 to 31.
+    #[must_use]
+    pub const fn day(&self) -> u8 {
+        self.day
+    }
+
+    /// The hour, 0 to 23.
+    #[must_use]
+    pub const fn hour(&self) -> u8 {
+        self.hour
+    }
+
+    /// The minute, 0 to 59.
+    #[must_use]
+    pub const fn minute(&self) -> u8 {
+        self.minute
+    }
+
+    /// The second, 0 to 60.
+    #[must_use]
+    pub const fn second(&self) -> u8 {
+        self.second
+    }
+
+    /// The fraction of the second in nanoseconds, 0 to 999,999,999.
+    #[must_use]
+    pub const fn nanosecond(&self) -> u32 {
+        self.nanosecond
+    }
+}
+
+impl fmt::Display for TimeVal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { year, month, day, hour, minute, second, nanosecond } = self;
+        write!(f, "{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}")?;
+        if *nanosecond > 0 {
+            let fraction = format!("{nanosecond:09}");
+            write!(f, ".{}", fraction.trim_end_matches('0'))?;
+        }
+        Ok(())
+    }
+}
+
+const fn days_of_month(year: u16, month: u8) -> u8 {
+    match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => {
+            29
+        }
+        2 => 28,
+        _ => 31,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ParseErrorKind::{BadNumber, UnexpectedByte, UnexpectedEnd};
+
+    #[test]
+    fn parse_reads_hc_31() {
+        for (text, unix, shown) in [
+            ("19700101000000", 0, "19700101000000"),
+            ("19980615100045.014", 897_904_845, "19980615100045.014"),
+            ("20000229235959", 951_868_799, "20000229235959"),
+            ("20240229000000.500", 1_709_164_800, "20240229000000.5"),
+            ("20161231235960", 1_483_228_800, "20161231235960"),
+            ("00000101000000", -62_167_219_200, "00000101000000"),
+            ("99991231235959", 253_402_300_799, "99991231235959"),
+        ] {
+            let time = TimeVal::parse(text.as_bytes()).unwrap();
+            assert_eq!(time.unix_seconds(), unix, "{text}");
+            assert_eq!(time.to_string(), shown, "{text}");
+        }
+        let long = format!("19700101000000.{}", "1".repeat(1_000));
+        assert_eq!(TimeVal::parse(long.as_bytes()).unwrap().nanosecond(), 111_111_111);
+    }
+
+    #[test]
+    fn parse_refuses_hc_31() {
+        for (text, at, kind) in [
+            ("", 0, UnexpectedEnd),
+            ("1998061510004", 13, UnexpectedEnd),
+            ("199806151000455", 14, UnexpectedByte),
+            ("19980615100045.", 15, UnexpectedEnd),
+            ("19980615100045.0x", 16, UnexpectedByte),
+            ("19980615 10004", 8, UnexpectedByte),
+            ("-9980615100045", 0, UnexpectedByte),
+            ("99999999999999", 4, BadNumber),
+            ("19981315100045", 4, BadNumber),
+            ("19980015100045", 4, BadNumber),
+            ("19980600100045", 6, BadNumber),
+            ("19990229100045", 6, BadNumber),
+            ("19000229100045", 6, BadNumber),
+            ("19980631100045", 6, BadNumber),
+            ("19980615240045", 8, BadNumber),
+            ("19980615106045", 10, BadNumber),
+            ("19980615100061", 12, BadNumber),
+        ] {
+            let want = ParseError::new("time-val", at, kind);
+            assert_eq!(TimeVal::parse(text.as_bytes()), Err(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_day_of_four_centuries_reads_back() {
+        let mut before = None;
+        for day in 0..146_097 {
+            let seconds = day * 86_400 + 43_199;
+            let time = TimeVal::from_unix_seconds(seconds).unwrap();
+            assert_eq!(time.unix_seconds(), seconds);
+            assert_eq!(TimeVal::parse(time.to_string().as_bytes()), Ok(time));
+            assert!(before < Some(time), "{time}");
+            before = Some(time);
+        }
+    }
+
+    #[test]
+    fn from_unix_seconds_ends_with_the_years() {
+        assert_eq!(TimeVal::from_unix_seconds(253_402_300_800), None);
+        assert_eq!(TimeVal::from_unix_seconds(-62_167_219_201), None);
+        assert_eq!(TimeVal::from_unix_seconds(i64::MAX), None);
+        assert_eq!(TimeVal::from_unix_seconds(i64::MIN), None);
+    }
+}

@@ -1,0 +1,340 @@
+//! The verb of a command line: RFC 959 §5.3 calls it the command code.
+
+use std::fmt;
+
+use crate::error::{ParseError, ParseErrorKind};
+use crate::limits;
+
+/// A verb that is well formed but that no document this crate follows defines.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct OtherVerb {
+    bytes: [u8; limits::VERB],
+    length: u8,
+}
+
+impl OtherVerb {
+    /// The verb in upper case: 1 to 12 ASCII letters and digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let bytes = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+}
+
+/// Makes the enum, its table of words and nothing else.
+macro_rules! verbs {
+    ($($(#[$doc:meta])* $variant:ident $word:literal,)*) => {
+        /// The first word of a command line, read without regard to case (RFC 959 §5.3).
+        ///
+        /// The X forms of RFC 775 are the verbs they stand for (RFC 1123 §4.1.3.1): `XCWD` reads
+        /// as [`Verb::Cwd`].
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        pub enum Verb {
+            $($(#[$doc])* $variant,)*
+            /// Any other word of the right form.
+            Other(OtherVerb),
+        }
+
+        impl Verb {
+            /// Every verb that has a name here, in the order of `RFC 959` and its extensions.
+            pub const KNOWN: &[Self] = &[$(Self::$variant,)*];
+
+            /// The verb as it is sent, in upper case.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $word,)*
+                    Self::Other(other) => other.as_str(),
+                }
+            }
+
+            fn from_word(word: &str) -> Option<Self> {
+                Some(match word {
+                    $($word => Self::$variant,)*
+                    "XCUP" => Self::Cdup,
+                    "XCWD" => Self::Cwd,
+                    "XMKD" => Self::Mkd,
+                    "XPWD" => Self::Pwd,
+                    "XRMD" => Self::Rmd,
+                    _ => return None,
+                })
+            }
+        }
+    };
+}
+
+verbs! {
+    /// RFC 959 §4.1.1: who logs in.
+    User "USER",
+    /// RFC 959 §4.1.1: the password.
+    Pass "PASS",
+    /// RFC 959 §4.1.1: the account.
+    Acct "ACCT",
+    /// RFC 959 §4.1.1: change working directory.
+    Cwd "CWD",
+    /// RFC 959 §4.1.1: change to the parent directory.
+    Cdup "CDUP",
+    /// RFC 959 §4.1.1: mount another file system.
+    Smnt "SMNT",
+    /// RFC 959 §4.1.1: end of session.
+    Quit "QUIT",
+    /// RFC 959 §4.1.1: start again as after the greeting.
+    Rein "REIN",
+    /// RFC 959 §4.1.2: where the server shall connect to.
+    Port "PORT",
+    /// RFC 959 §4.1.2: the server shall listen.
+    Pasv "PASV",
+    /// RFC 959 §4.1.2: representation type.
+    Type "TYPE",
+    /// RFC 959 §4.1.2: file structure.
+    Stru "STRU",
+    /// RFC 959 §4.1.2: transfer mode.
+    Mode "MODE",
+    /// RFC 959 §4.1.3: retrieve a file.
+    Retr "RETR",
+    /// RFC 959 §4.1.3: store a file.
+    Stor "STOR",
+    /// RFC 959 §4.1.3: store under a name of the server's choice.
+    Stou "STOU",
+    /// RFC 959 §4.1.3: append to a file.
+    Appe "APPE",
+    /// RFC 959 §4.1.3: reserve space.
+    Allo "ALLO",
+    /// RFC 959 §4.1.3 and RFC 3659 §5: where the next transfer starts.
+    Rest "REST",
+    /// RFC 959 §4.1.3: rename from.
+    Rnfr "RNFR",
+    /// RFC 959 §4.1.3: rename to.
+    Rnto "RNTO",
+    /// RFC 959 §4.1.3: abort the transfer.
+    Abor "ABOR",
+    /// RFC 959 §4.1.3: delete a file.
+    Dele "DELE",
+    /// RFC 959 §4.1.3: remove a directory.
+    Rmd "RMD",
+    /// RFC 959 §4.1.3: make a directory.
+    Mkd "MKD",
+    /// RFC 959 §4.1.3: print the working directory.
+    Pwd "PWD",
+    /// RFC 959 §4.1.3: list for people.
+    List "LIST",
+    /// RFC 959 §4.1.3: list of names.
+    Nlst "NLST",
+    /// RFC 959 §4.1.3: what only this site has.
+    Site "SITE",
+    /// RFC 959 §4.1.3: the operating system.
+    Syst "SYST",
+    /// RFC 959 §4.1.3: status.
+    Stat "STAT",
+    /// RFC 959 §4.1.3: help.
+    Help "HELP",
+    /// RFC 959 §4.1.3: nothing.
+    Noop "NOOP",
+    /// RFC 2228 §3: start a security mechanism.
+    Auth "AUTH",
+    /// RFC 2228 §3: data of a security mechanism.
+    Adat "ADAT",
+    /// RFC 2228 §3: protection buffer size.
+    Pbsz "PBSZ",
+    /// RFC 2228 §3: protection of the data channel.
+    Prot "PROT",
+    /// RFC 2228 §3: clear command channel.
+    Ccc "CCC",
+    /// RFC 2228 §3: integrity protected command.
+    Mic "MIC",
+    /// RFC 2228 §3: confidential command.
+    Conf "CONF",
+    /// RFC 2228 §3: privacy protected command.
+    Enc "ENC",
+    /// RFC 2389 §3: what the server can do.
+    Feat "FEAT",
+    /// RFC 2389 §4: options of a command.
+    Opts "OPTS",
+    /// RFC 2428 §2: where the server shall connect to, any address family.
+    Eprt "EPRT",
+    /// RFC 2428 §3: the server shall listen, any address family.
+    Epsv "EPSV",
+    /// RFC 1639: the long address form of 1994.
+    Lprt "LPRT",
+    /// RFC 1639: the long passive form of 1994.
+    Lpsv "LPSV",
+    /// RFC 2640 §4: language of the replies.
+    Lang "LANG",
+    /// RFC 3659 §3: modification time.
+    Mdtm "MDTM",
+    /// RFC 3659 §4: transfer size.
+    Size "SIZE",
+    /// RFC 3659 §7: facts of one object.
+    Mlst "MLST",
+    /// RFC 3659 §7: facts of a directory's entries.
+    Mlsd "MLSD",
+    /// RFC 7151: the virtual host.
+    Host "HOST",
+    /// draft-somers-ftp-mfxx §3: set the modification time.
+    Mfmt "MFMT",
+    /// draft-somers-ftp-mfxx §4: set the creation time.
+    Mfct "MFCT",
+    /// draft-somers-ftp-mfxx §5: set facts.
+    Mff "MFF",
+    /// draft-bryan-ftpext-hash §3: digest of a file.
+    Hash "HASH",
+    /// draft-bryan-ftp-range: a byte range.
+    Rang "RANG",
+    /// Name of the client program; deployed custom.
+    Clnt "CLNT",
+    /// Name of client and server program; expired draft.
+    Csid "CSID",
+    /// Free space; expired draft.
+    Avbl "AVBL",
+    /// Remove a directory and all in it; expired draft.
+    Rmda "RMDA",
+    /// Allocated size of a directory; deployed custom.
+    Dsiz "DSIZ",
+    /// Join uploaded parts; deployed custom.
+    Comb "COMB",
+    /// TLS client role for server-to-server copies; deployed custom.
+    Sscn "SSCN",
+    /// Passive mode with the TLS client role; deployed custom.
+    Cpsv "CPSV",
+    /// CRC-32 of a file; deployed custom.
+    Xcrc "XCRC",
+    /// MD5 of a file; deployed custom.
+    Xmd5 "XMD5",
+    /// SHA-1 of a file; deployed custom.
+    Xsha "XSHA",
+    /// SHA-1 of a file; deployed custom.
+    Xsha1 "XSHA1",
+    /// SHA-256 of a file; deployed custom.
+    Xsha256 "XSHA256",
+    /// SHA-512 of a file; deployed custom.
+    Xsha512 "XSHA512",
+}
+
+impl Verb {
+    /// Reads a verb that fills all of `word`.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEnd` for no byte at all, `UnexpectedByte` where something other than an ASCII
+    /// letter or digit stands or the first is a digit, `TooLong` beyond 12 bytes.
+    pub fn parse(word: &[u8]) -> Result<Self, ParseError> {
+        let error = |at, kind| Err(ParseError::new("verb", at, kind));
+        let Some(first) = word.first() else {
+            return error(0, ParseErrorKind::UnexpectedEnd);
+        };
+        if !first.is_ascii_alphabetic() {
+            return error(0, ParseErrorKind::UnexpectedByte);
+        }
+        if let Some(at) = word.iter().position(|byte| !byte.is_ascii_alphanumeric()) {
+            return error(at, ParseErrorKind::UnexpectedByte);
+        }
+        let mut bytes = [0; limits::VERB];
+        let Some(upper) = bytes.get_mut(..word.len()) else {
+            return error(limits::VERB, ParseErrorKind::TooLong);
+        };
+        upper.copy_from_slice(word);
+        upper.make_ascii_uppercase();
+        let known = std::str::from_utf8(upper).ok().and_then(Self::from_word);
+        let length = u8::try_from(word.len()).unwrap_or_default();
+        Ok(known.unwrap_or(Self::Other(OtherVerb { bytes, length })))
+    }
+
+    /// Splits a line, as [`LineDecoder`](crate::LineDecoder) gives it, into its verb and its
+    /// argument. Exactly one SP lies between them; every further one belongs to the argument,
+    /// which is empty where the line has none (RFC 2640 §3.1).
+    ///
+    /// ```
+    /// use ftp_proto::Verb;
+    ///
+    /// assert_eq!(Verb::split(b"retr  a b")?, (Verb::Retr, b" a b".as_slice()));
+    /// assert_eq!(Verb::split(b"XPWD")?, (Verb::Pwd, b"".as_slice()));
+    /// # Ok::<(), ftp_proto::ParseError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Verb::parse`] for what stands before the first SP.
+    pub fn split(line: &[u8]) -> Result<(Self, &[u8]), ParseError> {
+        let at = line.iter().position(|&byte| byte == b' ').unwrap_or(line.len());
+        let (word, rest) = line.split_at_checked(at).unwrap_or((line, &[]));
+        let argument = rest.split_first().map_or(rest, |(_space, argument)| argument);
+        Ok((Self::parse(word)?, argument))
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parse_reads_any_case_fr_13() {
+        for (word, want) in [
+            ("mLsD", Verb::Mlsd),
+            ("USER", Verb::User),
+            ("xsha512", Verb::Xsha512),
+            ("xcwd", Verb::Cwd),
+            ("XCUP", Verb::Cdup),
+            ("XMKD", Verb::Mkd),
+            ("XPWD", Verb::Pwd),
+            ("XRMD", Verb::Rmd),
+        ] {
+            assert_eq!(Verb::parse(word.as_bytes()), Ok(want), "{word}");
+        }
+    }
+
+    #[test]
+    fn parse_keeps_what_it_does_not_know() {
+        let verb = Verb::parse(b"xyz9").unwrap();
+        assert!(matches!(verb, Verb::Other(_)));
+        assert_eq!(verb.as_str(), "XYZ9");
+        assert_eq!(Verb::parse(b"ABCDEFGHIJKL").unwrap().to_string(), "ABCDEFGHIJKL");
+    }
+
+    #[test]
+    fn parse_refuses_fr_12() {
+        use ParseErrorKind::{TooLong, UnexpectedByte, UnexpectedEnd};
+        for (word, at, kind) in [
+            ("", 0, UnexpectedEnd),
+            ("9ABC", 0, UnexpectedByte),
+            ("RE-TR", 2, UnexpectedByte),
+            ("RETR\tx", 4, UnexpectedByte),
+            ("R\u{e9}", 1, UnexpectedByte),
+            ("ABCDEFGHIJKLM", 12, TooLong),
+        ] {
+            let want = ParseError::new("verb", at, kind);
+            assert_eq!(Verb::parse(word.as_bytes()), Err(want), "{word}");
+        }
+    }
+
+    #[test]
+    fn every_known_verb_reads_back() {
+        for verb in Verb::KNOWN {
+            assert_eq!(Verb::parse(verb.as_str().as_bytes()), Ok(*verb));
+        }
+    }
+
+    #[test]
+    fn split_takes_one_space_fr_14() {
+        for (line, verb, argument) in [
+            ("RETR a", Verb::Retr, "a"),
+            ("RETR  a ", Verb::Retr, " a "),
+            ("RETR ", Verb::Retr, ""),
+            ("RETR", Verb::Retr, ""),
+        ] {
+            assert_eq!(Verb::split(line.as_bytes()), Ok((verb, argument.as_bytes())), "{line}");
+        }
+    }
+
+    #[test]
+    fn split_knows_no_tab_fr_16() {
+        assert!(Verb::split(b"RETR\tx").is_err());
+        assert!(Verb::split(b"").is_err(), "FR-08");
+        assert!(Verb::split(b" NOOP").is_err());
+    }
+}

@@ -1,0 +1,1 @@
+//! One test program: a module for each behaviour that needs more than one crate.
