@@ -1,1 +1,5 @@
 //! The server.
+#![allow(missing_docs)]
+pub mod limits;
+mod storage;
+pub use storage::{Entries, Entry, EntryKind, LocalStorage, Metadata, Source, Storage, StorageError, StorageErrorKind, StreamEnd, Sync, Upload, VirtualPath, WriteMode};

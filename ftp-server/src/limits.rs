@@ -1,0 +1,37 @@
+//! Every bound of the server that is not configured, each with its unit and its reason.
+//! Those of the language itself are in [`ftp_proto::limits`].
+
+use std::time::Duration;
+
+/// The longest path, in bytes from the root's `/`: what Linux takes in one call.
+pub const PATH: usize = 4_096;
+
+/// The most components of a path. Deeper trees are made to break programs, not to keep files.
+pub const PATH_DEPTH: usize = 128;
+
+/// How often a transfer that is not moving looks whether it should go on.
+pub const TICK: Duration = Duration::from_millis(250);
+
+/// How long a peer may leave a reply unread before it is disconnected.
+pub const REPLY_WRITE: Duration = Duration::from_secs(30);
+
+/// How many command lines may wait for a transfer to end.
+pub const WAITING_LINES: usize = 256;
+
+/// How many connections of strangers to a passive port are turned away before the transfer is
+/// given up.
+pub const STRANGERS: u32 = 16;
+
+/// How many lines that are no command are taken before login, in a row.
+pub const BAD_LINES: u32 = 10;
+
+/// The stack of a session's thread, in bytes. Touched pages are what counts in memory; this is
+/// what the deepest path of a session needs in a debug build, several times over.
+pub const SESSION_STACK: usize = 256 * 1024;
+
+/// The largest file whose size in type ASCII is counted on request, in bytes: the file has to
+/// be read for it.
+pub const ASCII_SIZE: u64 = 1024 * 1024;
+
+/// How many entries a STAT of a directory lists on the control connection.
+pub const STAT_ENTRIES: usize = 1_000;

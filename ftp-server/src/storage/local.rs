@@ -1,0 +1,6 @@
+//! Files below one directory of this machine.
+
+/// Placeholder.
+pub struct LocalStorage;
+/// Placeholder.
+pub enum Sync {}

@@ -1,0 +1,282 @@
+//! Where files are: the [`Storage`] a session works on, and [`LocalStorage`], which keeps them
+//! below one directory of this machine.
+
+mod local;
+mod path;
+
+pub use local::{LocalStorage, Sync};
+pub use path::VirtualPath;
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+/// What a session reads from and writes to. One is chosen at login and shared by every session
+/// that logs in so; all calls block.
+///
+/// Rights are checked before a method is called: a storage answers only for what it can do.
+pub trait Storage: Send + std::marker::Sync {
+    /// What is at `path`. A symbolic link that leads to something beneath the root is that
+    /// thing; another is [`EntryKind::Symlink`].
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `Denied`, `Io`.
+    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError>;
+
+    /// The entries of the directory at `path`, in no order, without `.` and `..` and without
+    /// what the storage keeps to itself, such as unfinished uploads. Entries that vanish
+    /// meanwhile are passed over. Holds no more than a bounded number of them at a time.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `NotDirectory`, `Denied`, `Io`; an item that is an error ends the listing.
+    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError>;
+
+    /// Opens the regular file at `path`. Never blocks on a FIFO or device.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `IsDirectory`, `NotFile`, `Denied`, `Io`.
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError>;
+
+    /// Begins an upload to `path`. Nothing of it shows under that name before
+    /// [`Upload::commit`] returns, except where [`WriteMode::Append`] says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// `NameNotAllowed`, `IsDirectory`, `Exists` (with [`WriteMode::Create`]), `NotFile`,
+    /// `NotFound` for a missing parent, `BadRestart`, `Denied`, `NoSpace`, `OverQuota`, `Io`.
+    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError>;
+
+    /// Removes a file or symbolic link.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `IsDirectory`, `Denied`, `Busy`, `Io`.
+    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError>;
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `NotDirectory`, `NotEmpty`, `Denied` (the root among others), `Busy`, `Io`.
+    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError>;
+
+    /// Makes a directory.
+    ///
+    /// # Errors
+    ///
+    /// `Exists`, `NotFound` for a missing parent, `NameNotAllowed`, `Denied`, `NoSpace`,
+    /// `OverQuota`, `Io`.
+    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError>;
+
+    /// Gives the object at `from` the name `to`, in one step. A file there is replaced if
+    /// `replace` says so.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `Exists`, `NameNotAllowed`, `IsDirectory`, `NotDirectory`, `NotEmpty`,
+    /// `Denied`, `Io`.
+    fn rename(
+        &self,
+        from: &VirtualPath,
+        to: &VirtualPath,
+        replace: bool,
+    ) -> Result<(), StorageError>;
+}
+
+/// The entries of a directory, one by one.
+pub type Entries = Box<dyn Iterator<Item = Result<Entry, StorageError>>>;
+
+/// A file that is being read, from its beginning or from where [`seek_to`](Source::seek_to) went.
+pub trait Source: io::Read {
+    /// The size in bytes when the file was opened.
+    fn size(&self) -> u64;
+
+    /// Goes on at `offset` bytes from the beginning, at most [`size`](Source::size).
+    ///
+    /// # Errors
+    ///
+    /// `Io` where the storage cannot.
+    fn seek_to(&mut self, offset: u64) -> Result<(), StorageError>;
+
+    /// The descriptor behind it, if the kernel may send from it directly, beginning at its file
+    /// offset.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// An upload that is not there yet. Dropping it is [`abort`](Upload::abort) with
+/// [`StreamEnd::Cut`].
+///
+/// What goes wrong in [`io::Write`] is read by [`StorageError::from`].
+pub trait Upload: io::Write {
+    /// All bytes came: makes them the content of the file, on disk as far as the storage
+    /// promises it, and only then visible.
+    ///
+    /// # Errors
+    ///
+    /// Any; what was there before is then still there.
+    fn commit(self: Box<Self>) -> Result<(), StorageError>;
+
+    /// Not all bytes came, and this is why. What was there before stays.
+    fn abort(self: Box<Self>, end: StreamEnd);
+}
+
+/// How a stream of bytes to the server ended, if not well.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StreamEnd {
+    /// The user asked for it with `ABOR`.
+    Abort,
+    /// The connection broke, stalled, or the session ended.
+    Cut,
+    /// The storage itself failed.
+    Failed,
+}
+
+/// What an upload does to a file that is there already.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum WriteMode {
+    /// The name must be new.
+    Create,
+    /// The new content replaces the old.
+    Replace,
+    /// The old content stays and the new is added behind it, in place; cut back to its old
+    /// length if the upload fails. A file that is not there is made.
+    Append,
+    /// The first so many bytes of the old content stay, the new follow, the rest is gone.
+    /// `BadRestart` if there are fewer.
+    From(u64),
+}
+
+/// One entry of a directory.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its name, without any directory part.
+    pub name: Vec<u8>,
+    /// What it is.
+    pub metadata: Metadata,
+}
+
+/// What a storage knows of an object.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Metadata {
+    /// What kind of object.
+    pub kind: EntryKind,
+    /// Size in bytes; of a directory, whatever the storage calls its size.
+    pub size: u64,
+    /// When its content last changed: seconds since 1970-01-01T00:00:00Z.
+    pub modified: i64,
+    /// The permission bits of its mode, `0o7777`.
+    pub mode: u32,
+    /// How many names it has.
+    pub links: u64,
+    /// The device and inode, or any pair of numbers equal exactly for the same object.
+    pub identity: (u64, u64),
+}
+
+/// What an object is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link that leads nowhere or out of the root.
+    Symlink,
+    /// A FIFO, socket or device, which FTP can neither read nor write.
+    Special,
+}
+
+/// Why a storage did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}")]
+pub struct StorageError {
+    /// What is wrong.
+    pub kind: StorageErrorKind,
+    /// What the system said, if it was the system.
+    #[source]
+    pub source: Option<io::Error>,
+}
+
+/// What is wrong, in the terms of FTP's replies.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageErrorKind {
+    /// There is nothing of that name.
+    #[error("no such file or directory")]
+    NotFound,
+    /// The system forbids it, or it leads out of the root.
+    #[error("permission denied")]
+    Denied,
+    /// There is something of that name already.
+    #[error("already exists")]
+    Exists,
+    /// A directory where a file is needed.
+    #[error("is a directory")]
+    IsDirectory,
+    /// Not a directory where one is needed.
+    #[error("not a directory")]
+    NotDirectory,
+    /// A directory that still has entries.
+    #[error("directory not empty")]
+    NotEmpty,
+    /// Neither a file nor a directory.
+    #[error("not a regular file")]
+    NotFile,
+    /// A name that the storage does not make.
+    #[error("file name not allowed")]
+    NameNotAllowed,
+    /// A restart offset beyond the end.
+    #[error("restart offset beyond the end of the file")]
+    BadRestart,
+    /// The storage is full.
+    #[error("no space left")]
+    NoSpace,
+    /// The user's share of the storage is full, or the file would be too large.
+    #[error("quota exceeded")]
+    OverQuota,
+    /// In use; may work later.
+    #[error("busy")]
+    Busy,
+    /// Anything else.
+    #[error("local error")]
+    Io,
+}
+
+impl StorageError {
+    /// An error that no system call is behind.
+    #[must_use]
+    pub const fn new(kind: StorageErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+}
+
+impl From<StorageErrorKind> for StorageError {
+    fn from(kind: StorageErrorKind) -> Self {
+        Self::new(kind)
+    }
+}
+
+impl From<io::Error> for StorageError {
+    fn from(error: io::Error) -> Self {
+        use io::ErrorKind as Io;
+        let kind = match error.kind() {
+            Io::NotFound => StorageErrorKind::NotFound,
+            Io::PermissionDenied | Io::ReadOnlyFilesystem | Io::CrossesDevices => {
+                StorageErrorKind::Denied
+            }
+            Io::AlreadyExists => StorageErrorKind::Exists,
+            Io::IsADirectory => StorageErrorKind::IsDirectory,
+            Io::NotADirectory => StorageErrorKind::NotDirectory,
+            Io::DirectoryNotEmpty => StorageErrorKind::NotEmpty,
+            Io::InvalidFilename => StorageErrorKind::NameNotAllowed,
+            Io::StorageFull => StorageErrorKind::NoSpace,
+            Io::QuotaExceeded | Io::FileTooLarge => StorageErrorKind::OverQuota,
+            Io::ResourceBusy | Io::ExecutableFileBusy => StorageErrorKind::Busy,
+            _ => StorageErrorKind::Io,
+        };
+        Self { kind, source: Some(error) }
+    }
+}

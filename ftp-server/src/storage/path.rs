@@ -1,0 +1,184 @@
+//! Pathnames resolved: absolute, below the user's root, without `.` and `..` (RFC 3659 §6).
+
+use std::fmt;
+
+use ftp_proto::{Escaped, Pathname};
+
+use crate::limits;
+
+/// A place in the user's tree: the components from the root to it, none of them empty, `.` or
+/// `..`, and none holding `/`, NUL, CR or LF. The root has none.
+///
+/// `..` is taken away on the text, before any system call, and stops at the root; `//`, `/./`
+/// and a `/` at the end mean nothing (RFC 3659 §6.2.1).
+///
+/// ```
+/// use ftp_proto::Pathname;
+/// use ftp_server::VirtualPath;
+///
+/// let directory = VirtualPath::root().resolve(&Pathname::new("/pub//x/../y/")?);
+/// assert_eq!(directory.as_bytes(), b"/pub/y");
+/// assert_eq!(directory.resolve(&Pathname::new("../../../etc")?).as_bytes(), b"/etc");
+/// # Ok::<(), ftp_proto::ParseError>(())
+/// ```
+#[derive(Clone, Eq, Hash, PartialEq)]
+pub struct VirtualPath {
+    /// `/` or `/a/b`.
+    absolute: Vec<u8>,
+}
+
+impl Default for VirtualPath {
+    fn default() -> Self {
+        Self::root()
+    }
+}
+
+impl VirtualPath {
+    /// The root of the user's tree.
+    #[must_use]
+    pub fn root() -> Self {
+        Self { absolute: b"/".to_vec() }
+    }
+
+    /// Where `path` leads from here: from the root if it begins with `/`.
+    #[must_use]
+    pub fn resolve(&self, path: &Pathname) -> Self {
+        let path = path.as_bytes();
+        let mut resolved = if path.starts_with(b"/") { Self::root() } else { self.clone() };
+        for component in path.split(|&byte| byte == b'/') {
+            match component {
+                b"" | b"." => {}
+                b".." => resolved = resolved.parent().unwrap_or_default(),
+                name => resolved.push(name),
+            }
+        }
+        resolved
+    }
+
+    /// The entry called `name` of this directory. `name` is one component, as a listing gives it.
+    #[must_use]
+    pub fn join(&self, name: &[u8]) -> Self {
+        let mut joined = self.clone();
+        joined.push(name);
+        joined
+    }
+
+    fn push(&mut self, name: &[u8]) {
+        if !self.is_root() {
+            self.absolute.push(b'/');
+        }
+        self.absolute.extend_from_slice(name);
+    }
+
+    /// Whether this is the root.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.absolute == b"/"
+    }
+
+    /// The directory this is in; `None` for the root.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        let slash = self.absolute.iter().rposition(|&byte| byte == b'/')?;
+        let parent = self.absolute.get(..slash.max(1))?;
+        (!self.is_root()).then(|| Self { absolute: parent.to_vec() })
+    }
+
+    /// The last component; `None` for the root.
+    #[must_use]
+    pub fn name(&self) -> Option<&[u8]> {
+        self.absolute.rsplit(|&byte| byte == b'/').next().filter(|name| !name.is_empty())
+    }
+
+    /// The path from the root without its first `/`; empty for the root.
+    #[must_use]
+    pub fn relative(&self) -> &[u8] {
+        self.absolute.get(1..).unwrap_or_default()
+    }
+
+    /// The absolute path, `/` or `/a/b`.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.absolute
+    }
+
+    /// Whether the path is longer or deeper than [`limits`] allow. No storage is asked about
+    /// such a path.
+    #[must_use]
+    pub fn is_too_long(&self) -> bool {
+        let depth = self.absolute.iter().filter(|&&byte| byte == b'/').count();
+        self.absolute.len() > limits::PATH || depth > limits::PATH_DEPTH
+    }
+}
+
+impl fmt::Display for VirtualPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Escaped(&self.absolute).fmt(f)
+    }
+}
+
+impl fmt::Debug for VirtualPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(directory: &str, path: &str) -> String {
+        let directory = VirtualPath::root().resolve(&Pathname::new(directory).unwrap());
+        let resolved = directory.resolve(&Pathname::new(path).unwrap());
+        String::from_utf8(resolved.as_bytes().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn resolve_stays_below_the_root_fs_01_fs_02_fs_03_hp_01() {
+        for (directory, path, want) in [
+            ("/", "a", "/a"),
+            ("/a", "b/c", "/a/b/c"),
+            ("/a", "/b", "/b"),
+            ("/a", "//b", "/b"),
+            ("/a", ".", "/a"),
+            ("/a", "./b/./", "/a/b"),
+            ("/a", "..", "/"),
+            ("/", "..", "/"),
+            ("/a", "../..", "/"),
+            ("/a", "../../../etc/passwd", "/etc/passwd"),
+            ("/a", "b//..//..", "/"),
+            ("/", "a/../../..", "/"),
+            ("/a", "....//", "/a/...."),
+            ("/a", "..%2f", "/a/..%2f"),
+            ("/a", "..\\", "/a/..\\"),
+            ("/a", "~", "/a/~"),
+            ("/a", " ", "/a/ "),
+            ("/a", "/", "/"),
+        ] {
+            assert_eq!(resolve(directory, path), want, "{directory} {path}");
+        }
+    }
+
+    #[test]
+    fn parts_of_a_path() {
+        let path = VirtualPath::root().resolve(&Pathname::new("/a/b").unwrap());
+        assert_eq!(path.name(), Some(&b"b"[..]));
+        assert_eq!(path.relative(), b"a/b");
+        let parent = path.parent().unwrap();
+        assert_eq!(parent.as_bytes(), b"/a");
+        assert_eq!(parent.parent(), Some(VirtualPath::root()));
+        assert_eq!(parent.join(b"b"), path);
+        let root = VirtualPath::root();
+        assert_eq!((root.name(), root.relative(), root.parent()), (None, &b""[..], None));
+        assert_eq!(root.join(b"x").as_bytes(), b"/x");
+    }
+
+    #[test]
+    fn limits_of_a_path_fs_07() {
+        let path = |text: String| VirtualPath::root().resolve(&Pathname::new(text).unwrap());
+        assert!(!path("a/".repeat(128)).is_too_long());
+        assert!(path("a/".repeat(129)).is_too_long());
+        assert!(!path("a".repeat(4_095)).is_too_long());
+        assert!(path("a".repeat(4_096)).is_too_long());
+    }
+}
