@@ -1,5 +1,51 @@
-//! The server.
-#![allow(missing_docs)]
+//! A blocking FTP server with one thread a connection, for small hosts and for embedding.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use ftp_server::{Rights, Server};
+//!
+//! let root = tempfile::tempdir()?;
+//! let server =
+//!     Server::builder().root(root.path()).user("u", "p", Rights::FULL).bind("127.0.0.1:0")?;
+//! let address = server.local_addr(); // bound and accepting
+//! # let _ = address;
+//! let report = server.shutdown(Duration::from_secs(1));
+//! assert_eq!(report.cut, 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What a file is, and where, is a [`Storage`]'s matter; [`LocalStorage`] keeps files below one
+//! directory. Who may log in, and to which storage, is an [`Authenticator`]'s; [`UserTable`] is
+//! one that knows its users from the start.
+//!
+//! An upload is invisible until it is whole: 226 means that the file has its name and its
+//! content (see [`SyncPolicy`] for what the disk knows by then).
+//!
+//! The server runs on Linux.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("ftp-server is built on openat2, O_TMPFILE and sendfile of Linux");
+
+mod admission;
+mod auth;
+mod command;
+mod config;
+mod context;
+mod data;
+mod error;
 pub mod limits;
+mod listener;
+mod reply;
+mod server;
+mod session;
 mod storage;
-pub use storage::{Entries, Entry, EntryKind, LocalStorage, Metadata, Source, Storage, StorageError, StorageErrorKind, StreamEnd, Sync, Upload, VirtualPath, WriteMode};
+
+pub use auth::{AuthError, Authenticator, Login, LoginAttempt, Rights, UserTable};
+pub use config::ServerConfig;
+pub use error::Error;
+pub use server::{Server, ServerBuilder, ShutdownReport};
+pub use storage::{
+    Entries, Entry, EntryKind, LocalStorage, Metadata, Source, Storage, StorageError,
+    StorageErrorKind, StreamEnd, SyncPolicy, Upload, VirtualPath, WriteMode,
+};

@@ -1,0 +1,192 @@
+//! How many connections there may be: in all and from one host.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Counts connections against their caps.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    total: usize,
+    per_host: usize,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    total: usize,
+    hosts: HashMap<IpAddr, usize>,
+}
+
+/// The right to be connected; dropping it gives the place back.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    admission: Arc<Admission>,
+    host: Option<IpAddr>,
+}
+
+impl Admission {
+    /// At most `total` connections, and `per_host` from one host; 0 means any number from one.
+    pub(crate) fn new(total: usize, per_host: usize) -> Arc<Self> {
+        Arc::new(Self { total, per_host, held: Mutex::default() })
+    }
+
+    /// A place for one more connection, if there is one.
+    pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Permit> {
+        let host = host_of(peer).filter(|_| self.per_host > 0);
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.total >= self.total {
+            return None;
+        }
+        if let Some(host) = host {
+            let count = held.hosts.entry(host).or_default();
+            if *count >= self.per_host {
+                return None;
+            }
+            *count += 1;
+        }
+        held.total += 1;
+        Some(Permit { admission: Arc::clone(self), host })
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut held = self.admission.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.total -= 1;
+        if let Some(host) = self.host
+            && let Some(count) = held.hosts.get_mut(&host)
+        {
+            *count -= 1;
+            if *count == 0 {
+                held.hosts.remove(&host);
+            }
+        }
+    }
+}
+
+/// What counts as one host: an IPv4 address, or the /64 that one IPv6 user has. Loopback is not
+/// counted.
+fn host_of(peer: IpAddr) -> Option<IpAddr> {
+    match peer.to_canonical() {
+        address if address.is_loopback() => None,
+        IpAddr::V6(address) => {
+            let network = address.to_bits() >> 64 << 64;
+            Some(Ipv6Addr::from_bits(network).into())
+        }
+        address => Some(address),
+    }
+}
+
+/// How many sessions this system can carry, and which of its limits says so.
+///
+/// Each session is a thread, its mappings, its control connection, and at times a listener, a
+/// data connection and a file. A mapping that fails while a thread starts would abort the whole
+/// process, so the cap must keep clear of that wall.
+pub(crate) fn system_cap() -> (usize, &'static str) {
+    let limits = [
+        (descriptors(), "RLIMIT_NOFILE"),
+        (mappings(), "vm.max_map_count"),
+        (number_in("/proc/sys/kernel/threads-max").map(|threads| threads / 2), "threads-max"),
+        (processes(), "RLIMIT_NPROC"),
+        (cgroup_pids(), "pids.max"),
+        (memory(), "memory"),
+    ];
+    let known = limits.iter().filter_map(|(limit, name)| limit.map(|limit| (limit, *name)));
+    let (cap, name) = known.min_by_key(|(limit, _)| *limit).unwrap_or((256, "no limit known"));
+    (usize::try_from(cap).unwrap_or(usize::MAX).max(1), name)
+}
+
+/// Four descriptors a session, of all that the hard limit allows: the soft one is raised to it.
+fn descriptors() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current =
+        if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    current.map(|descriptors| descriptors.saturating_sub(64) / 4)
+}
+
+/// Four mappings a thread.
+fn mappings() -> Option<u64> {
+    let count = number_in("/proc/sys/vm/max_map_count")?;
+    let maps = std::fs::read("/proc/self/maps").ok()?;
+    let used = maps.iter().filter(|&&byte| byte == b'\n').count();
+    Some((count.saturating_sub(u64::try_from(used).ok()?) / 4).saturating_sub(256))
+}
+
+fn processes() -> Option<u64> {
+    getrlimit(Resource::Nproc).current.map(|processes| processes.saturating_sub(64))
+}
+
+fn cgroup_pids() -> Option<u64> {
+    let group = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let group = group.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let path = Path::new("/sys/fs/cgroup").join(group).join("pids.max");
+    number_in(path).map(|pids| pids.saturating_sub(64))
+}
+
+/// 20 KiB a session.
+fn memory() -> Option<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib / 20)
+}
+
+fn number_in(path: impl AsRef<Path>) -> Option<u64> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn places_are_counted_and_given_back_st_12() {
+        let admission = Admission::new(3, 2);
+        let first = admission.admit(address("192.0.2.1"));
+        let second = admission.admit(address("::ffff:192.0.2.1"));
+        assert!(first.is_some() && second.is_some());
+        assert!(admission.admit(address("192.0.2.1")).is_none(), "two are from this host");
+        let other = admission.admit(address("192.0.2.2"));
+        assert!(other.is_some());
+        assert!(admission.admit(address("192.0.2.3")).is_none(), "three are here");
+        drop(first);
+        assert!(admission.admit(address("192.0.2.1")).is_some());
+        drop((second, other));
+        let held = admission.held.lock().unwrap();
+        assert_eq!((held.total, held.hosts.len()), (0, 0));
+    }
+
+    #[test]
+    fn one_ipv6_network_is_one_host_st_12() {
+        let admission = Admission::new(9, 1);
+        let _first = admission.admit(address("2001:db8::1")).unwrap();
+        assert!(admission.admit(address("2001:db8::ffff:1")).is_none());
+        assert!(admission.admit(address("2001:db8:0:1::1")).is_some());
+    }
+
+    #[test]
+    fn loopback_is_exempt_st_12() {
+        let admission = Admission::new(9, 1);
+        for text in ["127.0.0.1", "127.0.0.1", "::1", "::1", "::ffff:127.0.0.1"] {
+            std::mem::forget(admission.admit(address(text)).unwrap());
+        }
+    }
+
+    #[test]
+    fn the_system_has_a_cap_ho_01() {
+        let (cap, limit) = system_cap();
+        assert!(cap > 1 && !limit.is_empty());
+        if let Some(maps) = number_in("/proc/sys/vm/max_map_count") {
+            assert!(u64::try_from(cap).unwrap() < maps / 4);
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Who may log in, where to, and what for.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::BitOr;
+use std::sync::Arc;
+
+use crate::storage::Storage;
+
+/// What a user may do: a set of rights.
+///
+/// ```
+/// use ftp_server::Rights;
+///
+/// let inbox = Rights::LIST | Rights::WRITE;
+/// assert!(inbox.contains(Rights::WRITE));
+/// assert!(!inbox.contains(Rights::READ));
+/// assert!(Rights::FULL.contains(inbox));
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Rights(u16);
+
+impl Rights {
+    /// No right at all.
+    pub const NONE: Self = Self(0);
+    /// See names and facts: LIST, NLST, MLSD, MLST, SIZE, MDTM, STAT.
+    pub const LIST: Self = Self(1);
+    /// Read files: RETR.
+    pub const RETRIEVE: Self = Self(1 << 1);
+    /// Make and replace files: STOR.
+    pub const WRITE: Self = Self(1 << 2);
+    /// Add to files: APPE.
+    pub const APPEND: Self = Self(1 << 3);
+    /// Remove files and directories: DELE, RMD.
+    pub const DELETE: Self = Self(1 << 4);
+    /// Rename: RNFR and RNTO.
+    pub const RENAME: Self = Self(1 << 5);
+    /// Make directories: MKD.
+    pub const MKDIR: Self = Self(1 << 6);
+    /// Look and read, change nothing.
+    pub const READ: Self = Self(Self::LIST.0 | Self::RETRIEVE.0);
+    /// All of them.
+    pub const FULL: Self = Self((1 << 7) - 1);
+
+    /// Whether all of `rights` are among these.
+    #[must_use]
+    pub const fn contains(self, rights: Self) -> bool {
+        self.0 & rights.0 == rights.0
+    }
+}
+
+impl BitOr for Rights {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// What is known when a login is to be decided.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct LoginAttempt<'a> {
+    /// The argument of `USER`, byte for byte.
+    pub user: &'a [u8],
+    /// The argument of `PASS`, byte for byte; may be empty.
+    pub password: &'a [u8],
+    /// Where the control connection comes from.
+    pub peer: SocketAddr,
+}
+
+impl fmt::Debug for LoginAttempt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = ftp_proto::Escaped(self.user);
+        write!(f, "LoginAttempt({user} from {}, password ****)", self.peer)
+    }
+}
+
+/// A login that was accepted: what the session works on, and what it may do there.
+#[derive(Clone)]
+pub struct Login {
+    /// What is behind `/` for this user.
+    pub storage: Arc<dyn Storage>,
+    /// What the user may do.
+    pub rights: Rights,
+}
+
+/// Why a login was not accepted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum AuthError {
+    /// No such user, or another password: 530. Which of them is nobody's business.
+    #[error("login incorrect")]
+    Refused,
+    /// The user's directory cannot be opened: 530, and an error in the log.
+    #[error("home directory not available")]
+    NoHome,
+    /// It cannot be decided now: 451.
+    #[error("user database not available")]
+    Unavailable,
+}
+
+/// Decides who may log in. Called on the session's thread; it may block.
+pub trait Authenticator: Send + Sync {
+    /// Accepts or refuses a login.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError`] says which reply is sent.
+    fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError>;
+}
+
+/// Users known from the start, with plain passwords: for tests, fixtures and throw-away servers.
+#[derive(Clone, Default)]
+pub struct UserTable {
+    users: Vec<User>,
+    anonymous: Option<Login>,
+}
+
+#[derive(Clone)]
+struct User {
+    name: Vec<u8>,
+    password: Vec<u8>,
+    login: Login,
+}
+
+impl UserTable {
+    /// A table nobody is in.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same table with one user more; a name given twice has its last password.
+    #[must_use]
+    pub fn user(
+        mut self,
+        name: impl Into<Vec<u8>>,
+        password: impl Into<Vec<u8>>,
+        login: Login,
+    ) -> Self {
+        let (name, password) = (name.into(), password.into());
+        self.users.retain(|user| user.name != name);
+        self.users.push(User { name, password, login });
+        self
+    }
+
+    /// The same table, open to `anonymous` and `ftp` with any password (RFC 1635).
+    #[must_use]
+    pub fn anonymous(mut self, login: Login) -> Self {
+        self.anonymous = Some(login);
+        self
+    }
+}
+
+impl Authenticator for UserTable {
+    fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+        let user = self.users.iter().find(|user| user.name == attempt.user);
+        if user.is_none()
+            && let Some(login) = &self.anonymous
+            && [&b"anonymous"[..], b"ftp"]
+                .iter()
+                .any(|name| name.eq_ignore_ascii_case(attempt.user))
+        {
+            return Ok(login.clone());
+        }
+        // An unknown user costs the same comparison as a known one.
+        let password = user.map_or(&b"\0"[..], |user| &user.password);
+        let right = equal_in_constant_time(password, attempt.password);
+        user.filter(|_| right).map(|user| user.login.clone()).ok_or(AuthError::Refused)
+    }
+}
+
+/// Whether `offered` is `password`, in a time that depends on the length of `offered` alone.
+fn equal_in_constant_time(password: &[u8], offered: &[u8]) -> bool {
+    let padded = password.iter().copied().chain(std::iter::repeat(0));
+    let difference = offered
+        .iter()
+        .zip(padded)
+        .fold(0, |sum, (left, right)| std::hint::black_box(sum | (left ^ right)));
+    difference == 0 && password.len() == offered.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::LocalStorage;
+
+    fn table(directory: &std::path::Path) -> UserTable {
+        let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(directory).unwrap());
+        let login = |rights| Login { storage: Arc::clone(&storage), rights };
+        UserTable::new()
+            .user("a", "", login(Rights::READ))
+            .user("b", "old", login(Rights::READ))
+            .user("b", "secret", login(Rights::FULL))
+    }
+
+    fn try_login(table: &UserTable, user: &str, password: &str) -> Option<Rights> {
+        let peer = ([127, 0, 0, 1], 1).into();
+        let attempt = LoginAttempt { user: user.as_bytes(), password: password.as_bytes(), peer };
+        table.login(&attempt).ok().map(|login| login.rights)
+    }
+
+    #[test]
+    fn login_compares_names_and_passwords_exactly() {
+        let directory = tempfile::tempdir().unwrap();
+        let table = table(directory.path());
+        for (user, password, want) in [
+            ("b", "secret", Some(Rights::FULL)),
+            ("b", "old", None),
+            ("b", "secret ", None),
+            ("b", "secre", None),
+            ("b", "", None),
+            ("b", "secret\0", None),
+            ("B", "secret", None),
+            ("a", "", Some(Rights::READ)),
+            ("a", "x", None),
+            ("nobody", "", None),
+            ("nobody", "\0", None),
+            ("anonymous", "me@", None),
+        ] {
+            assert_eq!(try_login(&table, user, password), want, "{user} {password:?}");
+        }
+    }
+
+    #[test]
+    fn anonymous_needs_no_password_cm_05() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = Arc::new(LocalStorage::open(directory.path()).unwrap());
+        let login = Login { storage, rights: Rights::READ };
+        let table = table(directory.path()).anonymous(login);
+        for user in ["anonymous", "ftp", "Anonymous", "FTP"] {
+            assert_eq!(try_login(&table, user, "any"), Some(Rights::READ), "{user}");
+        }
+        assert_eq!(try_login(&table, "nobody", "any"), None);
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let attempt =
+            LoginAttempt { user: b"me", password: b"secret", peer: ([127, 0, 0, 1], 1).into() };
+        assert!(!format!("{attempt:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,61 @@
+//! Directories (RFC 959 §4.1.1 and §4.1.3): CWD, CDUP, PWD, MKD, RMD.
+
+use ftp_proto::{Pathname, Reply, ReplyCode};
+
+use crate::auth::Rights;
+use crate::reply::{self, Purpose};
+use crate::session::{Outcome, Session};
+use crate::storage::{EntryKind, StorageError, StorageErrorKind, VirtualPath};
+
+/// `CWD <directory>`: 250, or 550 if it is not a directory that can be entered.
+pub(super) fn cwd(session: &mut Session, path: &Pathname) -> Outcome {
+    let path = session.resolve(path);
+    enter(session, path)
+}
+
+/// `CDUP`: 250 like CWD; the root is its own parent.
+pub(super) fn cdup(session: &mut Session) -> Outcome {
+    let parent = session.directory.parent().unwrap_or_default();
+    enter(session, parent)
+}
+
+fn enter(session: &mut Session, path: VirtualPath) -> Outcome {
+    let Some(storage) = session.storage(Rights::NONE) else { return reply::no_right().into() };
+    let entered = match storage.stat(&path) {
+        Ok(metadata) if metadata.kind == EntryKind::Directory => Ok(()),
+        Ok(_) => Err(StorageError::new(StorageErrorKind::NotDirectory)),
+        Err(error) => Err(error),
+    };
+    match entered {
+        Ok(()) => {
+            session.directory = path;
+            Reply::new(ReplyCode::FILE_ACTION_OKAY, "Directory changed").into()
+        }
+        Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
+    }
+}
+
+/// `PWD`: 257 with the current directory in quotes, whether or not it is still there.
+pub(super) fn pwd(session: &Session) -> Outcome {
+    reply::pathname(&session.directory, " is the current directory").into()
+}
+
+/// `MKD <directory>`: 257 with its absolute pathname.
+pub(super) fn mkd(session: &Session, path: &Pathname) -> Outcome {
+    let path = session.resolve(path);
+    let Some(storage) = session.storage(Rights::MKDIR) else { return reply::no_right().into() };
+    match storage.mkdir(&path) {
+        Ok(()) => reply::pathname(&path, " created").into(),
+        Err(error) => reply::storage_failure(&error, Purpose::MakeDirectory).into(),
+    }
+}
+
+/// `RMD <directory>`: 250, or 550 if it is not an empty directory.
+pub(super) fn rmd(session: &Session, path: &Pathname) -> Outcome {
+    let path = session.resolve(path);
+    let Some(storage) = session.storage(Rights::DELETE) else { return reply::no_right().into() };
+    match storage.rmdir(&path) {
+        Ok(()) => Reply::new(ReplyCode::FILE_ACTION_OKAY, "Directory removed").into(),
+        Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
+    }
+}

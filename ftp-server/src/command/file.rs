@@ -1,0 +1,95 @@
+//! Single files (RFC 959 §4.1.3; RFC 3659 §3 and §4): SIZE, MDTM, DELE, RNFR, RNTO.
+
+use ftp_proto::{Pathname, Reply, ReplyCode, RepresentationType, TimeVal};
+
+use crate::auth::Rights;
+use crate::data::AsciiOutgoing;
+use crate::limits;
+use crate::reply::{self, Purpose};
+use crate::session::{Outcome, Session};
+use crate::storage::{EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath};
+
+/// `SIZE <file>`: 213 with how many bytes RETR would send under the type in force. In type ASCII
+/// they have to be counted, so that only small files have an answer.
+pub(super) fn size(session: &Session, path: &Pathname) -> Outcome {
+    let path = session.resolve(path);
+    let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
+    let size =
+        regular(storage, &path).and_then(|metadata| match session.parameters.representation {
+            RepresentationType::Image => Ok(Some(metadata.size)),
+            RepresentationType::Ascii if metadata.size > limits::ASCII_SIZE => Ok(None),
+            RepresentationType::Ascii => {
+                storage.read(&path).and_then(AsciiOutgoing::count).map(Some)
+            }
+        });
+    match size {
+        Ok(Some(size)) => Reply::new(ReplyCode::FILE_STATUS, size.to_string()).into(),
+        Ok(None) => {
+            let text = "Too large to count in type ASCII, use TYPE I";
+            Reply::new(ReplyCode::FILE_UNAVAILABLE, text).into()
+        }
+        Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
+    }
+}
+
+/// `MDTM <file>`: 213 with when it was last modified.
+pub(super) fn mdtm(session: &Session, path: &Pathname) -> Outcome {
+    let path = session.resolve(path);
+    let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
+    match regular(storage, &path) {
+        Ok(metadata) => match TimeVal::from_unix_seconds(metadata.modified) {
+            Some(time) => Reply::new(ReplyCode::FILE_STATUS, time.to_string()).into(),
+            None => Reply::new(ReplyCode::FILE_UNAVAILABLE, "Time cannot be shown").into(),
+        },
+        Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
+    }
+}
+
+fn regular(storage: &dyn Storage, path: &VirtualPath) -> Result<Metadata, StorageError> {
+    let metadata = storage.stat(path)?;
+    match metadata.kind {
+        EntryKind::File => Ok(metadata),
+        EntryKind::Directory => Err(StorageErrorKind::IsDirectory.into()),
+        EntryKind::Symlink | EntryKind::Special => Err(StorageErrorKind::NotFile.into()),
+    }
+}
+
+/// `DELE <file>`: 250; a directory is 550.
+pub(super) fn dele(session: &Session, path: &Pathname) -> Outcome {
+    let path = session.resolve(path);
+    let Some(storage) = session.storage(Rights::DELETE) else { return reply::no_right().into() };
+    match storage.remove(&path) {
+        Ok(()) => Reply::new(ReplyCode::FILE_ACTION_OKAY, "File deleted").into(),
+        Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
+    }
+}
+
+/// `RNFR <from>`: 350 if there is something of that name.
+pub(super) fn rnfr(session: &mut Session, path: &Pathname) -> Outcome {
+    let path = session.resolve(path);
+    let Some(storage) = session.storage(Rights::RENAME) else { return reply::no_right().into() };
+    if path.is_root() {
+        return reply::no_right().into();
+    }
+    match storage.stat(&path) {
+        Ok(_) => {
+            session.rename_from = Some(path);
+            Reply::new(ReplyCode::PENDING, "Ready for RNTO").into()
+        }
+        Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
+    }
+}
+
+/// `RNTO <to>`: 250; replacing a file needs the right to delete one.
+pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Outcome {
+    let to = session.resolve(path);
+    let Some(from) = session.rename_from.take() else {
+        return Reply::new(ReplyCode::BAD_SEQUENCE, "RNFR comes first").into();
+    };
+    let Some(storage) = session.storage(Rights::RENAME) else { return reply::no_right().into() };
+    let replace = session.context.config.overwrite && session.storage(Rights::DELETE).is_some();
+    match storage.rename(&from, &to, replace) {
+        Ok(()) => Reply::new(ReplyCode::FILE_ACTION_OKAY, "Renamed").into(),
+        Err(error) => reply::storage_failure(&error, Purpose::NewName).into(),
+    }
+}

@@ -1,0 +1,76 @@
+//! Information (RFC 959 §4.1.3; RFC 2389): SYST, FEAT, OPTS, HELP, STAT, NOOP.
+
+use ftp_proto::{Escaped, OptsArgument, Reply, ReplyCode, Verb};
+
+use super::{RULES, Rule};
+use crate::data::DataChannel;
+use crate::session::{Outcome, Session};
+
+/// `SYST`: 215. Clients choose by it how to read `LIST`.
+pub(super) fn syst() -> Outcome {
+    Reply::new(ReplyCode::SYSTEM_NAME, "UNIX Type: L8").into()
+}
+
+/// `NOOP`: 200.
+pub(super) fn noop() -> Outcome {
+    Reply::new(ReplyCode::OKAY, "Nothing done").into()
+}
+
+/// `FEAT`: 211 with what this server does beyond RFC 959, one feature a line.
+pub(super) fn feat(session: &Session) -> Outcome {
+    let enabled = RULES.iter().filter(|rule| rule.is_enabled(session));
+    let mut features: Vec<&str> = enabled.filter_map(|rule| rule.feature).collect();
+    // Not a command but the way paths work here (RFC 3659 §6).
+    features.push("TVFS");
+    features.sort_unstable();
+    let lines = features.iter().map(|feature| format!(" {feature}"));
+    Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features:", lines, "End").into()
+}
+
+/// `OPTS UTF8 ON`: 200, since names are octets here, and UTF-8 where people wrote them so.
+pub(super) fn opts(option: &OptsArgument) -> Outcome {
+    match option {
+        OptsArgument::Utf8 => Reply::new(ReplyCode::OKAY, "UTF8 is on").into(),
+        OptsArgument::Other(_) => Reply::new(ReplyCode::BAD_ARGUMENT, "Unknown option").into(),
+    }
+}
+
+/// `HELP [<command>]`: 214 with all commands, or with the form of one; 502 for one that is not
+/// served.
+pub(super) fn help(session: &Session, verb: Option<&[u8]>) -> Outcome {
+    if let Some(word) = verb {
+        let rule = Verb::parse(word).ok().and_then(Rule::of);
+        return match rule.filter(|rule| rule.is_enabled(session)) {
+            Some(rule) => Reply::new(ReplyCode::HELP, format!("Syntax: {}", rule.help)).into(),
+            None => Reply::new(ReplyCode::NOT_IMPLEMENTED, "Command not implemented").into(),
+        };
+    }
+    let enabled = RULES.iter().filter(|rule| rule.is_enabled(session));
+    let verbs: Vec<&str> = enabled.map(|rule| rule.verb.as_str()).collect();
+    let lines = verbs.chunks(8).map(|line| format!(" {}", line.join(" ")));
+    Reply::multi_line(ReplyCode::HELP, "Commands:", lines, "HELP <command> shows its form").into()
+}
+
+/// `STAT`: 211 with the state of the session, and of the transfer if `moved` says that one runs.
+pub(crate) fn status(session: &Session, moved: Option<u64>) -> Reply {
+    let user = session.user().map_or_else(String::new, |user| Escaped(&user.name).to_string());
+    let parameters = session.parameters;
+    let mut lines = vec![
+        format!(" Connected from {}", session.peer.ip()),
+        format!(" Logged in as {user}"),
+        format!(
+            " TYPE {}, STRU {}, MODE {}",
+            parameters.representation.as_str(),
+            parameters.structure.as_str(),
+            parameters.mode.as_str()
+        ),
+        " Control connection is clear text".to_owned(),
+    ];
+    lines.push(match (moved, &session.channel) {
+        (Some(moved), _) => format!(" Transfer in progress: {moved} bytes so far"),
+        (None, Some(DataChannel::Passive(_))) => " Passive data connection prepared".to_owned(),
+        (None, Some(DataChannel::Active(_))) => " Active data connection prepared".to_owned(),
+        (None, None) => " No data connection".to_owned(),
+    });
+    Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Status:", lines, "End of status")
+}

@@ -1,0 +1,82 @@
+//! Transfers (RFC 959 §4.1.3; RFC 3659 §5): RETR, STOR, APPE, REST, ABOR.
+
+use ftp_proto::{AsciiDecoder, Pathname, Reply, ReplyCode, RepresentationType, RestartMarker};
+
+use crate::auth::Rights;
+use crate::data::{AsciiOutgoing, ImageOutgoing};
+use crate::reply::{self, Purpose};
+use crate::session::{Outcome, Session, Transfer};
+use crate::storage::{Storage, StorageError, VirtualPath, WriteMode};
+
+/// `REST <offset>`: 350. Counts the bytes of the type in force when the transfer comes.
+pub(super) fn rest(session: &mut Session, marker: RestartMarker) -> Outcome {
+    session.restart = marker.offset();
+    Reply::new(ReplyCode::PENDING, format!("Restarting at {marker}")).into()
+}
+
+/// `RETR <file>`: sends it, from the restart offset on; 554 if that lies beyond the end.
+pub(super) fn retr(session: &Session, path: &Pathname) -> Outcome {
+    let path = session.resolve(path);
+    let Some(storage) = session.storage(Rights::RETRIEVE) else { return reply::no_right().into() };
+    let opened = open(storage, path, session.parameters.representation, session.restart);
+    opened.map_or_else(
+        |error| reply::storage_failure(&error, Purpose::Existing).into(),
+        Outcome::Transfer,
+    )
+}
+
+fn open(
+    storage: &dyn Storage,
+    path: VirtualPath,
+    representation: RepresentationType,
+    offset: u64,
+) -> Result<Transfer, StorageError> {
+    let source = storage.read(&path)?;
+    Ok(match representation {
+        RepresentationType::Image => {
+            let outgoing = ImageOutgoing::new(source, offset)?;
+            let text = format!("Opening data connection ({} bytes)", outgoing.expected());
+            Transfer::send(path, outgoing).announce(text)
+        }
+        RepresentationType::Ascii => Transfer::send(path, AsciiOutgoing::new(source, offset)?),
+    })
+}
+
+/// `STOR <file>`: receives it; with a restart offset, behind that many old bytes.
+pub(super) fn stor(session: &Session, path: &Pathname) -> Outcome {
+    let mode =
+        if session.context.config.overwrite { WriteMode::Replace } else { WriteMode::Create };
+    receive(session, path, Rights::WRITE, mode)
+}
+
+/// `APPE <file>`: receives what is added to it; with a restart offset it is `STOR` with one.
+pub(super) fn appe(session: &Session, path: &Pathname) -> Outcome {
+    receive(session, path, Rights::APPEND, WriteMode::Append)
+}
+
+fn receive(session: &Session, path: &Pathname, right: Rights, mode: WriteMode) -> Outcome {
+    let path = session.resolve(path);
+    let ascii = session.parameters.representation == RepresentationType::Ascii;
+    let (right, mode) = match session.restart {
+        0 => (right, mode),
+        offset => (Rights::WRITE, WriteMode::From(offset)),
+    };
+    let Some(storage) = session.storage(right) else { return reply::no_right().into() };
+    if ascii && session.restart > 0 {
+        let text = "Restarting an upload needs TYPE I";
+        return Reply::new(ReplyCode::TYPE_MISMATCH, text).into();
+    }
+    match storage.write(&path, mode) {
+        Ok(upload) => Transfer::receive(path, upload, ascii.then(AsciiDecoder::new)).into(),
+        Err(error) => reply::storage_failure(&error, Purpose::MakeFile).into(),
+    }
+}
+
+/// `ABOR` when no transfer runs: 226 if a data connection was prepared and is not any more, 225
+/// if there was nothing to abort. While one runs, the loop of the session acts on it.
+pub(super) fn abor(session: &mut Session) -> Outcome {
+    match session.channel.take() {
+        Some(_) => Reply::new(ReplyCode::TRANSFER_COMPLETE, "Data connection closed").into(),
+        None => Reply::new(ReplyCode::NOTHING_TO_ABORT, "Nothing to abort").into(),
+    }
+}

@@ -1,0 +1,63 @@
+//! What can be set about a server.
+
+use std::time::Duration;
+
+use crate::storage::SyncPolicy;
+
+/// The settings of a server that do not concern its users. `Default` gives what is
+/// said at each field.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ftp_server::ServerConfig;
+///
+/// let config = ServerConfig { idle: Duration::from_secs(60), ..ServerConfig::default() };
+/// assert_eq!(config.per_address, 0);
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ServerConfig {
+    /// The text of the greeting, behind `220 `. `Service ready`: it names neither product nor
+    /// version.
+    pub banner: String,
+    /// How long a session may be connected without being logged in. 60 s.
+    pub login: Duration,
+    /// How long a session may go without a command. 5 min (RFC 1123 §4.1.3.2).
+    pub idle: Duration,
+    /// How long a data connection may take to come about once 150 was sent. 30 s.
+    pub data_connect: Duration,
+    /// How long a transfer may go without one byte moved. 60 s.
+    pub stall: Duration,
+    /// How many sessions there may be. 0: as many as the system's limits allow, found at start.
+    pub sessions: usize,
+    /// How many connections one IPv4 address, or one /64 of IPv6, may have; loopback may have
+    /// any number. 0: any number.
+    pub per_address: usize,
+    /// After how many failed logins a connection is closed. 3.
+    pub login_failures: u32,
+    /// Whether `PORT` and `EPRT` are served. `true` (RFC 1123 §4.1.2.13).
+    pub active: bool,
+    /// Whether `STOR` and `RNTO` may replace a file. `true`.
+    pub overwrite: bool,
+    /// What of an upload is on disk when 226 is sent, below a root directory.
+    /// [`SyncPolicy::File`].
+    pub sync: SyncPolicy,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            banner: "Service ready".to_owned(),
+            login: Duration::from_secs(60),
+            idle: Duration::from_secs(300),
+            data_connect: Duration::from_secs(30),
+            stall: Duration::from_secs(60),
+            sessions: 0,
+            per_address: 0,
+            login_failures: 3,
+            active: true,
+            overwrite: true,
+            sync: SyncPolicy::File,
+        }
+    }
+}

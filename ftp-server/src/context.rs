@@ -1,0 +1,142 @@
+//! What all sessions of a server share.
+
+use std::collections::HashMap;
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::admission::Admission;
+use crate::auth::Authenticator;
+use crate::config::ServerConfig;
+
+/// Configuration, authenticator and the register of sessions. Nothing of one session is in here
+/// but what is needed to end it.
+pub(crate) struct Context {
+    pub(crate) config: ServerConfig,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) admission: Arc<Admission>,
+    draining: AtomicBool,
+    next: AtomicU64,
+    sessions: Mutex<HashMap<u64, Arc<Line>>>,
+    gone: Condvar,
+}
+
+/// A session as the register knows it: its control connection, and whether it may be woken.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) stream: TcpStream,
+    /// Data moves: the session is left alone until its grace is over.
+    busy: AtomicBool,
+    /// The grace is over: whatever goes on, ends.
+    cut: AtomicBool,
+}
+
+/// A session's place in the register; dropping it takes the session out.
+pub(crate) struct Registration {
+    context: Arc<Context>,
+    number: u64,
+    pub(crate) line: Arc<Line>,
+}
+
+impl Context {
+    pub(crate) fn new(
+        config: ServerConfig,
+        authenticator: Arc<dyn Authenticator>,
+        admission: Arc<Admission>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            authenticator,
+            admission,
+            draining: AtomicBool::new(false),
+            next: AtomicU64::new(1),
+            sessions: Mutex::default(),
+            gone: Condvar::new(),
+        })
+    }
+
+    /// Whether the server is being shut down: sessions end as soon as they may.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn register(self: &Arc<Self>, stream: TcpStream) -> Registration {
+        let line =
+            Arc::new(Line { stream, busy: AtomicBool::new(false), cut: AtomicBool::new(false) });
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.sessions().insert(number, Arc::clone(&line));
+        Registration { context: Arc::clone(self), number, line }
+    }
+
+    /// Lets every session end: idle ones now, those that move data when they are done. Returns
+    /// how many there are.
+    pub(crate) fn drain(&self) -> usize {
+        self.draining.store(true, Ordering::SeqCst);
+        let sessions = self.sessions();
+        for line in sessions.values().filter(|line| !line.busy.load(Ordering::SeqCst)) {
+            line.wake();
+        }
+        sessions.len()
+    }
+
+    /// Ends what still goes on: a transfer sees its control connection end.
+    pub(crate) fn cut(&self) -> usize {
+        let sessions = self.sessions();
+        for line in sessions.values() {
+            line.cut.store(true, Ordering::SeqCst);
+            line.wake();
+        }
+        sessions.len()
+    }
+
+    /// Closes connections whose sessions cannot even write their last reply.
+    pub(crate) fn break_off(&self) {
+        for line in self.sessions().values() {
+            // It fails where the peer is gone already, which is what is wanted.
+            let _ = line.stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Waits until no session is left, or for `limit`; returns how many are left.
+    pub(crate) fn wait(&self, limit: Duration) -> usize {
+        let start = Instant::now();
+        let mut sessions = self.sessions();
+        while !sessions.is_empty() {
+            let Some(rest) = limit.checked_sub(start.elapsed()) else { break };
+            let woken = self.gone.wait_timeout(sessions, rest);
+            sessions = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        sessions.len()
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<u64, Arc<Line>>> {
+        // Nothing panics while it is held; a poisoned map is as good as any.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line {
+    /// Says that data moves from now on, or no longer does.
+    pub(crate) fn set_busy(&self, busy: bool) {
+        self.busy.store(busy, Ordering::SeqCst);
+    }
+
+    /// Whether the session has to end now, whatever it does.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::SeqCst)
+    }
+
+    /// Ends a blocked read of the control connection; writing still works, for the last 421.
+    fn wake(&self) {
+        // It fails where the peer is gone already, and then the read has ended too.
+        let _ = self.stream.shutdown(Shutdown::Read);
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.context.sessions().remove(&self.number);
+        self.context.gone.notify_all();
+    }
+}

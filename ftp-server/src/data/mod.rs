@@ -1,0 +1,125 @@
+//! The data connection: how it comes about, and what moves over it.
+
+mod active;
+mod outgoing;
+mod passive;
+mod transfer;
+
+pub(crate) use outgoing::{AsciiOutgoing, ImageOutgoing, ListingOutgoing, Outgoing};
+pub(crate) use passive::PassiveListener;
+pub(crate) use transfer::{Ended, receive, send};
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::limits;
+
+/// How the next data connection comes about.
+pub(crate) enum DataChannel {
+    /// The client connects here (`PASV`, `EPSV`).
+    Passive(PassiveListener),
+    /// The server connects there (`PORT`, `EPRT`).
+    Active(SocketAddr),
+}
+
+/// What a transfer has to look at besides its data.
+pub(crate) trait Monitor {
+    /// What becomes readable when there is something to look at; `None` if it has to be looked
+    /// at from time to time instead.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Looks, without waiting. `moved` is how many bytes the transfer has moved so far.
+    fn look(&mut self, moved: u64) -> Option<Interruption>;
+}
+
+/// Why a transfer has to end before its data does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Interruption {
+    /// The user asked for it.
+    Abort,
+    /// The control connection ended, or the server does.
+    ControlLost,
+}
+
+/// Why there is no data connection.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// It was not wanted any more.
+    Interrupted(Interruption),
+    /// It did not come about: 425.
+    Failed(io::Error),
+}
+
+impl DataChannel {
+    /// Makes the data connection, in non-blocking mode. Connections of others than `peer` are
+    /// turned away (RFC 2577 §3).
+    pub(crate) fn open(
+        self,
+        local: IpAddr,
+        peer: IpAddr,
+        limit: Duration,
+        monitor: &mut dyn Monitor,
+    ) -> Result<TcpStream, OpenError> {
+        let deadline = Instant::now() + limit;
+        match self {
+            Self::Passive(listener) => listener.accept(peer, deadline, monitor),
+            Self::Active(address) => active::connect(local, address, deadline, monitor),
+        }
+    }
+}
+
+/// Waits until `descriptor` is ready for `flags`, `deadline` passes (`TimedOut`), or `monitor`
+/// finds that it is over.
+fn wait(
+    descriptor: BorrowedFd<'_>,
+    flags: PollFlags,
+    deadline: Instant,
+    moved: u64,
+    monitor: &mut dyn Monitor,
+) -> Result<(), OpenError> {
+    loop {
+        if let Some(interruption) = monitor.look(moved) {
+            return Err(OpenError::Interrupted(interruption));
+        }
+        let rest = deadline.saturating_duration_since(Instant::now());
+        if rest.is_zero() {
+            return Err(OpenError::Failed(io::ErrorKind::TimedOut.into()));
+        }
+        let data = PollFd::new(&descriptor, flags);
+        let polled = if let Some(control) = monitor.descriptor() {
+            let mut both = [data, PollFd::new(&control, PollFlags::IN)];
+            let polled = poll(&mut both, timespec(rest).as_ref());
+            polled.map(|_| both.first().is_some_and(|data| !data.revents().is_empty()))
+        } else {
+            let mut one = [data];
+            let polled = poll(&mut one, timespec(rest.min(limits::TICK)).as_ref());
+            polled.map(|count| count > 0)
+        };
+        match polled {
+            Ok(true) => return Ok(()),
+            Ok(false) | Err(Errno::INTR) => {}
+            Err(error) => return Err(OpenError::Failed(error.into())),
+        }
+    }
+}
+
+/// A duration as poll(2) takes it; `None`, for ever, for one that does not fit.
+fn timespec(duration: Duration) -> Option<Timespec> {
+    Timespec::try_from(duration).ok()
+}
+
+/// Prepares a connected data socket: the pump never blocks on it.
+fn prepare(stream: TcpStream) -> io::Result<TcpStream> {
+    stream.set_nonblocking(true)?;
+    Ok(stream)
+}
+
+/// The descriptor of a socket, for [`wait`].
+fn fd(socket: &impl AsFd) -> BorrowedFd<'_> {
+    socket.as_fd()
+}

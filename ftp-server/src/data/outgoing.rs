@@ -1,0 +1,179 @@
+//! What is sent over a data connection: a file, or the lines of a listing.
+
+use std::io::ErrorKind;
+use std::os::fd::BorrowedFd;
+
+use ftp_proto::AsciiEncoder;
+
+use crate::storage::{Entries, Entry, Source, StorageError, StorageErrorKind};
+
+/// Bytes for the client, made as they are needed.
+pub(crate) trait Outgoing {
+    /// Appends more to `out`, about `room` bytes. Nothing appended means that this was all.
+    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<(), StorageError>;
+
+    /// The file the kernel may send from directly, in place of [`fill`](Self::fill).
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Says, after `sent` bytes and the end, whether that was all there should be.
+    fn check_end(&self, _sent: u64) -> Result<(), StorageError> {
+        Ok(())
+    }
+}
+
+/// A file as it is, `TYPE I`.
+pub(crate) struct ImageOutgoing {
+    source: Box<dyn Source>,
+    /// The bytes that are left by the size the file had when it was opened.
+    expected: u64,
+}
+
+impl ImageOutgoing {
+    /// The file from `offset` bytes on; `BadRestart` if it has fewer.
+    pub(crate) fn new(mut source: Box<dyn Source>, offset: u64) -> Result<Self, StorageError> {
+        let expected = source.size().checked_sub(offset).ok_or(StorageErrorKind::BadRestart)?;
+        if offset > 0 {
+            source.seek_to(offset)?;
+        }
+        Ok(Self { source, expected })
+    }
+
+    /// How many bytes will be sent if the file stays as it is.
+    pub(crate) const fn expected(&self) -> u64 {
+        self.expected
+    }
+}
+
+impl Outgoing for ImageOutgoing {
+    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<(), StorageError> {
+        read_some(&mut *self.source, room, out).map(|_| ())
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.source.descriptor()
+    }
+
+    fn check_end(&self, sent: u64) -> Result<(), StorageError> {
+        // A file that has become shorter must not look whole.
+        if sent < self.expected { Err(StorageErrorKind::Io.into()) } else { Ok(()) }
+    }
+}
+
+/// A file with CR LF line ends, `TYPE A`.
+pub(crate) struct AsciiOutgoing {
+    source: Box<dyn Source>,
+    size: u64,
+    read: u64,
+    encoder: AsciiEncoder,
+    raw: Vec<u8>,
+    /// Converted bytes that were made while the beginning was passed over.
+    ready: Vec<u8>,
+}
+
+impl AsciiOutgoing {
+    /// The file without its first `offset` converted bytes; `BadRestart` if it has fewer. The
+    /// file is read up to there, since nothing else tells where that is (RFC 3659 §5.3).
+    pub(crate) fn new(source: Box<dyn Source>, offset: u64) -> Result<Self, StorageError> {
+        let size = source.size();
+        let (encoder, raw, ready) = (AsciiEncoder::new(), Vec::new(), Vec::new());
+        let mut outgoing = Self { source, size, read: 0, encoder, raw, ready };
+        let mut left = offset;
+        while left > 0 {
+            let mut converted = Vec::new();
+            outgoing.convert(64 * 1024, &mut converted)?;
+            if converted.is_empty() {
+                return Err(StorageErrorKind::BadRestart.into());
+            }
+            let skipped = converted.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            left -= skipped as u64;
+            converted.drain(..skipped);
+            outgoing.ready = converted;
+        }
+        Ok(outgoing)
+    }
+
+    /// How many bytes the whole file has when it is converted.
+    pub(crate) fn count(source: Box<dyn Source>) -> Result<u64, StorageError> {
+        let mut outgoing = Self::new(source, 0)?;
+        let (mut count, mut converted) = (0, Vec::new());
+        loop {
+            converted.clear();
+            outgoing.convert(64 * 1024, &mut converted)?;
+            if converted.is_empty() {
+                return Ok(count);
+            }
+            count += converted.len() as u64;
+        }
+    }
+
+    fn convert(&mut self, room: usize, out: &mut Vec<u8>) -> Result<(), StorageError> {
+        self.raw.clear();
+        let count = read_some(&mut *self.source, room, &mut self.raw)?;
+        self.read += count as u64;
+        self.encoder.encode(&self.raw, out);
+        Ok(())
+    }
+}
+
+impl Outgoing for AsciiOutgoing {
+    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<(), StorageError> {
+        if self.ready.is_empty() {
+            self.convert(room, out)
+        } else {
+            out.append(&mut self.ready);
+            Ok(())
+        }
+    }
+
+    fn check_end(&self, _sent: u64) -> Result<(), StorageError> {
+        if self.read < self.size { Err(StorageErrorKind::Io.into()) } else { Ok(()) }
+    }
+}
+
+/// Reads once, up to `room` bytes, retrying what a signal interrupted.
+fn read_some(
+    source: &mut dyn Source,
+    room: usize,
+    out: &mut Vec<u8>,
+) -> Result<usize, StorageError> {
+    let before = out.len();
+    out.resize(before + room, 0);
+    loop {
+        match source.read(out.get_mut(before..).unwrap_or_default()) {
+            Ok(count) => {
+                out.truncate(before + count);
+                return Ok(count);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The lines of a listing: some at once, then one for each entry that has one.
+pub(crate) struct ListingOutgoing<F> {
+    head: Vec<u8>,
+    entries: Entries,
+    line: F,
+}
+
+impl<F: FnMut(&Entry, &mut Vec<u8>)> ListingOutgoing<F> {
+    /// `head`, then what `line` appends for each of `entries`.
+    pub(crate) fn new(head: Vec<u8>, entries: Entries, line: F) -> Self {
+        Self { head, entries, line }
+    }
+}
+
+impl<F: FnMut(&Entry, &mut Vec<u8>)> Outgoing for ListingOutgoing<F> {
+    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<(), StorageError> {
+        let before = out.len();
+        out.append(&mut self.head);
+        while out.len() - before < room {
+            let Some(entry) = self.entries.next() else { break };
+            (self.line)(&entry?, out);
+        }
+        Ok(())
+    }
+}

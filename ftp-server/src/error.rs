@@ -1,0 +1,52 @@
+//! The crate's public error.
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::storage::StorageError;
+
+/// Why a server could not be started. Once it runs, nothing a client does makes it fail.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The address is in use, not of this machine, or not allowed.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The address is not one, or no address to listen on was given.
+    #[error("no address to listen on")]
+    Address(#[source] io::Error),
+    /// The directory that was to be the root cannot be opened.
+    #[error("cannot open the root directory {root}")]
+    Root {
+        /// The directory.
+        root: String,
+        /// What the system said.
+        #[source]
+        source: StorageError,
+    },
+    /// Users were named, but neither a root directory nor a storage for them.
+    #[error("no root directory or storage for the users")]
+    NoStorage,
+    /// The system gave no thread to accept connections in.
+    #[error("cannot start the accepting thread")]
+    Thread(#[source] io::Error),
+}
+
+impl Error {
+    /// Whether the same call may work later without a change: an address in use, a system out of
+    /// threads.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Bind { source, .. } => source.kind() == io::ErrorKind::AddrInUse,
+            Self::Thread(_) => true,
+            Self::Address(_) | Self::Root { .. } | Self::NoStorage => false,
+        }
+    }
+}

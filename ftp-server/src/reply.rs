@@ -1,0 +1,114 @@
+//! The words of our replies, and the one place where failures of storage become codes.
+
+use ftp_proto::{Pathname, Reply, ReplyCode};
+
+use crate::storage::{StorageError, StorageErrorKind as Kind, VirtualPath};
+
+/// What a storage was asked for, as far as the reply depends on it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Purpose {
+    /// To look at, read or remove what is there.
+    Existing,
+    /// To make a file: STOR, APPE.
+    MakeFile,
+    /// To make a directory: MKD.
+    MakeDirectory,
+    /// To give a new name: RNTO.
+    NewName,
+}
+
+/// The reply to a command that the storage refused.
+pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
+    let makes = purpose != Purpose::Existing;
+    let code = match error.kind {
+        Kind::NameNotAllowed if makes => ReplyCode::NAME_NOT_ALLOWED,
+        Kind::Exists if matches!(purpose, Purpose::MakeFile | Purpose::NewName) => {
+            ReplyCode::NAME_NOT_ALLOWED
+        }
+        Kind::IsDirectory | Kind::NotFile if purpose == Purpose::MakeFile => {
+            ReplyCode::NAME_NOT_ALLOWED
+        }
+        Kind::BadRestart => ReplyCode::BAD_RESTART,
+        Kind::NoSpace => ReplyCode::NO_SPACE,
+        Kind::OverQuota => ReplyCode::OVER_QUOTA,
+        Kind::Busy => ReplyCode::FILE_BUSY,
+        Kind::Io => ReplyCode::LOCAL_ERROR,
+        _ => ReplyCode::FILE_UNAVAILABLE,
+    };
+    Reply::new(code, sentence(error.kind))
+}
+
+/// The reply to a transfer that failed in the storage after 150.
+pub(crate) fn transfer_failure(error: &StorageError) -> Reply {
+    let code = match error.kind {
+        Kind::NoSpace => ReplyCode::NO_SPACE,
+        Kind::OverQuota => ReplyCode::OVER_QUOTA,
+        // Somebody else took the name while the data came.
+        Kind::Exists => ReplyCode::NAME_NOT_ALLOWED,
+        _ => ReplyCode::LOCAL_ERROR,
+    };
+    Reply::new(code, sentence(error.kind))
+}
+
+/// The refusal of a user who lacks the right to do it.
+pub(crate) fn no_right() -> Reply {
+    Reply::new(ReplyCode::FILE_UNAVAILABLE, "Permission denied")
+}
+
+/// A 257 reply: the pathname in quotes, then a word about it (RFC 959 Appendix II).
+pub(crate) fn pathname(path: &VirtualPath, comment: &str) -> Reply {
+    match Pathname::new(path.as_bytes()) {
+        Ok(path) => {
+            let mut text = path.quoted();
+            text.extend_from_slice(comment.as_bytes());
+            Reply::new(ReplyCode::PATHNAME, text)
+        }
+        // No such name came from a client; one on the disk cannot be sent exactly.
+        Err(_) => Reply::new(ReplyCode::FILE_UNAVAILABLE, "Path cannot be shown"),
+    }
+}
+
+fn sentence(kind: Kind) -> String {
+    let text = kind.to_string();
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(chars).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_have_the_codes_of_the_table() {
+        use Purpose::{Existing, MakeDirectory, MakeFile, NewName};
+        for (purpose, kind, code) in [
+            (Existing, Kind::NotFound, 550),
+            (Existing, Kind::NameNotAllowed, 550),
+            (Existing, Kind::Busy, 450),
+            (Existing, Kind::Io, 451),
+            (MakeFile, Kind::NotFound, 550),
+            (MakeFile, Kind::IsDirectory, 553),
+            (MakeFile, Kind::Exists, 553),
+            (MakeFile, Kind::NameNotAllowed, 553),
+            (MakeFile, Kind::BadRestart, 554),
+            (MakeFile, Kind::NoSpace, 452),
+            (MakeFile, Kind::OverQuota, 552),
+            (MakeDirectory, Kind::Exists, 550),
+            (MakeDirectory, Kind::NameNotAllowed, 553),
+            (NewName, Kind::Exists, 553),
+            (NewName, Kind::IsDirectory, 550),
+            (NewName, Kind::NotEmpty, 550),
+        ] {
+            let reply = storage_failure(&kind.into(), purpose);
+            assert_eq!(reply.code().value(), code, "{purpose:?} {kind:?}");
+        }
+    }
+
+    #[test]
+    fn paths_are_quoted_cm_82_hp_12() {
+        let path = VirtualPath::root().join(b"a\"b");
+        let reply = pathname(&path, " created");
+        assert_eq!(reply.encode(), b"257 \"/a\"\"b\" created\r\n");
+    }
+}

@@ -1,0 +1,271 @@
+//! A server's life: built, bound, accepting, shut down.
+
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+use crate::admission::{self, Admission};
+use crate::auth::{Authenticator, Login, Rights, UserTable};
+use crate::config::ServerConfig;
+use crate::context::Context;
+use crate::error::Error;
+use crate::listener;
+use crate::storage::{LocalStorage, Storage};
+
+/// How long sessions that were cut may take to say so before their connections are closed under
+/// them, and then to notice.
+const CUT: Duration = Duration::from_secs(2);
+
+/// A running server. Dropping it is `shutdown(Duration::ZERO)`.
+#[derive(Debug)]
+pub struct Server {
+    context: Arc<Context>,
+    listeners: Vec<Listening>,
+}
+
+struct Listening {
+    socket: Arc<TcpListener>,
+    address: SocketAddr,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a shutdown found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Sessions that ended by themselves: idle ones at once, others when their transfer was
+    /// done.
+    pub drained: usize,
+    /// Sessions that were cut because the deadline had come, and then ended.
+    pub cut: usize,
+    /// Sessions that had not ended a few seconds after they were cut: their storage or
+    /// authenticator does not return. Their threads end when it does.
+    pub stuck: usize,
+}
+
+/// Says what a server serves, to whom, and where it listens.
+#[must_use = "a builder does nothing before bind"]
+#[derive(Default)]
+pub struct ServerBuilder {
+    config: ServerConfig,
+    users: Vec<(Vec<u8>, Vec<u8>, Rights)>,
+    anonymous: Option<Rights>,
+    root: Option<PathBuf>,
+    storage: Option<Arc<dyn Storage>>,
+    authenticator: Option<Arc<dyn Authenticator>>,
+}
+
+impl Server {
+    /// A server with default settings, no users and nothing to serve yet.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
+    }
+
+    /// The first address it listens on, with the port the system chose where 0 was asked for.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        let first = self.listeners.first().map(|listening| listening.address);
+        first.expect("bind refuses to start without an address")
+    }
+
+    /// All addresses it listens on, in the order they were given.
+    pub fn local_addrs(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listeners.iter().map(|listening| listening.address)
+    }
+
+    /// Stops. The listeners close first; idle sessions get 421 at once; transfers may finish
+    /// until `deadline` has passed, and are cut then with 426 and 421.
+    ///
+    /// Returns when all sessions have ended, at the latest some seconds after the deadline.
+    pub fn shutdown(mut self, deadline: Duration) -> ShutdownReport {
+        self.stop(deadline)
+    }
+
+    fn stop(&mut self, deadline: Duration) -> ShutdownReport {
+        let start = Instant::now();
+        let before = self.context.drain();
+        for listening in &mut self.listeners {
+            // accept(2) ends with EINVAL; it fails only on a socket that does not listen.
+            let _ = SockRef::from(&*listening.socket).shutdown(std::net::Shutdown::Both);
+            if let Some(thread) = listening.thread.take()
+                && thread.join().is_err()
+            {
+                log::error!("the accepting thread of {} had panicked", listening.address);
+            }
+        }
+        // Those that were accepted in between are sessions like any other.
+        let before = before.max(self.context.drain());
+        let left = self.context.wait(deadline.saturating_sub(start.elapsed()));
+        let mut stuck = 0;
+        if left > 0 {
+            self.context.cut();
+            stuck = self.context.wait(CUT);
+        }
+        if stuck > 0 {
+            self.context.break_off();
+            stuck = self.context.wait(CUT);
+        }
+        let report =
+            ShutdownReport { drained: before.saturating_sub(left), cut: left - stuck, stuck };
+        log::info!(
+            "stopped: {} sessions drained, {} cut, {} stuck",
+            report.drained,
+            report.cut,
+            report.stuck
+        );
+        report
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.listeners.iter().any(|listening| listening.thread.is_some()) {
+            self.stop(Duration::ZERO);
+        }
+    }
+}
+
+impl ServerBuilder {
+    /// Replaces the settings.
+    pub fn config(mut self, config: ServerConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Serves the files below this directory.
+    pub fn root(mut self, root: impl AsRef<Path>) -> Self {
+        self.root = Some(root.as_ref().to_owned());
+        self
+    }
+
+    /// Serves this storage.
+    pub fn storage(mut self, storage: impl Storage + 'static) -> Self {
+        self.storage = Some(Arc::new(storage));
+        self
+    }
+
+    /// Lets a user in, with a plain password.
+    pub fn user(
+        mut self,
+        name: impl Into<Vec<u8>>,
+        password: impl Into<Vec<u8>>,
+        rights: Rights,
+    ) -> Self {
+        self.users.push((name.into(), password.into(), rights));
+        self
+    }
+
+    /// Lets `anonymous` and `ftp` in with any password (RFC 1635).
+    pub fn anonymous(mut self, rights: Rights) -> Self {
+        self.anonymous = Some(rights);
+        self
+    }
+
+    /// Leaves it to this authenticator who may log in and what each works on; users, root and
+    /// storage named here are then not looked at.
+    pub fn authenticator(mut self, authenticator: impl Authenticator + 'static) -> Self {
+        self.authenticator = Some(Arc::new(authenticator));
+        self
+    }
+
+    /// Listens on `addresses`, the first of them that can be had as [`TcpListener::bind`] does,
+    /// and starts accepting: once this returns, clients can connect.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] says what could not be had; nothing listens then.
+    pub fn bind(self, addresses: impl ToSocketAddrs) -> Result<Server, Error> {
+        let addresses: Vec<_> = addresses.to_socket_addrs().map_err(Error::Address)?.collect();
+        let mut result = Err(Error::Address(std::io::ErrorKind::InvalidInput.into()));
+        for address in addresses {
+            result = listen(address);
+            if result.is_ok() {
+                break;
+            }
+        }
+        self.start(vec![result?])
+    }
+
+    /// Listens on every one of `addresses`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] says what could not be had; nothing listens then.
+    pub fn bind_all(self, addresses: &[SocketAddr]) -> Result<Server, Error> {
+        let listeners: Result<Vec<_>, _> =
+            addresses.iter().map(|address| listen(*address)).collect();
+        self.start(listeners?)
+    }
+
+    fn start(self, listeners: Vec<TcpListener>) -> Result<Server, Error> {
+        if listeners.is_empty() {
+            return Err(Error::Address(std::io::ErrorKind::InvalidInput.into()));
+        }
+        let (cap, reason) = admission::system_cap();
+        let (cap, reason) = match self.config.sessions {
+            wanted if wanted > 0 && wanted < cap => (wanted, "configuration"),
+            _ => (cap, reason),
+        };
+        log::info!("at most {cap} sessions, by {reason}");
+        let admission = Admission::new(cap, self.config.per_address);
+        let config = self.config.clone();
+        let context = Context::new(config, self.into_authenticator()?, admission);
+        let mut server = Server { context: Arc::clone(&context), listeners: Vec::new() };
+        for socket in listeners {
+            let address = socket.local_addr().map_err(Error::Address)?;
+            let socket = Arc::new(socket);
+            // A failure drops `server`, which stops the threads that have started.
+            let thread = listener::start(Arc::clone(&socket), Arc::clone(&context))
+                .map_err(Error::Thread)?;
+            server.listeners.push(Listening { socket, address, thread: Some(thread) });
+            log::info!("listening on {address}");
+        }
+        Ok(server)
+    }
+
+    fn into_authenticator(self) -> Result<Arc<dyn Authenticator>, Error> {
+        if let Some(authenticator) = self.authenticator {
+            return Ok(authenticator);
+        }
+        let storage = match (self.storage, self.root) {
+            (Some(storage), _) => storage,
+            (None, Some(root)) => {
+                let local = LocalStorage::open(&root).map_err(|source| {
+                    let root = root.display().to_string();
+                    Error::Root { root, source }
+                })?;
+                Arc::new(local.with_sync(self.config.sync))
+            }
+            (None, None) => return Err(Error::NoStorage),
+        };
+        let login = |rights| Login { storage: Arc::clone(&storage), rights };
+        let mut table = UserTable::new();
+        for (name, password, rights) in self.users {
+            table = table.user(name, password, login(rights));
+        }
+        if let Some(rights) = self.anonymous {
+            table = table.anonymous(login(rights));
+        }
+        Ok(Arc::new(table))
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    listener::bind(address).map_err(|source| Error::Bind { address, source })
+}
+
+impl std::fmt::Debug for Listening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Listening({})", self.address)
+    }
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("config", &self.config).finish_non_exhaustive()
+    }
+}

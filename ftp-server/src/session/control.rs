@@ -1,0 +1,192 @@
+//! The control connection: the one place that reads command lines and writes replies.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use ftp_proto::limits::READ_AHEAD;
+use ftp_proto::{LineDecoder, LineEvent, Reply, Verb};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+
+use crate::context::Line;
+use crate::limits;
+
+/// What the control connection brought.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    /// A line, or what was there in place of one.
+    Event(LineEvent),
+    /// The peer closed it, or it broke.
+    Ended,
+    /// Nothing whole came in time.
+    TimedOut,
+}
+
+/// What a look at the control connection during a transfer found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Notice {
+    /// `ABOR`: end the transfer.
+    Abort,
+    /// `STAT` without argument: say how far it is.
+    Status,
+    /// The peer is gone.
+    Ended,
+}
+
+/// One client's control connection, read and decoded.
+pub(super) struct Control<'a> {
+    line: &'a Line,
+    decoder: LineDecoder,
+    /// Lines that came during a transfer and wait for its end.
+    waiting: VecDeque<LineEvent>,
+    waiting_bytes: usize,
+    /// No more bytes will come.
+    ended: bool,
+    /// More lines than [`limits::WAITING_LINES`] came during a transfer.
+    flooded: bool,
+    /// The receive timeout now set on the socket; setting it costs a call.
+    timeout: Option<Duration>,
+}
+
+impl<'a> Control<'a> {
+    pub(super) fn new(line: &'a Line) -> Self {
+        Self {
+            line,
+            decoder: LineDecoder::new(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            ended: false,
+            flooded: false,
+            timeout: None,
+        }
+    }
+
+    /// The next event, waited for until `limit` has passed since `start`. A peer that sends half
+    /// a line now and then does not extend it.
+    pub(super) fn next(&mut self, start: Instant, limit: Duration) -> Arrival {
+        if let Some(event) = self.waiting.pop_front() {
+            self.waiting_bytes -= cost_of(&event);
+            return Arrival::Event(event);
+        }
+        loop {
+            if let Some(event) = self.decoder.next() {
+                return Arrival::Event(event);
+            }
+            if self.ended {
+                return Arrival::Ended;
+            }
+            let Some(rest) = limit.checked_sub(start.elapsed()).filter(|rest| !rest.is_zero())
+            else {
+                return Arrival::TimedOut;
+            };
+            // Mostly the whole limit is left, and the socket is set to that already.
+            let fresh = rest > limit.mul_f32(0.99) && !self.decoder.is_mid_line();
+            let wait = if fresh { limit } else { rest };
+            if let Err(error) = self.fill(wait) {
+                match error.kind() {
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {}
+                    io::ErrorKind::Interrupted => {}
+                    _ => self.ended = true,
+                }
+            }
+        }
+    }
+
+    fn fill(&mut self, wait: Duration) -> io::Result<()> {
+        if self.timeout != Some(wait) {
+            self.line.stream.set_read_timeout(Some(wait))?;
+            self.timeout = Some(wait);
+        }
+        let mut bytes = [0; 1_024];
+        let count = (&self.line.stream).read(&mut bytes)?;
+        self.take(bytes.get(..count).unwrap_or_default());
+        Ok(())
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            self.ended = true;
+        }
+        // `next` and `look` empty the decoder before they read again, and read less than fits.
+        let taken = self.decoder.push(bytes);
+        debug_assert_eq!(taken, bytes.len());
+    }
+
+    /// Writes a reply, in one piece. Fails when the peer does not read for
+    /// [`limits::REPLY_WRITE`].
+    pub(super) fn send(&mut self, reply: &Reply) -> io::Result<()> {
+        self.send_bytes(&reply.encode())
+    }
+
+    /// Writes bytes as they are: a Telnet answer, or several replies at once.
+    pub(super) fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        (&self.line.stream).write_all(bytes)
+    }
+
+    /// Whether the client has said that it will not listen for what comes: `QUIT` waits. A
+    /// connection that ends behind it is no accident.
+    pub(super) fn is_quitting(&self) -> bool {
+        self.waiting.iter().any(|event| verb_of(event).is_some_and(|(verb, _)| verb == Verb::Quit))
+    }
+
+    /// Whether more lines came during a transfer than may wait.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.flooded
+    }
+
+    /// What to poll for input during a transfer; `None` when as much waits as may, or no more
+    /// will come.
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.has_room().then(|| self.line.stream.as_fd())
+    }
+
+    fn has_room(&self) -> bool {
+        !self.ended && !self.flooded && self.waiting_bytes < READ_AHEAD
+    }
+
+    /// Reads what is there without waiting, keeps lines for later, and says what cannot wait.
+    pub(super) fn look(&mut self) -> Option<Notice> {
+        loop {
+            while let Some(event) = self.decoder.next() {
+                match verb_of(&event) {
+                    Some((Verb::Abor, b"")) => return Some(Notice::Abort),
+                    Some((Verb::Stat, b"")) => return Some(Notice::Status),
+                    _ if self.waiting.len() < limits::WAITING_LINES => {
+                        self.waiting_bytes += cost_of(&event);
+                        self.waiting.push_back(event);
+                    }
+                    _ => self.flooded = true,
+                }
+            }
+            if self.line.is_cut() || self.ended && !self.is_quitting() {
+                return Some(Notice::Ended);
+            }
+            if !self.has_room() {
+                return None;
+            }
+            let mut bytes = [0; 1_024];
+            match rustix::net::recv(&self.line.stream, &mut bytes, RecvFlags::DONTWAIT) {
+                Ok((count, _)) => self.take(bytes.get(..count).unwrap_or_default()),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return None,
+                Err(_) => self.ended = true,
+            }
+        }
+    }
+}
+
+fn cost_of(event: &LineEvent) -> usize {
+    match event {
+        LineEvent::Line(line) => line.len(),
+        _ => 0,
+    }
+}
+
+fn verb_of(event: &LineEvent) -> Option<(Verb, &[u8])> {
+    match event {
+        LineEvent::Line(line) => Verb::split(line).ok(),
+        _ => None,
+    }
+}

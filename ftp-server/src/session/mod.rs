@@ -1,0 +1,106 @@
+//! A session: the state RFC 959 §4.1 speaks of, owned by one thread and so locked by nobody.
+
+mod control;
+mod outcome;
+mod run;
+
+pub(crate) use outcome::{Outcome, Transfer};
+pub(crate) use run::run;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ftp_proto::{NetworkProtocol, Pathname, TransferParameters};
+
+use crate::auth::Rights;
+use crate::context::Context;
+use crate::data::DataChannel;
+use crate::storage::{Storage, VirtualPath};
+
+/// What the server knows of one client.
+pub(crate) struct Session {
+    pub(crate) context: Arc<Context>,
+    /// Both ends of the control connection; an IPv4-mapped address is written as IPv4.
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) access: Access,
+    pub(crate) login_failures: u32,
+    pub(crate) parameters: TransferParameters,
+    /// The current directory.
+    pub(crate) directory: VirtualPath,
+    /// What `PASV`, `EPSV`, `PORT` or `EPRT` prepared.
+    pub(crate) channel: Option<DataChannel>,
+    /// `EPSV ALL` was given.
+    pub(crate) epsv_all: bool,
+    /// What `RNFR` named.
+    pub(crate) rename_from: Option<VirtualPath>,
+    /// What `REST` set, in bytes; 0 is nothing.
+    pub(crate) restart: u64,
+}
+
+/// How far the login has come.
+pub(crate) enum Access {
+    /// Nothing yet, or a `PASS` that was refused.
+    Greeted,
+    /// `USER` was given.
+    Named(Vec<u8>),
+    /// Logged in.
+    User(User),
+}
+
+/// Who is logged in.
+pub(crate) struct User {
+    pub(crate) name: Vec<u8>,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) rights: Rights,
+}
+
+impl Session {
+    fn new(context: Arc<Context>, peer: SocketAddr, local: SocketAddr) -> Self {
+        Self {
+            context,
+            peer: canonical(peer),
+            local: canonical(local),
+            access: Access::Greeted,
+            login_failures: 0,
+            parameters: TransferParameters::default(),
+            directory: VirtualPath::root(),
+            channel: None,
+            epsv_all: false,
+            rename_from: None,
+            restart: 0,
+        }
+    }
+
+    /// Where a pathname of the client's leads.
+    pub(crate) fn resolve(&self, path: &Pathname) -> VirtualPath {
+        self.directory.resolve(path)
+    }
+
+    /// As [`resolve`](Self::resolve); the current directory if there is none.
+    pub(crate) fn resolve_or_here(&self, path: Option<&Pathname>) -> VirtualPath {
+        path.map_or_else(|| self.directory.clone(), |path| self.resolve(path))
+    }
+
+    pub(crate) fn user(&self) -> Option<&User> {
+        match &self.access {
+            Access::User(user) => Some(user),
+            Access::Greeted | Access::Named(_) => None,
+        }
+    }
+
+    /// The storage of the user who is logged in, if that user has all of `rights`.
+    pub(crate) fn storage(&self, rights: Rights) -> Option<&dyn Storage> {
+        let user = self.user().filter(|user| user.rights.contains(rights))?;
+        Some(&*user.storage)
+    }
+
+    /// The protocol of the control connection.
+    pub(crate) fn protocol(&self) -> NetworkProtocol {
+        NetworkProtocol::of(self.peer.ip())
+    }
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

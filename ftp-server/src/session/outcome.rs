@@ -1,0 +1,73 @@
+//! What a command leads to.
+
+use ftp_proto::{AsciiDecoder, Reply};
+
+use crate::data::{DataChannel, Outgoing};
+use crate::storage::{Upload, VirtualPath};
+
+/// What a handler decided; the loop in `run` carries it out.
+pub(crate) enum Outcome {
+    /// Send this, and go on.
+    Reply(Reply),
+    /// Send this, and end the session.
+    Close(Reply),
+    /// Send 150, move data, send the final reply.
+    Transfer(Transfer),
+}
+
+/// A transfer that may begin: the object is open, only the data connection is missing.
+pub(crate) struct Transfer {
+    /// What is transferred, for the log.
+    pub(crate) path: VirtualPath,
+    /// The text of the 150 reply.
+    pub(crate) announcement: String,
+    /// The way the data connection comes about. Set by the dispatcher, which takes it from the
+    /// session.
+    pub(crate) channel: Option<DataChannel>,
+    pub(crate) direction: Direction,
+}
+
+/// Which way the bytes go.
+pub(crate) enum Direction {
+    /// To the client.
+    Send(Box<dyn Outgoing>),
+    /// From the client; with a decoder in type ASCII.
+    Receive(Box<dyn Upload>, Option<AsciiDecoder>),
+}
+
+impl Transfer {
+    pub(crate) fn send(path: VirtualPath, outgoing: impl Outgoing + 'static) -> Self {
+        Self::new(path, Direction::Send(Box::new(outgoing)))
+    }
+
+    pub(crate) fn receive(
+        path: VirtualPath,
+        upload: Box<dyn Upload>,
+        ascii: Option<AsciiDecoder>,
+    ) -> Self {
+        Self::new(path, Direction::Receive(upload, ascii))
+    }
+
+    /// The same transfer with another text of its 150 reply.
+    pub(crate) fn announce(mut self, text: String) -> Self {
+        self.announcement = text;
+        self
+    }
+
+    fn new(path: VirtualPath, direction: Direction) -> Self {
+        let announcement = "Opening data connection".to_owned();
+        Self { path, announcement, channel: None, direction }
+    }
+}
+
+impl From<Reply> for Outcome {
+    fn from(reply: Reply) -> Self {
+        Self::Reply(reply)
+    }
+}
+
+impl From<Transfer> for Outcome {
+    fn from(transfer: Transfer) -> Self {
+        Self::Transfer(transfer)
+    }
+}
