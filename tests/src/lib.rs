@@ -1,1 +1,11 @@
-//! The harness.
+//! The test harness of the toolkit: what the suite needs to let client, server, command line and
+//! programs that others wrote meet over loopback.
+//!
+//! Nothing here is for users. A helper that cannot go on panics, and its message is the test's
+//! failure: it says what was expected, what came, and what was said on the wire until then.
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "a harness fails a test by panicking; each module says what it insists on"
+)]
+
+pub mod raw;

@@ -1,0 +1,124 @@
+//! The data connection by hand, made from either end.
+
+use std::io::{self, ErrorKind, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use super::{DEADLINE, is_timeout, read_before};
+
+/// A listening socket that was announced by PORT.
+#[derive(Debug)]
+pub struct RawListener {
+    pub(super) listener: TcpListener,
+}
+
+impl RawListener {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().expect("a bound socket has an address")
+    }
+
+    /// Waits for the server to connect, until [`DEADLINE`].
+    #[track_caller]
+    #[must_use]
+    pub fn accept(self) -> RawData {
+        match accept_before(&self.listener, Instant::now() + DEADLINE) {
+            Ok(stream) => RawData { stream },
+            Err(error) => panic!("no data connection came: {error}"),
+        }
+    }
+}
+
+/// A data connection.
+#[derive(Debug)]
+pub struct RawData {
+    stream: TcpStream,
+}
+
+impl RawData {
+    /// Connects to a passive port.
+    #[track_caller]
+    #[must_use]
+    pub fn connect(address: SocketAddr) -> Self {
+        match TcpStream::connect_timeout(&address, DEADLINE) {
+            Ok(stream) => Self { stream },
+            Err(error) => panic!("no data connection to {address}: {error}"),
+        }
+    }
+
+    /// The socket itself.
+    #[must_use]
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Reads until the server ends the data, and closes.
+    #[track_caller]
+    #[must_use]
+    pub fn read_to_end(mut self) -> Vec<u8> {
+        let end = Instant::now() + DEADLINE;
+        let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
+        loop {
+            match read_before(&mut self.stream, &mut buffer, end) {
+                Ok(0) => return bytes,
+                Ok(count) => bytes.extend(buffer.iter().take(count)),
+                Err(error) => panic!("data broke off after {} bytes: {error}", bytes.len()),
+            }
+        }
+    }
+
+    /// Reads exactly `count` bytes and leaves the connection open.
+    #[track_caller]
+    #[must_use]
+    pub fn read_exact(&mut self, count: usize) -> Vec<u8> {
+        let end = Instant::now() + DEADLINE;
+        let mut bytes = vec![0; count];
+        let mut filled = 0;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match read_before(&mut self.stream, rest, end) {
+                Ok(0) => panic!("data ended after {filled} of {count} bytes"),
+                Ok(more) => filled += more,
+                Err(error) => panic!("data broke off after {filled} of {count} bytes: {error}"),
+            }
+        }
+        bytes
+    }
+
+    /// Sends all of `bytes`.
+    #[track_caller]
+    pub fn write_all(&mut self, bytes: &[u8]) {
+        self.stream.set_write_timeout(Some(DEADLINE)).expect("a timeout that is not zero");
+        if let Err(error) = self.stream.write_all(bytes) {
+            panic!("the server did not take {} bytes of data: {error}", bytes.len());
+        }
+    }
+
+    /// Ends the data in order: FIN.
+    pub fn close(self) {
+        // The server may have reset it already, which the reply then says.
+        let _gone = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Ends the data by RST.
+    pub fn reset(self) {
+        socket2::SockRef::from(&self.stream)
+            .set_linger(Some(Duration::ZERO))
+            .expect("SO_LINGER on a TCP socket");
+    }
+}
+
+/// `accept` with an end: the listener is read under a receive timeout, which Linux applies to it too.
+fn accept_before(listener: &TcpListener, end: Instant) -> io::Result<TcpStream> {
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        socket2::SockRef::from(listener).set_read_timeout(Some(left))?;
+        match listener.accept() {
+            Err(error) if is_timeout(&error) || error.kind() == ErrorKind::Interrupted => {}
+            other => return other.map(|(stream, _)| stream),
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! The control connection by hand.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use super::data::{RawData, RawListener};
+use super::reply::{IAC, NoReply, RawReply, address_in_227, code_of, port_in_229, undouble};
+use super::{DEADLINE, is_timeout, read_before};
+
+/// A control connection, driven byte by byte.
+#[derive(Debug)]
+pub struct RawSession {
+    stream: TcpStream,
+    /// Bytes that came and are not yet part of a returned reply, Telnet commands not yet removed.
+    unread: Vec<u8>,
+    /// The line that is being read.
+    line: Vec<u8>,
+    telnet: Vec<Vec<u8>>,
+    dialogue: Vec<(char, Vec<u8>)>,
+    deadline: Duration,
+}
+
+impl RawSession {
+    /// Connects, and reads nothing yet.
+    #[track_caller]
+    #[must_use]
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&address, DEADLINE)
+            .unwrap_or_else(|error| panic!("no connection to {address}: {error}"));
+        Self::over(stream)
+    }
+
+    /// Takes a connection that is there already.
+    #[track_caller]
+    #[must_use]
+    pub fn over(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).expect("TCP_NODELAY on a connected socket");
+        let (unread, line, telnet, dialogue) = Default::default();
+        Self { stream, unread, line, telnet, dialogue, deadline: DEADLINE }
+    }
+
+    /// Connects and reads a 220.
+    #[track_caller]
+    #[must_use]
+    pub fn greeted(address: SocketAddr) -> Self {
+        let mut session = Self::connect(address);
+        session.expect_reply(220);
+        session
+    }
+
+    /// Connects and logs in with USER 331 and PASS 230.
+    #[track_caller]
+    #[must_use]
+    pub fn login(address: SocketAddr, user: &str, password: &str) -> Self {
+        let mut session = Self::greeted(address);
+        session.expect(format!("USER {user}"), 331);
+        session.expect(format!("PASS {password}"), 230);
+        session
+    }
+
+    /// Sets how long each reply may take from the moment it is asked for.
+    pub fn set_deadline(&mut self, deadline: Duration) {
+        self.deadline = deadline;
+    }
+
+    /// The control connection itself, for socket options, half closes and counting.
+    #[must_use]
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// What was said so far, a line each, `C:` and `S:`.
+    #[must_use]
+    pub fn dialogue(&self) -> String {
+        let lines = self.dialogue.iter();
+        lines.map(|(who, bytes)| format!("{who}: {}\n", bytes.escape_ascii())).collect()
+    }
+
+    /// The Telnet commands that came between and in replies: `IAC verb option`, or `IAC verb`.
+    #[must_use]
+    pub fn telnet(&self) -> &[Vec<u8>] {
+        &self.telnet
+    }
+
+    /// Sends `bytes` as they are, in one write.
+    #[track_caller]
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        if let Err(error) = self.try_send(bytes) {
+            self.fail(&format!("could not send: {error}"));
+        }
+    }
+
+    /// Sends `bytes` as they are, for a server that may have closed already.
+    ///
+    /// # Errors
+    ///
+    /// As `write_all`: the peer reset the connection, or took nothing until the deadline.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        let bytes = bytes.as_ref();
+        self.dialogue.push(('C', bytes.get(..512).unwrap_or(bytes).to_vec()));
+        self.stream.set_write_timeout(Some(self.deadline))?;
+        self.stream.write_all(bytes)
+    }
+
+    /// Sends `bytes`, the last of them as TCP urgent data.
+    #[track_caller]
+    pub fn send_urgent(&mut self, bytes: impl AsRef<[u8]>) {
+        let bytes = bytes.as_ref();
+        self.dialogue.push(('C', bytes.to_vec()));
+        let sent = socket2::SockRef::from(&self.stream).send_out_of_band(bytes);
+        match sent {
+            Ok(count) if count == bytes.len() => {}
+            other => self.fail(&format!("could not send urgent data: {other:?}")),
+        }
+    }
+
+    /// Sends `line` and CR LF, in one write.
+    #[track_caller]
+    pub fn line(&mut self, line: impl AsRef<[u8]>) {
+        self.send([line.as_ref(), b"\r\n"].concat());
+    }
+
+    /// Sends `line` and CR LF and returns the one reply that follows, whatever its code.
+    #[track_caller]
+    pub fn ask(&mut self, line: impl AsRef<[u8]>) -> RawReply {
+        self.line(line);
+        self.reply()
+    }
+
+    /// Sends `line` and CR LF and insists on `code`.
+    #[track_caller]
+    pub fn expect(&mut self, line: impl AsRef<[u8]>, code: u16) -> RawReply {
+        self.line(line);
+        self.expect_reply(code)
+    }
+
+    /// Reads one reply and insists on `code`.
+    #[track_caller]
+    pub fn expect_reply(&mut self, code: u16) -> RawReply {
+        let reply = self.reply();
+        if reply.code != code {
+            self.fail(&format!("wanted {code}, got {}", reply.code));
+        }
+        reply
+    }
+
+    /// Reads one reply.
+    #[track_caller]
+    pub fn reply(&mut self) -> RawReply {
+        match self.try_reply() {
+            Ok(reply) => reply,
+            Err(why) => self.fail(&format!("wanted a reply, got {why:?}")),
+        }
+    }
+
+    /// Reads one reply, or says why there is none.
+    ///
+    /// # Errors
+    ///
+    /// `Closed` when the connection ended where a reply could begin, `Cut` inside one, `Late` when
+    /// the deadline passed, `Malformed` for what is no reply line. After any of these the session
+    /// is of no further use, but for a `Late` with nothing in it.
+    pub fn try_reply(&mut self) -> Result<RawReply, NoReply> {
+        let end = Instant::now() + self.deadline;
+        let mut reply = RawReply { code: 0, lines: Vec::new(), bytes: Vec::new() };
+        loop {
+            let raw = match self.reply_line(end) {
+                Ok(raw) => raw,
+                Err(NoReply::Closed) if !reply.bytes.is_empty() => {
+                    return Err(NoReply::Cut(reply.bytes));
+                }
+                Err(NoReply::Late(part)) => {
+                    return Err(NoReply::Late([reply.bytes, part].concat()));
+                }
+                Err(other) => return Err(other),
+            };
+            self.dialogue.push(('S', raw.clone()));
+            let Some(line) = raw.strip_suffix(b"\r\n") else {
+                return Err(NoReply::Malformed(raw));
+            };
+            let line = undouble(line);
+            reply.bytes.extend(&raw);
+            let code = code_of(&line);
+            let behind = line.get(3).copied();
+            reply.lines.push(line);
+            if reply.lines.len() == 1 {
+                let Some(code) = code else {
+                    return Err(NoReply::Malformed(raw));
+                };
+                reply.code = code;
+                match behind {
+                    Some(b' ') => return Ok(reply),
+                    Some(b'-') => {}
+                    _ => return Err(NoReply::Malformed(raw)),
+                }
+            } else if code == Some(reply.code) && behind == Some(b' ') {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// Insists that the server closes the connection before the deadline, with nothing more to say.
+    #[track_caller]
+    pub fn expect_closed(&mut self) {
+        match self.try_reply() {
+            Err(NoReply::Closed) => {}
+            other => self.fail(&format!("wanted the connection closed, got {other:?}")),
+        }
+    }
+
+    /// Insists that every reply has been read: sends NOOP, and its 200 must be what comes next.
+    #[track_caller]
+    pub fn expect_in_step(&mut self) {
+        self.expect("NOOP", 200);
+    }
+
+    /// Asks by PASV and connects to the port in the 227, `p1 * 256 + p2`, on the host in it.
+    #[track_caller]
+    pub fn passive(&mut self) -> RawData {
+        let reply = self.expect("PASV", 227);
+        let Some(address) = address_in_227(reply.first()) else {
+            self.fail("no six numbers in the 227");
+        };
+        RawData::connect(address)
+    }
+
+    /// Asks by EPSV and connects to the port in the 229, on the control connection's host.
+    #[track_caller]
+    pub fn extended_passive(&mut self) -> RawData {
+        let reply = self.expect("EPSV", 229);
+        let Some(port) = port_in_229(reply.first()) else {
+            self.fail("no (|||port|) in the 229");
+        };
+        let peer = self.stream.peer_addr().expect("a connected socket has a peer");
+        RawData::connect(SocketAddr::new(peer.ip(), port))
+    }
+
+    /// Listens on a free port of the control connection's own address and announces it by PORT.
+    #[track_caller]
+    pub fn active(&mut self) -> RawListener {
+        let own = self.stream.local_addr().expect("a connected socket has an address");
+        let listener = TcpListener::bind((own.ip(), 0)).expect("a free port");
+        let port = listener.local_addr().expect("a bound socket has an address").port();
+        let IpAddr::V4(host) = own.ip() else {
+            self.fail("PORT is for IPv4");
+        };
+        let [h1, h2, h3, h4] = host.octets();
+        self.expect(format!("PORT {h1},{h2},{h3},{h4},{},{}", port / 256, port % 256), 200);
+        RawListener { listener }
+    }
+
+    /// PASV, then `command` (such as `RETR name`), 150, the data to its end, 226.
+    #[track_caller]
+    pub fn download(&mut self, command: impl AsRef<[u8]>) -> Vec<u8> {
+        let data = self.passive();
+        self.expect(command, 150);
+        let bytes = data.read_to_end();
+        self.expect_reply(226);
+        bytes
+    }
+
+    /// PASV, then `command` (such as `STOR name`), 150, all of `bytes`, 226.
+    #[track_caller]
+    pub fn upload(&mut self, command: impl AsRef<[u8]>, bytes: &[u8]) {
+        let mut data = self.passive();
+        self.expect(command, 150);
+        data.write_all(bytes);
+        data.close();
+        self.expect_reply(226);
+    }
+
+    #[track_caller]
+    fn fail(&self, what: &str) -> ! {
+        panic!("{what}; the dialogue:\n{}", self.dialogue());
+    }
+
+    /// One line with its line end, Telnet commands moved out of it.
+    fn reply_line(&mut self, end: Instant) -> Result<Vec<u8>, NoReply> {
+        loop {
+            let (taken, done) = self.take_until_line_feed();
+            self.unread.drain(..taken);
+            if done {
+                return Ok(std::mem::take(&mut self.line));
+            }
+            self.fill(end).map_err(|why| match why {
+                NoReply::Closed if !self.line.is_empty() => NoReply::Cut(self.line.clone()),
+                NoReply::Late(_) => NoReply::Late(self.line.clone()),
+                other => other,
+            })?;
+        }
+    }
+
+    /// Moves unread bytes to the line and Telnet commands beside it, up to a LF or to a Telnet
+    /// command that is not all there. How many were moved, and whether the line ended.
+    fn take_until_line_feed(&mut self) -> (usize, bool) {
+        let mut at = 0;
+        loop {
+            match self.unread.get(at..).unwrap_or_default() {
+                [IAC, IAC, ..] => {
+                    self.line.extend([IAC, IAC]);
+                    at += 2;
+                }
+                [IAC, verb @ 251..=254, option, ..] => {
+                    self.telnet.push(vec![IAC, *verb, *option]);
+                    at += 3;
+                }
+                [] | [IAC] | [IAC, 251..=254] => return (at, false),
+                [IAC, verb, ..] => {
+                    self.telnet.push(vec![IAC, *verb]);
+                    at += 2;
+                }
+                [byte, ..] => {
+                    self.line.push(*byte);
+                    at += 1;
+                    if *byte == b'\n' {
+                        return (at, true);
+                    }
+                }
+            }
+        }
+    }
+
+    fn fill(&mut self, end: Instant) -> Result<(), NoReply> {
+        let mut buffer = [0; 4096];
+        match read_before(&mut self.stream, &mut buffer, end) {
+            Ok(0) => Err(NoReply::Closed),
+            Ok(count) => {
+                self.unread.extend(buffer.iter().take(count));
+                Ok(())
+            }
+            Err(error) if is_timeout(&error) => Err(NoReply::Late(Vec::new())),
+            Err(_) => Err(NoReply::Closed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A session with a peer that has sent `bytes` and closed.
+    fn hearing(bytes: &[u8]) -> RawSession {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let session = RawSession::connect(listener.local_addr().unwrap());
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.write_all(bytes).unwrap();
+        session
+    }
+
+    #[test]
+    fn replies_end_where_rfc_959_says() {
+        let mut session = hearing(
+            b"220-one\r\n 220 two\r\n220-three\r\n220 four\r\n\
+              \xff\xfe\x06257 \"/\xff\xff\"\r\n\xff\xf1200 \r\n",
+        );
+        let greeting = session.expect_reply(220);
+        assert_eq!(greeting.text(), "220-one\n 220 two\n220-three\n220 four");
+        assert_eq!(greeting.first(), b"one");
+        let named = session.expect_reply(257);
+        assert_eq!(named.lines, [b"257 \"/\xff\""]);
+        assert_eq!(named.bytes, b"257 \"/\xff\xff\"\r\n");
+        assert_eq!(session.expect_reply(200).first(), b"");
+        assert_eq!(session.telnet(), [&b"\xff\xfe\x06"[..], b"\xff\xf1"]);
+        session.expect_closed();
+    }
+
+    #[test]
+    fn what_is_no_reply_is_told() {
+        for (bytes, want) in [
+            (
+                &b"200 no carriage return\n"[..],
+                NoReply::Malformed(b"200 no carriage return\n".into()),
+            ),
+            (b"20 x\r\n", NoReply::Malformed(b"20 x\r\n".into())),
+            (b"261 x\r\n", NoReply::Malformed(b"261 x\r\n".into())),
+            (b"200\r\n", NoReply::Malformed(b"200\r\n".into())),
+            (b"200 half", NoReply::Cut(b"200 half".into())),
+            (b"211-one\r\n", NoReply::Cut(b"211-one\r\n".into())),
+            (b"", NoReply::Closed),
+        ] {
+            assert_eq!(hearing(bytes).try_reply(), Err(want), "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_silent_peer_is_late() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut session = RawSession::connect(listener.local_addr().unwrap());
+        session.set_deadline(Duration::from_millis(10));
+        assert_eq!(session.try_reply(), Err(NoReply::Late(Vec::new())));
+    }
+}
