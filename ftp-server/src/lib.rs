@@ -2,4 +2,7 @@
 #![allow(missing_docs)]
 pub mod limits;
 mod storage;
-pub use storage::{Entries, Entry, EntryKind, LocalStorage, Metadata, Source, Storage, StorageError, StorageErrorKind, StreamEnd, Sync, Upload, VirtualPath, WriteMode};
+pub use storage::{
+    Entries, Entry, EntryKind, LocalStorage, Metadata, Source, Storage, StorageError,
+    StorageErrorKind, StreamEnd, SyncPolicy, Upload, VirtualPath, WriteMode,
+};

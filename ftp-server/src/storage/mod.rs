@@ -4,7 +4,7 @@
 mod local;
 mod path;
 
-pub use local::{LocalStorage, Sync};
+pub use local::{LocalStorage, SyncPolicy};
 pub use path::VirtualPath;
 
 use std::io;
@@ -16,7 +16,7 @@ use rustix::io::Errno;
 /// that logs in so; all calls block.
 ///
 /// Rights are checked before a method is called: a storage answers only for what it can do.
-pub trait Storage: Send + std::marker::Sync {
+pub trait Storage: Send + Sync {
     /// What is at `path`. A symbolic link that leads to something beneath the root is that
     /// thing; another is [`EntryKind::Symlink`].
     ///
