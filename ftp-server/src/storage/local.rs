@@ -1,50 +1,306 @@
 //! Files below one directory of this machine.
-#![allow(missing_docs, dead_code, unused)]
-use super::*;
-pub struct LocalStorage;
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Default)]
+//!
+//! The root is held as a descriptor, and every name is looked up beneath it by `openat2` with
+//! `RESOLVE_BENEATH` and `RESOLVE_NO_MAGICLINKS`: symbolic links that stay in the tree are
+//! followed, one that leads out of it, or is absolute, is refused by the kernel, whatever is
+//! swapped for whatever meanwhile. A new content is written to a file without a name, or with a
+//! hidden one, and takes the name of the old in one step.
+
+mod append;
+mod directory;
+mod entries;
+mod name;
+mod output;
+mod replacement;
+mod root;
+mod source;
+mod target;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, renameat, unlinkat};
+use rustix::io::{Errno, retry_on_intr};
+
+use self::append::Appending;
+use self::directory::Directory;
+use self::entries::DirectoryEntries;
+use self::replacement::Replacement;
+use self::root::Root;
+use self::source::LocalSource;
+use self::target::Target;
+use super::{
+    Entries, EntryKind, Metadata, Source, Storage, StorageError, StorageErrorKind, Upload,
+    VirtualPath, WriteMode,
+};
+
+/// What of an upload is on the disk, and not only in memory, when it is reported as done.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum SyncPolicy {
+    /// Nothing: the system writes when it likes. A power cut may leave an empty or short file
+    /// under the new name.
     None,
+    /// The content, before it gets its name: after a power cut the name leads to the whole old
+    /// content or to the whole new one.
     #[default]
     File,
+    /// The content and then the name: after a power cut the name leads to the new content.
     FileAndDirectory,
 }
+
+/// Files below one directory of this machine.
+///
+/// - A symbolic link is followed while it stays beneath the root. An absolute one counts as
+///   leading out, even if it names something in the tree.
+/// - Uploads go to a temporary file in the directory of their target and get its name in one
+///   step. Where the target is a symbolic link, they replace what it leads to, or make it, in
+///   the directory where that is. The new file has the permission bits of the one it replaces,
+///   without the set-id bits, or `0o666` less the umask; owner, group and attributes are those of
+///   any new file. A file that may not be written is not replaced either.
+/// - [`WriteMode::Append`], and [`WriteMode::From`] the very end, write in place. One at a time:
+///   a second gets `Busy`.
+/// - Names that begin with `.ftp-upload-` belong to unfinished uploads. They are not listed,
+///   never found and not made.
+/// - Only regular files are read or written. FIFOs, sockets and devices are shown.
+///
+/// ```
+/// use std::io::Read;
+///
+/// use ftp_server::{LocalStorage, Storage, SyncPolicy, VirtualPath, WriteMode};
+///
+/// # let directory = std::env::temp_dir().join(format!("ftp-local-{}", std::process::id()));
+/// # std::fs::create_dir_all(&directory)?;
+/// let storage = LocalStorage::open(&directory)?.with_sync(SyncPolicy::None);
+/// let path = VirtualPath::root().join(b"greeting");
+/// let mut upload = storage.write(&path, WriteMode::Replace)?;
+/// upload.write_all(b"hello")?;
+/// assert!(storage.stat(&path).is_err());
+/// upload.commit()?;
+///
+/// let mut text = String::new();
+/// storage.read(&path)?.read_to_string(&mut text)?;
+/// assert_eq!(text, "hello");
+/// # std::fs::remove_dir_all(&directory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct LocalStorage {
+    root: Arc<Root>,
+    sync: SyncPolicy,
+}
+
 impl LocalStorage {
-    pub fn open(root: impl AsRef<std::path::Path>) -> Result<Self, StorageError> {
-        Ok(Self)
+    /// Takes the directory `root` as the root of the tree. It is opened once: what is renamed or
+    /// mounted over its path later does not matter.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `NotDirectory`, `Denied`, `Io`.
+    pub fn open(root: impl AsRef<Path>) -> Result<Self, StorageError> {
+        let root = Root::open(root.as_ref()).map_err(system)?;
+        Ok(Self { root: Arc::new(root), sync: SyncPolicy::default() })
     }
+
+    /// The same with another policy; [`SyncPolicy::File`] is the default.
+    #[must_use]
     pub fn with_sync(self, sync: SyncPolicy) -> Self {
-        self
+        Self { sync, ..self }
+    }
+
+    /// Whether the kernel keeps lookups beneath the root (`openat2`, since Linux 5.6). Where it
+    /// cannot, paths are walked one component at a time and every symbolic link is refused.
+    #[must_use]
+    pub fn is_kernel_confined(&self) -> bool {
+        self.root.is_kernel_confined()
+    }
+
+    /// The directory that holds `path`, and the name in it. The caller has refused the root.
+    fn parent<'a>(&self, path: &'a VirtualPath) -> Result<(Directory, &'a [u8]), StorageError> {
+        let name = path.name().ok_or(StorageErrorKind::Denied)?;
+        let parent = path.parent().unwrap_or_default();
+        let directory = Directory::open(&self.root, parent.relative()).map_err(lookup)?;
+        Ok((directory, name))
     }
 }
+
 impl Storage for LocalStorage {
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
-        Err(StorageErrorKind::NotFound.into())
+        name::check_existing(path)?;
+        self.root.stat(path.relative()).map_err(lookup)
     }
+
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
-        Err(StorageErrorKind::NotFound.into())
+        name::check_existing(path)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
+        match self.root.open_beneath(path.relative(), flags) {
+            Ok(directory) => Ok(Box::new(DirectoryEntries::new(&self.root, path, directory))),
+            // A file itself, or a name below a file?
+            Err(Errno::NOTDIR) if self.root.stat(path.relative()).is_ok() => {
+                Err(system(Errno::NOTDIR))
+            }
+            Err(errno) => Err(lookup(errno)),
+        }
     }
+
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
-        Err(StorageErrorKind::NotFound.into())
+        name::check_existing(path)?;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = self.root.open_beneath(path.relative(), flags).map_err(lookup)?;
+        let metadata = root::metadata_of(&file).map_err(system)?;
+        needs_file(metadata.kind)?;
+        Ok(Box::new(LocalSource::new(file, metadata.size)))
     }
+
     fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        Err(StorageErrorKind::NotFound.into())
+        if path.is_root() {
+            return Err(StorageErrorKind::IsDirectory.into());
+        }
+        name::check_new(path)?;
+        let target = Target::find(&self.root, path, mode)?;
+        if let Some(old) = target.existing {
+            needs_file(old.kind)?;
+        }
+        let size = target.existing.map_or(0, |old| old.size);
+        match mode {
+            WriteMode::From(from) if from > size => Err(StorageErrorKind::BadRestart.into()),
+            WriteMode::From(from) if from > 0 && from == size => {
+                Ok(Box::new(Appending::begin(target, Some(from), self.sync)?))
+            }
+            WriteMode::Append if target.existing.is_some() => {
+                Ok(Box::new(Appending::begin(target, None, self.sync)?))
+            }
+            _ => Ok(Box::new(Replacement::begin(target, mode, self.sync)?)),
+        }
     }
+
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        Err(StorageErrorKind::NotFound.into())
+        if path.is_root() {
+            return Err(StorageErrorKind::IsDirectory.into());
+        }
+        name::check_existing(path)?;
+        let (directory, name) = self.parent(path)?;
+        retry_on_intr(|| unlinkat(&directory, name, AtFlags::empty())).map_err(existing)
     }
+
     fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        Err(StorageErrorKind::NotFound.into())
+        if path.is_root() {
+            return Err(StorageErrorKind::Denied.into());
+        }
+        name::check_existing(path)?;
+        let (directory, name) = self.parent(path)?;
+        retry_on_intr(|| unlinkat(&directory, name, AtFlags::REMOVEDIR)).map_err(|errno| {
+            // Some file systems say so of a directory that is not empty.
+            if errno == Errno::EXIST { system(Errno::NOTEMPTY) } else { existing(errno) }
+        })
     }
+
     fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        Err(StorageErrorKind::NotFound.into())
+        if path.is_root() {
+            return Err(StorageErrorKind::Exists.into());
+        }
+        name::check_new(path)?;
+        let (directory, name) = self.parent(path)?;
+        retry_on_intr(|| mkdirat(&directory, name, Mode::from_raw_mode(0o777))).map_err(creation)
     }
+
     fn rename(
         &self,
         from: &VirtualPath,
         to: &VirtualPath,
         replace: bool,
     ) -> Result<(), StorageError> {
-        Err(StorageErrorKind::NotFound.into())
+        if from.is_root() {
+            return Err(StorageErrorKind::Denied.into());
+        }
+        name::check_existing(from)?;
+        if to.is_root() {
+            return Err(StorageErrorKind::IsDirectory.into());
+        }
+        name::check_new(to)?;
+        let (from_directory, from_name) = self.parent(from)?;
+        let (to_directory, to_name) = self.parent(to)?;
+        match from_directory.rename_new(from_name, &to_directory, to_name) {
+            Err(Errno::EXIST) => {}
+            // Which of the two names is too long?
+            Err(errno @ Errno::NAMETOOLONG) => {
+                from_directory.metadata(from_name).map_err(existing)?;
+                return Err(rename_error(errno));
+            }
+            done => return done.map_err(rename_error),
+        }
+        let old = from_directory.metadata(from_name).map_err(existing)?;
+        let taken = to_directory.metadata(to_name).map_err(existing)?;
+        if old.identity == taken.identity {
+            // The same name, or the same in other letters where case is folded; or another name
+            // of the same file, which rename(2) leaves alone.
+            let one_name = old.kind == EntryKind::Directory || old.links == 1 || from == to;
+            if !one_name && !replace {
+                return Err(StorageErrorKind::Exists.into());
+            }
+        } else if !replace {
+            return Err(StorageErrorKind::Exists.into());
+        } else if taken.kind == EntryKind::Directory {
+            // rename(2) would let a directory take the place of an empty one.
+            return Err(StorageErrorKind::IsDirectory.into());
+        }
+        retry_on_intr(|| renameat(&from_directory, from_name, &to_directory, to_name))
+            .map_err(rename_error)
+    }
+}
+
+/// Refuses what cannot be read or written.
+fn needs_file(kind: EntryKind) -> Result<(), StorageError> {
+    match kind {
+        EntryKind::File => Ok(()),
+        EntryKind::Directory => Err(StorageErrorKind::IsDirectory.into()),
+        EntryKind::Symlink | EntryKind::Special => Err(StorageErrorKind::NotFile.into()),
+    }
+}
+
+/// What a system call said, in general.
+fn system(errno: Errno) -> StorageError {
+    std::io::Error::from(errno).into()
+}
+
+/// What a system call said, but of this kind.
+fn as_kind(kind: StorageErrorKind, errno: Errno) -> StorageError {
+    StorageError { kind, source: Some(errno.into()) }
+}
+
+/// What looking up a path said: a name too long, or below a file, is not there.
+fn lookup(errno: Errno) -> StorageError {
+    match errno {
+        Errno::NOTDIR | Errno::NAMETOOLONG | Errno::INVAL => {
+            as_kind(StorageErrorKind::NotFound, errno)
+        }
+        _ => system(errno),
+    }
+}
+
+/// What a call on a name that should exist said, its directory being open.
+fn existing(errno: Errno) -> StorageError {
+    match errno {
+        Errno::NAMETOOLONG | Errno::INVAL => as_kind(StorageErrorKind::NotFound, errno),
+        _ => system(errno),
+    }
+}
+
+/// What a call that makes a name said: file systems with rules of their own (FAT, case folding)
+/// refuse names by EINVAL and EILSEQ.
+fn creation(errno: Errno) -> StorageError {
+    match errno {
+        Errno::INVAL | Errno::ILSEQ => as_kind(StorageErrorKind::NameNotAllowed, errno),
+        _ => system(errno),
+    }
+}
+
+/// What rename said: EINVAL is a directory that would be moved below itself.
+fn rename_error(errno: Errno) -> StorageError {
+    match errno {
+        Errno::INVAL => as_kind(StorageErrorKind::Denied, errno),
+        Errno::EXIST => as_kind(StorageErrorKind::NotEmpty, errno),
+        _ => creation(errno),
     }
 }

@@ -10,6 +10,8 @@ pub use path::VirtualPath;
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use rustix::io::Errno;
+
 /// What a session reads from and writes to. One is chosen at login and shared by every session
 /// that logs in so; all calls block.
 ///
@@ -272,11 +274,59 @@ impl From<io::Error> for StorageError {
             Io::NotADirectory => StorageErrorKind::NotDirectory,
             Io::DirectoryNotEmpty => StorageErrorKind::NotEmpty,
             Io::InvalidFilename => StorageErrorKind::NameNotAllowed,
-            Io::StorageFull => StorageErrorKind::NoSpace,
+            // Too many names in one directory, or of one file, is want of room as well.
+            Io::StorageFull | Io::TooManyLinks => StorageErrorKind::NoSpace,
             Io::QuotaExceeded | Io::FileTooLarge => StorageErrorKind::OverQuota,
-            Io::ResourceBusy | Io::ExecutableFileBusy => StorageErrorKind::Busy,
-            _ => StorageErrorKind::Io,
+            Io::ResourceBusy | Io::ExecutableFileBusy | Io::WouldBlock => StorageErrorKind::Busy,
+            // What the library has no stable word for.
+            _ => match Errno::from_io_error(&error) {
+                Some(Errno::LOOP) => StorageErrorKind::Denied,
+                Some(Errno::NXIO | Errno::NODEV) => StorageErrorKind::NotFile,
+                _ => StorageErrorKind::Io,
+            },
         };
         Self { kind, source: Some(error) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn system_errors_cm_86_cm_90_cm_105_cm_106_hf_01_hf_03_hf_04_hf_05() {
+        use StorageErrorKind as Kind;
+        for (errno, want) in [
+            (Errno::NOENT, Kind::NotFound),
+            (Errno::ACCESS, Kind::Denied),
+            (Errno::PERM, Kind::Denied),
+            (Errno::ROFS, Kind::Denied),
+            (Errno::XDEV, Kind::Denied),
+            (Errno::LOOP, Kind::Denied),
+            (Errno::EXIST, Kind::Exists),
+            (Errno::ISDIR, Kind::IsDirectory),
+            (Errno::NOTDIR, Kind::NotDirectory),
+            (Errno::NOTEMPTY, Kind::NotEmpty),
+            (Errno::NAMETOOLONG, Kind::NameNotAllowed),
+            (Errno::NXIO, Kind::NotFile),
+            (Errno::NODEV, Kind::NotFile),
+            (Errno::NOSPC, Kind::NoSpace),
+            (Errno::MLINK, Kind::NoSpace),
+            (Errno::DQUOT, Kind::OverQuota),
+            (Errno::FBIG, Kind::OverQuota),
+            (Errno::BUSY, Kind::Busy),
+            (Errno::TXTBSY, Kind::Busy),
+            (Errno::AGAIN, Kind::Busy),
+            (Errno::IO, Kind::Io),
+            (Errno::STALE, Kind::Io),
+            (Errno::MFILE, Kind::Io),
+            (Errno::NOMEM, Kind::Io),
+        ] {
+            let error = StorageError::from(io::Error::from(errno));
+            assert_eq!(error.kind, want, "{errno}");
+            assert!(error.source.is_some_and(|source| source.raw_os_error().is_some()));
+        }
+        assert_eq!(StorageError::from(io::Error::other("x")).kind, Kind::Io);
+        assert_eq!(StorageError::from(io::Error::from(io::ErrorKind::WriteZero)).kind, Kind::Io);
     }
 }

@@ -1,0 +1,85 @@
+//! An upload that continues a file in place.
+
+use std::io;
+
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, ftruncate, openat};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::output::Output;
+use super::root;
+use super::target::Target;
+use super::{SyncPolicy, existing, needs_file, system};
+use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
+
+/// A file that grows at its end, and is cut back to its old length unless the upload is committed.
+///
+/// Cutting back would take away what a second upload has added meanwhile, so there is only one
+/// at a time: the file is locked, by `flock`, where the file system can.
+#[derive(Debug)]
+pub(super) struct Appending {
+    output: Output,
+    /// The length before, while it may have to be restored.
+    restore: Option<u64>,
+}
+
+impl Appending {
+    /// Opens the file at `target`, whose length must be `expected` if that is given.
+    pub(super) fn begin(
+        target: Target,
+        expected: Option<u64>,
+        sync: SyncPolicy,
+    ) -> Result<Self, StorageError> {
+        let flags = OFlags::WRONLY
+            | OFlags::APPEND
+            | OFlags::NONBLOCK
+            | OFlags::NOFOLLOW
+            | OFlags::NOCTTY
+            | OFlags::CLOEXEC;
+        let Target { directory, name, .. } = target;
+        let file = retry_on_intr(|| openat(&directory, &*name, flags, Mode::empty()));
+        let file = file.map_err(existing)?;
+        needs_file(root::metadata_of(&file).map_err(system)?.kind)?;
+        if let Err(Errno::WOULDBLOCK) =
+            retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive))
+        {
+            return Err(StorageErrorKind::Busy.into());
+        }
+        let length = root::metadata_of(&file).map_err(system)?.size;
+        if expected.is_some_and(|expected| expected != length) {
+            // Somebody was faster.
+            return Err(StorageErrorKind::Busy.into());
+        }
+        Ok(Self { output: Output::new(file, length, sync), restore: Some(length) })
+    }
+}
+
+impl io::Write for Appending {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.output.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Upload for Appending {
+    fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
+        self.output.sync().map_err(system)?;
+        self.restore = None;
+        Ok(())
+    }
+
+    fn abort(self: Box<Self>, _end: StreamEnd) {}
+}
+
+impl Drop for Appending {
+    fn drop(&mut self) {
+        let Some(length) = self.restore else { return };
+        // Never makes it longer, if somebody has cut it further meanwhile.
+        if root::metadata_of(&self.output).is_ok_and(|now| now.size > length) {
+            // A disk that cannot even be given space back is beyond help from here.
+            let _ = retry_on_intr(|| ftruncate(&self.output, length));
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Which names are looked up, which are made, and how temporary files are called.
+
+use rustix::io::{Errno, retry_on_intr};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::storage::{StorageError, StorageErrorKind, VirtualPath};
+
+/// How the names of unfinished uploads begin. The user never meets such a name.
+pub(super) const TEMPORARY_PREFIX: &[u8] = b".ftp-upload-";
+
+/// The longest name, in bytes (`NAME_MAX` of Linux).
+const LONGEST: usize = 255;
+
+/// Whether a name belongs to an unfinished upload.
+pub(super) fn is_temporary(name: &[u8]) -> bool {
+    name.starts_with(TEMPORARY_PREFIX)
+}
+
+/// Refuses, as not there, a path that names nothing a user may see.
+pub(super) fn check_existing(path: &VirtualPath) -> Result<(), StorageError> {
+    if path.is_too_long() || components(path).any(is_reserved) {
+        return Err(StorageErrorKind::NotFound.into());
+    }
+    Ok(())
+}
+
+/// Refuses a path whose name is not to be made.
+pub(super) fn check_new(path: &VirtualPath) -> Result<(), StorageError> {
+    let is_bad = |name: &[u8]| name.len() > LONGEST || name.iter().any(|b| b"\r\n".contains(b));
+    if path.is_too_long() || components(path).any(is_reserved) || path.name().is_some_and(is_bad) {
+        return Err(StorageErrorKind::NameNotAllowed.into());
+    }
+    Ok(())
+}
+
+fn components(path: &VirtualPath) -> impl Iterator<Item = &[u8]> {
+    path.relative().split(|&byte| byte == b'/').filter(|_| !path.is_root())
+}
+
+/// Whether a component is one that [`VirtualPath::resolve`] never gives, or a temporary name.
+fn is_reserved(name: &[u8]) -> bool {
+    matches!(name, b"" | b"." | b"..") || name.contains(&0) || is_temporary(name)
+}
+
+/// A name for a temporary file, random so that nobody can have made it before.
+pub(super) fn temporary() -> Result<Vec<u8>, Errno> {
+    let mut random = [0; 8];
+    let got = retry_on_intr(|| getrandom(&mut random, GetRandomFlags::empty()))?;
+    if got < random.len() {
+        return Err(Errno::IO);
+    }
+    let mut name = TEMPORARY_PREFIX.to_vec();
+    name.extend_from_slice(format!("{:016x}", u64::from_ne_bytes(random)).as_bytes());
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(result: Result<(), StorageError>) -> Option<StorageErrorKind> {
+        result.err().map(|error| error.kind)
+    }
+
+    #[test]
+    fn names_for_creation_fs_06_fs_07_fs_14_hp_09() {
+        let long = |length: usize| vec![b'x'; length];
+        for (name, allowed) in [
+            (&b"plain"[..], true),
+            (b" ", true),
+            (b"...", true),
+            (b".hidden", true),
+            (b"-rf", true),
+            (b"\xff\x1b\x07\"*", true),
+            (b".ftp-upload", true),
+            (&long(255), true),
+            (&long(256), false),
+            (b"", false),
+            (b".", false),
+            (b"..", false),
+            (b"a\rb", false),
+            (b"a\n", false),
+            (b"a\0b", false),
+            (b".ftp-upload-", false),
+            (b".ftp-upload-0", false),
+            (b"../a", false),
+            (b".ftp-upload-0/a", false),
+        ] {
+            let want = (!allowed).then_some(StorageErrorKind::NameNotAllowed);
+            for directory in [VirtualPath::root(), VirtualPath::root().join(b"d")] {
+                let path = directory.join(name);
+                if !(name.is_empty() && directory.is_root()) {
+                    assert_eq!(kind(check_new(&path)), want, "{path}");
+                }
+            }
+        }
+        let deep = |levels| VirtualPath::root().join("d/".repeat(levels).trim_end().as_bytes());
+        assert_eq!(kind(check_new(&deep(129))), Some(StorageErrorKind::NameNotAllowed));
+    }
+
+    #[test]
+    fn names_that_are_never_found_fs_07_fs_14_hp_22() {
+        for (name, there) in [
+            (&b"plain"[..], true),
+            (b"a\nb", true),
+            (b".", false),
+            (b"a/../b", false),
+            (b"a\0b", false),
+            (b".ftp-upload-0123456789abcdef", false),
+            (b".ftp-upload-0/a", false),
+            (&[b'x'; 4_096], false),
+        ] {
+            let want = (!there).then_some(StorageErrorKind::NotFound);
+            assert_eq!(kind(check_existing(&VirtualPath::root().join(name))), want, "{name:?}");
+        }
+        assert_eq!(kind(check_existing(&VirtualPath::root())), None);
+    }
+
+    #[test]
+    fn temporary_names_are_hidden_and_differ() {
+        let names = [temporary().unwrap(), temporary().unwrap()];
+        assert_ne!(names[0], names[1]);
+        for name in names {
+            assert!(is_temporary(&name) && name.len() == TEMPORARY_PREFIX.len() + 16);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! A file that is being written.
+
+use std::io;
+use std::num::NonZeroU64;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Advice, fadvise, fdatasync};
+use rustix::io::{Result, retry_on_intr, write};
+
+use super::SyncPolicy;
+
+/// How many bytes are gathered before the system is told to start writing them, so that not all
+/// of a long file is left for the last sync. Shorter files do not profit.
+const WRITE_BACK: NonZeroU64 = NonZeroU64::new(32 * 1024 * 1024).expect("not zero");
+
+/// An open file, written from `position` on.
+#[derive(Debug)]
+pub(super) struct Output {
+    file: OwnedFd,
+    sync: SyncPolicy,
+    position: u64,
+    /// Up to where writing to the disk has been started.
+    started: u64,
+}
+
+impl Output {
+    /// A file that is written at `position`, its offset already being there.
+    pub(super) const fn new(file: OwnedFd, position: u64, sync: SyncPolicy) -> Self {
+        Self { file, sync, position, started: position }
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = retry_on_intr(|| write(&self.file, bytes))?;
+        self.position = self.position.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
+        if self.sync != SyncPolicy::None
+            && self.position.saturating_sub(self.started) >= WRITE_BACK.get()
+        {
+            // Not wanting the pages any more starts their way to the disk. If it does not, the
+            // sync at the end has more to do.
+            let _ = fadvise(&self.file, self.started, Some(WRITE_BACK), Advice::DontNeed);
+            self.started = self.started.saturating_add(WRITE_BACK.get());
+        }
+        Ok(written)
+    }
+
+    /// Puts the content on the disk, if the policy says so. A failure is final: what the system
+    /// could not write it may have forgotten.
+    pub(super) fn sync(&self) -> Result<()> {
+        match self.sync {
+            SyncPolicy::None => Ok(()),
+            SyncPolicy::File | SyncPolicy::FileAndDirectory => {
+                retry_on_intr(|| fdatasync(&self.file))
+            }
+        }
+    }
+
+    /// Whether the name has to be on the disk too.
+    pub(super) fn syncs_directory(&self) -> bool {
+        self.sync == SyncPolicy::FileAndDirectory
+    }
+}
+
+impl AsFd for Output {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}

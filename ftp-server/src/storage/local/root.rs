@@ -1,0 +1,189 @@
+//! The root, and how anything beneath it is opened.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, makedev, open, openat,
+    openat2, statx,
+};
+use rustix::io::{Errno, Result, retry_on_intr};
+
+use crate::storage::{EntryKind, Metadata};
+
+/// How often a lookup is tried again that the kernel gave up because something was renamed
+/// meanwhile. Each try is a few microseconds.
+const ATTEMPTS: u32 = 64;
+
+/// The directory that is `/` to the user.
+#[derive(Debug)]
+pub(super) struct Root {
+    descriptor: OwnedFd,
+    /// Device and inode.
+    identity: (u64, u64),
+    /// Whether `openat2` is there.
+    kernel_confined: bool,
+    /// Whether a file without a name can get one later.
+    unnamed_files: bool,
+}
+
+impl Root {
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let descriptor = retry_on_intr(|| open(path, flags, Mode::empty()))?;
+        let identity = metadata_of(&descriptor)?.identity;
+        let proc = retry_on_intr(|| openat(CWD, "/proc/self/fd", flags, Mode::empty()));
+        let mut root =
+            Self { descriptor, identity, kernel_confined: true, unnamed_files: proc.is_ok() };
+        match root.open_beneath(b"", OFlags::PATH) {
+            Err(Errno::NOSYS | Errno::PERM) => root.kernel_confined = false,
+            Err(errno) => return Err(errno),
+            Ok(_) => {}
+        }
+        Ok(root)
+    }
+
+    /// The same without `openat2` or unnamed files, as on old kernels and file systems.
+    #[cfg(test)]
+    pub(super) fn deprived(mut self, kernel_confined: bool, unnamed_files: bool) -> Self {
+        self.kernel_confined = kernel_confined;
+        self.unnamed_files = unnamed_files;
+        self
+    }
+
+    pub(super) const fn is_kernel_confined(&self) -> bool {
+        self.kernel_confined
+    }
+
+    pub(super) const fn has_unnamed_files(&self) -> bool {
+        self.unnamed_files
+    }
+
+    pub(super) const fn identity(&self) -> (u64, u64) {
+        self.identity
+    }
+
+    /// Opens what is at `path`, relative to the root and empty for the root itself. Never makes
+    /// a file. The descriptor is closed on exec.
+    ///
+    /// EXDEV and ELOOP mean that it leads out of the root, or round and round.
+    pub(super) fn open_beneath(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
+        let path = if path.is_empty() { b"." } else { path };
+        let flags = flags | OFlags::CLOEXEC;
+        if !self.kernel_confined {
+            return self.walk(path, flags);
+        }
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        for _ in 0..ATTEMPTS {
+            let opened =
+                retry_on_intr(|| openat2(&self.descriptor, path, flags, Mode::empty(), resolve));
+            if !matches!(opened, Err(Errno::AGAIN)) {
+                return opened;
+            }
+        }
+        Err(Errno::AGAIN)
+    }
+
+    /// Opens one component after the other and refuses every symbolic link, the last one too
+    /// unless the flags ask for a link itself.
+    fn walk(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
+        let (parents, last) = split(path);
+        let mut directory = None;
+        for name in parents.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
+            let at = directory.as_ref().map_or(self.descriptor.as_fd(), OwnedFd::as_fd);
+            directory = Some(open_component(at, name, OFlags::PATH | OFlags::DIRECTORY)?);
+        }
+        let at = directory.as_ref().map_or(self.descriptor.as_fd(), OwnedFd::as_fd);
+        let opened = open_component(at, last, flags)?;
+        // O_PATH with O_NOFOLLOW opens a link itself.
+        if flags.contains(OFlags::PATH)
+            && !flags.contains(OFlags::NOFOLLOW)
+            && metadata_of(&opened)?.kind == EntryKind::Symlink
+        {
+            return Err(Errno::LOOP);
+        }
+        Ok(opened)
+    }
+
+    /// What is at `path`: what a symbolic link leads to, or the link itself if it leads nowhere,
+    /// out of the root, or where the system forbids to look.
+    pub(super) fn stat(&self, path: &[u8]) -> Result<Metadata> {
+        let error = match self.open_beneath(path, OFlags::PATH) {
+            Ok(object) => return metadata_of(&object),
+            Err(error) => error,
+        };
+        let link = self.open_beneath(path, OFlags::PATH | OFlags::NOFOLLOW);
+        link.and_then(|link| metadata_of(&link)).map_err(|_no_link| error)
+    }
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+/// Opens one name in a directory. ELOOP if it is a symbolic link.
+fn open_component(at: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> Result<OwnedFd> {
+    if name == b".." {
+        return Err(Errno::XDEV);
+    }
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match retry_on_intr(|| openat(at, name, flags, Mode::empty())) {
+        // A link is not a directory, and this is what is said of it first.
+        Err(Errno::NOTDIR) => match metadata_at(at, name, AtFlags::empty()) {
+            Ok(Metadata { kind: EntryKind::Symlink, .. }) => Err(Errno::LOOP),
+            _ => Err(Errno::NOTDIR),
+        },
+        opened => opened,
+    }
+}
+
+/// A relative path as the directory, empty for where it starts, and the name behind the last `/`.
+pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    let slash = path.iter().rposition(|&byte| byte == b'/');
+    let parts = slash.and_then(|at| Some((path.get(..at)?, path.get(at + 1..)?)));
+    parts.unwrap_or((b"", path))
+}
+
+/// What an open descriptor leads to.
+pub(super) fn metadata_of(object: impl AsFd) -> Result<Metadata> {
+    let object = object.as_fd();
+    retry_on_intr(|| statx(object, "", AtFlags::EMPTY_PATH, FIELDS)).map(metadata)
+}
+
+/// What has a name in a directory, a symbolic link being itself.
+pub(super) fn metadata_at(
+    directory: impl AsFd,
+    name: impl rustix::path::Arg + Copy,
+    flags: AtFlags,
+) -> Result<Metadata> {
+    let directory = directory.as_fd();
+    let flags = flags | AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    retry_on_intr(|| statx(directory, name, flags, FIELDS)).map(metadata)
+}
+
+const FIELDS: StatxFlags = StatxFlags::TYPE
+    .union(StatxFlags::MODE)
+    .union(StatxFlags::NLINK)
+    .union(StatxFlags::MTIME)
+    .union(StatxFlags::INO)
+    .union(StatxFlags::SIZE);
+
+fn metadata(statx: Statx) -> Metadata {
+    let mode = u32::from(statx.stx_mode);
+    let kind = match FileType::from_raw_mode(mode) {
+        FileType::RegularFile => EntryKind::File,
+        FileType::Directory => EntryKind::Directory,
+        FileType::Symlink => EntryKind::Symlink,
+        _ => EntryKind::Special,
+    };
+    Metadata {
+        kind,
+        size: statx.stx_size,
+        modified: statx.stx_mtime.tv_sec,
+        mode: mode & 0o7777,
+        links: statx.stx_nlink.into(),
+        identity: (makedev(statx.stx_dev_major, statx.stx_dev_minor), statx.stx_ino),
+    }
+}

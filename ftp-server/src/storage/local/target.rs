@@ -1,0 +1,74 @@
+//! Where an upload goes.
+
+use std::sync::Arc;
+
+use rustix::fs::{OFlags, readlinkat};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::directory::Directory;
+use super::name;
+use super::root::{self, Root};
+use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind, VirtualPath, WriteMode};
+
+/// How many symbolic links are followed one after the other, as many as the kernel does.
+const LINKS: u32 = 40;
+
+/// The place of a file that is to be written: not a symbolic link, but where it leads.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) directory: Directory,
+    pub(super) name: Vec<u8>,
+    /// What has this name already.
+    pub(super) existing: Option<Metadata>,
+}
+
+impl Target {
+    /// Follows `path`. With [`WriteMode::Create`] anything that has the name is in the way, a
+    /// symbolic link too, wherever it leads.
+    pub(super) fn find(
+        root: &Arc<Root>,
+        path: &VirtualPath,
+        mode: WriteMode,
+    ) -> Result<Self, StorageError> {
+        let mut path = path.relative().to_vec();
+        for _ in 0..=LINKS {
+            let (parent, name) = root::split(&path);
+            if matches!(name, b"." | b"..") {
+                // Only a link says so, and it means a directory.
+                root.open_beneath(&path, OFlags::PATH).map_err(super::lookup)?;
+                return Err(StorageErrorKind::IsDirectory.into());
+            }
+            if name::is_temporary(name) {
+                return Err(StorageErrorKind::NameNotAllowed.into());
+            }
+            let directory = Directory::open(root, parent).map_err(super::lookup)?;
+            let existing = match directory.metadata(name) {
+                Ok(metadata) => Some(metadata),
+                Err(Errno::NOENT) => None,
+                Err(errno) => return Err(super::system(errno)),
+            };
+            match existing.map(|existing| existing.kind) {
+                Some(EntryKind::Directory) => return Err(StorageErrorKind::IsDirectory.into()),
+                Some(_) if mode == WriteMode::Create => return Err(StorageErrorKind::Exists.into()),
+                Some(EntryKind::Symlink) => {}
+                _ => return Ok(Self { name: name.to_vec(), directory, existing }),
+            }
+            if !root.is_kernel_confined() {
+                return Err(super::system(Errno::LOOP));
+            }
+            let link = retry_on_intr(|| readlinkat(&directory, name, Vec::new()));
+            let link = link.map_err(super::existing)?.into_bytes();
+            if link.starts_with(b"/") {
+                return Err(super::system(Errno::XDEV));
+            }
+            let mut next = parent.to_vec();
+            if !next.is_empty() {
+                next.push(b'/');
+            }
+            let length = link.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
+            next.extend_from_slice(link.get(..length).unwrap_or_default());
+            path = next;
+        }
+        Err(super::system(Errno::LOOP))
+    }
+}

@@ -1,0 +1,108 @@
+//! The disk as a user meets it: by [`Storage`], and looked at from behind by `std::fs`.
+
+mod confinement;
+mod objects;
+mod upload;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+
+/// A directory of its own for one test, gone with it: `root` is served, `outside` is not.
+struct Tree {
+    top: PathBuf,
+    root: PathBuf,
+    outside: PathBuf,
+}
+
+impl Tree {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let top = std::env::temp_dir().join(format!("ftp-local-{}-{number}", std::process::id()));
+        let (root, outside) = (top.join("root"), top.join("outside"));
+        fs::create_dir_all(&root).unwrap();
+        fs::create_dir_all(&outside).unwrap();
+        fs::write(outside.join("secret"), b"secret").unwrap();
+        Self { top, root, outside }
+    }
+
+    fn storage(&self) -> LocalStorage {
+        LocalStorage::open(&self.root).unwrap().with_sync(SyncPolicy::None)
+    }
+
+    /// As on a system that lacks `openat2`, files without names, or both.
+    fn deprived(&self, kernel_confined: bool, unnamed_files: bool) -> LocalStorage {
+        let root = Root::open(&self.root).unwrap().deprived(kernel_confined, unnamed_files);
+        LocalStorage { root: Arc::new(root), sync: SyncPolicy::None }
+    }
+
+    /// One of each kind of system.
+    fn storages(&self) -> [LocalStorage; 4] {
+        let [first, second] = [self.deprived(false, true), self.deprived(true, false)];
+        [self.storage(), first, second, self.deprived(false, false)]
+    }
+
+    fn put(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.root.join(name), content).unwrap();
+    }
+
+    fn get(&self, name: &str) -> Vec<u8> {
+        fs::read(self.root.join(name)).unwrap()
+    }
+
+    fn link(&self, target: impl AsRef<Path>, name: &str) {
+        std::os::unix::fs::symlink(target, self.root.join(name)).unwrap();
+    }
+
+    /// All names in the root or a directory below it, hidden ones too, in order.
+    fn names(&self, directory: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.root.join(directory)).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.top);
+    }
+}
+
+fn path(text: impl AsRef<[u8]>) -> VirtualPath {
+    let text = text.as_ref();
+    if text == b"/" { VirtualPath::root() } else { VirtualPath::root().join(text) }
+}
+
+/// What was refused.
+fn kind<T>(result: Result<T, StorageError>) -> Option<StorageErrorKind> {
+    result.err().map(|error| error.kind)
+}
+
+fn upload(storage: &LocalStorage, name: &str, mode: WriteMode, content: &[u8]) {
+    let mut upload = storage.write(&path(name), mode).unwrap();
+    upload.write_all(content).unwrap();
+    upload.commit().unwrap();
+}
+
+fn read(storage: &LocalStorage, name: impl AsRef<[u8]>) -> Result<Vec<u8>, StorageError> {
+    let mut content = Vec::new();
+    storage.read(&path(name))?.read_to_end(&mut content)?;
+    Ok(content)
+}
+
+fn list(storage: &LocalStorage, name: &str) -> Vec<(Vec<u8>, Metadata)> {
+    let entries = storage.list(&path(name)).unwrap().map(Result::unwrap);
+    let mut entries: Vec<_> = entries.map(|entry| (entry.name, entry.metadata)).collect();
+    entries.sort_by(|first, second| first.0.cmp(&second.0));
+    entries
+}
+
+/// Whether the one who runs the tests may do anything, so that refusals by mode bits do not show.
+fn is_privileged() -> bool {
+    rustix::process::geteuid().is_root()
+}

@@ -1,0 +1,310 @@
+//! Nothing leads out of the root.
+
+use std::sync::atomic::AtomicBool;
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use super::StorageErrorKind::{Denied, Exists, IsDirectory, NameNotAllowed, NotFile, NotFound};
+use super::*;
+
+/// Each way to a name below `way`, which leads out, and what is refused there.
+fn nothing_passes(storage: &LocalStorage, way: &str) {
+    let secret = path(way).join(b"secret");
+    let new = path(way).join(b"new");
+    assert_eq!(kind(storage.stat(&secret)), Some(Denied), "stat {way}");
+    assert_eq!(kind(storage.list(&path(way))), Some(Denied), "list {way}");
+    assert_eq!(kind(storage.read(&secret)), Some(Denied), "read {way}");
+    for mode in [
+        WriteMode::Create,
+        WriteMode::Replace,
+        WriteMode::Append,
+        WriteMode::From(0),
+        WriteMode::From(6),
+    ] {
+        assert_eq!(kind(storage.write(&secret, mode)), Some(Denied), "{mode:?} {way}");
+        assert_eq!(kind(storage.write(&new, mode)), Some(Denied), "{mode:?} {way}");
+    }
+    assert_eq!(kind(storage.remove(&secret)), Some(Denied), "remove {way}");
+    assert_eq!(kind(storage.rmdir(&secret)), Some(Denied), "rmdir {way}");
+    assert_eq!(kind(storage.mkdir(&new)), Some(Denied), "mkdir {way}");
+    assert_eq!(kind(storage.rename(&secret, &path("x"), true)), Some(Denied), "rename {way}");
+    assert_eq!(kind(storage.rename(&path("f"), &new, true)), Some(Denied), "rename {way}");
+}
+
+#[test]
+fn links_that_lead_out_fs_04_hp_02() {
+    let tree = Tree::new();
+    tree.put("f", "f");
+    fs::create_dir(tree.root.join("d")).unwrap();
+    let outside = tree.outside.clone();
+    tree.link(&outside, "absolute");
+    tree.link("../outside", "relative");
+    tree.link("relative", "twice");
+    tree.link("../../outside", "d/below");
+    tree.link("d/../../outside", "around");
+    for storage in tree.storages() {
+        for way in ["absolute", "relative", "twice", "d/below", "around"] {
+            nothing_passes(&storage, way);
+            assert_eq!(storage.stat(&path(way)).unwrap().kind, EntryKind::Symlink, "{way}");
+        }
+    }
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+    assert_eq!(fs::read(outside.join("secret")).unwrap(), b"secret");
+}
+
+#[test]
+fn a_link_to_a_file_outside_is_neither_read_nor_replaced_hp_02() {
+    let tree = Tree::new();
+    tree.link("../outside/secret", "relative");
+    tree.link(tree.outside.join("secret"), "absolute");
+    tree.link("../outside/new", "dangling");
+    tree.link("..", "up");
+    for storage in tree.storages() {
+        for name in ["relative", "absolute", "dangling", "up"] {
+            assert_eq!(kind(storage.read(&path(name))), Some(Denied), "{name}");
+            for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(6)] {
+                assert_eq!(kind(storage.write(&path(name), mode)), Some(Denied), "{name}");
+            }
+            let refused = kind(storage.write(&path(name), WriteMode::Create));
+            assert_eq!(refused, Some(Exists), "{name}");
+            assert_eq!(kind(storage.mkdir(&path(name))), Some(Exists), "{name}");
+            assert_eq!(storage.stat(&path(name)).unwrap().kind, EntryKind::Symlink, "{name}");
+        }
+        let kinds = list(&storage, "/").into_iter().map(|(_name, metadata)| metadata.kind);
+        assert_eq!(kinds.collect::<Vec<_>>(), [EntryKind::Symlink; 4]);
+    }
+    // The link itself may go: it is a name in the tree.
+    let storage = tree.storage();
+    storage.rename(&path("absolute"), &path("moved"), false).unwrap();
+    storage.remove(&path("moved")).unwrap();
+    storage.remove(&path("relative")).unwrap();
+    assert_eq!(fs::read_dir(&tree.outside).unwrap().count(), 1);
+    assert_eq!(fs::read(tree.outside.join("secret")).unwrap(), b"secret");
+}
+
+#[test]
+fn dots_that_got_past_the_path_are_refused_hp_01() {
+    let tree = Tree::new();
+    tree.put("f", "f");
+    for storage in tree.storages() {
+        for name in ["../outside/secret", "..", ".", "a/../../outside/secret", "f\0"] {
+            let path = path(name);
+            assert_eq!(kind(storage.stat(&path)), Some(NotFound), "{name}");
+            assert_eq!(kind(storage.list(&path)), Some(NotFound), "{name}");
+            assert_eq!(kind(storage.read(&path)), Some(NotFound), "{name}");
+            assert_eq!(kind(storage.remove(&path)), Some(NotFound), "{name}");
+            assert_eq!(kind(storage.rmdir(&path)), Some(NotFound), "{name}");
+            assert_eq!(kind(storage.rename(&path, &super::path("x"), true)), Some(NotFound));
+            assert_eq!(kind(storage.mkdir(&path)), Some(NameNotAllowed), "{name}");
+            let written = storage.write(&path, WriteMode::Replace);
+            assert_eq!(kind(written), Some(NameNotAllowed), "{name}");
+            let renamed = storage.rename(&super::path("f"), &path, true);
+            assert_eq!(kind(renamed), Some(NameNotAllowed), "{name}");
+        }
+    }
+    assert_eq!(tree.names(""), ["f"]);
+}
+
+#[test]
+fn links_that_stay_in_the_tree_are_followed() {
+    let tree = Tree::new();
+    fs::create_dir_all(tree.root.join("d/e")).unwrap();
+    tree.put("d/f", "content");
+    tree.link("d/f", "to-file");
+    tree.link("d", "to-directory");
+    tree.link("../f", "d/e/up");
+    tree.link("nowhere", "dangling");
+    tree.link("loop", "loop");
+    let storage = tree.storage();
+    let file = storage.stat(&path("d/f")).unwrap();
+    for name in ["to-file", "to-directory/f", "d/e/up", "to-directory/e/up"] {
+        assert_eq!(storage.stat(&path(name)).unwrap(), file, "{name}");
+        assert_eq!(read(&storage, name).unwrap(), b"content", "{name}");
+    }
+    for (name, kind) in [
+        ("to-directory", EntryKind::Directory),
+        ("dangling", EntryKind::Symlink),
+        ("loop", EntryKind::Symlink),
+    ] {
+        assert_eq!(storage.stat(&path(name)).unwrap().kind, kind, "{name}");
+    }
+    assert_eq!(kind(storage.read(&path("dangling"))), Some(NotFound));
+    assert_eq!(kind(storage.read(&path("loop"))), Some(Denied));
+    assert_eq!(kind(storage.stat(&path("loop/x"))), Some(Denied));
+    let shown = list(&storage, "/").into_iter().map(|(_name, metadata)| metadata.kind);
+    let want = [
+        EntryKind::Directory,
+        EntryKind::Symlink,
+        EntryKind::Symlink,
+        EntryKind::Directory,
+        EntryKind::File,
+    ];
+    assert_eq!(shown.collect::<Vec<_>>(), want);
+    for (name, metadata) in list(&storage, "to-directory/e") {
+        assert_eq!((name.as_slice(), metadata), (&b"up"[..], file));
+    }
+    // Without the kernel's help none is.
+    let storage = tree.deprived(false, true);
+    assert!(!storage.is_kernel_confined());
+    for name in ["to-file", "to-directory/f", "d/e/up"] {
+        assert_eq!(kind(storage.read(&path(name))), Some(Denied), "{name}");
+        let written = storage.write(&path(name), WriteMode::Replace);
+        assert_eq!(kind(written), Some(Denied), "{name}");
+    }
+    assert_eq!(storage.stat(&path("to-file")).unwrap().kind, EntryKind::Symlink);
+    assert_eq!(read(&storage, "d/f").unwrap(), b"content");
+}
+
+#[test]
+fn uploads_through_links_replace_what_they_lead_to() {
+    let tree = Tree::new();
+    fs::create_dir_all(tree.root.join("d/e")).unwrap();
+    tree.put("d/f", "old");
+    tree.link("e/../f", "d/first");
+    tree.link("d/first", "second");
+    tree.link("d/e", "directory");
+    tree.link("d/e/..", "dots");
+    tree.link("d/new", "dangling");
+    tree.link("missing/new", "lost");
+    tree.link("d/.ftp-upload-1", "hidden");
+    tree.link("loop", "loop");
+    let storage = tree.storage();
+    upload(&storage, "second", WriteMode::Replace, b"new");
+    assert_eq!(tree.get("d/f"), b"new");
+    upload(&storage, "second", WriteMode::Append, b"er");
+    assert_eq!(tree.get("d/f"), b"newer");
+    upload(&storage, "second", WriteMode::From(3), b"s");
+    assert_eq!(tree.get("d/f"), b"news");
+    upload(&storage, "dangling", WriteMode::Replace, b"made");
+    assert_eq!(tree.get("d/new"), b"made");
+    for (name, want) in [
+        ("directory", IsDirectory),
+        ("dots", IsDirectory),
+        ("lost", NotFound),
+        ("hidden", NameNotAllowed),
+        ("loop", Denied),
+    ] {
+        assert_eq!(kind(storage.write(&path(name), WriteMode::Replace)), Some(want), "{name}");
+    }
+    assert!(fs::symlink_metadata(tree.root.join("second")).unwrap().is_symlink());
+    assert_eq!(tree.names("d"), ["e", "f", "first", "new"]);
+}
+
+#[test]
+fn magic_links_lead_nowhere_hp_05() {
+    let storage = LocalStorage::open("/proc/self").unwrap();
+    for name in ["root/etc/passwd", "cwd/Cargo.toml", "fd/0", "exe"] {
+        assert_eq!(kind(storage.read(&path(name))), Some(Denied), "{name}");
+        let written = storage.write(&path(name), WriteMode::Replace);
+        assert_eq!(kind(written), Some(Denied), "{name}");
+    }
+    assert_eq!(kind(storage.list(&path("root"))), Some(Denied));
+    assert_eq!(storage.stat(&path("root")).unwrap().kind, EntryKind::Symlink);
+}
+
+#[test]
+fn special_files_are_neither_opened_for_long_nor_written_fs_11_hp_07() {
+    let tree = Tree::new();
+    let mode = Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(CWD, tree.root.join("fifo"), mode).unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(tree.root.join("socket")).unwrap();
+    let begun = std::time::Instant::now();
+    let devices = LocalStorage::open("/dev").unwrap();
+    for (storage, name) in [
+        (&tree.storage(), "fifo"),
+        (&tree.storage(), "socket"),
+        (&tree.deprived(false, false), "fifo"),
+        (&devices, "null"),
+        (&devices, "zero"),
+    ] {
+        assert_eq!(kind(storage.read(&path(name))), Some(NotFile), "{name}");
+        for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(0)] {
+            assert_eq!(kind(storage.write(&path(name), mode)), Some(NotFile), "{name}");
+        }
+        assert_eq!(kind(storage.write(&path(name), WriteMode::Create)), Some(Exists), "{name}");
+        assert_eq!(storage.stat(&path(name)).unwrap().kind, EntryKind::Special, "{name}");
+        assert_eq!(kind(storage.list(&path(name))), Some(StorageErrorKind::NotDirectory));
+    }
+    let shown = list(&tree.storage(), "/");
+    assert!(shown.iter().all(|(_name, metadata)| metadata.kind == EntryKind::Special));
+    assert!(begun.elapsed().as_secs() < 5, "something waited for a FIFO");
+    tree.storage().remove(&path("fifo")).unwrap();
+}
+
+#[test]
+fn a_directory_swapped_for_a_link_lets_nothing_out_hp_03() {
+    let tree = Tree::new();
+    fs::create_dir(tree.root.join("d")).unwrap();
+    tree.put("d/secret", "inside");
+    tree.link("../outside", "other");
+    for storage in [tree.storage(), tree.deprived(false, false)] {
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (one, two) = (tree.root.join("d"), tree.root.join("other"));
+                while !done.load(Ordering::Relaxed) {
+                    renameat_with(CWD, &one, CWD, &two, RenameFlags::EXCHANGE).unwrap();
+                }
+            });
+            for round in 0..400 {
+                if let Ok(content) = read(&storage, "d/secret") {
+                    assert_eq!(content, b"inside");
+                }
+                let name = path(format!("d/{round}"));
+                if let Ok(mut upload) = storage.write(&name, WriteMode::Replace) {
+                    let _ = upload.write_all(b"x").map_err(StorageError::from);
+                    let _ = upload.commit();
+                }
+                let _ = storage.mkdir(&path(format!("d/dir{round}")));
+                let _ = storage.remove(&name);
+                if let Ok(metadata) = storage.stat(&path("d/secret")) {
+                    assert_ne!(metadata.identity, identity(&tree.outside.join("secret")));
+                }
+                if let Ok(entries) = storage.list(&path("d")) {
+                    for entry in entries.flatten() {
+                        let shown = entry.metadata.identity;
+                        assert_ne!(shown, identity(&tree.outside.join("secret")));
+                    }
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    }
+    assert_eq!(fs::read_dir(&tree.outside).unwrap().count(), 1);
+    assert_eq!(fs::read(tree.outside.join("secret")).unwrap(), b"secret");
+}
+
+fn identity(path: &Path) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = fs::metadata(path).unwrap();
+    (metadata.dev(), metadata.ino())
+}
+
+#[test]
+fn an_upload_does_not_follow_its_directory_out_of_the_root_hp_04() {
+    for named in [false, true] {
+        let tree = Tree::new();
+        fs::create_dir_all(tree.root.join("a/b")).unwrap();
+        let storage = tree.deprived(true, !named);
+        let mut upload = storage.write(&path("a/b/f"), WriteMode::Replace).unwrap();
+        upload.write_all(b"x").unwrap();
+        fs::rename(tree.root.join("a"), tree.outside.join("a")).unwrap();
+        assert_eq!(kind(upload.commit()), Some(NotFound));
+        assert_eq!(fs::read_dir(tree.outside.join("a/b")).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn an_upload_follows_its_directory_within_the_root() {
+    let tree = Tree::new();
+    fs::create_dir_all(tree.root.join("a/b/c")).unwrap();
+    fs::create_dir_all(tree.root.join("x/y/z")).unwrap();
+    let storage = tree.storage();
+    for (from, to) in [("a/b/c", "c"), ("c", "x/y/z/c"), ("x/y/z/c", "a/b/c")] {
+        let mut upload = storage.write(&path(from).join(b"f"), WriteMode::Replace).unwrap();
+        upload.write_all(from.as_bytes()).unwrap();
+        storage.rename(&path(from), &path(to), false).unwrap();
+        upload.commit().unwrap();
+        assert_eq!(tree.get(&format!("{to}/f")), from.as_bytes());
+    }
+}

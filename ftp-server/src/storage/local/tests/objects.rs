@@ -1,0 +1,397 @@
+//! What is there, and what becomes of it without an upload.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use super::StorageErrorKind::{
+    Denied, Exists, IsDirectory, NameNotAllowed, NotDirectory, NotEmpty, NotFound,
+};
+use super::*;
+
+#[test]
+fn the_root_must_be_a_directory_hp_26() {
+    let tree = Tree::new();
+    tree.put("f", "");
+    assert_eq!(kind(LocalStorage::open(tree.root.join("missing"))), Some(NotFound));
+    assert_eq!(kind(LocalStorage::open(tree.root.join("f"))), Some(NotDirectory));
+    assert!(LocalStorage::open("").is_err());
+}
+
+#[test]
+fn the_root_is_held_and_not_looked_up_again_fs_04() {
+    let tree = Tree::new();
+    tree.put("f", "content");
+    let storage = tree.storage();
+    fs::rename(&tree.root, tree.top.join("moved")).unwrap();
+    std::os::unix::fs::symlink(&tree.outside, &tree.root).unwrap();
+    assert_eq!(read(&storage, "f").unwrap(), b"content");
+    assert_eq!(kind(storage.read(&path("secret"))), Some(NotFound));
+    upload(&storage, "g", WriteMode::Create, b"g");
+    assert!(tree.top.join("moved/g").exists());
+}
+
+#[test]
+fn stat_tells_what_the_system_knows() {
+    let tree = Tree::new();
+    tree.put("f", "12345");
+    fs::create_dir(tree.root.join("d")).unwrap();
+    fs::hard_link(tree.root.join("f"), tree.root.join("g")).unwrap();
+    let mode = fs::Permissions::from_mode(0o4751);
+    fs::set_permissions(tree.root.join("f"), mode).unwrap();
+    for storage in tree.storages() {
+        for (name, kind) in [("f", EntryKind::File), ("d", EntryKind::Directory)] {
+            let want = fs::metadata(tree.root.join(name)).unwrap();
+            let metadata = storage.stat(&path(name)).unwrap();
+            assert_eq!(metadata.kind, kind);
+            assert_eq!(metadata.size, want.len());
+            assert_eq!(metadata.modified, want.mtime());
+            assert_eq!(metadata.mode, want.mode() & 0o7777);
+            assert_eq!(metadata.links, want.nlink());
+            assert_eq!(metadata.identity, (want.dev(), want.ino()));
+        }
+        assert_eq!(storage.stat(&path("/")).unwrap().kind, EntryKind::Directory);
+        let [f, g] = ["f", "g"].map(|name| storage.stat(&path(name)).unwrap());
+        assert_eq!(f, g);
+        assert_ne!(f.identity, storage.stat(&path("d")).unwrap().identity);
+        for name in ["missing", "f/below", "d/missing", "missing/below", &"x".repeat(256)] {
+            assert_eq!(kind(storage.stat(&path(name))), Some(NotFound), "{name}");
+        }
+    }
+}
+
+#[test]
+fn read_gives_the_bytes_from_anywhere() {
+    let tree = Tree::new();
+    tree.put("f", "0123456789");
+    tree.put("empty", "");
+    fs::create_dir(tree.root.join("d")).unwrap();
+    for storage in tree.storages() {
+        let mut source = storage.read(&path("f")).unwrap();
+        assert_eq!(source.size(), 10);
+        for (offset, want) in [(0, &b"0123456789"[..]), (7, b"789"), (10, b""), (3, b"3456789")] {
+            source.seek_to(offset).unwrap();
+            let mut rest = Vec::new();
+            source.read_to_end(&mut rest).unwrap();
+            assert_eq!(rest, want);
+        }
+        assert_eq!(kind(source.seek_to(11)), Some(StorageErrorKind::BadRestart));
+        assert_eq!(kind(source.seek_to(u64::MAX)), Some(StorageErrorKind::BadRestart));
+        source.seek_to(4).unwrap();
+        let descriptor = source.descriptor().unwrap();
+        assert_eq!(rustix::fs::tell(descriptor).unwrap(), 4);
+        assert_eq!(read(&storage, "empty").unwrap(), b"");
+        assert_eq!(kind(storage.read(&path("d"))), Some(IsDirectory));
+        assert_eq!(kind(storage.read(&path("/"))), Some(IsDirectory));
+        for name in ["missing", "f/below", "d/missing", &"x".repeat(256)] {
+            assert_eq!(kind(storage.read(&path(name))), Some(NotFound), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_shrinks_or_is_removed_while_read_hf_16() {
+    let tree = Tree::new();
+    tree.put("f", "0123456789");
+    let mut source = tree.storage().read(&path("f")).unwrap();
+    fs::remove_file(tree.root.join("f")).unwrap();
+    let mut some = [0; 4];
+    source.read_exact(&mut some).unwrap();
+    assert_eq!(&some, b"0123");
+    tree.put("g", "0123456789");
+    let mut source = tree.storage().read(&path("g")).unwrap();
+    fs::OpenOptions::new().write(true).open(tree.root.join("g")).unwrap().set_len(2).unwrap();
+    let mut rest = Vec::new();
+    source.read_to_end(&mut rest).unwrap();
+    assert_eq!((rest.as_slice(), source.size()), (&b"01"[..], 10));
+}
+
+#[test]
+fn list_gives_every_name_but_the_reserved_fs_09_fs_14_hp_10() {
+    let tree = Tree::new();
+    let mut names: Vec<&[u8]> = vec![
+        b" both ends ",
+        b"-rf",
+        b".hidden",
+        b"...",
+        b"\"quoted\"\"",
+        b"*?[",
+        b"\x1b[2J\x07",
+        b"\xff\xfe",
+        b"\xed\xa0\x80",
+        "\u{202e}rtl".as_bytes(),
+        b"line\r\nbreak",
+        b".ftp-upload",
+    ];
+    for name in &names {
+        fs::write(tree.root.join(OsStr::from_bytes(name)), name).unwrap();
+    }
+    tree.put(".ftp-upload-0123456789abcdef", "unfinished");
+    names.sort_unstable();
+    for storage in tree.storages() {
+        let shown = list(&storage, "/");
+        assert_eq!(shown.iter().map(|(name, _)| name.as_slice()).collect::<Vec<_>>(), names);
+        for (name, metadata) in &shown {
+            assert_eq!(metadata.kind, EntryKind::File);
+            assert_eq!(metadata.size, name.len() as u64);
+            assert_eq!(storage.stat(&path(name)).unwrap(), *metadata, "{name:?}");
+            assert_eq!(read(&storage, name).unwrap(), *name);
+        }
+    }
+    for name in names {
+        tree.storage().remove(&path(name)).unwrap();
+    }
+    assert_eq!(tree.names(""), [".ftp-upload-0123456789abcdef"]);
+}
+
+#[test]
+fn list_refuses_what_is_no_directory() {
+    let tree = Tree::new();
+    tree.put("f", "");
+    for storage in tree.storages() {
+        for (name, want) in [
+            ("f", NotDirectory),
+            ("f/below", NotFound),
+            ("missing", NotFound),
+            ("missing/below", NotFound),
+            (".ftp-upload-1", NotFound),
+        ] {
+            assert_eq!(kind(storage.list(&path(name))), Some(want), "{name}");
+        }
+    }
+}
+
+#[test]
+fn list_of_ten_thousand_entries_in_constant_memory_ls_30_hp_15() {
+    let tree = Tree::new();
+    for number in 0..10_000 {
+        tree.put(&format!("a rather long name, so that many buffers are needed {number:05}"), "");
+    }
+    let storage = tree.storage();
+    let mut seen = vec![false; 10_000];
+    for entry in storage.list(&path("/")).unwrap() {
+        let name = String::from_utf8(entry.unwrap().name).unwrap();
+        let number: usize = name.rsplit_once(' ').unwrap().1.parse().unwrap();
+        assert!(!seen[number], "{name} twice");
+        seen[number] = true;
+    }
+    assert!(seen.iter().all(|seen| *seen));
+}
+
+#[test]
+fn entries_that_vanish_are_passed_over_ls_31_hp_16_hp_21() {
+    let tree = Tree::new();
+    fs::create_dir(tree.root.join("d")).unwrap();
+    for number in 0..100 {
+        tree.put(&format!("d/{number}"), "");
+    }
+    let storage = tree.storage();
+    let mut entries = storage.list(&path("d")).unwrap();
+    let first = entries.next().unwrap().unwrap();
+    fs::remove_dir_all(tree.root.join("d")).unwrap();
+    assert_eq!(entries.count(), 0);
+    assert!(!first.name.is_empty());
+    assert_eq!(kind(storage.list(&path("d"))), Some(NotFound));
+}
+
+#[test]
+fn remove_takes_files_and_links_cm_90_hp_20() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        tree.put("f", "f");
+        fs::create_dir_all(tree.root.join("d")).unwrap();
+        tree.link("f", "link");
+        tree.link("nowhere", "dangling");
+        tree.link("d", "to-directory");
+        for (name, want) in [
+            ("d", IsDirectory),
+            ("/", IsDirectory),
+            ("missing", NotFound),
+            ("f/below", NotFound),
+            ("missing/below", NotFound),
+            (".ftp-upload-1", NotFound),
+            (&"x".repeat(256), NotFound),
+        ] {
+            assert_eq!(kind(storage.remove(&path(name))), Some(want), "{name}");
+        }
+        for name in ["link", "dangling", "to-directory", "f"] {
+            storage.remove(&path(name)).unwrap();
+        }
+        assert_eq!(tree.names(""), ["d"]);
+    }
+}
+
+#[test]
+fn rmdir_takes_empty_directories_cm_87_hp_20() {
+    let tree = Tree::new();
+    tree.put("f", "f");
+    fs::create_dir_all(tree.root.join("full/empty")).unwrap();
+    tree.link("full/empty", "link");
+    for (name, want) in [
+        ("full", NotEmpty),
+        ("f", NotDirectory),
+        ("link", NotDirectory),
+        ("/", Denied),
+        ("missing", NotFound),
+        ("f/below", NotFound),
+        ("missing/below", NotFound),
+        (".ftp-upload-1", NotFound),
+    ] {
+        for storage in tree.storages() {
+            assert_eq!(kind(storage.rmdir(&path(name))), Some(want), "{name}");
+        }
+    }
+    tree.storage().rmdir(&path("full/empty")).unwrap();
+    tree.storage().rmdir(&path("full")).unwrap();
+    assert_eq!(tree.names(""), ["f", "link"]);
+}
+
+#[test]
+fn mkdir_makes_one_directory_cm_85_cm_86_fs_06() {
+    let tree = Tree::new();
+    tree.put("f", "f");
+    tree.link("nowhere", "dangling");
+    let (longest, too_long) = ("x".repeat(255), "x".repeat(256));
+    for storage in tree.storages() {
+        for name in ["d", "d/e", &longest, "\u{e9}", " "] {
+            storage.mkdir(&path(name)).unwrap();
+            assert!(tree.root.join(name).is_dir(), "{name}");
+        }
+        storage.mkdir(&path(b"\xff")).unwrap();
+        for (name, want) in [
+            ("d", Exists),
+            ("f", Exists),
+            ("dangling", Exists),
+            ("/", Exists),
+            ("missing/below", NotFound),
+            ("f/below", NotFound),
+            (&too_long, NameNotAllowed),
+            ("a\rb", NameNotAllowed),
+            ("a\nb", NameNotAllowed),
+            (".ftp-upload-1", NameNotAllowed),
+        ] {
+            assert_eq!(kind(storage.mkdir(&path(name))), Some(want), "{name}");
+        }
+        for name in [&b"d/e"[..], b"d", longest.as_bytes(), "\u{e9}".as_bytes(), b" ", b"\xff"] {
+            storage.rmdir(&path(name)).unwrap();
+        }
+    }
+    fs::create_dir(tree.root.join("plain")).unwrap();
+    tree.storage().mkdir(&path("made")).unwrap();
+    let mode = |name| fs::metadata(tree.root.join(name)).unwrap().mode();
+    assert_eq!(mode("made"), mode("plain"));
+}
+
+#[test]
+fn rename_moves_cm_92_cm_94() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        tree.put("f", "f");
+        fs::create_dir_all(tree.root.join("d/e")).unwrap();
+        storage.rename(&path("f"), &path("d/g"), false).unwrap();
+        storage.rename(&path("d/g"), &path("d/e/h"), true).unwrap();
+        storage.rename(&path("d/e"), &path("moved"), false).unwrap();
+        assert_eq!(tree.get("moved/h"), b"f");
+        tree.put("old", "old");
+        storage.rename(&path("moved/h"), &path("old"), true).unwrap();
+        assert_eq!(tree.get("old"), b"f");
+        tree.link("nowhere", "link");
+        storage.rename(&path("link"), &path("d/link"), false).unwrap();
+        storage.rename(&path("old"), &path("d/link"), true).unwrap();
+        assert_eq!(tree.names("d"), ["link"]);
+        assert_eq!(tree.get("d/link"), b"f");
+        storage.remove(&path("d/link")).unwrap();
+        storage.rmdir(&path("d")).unwrap();
+        storage.rmdir(&path("moved")).unwrap();
+        assert!(tree.names("").is_empty());
+    }
+}
+
+#[test]
+fn rename_refuses_cm_93_hp_19_hp_20() {
+    let tree = Tree::new();
+    tree.put("f", "f");
+    tree.put("g", "g");
+    fs::create_dir_all(tree.root.join("d/e")).unwrap();
+    fs::create_dir(tree.root.join("empty")).unwrap();
+    tree.link("d", "link");
+    let too_long = "x".repeat(256);
+    for (from, to, replace, want) in [
+        ("f", "g", false, Exists),
+        ("f", "d", false, Exists),
+        ("d", "f", false, Exists),
+        ("f", "link", false, Exists),
+        ("f", "d", true, IsDirectory),
+        ("f", "empty", true, IsDirectory),
+        ("empty", "d", true, IsDirectory),
+        ("d", "empty", true, IsDirectory),
+        ("d/e", "d", true, IsDirectory),
+        ("d", "f", true, NotDirectory),
+        ("d", "d/e/new", true, Denied),
+        ("d", "d/new", false, Denied),
+        ("d", "link/new", true, Denied),
+        ("/", "new", true, Denied),
+        ("/", "/", true, Denied),
+        ("d", "/", true, IsDirectory),
+        ("missing", "new", true, NotFound),
+        ("missing", "f", true, NotFound),
+        ("missing", "f", false, NotFound),
+        ("missing", "missing", true, NotFound),
+        ("f", "missing/new", true, NotFound),
+        ("f", "g/new", true, NotFound),
+        ("f/below", "new", true, NotFound),
+        (".ftp-upload-1", "new", true, NotFound),
+        ("f", ".ftp-upload-1", true, NameNotAllowed),
+        ("f", &too_long, true, NameNotAllowed),
+        (&too_long, "new", true, NotFound),
+        ("f", "a\nb", true, NameNotAllowed),
+        ("missing", "a\nb", true, NameNotAllowed),
+    ] {
+        for storage in [tree.storage(), tree.deprived(true, false)] {
+            let refused = kind(storage.rename(&path(from), &path(to), replace));
+            assert_eq!(refused, Some(want), "{from} {to} {replace}");
+        }
+    }
+    assert_eq!(tree.names(""), ["d", "empty", "f", "g", "link"]);
+    assert_eq!((tree.get("f"), tree.get("g")), (b"f".to_vec(), b"g".to_vec()));
+}
+
+#[test]
+fn rename_to_itself_changes_nothing_hp_19() {
+    let tree = Tree::new();
+    tree.put("f", "f");
+    fs::hard_link(tree.root.join("f"), tree.root.join("g")).unwrap();
+    fs::create_dir(tree.root.join("d")).unwrap();
+    tree.link("d", "link");
+    for storage in tree.storages() {
+        for replace in [false, true] {
+            for name in ["f", "d", "link"] {
+                storage.rename(&path(name), &path(name), replace).unwrap();
+            }
+        }
+        // Two names of one file stay two, as rename(2) has it.
+        assert_eq!(kind(storage.rename(&path("f"), &path("g"), false)), Some(Exists));
+        storage.rename(&path("f"), &path("g"), true).unwrap();
+        assert_eq!(tree.names(""), ["d", "f", "g", "link"]);
+    }
+}
+
+#[test]
+fn reading_needs_the_right_to() {
+    if is_privileged() {
+        println!("skipped: mode bits do not bind whoever runs this");
+        return;
+    }
+    let tree = Tree::new();
+    tree.put("f", "f");
+    fs::create_dir(tree.root.join("d")).unwrap();
+    for (name, mode) in [("f", 0o000), ("d", 0o000)] {
+        fs::set_permissions(tree.root.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let storage = tree.storage();
+    assert_eq!(kind(storage.read(&path("f"))), Some(Denied));
+    assert_eq!(kind(storage.list(&path("d"))), Some(Denied));
+    assert_eq!(kind(storage.stat(&path("d/x"))), Some(Denied));
+    assert_eq!(kind(storage.mkdir(&path("d/x"))), Some(Denied));
+    fs::set_permissions(tree.root.join("d"), fs::Permissions::from_mode(0o700)).unwrap();
+}
