@@ -122,7 +122,23 @@ impl<'a> Control<'a> {
 
     /// Writes bytes as they are: a Telnet answer, or several replies at once.
     pub(super) fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        (&self.line.stream).write_all(bytes)
+        let start = Instant::now();
+        let mut rest = bytes;
+        loop {
+            match (&self.line.stream).write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            if rest.is_empty() {
+                return Ok(());
+            }
+            // The socket's own limit begins anew with each part that is taken.
+            if start.elapsed() >= limits::REPLY_WRITE {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
     }
 
     /// Whether the client has said that it will not listen for what comes: `QUIT` waits. A

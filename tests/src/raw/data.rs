@@ -47,6 +47,12 @@ impl RawData {
         }
     }
 
+    /// Takes a connection that is there already.
+    #[must_use]
+    pub fn over(stream: TcpStream) -> Self {
+        Self { stream }
+    }
+
     /// The socket itself.
     #[must_use]
     pub fn stream(&self) -> &TcpStream {

@@ -1,0 +1,606 @@
+//! Sections 3 and 4 of the conformance lines: states, the gate, and each command's codes.
+
+use ftp_server::{Rights, ServerConfig};
+use ftp_tests::raw::RawSession;
+
+use super::Fixture;
+
+/// A dialogue: each line is sent and must have that code.
+fn play(session: &mut RawSession, dialogue: &[(&str, u16)]) {
+    for (line, code) in dialogue {
+        session.expect(line, *code);
+    }
+    session.expect_in_step();
+}
+
+#[test]
+fn st_02_cm_141_known_verbs_that_are_not_served_are_502() {
+    let fixture = Fixture::new();
+    let mut session = fixture.greeted();
+    for verb in
+        ["SMNT", "LPRT", "LPSV", "ADAT", "MIC x", "SSCN", "CPSV", "RMDA x", "MFCT", "XCRC x"]
+    {
+        session.expect(verb, 502);
+    }
+    session.expect("XYZZY", 500);
+}
+
+#[test]
+fn st_03_st_04_before_login_little_is_looked_at() {
+    let fixture = Fixture::new();
+    let mut session = fixture.greeted();
+    for line in [
+        "PWD", "XPWD", "TYPE I", "TYPE", "MODE S", "STRU F", "STAT", "PASV", "PASV x", "EPSV",
+        "PORT", "EPRT", "RETR a", "RETR", "STOR a", "APPE a", "LIST", "NLST", "MLSD", "MLST",
+        "SIZE a", "MDTM a", "REST 1", "CWD /", "CDUP", "MKD a", "RMD a", "DELE a", "RNFR a",
+        "RNTO a",
+    ] {
+        session.expect(line, 530);
+    }
+    play(
+        &mut session,
+        &[
+            ("FEAT", 211),
+            ("HELP", 214),
+            ("SYST", 215),
+            ("NOOP", 200),
+            ("OPTS UTF8 ON", 200),
+            ("ABOR", 225),
+            ("PASS p", 503),
+        ],
+    );
+    assert_eq!(fixture.names(), [""; 0]);
+}
+
+#[test]
+fn cm_01_to_09_hs_27_logging_in() {
+    let fixture = Fixture::new();
+    let mut session = fixture.greeted();
+    let known = session.expect("USER u", 331).bytes;
+    assert_eq!(session.expect("USER nobody", 331).bytes, known, "HS-30");
+    play(
+        &mut session,
+        &[
+            ("USER", 501),
+            ("USER ", 501),
+            (&format!("USER {}", "a".repeat(513)), 501),
+            (&format!("USER {}", "a".repeat(512)), 331),
+            ("PASS x", 530),
+            ("PASS p", 503),
+            ("USER u", 331),
+            ("PASS", 530),
+            ("USER u", 331),
+            ("USER u", 331),
+            ("PASS p", 230),
+            ("PASS p", 503),
+            ("USER u", 530),
+            ("USER", 530),
+            ("PWD", 257),
+        ],
+    );
+}
+
+#[test]
+fn cm_05_hs_33_anonymous_is_somebody_only_if_enabled() {
+    let fixture = Fixture::new();
+    let mut session = fixture.greeted();
+    play(&mut session, &[("USER anonymous", 331), ("PASS me@", 530)]);
+    let fixture = Fixture::with(|builder| builder.anonymous(Rights::READ));
+    for user in ["anonymous", "ftp", "FTP"] {
+        let mut session = fixture.greeted();
+        session.expect(format!("USER {user}"), 331);
+        session.expect("PASS", 230);
+        session.expect("MKD a", 550);
+    }
+}
+
+#[test]
+fn cm_11_passwords_keep_every_byte() {
+    let fixture = Fixture::with(|builder| builder.user("s", " a  b ", Rights::READ));
+    let mut session = fixture.greeted();
+    play(
+        &mut session,
+        &[("USER s", 331), ("PASS a  b", 530), ("USER s", 331), ("PASS  a  b ", 230)],
+    );
+}
+
+#[test]
+fn st_12_cm_12_the_third_refusal_closes() {
+    let fixture = Fixture::new();
+    let mut session = fixture.greeted();
+    for code in [530, 530, 421] {
+        session.expect("USER u", 331);
+        session.expect("PASS wrong", code);
+    }
+    session.expect_closed();
+}
+
+#[test]
+fn cm_21_cm_22_quit_ends_the_session() {
+    let fixture = Fixture::new();
+    for (mut session, line) in [(fixture.greeted(), "QUIT"), (fixture.session(), "QUIT now")] {
+        session.expect(line, 221);
+        session.expect_closed();
+    }
+}
+
+#[test]
+fn cm_30_to_34_transfer_parameters() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    play(
+        &mut session,
+        &[
+            ("TYPE A", 200),
+            ("TYPE a n", 200),
+            ("TYPE A T", 200),
+            ("TYPE I", 200),
+            ("TYPE I N", 200),
+            ("TYPE L 8", 200),
+            ("TYPE l8", 200),
+            ("TYPE A C", 504),
+            ("TYPE E", 504),
+            ("TYPE E N", 504),
+            ("TYPE L 7", 504),
+            ("TYPE", 501),
+            ("TYPE AN", 501),
+            ("TYPE X", 501),
+            ("TYPE A X", 501),
+            ("STRU F", 200),
+            ("STRU R", 504),
+            ("STRU P", 504),
+            ("STRU X", 501),
+            ("STRU", 501),
+            ("MODE S", 200),
+            ("MODE B", 504),
+            ("MODE C", 504),
+            ("MODE Z", 504),
+            ("MODE X", 501),
+            ("MODE", 501),
+        ],
+    );
+}
+
+#[test]
+fn cm_32_the_first_type_is_ascii_and_l_8_is_image() {
+    let fixture = Fixture::new();
+    fixture.write("a", "1\n2\n");
+    let mut session = fixture.session();
+    assert_eq!(session.expect("SIZE a", 213).bytes, b"213 6\r\n", "DV-16");
+    session.expect("TYPE L 8", 200);
+    assert_eq!(session.expect("SIZE a", 213).bytes, b"213 4\r\n");
+    assert_eq!(session.download("RETR a"), b"1\n2\n");
+}
+
+#[test]
+fn cm_35_to_41_passive() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    let reply = session.expect("PASV", 227);
+    assert!(reply.bytes.starts_with(b"227 Entering Passive Mode (127,0,0,1,"), "{reply:?}");
+    assert!(reply.bytes.ends_with(b").\r\n"), "DV-20: {reply:?}");
+    let reply = session.expect("EPSV", 229);
+    assert!(reply.bytes.starts_with(b"229 Entering Extended Passive Mode (|||"), "{reply:?}");
+    session.expect("EPSV 1", 229);
+    for line in ["EPSV 2", "EPSV 3", "EPSV 99999999999999999999"] {
+        let reply = session.expect(line, 522);
+        assert_eq!(reply.bytes, b"522 Network protocol not supported, use (1)\r\n", "{line}");
+    }
+    play(&mut session, &[("PASV x", 501), ("EPSV x", 501), ("EPSV ALLO", 501)]);
+    // CM-38, HD-21
+    play(
+        &mut session,
+        &[
+            ("epsv all", 200),
+            ("PASV", 503),
+            ("PORT 127,0,0,1,200,1", 503),
+            ("EPRT |1|127.0.0.1|51201|", 503),
+            ("LPRT x", 502),
+            ("EPSV", 229),
+        ],
+    );
+}
+
+#[test]
+fn cm_42_to_50_hd_01_to_03_active_addresses() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    play(
+        &mut session,
+        &[
+            ("PORT 127,0,0,1,200,1", 200),
+            ("PORT", 501),
+            ("PORT 127,0,0,1,200", 501),
+            ("PORT 127,0,0,1,200,1,1", 501),
+            ("PORT 127,0,0,1,+1,1", 501),
+            ("PORT 127,0,0,256,200,1", 501),
+            ("PORT 127,0,0,1, 200,1", 501),
+            ("PORT 127,0,0,1,0,0", 504),
+            ("PORT 127,0,0,1,0,21", 504),
+            ("PORT 127,0,0,1,3,255", 504),
+            ("PORT 127,0,0,1,4,0", 200),
+            ("PORT 127,0,0,2,200,1", 504),
+            ("PORT 192,0,2,1,0,25", 504),
+            ("PORT 0,0,0,0,200,1", 504),
+            ("PORT 255,255,255,255,200,1", 504),
+            ("PORT 224,0,0,1,200,1", 504),
+            ("EPRT |1|127.0.0.1|51201|", 200),
+            ("EPRT !1!127.0.0.1!51201!", 200),
+            ("EPRT |1|192.0.2.1|51201|", 504),
+            ("EPRT |1|127.0.0.1|80|", 504),
+            ("EPRT |2|::1|51201|", 522),
+            ("EPRT |3|x|51201|", 522),
+            ("EPRT |1|127.0.0.1|51201", 501),
+            ("EPRT |1|127.0.0.1|65536|", 501),
+            ("EPRT |1|::1|51201|", 501),
+            ("EPRT |1||51201|", 501),
+            ("EPRT", 501),
+        ],
+    );
+}
+
+#[test]
+fn cm_36_cm_46_dc_10_ipv6_sessions() {
+    let fixture = Fixture::with(|builder| builder);
+    let Ok(server) = ftp_server::Server::builder()
+        .root(fixture.root.path())
+        .user("u", "p", Rights::FULL)
+        .bind("[::1]:0")
+    else {
+        eprintln!("skipped: cm_36_cm_46_dc_10_ipv6_sessions: this machine has no IPv6 loopback");
+        return;
+    };
+    fixture.write("a", "six");
+    let mut session = RawSession::login(server.local_addr(), "u", "p");
+    session.expect("TYPE I", 200);
+    let reply = session.expect("PASV", 522);
+    assert_eq!(reply.bytes, b"522 Network protocol not supported, use EPSV (2)\r\n");
+    play(
+        &mut session,
+        &[
+            ("PORT 127,0,0,1,200,1", 522),
+            ("EPSV 1", 522),
+            ("EPRT |1|127.0.0.1|51201|", 522),
+            ("EPRT |2|::ffff:127.0.0.1|51201|", 522),
+            ("EPRT |2|fe80::1|51201|", 504),
+            ("EPRT |2|::|51201|", 504),
+            ("EPRT |2|::1|51201|", 200),
+            ("EPSV 2", 229),
+        ],
+    );
+    let data = session.extended_passive();
+    session.expect("RETR a", 150);
+    assert_eq!(data.read_to_end(), b"six");
+    session.expect_reply(226);
+}
+
+#[test]
+fn an_ipv4_client_of_an_ipv6_socket_is_an_ipv4_client() {
+    let fixture = Fixture::new();
+    let Ok(server) = ftp_server::Server::builder()
+        .root(fixture.root.path())
+        .user("u", "p", Rights::FULL)
+        .bind("[::]:0")
+    else {
+        eprintln!("skipped: an_ipv4_client_of_an_ipv6_socket_is_an_ipv4_client: no IPv6");
+        return;
+    };
+    fixture.write("a", "four");
+    let address = ([127, 0, 0, 1], server.local_addr().port()).into();
+    let mut session = RawSession::login(address, "u", "p");
+    session.expect("EPSV 2", 522);
+    assert_eq!(session.download("RETR a"), b"four");
+}
+
+#[test]
+fn cm_37_cm_46_active_mode_switched_off_is_502() {
+    let fixture = Fixture::configured(ServerConfig { active: false, ..super::quick() });
+    let mut session = fixture.session();
+    play(
+        &mut session,
+        &[("PORT 127,0,0,1,200,1", 502), ("EPRT |1|127.0.0.1|51201|", 502), ("PASV", 227)],
+    );
+    let features = session.expect("FEAT", 211).text();
+    assert!(!features.contains("EPRT") && features.contains("EPSV"), "{features}");
+}
+
+#[test]
+fn cm_52_cm_53_hs_22_restart_offsets() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    let big = format!("REST 1{}", "0".repeat(400));
+    play(
+        &mut session,
+        &[
+            ("REST 0", 350),
+            ("REST 2147483648", 350),
+            ("REST 4294967296", 350),
+            ("REST 9223372036854775807", 350),
+            ("REST 9223372036854775808", 501),
+            (&big, 501),
+            ("REST -1", 501),
+            ("REST +1", 501),
+            ("REST 0x10", 501),
+            ("REST", 501),
+        ],
+    );
+}
+
+#[test]
+fn cm_55_cm_58_options() {
+    let fixture = Fixture::new();
+    let mut session = fixture.greeted();
+    play(
+        &mut session,
+        &[
+            ("OPTS UTF8 ON", 200),
+            ("OPTS utf8", 200),
+            ("OPTS UTF-8", 200),
+            ("OPTS UTF8 NLST", 200),
+            ("OPTS UTF8 OFF", 501),
+            ("OPTS NOPE", 501),
+            ("OPTS", 501),
+        ],
+    );
+}
+
+#[test]
+fn cm_80_to_89_hp_12_directories() {
+    let fixture = Fixture::new();
+    fixture.write("file", "");
+    let mut session = fixture.session();
+    let reply = session.expect("MKD a\"b", 257);
+    assert!(reply.bytes.starts_with(b"257 \"/a\"\"b\""), "{reply:?}");
+    session.expect("CWD a\"b", 250);
+    assert_eq!(session.expect("PWD", 257).bytes, b"257 \"/a\"\"b\" is the current directory\r\n");
+    play(
+        &mut session,
+        &[
+            ("CDUP", 250),
+            ("CDUP", 250),
+            ("XCUP", 250),
+            ("CDUP x", 501),
+            ("PWD x", 501),
+            ("CWD", 501),
+            ("CWD nowhere", 550),
+            ("CWD file", 550),
+            ("MKD d", 257),
+            ("MKD d", 550),
+            ("MKD file", 550),
+            ("MKD d/e/f", 550),
+            ("MKD", 501),
+            ("MKD .ftp-upload-x", 553),
+            ("MKD /", 550),
+            ("MKD d/e", 257),
+            ("XMKD d/e/f", 257),
+            ("RMD d", 550),
+            ("RMD file", 550),
+            ("RMD nowhere", 550),
+            ("RMD /", 550),
+            ("RMD", 501),
+            ("XRMD d/e/f", 250),
+            ("XCWD d/e", 250),
+            // CM-88, CM-83: gone under its own feet.
+            ("RMD /d/e", 250),
+            ("PWD", 257),
+            ("MKD x", 550),
+            ("CDUP", 250),
+            ("PWD", 257),
+        ],
+    );
+}
+
+#[test]
+fn dv_04_double_slashes() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    play(&mut session, &[("MKD x", 257), ("CWD //x", 250), ("CWD //x/./", 250)]);
+    assert!(session.expect("PWD", 257).text().contains("\"/x\""));
+}
+
+#[test]
+fn cm_90_to_95_hs_23_deleting_and_renaming() {
+    let fixture = Fixture::new();
+    for name in ["a", "b", "c"] {
+        fixture.write(name, name);
+    }
+    let mut session = fixture.session();
+    play(
+        &mut session,
+        &[
+            ("MKD d", 257),
+            ("DELE", 501),
+            ("DELE d", 550),
+            ("DELE nowhere", 550),
+            ("DELE /", 550),
+            ("DELE c", 250),
+            ("RNFR", 501),
+            ("RNFR nowhere", 550),
+            ("RNFR /", 550),
+            ("RNTO x", 503),
+            ("RNFR a", 350),
+            ("RNTO", 501),
+            ("RNTO x", 503),
+            ("RNFR a", 350),
+            ("NOOP", 200),
+            ("STAT", 211),
+            ("RNTO x", 250),
+            ("RNFR x", 350),
+            ("CWD d", 250),
+            ("RNTO a", 503),
+            ("CWD /", 250),
+            ("RNFR x", 350),
+            ("XYZZY", 500),
+            ("RNTO a", 503),
+            // CM-95: the second replaces the first.
+            ("RNFR x", 350),
+            ("RNFR nowhere", 550),
+            ("RNTO a", 503),
+            ("RNFR b", 350),
+            ("RNFR x", 350),
+            ("RNTO a", 250),
+            ("RNFR a", 350),
+            ("RNTO d", 550),
+            ("RNFR a", 350),
+            ("RNTO nowhere/a", 550),
+            ("RNFR a", 350),
+            ("RNTO .ftp-upload-x", 553),
+            ("RNFR d", 350),
+            ("RNTO b", 550),
+            ("RNFR d", 350),
+            ("RNTO d/e", 550),
+            ("RNFR a", 350),
+            ("RNTO a", 250),
+            // CM-94
+            ("RNFR a", 350),
+            ("RNTO b", 250),
+        ],
+    );
+    assert_eq!(fixture.names(), ["b", "d"]);
+    assert_eq!(fixture.read("b"), b"a");
+}
+
+#[test]
+fn cm_93_without_overwrite_a_name_that_exists_is_553() {
+    let fixture = Fixture::configured(ServerConfig { overwrite: false, ..super::quick() });
+    fixture.write("a", "a");
+    fixture.write("b", "b");
+    let mut session = fixture.session();
+    play(&mut session, &[("RNFR a", 350), ("RNTO b", 553)]);
+    session.expect("PASV", 227);
+    session.expect("STOR b", 553);
+    session.upload("STOR c", b"c");
+    assert_eq!((fixture.read("a"), fixture.read("b")), (b"a".to_vec(), b"b".to_vec()));
+}
+
+#[test]
+fn cm_119_to_122_size_and_mdtm() {
+    let fixture = Fixture::new();
+    fixture.write("a b", "1\n");
+    fixture.write("large", vec![b'\n'; (1 << 20) + 1]);
+    let file = std::fs::File::options().write(true).open(fixture.path("a b")).expect("the file");
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(938_565_235);
+    file.set_modified(time).expect("its time");
+    let mut session = fixture.session();
+    assert_eq!(session.expect("MDTM a b", 213).bytes, b"213 19990929003355\r\n");
+    assert_eq!(session.expect("SIZE a b", 213).bytes, b"213 3\r\n");
+    play(
+        &mut session,
+        &[
+            ("MKD d", 257),
+            ("MDTM d", 550),
+            ("MDTM nowhere", 550),
+            ("MDTM 19990929003355 a b", 550),
+            ("MDTM", 501),
+            ("SIZE large", 550),
+            ("TYPE I", 200),
+            ("SIZE large", 213),
+            ("SIZE d", 550),
+            ("SIZE nowhere", 550),
+            ("SIZE", 501),
+        ],
+    );
+}
+
+#[test]
+fn cm_130_to_136_information() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    assert_eq!(session.expect("SYST", 215).bytes, b"215 UNIX Type: L8\r\n", "DV-18");
+    play(
+        &mut session,
+        &[
+            ("SYST x", 501),
+            ("FEAT x", 501),
+            ("HELP", 214),
+            ("HELP retr", 214),
+            ("HELP XYZZY", 502),
+            ("HELP SMNT", 502),
+            ("NOOP x", 200),
+            ("ABOR x", 501),
+            ("STAT nowhere", 550),
+        ],
+    );
+    let status = session.expect("STAT", 211).text();
+    for word in ["127.0.0.1", "u", "TYPE A"] {
+        assert!(status.contains(word), "{status}");
+    }
+}
+
+#[test]
+fn cm_137_features_are_those_that_are_served() {
+    let fixture = Fixture::new();
+    let mut session = fixture.greeted();
+    let features = session.expect("FEAT", 211);
+    let lines: Vec<_> = features.lines.iter().map(|line| String::from_utf8_lossy(line)).collect();
+    assert_eq!(
+        lines,
+        [
+            "211-Features:",
+            " EPRT",
+            " EPSV",
+            " MDTM",
+            " MLST type*;size*;modify*;perm*;unique*;UNIX.mode*;",
+            " REST STREAM",
+            " SIZE",
+            " TVFS",
+            " UTF8",
+            "211 End",
+        ]
+    );
+}
+
+#[test]
+fn a_user_without_a_right_is_told_550() {
+    let fixture = Fixture::new();
+    fixture.write("a", "a");
+    let mut session = RawSession::login(fixture.server.local_addr(), "reader", "p");
+    for line in ["MKD x", "RMD x", "DELE a", "RNFR a"] {
+        session.expect(line, 550);
+    }
+    for line in ["STOR a", "APPE a", "STOR b"] {
+        session.expect("PASV", 227);
+        session.expect(line, 550);
+    }
+    assert_eq!(session.download("RETR a"), b"a");
+    assert_eq!((fixture.names(), fixture.read("a")), (vec!["a".to_owned()], b"a".to_vec()));
+}
+
+#[test]
+fn hp_01_hp_02_nothing_leads_out_of_the_root() {
+    let outside = tempfile::tempdir().expect("a directory");
+    std::fs::write(outside.path().join("secret"), "secret").expect("a file");
+    let fixture = Fixture::new();
+    std::os::unix::fs::symlink(outside.path(), fixture.path("out")).expect("a link");
+    std::os::unix::fs::symlink(outside.path().join("secret"), fixture.path("leak"))
+        .expect("a link");
+    std::os::unix::fs::symlink("..", fixture.path("up")).expect("a link");
+    let mut session = fixture.session();
+    for line in [
+        "CWD out",
+        "CWD up",
+        "SIZE leak",
+        "SIZE out/secret",
+        "MDTM leak",
+        "MKD out/x",
+        "RMD out",
+        "DELE out/secret",
+        "RNFR out/secret",
+        "CWD ../../etc",
+        "SIZE ../../etc/passwd",
+        "SIZE /etc/passwd",
+        "STAT out/secret",
+        "MLST out/secret",
+    ] {
+        session.expect(line, 550);
+    }
+    for line in
+        ["RETR leak", "RETR out/secret", "STOR out/new", "APPE leak", "STOR leak", "MLSD out"]
+    {
+        session.expect("PASV", 227);
+        let code = session.ask(line).code;
+        assert!(matches!(code, 550 | 501), "{line}: {code}");
+    }
+    assert_eq!(super::names_in(outside.path()), ["secret"]);
+    assert_eq!(std::fs::read(outside.path().join("secret")).expect("it"), b"secret");
+}

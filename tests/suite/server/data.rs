@@ -1,0 +1,589 @@
+//! Sections 5 and 6 of the conformance lines: data connections, transfers, restart and ASCII.
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use ftp_server::ServerConfig;
+use ftp_tests::raw::RawSession;
+use socket2::{Domain, Socket, Type};
+
+use super::Fixture;
+
+/// Content that no small buffer holds, different everywhere.
+fn content(length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at * 31 + at / 251) as u8).collect()
+}
+
+#[test]
+fn dc_13_dc_14_connecting_before_or_after_the_command() {
+    let fixture = Fixture::new();
+    let want = content(300_000);
+    fixture.write("a", &want);
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    let data = session.passive();
+    let reply = session.expect("RETR a", 150);
+    assert!(reply.text().ends_with("(300000 bytes)"), "CM-100: {reply:?}");
+    assert_eq!(data.read_to_end(), want);
+    session.expect_reply(226);
+    let address = passive_address(&mut session);
+    session.expect("RETR a", 150);
+    let data = ftp_tests::raw::RawData::connect(address);
+    assert_eq!(data.read_to_end(), want);
+    session.expect_reply(226);
+}
+
+fn passive_address(session: &mut RawSession) -> SocketAddr {
+    let text = session.expect("EPSV", 229).text();
+    let port = text.split('|').nth(3).and_then(|port| port.parse().ok()).expect("a port");
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+#[test]
+fn dc_20_active_connections() {
+    let fixture = Fixture::new();
+    let want = content(300_000);
+    fixture.write("a", &want);
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    let listener = session.active();
+    session.expect("RETR a", 150);
+    assert_eq!(listener.accept().read_to_end(), want);
+    session.expect_reply(226);
+    let listener = session.active();
+    session.expect("STOR b", 150);
+    let mut data = listener.accept();
+    data.write_all(&want);
+    data.close();
+    session.expect_reply(226);
+    assert_eq!(fixture.read("b"), want);
+    // DC-23: an address serves once.
+    session.expect("RETR a", 425);
+}
+
+#[test]
+fn cm_104_stor_and_appe_in_both_types() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    session.upload("STOR text", b"a\r\nb\nc\rd\r");
+    assert_eq!(fixture.read("text"), b"a\nb\nc\rd\r", "AS-01");
+    session.upload("APPE text", b"\r\ne");
+    assert_eq!(fixture.read("text"), b"a\nb\nc\rd\r\ne");
+    assert_eq!(session.download("RETR text"), b"a\r\nb\r\nc\rd\r\ne", "AS-02");
+    session.expect("TYPE I", 200);
+    session.upload("STOR text", b"a\r\nb");
+    session.upload("APPE text", b"\r\n");
+    session.upload("APPE new", b"n");
+    assert_eq!(
+        (fixture.read("text"), fixture.read("new")),
+        (b"a\r\nb\r\n".to_vec(), b"n".to_vec())
+    );
+    session.upload("STOR empty", b"");
+    assert_eq!(fixture.read("empty"), b"", "DV-21");
+    assert_eq!(session.download("RETR empty"), b"");
+    assert_eq!(fixture.names(), ["empty", "new", "text"]);
+}
+
+#[test]
+fn as_01_ascii_uploads_are_the_same_in_any_segments() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    let mut data = session.passive();
+    session.expect("STOR a", 150);
+    for byte in b"x\r\ny\r\r\n\n\r" {
+        data.write_all(&[*byte]);
+    }
+    data.close();
+    session.expect_reply(226);
+    assert_eq!(fixture.read("a"), b"x\ny\r\n\n\r");
+}
+
+#[test]
+fn as_03_as_04_restart_counts_the_bytes_of_the_type() {
+    let fixture = Fixture::new();
+    fixture.write("a", "1\n22\r\n\n333");
+    let mut session = fixture.session();
+    for (kind, whole) in [("I", &b"1\n22\r\n\n333"[..]), ("A", b"1\r\n22\r\n\r\n333")] {
+        session.expect(format!("TYPE {kind}"), 200);
+        assert_eq!(session.expect("SIZE a", 213).text(), format!("213 {}", whole.len()));
+        for offset in 0..=whole.len() {
+            // TYPE, PASV and NOOP may stand between REST and RETR: ST-05.
+            session.expect("TYPE I", 200);
+            session.expect(format!("REST {offset}"), 350);
+            session.expect(format!("TYPE {kind}"), 200);
+            session.expect("NOOP", 200);
+            assert_eq!(session.download("RETR a"), &whole[offset..], "TYPE {kind} from {offset}");
+        }
+        session.expect(format!("REST {}", whole.len() + 1), 350);
+        session.expect("PASV", 227);
+        session.expect("RETR a", 554);
+        assert_eq!(session.download("RETR a"), whole, "the offset is gone");
+    }
+}
+
+#[test]
+fn st_05_hs_26_other_commands_make_rest_void() {
+    let fixture = Fixture::new();
+    fixture.write("a", "0123456789");
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    for line in ["PWD", "CWD /", "SIZE a", "FEAT", "SYST", "XYZZY", "REST x", "STAT /"] {
+        session.expect("REST 5", 350);
+        session.ask(line);
+        assert_eq!(session.download("RETR a"), b"0123456789", "behind {line}");
+    }
+    session.expect("REST 5", 350);
+    session.download("LIST");
+    assert_eq!(session.download("RETR a"), b"0123456789");
+    session.expect("REST 5", 350);
+    session.expect("STAT", 211);
+    assert_eq!(session.download("RETR a"), b"56789");
+}
+
+#[test]
+fn cm_107_cm_108_restarted_uploads() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    for (verb, offset, want) in [
+        ("STOR", 0, Ok("new")),
+        ("STOR", 4, Ok("0123new")),
+        ("APPE", 4, Ok("0123new")),
+        ("STOR", 10, Ok("0123456789new")),
+        ("STOR", 11, Err(554)),
+        ("APPE", 11, Err(554)),
+    ] {
+        fixture.write("a", "0123456789");
+        session.expect(format!("REST {offset}"), 350);
+        match want {
+            Ok(want) => {
+                session.upload(format!("{verb} a"), b"new");
+                assert_eq!(fixture.read("a"), want.as_bytes(), "{verb} from {offset}");
+            }
+            Err(code) => {
+                session.expect("PASV", 227);
+                session.expect(format!("{verb} a"), code);
+                assert_eq!(fixture.read("a"), b"0123456789");
+            }
+        }
+    }
+    session.expect("REST 1", 350);
+    session.expect("PASV", 227);
+    session.expect("STOR nowhere", 554);
+    session.expect("REST 4611686018427387904", 350);
+    session.expect("PASV", 227);
+    session.expect("STOR a", 554);
+    session.expect("TYPE A", 200);
+    session.expect("REST 1", 350);
+    session.expect("PASV", 227);
+    session.expect("STOR a", 555);
+    assert_eq!(fixture.names(), ["a"]);
+}
+
+#[test]
+fn cm_100_cm_105_hp_07_objects_that_cannot_be_transferred() {
+    let fixture = Fixture::new();
+    std::fs::create_dir(fixture.path("d")).expect("a directory");
+    let _socket = std::os::unix::net::UnixListener::bind(fixture.path("socket")).expect("a socket");
+    let mut session = fixture.session();
+    for (line, code) in [
+        ("RETR d", 550),
+        ("RETR nowhere", 550),
+        ("RETR socket", 550),
+        ("RETR .ftp-upload-x", 550),
+        ("STOR d", 553),
+        ("STOR /", 553),
+        ("STOR nowhere/a", 550),
+        ("STOR .ftp-upload-x", 553),
+        ("APPE d", 553),
+    ] {
+        session.expect("PASV", 227);
+        session.expect(line, code);
+    }
+    session.expect("PASV", 227);
+    let long = "a".repeat(256);
+    session.expect(format!("STOR {long}"), 553);
+    for line in ["RETR", "STOR", "APPE"] {
+        session.expect(line, 501);
+    }
+    assert_eq!(fixture.names(), ["d", "socket"]);
+}
+
+#[test]
+fn cm_116_st_06_st_07_a_data_connection_serves_once() {
+    let fixture = Fixture::new();
+    fixture.write("a", "a");
+    let mut session = fixture.session();
+    for line in ["RETR a", "STOR b", "APPE b", "LIST", "NLST", "MLSD", "RETR nowhere"] {
+        session.expect(line, 425);
+    }
+    // Refused before the object is looked at: kept. Refused for the object: used up.
+    session.expect("PASV", 227);
+    session.expect("RETR", 501);
+    session.expect("RETR nowhere", 550);
+    session.expect("RETR a", 425);
+    let first = passive_address(&mut session);
+    let second = passive_address(&mut session);
+    assert_ne!(first, second);
+    assert!(TcpStream::connect(first).is_err(), "the replaced listener is closed");
+    session.expect("PORT 127,0,0,1,200,1", 200);
+    assert!(TcpStream::connect(second).is_err(), "the replaced listener is closed");
+}
+
+#[test]
+fn hs_25_double_transfers_on_one_listener() {
+    let fixture = Fixture::new();
+    fixture.write("a", "a");
+    let mut session = fixture.session();
+    let data = session.passive();
+    session.send("RETR a\r\nRETR a\r\nSTOR b\r\n");
+    session.expect_reply(150);
+    assert_eq!(data.read_to_end(), b"a");
+    for code in [226, 425, 425] {
+        session.expect_reply(code);
+    }
+    session.expect_in_step();
+}
+
+#[test]
+fn hs_24_commands_behind_a_waiting_transfer_wait() {
+    let fixture = Fixture::new();
+    fixture.write("a", "a");
+    let mut session = fixture.session();
+    let address = passive_address(&mut session);
+    session.send("RETR a\r\nUSER /etc/passwd\r\n");
+    session.expect_reply(150);
+    let data = ftp_tests::raw::RawData::connect(address);
+    assert_eq!(data.read_to_end(), b"a");
+    session.expect_reply(226);
+    session.expect_reply(530);
+}
+
+#[test]
+fn dc_09_hd_05_strangers_are_turned_away() {
+    let fixture = Fixture::new();
+    fixture.write("a", "mine");
+    let mut session = fixture.session();
+    let address = passive_address(&mut session);
+    session.expect("RETR a", 150);
+    let stranger = connect_from([127, 0, 0, 2], address);
+    assert_eq!(stranger.read_to_end(), b"", "nothing for the stranger");
+    let data = ftp_tests::raw::RawData::connect(address);
+    assert_eq!(data.read_to_end(), b"mine");
+    session.expect_reply(226);
+}
+
+#[test]
+fn dc_09_hd_07_too_many_strangers_end_the_wait() {
+    let fixture = Fixture::new();
+    fixture.write("a", "mine");
+    let mut session = fixture.session();
+    let address = passive_address(&mut session);
+    session.expect("RETR a", 150);
+    for _ in 0..16 {
+        let stranger = connect_from([127, 0, 0, 2], address);
+        assert_eq!(stranger.read_to_end(), b"");
+    }
+    session.expect_reply(425);
+    assert!(TcpStream::connect(address).is_err(), "the listener is closed");
+    session.expect_in_step();
+}
+
+fn connect_from(source: [u8; 4], address: SocketAddr) -> ftp_tests::raw::RawData {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from((source, 0)).into()).expect("another loopback address");
+    socket.connect(&address.into()).expect("a connection");
+    ftp_tests::raw::RawData::over(socket.into())
+}
+
+#[test]
+fn dc_11_hd_11_a_client_that_does_not_connect_is_425() {
+    let config = ServerConfig { data_connect: Duration::from_millis(300), ..super::quick() };
+    let fixture = Fixture::configured(config);
+    fixture.write("a", "a");
+    let mut session = fixture.session();
+    session.expect("PASV", 227);
+    session.expect("RETR a", 150);
+    session.expect_reply(425);
+    session.expect("PASV", 227);
+    session.expect("STOR b", 150);
+    session.expect_reply(425);
+    session.expect_in_step();
+    assert_eq!(fixture.names(), ["a"], "DC-55");
+}
+
+#[test]
+fn dc_22_a_client_that_does_not_listen_is_425() {
+    let fixture = Fixture::new();
+    fixture.write("a", "a");
+    let mut session = fixture.session();
+    drop(session.active());
+    session.expect("RETR a", 150);
+    session.expect_reply(425);
+    session.expect_in_step();
+}
+
+#[test]
+fn dc_15_hd_20_early_closes() {
+    let fixture = Fixture::new();
+    fixture.write("empty", "");
+    let mut session = fixture.session();
+    for line in ["STOR new", "APPE new", "RETR empty"] {
+        let data = session.passive();
+        data.close();
+        session.expect(line, 150);
+        session.expect_reply(226);
+    }
+    assert_eq!(fixture.names(), ["empty", "new"]);
+}
+
+#[test]
+fn dc_40_dc_45_dc_46_abor_ends_a_transfer() {
+    let fixture = Fixture::new();
+    let large = content(64 << 20);
+    fixture.write("large", &large);
+    fixture.write("old", "old");
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    // A peer that does not read, so that the server is waiting to write.
+    let mut data = session.passive();
+    session.expect("RETR large", 150);
+    let _some = data.read_exact(10);
+    let start = Instant::now();
+    session.expect("ABOR", 426);
+    session.expect_reply(226);
+    assert!(start.elapsed() < Duration::from_secs(10));
+    session.expect_in_step();
+    let mut data = session.passive();
+    session.expect("STOR old", 150);
+    data.write_all(b"new");
+    session.expect("ABOR", 426);
+    session.expect_reply(226);
+    session.expect_in_step();
+    assert_eq!(fixture.read("old"), b"old");
+    assert_eq!(fixture.names(), ["large", "old"]);
+}
+
+#[test]
+fn fr_23_dc_40_abor_as_telnet_clients_send_it() {
+    let fixture = Fixture::new();
+    fixture.write("large", content(64 << 20));
+    let mut session = fixture.session();
+    let _data = session.passive();
+    session.expect("RETR large", 150);
+    session.send([255, 244]);
+    session.send_urgent([255, 242]);
+    session.send("ABOR\r\n");
+    session.expect_reply(426);
+    session.expect_reply(226);
+    session.expect_in_step();
+}
+
+#[test]
+fn dc_42_hd_19_abor_before_the_data_connection() {
+    let fixture = Fixture::new();
+    fixture.write("a", "a");
+    let mut session = fixture.session();
+    let address = passive_address(&mut session);
+    session.send("RETR a\r\nABOR\r\n");
+    for code in [150, 426, 226] {
+        session.expect_reply(code);
+    }
+    assert!(TcpStream::connect(address).is_err());
+    session.expect_in_step();
+}
+
+#[test]
+fn dc_41_dc_43_dc_44_abor_without_a_transfer() {
+    let fixture = Fixture::new();
+    fixture.write("a", "a");
+    let mut session = fixture.session();
+    session.expect("ABOR", 225);
+    let address = passive_address(&mut session);
+    session.expect("ABOR", 226);
+    assert!(TcpStream::connect(address).is_err());
+    session.expect("PORT 127,0,0,1,200,1", 200);
+    session.expect("ABOR", 226);
+    session.expect("ABOR", 225);
+    session.download("RETR a");
+    session.expect("ABOR", 225);
+}
+
+#[test]
+fn hd_17_an_abor_storm() {
+    let fixture = Fixture::new();
+    fixture.write("large", content(64 << 20));
+    let mut session = fixture.session();
+    let _data = session.passive();
+    session.expect("RETR large", 150);
+    session.send("ABOR\r\n".repeat(1_000));
+    session.expect_reply(426);
+    session.expect_reply(226);
+    for _ in 1..1_000 {
+        session.expect_reply(225);
+    }
+    session.expect_in_step();
+}
+
+#[test]
+fn dc_47_cm_133_dv_17_only_stat_is_answered_during_a_transfer() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    let mut data = session.passive();
+    session.expect("STOR a", 150);
+    session.send("NOOP\r\nSTAT\r\nPWD\r\nSTAT /\r\n");
+    let status = session.expect_reply(211).text();
+    assert!(status.contains("Transfer in progress"), "{status}");
+    data.write_all(b"x");
+    data.close();
+    for code in [226, 200, 257, 212] {
+        session.expect_reply(code);
+    }
+    assert_eq!(fixture.read("a"), b"x");
+}
+
+#[test]
+fn dc_48_hs_04_a_flood_during_a_transfer_ends_the_session() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    let mut data = session.passive();
+    session.expect("STOR a", 150);
+    session.send("NOOP\r\n".repeat(300));
+    session.send("STAT\r\n");
+    data.write_all(b"x");
+    data.close();
+    session.expect_reply(226);
+    session.expect_reply(421);
+    assert_eq!(fixture.read("a"), b"x");
+}
+
+#[test]
+fn cm_21_dv_23_quit_behind_an_upload_waits_for_it() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    let mut data = session.passive();
+    session.expect("STOR a", 150);
+    session.send("QUIT\r\n");
+    session.stream().shutdown(std::net::Shutdown::Write).expect("a half close");
+    data.write_all(b"whole");
+    data.close();
+    session.expect_reply(226);
+    session.expect_reply(221);
+    session.expect_closed();
+    assert_eq!(fixture.read("a"), b"whole");
+}
+
+#[test]
+fn st_15_hd_16_a_lost_control_connection_publishes_nothing() {
+    let fixture = Fixture::new();
+    fixture.write("old", "old");
+    for name in ["old", "new"] {
+        let mut session = fixture.session();
+        let mut data = session.passive();
+        session.expect(format!("STOR {name}"), 150);
+        data.write_all(b"half");
+        drop(session);
+        // The server closes the data connection once it has seen the end of the other.
+        assert_eq!(data.read_to_end(), b"");
+    }
+    let report = fixture.server.shutdown(Duration::from_secs(10));
+    assert_eq!((report.cut, report.stuck), (0, 0));
+    assert_eq!(super::names_in(fixture.root.path()), ["old"]);
+    assert_eq!(std::fs::read(fixture.root.path().join("old")).expect("it"), b"old");
+}
+
+#[test]
+fn dc_53_hd_15_a_reset_is_426_and_publishes_nothing() {
+    let fixture = Fixture::new();
+    fixture.write("old", "old");
+    fixture.write("large", content(64 << 20));
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    for name in ["old", "new"] {
+        let mut data = session.passive();
+        session.expect(format!("STOR {name}"), 150);
+        data.write_all(&content(100_000));
+        data.reset();
+        session.expect_reply(426);
+    }
+    let mut data = session.passive();
+    session.expect("RETR large", 150);
+    let _some = data.read_exact(1_000);
+    data.reset();
+    session.expect_reply(426);
+    session.expect_in_step();
+    assert_eq!(fixture.names(), ["large", "old"]);
+    assert_eq!(fixture.read("old"), b"old");
+}
+
+#[test]
+fn st_09_hd_13_a_stalled_transfer_is_426() {
+    let fixture =
+        Fixture::configured(ServerConfig { stall: Duration::from_millis(300), ..super::quick() });
+    fixture.write("large", content(64 << 20));
+    let mut session = fixture.session();
+    let _data = session.passive();
+    session.expect("RETR large", 150);
+    session.expect_reply(426);
+    let mut data = session.passive();
+    session.expect("STOR new", 150);
+    data.write_all(b"half");
+    session.expect_reply(426);
+    session.expect_in_step();
+    assert_eq!(fixture.names(), ["large"]);
+}
+
+#[test]
+fn dc_50_dc_52_all_data_comes_even_if_the_client_sends_some() {
+    let fixture = Fixture::new();
+    let want = content(5 << 20);
+    fixture.write("a", &want);
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    let mut data = session.passive();
+    session.expect("RETR a", 150);
+    data.write_all(b"this belongs to nobody");
+    assert_eq!(data.read_to_end(), want);
+    session.expect_reply(226);
+}
+
+#[test]
+fn cm_103_a_file_that_shrinks_while_it_is_sent_is_451() {
+    let fixture = Fixture::new();
+    fixture.write("a", content(64 << 20));
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    let mut data = session.passive();
+    session.expect("RETR a", 150);
+    let _some = data.read_exact(1_000);
+    let file = std::fs::File::options().write(true).open(fixture.path("a")).expect("it");
+    file.set_len(40 << 20).expect("cut");
+    let rest = data.read_to_end().len();
+    assert!(rest < 64 << 20, "{rest}");
+    session.expect_reply(451);
+    session.expect_in_step();
+}
+
+#[test]
+fn fs_13_an_upload_shows_only_when_it_is_whole() {
+    let fixture = Fixture::new();
+    fixture.write("old", "old");
+    let mut session = fixture.session();
+    let mut other = fixture.session();
+    for name in ["old", "new"] {
+        let mut data = session.passive();
+        session.expect(format!("STOR {name}"), 150);
+        data.write_all(b"half");
+        // The server has it when it says so.
+        loop {
+            if session.expect("STAT", 211).text().contains(" 4 bytes so far") {
+                break;
+            }
+        }
+        let listing = other.download("NLST");
+        assert_eq!(listing.split(|byte| *byte == b'\n').count(), 2, "{listing:?}");
+        assert_eq!(other.download("RETR old"), b"old");
+        session.expect("ABOR", 426);
+        session.expect_reply(226);
+    }
+}

@@ -1,0 +1,438 @@
+//! Sections 1 and 2 of the conformance lines: FR and RP, and the rows HS that attack them.
+
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use ftp_tests::raw::{NoReply, RawSession};
+
+use super::Fixture;
+
+const IAC: u8 = 0xff;
+
+#[test]
+fn fr_01_lines_end_at_crlf_whatever_the_segments() {
+    let fixture = Fixture::new();
+    let mut session = fixture.greeted();
+    session.send("NO");
+    session.send("OP\r");
+    session.send("\nNOOP\r\nNO");
+    session.expect_reply(200);
+    session.expect_reply(200);
+    session.send("OP\r\n");
+    session.expect_reply(200);
+    session.expect_in_step();
+}
+
+#[test]
+fn fr_02_hs_08_single_bytes_give_the_same_replies() {
+    let fixture = Fixture::new();
+    let dialogue = "USER u\r\nPASS p\r\nPWD\r\nTYPE I\r\nXYZZY\r\nRETR\r\nCWD nowhere\r\nQUIT\r\n";
+    let replies = |pieces: Vec<&[u8]>| {
+        let mut session = fixture.greeted();
+        pieces.into_iter().for_each(|piece| session.send(piece));
+        let replies: Vec<_> = (0..8).map(|_| session.reply().bytes).collect();
+        session.expect_closed();
+        replies
+    };
+    let whole = replies(vec![dialogue.as_bytes()]);
+    assert_eq!(replies(dialogue.as_bytes().chunks(1).collect()), whole);
+}
+
+#[test]
+fn fr_03_dv_13_a_bare_lf_ends_a_line() {
+    let fixture = Fixture::new();
+    let mut session = fixture.greeted();
+    session.send("USER u\nPASS p\nPWD\n");
+    for code in [331, 230, 257] {
+        session.expect_reply(code);
+    }
+}
+
+#[test]
+fn fr_04_to_07_hs_09_hs_10_hs_12_line_breaks_in_a_line_are_refused() {
+    let fixture = Fixture::new();
+    fixture.write("b", "stays");
+    let mut session = fixture.session();
+    for line in [
+        &b"STOR a\r\0\nDELE b\r\n"[..],
+        b"STOR a\r\0b\r\n",
+        b"CWD /x\rSTOR evil\r\n",
+        b"DELE b\0x\r\n",
+        b"DELE b\r\r\n",
+        b"NOOP\0\r\n",
+        b"XYZZY\0\r\n",
+    ] {
+        session.send(line);
+        session.expect_reply(501);
+        session.expect_in_step();
+    }
+    assert_eq!(fixture.names(), ["b"]);
+    let mut session = fixture.greeted();
+    session.send(b"USER u\0b\r\n");
+    session.expect_reply(501);
+    session.expect("PASS p", 503);
+}
+
+#[test]
+fn fr_08_dv_22_an_empty_line_costs_one_500() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    for _ in 0..30 {
+        session.expect("", 500);
+    }
+    session.expect_in_step();
+    let mut session = fixture.greeted();
+    session.send("USER u\r\n\r\nPASS p\r\n\r\n");
+    for code in [331, 500, 230, 500] {
+        session.expect_reply(code);
+    }
+    fixture.write("a", "");
+    session.send("RNFR a\r\n\r\nRNTO b\r\n\r\n");
+    for code in [350, 500, 250, 500] {
+        session.expect_reply(code);
+    }
+}
+
+#[test]
+fn fr_09_the_longest_line() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    // Too long for a path, but not for a line.
+    session.expect(format!("CWD {}", "a".repeat(8_192 - 4)), 550);
+    let reply = session.expect(format!("CWD {}", "a".repeat(8_192 - 3)), 500);
+    assert_eq!(reply.bytes, b"500 Line too long\r\n");
+    session.expect(format!("CWD {}", "a".repeat(50_000)), 500);
+    session.expect_in_step();
+}
+
+#[test]
+fn fr_10_hs_01_a_line_of_1_gib_ends_the_session() {
+    let fixture = Fixture::new();
+    let session = fixture.session();
+    let before = resident_kib();
+    let mut stream = session.stream().try_clone().expect("another handle");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    let block = vec![b'x'; 1 << 20];
+    // The server stops reading long before; then writing fails.
+    let sent = (0..1_024).take_while(|_| stream.write_all(&block).is_ok()).count();
+    assert!(sent < 1_024, "all of it was taken");
+    let growth = resident_kib().saturating_sub(before);
+    assert!(growth < 8 * 1_024, "{growth} KiB more");
+    // The replies may have been lost to the reset; if not, they are these two.
+    let mut said = Vec::new();
+    let _reset = stream.read_to_end(&mut said);
+    let said = String::from_utf8(said).expect("replies are ASCII");
+    let codes: Vec<&str> = said.lines().map(|line| &line[..3]).collect();
+    assert!(codes.is_empty() || codes == ["500"] || codes == ["500", "421"], "{said}");
+    fixture.session().expect_in_step();
+}
+
+#[test]
+fn fr_10_65536_bytes_without_a_line_end_are_421() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    session.send(vec![b'x'; 65_536]);
+    session.expect_reply(500);
+    session.expect_reply(421);
+    session.expect_closed();
+}
+
+#[test]
+fn fr_11_hs_02_eof_in_a_line_ends_the_session() {
+    for bytes in [&b"NOO"[..], &[b'x'; 9_000], b"NOOP\r", b"\xff"] {
+        let fixture = Fixture::new();
+        let mut session = fixture.session();
+        session.send(bytes);
+        session.stream().shutdown(std::net::Shutdown::Write).expect("a half close");
+        if bytes.len() > 8_192 {
+            session.expect_reply(500);
+        }
+        session.expect_closed();
+        let report = fixture.server.shutdown(Duration::from_secs(5));
+        assert_eq!((report.cut, report.stuck), (0, 0), "the session had ended by itself");
+    }
+}
+
+#[test]
+fn fr_12_fr_16_hs_19_what_is_no_verb() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    for line in ["9AB", "RE-TR x", "RETR\tx", "ABCDEFGHIJKLM", " NOOP", "-", "XYZZY", "NOOPx"] {
+        let reply = session.expect(line, 500);
+        assert_eq!(reply.bytes, b"500 Unknown command\r\n", "no echo: CM-141");
+    }
+    for byte in 1..=255_u8 {
+        if !matches!(byte, b'\r' | b'\n' | IAC) {
+            session.expect([byte], 500);
+        }
+    }
+    session.expect_in_step();
+}
+
+#[test]
+fn fr_13_verbs_have_no_case() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    for line in ["noop", "NoOp", "pwd", "xPwD", "type i", "TYPE i"] {
+        let code = session.ask(line).code;
+        assert!(matches!(code, 200 | 257), "{line}: {code}");
+    }
+}
+
+#[test]
+fn fr_14_fr_17_fr_18_names_are_octets() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    for name in [&b" a "[..], b"\xe9\x80\xfe", "e\u{301}".as_bytes(), b"\xc0\xae", b"\"q\"", b"-x"]
+    {
+        let command = [b"MKD ", name].concat();
+        session.expect(&command, 257);
+        session.expect([b"RMD ", name].concat(), 250);
+        session.expect([b"RMD ", name.trim_ascii(), b"y"].concat(), 550);
+    }
+}
+
+#[test]
+fn fr_15_padding_around_keywords_is_ignored() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    for (line, code) in [
+        ("TYPE  I ", 200),
+        ("MODE  S", 200),
+        ("STRU F  ", 200),
+        ("REST  5 ", 350),
+        ("EPSV  1 ", 229),
+        ("EPSV  ", 229),
+        ("OPTS  UTF8 ON ", 200),
+    ] {
+        session.expect(line, code);
+    }
+}
+
+#[test]
+fn fr_19_a_doubled_iac_is_one_byte() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    session.send(b"MKD a\xff\xffb\r\n");
+    let reply = session.expect_reply(257);
+    assert!(reply.bytes.starts_with(b"257 \"/a\xff\xffb\""), "FR-24: {reply:?}");
+    session.expect_in_step();
+    let entry = std::fs::read_dir(fixture.root.path()).expect("the root").next();
+    let name = entry.expect("one entry").expect("readable").file_name();
+    assert_eq!(name.as_encoded_bytes(), b"a\xffb");
+}
+
+#[test]
+fn fr_20_fr_21_fr_22_hs_14_telnet_is_answered_and_taken_out() {
+    let fixture = Fixture::new();
+    let mut session = fixture.greeted();
+    let bytes = [
+        &b"NO"[..],
+        &[IAC, 253, 1],
+        b"O",
+        &[IAC, 241],
+        &[IAC, 251, 3, IAC, 252, 9, IAC, 254, 9],
+        &[IAC, 244, IAC, 242],
+        b"P\r\n",
+    ]
+    .concat();
+    bytes.chunks(1).for_each(|byte| session.send(byte));
+    session.expect_reply(200);
+    session.expect_in_step();
+    assert_eq!(session.telnet(), [vec![IAC, 252, 1], vec![IAC, 254, 3]]);
+}
+
+#[test]
+fn fr_20_hs_13_a_telnet_storm_has_16_answers() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    session.send([IAC, 253, 1].repeat(350_000));
+    session.expect("NOOP", 200);
+    assert_eq!(session.telnet().len(), 16);
+}
+
+#[test]
+fn fr_23_hs_15_urgent_data_is_read_in_line() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    session.send([IAC, 244]);
+    session.send_urgent([IAC, 242]);
+    session.send("ABOR\r\n");
+    session.expect_reply(225);
+    // Python's ftplib sends the last byte of its ABOR line so.
+    session.send_urgent("ABOR\r\n");
+    session.expect_reply(225);
+    for _ in 0..1_000 {
+        session.send_urgent([IAC, 241]);
+    }
+    session.expect("ABOR", 225);
+    session.expect_in_step();
+}
+
+#[test]
+fn fr_26_pipelined_commands_are_answered_in_order() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    let count = 5_000;
+    let mut sender = session.stream().try_clone().expect("another handle");
+    let writer = std::thread::spawn(move || {
+        for _ in 0..count {
+            sender.write_all(b"NOOP\r\nSYST\r\nXYZZY\r\n").expect("the server reads on");
+        }
+    });
+    for _ in 0..count {
+        for code in [200, 215, 500] {
+            session.expect_reply(code);
+        }
+    }
+    writer.join().expect("all was sent");
+}
+
+#[test]
+fn fr_29_hs_17_ten_bad_lines_before_login_end_the_session() {
+    let fixture = Fixture::new();
+    let mut session = fixture.greeted();
+    for _ in 0..9 {
+        session.expect("XYZZY", 500);
+    }
+    session.expect("NOOP", 200);
+    for _ in 0..9 {
+        session.expect("\x16\x03\x01", 500);
+    }
+    session.expect("", 421);
+    session.expect_closed();
+}
+
+#[test]
+fn fr_30_hs_16_http_is_turned_away() {
+    let fixture = Fixture::new();
+    for request in ["POST / HTTP/1.1\r\nHost: x\r\n\r\nUSER u\r\nPASS p\r\n", "Host: x\r\nNOOP\r\n"]
+    {
+        let mut session = fixture.greeted();
+        session.send(request);
+        session.expect_reply(421);
+        // What was sent behind it may turn the close into a reset.
+        match session.try_reply() {
+            Err(NoReply::Closed) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let mut session = fixture.greeted();
+    session.expect("NOOP", 200);
+    session.expect("GET / HTTP/1.1", 500);
+}
+
+#[test]
+fn fr_31_a_reply_comes_in_one_piece() {
+    let fixture = Fixture::new();
+    let session = fixture.session();
+    let mut stream = session.stream().try_clone().expect("another handle");
+    stream.write_all(b"FEAT\r\n").expect("sent");
+    let mut bytes = vec![0; 16 * 1_024];
+    let count = stream.read(&mut bytes).expect("a reply");
+    assert!(bytes[..count].ends_with(b"\r\n211 End\r\n"), "RP-05, whole in the first read");
+}
+
+#[test]
+fn fr_32_hs_07_a_peer_that_does_not_read_loses_its_session() {
+    // The full 30 s are the constant of the server; only the end is looked for here.
+    let fixture = Fixture::new();
+    let session = fixture.session();
+    let mut stream = session.stream().try_clone().expect("another handle");
+    stream.set_write_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+    let commands = b"HELP\r\n".repeat(1_000);
+    let start = Instant::now();
+    let mut blocked = false;
+    let ended = loop {
+        match stream.write(&commands) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => blocked = true,
+            Err(_) => break true,
+        }
+        if start.elapsed() > Duration::from_secs(90) {
+            break false;
+        }
+    };
+    assert!(blocked, "FR-27: an endless pipeline is stopped by back-pressure");
+    assert!(ended, "the session goes on after 90 s");
+}
+
+#[test]
+fn rp_01_rp_02_every_reply_has_the_form() {
+    // RawSession refuses every other form; the judgement is that these can be read at all.
+    let fixture = Fixture::new();
+    fixture.write("213 looks like a reply", "x");
+    let mut session = fixture.session();
+    for (line, code) in
+        [("FEAT", 211), ("HELP", 214), ("STAT", 211), ("STAT .", 212), ("MLST", 250)]
+    {
+        let reply = session.expect(line, code);
+        assert!(reply.lines.len() > 2, "{line}");
+        for line in &reply.lines[1..reply.lines.len() - 1] {
+            assert!(!line[0].is_ascii_digit(), "{reply:?}");
+        }
+    }
+}
+
+#[test]
+fn rp_03_rp_04_rp_05_lines_of_213_250_and_211() {
+    let fixture = Fixture::new();
+    fixture.write("a", "12345");
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    assert_eq!(session.expect("SIZE a", 213).bytes, b"213 5\r\n");
+    assert_eq!(session.expect("MDTM a", 213).lines.len(), 1);
+    let facts = session.expect("MLST a", 250);
+    assert_eq!(facts.lines.len(), 3);
+    assert!(facts.lines[1].starts_with(b" type=file;size=5;"), "{facts:?}");
+    let features = session.expect("FEAT", 211);
+    assert_eq!(features.lines.last().map(Vec::as_slice), Some(&b"211 End"[..]));
+    for line in &features.lines[1..features.lines.len() - 1] {
+        assert!(line[0] == b' ' && line[1] != b' ', "{features:?}");
+    }
+}
+
+#[test]
+fn rp_11_the_greeting_names_nobody() {
+    let fixture = Fixture::new();
+    let mut session = RawSession::connect(fixture.server.local_addr());
+    assert_eq!(session.reply().bytes, b"220 Service ready\r\n");
+}
+
+#[test]
+fn rp_12_a_full_server_says_421() {
+    let fixture = Fixture::configured(ftp_server::ServerConfig { sessions: 2, ..super::quick() });
+    let mut first = fixture.session();
+    let second = fixture.session();
+    let mut third = RawSession::connect(fixture.server.local_addr());
+    assert_eq!(third.reply().bytes, b"421 Too many connections\r\n");
+    third.expect_closed();
+    first.expect_in_step();
+    drop(second);
+    first.expect("QUIT", 221);
+    first.expect_closed();
+    // The place is given back when the session's thread ends, a moment after the close.
+    let end = Instant::now() + Duration::from_secs(10);
+    while RawSession::connect(fixture.server.local_addr()).reply().code != 220 {
+        assert!(Instant::now() < end, "no place is given back");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn rp_16_no_path_of_the_host_is_shown() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    let root = fixture.root.path().to_string_lossy().into_owned();
+    for line in ["CWD x", "RETR", "PWD", "STAT", "STAT /", "MLST", "MKD a/b/c", "RMD /", "DELE x"] {
+        let reply = session.ask(line);
+        assert!(!reply.text().contains(&root), "{reply:?}");
+    }
+}
+
+/// The resident memory of this process in KiB.
+fn resident_kib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    line.trim().trim_end_matches("kB").trim().parse().expect("a number")
+}

@@ -1,0 +1,112 @@
+//! A server's life: limits of time, shutdown, and what must not bring it down.
+
+use std::time::{Duration, Instant};
+
+use ftp_server::ServerConfig;
+use ftp_tests::raw::RawSession;
+
+use super::Fixture;
+
+#[test]
+fn st_08_hs_06_an_idle_session_ends_whatever_bytes_drip() {
+    let idle = Duration::from_millis(1_500);
+    let fixture = Fixture::configured(ServerConfig { idle, ..super::quick() });
+    let mut silent = fixture.session();
+    let mut dripping = fixture.session();
+    let start = Instant::now();
+    while dripping.try_send("N").is_ok() && start.elapsed() < Duration::from_secs(20) {
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    let elapsed = start.elapsed();
+    assert!(elapsed >= Duration::from_secs(1), "{elapsed:?}: too early");
+    assert!(elapsed < Duration::from_secs(15), "{elapsed:?}: too late");
+    silent.expect_reply(421);
+    silent.expect_closed();
+}
+
+#[test]
+fn st_10_hs_05_hs_35_a_session_must_log_in_in_time() {
+    let login = Duration::from_millis(1_500);
+    let fixture = Fixture::configured(ServerConfig { login, ..super::quick() });
+    let mut silent = RawSession::connect(fixture.server.local_addr());
+    let mut busy = fixture.greeted();
+    let start = Instant::now();
+    while busy.try_send("NOOP\r\n").is_ok() && start.elapsed() < Duration::from_secs(20) {
+        match busy.try_reply() {
+            Ok(reply) if reply.code == 200 => {}
+            _ => break,
+        }
+    }
+    assert!(start.elapsed() < Duration::from_secs(15));
+    silent.expect_reply(220);
+    silent.expect_reply(421);
+    silent.expect_closed();
+    fixture.session().expect_in_step();
+}
+
+#[test]
+fn st_13_shutdown_lets_a_transfer_finish_and_ends_the_idle() {
+    let fixture = Fixture::new();
+    let mut idle = fixture.session();
+    let mut busy = fixture.session();
+    let mut data = busy.passive();
+    busy.expect("STOR a", 150);
+    let address = fixture.server.local_addr();
+    let Fixture { root, server } = fixture;
+    let stopping = std::thread::spawn(move || server.shutdown(Duration::from_secs(20)));
+    idle.expect_reply(421);
+    idle.expect_closed();
+    assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens any more");
+    data.write_all(b"whole");
+    data.close();
+    busy.expect_reply(226);
+    busy.expect_reply(421);
+    busy.expect_closed();
+    let report = stopping.join().expect("it stops");
+    assert_eq!((report.drained, report.cut, report.stuck), (2, 0, 0));
+    assert_eq!(std::fs::read(root.path().join("a")).expect("it"), b"whole");
+}
+
+#[test]
+fn st_13_shutdown_cuts_what_does_not_end() {
+    let fixture = Fixture::new();
+    let mut busy = fixture.session();
+    let mut data = busy.passive();
+    busy.expect("STOR a", 150);
+    data.write_all(b"half");
+    let report = fixture.server.shutdown(Duration::from_millis(200));
+    assert_eq!((report.drained, report.cut, report.stuck), (0, 1, 0));
+    busy.expect_reply(426);
+    busy.expect_reply(421);
+    busy.expect_closed();
+    assert_eq!(super::names_in(fixture.root.path()), [""; 0]);
+}
+
+#[test]
+fn dropping_a_server_stops_it() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    let address = fixture.server.local_addr();
+    drop(fixture);
+    session.expect_reply(421);
+    assert!(std::net::TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn many_servers_in_one_process() {
+    let fixtures: Vec<_> = (0..20).map(|_| Fixture::new()).collect();
+    for fixture in &fixtures {
+        fixture.session().expect_in_step();
+    }
+}
+
+#[test]
+fn two_hundred_sessions_are_served_at_once_and_end() {
+    let fixture = Fixture::new();
+    let mut sessions: Vec<_> = (0..200).map(|_| fixture.session()).collect();
+    for session in &mut sessions {
+        session.expect_in_step();
+    }
+    let report = fixture.server.shutdown(Duration::from_secs(20));
+    assert_eq!((report.drained, report.cut, report.stuck), (200, 0, 0));
+}

@@ -1,0 +1,86 @@
+//! The server judged from outside: raw sockets against every line it must obey.
+
+mod commands;
+mod data;
+mod framing;
+mod life;
+mod listings;
+
+use std::path::Path;
+use std::time::Duration;
+
+use ftp_server::{Rights, Server, ServerBuilder, ServerConfig};
+use ftp_tests::raw::RawSession;
+use tempfile::TempDir;
+
+/// A server with user `u`, password `p` and all rights over a directory of its own.
+struct Fixture {
+    root: TempDir,
+    server: Server,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self::with(|builder| builder)
+    }
+
+    fn configured(config: ServerConfig) -> Self {
+        Self::with(|builder| builder.config(config))
+    }
+
+    fn with(adjust: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let builder = Server::builder()
+            .root(root.path())
+            .config(ServerConfig { sync: ftp_server::SyncPolicy::None, ..quick() })
+            .user("u", "p", Rights::FULL)
+            .user("reader", "p", Rights::READ);
+        let server = adjust(builder).bind("127.0.0.1:0").expect("a server on loopback");
+        Self { root, server }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        std::fs::write(self.path(name), content).expect("a file in the root");
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Everything in the root by name, hidden files included.
+    fn names(&self) -> Vec<String> {
+        names_in(self.root.path())
+    }
+
+    /// A session that was greeted.
+    fn greeted(&self) -> RawSession {
+        RawSession::greeted(self.server.local_addr())
+    }
+
+    /// A session that is logged in as `u`.
+    fn session(&self) -> RawSession {
+        RawSession::login(self.server.local_addr(), "u", "p")
+    }
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).expect("a readable directory");
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Limits short enough to wait for.
+fn quick() -> ServerConfig {
+    ServerConfig {
+        data_connect: Duration::from_secs(5),
+        stall: Duration::from_secs(10),
+        ..ServerConfig::default()
+    }
+}
