@@ -1,6 +1,7 @@
 //! The server.
 #![allow(missing_docs)]
 pub mod limits;
+mod listing;
 mod storage;
 pub use storage::{
     Entries, Entry, EntryKind, LocalStorage, Metadata, Source, Storage, StorageError,
