@@ -36,6 +36,7 @@ mod data;
 mod error;
 pub mod limits;
 mod listener;
+mod listing;
 mod reply;
 mod server;
 mod session;

@@ -78,7 +78,7 @@ fn accept_all(listener: &TcpListener, context: &Arc<Context>) {
                 // With the spare given up, one client can be told, rather than left to wait.
                 if spare.take().is_some() {
                     if let Ok((stream, _)) = listener.accept() {
-                        refuse(stream);
+                        refuse(&stream);
                     }
                 } else {
                     thread::sleep(REST);
@@ -113,7 +113,7 @@ fn receive(
 ) {
     let Some(permit) = context.admission.admit(peer.ip()) else {
         complaints.log("too many connections", &peer);
-        return refuse(stream);
+        return refuse(&stream);
     };
     let registration = context.register(stream);
     let line = Arc::clone(&registration.line);
@@ -125,15 +125,12 @@ fn receive(
     });
     if let Err(error) = spawned {
         complaints.log("no thread for a session", &error);
-        refuse_on(&line.stream);
+        refuse(&line.stream);
     }
 }
 
-fn refuse(stream: TcpStream) {
-    refuse_on(&stream);
-}
-
-fn refuse_on(mut stream: &TcpStream) {
+/// Says 421 on a connection that is then dropped.
+fn refuse(mut stream: &TcpStream) {
     let reply = Reply::new(ReplyCode::SERVICE_CLOSING, "Too many connections").encode();
     // A new socket has room for one line; a peer that is gone already needs no answer. Only the
     // sending side is closed here, and the rest by dropping it.

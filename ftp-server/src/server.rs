@@ -24,6 +24,8 @@ const CUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Server {
     context: Arc<Context>,
+    /// The address of the first listener.
+    address: SocketAddr,
     listeners: Vec<Listening>,
 }
 
@@ -68,8 +70,7 @@ impl Server {
     /// The first address it listens on, with the port the system chose where 0 was asked for.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        let first = self.listeners.first().map(|listening| listening.address);
-        first.expect("bind refuses to start without an address")
+        self.address
     }
 
     /// All addresses it listens on, in the order they were given.
@@ -81,6 +82,7 @@ impl Server {
     /// until `deadline` has passed, and are cut then with 426 and 421.
     ///
     /// Returns when all sessions have ended, at the latest some seconds after the deadline.
+    #[expect(clippy::must_use_candidate, reason = "few ask how it went")]
     pub fn shutdown(mut self, deadline: Duration) -> ShutdownReport {
         self.stop(deadline)
     }
@@ -202,9 +204,10 @@ impl ServerBuilder {
     }
 
     fn start(self, listeners: Vec<TcpListener>) -> Result<Server, Error> {
-        if listeners.is_empty() {
+        let Some(first) = listeners.first() else {
             return Err(Error::Address(std::io::ErrorKind::InvalidInput.into()));
-        }
+        };
+        let address = first.local_addr().map_err(Error::Address)?;
         let (cap, reason) = admission::system_cap();
         let (cap, reason) = match self.config.sessions {
             wanted if wanted > 0 && wanted < cap => (wanted, "configuration"),
@@ -214,7 +217,7 @@ impl ServerBuilder {
         let admission = Admission::new(cap, self.config.per_address);
         let config = self.config.clone();
         let context = Context::new(config, self.into_authenticator()?, admission);
-        let mut server = Server { context: Arc::clone(&context), listeners: Vec::new() };
+        let mut server = Server { context: Arc::clone(&context), address, listeners: Vec::new() };
         for socket in listeners {
             let address = socket.local_addr().map_err(Error::Address)?;
             let socket = Arc::new(socket);

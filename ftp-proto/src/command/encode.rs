@@ -17,7 +17,7 @@ impl Command {
     /// be empty, `TooLong` for a line over [`limits::COMMAND_LINE`].
     pub fn encode(&self) -> Result<Vec<u8>, ParseError> {
         let verb = self.verb();
-        let text;
+        let (text, combined);
         let argument: Option<&[u8]> = match self {
             Self::User(bytes) | Self::Acct(bytes) | Self::Opts(OptsArgument::Other(bytes)) => {
                 if bytes.is_empty() {
@@ -60,6 +60,10 @@ impl Command {
                 Some(text.as_bytes())
             }
             Self::Epsv(EpsvArgument::All) => Some(b"ALL"),
+            Self::Opts(OptsArgument::Mlst(list)) => {
+                combined = [b"MLST ".as_slice(), list].concat();
+                Some(combined.trim_ascii_end())
+            }
             Self::Type(representation) => Some(representation.as_str().as_bytes()),
             Self::Stru(structure) => Some(structure.as_str().as_bytes()),
             Self::Mode(mode) => Some(mode.as_str().as_bytes()),
@@ -171,6 +175,7 @@ mod tests {
             "FEAT",
             "OPTS UTF8 ON",
             "OPTS MLST type;",
+            "OPTS MLST",
             "NOOP",
         ] {
             let command = Command::parse_line(line.as_bytes()).unwrap();
@@ -201,6 +206,7 @@ mod tests {
                 Command::Acct(bytes.clone()),
                 Command::Help(Some(bytes.clone())),
                 Command::Opts(OptsArgument::Other(bytes.clone())),
+                Command::Opts(OptsArgument::Mlst(bytes.clone())),
             ] {
                 assert_eq!(kind(command.encode()), Err(ParseErrorKind::LineBreak), "{text:?}");
             }

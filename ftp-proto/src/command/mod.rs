@@ -30,6 +30,9 @@ pub enum OptsArgument {
     /// `UTF8 ON`, which is the only way it can be: names are octets here and UTF-8 where people
     /// wrote them so. Also sent as `UTF8`, `UTF-8` and `UTF8 NLST`.
     Utf8,
+    /// `MLST` and the facts that are wanted, each closed by `;` (RFC 3659 §7.9); the list as it
+    /// came, which may be empty.
+    Mlst(Vec<u8>),
     /// Any other option, as it came.
     Other(Vec<u8>),
 }

@@ -108,6 +108,10 @@ fn optional(argument: &[u8]) -> Result<Option<Pathname>, ParseError> {
 
 fn opts(argument: &[u8]) -> Result<OptsArgument, ParseError> {
     let option = some("option", argument)?;
+    let (word, list) = option.split_at_checked(4).unwrap_or((&option, &[]));
+    if word.eq_ignore_ascii_case(b"MLST") && matches!(list.first(), None | Some(b' ')) {
+        return Ok(OptsArgument::Mlst(trim_spaces(list).to_vec()));
+    }
     Ok(match option.to_ascii_uppercase().as_slice() {
         b"UTF8" | b"UTF-8" | b"UTF8 ON" | b"UTF8 NLST" => OptsArgument::Utf8,
         _ => OptsArgument::Other(option),
@@ -151,6 +155,9 @@ mod tests {
             ("HELP", Command::Help(None)),
             ("HELP  retr ", Command::Help(Some(b"retr".to_vec()))),
             ("OPTS utf8 on", Command::Opts(OptsArgument::Utf8)),
+            ("OPTS mlst Type;size;", Command::Opts(OptsArgument::Mlst(b"Type;size;".to_vec()))),
+            ("OPTS MLST", Command::Opts(OptsArgument::Mlst(vec![]))),
+            ("OPTS MLSTX", Command::Opts(OptsArgument::Other(b"MLSTX".to_vec()))),
             ("OPTS UTF8 OFF", Command::Opts(OptsArgument::Other(b"UTF8 OFF".to_vec()))),
         ] {
             assert_eq!(Command::parse_line(line.as_bytes()), Ok(want), "{line:?}");

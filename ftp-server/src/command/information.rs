@@ -4,6 +4,7 @@ use ftp_proto::{Escaped, OptsArgument, Reply, ReplyCode, Verb};
 
 use super::{RULES, Rule};
 use crate::data::DataChannel;
+use crate::listing::FactSelection;
 use crate::session::{Outcome, Session};
 
 /// `SYST`: 215. Clients choose by it how to read `LIST`.
@@ -19,18 +20,37 @@ pub(super) fn noop() -> Outcome {
 /// `FEAT`: 211 with what this server does beyond RFC 959, one feature a line.
 pub(super) fn feat(session: &Session) -> Outcome {
     let enabled = RULES.iter().filter(|rule| rule.is_enabled(session));
-    let mut features: Vec<&str> = enabled.filter_map(|rule| rule.feature).collect();
+    let mut features: Vec<String> = enabled
+        .filter_map(|rule| match (rule.verb, rule.feature?) {
+            (Verb::Mlst, feature) => Some(format!("{feature} {}", fact_list(session))),
+            (_, feature) => Some(feature.to_owned()),
+        })
+        .collect();
     // Not a command but the way paths work here (RFC 3659 §6).
-    features.push("TVFS");
+    features.push("TVFS".to_owned());
     features.sort_unstable();
     let lines = features.iter().map(|feature| format!(" {feature}"));
     Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features:", lines, "End").into()
 }
 
+/// The facts there are, those that are now chosen marked with `*` (RFC 3659 §7.8).
+fn fact_list(session: &Session) -> String {
+    let mark = |chosen| if chosen { "*" } else { "" };
+    session.facts.names().map(|(name, chosen)| format!("{name}{};", mark(chosen))).collect()
+}
+
 /// `OPTS UTF8 ON`: 200, since names are octets here, and UTF-8 where people wrote them so.
-pub(super) fn opts(option: &OptsArgument) -> Outcome {
+/// `OPTS MLST <facts>`: 200 with those of them that there are, which are shown from now on
+/// (RFC 3659 §7.9).
+pub(super) fn opts(session: &mut Session, option: &OptsArgument) -> Outcome {
     match option {
         OptsArgument::Utf8 => Reply::new(ReplyCode::OKAY, "UTF8 is on").into(),
+        OptsArgument::Mlst(list) => {
+            session.facts = FactSelection::parse(list);
+            let chosen = session.facts.names().filter(|(_, chosen)| *chosen);
+            let list: String = chosen.map(|(name, _)| format!("{name};")).collect();
+            Reply::new(ReplyCode::OKAY, format!("MLST OPTS {list}").trim_end()).into()
+        }
         OptsArgument::Other(_) => Reply::new(ReplyCode::BAD_ARGUMENT, "Unknown option").into(),
     }
 }

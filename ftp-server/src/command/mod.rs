@@ -5,6 +5,7 @@ mod access;
 mod directory;
 mod file;
 mod information;
+mod listing;
 mod parameter;
 mod transfer;
 
@@ -65,8 +66,8 @@ pub(crate) const RULES: &[Rule] = {
     use Login::{Any, Before, Needed};
     use Data::{Needs, None as No, Prepares};
     use Verb::{
-        Abor, Appe, Cdup, Cwd, Dele, Eprt, Epsv, Feat, Help, Mdtm, Mkd, Mode,
-        Noop, Opts, Pass, Pasv, Port, Pwd, Quit, Rest, Retr, Rmd, Rnfr, Rnto, Size, Stat,
+        Abor, Appe, Cdup, Cwd, Dele, Eprt, Epsv, Feat, Help, List, Mdtm, Mkd, Mlsd, Mlst, Mode,
+        Nlst, Noop, Opts, Pass, Pasv, Port, Pwd, Quit, Rest, Retr, Rmd, Rnfr, Rnto, Size, Stat,
         Stor, Stru, Syst, Type, User,
     };
     &[
@@ -90,6 +91,10 @@ pub(crate) const RULES: &[Rule] = {
         rule(Stor, Needed, None,       Needs,    None,                "STOR <file>"),
         rule(Appe, Needed, None,       Needs,    None,                "APPE <file>"),
         rule(Abor, Any,    None,       No,       None,                "ABOR"),
+        rule(List, Needed, None,       Needs,    None,                "LIST [<path>]"),
+        rule(Nlst, Needed, None,       Needs,    None,                "NLST [<path>]"),
+        rule(Mlsd, Needed, None,       Needs,    None,                "MLSD [<directory>]"),
+        rule(Mlst, Needed, None,       No,       Some("MLST"),        "MLST [<path>]"),
         rule(Size, Needed, None,       No,       Some("SIZE"),        "SIZE <file>"),
         rule(Mdtm, Needed, None,       No,       Some("MDTM"),        "MDTM <file>"),
         rule(Dele, Needed, None,       No,       None,                "DELE <file>"),
@@ -98,7 +103,7 @@ pub(crate) const RULES: &[Rule] = {
         rule(Stat, Needed, None,       No,       None,                "STAT [<path>]"),
         rule(Syst, Any,    None,       No,       None,                "SYST"),
         rule(Feat, Any,    None,       No,       None,                "FEAT"),
-        rule(Opts, Any,    None,       No,       Some("UTF8"),        "OPTS UTF8 ON"),
+        rule(Opts, Any,    None,       No,       Some("UTF8"),        "OPTS UTF8 ON | MLST <facts>"),
         rule(Help, Any,    None,       No,       None,                "HELP [<command>]"),
         rule(Noop, Any,    None,       No,       None,                "NOOP"),
     ]
@@ -221,15 +226,20 @@ fn handle(session: &mut Session, command: &Command) -> Outcome {
         Command::Stor(path) => transfer::stor(session, path),
         Command::Appe(path) => transfer::appe(session, path),
         Command::Abor => transfer::abor(session),
+        Command::List(path) => listing::list(session, path.as_ref()),
+        Command::Nlst(path) => listing::nlst(session, path.as_ref()),
+        Command::Mlsd(path) => listing::mlsd(session, path.as_ref()),
+        Command::Mlst(path) => listing::mlst(session, path.as_ref()),
         Command::Size(path) => file::size(session, path),
         Command::Mdtm(path) => file::mdtm(session, path),
         Command::Dele(path) => file::dele(session, path),
         Command::Rnfr(path) => file::rnfr(session, path),
         Command::Rnto(path) => file::rnto(session, path),
         Command::Stat(None) => status(session, None).into(),
+        Command::Stat(Some(path)) => listing::stat(session, path),
         Command::Syst => information::syst(),
         Command::Feat => information::feat(session),
-        Command::Opts(option) => information::opts(option),
+        Command::Opts(option) => information::opts(session, option),
         Command::Help(verb) => information::help(session, verb.as_deref()),
         Command::Noop => information::noop(),
         _ => Reply::new(ReplyCode::NOT_IMPLEMENTED, "Command not implemented").into(),

@@ -15,6 +15,7 @@ use ftp_proto::{NetworkProtocol, Pathname, TransferParameters};
 use crate::auth::Rights;
 use crate::context::Context;
 use crate::data::DataChannel;
+use crate::listing::FactSelection;
 use crate::storage::{Storage, VirtualPath};
 
 /// What the server knows of one client.
@@ -26,6 +27,8 @@ pub(crate) struct Session {
     pub(crate) access: Access,
     pub(crate) login_failures: u32,
     pub(crate) parameters: TransferParameters,
+    /// What `OPTS MLST` chose.
+    pub(crate) facts: FactSelection,
     /// The current directory.
     pub(crate) directory: VirtualPath,
     /// What `PASV`, `EPSV`, `PORT` or `EPRT` prepared.
@@ -64,6 +67,7 @@ impl Session {
             access: Access::Greeted,
             login_failures: 0,
             parameters: TransferParameters::default(),
+            facts: FactSelection::default(),
             directory: VirtualPath::root(),
             channel: None,
             epsv_all: false,

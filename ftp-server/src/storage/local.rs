@@ -46,7 +46,9 @@ pub enum SyncPolicy {
     /// content or to the whole new one.
     #[default]
     File,
-    /// The content and then the name: after a power cut the name leads to the new content.
+    /// The content and then the name: after a power cut the name leads to the new content. Needs
+    /// the right to read the directory. If the disk fails at the name, the upload is reported as
+    /// failed although the new content is there.
     FileAndDirectory,
 }
 

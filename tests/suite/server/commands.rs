@@ -345,6 +345,31 @@ fn cm_55_cm_58_options() {
 }
 
 #[test]
+fn cm_56_hs_36_facts_are_chosen_by_opts_mlst() {
+    let fixture = Fixture::new();
+    fixture.write("a", "1");
+    let mut session = fixture.session();
+    for (line, want) in [
+        ("OPTS MLST size;Type;nonsense;size;", "200 MLST OPTS type;size;"),
+        ("OPTS MLST", "200 MLST OPTS"),
+        ("opts mlst UNIX.MODE", "200 MLST OPTS UNIX.mode;"),
+        (&format!("OPTS MLST {}", "size;".repeat(1_000)), "200 MLST OPTS size;"),
+    ] {
+        assert_eq!(session.expect(line, 200).text(), want, "{line}");
+    }
+    assert_eq!(session.expect("MLST a", 250).lines[1], b" size=1; /a");
+    let features = session.expect("FEAT", 211).text();
+    assert!(
+        features.contains("MLST type;size*;modify;perm;unique;UNIX.mode;"),
+        "CM-138: {features}"
+    );
+    assert_eq!(session.download("MLSD"), b"size=1; a\r\n", "LS-04");
+    session.expect("OPTS MLST", 200);
+    assert_eq!(session.download("MLSD"), b" a\r\n", "LS-02");
+    assert_eq!(session.expect("MLST a", 250).lines[1], b"  /a", "LS-02");
+}
+
+#[test]
 fn cm_80_to_89_hp_12_directories() {
     let fixture = Fixture::new();
     fixture.write("file", "");

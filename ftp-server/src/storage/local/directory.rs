@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, fsync, openat, renameat, renameat_with};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, openat, renameat, renameat_with};
 use rustix::io::{Errno, Result, retry_on_intr};
 
 use super::root::{self, Root};
@@ -41,11 +41,10 @@ impl Directory {
         root::metadata_at(self, name, AtFlags::empty())
     }
 
-    /// Makes the names in this directory durable.
-    pub(super) fn sync(&self) -> Result<()> {
+    /// The same directory opened so that fsync makes its names durable.
+    pub(super) fn readable(&self) -> Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let readable = retry_on_intr(|| openat(self, ".", flags, Mode::empty()))?;
-        retry_on_intr(|| fsync(&readable))
+        retry_on_intr(|| openat(self, ".", flags, Mode::empty()))
     }
 
     /// Renames, but EEXIST if the new name is taken. Atomic, except on file systems that cannot

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::{
-    Access, AtFlags, CWD, Mode, OFlags, accessat, copy_file_range, fchmod, linkat, openat,
+    Access, AtFlags, CWD, Mode, OFlags, accessat, copy_file_range, fchmod, fsync, linkat, openat,
     renameat, unlinkat,
 };
 use rustix::io::{Errno, pread, retry_on_intr, write};
@@ -129,9 +129,13 @@ impl io::Write for Replacement {
 impl Upload for Replacement {
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
         self.output.sync().map_err(system)?;
+        let directory = match self.output.syncs_directory() {
+            true => Some(self.directory.readable().map_err(system)?),
+            false => None,
+        };
         self.publish()?;
-        if self.output.syncs_directory() {
-            self.directory.sync().map_err(system)?;
+        if let Some(directory) = directory {
+            retry_on_intr(|| fsync(&directory)).map_err(system)?;
         }
         Ok(())
     }

@@ -1,0 +1,259 @@
+//! Listings (RFC 959 §4.1.3; RFC 3659 §7): LIST, NLST, MLSD, MLST, and STAT of a path.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ftp_proto::{Pathname, Reply, ReplyCode};
+
+use crate::auth::Rights;
+use crate::data::ListingOutgoing;
+use crate::limits;
+use crate::listing::{self, Fact, FactSelection, Pattern, Relation};
+use crate::reply::{self, Purpose};
+use crate::session::{Outcome, Session, Transfer};
+use crate::storage::{
+    Entries, Entry, EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath,
+};
+
+/// What `LIST`, `NLST` or `STAT` was asked to show.
+struct Target {
+    path: VirtualPath,
+    /// Whether the argument named one object that is not a directory.
+    is_single: bool,
+    /// What makes an argument for RETR of each name: the directory part of the argument.
+    prefix: Vec<u8>,
+    entries: Entries,
+}
+
+/// `LIST [<path>]`: a line for people about each entry, in the form of `ls -l`.
+pub(super) fn list(session: &Session, path: Option<&Pathname>) -> Outcome {
+    let now = now();
+    show(session, path, move |_prefix, entry, out| {
+        listing::list_line(&entry.name, &entry.metadata, now, out);
+    })
+}
+
+/// `NLST [<path>]`: the names, each so that RETR takes it (RFC 1123 §4.1.2.7).
+pub(super) fn nlst(session: &Session, path: Option<&Pathname>) -> Outcome {
+    show(session, path, |prefix, entry, out| {
+        out.extend_from_slice(prefix);
+        out.extend_from_slice(&entry.name);
+        out.extend_from_slice(b"\r\n");
+    })
+}
+
+fn show(
+    session: &Session,
+    path: Option<&Pathname>,
+    line: impl Fn(&[u8], &Entry, &mut Vec<u8>) + 'static,
+) -> Outcome {
+    let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
+    match target(session, storage, path) {
+        Ok(Target { path, prefix, entries, .. }) => {
+            let line = move |entry: &Entry, out: &mut Vec<u8>| {
+                if !listing::has_line_break(&entry.name) {
+                    line(&prefix, entry, out);
+                }
+            };
+            Transfer::send(path, ListingOutgoing::new(Vec::new(), entries, line)).into()
+        }
+        Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
+    }
+}
+
+/// `STAT <path>`: the lines of LIST in the reply: 212 about a directory, 213 about a file.
+pub(super) fn stat(session: &Session, path: &Pathname) -> Outcome {
+    let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
+    let target = match target(session, storage, Some(path)) {
+        Ok(target) => target,
+        Err(error) => return reply::storage_failure(&error, Purpose::Existing).into(),
+    };
+    let (now, mut lines, mut end) = (now(), Vec::new(), "End");
+    for entry in target.entries {
+        let entry = match entry {
+            Ok(entry) if listing::has_line_break(&entry.name) => continue,
+            Ok(entry) => entry,
+            Err(error) => return reply::storage_failure(&error, Purpose::Existing).into(),
+        };
+        if lines.len() == limits::STAT_ENTRIES {
+            end = "End; there is more, use LIST";
+            break;
+        }
+        let mut line = Vec::new();
+        listing::list_line(&entry.name, &entry.metadata, now, &mut line);
+        line.truncate(line.len().saturating_sub(2));
+        lines.push(line);
+    }
+    let code = if target.is_single { ReplyCode::FILE_STATUS } else { ReplyCode::DIRECTORY_STATUS };
+    Reply::multi_line(code, "Status:", lines, end).into()
+}
+
+/// Finds what the argument means: flags of `ls` are dropped, a name comes before a pattern.
+fn target(
+    session: &Session,
+    storage: &dyn Storage,
+    argument: Option<&Pathname>,
+) -> Result<Target, StorageError> {
+    let text = listing::strip_flags(argument.map_or(&[], Pathname::as_bytes));
+    let Ok(named) = Pathname::new(text) else {
+        let path = session.directory.clone();
+        let entries = storage.list(&path)?;
+        return Ok(Target { path, is_single: false, prefix: Vec::new(), entries });
+    };
+    let path = session.resolve(&named);
+    match storage.stat(&path) {
+        Ok(metadata) if metadata.kind == EntryKind::Directory => {
+            let entries = storage.list(&path)?;
+            let mut prefix = text.to_vec();
+            if !prefix.ends_with(b"/") {
+                prefix.push(b'/');
+            }
+            Ok(Target { path, is_single: false, prefix, entries })
+        }
+        Ok(metadata) => {
+            let entry = Entry { name: text.to_vec(), metadata };
+            let entries = Box::new(std::iter::once(Ok(entry)));
+            Ok(Target { path, is_single: true, prefix: Vec::new(), entries })
+        }
+        Err(error) if error.kind == StorageErrorKind::NotFound => {
+            matching(session, storage, text)?.ok_or(error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The entries of one directory that match the last component; `None` if it is no pattern or
+/// nothing matches.
+fn matching(
+    session: &Session,
+    storage: &dyn Storage,
+    text: &[u8],
+) -> Result<Option<Target>, StorageError> {
+    let start = text.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    let (prefix, last) = text.split_at_checked(start).unwrap_or((&[], text));
+    let Some(pattern) = Pattern::parse(last) else { return Ok(None) };
+    let directory = Pathname::new(prefix).ok();
+    let path = session.resolve_or_here(directory.as_ref());
+    let mut matches = storage.list(&path)?.filter(move |entry| match entry {
+        Ok(entry) => pattern.matches(&entry.name) && !listing::has_line_break(&entry.name),
+        Err(_) => true,
+    });
+    // Whether there is one decides between 150 and 550.
+    let Some(first) = matches.next().transpose()? else { return Ok(None) };
+    let entries = Box::new(std::iter::once(Ok(first)).chain(matches));
+    Ok(Some(Target { path, is_single: false, prefix: prefix.to_vec(), entries }))
+}
+
+/// `MLSD [<directory>]`: a line of facts for programs about the directory, its parent and each
+/// entry (RFC 3659 §7).
+pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Outcome {
+    let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
+    let path = session.resolve_or_here(path);
+    let listed = storage.stat(&path).and_then(|metadata| match metadata.kind {
+        EntryKind::Directory => Ok((metadata, storage.list(&path)?)),
+        _ => Err(StorageErrorKind::NotDirectory.into()),
+    });
+    let (metadata, entries) = match listed {
+        Ok(listed) => listed,
+        Err(error) if error.kind == StorageErrorKind::NotDirectory => {
+            return Reply::new(ReplyCode::BAD_ARGUMENT, "Not a directory").into();
+        }
+        Err(error) => return reply::storage_failure(&error, Purpose::Existing).into(),
+    };
+    let shown = Shown::of(session);
+    let mut head = Vec::new();
+    // Without the fact that tells them apart, these two would be taken for entries.
+    if session.facts.has(Fact::Type) {
+        shown.about(path.as_bytes(), &metadata, Relation::Current, path.is_root(), &mut head);
+        head.extend_from_slice(b"\r\n");
+        if let Some(parent) = path.parent()
+            && let Ok(metadata) = storage.stat(&parent)
+        {
+            let is_root = parent.is_root();
+            shown.about(parent.as_bytes(), &metadata, Relation::Parent, is_root, &mut head);
+            head.extend_from_slice(b"\r\n");
+        }
+    }
+    let line = move |entry: &Entry, out: &mut Vec<u8>| {
+        if entry.metadata.kind != EntryKind::Special && !listing::has_line_break(&entry.name) {
+            shown.about(&entry.name, &entry.metadata, Relation::Entry, false, out);
+            out.extend_from_slice(b"\r\n");
+        }
+    };
+    Transfer::send(path, ListingOutgoing::new(head, entries, line)).into()
+}
+
+/// `MLST [<path>]`: the facts of one object, in the reply, with its absolute path.
+pub(super) fn mlst(session: &Session, path: Option<&Pathname>) -> Outcome {
+    let path = session.resolve_or_here(path);
+    let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
+    match storage.stat(&path) {
+        Ok(metadata) => {
+            let mut line = b" ".to_vec();
+            let shown = Shown::of(session);
+            shown.about(path.as_bytes(), &metadata, Relation::Entry, path.is_root(), &mut line);
+            Reply::multi_line(ReplyCode::FILE_ACTION_OKAY, "Facts:", [line], "End").into()
+        }
+        Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
+    }
+}
+
+/// What of an entry is shown: the chosen facts, `perm` among them by what the user may do
+/// (RFC 3659 §7.5.5).
+#[derive(Clone, Copy)]
+struct Shown {
+    facts: FactSelection,
+    rights: Rights,
+    overwrite: bool,
+}
+
+impl Shown {
+    fn of(session: &Session) -> Self {
+        let rights = session.user().map_or(Rights::NONE, |user| user.rights);
+        Self { facts: session.facts, rights, overwrite: session.context.config.overwrite }
+    }
+
+    fn about(
+        self,
+        name: &[u8],
+        metadata: &Metadata,
+        relation: Relation,
+        is_root: bool,
+        out: &mut Vec<u8>,
+    ) {
+        let perm = self.letters(metadata.kind, is_root);
+        listing::mlsx_facts(name, metadata, relation, &perm, self.facts, out);
+    }
+
+    /// A letter for each command that would be let through.
+    fn letters(self, kind: EntryKind, is_root: bool) -> String {
+        let may = |right| self.rights.contains(right);
+        let letters: &[(char, bool)] = match kind {
+            EntryKind::Directory => &[
+                ('c', may(Rights::WRITE)),
+                ('d', may(Rights::DELETE) && !is_root),
+                ('e', true),
+                ('f', may(Rights::RENAME) && !is_root),
+                ('l', may(Rights::LIST)),
+                ('m', may(Rights::MKDIR)),
+                ('p', may(Rights::DELETE)),
+            ],
+            EntryKind::File => &[
+                ('a', may(Rights::APPEND)),
+                ('d', may(Rights::DELETE)),
+                ('f', may(Rights::RENAME)),
+                ('r', may(Rights::RETRIEVE)),
+                ('w', may(Rights::WRITE) && self.overwrite),
+            ],
+            EntryKind::Symlink | EntryKind::Special => {
+                &[('d', may(Rights::DELETE)), ('f', may(Rights::RENAME))]
+            }
+        };
+        letters.iter().filter(|(_, allowed)| *allowed).map(|(letter, _)| *letter).collect()
+    }
+}
+
+/// Seconds since 1970; the form of dates in LIST depends on it.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,435 @@
+//! How entries look on the wire: `LIST` lines, the facts of `MLSD` and `MLST` (RFC 3659 §7), and
+//! what of an argument is flags or a pattern. Bytes only: no sockets, no storage.
+
+mod pattern;
+
+pub(crate) use pattern::Pattern;
+
+use std::io::Write as _;
+
+use ftp_proto::TimeVal;
+
+use crate::storage::{EntryKind, Metadata};
+
+/// How old something may be, in seconds, for `LIST` to show its time and not its year: 180 days.
+const RECENT: i64 = 180 * 86_400;
+
+/// Writes one `LIST` line with CR LF, in the nine fields of `ls -l` that every client reads: mode,
+/// links, owner, group, size, month, day, time or year, name.
+///
+/// `now` is seconds since 1970-01-01T00:00:00Z. What was modified more than 180 days before it,
+/// or after it, has a year for the time of day; both are UTC. Owner and group are always `ftp`.
+/// A symbolic link is an `l` without its target. FIFOs, sockets and devices are all shown as `s`:
+/// nothing can be done with any of them.
+///
+/// ```text
+/// -rw-r--r--   1 ftp ftp       1234 Mar 05 14:03 name
+/// drwxr-xr-x   2 ftp ftp       4096 Mar 05  2019 name
+/// ```
+pub(crate) fn list_line(name: &[u8], metadata: &Metadata, now: i64, out: &mut Vec<u8>) {
+    let Metadata { kind, size, modified, mode, links, .. } = *metadata;
+    out.push(match kind {
+        EntryKind::File => b'-',
+        EntryKind::Directory => b'd',
+        EntryKind::Symlink => b'l',
+        EntryKind::Special => b's',
+    });
+    permissions(mode, out);
+    // Writing to a vector does not fail, here and below.
+    let _ = write!(out, " {links:>3} ftp ftp {size:>10} ");
+    let known = TimeVal::from_unix_seconds(modified);
+    if let Some(time) = known.or_else(|| TimeVal::from_unix_seconds(0)) {
+        let month = MONTHS.get(usize::from(time.month()).wrapping_sub(1)).unwrap_or(&"Jan");
+        let _ = write!(out, "{month} {:02} ", time.day());
+        let is_recent = modified <= now && now.saturating_sub(modified) <= RECENT;
+        let _ = if known.is_some() && is_recent {
+            write!(out, "{:02}:{:02} ", time.hour(), time.minute())
+        } else {
+            write!(out, "{:>5} ", time.year())
+        };
+    }
+    out.extend_from_slice(name);
+    out.extend_from_slice(b"\r\n");
+}
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// Writes nine letters, the set-id and sticky bits in the place of an `x` as `ls` does.
+fn permissions(mode: u32, out: &mut Vec<u8>) {
+    for (shift, special, letter) in [(6, 0o4000, b's'), (3, 0o2000, b's'), (0, 0o1000, b't')] {
+        let bits = mode >> shift;
+        let execute = bits & 1 != 0;
+        out.push(if bits & 4 != 0 { b'r' } else { b'-' });
+        out.push(if bits & 2 != 0 { b'w' } else { b'-' });
+        out.push(match (mode & special != 0, execute) {
+            (true, true) => letter,
+            (true, false) => letter.to_ascii_uppercase(),
+            (false, true) => b'x',
+            (false, false) => b'-',
+        });
+    }
+}
+
+/// What an entry of `MLSD` or `MLST` is to the directory that is listed (RFC 3659 §7.5.1).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Relation {
+    /// Something in it, or named by itself.
+    Entry,
+    /// The directory itself.
+    Current,
+    /// The directory that it is in.
+    Parent,
+}
+
+/// A fact that `MLSD` and `MLST` can tell.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Fact {
+    /// What kind of object.
+    Type,
+    /// Its size, if it is a file.
+    Size,
+    /// When it was modified.
+    Modify,
+    /// What this user may do with it.
+    Perm,
+    /// Which object it is, whatever its name.
+    Unique,
+    /// Its permission bits.
+    UnixMode,
+}
+
+/// All facts in the order they are told, with their names.
+const FACTS: [(Fact, &str); 6] = [
+    (Fact::Type, "type"),
+    (Fact::Size, "size"),
+    (Fact::Modify, "modify"),
+    (Fact::Perm, "perm"),
+    (Fact::Unique, "unique"),
+    (Fact::UnixMode, "UNIX.mode"),
+];
+
+/// Which facts are told: all, until `OPTS MLST` chooses (RFC 3659 §7.9).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct FactSelection(u8);
+
+impl Default for FactSelection {
+    fn default() -> Self {
+        Self(u8::MAX)
+    }
+}
+
+impl FactSelection {
+    /// Reads the argument of `OPTS MLST`: names that each end with `;`, in any case. Unknown ones
+    /// are passed over; no name at all chooses no fact.
+    pub(crate) fn parse(list: &[u8]) -> Self {
+        let names = list.split(|&byte| byte == b';');
+        Self(names.fold(0, |bits, name| {
+            let is_it = |(_, known): &&(_, &str)| name.eq_ignore_ascii_case(known.as_bytes());
+            FACTS.iter().find(is_it).map_or(bits, |&(fact, _)| bits | Self::bit(fact))
+        }))
+    }
+
+    const fn bit(fact: Fact) -> u8 {
+        1 << fact as u8
+    }
+
+    /// Whether a fact is told.
+    pub(crate) const fn has(self, fact: Fact) -> bool {
+        self.0 & Self::bit(fact) != 0
+    }
+
+    /// The name of every fact there is, in order, and whether it is told: what the answers to
+    /// `FEAT` and `OPTS MLST` are made of.
+    pub(crate) fn names(self) -> impl Iterator<Item = (&'static str, bool)> {
+        FACTS.iter().map(move |&(fact, name)| (name, self.has(fact)))
+    }
+}
+
+/// Writes one entry of `MLSD` or `MLST` without line end: the chosen facts, one SP, the name as
+/// it is given. `MLST` puts another SP before it.
+///
+/// `perm` are the letters of RFC 3659 §7.5.5, which the user's rights decide. `size` is told of
+/// files only, and `modify` only in the years 1970 to 9999. A symbolic link, which is one that
+/// leads out of the root or nowhere, is of type `OS.unix=slink`; FIFOs, sockets and devices are
+/// `OS.unix=special`.
+pub(crate) fn mlsx_facts(
+    name: &[u8],
+    metadata: &Metadata,
+    relation: Relation,
+    perm: &str,
+    selection: FactSelection,
+    out: &mut Vec<u8>,
+) {
+    let Metadata { kind, size, modified, mode, identity: (device, inode), .. } = *metadata;
+    if selection.has(Fact::Type) {
+        out.extend_from_slice(match (kind, relation) {
+            (EntryKind::File, _) => b"type=file;",
+            (EntryKind::Directory, Relation::Entry) => b"type=dir;",
+            (EntryKind::Directory, Relation::Current) => b"type=cdir;",
+            (EntryKind::Directory, Relation::Parent) => b"type=pdir;",
+            (EntryKind::Symlink, _) => b"type=OS.unix=slink;",
+            (EntryKind::Special, _) => b"type=OS.unix=special;",
+        });
+    }
+    if selection.has(Fact::Size) && kind == EntryKind::File {
+        let _ = write!(out, "size={size};");
+    }
+    if selection.has(Fact::Modify)
+        && let Some(time) = TimeVal::from_unix_seconds(modified).filter(|time| time.year() >= 1970)
+    {
+        let _ = write!(out, "modify={time};");
+    }
+    if selection.has(Fact::Perm) {
+        let _ = write!(out, "perm={perm};");
+    }
+    if selection.has(Fact::Unique) {
+        // The letter keeps the two numbers apart.
+        let _ = write!(out, "unique={device:x}g{inode:x};");
+    }
+    if selection.has(Fact::UnixMode) {
+        let _ = write!(out, "UNIX.mode={mode:04o};", mode = mode & 0o7777);
+    }
+    out.push(b' ');
+    out.extend_from_slice(name);
+}
+
+/// Whether a name cannot stand on a line of a listing, and is left out of it: it holds CR, LF or
+/// NUL (RFC 3659 §2.2).
+pub(crate) fn has_line_break(name: &[u8]) -> bool {
+    name.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
+}
+
+/// The argument of `LIST`, `NLST` or `STAT` without the flags for `ls` that clients put before
+/// the path: `-` and 1 to 8 letters or digits 1, if nothing or SP and a path follows. They mean
+/// nothing here. An object of such a name is `./-x`.
+pub(crate) fn strip_flags(argument: &[u8]) -> &[u8] {
+    let space = argument.iter().position(|&byte| byte == b' ').unwrap_or(argument.len());
+    let Some((word, rest)) = argument.split_at_checked(space) else { return argument };
+    match word.split_first() {
+        Some((b'-', flags))
+            if (1..=8).contains(&flags.len())
+                && flags.iter().all(|flag| flag.is_ascii_alphabetic() || *flag == b'1') =>
+        {
+            rest.get(1..).unwrap_or_default()
+        }
+        _ => argument,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2024-03-05T14:03:09Z.
+    const NOW: i64 = 1_709_647_389;
+
+    const FILE: Metadata = Metadata {
+        kind: EntryKind::File,
+        size: 1_234,
+        modified: NOW,
+        mode: 0o644,
+        links: 1,
+        identity: (0xfd01, 0x2a),
+    };
+
+    fn line(name: &[u8], metadata: Metadata) -> String {
+        let mut out = Vec::new();
+        list_line(name, &metadata, NOW, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn lines_of_every_kind_ls_20_ls_21_ls_22() {
+        for (metadata, want) in [
+            (FILE, "-rw-r--r--   1 ftp ftp       1234 Mar 05 14:03 name\r\n"),
+            (
+                Metadata {
+                    kind: EntryKind::Directory,
+                    mode: 0o755,
+                    links: 12,
+                    size: 4_096,
+                    ..FILE
+                },
+                "drwxr-xr-x  12 ftp ftp       4096 Mar 05 14:03 name\r\n",
+            ),
+            (
+                Metadata { kind: EntryKind::Symlink, mode: 0o777, ..FILE },
+                "lrwxrwxrwx   1 ftp ftp       1234 Mar 05 14:03 name\r\n",
+            ),
+            (
+                Metadata { kind: EntryKind::Special, mode: 0, size: 0, ..FILE },
+                "s---------   1 ftp ftp          0 Mar 05 14:03 name\r\n",
+            ),
+            (
+                Metadata { size: u64::MAX, links: u64::MAX, ..FILE },
+                "-rw-r--r-- 18446744073709551615 ftp ftp 18446744073709551615 Mar 05 14:03 name\r\n",
+            ),
+        ] {
+            assert_eq!(line(b"name", metadata), want);
+        }
+        assert!(line(b" -> a\"", FILE).ends_with(" 14:03  -> a\"\r\n"));
+    }
+
+    #[test]
+    fn permissions_as_ls_writes_them() {
+        for (mode, want) in [
+            (0o000, "---------"),
+            (0o777, "rwxrwxrwx"),
+            (0o124, "--x-w-r--"),
+            (0o4755, "rwsr-xr-x"),
+            (0o4644, "rwSr--r--"),
+            (0o2755, "rwxr-sr-x"),
+            (0o2745, "rwxr-Sr-x"),
+            (0o1777, "rwxrwxrwt"),
+            (0o1776, "rwxrwxrwT"),
+            (0o7000, "--S--S--T"),
+        ] {
+            let mut out = Vec::new();
+            permissions(mode, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), want, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn times_and_years_ls_20() {
+        const DAY: i64 = 86_400;
+        for (modified, want) in [
+            (NOW, "Mar 05 14:03"),
+            (NOW - 1, "Mar 05 14:03"),
+            (NOW + 1, "Mar 05  2024"),
+            (NOW + 400 * DAY, "Apr 09  2025"),
+            (NOW - 180 * DAY, "Sep 07 14:03"),
+            (NOW - 180 * DAY - 1, "Sep 07  2023"),
+            (1_551_794_580, "Mar 05  2019"),
+            (1_709_164_800, "Feb 29 00:00"),
+            (0, "Jan 01  1970"),
+            (-1, "Dec 31  1969"),
+            (253_402_300_799, "Dec 31  9999"),
+            (253_402_300_800, "Jan 01  1970"),
+            (i64::MIN, "Jan 01  1970"),
+            (i64::MAX, "Jan 01  1970"),
+        ] {
+            let line = line(b"n", Metadata { modified, ..FILE });
+            assert_eq!(line.get(34..46), Some(want), "{modified} {line}");
+        }
+        for now in [i64::MIN, i64::MAX] {
+            let mut out = Vec::new();
+            list_line(b"n", &FILE, now, &mut out);
+            assert!(String::from_utf8(out).unwrap().contains("Mar 05  2024"));
+        }
+    }
+
+    fn facts(metadata: Metadata, relation: Relation, selection: FactSelection) -> String {
+        let mut out = Vec::new();
+        mlsx_facts(b" a;b= c", &metadata, relation, "adfrw", selection, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn facts_of_every_kind_ls_01_ls_03_ls_06_ls_07_ls_08_ls_13() {
+        let all = FactSelection::default();
+        let tail = "modify=20240305140309;perm=adfrw;unique=fd01g2a;UNIX.mode=0644;  a;b= c";
+        for (kind, relation, want) in [
+            (EntryKind::File, Relation::Entry, "type=file;size=1234;"),
+            (EntryKind::Directory, Relation::Entry, "type=dir;"),
+            (EntryKind::Directory, Relation::Current, "type=cdir;"),
+            (EntryKind::Directory, Relation::Parent, "type=pdir;"),
+            (EntryKind::Symlink, Relation::Entry, "type=OS.unix=slink;"),
+            (EntryKind::Special, Relation::Entry, "type=OS.unix=special;"),
+        ] {
+            let line = facts(Metadata { kind, ..FILE }, relation, all);
+            assert_eq!(line, format!("{want}{tail}"));
+            let read = ftp_proto::Facts::parse(line.as_bytes()).unwrap();
+            assert_eq!(read.name(), b" a;b= c");
+        }
+    }
+
+    #[test]
+    fn modify_is_left_out_beyond_four_digit_years_ls_06() {
+        let only = FactSelection::parse(b"modify;");
+        for (modified, want) in [
+            (0, "modify=19700101000000;  a;b= c"),
+            (-1, "  a;b= c"),
+            (i64::MIN, "  a;b= c"),
+            (253_402_300_799, "modify=99991231235959;  a;b= c"),
+            (253_402_300_800, "  a;b= c"),
+        ] {
+            assert_eq!(facts(Metadata { modified, ..FILE }, Relation::Entry, only), want);
+        }
+    }
+
+    #[test]
+    fn unique_keeps_device_and_inode_apart_ls_08() {
+        let only = FactSelection::parse(b"unique;");
+        let unique = |identity| facts(Metadata { identity, ..FILE }, Relation::Entry, only);
+        assert_ne!(unique((0x1, 0x11)), unique((0x11, 0x1)));
+        assert_eq!(unique((u64::MAX, 0)), "unique=ffffffffffffffffg0;  a;b= c");
+    }
+
+    #[test]
+    fn facts_are_chosen_in_our_order_ls_02_cm_56_cm_138() {
+        for (list, want) in [
+            (&b"type;size;"[..], "type=file;size=1234;  a;b= c"),
+            (b"SIZE;Type;", "type=file;size=1234;  a;b= c"),
+            (b"unix.mode;nonsense;perm", "perm=adfrw;UNIX.mode=0644;  a;b= c"),
+            (b"types;;siz;", "  a;b= c"),
+            (b"", "  a;b= c"),
+        ] {
+            assert_eq!(facts(FILE, Relation::Entry, FactSelection::parse(list)), want);
+        }
+        let all: Vec<_> = FactSelection::default().names().collect();
+        let names = ["type", "size", "modify", "perm", "unique", "UNIX.mode"];
+        assert_eq!(all, names.map(|name| (name, true)));
+        let some = FactSelection::parse(b"perm;size;").names();
+        let some: Vec<_> = some.filter(|(_, told)| *told).map(|(name, _)| name).collect();
+        assert_eq!(some, ["size", "perm"]);
+        assert!(!FactSelection::parse(b"size;").has(Fact::Type));
+    }
+
+    #[test]
+    fn names_that_break_lines_ls_23_hp_11() {
+        for (name, want) in [
+            (&b"a\rb"[..], true),
+            (b"a\n", true),
+            (b"\0", true),
+            (b"\r\n", true),
+            (b"a b\t\x1b\xff\x0b\x0c", false),
+            ("\u{2028}\u{85}".as_bytes(), false),
+            (b"", false),
+        ] {
+            assert_eq!(has_line_break(name), want, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn flags_are_dropped_ls_25_ls_26() {
+        for (argument, want) in [
+            ("-la", ""),
+            ("-1", ""),
+            ("-a1F", ""),
+            ("-R", ""),
+            ("-abcdefgh", ""),
+            ("-la ", ""),
+            ("-la dir", "dir"),
+            ("-la  dir ", " dir "),
+            ("-la -x", "-x"),
+            ("-R /", "/"),
+            ("", ""),
+            ("dir", "dir"),
+            ("dir -la", "dir -la"),
+            ("-", "-"),
+            ("- a", "- a"),
+            ("--help", "--help"),
+            ("-2", "-2"),
+            ("-l.txt", "-l.txt"),
+            ("-abcdefghi", "-abcdefghi"),
+            ("-\u{e9}", "-\u{e9}"),
+            ("-l\tdir", "-l\tdir"),
+            ("./-x", "./-x"),
+            (" -l", " -l"),
+        ] {
+            assert_eq!(strip_flags(argument.as_bytes()), want.as_bytes(), "{argument:?}");
+        }
+    }
+}
