@@ -1,1 +1,95 @@
-//! The blocking client.
+//! A blocking FTP client: the user-FTP process of RFC 959, whose transfers end with the truth.
+//!
+//! # A download
+//!
+//! Connect, log in, read, and ask whether that was all:
+//!
+//! ```no_run
+//! use ftp_client::Client;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut client = Client::builder().connect("ftp.example.org", 21)?;
+//! client.login("anonymous", "guest@")?;
+//! let mut file = client.retrieve("pub/a.bin")?;
+//! let mut out = std::fs::File::create("a.bin")?;
+//! std::io::copy(&mut file, &mut out)?;
+//! let report = file.finish()?;
+//! println!("{} bytes in {:?}", report.bytes, report.duration);
+//! client.quit()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The end of the data is not success: in stream mode a cut line and a full disk look just like
+//! it. [`Download::finish`] waits for the server's word, and is an error if that is 426, never
+//! comes, or does not fit the number of bytes. An [`Upload`] ends in the same way.
+//!
+//! While a transfer runs it borrows the client, so that a second command does not compile. One
+//! that is dropped early does no I/O; the next call cleans up behind it.
+//!
+//! # A listing
+//!
+//! ```no_run
+//! # let mut client = ftp_client::Client::builder().connect("ftp.example.org", 21)?;
+//! # client.login("anonymous", "guest@")?;
+//! for entry in client.entries(Some(b"pub"))? {
+//!     let entry = entry?;
+//!     println!("{} {:?}", String::from_utf8_lossy(entry.name()), entry.size());
+//! }
+//! # Ok::<(), ftp_client::Error>(())
+//! ```
+//!
+//! [`Client::entries`] is exact (`MLSD`), and missing in old servers; [`Client::names`] and
+//! [`Client::list`] are in all of them. Each is an iterator that holds one line, and whose last
+//! item is an error if the listing was cut.
+//!
+//! # When it goes wrong
+//!
+//! [`Error`] tells who has to act, [`Error::is_transient`] whether a second try makes sense.
+//! Nothing waits for ever: [`Timeouts`] has a limit for each phase, and
+//! [`overall`](ClientBuilder::overall) one for all of them.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use ftp_client::{Client, Error, Timeouts};
+//!
+//! let timeouts = Timeouts { connect: Duration::from_secs(3), ..Timeouts::default() };
+//! match Client::builder().timeouts(timeouts).connect("ftp.example.org", 21) {
+//!     Ok(client) => println!("{}", client.welcome()),
+//!     Err(error) if error.is_transient() => println!("{error}; trying again later"),
+//!     Err(error) => println!("{error}"),
+//! }
+//! ```
+//!
+//! The dialogue goes to the `log` facade, target `ftp_client::wire`, level debug: a record for
+//! each line, `> ` sent, `< ` received, `= ` explained. Passwords are not in it.
+//!
+//! # Trust
+//!
+//! A server decides neither where data connections go, always to the host of the control
+//! connection and never to a port below 1024, nor what is sent next: CR, LF and NUL in an argument
+//! are refused before a byte is written. What it sends is bounded in length and in time. The names
+//! in its listings are its own: look at them before they become local paths.
+
+mod client;
+mod config;
+mod connect;
+mod control;
+mod data;
+mod error;
+mod listing;
+mod login;
+mod stream;
+mod trace;
+mod transfer;
+
+pub use client::Client;
+pub use config::{ClientBuilder, Extended, Mode, Timeouts};
+pub use error::{DataAttempt, Error, Phase};
+pub use listing::{Entries, Listing};
+pub use transfer::{Download, Report, Upload};
+
+pub use ftp_proto::{
+    Escaped, FactType, Facts, Features, ParseError, ParseErrorKind, Pathname, RawCommand, Reply,
+    ReplyCode, RepresentationType, Severity, TimeVal, Verb,
+};

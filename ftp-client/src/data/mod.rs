@@ -1,0 +1,171 @@
+//! Data connections: who asks whom to listen, and the wait for the connection while the control
+//! connection may say that none will come (RFC 959 §3.2, RFC 2428).
+
+mod active;
+mod passive;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use ftp_proto::{Reply, ReplyCode, Verb};
+use rustix::event::PollFlags;
+use rustix::fd::{AsFd, BorrowedFd};
+
+use crate::config::{Config, Extended, Mode};
+use crate::control::ControlConnection;
+use crate::error::{DataAttempt, Error};
+use crate::stream::{Stream, is_ready};
+
+/// What is known about the server's ways to data connections.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ways {
+    /// `EPSV` does not work here: refused, unreadable, or its port could not be reached where
+    /// that of `PASV` could.
+    pub(crate) no_epsv: bool,
+    /// `EPRT` was refused.
+    pub(crate) no_eprt: bool,
+}
+
+/// A data connection that was agreed on and is not there yet.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) way: Verb,
+    pub(crate) address: SocketAddr,
+    /// An error if it could not even be begun.
+    pub(crate) opening: Result<Opening, Error>,
+}
+
+/// A data connection that is being opened.
+#[derive(Debug)]
+pub(crate) enum Opening {
+    /// By us: a connect that has not ended.
+    Connecting(socket2::Socket),
+    /// By the server: a socket that listens.
+    Listening(std::net::TcpListener),
+}
+
+impl Opening {
+    /// What to wait for before [`advance`](Self::advance).
+    pub(crate) fn interest(&self) -> (BorrowedFd<'_>, PollFlags) {
+        match self {
+            Self::Connecting(socket) => (socket.as_fd(), PollFlags::OUT),
+            Self::Listening(listener) => (listener.as_fd(), PollFlags::IN),
+        }
+    }
+
+    /// Whether there is something for [`advance`](Self::advance) now.
+    pub(crate) fn is_ready(&self) -> Result<bool, Error> {
+        let (fd, interest) = self.interest();
+        is_ready(fd, interest)
+    }
+
+    /// Whether the client opens it.
+    pub(crate) const fn is_passive(&self) -> bool {
+        matches!(self, Self::Connecting(_))
+    }
+
+    /// Takes the connection once the wait says that there is something.
+    pub(crate) fn advance(self, server: IpAddr) -> io::Result<Advance> {
+        match self {
+            Self::Connecting(socket) => passive::connected(socket).map(Advance::Open),
+            Self::Listening(listener) => Ok(match active::accept(&listener, server)? {
+                Some(stream) => Advance::Open(stream),
+                None => Advance::Still(Self::Listening(listener)),
+            }),
+        }
+    }
+}
+
+/// What became of an [`Opening`].
+#[derive(Debug)]
+pub(crate) enum Advance {
+    /// It is there.
+    Open(Stream),
+    /// It is to be waited for again.
+    Still(Opening),
+}
+
+/// Agrees with the server on a data connection. Ways that fail are added to `attempts`;
+/// `epsv_failed` leaves `EPSV` out this time.
+pub(crate) fn prepare(
+    control: &mut ControlConnection,
+    config: &Config,
+    ways: &mut Ways,
+    epsv_failed: bool,
+    attempts: &mut Vec<DataAttempt>,
+) -> Result<Prepared, Error> {
+    match config.mode {
+        Mode::Passive => passive::prepare(control, config.epsv, ways, epsv_failed, attempts),
+        Mode::Active => active::prepare(control, config.eprt, ways, attempts),
+    }
+}
+
+/// Of the command of RFC 2428 and that of RFC 959, the one to use now.
+fn choose(extended: Extended, known_not_to_work: bool, pair: (Verb, Verb)) -> Verb {
+    match extended {
+        Extended::Always => pair.0,
+        Extended::Never => pair.1,
+        Extended::Auto if known_not_to_work => pair.1,
+        Extended::Auto => pair.0,
+    }
+}
+
+/// Whether the command of RFC 959 may be used where that of RFC 2428 failed.
+pub(crate) fn may_fall_back(extended: Extended, control: &ControlConnection) -> bool {
+    extended == Extended::Auto && is_ipv4(control)
+}
+
+/// Whether `PASV` and `PORT` can be used: they carry IPv4 addresses only.
+fn is_ipv4(control: &ControlConnection) -> bool {
+    control.addresses().1.ip().to_canonical().is_ipv4()
+}
+
+/// Whether a reply says that the server does not know a command of RFC 2428 (CL-21, CL-22).
+fn is_unknown(reply: &Reply) -> bool {
+    [
+        ReplyCode::UNKNOWN_COMMAND,
+        ReplyCode::BAD_ARGUMENT,
+        ReplyCode::NOT_IMPLEMENTED,
+        ReplyCode::PROTOCOL_NOT_SUPPORTED,
+    ]
+    .contains(&reply.code())
+}
+
+/// Ends the search for a way: with the one refusal that is not about the way, or with all.
+fn give_up(attempts: &mut Vec<DataAttempt>) -> Error {
+    match attempts.pop() {
+        Some(last) if last.error.is_not_logged_in() => last.error,
+        last => {
+            attempts.extend(last);
+            Error::DataConnection(std::mem::take(attempts))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_is_chosen_cl_20() {
+        let pair = (Verb::Epsv, Verb::Pasv);
+        for (extended, failed, want) in [
+            (Extended::Auto, false, Verb::Epsv),
+            (Extended::Auto, true, Verb::Pasv),
+            (Extended::Always, true, Verb::Epsv),
+            (Extended::Never, false, Verb::Pasv),
+        ] {
+            assert_eq!(choose(extended, failed, pair), want, "{extended:?} {failed}");
+        }
+    }
+
+    #[test]
+    fn what_means_unknown_cl_21() {
+        for (code, want) in
+            [(500, true), (501, true), (502, true), (522, true), (503, false), (421, false)]
+        {
+            let reply = Reply::new(ReplyCode::new(code).unwrap(), "");
+            assert_eq!(is_unknown(&reply), want, "{code}");
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The crate's only error, by blame: each variant names who has to act.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
+
+/// Why a client call failed. Each variant names who has to act.
+///
+/// After [`ServiceClosing`](Self::ServiceClosing), [`Unexpected`](Self::Unexpected),
+/// [`Protocol`](Self::Protocol), [`Desynchronised`](Self::Desynchronised) and a
+/// [`Timeout`](Self::Timeout) on the control connection, the connection is closed, and every
+/// later call says [`Closed`](Self::Closed). After the others it can be used on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The server said no to this command. The reply, kept whole, is 4yz (it may work later) or
+    /// 5yz (it will not), or the 332 of a server that wants an account at login.
+    #[error("{0} refused: {1}")]
+    Refused(Verb, Reply),
+    /// 421: the server ends the session, now or at the next command.
+    #[error("the server is closing the connection: {0}")]
+    ServiceClosing(Reply),
+    /// The server greeted with something other than 220 and 421.
+    #[error("the server does not offer its service: {0}")]
+    Greeting(Reply),
+    /// A reply that RFC 959 §6 does not allow as an answer to this command.
+    #[error("the server answered {0} with a reply that cannot answer it: {1}")]
+    Unexpected(Verb, Reply),
+    /// What the server sent is not FTP, or lacks the value that it must carry.
+    #[error("the server does not speak FTP as it should: {0}")]
+    Protocol(#[source] ParseError),
+    /// The server had sent something that no command asked for. From then on nobody can tell
+    /// which reply belongs to which command.
+    #[error("the server sent a reply that no command asked for; the connection is given up")]
+    Desynchronised,
+    /// The caller gave what FTP cannot carry, such as a line feed in a name. Nothing was sent.
+    #[error("not sent: {0}")]
+    Argument(#[source] ParseError),
+    /// Nothing arrived, or nothing could be sent, in time.
+    #[error("timed out {0}")]
+    Timeout(Phase),
+    /// The network failed.
+    #[error("network error: {0}")]
+    Io(#[source] io::Error),
+    /// The control connection is closed: by the server, or by this client after an earlier error.
+    #[error("the control connection is closed")]
+    Closed,
+    /// No data connection could be made: each way that was tried, in order.
+    #[error("no data connection: {}", Attempts(.0))]
+    DataConnection(Vec<DataAttempt>),
+    /// The data ended too early, although nothing else went wrong, or the caller ended a download
+    /// before its data did.
+    #[error("incomplete: {}", Missing(*.bytes, *.announced))]
+    Incomplete {
+        /// How many bytes came.
+        bytes: u64,
+        /// How many the server had said that there would be.
+        announced: Option<u64>,
+    },
+    /// What was asked for cannot be done with this server or over this connection.
+    #[error("not supported: {0}")]
+    Unsupported(&'static str),
+}
+
+impl Error {
+    /// Whether the same call may work later without a change by the user: network trouble, limits
+    /// of time, 421 and other 4yz replies.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Refused(_, reply) | Self::Greeting(reply) => {
+                reply.code().severity() == Severity::Transient
+            }
+            Self::ServiceClosing(_)
+            | Self::Timeout(_)
+            | Self::Io(_)
+            | Self::Closed
+            | Self::DataConnection(_)
+            | Self::Incomplete { .. } => true,
+            Self::Unexpected(..)
+            | Self::Protocol(_)
+            | Self::Desynchronised
+            | Self::Argument(_)
+            | Self::Unsupported(_) => false,
+        }
+    }
+
+    /// The reply of the server that this error reports, if it is one.
+    #[must_use]
+    pub const fn reply(&self) -> Option<&Reply> {
+        match self {
+            Self::Refused(_, reply)
+            | Self::ServiceClosing(reply)
+            | Self::Greeting(reply)
+            | Self::Unexpected(_, reply) => Some(reply),
+            _ => None,
+        }
+    }
+
+    /// Takes back the error that [`Read`](io::Read) of a download or [`Write`](io::Write) of an
+    /// upload packed into an `io::Error`. This tells the two ends of a copy apart: what comes
+    /// back as `Err` is the caller's own, such as that of the local file.
+    ///
+    /// ```
+    /// use ftp_client::Error;
+    ///
+    /// let packed = std::io::Error::from(Error::Closed);
+    /// assert!(matches!(Error::recover(packed), Ok(Error::Closed)));
+    /// let local = std::io::Error::other("disk full");
+    /// assert!(Error::recover(local).is_err());
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `error` itself, if it was not made by this crate.
+    pub fn recover(error: io::Error) -> Result<Self, io::Error> {
+        error.downcast()
+    }
+
+    /// The same error once more, for a `finish()` behind a failed read or write.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Refused(verb, reply) => Self::Refused(*verb, reply.clone()),
+            Self::ServiceClosing(reply) => Self::ServiceClosing(reply.clone()),
+            Self::Greeting(reply) => Self::Greeting(reply.clone()),
+            Self::Unexpected(verb, reply) => Self::Unexpected(*verb, reply.clone()),
+            Self::Protocol(error) => Self::Protocol(*error),
+            Self::Desynchronised => Self::Desynchronised,
+            Self::Argument(error) => Self::Argument(*error),
+            Self::Timeout(phase) => Self::Timeout(*phase),
+            Self::Io(error) => Self::Io(match error.raw_os_error() {
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => io::Error::new(error.kind(), error.to_string()),
+            }),
+            Self::Closed => Self::Closed,
+            Self::DataConnection(attempts) => {
+                Self::DataConnection(attempts.iter().map(DataAttempt::again).collect())
+            }
+            Self::Incomplete { bytes, announced } => {
+                Self::Incomplete { bytes: *bytes, announced: *announced }
+            }
+            Self::Unsupported(what) => Self::Unsupported(what),
+        }
+    }
+
+    /// Whether the server refused because nobody is logged in.
+    pub(crate) fn is_not_logged_in(&self) -> bool {
+        self.reply().is_some_and(|reply| reply.code() == ReplyCode::NOT_LOGGED_IN)
+    }
+}
+
+impl From<Error> for io::Error {
+    /// Packs the error with the kind that fits it best; [`Error::recover`] takes it out again.
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Timeout(_) => io::ErrorKind::TimedOut,
+            Error::Io(error) => error.kind(),
+            Error::Argument(_) => io::ErrorKind::InvalidInput,
+            Error::Protocol(_) | Error::Unexpected(..) | Error::Desynchronised => {
+                io::ErrorKind::InvalidData
+            }
+            Error::Closed | Error::ServiceClosing(_) => io::ErrorKind::ConnectionAborted,
+            Error::Incomplete { .. } => io::ErrorKind::UnexpectedEof,
+            Error::Unsupported(_) => io::ErrorKind::Unsupported,
+            _ => io::ErrorKind::Other,
+        };
+        // `Interrupted` would make `std::io::copy` try again for ever.
+        let kind = if kind == io::ErrorKind::Interrupted { io::ErrorKind::Other } else { kind };
+        Self::new(kind, error)
+    }
+}
+
+/// One way to a data connection that was tried, and why it failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct DataAttempt {
+    /// `EPSV`, `PASV`, `EPRT` or `PORT`.
+    pub way: Verb,
+    /// Where the data connection was to go, or where the server was to connect to, as far as that
+    /// was known.
+    pub address: Option<SocketAddr>,
+    /// What went wrong.
+    pub error: Error,
+}
+
+impl DataAttempt {
+    fn again(&self) -> Self {
+        Self { way: self.way, address: self.address, error: self.error.again() }
+    }
+}
+
+impl fmt::Display for DataAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.error, self.address) {
+            (Error::Refused(..), _) | (_, None) => {}
+            (_, Some(address)) => write!(f, "{} with {address}: ", self.way)?,
+        }
+        match &self.error {
+            Error::Io(error) => error.fmt(f),
+            error => error.fmt(f),
+        }
+    }
+}
+
+struct Attempts<'a>(&'a [DataAttempt]);
+
+impl fmt::Display for Attempts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, attempt) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{attempt}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes that came, and bytes that were announced.
+struct Missing(u64, Option<u64>);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self(bytes, Some(announced)) if bytes < announced => {
+                write!(f, "{bytes} of {announced} bytes came")
+            }
+            Self(bytes, _) => write!(f, "ended after {bytes} bytes, with more to come"),
+        }
+    }
+}
+
+/// What was being waited for. `Display` completes "timed out ...".
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// The addresses of the server's name.
+    Resolve,
+    /// The control connection.
+    Connect,
+    /// The 220 reply behind connecting.
+    Greeting,
+    /// The reply to a command.
+    Reply,
+    /// The data connection.
+    DataConnect,
+    /// One more byte on the data connection.
+    Stall,
+    /// The reply that ends a transfer.
+    FinalReply,
+    /// The limit for all that the client does, whatever it was doing.
+    Overall,
+}
+
+impl Phase {
+    /// One lower-case word, for programs: `resolve`, `connect`, `greeting`, `reply`,
+    /// `data-connect`, `stall`, `final-reply`, `overall`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::Greeting => "greeting",
+            Self::Reply => "reply",
+            Self::DataConnect => "data-connect",
+            Self::Stall => "stall",
+            Self::FinalReply => "final-reply",
+            Self::Overall => "overall",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resolve => "looking up the name of the server",
+            Self::Connect => "connecting to the server",
+            Self::Greeting => "waiting for the server's greeting",
+            Self::Reply => "waiting for a reply",
+            Self::DataConnect => "opening the data connection",
+            Self::Stall => "moving data: the transfer stalled",
+            Self::FinalReply => "waiting for the server to confirm the transfer",
+            Self::Overall => "because the limit for the whole connection is reached",
+        })
+    }
+}

@@ -1,0 +1,39 @@
+//! The dialogue as log records: target `ftp_client::wire`, level debug, one record a line.
+//!
+//! `> ` is what was sent, `< ` what was received, `= ` what it means. Passwords and accounts are
+//! shown as `****`, and control characters escaped.
+
+use std::fmt;
+
+use ftp_proto::{Escaped, Reply, Verb};
+
+const TARGET: &str = "ftp_client::wire";
+
+/// A command line, as it goes out.
+pub(crate) fn sent(verb: Verb, line: &[u8]) {
+    match verb {
+        Verb::Pass | Verb::Acct => log::debug!(target: TARGET, "> {verb} ****"),
+        _ => log::debug!(target: TARGET, "> {}", Escaped(line.trim_ascii_end())),
+    }
+}
+
+/// A reply, as it came in.
+pub(crate) fn received(reply: &Reply) {
+    if !log::log_enabled!(target: TARGET, log::Level::Debug) {
+        return;
+    }
+    let (code, last) = (reply.code(), reply.lines().len() - 1);
+    for (index, line) in reply.lines().enumerate() {
+        let line = Escaped(line);
+        match index {
+            _ if index == last => log::debug!(target: TARGET, "< {code} {line}"),
+            0 => log::debug!(target: TARGET, "< {code}-{line}"),
+            _ => log::debug!(target: TARGET, "< {line}"),
+        }
+    }
+}
+
+/// What something means, for people.
+pub(crate) fn note(text: fmt::Arguments<'_>) {
+    log::debug!(target: TARGET, "= {text}");
+}

@@ -1,0 +1,42 @@
+//! Stopping a transfer: `ABOR`, and counting replies until nothing is owed (RFC 959 §4.1.3).
+
+use std::time::Duration;
+
+use ftp_proto::Severity;
+
+use crate::control::ControlConnection;
+use crate::error::{Error, Phase};
+use crate::stream::Stream;
+use crate::trace;
+
+/// How long the replies to an abort may take together. Servers that do not look at the control
+/// connection during a transfer notice the closed data connection instead; one that does neither
+/// is not worth a longer wait, since closing the connection does as well.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Stops the outstanding transfer and closes `data`. Afterwards nothing is owed on the control
+/// connection, or it is closed.
+///
+/// Servers answer with one last reply to the transfer and one to `ABOR`, 426 and 226, 226 and
+/// 225, or 226 twice, so two are awaited, whatever they say (CL-15).
+pub(crate) fn resync(control: &mut ControlConnection, data: Option<Stream>) -> Result<(), Error> {
+    // A transfer that is over already, as a short download soon is, needs no ABOR.
+    while let Some((_, _reply)) = control.poll_reply()? {
+        if !control.is_outstanding() {
+            return Ok(());
+        }
+    }
+    trace::note(format_args!("the transfer was left before its end: aborting it"));
+    let deadline = control.reply_deadline().or(Some(control.deadline(LIMIT, Phase::Reply)));
+    control.send_abort(deadline)?;
+    drop(data);
+    let mut owed = 2;
+    while owed > 0 {
+        let reply = control.any_reply(deadline)?;
+        if reply.code().severity() != Severity::Preliminary {
+            owed -= 1;
+        }
+    }
+    control.settled();
+    Ok(())
+}

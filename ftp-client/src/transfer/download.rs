@@ -1,0 +1,211 @@
+//! `Download`: data out of `RETR`.
+
+use std::io::{self, Read};
+
+use ftp_proto::{AsciiDecoder, Reply, RepresentationType};
+
+use super::{Report, Transfer};
+use crate::error::Error;
+
+/// How much is read from the data connection at a time when line ends are converted, in bytes.
+const PIECE: usize = 16_384;
+
+/// A file that is being downloaded: read it to its end, then call [`finish`](Self::finish).
+///
+/// It borrows the client, so that no other command can be sent meanwhile:
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org", 21)?;
+/// let mut file = client.retrieve("a.txt")?;
+/// std::io::copy(&mut file, &mut std::io::sink())?;
+/// file.finish()?;
+/// client.noop()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// ```compile_fail,E0499
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org", 21)?;
+/// let mut file = client.retrieve("a.txt")?;
+/// client.noop()?; // a second command while the transfer runs
+/// std::io::copy(&mut file, &mut std::io::sink())?;
+/// file.finish()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Dropped before its end, it does no I/O. The next call on the client aborts the transfer first,
+/// which closes the connection if the server does not answer.
+///
+/// Errors of [`Read`] are [`Error`]s; [`Error::recover`] takes them out.
+#[derive(Debug)]
+#[must_use = "the end of the data is not success: call finish()"]
+pub struct Download<'a> {
+    transfer: Transfer<'a>,
+    /// Bytes given to the caller.
+    bytes: u64,
+    /// The end of the data was seen.
+    ended: bool,
+    announced: Option<u64>,
+    /// Where in the file the transfer began.
+    offset: u64,
+    text: Option<Text>,
+}
+
+/// Data with its line ends converted, and not yet given to the caller.
+#[derive(Debug, Default)]
+struct Text {
+    decoder: AsciiDecoder,
+    converted: Vec<u8>,
+    /// How much of `converted` was given.
+    given: usize,
+}
+
+impl<'a> Download<'a> {
+    pub(crate) fn new(
+        transfer: Transfer<'a>,
+        representation: RepresentationType,
+        offset: u64,
+    ) -> Self {
+        let (announced, text) = match representation {
+            RepresentationType::Image => (announced(transfer.first_reply()), None),
+            RepresentationType::Ascii => (None, Some(Text::default())),
+        };
+        Self { transfer, bytes: 0, ended: false, announced, offset, text }
+    }
+
+    /// How many bytes were read so far: in an ASCII transfer those that came out of the
+    /// conversion, with LF alone at the end of a line.
+    #[must_use]
+    pub const fn transferred(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many bytes the server said that it would send: the `(n bytes)` at the end of its 150
+    /// reply. `None` if it said nothing of the kind, and in an ASCII transfer, where the number
+    /// does not fit what comes. After [`retrieve_from`](crate::Client::retrieve_from) some servers
+    /// count from the offset and some the whole file.
+    #[must_use]
+    pub const fn announced(&self) -> Option<u64> {
+        self.announced
+    }
+
+    /// Ends the download: waits for the server to say that all data was sent. Without its word
+    /// the end of the data can be anything, a full disk or a cut line included.
+    ///
+    /// If the end of the data was not read yet, as when the caller knew the length, it must come
+    /// now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with the server's reason for ending early, 426 or 451;
+    /// [`Error::Incomplete`] if fewer bytes came than were announced, or if there is more data to
+    /// read, which the client's next call then aborts; [`Error::Timeout`] if the server says
+    /// nothing. The error of a failed read is given again.
+    pub fn finish(mut self) -> Result<Report, Error> {
+        let Self { bytes, announced, offset, .. } = self;
+        if !self.ended && self.fill(&mut [0])? > 0 {
+            return Err(Error::Incomplete { bytes, announced });
+        }
+        let report = self.transfer.conclude(bytes)?;
+        match announced {
+            Some(all) if offset.saturating_add(bytes) < all => {
+                Err(Error::Incomplete { bytes, announced })
+            }
+            _ => Ok(report),
+        }
+    }
+
+    /// Stops the download, and makes the client ready for its next command.
+    ///
+    /// # Errors
+    ///
+    /// Any of the control connection, which is then closed.
+    pub fn abort(self) -> Result<(), Error> {
+        self.transfer.abort()
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let Self { transfer, text, ended, .. } = self;
+        let Some(text) = text else {
+            let count = transfer.read(buffer)?;
+            *ended = count == 0;
+            return Ok(count);
+        };
+        loop {
+            let ready = text.converted.get(text.given..).unwrap_or_default();
+            let count = ready.len().min(buffer.len());
+            if let (Some(to), Some(from)) = (buffer.get_mut(..count), ready.get(..count))
+                && count > 0
+            {
+                to.copy_from_slice(from);
+                text.given += count;
+                return Ok(count);
+            }
+            if *ended {
+                return Ok(0);
+            }
+            (text.given, _) = (0, text.converted.clear());
+            let mut piece = [0; PIECE];
+            let count = transfer.read(&mut piece)?;
+            if count == 0 {
+                *ended = true;
+                text.decoder.finish(&mut text.converted);
+            } else {
+                let piece = piece.get(..count).unwrap_or_default();
+                text.decoder.decode(piece, &mut text.converted);
+            }
+        }
+    }
+}
+
+impl Read for Download<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill(buffer)?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
+}
+
+/// The `(n bytes)` at the end of a 150 reply.
+fn announced(reply: &Reply) -> Option<u64> {
+    let text = reply.text().trim_ascii_end();
+    let text = text.strip_suffix(b".").unwrap_or(text);
+    let text = text.strip_suffix(b" bytes)").or_else(|| text.strip_suffix(b" byte)"))?;
+    let open = text.iter().rposition(|&byte| byte == b'(')?;
+    let digits = text.get(open + 1..).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use ftp_proto::ReplyCode;
+
+    use super::*;
+
+    #[test]
+    fn announced_reads_hc_16() {
+        for (text, want) in [
+            ("Opening BINARY mode data connection for a (1024 bytes).", Some(1_024)),
+            ("Opening for a (5 bytes) (0 bytes)", Some(0)),
+            ("for a (1 byte)", Some(1)),
+            ("for a (5 bytes) with more", None),
+            ("for a (-5 bytes)", None),
+            ("for a (+5 bytes)", None),
+            ("for a ( bytes)", None),
+            ("for a 5 bytes)", None),
+            ("for a (99999999999999999999 bytes)", None),
+            ("226.1 kbytes to download", None),
+            ("Opening data connection", None),
+            ("", None),
+        ] {
+            let reply = Reply::new(ReplyCode::ABOUT_TO_OPEN_DATA, text);
+            assert_eq!(announced(&reply), want, "{text}");
+        }
+    }
+}

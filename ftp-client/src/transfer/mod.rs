@@ -1,0 +1,192 @@
+//! Transfers: what both directions share, and how each ends (RFC 959 §5.4 and §6).
+
+pub(crate) mod abort;
+mod begin;
+mod download;
+mod upload;
+
+pub(crate) use begin::begin;
+pub use download::Download;
+pub use upload::Upload;
+
+use std::time::{Duration, Instant};
+
+use ftp_proto::{Progress, Reply, Severity, Verb};
+
+use crate::client::Client;
+use crate::config::Timeouts;
+use crate::error::{Error, Phase};
+use crate::stream::Stream;
+
+/// A transfer that the server confirmed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// How many bytes the caller read or wrote: of local data, so with LF alone in an ASCII
+    /// transfer.
+    pub bytes: u64,
+    /// The reply that ended it, 2yz.
+    pub reply: Reply,
+    /// From sending the verb to this reply.
+    pub duration: Duration,
+}
+
+/// A transfer that has begun, the part that both directions share. Dropped before its end it does
+/// no I/O: what is left of it goes back to the client, whose next call aborts it.
+#[derive(Debug)]
+pub(crate) struct Transfer<'a> {
+    client: &'a mut Client,
+    verb: Verb,
+    /// `None` if the server ended the transfer without one, or once it is closed.
+    data: Option<Stream>,
+    /// The first reply: 1yz, or the last one at once.
+    first: Reply,
+    /// The last reply, if it came before its time.
+    ended: Option<Reply>,
+    /// Something was read.
+    moved: bool,
+    /// Why it can go no further.
+    failed: Option<Error>,
+    started: Instant,
+}
+
+/// Refused, unless the reply is 2yz.
+fn accepted(verb: Verb, reply: &Reply) -> Result<(), Error> {
+    match reply.code().severity() {
+        Severity::Completion => Ok(()),
+        _ => Err(Error::Refused(verb, reply.clone())),
+    }
+}
+
+impl Transfer<'_> {
+    /// The first reply: 1yz, or the last one if there was no other.
+    pub(crate) const fn first_reply(&self) -> &Reply {
+        &self.first
+    }
+
+    /// Reads data; 0 is the end of the data, which is not yet success.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.check()?;
+        let Some(data) = &mut self.data else { return Ok(0) };
+        let Timeouts { stall, data_connect, .. } = self.client.config.timeouts;
+        // Without a 1yz all was over before it began (CL-08). A data connection that the server
+        // never took is then reset or stays silent, and means that there is no data.
+        let may_be_void = self.ended.as_ref() == Some(&self.first) && !self.moved;
+        let limit = if may_be_void { data_connect.min(stall) } else { stall };
+        match data.read(buffer, self.client.control.deadline(limit, Phase::Stall)) {
+            Ok(count) => {
+                self.moved = true;
+                Ok(count)
+            }
+            Err(Error::Io(_) | Error::Timeout(Phase::Stall)) if may_be_void => {
+                self.data = None;
+                Ok(0)
+            }
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    /// Writes some of `bytes`.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        self.check()?;
+        let Some(data) = self.data.as_mut().filter(|_| self.ended.is_none()) else {
+            // There is nobody to take the data any more.
+            let reply = self.ended.as_ref().unwrap_or(&self.first).clone();
+            self.failed = Some(Error::Unexpected(self.verb, reply.clone()));
+            return Err(Error::Unexpected(self.verb, reply));
+        };
+        let deadline =
+            self.client.control.deadline(self.client.config.timeouts.stall, Phase::Stall);
+        data.write(bytes, deadline).map_err(|error| self.fail(error))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        self.failed.as_ref().map_or(Ok(()), |error| Err(error.again()))
+    }
+
+    /// Finds the reason of a failure on the data connection: what the server says about it counts
+    /// for more than what the socket says.
+    fn fail(&mut self, error: Error) -> Error {
+        let control = &mut self.client.control;
+        let reply = match &error {
+            _ if !control.is_outstanding() => None,
+            Error::Io(_) => {
+                // The last reply is read in any case (CL-11), and the server knows by now.
+                self.data = None;
+                Some(control.final_reply(control.reply_deadline()))
+            }
+            _ => match control.poll_reply() {
+                Ok(Some((Progress::Final, reply))) => Some(Ok(reply)),
+                Ok(_) => None,
+                Err(error) => Some(Err(error)),
+            },
+        };
+        let reason = match reply {
+            None | Some(Err(Error::Closed | Error::Timeout(_))) => error,
+            Some(Err(error)) => error,
+            Some(Ok(reply)) => accepted(self.verb, &reply).err().unwrap_or(error),
+        };
+        self.failed = Some(reason.again());
+        reason
+    }
+
+    /// Ends the transfer behind its last byte: marks the end of what was written, and waits for
+    /// the reply that confirms it.
+    pub(crate) fn conclude(mut self, bytes: u64) -> Result<Report, Error> {
+        self.check()?;
+        let mut cut = None;
+        if self.is_upload() {
+            // Kept open until the reply: a server that sees a reset may drop what it was sent.
+            cut = self.data.as_ref().and_then(|data| data.end_writing().err());
+        } else {
+            self.data = None;
+        }
+        let limit = self.client.config.timeouts.final_reply;
+        let control = &mut self.client.control;
+        let reply = match self.ended.take() {
+            Some(reply) => reply,
+            None => control.final_reply(control.deadline(limit, Phase::FinalReply))?,
+        };
+        self.data = None;
+        accepted(self.verb, &reply)?;
+        match cut {
+            // It says that all is well, but the end of the data cannot have reached it.
+            Some(error) => Err(Error::Io(error)),
+            None => Ok(Report { bytes, reply, duration: self.started.elapsed() }),
+        }
+    }
+
+    /// Stops the transfer, so that the next command can be sent.
+    pub(crate) fn abort(mut self) -> Result<(), Error> {
+        let data = self.give_up_data();
+        if self.client.control.is_outstanding() {
+            return abort::resync(&mut self.client.control, data);
+        }
+        match self.failed.take() {
+            Some(error) if !self.client.control.is_open() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    const fn is_upload(&self) -> bool {
+        matches!(self.verb, Verb::Stor | Verb::Appe)
+    }
+
+    /// The data connection, to be closed in a way that cannot be taken for the end of a file.
+    fn give_up_data(&mut self) -> Option<Stream> {
+        let data = self.data.take()?;
+        if self.is_upload() {
+            data.reset_when_closed();
+        }
+        Some(data)
+    }
+}
+
+impl Drop for Transfer<'_> {
+    fn drop(&mut self) {
+        let data = self.give_up_data();
+        if self.client.control.is_outstanding() {
+            self.client.abandoned = data;
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! `Upload`: data into `STOR` and `APPE`.
+
+use std::io::{self, Write};
+
+use ftp_proto::{AsciiEncoder, RepresentationType};
+
+use super::{Report, Transfer};
+use crate::error::Error;
+
+/// How much is converted at a time, in bytes.
+const PIECE: usize = 16_384;
+
+/// A file that is being uploaded: write it, then call [`finish`](Self::finish).
+///
+/// Each write goes to the socket at once; wrap it in a [`BufWriter`](std::io::BufWriter) if the
+/// pieces are small. It borrows the client, so that no other command can be sent meanwhile:
+///
+/// ```no_run
+/// use std::io::Write;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org", 21)?;
+/// let mut file = client.store("a.txt")?;
+/// file.write_all(b"hello\n")?;
+/// file.finish()?;
+/// client.rename("a.txt", "b.txt")?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// ```compile_fail,E0499
+/// use std::io::Write;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org", 21)?;
+/// let mut file = client.store("a.txt")?;
+/// client.rename("a.txt", "b.txt")?; // a second command while the transfer runs
+/// file.write_all(b"hello\n")?;
+/// file.finish()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Dropped before its end, it does no I/O, and the data connection will be reset, not ended, so
+/// that no server takes the part for the whole. The next call on the client aborts the transfer
+/// first, which closes the connection if the server does not answer.
+///
+/// Errors of [`Write`] are [`Error`]s; [`Error::recover`] takes them out.
+#[derive(Debug)]
+#[must_use = "an upload that is not finished is aborted: call finish()"]
+pub struct Upload<'a> {
+    transfer: Transfer<'a>,
+    /// Bytes taken from the caller.
+    bytes: u64,
+    text: Option<Text>,
+}
+
+/// The conversion of line ends, and its result, kept for its allocation.
+#[derive(Debug, Default)]
+struct Text {
+    encoder: AsciiEncoder,
+    converted: Vec<u8>,
+}
+
+impl<'a> Upload<'a> {
+    pub(crate) fn new(transfer: Transfer<'a>, representation: RepresentationType) -> Self {
+        let text = match representation {
+            RepresentationType::Image => None,
+            RepresentationType::Ascii => Some(Text::default()),
+        };
+        Self { transfer, bytes: 0, text }
+    }
+
+    /// How many bytes were written so far: in an ASCII transfer those that went into the
+    /// conversion, with LF alone at the end of a line.
+    #[must_use]
+    pub const fn transferred(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Ends the upload: marks the end of the data, and waits for the server to say that it has
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with the server's reason, such as 426, 452 or 552;
+    /// [`Error::Timeout`] if the server says nothing. The error of a failed write is given again.
+    pub fn finish(self) -> Result<Report, Error> {
+        self.transfer.conclude(self.bytes)
+    }
+
+    /// Stops the upload, and makes the client ready for its next command. What becomes of the
+    /// part that was sent is up to the server.
+    ///
+    /// # Errors
+    ///
+    /// Any of the control connection, which is then closed.
+    pub fn abort(self) -> Result<(), Error> {
+        self.transfer.abort()
+    }
+}
+
+impl Write for Upload<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if data.is_empty() {
+            return Ok(0);
+        }
+        let count = match &mut self.text {
+            None => self.transfer.write(data)?,
+            Some(Text { encoder, converted }) => {
+                let piece = data.get(..PIECE).unwrap_or(data);
+                converted.clear();
+                encoder.encode(piece, converted);
+                let mut rest = converted.as_slice();
+                while !rest.is_empty() {
+                    let written = self.transfer.write(rest)?;
+                    rest = rest.get(written..).unwrap_or_default();
+                }
+                piece.len()
+            }
+        };
+        self.bytes += count as u64;
+        Ok(count)
+    }
+
+    /// Does nothing: nothing is held back.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,407 @@
+//! The control connection: greeting, login, commands, and replies out of place.
+
+use std::io::Read;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use ftp_client::{Client, Error, Phase, RawCommand, Timeouts, Verb};
+
+use crate::peer::{SHORT, Server, timeouts};
+
+fn builder() -> ftp_client::ClientBuilder {
+    Client::builder().timeouts(timeouts())
+}
+
+#[test]
+fn greetings_cl_03_hc_29() {
+    let server = Server::start(|mut peer| {
+        peer.send("120 wait\r\n220-hello\r\n220 ready\r\n");
+        peer.answer("NOOP", "200 ok");
+    });
+    let mut client = server.connect(builder()).unwrap();
+    assert_eq!(client.welcome().to_string(), "220 hello / ready");
+    assert_eq!(client.peer_addr(), server.address);
+    client.noop().unwrap();
+    server.end();
+
+    for (greeting, want) in [
+        ("421 too many", "the server is closing the connection: 421 too many"),
+        ("530 not you", "the server does not offer its service: 530 not you"),
+        ("230 come in", "the server does not offer its service: 230 come in"),
+        (
+            "SSH-2.0-x",
+            "the server does not speak FTP as it should: reply: unexpected byte at byte 0",
+        ),
+    ] {
+        let server = Server::start(move |mut peer| {
+            peer.reply(greeting);
+            peer.expect_end();
+        });
+        assert_eq!(server.connect(builder()).unwrap_err().to_string(), want);
+        server.end();
+    }
+    let server = Server::start(|peer| peer.close());
+    assert!(matches!(server.connect(builder()), Err(Error::Closed)));
+    server.end();
+}
+
+#[test]
+fn endless_greetings_end_hc_12_hc_13() {
+    for chunk in [&b"220-more\r\n"[..], b"2200000000"] {
+        let server = Server::start(move |mut peer| {
+            peer.send("220-\r\n");
+            while peer.try_send(&chunk.repeat(1_000)) {}
+        });
+        assert!(matches!(server.connect(builder()), Err(Error::Protocol(_))));
+        server.end();
+    }
+}
+
+#[test]
+fn a_dripping_reply_times_out_as_a_whole_hc_18_hc_12() {
+    let timeouts = Timeouts { reply: SHORT, ..timeouts() };
+    let server = Server::start(|mut peer| {
+        peer.send("220-");
+        // Each byte comes well within the limit; all of them do not.
+        while peer.listens_for(SHORT / 10) && peer.try_send(b"x") {}
+    });
+    let begin = Instant::now();
+    let error = server.connect(builder().timeouts(timeouts)).unwrap_err();
+    assert!(matches!(error, Error::Timeout(Phase::Greeting)), "{error}");
+    assert!(begin.elapsed() < 10 * SHORT);
+    server.end();
+}
+
+#[test]
+fn a_silent_server_times_out_and_is_not_used_again() {
+    let timeouts = Timeouts { reply: SHORT, ..timeouts() };
+    let server = Server::start(|mut peer| {
+        peer.reply("220 ready");
+        peer.expect("NOOP");
+        peer.expect_end();
+    });
+    let mut client = server.connect(builder().timeouts(timeouts)).unwrap();
+    let error = client.noop().unwrap_err();
+    assert_eq!(error.to_string(), "timed out waiting for a reply");
+    assert!(matches!(client.noop(), Err(Error::Closed)));
+    server.end();
+}
+
+#[test]
+fn nobody_there() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let error = builder().connect("localhost", port).unwrap_err();
+    assert!(matches!(error, Error::Io(_)) && error.is_transient(), "{error}");
+    assert!(error.to_string().contains(&format!("127.0.0.1:{port}: ")), "{error}");
+    let error = builder().connect("no.such.name.invalid", port).unwrap_err();
+    assert!(matches!(error, Error::Io(_) | Error::Timeout(Phase::Resolve)), "{error}");
+}
+
+#[test]
+fn logins_cl_04() {
+    let table: &[(&[&str], &str)] = &[
+        (&["USER u", "230 in"], ""),
+        (&["USER u", "232 in"], ""),
+        (&["USER u", "331 pw", "PASS p", "230 in"], ""),
+        (&["USER u", "331 pw", "PASS p", "202 in"], ""),
+        (&["USER u", "331 pw", "PASS p", "530 no"], "PASS refused: 530 no"),
+        (&["USER u", "530 no"], "USER refused: 530 no"),
+        (&["USER u", "331 pw", "PASS p", "332 acct"], "PASS refused: 332 acct"),
+        (&["USER u", "332 acct"], "USER refused: 332 acct"),
+        (&["USER u", "331 pw", "PASS p", "331 again"], "PASS refused: 331 again"),
+    ];
+    for &(dialogue, want) in table {
+        let server = Server::start(move |mut peer| {
+            peer.reply("220 ready");
+            dialogue.chunks(2).for_each(|pair| peer.answer(pair[0], pair[1]));
+            peer.answer("NOOP", "200 ok");
+        });
+        let mut client = server.connect(builder()).unwrap();
+        let got = client.login("u", "p").map_or_else(|error| error.to_string(), |()| String::new());
+        assert_eq!(got, want);
+        client.noop().unwrap();
+        server.end();
+    }
+}
+
+#[test]
+fn an_account_is_given_when_asked_for() {
+    for first in ["332 acct", "331 pw"] {
+        let server = Server::start(move |mut peer| {
+            peer.reply("220 ready");
+            peer.answer("USER u", first);
+            if first.starts_with("331") {
+                peer.answer("PASS p", "332 acct");
+            }
+            peer.answer("ACCT billing", "230 in");
+        });
+        let mut client = server.connect(builder().account("billing")).unwrap();
+        client.login("u", "p").unwrap();
+        server.end();
+    }
+}
+
+#[test]
+fn line_breaks_are_refused_before_a_byte_is_sent_cl_40_hc_09() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("NOOP", "200 ok");
+    });
+    for bad in ["a\r\nDELE b", "a\nb", "a\rb", "a\0b"] {
+        let errors = [
+            client.login(bad, "p").err(),
+            client.login("u", bad).err(),
+            client.retrieve(bad).err(),
+            client.store(bad).err(),
+            client.names(Some(bad.as_bytes())).err(),
+            client.entries(Some(bad.as_bytes())).err(),
+            client.size(bad).err(),
+            client.cwd(bad).err(),
+            client.mkdir(bad).err(),
+            client.rename("a", bad).err(),
+            client.rename(bad, "a").err(),
+        ];
+        for error in errors {
+            assert!(matches!(error, Some(Error::Argument(_))), "{bad:?}");
+        }
+    }
+    assert!(matches!(client.delete(""), Err(Error::Argument(_))));
+    assert!(matches!(client.delete("a".repeat(9_000)), Err(Error::Argument(_))));
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn simple_commands_cl_06_cl_07() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("PWD", "257 \"/a \"\"b\"\"\" is it");
+        peer.answer("CWD /x", "250 ok");
+        peer.answer("CDUP", "200 ok");
+        peer.answer("MKD d", "257 \"/d\" made");
+        peer.answer("MKD d", "250 made");
+        peer.answer("RMD d", "250 ok");
+        peer.answer("DELE f", "200 ok");
+        peer.answer("RNFR a", "350 go on");
+        peer.answer("RNTO b", "250 ok");
+        peer.answer("RNFR a", "550 none");
+        peer.answer("SYST", "215 UNIX Type: L8");
+        peer.answer("SITE CHMOD 644 a", "202 superfluous");
+        peer.answer("XYZZY", "500 what");
+        peer.answer("QUIT", "221 bye");
+    });
+    assert_eq!(client.pwd().unwrap().as_bytes(), b"/a \"b\"");
+    client.cwd("/x").unwrap();
+    client.cdup().unwrap();
+    assert_eq!(client.mkdir("d").unwrap().unwrap().as_bytes(), b"/d");
+    assert_eq!(client.mkdir("d").unwrap(), None);
+    client.rmdir("d").unwrap();
+    client.delete("f").unwrap();
+    client.rename("a", "b").unwrap();
+    assert!(matches!(client.rename("a", "b"), Err(Error::Refused(Verb::Rnfr, _))));
+    assert_eq!(client.system().unwrap(), b"UNIX Type: L8");
+    for (line, want) in [("SITE CHMOD 644 a", 202), ("XYZZY", 500)] {
+        let reply = client.quote(&RawCommand::new(line).unwrap()).unwrap();
+        assert_eq!(reply.code().value(), want);
+    }
+    for line in ["RETR a", "stor a", "LIST", "NLST", "MLSD", "APPE a", "STOU", "AUTH TLS", "MODE B"]
+    {
+        let error = client.quote(&RawCommand::new(line).unwrap()).unwrap_err();
+        assert!(matches!(error, Error::Argument(_)), "{line}");
+    }
+    client.quit().unwrap();
+    server.end();
+}
+
+#[test]
+fn an_unreadable_directory_is_refused_cl_43_hc_10_hc_11() {
+    for reply in ["257 \"/x", "257 /x", "257 \"/x\x07\"", "257 \"\""] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("PWD", reply);
+            peer.expect_end();
+        });
+        assert!(matches!(client.pwd(), Err(Error::Protocol(_))), "{reply:?}");
+        assert!(matches!(client.noop(), Err(Error::Closed)));
+        server.end();
+    }
+}
+
+#[test]
+fn size_and_time_cl_17_hc_16_hc_31() {
+    let sizes = [
+        ("213 1024", Some(1_024)),
+        ("213 0", Some(0)),
+        ("213 -1", None),
+        ("213 +1", None),
+        ("213 18446744073709551616", None),
+        ("213 ", None),
+        ("550 no such file", None),
+        ("500 what", None),
+    ];
+    let times = [
+        ("213 19700101000001", Some(1)),
+        ("213 19700101000001.5", Some(1)),
+        ("213 99999999999999", None),
+        ("213 191000101000000", None),
+        ("550 no", None),
+    ];
+    let (server, mut client) = Server::logged_in(move |mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        sizes.iter().for_each(|(reply, _)| peer.answer("SIZE a", reply));
+        times.iter().for_each(|(reply, _)| peer.answer("MDTM a", reply));
+        peer.answer("SIZE a", "530 log in");
+        peer.answer("MDTM a", "450 busy");
+    });
+    for (reply, want) in sizes {
+        assert_eq!(client.size("a").unwrap(), want, "{reply}");
+    }
+    for (reply, want) in times {
+        let time = client.modified("a").unwrap();
+        assert_eq!(time.map(|time| time.unix_seconds()), want, "{reply}");
+    }
+    assert!(matches!(client.size("a"), Err(Error::Refused(..))));
+    assert!(matches!(client.modified("a"), Err(Error::Refused(..))));
+    server.end();
+}
+
+#[test]
+fn features_and_utf8_cl_18_hc_21() {
+    for (feat, asks) in [
+        ("211-Features:\r\n UTF8\r\n SIZE\r\n211 End", true),
+        ("211-Features:\r\nSIZE\r\n211 End", false),
+        ("502 no", false),
+    ] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("FEAT", feat);
+            if asks {
+                peer.answer("OPTS UTF8 ON", "501 always on");
+            }
+            peer.answer("DELE caf\u{e9}", "250 ok");
+            peer.answer("DELE \u{e9}", "250 ok");
+            peer.expect(b"DELE \xe9");
+            peer.reply("250 ok");
+        });
+        client.delete("caf\u{e9}").unwrap();
+        assert_eq!(client.features().unwrap().has("SIZE"), feat.contains("SIZE"));
+        client.delete("\u{e9}").unwrap();
+        client.delete(b"\xe9").unwrap();
+        server.end();
+    }
+}
+
+#[test]
+fn bytes_that_are_not_utf8_ask_for_nothing() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.expect(b"DELE \xff\xff\xe9");
+        peer.reply("250 ok");
+    });
+    client.delete(b"\xff\xe9").unwrap();
+    server.end();
+}
+
+#[test]
+fn two_replies_to_one_command_desynchronise_cl_13_hc_17() {
+    // The second comes in one segment with the first, or on its own, whole or in part.
+    for (with, behind) in [("200 again\r\n", ""), ("", "226 from nowhere\r\n"), ("", "22")] {
+        let (sent, was_sent) = mpsc::channel();
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.expect("NOOP");
+            peer.send(format!("200 ok\r\n{with}"));
+            peer.send(behind);
+            sent.send(()).unwrap();
+            peer.expect_end();
+        });
+        client.noop().unwrap();
+        was_sent.recv().unwrap();
+        assert!(matches!(client.delete("a"), Err(Error::Desynchronised)));
+        assert!(matches!(client.noop(), Err(Error::Closed)));
+        server.end();
+    }
+}
+
+#[test]
+fn replies_of_the_wrong_kind_are_unexpected_hc_17() {
+    for (command, reply) in [("NOOP", "150 why"), ("NOOP", "350 why"), ("QUIT", "125 why")] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer(command, reply);
+            peer.expect_end();
+        });
+        let error = match command {
+            "NOOP" => {
+                let error = client.noop().unwrap_err();
+                assert!(matches!(client.noop(), Err(Error::Closed)));
+                error
+            }
+            _ => client.quit().unwrap_err(),
+        };
+        assert!(matches!(error, Error::Unexpected(..)), "{error}");
+        server.end();
+    }
+}
+
+#[test]
+fn a_last_reply_before_the_transfer_was_asked_for_hc_17() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        peer.expect("EPSV");
+        let port = peer.listen();
+        peer.send(format!("229 (|||{port}|)\r\n150 ok\r\n226 done\r\n"));
+        peer.expect_end();
+    });
+    assert!(matches!(client.retrieve("a"), Err(Error::Desynchronised)));
+    server.end();
+}
+
+#[test]
+fn a_connection_that_ended_meanwhile_hc_34() {
+    for last in ["", "421 idle too long\r\n"] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.send(last);
+            peer.close();
+        });
+        server.end();
+        match client.noop() {
+            Err(Error::Closed) if last.is_empty() => {}
+            Err(Error::ServiceClosing(_)) if !last.is_empty() => {}
+            result => panic!("{last:?}: {result:?}"),
+        }
+        assert!(matches!(client.noop(), Err(Error::Closed)));
+    }
+}
+
+#[test]
+fn quit_without_a_reply_is_an_end_too() {
+    let (server, client) = Server::logged_in(|mut peer| {
+        peer.expect("QUIT");
+        peer.close();
+    });
+    client.quit().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_quit_behind_a_dropped_download_aborts_first() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 Opening");
+        let _data = peer.data();
+        peer.expect_abort();
+        peer.send("226 done\r\n225 nothing\r\n");
+        peer.answer("QUIT", "221 bye");
+    });
+    let mut file = client.retrieve("a").unwrap();
+    assert_eq!(file.read(&mut []).unwrap(), 0);
+    drop(file);
+    client.quit().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_client_can_be_sent_and_shown() {
+    fn is_send<T: Send + std::fmt::Debug>() {}
+    is_send::<Client>();
+    is_send::<Error>();
+    let shown = format!("{:?}", Client::builder().account("secret"));
+    assert!(!shown.contains("secret"), "{shown}");
+    assert_eq!(Timeouts::default().final_reply, Duration::from_secs(300));
+}

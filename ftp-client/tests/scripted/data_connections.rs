@@ -1,0 +1,332 @@
+//! The ways to a data connection, and what is learned from those that fail.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use ftp_client::{Client, Error, Extended, Mode, Phase, Timeouts, Verb};
+
+use crate::peer::{Peer, SHORT, Server, timeouts};
+
+fn get(client: &mut Client) -> Result<Vec<u8>, Error> {
+    let mut file = client.retrieve("a")?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|error| Error::recover(error).unwrap())?;
+    file.finish()?;
+    Ok(bytes)
+}
+
+fn retr(peer: &mut Peer) {
+    peer.answer("RETR a", "150 Opening");
+    peer.send_data(b"hello");
+    peer.reply("226 done");
+}
+
+#[test]
+fn pasv_is_remembered_after_epsv_failed_cl_21_hc_01() {
+    for reply in [
+        "500 what?",
+        "501 no",
+        "502 no",
+        "522 use (2)",
+        "229 somewhere",
+        "229 (|||99999|)",
+        "229 (||)",
+    ] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            peer.answer("EPSV", reply);
+            // The announced host is not this one: it is passed over.
+            peer.pasv();
+            peer.answer("RETR a", "550 not yet");
+            peer.pasv();
+            retr(&mut peer);
+        });
+        assert!(matches!(get(&mut client), Err(Error::Refused(Verb::Retr, _))), "{reply}");
+        assert_eq!(get(&mut client).unwrap(), b"hello", "{reply}");
+        server.end();
+    }
+}
+
+#[test]
+fn a_port_of_epsv_that_refuses_leads_to_pasv_once_cl_21() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        peer.expect("EPSV");
+        let closed = closed_port();
+        peer.reply(&format!("229 (|||{closed}|)"));
+        // Whether the verb went out before the refusal was seen is up to the kernel.
+        let line = peer.line();
+        if line == b"RETR a\r\n" {
+            peer.expect_abort();
+            peer.send("425 no\r\n226 aborted\r\n");
+            peer.pasv();
+        } else {
+            assert_eq!(line, b"PASV\r\n");
+            let [high, low] = peer.listen().to_be_bytes();
+            peer.reply(&format!("227 127,0,0,1,{high},{low}"));
+        }
+        retr(&mut peer);
+        peer.pasv();
+        retr(&mut peer);
+    });
+    assert_eq!(get(&mut client).unwrap(), b"hello");
+    assert_eq!(get(&mut client).unwrap(), b"hello");
+    server.end();
+}
+
+/// A port at which nobody listens.
+fn closed_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn each_way_tried_is_told() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        peer.answer("EPSV", "502 no EPSV");
+        peer.answer("PASV", "502 no PASV");
+        peer.answer("PASV", "530 log in first");
+        peer.answer("NOOP", "200 ok");
+    });
+    let error = get(&mut client).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no data connection: EPSV refused: 502 no EPSV; PASV refused: 502 no PASV"
+    );
+    let error = get(&mut client).unwrap_err();
+    assert_eq!(error.to_string(), "PASV refused: 530 log in first");
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn epsv_always_and_never() {
+    for (extended, want) in [(Extended::Always, Verb::Epsv), (Extended::Never, Verb::Pasv)] {
+        let builder = Client::builder().timeouts(timeouts()).epsv(extended);
+        let (server, mut client) = Server::logged_in_with(builder, move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            peer.answer(want.as_str(), "502 no");
+            match want {
+                Verb::Epsv => peer.epsv(),
+                _ => peer.pasv(),
+            }
+            retr(&mut peer);
+        });
+        let Err(Error::DataConnection(attempts)) = get(&mut client) else { panic!("{want}") };
+        assert_eq!(attempts.iter().map(|attempt| attempt.way).collect::<Vec<_>>(), [want]);
+        assert_eq!(get(&mut client).unwrap(), b"hello");
+        server.end();
+    }
+}
+
+#[test]
+fn low_ports_are_refused_cl_35_hc_01_hc_03() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        peer.answer("EPSV", "229 (|1|10.0.0.1|80|)");
+        peer.answer("PASV", "227 (127,0,0,1,0,22)");
+        peer.answer("NOOP", "200 ok");
+    });
+    let error = get(&mut client).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no data connection: EPSV with 127.0.0.1:80: not supported: a data port below 1024; \
+         PASV with 127.0.0.1:22: not supported: a data port below 1024"
+    );
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn unreadable_227_is_a_protocol_error_cl_24_hc_04() {
+    for reply in ["227 (1,2,3,4,5)", "227 (1,2,3,4,256,1)", "227 ok", "227 1,2,3,4,0,0", "200 ok"] {
+        let builder = Client::builder().timeouts(timeouts()).epsv(Extended::Never);
+        let (server, mut client) = Server::logged_in_with(builder, move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            peer.answer("PASV", reply);
+            peer.expect_end();
+        });
+        let error = get(&mut client).unwrap_err();
+        assert!(matches!(error, Error::Protocol(_)), "{reply}: {error}");
+        assert!(matches!(client.noop(), Err(Error::Closed)));
+        server.end();
+    }
+}
+
+#[test]
+fn a_229_answers_pasv_cl_29() {
+    let builder = Client::builder().timeouts(timeouts()).epsv(Extended::Never);
+    let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        peer.expect("PASV");
+        let port = peer.listen();
+        peer.reply(&format!("229 (|||{port}|)"));
+        retr(&mut peer);
+    });
+    assert_eq!(get(&mut client).unwrap(), b"hello");
+    server.end();
+}
+
+/// Waits for `EPRT` or `PORT` and remembers where to connect to.
+fn active(peer: &mut Peer, verb: &str) {
+    let line = String::from_utf8(peer.line()).unwrap();
+    let argument = line.trim_end().strip_prefix(verb).unwrap_or_else(|| panic!("{line}"));
+    let port = if verb == "EPRT" {
+        let port = argument.strip_prefix(" |1|127.0.0.1|").unwrap().strip_suffix('|').unwrap();
+        port.parse::<u16>().unwrap()
+    } else {
+        let (high, low) = argument.strip_prefix(" 127,0,0,1,").unwrap().split_once(',').unwrap();
+        u16::from_be_bytes([high.parse().unwrap(), low.parse().unwrap()])
+    };
+    peer.active = Some(SocketAddr::from(([127, 0, 0, 1], port)));
+}
+
+fn active_builder() -> ftp_client::ClientBuilder {
+    Client::builder().timeouts(timeouts()).mode(Mode::Active)
+}
+
+#[test]
+fn active_eprt_then_port_cl_22() {
+    let (server, mut client) = Server::logged_in_with(active_builder(), |mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        active(&mut peer, "EPRT");
+        peer.reply("200 ok");
+        retr(&mut peer);
+        active(&mut peer, "EPRT");
+        peer.reply("522 not today");
+        active(&mut peer, "PORT");
+        peer.reply("200 ok");
+        // Connects before its 150, as some do.
+        peer.expect("RETR a");
+        peer.send_data(b"hello");
+        peer.send("150 Opening\r\n226 done\r\n");
+        active(&mut peer, "PORT");
+        peer.reply("200 ok");
+        retr(&mut peer);
+    });
+    for _ in 0..3 {
+        assert_eq!(get(&mut client).unwrap(), b"hello");
+    }
+    server.end();
+}
+
+#[test]
+fn active_without_a_way() {
+    let builder = active_builder().eprt(Extended::Always);
+    let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        active(&mut peer, "EPRT");
+        peer.reply("500 no");
+        peer.answer("NOOP", "200 ok");
+    });
+    let error = get(&mut client).unwrap_err();
+    assert_eq!(error.to_string(), "no data connection: EPRT refused: 500 no");
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_stranger_at_the_active_port_is_sent_away_cl_32_hc_27() {
+    let (server, mut client) = Server::logged_in_with(active_builder(), |mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        active(&mut peer, "EPRT");
+        peer.reply("200 ok");
+        peer.expect("RETR a");
+        let mut stranger = stranger(peer.active.unwrap());
+        assert_eq!(stranger.read(&mut [0; 1]).unwrap_or(0), 0, "it is closed");
+        peer.reply("150 Opening");
+        peer.send_data(b"hello");
+        peer.reply("226 done");
+    });
+    assert_eq!(get(&mut client).unwrap(), b"hello");
+    server.end();
+}
+
+/// A connection from another address than that of the peer.
+fn stranger(to: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    socket.into()
+}
+
+#[test]
+fn a_server_that_cannot_connect_says_so() {
+    let (server, mut client) = Server::logged_in_with(active_builder(), |mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        active(&mut peer, "EPRT");
+        peer.reply("200 ok");
+        peer.expect("RETR a");
+        peer.send("150 Opening\r\n425 cannot connect to you\r\n");
+        peer.answer("NOOP", "200 ok");
+    });
+    let error = get(&mut client).unwrap_err();
+    assert_eq!(error.to_string(), "RETR refused: 425 cannot connect to you");
+    assert!(error.is_transient());
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_server_that_does_not_connect_times_out_hc_19() {
+    let timeouts = Timeouts { data_connect: SHORT, ..timeouts() };
+    let builder = active_builder().timeouts(timeouts);
+    let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        active(&mut peer, "EPRT");
+        peer.reply("200 ok");
+        peer.answer("RETR a", "150 Opening");
+        peer.expect_abort();
+        peer.send("426 cut\r\n226 aborted\r\n");
+        peer.answer("NOOP", "200 ok");
+    });
+    let Err(Error::DataConnection(attempts)) = get(&mut client) else { panic!("no connection") };
+    assert!(matches!(
+        attempts.as_slice(),
+        [attempt] if matches!(attempt.error, Error::Timeout(Phase::DataConnect))
+    ));
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn ipv6_has_epsv_and_eprt_only_cl_20() {
+    let Ok(listener) = TcpListener::bind("[::1]:0") else { return };
+    let port = listener.local_addr().unwrap().port();
+    let server = Server::start_on(listener, |mut peer| {
+        peer.reply("220 ready");
+        peer.answer("TYPE I", "200 ok");
+        peer.expect("EPSV");
+        let data = TcpListener::bind("[::1]:0").unwrap();
+        peer.reply(&format!("229 (|||{}|)", data.local_addr().unwrap().port()));
+        peer.answer("RETR a", "150 Opening");
+        drop(data.accept().unwrap());
+        peer.reply("226 done");
+        peer.answer("EPSV", "522 use (1)");
+        peer.answer("NOOP", "200 ok");
+    });
+    let mut client = Client::builder().timeouts(timeouts()).connect("[::1]", port).unwrap();
+    assert_eq!(get(&mut client).unwrap(), b"");
+    let error = get(&mut client).unwrap_err();
+    assert_eq!(error.to_string(), "no data connection: EPSV refused: 522 use (1)");
+    client.noop().unwrap();
+    server.end();
+    let builder = Client::builder().timeouts(timeouts());
+    for (mode, want) in [(Mode::Passive, "PASV"), (Mode::Active, "PORT")] {
+        let listener = TcpListener::bind("[::1]:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = Server::start_on(listener, |mut peer| {
+            peer.reply("220 ready");
+            peer.answer("TYPE I", "200 ok");
+            peer.answer("NOOP", "200 ok");
+        });
+        let builder = builder.clone().mode(mode).epsv(Extended::Never).eprt(Extended::Never);
+        let mut client = builder.connect("::1", port).unwrap();
+        assert_eq!(
+            get(&mut client).unwrap_err().to_string(),
+            format!("no data connection: not supported: {want} carries IPv4 addresses only")
+        );
+        client.noop().unwrap();
+        server.end();
+    }
+}

@@ -1,0 +1,463 @@
+//! `RETR`: what is success and what is not.
+
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use ftp_client::{Client, Download, Error, Phase, RepresentationType, Timeouts, Verb};
+
+use crate::peer::{SHORT, Server, reset, timeouts};
+
+/// Reads to the end and finishes; the error of either, as it was before it was packed.
+fn read_all(mut file: Download<'_>) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    if let Err(error) = file.read_to_end(&mut bytes) {
+        let again = file.finish().expect_err("a failed read is no success").to_string();
+        let error = Error::recover(error).expect("it was made by the client");
+        assert_eq!(error.to_string(), again);
+        return Err(error);
+    }
+    let count = file.transferred();
+    assert_eq!(file.finish()?.bytes, count);
+    Ok(bytes)
+}
+
+fn code(error: &Error) -> u16 {
+    error.reply().unwrap_or_else(|| panic!("{error}")).code().value()
+}
+
+#[test]
+fn five_replies_before_data_cl_01() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR dir/a b", "150 Opening for dir/a b (5 bytes).");
+        peer.send_data(b"hello");
+        peer.reply("226 done");
+        peer.epsv();
+        peer.answer("RETR b", "150 Opening");
+        peer.send_data(b"");
+        peer.reply("250 done");
+        peer.answer("QUIT", "221 bye");
+    });
+    let mut file = client.retrieve("dir/a b").unwrap();
+    assert_eq!((file.announced(), file.transferred()), (Some(5), 0));
+    let mut text = String::new();
+    file.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "hello");
+    let report = file.finish().unwrap();
+    assert_eq!((report.bytes, report.reply.code().value()), (5, 226));
+    assert_eq!(read_all(client.retrieve("b").unwrap()).unwrap(), b"");
+    client.quit().unwrap();
+    server.end();
+}
+
+#[test]
+fn replies_byte_by_byte() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.expect("RETR a");
+        for byte in b"150-Opening\r\n 226 no\r\n150 yes\r\n" {
+            peer.send([*byte]);
+        }
+        peer.send_data(b"x");
+        for byte in b"226 done\n" {
+            peer.send([*byte]);
+        }
+        peer.answer("NOOP", "200 ok");
+    });
+    assert_eq!(read_all(client.retrieve("a").unwrap()).unwrap(), b"x");
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_verb_is_sent_before_the_data_connection_is_taken_cl_31() {
+    // The peer takes the data connection only behind the verb, and refuses without taking it.
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "550 no such file");
+        peer.answer("NOOP", "200 ok");
+    });
+    let error = client.retrieve("a").unwrap_err();
+    assert!(matches!(&error, Error::Refused(Verb::Retr, _)), "{error}");
+    assert_eq!(error.to_string(), "RETR refused: 550 no such file");
+    assert!(!error.is_transient());
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn already_ended_and_several_preliminary_replies_cl_08() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.expect("RETR a");
+        peer.send_data(b"abc");
+        peer.reply("226 all sent, no 150");
+        peer.epsv();
+        peer.expect("RETR b");
+        peer.send("125 a\r\n150 b\r\n110 MARK 1 = 2\r\n");
+        peer.send_data(b"de");
+        peer.reply("226 done");
+        peer.epsv();
+        peer.answer("RETR c", "226 nothing there, and no data connection taken");
+        peer.answer("NOOP", "200 ok");
+    });
+    assert_eq!(read_all(client.retrieve("a").unwrap()).unwrap(), b"abc");
+    assert_eq!(read_all(client.retrieve("b").unwrap()).unwrap(), b"de");
+    let file = client.retrieve("c").unwrap();
+    file.abort().unwrap();
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_data_connection_that_was_never_taken_is_no_data_cl_08() {
+    let timeouts = Timeouts { data_connect: SHORT, ..timeouts() };
+    let builder = Client::builder().timeouts(timeouts);
+    let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
+        peer.image_epsv();
+        // Silent: the peer goes on listening.
+        peer.answer("RETR a", "226 nothing there");
+        // Reset: it stops, here by listening anew.
+        peer.epsv();
+        peer.answer("RETR b", "226 nothing there");
+        peer.listen();
+        peer.answer("NOOP", "200 ok");
+    });
+    assert_eq!(read_all(client.retrieve("a").unwrap()).unwrap(), b"");
+    assert_eq!(read_all(client.retrieve("b").unwrap()).unwrap(), b"");
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn fewer_bytes_than_announced_are_incomplete_hc_19() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 Opening (10 bytes).");
+        peer.send_data(b"hello");
+        peer.reply("226 done");
+        peer.answer("NOOP", "200 ok");
+    });
+    let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
+    assert!(matches!(error, Error::Incomplete { bytes: 5, announced: Some(10) }));
+    assert_eq!(error.to_string(), "incomplete: 5 of 10 bytes came");
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn negative_last_replies_are_refusals_hc_20() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        for reply in ["426 cut", "451 disk", "550 odd"] {
+            peer.epsv();
+            peer.answer("RETR a", "150 Opening");
+            peer.send_data(b"hel");
+            peer.reply(reply);
+        }
+        peer.answer("NOOP", "200 ok");
+    });
+    for want in [426, 451, 550] {
+        let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
+        assert_eq!((code(&error), error.is_transient()), (want, want < 500));
+    }
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_reset_is_explained_by_the_server_hc_20() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        for reply in ["426 cut half way", "226 all is well"] {
+            peer.epsv();
+            peer.answer("RETR a", "150 Opening");
+            let mut data = peer.data();
+            data.write_all(b"hel").unwrap();
+            reset(data);
+            peer.reply(reply);
+        }
+        peer.answer("NOOP", "200 ok");
+    });
+    let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
+    assert_eq!(error.to_string(), "RETR refused: 426 cut half way");
+    let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
+    assert!(matches!(&error, Error::Io(_)), "{error}");
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn no_last_reply_times_out_cl_12_hc_20() {
+    let timeouts = Timeouts { final_reply: SHORT, ..timeouts() };
+    let builder = Client::builder().timeouts(timeouts);
+    let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 Opening");
+        peer.send_data(b"hello");
+        peer.expect_end();
+    });
+    let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
+    assert!(matches!(error, Error::Timeout(Phase::FinalReply)), "{error}");
+    assert!(matches!(client.noop(), Err(Error::Closed)));
+    server.end();
+}
+
+#[test]
+fn hanging_up_before_the_last_reply_is_no_success_hc_20() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 Opening");
+        peer.send_data(b"hello");
+        peer.close();
+    });
+    let error = client.retrieve("a").and_then(read_all).unwrap_err();
+    assert!(matches!(error, Error::Closed), "{error}");
+    assert!(matches!(client.noop(), Err(Error::Closed)));
+    server.end();
+}
+
+#[test]
+fn service_closing_at_any_time_cl_10() {
+    for at in 0..4 {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            let closing = "421 going down";
+            if at == 0 {
+                peer.answer("TYPE I", closing);
+                return;
+            }
+            peer.answer("TYPE I", "200 ok");
+            if at == 1 {
+                return peer.answer("EPSV", closing);
+            }
+            peer.epsv();
+            if at == 2 {
+                return peer.answer("RETR a", closing);
+            }
+            peer.answer("RETR a", "150 Opening");
+            peer.send_data(b"hello");
+            peer.reply(closing);
+        });
+        let error = client.retrieve("a").and_then(read_all).unwrap_err();
+        assert!(matches!(&error, Error::ServiceClosing(_)), "{at}: {error}");
+        assert!(error.is_transient());
+        assert!(matches!(client.noop(), Err(Error::Closed)));
+        server.end();
+    }
+}
+
+#[test]
+fn stalled_data_times_out_cl_12_hc_19() {
+    let timeouts = Timeouts { stall: SHORT, ..timeouts() };
+    let builder = Client::builder().timeouts(timeouts);
+    let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 Opening");
+        let _stalled = peer.data();
+        peer.expect_abort();
+        peer.reply("426 aborted");
+        peer.reply("226 aborted");
+        peer.epsv();
+        peer.answer("RETR a", "150 Opening");
+        let _stalled = peer.data();
+        peer.reply("451 tape torn");
+        peer.answer("NOOP", "200 ok");
+    });
+    let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
+    assert!(matches!(error, Error::Timeout(Phase::Stall)), "{error}");
+    // The next call aborts; and a reply that is there says more than the limit.
+    let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
+    assert_eq!(error.to_string(), "RETR refused: 451 tape torn");
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn the_overall_limit_ends_a_slow_transfer() {
+    let limit = Duration::from_millis(400);
+    let builder = Client::builder().timeouts(timeouts()).overall(Some(limit));
+    let begin = Instant::now();
+    let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 Opening");
+        let _stalled = peer.data();
+        peer.line();
+    });
+    let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
+    assert!(matches!(error, Error::Timeout(Phase::Overall)), "{error}");
+    assert!(matches!(client.noop(), Err(Error::Timeout(Phase::Overall))));
+    assert!(begin.elapsed() < 10 * limit);
+    drop(client);
+    server.end();
+}
+
+#[test]
+fn a_known_length_may_be_read_without_the_end() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 Opening");
+        peer.send_data(b"hello");
+        peer.reply("226 done");
+        peer.epsv();
+        peer.answer("RETR a", "150 Opening");
+        peer.send_data(b"hello");
+        peer.expect_abort();
+        peer.send("226 done\r\n225 nothing\r\n");
+        peer.answer("NOOP", "200 ok");
+    });
+    let mut file = client.retrieve("a").unwrap();
+    file.read_exact(&mut [0; 5]).unwrap();
+    assert_eq!(file.finish().unwrap().bytes, 5);
+    let mut file = client.retrieve("a").unwrap();
+    file.read_exact(&mut [0; 4]).unwrap();
+    let error = file.finish().unwrap_err();
+    assert!(matches!(error, Error::Incomplete { bytes: 4, announced: None }), "{error}");
+    assert_eq!(error.to_string(), "incomplete: ended after 4 bytes, with more to come");
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn text_is_converted() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE A", "200 ok");
+        peer.epsv();
+        peer.answer("RETR a", "150 Opening (9 bytes)");
+        peer.send_data(b"a\r\n\r\nb\rc\r");
+        peer.reply("226 done");
+        peer.image_epsv();
+        peer.answer("RETR a", "150 Opening");
+        peer.send_data(b"a\r\n");
+        peer.reply("226 done");
+    });
+    client.set_representation(RepresentationType::Ascii);
+    let file = client.retrieve("a").unwrap();
+    assert_eq!(file.announced(), None);
+    assert_eq!(read_all(file).unwrap(), b"a\n\nb\rc\r");
+    client.set_representation(RepresentationType::Image);
+    assert_eq!(read_all(client.retrieve("a").unwrap()).unwrap(), b"a\r\n");
+    server.end();
+}
+
+#[test]
+fn a_download_from_an_offset_as_10() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("REST 5", "350 restarting");
+        peer.answer("RETR a", "150 Opening (10 bytes)");
+        peer.send_data(b"world");
+        peer.reply("226 done");
+        peer.epsv();
+        peer.answer("REST 6", "502 no");
+        // Nothing is pending, so nothing is cancelled.
+        peer.epsv();
+        peer.answer("RETR a", "150 Opening (10 bytes)");
+        peer.send_data(b"helloworld");
+        peer.reply("226 done");
+        peer.answer("REST 7", "350 restarting");
+        peer.epsv();
+        peer.answer("REST 0", "350 restarting");
+        peer.answer("RETR a", "150 Opening");
+        peer.send_data(b"");
+        peer.reply("226 done");
+    });
+    assert_eq!(read_all(client.retrieve_from("a", 5).unwrap()).unwrap(), b"world");
+    let error = client.retrieve_from("a", 6).unwrap_err();
+    assert!(matches!(error, Error::Refused(Verb::Rest, _)), "{error}");
+    assert_eq!(read_all(client.retrieve("a").unwrap()).unwrap(), b"helloworld");
+    let rest = ftp_client::RawCommand::new("REST 7").unwrap();
+    assert_eq!(client.quote(&rest).unwrap().code().value(), 350);
+    assert_eq!(read_all(client.retrieve("a").unwrap()).unwrap(), b"");
+    assert!(matches!(client.retrieve_from("a", u64::MAX), Err(Error::Argument(_))));
+    server.end();
+}
+
+#[test]
+fn a_dropped_download_is_aborted_by_the_next_call() {
+    for replies in [["426 cut", "226 aborted"], ["226 done", "225 nothing"], ["226 a", "226 b"]] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.image_epsv();
+            peer.answer("RETR a", "150 Opening");
+            let mut data = peer.data();
+            data.write_all(&[0; 100]).unwrap();
+            peer.expect_abort();
+            replies.iter().for_each(|reply| peer.reply(reply));
+            peer.answer("NOOP", "200 ok");
+        });
+        let mut file = client.retrieve("a").unwrap();
+        file.read_exact(&mut [0; 10]).unwrap();
+        drop(file);
+        client.noop().unwrap();
+        server.end();
+    }
+}
+
+#[test]
+fn a_download_that_is_over_needs_no_abort() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.expect("RETR a");
+        peer.send_data(b"hello");
+        peer.send("150 Opening\r\n226 done\r\n");
+        peer.answer("NOOP", "200 ok");
+    });
+    client.retrieve("a").unwrap().abort().unwrap();
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn abort_cl_15() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 Opening");
+        let mut data = peer.data();
+        data.write_all(&[0; 100]).unwrap();
+        peer.expect_abort();
+        peer.reply("426 cut");
+        peer.reply("500 what is ABOR?");
+        peer.epsv();
+        peer.answer("RETR a", "150 Opening");
+        let _data = peer.data();
+        peer.expect_abort();
+        peer.reply("421 enough");
+    });
+    client.retrieve("a").unwrap().abort().unwrap();
+    let error = client.retrieve("a").unwrap().abort().unwrap_err();
+    assert!(matches!(error, Error::ServiceClosing(_)), "{error}");
+    server.end();
+}
+
+#[test]
+fn a_server_that_does_not_answer_an_abort_is_left_cl_11() {
+    let timeouts = Timeouts { reply: SHORT, ..timeouts() };
+    let builder = Client::builder().timeouts(timeouts);
+    let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 Opening");
+        let _data = peer.data();
+        peer.expect_abort();
+        peer.reply("226 one reply, where two are owed");
+        peer.expect_end();
+    });
+    drop(client.retrieve("a").unwrap());
+    assert!(matches!(client.noop(), Err(Error::Timeout(Phase::Reply))));
+    assert!(matches!(client.noop(), Err(Error::Closed)));
+    server.end();
+}
+
+#[test]
+fn a_forgotten_download_is_aborted_too() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 Opening");
+        let _data = peer.data();
+        peer.expect_abort();
+        peer.reply("426 cut");
+        peer.reply("226 aborted");
+        peer.answer("NOOP", "200 ok");
+    });
+    std::mem::forget(client.retrieve("a").unwrap());
+    client.noop().unwrap();
+    server.end();
+}

@@ -1,0 +1,12 @@
+//! The client against a peer that plays a script: each test holds both sides of one dialogue.
+//! Ids in the names are those of the conformance and hostile-input lists.
+
+#![expect(clippy::unwrap_used, reason = "what tests call panics as they do")]
+
+mod control;
+mod data_connections;
+mod downloads;
+mod listings;
+mod peer;
+mod trace;
+mod uploads;

@@ -1,0 +1,179 @@
+//! `STOR` and `APPE`: the server's word counts, and no part is taken for the whole.
+
+use std::io::{Read, Write};
+
+use ftp_client::{Client, Error, Phase, RepresentationType, Timeouts, Verb};
+
+use crate::peer::{SHORT, Server, reset, timeouts, was_reset};
+
+#[test]
+fn store_append_and_store_from() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        for commands in [&["STOR a"][..], &["APPE a"], &["REST 5", "STOR a"], &["STOR a"]] {
+            peer.epsv();
+            for command in commands {
+                let reply = if command.starts_with("REST") { "350 ok" } else { "150 ok" };
+                peer.answer(command, reply);
+            }
+            assert_eq!(peer.read_data(), b"hello");
+            peer.reply("226 done");
+        }
+    });
+    for step in 0..4 {
+        let mut file = match step {
+            1 => client.append("a").unwrap(),
+            2 => client.store_from("a", 5).unwrap(),
+            _ => client.store("a").unwrap(),
+        };
+        file.write_all(b"hel").unwrap();
+        file.write_all(b"lo").unwrap();
+        assert_eq!(file.transferred(), 5);
+        let report = file.finish().unwrap();
+        assert_eq!((report.bytes, report.reply.code().value()), (5, 226));
+    }
+    server.end();
+}
+
+#[test]
+fn text_is_converted() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE A", "200 ok");
+        peer.epsv();
+        peer.answer("STOR a", "150 ok");
+        assert_eq!(peer.read_data(), b"a\r\nb\r\n\r\n");
+        peer.reply("226 done");
+    });
+    client.set_representation(RepresentationType::Ascii);
+    let mut file = client.store("a").unwrap();
+    file.write_all(b"a\nb\r").unwrap();
+    file.write_all(b"\n\n").unwrap();
+    assert_eq!(file.finish().unwrap().bytes, 6);
+    server.end();
+}
+
+#[test]
+fn a_refusal_while_uploading_is_not_a_broken_pipe() {
+    for reply in ["552 quota", "452 disk full", "426 cut"] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.image_epsv();
+            peer.answer("STOR a", "150 ok");
+            let mut data = peer.data();
+            data.read_exact(&mut [0; 100]).unwrap();
+            peer.reply(reply);
+            reset(data);
+            peer.answer("NOOP", "200 ok");
+        });
+        let mut file = client.store("a").unwrap();
+        let error = loop {
+            if let Err(error) = file.write_all(&[0; 65_536]) {
+                break Error::recover(error).unwrap();
+            }
+        };
+        assert!(matches!(&error, Error::Refused(Verb::Stor, _)), "{error}");
+        assert_eq!(error.to_string(), format!("STOR refused: {reply}"));
+        assert!(file.write(b"x").is_err(), "it stays failed");
+        assert_eq!(file.finish().unwrap_err().to_string(), error.to_string());
+        client.noop().unwrap();
+        server.end();
+    }
+}
+
+#[test]
+fn a_refusal_after_a_short_upload() {
+    // All of it went into the kernel; only the last reply tells.
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("STOR a", "150 ok");
+        let mut data = peer.data();
+        data.read_exact(&mut [0; 5]).unwrap();
+        peer.reply("553 not here");
+        reset(data);
+        peer.answer("NOOP", "200 ok");
+    });
+    let mut file = client.store("a").unwrap();
+    file.write_all(b"hello").unwrap();
+    let error = file.finish().unwrap_err();
+    assert_eq!(error.to_string(), "STOR refused: 553 not here");
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_server_that_stops_reading_is_a_stall_or_its_reason() {
+    let timeouts = Timeouts { stall: SHORT, ..timeouts() };
+    for reply in [None, Some("452 disk full")] {
+        let builder = Client::builder().timeouts(timeouts);
+        let (server, mut client) = Server::logged_in_with(builder, move |mut peer| {
+            peer.image_epsv();
+            peer.answer("STOR a", "150 ok");
+            let _unread = peer.data();
+            if let Some(reply) = reply {
+                peer.reply(reply);
+            } else {
+                peer.expect_abort();
+                peer.send("426 cut\r\n226 aborted\r\n");
+            }
+            peer.answer("NOOP", "200 ok");
+        });
+        let mut file = client.store("a").unwrap();
+        let error = loop {
+            if let Err(error) = file.write_all(&[0; 65_536]) {
+                break Error::recover(error).unwrap();
+            }
+        };
+        match reply {
+            None => assert!(matches!(error, Error::Timeout(Phase::Stall)), "{error}"),
+            Some(reply) => assert_eq!(error.to_string(), format!("STOR refused: {reply}")),
+        }
+        drop(file);
+        client.noop().unwrap();
+        server.end();
+    }
+}
+
+#[test]
+fn an_upload_that_is_left_never_looks_whole() {
+    for way in 0..3 {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.image_epsv();
+            peer.answer("STOR a", "150 ok");
+            let data = peer.data();
+            if way == 2 {
+                assert!(was_reset(&data), "the client was dropped");
+                return;
+            }
+            peer.expect_abort();
+            assert!(was_reset(&data));
+            peer.send("426 cut\r\n226 aborted\r\n");
+            peer.answer("NOOP", "200 ok");
+        });
+        let mut file = client.store("a").unwrap();
+        file.write_all(b"half of it").unwrap();
+        match way {
+            0 => file.abort().unwrap(),
+            _ => drop(file),
+        }
+        if way < 2 {
+            client.noop().unwrap();
+        }
+        drop(client);
+        server.end();
+    }
+}
+
+#[test]
+fn a_confirmation_before_any_data_is_not_believed_hc_17() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("STOR a", "226 done already");
+        let _data = peer.data();
+        peer.answer("NOOP", "200 ok");
+    });
+    let mut file = client.store("a").unwrap();
+    let error = Error::recover(file.write_all(b"hello").unwrap_err()).unwrap();
+    assert!(matches!(error, Error::Unexpected(Verb::Stor, _)), "{error}");
+    assert!(file.finish().is_err());
+    client.noop().unwrap();
+    server.end();
+}
