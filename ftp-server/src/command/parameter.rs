@@ -1,7 +1,7 @@
 //! Transfer parameters (RFC 959 §4.1.2; RFC 2428): TYPE, STRU, MODE, and how the next data
 //! connection comes about: PASV, EPSV, PORT, EPRT.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use ftp_proto::{
     EpsvArgument, ExtendedAddress, HostPort, NetworkProtocol, Reply, ReplyCode, RepresentationType,
@@ -73,7 +73,7 @@ pub(super) fn epsv(session: &mut Session, argument: EpsvArgument) -> Outcome {
 /// Listens where the control connection came to; replaces what was prepared before.
 fn listen(session: &mut Session) -> Result<u16, Reply> {
     session.channel = None;
-    match PassiveListener::bind(session.local.ip()) {
+    match PassiveListener::bind(session.local) {
         Ok(listener) => {
             let port = listener.port();
             session.channel = Some(DataChannel::Passive(listener));
@@ -92,7 +92,7 @@ pub(super) fn port(session: &mut Session, host_port: HostPort) -> Outcome {
     if session.protocol() == NetworkProtocol::Ipv6 {
         return protocol_not_supported_with("use EPRT (2)");
     }
-    connect_to(session, SocketAddr::V4(host_port.into()))
+    connect_to(session, IpAddr::V4(host_port.host), host_port.port)
 }
 
 /// `EPRT |1 or 2|address|port|`: as PORT for both families (RFC 2428 §2).
@@ -101,15 +101,18 @@ pub(super) fn eprt(session: &mut Session, address: ExtendedAddress) -> Outcome {
     if NetworkProtocol::of(address.address) != own {
         return protocol_not_supported(own).into();
     }
-    connect_to(session, SocketAddr::new(address.address.to_canonical(), address.port))
+    connect_to(session, address.address.to_canonical(), address.port)
 }
 
-fn connect_to(session: &mut Session, address: SocketAddr) -> Outcome {
-    if address.ip() != session.peer.ip() || address.port() < FIRST_PORT {
-        log::warn!("{}: data connection to {address} refused", session.peer);
+fn connect_to(session: &mut Session, host: IpAddr, port: u16) -> Outcome {
+    if host != session.peer.ip() || port < FIRST_PORT {
+        log::warn!("{}: data connection to {host} port {port} refused", session.peer);
         let text = "Only your own address and a port from 1024 on";
         return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text).into();
     }
+    // The peer's own address, with the scope that a link-local one needs.
+    let mut address = session.peer;
+    address.set_port(port);
     session.channel = Some(DataChannel::Active(address));
     Reply::new(ReplyCode::OKAY, "Address accepted").into()
 }

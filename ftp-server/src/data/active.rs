@@ -1,7 +1,7 @@
 //! Active data connections: the server connects to the client (RFC 959 §4.1.2 PORT; RFC 2428 §2).
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
 use rustix::event::PollFlags;
@@ -13,7 +13,7 @@ use crate::listener;
 
 /// Connects from `local`, the address the control connection came to, to `address`.
 pub(super) fn connect(
-    local: IpAddr,
+    local: SocketAddr,
     address: SocketAddr,
     deadline: Instant,
     monitor: &mut dyn Monitor,
@@ -26,11 +26,12 @@ pub(super) fn connect(
     }
 }
 
-fn begin(local: IpAddr, address: SocketAddr) -> io::Result<Socket> {
+fn begin(mut local: SocketAddr, address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     listener::set_keepalive(&socket)?;
-    socket.bind(&SocketAddr::new(local, 0).into())?;
+    local.set_port(0);
+    socket.bind(&local.into())?;
     match socket.connect(&address.into()) {
         Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => Err(error),
         _ => Ok(socket),

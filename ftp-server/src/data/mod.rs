@@ -60,7 +60,7 @@ impl DataChannel {
     /// turned away (RFC 2577 §3).
     pub(crate) fn open(
         self,
-        local: IpAddr,
+        local: SocketAddr,
         peer: IpAddr,
         limit: Duration,
         monitor: &mut dyn Monitor,

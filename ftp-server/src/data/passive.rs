@@ -19,10 +19,10 @@ pub(crate) struct PassiveListener {
 }
 
 impl PassiveListener {
-    /// Listens on `address`, which is the one the control connection came to, on a port of the
-    /// system's choice.
-    pub(crate) fn bind(address: IpAddr) -> io::Result<Self> {
-        let address = SocketAddr::new(address, 0);
+    /// Listens on the host of `address`, which is where the control connection came to, on a
+    /// port of the system's choice.
+    pub(crate) fn bind(mut address: SocketAddr) -> io::Result<Self> {
+        address.set_port(0);
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;

@@ -7,7 +7,7 @@ mod run;
 pub(crate) use outcome::{Outcome, Transfer};
 pub(crate) use run::run;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ftp_proto::{NetworkProtocol, Pathname, TransferParameters};
@@ -105,6 +105,11 @@ impl Session {
     }
 }
 
+/// An IPv4-mapped address as the IPv4 address it is; any other as it is, with the scope that a
+/// link-local one needs.
 fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
+    }
 }

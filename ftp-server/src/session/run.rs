@@ -159,7 +159,7 @@ impl Runner<'_> {
         let Transfer { path, announcement, channel, direction } = transfer;
         let start = Instant::now();
         self.control.send(&Reply::new(ReplyCode::ABOUT_TO_OPEN_DATA, announcement))?;
-        let (local, peer) = (self.session.local.ip(), self.session.peer.ip());
+        let (local, peer) = (self.session.local, self.session.peer.ip());
         let config = &self.session.context.config;
         let (connect, stall) = (config.data_connect, config.stall);
         let mut watch = Watch { control: &mut self.control, session: &self.session, failed: None };
