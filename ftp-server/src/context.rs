@@ -69,10 +69,15 @@ impl Context {
         Registration { context: Arc::clone(self), number, line }
     }
 
-    /// Lets every session end: idle ones now, those that move data when they are done. Returns
-    /// how many there are.
-    pub(crate) fn drain(&self) -> usize {
+    /// Says that the server ends; returns how many sessions there are.
+    pub(crate) fn start_draining(&self) -> usize {
         self.draining.store(true, Ordering::SeqCst);
+        self.sessions().len()
+    }
+
+    /// Wakes the sessions that wait for a command, to end; those that move data do so when they
+    /// are done. Returns how many there are.
+    pub(crate) fn wake_idle(&self) -> usize {
         let sessions = self.sessions();
         for line in sessions.values().filter(|line| !line.busy.load(Ordering::SeqCst)) {
             line.wake();

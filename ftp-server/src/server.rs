@@ -89,7 +89,7 @@ impl Server {
 
     fn stop(&mut self, deadline: Duration) -> ShutdownReport {
         let start = Instant::now();
-        let before = self.context.drain();
+        let before = self.context.start_draining();
         for listening in &mut self.listeners {
             // accept(2) ends with EINVAL; it fails only on a socket that does not listen.
             let _ = SockRef::from(&*listening.socket).shutdown(std::net::Shutdown::Both);
@@ -100,7 +100,7 @@ impl Server {
             }
         }
         // Those that were accepted in between are sessions like any other.
-        let before = before.max(self.context.drain());
+        let before = before.max(self.context.wake_idle());
         let left = self.context.wait(deadline.saturating_sub(start.elapsed()));
         let mut stuck = 0;
         if left > 0 {
