@@ -9,3 +9,8 @@
 )]
 
 pub mod raw;
+
+/// The programs in the README, which have to compile and, where they need no server, to run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

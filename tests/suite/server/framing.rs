@@ -375,6 +375,47 @@ fn rp_01_rp_02_every_reply_has_the_form() {
 }
 
 #[test]
+fn rp_07_rp_08_rp_10_one_150_precedes_the_end_of_a_transfer() {
+    let fixture = Fixture::new();
+    fixture.write("a", "a");
+    let mut session = fixture.session();
+    for line in ["RETR a", "STOR b", "APPE b", "LIST", "NLST", "MLSD"] {
+        // Temporary: the same command works once there is a data connection.
+        session.expect(line, 425);
+        let data = session.passive();
+        session.expect(line, 150);
+        if line.starts_with("STOR") || line.starts_with("APPE") {
+            data.close();
+        } else {
+            let _all = data.read_to_end();
+        }
+        session.expect_reply(226);
+        session.expect_in_step();
+    }
+}
+
+#[test]
+fn rp_09_st_08_the_one_unsolicited_reply_is_421() {
+    let config = ftp_server::ServerConfig { idle: Duration::from_millis(500), ..super::quick() };
+    let fixture = Fixture::configured(config);
+    let mut session = fixture.session();
+    session.expect_reply(421);
+    session.expect_closed();
+}
+
+#[test]
+fn rp_15_texts_are_ascii() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    for line in
+        ["HELP", "FEAT", "STAT", "SYST", "\u{e9}", "CWD \u{e9}", "SIZE \u{e9}", "TYPE \u{e9}"]
+    {
+        let reply = session.ask(line);
+        assert!(reply.bytes.is_ascii(), "{reply:?}");
+    }
+}
+
+#[test]
 fn rp_03_rp_04_rp_05_lines_of_213_250_and_211() {
     let fixture = Fixture::new();
     fixture.write("a", "12345");
