@@ -136,13 +136,14 @@ impl Stream {
         }
     }
 
-    /// Marks the end of what is sent.
+    /// Marks the end of what is sent, in good order.
     pub(crate) fn end_writing(&self) -> io::Result<()> {
+        SockRef::from(&self.socket).set_linger(None)?;
         self.socket.shutdown(Shutdown::Write)
     }
 
     /// Makes closing this socket look like a failure to the peer (RST), not like the end of the
-    /// data.
+    /// data, until [`end_writing`](Self::end_writing) says that it is one.
     pub(crate) fn reset_when_closed(&self) {
         // Fails only on a socket that is beyond sending anything.
         let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ftp_proto::{Command, Progress, Reply, RepresentationType, RestartMarker, Verb};
 
-use super::{Transfer, abort, accepted};
+use super::{Transfer, abort, accepted, is_upload};
 use crate::client::Client;
 use crate::data::{self, Advance, Opening, Prepared};
 use crate::error::{DataAttempt, Error, Phase};
@@ -44,6 +44,11 @@ pub(crate) fn begin<'a>(
                 match meet(client, verb, opening, deadline)? {
                     Met::Begun { data, first, ended } => {
                         client.ways.no_epsv |= epsv_failed;
+                        if let (Some(data), true) = (&data, is_upload(verb)) {
+                            // A process that is killed from here on closes it too, and the
+                            // server must not take the part that it has for the whole.
+                            data.reset_when_closed();
+                        }
                         let moved = false;
                         let failed = None;
                         return Ok(Transfer {

@@ -50,6 +50,11 @@ pub(crate) struct Transfer<'a> {
     started: Instant,
 }
 
+/// Whether a verb sends data to the server.
+const fn is_upload(verb: Verb) -> bool {
+    matches!(verb, Verb::Stor | Verb::Appe)
+}
+
 /// Refused, unless the reply is 2yz.
 fn accepted(verb: Verb, reply: &Reply) -> Result<(), Error> {
     match reply.code().severity() {
@@ -135,7 +140,7 @@ impl Transfer<'_> {
     pub(crate) fn conclude(mut self, bytes: u64) -> Result<Report, Error> {
         self.check()?;
         let mut cut = None;
-        if self.is_upload() {
+        if is_upload(self.verb) {
             // Kept open until the reply: a server that sees a reset may drop what it was sent.
             cut = self.data.as_ref().and_then(|data| data.end_writing().err());
         } else {
@@ -158,7 +163,7 @@ impl Transfer<'_> {
 
     /// Stops the transfer, so that the next command can be sent.
     pub(crate) fn abort(mut self) -> Result<(), Error> {
-        let data = self.give_up_data();
+        let data = self.data.take();
         if self.client.control.is_outstanding() {
             return abort::resync(&mut self.client.control, data);
         }
@@ -167,24 +172,11 @@ impl Transfer<'_> {
             _ => Ok(()),
         }
     }
-
-    const fn is_upload(&self) -> bool {
-        matches!(self.verb, Verb::Stor | Verb::Appe)
-    }
-
-    /// The data connection, to be closed in a way that cannot be taken for the end of a file.
-    fn give_up_data(&mut self) -> Option<Stream> {
-        let data = self.data.take()?;
-        if self.is_upload() {
-            data.reset_when_closed();
-        }
-        Some(data)
-    }
 }
 
 impl Drop for Transfer<'_> {
     fn drop(&mut self) {
-        let data = self.give_up_data();
+        let data = self.data.take();
         if self.client.control.is_outstanding() {
             self.client.abandoned = data;
         }
