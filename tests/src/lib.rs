@@ -8,7 +8,15 @@
     reason = "a harness fails a test by panicking; each module says what it insists on"
 )]
 
+pub mod compare;
+pub mod content;
+pub mod names;
+pub mod peer;
+pub mod process;
+pub mod random;
 pub mod raw;
+pub mod root;
+pub mod site;
 
 /// The programs in the README, which have to compile and, where they need no server, to run.
 #[cfg(doctest)]

@@ -1,3 +1,15 @@
-//! One test program: a module for each behaviour that needs more than one crate.
+//! One test program: a module for each behaviour that needs more than one crate, or a program that
+//! others wrote.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "in tests both are wanted, and clippy's own exception is for test functions alone"
+)]
 
+mod files;
+mod interop_curl;
+mod interop_ftplib;
+mod interop_lftp;
+mod peers;
 mod server;
+mod typed_by_hand;

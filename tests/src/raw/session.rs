@@ -49,6 +49,13 @@ impl RawSession {
         session
     }
 
+    /// Connects, reads one reply and closes: what a server that may not run yet greets with.
+    #[must_use]
+    pub fn greeting(address: SocketAddr) -> Option<RawReply> {
+        let stream = TcpStream::connect_timeout(&address, DEADLINE).ok()?;
+        Self::over(stream).try_reply().ok()
+    }
+
     /// Connects and logs in with USER 331 and PASS 230.
     #[track_caller]
     #[must_use]
@@ -272,7 +279,11 @@ impl RawSession {
 
     #[track_caller]
     fn fail(&self, what: &str) -> ! {
-        panic!("{what}; the dialogue:\n{}", self.dialogue());
+        const SHOWN: usize = 40;
+        let dialogue = self.dialogue();
+        let skipped = self.dialogue.len().saturating_sub(SHOWN);
+        let shown: Vec<_> = dialogue.lines().skip(skipped).collect();
+        panic!("{what}; the dialogue without its first {skipped} lines:\n{}", shown.join("\n"));
     }
 
     /// One line with its line end, Telnet commands moved out of it.

@@ -12,7 +12,7 @@ use super::Fixture;
 
 /// Content that no small buffer holds, different everywhere.
 fn content(length: usize) -> Vec<u8> {
-    (0..length).map(|at| (at * 31 + at / 251) as u8).collect()
+    (0..length).map(|at| u8::try_from((at * 31 + at / 251) % 256).unwrap()).collect()
 }
 
 #[test]

@@ -1,0 +1,125 @@
+//! What files hold: bytes that follow from a size and a seed alone, so that neither 1 GiB nor its
+//! reference copy is ever held in memory.
+
+use std::io::{self, Read};
+
+use crate::random::nth;
+
+/// The sizes every transfer is tried with: nothing, one byte, and one byte more than 1 MiB.
+pub const SIZES: [usize; 3] = [0, 1, (1 << 20) + 1];
+
+/// The size of the large files, when [`large`] says that they are wanted.
+pub const LARGE: u64 = 1 << 30;
+
+/// Whether the 1 GiB files are wanted: `FTP_LARGE=1`. Tests of them return at once without it.
+#[must_use]
+pub fn large() -> bool {
+    std::env::var_os("FTP_LARGE").is_some_and(|value| value == "1")
+}
+
+/// `size` bytes of every value.
+#[must_use]
+pub fn binary(size: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; size];
+    let mut stream = Stream::new(u64::try_from(size).expect("a usize fits"), seed);
+    stream.read_exact(&mut bytes).expect("a stream gives its size");
+    bytes
+}
+
+/// `size` bytes of lines that end in LF, the last one perhaps not: all sorts of bytes but CR, so that
+/// NVT ASCII carries them there and back unchanged. No line is longer than 200 bytes.
+#[must_use]
+pub fn text(size: usize, seed: u64) -> Vec<u8> {
+    let mut column = 0;
+    let fold = |byte| {
+        column =
+            if (1..4).contains(&byte) || byte == b'\n' || column == 199 { 0 } else { column + 1 };
+        match byte {
+            _ if column == 0 => b'\n',
+            b'\r' => b'r',
+            other => other,
+        }
+    };
+    binary(size, seed).into_iter().map(fold).collect()
+}
+
+/// As NVT ASCII carries `text` over the data connection: CR LF for each LF.
+#[must_use]
+pub fn on_the_wire(text: &[u8]) -> Vec<u8> {
+    let mut wire = Vec::with_capacity(text.len() + text.len() / 16);
+    for &byte in text {
+        if byte == b'\n' {
+            wire.push(b'\r');
+        }
+        wire.push(byte);
+    }
+    wire
+}
+
+/// The bytes of [`binary`], a piece at a time.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    seed: u64,
+    at: u64,
+    size: u64,
+}
+
+impl Stream {
+    /// `size` bytes.
+    #[must_use]
+    pub fn new(size: u64, seed: u64) -> Self {
+        Self { seed, at: 0, size }
+    }
+
+    /// The same bytes without their first `offset`.
+    #[must_use]
+    pub fn from(mut self, offset: u64) -> Self {
+        self.at = offset.min(self.size);
+        self
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.size - self.at).unwrap_or(usize::MAX);
+        let count = left.min(buffer.len());
+        let Some(mut rest) = buffer.get_mut(..count) else { return Ok(0) };
+        while !rest.is_empty() {
+            let word = nth(self.seed, self.at / 8).to_le_bytes();
+            let skip = usize::try_from(self.at % 8).expect("it is below 8");
+            let piece = word.get(skip..).unwrap_or_default();
+            let take = piece.len().min(rest.len());
+            let (here, behind) = rest.split_at_mut(take);
+            here.copy_from_slice(piece.get(..take).unwrap_or_default());
+            self.at += u64::try_from(take).expect("a usize fits");
+            rest = behind;
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_piece_of_a_stream_is_that_piece_of_the_whole() {
+        let whole = binary(100, 7);
+        for offset in 0..100 {
+            let mut rest = Vec::new();
+            let stream = Stream::new(100, 7).from(u64::try_from(offset).unwrap());
+            stream.take(9).read_to_end(&mut rest).unwrap();
+            assert_eq!(rest, whole[offset..(offset + 9).min(100)], "from {offset}");
+        }
+    }
+
+    #[test]
+    fn text_is_lines_without_carriage_return() {
+        let text = text(100_000, 7);
+        for byte in 0..=255 {
+            assert_eq!(text.contains(&byte), byte != b'\r' && !(1..4).contains(&byte), "{byte}");
+        }
+        assert!(text.split(|&byte| byte == b'\n').all(|line| line.len() <= 200));
+        assert_eq!(on_the_wire(b"a\n\nb"), b"a\r\n\r\nb");
+    }
+}

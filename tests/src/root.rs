@@ -1,0 +1,125 @@
+//! Temporary directories, spoken to by file names of any bytes.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+/// A directory that is removed, with all in it, when this is dropped.
+#[derive(Debug)]
+pub struct TempRoot {
+    directory: TempDir,
+}
+
+impl TempRoot {
+    /// Makes an empty directory that any user may enter and read.
+    #[track_caller]
+    #[must_use]
+    pub fn new() -> Self {
+        let directory = tempfile::Builder::new().prefix("ftp-tests-").tempdir();
+        let directory = directory.expect("a temporary directory");
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755))
+            .expect("the mode of an own directory");
+        Self { directory }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Where `name` is in it, which may hold `/`.
+    #[must_use]
+    pub fn join(&self, name: impl AsRef<[u8]>) -> PathBuf {
+        self.path().join(OsStr::from_bytes(name.as_ref()))
+    }
+
+    /// Writes a file, and the directories above it.
+    #[track_caller]
+    pub fn write(&self, name: impl AsRef<[u8]>, content: &[u8]) -> PathBuf {
+        let path = self.join(name);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).unwrap_or_else(|error| panic!("{parent:?}: {error}"));
+        }
+        fs::write(&path, content).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        path
+    }
+
+    /// Reads a file.
+    #[track_caller]
+    #[must_use]
+    pub fn read(&self, name: impl AsRef<[u8]>) -> Vec<u8> {
+        let path = self.join(name);
+        fs::read(&path).unwrap_or_else(|error| {
+            panic!("{path:?}: {error}; the directory holds {}", self.show())
+        })
+    }
+
+    /// Opens a file for reading.
+    #[track_caller]
+    #[must_use]
+    pub fn open(&self, name: impl AsRef<[u8]>) -> File {
+        let path = self.join(name);
+        File::open(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"))
+    }
+
+    /// Makes a directory, and those above it.
+    #[track_caller]
+    pub fn mkdir(&self, name: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.join(name);
+        fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        path
+    }
+
+    /// The names in it, in the order of their bytes.
+    #[track_caller]
+    #[must_use]
+    pub fn names(&self) -> Vec<Vec<u8>> {
+        let entries = fs::read_dir(self.path()).expect("an own directory can be read");
+        let name = |entry: std::io::Result<fs::DirEntry>| {
+            entry.expect("an own directory can be read").file_name().into_vec()
+        };
+        let mut names: Vec<_> = entries.map(name).collect();
+        names.sort();
+        names
+    }
+
+    /// Every file below it with its content, and every directory with none: path from here, sorted.
+    #[track_caller]
+    #[must_use]
+    pub fn tree(&self) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+        let mut tree = Vec::new();
+        let mut directories = vec![PathBuf::new()];
+        while let Some(directory) = directories.pop() {
+            let entries = fs::read_dir(self.path().join(&directory)).expect("it can be read");
+            for entry in entries {
+                let entry = entry.expect("it can be read");
+                let path = directory.join(entry.file_name());
+                if entry.file_type().expect("a type").is_dir() {
+                    directories.push(path.clone());
+                    tree.push((path, None));
+                } else {
+                    tree.push((path, Some(fs::read(entry.path()).expect("a file"))));
+                }
+            }
+        }
+        tree.sort();
+        tree
+    }
+
+    fn show(&self) -> String {
+        let names: Vec<_> =
+            self.names().iter().map(|name| name.escape_ascii().to_string()).collect();
+        format!("{names:?}")
+    }
+}
+
+impl Default for TempRoot {
+    fn default() -> Self {
+        Self::new()
+    }
+}

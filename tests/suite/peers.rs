@@ -1,0 +1,59 @@
+//! The harness itself: programs that others wrote, against each other. Where this fails, nothing
+//! that the rest of the suite says about the toolkit is worth much.
+
+use ftp_tests::compare::assert_same;
+use ftp_tests::names::{NAMES, percent};
+use ftp_tests::peer::{Peer, RealServer};
+use ftp_tests::site::Site;
+
+use crate::interop_curl;
+
+/// A session by hand stores and retrieves every name, sent as it is: neither server reads
+/// `IAC IAC` as one 0xFF.
+fn names_by_hand(site: &Site) {
+    let mut session = site.session();
+    session.expect("TYPE I", 200);
+    for name in NAMES {
+        // `./` as vsftpd takes a leading `~` for a home directory.
+        let name = [b"./", *name].concat();
+        let mut data = session.passive();
+        let answer = session.ask([b"STOR ", &name[..]].concat());
+        assert!(matches!(answer.code, 125 | 150), "{answer:?}\n{}", session.dialogue());
+        data.write_all(&name);
+        data.close();
+        session.expect_reply(226);
+        assert_same(&percent(&name), &site.root.read(&name), &name);
+
+        site.root.write(&name, b"down");
+        let data = session.passive();
+        let answer = session.ask([b"RETR ", &name[..]].concat());
+        assert!(matches!(answer.code, 125 | 150), "{answer:?}\n{}", session.dialogue());
+        let got = data.read_to_end();
+        session.expect_reply(226);
+        assert_same(&percent(&name), &got, b"down");
+    }
+}
+
+#[test]
+fn curl_and_vsftpd() {
+    let (Some(curl), Some(server)) = (Peer::find("curl"), RealServer::vsftpd()) else { return };
+    interop_curl::puts_and_gets(&curl, &server);
+}
+
+#[test]
+fn curl_and_pyftpdlib() {
+    let (Some(curl), Some(server)) = (Peer::find("curl"), RealServer::pyftpdlib()) else { return };
+    interop_curl::puts_and_gets(&curl, &server);
+}
+
+#[test]
+fn hand_and_vsftpd() {
+    let Some(server) = RealServer::vsftpd() else { return };
+    names_by_hand(&server);
+}
+
+#[test]
+fn hand_and_pyftpdlib() {
+    let Some(server) = RealServer::pyftpdlib() else { return };
+    names_by_hand(&server);
+}
