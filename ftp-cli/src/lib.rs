@@ -1,1 +1,68 @@
-//! The command line.
+//! The command line over the FTP toolkit: `get`, `put`, `ls`, `serve`, `demo`.
+//!
+//! This is the only crate that reads arguments and the environment, prints, or sets an exit
+//! code. Data goes to standard output, words for people to standard error. [`run`] is the whole
+//! program with its standard streams passed in, so that tests can call it:
+//!
+//! ```
+//! use ftp_cli::Stdio;
+//!
+//! let stdio = Stdio::captured(std::io::empty(), std::io::sink(), std::io::sink());
+//! let exit = ftp_cli::run(["get".into(), "--no-such-option".into()], stdio);
+//! assert_eq!(exit, 2.into());
+//! ```
+
+mod cmd;
+mod credentials;
+mod exit;
+mod options;
+mod output;
+mod progress;
+mod remote;
+mod settings;
+mod signals;
+mod sink;
+mod stdio;
+mod target;
+mod trace;
+mod values;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use exit::{Exit, Failure};
+use options::{Command, Options};
+pub use stdio::Stdio;
+
+/// Does what `arguments` say, the name of the program not among them. What goes wrong is said on
+/// standard error; the exit code is one of the table that `help` prints.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> ExitCode {
+    let done = options::parse(arguments)
+        .and_then(|(command, options)| dispatch(command, &options, &mut stdio));
+    match done {
+        Ok(()) => Exit::Success.into(),
+        Err(failure) => {
+            stdio.messages.say(&failure.message);
+            failure.exit.into()
+        }
+    }
+}
+
+fn dispatch(command: Option<Command>, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    if options.has("version") {
+        let version = concat!("ftp-cli ", env!("CARGO_PKG_VERSION"), "\n");
+        return output::print(&mut stdio.output, version.as_bytes());
+    }
+    if options.has("help") {
+        return cmd::help::print(command, stdio);
+    }
+    match command {
+        Some(Command::Get) => cmd::get::run(options, stdio),
+        Some(Command::Put) => cmd::put::run(options, stdio),
+        Some(Command::Ls) => cmd::ls::run(options, stdio),
+        Some(Command::Serve) => cmd::serve::run(options, stdio),
+        Some(Command::Demo) => cmd::demo::run(options, stdio),
+        Some(Command::Help) => cmd::help::run(options, stdio),
+        None => Err(Failure::usage("no command; ftp-cli --help lists them")),
+    }
+}

@@ -1,3 +1,7 @@
 //! The `ftp-cli` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ftp_cli::run(std::env::args_os().skip(1), ftp_cli::Stdio::process())
+}

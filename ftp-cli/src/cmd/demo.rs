@@ -1,0 +1,241 @@
+//! `demo`: a server and a client on this computer, their dialogue, and proof that what went in
+//! comes out.
+
+use std::io::{self, Read, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ftp_client::{Client, Extended};
+use ftp_server::{Rights, Server};
+use log::LevelFilter;
+
+use crate::exit::{Exit, Failure};
+use crate::options::Options;
+use crate::output;
+use crate::remote::shown;
+use crate::stdio::{Messages, Printable, Stdio};
+use crate::trace::{self, Dialogue};
+
+/// The file that everybody has.
+const README: &[u8] = include_bytes!("../../../README.md");
+
+/// How long the generated file is.
+const LENGTH: u64 = 64 * 1_024 * 1_024;
+
+/// How much is compared at once.
+const BLOCK: usize = 256 * 1_024;
+
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    if !options.operands.is_empty() {
+        return Err(Failure::usage("demo takes no operand: ftp-cli demo"));
+    }
+    let quiet = options.is_quiet();
+    let dialogue = Lines::default();
+    if !quiet {
+        let writer = Dialogue::Writer(Box::new(dialogue.clone()));
+        trace::install(writer, &Messages::new(io::sink(), false), LevelFilter::Off);
+    }
+    let mut demo = Demo { output: &mut *stdio.output, dialogue, quiet, checks: 0 };
+    let checks = demo.run()?;
+    output::print(&mut *stdio.output, format!("demo: all {checks} checks passed\n").as_bytes())
+}
+
+struct Demo<'a> {
+    output: &'a mut dyn Write,
+    dialogue: Lines,
+    quiet: bool,
+    checks: u32,
+}
+
+impl Demo<'_> {
+    fn run(&mut self) -> Result<u32, Failure> {
+        let start = Instant::now();
+        let internal = |what: &str, error: &dyn std::fmt::Display| {
+            Failure::new(Exit::Internal, format!("{what}: {error}"))
+        };
+        let root = tempfile::Builder::new().prefix("ftp-cli-demo-").tempdir();
+        let root = root.map_err(|error| Failure::local("temporary directory", &error))?;
+        // Nobody else can know it, so nobody else on this computer can log in meanwhile.
+        let password = root.path().as_os_str().as_encoded_bytes().to_vec();
+        let builder = Server::builder().root(root.path()).user("demo", &*password, Rights::FULL);
+        let server = builder.bind("127.0.0.1:0");
+        let server = server.map_err(|error| internal("cannot start the server", &error))?;
+        let address = server.local_addr();
+        self.step(&format!("a server on {address}, in an empty temporary directory"))?;
+
+        self.step("first by PASV (RFC 959), whose reply spells out address and port")?;
+        let builder = || Client::builder().overall(Some(Duration::from_secs(120)));
+        let connect = |builder: ftp_client::ClientBuilder| {
+            let mut client = builder.connect(&address.ip().to_string(), address.port())?;
+            client.login("demo", &password)?;
+            Ok::<_, ftp_client::Error>(client)
+        };
+        let mut client = connect(builder().epsv(Extended::Never))?;
+        self.put(&mut client, "README.md", README, README.len() as u64)?;
+        self.get(&mut client, "README.md", README, 0, README.len() as u64)?;
+        client.quit()?;
+        self.step("then by EPSV (RFC 2428), whose reply is a port alone, and with a bigger file")?;
+        let generated = Generated::new();
+        let mut client = connect(builder())?;
+        self.put(&mut client, "64 MiB.bin", generated.from(0), LENGTH)?;
+        self.list(&mut client)?;
+        self.get(&mut client, "64 MiB.bin", generated.from(0), 0, LENGTH)?;
+        let half = LENGTH / 2;
+        self.get(&mut client, "64 MiB.bin", generated.from(half), half, LENGTH - half)?;
+        client.quit()?;
+        let report = server.shutdown(Duration::from_secs(5));
+        self.check(report.cut + report.stuck == 0, "every session ended by itself")?;
+        let place = root.path().to_owned();
+        root.close().map_err(|error| Failure::local("temporary directory", &error))?;
+        self.check(!place.exists(), "nothing is left behind")?;
+        let seconds = start.elapsed().as_secs_f64();
+        self.step(&format!("done in {seconds:.1} s"))?;
+        Ok(self.checks)
+    }
+
+    fn put(
+        &mut self,
+        client: &mut Client,
+        name: &str,
+        mut content: impl Read,
+        length: u64,
+    ) -> Result<(), Failure> {
+        let mut upload = client.store(name)?;
+        let local = |error: io::Error| match ftp_client::Error::recover(error) {
+            Ok(error) => error.into(),
+            Err(error) => Failure::local("copying", &error),
+        };
+        io::copy(&mut (&mut content).take(length), &mut upload).map_err(local)?;
+        let report = upload.finish()?;
+        let moved = output::transferred(report.bytes, report.duration);
+        self.check(report.bytes == length, &format!("put {name}: {moved}"))
+    }
+
+    /// Gets the `length` bytes of a file from `offset` on and compares each with `content`.
+    fn get(
+        &mut self,
+        client: &mut Client,
+        name: &str,
+        mut content: impl Read,
+        offset: u64,
+        length: u64,
+    ) -> Result<(), Failure> {
+        let mut download =
+            if offset > 0 { client.retrieve_from(name, offset)? } else { client.retrieve(name)? };
+        let (mut came, mut want) = (vec![0; BLOCK], vec![0; BLOCK]);
+        let mut same = true;
+        loop {
+            let length = match download.read(&mut came) {
+                // An error, too: finish() says what it was.
+                Ok(0) | Err(_) => break,
+                Ok(length) => length,
+            };
+            let (Some(came), Some(want)) = (came.get(..length), want.get_mut(..length)) else {
+                break;
+            };
+            same &= content.read_exact(want).is_ok() && came == want;
+        }
+        let report = download.finish()?;
+        let moved = output::transferred(report.bytes, report.duration);
+        let from = if offset > 0 { format!(" from byte {offset} on") } else { String::new() };
+        let whole = report.bytes == length;
+        self.check(same && whole, &format!("get {name}{from}: {moved}, the same byte for byte"))
+    }
+
+    fn list(&mut self, client: &mut Client) -> Result<(), Failure> {
+        let mut sizes = Vec::new();
+        for entry in client.entries(None)? {
+            let entry = entry?;
+            if let (Some(size), Some(ftp_proto::FactType::File)) = (entry.size(), entry.kind()) {
+                sizes.push((shown(entry.name()), size));
+            }
+        }
+        sizes.sort();
+        let want =
+            [("64 MiB.bin".to_owned(), LENGTH), ("README.md".to_owned(), README.len() as u64)];
+        let text: Vec<String> =
+            sizes.iter().map(|(name, size)| format!("{name} ({size})")).collect();
+        self.check(sizes == want, &format!("list: {}", text.join(", ")))
+    }
+
+    /// One line of what is done; the dialogue so far stands above it.
+    fn step(&mut self, text: &str) -> Result<(), Failure> {
+        let lines = self.dialogue.take();
+        if self.quiet {
+            return Ok(());
+        }
+        let mut out = String::new();
+        for line in lines.lines() {
+            out.push_str(&format!("    {}\n", Printable(line)));
+        }
+        out.push_str(&format!("{text}\n"));
+        output::print(self.output, out.as_bytes())
+    }
+
+    fn check(&mut self, right: bool, text: &str) -> Result<(), Failure> {
+        self.checks += 1;
+        self.step(&format!("{} {text}", if right { "ok  " } else { "FAIL" }))?;
+        match right {
+            true => Ok(()),
+            false => Err(Failure::new(Exit::Integrity, format!("demo failed: {text}"))),
+        }
+    }
+}
+
+/// Bytes that look like noise and are the same each time, from any place on. They repeat after a
+/// prime number of bytes, so that no shift by a block goes unseen.
+struct Generated {
+    period: Arc<[u8]>,
+    at: usize,
+}
+
+impl Generated {
+    const PERIOD: usize = 1_048_573;
+
+    fn new() -> Self {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let bytes = std::iter::repeat_with(|| {
+            // xorshift64
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        });
+        Self { period: bytes.flatten().take(Self::PERIOD).collect(), at: 0 }
+    }
+
+    fn from(&self, offset: u64) -> Self {
+        let at = usize::try_from(offset % Self::PERIOD as u64).unwrap_or_default();
+        Self { period: Arc::clone(&self.period), at }
+    }
+}
+
+impl Read for Generated {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.period.get(self.at..).unwrap_or_default().read(buffer)?;
+        self.at = (self.at + length) % Self::PERIOD;
+        Ok(length)
+    }
+}
+
+/// The dialogue since it was last looked at.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    fn take(&self) -> String {
+        let bytes = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,278 @@
+//! `get URL [LOCAL]`: a download that is whole, or did not happen.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use ftp_client::{Client, Download, Error};
+use ftp_proto::{FtpUrl, RepresentationType};
+use log::LevelFilter;
+
+use crate::exit::{Exit, Failure};
+use crate::options::Options;
+use crate::output;
+use crate::progress::{Progress, When, is_talkative};
+use crate::remote::{self, Dialler};
+use crate::signals::Cleanup;
+use crate::sink::Sink;
+use crate::stdio::{Messages, Stdio};
+use crate::target::{self, Beginning, Target};
+use crate::trace;
+
+/// How much is moved at once.
+pub(crate) const BLOCK: usize = 256 * 1_024;
+
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    let (url, local) = match options.operands.as_slice() {
+        [url] => (url, None),
+        [url, local] => (url, Some(local.as_os_str())),
+        [] => return Err(Failure::usage("get needs a URL: ftp-cli get URL [LOCAL]")),
+        _ => return Err(Failure::usage("get takes one URL and one LOCAL at most")),
+    };
+    let url = remote::url(url)?;
+    if url.is_directory() {
+        return Err(Failure::usage(format!("{url} names a directory; ftp-cli ls lists it")));
+    }
+    let dialler = Dialler::from_options(options)?;
+    let when = When::from_options(options)?;
+    let representation = remote::representation(options, &url);
+    let target = Target::find(local, url.path())?;
+    let resumes = options.has("continue");
+    if resumes && representation != RepresentationType::Image {
+        return Err(Failure::usage("--continue counts bytes, which --ascii changes"));
+    }
+    trace::start(options, &stdio.messages, LevelFilter::Warn)?;
+    let messages = stdio.messages.clone();
+    let talkative = is_talkative(options, stdio);
+    let cleanup = Cleanup::watch(stdio)?;
+    let job = Job { url: &url, when, messages: &messages, representation };
+
+    let (client, done) = if resumes {
+        let Target::File(path) = target else {
+            return Err(Failure::usage("--continue needs a regular local file"));
+        };
+        let mut client = dialler.connect(options, &url, &messages)?;
+        let done = job.resume(&mut client, &path)?;
+        (client, done)
+    } else {
+        let sink = Sink::open(target, &mut *stdio.output, &cleanup)?;
+        let mut client = dialler.connect(options, &url, &messages)?;
+        let done = job.whole(&mut client, sink, 0, None)?;
+        (client, done)
+    };
+    // The file is there: a server that does not say good-bye changes nothing.
+    let _ = client.quit();
+    if talkative {
+        let Done { name, bytes, time } = done;
+        let path = remote::shown(url.path());
+        messages.say(format_args!("{path} -> {name}: {}", output::transferred(bytes, time)));
+    }
+    Ok(())
+}
+
+struct Job<'a> {
+    url: &'a FtpUrl,
+    when: When,
+    messages: &'a Messages,
+    representation: RepresentationType,
+}
+
+struct Done {
+    name: String,
+    bytes: u64,
+    time: Duration,
+}
+
+impl Job<'_> {
+    /// Downloads from byte `offset` on, what comes before it being in the sink; `size` is that of
+    /// the whole file, if it is known.
+    fn whole(
+        &self,
+        client: &mut Client,
+        mut sink: Sink<'_>,
+        offset: u64,
+        size: Option<u64>,
+    ) -> Result<Done, Failure> {
+        client.set_representation(self.representation);
+        let path = self.url.path();
+        let mut used = path;
+        let mut begun = self.attempt(client, path, &mut sink, (offset, size));
+        if let Err(error) = &begun
+            && remote::is_not_found(error)
+            && let Some(name) = remote::enter(client, path)?
+        {
+            used = name;
+            begun = self.attempt(client, name, &mut sink, (offset, size));
+        }
+        let moved = begun.map_err(|error| self.refused(&error))??;
+        let came = offset + moved.bytes;
+        if let Some(size) = size.filter(|size| *size != came) {
+            return Err(wrong_size(used, came, size));
+        }
+        if !moved.is_known && size.is_none() && self.representation == RepresentationType::Image {
+            // Best effort: many servers do not tell.
+            check_size(client, used, came)?;
+        }
+        let name = sink.shown();
+        sink.commit()?;
+        Ok(Done { name, bytes: moved.bytes, time: moved.time })
+    }
+
+    /// `Err` if the download could not begin, `Ok(Err)` if it could not end.
+    fn attempt(
+        &self,
+        client: &mut Client,
+        path: &[u8],
+        sink: &mut Sink<'_>,
+        (offset, size): (u64, Option<u64>),
+    ) -> Result<Result<Moved, Failure>, Error> {
+        let download = match offset {
+            0 => client.retrieve(path)?,
+            _ => client.retrieve_from(path, offset)?,
+        };
+        Ok(self.pump(download, sink, offset, size))
+    }
+
+    fn pump(
+        &self,
+        mut download: Download<'_>,
+        sink: &mut Sink<'_>,
+        offset: u64,
+        size: Option<u64>,
+    ) -> Result<Moved, Failure> {
+        let announced = download.announced();
+        let name = remote::shown(self.url.path());
+        // From an offset on, some servers announce the rest and some the whole.
+        let total = size.or(announced.filter(|_| offset == 0));
+        let progress = Progress::start(self.when, self.messages, &name, offset, total);
+        let mut block = vec![0; BLOCK];
+        loop {
+            let length = match download.read(&mut block) {
+                Ok(0) => break,
+                Ok(length) => length,
+                Err(error) => {
+                    drop(progress);
+                    let bytes = download.transferred();
+                    // What the server says to it is worth more than a broken connection.
+                    let failure = match (download.finish(), Error::recover(error)) {
+                        (Err(error), _) | (Ok(_), Ok(error)) => Failure::from(&error),
+                        (Ok(_), Err(error)) => Failure::from(&Error::Io(error)),
+                    };
+                    return Err(self.cut(failure, sink, bytes));
+                }
+            };
+            if let Err(error) = sink.write_all(block.get(..length).unwrap_or_default()) {
+                drop(progress);
+                let what = sink.shown();
+                let _ = download.abort();
+                return Err(Failure::local(what, &error));
+            }
+            progress.add(length as u64);
+        }
+        drop(progress);
+        let bytes = download.transferred();
+        match download.finish() {
+            Ok(report) => Ok(Moved {
+                bytes: report.bytes,
+                time: report.duration,
+                is_known: announced.is_some(),
+            }),
+            Err(error) => Err(self.cut(Failure::from(&error), sink, bytes)),
+        }
+    }
+
+    fn refused(&self, error: &Error) -> Failure {
+        let mut failure = Failure::from(error);
+        failure.message = format!("{}: {}", self.url, failure.message);
+        failure
+    }
+
+    /// Says what became of the bytes that came.
+    fn cut(&self, mut failure: Failure, sink: &Sink<'_>, bytes: u64) -> Failure {
+        let rest = match sink {
+            Sink::Part(_, part, _) => {
+                format!("; {} keeps what came, --continue goes on there", target::shown_path(part))
+            }
+            Sink::InPlace(..) => "; --continue goes on there".to_owned(),
+            Sink::Replacing(_) if bytes > 0 => {
+                "; nothing was kept, with --continue it would be".to_owned()
+            }
+            _ => String::new(),
+        };
+        failure.message = format!("{}: {}{rest}", self.url, failure.message);
+        failure
+    }
+
+    /// `--continue`: goes on where `NAME.part`, or else a shorter file, ends. That takes a SIZE
+    /// that is not smaller, and no MDTM after the last write here; otherwise it starts anew
+    /// (RFC 3659 §5.3 leaves it to the client to know that both are the same file).
+    fn resume(&self, client: &mut Client, path: &Path) -> Result<Done, Failure> {
+        let part = target::part_of(path);
+        let kept = target::beginning(&part)?;
+        let shorter = match &kept {
+            Some(_) => None,
+            None => target::beginning(path)?,
+        };
+        let Some(start) = kept.as_ref().or(shorter.as_ref()).filter(|start| start.length > 0)
+        else {
+            return self.whole(client, Sink::part(path.to_owned(), 0)?, 0, None);
+        };
+        client.set_representation(RepresentationType::Image);
+        let remote = self.url.path();
+        let size = client.size(remote)?;
+        let fits = match size {
+            Some(size) if start.length <= size => self.is_unchanged(client, start)?,
+            _ => false,
+        };
+        let offset = if fits { start.length } else { 0 };
+        let is_whole = fits && size == Some(offset);
+        let sink = match &kept {
+            None if fits => Sink::in_place(path.to_owned())?,
+            _ => Sink::part(path.to_owned(), offset)?,
+        };
+        if is_whole {
+            let name = sink.shown();
+            sink.commit()?;
+            return Ok(Done { name, bytes: 0, time: Duration::ZERO });
+        }
+        if !fits {
+            let name = target::shown_path(if kept.is_some() { &part } else { path });
+            log::debug!("{name} is not known to be the beginning of the file: starting anew");
+        }
+        self.whole(client, sink, offset, size.filter(|_| fits))
+    }
+
+    fn is_unchanged(&self, client: &mut Client, start: &Beginning) -> Result<bool, Failure> {
+        let Some(there) = client.modified(self.url.path())? else { return Ok(true) };
+        let here = start.modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let here = here.and_then(|time| i64::try_from(time.as_secs()).ok());
+        Ok(here.is_some_and(|here| there.unix_seconds() <= here))
+    }
+}
+
+/// What a transfer moved.
+struct Moved {
+    bytes: u64,
+    time: Duration,
+    /// Whether the server had said how much there would be.
+    is_known: bool,
+}
+
+/// Asks for the size of the file at `path`, and compares if the server tells.
+///
+/// # Errors
+///
+/// `Integrity` if it is not `bytes`.
+pub(crate) fn check_size(client: &mut Client, path: &[u8], bytes: u64) -> Result<(), Failure> {
+    // The transfer itself was confirmed: whatever goes wrong now takes nothing from that.
+    match client.size(path) {
+        Ok(Some(size)) if size != bytes => Err(wrong_size(path, bytes, size)),
+        _ => Ok(()),
+    }
+}
+
+fn wrong_size(path: &[u8], bytes: u64, size: u64) -> Failure {
+    let message =
+        format!("{}: {bytes} bytes are here, the server says {size}", remote::shown(path));
+    Failure { fatal: false, ..Failure::new(Exit::Integrity, message) }
+}

@@ -1,0 +1,8 @@
+//! The commands, one file each.
+
+pub(crate) mod demo;
+pub(crate) mod get;
+pub(crate) mod help;
+pub(crate) mod ls;
+pub(crate) mod put;
+pub(crate) mod serve;

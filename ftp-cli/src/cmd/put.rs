@@ -1,0 +1,306 @@
+//! `put LOCAL... URL`: an upload that the server confirmed, or that failed.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use ftp_client::{Client, Error, Report, Upload};
+use ftp_proto::{FtpUrl, RepresentationType};
+use log::LevelFilter;
+
+use super::get::{BLOCK, check_size};
+use crate::exit::{Exit, Failure};
+use crate::options::Options;
+use crate::output;
+use crate::progress::{Progress, When, is_talkative};
+use crate::remote::{self, Dialler};
+use crate::signals::Cleanup;
+use crate::stdio::{Messages, Stdio};
+use crate::target::shown_path;
+use crate::trace;
+
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    let Some((url, locals @ [_, ..])) = options.operands.split_last() else {
+        return Err(Failure::usage("put needs a file and a URL: ftp-cli put LOCAL... URL"));
+    };
+    let url = remote::url(url)?;
+    let paths = remote_paths(locals, &url)?;
+    let dialler = Dialler::from_options(options)?;
+    let when = When::from_options(options)?;
+    let representation = remote::representation(options, &url);
+    let way = match (options.has("append"), options.has("continue")) {
+        (true, true) => {
+            return Err(Failure::usage("--append and --continue exclude each other"));
+        }
+        (true, false) => Way::Append,
+        (false, true) if representation != RepresentationType::Image => {
+            return Err(Failure::usage("--continue counts bytes, which --ascii changes"));
+        }
+        (false, true) if locals.iter().any(|local| local == "-") => {
+            return Err(Failure::usage("--continue needs files, not standard input"));
+        }
+        (false, true) => Way::Continue,
+        (false, false) => Way::Store,
+    };
+    // A single file that cannot be read is found before anything is sent.
+    let mut first = match locals {
+        [local] if local != "-" => {
+            let named = |failure: Failure| {
+                let message = format!("{}: {}", shown_path(Path::new(local)), failure.message);
+                Failure { message, ..failure }
+            };
+            Some(open(local).map_err(named)?)
+        }
+        _ => None,
+    };
+    trace::start(options, &stdio.messages, LevelFilter::Warn)?;
+    let talkative = is_talkative(options, stdio);
+    Cleanup::watch(stdio)?;
+    let messages = stdio.messages.clone();
+    let mut client = dialler.connect(options, &url, &messages)?;
+    client.set_representation(representation);
+    let job = Job { when, way, messages: &messages, representation };
+
+    let (mut done, mut failures): (usize, Vec<Failure>) = (0, Vec::new());
+    for (local, path) in locals.iter().zip(&paths) {
+        let sent = match first.take() {
+            Some(file) => job.file(&mut client, file, path),
+            None if local == "-" => job.send(&mut client, &mut *stdio.input, path, 0, None),
+            None => open(local).and_then(|file| job.file(&mut client, file, path)),
+        };
+        let shown = match local.as_os_str() {
+            local if local == "-" => "standard input".to_owned(),
+            local => shown_path(Path::new(local)),
+        };
+        match sent {
+            Ok(report) => {
+                done += 1;
+                if talkative {
+                    let moved = output::transferred(report.bytes, report.duration);
+                    messages.say(format_args!("{shown} -> {}: {moved}", remote::shown(path)));
+                }
+            }
+            Err(mut failure) => {
+                failure.message = format!("{shown}: {}", failure.message);
+                let fatal = failure.fatal;
+                failures.push(failure);
+                if fatal {
+                    break;
+                }
+                if locals.len() > 1
+                    && let Some(failure) = failures.last()
+                {
+                    messages.say(&failure.message);
+                }
+            }
+        }
+    }
+    let left = locals.len() - done - failures.len();
+    let ended = failures.last().is_some_and(|failure| failure.fatal);
+    if !ended {
+        let _ = client.quit();
+    }
+    summary(locals.len(), done, left, failures)
+}
+
+/// What several files come to: the failure itself if there was only one file.
+fn summary(all: usize, done: usize, left: usize, failures: Vec<Failure>) -> Result<(), Failure> {
+    let failed = failures.len();
+    let Some(last) = failures.into_iter().next_back() else { return Ok(()) };
+    if all == 1 {
+        return Err(last);
+    }
+    let what = format!("{done} of {all} files sent, {failed} failed, {left} not tried");
+    let message = if last.fatal { format!("{}; {what}", last.message) } else { what };
+    Err(Failure { message, exit: if done > 0 { Exit::Partial } else { last.exit }, ..last })
+}
+
+/// Where on the server each file goes.
+fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8>>, Failure> {
+    if !url.is_directory() {
+        if locals.len() > 1 {
+            return Err(Failure::usage(format!("several files need a URL that ends in /: {url}/")));
+        }
+        return Ok(vec![url.path().to_vec()]);
+    }
+    let mut directory = url.path().to_vec();
+    if !matches!(directory.last(), None | Some(b'/')) {
+        directory.push(b'/');
+    }
+    let path = |local: &OsStr| {
+        if local == "-" {
+            return Err(Failure::usage("standard input has no name: the URL must give one"));
+        }
+        let Some(name) = Path::new(local).file_name() else {
+            let local = shown_path(Path::new(local));
+            return Err(Failure::usage(format!("\"{local}\" names no file")));
+        };
+        Ok([directory.as_slice(), name.as_bytes()].concat())
+    };
+    locals.iter().map(|local| path(local.as_ref())).collect()
+}
+
+/// Opens a local file. Another try with the next one is always possible.
+fn open(local: &OsStr) -> Result<File, Failure> {
+    let file = File::open(local).and_then(|file| match file.metadata()?.is_dir() {
+        true => Err(ErrorKind::IsADirectory.into()),
+        false => Ok(file),
+    });
+    file.map_err(|error: io::Error| Failure { fatal: false, ..local_failure(&error) })
+}
+
+fn local_failure(error: &io::Error) -> Failure {
+    Failure::new(Exit::Local, error.to_string())
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Way {
+    Store,
+    Append,
+    Continue,
+}
+
+struct Job<'a> {
+    when: When,
+    way: Way,
+    messages: &'a Messages,
+    representation: RepresentationType,
+}
+
+impl Job<'_> {
+    fn file(&self, client: &mut Client, mut file: File, path: &[u8]) -> Result<Report, Failure> {
+        let metadata = file.metadata().map_err(|error| local_failure(&error))?;
+        let length = metadata.is_file().then_some(metadata.len());
+        let mut offset = 0;
+        if self.way == Way::Continue {
+            let Some(length) = length else {
+                return Err(Failure::usage("--continue needs a regular file"));
+            };
+            offset = client.size(path)?.unwrap_or(0);
+            if offset > length {
+                let message = format!("the server's file is longer: {offset} bytes, not {length}");
+                return Err(Failure { fatal: false, ..Failure::new(Exit::Integrity, message) });
+            }
+            file.seek(SeekFrom::Start(offset)).map_err(|error| local_failure(&error))?;
+        }
+        self.send(client, &mut file, path, offset, length)
+    }
+
+    /// Sends `source`, which is to become what stands behind byte `offset`.
+    fn send(
+        &self,
+        client: &mut Client,
+        source: &mut dyn Read,
+        path: &[u8],
+        offset: u64,
+        length: Option<u64>,
+    ) -> Result<Report, Failure> {
+        let mut used = path;
+        let mut begun = self.attempt(client, path, source, offset, length);
+        if let Err(error) = &begun
+            && remote::is_not_found(error)
+            && let Some(name) = remote::enter(client, path)?
+        {
+            used = name;
+            begun = self.attempt(client, name, source, offset, length);
+        }
+        let report = begun??;
+        if self.way != Way::Append && self.representation == RepresentationType::Image {
+            check_size(client, used, offset + report.bytes)?;
+        }
+        Ok(report)
+    }
+
+    /// `Err` if the upload could not begin, `Ok(Err)` if it could not end.
+    fn attempt(
+        &self,
+        client: &mut Client,
+        path: &[u8],
+        source: &mut dyn Read,
+        offset: u64,
+        length: Option<u64>,
+    ) -> Result<Result<Report, Failure>, Error> {
+        let upload = match self.way {
+            Way::Append => client.append(path)?,
+            // As curl does: APPE where servers refuse REST before STOR.
+            Way::Continue if offset > 0 => client.append(path)?,
+            Way::Continue | Way::Store => client.store(path)?,
+        };
+        let name = remote::shown(path);
+        let progress = Progress::start(self.when, self.messages, &name, offset, length);
+        Ok(pump(upload, source, &progress))
+    }
+}
+
+fn pump(
+    mut upload: Upload<'_>,
+    source: &mut dyn Read,
+    progress: &Progress,
+) -> Result<Report, Failure> {
+    let mut block = vec![0; BLOCK];
+    loop {
+        let length = match source.read(&mut block) {
+            Ok(0) => return Ok(upload.finish()?),
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => {
+                // Not a short file that the server takes for a whole one.
+                let fatal = upload.abort().is_err();
+                return Err(Failure { fatal, ..local_failure(&error) });
+            }
+        };
+        if let Err(error) = upload.write_all(block.get(..length).unwrap_or_default()) {
+            // The server's reason is in its reply, not in the broken connection.
+            return Err(match (upload.finish(), Error::recover(error)) {
+                (Err(error), _) | (Ok(_), Ok(error)) => Failure::from(&error),
+                (Ok(_), Err(error)) => Failure::from(&Error::Io(error)),
+            });
+        }
+        progress.add(length as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remote_paths_take_the_name_of_the_file() {
+        for (url, locals, want) in [
+            ("ftp://h/dir/", &["a", "./x/b"][..], Some("dir/a dir/b")),
+            ("ftp://h/", &["/tmp/a"], Some("a")),
+            ("ftp://h/%2Fabs/", &["a"], Some("/abs/a")),
+            ("ftp://h/dir;type=d", &["a"], Some("dir/a")),
+            ("ftp://h/name", &["a"], Some("name")),
+            ("ftp://h/name", &["-"], Some("name")),
+            ("h:dir/", &["a"], Some("dir/a")),
+            ("ftp://h/name", &["a", "b"], None),
+            ("ftp://h/dir/", &["-"], None),
+            ("ftp://h/dir/", &["x/.."], None),
+            ("ftp://h/dir/", &["/"], None),
+        ] {
+            let paths = remote_paths(locals, &FtpUrl::parse(url.as_bytes()).unwrap());
+            let joined = paths.ok().map(|paths| {
+                paths.iter().map(|path| remote::shown(path)).collect::<Vec<_>>().join(" ")
+            });
+            assert_eq!(joined.as_deref(), want, "{url} {locals:?}");
+        }
+    }
+
+    #[test]
+    fn summary_is_partial_only_when_some_were_sent() {
+        let failure = || Failure::new(Exit::Refused, "no");
+        for (all, done, left, failed, want) in [
+            (1, 0, 0, 1, Exit::Refused),
+            (3, 2, 0, 1, Exit::Partial),
+            (3, 1, 1, 1, Exit::Partial),
+            (2, 0, 0, 2, Exit::Refused),
+        ] {
+            let failures = (0..failed).map(|_| failure()).collect();
+            assert_eq!(summary(all, done, left, failures).unwrap_err().exit, want);
+        }
+        assert!(summary(2, 2, 0, Vec::new()).is_ok());
+    }
+}

@@ -1,0 +1,160 @@
+//! Who logs in, and where the password comes from. No option takes a password itself.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use ftp_proto::{Escaped, FtpUrl};
+
+use crate::exit::{Exit, Failure};
+use crate::options::Options;
+
+/// The environment variable that may hold the password.
+pub(crate) const VARIABLE: &str = "FTP_PASSWORD";
+
+/// A longer first line is no password, and the file is the wrong one.
+const LONGEST: u64 = 4_096;
+
+/// A password. It has no `Debug`, so that no log can show it.
+pub(crate) struct Secret(Vec<u8>);
+
+impl Secret {
+    pub(crate) fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(bytes.into())
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// A user and the password.
+pub(crate) struct Credentials {
+    pub(crate) user: Vec<u8>,
+    pub(crate) password: Secret,
+    /// Whether the password stood in the URL, where others may read it.
+    pub(crate) from_url: bool,
+    /// Whether it is somebody's, and not what anyone gives as anonymous.
+    pub(crate) is_personal: bool,
+}
+
+/// Finds the user (`--user`, the URL, else anonymous) and the password (`--password-file`, the
+/// URL, else `environment`, which is the value of [`VARIABLE`]).
+///
+/// A password of the URL is that of the URL's user, and the one in the environment is for named
+/// users only: neither goes to a server under another name.
+///
+/// # Errors
+///
+/// `Login` if there is a user and no password, `Local` or `Usage` for the password file.
+pub(crate) fn find(
+    options: &Options,
+    url: &FtpUrl,
+    environment: Option<OsString>,
+) -> Result<Credentials, Failure> {
+    let user = options.value("user").map(OsStr::as_bytes);
+    let Some(name) = user.or(url.user()) else {
+        if options.has("password-file") {
+            return Err(Failure::usage("--password-file needs a user: --user, or one in the URL"));
+        }
+        // RFC 1635 asks for an address; this one names no person.
+        let password = url.password().unwrap_or(b"anonymous@");
+        let password = Secret::new(password);
+        let user = b"anonymous".to_vec();
+        return Ok(Credentials { user, password, from_url: false, is_personal: false });
+    };
+    let of_url = url.password().filter(|_| user.is_none_or(|user| Some(user) == url.user()));
+    let (password, from_url) = if let Some(file) = options.value("password-file") {
+        (read_file(file)?, false)
+    } else if let Some(password) = of_url {
+        (Secret::new(password), true)
+    } else if let Some(password) = environment.filter(|password| !password.is_empty()) {
+        (Secret::new(password.into_vec()), false)
+    } else if is_anonymous(name) {
+        (Secret::new(*b"anonymous@"), false)
+    } else {
+        let name = Escaped(name);
+        return Err(Failure::new(
+            Exit::Login,
+            format!("no password for user {name}: put it into {VARIABLE}, or name --password-file"),
+        ));
+    };
+    Ok(Credentials { user: name.to_vec(), password, from_url, is_personal: !is_anonymous(name) })
+}
+
+/// Whether a user is nobody in particular (RFC 1635).
+fn is_anonymous(user: &[u8]) -> bool {
+    user.eq_ignore_ascii_case(b"anonymous") || user.eq_ignore_ascii_case(b"ftp")
+}
+
+/// The first line of a file, without its line end.
+///
+/// # Errors
+///
+/// `Local` if the file cannot be read, `Usage` if its first line is empty or too long.
+pub(crate) fn read_file(path: &OsStr) -> Result<Secret, Failure> {
+    let shown = || Escaped(path.as_bytes()).to_string();
+    let mut content = Vec::new();
+    let file = File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut content));
+    file.map_err(|error| Failure::local(shown(), &error))?;
+    let line = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if line.len() as u64 == LONGEST {
+        return Err(Failure::usage(format!("{}: the first line is too long", shown())));
+    }
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() {
+        return Err(Failure::usage(format!("{}: the first line is empty", shown())));
+    }
+    Ok(Secret::new(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options;
+
+    /// User and password found for `line`, which ends with the URL.
+    fn found(line: &str, environment: Option<&str>) -> Result<(String, String, bool), Exit> {
+        let (_, options) = options::parse(line.split(' ').map(OsString::from)).unwrap();
+        let url = FtpUrl::parse(options.operands[0].as_bytes()).unwrap();
+        let found = find(&options, &url, environment.map(OsString::from));
+        let found = found.map_err(|failure| failure.exit)?;
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        Ok((text(&found.user), text(found.password.as_bytes()), found.from_url))
+    }
+
+    #[test]
+    fn the_nearest_source_counts() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "filed\r\nsecond line\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        for (line, environment, user, password, from_url) in [
+            ("get ftp://h/x", Some("env"), "anonymous", "anonymous@", false),
+            ("get ftp://u@h/x", Some("env"), "u", "env", false),
+            ("get ftp://u:p@h/x", Some("env"), "u", "p", true),
+            ("get -u v ftp://u:p@h/x", Some("env"), "v", "env", false),
+            ("get -u u ftp://u:p@h/x", Some("env"), "u", "p", true),
+            ("get -u ftp ftp://h/x", None, "ftp", "anonymous@", false),
+            ("get --password-file FILE ftp://u:p@h/x", Some("env"), "u", "filed", false),
+        ] {
+            let want = (user.to_owned(), password.to_owned(), from_url);
+            assert_eq!(found(&line.replace("FILE", path), environment), Ok(want), "{line}");
+        }
+    }
+
+    #[test]
+    fn find_refuses() {
+        assert_eq!(found("get ftp://u@h/x", Some("")), Err(Exit::Login), "set, and empty");
+        for (line, want) in [
+            ("get ftp://u@h/x", Exit::Login),
+            ("get -u v ftp://u:p@h/x", Exit::Login),
+            ("get --password-file /dev/null ftp://h/x", Exit::Usage),
+            ("get --password-file /dev/null ftp://u@h/x", Exit::Usage),
+            ("get --password-file /dev/zero ftp://u@h/x", Exit::Usage),
+            ("get --password-file /nonexistent/f ftp://u@h/x", Exit::Local),
+        ] {
+            assert_eq!(found(line, None), Err(want), "{line}");
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Options and operands, over getopts: global options, a command, its options and operands.
+//!
+//! One [`TABLE`] feeds getopts and `--help`. An option given twice counts as it was given last;
+//! `--` ends options. Names of files need not be UTF-8: getopts, which refuses all arguments if
+//! one is not, gets a stand-in for each of those and its value is put back here.
+
+mod explain;
+mod stand_in;
+mod table;
+
+pub(crate) use table::{Group, Row, TABLE, Value};
+
+use std::ffi::{OsStr, OsString};
+
+use getopts::{Fail, HasArg, Occur, ParsingStyle};
+
+use crate::exit::Failure;
+use crate::values;
+use explain::explain;
+use stand_in::StandIns;
+
+/// What the program is told to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Command {
+    Get,
+    Put,
+    Ls,
+    Serve,
+    Demo,
+    Help,
+}
+
+impl Command {
+    pub(crate) const ALL: &[Self] =
+        &[Self::Get, Self::Put, Self::Ls, Self::Serve, Self::Demo, Self::Help];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Put => "put",
+            Self::Ls => "ls",
+            Self::Serve => "serve",
+            Self::Demo => "demo",
+            Self::Help => "help",
+        }
+    }
+
+    /// The command called `name`.
+    ///
+    /// # Errors
+    ///
+    /// Usage, with the command that may be meant.
+    pub(crate) fn find(name: &OsStr) -> Result<Self, Failure> {
+        let name = name.to_string_lossy();
+        if let Some(command) = Self::ALL.iter().find(|command| command.name() == name) {
+            return Ok(*command);
+        }
+        let hint = match values::nearest(&name, Self::ALL.iter().map(|command| command.name())) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => "ftp-cli help lists them".to_owned(),
+        };
+        Err(Failure::usage(format!("there is no command \"{name}\"; {hint}")))
+    }
+
+    /// The options that it takes.
+    pub(crate) fn rows(self) -> impl Iterator<Item = &'static Row> {
+        TABLE.iter().filter(move |row| row.commands.contains(&self))
+    }
+}
+
+/// Options as they were given, in order, and operands.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    given: Vec<(&'static str, Option<OsString>)>,
+    pub(crate) operands: Vec<OsString>,
+}
+
+/// Reads all arguments. `None` for the command if there is none.
+///
+/// # Errors
+///
+/// Usage: an option that is unknown, that the command does not take, or that lacks its value.
+pub(crate) fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<(Option<Command>, Options), Failure> {
+    let arguments = StandIns::new(arguments)?;
+    let mut first: Vec<&Row> = Vec::new();
+    for row in TABLE.iter().filter(|row| row.group.is_global()) {
+        if !first.iter().any(|other| other.long == row.long) {
+            first.push(row);
+        }
+    }
+    let (before, free) = read(&arguments.texts, &first, ParsingStyle::StopAtFirstFree, &arguments)
+        .map_err(|fail| explain(&fail, None))?;
+    let Some((name, rest)) = free.split_first() else {
+        return Ok((None, Options { given: before, operands: Vec::new() }));
+    };
+    let command = Command::find(&arguments.restore(name))?;
+    let rows: Vec<&Row> = command.rows().collect();
+    let taken = |long: &str| rows.iter().any(|row| row.long == long);
+    if let Some((long, _)) = before.iter().find(|(long, _)| !taken(long)) {
+        return Err(Failure::usage(format!("{} takes no --{long}", command.name())));
+    }
+    let (behind, free) = read(rest, &rows, ParsingStyle::FloatingFrees, &arguments)
+        .map_err(|fail| explain(&fail, Some(command)))?;
+    let given = before.into_iter().chain(behind).collect();
+    let operands = free.iter().map(|text| arguments.restore(text)).collect();
+    Ok((Some(command), Options { given, operands }))
+}
+
+/// Options in the order in which they were given, each by its long name with its value.
+type Given = Vec<(&'static str, Option<OsString>)>;
+
+/// One stage: getopts over `texts` with the options `rows`. Gives options and operands.
+fn read(
+    texts: &[String],
+    rows: &[&'static Row],
+    style: ParsingStyle,
+    stand_ins: &StandIns,
+) -> Result<(Given, Vec<String>), Fail> {
+    let mut parser = getopts::Options::new();
+    parser.parsing_style(style);
+    for row in rows {
+        let (hint, argument) = match row.value {
+            Value::No => ("", HasArg::No),
+            Value::Needed(hint) => (hint, HasArg::Yes),
+            Value::WithEqualSign(hint) => (hint, HasArg::Maybe),
+        };
+        parser.opt(row.short, row.long, row.help, hint, argument, Occur::Multi);
+    }
+    let matches = parser.parse(texts)?;
+    let mut given = Vec::new();
+    for row in rows {
+        let mut values = matches.opt_strs_pos(row.long).into_iter().peekable();
+        for at in matches.opt_positions(row.long) {
+            let value = values.next_if(|(value_at, _)| *value_at == at);
+            given.push((at, row.long, value.map(|(_, text)| stand_ins.restore(&text))));
+        }
+    }
+    given.sort_by_key(|(at, _, _)| *at);
+    let given = given.into_iter().map(|(_, long, value)| (long, value)).collect();
+    Ok((given, matches.free))
+}
+
+impl Options {
+    /// Whether a flag was given.
+    pub(crate) fn has(&self, long: &str) -> bool {
+        self.given.iter().any(|(given, _)| *given == long)
+    }
+
+    /// Which of several that exclude each other was given last.
+    pub(crate) fn last_of(&self, longs: &[&str]) -> Option<&'static str> {
+        let last = self.given.iter().rev().find(|(given, _)| longs.contains(given));
+        last.map(|(given, _)| *given)
+    }
+
+    /// Whether only errors are to be said.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.last_of(&["quiet", "verbose"]) == Some("quiet")
+    }
+
+    /// Whether more is to be said than usual.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.last_of(&["quiet", "verbose"]) == Some("verbose")
+    }
+
+    /// Each value of an option, in order.
+    pub(crate) fn all(&self, long: &str) -> impl DoubleEndedIterator<Item = &OsStr> {
+        let given = self.given.iter().filter(move |(given, _)| *given == long);
+        given.filter_map(|(_, value)| value.as_deref())
+    }
+
+    /// The value that counts: the last.
+    pub(crate) fn value(&self, long: &str) -> Option<&OsStr> {
+        self.all(long).next_back()
+    }
+
+    /// The value read by `parse`, which says in a sentence what is wrong with it.
+    ///
+    /// # Errors
+    ///
+    /// Usage: that sentence behind the name of the option.
+    pub(crate) fn parsed<T>(
+        &self,
+        long: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, Failure> {
+        let Some(value) = self.value(long) else { return Ok(None) };
+        let value = parse(&value.to_string_lossy());
+        value.map(Some).map_err(|wrong| Failure::usage(format!("--{long}: {wrong}")))
+    }
+
+    /// Whether `--trace` was given, and its last file if that has one.
+    pub(crate) fn trace(&self) -> Option<Option<&OsStr>> {
+        let last = self.given.iter().rev().find(|(given, _)| *given == "trace");
+        last.map(|(_, file)| file.as_deref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt;
+
+    use crate::exit::Exit;
+
+    fn parse_texts(line: &str) -> Result<(Option<Command>, Options), Failure> {
+        parse(line.split_ascii_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn table_is_sound() {
+        for row in TABLE {
+            assert!(row.short.len() <= 1 && row.long.len() > 1, "{}", row.long);
+            assert!(!row.help.is_empty() && !row.commands.is_empty(), "{}", row.long);
+            for other in TABLE.iter().filter(|other| other.long == row.long) {
+                let sorts = (row.value == Value::No, other.value == Value::No);
+                assert_eq!(sorts.0, sorts.1, "{} both with and without a value", row.long);
+                assert_eq!(row.short, other.short, "{}", row.long);
+            }
+        }
+        for command in Command::ALL {
+            let mut names: Vec<&str> = Vec::new();
+            for row in command.rows() {
+                for name in [row.short, row.long].into_iter().filter(|name| !name.is_empty()) {
+                    assert!(!names.contains(&name), "{} has {name} twice", command.name());
+                    names.push(name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn parse_reads_before_and_behind_the_command() {
+        let line = "-q --user=a get --user b -u c URL -bvc --trace --trace=F - -- --x -y";
+        let (command, options) = parse_texts(line).unwrap();
+        assert_eq!(command, Some(Command::Get));
+        assert_eq!(options.operands, ["URL", "-", "--x", "-y"]);
+        assert_eq!(options.value("user"), Some(OsStr::new("c")));
+        assert!(options.all("user").eq(["a", "b", "c"]));
+        assert!(options.has("quiet") && options.has("verbose") && options.has("continue"));
+        assert!(options.is_verbose() && !options.is_quiet());
+        assert!(!options.has("ascii"));
+        assert_eq!(options.trace(), Some(Some(OsStr::new("F"))));
+    }
+
+    #[test]
+    fn the_last_wins() {
+        for (line, want) in [
+            ("get -a -b", Some("binary")),
+            ("get -b --ascii", Some("ascii")),
+            ("get -a --binary -a", Some("ascii")),
+            ("get", None),
+        ] {
+            assert_eq!(parse_texts(line).unwrap().1.last_of(&["ascii", "binary"]), want, "{line}");
+        }
+        let (_, options) =
+            parse_texts("--progress=never --trace=F get --progress x --trace").unwrap();
+        assert_eq!(options.value("progress"), Some(OsStr::new("x")));
+        assert_eq!(options.trace(), Some(None));
+    }
+
+    #[test]
+    fn names_that_are_not_utf_8_come_back() {
+        let bytes = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+        let arguments = [
+            bytes(b"put"),
+            bytes(b"a\xff"),
+            bytes(b"--password-file=\xfe"),
+            bytes(b"--password-file"),
+            bytes(b"p\xfd"),
+            bytes(b"--"),
+            bytes(b"-\xfc"),
+        ];
+        let (_, options) = parse(arguments).unwrap();
+        assert_eq!(options.operands, [bytes(b"a\xff"), bytes(b"-\xfc")]);
+        assert!(options.all("password-file").eq([bytes(b"\xfe"), bytes(b"p\xfd")]));
+        for refused in [&b"-u\xff"[..], b"--us\xff=x", b"-\xff"] {
+            let failure = parse([bytes(b"get"), bytes(refused)]).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+        }
+    }
+
+    #[test]
+    fn parse_refuses_and_says_what_to_do() {
+        for (line, want) in [
+            ("get --contineu x", "did you mean --continue?"),
+            ("get --append x", "only put takes it"),
+            ("--write serve", "behind the command that takes it: serve"),
+            ("--active serve", "serve takes no --active"),
+            ("serve --active", "only get, put, ls takes it"),
+            ("get -z", "unknown option -z; ftp-cli help get lists"),
+            ("--zzzzzzzz", "ftp-cli --help lists"),
+            ("get --user", "--user needs a value: NAME"),
+            ("get -u", "-u needs a value: NAME"),
+            ("get --quiet=1", "--quiet takes no value"),
+            ("get --password=x", "no option takes a password"),
+            ("get --pasword x", "no option takes a password"),
+            ("gte x", "did you mean \"get\"?"),
+            ("frobnicate", "ftp-cli help lists them"),
+        ] {
+            let failure = parse_texts(line).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage, "{line}");
+            assert!(failure.message.contains(want), "{line}: {}", failure.message);
+        }
+        assert!(!parse_texts("get --password=geheim").unwrap_err().message.contains("geheim"));
+        assert_eq!(parse_texts("").unwrap().0, None);
+        assert_eq!(parse_texts("--version").unwrap().0, None);
+    }
+}

@@ -1,0 +1,112 @@
+//! The options, as data. What stands here is parsed and is in `--help`; nothing else is.
+
+use super::Command;
+use Command::{Demo, Get, Ls, Put, Serve};
+use Group::{Data, Listing, Login, Output, Program, Server, Time, Transfer};
+use Value::{Needed, No, WithEqualSign};
+
+/// What an option is about. Those of a global group may also stand before the command.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Group {
+    Transfer,
+    Listing,
+    Server,
+    Login,
+    Data,
+    Time,
+    Output,
+    Program,
+}
+
+impl Group {
+    /// All, in the order of `--help`.
+    pub(crate) const ALL: &[Self] =
+        &[Transfer, Listing, Server, Login, Data, Time, Output, Program];
+
+    pub(crate) const fn is_global(self) -> bool {
+        matches!(self, Login | Data | Time | Output | Program)
+    }
+
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Transfer => "Transfer",
+            Listing => "Listing",
+            Server => "Server",
+            Login => "Login",
+            Data => "Data connection",
+            Time => "Time limits (seconds, or with a unit: 250ms, 30s, \"5 min\")",
+            Output => "Output",
+            Program => "Program",
+        }
+    }
+}
+
+/// Whether an option takes a value, and what `--help` calls it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Value {
+    No,
+    Needed(&'static str),
+    /// Only written behind `=`: `--trace` or `--trace=FILE`.
+    WithEqualSign(&'static str),
+}
+
+/// One option of one or several commands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    pub(crate) group: Group,
+    /// One character, or nothing.
+    pub(crate) short: &'static str,
+    pub(crate) long: &'static str,
+    pub(crate) value: Value,
+    /// Who takes it. An option that a command would ignore is not one of the command's.
+    pub(crate) commands: &'static [Command],
+    pub(crate) help: &'static str,
+}
+
+const fn row(
+    group: Group,
+    short: &'static str,
+    long: &'static str,
+    value: Value,
+    commands: &'static [Command],
+    help: &'static str,
+) -> Row {
+    Row { group, short, long, value, commands, help }
+}
+
+const CLIENT: &[Command] = &[Get, Put, Ls];
+const FILES: &[Command] = &[Get, Put];
+const ALL: &[Command] = &[Get, Put, Ls, Serve, Demo, Command::Help];
+
+#[rustfmt::skip]
+pub(crate) const TABLE: &[Row] = &[
+    row(Transfer, "a", "ascii",           No,                    FILES,    "translate line ends (TYPE A)"),
+    row(Transfer, "b", "binary",          No,                    FILES,    "byte for byte (TYPE I); default"),
+    row(Transfer, "c", "continue",        No,                    &[Get],   "go on where NAME.part or a shorter file ends; keep NAME.part on failure"),
+    row(Transfer, "c", "continue",        No,                    &[Put],   "go on where the server's file ends"),
+    row(Transfer, "",  "append",          No,                    &[Put],   "add to the server's file (APPE)"),
+    row(Listing,  "l", "long",            No,                    &[Ls],    "kind, permissions, size and date too"),
+    row(Server,   "",  "listen",          Needed("ADDRESS"),     &[Serve], "PORT, :PORT (all addresses) or HOST:PORT; repeatable; default 127.0.0.1:2121"),
+    row(Server,   "u", "user",            Needed("NAME[:PASS]"), &[Serve], "a user who may log in; repeatable; switches anonymous off"),
+    row(Server,   "",  "password-file",   Needed("FILE"),        &[Serve], "the first line is the password of a user without one"),
+    row(Server,   "",  "anonymous",       No,                    &[Serve], "let anyone read; default without --user"),
+    row(Server,   "",  "write",           No,                    &[Serve], "let users change files; without --user, anyone"),
+    row(Server,   "",  "set",             Needed("KEY=VALUE"),   &[Serve], "a setting of the list below; repeatable"),
+    row(Login,    "u", "user",            Needed("NAME"),        CLIENT,   "log in as NAME; default: the URL's user, else anonymous"),
+    row(Login,    "",  "password-file",   Needed("FILE"),        CLIENT,   "the first line is the password; default: the URL's, else FTP_PASSWORD"),
+    row(Data,     "",  "passive",         No,                    CLIENT,   "the server listens for data connections; default"),
+    row(Data,     "",  "active",          No,                    CLIENT,   "the server connects back to us"),
+    row(Data,     "",  "epsv",            Needed("WHEN"),        CLIENT,   "passive by EPSV: auto (else PASV), always, never; default auto"),
+    row(Data,     "",  "eprt",            Needed("WHEN"),        CLIENT,   "active by EPRT: auto (else PORT), always, never; default auto"),
+    row(Time,     "",  "connect-timeout", Needed("TIME"),        CLIENT,   "to connect, control and data; default 10"),
+    row(Time,     "",  "reply-timeout",   Needed("TIME"),        CLIENT,   "for a reply; default 60"),
+    row(Time,     "",  "stall-timeout",   Needed("TIME"),        CLIENT,   "for the next byte of a transfer; default 60"),
+    row(Time,     "",  "final-timeout",   Needed("TIME"),        CLIENT,   "for the reply behind a transfer; default 300"),
+    row(Time,     "",  "timeout",         Needed("TIME"),        CLIENT,   "for the whole; default none"),
+    row(Output,   "q", "quiet",           No,                    &[Get, Put, Ls, Serve, Demo], "say nothing but errors"),
+    row(Output,   "v", "verbose",         No,                    &[Get, Put, Ls, Serve], "say more of what is done"),
+    row(Output,   "",  "progress",        Needed("WHEN"),        FILES,    "auto (on a terminal), always, never; default auto"),
+    row(Output,   "",  "trace",           WithEqualSign("FILE"), CLIENT,   "the dialogue with the server, explained, to FILE or standard error"),
+    row(Program,  "h", "help",            No,                    ALL,      "say what a command does"),
+    row(Program,  "V", "version",         No,                    ALL,      "say which version this is"),
+];

@@ -1,0 +1,69 @@
+//! What people and programs read: standard output, and how sizes and times are written.
+
+use std::io::Write;
+use std::time::Duration;
+
+use crate::exit::Failure;
+
+/// Writes data or results to standard output.
+///
+/// # Errors
+///
+/// `Local`: standard output is closed or full.
+pub(crate) fn print(output: &mut dyn Write, bytes: &[u8]) -> Result<(), Failure> {
+    let written = output.write_all(bytes).and_then(|()| output.flush());
+    written.map_err(|error| Failure::local("standard output", &error))
+}
+
+/// A number of bytes with three digits or so: `17 B`, `1.5 KiB`, `64.0 MiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut tenths = u128::from(bytes) * 10;
+    let mut name = "B";
+    for unit in units {
+        if tenths < 10_240 {
+            break;
+        }
+        // Rounded to the nearest tenth of the next unit.
+        tenths = (tenths + 512) / 1_024;
+        name = unit;
+    }
+    if name == "B" {
+        return format!("{bytes} B");
+    }
+    format!("{}.{} {name}", tenths / 10, tenths % 10)
+}
+
+/// `64.0 MiB in 1.25 s (51.2 MiB/s)`.
+pub(crate) fn transferred(bytes: u64, time: Duration) -> String {
+    let micros = time.as_micros().max(1);
+    let rate = u64::try_from(u128::from(bytes) * 1_000_000 / micros).unwrap_or(u64::MAX);
+    format!("{} in {:.2} s ({}/s)", size(bytes), time.as_secs_f64(), size(rate))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn size_keeps_three_digits() {
+        for (bytes, want) in [
+            (0, "0 B"),
+            (1_023, "1023 B"),
+            (1_024, "1.0 KiB"),
+            (1_536, "1.5 KiB"),
+            (1_048_576, "1.0 MiB"),
+            (67_108_864, "64.0 MiB"),
+            (u64::MAX, "16.0 EiB"),
+        ] {
+            assert_eq!(size(bytes), want);
+        }
+    }
+
+    #[test]
+    fn transferred_in_no_time_does_not_divide_by_it() {
+        assert_eq!(transferred(0, Duration::ZERO), "0 B in 0.00 s (0 B/s)");
+        let half = transferred(1_048_576, Duration::from_millis(500));
+        assert_eq!(half, "1.0 MiB in 0.50 s (2.0 MiB/s)");
+    }
+}

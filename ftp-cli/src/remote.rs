@@ -1,0 +1,268 @@
+//! The other side: URLs, and a client that is connected and logged in as the options say.
+
+use std::ffi::OsStr;
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use ftp_client::{Client, ClientBuilder, Error, Extended, Mode, Timeouts};
+use ftp_proto::{Escaped, FtpUrl, ReplyCode, RepresentationType, Scheme};
+
+use crate::credentials::{self, VARIABLE};
+use crate::exit::{Exit, Failure};
+use crate::options::Options;
+use crate::stdio::Messages;
+use crate::values;
+
+/// Reads an operand that names something on a server.
+///
+/// # Errors
+///
+/// `Usage` if it is no URL, `Unsupported` if it demands TLS.
+pub(crate) fn url(operand: &OsStr) -> Result<FtpUrl, Failure> {
+    let url = FtpUrl::parse(operand.as_bytes()).map_err(|error| {
+        // Not the operand itself, which may hold a password.
+        let form = "ftp://[user@]host[:port]/path or [user@]host:path";
+        Failure::usage(format!("not a URL: {error}; {form} is expected"))
+    })?;
+    if url.scheme() != Scheme::Ftp {
+        let message = format!("{url}: TLS is not built into this version; nothing was sent");
+        return Err(Failure::new(Exit::Unsupported, message));
+    }
+    Ok(url)
+}
+
+/// How to reach a server, read from the options before anything is done.
+pub(crate) struct Dialler(ClientBuilder);
+
+impl Dialler {
+    /// Reads the groups data connection and time of the options.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: a value that is none.
+    pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
+        let default = Timeouts::default();
+        let limit = |long| options.parsed(long, values::waiting_time);
+        let connect = limit("connect-timeout")?;
+        let timeouts = Timeouts {
+            connect: connect.unwrap_or(default.connect),
+            data_connect: connect.unwrap_or(default.data_connect),
+            reply: limit("reply-timeout")?.unwrap_or(default.reply),
+            stall: limit("stall-timeout")?.unwrap_or(default.stall),
+            final_reply: limit("final-timeout")?.unwrap_or(default.final_reply),
+        };
+        let overall: Option<Duration> = limit("timeout")?;
+        let mode = match options.last_of(&["active", "passive"]) {
+            Some("active") => Mode::Active,
+            _ => Mode::Passive,
+        };
+        let words =
+            [("auto", Extended::Auto), ("always", Extended::Always), ("never", Extended::Never)];
+        let extended = |long| options.parsed(long, |text| values::word(text, &words));
+        let (epsv, eprt) = (extended("epsv")?, extended("eprt")?);
+        // An option that could have no effect was meant otherwise.
+        if epsv.is_some() && mode == Mode::Active {
+            return Err(Failure::usage("--epsv is about passive mode, not --active"));
+        }
+        if eprt.is_some() && mode == Mode::Passive {
+            return Err(Failure::usage("--eprt is about active mode: it needs --active"));
+        }
+        let builder = Client::builder().timeouts(timeouts).overall(overall).mode(mode);
+        Ok(Self(builder.epsv(epsv.unwrap_or_default()).eprt(eprt.unwrap_or_default())))
+    }
+
+    /// Connects to the server of `url` and logs in.
+    ///
+    /// # Errors
+    ///
+    /// What the client says; `Login` if there is no password, before anything is sent.
+    pub(crate) fn connect(
+        self,
+        options: &Options,
+        url: &FtpUrl,
+        messages: &Messages,
+    ) -> Result<Client, Failure> {
+        let credentials = credentials::find(options, url, std::env::var_os(VARIABLE))?;
+        if credentials.from_url && messages.is_terminal() && !options.is_quiet() {
+            messages.say(format_args!(
+                "warning: other users of this computer can see a password in a URL; \
+                 {VARIABLE} and --password-file keep it from them"
+            ));
+        }
+        let mut client = self.0.connect(url.host(), url.port())?;
+        if credentials.is_personal
+            && is_public(client.peer_addr().ip())
+            && messages.is_terminal()
+            && !options.is_quiet()
+        {
+            messages.say(format_args!(
+                "warning: the password goes to {} in clear text; ftpes:// would protect it, but \
+                 TLS is not built into this version",
+                client.peer_addr().ip()
+            ));
+        }
+        let login = client.login(&credentials.user, credentials.password.as_bytes());
+        login.map_err(|error| Failure::login(&error))?;
+        Ok(client)
+    }
+}
+
+/// Whether the way to an address may lead over the networks of others.
+fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            !(address.is_loopback()
+                || address.is_private()
+                || address.is_link_local()
+                || address.is_unspecified())
+        }
+        IpAddr::V6(address) => {
+            !(address.is_loopback()
+                || address.is_unique_local()
+                || address.is_unicast_link_local()
+                || address.is_unspecified())
+        }
+    }
+}
+
+/// The type in which files are moved: `--ascii` or `--binary`, else `;type=` of the URL, else
+/// image.
+pub(crate) fn representation(options: &Options, url: &FtpUrl) -> RepresentationType {
+    match options.last_of(&["ascii", "binary"]) {
+        Some("ascii") => RepresentationType::Ascii,
+        Some(_) => RepresentationType::Image,
+        None => url.representation().unwrap_or(RepresentationType::Image),
+    }
+}
+
+/// Whether a server that refused the whole path may know it part by part.
+pub(crate) fn is_not_found(error: &Error) -> bool {
+    matches!(error, Error::Refused(_, reply) if reply.code() == ReplyCode::FILE_UNAVAILABLE)
+}
+
+/// Goes to the directory of `path`, part by part as RFC 1738 §3.2.2 has it, and gives the last
+/// part. `None` if there is no other part, or the server refuses one.
+///
+/// # Errors
+///
+/// What ends the connection.
+pub(crate) fn enter<'a>(client: &mut Client, path: &'a [u8]) -> Result<Option<&'a [u8]>, Error> {
+    let Some((directories, name)) = parts(path) else { return Ok(None) };
+    for directory in directories {
+        match client.cwd(directory) {
+            Ok(()) => {}
+            Err(Error::Refused(..)) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(name))
+}
+
+/// The directories and the name in a path; a leading `/` stays with the first. `None` for a path
+/// that is one part.
+fn parts(path: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
+    let slash = path.iter().rposition(|byte| *byte == b'/')?;
+    let (head, name) = (path.get(..slash)?, path.get(slash + 1..)?);
+    let root = path.starts_with(b"/");
+    let mut directories: Vec<&[u8]> = Vec::new();
+    let mut rest = head;
+    if root {
+        let first =
+            head.iter().skip(1).position(|byte| *byte == b'/').map_or(head.len(), |at| at + 1);
+        directories.push(head.get(..first).filter(|first| !first.is_empty()).unwrap_or(b"/"));
+        rest = head.get(first..).unwrap_or_default();
+    }
+    directories.extend(rest.split(|byte| *byte == b'/').filter(|part| !part.is_empty()));
+    (!directories.is_empty() && !name.is_empty()).then_some((directories, name))
+}
+
+/// A path as people are shown it.
+pub(crate) fn shown(path: &[u8]) -> String {
+    Escaped(path).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options;
+
+    #[test]
+    fn parts_are_those_of_the_path_cl_60_cl_61() {
+        for (path, want) in [
+            ("a", None),
+            ("a/b/c", Some("a|b|c")),
+            ("/a", Some("/|a")),
+            ("/etc/x/motd", Some("/etc|x|motd")),
+            ("a//b", Some("a|b")),
+            ("//a/b", Some("/|a|b")),
+            ("a/", None),
+            ("/", None),
+            ("", None),
+        ] {
+            let joined = parts(path.as_bytes()).map(|(directories, name)| {
+                let mut all: Vec<_> = directories.into_iter().map(shown).collect();
+                all.push(shown(name));
+                all.join("|")
+            });
+            assert_eq!(joined.as_deref(), want, "{path}");
+        }
+    }
+
+    #[test]
+    fn url_refuses_what_it_cannot_do_hl_09_cl_65() {
+        for (text, want) in [
+            ("ftps://h/x", Exit::Unsupported),
+            ("ftpes://u:geheim@h/x", Exit::Unsupported),
+            ("http://h/x", Exit::Usage),
+            ("ftp://u:geheim@:21/x", Exit::Usage),
+            ("ftp://h/a%0d%0aDELE%20b", Exit::Usage),
+            ("ftp://h/a%00", Exit::Usage),
+            ("ftp://h/a;type=x", Exit::Usage),
+            ("ftp://h:0/a", Exit::Usage),
+            ("ftp://h:65536/a", Exit::Usage),
+            ("file.txt", Exit::Usage),
+        ] {
+            let failure = url(OsStr::new(text)).unwrap_err();
+            assert_eq!(failure.exit, want, "{text}");
+            assert!(!failure.message.contains("geheim"), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn is_public_knows_what_stays_in_the_house_li_13() {
+        for (address, want) in [
+            ("127.0.0.1", false),
+            ("10.1.2.3", false),
+            ("192.168.1.1", false),
+            ("169.254.1.1", false),
+            ("::ffff:10.0.0.1", false),
+            ("::1", false),
+            ("fe80::1", false),
+            ("fd00::1", false),
+            ("198.41.0.4", true),
+            ("2001:503:ba3e::2:30", true),
+            ("::ffff:198.41.0.4", true),
+        ] {
+            assert_eq!(is_public(address.parse().unwrap()), want, "{address}");
+        }
+    }
+
+    #[test]
+    fn dialler_refuses_what_it_could_only_ignore() {
+        for (line, right) in [
+            ("get", true),
+            ("get --active --eprt never", true),
+            ("get --epsv never --connect-timeout 5 --timeout 5min", true),
+            ("get --active --passive --epsv always", true),
+            ("get --eprt never", false),
+            ("get --active --epsv auto", false),
+            ("get --epsv perhaps", false),
+            ("get --stall-timeout 0", false),
+            ("get --timeout soon", false),
+        ] {
+            let (_, options) = options::parse(line.split(' ').map(Into::into)).unwrap();
+            assert_eq!(Dialler::from_options(&options).is_ok(), right, "{line}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The standard streams of a run, so that a test can hold the other ends.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ftp_proto::Escaped;
+
+/// What a run reads and writes: data on `input` and `output`, words for people on `messages`.
+pub struct Stdio {
+    pub(crate) input: Box<dyn Read>,
+    pub(crate) output: Box<dyn Write>,
+    pub(crate) output_is_terminal: bool,
+    pub(crate) messages: Messages,
+    /// Whether this run is the process: it may then answer signals.
+    pub(crate) is_process: bool,
+}
+
+impl Stdio {
+    /// The streams of this process.
+    #[must_use]
+    pub fn process() -> Self {
+        // Not io::stdout(): that looks for line feeds in each block of a file it is given.
+        let output: Box<dyn Write> = match io::stdout().as_fd().try_clone_to_owned() {
+            Ok(descriptor) => Box::new(File::from(descriptor)),
+            Err(_) => Box::new(io::stdout()),
+        };
+        Self {
+            input: Box::new(io::stdin()),
+            output,
+            output_is_terminal: io::stdout().is_terminal(),
+            messages: Messages::new(io::stderr(), io::stderr().is_terminal()),
+            is_process: true,
+        }
+    }
+
+    /// Streams that are not those of this process, none of them a terminal. Signals stay with
+    /// the caller, except for `serve`, which ends by one.
+    pub fn captured(
+        input: impl Read + 'static,
+        output: impl Write + 'static,
+        error: impl Write + Send + 'static,
+    ) -> Self {
+        Self {
+            input: Box::new(input),
+            output: Box::new(output),
+            output_is_terminal: false,
+            messages: Messages::new(error, false),
+            is_process: false,
+        }
+    }
+}
+
+impl fmt::Debug for Stdio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stdio").field("is_process", &self.is_process).finish_non_exhaustive()
+    }
+}
+
+/// Standard error: messages, progress and the trace share it.
+#[derive(Clone)]
+pub(crate) struct Messages {
+    writer: Arc<Mutex<Box<dyn Write + Send>>>,
+    is_terminal: bool,
+}
+
+impl Messages {
+    pub(crate) fn new(writer: impl Write + Send + 'static, is_terminal: bool) -> Self {
+        Self { writer: Arc::new(Mutex::new(Box::new(writer))), is_terminal }
+    }
+
+    pub(crate) const fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// One message, on one line, behind the name of the program. Control characters are escaped
+    /// whatever part of it came from a server.
+    pub(crate) fn say(&self, message: impl fmt::Display) {
+        self.line(format_args!("ftp-cli: {message}"));
+    }
+
+    /// One line, as it is but for control characters.
+    pub(crate) fn line(&self, line: impl fmt::Display) {
+        self.write(format!("{}\n", Printable(&line.to_string())).as_bytes());
+    }
+
+    /// Bytes as they are. That standard error cannot be written to is nothing to fail over.
+    pub(crate) fn write(&self, bytes: &[u8]) {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = writer.write_all(bytes).and_then(|()| writer.flush());
+    }
+}
+
+/// Text with whatever acts on a terminal escaped, and backslashes as they are: what came from a
+/// peer was put through [`Escaped`] where the message was made, and is not escaped again.
+pub(crate) struct Printable<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, part) in self.0.split('\\').enumerate() {
+            if index > 0 {
+                f.write_str("\\")?;
+            }
+            Escaped(part.as_bytes()).fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printable_escapes_once_li_04() {
+        for (text, want) in [
+            ("plain \u{e9}", "plain \u{e9}"),
+            ("a\\x1b[2J", "a\\x1b[2J"),
+            ("\x1b]0;x\x07\u{202e}", "\\x1b]0;x\\x07\\u{202e}"),
+            ("two\nlines", "two\\x0alines"),
+        ] {
+            assert_eq!(Printable(text).to_string(), want);
+        }
+    }
+}

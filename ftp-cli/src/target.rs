@@ -1,0 +1,224 @@
+//! Where `get` puts a file. What the user named is obeyed: a symbolic link is followed and what
+//! it leads to replaced, a FIFO or device is written to; and whatever has the name now stays
+//! until the new file is whole.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::exit::Failure;
+use crate::remote::shown;
+
+/// As many symbolic links as Linux follows.
+const LINKS: usize = 40;
+
+/// What LOCAL stands for.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// `-`.
+    Output,
+    /// What is there and is neither file nor directory: FIFO, device.
+    Direct(PathBuf),
+    /// A file, there or not.
+    File(PathBuf),
+}
+
+/// The name a file gets here: the last part of its path.
+///
+/// # Errors
+///
+/// `Usage` if that is no name for a file.
+pub(crate) fn name_of(remote: &[u8]) -> Result<&OsStr, Failure> {
+    let name = remote.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    if matches!(name, b"" | b"." | b"..") {
+        let name = shown(name);
+        return Err(Failure::usage(format!("\"{name}\" at the end of the URL names no file")));
+    }
+    Ok(OsStr::from_bytes(name))
+}
+
+impl Target {
+    /// Finds out where a file goes that is called `remote` there and LOCAL here. A directory
+    /// takes it under its own name, and so does the current one without LOCAL.
+    ///
+    /// # Errors
+    ///
+    /// `Local` if no file can be there, `Usage` if there is no name for it.
+    pub(crate) fn find(local: Option<&OsStr>, remote: &[u8]) -> Result<Self, Failure> {
+        let Some(local) = local else { return Self::file(Path::new(name_of(remote)?)) };
+        if local == "-" {
+            return Ok(Self::Output);
+        }
+        let path = Path::new(local);
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => Self::file(&path.join(name_of(remote)?)),
+            _ if local.is_empty() => Err(Failure::usage("the name of the local file is empty")),
+            _ => Self::file(path),
+        }
+    }
+
+    fn file(named: &Path) -> Result<Self, Failure> {
+        let fail = |error: &io::Error| Failure::local(shown_path(named), error);
+        let mut path = named.to_owned();
+        for _ in 0..LINKS {
+            match fs::symlink_metadata(&path) {
+                Ok(metadata) if metadata.is_symlink() => {
+                    // Links in /proc/self/fd lead to things without a name.
+                    match fs::metadata(&path) {
+                        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
+                            return Ok(Self::Direct(path));
+                        }
+                        _ => {}
+                    }
+                    let to = fs::read_link(&path).map_err(|error| fail(&error))?;
+                    path = path.parent().unwrap_or(Path::new("")).join(to);
+                }
+                Ok(metadata) if metadata.is_dir() => {
+                    return Err(fail(&ErrorKind::IsADirectory.into()));
+                }
+                Ok(metadata) if metadata.is_file() => return Ok(Self::File(path)),
+                Ok(_) => return Ok(Self::Direct(path)),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    if path.as_os_str().as_bytes().ends_with(b"/") {
+                        return Err(fail(&ErrorKind::NotADirectory.into()));
+                    }
+                    let parent = fs::metadata(parent(&path)).map_err(|error| fail(&error))?;
+                    return match parent.is_dir() {
+                        true => Ok(Self::File(path)),
+                        false => Err(fail(&ErrorKind::NotADirectory.into())),
+                    };
+                }
+                Err(error) => return Err(fail(&error)),
+            }
+        }
+        Err(Failure::local(shown_path(named), &io::Error::other("too many symbolic links")))
+    }
+}
+
+/// The directory in which `path` is.
+pub(crate) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// A path as people are shown it.
+pub(crate) fn shown_path(path: &Path) -> String {
+    shown(path.as_os_str().as_bytes())
+}
+
+/// `NAME.part`, which keeps what arrived for `--continue`.
+pub(crate) fn part_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    name.into()
+}
+
+/// A regular file that may be the beginning of another.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    pub(crate) length: u64,
+    /// When it was last written to.
+    pub(crate) modified: Option<SystemTime>,
+}
+
+/// Looks for one at `path`, which may not be a link.
+///
+/// # Errors
+///
+/// `Local` if it cannot be looked at, or is not a regular file.
+pub(crate) fn beginning(path: &Path) -> Result<Option<Beginning>, Failure> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => {
+            let modified = metadata.modified().ok();
+            Ok(Some(Beginning { length: metadata.len(), modified }))
+        }
+        Ok(_) => {
+            let error = io::Error::other("is not a regular file");
+            Err(Failure::local(shown_path(path), &error))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::local(shown_path(path), &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// What LOCAL `local` stands for in `directory`, for a remote `pub/r.txt`.
+    fn found(directory: &Path, local: &str) -> Result<Target, Failure> {
+        Target::find(Some(directory.join(local).as_os_str()), b"pub/r.txt")
+    }
+
+    #[test]
+    fn name_of_is_the_last_part() {
+        for (remote, want) in [
+            ("a", Some("a")),
+            ("pub/a b", Some("a b")),
+            ("/pub/-x", Some("-x")),
+            ("", None),
+            ("a/", None),
+            ("a/.", None),
+            ("..", None),
+            ("a/..", None),
+            ("...", Some("...")),
+        ] {
+            let name = name_of(remote.as_bytes());
+            assert_eq!(name.as_ref().ok(), want.map(OsStr::new).as_ref(), "{remote}");
+            assert!(name.is_ok() || name.unwrap_err().exit == crate::exit::Exit::Usage);
+        }
+    }
+
+    #[test]
+    fn find_follows_what_the_user_named_li_08_hl_05_hl_06() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        fs::create_dir(root.join("dir")).unwrap();
+        fs::create_dir_all(root.join("taken/r.txt")).unwrap();
+        fs::write(root.join("file"), "old").unwrap();
+        symlink("dir", root.join("to-dir")).unwrap();
+        symlink("file", root.join("to-file")).unwrap();
+        symlink("to-file", root.join("to-link")).unwrap();
+        symlink("dir/new", root.join("dangling")).unwrap();
+        symlink("/dev/null", root.join("to-null")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        for (local, want) in [
+            ("file", Some("file")),
+            ("new", Some("new")),
+            ("dir", Some("dir/r.txt")),
+            ("dir/", Some("dir/r.txt")),
+            ("to-dir", Some("to-dir/r.txt")),
+            ("to-file", Some("file")),
+            ("to-link", Some("file")),
+            ("dangling", Some("dir/new")),
+            ("taken", None),
+            ("loop", None),
+            ("new/", None),
+            ("file/x", None),
+            ("nowhere/x", None),
+        ] {
+            match (found(root, local), want) {
+                (Ok(Target::File(path)), Some(want)) => {
+                    assert_eq!(path, root.join(want), "{local}");
+                }
+                (Err(failure), None) => {
+                    assert_eq!(failure.exit, crate::exit::Exit::Local, "{local}");
+                }
+                (found, _) => panic!("{local}: {found:?}"),
+            }
+        }
+        assert!(matches!(found(root, "to-null"), Ok(Target::Direct(_))));
+        assert!(matches!(found(root, "/dev/null"), Ok(Target::Direct(_))));
+        assert!(matches!(Target::find(Some(OsStr::new("-")), b"r"), Ok(Target::Output)));
+        assert!(Target::find(Some(OsStr::new("")), b"r").is_err());
+        assert!(
+            matches!(Target::find(None, b"p/r"), Ok(Target::File(path)) if path == Path::new("r"))
+        );
+    }
+}

@@ -1,0 +1,113 @@
+//! The log of the libraries: the dialogue with the server for `--trace`, the rest for people.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use env_logger::{Builder, Target};
+use ftp_proto::Escaped;
+use log::LevelFilter;
+
+use crate::exit::Failure;
+use crate::options::Options;
+use crate::stdio::{Messages, Printable};
+
+/// The target under which the client logs each line it sends and receives. Passwords are `****`
+/// there already.
+const WIRE: &str = "ftp_client::wire";
+
+/// Where a server logs its start and end, which `serve` says itself.
+const LIFE: &str = "ftp_server::server";
+
+/// Where the dialogue goes.
+pub(crate) enum Dialogue {
+    Nowhere,
+    /// Standard error, with the rest of the log.
+    Messages,
+    Writer(Box<dyn Write + Send>),
+}
+
+/// Starts to log as `--trace`, `--verbose` and `--quiet` say. `usual` is the level of what is
+/// said without them.
+///
+/// # Errors
+///
+/// `Local` if the file of the trace cannot be written.
+pub(crate) fn start(
+    options: &Options,
+    messages: &Messages,
+    usual: LevelFilter,
+) -> Result<(), Failure> {
+    let dialogue = match options.trace() {
+        None => Dialogue::Nowhere,
+        Some(None) => Dialogue::Messages,
+        Some(Some(file)) => Dialogue::Writer(Box::new(create(file)?)),
+    };
+    let level = match (options.is_quiet(), options.is_verbose()) {
+        (true, _) => LevelFilter::Error,
+        (_, true) => LevelFilter::Debug,
+        _ => usual,
+    };
+    install(dialogue, messages, level);
+    Ok(())
+}
+
+fn create(file: &OsStr) -> Result<File, Failure> {
+    let created = File::create(file);
+    created.map_err(|error| Failure::local(Escaped(file.as_bytes()), &error))
+}
+
+/// Makes this the log of the process, unless it has one: a program that calls [`run`](crate::run)
+/// more than once, or logs itself, keeps its first.
+pub(crate) fn install(dialogue: Dialogue, messages: &Messages, level: LevelFilter) {
+    let wire = match dialogue {
+        Dialogue::Nowhere => LevelFilter::Off,
+        _ => LevelFilter::Debug,
+    };
+    let file = match dialogue {
+        Dialogue::Writer(writer) => Some(Mutex::new(writer)),
+        _ => None,
+    };
+    let _ = Builder::new()
+        .filter_level(LevelFilter::Off)
+        .filter_module("ftp_client", level)
+        .filter_module("ftp_server", level)
+        .filter_module(LIFE, if level == LevelFilter::Info { LevelFilter::Warn } else { level })
+        .filter_module(WIRE, wire)
+        .target(Target::Pipe(Box::new(ToMessages(messages.clone()))))
+        .format(move |out, record| {
+            let line = format!("{} {}\n", now(), Printable(&record.args().to_string()));
+            match &file {
+                Some(file) if record.target() == WIRE => {
+                    let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                    file.write_all(line.as_bytes())
+                }
+                _ => out.write_all(line.as_bytes()),
+            }
+        })
+        .try_init();
+}
+
+/// The time of day, UTC: `15:04:05.678`.
+fn now() -> String {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (seconds, millis) = (time.as_secs(), time.subsec_millis());
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{hour:02}:{minute:02}:{second:02}.{millis:03}")
+}
+
+struct ToMessages(Messages);
+
+impl Write for ToMessages {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! What options and settings take: times, words, numbers; and which known word is meant.
+
+use std::time::Duration;
+
+/// The longest time anything may be set to: so long that no sum of two overflows a clock.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// Reads a time: a number, seconds unless a unit follows: `30`, `1.5`, `250 ms`, `30s`,
+/// `5 min`, `2 h`.
+///
+/// # Errors
+///
+/// A sentence that says what is wrong.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let split = text.find(|char: char| !char.is_ascii_digit() && char != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let unit = match unit.trim() {
+        "ms" => 0.001,
+        "" | "s" | "sec" | "second" | "seconds" => 1.0,
+        "m" | "min" | "minute" | "minutes" => 60.0,
+        "h" | "hour" | "hours" => 3_600.0,
+        _ => return Err(format!("\"{text}\" is not a time; 30, 250 ms, 30s, 5 min, 2 h are")),
+    };
+    let number: f64 = number.parse().map_err(|_| format!("\"{text}\" has no number"))?;
+    let time = Duration::try_from_secs_f64(number * unit).unwrap_or(Duration::MAX);
+    if time > LONGEST {
+        return Err(format!("\"{text}\" is more than a year"));
+    }
+    Ok(time)
+}
+
+/// As [`duration`], and more than no time.
+///
+/// # Errors
+///
+/// As [`duration`], and for 0.
+pub(crate) fn waiting_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("no time at all; it must be more than 0".to_owned()),
+        time => Ok(time),
+    }
+}
+
+/// Shows a time in the largest unit that it is a whole number of.
+pub(crate) fn show(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds, time.subsec_millis()) {
+        (0, millis) if millis > 0 => format!("{millis} ms"),
+        (_, millis) if millis > 0 => format!("{seconds}.{millis:03} s"),
+        _ if seconds >= 3_600 && seconds.is_multiple_of(3_600) => format!("{} h", seconds / 3_600),
+        _ if seconds >= 60 && seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
+        _ => format!("{seconds} s"),
+    }
+}
+
+/// One of a few words.
+///
+/// # Errors
+///
+/// A sentence that names them all.
+pub(crate) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
+    let found = words.iter().find(|(word, _)| *word == text);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        format!("\"{text}\" is none of {}", words.join(", "))
+    })
+}
+
+/// The one of `known` that differs least from `given`, if it is near enough to be meant.
+pub(crate) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = given.chars().count() / 3 + 1;
+    known
+        .map(|word| (distance(given, word), word))
+        .filter(|(distance, _)| *distance <= near)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+/// How many characters must be put in, taken out or changed (Levenshtein).
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (line, char) in from.chars().enumerate() {
+        let mut left = line + 1;
+        let mut above_left = line;
+        for (column, other) in to.iter().enumerate() {
+            let Some(cell) = row.get_mut(column + 1) else { break };
+            let changed = above_left + usize::from(char != *other);
+            above_left = *cell;
+            left = changed.min(left + 1).min(*cell + 1);
+            *cell = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = line + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duration_reads_units() {
+        for (text, millis, shown) in [
+            ("30", 30_000, "30 s"),
+            ("1.5", 1_500, "1.500 s"),
+            ("250 ms", 250, "250 ms"),
+            ("30s", 30_000, "30 s"),
+            ("60 s", 60_000, "1 min"),
+            (" 5 min ", 300_000, "5 min"),
+            ("5m", 300_000, "5 min"),
+            ("2 hours", 7_200_000, "2 h"),
+            ("90 min", 5_400_000, "90 min"),
+            ("0", 0, "0 s"),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+            assert_eq!(show(Duration::from_millis(millis)), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn duration_refuses() {
+        for text in ["", "s", "abc", "-1", "1.2.3", "5 parsecs", "1e9", "9000 h", "inf", "\u{661}"]
+        {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert!(waiting_time("0").is_err());
+    }
+
+    #[test]
+    fn nearest_finds_what_was_meant() {
+        let known = ["limits.sessions", "timeouts.idle", "timeouts.login", "stall-timeout"];
+        for (given, want) in [
+            ("limits.session", Some("limits.sessions")),
+            ("timeout.idle", Some("timeouts.idle")),
+            ("stal-timeout", Some("stall-timeout")),
+            ("idle", None),
+            ("", None),
+            ("completely.different", None),
+        ] {
+            assert_eq!(nearest(given, known.into_iter()), want, "{given}");
+        }
+        for (from, to, want) in [("", "abc", 3), ("abc", "", 3), ("kitten", "sitting", 3)] {
+            assert_eq!(distance(from, to), want);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! `demo`: the first thing that anybody tries.
+
+use ftp_tests::process::run;
+use ftp_tests::root::TempRoot;
+
+use crate::ftp;
+
+#[test]
+fn demo_shows_the_dialogue_and_cleans_up() {
+    let temporary = TempRoot::new();
+    let ran = run(ftp(&["demo"]).env("TMPDIR", temporary.path()));
+    assert!(ran.stderr.is_empty(), "{ran:?}");
+    let text = String::from_utf8(ran.succeeded()).unwrap();
+    for want in ["> PASV\n", "= 227: 127.0.0.1 port ", "*256+", "> EPSV\n", "> MLSD\n", "REST "] {
+        assert!(text.contains(want), "no {want} in {text}");
+    }
+    assert!(text.ends_with(" checks passed\n"), "{text}");
+    assert!(text.lines().count() < 100, "{text}");
+    assert!(temporary.names().is_empty());
+
+    let quiet = run(ftp(&["demo", "-q"]).env("TMPDIR", temporary.path())).succeeded();
+    assert_eq!(String::from_utf8(quiet).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn demo_is_part_of_the_library() {
+    let stdio = ftp_cli::Stdio::captured(std::io::empty(), std::io::sink(), std::io::sink());
+    assert_eq!(ftp_cli::run(["demo".into(), "-q".into()], stdio), 0.into());
+}

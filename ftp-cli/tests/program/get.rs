@@ -1,0 +1,235 @@
+//! `get`: whole, or not at all.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Stdio;
+use std::time::Duration;
+
+use ftp_tests::process::run;
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::OurServer;
+
+use crate::peer::{Act, Peer};
+use crate::{failed, ftp};
+
+const TEN: &str = "150 data (10 bytes)";
+
+/// A directory that holds `old`.
+fn with_old() -> (TempRoot, String) {
+    let here = TempRoot::new();
+    let old = here.write("old", b"old").to_str().unwrap().to_owned();
+    (here, old)
+}
+
+#[test]
+fn a_failure_leaves_the_old_file_and_nothing_else_li_06_li_07_hl_04() {
+    let data = |length| vec![b'x'; length];
+    for (retr, code, words) in [
+        (Act::Say("550 no such file"), 8, "550 no such file"),
+        (Act::Say("450 busy"), 9, "450 busy"),
+        (Act::Say("421 going down"), 9, "421 going down"),
+        (Act::Say("425 no way"), 13, "425 no way"),
+        (Act::Say("331 what"), 7, "331 what"),
+        (Act::Say("hello"), 7, ""),
+        (Act::Send(TEN, data(9), "226 done"), 11, "9 of 10"),
+        (Act::Send(TEN, data(9), "426 cut"), 9, "426 cut"),
+        (Act::Send(TEN, data(10), "451 disk"), 9, "451 disk"),
+        (Act::Send("150 data", data(10), "551 disk"), 8, "551 disk"),
+        (Act::SendAndBreak(TEN, data(10)), 4, ""),
+        (Act::SendAndHang(TEN, data(5)), 10, "stall"),
+    ] {
+        let (here, old) = with_old();
+        let shown = format!("{retr:?}");
+        // A second 550 for the form of RFC 1738 is not asked for: the path is one part.
+        let peer = Peer::start(&[("RETR", retr)]);
+        let limits = ["--stall-timeout", "500ms", "--reply-timeout", "2"];
+        let ran = run(ftp(&["get", &peer.url("x"), &old]).args(limits));
+        failed(&ran, code, words);
+        assert_eq!(here.read("old"), b"old", "{shown}");
+        assert_eq!(here.names(), [b"old"], "{shown}");
+    }
+}
+
+#[test]
+fn the_size_is_asked_for_when_150_did_not_tell() {
+    for (size, code) in [("213 10", 0), ("550 no", 0), ("450 busy", 0), ("213 11", 11)] {
+        let (here, old) = with_old();
+        let send = Act::Send("150 data", vec![b'x'; 10], "226 done");
+        let peer = Peer::start(&[("RETR", send), ("SIZE", Act::Say(size))]);
+        run(&mut ftp(&["get", &peer.url("x"), &old])).exited(code);
+        assert_eq!(here.read("old").len(), if code == 0 { 10 } else { 3 }, "{size}");
+        assert_eq!(here.names(), [b"old"]);
+        assert!(peer.seen().contains("SIZE x"), "{}", peer.seen());
+    }
+    let (_here, old) = with_old();
+    let peer = Peer::start(&[("RETR", Act::Send(TEN, vec![b'x'; 10], "226 done"))]);
+    run(&mut ftp(&["get", &peer.url("x"), &old])).succeeded();
+    assert_eq!(peer.seen(), "USER anonymous, PASS anonymous@, TYPE I, EPSV, RETR x, QUIT");
+}
+
+#[test]
+fn a_path_that_is_refused_whole_is_tried_part_by_part_cl_60() {
+    let refused = || ("RETR a/b/x", Act::Say("550 no"));
+    let sent = || ("RETR x", Act::Send(TEN, vec![b'x'; 10], "226 done"));
+    let (here, old) = with_old();
+    let peer = Peer::start(&[refused(), sent()]);
+    run(&mut ftp(&["get", &peer.url("a/b/x"), &old])).succeeded();
+    assert_eq!(here.read("old").len(), 10);
+    assert!(peer.seen().contains("CWD a, CWD b, "), "{}", peer.seen());
+
+    let peer = Peer::start(&[refused(), sent(), ("CWD b", Act::Say("550 not there"))]);
+    failed(&run(&mut ftp(&["get", &peer.url("a/b/x"), &old])), 8, "550 no");
+}
+
+#[test]
+fn what_the_user_named_is_obeyed_li_08_hl_05_hl_06() {
+    let server = OurServer::start();
+    server.root.write("file", b"new");
+    let url = server.url("file");
+    let here = TempRoot::new();
+    let get = |local: &str| {
+        let local = here.join(local);
+        run(ftp(&["get", &url]).arg(local))
+    };
+    here.write("real", b"old");
+    fs::set_permissions(here.join("real"), fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("real", here.join("link")).unwrap();
+    get("link").succeeded();
+    assert_eq!(here.read("real"), b"new");
+    assert!(here.join("link").is_symlink());
+    assert_eq!(fs::metadata(here.join("real")).unwrap().permissions().mode() & 0o777, 0o640);
+
+    here.mkdir("dir");
+    get("dir").succeeded();
+    assert_eq!(here.read("dir/file"), b"new");
+    here.mkdir("taken/file".strip_suffix("/file").unwrap());
+    here.mkdir("taken/file");
+    failed(&get("taken"), 3, "taken/file");
+    run(&mut ftp(&["get", &url, "/dev/null"])).succeeded();
+    run(ftp(&["get", &url]).current_dir(here.path())).succeeded();
+    assert_eq!(here.read("file"), b"new");
+    // A new file has the permissions that any program would give it.
+    assert_eq!(fs::metadata(here.join("file")).unwrap().permissions().mode() & 0o600, 0o600);
+    assert_ne!(fs::metadata(here.join("file")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(run(&mut ftp(&["get", &url, "-"])).succeeded(), b"new");
+}
+
+#[test]
+fn a_full_disk_is_a_local_matter_hl_07() {
+    let server = OurServer::start();
+    server.root.write("file", &[b'x'; 100_000]);
+    failed(&run(&mut ftp(&["get", &server.url("file"), "/dev/full"])), 3, "/dev/full");
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut child = ftp(&["get", &server.url("file"), "-"]);
+    let status = child.stdout(full).stderr(Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), Some(3));
+}
+
+#[test]
+fn continue_keeps_what_came_and_goes_on_there() {
+    let content: Vec<u8> = (0..100_u8).collect();
+    let (here, file) = (TempRoot::new(), "file");
+    let local = here.join(file).to_str().unwrap().to_owned();
+    let cut = Act::Send("150 data (100 bytes)", content[..40].to_vec(), "426 cut");
+    let peer = Peer::start(&[("RETR", cut)]);
+    let ran = run(&mut ftp(&["get", "-c", &peer.url("x"), &local]));
+    failed(&ran, 9, "file.part keeps what came");
+    assert_eq!(here.names(), [b"file.part"]);
+
+    // The rest, then; by now there is also an old file, which stays until the end.
+    here.write(file, b"old");
+    let rest = Act::Send("150 data (100 bytes)", content[40..].to_vec(), "226 done");
+    let peer = Peer::start(&[("RETR", rest), ("SIZE", Act::Say("213 100"))]);
+    run(&mut ftp(&["get", "-c", &peer.url("x"), &local])).succeeded();
+    assert!(peer.seen().contains("REST 40, RETR x"), "{}", peer.seen());
+    assert_eq!(here.read(file), content);
+    assert_eq!(here.names(), [b"file"]);
+
+    // All is there: nothing is fetched.
+    let peer = Peer::start(&[("SIZE", Act::Say("213 100"))]);
+    run(&mut ftp(&["get", "-c", &peer.url("x"), &local])).succeeded();
+    assert!(!peer.seen().contains("RETR"), "{}", peer.seen());
+}
+
+#[test]
+fn continue_starts_anew_when_it_is_another_file_as_09() {
+    for (size, modified, wants_rest) in [
+        ("213 100", "213 19990101000000", true),
+        ("213 100", "550 no", true),
+        ("213 100", "213 29990101000000", false),
+        ("213 39", "213 19990101000000", false),
+        ("550 no", "213 19990101000000", false),
+    ] {
+        let here = TempRoot::new();
+        let local = here.write("file", &[b'a'; 40]).to_str().unwrap().to_owned();
+        let length = if wants_rest { 60 } else { 100 };
+        let sent = Act::Send("150 data", vec![b'b'; length], "226 done");
+        let acts = [
+            ("RETR", sent),
+            ("MDTM", Act::Say(modified)),
+            // Once for the decision, once for the check.
+            ("SIZE", Act::Say(size)),
+            ("SIZE", Act::Say("213 100")),
+        ];
+        let peer = Peer::start(&acts);
+        run(&mut ftp(&["get", "-c", &peer.url("x"), &local])).succeeded();
+        assert_eq!(peer.seen().contains("REST 40"), wants_rest, "{size} {modified}");
+        let got = here.read("file");
+        assert_eq!((got.len(), got[0]), (100, if wants_rest { b'a' } else { b'b' }));
+        assert_eq!(here.names(), [b"file"]);
+    }
+}
+
+#[test]
+fn a_resumed_file_of_the_wrong_size_is_no_success() {
+    let here = TempRoot::new();
+    let local = here.write("file", &[b'a'; 40]).to_str().unwrap().to_owned();
+    let sent = Act::Send("150 data", vec![b'b'; 59], "226 done");
+    let peer = Peer::start(&[("RETR", sent), ("SIZE", Act::Say("213 100"))]);
+    failed(&run(&mut ftp(&["get", "-c", &peer.url("x"), &local])), 11, "99 bytes");
+}
+
+#[test]
+fn the_trace_explains_and_hides_the_password_li_12() {
+    let server = OurServer::start();
+    server.root.write("file", b"x");
+    let here = TempRoot::new();
+    let log = here.join("log").to_str().unwrap().to_owned();
+    let trace = format!("--trace={log}");
+    let url = format!("ftp://user@{}/file", server.address);
+    let password = here.write("password", b"pass word\n").to_str().unwrap().to_owned();
+    let arguments = ["get", &trace, "--epsv", "never", "--password-file", &password, &url, "-"];
+    let ran = run(&mut ftp(&arguments));
+    assert!(ran.stderr.is_empty(), "{ran:?}");
+    ran.succeeded();
+    let log = String::from_utf8(here.read("log")).unwrap();
+    for want in ["> USER user\n", "> PASS ****\n", "= 227: 127.0.0.1 port ", "*256+", "< 226 "] {
+        assert!(log.contains(want), "no {want} in {log}");
+    }
+    assert!(!log.contains("pass word"), "{log}");
+
+    let mut ftp = ftp(&["get", "--trace", &url, "-"]);
+    let ran = run(ftp.env("FTP_PASSWORD", "pass word"));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("> RETR file\n"), "{ran:?}");
+    assert_eq!(ran.succeeded(), b"x");
+}
+
+#[test]
+fn progress_is_silent_in_a_pipe_unless_it_is_wanted() {
+    let server = OurServer::start();
+    server.root.write("file", &[b'x'; 1_000]);
+    let url = server.url("file");
+    assert!(run(&mut ftp(&["get", &url, "/dev/null"])).stderr.is_empty());
+    let ran = run(&mut ftp(&["get", &url, "/dev/null", "--progress", "always"]));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("file"), "{ran:?}");
+    let ran = run(&mut ftp(&["get", "-v", &url, "/dev/null"]));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("1000 B in"), "{ran:?}");
+}
+
+#[test]
+fn the_whole_has_a_limit() {
+    let peer = Peer::start(&[("RETR", Act::SendAndHang(TEN, Vec::new()))]);
+    let start = std::time::Instant::now();
+    failed(&run(&mut ftp(&["get", "--timeout", "1", &peer.url("x"), "-"])), 10, "timed out");
+    assert!(start.elapsed() < Duration::from_secs(5));
+}

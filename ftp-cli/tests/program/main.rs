@@ -1,0 +1,36 @@
+//! The real binary: what it prints, what it leaves on disk, and with which code it ends; against
+//! our server, and against a peer that behaves as a test wants it to.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "in tests both are wanted, and clippy's own exception is for test functions alone"
+)]
+
+mod demo;
+mod get;
+mod ls;
+mod peer;
+mod put;
+mod serve;
+mod signals;
+mod usage;
+
+use std::process::Command;
+
+use ftp_tests::process::Ran;
+
+/// The binary, with no more of an environment than it needs.
+fn ftp(arguments: &[&str]) -> Command {
+    let mut ftp = Command::new(env!("CARGO_BIN_EXE_ftp-cli"));
+    ftp.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/nonexistent").args(arguments);
+    ftp
+}
+
+/// Insists that a run ended with `code`, printed no data and said `words` to the user.
+#[track_caller]
+fn failed(ran: &Ran, code: i32, words: &str) {
+    ran.exited(code);
+    assert!(ran.stdout.is_empty(), "{ran:?}");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(said.contains(words), "no {words:?} in {ran:?}");
+}

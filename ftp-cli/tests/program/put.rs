@@ -1,0 +1,117 @@
+//! `put`: whole, or aborted.
+
+use std::fs;
+
+use ftp_tests::process::{LIMIT, run, run_with};
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::OurServer;
+
+use crate::peer::{Act, Peer};
+use crate::{failed, ftp};
+
+fn file(here: &TempRoot, name: &str, content: &[u8]) -> String {
+    here.write(name, content).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_drop_box_is_asked_nothing_before_stor() {
+    let here = TempRoot::new();
+    let local = file(&here, "a", b"content");
+    let peer = Peer::start(&[("STOR", Act::Take("150 go", "226 done"))]);
+    run(&mut ftp(&["put", &local, &peer.url("in/")])).succeeded();
+    let seen = peer.seen();
+    let start = "USER anonymous, PASS anonymous@, TYPE I, EPSV, STOR in/a, ";
+    assert!(seen.starts_with(start), "{seen}");
+}
+
+#[test]
+fn the_servers_reason_is_told() {
+    let here = TempRoot::new();
+    let large = file(&here, "large", &vec![b'x'; 20_000_000]);
+    for (stor, code, words) in [
+        (Act::Say("553 name not allowed"), 8, "553 name not allowed"),
+        (Act::Say("452 full"), 9, "452 full"),
+        (Act::Say("532 account"), 8, "532 account"),
+        (Act::TakeAndRefuse("150 go", 1_000, "552 quota exceeded"), 8, "552 quota exceeded"),
+        (Act::TakeAndRefuse("150 go", 1_000, "426 cut"), 9, "426 cut"),
+        (Act::Take("150 go", "451 disk"), 9, "451 disk"),
+    ] {
+        let peer = Peer::start(&[("STOR", stor)]);
+        let ran = run(&mut ftp(&["put", "--reply-timeout", "5", &large, &peer.url("x")]));
+        failed(&ran, code, words);
+        assert!(ran.stderr.starts_with(b"ftp-cli: "), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_size_that_differs_afterwards_is_no_success() {
+    let here = TempRoot::new();
+    let local = file(&here, "a", b"content");
+    for (size, code) in [("213 7", 0), ("550 no", 0), ("213 6", 11)] {
+        let acts = [("STOR", Act::Take("150 go", "226 done")), ("SIZE", Act::Say(size))];
+        run(&mut ftp(&["put", &local, &Peer::start(&acts).url("x")])).exited(code);
+    }
+}
+
+#[test]
+fn several_files_go_on_after_a_failure() {
+    let here = TempRoot::new();
+    let server = OurServer::start();
+    let (a, b) = (file(&here, "a", b"1"), file(&here, "b", b"2"));
+    let missing = here.join("missing").to_str().unwrap().to_owned();
+    let ran = run(&mut ftp(&["put", &a, &missing, &b, &server.url("")]));
+    failed(&ran, 12, "2 of 3 files sent, 1 failed, 0 not tried");
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("missing: "), "{ran:?}");
+    server.assert_only(&[b"a", b"b"]);
+
+    // A full disk is full for all.
+    let acts = [("STOR a", Act::Take("150 go", "226 done")), ("STOR", Act::Say("452 full"))];
+    let peer = Peer::start(&acts);
+    let ran = run(&mut ftp(&["put", &a, &b, &a, &peer.url("")]));
+    failed(&ran, 12, "452 full; 1 of 3 files sent, 1 failed, 1 not tried");
+}
+
+#[test]
+fn standard_input_append_and_continue() {
+    let here = TempRoot::new();
+    let server = OurServer::start();
+    let url = server.url("file");
+    run_with(&mut ftp(&["put", "-", &url]), b"one", LIMIT).succeeded();
+    run_with(&mut ftp(&["put", "--append", "-", &url]), b"two", LIMIT).succeeded();
+    assert_eq!(server.root.read("file"), b"onetwo");
+    let local = file(&here, "local", b"onetwothree");
+    run(&mut ftp(&["put", "-c", &local, &url])).succeeded();
+    assert_eq!(server.root.read("file"), b"onetwothree");
+    let short = file(&here, "short", b"one");
+    failed(&run(&mut ftp(&["put", "-c", &short, &url])), 11, "longer");
+    assert_eq!(server.root.read("file"), b"onetwothree");
+}
+
+#[test]
+fn a_read_error_aborts_and_leaves_no_short_file_li_09() {
+    let server = OurServer::start();
+    server.root.write("file", b"old");
+    // Opens, and fails at the first read.
+    let ran = run(&mut ftp(&["put", "/proc/self/mem", &server.url("file")]));
+    failed(&ran, 3, "/proc/self/mem");
+    assert_eq!(server.root.read("file"), b"old");
+    server.assert_only(&[b"file"]);
+    let directory = fs::File::open("/").unwrap();
+    let status = ftp(&["put", "-", &server.url("file")]).stdin(directory).status().unwrap();
+    assert_eq!(status.code(), Some(3));
+    assert_eq!(server.root.read("file"), b"old");
+}
+
+#[test]
+fn ascii_and_the_type_of_the_url() {
+    let here = TempRoot::new();
+    let local = file(&here, "a", b"x\n");
+    for (option, suffix, kind) in
+        [("-a", "", "TYPE A"), ("-b", ";type=a", "TYPE I"), ("-q", ";type=A", "TYPE A")]
+    {
+        let peer = Peer::start(&[("STOR", Act::Take("150 go", "226 done"))]);
+        let url = peer.url(&format!("x{suffix}"));
+        run(&mut ftp(&["put", option, &local, &url])).succeeded();
+        assert!(peer.seen().contains(kind), "{option} {suffix}: {}", peer.seen());
+    }
+}

@@ -1,0 +1,65 @@
+//! What a signal leaves behind.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ftp_server::{Rights, Server};
+use ftp_tests::process::Running;
+use ftp_tests::root::TempRoot;
+
+use crate::ftp;
+use crate::peer::{Act, Peer};
+
+#[test]
+fn get_ends_within_a_second_and_leaves_nothing_li_10_hl_10() {
+    for (signal, option, code, left) in [
+        ("INT", "-q", Some(130), &[][..]),
+        ("TERM", "-q", Some(143), &[]),
+        ("HUP", "-q", None, &[]),
+        ("INT", "-c", Some(130), &[&b"file.part"[..]]),
+    ] {
+        let here = TempRoot::new();
+        let local = here.join("file").to_str().unwrap().to_owned();
+        let hang = Act::SendAndHang("150 data (10 bytes)", b"12345".to_vec());
+        let peer = Peer::start(&[("RETR", hang)]);
+        let mut get =
+            Running::start(ftp(&["get", option, &peer.url("x"), &local]).stderr(Stdio::null()));
+        let holds = || {
+            let names = here.names();
+            let five = |name: &Vec<u8>| here.join(name).metadata().is_ok_and(|m| m.len() == 5);
+            names.iter().any(five).then_some(())
+        };
+        get.wait_until(Duration::from_secs(20), holds).unwrap();
+        let id = get.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+        let status = get.wait(Instant::now() + Duration::from_secs(1)).expect("it ends");
+        assert_eq!(status.code(), code, "{signal}");
+        assert_eq!(here.names(), left, "{signal} {option}");
+    }
+}
+
+#[test]
+fn put_that_is_ended_leaves_no_short_file() {
+    let root = TempRoot::new();
+    root.write("file", b"old");
+    let server = Server::builder().root(root.path()).anonymous(Rights::FULL);
+    let server = server.bind("127.0.0.1:0").unwrap();
+    let url = format!("ftp://{}/file", server.local_addr());
+    let mut put = Running::start(
+        ftp(&["put", "--trace", "-", &url]).stdin(Stdio::piped()).stderr(Stdio::piped()),
+    );
+    let mut input = put.child.stdin.take().unwrap();
+    input.write_all(&[b'x'; 1_000_000]).unwrap();
+    // The dialogue tells when the upload has begun.
+    let mut lines = BufReader::new(put.child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("< 150 ")));
+    let id = put.child.id().to_string();
+    assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
+    let status = put.wait(Instant::now() + Duration::from_secs(1)).expect("it ends");
+    assert_eq!(status.code(), Some(130));
+    // Once the session is over, whatever it does is done.
+    server.shutdown(Duration::from_secs(10));
+    assert_eq!(root.read("file"), b"old");
+    assert_eq!(root.names(), [b"file"]);
+}

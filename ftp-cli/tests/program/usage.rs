@@ -1,0 +1,73 @@
+//! Usage errors, help, version.
+
+use ftp_tests::process::run;
+
+use crate::{failed, ftp};
+
+#[test]
+fn help_and_version_are_data() {
+    for (arguments, want) in [
+        (&["--version"][..], concat!("ftp-cli ", env!("CARGO_PKG_VERSION"), "\n")),
+        (&["get", "-V"], concat!("ftp-cli ", env!("CARGO_PKG_VERSION"), "\n")),
+        (&["--help"], "Exit codes"),
+        (&["help"], "Exit codes"),
+        (&["help", "get"], "--continue"),
+        (&["serve", "--help"], "timeouts.idle"),
+        (&["-h", "put"], "--append"),
+        (&["help", "help"], "Usage: ftp-cli"),
+    ] {
+        let ran = run(&mut ftp(arguments));
+        assert!(ran.stderr.is_empty(), "{ran:?}");
+        let text = String::from_utf8(ran.succeeded()).unwrap();
+        assert!(text.contains(want), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_and_nothing_is_done() {
+    for (arguments, code, words) in [
+        (&[][..], 2, "no command"),
+        (&["gett", "ftp://127.0.0.1/x"], 2, "did you mean \"get\"?"),
+        (&["get"], 2, "get needs a URL"),
+        (&["get", "ftp://127.0.0.1/x", "-", "y"], 2, "one LOCAL"),
+        (&["get", "ftp://127.0.0.1/"], 2, "names a directory"),
+        (&["get", "ftp://127.0.0.1/a/.."], 2, "names no file"),
+        (&["get", "ftp://127.0.0.1/x", "--append"], 2, "only put takes it"),
+        (&["get", "-c", "ftp://127.0.0.1/x", "-"], 2, "regular local file"),
+        (&["get", "-ac", "ftp://127.0.0.1/x", "/tmp/x"], 2, "--ascii"),
+        (&["get", "ftp://127.0.0.1/x", "--timeout", "0"], 2, "--timeout"),
+        (&["get", "ftp://127.0.0.1/x%0aDELE%20x"], 2, "not a URL"),
+        (&["get", "ftpes://127.0.0.1/x"], 14, "TLS is not built into this version"),
+        (&["get", "ftp://u@127.0.0.1/x", "/dev/null"], 6, "FTP_PASSWORD"),
+        (&["get", "ftp://127.0.0.1/x", "/nonexistent/x"], 3, "/nonexistent/x"),
+        (&["put", "ftp://127.0.0.1/x"], 2, "put needs a file"),
+        (&["put", "a", "b", "ftp://127.0.0.1/x"], 2, "ends in /"),
+        (&["put", "-", "ftp://127.0.0.1/x/"], 2, "no name"),
+        (&["put", "-c", "-", "ftp://127.0.0.1/x"], 2, "standard input"),
+        (&["put", "/nonexistent/x", "ftp://127.0.0.1/x"], 3, "/nonexistent/x"),
+        (&["put", "/tmp", "ftp://127.0.0.1/x"], 3, "/tmp: "),
+        (&["ls"], 2, "one URL"),
+        (&["ls", "--progress", "never", "ftp://127.0.0.1/"], 2, "only get, put takes it"),
+        (&["serve", "--set", "timeout.idle=5"], 2, "did you mean timeouts.idle?"),
+        (&["serve", "--user", "me"], 2, "FTP_PASSWORD"),
+        (&["demo", "x"], 2, "no operand"),
+        (&["help", "x"], 2, "no command \"x\""),
+    ] {
+        failed(&run(&mut ftp(arguments)), code, words);
+    }
+}
+
+#[test]
+fn no_message_shows_a_password_hl_11() {
+    for arguments in [
+        &["get", "ftp://u:geheim@127.0.0.1:0/x"][..],
+        &["get", "ftps://u:geheim@127.0.0.1/x"],
+        &["get", "--password=geheim", "ftp://u@127.0.0.1/x"],
+        &["get", "ftp://u:geheim@127.0.0.1/"],
+        &["put", "a", "b", "ftp://u:geheim@127.0.0.1/x"],
+    ] {
+        let ran = run(&mut ftp(arguments));
+        assert_ne!(ran.code(), Some(0), "{ran:?}");
+        assert!(!String::from_utf8_lossy(&ran.stderr).contains("geheim"), "{arguments:?}");
+    }
+}
