@@ -23,7 +23,8 @@ pub(crate) fn url(operand: &OsStr) -> Result<FtpUrl, Failure> {
     let url = FtpUrl::parse(operand.as_bytes()).map_err(|error| {
         // Not the operand itself, which may hold a password.
         let form = "ftp://[user@]host[:port]/path or [user@]host:path";
-        Failure::usage(format!("not a URL: {error}; {form} is expected"))
+        let (kind, at) = (error.kind, error.at);
+        Failure::usage(format!("not an FTP URL: {kind} at byte {at}; {form} is expected"))
     })?;
     if url.scheme() != Scheme::Ftp {
         let message = format!("{url}: TLS is not built into this version; nothing was sent");

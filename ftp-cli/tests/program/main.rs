@@ -7,6 +7,7 @@
 )]
 
 mod demo;
+mod footprint;
 mod get;
 mod ls;
 mod peer;

@@ -11,14 +11,14 @@ use ftp_tests::root::TempRoot;
 use crate::{failed, ftp};
 
 /// `serve` on a port that the system chose, and what it said at its start.
-struct Served {
-    running: Running,
-    address: SocketAddr,
+pub(crate) struct Served {
+    pub(crate) running: Running,
+    pub(crate) address: SocketAddr,
     said: String,
 }
 
 impl Served {
-    fn start(root: &TempRoot, arguments: &[&str]) -> Self {
+    pub(crate) fn start(root: &TempRoot, arguments: &[&str]) -> Self {
         Self::of(ftp(&["serve", "--listen", "0"]).args(arguments).arg(root.path()))
     }
 

@@ -1,12 +1,15 @@
 //! What a signal leaves behind.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ftp_server::{Rights, Server};
 use ftp_tests::process::Running;
 use ftp_tests::root::TempRoot;
+
+use ftp_tests::raw::DEADLINE;
 
 use crate::ftp;
 use crate::peer::{Act, Peer};
@@ -62,4 +65,60 @@ fn put_that_is_ended_leaves_no_short_file() {
     server.shutdown(Duration::from_secs(10));
     assert_eq!(root.read("file"), b"old");
     assert_eq!(root.names(), [b"file"]);
+}
+
+/// Plays the server of one upload by hand until some of the data is there, and tells how the data
+/// connection ended then.
+fn end_of_upload(listener: &TcpListener) -> io::Result<usize> {
+    let (control, _) = listener.accept()?;
+    control.set_read_timeout(Some(DEADLINE))?;
+    (&control).write_all(b"220 ready\r\n")?;
+    let data = TcpListener::bind("127.0.0.1:0")?;
+    let port = data.local_addr()?.port();
+    for line in BufReader::new(&control).lines() {
+        let reply = match line?.split(' ').next() {
+            Some("USER") => "331 password".to_owned(),
+            Some("PASS") => "230 in".to_owned(),
+            Some("TYPE") => "200 ok".to_owned(),
+            Some("EPSV") => format!("229 (|||{port}|)"),
+            _ => "150 go on".to_owned(),
+        };
+        (&control).write_all(format!("{reply}\r\n").as_bytes())?;
+        if reply.starts_with("150") {
+            break;
+        }
+    }
+    let (mut data, _) = data.accept()?;
+    data.set_read_timeout(Some(DEADLINE))?;
+    let mut bytes = [0; 10_000];
+    data.read_exact(&mut bytes)?;
+    loop {
+        match data.read(&mut bytes)? {
+            0 => return Ok(0),
+            _more => {}
+        }
+    }
+}
+
+#[test]
+fn put_that_is_killed_ends_its_data_by_reset_not_in_order() {
+    for signal in ["KILL", "INT"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ftp://{}/file", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || end_of_upload(&listener));
+        let mut put = Running::start(
+            ftp(&["put", "--trace", "-", &url]).stdin(Stdio::piped()).stderr(Stdio::piped()),
+        );
+        let mut input = put.child.stdin.take().unwrap();
+        input.write_all(&[b'x'; 10_000]).unwrap();
+        let mut lines = BufReader::new(put.child.stderr.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("< 150 ")));
+        // The pipe is empty only when the program has taken, and then sent, what was in it.
+        input.write_all(&[b'x'; 70_000]).unwrap();
+        let id = put.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+        put.wait(Instant::now() + Duration::from_secs(5)).expect("it ends");
+        let ended = server.join().unwrap().expect_err("a server would take it for the whole file");
+        assert_eq!(ended.kind(), io::ErrorKind::ConnectionReset, "{signal}: {ended}");
+    }
 }

@@ -36,7 +36,7 @@ fn what_is_wrong_is_said_and_nothing_is_done() {
         (&["get", "-c", "ftp://127.0.0.1/x", "-"], 2, "regular local file"),
         (&["get", "-ac", "ftp://127.0.0.1/x", "/tmp/x"], 2, "--ascii"),
         (&["get", "ftp://127.0.0.1/x", "--timeout", "0"], 2, "--timeout"),
-        (&["get", "ftp://127.0.0.1/x%0aDELE%20x"], 2, "not a URL"),
+        (&["get", "ftp://127.0.0.1/x%0aDELE%20x"], 2, "not an FTP URL"),
         (&["get", "ftpes://127.0.0.1/x"], 14, "TLS is not built into this version"),
         (&["get", "ftp://u@127.0.0.1/x", "/dev/null"], 6, "FTP_PASSWORD"),
         (&["get", "ftp://127.0.0.1/x", "/nonexistent/x"], 3, "/nonexistent/x"),

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use ftp_proto::{Command, Progress, Reply, RepresentationType, RestartMarker, Verb};
+use ftp_proto::{Command, Progress, Reply, ReplyCode, RepresentationType, RestartMarker, Verb};
 
 use super::{Transfer, abort, accepted, is_upload};
 use crate::client::Client;
@@ -76,6 +76,11 @@ pub(crate) fn begin<'a>(
     }
 }
 
+/// Whether a reply says that a transfer is over, rather than that anything is (RFC 959 §5.4).
+fn is_end_of_transfer(reply: &Reply) -> bool {
+    [ReplyCode::TRANSFER_COMPLETE, ReplyCode::FILE_ACTION_OKAY].contains(&reply.code())
+}
+
 /// How the wait for a transfer's beginning ended.
 enum Met {
     Begun { data: Option<Stream>, first: Reply, ended: Option<Reply> },
@@ -108,6 +113,11 @@ fn meet(
         match reply {
             Some((Progress::Final, reply)) => {
                 accepted(verb, &reply)?;
+                if first.is_none() && !is_end_of_transfer(&reply) {
+                    // A 200 or 227 here answers something else; nothing was transferred.
+                    control.close();
+                    return Err(Error::Unexpected(verb, reply));
+                }
                 if let Some(opening) = opening
                     && opening.is_ready()?
                     && let Ok(Advance::Open(stream)) = opening.advance(server.ip())

@@ -110,6 +110,20 @@ fn already_ended_and_several_preliminary_replies_cl_08() {
 }
 
 #[test]
+fn an_answer_to_something_else_is_no_end_of_a_transfer_hc_17() {
+    for reply in ["200 ok", "227 Entering Passive Mode (127,0,0,1,200,1)", "221 bye"] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.image_epsv();
+            peer.answer("RETR a", reply);
+        });
+        let error = client.retrieve("a").map(drop).unwrap_err();
+        assert!(matches!(error, Error::Unexpected(..)), "{reply}: {error}");
+        assert!(matches!(client.noop(), Err(Error::Closed)), "the replies are out of step");
+        server.end();
+    }
+}
+
+#[test]
 fn a_data_connection_that_was_never_taken_is_no_data_cl_08() {
     let timeouts = Timeouts { data_connect: SHORT, ..timeouts() };
     let builder = Client::builder().timeouts(timeouts);

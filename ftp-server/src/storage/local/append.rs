@@ -1,6 +1,7 @@
 //! An upload that continues a file in place.
 
 use std::io;
+use std::os::fd::AsFd;
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, ftruncate, openat};
 use rustix::io::{Errno, retry_on_intr};
@@ -44,11 +45,15 @@ impl Appending {
         {
             return Err(StorageErrorKind::Busy.into());
         }
-        let length = root::metadata_of(&file).map_err(system)?.size;
-        if expected.is_some_and(|expected| expected != length) {
+        let length = match root::metadata_of(&file).map(|metadata| metadata.size) {
             // Somebody was faster.
-            return Err(StorageErrorKind::Busy.into());
-        }
+            Ok(length) if expected.is_some_and(|expected| expected != length) => {
+                Err(StorageErrorKind::Busy.into())
+            }
+            Ok(length) => Ok(length),
+            Err(errno) => Err(system(errno)),
+        };
+        let length = length.inspect_err(|_| unlock(&file))?;
         Ok(Self { output: Output::new(file, length, sync), restore: Some(length) })
     }
 }
@@ -75,11 +80,20 @@ impl Upload for Appending {
 
 impl Drop for Appending {
     fn drop(&mut self) {
-        let Some(length) = self.restore else { return };
         // Never makes it longer, if somebody has cut it further meanwhile.
-        if root::metadata_of(&self.output).is_ok_and(|now| now.size > length) {
+        if let Some(length) = self.restore
+            && root::metadata_of(&self.output).is_ok_and(|now| now.size > length)
+        {
             // A disk that cannot even be given space back is beyond help from here.
             let _ = retry_on_intr(|| ftruncate(&self.output, length));
         }
+        unlock(&self.output);
     }
+}
+
+/// Gives the lock back. Closing the file is not enough: a child that this process is just
+/// starting has the file open too, and with it the lock, until it runs its program.
+fn unlock(file: impl AsFd) {
+    // It fails only where there are no locks.
+    let _ = retry_on_intr(|| flock(&file, FlockOperation::Unlock));
 }

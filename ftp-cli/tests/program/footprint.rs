@@ -1,0 +1,53 @@
+//! What the server costs while nothing happens, in a process of its own.
+//!
+//! `cargo test --release -p ftp-cli --test program footprint -- --nocapture` prints the figures of
+//! the README. A debug build is allowed twice as much.
+
+use ftp_tests::raw::RawSession;
+use ftp_tests::root::TempRoot;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::serve::Served;
+
+/// In KiB, of a release build.
+const IDLE_SERVER: u64 = 4 * 1_024;
+const IDLE_SESSION: u64 = 25;
+const SESSIONS: u64 = 1_000;
+
+/// The resident memory of a process in KiB.
+fn resident(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn footprint_of_idle_sessions() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    let root = TempRoot::new();
+    let served = Served::start(&root, &["--user", "u:p"]);
+    let process = served.running.child.id();
+    drop(RawSession::login(served.address, "u", "p"));
+    let before = resident(process);
+    let mut sessions: Vec<_> = (0..SESSIONS)
+        .map(|_| {
+            let mut session = RawSession::login(served.address, "u", "p");
+            session.expect("PWD", 257);
+            session.expect("TYPE I", 200);
+            session
+        })
+        .collect();
+    let grown = resident(process) - before;
+    for session in &mut sessions {
+        session.expect_in_step();
+    }
+    println!("server with no client: {before} KiB");
+    println!(
+        "{SESSIONS} idle sessions: {grown} KiB, {:.1} KiB each",
+        grown as f64 / SESSIONS as f64
+    );
+    let slack = if cfg!(debug_assertions) { 2 } else { 1 };
+    assert!(before <= slack * IDLE_SERVER);
+    assert!(grown <= slack * IDLE_SESSION * SESSIONS);
+}
