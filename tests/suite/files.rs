@@ -162,3 +162,41 @@ fn a_gibibyte_there_and_back() {
     assert_eq!(download.finish().unwrap().bytes, LARGE);
     client.quit().unwrap();
 }
+
+/// The bytes of a [`Stream`] with a LF at the end of each line of 64 and nowhere a CR, which would
+/// not survive the way there and back.
+struct Lines(Stream, usize);
+
+impl Read for Lines {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.0.read(buffer)?;
+        for byte in &mut buffer[..count] {
+            self.1 += 1;
+            match *byte {
+                _ if self.1.is_multiple_of(64) => *byte = b'\n',
+                b'\r' => *byte = b'x',
+                _ => {}
+            }
+        }
+        Ok(count)
+    }
+}
+
+#[test]
+fn a_gibibyte_of_text_there_and_back() {
+    if !large() {
+        return;
+    }
+    let lines = || Lines(Stream::new(LARGE, 5), 0);
+    let server = OurServer::start();
+    let mut client = client(&server, Mode::Passive, Extended::Auto);
+    client.set_representation(RepresentationType::Ascii);
+    let mut upload = client.store("large").unwrap();
+    std::io::copy(&mut lines(), &mut upload).unwrap();
+    assert_eq!(upload.finish().unwrap().bytes, LARGE);
+    assert_eq!(assert_same_stream("stored", server.root.open("large"), lines()), LARGE);
+    let mut download = client.retrieve("large").unwrap();
+    assert_eq!(assert_same_stream("retrieved", &mut download, lines()), LARGE);
+    assert_eq!(download.finish().unwrap().bytes, LARGE);
+    client.quit().unwrap();
+}
