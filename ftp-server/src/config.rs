@@ -37,7 +37,8 @@ pub struct ServerConfig {
     pub login_failures: u32,
     /// Whether `PORT` and `EPRT` are served. `true` (RFC 1123 §4.1.2.13).
     pub active: bool,
-    /// Whether `STOR` and `RNTO` may replace a file. `true`.
+    /// Whether `STOR` and `RNTO` may replace a file, or a part of it behind `REST`; `APPE` may
+    /// add to one in any case. `true`.
     pub overwrite: bool,
     /// What of an upload is on disk when 226 is sent, below a root directory.
     /// [`SyncPolicy::File`].

@@ -6,7 +6,7 @@ use crate::auth::Rights;
 use crate::data::{AsciiOutgoing, ImageOutgoing};
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session, Transfer};
-use crate::storage::{Storage, StorageError, VirtualPath, WriteMode};
+use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode};
 
 /// `REST <offset>`: 350. Counts the bytes of the type in force when the transfer comes.
 pub(super) fn rest(session: &mut Session, marker: RestartMarker) -> Outcome {
@@ -65,6 +65,12 @@ fn receive(session: &Session, path: &Pathname, right: Rights, mode: WriteMode) -
     if ascii && session.restart > 0 {
         let text = "Restarting an upload needs TYPE I";
         return Reply::new(ReplyCode::TYPE_MISMATCH, text).into();
+    }
+    // To keep only the first bytes of a file is to replace it.
+    let overwrite = session.context.config.overwrite;
+    if matches!(mode, WriteMode::From(_)) && !overwrite && storage.stat(&path).is_ok() {
+        let error = StorageError::from(StorageErrorKind::Exists);
+        return reply::storage_failure(&error, Purpose::MakeFile).into();
     }
     match storage.write(&path, mode) {
         Ok(upload) => Transfer::receive(path, upload, ascii.then(AsciiDecoder::new)).into(),

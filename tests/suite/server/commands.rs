@@ -499,6 +499,27 @@ fn cm_93_without_overwrite_a_name_that_exists_is_553() {
 }
 
 #[test]
+fn rest_does_not_get_around_overwrite_switched_off() {
+    let fixture = Fixture::configured(ServerConfig { overwrite: false, ..super::quick() });
+    fixture.write("a", "0123");
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    for command in ["STOR a", "APPE a"] {
+        for offset in [1, 4, 9] {
+            session.expect("PASV", 227);
+            session.expect(format!("REST {offset}"), 350);
+            session.expect(command, 553);
+        }
+    }
+    session.expect("PASV", 227);
+    session.expect("REST 1", 350);
+    session.expect("STOR new", 554);
+    session.upload("APPE a", b"45");
+    assert_eq!(fixture.read("a"), b"012345");
+    assert_eq!(fixture.names(), ["a"]);
+}
+
+#[test]
 fn cm_119_to_122_size_and_mdtm() {
     let fixture = Fixture::new();
     fixture.write("a b", "1\n");
