@@ -71,6 +71,10 @@ impl io::Write for Appending {
 impl Upload for Appending {
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
         self.output.sync().map_err(system)?;
+        // Removed, or replaced by another upload: what was added here nobody will ever read.
+        if root::metadata_of(&self.output).map_err(system)?.links == 0 {
+            return Err(StorageErrorKind::NotFound.into());
+        }
         self.restore = None;
         Ok(())
     }

@@ -189,6 +189,31 @@ fn an_append_that_is_cut_never_lengthens_the_file() {
 }
 
 #[test]
+fn an_append_to_a_file_that_is_gone_is_not_reported_as_done() {
+    let tree = Tree::new();
+    let storage = tree.storage();
+    tree.put("f", "old");
+    tree.put("g", "old");
+    let begin = |name| {
+        let mut upload = storage.write(&path(name), WriteMode::Append).unwrap();
+        upload.write_all(b"+new").unwrap();
+        upload
+    };
+    let (replaced, removed) = (begin("f"), begin("g"));
+    upload(&storage, "f", WriteMode::Replace, b"other");
+    storage.remove(&path("g")).unwrap();
+    for upload in [replaced, removed] {
+        assert_eq!(kind(upload.commit()), Some(NotFound));
+    }
+    assert_eq!(tree.get("f"), b"other");
+    // Under another name it is still there.
+    let renamed = begin("f");
+    storage.rename(&path("f"), &path("h"), false).unwrap();
+    renamed.commit().unwrap();
+    assert_eq!(tree.get("h"), b"other+new");
+}
+
+#[test]
 fn one_file_is_appended_to_once_at_a_time() {
     let tree = Tree::new();
     tree.put("f", "old");
