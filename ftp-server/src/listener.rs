@@ -77,13 +77,20 @@ fn accept_all(listener: &TcpListener, context: &Arc<Context>) {
                 complaints.log("out of descriptors", &error);
                 // With the spare given up, one client can be told, rather than left to wait.
                 if spare.take().is_some() {
-                    if let Ok((stream, _)) = listener.accept() {
-                        refuse(&stream);
+                    if let Ok((stream, peer)) = listener.accept() {
+                        // The kernel says so before anybody comes: by now there may be enough.
+                        spare = open_spare();
+                        match spare {
+                            Some(_) => receive(stream, peer, context, &mut complaints),
+                            None => refuse(&stream),
+                        }
                     }
                 } else {
                     thread::sleep(REST);
                 }
-                spare = open_spare();
+                if spare.is_none() {
+                    spare = open_spare();
+                }
             }
             Some(Errno::NOBUFS | Errno::NOMEM) => {
                 complaints.log("out of memory", &error);

@@ -7,6 +7,7 @@
 )]
 
 mod demo;
+mod descriptors;
 mod footprint;
 mod get;
 mod ls;
