@@ -64,8 +64,11 @@ impl<'a> Control<'a> {
     }
 
     /// The next event, waited for until `limit` has passed since `start`. A peer that sends half
-    /// a line now and then does not extend it.
+    /// a line now and then does not extend it, nor do lines that are here already.
     pub(super) fn next(&mut self, start: Instant, limit: Duration) -> Arrival {
+        if start.elapsed() >= limit {
+            return Arrival::TimedOut;
+        }
         if let Some(event) = self.waiting.pop_front() {
             self.waiting_bytes -= cost_of(&event);
             return Arrival::Event(event);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ftp_server::ServerConfig;
+use ftp_server::{AuthError, Authenticator, Login, LoginAttempt, ServerConfig};
 use ftp_tests::raw::RawSession;
 
 use super::Fixture;
@@ -42,6 +42,28 @@ fn st_10_hs_05_hs_35_a_session_must_log_in_in_time() {
     silent.expect_reply(421);
     silent.expect_closed();
     fixture.session().expect_in_step();
+}
+
+#[test]
+fn lines_that_wait_to_be_looked_at_do_not_extend_the_time_to_log_in() {
+    struct Slow;
+    impl Authenticator for Slow {
+        fn login(&self, _attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+            std::thread::park_timeout(Duration::from_millis(300));
+            Err(AuthError::Refused)
+        }
+    }
+    let config = ServerConfig {
+        login: Duration::from_millis(700),
+        login_failures: u32::MAX,
+        ..super::quick()
+    };
+    let fixture = Fixture::with(|builder| builder.config(config).authenticator(Slow));
+    let mut session = fixture.greeted();
+    session.send("USER a\r\nPASS b\r\n".repeat(40));
+    let codes: Vec<_> = std::iter::from_fn(|| session.try_reply().ok()).map(|r| r.code).collect();
+    assert_eq!(codes.last(), Some(&421));
+    assert!(codes.iter().filter(|&&code| code == 530).count() < 10, "{codes:?}");
 }
 
 #[test]
