@@ -13,6 +13,10 @@ use rustix::net::RecvFlags;
 use crate::context::Line;
 use crate::limits;
 
+/// How many reads one look at the control connection takes. A peer that sends without end must
+/// not keep its transfer from going on, nor from being given up.
+const READS_A_LOOK: u32 = 16;
+
 /// What the control connection brought.
 #[derive(Debug)]
 pub(super) enum Arrival {
@@ -33,6 +37,17 @@ pub(super) enum Notice {
     Status,
     /// The peer is gone.
     Ended,
+}
+
+/// What is left of one look at the control connection: it ends though more keeps coming.
+pub(super) struct Look {
+    reads: u32,
+}
+
+impl Look {
+    pub(super) const fn new() -> Self {
+        Self { reads: READS_A_LOOK }
+    }
 }
 
 /// One client's control connection, read and decoded.
@@ -165,8 +180,9 @@ impl<'a> Control<'a> {
         !self.ended && !self.flooded && self.waiting_bytes < READ_AHEAD
     }
 
-    /// Reads what is there without waiting, keeps lines for later, and says what cannot wait.
-    pub(super) fn look(&mut self) -> Option<Notice> {
+    /// Reads what is there without waiting, keeps lines for later, and says what cannot wait. To
+    /// be called again, with the same `look`, until there is nothing.
+    pub(super) fn look(&mut self, look: &mut Look) -> Option<Notice> {
         loop {
             while let Some(event) = self.decoder.next() {
                 match verb_of(&event) {
@@ -185,6 +201,7 @@ impl<'a> Control<'a> {
             if !self.has_room() {
                 return None;
             }
+            look.reads = look.reads.checked_sub(1)?;
             let mut bytes = [0; 1_024];
             match rustix::net::recv(&self.line.stream, &mut bytes, RecvFlags::DONTWAIT) {
                 Ok((count, _)) => self.take(bytes.get(..count).unwrap_or_default()),

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use ftp_proto::{Escaped, LineEvent, ParseErrorKind, Reply, ReplyCode, Verb};
 
-use super::control::{Arrival, Control, Notice};
+use super::control::{Arrival, Control, Look, Notice};
 use super::outcome::{Direction, Outcome, Transfer};
 use super::{Access, Session};
 use crate::command;
@@ -283,8 +283,9 @@ impl Monitor for Watch<'_, '_> {
     }
 
     fn look(&mut self, moved: u64) -> Option<Interruption> {
+        let mut look = Look::new();
         loop {
-            match self.control.look()? {
+            match self.control.look(&mut look)? {
                 Notice::Abort => return Some(Interruption::Abort),
                 Notice::Ended => return Some(Interruption::ControlLost),
                 Notice::Status => {

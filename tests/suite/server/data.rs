@@ -1,7 +1,7 @@
 //! Sections 5 and 6 of the conformance lines: data connections, transfers, restart and ASCII.
 
-use std::io::Read;
-use std::net::{SocketAddr, TcpStream};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use ftp_server::ServerConfig;
@@ -464,7 +464,7 @@ fn cm_21_dv_23_quit_behind_an_upload_waits_for_it() {
     let mut data = session.passive();
     session.expect("STOR a", 150);
     session.send("QUIT\r\n");
-    session.stream().shutdown(std::net::Shutdown::Write).expect("a half close");
+    session.stream().shutdown(Shutdown::Write).expect("a half close");
     data.write_all(b"whole");
     data.close();
     session.expect_reply(226);
@@ -537,6 +537,32 @@ fn st_09_hd_13_a_stalled_transfer_is_426() {
     session.expect_reply(426);
     session.expect_in_step();
     assert_eq!(fixture.names(), ["large"]);
+}
+
+#[test]
+fn a_flood_of_commands_does_not_keep_a_stalled_transfer_alive() {
+    let stall = Duration::from_millis(300);
+    let fixture = Fixture::configured(ServerConfig { stall, ..super::quick() });
+    for flood in [&b"STAT\r\n"[..], b"\xff\xf1"] {
+        let mut session = fixture.session();
+        let _data = session.passive();
+        session.expect("STOR never", 150);
+        let mut stream = session.stream().try_clone().expect("another handle of the socket");
+        // Ends when the session does, which is where its own end of the connection closes.
+        let sender =
+            std::thread::spawn(move || while stream.write_all(&flood.repeat(500)).is_ok() {});
+        let start = Instant::now();
+        let ended = loop {
+            match session.reply().code {
+                211 => assert!(start.elapsed() < Duration::from_secs(30), "it goes on"),
+                other => break other,
+            }
+        };
+        assert_eq!(ended, 426);
+        let _ = session.stream().shutdown(Shutdown::Both);
+        sender.join().expect("the sender ends");
+    }
+    assert!(fixture.names().is_empty());
 }
 
 #[test]
