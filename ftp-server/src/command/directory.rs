@@ -5,7 +5,7 @@ use ftp_proto::{Pathname, Reply, ReplyCode};
 use crate::auth::Rights;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
-use crate::storage::{EntryKind, StorageError, StorageErrorKind, VirtualPath};
+use crate::storage::VirtualPath;
 
 /// `CWD <directory>`: 250, or 550 if it is not a directory that can be entered.
 pub(super) fn cwd(session: &mut Session, path: &Pathname) -> Outcome {
@@ -21,12 +21,7 @@ pub(super) fn cdup(session: &mut Session) -> Outcome {
 
 fn enter(session: &mut Session, path: VirtualPath) -> Outcome {
     let Some(storage) = session.storage(Rights::NONE) else { return reply::no_right().into() };
-    let entered = match storage.stat(&path) {
-        Ok(metadata) if metadata.kind == EntryKind::Directory => Ok(()),
-        Ok(_) => Err(StorageError::new(StorageErrorKind::NotDirectory)),
-        Err(error) => Err(error),
-    };
-    match entered {
+    match storage.enter(&path) {
         Ok(()) => {
             session.directory = path;
             Reply::new(ReplyCode::FILE_ACTION_OKAY, "Directory changed").into()

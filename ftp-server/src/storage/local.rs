@@ -133,6 +133,20 @@ impl Storage for LocalStorage {
         self.root.stat(path.relative()).map_err(lookup)
     }
 
+    fn enter(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        name::check_existing(path)?;
+        // To look up anything in it needs the right to search it, and `.` is always there.
+        let inside = [path.relative(), b"/."].concat();
+        let inside = inside.strip_prefix(b"/").unwrap_or(&inside);
+        match self.root.open_beneath(inside, OFlags::PATH | OFlags::DIRECTORY) {
+            Ok(_) => Ok(()),
+            Err(Errno::NOTDIR) if self.root.stat(path.relative()).is_ok() => {
+                Err(system(Errno::NOTDIR))
+            }
+            Err(errno) => Err(lookup(errno)),
+        }
+    }
+
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
         name::check_existing(path)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;

@@ -25,6 +25,19 @@ pub trait Storage: Send + Sync {
     /// `NotFound`, `Denied`, `Io`.
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError>;
 
+    /// Whether the directory at `path` can be the current one. As it stands, any directory that
+    /// there is can be.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `NotDirectory`, `Denied`, `Io`.
+    fn enter(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        match self.stat(path)?.kind {
+            EntryKind::Directory => Ok(()),
+            _ => Err(StorageErrorKind::NotDirectory.into()),
+        }
+    }
+
     /// The entries of the directory at `path`, in no order, without `.` and `..` and without
     /// what the storage keeps to itself, such as unfinished uploads. Entries that vanish
     /// meanwhile are passed over. Holds no more than a bounded number of them at a time.

@@ -377,6 +377,35 @@ fn rename_to_itself_changes_nothing_hp_19() {
 }
 
 #[test]
+fn a_directory_that_may_not_be_searched_is_not_entered_cm_80() {
+    let tree = Tree::new();
+    for name in ["closed", "open"] {
+        fs::create_dir(tree.root.join(name)).unwrap();
+    }
+    tree.put("f", "f");
+    tree.link("open", "link");
+    tree.link(&tree.outside, "out");
+    let closed = tree.root.join("closed");
+    fs::set_permissions(closed, fs::Permissions::from_mode(0o644)).unwrap();
+    for storage in tree.storages() {
+        for name in ["/", "open"] {
+            storage.enter(&path(name)).unwrap();
+        }
+        let followed = if storage.is_kernel_confined() { None } else { Some(Denied) };
+        assert_eq!(kind(storage.enter(&path("link"))), followed);
+        assert_eq!(kind(storage.enter(&path("f"))), Some(NotDirectory));
+        assert_eq!(kind(storage.enter(&path("f").join(b"g"))), Some(NotFound));
+        assert_eq!(kind(storage.enter(&path("missing"))), Some(NotFound));
+        assert_eq!(kind(storage.enter(&path("out"))), Some(Denied));
+        if is_privileged() {
+            println!("skipped in part: mode bits do not bind whoever runs this");
+        } else {
+            assert_eq!(kind(storage.enter(&path("closed"))), Some(Denied));
+        }
+    }
+}
+
+#[test]
 fn reading_needs_the_right_to() {
     if is_privileged() {
         println!("skipped: mode bits do not bind whoever runs this");
