@@ -65,12 +65,19 @@ impl DataChannel {
         limit: Duration,
         monitor: &mut dyn Monitor,
     ) -> Result<TcpStream, OpenError> {
-        let deadline = Instant::now() + limit;
+        let deadline = deadline(Instant::now(), limit);
         match self {
             Self::Passive(listener) => listener.accept(peer, deadline, monitor),
             Self::Active(address) => active::connect(local, address, deadline, monitor),
         }
     }
+}
+
+/// When `limit` has passed since `start`. One that no clock can show is as good as none, which is
+/// what it is asked for.
+fn deadline(start: Instant, limit: Duration) -> Instant {
+    const YEARS: Duration = Duration::from_secs(30 * 365 * 86_400);
+    start + limit.min(YEARS)
 }
 
 /// Waits until `descriptor` is ready for `flags`, `deadline` passes (`TimedOut`), or `monitor`

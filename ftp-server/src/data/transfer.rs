@@ -9,7 +9,7 @@ use ftp_proto::AsciiDecoder;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
-use super::{Interruption, Monitor, OpenError, Outgoing, fd, wait};
+use super::{Interruption, Monitor, OpenError, Outgoing, deadline, fd, wait};
 use crate::storage::{StorageError, Upload};
 
 /// The size of buffers at first, and at most: a small file should not cost a large buffer, nor
@@ -68,7 +68,7 @@ impl<'a> Pump<'a> {
 
     fn wait(&mut self, flags: PollFlags) -> Result<(), Ended> {
         self.looked = self.moved;
-        let deadline = self.last + self.stall;
+        let deadline = deadline(self.last, self.stall);
         wait(fd(self.data), flags, deadline, self.moved, self.monitor).map_err(
             |error| match error {
                 OpenError::Interrupted(interruption) => Ended::Interrupted(interruption),

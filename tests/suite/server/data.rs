@@ -540,6 +540,25 @@ fn st_09_hd_13_a_stalled_transfer_is_426() {
 }
 
 #[test]
+fn limits_that_never_end_do_not_end_the_session() {
+    let fixture = Fixture::configured(ServerConfig {
+        login: Duration::MAX,
+        idle: Duration::MAX,
+        data_connect: Duration::MAX,
+        stall: Duration::MAX,
+        ..super::quick()
+    });
+    let mut session = fixture.session();
+    let mut data = session.passive();
+    session.expect("STOR a", 150);
+    session.expect("STAT", 211);
+    data.write_all(b"content");
+    data.close();
+    session.expect_reply(226);
+    assert_eq!(session.download("RETR a"), b"content");
+}
+
+#[test]
 fn a_flood_of_commands_does_not_keep_a_stalled_transfer_alive() {
     let stall = Duration::from_millis(300);
     let fixture = Fixture::configured(ServerConfig { stall, ..super::quick() });
