@@ -15,6 +15,9 @@ pub const TICK: Duration = Duration::from_millis(250);
 /// How long a peer may leave a reply unread before it is disconnected.
 pub const REPLY_WRITE: Duration = Duration::from_secs(30);
 
+/// How long a passive port is held for a transfer that is not asked for.
+pub const UNUSED_LISTENER: Duration = Duration::from_secs(60);
+
 /// How many command lines may wait for a transfer to end.
 pub const WAITING_LINES: usize = 256;
 

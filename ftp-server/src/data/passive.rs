@@ -16,6 +16,7 @@ use crate::{limits, listener};
 pub(crate) struct PassiveListener {
     listener: TcpListener,
     port: u16,
+    since: Instant,
 }
 
 impl PassiveListener {
@@ -31,12 +32,23 @@ impl PassiveListener {
         socket.listen(4)?;
         let listener = TcpListener::from(socket);
         let port = listener.local_addr()?.port();
-        Ok(Self { listener, port })
+        Ok(Self { listener, port, since: Instant::now() })
     }
 
     /// The port it listens on.
     pub(crate) const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Since when it listens.
+    pub(crate) const fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// The same as if it had listened since `since`.
+    #[cfg(test)]
+    pub(crate) fn backdated(self, since: Instant) -> Self {
+        Self { since, ..self }
     }
 
     /// Takes the first connection from `peer` and closes the port. Others are turned away, until

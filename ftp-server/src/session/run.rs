@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ftp_proto::{Escaped, LineEvent, ParseErrorKind, Reply, ReplyCode, Verb};
 
@@ -13,24 +13,16 @@ use super::outcome::{Direction, Outcome, Transfer};
 use super::{Access, Session};
 use crate::command;
 use crate::context::{Context, Line};
-use crate::data::{self, Ended, Interruption, Monitor, OpenError};
+use crate::data::{self, DataChannel, Ended, Interruption, Monitor, OpenError};
 use crate::storage::StreamEnd;
 use crate::{limits, reply};
 
 /// Serves one client from the greeting to the end.
 pub(crate) fn run(line: &Line, peer: SocketAddr, context: &Arc<Context>) {
     let Ok(local) = line.stream.local_addr() else { return };
-    let session = Session::new(Arc::clone(context), peer, local);
     log::debug!("{peer}: connected to {local}");
-    let mut runner = Runner {
-        line,
-        control: Control::new(line),
-        session,
-        accepted: Instant::now(),
-        lines: 0,
-        bad_lines: 0,
-    };
-    match runner.serve() {
+    let session = Session::new(Arc::clone(context), peer, local);
+    match Runner::new(line, session).serve() {
         Ok(()) => log::debug!("{peer}: session ended"),
         Err(error) => log::info!("{peer}: session ended: {error}"),
     }
@@ -53,7 +45,12 @@ struct Runner<'a> {
     bad_lines: u32,
 }
 
-impl Runner<'_> {
+impl<'a> Runner<'a> {
+    fn new(line: &'a Line, session: Session) -> Self {
+        let (control, accepted) = (Control::new(line), Instant::now());
+        Self { line, control, session, accepted, lines: 0, bad_lines: 0 }
+    }
+
     fn serve(&mut self) -> io::Result<()> {
         let banner = self.session.context.config.banner.clone();
         self.control.send(&Reply::new(ReplyCode::SERVICE_READY, banner))?;
@@ -66,7 +63,7 @@ impl Runner<'_> {
                 Access::User(_) => (Instant::now(), config.idle),
                 Access::Greeted | Access::Named(_) => (self.accepted, config.login),
             };
-            let next = match self.control.next(start, limit) {
+            let next = match self.next(start, limit) {
                 Arrival::Event(event) => self.take(event)?,
                 Arrival::Ended if self.session.context.is_draining() => {
                     return self.close("Service closing");
@@ -78,6 +75,21 @@ impl Runner<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// The next event, waited for until `limit` has passed since `start`. A port that was prepared
+    /// for a transfer is not held as long as the session may be idle.
+    fn next(&mut self, start: Instant, limit: Duration) -> Arrival {
+        if let Some(DataChannel::Passive(listener)) = &self.session.channel {
+            let (since, unused) = (listener.since(), limits::UNUSED_LISTENER);
+            if unused.saturating_sub(since.elapsed()) < limit.saturating_sub(start.elapsed()) {
+                match self.control.next(since, unused) {
+                    Arrival::TimedOut => self.session.channel = None,
+                    arrival => return arrival,
+                }
+            }
+        }
+        self.control.next(start, limit)
     }
 
     /// Says 421, after which the connection closes.
@@ -327,7 +339,46 @@ fn is_http(line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_http;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::admission::Admission;
+    use crate::auth::UserTable;
+    use crate::config::ServerConfig;
+    use crate::data::PassiveListener;
+
+    #[test]
+    fn a_port_that_is_not_used_is_closed_dc_12() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let local = listener.local_addr().unwrap();
+        let mut client = TcpStream::connect(local).unwrap();
+        let (stream, peer) = listener.accept().unwrap();
+        let admission = Admission::new(1, 0);
+        let context = Context::new(ServerConfig::default(), Arc::new(UserTable::new()), admission);
+        let registration = context.register(stream);
+        let session = Session::new(Arc::clone(&context), peer, local);
+        let mut runner = Runner::new(&registration.line, session);
+        let now = Instant::now();
+        let passive = || PassiveListener::bind(local).unwrap();
+        let almost = limits::UNUSED_LISTENER - Duration::from_millis(200);
+        let long_ago = now.checked_sub(almost).expect("this machine runs for a minute");
+
+        runner.session.channel = Some(DataChannel::Passive(passive().backdated(long_ago)));
+        let idle = Duration::from_millis(100);
+        assert!(matches!(runner.next(now, idle), Arrival::TimedOut));
+        assert!(runner.session.channel.is_some(), "the session ends before the port does");
+        let idle = Duration::from_millis(500);
+        assert!(matches!(runner.next(now, idle), Arrival::TimedOut));
+        assert!(now.elapsed() >= idle, "the port ends before the session does");
+        assert!(runner.session.channel.is_none());
+
+        runner.session.channel = Some(DataChannel::Passive(passive()));
+        client.write_all(b"NOOP\r\n").unwrap();
+        let arrival = runner.next(Instant::now(), Duration::from_secs(300));
+        assert!(matches!(arrival, Arrival::Event(LineEvent::Line(_))));
+        assert!(runner.session.channel.is_some());
+    }
 
     #[test]
     fn http_is_recognised_fr_30() {
