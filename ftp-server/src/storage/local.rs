@@ -18,6 +18,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -118,6 +119,20 @@ impl LocalStorage {
         self.root.is_kernel_confined()
     }
 
+    /// Opens the directory at `path`, which must be one that may be searched.
+    fn open_directory(&self, path: &VirtualPath, flags: OFlags) -> Result<OwnedFd, StorageError> {
+        // To look up anything in it needs the right to search it, and `.` is always there.
+        let inside = [path.relative(), b"/."].concat();
+        let inside = inside.strip_prefix(b"/").unwrap_or(&inside);
+        match self.root.open_beneath(inside, flags | OFlags::DIRECTORY) {
+            // A file itself, or a name below a file?
+            Err(Errno::NOTDIR) if self.root.stat(path.relative()).is_ok() => {
+                Err(system(Errno::NOTDIR))
+            }
+            opened => opened.map_err(lookup),
+        }
+    }
+
     /// The directory that holds `path`, and the name in it. The caller has refused the root.
     fn parent<'a>(&self, path: &'a VirtualPath) -> Result<(Directory, &'a [u8]), StorageError> {
         let name = path.name().ok_or(StorageErrorKind::Denied)?;
@@ -135,29 +150,13 @@ impl Storage for LocalStorage {
 
     fn enter(&self, path: &VirtualPath) -> Result<(), StorageError> {
         name::check_existing(path)?;
-        // To look up anything in it needs the right to search it, and `.` is always there.
-        let inside = [path.relative(), b"/."].concat();
-        let inside = inside.strip_prefix(b"/").unwrap_or(&inside);
-        match self.root.open_beneath(inside, OFlags::PATH | OFlags::DIRECTORY) {
-            Ok(_) => Ok(()),
-            Err(Errno::NOTDIR) if self.root.stat(path.relative()).is_ok() => {
-                Err(system(Errno::NOTDIR))
-            }
-            Err(errno) => Err(lookup(errno)),
-        }
+        self.open_directory(path, OFlags::PATH).map(drop)
     }
 
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
         name::check_existing(path)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
-        match self.root.open_beneath(path.relative(), flags) {
-            Ok(directory) => Ok(Box::new(DirectoryEntries::new(&self.root, path, directory))),
-            // A file itself, or a name below a file?
-            Err(Errno::NOTDIR) if self.root.stat(path.relative()).is_ok() => {
-                Err(system(Errno::NOTDIR))
-            }
-            Err(errno) => Err(lookup(errno)),
-        }
+        let directory = self.open_directory(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        Ok(Box::new(DirectoryEntries::new(&self.root, path, directory)))
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {

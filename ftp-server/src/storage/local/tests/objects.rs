@@ -377,7 +377,7 @@ fn rename_to_itself_changes_nothing_hp_19() {
 }
 
 #[test]
-fn a_directory_that_may_not_be_searched_is_not_entered_cm_80() {
+fn a_directory_that_may_not_be_searched_is_not_entered_nor_listed_cm_80_cm_112() {
     let tree = Tree::new();
     for name in ["closed", "open"] {
         fs::create_dir(tree.root.join(name)).unwrap();
@@ -401,6 +401,7 @@ fn a_directory_that_may_not_be_searched_is_not_entered_cm_80() {
             println!("skipped in part: mode bits do not bind whoever runs this");
         } else {
             assert_eq!(kind(storage.enter(&path("closed"))), Some(Denied));
+            assert_eq!(kind(storage.list(&path("closed"))), Some(Denied));
         }
     }
 }
