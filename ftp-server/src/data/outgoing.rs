@@ -77,6 +77,10 @@ impl AsciiOutgoing {
     /// file is read up to there, since nothing else tells where that is (RFC 3659 §5.3).
     pub(crate) fn new(source: Box<dyn Source>, offset: u64) -> Result<Self, StorageError> {
         let size = source.size();
+        // No line end takes more than two bytes: this much needs not be read to be known.
+        if offset > size.saturating_mul(2) {
+            return Err(StorageErrorKind::BadRestart.into());
+        }
         let (encoder, raw, ready) = (AsciiEncoder::new(), Vec::new(), Vec::new());
         let mut outgoing = Self { source, size, read: 0, encoder, raw, ready };
         let mut left = offset;
@@ -175,5 +179,47 @@ impl<F: FnMut(&Entry, &mut Vec<u8>)> Outgoing for ListingOutgoing<F> {
             (self.line)(&entry?, out);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of line ends that may be read no more than once.
+    struct Lines {
+        size: u64,
+        reads: u32,
+    }
+
+    impl std::io::Read for Lines {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            self.reads += 1;
+            assert_eq!(self.reads, 1, "read on and on");
+            buffer[..5].fill(b'\n');
+            Ok(5)
+        }
+    }
+
+    impl Source for Lines {
+        fn size(&self) -> u64 {
+            self.size
+        }
+
+        fn seek_to(&mut self, _offset: u64) -> Result<(), StorageError> {
+            panic!("only reading tells where a converted byte is")
+        }
+    }
+
+    #[test]
+    fn an_ascii_restart_beyond_any_conversion_reads_nothing_cm_101() {
+        let open = |offset| AsciiOutgoing::new(Box::new(Lines { size: 5, reads: 0 }), offset);
+        assert!(open(10).is_ok());
+        for offset in [11, 1 << 62] {
+            let refused = open(offset).map(drop).map_err(|error| error.kind);
+            assert_eq!(refused, Err(StorageErrorKind::BadRestart));
+        }
+        let unread = Lines { size: 1 << 40, reads: 1 };
+        assert!(AsciiOutgoing::new(Box::new(unread), 1 << 42).is_err());
     }
 }
