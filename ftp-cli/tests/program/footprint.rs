@@ -3,6 +3,8 @@
 //! `cargo test --release -p ftp-cli --test program footprint -- --nocapture` prints the figures of
 //! the README. A debug build is allowed twice as much.
 
+use std::io::Write;
+
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -16,8 +18,13 @@ const SESSIONS: u64 = 1_000;
 
 /// The resident memory of a process in KiB.
 fn resident(process: u32) -> u64 {
+    memory(process, "VmRSS:")
+}
+
+/// One figure of `/proc/PID/status` in KiB.
+fn memory(process: u32, figure: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(figure)).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
@@ -50,4 +57,24 @@ fn footprint_of_idle_sessions() {
     let slack = if cfg!(debug_assertions) { 2 } else { 1 };
     assert!(before <= slack * IDLE_SERVER);
     assert!(grown <= slack * IDLE_SESSION * SESSIONS);
+}
+
+#[test]
+fn footprint_of_a_line_of_1_gib_hs_01() {
+    let root = TempRoot::new();
+    let served = Served::start(&root, &["--user", "u:p"]);
+    let process = served.running.child.id();
+    // What a session touches for the first time is not the line's.
+    drop(RawSession::login(served.address, "u", "p"));
+    let session = RawSession::login(served.address, "u", "p");
+    let before = memory(process, "VmHWM:");
+    let block = vec![b'x'; 1 << 20];
+    // The server stops reading long before; then writing fails.
+    let sent = (0..1_024).take_while(|_| session.stream().write_all(&block).is_ok()).count();
+    assert!(sent < 1_024, "all of it was taken");
+    // The server is not only not dead, it works on.
+    RawSession::login(served.address, "u", "p").expect_in_step();
+    let grown = memory(process, "VmHWM:") - before;
+    println!("a line of 1 GiB: {grown} KiB at most");
+    assert!(grown < 256);
 }

@@ -109,15 +109,12 @@ fn fr_09_the_longest_line() {
 fn fr_10_hs_01_a_line_of_1_gib_ends_the_session() {
     let fixture = Fixture::new();
     let session = fixture.session();
-    let before = resident_kib();
     let mut stream = session.stream().try_clone().expect("another handle");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
     let block = vec![b'x'; 1 << 20];
     // The server stops reading long before; then writing fails.
     let sent = (0..1_024).take_while(|_| stream.write_all(&block).is_ok()).count();
     assert!(sent < 1_024, "all of it was taken");
-    let growth = resident_kib().saturating_sub(before);
-    assert!(growth < 8 * 1_024, "{growth} KiB more");
     // The replies may have been lost to the reset; if not, they are these two.
     let mut said = Vec::new();
     let _reset = stream.read_to_end(&mut said);
@@ -469,11 +466,4 @@ fn rp_16_no_path_of_the_host_is_shown() {
         let reply = session.ask(line);
         assert!(!reply.text().contains(&root), "{reply:?}");
     }
-}
-
-/// The resident memory of this process in KiB.
-fn resident_kib() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-    line.trim().trim_end_matches("kB").trim().parse().expect("a number")
 }
