@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::limits::READ_AHEAD;
 use ftp_proto::{LineDecoder, LineEvent, Reply, Verb};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
@@ -180,6 +181,12 @@ impl<'a> Control<'a> {
         !self.ended && !self.flooded && self.waiting_bytes < READ_AHEAD
     }
 
+    /// Whether the peer has closed its side, behind whatever is not read yet.
+    fn is_hung_up(&self) -> bool {
+        let mut one = [PollFd::new(&self.line.stream, PollFlags::RDHUP)];
+        poll(&mut one, Some(&Timespec::default())).is_ok_and(|count| count > 0)
+    }
+
     /// Reads what is there without waiting, keeps lines for later, and says what cannot wait. To
     /// be called again, with the same `look`, until there is nothing.
     pub(super) fn look(&mut self, look: &mut Look) -> Option<Notice> {
@@ -199,7 +206,12 @@ impl<'a> Control<'a> {
                 return Some(Notice::Ended);
             }
             if !self.has_room() {
-                return None;
+                // What is left unread must not hide that nobody is there any more.
+                if self.ended || !self.is_hung_up() {
+                    return None;
+                }
+                self.ended = true;
+                continue;
             }
             look.reads = look.reads.checked_sub(1)?;
             let mut bytes = [0; 1_024];

@@ -499,6 +499,30 @@ fn st_15_hd_16_a_lost_control_connection_publishes_nothing() {
 }
 
 #[test]
+fn a_lost_control_connection_is_noticed_behind_a_flood_of_lines() {
+    let fixture = Fixture::new();
+    for flood in ["NOOP\r\n".repeat(300), format!("CWD {}\r\n", "a".repeat(8_000)).repeat(4)] {
+        let mut session = fixture.session();
+        let mut data = session.passive();
+        session.expect("STOR a", 150);
+        session.send(flood);
+        data.write_all(b"half");
+        let start = Instant::now();
+        drop(session);
+        let mut stream = data.stream();
+        stream.set_read_timeout(Some(ftp_tests::raw::DEADLINE)).expect("a timeout");
+        match stream.read(&mut [0; 1]) {
+            Ok(count) => assert_eq!(count, 0),
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+        }
+        assert!(start.elapsed() < super::quick().stall / 2, "only the stall was noticed");
+    }
+    let report = fixture.server.shutdown(Duration::from_secs(10));
+    assert_eq!((report.cut, report.stuck), (0, 0));
+    assert!(super::names_in(fixture.root.path()).is_empty());
+}
+
+#[test]
 fn dc_53_hd_15_a_reset_is_426_and_publishes_nothing() {
     let fixture = Fixture::new();
     fixture.write("old", "old");
