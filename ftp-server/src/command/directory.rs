@@ -21,7 +21,7 @@ pub(super) fn cdup(session: &mut Session) -> Outcome {
 
 fn enter(session: &mut Session, path: VirtualPath) -> Outcome {
     let Some(storage) = session.storage(Rights::NONE) else { return reply::no_right().into() };
-    match storage.enter(&path) {
+    match storage.check_directory(&path) {
         Ok(()) => {
             session.directory = path;
             Reply::new(ReplyCode::FILE_ACTION_OKAY, "Directory changed").into()

@@ -148,7 +148,7 @@ impl Storage for LocalStorage {
         self.root.stat(path.relative()).map_err(lookup)
     }
 
-    fn enter(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn check_directory(&self, path: &VirtualPath) -> Result<(), StorageError> {
         name::check_existing(path)?;
         self.open_directory(path, OFlags::PATH).map(drop)
     }

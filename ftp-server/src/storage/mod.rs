@@ -31,7 +31,7 @@ pub trait Storage: Send + Sync {
     /// # Errors
     ///
     /// `NotFound`, `NotDirectory`, `Denied`, `Io`.
-    fn enter(&self, path: &VirtualPath) -> Result<(), StorageError> {
+    fn check_directory(&self, path: &VirtualPath) -> Result<(), StorageError> {
         match self.stat(path)?.kind {
             EntryKind::Directory => Ok(()),
             _ => Err(StorageErrorKind::NotDirectory.into()),

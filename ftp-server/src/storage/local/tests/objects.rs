@@ -389,18 +389,18 @@ fn a_directory_that_may_not_be_searched_is_not_entered_nor_listed_cm_80_cm_112()
     fs::set_permissions(closed, fs::Permissions::from_mode(0o644)).unwrap();
     for storage in tree.storages() {
         for name in ["/", "open"] {
-            storage.enter(&path(name)).unwrap();
+            storage.check_directory(&path(name)).unwrap();
         }
         let followed = if storage.is_kernel_confined() { None } else { Some(Denied) };
-        assert_eq!(kind(storage.enter(&path("link"))), followed);
-        assert_eq!(kind(storage.enter(&path("f"))), Some(NotDirectory));
-        assert_eq!(kind(storage.enter(&path("f").join(b"g"))), Some(NotFound));
-        assert_eq!(kind(storage.enter(&path("missing"))), Some(NotFound));
-        assert_eq!(kind(storage.enter(&path("out"))), Some(Denied));
+        assert_eq!(kind(storage.check_directory(&path("link"))), followed);
+        assert_eq!(kind(storage.check_directory(&path("f"))), Some(NotDirectory));
+        assert_eq!(kind(storage.check_directory(&path("f").join(b"g"))), Some(NotFound));
+        assert_eq!(kind(storage.check_directory(&path("missing"))), Some(NotFound));
+        assert_eq!(kind(storage.check_directory(&path("out"))), Some(Denied));
         if is_privileged() {
             println!("skipped in part: mode bits do not bind whoever runs this");
         } else {
-            assert_eq!(kind(storage.enter(&path("closed"))), Some(Denied));
+            assert_eq!(kind(storage.check_directory(&path("closed"))), Some(Denied));
             assert_eq!(kind(storage.list(&path("closed"))), Some(Denied));
         }
     }
