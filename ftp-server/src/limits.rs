@@ -18,6 +18,12 @@ pub const REPLY_WRITE: Duration = Duration::from_secs(30);
 /// How long a passive port is held for a transfer that is not asked for.
 pub const UNUSED_LISTENER: Duration = Duration::from_secs(60);
 
+/// How long, and for how many bytes, a connection is read behind its last reply, so that the reply
+/// arrives before the end does.
+pub const LAST_WAIT: Duration = Duration::from_secs(1);
+/// See [`LAST_WAIT`].
+pub const LAST_INPUT: usize = 256 * 1_024;
+
 /// How many command lines may wait for a transfer to end.
 pub const WAITING_LINES: usize = 256;
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -156,6 +157,34 @@ impl<'a> Control<'a> {
             // The socket's own limit begins anew with each part that is taken.
             if start.elapsed() >= limits::REPLY_WRITE {
                 return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+    }
+
+    /// Ends the connection behind the last reply. To close a socket with unread bytes resets it,
+    /// and the reset can overtake that reply: what the peer still sends is read first, for a
+    /// moment and up to a bound.
+    pub(super) fn hang_up(&mut self) {
+        let stream = &self.line.stream;
+        if stream.shutdown(Shutdown::Write).is_err() {
+            return;
+        }
+        let (start, mut left) = (Instant::now(), limits::LAST_INPUT);
+        let mut bytes = [0; 1_024];
+        while let Some(rest) = limits::LAST_WAIT.checked_sub(start.elapsed()) {
+            match rustix::net::recv(stream, &mut bytes, RecvFlags::DONTWAIT) {
+                Ok((count, _)) if count > 0 && count <= left => left -= count,
+                Err(Errno::INTR) => {}
+                // Nothing was under way: what may still come, nobody waits for an answer to.
+                Err(Errno::AGAIN) if left == limits::LAST_INPUT => return,
+                Err(Errno::AGAIN) => {
+                    let mut one = [PollFd::new(stream, PollFlags::IN)];
+                    let rest = Timespec::try_from(rest).ok();
+                    if !poll(&mut one, rest.as_ref()).is_ok_and(|count| count > 0) {
+                        return;
+                    }
+                }
+                _ => return,
             }
         }
     }

@@ -22,8 +22,12 @@ pub(crate) fn run(line: &Line, peer: SocketAddr, context: &Arc<Context>) {
     let Ok(local) = line.stream.local_addr() else { return };
     log::debug!("{peer}: connected to {local}");
     let session = Session::new(Arc::clone(context), peer, local);
-    match Runner::new(line, session).serve() {
-        Ok(()) => log::debug!("{peer}: session ended"),
+    let mut runner = Runner::new(line, session);
+    match runner.serve() {
+        Ok(()) => {
+            runner.control.hang_up();
+            log::debug!("{peer}: session ended");
+        }
         Err(error) => log::info!("{peer}: session ended: {error}"),
     }
 }
