@@ -166,6 +166,15 @@ impl ControlConnection {
         Ok(())
     }
 
+    /// Fails if more came behind a last reply that may not have been it. What ends the connection
+    /// is left to the next command.
+    pub(crate) fn expect_silence(&mut self) -> Result<(), Error> {
+        match self.check_clear() {
+            Err(Error::Closed | Error::ServiceClosing(_)) => Ok(()),
+            result => result,
+        }
+    }
+
     /// The next reply to the outstanding command.
     pub(crate) fn next_reply(&mut self, deadline: Deadline) -> Result<(Progress, Reply), Error> {
         let reply = self.read_reply(deadline)?;

@@ -8,7 +8,7 @@ use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
 
 /// Why a client call failed. Each variant names who has to act.
 ///
-/// After [`ServiceClosing`](Self::ServiceClosing), [`Unexpected`](Self::Unexpected),
+/// After [`ServiceClosing`](Self::ServiceClosing), most [`Unexpected`](Self::Unexpected),
 /// [`Protocol`](Self::Protocol), [`Desynchronised`](Self::Desynchronised) and a
 /// [`Timeout`](Self::Timeout) on the control connection, the connection is closed, and every
 /// later call says [`Closed`](Self::Closed). After the others it can be used on.
@@ -25,7 +25,8 @@ pub enum Error {
     /// The server greeted with something other than 220 and 421.
     #[error("the server does not offer its service: {0}")]
     Greeting(Reply),
-    /// A reply that RFC 959 §6 does not allow as an answer to this command.
+    /// A reply that RFC 959 §6 does not allow as an answer to this command, or one that confirms
+    /// an upload before its end, which alone leaves the connection open.
     #[error("the server answered {0} with a reply that cannot answer it: {1}")]
     Unexpected(Verb, Reply),
     /// What the server sent is not FTP, or lacks the value that it must carry.
@@ -50,8 +51,8 @@ pub enum Error {
     /// No data connection could be made: each way that was tried, in order.
     #[error("no data connection: {}", Attempts(.0))]
     DataConnection(Vec<DataAttempt>),
-    /// The data ended too early, although nothing else went wrong, or the caller ended a download
-    /// before its data did.
+    /// Fewer or more bytes came than the server had announced, although nothing else went wrong, or
+    /// the caller ended a download before its data did.
     #[error("incomplete: {}", Missing(*.bytes, *.announced))]
     Incomplete {
         /// How many bytes came.
@@ -224,6 +225,9 @@ impl fmt::Display for Missing {
         match *self {
             Self(bytes, Some(announced)) if bytes < announced => {
                 write!(f, "{bytes} of {announced} bytes came")
+            }
+            Self(bytes, Some(announced)) if bytes > announced => {
+                write!(f, "{bytes} bytes came, where {announced} were announced")
             }
             Self(bytes, _) => write!(f, "ended after {bytes} bytes, with more to come"),
         }

@@ -3,9 +3,9 @@
 
 use std::time::Instant;
 
-use ftp_proto::{Command, Progress, Reply, ReplyCode, RepresentationType, RestartMarker, Verb};
+use ftp_proto::{Command, Progress, Reply, RepresentationType, RestartMarker, Verb};
 
-use super::{Transfer, abort, accepted, is_upload};
+use super::{Transfer, abort, accepted, is_end_of_transfer, is_upload};
 use crate::client::Client;
 use crate::data::{self, Advance, Opening, Prepared};
 use crate::error::{DataAttempt, Error, Phase};
@@ -74,11 +74,6 @@ pub(crate) fn begin<'a>(
         trace::note(format_args!("the port of EPSV cannot be reached: trying PASV"));
         epsv_failed = true;
     }
-}
-
-/// Whether a reply says that a transfer is over, rather than that anything is (RFC 959 §5.4).
-fn is_end_of_transfer(reply: &Reply) -> bool {
-    [ReplyCode::TRANSFER_COMPLETE, ReplyCode::FILE_ACTION_OKAY].contains(&reply.code())
 }
 
 /// How the wait for a transfer's beginning ended.

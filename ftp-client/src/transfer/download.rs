@@ -101,9 +101,9 @@ impl<'a> Download<'a> {
     /// # Errors
     ///
     /// [`Error::Refused`] with the server's reason for ending early, 426 or 451;
-    /// [`Error::Incomplete`] if fewer bytes came than were announced, or if there is more data to
-    /// read, which the client's next call then aborts; [`Error::Timeout`] if the server says
-    /// nothing. The error of a failed read is given again.
+    /// [`Error::Incomplete`] if fewer or more bytes came than were announced, or if there is more
+    /// data to read, which the client's next call then aborts; [`Error::Timeout`] if the server
+    /// says nothing. The error of a failed read is given again.
     pub fn finish(mut self) -> Result<Report, Error> {
         let Self { bytes, announced, offset, .. } = self;
         if !self.ended && self.fill(&mut [0])? > 0 {
@@ -111,7 +111,8 @@ impl<'a> Download<'a> {
         }
         let report = self.transfer.conclude(bytes)?;
         match announced {
-            Some(all) if offset.saturating_add(bytes) < all => {
+            // From an offset on, it may be about the rest or about the whole.
+            Some(all) if all != bytes && all != offset.saturating_add(bytes) => {
                 Err(Error::Incomplete { bytes, announced })
             }
             _ => Ok(report),

@@ -11,7 +11,7 @@ pub use upload::Upload;
 
 use std::time::{Duration, Instant};
 
-use ftp_proto::{Progress, Reply, Severity, Verb};
+use ftp_proto::{Progress, Reply, ReplyCode, Severity, Verb};
 
 use crate::client::Client;
 use crate::config::Timeouts;
@@ -55,12 +55,23 @@ const fn is_upload(verb: Verb) -> bool {
     matches!(verb, Verb::Stor | Verb::Appe)
 }
 
+/// Whether a reply says that a transfer is over, rather than that anything is (RFC 959 §5.4).
+fn is_end_of_transfer(reply: &Reply) -> bool {
+    [ReplyCode::TRANSFER_COMPLETE, ReplyCode::FILE_ACTION_OKAY].contains(&reply.code())
+}
+
 /// Refused, unless the reply is 2yz.
 fn accepted(verb: Verb, reply: &Reply) -> Result<(), Error> {
     match reply.code().severity() {
         Severity::Completion => Ok(()),
         _ => Err(Error::Refused(verb, reply.clone())),
     }
+}
+
+/// Whether a 2yz is the answer to some other command: a greeting, a status, a login, an address, a
+/// directory. Where one of those ends a transfer, the replies are out of step (HC-17).
+const fn answers_something_else(reply: &Reply) -> bool {
+    matches!(reply.code().value(), 210..=219 | 220 | 221 | 227..=229 | 230..=239 | 257)
 }
 
 impl Transfer<'_> {
@@ -139,7 +150,13 @@ impl Transfer<'_> {
     /// the reply that confirms it.
     pub(crate) fn conclude(mut self, bytes: u64) -> Result<Report, Error> {
         self.check()?;
+        // A server knows what it was sent only once it has seen the end of it.
+        let has_sent = is_upload(self.verb) && bytes > 0;
         let mut cut = None;
+        if has_sent && let Some((Progress::Final, reply)) = self.client.control.poll_reply()? {
+            accepted(self.verb, &reply)?;
+            return Err(Error::Unexpected(self.verb, reply));
+        }
         if is_upload(self.verb) {
             // Kept open until the reply: a server that sees a reset may drop what it was sent.
             cut = self.data.as_ref().and_then(|data| data.end_writing().err());
@@ -152,8 +169,20 @@ impl Transfer<'_> {
             Some(reply) => reply,
             None => control.final_reply(control.deadline(limit, Phase::FinalReply))?,
         };
-        self.data = None;
         accepted(self.verb, &reply)?;
+        if answers_something_else(&reply) {
+            control.close();
+            return Err(Error::Unexpected(self.verb, reply));
+        }
+        if !is_end_of_transfer(&reply) {
+            // Such as a 200: the end in some servers' words, or a stray before the real one.
+            control.expect_silence()?;
+        }
+        if has_sent {
+            // Closed with data unread, and so before its end.
+            cut = cut.or_else(|| self.data.as_ref().and_then(Stream::failure));
+        }
+        self.data = None;
         match cut {
             // It says that all is well, but the end of the data cannot have reached it.
             Some(error) => Err(Error::Io(error)),

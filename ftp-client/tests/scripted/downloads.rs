@@ -160,6 +160,64 @@ fn fewer_bytes_than_announced_are_incomplete_hc_19() {
 }
 
 #[test]
+fn other_than_announced_is_no_success_hc_16() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 Opening (3 bytes)");
+        peer.send_data(b"hello");
+        peer.reply("226 done");
+        for announced in [100, 5] {
+            peer.epsv();
+            peer.answer("REST 95", "350 ok");
+            // Of the rest, or of the whole: neither is it.
+            peer.answer("RETR a", &format!("150 Opening ({announced} bytes)"));
+            peer.send_data(b"hel");
+            peer.reply("226 done");
+        }
+        peer.answer("NOOP", "200 ok");
+    });
+    let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
+    assert!(matches!(error, Error::Incomplete { bytes: 5, announced: Some(3) }));
+    assert_eq!(error.to_string(), "incomplete: 5 bytes came, where 3 were announced");
+    for _ in 0..2 {
+        let error = read_all(client.retrieve_from("a", 95).unwrap()).unwrap_err();
+        assert!(matches!(error, Error::Incomplete { bytes: 3, .. }), "{error}");
+    }
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_stray_reply_does_not_confirm_a_transfer_hc_17() {
+    for (last, want) in [
+        ("200 ok", true),
+        ("226 done", true),
+        ("226 done\r\n200 stray", true),
+        ("200 stray\r\n451 disk", false),
+        ("220 ready", false),
+        ("221 bye", false),
+        ("211 status", false),
+        ("229 Extended (|||1025|)", false),
+        ("230 in", false),
+        ("257 \"/\"", false),
+    ] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.image_epsv();
+            peer.answer("RETR a", "150 Opening");
+            peer.send_data(b"hello");
+            peer.reply(last);
+        });
+        let got = read_all(client.retrieve("a").unwrap());
+        assert_eq!(got.is_ok(), want, "{last}: {got:?}");
+        if let Err(error) = got {
+            assert!(matches!(error, Error::Unexpected(..) | Error::Desynchronised), "{error}");
+            assert!(matches!(client.noop(), Err(Error::Closed)));
+        }
+        server.end();
+    }
+}
+
+#[test]
 fn negative_last_replies_are_refusals_hc_20() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.answer("TYPE I", "200 ok");

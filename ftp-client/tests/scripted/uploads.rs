@@ -177,3 +177,39 @@ fn a_confirmation_before_any_data_is_not_believed_hc_17() {
     client.noop().unwrap();
     server.end();
 }
+
+#[test]
+fn a_confirmation_before_the_end_of_the_data_is_not_believed_hc_17() {
+    for is_reset in [false, true] {
+        let (said, has_said) = std::sync::mpsc::channel();
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.image_epsv();
+            peer.answer("STOR a", "150 ok");
+            let mut data = peer.data();
+            data.read_exact(&mut [0; 100]).unwrap();
+            if is_reset {
+                // Before or after the client ends its data: both must be seen.
+                reset(data);
+                peer.reply("226 I have it all");
+            } else {
+                peer.reply("226 I have it all");
+                said.send(()).unwrap();
+                let _ = data.read_to_end(&mut Vec::new());
+            }
+            peer.answer("NOOP", "200 ok");
+        });
+        let mut file = client.store("a").unwrap();
+        file.write_all(&[0; 1_000]).unwrap();
+        if !is_reset {
+            has_said.recv().unwrap();
+        }
+        let error = file.finish().unwrap_err();
+        match error {
+            Error::Unexpected(Verb::Stor, _) => {}
+            Error::Io(_) if is_reset => {}
+            error => panic!("{error}"),
+        }
+        client.noop().unwrap();
+        server.end();
+    }
+}
