@@ -91,7 +91,13 @@ impl Dialler {
                  {VARIABLE} and --password-file keep it from them"
             ));
         }
-        let mut client = self.0.connect(url.host(), url.port())?;
+        // Whoever reads only this line has to know which server it is about.
+        let named = |failure: Failure| Failure {
+            message: format!("{url}: {}", failure.message),
+            ..failure
+        };
+        let mut client =
+            self.0.connect(url.host(), url.port()).map_err(|error| named(error.into()))?;
         if credentials.is_personal
             && is_public(client.peer_addr().ip())
             && messages.is_terminal()
@@ -104,7 +110,7 @@ impl Dialler {
             ));
         }
         let login = client.login(&credentials.user, credentials.password.as_bytes());
-        login.map_err(|error| Failure::login(&error))?;
+        login.map_err(|error| named(Failure::login(&error)))?;
         Ok(client)
     }
 }
