@@ -107,11 +107,11 @@ impl Job<'_> {
         let moved = begun.map_err(|error| self.refused(&error))??;
         let came = offset + moved.bytes;
         if let Some(size) = size.filter(|size| *size != came) {
-            return Err(wrong_size(used, came, size));
+            return Err(self.named(wrong_size(came, size)));
         }
         if !moved.is_known && size.is_none() && self.representation == RepresentationType::Image {
             // Best effort: many servers do not tell.
-            check_size(client, used, came)?;
+            check_size(client, used, came).map_err(|failure| self.named(failure))?;
         }
         let name = sink.shown();
         sink.commit()?;
@@ -182,7 +182,11 @@ impl Job<'_> {
     }
 
     fn refused(&self, error: &Error) -> Failure {
-        let mut failure = Failure::from(error);
+        self.named(Failure::from(error))
+    }
+
+    /// Says which file it was about.
+    fn named(&self, mut failure: Failure) -> Failure {
         failure.message = format!("{}: {}", self.url, failure.message);
         failure
     }
@@ -190,8 +194,9 @@ impl Job<'_> {
     /// Says what became of the bytes that came.
     fn cut(&self, mut failure: Failure, sink: &Sink<'_>, bytes: u64) -> Failure {
         let rest = match sink {
-            Sink::Part(_, part, _) => {
-                format!("; {} keeps what came, --continue goes on there", target::shown_path(part))
+            Sink::Part(part) => {
+                let part = target::shown_path(&part.path);
+                format!("; {part} keeps what came, --continue goes on there")
             }
             Sink::InPlace(..) => "; --continue goes on there".to_owned(),
             Sink::Replacing(_) if bytes > 0 => {
@@ -215,11 +220,11 @@ impl Job<'_> {
         };
         let Some(start) = kept.as_ref().or(shorter.as_ref()).filter(|start| start.length > 0)
         else {
-            return self.whole(client, Sink::part(path.to_owned(), 0)?, 0, None);
+            return self.whole(client, Sink::part(path.to_owned(), 0, 0)?, 0, None);
         };
         client.set_representation(RepresentationType::Image);
         let remote = self.url.path();
-        let size = client.size(remote)?;
+        let size = client.size(remote).map_err(|error| self.refused(&error))?;
         let fits = match size {
             Some(size) if start.length <= size => self.is_unchanged(client, start)?,
             _ => false,
@@ -227,8 +232,11 @@ impl Job<'_> {
         let offset = if fits { start.length } else { 0 };
         let is_whole = fits && size == Some(offset);
         let sink = match &kept {
-            None if fits => Sink::in_place(path.to_owned())?,
-            _ => Sink::part(path.to_owned(), offset)?,
+            None if fits => Sink::in_place(path.to_owned(), offset)?,
+            _ => {
+                let length = kept.as_ref().map_or(0, |kept| kept.length);
+                Sink::part(path.to_owned(), length, offset)?
+            }
         };
         if is_whole {
             let name = sink.shown();
@@ -243,7 +251,8 @@ impl Job<'_> {
     }
 
     fn is_unchanged(&self, client: &mut Client, start: &Beginning) -> Result<bool, Failure> {
-        let Some(there) = client.modified(self.url.path())? else { return Ok(true) };
+        let there = client.modified(self.url.path()).map_err(|error| self.refused(&error))?;
+        let Some(there) = there else { return Ok(true) };
         let here = start.modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
         let here = here.and_then(|time| i64::try_from(time.as_secs()).ok());
         Ok(here.is_some_and(|here| there.unix_seconds() <= here))
@@ -266,13 +275,12 @@ struct Moved {
 pub(crate) fn check_size(client: &mut Client, path: &[u8], bytes: u64) -> Result<(), Failure> {
     // The transfer itself was confirmed: whatever goes wrong now takes nothing from that.
     match client.size(path) {
-        Ok(Some(size)) if size != bytes => Err(wrong_size(path, bytes, size)),
+        Ok(Some(size)) if size != bytes => Err(wrong_size(bytes, size)),
         _ => Ok(()),
     }
 }
 
-fn wrong_size(path: &[u8], bytes: u64, size: u64) -> Failure {
-    let message =
-        format!("{}: {bytes} bytes are here, the server says {size}", remote::shown(path));
+fn wrong_size(bytes: u64, size: u64) -> Failure {
+    let message = format!("{bytes} bytes are here, the server says {size}");
     Failure { fatal: false, ..Failure::new(Exit::Integrity, message) }
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 use std::time::Duration;
 
-use ftp_tests::process::run;
+use ftp_tests::process::{Running, run};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
 
@@ -232,4 +232,45 @@ fn the_whole_has_a_limit() {
     let start = std::time::Instant::now();
     failed(&run(&mut ftp(&["get", "--timeout", "1", &peer.url("x"), "-"])), 10, "timed out");
     assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn continue_loses_nothing_when_the_server_refuses() {
+    // The size is not told, so it would start anew: but not before the server has begun.
+    for size in ["550 no such file", "213 2"] {
+        let here = TempRoot::new();
+        here.write("file.part", b"hello");
+        let local = here.join("file").to_str().unwrap().to_owned();
+        let acts = [("SIZE", Act::Say(size)), ("RETR", Act::Say("550 no such file"))];
+        let ran = run(&mut ftp(&["get", "-c", &Peer::start(&acts).url("x"), &local]));
+        failed(&ran, 8, "550 no such file");
+        assert_eq!(here.read("file.part"), b"hello", "{size}");
+    }
+    // And no empty one is left where there was none.
+    let here = TempRoot::new();
+    let local = here.join("file").to_str().unwrap().to_owned();
+    let peer = Peer::start(&[("RETR", Act::Say("550 no such file"))]);
+    failed(&run(&mut ftp(&["get", "-c", &peer.url("x"), &local])), 8, "550 no such file");
+    assert!(here.names().is_empty());
+}
+
+#[test]
+fn two_that_continue_do_not_mix_their_bytes() {
+    let here = TempRoot::new();
+    let local = here.join("file").to_str().unwrap().to_owned();
+    let hang = Act::SendAndHang("150 data (10 bytes)", b"12345".to_vec());
+    let first = Peer::start(&[("RETR", hang)]);
+    let mut get = Running::start(&mut ftp(&["get", "-c", &first.url("x"), &local]));
+    let holds = || here.join("file.part").metadata().is_ok_and(|m| m.len() == 5).then_some(());
+    get.wait_until(Duration::from_secs(20), holds).unwrap();
+    let acts = [
+        ("SIZE", Act::Say("213 10")),
+        ("RETR", Act::Send("150 data (5 bytes)", b"67890".to_vec(), "226 done")),
+    ];
+    let ran = run(&mut ftp(&["get", "-c", &Peer::start(&acts).url("x"), &local]));
+    failed(&ran, 3, "another program is writing to it");
+    assert_eq!(here.read("file.part"), b"12345");
+    drop(get);
+    run(&mut ftp(&["get", "-c", &Peer::start(&acts).url("x"), &local])).succeeded();
+    assert_eq!(here.read("file"), b"1234567890");
 }
