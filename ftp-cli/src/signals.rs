@@ -1,8 +1,10 @@
-//! SIGINT, SIGTERM and SIGHUP: a command ends at once and leaves no temporary file.
+//! SIGINT, SIGTERM and SIGHUP: a command ends at once and leaves no temporary file. A SIGHUP that
+//! is ignored, as `nohup` has it, stays so.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -10,6 +12,9 @@ use signal_hook::low_level::emulate_default_handler;
 
 use crate::exit::{Exit, Failure};
 use crate::stdio::{Messages, Stdio};
+
+/// How long the last word may take: nobody may be reading standard error.
+const LAST_WORD: Duration = Duration::from_millis(250);
 
 /// Knows the temporary file that is to be removed when a signal ends the process.
 #[derive(Clone, Default)]
@@ -66,13 +71,23 @@ impl Cleanup {
 /// `Internal` if the system refuses the handlers or the thread.
 pub(crate) fn on_signals(mut act: impl FnMut(i32) + Send + 'static) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::new(Exit::Internal, format!("signals: {error}"));
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
+    let wanted = [SIGINT, SIGTERM, SIGHUP];
+    let wanted = wanted.into_iter().filter(|signal| *signal != SIGHUP || !is_ignored(SIGHUP));
+    let mut signals = Signals::new(wanted).map_err(failed)?;
     let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
             act(signal);
         }
     });
     thread.map(|_| ()).map_err(failed)
+}
+
+/// Whether this process was started with a signal ignored; not, where the system does not tell.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// Ends the process: 130 for SIGINT, 143 for SIGTERM, and as by the signal itself for SIGHUP.
@@ -86,10 +101,18 @@ pub(crate) fn end(signal: i32, messages: &Messages) {
             Exit::Terminated
         }
     };
-    if messages.is_terminal() {
-        // Over what is left of the progress.
-        messages.write(b"\r\x1b[K");
+    // A pipe that is full stops whoever writes to it, and the main thread may be there already.
+    let (messages, (said, has_said)) = (messages.clone(), mpsc::sync_channel(1));
+    let last_word = std::thread::Builder::new().spawn(move || {
+        if messages.is_terminal() {
+            // Over what is left of the progress.
+            messages.write(b"\r\x1b[K");
+        }
+        messages.say(if exit == Exit::Interrupted { "interrupted" } else { "terminated" });
+        let _ = said.send(());
+    });
+    if last_word.is_ok() {
+        let _ = has_said.recv_timeout(LAST_WORD);
     }
-    messages.say(if exit == Exit::Interrupted { "interrupted" } else { "terminated" });
     std::process::exit(exit.code().into());
 }

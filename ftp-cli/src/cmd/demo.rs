@@ -13,6 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::output;
 use crate::remote::shown;
+use crate::signals;
 use crate::stdio::{Messages, Printable, Stdio};
 use crate::trace::{self, Dialogue};
 
@@ -35,13 +36,18 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         let writer = Dialogue::Writer(Box::new(dialogue.clone()));
         trace::install(writer, &Messages::new(io::sink(), false), LevelFilter::Off);
     }
-    let mut demo = Demo { output: &mut *stdio.output, dialogue, quiet, checks: 0 };
+    let (messages, watches) = (stdio.messages.clone(), stdio.is_process);
+    let output = &mut *stdio.output;
+    let mut demo = Demo { output, messages, watches, dialogue, quiet, checks: 0 };
     let checks = demo.run()?;
     output::print(&mut *stdio.output, format!("demo: all {checks} checks passed\n").as_bytes())
 }
 
 struct Demo<'a> {
     output: &'a mut dyn Write,
+    messages: Messages,
+    /// Whether this run is the process, and cleans up at a signal.
+    watches: bool,
     dialogue: Lines,
     quiet: bool,
     checks: u32,
@@ -55,6 +61,18 @@ impl Demo<'_> {
         };
         let root = tempfile::Builder::new().prefix("ftp-cli-demo-").tempdir();
         let root = root.map_err(|error| Failure::local("temporary directory", &error))?;
+        if self.watches {
+            let (place, messages) = (root.path().to_owned(), self.messages.clone());
+            signals::on_signals(move |signal| {
+                // The server may be making a file in it just now.
+                for _ in 0..10 {
+                    if std::fs::remove_dir_all(&place).is_ok() {
+                        break;
+                    }
+                }
+                signals::end(signal, &messages);
+            })?;
+        }
         // Nobody else can know it, so nobody else on this computer can log in meanwhile.
         let password = root.path().as_os_str().as_encoded_bytes().to_vec();
         let builder = Server::builder().root(root.path()).user("demo", &*password, Rights::FULL);

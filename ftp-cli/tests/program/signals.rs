@@ -122,3 +122,57 @@ fn put_that_is_killed_ends_its_data_by_reset_not_in_order() {
         assert_eq!(ended.kind(), io::ErrorKind::ConnectionReset, "{signal}: {ended}");
     }
 }
+
+#[test]
+fn a_hangup_that_nohup_ignores_ends_nothing() {
+    let here = TempRoot::new();
+    let local = here.join("file").to_str().unwrap().to_owned();
+    let hang = Act::SendAndHang("150 data (10 bytes)", b"12345".to_vec());
+    let peer = Peer::start(&[("RETR", hang)]);
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_ftp-cli")]);
+    shell.args(["get", "-c", &peer.url("x"), &local]).stderr(Stdio::null());
+    let mut get = Running::start(&mut shell);
+    let holds = || here.join("file.part").metadata().is_ok_and(|m| m.len() == 5).then_some(());
+    get.wait_until(Duration::from_secs(20), holds).unwrap();
+    let id = get.child.id().to_string();
+    for signal in ["HUP", "TERM"] {
+        assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+    }
+    // Of two signals the lower number comes first, so a HUP that counts would have ended it.
+    let status = get.wait(Instant::now() + Duration::from_secs(1)).expect("it ends");
+    assert_eq!(status.code(), Some(143));
+}
+
+#[test]
+fn a_signal_counts_where_nobody_reads_the_messages_hl_10() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ftp://{}/", listener.local_addr().unwrap());
+    let (_unread, full) = io::pipe().unwrap();
+    let fill = full.try_clone().unwrap();
+    rustix::io::ioctl_fionbio(&fill, true).unwrap();
+    while (&fill).write(&[b'x'; 4_096]).is_ok() {}
+    rustix::io::ioctl_fionbio(&fill, false).unwrap();
+    let mut ls = Running::start(ftp(&["ls", "--trace", &url]).stderr(full));
+    // That it is connected is the first thing that it has to say.
+    let _control = listener.accept().unwrap();
+    let id = ls.child.id().to_string();
+    assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
+    let status = ls.wait(Instant::now() + Duration::from_secs(1)).expect("it ends");
+    assert_eq!(status.code(), Some(130));
+}
+
+#[test]
+fn demo_that_is_ended_cleans_up_li_10() {
+    let temporary = TempRoot::new();
+    let mut demo = ftp(&["demo"]);
+    demo.env("TMPDIR", temporary.path()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut demo = Running::start(&mut demo);
+    let mut lines = BufReader::new(demo.child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("put README.md")));
+    let id = demo.child.id().to_string();
+    assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
+    let status = demo.wait(Instant::now() + Duration::from_secs(1)).expect("it ends");
+    assert_eq!(status.code(), Some(130));
+    assert!(temporary.names().is_empty());
+}
