@@ -148,22 +148,32 @@ pub(crate) fn is_not_found(error: &Error) -> bool {
     matches!(error, Error::Refused(_, reply) if reply.code() == ReplyCode::FILE_UNAVAILABLE)
 }
 
-/// Goes to the directory of `path`, part by part as RFC 1738 §3.2.2 has it, and gives the last
-/// part. `None` if there is no other part, or the server refuses one.
+/// Where [`enter`] ended.
+pub(crate) enum Entered<'a> {
+    /// Where it began: there is only one part, or the server refused the first.
+    Nowhere,
+    /// On the way: relative paths mean something else from now on.
+    HalfWay,
+    /// In the directory, where this is the name.
+    There(&'a [u8]),
+}
+
+/// Goes to the directory of `path`, part by part as RFC 1738 §3.2.2 has it.
 ///
 /// # Errors
 ///
 /// What ends the connection.
-pub(crate) fn enter<'a>(client: &mut Client, path: &'a [u8]) -> Result<Option<&'a [u8]>, Error> {
-    let Some((directories, name)) = parts(path) else { return Ok(None) };
-    for directory in directories {
+pub(crate) fn enter<'a>(client: &mut Client, path: &'a [u8]) -> Result<Entered<'a>, Error> {
+    let Some((directories, name)) = parts(path) else { return Ok(Entered::Nowhere) };
+    for (index, directory) in directories.into_iter().enumerate() {
         match client.cwd(directory) {
             Ok(()) => {}
-            Err(Error::Refused(..)) => return Ok(None),
+            Err(Error::Refused(..)) if index == 0 => return Ok(Entered::Nowhere),
+            Err(Error::Refused(..)) => return Ok(Entered::HalfWay),
             Err(error) => return Err(error),
         }
     }
-    Ok(Some(name))
+    Ok(Entered::There(name))
 }
 
 /// The directories and the name in a path; a leading `/` stays with the first. `None` for a path

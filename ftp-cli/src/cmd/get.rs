@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::output;
 use crate::progress::{Progress, When, is_talkative};
-use crate::remote::{self, Dialler};
+use crate::remote::{self, Dialler, Entered};
 use crate::signals::Cleanup;
 use crate::sink::Sink;
 use crate::stdio::{Messages, Stdio};
@@ -99,7 +99,7 @@ impl Job<'_> {
         let mut begun = self.attempt(client, path, &mut sink, (offset, size));
         if let Err(error) = &begun
             && remote::is_not_found(error)
-            && let Some(name) = remote::enter(client, path)?
+            && let Entered::There(name) = remote::enter(client, path)?
         {
             used = name;
             begun = self.attempt(client, name, &mut sink, (offset, size));

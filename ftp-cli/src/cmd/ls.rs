@@ -8,7 +8,7 @@ use log::LevelFilter;
 
 use crate::exit::Failure;
 use crate::options::Options;
-use crate::remote::{self, Dialler};
+use crate::remote::{self, Dialler, Entered};
 use crate::signals::Cleanup;
 use crate::stdio::{Messages, Stdio};
 use crate::trace;
@@ -55,7 +55,7 @@ impl<W: Write> Lister<'_, W> {
         let mut begun = self.attempt(client, directory);
         if let (Err(error), Some(directory)) = (&begun, directory)
             && remote::is_not_found(error)
-            && let Some(name) = remote::enter(client, directory)?
+            && let Entered::There(name) = remote::enter(client, directory)?
         {
             begun = self.attempt(client, Some(name));
         }

@@ -1,5 +1,7 @@
 //! `put LOCAL... URL`: an upload that the server confirmed, or that failed.
 
+use std::cell::Cell;
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -15,7 +17,7 @@ use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::output;
 use crate::progress::{Progress, When, is_talkative};
-use crate::remote::{self, Dialler};
+use crate::remote::{self, Dialler, Entered};
 use crate::signals::Cleanup;
 use crate::stdio::{Messages, Stdio};
 use crate::target::shown_path;
@@ -61,10 +63,11 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let messages = stdio.messages.clone();
     let mut client = dialler.connect(options, &url, &messages)?;
     client.set_representation(representation);
-    let job = Job { when, way, messages: &messages, representation };
+    let job = Job { when, way, messages: &messages, representation, is_inside: Cell::new(false) };
 
     let (mut done, mut failures): (usize, Vec<Failure>) = (0, Vec::new());
     for (local, path) in locals.iter().zip(&paths) {
+        let path = job.place(path);
         let sent = match first.take() {
             Some(file) => job.file(&mut client, file, path),
             None if local == "-" => job.send(&mut client, &mut *stdio.input, path, 0, None),
@@ -139,7 +142,13 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
         };
         Ok([directory.as_slice(), name.as_bytes()].concat())
     };
-    locals.iter().map(|local| path(local.as_ref())).collect()
+    let paths = locals.iter().map(|local| path(local.as_ref())).collect::<Result<Vec<_>, _>>()?;
+    let mut taken = HashSet::new();
+    if let Some(path) = paths.iter().find(|path| !taken.insert(path.as_slice())) {
+        let path = remote::shown(path);
+        return Err(Failure::usage(format!("two files would become {path}, and one be lost")));
+    }
+    Ok(paths)
 }
 
 /// Opens a local file. Another try with the next one is always possible.
@@ -167,9 +176,17 @@ struct Job<'a> {
     way: Way,
     messages: &'a Messages,
     representation: RepresentationType,
+    /// Whether the directory of the files was entered.
+    is_inside: Cell<bool>,
 }
 
 impl Job<'_> {
+    /// What names a file now: all are for the same directory.
+    fn place<'a>(&self, path: &'a [u8]) -> &'a [u8] {
+        let name = path.iter().rposition(|byte| *byte == b'/').filter(|_| self.is_inside.get());
+        name.and_then(|slash| path.get(slash + 1..)).unwrap_or(path)
+    }
+
     fn file(&self, client: &mut Client, mut file: File, path: &[u8]) -> Result<Report, Failure> {
         let metadata = file.metadata().map_err(|error| local_failure(&error))?;
         let length = metadata.is_file().then_some(metadata.len());
@@ -201,10 +218,16 @@ impl Job<'_> {
         let mut begun = self.attempt(client, path, source, offset, length);
         if let Err(error) = &begun
             && remote::is_not_found(error)
-            && let Some(name) = remote::enter(client, path)?
         {
-            used = name;
-            begun = self.attempt(client, name, source, offset, length);
+            match remote::enter(client, path)? {
+                Entered::Nowhere => {}
+                Entered::HalfWay => return Err(Failure { fatal: true, ..Failure::from(error) }),
+                Entered::There(name) => {
+                    self.is_inside.set(true);
+                    used = name;
+                    begun = self.attempt(client, name, source, offset, length);
+                }
+            }
         }
         let report = begun??;
         if self.way != Way::Append && self.representation == RepresentationType::Image {
@@ -279,6 +302,7 @@ mod tests {
             ("ftp://h/name", &["a", "b"], None),
             ("ftp://h/dir/", &["-"], None),
             ("ftp://h/dir/", &["x/.."], None),
+            ("ftp://h/dir/", &["a", "b", "x/a"], None),
             ("ftp://h/dir/", &["/"], None),
         ] {
             let paths = remote_paths(locals, &FtpUrl::parse(url.as_bytes()).unwrap());

@@ -235,6 +235,18 @@ fn the_whole_has_a_limit() {
 }
 
 #[test]
+fn whoever_reads_the_message_knows_the_server() {
+    let here = TempRoot::new();
+    let local = here.join("x").to_str().unwrap().to_owned();
+    for (verb, option) in [("USER", "-q"), ("PASS", "-q"), ("TYPE", "-q"), ("SIZE", "-c")] {
+        here.write("x", b"beginning");
+        let peer = Peer::start(&[(verb, Act::Say("421 going down"))]);
+        let ran = run(&mut ftp(&["get", option, &peer.url("x"), &local]));
+        failed(&ran, 9, &format!("ftp-cli: {}: ", peer.url("x")));
+    }
+}
+
+#[test]
 fn continue_loses_nothing_when_the_server_refuses() {
     // The size is not told, so it would start anew: but not before the server has begun.
     for size in ["550 no such file", "213 2"] {

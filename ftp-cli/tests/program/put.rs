@@ -65,9 +65,10 @@ fn several_files_go_on_after_a_failure() {
     server.assert_only(&[b"a", b"b"]);
 
     // A full disk is full for all.
+    let c = file(&here, "c", b"3");
     let acts = [("STOR a", Act::Take("150 go", "226 done")), ("STOR", Act::Say("452 full"))];
     let peer = Peer::start(&acts);
-    let ran = run(&mut ftp(&["put", &a, &b, &a, &peer.url("")]));
+    let ran = run(&mut ftp(&["put", &a, &b, &c, &peer.url("")]));
     failed(&ran, 12, "452 full; 1 of 3 files sent, 1 failed, 1 not tried");
 }
 
@@ -114,4 +115,21 @@ fn ascii_and_the_type_of_the_url() {
         run(&mut ftp(&["put", option, &local, &url])).succeeded();
         assert!(peer.seen().contains(kind), "{option} {suffix}: {}", peer.seen());
     }
+}
+
+#[test]
+fn files_go_on_in_the_directory_that_was_entered_cl_60() {
+    let here = TempRoot::new();
+    let (a, b) = (file(&here, "a", b"1"), file(&here, "b", b"2"));
+    let acts = [("STOR d/e/", Act::Say("550 no")), ("STOR", Act::Take("150 go", "226 done"))];
+    let peer = Peer::start(&acts);
+    run(&mut ftp(&["put", &a, &b, &peer.url("d/e/")])).succeeded();
+    let seen = peer.seen();
+    assert!(seen.contains("STOR d/e/a, CWD d, CWD e, EPSV, STOR a, "), "{seen}");
+    assert!(!seen.contains("STOR d/e/b") && seen.contains(", STOR b"), "{seen}");
+
+    // Half way there, d/e/b would be another place.
+    let peer = Peer::start(&[("STOR", Act::Say("550 no")), ("CWD e", Act::Say("550 no"))]);
+    let ran = run(&mut ftp(&["put", &a, &b, &peer.url("d/e/")]));
+    failed(&ran, 8, "1 failed, 1 not tried");
 }
