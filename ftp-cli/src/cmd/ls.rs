@@ -90,6 +90,7 @@ impl<W: Write> Lister<'_, W> {
                 Err(error) => return Err(error),
             }
         }
+        let mut is_empty = true;
         let lines = if self.long { client.list(directory)? } else { client.names(directory)? };
         for line in lines {
             let printed = match line {
@@ -100,6 +101,11 @@ impl<W: Write> Lister<'_, W> {
             if printed.is_err() {
                 return Ok(printed);
             }
+            is_empty = false;
+        }
+        if is_empty && let Some(directory) = directory {
+            // Some servers, vsftpd among them, list what is not there as if it were empty.
+            client.cwd(directory)?;
         }
         Ok(Ok(()))
     }

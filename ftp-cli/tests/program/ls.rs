@@ -92,3 +92,17 @@ fn a_directory_that_is_refused_whole_is_entered_cl_60() {
     let peer = Peer::start(&acts);
     assert_eq!(run(&mut ftp(&["ls", &peer.url("a/b/")])).succeeded(), b"c\n");
 }
+
+#[test]
+fn a_directory_that_is_not_there_is_not_an_empty_one() {
+    let empty = || Act::Send("150 names", Vec::new(), "226 done");
+    for (cwd, code) in [("250 there", 0), ("550 no such directory", 8)] {
+        for (option, verb) in [("-q", "NLST"), ("-l", "LIST")] {
+            let peer = Peer::start(&[(verb, empty()), ("CWD", Act::Say(cwd))]);
+            let ran = run(&mut ftp(&["ls", option, &peer.url("a/")]));
+            ran.exited(code);
+            assert!(ran.stdout.is_empty(), "{ran:?}");
+            assert!(peer.seen().contains("CWD a"), "{}", peer.seen());
+        }
+    }
+}
