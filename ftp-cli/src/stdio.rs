@@ -27,8 +27,13 @@ impl Stdio {
             Ok(descriptor) => Box::new(File::from(descriptor)),
             Err(_) => Box::new(io::stdout()),
         };
+        // Nor io::stdin(): that takes a descriptor that cannot be read for the end of the data.
+        let input: Box<dyn Read> = match io::stdin().as_fd().try_clone_to_owned() {
+            Ok(descriptor) => Box::new(File::from(descriptor)),
+            Err(_) => Box::new(io::stdin()),
+        };
         Self {
-            input: Box::new(io::stdin()),
+            input,
             output,
             output_is_terminal: io::stdout().is_terminal(),
             messages: Messages::new(io::stderr(), io::stderr().is_terminal()),

@@ -118,6 +118,17 @@ fn ascii_and_the_type_of_the_url() {
 }
 
 #[test]
+fn an_input_that_cannot_be_read_is_no_empty_file_li_09() {
+    let server = OurServer::start();
+    server.root.write("file", b"old");
+    let url = server.url("file");
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args(["-c", "exec \"$0\" put - \"$1\" 0>/dev/null", env!("CARGO_BIN_EXE_ftp-cli"), &url]);
+    failed(&run(&mut shell), 3, "standard input");
+    assert_eq!(server.root.read("file"), b"old");
+}
+
+#[test]
 fn files_go_on_in_the_directory_that_was_entered_cl_60() {
     let here = TempRoot::new();
     let (a, b) = (file(&here, "a", b"1"), file(&here, "b", b"2"));
