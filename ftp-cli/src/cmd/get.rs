@@ -37,6 +37,11 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let when = When::from_options(options)?;
     let representation = remote::representation(options, &url);
     let target = Target::find(local, url.path())?;
+    let when = match (&target, when) {
+        // It would stand in the middle of the data.
+        (Target::Output, When::Auto) if stdio.output_is_terminal => When::Never,
+        _ => when,
+    };
     let resumes = options.has("continue");
     if resumes && representation != RepresentationType::Image {
         return Err(Failure::usage("--continue counts bytes, which --ascii changes"));
