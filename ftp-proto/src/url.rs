@@ -94,7 +94,8 @@ impl FtpUrl {
         let mut url = Self::authority(scheme, authority, start)?;
         let path = path.get(1..).unwrap_or_default();
         let path_at = start + slash + 1;
-        let path = match find(path, b";type=").or_else(|| find(path, b";TYPE=")) {
+        let is_type = |six: &[u8]| six.eq_ignore_ascii_case(b";type=");
+        let path = match path.windows(6).position(is_type) {
             Some(at) => {
                 let code = path.get(at + 6..).unwrap_or_default();
                 match code {
@@ -370,8 +371,11 @@ mod tests {
     #[test]
     fn parse_reads_types_cl_63() {
         let url = |text: &str| FtpUrl::parse(text.as_bytes());
-        let ascii = url("ftp://h/a;TYPE=A").unwrap();
-        assert_eq!(ascii.representation(), Some(RepresentationType::Ascii));
+        for text in ["ftp://h/a;TYPE=A", "ftp://h/a;Type=a", "ftp://h/a;tYPe=A"] {
+            let ascii = url(text).unwrap();
+            assert_eq!(ascii.representation(), Some(RepresentationType::Ascii), "{text}");
+            assert_eq!(ascii.path(), b"a", "{text}");
+        }
         let image = url("ftp://h/a;type=i").unwrap();
         assert_eq!(image.representation(), Some(RepresentationType::Image));
         let list = url("ftp://h/a;type=d").unwrap();
