@@ -84,6 +84,7 @@ impl<'a> Upload<'a> {
     /// # Errors
     ///
     /// [`Error::Refused`] with the server's reason, such as 426, 452 or 552;
+    /// [`Error::Unexpected`] or [`Error::Io`] if it confirmed what it cannot have seen the end of;
     /// [`Error::Timeout`] if the server says nothing. The error of a failed write is given again.
     pub fn finish(self) -> Result<Report, Error> {
         self.transfer.conclude(self.bytes)
