@@ -86,7 +86,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
                 }
             }
             Err(mut failure) => {
-                failure.message = format!("{shown}: {}", failure.message);
+                failure.message = match failure.exit {
+                    Exit::Local => format!("{shown}: {}", failure.message),
+                    _ => format!("{shown} to {url}: {}", failure.message),
+                };
                 let fatal = failure.fatal;
                 failures.push(failure);
                 if fatal {

@@ -39,7 +39,8 @@ fn the_servers_reason_is_told() {
         let peer = Peer::start(&[("STOR", stor)]);
         let ran = run(&mut ftp(&["put", "--reply-timeout", "5", &large, &peer.url("x")]));
         failed(&ran, code, words);
-        assert!(ran.stderr.starts_with(b"ftp-cli: "), "{ran:?}");
+        let named = format!("ftp-cli: {large} to {}: ", peer.url("x"));
+        assert!(String::from_utf8_lossy(&ran.stderr).starts_with(&named), "{ran:?}");
     }
 }
 
