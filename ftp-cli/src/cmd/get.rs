@@ -1,6 +1,6 @@
 //! `get URL [LOCAL]`: a download that is whole, or did not happen.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -169,7 +169,10 @@ impl Job<'_> {
             if let Err(error) = sink.write_all(block.get(..length).unwrap_or_default()) {
                 drop(progress);
                 let what = sink.shown();
-                let _ = download.abort();
+                // Nobody waits for more, so nobody waits for the server to have understood it.
+                if error.kind() != ErrorKind::BrokenPipe {
+                    let _ = download.abort();
+                }
                 return Err(Failure::local(what, &error));
             }
             progress.add(length as u64);

@@ -1,7 +1,7 @@
 //! What a signal leaves behind.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -67,9 +67,8 @@ fn put_that_is_ended_leaves_no_short_file() {
     assert_eq!(root.names(), [b"file"]);
 }
 
-/// Plays the server of one upload by hand until some of the data is there, and tells how the data
-/// connection ended then.
-fn end_of_upload(listener: &TcpListener) -> io::Result<usize> {
+/// Plays a server by hand until a transfer has begun: its control and its data connection.
+fn begin(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
     let (control, _) = listener.accept()?;
     control.set_read_timeout(Some(DEADLINE))?;
     (&control).write_all(b"220 ready\r\n")?;
@@ -88,8 +87,15 @@ fn end_of_upload(listener: &TcpListener) -> io::Result<usize> {
             break;
         }
     }
-    let (mut data, _) = data.accept()?;
+    let (data, _) = data.accept()?;
     data.set_read_timeout(Some(DEADLINE))?;
+    Ok((control, data))
+}
+
+/// Plays the server of one upload until some of the data is there, and tells how the data
+/// connection ended then.
+fn end_of_upload(listener: &TcpListener) -> io::Result<usize> {
+    let (_control, mut data) = begin(listener)?;
     let mut bytes = [0; 10_000];
     data.read_exact(&mut bytes)?;
     loop {
@@ -175,4 +181,20 @@ fn demo_that_is_ended_cleans_up_li_10() {
     let status = demo.wait(Instant::now() + Duration::from_secs(1)).expect("it ends");
     assert_eq!(status.code(), Some(130));
     assert!(temporary.names().is_empty());
+}
+
+#[test]
+fn get_into_a_pipe_that_is_closed_waits_for_no_server_hl_10() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ftp://{}/file", listener.local_addr().unwrap());
+    let (read, write) = io::pipe().unwrap();
+    drop(read);
+    let mut get = ftp(&["get", &url, "-"]);
+    let mut get = Running::start(get.stdout(write).stderr(Stdio::null()));
+    let (control, mut data) = begin(&listener).unwrap();
+    data.write_all(b"some of it").unwrap();
+    // Whatever it says now, nobody answers.
+    let status = get.wait(Instant::now() + Duration::from_secs(1)).expect("it ends");
+    assert_eq!(status.code(), Some(3));
+    drop((control, data));
 }
