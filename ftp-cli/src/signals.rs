@@ -1,12 +1,13 @@
 //! SIGINT, SIGTERM and SIGHUP: a command ends at once and leaves no temporary file. A SIGHUP that
-//! is ignored, as `nohup` has it, stays so.
+//! is ignored, as `nohup` has it, stays so. A file that would exceed the limit of `ulimit -f` is an
+//! error of the write (EFBIG), as on a full disk, and no end of the process.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
@@ -71,11 +72,11 @@ impl Cleanup {
 /// `Internal` if the system refuses the handlers or the thread.
 pub(crate) fn on_signals(mut act: impl FnMut(i32) + Send + 'static) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::new(Exit::Internal, format!("signals: {error}"));
-    let wanted = [SIGINT, SIGTERM, SIGHUP];
+    let wanted = [SIGINT, SIGTERM, SIGHUP, SIGXFSZ];
     let wanted = wanted.into_iter().filter(|signal| *signal != SIGHUP || !is_ignored(SIGHUP));
     let mut signals = Signals::new(wanted).map_err(failed)?;
     let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        for signal in signals.forever() {
+        for signal in signals.forever().filter(|signal| *signal != SIGXFSZ) {
             act(signal);
         }
     });

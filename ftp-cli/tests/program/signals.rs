@@ -6,13 +6,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ftp_server::{Rights, Server};
-use ftp_tests::process::Running;
+use ftp_tests::process::{Running, run};
 use ftp_tests::root::TempRoot;
 
 use ftp_tests::raw::DEADLINE;
 
-use crate::ftp;
 use crate::peer::{Act, Peer};
+use crate::{failed, ftp};
 
 #[test]
 fn get_ends_within_a_second_and_leaves_nothing_li_10_hl_10() {
@@ -197,4 +197,31 @@ fn get_into_a_pipe_that_is_closed_waits_for_no_server_hl_10() {
     let status = get.wait(Instant::now() + Duration::from_secs(1)).expect("it ends");
     assert_eq!(status.code(), Some(3));
     drop((control, data));
+}
+
+#[test]
+fn a_file_above_the_limit_is_a_local_matter_and_ends_no_server_hf_03() {
+    let (here, served) = (TempRoot::new(), TempRoot::new());
+    served.write("file", &[b'x'; 1_000_000]);
+    // In blocks of 512 or 1024 bytes.
+    let limited = |arguments: &[&str]| {
+        let mut shell = Command::new("/bin/sh");
+        let line = "ulimit -f 100; exec \"$0\" \"$@\"";
+        shell.args(["-c", line, env!("CARGO_BIN_EXE_ftp-cli")]).args(arguments);
+        shell
+    };
+    let mut serve =
+        limited(&["serve", "--listen", "0", "--write", served.path().to_str().unwrap()]);
+    let mut serve = Running::start(serve.stderr(Stdio::piped()));
+    let mut lines = BufReader::new(serve.child.stderr.take().unwrap()).lines();
+    let said =
+        lines.by_ref().map(Result::unwrap).find(|line| line.contains("listening on")).unwrap();
+    let url = format!("ftp://{}/file", said.rsplit(' ').next().unwrap());
+    let local = here.join("file").to_str().unwrap().to_owned();
+    run(&mut limited(&["get", &url, &local])).exited(3);
+    assert!(here.names().is_empty());
+    run(&mut ftp(&["get", &url, &local])).succeeded();
+    failed(&run(&mut ftp(&["put", &local, &format!("{url}2")])), 8, "552");
+    run(&mut ftp(&["get", &url, "/dev/null"])).succeeded();
+    assert_eq!(served.names(), [b"file"]);
 }
