@@ -47,6 +47,74 @@ impl NetworkProtocol {
     }
 }
 
+/// The network protocols that a 522 reply says can be used (RFC 2428 §2).
+///
+/// ```
+/// use ftp_proto::{NetworkProtocol, NetworkProtocols};
+///
+/// let text = b"Network protocol not supported, use (1,2)";
+/// let usable = NetworkProtocols::find(text).expect("there is a list");
+/// assert!(usable.contains(NetworkProtocol::Ipv6));
+/// assert_eq!(NetworkProtocols::find(b"Network protocol not supported"), None);
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct NetworkProtocols {
+    /// Number 1.
+    pub ipv4: bool,
+    /// Number 2.
+    pub ipv6: bool,
+}
+
+impl NetworkProtocols {
+    /// Finds the list in the text of a 522 reply: the first brackets that hold numbers with
+    /// commas between them, and SP around any. Numbers that are neither 1 nor 2, of any length,
+    /// are passed over. `None` if there is no such list, which says nothing about any protocol.
+    #[must_use]
+    pub fn find(text: &[u8]) -> Option<Self> {
+        let lists = text.split(|&byte| byte == b'(').skip(1);
+        lists
+            .filter_map(|rest| rest.split(|&byte| byte == b')').next().map(|list| (list, rest)))
+            .filter(|(list, rest)| list.len() < rest.len())
+            .find_map(|(list, _)| Self::read(list))
+    }
+
+    fn read(list: &[u8]) -> Option<Self> {
+        let mut found = Self::default();
+        for number in list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+            if number.is_empty() || !number.iter().all(u8::is_ascii_digit) {
+                return None;
+            }
+            match number::decimal(number) {
+                Some(1) => found.ipv4 = true,
+                Some(2) => found.ipv6 = true,
+                _ => {}
+            }
+        }
+        Some(found)
+    }
+
+    /// Whether a protocol is in the list.
+    #[must_use]
+    pub const fn contains(self, protocol: NetworkProtocol) -> bool {
+        match protocol {
+            NetworkProtocol::Ipv4 => self.ipv4,
+            NetworkProtocol::Ipv6 => self.ipv6,
+        }
+    }
+}
+
+impl fmt::Display for NetworkProtocols {
+    /// The list as a 522 reply has it, brackets included.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.ipv4, self.ipv6) {
+            (true, true) => "(1,2)",
+            (true, false) => "(1)",
+            (false, true) => "(2)",
+            (false, false) => "()",
+        })
+    }
+}
+
 /// An address of either family and a TCP port, written `|2|2001:db8::1|50004|` with any
 /// delimiter from byte 33 to 126 in place of `|` (RFC 2428 §2).
 ///
@@ -284,6 +352,38 @@ mod tests {
             let got = EpsvArgument::parse(text.as_bytes()).map_err(|error| error.kind);
             assert_eq!(got, want, "{text}");
         }
+    }
+
+    #[test]
+    fn protocol_lists_cl_30_hc_30() {
+        let list = |ipv4, ipv6| Some(NetworkProtocols { ipv4, ipv6 });
+        for (text, want) in [
+            ("use (1,2)", list(true, true)),
+            ("use (2)", list(false, true)),
+            ("(1)", list(true, false)),
+            ("( 2 , 1 ) or none", list(true, true)),
+            ("(3,4)", list(false, false)),
+            ("(2,99999999999999999999999)", list(false, true)),
+            ("(02)", list(false, true)),
+            ("(a) use (1)", list(true, false)),
+            ("((1))", list(true, false)),
+            ("", None),
+            ("(", None),
+            ("(1", None),
+            ("1)", None),
+            ("()", None),
+            ("(1,,2)", None),
+            ("(1,)", None),
+            ("(-1)", None),
+            ("(1;2)", None),
+        ] {
+            assert_eq!(NetworkProtocols::find(text.as_bytes()), want, "{text}");
+        }
+        for (ipv4, ipv6) in [(true, true), (true, false), (false, true)] {
+            let list = NetworkProtocols { ipv4, ipv6 };
+            assert_eq!(NetworkProtocols::find(list.to_string().as_bytes()), Some(list));
+        }
+        assert_eq!(NetworkProtocols::default().to_string(), "()");
     }
 
     #[test]

@@ -39,6 +39,7 @@
 //! # Ok::<(), ftp_proto::ParseError>(())
 //! ```
 
+mod address;
 mod ascii;
 #[cfg(test)]
 mod chunks;
@@ -48,31 +49,40 @@ mod exchange;
 mod extended_address;
 mod fact;
 mod feature;
+mod hash;
+mod host_name;
 mod host_port;
 pub mod limits;
 mod line;
 mod number;
 mod parameters;
 mod pathname;
+mod port_ranges;
 mod reply;
 mod restart;
+mod security;
 mod time_val;
 mod url;
 mod verb;
 
+pub use address::{AddressClass, AddressRule, ChosenHost, HostReason};
 pub use ascii::{AsciiDecoder, AsciiEncoder};
 pub use command::{Command, OptsArgument, Password, RawCommand};
 pub use error::{ParseError, ParseErrorKind};
 pub use exchange::{Exchange, Progress, UnexpectedReply};
-pub use extended_address::{EpsvArgument, ExtendedAddress, NetworkProtocol};
+pub use extended_address::{EpsvArgument, ExtendedAddress, NetworkProtocol, NetworkProtocols};
 pub use fact::{FactType, Facts};
 pub use feature::Features;
+pub use hash::FileDigest;
+pub use host_name::{HostName, LanguageTag};
 pub use host_port::HostPort;
 pub use line::{LineDecoder, LineEvent};
 pub use parameters::{RepresentationType, Structure, TransferMode, TransferParameters};
 pub use pathname::{Escaped, Pathname};
+pub use port_ranges::PortRanges;
 pub use reply::{Category, Reply, ReplyCode, ReplyDecoder, Severity};
 pub use restart::RestartMarker;
+pub use security::{AuthMechanism, ProtectionLevel};
 pub use time_val::TimeVal;
 pub use url::{FtpUrl, Scheme};
 pub use verb::{OtherVerb, Verb};

@@ -35,3 +35,9 @@ pub const REPLY_TOTAL: usize = 1_048_576;
 
 /// The highest restart marker, in bytes: what fits a signed file offset (RFC 3659 §5.3).
 pub const RESTART_MARKER: u64 = i64::MAX.unsigned_abs();
+
+/// How many items a list of ports may have.
+pub const PORT_RANGES: usize = 1_024;
+
+/// The longest tag of a language, in bytes. Registered ones have fewer than 40.
+pub const LANGUAGE_TAG: usize = 64;
