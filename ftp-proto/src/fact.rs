@@ -105,6 +105,11 @@ impl Facts {
         found.map(|(_, value)| value.as_slice())
     }
 
+    /// All facts in order: names as they came, values byte for byte.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.facts.iter().map(|(fact, value)| (fact.as_slice(), value.as_slice()))
+    }
+
     /// The pathname, byte for byte. From a hostile server it may hold `/` or be `..`.
     #[must_use]
     pub fn name(&self) -> &[u8] {

@@ -67,7 +67,7 @@ mod verb;
 
 pub use address::{AddressClass, AddressRule, ChosenHost, HostReason};
 pub use ascii::{AsciiDecoder, AsciiEncoder};
-pub use command::{Command, OptsArgument, Password, RawCommand};
+pub use command::{Command, OptsArgument, Password, RawCommand, SiteArgument};
 pub use error::{ParseError, ParseErrorKind};
 pub use exchange::{Exchange, Progress, UnexpectedReply};
 pub use extended_address::{EpsvArgument, ExtendedAddress, NetworkProtocol, NetworkProtocols};

@@ -1,7 +1,7 @@
 //! `Command` to a line: the one place where command lines are made, and so the one place that
 //! has to refuse CR, LF and NUL (RFC 2640 §3.1).
 
-use super::{Command, OptsArgument, Password, RawCommand};
+use super::{Command, OptsArgument, Password, RawCommand, SiteArgument};
 use crate::error::{ParseError, ParseErrorKind};
 use crate::extended_address::EpsvArgument;
 use crate::limits;
@@ -26,6 +26,9 @@ impl Command {
                 Some(bytes)
             }
             Self::Pass(Password(bytes)) => Some(bytes),
+            Self::Clnt(bytes) | Self::Known(_, bytes) => {
+                Some(bytes).filter(|all| !all.is_empty()).map(Vec::as_slice)
+            }
             Self::Cwd(path)
             | Self::Retr(path)
             | Self::Stor(path)
@@ -35,12 +38,15 @@ impl Command {
             | Self::Dele(path)
             | Self::Rmd(path)
             | Self::Mkd(path)
+            | Self::Hash(path)
             | Self::Size(path)
             | Self::Mdtm(path) => Some(path.as_bytes()),
             Self::List(path)
             | Self::Nlst(path)
             | Self::Mlsd(path)
             | Self::Mlst(path)
+            | Self::Stou(path)
+            | Self::Avbl(path)
             | Self::Stat(path) => path.as_ref().map(AsRef::as_ref),
             Self::Help(verb) => verb.as_deref(),
             Self::Port(host_port) => {
@@ -53,6 +59,52 @@ impl Command {
             }
             Self::Rest(marker) => {
                 text = marker.to_string();
+                Some(text.as_bytes())
+            }
+            Self::Allo { size, record: None } => {
+                text = size.to_string();
+                Some(text.as_bytes())
+            }
+            Self::Allo { size, record: Some(record) } => {
+                text = format!("{size} R {record}");
+                Some(text.as_bytes())
+            }
+            Self::Host(host) => {
+                text = host.to_string();
+                Some(text.as_bytes())
+            }
+            Self::Lang(tag) => tag.as_ref().map(|tag| tag.as_str().as_bytes()),
+            Self::Auth(mechanism) => {
+                text = mechanism.to_string();
+                Some(text.as_bytes())
+            }
+            Self::Pbsz(size) => {
+                text = size.to_string();
+                Some(text.as_bytes())
+            }
+            Self::Prot(level) => Some(level.as_str().as_bytes()),
+            Self::Mfmt(time, path) => {
+                combined = [time.to_string().as_bytes(), b" ", path.as_bytes()].concat();
+                Some(&combined)
+            }
+            Self::Mff(facts) => {
+                let mut line = Vec::new();
+                facts.encode(&mut line);
+                combined = line;
+                Some(&combined)
+            }
+            Self::Site(SiteArgument::Help(word)) => {
+                combined = [b"HELP ".as_slice(), word].concat();
+                Some(combined.trim_ascii_end())
+            }
+            Self::Site(SiteArgument::Chmod { mode, path }) => {
+                combined = [format!("CHMOD {mode:03o} ").as_bytes(), path.as_bytes()].concat();
+                Some(&combined)
+            }
+            Self::Site(SiteArgument::Other(words)) => Some(words),
+            Self::Opts(OptsArgument::Hash(None)) => Some(b"HASH"),
+            Self::Opts(OptsArgument::Hash(Some(name))) => {
+                text = format!("HASH {name}");
                 Some(text.as_bytes())
             }
             Self::Epsv(EpsvArgument::Protocol(protocol)) => {
@@ -76,6 +128,8 @@ impl Command {
             | Self::Pwd
             | Self::Syst
             | Self::Feat
+            | Self::Rein
+            | Self::Ccc
             | Self::Noop => None,
         };
         let mut line = verb.as_str().as_bytes().to_vec();
@@ -126,8 +180,12 @@ fn finish(line: &[u8]) -> Result<Vec<u8>, ParseError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fact::Facts;
+    use crate::host_name::HostName;
     use crate::line::{LineDecoder, LineEvent};
     use crate::pathname::Pathname;
+    use crate::security::AuthMechanism;
+    use crate::verb::Verb;
 
     #[test]
     fn encode_reads_back() {
@@ -174,6 +232,39 @@ mod tests {
             "HELP RETR",
             "FEAT",
             "OPTS UTF8 ON",
+            "OPTS HASH",
+            "OPTS HASH SHA-256",
+            "REIN",
+            "STOU",
+            "STOU a",
+            "ALLO 5",
+            "ALLO 18446744073709551615 R 80",
+            "HOST ftp.example.org",
+            "HOST [2001:db8::1]",
+            "LANG",
+            "LANG en-us",
+            "CLNT",
+            "CLNT a b ",
+            "AUTH TLS",
+            "AUTH SSL",
+            "AUTH GSSAPI",
+            "PBSZ 4294967295",
+            "PROT C",
+            "PROT P",
+            "CCC",
+            "MFMT 20240229000000.5  a",
+            "MFF Modify=20240229000000;UNIX.mode=0644;  a;b= c",
+            "HASH a",
+            "AVBL",
+            "AVBL a",
+            "SITE HELP",
+            "SITE HELP CHMOD",
+            "SITE CHMOD 644  a",
+            "SITE CHMOD 7777 a",
+            "SITE UMASK 022",
+            "SMNT /x",
+            "LPSV",
+            "XSHA512 a",
             "OPTS MLST type;",
             "OPTS MLST",
             "NOOP",
@@ -207,6 +298,15 @@ mod tests {
                 Command::Help(Some(bytes.clone())),
                 Command::Opts(OptsArgument::Other(bytes.clone())),
                 Command::Opts(OptsArgument::Mlst(bytes.clone())),
+                Command::Opts(OptsArgument::Hash(Some(text.to_owned()))),
+                Command::Site(SiteArgument::Help(bytes.clone())),
+                Command::Site(SiteArgument::Other(bytes.clone())),
+                Command::Clnt(bytes.clone()),
+                Command::Known(Verb::Xcrc, bytes.clone()),
+                Command::Mff(Facts::new("a").with("Modify", bytes.clone())),
+                Command::Mff(Facts::new(bytes.clone()).with("Modify", "1")),
+                Command::Auth(AuthMechanism::Other(text.to_owned())),
+                Command::Host(HostName::Domain(text.to_owned())),
             ] {
                 assert_eq!(kind(command.encode()), Err(ParseErrorKind::LineBreak), "{text:?}");
             }

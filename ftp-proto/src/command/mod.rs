@@ -8,10 +8,14 @@ use std::fmt;
 
 use crate::error::ParseError;
 use crate::extended_address::{EpsvArgument, ExtendedAddress};
+use crate::fact::Facts;
+use crate::host_name::{HostName, LanguageTag};
 use crate::host_port::HostPort;
 use crate::parameters::{RepresentationType, Structure, TransferMode};
 use crate::pathname::Pathname;
 use crate::restart::RestartMarker;
+use crate::security::{AuthMechanism, ProtectionLevel};
+use crate::time_val::TimeVal;
 use crate::verb::Verb;
 
 /// A password. Its `Debug` shows none of it.
@@ -33,7 +37,26 @@ pub enum OptsArgument {
     /// `MLST` and the facts that are wanted, each closed by `;` (RFC 3659 §7.9); the list as it
     /// came, which may be empty.
     Mlst(Vec<u8>),
+    /// `HASH` with an algorithm to use from now on, in upper case, or without one to ask which
+    /// it is (draft-bryan-ftpext-hash-02 §3.2).
+    Hash(Option<String>),
     /// Any other option, as it came.
+    Other(Vec<u8>),
+}
+
+/// The argument of `SITE` (RFC 959 §4.1.3): what this toolkit knows of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SiteArgument {
+    /// `HELP`, and what stands behind it.
+    Help(Vec<u8>),
+    /// `CHMOD mode path`.
+    Chmod {
+        /// The permission bits, three or four octal digits on the wire, 0 to 0o7777.
+        mode: u16,
+        /// What they are for.
+        path: Pathname,
+    },
+    /// Any other word and what stands behind it, as it came.
     Other(Vec<u8>),
 }
 
@@ -66,6 +89,8 @@ pub enum Command {
     Cdup,
     /// `QUIT`.
     Quit,
+    /// `REIN`.
+    Rein,
     /// `PORT h1,h2,h3,h4,p1,p2`.
     Port(HostPort),
     /// `PASV`.
@@ -86,6 +111,15 @@ pub enum Command {
     Stor(Pathname),
     /// `APPE path`.
     Appe(Pathname),
+    /// `STOU [path]`, where the path is a wish.
+    Stou(Option<Pathname>),
+    /// `ALLO size [R record]`, both in bytes.
+    Allo {
+        /// How many bytes will be stored.
+        size: u64,
+        /// The longest record or page.
+        record: Option<u64>,
+    },
     /// `REST offset`.
     Rest(RestartMarker),
     /// `RNFR path`.
@@ -114,6 +148,16 @@ pub enum Command {
     Size(Pathname),
     /// `MDTM path`.
     Mdtm(Pathname),
+    /// `MFMT time path`.
+    Mfmt(TimeVal, Pathname),
+    /// `MFF fact=value; path`: at least one fact, about the path that is its name.
+    Mff(Facts),
+    /// `HASH path`.
+    Hash(Pathname),
+    /// `AVBL [path]`.
+    Avbl(Option<Pathname>),
+    /// `SITE word …`.
+    Site(SiteArgument),
     /// `STAT [path]`.
     Stat(Option<Pathname>),
     /// `SYST`.
@@ -124,8 +168,25 @@ pub enum Command {
     Feat,
     /// `OPTS option`.
     Opts(OptsArgument),
+    /// `HOST hostname`.
+    Host(HostName),
+    /// `LANG [tag]`.
+    Lang(Option<LanguageTag>),
+    /// `CLNT name`, which may be empty.
+    Clnt(Vec<u8>),
+    /// `AUTH mechanism`.
+    Auth(AuthMechanism),
+    /// `PBSZ size`, in bytes.
+    Pbsz(u32),
+    /// `PROT prot-code`.
+    Prot(ProtectionLevel),
+    /// `CCC`.
+    Ccc,
     /// `NOOP`.
     Noop,
+    /// A verb that is known by name and has no variant of its own, with its argument as it came:
+    /// servers here refuse these, and nobody here needs them typed, such as `LPRT` and `XCRC`.
+    Known(Verb, Vec<u8>),
 }
 
 impl Command {
@@ -139,6 +200,7 @@ impl Command {
             Self::Cwd(_) => Verb::Cwd,
             Self::Cdup => Verb::Cdup,
             Self::Quit => Verb::Quit,
+            Self::Rein => Verb::Rein,
             Self::Port(_) => Verb::Port,
             Self::Pasv => Verb::Pasv,
             Self::Eprt(_) => Verb::Eprt,
@@ -149,6 +211,8 @@ impl Command {
             Self::Retr(_) => Verb::Retr,
             Self::Stor(_) => Verb::Stor,
             Self::Appe(_) => Verb::Appe,
+            Self::Stou(_) => Verb::Stou,
+            Self::Allo { .. } => Verb::Allo,
             Self::Rest(_) => Verb::Rest,
             Self::Rnfr(_) => Verb::Rnfr,
             Self::Rnto(_) => Verb::Rnto,
@@ -163,12 +227,25 @@ impl Command {
             Self::Mlst(_) => Verb::Mlst,
             Self::Size(_) => Verb::Size,
             Self::Mdtm(_) => Verb::Mdtm,
+            Self::Mfmt(..) => Verb::Mfmt,
+            Self::Mff(_) => Verb::Mff,
+            Self::Hash(_) => Verb::Hash,
+            Self::Avbl(_) => Verb::Avbl,
+            Self::Site(_) => Verb::Site,
             Self::Stat(_) => Verb::Stat,
             Self::Syst => Verb::Syst,
             Self::Help(_) => Verb::Help,
             Self::Feat => Verb::Feat,
             Self::Opts(_) => Verb::Opts,
+            Self::Host(_) => Verb::Host,
+            Self::Lang(_) => Verb::Lang,
+            Self::Clnt(_) => Verb::Clnt,
+            Self::Auth(_) => Verb::Auth,
+            Self::Pbsz(_) => Verb::Pbsz,
+            Self::Prot(_) => Verb::Prot,
+            Self::Ccc => Verb::Ccc,
             Self::Noop => Verb::Noop,
+            Self::Known(verb, _) => *verb,
         }
     }
 

@@ -1,14 +1,18 @@
 //! Verb and argument to `Command`.
 
-use super::{Command, OptsArgument, Password};
+use super::{Command, OptsArgument, Password, SiteArgument};
 use crate::error::{ParseError, ParseErrorKind};
 use crate::extended_address::{EpsvArgument, ExtendedAddress};
+use crate::fact::Facts;
+use crate::host_name::{HostName, LanguageTag};
 use crate::host_port::HostPort;
-use crate::limits;
 use crate::parameters::{RepresentationType, Structure, TransferMode};
 use crate::pathname::Pathname;
 use crate::restart::RestartMarker;
+use crate::security::{self, AuthMechanism, ProtectionLevel};
+use crate::time_val::TimeVal;
 use crate::verb::Verb;
+use crate::{hash, limits, number};
 
 impl Command {
     /// Reads the argument of `verb`. An empty argument is no argument.
@@ -19,9 +23,9 @@ impl Command {
     /// # Errors
     ///
     /// `Unsupported` for a value that is defined but not implemented (a server answers 504),
-    /// `UnsupportedProtocol` for an address family (522), `UnknownWord` at 0 of `verb` for one
-    /// this crate has no `Command` for (502); every other kind is an argument that is not
-    /// what the verb takes (501).
+    /// `UnsupportedProtocol` for an address family (522), `UnknownWord` at 0 of `verb` for
+    /// [`Verb::Other`] (500); every other kind is an argument that is not what the verb takes
+    /// (501).
     pub fn parse(verb: Verb, argument: &[u8]) -> Result<Self, ParseError> {
         let trimmed = trim_spaces(argument);
         Ok(match verb {
@@ -31,6 +35,7 @@ impl Command {
             Verb::Cwd => Self::Cwd(Pathname::try_from(argument)?),
             Verb::Cdup => none(argument, Self::Cdup)?,
             Verb::Quit => Self::Quit,
+            Verb::Rein => none(argument, Self::Rein)?,
             Verb::Port => Self::Port(HostPort::parse(trimmed)?),
             Verb::Pasv => none(argument, Self::Pasv)?,
             Verb::Eprt => Self::Eprt(ExtendedAddress::parse(trimmed)?),
@@ -41,6 +46,8 @@ impl Command {
             Verb::Retr => Self::Retr(Pathname::try_from(argument)?),
             Verb::Stor => Self::Stor(Pathname::try_from(argument)?),
             Verb::Appe => Self::Appe(Pathname::try_from(argument)?),
+            Verb::Stou => Self::Stou(optional(argument)?),
+            Verb::Allo => allo(trimmed)?,
             Verb::Rest => Self::Rest(RestartMarker::parse(trimmed)?),
             Verb::Rnfr => Self::Rnfr(Pathname::try_from(argument)?),
             Verb::Rnto => Self::Rnto(Pathname::try_from(argument)?),
@@ -55,14 +62,48 @@ impl Command {
             Verb::Mlst => Self::Mlst(optional(argument)?),
             Verb::Size => Self::Size(Pathname::try_from(argument)?),
             Verb::Mdtm => Self::Mdtm(Pathname::try_from(argument)?),
+            Verb::Mfmt => mfmt(argument)?,
+            Verb::Mff => mff(argument)?,
+            Verb::Hash => Self::Hash(Pathname::try_from(argument)?),
+            Verb::Avbl => Self::Avbl(optional(argument)?),
+            Verb::Site => Self::Site(site(argument)?),
             Verb::Stat => Self::Stat(optional(argument)?),
             Verb::Syst => none(argument, Self::Syst)?,
             Verb::Help if trimmed.is_empty() => Self::Help(None),
             Verb::Help => Self::Help(Some(some("verb", trimmed)?)),
             Verb::Feat => none(argument, Self::Feat)?,
             Verb::Opts => Self::Opts(opts(trimmed)?),
+            Verb::Host => Self::Host(HostName::parse(trimmed)?),
+            Verb::Lang if trimmed.is_empty() => Self::Lang(None),
+            Verb::Lang => Self::Lang(Some(LanguageTag::parse(trimmed)?)),
+            Verb::Clnt => Self::Clnt(no_line_break("client name", argument)?),
+            Verb::Auth => Self::Auth(AuthMechanism::parse(trimmed)?),
+            Verb::Pbsz => Self::Pbsz(security::parse_buffer_size(trimmed)?),
+            Verb::Prot => Self::Prot(ProtectionLevel::parse(trimmed)?),
+            Verb::Ccc => none(argument, Self::Ccc)?,
             Verb::Noop => Self::Noop,
-            _ => return Err(ParseError::new("verb", 0, ParseErrorKind::UnknownWord)),
+            Verb::Smnt
+            | Verb::Adat
+            | Verb::Mic
+            | Verb::Conf
+            | Verb::Enc
+            | Verb::Lprt
+            | Verb::Lpsv
+            | Verb::Mfct
+            | Verb::Rang
+            | Verb::Csid
+            | Verb::Rmda
+            | Verb::Dsiz
+            | Verb::Comb
+            | Verb::Sscn
+            | Verb::Cpsv
+            | Verb::Xcrc
+            | Verb::Xmd5
+            | Verb::Xsha
+            | Verb::Xsha1
+            | Verb::Xsha256
+            | Verb::Xsha512 => Self::Known(verb, no_line_break("argument", argument)?),
+            Verb::Other(_) => return Err(ParseError::new("verb", 0, ParseErrorKind::UnknownWord)),
         })
     }
 }
@@ -106,16 +147,98 @@ fn optional(argument: &[u8]) -> Result<Option<Pathname>, ParseError> {
     if argument.is_empty() { Ok(None) } else { Pathname::try_from(argument).map(Some) }
 }
 
+/// `n` or `n R m` (RFC 959 §5.3.2).
+fn allo(argument: &[u8]) -> Result<Command, ParseError> {
+    let error = |at, kind| ParseError::new("ALLO argument", at, kind);
+    let end = error(argument.len(), ParseErrorKind::UnexpectedEnd);
+    let mut words = argument.split(|&byte| byte == b' ');
+    let mut number = |at| {
+        let digits = words.next().filter(|digits| !digits.is_empty()).ok_or(end)?;
+        let value = number::decimal(digits).ok_or(error(at, ParseErrorKind::BadNumber))?;
+        Ok((value, at + digits.len() + 1, words.next()))
+    };
+    let (size, at, record) = number(0)?;
+    let record = match record {
+        None => None,
+        Some(b"R" | b"r") => match number(at + 2)? {
+            (record, _, None) => Some(record),
+            (_, at, Some(_)) => return Err(error(at, ParseErrorKind::UnexpectedByte)),
+        },
+        Some(_) => return Err(error(at, ParseErrorKind::UnexpectedByte)),
+    };
+    Ok(Command::Allo { size, record })
+}
+
+/// A time, one SP, a pathname (draft-somers-ftp-mfxx-04 §3).
+fn mfmt(argument: &[u8]) -> Result<Command, ParseError> {
+    let end = ParseError::new("MFMT argument", argument.len(), ParseErrorKind::UnexpectedEnd);
+    let space = argument.iter().position(|&byte| byte == b' ').ok_or(end)?;
+    let (time, path) = argument.split_at_checked(space).ok_or(end)?;
+    let time = TimeVal::parse(time)?;
+    Ok(Command::Mfmt(time, Pathname::try_from(path.get(1..).unwrap_or_default())?))
+}
+
+/// One fact or more, one SP, a pathname (draft-somers-ftp-mfxx-04 §5).
+fn mff(argument: &[u8]) -> Result<Command, ParseError> {
+    super::encode::check(argument)?;
+    let facts = Facts::parse(argument)?;
+    if facts.iter().next().is_none() {
+        return Err(ParseError::new("MFF argument", 0, ParseErrorKind::UnexpectedEnd));
+    }
+    Ok(Command::Mff(facts))
+}
+
+/// A word that only this site has, and its argument.
+fn site(argument: &[u8]) -> Result<SiteArgument, ParseError> {
+    let whole = some("SITE argument", argument)?;
+    let mut words = argument.splitn(3, |&byte| byte == b' ');
+    let word = words.next().unwrap_or_default().to_ascii_uppercase();
+    match (word.as_slice(), words.next(), words.next()) {
+        (b"HELP", first, rest) => {
+            let help = [first.unwrap_or_default(), rest.unwrap_or_default()].join(&b' ');
+            Ok(SiteArgument::Help(help.trim_ascii().to_vec()))
+        }
+        (b"CHMOD", Some(mode), Some(path)) => {
+            let wrong = ParseError::new("file mode", 6, ParseErrorKind::BadNumber);
+            let is_octal = mode.iter().all(|byte| matches!(byte, b'0'..=b'7'));
+            if !matches!(mode.len(), 3 | 4) || !is_octal {
+                return Err(wrong);
+            }
+            let mode = mode.iter().fold(0, |mode, byte| mode * 8 + u16::from(byte - b'0'));
+            Ok(SiteArgument::Chmod { mode, path: Pathname::try_from(path)? })
+        }
+        (b"CHMOD", ..) => {
+            let at = argument.len();
+            Err(ParseError::new("CHMOD argument", at, ParseErrorKind::UnexpectedEnd))
+        }
+        _ => Ok(SiteArgument::Other(whole)),
+    }
+}
+
 fn opts(argument: &[u8]) -> Result<OptsArgument, ParseError> {
     let option = some("option", argument)?;
-    let (word, list) = option.split_at_checked(4).unwrap_or((&option, &[]));
-    if word.eq_ignore_ascii_case(b"MLST") && matches!(list.first(), None | Some(b' ')) {
-        return Ok(OptsArgument::Mlst(trim_spaces(list).to_vec()));
+    if let Some(list) = behind(b"MLST", &option) {
+        return Ok(OptsArgument::Mlst(list.to_vec()));
+    }
+    if let Some(name) = behind(b"HASH", &option) {
+        if let Some(at) = name.iter().position(|&byte| !hash::is_name_byte(byte)) {
+            return Err(ParseError::new("hashname", at, ParseErrorKind::UnexpectedByte));
+        }
+        let name = String::from_utf8_lossy(name).to_ascii_uppercase();
+        return Ok(OptsArgument::Hash(Some(name).filter(|name| !name.is_empty())));
     }
     Ok(match option.to_ascii_uppercase().as_slice() {
         b"UTF8" | b"UTF-8" | b"UTF8 ON" | b"UTF8 NLST" => OptsArgument::Utf8,
         _ => OptsArgument::Other(option),
     })
+}
+
+/// What stands behind `word` and SP, in any case; empty if nothing does, `None` if another word
+/// begins the option.
+fn behind<'a>(word: &[u8], option: &'a [u8]) -> Option<&'a [u8]> {
+    let (head, rest) = option.split_at_checked(word.len())?;
+    let matches = head.eq_ignore_ascii_case(word) && matches!(rest.first(), None | Some(b' '));
+    matches.then(|| trim_spaces(rest))
 }
 
 #[cfg(test)]
@@ -158,6 +281,31 @@ mod tests {
             ("OPTS mlst Type;size;", Command::Opts(OptsArgument::Mlst(b"Type;size;".to_vec()))),
             ("OPTS MLST", Command::Opts(OptsArgument::Mlst(vec![]))),
             ("OPTS MLSTX", Command::Opts(OptsArgument::Other(b"MLSTX".to_vec()))),
+            ("rein ", Command::Rein),
+            ("STOU", Command::Stou(None)),
+            ("STOU a b", Command::Stou(Some(path("a b")))),
+            ("ALLO  5 ", Command::Allo { size: 5, record: None }),
+            ("allo 5 r 80", Command::Allo { size: 5, record: Some(80) }),
+            ("LANG ", Command::Lang(None)),
+            ("CLNT", Command::Clnt(vec![])),
+            ("CLNT a b ", Command::Clnt(b"a b ".to_vec())),
+            ("auth tls", Command::Auth(AuthMechanism::Tls)),
+            ("PBSZ 0", Command::Pbsz(0)),
+            ("PROT p", Command::Prot(ProtectionLevel::Private)),
+            ("CCC", Command::Ccc),
+            ("HASH  a", Command::Hash(path(" a"))),
+            ("AVBL", Command::Avbl(None)),
+            ("SITE help", Command::Site(SiteArgument::Help(vec![]))),
+            ("SITE HELP CHMOD x", Command::Site(SiteArgument::Help(b"CHMOD x".to_vec()))),
+            (
+                "site chmod 4755  a b",
+                Command::Site(SiteArgument::Chmod { mode: 0o4755, path: path(" a b") }),
+            ),
+            ("SITE UMASK 022", Command::Site(SiteArgument::Other(b"UMASK 022".to_vec()))),
+            ("OPTS HASH", Command::Opts(OptsArgument::Hash(None))),
+            ("OPTS hash sha-1", Command::Opts(OptsArgument::Hash(Some("SHA-1".to_owned())))),
+            ("SMNT /x", Command::Known(Verb::Smnt, b"/x".to_vec())),
+            ("XCRC", Command::Known(Verb::Xcrc, vec![])),
             ("OPTS UTF8 OFF", Command::Opts(OptsArgument::Other(b"UTF8 OFF".to_vec()))),
         ] {
             assert_eq!(Command::parse_line(line.as_bytes()), Ok(want), "{line:?}");
@@ -192,7 +340,45 @@ mod tests {
             ("REST -1", BadNumber),
             ("OPTS", UnexpectedEnd),
             ("XYZZY", UnknownWord),
-            ("SMNT x", UnknownWord),
+            ("ALLO", UnexpectedEnd),
+            ("ALLO x", BadNumber),
+            ("ALLO -1", BadNumber),
+            ("ALLO 18446744073709551616", BadNumber),
+            ("ALLO 5 R", UnexpectedEnd),
+            ("ALLO 5 R ", UnexpectedEnd),
+            ("ALLO 5 S 5", UnexpectedByte),
+            ("ALLO 5 R x", BadNumber),
+            ("ALLO 5 R 5 5", UnexpectedByte),
+            ("ALLO 5  R 5", UnexpectedByte),
+            ("REIN x", UnexpectedByte),
+            ("CCC x", UnexpectedByte),
+            ("HOST", UnexpectedEnd),
+            ("HOST h:21", UnexpectedByte),
+            ("LANG e_n", UnexpectedByte),
+            ("AUTH", UnexpectedEnd),
+            ("PBSZ", UnexpectedEnd),
+            ("PBSZ 4294967296", BadNumber),
+            ("PROT X", Unsupported),
+            ("PROT", UnexpectedEnd),
+            ("MFMT 20240229000000", UnexpectedEnd),
+            ("MFMT 20240229000000 ", UnexpectedEnd),
+            ("MFMT 20230229000000 a", BadNumber),
+            ("MFMT 2024022900000 a", UnexpectedEnd),
+            ("MFF", UnexpectedEnd),
+            ("MFF  a", UnexpectedEnd),
+            ("MFF junk; a", UnexpectedEnd),
+            ("MFF Modify=20240229000000;", UnexpectedEnd),
+            ("MFF a=b; x\ry", LineBreak),
+            ("HASH", UnexpectedEnd),
+            ("SITE", UnexpectedEnd),
+            ("SITE CHMOD", UnexpectedEnd),
+            ("SITE CHMOD 644", UnexpectedEnd),
+            ("SITE CHMOD 644 ", UnexpectedEnd),
+            ("SITE CHMOD 64 a", BadNumber),
+            ("SITE CHMOD 00644 a", BadNumber),
+            ("SITE CHMOD 684 a", BadNumber),
+            ("SITE CHMOD u+x a", BadNumber),
+            ("OPTS HASH SHA+1", UnexpectedByte),
         ] {
             let got = Command::parse_line(line.as_bytes()).map_err(|error| error.kind);
             assert_eq!(got, Err(kind), "{line:?}");

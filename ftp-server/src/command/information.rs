@@ -51,7 +51,9 @@ pub(super) fn opts(session: &mut Session, option: &OptsArgument) -> Outcome {
             let list: String = chosen.map(|(name, _)| format!("{name};")).collect();
             Reply::new(ReplyCode::OKAY, format!("MLST OPTS {list}").trim_end()).into()
         }
-        OptsArgument::Other(_) => Reply::new(ReplyCode::BAD_ARGUMENT, "Unknown option").into(),
+        OptsArgument::Hash(_) | OptsArgument::Other(_) => {
+            Reply::new(ReplyCode::BAD_ARGUMENT, "Unknown option").into()
+        }
     }
 }
 
