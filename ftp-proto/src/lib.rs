@@ -69,7 +69,7 @@ pub use address::{AddressClass, AddressRule, ChosenHost, HostReason};
 pub use ascii::{AsciiDecoder, AsciiEncoder};
 pub use command::{Command, OptsArgument, Password, RawCommand, SiteArgument};
 pub use error::{ParseError, ParseErrorKind};
-pub use exchange::{Exchange, Progress, UnexpectedReply};
+pub use exchange::{Exchange, Progress, UnexpectedReply, is_listed};
 pub use extended_address::{EpsvArgument, ExtendedAddress, NetworkProtocol, NetworkProtocols};
 pub use fact::{FactType, Facts};
 pub use feature::Features;
