@@ -19,21 +19,21 @@ impl AsciiEncoder {
 
     /// Appends `input`, converted, to `out`; at most twice the length of `input`.
     pub fn encode(&mut self, input: &[u8], out: &mut Vec<u8>) {
-        for piece in input.split_inclusive(|&byte| byte == b'\n') {
-            match piece.split_last() {
-                Some((b'\n', line)) => {
-                    out.extend_from_slice(line);
-                    let ends_in_cr = line.last().map_or(self.after_cr, |&byte| byte == b'\r');
-                    out.extend_from_slice(if ends_in_cr { b"\n" } else { b"\r\n" });
-                    self.after_cr = false;
-                }
-                Some((last, _)) => {
-                    out.extend_from_slice(piece);
-                    self.after_cr = *last == b'\r';
-                }
-                None => {}
+        let Some(last) = input.last() else { return };
+        // Room for lines of some length, so that `out` rarely grows in between.
+        out.reserve(input.len() + input.len() / 32);
+        let mut copied = 0;
+        for at in memchr::memchr_iter(b'\n', input) {
+            let before = at.checked_sub(1).and_then(|before| input.get(before));
+            let is_after_cr = before.map_or(self.after_cr, |&byte| byte == b'\r');
+            if !is_after_cr {
+                out.extend_from_slice(input.get(copied..at).unwrap_or_default());
+                out.push(b'\r');
+                copied = at;
             }
         }
+        out.extend_from_slice(input.get(copied..).unwrap_or_default());
+        self.after_cr = *last == b'\r';
     }
 }
 
@@ -54,24 +54,22 @@ impl AsciiDecoder {
     /// Appends `input`, converted, to `out`; at most one byte more than the length of `input`.
     /// A CR at the end is held back until it is known what follows.
     pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) {
-        let Some(first) = input.first() else { return };
+        let (Some(first), Some(last)) = (input.first(), input.last()) else { return };
         if self.held_cr && *first != b'\n' {
             out.push(b'\r');
         }
-        self.held_cr = false;
-        for piece in input.split_inclusive(|&byte| byte == b'\n') {
-            match piece {
-                [line @ .., b'\r', b'\n'] => {
-                    out.extend_from_slice(line);
-                    out.push(b'\n');
-                }
-                [line @ .., b'\r'] => {
-                    out.extend_from_slice(line);
-                    self.held_cr = true;
-                }
-                _ => out.extend_from_slice(piece),
+        self.held_cr = *last == b'\r';
+        let input = input.strip_suffix(b"\r").unwrap_or(input);
+        out.reserve(input.len());
+        let mut copied = 0;
+        for at in memchr::memchr_iter(b'\n', input) {
+            let before = at.checked_sub(1);
+            if let Some(cr) = before.filter(|&before| input.get(before) == Some(&b'\r')) {
+                out.extend_from_slice(input.get(copied..cr).unwrap_or_default());
+                copied = at;
             }
         }
+        out.extend_from_slice(input.get(copied..).unwrap_or_default());
     }
 
     /// Appends the CR that was held back, at the end of the data.

@@ -32,88 +32,93 @@ pub enum FactType {
 /// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Facts {
-    facts: Vec<(Vec<u8>, Vec<u8>)>,
-    name: Vec<u8>,
+    /// The facts, each with its `;`, and directly behind them the name.
+    line: Vec<u8>,
+    /// Where the name starts.
+    name_at: usize,
 }
 
 impl Facts {
     /// An entry called `name` of which nothing is known yet.
     #[must_use]
     pub fn new(name: impl Into<Vec<u8>>) -> Self {
-        Self { facts: Vec::new(), name: name.into() }
+        Self { line: name.into(), name_at: 0 }
     }
 
-    /// The same entry with one fact more. A fact that it has already keeps its first value.
+    /// The same entry with one fact more, the last. Neither may hold `;` or SP, nor the fact `=`,
+    /// since they end where these stand.
     #[must_use]
-    pub fn with(mut self, fact: &str, value: impl Into<Vec<u8>>) -> Self {
-        if self.get(fact).is_none() {
-            self.facts.push((fact.as_bytes().to_vec(), value.into()));
+    pub fn with(mut self, fact: &str, value: impl AsRef<[u8]>) -> Self {
+        let name = self.line.split_off(self.name_at);
+        for piece in [fact.as_bytes(), b"=", value.as_ref(), b";"] {
+            self.line.extend_from_slice(piece);
         }
+        self.name_at = self.line.len();
+        self.line.extend_from_slice(&name);
         self
     }
 
     /// Reads one line, without its line end: facts that each end with `;`, one SP, the pathname,
     /// which may begin or end with further SP. A line that begins with SP has no facts.
     ///
-    /// Names of facts compare without regard to case, a fact given twice keeps its first value,
-    /// and one without `=` is passed over, as unknown facts must be (RFC 3659 §7.5).
+    /// Names of facts compare without regard to case, a fact given twice has its first value, and
+    /// one without `=` is passed over, as unknown facts must be (RFC 3659 §7.5).
     ///
     /// # Errors
     ///
     /// `UnexpectedEnd` without the SP, or with nothing behind it.
     pub fn parse(line: &[u8]) -> Result<Self, ParseError> {
         let end = ParseError::new("MLSx entry", line.len(), ParseErrorKind::UnexpectedEnd);
-        let space = line.iter().position(|&byte| byte == b' ').ok_or(end)?;
-        let (head, name) = line.split_at_checked(space).ok_or(end)?;
-        let name = name.split_first().map_or(name, |(_space, name)| name);
-        if name.is_empty() {
-            return Err(end);
+        let name_at = memchr::memchr(b' ', line).ok_or(end)?;
+        let (facts, name) = line.split_at_checked(name_at).ok_or(end)?;
+        let name = name.get(1..).filter(|name| !name.is_empty()).ok_or(end)?;
+        let mut line = Vec::with_capacity(line.len());
+        line.extend_from_slice(facts);
+        if !matches!(facts.last(), None | Some(b';')) {
+            line.push(b';');
         }
-        let mut entry = Self::new(name);
-        for fact in head.split(|&byte| byte == b';').filter(|fact| !fact.is_empty()) {
-            let Some(at) = fact.iter().position(|&byte| byte == b'=') else { continue };
-            let (key, value) = (fact.get(..at), fact.get(at + 1..));
-            if let (Some(key), Some(value)) = (key, value)
-                && entry.find(key).is_none()
-            {
-                entry.facts.push((key.to_vec(), value.to_vec()));
-            }
-        }
-        Ok(entry)
+        let name_at = line.len();
+        line.extend_from_slice(name);
+        Ok(Self { line, name_at })
     }
 
-    /// Writes the line without its line end, facts in the order they were added.
+    /// Appends the line without its line end, facts in the order they came or were added.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        for (key, value) in &self.facts {
-            out.extend_from_slice(key);
-            out.push(b'=');
-            out.extend_from_slice(value);
-            out.push(b';');
-        }
+        out.extend_from_slice(self.facts());
         out.push(b' ');
-        out.extend_from_slice(&self.name);
+        out.extend_from_slice(self.name());
+    }
+
+    fn facts(&self) -> &[u8] {
+        self.line.get(..self.name_at).unwrap_or_default()
+    }
+
+    /// All facts in order, those without `=` left out: names as they came, values byte for byte.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = self.facts();
+        std::iter::from_fn(move || {
+            while let Some(end) = memchr::memchr(b';', rest) {
+                let fact = rest.get(..end)?;
+                rest = rest.get(end + 1..)?;
+                if let Some(equals) = memchr::memchr(b'=', fact) {
+                    return Some((fact.get(..equals)?, fact.get(equals + 1..)?));
+                }
+            }
+            None
+        })
     }
 
     /// The value of a fact, its name in any case.
     #[must_use]
     pub fn get(&self, fact: &str) -> Option<&[u8]> {
-        self.find(fact.as_bytes())
-    }
-
-    fn find(&self, fact: &[u8]) -> Option<&[u8]> {
-        let found = self.facts.iter().find(|(key, _)| key.eq_ignore_ascii_case(fact));
-        found.map(|(_, value)| value.as_slice())
-    }
-
-    /// All facts in order: names as they came, values byte for byte.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.facts.iter().map(|(fact, value)| (fact.as_slice(), value.as_slice()))
+        let mut facts = self.iter();
+        facts.find_map(|(name, value)| name.eq_ignore_ascii_case(fact.as_bytes()).then_some(value))
     }
 
     /// The pathname, byte for byte. From a hostile server it may hold `/` or be `..`.
     #[must_use]
     pub fn name(&self) -> &[u8] {
-        &self.name
+        self.line.get(self.name_at..).unwrap_or_default()
     }
 
     /// The fact `type`.
@@ -188,6 +193,22 @@ mod tests {
         facts.encode(&mut line);
         assert_eq!(line, b"type=OS.unix=slink;size=7;  a;b= c");
         assert_eq!(Facts::parse(&line), Ok(facts));
+    }
+
+    #[test]
+    fn ten_thousand_facts_cost_no_more_than_their_bytes_hc_32() {
+        let mut line = b"a=1;".repeat(10_000);
+        line.extend_from_slice(&b"no-equals;".repeat(10_000));
+        line.extend_from_slice(b"size=5; name");
+        let facts = Facts::parse(&line).unwrap();
+        assert_eq!((facts.size(), facts.iter().count()), (Some(5), 10_001));
+        assert!(facts.line.capacity() <= line.len());
+    }
+
+    #[test]
+    fn facts_without_a_last_semicolon_read() {
+        let facts = Facts::parse(b"type=file;size=5 a").unwrap();
+        assert_eq!((facts.size(), facts.name()), (Some(5), &b"a"[..]));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Command lines out of bytes: line ends, the Telnet commands between them, and every bound
 //! (RFC 959 §5.3; RFC 1123 §4.1.2.10 and §4.1.2.12; RFC 854; RFC 2640 §3.1).
 
+use std::borrow::Cow;
+
 use crate::error::{ParseError, ParseErrorKind};
 use crate::limits;
 
@@ -16,9 +18,10 @@ const SE: u8 = 240;
 
 /// What a [`LineDecoder`] found next.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum LineEvent {
+pub enum LineEvent<'a> {
     /// A whole line without its line end, Telnet commands taken out. It holds no CR, LF or NUL.
-    Line(Vec<u8>),
+    /// Borrowed where it stands in what was pushed, unless something had to be taken out.
+    Line(Cow<'a, [u8]>),
     /// A whole line that cannot be a command; nothing of it may be used.
     Malformed(ParseError),
     /// The line being read is longer than [`limits::COMMAND_LINE`]. Comes once for a line, as
@@ -28,6 +31,20 @@ pub enum LineEvent {
     Unterminated,
     /// A Telnet answer that is to be sent as it is.
     Answer([u8; 3]),
+}
+
+impl LineEvent<'_> {
+    /// The same event without a tie to its decoder, to be kept while more is pushed.
+    #[must_use]
+    pub fn into_owned(self) -> LineEvent<'static> {
+        match self {
+            Self::Line(line) => LineEvent::Line(Cow::Owned(line.into_owned())),
+            Self::Malformed(error) => LineEvent::Malformed(error),
+            Self::TooLong => LineEvent::TooLong,
+            Self::Unterminated => LineEvent::Unterminated,
+            Self::Answer(bytes) => LineEvent::Answer(bytes),
+        }
+    }
 }
 
 /// Where the decoder stands with Telnet.
@@ -63,8 +80,8 @@ enum Last {
 /// decoder.push(b"USER anonym");
 /// assert_eq!(decoder.next(), None);
 /// decoder.push(b"ous\r\nNOOP\n");
-/// assert_eq!(decoder.next(), Some(LineEvent::Line(b"USER anonymous".to_vec())));
-/// assert_eq!(decoder.next(), Some(LineEvent::Line(b"NOOP".to_vec())));
+/// assert_eq!(decoder.next(), Some(LineEvent::Line(b"USER anonymous".into())));
+/// assert_eq!(decoder.next(), Some(LineEvent::Line(b"NOOP".into())));
 /// assert_eq!(decoder.next(), None);
 /// ```
 #[derive(Clone, Debug)]
@@ -148,7 +165,16 @@ impl LineDecoder {
 
     /// The next event, or `None` until more bytes are pushed.
     #[expect(clippy::should_implement_trait, reason = "the end is not final: more may be pushed")]
-    pub fn next(&mut self) -> Option<LineEvent> {
+    pub fn next(&mut self) -> Option<LineEvent<'_>> {
+        if self.length == 0
+            && self.telnet == Telnet::Data
+            && self.last == Last::Other
+            && let Some(end) = self.plain_line()
+        {
+            let start = std::mem::replace(&mut self.start, end + 1);
+            let line = self.input.get(start..end).unwrap_or_default();
+            return Some(LineEvent::Line(line.strip_suffix(b"\r").unwrap_or(line).into()));
+        }
         loop {
             if self.length >= limits::UNTERMINATED {
                 self.release();
@@ -163,6 +189,20 @@ impl LineDecoder {
                 return Some(event);
             }
         }
+    }
+
+    /// Where the LF stands that ends the next line, if all of the line is there and nothing in it
+    /// has a meaning of its own: most lines are like that.
+    fn plain_line(&self) -> Option<usize> {
+        let waiting = self.input.get(self.start..)?;
+        // Lines are short: one look at each byte costs less than a search does to begin.
+        let stop = waiting.iter().position(|&byte| matches!(byte, b'\n' | b'\r' | 0 | IAC))?;
+        let end = match waiting.get(stop..)? {
+            [b'\n', ..] if !self.strict => stop,
+            [b'\r', b'\n', ..] => stop + 1,
+            _ => return None,
+        };
+        (stop <= limits::COMMAND_LINE).then_some(self.start + end)
     }
 
     /// Moves bytes that have no meaning but themselves, up to where the line gets too long.
@@ -185,7 +225,7 @@ impl LineDecoder {
     }
 
     /// Looks at one byte, the one at `start`.
-    fn take_byte(&mut self, byte: u8) -> Option<LineEvent> {
+    fn take_byte(&mut self, byte: u8) -> Option<LineEvent<'static>> {
         match self.telnet {
             Telnet::Data if byte == IAC => {
                 self.telnet = Telnet::Command;
@@ -235,7 +275,7 @@ impl LineDecoder {
     }
 
     /// Looks at one byte that is left when Telnet commands are taken out.
-    fn take_data(&mut self, byte: u8) -> Option<LineEvent> {
+    fn take_data(&mut self, byte: u8) -> Option<LineEvent<'static>> {
         let last = std::mem::replace(&mut self.last, Last::Other);
         match (last, byte) {
             (Last::Cr, b'\n') => return self.end_line(),
@@ -275,7 +315,7 @@ impl LineDecoder {
         self.line.clear();
     }
 
-    fn count(&mut self) -> Option<LineEvent> {
+    fn count(&mut self) -> Option<LineEvent<'static>> {
         self.length += 1;
         if self.length == limits::COMMAND_LINE + 1 {
             self.line = Vec::new();
@@ -287,13 +327,13 @@ impl LineDecoder {
         }
     }
 
-    fn end_line(&mut self) -> Option<LineEvent> {
+    fn end_line(&mut self) -> Option<LineEvent<'static>> {
         let line = std::mem::take(&mut self.line);
         let malformed = self.malformed.take();
         if std::mem::take(&mut self.length) > limits::COMMAND_LINE {
             return None;
         }
-        Some(malformed.map_or(LineEvent::Line(line), LineEvent::Malformed))
+        Some(malformed.map_or(LineEvent::Line(line.into()), LineEvent::Malformed))
     }
 
     /// Gives memory back once everything was looked at; an idle session holds next to none.
@@ -311,7 +351,7 @@ mod tests {
     use super::*;
     use crate::chunks::any_chunking;
 
-    fn events_of(mut decoder: LineDecoder, pieces: &[&[u8]]) -> Vec<LineEvent> {
+    fn events_of(mut decoder: LineDecoder, pieces: &[&[u8]]) -> Vec<LineEvent<'static>> {
         let mut events = Vec::new();
         for piece in pieces {
             let mut rest = *piece;
@@ -319,21 +359,21 @@ mod tests {
                 let taken = decoder.push(rest);
                 assert!(taken > 0, "push made no progress");
                 rest = &rest[taken..];
-                events.extend(std::iter::from_fn(|| decoder.next()));
+                events.extend(std::iter::from_fn(|| decoder.next().map(LineEvent::into_owned)));
             }
         }
         events
     }
 
-    fn line(text: &[u8]) -> LineEvent {
-        LineEvent::Line(text.to_vec())
+    fn line(text: &[u8]) -> LineEvent<'_> {
+        LineEvent::Line(text.into())
     }
 
-    fn malformed(at: usize, kind: ParseErrorKind) -> LineEvent {
+    fn malformed(at: usize, kind: ParseErrorKind) -> LineEvent<'static> {
         LineEvent::Malformed(ParseError::new("command line", at, kind))
     }
 
-    fn lenient(input: &[u8], want: &[LineEvent]) {
+    fn lenient(input: &[u8], want: &[LineEvent<'static>]) {
         let decode = |pieces: &[&[u8]]| events_of(LineDecoder::new(), pieces);
         any_chunking(input, decode, &want.to_vec());
     }
@@ -405,7 +445,7 @@ mod tests {
             let mut events = Vec::new();
             for piece in &pieces {
                 assert_eq!(decoder.push(piece), piece.len());
-                events.extend(std::iter::from_fn(|| decoder.next()));
+                events.extend(std::iter::from_fn(|| decoder.next().map(LineEvent::into_owned)));
                 assert!(decoder.line.capacity() <= 2 * limits::COMMAND_LINE);
                 assert!(decoder.input.capacity() <= 2 * limits::READ_AHEAD);
             }

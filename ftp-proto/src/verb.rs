@@ -48,14 +48,24 @@ macro_rules! verbs {
                 }
             }
 
-            fn from_word(word: &str) -> Option<Self> {
-                Some(match word {
-                    $($word => Self::$variant,)*
-                    "XCUP" => Self::Cdup,
-                    "XCWD" => Self::Cwd,
-                    "XMKD" => Self::Mkd,
-                    "XPWD" => Self::Pwd,
-                    "XRMD" => Self::Rmd,
+            /// The verb whose word in upper case is `packed`.
+            fn from_packed(packed: u64) -> Option<Self> {
+                #[expect(non_upper_case_globals, reason = "named after the variants")]
+                mod words {
+                    $(pub(super) const $variant: u64 = super::pack($word.as_bytes());)*
+                    pub(super) const Xcup: u64 = super::pack(b"XCUP");
+                    pub(super) const Xcwd: u64 = super::pack(b"XCWD");
+                    pub(super) const Xmkd: u64 = super::pack(b"XMKD");
+                    pub(super) const Xpwd: u64 = super::pack(b"XPWD");
+                    pub(super) const Xrmd: u64 = super::pack(b"XRMD");
+                }
+                Some(match packed {
+                    $(words::$variant => Self::$variant,)*
+                    words::Xcup => Self::Cdup,
+                    words::Xcwd => Self::Cwd,
+                    words::Xmkd => Self::Mkd,
+                    words::Xpwd => Self::Pwd,
+                    words::Xrmd => Self::Rmd,
                     _ => return None,
                 })
             }
@@ -210,6 +220,22 @@ verbs! {
     Xsha512 "XSHA512",
 }
 
+/// How many bytes fit one number. No known verb is longer.
+const PACKED: usize = 8;
+
+/// A word as one number, so that finding a verb is a search among numbers: that runs for every
+/// command.
+const fn pack(word: &[u8]) -> u64 {
+    assert!(word.len() <= PACKED);
+    let mut packed = 0;
+    let mut rest = word;
+    while let Some((&byte, tail)) = rest.split_first() {
+        packed = packed << 8 | byte as u64;
+        rest = tail;
+    }
+    packed
+}
+
 impl Verb {
     /// Reads a verb that fills all of `word`.
     ///
@@ -225,8 +251,16 @@ impl Verb {
         if !first.is_ascii_alphabetic() {
             return error(0, ParseErrorKind::UnexpectedByte);
         }
-        if let Some(at) = word.iter().position(|byte| !byte.is_ascii_alphanumeric()) {
-            return error(at, ParseErrorKind::UnexpectedByte);
+        let mut packed = 0;
+        for (at, &byte) in word.iter().enumerate() {
+            if !byte.is_ascii_alphanumeric() {
+                return error(at, ParseErrorKind::UnexpectedByte);
+            }
+            packed = packed << 8 | u64::from(byte.to_ascii_uppercase());
+        }
+        let known = if word.len() <= PACKED { Self::from_packed(packed) } else { None };
+        if let Some(verb) = known {
+            return Ok(verb);
         }
         let mut bytes = [0; limits::VERB];
         let Some(upper) = bytes.get_mut(..word.len()) else {
@@ -234,9 +268,8 @@ impl Verb {
         };
         upper.copy_from_slice(word);
         upper.make_ascii_uppercase();
-        let known = std::str::from_utf8(upper).ok().and_then(Self::from_word);
         let length = u8::try_from(word.len()).unwrap_or_default();
-        Ok(known.unwrap_or(Self::Other(OtherVerb { bytes, length })))
+        Ok(Self::Other(OtherVerb { bytes, length }))
     }
 
     /// Splits a line, as [`LineDecoder`](crate::LineDecoder) gives it, into its verb and its

@@ -23,7 +23,7 @@ const READS_A_LOOK: u32 = 16;
 #[derive(Debug)]
 pub(super) enum Arrival {
     /// A line, or what was there in place of one.
-    Event(LineEvent),
+    Event(LineEvent<'static>),
     /// The peer closed it, or it broke.
     Ended,
     /// Nothing whole came in time.
@@ -57,7 +57,7 @@ pub(super) struct Control<'a> {
     line: &'a Line,
     decoder: LineDecoder,
     /// Lines that came during a transfer and wait for its end.
-    waiting: VecDeque<LineEvent>,
+    waiting: VecDeque<LineEvent<'static>>,
     waiting_bytes: usize,
     /// No more bytes will come.
     ended: bool,
@@ -92,7 +92,7 @@ impl<'a> Control<'a> {
         }
         loop {
             if let Some(event) = self.decoder.next() {
-                return Arrival::Event(event);
+                return Arrival::Event(event.into_owned());
             }
             if self.ended {
                 return Arrival::Ended;
@@ -220,7 +220,7 @@ impl<'a> Control<'a> {
     /// be called again, with the same `look`, until there is nothing.
     pub(super) fn look(&mut self, look: &mut Look) -> Option<Notice> {
         loop {
-            while let Some(event) = self.decoder.next() {
+            while let Some(event) = self.decoder.next().map(LineEvent::into_owned) {
                 match verb_of(&event) {
                     Some((Verb::Abor, b"")) => return Some(Notice::Abort),
                     Some((Verb::Stat, b"")) => return Some(Notice::Status),
@@ -254,14 +254,14 @@ impl<'a> Control<'a> {
     }
 }
 
-fn cost_of(event: &LineEvent) -> usize {
+fn cost_of(event: &LineEvent<'_>) -> usize {
     match event {
         LineEvent::Line(line) => line.len(),
         _ => 0,
     }
 }
 
-fn verb_of(event: &LineEvent) -> Option<(Verb, &[u8])> {
+fn verb_of<'a>(event: &'a LineEvent<'_>) -> Option<(Verb, &'a [u8])> {
     match event {
         LineEvent::Line(line) => Verb::split(line).ok(),
         _ => None,

@@ -101,7 +101,7 @@ impl<'a> Runner<'a> {
         self.control.send(&Reply::new(ReplyCode::SERVICE_CLOSING, why))
     }
 
-    fn take(&mut self, event: LineEvent) -> io::Result<Next> {
+    fn take(&mut self, event: LineEvent<'static>) -> io::Result<Next> {
         let refusal = match event {
             LineEvent::Answer(bytes) => {
                 self.control.send_bytes(&bytes)?;
