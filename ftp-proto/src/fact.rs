@@ -1,6 +1,7 @@
 //! Facts about objects: one entry of `MLST` and `MLSD` (RFC 3659 §7.2).
 
 use crate::error::{ParseError, ParseErrorKind};
+use crate::limits;
 use crate::number;
 use crate::time_val::TimeVal;
 
@@ -56,7 +57,8 @@ impl Facts {
     /// which may begin or end with further SP. A line that begins with SP has no facts.
     ///
     /// Names of facts compare without regard to case, a fact given twice keeps its first value,
-    /// and one without `=` is passed over, as unknown facts must be (RFC 3659 §7.5).
+    /// and one without `=` is passed over, as unknown facts must be (RFC 3659 §7.5). So is every
+    /// fact behind the first [`limits::FACTS`], which bounds what one line can cost.
     ///
     /// # Errors
     ///
@@ -73,6 +75,9 @@ impl Facts {
         for fact in head.split(|&byte| byte == b';').filter(|fact| !fact.is_empty()) {
             let Some(at) = fact.iter().position(|&byte| byte == b'=') else { continue };
             let (key, value) = (fact.get(..at), fact.get(at + 1..));
+            if entry.facts.len() == limits::FACTS {
+                break;
+            }
             if let (Some(key), Some(value)) = (key, value)
                 && entry.find(key).is_none()
             {
@@ -161,6 +166,19 @@ mod tests {
         for line in ["", "nospace", "type=file;", "type=file; ", " "] {
             assert!(Facts::parse(line.as_bytes()).is_err(), "{line:?}");
         }
+    }
+
+    #[test]
+    fn a_fact_bomb_is_cut_hc_32() {
+        let mut line = b"size=7;".to_vec();
+        for n in 0..10_000 {
+            line.extend_from_slice(format!("x{n}=y;junk;").as_bytes());
+        }
+        line.extend_from_slice(b"type=dir; name");
+        let facts = Facts::parse(&line).unwrap();
+        assert_eq!((facts.size(), facts.name()), (Some(7), &b"name"[..]));
+        assert_eq!(facts.get("x62"), Some(&b"y"[..]));
+        assert_eq!((facts.get("x63"), facts.kind()), (None, None));
     }
 
     #[test]

@@ -33,5 +33,9 @@ pub const REPLY_TEXT: usize = 65_536;
 /// Between [`REPLY_TEXT`] and this, text is dropped but the end of the reply is still found.
 pub const REPLY_TOTAL: usize = 1_048_576;
 
+/// How many facts of one MLSx entry are kept. RFC 3659 defines nine and servers add a handful;
+/// more would let a line of 65,536 bytes cost a comparison for each pair of its facts.
+pub const FACTS: usize = 64;
+
 /// The highest restart marker, in bytes: what fits a signed file offset (RFC 3659 §5.3).
 pub const RESTART_MARKER: u64 = i64::MAX.unsigned_abs();
