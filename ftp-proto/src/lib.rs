@@ -70,7 +70,10 @@ pub use fact::{FactType, Facts};
 pub use feature::Features;
 pub use host_port::HostPort;
 pub use line::{LineDecoder, LineEvent};
-pub use listing::{ListEvent, ListReader};
+pub use listing::{
+    Entry, EntryKind, ListEvent, ListForm, ListLine, ListParser, ListReader, Modified, Permissions,
+    Precision, Role, Zone,
+};
 pub use parameters::{RepresentationType, Structure, TransferMode, TransferParameters};
 pub use pathname::{Escaped, Pathname};
 pub use reply::{Category, Reply, ReplyCode, ReplyDecoder, Severity};
