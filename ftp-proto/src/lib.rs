@@ -54,6 +54,7 @@ mod host_name;
 mod host_port;
 pub mod limits;
 mod line;
+mod listing;
 mod number;
 mod parameters;
 mod pathname;
@@ -77,6 +78,10 @@ pub use hash::FileDigest;
 pub use host_name::{HostName, LanguageTag};
 pub use host_port::HostPort;
 pub use line::{LineDecoder, LineEvent};
+pub use listing::{
+    Entry, EntryKind, ListEvent, ListForm, ListLine, ListParser, ListReader, Modified, Permissions,
+    Precision, Role, Zone,
+};
 pub use parameters::{RepresentationType, Structure, TransferMode, TransferParameters};
 pub use pathname::{Escaped, Pathname};
 pub use port_ranges::PortRanges;

@@ -33,6 +33,10 @@ pub const REPLY_TEXT: usize = 65_536;
 /// Between [`REPLY_TEXT`] and this, text is dropped but the end of the reply is still found.
 pub const REPLY_TOTAL: usize = 1_048_576;
 
+/// The longest line of a directory listing, in bytes without its line end. Names end at 255 bytes
+/// on nearly every system and paths at 4,096, so this is for lines of a server gone wrong.
+pub const LISTING_LINE: usize = 65_536;
+
 /// The highest restart marker, in bytes: what fits a signed file offset (RFC 3659 §5.3).
 pub const RESTART_MARKER: u64 = i64::MAX.unsigned_abs();
 

@@ -27,6 +27,25 @@ pub struct TimeVal {
 }
 
 impl TimeVal {
+    /// The time with these fields, to the second; `None` if it is not in the calendar. A leap
+    /// second, `60`, is allowed.
+    #[must_use]
+    pub const fn new(
+        year: u16,
+        month: u8,
+        day: u8,
+        hour: u8,
+        minute: u8,
+        second: u8,
+    ) -> Option<Self> {
+        let date = year <= 9_999 && 1 <= month && month <= 12 && 1 <= day;
+        if date && day <= days_of_month(year, month) && hour <= 23 && minute <= 59 && second <= 60 {
+            Some(Self { year, month, day, hour, minute, second, nanosecond: 0 })
+        } else {
+            None
+        }
+    }
+
     /// Reads a time value that fills all of `input`. A leap second, `60`, is read; digits of the
     /// fraction beyond the ninth are dropped.
     ///
@@ -232,6 +251,24 @@ mod tests {
         ] {
             let want = ParseError::new("time-val", at, kind);
             assert_eq!(TimeVal::parse(text.as_bytes()), Err(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn new_keeps_to_the_calendar_hc_31() {
+        let time = TimeVal::new(2024, 2, 29, 23, 59, 60);
+        assert_eq!(time, TimeVal::parse(b"20240229235960").ok());
+        for (year, month, day, hour, minute, second) in [
+            (10_000, 1, 1, 0, 0, 0),
+            (2024, 0, 1, 0, 0, 0),
+            (2024, 13, 1, 0, 0, 0),
+            (2024, 1, 0, 0, 0, 0),
+            (2023, 2, 29, 0, 0, 0),
+            (2024, 1, 1, 24, 0, 0),
+            (2024, 1, 1, 0, 60, 0),
+            (2024, 1, 1, 0, 0, 61),
+        ] {
+            assert_eq!(TimeVal::new(year, month, day, hour, minute, second), None);
         }
     }
 

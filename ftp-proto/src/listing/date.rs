@@ -1,0 +1,422 @@
+//! The dates that servers print in listings. None of it is a standard; each form here was sent
+//! by some server, and `tests/listings` has a line of it.
+
+use super::entry::{Modified, Precision, Zone};
+use super::month::{DAY_MARKS, MONTH_MARKS, YEAR_MARKS, is_mark, month};
+use super::words::{Word, Words, short, split_digits};
+use crate::time_val::TimeVal;
+
+/// A date and where it ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Date {
+    /// `None` for one that has the form of a date but is not in the calendar, or that can be
+    /// read in two ways: the object is there all the same.
+    pub(super) modified: Option<Modified>,
+    /// The offset behind its last byte in the line.
+    pub(super) end: usize,
+    /// How its last column is filled.
+    pub(super) column: Column,
+}
+
+/// How the last column of a date is filled up, which decides where the name begins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Column {
+    /// As wide as what stands in it: one SP, then the name.
+    Exact,
+    /// A year behind a single SP. `ls` sets it flush right, as wide as `hh:mm`; some servers
+    /// set it flush left and follow it with one SP more.
+    LooseYear,
+    /// A date with no time where others have one (`ls --time-style=iso` fills up with one SP).
+    NoTime,
+}
+
+/// A time of day.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Clock {
+    pub(super) hour: u8,
+    pub(super) minute: u8,
+    pub(super) second: Option<u8>,
+}
+
+/// A year, month and day in digits, in the order that their numbers allow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Ymd {
+    /// `None` means that it is not said.
+    pub(super) year: Option<u16>,
+    pub(super) month: u16,
+    pub(super) day: u16,
+}
+
+/// What is behind a month and a day.
+enum Rest {
+    Clock(Clock),
+    Year(u16),
+}
+
+/// Reads a date that begins with the next of `words`.
+pub(super) fn read(mut words: Words<'_>, reference: TimeVal) -> Option<Date> {
+    let first = words.next()?;
+    let (digits, suffix) = split_digits(first.bytes);
+    match (digits.len(), suffix) {
+        (0, _) => {
+            let month = month(first.bytes)?;
+            let day = words.next()?;
+            let comma = day.bytes.last() == Some(&b',');
+            month_and_day(month, day_of_month(day.bytes)?, day, comma, words, reference)
+        }
+        (1 | 2, [] | [b'.']) => {
+            let second = words.next()?;
+            if let Some(month) = month(second.bytes) {
+                let day = short(digits, 2)?;
+                return month_and_day(month, day, second, false, words, reference);
+            }
+            // `3 29 03:26`: only with a time, as any three numbers could be day, month and year.
+            let (month, day) = (short(digits, 2)?, short(second.bytes, 2)?);
+            let time = words.next()?;
+            let ymd = Ymd { year: None, month, day };
+            let clock = clock(time.bytes)?;
+            (suffix.is_empty() && (1..=12).contains(&month))
+                .then(|| Date::at(ymd, Some(clock), reference, time))
+        }
+        (1 | 2, suffix) if is_mark(suffix, &MONTH_MARKS) => {
+            let month = short(digits, 2)?;
+            let day = words.next()?;
+            let (digits, suffix) = split_digits(day.bytes);
+            if !(suffix.is_empty() || is_mark(suffix, &DAY_MARKS)) {
+                return None;
+            }
+            month_and_day(month, short(digits, 2)?, day, false, words, reference)
+        }
+        (4, suffix) if is_mark(suffix, &YEAR_MARKS) => {
+            let (month, last) = (words.next()?, words.next()?);
+            let (month_digits, month_mark) = split_digits(month.bytes);
+            let (day_digits, day_mark) = split_digits(last.bytes);
+            if !is_mark(month_mark, &MONTH_MARKS) || !is_mark(day_mark, &DAY_MARKS) {
+                return None;
+            }
+            let year = Some(short(digits, 4)?);
+            let (month, day) = (short(month_digits, 2)?, short(day_digits, 2)?);
+            Some(Date::at(Ymd { year, month, day }, None, reference, last))
+        }
+        _ => joined(first, words, reference),
+    }
+}
+
+impl Date {
+    /// The date `ymd` at `clock`, whose last word is `last`.
+    fn at(ymd: Ymd, clock: Option<Clock>, reference: TimeVal, last: Word<'_>) -> Self {
+        let modified = modified(ymd, clock, reference);
+        Self { modified, end: last.end(), column: Column::Exact }
+    }
+}
+
+/// What follows a month and a day, in either order: a time, a year, or for a day with a comma
+/// (`Oct 08, 2002 09:47`) both. `last` is the later word of the two.
+fn month_and_day(
+    month: u16,
+    day: u16,
+    last: Word<'_>,
+    comma: bool,
+    mut words: Words<'_>,
+    reference: TimeVal,
+) -> Option<Date> {
+    let word = words.next()?;
+    let ymd = |year| Ymd { year, month, day };
+    match time_or_year(word.bytes)? {
+        Rest::Clock(clock) => {
+            // `ls -lT`: a time with seconds, then the year.
+            let year = words.peek().filter(|_| clock.second.is_some());
+            match year.and_then(|year| Some((year, four_digits(year.bytes)?))) {
+                Some((word, year)) => Some(Date::at(ymd(Some(year)), Some(clock), reference, word)),
+                None => Some(Date::at(ymd(None), Some(clock), reference, word)),
+            }
+        }
+        Rest::Year(year) => {
+            let time = words.peek().filter(|_| comma);
+            if let Some((word, clock)) = time.and_then(|word| Some((word, clock(word.bytes)?))) {
+                return Some(Date::at(ymd(Some(year)), Some(clock), reference, word));
+            }
+            let mut date = Date::at(ymd(Some(year)), None, reference, word);
+            if word.start == last.end() + 1 && word.bytes.len() == 4 {
+                date.column = Column::LooseYear;
+            }
+            Some(date)
+        }
+    }
+}
+
+/// A date in one word, `2005-06-07`, `09-26` or `01-jun-99`, and what follows it.
+fn joined(first: Word<'_>, words: Words<'_>, reference: TimeVal) -> Option<Date> {
+    let mark = *first.bytes.iter().find(|byte| matches!(byte, b'-' | b'/' | b'.'))?;
+    if first.bytes.len() > 11 {
+        return None;
+    }
+    let mut parts = first.bytes.split(|&byte| byte == mark);
+    let (a, b) = (parts.next()?, parts.next()?);
+    let (c, end) = (parts.next(), parts.next());
+    let next = words.peek();
+    let time = next.and_then(|word| Some((word, clock(word.bytes)?)));
+    match (a.len(), c, end) {
+        // `09-26 13:45`, `09-26 2000`
+        (1 | 2, None, None) => {
+            let (month, day) = (short(a, 2)?, short(b, 2)?);
+            let ymd = |year| Ymd { year, month, day };
+            let word = next?;
+            match time_or_year(word.bytes)? {
+                Rest::Clock(clock) => Some(Date::at(ymd(None), Some(clock), reference, word)),
+                Rest::Year(year) => Some(Date::at(ymd(Some(year)), None, reference, word)),
+            }
+        }
+        // `2005-06-07 21:22`, `2005-06-07 21:22:33.123456789 +0200`, `2005-06-07`
+        (4, Some(c), None) => {
+            let ymd = Ymd { year: Some(short(a, 4)?), month: short(b, 2)?, day: short(c, 2)? };
+            let Some((word, clock)) = time else {
+                let mut date = Date::at(ymd, None, reference, first);
+                date.column = Column::NoTime;
+                return Some(date);
+            };
+            let mut date = Date::at(ymd, Some(clock), reference, word);
+            let zone = words.from(word.end()).peek().filter(|_| clock.second.is_some());
+            if let Some((zone, ahead)) = zone.and_then(|word| Some((word, offset(word.bytes)?))) {
+                date.end = zone.end();
+                date.modified = date.modified.and_then(|modified| {
+                    let utc = modified.time.unix_seconds() - ahead;
+                    let time = TimeVal::from_unix_seconds(utc)?;
+                    Some(Modified { time, zone: Zone::Utc, ..modified })
+                });
+            }
+            Some(date)
+        }
+        // `01-jun-99`, `01-Jun-1999 12:30`
+        (1 | 2, Some(c), None) if b.first().is_some_and(|byte| !byte.is_ascii_digit()) => {
+            let ymd = Ymd { year: Some(year(c)?), month: month(b)?, day: short(a, 2)? };
+            let (word, clock) = time.map_or((first, None), |(word, clock)| (word, Some(clock)));
+            Some(Date::at(ymd, clock, reference, word))
+        }
+        // `24-04-2003 17:12`: the order of day and month must follow from the numbers.
+        (1 | 2, Some(c), None) => {
+            let (a, b, year) = (short(a, 2)?, short(b, 2)?, four_digits(c)?);
+            let (word, clock) = time?;
+            let (day, month) = match (mark, a > 12, b > 12) {
+                (b'.', ..) | (_, true, _) => (a, b),
+                (_, false, true) => (b, a),
+                (..) if a == b => (a, b),
+                (..) => (0, 0),
+            };
+            Some(Date::at(Ymd { year: Some(year), month, day }, Some(clock), reference, word))
+        }
+        _ => None,
+    }
+}
+
+/// The time these fields mean. Without a year it is the latest that lies not more than one day
+/// ahead of `reference`: servers leave the year out for the last months, and their clock
+/// may be in another zone.
+pub(super) fn modified(ymd: Ymd, clock: Option<Clock>, reference: TimeVal) -> Option<Modified> {
+    let (month, day) = (u8::try_from(ymd.month).ok()?, u8::try_from(ymd.day).ok()?);
+    let (hour, minute, second, precision) = match clock {
+        None => (0, 0, 0, Precision::Day),
+        Some(Clock { hour, minute, second: None }) => (hour, minute, 0, Precision::Minute),
+        Some(Clock { hour, minute, second: Some(second) }) => {
+            (hour, minute, second, Precision::Second)
+        }
+    };
+    let at = |year| TimeVal::new(year, month, day, hour, minute, second);
+    let time = match ymd.year {
+        Some(year) => at(year),
+        None => {
+            let latest = reference.unix_seconds() + 86_400;
+            // February 29 may be eight years back: 2096 is the leap year before 2104.
+            let years = (reference.year().saturating_sub(8)..=reference.year() + 1).rev();
+            years.filter_map(at).find(|time| time.unix_seconds() <= latest)
+        }
+    };
+    time.map(|time| Modified { time, precision, zone: Zone::Unknown })
+}
+
+/// `h:mm`, `hh:mm`, `hh:m`, each with `:ss` or not; digits of a fraction are passed over. Numbers
+/// out of range stay in, so that the date has its form but no time.
+pub(super) fn clock(word: &[u8]) -> Option<Clock> {
+    // Digits and colons first: this is asked of each word of a line.
+    let (hour, rest) = split_digits(word);
+    let (minute, rest) = split_digits(rest.strip_prefix(b":")?);
+    let small = |digits| short(digits, 2).and_then(|value| u8::try_from(value).ok());
+    let (hour, minute) = (small(hour)?, small(minute)?);
+    let second = match rest.strip_prefix(b":") {
+        None if rest.is_empty() => None,
+        None => return None,
+        Some(rest) => {
+            let (second, fraction) = split_digits(rest);
+            let fraction = fraction.strip_prefix(b".").unwrap_or(fraction);
+            if !fraction.iter().all(u8::is_ascii_digit) {
+                return None;
+            }
+            Some(small(second)?)
+        }
+    };
+    Some(Clock { hour, minute, second })
+}
+
+fn time_or_year(word: &[u8]) -> Option<Rest> {
+    if let Some(clock) = clock(word) {
+        return Some(Rest::Clock(clock));
+    }
+    let (digits, suffix) = split_digits(word);
+    (suffix.is_empty() || is_mark(suffix, &YEAR_MARKS)).then_some(())?;
+    Some(Rest::Year(four_digits(digits)?))
+}
+
+fn four_digits(digits: &[u8]) -> Option<u16> {
+    if digits.len() == 4 { short(digits, 4) } else { None }
+}
+
+/// A year of two, three or four digits. Two mean 1970 to 2069. Three come from servers that
+/// print years since 1900.
+pub(super) fn year(digits: &[u8]) -> Option<u16> {
+    let value = short(digits, 4)?;
+    match digits.len() {
+        2 => Some(value + if value < 70 { 2_000 } else { 1_900 }),
+        3 if value < 200 => Some(value + 1_900),
+        4 => Some(value),
+        _ => None,
+    }
+}
+
+/// A day of the month: one or two digits, a `,` or `.` behind them or not.
+fn day_of_month(word: &[u8]) -> Option<u16> {
+    let (digits, suffix) = split_digits(word);
+    matches!(suffix, b"" | b"," | b".").then_some(())?;
+    short(digits, 2)
+}
+
+/// `+hhmm` or `-hhmm` as seconds ahead of UTC.
+fn offset(word: &[u8]) -> Option<i64> {
+    let (sign, digits) = word.split_first()?;
+    let digits = if digits.len() == 4 { i64::from(short(digits, 4)?) } else { return None };
+    let seconds = digits / 100 * 3_600 + digits % 100 * 60;
+    match sign {
+        b'+' => Some(seconds),
+        b'-' => Some(-seconds),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str, reference: &str) -> Option<String> {
+        let reference = TimeVal::parse(reference.as_bytes()).unwrap();
+        let date = read(Words::new(text.as_bytes()), reference)?;
+        let rest = &text[date.end..];
+        let time = date.modified.map_or("?".into(), |modified| {
+            format!("{} {:?} {:?}", modified.time, modified.precision, modified.zone)
+        });
+        Some(format!("{time}|{rest}"))
+    }
+
+    #[test]
+    fn a_date_without_year_is_the_latest_not_a_day_ahead_ls_44() {
+        for (text, reference, want) in [
+            ("Mar 10 23:00", "20170310230000", "20170310230000"),
+            ("Mar 11 23:00", "20170310230000", "20170311230000"),
+            ("Mar 11 23:01", "20170310230000", "20160311230100"),
+            ("Mar 12 00:00", "20170310230000", "20160312000000"),
+            ("Dec 31 23:59", "20170101000000", "20161231235900"),
+            ("Jan  1 00:00", "20161231120000", "20170101000000"),
+            ("Jan  1 12:01", "20161231120000", "20160101120100"),
+            ("Jan  1 00:00", "99991231120000", "99990101000000"),
+            ("Feb 29 00:00", "20240228000000", "20240229000000"),
+            ("Feb 29 00:00", "20240227235959", "20200229000000"),
+            ("Feb 29 00:00", "20230301000000", "20200229000000"),
+            ("Feb 29 00:00", "21040227000000", "20960229000000"),
+            ("Jan  1 00:00", "00000101000000", "00000101000000"),
+        ] {
+            let want = format!("{want} Minute Unknown|");
+            assert_eq!(shown(text, reference), Some(want), "{text} at {reference}");
+        }
+    }
+
+    #[test]
+    fn dates_outside_the_calendar_are_no_time_hc_23() {
+        for text in [
+            "Feb 30 10:00",
+            "Feb 29 2023",
+            "Apr 31 2001",
+            "Jan 0 10:00",
+            "Jan 99 2001",
+            "Feb 23 30:01",
+            "Feb 23 10:99",
+            "2001-13-01 10:00",
+            "2001-00-00 10:00",
+            "03-04-2001 10:00",
+            "01-foo-2001 10:00",
+        ] {
+            let got = shown(text, "20240101000000");
+            assert!(got.is_none() || got == Some("?|".into()), "{text}: {got:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_form_of_a_date_is_none() {
+        for text in [
+            "",
+            "Jan",
+            "Jan 1",
+            "Jan 1 10",
+            "Jan -7 18:59",
+            "Jan 1 201",
+            "Jan 1 20011",
+            "Jam 4 00:03",
+            "1 2 3",
+            "1 2 2001",
+            "13 2 10:00",
+            "2001",
+            "2001-1",
+            "2001-1-1-1",
+            "1-2-3 10:00",
+            "11-02-18",
+            "12:30",
+            "100 Jan 10:00",
+            "1: 2",
+            "Jan 1 1:2:3:4",
+            "2001-01-01x 10:00",
+            "--",
+            "-1-1 10:00",
+            "1月 2x 10:00",
+            "2001年 1月",
+        ] {
+            assert_eq!(shown(text, "20240101000000"), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn zones_are_taken_into_account() {
+        for (text, want) in [
+            ("2005-06-07 21:22:33.123456789 +0200 a", "20050607192233 Second Utc| a"),
+            ("2005-06-07 21:22:33 -0930 a", "20050608065233 Second Utc| a"),
+            ("2005-06-07 21:22 +0200 a", "20050607212200 Minute Unknown| +0200 a"),
+            ("2005-06-07 21:22:33 +020 a", "20050607212233 Second Unknown| +020 a"),
+            ("9999-12-31 23:59:59 -0001 a", "?| a"),
+        ] {
+            assert_eq!(shown(text, "20240101000000").as_deref(), Some(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn years_of_two_and_three_digits() {
+        for (digits, want) in [
+            ("69", Some(2069)),
+            ("70", Some(1970)),
+            ("103", Some(2003)),
+            ("199", Some(2099)),
+            ("200", None),
+            ("1999", Some(1999)),
+            ("5", None),
+            ("19999", None),
+            ("", None),
+        ] {
+            assert_eq!(year(digits.as_bytes()), want, "{digits}");
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! What a line of a listing says about one object.
+
+use std::fmt;
+
+use crate::fact::{FactType, Facts};
+use crate::number;
+use crate::time_val::TimeVal;
+
+/// One object of a listing. What the server did not say, or said in a way that cannot be read
+/// for certain, is `None`; nothing is guessed from the name.
+///
+/// All of it is the server's word. A name may hold any byte but LF, and a hostile server sends
+/// `../../etc/passwd`: ask [`is_safe_name`](Self::is_safe_name) before one becomes part of a path.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// The name, byte for byte, as later commands take it. Leading, inner and trailing SP are
+    /// part of it; no case is folded and no character set assumed.
+    pub name: Vec<u8>,
+    /// What the object is.
+    pub kind: Option<EntryKind>,
+    /// What it is to the directory that was listed.
+    pub role: Role,
+    /// Its size in bytes, 0 to 2^64 - 1. For a directory, whatever the server puts there.
+    pub size: Option<u64>,
+    /// The server gave a size over 2^64 - 1; `size` is `None` then.
+    pub size_overflows: bool,
+    /// When it was last modified.
+    pub modified: Option<Modified>,
+    /// Its permission bits.
+    pub permissions: Option<Permissions>,
+    /// How many hard links it has.
+    pub links: Option<u64>,
+    /// Its owner: a name, or a number in decimal.
+    pub owner: Option<Vec<u8>>,
+    /// Its group: a name, or a number in decimal.
+    pub group: Option<Vec<u8>>,
+    /// Where a symbolic link points, as the link says it.
+    pub target: Option<Vec<u8>>,
+}
+
+/// What an object is.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum EntryKind {
+    /// A file with content.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link, or a junction of Windows.
+    Link,
+    /// A device, FIFO, socket, door, or whatever else has a name.
+    Other,
+}
+
+/// What an entry is to the directory that was listed.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Role {
+    /// It lies in it.
+    #[default]
+    Member,
+    /// It is the listed directory: the name `.`, or the fact `type=cdir`, whose name may be a
+    /// whole path (RFC 3659 §7.5.1.2).
+    Itself,
+    /// It is the directory above: the name `..`, or the fact `type=pdir`.
+    Parent,
+}
+
+/// A time of last modification and how far it can be trusted.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Modified {
+    /// The time. Fields finer than the precision are 0.
+    pub time: TimeVal,
+    /// The finest field that the server gave.
+    pub precision: Precision,
+    /// Whose clock it is.
+    pub zone: Zone,
+}
+
+/// The finest field of a time that a server gave.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Precision {
+    /// To the day, as `ls -l` shows what is over half a year old.
+    Day,
+    /// To the minute.
+    Minute,
+    /// To the second or finer.
+    Second,
+}
+
+/// Which zone a time is told in.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Zone {
+    /// UTC, because the form demands it or the line names its offset.
+    Utc,
+    /// Not said. Nearly always the server's own zone, which only MDTM or the user can tell.
+    Unknown,
+}
+
+/// The twelve permission bits of Unix. `Display` writes them as `ls` does, such as `rwxr-sr-t`.
+///
+/// ```
+/// use ftp_proto::Permissions;
+///
+/// assert_eq!(Permissions::new(0o1755).to_string(), "rwxr-xr-t");
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Permissions(u16);
+
+impl Permissions {
+    /// The lower twelve bits of `mode`: set-user-ID, set-group-ID, sticky, then three times
+    /// read, write, execute. Higher bits, such as a file type, are dropped.
+    #[must_use]
+    pub const fn new(mode: u16) -> Self {
+        Self(mode & 0o7777)
+    }
+
+    /// The bits, 0 to `0o7777`.
+    #[must_use]
+    pub const fn mode(self) -> u16 {
+        self.0
+    }
+
+    /// Reads the nine letters of `ls`, or `None` at the first that has no business in its place.
+    /// `L` for mandatory locking (Solaris) is set-group-ID without execute.
+    pub(super) fn read(letters: &[u8; 9]) -> Option<Self> {
+        let mut mode = 0;
+        for (at, &letter) in letters.iter().enumerate() {
+            let bit = 0o400 >> at;
+            let special = 0o4000 >> (at / 3);
+            mode |= match (at % 3, letter) {
+                (_, b'-') => 0,
+                (0, b'r') | (1, b'w') | (2, b'x') => bit,
+                (2, b's') if at < 8 => bit | special,
+                (2, b'S') if at < 8 => special,
+                (2, b'l' | b'L') if at == 5 => special,
+                (2, b't') if at == 8 => bit | special,
+                (2, b'T') if at == 8 => special,
+                _ => return None,
+            };
+        }
+        Some(Self(mode))
+    }
+
+    /// Reads octal digits, as in the fact `UNIX.mode`.
+    pub(super) fn read_octal(digits: &[u8]) -> Option<Self> {
+        if digits.is_empty() || digits.len() > 7 {
+            return None;
+        }
+        let mode = digits.iter().try_fold(0_u32, |mode, &digit| {
+            matches!(digit, b'0'..=b'7').then(|| mode * 8 + u32::from(digit - b'0'))
+        })?;
+        u16::try_from(mode & 0o7777).ok().map(Self)
+    }
+}
+
+impl fmt::Display for Permissions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        for (shift, special) in [(6, 's'), (3, 's'), (0, 't')] {
+            let bits = self.0 >> shift;
+            f.write_char(if bits & 4 > 0 { 'r' } else { '-' })?;
+            f.write_char(if bits & 2 > 0 { 'w' } else { '-' })?;
+            f.write_char(match (bits & 1 > 0, self.0 & (0o1000 << (shift / 3)) > 0) {
+                (false, false) => '-',
+                (true, false) => 'x',
+                (true, true) => special,
+                (false, true) => special.to_ascii_uppercase(),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Entry {
+    /// An entry of which only the name is known. `.` and `..` get their [`Role`].
+    #[must_use]
+    pub fn new(name: impl Into<Vec<u8>>) -> Self {
+        let name = name.into();
+        let role = match name.as_slice() {
+            b"." => Role::Itself,
+            b".." => Role::Parent,
+            _ => Role::Member,
+        };
+        Self { name, role, ..Self::default() }
+    }
+
+    /// Whether the name names something in the listed directory and nowhere else: it is not
+    /// empty, `.` or `..`, and holds neither `/` nor NUL. No other name may become part of a
+    /// local path (CVE-2026-27699 is a client that did not look).
+    ///
+    /// On a system where `\` or `:` separate names this is not enough; see
+    /// [`is_portable_name`](Self::is_portable_name).
+    #[must_use]
+    pub fn is_safe_name(&self) -> bool {
+        !matches!(self.name.as_slice(), b"" | b"." | b"..")
+            && !self.name.iter().any(|byte| matches!(byte, b'/' | 0))
+    }
+
+    /// Whether the name is safe and holds no `\` either, which Windows takes for `/`.
+    #[must_use]
+    pub fn is_portable_name(&self) -> bool {
+        self.is_safe_name() && !self.name.contains(&b'\\')
+    }
+
+    /// Takes digits for the size: a number that does not fit sets the flag.
+    pub(super) fn set_size(&mut self, digits: &[u8]) {
+        self.size = number::decimal(digits);
+        let digits_only = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+        self.size_overflows = self.size.is_none() && digits_only;
+    }
+}
+
+/// The facts that say what an entry has: `type`, `size`, `modify` of RFC 3659 §7.5, and
+/// `UNIX.mode`, `UNIX.owner`, `UNIX.group` with their variants, which servers share without a
+/// standard. A fact that cannot be read counts as not given.
+impl From<&Facts> for Entry {
+    fn from(facts: &Facts) -> Self {
+        let mut entry = Self::new(facts.name());
+        match facts.kind() {
+            Some(FactType::File) => entry.kind = Some(EntryKind::File),
+            Some(FactType::Directory) => entry.kind = Some(EntryKind::Directory),
+            Some(FactType::CurrentDirectory) => {
+                (entry.kind, entry.role) = (Some(EntryKind::Directory), Role::Itself);
+            }
+            Some(FactType::ParentDirectory) => {
+                (entry.kind, entry.role) = (Some(EntryKind::Directory), Role::Parent);
+            }
+            Some(FactType::Other) => match facts.get("type").and_then(link_target) {
+                Some(target) => {
+                    entry.kind = Some(EntryKind::Link);
+                    entry.target = (!target.is_empty()).then(|| target.to_vec());
+                }
+                None if facts.get("type") == Some(b"") => {}
+                None => entry.kind = Some(EntryKind::Other),
+            },
+            None => {}
+        }
+        // `sizd`, a directory's size, is what ProFTPD and BSD servers send instead of `size`.
+        if let Some(size) = facts.get("size").or_else(|| facts.get("sizd")) {
+            entry.set_size(size);
+        }
+        let utc = |time| Modified { time, precision: Precision::Second, zone: Zone::Utc };
+        entry.modified = facts.modify().map(utc);
+        entry.permissions = facts.get("UNIX.mode").and_then(Permissions::read_octal);
+        let first = |names: [&str; 3]| {
+            let found = names.into_iter().find_map(|name| facts.get(name));
+            found.filter(|value| !value.is_empty()).map(<[u8]>::to_vec)
+        };
+        entry.owner = first(["UNIX.ownername", "UNIX.owner", "UNIX.uid"]);
+        entry.group = first(["UNIX.groupname", "UNIX.group", "UNIX.gid"]);
+        entry
+    }
+}
+
+/// The target in `OS.unix=slink:target` (RFC 3659 §7.5.1.5 leaves the words to the system;
+/// `symlink` is sent too), empty if there is none, `None` if this is no link.
+fn link_target(kind: &[u8]) -> Option<&[u8]> {
+    let without = |text: &'_ [u8], prefix: &[u8]| {
+        let head = text.get(..prefix.len())?;
+        head.eq_ignore_ascii_case(prefix).then_some(prefix.len())
+    };
+    let word = kind.get(without(kind, b"OS.unix=")?..)?;
+    let length = without(word, b"slink").or_else(|| without(word, b"symlink"))?;
+    match word.get(length..)? {
+        [] => Some(&[]),
+        [b':', target @ ..] => Some(target),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permissions_read_and_show() {
+        for (letters, mode) in [
+            ("---------", 0),
+            ("rwxrwxrwx", 0o777),
+            ("rw-r--r-T", 0o1644),
+            ("rwxr-xr-t", 0o1755),
+            ("rwSr-Sr--", 0o6644),
+            ("rwsr-sr--", 0o6754),
+        ] {
+            let read = Permissions::read(letters.as_bytes().try_into().unwrap());
+            assert_eq!(read, Some(Permissions::new(mode)), "{letters}");
+            assert_eq!(Permissions::new(mode).to_string(), letters);
+        }
+        assert_eq!(Permissions::read(b"rw-r-Lr--"), Some(Permissions(0o2644)));
+        for letters in [b"xrwr-xr-x", b"rwtr-xr-x", b"rwxr-xr-s", b"rwxr-xr-?", b"rwlr--r--"] {
+            assert_eq!(Permissions::read(letters), None);
+        }
+        for mode in 0..=0o7777 {
+            let letters = Permissions::new(mode).to_string();
+            let read = Permissions::read(letters.as_bytes().try_into().unwrap());
+            assert_eq!(read.map(Permissions::mode), Some(mode), "{letters}");
+        }
+    }
+
+    #[test]
+    fn octal_permissions_are_bounded() {
+        for (digits, want) in [
+            ("0755", Some(0o755)),
+            ("00", Some(0)),
+            ("0100644", Some(0o644)),
+            ("", None),
+            ("8", None),
+            ("-1", None),
+            ("77777777777", None),
+        ] {
+            let got = Permissions::read_octal(digits.as_bytes()).map(Permissions::mode);
+            assert_eq!(got, want, "{digits}");
+        }
+    }
+
+    #[test]
+    fn names_that_leave_the_directory_are_unsafe_ls_48_hc_05() {
+        for (name, safe, portable) in [
+            ("a", true, true),
+            (" ", true, true),
+            ("...", true, true),
+            ("..x", true, true),
+            ("", false, false),
+            (".", false, false),
+            ("..", false, false),
+            ("../x", false, false),
+            ("/etc/x", false, false),
+            ("a/../../x", false, false),
+            ("a/", false, false),
+            ("a\0b", false, false),
+            ("..\\x", true, false),
+        ] {
+            let entry = Entry::new(name);
+            let got = (entry.is_safe_name(), entry.is_portable_name());
+            assert_eq!(got, (safe, portable), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_beyond_64_bits_are_flagged_ls_45_hc_16() {
+        for (digits, size, overflows) in [
+            ("0", Some(0), false),
+            ("18446744073709551615", Some(u64::MAX), false),
+            ("18446744073709551616", None, true),
+            ("99999999999999999999999999", None, true),
+            ("-1", None, false),
+            ("", None, false),
+        ] {
+            let mut entry = Entry::new("x");
+            entry.set_size(digits.as_bytes());
+            assert_eq!((entry.size, entry.size_overflows), (size, overflows), "{digits}");
+            let facts = Facts::new("x").with("size", digits);
+            assert_eq!(Entry::from(&facts), entry, "{digits}");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Directory listings: the replies to `LIST`, `NLST` and `MLSD` on the data connection.
+//!
+//! RFC 959 §4.1.3 says of `LIST` only that people can read it. What servers send is the output of
+//! their system's own command or an imitation of it, so everything about it is a guess, made from
+//! lines that real servers sent (`tests/listings`). `NLST` is one name a line, `MLSD` is defined
+//! (RFC 3659 §7).
+//!
+//! Each line is read for itself, in time linear in its length, and every line has a result. What
+//! is in no known form is given back as it came: a client that shows it helps more than one that
+//! fails, and one that guesses may delete the wrong file.
+
+mod date;
+mod dos;
+mod entry;
+mod eplf;
+mod month;
+mod reader;
+mod unix;
+mod words;
+
+pub use entry::{Entry, EntryKind, Modified, Permissions, Precision, Role, Zone};
+pub use reader::{ListEvent, ListReader};
+
+use crate::fact::Facts;
+use crate::time_val::TimeVal;
+
+/// What one line of a listing is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ListLine {
+    /// An object.
+    Entry(Entry),
+    /// A line about the listing, not about an object in it: empty, `total 12`, `.:`.
+    Skipped,
+    /// A line in no known form, as it came. Often it is a message for people, such as
+    /// `ftpd: .: Permission denied`.
+    Unparsed(Vec<u8>),
+}
+
+/// The forms of lines that [`ListParser`] knows.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum ListForm {
+    /// `ls -l` in its many variants, NetWare's among them.
+    Unix,
+    /// `MM-DD-YY hh:mmAM <DIR> name` and its variants.
+    Dos,
+    /// IBM's server for OS/2: size, attributes, date, name.
+    Os2,
+    /// `+facts<TAB>name`.
+    Eplf,
+    /// The lines of `MLSD`, sent for `LIST`.
+    Facts,
+}
+
+impl ListLine {
+    /// Reads one line of a `LIST` reply without knowing the others; see [`ListParser`].
+    ///
+    /// ```
+    /// use ftp_proto::{EntryKind, ListLine, TimeVal};
+    ///
+    /// let now = TimeVal::parse(b"20260701120000")?;
+    /// let line = ListLine::parse(b"01-29-26  09:16AM       <DIR>          a b", now);
+    /// let ListLine::Entry(entry) = line else { panic!("{line:?}") };
+    /// assert_eq!((entry.kind, entry.name), (Some(EntryKind::Directory), b"a b".to_vec()));
+    /// assert_eq!(ListLine::parse(b"total 12", now), ListLine::Skipped);
+    /// # Ok::<(), ftp_proto::ParseError>(())
+    /// ```
+    #[must_use]
+    pub fn parse(line: &[u8], reference: TimeVal) -> Self {
+        ListParser::new(reference).parse(line)
+    }
+
+    /// Reads one line of an `MLSD` reply (RFC 3659 §7.2): facts, one SP, the name. A line that
+    /// begins with SP has no facts.
+    ///
+    /// `Unparsed` is what [`Facts::parse`] refuses, and a line with a TAB before its first SP:
+    /// the server separates with a TAB, and a name with SP in it would lose its first part.
+    #[must_use]
+    pub fn parse_facts(line: &[u8]) -> Self {
+        let head = line.split(|&byte| byte == b' ').next().unwrap_or_default();
+        match Facts::parse(line) {
+            _ if is_blank(line) && line.len() < 2 => Self::Skipped,
+            Ok(facts) if !head.contains(&b'\t') => Self::Entry(Entry::from(&facts)),
+            _ => Self::Unparsed(line.to_vec()),
+        }
+    }
+
+    /// Reads one line of an `NLST` reply: all of it is the name, of which nothing else is known.
+    ///
+    /// For `NLST dir` many servers send `dir/name` and as many send `name`; give the argument of
+    /// the command as `directory`, or nothing if it had none, and it is taken away where it is
+    /// there, with the `/` behind it. `./` in front is taken away too. A name that still holds
+    /// `/` stays as it is and [is not safe](Entry::is_safe_name). An empty line is skipped; a
+    /// message for people cannot be told from a name.
+    ///
+    /// ```
+    /// use ftp_proto::ListLine;
+    ///
+    /// let ListLine::Entry(entry) = ListLine::parse_name(b"pub/a.txt", b"pub") else { panic!() };
+    /// assert_eq!(entry.name, b"a.txt");
+    /// ```
+    #[must_use]
+    pub fn parse_name(line: &[u8], directory: &[u8]) -> Self {
+        if line.is_empty() {
+            return Self::Skipped;
+        }
+        let below = |directory: &[u8]| -> Option<&[u8]> {
+            let rest = line.strip_prefix(directory)?;
+            let rest = if directory.ends_with(b"/") { rest } else { rest.strip_prefix(b"/")? };
+            (!rest.is_empty()).then_some(rest)
+        };
+        let given = Some(directory).filter(|directory| !directory.is_empty());
+        let name = given.and_then(below).or_else(|| below(b"./")).unwrap_or(line);
+        Self::Entry(Entry::new(name))
+    }
+}
+
+/// Reads the lines of one `LIST` reply, in order.
+///
+/// Each line is read for itself, so a listing may mix forms. From earlier lines only this is
+/// remembered, and it never changes whether a line is an entry:
+///
+/// - whether dates such as `03-04-21` go month or day first, once a line had a number over 12;
+///   before that, `-` means month first, as IIS sends it, and `/` is left unknown unless AM or PM
+///   follows;
+/// - whether a year set flush left is followed by an SP that fills its column, as on servers for
+///   VMS, or by the name.
+///
+/// ```
+/// use ftp_proto::{ListLine, ListParser, TimeVal};
+///
+/// let now = TimeVal::parse(b"20260701120000")?;
+/// let mut parser = ListParser::new(now);
+/// let line = parser.parse(b"lrwxrwxrwx   1 root     other          7 Jan 25 00:17 bin -> usr/bin");
+/// let ListLine::Entry(entry) = line else { panic!("{line:?}") };
+/// assert_eq!(entry.name, b"bin");
+/// assert_eq!(entry.target.as_deref(), Some(b"usr/bin".as_slice()));
+/// assert_eq!(entry.owner.as_deref(), Some(b"root".as_slice()));
+/// assert_eq!(entry.permissions.unwrap().to_string(), "rwxrwxrwx");
+/// assert_eq!(entry.modified.unwrap().time.to_string(), "20260125001700");
+/// # Ok::<(), ftp_proto::ParseError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ListParser {
+    reference: TimeVal,
+    form: Option<ListForm>,
+    order: Option<dos::Order>,
+    habits: unix::Habits,
+}
+
+impl ListParser {
+    /// A parser for one listing that was made at `reference`, as near as the caller knows. Dates
+    /// without a year mean the latest time that is not more than a day ahead of it.
+    #[must_use]
+    pub const fn new(reference: TimeVal) -> Self {
+        let habits = unix::Habits::new();
+        Self { reference, form: None, order: None, habits }
+    }
+
+    /// The form of the last entry.
+    #[must_use]
+    pub const fn form(&self) -> Option<ListForm> {
+        self.form
+    }
+
+    /// Reads the next line, without its line end. Every sequence of bytes has a result.
+    ///
+    /// In front of a `ls -l` or DOS line, SP and TAB do not matter. What ends behind the date, so
+    /// that it has no name, is `Unparsed`.
+    pub fn parse(&mut self, line: &[u8]) -> ListLine {
+        if is_header(line) {
+            return ListLine::Skipped;
+        }
+        match self.entry(line) {
+            Some((form, entry)) => {
+                self.form = Some(form);
+                ListLine::Entry(entry)
+            }
+            None => ListLine::Unparsed(line.to_vec()),
+        }
+    }
+
+    fn entry(&mut self, line: &[u8]) -> Option<(ListForm, Entry)> {
+        if line.first() == Some(&b'+') {
+            return Some((ListForm::Eplf, eplf::parse(line)?));
+        }
+        if let Some(entry) = unix::parse(line, self.reference, &mut self.habits) {
+            return Some((ListForm::Unix, entry));
+        }
+        if let Some(entry) = dos::parse(line, self.reference, &mut self.order) {
+            return Some((ListForm::Dos, entry));
+        }
+        if let Some(entry) = dos::parse_os2(line, self.reference) {
+            return Some((ListForm::Os2, entry));
+        }
+        let head = line.split(|&byte| byte == b' ').next()?;
+        match ListLine::parse_facts(line) {
+            ListLine::Entry(entry) if is_facts(head) => Some((ListForm::Facts, entry)),
+            _ => None,
+        }
+    }
+}
+
+/// Whether this is `fact=value;` at least once.
+fn is_facts(head: &[u8]) -> bool {
+    head.ends_with(b";") && head.contains(&b'=')
+}
+
+fn is_blank(line: &[u8]) -> bool {
+    line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
+}
+
+/// Lines about the listing: nothing but blanks, the sum that `ls` writes first, in the
+/// languages seen, what VMS writes last, and `.:`, the heading of `ls -R`. The headings of other
+/// directories are not skipped: what follows one of them is not in the listed directory.
+fn is_header(line: &[u8]) -> bool {
+    let mut rest = words::Words::new(line);
+    let Some(first) = rest.next() else { return true };
+    if first.bytes == b".:" {
+        return rest.peek().is_none();
+    }
+    let is = |known: &&str| first.bytes.eq_ignore_ascii_case(known.as_bytes());
+    if !TOTALS.iter().any(is) {
+        return false;
+    }
+    let Some(second) = rest.next() else { return true };
+    let number = second.bytes.strip_prefix(b"-").unwrap_or(second.bytes);
+    let (digits, unit) = words::split_digits(number);
+    let number = !digits.is_empty() && unit.len() <= 3 && rest.peek().is_none();
+    number || second.bytes.eq_ignore_ascii_case(b"of")
+}
+
+/// `total` in the languages of the servers seen.
+const TOTALS: [&str; 11] = [
+    "total",
+    "totale",
+    "totaal",
+    "insgesamt",
+    "gesamt",
+    "итого",
+    "razem",
+    "合計",
+    "总用量",
+    "总计",
+    "합계",
+];

@@ -1,0 +1,81 @@
+//! The names of months, and the signs that East Asian locales put behind the numbers of a date.
+
+/// The sign for year, month and day behind its number, in Chinese and Japanese (UTF-8, GBK,
+/// EUC-JP, Shift-JIS) and Korean (UTF-8, EUC-KR).
+pub(super) const YEAR_MARKS: [&[u8]; 6] =
+    [b"\xe5\xb9\xb4", b"\xc4\xea", b"\xc7\xaf", b"\x94N", b"\xeb\x85\x84", b"\xb3\xe2"];
+pub(super) const MONTH_MARKS: [&[u8]; 6] =
+    [b"\xe6\x9c\x88", b"\xd4\xc2", b"\xb7\xee", b"\x8c\x8e", b"\xec\x9b\x94", b"\xbf\xf9"];
+pub(super) const DAY_MARKS: [&[u8]; 6] =
+    [b"\xe6\x97\xa5", b"\xc8\xd5", b"\xc6\xfc", b"\x93\xfa", b"\xec\x9d\xbc", b"\xc0\xcf"];
+
+pub(super) fn is_mark(suffix: &[u8], marks: &[&[u8]]) -> bool {
+    marks.contains(&suffix)
+}
+
+/// The number of a month by its name, in English or in a language that servers were seen to
+/// send, in any case of ASCII letters, a `.` or `,` behind it or not.
+pub(super) fn month(word: &[u8]) -> Option<u16> {
+    let name = word.strip_suffix(b",").unwrap_or(word);
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    if let [a, b, c] = *name {
+        let month = match [a, b, c].map(|byte| byte.to_ascii_lowercase()) {
+            [b'j', b'a', b'n'] => 1,
+            [b'f', b'e', b'b'] => 2,
+            [b'm', b'a', b'r'] => 3,
+            [b'a', b'p', b'r'] => 4,
+            [b'm', b'a', b'y'] => 5,
+            [b'j', b'u', b'n'] => 6,
+            [b'j', b'u', b'l'] => 7,
+            [b'a', b'u', b'g'] => 8,
+            [b's', b'e', b'p'] => 9,
+            [b'o', b'c', b't'] => 10,
+            [b'n', b'o', b'v'] => 11,
+            [b'd', b'e', b'c'] => 12,
+            _ => 0,
+        };
+        if month > 0 {
+            return Some(month);
+        }
+    }
+    if !(3..=18).contains(&name.len()) || name.first().is_none_or(u8::is_ascii_punctuation) {
+        return None;
+    }
+    let is_name = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
+    let at = MONTHS.iter().position(|names| names.iter().any(is_name));
+    u16::try_from(at?).ok().map(|at| at + 1)
+}
+
+/// Names of months other than English ones of three letters: English, German, French, Italian,
+/// Spanish, Portuguese, Dutch, Scandinavian, Polish, Hungarian, Russian, in UTF-8.
+#[rustfmt::skip]
+const MONTHS: [&[&str]; 12] = [
+    &["january", "januar", "jän", "janv", "janvier", "gen", "ene", "sty", "янв", "января"],
+    &["february", "februar", "fév", "févr", "fevr", "fev", "février", "lut", "фев", "февраля"],
+    &["march", "mär", "mrz", "märz", "mars", "mrt", "márc", "мар", "марта"],
+    &["april", "avr", "avril", "abr", "kwi", "ápr", "апр", "апреля"],
+    &["mai", "mag", "mei", "maj", "máj", "май", "мая"],
+    &["june", "juni", "juin", "giu", "cze", "jún", "июн", "июня"],
+    &["july", "juli", "juil", "juillet", "lug", "lip", "júl", "июл", "июля"],
+    &["august", "aoû", "août", "aout", "ago", "sie", "авг", "августа"],
+    &["september", "sept", "septembre", "set", "wrz", "szept", "сен", "сентября"],
+    &["october", "oktober", "octobre", "okt", "ott", "out", "paź", "окт", "октября"],
+    &["november", "novembre", "lis", "ноя", "ноября"],
+    &["december", "dezember", "décembre", "dez", "déc", "dic", "des", "gru", "дек", "декабря"],
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_stands_for_two_months() {
+        for (at, names) in MONTHS.iter().enumerate() {
+            for name in *names {
+                let want = u16::try_from(at + 1).unwrap();
+                assert_eq!(month(name.as_bytes()), Some(want), "{name}");
+                assert_eq!(month(format!("{name}.,").as_bytes()), Some(want), "{name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Lines out of the bytes of a data connection.
+
+use crate::limits;
+
+/// What a [`ListReader`] found next.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ListEvent {
+    /// A line without its line end. It holds no LF; it may be empty.
+    Line(Vec<u8>),
+    /// The line being read is longer than [`limits::LISTING_LINE`]. Comes once for a line, as soon
+    /// as it is known; the rest of the line is discarded.
+    TooLong,
+}
+
+/// Cuts the bytes of a listing into lines, however they arrive.
+///
+/// A line ends at LF or CR LF: LIST and NLST are sent in ASCII, but many servers forget the CR
+/// (RFC 959 §3.1.1.1 demands it). A CR elsewhere is part of the line. Holds at most
+/// [`limits::READ_AHEAD`] bytes not looked at and one line of [`limits::LISTING_LINE`] bytes.
+///
+/// ```
+/// use ftp_proto::{ListEvent, ListReader};
+///
+/// let mut reader = ListReader::new();
+/// reader.push(b"one\r\ntw");
+/// assert_eq!(reader.next(), Some(ListEvent::Line(b"one".to_vec())));
+/// assert_eq!(reader.next(), None);
+/// reader.push(b"o");
+/// assert_eq!(reader.next(), None);
+/// assert_eq!(reader.finish(), Some(ListEvent::Line(b"two".to_vec())));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ListReader {
+    /// Bytes not yet looked at are those from `start`.
+    input: Vec<u8>,
+    start: usize,
+    line: Vec<u8>,
+    /// The line was reported as too long; nothing of it is kept.
+    too_long: bool,
+}
+
+impl ListReader {
+    /// A reader at the start of a listing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { input: Vec::new(), start: 0, line: Vec::new(), too_long: false }
+    }
+
+    /// Takes bytes as they were read, at most [`room`](Self::room) of them, and returns how many
+    /// it took.
+    pub fn push(&mut self, bytes: &[u8]) -> usize {
+        if self.start > 0 {
+            self.input.drain(..self.start);
+            self.start = 0;
+        }
+        let taken = bytes.get(..self.room()).unwrap_or(bytes);
+        self.input.extend_from_slice(taken);
+        taken.len()
+    }
+
+    /// How many bytes [`push`](Self::push) would take now: what is missing to
+    /// [`limits::READ_AHEAD`].
+    #[must_use]
+    pub fn room(&self) -> usize {
+        limits::READ_AHEAD.saturating_sub(self.input.len() - self.start)
+    }
+
+    /// The next event, or `None` until more bytes are pushed.
+    #[expect(clippy::should_implement_trait, reason = "the end is not final: more may be pushed")]
+    pub fn next(&mut self) -> Option<ListEvent> {
+        loop {
+            let waiting = self.input.get(self.start..).unwrap_or_default();
+            if waiting.is_empty() {
+                return None;
+            }
+            let end = waiting.iter().position(|&byte| byte == b'\n');
+            let piece = waiting.get(..end.unwrap_or(waiting.len())).unwrap_or_default();
+            // A CR at the limit may belong to the line end, so one byte more is held until the
+            // next tells.
+            let length = self.line.len() + piece.len();
+            let last = piece.last().or(self.line.last());
+            let content = length - usize::from(last == Some(&b'\r'));
+            if !self.too_long && content <= limits::LISTING_LINE {
+                self.line.extend_from_slice(piece);
+            }
+            self.start += piece.len() + usize::from(end.is_some());
+            if !self.too_long && content > limits::LISTING_LINE {
+                self.line = Vec::new();
+                self.too_long = end.is_none();
+                return Some(ListEvent::TooLong);
+            }
+            if end.is_some() && !std::mem::take(&mut self.too_long) {
+                return Some(self.take_line());
+            }
+        }
+    }
+
+    /// The last line, if the data ended in the middle of one; call it when
+    /// [`next`](Self::next) gives nothing and no byte will come any more.
+    pub fn finish(&mut self) -> Option<ListEvent> {
+        let line = !self.line.is_empty() && !self.too_long;
+        self.too_long = false;
+        line.then(|| self.take_line())
+    }
+
+    fn take_line(&mut self) -> ListEvent {
+        let mut line = std::mem::take(&mut self.line);
+        line.pop_if(|last| *last == b'\r');
+        ListEvent::Line(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chunks::any_chunking;
+
+    fn read(pieces: &[&[u8]]) -> Vec<ListEvent> {
+        let mut reader = ListReader::new();
+        let mut events = Vec::new();
+        for mut piece in pieces.iter().copied() {
+            while !piece.is_empty() {
+                piece = &piece[reader.push(piece)..];
+                events.extend(std::iter::from_fn(|| reader.next()));
+                assert!(reader.line.len() <= limits::LISTING_LINE + 1);
+                assert_eq!(reader.room(), limits::READ_AHEAD);
+            }
+        }
+        events.extend(reader.finish());
+        assert_eq!(reader.finish(), None);
+        events
+    }
+
+    fn lines(lines: &[&str]) -> Vec<ListEvent> {
+        lines.iter().map(|line| ListEvent::Line(line.as_bytes().to_vec())).collect()
+    }
+
+    #[test]
+    fn lines_are_the_same_for_any_chunking() {
+        for (input, want) in [
+            ("", &[][..]),
+            ("\r\n", &[""]),
+            ("a\r\nb\nc", &["a", "b", "c"]),
+            ("a\r\n\r\n\nb\r\n", &["a", "", "", "b"]),
+            ("a\rb\r\r\nc\r", &["a\rb\r", "c"]),
+            ("\0\u{ff}\n", &["\0\u{ff}"]),
+        ] {
+            any_chunking(input.as_bytes(), read, &lines(want));
+        }
+    }
+
+    #[test]
+    fn a_line_at_the_limit_is_a_line_hc_15() {
+        let longest = "x".repeat(limits::LISTING_LINE);
+        for end in ["", "\r", "\n", "\r\n"] {
+            let input = format!("{longest}{end}");
+            assert_eq!(read(&[input.as_bytes()]), lines(&[&longest]));
+            let (head, tail) = input.as_bytes().split_at(limits::LISTING_LINE);
+            assert_eq!(read(&[head, tail]), lines(&[&longest]));
+        }
+    }
+
+    #[test]
+    fn a_longer_line_is_told_at_once_and_passed_over_hc_15() {
+        for tail in ["x", "xx", "\rx", "\r\r"] {
+            let line = format!("{}{tail}", "x".repeat(limits::LISTING_LINE));
+            let want = [vec![ListEvent::TooLong], lines(&["next"])].concat();
+            for cut in limits::LISTING_LINE - 1..line.len() {
+                let (head, tail) = line.as_bytes().split_at(cut);
+                let more = vec![b'y'; limits::READ_AHEAD * 3];
+                assert_eq!(read(&[head, tail, &more, b"\r\nnext\r\n"]), want);
+                assert_eq!(read(&[head, tail, b"\r\nne", b"xt"]), want);
+            }
+            assert_eq!(read(&[line.as_bytes()]), [ListEvent::TooLong]);
+        }
+    }
+
+    #[test]
+    fn an_endless_line_costs_one_event_hc_15() {
+        let mut reader = ListReader::new();
+        let piece = [b'-'; limits::READ_AHEAD];
+        let mut events = 0;
+        for _ in 0..4_096 {
+            assert_eq!(reader.push(&piece), piece.len());
+            while reader.next().is_some() {
+                events += 1;
+            }
+            assert!(reader.line.capacity() + reader.input.capacity() <= 4 * limits::LISTING_LINE);
+        }
+        assert_eq!((events, reader.finish()), (1, None));
+    }
+}

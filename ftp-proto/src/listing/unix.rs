@@ -1,0 +1,324 @@
+//! Listings in the manner of `ls -l`, which most servers send, on whatever system they run.
+
+use super::date::{self, Column};
+use super::dos::without_groups;
+use super::entry::{Entry, EntryKind, Permissions};
+use super::words::{Word, Words, split_digits};
+use crate::time_val::TimeVal;
+
+/// What earlier lines told about where names begin; see [`Column::LooseYear`].
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Habits {
+    /// A name was seen right behind a year set flush left, so that further SP are the name's.
+    years_are_exact: bool,
+}
+
+impl Habits {
+    pub(super) const fn new() -> Self {
+        Self { years_are_exact: false }
+    }
+}
+
+/// Reads one line: maybe inode and blocks, the mode, maybe links, owner, group and size, a date,
+/// one SP, the name.
+///
+/// Owner and group may hold SP and some of the columns may be missing, so the line is read from
+/// the date: it is the first that follows something that can be a size.
+pub(super) fn parse(line: &[u8], reference: TimeVal, habits: &mut Habits) -> Option<Entry> {
+    let mut words = Words::new(line);
+    let mut first = words.next()?;
+    for _ in 0..2 {
+        if first.is_digits() {
+            first = words.next()?;
+        }
+    }
+    let mut entry = Entry::default();
+    let mut netware = false;
+    let start = if let Some(length) = read_mode(first.bytes, &mut entry) {
+        first.start + length
+    } else {
+        let rights = words.next()?;
+        read_netware(first.bytes, rights.bytes, &mut entry)?;
+        netware = true;
+        rights.end()
+    };
+
+    let mut before: Option<Word<'_>> = None;
+    let mut words = Words::new(line).from(start);
+    let (date, end) = loop {
+        let rest = words;
+        let word = words.next()?;
+        if let Some(date) = date::read(rest, reference) {
+            let mut sized = entry.clone();
+            if let Some(end) = read_size(line, start, before, &mut sized) {
+                entry = sized;
+                break (date, end);
+            }
+        }
+        before = Some(word);
+    };
+    let columns = line.get(start..end).unwrap_or_default();
+    if netware {
+        entry.owner = some(columns.trim_ascii());
+    } else {
+        read_columns(columns, &mut entry);
+    }
+    entry.modified = date.modified;
+
+    let rest = line.get(date.end..)?.strip_prefix(b" ")?;
+    let name = match date.column {
+        _ if netware => rest.trim_ascii_start(),
+        Column::LooseYear if !rest.starts_with(b" ") => {
+            habits.years_are_exact = true;
+            rest
+        }
+        Column::LooseYear if habits.years_are_exact => rest,
+        Column::LooseYear | Column::NoTime => rest.strip_prefix(b" ").unwrap_or(rest),
+        Column::Exact => rest,
+    };
+    let (name, target) = match entry.kind {
+        Some(EntryKind::Link) => split_target(name, entry.size),
+        _ => (name, None),
+    };
+    let Entry { name, role, .. } = Entry::new(name);
+    Some(Entry { name, role, target: target.map(<[u8]>::to_vec), ..entry })
+}
+
+/// Reads a mode such as `drwxr-xr-x`, and returns its length: digits of the links may be glued to
+/// it. A `+`, `.` or `@` tells of access control lists and their like.
+fn read_mode(word: &[u8], entry: &mut Entry) -> Option<usize> {
+    let (&kind, rest) = word.split_first()?;
+    entry.kind = Some(match kind {
+        b'-' | b'f' => EntryKind::File,
+        b'd' => EntryKind::Directory,
+        b'l' => EntryKind::Link,
+        b'b' | b'c' | b'p' | b's' | b'D' | b'P' | b'w' => EntryKind::Other,
+        _ => return None,
+    });
+    let Some((letters, rest)) = rest.split_first_chunk::<9>() else {
+        // Six letters, of a system that knows owner and others only; eight, by mistake.
+        let is_letter = |letter: &u8| b"-rwxsStT".contains(letter);
+        return (rest.len() >= 6 && rest.iter().all(is_letter)).then_some(word.len());
+    };
+    entry.permissions = Some(Permissions::read(letters)?);
+    let glued = match rest {
+        [b'+' | b'.' | b'@', rest @ ..] => rest,
+        rest => rest,
+    };
+    glued.iter().all(u8::is_ascii_digit).then_some(word.len() - glued.len())
+}
+
+/// Reads the mode of NetWare: `d` or `-`, then eight rights in brackets.
+fn read_netware(kind: &[u8], rights: &[u8], entry: &mut Entry) -> Option<()> {
+    entry.kind = Some(match kind {
+        b"-" => EntryKind::File,
+        b"d" => EntryKind::Directory,
+        _ => return None,
+    });
+    let rights = rights.strip_prefix(b"[")?.strip_suffix(b"]")?;
+    let is_right = |right: &u8| right.is_ascii_uppercase() || *right == b'-';
+    (rights.len() == 8 && rights.iter().all(is_right)).then_some(())
+}
+
+/// Reads the size, which `word` must be if there is one, and returns where it begins, `start` if
+/// there is nothing between the mode and the date. `None` if `word` cannot be a size, and so what
+/// follows it is no date.
+fn read_size(
+    line: &[u8],
+    start: usize,
+    word: Option<Word<'_>>,
+    entry: &mut Entry,
+) -> Option<usize> {
+    let Some(word) = word else { return Some(start) };
+    let (digits, rest) = split_digits(word.bytes);
+    match (digits, rest) {
+        (digits, []) => {
+            // A device has two numbers, `1,   3`.
+            let before = line.get(start..word.start)?.trim_ascii_end();
+            if entry.kind == Some(EntryKind::Other)
+                && let Some(before) = before.strip_suffix(b",")
+            {
+                let length = before.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+                return Some(start + before.len() - length);
+            }
+            entry.set_size(digits);
+            Some(word.start)
+        }
+        // `109,767`, the same without SP
+        ([_, ..], [b',', minor @ ..]) if entry.kind == Some(EntryKind::Other) => {
+            minor.iter().all(u8::is_ascii_digit).then_some(word.start)
+        }
+        ([_, ..], rest) => {
+            if let Some(digits) = without_groups(word.bytes) {
+                entry.set_size(&digits);
+                return Some(word.start);
+            }
+            // `33.5k`: rounded, so it is no size.
+            let fraction = rest.strip_prefix(b".").map_or(rest, |rest| split_digits(rest).1);
+            let (unit, more) = fraction.split_first()?;
+            let is_unit = b"kKMGTPE".contains(unit) && matches!(more, b"" | b"B" | b"iB");
+            is_unit.then_some(word.start)
+        }
+        // A size of 32 bits that went below zero.
+        ([], [b'-', rest @ ..]) => {
+            (!rest.is_empty() && rest.iter().all(u8::is_ascii_digit)).then_some(word.start)
+        }
+        // `ftpadmin125435904`: the group is as wide as its column, and the size follows.
+        ([], rest) => {
+            let digits = rest.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+            let (group, digits) = rest.split_at_checked(rest.len() - digits)?;
+            let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+            if digits.is_empty() || !group.iter().all(is_name) {
+                return None;
+            }
+            entry.set_size(digits);
+            Some(word.start + group.len())
+        }
+    }
+}
+
+/// Reads links, owner and group out of what stands between the mode and the size.
+fn read_columns(columns: &[u8], entry: &mut Entry) {
+    let mut columns = columns.trim_ascii();
+    let size = entry.size.unwrap_or(0);
+    let words = Words::new(columns);
+    if let Some(links) = words.peek().filter(Word::is_digits) {
+        let owner = columns.get(links.end()..).unwrap_or_default().trim_ascii();
+        // NetPresenz for the Mac: both forks of the file, which sum up to its size. A file of
+        // one byte that belongs to root looks the same, so one link is taken for a link.
+        let forks = crate::number::decimal(links.bytes).zip(crate::number::decimal(owner));
+        let are_forks = forks.is_some_and(|(a, b)| a != 1 && a.checked_add(b) == Some(size));
+        if are_forks && entry.kind == Some(EntryKind::File) {
+            return;
+        }
+        entry.links = crate::number::decimal(links.bytes);
+        columns = owner;
+    }
+    // The same server shows a directory as `folder` and the number of things in it.
+    if columns == b"folder" && entry.links.is_none() {
+        entry.size = None;
+        return;
+    }
+    let (owner, group) = split_owner(columns);
+    (entry.owner, entry.group) = (some(owner), some(group));
+}
+
+/// Splits owner and group: at the first gap wider than one SP, or else at the first SP, as groups
+/// with SP in them (`Domain Users`) are more common than such owners.
+fn split_owner(columns: &[u8]) -> (&[u8], &[u8]) {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let gap = columns.windows(2).position(|pair| pair.iter().all(is_blank));
+    let at = gap.or_else(|| columns.iter().position(is_blank)).unwrap_or(columns.len());
+    let (owner, group) = columns.split_at_checked(at).unwrap_or((columns, &[]));
+    (owner, group.trim_ascii_start())
+}
+
+/// Splits `name -> target` of a link. Where the name or the target holds ` -> ` too, the size
+/// tells: it is the length of the target. Otherwise the first counts.
+fn split_target(name: &[u8], size: Option<u64>) -> (&[u8], Option<&[u8]>) {
+    const ARROW: &[u8] = b" -> ";
+    let at = |at: usize| Some((name.get(..at)?, name.get(at..)?.strip_prefix(ARROW)?));
+    let by_size = size
+        .and_then(|size| usize::try_from(size).ok())
+        .and_then(|size| name.len().checked_sub(size)?.checked_sub(ARROW.len()))
+        .and_then(at);
+    let first = || name.windows(ARROW.len()).position(|window| window == ARROW).and_then(at);
+    let whole = |parts: &(&[u8], &[u8])| !parts.0.is_empty() && !parts.1.is_empty();
+    match by_size.filter(whole).or_else(first).filter(whole) {
+        Some((name, target)) => (name, Some(target)),
+        None => (name, None),
+    }
+}
+
+fn some(bytes: &[u8]) -> Option<Vec<u8>> {
+    (!bytes.is_empty()).then(|| bytes.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Option<Entry> {
+        let reference = TimeVal::new(2026, 7, 1, 12, 0, 0).unwrap();
+        parse(line.as_bytes(), reference, &mut Habits::default())
+    }
+
+    #[test]
+    fn a_link_is_split_once_and_only_a_link_ls_43() {
+        for (kind, size, name, want, target) in [
+            ('l', 7, "bin -> usr/bin", "bin", Some("usr/bin")),
+            ('l', 0, "bin -> usr/bin", "bin", Some("usr/bin")),
+            ('l', 1, "a -> b -> c", "a -> b", Some("c")),
+            ('l', 6, "a -> b -> c", "a", Some("b -> c")),
+            ('l', 9, "a -> b -> c", "a", Some("b -> c")),
+            ('l', 5, "bin", "bin", None),
+            ('l', 0, "bin -> ", "bin -> ", None),
+            ('l', 3, " -> bin", " -> bin", None),
+            ('l', 2, " x  ->   ", " x ", Some("  ")),
+            ('-', 7, "bin -> usr/bin", "bin -> usr/bin", None),
+            ('d', 7, "bin -> usr/bin", "bin -> usr/bin", None),
+        ] {
+            let line = format!("{kind}rwxrwxrwx   1 root     other {size:10} Jan 25 00:17 {name}");
+            let entry = read(&line).unwrap();
+            assert_eq!(entry.name, want.as_bytes(), "{line}");
+            assert_eq!(entry.target.as_deref(), target.map(str::as_bytes), "{line}");
+        }
+    }
+
+    #[test]
+    fn names_keep_their_spaces_ls_43() {
+        for name in ["a", " a", "  a  ", "a  b", " ", "Jan 25 00:17 b", "\ta", ""] {
+            for date in ["Jan 25 00:17", "Apr  8  1994", "2005-06-07 21:22"] {
+                let line = format!("-rw-r--r--   1 root     other        531 {date} {name}");
+                assert_eq!(read(&line).unwrap().name, name.as_bytes(), "{line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_year_set_flush_left_is_followed_by_a_space_more() {
+        let reference = TimeVal::new(2026, 7, 1, 12, 0, 0).unwrap();
+        let mut habits = Habits::default();
+        let mut name = |line: &str| parse(line.as_bytes(), reference, &mut habits).unwrap().name;
+        assert_eq!(name("-r--r--r--  1 a b 90 Mar  1 2003  .welcome"), b".welcome");
+        assert_eq!(name("-r--r--r--  1 a b 90 Mar  1 2003   x"), b" x");
+        // Once a name is seen where it is not, further SP belong to names.
+        assert_eq!(name("-r--r--r--  1 a b 90 Nov 5 2018 x"), b"x");
+        assert_eq!(name("-r--r--r--  1 a b 90 Nov 5 2018  x"), b" x");
+        assert_eq!(name("-r--r--r--  1 a b 90 Mar  1  2003  x"), b" x");
+    }
+
+    #[test]
+    fn modes_are_read_letter_by_letter() {
+        let line = |mode: &str| format!("{mode}   1 root     other        531 Jan 25 00:17 x");
+        for (mode, kind) in [
+            ("-rw-r--r--", EntryKind::File),
+            ("drwxr-xr-x+", EntryKind::Directory),
+            ("drwxr-xr-x.", EntryKind::Directory),
+            ("lrwxrwxrwx@", EntryKind::Link),
+            ("brw-r--r--", EntryKind::Other),
+            ("crw-r--r--", EntryKind::Other),
+            ("prw-r--r--", EntryKind::Other),
+            ("srw-r--r--", EntryKind::Other),
+            ("Drw-r--r--", EntryKind::Other),
+            ("drwxr-x", EntryKind::Directory),
+        ] {
+            assert_eq!(read(&line(mode)).unwrap().kind, Some(kind), "{mode}");
+        }
+        for mode in [
+            "zrwxr-xr-x",
+            "dxrwr-xr-x",
+            "-rw-r-",
+            "-rw-r--r--x",
+            "-rw-r--r--++",
+            "-",
+            "d",
+            "drwxr-",
+            "rw-r--r--",
+            "",
+            "-rw-r--r--+x1",
+        ] {
+            assert_eq!(read(&line(mode)), None, "{mode}");
+        }
+    }
+}
