@@ -19,6 +19,23 @@ pub enum FactType {
     Other,
 }
 
+impl FactType {
+    /// Reads the value of the fact, in any case.
+    pub(crate) fn read(value: &[u8]) -> Self {
+        if value.eq_ignore_ascii_case(b"file") {
+            Self::File
+        } else if value.eq_ignore_ascii_case(b"dir") {
+            Self::Directory
+        } else if value.eq_ignore_ascii_case(b"cdir") {
+            Self::CurrentDirectory
+        } else if value.eq_ignore_ascii_case(b"pdir") {
+            Self::ParentDirectory
+        } else {
+            Self::Other
+        }
+    }
+}
+
 /// One entry: facts, and the pathname they are about.
 ///
 /// ```
@@ -124,15 +141,7 @@ impl Facts {
     /// The fact `type`.
     #[must_use]
     pub fn kind(&self) -> Option<FactType> {
-        let value = self.get("type")?;
-        let is = |word: &[u8]| value.eq_ignore_ascii_case(word);
-        Some(match () {
-            () if is(b"file") => FactType::File,
-            () if is(b"dir") => FactType::Directory,
-            () if is(b"cdir") => FactType::CurrentDirectory,
-            () if is(b"pdir") => FactType::ParentDirectory,
-            () => FactType::Other,
-        })
+        self.get("type").map(FactType::read)
     }
 
     /// The fact `size` in bytes; `None` where it is missing or not a number below 2^64.

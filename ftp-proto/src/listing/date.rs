@@ -59,14 +59,17 @@ pub(super) fn read(mut words: Words<'_>, reference: TimeVal) -> Option<Date> {
     let (digits, suffix) = split_digits(first.bytes);
     match (digits.len(), suffix) {
         (0, _) => {
-            let month = month(first.bytes)?;
+            // The day first: it tells at a glance what the names of months take a search for.
             let day = words.next()?;
+            let number = day_of_month(day.bytes)?;
+            let month = month(first.bytes)?;
             let comma = day.bytes.last() == Some(&b',');
-            month_and_day(month, day_of_month(day.bytes)?, day, comma, words, reference)
+            month_and_day(month, number, day, comma, words, reference)
         }
         (1 | 2, [] | [b'.']) => {
             let second = words.next()?;
-            if let Some(month) = month(second.bytes) {
+            let is_number = second.bytes.first().is_some_and(u8::is_ascii_digit);
+            if let Some(month) = Some(second.bytes).filter(|_| !is_number).and_then(month) {
                 let day = short(digits, 2)?;
                 return month_and_day(month, day, second, false, words, reference);
             }

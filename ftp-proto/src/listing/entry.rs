@@ -216,39 +216,75 @@ impl Entry {
 impl From<&Facts> for Entry {
     fn from(facts: &Facts) -> Self {
         let mut entry = Self::new(facts.name());
-        match facts.kind() {
-            Some(FactType::File) => entry.kind = Some(EntryKind::File),
-            Some(FactType::Directory) => entry.kind = Some(EntryKind::Directory),
-            Some(FactType::CurrentDirectory) => {
-                (entry.kind, entry.role) = (Some(EntryKind::Directory), Role::Itself);
-            }
-            Some(FactType::ParentDirectory) => {
-                (entry.kind, entry.role) = (Some(EntryKind::Directory), Role::Parent);
-            }
-            Some(FactType::Other) => match facts.get("type").and_then(link_target) {
-                Some(target) => {
-                    entry.kind = Some(EntryKind::Link);
-                    entry.target = (!target.is_empty()).then(|| target.to_vec());
-                }
-                None if facts.get("type") == Some(b"") => {}
-                None => entry.kind = Some(EntryKind::Other),
-            },
-            None => {}
+        let (mut kind, mut size, mut directory_size, mut modify) = (None, None, None, None);
+        let (mut mode, mut owners, mut groups) = (None, [None; 3], [None; 3]);
+        let ([owner_name, owner, uid], [group_name, group, gid]) = (&mut owners, &mut groups);
+        for (name, value) in facts.iter() {
+            // The longest of those below fits; this runs for each fact of each line.
+            let mut lower = [0; 16];
+            let Some(lower) = lower.get_mut(..name.len()) else { continue };
+            lower.copy_from_slice(name);
+            lower.make_ascii_lowercase();
+            let slot = match &*lower {
+                b"type" => &mut kind,
+                b"size" => &mut size,
+                // A directory's, which ProFTPD and BSD servers send instead of `size`.
+                b"sizd" => &mut directory_size,
+                b"modify" => &mut modify,
+                b"unix.mode" => &mut mode,
+                b"unix.ownername" => &mut *owner_name,
+                b"unix.owner" => &mut *owner,
+                b"unix.uid" => &mut *uid,
+                b"unix.groupname" => &mut *group_name,
+                b"unix.group" => &mut *group,
+                b"unix.gid" => &mut *gid,
+                _ => continue,
+            };
+            // A fact given twice has its first value.
+            slot.get_or_insert(value);
         }
-        // `sizd`, a directory's size, is what ProFTPD and BSD servers send instead of `size`.
-        if let Some(size) = facts.get("size").or_else(|| facts.get("sizd")) {
+        if let Some(kind) = kind {
+            entry.set_kind(kind);
+        }
+        if let Some(size) = size.or(directory_size) {
             entry.set_size(size);
         }
-        let utc = |time| Modified { time, precision: Precision::Second, zone: Zone::Utc };
-        entry.modified = facts.modify().map(utc);
-        entry.permissions = facts.get("UNIX.mode").and_then(Permissions::read_octal);
-        let first = |names: [&str; 3]| {
-            let found = names.into_iter().find_map(|name| facts.get(name));
-            found.filter(|value| !value.is_empty()).map(<[u8]>::to_vec)
+        entry.modified = modify.and_then(|time| {
+            let time = TimeVal::parse(time).ok()?;
+            Some(Modified { time, precision: Precision::Second, zone: Zone::Utc })
+        });
+        entry.permissions = mode.and_then(Permissions::read_octal);
+        let first = |names: [Option<&[u8]>; 3]| {
+            let found = names.into_iter().flatten().next();
+            found.filter(|name| !name.is_empty()).map(<[u8]>::to_vec)
         };
-        entry.owner = first(["UNIX.ownername", "UNIX.owner", "UNIX.uid"]);
-        entry.group = first(["UNIX.groupname", "UNIX.group", "UNIX.gid"]);
+        entry.owner = first(owners);
+        entry.group = first(groups);
         entry
+    }
+}
+
+impl Entry {
+    /// Takes over what the fact `type` says (RFC 3659 §7.5.1).
+    fn set_kind(&mut self, fact: &[u8]) {
+        match FactType::read(fact) {
+            FactType::File => self.kind = Some(EntryKind::File),
+            FactType::Directory => self.kind = Some(EntryKind::Directory),
+            FactType::CurrentDirectory => {
+                (self.kind, self.role) = (Some(EntryKind::Directory), Role::Itself);
+            }
+            FactType::ParentDirectory => {
+                (self.kind, self.role) = (Some(EntryKind::Directory), Role::Parent);
+            }
+            FactType::Other => match link_target(fact) {
+                Some(target) => {
+                    self.kind = Some(EntryKind::Link);
+                    self.target = (!target.is_empty()).then(|| target.to_vec());
+                }
+                None if fact.is_empty() => {}
+                None => self.kind = Some(EntryKind::Other),
+            },
+        }
     }
 }
 

@@ -4,11 +4,14 @@
 use std::hint::black_box;
 
 use ftp_proto::{
-    AsciiDecoder, AsciiEncoder, Command, Facts, HostPort, LineDecoder, LineEvent, ReplyDecoder,
+    AsciiDecoder, AsciiEncoder, Command, Facts, HostPort, LineDecoder, LineEvent, ListLine,
+    ReplyDecoder, TimeVal,
 };
+use suppaftp::list::ListParser;
 
 const MLSD: &[u8] = b"type=file;size=1234567;modify=20240229123456;perm=adfrw;\
     unique=fd01g1234;UNIX.mode=0644; some file name.txt";
+const UNIX: &[u8] = b"-rw-r--r--   1 user  group   1234567 Feb 28 12:34 some file name.txt";
 const REPLY: &[u8] = b"211-Features:\r\n MLST type*;size*;modify*;\r\n211 End\r\n";
 
 fn main() {
@@ -19,6 +22,8 @@ fn main() {
         eprintln!("usage: ftp-bench OPERATION COUNT");
         std::process::exit(2);
     };
+    let reference = TimeVal::parse(b"20240301000000").expect("a time");
+    let (unix, mlsd) = (String::from_utf8_lossy(UNIX), String::from_utf8_lossy(MLSD));
     let text: Vec<u8> = (0..1 << 20).map(|at| if at % 61 == 60 { b'\n' } else { b'x' }).collect();
     let mut wire = Vec::new();
     AsciiEncoder::new().encode(&text, &mut wire);
@@ -42,6 +47,18 @@ fn main() {
         "mlsd" => Box::new(|| {
             let facts = Facts::parse(black_box(MLSD)).expect("an entry");
             black_box((facts.kind(), facts.size(), facts.modify()));
+        }),
+        "ls-l" => Box::new(|| {
+            black_box(ListLine::parse(black_box(UNIX), reference));
+        }),
+        "mlsd-entry" => Box::new(|| {
+            black_box(ListLine::parse_facts(black_box(MLSD)));
+        }),
+        "suppaftp-ls-l" => Box::new(|| {
+            black_box(ListParser::parse_posix(black_box(&unix)).expect("an entry"));
+        }),
+        "suppaftp-mlsd" => Box::new(|| {
+            black_box(ListParser::parse_mlsd(black_box(&mlsd)).expect("an entry"));
         }),
         "copy" => Box::new(|| {
             out.clear();
