@@ -220,14 +220,15 @@ verbs! {
     Xsha512 "XSHA512",
 }
 
-/// How many bytes fit one number. No known verb is longer.
-const PACKED: usize = 8;
+/// How many bytes fit one number, behind a first that tells words apart that begin with NUL. No
+/// known verb is longer.
+const PACKED: usize = 7;
 
 /// A word as one number, so that finding a verb is a search among numbers: that runs for every
 /// command.
 const fn pack(word: &[u8]) -> u64 {
     assert!(word.len() <= PACKED);
-    let mut packed = 0;
+    let mut packed = 1;
     let mut rest = word;
     while let Some((&byte, tail)) = rest.split_first() {
         packed = packed << 8 | byte as u64;
@@ -245,13 +246,22 @@ impl Verb {
     /// letter or digit stands or the first is a digit, `TooLong` beyond 12 bytes.
     pub fn parse(word: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| Err(ParseError::new("verb", at, kind));
+        // Without that bit, what was a letter is one in upper case, and nothing else is a letter:
+        // the words of letters alone, which are most, are found so at once.
+        const CASE: u8 = b'a' - b'A';
+        if word.len() <= PACKED {
+            let packed = word.iter().fold(1, |packed, byte| packed << 8 | u64::from(byte & !CASE));
+            if let Some(verb) = Self::from_packed(packed) {
+                return Ok(verb);
+            }
+        }
         let Some(first) = word.first() else {
             return error(0, ParseErrorKind::UnexpectedEnd);
         };
         if !first.is_ascii_alphabetic() {
             return error(0, ParseErrorKind::UnexpectedByte);
         }
-        let mut packed = 0;
+        let mut packed = 1;
         for (at, &byte) in word.iter().enumerate() {
             if !byte.is_ascii_alphanumeric() {
                 return error(at, ParseErrorKind::UnexpectedByte);
@@ -338,6 +348,10 @@ mod tests {
             ("RE-TR", 2, UnexpectedByte),
             ("RETR\tx", 4, UnexpectedByte),
             ("R\u{e9}", 1, UnexpectedByte),
+            (" NOOP", 0, UnexpectedByte),
+            ("\0NOOP", 0, UnexpectedByte),
+            ("NO\0OP", 2, UnexpectedByte),
+            ("R@TR", 1, UnexpectedByte),
             ("ABCDEFGHIJKLM", 12, TooLong),
         ] {
             let want = ParseError::new("verb", at, kind);
