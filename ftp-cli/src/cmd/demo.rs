@@ -43,6 +43,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     output::print(&mut *stdio.output, format!("demo: all {checks} checks passed\n").as_bytes())
 }
 
+/// How long a signal waits for the temporary directory to be removable.
+const CLEANING: Duration = Duration::from_millis(500);
+
 struct Demo<'a> {
     output: &'a mut dyn Write,
     messages: Messages,
@@ -64,11 +67,13 @@ impl Demo<'_> {
         if self.watches {
             let (place, messages) = (root.path().to_owned(), self.messages.clone());
             signals::on_signals(move |signal| {
-                // The server may be making a file in it just now.
-                for _ in 0..10 {
-                    if std::fs::remove_dir_all(&place).is_ok() {
-                        break;
-                    }
+                // The server may be making a file in it just now, and again.
+                let start = Instant::now();
+                while std::fs::remove_dir_all(&place).is_err()
+                    && place.exists()
+                    && start.elapsed() < CLEANING
+                {
+                    std::thread::sleep(Duration::from_millis(5));
                 }
                 signals::end(signal, &messages);
             })?;
