@@ -38,8 +38,13 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
     let (messages, watches) = (stdio.messages.clone(), stdio.is_process);
     let output = &mut *stdio.output;
-    let mut demo = Demo { output, messages, watches, dialogue, quiet, checks: 0 };
-    let checks = demo.run()?;
+    let mut demo =
+        Demo { output, messages, watches, ending: Arc::default(), dialogue, quiet, checks: 0 };
+    let ending = Arc::clone(&demo.ending);
+    let checks = demo.run();
+    // A signal takes the directory away, at which the rest fails: how it ends is the signal's say.
+    let _unless_a_signal_ends_it = ending.lock();
+    let checks = checks?;
     output::print(&mut *stdio.output, format!("demo: all {checks} checks passed\n").as_bytes())
 }
 
@@ -51,6 +56,8 @@ struct Demo<'a> {
     messages: Messages,
     /// Whether this run is the process, and cleans up at a signal.
     watches: bool,
+    /// Held by the signal that ends the process.
+    ending: Arc<Mutex<()>>,
     dialogue: Lines,
     quiet: bool,
     checks: u32,
@@ -66,7 +73,9 @@ impl Demo<'_> {
         let root = root.map_err(|error| Failure::local("temporary directory", &error))?;
         if self.watches {
             let (place, messages) = (root.path().to_owned(), self.messages.clone());
+            let ending = Arc::clone(&self.ending);
             signals::on_signals(move |signal| {
+                let _until_the_end = ending.lock();
                 // The server may be making a file in it just now, and again.
                 let start = Instant::now();
                 while std::fs::remove_dir_all(&place).is_err()

@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-use ftp_tests::raw::RawSession;
+use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::root::TempRoot;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -62,21 +62,32 @@ fn footprint_of_idle_sessions() {
 #[test]
 fn footprint_of_a_line_of_1_gib_hs_01() {
     let root = TempRoot::new();
-    let served = Served::start(&root, &["--user", "u:p"]);
+    let mut served = Served::start(&root, &["--user", "u:p"]);
     let process = served.running.child.id();
     let block = vec![b'x'; 1 << 20];
-    let endless = || {
-        let session = RawSession::login(served.address, "u", "p");
+    // A session that is just ending would be counted with the next.
+    let threads = || std::fs::read_dir(format!("/proc/{process}/task")).unwrap().count();
+    let at_rest = threads();
+    let mut rest = || {
+        let ended = || (threads() <= at_rest).then_some(());
+        served.running.wait_until(DEADLINE, ended).expect("the session ends");
+    };
+    let address = served.address;
+    let endless = |rest: &mut dyn FnMut()| {
+        let session = RawSession::login(address, "u", "p");
         // The server stops reading long before; then writing fails.
         let sent = (0..1_024).take_while(|_| session.stream().write_all(&block).is_ok()).count();
         assert!(sent < 1_024, "all of it was taken");
+        drop(session);
+        rest();
         // The server is not only not dead, it works on.
-        RawSession::login(served.address, "u", "p").expect_in_step();
+        RawSession::login(address, "u", "p").expect_in_step();
     };
     // The first touches code and stacks for the first time, which is not the line's doing.
-    endless();
+    endless(&mut rest);
+    rest();
     let before = memory(process, "VmHWM:");
-    endless();
+    endless(&mut rest);
     let grown = memory(process, "VmHWM:") - before;
     println!("a line of 1 GiB: {grown} KiB at most");
     assert!(grown < 64);

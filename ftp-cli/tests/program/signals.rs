@@ -180,7 +180,10 @@ fn demo_that_is_ended_cleans_up_li_10() {
     assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
     let status = demo.wait(Instant::now() + Duration::from_secs(1)).expect("it ends");
     assert_eq!(status.code(), Some(130));
-    assert!(temporary.names().is_empty());
+    let left = std::fs::read_dir(temporary.path()).unwrap().map(|entry| entry.unwrap().path());
+    let left: Vec<_> =
+        left.map(|path| (std::fs::read_dir(&path).map(Iterator::count), path)).collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]
