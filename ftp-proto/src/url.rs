@@ -132,14 +132,11 @@ impl FtpUrl {
             Some(path) if digits > 0 => (digits + 1, path),
             _ => (0, behind),
         };
-        let authority = input.get(..host_end + port).unwrap_or_default();
-        let mut url = Self::authority(Scheme::Ftp, authority, 0)?;
+        let place = input.get(host_at..host_end + port).unwrap_or_default();
+        let mut url = Self::authority(Scheme::Ftp, place, host_at)?;
         // Only a URL's user and password are escaped; here a `%` is a `%`.
-        if host_at > 0 {
-            let user = input.get(..host_at - 1).filter(|user| !user.is_empty());
-            url.user = user.map(<[u8]>::to_vec);
-            url.password = None;
-        }
+        let user = head.get(..host_at.saturating_sub(1)).filter(|user| !user.is_empty());
+        url.user = user.map(<[u8]>::to_vec);
         url.path = path.to_vec();
         Ok(url)
     }
@@ -267,7 +264,7 @@ impl fmt::Display for FtpUrl {
             write!(f, "{}@", Escaped(user))?;
         }
         if self.host.contains(':') {
-            write!(f, "[{}]", self.host)?;
+            write!(f, "[{}]", Escaped(self.host.as_bytes()))?;
         } else {
             write!(f, "{}", Escaped(self.host.as_bytes()))?;
         }
@@ -435,5 +432,20 @@ mod tests {
         let url = FtpUrl::parse(b"ftp://u:secret@[::1]:21/a%1bb").unwrap();
         assert_eq!(url.to_string(), "ftp://u@[::1]:21/a\\x1bb");
         assert!(!format!("{url:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_host_in_brackets_is_shown_escaped_hc_28() {
+        let url = FtpUrl::parse("ftp://[::\u{9b}2J\u{202e}1]/".as_bytes()).unwrap();
+        assert_eq!(url.to_string(), "ftp://[::\\u{9b}2J\\u{202e}1]/");
+        assert!(!format!("{url:?}").contains(['\u{9b}', '\u{202e}']));
+    }
+
+    #[test]
+    fn a_percent_in_a_short_form_user_is_no_escape() {
+        for user in ["50%", "%0d", "u%zz"] {
+            let url = FtpUrl::parse(format!("{user}@h:p").as_bytes()).unwrap();
+            assert_eq!(url.user(), Some(user.as_bytes()));
+        }
     }
 }
