@@ -11,5 +11,6 @@ mod interop_curl;
 mod interop_ftplib;
 mod interop_lftp;
 mod peers;
+mod properties;
 mod server;
 mod typed_by_hand;

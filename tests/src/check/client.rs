@@ -1,0 +1,197 @@
+//! A whole session of our client, as a server's bytes drive it.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ftp_client::{Client, Error, Timeouts};
+use ftp_proto::{Command, LineDecoder, LineEvent};
+
+use super::assert_shown;
+
+/// Where the scripted server is. A port that it makes up leads nowhere here.
+const HOST: &str = "127.77.0.1";
+
+/// How long each phase of the client may take; a server that is out of script closes at once.
+const PHASE: Duration = Duration::from_millis(300);
+
+/// How long the server waits for a command before it goes on in its script.
+const PATIENCE: Duration = Duration::from_millis(4);
+
+/// How long a session may take.
+const END: Duration = Duration::from_secs(10);
+
+/// The data connections of all sessions of this process: what is sent on the next.
+struct DataServer {
+    address: SocketAddr,
+    content: Arc<Mutex<Vec<u8>>>,
+}
+
+fn data_server() -> &'static DataServer {
+    static SERVER: OnceLock<DataServer> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let listener = TcpListener::bind((HOST, 0)).expect("a port of loopback");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let content = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&content);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let content = shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                exchange_data(stream, &content);
+            }
+        });
+        DataServer { address, content }
+    })
+}
+
+/// Sends all, then takes all.
+fn exchange_data(mut stream: TcpStream, content: &[u8]) {
+    let _timeouts = stream.set_read_timeout(Some(PHASE));
+    let sent = stream.write_all(content).and(stream.shutdown(Shutdown::Write));
+    let mut buffer = [0; 4_096];
+    while sent.is_ok() && matches!(stream.read(&mut buffer), Ok(1..)) {}
+}
+
+/// What a server says, in parts with a NUL between them: what data connections carry, the greeting,
+/// what is answered to the first command, to the second, and so on. In the control connection `@P`
+/// stands for the port of the data connections and `@T` for their host-port.
+///
+/// The client neither panics nor hangs, says nothing that is no command, shows nothing that acts on
+/// a terminal, and calls a download whole only if it is.
+///
+/// # Panics
+///
+/// And where no loopback connection can be made.
+pub fn client_dialogue(data: &[u8]) {
+    let begin = Instant::now();
+    let data_server = data_server();
+    let address = data_server.address;
+    let mut parts = data.split(|&byte| byte == 0);
+    let content = parts.next().unwrap_or_default().to_vec();
+    data_server.content.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&content);
+    let [high, low] = address.port().to_be_bytes();
+    let tuple = format!("{},{high},{low}", HOST.replace('.', ","));
+    let part = |part: &[u8]| {
+        let part = replaced(part, b"@P", address.port().to_string().as_bytes());
+        replaced(&part, b"@T", tuple.as_bytes())
+    };
+    let script: Vec<Vec<u8>> = parts.map(part).collect();
+    let control = TcpListener::bind((HOST, 0)).expect("a port of loopback");
+    let port = control.local_addr().expect("a bound socket has an address").port();
+    let server = thread::spawn(move || serve(&control, &script));
+    drive(port, content.len(), &content);
+    let said = server.join().expect("the script does not fail");
+    assert_commands(&said);
+    assert!(begin.elapsed() < END, "the session took {:?}", begin.elapsed());
+}
+
+fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let (mut out, mut rest) = (Vec::new(), text);
+    while let Some(at) = rest.windows(from.len()).position(|window| window == from) {
+        out.extend_from_slice(rest.get(..at).unwrap_or_default());
+        out.extend_from_slice(to);
+        rest = rest.get(at + from.len()..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// Says each part of the script when a command has come, and returns the commands.
+fn serve(listener: &TcpListener, script: &[Vec<u8>]) -> Vec<u8> {
+    let mut said = Vec::new();
+    let Ok((stream, _)) = listener.accept() else { return said };
+    let _timeouts = (stream.set_nodelay(true), stream.set_read_timeout(Some(PATIENCE)));
+    let mut lines = BufReader::new(&stream);
+    for (index, part) in script.iter().enumerate() {
+        if index > 0 {
+            match lines.read_until(b'\n', &mut said) {
+                Ok(0) => return said,
+                Err(error) if !is_timeout(error.kind()) => return said,
+                _ => {}
+            }
+        }
+        if (&stream).write_all(part).is_err() {
+            return said;
+        }
+    }
+    let _gone = stream.shutdown(Shutdown::Write);
+    let _timeouts = stream.set_read_timeout(Some(END));
+    let _reset = lines.read_to_end(&mut said);
+    said
+}
+
+fn is_timeout(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// Whatever the server said, the client said commands.
+fn assert_commands(said: &[u8]) {
+    let mut decoder = LineDecoder::strict();
+    decoder.push(said);
+    let events = std::iter::from_fn(|| decoder.next());
+    for event in events.filter(|event| !matches!(event, LineEvent::Answer(_))) {
+        let LineEvent::Line(line) = &event else { panic!("the client sent {event:?}") };
+        let command = Command::parse_line(line);
+        assert!(command.is_ok(), "the client sent {:?}", line.escape_ascii().to_string());
+    }
+}
+
+/// Something a client does, given what data connections carry.
+type Step = fn(&mut Client, &[u8]) -> Result<(), Error>;
+
+/// Everything a client can do, one thing after the other; the length of the data says with what it
+/// begins.
+fn drive(port: u16, first: usize, content: &[u8]) {
+    let timeouts = Timeouts {
+        connect: PHASE,
+        reply: PHASE,
+        data_connect: PHASE,
+        stall: PHASE,
+        final_reply: PHASE,
+    };
+    let builder = Client::builder().timeouts(timeouts).overall(Some(END / 4));
+    let Some(mut client) = told(builder.connect(HOST, port)) else { return };
+    assert_shown(&client.welcome().to_string());
+    let mut steps: [Step; 10] = [
+        |client, content| {
+            let mut download = client.retrieve("a")?;
+            let mut bytes = Vec::new();
+            let read = download.read_to_end(&mut bytes);
+            match (read.map_err(Error::recover), download.finish()) {
+                (Ok(_), Ok(report)) => {
+                    assert_eq!(bytes, content, "a download that is whole");
+                    assert_shown(&format!("{report:?}"));
+                    Ok(())
+                }
+                (Err(Ok(error)), _) | (_, Err(error)) => Err(error),
+                (Err(Err(error)), _) => panic!("an error that is not the client's: {error}"),
+            }
+        },
+        |client, _| client.entries(None)?.try_for_each(|entry| entry.map(drop)),
+        |client, _| client.list(Some(b"d"))?.try_for_each(|line| line.map(drop)),
+        |client, _| client.names(None)?.try_for_each(|name| name.map(drop)),
+        |client, _| {
+            let mut upload = client.store("b")?;
+            let _kept = upload.write_all(b"some text\n");
+            upload.finish().map(drop)
+        },
+        |client, _| client.pwd().and_then(|path| client.cwd(path)),
+        |client, _| client.mkdir("d").map(drop).and(client.rename("d", "e")),
+        |client, _| client.features().map(drop).and(client.system().map(drop)),
+        |client, _| client.size("a").map(drop).and(client.modified("a").map(drop)),
+        |client, _| client.retrieve_from("a", 3).map(drop).and(client.noop()),
+    ];
+    told(client.login("user", "word"));
+    let turn = first % steps.len();
+    steps.rotate_left(turn);
+    for step in steps {
+        told(step(&mut client, content));
+    }
+    told(client.quit());
+}
+
+fn told<T>(result: Result<T, Error>) -> Option<T> {
+    result.inspect_err(|error| assert_shown(&error.to_string())).ok()
+}

@@ -1,0 +1,78 @@
+//! What has to hold for any bytes at all: one function for each kind of input, which takes what a
+//! peer could send and panics where an invariant is broken.
+//!
+//! The property tests call these with generated input, the fuzz targets with what libFuzzer makes
+//! up. Where it is cheap, the answer of the toolkit is compared with that of a few plain lines
+//! here, which are slow, hold everything in memory and share no code with it.
+
+mod addresses;
+mod client;
+mod control;
+mod data;
+mod names;
+mod server;
+mod url;
+mod values;
+
+use std::fmt::Debug;
+
+pub use self::addresses::{
+    extended_address, host_name, host_port, language_tag, network_protocols, port_ranges,
+};
+pub use self::client::client_dialogue;
+pub use self::control::{
+    argument, argument_of_names, argument_of_numbers, argument_of_words, command_line, features,
+    reply,
+};
+pub use self::data::ascii;
+pub use self::names::{escaped, quoted_pathname, virtual_path};
+pub use self::server::server_dialogue;
+pub use self::url::url;
+pub use self::values::{facts, file_digest, time_val};
+
+use crate::random::mix;
+
+/// What `decode` makes of `input`, which has to be the same for the whole, for each byte alone and
+/// for pieces whose lengths follow from the bytes.
+fn any_chunking<T: Debug + PartialEq>(input: &[u8], decode: impl Fn(&[&[u8]]) -> T) -> T {
+    let whole = decode(&[input]);
+    let bytes: Vec<&[u8]> = input.chunks(1).collect();
+    assert_eq!(decode(&bytes), whole, "byte by byte");
+    let mut state = input.iter().fold(0, |state, &byte| mix(state ^ u64::from(byte)));
+    let (mut pieces, mut rest) = (Vec::new(), input);
+    while !rest.is_empty() {
+        state = mix(state.wrapping_add(1));
+        let length = usize::try_from(state % 61).expect("it is below 61");
+        let (piece, behind) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+        pieces.push(piece);
+        rest = behind;
+    }
+    assert_eq!(decode(&pieces), whole, "in pieces of {:?}", lengths(&pieces));
+    whole
+}
+
+fn lengths(pieces: &[&[u8]]) -> Vec<usize> {
+    pieces.iter().map(|piece| piece.len()).collect()
+}
+
+/// The number that fills all of `digits`; `None` for anything but digits and beyond 2^64 - 1.
+fn plain_number(digits: &[u8]) -> Option<u64> {
+    let digits = std::str::from_utf8(digits).ok()?;
+    digits.chars().all(|digit| digit.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+/// Whether a byte would end a line of the control connection, or a string of C.
+fn breaks_lines(byte: u8) -> bool {
+    matches!(byte, b'\r' | b'\n' | 0)
+}
+
+/// Insists that `text` is safe to show: one line, nothing that moves a cursor or turns text round.
+#[track_caller]
+fn assert_shown(text: &str) {
+    let acts = |char: char| {
+        char.is_control()
+            || matches!(char, '\u{200e}' | '\u{200f}' | '\u{61c}')
+            || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    assert!(!text.contains(acts), "{text:?} is shown to people");
+}

@@ -1,0 +1,85 @@
+//! URLs that people and scripts give.
+
+use std::fmt::Write;
+
+use ftp_proto::{Escaped, FtpUrl, RepresentationType, Scheme};
+
+use super::{assert_shown, breaks_lines};
+use crate::names::percent;
+
+/// A URL or its short form.
+pub fn url(data: &[u8]) {
+    let url = match FtpUrl::parse(data) {
+        Ok(url) => url,
+        Err(error) => {
+            assert!(error.at <= data.len(), "{error}, of {}", data.len());
+            return;
+        }
+    };
+    assert!(!url.host().is_empty() && url.port() > 0);
+    let (user, password) = (url.user().unwrap_or_default(), url.password().unwrap_or_default());
+    for part in [user, password, url.host().as_bytes(), url.path()] {
+        assert!(!part.iter().copied().any(breaks_lines), "{part:?}");
+    }
+    assert_shown(&url.to_string());
+    assert_eq!(format!("{url:?}"), format!("FtpUrl({url})"));
+    let shown = [shown(&url, false), shown(&url, true)];
+    assert!(shown.contains(&url.to_string()), "{url} shows something else");
+    if !url.host().bytes().any(|byte| byte == b'[') {
+        reads_back(&url);
+    }
+}
+
+/// As `Display` has it, built from what is no secret, with or without the port.
+fn shown(url: &FtpUrl, with_port: bool) -> String {
+    let mut text = scheme(url).to_owned();
+    if let Some(user) = url.user() {
+        write!(text, "{}@", Escaped(user)).expect("a String takes all");
+    }
+    let host = Escaped(url.host().as_bytes());
+    let brackets = if url.host().contains(':') { ["[", "]"] } else { ["", ""] };
+    write!(text, "{}{host}{}", brackets[0], brackets[1]).expect("a String takes all");
+    if with_port {
+        write!(text, ":{}", url.port()).expect("a String takes all");
+    }
+    write!(text, "/{}", Escaped(url.path())).expect("a String takes all");
+    text
+}
+
+fn scheme(url: &FtpUrl) -> &'static str {
+    match url.scheme() {
+        Scheme::Ftp => "ftp://",
+        Scheme::Ftpes => "ftpes://",
+        Scheme::Ftps => "ftps://",
+    }
+}
+
+/// Written with every part percent-encoded, it says the same.
+fn reads_back(url: &FtpUrl) {
+    let mut text = scheme(url).as_bytes().to_vec();
+    let mut put = |part: &[u8]| text.extend_from_slice(part);
+    put(percent(url.user().unwrap_or_default()).as_bytes());
+    if let Some(password) = url.password() {
+        put(b":");
+        put(percent(password).as_bytes());
+    }
+    put(b"@");
+    let is_literal = url.host().contains([':', '%']);
+    put(if is_literal { b"[" } else { b"" });
+    put(url.host().as_bytes());
+    put(if is_literal { b"]" } else { b"" });
+    put(format!(":{}/", url.port()).as_bytes());
+    put(percent(url.path()).as_bytes());
+    put(match url.representation() {
+        Some(RepresentationType::Ascii) => b";type=a",
+        Some(RepresentationType::Image) => b";type=i",
+        None if url.is_directory() => b";type=d",
+        None => b"",
+    });
+    let again = FtpUrl::parse(&text).unwrap_or_else(|error| panic!("{url}: {error}"));
+    assert_eq!(again.scheme(), url.scheme());
+    assert_eq!((again.user(), again.password()), (url.user(), url.password()));
+    assert_eq!((again.host(), again.port()), (url.host(), url.port()));
+    assert_eq!((again.path(), again.representation()), (url.path(), url.representation()));
+    assert_eq!(again.is_directory(), url.is_directory());
+}

@@ -1,0 +1,78 @@
+//! What replies carry: times, facts, digests.
+
+use ftp_proto::{Facts, FileDigest, TimeVal};
+
+use super::{breaks_lines, plain_number};
+
+/// The reply to `MDTM`, the fact `modify`, the argument of `MFMT`; and any number of seconds.
+pub fn time_val(data: &[u8]) {
+    if let Some(seconds) = data.first_chunk().map(|bytes| i64::from_le_bytes(*bytes)) {
+        // As it is, and close enough to now to be in the calendar.
+        for seconds in [seconds, seconds >> 26] {
+            if let Some(time) = TimeVal::from_unix_seconds(seconds) {
+                assert_eq!(time.unix_seconds(), seconds, "{time}");
+                assert_eq!(TimeVal::parse(time.to_string().as_bytes()), Ok(time));
+                let next = TimeVal::from_unix_seconds(seconds + 1);
+                assert!(next.is_none_or(|next| next > time), "{time}");
+            }
+        }
+    }
+    let Ok(time) = TimeVal::parse(data) else { return };
+    let text = time.to_string();
+    assert_eq!(TimeVal::parse(text.as_bytes()), Ok(time));
+    assert!(data.starts_with(text.get(..14).unwrap_or_default().as_bytes()), "{text}");
+    assert!(time.nanosecond() < 1_000_000_000);
+    let whole = TimeVal::from_unix_seconds(time.unix_seconds());
+    if time.second() == 60 {
+        let before = TimeVal::from_unix_seconds(time.unix_seconds() - 1).expect("it is a second");
+        assert!(before < time && whole.is_none_or(|after| after > time));
+    } else {
+        let whole = whole.expect("a year with four digits").to_string();
+        assert_eq!(text.split('.').next(), Some(whole.as_str()));
+    }
+}
+
+/// An entry of `MLSD`.
+pub fn facts(data: &[u8]) {
+    let space = data.iter().position(|&byte| byte == b' ').filter(|at| at + 1 < data.len());
+    let facts = Facts::parse(data);
+    assert_eq!(facts.is_ok(), space.is_some());
+    let (Ok(facts), Some(space)) = (facts, space) else { return };
+    let (head, name) = data.split_at(space);
+    assert_eq!(facts.name(), name.get(1..).unwrap_or_default());
+    let mut want: Vec<(&[u8], &[u8])> = Vec::new();
+    for fact in head.split(|&byte| byte == b';') {
+        let Some(equals) = fact.iter().position(|&byte| byte == b'=') else { continue };
+        let (fact, value) = fact.split_at(equals);
+        if want.iter().all(|(other, _)| !other.eq_ignore_ascii_case(fact)) {
+            want.push((fact, value.get(1..).unwrap_or_default()));
+        }
+    }
+    assert!(facts.iter().eq(want.iter().copied()), "{facts:?}");
+    let value = |wanted: &str| {
+        let found = want.iter().find(|(fact, _)| fact.eq_ignore_ascii_case(wanted.as_bytes()));
+        found.map(|(_, value)| *value)
+    };
+    for fact in ["type", "SIZE", "Modify", "unique", "perm", "UNIX.mode"] {
+        assert_eq!(facts.get(fact), value(fact), "{fact}");
+    }
+    assert_eq!(facts.kind().is_some(), value("type").is_some());
+    assert_eq!(facts.modify(), value("modify").and_then(|text| TimeVal::parse(text).ok()));
+    assert_eq!(facts.size(), value("size").and_then(plain_number));
+    let mut line = Vec::new();
+    facts.encode(&mut line);
+    assert!(line.len() <= data.len() + 1, "only a `;` may be added");
+    assert_eq!(Facts::parse(&line), Ok(facts));
+}
+
+/// The text of a 213 reply to `HASH`.
+pub fn file_digest(data: &[u8]) {
+    let Ok(digest) = FileDigest::parse(data) else { return };
+    let text = digest.encode();
+    assert_eq!(FileDigest::parse(&text).as_ref(), Ok(&digest));
+    assert!(!text.iter().copied().any(breaks_lines));
+    assert!(digest.first <= digest.last && !digest.digest.is_empty());
+    assert!(data.ends_with(digest.pathname.as_bytes()));
+    let space = data.iter().position(|&byte| byte == b' ').expect("fields were told apart");
+    assert_eq!(data.split_at(space).0.to_ascii_uppercase(), digest.algorithm.as_bytes());
+}
