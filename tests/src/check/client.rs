@@ -15,7 +15,7 @@ use super::assert_shown;
 const HOST: &str = "127.77.0.1";
 
 /// How long each phase of the client may take; a server that is out of script closes at once.
-const PHASE: Duration = Duration::from_millis(300);
+const PHASE: Duration = Duration::from_millis(60);
 
 /// How long the server waits for a command before it goes on in its script.
 const PATIENCE: Duration = Duration::from_millis(4);
