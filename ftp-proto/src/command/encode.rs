@@ -114,7 +114,7 @@ impl Command {
             Self::Epsv(EpsvArgument::All) => Some(b"ALL"),
             Self::Opts(OptsArgument::Mlst(list)) => {
                 combined = [b"MLST ".as_slice(), list].concat();
-                Some(combined.trim_ascii_end())
+                Some(combined.strip_suffix(b" ").unwrap_or(&combined))
             }
             Self::Type(representation) => Some(representation.as_str().as_bytes()),
             Self::Stru(structure) => Some(structure.as_str().as_bytes()),
@@ -284,6 +284,13 @@ mod tests {
         decoder.push(&encoded);
         let Some(LineEvent::Line(line)) = decoder.next() else { panic!("one line was pushed") };
         assert_eq!(Command::parse_line(&line), Ok(command));
+    }
+
+    #[test]
+    fn a_tab_in_a_list_of_facts_reads_back() {
+        let command = Command::parse_line(b"OPTS MLST \t").unwrap();
+        assert_eq!(command, Command::Opts(OptsArgument::Mlst(b"\t".to_vec())));
+        assert_eq!(command.encode().unwrap(), b"OPTS MLST \t\r\n");
     }
 
     #[test]
