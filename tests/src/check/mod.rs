@@ -9,6 +9,7 @@ mod addresses;
 mod client;
 mod control;
 mod data;
+mod listing;
 mod names;
 mod server;
 mod url;
@@ -25,6 +26,7 @@ pub use self::control::{
     reply,
 };
 pub use self::data::ascii;
+pub use self::listing::{listing, listing_eplf, listing_names};
 pub use self::names::{escaped, quoted_pathname, virtual_path};
 pub use self::server::server_dialogue;
 pub use self::url::url;

@@ -274,3 +274,25 @@ pub(crate) fn command(random: &mut Random, index: usize) -> Command {
         _ => Command::Known(*random.choose(&[Verb::Lprt, Verb::Xcrc, Verb::Smnt]), line(random)),
     }
 }
+
+/// A line of `ls -l`, of DOS or of EPLF, with any name.
+pub(crate) fn listing_line(random: &mut Random) -> Vec<u8> {
+    let head = match random.below(3) {
+        0 => {
+            let kind = *random.choose(&["-", "d", "l", "b", "?"]);
+            let links = random.below(200);
+            let date =
+                *random.choose(&["Feb 29  2024", "Jan  1 00:00", "Dec 31 23:59", "6 Jul 12:30"]);
+            let size = number(random);
+            format!("{kind}rwxr-sr-t {links:3} {} staff {size:8} {date} ", word(random, 8, b"-_"))
+        }
+        1 => {
+            let size =
+                *random.choose(&["<DIR>", "<JUNCTION>", "0", "18446744073709551616", "1,234"]);
+            let date = *random.choose(&["02-29-24", "13-01-2021", "2024-02-29", "01/02/70"]);
+            format!("{date}  12:59PM {size:>20} ")
+        }
+        _ => format!("+i1,m{},r,s{},up644,\t", number(random), number(random)),
+    };
+    [head.as_bytes(), &some(random)].concat()
+}

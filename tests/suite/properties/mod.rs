@@ -219,6 +219,22 @@ fn arguments_of_any_bytes_read_back() {
 }
 
 #[test]
+fn listings_are_read_whatever_they_hold() {
+    let lines = |random: &mut Random| {
+        let lines: Vec<_> = (0..=random.below(4)).map(|_| make::listing_line(random)).collect();
+        lines.join(b"\r\n".as_slice())
+    };
+    each(28, lines, check::listing);
+    each(29, lines, check::listing_eplf);
+    let names = |random: &mut Random| {
+        let mut line = Vec::new();
+        make::facts(random, 0).encode(&mut line);
+        [make::line(random), line].join(&0)
+    };
+    each(30, names, check::listing_names);
+}
+
+#[test]
 fn times_are_those_of_another_calendar() {
     let mut random = Random::new(27);
     for _ in 0..20_000 {
