@@ -200,15 +200,13 @@ fn sent_line(sent: &[u8]) -> Vec<u8> {
 /// Bytes that a server sends: [`ReplyDecoder`], and [`Exchange`] on the codes that come out.
 ///
 /// One that begins with 0xF1 or 0xF2 is taken to stand behind text that comes close to
-/// [`limits::REPLY_LINE`] or [`limits::REPLY_TEXT`].
+/// [`limits::REPLY_LINE`] or [`limits::REPLY_TEXT`], one that begins with 0xF3 behind more text than
+/// may be kept.
 pub fn reply(data: &[u8]) {
     let (filler, data) = match data.split_first() {
         Some((0xF1, rest)) => (vec![b'2'; limits::REPLY_LINE - rest.len() / 2], rest),
-        Some((0xF2, rest)) => {
-            let line = [[b'x'; 1_021].as_slice(), b"\r\n"].concat();
-            let count = (limits::REPLY_TEXT - rest.len() / 2) / 1_022;
-            ([b"211-\r\n".as_slice(), &line.repeat(count)].concat(), rest)
-        }
+        Some((0xF2, rest)) => (lines_of_text(limits::REPLY_TEXT - rest.len() / 2), rest),
+        Some((0xF3, rest)) => (lines_of_text(limits::REPLY_TEXT + 2 * limits::REPLY_LINE), rest),
         _ => (Vec::new(), data),
     };
     let (replies, error) = any_chunking(data, |pieces| decode_replies(&behind(&filler, pieces)));
@@ -221,6 +219,12 @@ pub fn reply(data: &[u8]) {
         exchange(verb, &replies);
     }
     replies.iter().for_each(received);
+}
+
+/// The beginning of a reply with about so many bytes of text.
+fn lines_of_text(length: usize) -> Vec<u8> {
+    let line = [[b'x'; 1_021].as_slice(), b"\r\n"].concat();
+    [b"211-\r\n".as_slice(), &line.repeat(length / 1_022)].concat()
 }
 
 /// Replies, and the error that ended them.

@@ -1,6 +1,6 @@
 //! What replies carry: times, facts, digests.
 
-use ftp_proto::{Facts, FileDigest, TimeVal};
+use ftp_proto::{Facts, FileDigest, TimeVal, limits};
 
 use super::{breaks_lines, plain_number};
 
@@ -44,7 +44,9 @@ pub fn facts(data: &[u8]) {
     for fact in head.split(|&byte| byte == b';') {
         let Some(equals) = fact.iter().position(|&byte| byte == b'=') else { continue };
         let (fact, value) = fact.split_at(equals);
-        if want.iter().all(|(other, _)| !other.eq_ignore_ascii_case(fact)) {
+        if want.len() < limits::FACTS
+            && want.iter().all(|(other, _)| !other.eq_ignore_ascii_case(fact))
+        {
             want.push((fact, value.get(1..).unwrap_or_default()));
         }
     }
