@@ -275,24 +275,24 @@ pub(crate) fn command(random: &mut Random, index: usize) -> Command {
     }
 }
 
-/// A line of `ls -l`, of DOS or of EPLF, with any name.
-pub(crate) fn listing_line(random: &mut Random) -> Vec<u8> {
+/// A line of `ls -l`, of DOS or of EPLF, for an object of any name and size.
+pub(crate) fn listing_line(random: &mut Random) -> (Vec<u8>, Vec<u8>, u64) {
+    let (name, size) = (pathname(random).into_bytes(), number(random));
+    // Servers fill columns with SP, so that a name cannot begin with one.
+    let name = name.trim_ascii_start().to_vec();
     let head = match random.below(3) {
         0 => {
-            let kind = *random.choose(&["-", "d", "l", "b", "?"]);
-            let links = random.below(200);
-            let date =
-                *random.choose(&["Feb 29  2024", "Jan  1 00:00", "Dec 31 23:59", "6 Jul 12:30"]);
-            let size = number(random);
-            format!("{kind}rwxr-sr-t {links:3} {} staff {size:8} {date} ", word(random, 8, b"-_"))
+            let (kind, links) = (*random.choose(&["-", "d"]), random.below(200));
+            let (owner, group) = (word(random, 8, b"-_"), word(random, 8, b"-_"));
+            let dates = ["Feb 29  2024", "Jan  1 00:00", "Dec 31 23:59", "Jul  6 12:30"];
+            let date = random.choose(&dates);
+            format!("{kind}rwxr-sr-t {links:3} {owner:8} {group:8} {size:8} {date} ")
         }
         1 => {
-            let size =
-                *random.choose(&["<DIR>", "<JUNCTION>", "0", "18446744073709551616", "1,234"]);
             let date = *random.choose(&["02-29-24", "13-01-2021", "2024-02-29", "01/02/70"]);
             format!("{date}  12:59PM {size:>20} ")
         }
-        _ => format!("+i1,m{},r,s{},up644,\t", number(random), number(random)),
+        _ => format!("+i1,m{},r,s{size},up644,\t", number(random)),
     };
-    [head.as_bytes(), &some(random)].concat()
+    ([head.as_bytes(), &name].concat(), name, size)
 }

@@ -4,9 +4,9 @@
 mod make;
 
 use ftp_proto::{
-    AuthMechanism, Command, ExtendedAddress, Facts, FileDigest, HostName, HostPort, LanguageTag,
-    LineDecoder, LineEvent, Pathname, PortRanges, ProtectionLevel, ReplyDecoder, RestartMarker,
-    TimeVal, Verb,
+    AuthMechanism, Command, Escaped, ExtendedAddress, Facts, FileDigest, HostName, HostPort,
+    LanguageTag, LineDecoder, LineEvent, ListLine, Pathname, PortRanges, ProtectionLevel,
+    ReplyDecoder, RestartMarker, TimeVal, Verb,
 };
 use ftp_tests::check;
 use ftp_tests::random::Random;
@@ -220,8 +220,22 @@ fn arguments_of_any_bytes_read_back() {
 
 #[test]
 fn listings_are_read_whatever_they_hold() {
+    let reference = TimeVal::parse(b"20260701120000").unwrap();
+    let line = |random: &mut Random| {
+        let (line, name, size) = make::listing_line(random);
+        if !name.is_empty() {
+            let text = Escaped(&line);
+            match ListLine::parse(&line, reference) {
+                ListLine::Entry(entry) => {
+                    assert_eq!((entry.name, entry.size), (name, Some(size)), "{text}");
+                }
+                other => panic!("{text} is {other:?}"),
+            }
+        }
+        line
+    };
     let lines = |random: &mut Random| {
-        let lines: Vec<_> = (0..=random.below(4)).map(|_| make::listing_line(random)).collect();
+        let lines: Vec<_> = (0..=random.below(4)).map(|_| line(random)).collect();
         lines.join(b"\r\n".as_slice())
     };
     each(28, lines, check::listing);
