@@ -17,7 +17,9 @@ pub fn time_val(data: &[u8]) {
             }
         }
     }
-    let Ok(time) = TimeVal::parse(data) else { return };
+    let parsed = TimeVal::parse(data);
+    assert_eq!(parsed.is_ok(), is_time(data), "{parsed:?}");
+    let Ok(time) = parsed else { return };
     let text = time.to_string();
     assert_eq!(TimeVal::parse(text.as_bytes()), Ok(time));
     assert!(data.starts_with(text.get(..14).unwrap_or_default().as_bytes()), "{text}");
@@ -30,6 +32,32 @@ pub fn time_val(data: &[u8]) {
         let whole = whole.expect("a year with four digits").to_string();
         assert_eq!(text.split('.').next(), Some(whole.as_str()));
     }
+}
+
+/// Whether this is in the grammar and in the calendar.
+fn is_time(text: &[u8]) -> bool {
+    let (digits, fraction) = text.split_at_checked(14).unwrap_or((text, &[]));
+    let number = |at: usize, length| {
+        plain_number(digits.get(at..at + length)?).filter(|_| digits.len() == 14)
+    };
+    let two = |at| number(at, 2);
+    let fields = (number(0, 4), two(4), two(6), two(8), two(10), two(12));
+    let (Some(year), Some(month), Some(day), Some(hour), Some(minute), Some(second)) = fields
+    else {
+        return false;
+    };
+    let leaps = year % 400 == 0 || year % 4 == 0 && year % 100 != 0;
+    let last = match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + u64::from(leaps),
+        _ => 0,
+    };
+    let is_fraction = match fraction.split_first() {
+        Some((b'.', digits)) => !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
+        other => other.is_none(),
+    };
+    (1..=last).contains(&day) && hour < 24 && minute < 60 && second <= 60 && is_fraction
 }
 
 /// An entry of `MLSD`.
