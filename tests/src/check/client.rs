@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use ftp_client::{Client, Error, Timeouts};
 use ftp_proto::{Command, LineDecoder, LineEvent};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::SockRef;
 
 use super::assert_shown;
 
@@ -15,10 +17,10 @@ use super::assert_shown;
 const HOST: &str = "127.77.0.1";
 
 /// How long each phase of the client may take; a server that is out of script closes at once.
-const PHASE: Duration = Duration::from_millis(60);
+const PHASE: Duration = Duration::from_millis(30);
 
 /// How long the server waits for a command before it goes on in its script.
-const PATIENCE: Duration = Duration::from_millis(4);
+const PATIENCE: Duration = Duration::from_millis(2);
 
 /// How long a session may take.
 const END: Duration = Duration::from_secs(10);
@@ -39,7 +41,7 @@ fn data_server() -> &'static DataServer {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let content = shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                exchange_data(stream, &content);
+                thread::spawn(move || exchange_data(stream, &content));
             }
         });
         DataServer { address, content }
@@ -79,6 +81,8 @@ pub fn client_dialogue(data: &[u8]) {
     };
     let script: Vec<Vec<u8>> = parts.map(part).collect();
     let control = TcpListener::bind((HOST, 0)).expect("a port of loopback");
+    // ABOR comes with an urgent byte, which else would be taken out of the stream.
+    SockRef::from(&control).set_out_of_band_inline(true).expect("SO_OOBINLINE on a TCP socket");
     let port = control.local_addr().expect("a bound socket has an address").port();
     let server = thread::spawn(move || serve(&control, &script));
     drive(port, content.len(), &content);
@@ -102,13 +106,14 @@ fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 fn serve(listener: &TcpListener, script: &[Vec<u8>]) -> Vec<u8> {
     let mut said = Vec::new();
     let Ok((stream, _)) = listener.accept() else { return said };
-    let _timeouts = (stream.set_nodelay(true), stream.set_read_timeout(Some(PATIENCE)));
+    let _timeouts = (stream.set_nodelay(true), stream.set_read_timeout(Some(PHASE)));
     let mut lines = BufReader::new(&stream);
     for (index, part) in script.iter().enumerate() {
         if index > 0 {
-            match lines.read_until(b'\n', &mut said) {
-                Ok(0) => return said,
-                Err(error) if !is_timeout(error.kind()) => return said,
+            let is_due = !lines.buffer().is_empty() || is_readable(&stream);
+            match is_due.then(|| lines.read_until(b'\n', &mut said)) {
+                Some(Ok(0)) => return said,
+                Some(Err(error)) if !is_timeout(error.kind()) => return said,
                 _ => {}
             }
         }
@@ -120,6 +125,13 @@ fn serve(listener: &TcpListener, script: &[Vec<u8>]) -> Vec<u8> {
     let _timeouts = stream.set_read_timeout(Some(END));
     let _reset = lines.read_to_end(&mut said);
     said
+}
+
+/// Waits for [`PATIENCE`]; a timeout of the socket would be rounded up to many times that.
+fn is_readable(stream: &TcpStream) -> bool {
+    let patience = Timespec::try_from(PATIENCE).expect("a short time");
+    let ready = poll(&mut [PollFd::new(stream, PollFlags::IN)], Some(&patience));
+    ready.is_ok_and(|count| count > 0)
 }
 
 fn is_timeout(kind: ErrorKind) -> bool {
