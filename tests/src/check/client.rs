@@ -142,7 +142,7 @@ fn is_timeout(kind: ErrorKind) -> bool {
 fn assert_commands(said: &[u8]) {
     let mut decoder = LineDecoder::strict();
     decoder.push(said);
-    let events = std::iter::from_fn(|| decoder.next());
+    let events = std::iter::from_fn(|| decoder.next().map(LineEvent::into_owned));
     for event in events.filter(|event| !matches!(event, LineEvent::Answer(_))) {
         let LineEvent::Line(line) = &event else { panic!("the client sent {event:?}") };
         let command = Command::parse_line(line);

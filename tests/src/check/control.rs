@@ -53,7 +53,7 @@ fn lines(filler: &[u8], data: &[u8]) {
     }
 }
 
-fn line_events(mut decoder: LineDecoder, pieces: &[&[u8]]) -> Vec<LineEvent> {
+fn line_events(mut decoder: LineDecoder, pieces: &[&[u8]]) -> Vec<LineEvent<'static>> {
     let mut events = Vec::new();
     for piece in pieces {
         let mut rest = *piece;
@@ -62,7 +62,7 @@ fn line_events(mut decoder: LineDecoder, pieces: &[&[u8]]) -> Vec<LineEvent> {
             let taken = decoder.push(rest);
             assert!((1..=room).contains(&taken), "{taken} bytes were taken, {room} had room");
             rest = rest.get(taken..).unwrap_or_default();
-            events.extend(std::iter::from_fn(|| decoder.next()));
+            events.extend(std::iter::from_fn(|| decoder.next().map(LineEvent::into_owned)));
             assert_eq!(decoder.room(), limits::READ_AHEAD, "all was looked at");
         }
     }
@@ -72,9 +72,9 @@ fn line_events(mut decoder: LineDecoder, pieces: &[&[u8]]) -> Vec<LineEvent> {
 }
 
 /// A line, `None` for one that is malformed; nothing else can come out of short data.
-fn text_of(event: &LineEvent) -> Option<Vec<u8>> {
+fn text_of(event: &LineEvent<'_>) -> Option<Vec<u8>> {
     match event {
-        LineEvent::Line(line) => Some(line.clone()),
+        LineEvent::Line(line) => Some(line.to_vec()),
         LineEvent::Malformed(_) => None,
         other => panic!("{other:?} without a reason"),
     }
@@ -192,7 +192,7 @@ fn sent_line(sent: &[u8]) -> Vec<u8> {
     let read = |pieces: &[&[u8]]| line_events(LineDecoder::strict(), pieces);
     let mut events = if is_short(sent) { any_chunking(sent, read) } else { read(&[sent]) };
     match (events.pop(), events.pop()) {
-        (Some(LineEvent::Line(line)), None) => line,
+        (Some(LineEvent::Line(line)), None) => line.into_owned(),
         other => panic!("{:?} reads as {other:?}", sent.escape_ascii().to_string()),
     }
 }

@@ -97,7 +97,7 @@ fn lines_of(said: &[u8]) -> usize {
     let (mut decoder, mut rest, mut count) = (LineDecoder::new(), said, 0);
     while !rest.is_empty() {
         rest = rest.get(decoder.push(rest)..).unwrap_or_default();
-        let events = std::iter::from_fn(|| decoder.next());
+        let events = std::iter::from_fn(|| decoder.next().map(LineEvent::into_owned));
         count += events.filter(|event| !matches!(event, LineEvent::Answer(_))).count();
         if decoder.room() == 0 {
             break;

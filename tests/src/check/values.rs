@@ -1,6 +1,6 @@
 //! What replies carry: times, facts, digests.
 
-use ftp_proto::{Facts, FileDigest, TimeVal, limits};
+use ftp_proto::{Facts, FileDigest, TimeVal};
 
 use super::{breaks_lines, plain_number};
 
@@ -72,13 +72,10 @@ pub fn facts(data: &[u8]) {
     for fact in head.split(|&byte| byte == b';') {
         let Some(equals) = fact.iter().position(|&byte| byte == b'=') else { continue };
         let (fact, value) = fact.split_at(equals);
-        if want.len() < limits::FACTS
-            && want.iter().all(|(other, _)| !other.eq_ignore_ascii_case(fact))
-        {
-            want.push((fact, value.get(1..).unwrap_or_default()));
-        }
+        want.push((fact, value.get(1..).unwrap_or_default()));
     }
     assert!(facts.iter().eq(want.iter().copied()), "{facts:?}");
+    // A fact given twice has its first value.
     let value = |wanted: &str| {
         let found = want.iter().find(|(fact, _)| fact.eq_ignore_ascii_case(wanted.as_bytes()));
         found.map(|(_, value)| *value)
