@@ -17,10 +17,10 @@ use super::assert_shown;
 const HOST: &str = "127.77.0.1";
 
 /// How long each phase of the client may take; a server that is out of script closes at once.
-const PHASE: Duration = Duration::from_millis(30);
+const PHASE: Duration = Duration::from_millis(20);
 
 /// How long the server waits for a command before it goes on in its script.
-const PATIENCE: Duration = Duration::from_millis(2);
+const PATIENCE: Duration = Duration::from_micros(400);
 
 /// How long a session may take.
 const END: Duration = Duration::from_secs(10);
@@ -153,8 +153,8 @@ fn assert_commands(said: &[u8]) {
 /// Something a client does, given what data connections carry.
 type Step = fn(&mut Client, &[u8]) -> Result<(), Error>;
 
-/// Everything a client can do, one thing after the other; the length of the data says with what it
-/// begins.
+/// Some of the things that a client can do, one after the other; the length of the data says with
+/// which it begins.
 fn drive(port: u16, first: usize, content: &[u8]) {
     let timeouts = Timeouts {
         connect: PHASE,
@@ -198,7 +198,8 @@ fn drive(port: u16, first: usize, content: &[u8]) {
     told(client.login("user", "word"));
     let turn = first % steps.len();
     steps.rotate_left(turn);
-    for step in steps {
+    // All of them would take several times as long, and find hardly more.
+    for step in steps.into_iter().take(4) {
         told(step(&mut client, content));
     }
     told(client.quit());
