@@ -59,6 +59,7 @@ mod number;
 mod parameters;
 mod pathname;
 mod port_ranges;
+mod read_ahead;
 mod reply;
 mod restart;
 mod security;

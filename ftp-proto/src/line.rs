@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use crate::error::{ParseError, ParseErrorKind};
 use crate::limits;
+use crate::read_ahead::ReadAhead;
 
 /// Interpret As Command: the byte that starts a Telnet command (RFC 854).
 pub(crate) const IAC: u8 = 255;
@@ -87,9 +88,7 @@ enum Last {
 #[derive(Clone, Debug)]
 pub struct LineDecoder {
     strict: bool,
-    /// Bytes not yet looked at are those from `start`.
-    input: Vec<u8>,
-    start: usize,
+    input: ReadAhead,
     line: Vec<u8>,
     /// Bytes since the last line end, those that were discarded included.
     length: usize,
@@ -111,8 +110,7 @@ impl LineDecoder {
     pub const fn new() -> Self {
         Self {
             strict: false,
-            input: Vec::new(),
-            start: 0,
+            input: ReadAhead::new(),
             line: Vec::new(),
             length: 0,
             malformed: None,
@@ -133,28 +131,20 @@ impl LineDecoder {
     /// Takes bytes as they were read, at most [`room`](Self::room) of them, and returns how many
     /// it took.
     pub fn push(&mut self, bytes: &[u8]) -> usize {
-        if self.start == self.input.len() {
-            self.release();
-        } else if self.start > 0 {
-            self.input.drain(..self.start);
-            self.start = 0;
-        }
-        let taken = bytes.get(..self.room()).unwrap_or(bytes);
-        self.input.extend_from_slice(taken);
-        taken.len()
+        self.input.push(bytes)
     }
 
     /// How many bytes [`push`](Self::push) would take now: what is missing to
     /// [`limits::READ_AHEAD`].
     #[must_use]
     pub fn room(&self) -> usize {
-        limits::READ_AHEAD.saturating_sub(self.input.len() - self.start)
+        self.input.room()
     }
 
     /// Whether a line has been begun and not ended, or bytes wait to be looked at.
     #[must_use]
     pub fn is_mid_line(&self) -> bool {
-        self.length > 0 || self.start < self.input.len()
+        self.length > 0 || !self.input.is_empty()
     }
 
     /// Forgets all that was pushed and not yet given out as a line.
@@ -171,18 +161,18 @@ impl LineDecoder {
             && self.last == Last::Other
             && let Some(end) = self.plain_line()
         {
-            let start = std::mem::replace(&mut self.start, end + 1);
-            let line = self.input.get(start..end).unwrap_or_default();
+            let line = self.input.take(end + 1);
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
             return Some(LineEvent::Line(line.strip_suffix(b"\r").unwrap_or(line).into()));
         }
         loop {
             if self.length >= limits::UNTERMINATED {
-                self.release();
+                self.input.release();
                 return None;
             }
             self.take_plain_run();
-            let Some(&byte) = self.input.get(self.start) else {
-                self.release();
+            let Some(&byte) = self.input.waiting().first() else {
+                self.input.release();
                 return None;
             };
             if let Some(event) = self.take_byte(byte) {
@@ -191,10 +181,10 @@ impl LineDecoder {
         }
     }
 
-    /// Where the LF stands that ends the next line, if all of the line is there and nothing in it
+    /// How many bytes stand before the LF that ends the next line, if all of the line is there and nothing in it
     /// has a meaning of its own: most lines are like that.
     fn plain_line(&self) -> Option<usize> {
-        let waiting = self.input.get(self.start..)?;
+        let waiting = self.input.waiting();
         // Lines are short: one look at each byte costs less than a search does to begin.
         let stop = waiting.iter().position(|&byte| matches!(byte, b'\n' | b'\r' | 0 | IAC))?;
         let end = match waiting.get(stop..)? {
@@ -202,7 +192,7 @@ impl LineDecoder {
             [b'\r', b'\n', ..] => stop + 1,
             _ => return None,
         };
-        (stop <= limits::COMMAND_LINE).then_some(self.start + end)
+        (stop <= limits::COMMAND_LINE).then_some(end)
     }
 
     /// Moves bytes that have no meaning but themselves, up to where the line gets too long.
@@ -210,7 +200,7 @@ impl LineDecoder {
         if self.telnet != Telnet::Data || self.last == Last::Cr {
             return;
         }
-        let waiting = self.input.get(self.start..).unwrap_or_default();
+        let waiting = self.input.waiting();
         let room = limits::COMMAND_LINE.saturating_sub(self.length);
         let plain = |byte: &&u8| !matches!(**byte, b'\n' | b'\r' | 0 | IAC);
         let run = waiting.iter().take(room).take_while(plain).count();
@@ -220,20 +210,20 @@ impl LineDecoder {
             }
             self.last = Last::Other;
             self.length += run;
-            self.start += run;
+            self.input.take(run);
         }
     }
 
-    /// Looks at one byte, the one at `start`.
+    /// Looks at one byte, the next of those that wait.
     fn take_byte(&mut self, byte: u8) -> Option<LineEvent<'static>> {
         match self.telnet {
             Telnet::Data if byte == IAC => {
                 self.telnet = Telnet::Command;
-                self.start += 1;
+                self.input.take(1);
                 None
             }
             Telnet::Data => {
-                self.start += 1;
+                self.input.take(1);
                 self.take_data(byte)
             }
             Telnet::Command => {
@@ -247,12 +237,12 @@ impl LineDecoder {
                     // name. The byte itself is looked at again.
                     return self.take_data(IAC);
                 }
-                self.start += 1;
+                self.input.take(1);
                 if byte == IAC { self.take_data(IAC) } else { None }
             }
             Telnet::Option(request) => {
                 self.telnet = Telnet::Data;
-                self.start += 1;
+                self.input.take(1);
                 let refusal = match request {
                     WILL => DONT,
                     DO => WONT,
@@ -262,7 +252,7 @@ impl LineDecoder {
                 Some(LineEvent::Answer([IAC, refusal, byte]))
             }
             Telnet::Subnegotiation(after_iac) => {
-                self.start += 1;
+                self.input.take(1);
                 self.telnet = match (after_iac, byte) {
                     (true, SE) => Telnet::Data,
                     (false, IAC) => Telnet::Subnegotiation(true),
@@ -334,15 +324,6 @@ impl LineDecoder {
             return None;
         }
         Some(malformed.map_or(LineEvent::Line(line.into()), LineEvent::Malformed))
-    }
-
-    /// Gives memory back once everything was looked at; an idle session holds next to none.
-    fn release(&mut self) {
-        self.start = 0;
-        self.input.clear();
-        if self.input.capacity() > 1_024 {
-            self.input.shrink_to(0);
-        }
     }
 }
 

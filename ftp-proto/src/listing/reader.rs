@@ -1,6 +1,7 @@
 //! Lines out of the bytes of a data connection.
 
 use crate::limits;
+use crate::read_ahead::ReadAhead;
 
 /// What a [`ListReader`] found next.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -31,9 +32,7 @@ pub enum ListEvent {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct ListReader {
-    /// Bytes not yet looked at are those from `start`.
-    input: Vec<u8>,
-    start: usize,
+    input: ReadAhead,
     line: Vec<u8>,
     /// The line was reported as too long; nothing of it is kept.
     too_long: bool,
@@ -43,33 +42,27 @@ impl ListReader {
     /// A reader at the start of a listing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { input: Vec::new(), start: 0, line: Vec::new(), too_long: false }
+        Self { input: ReadAhead::new(), line: Vec::new(), too_long: false }
     }
 
     /// Takes bytes as they were read, at most [`room`](Self::room) of them, and returns how many
     /// it took.
     pub fn push(&mut self, bytes: &[u8]) -> usize {
-        if self.start > 0 {
-            self.input.drain(..self.start);
-            self.start = 0;
-        }
-        let taken = bytes.get(..self.room()).unwrap_or(bytes);
-        self.input.extend_from_slice(taken);
-        taken.len()
+        self.input.push(bytes)
     }
 
     /// How many bytes [`push`](Self::push) would take now: what is missing to
     /// [`limits::READ_AHEAD`].
     #[must_use]
     pub fn room(&self) -> usize {
-        limits::READ_AHEAD.saturating_sub(self.input.len() - self.start)
+        self.input.room()
     }
 
     /// The next event, or `None` until more bytes are pushed.
     #[expect(clippy::should_implement_trait, reason = "the end is not final: more may be pushed")]
     pub fn next(&mut self) -> Option<ListEvent> {
         loop {
-            let waiting = self.input.get(self.start..).unwrap_or_default();
+            let waiting = self.input.waiting();
             if waiting.is_empty() {
                 return None;
             }
@@ -83,7 +76,8 @@ impl ListReader {
             if !self.too_long && content <= limits::LISTING_LINE {
                 self.line.extend_from_slice(piece);
             }
-            self.start += piece.len() + usize::from(end.is_some());
+            let looked_at = piece.len() + usize::from(end.is_some());
+            self.input.take(looked_at);
             if !self.too_long && content > limits::LISTING_LINE {
                 self.line = Vec::new();
                 self.too_long = end.is_none();

@@ -4,6 +4,7 @@ use super::{Reply, ReplyCode};
 use crate::error::{ParseError, ParseErrorKind};
 use crate::limits;
 use crate::line::IAC;
+use crate::read_ahead::ReadAhead;
 
 /// Turns the bytes of the control connection into replies.
 ///
@@ -23,9 +24,7 @@ use crate::line::IAC;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct ReplyDecoder {
-    /// Bytes not yet looked at are those from `start`.
-    input: Vec<u8>,
-    start: usize,
+    input: ReadAhead,
     line: Vec<u8>,
     /// The reply being read and its code: set between `NNN-` and `NNN SP`.
     code: Option<ReplyCode>,
@@ -46,25 +45,21 @@ impl ReplyDecoder {
     /// Takes bytes as they were read, at most [`room`](Self::room) of them, and returns how many
     /// it took.
     pub fn push(&mut self, bytes: &[u8]) -> usize {
-        self.input.drain(..self.start);
-        self.start = 0;
-        let taken = bytes.get(..self.room()).unwrap_or(bytes);
-        self.input.extend_from_slice(taken);
-        taken.len()
+        self.input.push(bytes)
     }
 
     /// How many bytes [`push`](Self::push) would take now: what is missing to
     /// [`limits::READ_AHEAD`].
     #[must_use]
     pub fn room(&self) -> usize {
-        limits::READ_AHEAD.saturating_sub(self.input.len() - self.start)
+        self.input.room()
     }
 
     /// Whether every byte that was pushed has come out in a reply. If not, a new command must
     /// not be sent: its reply could not be told from what is left over.
     #[must_use]
     pub fn is_clear(&self) -> bool {
-        self.start == self.input.len() && self.line.is_empty() && self.code.is_none()
+        self.input.is_empty() && self.line.is_empty() && self.code.is_none()
     }
 
     /// The next reply, or `None` until more bytes are pushed.
@@ -89,11 +84,12 @@ impl ReplyDecoder {
 
     fn read_lines(&mut self) -> Result<Option<Reply>, ParseError> {
         loop {
-            let waiting = self.input.get(self.start..).unwrap_or_default();
+            let waiting = self.input.waiting();
             let end = waiting.iter().position(|&byte| byte == b'\n');
             let piece = waiting.get(..end.unwrap_or(waiting.len())).unwrap_or_default();
             self.line.extend_from_slice(piece);
-            self.start += piece.len() + usize::from(end.is_some());
+            let looked_at = piece.len() + usize::from(end.is_some());
+            self.input.take(looked_at);
             let length = self.line.strip_suffix(b"\r").unwrap_or(&self.line).len();
             if length > limits::REPLY_LINE {
                 return Err(error(limits::REPLY_LINE, ParseErrorKind::TooLong));
