@@ -37,6 +37,7 @@ mod error;
 pub mod limits;
 mod listener;
 mod listing;
+mod pace;
 mod reply;
 mod server;
 mod session;

@@ -10,7 +10,7 @@ pub(crate) use passive::PassiveListener;
 pub(crate) use transfer::{Ended, receive, send};
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::limits;
+use crate::session::Session;
 
 /// How the next data connection comes about.
 pub(crate) enum DataChannel {
@@ -56,16 +57,15 @@ pub(crate) enum OpenError {
 }
 
 impl DataChannel {
-    /// Makes the data connection, in non-blocking mode. Connections of others than `peer` are
-    /// turned away (RFC 2577 §3).
+    /// Makes the data connection of a session, in non-blocking mode. Connections of others than
+    /// its client are turned away (RFC 2577 §3).
     pub(crate) fn open(
         self,
-        local: SocketAddr,
-        peer: IpAddr,
-        limit: Duration,
+        session: &Session,
         monitor: &mut dyn Monitor,
     ) -> Result<TcpStream, OpenError> {
-        let deadline = deadline(Instant::now(), limit);
+        let deadline = deadline(Instant::now(), session.context.config.data_connect);
+        let (local, peer) = (session.local, session.peer.ip());
         match self {
             Self::Passive(listener) => listener.accept(peer, deadline, monitor),
             Self::Active(address) => active::connect(local, address, deadline, monitor),

@@ -2,15 +2,27 @@
 
 use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
+use std::time::Instant;
 
 use ftp_proto::AsciiEncoder;
 
+use crate::limits;
 use crate::storage::{Entries, Entry, Source, StorageError, StorageErrorKind};
+
+/// How many bytes of a file are converted at a time where none of them is sent.
+const CONVERT: usize = 64 * 1024;
 
 /// Bytes for the client, made as they are needed.
 pub(crate) trait Outgoing {
-    /// Appends more to `out`, about `room` bytes. Nothing appended means that this was all.
-    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<(), StorageError>;
+    /// Does a part of what has to be done before there is anything to send, for a moment; true
+    /// when all of it is done.
+    fn prepare(&mut self) -> Result<bool, StorageError> {
+        Ok(true)
+    }
+
+    /// Appends more to `out`, about `room` bytes, or less when it takes long. False when that
+    /// was all.
+    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError>;
 
     /// The file the kernel may send from directly, in place of [`fill`](Self::fill).
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
@@ -47,8 +59,8 @@ impl ImageOutgoing {
 }
 
 impl Outgoing for ImageOutgoing {
-    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<(), StorageError> {
-        read_some(&mut *self.source, room, out).map(|_| ())
+    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+        read_some(&mut *self.source, room, out).map(|count| count > 0)
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
@@ -68,13 +80,16 @@ pub(crate) struct AsciiOutgoing {
     read: u64,
     encoder: AsciiEncoder,
     raw: Vec<u8>,
+    /// How many converted bytes have yet to be passed over.
+    skip: u64,
     /// Converted bytes that were made while the beginning was passed over.
     ready: Vec<u8>,
 }
 
 impl AsciiOutgoing {
-    /// The file without its first `offset` converted bytes; `BadRestart` if it has fewer. The
-    /// file is read up to there, since nothing else tells where that is (RFC 3659 §5.3).
+    /// The file without its first `offset` converted bytes; `BadRestart` if it cannot have as
+    /// many. The file is read up to there by [`prepare`](Outgoing::prepare), since nothing else
+    /// tells where that is (RFC 3659 §5.3).
     pub(crate) fn new(source: Box<dyn Source>, offset: u64) -> Result<Self, StorageError> {
         let size = source.size();
         // No line end takes more than two bytes: this much needs not be read to be known.
@@ -82,52 +97,55 @@ impl AsciiOutgoing {
             return Err(StorageErrorKind::BadRestart.into());
         }
         let (encoder, raw, ready) = (AsciiEncoder::new(), Vec::new(), Vec::new());
-        let mut outgoing = Self { source, size, read: 0, encoder, raw, ready };
-        let mut left = offset;
-        while left > 0 {
-            let mut converted = Vec::new();
-            outgoing.convert(64 * 1024, &mut converted)?;
-            if converted.is_empty() {
-                return Err(StorageErrorKind::BadRestart.into());
-            }
-            let skipped = converted.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            left -= skipped as u64;
-            converted.drain(..skipped);
-            outgoing.ready = converted;
-        }
-        Ok(outgoing)
+        Ok(Self { source, size, read: 0, encoder, raw, skip: offset, ready })
     }
 
     /// How many bytes the whole file has when it is converted.
     pub(crate) fn count(source: Box<dyn Source>) -> Result<u64, StorageError> {
         let mut outgoing = Self::new(source, 0)?;
         let (mut count, mut converted) = (0, Vec::new());
-        loop {
-            converted.clear();
-            outgoing.convert(64 * 1024, &mut converted)?;
-            if converted.is_empty() {
-                return Ok(count);
-            }
+        while outgoing.convert(CONVERT, &mut converted)? {
             count += converted.len() as u64;
+            converted.clear();
         }
+        Ok(count)
     }
 
-    fn convert(&mut self, room: usize, out: &mut Vec<u8>) -> Result<(), StorageError> {
+    fn convert(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
         self.raw.clear();
         let count = read_some(&mut *self.source, room, &mut self.raw)?;
         self.read += count as u64;
         self.encoder.encode(&self.raw, out);
-        Ok(())
+        Ok(count > 0)
     }
 }
 
 impl Outgoing for AsciiOutgoing {
-    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<(), StorageError> {
+    fn prepare(&mut self) -> Result<bool, StorageError> {
+        let start = Instant::now();
+        let mut converted = std::mem::take(&mut self.ready);
+        while self.skip > 0 {
+            if start.elapsed() >= limits::TICK {
+                return Ok(false);
+            }
+            converted.clear();
+            if !self.convert(CONVERT, &mut converted)? {
+                return Err(StorageErrorKind::BadRestart.into());
+            }
+            let skipped = converted.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
+            self.skip -= skipped as u64;
+            converted.drain(..skipped);
+        }
+        self.ready = converted;
+        Ok(true)
+    }
+
+    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
         if self.ready.is_empty() {
             self.convert(room, out)
         } else {
             out.append(&mut self.ready);
-            Ok(())
+            Ok(true)
         }
     }
 
@@ -171,14 +189,15 @@ impl<F: FnMut(&Entry, &mut Vec<u8>)> ListingOutgoing<F> {
 }
 
 impl<F: FnMut(&Entry, &mut Vec<u8>)> Outgoing for ListingOutgoing<F> {
-    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<(), StorageError> {
-        let before = out.len();
+    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+        let (start, before) = (Instant::now(), out.len());
         out.append(&mut self.head);
-        while out.len() - before < room {
-            let Some(entry) = self.entries.next() else { break };
+        // Of many entries few may have a line: a pattern passes the others over.
+        while out.len() - before < room && start.elapsed() < limits::TICK {
+            let Some(entry) = self.entries.next() else { return Ok(false) };
             (self.line)(&entry?, out);
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -213,13 +232,44 @@ mod tests {
 
     #[test]
     fn an_ascii_restart_beyond_any_conversion_reads_nothing_cm_101() {
-        let open = |offset| AsciiOutgoing::new(Box::new(Lines { size: 5, reads: 0 }), offset);
-        assert!(open(10).is_ok());
+        let open = |offset| {
+            let mut outgoing = AsciiOutgoing::new(Box::new(Lines { size: 5, reads: 0 }), offset)?;
+            outgoing.prepare()
+        };
+        assert!(open(10).is_ok_and(|ready| ready));
         for offset in [11, 1 << 62] {
-            let refused = open(offset).map(drop).map_err(|error| error.kind);
-            assert_eq!(refused, Err(StorageErrorKind::BadRestart));
+            assert_eq!(open(offset).map_err(|error| error.kind), Err(StorageErrorKind::BadRestart));
         }
         let unread = Lines { size: 1 << 40, reads: 1 };
         assert!(AsciiOutgoing::new(Box::new(unread), 1 << 42).is_err());
+    }
+
+    /// A file that ends nowhere near.
+    struct Endless;
+
+    impl std::io::Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            buffer.fill(b'x');
+            Ok(buffer.len())
+        }
+    }
+
+    impl Source for Endless {
+        fn size(&self) -> u64 {
+            1 << 60
+        }
+
+        fn seek_to(&mut self, _offset: u64) -> Result<(), StorageError> {
+            panic!("only reading tells where a converted byte is")
+        }
+    }
+
+    #[test]
+    fn passing_over_a_long_beginning_stops_now_and_then_as_03() {
+        let mut outgoing = AsciiOutgoing::new(Box::new(Endless), 1 << 59).unwrap();
+        assert!(!outgoing.prepare().unwrap());
+        let left = outgoing.skip;
+        assert!(!outgoing.prepare().unwrap());
+        assert!(outgoing.skip < left && left < 1 << 59);
     }
 }

@@ -10,6 +10,8 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 
 use super::{Interruption, Monitor, OpenError, Outgoing, deadline, fd, wait};
+use crate::limits;
+use crate::pace::Pace;
 use crate::storage::{StorageError, Upload};
 
 /// The size of buffers at first, and at most: a small file should not cost a large buffer, nor
@@ -17,8 +19,10 @@ use crate::storage::{StorageError, Upload};
 const BUFFER: usize = 16 * 1024;
 const BUFFER_MAX: usize = 256 * 1024;
 
-/// How much the kernel is asked to send from a file at once.
-const SENDFILE: usize = 8 * 1024 * 1024;
+/// How much the kernel is asked to send from a file at once, at first and at most: a slow disk
+/// must not keep it for long.
+const SENDFILE: u64 = 1024 * 1024;
+const SENDFILE_MAX: u64 = 64 * 1024 * 1024;
 
 /// After how many bytes the control connection is looked at, if nothing had to be waited for.
 const LOOK: u64 = 1024 * 1024;
@@ -44,30 +48,43 @@ struct Pump<'a> {
     monitor: &'a mut dyn Monitor,
     stall: Duration,
     moved: u64,
-    /// The value of `moved` when the control connection was last looked at.
+    /// The value of `moved` when the control connection was last looked at, and when that was.
     looked: u64,
+    looked_at: Instant,
     last: Instant,
 }
 
 impl<'a> Pump<'a> {
     fn new(data: &'a TcpStream, stall: Duration, monitor: &'a mut dyn Monitor) -> Self {
-        Self { data, monitor, stall, moved: 0, looked: 0, last: Instant::now() }
+        let now = Instant::now();
+        Self { data, monitor, stall, moved: 0, looked: 0, looked_at: now, last: now }
     }
 
     fn moved(&mut self, count: usize) -> Result<(), Ended> {
         self.moved += count as u64;
         self.last = Instant::now();
-        if self.moved - self.looked >= LOOK {
-            self.looked = self.moved;
-            if let Some(interruption) = self.monitor.look(self.moved) {
-                return Err(Ended::Interrupted(interruption));
-            }
+        self.look_now_and_then(self.last)
+    }
+
+    /// Looks at the control connection when much was done since it was last looked at, or when
+    /// the little that was done took long.
+    fn look_now_and_then(&mut self, now: Instant) -> Result<(), Ended> {
+        if self.moved - self.looked < LOOK && now.duration_since(self.looked_at) < limits::TICK {
+            return Ok(());
         }
-        Ok(())
+        (self.looked, self.looked_at) = (self.moved, now);
+        self.look()
+    }
+
+    fn look(&mut self) -> Result<(), Ended> {
+        match self.monitor.look(self.moved) {
+            Some(interruption) => Err(Ended::Interrupted(interruption)),
+            None => Ok(()),
+        }
     }
 
     fn wait(&mut self, flags: PollFlags) -> Result<(), Ended> {
-        self.looked = self.moved;
+        (self.looked, self.looked_at) = (self.moved, Instant::now());
         let deadline = deadline(self.last, self.stall);
         wait(fd(self.data), flags, deadline, self.moved, self.monitor).map_err(
             |error| match error {
@@ -99,8 +116,10 @@ impl<'a> Pump<'a> {
     /// Lets the kernel send. False if it cannot for this file, and then nothing was sent.
     fn send_from_file(&mut self, outgoing: &dyn Outgoing) -> Result<bool, Ended> {
         let Some(file) = outgoing.descriptor() else { return Ok(false) };
+        let mut pace = Pace::new(SENDFILE, SENDFILE_MAX);
         loop {
-            match rustix::fs::sendfile(self.data, file, None, SENDFILE) {
+            let step = |most| usize::try_from(most).unwrap_or(usize::MAX);
+            match pace.step(|most| rustix::fs::sendfile(self.data, file, None, step(most))) {
                 Ok(0) => return Ok(true),
                 Ok(count) => self.moved(count)?,
                 Err(Errno::INVAL | Errno::NOSYS) if self.moved == 0 => return Ok(false),
@@ -115,11 +134,12 @@ impl<'a> Pump<'a> {
     fn send_from_buffer(&mut self, outgoing: &mut dyn Outgoing) -> Result<(), Ended> {
         let mut room = BUFFER;
         let mut buffer = Vec::new();
-        loop {
+        let mut more = true;
+        while more {
             buffer.clear();
-            outgoing.fill(room, &mut buffer).map_err(Ended::Storage)?;
+            more = outgoing.fill(room, &mut buffer).map_err(Ended::Storage)?;
             if buffer.is_empty() {
-                return Ok(());
+                self.look_now_and_then(Instant::now())?;
             }
             if buffer.len() >= room {
                 room = (room * 2).min(BUFFER_MAX);
@@ -136,6 +156,7 @@ impl<'a> Pump<'a> {
                 }
             }
         }
+        Ok(())
     }
 
     fn receive(
@@ -176,10 +197,7 @@ impl<'a> Pump<'a> {
             upload.write_all(&converted).map_err(failed)?;
         }
         // The client may be gone altogether: then this end of data is no end of file.
-        match self.monitor.look(self.moved) {
-            Some(interruption) => Err(Ended::Interrupted(interruption)),
-            None => Ok(()),
-        }
+        self.look()
     }
 }
 

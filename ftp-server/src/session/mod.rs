@@ -3,6 +3,7 @@
 mod control;
 mod outcome;
 mod run;
+mod transfer;
 
 pub(crate) use outcome::{Outcome, Transfer};
 pub(crate) use run::run;

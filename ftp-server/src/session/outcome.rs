@@ -20,7 +20,7 @@ pub(crate) struct Transfer {
     /// What is transferred, for the log.
     pub(crate) path: VirtualPath,
     /// The text of the 150 reply.
-    pub(crate) announcement: String,
+    pub(crate) announcement: Vec<u8>,
     /// The way the data connection comes about. Set by the dispatcher, which takes it from the
     /// session.
     pub(crate) channel: Option<DataChannel>,
@@ -49,13 +49,13 @@ impl Transfer {
     }
 
     /// The same transfer with another text of its 150 reply.
-    pub(crate) fn announce(mut self, text: String) -> Self {
-        self.announcement = text;
+    pub(crate) fn announce(mut self, text: impl Into<Vec<u8>>) -> Self {
+        self.announcement = text.into();
         self
     }
 
     fn new(path: VirtualPath, direction: Direction) -> Self {
-        let announcement = "Opening data connection".to_owned();
+        let announcement = b"Opening data connection".to_vec();
         Self { path, announcement, channel: None, direction }
     }
 }

@@ -1,21 +1,19 @@
-//! The loop of a session: the only file that acts on what handlers decide.
+//! The loop of a session, which acts on what handlers decide.
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ftp_proto::{Escaped, LineEvent, ParseErrorKind, Reply, ReplyCode, Verb};
 
-use super::control::{Arrival, Control, Look, Notice};
-use super::outcome::{Direction, Outcome, Transfer};
+use super::control::{Arrival, Control};
+use super::outcome::Outcome;
 use super::{Access, Session};
 use crate::command;
 use crate::context::{Context, Line};
-use crate::data::{self, DataChannel, Ended, Interruption, Monitor, OpenError};
-use crate::storage::StreamEnd;
-use crate::{limits, reply};
+use crate::data::DataChannel;
+use crate::limits;
 
 /// Serves one client from the greeting to the end.
 pub(crate) fn run(line: &Line, peer: SocketAddr, context: &Arc<Context>) {
@@ -34,15 +32,15 @@ pub(crate) fn run(line: &Line, peer: SocketAddr, context: &Arc<Context>) {
 
 /// Whether the session goes on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Next {
+pub(super) enum Next {
     Continue,
     End,
 }
 
-struct Runner<'a> {
+pub(super) struct Runner<'a> {
     line: &'a Line,
-    control: Control<'a>,
-    session: Session,
+    pub(super) control: Control<'a>,
+    pub(super) session: Session,
     accepted: Instant,
     /// How many lines came, and how many of the last ones were no commands.
     lines: u64,
@@ -97,7 +95,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Says 421, after which the connection closes.
-    fn close(&mut self, why: &str) -> io::Result<()> {
+    pub(super) fn close(&mut self, why: &str) -> io::Result<()> {
         self.control.send(&Reply::new(ReplyCode::SERVICE_CLOSING, why))
     }
 
@@ -168,157 +166,11 @@ impl<'a> Runner<'a> {
         self.control.send(&reply)?;
         Ok(next)
     }
-
-    /// 150, the data connection, the data, and the final reply when the data connection is
-    /// closed.
-    fn transfer(&mut self, verb: Verb, transfer: Transfer) -> io::Result<Next> {
-        let Transfer { path, announcement, channel, direction } = transfer;
-        let start = Instant::now();
-        self.control.send(&Reply::new(ReplyCode::ABOUT_TO_OPEN_DATA, announcement))?;
-        let (local, peer) = (self.session.local, self.session.peer.ip());
-        let config = &self.session.context.config;
-        let (connect, stall) = (config.data_connect, config.stall);
-        let mut watch = Watch { control: &mut self.control, session: &self.session, failed: None };
-        let opened = match channel {
-            Some(channel) => channel.open(local, peer, connect, &mut watch),
-            None => Err(OpenError::Failed(io::ErrorKind::NotConnected.into())),
-        };
-        let mut moved = 0;
-        let outcome = match (opened, direction) {
-            (Ok(stream), Direction::Send(mut outgoing)) => {
-                let ended;
-                (moved, ended) = data::send(&stream, &mut *outgoing, stall, &mut watch);
-                Ok(ended)
-            }
-            (Ok(stream), Direction::Receive(mut upload, ascii)) => {
-                let ended;
-                (moved, ended) = data::receive(&stream, &mut *upload, ascii, stall, &mut watch);
-                Ok(match ended {
-                    Ended::Complete => match upload.commit() {
-                        Ok(()) => Ended::Complete,
-                        Err(error) => Ended::Storage(error),
-                    },
-                    ended => {
-                        upload.abort(stream_end(&ended));
-                        ended
-                    }
-                })
-            }
-            (Err(error), direction) => {
-                if let Direction::Receive(upload, _) = direction {
-                    upload.abort(match &error {
-                        OpenError::Interrupted(Interruption::Abort) => StreamEnd::Abort,
-                        _ => StreamEnd::Cut,
-                    });
-                }
-                match error {
-                    OpenError::Interrupted(interruption) => Ok(Ended::Interrupted(interruption)),
-                    OpenError::Failed(error) => Err(error),
-                }
-            }
-        };
-        if let Some(error) = watch.failed {
-            return Err(error);
-        }
-        let (what, replies, next) = self.conclude(&outcome);
-        log::info!(
-            "{} {} {verb} {path}: {what}, {moved} bytes in {:.3} s",
-            self.session.peer,
-            self.session.shown_user(),
-            start.elapsed().as_secs_f64()
-        );
-        if !replies.is_empty() {
-            let bytes: Vec<u8> = replies.iter().flat_map(Reply::encode).collect();
-            self.control.send_bytes(&bytes)?;
-        }
-        if next == Next::Continue && self.control.is_flooded() {
-            self.close("Too many commands during a transfer")?;
-            return Ok(Next::End);
-        }
-        Ok(next)
-    }
-
-    /// What is said after the 150.
-    fn conclude(&self, outcome: &Result<Ended, io::Error>) -> (&'static str, Vec<Reply>, Next) {
-        let aborted = |text| Reply::new(ReplyCode::TRANSFER_ABORTED, text);
-        let (what, replies) = match outcome {
-            Ok(Ended::Complete) => {
-                ("complete", vec![Reply::new(ReplyCode::TRANSFER_COMPLETE, "Transfer complete")])
-            }
-            Ok(Ended::Interrupted(Interruption::Abort)) => {
-                let done = Reply::new(ReplyCode::TRANSFER_COMPLETE, "Abort successful");
-                ("abor", vec![aborted("Transfer aborted"), done])
-            }
-            Ok(Ended::Interrupted(Interruption::ControlLost)) => {
-                let replies = if self.session.context.is_draining() {
-                    let closing = Reply::new(ReplyCode::SERVICE_CLOSING, "Service closing");
-                    vec![aborted("Transfer aborted"), closing]
-                } else {
-                    vec![]
-                };
-                return ("control-lost", replies, Next::End);
-            }
-            Ok(Ended::Broken(error)) => {
-                log::debug!("{}: data connection: {error}", self.session.peer);
-                ("reset", vec![aborted("Data connection lost")])
-            }
-            Ok(Ended::Stalled) => ("stall", vec![aborted("Data connection stalled")]),
-            Ok(Ended::Storage(error)) => {
-                log::warn!("{}: storage: {error}: {:?}", self.session.peer, error.source);
-                ("storage", vec![reply::transfer_failure(error)])
-            }
-            Err(error) => {
-                log::debug!("{}: no data connection: {error}", self.session.peer);
-                let text = "Cannot open data connection";
-                ("no-data", vec![Reply::new(ReplyCode::NO_DATA_CONNECTION, text)])
-            }
-        };
-        (what, replies, Next::Continue)
-    }
-}
-
-fn stream_end(ended: &Ended) -> StreamEnd {
-    match ended {
-        Ended::Interrupted(Interruption::Abort) => StreamEnd::Abort,
-        Ended::Storage(_) => StreamEnd::Failed,
-        _ => StreamEnd::Cut,
-    }
-}
-
-/// Watches the control connection while data moves, and answers `STAT`.
-struct Watch<'a, 'b> {
-    control: &'a mut Control<'b>,
-    session: &'a Session,
-    /// Why an answer could not be written.
-    failed: Option<io::Error>,
-}
-
-impl Monitor for Watch<'_, '_> {
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.control.descriptor()
-    }
-
-    fn look(&mut self, moved: u64) -> Option<Interruption> {
-        let mut look = Look::new();
-        loop {
-            match self.control.look(&mut look)? {
-                Notice::Abort => return Some(Interruption::Abort),
-                Notice::Ended => return Some(Interruption::ControlLost),
-                Notice::Status => {
-                    let status = command::status(self.session, Some(moved));
-                    if let Err(error) = self.control.send(&status) {
-                        self.failed = Some(error);
-                        return Some(Interruption::ControlLost);
-                    }
-                }
-            }
-        }
-    }
 }
 
 impl Session {
     /// The user for a log line.
-    fn shown_user(&self) -> String {
+    pub(super) fn shown_user(&self) -> String {
         self.user().map_or_else(|| "-".to_owned(), |user| Escaped(&user.name).to_string())
     }
 }

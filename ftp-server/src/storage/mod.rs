@@ -127,6 +127,20 @@ pub trait Source: io::Read {
 ///
 /// What goes wrong in [`io::Write`] is read by [`StorageError::from`].
 pub trait Upload: io::Write {
+    /// Does a part of what has to be done before the first byte is written, such as to copy what
+    /// stays of an old content: as much as takes a fraction of a second. A session calls it until
+    /// it says that all is done, by `true`, and looks after its client in between; where nobody
+    /// has called it, the first write or [`commit`](Self::commit) does it all.
+    ///
+    /// As it stands, there is nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// `BadRestart`, `NoSpace`, `OverQuota`, `Io`; the upload is of no more use then.
+    fn prepare(&mut self) -> Result<bool, StorageError> {
+        Ok(true)
+    }
+
     /// All bytes came: makes them the content of the file, on disk as far as the storage
     /// promises it, and only then visible.
     ///

@@ -365,6 +365,59 @@ fn dc_40_dc_45_dc_46_abor_ends_a_transfer() {
     assert_eq!(fixture.names(), ["large", "old"]);
 }
 
+/// A file of zeros that takes no room.
+fn sparse(fixture: &Fixture, name: &str, length: u64) {
+    let file = std::fs::File::create(fixture.path(name)).expect("a file in the root");
+    file.set_len(length).expect("a file with a hole");
+}
+
+#[test]
+fn what_precedes_the_150_of_a_restart_can_be_aborted_as_03_cm_107_dc_45() {
+    let fixture = Fixture::new();
+    let length = 1 << 40;
+    sparse(&fixture, "large", length);
+    let mut session = fixture.session();
+    // To find the converted byte the file must be read, to keep the beginning it must be copied:
+    // both would take many minutes.
+    for (kind, command) in [("A", "RETR large"), ("I", "STOR large"), ("I", "APPE large")] {
+        session.expect(format!("TYPE {kind}"), 200);
+        let address = passive_address(&mut session);
+        session.expect(format!("REST {}", length - 1), 350);
+        session.send(format!("{command}\r\nSTAT\r\n"));
+        session.expect_reply(211);
+        let start = Instant::now();
+        session.send("NOOP\r\nABOR\r\n");
+        session.expect_reply(426);
+        session.expect_reply(226);
+        assert!(start.elapsed() < Duration::from_secs(10), "{command}: {:?}", start.elapsed());
+        session.expect_reply(200);
+        assert!(TcpStream::connect(address).is_err(), "DC-55: {command}");
+        session.expect_in_step();
+    }
+    assert_eq!(fixture.names(), ["large"]);
+    // Nor does it outlive the session.
+    session.expect("TYPE A", 200);
+    session.expect("PASV", 227);
+    session.expect(format!("REST {}", length - 1), 350);
+    session.send("RETR large\r\n");
+    drop(session);
+    let report = fixture.server.shutdown(Duration::from_secs(20));
+    assert_eq!((report.drained, report.cut, report.stuck), (1, 0, 0));
+}
+
+#[test]
+fn as_05_restart_offsets_beyond_4_gib() {
+    let fixture = Fixture::new();
+    sparse(&fixture, "large", (5 << 30) + 3);
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    session.expect(format!("REST {}", 5_u64 << 30), 350);
+    assert_eq!(session.download("RETR large"), [0; 3]);
+    session.expect(format!("REST {}", (5_u64 << 30) + 4), 350);
+    session.expect("PASV", 227);
+    session.expect("RETR large", 554);
+}
+
 #[test]
 fn fr_23_dc_40_abor_as_telnet_clients_send_it() {
     let fixture = Fixture::new();

@@ -31,8 +31,14 @@ impl Output {
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = retry_on_intr(|| write(&self.file, bytes))?;
-        self.position = self.position.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
-        if self.sync != SyncPolicy::None
+        self.advance(u64::try_from(written).unwrap_or(u64::MAX));
+        Ok(written)
+    }
+
+    /// Counts bytes that were added, by [`write`](Self::write) or otherwise.
+    pub(super) fn advance(&mut self, added: u64) {
+        self.position = self.position.saturating_add(added);
+        while self.sync != SyncPolicy::None
             && self.position.saturating_sub(self.started) >= WRITE_BACK.get()
         {
             // Not wanting the pages any more starts their way to the disk. If it does not, the
@@ -40,7 +46,6 @@ impl Output {
             let _ = fadvise(&self.file, self.started, Some(WRITE_BACK), Advice::DontNeed);
             self.started = self.started.saturating_add(WRITE_BACK.get());
         }
-        Ok(written)
     }
 
     /// Puts the content on the disk, if the policy says so. A failure is final: what the system

@@ -13,13 +13,16 @@ use super::directory::Directory;
 use super::output::Output;
 use super::target::Target;
 use super::{SyncPolicy, as_kind, creation, existing, name, needs_file, root, system};
+use crate::pace::Pace;
 use crate::storage::{Metadata, StorageError, StorageErrorKind, StreamEnd, Upload, WriteMode};
 
 /// How often another random name is tried when one is taken.
 const ATTEMPTS: u32 = 16;
 
-/// The most bytes copied by one call.
-const COPY: u64 = 1024 * 1024 * 1024;
+/// How many bytes are copied at a time, at first and at most: file systems that share blocks
+/// copy any number at once.
+const COPY: u64 = 1024 * 1024;
+const COPY_MAX: u64 = 1024 * 1024 * 1024;
 
 /// A buffer for file systems that cannot copy by themselves, in bytes.
 const COPY_BUFFER: usize = 256 * 1024;
@@ -30,6 +33,8 @@ pub(super) struct Replacement {
     directory: Directory,
     name: Vec<u8>,
     output: Output,
+    /// What of the old content has yet to be copied.
+    copying: Option<Copying>,
     /// Its temporary name, while it has one.
     temporary: Option<Vec<u8>>,
     /// Whether its own name is known to be taken, by the file that it replaces.
@@ -38,8 +43,18 @@ pub(super) struct Replacement {
     refusal: Option<StorageErrorKind>,
 }
 
+/// The beginning of the old file, on its way to the new one.
+#[derive(Debug)]
+struct Copying {
+    old: OwnedFd,
+    at: u64,
+    length: u64,
+    pace: Pace,
+}
+
 impl Replacement {
-    /// Makes the temporary file. With [`WriteMode::From`] it begins with a part of the old one.
+    /// Makes the temporary file. With [`WriteMode::From`] it is to begin with a part of the old
+    /// one, which [`prepare`](Upload::prepare) copies.
     pub(super) fn begin(
         target: Target,
         mode: WriteMode,
@@ -57,29 +72,34 @@ impl Replacement {
             WriteMode::Replace | WriteMode::From(_) => None,
         };
         let keep = if let WriteMode::From(keep) = mode { keep } else { 0 };
-        let output = Output::new(file, keep, sync);
+        let output = Output::new(file, 0, sync);
         let taken = old.is_some();
-        let new = Self { directory, name, output, temporary, taken, refusal };
+        let mut new = Self { directory, name, output, copying: None, temporary, taken, refusal };
         if let Some(Metadata { mode, .. }) = old {
             let mode = Mode::from_raw_mode(mode & 0o777);
             retry_on_intr(|| fchmod(&new.output, mode)).map_err(system)?;
         }
         if keep > 0 {
-            new.copy_old(keep)?;
+            let old = new.open_old()?;
+            let pace = Pace::new(COPY, COPY_MAX);
+            new.copying = Some(Copying { old, at: 0, length: keep, pace });
         }
         Ok(new)
     }
 
-    /// Copies the first `length` bytes of the file that has the name now.
-    fn copy_old(&self, length: u64) -> Result<(), StorageError> {
+    /// Opens the file that has the name now.
+    fn open_old(&self) -> Result<OwnedFd, StorageError> {
         let flags =
             OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
         let old = retry_on_intr(|| openat(&self.directory, &*self.name, flags, Mode::empty()));
         let old = old.map_err(existing)?;
         needs_file(root::metadata_of(&old).map_err(system)?.kind)?;
-        if copy(&old, self.output.as_fd(), length).map_err(system)? < length {
-            return Err(StorageErrorKind::BadRestart.into());
-        }
+        Ok(old)
+    }
+
+    /// Copies all that has yet to be copied.
+    fn finish_copying(&mut self) -> Result<(), StorageError> {
+        while !self.prepare()? {}
         Ok(())
     }
 
@@ -118,6 +138,10 @@ impl Replacement {
 
 impl io::Write for Replacement {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.finish_copying().map_err(|error| match error {
+            StorageError { source: Some(source), .. } => source,
+            StorageError { kind, .. } => io::Error::other(kind),
+        })?;
         self.output.write(bytes)
     }
 
@@ -127,7 +151,26 @@ impl io::Write for Replacement {
 }
 
 impl Upload for Replacement {
+    fn prepare(&mut self) -> Result<bool, StorageError> {
+        let Some(Copying { old, at, length, pace }) = &mut self.copying else { return Ok(true) };
+        let left = *length - *at;
+        let copied = pace.step(|most| copy(&*old, &self.output, *at, left.min(most)));
+        match copied.map_err(system)? {
+            // It has become shorter.
+            0 if left > 0 => return Err(StorageErrorKind::BadRestart.into()),
+            copied => {
+                *at += copied;
+                self.output.advance(copied);
+            }
+        }
+        if at == length {
+            self.copying = None;
+        }
+        Ok(self.copying.is_none())
+    }
+
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
+        self.finish_copying()?;
         self.output.sync().map_err(system)?;
         let directory = match self.output.syncs_directory() {
             true => Some(self.directory.readable().map_err(system)?),
@@ -203,47 +246,31 @@ fn link(file: impl AsFd, directory: &Directory, name: &[u8]) -> Result<(), Errno
     }
 }
 
-/// Copies `length` bytes from the beginning of one file to the offset of the other; the number
-/// of bytes is less where the first ends earlier.
-fn copy(from: impl AsFd, to: impl AsFd, length: u64) -> Result<u64, Errno> {
-    let (from, to) = (from.as_fd(), to.as_fd());
-    let mut at = 0;
-    while at < length {
-        let step = usize::try_from((length - at).min(COPY)).unwrap_or(usize::MAX);
-        let mut offset = at;
-        match retry_on_intr(|| copy_file_range(from, Some(&mut offset), to, None, step)) {
-            Ok(0) => break,
-            Ok(_) => at = offset,
-            Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO)) => {
-                return Err(errno);
-            }
-            // Not between these files, or not on this kernel.
-            Err(_) => return copy_by_hand(from, to, at, length),
-        }
+/// Copies at most `length` bytes at `at` of one file to the offset of the other. Returns how
+/// many; none if the first ends there.
+fn copy(from: impl AsFd, to: impl AsFd, at: u64, length: u64) -> Result<u64, Errno> {
+    let step = usize::try_from(length).unwrap_or(usize::MAX);
+    let mut offset = at;
+    match retry_on_intr(|| copy_file_range(&from, Some(&mut offset), &to, None, step)) {
+        Ok(0) => copy_by_hand(from, to, at, length),
+        Ok(_) => Ok(offset - at),
+        Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO)) => Err(errno),
+        // Not between these files, or not on this kernel.
+        Err(_) => copy_by_hand(from, to, at, length),
     }
-    if at < length { copy_by_hand(from, to, at, length) } else { Ok(at) }
 }
 
-/// Goes on copying at `at`.
-fn copy_by_hand(from: impl AsFd, to: impl AsFd, mut at: u64, length: u64) -> Result<u64, Errno> {
-    let (from, to) = (from.as_fd(), to.as_fd());
-    let mut buffer = vec![0; COPY_BUFFER];
-    while at < length {
-        let step = usize::try_from(length - at).unwrap_or(usize::MAX).min(buffer.len());
-        let space = buffer.get_mut(..step).unwrap_or_default();
-        let got = retry_on_intr(|| pread(from, &mut *space, at))?;
-        let mut rest = buffer.get(..got).unwrap_or_default();
-        if rest.is_empty() {
-            break;
+/// As [`copy`], with a buffer and so no more than that holds.
+fn copy_by_hand(from: impl AsFd, to: impl AsFd, at: u64, length: u64) -> Result<u64, Errno> {
+    let mut buffer = vec![0; usize::try_from(length).unwrap_or(usize::MAX).min(COPY_BUFFER)];
+    let got = retry_on_intr(|| pread(&from, &mut *buffer, at))?;
+    let mut rest = buffer.get(..got).unwrap_or_default();
+    while !rest.is_empty() {
+        let written = retry_on_intr(|| write(&to, rest))?;
+        if written == 0 {
+            return Err(Errno::IO);
         }
-        while !rest.is_empty() {
-            let written = retry_on_intr(|| write(to, rest))?;
-            if written == 0 {
-                return Err(Errno::IO);
-            }
-            rest = rest.get(written..).unwrap_or_default();
-            at = at.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
-        }
+        rest = rest.get(written..).unwrap_or_default();
     }
-    Ok(at)
+    Ok(u64::try_from(got).unwrap_or(u64::MAX))
 }

@@ -456,8 +456,10 @@ fn a_full_disk_costs_nothing_that_was_there_cm_86_cm_106_hf_01() {
         }
         // The copy of what is to be kept does not fit either.
         tree.put("f", vec![b'o'; 700_000]);
-        let refused = kind(storage.write(&path("f"), WriteMode::From(699_999)));
-        assert_eq!(refused, Some(NoSpace));
+        let mut upload = storage.write(&path("f"), WriteMode::From(699_999)).unwrap();
+        let refused = std::iter::repeat_with(|| upload.prepare()).find_map(Result::err).unwrap();
+        assert_eq!(refused.kind, NoSpace);
+        drop(upload);
         assert_eq!(tree.names(""), ["f"]);
     }
     let storage = tree.storage();

@@ -1,0 +1,55 @@
+//! How much is done at a time where somebody may have to be listened to in between.
+
+use std::time::{Duration, Instant};
+
+/// A step that takes less is too short to be worth the looking around behind it.
+const QUICK: Duration = Duration::from_millis(100);
+
+/// A number of bytes for each step of a long work: twice as many while steps are quick, half as
+/// many when one was not.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    least: u64,
+    most: u64,
+    now: u64,
+}
+
+impl Pace {
+    /// Begins with `least` bytes a step, and takes no more than `most`.
+    pub(crate) const fn new(least: u64, most: u64) -> Self {
+        Self { least, most, now: least }
+    }
+
+    /// Lets `work` be done on at most as many bytes as it is given.
+    pub(crate) fn step<T>(&mut self, work: impl FnOnce(u64) -> T) -> T {
+        let start = Instant::now();
+        let done = work(self.now);
+        self.learn(start.elapsed());
+        done
+    }
+
+    fn learn(&mut self, took: Duration) {
+        self.now = match took < QUICK {
+            true => self.now.saturating_mul(2).min(self.most),
+            false => (self.now / 2).max(self.least),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_grow_while_they_are_quick() {
+        let mut pace = Pace::new(10, 70);
+        for (took, want) in [(0, 10), (99, 20), (0, 40), (5, 70), (100, 70), (900, 35), (0, 17)] {
+            assert_eq!(pace.now, want);
+            pace.learn(Duration::from_millis(took));
+        }
+        for _ in 0..9 {
+            pace.learn(QUICK);
+        }
+        assert_eq!(pace.step(|bytes| bytes), 10);
+    }
+}

@@ -1,0 +1,220 @@
+//! A transfer as its session carries it out: what precedes the 150, the data connection, the data
+//! and the final reply, with an eye on the control connection all the time.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+use ftp_proto::{Reply, ReplyCode, Verb};
+
+use super::Session;
+use super::control::{Control, Look, Notice};
+use super::outcome::{Direction, Transfer};
+use super::run::{Next, Runner};
+use crate::command;
+use crate::data::{self, Ended, Interruption, Monitor, OpenError};
+use crate::reply::{self, Purpose};
+use crate::storage::{StorageError, StreamEnd};
+
+/// What became of a transfer.
+enum End {
+    /// The storage refused it before the 150.
+    Refused(StorageError, Purpose),
+    /// There was no data connection.
+    NoData(io::Error),
+    /// Bytes moved, or might have.
+    Ended(Ended),
+}
+
+impl Runner<'_> {
+    /// 150, the data connection, the data, and the final reply when the data connection is
+    /// closed.
+    pub(super) fn transfer(&mut self, verb: Verb, transfer: Transfer) -> io::Result<Next> {
+        let path = transfer.path.clone();
+        let start = Instant::now();
+        let mut watch = Watch { control: &mut self.control, session: &self.session, failed: None };
+        let (moved, end) = watch.carry_out(transfer);
+        if let Some(error) = watch.failed {
+            return Err(error);
+        }
+        let (what, replies, next) = self.conclude(&end);
+        log::info!(
+            "{} {} {verb} {path}: {what}, {moved} bytes in {:.3} s",
+            self.session.peer,
+            self.session.shown_user(),
+            start.elapsed().as_secs_f64()
+        );
+        if !replies.is_empty() {
+            let bytes: Vec<u8> = replies.iter().flat_map(Reply::encode).collect();
+            self.control.send_bytes(&bytes)?;
+        }
+        if next == Next::Continue && self.control.is_flooded() {
+            self.close("Too many commands during a transfer")?;
+            return Ok(Next::End);
+        }
+        Ok(next)
+    }
+
+    /// What is said in the end.
+    fn conclude(&self, end: &End) -> (&'static str, Vec<Reply>, Next) {
+        let aborted = |text| Reply::new(ReplyCode::TRANSFER_ABORTED, text);
+        let (what, replies) = match end {
+            End::Ended(Ended::Complete) => {
+                ("complete", vec![Reply::new(ReplyCode::TRANSFER_COMPLETE, "Transfer complete")])
+            }
+            End::Ended(Ended::Interrupted(Interruption::Abort)) => {
+                let done = Reply::new(ReplyCode::TRANSFER_COMPLETE, "Abort successful");
+                ("abor", vec![aborted("Transfer aborted"), done])
+            }
+            End::Ended(Ended::Interrupted(Interruption::ControlLost)) => {
+                let replies = if self.session.context.is_draining() {
+                    let closing = Reply::new(ReplyCode::SERVICE_CLOSING, "Service closing");
+                    vec![aborted("Transfer aborted"), closing]
+                } else {
+                    vec![]
+                };
+                return ("control-lost", replies, Next::End);
+            }
+            End::Ended(Ended::Broken(error)) => {
+                log::debug!("{}: data connection: {error}", self.session.peer);
+                ("reset", vec![aborted("Data connection lost")])
+            }
+            End::Ended(Ended::Stalled) => ("stall", vec![aborted("Data connection stalled")]),
+            End::Ended(Ended::Storage(error)) => {
+                log::warn!("{}: storage: {error}: {:?}", self.session.peer, error.source);
+                ("storage", vec![reply::transfer_failure(error)])
+            }
+            End::Refused(error, purpose) => {
+                ("refused", vec![reply::storage_failure(error, *purpose)])
+            }
+            End::NoData(error) => {
+                log::debug!("{}: no data connection: {error}", self.session.peer);
+                let text = "Cannot open data connection";
+                ("no-data", vec![Reply::new(ReplyCode::NO_DATA_CONNECTION, text)])
+            }
+        };
+        (what, replies, Next::Continue)
+    }
+}
+
+/// Watches the control connection while a transfer goes on, and answers `STAT`.
+struct Watch<'a, 'b> {
+    control: &'a mut Control<'b>,
+    session: &'a Session,
+    /// Why an answer could not be written.
+    failed: Option<io::Error>,
+}
+
+impl Watch<'_, '_> {
+    /// Does all of a transfer but to say how it ended. When this returns, the data connection and
+    /// the file are closed. Returns how many bytes moved as well.
+    fn carry_out(&mut self, transfer: Transfer) -> (u64, End) {
+        let Transfer { announcement, channel, mut direction, .. } = transfer;
+        if let Err(end) = self.prepare(&mut direction) {
+            direction.abort(&end);
+            return (0, end);
+        }
+        let announcement = Reply::new(ReplyCode::ABOUT_TO_OPEN_DATA, announcement);
+        if let Err(error) = self.control.send(&announcement) {
+            self.failed = Some(error);
+            return (0, End::Ended(Ended::Interrupted(Interruption::ControlLost)));
+        }
+        let session = self.session;
+        let opened = match channel {
+            Some(channel) => channel.open(session, self),
+            None => Err(OpenError::Failed(io::ErrorKind::NotConnected.into())),
+        };
+        let stream = match opened {
+            Ok(stream) => stream,
+            Err(error) => {
+                let end = match error {
+                    OpenError::Interrupted(why) => End::Ended(Ended::Interrupted(why)),
+                    OpenError::Failed(error) => End::NoData(error),
+                };
+                direction.abort(&end);
+                return (0, end);
+            }
+        };
+        let stall = session.context.config.stall;
+        match direction {
+            Direction::Send(mut outgoing) => {
+                let (moved, ended) = data::send(&stream, &mut *outgoing, stall, self);
+                (moved, End::Ended(ended))
+            }
+            Direction::Receive(mut upload, ascii) => {
+                let (moved, ended) = data::receive(&stream, &mut *upload, ascii, stall, self);
+                let ended = match ended {
+                    Ended::Complete => {
+                        upload.commit().map_or_else(Ended::Storage, |()| Ended::Complete)
+                    }
+                    ended => {
+                        upload.abort(stream_end(&ended));
+                        ended
+                    }
+                };
+                (moved, End::Ended(ended))
+            }
+        }
+    }
+
+    /// What takes its time before the 150, since it decides whether there is one: to find a
+    /// converted byte in a file, to copy the beginning of one.
+    fn prepare(&mut self, direction: &mut Direction) -> Result<(), End> {
+        loop {
+            let (prepared, purpose) = match direction {
+                Direction::Send(outgoing) => (outgoing.prepare(), Purpose::Existing),
+                Direction::Receive(upload, _) => (upload.prepare(), Purpose::MakeFile),
+            };
+            if prepared.map_err(|error| End::Refused(error, purpose))? {
+                return Ok(());
+            }
+            if let Some(interruption) = self.look(0) {
+                return Err(End::Ended(Ended::Interrupted(interruption)));
+            }
+        }
+    }
+}
+
+impl Direction {
+    /// Gives up before the first byte.
+    fn abort(self, end: &End) {
+        if let Self::Receive(upload, _) = self {
+            upload.abort(match end {
+                End::Ended(ended) => stream_end(ended),
+                End::Refused(..) => StreamEnd::Failed,
+                End::NoData(_) => StreamEnd::Cut,
+            });
+        }
+    }
+}
+
+fn stream_end(ended: &Ended) -> StreamEnd {
+    match ended {
+        Ended::Interrupted(Interruption::Abort) => StreamEnd::Abort,
+        Ended::Storage(_) => StreamEnd::Failed,
+        _ => StreamEnd::Cut,
+    }
+}
+
+impl Monitor for Watch<'_, '_> {
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.control.descriptor()
+    }
+
+    fn look(&mut self, moved: u64) -> Option<Interruption> {
+        let mut look = Look::new();
+        loop {
+            match self.control.look(&mut look)? {
+                Notice::Abort => return Some(Interruption::Abort),
+                Notice::Ended => return Some(Interruption::ControlLost),
+                Notice::Status => {
+                    let status = command::status(self.session, Some(moved));
+                    if let Err(error) = self.control.send(&status) {
+                        self.failed = Some(error);
+                        return Some(Interruption::ControlLost);
+                    }
+                }
+            }
+        }
+    }
+}
