@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use ftp_server::{ServerConfig, SyncPolicy};
+use ftp_proto::{Network, PortRanges};
+use ftp_server::{PassiveAddress, PassiveOverride, ServerConfig, SyncPolicy};
 
 use crate::values::{self, duration, show, waiting_time, word};
 
@@ -57,14 +58,19 @@ macro_rules! setting {
 pub(crate) const TABLE: &[Setting] = &[
     setting!("server.banner",           "text of the greeting",                            server.banner,         line,         |text: &String| format!("\"{text}\"")),
     setting!("timeouts.login",          "from connecting to being logged in",              server.login,          waiting_time, time),
-    setting!("timeouts.idle",           "without a command",                               server.idle,           waiting_time, time),
+    setting!("timeouts.idle",           "without a command",                               server.idle,           idle_time,    time),
     setting!("timeouts.data_connect",   "to open a data connection",                       server.data_connect,   waiting_time, time),
     setting!("timeouts.stall",          "without a byte in a transfer",                    server.stall,          waiting_time, time),
     setting!("timeouts.shutdown_grace", "for transfers to finish at SIGTERM",              shutdown_grace,        duration,     time),
     setting!("limits.sessions",         "sessions in all; 0: what the system allows",      server.sessions,       count,        usize::to_string),
     setting!("limits.per_address",      "sessions of a host; 0: any number, as loopback",  server.per_address,    count,        usize::to_string),
     setting!("limits.login_failures",   "wrong passwords before the connection is closed", server.login_failures, attempts,     u32::to_string),
+    setting!("passive.ports",           "for data connections: 50000-50099,51000",         server.passive_ports,     ports,     optional),
+    setting!("passive.address",         "told to clients: the NAT's address, or its name", server.passive_address,   address,   optional),
+    setting!("passive.overrides",       "for some of them: 10.0.0.0/8=10.0.0.5;...",       server.passive_overrides, overrides, show_overrides),
     setting!("active.enabled",          "true, false: whether PORT and EPRT are served",   server.active,         yes,          bool::to_string),
+    setting!("active.source_port",      "true, false: from port 20 where we listen on 21", server.active_source_port, yes,      bool::to_string),
+    setting!("fxp.networks",            "where users may transfer to and from: 10.0.0.0/8", server.fxp_networks,     networks,  show_networks),
     setting!("transfer.overwrite",      "true, false: whether files may be replaced",      server.overwrite,      yes,          bool::to_string),
     setting!("transfer.sync",           "none, file, file+dir: what is on disk at 226",    server.sync,           sync,         sync_word),
 ];
@@ -122,6 +128,73 @@ fn sync_word(sync: &SyncPolicy) -> String {
     found.map_or_else(String::new, |(word, _)| (*word).to_owned())
 }
 
+/// Nothing, for what is up to the system.
+fn optional<T: ToString>(value: &Option<T>) -> String {
+    value.as_ref().map_or_else(|| "\"\"".to_owned(), ToString::to_string)
+}
+
+fn ports(text: &str) -> Result<Option<PortRanges>, String> {
+    let ports = || PortRanges::parse(text.as_bytes());
+    let wrong = |error| format!("\"{text}\": {error}; ports are 50000-50099,51000");
+    if is_none(text) { Ok(None) } else { ports().map(Some).map_err(wrong) }
+}
+
+fn address(text: &str) -> Result<Option<PassiveAddress>, String> {
+    if is_none(text) { Ok(None) } else { passive_address(text).map(Some) }
+}
+
+fn is_none(text: &str) -> bool {
+    matches!(text, "" | "\"\"")
+}
+
+fn passive_address(text: &str) -> Result<PassiveAddress, String> {
+    let wrong = |_| format!("\"{text}\" is neither an IPv4 address nor a host name");
+    PassiveAddress::parse(text.as_bytes()).map_err(wrong)
+}
+
+/// `NETWORK[,NETWORK]...=ADDRESS`, and more of them behind `;`.
+fn overrides(text: &str) -> Result<Vec<PassiveOverride>, String> {
+    let items = text.split(';').filter(|item| !is_none(item.trim()));
+    let items = items.map(|item| match item.split_once('=') {
+        Some((clients, address)) => Ok(PassiveOverride {
+            clients: networks(clients)?,
+            address: passive_address(address.trim())?,
+        }),
+        None => Err(format!("\"{item}\" is not NETWORKS=ADDRESS")),
+    });
+    items.collect()
+}
+
+fn show_overrides(overrides: &Vec<PassiveOverride>) -> String {
+    let show = |o: &PassiveOverride| format!("{}={}", show_networks(&o.clients), o.address);
+    let shown: Vec<String> = overrides.iter().map(show).collect();
+    if shown.is_empty() { "\"\"".to_owned() } else { shown.join(";") }
+}
+
+fn networks(text: &str) -> Result<Vec<Network>, String> {
+    let items = text.split(',').map(str::trim).filter(|item| !is_none(item));
+    let items = items.map(|item| {
+        let wrong = |_| format!("\"{item}\" is not a network; 10.0.0.0/8 and 192.0.2.1 are");
+        Network::parse(item.as_bytes()).map_err(wrong)
+    });
+    items.collect()
+}
+
+fn show_networks(networks: &Vec<Network>) -> String {
+    let shown: Vec<String> = networks.iter().map(Network::to_string).collect();
+    if shown.is_empty() { "\"\"".to_owned() } else { shown.join(",") }
+}
+
+/// RFC 1123 §4.1.3.2 wants at least five minutes; a session that may be idle for more than a day
+/// is one that is forgotten.
+fn idle_time(text: &str) -> Result<Duration, String> {
+    match waiting_time(text)? {
+        time if time < Duration::from_secs(10) => Err("less than 10 s".to_owned()),
+        time if time > Duration::from_secs(86_400) => Err("more than 24 h".to_owned()),
+        time => Ok(time),
+    }
+}
+
 fn time(time: &Duration) -> String {
     show(*time)
 }
@@ -151,7 +224,16 @@ mod tests {
             ("limits.sessions=10", "10"),
             ("limits.per_address=0", "0"),
             ("limits.login_failures=1", "1"),
+            ("passive.ports=50000-50099, 51000", "50000-50099,51000"),
+            ("passive.address=192.0.2.1", "192.0.2.1"),
+            ("passive.address=ftp.example.org", "ftp.example.org"),
+            (
+                "passive.overrides=10.0.0.0/8, 192.168.0.0/16 = 10.0.0.5; 127.0.0.1=localhost",
+                "10.0.0.0/8,192.168.0.0/16=10.0.0.5;127.0.0.1/32=localhost",
+            ),
             ("active.enabled=false", "false"),
+            ("active.source_port=true", "true"),
+            ("fxp.networks=192.0.2.0/24, 2001:db8::/32", "192.0.2.0/24,2001:db8::/32"),
             ("transfer.overwrite=false", "false"),
             ("transfer.sync=none", "none"),
             ("server.banner=a = b", "\"a = b\""),
@@ -178,6 +260,13 @@ mod tests {
             ("timeouts.idle", "is not KEY=VALUE"),
             ("timeouts.idle=0", "more than 0"),
             ("timeouts.idle=soon", "is not a time"),
+            ("timeouts.idle=9s", "less than 10 s"),
+            ("timeouts.idle=25 h", "more than 24 h"),
+            ("passive.ports=5000-4000", "number out of range at byte 0"),
+            ("passive.address=2001:db8::1", "neither an IPv4 address"),
+            ("passive.overrides=10.0.0.5", "is not NETWORKS=ADDRESS"),
+            ("passive.overrides=x=10.0.0.5", "is not a network"),
+            ("fxp.networks=all", "is not a network"),
             ("limits.sessions=-1", "is not a number"),
             ("limits.sessions=many", "is not a number"),
             ("limits.login_failures=0", "above 0"),

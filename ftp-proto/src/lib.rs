@@ -55,6 +55,7 @@ mod host_port;
 pub mod limits;
 mod line;
 mod listing;
+mod network;
 mod number;
 mod parameters;
 mod pathname;
@@ -83,6 +84,7 @@ pub use listing::{
     Entry, EntryKind, ListEvent, ListForm, ListLine, ListParser, ListReader, Modified, Permissions,
     Precision, Role, Zone,
 };
+pub use network::Network;
 pub use parameters::{RepresentationType, Structure, TransferMode, TransferParameters};
 pub use pathname::{Escaped, Pathname};
 pub use port_ranges::PortRanges;

@@ -1,4 +1,4 @@
-//! How many connections there may be: in all and from one host.
+//! How many connections there may be: in all, from one host, and without a login.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -18,6 +18,8 @@ pub(crate) struct Admission {
 #[derive(Debug, Default)]
 struct Held {
     total: usize,
+    /// Those of them that are not logged in.
+    pending: usize,
     hosts: HashMap<IpAddr, usize>,
 }
 
@@ -26,6 +28,7 @@ struct Held {
 pub(crate) struct Permit {
     admission: Arc<Admission>,
     host: Option<IpAddr>,
+    is_pending: bool,
 }
 
 impl Admission {
@@ -34,11 +37,14 @@ impl Admission {
         Arc::new(Self { total, per_host, held: Mutex::default() })
     }
 
-    /// A place for one more connection, if there is one.
+    /// A place for one more connection, if there is one. Those that are not logged in have at
+    /// most half of all places: who has no password cannot keep out those who have one.
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Permit> {
-        let host = host_of(peer).filter(|_| self.per_host > 0);
+        // Loopback is not counted.
+        let is_counted = self.per_host > 0 && !peer.to_canonical().is_loopback();
+        let host = is_counted.then(|| network_of(peer));
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.total >= self.total {
+        if held.total >= self.total || held.pending >= self.total.div_ceil(2) {
             return None;
         }
         if let Some(host) = host {
@@ -49,7 +55,24 @@ impl Admission {
             *count += 1;
         }
         held.total += 1;
-        Some(Permit { admission: Arc::clone(self), host })
+        held.pending += 1;
+        Some(Permit { admission: Arc::clone(self), host, is_pending: true })
+    }
+}
+
+impl Permit {
+    /// Says whether the connection is logged in.
+    pub(crate) fn set_logged_in(&mut self, is_logged_in: bool) {
+        if self.is_pending != is_logged_in {
+            return;
+        }
+        let mut held = self.admission.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_logged_in {
+            held.pending -= 1;
+        } else {
+            held.pending += 1;
+        }
+        self.is_pending = !is_logged_in;
     }
 }
 
@@ -57,6 +80,9 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut held = self.admission.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.total -= 1;
+        if self.is_pending {
+            held.pending -= 1;
+        }
         if let Some(host) = self.host
             && let Some(count) = held.hosts.get_mut(&host)
         {
@@ -68,16 +94,11 @@ impl Drop for Permit {
     }
 }
 
-/// What counts as one host: an IPv4 address, or the /64 that one IPv6 user has. Loopback is not
-/// counted.
-fn host_of(peer: IpAddr) -> Option<IpAddr> {
+/// What counts as one host: an IPv4 address, or the /64 that one IPv6 user has.
+pub(crate) fn network_of(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
-        address if address.is_loopback() => None,
-        IpAddr::V6(address) => {
-            let network = address.to_bits() >> 64 << 64;
-            Some(Ipv6Addr::from_bits(network).into())
-        }
-        address => Some(address),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -150,24 +171,50 @@ mod tests {
 
     #[test]
     fn places_are_counted_and_given_back_st_12() {
-        let admission = Admission::new(3, 2);
+        let admission = Admission::new(6, 2);
         let first = admission.admit(address("192.0.2.1"));
         let second = admission.admit(address("::ffff:192.0.2.1"));
         assert!(first.is_some() && second.is_some());
         assert!(admission.admit(address("192.0.2.1")).is_none(), "two are from this host");
         let other = admission.admit(address("192.0.2.2"));
         assert!(other.is_some());
-        assert!(admission.admit(address("192.0.2.3")).is_none(), "three are here");
+        assert!(admission.admit(address("192.0.2.3")).is_none(), "three are not logged in");
         drop(first);
         assert!(admission.admit(address("192.0.2.1")).is_some());
         drop((second, other));
         let held = admission.held.lock().unwrap();
-        assert_eq!((held.total, held.hosts.len()), (0, 0));
+        assert_eq!((held.total, held.pending, held.hosts.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn half_of_the_places_are_for_users_ho_09() {
+        let admission = Admission::new(4, 0);
+        let admit = || admission.admit(address("192.0.2.1"));
+        let (mut first, mut second) = (admit().unwrap(), admit().unwrap());
+        assert!(admit().is_none());
+        first.set_logged_in(true);
+        first.set_logged_in(true);
+        let third = admit().unwrap();
+        assert!(admit().is_none());
+        second.set_logged_in(true);
+        let mut fourth = admit().unwrap();
+        assert!(admit().is_none(), "all four are taken");
+        // REIN.
+        second.set_logged_in(false);
+        drop(third);
+        assert!(admit().is_none(), "two of three are not logged in");
+        fourth.set_logged_in(true);
+        assert!(admit().is_some());
+        drop((first, second, fourth));
+        let held = admission.held.lock().unwrap();
+        assert_eq!((held.total, held.pending), (0, 0));
+        // One place is for whoever comes.
+        assert!(Admission::new(1, 0).admit(address("192.0.2.1")).is_some());
     }
 
     #[test]
     fn one_ipv6_network_is_one_host_st_12() {
-        let admission = Admission::new(9, 1);
+        let admission = Admission::new(20, 1);
         let _first = admission.admit(address("2001:db8::1")).unwrap();
         assert!(admission.admit(address("2001:db8::ffff:1")).is_none());
         assert!(admission.admit(address("2001:db8:0:1::1")).is_some());
@@ -175,7 +222,7 @@ mod tests {
 
     #[test]
     fn loopback_is_exempt_st_12() {
-        let admission = Admission::new(9, 1);
+        let admission = Admission::new(20, 1);
         for text in ["127.0.0.1", "127.0.0.1", "::1", "::1", "::ffff:127.0.0.1"] {
             std::mem::forget(admission.admit(address(text)).unwrap());
         }

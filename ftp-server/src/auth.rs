@@ -39,7 +39,10 @@ impl Rights {
     pub const MKDIR: Self = Self(1 << 6);
     /// Look and read, change nothing.
     pub const READ: Self = Self(Self::LIST.0 | Self::RETRIEVE.0);
-    /// All of them.
+    /// Have data connections to and from hosts other than the user's own, within the networks
+    /// that the server's settings name: FXP (RFC 959 §5.2, RFC 2577 §3).
+    pub const FXP: Self = Self(1 << 15);
+    /// All but [`FXP`](Self::FXP).
     pub const FULL: Self = Self((1 << 7) - 1);
 
     /// Whether all of `rights` are among these.

@@ -1,6 +1,10 @@
 //! What can be set about a server.
 
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
+
+use ftp_proto::{Network, ParseError, ParseErrorKind, PortRanges};
 
 use crate::storage::SyncPolicy;
 
@@ -35,14 +39,84 @@ pub struct ServerConfig {
     pub per_address: usize,
     /// After how many failed logins a connection is closed. 3.
     pub login_failures: u32,
+    /// The ports that passive data connections use; one address holds at most half of them at a
+    /// time. `None`: those the system chooses.
+    pub passive_ports: Option<PortRanges>,
+    /// What 227 announces in place of the address that the control connection came to, where a
+    /// NAT stands before the server. It holds for every client that is not on this machine.
+    pub passive_address: Option<PassiveAddress>,
+    /// What 227 announces to clients of certain networks, whatever holds for others; the first
+    /// that fits counts.
+    pub passive_overrides: Vec<PassiveOverride>,
     /// Whether `PORT` and `EPRT` are served. `true` (RFC 1123 §4.1.2.13).
     pub active: bool,
+    /// Whether active data connections come from the port below that of the control connection,
+    /// 20 for 21 (RFC 959 §5.2), where it can be had: those below 1024 need a privilege. `false`.
+    pub active_source_port: bool,
+    /// Where data connections of users with the right [`FXP`](crate::Rights::FXP) may go to and
+    /// come from, apart from their own host. None.
+    pub fxp_networks: Vec<Network>,
     /// Whether `STOR` and `RNTO` may replace a file, or a part of it behind `REST`; `APPE` may
     /// add to one in any case. `true`.
     pub overwrite: bool,
     /// What of an upload is on disk when 226 is sent, below a root directory.
     /// [`SyncPolicy::File`].
     pub sync: SyncPolicy,
+}
+
+/// Where clients reach this server: what 227 announces.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum PassiveAddress {
+    /// This address.
+    Address(Ipv4Addr),
+    /// The IPv4 address of this host name, which is looked up at start and every five minutes
+    /// from then on, outside of any session. The last one that was found holds while it cannot be
+    /// looked up; before one was found, the address of the control connection does.
+    Name(String),
+}
+
+/// What 227 announces to clients of some networks.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct PassiveOverride {
+    /// Where those clients are.
+    pub clients: Vec<Network>,
+    /// What is announced to them.
+    pub address: PassiveAddress,
+}
+
+impl PassiveAddress {
+    /// Reads an IPv4 address or a host name.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for an IPv6 address, which 227 cannot carry; `UnexpectedByte` for what is no
+    /// host name, `BadNumber` for numbers that are no address.
+    pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
+        let error = |at, kind| ParseError::new("passive address", at, kind);
+        let text = std::str::from_utf8(input).unwrap_or_default();
+        match text.parse() {
+            Ok(IpAddr::V4(address)) => return Ok(Self::Address(address)),
+            Ok(IpAddr::V6(_)) => return Err(error(0, ParseErrorKind::Unsupported)),
+            Err(_) => {}
+        }
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if let Some(at) = input.iter().position(|&byte| !is_part(byte)) {
+            return Err(error(at, ParseErrorKind::UnexpectedByte));
+        }
+        match input.iter().any(u8::is_ascii_alphabetic) {
+            true => Ok(Self::Name(text.to_owned())),
+            false => Err(error(0, ParseErrorKind::BadNumber)),
+        }
+    }
+}
+
+impl fmt::Display for PassiveAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
 }
 
 impl Default for ServerConfig {
@@ -56,9 +130,36 @@ impl Default for ServerConfig {
             sessions: 0,
             per_address: 0,
             login_failures: 3,
+            passive_ports: None,
+            passive_address: None,
+            passive_overrides: Vec::new(),
             active: true,
+            active_source_port: false,
+            fxp_networks: Vec::new(),
             overwrite: true,
             sync: SyncPolicy::File,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passive_addresses_are_addresses_or_names() {
+        use ParseErrorKind::{BadNumber, UnexpectedByte, Unsupported};
+        for (text, want) in [
+            ("192.0.2.1", Ok(PassiveAddress::Address([192, 0, 2, 1].into()))),
+            ("ftp.example.org", Ok(PassiveAddress::Name("ftp.example.org".to_owned()))),
+            ("2001:db8::1", Err((0, Unsupported))),
+            ("", Err((0, BadNumber))),
+            ("192.0.2.256", Err((0, BadNumber))),
+            ("192.0.2.1:21", Err((9, UnexpectedByte))),
+            ("ftp example", Err((3, UnexpectedByte))),
+        ] {
+            let want = want.map_err(|(at, kind)| ParseError::new("passive address", at, kind));
+            assert_eq!(PassiveAddress::parse(text.as_bytes()), want, "{text}");
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::admission::Admission;
 use crate::auth::Authenticator;
 use crate::config::ServerConfig;
+use crate::data::{Announcer, PassivePorts};
 
 /// Configuration, authenticator and the register of sessions. Nothing of one session is in here
 /// but what is needed to end it.
@@ -16,6 +17,8 @@ pub(crate) struct Context {
     pub(crate) config: ServerConfig,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) passive_ports: Arc<PassivePorts>,
+    pub(crate) announcer: Arc<Announcer>,
     draining: AtomicBool,
     next: AtomicU64,
     sessions: Mutex<HashMap<u64, Arc<Line>>>,
@@ -46,6 +49,8 @@ impl Context {
         admission: Arc<Admission>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            passive_ports: PassivePorts::new(config.passive_ports.clone()),
+            announcer: Announcer::new(&config),
             config,
             authenticator,
             admission,
@@ -62,8 +67,7 @@ impl Context {
     }
 
     pub(crate) fn register(self: &Arc<Self>, stream: TcpStream) -> Registration {
-        let line =
-            Arc::new(Line { stream, busy: AtomicBool::new(false), cut: AtomicBool::new(false) });
+        let line = Arc::new(Line::new(stream));
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.sessions().insert(number, Arc::clone(&line));
         Registration { context: Arc::clone(self), number, line }
@@ -122,6 +126,10 @@ impl Context {
 }
 
 impl Line {
+    pub(crate) const fn new(stream: TcpStream) -> Self {
+        Self { stream, busy: AtomicBool::new(false), cut: AtomicBool::new(false) }
+    }
+
     /// Says that data moves from now on, or no longer does.
     pub(crate) fn set_busy(&self, busy: bool) {
         self.busy.store(busy, Ordering::SeqCst);

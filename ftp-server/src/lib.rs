@@ -38,13 +38,14 @@ pub mod limits;
 mod listener;
 mod listing;
 mod pace;
+mod random;
 mod reply;
 mod server;
 mod session;
 mod storage;
 
 pub use auth::{AuthError, Authenticator, Login, LoginAttempt, Rights, UserTable};
-pub use config::ServerConfig;
+pub use config::{PassiveAddress, PassiveOverride, ServerConfig};
 pub use error::Error;
 pub use server::{Server, ServerBuilder, ShutdownReport};
 pub use storage::{

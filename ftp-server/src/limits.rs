@@ -18,6 +18,15 @@ pub const REPLY_WRITE: Duration = Duration::from_secs(30);
 /// How long a passive port is held for a transfer that is not asked for.
 pub const UNUSED_LISTENER: Duration = Duration::from_secs(60);
 
+/// How often the host names of passive addresses are looked up.
+pub const LOOKUP: Duration = Duration::from_secs(300);
+
+/// How soon again, while there is one that was never found.
+pub const LOOKUP_AGAIN: Duration = Duration::from_secs(10);
+
+/// How long a server's start waits for them to be found.
+pub const FIRST_LOOKUP: Duration = Duration::from_secs(5);
+
 /// How long, and for how many bytes, a connection is read behind its last reply, so that the reply
 /// arrives before the end does.
 pub const LAST_WAIT: Duration = Duration::from_secs(1);

@@ -31,7 +31,6 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.set_tcp_nodelay(true)?;
     socket.set_out_of_band_inline(true)?;
-    socket.set_write_timeout(Some(limits::REPLY_WRITE))?;
     set_keepalive(&socket)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -71,9 +70,9 @@ fn accept_all(listener: &TcpListener, context: &Arc<Context>) {
         if context.is_draining() {
             break;
         }
-        match Errno::from_io_error(&error) {
-            Some(Errno::INTR | Errno::CONNABORTED | Errno::AGAIN) => {}
-            Some(Errno::MFILE | Errno::NFILE) => {
+        match Trouble::of(&error) {
+            Trouble::Passing => {}
+            Trouble::Descriptors => {
                 complaints.log("out of descriptors", &error);
                 // With the spare given up, one client can be told, rather than left to wait.
                 if spare.take().is_some() {
@@ -92,16 +91,34 @@ fn accept_all(listener: &TcpListener, context: &Arc<Context>) {
                     spare = open_spare();
                 }
             }
-            Some(Errno::NOBUFS | Errno::NOMEM) => {
-                complaints.log("out of memory", &error);
+            Trouble::Lasting(what) => {
+                complaints.log(what, &error);
                 thread::sleep(REST);
             }
+        }
+    }
+}
+
+/// What a failed accept(2) says about the next one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Trouble {
+    /// Nothing: it was about one connection that has gone.
+    Passing,
+    /// This process, or the system, has no descriptor left.
+    Descriptors,
+    /// It may fail as well, and for a while. What to call it in the log.
+    Lasting(&'static str),
+}
+
+impl Trouble {
+    fn of(error: &io::Error) -> Self {
+        match Errno::from_io_error(error) {
+            Some(Errno::INTR | Errno::CONNABORTED | Errno::AGAIN) => Self::Passing,
+            Some(Errno::MFILE | Errno::NFILE) => Self::Descriptors,
+            Some(Errno::NOBUFS | Errno::NOMEM) => Self::Lasting("out of memory"),
             // What is left is a network that comes and goes, a firewall's EPERM, or nothing
             // that accept(2) documents; the next connection may well be good.
-            _ => {
-                complaints.log("cannot accept", &error);
-                thread::sleep(REST);
-            }
+            _ => Self::Lasting("cannot accept"),
         }
     }
 }
@@ -127,8 +144,8 @@ fn receive(
     let thread = thread::Builder::new().stack_size(limits::SESSION_STACK);
     let session_context = Arc::clone(context);
     let spawned = thread.spawn(move || {
-        let (_permit, registration) = (permit, registration);
-        session::run(&registration.line, peer, &session_context);
+        let (mut permit, registration) = (permit, registration);
+        session::run(&registration.line, peer, &session_context, &mut permit);
     });
     if let Err(error) = spawned {
         complaints.log("no thread for a session", &error);
@@ -155,17 +172,88 @@ struct Complaints {
 
 impl Complaints {
     fn log(&mut self, kind: &'static str, detail: &dyn std::fmt::Display) {
-        let now = Instant::now();
+        match self.due(kind, Instant::now()) {
+            Some(0) => log::warn!("{kind}: {detail}"),
+            Some(unsaid) => log::warn!("{kind}: {detail} (and {unsaid} times before)"),
+            None => {}
+        }
+    }
+
+    /// How many were left unsaid before one that is to be said now; `None` if it is not.
+    fn due(&mut self, kind: &'static str, now: Instant) -> Option<u64> {
         match self.kinds.iter_mut().find(|(known, ..)| *known == kind) {
-            Some((_, last, unsaid)) if now - *last < Duration::from_secs(1) => *unsaid += 1,
+            Some((_, last, unsaid)) if now - *last < Duration::from_secs(1) => {
+                *unsaid += 1;
+                None
+            }
             Some((_, last, unsaid)) => {
-                log::warn!("{kind}: {detail} (and {unsaid} times before)");
-                (*last, *unsaid) = (now, 0);
+                *last = now;
+                Some(std::mem::take(unsaid))
             }
             None => {
-                log::warn!("{kind}: {detail}");
                 self.kinds.push((kind, now, 0));
+                Some(0)
             }
         }
+    }
+}
+
+/// Insists that a socket has what [`set_keepalive`] sets.
+#[cfg(test)]
+pub(crate) fn expect_keepalive(socket: &impl std::os::fd::AsFd) {
+    let socket = SockRef::from(socket);
+    assert!(socket.keepalive().unwrap());
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
+    assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(10));
+    assert_eq!(socket.tcp_keepalive_retries().unwrap(), 6);
+    assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(120)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_error_of_accept_ends_the_loop_ho_04_ho_05() {
+        for (errno, want) in [
+            (Errno::CONNABORTED, Trouble::Passing),
+            (Errno::INTR, Trouble::Passing),
+            (Errno::AGAIN, Trouble::Passing),
+            (Errno::MFILE, Trouble::Descriptors),
+            (Errno::NFILE, Trouble::Descriptors),
+            (Errno::NOBUFS, Trouble::Lasting("out of memory")),
+            (Errno::NOMEM, Trouble::Lasting("out of memory")),
+            (Errno::PROTO, Trouble::Lasting("cannot accept")),
+            (Errno::NETDOWN, Trouble::Lasting("cannot accept")),
+            (Errno::PERM, Trouble::Lasting("cannot accept")),
+            (Errno::BADF, Trouble::Lasting("cannot accept")),
+        ] {
+            assert_eq!(Trouble::of(&errno.into()), want, "{errno}");
+        }
+    }
+
+    #[test]
+    fn a_thousand_complaints_a_second_are_one_line_of_each_kind_ho_06() {
+        let mut complaints = Complaints::default();
+        let start = Instant::now();
+        let mut lines = Vec::new();
+        for number in 0..3_000 {
+            let now = start + Duration::from_millis(number);
+            for kind in ["a", "b"] {
+                lines.extend(complaints.due(kind, now).map(|unsaid| (kind, unsaid)));
+            }
+        }
+        let want = [("a", 0), ("b", 0), ("a", 999), ("b", 999), ("a", 999), ("b", 999)];
+        assert_eq!(lines, want);
+    }
+
+    #[test]
+    fn sockets_notice_a_dead_peer_st_14_fr_23_fr_31_hf_11() {
+        let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        expect_keepalive(&stream);
+        assert!(stream.nodelay().unwrap());
+        assert!(SockRef::from(&stream).out_of_band_inline().unwrap());
     }
 }

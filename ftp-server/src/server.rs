@@ -12,6 +12,7 @@ use crate::admission::{self, Admission};
 use crate::auth::{Authenticator, Login, Rights, UserTable};
 use crate::config::ServerConfig;
 use crate::context::Context;
+use crate::data::Lookups;
 use crate::error::Error;
 use crate::listener;
 use crate::storage::{LocalStorage, Storage};
@@ -27,6 +28,8 @@ pub struct Server {
     /// The address of the first listener.
     address: SocketAddr,
     listeners: Vec<Listening>,
+    /// Looks up the names of passive addresses for as long as it is there.
+    _lookups: Option<Lookups>,
 }
 
 struct Listening {
@@ -217,7 +220,13 @@ impl ServerBuilder {
         let admission = Admission::new(cap, self.config.per_address);
         let config = self.config.clone();
         let context = Context::new(config, self.into_authenticator()?, admission);
-        let mut server = Server { context: Arc::clone(&context), address, listeners: Vec::new() };
+        let lookups = context.announcer.start().map_err(Error::Thread)?;
+        let mut server = Server {
+            context: Arc::clone(&context),
+            address,
+            listeners: Vec::new(),
+            _lookups: lookups,
+        };
         for socket in listeners {
             let address = socket.local_addr().map_err(Error::Address)?;
             let socket = Arc::new(socket);

@@ -78,6 +78,14 @@ impl Plan {
             }
         };
         let mut settings = Settings::default();
+        for (option, key) in
+            [("passive-ports", "passive.ports"), ("passive-address", "passive.address")]
+        {
+            if let Some(value) = options.value(option) {
+                let set = settings.set(&format!("{key}={}", value.to_string_lossy()));
+                set.map_err(|wrong| Failure::usage(format!("--{option}: {wrong}")))?;
+            }
+        }
         for assignment in options.all("set") {
             let set = settings.set(&assignment.to_string_lossy());
             set.map_err(|wrong| Failure::usage(format!("--set {wrong}")))?;
@@ -91,7 +99,10 @@ impl Plan {
         }
         let write = options.has("write");
         let rights = if write { Rights::FULL } else { Rights::READ };
-        let users = users(options, rights, environment)?;
+        // Who names networks for it means the users that are named too, never just anyone.
+        let fxp = !settings.server.fxp_networks.is_empty();
+        let of_users = if fxp { rights | Rights::FXP } else { rights };
+        let users = users(options, of_users, environment)?;
         let anonymous = match (users.is_empty(), options.has("anonymous")) {
             (true, _) => Some(rights),
             // Who has users wants them to write, not anyone.
@@ -108,7 +119,10 @@ impl Plan {
 
     /// `/srv/files: user "a" may read and write; anyone (anonymous) may read`.
     fn in_words(&self) -> String {
-        let may = |rights| if rights == Rights::FULL { "read and write" } else { "read" };
+        let may = |rights: Rights| match rights.contains(Rights::FULL) {
+            true => "read and write",
+            false => "read",
+        };
         let mut who: Vec<String> = Vec::new();
         for (name, _, rights) in &self.users {
             who.push(format!("user \"{}\" may {}", Escaped(name), may(*rights)));
@@ -283,6 +297,28 @@ mod tests {
     }
 
     #[test]
+    fn named_users_and_nobody_else_have_fxp_where_networks_are_named_dc_30() {
+        for (line, users, anyone) in [
+            ("serve --anonymous -u a:p /", false, false),
+            ("serve --anonymous -u a:p --set fxp.networks=192.0.2.0/24 /", true, false),
+            ("serve --write --set fxp.networks=192.0.2.0/24 /", false, false),
+        ] {
+            let plan = plan(line, None).unwrap();
+            let may = |rights: &Rights| rights.contains(Rights::FXP);
+            assert_eq!(plan.users.iter().any(|(_, _, rights)| may(rights)), users, "{line}");
+            assert_eq!(plan.anonymous.iter().any(may), anyone, "{line}");
+        }
+    }
+
+    #[test]
+    fn options_of_the_data_connection_reach_the_settings() {
+        let line = "serve --passive-ports 50000-50009 --passive-address 192.0.2.1 /";
+        let server = plan(line, None).unwrap().settings.server;
+        assert_eq!(server.passive_ports.map(|ports| ports.count()), Some(10));
+        assert_eq!(server.passive_address.map(|a| a.to_string()).as_deref(), Some("192.0.2.1"));
+    }
+
+    #[test]
     fn from_options_refuses() {
         for (line, exit, want) in [
             ("serve -u a /", Exit::Usage, "no password for user a"),
@@ -292,6 +328,8 @@ mod tests {
             ("serve --password-file /nonexistent/x -u a /", Exit::Local, "/nonexistent/x"),
             ("serve --set limits.session=1 /", Exit::Usage, "limits.sessions"),
             ("serve --listen nowhere /", Exit::Usage, "PORT"),
+            ("serve --passive-ports 9-8 /", Exit::Usage, "--passive-ports: passive.ports: "),
+            ("serve --passive-address ::1 /", Exit::Usage, "--passive-address: "),
             ("serve /nonexistent/x", Exit::Local, "/nonexistent/x"),
             ("serve /dev/null", Exit::Local, "/dev/null"),
             ("serve a b", Exit::Usage, "one DIR"),

@@ -11,6 +11,7 @@ mod transfer;
 
 pub(crate) use information::status;
 
+use self::parameter::only;
 use ftp_proto::{Command, ParseErrorKind, Reply, ReplyCode, Verb};
 
 use crate::session::{Access, Outcome, Session};
@@ -68,7 +69,7 @@ pub(crate) const RULES: &[Rule] = {
     use Verb::{
         Abor, Appe, Cdup, Cwd, Dele, Eprt, Epsv, Feat, Help, List, Mdtm, Mkd, Mlsd, Mlst, Mode,
         Nlst, Noop, Opts, Pass, Pasv, Port, Pwd, Quit, Rest, Retr, Rmd, Rnfr, Rnto, Size, Stat,
-        Stor, Stru, Syst, Type, User,
+        Stor, Stou, Stru, Syst, Type, User,
     };
     &[
         rule(User, Before, None,       No,       None,                "USER <name>"),
@@ -90,6 +91,7 @@ pub(crate) const RULES: &[Rule] = {
         rule(Retr, Needed, None,       Needs,    None,                "RETR <file>"),
         rule(Stor, Needed, None,       Needs,    None,                "STOR <file>"),
         rule(Appe, Needed, None,       Needs,    None,                "APPE <file>"),
+        rule(Stou, Needed, None,       Needs,    None,                "STOU [<prefix>]"),
         rule(Abor, Any,    None,       No,       None,                "ABOR"),
         rule(List, Needed, None,       Needs,    None,                "LIST [<path>]"),
         rule(Nlst, Needed, None,       Needs,    None,                "NLST [<path>]"),
@@ -176,7 +178,8 @@ fn gate(session: &Session, verb: Verb) -> Result<&'static Rule, Reply> {
         Some(Verb::Rnfr) => session.rename_from.is_some(),
         _ => true,
     };
-    if !in_sequence {
+    let restarts_a_new_file = verb == Verb::Stou && session.restart > 0;
+    if !in_sequence || restarts_a_new_file {
         return refuse(ReplyCode::BAD_SEQUENCE, "Bad sequence of commands");
     }
     if session.epsv_all && rule.data == Data::Prepares {
@@ -190,13 +193,12 @@ fn parse_failure(session: &Session, verb: Verb, kind: ParseErrorKind) -> Reply {
         (ParseErrorKind::Unsupported, _) => {
             Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "Not implemented for that parameter")
         }
-        (ParseErrorKind::UnsupportedProtocol, Verb::Epsv) => {
-            parameter::protocol_not_supported(session.protocol())
+        (ParseErrorKind::UnsupportedProtocol, Verb::Eprt) => {
+            parameter::protocol_not_supported(session.active_protocols())
         }
-        (ParseErrorKind::UnsupportedProtocol, _) => Reply::new(
-            ReplyCode::PROTOCOL_NOT_SUPPORTED,
-            "Network protocol not supported, use (1,2)",
-        ),
+        (ParseErrorKind::UnsupportedProtocol, _) => {
+            parameter::protocol_not_supported(only(session.protocol()))
+        }
         (ParseErrorKind::UnexpectedEnd, _) => {
             Reply::new(ReplyCode::BAD_ARGUMENT, "Argument missing")
         }
@@ -225,6 +227,7 @@ fn handle(session: &mut Session, command: &Command) -> Outcome {
         Command::Retr(path) => transfer::retr(session, path),
         Command::Stor(path) => transfer::stor(session, path),
         Command::Appe(path) => transfer::appe(session, path),
+        Command::Stou(prefix) => transfer::stou(session, prefix.as_ref()),
         Command::Abor => transfer::abor(session),
         Command::List(path) => listing::list(session, path.as_ref()),
         Command::Nlst(path) => listing::nlst(session, path.as_ref()),

@@ -1,14 +1,15 @@
 //! Transfer parameters (RFC 959 §4.1.2; RFC 2428): TYPE, STRU, MODE, and how the next data
 //! connection comes about: PASV, EPSV, PORT, EPRT.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use ftp_proto::{
-    EpsvArgument, ExtendedAddress, HostPort, NetworkProtocol, Reply, ReplyCode, RepresentationType,
-    Structure, TransferMode,
+    EpsvArgument, ExtendedAddress, HostPort, NetworkProtocol, NetworkProtocols, Reply, ReplyCode,
+    RepresentationType, Structure, TransferMode,
 };
 
-use crate::data::{DataChannel, PassiveListener};
+use crate::data::DataChannel;
 use crate::session::{Outcome, Session};
 
 /// Ports below this are somebody's service, not a client's data port (RFC 2577 §3).
@@ -32,14 +33,15 @@ pub(super) fn mode(session: &mut Session, mode: TransferMode) -> Outcome {
     Reply::new(ReplyCode::OKAY, "Mode is stream").into()
 }
 
-/// `PASV`: listens, and 227 with the address and port. An IPv6 client has no use for such a
-/// tuple: 522 (RFC 2428 §2).
+/// `PASV`: listens, and 227 with the port and the address that clients like this one reach. An
+/// IPv6 client has no use for such a tuple: 522 (RFC 2428 §2).
 pub(super) fn pasv(session: &mut Session) -> Outcome {
-    let IpAddr::V4(host) = session.local.ip() else {
+    let IpAddr::V4(local) = session.local.ip() else {
         return protocol_not_supported_with("use EPSV (2)");
     };
     match listen(session) {
         Ok(port) => {
+            let host = session.context.announcer.address_for(session.peer.ip(), local);
             let tuple = HostPort { host, port };
             Reply::new(ReplyCode::PASSIVE, format!("Entering Passive Mode ({tuple}).")).into()
         }
@@ -57,7 +59,7 @@ pub(super) fn epsv(session: &mut Session, argument: EpsvArgument) -> Outcome {
             return Reply::new(ReplyCode::OKAY, "Only EPSV from now on").into();
         }
         EpsvArgument::Protocol(protocol) if protocol != own => {
-            return protocol_not_supported(own).into();
+            return protocol_not_supported(only(own)).into();
         }
         EpsvArgument::Protocol(_) | EpsvArgument::Default => {}
     }
@@ -73,7 +75,8 @@ pub(super) fn epsv(session: &mut Session, argument: EpsvArgument) -> Outcome {
 /// Listens where the control connection came to; replaces what was prepared before.
 fn listen(session: &mut Session) -> Result<u16, Reply> {
     session.channel = None;
-    match PassiveListener::bind(session.local) {
+    let ports = Arc::clone(&session.context.passive_ports);
+    match ports.listen(session.local, session.peer.ip()) {
         Ok(listener) => {
             let port = listener.port();
             session.channel = Some(DataChannel::Passive(listener));
@@ -86,8 +89,9 @@ fn listen(session: &mut Session) -> Result<u16, Reply> {
     }
 }
 
-/// `PORT h1,h2,h3,h4,p1,p2`: 200, or 504 if it does not name the client's own address and an
-/// unprivileged port: nobody else is connected to on a client's word (RFC 2577 §3).
+/// `PORT h1,h2,h3,h4,p1,p2`: 200, or 504 if it does not name an unprivileged port of the client's
+/// own address: nobody else is connected to on a client's word (RFC 2577 §3), unless FXP is
+/// allowed.
 pub(super) fn port(session: &mut Session, host_port: HostPort) -> Outcome {
     if session.protocol() == NetworkProtocol::Ipv6 {
         return protocol_not_supported_with("use EPRT (2)");
@@ -97,30 +101,52 @@ pub(super) fn port(session: &mut Session, host_port: HostPort) -> Outcome {
 
 /// `EPRT |1 or 2|address|port|`: as PORT for both families (RFC 2428 §2).
 pub(super) fn eprt(session: &mut Session, address: ExtendedAddress) -> Outcome {
-    let own = session.protocol();
-    if NetworkProtocol::of(address.address) != own {
-        return protocol_not_supported(own).into();
+    let host = address.address.to_canonical();
+    if NetworkProtocol::of(host) != session.protocol() && !session.may_have_data_with(host) {
+        return protocol_not_supported(session.active_protocols()).into();
     }
-    connect_to(session, address.address.to_canonical(), address.port)
+    connect_to(session, host, address.port)
 }
 
 fn connect_to(session: &mut Session, host: IpAddr, port: u16) -> Outcome {
-    if host != session.peer.ip() || port < FIRST_PORT {
+    if port < FIRST_PORT || !session.may_have_data_with(host) {
         log::warn!("{}: data connection to {host} port {port} refused", session.peer);
         let text = "Only your own address and a port from 1024 on";
         return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text).into();
     }
-    // The peer's own address, with the scope that a link-local one needs.
-    let mut address = session.peer;
-    address.set_port(port);
+    let mut address = SocketAddr::new(host, port);
+    if host == session.peer.ip() {
+        // With the scope that a link-local address needs.
+        address = session.peer;
+        address.set_port(port);
+    }
     session.channel = Some(DataChannel::Active(address));
     Reply::new(ReplyCode::OKAY, "Address accepted").into()
 }
 
-/// 522 with the one protocol that can be used on this control connection (RFC 2428 §2).
-pub(super) fn protocol_not_supported(usable: NetworkProtocol) -> Reply {
-    let text = format!("Network protocol not supported, use ({})", usable.number());
+/// 522 with the protocols that can be used (RFC 2428 §2).
+pub(super) fn protocol_not_supported(usable: NetworkProtocols) -> Reply {
+    let text = format!("Network protocol not supported, use {usable}");
     Reply::new(ReplyCode::PROTOCOL_NOT_SUPPORTED, text)
+}
+
+/// One protocol and no other.
+pub(super) fn only(protocol: NetworkProtocol) -> NetworkProtocols {
+    NetworkProtocols {
+        ipv4: protocol == NetworkProtocol::Ipv4,
+        ipv6: protocol == NetworkProtocol::Ipv6,
+    }
+}
+
+impl Session {
+    /// Those that an active data connection of this session may use.
+    pub(super) fn active_protocols(&self) -> NetworkProtocols {
+        if self.may_fxp() {
+            NetworkProtocols { ipv4: true, ipv6: true }
+        } else {
+            only(self.protocol())
+        }
+    }
 }
 
 fn protocol_not_supported_with(advice: &str) -> Outcome {

@@ -1,7 +1,7 @@
 //! Active data connections: the server connects to the client (RFC 959 §4.1.2 PORT; RFC 2428 §2).
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Instant;
 
 use rustix::event::PollFlags;
@@ -11,14 +11,22 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::{Monitor, OpenError, fd, wait};
 use crate::listener;
 
-/// Connects from `local`, the address the control connection came to, to `address`.
+/// Connects from `local`, the address the control connection came to, to `address`: from the port
+/// below that of `local` if `from_port_below` says so and it can be had, else from any.
 pub(super) fn connect(
     local: SocketAddr,
     address: SocketAddr,
+    from_port_below: bool,
     deadline: Instant,
     monitor: &mut dyn Monitor,
 ) -> Result<TcpStream, OpenError> {
-    let socket = begin(local, address).map_err(OpenError::Failed)?;
+    let below = local.port().checked_sub(1).filter(|port| from_port_below && *port > 0);
+    let begun = match below.map(|port| begin(local, port, address)) {
+        Some(Ok(socket)) => Ok(socket),
+        // It takes a privilege, and the pair of ports may still be in use by a former connection.
+        Some(Err(_)) | None => begin(local, 0, address),
+    };
+    let socket = begun.map_err(OpenError::Failed)?;
     wait(fd(&socket), PollFlags::OUT, deadline, 0, monitor)?;
     match socket.take_error() {
         Ok(None) => Ok(socket.into()),
@@ -26,14 +34,39 @@ pub(super) fn connect(
     }
 }
 
-fn begin(mut local: SocketAddr, address: SocketAddr) -> io::Result<Socket> {
+fn begin(mut local: SocketAddr, port: u16, address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     listener::set_keepalive(&socket)?;
-    local.set_port(0);
+    if local.is_ipv4() != address.is_ipv4() {
+        // To a third host of the other family, from whatever address leads there.
+        local.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        });
+    }
+    local.set_port(port);
+    if port > 0 {
+        socket.set_reuse_address(true)?;
+    }
     socket.bind(&local.into())?;
     match socket.connect(&address.into()) {
         Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => Err(error),
         _ => Ok(socket),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn data_connections_notice_a_dead_peer_st_14() {
+        let client = TcpListener::bind("127.0.0.1:0").unwrap();
+        let local = ([127, 0, 0, 1], 21).into();
+        let socket = begin(local, 0, client.local_addr().unwrap()).unwrap();
+        listener::expect_keepalive(&socket);
     }
 }

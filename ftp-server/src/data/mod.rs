@@ -1,12 +1,16 @@
 //! The data connection: how it comes about, and what moves over it.
 
 mod active;
+mod announce;
 mod outgoing;
 mod passive;
+mod ports;
 mod transfer;
 
+pub(crate) use announce::{Announcer, Lookups};
 pub(crate) use outgoing::{AsciiOutgoing, ImageOutgoing, ListingOutgoing, Outgoing};
 pub(crate) use passive::PassiveListener;
+pub(crate) use ports::PassivePorts;
 pub(crate) use transfer::{Ended, receive, send};
 
 use std::io;
@@ -57,25 +61,28 @@ pub(crate) enum OpenError {
 }
 
 impl DataChannel {
-    /// Makes the data connection of a session, in non-blocking mode. Connections of others than
-    /// its client are turned away (RFC 2577 §3).
+    /// Makes the data connection of a session, in non-blocking mode. Connections of strangers
+    /// are turned away (RFC 2577 §3).
     pub(crate) fn open(
         self,
         session: &Session,
         monitor: &mut dyn Monitor,
     ) -> Result<TcpStream, OpenError> {
-        let deadline = deadline(Instant::now(), session.context.config.data_connect);
-        let (local, peer) = (session.local, session.peer.ip());
+        let config = &session.context.config;
+        let deadline = deadline(Instant::now(), config.data_connect);
         match self {
-            Self::Passive(listener) => listener.accept(peer, deadline, monitor),
-            Self::Active(address) => active::connect(local, address, deadline, monitor),
+            Self::Passive(listener) => listener.accept(session, deadline, monitor),
+            Self::Active(address) => {
+                let from_port_below = config.active_source_port;
+                active::connect(session.local, address, from_port_below, deadline, monitor)
+            }
         }
     }
 }
 
 /// When `limit` has passed since `start`. One that no clock can show is as good as none, which is
 /// what it is asked for.
-fn deadline(start: Instant, limit: Duration) -> Instant {
+pub(crate) fn deadline(start: Instant, limit: Duration) -> Instant {
     const YEARS: Duration = Duration::from_secs(30 * 365 * 86_400);
     start + limit.min(YEARS)
 }

@@ -2,13 +2,15 @@
 //! RFC 2428 §3).
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Instant;
 
 use rustix::event::PollFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::ports::Lease;
 use super::{Monitor, OpenError, fd, prepare, wait};
+use crate::session::Session;
 use crate::{limits, listener};
 
 /// A socket that listens for one data connection. Dropping it closes the port.
@@ -17,13 +19,15 @@ pub(crate) struct PassiveListener {
     listener: TcpListener,
     port: u16,
     since: Instant,
+    /// Given back behind the closing of the port.
+    _lease: Option<Lease>,
 }
 
 impl PassiveListener {
-    /// Listens on the host of `address`, which is where the control connection came to, on a
-    /// port of the system's choice.
-    pub(crate) fn bind(mut address: SocketAddr) -> io::Result<Self> {
-        address.set_port(0);
+    /// Listens on the host of `address`, which is where the control connection came to, and on
+    /// `port`; 0 is one of the system's choice.
+    pub(super) fn bind(mut address: SocketAddr, port: u16) -> io::Result<Self> {
+        address.set_port(port);
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
@@ -32,7 +36,12 @@ impl PassiveListener {
         socket.listen(4)?;
         let listener = TcpListener::from(socket);
         let port = listener.local_addr()?.port();
-        Ok(Self { listener, port, since: Instant::now() })
+        Ok(Self { listener, port, since: Instant::now(), _lease: None })
+    }
+
+    /// The same with the port held in a list of them.
+    pub(super) fn leased(self, lease: Lease) -> Self {
+        Self { _lease: Some(lease), ..self }
     }
 
     /// The port it listens on.
@@ -51,23 +60,25 @@ impl PassiveListener {
         Self { since, ..self }
     }
 
-    /// Takes the first connection from `peer` and closes the port. Others are turned away, until
-    /// they are too many.
+    /// Takes the first connection of somebody with whom the session may have one, and closes the
+    /// port. Others are turned away, until they are too many.
     pub(super) fn accept(
         self,
-        peer: IpAddr,
+        session: &Session,
         deadline: Instant,
         monitor: &mut dyn Monitor,
     ) -> Result<TcpStream, OpenError> {
+        // The port is closed by the end of this call, whatever comes of it.
         let mut strangers = 0;
         loop {
             wait(fd(&self.listener), PollFlags::IN, deadline, 0, monitor)?;
             match self.listener.accept() {
-                Ok((stream, from)) if from.ip().to_canonical() == peer => {
+                Ok((stream, from)) if session.may_have_data_with(from.ip()) => {
                     return prepare(stream).map_err(OpenError::Failed);
                 }
                 Ok((_, stranger)) => {
-                    log::warn!("data connection from {stranger} turned away: not {peer}");
+                    let peer = session.peer;
+                    log::warn!("{peer}: data connection from {stranger} turned away");
                     strangers += 1;
                     if strangers == limits::STRANGERS {
                         let error = io::Error::other("too many connections from elsewhere");
@@ -82,5 +93,23 @@ impl PassiveListener {
                 },
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_connections_notice_a_dead_peer_st_14() {
+        let passive = PassiveListener::bind(([127, 0, 0, 1], 0).into(), 0).unwrap();
+        let _client = TcpStream::connect(passive.listener.local_addr().unwrap()).unwrap();
+        let accepted = loop {
+            match passive.listener.accept() {
+                Ok((stream, _)) => break stream,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+        };
+        listener::expect_keepalive(&accepted);
     }
 }

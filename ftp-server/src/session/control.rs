@@ -1,7 +1,7 @@
 //! The control connection: the one place that reads command lines and writes replies.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use ftp_proto::limits::READ_AHEAD;
 use ftp_proto::{LineDecoder, LineEvent, Reply, Verb};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::RecvFlags;
+use rustix::net::{RecvFlags, SendFlags};
 
 use crate::context::Line;
 use crate::limits;
@@ -65,6 +65,10 @@ pub(super) struct Control<'a> {
     flooded: bool,
     /// The receive timeout now set on the socket; setting it costs a call.
     timeout: Option<Duration>,
+    /// How long the peer may leave a reply unread.
+    patience: Duration,
+    /// When the session ends, whatever the peer leaves unread.
+    end: Option<Instant>,
 }
 
 impl<'a> Control<'a> {
@@ -77,6 +81,8 @@ impl<'a> Control<'a> {
             ended: false,
             flooded: false,
             timeout: None,
+            patience: limits::REPLY_WRITE,
+            end: None,
         }
     }
 
@@ -134,31 +140,46 @@ impl<'a> Control<'a> {
         debug_assert_eq!(taken, bytes.len());
     }
 
-    /// Writes a reply, in one piece. Fails when the peer does not read for
-    /// [`limits::REPLY_WRITE`].
+    /// Says when the session has to be over, if it has to.
+    pub(super) fn set_end(&mut self, end: Option<Instant>) {
+        self.end = end;
+    }
+
+    /// Writes a reply, in one piece. Fails when the peer does not read it for
+    /// [`limits::REPLY_WRITE`], or until the session has to be over.
     pub(super) fn send(&mut self, reply: &Reply) -> io::Result<()> {
         self.send_bytes(&reply.encode())
     }
 
     /// Writes bytes as they are: a Telnet answer, or several replies at once.
     pub(super) fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let start = Instant::now();
+        let stream = &self.line.stream;
+        let mut deadline = None;
         let mut rest = bytes;
-        loop {
-            match (&self.line.stream).write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+        while !rest.is_empty() {
+            match rustix::net::send(stream, rest, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-            if rest.is_empty() {
-                return Ok(());
-            }
-            // The socket's own limit begins anew with each part that is taken.
-            if start.elapsed() >= limits::REPLY_WRITE {
-                return Err(io::ErrorKind::TimedOut.into());
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    let now = Instant::now();
+                    let latest = now + self.patience;
+                    // A byte that is taken now and then does not extend it.
+                    let deadline = *deadline
+                        .get_or_insert_with(|| self.end.map_or(latest, |end| end.min(latest)));
+                    let left = deadline.saturating_duration_since(now);
+                    if left.is_zero() {
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
+                    let mut one = [PollFd::new(stream, PollFlags::OUT)];
+                    match poll(&mut one, Timespec::try_from(left).ok().as_ref()) {
+                        Ok(_) | Err(Errno::INTR) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                Err(error) => return Err(error.into()),
             }
         }
+        Ok(())
     }
 
     /// Ends the connection behind the last reply. To close a socket with unread bytes resets it,
@@ -265,5 +286,32 @@ fn verb_of<'a>(event: &'a LineEvent<'_>) -> Option<(Verb, &'a [u8])> {
     match event {
         LineEvent::Line(line) => Verb::split(line).ok(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_peer_that_leaves_replies_unread_is_given_up_fr_32_hs_03_hs_07_st_10() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let reply = Reply::new(ftp_proto::ReplyCode::OKAY, "x".repeat(8_000));
+        let short = Duration::from_millis(300);
+        for (patience, ends) in [(short, false), (Duration::from_secs(300), true)] {
+            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let line = Line::new(listener.accept().unwrap().0);
+            let mut control = Control::new(&line);
+            control.patience = patience;
+            let start = Instant::now();
+            control.set_end(ends.then(|| start + short));
+            let error = (0..100_000).find_map(|_| control.send(&reply).err()).unwrap();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert!(start.elapsed() >= short, "{:?}: too early", start.elapsed());
+            assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+            drop(client);
+        }
     }
 }

@@ -11,7 +11,7 @@ pub(crate) use run::run;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use ftp_proto::{NetworkProtocol, Pathname, TransferParameters};
+use ftp_proto::{AddressClass, NetworkProtocol, Pathname, TransferParameters};
 
 use crate::auth::Rights;
 use crate::context::Context;
@@ -100,6 +100,29 @@ impl Session {
         Some(&*user.storage)
     }
 
+    /// Whether there may be a data connection with `host`: with the client's own, and for users
+    /// with the right to it with those in the networks of FXP, but never with an address that
+    /// means something else from here than from there (RFC 2577 §3).
+    pub(crate) fn may_have_data_with(&self, host: IpAddr) -> bool {
+        let (host, peer) = (host.to_canonical(), self.peer.ip());
+        if host == peer {
+            return true;
+        }
+        let is_meant = match AddressClass::of(host) {
+            AddressClass::Unspecified | AddressClass::Multicast | AddressClass::LinkLocal => false,
+            AddressClass::Loopback => peer.is_loopback(),
+            AddressClass::Public | AddressClass::Private | AddressClass::Shared => true,
+        };
+        let networks = &self.context.config.fxp_networks;
+        is_meant && self.may_fxp() && networks.iter().any(|network| network.contains(host))
+    }
+
+    /// Whether there may be data connections with any host but the client's own.
+    pub(crate) fn may_fxp(&self) -> bool {
+        let has_right = self.user().is_some_and(|user| user.rights.contains(Rights::FXP));
+        has_right && !self.context.config.fxp_networks.is_empty()
+    }
+
     /// The protocol of the control connection.
     pub(crate) fn protocol(&self) -> NetworkProtocol {
         NetworkProtocol::of(self.peer.ip())
@@ -112,5 +135,85 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
         IpAddr::V6(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ftp_proto::Network;
+
+    use super::*;
+    use crate::admission::Admission;
+    use crate::auth::UserTable;
+    use crate::config::ServerConfig;
+    use crate::storage::LocalStorage;
+
+    /// A session of a user, between these addresses.
+    fn session(peer: &str, rights: Rights, networks: &[&str]) -> Session {
+        let networks = networks.iter().map(|text| Network::parse(text.as_bytes()).unwrap());
+        let config = ServerConfig { fxp_networks: networks.collect(), ..ServerConfig::default() };
+        let context = Context::new(config, Arc::new(UserTable::new()), Admission::new(1, 0));
+        let peer = SocketAddr::new(peer.parse().unwrap(), 1_024);
+        let mut session = Session::new(context, peer, ([192, 0, 2, 1], 21).into());
+        let storage = Arc::new(LocalStorage::open(std::env::temp_dir()).unwrap());
+        session.access = Access::User(User { name: b"u".to_vec(), storage, rights });
+        session
+    }
+
+    #[test]
+    fn data_goes_to_the_client_and_to_nobody_else_dc_30_dc_31_cm_44_cm_45_hd_03_hd_04() {
+        let fxp = Rights::FULL | Rights::FXP;
+        let everything = ["0.0.0.0/0", "::/0"];
+        for (peer, rights, networks, may, may_not) in [
+            // Neither the right nor the network is enough.
+            (
+                "192.0.2.9",
+                Rights::FULL,
+                &everything[..],
+                &["192.0.2.9", "::ffff:192.0.2.9"][..],
+                &["192.0.2.8", "10.0.0.1", "::ffff:10.0.0.1", "127.0.0.1", "2001:db8::1"][..],
+            ),
+            ("192.0.2.9", fxp, &[], &["192.0.2.9"], &["192.0.2.8"]),
+            ("192.0.2.9", fxp, &["10.0.0.0/8"], &["192.0.2.9", "10.0.0.1"], &["11.0.0.1"]),
+            // What is never meant, whatever the networks say.
+            (
+                "192.0.2.9",
+                fxp,
+                &everything[..],
+                &["203.0.113.1", "10.0.0.1", "2001:db8::1", "::ffff:10.0.0.1"],
+                &[
+                    "0.0.0.0",
+                    "0.0.0.1",
+                    "255.255.255.255",
+                    "224.0.0.1",
+                    "127.0.0.1",
+                    "127.1.2.3",
+                    "169.254.1.1",
+                    "::",
+                    "::1",
+                    "ff02::1",
+                    "fe80::1",
+                    "::ffff:127.0.0.1",
+                ],
+            ),
+            (
+                "127.0.0.1",
+                fxp,
+                &everything[..],
+                &["127.0.0.2", "::1", "10.0.0.1"],
+                &["169.254.1.1"],
+            ),
+            ("127.0.0.1", Rights::FULL, &[], &["127.0.0.1"], &["127.0.0.2", "::1"]),
+            ("fe80::2", fxp, &everything[..], &["fe80::2"], &["fe80::1", "127.0.0.1"]),
+        ] {
+            let session = session(peer, rights, networks);
+            let may_have = |text: &str| session.may_have_data_with(text.parse().unwrap());
+            for host in may {
+                assert!(may_have(host), "{host} for {peer} {networks:?}");
+            }
+            for host in may_not {
+                assert!(!may_have(host), "{host} for {peer} {networks:?}");
+            }
+        }
     }
 }

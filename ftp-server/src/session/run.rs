@@ -10,17 +10,18 @@ use ftp_proto::{Escaped, LineEvent, ParseErrorKind, Reply, ReplyCode, Verb};
 use super::control::{Arrival, Control};
 use super::outcome::Outcome;
 use super::{Access, Session};
+use crate::admission::Permit;
 use crate::command;
 use crate::context::{Context, Line};
-use crate::data::DataChannel;
+use crate::data::{self, DataChannel};
 use crate::limits;
 
 /// Serves one client from the greeting to the end.
-pub(crate) fn run(line: &Line, peer: SocketAddr, context: &Arc<Context>) {
+pub(crate) fn run(line: &Line, peer: SocketAddr, context: &Arc<Context>, permit: &mut Permit) {
     let Ok(local) = line.stream.local_addr() else { return };
     log::debug!("{peer}: connected to {local}");
     let session = Session::new(Arc::clone(context), peer, local);
-    let mut runner = Runner::new(line, session);
+    let mut runner = Runner::new(line, session, permit);
     match runner.serve() {
         Ok(()) => {
             runner.control.hang_up();
@@ -41,6 +42,8 @@ pub(super) struct Runner<'a> {
     line: &'a Line,
     pub(super) control: Control<'a>,
     pub(super) session: Session,
+    /// Its place among the connections.
+    permit: &'a mut Permit,
     accepted: Instant,
     /// How many lines came, and how many of the last ones were no commands.
     lines: u64,
@@ -48,9 +51,9 @@ pub(super) struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    fn new(line: &'a Line, session: Session) -> Self {
+    fn new(line: &'a Line, session: Session, permit: &'a mut Permit) -> Self {
         let (control, accepted) = (Control::new(line), Instant::now());
-        Self { line, control, session, accepted, lines: 0, bad_lines: 0 }
+        Self { line, control, session, permit, accepted, lines: 0, bad_lines: 0 }
     }
 
     fn serve(&mut self) -> io::Result<()> {
@@ -61,10 +64,15 @@ impl<'a> Runner<'a> {
                 return self.close("Service closing");
             }
             let config = &self.session.context.config;
-            let (start, limit) = match self.session.access {
-                Access::User(_) => (Instant::now(), config.idle),
-                Access::Greeted | Access::Named(_) => (self.accepted, config.login),
+            let (start, limit, end) = match self.session.access {
+                Access::User(_) => (Instant::now(), config.idle, None),
+                Access::Greeted | Access::Named(_) => {
+                    let end = data::deadline(self.accepted, config.login);
+                    (self.accepted, config.login, Some(end))
+                }
             };
+            self.permit.set_logged_in(end.is_none());
+            self.control.set_end(end);
             let next = match self.next(start, limit) {
                 Arrival::Event(event) => self.take(event)?,
                 Arrival::Ended if self.session.context.is_draining() => {
@@ -202,7 +210,7 @@ mod tests {
     use crate::admission::Admission;
     use crate::auth::UserTable;
     use crate::config::ServerConfig;
-    use crate::data::PassiveListener;
+    use crate::data::PassivePorts;
 
     #[test]
     fn a_port_that_is_not_used_is_closed_dc_12() {
@@ -211,12 +219,13 @@ mod tests {
         let mut client = TcpStream::connect(local).unwrap();
         let (stream, peer) = listener.accept().unwrap();
         let admission = Admission::new(1, 0);
+        let mut permit = admission.admit(peer.ip()).unwrap();
         let context = Context::new(ServerConfig::default(), Arc::new(UserTable::new()), admission);
         let registration = context.register(stream);
         let session = Session::new(Arc::clone(&context), peer, local);
-        let mut runner = Runner::new(&registration.line, session);
+        let mut runner = Runner::new(&registration.line, session, &mut permit);
         let now = Instant::now();
-        let passive = || PassiveListener::bind(local).unwrap();
+        let passive = || PassivePorts::new(None).listen(local, peer.ip()).unwrap();
         let almost = limits::UNUSED_LISTENER - Duration::from_millis(200);
         let long_ago = now.checked_sub(almost).expect("this machine runs for a minute");
 

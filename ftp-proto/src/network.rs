@@ -1,0 +1,141 @@
+//! Networks of addresses, for lists of who is meant: `10.0.0.0/8`, `2001:db8::/32` (RFC 4632
+//! §3.1, RFC 4291 §2.3).
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::error::{ParseError, ParseErrorKind};
+use crate::number;
+
+/// All addresses of one family that begin with the same bits; a single address is a network too.
+///
+/// ```
+/// use ftp_proto::Network;
+///
+/// let site = Network::parse(b"10.0.0.0/8")?;
+/// assert!(site.contains([10, 1, 2, 3].into()));
+/// assert!(!site.contains([11, 1, 2, 3].into()));
+/// # Ok::<(), ftp_proto::ParseError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Network {
+    /// The first address.
+    first: IpAddr,
+    /// How many bits all have in common.
+    prefix: u8,
+}
+
+impl Network {
+    /// Reads an address, or an address, `/` and a length in bits. Bits of the address behind that
+    /// length do not matter. A network of IPv4-mapped IPv6 addresses is one of IPv4.
+    ///
+    /// # Errors
+    ///
+    /// `BadNumber`, at the address or the length, for what is none.
+    pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
+        let error = |at| ParseError::new("network", at, ParseErrorKind::BadNumber);
+        let slash = input.iter().position(|&byte| byte == b'/');
+        let (address, length) =
+            input.split_at_checked(slash.unwrap_or(input.len())).ok_or(error(0))?;
+        let text = std::str::from_utf8(address).unwrap_or_default();
+        let address: IpAddr = text.parse().map_err(|_| error(0))?;
+        let bits = width(address);
+        let prefix = match length.split_first() {
+            None => bits,
+            Some((_, digits)) => {
+                let at = text.len() + 1;
+                let prefix = number::decimal(digits).and_then(|prefix| u8::try_from(prefix).ok());
+                prefix.filter(|prefix| *prefix <= bits).ok_or(error(at))?
+            }
+        };
+        let (address, prefix) = match (address.to_canonical(), prefix.checked_sub(96)) {
+            (IpAddr::V4(mapped), Some(prefix)) if address.is_ipv6() => (mapped.into(), prefix),
+            _ => (address, prefix),
+        };
+        Ok(Self { first: first(address, prefix), prefix })
+    }
+
+    /// Whether an address is one of these. An IPv4-mapped IPv6 address is the IPv4 address that
+    /// it is.
+    #[must_use]
+    pub fn contains(self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_ipv4() == self.first.is_ipv4() && first(address, self.prefix) == self.first
+    }
+}
+
+const fn width(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
+}
+
+/// The address with all bits behind the first `prefix` taken away.
+fn first(address: IpAddr, prefix: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or_default();
+            Ipv4Addr::from_bits(address.to_bits() & mask).into()
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or_default();
+            Ipv6Addr::from_bits(address.to_bits() & mask).into()
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.first, self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_contains_what_begins_with_its_bits() {
+        for (network, shown, inside, outside) in [
+            ("10.0.0.0/8", "10.0.0.0/8", "10.255.0.1", "11.0.0.0"),
+            ("10.1.2.3/8", "10.0.0.0/8", "10.0.0.0", "9.255.255.255"),
+            ("192.0.2.1", "192.0.2.1/32", "192.0.2.1", "192.0.2.0"),
+            ("192.0.2.0/25", "192.0.2.0/25", "192.0.2.127", "192.0.2.128"),
+            ("0.0.0.0/0", "0.0.0.0/0", "255.255.255.255", "::1"),
+            ("::/0", "::/0", "2001:db8::1", "192.0.2.1"),
+            ("2001:db8::/32", "2001:db8::/32", "2001:db8:ffff::", "2001:db9::"),
+            ("::1", "::1/128", "::1", "::2"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8", "10.1.2.3", "11.0.0.0"),
+            ("10.0.0.0/8", "10.0.0.0/8", "::ffff:10.1.2.3", "::ffff:11.0.0.0"),
+        ] {
+            let parsed = Network::parse(network.as_bytes()).unwrap();
+            assert_eq!(parsed.to_string(), shown, "{network}");
+            assert_eq!(Network::parse(shown.as_bytes()), Ok(parsed), "{network}");
+            assert!(parsed.contains(inside.parse().unwrap()), "{inside} in {network}");
+            assert!(!parsed.contains(outside.parse().unwrap()), "{outside} in {network}");
+        }
+    }
+
+    #[test]
+    fn parse_refuses() {
+        for (text, at) in [
+            ("", 0),
+            ("/8", 0),
+            ("10.0.0/8", 0),
+            ("10.0.0.0/", 9),
+            ("10.0.0.0/33", 9),
+            ("10.0.0.0/-1", 9),
+            ("10.0.0.0/8/8", 9),
+            ("10.0.0.0/256", 9),
+            ("::/129", 3),
+            (" 10.0.0.0/8", 0),
+            ("fe80::1%eth0/64", 0),
+            ("example.org", 0),
+            ("\u{661}0.0.0.0", 0),
+        ] {
+            let want = ParseError::new("network", at, ParseErrorKind::BadNumber);
+            assert_eq!(Network::parse(text.as_bytes()), Err(want), "{text}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Which address 227 announces, and how the addresses of host names are kept up to date.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use ftp_proto::{AddressClass, Network};
+
+use crate::config::{PassiveAddress, ServerConfig};
+use crate::limits;
+
+/// Knows what to announce to whom.
+#[derive(Debug)]
+pub(crate) struct Announcer {
+    overrides: Vec<(Vec<Network>, Announced)>,
+    general: Option<Announced>,
+    /// Whether it was said that clients from outside are told an address of the inside.
+    warned: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Announced {
+    Address(Ipv4Addr),
+    /// A host name and the last address that was found for it.
+    Name(String, Mutex<Option<Ipv4Addr>>),
+}
+
+/// The thread that looks names up; it ends some time after this is dropped.
+#[derive(Debug)]
+pub(crate) struct Lookups {
+    _stop: Sender<()>,
+}
+
+impl Announcer {
+    pub(crate) fn new(config: &ServerConfig) -> Arc<Self> {
+        let announced = |address: &PassiveAddress| match address {
+            PassiveAddress::Address(address) => Announced::Address(*address),
+            PassiveAddress::Name(name) => Announced::Name(name.clone(), Mutex::default()),
+        };
+        let overrides = config.passive_overrides.iter();
+        Arc::new(Self {
+            overrides: overrides.map(|o| (o.clients.clone(), announced(&o.address))).collect(),
+            general: config.passive_address.as_ref().map(announced),
+            warned: AtomicBool::new(false),
+        })
+    }
+
+    /// What to announce to a client at `peer` whose control connection came to `local`.
+    pub(crate) fn address_for(&self, peer: IpAddr, local: Ipv4Addr) -> Ipv4Addr {
+        let fits = |networks: &[Network]| networks.iter().any(|network| network.contains(peer));
+        let special = self.overrides.iter().find(|(networks, _)| fits(networks));
+        let announced = match special {
+            Some((_, announced)) => Some(announced),
+            // Who is on this machine does not come through any NAT before it.
+            None => self.general.as_ref().filter(|_| !peer.to_canonical().is_loopback()),
+        };
+        if let Some(address) = announced.and_then(Announced::address) {
+            return address;
+        }
+        let is_outside = AddressClass::of(peer) == AddressClass::Public;
+        let is_inside = AddressClass::of(local.into()) != AddressClass::Public;
+        if is_outside && is_inside && !self.warned.swap(true, Ordering::Relaxed) {
+            log::warn!(
+                "announcing {local}, which {peer} cannot reach: \
+                 PASV works from outside only with the public address configured"
+            );
+        }
+        local
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Announced> {
+        self.overrides.iter().map(|(_, announced)| announced).chain(&self.general)
+    }
+
+    /// Looks all names up. False while there is one that no address was ever found for.
+    fn look_up(&self, resolve: impl Fn(&str) -> io::Result<Vec<IpAddr>>) -> bool {
+        let mut found = true;
+        for announced in self.all() {
+            announced.look_up(&resolve);
+            found &= announced.address().is_some();
+        }
+        found
+    }
+
+    /// Looks names up from now on, in a thread of its own. Returns after the first time, or when
+    /// that takes too long; `None` if there are no names.
+    pub(crate) fn start(self: &Arc<Self>) -> io::Result<Option<Lookups>> {
+        if !self.all().any(|announced| matches!(announced, Announced::Name(..))) {
+            return Ok(None);
+        }
+        let (stop, stopped) = mpsc::channel();
+        let (looked_up, first) = mpsc::channel();
+        let announcer = Arc::clone(self);
+        let thread = thread::Builder::new().name("ftp-names".to_owned());
+        thread.spawn(move || {
+            loop {
+                let found = announcer.look_up(addresses_of);
+                // It fails when nobody waits any more.
+                let _ = looked_up.send(());
+                let pause = if found { limits::LOOKUP } else { limits::LOOKUP_AGAIN };
+                if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
+            }
+        })?;
+        // Without an answer the sessions begin with the local address.
+        let _ = first.recv_timeout(limits::FIRST_LOOKUP);
+        Ok(Some(Lookups { _stop: stop }))
+    }
+}
+
+impl Announced {
+    fn address(&self) -> Option<Ipv4Addr> {
+        match self {
+            Self::Address(address) => Some(*address),
+            Self::Name(_, found) => *found.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    fn look_up(&self, resolve: impl Fn(&str) -> io::Result<Vec<IpAddr>>) {
+        let Self::Name(name, found) = self else { return };
+        let addresses = match resolve(name) {
+            Ok(addresses) => addresses,
+            Err(error) => return log::warn!("passive address {name}: {error}"),
+        };
+        let mut usable = addresses.into_iter().filter_map(|address| match address.to_canonical() {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        });
+        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(first) = usable.next() else {
+            return log::warn!("passive address {name} has no IPv4 address");
+        };
+        // Of several, in an order that changes, the same one for as long as it is there.
+        if !found.is_some_and(|known| known == first || usable.any(|other| other == known)) {
+            log::info!("passive address {name} is {first}");
+            *found = Some(first);
+        }
+    }
+}
+
+fn addresses_of(name: &str) -> io::Result<Vec<IpAddr>> {
+    Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PassiveOverride;
+
+    const LOCAL: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
+
+    fn announcer(general: Option<&str>, overrides: &[(&str, &str)]) -> Arc<Announcer> {
+        let address = |text: &str| PassiveAddress::parse(text.as_bytes()).unwrap();
+        let overrides = overrides.iter().map(|(network, text)| PassiveOverride {
+            clients: vec![Network::parse(network.as_bytes()).unwrap()],
+            address: address(text),
+        });
+        Announcer::new(&ServerConfig {
+            passive_address: general.map(address),
+            passive_overrides: overrides.collect(),
+            ..ServerConfig::default()
+        })
+    }
+
+    fn told(announcer: &Announcer, peer: &str) -> String {
+        announcer.address_for(peer.parse().unwrap(), LOCAL).to_string()
+    }
+
+    #[test]
+    fn the_network_of_the_client_decides_dc_05_dc_06() {
+        let overrides = [("10.0.0.0/8", "10.0.0.5"), ("127.0.0.2", "192.0.2.8")];
+        for (general, overrides, peer, want) in [
+            (None, &[][..], "203.0.113.1", "10.0.0.5"),
+            (Some("192.0.2.7"), &[], "203.0.113.1", "192.0.2.7"),
+            (Some("192.0.2.7"), &[], "192.168.0.9", "192.0.2.7"),
+            (Some("192.0.2.7"), &[], "::ffff:192.168.0.9", "192.0.2.7"),
+            (Some("192.0.2.7"), &[], "127.0.0.1", "10.0.0.5"),
+            (Some("192.0.2.7"), &overrides, "127.0.0.1", "10.0.0.5"),
+            (Some("192.0.2.7"), &overrides, "127.0.0.2", "192.0.2.8"),
+            (Some("192.0.2.7"), &overrides, "10.2.3.4", "10.0.0.5"),
+            (Some("192.0.2.7"), &overrides, "172.16.0.1", "192.0.2.7"),
+            (None, &overrides, "172.16.0.1", "10.0.0.5"),
+        ] {
+            assert_eq!(told(&announcer(general, overrides), peer), want, "{general:?} {peer}");
+        }
+    }
+
+    #[test]
+    fn a_name_keeps_the_last_good_answer_dc_07_ho_17() {
+        let announcer = announcer(Some("ftp.example"), &[("10.0.0.0/8", "inner.example")]);
+        let find = |answer: Result<&'static [&'static str], io::ErrorKind>| {
+            announcer.look_up(move |name| match (name, answer) {
+                ("inner.example", _) => Ok(vec![[10, 9, 9, 9].into()]),
+                (_, Ok(texts)) => Ok(texts.iter().map(|text| text.parse().unwrap()).collect()),
+                (_, Err(kind)) => Err(kind.into()),
+            })
+        };
+        assert_eq!(told(&announcer, "203.0.113.1"), "10.0.0.5", "not known yet");
+        assert!(!find(Err(io::ErrorKind::TimedOut)));
+        assert_eq!(told(&announcer, "203.0.113.1"), "10.0.0.5");
+        for (answer, want) in [
+            (Ok(&["2001:db8::1", "192.0.2.1"][..]), "192.0.2.1"),
+            (Err(io::ErrorKind::TimedOut), "192.0.2.1"),
+            (Ok(&[]), "192.0.2.1"),
+            (Ok(&["2001:db8::1"]), "192.0.2.1"),
+            (Ok(&["192.0.2.2", "192.0.2.1"]), "192.0.2.1"),
+            (Ok(&["192.0.2.2", "192.0.2.3"]), "192.0.2.2"),
+        ] {
+            assert!(find(answer));
+            assert_eq!(told(&announcer, "203.0.113.1"), want, "{answer:?}");
+        }
+        assert_eq!(told(&announcer, "10.1.1.1"), "10.9.9.9");
+    }
+
+    #[test]
+    fn names_are_looked_up_at_start_dc_07() {
+        let announcer = announcer(None, &[("127.0.0.0/8", "localhost")]);
+        let lookups = announcer.start().unwrap();
+        assert!(lookups.is_some());
+        assert_eq!(told(&announcer, "127.0.0.1"), "127.0.0.1");
+        assert!(self::announcer(Some("192.0.2.1"), &[]).start().unwrap().is_none());
+    }
+}
