@@ -12,6 +12,7 @@ pub mod check;
 pub mod compare;
 pub mod content;
 pub mod names;
+pub mod network;
 pub mod peer;
 pub mod process;
 pub mod random;

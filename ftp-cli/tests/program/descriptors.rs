@@ -13,6 +13,13 @@ fn open_descriptors(process: u32) -> usize {
     std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()
 }
 
+/// Lets a process have no descriptor from this number on.
+fn limit_descriptors(process: u32, limit: usize) {
+    let current = Some(u64::try_from(limit).unwrap());
+    let id = Pid::from_raw(i32::try_from(process).unwrap());
+    prlimit(id, Resource::Nofile, Rlimit { current, maximum: Some(4_096) }).unwrap();
+}
+
 fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
@@ -31,9 +38,7 @@ fn a_client_that_comes_when_descriptors_are_free_again_is_served_ho_04() {
     let login = || RawSession::login(served.address, "u", "p");
     let sessions: Vec<_> = (0..8).map(|_| login()).collect();
     let full = open_descriptors(process);
-    let limit = Some(u64::try_from(full).unwrap());
-    let id = Pid::from_raw(i32::try_from(process).unwrap());
-    prlimit(id, Resource::Nofile, Rlimit { current: limit, maximum: limit }).unwrap();
+    limit_descriptors(process, full);
     // The accept that waits already has its descriptor; the next one finds none.
     let last = login();
     wait_until("the end of descriptors", || open_descriptors(process) == full);
@@ -41,4 +46,48 @@ fn a_client_that_comes_when_descriptors_are_free_again_is_served_ho_04() {
     wait_until("the end of the sessions", || open_descriptors(process) < full - 4);
     login().expect_in_step();
     drop(last);
+}
+
+#[test]
+fn a_session_without_descriptors_goes_on_ho_07_cm_37() {
+    let root = TempRoot::new();
+    std::fs::write(root.path().join("a"), "a").unwrap();
+    let served = Served::start(&root, &["--user", "u:p"]);
+    let process = served.running.child.id();
+    let mut session = RawSession::login(served.address, "u", "p");
+    let enough = 1_000;
+    for _ in 0..3 {
+        limit_descriptors(process, open_descriptors(process));
+        for line in ["PASV", "EPSV"] {
+            session.expect(line, 425);
+        }
+        for line in ["RETR a", "LIST", "MLSD"] {
+            limit_descriptors(process, enough);
+            session.expect("PASV", 227);
+            limit_descriptors(process, open_descriptors(process));
+            session.expect(line, 451);
+        }
+        // None, then enough for the file, then for the socket as well. The accept that waits may
+        // hold one, or not, by the kernel's version.
+        let mut codes = Vec::new();
+        for more in 0..4 {
+            limit_descriptors(process, enough);
+            let listener = session.active();
+            limit_descriptors(process, open_descriptors(process) + more);
+            codes.push(match session.ask("RETR a").code {
+                150 => session.reply().code,
+                refused => refused,
+            });
+            session.expect_in_step();
+            drop(listener);
+        }
+        codes.dedup();
+        assert_eq!(codes, [451, 425, 226]);
+        limit_descriptors(process, enough);
+        assert_eq!(session.download("RETR a"), b"a");
+    }
+    let before = open_descriptors(process);
+    session.expect("QUIT", 221);
+    session.expect_closed();
+    wait_until("the end of the session", || open_descriptors(process) < before);
 }

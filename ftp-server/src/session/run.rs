@@ -22,7 +22,10 @@ pub(crate) fn run(line: &Line, peer: SocketAddr, context: &Arc<Context>, permit:
     log::debug!("{peer}: connected to {local}");
     let session = Session::new(Arc::clone(context), peer, local);
     let mut runner = Runner::new(line, session, permit);
-    match runner.serve() {
+    let served = runner.serve();
+    // Who sees the end of the session finds its port free.
+    runner.session.channel = None;
+    match served {
         Ok(()) => {
             runner.control.hang_up();
             log::debug!("{peer}: session ended");

@@ -1,8 +1,10 @@
 //! The data connection by hand, made from either end.
 
 use std::io::{self, ErrorKind, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 use super::{DEADLINE, is_timeout, read_before};
 
@@ -45,6 +47,13 @@ impl RawData {
             Ok(stream) => Self { stream },
             Err(error) => panic!("no data connection to {address}: {error}"),
         }
+    }
+
+    /// Connects to a passive port from one of this machine's addresses.
+    #[track_caller]
+    #[must_use]
+    pub fn connect_from(source: IpAddr, address: SocketAddr) -> Self {
+        Self { stream: connect_from(source, address) }
     }
 
     /// Takes a connection that is there already.
@@ -112,6 +121,18 @@ impl RawData {
             .set_linger(Some(Duration::ZERO))
             .expect("SO_LINGER on a TCP socket");
     }
+}
+
+/// Connects from `source`.
+#[track_caller]
+pub(super) fn connect_from(source: IpAddr, address: SocketAddr) -> TcpStream {
+    let connect = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+        socket.connect_timeout(&address.into(), DEADLINE)?;
+        Ok::<TcpStream, io::Error>(socket.into())
+    };
+    connect().unwrap_or_else(|error| panic!("no connection from {source} to {address}: {error}"))
 }
 
 /// `accept` with an end: the listener is read under a receive timeout, which Linux applies to it too.

@@ -31,6 +31,13 @@ impl RawSession {
         Self::over(stream)
     }
 
+    /// Connects from one of this machine's addresses, and reads nothing yet.
+    #[track_caller]
+    #[must_use]
+    pub fn connect_from(source: IpAddr, address: SocketAddr) -> Self {
+        Self::over(super::data::connect_from(source, address))
+    }
+
     /// Takes a connection that is there already.
     #[track_caller]
     #[must_use]
@@ -60,10 +67,25 @@ impl RawSession {
     #[track_caller]
     #[must_use]
     pub fn login(address: SocketAddr, user: &str, password: &str) -> Self {
-        let mut session = Self::greeted(address);
-        session.expect(format!("USER {user}"), 331);
-        session.expect(format!("PASS {password}"), 230);
+        let mut session = Self::connect(address);
+        session.log_in(user, password);
         session
+    }
+
+    /// As [`login`](Self::login), from one of this machine's addresses.
+    #[track_caller]
+    #[must_use]
+    pub fn login_from(source: IpAddr, address: SocketAddr, user: &str, password: &str) -> Self {
+        let mut session = Self::connect_from(source, address);
+        session.log_in(user, password);
+        session
+    }
+
+    #[track_caller]
+    fn log_in(&mut self, user: &str, password: &str) {
+        self.expect_reply(220);
+        self.expect(format!("USER {user}"), 331);
+        self.expect(format!("PASS {password}"), 230);
     }
 
     /// Sets how long each reply may take from the moment it is asked for.

@@ -5,13 +5,12 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use ftp_server::ServerConfig;
-use ftp_tests::raw::RawSession;
-use socket2::{Domain, Socket, Type};
+use ftp_tests::raw::{RawData, RawSession};
 
 use super::Fixture;
 
 /// Content that no small buffer holds, different everywhere.
-fn content(length: usize) -> Vec<u8> {
+pub(super) fn content(length: usize) -> Vec<u8> {
     (0..length).map(|at| u8::try_from((at * 31 + at / 251) % 256).unwrap()).collect()
 }
 
@@ -29,15 +28,16 @@ fn dc_13_dc_14_connecting_before_or_after_the_command() {
     session.expect_reply(226);
     let address = passive_address(&mut session);
     session.expect("RETR a", 150);
-    let data = ftp_tests::raw::RawData::connect(address);
+    let data = RawData::connect(address);
     assert_eq!(data.read_to_end(), want);
     session.expect_reply(226);
 }
 
-fn passive_address(session: &mut RawSession) -> SocketAddr {
+/// Where `EPSV` says that the server listens.
+pub(super) fn passive_address(session: &mut RawSession) -> SocketAddr {
     let text = session.expect("EPSV", 229).text();
     let port = text.split('|').nth(3).and_then(|port| port.parse().ok()).expect("a port");
-    SocketAddr::from(([127, 0, 0, 1], port))
+    SocketAddr::new(session.stream().peer_addr().expect("a peer").ip(), port)
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn hs_24_commands_behind_a_waiting_transfer_wait() {
     let address = passive_address(&mut session);
     session.send("RETR a\r\nUSER /etc/passwd\r\n");
     session.expect_reply(150);
-    let data = ftp_tests::raw::RawData::connect(address);
+    let data = RawData::connect(address);
     assert_eq!(data.read_to_end(), b"a");
     session.expect_reply(226);
     session.expect_reply(530);
@@ -267,9 +267,9 @@ fn dc_09_hd_05_strangers_are_turned_away() {
     let mut session = fixture.session();
     let address = passive_address(&mut session);
     session.expect("RETR a", 150);
-    let stranger = connect_from([127, 0, 0, 2], address);
+    let stranger = RawData::connect_from([127, 0, 0, 2].into(), address);
     assert_eq!(stranger.read_to_end(), b"", "nothing for the stranger");
-    let data = ftp_tests::raw::RawData::connect(address);
+    let data = RawData::connect(address);
     assert_eq!(data.read_to_end(), b"mine");
     session.expect_reply(226);
 }
@@ -282,19 +282,12 @@ fn dc_09_hd_07_too_many_strangers_end_the_wait() {
     let address = passive_address(&mut session);
     session.expect("RETR a", 150);
     for _ in 0..16 {
-        let stranger = connect_from([127, 0, 0, 2], address);
+        let stranger = RawData::connect_from([127, 0, 0, 2].into(), address);
         assert_eq!(stranger.read_to_end(), b"");
     }
     session.expect_reply(425);
     assert!(TcpStream::connect(address).is_err(), "the listener is closed");
     session.expect_in_step();
-}
-
-fn connect_from(source: [u8; 4], address: SocketAddr) -> ftp_tests::raw::RawData {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.bind(&SocketAddr::from((source, 0)).into()).expect("another loopback address");
-    socket.connect(&address.into()).expect("a connection");
-    ftp_tests::raw::RawData::over(socket.into())
 }
 
 #[test]
@@ -336,13 +329,27 @@ fn dc_15_hd_20_early_closes() {
         session.expect_reply(226);
     }
     assert_eq!(fixture.names(), ["empty", "new"]);
+    // What cannot arrive is not called complete.
+    sparse(&fixture, "large", 64 << 20);
+    session.expect("TYPE I", 200);
+    let data = session.passive();
+    drop(data);
+    session.expect("RETR large", 150);
+    session.expect_reply(426);
+    // What came before the command is kept.
+    let mut data = session.passive();
+    data.write_all(b"early");
+    data.close();
+    session.expect("STOR new", 150);
+    session.expect_reply(226);
+    assert_eq!(fixture.read("new"), b"early");
+    session.expect_in_step();
 }
 
 #[test]
 fn dc_40_dc_45_dc_46_abor_ends_a_transfer() {
     let fixture = Fixture::new();
-    let large = content(64 << 20);
-    fixture.write("large", &large);
+    sparse(&fixture, "large", 64 << 20);
     fixture.write("old", "old");
     let mut session = fixture.session();
     session.expect("TYPE I", 200);
@@ -421,7 +428,7 @@ fn as_05_restart_offsets_beyond_4_gib() {
 #[test]
 fn fr_23_dc_40_abor_as_telnet_clients_send_it() {
     let fixture = Fixture::new();
-    fixture.write("large", content(64 << 20));
+    sparse(&fixture, "large", 64 << 20);
     let mut session = fixture.session();
     let _data = session.passive();
     session.expect("RETR large", 150);
@@ -466,7 +473,7 @@ fn dc_41_dc_43_dc_44_abor_without_a_transfer() {
 #[test]
 fn hd_17_an_abor_storm() {
     let fixture = Fixture::new();
-    fixture.write("large", content(64 << 20));
+    sparse(&fixture, "large", 64 << 20);
     let mut session = fixture.session();
     let _data = session.passive();
     session.expect("RETR large", 150);
@@ -477,6 +484,146 @@ fn hd_17_an_abor_storm() {
         session.expect_reply(225);
     }
     session.expect_in_step();
+}
+
+#[test]
+fn abor_with_an_argument_is_501_cm_118() {
+    let fixture = Fixture::new();
+    let mut session = fixture.greeted();
+    session.expect("ABOR", 225);
+    session.expect("ABOR x", 501);
+    let mut session = fixture.session();
+    let mut data = session.passive();
+    session.expect("STOR a", 150);
+    session.send("ABOR x\r\n");
+    data.write_all(b"x");
+    data.close();
+    session.expect_reply(226);
+    session.expect_reply(501);
+}
+
+#[test]
+fn abor_at_any_offset_has_two_replies_hd_18_dc_40_dc_46() {
+    let fixture = Fixture::new();
+    fixture.write("a", content(4_096));
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    for offset in [0, 1, 2, 3, 10, 100, 1_000, 1_459, 1_460, 4_000, 4_095, 4_096] {
+        let mut data = session.passive();
+        session.expect("STOR new", 150);
+        data.write_all(&content(offset));
+        session.expect("ABOR", 426);
+        session.expect_reply(226);
+        session.expect_in_step();
+        assert_eq!(fixture.names(), ["a"], "after {offset} bytes");
+    }
+    // The other way the transfer may be over before ABOR is read: DC-41.
+    for offset in 0..50 {
+        let mut data = session.passive();
+        session.expect("RETR a", 150);
+        let _some = data.read_exact(offset * 80);
+        session.send("ABOR\r\n");
+        let replies = [session.reply().code, session.reply().code];
+        assert!(matches!(replies, [426, 226] | [226, 225]), "{replies:?} after {offset}");
+        session.expect_in_step();
+    }
+}
+
+#[test]
+fn a_dripping_upload_is_no_stall_and_ends_with_the_server_hd_14_st_09_st_13() {
+    let stall = Duration::from_millis(600);
+    let fixture = Fixture::configured(ServerConfig { stall, ..super::quick() });
+    let mut session = fixture.session();
+    let mut data = session.passive();
+    session.expect("STOR a", 150);
+    let start = Instant::now();
+    while start.elapsed() < stall * 3 {
+        data.write_all(b"x");
+        std::thread::park_timeout(stall / 6);
+    }
+    session.expect("STAT", 211);
+    let report = fixture.server.shutdown(Duration::from_millis(100));
+    assert_eq!((report.drained, report.cut, report.stuck), (0, 1, 0));
+    session.expect_reply(426);
+    session.expect_reply(421);
+    assert!(super::names_in(fixture.root.path()).is_empty());
+}
+
+#[test]
+fn listings_end_lines_with_crlf_under_every_type_as_08() {
+    let fixture = Fixture::new();
+    fixture.write("a", "1\n2\n");
+    fixture.write("b", "");
+    let mut session = fixture.session();
+    for kind in ["A", "I", "L 8"] {
+        session.expect(format!("TYPE {kind}"), 200);
+        for command in ["LIST", "NLST", "MLSD"] {
+            let lines = session.download(command);
+            let text = String::from_utf8(lines).expect("ASCII names");
+            assert!(text.ends_with("\r\n"), "{text:?}");
+            assert_eq!(text.matches('\n').count(), text.matches("\r\n").count(), "{text:?}");
+            assert!(!text.contains("\r\r"), "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn stou_finds_a_name_of_its_own_cm_109_cm_110_cm_111_dv_06_hp_17() {
+    let fixture = Fixture::new();
+    std::fs::create_dir(fixture.path("in")).expect("a directory");
+    let mut session = fixture.session();
+    session.expect("STOU", 425);
+    session.expect("CWD in", 250);
+    session.expect("TYPE I", 200);
+    let mut names = std::collections::BTreeSet::new();
+    for (line, prefix) in [("STOU", ""), ("STOU scan ", "scan "), ("STOU scan ", "scan ")] {
+        for content in [&b"one"[..], b"two"] {
+            let mut data = session.passive();
+            let reply = session.expect(line, 150).text();
+            let name = reply.strip_prefix("150 FILE: ").expect("CX-06: its name").to_owned();
+            assert!(name.starts_with(prefix), "{name}");
+            data.write_all(content);
+            assert!(!fixture.path("in").join(&name).exists(), "not before it is whole");
+            data.close();
+            session.expect_reply(226);
+            assert_eq!(fixture.read(&format!("in/{name}")), content);
+            assert!(names.insert(name), "the same name twice");
+        }
+    }
+    assert_eq!(super::names_in(&fixture.path("in")).len(), 6);
+    for line in ["STOU /a", "STOU a/b", "STOU ..", "STOU .hidden", "STOU .ftp-upload-"] {
+        session.expect("PASV", 227);
+        session.expect(line, 553);
+    }
+    session.expect("PASV", 227);
+    session.expect(format!("STOU {}", "a".repeat(250)), 553);
+    session.expect("PASV", 227);
+    session.expect("REST 3", 350);
+    session.expect("STOU", 503);
+    // Refused for the sequence: what was prepared is kept, the offset is not.
+    session.line("STOU");
+    session.expect_reply(150);
+    session.expect("ABOR", 426);
+    session.expect_reply(226);
+    assert_eq!(super::names_in(&fixture.path("in")).len(), 6);
+    let mut reader = RawSession::login(fixture.server.local_addr(), "reader", "p");
+    reader.expect("PASV", 227);
+    reader.expect("STOU", 550);
+
+    // HP-17: sessions beside each other never meet.
+    let address = fixture.server.local_addr();
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            std::thread::spawn(move || {
+                let mut session = RawSession::login(address, "u", "p");
+                for _ in 0..20 {
+                    session.upload("STOU", b"x");
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().expect("no failure"));
+    assert_eq!(fixture.names().len(), 1 + 8 * 20);
 }
 
 #[test]
@@ -503,10 +650,15 @@ fn dc_48_hs_04_a_flood_during_a_transfer_ends_the_session() {
     let mut data = session.passive();
     session.expect("STOR a", 150);
     session.send("NOOP\r\n".repeat(300));
+    let mut flooding = session.stream().try_clone().expect("another handle");
+    let flood = std::thread::spawn(move || flooding.write_all(&b"NOOP\r\n".repeat(100_000)));
     data.write_all(b"x");
     data.close();
     session.expect_reply(226);
     session.expect_reply(421);
+    // The rest was never looked at.
+    session.expect_closed();
+    let _ = flood.join().expect("it ends");
     assert_eq!(fixture.read("a"), b"x");
 }
 
@@ -579,7 +731,7 @@ fn a_lost_control_connection_is_noticed_behind_a_flood_of_lines() {
 fn dc_53_hd_15_a_reset_is_426_and_publishes_nothing() {
     let fixture = Fixture::new();
     fixture.write("old", "old");
-    fixture.write("large", content(64 << 20));
+    sparse(&fixture, "large", 64 << 20);
     let mut session = fixture.session();
     session.expect("TYPE I", 200);
     for name in ["old", "new"] {
@@ -589,11 +741,18 @@ fn dc_53_hd_15_a_reset_is_426_and_publishes_nothing() {
         data.reset();
         session.expect_reply(426);
     }
-    let mut data = session.passive();
-    session.expect("RETR large", 150);
-    let _some = data.read_exact(1_000);
-    data.reset();
-    session.expect_reply(426);
+    for offset in [0, 1, 1_000, 100_000, 300_000, 1_000_000] {
+        let mut data = session.passive();
+        session.expect("RETR large", 150);
+        let _some = data.read_exact(offset);
+        data.reset();
+        session.expect_reply(426);
+        let mut data = session.passive();
+        session.expect("STOR old", 150);
+        data.write_all(&content(offset));
+        data.reset();
+        session.expect_reply(426);
+    }
     session.expect_in_step();
     assert_eq!(fixture.names(), ["large", "old"]);
     assert_eq!(fixture.read("old"), b"old");
@@ -603,7 +762,7 @@ fn dc_53_hd_15_a_reset_is_426_and_publishes_nothing() {
 fn st_09_hd_13_a_stalled_transfer_is_426() {
     let fixture =
         Fixture::configured(ServerConfig { stall: Duration::from_millis(300), ..super::quick() });
-    fixture.write("large", content(64 << 20));
+    sparse(&fixture, "large", 64 << 20);
     let mut session = fixture.session();
     let _data = session.passive();
     session.expect("RETR large", 150);
@@ -678,7 +837,7 @@ fn dc_50_dc_52_all_data_comes_even_if_the_client_sends_some() {
 #[test]
 fn cm_103_a_file_that_shrinks_while_it_is_sent_is_451() {
     let fixture = Fixture::new();
-    fixture.write("a", content(64 << 20));
+    sparse(&fixture, "a", 64 << 20);
     let mut session = fixture.session();
     session.expect("TYPE I", 200);
     let mut data = session.passive();

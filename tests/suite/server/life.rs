@@ -132,3 +132,47 @@ fn two_hundred_sessions_are_served_at_once_and_end() {
     let report = fixture.server.shutdown(Duration::from_secs(20));
     assert_eq!((report.drained, report.cut, report.stuck), (200, 0, 0));
 }
+
+#[test]
+fn who_does_not_log_in_cannot_keep_others_out_ho_09_ho_10_hs_05() {
+    let (sessions, login) = (40, Duration::from_secs(2));
+    let fixture = Fixture::configured(ServerConfig { sessions, login, ..super::quick() });
+    let address = fixture.server.local_addr();
+    let mut user = fixture.session();
+    let connect = || {
+        let mut session = RawSession::connect(address);
+        (session.reply().code, session)
+    };
+    // Half of the places, and some bytes now and then, which do not count as a login.
+    let mut half_open: Vec<_> = (0..20).map(|_| connect()).collect();
+    assert!(half_open.iter().all(|(code, _)| *code == 220));
+    for _ in 0..30 {
+        assert_eq!(connect().0, 421);
+    }
+    user.expect_in_step();
+    let start = Instant::now();
+    while half_open.iter_mut().any(|(_, session)| session.try_send("U").is_ok())
+        && start.elapsed() < Duration::from_secs(20)
+    {
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    assert!(start.elapsed() < Duration::from_secs(20), "they are still there");
+    // Their places are free again, and who logs in leaves room for the next.
+    let mut users: Vec<_> = (0..39)
+        .map(|_| {
+            let end = Instant::now() + Duration::from_secs(10);
+            loop {
+                let (code, mut session) = connect();
+                if code == 220 {
+                    session.expect("USER u", 331);
+                    session.expect("PASS p", 230);
+                    break session;
+                }
+                assert!(Instant::now() < end, "no place is given back");
+            }
+        })
+        .collect();
+    assert_eq!(connect().0, 421, "all places are taken");
+    users.iter_mut().for_each(RawSession::expect_in_step);
+    user.expect_in_step();
+}

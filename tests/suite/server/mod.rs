@@ -1,7 +1,9 @@
 //! The server judged from outside: raw sockets against every line it must obey.
 
+mod addresses;
 mod commands;
 mod data;
+mod faults;
 mod framing;
 mod life;
 mod listings;
@@ -34,6 +36,7 @@ impl Fixture {
             .root(root.path())
             .config(ServerConfig { sync: ftp_server::SyncPolicy::None, ..quick() })
             .user("u", "p", Rights::FULL)
+            .user("fxp", "p", Rights::FULL | Rights::FXP)
             .user("reader", "p", Rights::READ);
         let server = adjust(builder).bind("127.0.0.1:0").expect("a server on loopback");
         Self { root, server }

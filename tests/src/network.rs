@@ -1,0 +1,55 @@
+//! A network of a test's own, in which any address can be one of this machine's.
+
+use std::io::Write;
+use std::process::Command;
+
+use rustix::process::geteuid;
+
+use crate::peer::Peer;
+use crate::process::run;
+
+/// Set where a test already runs in its own network.
+const INSIDE: &str = "FTP_OWN_NETWORK";
+
+/// True in a network where `addresses`, each with the length of its network, are those of this
+/// machine beside loopback; the test then does its work. False when this call has run the test
+/// called `test` once more in such a network, and it passed there; or when none can be made here,
+/// which is said, and fails where the environment has `FTP_REQUIRE_PEERS=1`.
+#[track_caller]
+#[must_use]
+pub fn in_own_network(test: &str, addresses: &[&str]) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let (Some(unshare), Some(ip)) = (Peer::find("unshare"), Peer::find("ip")) else { return false };
+    let ip = ip.command().get_program().to_string_lossy().into_owned();
+    let mut script = format!("{ip} link set lo up");
+    for address in addresses {
+        // A second address of a family waits for nobody to object to it.
+        let nodad = if address.contains(':') { " nodad" } else { "" };
+        script.push_str(&format!(" && {ip} address add {address} dev lo{nodad}"));
+    }
+    let own_network = |rest: &str| {
+        let mut command = unshare.command();
+        command.args(if geteuid().is_root() { &["-n"][..] } else { &["-r", "-n"] });
+        command.args(["--", "sh", "-c", &format!("{script}{rest}")]);
+        command
+    };
+    let probe = run(&mut own_network(""));
+    if probe.code() != Some(0) {
+        let required = std::env::var_os("FTP_REQUIRE_PEERS").is_some_and(|value| value == "1");
+        assert!(!required, "no network of its own for {test}: {probe:?}");
+        // Written to the stream itself, which the test runner does not capture.
+        let said = writeln!(std::io::stderr(), "skipped: {test}: it cannot have its own network");
+        said.expect("standard error can be written");
+        return false;
+    }
+    let program = std::env::current_exe().expect("this program has a path");
+    let mut command: Command = own_network(" && exec \"$0\" \"$@\"");
+    command.arg(program).args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
+    let ran = run(&mut command);
+    assert!(ran.code() == Some(0), "{ran:?}");
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(said.contains("1 passed"), "{test} is no test: {said}");
+    false
+}

@@ -1,0 +1,209 @@
+//! Storages and authenticators that fail: what of it a client sees, and who else does.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use ftp_server::{
+    AuthError, Authenticator, Entries, LocalStorage, Login, LoginAttempt, Metadata, Rights, Source,
+    Storage, StorageError, StorageErrorKind, StreamEnd, Upload, VirtualPath, WriteMode,
+};
+use ftp_tests::raw::RawSession;
+
+use super::Fixture;
+
+/// A local storage, but of files whose names say otherwise.
+struct Faulty(LocalStorage);
+
+fn is(path: &VirtualPath, name: &str) -> bool {
+    path.name() == Some(name.as_bytes())
+}
+
+impl Storage for Faulty {
+    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+        assert!(!is(path, "panic"), "a storage that panics, as the test wants");
+        self.0.stat(path)
+    }
+
+    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
+        let entries = self.0.list(path)?;
+        match is(path, "unreadable") {
+            true => Ok(Box::new(entries.take(1).chain([Err(StorageErrorKind::Io.into())]))),
+            false => Ok(entries),
+        }
+    }
+
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        assert!(!is(path, "panic"), "a storage that panics, as the test wants");
+        let source = self.0.read(path)?;
+        Ok(if is(path, "bad-disk") { Box::new(Breaking { source, left: 300_000 }) } else { source })
+    }
+
+    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+        let upload = self.0.write(path, mode)?;
+        Ok(match path.name() {
+            Some(b"full") => Box::new(Failing { upload, kind: io::ErrorKind::StorageFull }),
+            Some(b"quota") => Box::new(Failing { upload, kind: io::ErrorKind::QuotaExceeded }),
+            Some(b"broken") => Box::new(Failing { upload, kind: io::ErrorKind::Other }),
+            Some(b"panic") => panic!("a storage that panics, as the test wants"),
+            _ => upload,
+        })
+    }
+
+    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        self.0.remove(path)
+    }
+
+    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        self.0.rmdir(path)
+    }
+
+    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        self.0.mkdir(path)
+    }
+
+    fn rename(
+        &self,
+        from: &VirtualPath,
+        to: &VirtualPath,
+        replace: bool,
+    ) -> Result<(), StorageError> {
+        self.0.rename(from, to, replace)
+    }
+}
+
+/// A file that cannot be read to its end.
+struct Breaking {
+    source: Box<dyn Source>,
+    left: usize,
+}
+
+impl Read for Breaking {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Err(io::Error::other("a bad sector"));
+        }
+        let most = buffer.len().min(self.left);
+        let count = self.source.read(&mut buffer[..most])?;
+        self.left -= count;
+        Ok(count)
+    }
+}
+
+impl Source for Breaking {
+    fn size(&self) -> u64 {
+        self.source.size()
+    }
+
+    fn seek_to(&mut self, offset: u64) -> Result<(), StorageError> {
+        self.source.seek_to(offset)
+    }
+}
+
+/// An upload of which only so much fits.
+struct Failing {
+    upload: Box<dyn Upload>,
+    kind: io::ErrorKind,
+}
+
+impl Write for Failing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.contains(&b'!') { Err(self.kind.into()) } else { self.upload.write(bytes) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Upload for Failing {
+    fn commit(self: Box<Self>) -> Result<(), StorageError> {
+        Err(io::Error::from(self.kind).into())
+    }
+
+    fn abort(self: Box<Self>, end: StreamEnd) {
+        self.upload.abort(end);
+    }
+}
+
+/// Lets everybody in, but one whose name makes it panic.
+struct Open(Arc<dyn Storage>);
+
+impl Authenticator for Open {
+    fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+        assert!(attempt.user != b"panic", "an authenticator that panics, as the test wants");
+        Ok(Login { storage: Arc::clone(&self.0), rights: Rights::FULL })
+    }
+}
+
+fn faulty() -> Fixture {
+    let root = tempfile::tempdir().expect("a directory");
+    let storage = Arc::new(Faulty(LocalStorage::open(root.path()).expect("a storage")));
+    let builder = ftp_server::Server::builder().config(super::quick());
+    let server = builder.authenticator(Open(storage)).bind("127.0.0.1:0").expect("a server");
+    Fixture { root, server }
+}
+
+#[test]
+fn what_cannot_be_read_to_its_end_is_451_cm_102_dc_51_dc_55() {
+    let fixture = faulty();
+    fixture.write("bad-disk", vec![b'x'; 2_000_000]);
+    std::fs::create_dir(fixture.path("unreadable")).expect("a directory");
+    std::fs::write(fixture.path("unreadable/a"), "").expect("a file");
+    let mut session = fixture.session();
+    for (kind, line) in [("I", "RETR bad-disk"), ("A", "RETR bad-disk"), ("I", "MLSD unreadable")] {
+        session.expect(format!("TYPE {kind}"), 200);
+        let data = session.passive();
+        session.expect(line, 150);
+        // The data connection is closed before the reply comes.
+        let came = data.read_to_end().len();
+        assert!(came <= 300_000, "{came}");
+        session.expect_reply(451);
+    }
+    session.expect("TYPE A", 200);
+    session.expect("REST 400000", 350);
+    session.expect("PASV", 227);
+    session.expect("RETR bad-disk", 451);
+    session.expect_in_step();
+}
+
+#[test]
+fn uploads_that_do_not_fit_leave_nothing_cm_104_cm_106_dc_55_hf_01_hf_02_hf_03_hf_04() {
+    let fixture = faulty();
+    let mut session = fixture.session();
+    for (name, code) in [("full", 452), ("quota", 552), ("broken", 451)] {
+        fixture.write(name, "old");
+        // In the middle of the data, and when all of it is to be made visible.
+        for bytes in [&b"some!"[..], b"all"] {
+            let mut data = session.passive();
+            session.expect(format!("STOR {name}"), 150);
+            data.write_all(bytes);
+            data.close();
+            session.expect_reply(code);
+            assert_eq!(fixture.read(name), b"old");
+        }
+    }
+    session.expect_in_step();
+    assert_eq!(fixture.names(), ["broken", "full", "quota"]);
+}
+
+#[test]
+fn a_panic_costs_one_session_st_16_hf_12() {
+    let fixture = faulty();
+    let mut witness = fixture.session();
+    let address = fixture.server.local_addr();
+    for line in ["SIZE panic", "STAT panic", "RETR panic", "STOR panic", "LIST panic"] {
+        let mut session = fixture.session();
+        session.expect("PASV", 227);
+        session.line(line);
+        session.expect_closed();
+    }
+    let mut session = RawSession::greeted(address);
+    session.expect("USER panic", 331);
+    session.line("PASS x");
+    session.expect_closed();
+    witness.expect_in_step();
+    drop(witness);
+    // All of them gave their places back.
+    let report = fixture.server.shutdown(std::time::Duration::from_secs(10));
+    assert_eq!((report.cut, report.stuck), (0, 0));
+}
