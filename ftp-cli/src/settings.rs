@@ -165,7 +165,7 @@ fn overrides(text: &str) -> Result<Vec<PassiveOverride>, String> {
     items.collect()
 }
 
-fn show_overrides(overrides: &Vec<PassiveOverride>) -> String {
+fn show_overrides(overrides: &[PassiveOverride]) -> String {
     let show = |o: &PassiveOverride| format!("{}={}", show_networks(&o.clients), o.address);
     let shown: Vec<String> = overrides.iter().map(show).collect();
     if shown.is_empty() { "\"\"".to_owned() } else { shown.join(";") }
@@ -180,7 +180,7 @@ fn networks(text: &str) -> Result<Vec<Network>, String> {
     items.collect()
 }
 
-fn show_networks(networks: &Vec<Network>) -> String {
+fn show_networks(networks: &[Network]) -> String {
     let shown: Vec<String> = networks.iter().map(Network::to_string).collect();
     if shown.is_empty() { "\"\"".to_owned() } else { shown.join(",") }
 }

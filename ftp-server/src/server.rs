@@ -220,6 +220,11 @@ impl ServerBuilder {
         let admission = Admission::new(cap, self.config.per_address);
         let config = self.config.clone();
         let context = Context::new(config, self.into_authenticator()?, admission);
+        if context.config.passive_ports.is_some()
+            && let Err(error) = context.passive_ports.listen(address, address.ip())
+        {
+            log::warn!("none of the passive ports can be had: {error}");
+        }
         let lookups = context.announcer.start().map_err(Error::Thread)?;
         let mut server = Server {
             context: Arc::clone(&context),

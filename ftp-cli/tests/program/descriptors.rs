@@ -1,4 +1,4 @@
-//! `serve` when its descriptors run out, in a process of its own.
+//! `serve` when its descriptors or its memory run out, in a process of its own.
 
 use std::time::{Duration, Instant};
 
@@ -90,4 +90,31 @@ fn a_session_without_descriptors_goes_on_ho_07_cm_37() {
     session.expect("QUIT", 221);
     session.expect_closed();
     wait_until("the end of the session", || open_descriptors(process) < before);
+}
+
+/// How many bytes of addresses a process uses.
+fn address_space(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap();
+    let pages: u64 = status.split(' ').next().unwrap().parse().unwrap();
+    pages * u64::try_from(rustix::param::page_size()).unwrap()
+}
+
+#[test]
+fn a_client_for_whom_there_is_no_thread_is_told_so_ho_02() {
+    let root = TempRoot::new();
+    let served = Served::start(&root, &["--user", "u:p"]);
+    let process = served.running.child.id();
+    let mut session = RawSession::login(served.address, "u", "p");
+    // Room for what a session needs now and then, but not for another stack.
+    let id = Pid::from_raw(i32::try_from(process).unwrap());
+    let limit = |current| prlimit(id, Resource::As, Rlimit { current, maximum: None }).unwrap();
+    limit(Some(address_space(process) + 128 * 1_024));
+    for _ in 0..5 {
+        let mut refused = RawSession::connect(served.address);
+        assert_eq!(refused.reply().bytes, b"421 Too many connections\r\n");
+        refused.expect_closed();
+    }
+    session.expect_in_step();
+    limit(None);
+    RawSession::login(served.address, "u", "p").expect_in_step();
 }
