@@ -123,6 +123,30 @@ fn as_03_as_04_restart_counts_the_bytes_of_the_type() {
 }
 
 #[test]
+fn restarts_far_into_a_text_count_converted_bytes_as_03_as_05() {
+    let fixture = Fixture::new();
+    let mut text = Vec::new();
+    for number in 0..30_000 {
+        let end = if number % 7 == 0 { "\r\n" } else { "\n" };
+        text.extend(format!("line {number}{end}").bytes());
+    }
+    fixture.write("a", &text);
+    let mut session = fixture.session();
+    let whole = session.download("RETR a");
+    assert_eq!(whole.iter().filter(|byte| **byte == b'\r').count(), 30_000);
+    // Around what is read at a time, where a CR and its LF come apart, and at the end.
+    let edges = (0..=whole.len()).step_by(65_536).flat_map(|at| [at.saturating_sub(1), at, at + 1]);
+    for offset in edges.chain([whole.len() - 1, whole.len()]) {
+        session.expect(format!("REST {offset}"), 350);
+        let rest = session.download("RETR a");
+        assert!(rest == whole[offset..], "from {offset}: {} bytes", rest.len());
+    }
+    session.expect(format!("REST {}", whole.len() + 1), 350);
+    session.expect("PASV", 227);
+    session.expect("RETR a", 554);
+}
+
+#[test]
 fn st_05_hs_26_other_commands_make_rest_void() {
     let fixture = Fixture::new();
     fixture.write("a", "0123456789");
@@ -849,6 +873,25 @@ fn cm_103_a_file_that_shrinks_while_it_is_sent_is_451() {
     assert!(rest < 64 << 20, "{rest}");
     session.expect_reply(451);
     session.expect_in_step();
+}
+
+#[test]
+fn a_file_that_grows_while_it_is_sent_is_sent_to_its_end_cm_103() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    for kind in ["I", "A"] {
+        sparse(&fixture, "a", 32 << 20);
+        session.expect(format!("TYPE {kind}"), 200);
+        let mut data = session.passive();
+        session.expect("RETR a", 150);
+        let some = data.read_exact(1_000).len();
+        let mut file = std::fs::File::options().append(true).open(fixture.path("a")).expect("it");
+        file.write_all(b"more").expect("room for it");
+        let rest = data.read_to_end();
+        assert_eq!(some + rest.len(), (32 << 20) + 4);
+        assert!(rest.ends_with(b"more"));
+        session.expect_reply(226);
+    }
 }
 
 #[test]
