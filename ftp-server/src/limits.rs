@@ -18,6 +18,9 @@ pub const REPLY_WRITE: Duration = Duration::from_secs(30);
 /// How long a passive port is held for a transfer that is not asked for.
 pub const UNUSED_LISTENER: Duration = Duration::from_secs(60);
 
+/// How long a command that needs a passive port waits for one while all are in use.
+pub const PORT_WAIT: Duration = Duration::from_secs(1);
+
 /// How often the host names of passive addresses are looked up.
 pub const LOOKUP: Duration = Duration::from_secs(300);
 

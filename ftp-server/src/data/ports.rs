@@ -3,13 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use ftp_proto::PortRanges;
 use rustix::io::Errno;
 
 use super::PassiveListener;
-use crate::{admission, random};
+use crate::{admission, limits, random};
 
 /// All ports that may be listened on. Shared by all sessions: no two of them have one at a time.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub(crate) struct PassivePorts {
     /// `None`: the system chooses.
     ranges: Option<PortRanges>,
     held: Mutex<Held>,
+    given_back: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -24,6 +26,8 @@ struct Held {
     ports: HashSet<u16>,
     /// How many each network of one client holds.
     networks: HashMap<IpAddr, usize>,
+    /// How many were given back so far that had been in use.
+    returned: u64,
 }
 
 /// One port, or the search for one; dropping it gives the port back.
@@ -32,21 +36,55 @@ pub(super) struct Lease {
     ports: Arc<PassivePorts>,
     network: IpAddr,
     port: Option<u16>,
+    /// Whether the port was listened on: others may wait for it.
+    is_in_use: bool,
 }
 
 impl PassivePorts {
     pub(crate) fn new(ranges: Option<PortRanges>) -> Arc<Self> {
-        Arc::new(Self { ranges, held: Mutex::default() })
+        Arc::new(Self { ranges, held: Mutex::default(), given_back: Condvar::new() })
     }
 
     /// Listens for `client` on the host of `local`. The port that is tried first is one that
     /// nobody can guess (RFC 2577 §8), and all are tried before there is none.
+    ///
+    /// Ports are mostly held for the moment that a client takes to connect: where it was other
+    /// sessions that had them, one is waited for, though not for long. Clients that transfer many
+    /// files at once do not come again after a 425.
     pub(crate) fn listen(
         self: &Arc<Self>,
         local: SocketAddr,
         client: IpAddr,
     ) -> io::Result<PassiveListener> {
         let Some(ranges) = &self.ranges else { return PassiveListener::bind(local, 0) };
+        let start = Instant::now();
+        loop {
+            let before = self.held().returned;
+            let error = match self.try_all(ranges, local, client) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => error,
+                listening => return listening,
+            };
+            let mut held = self.held();
+            loop {
+                let left = limits::PORT_WAIT.saturating_sub(start.elapsed());
+                if held.returned != before && !left.is_zero() {
+                    break;
+                }
+                if held.ports.is_empty() || left.is_zero() {
+                    return Err(error);
+                }
+                let woken = self.given_back.wait_timeout(held, left);
+                held = woken.unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
+    }
+
+    fn try_all(
+        self: &Arc<Self>,
+        ranges: &PortRanges,
+        local: SocketAddr,
+        client: IpAddr,
+    ) -> io::Result<PassiveListener> {
         let count = ranges.count();
         let mut lease = self.lease(client, count)?;
         let below = u64::try_from(count).unwrap_or(u64::MAX);
@@ -57,7 +95,10 @@ impl PassivePorts {
                 continue;
             }
             match PassiveListener::bind(local, port) {
-                Ok(listener) => return Ok(listener.leased(lease)),
+                Ok(listener) => {
+                    lease.is_in_use = true;
+                    return Ok(listener.leased(lease));
+                }
                 Err(error) => match Errno::from_io_error(&error) {
                     // Somebody else's, or not for the likes of us: others may do.
                     Some(errno @ (Errno::ADDRINUSE | Errno::ACCESS | Errno::PERM)) => last = errno,
@@ -75,10 +116,11 @@ impl PassivePorts {
         let mut held = self.held();
         let share = held.networks.entry(network).or_default();
         if *share >= (count / 2).max(1) {
-            return Err(io::Error::other("this client holds half of the passive ports"));
+            let text = "this client holds half of the passive ports";
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
         }
         *share += 1;
-        Ok(Lease { ports: Arc::clone(self), network, port: None })
+        Ok(Lease { ports: Arc::clone(self), network, port: None, is_in_use: false })
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -113,6 +155,10 @@ impl Drop for Lease {
                 held.networks.remove(&self.network);
             }
         }
+        if self.is_in_use {
+            held.returned += 1;
+            self.ports.given_back.notify_all();
+        }
     }
 }
 
@@ -120,6 +166,7 @@ impl Drop for Lease {
 mod tests {
     use std::collections::BTreeMap;
     use std::net::TcpListener;
+    use std::thread;
 
     use super::*;
 
@@ -180,6 +227,23 @@ mod tests {
         drop(others);
         let ports = PassivePorts::new(Some(one));
         assert!(ports.listen(local(), client(1)).is_ok(), "half of one port is one");
+    }
+
+    #[test]
+    fn a_port_is_waited_for_where_others_will_give_one_back_cm_37() {
+        let (ranges, others) = free(2);
+        let ports = PassivePorts::new(Some(ranges));
+        let start = Instant::now();
+        assert!(ports.listen(local(), client(1)).is_err());
+        assert!(start.elapsed() < limits::PORT_WAIT, "nobody here will give any back");
+        drop(others);
+        let first = ports.listen(local(), client(1)).unwrap();
+        thread::scope(|scope| {
+            let second = scope.spawn(|| ports.listen(local(), client(1)).map(drop));
+            thread::park_timeout(limits::PORT_WAIT / 10);
+            drop(first);
+            second.join().unwrap().unwrap();
+        });
     }
 
     #[test]
