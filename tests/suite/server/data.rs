@@ -845,7 +845,7 @@ fn a_flood_of_commands_does_not_keep_a_stalled_transfer_alive() {
 }
 
 #[test]
-fn dc_50_dc_52_all_data_comes_even_if_the_client_sends_some() {
+fn all_data_comes_even_if_the_client_sends_some_dc_50_dc_52_dc_54() {
     let fixture = Fixture::new();
     let want = content(5 << 20);
     fixture.write("a", &want);
