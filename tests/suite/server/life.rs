@@ -135,7 +135,7 @@ fn two_hundred_sessions_are_served_at_once_and_end() {
 
 #[test]
 fn who_does_not_log_in_cannot_keep_others_out_ho_09_ho_10_hs_05() {
-    let (sessions, login) = (40, Duration::from_secs(2));
+    let (sessions, login) = (40, Duration::from_secs(4));
     let fixture = Fixture::configured(ServerConfig { sessions, login, ..super::quick() });
     let address = fixture.server.local_addr();
     let mut user = fixture.session();
