@@ -1,10 +1,13 @@
 //! A network of a test's own, in which any address can be one of this machine's.
 
 use std::io::Write;
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::time::Instant;
 
 use crate::peer::Peer;
 use crate::process::run;
+use crate::raw::DEADLINE;
 
 /// Set where a test already runs in its own network.
 const INSIDE: &str = "FTP_OWN_NETWORK";
@@ -17,6 +20,7 @@ const INSIDE: &str = "FTP_OWN_NETWORK";
 #[must_use]
 pub fn in_own_network(test: &str, addresses: &[&str]) -> bool {
     if std::env::var_os(INSIDE).is_some() {
+        addresses.iter().for_each(|address| wait_for(address));
         return true;
     }
     let (Some(unshare), Some(ip)) = (Peer::find("unshare"), Peer::find("ip")) else { return false };
@@ -51,4 +55,16 @@ pub fn in_own_network(test: &str, addresses: &[&str]) -> bool {
     let said = String::from_utf8_lossy(&ran.stdout).into_owned();
     assert!(said.contains("1 passed"), "{test} is no test: {said}");
     false
+}
+
+/// Waits until an address is in use: the kernel makes the routes of IPv6 a moment later.
+fn wait_for(address: &str) {
+    let host = address.split('/').next().unwrap_or_default();
+    let host: IpAddr = host.parse().expect("an address and its length");
+    let reach = || TcpStream::connect(TcpListener::bind((host, 0))?.local_addr()?);
+    let start = Instant::now();
+    while let Err(error) = reach() {
+        assert!(start.elapsed() < DEADLINE, "{address} is not reached: {error}");
+        std::thread::yield_now();
+    }
 }

@@ -74,7 +74,6 @@ impl<'a> Runner<'a> {
                     (self.accepted, config.login, Some(end))
                 }
             };
-            self.permit.set_logged_in(end.is_none());
             self.control.set_end(end);
             let next = match self.next(start, limit) {
                 Arrival::Event(event) => self.take(event)?,
@@ -157,6 +156,8 @@ impl<'a> Runner<'a> {
     fn execute(&mut self, verb: Verb, argument: &[u8]) -> io::Result<Next> {
         let start = Instant::now();
         let outcome = command::dispatch(&mut self.session, verb, argument);
+        // Before the client knows it: the next one may come at once.
+        self.permit.set_logged_in(self.session.user().is_some());
         let (reply, next) = match outcome {
             Outcome::Reply(reply) => (reply, Next::Continue),
             Outcome::Close(reply) => (reply, Next::End),
