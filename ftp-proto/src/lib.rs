@@ -44,6 +44,7 @@ mod ascii;
 #[cfg(test)]
 mod chunks;
 mod command;
+mod eight;
 mod error;
 mod exchange;
 mod extended_address;
@@ -56,6 +57,7 @@ pub mod limits;
 mod line;
 mod listing;
 mod number;
+mod octets;
 mod parameters;
 mod pathname;
 mod port_ranges;

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use crate::error::{ParseError, ParseErrorKind};
-use crate::number;
 
 /// A point in time as FTP writes it, in UTC, to the nanosecond. Years 0 to 9999.
 ///
@@ -56,18 +55,22 @@ impl TimeVal {
     /// calendar.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| Err(ParseError::new("time-val", at, kind));
-        let (digits, fraction) = input.split_at_checked(14).unwrap_or((input, &[]));
-        if let Some(at) = digits.iter().position(|byte| !byte.is_ascii_digit()) {
+        let not_a_digit = |digits: &[u8]| digits.iter().position(|byte| !byte.is_ascii_digit());
+        let Some((digits, fraction)) = input.split_first_chunk::<14>() else {
+            return match not_a_digit(input) {
+                Some(at) => error(at, ParseErrorKind::UnexpectedByte),
+                None => error(input.len(), ParseErrorKind::UnexpectedEnd),
+            };
+        };
+        let digits = digits.map(|byte| byte.wrapping_sub(b'0'));
+        if let Some(at) = digits.iter().position(|&digit| digit > 9) {
             return error(at, ParseErrorKind::UnexpectedByte);
-        }
-        if digits.len() < 14 {
-            return error(digits.len(), ParseErrorKind::UnexpectedEnd);
         }
         let nanosecond = match fraction.split_first() {
             None => 0,
             Some((b'.', [])) => return error(15, ParseErrorKind::UnexpectedEnd),
             Some((b'.', digits)) => {
-                if let Some(at) = digits.iter().position(|byte| !byte.is_ascii_digit()) {
+                if let Some(at) = not_a_digit(digits) {
                     return error(15 + at, ParseErrorKind::UnexpectedByte);
                 }
                 let padded = digits.iter().map(|digit| u32::from(digit - b'0'));
@@ -75,27 +78,26 @@ impl TimeVal {
             }
             Some(_) => return error(14, ParseErrorKind::UnexpectedByte),
         };
-        let field = |from: usize, to: usize| -> Option<u16> {
-            number::decimal(digits.get(from..to)?)?.try_into().ok()
-        };
-        let small = |from| field(from, from + 2).and_then(|value| u8::try_from(value).ok());
-        let fields = (field(0, 4), small(4), small(6), small(8), small(10), small(12));
-        if let (Some(year), Some(month), Some(day), Some(hour), Some(minute), Some(second)) = fields
-        {
-            for (at, right) in [
-                (4, (1..=12).contains(&month)),
-                (6, (1..=days_of_month(year, month)).contains(&day)),
-                (8, hour <= 23),
-                (10, minute <= 59),
-                (12, second <= 60),
-            ] {
-                if !right {
-                    return error(at, ParseErrorKind::BadNumber);
-                }
-            }
-            return Ok(Self { year, month, day, hour, minute, second, nanosecond });
+        let [y1, y2, y3, y4, m1, m2, d1, d2, h1, h2, n1, n2, s1, s2] = digits;
+        let two = |tens: u8, units: u8| tens * 10 + units;
+        let year = u16::from(two(y1, y2)) * 100 + u16::from(two(y3, y4));
+        let (month, day) = (two(m1, m2), two(d1, d2));
+        let (hour, minute, second) = (two(h1, h2), two(n1, n2), two(s1, s2));
+        if let Some(time) = Self::new(year, month, day, hour, minute, second) {
+            return Ok(Self { nanosecond, ..time });
         }
-        error(0, ParseErrorKind::BadNumber)
+        let at = if !(1..=12).contains(&month) {
+            4
+        } else if !(1..=days_of_month(year, month)).contains(&day) {
+            6
+        } else if hour > 23 {
+            8
+        } else if minute > 59 {
+            10
+        } else {
+            12
+        };
+        error(at, ParseErrorKind::BadNumber)
     }
 
     /// The time `seconds` after 1970-01-01T00:00:00Z (before it, if negative); `None` outside

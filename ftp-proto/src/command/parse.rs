@@ -26,6 +26,7 @@ impl Command {
     /// `UnsupportedProtocol` for an address family (522), `UnknownWord` at 0 of `verb` for
     /// [`Verb::Other`] (500); every other kind is an argument that is not what the verb takes
     /// (501).
+    #[inline]
     pub fn parse(verb: Verb, argument: &[u8]) -> Result<Self, ParseError> {
         let trimmed = || trim_spaces(argument);
         Ok(match verb {

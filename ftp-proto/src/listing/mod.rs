@@ -77,10 +77,11 @@ impl ListLine {
     /// the server separates with a TAB, and a name with SP in it would lose its first part.
     #[must_use]
     pub fn parse_facts(line: &[u8]) -> Self {
-        let head = line.split(|&byte| byte == b' ').next().unwrap_or_default();
         match Facts::parse(line) {
-            _ if is_blank(line) && line.len() < 2 => Self::Skipped,
-            Ok(facts) if !head.contains(&b'\t') => Self::Entry(Entry::from(&facts)),
+            Ok(facts) if memchr::memchr(b'\t', facts.facts()).is_none() => {
+                Self::Entry(Entry::from(&facts))
+            }
+            Err(_) if line.len() < 2 && is_blank(line) => Self::Skipped,
             _ => Self::Unparsed(line.to_vec()),
         }
     }
