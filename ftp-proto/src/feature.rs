@@ -78,4 +78,11 @@ mod tests {
         let reply = Reply::new(ReplyCode::SYSTEM_STATUS, "no-features");
         assert_eq!(Features::read(&reply), Features::default());
     }
+
+    #[test]
+    fn has_asks_for_the_word() {
+        let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features", [" SIZE"], "End");
+        let features = Features::read(&reply);
+        assert!(features.has("size") && !features.has("MDTM") && !features.has("SIZ"));
+    }
 }

@@ -528,4 +528,33 @@ mod tests {
         assert_eq!(decoder.next(), Some(line(b"NOOP")));
         assert_eq!(decoder.room(), 6);
     }
+
+    #[test]
+    fn mid_line_is_between_the_first_byte_and_the_line_end() {
+        let mut decoder = LineDecoder::new();
+        assert!(!decoder.is_mid_line());
+        decoder.push(b"NO");
+        assert!(decoder.is_mid_line(), "bytes wait");
+        assert_eq!(decoder.next(), None);
+        assert!(decoder.is_mid_line(), "a line is begun");
+        decoder.push(b"OP\r\n");
+        assert_eq!(decoder.next(), Some(line(b"NOOP")));
+        assert!(!decoder.is_mid_line());
+    }
+
+    #[test]
+    fn discard_keeps_what_the_session_is() {
+        let mut decoder = LineDecoder::strict();
+        decoder.push(&b"\xff\xfd\x01".repeat(limits::TELNET_ANSWERS as usize));
+        let answers = std::iter::from_fn(|| decoder.next().map(LineEvent::into_owned)).count();
+        assert_eq!(answers, limits::TELNET_ANSWERS as usize);
+        decoder.discard();
+        decoder.push(b"\xff\xfd\x01NOOP\nNOOP\r\n");
+        assert_eq!(decoder.next(), Some(malformed(4, ParseErrorKind::UnexpectedByte)));
+    }
+
+    #[test]
+    fn several_crs_are_each_a_byte_of_the_line_fr_06() {
+        lenient(b"A\r\r\nNOOP\r\n", &[malformed(1, ParseErrorKind::LineBreak), line(b"NOOP")]);
+    }
 }

@@ -243,4 +243,15 @@ mod tests {
             assert_eq!(Escaped(bytes).to_string(), want);
         }
     }
+
+    #[test]
+    fn pathnames_are_shown_and_given_away() {
+        for text in ["a\u{1b}b", "a name that is too long to be kept in place\u{1b}"] {
+            let path = Pathname::new(text).unwrap();
+            let shown = text.replace('\u{1b}', "\\x1b");
+            assert_eq!(path.to_string(), shown);
+            assert_eq!(format!("{path:?}"), format!("\"{shown}\""));
+            assert_eq!(path.into_bytes(), text.as_bytes());
+        }
+    }
 }

@@ -294,4 +294,13 @@ mod tests {
         assert_eq!(TimeVal::from_unix_seconds(i64::MAX), None);
         assert_eq!(TimeVal::from_unix_seconds(i64::MIN), None);
     }
+
+    #[test]
+    fn fields_are_those_that_were_read() {
+        let time = TimeVal::parse(b"20231130175903.25").unwrap();
+        let date = (time.year(), time.month(), time.day());
+        assert_eq!(date, (2023, 11, 30));
+        assert_eq!((time.hour(), time.minute(), time.second()), (17, 59, 3));
+        assert_eq!(time.nanosecond(), 250_000_000);
+    }
 }

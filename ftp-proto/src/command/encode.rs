@@ -343,4 +343,17 @@ mod tests {
             assert!(!shown.contains("secret"), "{shown}");
         }
     }
+
+    #[test]
+    fn raw_lines_are_sent_as_they_are_li_11() {
+        let raw = RawCommand::new(b"site x  \xff ".to_vec()).unwrap();
+        assert_eq!(raw.encode().unwrap(), b"site x  \xff\xff \r\n");
+        let longest = RawCommand::new(vec![b'x'; 12]).unwrap();
+        assert_eq!(longest.encode().map(|line| line.len()), Ok(14));
+        let mut line = b"SITE ".to_vec();
+        line.resize(limits::COMMAND_LINE, b'x');
+        assert_eq!(RawCommand::new(line.clone()).unwrap().encode().unwrap().len(), line.len() + 2);
+        line.push(b'x');
+        assert!(RawCommand::new(line).unwrap().encode().is_err());
+    }
 }

@@ -305,3 +305,21 @@ impl fmt::Debug for RawCommand {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_all_but_secrets_li_12() {
+        let password = Command::parse_line(b"PASS geheim").unwrap();
+        assert_eq!(format!("{password:?}"), "Pass(****)");
+        for (line, want) in [
+            ("PASS geheim", "RawCommand(PASS ****)"),
+            ("acct geheim", "RawCommand(ACCT ****)"),
+            ("site a\x1b", "RawCommand(site a\\x1b)"),
+        ] {
+            assert_eq!(format!("{:?}", RawCommand::new(line).unwrap()), want);
+        }
+    }
+}

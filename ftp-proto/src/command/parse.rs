@@ -385,4 +385,29 @@ mod tests {
             assert_eq!(got, Err(kind), "{line:?}");
         }
     }
+
+    #[test]
+    fn errors_say_what_and_where() {
+        for (line, what, at) in [
+            ("ALLO 12 x", "ALLO argument", 3),
+            ("ALLO 12 R x", "ALLO argument", 5),
+            ("ALLO 12 R 345 6", "ALLO argument", 9),
+            ("ALLO x", "ALLO argument", 0),
+            ("ALLO 1 R", "ALLO argument", 3),
+            ("CLNT a\rb", "client name", 1),
+            ("ACCT a\rb", "account", 1),
+            ("SITE CHMOD 64", "CHMOD argument", 8),
+            ("OPTS HASH a b", "hashname", 1),
+        ] {
+            let error = Command::parse_line(line.as_bytes()).unwrap_err();
+            assert_eq!((error.what, error.at), (what, at), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_user_name_cm_01_cm_02() {
+        let line = format!("USER {}", "a".repeat(limits::USER_NAME));
+        assert!(Command::parse_line(line.as_bytes()).is_ok());
+        assert!(Command::parse_line(format!("{line}a").as_bytes()).is_err());
+    }
 }

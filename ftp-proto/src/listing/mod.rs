@@ -245,3 +245,47 @@ const TOTALS: [&str; 11] = [
     "总计",
     "합계",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reference() -> TimeVal {
+        TimeVal::parse(b"20240301000000").unwrap()
+    }
+
+    #[test]
+    fn the_form_of_the_last_entry_is_known() {
+        let mut parser = ListParser::new(reference());
+        assert_eq!(parser.form(), None);
+        for (line, want) in [
+            (&b"-rw-r--r-- 1 a b 5 Jan 1 10:00 x"[..], ListForm::Unix),
+            (b"total 5", ListForm::Unix),
+            (b"01-02-21  10:11AM  5 x", ListForm::Dos),
+            (b"+,\tx", ListForm::Eplf),
+            (b"nothing of the kind", ListForm::Eplf),
+            (b"size=5; x", ListForm::Facts),
+        ] {
+            parser.parse(line);
+            assert_eq!(parser.form(), Some(want), "{}", crate::Escaped(line));
+        }
+    }
+
+    #[test]
+    fn lines_of_facts_need_a_fact() {
+        for line in ["size=5 x", "size; x", "; x", "= x"] {
+            let got = ListLine::parse(line.as_bytes(), reference());
+            assert_eq!(got, ListLine::Unparsed(line.into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn blank_lines_between_facts_are_skipped() {
+        for line in ["", " ", "\r", "\t"] {
+            assert_eq!(ListLine::parse_facts(line.as_bytes()), ListLine::Skipped, "{line:?}");
+        }
+        for line in ["  ", "\t\t", "x"] {
+            assert_ne!(ListLine::parse_facts(line.as_bytes()), ListLine::Skipped, "{line:?}");
+        }
+    }
+}

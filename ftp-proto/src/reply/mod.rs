@@ -162,4 +162,12 @@ mod tests {
         let reply = Reply::multi_line(ReplyCode::HELP, "a", [" b\x1b[2J"], "c");
         assert_eq!(reply.to_string(), "214 a / b\\x1b[2J / c");
     }
+
+    #[test]
+    fn text_is_the_last_line() {
+        let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "first", [" a"], "last");
+        assert_eq!(reply.text(), b"last");
+        assert_eq!(Reply::new(ReplyCode::SYSTEM_STATUS, "only").text(), b"only");
+        assert_eq!(format!("{reply:?}"), "Reply(211 first / a / last)");
+    }
 }
