@@ -47,6 +47,6 @@ pub use config::ServerConfig;
 pub use error::Error;
 pub use server::{Server, ServerBuilder, ShutdownReport};
 pub use storage::{
-    Entries, Entry, EntryKind, LocalStorage, Metadata, Source, Storage, StorageError,
+    Capabilities, Entries, Entry, EntryKind, LocalStorage, Metadata, Source, Storage, StorageError,
     StorageErrorKind, StreamEnd, SyncPolicy, Upload, VirtualPath, WriteMode,
 };

@@ -33,6 +33,7 @@ pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
         Kind::OverQuota => ReplyCode::OVER_QUOTA,
         Kind::Busy => ReplyCode::FILE_BUSY,
         Kind::Io => ReplyCode::LOCAL_ERROR,
+        Kind::Unsupported => ReplyCode::NOT_IMPLEMENTED,
         _ => ReplyCode::FILE_UNAVAILABLE,
     };
     Reply::new(code, sentence(error.kind))
@@ -87,6 +88,7 @@ mod tests {
             (Existing, Kind::NameNotAllowed, 550),
             (Existing, Kind::Busy, 450),
             (Existing, Kind::Io, 451),
+            (Existing, Kind::Unsupported, 502),
             (MakeFile, Kind::NotFound, 550),
             (MakeFile, Kind::IsDirectory, 553),
             (MakeFile, Kind::Exists, 553),

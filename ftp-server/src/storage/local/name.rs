@@ -1,9 +1,8 @@
 //! Which names are looked up, which are made, and how temporary files are called.
 
-use rustix::io::{Errno, retry_on_intr};
-use rustix::rand::{GetRandomFlags, getrandom};
+use rustix::io::Errno;
 
-use crate::storage::{StorageError, StorageErrorKind, VirtualPath};
+use crate::storage::{self, StorageError, StorageErrorKind, VirtualPath};
 
 /// How the names of unfinished uploads begin. The user never meets such a name.
 pub(super) const TEMPORARY_PREFIX: &[u8] = b".ftp-upload-";
@@ -44,13 +43,8 @@ fn is_reserved(name: &[u8]) -> bool {
 
 /// A name for a temporary file, random so that nobody can have made it before.
 pub(super) fn temporary() -> Result<Vec<u8>, Errno> {
-    let mut random = [0; 8];
-    let got = retry_on_intr(|| getrandom(&mut random, GetRandomFlags::empty()))?;
-    if got < random.len() {
-        return Err(Errno::IO);
-    }
     let mut name = TEMPORARY_PREFIX.to_vec();
-    name.extend_from_slice(format!("{:016x}", u64::from_ne_bytes(random)).as_bytes());
+    name.extend_from_slice(format!("{:016x}", storage::random()?).as_bytes());
     Ok(name)
 }
 
