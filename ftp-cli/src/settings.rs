@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ftp_server::{ServerConfig, SyncPolicy};
 
-use crate::values::{self, duration, show, waiting_time, word};
+use crate::values::{self, duration, show, show_size, size, waiting_time, word};
 
 /// What a server is started with, apart from its users and its files.
 #[derive(Clone, Debug)]
@@ -17,7 +17,8 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let server = ServerConfig { per_address: 64, ..ServerConfig::default() };
+        let min_free = 64 * 1024 * 1024;
+        let server = ServerConfig { per_address: 64, min_free, ..ServerConfig::default() };
         Self { server, shutdown_grace: Duration::from_secs(30) }
     }
 }
@@ -64,6 +65,8 @@ pub(crate) const TABLE: &[Setting] = &[
     setting!("limits.sessions",         "sessions in all; 0: what the system allows",      server.sessions,       count,        usize::to_string),
     setting!("limits.per_address",      "sessions of a host; 0: any number, as loopback",  server.per_address,    count,        usize::to_string),
     setting!("limits.login_failures",   "wrong passwords before the connection is closed", server.login_failures, attempts,     u32::to_string),
+    setting!("limits.min_free",         "space that uploads leave free",                   server.min_free,       size,         show_size),
+    setting!("passive.enabled",         "true, false: whether PASV and EPSV are served",   server.passive,        yes,          bool::to_string),
     setting!("active.enabled",          "true, false: whether PORT and EPRT are served",   server.active,         yes,          bool::to_string),
     setting!("transfer.overwrite",      "true, false: whether files may be replaced",      server.overwrite,      yes,          bool::to_string),
     setting!("transfer.sync",           "none, file, file+dir: what is on disk at 226",    server.sync,           sync,         sync_word),
@@ -151,6 +154,8 @@ mod tests {
             ("limits.sessions=10", "10"),
             ("limits.per_address=0", "0"),
             ("limits.login_failures=1", "1"),
+            ("limits.min_free=1 GiB", "1 GiB"),
+            ("passive.enabled=false", "false"),
             ("active.enabled=false", "false"),
             ("transfer.overwrite=false", "false"),
             ("transfer.sync=none", "none"),
@@ -181,6 +186,7 @@ mod tests {
             ("limits.sessions=-1", "is not a number"),
             ("limits.sessions=many", "is not a number"),
             ("limits.login_failures=0", "above 0"),
+            ("limits.min_free=much", "is not a size"),
             ("active.enabled=maybe", "is none of true, false"),
             ("transfer.sync=always", "none, file, file+dir"),
             ("server.banner=a\r\n221 b", "one line"),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ftp_proto::HostName;
+
 use crate::storage::SyncPolicy;
 
 /// The settings of a server that do not concern its users. `Default` gives what is
@@ -35,11 +37,19 @@ pub struct ServerConfig {
     pub per_address: usize,
     /// After how many failed logins a connection is closed. 3.
     pub login_failures: u32,
+    /// The virtual hosts that `HOST` may choose (RFC 7151). Which host was chosen the
+    /// authenticator is told. None: any name is taken.
+    pub hosts: Vec<HostName>,
+    /// Whether `PASV` and `EPSV` are served. `true`.
+    pub passive: bool,
     /// Whether `PORT` and `EPRT` are served. `true` (RFC 1123 §4.1.2.13).
     pub active: bool,
     /// Whether `STOR` and `RNTO` may replace a file, or a part of it behind `REST`; `APPE` may
     /// add to one in any case. `true`.
     pub overwrite: bool,
+    /// How many bytes of a storage that tells its free space are kept free: an upload does not
+    /// begin beyond them, `ALLO` refuses to, and `AVBL` leaves them out. 0.
+    pub min_free: u64,
     /// What of an upload is on disk when 226 is sent, below a root directory.
     /// [`SyncPolicy::File`].
     pub sync: SyncPolicy,
@@ -56,8 +66,11 @@ impl Default for ServerConfig {
             sessions: 0,
             per_address: 0,
             login_failures: 3,
+            hosts: Vec::new(),
+            passive: true,
             active: true,
             overwrite: true,
+            min_free: 0,
             sync: SyncPolicy::File,
         }
     }

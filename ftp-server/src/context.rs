@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ pub(crate) struct Context {
     pub(crate) config: ServerConfig,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) admission: Arc<Admission>,
+    /// How many digests are being made.
+    pub(crate) digests: Arc<AtomicUsize>,
     draining: AtomicBool,
     next: AtomicU64,
     sessions: Mutex<HashMap<u64, Arc<Line>>>,
@@ -49,6 +51,7 @@ impl Context {
             config,
             authenticator,
             admission,
+            digests: Arc::default(),
             draining: AtomicBool::new(false),
             next: AtomicU64::new(1),
             sessions: Mutex::default(),

@@ -33,6 +33,7 @@ mod command;
 mod config;
 mod context;
 mod data;
+mod digest;
 mod error;
 pub mod limits;
 mod listener;
@@ -42,7 +43,7 @@ mod server;
 mod session;
 mod storage;
 
-pub use auth::{AuthError, Authenticator, Login, LoginAttempt, Rights, UserTable};
+pub use auth::{AuthError, Authenticator, Login, LoginAttempt, Offer, Rights, UserTable};
 pub use config::ServerConfig;
 pub use error::Error;
 pub use server::{Server, ServerBuilder, ShutdownReport};

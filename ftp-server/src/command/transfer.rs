@@ -2,6 +2,7 @@
 
 use ftp_proto::{AsciiDecoder, Pathname, Reply, ReplyCode, RepresentationType, RestartMarker};
 
+use super::space;
 use crate::auth::Rights;
 use crate::data::{AsciiOutgoing, ImageOutgoing};
 use crate::reply::{self, Purpose};
@@ -71,6 +72,10 @@ fn receive(session: &Session, path: &Pathname, right: Rights, mode: WriteMode) -
     if matches!(mode, WriteMode::From(_)) && !overwrite && storage.stat(&path).is_ok() {
         let error = StorageError::from(StorageErrorKind::Exists);
         return reply::storage_failure(&error, Purpose::MakeFile).into();
+    }
+    let directory = path.parent().unwrap_or_default();
+    if let Err(refusal) = space::check(session, storage, &directory, 0) {
+        return refusal.into();
     }
     match storage.write(&path, mode) {
         Ok(upload) => Transfer::receive(path, upload, ascii.then(AsciiDecoder::new)).into(),

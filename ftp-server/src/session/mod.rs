@@ -9,12 +9,14 @@ pub(crate) use run::run;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
-use ftp_proto::{NetworkProtocol, Pathname, TransferParameters};
+use ftp_proto::{HostName, NetworkProtocol, Password, Pathname, TransferParameters};
 
-use crate::auth::Rights;
+use crate::auth::{Offer, Rights};
 use crate::context::Context;
 use crate::data::DataChannel;
+use crate::digest::Algorithm;
 use crate::listing::FactSelection;
 use crate::storage::{Storage, VirtualPath};
 
@@ -24,11 +26,17 @@ pub(crate) struct Session {
     /// Both ends of the control connection; an IPv4-mapped address is written as IPv4.
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
+    /// What `HOST` chose.
+    pub(crate) host: Option<HostName>,
     pub(crate) access: Access,
+    /// Since when there is nobody logged in.
+    pub(crate) nobody_since: Instant,
     pub(crate) login_failures: u32,
     pub(crate) parameters: TransferParameters,
     /// What `OPTS MLST` chose.
     pub(crate) facts: FactSelection,
+    /// What `OPTS HASH` chose.
+    pub(crate) algorithm: Algorithm,
     /// The current directory.
     pub(crate) directory: VirtualPath,
     /// What `PASV`, `EPSV`, `PORT` or `EPRT` prepared.
@@ -47,6 +55,13 @@ pub(crate) enum Access {
     Greeted,
     /// `USER` was given.
     Named(Vec<u8>),
+    /// `PASS` was right, and `ACCT` is wanted.
+    Unaccounted {
+        /// The argument of `USER`.
+        name: Vec<u8>,
+        /// The argument of `PASS`, with which the login is tried again.
+        password: Password,
+    },
     /// Logged in.
     User(User),
 }
@@ -59,21 +74,35 @@ pub(crate) struct User {
 }
 
 impl Session {
-    fn new(context: Arc<Context>, peer: SocketAddr, local: SocketAddr) -> Self {
+    pub(crate) fn new(context: Arc<Context>, peer: SocketAddr, local: SocketAddr) -> Self {
         Self {
             context,
             peer: canonical(peer),
             local: canonical(local),
+            host: None,
             access: Access::Greeted,
+            nobody_since: Instant::now(),
             login_failures: 0,
             parameters: TransferParameters::default(),
             facts: FactSelection::default(),
+            algorithm: Algorithm::default(),
             directory: VirtualPath::root(),
             channel: None,
             epsv_all: false,
             rename_from: None,
             restart: 0,
         }
+    }
+
+    /// Goes back to where the session began; only the failed logins are not forgotten. The time
+    /// to log in does not begin anew for those who never have.
+    pub(crate) fn reinitialize(&mut self) {
+        let new = Self::new(Arc::clone(&self.context), self.peer, self.local);
+        let nobody_since = match self.user() {
+            Some(_) => new.nobody_since,
+            None => self.nobody_since,
+        };
+        *self = Self { login_failures: self.login_failures, nobody_since, ..new };
     }
 
     /// Where a pathname of the client's leads.
@@ -89,7 +118,7 @@ impl Session {
     pub(crate) fn user(&self) -> Option<&User> {
         match &self.access {
             Access::User(user) => Some(user),
-            Access::Greeted | Access::Named(_) => None,
+            Access::Greeted | Access::Named(_) | Access::Unaccounted { .. } => None,
         }
     }
 
@@ -97,6 +126,16 @@ impl Session {
     pub(crate) fn storage(&self, rights: Rights) -> Option<&dyn Storage> {
         let user = self.user().filter(|user| user.rights.contains(rights))?;
         Some(&*user.storage)
+    }
+
+    /// What there is for the user, or for any user as long as nobody is logged in.
+    pub(crate) fn offer(&self) -> Offer {
+        match self.user() {
+            Some(User { storage, rights, .. }) => {
+                Offer { rights: *rights, capabilities: storage.capabilities() }
+            }
+            None => self.context.authenticator.offer(),
+        }
     }
 
     /// The protocol of the control connection.

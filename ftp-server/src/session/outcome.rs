@@ -3,6 +3,7 @@
 use ftp_proto::{AsciiDecoder, Reply};
 
 use crate::data::{DataChannel, Outgoing};
+use crate::digest::Digesting;
 use crate::storage::{Upload, VirtualPath};
 
 /// What a handler decided; the loop in `run` carries it out.
@@ -13,6 +14,8 @@ pub(crate) enum Outcome {
     Close(Reply),
     /// Send 150, move data, send the final reply.
     Transfer(Transfer),
+    /// Read a file to its end and send what comes of it.
+    Digest(Box<Digesting>),
 }
 
 /// A transfer that may begin: the object is open, only the data connection is missing.
@@ -20,7 +23,7 @@ pub(crate) struct Transfer {
     /// What is transferred, for the log.
     pub(crate) path: VirtualPath,
     /// The text of the 150 reply.
-    pub(crate) announcement: String,
+    pub(crate) announcement: Vec<u8>,
     /// The way the data connection comes about. Set by the dispatcher, which takes it from the
     /// session.
     pub(crate) channel: Option<DataChannel>,
@@ -49,13 +52,13 @@ impl Transfer {
     }
 
     /// The same transfer with another text of its 150 reply.
-    pub(crate) fn announce(mut self, text: String) -> Self {
-        self.announcement = text;
+    pub(crate) fn announce(mut self, text: impl Into<Vec<u8>>) -> Self {
+        self.announcement = text.into();
         self
     }
 
     fn new(path: VirtualPath, direction: Direction) -> Self {
-        let announcement = "Opening data connection".to_owned();
+        let announcement = b"Opening data connection".to_vec();
         Self { path, announcement, channel: None, direction }
     }
 }

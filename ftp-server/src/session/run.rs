@@ -14,6 +14,7 @@ use super::{Access, Session};
 use crate::command;
 use crate::context::{Context, Line};
 use crate::data::{self, DataChannel, Ended, Interruption, Monitor, OpenError};
+use crate::digest::Digesting;
 use crate::storage::StreamEnd;
 use crate::{limits, reply};
 
@@ -43,7 +44,6 @@ struct Runner<'a> {
     line: &'a Line,
     control: Control<'a>,
     session: Session,
-    accepted: Instant,
     /// How many lines came, and how many of the last ones were no commands.
     lines: u64,
     bad_lines: u32,
@@ -51,8 +51,7 @@ struct Runner<'a> {
 
 impl<'a> Runner<'a> {
     fn new(line: &'a Line, session: Session) -> Self {
-        let (control, accepted) = (Control::new(line), Instant::now());
-        Self { line, control, session, accepted, lines: 0, bad_lines: 0 }
+        Self { line, control: Control::new(line), session, lines: 0, bad_lines: 0 }
     }
 
     fn serve(&mut self) -> io::Result<()> {
@@ -65,7 +64,7 @@ impl<'a> Runner<'a> {
             let config = &self.session.context.config;
             let (start, limit) = match self.session.access {
                 Access::User(_) => (Instant::now(), config.idle),
-                Access::Greeted | Access::Named(_) => (self.accepted, config.login),
+                _ => (self.session.nobody_since, config.login),
             };
             let next = match self.next(start, limit) {
                 Arrival::Event(event) => self.take(event)?,
@@ -157,6 +156,12 @@ impl<'a> Runner<'a> {
                 self.line.set_busy(false);
                 return next;
             }
+            Outcome::Digest(digesting) => {
+                self.line.set_busy(true);
+                let next = self.digest(*digesting);
+                self.line.set_busy(false);
+                return next;
+            }
         };
         log::debug!(
             "{} {} {verb}: {} in {:?}",
@@ -227,6 +232,38 @@ impl<'a> Runner<'a> {
             self.session.shown_user(),
             start.elapsed().as_secs_f64()
         );
+        self.finish(&replies, next)
+    }
+
+    /// A digest takes long: until it is there the control connection is looked at as during a
+    /// transfer, for `ABOR` and `STAT`, and for its end.
+    fn digest(&mut self, mut digesting: Digesting) -> io::Result<Next> {
+        let mut watch = Watch { control: &mut self.control, session: &self.session, failed: None };
+        let ended = loop {
+            if let Some(interruption) = watch.look(digesting.done()) {
+                break Err(interruption);
+            }
+            if let Some(reply) = digesting.step() {
+                break Ok(reply);
+            }
+        };
+        // Whoever waits for one that ends may make another, before the reply is read.
+        drop(digesting);
+        if let Some(error) = watch.failed {
+            return Err(error);
+        }
+        let (replies, next) = match ended {
+            Ok(reply) => (vec![reply], Next::Continue),
+            Err(interruption) => {
+                let (_what, replies, next) = self.conclude(&Ok(Ended::Interrupted(interruption)));
+                (replies, next)
+            }
+        };
+        self.finish(&replies, next)
+    }
+
+    /// Sends the last replies of what took long.
+    fn finish(&mut self, replies: &[Reply], next: Next) -> io::Result<Next> {
         if !replies.is_empty() {
             let bytes: Vec<u8> = replies.iter().flat_map(Reply::encode).collect();
             self.control.send_bytes(&bytes)?;

@@ -3,15 +3,7 @@
 use ftp_server::{Rights, ServerConfig};
 use ftp_tests::raw::RawSession;
 
-use super::Fixture;
-
-/// A dialogue: each line is sent and must have that code.
-fn play(session: &mut RawSession, dialogue: &[(&str, u16)]) {
-    for (line, code) in dialogue {
-        session.expect(line, *code);
-    }
-    session.expect_in_step();
-}
+use super::{Fixture, play};
 
 #[test]
 fn st_02_cm_141_known_verbs_that_are_not_served_are_502() {
@@ -26,14 +18,86 @@ fn st_02_cm_141_known_verbs_that_are_not_served_are_502() {
 }
 
 #[test]
+fn st_02_of_several_faults_the_first_decides() {
+    let fixture = Fixture::configured(ServerConfig { active: false, ..super::quick() });
+    fixture.write("a", "a");
+    let mut session = fixture.greeted();
+    play(
+        &mut session,
+        &[
+            ("RETR a\0b", 501),
+            ("XYZZY a\rb", 501),
+            // Not served, before it is not allowed, before it is not right.
+            ("PORT", 502),
+            ("RNTO", 530),
+            ("PASS", 503),
+            ("HOST", 501),
+            ("USER u", 331),
+            ("PASS p", 230),
+            ("HOST", 503),
+            ("USER", 530),
+            // Out of sequence, before it is not right.
+            ("RNTO", 503),
+            ("EPSV ALL", 200),
+            ("PASV x", 503),
+            ("REST 1", 350),
+            ("STOU a/b", 503),
+            // Not right, before it has no data connection, before it is not there.
+            ("TYPE A X", 501),
+            ("TYPE A C", 504),
+            ("RETR", 501),
+            ("RETR nowhere", 425),
+            ("EPSV", 229),
+            ("RETR nowhere", 550),
+            ("RETR a", 425),
+        ],
+    );
+}
+
+#[test]
 fn st_03_st_04_before_login_little_is_looked_at() {
     let fixture = Fixture::new();
     let mut session = fixture.greeted();
     for line in [
-        "PWD", "XPWD", "TYPE I", "TYPE", "MODE S", "STRU F", "STAT", "PASV", "PASV x", "EPSV",
-        "PORT", "EPRT", "RETR a", "RETR", "STOR a", "APPE a", "LIST", "NLST", "MLSD", "MLST",
-        "SIZE a", "MDTM a", "REST 1", "CWD /", "CDUP", "MKD a", "RMD a", "DELE a", "RNFR a",
+        "PWD",
+        "XPWD",
+        "TYPE I",
+        "TYPE",
+        "MODE S",
+        "STRU F",
+        "STAT",
+        "PASV",
+        "PASV x",
+        "EPSV",
+        "PORT",
+        "EPRT",
+        "RETR a",
+        "RETR",
+        "STOR a",
+        "APPE a",
+        "LIST",
+        "NLST",
+        "MLSD",
+        "MLST",
+        "SIZE a",
+        "MDTM a",
+        "REST 1",
+        "CWD /",
+        "CDUP",
+        "MKD a",
+        "RMD a",
+        "DELE a",
+        "RNFR a",
         "RNTO a",
+        "ALLO 1",
+        "ALLO",
+        "STOU",
+        "MFMT",
+        "MFF",
+        "HASH a",
+        "AVBL",
+        "SITE HELP",
+        "SITE",
     ] {
         session.expect(line, 530);
     }
@@ -47,6 +111,16 @@ fn st_03_st_04_before_login_little_is_looked_at() {
             ("OPTS UTF8 ON", 200),
             ("ABOR", 225),
             ("PASS p", 503),
+            ("ACCT a", 503),
+            ("AUTH TLS", 502),
+            ("PBSZ 0", 503),
+            ("PROT P", 503),
+            ("CCC", 533),
+            ("ADAT x", 502),
+            ("LANG", 200),
+            ("CLNT", 200),
+            ("HOST h", 220),
+            ("REIN", 220),
         ],
     );
     assert_eq!(fixture.names(), [""; 0]);
@@ -302,6 +376,22 @@ fn cm_37_cm_46_active_mode_switched_off_is_502() {
     );
     let features = session.expect("FEAT", 211).text();
     assert!(!features.contains("EPRT") && features.contains("EPSV"), "{features}");
+}
+
+#[test]
+fn cm_37_passive_mode_switched_off_is_502() {
+    let fixture = Fixture::configured(ServerConfig { passive: false, ..super::quick() });
+    fixture.write("a", "a");
+    let mut session = fixture.greeted();
+    session.expect("PASV", 502);
+    let mut session = fixture.session();
+    play(&mut session, &[("PASV", 502), ("EPSV", 502), ("EPSV ALL", 502), ("RETR a", 425)]);
+    let features = session.expect("FEAT", 211).text();
+    assert!(!features.contains("EPSV") && features.contains("EPRT"), "{features}");
+    let listener = session.active();
+    session.expect("RETR a", 150);
+    assert_eq!(listener.accept().read_to_end(), b"a");
+    session.expect_reply(226);
 }
 
 #[test]
@@ -583,9 +673,16 @@ fn cm_137_features_are_those_that_are_served() {
         lines,
         [
             "211-Features:",
+            " AVBL",
+            " CLNT",
             " EPRT",
             " EPSV",
+            " HASH SHA-256*;SHA-512;SHA-1;",
+            " HOST",
+            " LANG EN*",
             " MDTM",
+            " MFF Modify;UNIX.mode;",
+            " MFMT",
             " MLST type*;size*;modify*;perm*;unique*;UNIX.mode*;",
             " REST STREAM",
             " SIZE",
