@@ -9,6 +9,7 @@ mod framing;
 mod life;
 mod listings;
 mod login;
+mod paths;
 mod unique;
 
 use std::path::Path;
