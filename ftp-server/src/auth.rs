@@ -86,11 +86,29 @@ impl fmt::Debug for LoginAttempt<'_> {
 
 /// A login that was accepted: what the session works on, and what it may do there.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Login {
     /// What is behind `/` for this user.
     pub storage: Arc<dyn Storage>,
     /// What the user may do.
     pub rights: Rights,
+    /// Whether MKD of a directory that is there already is answered as if it had been made. Some
+    /// devices make the same directory before each upload, and stop at a refusal.
+    pub mkdir_existing_ok: bool,
+}
+
+impl Login {
+    /// A login with these rights to this storage, and nothing out of the ordinary.
+    #[must_use]
+    pub fn new(storage: Arc<dyn Storage>, rights: Rights) -> Self {
+        Self { storage, rights, mkdir_existing_ok: false }
+    }
+
+    /// The same with another answer to MKD of a directory that is there.
+    #[must_use]
+    pub fn with_mkdir_existing_ok(self, mkdir_existing_ok: bool) -> Self {
+        Self { mkdir_existing_ok, ..self }
+    }
 }
 
 /// What there is for a user at best: `FEAT` goes by it.
@@ -239,7 +257,7 @@ mod tests {
 
     fn table(directory: &std::path::Path) -> UserTable {
         let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(directory).unwrap());
-        let login = |rights| Login { storage: Arc::clone(&storage), rights };
+        let login = |rights| Login::new(Arc::clone(&storage), rights);
         UserTable::new()
             .user("a", "", login(Rights::READ))
             .user("b", "old", login(Rights::READ))
@@ -282,7 +300,7 @@ mod tests {
     fn anonymous_needs_no_password_cm_05() {
         let directory = tempfile::tempdir().unwrap();
         let storage = Arc::new(LocalStorage::open(directory.path()).unwrap());
-        let login = Login { storage, rights: Rights::READ };
+        let login = Login::new(storage, Rights::READ);
         let table = table(directory.path()).anonymous(login);
         for user in ["anonymous", "ftp", "Anonymous", "FTP"] {
             assert_eq!(try_login(&table, user, "any"), Some(Rights::READ), "{user}");
@@ -300,7 +318,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(directory.path()).unwrap());
         let capabilities = storage.capabilities();
-        let login = |rights| Login { storage: Arc::clone(&storage), rights };
+        let login = |rights| Login::new(Arc::clone(&storage), rights);
         assert_eq!(UserTable::new().offer(), Offer::default());
         let table = UserTable::new()
             .user("a", "", login(Rights::LIST))

@@ -35,6 +35,8 @@ pub struct ServerConfig {
     /// How many connections one IPv4 address, or one /64 of IPv6, may have; loopback may have
     /// any number. 0: any number.
     pub per_address: usize,
+    /// How many sessions one user may have. 0: any number.
+    pub per_user: usize,
     /// After how many failed logins a connection is closed. 3.
     pub login_failures: u32,
     /// The virtual hosts that `HOST` may choose (RFC 7151). Which host was chosen the
@@ -65,6 +67,7 @@ impl Default for ServerConfig {
             stall: Duration::from_secs(60),
             sessions: 0,
             per_address: 0,
+            per_user: 0,
             login_failures: 3,
             hosts: Vec::new(),
             passive: true,

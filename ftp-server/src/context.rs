@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::admission::Admission;
 use crate::auth::Authenticator;
 use crate::config::ServerConfig;
+use crate::presence::Presence;
 
 /// Configuration, authenticator and the register of sessions. Nothing of one session is in here
 /// but what is needed to end it.
@@ -16,6 +17,8 @@ pub(crate) struct Context {
     pub(crate) config: ServerConfig,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     pub(crate) admission: Arc<Admission>,
+    /// Who is logged in, if users may have only so many sessions.
+    pub(crate) presence: Arc<Presence>,
     /// How many digests are being made.
     pub(crate) digests: Arc<AtomicUsize>,
     draining: AtomicBool,
@@ -51,6 +54,7 @@ impl Context {
             config,
             authenticator,
             admission,
+            presence: Arc::default(),
             digests: Arc::default(),
             draining: AtomicBool::new(false),
             next: AtomicU64::new(1),

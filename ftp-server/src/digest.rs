@@ -132,6 +132,11 @@ impl Digesting {
         }
     }
 
+    /// The file as the client called it.
+    pub(crate) const fn pathname(&self) -> &Pathname {
+        &self.pathname
+    }
+
     /// How many bytes have been read so far.
     pub(crate) const fn done(&self) -> u64 {
         self.done

@@ -38,6 +38,7 @@ mod error;
 pub mod limits;
 mod listener;
 mod listing;
+mod presence;
 mod reply;
 mod server;
 mod session;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use ftp_proto::{Escaped, HostName, LanguageTag, Password, Reply, ReplyCode};
 
-use crate::auth::{AuthError, LoginAttempt};
+use crate::auth::{AuthError, Login, LoginAttempt};
+use crate::context::Context;
 use crate::session::{Access, Outcome, Session, User};
 use crate::storage::VirtualPath;
 
@@ -54,13 +55,7 @@ fn login(
     let (peer, host) = (session.peer, session.host.as_ref());
     let attempt = LoginAttempt { user: &name, password: &password.0, account, host, peer };
     let error = match Arc::clone(&session.context).authenticator.login(&attempt) {
-        Ok(login) => {
-            log::info!("{} {}: logged in", session.peer, Escaped(&name));
-            session.access =
-                Access::User(User { name, storage: login.storage, rights: login.rights });
-            session.directory = VirtualPath::root();
-            return Reply::new(ReplyCode::LOGGED_IN, "Logged in").into();
-        }
+        Ok(login) => return enter(session, name, login),
         Err(AuthError::NeedAccount) if account.is_none() => {
             session.access = Access::Unaccounted { name, password };
             return Reply::new(ReplyCode::NEED_ACCOUNT, "Account required").into();
@@ -79,6 +74,27 @@ fn login(
         return Outcome::Close(Reply::new(ReplyCode::SERVICE_CLOSING, "Too many failed logins"));
     }
     Reply::new(ReplyCode::NOT_LOGGED_IN, "Login incorrect").into()
+}
+
+fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
+    let Context { config, presence, .. } = &*session.context;
+    let present = match config.per_user {
+        0 => None,
+        limit => match presence.enter(&name, limit) {
+            Some(present) => Some(present),
+            None => {
+                log::warn!("{} {}: has {limit} sessions already", session.peer, Escaped(&name));
+                let text = "Too many connections of this user";
+                return Outcome::Close(Reply::new(ReplyCode::SERVICE_CLOSING, text));
+            }
+        },
+    };
+    log::info!("{} {}: logged in", session.peer, Escaped(&name));
+    let Login { storage, rights, mkdir_existing_ok } = login;
+    session.access =
+        Access::User(User { name, storage, rights, mkdir_existing_ok, _present: present });
+    session.directory = VirtualPath::root();
+    Reply::new(ReplyCode::LOGGED_IN, "Logged in").into()
 }
 
 /// `REIN`: 220, and all is as behind the greeting; only failed logins are not forgotten.

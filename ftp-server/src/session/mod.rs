@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::data::DataChannel;
 use crate::digest::Algorithm;
 use crate::listing::FactSelection;
+use crate::presence::Present;
 use crate::storage::{Storage, VirtualPath};
 
 /// What the server knows of one client.
@@ -71,6 +72,10 @@ pub(crate) struct User {
     pub(crate) name: Vec<u8>,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) rights: Rights,
+    /// A directory that is there already was as good as made.
+    pub(crate) mkdir_existing_ok: bool,
+    /// Counts this session, if users may have only so many.
+    pub(crate) _present: Option<Present>,
 }
 
 impl Session {

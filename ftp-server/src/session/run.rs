@@ -238,6 +238,8 @@ impl<'a> Runner<'a> {
     /// A digest takes long: until it is there the control connection is looked at as during a
     /// transfer, for `ABOR` and `STAT`, and for its end.
     fn digest(&mut self, mut digesting: Digesting) -> io::Result<Next> {
+        let path = self.session.resolve(digesting.pathname());
+        let start = Instant::now();
         let mut watch = Watch { control: &mut self.control, session: &self.session, failed: None };
         let ended = loop {
             if let Some(interruption) = watch.look(digesting.done()) {
@@ -247,18 +249,25 @@ impl<'a> Runner<'a> {
                 break Ok(reply);
             }
         };
-        // Whoever waits for one that ends may make another, before the reply is read.
+        let done = digesting.done();
+        // It is over for those who wait for their turn before the client can know.
         drop(digesting);
         if let Some(error) = watch.failed {
             return Err(error);
         }
-        let (replies, next) = match ended {
-            Ok(reply) => (vec![reply], Next::Continue),
-            Err(interruption) => {
-                let (_what, replies, next) = self.conclude(&Ok(Ended::Interrupted(interruption)));
-                (replies, next)
+        let (what, replies, next) = match ended {
+            Ok(reply) if reply.code() == ReplyCode::FILE_STATUS => {
+                ("complete", vec![reply], Next::Continue)
             }
+            Ok(reply) => ("refused", vec![reply], Next::Continue),
+            Err(interruption) => self.conclude(&Ok(Ended::Interrupted(interruption))),
         };
+        log::info!(
+            "{} {} HASH {path}: {what}, {done} bytes in {:.3} s",
+            self.session.peer,
+            self.session.shown_user(),
+            start.elapsed().as_secs_f64()
+        );
         self.finish(&replies, next)
     }
 

@@ -579,6 +579,25 @@ fn cm_90_to_95_hs_23_deleting_and_renaming() {
 }
 
 #[test]
+fn hs_23_st_05_what_stands_between_rnfr_and_rnto_makes_it_void() {
+    let fixture = Fixture::new();
+    fixture.write("a", "a");
+    let mut session = fixture.session();
+    for between in ["USER b", "PASS b", "CWD /", "TYPE I", "PASV", "STAT /", "SITE HELP", "HASH a"]
+    {
+        session.expect("RNFR a", 350);
+        session.ask(between);
+        session.expect("RNTO c", 503);
+    }
+    for between in ["NOOP", "STAT", "NOOP x"] {
+        session.expect("RNFR a", 350);
+        session.ask(between);
+        session.expect("RNTO a", 250);
+    }
+    assert_eq!(fixture.names(), ["a"]);
+}
+
+#[test]
 fn cm_93_without_overwrite_a_name_that_exists_is_553() {
     let fixture = Fixture::configured(ServerConfig { overwrite: false, ..super::quick() });
     fixture.write("a", "a");

@@ -123,7 +123,7 @@ fn features_go_by_rights_cm_137() {
 fn before_login_features_are_those_of_some_user_cm_137() {
     let root = tempfile::tempdir().expect("a directory");
     let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(root.path()).expect("it opens"));
-    let login = |rights| Login { storage: Arc::clone(&storage), rights };
+    let login = |rights| Login::new(Arc::clone(&storage), rights);
     let server = Server::builder()
         .authenticator(UserTable::new().anonymous(login(Rights::LIST)))
         .bind("127.0.0.1:0")

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ftp_proto::HostName;
 use ftp_server::{
     AuthError, Authenticator, LocalStorage, Login, LoginAttempt, Rights, Server, ServerConfig,
+    UserTable,
 };
 use ftp_tests::raw::RawSession;
 
@@ -24,7 +25,7 @@ where
 {
     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
         (self.decide)(attempt)?;
-        Ok(Login { storage: self.storage.clone(), rights: Rights::FULL })
+        Ok(Login::new(self.storage.clone(), Rights::FULL))
     }
 }
 
@@ -324,4 +325,55 @@ fn without_tls_protection_is_refused_cm_62_cm_67_cm_68_cm_71_cm_72_cm_73() {
             assert!(!features.contains(word), "CM-137: {features}");
         }
     }
+}
+
+#[test]
+fn a_user_has_only_so_many_sessions_cm_15() {
+    let fixture = Fixture::configured(ServerConfig { per_user: 2, ..super::quick() });
+    let mut first = fixture.session();
+    let mut second = fixture.session();
+    let mut third = fixture.greeted();
+    third.expect("USER u", 331);
+    third.expect("PASS p", 421);
+    third.expect_closed();
+    let mut other = RawSession::login(fixture.server.local_addr(), "reader", "p");
+    other.expect("PWD", 257);
+    // Whoever leaves, by REIN or by QUIT, leaves room.
+    first.expect("REIN", 220);
+    let mut third = fixture.session();
+    play(&mut first, &[("USER u", 331)]);
+    first.expect("PASS p", 421);
+    second.expect("QUIT", 221);
+    second.expect_closed();
+    let begun = Instant::now();
+    loop {
+        let mut again = fixture.greeted();
+        again.expect("USER u", 331);
+        match again.ask("PASS p").code {
+            230 => break,
+            code => assert_eq!(code, 421),
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "a session that ended is counted on");
+    }
+    third.expect("PWD", 257);
+}
+
+#[test]
+fn an_existing_directory_can_be_as_good_as_a_new_one_cm_85() {
+    let root = tempfile::tempdir().expect("a directory");
+    std::fs::write(root.path().join("file"), "").expect("a file");
+    let storage: Arc<LocalStorage> = Arc::new(LocalStorage::open(root.path()).expect("it opens"));
+    let login = Login::new(storage, Rights::FULL);
+    let table = UserTable::new().user("strict", "p", login.clone()).user(
+        "camera",
+        "p",
+        login.with_mkdir_existing_ok(true),
+    );
+    let server = Server::builder().authenticator(table).bind("127.0.0.1:0").expect("a server");
+    let mut session = RawSession::login(server.local_addr(), "camera", "p");
+    play(&mut session, &[("MKD d", 257), ("MKD d/", 257), ("XMKD /d", 257), ("MKD /", 257)]);
+    play(&mut session, &[("MKD file", 550), ("MKD .ftp-upload-0", 553), ("MKD d/x/y", 550)]);
+    assert!(session.expect("MKD d", 257).bytes.starts_with(b"257 \"/d\" "));
+    let mut session = RawSession::login(server.local_addr(), "strict", "p");
+    play(&mut session, &[("MKD d", 550), ("MKD /", 550), ("MKD e", 257)]);
 }
