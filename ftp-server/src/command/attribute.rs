@@ -30,7 +30,7 @@ pub(super) fn mfmt(session: &Session, time: &TimeVal, path: &Pathname) -> Outcom
 }
 
 /// `MFF <fact>=<value>;... <path>`: 213 with the values as they are stored now. 504 for a fact
-/// that cannot be changed, 501 for a value that is none. Of a fact given twice the last counts.
+/// that cannot be changed, 501 for a value that is none. Of a fact given twice the first counts.
 pub(super) fn mff(session: &Session, facts: &Facts) -> Outcome {
     let wrong = || Reply::new(ReplyCode::BAD_ARGUMENT, "Bad value of a fact").into();
     let Ok(path) = Pathname::new(facts.name()) else { return wrong() };
@@ -42,10 +42,10 @@ pub(super) fn mff(session: &Session, facts: &Facts) -> Outcome {
         };
         if is("Modify", Capabilities::SET_MODIFIED) {
             let Ok(time) = TimeVal::parse(value) else { return wrong() };
-            change.modified = Some(time.unix_seconds());
+            change.modified.get_or_insert(time.unix_seconds());
         } else if is("UNIX.mode", Capabilities::SET_MODE) {
             let Some(mode) = octal(value) else { return wrong() };
-            change.mode = Some(mode);
+            change.mode.get_or_insert(mode);
         } else {
             is_known = false;
         }

@@ -298,6 +298,10 @@ impl Storage for LocalStorage {
         name::check_existing(path)?;
         let directory = self.open_directory(path, OFlags::PATH)?;
         let system = retry_on_intr(|| fstatvfs(&directory)).map_err(system)?;
+        // Some that are kept elsewhere say nothing, which is not that they are full.
+        if system.f_blocks == 0 {
+            return Err(StorageErrorKind::Unsupported.into());
+        }
         Ok(system.f_bavail.saturating_mul(system.f_frsize))
     }
 }

@@ -143,7 +143,7 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// `NotFound`, `NotDirectory`, `Denied`, `Io`.
+    /// `NotFound`, `NotDirectory`, `Denied`, `Io`; `Unsupported` for a place that does not tell.
     fn space(&self, _path: &VirtualPath) -> Result<u64, StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }

@@ -65,6 +65,10 @@ fn mff_sets_facts_cm_124() {
             "MFF UNIX.mode=0600;modify=20000101000000; a b",
             "213 Modify=20000101000000;UNIX.mode=0600; a b",
         ),
+        (
+            "MFF UNIX.mode=0600;UNIX.mode=0644;Modify=20000101000000;Modify=20010101000000; a b",
+            "213 Modify=20000101000000;UNIX.mode=0600; a b",
+        ),
     ] {
         assert_eq!(session.expect(line, 213).text(), want);
     }

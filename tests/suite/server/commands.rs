@@ -6,12 +6,13 @@ use ftp_tests::raw::RawSession;
 use super::{Fixture, play};
 
 #[test]
-fn st_02_cm_141_known_verbs_that_are_not_served_are_502() {
+fn known_verbs_that_are_not_served_are_502_cm_51_cm_89_cm_96_cm_125_cm_127() {
     let fixture = Fixture::new();
     let mut session = fixture.greeted();
-    for verb in
-        ["SMNT", "LPRT", "LPSV", "ADAT", "MIC x", "SSCN", "CPSV", "RMDA x", "MFCT", "XCRC x"]
-    {
+    for verb in [
+        "SMNT", "LPRT", "LPSV", "ADAT", "MIC x", "SSCN", "CPSV", "RMDA x", "MFCT", "XCRC x",
+        "RANG 1 2", "COMB a",
+    ] {
         session.expect(verb, 502);
     }
     session.expect("XYZZY", 500);

@@ -19,7 +19,7 @@ fn lines(data: &[u8]) -> Vec<String> {
 }
 
 fn tree() -> Fixture {
-    let fixture = Fixture::new();
+    let fixture = Fixture::with(|builder| builder.user("blind", "p", Rights::WRITE));
     std::fs::create_dir(fixture.path("dir")).expect("a directory");
     fixture.write("dir/x.txt", "12345");
     fixture.write("dir/y.dat", "");
@@ -88,7 +88,7 @@ fn ls_27_ls_28_ls_29_patterns() {
 }
 
 #[test]
-fn ls_01_ls_03_ls_07_mlsd() {
+fn ls_01_ls_03_ls_07_cm_114_mlsd() {
     let fixture = tree();
     let mut session = fixture.session();
     let list = lines(&session.download("MLSD dir"));
@@ -114,10 +114,18 @@ fn ls_01_ls_03_ls_07_mlsd() {
     session.expect("MLSD dir*", 550);
     session.expect("PASV", 227);
     session.expect("MLSD -a", 550);
+    let mut blind = RawSession::login(fixture.server.local_addr(), "blind", "p");
+    for line in ["MLSD", "MLSD dir", "LIST", "NLST", "LIST a b"] {
+        blind.expect("PASV", 227);
+        blind.expect(line, 550);
+    }
+    for line in ["MLST", "MLST a b", "STAT /", "SIZE a b", "MDTM a b"] {
+        blind.expect(line, 550);
+    }
 }
 
 #[test]
-fn ls_05_ls_08_mlst_shows_the_absolute_path() {
+fn ls_05_ls_08_cm_115_mlst_shows_the_absolute_path() {
     let fixture = tree();
     std::fs::hard_link(fixture.path("dir/x.txt"), fixture.path("link")).expect("a link");
     let mut session = fixture.session();

@@ -499,6 +499,11 @@ fn space_is_what_the_file_system_has_left_cm_54_cm_128() {
     }
 }
 
+#[test]
+fn a_file_system_without_a_size_is_not_full_cm_54() {
+    assert_eq!(kind(LocalStorage::open("/proc").unwrap().space(&path("/"))), Some(Unsupported));
+}
+
 /// A storage that can do what it must and nothing more.
 struct Least(LocalStorage);
 
