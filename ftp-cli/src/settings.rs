@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use ftp_proto::HostName;
 use ftp_server::{ServerConfig, SyncPolicy};
 
 use crate::values::{self, duration, show, show_size, size, waiting_time, word};
@@ -57,6 +58,7 @@ macro_rules! setting {
 #[rustfmt::skip]
 pub(crate) const TABLE: &[Setting] = &[
     setting!("server.banner",           "text of the greeting",                            server.banner,         line,         |text: &String| format!("\"{text}\"")),
+    setting!("hosts.names",             "names that HOST may choose, with commas; none: any", server.hosts,       hosts,        |hosts: &Vec<HostName>| format!("\"{}\"", shown_hosts(hosts))),
     setting!("timeouts.login",          "from connecting to being logged in",              server.login,          waiting_time, time),
     setting!("timeouts.idle",           "without a command",                               server.idle,           waiting_time, time),
     setting!("timeouts.data_connect",   "to open a data connection",                       server.data_connect,   waiting_time, time),
@@ -100,6 +102,19 @@ fn line(text: &str) -> Result<String, String> {
         true => Err("a greeting is one line without control characters".to_owned()),
         false => Ok(text.to_owned()),
     }
+}
+
+fn hosts(text: &str) -> Result<Vec<HostName>, String> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let host = |name: &str| {
+        HostName::parse(name.as_bytes()).map_err(|_| format!("\"{name}\" is not a name of a host"))
+    };
+    names.map(host).collect()
+}
+
+fn shown_hosts(hosts: &[HostName]) -> String {
+    let names: Vec<String> = hosts.iter().map(HostName::to_string).collect();
+    names.join(", ")
 }
 
 fn count(text: &str) -> Result<usize, String> {
@@ -155,6 +170,7 @@ mod tests {
             ("limits.sessions=10", "10"),
             ("limits.per_address=0", "0"),
             ("limits.login_failures=1", "1"),
+            ("hosts.names=A.example, [2001:db8::1]", "\"a.example, [2001:db8::1]\""),
             ("limits.per_user=2", "2"),
             ("limits.min_free=1 GiB", "1 GiB"),
             ("passive.enabled=false", "false"),
@@ -188,6 +204,7 @@ mod tests {
             ("limits.sessions=-1", "is not a number"),
             ("limits.sessions=many", "is not a number"),
             ("limits.login_failures=0", "above 0"),
+            ("hosts.names=a.example:21", "is not a name of a host"),
             ("limits.min_free=much", "is not a size"),
             ("active.enabled=maybe", "is none of true, false"),
             ("transfer.sync=always", "none, file, file+dir"),
