@@ -40,10 +40,10 @@ pub(super) fn mff(session: &Session, facts: &Facts) -> Outcome {
         let is = |fact: &str, needed| {
             name.eq_ignore_ascii_case(fact.as_bytes()) && capabilities.contains(needed)
         };
-        if is("Modify", Capabilities::SET_MODIFIED) {
+        if is("Modify", Capabilities::SET_TIMES) {
             let Ok(time) = TimeVal::parse(value) else { return wrong() };
             change.modified.get_or_insert(time.unix_seconds());
-        } else if is("UNIX.mode", Capabilities::SET_MODE) {
+        } else if is("UNIX.mode", Capabilities::CHMOD) {
             let Some(mode) = octal(value) else { return wrong() };
             change.mode.get_or_insert(mode);
         } else {
@@ -85,10 +85,10 @@ impl Change {
         }
         let made = || {
             if let Some(mode) = self.mode {
-                storage.set_mode(&path, mode)?;
+                storage.chmod(&path, mode)?;
             }
             if let Some(modified) = self.modified {
-                storage.set_modified(&path, modified)?;
+                storage.set_times(&path, modified)?;
             }
             storage.stat(&path)
         };
@@ -108,7 +108,7 @@ impl Change {
 
 /// `SITE HELP`: 214. `SITE CHMOD <mode> <path>`: 200. 504 for any other word.
 pub(super) fn site(session: &Session, argument: &SiteArgument) -> Outcome {
-    let can_chmod = session.offer().capabilities.contains(Capabilities::SET_MODE);
+    let can_chmod = session.offer().capabilities.contains(Capabilities::CHMOD);
     match argument {
         SiteArgument::Help(_) => {
             let mut lines = vec![" SITE HELP"];

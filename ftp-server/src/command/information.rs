@@ -77,8 +77,8 @@ const fn mark(chosen: bool) -> &'static str {
 /// The facts that `MFF` can change.
 fn changeable_facts(Offer { rights, capabilities }: Offer) -> String {
     let facts = [
-        ("Modify;", Rights::WRITE, Capabilities::SET_MODIFIED),
-        ("UNIX.mode;", Rights::CHMOD, Capabilities::SET_MODE),
+        ("Modify;", Rights::WRITE, Capabilities::SET_TIMES),
+        ("UNIX.mode;", Rights::CHMOD, Capabilities::CHMOD),
     ];
     let can = |(_, right, capability): &(&str, Rights, Capabilities)| {
         rights.contains(*right) && capabilities.contains(*capability)

@@ -164,8 +164,8 @@ impl Rule {
         match self.verb {
             Verb::Pasv | Verb::Epsv => config.passive,
             Verb::Port | Verb::Eprt => config.active,
-            Verb::Mfmt => can(Capabilities::SET_MODIFIED),
-            Verb::Mff => can(Capabilities::SET_MODIFIED) || can(Capabilities::SET_MODE),
+            Verb::Mfmt => can(Capabilities::SET_TIMES),
+            Verb::Mff => can(Capabilities::SET_TIMES) || can(Capabilities::CHMOD),
             Verb::Hash => can(Capabilities::DIGEST),
             Verb::Avbl => can(Capabilities::SPACE),
             _ => true,

@@ -149,7 +149,7 @@ impl Storage for LocalStorage {
     fn capabilities(&self) -> Capabilities {
         let always = Capabilities::SPACE | Capabilities::DIGEST;
         match self.root.has_proc() {
-            true => always | Capabilities::SET_MODIFIED | Capabilities::SET_MODE,
+            true => always | Capabilities::SET_TIMES | Capabilities::CHMOD,
             false => always,
         }
     }
@@ -275,7 +275,7 @@ impl Storage for LocalStorage {
             .map_err(rename_error)
     }
 
-    fn set_modified(&self, path: &VirtualPath, modified: i64) -> Result<(), StorageError> {
+    fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<(), StorageError> {
         let object = Changeable::find(&self.root, path)?;
         let modified = Timespec { tv_sec: modified, tv_nsec: 0 };
         let unchanged = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
@@ -283,7 +283,7 @@ impl Storage for LocalStorage {
         retry_on_intr(|| utimensat(CWD, &*object.link, &times, AtFlags::empty())).map_err(system)
     }
 
-    fn set_mode(&self, path: &VirtualPath, mode: u32) -> Result<(), StorageError> {
+    fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<(), StorageError> {
         let object = Changeable::find(&self.root, path)?;
         // What a directory hands on to what is made in it is not for users to change.
         let kept = match object.metadata.kind {

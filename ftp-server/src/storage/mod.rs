@@ -119,22 +119,22 @@ pub trait Storage: Send + Sync {
 
     /// Says when the file or directory at `path` was last modified, in seconds since
     /// 1970-01-01T00:00:00Z. A storage that cannot keep this time exactly keeps the one next to
-    /// it, which [`stat`](Self::stat) then tells. With [`Capabilities::SET_MODIFIED`].
+    /// it, which [`stat`](Self::stat) then tells. With [`Capabilities::SET_TIMES`].
     ///
     /// # Errors
     ///
     /// `NotFound`, `NotFile`, `Denied`, `Io`.
-    fn set_modified(&self, _path: &VirtualPath, _modified: i64) -> Result<(), StorageError> {
+    fn set_times(&self, _path: &VirtualPath, _modified: i64) -> Result<(), StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }
 
     /// Sets the permission bits of the file or directory at `path`, 0 to `0o777`. With
-    /// [`Capabilities::SET_MODE`].
+    /// [`Capabilities::CHMOD`].
     ///
     /// # Errors
     ///
     /// `NotFound`, `NotFile`, `Denied`, `Io`.
-    fn set_mode(&self, _path: &VirtualPath, _mode: u32) -> Result<(), StorageError> {
+    fn chmod(&self, _path: &VirtualPath, _mode: u32) -> Result<(), StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }
 
@@ -156,7 +156,7 @@ pub trait Storage: Send + Sync {
 ///
 /// let both = Capabilities::SPACE | Capabilities::DIGEST;
 /// assert!(both.contains(Capabilities::DIGEST));
-/// assert!(!both.contains(Capabilities::SET_MODE));
+/// assert!(!both.contains(Capabilities::CHMOD));
 /// assert!(Capabilities::ALL.contains(both));
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -165,10 +165,10 @@ pub struct Capabilities(u8);
 impl Capabilities {
     /// Nothing more.
     pub const NONE: Self = Self(0);
-    /// [`Storage::set_modified`] works: `MFMT`, and `Modify` of `MFF`.
-    pub const SET_MODIFIED: Self = Self(1);
-    /// [`Storage::set_mode`] works: `SITE CHMOD`, and `UNIX.mode` of `MFF`.
-    pub const SET_MODE: Self = Self(1 << 1);
+    /// [`Storage::set_times`] works: `MFMT`, and `Modify` of `MFF`.
+    pub const SET_TIMES: Self = Self(1);
+    /// [`Storage::chmod`] works: `SITE CHMOD`, and `UNIX.mode` of `MFF`.
+    pub const CHMOD: Self = Self(1 << 1);
     /// [`Storage::space`] works: `AVBL`, and the look ahead of `ALLO`.
     pub const SPACE: Self = Self(1 << 2);
     /// To read a file only for its digest is no waste: `HASH`.

@@ -428,7 +428,7 @@ fn reading_needs_the_right_to() {
 }
 
 #[test]
-fn set_modified_is_what_stat_then_tells_cm_123() {
+fn set_times_is_what_stat_then_tells_cm_123() {
     let tree = Tree::new();
     tree.put("f", "f");
     fs::create_dir(tree.root.join("d")).unwrap();
@@ -436,21 +436,21 @@ fn set_modified_is_what_stat_then_tells_cm_123() {
     for storage in tree.storages() {
         for (name, time) in [("f", 938_565_235), ("d", 0), ("/", 951_782_400)] {
             let accessed = fs::metadata(tree.root.join("f")).unwrap().atime_nsec();
-            storage.set_modified(&path(name), time).unwrap();
+            storage.set_times(&path(name), time).unwrap();
             assert_eq!(storage.stat(&path(name)).unwrap().modified, time, "{name}");
             assert_eq!(fs::metadata(tree.root.join("f")).unwrap().atime_nsec(), accessed);
         }
-        assert_eq!(kind(storage.set_modified(&path("missing"), 0)), Some(NotFound));
-        assert_eq!(kind(storage.set_modified(&path(".ftp-upload-0"), 0)), Some(NotFound));
+        assert_eq!(kind(storage.set_times(&path("missing"), 0)), Some(NotFound));
+        assert_eq!(kind(storage.set_times(&path(".ftp-upload-0"), 0)), Some(NotFound));
     }
-    tree.storage().set_modified(&path("link"), 5).unwrap();
+    tree.storage().set_times(&path("link"), 5).unwrap();
     assert_eq!(fs::metadata(tree.root.join("f")).unwrap().mtime(), 5, "what the link leads to");
     tree.fifo("pipe");
-    assert_eq!(kind(tree.storage().set_modified(&path("pipe"), 0)), Some(NotFile));
+    assert_eq!(kind(tree.storage().set_times(&path("pipe"), 0)), Some(NotFile));
 }
 
 #[test]
-fn set_mode_sets_permission_bits_alone_cm_140() {
+fn chmod_sets_permission_bits_alone_cm_140() {
     let tree = Tree::new();
     tree.put("f", "f");
     fs::create_dir(tree.root.join("d")).unwrap();
@@ -462,20 +462,20 @@ fn set_mode_sets_permission_bits_alone_cm_140() {
         fs::set_permissions(tree.root.join("f"), set_gid).unwrap();
         // Without the right to read it, too.
         for bits in [0o000, 0o640] {
-            storage.set_mode(&path("f"), bits).unwrap();
+            storage.chmod(&path("f"), bits).unwrap();
             assert_eq!(mode("f"), bits);
         }
-        storage.set_mode(&path("f"), 0o7604).unwrap();
+        storage.chmod(&path("f"), 0o7604).unwrap();
         assert_eq!(mode("f"), 0o604);
-        storage.set_mode(&path("d"), 0o700).unwrap();
+        storage.chmod(&path("d"), 0o700).unwrap();
         assert_eq!(mode("d"), 0o2700);
-        assert_eq!(kind(storage.set_mode(&path("missing"), 0o600)), Some(NotFound));
-        assert_eq!(kind(storage.set_mode(&path(".ftp-upload-0"), 0o600)), Some(NotFound));
+        assert_eq!(kind(storage.chmod(&path("missing"), 0o600)), Some(NotFound));
+        assert_eq!(kind(storage.chmod(&path(".ftp-upload-0"), 0o600)), Some(NotFound));
     }
-    tree.storage().set_mode(&path("link"), 0o444).unwrap();
+    tree.storage().chmod(&path("link"), 0o444).unwrap();
     assert_eq!(mode("f"), 0o444, "what the link leads to");
     tree.fifo("pipe");
-    assert_eq!(kind(tree.storage().set_mode(&path("pipe"), 0o600)), Some(NotFile));
+    assert_eq!(kind(tree.storage().chmod(&path("pipe"), 0o600)), Some(NotFile));
 }
 
 #[test]
@@ -539,8 +539,8 @@ fn what_a_storage_leaves_out_is_unsupported() {
         kind(least.rmdir(&d)),
         kind(least.mkdir(&new)),
         kind(least.rename(&f, &new, true)),
-        kind(least.set_modified(&f, 0)),
-        kind(least.set_mode(&f, 0o600)),
+        kind(least.set_times(&f, 0)),
+        kind(least.chmod(&f, 0o600)),
         kind(least.space(&d)),
     ] {
         assert_eq!(refused, Some(Unsupported));
