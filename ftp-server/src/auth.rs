@@ -31,7 +31,7 @@ impl Rights {
     pub const RETRIEVE: Self = Self(1 << 1);
     /// Make and replace files, and say when they were modified: STOR, STOU, MFMT.
     pub const WRITE: Self = Self(1 << 2);
-    /// Add to files: APPE.
+    /// Add to files that are there: APPE.
     pub const APPEND: Self = Self(1 << 3);
     /// Remove files and directories: DELE, RMD.
     pub const DELETE: Self = Self(1 << 4);

@@ -73,6 +73,11 @@ fn receive(session: &Session, path: &Pathname, right: Rights, mode: WriteMode) -
         let error = StorageError::from(StorageErrorKind::Exists);
         return reply::storage_failure(&error, Purpose::MakeFile).into();
     }
+    // To add to a file is not to make one.
+    let makes = mode == WriteMode::Append && session.storage(Rights::WRITE).is_none();
+    if makes && storage.stat(&path).is_err_and(|error| error.kind == StorageErrorKind::NotFound) {
+        return reply::no_right().into();
+    }
     let directory = path.parent().unwrap_or_default();
     if let Err(refusal) = space::check(session, storage, &directory, 0) {
         return refusal.into();

@@ -757,6 +757,21 @@ fn a_user_without_a_right_is_told_550() {
 }
 
 #[test]
+fn the_right_to_add_to_files_makes_none() {
+    let fixture =
+        Fixture::with(|builder| builder.user("adder", "p", Rights::READ | Rights::APPEND));
+    fixture.write("a", "1");
+    let mut session = RawSession::login(fixture.server.local_addr(), "adder", "p");
+    session.expect("TYPE I", 200);
+    session.upload("APPE a", b"2");
+    for line in ["APPE new", "STOR new", "STOR a", "STOU"] {
+        session.expect("PASV", 227);
+        session.expect(line, 550);
+    }
+    assert_eq!((fixture.names(), fixture.read("a")), (vec!["a".to_owned()], b"12".to_vec()));
+}
+
+#[test]
 fn hp_01_hp_02_nothing_leads_out_of_the_root() {
     let outside = tempfile::tempdir().expect("a directory");
     std::fs::write(outside.path().join("secret"), "secret").expect("a file");

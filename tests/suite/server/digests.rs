@@ -105,3 +105,29 @@ fn more_than_enough_digests_are_refused_cm_126_hs_37() {
         assert!(begun.elapsed() < Duration::from_secs(20), "a digest outlives its session");
     }
 }
+
+#[test]
+fn commands_behind_a_hash_wait_for_it_cm_126_dc_47() {
+    let fixture = Fixture::new();
+    fixture.write("a", vec![0; 1 << 20]);
+    let mut session = fixture.session();
+    session.send("HASH a\r\nPWD\r\nHASH nowhere\r\nNOOP\r\n");
+    for code in [213, 257, 550, 200] {
+        session.expect_reply(code);
+    }
+    session.expect_in_step();
+}
+
+#[test]
+fn a_hash_ends_with_the_server_st_13() {
+    let Fixture { root, server } = Fixture::new();
+    let file = std::fs::File::create(root.path().join("large")).expect("a file");
+    file.set_len(8 << 30).expect("a sparse file");
+    let mut session = RawSession::login(server.local_addr(), "u", "p");
+    session.line("HASH large");
+    session.expect("STAT", 211);
+    assert_eq!(server.shutdown(Duration::ZERO).cut, 1);
+    session.expect_reply(426);
+    session.expect_reply(421);
+    session.expect_closed();
+}
