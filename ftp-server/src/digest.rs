@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ftp_proto::{FileDigest, Pathname, Reply, ReplyCode};
+use sha2::digest::DynDigest;
 
 use crate::limits;
 use crate::reply::{self, Purpose};
@@ -39,42 +40,18 @@ impl Algorithm {
         }
     }
 
+    /// A digest of nothing yet.
+    fn begin(self) -> Box<dyn DynDigest + Send> {
+        match self {
+            Self::Sha256 => Box::<sha2::Sha256>::default(),
+            Self::Sha512 => Box::<sha2::Sha512>::default(),
+            Self::Sha1 => Box::<sha1::Sha1>::default(),
+        }
+    }
+
     /// The one of this name, in upper case.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
-    }
-}
-
-/// What has been read so far, in the form of an algorithm.
-enum Hasher {
-    Sha256(hmac_sha256::Hash),
-    Sha512(hmac_sha512::Hash),
-    Sha1(sha1_smol::Sha1),
-}
-
-impl Hasher {
-    fn new(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::Sha256 => Self::Sha256(hmac_sha256::Hash::new()),
-            Algorithm::Sha512 => Self::Sha512(hmac_sha512::Hash::new()),
-            Algorithm::Sha1 => Self::Sha1(sha1_smol::Sha1::new()),
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Sha256(hash) => hash.update(bytes),
-            Self::Sha512(hash) => hash.update(bytes),
-            Self::Sha1(hash) => hash.update(bytes),
-        }
-    }
-
-    fn finish(self) -> Vec<u8> {
-        match self {
-            Self::Sha256(hash) => hash.finalize().to_vec(),
-            Self::Sha512(hash) => hash.finalize().to_vec(),
-            Self::Sha1(hash) => hash.digest().bytes().to_vec(),
-        }
     }
 }
 
@@ -101,7 +78,7 @@ impl Drop for Permit {
 pub(crate) struct Digesting {
     source: Box<dyn Source>,
     algorithm: Algorithm,
-    hasher: Hasher,
+    hasher: Box<dyn DynDigest + Send>,
     /// The file as the client called it.
     pathname: Pathname,
     /// How many bytes have been read.
@@ -122,7 +99,7 @@ impl Digesting {
         Self {
             source,
             algorithm,
-            hasher: Hasher::new(algorithm),
+            hasher: algorithm.begin(),
             pathname,
             done: 0,
             begun: Instant::now(),
@@ -161,12 +138,11 @@ impl Digesting {
     }
 
     fn finish(&mut self) -> Reply {
-        let hasher = std::mem::replace(&mut self.hasher, Hasher::new(self.algorithm));
         let digest = FileDigest {
             algorithm: self.algorithm.name().to_owned(),
             first: 0,
             last: self.done.saturating_sub(1),
-            digest: hasher.finish(),
+            digest: self.hasher.finalize_reset().into_vec(),
             pathname: self.pathname.clone(),
         };
         Reply::new(ReplyCode::FILE_STATUS, digest.encode())
