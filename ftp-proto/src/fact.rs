@@ -80,28 +80,51 @@ impl Facts {
     /// Names of facts compare without regard to case, a fact given twice has its first value, and
     /// one without `=` is passed over, as unknown facts must be (RFC 3659 §7.5).
     ///
+    /// Two things that the RFC forbids are read, since servers send them: an SP inside the value
+    /// of a fact (ProFTPD with groups called `domain users`), as long as `;` and SP stand behind
+    /// the facts; and a last fact without its `;`.
+    ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` without the SP, or with nothing behind it.
+    /// `UnexpectedEnd` without the SP, or with nothing behind it; `UnexpectedByte` where
+    /// something other than facts stands before it: a message for people, or a TAB, with which a
+    /// server separates that would lose the first part of a name with SP in it.
     pub fn parse(line: &[u8]) -> Result<Self, ParseError> {
-        let end = || ParseError::new("MLSx entry", line.len(), ParseErrorKind::UnexpectedEnd);
-        let space = memchr::memchr(b' ', line).filter(|space| space + 1 < line.len());
-        let space = space.ok_or_else(end)?;
+        let error = |at, kind| ParseError::new("MLSx entry", at, kind);
+        let end = || error(line.len(), ParseErrorKind::UnexpectedEnd);
+        let first = memchr::memchr2(b' ', b'\t', line).ok_or_else(end)?;
+        let is_closed = |space: usize| matches!(line.get(..space), Some([] | [.., b';']));
+        let (space, closed) = if is_closed(first) {
+            (first, true)
+        } else {
+            match line.windows(2).position(|pair| pair == b"; ") {
+                Some(semicolon) => (semicolon + 1, true),
+                None => (first, false),
+            }
+        };
+        if space + 1 == line.len() {
+            return Err(end());
+        }
+        let has_facts = space == 0 || eight::find(line, b'=').is_some_and(|at| at < space);
+        if line.get(first) == Some(&b'\t') || !has_facts {
+            return Err(error(first, ParseErrorKind::UnexpectedByte));
+        }
         let mut facts = Self { line: line.to_vec(), space };
-        if !matches!(facts.facts().last(), None | Some(b';')) {
+        if !closed {
             facts.line.insert(space, b';');
             facts.space += 1;
         }
         Ok(facts)
     }
 
-    /// Appends the line without its line end, facts in the order they came or were added.
+    /// Appends the line without its line end, facts in the order they came or were added. Nothing
+    /// is checked: a name that holds CR or LF has to be left out of a listing (RFC 3659 §2.2).
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.line);
     }
 
     /// All that stands in front of the SP.
-    pub(crate) fn facts(&self) -> &[u8] {
+    fn facts(&self) -> &[u8] {
         self.line.get(..self.space).unwrap_or_default()
     }
 
@@ -128,7 +151,8 @@ impl Facts {
             let (name, value) = fact.split_at_checked(wanted.len())?;
             let value = value.strip_prefix(b"=")?;
             // Nearly all servers write it as it is asked for.
-            (name == wanted || name.eq_ignore_ascii_case(wanted)).then_some(value)
+            let is_same = |(a, b): (&u8, &u8)| a == b || a.eq_ignore_ascii_case(b);
+            name.iter().zip(wanted).all(is_same).then_some(value)
         })
     }
 
@@ -177,8 +201,20 @@ mod tests {
 
     #[test]
     fn parse_refuses() {
-        for line in ["", "nospace", "type=file;", "type=file; ", " "] {
-            assert!(Facts::parse(line.as_bytes()).is_err(), "{line:?}");
+        for line in ["", "nospace", "type=file;", "type=file; ", " ", "type=file;size=5 "] {
+            let want = ParseError::new("MLSx entry", line.len(), ParseErrorKind::UnexpectedEnd);
+            assert_eq!(Facts::parse(line.as_bytes()), Err(want), "{line:?}");
+        }
+        for (line, at) in [
+            ("No such directory", 2),
+            ("ftpd: .: Permission denied", 5),
+            ("550 x; y", 3),
+            ("; x", 1),
+            ("type=file;\ta b", 10),
+            ("type=file\t; b", 9),
+        ] {
+            let want = ParseError::new("MLSx entry", at, ParseErrorKind::UnexpectedByte);
+            assert_eq!(Facts::parse(line.as_bytes()), Err(want), "{line:?}");
         }
     }
 
@@ -212,6 +248,21 @@ mod tests {
         let facts = Facts::parse(&line).unwrap();
         assert_eq!((facts.size(), facts.iter().count()), (Some(5), 10_001));
         assert!(facts.line.capacity() <= line.len());
+    }
+
+    #[test]
+    fn facts_with_spaces_read_ls_47() {
+        for (line, group, name) in [
+            ("type=file;UNIX.group=domain users;size=5; testfile", "domain users", "testfile"),
+            ("UNIX.group=domain users;size=5;  a; b ", "domain users", " a; b "),
+            ("size=5;UNIX.group=a b c; x", "a b c", "x"),
+            ("UNIX.group=a;size=5; b; c", "a", "b; c"),
+            ("UNIX.group=a; size=5; b", "a", "size=5; b"),
+        ] {
+            let facts = Facts::parse(line.as_bytes()).unwrap();
+            assert_eq!(facts.get("unix.group"), Some(group.as_bytes()), "{line}");
+            assert_eq!(facts.name(), name.as_bytes(), "{line}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl Features {
     /// leading SP are understood.
     #[must_use]
     pub fn read(reply: &Reply) -> Self {
-        let count = reply.lines().len();
+        let count = reply.lines().count();
         let between = reply.lines().skip(1).take(count.saturating_sub(2));
         let features = between.map(|line| line.trim_ascii_start().to_vec());
         Self(features.filter(|line| !line.is_empty()).collect())

@@ -145,7 +145,8 @@ impl LineDecoder {
     /// Whether a line has been begun and not ended, or bytes wait to be looked at.
     #[must_use]
     pub fn is_mid_line(&self) -> bool {
-        self.length > 0 || !self.input.is_empty()
+        let looked_at = self.length > 0 || self.last != Last::Other || self.telnet != Telnet::Data;
+        looked_at || !self.input.is_empty()
     }
 
     /// Forgets all that was pushed and not yet given out as a line.
@@ -540,6 +541,12 @@ mod tests {
         decoder.push(b"OP\r\n");
         assert_eq!(decoder.next(), Some(line(b"NOOP")));
         assert!(!decoder.is_mid_line());
+        for begun in [&b"\r"[..], b"\xff"] {
+            let mut decoder = LineDecoder::new();
+            decoder.push(begun);
+            assert_eq!(decoder.next(), None);
+            assert!(decoder.is_mid_line(), "{begun:?} was looked at");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::eight;
 use crate::error::{ParseError, ParseErrorKind};
 
 /// A point in time as FTP writes it, in UTC, to the nanosecond. Years 0 to 9999.
@@ -56,16 +57,13 @@ impl TimeVal {
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| Err(ParseError::new("time-val", at, kind));
         let not_a_digit = |digits: &[u8]| digits.iter().position(|byte| !byte.is_ascii_digit());
-        let Some((digits, fraction)) = input.split_first_chunk::<14>() else {
+        let (Some(date), Some(clock)) = (eight_digits(input, 0), eight_digits(input, 6)) else {
             return match not_a_digit(input) {
-                Some(at) => error(at, ParseErrorKind::UnexpectedByte),
-                None => error(input.len(), ParseErrorKind::UnexpectedEnd),
+                Some(at) if at < 14 => error(at, ParseErrorKind::UnexpectedByte),
+                _ => error(input.len(), ParseErrorKind::UnexpectedEnd),
             };
         };
-        let digits = digits.map(|byte| byte.wrapping_sub(b'0'));
-        if let Some(at) = digits.iter().position(|&digit| digit > 9) {
-            return error(at, ParseErrorKind::UnexpectedByte);
-        }
+        let fraction = input.get(14..).unwrap_or_default();
         let nanosecond = match fraction.split_first() {
             None => 0,
             Some((b'.', [])) => return error(15, ParseErrorKind::UnexpectedEnd),
@@ -78,11 +76,9 @@ impl TimeVal {
             }
             Some(_) => return error(14, ParseErrorKind::UnexpectedByte),
         };
-        let [y1, y2, y3, y4, m1, m2, d1, d2, h1, h2, n1, n2, s1, s2] = digits;
-        let two = |tens: u8, units: u8| tens * 10 + units;
-        let year = u16::from(two(y1, y2)) * 100 + u16::from(two(y3, y4));
-        let (month, day) = (two(m1, m2), two(d1, d2));
-        let (hour, minute, second) = (two(h1, h2), two(n1, n2), two(s1, s2));
+        let [century, year, month, day] = eight::pairs(date);
+        let [_, hour, minute, second] = eight::pairs(clock);
+        let year = u16::from(century) * 100 + u16::from(year);
         if let Some(time) = Self::new(year, month, day, hour, minute, second) {
             return Ok(Self { nanosecond, ..time });
         }
@@ -193,6 +189,13 @@ impl fmt::Display for TimeVal {
         }
         Ok(())
     }
+}
+
+/// The values of the eight digits at `at`; `None` unless there are eight.
+fn eight_digits(input: &[u8], at: usize) -> Option<u64> {
+    let digits = u64::from_le_bytes(*input.get(at..)?.first_chunk()?);
+    // What is below `0` borrows, and so is over 9 as well.
+    Some(digits.wrapping_sub(eight::each(b'0'))).filter(|values| eight::all_below(*values, 10))
 }
 
 const fn days_of_month(year: u16, month: u8) -> u8 {

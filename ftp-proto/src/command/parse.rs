@@ -179,14 +179,17 @@ fn mfmt(argument: &[u8]) -> Result<Command, ParseError> {
     Ok(Command::Mfmt(time, Pathname::try_from(path.get(1..).unwrap_or_default())?))
 }
 
-/// One fact or more, one SP, a pathname (draft-somers-ftp-mfxx-04 §5).
+/// One fact or more, each with its `=` and its `;`, one SP, a pathname
+/// (draft-somers-ftp-mfxx-04 §5).
 fn mff(argument: &[u8]) -> Result<Command, ParseError> {
     super::encode::check(argument)?;
-    let facts = Facts::parse(argument)?;
-    if facts.iter().next().is_none() {
-        return Err(ParseError::new("MFF argument", 0, ParseErrorKind::UnexpectedEnd));
+    let facts = argument.split(|&byte| byte == b' ').next().unwrap_or_default();
+    let is_fact = |fact: &[u8]| fact.contains(&b'=');
+    if !facts.strip_suffix(b";").is_some_and(|facts| facts.split(|&byte| byte == b';').all(is_fact))
+    {
+        return Err(ParseError::new("MFF argument", 0, ParseErrorKind::UnexpectedByte));
     }
-    Ok(Command::Mff(facts))
+    Ok(Command::Mff(Facts::parse(argument)?))
 }
 
 /// A word that only this site has, and its argument.
@@ -365,9 +368,13 @@ mod tests {
             ("MFMT 20240229000000 ", UnexpectedEnd),
             ("MFMT 20230229000000 a", BadNumber),
             ("MFMT 2024022900000 a", UnexpectedEnd),
-            ("MFF", UnexpectedEnd),
-            ("MFF  a", UnexpectedEnd),
-            ("MFF junk; a", UnexpectedEnd),
+            ("MFF", UnexpectedByte),
+            ("MFF  a", UnexpectedByte),
+            ("MFF junk; a", UnexpectedByte),
+            ("MFF a=b;junk; a", UnexpectedByte),
+            ("MFF a=b;;c=d; a", UnexpectedByte),
+            ("MFF a=b c", UnexpectedByte),
+            ("MFF a=b c; d", UnexpectedByte),
             ("MFF Modify=20240229000000;", UnexpectedEnd),
             ("MFF a=b; x\ry", LineBreak),
             ("HASH", UnexpectedEnd),

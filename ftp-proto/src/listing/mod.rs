@@ -73,14 +73,11 @@ impl ListLine {
     /// Reads one line of an `MLSD` reply (RFC 3659 §7.2): facts, one SP, the name. A line that
     /// begins with SP has no facts.
     ///
-    /// `Unparsed` is what [`Facts::parse`] refuses, and a line with a TAB before its first SP:
-    /// the server separates with a TAB, and a name with SP in it would lose its first part.
+    /// `Unparsed` is what [`Facts::parse`] refuses.
     #[must_use]
     pub fn parse_facts(line: &[u8]) -> Self {
         match Facts::parse(line) {
-            Ok(facts) if memchr::memchr(b'\t', facts.facts()).is_none() => {
-                Self::Entry(Entry::from(&facts))
-            }
+            Ok(facts) => Self::Entry(Entry::from(&facts)),
             Err(_) if line.len() < 2 && is_blank(line) => Self::Skipped,
             _ => Self::Unparsed(line.to_vec()),
         }
