@@ -18,7 +18,7 @@ use crate::security::{AuthMechanism, ProtectionLevel};
 use crate::time_val::TimeVal;
 use crate::verb::Verb;
 
-/// A password. Its `Debug` shows none of it.
+/// A password or an account. Its `Debug` shows none of it.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Password(pub Vec<u8>);
 
@@ -81,8 +81,8 @@ pub enum Command {
     User(Vec<u8>),
     /// `PASS password`, any number of bytes.
     Pass(Password),
-    /// `ACCT account`.
-    Acct(Vec<u8>),
+    /// `ACCT account`, kept as secret as a password.
+    Acct(Password),
     /// `CWD path` and `XCWD`.
     Cwd(Pathname),
     /// `CDUP` and `XCUP`.
@@ -312,8 +312,9 @@ mod tests {
 
     #[test]
     fn debug_shows_all_but_secrets_li_12() {
-        let password = Command::parse_line(b"PASS geheim").unwrap();
-        assert_eq!(format!("{password:?}"), "Pass(****)");
+        for (line, want) in [("PASS geheim", "Pass(****)"), ("ACCT geheim", "Acct(****)")] {
+            assert_eq!(format!("{:?}", Command::parse_line(line.as_bytes()).unwrap()), want);
+        }
         for (line, want) in [
             ("PASS geheim", "RawCommand(PASS ****)"),
             ("acct geheim", "RawCommand(ACCT ****)"),

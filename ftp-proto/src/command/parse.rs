@@ -32,7 +32,7 @@ impl Command {
         Ok(match verb {
             Verb::User => Self::User(user_name(argument)?),
             Verb::Pass => Self::Pass(Password(no_line_break("password", argument)?)),
-            Verb::Acct => Self::Acct(some("account", argument)?),
+            Verb::Acct => Self::Acct(Password(some("account", argument)?)),
             Verb::Cwd => Self::Cwd(Pathname::try_from(argument)?),
             Verb::Cdup => none(argument, Self::Cdup)?,
             Verb::Quit => Self::Quit,
@@ -266,7 +266,7 @@ mod tests {
             ("PASS  a b ", Command::Pass(Password(b" a b ".to_vec()))),
             ("PASS", Command::Pass(Password(vec![]))),
             ("PASS ", Command::Pass(Password(vec![]))),
-            ("acct x", Command::Acct(b"x".to_vec())),
+            ("acct x", Command::Acct(Password(b"x".to_vec()))),
             ("xcwd  a", Command::Cwd(path(" a"))),
             ("CDUP ", Command::Cdup),
             ("QUIT now", Command::Quit),

@@ -163,18 +163,18 @@ impl ListParser {
 
     /// Reads the next line, without its line end. Every sequence of bytes has a result.
     ///
-    /// In front of a `ls -l` or DOS line, SP and TAB do not matter. What ends behind the date, so
-    /// that it has no name, is `Unparsed`.
+    /// In front of a `ls -l` or DOS line, SP and TAB do not matter. What has no name behind its
+    /// date is `Unparsed`.
     pub fn parse(&mut self, line: &[u8]) -> ListLine {
         if is_header(line) {
             return ListLine::Skipped;
         }
         match self.entry(line) {
-            Some((form, entry)) => {
+            Some((form, entry)) if !entry.name.is_empty() => {
                 self.form = Some(form);
                 ListLine::Entry(entry)
             }
-            None => ListLine::Unparsed(line.to_vec()),
+            _ => ListLine::Unparsed(line.to_vec()),
         }
     }
 
@@ -217,15 +217,17 @@ fn is_header(line: &[u8]) -> bool {
     if first.bytes == b".:" {
         return rest.peek().is_none();
     }
-    let is = |known: &&str| first.bytes.eq_ignore_ascii_case(known.as_bytes());
+    let word = first.bytes.strip_suffix(b":").unwrap_or(first.bytes);
+    let is = |known: &&str| word.eq_ignore_ascii_case(known.as_bytes());
     if !TOTALS.iter().any(is) {
         return false;
     }
     let Some(second) = rest.next() else { return true };
     let number = second.bytes.strip_prefix(b"-").unwrap_or(second.bytes);
-    let (digits, unit) = words::split_digits(number);
-    let number = !digits.is_empty() && unit.len() <= 3 && rest.peek().is_none();
-    number || second.bytes.eq_ignore_ascii_case(b"of")
+    let is_digit = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b',');
+    let unit = number.iter().skip_while(|byte| is_digit(byte)).count();
+    let is_number = number.first().is_some_and(u8::is_ascii_digit) && unit <= 3;
+    (is_number && rest.peek().is_none()) || second.bytes.eq_ignore_ascii_case(b"of")
 }
 
 /// `total` in the languages of the servers seen.

@@ -76,6 +76,7 @@ impl Reply {
 
     /// The lines: without code and separator for the first and last, as they came for those
     /// between. There is at least one.
+    #[must_use]
     pub fn lines(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
         self.text.split(|&byte| byte == b'\n')
     }

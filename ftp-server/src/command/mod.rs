@@ -272,7 +272,7 @@ fn handle(session: &mut Session, command: &Command) -> Outcome {
     match command {
         Command::User(name) => access::user(session, name),
         Command::Pass(password) => access::pass(session, password),
-        Command::Acct(account) => access::acct(session, account),
+        Command::Acct(account) => access::acct(session, &account.0),
         Command::Rein => access::rein(session),
         Command::Quit => access::quit(),
         Command::Host(name) => access::host(session, name),
