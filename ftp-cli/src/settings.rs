@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use ftp_proto::{Network, PortRanges};
+use ftp_proto::{HostName, Network, PortRanges};
 use ftp_server::{PassiveAddress, PassiveOverride, ServerConfig, SyncPolicy};
 
-use crate::values::{self, duration, show, waiting_time, word};
+use crate::values::{self, duration, show, show_size, size, waiting_time, word};
 
 /// What a server is started with, apart from its users and its files.
 #[derive(Clone, Debug)]
@@ -18,7 +18,8 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let server = ServerConfig { per_address: 64, ..ServerConfig::default() };
+        let min_free = 64 * 1024 * 1024;
+        let server = ServerConfig { per_address: 64, min_free, ..ServerConfig::default() };
         Self { server, shutdown_grace: Duration::from_secs(30) }
     }
 }
@@ -57,6 +58,7 @@ macro_rules! setting {
 #[rustfmt::skip]
 pub(crate) const TABLE: &[Setting] = &[
     setting!("server.banner",           "text of the greeting",                            server.banner,         line,         |text: &String| format!("\"{text}\"")),
+    setting!("hosts.names",             "names that HOST may choose, with commas; none: any", server.hosts,       hosts,        |hosts: &Vec<HostName>| format!("\"{}\"", shown_hosts(hosts))),
     setting!("timeouts.login",          "from connecting to being logged in",              server.login,          waiting_time, time),
     setting!("timeouts.idle",           "without a command",                               server.idle,           idle_time,    time),
     setting!("timeouts.data_connect",   "to open a data connection",                       server.data_connect,   waiting_time, time),
@@ -64,7 +66,10 @@ pub(crate) const TABLE: &[Setting] = &[
     setting!("timeouts.shutdown_grace", "for transfers to finish at SIGTERM",              shutdown_grace,        duration,     time),
     setting!("limits.sessions",         "sessions in all; 0: what the system allows",      server.sessions,       count,        usize::to_string),
     setting!("limits.per_address",      "sessions of a host; 0: any number, as loopback",  server.per_address,    count,        usize::to_string),
+    setting!("limits.per_user",         "sessions of a user; 0: any number",               server.per_user,       count,        usize::to_string),
     setting!("limits.login_failures",   "wrong passwords before the connection is closed", server.login_failures, attempts,     u32::to_string),
+    setting!("limits.min_free",         "space that uploads leave free",                   server.min_free,       size,         show_size),
+    setting!("passive.enabled",         "true, false: whether PASV and EPSV are served",   server.passive,        yes,          bool::to_string),
     setting!("passive.ports",           "for data connections: 50000-50099,51000",         server.passive_ports,     ports,     optional),
     setting!("passive.address",         "told to clients: the NAT's address, or its name", server.passive_address,   address,   optional),
     setting!("passive.overrides",       "for some of them: 10.0.0.0/8=10.0.0.5;...",       server.passive_overrides, overrides, show_overrides),
@@ -102,6 +107,19 @@ fn line(text: &str) -> Result<String, String> {
         true => Err("a greeting is one line without control characters".to_owned()),
         false => Ok(text.to_owned()),
     }
+}
+
+fn hosts(text: &str) -> Result<Vec<HostName>, String> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let host = |name: &str| {
+        HostName::parse(name.as_bytes()).map_err(|_| format!("\"{name}\" is not a name of a host"))
+    };
+    names.map(host).collect()
+}
+
+fn shown_hosts(hosts: &[HostName]) -> String {
+    let names: Vec<String> = hosts.iter().map(HostName::to_string).collect();
+    names.join(", ")
 }
 
 fn count(text: &str) -> Result<usize, String> {
@@ -224,6 +242,10 @@ mod tests {
             ("limits.sessions=10", "10"),
             ("limits.per_address=0", "0"),
             ("limits.login_failures=1", "1"),
+            ("hosts.names=A.example, [2001:db8::1]", "\"a.example, [2001:db8::1]\""),
+            ("limits.per_user=2", "2"),
+            ("limits.min_free=1 GiB", "1 GiB"),
+            ("passive.enabled=false", "false"),
             ("passive.ports=50000-50099, 51000", "50000-50099,51000"),
             ("passive.address=192.0.2.1", "192.0.2.1"),
             ("passive.address=ftp.example.org", "ftp.example.org"),
@@ -270,6 +292,8 @@ mod tests {
             ("limits.sessions=-1", "is not a number"),
             ("limits.sessions=many", "is not a number"),
             ("limits.login_failures=0", "above 0"),
+            ("hosts.names=a.example:21", "is not a name of a host"),
+            ("limits.min_free=much", "is not a size"),
             ("active.enabled=maybe", "is none of true, false"),
             ("transfer.sync=always", "none, file, file+dir"),
             ("server.banner=a\r\n221 b", "one line"),

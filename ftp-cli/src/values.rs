@@ -54,6 +54,37 @@ pub(crate) fn show(time: Duration) -> String {
     }
 }
 
+/// Reads a number of bytes: `4096`, `64 MiB`, `1GiB`.
+///
+/// # Errors
+///
+/// A sentence that says what is wrong.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let split = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let shift = match unit.trim() {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return Err(format!("\"{text}\" is not a size; 4096, 64 MiB, 1 GiB are")),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("\"{text}\" has no number"))?;
+    number.checked_mul(1 << shift).ok_or_else(|| format!("\"{text}\" is too large"))
+}
+
+/// Shows a number of bytes in the largest unit that it is a whole number of.
+pub(crate) fn show_size(bytes: &u64) -> String {
+    let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let whole = |(shift, _): &&(u32, &str)| *bytes > 0 && bytes.is_multiple_of(1 << shift);
+    match units.iter().find(whole) {
+        Some((shift, unit)) => format!("{} {unit}", bytes >> shift),
+        None => bytes.to_string(),
+    }
+}
+
 /// One of a few words.
 ///
 /// # Errors
@@ -145,6 +176,30 @@ mod tests {
         }
         for (from, to, want) in [("", "abc", 3), ("abc", "", 3), ("kitten", "sitting", 3)] {
             assert_eq!(distance(from, to), want);
+        }
+    }
+
+    #[test]
+    fn sizes_read_and_show() {
+        for (text, want) in [
+            ("0", Ok("0")),
+            ("4096", Ok("4 KiB")),
+            ("64 MiB", Ok("64 MiB")),
+            (" 1GiB ", Ok("1 GiB")),
+            ("1025", Ok("1025")),
+            ("3 B", Ok("3")),
+            ("2 TiB", Ok("2 TiB")),
+            ("64 MB", Err("is not a size")),
+            ("MiB", Err("has no number")),
+            ("-1", Err("is not a size")),
+            ("99999999 TiB", Err("is too large")),
+            ("99999999999999999999", Err("has no number")),
+        ] {
+            let read = size(text).map(|bytes| show_size(&bytes));
+            match want {
+                Ok(want) => assert_eq!(read.as_deref(), Ok(want), "{text}"),
+                Err(want) => assert!(read.unwrap_err().contains(want), "{text}"),
+            }
         }
     }
 }

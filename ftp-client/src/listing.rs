@@ -1,16 +1,10 @@
 //! Names, lines and entries of directories, as iterators that hold one line at a time
 //! (RFC 959 §4.1.3 `LIST`, `NLST`; RFC 3659 §7 `MLSD`).
 
-use ftp_proto::{Facts, ParseError, ParseErrorKind};
+use ftp_proto::{Facts, ListEvent, ListReader, ParseError, ParseErrorKind, limits};
 
 use crate::error::Error;
 use crate::transfer::Transfer;
-
-/// The longest line of a listing, in bytes without its line end: many times the longest name.
-const LINE: usize = 65_536;
-
-/// How much is read at a time, in bytes.
-const PIECE: usize = 16_384;
 
 /// The lines of a listing: bytes, without their line ends.
 ///
@@ -30,73 +24,56 @@ const PIECE: usize = 16_384;
 pub struct Listing<'a> {
     /// `None` behind the last item.
     transfer: Option<Transfer<'a>>,
-    /// What was read and not given out: whole lines, then the beginning of one.
-    buffer: Vec<u8>,
-    /// Where in `buffer` the next line begins.
-    start: usize,
-    /// Up to where in `buffer` there is no line end behind `start`.
-    searched: usize,
-    /// The end of the data was seen.
-    ended: bool,
-    /// Bytes of lines given out.
+    reader: ListReader,
+    /// Bytes read so far.
     bytes: u64,
     keep_empty: bool,
 }
 
 impl<'a> Listing<'a> {
     pub(crate) fn new(transfer: Transfer<'a>, keep_empty: bool) -> Self {
-        let (buffer, start, searched) = (Vec::new(), 0, 0);
-        let transfer = Some(transfer);
-        Self { transfer, buffer, start, searched, ended: false, bytes: 0, keep_empty }
+        Self { transfer: Some(transfer), reader: ListReader::new(), bytes: 0, keep_empty }
     }
 
     fn step(&mut self) -> Result<Option<Vec<u8>>, Error> {
         loop {
-            while let Some(line) = self.take_line()? {
-                if self.keep_empty || !line.is_empty() {
-                    return Ok(Some(line));
-                }
-            }
-            if self.ended {
-                if let Some(transfer) = self.transfer.take() {
-                    transfer.conclude(self.bytes)?;
-                }
-                return Ok(None);
-            }
             let Some(transfer) = &mut self.transfer else { return Ok(None) };
-            self.buffer.drain(..self.start);
-            self.searched -= self.start;
-            self.start = 0;
-            let mut piece = [0; PIECE];
-            let count = transfer.read(&mut piece)?;
-            self.buffer.extend_from_slice(piece.get(..count).unwrap_or_default());
-            self.ended = count == 0;
+            let event = match self.reader.next() {
+                Some(event) => event,
+                None => {
+                    let mut piece = [0; limits::READ_AHEAD];
+                    let count = transfer.read(&mut piece)?;
+                    self.bytes += count as u64;
+                    if count > 0 {
+                        self.reader.push(piece.get(..count).unwrap_or_default());
+                        continue;
+                    }
+                    // The last line may lack its end.
+                    match self.reader.finish() {
+                        Some(event) => event,
+                        None => return self.conclude(),
+                    }
+                }
+            };
+            match event {
+                ListEvent::Line(line) if line.is_empty() && !self.keep_empty => {}
+                ListEvent::Line(line) => return Ok(Some(line)),
+                ListEvent::TooLong => return Err(too_long()),
+            }
         }
     }
 
-    /// The next line that is in the buffer; the last may lack its end.
-    fn take_line(&mut self) -> Result<Option<Vec<u8>>, Error> {
-        let unseen = self.buffer.get(self.searched..).unwrap_or_default();
-        let end = unseen.iter().position(|&byte| byte == b'\n').map(|at| self.searched + at);
-        let waiting = self.buffer.len() - self.start;
-        let (end, next) = match end {
-            Some(end) => (end, end + 1),
-            None if self.ended && waiting > 0 => (self.buffer.len(), self.buffer.len()),
-            None => {
-                self.searched = self.buffer.len();
-                return if waiting > LINE { Err(too_long()) } else { Ok(None) };
-            }
-        };
-        let line = self.buffer.get(self.start..end).unwrap_or_default();
-        let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
-        self.bytes += (next - self.start) as u64;
-        (self.start, self.searched) = (next, next);
-        if line.len() > LINE { Err(too_long()) } else { Ok(Some(line)) }
+    fn conclude(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        if let Some(transfer) = self.transfer.take() {
+            transfer.conclude(self.bytes)?;
+        }
+        Ok(None)
     }
 }
 
 const fn too_long() -> Error {
-    Error::Protocol(ParseError::new("line of a listing", LINE, ParseErrorKind::TooLong))
+    let kind = ParseErrorKind::TooLong;
+    Error::Protocol(ParseError::new("line of a listing", limits::LISTING_LINE, kind))
 }
 
 impl Iterator for Listing<'_> {
@@ -106,8 +83,7 @@ impl Iterator for Listing<'_> {
         let item = self.step().transpose();
         if !matches!(item, Some(Ok(_))) {
             // Behind an error there is nothing more to read; the client aborts what is left.
-            (self.transfer, self.ended, self.start) = (None, true, self.buffer.len());
-            self.searched = self.start;
+            self.transfer = None;
         }
         item
     }

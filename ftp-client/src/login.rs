@@ -14,7 +14,7 @@ pub(crate) fn login(
 ) -> Result<(), Error> {
     let user = Command::User(user.to_vec());
     let password = Command::Pass(Password(password.to_vec()));
-    let account = account.map(|Password(account)| Command::Acct(account.clone()));
+    let account = account.cloned().map(Command::Acct);
     for command in [Some(&user), Some(&password), account.as_ref()].into_iter().flatten() {
         command.encode().map_err(Error::Argument)?;
     }

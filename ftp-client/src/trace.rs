@@ -22,7 +22,7 @@ pub(crate) fn received(reply: &Reply) {
     if !log::log_enabled!(target: TARGET, log::Level::Debug) {
         return;
     }
-    let (code, last) = (reply.code(), reply.lines().len() - 1);
+    let (code, last) = (reply.code(), reply.lines().count() - 1);
     for (index, line) in reply.lines().enumerate() {
         let line = Escaped(line);
         match index {

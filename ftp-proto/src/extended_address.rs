@@ -396,4 +396,28 @@ mod tests {
             assert_eq!(NetworkProtocol::of(address.parse().unwrap()), want, "{address}");
         }
     }
+
+    #[test]
+    fn errors_say_where() {
+        for (text, at) in [
+            ("|1|132.235.1.2|6275|xy|", 20),
+            ("|12|1|6275||", 11),
+            ("|1|132.235.1|6275|", 3),
+            ("|1|132.235.1.2|6x|", 15),
+            ("|1|132.235.1.2|62", 17),
+            ("|x|1.2.3.4|1|", 1),
+        ] {
+            let got = ExtendedAddress::parse(text.as_bytes()).map_err(|error| error.at);
+            assert_eq!(got, Err(at), "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_know_what_they_hold() {
+        for (text, ipv4, ipv6) in [("(1)", true, false), ("(2,7)", false, true)] {
+            let list = NetworkProtocols::find(text.as_bytes()).unwrap();
+            assert_eq!(list.contains(NetworkProtocol::Ipv4), ipv4, "{text}");
+            assert_eq!(list.contains(NetworkProtocol::Ipv6), ipv6, "{text}");
+        }
+    }
 }

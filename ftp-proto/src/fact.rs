@@ -1,8 +1,8 @@
 //! Facts about objects: one entry of `MLST` and `MLSD` (RFC 3659 §7.2).
 
 use crate::error::{ParseError, ParseErrorKind};
-use crate::number;
 use crate::time_val::TimeVal;
+use crate::{eight, number};
 
 /// What the fact `type` says an entry is (RFC 3659 §7.5.1).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -22,16 +22,13 @@ pub enum FactType {
 impl FactType {
     /// Reads the value of the fact, in any case.
     pub(crate) fn read(value: &[u8]) -> Self {
-        if value.eq_ignore_ascii_case(b"file") {
-            Self::File
-        } else if value.eq_ignore_ascii_case(b"dir") {
-            Self::Directory
-        } else if value.eq_ignore_ascii_case(b"cdir") {
-            Self::CurrentDirectory
-        } else if value.eq_ignore_ascii_case(b"pdir") {
-            Self::ParentDirectory
-        } else {
-            Self::Other
+        let is = |word: &str| value.eq_ignore_ascii_case(word.as_bytes());
+        match value.len() {
+            3 if is("dir") => Self::Directory,
+            4 if is("file") => Self::File,
+            4 if is("cdir") => Self::CurrentDirectory,
+            4 if is("pdir") => Self::ParentDirectory,
+            _ => Self::Other,
         }
     }
 }
@@ -47,30 +44,32 @@ impl FactType {
 /// assert_eq!(facts.name(), b"a name");
 /// # Ok::<(), ftp_proto::ParseError>(())
 /// ```
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Facts {
-    /// The facts, each with its `;`, and directly behind them the name.
+    /// The facts, each with its `;`, an SP, the name.
     line: Vec<u8>,
-    /// Where the name starts.
-    name_at: usize,
+    /// Where that SP stands.
+    space: usize,
 }
 
 impl Facts {
     /// An entry called `name` of which nothing is known yet.
     #[must_use]
     pub fn new(name: impl Into<Vec<u8>>) -> Self {
-        Self { line: name.into(), name_at: 0 }
+        let mut line = name.into();
+        line.insert(0, b' ');
+        Self { line, space: 0 }
     }
 
     /// The same entry with one fact more, the last. Neither may hold `;` or SP, nor the fact `=`,
     /// since they end where these stand.
     #[must_use]
     pub fn with(mut self, fact: &str, value: impl AsRef<[u8]>) -> Self {
-        let name = self.line.split_off(self.name_at);
+        let name = self.line.split_off(self.space);
         for piece in [fact.as_bytes(), b"=", value.as_ref(), b";"] {
             self.line.extend_from_slice(piece);
         }
-        self.name_at = self.line.len();
+        self.space = self.line.len();
         self.line.extend_from_slice(&name);
         self
     }
@@ -81,61 +80,86 @@ impl Facts {
     /// Names of facts compare without regard to case, a fact given twice has its first value, and
     /// one without `=` is passed over, as unknown facts must be (RFC 3659 §7.5).
     ///
+    /// Two things that the RFC forbids are read, since servers send them: an SP inside the value
+    /// of a fact (ProFTPD with groups called `domain users`), as long as `;` and SP stand behind
+    /// the facts; and a last fact without its `;`.
+    ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` without the SP, or with nothing behind it.
+    /// `UnexpectedEnd` without the SP, or with nothing behind it; `UnexpectedByte` where
+    /// something other than facts stands before it: a message for people, or a TAB, with which a
+    /// server separates that would lose the first part of a name with SP in it.
     pub fn parse(line: &[u8]) -> Result<Self, ParseError> {
-        let end = ParseError::new("MLSx entry", line.len(), ParseErrorKind::UnexpectedEnd);
-        let name_at = memchr::memchr(b' ', line).ok_or(end)?;
-        let (facts, name) = line.split_at_checked(name_at).ok_or(end)?;
-        let name = name.get(1..).filter(|name| !name.is_empty()).ok_or(end)?;
-        let mut line = Vec::with_capacity(line.len());
-        line.extend_from_slice(facts);
-        if !matches!(facts.last(), None | Some(b';')) {
-            line.push(b';');
+        let error = |at, kind| ParseError::new("MLSx entry", at, kind);
+        let end = || error(line.len(), ParseErrorKind::UnexpectedEnd);
+        let first = memchr::memchr2(b' ', b'\t', line).ok_or_else(end)?;
+        let is_closed = |space: usize| matches!(line.get(..space), Some([] | [.., b';']));
+        let (space, closed) = if is_closed(first) {
+            (first, true)
+        } else {
+            match line.windows(2).position(|pair| pair == b"; ") {
+                Some(semicolon) => (semicolon + 1, true),
+                None => (first, false),
+            }
+        };
+        if space + 1 == line.len() {
+            return Err(end());
         }
-        let name_at = line.len();
-        line.extend_from_slice(name);
-        Ok(Self { line, name_at })
+        let has_facts = space == 0 || eight::find(line, b'=').is_some_and(|at| at < space);
+        if line.get(first) == Some(&b'\t') || !has_facts {
+            return Err(error(first, ParseErrorKind::UnexpectedByte));
+        }
+        let mut facts = Self { line: line.to_vec(), space };
+        if !closed {
+            facts.line.insert(space, b';');
+            facts.space += 1;
+        }
+        Ok(facts)
     }
 
-    /// Appends the line without its line end, facts in the order they came or were added.
+    /// Appends the line without its line end, facts in the order they came or were added. Nothing
+    /// is checked: a name that holds CR or LF has to be left out of a listing (RFC 3659 §2.2).
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.facts());
-        out.push(b' ');
-        out.extend_from_slice(self.name());
+        out.extend_from_slice(&self.line);
     }
 
+    /// All that stands in front of the SP.
     fn facts(&self) -> &[u8] {
-        self.line.get(..self.name_at).unwrap_or_default()
+        self.line.get(..self.space).unwrap_or_default()
+    }
+
+    /// Each fact as it stands in front of its `;`.
+    fn each(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.facts();
+        std::iter::from_fn(move || {
+            let (fact, behind) = eight::split_once(rest, b';')?;
+            rest = behind;
+            Some(fact)
+        })
     }
 
     /// All facts in order, those without `=` left out: names as they came, values byte for byte.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut rest = self.facts();
-        std::iter::from_fn(move || {
-            while let Some(end) = memchr::memchr(b';', rest) {
-                let fact = rest.get(..end)?;
-                rest = rest.get(end + 1..)?;
-                if let Some(equals) = memchr::memchr(b'=', fact) {
-                    return Some((fact.get(..equals)?, fact.get(equals + 1..)?));
-                }
-            }
-            None
-        })
+        self.each().filter_map(|fact| eight::split_once(fact, b'='))
     }
 
     /// The value of a fact, its name in any case.
     #[must_use]
     pub fn get(&self, fact: &str) -> Option<&[u8]> {
-        let mut facts = self.iter();
-        facts.find_map(|(name, value)| name.eq_ignore_ascii_case(fact.as_bytes()).then_some(value))
+        let wanted = fact.as_bytes();
+        self.each().find_map(|fact| {
+            let (name, value) = fact.split_at_checked(wanted.len())?;
+            let value = value.strip_prefix(b"=")?;
+            // Nearly all servers write it as it is asked for.
+            let is_same = |(a, b): (&u8, &u8)| a == b || a.eq_ignore_ascii_case(b);
+            name.iter().zip(wanted).all(is_same).then_some(value)
+        })
     }
 
     /// The pathname, byte for byte. From a hostile server it may hold `/` or be `..`.
     #[must_use]
     pub fn name(&self) -> &[u8] {
-        self.line.get(self.name_at..).unwrap_or_default()
+        self.line.get(self.space + 1..).unwrap_or_default()
     }
 
     /// The fact `type`.
@@ -177,8 +201,20 @@ mod tests {
 
     #[test]
     fn parse_refuses() {
-        for line in ["", "nospace", "type=file;", "type=file; ", " "] {
-            assert!(Facts::parse(line.as_bytes()).is_err(), "{line:?}");
+        for line in ["", "nospace", "type=file;", "type=file; ", " ", "type=file;size=5 "] {
+            let want = ParseError::new("MLSx entry", line.len(), ParseErrorKind::UnexpectedEnd);
+            assert_eq!(Facts::parse(line.as_bytes()), Err(want), "{line:?}");
+        }
+        for (line, at) in [
+            ("No such directory", 2),
+            ("ftpd: .: Permission denied", 5),
+            ("550 x; y", 3),
+            ("; x", 1),
+            ("type=file;\ta b", 10),
+            ("type=file\t; b", 9),
+        ] {
+            let want = ParseError::new("MLSx entry", at, ParseErrorKind::UnexpectedByte);
+            assert_eq!(Facts::parse(line.as_bytes()), Err(want), "{line:?}");
         }
     }
 
@@ -212,6 +248,21 @@ mod tests {
         let facts = Facts::parse(&line).unwrap();
         assert_eq!((facts.size(), facts.iter().count()), (Some(5), 10_001));
         assert!(facts.line.capacity() <= line.len());
+    }
+
+    #[test]
+    fn facts_with_spaces_read_ls_47() {
+        for (line, group, name) in [
+            ("type=file;UNIX.group=domain users;size=5; testfile", "domain users", "testfile"),
+            ("UNIX.group=domain users;size=5;  a; b ", "domain users", " a; b "),
+            ("size=5;UNIX.group=a b c; x", "a b c", "x"),
+            ("UNIX.group=a;size=5; b; c", "a", "b; c"),
+            ("UNIX.group=a; size=5; b", "a", "size=5; b"),
+        ] {
+            let facts = Facts::parse(line.as_bytes()).unwrap();
+            assert_eq!(facts.get("unix.group"), Some(group.as_bytes()), "{line}");
+            assert_eq!(facts.name(), name.as_bytes(), "{line}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl Features {
     /// leading SP are understood.
     #[must_use]
     pub fn read(reply: &Reply) -> Self {
-        let count = reply.lines().len();
+        let count = reply.lines().count();
         let between = reply.lines().skip(1).take(count.saturating_sub(2));
         let features = between.map(|line| line.trim_ascii_start().to_vec());
         Self(features.filter(|line| !line.is_empty()).collect())
@@ -77,5 +77,12 @@ mod tests {
     fn a_single_line_has_none() {
         let reply = Reply::new(ReplyCode::SYSTEM_STATUS, "no-features");
         assert_eq!(Features::read(&reply), Features::default());
+    }
+
+    #[test]
+    fn has_asks_for_the_word() {
+        let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features", [" SIZE"], "End");
+        let features = Features::read(&reply);
+        assert!(features.has("size") && !features.has("MDTM") && !features.has("SIZ"));
     }
 }

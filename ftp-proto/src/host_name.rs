@@ -224,4 +224,20 @@ mod tests {
         assert!(LanguageTag::parse(format!("{fits}-a").as_bytes()).is_err());
         assert_eq!(LanguageTag::parse(b"zh-Hant").unwrap().primary(), "zh");
     }
+
+    #[test]
+    fn the_longest_language_tag() {
+        let longest = format!("en{}", "-abcdefg".repeat((crate::limits::LANGUAGE_TAG - 2) / 8));
+        let tag = LanguageTag::parse(longest.as_bytes()).unwrap();
+        assert_eq!(tag.to_string(), longest);
+        let fill = crate::limits::LANGUAGE_TAG - longest.len();
+        let full = format!("{longest}{}", &"-abcdefgh"[..fill]);
+        assert_eq!(
+            LanguageTag::parse(full.as_bytes()).map(|tag| tag.as_str().len()),
+            Ok(full.len())
+        );
+        let over = LanguageTag::parse(format!("{longest}-abcdefgh").as_bytes());
+        let want = ParseError::new("lang-tag", crate::limits::LANGUAGE_TAG, TooLong);
+        assert_eq!(over, Err(want));
+    }
 }

@@ -197,4 +197,12 @@ mod tests {
             assert_eq!(HostPort::parse(tuple.to_string().as_bytes()), Ok(tuple));
         }
     }
+
+    #[test]
+    fn errors_say_where() {
+        for (text, at) in [("ab 1,2,3,4,5,256", 3), ("1,2 ab 1,2,3,4,0,0", 7), ("none", 4)] {
+            let got = HostPort::find(text.as_bytes()).map_err(|error| error.at);
+            assert_eq!(got, Err(at), "{text}");
+        }
+    }
 }

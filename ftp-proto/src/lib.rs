@@ -44,6 +44,7 @@ mod ascii;
 #[cfg(test)]
 mod chunks;
 mod command;
+mod eight;
 mod error;
 mod exchange;
 mod extended_address;
@@ -57,6 +58,7 @@ mod line;
 mod listing;
 mod network;
 mod number;
+mod octets;
 mod parameters;
 mod pathname;
 mod port_ranges;

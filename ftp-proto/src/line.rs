@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use crate::error::{ParseError, ParseErrorKind};
-use crate::limits;
 use crate::read_ahead::ReadAhead;
+use crate::{eight, limits};
 
 /// Interpret As Command: the byte that starts a Telnet command (RFC 854).
 pub(crate) const IAC: u8 = 255;
@@ -130,6 +130,7 @@ impl LineDecoder {
 
     /// Takes bytes as they were read, at most [`room`](Self::room) of them, and returns how many
     /// it took.
+    #[inline]
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         self.input.push(bytes)
     }
@@ -144,7 +145,8 @@ impl LineDecoder {
     /// Whether a line has been begun and not ended, or bytes wait to be looked at.
     #[must_use]
     pub fn is_mid_line(&self) -> bool {
-        self.length > 0 || !self.input.is_empty()
+        let looked_at = self.length > 0 || self.last != Last::Other || self.telnet != Telnet::Data;
+        looked_at || !self.input.is_empty()
     }
 
     /// Forgets all that was pushed and not yet given out as a line.
@@ -154,17 +156,22 @@ impl LineDecoder {
     }
 
     /// The next event, or `None` until more bytes are pushed.
+    #[inline]
     #[expect(clippy::should_implement_trait, reason = "the end is not final: more may be pushed")]
     pub fn next(&mut self) -> Option<LineEvent<'_>> {
         if self.length == 0
             && self.telnet == Telnet::Data
             && self.last == Last::Other
-            && let Some(end) = self.plain_line()
+            && let Some((length, ending)) = self.plain_line()
         {
-            let line = self.input.take(end + 1);
-            let line = line.strip_suffix(b"\n").unwrap_or(line);
-            return Some(LineEvent::Line(line.strip_suffix(b"\r").unwrap_or(line).into()));
+            let line = self.input.take(length + ending);
+            return Some(LineEvent::Line(line.get(..length).unwrap_or(line).into()));
         }
+        self.look_closely()
+    }
+
+    /// The next event, found in runs of plain bytes and one by one where they have a meaning.
+    fn look_closely(&mut self) -> Option<LineEvent<'static>> {
         loop {
             if self.length >= limits::UNTERMINATED {
                 self.input.release();
@@ -181,18 +188,17 @@ impl LineDecoder {
         }
     }
 
-    /// How many bytes stand before the LF that ends the next line, if all of the line is there and nothing in it
-    /// has a meaning of its own: most lines are like that.
-    fn plain_line(&self) -> Option<usize> {
+    /// How long the next line is and how long its line end, if all of it is there and nothing in
+    /// it has a meaning of its own: most lines are like that.
+    fn plain_line(&self) -> Option<(usize, usize)> {
         let waiting = self.input.waiting();
-        // Lines are short: one look at each byte costs less than a search does to begin.
-        let stop = waiting.iter().position(|&byte| matches!(byte, b'\n' | b'\r' | 0 | IAC))?;
-        let end = match waiting.get(stop..)? {
-            [b'\n', ..] if !self.strict => stop,
-            [b'\r', b'\n', ..] => stop + 1,
+        let length = plain_run(waiting);
+        let ending = match waiting.get(length..)? {
+            [b'\n', ..] if !self.strict => 1,
+            [b'\r', b'\n', ..] => 2,
             _ => return None,
         };
-        (stop <= limits::COMMAND_LINE).then_some(end)
+        (length <= limits::COMMAND_LINE).then_some((length, ending))
     }
 
     /// Moves bytes that have no meaning but themselves, up to where the line gets too long.
@@ -202,8 +208,7 @@ impl LineDecoder {
         }
         let waiting = self.input.waiting();
         let room = limits::COMMAND_LINE.saturating_sub(self.length);
-        let plain = |byte: &&u8| !matches!(**byte, b'\n' | b'\r' | 0 | IAC);
-        let run = waiting.iter().take(room).take_while(plain).count();
+        let run = plain_run(waiting.get(..room).unwrap_or(waiting));
         if run > 0 {
             if self.malformed.is_none() {
                 self.line.extend_from_slice(waiting.get(..run).unwrap_or_default());
@@ -325,6 +330,22 @@ impl LineDecoder {
         }
         Some(malformed.map_or(LineEvent::Line(line.into()), LineEvent::Malformed))
     }
+}
+
+/// How many bytes stand before the first that may mean something other than itself: LF, CR, NUL
+/// and IAC are looked at one by one, and with them what else is no higher than CR.
+fn plain_run(bytes: &[u8]) -> usize {
+    const ABOVE_CR: u8 = b'\r' + 1;
+    let (eights, rest) = bytes.as_chunks();
+    for (at, &eight) in eights.iter().enumerate() {
+        let eight = u64::from_le_bytes(eight);
+        let marks = eight::below(eight, ABOVE_CR) | eight::below(!eight, !IAC + 1);
+        if marks > 0 {
+            return 8 * at + eight::first(marks);
+        }
+    }
+    let special = |&byte: &u8| byte < ABOVE_CR || byte == IAC;
+    bytes.len() - rest.len() + rest.iter().position(special).unwrap_or(rest.len())
 }
 
 #[cfg(test)]
@@ -470,6 +491,25 @@ mod tests {
     }
 
     #[test]
+    fn plain_runs_end_at_what_has_a_meaning() {
+        for length in 0..24 {
+            for byte in 0..=255 {
+                let mut line = vec![b'x'; length];
+                line.push(byte);
+                line.extend_from_slice(b"\n\0\xff...");
+                let is_plain = (b'\r' + 1..IAC).contains(&byte);
+                assert_eq!(plain_run(&line), length + usize::from(is_plain), "{byte} at {length}");
+            }
+            assert_eq!(plain_run(&vec![b'x'; length]), length);
+        }
+    }
+
+    #[test]
+    fn control_bytes_belong_to_the_line_fr_16() {
+        lenient(b"RETR a\tb\x0b\x01\r\n", &[line(b"RETR a\tb\x0b\x01")]);
+    }
+
+    #[test]
     fn discard_forgets_all_fr_28() {
         let mut decoder = LineDecoder::new();
         decoder.push(b"AUTH TLS\r\nUSER x\r\nPA\xff");
@@ -488,5 +528,40 @@ mod tests {
         assert_eq!(decoder.push(&flood), 0);
         assert_eq!(decoder.next(), Some(line(b"NOOP")));
         assert_eq!(decoder.room(), 6);
+    }
+
+    #[test]
+    fn mid_line_is_between_the_first_byte_and_the_line_end() {
+        let mut decoder = LineDecoder::new();
+        assert!(!decoder.is_mid_line());
+        decoder.push(b"NO");
+        assert!(decoder.is_mid_line(), "bytes wait");
+        assert_eq!(decoder.next(), None);
+        assert!(decoder.is_mid_line(), "a line is begun");
+        decoder.push(b"OP\r\n");
+        assert_eq!(decoder.next(), Some(line(b"NOOP")));
+        assert!(!decoder.is_mid_line());
+        for begun in [&b"\r"[..], b"\xff"] {
+            let mut decoder = LineDecoder::new();
+            decoder.push(begun);
+            assert_eq!(decoder.next(), None);
+            assert!(decoder.is_mid_line(), "{begun:?} was looked at");
+        }
+    }
+
+    #[test]
+    fn discard_keeps_what_the_session_is() {
+        let mut decoder = LineDecoder::strict();
+        decoder.push(&b"\xff\xfd\x01".repeat(limits::TELNET_ANSWERS as usize));
+        let answers = std::iter::from_fn(|| decoder.next().map(LineEvent::into_owned)).count();
+        assert_eq!(answers, limits::TELNET_ANSWERS as usize);
+        decoder.discard();
+        decoder.push(b"\xff\xfd\x01NOOP\nNOOP\r\n");
+        assert_eq!(decoder.next(), Some(malformed(4, ParseErrorKind::UnexpectedByte)));
+    }
+
+    #[test]
+    fn several_crs_are_each_a_byte_of_the_line_fr_06() {
+        lenient(b"A\r\r\nNOOP\r\n", &[malformed(1, ParseErrorKind::LineBreak), line(b"NOOP")]);
     }
 }

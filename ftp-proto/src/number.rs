@@ -1,15 +1,18 @@
 //! Decimal digits to numbers, with no sign, no space and no overflow.
 
+/// So many digits are never over `u64::MAX`.
+const ALWAYS_FIT: usize = 19;
+
 /// Reads one or more ASCII digits that fill all of `digits`; `None` for anything else or for a
 /// value over `u64::MAX`.
 pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0_u64, |value, &byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        value.checked_mul(10)?.checked_add(digit)
-    })
+    let digit = |byte: &u8| Some(u64::from(byte.wrapping_sub(b'0'))).filter(|digit| *digit <= 9);
+    let (first, rest) = digits.split_at_checked(ALWAYS_FIT).unwrap_or((digits, &[]));
+    let first = first.iter().try_fold(0_u64, |value, next| Some(value * 10 + digit(next)?))?;
+    rest.iter().try_fold(first, |value, next| value.checked_mul(10)?.checked_add(digit(next)?))
 }
 
 /// One to three digits of value 0 to 255, as in a host-port.

@@ -208,4 +208,10 @@ mod tests {
         let mode = TransferMode::Stream;
         assert_eq!(TransferMode::parse(mode.as_str().as_bytes()), Ok(mode));
     }
+
+    #[test]
+    fn types_have_names() {
+        assert_eq!(RepresentationType::Ascii.to_string(), "ASCII");
+        assert_eq!(RepresentationType::Image.to_string(), "image");
+    }
 }

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::error::{ParseError, ParseErrorKind};
+use crate::octets::Octets;
 
 /// A pathname as the wire carries it: at least one byte, any byte but NUL, CR and LF.
 ///
@@ -20,7 +21,7 @@ use crate::error::{ParseError, ParseErrorKind};
 /// # Ok::<(), ftp_proto::ParseError>(())
 /// ```
 #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Pathname(Vec<u8>);
+pub struct Pathname(Octets);
 
 impl Pathname {
     /// Takes `bytes` as a pathname.
@@ -28,27 +29,27 @@ impl Pathname {
     /// # Errors
     ///
     /// `UnexpectedEnd` if there is no byte, `LineBreak` at the first CR, LF or NUL.
-    pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, ParseError> {
-        let bytes = bytes.into();
+    pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, ParseError> {
+        let bytes = bytes.as_ref();
         if bytes.is_empty() {
             return Err(ParseError::new("pathname", 0, ParseErrorKind::UnexpectedEnd));
         }
         match bytes.iter().position(|&byte| is_line_break(byte)) {
             Some(at) => Err(ParseError::new("pathname", at, ParseErrorKind::LineBreak)),
-            None => Ok(Self(bytes)),
+            None => Ok(Self(bytes.into())),
         }
     }
 
     /// The bytes, exactly.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.0.as_slice()
     }
 
     /// The bytes, given away.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
-        self.0
+        self.0.into_vec()
     }
 
     /// Reads the pathname out of the text of a 257 reply: what stands between the first `"` and
@@ -87,15 +88,15 @@ impl Pathname {
         if path.is_empty() {
             return Err(error(first + 1, ParseErrorKind::UnexpectedEnd));
         }
-        Ok(Self(path))
+        Ok(Self(path.as_slice().into()))
     }
 
     /// The pathname in quotes, each `"` in it doubled, as a 257 reply carries it.
     #[must_use]
     pub fn quoted(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.0.len() + 2);
+        let mut out = Vec::with_capacity(self.as_bytes().len() + 2);
         out.push(b'"');
-        for &byte in &self.0 {
+        for &byte in self.as_bytes() {
             if byte == b'"' {
                 out.push(b'"');
             }
@@ -129,19 +130,19 @@ impl TryFrom<&str> for Pathname {
 
 impl AsRef<[u8]> for Pathname {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        self.as_bytes()
     }
 }
 
 impl fmt::Display for Pathname {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&Escaped(&self.0), f)
+        fmt::Display::fmt(&Escaped(self.as_bytes()), f)
     }
 }
 
 impl fmt::Debug for Pathname {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", Escaped(&self.0))
+        write!(f, "\"{}\"", Escaped(self.as_bytes()))
     }
 }
 
@@ -240,6 +241,17 @@ mod tests {
             (b"\\x41", "\\\\x41"),
         ] {
             assert_eq!(Escaped(bytes).to_string(), want);
+        }
+    }
+
+    #[test]
+    fn pathnames_are_shown_and_given_away() {
+        for text in ["a\u{1b}b", "a name that is too long to be kept in place\u{1b}"] {
+            let path = Pathname::new(text).unwrap();
+            let shown = text.replace('\u{1b}', "\\x1b");
+            assert_eq!(path.to_string(), shown);
+            assert_eq!(format!("{path:?}"), format!("\"{shown}\""));
+            assert_eq!(path.into_bytes(), text.as_bytes());
         }
     }
 }

@@ -20,6 +20,7 @@ impl ReadAhead {
     }
 
     /// Takes as many of `bytes` as there is [`room`](Self::room) for, and returns how many.
+    #[inline]
     pub(crate) fn push(&mut self, bytes: &[u8]) -> usize {
         if self.is_empty() {
             self.release();

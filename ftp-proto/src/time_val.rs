@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use crate::eight;
 use crate::error::{ParseError, ParseErrorKind};
-use crate::number;
 
 /// A point in time as FTP writes it, in UTC, to the nanosecond. Years 0 to 9999.
 ///
@@ -56,18 +56,19 @@ impl TimeVal {
     /// calendar.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| Err(ParseError::new("time-val", at, kind));
-        let (digits, fraction) = input.split_at_checked(14).unwrap_or((input, &[]));
-        if let Some(at) = digits.iter().position(|byte| !byte.is_ascii_digit()) {
-            return error(at, ParseErrorKind::UnexpectedByte);
-        }
-        if digits.len() < 14 {
-            return error(digits.len(), ParseErrorKind::UnexpectedEnd);
-        }
+        let not_a_digit = |digits: &[u8]| digits.iter().position(|byte| !byte.is_ascii_digit());
+        let (Some(date), Some(clock)) = (eight_digits(input, 0), eight_digits(input, 6)) else {
+            return match not_a_digit(input) {
+                Some(at) if at < 14 => error(at, ParseErrorKind::UnexpectedByte),
+                _ => error(input.len(), ParseErrorKind::UnexpectedEnd),
+            };
+        };
+        let fraction = input.get(14..).unwrap_or_default();
         let nanosecond = match fraction.split_first() {
             None => 0,
             Some((b'.', [])) => return error(15, ParseErrorKind::UnexpectedEnd),
             Some((b'.', digits)) => {
-                if let Some(at) = digits.iter().position(|byte| !byte.is_ascii_digit()) {
+                if let Some(at) = not_a_digit(digits) {
                     return error(15 + at, ParseErrorKind::UnexpectedByte);
                 }
                 let padded = digits.iter().map(|digit| u32::from(digit - b'0'));
@@ -75,27 +76,24 @@ impl TimeVal {
             }
             Some(_) => return error(14, ParseErrorKind::UnexpectedByte),
         };
-        let field = |from: usize, to: usize| -> Option<u16> {
-            number::decimal(digits.get(from..to)?)?.try_into().ok()
-        };
-        let small = |from| field(from, from + 2).and_then(|value| u8::try_from(value).ok());
-        let fields = (field(0, 4), small(4), small(6), small(8), small(10), small(12));
-        if let (Some(year), Some(month), Some(day), Some(hour), Some(minute), Some(second)) = fields
-        {
-            for (at, right) in [
-                (4, (1..=12).contains(&month)),
-                (6, (1..=days_of_month(year, month)).contains(&day)),
-                (8, hour <= 23),
-                (10, minute <= 59),
-                (12, second <= 60),
-            ] {
-                if !right {
-                    return error(at, ParseErrorKind::BadNumber);
-                }
-            }
-            return Ok(Self { year, month, day, hour, minute, second, nanosecond });
+        let [century, year, month, day] = eight::pairs(date);
+        let [_, hour, minute, second] = eight::pairs(clock);
+        let year = u16::from(century) * 100 + u16::from(year);
+        if let Some(time) = Self::new(year, month, day, hour, minute, second) {
+            return Ok(Self { nanosecond, ..time });
         }
-        error(0, ParseErrorKind::BadNumber)
+        let at = if !(1..=12).contains(&month) {
+            4
+        } else if !(1..=days_of_month(year, month)).contains(&day) {
+            6
+        } else if hour > 23 {
+            8
+        } else if minute > 59 {
+            10
+        } else {
+            12
+        };
+        error(at, ParseErrorKind::BadNumber)
     }
 
     /// The time `seconds` after 1970-01-01T00:00:00Z (before it, if negative); `None` outside
@@ -191,6 +189,13 @@ impl fmt::Display for TimeVal {
         }
         Ok(())
     }
+}
+
+/// The values of the eight digits at `at`; `None` unless there are eight.
+fn eight_digits(input: &[u8], at: usize) -> Option<u64> {
+    let digits = u64::from_le_bytes(*input.get(at..)?.first_chunk()?);
+    // What is below `0` borrows, and so is over 9 as well.
+    Some(digits.wrapping_sub(eight::each(b'0'))).filter(|values| eight::all_below(*values, 10))
 }
 
 const fn days_of_month(year: u16, month: u8) -> u8 {
@@ -291,5 +296,14 @@ mod tests {
         assert_eq!(TimeVal::from_unix_seconds(-62_167_219_201), None);
         assert_eq!(TimeVal::from_unix_seconds(i64::MAX), None);
         assert_eq!(TimeVal::from_unix_seconds(i64::MIN), None);
+    }
+
+    #[test]
+    fn fields_are_those_that_were_read() {
+        let time = TimeVal::parse(b"20231130175903.25").unwrap();
+        let date = (time.year(), time.month(), time.day());
+        assert_eq!(date, (2023, 11, 30));
+        assert_eq!((time.hour(), time.minute(), time.second()), (17, 59, 3));
+        assert_eq!(time.nanosecond(), 250_000_000);
     }
 }

@@ -448,4 +448,31 @@ mod tests {
             assert_eq!(url.user(), Some(user.as_bytes()));
         }
     }
+
+    #[test]
+    fn errors_say_where() {
+        for (text, at) in [
+            ("ftp://h/ab%zz", 10),
+            ("ftp://h/ab%4", 10),
+            ("ftp://h/abc;type=x", 11),
+            ("ftp://ab%zz@h/", 8),
+            ("ftp://u@[::1/", 8),
+            ("ftp://h/%41%00", 11),
+        ] {
+            let got = FtpUrl::parse(text.as_bytes()).map_err(|error| error.at);
+            assert_eq!(got, Err(at), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_colon_at_the_start_of_the_path_is_no_port() {
+        let url = FtpUrl::parse(b"h::a").unwrap();
+        assert_eq!((url.port(), url.path()), (21, &b":a"[..]));
+    }
+
+    #[test]
+    fn debug_is_display_without_secrets() {
+        let url = FtpUrl::parse(b"ftp://u:p@h/a").unwrap();
+        assert_eq!(format!("{url:?}"), "FtpUrl(ftp://u@h/a)");
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::error::{ParseError, ParseErrorKind};
-use crate::limits;
+use crate::{eight, limits};
 
 /// A verb that is well formed but that no document this crate follows defines.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -49,6 +49,7 @@ macro_rules! verbs {
             }
 
             /// The verb whose word in upper case is `packed`.
+            #[inline]
             fn from_packed(packed: u64) -> Option<Self> {
                 #[expect(non_upper_case_globals, reason = "named after the variants")]
                 mod words {
@@ -230,9 +231,9 @@ const fn pack(word: &[u8]) -> u64 {
     assert!(word.len() <= PACKED);
     let mut packed = 1;
     let mut rest = word;
-    while let Some((&byte, tail)) = rest.split_first() {
+    while let Some((&byte, head)) = rest.split_last() {
         packed = packed << 8 | byte as u64;
-        rest = tail;
+        rest = head;
     }
     packed
 }
@@ -246,14 +247,10 @@ impl Verb {
     /// letter or digit stands or the first is a digit, `TooLong` beyond 12 bytes.
     pub fn parse(word: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| Err(ParseError::new("verb", at, kind));
-        // Without that bit, what was a letter is one in upper case, and nothing else is a letter:
-        // the words of letters alone, which are most, are found so at once.
-        const CASE: u8 = b'a' - b'A';
-        if word.len() <= PACKED {
-            let packed = word.iter().fold(1, |packed, byte| packed << 8 | u64::from(byte & !CASE));
-            if let Some(verb) = Self::from_packed(packed) {
-                return Ok(verb);
-            }
+        if let Some((verb, end)) = Self::of_letters(word)
+            && end == word.len()
+        {
+            return Ok(verb);
         }
         let Some(first) = word.first() else {
             return error(0, ParseErrorKind::UnexpectedEnd);
@@ -261,16 +258,8 @@ impl Verb {
         if !first.is_ascii_alphabetic() {
             return error(0, ParseErrorKind::UnexpectedByte);
         }
-        let mut packed = 1;
-        for (at, &byte) in word.iter().enumerate() {
-            if !byte.is_ascii_alphanumeric() {
-                return error(at, ParseErrorKind::UnexpectedByte);
-            }
-            packed = packed << 8 | u64::from(byte.to_ascii_uppercase());
-        }
-        let known = if word.len() <= PACKED { Self::from_packed(packed) } else { None };
-        if let Some(verb) = known {
-            return Ok(verb);
+        if let Some(at) = word.iter().position(|byte| !byte.is_ascii_alphanumeric()) {
+            return error(at, ParseErrorKind::UnexpectedByte);
         }
         let mut bytes = [0; limits::VERB];
         let Some(upper) = bytes.get_mut(..word.len()) else {
@@ -278,6 +267,11 @@ impl Verb {
         };
         upper.copy_from_slice(word);
         upper.make_ascii_uppercase();
+        if upper.len() <= PACKED
+            && let Some(verb) = Self::from_packed(pack(upper))
+        {
+            return Ok(verb);
+        }
         let length = u8::try_from(word.len()).unwrap_or_default();
         Ok(Self::Other(OtherVerb { bytes, length }))
     }
@@ -297,11 +291,34 @@ impl Verb {
     /// # Errors
     ///
     /// Those of [`Verb::parse`] for what stands before the first SP.
+    #[inline]
     pub fn split(line: &[u8]) -> Result<(Self, &[u8]), ParseError> {
-        let at = line.iter().position(|&byte| byte == b' ').unwrap_or(line.len());
-        let (word, rest) = line.split_at_checked(at).unwrap_or((line, &[]));
-        let argument = rest.split_first().map_or(rest, |(_space, argument)| argument);
-        Ok((Self::parse(word)?, argument))
+        if let Some((verb, end)) = Self::of_letters(line) {
+            return Ok((verb, line.get(end + 1..).unwrap_or_default()));
+        }
+        let end = line.iter().position(|&byte| byte == b' ').unwrap_or(line.len());
+        let (word, rest) = line.split_at_checked(end).unwrap_or((line, &[]));
+        Ok((Self::parse(word)?, rest.get(1..).unwrap_or_default()))
+    }
+
+    /// The known verb that `line` begins with and where it ends, at SP or at the end of the line,
+    /// if it is made of letters alone: most are, and this runs for every command.
+    fn of_letters(line: &[u8]) -> Option<(Self, usize)> {
+        // Without that bit, what was a letter is one in upper case, and nothing else is a letter.
+        const CASE: u8 = b'a' - b'A';
+        let first = line.first_chunk().copied().unwrap_or_else(|| {
+            let mut padded = [b' '; 8];
+            padded.iter_mut().zip(line).for_each(|(place, byte)| *place = *byte);
+            padded
+        });
+        let bytes = u64::from_le_bytes(first);
+        let end = eight::first_below(bytes ^ eight::each(b' '), 1);
+        if end > PACKED {
+            return None;
+        }
+        let behind = 1 << (8 * end);
+        let packed = bytes & !eight::each(CASE) & (behind - 1) | behind;
+        Some((Self::from_packed(packed)?, end))
     }
 }
 

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::ops::BitOr;
 use std::sync::Arc;
 
-use crate::storage::Storage;
+use ftp_proto::HostName;
+
+use crate::storage::{Capabilities, Storage};
 
 /// What a user may do: a set of rights.
 ///
@@ -23,13 +25,13 @@ pub struct Rights(u16);
 impl Rights {
     /// No right at all.
     pub const NONE: Self = Self(0);
-    /// See names and facts: LIST, NLST, MLSD, MLST, SIZE, MDTM, STAT.
+    /// See names and facts: LIST, NLST, MLSD, MLST, SIZE, MDTM, STAT, and AVBL.
     pub const LIST: Self = Self(1);
-    /// Read files: RETR.
+    /// Read files: RETR, HASH.
     pub const RETRIEVE: Self = Self(1 << 1);
-    /// Make and replace files: STOR.
+    /// Make and replace files, and say when they were modified: STOR, STOU, MFMT.
     pub const WRITE: Self = Self(1 << 2);
-    /// Add to files: APPE.
+    /// Add to files that are there: APPE.
     pub const APPEND: Self = Self(1 << 3);
     /// Remove files and directories: DELE, RMD.
     pub const DELETE: Self = Self(1 << 4);
@@ -39,11 +41,13 @@ impl Rights {
     pub const MKDIR: Self = Self(1 << 6);
     /// Look and read, change nothing.
     pub const READ: Self = Self(Self::LIST.0 | Self::RETRIEVE.0);
+    /// Set permission bits: SITE CHMOD, `UNIX.mode` of MFF.
+    pub const CHMOD: Self = Self(1 << 7);
     /// Have data connections to and from hosts other than the user's own, within the networks
     /// that the server's settings name: FXP (RFC 959 §5.2, RFC 2577 §3).
     pub const FXP: Self = Self(1 << 15);
     /// All but [`FXP`](Self::FXP).
-    pub const FULL: Self = Self((1 << 7) - 1);
+    pub const FULL: Self = Self((1 << 8) - 1);
 
     /// Whether all of `rights` are among these.
     #[must_use]
@@ -68,6 +72,10 @@ pub struct LoginAttempt<'a> {
     pub user: &'a [u8],
     /// The argument of `PASS`, byte for byte; may be empty.
     pub password: &'a [u8],
+    /// The argument of `ACCT`, byte for byte, once [`AuthError::NeedAccount`] has asked for it.
+    pub account: Option<&'a [u8]>,
+    /// The virtual host that `HOST` has chosen (RFC 7151).
+    pub host: Option<&'a HostName>,
     /// Where the control connection comes from.
     pub peer: SocketAddr,
 }
@@ -81,11 +89,58 @@ impl fmt::Debug for LoginAttempt<'_> {
 
 /// A login that was accepted: what the session works on, and what it may do there.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Login {
     /// What is behind `/` for this user.
     pub storage: Arc<dyn Storage>,
     /// What the user may do.
     pub rights: Rights,
+    /// Whether MKD of a directory that is there already is answered as if it had been made. Some
+    /// devices make the same directory before each upload, and stop at a refusal.
+    pub mkdir_existing_ok: bool,
+}
+
+impl Login {
+    /// A login with these rights to this storage, and nothing out of the ordinary.
+    #[must_use]
+    pub fn new(storage: Arc<dyn Storage>, rights: Rights) -> Self {
+        Self { storage, rights, mkdir_existing_ok: false }
+    }
+
+    /// The same with another answer to MKD of a directory that is there.
+    #[must_use]
+    pub fn with_mkdir_existing_ok(self, mkdir_existing_ok: bool) -> Self {
+        Self { mkdir_existing_ok, ..self }
+    }
+}
+
+/// What there is for a user at best: `FEAT` goes by it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Offer {
+    /// What may be done.
+    pub rights: Rights,
+    /// What storages can do.
+    pub capabilities: Capabilities,
+}
+
+impl Offer {
+    /// Everything.
+    pub const ALL: Self = Self { rights: Rights::FULL, capabilities: Capabilities::ALL };
+}
+
+impl From<&Login> for Offer {
+    fn from(login: &Login) -> Self {
+        Self { rights: login.rights, capabilities: login.storage.capabilities() }
+    }
+}
+
+impl BitOr for Offer {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        let capabilities = self.capabilities | other.capabilities;
+        Self { rights: self.rights | other.rights, capabilities }
+    }
 }
 
 /// Why a login was not accepted.
@@ -97,6 +152,10 @@ pub enum AuthError {
     /// The user's directory cannot be opened: 530, and an error in the log.
     #[error("home directory not available")]
     NoHome,
+    /// An account is wanted beside user and password: 332. Once `ACCT` has brought one, the
+    /// login is tried again with it, and this is then a refusal.
+    #[error("account needed")]
+    NeedAccount,
     /// It cannot be decided now: 451.
     #[error("user database not available")]
     Unavailable,
@@ -110,6 +169,12 @@ pub trait Authenticator: Send + Sync {
     ///
     /// [`AuthError`] says which reply is sent.
     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError>;
+
+    /// What any user may get here, which `FEAT` tells those who are not logged in yet. As it
+    /// stands, everything.
+    fn offer(&self) -> Offer {
+        Offer::ALL
+    }
 }
 
 /// Users known from the start, with plain passwords: for tests, fixtures and throw-away servers.
@@ -171,6 +236,11 @@ impl Authenticator for UserTable {
         let right = equal_in_constant_time(password, attempt.password);
         user.filter(|_| right).map(|user| user.login.clone()).ok_or(AuthError::Refused)
     }
+
+    fn offer(&self) -> Offer {
+        let logins = self.users.iter().map(|user| &user.login).chain(&self.anonymous);
+        logins.map(Offer::from).fold(Offer::default(), BitOr::bitor)
+    }
 }
 
 /// Whether `offered` is `password`, in a time that depends on the length of `offered` alone.
@@ -190,17 +260,21 @@ mod tests {
 
     fn table(directory: &std::path::Path) -> UserTable {
         let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(directory).unwrap());
-        let login = |rights| Login { storage: Arc::clone(&storage), rights };
+        let login = |rights| Login::new(Arc::clone(&storage), rights);
         UserTable::new()
             .user("a", "", login(Rights::READ))
             .user("b", "old", login(Rights::READ))
             .user("b", "secret", login(Rights::FULL))
     }
 
+    fn attempt<'a>(user: &'a str, password: &'a str) -> LoginAttempt<'a> {
+        let (user, password, peer) =
+            (user.as_bytes(), password.as_bytes(), ([127, 0, 0, 1], 1).into());
+        LoginAttempt { user, password, account: None, host: None, peer }
+    }
+
     fn try_login(table: &UserTable, user: &str, password: &str) -> Option<Rights> {
-        let peer = ([127, 0, 0, 1], 1).into();
-        let attempt = LoginAttempt { user: user.as_bytes(), password: password.as_bytes(), peer };
-        table.login(&attempt).ok().map(|login| login.rights)
+        table.login(&attempt(user, password)).ok().map(|login| login.rights)
     }
 
     #[test]
@@ -229,7 +303,7 @@ mod tests {
     fn anonymous_needs_no_password_cm_05() {
         let directory = tempfile::tempdir().unwrap();
         let storage = Arc::new(LocalStorage::open(directory.path()).unwrap());
-        let login = Login { storage, rights: Rights::READ };
+        let login = Login::new(storage, Rights::READ);
         let table = table(directory.path()).anonymous(login);
         for user in ["anonymous", "ftp", "Anonymous", "FTP"] {
             assert_eq!(try_login(&table, user, "any"), Some(Rights::READ), "{user}");
@@ -239,8 +313,21 @@ mod tests {
 
     #[test]
     fn passwords_are_not_shown() {
-        let attempt =
-            LoginAttempt { user: b"me", password: b"secret", peer: ([127, 0, 0, 1], 1).into() };
-        assert!(!format!("{attempt:?}").contains("secret"));
+        assert!(!format!("{:?}", attempt("me", "secret")).contains("secret"));
+    }
+
+    #[test]
+    fn the_offer_is_what_any_user_may_get_cm_137() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(directory.path()).unwrap());
+        let capabilities = storage.capabilities();
+        let login = |rights| Login::new(Arc::clone(&storage), rights);
+        assert_eq!(UserTable::new().offer(), Offer::default());
+        let table = UserTable::new()
+            .user("a", "", login(Rights::LIST))
+            .user("b", "", login(Rights::WRITE))
+            .anonymous(login(Rights::MKDIR));
+        let rights = Rights::LIST | Rights::WRITE | Rights::MKDIR;
+        assert_eq!(table.offer(), Offer { rights, capabilities });
     }
 }

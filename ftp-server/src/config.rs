@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use ftp_proto::{Network, ParseError, ParseErrorKind, PortRanges};
+use ftp_proto::{HostName, Network, ParseError, ParseErrorKind, PortRanges};
 
 use crate::storage::SyncPolicy;
 
@@ -37,8 +37,15 @@ pub struct ServerConfig {
     /// How many connections one IPv4 address, or one /64 of IPv6, may have; loopback may have
     /// any number. 0: any number.
     pub per_address: usize,
+    /// How many sessions one user may have. 0: any number.
+    pub per_user: usize,
     /// After how many failed logins a connection is closed. 3.
     pub login_failures: u32,
+    /// The virtual hosts that `HOST` may choose (RFC 7151). Which host was chosen the
+    /// authenticator is told. None: any name is taken.
+    pub hosts: Vec<HostName>,
+    /// Whether `PASV` and `EPSV` are served. `true`.
+    pub passive: bool,
     /// The ports that passive data connections use; one address holds at most half of them at a
     /// time. `None`: those the system chooses.
     pub passive_ports: Option<PortRanges>,
@@ -59,6 +66,9 @@ pub struct ServerConfig {
     /// Whether `STOR` and `RNTO` may replace a file, or a part of it behind `REST`; `APPE` may
     /// add to one in any case. `true`.
     pub overwrite: bool,
+    /// How many bytes of a storage that tells its free space are kept free: an upload does not
+    /// begin beyond them, `ALLO` refuses to, and `AVBL` leaves them out. 0.
+    pub min_free: u64,
     /// What of an upload is on disk when 226 is sent, below a root directory.
     /// [`SyncPolicy::File`].
     pub sync: SyncPolicy,
@@ -129,7 +139,10 @@ impl Default for ServerConfig {
             stall: Duration::from_secs(60),
             sessions: 0,
             per_address: 0,
+            per_user: 0,
             login_failures: 3,
+            hosts: Vec::new(),
+            passive: true,
             passive_ports: None,
             passive_address: None,
             passive_overrides: Vec::new(),
@@ -137,6 +150,7 @@ impl Default for ServerConfig {
             active_source_port: false,
             fxp_networks: Vec::new(),
             overwrite: true,
+            min_free: 0,
             sync: SyncPolicy::File,
         }
     }

@@ -33,22 +33,24 @@ mod command;
 mod config;
 mod context;
 mod data;
+mod digest;
 mod error;
 pub mod limits;
 mod listener;
 mod listing;
 mod pace;
+mod presence;
 mod random;
 mod reply;
 mod server;
 mod session;
 mod storage;
 
-pub use auth::{AuthError, Authenticator, Login, LoginAttempt, Rights, UserTable};
+pub use auth::{AuthError, Authenticator, Login, LoginAttempt, Offer, Rights, UserTable};
 pub use config::{PassiveAddress, PassiveOverride, ServerConfig};
 pub use error::Error;
 pub use server::{Server, ServerBuilder, ShutdownReport};
 pub use storage::{
-    Entries, Entry, EntryKind, LocalStorage, Metadata, Source, Storage, StorageError,
+    Capabilities, Entries, Entry, EntryKind, LocalStorage, Metadata, Source, Storage, StorageError,
     StorageErrorKind, StreamEnd, SyncPolicy, Upload, VirtualPath, WriteMode,
 };

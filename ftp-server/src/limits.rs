@@ -56,3 +56,13 @@ pub const ASCII_SIZE: u64 = 1024 * 1024;
 
 /// How many entries a STAT of a directory lists on the control connection.
 pub const STAT_ENTRIES: usize = 1_000;
+
+/// How many digests are made at a time in the whole server. Each keeps a processor busy.
+pub const DIGESTS: usize = 2;
+
+/// The largest file that is read for its digest, in bytes: a larger one mostly takes longer than
+/// [`DIGEST_TIME`].
+pub const DIGEST_SIZE: u64 = 8 * 1024 * 1024 * 1024;
+
+/// How long a digest may take: what a client waits for a reply.
+pub const DIGEST_TIME: Duration = Duration::from_secs(60);

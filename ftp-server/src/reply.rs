@@ -9,7 +9,9 @@ use crate::storage::{StorageError, StorageErrorKind as Kind, VirtualPath};
 pub(crate) enum Purpose {
     /// To look at, read or remove what is there.
     Existing,
-    /// To make a file: STOR, APPE.
+    /// To read a file for its digest: HASH.
+    Digest,
+    /// To make a file: STOR, STOU, APPE.
     MakeFile,
     /// To make a directory: MKD.
     MakeDirectory,
@@ -19,7 +21,7 @@ pub(crate) enum Purpose {
 
 /// The reply to a command that the storage refused.
 pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
-    let makes = purpose != Purpose::Existing;
+    let makes = !matches!(purpose, Purpose::Existing | Purpose::Digest);
     let code = match error.kind {
         Kind::NameNotAllowed if makes => ReplyCode::NAME_NOT_ALLOWED,
         Kind::Exists if matches!(purpose, Purpose::MakeFile | Purpose::NewName) => {
@@ -28,11 +30,13 @@ pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
         Kind::IsDirectory | Kind::NotFile if purpose == Purpose::MakeFile => {
             ReplyCode::NAME_NOT_ALLOWED
         }
+        Kind::IsDirectory if purpose == Purpose::Digest => ReplyCode::NAME_NOT_ALLOWED,
         Kind::BadRestart => ReplyCode::BAD_RESTART,
         Kind::NoSpace => ReplyCode::NO_SPACE,
         Kind::OverQuota => ReplyCode::OVER_QUOTA,
         Kind::Busy => ReplyCode::FILE_BUSY,
         Kind::Io => ReplyCode::LOCAL_ERROR,
+        Kind::Unsupported => ReplyCode::NOT_IMPLEMENTED,
         _ => ReplyCode::FILE_UNAVAILABLE,
     };
     Reply::new(code, sentence(error.kind))
@@ -53,6 +57,16 @@ pub(crate) fn transfer_failure(error: &StorageError) -> Reply {
 /// The refusal of a user who lacks the right to do it.
 pub(crate) fn no_right() -> Reply {
     Reply::new(ReplyCode::FILE_UNAVAILABLE, "Permission denied")
+}
+
+/// The refusal to tell a time that has no year of four digits.
+pub(crate) fn no_time() -> Reply {
+    Reply::new(ReplyCode::FILE_UNAVAILABLE, "Time cannot be shown")
+}
+
+/// The refusal to read a file of that size, or for that long, only for its digest.
+pub(crate) fn too_much_to_digest() -> Reply {
+    Reply::new(ReplyCode::AGAINST_POLICY, "Too large to be digested here")
 }
 
 /// A 257 reply: the pathname in quotes, then a word about it (RFC 959 Appendix II).
@@ -81,12 +95,18 @@ mod tests {
 
     #[test]
     fn failures_have_the_codes_of_the_table() {
-        use Purpose::{Existing, MakeDirectory, MakeFile, NewName};
+        use Purpose::{Digest, Existing, MakeDirectory, MakeFile, NewName};
         for (purpose, kind, code) in [
             (Existing, Kind::NotFound, 550),
             (Existing, Kind::NameNotAllowed, 550),
             (Existing, Kind::Busy, 450),
             (Existing, Kind::Io, 451),
+            (Existing, Kind::Unsupported, 502),
+            (Existing, Kind::IsDirectory, 550),
+            (Digest, Kind::NotFound, 550),
+            (Digest, Kind::NameNotAllowed, 550),
+            (Digest, Kind::IsDirectory, 553),
+            (Digest, Kind::NotFile, 550),
             (MakeFile, Kind::NotFound, 550),
             (MakeFile, Kind::IsDirectory, 553),
             (MakeFile, Kind::Exists, 553),

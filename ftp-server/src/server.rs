@@ -259,7 +259,7 @@ impl ServerBuilder {
             }
             (None, None) => return Err(Error::NoStorage),
         };
-        let login = |rights| Login { storage: Arc::clone(&storage), rights };
+        let login = |rights| Login::new(Arc::clone(&storage), rights);
         let mut table = UserTable::new();
         for (name, password, rights) in self.users {
             table = table.user(name, password, login(rights));

@@ -1,7 +1,8 @@
 //! lftp, a real process, against our server: whole trees both ways, and odd names one by one.
 
 use std::fs::File;
-use std::time::Duration;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, UNIX_EPOCH};
 
 use ftp_tests::compare::{assert_same, assert_same_stream};
 use ftp_tests::content::{LARGE, SIZES, Stream, binary, large, text};
@@ -188,6 +189,18 @@ fn continues_what_was_begun() {
     // Parts of one file over several connections at once: REST into the middle, ABOR at their ends.
     meeting.lftp("", "pget -n 4 there -o parts");
     assert_same("in parts", &meeting.local.read("parts"), &content);
+}
+
+#[test]
+fn keeps_times_and_sets_modes() {
+    let Some(meeting) = Meeting::new() else { return };
+    let source = File::options().write(true).open(meeting.local.write("file", b"content"));
+    let time = UNIX_EPOCH + Duration::from_secs(938_565_235);
+    source.expect("it").set_modified(time).expect("its time");
+    meeting.lftp(DATA[0], "put file; chmod 600 file");
+    let stored = std::fs::metadata(meeting.server.root.join("file")).expect("it is there");
+    assert_eq!(stored.modified().expect("a time"), time, "MFMT");
+    assert_eq!(stored.permissions().mode() & 0o777, 0o600, "SITE CHMOD");
 }
 
 #[test]

@@ -13,19 +13,18 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// `LineBreak` for CR, LF or NUL in the argument, `UnexpectedEnd` for a name that must not
-    /// be empty, `TooLong` for a line over [`limits::COMMAND_LINE`].
+    /// `LineBreak` for CR, LF or NUL in the argument, `TooLong` for a line over
+    /// [`limits::COMMAND_LINE`]. An argument that [`Command::parse`] would refuse gets its error,
+    /// such as `UnexpectedEnd` for a name that must not be empty; one that it would read as
+    /// something else, such as a `;` inside a fact, `UnexpectedByte`.
     pub fn encode(&self) -> Result<Vec<u8>, ParseError> {
         let verb = self.verb();
         let (text, combined);
         let argument: Option<&[u8]> = match self {
-            Self::User(bytes) | Self::Acct(bytes) | Self::Opts(OptsArgument::Other(bytes)) => {
-                if bytes.is_empty() {
-                    return Err(ParseError::new("argument", 0, ParseErrorKind::UnexpectedEnd));
-                }
-                Some(bytes)
-            }
-            Self::Pass(Password(bytes)) => Some(bytes),
+            Self::User(bytes)
+            | Self::Opts(OptsArgument::Other(bytes))
+            | Self::Acct(Password(bytes))
+            | Self::Pass(Password(bytes)) => Some(bytes),
             Self::Clnt(bytes) | Self::Known(_, bytes) => {
                 Some(bytes).filter(|all| !all.is_empty()).map(Vec::as_slice)
             }
@@ -137,7 +136,12 @@ impl Command {
             line.push(b' ');
             line.extend_from_slice(argument);
         }
-        finish(&line)
+        check(&line)?;
+        // What would be read as another command is not sent as this one.
+        match Self::parse_line(&line)? {
+            same if same == *self => finish(&line),
+            _ => Err(ParseError::new("argument", 0, ParseErrorKind::UnexpectedByte)),
+        }
     }
 }
 
@@ -301,7 +305,7 @@ mod tests {
             for command in [
                 Command::User(bytes.clone()),
                 Command::Pass(Password(bytes.clone())),
-                Command::Acct(bytes.clone()),
+                Command::Acct(Password(bytes.clone())),
                 Command::Help(Some(bytes.clone())),
                 Command::Opts(OptsArgument::Other(bytes.clone())),
                 Command::Opts(OptsArgument::Mlst(bytes.clone())),
@@ -341,6 +345,57 @@ mod tests {
             format!("{:?}", RawCommand::new("ACCT secret").unwrap()),
         ] {
             assert!(!shown.contains("secret"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn raw_lines_are_sent_as_they_are_li_11() {
+        let raw = RawCommand::new(b"site x  \xff ".to_vec()).unwrap();
+        assert_eq!(raw.encode().unwrap(), b"site x  \xff\xff \r\n");
+        let longest = RawCommand::new(vec![b'x'; 12]).unwrap();
+        assert_eq!(longest.encode().map(|line| line.len()), Ok(14));
+        let mut line = b"SITE ".to_vec();
+        line.resize(limits::COMMAND_LINE, b'x');
+        assert_eq!(RawCommand::new(line.clone()).unwrap().encode().unwrap().len(), line.len() + 2);
+        line.push(b'x');
+        assert!(RawCommand::new(line).unwrap().encode().is_err());
+    }
+
+    #[test]
+    fn what_would_be_read_as_something_else_is_not_sent() {
+        let path = || Pathname::new("a").unwrap();
+        let host = |name: &str| Command::Host(HostName::Domain(name.to_owned()));
+        let auth = |name: &str| Command::Auth(AuthMechanism::Other(name.to_owned()));
+        let opts = |option: &str| Command::Opts(OptsArgument::Other(option.into()));
+        for command in [
+            Command::Site(SiteArgument::Chmod { mode: 0o100_644, path: path() }),
+            Command::Site(SiteArgument::Other(vec![])),
+            Command::Site(SiteArgument::Other(b"HELP".to_vec())),
+            Command::Site(SiteArgument::Help(b" x".to_vec())),
+            auth(""),
+            auth("tls"),
+            auth("a b"),
+            host(""),
+            host("h:21"),
+            host("192.0.2.1"),
+            Command::Mff(Facts::new("a")),
+            Command::Mff(Facts::new("").with("a", "b")),
+            Command::Mff(Facts::new("x").with("a", "b c")),
+            Command::Mff(Facts::new("x").with("a", "b;c")),
+            Command::Known(Verb::Retr, b"x".to_vec()),
+            Command::Known(Verb::Quit, vec![]),
+            opts("MLST x"),
+            opts("utf8"),
+            opts(""),
+            Command::Opts(OptsArgument::Mlst(b" a ".to_vec())),
+            Command::Opts(OptsArgument::Hash(Some(String::new()))),
+            Command::Opts(OptsArgument::Hash(Some("sha-1".to_owned()))),
+            Command::Help(Some(vec![])),
+            Command::Help(Some(b" x".to_vec())),
+            Command::User(vec![b'a'; limits::USER_NAME + 1]),
+            Command::Acct(Password(vec![])),
+        ] {
+            assert!(command.encode().is_err(), "{command:?}");
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::security::{AuthMechanism, ProtectionLevel};
 use crate::time_val::TimeVal;
 use crate::verb::Verb;
 
-/// A password. Its `Debug` shows none of it.
+/// A password or an account. Its `Debug` shows none of it.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Password(pub Vec<u8>);
 
@@ -81,8 +81,8 @@ pub enum Command {
     User(Vec<u8>),
     /// `PASS password`, any number of bytes.
     Pass(Password),
-    /// `ACCT account`.
-    Acct(Vec<u8>),
+    /// `ACCT account`, kept as secret as a password.
+    Acct(Password),
     /// `CWD path` and `XCWD`.
     Cwd(Pathname),
     /// `CDUP` and `XCUP`.
@@ -254,6 +254,7 @@ impl Command {
     /// # Errors
     ///
     /// Those of [`Verb::split`] and of [`Command::parse`].
+    #[inline]
     pub fn parse_line(line: &[u8]) -> Result<Self, ParseError> {
         let (verb, argument) = Verb::split(line)?;
         Self::parse(verb, argument)
@@ -301,6 +302,25 @@ impl fmt::Debug for RawCommand {
         match self.verb {
             Verb::Pass | Verb::Acct => write!(f, "RawCommand({} ****)", self.verb),
             _ => write!(f, "RawCommand({})", crate::Escaped(&self.line)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_all_but_secrets_li_12() {
+        for (line, want) in [("PASS geheim", "Pass(****)"), ("ACCT geheim", "Acct(****)")] {
+            assert_eq!(format!("{:?}", Command::parse_line(line.as_bytes()).unwrap()), want);
+        }
+        for (line, want) in [
+            ("PASS geheim", "RawCommand(PASS ****)"),
+            ("acct geheim", "RawCommand(ACCT ****)"),
+            ("site a\x1b", "RawCommand(site a\\x1b)"),
+        ] {
+            assert_eq!(format!("{:?}", RawCommand::new(line).unwrap()), want);
         }
     }
 }

@@ -26,12 +26,13 @@ impl Command {
     /// `UnsupportedProtocol` for an address family (522), `UnknownWord` at 0 of `verb` for
     /// [`Verb::Other`] (500); every other kind is an argument that is not what the verb takes
     /// (501).
+    #[inline]
     pub fn parse(verb: Verb, argument: &[u8]) -> Result<Self, ParseError> {
         let trimmed = || trim_spaces(argument);
         Ok(match verb {
             Verb::User => Self::User(user_name(argument)?),
             Verb::Pass => Self::Pass(Password(no_line_break("password", argument)?)),
-            Verb::Acct => Self::Acct(some("account", argument)?),
+            Verb::Acct => Self::Acct(Password(some("account", argument)?)),
             Verb::Cwd => Self::Cwd(Pathname::try_from(argument)?),
             Verb::Cdup => none(argument, Self::Cdup)?,
             Verb::Quit => Self::Quit,
@@ -178,14 +179,17 @@ fn mfmt(argument: &[u8]) -> Result<Command, ParseError> {
     Ok(Command::Mfmt(time, Pathname::try_from(path.get(1..).unwrap_or_default())?))
 }
 
-/// One fact or more, one SP, a pathname (draft-somers-ftp-mfxx-04 §5).
+/// One fact or more, each with its `=` and its `;`, one SP, a pathname
+/// (draft-somers-ftp-mfxx-04 §5).
 fn mff(argument: &[u8]) -> Result<Command, ParseError> {
     super::encode::check(argument)?;
-    let facts = Facts::parse(argument)?;
-    if facts.iter().next().is_none() {
-        return Err(ParseError::new("MFF argument", 0, ParseErrorKind::UnexpectedEnd));
+    let facts = argument.split(|&byte| byte == b' ').next().unwrap_or_default();
+    let is_fact = |fact: &[u8]| fact.contains(&b'=');
+    if !facts.strip_suffix(b";").is_some_and(|facts| facts.split(|&byte| byte == b';').all(is_fact))
+    {
+        return Err(ParseError::new("MFF argument", 0, ParseErrorKind::UnexpectedByte));
     }
-    Ok(Command::Mff(facts))
+    Ok(Command::Mff(Facts::parse(argument)?))
 }
 
 /// A word that only this site has, and its argument.
@@ -262,7 +266,7 @@ mod tests {
             ("PASS  a b ", Command::Pass(Password(b" a b ".to_vec()))),
             ("PASS", Command::Pass(Password(vec![]))),
             ("PASS ", Command::Pass(Password(vec![]))),
-            ("acct x", Command::Acct(b"x".to_vec())),
+            ("acct x", Command::Acct(Password(b"x".to_vec()))),
             ("xcwd  a", Command::Cwd(path(" a"))),
             ("CDUP ", Command::Cdup),
             ("QUIT now", Command::Quit),
@@ -364,9 +368,13 @@ mod tests {
             ("MFMT 20240229000000 ", UnexpectedEnd),
             ("MFMT 20230229000000 a", BadNumber),
             ("MFMT 2024022900000 a", UnexpectedEnd),
-            ("MFF", UnexpectedEnd),
-            ("MFF  a", UnexpectedEnd),
-            ("MFF junk; a", UnexpectedEnd),
+            ("MFF", UnexpectedByte),
+            ("MFF  a", UnexpectedByte),
+            ("MFF junk; a", UnexpectedByte),
+            ("MFF a=b;junk; a", UnexpectedByte),
+            ("MFF a=b;;c=d; a", UnexpectedByte),
+            ("MFF a=b c", UnexpectedByte),
+            ("MFF a=b c; d", UnexpectedByte),
             ("MFF Modify=20240229000000;", UnexpectedEnd),
             ("MFF a=b; x\ry", LineBreak),
             ("HASH", UnexpectedEnd),
@@ -383,5 +391,30 @@ mod tests {
             let got = Command::parse_line(line.as_bytes()).map_err(|error| error.kind);
             assert_eq!(got, Err(kind), "{line:?}");
         }
+    }
+
+    #[test]
+    fn errors_say_what_and_where() {
+        for (line, what, at) in [
+            ("ALLO 12 x", "ALLO argument", 3),
+            ("ALLO 12 R x", "ALLO argument", 5),
+            ("ALLO 12 R 345 6", "ALLO argument", 9),
+            ("ALLO x", "ALLO argument", 0),
+            ("ALLO 1 R", "ALLO argument", 3),
+            ("CLNT a\rb", "client name", 1),
+            ("ACCT a\rb", "account", 1),
+            ("SITE CHMOD 64", "CHMOD argument", 8),
+            ("OPTS HASH a b", "hashname", 1),
+        ] {
+            let error = Command::parse_line(line.as_bytes()).unwrap_err();
+            assert_eq!((error.what, error.at), (what, at), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_user_name_cm_01_cm_02() {
+        let line = format!("USER {}", "a".repeat(limits::USER_NAME));
+        assert!(Command::parse_line(line.as_bytes()).is_ok());
+        assert!(Command::parse_line(format!("{line}a").as_bytes()).is_err());
     }
 }

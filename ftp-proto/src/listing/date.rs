@@ -16,6 +16,8 @@ pub(super) struct Date {
     pub(super) end: usize,
     /// How its last column is filled.
     pub(super) column: Column,
+    /// The year, of a date that ends with a mere number for it.
+    pub(super) year: Option<u16>,
 }
 
 /// How the last column of a date is filled up, which decides where the name begins.
@@ -109,7 +111,7 @@ impl Date {
     /// The date `ymd` at `clock`, whose last word is `last`.
     fn at(ymd: Ymd, clock: Option<Clock>, reference: TimeVal, last: Word<'_>) -> Self {
         let modified = modified(ymd, clock, reference);
-        Self { modified, end: last.end(), column: Column::Exact }
+        Self { modified, end: last.end(), column: Column::Exact, year: None }
     }
 }
 
@@ -140,6 +142,7 @@ fn month_and_day(
                 return Some(Date::at(ymd(Some(year)), Some(clock), reference, word));
             }
             let mut date = Date::at(ymd(Some(year)), None, reference, word);
+            date.year = Some(year);
             if word.start == last.end() + 1 && word.bytes.len() == 4 {
                 date.column = Column::LooseYear;
             }
@@ -388,6 +391,9 @@ mod tests {
             "-1-1 10:00",
             "1月 2x 10:00",
             "2001年 1月",
+            "2001年 1x 2日",
+            "2001年 1月 2x",
+            "2001-01-0110 10:00",
         ] {
             assert_eq!(shown(text, "20240101000000"), None, "{text}");
         }

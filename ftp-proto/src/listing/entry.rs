@@ -220,24 +220,21 @@ impl From<&Facts> for Entry {
         let (mut mode, mut owners, mut groups) = (None, [None; 3], [None; 3]);
         let ([owner_name, owner, uid], [group_name, group, gid]) = (&mut owners, &mut groups);
         for (name, value) in facts.iter() {
-            // The longest of those below fits; this runs for each fact of each line.
-            let mut lower = [0; 16];
-            let Some(lower) = lower.get_mut(..name.len()) else { continue };
-            lower.copy_from_slice(name);
-            lower.make_ascii_lowercase();
-            let slot = match &*lower {
-                b"type" => &mut kind,
-                b"size" => &mut size,
+            // Lengths first: this runs for each fact of each line.
+            let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
+            let slot = match name.len() {
+                4 if is("type") => &mut kind,
+                4 if is("size") => &mut size,
                 // A directory's, which ProFTPD and BSD servers send instead of `size`.
-                b"sizd" => &mut directory_size,
-                b"modify" => &mut modify,
-                b"unix.mode" => &mut mode,
-                b"unix.ownername" => &mut *owner_name,
-                b"unix.owner" => &mut *owner,
-                b"unix.uid" => &mut *uid,
-                b"unix.groupname" => &mut *group_name,
-                b"unix.group" => &mut *group,
-                b"unix.gid" => &mut *gid,
+                4 if is("sizd") => &mut directory_size,
+                6 if is("modify") => &mut modify,
+                8 if is("unix.uid") => &mut *uid,
+                8 if is("unix.gid") => &mut *gid,
+                9 if is("unix.mode") => &mut mode,
+                10 if is("unix.owner") => &mut *owner,
+                10 if is("unix.group") => &mut *group,
+                14 if is("unix.ownername") => &mut *owner_name,
+                14 if is("unix.groupname") => &mut *group_name,
                 _ => continue,
             };
             // A fact given twice has its first value.

@@ -73,14 +73,12 @@ impl ListLine {
     /// Reads one line of an `MLSD` reply (RFC 3659 §7.2): facts, one SP, the name. A line that
     /// begins with SP has no facts.
     ///
-    /// `Unparsed` is what [`Facts::parse`] refuses, and a line with a TAB before its first SP:
-    /// the server separates with a TAB, and a name with SP in it would lose its first part.
+    /// `Unparsed` is what [`Facts::parse`] refuses.
     #[must_use]
     pub fn parse_facts(line: &[u8]) -> Self {
-        let head = line.split(|&byte| byte == b' ').next().unwrap_or_default();
         match Facts::parse(line) {
-            _ if is_blank(line) && line.len() < 2 => Self::Skipped,
-            Ok(facts) if !head.contains(&b'\t') => Self::Entry(Entry::from(&facts)),
+            Ok(facts) => Self::Entry(Entry::from(&facts)),
+            Err(_) if line.len() < 2 && is_blank(line) => Self::Skipped,
             _ => Self::Unparsed(line.to_vec()),
         }
     }
@@ -165,18 +163,18 @@ impl ListParser {
 
     /// Reads the next line, without its line end. Every sequence of bytes has a result.
     ///
-    /// In front of a `ls -l` or DOS line, SP and TAB do not matter. What ends behind the date, so
-    /// that it has no name, is `Unparsed`.
+    /// In front of a `ls -l` or DOS line, SP and TAB do not matter. What has no name behind its
+    /// date is `Unparsed`.
     pub fn parse(&mut self, line: &[u8]) -> ListLine {
         if is_header(line) {
             return ListLine::Skipped;
         }
         match self.entry(line) {
-            Some((form, entry)) => {
+            Some((form, entry)) if !entry.name.is_empty() => {
                 self.form = Some(form);
                 ListLine::Entry(entry)
             }
-            None => ListLine::Unparsed(line.to_vec()),
+            _ => ListLine::Unparsed(line.to_vec()),
         }
     }
 
@@ -219,15 +217,17 @@ fn is_header(line: &[u8]) -> bool {
     if first.bytes == b".:" {
         return rest.peek().is_none();
     }
-    let is = |known: &&str| first.bytes.eq_ignore_ascii_case(known.as_bytes());
+    let word = first.bytes.strip_suffix(b":").unwrap_or(first.bytes);
+    let is = |known: &&str| word.eq_ignore_ascii_case(known.as_bytes());
     if !TOTALS.iter().any(is) {
         return false;
     }
     let Some(second) = rest.next() else { return true };
     let number = second.bytes.strip_prefix(b"-").unwrap_or(second.bytes);
-    let (digits, unit) = words::split_digits(number);
-    let number = !digits.is_empty() && unit.len() <= 3 && rest.peek().is_none();
-    number || second.bytes.eq_ignore_ascii_case(b"of")
+    let is_digit = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b',');
+    let unit = number.iter().skip_while(|byte| is_digit(byte)).count();
+    let is_number = number.first().is_some_and(u8::is_ascii_digit) && unit <= 3;
+    (is_number && rest.peek().is_none()) || second.bytes.eq_ignore_ascii_case(b"of")
 }
 
 /// `total` in the languages of the servers seen.
@@ -244,3 +244,47 @@ const TOTALS: [&str; 11] = [
     "总计",
     "합계",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reference() -> TimeVal {
+        TimeVal::parse(b"20240301000000").unwrap()
+    }
+
+    #[test]
+    fn the_form_of_the_last_entry_is_known() {
+        let mut parser = ListParser::new(reference());
+        assert_eq!(parser.form(), None);
+        for (line, want) in [
+            (&b"-rw-r--r-- 1 a b 5 Jan 1 10:00 x"[..], ListForm::Unix),
+            (b"total 5", ListForm::Unix),
+            (b"01-02-21  10:11AM  5 x", ListForm::Dos),
+            (b"+,\tx", ListForm::Eplf),
+            (b"nothing of the kind", ListForm::Eplf),
+            (b"size=5; x", ListForm::Facts),
+        ] {
+            parser.parse(line);
+            assert_eq!(parser.form(), Some(want), "{}", crate::Escaped(line));
+        }
+    }
+
+    #[test]
+    fn lines_of_facts_need_a_fact() {
+        for line in ["size=5 x", "size; x", "; x", "= x"] {
+            let got = ListLine::parse(line.as_bytes(), reference());
+            assert_eq!(got, ListLine::Unparsed(line.into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn blank_lines_between_facts_are_skipped() {
+        for line in ["", " ", "\r", "\t"] {
+            assert_eq!(ListLine::parse_facts(line.as_bytes()), ListLine::Skipped, "{line:?}");
+        }
+        for line in ["  ", "\t\t", "x"] {
+            assert_ne!(ListLine::parse_facts(line.as_bytes()), ListLine::Skipped, "{line:?}");
+        }
+    }
+}

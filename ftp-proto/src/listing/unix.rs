@@ -1,6 +1,6 @@
 //! Listings in the manner of `ls -l`, which most servers send, on whatever system they run.
 
-use super::date::{self, Column};
+use super::date::{self, Column, Date};
 use super::dos::without_groups;
 use super::entry::{Entry, EntryKind, Permissions};
 use super::words::{Word, Words, split_digits};
@@ -44,19 +44,23 @@ pub(super) fn parse(line: &[u8], reference: TimeVal, habits: &mut Habits) -> Opt
     };
 
     let mut before: Option<Word<'_>> = None;
+    let mut doubtful = None;
     let mut words = Words::new(line).from(start);
-    let (date, end) = loop {
+    let (date, end, sized) = loop {
         let rest = words;
-        let word = words.next()?;
+        let Some(word) = words.next() else { break doubtful? };
         if let Some(date) = date::read(rest, reference) {
             let mut sized = entry.clone();
             if let Some(end) = read_size(line, start, before, &mut sized) {
-                entry = sized;
-                break (date, end);
+                if !is_owner(line, start, date, before, reference) {
+                    break (date, end, sized);
+                }
+                doubtful.get_or_insert((date, end, sized));
             }
         }
         before = Some(word);
     };
+    entry = sized;
     let columns = line.get(start..end).unwrap_or_default();
     if netware {
         entry.owner = some(columns.trim_ascii());
@@ -148,13 +152,18 @@ fn read_size(
         ([_, ..], [b',', minor @ ..]) if entry.kind == Some(EntryKind::Other) => {
             minor.iter().all(u8::is_ascii_digit).then_some(word.start)
         }
-        ([_, ..], rest) => {
+        (digits @ [_, ..], rest) => {
             if let Some(digits) = without_groups(word.bytes) {
                 entry.set_size(&digits);
                 return Some(word.start);
             }
-            // `33.5k`: rounded, so it is no size.
-            let fraction = rest.strip_prefix(b".").map_or(rest, |rest| split_digits(rest).1);
+            if rest == b"B" {
+                entry.set_size(digits);
+                return Some(word.start);
+            }
+            // `33.5k`, `33,5k`: rounded, so it is no size.
+            let point = rest.strip_prefix(b".").or_else(|| rest.strip_prefix(b","));
+            let fraction = point.map_or(rest, |rest| split_digits(rest).1);
             let (unit, more) = fraction.split_first()?;
             let is_unit = b"kKMGTPE".contains(unit) && matches!(more, b"" | b"B" | b"iB");
             is_unit.then_some(word.start)
@@ -175,6 +184,29 @@ fn read_size(
             Some(word.start + group.len())
         }
     }
+}
+
+/// Whether what reads as a date may well be an owner called like a month, with numbers around it
+/// (`1 jan 2000`, `jan 20 4096`): if there are no columns before it but the one that would be its
+/// size, and another date follows at once.
+fn is_owner(
+    line: &[u8],
+    start: usize,
+    date: Date,
+    before: Option<Word<'_>>,
+    reference: TimeVal,
+) -> bool {
+    let Some(year) = date.year else { return false };
+    if before.is_some_and(|before| Words::new(line).from(start).peek() != Some(before)) {
+        return false;
+    }
+    let behind = Words::new(line).from(date.end);
+    let mut behind_number = behind;
+    let number = behind_number.next().filter(Word::is_digits);
+    let follows = |words| date::read(words, reference).is_some();
+    let is_year = (1970..=reference.year() + 1).contains(&year);
+    (number.is_some() && follows(behind_number) && (before.is_none() || !is_year))
+        || (!is_year && follows(behind))
 }
 
 /// Reads links, owner and group out of what stands between the mode and the size.

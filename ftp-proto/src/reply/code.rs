@@ -161,6 +161,8 @@ codes! {
     PROTOCOL_NOT_SUPPORTED 522,
     /// 530: not logged in.
     NOT_LOGGED_IN 530,
+    /// 533: command protection level denied for policy reasons (RFC 2228 §5.1).
+    PROTECTION_DENIED 533,
     /// 550: file unavailable: not found, no access.
     FILE_UNAVAILABLE 550,
     /// 552: exceeded storage allocation.
@@ -171,6 +173,9 @@ codes! {
     BAD_RESTART 554,
     /// 555: type or structure mismatch (RFC 1123 §4.1.3.4).
     TYPE_MISMATCH 555,
+    /// 556: not done for reasons of policy, such as a digest of a very large file
+    /// (draft-bryan-ftpext-hash-02 §3.5).
+    AGAINST_POLICY 556,
 }
 
 impl fmt::Display for ReplyCode {

@@ -28,9 +28,10 @@ pub struct ReplyDecoder {
     line: Vec<u8>,
     /// The reply being read and its code: set between `NNN-` and `NNN SP`.
     code: Option<ReplyCode>,
-    lines: Vec<Vec<u8>>,
-    /// Bytes kept in `lines`, and bytes of the reply in all.
-    kept: usize,
+    /// Lines of it with LF between them, and whether there is room for more.
+    text: Vec<u8>,
+    full: bool,
+    /// Bytes of the reply in all.
     total: usize,
     failed: Option<ParseError>,
 }
@@ -55,11 +56,12 @@ impl ReplyDecoder {
         self.input.room()
     }
 
-    /// Whether every byte that was pushed has come out in a reply. If not, a new command must
-    /// not be sent: its reply could not be told from what is left over.
+    /// Whether every byte that was pushed has come out in a reply. If not, or after an error, a
+    /// new command must not be sent: its reply could not be told from what is left over.
     #[must_use]
     pub fn is_clear(&self) -> bool {
-        self.input.is_empty() && self.line.is_empty() && self.code.is_none()
+        let idle = self.line.is_empty() && self.code.is_none() && self.failed.is_none();
+        idle && self.input.is_empty()
     }
 
     /// The next reply, or `None` until more bytes are pushed.
@@ -98,12 +100,14 @@ impl ReplyDecoder {
                 return Ok(None);
             }
             self.line.truncate(length);
-            self.total += length;
+            // Empty lines count one byte, or they would be free.
+            self.total += length + 1;
             if self.total > limits::REPLY_TOTAL {
                 return Err(error(limits::REPLY_TOTAL, ParseErrorKind::TooLong));
             }
             let line = undouble_iac(std::mem::take(&mut self.line));
             if let Some(reply) = self.take_line(&line)? {
+                self.total = 0;
                 return Ok(Some(reply));
             }
         }
@@ -115,22 +119,21 @@ impl ReplyDecoder {
         let text = line.get(4..).unwrap_or_default();
         match (self.code, code) {
             (None, None) => Err(error(0, ParseErrorKind::UnexpectedByte)),
-            (None, Some(code)) if separator == Some(b'-') => {
-                self.code = Some(code);
-                self.keep(text);
-                Ok(None)
-            }
             (None, Some(code)) => match separator {
-                Some(b' ') | None => {
-                    self.keep(text);
-                    Ok(Some(self.finish(code)))
+                Some(b'-') => {
+                    self.code = Some(code);
+                    self.text.extend_from_slice(text);
+                    Ok(None)
                 }
+                Some(b' ') | None => Ok(Some(Reply::received(code, text.to_vec()))),
                 Some(_) => Err(error(3, ParseErrorKind::UnexpectedByte)),
             },
             (Some(open), Some(code)) if open == code && matches!(separator, Some(b' ') | None) => {
                 // Always kept: this is where the value of a 227 or 257 stands.
-                self.lines.push(text.to_vec());
-                Ok(Some(self.finish(code)))
+                self.text.push(b'\n');
+                self.text.extend_from_slice(text);
+                (self.code, self.full) = (None, false);
+                Ok(Some(Reply::received(code, std::mem::take(&mut self.text))))
             }
             (Some(_), _) => {
                 self.keep(line);
@@ -139,22 +142,13 @@ impl ReplyDecoder {
         }
     }
 
-    /// Keeps a line while there is room for it. Empty lines count one byte, or they would be
-    /// free.
+    /// Keeps a line while there is room for it.
     fn keep(&mut self, line: &[u8]) {
-        let cost = line.len() + 1;
-        if self.kept + cost <= limits::REPLY_TEXT {
-            self.kept += cost;
-            self.lines.push(line.to_vec());
-        } else {
-            self.kept = limits::REPLY_TEXT;
+        self.full |= self.text.len() + 1 + line.len() > limits::REPLY_TEXT;
+        if !self.full {
+            self.text.push(b'\n');
+            self.text.extend_from_slice(line);
         }
-        self.total += 1;
-    }
-
-    fn finish(&mut self, code: ReplyCode) -> Reply {
-        (self.code, self.kept, self.total) = (None, 0, 0);
-        Reply::received(code, std::mem::take(&mut self.lines))
     }
 }
 
@@ -303,9 +297,10 @@ mod tests {
                     Err(error) => break error,
                 }
                 assert!(pushed < 4 * limits::REPLY_TOTAL);
-                assert!(decoder.lines.len() <= limits::REPLY_TEXT);
+                assert!(decoder.text.capacity() <= 2 * (limits::REPLY_TEXT + limits::REPLY_LINE));
             };
             assert_eq!(error.kind, TooLong);
+            assert!(!decoder.is_clear());
             decoder.push(b"220 end\r\n");
             assert!(decoder.next().is_err(), "the error stays");
         }

@@ -26,8 +26,8 @@ use crate::pathname::{Escaped, is_line_break};
 #[derive(Clone, Eq, Hash, PartialEq)]
 pub struct Reply {
     code: ReplyCode,
-    /// At least one.
-    lines: Vec<Vec<u8>>,
+    /// The lines with LF between them, which no line holds: one buffer, whose bound bounds it all.
+    text: Vec<u8>,
 }
 
 impl Reply {
@@ -35,7 +35,7 @@ impl Reply {
     /// write a reply of its own.
     #[must_use]
     pub fn new(code: ReplyCode, text: impl Into<Vec<u8>>) -> Self {
-        Self { code, lines: vec![clean(text.into())] }
+        Self { code, text: clean(text.into()) }
     }
 
     /// A reply of several lines: what stands behind the code in the first, lines between, and
@@ -49,21 +49,23 @@ impl Reply {
         between: impl IntoIterator<Item = T>,
         last: impl Into<Vec<u8>>,
     ) -> Self {
-        let mut lines = vec![clean(first.into())];
+        let mut text = clean(first.into());
         for line in between {
-            let mut line = clean(line.into());
+            let line = clean(line.into());
+            text.push(b'\n');
             if line.first().is_some_and(u8::is_ascii_digit) {
-                line.insert(0, b' ');
+                text.push(b' ');
             }
-            lines.push(line);
+            text.extend_from_slice(&line);
         }
-        lines.push(clean(last.into()));
-        Self { code, lines }
+        text.push(b'\n');
+        text.extend_from_slice(&clean(last.into()));
+        Self { code, text }
     }
 
     /// What a decoder read.
-    const fn received(code: ReplyCode, lines: Vec<Vec<u8>>) -> Self {
-        Self { code, lines }
+    const fn received(code: ReplyCode, text: Vec<u8>) -> Self {
+        Self { code, text }
     }
 
     /// The code.
@@ -74,23 +76,25 @@ impl Reply {
 
     /// The lines: without code and separator for the first and last, as they came for those
     /// between. There is at least one.
-    pub fn lines(&self) -> impl ExactSizeIterator<Item = &[u8]> + DoubleEndedIterator {
-        self.lines.iter().map(Vec::as_slice)
+    #[must_use]
+    pub fn lines(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
+        self.text.split(|&byte| byte == b'\n')
     }
 
     /// The text of the last line, which is where 227, 229 and 257 carry their value.
     #[must_use]
     pub fn text(&self) -> &[u8] {
-        self.lines.last().map_or(&[], Vec::as_slice)
+        self.lines().next_back().unwrap_or_default()
     }
 
-    /// The reply as it is sent: CR LF behind each line, 0xFF doubled (RFC 854).
+    /// The reply as it is sent: CR LF behind each line, 0xFF doubled (RFC 854). A CR or NUL that
+    /// a peer's reply held becomes `?` here too.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.lines.iter().map(|line| line.len() + 6).sum());
-        let last = self.lines.len() - 1;
-        for (index, line) in self.lines.iter().enumerate() {
-            if index == last {
+        let mut out = Vec::with_capacity(self.text.len() + 16);
+        let mut lines = self.lines().enumerate().peekable();
+        while let Some((index, line)) = lines.next() {
+            if lines.peek().is_none() {
                 out.extend_from_slice(format!("{} ", self.code).as_bytes());
             } else if index == 0 {
                 out.extend_from_slice(format!("{}-", self.code).as_bytes());
@@ -115,7 +119,7 @@ fn clean(mut text: Vec<u8>) -> Vec<u8> {
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code)?;
-        for (index, line) in self.lines.iter().enumerate() {
+        for (index, line) in self.lines().enumerate() {
             let separator = if index == 0 { " " } else { " / " };
             write!(f, "{separator}{}", Escaped(line.trim_ascii()))?;
         }
@@ -161,5 +165,13 @@ mod tests {
     fn display_is_one_line_hc_28() {
         let reply = Reply::multi_line(ReplyCode::HELP, "a", [" b\x1b[2J"], "c");
         assert_eq!(reply.to_string(), "214 a / b\\x1b[2J / c");
+    }
+
+    #[test]
+    fn text_is_the_last_line() {
+        let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "first", [" a"], "last");
+        assert_eq!(reply.text(), b"last");
+        assert_eq!(Reply::new(ReplyCode::SYSTEM_STATUS, "only").text(), b"only");
+        assert_eq!(format!("{reply:?}"), "Reply(211 first / a / last)");
     }
 }

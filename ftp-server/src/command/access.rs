@@ -1,12 +1,17 @@
-//! Access control commands (RFC 959 §4.1.1): USER, PASS, QUIT.
+//! Access control commands (RFC 959 §4.1.1): USER, PASS, ACCT, REIN, QUIT; and what a client says
+//! of itself before: HOST (RFC 7151), LANG (RFC 2640), CLNT, CCC.
 
 use std::sync::Arc;
 
-use ftp_proto::{Escaped, Password, Reply, ReplyCode};
+use ftp_proto::{Escaped, HostName, LanguageTag, Password, Reply, ReplyCode};
 
-use crate::auth::{AuthError, LoginAttempt};
+use crate::auth::{AuthError, Login, LoginAttempt};
+use crate::context::Context;
 use crate::session::{Access, Outcome, Session, User};
 use crate::storage::VirtualPath;
+
+/// How many bytes of a client's name go to the log.
+const CLIENT_NAME: usize = 256;
 
 /// `USER <name>`: 331 for any name, known or not (RFC 2577 §7).
 pub(super) fn user(session: &mut Session, name: &[u8]) -> Outcome {
@@ -14,20 +19,46 @@ pub(super) fn user(session: &mut Session, name: &[u8]) -> Outcome {
     Reply::new(ReplyCode::NEED_PASSWORD, "Password required").into()
 }
 
-/// `PASS <password>`: 230 when the authenticator accepts, 530 when it refuses, 451 when it cannot
-/// tell. After too many refusals the connection closes with 421.
+/// `PASS <password>`: 230 when the authenticator accepts, 332 when it asks for an account, 530 when
+/// it refuses, 451 when it cannot tell. After too many refusals the connection closes with 421.
 pub(super) fn pass(session: &mut Session, password: &Password) -> Outcome {
-    let Access::Named(name) = std::mem::replace(&mut session.access, Access::Greeted) else {
-        return Reply::new(ReplyCode::BAD_SEQUENCE, "USER comes first").into();
-    };
-    let attempt = LoginAttempt { user: &name, password: &password.0, peer: session.peer };
+    match std::mem::replace(&mut session.access, Access::Greeted) {
+        Access::Named(name) => login(session, name, password.clone(), None),
+        other => out_of_sequence(session, other, "USER comes first"),
+    }
+}
+
+/// `ACCT <account>`: the rest of a login, when the authenticator has asked for it; otherwise 202
+/// to users, who need none.
+pub(super) fn acct(session: &mut Session, account: &[u8]) -> Outcome {
+    match std::mem::replace(&mut session.access, Access::Greeted) {
+        Access::Unaccounted { name, password } => login(session, name, password, Some(account)),
+        user @ Access::User(_) => {
+            session.access = user;
+            Reply::new(ReplyCode::SUPERFLUOUS, "No account is needed").into()
+        }
+        other => out_of_sequence(session, other, "PASS comes first"),
+    }
+}
+
+fn out_of_sequence(session: &mut Session, access: Access, text: &str) -> Outcome {
+    session.access = access;
+    Reply::new(ReplyCode::BAD_SEQUENCE, text).into()
+}
+
+fn login(
+    session: &mut Session,
+    name: Vec<u8>,
+    password: Password,
+    account: Option<&[u8]>,
+) -> Outcome {
+    let (peer, host) = (session.peer, session.host.as_ref());
+    let attempt = LoginAttempt { user: &name, password: &password.0, account, host, peer };
     let error = match Arc::clone(&session.context).authenticator.login(&attempt) {
-        Ok(login) => {
-            log::info!("{} {}: logged in", session.peer, Escaped(&name));
-            session.access =
-                Access::User(User { name, storage: login.storage, rights: login.rights });
-            session.directory = VirtualPath::root();
-            return Reply::new(ReplyCode::LOGGED_IN, "Logged in").into();
+        Ok(login) => return enter(session, name, login),
+        Err(AuthError::NeedAccount) if account.is_none() => {
+            session.access = Access::Unaccounted { name, password };
+            return Reply::new(ReplyCode::NEED_ACCOUNT, "Account required").into();
         }
         Err(error) => error,
     };
@@ -36,13 +67,82 @@ pub(super) fn pass(session: &mut Session, password: &Password) -> Outcome {
         AuthError::Unavailable => {
             return Reply::new(ReplyCode::LOCAL_ERROR, "Cannot check the password now").into();
         }
-        AuthError::NoHome | AuthError::Refused => {}
+        AuthError::NoHome | AuthError::NeedAccount | AuthError::Refused => {}
     }
     session.login_failures += 1;
     if session.login_failures >= session.context.config.login_failures {
         return Outcome::Close(Reply::new(ReplyCode::SERVICE_CLOSING, "Too many failed logins"));
     }
     Reply::new(ReplyCode::NOT_LOGGED_IN, "Login incorrect").into()
+}
+
+fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
+    let Context { config, presence, .. } = &*session.context;
+    let present = match config.per_user {
+        0 => None,
+        limit => match presence.enter(&name, limit) {
+            Some(present) => Some(present),
+            None => {
+                log::warn!("{} {}: has {limit} sessions already", session.peer, Escaped(&name));
+                let text = "Too many connections of this user";
+                return Outcome::Close(Reply::new(ReplyCode::SERVICE_CLOSING, text));
+            }
+        },
+    };
+    log::info!("{} {}: logged in", session.peer, Escaped(&name));
+    let Login { storage, rights, mkdir_existing_ok } = login;
+    session.access =
+        Access::User(User { name, storage, rights, mkdir_existing_ok, _present: present });
+    session.directory = VirtualPath::root();
+    Reply::new(ReplyCode::LOGGED_IN, "Logged in").into()
+}
+
+/// `REIN`: 220, and all is as behind the greeting; only failed logins are not forgotten.
+pub(super) fn rein(session: &mut Session) -> Outcome {
+    if let Some(user) = session.user() {
+        log::info!("{} {}: logged out", session.peer, Escaped(&user.name));
+    }
+    session.reinitialize();
+    Reply::new(ReplyCode::SERVICE_READY, "Ready for a new user").into()
+}
+
+/// `HOST <hostname>`: 220 when this server is that host (RFC 7151 §3.2), 504 otherwise. A login
+/// that had begun begins anew: it may go to another host now.
+pub(super) fn host(session: &mut Session, name: &HostName) -> Outcome {
+    (session.access, session.host) = (Access::Greeted, None);
+    let hosts = &session.context.config.hosts;
+    let is_here = match name {
+        HostName::Domain(_) => hosts.is_empty(),
+        HostName::Address(address) => address.to_canonical() == session.local.ip(),
+    };
+    if !is_here && !hosts.contains(name) {
+        return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "Not a host of this server")
+            .into();
+    }
+    session.host = Some(name.clone());
+    Reply::new(ReplyCode::SERVICE_READY, "Host accepted").into()
+}
+
+/// `LANG [<tag>]`: 200 for English in all its forms and for the default, which it is; 504 for
+/// other languages (RFC 2640 §4.2).
+pub(super) fn lang(tag: Option<&LanguageTag>) -> Outcome {
+    if tag.is_none_or(|tag| tag.primary() == "en") {
+        Reply::new(ReplyCode::OKAY, "Replies are in English").into()
+    } else {
+        Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "Only English is spoken here").into()
+    }
+}
+
+/// `CLNT [<name>]`: 200; what the client calls itself goes to the log and changes nothing.
+pub(super) fn clnt(session: &Session, name: &[u8]) -> Outcome {
+    let shown = name.get(..CLIENT_NAME).unwrap_or(name);
+    log::info!("{}: client is {}", session.peer, Escaped(shown));
+    Reply::new(ReplyCode::OKAY, "Noted").into()
+}
+
+/// `CCC`: 533, since there is no protection to take away (RFC 2228 §3).
+pub(super) fn ccc() -> Outcome {
+    Reply::new(ReplyCode::PROTECTION_DENIED, "The control connection is not protected").into()
 }
 
 /// `QUIT`: 221, and the end. A transfer that runs is waited for, since this is then looked at

@@ -5,7 +5,7 @@ use ftp_proto::{Pathname, Reply, ReplyCode};
 use crate::auth::Rights;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
-use crate::storage::VirtualPath;
+use crate::storage::{StorageErrorKind, VirtualPath};
 
 /// `CWD <directory>`: 250, or 550 if it is not a directory that can be entered.
 pub(super) fn cwd(session: &mut Session, path: &Pathname) -> Outcome {
@@ -35,12 +35,21 @@ pub(super) fn pwd(session: &Session) -> Outcome {
     reply::pathname(&session.directory, " is the current directory").into()
 }
 
-/// `MKD <directory>`: 257 with its absolute pathname.
+/// `MKD <directory>`: 257 with its absolute pathname; for some users, too, if there is one of that
+/// name already.
 pub(super) fn mkd(session: &Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     let Some(storage) = session.storage(Rights::MKDIR) else { return reply::no_right().into() };
+    let existing_ok = session.user().is_some_and(|user| user.mkdir_existing_ok);
     match storage.mkdir(&path) {
         Ok(()) => reply::pathname(&path, " created").into(),
+        Err(error)
+            if existing_ok
+                && error.kind == StorageErrorKind::Exists
+                && storage.check_directory(&path).is_ok() =>
+        {
+            reply::pathname(&path, " exists").into()
+        }
         Err(error) => reply::storage_failure(&error, Purpose::MakeDirectory).into(),
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn mdtm(session: &Session, path: &Pathname) -> Outcome {
     match regular(storage, &path) {
         Ok(metadata) => match TimeVal::from_unix_seconds(metadata.modified) {
             Some(time) => Reply::new(ReplyCode::FILE_STATUS, time.to_string()).into(),
-            None => Reply::new(ReplyCode::FILE_UNAVAILABLE, "Time cannot be shown").into(),
+            None => reply::no_time().into(),
         },
         Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
     }

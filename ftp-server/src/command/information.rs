@@ -3,9 +3,12 @@
 use ftp_proto::{Escaped, OptsArgument, Reply, ReplyCode, Verb};
 
 use super::{RULES, Rule};
+use crate::auth::{Offer, Rights};
 use crate::data::DataChannel;
+use crate::digest::Algorithm;
 use crate::listing::FactSelection;
 use crate::session::{Outcome, Session};
+use crate::storage::Capabilities;
 
 /// `SYST`: 215. Clients choose by it how to read `LIST`.
 pub(super) fn syst() -> Outcome {
@@ -17,12 +20,20 @@ pub(super) fn noop() -> Outcome {
     Reply::new(ReplyCode::OKAY, "Nothing done").into()
 }
 
-/// `FEAT`: 211 with what this server does beyond RFC 959, one feature a line.
+/// `FEAT`: 211 with what this server does beyond RFC 959 for this user, one feature a line; as long
+/// as nobody is logged in, for any user.
 pub(super) fn feat(session: &Session) -> Outcome {
-    let enabled = RULES.iter().filter(|rule| rule.is_enabled(session));
-    let mut features: Vec<String> = enabled
+    let offer = session.offer();
+    let served = RULES.iter().filter(|rule| rule.is_enabled(session));
+    let served = served.filter(|rule| is_permitted(rule.verb, offer.rights));
+    let mut features: Vec<String> = served
         .filter_map(|rule| match (rule.verb, rule.feature?) {
+            (Verb::Hash, feature) => Some(format!("{feature} {}", algorithm_list(session))),
             (Verb::Mlst, feature) => Some(format!("{feature} {}", fact_list(session))),
+            (Verb::Mff, feature) => match changeable_facts(offer).as_str() {
+                "" => None,
+                facts => Some(format!("{feature} {facts}")),
+            },
             (_, feature) => Some(feature.to_owned()),
         })
         .collect();
@@ -33,15 +44,51 @@ pub(super) fn feat(session: &Session) -> Outcome {
     Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features:", lines, "End").into()
 }
 
+/// Whether a command of `FEAT` is ever let through with these rights.
+fn is_permitted(verb: Verb, rights: Rights) -> bool {
+    let may = |right| rights.contains(right);
+    match verb {
+        Verb::Avbl | Verb::Mdtm | Verb::Mlst | Verb::Size => may(Rights::LIST),
+        Verb::Hash => may(Rights::RETRIEVE),
+        Verb::Mfmt => may(Rights::WRITE),
+        Verb::Rest => may(Rights::RETRIEVE) || may(Rights::WRITE),
+        _ => true,
+    }
+}
+
 /// The facts there are, those that are now chosen marked with `*` (RFC 3659 §7.8).
 fn fact_list(session: &Session) -> String {
-    let mark = |chosen| if chosen { "*" } else { "" };
     session.facts.names().map(|(name, chosen)| format!("{name}{};", mark(chosen))).collect()
+}
+
+/// The algorithms there are, the one that is now chosen marked with `*`
+/// (draft-bryan-ftpext-hash-02 §3.1).
+fn algorithm_list(session: &Session) -> String {
+    let shown = |algorithm: Algorithm| {
+        format!("{}{};", algorithm.name(), mark(algorithm == session.algorithm))
+    };
+    Algorithm::ALL.into_iter().map(shown).collect()
+}
+
+const fn mark(chosen: bool) -> &'static str {
+    if chosen { "*" } else { "" }
+}
+
+/// The facts that `MFF` can change.
+fn changeable_facts(Offer { rights, capabilities }: Offer) -> String {
+    let facts = [
+        ("Modify;", Rights::WRITE, Capabilities::SET_TIMES),
+        ("UNIX.mode;", Rights::CHMOD, Capabilities::CHMOD),
+    ];
+    let can = |(_, right, capability): &(&str, Rights, Capabilities)| {
+        rights.contains(*right) && capabilities.contains(*capability)
+    };
+    facts.iter().filter(|fact| can(fact)).map(|(name, ..)| *name).collect()
 }
 
 /// `OPTS UTF8 ON`: 200, since names are octets here, and UTF-8 where people wrote them so.
 /// `OPTS MLST <facts>`: 200 with those of them that there are, which are shown from now on
-/// (RFC 3659 §7.9).
+/// (RFC 3659 §7.9). `OPTS HASH [<name>]`: 200 with the algorithm that is now chosen.
 pub(super) fn opts(session: &mut Session, option: &OptsArgument) -> Outcome {
     match option {
         OptsArgument::Utf8 => Reply::new(ReplyCode::OKAY, "UTF8 is on").into(),
@@ -50,6 +97,18 @@ pub(super) fn opts(session: &mut Session, option: &OptsArgument) -> Outcome {
             let chosen = session.facts.names().filter(|(_, chosen)| *chosen);
             let list: String = chosen.map(|(name, _)| format!("{name};")).collect();
             Reply::new(ReplyCode::OKAY, format!("MLST OPTS {list}").trim_end()).into()
+        }
+        OptsArgument::Hash(name)
+            if Rule::of(Verb::Hash).is_some_and(|rule| rule.is_enabled(session)) =>
+        {
+            let current = session.algorithm;
+            let wanted = name.as_deref().map_or(Some(current), Algorithm::named);
+            let Some(algorithm) = wanted else {
+                let text = "Unknown algorithm, current selection not changed";
+                return Reply::new(ReplyCode::BAD_ARGUMENT, text).into();
+            };
+            session.algorithm = algorithm;
+            Reply::new(ReplyCode::OKAY, algorithm.name()).into()
         }
         OptsArgument::Hash(_) | OptsArgument::Other(_) => {
             Reply::new(ReplyCode::BAD_ARGUMENT, "Unknown option").into()

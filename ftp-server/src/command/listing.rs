@@ -150,6 +150,8 @@ pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Outcome {
     let path = session.resolve_or_here(path);
     let listed = storage.stat(&path).and_then(|metadata| match metadata.kind {
         EntryKind::Directory => Ok((metadata, storage.list(&path)?)),
+        // It may well be one, but not here.
+        EntryKind::Symlink => Err(StorageErrorKind::Denied.into()),
         _ => Err(StorageErrorKind::NotDirectory.into()),
     });
     let (metadata, entries) = match listed {

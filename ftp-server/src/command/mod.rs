@@ -2,12 +2,16 @@
 //! and the way to its handler.
 
 mod access;
+mod attribute;
+mod digest;
 mod directory;
 mod file;
 mod information;
 mod listing;
 mod parameter;
+mod space;
 mod transfer;
+mod unique;
 
 pub(crate) use information::status;
 
@@ -15,16 +19,17 @@ use self::parameter::only;
 use ftp_proto::{Command, ParseErrorKind, Reply, ReplyCode, Verb};
 
 use crate::session::{Access, Outcome, Session};
+use crate::storage::Capabilities;
 
 /// When a command is looked at: read by the gate, in the order the checks run, by `HELP` and
 /// `FEAT`.
 pub(crate) struct Rule {
     pub(crate) verb: Verb,
     login: Login,
-    /// The command that must stand before this one.
-    after: Option<Verb>,
+    /// What must have been before.
+    after: After,
     data: Data,
-    /// The line of `FEAT` that says this is served.
+    /// The line of `FEAT` that says this is served, or its first word.
     feature: Option<&'static str>,
     help: &'static str,
 }
@@ -40,6 +45,25 @@ enum Login {
     Before,
 }
 
+/// What must, or must not, stand before a command: 503 otherwise.
+#[derive(Clone, Copy, PartialEq)]
+enum After {
+    /// Anything.
+    Any,
+    /// `USER`.
+    User,
+    /// A `PASS` that was right, whether or not it was enough.
+    Pass,
+    /// No login that was finished.
+    NoLogin,
+    /// `RNFR`.
+    Rnfr,
+    /// No `REST`.
+    NoRest,
+    /// A control connection that is protected, which none is.
+    Protection,
+}
+
 /// What a command has to do with the data connection.
 #[derive(Clone, Copy, PartialEq)]
 enum Data {
@@ -53,7 +77,7 @@ enum Data {
 const fn rule(
     verb: Verb,
     login: Login,
-    after: Option<Verb>,
+    after: After,
     data: Data,
     feature: Option<&'static str>,
     help: &'static str,
@@ -64,50 +88,68 @@ const fn rule(
 /// Every command that is served. A verb that is not here is known and answered 502.
 #[rustfmt::skip]
 pub(crate) const RULES: &[Rule] = {
-    use Login::{Any, Before, Needed};
+    use Login::{Before, Needed};
+    use After::{NoLogin, NoRest, Protection};
     use Data::{Needs, None as No, Prepares};
     use Verb::{
-        Abor, Appe, Cdup, Cwd, Dele, Eprt, Epsv, Feat, Help, List, Mdtm, Mkd, Mlsd, Mlst, Mode,
-        Nlst, Noop, Opts, Pass, Pasv, Port, Pwd, Quit, Rest, Retr, Rmd, Rnfr, Rnto, Size, Stat,
-        Stor, Stou, Stru, Syst, Type, User,
+        Abor, Acct, Allo, Appe, Avbl, Ccc, Cdup, Clnt, Cwd, Dele, Eprt, Epsv, Feat, Hash, Help,
+        Host, Lang, List, Mdtm, Mff, Mfmt, Mkd, Mlsd, Mlst, Mode, Nlst, Noop, Opts, Pass, Pasv,
+        Pbsz, Port, Prot, Pwd, Quit, Rein, Rest, Retr, Rmd, Rnfr, Rnto, Site, Size, Stat, Stor,
+        Stou, Stru, Syst, Type, User,
     };
+    const ANY: After = After::Any;
+    const ALWAYS: Login = Login::Any;
     &[
-        rule(User, Before, None,       No,       None,                "USER <name>"),
-        rule(Pass, Any,    Some(User), No,       None,                "PASS <password>"),
-        rule(Quit, Any,    None,       No,       None,                "QUIT"),
-        rule(Cwd,  Needed, None,       No,       None,                "CWD <directory>"),
-        rule(Cdup, Needed, None,       No,       None,                "CDUP"),
-        rule(Pwd,  Needed, None,       No,       None,                "PWD"),
-        rule(Mkd,  Needed, None,       No,       None,                "MKD <directory>"),
-        rule(Rmd,  Needed, None,       No,       None,                "RMD <directory>"),
-        rule(Type, Needed, None,       No,       None,                "TYPE A | I | L 8"),
-        rule(Stru, Needed, None,       No,       None,                "STRU F"),
-        rule(Mode, Needed, None,       No,       None,                "MODE S"),
-        rule(Pasv, Needed, None,       Prepares, None,                "PASV"),
-        rule(Port, Needed, None,       Prepares, None,                "PORT h1,h2,h3,h4,p1,p2"),
-        rule(Epsv, Needed, None,       No,       Some("EPSV"),        "EPSV [1 | 2 | ALL]"),
-        rule(Eprt, Needed, None,       Prepares, Some("EPRT"),        "EPRT |1 or 2|address|port|"),
-        rule(Rest, Needed, None,       No,       Some("REST STREAM"), "REST <offset>"),
-        rule(Retr, Needed, None,       Needs,    None,                "RETR <file>"),
-        rule(Stor, Needed, None,       Needs,    None,                "STOR <file>"),
-        rule(Appe, Needed, None,       Needs,    None,                "APPE <file>"),
-        rule(Stou, Needed, None,       Needs,    None,                "STOU [<prefix>]"),
-        rule(Abor, Any,    None,       No,       None,                "ABOR"),
-        rule(List, Needed, None,       Needs,    None,                "LIST [<path>]"),
-        rule(Nlst, Needed, None,       Needs,    None,                "NLST [<path>]"),
-        rule(Mlsd, Needed, None,       Needs,    None,                "MLSD [<directory>]"),
-        rule(Mlst, Needed, None,       No,       Some("MLST"),        "MLST [<path>]"),
-        rule(Size, Needed, None,       No,       Some("SIZE"),        "SIZE <file>"),
-        rule(Mdtm, Needed, None,       No,       Some("MDTM"),        "MDTM <file>"),
-        rule(Dele, Needed, None,       No,       None,                "DELE <file>"),
-        rule(Rnfr, Needed, None,       No,       None,                "RNFR <from>"),
-        rule(Rnto, Needed, Some(Rnfr), No,       None,                "RNTO <to>"),
-        rule(Stat, Needed, None,       No,       None,                "STAT [<path>]"),
-        rule(Syst, Any,    None,       No,       None,                "SYST"),
-        rule(Feat, Any,    None,       No,       None,                "FEAT"),
-        rule(Opts, Any,    None,       No,       Some("UTF8"),        "OPTS UTF8 ON | MLST <facts>"),
-        rule(Help, Any,    None,       No,       None,                "HELP [<command>]"),
-        rule(Noop, Any,    None,       No,       None,                "NOOP"),
+        rule(User, Before, ANY,         No,       None,                "USER <name>"),
+        rule(Pass, ALWAYS, After::User, No,       None,                "PASS <password>"),
+        rule(Acct, ALWAYS, After::Pass, No,       None,                "ACCT <account>"),
+        rule(Rein, ALWAYS, ANY,         No,       None,                "REIN"),
+        rule(Quit, ALWAYS, ANY,         No,       None,                "QUIT"),
+        rule(Host, ALWAYS, NoLogin,     No,       Some("HOST"),        "HOST <hostname>"),
+        rule(Lang, ALWAYS, ANY,         No,       Some("LANG EN*"),    "LANG [<tag>]"),
+        rule(Clnt, ALWAYS, ANY,         No,       Some("CLNT"),        "CLNT <name>"),
+        rule(Pbsz, ALWAYS, Protection,  No,       None,                "PBSZ <size>"),
+        rule(Prot, ALWAYS, Protection,  No,       None,                "PROT C | P"),
+        rule(Ccc,  ALWAYS, ANY,         No,       None,                "CCC"),
+        rule(Cwd,  Needed, ANY,         No,       None,                "CWD <directory>"),
+        rule(Cdup, Needed, ANY,         No,       None,                "CDUP"),
+        rule(Pwd,  Needed, ANY,         No,       None,                "PWD"),
+        rule(Mkd,  Needed, ANY,         No,       None,                "MKD <directory>"),
+        rule(Rmd,  Needed, ANY,         No,       None,                "RMD <directory>"),
+        rule(Type, Needed, ANY,         No,       None,                "TYPE A | I | L 8"),
+        rule(Stru, Needed, ANY,         No,       None,                "STRU F"),
+        rule(Mode, Needed, ANY,         No,       None,                "MODE S"),
+        rule(Pasv, Needed, ANY,         Prepares, None,                "PASV"),
+        rule(Port, Needed, ANY,         Prepares, None,                "PORT h1,h2,h3,h4,p1,p2"),
+        rule(Epsv, Needed, ANY,         No,       Some("EPSV"),        "EPSV [1 | 2 | ALL]"),
+        rule(Eprt, Needed, ANY,         Prepares, Some("EPRT"),        "EPRT |1 or 2|address|port|"),
+        rule(Rest, Needed, ANY,         No,       Some("REST STREAM"), "REST <offset>"),
+        rule(Allo, Needed, ANY,         No,       None,                "ALLO <size> [R <size>]"),
+        rule(Retr, Needed, ANY,         Needs,    None,                "RETR <file>"),
+        rule(Stor, Needed, ANY,         Needs,    None,                "STOR <file>"),
+        rule(Stou, Needed, NoRest,      Needs,    None,                "STOU [<prefix>]"),
+        rule(Appe, Needed, ANY,         Needs,    None,                "APPE <file>"),
+        rule(Abor, ALWAYS, ANY,         No,       None,                "ABOR"),
+        rule(List, Needed, ANY,         Needs,    None,                "LIST [<path>]"),
+        rule(Nlst, Needed, ANY,         Needs,    None,                "NLST [<path>]"),
+        rule(Mlsd, Needed, ANY,         Needs,    None,                "MLSD [<directory>]"),
+        rule(Mlst, Needed, ANY,         No,       Some("MLST"),        "MLST [<path>]"),
+        rule(Size, Needed, ANY,         No,       Some("SIZE"),        "SIZE <file>"),
+        rule(Mdtm, Needed, ANY,         No,       Some("MDTM"),        "MDTM <file>"),
+        rule(Mfmt, Needed, ANY,         No,       Some("MFMT"),        "MFMT <time> <path>"),
+        rule(Mff,  Needed, ANY,         No,       Some("MFF"),         "MFF <fact>=<value>;... <path>"),
+        rule(Hash, Needed, ANY,         No,       Some("HASH"),        "HASH <file>"),
+        rule(Avbl, Needed, ANY,         No,       Some("AVBL"),        "AVBL [<directory>]"),
+        rule(Dele, Needed, ANY,         No,       None,                "DELE <file>"),
+        rule(Rnfr, Needed, ANY,         No,       None,                "RNFR <from>"),
+        rule(Rnto, Needed, After::Rnfr, No,       None,                "RNTO <to>"),
+        rule(Site, Needed, ANY,         No,       None,                "SITE HELP | CHMOD <mode> <path>"),
+        rule(Stat, Needed, ANY,         No,       None,                "STAT [<path>]"),
+        rule(Syst, ALWAYS, ANY,         No,       None,                "SYST"),
+        rule(Feat, ALWAYS, ANY,         No,       None,                "FEAT"),
+        rule(Opts, ALWAYS, ANY,         No,       Some("UTF8"),        "OPTS UTF8 ON | MLST <facts> | HASH [<name>]"),
+        rule(Help, ALWAYS, ANY,         No,       None,                "HELP [<command>]"),
+        rule(Noop, ALWAYS, ANY,         No,       None,                "NOOP"),
     ]
 };
 
@@ -116,9 +158,19 @@ impl Rule {
         RULES.iter().find(|rule| rule.verb == verb)
     }
 
-    /// Whether this server's configuration leaves the command in.
+    /// Whether the configuration leaves the command in, and the storage has what it needs.
     fn is_enabled(&self, session: &Session) -> bool {
-        session.context.config.active || !matches!(self.verb, Verb::Port | Verb::Eprt)
+        let config = &session.context.config;
+        let can = |capability| session.offer().capabilities.contains(capability);
+        match self.verb {
+            Verb::Pasv | Verb::Epsv => config.passive,
+            Verb::Port | Verb::Eprt => config.active,
+            Verb::Mfmt => can(Capabilities::SET_TIMES),
+            Verb::Mff => can(Capabilities::SET_TIMES) || can(Capabilities::CHMOD),
+            Verb::Hash => can(Capabilities::DIGEST),
+            Verb::Avbl => can(Capabilities::SPACE),
+            _ => true,
+        }
     }
 }
 
@@ -133,7 +185,11 @@ pub(crate) fn dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Ou
     if verb == Verb::Rnfr {
         session.rename_from = None;
     }
-    let outcome = look_at(session, verb, argument).unwrap_or_else(Outcome::Reply);
+    let outcome = match look_at(session, verb, argument) {
+        Ok(outcome) => outcome,
+        Err(reply) if reply.code() == ReplyCode::SERVICE_CLOSING => Outcome::Close(reply),
+        Err(reply) => reply.into(),
+    };
     session.forget_pending(verb, argument);
     outcome
 }
@@ -164,22 +220,28 @@ fn gate(session: &Session, verb: Verb) -> Result<&'static Rule, Reply> {
     let Some(rule) = Rule::of(verb).filter(|rule| rule.is_enabled(session)) else {
         return refuse(ReplyCode::NOT_IMPLEMENTED, "Command not implemented");
     };
+    if session.context.is_draining() {
+        return refuse(ReplyCode::SERVICE_CLOSING, "Service closing");
+    }
     match rule.login {
         Login::Needed if session.user().is_none() => {
             return refuse(ReplyCode::NOT_LOGGED_IN, "Please log in with USER and PASS");
         }
         Login::Before if session.user().is_some() => {
-            return refuse(ReplyCode::NOT_LOGGED_IN, "Already logged in");
+            return refuse(ReplyCode::NOT_LOGGED_IN, "Already logged in, send REIN first");
         }
         _ => {}
     }
-    let in_sequence = match rule.after {
-        Some(Verb::User) => matches!(session.access, Access::Named(_)),
-        Some(Verb::Rnfr) => session.rename_from.is_some(),
-        _ => true,
+    let is_in_sequence = match rule.after {
+        After::Any => true,
+        After::User => matches!(session.access, Access::Named(_)),
+        After::Pass => matches!(session.access, Access::Unaccounted { .. } | Access::User(_)),
+        After::NoLogin => session.user().is_none(),
+        After::Rnfr => session.rename_from.is_some(),
+        After::NoRest => session.restart == 0,
+        After::Protection => false,
     };
-    let restarts_a_new_file = verb == Verb::Stou && session.restart > 0;
-    if !in_sequence || restarts_a_new_file {
+    if !is_in_sequence {
         return refuse(ReplyCode::BAD_SEQUENCE, "Bad sequence of commands");
     }
     if session.epsv_all && rule.data == Data::Prepares {
@@ -210,7 +272,13 @@ fn handle(session: &mut Session, command: &Command) -> Outcome {
     match command {
         Command::User(name) => access::user(session, name),
         Command::Pass(password) => access::pass(session, password),
+        Command::Acct(account) => access::acct(session, &account.0),
+        Command::Rein => access::rein(session),
         Command::Quit => access::quit(),
+        Command::Host(name) => access::host(session, name),
+        Command::Lang(tag) => access::lang(tag.as_ref()),
+        Command::Clnt(name) => access::clnt(session, name),
+        Command::Ccc => access::ccc(),
         Command::Cwd(path) => directory::cwd(session, path),
         Command::Cdup => directory::cdup(session),
         Command::Pwd => directory::pwd(session),
@@ -224,10 +292,11 @@ fn handle(session: &mut Session, command: &Command) -> Outcome {
         Command::Epsv(argument) => parameter::epsv(session, *argument),
         Command::Eprt(address) => parameter::eprt(session, *address),
         Command::Rest(marker) => transfer::rest(session, *marker),
+        Command::Allo { size, .. } => space::allo(session, *size),
         Command::Retr(path) => transfer::retr(session, path),
         Command::Stor(path) => transfer::stor(session, path),
+        Command::Stou(prefix) => unique::stou(session, prefix.as_ref()),
         Command::Appe(path) => transfer::appe(session, path),
-        Command::Stou(prefix) => transfer::stou(session, prefix.as_ref()),
         Command::Abor => transfer::abor(session),
         Command::List(path) => listing::list(session, path.as_ref()),
         Command::Nlst(path) => listing::nlst(session, path.as_ref()),
@@ -235,6 +304,11 @@ fn handle(session: &mut Session, command: &Command) -> Outcome {
         Command::Mlst(path) => listing::mlst(session, path.as_ref()),
         Command::Size(path) => file::size(session, path),
         Command::Mdtm(path) => file::mdtm(session, path),
+        Command::Mfmt(time, path) => attribute::mfmt(session, time, path),
+        Command::Mff(facts) => attribute::mff(session, facts),
+        Command::Hash(path) => digest::hash(session, path),
+        Command::Avbl(path) => space::avbl(session, path.as_ref()),
+        Command::Site(argument) => attribute::site(session, argument),
         Command::Dele(path) => file::dele(session, path),
         Command::Rnfr(path) => file::rnfr(session, path),
         Command::Rnto(path) => file::rnto(session, path),
@@ -279,13 +353,44 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::admission::Admission;
+    use crate::auth::UserTable;
+    use crate::config::ServerConfig;
+    use crate::context::Context;
 
     #[test]
     fn no_verb_has_two_rules() {
         for (index, rule) in RULES.iter().enumerate() {
             assert_eq!(RULES.iter().position(|other| other.verb == rule.verb), Some(index));
         }
+    }
+
+    /// What a line is answered with, and whether the session then ends.
+    fn answer(session: &mut Session, line: &str) -> (u16, bool) {
+        let (verb, argument) = Verb::split(line.as_bytes()).unwrap();
+        match dispatch(session, verb, argument) {
+            Outcome::Reply(reply) => (reply.code().value(), false),
+            Outcome::Close(reply) => (reply.code().value(), true),
+            _ => panic!("{line} is answered at once"),
+        }
+    }
+
+    #[test]
+    fn a_server_that_drains_says_so_before_it_looks_further_st_02() {
+        let peer = ([127, 0, 0, 1], 1).into();
+        let config = ServerConfig::default();
+        let context = Context::new(config, Arc::new(UserTable::new()), Admission::new(1, 0));
+        let mut session = Session::new(Arc::clone(&context), peer, peer);
+        assert_eq!(answer(&mut session, "PWD"), (530, false));
+        assert_eq!(answer(&mut session, "SMNT x"), (502, false));
+        context.start_draining();
+        for line in ["PWD", "RNTO", "PASS x", "NOOP", "HOST h"] {
+            assert_eq!(answer(&mut session, line), (421, true), "{line}");
+        }
+        assert_eq!(answer(&mut session, "SMNT x"), (502, false));
     }
 
     #[test]

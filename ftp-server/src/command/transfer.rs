@@ -1,17 +1,13 @@
-//! Transfers (RFC 959 §4.1.3; RFC 3659 §5): RETR, STOR, STOU, APPE, REST, ABOR.
+//! Transfers (RFC 959 §4.1.3; RFC 3659 §5): RETR, STOR, APPE, REST, ABOR.
 
 use ftp_proto::{AsciiDecoder, Pathname, Reply, ReplyCode, RepresentationType, RestartMarker};
-use rustix::io::Errno;
 
+use super::space;
 use crate::auth::Rights;
 use crate::data::{AsciiOutgoing, ImageOutgoing};
-use crate::random;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session, Transfer};
 use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode};
-
-/// How many names `STOU` tries.
-const STOU_ATTEMPTS: u32 = 4;
 
 /// `REST <offset>`: 350. Counts the bytes of the type in force when the transfer comes.
 pub(super) fn rest(session: &mut Session, marker: RestartMarker) -> Outcome {
@@ -77,48 +73,19 @@ fn receive(session: &Session, path: &Pathname, right: Rights, mode: WriteMode) -
         let error = StorageError::from(StorageErrorKind::Exists);
         return reply::storage_failure(&error, Purpose::MakeFile).into();
     }
+    // To add to a file is not to make one.
+    let makes = mode == WriteMode::Append && session.storage(Rights::WRITE).is_none();
+    if makes && storage.stat(&path).is_err_and(|error| error.kind == StorageErrorKind::NotFound) {
+        return reply::no_right().into();
+    }
+    let directory = path.parent().unwrap_or_default();
+    if let Err(refusal) = space::check(session, storage, &directory, 0) {
+        return refusal.into();
+    }
     match storage.write(&path, mode) {
         Ok(upload) => Transfer::receive(path, upload, ascii.then(AsciiDecoder::new)).into(),
         Err(error) => reply::storage_failure(&error, Purpose::MakeFile).into(),
     }
-}
-
-/// `STOU [<prefix>]`: receives a file under a name that nothing else has, in the current directory,
-/// and says which: `150 FILE: name` (RFC 1123 §4.1.2.9).
-pub(super) fn stou(session: &Session, prefix: Option<&Pathname>) -> Outcome {
-    let refuse = |error: StorageError| reply::storage_failure(&error, Purpose::MakeFile).into();
-    let Some(storage) = session.storage(Rights::WRITE) else { return reply::no_right().into() };
-    let prefix = prefix.map_or(b"ftp-".as_slice(), Pathname::as_bytes);
-    // It may choose neither a directory nor a hidden name.
-    if prefix.starts_with(b".") || prefix.contains(&b'/') {
-        return refuse(StorageErrorKind::NameNotAllowed.into());
-    }
-    let ascii = session.parameters.representation == RepresentationType::Ascii;
-    let mut refused = StorageErrorKind::Exists.into();
-    for _ in 0..STOU_ATTEMPTS {
-        let name = match unique(prefix) {
-            Ok(name) => name,
-            Err(error) => return refuse(std::io::Error::from(error).into()),
-        };
-        let path = session.directory.join(&name);
-        match storage.write(&path, WriteMode::Create) {
-            Ok(upload) => {
-                let transfer = Transfer::receive(path, upload, ascii.then(AsciiDecoder::new));
-                return transfer.announce([b"FILE: ", name.as_slice()].concat()).into();
-            }
-            Err(error) => refused = error,
-        }
-        if refused.kind != StorageErrorKind::Exists {
-            break;
-        }
-    }
-    refuse(refused)
-}
-
-/// `prefix` and 16 hexadecimal digits by chance: two that are the same will not be met with.
-fn unique(prefix: &[u8]) -> Result<Vec<u8>, Errno> {
-    let digits = format!("{:016x}", random::number()?);
-    Ok([prefix, digits.as_bytes()].concat())
 }
 
 /// `ABOR` when no transfer runs: 226 if a data connection was prepared and is not any more, 225

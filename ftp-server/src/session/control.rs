@@ -216,6 +216,11 @@ impl<'a> Control<'a> {
         self.waiting.iter().any(|event| verb_of(event).is_some_and(|(verb, _)| verb == Verb::Quit))
     }
 
+    /// Whether lines that came during a transfer are still to be looked at.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Whether more lines came during a transfer than may wait.
     pub(super) fn is_flooded(&self) -> bool {
         self.flooded

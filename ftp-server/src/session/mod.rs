@@ -10,13 +10,16 @@ pub(crate) use run::run;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
-use ftp_proto::{AddressClass, NetworkProtocol, Pathname, TransferParameters};
+use ftp_proto::{AddressClass, HostName, NetworkProtocol, Password, Pathname, TransferParameters};
 
-use crate::auth::Rights;
+use crate::auth::{Offer, Rights};
 use crate::context::Context;
 use crate::data::DataChannel;
+use crate::digest::Algorithm;
 use crate::listing::FactSelection;
+use crate::presence::Present;
 use crate::storage::{Storage, VirtualPath};
 
 /// What the server knows of one client.
@@ -25,11 +28,17 @@ pub(crate) struct Session {
     /// Both ends of the control connection; an IPv4-mapped address is written as IPv4.
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
+    /// What `HOST` chose.
+    pub(crate) host: Option<HostName>,
     pub(crate) access: Access,
+    /// Since when there is nobody logged in.
+    pub(crate) nobody_since: Instant,
     pub(crate) login_failures: u32,
     pub(crate) parameters: TransferParameters,
     /// What `OPTS MLST` chose.
     pub(crate) facts: FactSelection,
+    /// What `OPTS HASH` chose.
+    pub(crate) algorithm: Algorithm,
     /// The current directory.
     pub(crate) directory: VirtualPath,
     /// What `PASV`, `EPSV`, `PORT` or `EPRT` prepared.
@@ -48,6 +57,13 @@ pub(crate) enum Access {
     Greeted,
     /// `USER` was given.
     Named(Vec<u8>),
+    /// `PASS` was right, and `ACCT` is wanted.
+    Unaccounted {
+        /// The argument of `USER`.
+        name: Vec<u8>,
+        /// The argument of `PASS`, with which the login is tried again.
+        password: Password,
+    },
     /// Logged in.
     User(User),
 }
@@ -57,24 +73,42 @@ pub(crate) struct User {
     pub(crate) name: Vec<u8>,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) rights: Rights,
+    /// A directory that is there already was as good as made.
+    pub(crate) mkdir_existing_ok: bool,
+    /// Counts this session, if users may have only so many.
+    pub(crate) _present: Option<Present>,
 }
 
 impl Session {
-    fn new(context: Arc<Context>, peer: SocketAddr, local: SocketAddr) -> Self {
+    pub(crate) fn new(context: Arc<Context>, peer: SocketAddr, local: SocketAddr) -> Self {
         Self {
             context,
             peer: canonical(peer),
             local: canonical(local),
+            host: None,
             access: Access::Greeted,
+            nobody_since: Instant::now(),
             login_failures: 0,
             parameters: TransferParameters::default(),
             facts: FactSelection::default(),
+            algorithm: Algorithm::default(),
             directory: VirtualPath::root(),
             channel: None,
             epsv_all: false,
             rename_from: None,
             restart: 0,
         }
+    }
+
+    /// Goes back to where the session began; only the failed logins are not forgotten. The time
+    /// to log in does not begin anew for those who never have.
+    pub(crate) fn reinitialize(&mut self) {
+        let new = Self::new(Arc::clone(&self.context), self.peer, self.local);
+        let nobody_since = match self.user() {
+            Some(_) => new.nobody_since,
+            None => self.nobody_since,
+        };
+        *self = Self { login_failures: self.login_failures, nobody_since, ..new };
     }
 
     /// Where a pathname of the client's leads.
@@ -90,7 +124,7 @@ impl Session {
     pub(crate) fn user(&self) -> Option<&User> {
         match &self.access {
             Access::User(user) => Some(user),
-            Access::Greeted | Access::Named(_) => None,
+            Access::Greeted | Access::Named(_) | Access::Unaccounted { .. } => None,
         }
     }
 
@@ -121,6 +155,16 @@ impl Session {
     pub(crate) fn may_fxp(&self) -> bool {
         let has_right = self.user().is_some_and(|user| user.rights.contains(Rights::FXP));
         has_right && !self.context.config.fxp_networks.is_empty()
+    }
+
+    /// What there is for the user, or for any user as long as nobody is logged in.
+    pub(crate) fn offer(&self) -> Offer {
+        match self.user() {
+            Some(User { storage, rights, .. }) => {
+                Offer { rights: *rights, capabilities: storage.capabilities() }
+            }
+            None => self.context.authenticator.offer(),
+        }
     }
 
     /// The protocol of the control connection.
@@ -156,7 +200,9 @@ mod tests {
         let peer = SocketAddr::new(peer.parse().unwrap(), 1_024);
         let mut session = Session::new(context, peer, ([192, 0, 2, 1], 21).into());
         let storage = Arc::new(LocalStorage::open(std::env::temp_dir()).unwrap());
-        session.access = Access::User(User { name: b"u".to_vec(), storage, rights });
+        let name = b"u".to_vec();
+        let user = User { name, storage, rights, mkdir_existing_ok: false, _present: None };
+        session.access = Access::User(user);
         session
     }
 

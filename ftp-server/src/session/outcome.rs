@@ -3,6 +3,7 @@
 use ftp_proto::{AsciiDecoder, Reply};
 
 use crate::data::{DataChannel, Outgoing};
+use crate::digest::Digesting;
 use crate::storage::{Upload, VirtualPath};
 
 /// What a handler decided; the loop in `run` carries it out.
@@ -13,6 +14,8 @@ pub(crate) enum Outcome {
     Close(Reply),
     /// Send 150, move data, send the final reply.
     Transfer(Transfer),
+    /// Read a file to its end and send what comes of it.
+    Digest(Box<Digesting>),
 }
 
 /// A transfer that may begin: the object is open, only the data connection is missing.

@@ -47,7 +47,6 @@ pub(super) struct Runner<'a> {
     pub(super) session: Session,
     /// Its place among the connections.
     permit: &'a mut Permit,
-    accepted: Instant,
     /// How many lines came, and how many of the last ones were no commands.
     lines: u64,
     bad_lines: u32,
@@ -55,23 +54,23 @@ pub(super) struct Runner<'a> {
 
 impl<'a> Runner<'a> {
     fn new(line: &'a Line, session: Session, permit: &'a mut Permit) -> Self {
-        let (control, accepted) = (Control::new(line), Instant::now());
-        Self { line, control, session, permit, accepted, lines: 0, bad_lines: 0 }
+        Self { line, control: Control::new(line), session, permit, lines: 0, bad_lines: 0 }
     }
 
     fn serve(&mut self) -> io::Result<()> {
         let banner = self.session.context.config.banner.clone();
         self.control.send(&Reply::new(ReplyCode::SERVICE_READY, banner))?;
         loop {
-            if self.session.context.is_draining() {
+            // What waited for a transfer is looked at still, in the order of checks.
+            if self.session.context.is_draining() && !self.control.has_waiting() {
                 return self.close("Service closing");
             }
             let config = &self.session.context.config;
             let (start, limit, end) = match self.session.access {
                 Access::User(_) => (Instant::now(), config.idle, None),
-                Access::Greeted | Access::Named(_) => {
-                    let end = data::deadline(self.accepted, config.login);
-                    (self.accepted, config.login, Some(end))
+                _ => {
+                    let since = self.session.nobody_since;
+                    (since, config.login, Some(data::deadline(since, config.login)))
                 }
             };
             self.control.set_end(end);
@@ -164,6 +163,12 @@ impl<'a> Runner<'a> {
             Outcome::Transfer(transfer) => {
                 self.line.set_busy(true);
                 let next = self.transfer(verb, transfer);
+                self.line.set_busy(false);
+                return next;
+            }
+            Outcome::Digest(digesting) => {
+                self.line.set_busy(true);
+                let next = self.digest(*digesting);
                 self.line.set_busy(false);
                 return next;
             }

@@ -13,6 +13,7 @@ use super::outcome::{Direction, Transfer};
 use super::run::{Next, Runner};
 use crate::command;
 use crate::data::{self, Ended, Interruption, Monitor, OpenError};
+use crate::digest::Digesting;
 use crate::reply::{self, Purpose};
 use crate::storage::{StorageError, StreamEnd};
 
@@ -44,6 +45,47 @@ impl Runner<'_> {
             self.session.shown_user(),
             start.elapsed().as_secs_f64()
         );
+        self.finish(&replies, next)
+    }
+
+    /// A digest takes long: until it is there the control connection is looked at as during a
+    /// transfer, for `ABOR` and `STAT`, and for its end.
+    pub(super) fn digest(&mut self, mut digesting: Digesting) -> io::Result<Next> {
+        let path = self.session.resolve(digesting.pathname());
+        let start = Instant::now();
+        let mut watch = Watch { control: &mut self.control, session: &self.session, failed: None };
+        let ended = loop {
+            if let Some(interruption) = watch.look(digesting.done()) {
+                break Err(interruption);
+            }
+            if let Some(reply) = digesting.step() {
+                break Ok(reply);
+            }
+        };
+        let done = digesting.done();
+        // It is over for those who wait for their turn before the client can know.
+        drop(digesting);
+        if let Some(error) = watch.failed {
+            return Err(error);
+        }
+        let (what, replies, next) = match ended {
+            Ok(reply) if reply.code() == ReplyCode::FILE_STATUS => {
+                ("complete", vec![reply], Next::Continue)
+            }
+            Ok(reply) => ("refused", vec![reply], Next::Continue),
+            Err(why) => self.conclude(&End::Ended(Ended::Interrupted(why))),
+        };
+        log::info!(
+            "{} {} HASH {path}: {what}, {done} bytes in {:.3} s",
+            self.session.peer,
+            self.session.shown_user(),
+            start.elapsed().as_secs_f64()
+        );
+        self.finish(&replies, next)
+    }
+
+    /// Sends the last replies of what took long.
+    fn finish(&mut self, replies: &[Reply], next: Next) -> io::Result<Next> {
         if !replies.is_empty() {
             let bytes: Vec<u8> = replies.iter().flat_map(Reply::encode).collect();
             self.control.send_bytes(&bytes)?;

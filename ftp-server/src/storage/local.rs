@@ -18,11 +18,14 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, renameat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, chmodat, fstatvfs, mkdirat,
+    renameat, unlinkat, utimensat,
+};
 use rustix::io::{Errno, retry_on_intr};
 
 use self::append::Appending;
@@ -33,8 +36,8 @@ use self::root::Root;
 use self::source::LocalSource;
 use self::target::Target;
 use super::{
-    Entries, EntryKind, Metadata, Source, Storage, StorageError, StorageErrorKind, Upload,
-    VirtualPath, WriteMode,
+    Capabilities, Entries, EntryKind, Metadata, Source, Storage, StorageError, StorageErrorKind,
+    Upload, VirtualPath, WriteMode,
 };
 
 /// What of an upload is on the disk, and not only in memory, when it is reported as done.
@@ -143,6 +146,14 @@ impl LocalStorage {
 }
 
 impl Storage for LocalStorage {
+    fn capabilities(&self) -> Capabilities {
+        let always = Capabilities::SPACE | Capabilities::DIGEST;
+        match self.root.has_proc() {
+            true => always | Capabilities::SET_TIMES | Capabilities::CHMOD,
+            false => always,
+        }
+    }
+
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
         name::check_existing(path)?;
         self.root.stat(path.relative()).map_err(lookup)
@@ -262,6 +273,59 @@ impl Storage for LocalStorage {
         }
         retry_on_intr(|| renameat(&from_directory, from_name, &to_directory, to_name))
             .map_err(rename_error)
+    }
+
+    fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<(), StorageError> {
+        let object = Changeable::find(&self.root, path)?;
+        let modified = Timespec { tv_sec: modified, tv_nsec: 0 };
+        let unchanged = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+        let times = Timestamps { last_access: unchanged, last_modification: modified };
+        retry_on_intr(|| utimensat(CWD, &*object.link, &times, AtFlags::empty())).map_err(system)
+    }
+
+    fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<(), StorageError> {
+        let object = Changeable::find(&self.root, path)?;
+        // What a directory hands on to what is made in it is not for users to change.
+        let kept = match object.metadata.kind {
+            EntryKind::Directory => object.metadata.mode & 0o7000,
+            _ => 0,
+        };
+        let mode = Mode::from_raw_mode(mode & 0o777 | kept);
+        retry_on_intr(|| chmodat(CWD, &*object.link, mode, AtFlags::empty())).map_err(system)
+    }
+
+    fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {
+        name::check_existing(path)?;
+        let directory = self.open_directory(path, OFlags::PATH)?;
+        let system = retry_on_intr(|| fstatvfs(&directory)).map_err(system)?;
+        // Some that are kept elsewhere say nothing, which is not that they are full.
+        if system.f_blocks == 0 {
+            return Err(StorageErrorKind::Unsupported.into());
+        }
+        Ok(system.f_bavail.saturating_mul(system.f_frsize))
+    }
+}
+
+/// A file or directory whose attributes are to be changed. It is looked up and not opened, which
+/// needs no right to read it; no call changes it by such a descriptor, but the link that `/proc`
+/// has for one leads to what it holds, whatever has its name by then.
+struct Changeable {
+    link: String,
+    metadata: Metadata,
+    /// Keeps the link.
+    _descriptor: OwnedFd,
+}
+
+impl Changeable {
+    fn find(root: &Root, path: &VirtualPath) -> Result<Self, StorageError> {
+        name::check_existing(path)?;
+        let descriptor = root.open_beneath(path.relative(), OFlags::PATH).map_err(lookup)?;
+        let metadata = root::metadata_of(&descriptor).map_err(system)?;
+        if !matches!(metadata.kind, EntryKind::File | EntryKind::Directory) {
+            return Err(StorageErrorKind::NotFile.into());
+        }
+        let link = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+        Ok(Self { link, metadata, _descriptor: descriptor })
     }
 }
 

@@ -8,6 +8,7 @@ pub use local::{LocalStorage, SyncPolicy};
 pub use path::VirtualPath;
 
 use std::io;
+use std::ops::BitOr;
 use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
@@ -15,8 +16,16 @@ use rustix::io::Errno;
 /// What a session reads from and writes to. One is chosen at login and shared by every session
 /// that logs in so; all calls block.
 ///
-/// Rights are checked before a method is called: a storage answers only for what it can do.
+/// Rights are checked before a method is called: a storage answers only for what it can do. What
+/// it cannot do at all it leaves to the methods as they stand, which are `Unsupported`: the
+/// client is then told 502. A storage that lists, reads and writes is a whole one.
 pub trait Storage: Send + Sync {
+    /// What this storage can do beyond the methods that every one has. The commands that need
+    /// more are not served without it, and `FEAT` does not list them.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::NONE
+    }
+
     /// What is at `path`. A symbolic link that leads to something beneath the root is that
     /// thing; another is [`EntryKind::Symlink`].
     ///
@@ -68,14 +77,18 @@ pub trait Storage: Send + Sync {
     /// # Errors
     ///
     /// `NotFound`, `IsDirectory`, `Denied`, `Busy`, `Io`.
-    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError>;
+    fn remove(&self, _path: &VirtualPath) -> Result<(), StorageError> {
+        Err(StorageErrorKind::Unsupported.into())
+    }
 
     /// Removes an empty directory.
     ///
     /// # Errors
     ///
     /// `NotFound`, `NotDirectory`, `NotEmpty`, `Denied` (the root among others), `Busy`, `Io`.
-    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError>;
+    fn rmdir(&self, _path: &VirtualPath) -> Result<(), StorageError> {
+        Err(StorageErrorKind::Unsupported.into())
+    }
 
     /// Makes a directory.
     ///
@@ -83,7 +96,9 @@ pub trait Storage: Send + Sync {
     ///
     /// `Exists`, `NotFound` for a missing parent, `NameNotAllowed`, `Denied`, `NoSpace`,
     /// `OverQuota`, `Io`.
-    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError>;
+    fn mkdir(&self, _path: &VirtualPath) -> Result<(), StorageError> {
+        Err(StorageErrorKind::Unsupported.into())
+    }
 
     /// Gives the object at `from` the name `to`, in one step. A file there is replaced if
     /// `replace` says so.
@@ -94,10 +109,85 @@ pub trait Storage: Send + Sync {
     /// `Denied`, `Io`.
     fn rename(
         &self,
-        from: &VirtualPath,
-        to: &VirtualPath,
-        replace: bool,
-    ) -> Result<(), StorageError>;
+        _from: &VirtualPath,
+        _to: &VirtualPath,
+        _replace: bool,
+    ) -> Result<(), StorageError> {
+        Err(StorageErrorKind::Unsupported.into())
+    }
+
+    /// Says when the file or directory at `path` was last modified, in seconds since
+    /// 1970-01-01T00:00:00Z. A storage that cannot keep this time exactly keeps the one next to
+    /// it, which [`stat`](Self::stat) then tells. With [`Capabilities::SET_TIMES`].
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `NotFile`, `Denied`, `Io`.
+    fn set_times(&self, _path: &VirtualPath, _modified: i64) -> Result<(), StorageError> {
+        Err(StorageErrorKind::Unsupported.into())
+    }
+
+    /// Sets the permission bits of the file or directory at `path`, 0 to `0o777`. With
+    /// [`Capabilities::CHMOD`].
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `NotFile`, `Denied`, `Io`.
+    fn chmod(&self, _path: &VirtualPath, _mode: u32) -> Result<(), StorageError> {
+        Err(StorageErrorKind::Unsupported.into())
+    }
+
+    /// How many bytes can still be stored in the directory at `path`. With
+    /// [`Capabilities::SPACE`].
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, `NotDirectory`, `Denied`, `Io`; `Unsupported` for a place that does not tell.
+    fn space(&self, _path: &VirtualPath) -> Result<u64, StorageError> {
+        Err(StorageErrorKind::Unsupported.into())
+    }
+}
+
+/// What a storage can do beyond listing, reading and writing: a set.
+///
+/// ```
+/// use ftp_server::Capabilities;
+///
+/// let both = Capabilities::SPACE | Capabilities::DIGEST;
+/// assert!(both.contains(Capabilities::DIGEST));
+/// assert!(!both.contains(Capabilities::CHMOD));
+/// assert!(Capabilities::ALL.contains(both));
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Capabilities(u8);
+
+impl Capabilities {
+    /// Nothing more.
+    pub const NONE: Self = Self(0);
+    /// [`Storage::set_times`] works: `MFMT`, and `Modify` of `MFF`.
+    pub const SET_TIMES: Self = Self(1);
+    /// [`Storage::chmod`] works: `SITE CHMOD`, and `UNIX.mode` of `MFF`.
+    pub const CHMOD: Self = Self(1 << 1);
+    /// [`Storage::space`] works: `AVBL`, and the look ahead of `ALLO`.
+    pub const SPACE: Self = Self(1 << 2);
+    /// To read a file only for its digest is no waste: `HASH`.
+    pub const DIGEST: Self = Self(1 << 3);
+    /// All of them.
+    pub const ALL: Self = Self((1 << 4) - 1);
+
+    /// Whether all of `capabilities` are among these.
+    #[must_use]
+    pub const fn contains(self, capabilities: Self) -> bool {
+        self.0 & capabilities.0 == capabilities.0
+    }
+}
+
+impl BitOr for Capabilities {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 }
 
 /// The entries of a directory, one by one.
@@ -269,6 +359,9 @@ pub enum StorageErrorKind {
     /// In use; may work later.
     #[error("busy")]
     Busy,
+    /// This storage does not do such things.
+    #[error("not supported by the storage")]
+    Unsupported,
     /// Anything else.
     #[error("local error")]
     Io,

@@ -34,7 +34,7 @@ fn main() {
         "command-line" => Box::new(|| {
             lines.push(black_box(b"RETR name\r\n"));
             let Some(LineEvent::Line(line)) = lines.next() else { panic!("a whole line") };
-            black_box(Command::parse_line(&line).expect("a command"));
+            black_box(&Command::parse_line(&line).expect("a command"));
         }),
         "reply" => Box::new(|| {
             replies.push(black_box(REPLY));
@@ -46,7 +46,7 @@ fn main() {
         }),
         "mlsd" => Box::new(|| {
             let facts = Facts::parse(black_box(MLSD)).expect("an entry");
-            black_box((facts.kind(), facts.size(), facts.modify()));
+            black_box(&(facts.kind(), facts.size(), facts.modify()));
         }),
         "ls-l" => Box::new(|| {
             black_box(ListLine::parse(black_box(UNIX), reference));

@@ -338,7 +338,7 @@ fn received(reply: &Reply) {
     let sent = reply.encode();
     let mut lines: Vec<&[u8]> = sent.split(|&byte| byte == b'\n').collect();
     assert_eq!(lines.pop(), Some(b"".as_slice()), "CR LF ends what is sent");
-    assert_eq!(lines.len(), reply.lines().len());
+    assert_eq!(lines.len(), reply.lines().count());
     for line in &lines {
         let body = line.strip_suffix(b"\r").expect("each line ends in CR LF");
         assert!(!body.iter().copied().any(breaks_lines));

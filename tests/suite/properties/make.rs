@@ -200,7 +200,7 @@ pub(crate) fn command(random: &mut Random, index: usize) -> Command {
     match index {
         0 => Command::User(some(random)),
         1 => Command::Pass(Password(line(random))),
-        2 => Command::Acct(some(random)),
+        2 => Command::Acct(Password(some(random))),
         3 => Command::Cwd(path),
         4 => Command::Cdup,
         5 => Command::Quit,

@@ -3,26 +3,56 @@
 use ftp_server::{Rights, ServerConfig};
 use ftp_tests::raw::RawSession;
 
-use super::Fixture;
-
-/// A dialogue: each line is sent and must have that code.
-fn play(session: &mut RawSession, dialogue: &[(&str, u16)]) {
-    for (line, code) in dialogue {
-        session.expect(line, *code);
-    }
-    session.expect_in_step();
-}
+use super::{Fixture, play};
 
 #[test]
-fn st_02_cm_141_known_verbs_that_are_not_served_are_502() {
+fn known_verbs_that_are_not_served_are_502_cm_51_cm_89_cm_96_cm_125_cm_127() {
     let fixture = Fixture::new();
     let mut session = fixture.greeted();
-    for verb in
-        ["SMNT", "LPRT", "LPSV", "ADAT", "MIC x", "SSCN", "CPSV", "RMDA x", "MFCT", "XCRC x"]
-    {
+    for verb in [
+        "SMNT", "LPRT", "LPSV", "ADAT", "MIC x", "SSCN", "CPSV", "RMDA x", "MFCT", "XCRC x",
+        "RANG 1 2", "COMB a",
+    ] {
         session.expect(verb, 502);
     }
     session.expect("XYZZY", 500);
+}
+
+#[test]
+fn st_02_of_several_faults_the_first_decides() {
+    let fixture = Fixture::configured(ServerConfig { active: false, ..super::quick() });
+    fixture.write("a", "a");
+    let mut session = fixture.greeted();
+    play(
+        &mut session,
+        &[
+            ("RETR a\0b", 501),
+            ("XYZZY a\rb", 501),
+            // Not served, before it is not allowed, before it is not right.
+            ("PORT", 502),
+            ("RNTO", 530),
+            ("PASS", 503),
+            ("HOST", 501),
+            ("USER u", 331),
+            ("PASS p", 230),
+            ("HOST", 503),
+            ("USER", 530),
+            // Out of sequence, before it is not right.
+            ("RNTO", 503),
+            ("EPSV ALL", 200),
+            ("PASV x", 503),
+            ("REST 1", 350),
+            ("STOU a/b", 503),
+            // Not right, before it has no data connection, before it is not there.
+            ("TYPE A X", 501),
+            ("TYPE A C", 504),
+            ("RETR", 501),
+            ("RETR nowhere", 425),
+            ("EPSV", 229),
+            ("RETR nowhere", 550),
+            ("RETR a", 425),
+        ],
+    );
 }
 
 #[test]
@@ -30,10 +60,45 @@ fn st_03_st_04_before_login_little_is_looked_at() {
     let fixture = Fixture::new();
     let mut session = fixture.greeted();
     for line in [
-        "PWD", "XPWD", "TYPE I", "TYPE", "MODE S", "STRU F", "STAT", "PASV", "PASV x", "EPSV",
-        "PORT", "EPRT", "RETR a", "RETR", "STOR a", "APPE a", "LIST", "NLST", "MLSD", "MLST",
-        "SIZE a", "MDTM a", "REST 1", "CWD /", "CDUP", "MKD a", "RMD a", "DELE a", "RNFR a",
+        "PWD",
+        "XPWD",
+        "TYPE I",
+        "TYPE",
+        "MODE S",
+        "STRU F",
+        "STAT",
+        "PASV",
+        "PASV x",
+        "EPSV",
+        "PORT",
+        "EPRT",
+        "RETR a",
+        "RETR",
+        "STOR a",
+        "APPE a",
+        "LIST",
+        "NLST",
+        "MLSD",
+        "MLST",
+        "SIZE a",
+        "MDTM a",
+        "REST 1",
+        "CWD /",
+        "CDUP",
+        "MKD a",
+        "RMD a",
+        "DELE a",
+        "RNFR a",
         "RNTO a",
+        "ALLO 1",
+        "ALLO",
+        "STOU",
+        "MFMT",
+        "MFF",
+        "HASH a",
+        "AVBL",
+        "SITE HELP",
+        "SITE",
     ] {
         session.expect(line, 530);
     }
@@ -47,6 +112,16 @@ fn st_03_st_04_before_login_little_is_looked_at() {
             ("OPTS UTF8 ON", 200),
             ("ABOR", 225),
             ("PASS p", 503),
+            ("ACCT a", 503),
+            ("AUTH TLS", 502),
+            ("PBSZ 0", 503),
+            ("PROT P", 503),
+            ("CCC", 533),
+            ("ADAT x", 502),
+            ("LANG", 200),
+            ("CLNT", 200),
+            ("HOST h", 220),
+            ("REIN", 220),
         ],
     );
     assert_eq!(fixture.names(), [""; 0]);
@@ -305,6 +380,22 @@ fn cm_37_cm_46_active_mode_switched_off_is_502() {
 }
 
 #[test]
+fn cm_37_passive_mode_switched_off_is_502() {
+    let fixture = Fixture::configured(ServerConfig { passive: false, ..super::quick() });
+    fixture.write("a", "a");
+    let mut session = fixture.greeted();
+    session.expect("PASV", 502);
+    let mut session = fixture.session();
+    play(&mut session, &[("PASV", 502), ("EPSV", 502), ("EPSV ALL", 502), ("RETR a", 425)]);
+    let features = session.expect("FEAT", 211).text();
+    assert!(!features.contains("EPSV") && features.contains("EPRT"), "{features}");
+    let listener = session.active();
+    session.expect("RETR a", 150);
+    assert_eq!(listener.accept().read_to_end(), b"a");
+    session.expect_reply(226);
+}
+
+#[test]
 fn cm_52_cm_53_hs_22_restart_offsets() {
     let fixture = Fixture::new();
     let mut session = fixture.session();
@@ -354,6 +445,9 @@ fn cm_56_hs_36_facts_are_chosen_by_opts_mlst() {
         ("OPTS MLST", "200 MLST OPTS"),
         ("opts mlst UNIX.MODE", "200 MLST OPTS UNIX.mode;"),
         (&format!("OPTS MLST {}", "size;".repeat(1_000)), "200 MLST OPTS size;"),
+        (&format!("OPTS MLST {}", ";".repeat(8_000)), "200 MLST OPTS"),
+        (&format!("OPTS MLST perm;{}size;", ";".repeat(8_000)), "200 MLST OPTS size;perm;"),
+        ("OPTS MLST size;", "200 MLST OPTS size;"),
     ] {
         assert_eq!(session.expect(line, 200).text(), want, "{line}");
     }
@@ -486,6 +580,25 @@ fn cm_90_to_95_hs_23_deleting_and_renaming() {
 }
 
 #[test]
+fn hs_23_st_05_what_stands_between_rnfr_and_rnto_makes_it_void() {
+    let fixture = Fixture::new();
+    fixture.write("a", "a");
+    let mut session = fixture.session();
+    for between in ["USER b", "PASS b", "CWD /", "TYPE I", "PASV", "STAT /", "SITE HELP", "HASH a"]
+    {
+        session.expect("RNFR a", 350);
+        session.ask(between);
+        session.expect("RNTO c", 503);
+    }
+    for between in ["NOOP", "STAT", "NOOP x"] {
+        session.expect("RNFR a", 350);
+        session.ask(between);
+        session.expect("RNTO a", 250);
+    }
+    assert_eq!(fixture.names(), ["a"]);
+}
+
+#[test]
 fn cm_93_without_overwrite_a_name_that_exists_is_553() {
     let fixture = Fixture::configured(ServerConfig { overwrite: false, ..super::quick() });
     fixture.write("a", "a");
@@ -567,9 +680,33 @@ fn cm_130_to_136_information() {
             ("STAT nowhere", 550),
         ],
     );
+}
+
+#[test]
+fn cm_131_status_tells_of_the_session_and_no_secret() {
+    let fixture = Fixture::with(|builder| builder.user("somebody", "hidden", Rights::FULL));
+    let address = fixture.server.local_addr();
+    let mut session = RawSession::login(address, "somebody", "hidden");
+    session.expect("TYPE I", 200);
+    session.expect("PASV", 227);
     let status = session.expect("STAT", 211).text();
-    for word in ["127.0.0.1", "u", "TYPE A"] {
-        assert!(status.contains(word), "{status}");
+    for word in ["127.0.0.1", "somebody", "TYPE I", "MODE S", "STRU F", "Passive", "clear text"] {
+        assert!(status.contains(word), "{word}: {status}");
+    }
+    let root = fixture.root.path().display().to_string();
+    assert!(!status.contains("hidden") && !status.contains(&root), "{status}");
+    let help = session.expect("HELP", 214).text();
+    assert!(["RETR", "MFMT", "HASH", "STOU"].iter().all(|verb| help.contains(verb)), "{help}");
+    assert_eq!(session.expect("HELP mfmt", 214).bytes, b"214 Syntax: MFMT <time> <path>\r\n");
+}
+
+#[test]
+fn cm_141_an_unknown_verb_is_not_repeated() {
+    let fixture = Fixture::new();
+    for mut session in [fixture.greeted(), fixture.session()] {
+        for line in ["XYZZY", "XYZZY secret", "RETRX a"] {
+            assert_eq!(session.expect(line, 500).bytes, b"500 Unknown command\r\n");
+        }
     }
 }
 
@@ -583,9 +720,16 @@ fn cm_137_features_are_those_that_are_served() {
         lines,
         [
             "211-Features:",
+            " AVBL",
+            " CLNT",
             " EPRT",
             " EPSV",
+            " HASH SHA-256*;SHA-512;SHA-1;",
+            " HOST",
+            " LANG EN*",
             " MDTM",
+            " MFF Modify;UNIX.mode;",
+            " MFMT",
             " MLST type*;size*;modify*;perm*;unique*;UNIX.mode*;",
             " REST STREAM",
             " SIZE",
@@ -610,6 +754,21 @@ fn a_user_without_a_right_is_told_550() {
     }
     assert_eq!(session.download("RETR a"), b"a");
     assert_eq!((fixture.names(), fixture.read("a")), (vec!["a".to_owned()], b"a".to_vec()));
+}
+
+#[test]
+fn the_right_to_add_to_files_makes_none() {
+    let fixture =
+        Fixture::with(|builder| builder.user("adder", "p", Rights::READ | Rights::APPEND));
+    fixture.write("a", "1");
+    let mut session = RawSession::login(fixture.server.local_addr(), "adder", "p");
+    session.expect("TYPE I", 200);
+    session.upload("APPE a", b"2");
+    for line in ["APPE new", "STOR new", "STOR a", "STOU"] {
+        session.expect("PASV", 227);
+        session.expect(line, 550);
+    }
+    assert_eq!((fixture.names(), fixture.read("a")), (vec!["a".to_owned()], b"12".to_vec()));
 }
 
 #[test]
@@ -644,8 +803,7 @@ fn hp_01_hp_02_nothing_leads_out_of_the_root() {
         ["RETR leak", "RETR out/secret", "STOR out/new", "APPE leak", "STOR leak", "MLSD out"]
     {
         session.expect("PASV", 227);
-        let code = session.ask(line).code;
-        assert!(matches!(code, 550 | 501), "{line}: {code}");
+        session.expect(line, 550);
     }
     assert_eq!(super::names_in(outside.path()), ["secret"]);
     assert_eq!(std::fs::read(outside.path().join("secret")).expect("it"), b"secret");

@@ -591,65 +591,6 @@ fn listings_end_lines_with_crlf_under_every_type_as_08() {
 }
 
 #[test]
-fn stou_finds_a_name_of_its_own_cm_109_cm_110_cm_111_dv_06_hp_17() {
-    let fixture = Fixture::new();
-    std::fs::create_dir(fixture.path("in")).expect("a directory");
-    let mut session = fixture.session();
-    session.expect("STOU", 425);
-    session.expect("CWD in", 250);
-    session.expect("TYPE I", 200);
-    let mut names = std::collections::BTreeSet::new();
-    for (line, prefix) in [("STOU", ""), ("STOU scan ", "scan "), ("STOU scan ", "scan ")] {
-        for content in [&b"one"[..], b"two"] {
-            let mut data = session.passive();
-            let reply = session.expect(line, 150).text();
-            let name = reply.strip_prefix("150 FILE: ").expect("CX-06: its name").to_owned();
-            assert!(name.starts_with(prefix), "{name}");
-            data.write_all(content);
-            assert!(!fixture.path("in").join(&name).exists(), "not before it is whole");
-            data.close();
-            session.expect_reply(226);
-            assert_eq!(fixture.read(&format!("in/{name}")), content);
-            assert!(names.insert(name), "the same name twice");
-        }
-    }
-    assert_eq!(super::names_in(&fixture.path("in")).len(), 6);
-    for line in ["STOU /a", "STOU a/b", "STOU ..", "STOU .hidden", "STOU .ftp-upload-"] {
-        session.expect("PASV", 227);
-        session.expect(line, 553);
-    }
-    session.expect("PASV", 227);
-    session.expect(format!("STOU {}", "a".repeat(250)), 553);
-    session.expect("PASV", 227);
-    session.expect("REST 3", 350);
-    session.expect("STOU", 503);
-    // Refused for the sequence: what was prepared is kept, the offset is not.
-    session.line("STOU");
-    session.expect_reply(150);
-    session.expect("ABOR", 426);
-    session.expect_reply(226);
-    assert_eq!(super::names_in(&fixture.path("in")).len(), 6);
-    let mut reader = RawSession::login(fixture.server.local_addr(), "reader", "p");
-    reader.expect("PASV", 227);
-    reader.expect("STOU", 550);
-
-    // HP-17: sessions beside each other never meet.
-    let address = fixture.server.local_addr();
-    let threads: Vec<_> = (0..8)
-        .map(|_| {
-            std::thread::spawn(move || {
-                let mut session = RawSession::login(address, "u", "p");
-                for _ in 0..20 {
-                    session.upload("STOU", b"x");
-                }
-            })
-        })
-        .collect();
-    threads.into_iter().for_each(|thread| thread.join().expect("no failure"));
-    assert_eq!(fixture.names().len(), 1 + 8 * 20);
-}
-
-#[test]
 fn dc_47_cm_133_dv_17_only_stat_is_answered_during_a_transfer() {
     let fixture = Fixture::new();
     let mut session = fixture.session();

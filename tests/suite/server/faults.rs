@@ -131,7 +131,7 @@ struct Open(Arc<dyn Storage>);
 impl Authenticator for Open {
     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
         assert!(attempt.user != b"panic", "an authenticator that panics, as the test wants");
-        Ok(Login { storage: Arc::clone(&self.0), rights: Rights::FULL })
+        Ok(Login::new(Arc::clone(&self.0), Rights::FULL))
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::os::unix::ffi::OsStrExt;
 
+use ftp_server::{Rights, ServerConfig};
+use ftp_tests::raw::RawSession;
+
 use super::Fixture;
 
 /// The lines of a listing, sorted, without their line ends, which must be CR LF.
@@ -16,7 +19,7 @@ fn lines(data: &[u8]) -> Vec<String> {
 }
 
 fn tree() -> Fixture {
-    let fixture = Fixture::new();
+    let fixture = Fixture::with(|builder| builder.user("blind", "p", Rights::WRITE));
     std::fs::create_dir(fixture.path("dir")).expect("a directory");
     fixture.write("dir/x.txt", "12345");
     fixture.write("dir/y.dat", "");
@@ -85,7 +88,7 @@ fn ls_27_ls_28_ls_29_patterns() {
 }
 
 #[test]
-fn ls_01_ls_03_ls_07_mlsd() {
+fn ls_01_ls_03_ls_07_cm_114_mlsd() {
     let fixture = tree();
     let mut session = fixture.session();
     let list = lines(&session.download("MLSD dir"));
@@ -111,15 +114,23 @@ fn ls_01_ls_03_ls_07_mlsd() {
     session.expect("MLSD dir*", 550);
     session.expect("PASV", 227);
     session.expect("MLSD -a", 550);
+    let mut blind = RawSession::login(fixture.server.local_addr(), "blind", "p");
+    for line in ["MLSD", "MLSD dir", "LIST", "NLST", "LIST a b"] {
+        blind.expect("PASV", 227);
+        blind.expect(line, 550);
+    }
+    for line in ["MLST", "MLST a b", "STAT /", "SIZE a b", "MDTM a b"] {
+        blind.expect(line, 550);
+    }
 }
 
 #[test]
-fn ls_05_ls_08_mlst_shows_the_absolute_path() {
+fn ls_05_ls_08_cm_115_mlst_shows_the_absolute_path() {
     let fixture = tree();
     std::fs::hard_link(fixture.path("dir/x.txt"), fixture.path("link")).expect("a link");
     let mut session = fixture.session();
     session.expect("CWD dir", 250);
-    let fact = |session: &mut ftp_tests::raw::RawSession, path: &str, name: &str| {
+    let fact = |session: &mut RawSession, path: &str, name: &str| {
         let reply = session.expect(format!("MLST {path}"), 250).text();
         let line = reply.lines().nth(1).expect("a line of facts").to_owned();
         let found =
@@ -182,7 +193,7 @@ fn cm_113_an_empty_directory_has_an_empty_listing() {
 }
 
 #[test]
-fn cm_132_stat_lists_on_the_control_connection() {
+fn cm_132_hs_38_stat_lists_on_the_control_connection() {
     let fixture = tree();
     let mut session = fixture.session();
     let reply = session.expect("STAT dir", 212);
@@ -195,4 +206,145 @@ fn cm_132_stat_lists_on_the_control_connection() {
     }
     let reply = session.expect("STAT many", 212);
     assert_eq!(reply.lines.len(), 1_002, "HS-38");
+    assert_eq!(reply.lines.last().expect("a last line"), b"212 End; there is more, use LIST");
+    let reply = session.expect("STAT dir/*.txt", 212);
+    assert_eq!(reply.lines.len(), 3, "{reply:?}");
+    session.expect("STAT nowhere", 550);
+    session.expect("STAT *.nothing", 550);
+}
+
+#[test]
+fn ls_10_mlsd_is_sent_as_it_is_in_any_type() {
+    let fixture = tree();
+    fixture.write("lines", "1\n2\n");
+    let mut session = fixture.session();
+    let ascii = lines(&session.download("MLSD"));
+    assert_eq!(session.expect("SIZE lines", 213).bytes, b"213 6\r\n", "still type A");
+    session.expect("TYPE I", 200);
+    assert_eq!(lines(&session.download("MLSD")), ascii);
+    assert_eq!(session.expect("SIZE lines", 213).bytes, b"213 4\r\n", "still type I");
+}
+
+#[test]
+fn ls_11_mlsx_knows_no_patterns_and_no_flags() {
+    let fixture = tree();
+    std::fs::create_dir(fixture.path("-a")).expect("a directory");
+    std::fs::create_dir(fixture.path("[d]*")).expect("a directory");
+    let mut session = fixture.session();
+    for (path, want) in [("-a", "; /-a"), ("[d]*", "; /[d]*"), ("star*", "; /star*")] {
+        let line = session.expect(format!("MLST {path}"), 250).lines.remove(1);
+        assert!(String::from_utf8_lossy(&line).ends_with(want), "{path}");
+    }
+    for path in ["-a", "[d]*"] {
+        assert_eq!(lines(&session.download(format!("MLSD {path}"))).len(), 2, "{path}");
+    }
+    for path in ["-l", "*", "di?"] {
+        session.expect(format!("MLST {path}"), 550);
+    }
+}
+
+#[test]
+fn ls_13_ls_14_links_are_what_they_lead_to() {
+    let fixture = tree();
+    let link = |target: &str, name: &str| {
+        std::os::unix::fs::symlink(target, fixture.path(name)).expect("a link");
+    };
+    link("dir/x.txt", "to-file");
+    link("dir", "to-dir");
+    link("nowhere", "dangling");
+    link("/etc/passwd", "out");
+    let _socket = std::os::unix::net::UnixListener::bind(fixture.path("socket")).expect("a socket");
+    let mut session = fixture.session();
+    let list = lines(&session.download("MLSD"));
+    for (name, want) in [
+        ("to-file", "type=file;size=5;"),
+        ("to-dir", "type=dir;"),
+        ("dangling", "type=OS.unix=slink;"),
+        ("out", "type=OS.unix=slink;"),
+    ] {
+        let line = list.iter().find(|line| line.ends_with(&format!("; {name}"))).expect(name);
+        assert!(line.starts_with(want) && !line.contains("passwd"), "{line}");
+        let told = session.expect(format!("MLST {name}"), 250).lines.remove(1);
+        assert!(told.get(1..).expect("SP").starts_with(want.as_bytes()), "{name}");
+    }
+    assert!(!list.iter().any(|line| line.contains("socket")), "{list:?}");
+    let unique = |name: &str| {
+        let line = list.iter().find(|line| line.ends_with(&format!("; {name}"))).expect(name);
+        line.split(';').find(|fact| fact.starts_with("unique=")).expect("it").to_owned()
+    };
+    let target = session.expect("MLST dir", 250).text();
+    assert!(target.contains(&unique("to-dir")), "{target}");
+    let long = lines(&session.download("LIST"));
+    assert!(!long.iter().any(|line| line.contains("passwd")), "{long:?}");
+}
+
+/// What `MLST` says may be done with a path.
+fn perm(session: &mut RawSession, path: &str) -> String {
+    let reply = session.expect(format!("MLST {path}"), 250).text();
+    let perm = reply.split(';').find_map(|fact| fact.strip_prefix("perm="));
+    perm.expect("the fact").to_owned()
+}
+
+/// Whether a transfer of nothing begins and ends well.
+fn transfers(session: &mut RawSession, command: &str) -> bool {
+    let data = session.passive();
+    if session.ask(command).code != 150 {
+        return false;
+    }
+    data.close();
+    session.expect_reply(226);
+    true
+}
+
+#[test]
+fn ls_09_each_letter_is_a_command_that_is_let_through() {
+    let each = [
+        Rights::NONE,
+        Rights::RETRIEVE,
+        Rights::WRITE,
+        Rights::APPEND,
+        Rights::DELETE,
+        Rights::RENAME,
+        Rights::MKDIR,
+        Rights::CHMOD,
+        Rights::FULL,
+    ];
+    for overwrite in [true, false] {
+        for right in each {
+            let config = ServerConfig { overwrite, ..super::quick() };
+            let fixture = Fixture::with(|builder| {
+                builder.config(config).user("one", "p", Rights::LIST | right)
+            });
+            fixture.write("file", "");
+            std::fs::create_dir(fixture.path("dir")).expect("a directory");
+            std::fs::create_dir(fixture.path("gone")).expect("a directory");
+            fixture.write("dir/x", "");
+            let mut session = RawSession::login(fixture.server.local_addr(), "one", "p");
+            let file = perm(&mut session, "file");
+            let dir = perm(&mut session, "dir");
+            let root = perm(&mut session, "/");
+            let mut works = String::new();
+            let mut letter = |letter, works_too| works.extend(Some(letter).filter(|_| works_too));
+            letter('a', transfers(&mut session, "APPE file"));
+            letter('f', session.ask("RNFR file").code == 350);
+            letter('r', transfers(&mut session, "RETR file"));
+            letter('w', transfers(&mut session, "STOR file"));
+            letter('d', session.ask("DELE file").code == 250);
+            let mut letters: Vec<char> = works.drain(..).collect();
+            letters.sort_unstable();
+            assert_eq!(file, String::from_iter(letters), "file, {right:?}, {overwrite}");
+            let mut letter = |letter, works_too| works.extend(Some(letter).filter(|_| works_too));
+            letter('c', transfers(&mut session, "STOR dir/new"));
+            letter('d', session.ask("RMD gone").code == 250);
+            letter('e', session.ask("CWD dir").code == 250);
+            session.expect("CWD /", 250);
+            letter('f', session.ask("RNFR dir").code == 350);
+            letter('l', !session.download("MLSD dir").is_empty());
+            letter('m', session.ask("MKD dir/made").code == 257);
+            letter('p', session.ask("DELE dir/x").code == 250);
+            assert_eq!(dir, works, "directory, {right:?}, {overwrite}");
+            let of_root: String = works.chars().filter(|char| !"df".contains(*char)).collect();
+            assert_eq!(root, of_root, "root, {right:?}, {overwrite}");
+        }
+    }
 }

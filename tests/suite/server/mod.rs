@@ -1,12 +1,18 @@
 //! The server judged from outside: raw sockets against every line it must obey.
 
 mod addresses;
+mod attributes;
 mod commands;
 mod data;
+mod digests;
 mod faults;
+mod features;
 mod framing;
 mod life;
 mod listings;
+mod login;
+mod paths;
+mod unique;
 
 use std::path::Path;
 use std::time::Duration;
@@ -68,6 +74,15 @@ impl Fixture {
     fn session(&self) -> RawSession {
         RawSession::login(self.server.local_addr(), "u", "p")
     }
+}
+
+/// A dialogue: each line is sent and must have that code.
+#[track_caller]
+fn play(session: &mut RawSession, dialogue: &[(&str, u16)]) {
+    for (line, code) in dialogue {
+        session.expect(line, *code);
+    }
+    session.expect_in_step();
 }
 
 fn names_in(directory: &Path) -> Vec<String> {

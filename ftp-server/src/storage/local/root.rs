@@ -23,6 +23,8 @@ pub(super) struct Root {
     identity: (u64, u64),
     /// Whether `openat2` is there.
     kernel_confined: bool,
+    /// Whether `/proc` shows what this process has open.
+    proc: bool,
     /// Whether a file without a name can get one later.
     unnamed_files: bool,
 }
@@ -32,9 +34,9 @@ impl Root {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptor = retry_on_intr(|| open(path, flags, Mode::empty()))?;
         let identity = metadata_of(&descriptor)?.identity;
-        let proc = retry_on_intr(|| openat(CWD, "/proc/self/fd", flags, Mode::empty()));
+        let proc = retry_on_intr(|| openat(CWD, "/proc/self/fd", flags, Mode::empty())).is_ok();
         let mut root =
-            Self { descriptor, identity, kernel_confined: true, unnamed_files: proc.is_ok() };
+            Self { descriptor, identity, kernel_confined: true, proc, unnamed_files: proc };
         match root.open_beneath(b"", OFlags::PATH) {
             Err(Errno::NOSYS | Errno::PERM) => root.kernel_confined = false,
             Err(errno) => return Err(errno),
@@ -53,6 +55,10 @@ impl Root {
 
     pub(super) const fn is_kernel_confined(&self) -> bool {
         self.kernel_confined
+    }
+
+    pub(super) const fn has_proc(&self) -> bool {
+        self.proc
     }
 
     pub(super) const fn has_unnamed_files(&self) -> bool {

@@ -57,6 +57,11 @@ impl Tree {
         std::os::unix::fs::symlink(target, self.root.join(name)).unwrap();
     }
 
+    fn fifo(&self, name: &str) {
+        let mode = Mode::from_raw_mode(0o600);
+        rustix::fs::mkfifoat(CWD, self.root.join(name), mode).unwrap();
+    }
+
     /// All names in the root or a directory below it, hidden ones too, in order.
     fn names(&self, directory: &str) -> Vec<String> {
         let entries = fs::read_dir(self.root.join(directory)).unwrap();

@@ -27,6 +27,9 @@ fn nothing_passes(storage: &LocalStorage, way: &str) {
     assert_eq!(kind(storage.remove(&secret)), Some(Denied), "remove {way}");
     assert_eq!(kind(storage.rmdir(&secret)), Some(Denied), "rmdir {way}");
     assert_eq!(kind(storage.mkdir(&new)), Some(Denied), "mkdir {way}");
+    assert_eq!(kind(storage.set_times(&secret, 0)), Some(Denied), "set_times {way}");
+    assert_eq!(kind(storage.chmod(&secret, 0o600)), Some(Denied), "chmod {way}");
+    assert_eq!(kind(storage.space(&path(way))), Some(Denied), "space {way}");
     assert_eq!(kind(storage.rename(&secret, &path("x"), true)), Some(Denied), "rename {way}");
     assert_eq!(kind(storage.rename(&path("f"), &new, true)), Some(Denied), "rename {way}");
 }
@@ -53,7 +56,7 @@ fn links_that_lead_out_fs_04_hp_02() {
 }
 
 #[test]
-fn a_link_to_a_file_outside_is_neither_read_nor_replaced_hp_02() {
+fn a_link_to_a_file_outside_is_neither_read_nor_changed_hp_02_cm_140() {
     let tree = Tree::new();
     tree.link("../outside/secret", "relative");
     tree.link(tree.outside.join("secret"), "absolute");
@@ -68,6 +71,8 @@ fn a_link_to_a_file_outside_is_neither_read_nor_replaced_hp_02() {
             let refused = kind(storage.write(&path(name), WriteMode::Create));
             assert_eq!(refused, Some(Exists), "{name}");
             assert_eq!(kind(storage.mkdir(&path(name))), Some(Exists), "{name}");
+            assert_eq!(kind(storage.set_times(&path(name), 0)), Some(Denied), "{name}");
+            assert_eq!(kind(storage.chmod(&path(name), 0o600)), Some(Denied), "{name}");
             assert_eq!(storage.stat(&path(name)).unwrap().kind, EntryKind::Symlink, "{name}");
         }
         let kinds = list(&storage, "/").into_iter().map(|(_name, metadata)| metadata.kind);
@@ -205,8 +210,7 @@ fn magic_links_lead_nowhere_hp_05() {
 #[test]
 fn special_files_are_neither_opened_for_long_nor_written_fs_11_hp_07() {
     let tree = Tree::new();
-    let mode = Mode::from_raw_mode(0o600);
-    rustix::fs::mkfifoat(CWD, tree.root.join("fifo"), mode).unwrap();
+    tree.fifo("fifo");
     let _listener = std::os::unix::net::UnixListener::bind(tree.root.join("socket")).unwrap();
     let begun = std::time::Instant::now();
     let devices = LocalStorage::open("/dev").unwrap();

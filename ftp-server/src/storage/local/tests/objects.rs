@@ -5,7 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::StorageErrorKind::{
-    Denied, Exists, IsDirectory, NameNotAllowed, NotDirectory, NotEmpty, NotFound,
+    Denied, Exists, IsDirectory, NameNotAllowed, NotDirectory, NotEmpty, NotFile, NotFound,
+    Unsupported,
 };
 use super::*;
 
@@ -424,4 +425,126 @@ fn reading_needs_the_right_to() {
     assert_eq!(kind(storage.stat(&path("d/x"))), Some(Denied));
     assert_eq!(kind(storage.mkdir(&path("d/x"))), Some(Denied));
     fs::set_permissions(tree.root.join("d"), fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn set_times_is_what_stat_then_tells_cm_123() {
+    let tree = Tree::new();
+    tree.put("f", "f");
+    fs::create_dir(tree.root.join("d")).unwrap();
+    tree.link("f", "link");
+    for storage in tree.storages() {
+        for (name, time) in [("f", 938_565_235), ("d", 0), ("/", 951_782_400)] {
+            let accessed = fs::metadata(tree.root.join("f")).unwrap().atime_nsec();
+            storage.set_times(&path(name), time).unwrap();
+            assert_eq!(storage.stat(&path(name)).unwrap().modified, time, "{name}");
+            assert_eq!(fs::metadata(tree.root.join("f")).unwrap().atime_nsec(), accessed);
+        }
+        assert_eq!(kind(storage.set_times(&path("missing"), 0)), Some(NotFound));
+        assert_eq!(kind(storage.set_times(&path(".ftp-upload-0"), 0)), Some(NotFound));
+    }
+    tree.storage().set_times(&path("link"), 5).unwrap();
+    assert_eq!(fs::metadata(tree.root.join("f")).unwrap().mtime(), 5, "what the link leads to");
+    tree.fifo("pipe");
+    assert_eq!(kind(tree.storage().set_times(&path("pipe"), 0)), Some(NotFile));
+}
+
+#[test]
+fn chmod_sets_permission_bits_alone_cm_140() {
+    let tree = Tree::new();
+    tree.put("f", "f");
+    fs::create_dir(tree.root.join("d")).unwrap();
+    tree.link("f", "link");
+    let mode = |name: &str| fs::metadata(tree.root.join(name)).unwrap().mode() & 0o7777;
+    for storage in tree.storages() {
+        let set_gid = fs::Permissions::from_mode(0o2755);
+        fs::set_permissions(tree.root.join("d"), set_gid.clone()).unwrap();
+        fs::set_permissions(tree.root.join("f"), set_gid).unwrap();
+        // Without the right to read it, too.
+        for bits in [0o000, 0o640] {
+            storage.chmod(&path("f"), bits).unwrap();
+            assert_eq!(mode("f"), bits);
+        }
+        storage.chmod(&path("f"), 0o7604).unwrap();
+        assert_eq!(mode("f"), 0o604);
+        storage.chmod(&path("d"), 0o700).unwrap();
+        assert_eq!(mode("d"), 0o2700);
+        assert_eq!(kind(storage.chmod(&path("missing"), 0o600)), Some(NotFound));
+        assert_eq!(kind(storage.chmod(&path(".ftp-upload-0"), 0o600)), Some(NotFound));
+    }
+    tree.storage().chmod(&path("link"), 0o444).unwrap();
+    assert_eq!(mode("f"), 0o444, "what the link leads to");
+    tree.fifo("pipe");
+    assert_eq!(kind(tree.storage().chmod(&path("pipe"), 0o600)), Some(NotFile));
+}
+
+#[test]
+fn space_is_what_the_file_system_has_left_cm_54_cm_128() {
+    let tree = Tree::new();
+    tree.put("f", "f");
+    fs::create_dir(tree.root.join("d")).unwrap();
+    for storage in tree.storages() {
+        let free = || {
+            let system = rustix::fs::statvfs(&tree.root).unwrap();
+            system.f_bavail * system.f_frsize
+        };
+        // Others write to the same file system meanwhile.
+        let (before, told, after) = (free(), storage.space(&path("d")).unwrap(), free());
+        let slack = 1 << 30;
+        let (least, most) = (before.min(after), before.max(after));
+        assert!(least.saturating_sub(slack) <= told && told <= most + slack, "{told}");
+        assert!(storage.space(&path("/")).unwrap() > 0);
+        assert_eq!(kind(storage.space(&path("f"))), Some(NotDirectory));
+        assert_eq!(kind(storage.space(&path("missing"))), Some(NotFound));
+    }
+}
+
+#[test]
+fn a_file_system_without_a_size_is_not_full_cm_54() {
+    assert_eq!(kind(LocalStorage::open("/proc").unwrap().space(&path("/"))), Some(Unsupported));
+}
+
+/// A storage that can do what it must and nothing more.
+struct Least(LocalStorage);
+
+impl Storage for Least {
+    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+        self.0.stat(path)
+    }
+
+    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
+        self.0.list(path)
+    }
+
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        self.0.read(path)
+    }
+
+    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+        self.0.write(path, mode)
+    }
+}
+
+#[test]
+fn what_a_storage_leaves_out_is_unsupported() {
+    let tree = Tree::new();
+    tree.put("f", "f");
+    fs::create_dir(tree.root.join("d")).unwrap();
+    let least: Box<dyn Storage> = Box::new(Least(tree.storage()));
+    assert_eq!(least.capabilities(), Capabilities::NONE);
+    assert_eq!(tree.storage().capabilities(), Capabilities::ALL);
+    let (f, d, new) = (path("f"), path("d"), path("new"));
+    for refused in [
+        kind(least.remove(&f)),
+        kind(least.rmdir(&d)),
+        kind(least.mkdir(&new)),
+        kind(least.rename(&f, &new, true)),
+        kind(least.set_times(&f, 0)),
+        kind(least.chmod(&f, 0o600)),
+        kind(least.space(&d)),
+    ] {
+        assert_eq!(refused, Some(Unsupported));
+    }
+    least.check_directory(&d).unwrap();
+    assert_eq!(tree.names(""), ["d", "f"]);
 }

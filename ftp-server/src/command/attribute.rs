@@ -1,0 +1,127 @@
+//! What is known of a file beside its content, changed: MFMT and MFF (draft-somers-ftp-mfxx-04),
+//! SITE CHMOD; and SITE itself (RFC 959 §4.1.3).
+
+use std::fmt::Write as _;
+
+use ftp_proto::{Facts, Pathname, Reply, ReplyCode, SiteArgument, TimeVal};
+
+use crate::auth::Rights;
+use crate::reply::{self, Purpose};
+use crate::session::{Outcome, Session};
+use crate::storage::Capabilities;
+
+/// What is to be changed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Change {
+    /// When it was last modified, in seconds since 1970.
+    modified: Option<i64>,
+    /// The permission bits.
+    mode: Option<u32>,
+}
+
+/// The permission bits that can be set. Set-id bits have no use in a tree of files that are
+/// transferred.
+const MODE: u32 = 0o777;
+
+/// `MFMT <time> <path>`: 213 with the time as it is stored now.
+pub(super) fn mfmt(session: &Session, time: &TimeVal, path: &Pathname) -> Outcome {
+    let change = Change { modified: Some(time.unix_seconds()), mode: None };
+    change.make(session, path).map_or_else(Outcome::Reply, |facts| told(facts, path))
+}
+
+/// `MFF <fact>=<value>;... <path>`: 213 with the values as they are stored now. 504 for a fact
+/// that cannot be changed, 501 for a value that is none. Of a fact given twice the first counts.
+pub(super) fn mff(session: &Session, facts: &Facts) -> Outcome {
+    let wrong = || Reply::new(ReplyCode::BAD_ARGUMENT, "Bad value of a fact").into();
+    let Ok(path) = Pathname::new(facts.name()) else { return wrong() };
+    let capabilities = session.offer().capabilities;
+    let (mut change, mut is_known) = (Change::default(), true);
+    for (name, value) in facts.iter() {
+        let is = |fact: &str, needed| {
+            name.eq_ignore_ascii_case(fact.as_bytes()) && capabilities.contains(needed)
+        };
+        if is("Modify", Capabilities::SET_TIMES) {
+            let Ok(time) = TimeVal::parse(value) else { return wrong() };
+            change.modified.get_or_insert(time.unix_seconds());
+        } else if is("UNIX.mode", Capabilities::CHMOD) {
+            let Some(mode) = octal(value) else { return wrong() };
+            change.mode.get_or_insert(mode);
+        } else {
+            is_known = false;
+        }
+    }
+    if !is_known {
+        let text = "No such fact to be changed";
+        return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text).into();
+    }
+    change.make(session, &path).map_or_else(Outcome::Reply, |facts| told(facts, &path))
+}
+
+/// Three or four octal digits.
+fn octal(digits: &[u8]) -> Option<u32> {
+    let is_octal = digits.iter().all(|digit| matches!(digit, b'0'..=b'7'));
+    let value = || digits.iter().fold(0, |value, digit| value * 8 + u32::from(digit - b'0'));
+    (is_octal && matches!(digits.len(), 3 | 4)).then(value)
+}
+
+fn told(facts: String, path: &Pathname) -> Outcome {
+    let mut text = facts.into_bytes();
+    text.push(b' ');
+    text.extend_from_slice(path.as_bytes());
+    Reply::new(ReplyCode::FILE_STATUS, text).into()
+}
+
+impl Change {
+    /// Makes the change; the facts as they are then.
+    fn make(self, session: &Session, path: &Pathname) -> Result<String, Reply> {
+        let path = session.resolve(path);
+        let needs = |wanted, right| if wanted { right } else { Rights::NONE };
+        let rights = needs(self.modified.is_some(), Rights::WRITE)
+            | needs(self.mode.is_some(), Rights::CHMOD);
+        let storage = session.storage(rights).ok_or_else(reply::no_right)?;
+        if self.mode.is_some_and(|mode| mode > MODE) {
+            let text = "Only permission bits can be set";
+            return Err(Reply::new(ReplyCode::FILE_UNAVAILABLE, text));
+        }
+        let made = || {
+            if let Some(mode) = self.mode {
+                storage.chmod(&path, mode)?;
+            }
+            if let Some(modified) = self.modified {
+                storage.set_times(&path, modified)?;
+            }
+            storage.stat(&path)
+        };
+        let now = made().map_err(|error| reply::storage_failure(&error, Purpose::Existing))?;
+        let mut facts = String::new();
+        // Writing to a string does not fail, here and below.
+        if self.modified.is_some() {
+            let time = TimeVal::from_unix_seconds(now.modified).ok_or_else(reply::no_time)?;
+            let _ = write!(facts, "Modify={time};");
+        }
+        if self.mode.is_some() {
+            let _ = write!(facts, "UNIX.mode={:04o};", now.mode);
+        }
+        Ok(facts)
+    }
+}
+
+/// `SITE HELP`: 214. `SITE CHMOD <mode> <path>`: 200. 504 for any other word.
+pub(super) fn site(session: &Session, argument: &SiteArgument) -> Outcome {
+    let can_chmod = session.offer().capabilities.contains(Capabilities::CHMOD);
+    match argument {
+        SiteArgument::Help(_) => {
+            let mut lines = vec![" SITE HELP"];
+            lines.extend(can_chmod.then_some(" SITE CHMOD <mode> <path>"));
+            Reply::multi_line(ReplyCode::HELP, "Commands:", lines, "End").into()
+        }
+        SiteArgument::Chmod { mode, path } if can_chmod => {
+            let change = Change { modified: None, mode: Some(u32::from(*mode)) };
+            let done = |_facts| Reply::new(ReplyCode::OKAY, "Mode changed").into();
+            change.make(session, path).map_or_else(Outcome::Reply, done)
+        }
+        SiteArgument::Chmod { .. } | SiteArgument::Other(_) => {
+            Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "No such SITE command").into()
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! HASH (draft-bryan-ftpext-hash-02).
+
+use ftp_proto::{Pathname, Reply, ReplyCode};
+
+use crate::auth::Rights;
+use crate::digest::{Digesting, Permit};
+use crate::limits;
+use crate::reply::{self, Purpose};
+use crate::session::{Outcome, Session};
+
+/// `HASH <file>`: 213 with the digest of all of it by the algorithm that is chosen. It tells as much
+/// of a file as to read it, and so needs that right. 553 for a directory, 556 for a file that is
+/// too large, 450 when enough digests are being made already.
+pub(super) fn hash(session: &Session, path: &Pathname) -> Outcome {
+    let resolved = session.resolve(path);
+    let Some(storage) = session.storage(Rights::RETRIEVE) else { return reply::no_right().into() };
+    let source = match storage.read(&resolved) {
+        Ok(source) => source,
+        Err(error) => return reply::storage_failure(&error, Purpose::Digest).into(),
+    };
+    if source.size() > limits::DIGEST_SIZE {
+        return reply::too_much_to_digest().into();
+    }
+    let Some(permit) = Permit::get(&session.context.digests) else {
+        let text = "Other digests are being made, try again";
+        return Reply::new(ReplyCode::FILE_BUSY, text).into();
+    };
+    let algorithm = session.algorithm;
+    Outcome::Digest(Box::new(Digesting::new(source, algorithm, path.clone(), permit)))
+}

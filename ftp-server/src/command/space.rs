@@ -1,0 +1,55 @@
+//! Room for what is to be stored: ALLO (RFC 959 §4.1.3), AVBL.
+
+use ftp_proto::{Pathname, Reply, ReplyCode};
+
+use crate::auth::Rights;
+use crate::reply::{self, Purpose};
+use crate::session::{Outcome, Session};
+use crate::storage::{Storage, StorageErrorKind, VirtualPath};
+
+/// `ALLO <size> [R <size>]`: 200, or 452 if there is known to be less room than that. Nothing is
+/// set aside and no length is promised. Who may not store anything learns nothing of the room.
+pub(super) fn allo(session: &Session, size: u64) -> Outcome {
+    let storage = session.storage(Rights::WRITE).or_else(|| session.storage(Rights::APPEND));
+    if let Some(storage) = storage
+        && let Err(refusal) = check(session, storage, &session.directory, size)
+    {
+        return refusal.into();
+    }
+    Reply::new(ReplyCode::OKAY, "Nothing has to be set aside").into()
+}
+
+/// `AVBL [<directory>]`: 213 with how many bytes can be stored there.
+pub(super) fn avbl(session: &Session, path: Option<&Pathname>) -> Outcome {
+    let path = session.resolve_or_here(path);
+    let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
+    match storage.space(&path) {
+        Ok(free) => {
+            let free = free.saturating_sub(session.context.config.min_free);
+            Reply::new(ReplyCode::FILE_STATUS, free.to_string()).into()
+        }
+        Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
+    }
+}
+
+/// Refuses, with 452, what is known to be too much for a directory: less than `size` bytes are left
+/// in it beyond those that are kept free.
+pub(super) fn check(
+    session: &Session,
+    storage: &dyn Storage,
+    directory: &VirtualPath,
+    size: u64,
+) -> Result<(), Reply> {
+    let wanted = size.saturating_add(session.context.config.min_free);
+    if wanted == 0 {
+        return Ok(());
+    }
+    match storage.space(directory) {
+        Ok(free) if free < wanted => {
+            let error = StorageErrorKind::NoSpace.into();
+            Err(reply::storage_failure(&error, Purpose::MakeFile))
+        }
+        // A storage that does not tell is asked by the upload itself.
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,271 @@
+//! Digests of files for `HASH` (draft-bryan-ftpext-hash-02): the algorithms, and one digest that is
+//! made piece by piece, so that the session can look up from it.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use ftp_proto::{FileDigest, Pathname, Reply, ReplyCode};
+use sha2::digest::DynDigest;
+
+use crate::limits;
+use crate::reply::{self, Purpose};
+use crate::storage::Source;
+
+/// How many bytes are digested between two looks at the control connection.
+const PIECE: usize = 256 * 1024;
+
+/// A way to make a digest.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Algorithm {
+    /// The one that is used unless another is asked for.
+    #[default]
+    Sha256,
+    Sha512,
+    /// Not for safety but because the draft demands it.
+    Sha1,
+}
+
+impl Algorithm {
+    /// All, in the order in which `FEAT` lists them.
+    pub(crate) const ALL: [Self; 3] = [Self::Sha256, Self::Sha512, Self::Sha1];
+
+    /// The name that IANA has for it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "SHA-256",
+            Self::Sha512 => "SHA-512",
+            Self::Sha1 => "SHA-1",
+        }
+    }
+
+    /// A digest of nothing yet.
+    fn begin(self) -> Box<dyn DynDigest + Send> {
+        match self {
+            Self::Sha256 => Box::<sha2::Sha256>::default(),
+            Self::Sha512 => Box::<sha2::Sha512>::default(),
+            Self::Sha1 => Box::<sha1::Sha1>::default(),
+        }
+    }
+
+    /// The one of this name, in upper case.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+}
+
+/// One of the [`limits::DIGESTS`] that may be made at a time in the whole server.
+#[derive(Debug)]
+pub(crate) struct Permit(Arc<AtomicUsize>);
+
+impl Permit {
+    /// Takes one of those that `running` counts; `None` if there is none left.
+    pub(crate) fn get(running: &Arc<AtomicUsize>) -> Option<Self> {
+        let more = |count| (count < limits::DIGESTS).then_some(count + 1);
+        let taken = running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        taken.is_ok().then(|| Self(Arc::clone(running)))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A digest that is being made.
+pub(crate) struct Digesting {
+    source: Box<dyn Source>,
+    algorithm: Algorithm,
+    hasher: Box<dyn DynDigest + Send>,
+    /// The file as the client called it.
+    pathname: Pathname,
+    /// How many bytes have been read.
+    done: u64,
+    begun: Instant,
+    limit: Duration,
+    buffer: Vec<u8>,
+    _permit: Permit,
+}
+
+impl Digesting {
+    pub(crate) fn new(
+        source: Box<dyn Source>,
+        algorithm: Algorithm,
+        pathname: Pathname,
+        permit: Permit,
+    ) -> Self {
+        Self {
+            source,
+            algorithm,
+            hasher: algorithm.begin(),
+            pathname,
+            done: 0,
+            begun: Instant::now(),
+            limit: limits::DIGEST_TIME,
+            buffer: vec![0; PIECE],
+            _permit: permit,
+        }
+    }
+
+    /// The file as the client called it.
+    pub(crate) const fn pathname(&self) -> &Pathname {
+        &self.pathname
+    }
+
+    /// How many bytes have been read so far.
+    pub(crate) const fn done(&self) -> u64 {
+        self.done
+    }
+
+    /// Reads the next piece. The reply, once there is one.
+    pub(crate) fn step(&mut self) -> Option<Reply> {
+        // A file that grows as fast as it is read ends by this too.
+        if self.begun.elapsed() >= self.limit {
+            return Some(reply::too_much_to_digest());
+        }
+        match self.source.read(&mut self.buffer) {
+            Ok(0) => Some(self.finish()),
+            Ok(count) => {
+                self.hasher.update(self.buffer.get(..count).unwrap_or_default());
+                self.done = self.done.saturating_add(count as u64);
+                None
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => None,
+            Err(error) => Some(reply::storage_failure(&error.into(), Purpose::Digest)),
+        }
+    }
+
+    fn finish(&mut self) -> Reply {
+        let digest = FileDigest {
+            algorithm: self.algorithm.name().to_owned(),
+            first: 0,
+            last: self.done.saturating_sub(1),
+            digest: self.hasher.finalize_reset().into_vec(),
+            pathname: self.pathname.clone(),
+        };
+        Reply::new(ReplyCode::FILE_STATUS, digest.encode())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{StorageError, StorageErrorKind};
+
+    /// Gives out its bytes three at a time, with an interruption before each.
+    struct Dripping {
+        rest: &'static [u8],
+        interrupt: bool,
+        end: Option<ErrorKind>,
+    }
+
+    impl std::io::Read for Dripping {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            self.interrupt = !self.interrupt;
+            if self.interrupt {
+                return Err(ErrorKind::Interrupted.into());
+            }
+            if let Some(end) = self.end.filter(|_| self.rest.is_empty()) {
+                return Err(end.into());
+            }
+            let count = self.rest.len().min(3);
+            buffer[..count].copy_from_slice(&self.rest[..count]);
+            self.rest = &self.rest[count..];
+            Ok(count)
+        }
+    }
+
+    impl Source for Dripping {
+        fn size(&self) -> u64 {
+            self.rest.len() as u64
+        }
+
+        fn seek_to(&mut self, _offset: u64) -> Result<(), StorageError> {
+            Err(StorageErrorKind::Io.into())
+        }
+    }
+
+    fn digesting(
+        content: &'static [u8],
+        algorithm: Algorithm,
+        end: Option<ErrorKind>,
+    ) -> Digesting {
+        let source = Box::new(Dripping { rest: content, interrupt: false, end });
+        let permit = Permit::get(&Arc::default()).unwrap();
+        Digesting::new(source, algorithm, Pathname::new("a name").unwrap(), permit)
+    }
+
+    fn reply(mut digesting: Digesting) -> String {
+        let reply = std::iter::from_fn(|| Some(digesting.step())).flatten().next().unwrap();
+        String::from_utf8(reply.encode()).unwrap()
+    }
+
+    #[test]
+    fn digests_of_the_standard_cm_126() {
+        use Algorithm::{Sha1, Sha256, Sha512};
+        const TWO_BLOCKS: &[u8] = b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
+        for (content, algorithm, range, want) in [
+            (
+                &b"abc"[..],
+                Sha256,
+                "0-2",
+                "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+            ),
+            (
+                TWO_BLOCKS,
+                Sha256,
+                "0-55",
+                "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1",
+            ),
+            (
+                b"",
+                Sha256,
+                "0-0",
+                "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            ),
+            (b"abc", Sha1, "0-2", "a9993e364706816aba3e25717850c26c9cd0d89d"),
+            (TWO_BLOCKS, Sha1, "0-55", "84983e441c3bd26ebaae4aa1f95129e5e54670f1"),
+            (
+                b"abc",
+                Sha512,
+                "0-2",
+                "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
+                 2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
+            ),
+        ] {
+            let want = format!("213 {} {range} {want} a name\r\n", algorithm.name());
+            assert_eq!(reply(digesting(content, algorithm, None)), want);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_to_the_end_has_no_digest_cm_126() {
+        let broken = digesting(b"abcdef", Algorithm::Sha256, Some(ErrorKind::Other));
+        assert!(reply(broken).starts_with("451 "));
+        let mut slow = digesting(b"abcdef", Algorithm::Sha256, None);
+        slow.limit = Duration::ZERO;
+        assert!(reply(slow).starts_with("556 "));
+    }
+
+    #[test]
+    fn no_more_than_two_at_a_time_cm_126() {
+        let running = Arc::default();
+        let permits = [Permit::get(&running), Permit::get(&running)];
+        assert!(permits.iter().all(Option::is_some));
+        assert!(Permit::get(&running).is_none());
+        drop(permits);
+        assert!(Permit::get(&running).is_some());
+    }
+
+    #[test]
+    fn algorithms_are_found_by_their_names_cm_57() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(Algorithm::named(algorithm.name()), Some(algorithm));
+        }
+        for name in ["", "MD5", "SHA", "SHA256", "SHA-2560"] {
+            assert_eq!(Algorithm::named(name), None, "{name}");
+        }
+    }
+}

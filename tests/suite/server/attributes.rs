@@ -1,0 +1,233 @@
+//! What is known of files beside their content, told and changed: MFMT, MFF, SITE; and the room
+//! there is: ALLO, AVBL.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+use ftp_server::{Rights, ServerConfig};
+use ftp_tests::raw::RawSession;
+
+use super::{Fixture, play};
+
+fn modified(fixture: &Fixture, name: &str) -> i64 {
+    std::fs::metadata(fixture.path(name)).expect("it is there").mtime()
+}
+
+fn mode(fixture: &Fixture, name: &str) -> u32 {
+    std::fs::metadata(fixture.path(name)).expect("it is there").mode() & 0o7777
+}
+
+#[test]
+fn mfmt_sets_the_time_cm_123_cm_120() {
+    let fixture = Fixture::new();
+    fixture.write("a b", "");
+    std::fs::create_dir(fixture.path("d")).expect("a directory");
+    let mut session = fixture.session();
+    let reply = session.expect("MFMT 19990929003355 a b", 213);
+    assert_eq!(reply.bytes, b"213 Modify=19990929003355; a b\r\n");
+    assert_eq!(modified(&fixture, "a b"), 938_565_235);
+    assert_eq!(session.expect("MDTM a b", 213).bytes, b"213 19990929003355\r\n");
+    // What is stored is told: seconds.
+    let reply = session.expect("mfmt 20240229235959.75 ../d/", 213);
+    assert_eq!(reply.bytes, b"213 Modify=20240229235959; ../d/\r\n");
+    assert_eq!(modified(&fixture, "d"), 1_709_251_199);
+    play(
+        &mut session,
+        &[
+            ("MFMT", 501),
+            ("MFMT 19990929003355", 501),
+            ("MFMT 19990929003355 ", 501),
+            ("MFMT 19990229003355 a b", 501),
+            ("MFMT 1999092900335 a b", 501),
+            ("MFMT 199909290033550 a b", 501),
+            ("MFMT 19990929246060 a b", 501),
+            ("MFMT x a b", 501),
+            ("MFMT 19990929003355 nowhere", 550),
+            ("MFMT 19990929003355 .ftp-upload-0", 550),
+            ("MDTM 20000101000000 a b", 550),
+            ("MFCT 19990929003355 a b", 502),
+        ],
+    );
+    assert_eq!(modified(&fixture, "a b"), 938_565_235);
+    let mut reader = RawSession::login(fixture.server.local_addr(), "reader", "p");
+    reader.expect("MFMT 20000101000000 a b", 550);
+    assert_eq!(modified(&fixture, "a b"), 938_565_235);
+}
+
+#[test]
+fn mff_sets_facts_cm_124() {
+    let fixture = Fixture::new();
+    fixture.write("a b", "");
+    let mut session = fixture.session();
+    for (line, want) in [
+        ("MFF Modify=19990929003355; a b", "213 Modify=19990929003355; a b"),
+        ("mff unix.MODE=640; a b", "213 UNIX.mode=0640; a b"),
+        (
+            "MFF UNIX.mode=0600;modify=20000101000000; a b",
+            "213 Modify=20000101000000;UNIX.mode=0600; a b",
+        ),
+        (
+            "MFF UNIX.mode=0600;UNIX.mode=0644;Modify=20000101000000;Modify=20010101000000; a b",
+            "213 Modify=20000101000000;UNIX.mode=0600; a b",
+        ),
+    ] {
+        assert_eq!(session.expect(line, 213).text(), want);
+    }
+    play(
+        &mut session,
+        &[
+            ("MFF", 501),
+            ("MFF  a b", 501),
+            ("MFF a", 501),
+            ("MFF Modify=19990929003355;", 501),
+            ("MFF Modify=19990229003355; a b", 501),
+            ("MFF UNIX.mode=8; a b", 501),
+            ("MFF UNIX.mode=00644; a b", 501),
+            ("MFF Create=19990929003355; a b", 504),
+            ("MFF Modify=19990929003355;X.colour=red; a b", 504),
+            ("MFF X.colour=red;Modify=x; a b", 501),
+            ("MFF UNIX.mode=4755; a b", 550),
+            ("MFF Modify=19990929003355; nowhere", 550),
+        ],
+    );
+    assert_eq!((modified(&fixture, "a b"), mode(&fixture, "a b")), (946_684_800, 0o600));
+}
+
+#[test]
+fn each_fact_needs_its_right_cm_124_cm_137() {
+    let fixture = Fixture::with(|builder| {
+        builder.user("writer", "p", Rights::READ | Rights::WRITE).user(
+            "keeper",
+            "p",
+            Rights::READ | Rights::CHMOD,
+        )
+    });
+    fixture.write("a", "");
+    for (user, time, bits, feature) in [
+        ("writer", 213, 550, Some(" MFF Modify;")),
+        ("keeper", 550, 213, Some(" MFF UNIX.mode;")),
+        ("reader", 550, 550, None),
+    ] {
+        let mut session = RawSession::login(fixture.server.local_addr(), user, "p");
+        session.expect("MFF Modify=20000101000000; a", time);
+        session.expect("MFMT 20000101000000 a", time);
+        session.expect("MFF UNIX.mode=600; a", bits);
+        session.expect("MFF UNIX.mode=600;Modify=20000101000000; a", 550);
+        session.expect("SITE CHMOD 600 a", if bits == 213 { 200 } else { bits });
+        let features = session.expect("FEAT", 211).text();
+        let found = features.lines().find(|line| line.starts_with(" MFF"));
+        assert_eq!(found, feature, "{user}");
+        assert_eq!(features.contains(" MFMT"), time == 213, "{user}");
+    }
+}
+
+#[test]
+fn site_chmod_cm_139_cm_140_hs_34() {
+    let outside = tempfile::tempdir().expect("a directory");
+    std::fs::write(outside.path().join("secret"), "").expect("a file");
+    let fixture = Fixture::new();
+    fixture.write("a b", "");
+    symlink(outside.path().join("secret"), fixture.path("leak")).expect("a link");
+    symlink("a b", fixture.path("inner")).expect("a link");
+    let mut session = fixture.session();
+    play(
+        &mut session,
+        &[
+            ("SITE", 501),
+            ("SITE CHMOD", 501),
+            ("SITE CHMOD 644", 501),
+            ("SITE CHMOD 64 a b", 501),
+            ("SITE CHMOD 00644 a b", 501),
+            ("SITE CHMOD 648 a b", 501),
+            ("SITE CHMOD u+x a b", 501),
+            ("SITE CHMOD 640 a b", 200),
+        ],
+    );
+    assert_eq!(mode(&fixture, "a b"), 0o640);
+    play(
+        &mut session,
+        &[
+            ("site chmod 0604 inner", 200),
+            ("SITE EXEC id", 504),
+            ("SITE CPFR a b", 504),
+            ("SITE CPTO c", 504),
+            ("SITE UMASK", 504),
+            ("SITE UMASK 0", 504),
+            ("SITE CHMOD 7777 a b", 550),
+            ("SITE CHMOD 4755 a b", 550),
+            ("SITE CHMOD 1777 a b", 550),
+            ("SITE CHMOD 0644 ../../x", 550),
+            ("SITE CHMOD 0600 leak", 550),
+            ("SITE CHMOD 0600 nowhere", 550),
+        ],
+    );
+    assert_eq!(mode(&fixture, "a b"), 0o604);
+    let secret = std::fs::metadata(outside.path().join("secret")).expect("it");
+    assert_ne!(secret.permissions().mode() & 0o777, 0o600);
+    let help = session.expect("SITE HELP", 214).text();
+    assert!(help.contains("SITE CHMOD <mode> <path>"), "{help}");
+    session.expect("site help chmod", 214);
+}
+
+#[test]
+fn allo_looks_whether_there_is_room_cm_54_hs_22() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    let big = format!("ALLO 1{}", "0".repeat(400));
+    play(
+        &mut session,
+        &[
+            ("ALLO 0", 200),
+            ("ALLO 1024", 200),
+            ("ALLO 1024 R 80", 200),
+            ("ALLO  1024 ", 200),
+            ("ALLO 9223372036854775807", 452),
+            ("ALLO 18446744073709551615", 452),
+            ("ALLO 18446744073709551616", 501),
+            (&big, 501),
+            ("ALLO", 501),
+            ("ALLO -1", 501),
+            ("ALLO +1", 501),
+            ("ALLO 0x10", 501),
+            ("ALLO 1 S 1", 501),
+            ("ALLO 1 R", 501),
+        ],
+    );
+    // It promises no length.
+    session.expect("ALLO 2", 200);
+    session.expect("TYPE I", 200);
+    session.upload("STOR a", b"12345");
+    assert_eq!(fixture.read("a"), b"12345");
+    // Who stores nothing is not told how much room there is.
+    let mut reader = RawSession::login(fixture.server.local_addr(), "reader", "p");
+    reader.expect("ALLO 9223372036854775807", 200);
+}
+
+#[test]
+fn avbl_tells_how_much_room_there_is_cm_128() {
+    let fixture = Fixture::with(|builder| builder.user("writer", "p", Rights::WRITE));
+    fixture.write("a", "");
+    std::fs::create_dir(fixture.path("d")).expect("a directory");
+    let mut session = fixture.session();
+    for line in ["AVBL", "AVBL ", "AVBL d", "AVBL /"] {
+        let free = session.expect(line, 213).text();
+        let free = free.strip_prefix("213 ").and_then(|number| number.parse::<u64>().ok());
+        assert!(free.is_some_and(|free| free > 0), "{line}");
+    }
+    play(&mut session, &[("AVBL a", 550), ("AVBL nowhere", 550)]);
+    let mut writer = RawSession::login(fixture.server.local_addr(), "writer", "p");
+    writer.expect("AVBL", 550);
+}
+
+#[test]
+fn what_is_kept_free_is_not_given_away_cm_54_cm_105_cm_109_cm_128() {
+    let fixture = Fixture::configured(ServerConfig { min_free: 1 << 60, ..super::quick() });
+    fixture.write("a", "old");
+    let mut session = fixture.session();
+    assert_eq!(session.expect("AVBL", 213).bytes, b"213 0\r\n");
+    session.expect("ALLO 0", 452);
+    for line in ["STOR a", "APPE a", "STOU", "STOR new"] {
+        session.expect("PASV", 227);
+        session.expect(line, 452);
+    }
+    assert_eq!((fixture.names(), fixture.read("a")), (vec!["a".to_owned()], b"old".to_vec()));
+}

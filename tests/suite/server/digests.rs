@@ -1,0 +1,133 @@
+//! HASH (draft-bryan-ftpext-hash-02).
+
+use std::time::{Duration, Instant};
+
+use ftp_server::Rights;
+use ftp_tests::raw::RawSession;
+
+use super::{Fixture, play};
+
+const HELLO: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+
+/// A file that has `size` bytes and takes no room.
+fn sparse(fixture: &Fixture, name: &str, size: u64) {
+    let file = std::fs::File::create(fixture.path(name)).expect("a file");
+    file.set_len(size).expect("a sparse file");
+}
+
+#[test]
+fn hash_tells_the_digest_of_a_file_cm_126() {
+    let fixture = Fixture::with(|builder| builder.user("lister", "p", Rights::LIST));
+    fixture.write("a b", "hello");
+    fixture.write("empty", "");
+    std::fs::create_dir(fixture.path("d")).expect("a directory");
+    let mut session = fixture.session();
+    // Whatever the type is, the bytes count.
+    for kind in ["TYPE A", "TYPE I"] {
+        session.expect(kind, 200);
+        let want = format!("213 SHA-256 0-4 {HELLO} ../a b\r\n");
+        assert_eq!(session.expect("HASH ../a b", 213).bytes, want.as_bytes());
+    }
+    let empty = session.expect("HASH empty", 213).text();
+    assert!(empty.starts_with("213 SHA-256 0-0 e3b0c44298fc1c14"), "{empty}");
+    play(
+        &mut session,
+        &[("HASH", 501), ("HASH nowhere", 550), ("HASH d", 553), ("HASH .ftp-upload-0", 550)],
+    );
+    let mut lister = RawSession::login(fixture.server.local_addr(), "lister", "p");
+    lister.expect("HASH a b", 550);
+    assert!(!lister.expect("FEAT", 211).text().contains("HASH"), "CM-137");
+    for verb in ["XCRC", "XMD5", "XSHA", "XSHA1", "XSHA256", "XSHA512", "RANG", "COMB", "DSIZ"] {
+        session.expect(format!("{verb} a b"), 502);
+    }
+}
+
+#[test]
+fn opts_hash_chooses_the_algorithm_cm_57_cm_138() {
+    let fixture = Fixture::new();
+    fixture.write("a", "hello");
+    let mut session = fixture.session();
+    for (line, want) in
+        [("OPTS HASH", "200 SHA-256"), ("OPTS hash sha-1", "200 SHA-1"), ("OPTS HASH", "200 SHA-1")]
+    {
+        assert_eq!(session.expect(line, 200).text(), want);
+    }
+    play(&mut session, &[("OPTS HASH MD5", 501), ("OPTS HASH CRC-37", 501), ("OPTS HASH ?", 501)]);
+    let digest = session.expect("HASH a", 213).text();
+    assert_eq!(digest, "213 SHA-1 0-4 aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d a");
+    let features = session.expect("FEAT", 211).text();
+    assert!(features.contains(" HASH SHA-256;SHA-512;SHA-1*;"), "{features}");
+    session.expect("OPTS HASH SHA-512", 200);
+    let digest = session.expect("HASH a", 213).text();
+    assert!(digest.starts_with("213 SHA-512 0-4 9b71d224bd62f378"), "{digest}");
+    let mut greeted = fixture.greeted();
+    greeted.expect("OPTS HASH", 200);
+    greeted.expect("HASH a", 530);
+}
+
+#[test]
+fn more_than_enough_digests_are_refused_cm_126_hs_37() {
+    let fixture = Fixture::new();
+    sparse(&fixture, "vast", 100 << 30);
+    // The longest that is taken, so that in no build it ends before its client does.
+    sparse(&fixture, "large", 8 << 30);
+    fixture.write("small", "hello");
+    let mut session = fixture.session();
+    for _ in 0..100 {
+        session.expect("HASH vast", 556);
+    }
+    let mut busy: Vec<_> = (0..2)
+        .map(|_| {
+            let mut busy = fixture.session();
+            busy.line("HASH large");
+            // What is answered at once, and only if it runs, is how far it is.
+            busy.expect("STAT", 211);
+            busy
+        })
+        .collect();
+    session.expect("HASH small", 450);
+    session.expect("NOOP", 200);
+    // One is aborted by its client, the other loses it.
+    let mut aborted = busy.pop().expect("two of them");
+    aborted.expect("ABOR", 426);
+    aborted.expect_reply(226);
+    aborted.expect("HASH small", 213);
+    drop(busy);
+    let begun = Instant::now();
+    let mut second = fixture.session();
+    second.line("HASH large");
+    second.expect("STAT", 211);
+    loop {
+        match session.ask("HASH small").code {
+            213 => break,
+            code => assert_eq!(code, 450),
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "a digest outlives its session");
+    }
+}
+
+#[test]
+fn commands_behind_a_hash_wait_for_it_cm_126_dc_47() {
+    let fixture = Fixture::new();
+    fixture.write("a", vec![0; 1 << 20]);
+    let mut session = fixture.session();
+    session.send("HASH a\r\nPWD\r\nHASH nowhere\r\nNOOP\r\n");
+    for code in [213, 257, 550, 200] {
+        session.expect_reply(code);
+    }
+    session.expect_in_step();
+}
+
+#[test]
+fn a_hash_ends_with_the_server_st_13() {
+    let Fixture { root, server } = Fixture::new();
+    let file = std::fs::File::create(root.path().join("large")).expect("a file");
+    file.set_len(8 << 30).expect("a sparse file");
+    let mut session = RawSession::login(server.local_addr(), "u", "p");
+    session.line("HASH large");
+    session.expect("STAT", 211);
+    assert_eq!(server.shutdown(Duration::ZERO).cut, 1);
+    session.expect_reply(426);
+    session.expect_reply(421);
+    session.expect_closed();
+}

@@ -1,0 +1,137 @@
+//! FEAT, HELP and 502 go by what this user can do on this storage.
+
+use std::sync::Arc;
+
+use ftp_server::{
+    Entries, LocalStorage, Login, Metadata, Rights, Server, Source, Storage, StorageError, Upload,
+    UserTable, VirtualPath, WriteMode,
+};
+use ftp_tests::raw::RawSession;
+
+use super::{Fixture, play};
+
+/// A storage that can do what it must and nothing more.
+struct Least(LocalStorage);
+
+impl Storage for Least {
+    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+        self.0.stat(path)
+    }
+
+    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
+        self.0.list(path)
+    }
+
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        self.0.read(path)
+    }
+
+    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+        self.0.write(path, mode)
+    }
+}
+
+fn features(session: &mut RawSession) -> Vec<String> {
+    let lines = session.expect("FEAT", 211).lines;
+    let features = lines.iter().filter_map(|line| line.strip_prefix(b" "));
+    features.map(|feature| String::from_utf8_lossy(feature).into_owned()).collect()
+}
+
+const FACTS: &str = "MLST type*;size*;modify*;perm*;unique*;UNIX.mode*;";
+
+#[test]
+fn a_small_storage_serves_what_it_can_cm_126_cm_127_cm_137() {
+    let root = tempfile::tempdir().expect("a directory");
+    std::fs::write(root.path().join("a"), "12345").expect("a file");
+    std::fs::create_dir(root.path().join("d")).expect("a directory");
+    let storage = Least(LocalStorage::open(root.path()).expect("it opens"));
+    let server = Server::builder()
+        .storage(storage)
+        .user("u", "p", Rights::FULL)
+        .bind("127.0.0.1:0")
+        .expect("a server on loopback");
+    let want = [
+        "CLNT",
+        "EPRT",
+        "EPSV",
+        "HOST",
+        "LANG EN*",
+        "MDTM",
+        FACTS,
+        "REST STREAM",
+        "SIZE",
+        "TVFS",
+        "UTF8",
+    ];
+    let mut greeted = RawSession::greeted(server.local_addr());
+    assert_eq!(features(&mut greeted), want, "before login");
+    let mut session = RawSession::login(server.local_addr(), "u", "p");
+    assert_eq!(features(&mut session), want);
+    play(
+        &mut session,
+        &[
+            ("MFMT 20000101000000 a", 502),
+            ("MFF Modify=20000101000000; a", 502),
+            ("HASH a", 502),
+            ("OPTS HASH", 501),
+            ("AVBL", 502),
+            ("HELP AVBL", 502),
+            ("ALLO 9223372036854775807", 200),
+            ("SITE CHMOD 600 a", 504),
+            ("MKD x", 502),
+            ("RMD d", 502),
+            ("DELE a", 502),
+            ("RNFR a", 350),
+            ("RNTO b", 502),
+            ("SIZE a", 213),
+            ("MDTM a", 213),
+        ],
+    );
+    assert!(!session.expect("SITE HELP", 214).text().contains("CHMOD"));
+    assert!(!session.expect("HELP", 214).text().contains("HASH"));
+    assert_eq!(session.download("RETR a"), b"12345");
+    session.upload("STOR b", b"b");
+    let unique = session.passive();
+    session.expect("STOU", 150);
+    unique.close();
+    session.expect_reply(226);
+    assert_eq!(super::names_in(root.path()).len(), 4);
+}
+
+#[test]
+fn features_go_by_rights_cm_137() {
+    let fixture = Fixture::with(|builder| {
+        builder.user("blind", "p", Rights::WRITE | Rights::MKDIR).user("none", "p", Rights::NONE)
+    });
+    let of = |user: &str| {
+        let mut session = RawSession::login(fixture.server.local_addr(), user, "p");
+        features(&mut session)
+    };
+    let always = ["CLNT", "EPRT", "EPSV", "HOST", "LANG EN*"];
+    let last = ["TVFS", "UTF8"];
+    let hash = "HASH SHA-256*;SHA-512;SHA-1;";
+    assert_eq!(of("none"), [&always[..], &last].concat());
+    let blind = ["MFF Modify;", "MFMT", "REST STREAM"];
+    assert_eq!(of("blind"), [&always[..], &blind, &last].concat());
+    let more = ["AVBL", hash, "MDTM", FACTS, "REST STREAM", "SIZE"];
+    let mut reader = [&always[..], &more, &last].concat();
+    reader.sort_unstable();
+    assert_eq!(of("reader"), reader);
+}
+
+#[test]
+fn before_login_features_are_those_of_some_user_cm_137() {
+    let root = tempfile::tempdir().expect("a directory");
+    let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(root.path()).expect("it opens"));
+    let login = |rights| Login::new(Arc::clone(&storage), rights);
+    let server = Server::builder()
+        .authenticator(UserTable::new().anonymous(login(Rights::LIST)))
+        .bind("127.0.0.1:0")
+        .expect("a server on loopback");
+    let mut session = RawSession::greeted(server.local_addr());
+    let before = features(&mut session);
+    assert!(before.iter().any(|feature| feature == "SIZE"), "{before:?}");
+    assert!(!before.iter().any(|feature| feature.starts_with("HASH")), "{before:?}");
+    play(&mut session, &[("USER ftp", 331), ("PASS me@", 230)]);
+    assert_eq!(features(&mut session), before);
+}

@@ -1,0 +1,379 @@
+//! Section 4.1 of the conformance lines: who is there, and what is said before.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ftp_proto::HostName;
+use ftp_server::{
+    AuthError, Authenticator, LocalStorage, Login, LoginAttempt, Rights, Server, ServerConfig,
+    UserTable,
+};
+use ftp_tests::raw::RawSession;
+
+use super::{Fixture, play};
+
+/// Decides by a function; whoever is let in has every right to a directory.
+struct Gate<F> {
+    decide: F,
+    storage: Arc<LocalStorage>,
+}
+
+impl<F> Authenticator for Gate<F>
+where
+    F: Fn(&LoginAttempt<'_>) -> Result<(), AuthError> + Send + Sync,
+{
+    fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+        (self.decide)(attempt)?;
+        Ok(Login::new(self.storage.clone(), Rights::FULL))
+    }
+}
+
+fn server(
+    config: ServerConfig,
+    decide: impl Fn(&LoginAttempt<'_>) -> Result<(), AuthError> + Send + Sync + 'static,
+) -> (tempfile::TempDir, Server) {
+    let root = tempfile::tempdir().expect("a directory");
+    let storage = Arc::new(LocalStorage::open(root.path()).expect("it opens"));
+    let builder = Server::builder().config(config).authenticator(Gate { decide, storage });
+    (root, builder.bind("127.0.0.1:0").expect("a server on loopback"))
+}
+
+#[test]
+fn an_account_finishes_a_login_cm_10_cm_16() {
+    let (_root, server) = server(super::quick(), |attempt| match attempt.account {
+        None if attempt.password == b"p" => Err(AuthError::NeedAccount),
+        Some(b" acc ") if attempt.user == b"u" && attempt.password == b"p" => Ok(()),
+        Some(b"more") => Err(AuthError::NeedAccount),
+        _ => Err(AuthError::Refused),
+    });
+    let mut session = RawSession::greeted(server.local_addr());
+    play(
+        &mut session,
+        &[
+            ("ACCT", 503),
+            ("ACCT x", 503),
+            ("USER u", 331),
+            ("ACCT x", 503),
+            ("PASS p", 332),
+            ("PWD", 530),
+            ("PASS p", 503),
+            ("ACCT", 501),
+            ("ACCT  acc ", 230),
+            ("PWD", 257),
+            ("ACCT", 501),
+            ("ACCT x", 202),
+            ("PWD", 257),
+        ],
+    );
+    let mut session = RawSession::greeted(server.local_addr());
+    play(
+        &mut session,
+        &[
+            ("USER u", 331),
+            ("PASS p", 332),
+            ("USER u", 331),
+            ("ACCT  acc ", 503),
+            ("PASS p", 332),
+            ("ACCT wrong", 530),
+            ("ACCT  acc ", 503),
+            ("PASS p", 503),
+            ("USER u", 331),
+            ("PASS p", 332),
+            // One that is right but not enough is asked for only once.
+            ("ACCT more", 530),
+            ("USER u", 331),
+            ("PASS p", 332),
+            ("HOST somewhere", 220),
+            ("ACCT  acc ", 503),
+            ("USER u", 331),
+        ],
+    );
+    session.expect("PASS wrong", 421);
+    session.expect_closed();
+}
+
+#[test]
+fn stores_and_homes_that_fail_cm_13_cm_14() {
+    let (_root, server) = server(super::quick(), |attempt| match attempt.user {
+        b"store" => Err(AuthError::Unavailable),
+        b"home" => Err(AuthError::NoHome),
+        _ => Ok(()),
+    });
+    let mut session = RawSession::greeted(server.local_addr());
+    play(
+        &mut session,
+        &[
+            ("USER store", 331),
+            ("PASS p", 451),
+            ("PASS p", 503),
+            ("USER home", 331),
+            ("PASS p", 530),
+            ("PWD", 530),
+            ("USER u", 331),
+            ("PASS p", 230),
+        ],
+    );
+}
+
+#[test]
+fn user_and_pass_change_nothing_for_users_cm_04_cm_09_hs_27() {
+    let fixture = Fixture::new();
+    let mut session = RawSession::login(fixture.server.local_addr(), "reader", "p");
+    session.expect("PASS p", 503);
+    let reply = session.expect("USER u", 530);
+    assert_eq!(reply.bytes, b"530 Already logged in, send REIN first\r\n");
+    play(&mut session, &[("PASS p", 503), ("MKD x", 550), ("PWD", 257)]);
+    assert_eq!(fixture.names(), [""; 0]);
+}
+
+#[test]
+fn rein_resets_all_cm_17_hs_23() {
+    let fixture = Fixture::new();
+    fixture.write("a", "12");
+    std::fs::create_dir(fixture.path("d")).expect("a directory");
+    let mut session = fixture.session();
+    let fresh = session.expect("FEAT", 211).text();
+    play(
+        &mut session,
+        &[
+            ("TYPE I", 200),
+            ("CWD d", 250),
+            ("OPTS MLST size;", 200),
+            ("OPTS HASH SHA-1", 200),
+            ("EPSV ALL", 200),
+        ],
+    );
+    let port = port_of(&session.expect("EPSV", 229).text());
+    play(&mut session, &[("REST 1", 350), ("RNFR /a", 350), ("REIN", 220), ("RNTO c", 530)]);
+    let old = TcpStream::connect(("127.0.0.1", port));
+    assert!(old.is_err(), "the passive port is closed");
+    play(
+        &mut session,
+        &[("PWD", 530), ("ABOR", 225), ("PASS p", 503), ("USER u", 331), ("PASS p", 230)],
+    );
+    assert_eq!(session.expect("PWD", 257).bytes, b"257 \"/\" is the current directory\r\n");
+    assert_eq!(session.expect("FEAT", 211).text(), fresh);
+    assert!(session.expect("STAT", 211).text().contains("TYPE A"));
+    // Neither EPSV ALL, nor REST, nor RNFR is left.
+    assert_eq!(session.download("RETR a"), b"12");
+    play(&mut session, &[("RNTO c", 503), ("RNFR a", 350), ("REIN", 220)]);
+    play(&mut session, &[("USER reader", 331), ("PASS p", 230), ("RNTO c", 503), ("MKD x", 550)]);
+    assert_eq!(fixture.names(), ["a", "d"]);
+}
+
+fn port_of(text: &str) -> u16 {
+    text.split('|').nth(3).and_then(|port| port.parse().ok()).expect("a port in the 229")
+}
+
+#[test]
+fn rein_takes_no_argument_cm_18() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    play(&mut session, &[("REIN x", 501), ("PWD", 257), ("REIN ", 220), ("REIN", 220)]);
+}
+
+#[test]
+fn rein_forgives_no_failed_login_cm_17() {
+    let fixture = Fixture::new();
+    let mut session = fixture.greeted();
+    for _ in 0..2 {
+        play(&mut session, &[("USER u", 331), ("PASS wrong", 530), ("REIN", 220)]);
+    }
+    play(&mut session, &[("USER u", 331), ("PASS p", 230), ("REIN", 220), ("USER u", 331)]);
+    session.expect("PASS wrong", 421);
+    session.expect_closed();
+}
+
+#[test]
+fn rein_gives_users_time_to_log_in_again_and_nobody_else_cm_17_st_10() {
+    let login = Duration::from_millis(500);
+    let fixture = Fixture::configured(ServerConfig { login, ..super::quick() });
+    let mut user = fixture.session();
+    let mut nobody = fixture.greeted();
+    let begun = Instant::now();
+    let last = loop {
+        nobody.line("REIN");
+        match nobody.reply().code {
+            220 => {}
+            code => break code,
+        }
+        assert!(begun.elapsed() < login * 40, "REIN keeps the session open");
+    };
+    assert_eq!(last, 421);
+    // That took longer than a login may take.
+    play(&mut user, &[("REIN", 220), ("USER u", 331), ("PASS p", 230), ("PWD", 257)]);
+}
+
+#[test]
+fn any_host_is_taken_where_none_is_configured_cm_23_cm_24_cm_26() {
+    let fixture = Fixture::new();
+    let mut session = fixture.greeted();
+    play(
+        &mut session,
+        &[
+            ("HOST ftp.example.org", 220),
+            ("HOST xn--e1afmkfd.com", 220),
+            ("HOST 127.0.0.1", 220),
+            // RFC 7151 §3.1: an address that is not this server's.
+            ("HOST 127.0.0.2", 504),
+            ("HOST [::1]", 504),
+            ("HOST [::ffff:127.0.0.1]", 220),
+            ("HOST 127.0.0.1:21", 501),
+            ("HOST [::1]:21", 501),
+            ("HOST ::1", 501),
+            ("HOST f\u{f6}.de", 501),
+            ("HOST", 501),
+            ("USER u", 331),
+            ("HOST ftp.example.org", 220),
+            ("PASS p", 503),
+            ("USER u", 331),
+            ("HOST", 501),
+            ("PASS p", 230),
+            ("HOST ftp.example.org", 503),
+            ("HOST", 503),
+            ("PWD", 257),
+        ],
+    );
+}
+
+#[test]
+fn configured_hosts_reach_the_authenticator_cm_23_cm_24() {
+    let host = |name: &str| HostName::parse(name.as_bytes()).expect("a host name");
+    let hosts = vec![host("ftp.example.org"), host("192.0.2.1")];
+    let wanted = host("ftp.example.org");
+    let config = ServerConfig { hosts, ..super::quick() };
+    let (_root, server) = server(config, move |attempt| match attempt.host {
+        Some(host) if *host == wanted => Ok(()),
+        _ => Err(AuthError::Refused),
+    });
+    let mut session = RawSession::greeted(server.local_addr());
+    play(
+        &mut session,
+        &[
+            ("HOST elsewhere.example.org", 504),
+            ("HOST 192.0.2.1", 220),
+            ("HOST 192.0.2.2", 504),
+            ("HOST 127.0.0.1", 220),
+            ("HOST FTP.Example.ORG", 220),
+            ("USER u", 331),
+            ("PASS p", 230),
+            ("REIN", 220),
+            ("USER u", 331),
+            ("PASS p", 530),
+            // One that is refused takes the place of one that was not.
+            ("HOST ftp.example.org", 220),
+            ("HOST elsewhere.example.org", 504),
+            ("USER u", 331),
+            ("PASS p", 530),
+            ("HOST ftp.example.org", 220),
+            ("USER u", 331),
+            ("PASS p", 230),
+        ],
+    );
+}
+
+#[test]
+fn languages_and_clients_cm_27_cm_28_cm_29() {
+    let fixture = Fixture::new();
+    let long = format!("CLNT {}", "x".repeat(8_000));
+    for mut session in [fixture.greeted(), fixture.session()] {
+        play(
+            &mut session,
+            &[
+                ("LANG", 200),
+                ("LANG en", 200),
+                ("LANG EN-us", 200),
+                ("LANG de", 504),
+                ("LANG eng", 504),
+                ("LANG e_n", 501),
+                ("LANG *", 501),
+                ("CLNT", 200),
+                ("CLNT \x1b[2J client 1.0", 200),
+                (&long, 200),
+                ("CSID Name=x;", 502),
+            ],
+        );
+    }
+}
+
+#[test]
+fn without_tls_protection_is_refused_cm_62_cm_67_cm_68_cm_71_cm_72_cm_73() {
+    let fixture = Fixture::new();
+    for mut session in [fixture.greeted(), fixture.session()] {
+        play(
+            &mut session,
+            &[
+                ("AUTH TLS", 502),
+                ("AUTH", 502),
+                ("PBSZ 0", 503),
+                ("PBSZ x", 503),
+                ("PROT P", 503),
+                ("PROT", 503),
+                ("CCC", 533),
+                ("CCC x", 501),
+                ("ADAT x", 502),
+                ("MIC x", 502),
+                ("CONF x", 502),
+                ("ENC x", 502),
+                ("SSCN", 502),
+                ("CPSV", 502),
+            ],
+        );
+        let features = session.expect("FEAT", 211).text();
+        for word in ["AUTH", "PBSZ", "PROT", "CCC"] {
+            assert!(!features.contains(word), "CM-137: {features}");
+        }
+    }
+}
+
+#[test]
+fn a_user_has_only_so_many_sessions_cm_15() {
+    let fixture = Fixture::configured(ServerConfig { per_user: 2, ..super::quick() });
+    let mut first = fixture.session();
+    let mut second = fixture.session();
+    let mut third = fixture.greeted();
+    third.expect("USER u", 331);
+    third.expect("PASS p", 421);
+    third.expect_closed();
+    let mut other = RawSession::login(fixture.server.local_addr(), "reader", "p");
+    other.expect("PWD", 257);
+    // Whoever leaves, by REIN or by QUIT, leaves room.
+    first.expect("REIN", 220);
+    let mut third = fixture.session();
+    play(&mut first, &[("USER u", 331)]);
+    first.expect("PASS p", 421);
+    second.expect("QUIT", 221);
+    second.expect_closed();
+    let begun = Instant::now();
+    loop {
+        let mut again = fixture.greeted();
+        again.expect("USER u", 331);
+        match again.ask("PASS p").code {
+            230 => break,
+            code => assert_eq!(code, 421),
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "a session that ended is counted on");
+    }
+    third.expect("PWD", 257);
+}
+
+#[test]
+fn an_existing_directory_can_be_as_good_as_a_new_one_cm_85() {
+    let root = tempfile::tempdir().expect("a directory");
+    std::fs::write(root.path().join("file"), "").expect("a file");
+    let storage: Arc<LocalStorage> = Arc::new(LocalStorage::open(root.path()).expect("it opens"));
+    let login = Login::new(storage, Rights::FULL);
+    let table = UserTable::new().user("strict", "p", login.clone()).user(
+        "camera",
+        "p",
+        login.with_mkdir_existing_ok(true),
+    );
+    let server = Server::builder().authenticator(table).bind("127.0.0.1:0").expect("a server");
+    let mut session = RawSession::login(server.local_addr(), "camera", "p");
+    play(&mut session, &[("MKD d", 257), ("MKD d/", 257), ("XMKD /d", 257), ("MKD /", 257)]);
+    play(&mut session, &[("MKD file", 550), ("MKD .ftp-upload-0", 553), ("MKD d/x/y", 550)]);
+    assert!(session.expect("MKD d", 257).bytes.starts_with(b"257 \"/d\" "));
+    let mut session = RawSession::login(server.local_addr(), "strict", "p");
+    play(&mut session, &[("MKD d", 550), ("MKD /", 550), ("MKD e", 257)]);
+}
