@@ -61,8 +61,8 @@ impl Facts {
         Self { line, space: 0 }
     }
 
-    /// The same entry with one fact more, the last. Neither may hold `;` or SP, nor the fact `=`,
-    /// since they end where these stand.
+    /// The same entry with one fact more, the last. Neither may hold `;`, SP or TAB, nor the fact
+    /// `=`, since they end where these stand.
     #[must_use]
     pub fn with(mut self, fact: &str, value: impl AsRef<[u8]>) -> Self {
         let name = self.line.split_off(self.space);

@@ -150,8 +150,12 @@ fn eplf(line: &[u8], parsed: &ListLine) {
         assert!(!matches!(parsed, ListLine::Entry(_)), "{parsed:?} without a TAB");
         return;
     };
-    let ListLine::Entry(entry) = parsed else { panic!("{parsed:?} with a TAB") };
     let (facts, name) = line.split_at(tab);
+    if name == b"\t" {
+        assert!(matches!(parsed, ListLine::Unparsed(_)), "{parsed:?} without a name");
+        return;
+    }
+    let ListLine::Entry(entry) = parsed else { panic!("{parsed:?} with a TAB") };
     assert_eq!(Some(entry.name.as_slice()), name.get(1..));
     let facts: Vec<&[u8]> =
         facts.get(1..).unwrap_or_default().split(|&byte| byte == b',').collect();

@@ -62,7 +62,14 @@ fn is_time(text: &[u8]) -> bool {
 
 /// An entry of `MLSD`.
 pub fn facts(data: &[u8]) {
-    let space = data.iter().position(|&byte| byte == b' ').filter(|at| at + 1 < data.len());
+    let first = data.iter().position(|byte| matches!(byte, b' ' | b'\t'));
+    // Facts that hold an SP end at `;` and SP.
+    let is_closed = |at: usize| at == 0 || data.get(at - 1) == Some(&b';');
+    let behind = || data.windows(2).position(|pair| pair == b"; ").map(|at| at + 1);
+    let space = first.filter(|&at| data.get(at) == Some(&b' '));
+    let space = space.map(|at| if is_closed(at) { at } else { behind().unwrap_or(at) });
+    let space = space.filter(|&at| at + 1 < data.len());
+    let space = space.filter(|&at| at == 0 || data.iter().take(at).any(|&byte| byte == b'='));
     let facts = Facts::parse(data);
     assert_eq!(facts.is_ok(), space.is_some());
     let (Ok(facts), Some(space)) = (facts, space) else { return };

@@ -115,7 +115,7 @@ pub(crate) fn facts(random: &mut Random, fewest: usize) -> Facts {
         let value = match fact.as_str() {
             "MODIFY" => time_val(random).to_string().into_bytes(),
             "Size" => number(random).to_string().into_bytes(),
-            _ => bytes(random, |byte| !matches!(byte, 0 | b'\r' | b'\n' | b';' | b' ')),
+            _ => bytes(random, |byte| !matches!(byte, 0 | b'\r' | b'\n' | b'\t' | b';' | b' ')),
         };
         facts = facts.with(&fact, value);
     }
