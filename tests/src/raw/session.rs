@@ -248,21 +248,29 @@ impl RawSession {
     #[track_caller]
     pub fn passive(&mut self) -> RawData {
         let reply = self.expect("PASV", 227);
-        let Some(address) = address_in_227(reply.first()) else {
-            self.fail("no six numbers in the 227");
-        };
-        RawData::connect(address)
+        self.connect_to(&reply)
     }
 
     /// Asks by EPSV and connects to the port in the 229, on the control connection's host.
     #[track_caller]
     pub fn extended_passive(&mut self) -> RawData {
         let reply = self.expect("EPSV", 229);
-        let Some(port) = port_in_229(reply.first()) else {
-            self.fail("no (|||port|) in the 229");
-        };
+        self.connect_to(&reply)
+    }
+
+    /// Connects to where a 227 or a 229 says that the server listens.
+    #[track_caller]
+    #[must_use]
+    pub fn connect_to(&self, reply: &RawReply) -> RawData {
         let peer = self.stream.peer_addr().expect("a connected socket has a peer");
-        RawData::connect(SocketAddr::new(peer.ip(), port))
+        let address = match reply.code {
+            229 => port_in_229(reply.first()).map(|port| SocketAddr::new(peer.ip(), port)),
+            _ => address_in_227(reply.first()),
+        };
+        match address {
+            Some(address) => RawData::connect(address),
+            None => self.fail(&format!("no address and no (|||port|) in {reply:?}")),
+        }
     }
 
     /// Listens on a free port of the control connection's own address and announces it by PORT.

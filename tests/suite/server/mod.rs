@@ -4,6 +4,7 @@ mod addresses;
 mod attributes;
 mod commands;
 mod data;
+mod devices;
 mod digests;
 mod faults;
 mod features;
