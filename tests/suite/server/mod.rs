@@ -12,6 +12,7 @@ mod framing;
 mod life;
 mod listings;
 mod login;
+mod matrix;
 mod paths;
 mod unique;
 

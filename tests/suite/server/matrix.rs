@@ -1,0 +1,259 @@
+//! The reply matrix: `matrix.txt` says what every command answers in every state, and here each of
+//! its cells is asked of a server over a socket.
+//!
+//! Every cell has a connection, a root and a user of its own, so that none depends on another.
+//! The codes in the table are worked out from `docs/conformance.md`, not taken from a server.
+
+mod scene;
+mod table;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use ftp_proto::Verb;
+use ftp_server::{
+    AuthError, Authenticator, LocalStorage, Login, LoginAttempt, Rights, Server, ServerConfig,
+    SyncPolicy,
+};
+use ftp_tests::raw::RawSession;
+use tempfile::TempDir;
+
+use self::scene::Scene;
+use self::table::Table;
+
+const TABLE: &str = include_str!("matrix.txt");
+
+/// How many cells are asked at once.
+const THREADS: usize = 6;
+
+/// How many sessions have a transfer running when their server is shut down.
+const DRAINED: usize = 64;
+
+#[test]
+fn every_cell_has_its_codes_go_03() {
+    let table = Table::parse(TABLE);
+    let answers = answers(&table);
+    let skipped: Vec<_> = table.cells().filter(|cell| !answers.contains_key(cell)).collect();
+    if !skipped.is_empty() {
+        assert!(skipped.iter().all(|(_, state)| table.states[*state] == "V6"));
+        eprintln!("skipped: the cells of V6: this machine has no IPv6 loopback");
+    }
+    let mismatches = table.mismatches(answers);
+    let count = mismatches.len();
+    assert!(count == 0, "{count} of {} cells:\n{}", answers.len(), mismatches.join("\n"));
+}
+
+/// The run above would fail if any one code of the table were another, and would name that cell
+/// alone: the table is altered at each of them and compared with what the server said.
+#[test]
+fn every_code_matters_go_03() {
+    let mut table = Table::parse(TABLE);
+    let answers = answers(&table);
+    // A cell that is wrong as it stands is reported by the test above, and is left out here.
+    let right: Vec<_> = answers
+        .iter()
+        .filter(|((row, state), answer)| table.rows[*row].cells[*state] == **answer)
+        .map(|(&cell, _)| cell)
+        .collect();
+    let before = table.mismatches(answers);
+    assert_eq!(before.len() + right.len(), answers.len());
+    for (row, state) in right {
+        let label = table.label(row, state);
+        let cell = table.rows[row].cells[state].clone();
+        for wrong in altered(&cell) {
+            table.rows[row].cells[state] = wrong;
+            let reported = table.mismatch(row, state, &answers[&(row, state)]);
+            assert!(reported.is_some_and(|line| line.starts_with(&label)), "{label}");
+        }
+        let after = table.mismatches(answers);
+        assert_eq!(after.len(), before.len() + 1, "{label}");
+        table.rows[row].cells[state] = cell;
+    }
+}
+
+/// The same codes with one of them, or the end, another.
+fn altered(cell: &str) -> Vec<String> {
+    let codes: Vec<&str> = cell.trim_end_matches('.').split('+').collect();
+    let mut others: Vec<String> = (0..codes.len())
+        .map(|at| {
+            let mut codes: Vec<String> = codes.iter().map(|&code| code.to_owned()).collect();
+            codes[at] = if codes[at] == "200" { "202".to_owned() } else { "200".to_owned() };
+            codes.join("+") + if cell.ends_with('.') { "." } else { "" }
+        })
+        .collect();
+    others.push(match cell.strip_suffix('.') {
+        Some(open) => open.to_owned(),
+        None => format!("{cell}."),
+    });
+    others
+}
+
+#[test]
+fn each_code_of_a_cell_is_altered() {
+    assert_eq!(altered("150+226"), ["200+226", "150+200", "150+226."]);
+    assert_eq!(altered("200."), ["202.", "200"]);
+}
+
+#[test]
+fn the_matrix_is_whole_go_03() {
+    let table = Table::parse(TABLE);
+    assert!(table.states.len() >= 12, "{:?}", table.states);
+    let asked = table.cells().count();
+    assert!(asked >= 2_400, "only {asked} cells are asked");
+    let mut classes: BTreeMap<String, usize> = BTreeMap::new();
+    for row in &table.rows {
+        let word: String = row.line.chars().take_while(char::is_ascii_alphanumeric).collect();
+        *classes.entry(word).or_default() += 1;
+        assert!(!row.ids.is_empty(), "{}: no id", row.line);
+    }
+    for verb in Verb::KNOWN {
+        let count = classes.get(verb.as_str()).copied().unwrap_or_default();
+        assert!(count >= 3, "{verb}: {count} classes of arguments");
+    }
+    for word in ["XCUP", "XCWD", "XMKD", "XPWD", "XRMD"] {
+        assert!(classes.contains_key(word), "{word}");
+    }
+}
+
+/// What the server said in each cell.
+type Answers = BTreeMap<(usize, usize), String>;
+
+/// Asks every cell, once for all tests.
+fn answers(table: &Table) -> &'static Answers {
+    static ANSWERS: OnceLock<Answers> = OnceLock::new();
+    ANSWERS.get_or_init(|| {
+        let field = Field::new();
+        let start = Instant::now();
+        let answers = field.ask_all(table);
+        let taken = start.elapsed();
+        assert!(taken < Duration::from_secs(60), "{} cells took {taken:?}", answers.len());
+        answers
+    })
+}
+
+/// The directories of all cells, and servers over them.
+struct Field {
+    base: TempDir,
+    next: AtomicUsize,
+}
+
+impl Field {
+    fn new() -> Self {
+        // Thousands of small files: in memory, where the machine has a place for them.
+        let base = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self { base: base.unwrap(), next: AtomicUsize::new(0) }
+    }
+
+    fn ask_all(&self, table: &Table) -> Answers {
+        let draining = table.states.iter().position(|state| state == "DR").unwrap();
+        let (last, cells): (Vec<_>, Vec<_>) =
+            table.cells().partition(|(_, state)| *state == draining);
+        let next = AtomicUsize::new(0);
+        let ask = || {
+            // Each has its own: what one server does at once is bounded (CM-126).
+            let servers = self.servers();
+            let mut answers = Answers::new();
+            while let Some(&(row, state)) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let Some(mut scene) = Scene::set(self, &servers, &table.states[state]) else {
+                    continue;
+                };
+                answers.insert((row, state), scene.ask(&table.rows[row].line));
+            }
+            answers
+        };
+        let mut answers = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(ask)).collect();
+            let each = threads.into_iter().map(|thread| thread.join().unwrap());
+            each.reduce(|mut all, more| {
+                all.extend(more);
+                all
+            })
+        })
+        .unwrap();
+        for cells in last.chunks(DRAINED) {
+            answers.extend(self.ask_draining(table, cells));
+        }
+        answers
+    }
+
+    /// Asks cells whose state is a server that shuts down while transfers run.
+    fn ask_draining(&self, table: &Table, cells: &[(usize, usize)]) -> Answers {
+        let servers = self.servers();
+        let set = |_: &_| Scene::set(self, &servers, "TR").unwrap();
+        let scenes: Vec<_> = cells.iter().map(set).collect();
+        let mut idle = RawSession::greeted(servers.ipv4.local_addr());
+        let Servers { ipv4, ipv6: _ } = servers;
+        let stopping = std::thread::spawn(move || ipv4.shutdown(Duration::from_secs(50)));
+        // An idle session hears of it at once (ST-13).
+        idle.expect_reply(421);
+        let ask = |((row, state), mut scene): ((usize, usize), Scene)| {
+            scene.is_draining = true;
+            ((row, state), scene.ask(&table.rows[row].line))
+        };
+        let answers = cells.iter().copied().zip(scenes).map(ask).collect();
+        assert_eq!(stopping.join().unwrap().stuck, 0);
+        answers
+    }
+
+    fn servers(&self) -> Servers {
+        let start = |address| {
+            let base = self.base.path().to_owned();
+            // While many wait for their turn, their transfers stand still.
+            let config = ServerConfig { stall: Duration::from_secs(60), ..super::quick() };
+            Server::builder().config(config).authenticator(OneEach { base }).bind(address)
+        };
+        let ipv4 = start("127.0.0.1:0").unwrap();
+        let ipv6 = start("[::1]:0").ok();
+        Servers { ipv4, ipv6 }
+    }
+
+    /// A root with everything in it that the table speaks of, and the user who has it.
+    fn user(&self, kind: &str) -> (String, PathBuf) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let user = format!("{kind}-{number}");
+        let root = self.base.path().join(&user);
+        for directory in ["empty", "full/x"] {
+            fs::create_dir_all(root.join(directory)).unwrap();
+        }
+        for (name, content) in
+            [("file", "0123456789"), ("other", "other"), ("one", "1"), ("two", "12")]
+        {
+            fs::write(root.join(name), content).unwrap();
+        }
+        File::create(root.join("big")).unwrap().set_len(1024 * 1024 + 1).unwrap();
+        drop(UnixListener::bind(root.join("socket")).unwrap());
+        symlink("/etc", root.join("out")).unwrap();
+        (user, root)
+    }
+}
+
+struct Servers {
+    ipv4: Server,
+    ipv6: Option<Server>,
+}
+
+/// Lets in whoever has a directory, with password `p`: each cell has a user of its own. The name
+/// says what the user may do.
+struct OneEach {
+    base: PathBuf,
+}
+
+impl Authenticator for OneEach {
+    fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+        let name = std::str::from_utf8(attempt.user).map_err(|_| AuthError::Refused)?;
+        let root = self.base.join(name);
+        if attempt.password != b"p" || !root.is_dir() {
+            return Err(AuthError::Refused);
+        }
+        let storage = LocalStorage::open(&root).map_err(|_| AuthError::NoHome)?;
+        let storage = Arc::new(storage.with_sync(SyncPolicy::None));
+        let rights = if name.starts_with("reader") { Rights::READ } else { Rights::FULL };
+        Ok(Login { storage, rights })
+    }
+}

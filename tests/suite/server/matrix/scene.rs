@@ -1,0 +1,187 @@
+//! A session in the state that a cell asks for, and what it hears there.
+
+use std::fs;
+use std::io::Read;
+use std::net::{Shutdown, SocketAddr};
+use std::time::Duration;
+
+use ftp_tests::raw::{NoReply, RawData, RawListener, RawSession};
+
+use super::table::unescape;
+use super::{Field, Servers};
+
+/// A session in the state that a cell asks for.
+pub(super) struct Scene {
+    session: RawSession,
+    user: String,
+    data: Option<Data>,
+    /// An upload runs over `data`.
+    is_busy: bool,
+    /// The server shuts down meanwhile.
+    pub(super) is_draining: bool,
+}
+
+enum Data {
+    Connected(RawData),
+    Listening(RawListener),
+}
+
+impl Scene {
+    /// Brings a session into that state; `None` where this machine cannot.
+    pub(super) fn set(field: &Field, servers: &Servers, state: &str) -> Option<Self> {
+        let address = match state {
+            "V6" => servers.ipv6.as_ref()?.local_addr(),
+            _ => servers.ipv4.local_addr(),
+        };
+        let kind = match state {
+            "RO" => "reader",
+            "A" => "accounted",
+            _ => "user",
+        };
+        let (user, root) = field.user(kind);
+        let mut scene = Self {
+            session: connect(address),
+            user,
+            data: None,
+            is_busy: false,
+            is_draining: false,
+        };
+        let Self { session, user, data, is_busy, .. } = &mut scene;
+        let steps: &[(&str, u16)] = match state {
+            "G" | "U" | "A" | "L" | "PV" | "PT" | "V6" | "RO" | "TR" => &[],
+            "EA" => &[("EPSV ALL", 200)],
+            "RN" => &[("RNFR file", 350)],
+            "RS" | "PR" => &[("TYPE I", 200), ("REST 2", 350)],
+            "PA" => &[("REST 2", 350)],
+            "GO" => &[("MKD gone", 257), ("CWD gone", 250)],
+            _ => panic!("no such state: {state}"),
+        };
+        if state == "G" {
+            return Some(scene);
+        }
+        session.expect(format!("USER {user}"), 331);
+        if state == "U" {
+            return Some(scene);
+        }
+        session.expect("PASS p", if state == "A" { 332 } else { 230 });
+        for (line, code) in steps {
+            session.expect(line, *code);
+        }
+        match state {
+            "PV" | "PR" | "PA" | "RO" | "TR" => *data = Some(Data::Connected(session.passive())),
+            "V6" => *data = Some(Data::Connected(session.extended_passive())),
+            "PT" => *data = Some(Data::Listening(session.active())),
+            "GO" => {
+                fs::remove_dir(root.join("gone")).unwrap();
+                *data = Some(Data::Connected(session.passive()));
+            }
+            _ => {}
+        }
+        if state == "TR" {
+            session.expect("STOR up", 150);
+            *is_busy = true;
+        }
+        Some(scene)
+    }
+
+    /// Sends what the row says and writes down the codes that come.
+    pub(super) fn ask(&mut self, text: &str) -> String {
+        let mut heard = Heard::default();
+        for (at, command) in text.split(" // ").enumerate() {
+            if heard.is_over {
+                break;
+            }
+            let line = unescape(&command.replace("{user}", &self.user));
+            self.session.line(&line);
+            if at == 0 && self.is_busy {
+                // DC-47: these are answered while the transfer goes on, all others behind it.
+                let is_urgent = matches!(line.trim_ascii_end(), b"ABOR" | b"STAT");
+                if is_urgent {
+                    self.last_reply(&mut heard);
+                } else if self.is_draining {
+                    // The answer to this says that the line in front of it waits.
+                    self.session.expect("STAT", 211);
+                }
+                self.end_data();
+                if !is_urgent {
+                    self.last_reply(&mut heard);
+                }
+            }
+            self.last_reply(&mut heard);
+        }
+        // What else is said would be one reply too many.
+        while !heard.is_over {
+            if self.session.try_send("NOOP\r\n").is_err() {
+                heard.is_over = true;
+            }
+            match self.session.try_reply() {
+                Ok(reply) if reply.code == 200 => break,
+                other => heard.note(other.map(|reply| reply.code)),
+            }
+        }
+        heard.text
+    }
+
+    /// Reads up to the last reply of one command, with the data that a 1yz announces.
+    fn last_reply(&mut self, heard: &mut Heard) {
+        while !heard.is_over {
+            let code = self.session.try_reply().map(|reply| reply.code);
+            heard.note(code.clone());
+            match code {
+                Ok(100..=199) => self.end_data(),
+                _ => return,
+            }
+        }
+    }
+
+    /// Ends the data on this side, and reads what the server has for it.
+    fn end_data(&mut self) {
+        let data = match self.data.take() {
+            Some(Data::Connected(data)) => data,
+            Some(Data::Listening(listener)) => listener.accept(),
+            None => return,
+        };
+        let mut stream = data.stream();
+        // Either fails if the server has closed it already, which its reply tells.
+        let _ = stream.shutdown(Shutdown::Write);
+        let _ = stream.set_read_timeout(Some(PATIENCE));
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+}
+
+/// How long a reply may take before the cell is given up.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+fn connect(address: SocketAddr) -> RawSession {
+    let mut session = RawSession::greeted(address);
+    session.set_deadline(PATIENCE);
+    session
+}
+
+/// The codes of a cell, in the words of the table.
+#[derive(Default)]
+struct Heard {
+    text: String,
+    is_over: bool,
+}
+
+impl Heard {
+    fn note(&mut self, reply: Result<u16, NoReply>) {
+        match reply {
+            Ok(code) => {
+                if !self.text.is_empty() {
+                    self.text.push('+');
+                }
+                self.text.push_str(&code.to_string());
+            }
+            Err(why) => {
+                self.text.push_str(match why {
+                    NoReply::Closed => ".",
+                    NoReply::Late(_) => " and silence",
+                    NoReply::Cut(_) | NoReply::Malformed(_) => " and no reply",
+                });
+                self.is_over = true;
+            }
+        }
+    }
+}
