@@ -251,9 +251,14 @@ impl Authenticator for OneEach {
         if attempt.password != b"p" || !root.is_dir() {
             return Err(AuthError::Refused);
         }
+        match attempt.account {
+            None if name.starts_with("accounted") => return Err(AuthError::NeedAccount),
+            None | Some(b"acct") => {}
+            Some(_) => return Err(AuthError::Refused),
+        }
         let storage = LocalStorage::open(&root).map_err(|_| AuthError::NoHome)?;
         let storage = Arc::new(storage.with_sync(SyncPolicy::None));
         let rights = if name.starts_with("reader") { Rights::READ } else { Rights::FULL };
-        Ok(Login { storage, rights })
+        Ok(Login::new(storage, rights))
     }
 }

@@ -12,20 +12,16 @@ pub(super) struct Row {
     class: String,
     pub(super) ids: String,
     pub(super) cells: Vec<String>,
-    is_waiting: bool,
 }
 
 impl Table {
     pub(super) fn parse(text: &str) -> Self {
         let mut table = Self { states: Vec::new(), rows: Vec::new() };
-        let mut waiting: Vec<&str> = Vec::new();
-        let mut is_waiting = false;
         for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-            if let Some(states) = line.strip_prefix("waiting ") {
-                waiting = states.split_whitespace().collect();
-            } else if let Some(title) = line.strip_prefix("== ") {
-                is_waiting = title.contains("(waiting for ");
-            } else if let Some(states) = line.strip_prefix("states ") {
+            if line.starts_with("== ") {
+                continue;
+            }
+            if let Some(states) = line.strip_prefix("states ") {
                 let (_, states) = states.split_once("| ").unwrap();
                 let states = states.split_whitespace().map(str::to_owned).collect();
                 assert!(table.states.is_empty() || table.states == states, "other states");
@@ -36,24 +32,16 @@ impl Table {
                 let cells: Vec<_> = cells.split_whitespace().map(str::to_owned).collect();
                 assert_eq!(cells.len(), table.states.len(), "{line}");
                 let (line, class) = (line.to_owned(), class.to_owned());
-                table.rows.push(Row { line, class, ids: ids.to_owned(), cells, is_waiting });
+                table.rows.push(Row { line, class, ids: ids.to_owned(), cells });
             }
-        }
-        for state in waiting {
-            // Its cells stay in the table and are passed over.
-            let at = table.states.iter().position(|name| name == state).unwrap();
-            table.rows.iter_mut().for_each(|row| row.cells[at] = String::new());
         }
         table
     }
 
-    /// Every cell that is to be asked: its row and its state.
+    /// Every cell: its row and its state.
     pub(super) fn cells(&self) -> impl Iterator<Item = (usize, usize)> {
-        let rows = self.rows.iter().enumerate().filter(|(_, row)| !row.is_waiting);
-        rows.flat_map(|(at, row)| {
-            let states = row.cells.iter().enumerate().filter(|(_, cell)| !cell.is_empty());
-            states.map(move |(state, _)| (at, state))
-        })
+        let states = self.states.len();
+        (0..self.rows.len()).flat_map(move |row| (0..states).map(move |state| (row, state)))
     }
 
     pub(super) fn label(&self, row: usize, state: usize) -> String {
