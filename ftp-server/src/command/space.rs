@@ -8,13 +8,16 @@ use crate::session::{Outcome, Session};
 use crate::storage::{Storage, StorageErrorKind, VirtualPath};
 
 /// `ALLO <size> [R <size>]`: 200, or 452 if there is known to be less room than that. Nothing is
-/// set aside and no length is promised. Who may not store anything learns nothing of the room.
+/// set aside and no length is promised.
 pub(super) fn allo(session: &Session, size: u64) -> Outcome {
-    let storage = session.storage(Rights::WRITE).or_else(|| session.storage(Rights::APPEND));
-    if let Some(storage) = storage
-        && let Err(refusal) = check(session, storage, &session.directory, size)
-    {
-        return refusal.into();
+    if let Some(storage) = session.storage(Rights::NONE) {
+        // The current directory may be gone.
+        let here = &session.directory;
+        let root = VirtualPath::root();
+        let directory = if storage.space(here).is_ok() { here } else { &root };
+        if let Err(refusal) = check(session, storage, directory, size) {
+            return refusal.into();
+        }
     }
     Reply::new(ReplyCode::OKAY, "Nothing has to be set aside").into()
 }

@@ -197,9 +197,9 @@ fn allo_looks_whether_there_is_room_cm_54_hs_22() {
     session.expect("TYPE I", 200);
     session.upload("STOR a", b"12345");
     assert_eq!(fixture.read("a"), b"12345");
-    // Who stores nothing is not told how much room there is.
+    // Room is room, whoever asks and wherever from.
     let mut reader = RawSession::login(fixture.server.local_addr(), "reader", "p");
-    reader.expect("ALLO 9223372036854775807", 200);
+    reader.expect("ALLO 9223372036854775807", 452);
 }
 
 #[test]
