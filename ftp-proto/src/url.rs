@@ -2,6 +2,7 @@
 //! `user@host:path`.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use crate::error::{ParseError, ParseErrorKind};
 use crate::number;
@@ -40,6 +41,9 @@ impl Scheme {
 /// assert_eq!((url.host(), url.port()), ("host.example", 21));
 /// assert_eq!(url.path(), b"pub/a b.txt");
 ///
+/// let url = FtpUrl::parse(b"ftp://host.example/a%2Fb/c")?;
+/// assert!(url.parts().eq([&b"a/b"[..], b"c"]), "split, then decoded");
+///
 /// let short = FtpUrl::parse(b"me@host.example:/var/a%20b")?;
 /// assert_eq!(short.path(), b"/var/a%20b", "taken byte for byte, as scp does");
 /// # Ok::<(), ftp_proto::ParseError>(())
@@ -52,6 +56,8 @@ pub struct FtpUrl {
     host: String,
     port: Option<u16>,
     path: Vec<u8>,
+    /// Where in `path` each of its parts ends; one at least.
+    ends: Vec<usize>,
     representation: Option<RepresentationType>,
     lists: bool,
 }
@@ -61,54 +67,73 @@ impl FtpUrl {
     ///
     /// The path of a URL is split at `/` before it is percent-decoded; it is relative to the
     /// directory the login ends in, and absolute if it begins with `%2F`. `;type=` takes `a`,
-    /// `i` or `d` in either case.
+    /// `i` or `d` in either case. In brackets stands an IPv6 address, which a zone may follow
+    /// behind `%25` (RFC 6874 §2) or, as people write it, behind a bare `%`.
     ///
     /// # Errors
     ///
-    /// `UnknownWord` for another scheme or type; `UnexpectedEnd` without a host or with half an
-    /// escape; `BadNumber` for a port that is not 1 to 65535 or an escape that is not
+    /// `UnknownWord` for another scheme or type; `UnexpectedEnd` without a host or zone or with
+    /// half an escape; `BadNumber` for a port that is not 1 to 65535 or an escape that is not
     /// hexadecimal; `LineBreak` for CR, LF or NUL in any part, escaped or not; `UnexpectedByte`
-    /// for a host of other characters than names and addresses have.
+    /// for a host of other characters than names and addresses have, and for brackets around
+    /// anything but an IPv6 address.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         if let Some(at) = input.iter().position(|&byte| is_line_break(byte)) {
             return Err(error(at, ParseErrorKind::LineBreak));
         }
-        match find(input, b"://") {
-            Some(at) => Self::parse_url(input, at),
-            None => Self::parse_short(input),
+        // Behind anything else it is part of a short form's path.
+        let in_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
+        let end = input.iter().position(|byte| !in_scheme(byte)).unwrap_or(input.len());
+        match input.split_at_checked(end) {
+            Some((scheme, rest)) if rest.starts_with(b"://") => Self::parse_url(input, scheme),
+            _ => Self::parse_short(input),
         }
     }
 
-    fn parse_url(input: &[u8], colon: usize) -> Result<Self, ParseError> {
-        let scheme = input.get(..colon).unwrap_or_default();
+    fn parse_url(input: &[u8], scheme: &[u8]) -> Result<Self, ParseError> {
+        let start = scheme.len() + 3;
         let scheme = match scheme.to_ascii_lowercase().as_slice() {
             b"ftp" => Scheme::Ftp,
             b"ftpes" => Scheme::Ftpes,
             b"ftps" => Scheme::Ftps,
             _ => return Err(error(0, ParseErrorKind::UnknownWord)),
         };
-        let start = colon + 3;
         let rest = input.get(start..).unwrap_or_default();
         let slash = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
         let (authority, path) = rest.split_at_checked(slash).unwrap_or((rest, &[]));
-        let mut url = Self::authority(scheme, authority, start)?;
+        // The last `@`: whatever stands before it cannot be a host.
+        let split = authority.iter().rposition(|&byte| byte == b'@');
+        let place_at = split.map_or(0, |at| at + 1);
+        let place = authority.get(place_at..).unwrap_or_default();
+        let mut url = Self::at_place(scheme, place, start + place_at, zone_of_url)?;
+        if let Some(login) = split.and_then(|at| authority.get(..at)) {
+            let colon = login.iter().position(|&byte| byte == b':').unwrap_or(login.len());
+            let (user, password) = login.split_at_checked(colon).unwrap_or((login, &[]));
+            url.user = Some(percent_decode(user, start)?).filter(|user| !user.is_empty());
+            let password = password.split_first().map(|(_, password)| password);
+            let decode = |password| percent_decode(password, start + colon + 1);
+            url.password = password.map(decode).transpose()?;
+        }
         let path = path.get(1..).unwrap_or_default();
-        let path_at = start + slash + 1;
+        let mut at = start + slash + 1;
         let is_type = |six: &[u8]| six.eq_ignore_ascii_case(b";type=");
         let path = match path.windows(6).position(is_type) {
-            Some(at) => {
-                let code = path.get(at + 6..).unwrap_or_default();
+            Some(end) => {
+                let code = path.get(end + 6..).unwrap_or_default();
                 match code {
                     b"a" | b"A" => url.representation = Some(RepresentationType::Ascii),
                     b"i" | b"I" => url.representation = Some(RepresentationType::Image),
                     b"d" | b"D" => url.lists = true,
-                    _ => return Err(error(path_at + at, ParseErrorKind::UnknownWord)),
+                    _ => return Err(error(at + end, ParseErrorKind::UnknownWord)),
                 }
-                path.get(..at).unwrap_or_default()
+                path.get(..end).unwrap_or_default()
             }
             None => path,
         };
-        url.path = percent_decode(path, path_at)?;
+        for part in path.split(|&byte| byte == b'/') {
+            url.push_part(&percent_decode(part, at)?);
+            at += part.len() + 1;
+        }
         Ok(url)
     }
 
@@ -133,74 +158,60 @@ impl FtpUrl {
             _ => (0, behind),
         };
         let place = input.get(host_at..host_end + port).unwrap_or_default();
-        let mut url = Self::authority(Scheme::Ftp, place, host_at)?;
-        // Only a URL's user and password are escaped; here a `%` is a `%`.
+        // Only a URL is escaped; here a `%` is a `%`, and the user, zone and path are as they are.
+        let mut url = Self::at_place(Scheme::Ftp, place, host_at, |zone, _| Ok(zone.to_vec()))?;
         let user = head.get(..host_at.saturating_sub(1)).filter(|user| !user.is_empty());
         url.user = user.map(<[u8]>::to_vec);
-        url.path = path.to_vec();
+        path.split(|&byte| byte == b'/').for_each(|part| url.push_part(part));
         Ok(url)
     }
-
-    /// `[user[:password]@]host[:port]`; `at` is where it stands in the input.
-    fn authority(scheme: Scheme, input: &[u8], at: usize) -> Result<Self, ParseError> {
-        // The last `@`: whatever stands before it cannot be a host.
-        let split = input.iter().rposition(|&byte| byte == b'@');
-        let (login, place) = match split {
-            Some(at) => (input.get(..at), input.get(at + 1..).unwrap_or_default()),
-            None => (None, input),
-        };
-        let place_at = at + split.map_or(0, |at| at + 1);
-        let (user, password) = match login {
-            None => (None, None),
-            Some(login) => {
-                let mut parts = login.splitn(2, |&byte| byte == b':');
-                let user = percent_decode(parts.next().unwrap_or_default(), at)?;
-                let password = parts.next().map(|part| percent_decode(part, at)).transpose()?;
-                (Some(user).filter(|user| !user.is_empty()), password)
-            }
-        };
-        let (host, port) = if let Some(rest) = place.strip_prefix(b"[") {
+    /// All but login and path, from `host[:port]`; `at` is where that stands in the input, and
+    /// `unescape` undoes what is escaped in a zone.
+    fn at_place(
+        scheme: Scheme,
+        input: &[u8],
+        at: usize,
+        unescape: Unescape,
+    ) -> Result<Self, ParseError> {
+        let (host, port) = if let Some(rest) = input.strip_prefix(b"[") {
             let close = rest.iter().position(|&byte| byte == b']');
-            let close = close.ok_or(error(place_at, ParseErrorKind::UnexpectedEnd))?;
-            (rest.get(..close), rest.get(close + 1..))
+            let close = close.ok_or(error(at, ParseErrorKind::UnexpectedEnd))?;
+            let (host, port) = rest.split_at_checked(close).unwrap_or((rest, &[]));
+            (ipv6_host(host, at + 1, unescape)?, port.get(1..).unwrap_or_default())
         } else {
-            let colon = place.iter().position(|&byte| byte == b':').unwrap_or(place.len());
-            (place.get(..colon), place.get(colon..))
+            let colon = input.iter().position(|&byte| byte == b':').unwrap_or(input.len());
+            let (host, port) = input.split_at_checked(colon).unwrap_or((input, &[]));
+            (name(host, at)?, port)
         };
-        let (host, port) = (host.unwrap_or_default(), port.unwrap_or_default());
-        let is_address = place.starts_with(b"[");
-        if host.is_empty() {
-            return Err(error(place_at, ParseErrorKind::UnexpectedEnd));
-        }
-        let allowed = |byte: &u8| match byte {
-            b':' | b'%' => is_address,
-            b'.' | b'-' | b'_' => true,
-            _ => byte.is_ascii_alphanumeric() || *byte >= 0x80,
-        };
-        let wrong = error(place_at, ParseErrorKind::UnexpectedByte);
-        if !host.iter().all(allowed) {
-            return Err(wrong);
-        }
-        let host = String::from_utf8(host.to_vec()).map_err(|_| wrong)?;
+        let port_at = at + input.len() - port.len();
         let port = match port.split_first() {
             None => None,
             Some((b':', digits)) => {
                 let port = number::decimal(digits).and_then(|port| u16::try_from(port).ok());
-                let bad = error(place_at, ParseErrorKind::BadNumber);
+                let bad = error(port_at + 1, ParseErrorKind::BadNumber);
                 Some(port.filter(|port| *port != 0).ok_or(bad)?)
             }
-            Some(_) => return Err(wrong),
+            Some(_) => return Err(error(port_at, ParseErrorKind::UnexpectedByte)),
         };
         Ok(Self {
             scheme,
-            user,
-            password,
+            user: None,
+            password: None,
             host,
             port,
             path: Vec::new(),
+            ends: Vec::new(),
             representation: None,
             lists: false,
         })
+    }
+
+    fn push_part(&mut self, part: &[u8]) {
+        if !self.ends.is_empty() {
+            self.path.push(b'/');
+        }
+        self.path.extend_from_slice(part);
+        self.ends.push(self.path.len());
     }
 
     /// How the control connection is protected.
@@ -221,7 +232,8 @@ impl FtpUrl {
         self.password.as_deref()
     }
 
-    /// The host: a name, an IPv4 address, or an IPv6 address without its brackets.
+    /// The host: a name, an IPv4 address, or an IPv6 address without its brackets, with `%` and
+    /// the zone behind it if it has one (RFC 4007 §11).
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
@@ -237,6 +249,18 @@ impl FtpUrl {
     #[must_use]
     pub fn path(&self) -> &[u8] {
         &self.path
+    }
+
+    /// The parts of the path: each was decoded on its own, so a part of a URL may hold a `/` that
+    /// was written `%2F`. Joined by `/` they are the [`path`](Self::path); an empty path is one
+    /// empty part. All but the last are what `CWD` takes one by one (RFC 1738 §3.2.2).
+    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        self.ends.iter().map(move |&end| {
+            let part = self.path.get(start..end);
+            start = end + 1;
+            part.unwrap_or_default()
+        })
     }
 
     /// Whether the path stands for a directory: it is empty, ends in `/`, or `;type=d` says so.
@@ -285,8 +309,43 @@ const fn error(at: usize, kind: ParseErrorKind) -> ParseError {
     ParseError::new("URL", at, kind)
 }
 
-fn find(input: &[u8], needle: &[u8]) -> Option<usize> {
-    input.windows(needle.len()).position(|window| window == needle)
+/// Undoes escapes, given bytes and where they stand in the whole.
+type Unescape = fn(&[u8], usize) -> Result<Vec<u8>, ParseError>;
+
+/// What stands in brackets: an IPv6 address, and `%` and a zone if there is one.
+fn ipv6_host(input: &[u8], at: usize, unescape: Unescape) -> Result<String, ParseError> {
+    let end = input.iter().position(|&byte| byte == b'%').unwrap_or(input.len());
+    let (address, zone) = input.split_at_checked(end).unwrap_or((input, &[]));
+    let address = std::str::from_utf8(address).ok();
+    let address = address.filter(|address| address.parse::<Ipv6Addr>().is_ok());
+    let mut host = address.ok_or(error(at, ParseErrorKind::UnexpectedByte))?.to_owned();
+    if let Some((_, zone)) = zone.split_first() {
+        let zone_at = at + end + 1;
+        host.push('%');
+        host.push_str(&name(&unescape(zone, zone_at)?, zone_at)?);
+    }
+    Ok(host)
+}
+
+/// The zone of a URL, where `%25` is the escape for the `%` before it. As the first `%` is read
+/// already, that leaves a `25`, which with nothing behind it is a zone itself.
+fn zone_of_url(input: &[u8], at: usize) -> Result<Vec<u8>, ParseError> {
+    match input.strip_prefix(b"25") {
+        Some(zone) if !zone.is_empty() => percent_decode(zone, at + 2),
+        _ => Ok(input.to_vec()),
+    }
+}
+
+/// The name of a host or zone, or an IPv4 address, which has no other characters.
+fn name(input: &[u8], at: usize) -> Result<String, ParseError> {
+    if input.is_empty() {
+        return Err(error(at, ParseErrorKind::UnexpectedEnd));
+    }
+    let allowed =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b".-_".contains(byte) || *byte >= 0x80;
+    let name = Some(input).filter(|name| name.iter().all(allowed)).map(<[u8]>::to_vec);
+    let name = name.and_then(|name| String::from_utf8(name).ok());
+    name.ok_or(error(at, ParseErrorKind::UnexpectedByte))
 }
 
 /// Undoes `%XX`; `at` is where `input` stands in the whole.
@@ -342,7 +401,8 @@ mod tests {
             ("ftp://a%40b:c%3Ad@h/%23?#", Some("a@b"), Some("c:d"), "h", 21, "#?#"),
             ("ftp://a@b@c/", Some("a@b"), None, "c", 21, ""),
             ("ftp://[::1]:2121/x", None, None, "::1", 2121, "x"),
-            ("ftp://[fe80::1%eth0]/x", None, None, "fe80::1%eth0", 21, "x"),
+            ("ftp://h/a%2Fb/c", None, None, "h", 21, "a/b/c"),
+            ("ftp://@h/", None, None, "h", 21, ""),
             ("ftp://127.0.0.1/a;b", None, None, "127.0.0.1", 21, "a;b"),
             ("ftp://h/a;type=i", None, None, "h", 21, "a"),
             ("h:a b%20", None, None, "h", 21, "a b%20"),
@@ -353,6 +413,10 @@ mod tests {
             ("u@[::1]:2121:a", Some("u"), None, "::1", 2121, "a"),
             ("[::1]:a", None, None, "::1", 21, "a"),
             ("h:a/b@c", None, None, "h", 21, "a/b@c"),
+            ("h:a://b", None, None, "h", 21, "a://b"),
+            ("u@h:ftp://b", Some("u"), None, "h", 21, "ftp://b"),
+            ("u@ftp://b", Some("u"), None, "ftp", 21, "//b"),
+            ("[::1]:a://b", None, None, "::1", 21, "a://b"),
         ] {
             let want = (
                 user.map(str::to_owned),
@@ -362,6 +426,56 @@ mod tests {
                 path.to_owned(),
             );
             assert_eq!(parts(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_are_split_before_they_are_decoded_cl_60_cl_61() {
+        for (text, want) in [
+            ("ftp://h", &[""][..]),
+            ("ftp://h/", &[""]),
+            ("ftp://h/a/b/c", &["a", "b", "c"]),
+            ("ftp://h/a%2Fb/c", &["a/b", "c"]),
+            ("ftp://h/a/b%2fc;type=i", &["a", "b/c"]),
+            ("ftp://h/%2Fetc/motd", &["/etc", "motd"]),
+            ("ftp://h/%2F/etc/motd", &["/", "etc", "motd"]),
+            ("ftp://h//a", &["", "a"]),
+            ("ftp://h/a//b/", &["a", "", "b", ""]),
+            ("h:", &[""]),
+            ("h:/a%2Fb/c", &["", "a%2Fb", "c"]),
+        ] {
+            let url = FtpUrl::parse(text.as_bytes()).unwrap();
+            let parts: Vec<_> = url.parts().collect();
+            let want: Vec<_> = want.iter().map(|part| part.as_bytes()).collect();
+            assert_eq!(parts, want, "{text}");
+            assert_eq!(url.path(), parts.join(&b'/'), "{text}");
+        }
+        let [one, other] =
+            ["ftp://h/a%2Fb", "ftp://h/a/b"].map(|text| FtpUrl::parse(text.as_bytes()));
+        assert_ne!(one, other, "the same path, other directories");
+    }
+
+    #[test]
+    fn zones_are_read_escaped_and_bare_hl_09() {
+        for (text, want) in [
+            ("ftp://[fe80::1%eth0]/x", "fe80::1%eth0"),
+            ("ftp://[fe80::1%25eth0]/x", "fe80::1%eth0"),
+            ("ftp://[fe80::1%25eth0%2E1]:21/", "fe80::1%eth0.1"),
+            ("ftp://[fe80::1%25]/", "fe80::1%25"),
+            ("ftp://[fe80::1%2525]/", "fe80::1%25"),
+            ("ftp://[fe80::1%2]/", "fe80::1%2"),
+            ("ftp://[::ffff:127.0.0.1]/", "::ffff:127.0.0.1"),
+            ("u@[fe80::1%eth0]:x", "fe80::1%eth0"),
+            ("[fe80::1%251]:x", "fe80::1%251"),
+        ] {
+            assert_eq!(parts(text).2, want, "{text}");
+        }
+    }
+
+    #[test]
+    fn without_a_user_there_is_none_cl_64() {
+        for text in ["ftp://h/", "ftp://@h/", "ftp://:p@h/", "h:a", "@h:a"] {
+            assert_eq!(FtpUrl::parse(text.as_bytes()).unwrap().user(), None, "{text}");
         }
     }
 
@@ -404,7 +518,22 @@ mod tests {
             ("ftp://h:/", BadNumber),
             ("ftp://[::1/", UnexpectedEnd),
             ("ftp://[::1]x/", UnexpectedByte),
+            ("ftp://[]/", UnexpectedByte),
+            ("ftp://[:]/", UnexpectedByte),
+            ("ftp://[abc]/", UnexpectedByte),
+            ("ftp://[abc]:21/", UnexpectedByte),
+            ("ftp://[127.0.0.1]/", UnexpectedByte),
+            ("ftp://[::1\u{e9}]/", UnexpectedByte),
+            ("[abc]:x", UnexpectedByte),
+            ("ftp://[%25eth0]/", UnexpectedByte),
+            ("ftp://[fe80::1%]/", UnexpectedEnd),
+            ("ftp://[fe80::1%eth 0]/", UnexpectedByte),
+            ("ftp://[fe80::1%25e%2F]/", UnexpectedByte),
+            ("ftp://[fe80::1%25e%0A]/", LineBreak),
+            ("ftp://[fe80::1%25e%4]/", UnexpectedEnd),
+            ("h://b", UnknownWord),
             ("ftp://h h/", UnexpectedByte),
+            ("ftp://h~/", UnexpectedByte),
             ("ftp://h\u{1b}/", UnexpectedByte),
             ("ftp://h/%0d%0aDELE", LineBreak),
             ("ftp://h/%00", LineBreak),
@@ -435,9 +564,9 @@ mod tests {
     }
 
     #[test]
-    fn a_host_in_brackets_is_shown_escaped_hc_28() {
-        let url = FtpUrl::parse("ftp://[::\u{9b}2J\u{202e}1]/".as_bytes()).unwrap();
-        assert_eq!(url.to_string(), "ftp://[::\\u{9b}2J\\u{202e}1]/");
+    fn hosts_and_zones_are_shown_escaped_hc_28() {
+        let url = FtpUrl::parse("ftp://[::1%\u{9b}2J\u{202e}]/".as_bytes()).unwrap();
+        assert_eq!(url.to_string(), "ftp://[::1%\\u{9b}2J\\u{202e}]/");
         assert!(!format!("{url:?}").contains(['\u{9b}', '\u{202e}']));
     }
 
@@ -458,6 +587,17 @@ mod tests {
             ("ftp://ab%zz@h/", 8),
             ("ftp://u@[::1/", 8),
             ("ftp://h/%41%00", 11),
+            ("ftp://h/a/b/%zz", 12),
+            ("ftp://user:%zz@h/", 11),
+            ("ftp://u:p@h h/", 10),
+            ("ftp://h:x/", 8),
+            ("ftp://u@h:0/", 10),
+            ("ftp://[::1]:65536/", 12),
+            ("ftp://[::1]x/", 11),
+            ("ftp://u@[abc]/", 9),
+            ("ftp://[fe80::1%25e%zz]/", 18),
+            ("ftp://[fe80::1%e/]/", 6),
+            ("u@h:0:a", 4),
         ] {
             let got = FtpUrl::parse(text.as_bytes()).map_err(|error| error.at);
             assert_eq!(got, Err(at), "{text}");

@@ -25,9 +25,8 @@ pub fn url(data: &[u8]) {
     assert_eq!(format!("{url:?}"), format!("FtpUrl({url})"));
     let shown = [shown(&url, false), shown(&url, true)];
     assert!(shown.contains(&url.to_string()), "{url} shows something else");
-    if !url.host().bytes().any(|byte| byte == b'[') {
-        reads_back(&url);
-    }
+    assert_eq!(url.parts().collect::<Vec<_>>().join(&b'/'), url.path());
+    reads_back(&url);
 }
 
 /// As `Display` has it, built from what is no secret, with or without the port.
@@ -64,12 +63,15 @@ fn reads_back(url: &FtpUrl) {
         put(percent(password).as_bytes());
     }
     put(b"@");
-    let is_literal = url.host().contains([':', '%']);
-    put(if is_literal { b"[" } else { b"" });
-    put(url.host().as_bytes());
-    put(if is_literal { b"]" } else { b"" });
-    put(format!(":{}/", url.port()).as_bytes());
-    put(percent(url.path()).as_bytes());
+    match url.host().split_once('%') {
+        Some((host, zone)) => put(format!("[{host}%25{}]", percent(zone.as_bytes())).as_bytes()),
+        None if url.host().contains(':') => put(format!("[{}]", url.host()).as_bytes()),
+        None => put(url.host().as_bytes()),
+    }
+    put(format!(":{}", url.port()).as_bytes());
+    for part in url.parts() {
+        put(format!("/{}", percent(part)).as_bytes());
+    }
     put(match url.representation() {
         Some(RepresentationType::Ascii) => b";type=a",
         Some(RepresentationType::Image) => b";type=i",
@@ -81,5 +83,6 @@ fn reads_back(url: &FtpUrl) {
     assert_eq!((again.user(), again.password()), (url.user(), url.password()));
     assert_eq!((again.host(), again.port()), (url.host(), url.port()));
     assert_eq!((again.path(), again.representation()), (url.path(), url.representation()));
+    assert!(again.parts().eq(url.parts()));
     assert_eq!(again.is_directory(), url.is_directory());
 }
