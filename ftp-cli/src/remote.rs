@@ -158,14 +158,15 @@ pub(crate) enum Entered<'a> {
     There(&'a [u8]),
 }
 
-/// Goes to the directory of `path`, part by part as RFC 1738 §3.2.2 has it.
+/// Goes to the directory of the object that the parts of a path lead to, part by part as
+/// RFC 1738 §3.2.2 has it.
 ///
 /// # Errors
 ///
 /// What ends the connection.
-pub(crate) fn enter<'a>(client: &mut Client, path: &'a [u8]) -> Result<Entered<'a>, Error> {
-    let Some((directories, name)) = parts(path) else { return Ok(Entered::Nowhere) };
-    for (index, directory) in directories.into_iter().enumerate() {
+pub(crate) fn enter<'a>(client: &mut Client, parts: &[&'a [u8]]) -> Result<Entered<'a>, Error> {
+    let Some((directories, name)) = split(parts) else { return Ok(Entered::Nowhere) };
+    for (index, directory) in directories.iter().enumerate() {
         match client.cwd(directory) {
             Ok(()) => {}
             Err(Error::Refused(..)) if index == 0 => return Ok(Entered::Nowhere),
@@ -176,22 +177,20 @@ pub(crate) fn enter<'a>(client: &mut Client, path: &'a [u8]) -> Result<Entered<'
     Ok(Entered::There(name))
 }
 
-/// The directories and the name in a path; a leading `/` stays with the first. `None` for a path
-/// that is one part.
-fn parts(path: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
-    let slash = path.iter().rposition(|byte| *byte == b'/')?;
-    let (head, name) = (path.get(..slash)?, path.get(slash + 1..)?);
-    let root = path.starts_with(b"/");
-    let mut directories: Vec<&[u8]> = Vec::new();
-    let mut rest = head;
-    if root {
-        let first =
-            head.iter().skip(1).position(|byte| *byte == b'/').map_or(head.len(), |at| at + 1);
-        directories.push(head.get(..first).filter(|first| !first.is_empty()).unwrap_or(b"/"));
-        rest = head.get(first..).unwrap_or_default();
+/// The directories and the name that the parts of a path are. Empty parts are none, but that a
+/// first one puts a `/` before the next, since the path as a whole is absolute. `None` where
+/// there is no directory or no name.
+fn split<'a>(parts: &[&'a [u8]]) -> Option<(Vec<Vec<u8>>, &'a [u8])> {
+    let (name, before) = parts.split_last().filter(|(name, _)| !name.is_empty())?;
+    let filled = before.iter().filter(|part| !part.is_empty());
+    let mut directories: Vec<_> = filled.map(|part| part.to_vec()).collect();
+    if before.first().is_some_and(|first| first.is_empty()) {
+        match directories.first_mut() {
+            Some(first) => first.insert(0, b'/'),
+            None => directories.push(b"/".to_vec()),
+        }
     }
-    directories.extend(rest.split(|byte| *byte == b'/').filter(|part| !part.is_empty()));
-    (!directories.is_empty() && !name.is_empty()).then_some((directories, name))
+    (!directories.is_empty()).then_some((directories, name))
 }
 
 /// A path as people are shown it.
@@ -205,20 +204,28 @@ mod tests {
     use crate::options;
 
     #[test]
-    fn parts_are_those_of_the_path_cl_60_cl_61() {
+    fn directories_are_those_of_the_url_cl_60_cl_61() {
         for (path, want) in [
             ("a", None),
             ("a/b/c", Some("a|b|c")),
+            ("a%2Fb/c", Some("a/b|c")),
+            ("a/b%2Fc", Some("a|b/c")),
+            ("%2Fa", None),
+            ("%2Fetc/x/motd", Some("/etc|x|motd")),
+            ("%2F/a", Some("/|a")),
             ("/a", Some("/|a")),
             ("/etc/x/motd", Some("/etc|x|motd")),
             ("a//b", Some("a|b")),
-            ("//a/b", Some("/|a|b")),
+            ("//a/b", Some("/a|b")),
+            ("//b", Some("/|b")),
             ("a/", None),
             ("/", None),
             ("", None),
         ] {
-            let joined = parts(path.as_bytes()).map(|(directories, name)| {
-                let mut all: Vec<_> = directories.into_iter().map(shown).collect();
+            let url = FtpUrl::parse(format!("ftp://h/{path}").as_bytes()).unwrap();
+            let parts: Vec<_> = url.parts().collect();
+            let joined = split(&parts).map(|(directories, name)| {
+                let mut all: Vec<_> = directories.iter().map(|part| shown(part)).collect();
                 all.push(shown(name));
                 all.join("|")
             });

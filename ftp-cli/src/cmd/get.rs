@@ -102,9 +102,10 @@ impl Job<'_> {
         let path = self.url.path();
         let mut used = path;
         let mut begun = self.attempt(client, path, &mut sink, (offset, size));
+        let parts: Vec<_> = self.url.parts().collect();
         if let Err(error) = &begun
             && remote::is_not_found(error)
-            && let Entered::There(name) = remote::enter(client, path)?
+            && let Entered::There(name) = remote::enter(client, &parts)?
         {
             used = name;
             begun = self.attempt(client, name, &mut sink, (offset, size));

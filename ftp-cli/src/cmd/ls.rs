@@ -3,7 +3,7 @@
 use std::io::{BufWriter, Write};
 
 use ftp_client::{Client, Error};
-use ftp_proto::{Escaped, FactType, Facts, Severity};
+use ftp_proto::{Escaped, FactType, Facts, FtpUrl, Severity};
 use log::LevelFilter;
 
 use crate::exit::Failure;
@@ -29,7 +29,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         messages: &stdio.messages,
         unreadable: None,
     };
-    let listed = lister.list(&mut client, url.path());
+    let listed = lister.list(&mut client, &url);
     let flushed = lister.output.flush().map_err(|error| Failure::local("standard output", &error));
     let unreadable = lister.unreadable.take();
     listed
@@ -49,13 +49,16 @@ struct Lister<'a, W: Write> {
 }
 
 impl<W: Write> Lister<'_, W> {
-    fn list(&mut self, client: &mut Client, path: &[u8]) -> Result<(), Failure> {
+    fn list(&mut self, client: &mut Client, url: &FtpUrl) -> Result<(), Failure> {
+        let path = url.path();
         let end = path.iter().rposition(|byte| *byte != b'/').map_or(1, |at| at + 1);
         let directory = path.get(..end.min(path.len())).filter(|directory| !directory.is_empty());
         let mut begun = self.attempt(client, directory);
-        if let (Err(error), Some(directory)) = (&begun, directory)
+        let mut parts: Vec<_> = url.parts().collect();
+        while parts.pop_if(|last| last.is_empty()).is_some() {}
+        if let Err(error) = &begun
             && remote::is_not_found(error)
-            && let Entered::There(name) = remote::enter(client, directory)?
+            && let Entered::There(name) = remote::enter(client, &parts)?
         {
             begun = self.attempt(client, Some(name));
         }

@@ -63,7 +63,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let messages = stdio.messages.clone();
     let mut client = dialler.connect(options, &url, &messages)?;
     client.set_representation(representation);
-    let job = Job { when, way, messages: &messages, representation, is_inside: Cell::new(false) };
+    let is_inside = Cell::new(false);
+    let job = Job { url: &url, when, way, messages: &messages, representation, is_inside };
 
     let (mut done, mut failures): (usize, Vec<Failure>) = (0, Vec::new());
     for (local, path) in locals.iter().zip(&paths) {
@@ -154,6 +155,22 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
     Ok(paths)
 }
 
+/// The parts of one of the [`remote_paths`].
+fn parts<'a>(url: &'a FtpUrl, path: &'a [u8]) -> Vec<&'a [u8]> {
+    let mut parts: Vec<_> = url.parts().collect();
+    if url.is_directory() {
+        // Behind the last `/` the URL has an empty part: there the name goes.
+        parts.pop_if(|last| last.is_empty());
+        parts.push(last(path));
+    }
+    parts
+}
+
+/// What stands behind the last `/`.
+fn last(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
+}
+
 /// Opens a local file. Another try with the next one is always possible.
 fn open(local: &OsStr) -> Result<File, Failure> {
     let file = File::open(local).and_then(|file| match file.metadata()?.is_dir() {
@@ -175,6 +192,7 @@ enum Way {
 }
 
 struct Job<'a> {
+    url: &'a FtpUrl,
     when: When,
     way: Way,
     messages: &'a Messages,
@@ -186,8 +204,7 @@ struct Job<'a> {
 impl Job<'_> {
     /// What names a file now: all are for the same directory.
     fn place<'a>(&self, path: &'a [u8]) -> &'a [u8] {
-        let name = path.iter().rposition(|byte| *byte == b'/').filter(|_| self.is_inside.get());
-        name.and_then(|slash| path.get(slash + 1..)).unwrap_or(path)
+        if self.is_inside.get() { last(path) } else { path }
     }
 
     fn file(&self, client: &mut Client, mut file: File, path: &[u8]) -> Result<Report, Failure> {
@@ -221,8 +238,9 @@ impl Job<'_> {
         let mut begun = self.attempt(client, path, source, offset, length);
         if let Err(error) = &begun
             && remote::is_not_found(error)
+            && !self.is_inside.get()
         {
-            match remote::enter(client, path)? {
+            match remote::enter(client, &parts(self.url, path))? {
                 Entered::Nowhere => {}
                 Entered::HalfWay => return Err(Failure { fatal: true, ..Failure::from(error) }),
                 Entered::There(name) => {
@@ -313,6 +331,24 @@ mod tests {
                 paths.iter().map(|path| remote::shown(path)).collect::<Vec<_>>().join(" ")
             });
             assert_eq!(joined.as_deref(), want, "{url} {locals:?}");
+        }
+    }
+
+    #[test]
+    fn the_name_is_the_last_part_cl_60() {
+        for (url, want) in [
+            ("ftp://h/", "a"),
+            ("ftp://h/dir/", "dir|a"),
+            ("ftp://h/dir;type=d", "dir|a"),
+            ("ftp://h/x%2Fy/", "x/y|a"),
+            ("ftp://h/x%2F", "x/|a"),
+            ("ftp://h//", "|a"),
+            ("ftp://h/d/x%2Fy", "d|x/y"),
+        ] {
+            let url = FtpUrl::parse(url.as_bytes()).unwrap();
+            let path = remote_paths(&["a"], &url).unwrap().remove(0);
+            let parts: Vec<_> = parts(&url, &path).into_iter().map(remote::shown).collect();
+            assert_eq!(parts.join("|"), want, "{url}");
         }
     }
 

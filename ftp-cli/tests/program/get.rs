@@ -79,6 +79,11 @@ fn a_path_that_is_refused_whole_is_tried_part_by_part_cl_60() {
 
     let peer = Peer::start(&[refused(), sent(), ("CWD b", Act::Say("550 not there"))]);
     failed(&run(&mut ftp(&["get", &peer.url("a/b/x"), &old])), 8, "550 no");
+
+    // A `/` that was escaped is in a part, not between two.
+    let peer = Peer::start(&[refused(), sent()]);
+    run(&mut ftp(&["get", &peer.url("a%2Fb/x"), &old])).succeeded();
+    assert!(peer.seen().contains("RETR a/b/x, CWD a/b, EPSV, RETR x, "), "{}", peer.seen());
 }
 
 #[test]

@@ -91,6 +91,11 @@ fn a_directory_that_is_refused_whole_is_entered_cl_60() {
     ];
     let peer = Peer::start(&acts);
     assert_eq!(run(&mut ftp(&["ls", &peer.url("a/b/")])).succeeded(), b"c\n");
+    assert!(peer.seen().contains("CWD a, "), "{}", peer.seen());
+
+    let peer = Peer::start(&[("NLST a/x/b", Act::Say("550 no")), acts[1].clone()]);
+    assert_eq!(run(&mut ftp(&["ls", &peer.url("a%2Fx/b//")])).succeeded(), b"c\n");
+    assert!(peer.seen().contains("CWD a/x, "), "{}", peer.seen());
 }
 
 #[test]

@@ -140,6 +140,14 @@ fn files_go_on_in_the_directory_that_was_entered_cl_60() {
     assert!(seen.contains("STOR d/e/a, CWD d, CWD e, EPSV, STOR a, "), "{seen}");
     assert!(!seen.contains("STOR d/e/b") && seen.contains(", STOR b"), "{seen}");
 
+    // Once there, the same directories would lead to another place.
+    let acts = [("STOR b", Act::Say("550 no")), acts[0].clone(), acts[1].clone()];
+    let peer = Peer::start(&acts);
+    failed(&run(&mut ftp(&["put", &a, &b, &peer.url("d%2Fe/")])), 12, "1 of 2 files sent");
+    let seen = peer.seen();
+    assert!(seen.contains("STOR d/e/a, CWD d/e, EPSV, STOR a, "), "{seen}");
+    assert!(seen.ends_with("EPSV, STOR b, QUIT"), "{seen}");
+
     // Half way there, d/e/b would be another place.
     let peer = Peer::start(&[("STOR", Act::Say("550 no")), ("CWD e", Act::Say("550 no"))]);
     let ran = run(&mut ftp(&["put", &a, &b, &peer.url("d/e/")]));
