@@ -94,7 +94,9 @@ pub enum AddressRule {
     #[default]
     Peer,
     /// The announced host, unless it cannot be meant for this client: one that is not public
-    /// while the host of the control connection is, and one that is no host.
+    /// while the host of the control connection is, one of this machine or link while that is
+    /// not, and one that is no host. Else a server could send a client to its own services, or
+    /// to those of its cloud at 169.254.169.254.
     Smart,
     /// The announced host, whatever it is: the one rule that reaches third hosts.
     Reply,
@@ -120,8 +122,12 @@ pub enum HostReason {
     ReplyRule,
     /// The announced host can be meant: there is nothing against it.
     Plausible,
-    /// The announced host is of this class, and the host of the control connection is public.
+    /// The announced host is of this class, and the host of the control connection is public; or
+    /// it is no host.
     NotForUs(AddressClass),
+    /// The announced host is of this class, loopback or link-local, and the host of the control
+    /// connection is not.
+    NotThere(AddressClass),
 }
 
 impl AddressRule {
@@ -151,6 +157,11 @@ impl AddressRule {
             (Self::Smart, class) if AddressClass::of(peer) == AddressClass::Public => {
                 (peer, HostReason::NotForUs(class))
             }
+            (Self::Smart, class @ (AddressClass::Loopback | AddressClass::LinkLocal))
+                if AddressClass::of(peer) != class =>
+            {
+                (peer, HostReason::NotThere(class))
+            }
             (Self::Smart, _) => (announced, HostReason::Plausible),
         };
         ChosenHost { host, reason }
@@ -168,6 +179,7 @@ impl fmt::Display for HostReason {
                 write!(f, "{class}, which is no host")
             }
             Self::NotForUs(class) => write!(f, "{class}, but the server is public"),
+            Self::NotThere(class) => write!(f, "{class}, but the server is not"),
         }
     }
 }
@@ -235,7 +247,7 @@ mod tests {
     #[test]
     fn rules_choose_cl_25_cl_26_cl_27_hc_01() {
         use AddressRule::{Peer, Reply, Smart};
-        use HostReason::{NotForUs, PeerRule, Plausible, ReplyRule, Same};
+        use HostReason::{NotForUs, NotThere, PeerRule, Plausible, ReplyRule, Same};
         for (rule, announced, peer, host, reason) in [
             (Peer, "10.0.0.5", "203.0.113.7", "203.0.113.7", PeerRule),
             (Peer, "198.51.100.1", "203.0.113.7", "203.0.113.7", PeerRule),
@@ -252,6 +264,20 @@ mod tests {
             (Smart, "198.51.100.1", "10.0.0.1", "198.51.100.1", Plausible),
             (Smart, "10.0.0.5", "10.0.0.1", "10.0.0.5", Plausible),
             (Smart, "10.0.0.5", "100.64.0.1", "10.0.0.5", Plausible),
+            (Smart, "127.0.0.1", "10.0.0.1", "10.0.0.1", NotThere(Loopback)),
+            (Smart, "127.0.0.53", "100.64.0.1", "100.64.0.1", NotThere(Loopback)),
+            (Smart, "127.0.0.1", "169.254.0.9", "169.254.0.9", NotThere(Loopback)),
+            (Smart, "::1", "fd00::1", "fd00::1", NotThere(Loopback)),
+            (Smart, "::ffff:127.0.0.1", "192.168.1.1", "192.168.1.1", NotThere(Loopback)),
+            (Smart, "127.0.0.2", "127.0.0.1", "127.0.0.2", Plausible),
+            (Smart, "127.0.0.1", "::1", "127.0.0.1", Plausible),
+            (Smart, "169.254.169.254", "10.0.0.1", "10.0.0.1", NotThere(LinkLocal)),
+            (Smart, "169.254.169.254", "127.0.0.1", "127.0.0.1", NotThere(LinkLocal)),
+            (Smart, "fe80::1", "fd00::1", "fd00::1", NotThere(LinkLocal)),
+            (Smart, "169.254.1.2", "169.254.0.9", "169.254.1.2", Plausible),
+            (Smart, "169.254.1.2", "fe80::9", "169.254.1.2", Plausible),
+            (Smart, "10.0.0.5", "127.0.0.1", "10.0.0.5", Plausible),
+            (Reply, "127.0.0.1", "10.0.0.1", "127.0.0.1", ReplyRule),
             (Smart, "203.0.113.7", "203.0.113.7", "203.0.113.7", Same),
         ] {
             let chosen = rule.choose(address(announced), address(peer));
@@ -269,6 +295,8 @@ mod tests {
             (HostReason::Plausible, "the announced host can be meant"),
             (HostReason::NotForUs(Shared), "shared, but the server is public"),
             (HostReason::NotForUs(Multicast), "multicast, which is no host"),
+            (HostReason::NotThere(Loopback), "loopback, but the server is not"),
+            (HostReason::NotThere(LinkLocal), "link-local, but the server is not"),
         ] {
             assert_eq!(reason.to_string(), want);
         }
