@@ -1,5 +1,6 @@
 //! The feature list of `FEAT` (RFC 2389 §3.2).
 
+use crate::eight;
 use crate::reply::Reply;
 
 /// What a server says it can do: feature words with their parameters.
@@ -13,18 +14,23 @@ use crate::reply::Reply;
 /// assert!(features.has("mlst"));
 /// assert_eq!(features.parameters("REST"), Some(b"STREAM".as_slice()));
 /// assert!(!features.has("MD5"));
+/// assert_eq!(features.iter().count(), 2);
 /// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Features(Vec<Vec<u8>>);
 
 impl Features {
     /// Reads the lines between the first and the last of a 211 reply. Servers that leave out the
-    /// leading SP are understood.
+    /// leading SP, or write `211-` before each line, are understood.
     #[must_use]
     pub fn read(reply: &Reply) -> Self {
         let count = reply.lines().count();
         let between = reply.lines().skip(1).take(count.saturating_sub(2));
-        let features = between.map(|line| line.trim_ascii_start().to_vec());
+        let again = format!("{}-", reply.code());
+        let features = between.map(|line| {
+            let line = line.strip_prefix(again.as_bytes()).unwrap_or(line);
+            line.trim_ascii_start().to_vec()
+        });
         Self(features.filter(|line| !line.is_empty()).collect())
     }
 
@@ -35,25 +41,29 @@ impl Features {
     }
 
     /// What stands behind a feature's word and the SP, empty if nothing does; `None` if the
-    /// feature is not listed.
+    /// feature is not listed. The first line counts where several have the word.
     #[must_use]
     pub fn parameters(&self, feature: &str) -> Option<&[u8]> {
-        self.0.iter().find_map(|line| {
-            let (word, rest) = line.split_at_checked(feature.len())?;
-            match rest.split_first() {
-                _ if !word.eq_ignore_ascii_case(feature.as_bytes()) => None,
-                None => Some(rest),
-                Some((b' ', parameters)) => Some(parameters),
-                Some(_) => None,
-            }
-        })
+        self.all_parameters(feature).next()
+    }
+
+    /// The parameters of each line with a feature's word, in order: some servers give `AUTH TLS`
+    /// and `AUTH SSL` a line each (RFC 4217 §6).
+    pub fn all_parameters(&self, feature: &str) -> impl Iterator<Item = &[u8]> {
+        let has_word = |(word, _): &(&[u8], _)| word.eq_ignore_ascii_case(feature.as_bytes());
+        self.iter().filter(has_word).map(|(_, parameters)| parameters)
+    }
+
+    /// All features in order: the word as it came, and its parameters, empty if it has none.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0.iter().map(|line| eight::split_once(line, b' ').unwrap_or((line, &[])))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reply::ReplyCode;
+    use crate::reply::{ReplyCode, ReplyDecoder};
 
     #[test]
     fn read_takes_lines_with_and_without_space_cl_19() {
@@ -71,6 +81,40 @@ mod tests {
         ] {
             assert_eq!(features.parameters(word), want.map(str::as_bytes), "{word}");
         }
+    }
+
+    #[test]
+    fn read_takes_lines_with_the_code_again_cl_19() {
+        let lines = ["211-SIZE", "211- MDTM", "211-REST STREAM", "213-TVFS", "211-", " 211-MLST"];
+        let mut sent = b"211-Features:\r\n".to_vec();
+        lines.iter().for_each(|line| sent.extend_from_slice(format!("{line}\r\n").as_bytes()));
+        sent.extend_from_slice(b"211 End\r\n");
+        let mut decoder = ReplyDecoder::new();
+        decoder.push(&sent);
+        let features = Features::read(&decoder.next().unwrap().unwrap());
+        let listed: Vec<_> = features.iter().collect();
+        let want: [(&[u8], &[u8]); 5] = [
+            (b"SIZE", b""),
+            (b"MDTM", b""),
+            (b"REST", b"STREAM"),
+            (b"213-TVFS", b""),
+            (b"211-MLST", b""),
+        ];
+        assert_eq!(listed, want);
+    }
+
+    #[test]
+    fn all_lines_of_a_word_are_found_cl_19() {
+        let lines = [" AUTH SSL", " SIZE", " Auth TLS", " auth", " AUTHX y", " PBSZ  0 "];
+        let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features", lines, "End");
+        let features = Features::read(&reply);
+        let all = |word| features.all_parameters(word).collect::<Vec<_>>();
+        assert_eq!(all("AUTH"), [&b"SSL"[..], b"TLS", b""]);
+        assert_eq!(features.parameters("auth"), Some(&b"SSL"[..]));
+        assert_eq!(all("PBSZ"), [&b" 0 "[..]]);
+        assert_eq!(all("MDTM"), [&b""[..]; 0]);
+        let words: Vec<_> = features.iter().map(|(word, _)| word).collect();
+        assert_eq!(words, [&b"AUTH"[..], b"SIZE", b"Auth", b"auth", b"AUTHX", b"PBSZ"]);
     }
 
     #[test]

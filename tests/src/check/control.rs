@@ -360,15 +360,21 @@ pub fn features(data: &[u8]) {
     let mut between: Vec<&[u8]> = reply.lines().skip(1).collect();
     between.pop();
     let split = |line: &[u8]| -> (Vec<u8>, Vec<u8>) {
-        let mut words = line.trim_ascii_start().splitn(2, |&byte| byte == b' ');
+        let line = line.strip_prefix(b"211-").unwrap_or(line).trim_ascii_start();
+        let mut words = line.splitn(2, |&byte| byte == b' ');
         let mut word = || words.next().unwrap_or_default().to_vec();
         (word().to_ascii_uppercase(), word())
     };
     let listed: Vec<_> = between.into_iter().map(split).collect();
-    for (word, _) in listed.iter().filter(|(word, _)| !word.is_empty()) {
-        let want = listed.iter().find(|(other, _)| other == word).map(|(_, parameters)| parameters);
+    let filled = || listed.iter().filter(|(word, _)| !word.is_empty());
+    let upper = |(word, rest): (&[u8], &[u8])| (word.to_ascii_uppercase(), rest.to_vec());
+    assert!(features.iter().map(upper).eq(filled().cloned()));
+    for (word, _) in filled() {
+        let of_word = filled().filter(|(other, _)| other == word);
+        let want: Vec<_> = of_word.map(|(_, parameters)| parameters.as_slice()).collect();
         let Ok(word) = std::str::from_utf8(word) else { continue };
-        assert_eq!(features.parameters(word), want.map(Vec::as_slice), "{word:?}");
+        assert_eq!(features.parameters(word), want.first().copied(), "{word:?}");
+        assert_eq!(features.all_parameters(word).collect::<Vec<_>>(), want, "{word:?}");
         assert_eq!(features.parameters(&word.to_ascii_lowercase()).is_some(), features.has(word));
     }
     for word in ["SIZE", "MDTM", "REST", "MLST", "UTF8", "AUTH"] {
