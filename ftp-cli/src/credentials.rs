@@ -144,6 +144,19 @@ mod tests {
     }
 
     #[test]
+    fn without_a_user_nobody_is_named_cl_64() {
+        for text in ["ftp://h/x", "ftp://@h/x", "ftp://:p@h/x", "h:x"] {
+            let (_, options) = options::parse(["get", text].map(OsString::from)).unwrap();
+            let url = FtpUrl::parse(text.as_bytes()).unwrap();
+            let found = find(&options, &url, Some("env".into())).ok().unwrap();
+            assert_eq!(found.user, b"anonymous", "{text}");
+            let want: &[u8] = if text.contains(":p@") { b"p" } else { b"anonymous@" };
+            assert_eq!(found.password.as_bytes(), want, "{text}");
+            assert!(!found.is_personal && !found.from_url, "{text}");
+        }
+    }
+
+    #[test]
     fn find_refuses() {
         assert_eq!(found("get ftp://u@h/x", Some("")), Err(Exit::Login), "set, and empty");
         for (line, want) in [

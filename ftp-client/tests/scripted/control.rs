@@ -4,7 +4,7 @@ use std::io::Read;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use ftp_client::{Client, Error, Phase, RawCommand, Timeouts, Verb};
+use ftp_client::{Client, Error, ParseErrorKind, Phase, RawCommand, Timeouts, Verb};
 
 use crate::peer::{SHORT, Server, timeouts};
 
@@ -180,6 +180,7 @@ fn simple_commands_cl_06_cl_07() {
         peer.answer("CDUP", "200 ok");
         peer.answer("MKD d", "257 \"/d\" made");
         peer.answer("MKD d", "250 made");
+        peer.answer("MKD d", "257 \"/d\rDELE x\" made");
         peer.answer("RMD d", "250 ok");
         peer.answer("DELE f", "200 ok");
         peer.answer("RNFR a", "350 go on");
@@ -195,6 +196,7 @@ fn simple_commands_cl_06_cl_07() {
     client.cdup().unwrap();
     assert_eq!(client.mkdir("d").unwrap().unwrap().as_bytes(), b"/d");
     assert_eq!(client.mkdir("d").unwrap(), None);
+    assert_eq!(client.mkdir("d").unwrap(), None, "a path with CR is none");
     client.rmdir("d").unwrap();
     client.delete("f").unwrap();
     client.rename("a", "b").unwrap();
@@ -214,8 +216,8 @@ fn simple_commands_cl_06_cl_07() {
 }
 
 #[test]
-fn an_unreadable_directory_is_refused_cl_43_hc_10_hc_11() {
-    for reply in ["257 \"/x", "257 /x", "257 \"/x\x07\"", "257 \"\""] {
+fn an_unreadable_directory_is_refused_cl_42_cl_43_hc_10_hc_11() {
+    for reply in ["257 \"/x", "257 /x", "257 \"/x\x07\"", "257 \"\"", "257 \"/x\rSTOR evil\""] {
         let (server, mut client) = Server::logged_in(move |mut peer| {
             peer.answer("PWD", reply);
             peer.expect_end();
@@ -287,6 +289,24 @@ fn features_and_utf8_cl_18_hc_21() {
         client.delete(b"\xe9").unwrap();
         server.end();
     }
+}
+
+#[test]
+fn a_million_features_are_none_hc_22() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.expect("FEAT");
+        peer.reply("211-Features:");
+        let lines = b" FEATURE\r\n".repeat(10_000);
+        assert!(!(0..100).all(|_| peer.try_send(&lines)), "the client took all of it");
+        peer.expect_end();
+    });
+    let error = client.features().unwrap_err();
+    assert!(
+        matches!(&error, Error::Protocol(why) if why.kind == ParseErrorKind::TooLong),
+        "{error:?}"
+    );
+    assert!(matches!(client.noop(), Err(Error::Protocol(_))), "nothing can be understood again");
+    server.end();
 }
 
 #[test]

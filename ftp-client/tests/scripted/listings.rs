@@ -49,6 +49,44 @@ fn names_lines_and_entries() {
 }
 
 #[test]
+fn names_of_a_listing_are_checked_before_use_cl_42_hc_09() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.epsv();
+        peer.answer("NLST", "150 ok");
+        peer.send_data(b"one\r\nx\rDELE y\r\nx\0y\r\n");
+        peer.reply("226 done");
+        peer.epsv();
+        peer.answer("MLSD", "150 ok");
+        peer.send_data(b"type=file; two\r\ntype=file; x\rDELE y\r\ntype=file; x\0y\r\n");
+        peer.reply("226 done");
+        // Of six names, two are sent.
+        peer.answer("DELE one", "250 ok");
+        peer.answer("CWD one", "250 ok");
+        peer.answer("DELE two", "250 ok");
+        peer.answer("CWD two", "250 ok");
+        peer.answer("NOOP", "200 ok");
+    });
+    let names: Result<Vec<_>, _> = client.names(None).unwrap().collect();
+    let mut names = names.unwrap();
+    for entry in client.entries(None).unwrap() {
+        names.push(entry.unwrap().name().to_vec());
+    }
+    assert_eq!(names.len(), 6);
+    for name in names {
+        let is_plain = name.is_ascii() && name.iter().all(u8::is_ascii_lowercase);
+        for result in [client.delete(&name), client.cwd(&name)] {
+            match result {
+                Ok(()) => assert!(is_plain, "{name:?} was sent"),
+                Err(Error::Argument(_)) => assert!(!is_plain, "{name:?} was not sent"),
+                Err(error) => panic!("{name:?}: {error}"),
+            }
+        }
+    }
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
 fn a_cut_listing_ends_with_an_error_hc_20() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.epsv();

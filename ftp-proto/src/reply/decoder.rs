@@ -307,6 +307,26 @@ mod tests {
     }
 
     #[test]
+    fn a_million_features_end_rp_20_hc_22() {
+        let mut decoder = ReplyDecoder::new();
+        decoder.push(b"211-Features:\r\n");
+        let (mut lines, mut held) = (0, 0);
+        let error = loop {
+            lines += 1;
+            assert!(lines < 1_000_000, "all of it was read");
+            decoder.push(format!(" F{lines}\r\n").as_bytes());
+            match decoder.next() {
+                Ok(reply) => assert_eq!(reply, None),
+                Err(error) => break error,
+            }
+            held = held.max(decoder.lines.iter().map(|line| line.len() + 1).sum());
+        };
+        assert_eq!(error, ParseError::new("reply", limits::REPLY_TOTAL, TooLong));
+        assert!(held > limits::REPLY_TEXT / 2 && held <= limits::REPLY_TEXT, "{held} bytes");
+        assert!(decoder.lines.is_empty(), "what was kept of it is given back");
+    }
+
+    #[test]
     fn is_clear_between_replies_cl_13() {
         let mut decoder = ReplyDecoder::new();
         assert!(decoder.is_clear());
