@@ -74,6 +74,39 @@ fn ls_25_ls_26_dv_09_flags_change_nothing() {
 }
 
 #[test]
+fn hs_21_flags_beyond_measure_have_plain_answers() {
+    let fixture = tree();
+    let name = std::ffi::OsStr::from_bytes(b"\xff\xfe\xff");
+    std::fs::write(fixture.root.path().join("dir").join(name), "").expect("a file");
+    let mut session = fixture.session();
+    session.expect("CWD dir", 250);
+    let plain = session.download("LIST");
+    assert!(plain.ends_with(b"\r\n") && plain.windows(3).any(|name| name == b"\xff\xfe\xff"));
+    for _ in 0..2 {
+        assert_eq!(session.download("LIST -B"), plain);
+        // LS-25: at most eight letters are flags, and for MLSD none are.
+        assert_eq!(session.download("LIST -abcdefgh"), plain);
+        for (verb, rest) in [
+            ("MLSD", ".".repeat(4_110)),
+            ("MLSD", "B".to_owned()),
+            ("LIST", "a".repeat(9)),
+            ("LIST", "a".repeat(8_000)),
+            ("NLST", "B".repeat(8_000)),
+            ("LIST", ".".repeat(4_110)),
+        ] {
+            session.expect("PASV", 227);
+            session.expect(format!("{verb} -{rest}"), 550);
+        }
+        let told = session.expect("STAT -C", 212);
+        assert_eq!(told.bytes.iter().filter(|byte| **byte == b'\n').count(), 3 + 2);
+        session.expect(format!("STAT -{}", "C".repeat(8_000)), 550);
+        let line = [&b"LIST -B "[..], b"\xff\xff\xfe\xff\xff"].concat();
+        assert!(session.download(line).ends_with(b" \xff\xfe\xff\r\n"));
+    }
+    session.expect_in_step();
+}
+
+#[test]
 fn ls_27_ls_28_ls_29_patterns() {
     let fixture = tree();
     let mut session = fixture.session();

@@ -271,6 +271,48 @@ fn quotes_in_257_are_doubled_hp_12_cm_82_cm_84() {
 }
 
 #[test]
+fn quotes_and_escapes_of_any_length_hs_20() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    let names = ["CWD", "SIZE", "MDTM", "DELE", "RMD", "RNFR", "MLST", "STAT", "HASH", "AVBL"];
+    let values = ["TYPE", "MODE", "STRU", "REST", "PORT", "EPRT", "EPSV", "ALLO", "OPTS", "LANG"];
+    // Each length near what a name, a path and a line may have, and some between.
+    let lengths = (1..=300).chain((301..8_180).step_by(229)).chain(4_090..4_100);
+    let lengths = lengths.chain(8_180..=8_187);
+    for (index, length) in lengths.enumerate() {
+        for pattern in ["\"", "\\", "%", "\\\"", "%\"", "\"\\%"] {
+            let torture = pattern.repeat(length).split_at(length).0.to_owned();
+            let (name, value) = (names[index % names.len()], values[index % values.len()]);
+            session.expect(format!("{name} {torture}"), 550);
+            session.expect(format!("{value} {torture}"), 501);
+        }
+    }
+    session.expect(format!("CWD {}", "\"".repeat(8_188)), 550);
+    session.expect(format!("CWD {}", "\"".repeat(8_189)), 500);
+    session.expect_in_step();
+
+    // What exists is told with its quotes doubled, up to the longest name there is.
+    for length in [1, 2, 127, 128, 254, 255, 256] {
+        for byte in ["\"", "\\", "%"] {
+            let name = byte.repeat(length);
+            if length == 256 {
+                session.expect(format!("MKD {name}"), 553);
+                continue;
+            }
+            let made = session.expect(format!("MKD {name}"), 257);
+            session.expect(format!("CWD {name}"), 250);
+            for reply in [made, session.expect("PWD", 257)] {
+                let path = Pathname::parse_quoted(reply.first()).expect("a quoted path");
+                assert_eq!(path.as_bytes(), format!("/{name}").as_bytes());
+            }
+            session.expect("CDUP", 250);
+            session.expect(format!("RMD {name}"), 250);
+        }
+    }
+    assert_eq!(fixture.names(), [""; 0]);
+}
+
+#[test]
 fn patterns_are_no_bombs_hp_13_hp_14_ls_27_ls_28() {
     let fixture = Fixture::new();
     fixture.write(&"a".repeat(255), "");
