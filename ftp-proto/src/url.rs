@@ -532,8 +532,12 @@ mod tests {
             ("ftp://[fe80::1%25e%0A]/", LineBreak),
             ("ftp://[fe80::1%25e%4]/", UnexpectedEnd),
             ("h://b", UnknownWord),
+            ("svn+ssh://h/b", UnknownWord),
+            ("a.b-c://h/b", UnknownWord),
             ("ftp://h h/", UnexpectedByte),
             ("ftp://h~/", UnexpectedByte),
+            ("ftp://h%41/", UnexpectedByte),
+            ("ftp://[::1%a:b]/", UnexpectedByte),
             ("ftp://h\u{1b}/", UnexpectedByte),
             ("ftp://h/%0d%0aDELE", LineBreak),
             ("ftp://h/%00", LineBreak),
@@ -597,6 +601,7 @@ mod tests {
             ("ftp://u@[abc]/", 9),
             ("ftp://[fe80::1%25e%zz]/", 18),
             ("ftp://[fe80::1%e/]/", 6),
+            ("ftp://[fe80::1%e f]/", 15),
             ("u@h:0:a", 4),
         ] {
             let got = FtpUrl::parse(text.as_bytes()).map_err(|error| error.at);
