@@ -226,6 +226,8 @@ mod tests {
             ("cDir", FactType::CurrentDirectory),
             ("pdir", FactType::ParentDirectory),
             ("OS.unix=slink", FactType::Other),
+            ("dix", FactType::Other),
+            ("qdir", FactType::Other),
         ] {
             assert_eq!(Facts::new("x").with("type", word).kind(), Some(want), "{word}");
         }

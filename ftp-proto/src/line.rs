@@ -407,6 +407,7 @@ mod tests {
         lenient(b"CWD /x\rSTOR evil\r\nNOOP\r\n", &[broken(6), line(b"NOOP")]);
         lenient(b"NOOP\r\r\n", &[broken(4)]);
         lenient(b"\r\r\r\n", &[broken(0)]);
+        lenient(b"\rA\r\nNOOP\r\n", &[broken(0), line(b"NOOP")]);
     }
 
     #[test]
@@ -478,6 +479,7 @@ mod tests {
     fn telnet_commands_are_taken_out_fr_22_hs_14() {
         lenient(b"\xff\xf4\xff\xf2AB\xff\xf5OR\xff\xf1\r\xff\xf9\n", &[line(b"ABOR")]);
         lenient(b"\xff\xfa\x18\x01\xff\xff\xff\xf0NOOP\n", &[line(b"NOOP")]);
+        lenient(b"\xff\xfaDELE a\r\n\xff\xf0NOOP\r\n", &[line(b"NOOP")]);
     }
 
     #[test]
