@@ -192,6 +192,28 @@ fn continues_what_was_begun() {
 }
 
 #[test]
+fn many_by_pattern() {
+    let Some(meeting) = Meeting::new() else { return };
+    let names = ["gr\u{fc}n.dat", "one.dat", "two  2.dat"].map(str::as_bytes);
+    for name in names {
+        meeting.local.write([b"up/", name].concat(), name);
+    }
+    meeting.local.mkdir("down");
+    for data in DATA {
+        meeting.server.clear();
+        meeting.server.root.write("other.txt", b"not asked for");
+        meeting.lftp(data, "lcd up; mput *.dat; lcd ../down; mget *.dat; mrm *.txt");
+        meeting.server.assert_only(&names);
+        for name in names {
+            assert_same("mput", &meeting.server.root.read(name), name);
+            let got = meeting.local.join([b"down/", name].concat());
+            assert_same("mget", &std::fs::read(&got).unwrap(), name);
+            std::fs::remove_file(got).unwrap();
+        }
+    }
+}
+
+#[test]
 fn keeps_times_and_sets_modes() {
     let Some(meeting) = Meeting::new() else { return };
     let source = File::options().write(true).open(meeting.local.write("file", b"content"));

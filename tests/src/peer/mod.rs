@@ -6,9 +6,10 @@ mod server;
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 pub use self::server::RealServer;
+use crate::process::{LIMIT, run_with};
 
 /// Where daemons are that a user's `PATH` may leave out.
 const MORE_PLACES: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
@@ -33,14 +34,22 @@ impl Peer {
     #[track_caller]
     #[must_use]
     pub fn python(module: &str) -> Option<Self> {
-        let has_module = |path: &PathBuf| {
-            let mut command = Command::new(path);
-            command.args(["-c", &format!("import {module}")]);
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            command.status().is_ok_and(|status| status.success())
+        let check = format!("import {module}");
+        Self::that_runs(&format!("Python's {module}"), "python3", &check)
+    }
+
+    /// Looks for an interpreter called `program` that reads `check` from standard input and ends
+    /// well: it has the library `what`. `None`, having said so, if there is none.
+    #[track_caller]
+    #[must_use]
+    pub fn that_runs(what: &str, program: &str, check: &str) -> Option<Self> {
+        let mut candidates =
+            places().map(|place| place.join(program)).filter(|path| path.is_file());
+        let runs = |path: &PathBuf| {
+            let mut command = Self { path: path.clone() }.command();
+            run_with(&mut command, check.as_bytes(), LIMIT).code() == Some(0)
         };
-        let mut candidates = places().map(|place| place.join("python3")).filter(|p| p.is_file());
-        found(&format!("Python's {module}"), candidates.find(has_module))
+        found(what, candidates.find(runs))
     }
 
     /// A command line to add to, with an environment that is the same everywhere: no user's
@@ -51,6 +60,8 @@ impl Peer {
         command.env_clear().env("LC_ALL", "C.UTF-8").env("PYTHONUTF8", "1");
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", "/nonexistent").env("PYTHONDONTWRITEBYTECODE", "1");
+        // Where Node finds a package is all that it takes of the environment.
+        command.envs(std::env::var_os("NODE_PATH").map(|path| ("NODE_PATH", path)));
         command
     }
 }
