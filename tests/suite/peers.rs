@@ -1,7 +1,10 @@
 //! The harness itself: programs that others wrote, against each other. Where this fails, nothing
 //! that the rest of the suite says about the toolkit is worth much.
 
+use std::net::Ipv4Addr;
+
 use ftp_tests::compare::assert_same;
+use ftp_tests::content::{SIZES, binary};
 use ftp_tests::names::{NAMES, percent};
 use ftp_tests::peer::{Peer, RealServer};
 use ftp_tests::site::Site;
@@ -56,4 +59,29 @@ fn hand_and_vsftpd() {
 fn hand_and_pyftpdlib() {
     let Some(server) = RealServer::pyftpdlib() else { return };
     names_by_hand(&server);
+}
+
+/// A session by hand stores and retrieves every size.
+fn sizes_by_hand(site: &Site) {
+    let mut session = site.session();
+    session.expect("TYPE I", 200);
+    for (seed, size) in (1..).zip(SIZES) {
+        let (up, down) = (binary(size, seed), binary(size, seed + 1000));
+        session.upload(format!("STOR up {size}"), &up);
+        assert_same("stored", &site.root.read(format!("up {size}")), &up);
+        site.root.write(format!("down {size}"), &down);
+        assert_same("retrieved", &session.download(format!("RETR down {size}")), &down);
+    }
+}
+
+#[test]
+fn hand_and_proftpd() {
+    let Some(server) = RealServer::proftpd_at(Ipv4Addr::LOCALHOST) else { return };
+    sizes_by_hand(&server);
+}
+
+#[test]
+fn hand_and_pure_ftpd() {
+    let Some(server) = RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST) else { return };
+    sizes_by_hand(&server);
 }

@@ -76,13 +76,18 @@ fn places() -> impl Iterator<Item = PathBuf> {
 #[track_caller]
 fn found(program: &str, path: Option<PathBuf>) -> Option<Peer> {
     if path.is_none() {
-        let thread = std::thread::current();
-        let test = thread.name().unwrap_or("a test");
-        let required = std::env::var_os("FTP_REQUIRE_PEERS").is_some_and(|value| value == "1");
-        assert!(!required, "{program} is not installed, and FTP_REQUIRE_PEERS=1 insists on it");
-        // Written to the stream itself, which the test runner does not capture.
-        writeln!(std::io::stderr(), "skipped: {test}: {program} is not installed")
-            .expect("standard error can be written");
+        skipped(&format!("{program} is not installed"));
     }
     path.map(|path| Peer { path })
+}
+
+/// Says why a test is not made here, or fails it where the environment has `FTP_REQUIRE_PEERS=1`.
+#[track_caller]
+pub(crate) fn skipped(why: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let required = std::env::var_os("FTP_REQUIRE_PEERS").is_some_and(|value| value == "1");
+    assert!(!required, "{why}, and FTP_REQUIRE_PEERS=1 insists on it");
+    // Written to the stream itself, which the test runner does not capture.
+    writeln!(std::io::stderr(), "skipped: {test}: {why}").expect("standard error can be written");
 }

@@ -1,16 +1,28 @@
 //! Servers that others wrote, each on a free loopback port with a configuration of its own.
 
-use std::fs::File;
+use std::fs::{File, Permissions, set_permissions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Deref;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::Peer;
-use crate::process::Running;
+use rustix::process::geteuid;
+
+use super::{Peer, skipped};
+use crate::process::{Running, run};
 use crate::raw::RawSession;
 use crate::root::TempRoot;
 use crate::site::Site;
+
+/// Who may log in where the server has users.
+const LOGIN: (&str, &str) = ("user", "pass word");
+
+/// The password of [`LOGIN`] by SHA-512 `crypt`.
+const HASH: &str = "$6$saltsalt$cc1KsgmlKYtCcnNH8.sv7Fe8mca8fAso5fHlNrb1VZa5WYQ.L3ChTcx06ID.LoaXZAf9CZNraK43XCp7LxKHl1";
+
+/// The user and group of nobody.
+const NOBODY: u32 = 65_534;
 
 /// How long a server may take until it greets.
 const START: Duration = Duration::from_secs(20);
@@ -31,29 +43,97 @@ impl RealServer {
     #[track_caller]
     #[must_use]
     pub fn vsftpd() -> Option<Self> {
+        Self::vsftpd_at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same on another loopback address.
+    #[track_caller]
+    #[must_use]
+    pub fn vsftpd_at(host: Ipv4Addr) -> Option<Self> {
         let vsftpd = Peer::find("vsftpd")?;
-        let (root, etc) = (TempRoot::new(), TempRoot::new());
-        let mut why = String::new();
-        // A port that was free may be taken before vsftpd has it: it then ends at once.
-        for _ in 0..5 {
-            let address = free_address();
-            let config = etc.write("vsftpd.conf", vsftpd_config(address, &root).as_bytes());
+        let login = ("anonymous", "tests@example.invalid");
+        let command = |address, root: &TempRoot, etc: &TempRoot| {
+            let config = etc.write("vsftpd.conf", vsftpd_config(address, root).as_bytes());
             let mut command = vsftpd.command();
-            let mut running = start(command.arg(config), &etc);
-            let greets = || {
-                let greeting = RawSession::greeting(address)?;
-                greeting.first().starts_with(b"(vsFTPd").then_some(())
-            };
+            command.arg(config);
+            command
+        };
+        Some(Self::listening(host, TempRoot::new(), TempRoot::new(), login, command))
+    }
+
+    /// ProFTPD on a loopback address, with one user, whose first directory is the root. It runs as
+    /// root, which the tests have to, and its names are as vsftpd's.
+    #[track_caller]
+    #[must_use]
+    pub fn proftpd_at(host: Ipv4Addr) -> Option<Self> {
+        let proftpd = Peer::find("proftpd")?;
+        if !is_root("proftpd") {
+            return None;
+        }
+        let command = |address, root: &TempRoot, etc: &TempRoot| {
+            let passwd = etc.write("passwd", format!("{}:\n", user_entry(0, root)).as_bytes());
+            let secret = set_permissions(passwd, Permissions::from_mode(0o600));
+            secret.expect("the mode of an own file, which ProFTPD insists on");
+            let config = etc.write("proftpd.conf", proftpd_config(address, etc).as_bytes());
+            let mut command = proftpd.command();
+            command.args(["--nodaemon", "--config"]).arg(config);
+            command
+        };
+        Some(Self::listening(host, TempRoot::new(), TempRoot::new(), LOGIN, command))
+    }
+
+    /// Pure-FTPd on a loopback address, with one user, whose root is the root and is owned by
+    /// `nobody`. It starts as root, which the tests have to run as.
+    #[track_caller]
+    #[must_use]
+    pub fn pure_ftpd_at(host: Ipv4Addr) -> Option<Self> {
+        let (pure_ftpd, pure_pw) = (Peer::find("pure-ftpd")?, Peer::find("pure-pw")?);
+        if !is_root("pure-ftpd") {
+            return None;
+        }
+        let (root, etc) = (TempRoot::new(), TempRoot::new());
+        chown(root.path(), Some(NOBODY), Some(NOBODY)).expect("root may give a directory away");
+        // The home is the root, and there are no limits.
+        let entry = format!("{}/./::::::::::::\n", user_entry(NOBODY, &root));
+        let passwd = etc.write("passwd", entry.as_bytes());
+        let database = etc.join("passwd.pdb");
+        let mut command = pure_pw.command();
+        run(command.arg("mkdb").arg(&database).arg("-f").arg(passwd)).succeeded();
+        let command = |address: SocketAddr, _: &TempRoot, etc: &TempRoot| {
+            let mut command = pure_ftpd.command();
+            command.args(["--bind", &format!("{},{}", address.ip(), address.port())]);
+            command.args(["--login", &format!("puredb:{}", database.display()), "--noanonymous"]);
+            command.args(["--chrooteveryone", "--dontresolve", "--allowuserfxp"]);
+            command.args(["--syslogfacility", "none", "--pidfile"]).arg(etc.join("pid"));
+            command
+        };
+        Some(Self::listening(host, root, etc, LOGIN, command))
+    }
+
+    /// Starts what `command` makes for a free port of `host`, and waits until it greets.
+    #[track_caller]
+    fn listening(
+        host: Ipv4Addr,
+        root: TempRoot,
+        etc: TempRoot,
+        (user, password): (&'static str, &'static str),
+        command: impl Fn(SocketAddr, &TempRoot, &TempRoot) -> Command,
+    ) -> Self {
+        let mut why = String::new();
+        // A port that was free may be taken before the server has it: it then ends at once.
+        for _ in 0..5 {
+            let address = free_address(host);
+            let mut running = start(&mut command(address, &root, &etc), &etc);
+            let greets = || (RawSession::greeting(address)?.code == 220).then_some(());
             match running.wait_until(START, greets) {
                 Ok(()) => {
-                    let (user, password) = ("anonymous", "tests@example.invalid");
                     let site = Site { root, address, user, password };
-                    return Some(Self { _running: running, site, _etc: etc });
+                    return Self { _running: running, site, _etc: etc };
                 }
                 Err(reason) => why.push_str(&format!("{reason}: {}", said(&etc))),
             }
         }
-        panic!("vsftpd does not start: {why}");
+        panic!("the server does not start: {why}");
     }
 
     /// Python's pyftpdlib with one user, whose root is the root. It is told to take names as bytes.
@@ -72,7 +152,7 @@ impl RealServer {
             panic!("pyftpdlib does not start: {why}: {}", said(&etc));
         });
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let (user, password) = ("user", "pass word");
+        let (user, password) = LOGIN;
         let site = Site { root, address, user, password };
         Some(Self { _running: running, site, _etc: etc })
     }
@@ -98,9 +178,19 @@ fn said(etc: &TempRoot) -> String {
     String::from_utf8_lossy(&etc.read("log")).into_owned()
 }
 
+/// Whether `server`, which has to start as root, can.
+#[track_caller]
+fn is_root(server: &str) -> bool {
+    let is_root = geteuid().is_root();
+    if !is_root {
+        skipped(&format!("{server} has to start as root"));
+    }
+    is_root
+}
+
 /// A port that is free now.
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+fn free_address(host: Ipv4Addr) -> SocketAddr {
+    let listener = TcpListener::bind((host, 0)).expect("a free port");
     listener.local_addr().expect("a bound socket has an address")
 }
 
@@ -113,6 +203,26 @@ fn vsftpd_config(address: SocketAddr, root: &TempRoot) -> String {
          anon_world_readable_only=NO\nallow_writeable_chroot=YES\n\
          force_dot_files=YES\nwrite_enable=YES\nanon_upload_enable=YES\nanon_mkdir_write_enable=YES\n\
          anon_other_write_enable=YES\nascii_upload_enable=YES\nascii_download_enable=YES\n\
-         pasv_enable=YES\nport_enable=YES\nconnect_from_port_20=NO\n"
+         pasv_enable=YES\nport_enable=YES\nconnect_from_port_20=NO\n\
+         pasv_promiscuous=YES\nport_promiscuous=YES\n"
+    )
+}
+
+/// What of the line of [`LOGIN`] is the same in `/etc/passwd` and in Pure-FTPd's file: up to the
+/// home.
+fn user_entry(id: u32, root: &TempRoot) -> String {
+    let (user, root) = (LOGIN.0, root.path().display());
+    format!("{user}:{HASH}:{id}:{id}::{root}")
+}
+
+fn proftpd_config(address: SocketAddr, etc: &TempRoot) -> String {
+    let (host, port, etc) = (address.ip(), address.port(), etc.path().display());
+    format!(
+        "ServerType standalone\nDefaultAddress {host}\nSocketBindTight on\nPort {port}\n\
+         UseIPv6 off\nUseReverseDNS off\nUser root\nGroup root\nRootLogin on\n\
+         RequireValidShell off\nUseFtpUsers off\nAuthOrder mod_auth_file.c\n\
+         AuthUserFile {etc}/passwd\nPidFile {etc}/pid\nScoreboardFile {etc}/scoreboard\n\
+         WtmpLog off\nTransferLog none\nSystemLog none\nDelayEngine off\n\
+         AllowOverwrite on\nAllowStoreRestart on\nAllowForeignAddress on\n"
     )
 }
