@@ -3,10 +3,10 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::ports::Lease;
 use super::{Monitor, OpenError, fd, prepare, wait};
@@ -61,7 +61,7 @@ impl PassiveListener {
     }
 
     /// Takes the first connection of somebody with whom the session may have one, and closes the
-    /// port. Others are turned away, until they are too many.
+    /// port. Others are turned away, until they are too many (RFC 2577 §3).
     pub(super) fn accept(
         self,
         session: &Session,
@@ -76,7 +76,10 @@ impl PassiveListener {
                 Ok((stream, from)) if session.may_have_data_with(from.ip()) => {
                     return prepare(stream).map_err(OpenError::Failed);
                 }
-                Ok((_, stranger)) => {
+                Ok((stream, stranger)) => {
+                    // By a reset: an orderly end would be an empty file to a server that stores
+                    // what it gets from here.
+                    let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
                     let peer = session.peer;
                     log::warn!("{peer}: data connection from {stranger} turned away");
                     strangers += 1;

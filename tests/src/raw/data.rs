@@ -56,6 +56,18 @@ impl RawData {
         Self { stream: connect_from(source, address) }
     }
 
+    /// Connects to a passive port from one of this machine's addresses, and insists that the server
+    /// turns it away by RST.
+    #[track_caller]
+    pub fn turned_away(source: IpAddr, address: SocketAddr) {
+        match try_connect_from(source, address) {
+            Ok(stream) => Self { stream }.expect_reset(),
+            // It can come before this side has seen that it is connected.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            Err(error) => panic!("no connection from {source} to {address}: {error}"),
+        }
+    }
+
     /// Takes a connection that is there already.
     #[must_use]
     pub fn over(stream: TcpStream) -> Self {
@@ -80,6 +92,16 @@ impl RawData {
                 Ok(count) => bytes.extend(buffer.iter().take(count)),
                 Err(error) => panic!("data broke off after {} bytes: {error}", bytes.len()),
             }
+        }
+    }
+
+    /// Insists that the server breaks the connection off, by RST, before it sends a byte.
+    #[track_caller]
+    pub fn expect_reset(mut self) {
+        let mut byte = [0];
+        match read_before(&mut self.stream, &mut byte, Instant::now() + DEADLINE) {
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            other => panic!("wanted a reset, got {other:?}"),
         }
     }
 
@@ -126,13 +148,15 @@ impl RawData {
 /// Connects from `source`.
 #[track_caller]
 pub(super) fn connect_from(source: IpAddr, address: SocketAddr) -> TcpStream {
-    let connect = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        socket.bind(&SocketAddr::new(source, 0).into())?;
-        socket.connect_timeout(&address.into(), DEADLINE)?;
-        Ok::<TcpStream, io::Error>(socket.into())
-    };
-    connect().unwrap_or_else(|error| panic!("no connection from {source} to {address}: {error}"))
+    try_connect_from(source, address)
+        .unwrap_or_else(|error| panic!("no connection from {source} to {address}: {error}"))
+}
+
+fn try_connect_from(source: IpAddr, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(source, 0).into())?;
+    socket.connect_timeout(&address.into(), DEADLINE)?;
+    Ok(socket.into())
 }
 
 /// `accept` with an end: the listener is read under a receive timeout, which Linux applies to it too.
