@@ -123,12 +123,20 @@ impl OurServer {
     #[track_caller]
     #[must_use]
     pub fn built(builder: ServerBuilder) -> Self {
+        Self::at(Ipv4Addr::LOCALHOST, builder, Rights::FULL)
+    }
+
+    /// On a loopback address, for a user with these rights, with a builder that is given root,
+    /// user and address yet.
+    #[track_caller]
+    #[must_use]
+    pub fn at(host: Ipv4Addr, builder: ServerBuilder, rights: Rights) -> Self {
         let root = TempRoot::new();
         let (user, password) = ("user", "pass word");
         let server = builder
             .root(root.path())
-            .user(user, password, Rights::FULL)
-            .bind("127.0.0.1:0")
+            .user(user, password, rights)
+            .bind((host, 0))
             .unwrap_or_else(|error| panic!("our server does not start: {error}"));
         let address = server.local_addr();
         Self { server, site: Site { root, address, user, password } }

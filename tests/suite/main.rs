@@ -11,6 +11,7 @@ mod documents;
 mod files;
 mod interop_curl;
 mod interop_ftplib;
+mod interop_fxp;
 mod interop_lftp;
 mod peers;
 mod properties;
