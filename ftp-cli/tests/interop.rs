@@ -1,6 +1,6 @@
-//! The real binary against real servers that others wrote, vsftpd and pyftpdlib, and against ours:
-//! what it writes is compared with what is on disk on the other side, and its exit codes with the
-//! documented table.
+//! The real binary against real servers that others wrote, vsftpd, pyftpdlib, ProFTPD and
+//! Pure-FTPd, and against ours: what it writes is compared with what is on disk on the other side,
+//! and its exit codes with the documented table.
 #![expect(
     clippy::indexing_slicing,
     clippy::unwrap_used,
@@ -8,6 +8,7 @@
 )]
 
 use std::fs::{self, File};
+use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::Duration;
 
@@ -246,7 +247,24 @@ macro_rules! meets {
 
 meets!(ours, Some(super::OurServer::start()), <[u8]>::to_vec, |_| true);
 
-// Neither of the others reads IAC IAC as one 0xFF (RFC 854): what is sent right arrives doubled.
-// vsftpd takes a leading ~ for a home directory.
+// Of the others only ProFTPD reads IAC IAC as one 0xFF (RFC 854): elsewhere what is sent right
+// arrives doubled. vsftpd, ProFTPD and Pure-FTPd take a leading ~ for a home directory.
 meets!(vsftpd, super::RealServer::vsftpd(), super::doubled, |name| !name.starts_with(b"~"));
 meets!(pyftpdlib, super::RealServer::pyftpdlib(), super::doubled, |_| true);
+// It rests 0.2 s between two connections, so that there are few names.
+meets!(
+    proftpd,
+    super::RealServer::proftpd_at(super::Ipv4Addr::LOCALHOST),
+    <[u8]>::to_vec,
+    |name| !name.starts_with(b"~") && (name.len() < 5 || name.starts_with(b"iac"))
+);
+// It stores a space at an end of a name, and a control byte, as an underscore, and refuses a backslash.
+meets!(
+    pure_ftpd,
+    super::RealServer::pure_ftpd_at(super::Ipv4Addr::LOCALHOST),
+    super::doubled,
+    |name| {
+        let is_taken = |byte: &u8| !byte.is_ascii_control() && *byte != b'\\';
+        !name.starts_with(b"~") && name.trim_ascii() == *name && name.iter().all(is_taken)
+    }
+);

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -38,7 +38,13 @@ impl TempRoot {
         self.path().join(OsStr::from_bytes(name.as_ref()))
     }
 
-    /// Writes a file, and the directories above it.
+    /// Gives it, and what [`write`](Self::write) makes in it, to a user and a group. Only root may.
+    #[track_caller]
+    pub fn give_to(&self, id: u32) {
+        chown(self.path(), Some(id), Some(id)).expect("root may give a directory away");
+    }
+
+    /// Writes a file, and the directories above it. A file belongs to whom the root belongs to.
     #[track_caller]
     pub fn write(&self, name: impl AsRef<[u8]>, content: &[u8]) -> PathBuf {
         let path = self.join(name);
@@ -46,6 +52,8 @@ impl TempRoot {
             fs::create_dir_all(parent).unwrap_or_else(|error| panic!("{parent:?}: {error}"));
         }
         fs::write(&path, content).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        let owner = fs::metadata(self.path()).expect("an own directory").uid();
+        chown(&path, Some(owner), None).unwrap_or_else(|error| panic!("{path:?}: {error}"));
         path
     }
 

@@ -3,7 +3,7 @@
 use std::fs::{File, Permissions, set_permissions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Deref;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ impl RealServer {
             return None;
         }
         let (root, etc) = (TempRoot::new(), TempRoot::new());
-        chown(root.path(), Some(NOBODY), Some(NOBODY)).expect("root may give a directory away");
+        root.give_to(NOBODY);
         // The home is the root, and there are no limits.
         let entry = format!("{}/./::::::::::::\n", user_entry(NOBODY, &root));
         let passwd = etc.write("passwd", entry.as_bytes());
