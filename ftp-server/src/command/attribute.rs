@@ -84,22 +84,20 @@ impl Change {
             return Err(Reply::new(ReplyCode::FILE_UNAVAILABLE, text));
         }
         let made = || {
-            if let Some(mode) = self.mode {
-                storage.chmod(&path, mode)?;
-            }
-            if let Some(modified) = self.modified {
-                storage.set_times(&path, modified)?;
-            }
-            storage.stat(&path)
+            // The mode first: it is refused where a time is not.
+            let bits = self.mode.map(|mode| storage.chmod(&path, mode)).transpose()?;
+            let time = self.modified.map(|modified| storage.set_times(&path, modified));
+            Ok((bits, time.transpose()?))
         };
-        let now = made().map_err(|error| reply::storage_failure(&error, Purpose::Existing))?;
+        let (bits, time) =
+            made().map_err(|error| reply::storage_failure(&error, Purpose::Existing))?;
         let mut facts = String::new();
         // Writing to a string does not fail, here and below.
-        if self.modified.is_some() {
+        if let Some(now) = time {
             let time = TimeVal::from_unix_seconds(now.modified).ok_or_else(reply::no_time)?;
             let _ = write!(facts, "Modify={time};");
         }
-        if self.mode.is_some() {
+        if let Some(now) = bits {
             let _ = write!(facts, "UNIX.mode={:04o};", now.mode);
         }
         Ok(facts)

@@ -275,23 +275,30 @@ impl Storage for LocalStorage {
             .map_err(rename_error)
     }
 
-    fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<(), StorageError> {
+    fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
         let object = Changeable::find(&self.root, path)?;
         let modified = Timespec { tv_sec: modified, tv_nsec: 0 };
         let unchanged = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
         let times = Timestamps { last_access: unchanged, last_modification: modified };
-        retry_on_intr(|| utimensat(CWD, &*object.link, &times, AtFlags::empty())).map_err(system)
+        retry_on_intr(|| utimensat(CWD, &*object.link, &times, AtFlags::empty()))
+            .map_err(system)?;
+        object.metadata_now()
     }
 
-    fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<(), StorageError> {
+    fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
         let object = Changeable::find(&self.root, path)?;
+        // By whatever name: a link can lead to the root.
+        if object.metadata.identity == self.root.identity() {
+            return Err(StorageErrorKind::Denied.into());
+        }
         // What a directory hands on to what is made in it is not for users to change.
         let kept = match object.metadata.kind {
             EntryKind::Directory => object.metadata.mode & 0o7000,
             _ => 0,
         };
         let mode = Mode::from_raw_mode(mode & 0o777 | kept);
-        retry_on_intr(|| chmodat(CWD, &*object.link, mode, AtFlags::empty())).map_err(system)
+        retry_on_intr(|| chmodat(CWD, &*object.link, mode, AtFlags::empty())).map_err(system)?;
+        object.metadata_now()
     }
 
     fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {
@@ -311,9 +318,9 @@ impl Storage for LocalStorage {
 /// has for one leads to what it holds, whatever has its name by then.
 struct Changeable {
     link: String,
+    /// What it was when it was found.
     metadata: Metadata,
-    /// Keeps the link.
-    _descriptor: OwnedFd,
+    descriptor: OwnedFd,
 }
 
 impl Changeable {
@@ -325,7 +332,12 @@ impl Changeable {
             return Err(StorageErrorKind::NotFile.into());
         }
         let link = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
-        Ok(Self { link, metadata, _descriptor: descriptor })
+        Ok(Self { link, metadata, descriptor })
+    }
+
+    /// What it is now, whatever its path leads to.
+    fn metadata_now(&self) -> Result<Metadata, StorageError> {
+        root::metadata_of(&self.descriptor).map_err(system)
     }
 }
 

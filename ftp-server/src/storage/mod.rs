@@ -118,22 +118,25 @@ pub trait Storage: Send + Sync {
 
     /// Says when the file or directory at `path` was last modified, in seconds since
     /// 1970-01-01T00:00:00Z. A storage that cannot keep this time exactly keeps the one next to
-    /// it, which [`stat`](Self::stat) then tells. With [`Capabilities::SET_TIMES`].
+    /// it. What the changed object is then, is returned: a path may by then lead elsewhere, or
+    /// nowhere. With [`Capabilities::SET_TIMES`].
     ///
     /// # Errors
     ///
     /// `NotFound`, `NotFile`, `Denied`, `Io`.
-    fn set_times(&self, _path: &VirtualPath, _modified: i64) -> Result<(), StorageError> {
+    fn set_times(&self, _path: &VirtualPath, _modified: i64) -> Result<Metadata, StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }
 
-    /// Sets the permission bits of the file or directory at `path`, 0 to `0o777`. With
+    /// Sets the permission bits of the file or directory at `path`, 0 to `0o777`. Returns, as
+    /// [`set_times`](Self::set_times), what the changed object is then. With
     /// [`Capabilities::CHMOD`].
     ///
     /// # Errors
     ///
-    /// `NotFound`, `NotFile`, `Denied`, `Io`.
-    fn chmod(&self, _path: &VirtualPath, _mode: u32) -> Result<(), StorageError> {
+    /// `NotFound`, `NotFile`, `Denied` (the root among others: without the right to search it,
+    /// nobody could undo it), `Io`.
+    fn chmod(&self, _path: &VirtualPath, _mode: u32) -> Result<Metadata, StorageError> {
         Err(StorageErrorKind::Unsupported.into())
     }
 

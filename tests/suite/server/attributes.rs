@@ -169,6 +169,33 @@ fn site_chmod_cm_139_cm_140_hs_34() {
 }
 
 #[test]
+fn nobody_can_lock_the_root_cm_124_cm_139_hp_20() {
+    let fixture = Fixture::new();
+    fixture.write("a", "");
+    std::fs::create_dir(fixture.path("d")).expect("a directory");
+    symlink(".", fixture.path("here")).expect("a link");
+    let before = mode(&fixture, ".");
+    let mut session = fixture.session();
+    play(
+        &mut session,
+        &[
+            ("SITE CHMOD 644 /", 550),
+            ("SITE CHMOD 644 .", 550),
+            ("SITE CHMOD 644 here", 550),
+            ("MFF UNIX.mode=644; /", 550),
+            ("MFF Modify=20000101000000;UNIX.mode=644; ..", 550),
+            ("CWD d", 250),
+            ("SITE CHMOD 644 ..", 550),
+            ("SITE CHMOD 750 /d", 200),
+            ("MFMT 20000101000000 /", 213),
+        ],
+    );
+    assert_eq!(mode(&fixture, "."), before);
+    assert_eq!((mode(&fixture, "d"), modified(&fixture, ".")), (0o750, 946_684_800));
+    fixture.session().expect("SIZE a", 213);
+}
+
+#[test]
 fn allo_looks_whether_there_is_room_cm_54_hs_22() {
     let fixture = Fixture::new();
     let mut session = fixture.session();

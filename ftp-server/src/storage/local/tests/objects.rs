@@ -436,7 +436,7 @@ fn set_times_is_what_stat_then_tells_cm_123() {
     for storage in tree.storages() {
         for (name, time) in [("f", 938_565_235), ("d", 0), ("/", 951_782_400)] {
             let accessed = fs::metadata(tree.root.join("f")).unwrap().atime_nsec();
-            storage.set_times(&path(name), time).unwrap();
+            assert_eq!(storage.set_times(&path(name), time).unwrap().modified, time, "{name}");
             assert_eq!(storage.stat(&path(name)).unwrap().modified, time, "{name}");
             assert_eq!(fs::metadata(tree.root.join("f")).unwrap().atime_nsec(), accessed);
         }
@@ -462,15 +462,16 @@ fn chmod_sets_permission_bits_alone_cm_140() {
         fs::set_permissions(tree.root.join("f"), set_gid).unwrap();
         // Without the right to read it, too.
         for bits in [0o000, 0o640] {
-            storage.chmod(&path("f"), bits).unwrap();
+            assert_eq!(storage.chmod(&path("f"), bits).unwrap().mode, bits);
             assert_eq!(mode("f"), bits);
         }
         storage.chmod(&path("f"), 0o7604).unwrap();
         assert_eq!(mode("f"), 0o604);
-        storage.chmod(&path("d"), 0o700).unwrap();
+        assert_eq!(storage.chmod(&path("d"), 0o700).unwrap().mode, 0o2700);
         assert_eq!(mode("d"), 0o2700);
         assert_eq!(kind(storage.chmod(&path("missing"), 0o600)), Some(NotFound));
         assert_eq!(kind(storage.chmod(&path(".ftp-upload-0"), 0o600)), Some(NotFound));
+        assert_eq!(kind(storage.chmod(&path("/"), 0o700)), Some(Denied));
     }
     tree.storage().chmod(&path("link"), 0o444).unwrap();
     assert_eq!(mode("f"), 0o444, "what the link leads to");
