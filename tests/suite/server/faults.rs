@@ -4,8 +4,9 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use ftp_server::{
-    AuthError, Authenticator, Entries, LocalStorage, Login, LoginAttempt, Metadata, Rights, Source,
-    Storage, StorageError, StorageErrorKind, StreamEnd, Upload, VirtualPath, WriteMode,
+    AuthError, Authenticator, Capabilities, Entries, LocalStorage, Login, LoginAttempt, Metadata,
+    Rights, Source, Storage, StorageError, StorageErrorKind, StreamEnd, Upload, VirtualPath,
+    WriteMode,
 };
 use ftp_tests::raw::RawSession;
 
@@ -19,9 +20,17 @@ fn is(path: &VirtualPath, name: &str) -> bool {
 }
 
 impl Storage for Faulty {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
         assert!(!is(path, "panic"), "a storage that panics, as the test wants");
-        self.0.stat(path)
+        if is(path, "unseen") {
+            return Err(StorageErrorKind::Denied.into());
+        }
+        let metadata = self.0.stat(path)?;
+        Ok(if is(path, "grown") { Metadata { size: 5, ..metadata } } else { metadata })
     }
 
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
@@ -35,7 +44,19 @@ impl Storage for Faulty {
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
         assert!(!is(path, "panic"), "a storage that panics, as the test wants");
         let source = self.0.read(path)?;
-        Ok(if is(path, "bad-disk") { Box::new(Breaking { source, left: 300_000 }) } else { source })
+        Ok(match path.name() {
+            Some(b"bad-disk") => Box::new(Breaking { source, left: 300_000 }),
+            Some(b"growing") => Box::new(Growing { reads: 0 }),
+            _ => source,
+        })
+    }
+
+    fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
+        self.0.set_times(path, modified)
+    }
+
+    fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
+        self.0.chmod(path, mode)
     }
 
     fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
@@ -96,6 +117,30 @@ impl Source for Breaking {
 
     fn seek_to(&mut self, offset: u64) -> Result<(), StorageError> {
         self.source.seek_to(offset)
+    }
+}
+
+/// A small file to which others add as fast as it is read.
+struct Growing {
+    reads: u32,
+}
+
+impl Read for Growing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reads += 1;
+        assert!(self.reads < 10_000, "read on and on");
+        buffer.fill(b'\n');
+        Ok(buffer.len())
+    }
+}
+
+impl Source for Growing {
+    fn size(&self) -> u64 {
+        5
+    }
+
+    fn seek_to(&mut self, _offset: u64) -> Result<(), StorageError> {
+        Ok(())
     }
 }
 
@@ -206,4 +251,31 @@ fn a_panic_costs_one_session_st_16_hf_12() {
     // All of them gave their places back.
     let report = fixture.server.shutdown(std::time::Duration::from_secs(10));
     assert_eq!((report.cut, report.stuck), (0, 0));
+}
+
+#[test]
+fn what_was_changed_is_told_without_another_look_cm_123_cm_124_cm_139() {
+    let fixture = faulty();
+    fixture.write("unseen", "");
+    let mut session = fixture.session();
+    // As of a directory that can no longer be searched, or of a name that leads elsewhere by now.
+    session.expect("MDTM unseen", 550);
+    session.expect("SITE CHMOD 640 unseen", 200);
+    let reply = session.expect("MFF UNIX.mode=600;Modify=20000101000000; unseen", 213);
+    assert_eq!(reply.bytes, b"213 Modify=20000101000000;UNIX.mode=0600; unseen\r\n");
+    let reply = session.expect("MFMT 19990929003355 unseen", 213);
+    assert_eq!(reply.bytes, b"213 Modify=19990929003355; unseen\r\n");
+}
+
+#[test]
+fn only_so_much_is_read_to_count_it_cm_122() {
+    let fixture = faulty();
+    for (name, size) in [("grown", (1 << 20) + 1), ("growing", 5), ("most", 1 << 20)] {
+        fixture.write(name, vec![b'x'; size]);
+    }
+    let mut session = fixture.session();
+    session.expect("SIZE growing", 550);
+    // What was opened counts, not what had the name a moment ago.
+    session.expect("SIZE grown", 550);
+    assert_eq!(session.expect("SIZE most", 213).bytes, b"213 1048576\r\n");
 }
