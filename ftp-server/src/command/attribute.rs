@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use ftp_proto::{Facts, Pathname, Reply, ReplyCode, SiteArgument, TimeVal};
 
-use crate::auth::Rights;
+use crate::auth::{Offer, Rights};
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
 use crate::storage::Capabilities;
@@ -104,13 +104,16 @@ impl Change {
     }
 }
 
-/// `SITE HELP`: 214. `SITE CHMOD <mode> <path>`: 200. 504 for any other word.
+/// `SITE HELP`: 214 with what the user may do. `SITE CHMOD <mode> <path>`: 200. 504 for any other
+/// word.
 pub(super) fn site(session: &Session, argument: &SiteArgument) -> Outcome {
-    let can_chmod = session.offer().capabilities.contains(Capabilities::CHMOD);
+    let Offer { rights, capabilities } = session.offer();
+    let can_chmod = capabilities.contains(Capabilities::CHMOD);
     match argument {
         SiteArgument::Help(_) => {
             let mut lines = vec![" SITE HELP"];
-            lines.extend(can_chmod.then_some(" SITE CHMOD <mode> <path>"));
+            let may_chmod = can_chmod && rights.contains(Rights::CHMOD);
+            lines.extend(may_chmod.then_some(" SITE CHMOD <mode> <path>"));
             Reply::multi_line(ReplyCode::HELP, "Commands:", lines, "End").into()
         }
         SiteArgument::Chmod { mode, path } if can_chmod => {
