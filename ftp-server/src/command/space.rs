@@ -5,17 +5,19 @@ use ftp_proto::{Pathname, Reply, ReplyCode};
 use crate::auth::Rights;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
-use crate::storage::{Storage, StorageErrorKind, VirtualPath};
+use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath};
 
 /// `ALLO <size> [R <size>]`: 200, or 452 if there is known to be less room than that. Nothing is
 /// set aside and no length is promised.
 pub(super) fn allo(session: &Session, size: u64) -> Outcome {
-    if let Some(storage) = session.storage(Rights::NONE) {
+    // Nothing fits always, even where less is left than is kept free.
+    if size > 0
+        && let Some(storage) = session.storage(Rights::NONE)
+    {
         // The current directory may be gone.
-        let here = &session.directory;
         let root = VirtualPath::root();
-        let directory = if storage.space(here).is_ok() { here } else { &root };
-        if let Err(refusal) = check(session, storage, directory, size) {
+        let free = storage.space(&session.directory).or_else(|_| storage.space(&root));
+        if let Err(refusal) = fits(session, size, &free) {
             return refusal.into();
         }
     }
@@ -43,12 +45,16 @@ pub(super) fn check(
     directory: &VirtualPath,
     size: u64,
 ) -> Result<(), Reply> {
-    let wanted = size.saturating_add(session.context.config.min_free);
-    if wanted == 0 {
+    // Where nothing is asked for and nothing kept, nothing has to be known.
+    if size == 0 && session.context.config.min_free == 0 {
         return Ok(());
     }
-    match storage.space(directory) {
-        Ok(free) if free < wanted => {
+    fits(session, size, &storage.space(directory))
+}
+
+fn fits(session: &Session, size: u64, free: &Result<u64, StorageError>) -> Result<(), Reply> {
+    match free {
+        Ok(free) if *free < size.saturating_add(session.context.config.min_free) => {
             let error = StorageErrorKind::NoSpace.into();
             Err(reply::storage_failure(&error, Purpose::MakeFile))
         }
