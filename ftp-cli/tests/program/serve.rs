@@ -3,9 +3,11 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use ftp_tests::process::{LIMIT, Running, run, run_with};
+use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 
 use crate::{failed, ftp};
@@ -15,6 +17,8 @@ pub(crate) struct Served {
     pub(crate) running: Running,
     pub(crate) address: SocketAddr,
     said: String,
+    /// What it says after its start, a line each.
+    log: Receiver<String>,
 }
 
 impl Served {
@@ -37,8 +41,11 @@ impl Served {
             said.push('\n');
         }
         // The pipe stays open, and is read, for as long as the server logs.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { running, address: address.unwrap(), said }
+        let (send, log) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| drop(send.send(line)));
+        });
+        Self { running, address: address.unwrap(), said, log }
     }
 
     fn url(&self, login: &str, name: &str) -> String {
@@ -114,6 +121,28 @@ fn settings_reach_the_server() {
 fn an_address_that_is_taken_is_the_networks_fault() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
+#[test]
+fn nobody_fills_the_log_with_names_of_clients_cm_28_ho_06() {
+    let root = TempRoot::new();
+    let served = Served::start(&root, &[]);
+    let long = "x".repeat(4_000);
+    let mut session = RawSession::greeted(served.address);
+    session.expect(format!("CLNT \x1b[2J{long}"), 200);
+    for number in 0..200 {
+        session.expect(format!("CLNT again {number}"), 200);
+        session.expect("REIN", 220);
+    }
+    // Logged behind all of that.
+    session.expect("USER anonymous", 331);
+    session.expect("PASS x", 230);
+    let lines: Vec<_> = std::iter::from_fn(|| served.log.recv_timeout(LIMIT).ok())
+        .take_while(|line| !line.contains("logged in"))
+        .collect();
+    let [line] = &lines[..] else { panic!("{} lines: {lines:?}", lines.len()) };
+    assert!(line.contains("client is \\x1b[2Jx") && !line.contains('\x1b'), "{line}");
+    assert_eq!(line.matches('x').count(), 256 - 4 + 1, "256 bytes, of which one is escaped");
+}
+
     failed(&run(&mut ftp(&["serve", "-q", "--listen", &address, "/"])), 4, &address);
     failed(&run(&mut ftp(&["serve", "/nonexistent"])), 3, "/nonexistent");
 }

@@ -133,10 +133,13 @@ pub(super) fn lang(tag: Option<&LanguageTag>) -> Outcome {
     }
 }
 
-/// `CLNT [<name>]`: 200; what the client calls itself goes to the log and changes nothing.
-pub(super) fn clnt(session: &Session, name: &[u8]) -> Outcome {
+/// `CLNT [<name>]`: 200; what the client calls itself goes to the log and changes nothing. Anybody
+/// may say it, and again: only the first of a session counts as news, or the log would fill.
+pub(super) fn clnt(session: &mut Session, name: &[u8]) -> Outcome {
+    let again = std::mem::replace(&mut session.is_client_known, true);
+    let level = if again { log::Level::Debug } else { log::Level::Info };
     let shown = name.get(..CLIENT_NAME).unwrap_or(name);
-    log::info!("{}: client is {}", session.peer, Escaped(shown));
+    log::log!(level, "{}: client is {}", session.peer, Escaped(shown));
     Reply::new(ReplyCode::OKAY, "Noted").into()
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Session {
     /// Since when there is nobody logged in.
     pub(crate) nobody_since: Instant,
     pub(crate) login_failures: u32,
+    /// `CLNT` was given.
+    pub(crate) is_client_known: bool,
     pub(crate) parameters: TransferParameters,
     /// What `OPTS MLST` chose.
     pub(crate) facts: FactSelection,
@@ -89,6 +91,7 @@ impl Session {
             access: Access::Greeted,
             nobody_since: Instant::now(),
             login_failures: 0,
+            is_client_known: false,
             parameters: TransferParameters::default(),
             facts: FactSelection::default(),
             algorithm: Algorithm::default(),
@@ -100,15 +103,17 @@ impl Session {
         }
     }
 
-    /// Goes back to where the session began; only the failed logins are not forgotten. The time
-    /// to log in does not begin anew for those who never have.
+    /// Goes back to where the session began; only the failed logins, and that the client has said
+    /// its name, are not forgotten. The time to log in does not begin anew for those who never
+    /// have.
     pub(crate) fn reinitialize(&mut self) {
         let new = Self::new(Arc::clone(&self.context), self.peer, self.local);
         let nobody_since = match self.user() {
             Some(_) => new.nobody_since,
             None => self.nobody_since,
         };
-        *self = Self { login_failures: self.login_failures, nobody_since, ..new };
+        let Self { login_failures, is_client_known, .. } = *self;
+        *self = Self { login_failures, is_client_known, nobody_since, ..new };
     }
 
     /// Where a pathname of the client's leads.
