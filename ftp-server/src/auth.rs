@@ -98,19 +98,28 @@ pub struct Login {
     /// Whether MKD of a directory that is there already is answered as if it had been made. Some
     /// devices make the same directory before each upload, and stop at a refusal.
     pub mkdir_existing_ok: bool,
+    /// Whose login it is, where that is not the very argument of `USER`, as when a user has several
+    /// names or letters in any case: the sessions of a user are counted by it.
+    pub name: Option<Vec<u8>>,
 }
 
 impl Login {
     /// A login with these rights to this storage, and nothing out of the ordinary.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, rights: Rights) -> Self {
-        Self { storage, rights, mkdir_existing_ok: false }
+        Self { storage, rights, mkdir_existing_ok: false, name: None }
     }
 
     /// The same with another answer to MKD of a directory that is there.
     #[must_use]
     pub fn with_mkdir_existing_ok(self, mkdir_existing_ok: bool) -> Self {
         Self { mkdir_existing_ok, ..self }
+    }
+
+    /// The same login, of the user of this name whatever the argument of `USER` was.
+    #[must_use]
+    pub fn with_name(self, name: impl Into<Vec<u8>>) -> Self {
+        Self { name: Some(name.into()), ..self }
     }
 }
 
@@ -177,6 +186,9 @@ pub trait Authenticator: Send + Sync {
     }
 }
 
+/// Who logs in without a password.
+const ANONYMOUS: &[u8] = b"anonymous";
+
 /// Users known from the start, with plain passwords: for tests, fixtures and throw-away servers.
 #[derive(Clone, Default)]
 pub struct UserTable {
@@ -212,10 +224,11 @@ impl UserTable {
         self
     }
 
-    /// The same table, open to `anonymous` and `ftp` with any password (RFC 1635).
+    /// The same table, open to `anonymous` and `ftp`, who are one user, with any password
+    /// (RFC 1635).
     #[must_use]
     pub fn anonymous(mut self, login: Login) -> Self {
-        self.anonymous = Some(login);
+        self.anonymous = Some(login.with_name(ANONYMOUS));
         self
     }
 }
@@ -225,9 +238,7 @@ impl Authenticator for UserTable {
         let user = self.users.iter().find(|user| user.name == attempt.user);
         if user.is_none()
             && let Some(login) = &self.anonymous
-            && [&b"anonymous"[..], b"ftp"]
-                .iter()
-                .any(|name| name.eq_ignore_ascii_case(attempt.user))
+            && [ANONYMOUS, b"ftp"].iter().any(|name| name.eq_ignore_ascii_case(attempt.user))
         {
             return Ok(login.clone());
         }

@@ -80,7 +80,7 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     let Context { config, presence, .. } = &*session.context;
     let present = match config.per_user {
         0 => None,
-        limit => match presence.enter(&name, limit) {
+        limit => match presence.enter(login.name.as_deref().unwrap_or(&name), limit) {
             Some(present) => Some(present),
             None => {
                 log::warn!("{} {}: has {limit} sessions already", session.peer, Escaped(&name));
@@ -90,7 +90,7 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
         },
     };
     log::info!("{} {}: logged in", session.peer, Escaped(&name));
-    let Login { storage, rights, mkdir_existing_ok } = login;
+    let Login { storage, rights, mkdir_existing_ok, name: _ } = login;
     session.access =
         Access::User(User { name, storage, rights, mkdir_existing_ok, _present: present });
     session.directory = VirtualPath::root();
