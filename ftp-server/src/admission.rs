@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::limits;
+
 /// Counts connections against their caps.
 #[derive(Debug)]
 pub(crate) struct Admission {
@@ -20,6 +22,8 @@ struct Held {
     total: usize,
     /// Those of them that are not logged in.
     pending: usize,
+    /// Connections that have given their place back and are not closed yet.
+    leaving: usize,
     hosts: HashMap<IpAddr, usize>,
 }
 
@@ -29,6 +33,7 @@ pub(crate) struct Permit {
     admission: Arc<Admission>,
     host: Option<IpAddr>,
     is_pending: bool,
+    is_leaving: bool,
 }
 
 impl Admission {
@@ -56,7 +61,8 @@ impl Admission {
         }
         held.total += 1;
         held.pending += 1;
-        Some(Permit { admission: Arc::clone(self), host, is_pending: true })
+        let admission = Arc::clone(self);
+        Some(Permit { admission, host, is_pending: true, is_leaving: false })
     }
 }
 
@@ -74,21 +80,43 @@ impl Permit {
         }
         self.is_pending = !is_logged_in;
     }
+
+    /// Gives the place back now, for a connection that has only to be closed: its peer may come
+    /// again as soon as it sees the end. When too many do so at once, the place is held until
+    /// this is dropped, since each still has a thread.
+    pub(crate) fn leave(&mut self) {
+        let mut held = self.admission.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_leaving && held.leaving < limits::LEAVING {
+            held.leaving += 1;
+            held.give_back(self.host, self.is_pending);
+            self.is_leaving = true;
+        }
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut held = self.admission.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.total -= 1;
-        if self.is_pending {
-            held.pending -= 1;
+        if self.is_leaving {
+            held.leaving -= 1;
+        } else {
+            held.give_back(self.host, self.is_pending);
         }
-        if let Some(host) = self.host
-            && let Some(count) = held.hosts.get_mut(&host)
+    }
+}
+
+impl Held {
+    fn give_back(&mut self, host: Option<IpAddr>, is_pending: bool) {
+        self.total -= 1;
+        if is_pending {
+            self.pending -= 1;
+        }
+        if let Some(host) = host
+            && let Some(count) = self.hosts.get_mut(&host)
         {
             *count -= 1;
             if *count == 0 {
-                held.hosts.remove(&host);
+                self.hosts.remove(&host);
             }
         }
     }
@@ -210,6 +238,27 @@ mod tests {
         assert_eq!((held.total, held.pending), (0, 0));
         // One place is for whoever comes.
         assert!(Admission::new(1, 0).admit(address("192.0.2.1")).is_some());
+    }
+
+    #[test]
+    fn who_leaves_has_no_place_but_only_so_many_leave_at_once_st_12_ho_01() {
+        let places = limits::LEAVING + 1;
+        let admission = Admission::new(2 * places, places);
+        let admit = || admission.admit(address("192.0.2.1"));
+        let mut permits: Vec<_> = std::iter::from_fn(admit).collect();
+        assert_eq!(permits.len(), places);
+        for permit in &mut permits {
+            permit.leave();
+            permit.leave();
+        }
+        let held = || {
+            let held = admission.held.lock().unwrap();
+            (held.total, held.pending, held.leaving, held.hosts.len())
+        };
+        assert_eq!(held(), (1, 1, limits::LEAVING, 1));
+        let _again = admit().unwrap();
+        drop(permits);
+        assert_eq!(held(), (1, 1, 0, 1));
     }
 
     #[test]

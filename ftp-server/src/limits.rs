@@ -36,6 +36,10 @@ pub const LAST_WAIT: Duration = Duration::from_secs(1);
 /// See [`LAST_WAIT`].
 pub const LAST_INPUT: usize = 256 * 1_024;
 
+/// How many connections that only wait for that are not counted as sessions any more: a client
+/// that saw the end may come again at once. As few as the system's limits have in reserve.
+pub const LEAVING: usize = 32;
+
 /// How many command lines may wait for a transfer to end.
 pub const WAITING_LINES: usize = 256;
 

@@ -23,11 +23,13 @@ pub(crate) fn run(line: &Line, peer: SocketAddr, context: &Arc<Context>, permit:
     let session = Session::new(Arc::clone(context), peer, local);
     let mut runner = Runner::new(line, session, permit);
     let served = runner.serve();
-    // Who sees the end of the session finds its port free.
-    runner.session.channel = None;
+    let Runner { mut control, session, permit, .. } = runner;
+    // Who sees the end of the session finds its port, its user's count and its place free.
+    drop(session);
+    permit.leave();
     match served {
         Ok(()) => {
-            runner.control.hang_up();
+            control.hang_up();
             log::debug!("{peer}: session ended");
         }
         Err(error) => log::info!("{peer}: session ended: {error}"),

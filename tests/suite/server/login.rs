@@ -359,6 +359,52 @@ fn a_user_has_only_so_many_sessions_cm_15() {
 }
 
 #[test]
+fn who_sees_the_end_finds_the_place_free_cm_15_cm_21_st_12() {
+    let config = |per_user, sessions| ServerConfig { per_user, sessions, ..super::quick() };
+    for config in [config(1, 0), config(0, 1)] {
+        let fixture = Fixture::configured(config);
+        for _ in 0..20 {
+            // Bytes behind the last command keep the server reading for a moment.
+            let mut session = fixture.session();
+            session.send("QUIT\r\n\r\n");
+            session.expect_reply(221);
+            session.expect_closed();
+            let mut next = fixture.session();
+            next.send("QUIT\r\n");
+            next.expect_reply(221);
+            next.send("\r\n");
+            next.expect_closed();
+        }
+    }
+}
+
+#[test]
+fn users_are_counted_as_they_log_in_cm_15() {
+    let fixture = Fixture::with(|builder| {
+        builder
+            .config(ServerConfig { per_user: 1, ..super::quick() })
+            .user("U", "p", Rights::READ)
+            .anonymous(Rights::READ)
+    });
+    let address = fixture.server.local_addr();
+    let refused = |name: &str| {
+        let mut session = fixture.greeted();
+        session.expect(format!("USER {name}"), 331);
+        session.expect("PASS p", 421);
+        session.expect_closed();
+    };
+    // Two names that differ are two users.
+    let _users = [RawSession::login(address, "u", "p"), RawSession::login(address, "U", "p")];
+    refused("u");
+    refused("U");
+    // One user that has two names, in any letters, is one.
+    let _anonymous = RawSession::login(address, "anonymous", "p");
+    for name in ["anonymous", "ftp", "FTP", "Anonymous"] {
+        refused(name);
+    }
+}
+
+#[test]
 fn an_existing_directory_can_be_as_good_as_a_new_one_cm_85() {
     let root = tempfile::tempdir().expect("a directory");
     std::fs::write(root.path().join("file"), "").expect("a file");
