@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::error::{ParseError, ParseErrorKind};
+use crate::extended_address::NetworkProtocol;
 use crate::number;
 
 /// All addresses of one family that begin with the same bits; a single address is a network too.
@@ -53,6 +54,12 @@ impl Network {
             _ => (address, prefix),
         };
         Ok(Self { first: first(address, prefix), prefix })
+    }
+
+    /// The protocol of its addresses; of IPv4-mapped IPv6 addresses that is IPv4.
+    #[must_use]
+    pub fn protocol(self) -> NetworkProtocol {
+        NetworkProtocol::of(self.first)
     }
 
     /// Whether an address is one of these. An IPv4-mapped IPv6 address is the IPv4 address that
@@ -112,7 +119,9 @@ mod tests {
             let parsed = Network::parse(network.as_bytes()).unwrap();
             assert_eq!(parsed.to_string(), shown, "{network}");
             assert_eq!(Network::parse(shown.as_bytes()), Ok(parsed), "{network}");
-            assert!(parsed.contains(inside.parse().unwrap()), "{inside} in {network}");
+            let inside = inside.parse().unwrap();
+            assert!(parsed.contains(inside), "{inside} in {network}");
+            assert_eq!(parsed.protocol(), NetworkProtocol::of(inside.to_canonical()), "{network}");
             assert!(!parsed.contains(outside.parse().unwrap()), "{outside} in {network}");
         }
     }

@@ -99,11 +99,12 @@ pub(super) fn port(session: &mut Session, host_port: HostPort) -> Outcome {
     connect_to(session, IpAddr::V4(host_port.host), host_port.port)
 }
 
-/// `EPRT |1 or 2|address|port|`: as PORT for both families (RFC 2428 §2).
+/// `EPRT |1 or 2|address|port|`: as PORT for both families (RFC 2428 §2). Of the other family than
+/// the client's own, what is not allowed is 522, and not recommended there.
 pub(super) fn eprt(session: &mut Session, address: ExtendedAddress) -> Outcome {
     let host = address.address.to_canonical();
     if NetworkProtocol::of(host) != session.protocol() && !session.may_have_data_with(host) {
-        return protocol_not_supported(session.active_protocols()).into();
+        return protocol_not_supported(only(session.protocol())).into();
     }
     connect_to(session, host, address.port)
 }
@@ -139,12 +140,17 @@ pub(super) fn only(protocol: NetworkProtocol) -> NetworkProtocols {
 }
 
 impl Session {
-    /// Those that an active data connection of this session may use.
+    /// Those that an active data connection of this session may use: the client's own, and those
+    /// of the networks of FXP for users with the right to it.
     pub(super) fn active_protocols(&self) -> NetworkProtocols {
-        if self.may_fxp() {
-            NetworkProtocols { ipv4: true, ipv6: true }
-        } else {
-            only(self.protocol())
+        let networks = &self.context.config.fxp_networks;
+        let may_use = |protocol| {
+            protocol == self.protocol()
+                || self.may_fxp() && networks.iter().any(|network| network.protocol() == protocol)
+        };
+        NetworkProtocols {
+            ipv4: may_use(NetworkProtocol::Ipv4),
+            ipv6: may_use(NetworkProtocol::Ipv6),
         }
     }
 }

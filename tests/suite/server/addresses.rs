@@ -283,6 +283,28 @@ fn with_right_and_network_third_hosts_have_data_dc_30_dc_31_cm_48_cm_50() {
 }
 
 #[test]
+fn what_is_refused_is_not_recommended_cm_48_cm_50() {
+    let server = |networks: &[&str]| {
+        let fxp_networks = networks.iter().map(|text| network(text)).collect();
+        Fixture::configured(ServerConfig { fxp_networks, ..super::quick() })
+    };
+    for (networks, user, other, unknown) in [
+        (&["127.0.0.0/8"][..], "fxp", "use (1)", "use (1)"),
+        (&["127.0.0.0/8", "2001:db8::/32"], "fxp", "use (1)", "use (1,2)"),
+        (&["2001:db8::/32"], "fxp", "use (1)", "use (1,2)"),
+        (&["2001:db8::/32"], "u", "use (1)", "use (1)"),
+        (&[], "fxp", "use (1)", "use (1)"),
+    ] {
+        let fixture = server(networks);
+        let mut session = RawSession::login(fixture.server.local_addr(), user, "p");
+        for (line, want) in [("EPRT |2|::1|5000|", other), ("EPRT |3|x|5000|", unknown)] {
+            let reply = session.expect(line, 522).text();
+            assert!(reply.ends_with(want), "{line} with {networks:?}: {reply}");
+        }
+    }
+}
+
+#[test]
 fn a_server_transfers_to_itself_hd_22_dc_30() {
     let fxp_networks = vec![network("127.0.0.0/8")];
     let fixture = Fixture::configured(ServerConfig { fxp_networks, ..super::quick() });
