@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use crate::admission::Admission;
 use crate::auth::Authenticator;
 use crate::config::ServerConfig;
 use crate::data::{Announcer, PassivePorts};
+use crate::digest::Running;
 use crate::presence::Presence;
 
 /// Configuration, authenticator and the register of sessions. Nothing of one session is in here
@@ -22,8 +23,8 @@ pub(crate) struct Context {
     pub(crate) announcer: Arc<Announcer>,
     /// Who is logged in, if users may have only so many sessions.
     pub(crate) presence: Arc<Presence>,
-    /// How many digests are being made.
-    pub(crate) digests: Arc<AtomicUsize>,
+    /// Which digests are being made.
+    pub(crate) digests: Arc<Running>,
     draining: AtomicBool,
     next: AtomicU64,
     sessions: Mutex<HashMap<u64, Arc<Line>>>,

@@ -64,6 +64,10 @@ pub const STAT_ENTRIES: usize = 1_000;
 /// How many digests are made at a time in the whole server. Each keeps a processor busy.
 pub const DIGESTS: usize = 2;
 
+/// How many of them one IPv4 address, or one /64 of IPv6, may have: half, so that no host keeps
+/// all others from theirs.
+pub const DIGESTS_OF_HOST: usize = DIGESTS / 2;
+
 /// The largest file that is read for its digest, in bytes: a larger one mostly takes longer than
 /// [`DIGEST_TIME`].
 pub const DIGEST_SIZE: u64 = 8 * 1024 * 1024 * 1024;

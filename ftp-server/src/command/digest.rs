@@ -10,7 +10,7 @@ use crate::session::{Outcome, Session};
 
 /// `HASH <file>`: 213 with the digest of all of it by the algorithm that is chosen. It tells as much
 /// of a file as to read it, and so needs that right. 553 for a directory, 556 for a file that is
-/// too large, 450 when enough digests are being made already.
+/// too large, 450 when enough digests are being made already, in all or for the client's host.
 pub(super) fn hash(session: &Session, path: &Pathname) -> Outcome {
     let resolved = session.resolve(path);
     let Some(storage) = session.storage(Rights::RETRIEVE) else { return reply::no_right().into() };
@@ -21,7 +21,7 @@ pub(super) fn hash(session: &Session, path: &Pathname) -> Outcome {
     if source.size() > limits::DIGEST_SIZE {
         return reply::too_much_to_digest().into();
     }
-    let Some(permit) = Permit::get(&session.context.digests) else {
+    let Some(permit) = Permit::get(&session.context.digests, session.peer.ip()) else {
         let text = "Other digests are being made, try again";
         return Reply::new(ReplyCode::FILE_BUSY, text).into();
     };

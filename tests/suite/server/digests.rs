@@ -76,17 +76,20 @@ fn more_than_enough_digests_are_refused_cm_126_hs_37() {
     for _ in 0..100 {
         session.expect("HASH vast", 556);
     }
-    let mut busy: Vec<_> = (0..2)
-        .map(|_| {
-            let mut busy = fixture.session();
+    let address = fixture.server.local_addr();
+    let mut busy: Vec<_> = [[127, 0, 0, 1], [127, 0, 0, 2]]
+        .map(|from| {
+            let mut busy = RawSession::login_from(from.into(), address, "u", "p");
             busy.line("HASH large");
             // What is answered at once, and only if it runs, is how far it is.
             busy.expect("STAT", 211);
             busy
         })
-        .collect();
+        .into();
     session.expect("HASH small", 450);
     session.expect("NOOP", 200);
+    let mut third = RawSession::login_from([127, 0, 0, 3].into(), address, "u", "p");
+    third.expect("HASH small", 450);
     // One is aborted by its client, the other loses it.
     let mut aborted = busy.pop().expect("two of them");
     aborted.expect("ABOR", 426);
@@ -94,7 +97,7 @@ fn more_than_enough_digests_are_refused_cm_126_hs_37() {
     aborted.expect("HASH small", 213);
     drop(busy);
     let begun = Instant::now();
-    let mut second = fixture.session();
+    let mut second = RawSession::login_from([127, 0, 0, 2].into(), address, "u", "p");
     second.line("HASH large");
     second.expect("STAT", 211);
     loop {
@@ -104,6 +107,24 @@ fn more_than_enough_digests_are_refused_cm_126_hs_37() {
         }
         assert!(begun.elapsed() < Duration::from_secs(20), "a digest outlives its session");
     }
+}
+
+#[test]
+fn one_host_cannot_have_all_digests_cm_126_hs_37() {
+    let fixture = Fixture::new();
+    sparse(&fixture, "large", 8 << 30);
+    fixture.write("small", "hello");
+    let mut busy = fixture.session();
+    busy.line("HASH large");
+    busy.expect("STAT", 211);
+    let mut same = fixture.session();
+    same.expect("HASH small", 450);
+    let address = fixture.server.local_addr();
+    let mut other = RawSession::login_from([127, 0, 0, 2].into(), address, "reader", "p");
+    other.expect("HASH small", 213);
+    busy.expect("ABOR", 426);
+    busy.expect_reply(226);
+    same.expect("HASH small", 213);
 }
 
 #[test]
