@@ -98,8 +98,13 @@ impl Settings {
             };
             return Err(format!("unknown setting {key}; {hint}"));
         };
-        (setting.set)(self, value.trim()).map_err(|wrong| format!("{key}: {wrong}"))
+        (setting.set)(self, unquoted(value.trim())).map_err(|wrong| format!("{key}: {wrong}"))
     }
+}
+
+/// A value without the quotes around it, with which values that may be empty are shown.
+fn unquoted(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }
 
 fn line(text: &str) -> Result<String, String> {
@@ -154,15 +159,11 @@ fn optional<T: ToString>(value: &Option<T>) -> String {
 fn ports(text: &str) -> Result<Option<PortRanges>, String> {
     let ports = || PortRanges::parse(text.as_bytes());
     let wrong = |error| format!("\"{text}\": {error}; ports are 50000-50099,51000");
-    if is_none(text) { Ok(None) } else { ports().map(Some).map_err(wrong) }
+    if text.is_empty() { Ok(None) } else { ports().map(Some).map_err(wrong) }
 }
 
 fn address(text: &str) -> Result<Option<PassiveAddress>, String> {
-    if is_none(text) { Ok(None) } else { passive_address(text).map(Some) }
-}
-
-fn is_none(text: &str) -> bool {
-    matches!(text, "" | "\"\"")
+    if text.is_empty() { Ok(None) } else { passive_address(text).map(Some) }
 }
 
 fn passive_address(text: &str) -> Result<PassiveAddress, String> {
@@ -172,7 +173,7 @@ fn passive_address(text: &str) -> Result<PassiveAddress, String> {
 
 /// `NETWORK[,NETWORK]...=ADDRESS`, and more of them behind `;`.
 fn overrides(text: &str) -> Result<Vec<PassiveOverride>, String> {
-    let items = text.split(';').filter(|item| !is_none(item.trim()));
+    let items = text.split(';').filter(|item| !item.trim().is_empty());
     let items = items.map(|item| match item.split_once('=') {
         Some((clients, address)) => Ok(PassiveOverride {
             clients: networks(clients)?,
@@ -190,7 +191,7 @@ fn show_overrides(overrides: &[PassiveOverride]) -> String {
 }
 
 fn networks(text: &str) -> Result<Vec<Network>, String> {
-    let items = text.split(',').map(str::trim).filter(|item| !is_none(item));
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
     let items = items.map(|item| {
         let wrong = |_| format!("\"{item}\" is not a network; 10.0.0.0/8 and 192.0.2.1 are");
         Network::parse(item.as_bytes()).map_err(wrong)
@@ -226,11 +227,37 @@ mod tests {
         for setting in TABLE {
             let mut settings = Settings::default();
             let shown = (setting.show)(&settings);
-            let value = shown.trim_matches('"');
-            settings.set(&format!("{}={value}", setting.key)).unwrap();
-            assert_eq!((setting.show)(&settings), shown, "{}", setting.key);
+            for value in [&*shown, unquoted(&shown)] {
+                settings.set(&format!("{}={value}", setting.key)).unwrap();
+                assert_eq!((setting.show)(&settings), shown, "{}", setting.key);
+            }
             assert!(!setting.help.is_empty() && setting.key.contains('.'), "{}", setting.key);
         }
+    }
+
+    #[test]
+    fn what_is_shown_in_quotes_can_be_typed_so() {
+        for (assignment, banner) in [
+            ("server.banner=Hello there", "Hello there"),
+            ("server.banner=\"Hello there\"", "Hello there"),
+            ("server.banner=\" indented \"", " indented "),
+            ("server.banner=\"\"a\" and \"b\"\"", "\"a\" and \"b\""),
+            ("server.banner=\"", "\""),
+            ("server.banner=\"half", "\"half"),
+            ("server.banner=\"\"", ""),
+        ] {
+            let mut settings = Settings::default();
+            settings.set(assignment).unwrap();
+            assert_eq!(settings.server.banner, banner, "{assignment}");
+            let shown = TABLE.iter().find(|setting| setting.key == "server.banner").unwrap().show;
+            settings.set(&format!("server.banner={}", shown(&settings))).unwrap();
+            assert_eq!(settings.server.banner, banner, "{assignment}");
+        }
+        let mut settings = Settings::default();
+        settings.set("hosts.names=\"a.example, b.example\"").unwrap();
+        assert_eq!(settings.server.hosts.len(), 2);
+        settings.set("hosts.names=\"\"").unwrap();
+        assert_eq!(settings.server.hosts, []);
     }
 
     #[test]

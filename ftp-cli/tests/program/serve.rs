@@ -103,8 +103,12 @@ fn users_switch_anonymous_off_and_write_switches_writing_on() {
 fn settings_reach_the_server() {
     let root = TempRoot::new();
     root.write("file", b"x");
-    let settings =
-        ["server.banner=Hello there", "active.enabled=false", "transfer.overwrite=false"];
+    let settings = [
+        "server.banner=\"Hello there\"",
+        "hosts.names=\"\"",
+        "active.enabled=false",
+        "transfer.overwrite=false",
+    ];
     let mut arguments = vec!["--write"];
     for setting in settings {
         arguments.extend(["--set", setting]);
@@ -117,10 +121,6 @@ fn settings_reach_the_server() {
     assert_ne!(active.code(), Some(0), "{active:?}");
 }
 
-#[test]
-fn an_address_that_is_taken_is_the_networks_fault() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
 #[test]
 fn nobody_fills_the_log_with_names_of_clients_cm_28_ho_06() {
     let root = TempRoot::new();
@@ -143,6 +143,10 @@ fn nobody_fills_the_log_with_names_of_clients_cm_28_ho_06() {
     assert_eq!(line.matches('x').count(), 256 - 4 + 1, "256 bytes, of which one is escaped");
 }
 
+#[test]
+fn an_address_that_is_taken_is_the_networks_fault() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
     failed(&run(&mut ftp(&["serve", "-q", "--listen", &address, "/"])), 4, &address);
     failed(&run(&mut ftp(&["serve", "/nonexistent"])), 3, "/nonexistent");
 }
