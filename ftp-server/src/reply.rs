@@ -1,4 +1,5 @@
-//! The words of our replies, and the one place where failures of storage become codes.
+//! The words of our replies, and the place where failures of storage become codes. Only MLSD
+//! has one of its own, the 501 that RFC 3659 §7.2.1 wants for what is no directory.
 
 use ftp_proto::{Pathname, Reply, ReplyCode};
 

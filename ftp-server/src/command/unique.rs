@@ -1,6 +1,6 @@
 //! STOU (RFC 959 §4.1.3; RFC 1123 §4.1.2.9).
 
-use ftp_proto::{AsciiDecoder, Pathname, Reply, ReplyCode, RepresentationType};
+use ftp_proto::{AsciiDecoder, Pathname, RepresentationType};
 
 use super::space;
 use crate::auth::Rights;
@@ -38,9 +38,6 @@ pub(super) fn stou(session: &Session, prefix: Option<&Pathname>) -> Outcome {
             let transfer = Transfer::receive(path, upload, ascii.then(AsciiDecoder::new));
             transfer.announce(announcement).into()
         }
-        Err(error) if error.kind == StorageErrorKind::Exists => {
-            Reply::new(ReplyCode::FILE_BUSY, "No free name found").into()
-        }
         Err(error) => reply::storage_failure(&error, Purpose::MakeFile).into(),
     }
 }
@@ -59,5 +56,6 @@ fn with_new_name(
             begun => return begun.map(|upload| (path, upload)),
         }
     }
-    Err(StorageErrorKind::Exists.into())
+    // Others were faster each time; the next one may be.
+    Err(StorageErrorKind::Busy.into())
 }
