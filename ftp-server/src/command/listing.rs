@@ -22,6 +22,8 @@ struct Target {
     /// What makes an argument for RETR of each name: the directory part of the argument.
     prefix: Vec<u8>,
     entries: Entries,
+    /// Which of them are meant, and at least one there has to be; all, if there is none.
+    pattern: Option<Pattern>,
 }
 
 /// `LIST [<path>]`: a line for people about each entry, in the form of `ls -l`.
@@ -48,13 +50,15 @@ fn show(
 ) -> Outcome {
     let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
     match target(session, storage, path) {
-        Ok(Target { path, prefix, entries, .. }) => {
+        Ok(Target { path, prefix, entries, pattern, .. }) => {
+            let is_pattern = pattern.is_some();
             let line = move |entry: &Entry, out: &mut Vec<u8>| {
-                if !listing::has_line_break(&entry.name) {
+                if is_shown(entry, pattern.as_ref()) {
                     line(&prefix, entry, out);
                 }
             };
-            Transfer::send(path, ListingOutgoing::new(Vec::new(), entries, line)).into()
+            let outgoing = ListingOutgoing::new(Vec::new(), entries, line);
+            Transfer::send(path, if is_pattern { outgoing.not_empty() } else { outgoing }).into()
         }
         Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
     }
@@ -70,7 +74,7 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Outcome {
     let (now, mut lines, mut end) = (now(), Vec::new(), "End");
     for entry in target.entries {
         let entry = match entry {
-            Ok(entry) if listing::has_line_break(&entry.name) => continue,
+            Ok(entry) if !is_shown(&entry, target.pattern.as_ref()) => continue,
             Ok(entry) => entry,
             Err(error) => return reply::storage_failure(&error, Purpose::Existing).into(),
         };
@@ -82,6 +86,10 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Outcome {
         listing::list_line(&entry.name, &entry.metadata, now, &mut line);
         line.truncate(line.len().saturating_sub(2));
         lines.push(line);
+    }
+    if lines.is_empty() && target.pattern.is_some() {
+        let nothing = StorageErrorKind::NotFound.into();
+        return reply::storage_failure(&nothing, Purpose::Existing).into();
     }
     let code = if target.is_single { ReplyCode::FILE_STATUS } else { ReplyCode::DIRECTORY_STATUS };
     Reply::multi_line(code, "Status:", lines, end).into()
@@ -97,7 +105,7 @@ fn target(
     let Ok(named) = Pathname::new(text) else {
         let path = session.directory.clone();
         let entries = storage.list(&path)?;
-        return Ok(Target { path, is_single: false, prefix: Vec::new(), entries });
+        return Ok(Target { path, is_single: false, prefix: Vec::new(), entries, pattern: None });
     };
     let path = session.resolve(&named);
     match storage.stat(&path) {
@@ -107,12 +115,12 @@ fn target(
             if !prefix.ends_with(b"/") {
                 prefix.push(b'/');
             }
-            Ok(Target { path, is_single: false, prefix, entries })
+            Ok(Target { path, is_single: false, prefix, entries, pattern: None })
         }
         Ok(metadata) => {
             let entry = Entry { name: text.to_vec(), metadata };
             let entries = Box::new(std::iter::once(Ok(entry)));
-            Ok(Target { path, is_single: true, prefix: Vec::new(), entries })
+            Ok(Target { path, is_single: true, prefix: Vec::new(), entries, pattern: None })
         }
         Err(error) if error.kind == StorageErrorKind::NotFound => {
             matching(session, storage, text)?.ok_or(error)
@@ -121,8 +129,7 @@ fn target(
     }
 }
 
-/// The entries of one directory that match the last component; `None` if it is no pattern or
-/// nothing matches.
+/// The entries of one directory that match the last component; `None` if it is no pattern.
 fn matching(
     session: &Session,
     storage: &dyn Storage,
@@ -133,14 +140,15 @@ fn matching(
     let Some(pattern) = Pattern::parse(last) else { return Ok(None) };
     let directory = Pathname::new(prefix).ok();
     let path = session.resolve_or_here(directory.as_ref());
-    let mut matches = storage.list(&path)?.filter(move |entry| match entry {
-        Ok(entry) => pattern.matches(&entry.name) && !listing::has_line_break(&entry.name),
-        Err(_) => true,
-    });
-    // Whether there is one decides between 150 and 550.
-    let Some(first) = matches.next().transpose()? else { return Ok(None) };
-    let entries = Box::new(std::iter::once(Ok(first)).chain(matches));
-    Ok(Some(Target { path, is_single: false, prefix: prefix.to_vec(), entries }))
+    let entries = storage.list(&path)?;
+    let (prefix, pattern) = (prefix.to_vec(), Some(pattern));
+    Ok(Some(Target { path, is_single: false, prefix, entries, pattern }))
+}
+
+/// Whether an entry is meant, and can stand on a line.
+fn is_shown(entry: &Entry, pattern: Option<&Pattern>) -> bool {
+    pattern.is_none_or(|pattern| pattern.matches(&entry.name))
+        && !listing::has_line_break(&entry.name)
 }
 
 /// `MLSD [<directory>]`: a line of facts for programs about the directory, its parent and each

@@ -179,16 +179,38 @@ pub(crate) struct ListingOutgoing<F> {
     head: Vec<u8>,
     entries: Entries,
     line: F,
+    /// Without one line there is no listing.
+    needs_line: bool,
 }
 
 impl<F: FnMut(&Entry, &mut Vec<u8>)> ListingOutgoing<F> {
     /// `head`, then what `line` appends for each of `entries`.
     pub(crate) fn new(head: Vec<u8>, entries: Entries, line: F) -> Self {
-        Self { head, entries, line }
+        Self { head, entries, line, needs_line: false }
+    }
+
+    /// The same, but `NotFound` where it would be empty. [`prepare`](Outgoing::prepare) looks for
+    /// the first line, which decides between 150 and 550 and may be far down the directory.
+    pub(crate) fn not_empty(self) -> Self {
+        Self { needs_line: true, ..self }
     }
 }
 
 impl<F: FnMut(&Entry, &mut Vec<u8>)> Outgoing for ListingOutgoing<F> {
+    fn prepare(&mut self) -> Result<bool, StorageError> {
+        let start = Instant::now();
+        while self.needs_line && self.head.is_empty() {
+            if start.elapsed() >= limits::TICK {
+                return Ok(false);
+            }
+            let Some(entry) = self.entries.next() else {
+                return Err(StorageErrorKind::NotFound.into());
+            };
+            (self.line)(&entry?, &mut self.head);
+        }
+        Ok(true)
+    }
+
     fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
         let (start, before) = (Instant::now(), out.len());
         out.append(&mut self.head);

@@ -200,7 +200,7 @@ impl Watch<'_, '_> {
     }
 
     /// What takes its time before the 150, since it decides whether there is one: to find a
-    /// converted byte in a file, to copy the beginning of one.
+    /// converted byte in a file, to copy the beginning of one, to find a name for a pattern.
     fn prepare(&mut self, direction: &mut Direction) -> Result<(), End> {
         loop {
             let (prepared, purpose) = match direction {

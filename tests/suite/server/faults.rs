@@ -2,11 +2,12 @@
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ftp_server::{
-    AuthError, Authenticator, Capabilities, Entries, LocalStorage, Login, LoginAttempt, Metadata,
-    Rights, Source, Storage, StorageError, StorageErrorKind, StreamEnd, Upload, VirtualPath,
-    WriteMode,
+    AuthError, Authenticator, Capabilities, Entries, Entry, LocalStorage, Login, LoginAttempt,
+    Metadata, Rights, Source, Storage, StorageError, StorageErrorKind, StreamEnd, Upload,
+    VirtualPath, WriteMode,
 };
 use ftp_tests::raw::RawSession;
 
@@ -35,10 +36,13 @@ impl Storage for Faulty {
 
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
         let entries = self.0.list(path)?;
-        match is(path, "unreadable") {
-            true => Ok(Box::new(entries.take(1).chain([Err(StorageErrorKind::Io.into())]))),
-            false => Ok(entries),
-        }
+        Ok(match path.name() {
+            Some(b"unreadable") => {
+                Box::new(entries.take(1).chain([Err(StorageErrorKind::Io.into())]))
+            }
+            Some(b"endless") => Box::new(endless(self.0.stat(path)?)),
+            _ => entries,
+        })
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
@@ -90,6 +94,14 @@ impl Storage for Faulty {
     ) -> Result<(), StorageError> {
         self.0.rename(from, to, replace)
     }
+}
+
+/// A directory without an end: something is in it, but far down.
+fn endless(metadata: Metadata) -> impl Iterator<Item = Result<Entry, StorageError>> {
+    (0_u64..).map(move |number| {
+        let name = if number == 200_000 { b"needle".to_vec() } else { b"hay".to_vec() };
+        Ok(Entry { name, metadata })
+    })
 }
 
 /// A file that cannot be read to its end.
@@ -212,6 +224,35 @@ fn what_cannot_be_read_to_its_end_is_451_cm_102_dc_51_dc_55() {
 }
 
 #[test]
+fn the_search_for_what_matches_a_pattern_can_be_aborted_dc_45_cm_133_ls_27() {
+    let fixture = faulty();
+    std::fs::create_dir(fixture.path("endless")).expect("a directory");
+    let mut session = fixture.session();
+    for line in ["LIST endless/*.txt", "NLST endless/*.txt"] {
+        session.expect("PASV", 227);
+        let start = Instant::now();
+        session.line(line);
+        // Nothing is there to be told as 150 yet, nor is it certain that there is nothing.
+        session.expect("STAT", 211);
+        session.send("NOOP\r\nABOR\r\n");
+        session.expect_reply(426);
+        session.expect_reply(226);
+        assert!(start.elapsed() < Duration::from_secs(5), "{line}: {:?}", start.elapsed());
+        session.expect_reply(200);
+    }
+    // Nor does what was found keep the search for more from being heard.
+    let mut data = session.passive();
+    session.expect("NLST endless/n*", 150);
+    assert_eq!(data.read_exact(16), b"endless/needle\r\n");
+    let start = Instant::now();
+    session.expect("STAT", 211);
+    session.expect("ABOR", 426);
+    session.expect_reply(226);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    session.expect_in_step();
+}
+
+#[test]
 fn uploads_that_do_not_fit_leave_nothing_cm_104_cm_106_dc_55_hf_01_hf_02_hf_03_hf_04() {
     let fixture = faulty();
     let mut session = fixture.session();
@@ -249,7 +290,7 @@ fn a_panic_costs_one_session_st_16_hf_12() {
     witness.expect_in_step();
     drop(witness);
     // All of them gave their places back.
-    let report = fixture.server.shutdown(std::time::Duration::from_secs(10));
+    let report = fixture.server.shutdown(Duration::from_secs(10));
     assert_eq!((report.cut, report.stuck), (0, 0));
 }
 
