@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ftp_proto::AsciiEncoder;
 
@@ -11,6 +11,9 @@ use crate::storage::{Entries, Entry, Source, StorageError, StorageErrorKind};
 
 /// How many bytes of a file are converted at a time where none of them is sent.
 const CONVERT: usize = 64 * 1024;
+
+/// How long lines are gathered before what there is goes out: of many entries few may have one.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// Bytes for the client, made as they are needed.
 pub(crate) trait Outgoing {
@@ -214,8 +217,7 @@ impl<F: FnMut(&Entry, &mut Vec<u8>)> Outgoing for ListingOutgoing<F> {
     fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
         let (start, before) = (Instant::now(), out.len());
         out.append(&mut self.head);
-        // Of many entries few may have a line: a pattern passes the others over.
-        while out.len() - before < room && start.elapsed() < limits::TICK {
+        while out.len() - before < room && start.elapsed() < GATHER {
             let Some(entry) = self.entries.next() else { return Ok(false) };
             (self.line)(&entry?, out);
         }
