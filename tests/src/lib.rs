@@ -18,6 +18,7 @@ pub mod process;
 pub mod random;
 pub mod raw;
 pub mod root;
+pub mod scale;
 pub mod site;
 
 /// The programs in the README, which have to compile and, where they need no server, to run.

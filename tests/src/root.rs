@@ -19,7 +19,21 @@ impl TempRoot {
     #[track_caller]
     #[must_use]
     pub fn new() -> Self {
-        let directory = tempfile::Builder::new().prefix("ftp-tests-").tempdir();
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// As [`new`](Self::new), in memory where the system has a place there: for more files than a
+    /// disk makes in a short time.
+    #[track_caller]
+    #[must_use]
+    pub fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self::below(memory) } else { Self::new() }
+    }
+
+    #[track_caller]
+    fn below(parent: &Path) -> Self {
+        let directory = tempfile::Builder::new().prefix("ftp-tests-").tempdir_in(parent);
         let directory = directory.expect("a temporary directory");
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755))
             .expect("the mode of an own directory");

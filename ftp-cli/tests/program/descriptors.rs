@@ -1,31 +1,17 @@
 //! `serve` when its descriptors or its memory run out, in a process of its own.
 
-use std::time::{Duration, Instant};
-
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
+use crate::figures::{open_descriptors, wait_until};
 use crate::serve::Served;
-
-/// How many descriptors a process has open.
-fn open_descriptors(process: u32) -> usize {
-    std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()
-}
 
 /// Lets a process have no descriptor from this number on.
 fn limit_descriptors(process: u32, limit: usize) {
     let current = Some(u64::try_from(limit).unwrap());
     let id = Pid::from_raw(i32::try_from(process).unwrap());
     prlimit(id, Resource::Nofile, Rlimit { current, maximum: Some(4_096) }).unwrap();
-}
-
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{what} does not come");
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
 }
 
 /// The system says that there are no descriptors before anybody connects; who does so later, when

@@ -7,8 +7,8 @@ use std::io::Write;
 
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::root::TempRoot;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::figures::{allow_descriptors, memory, resident, threads};
 use crate::serve::Served;
 
 /// In KiB, of a release build.
@@ -16,22 +16,9 @@ const IDLE_SERVER: u64 = 4 * 1_024;
 const IDLE_SESSION: u64 = 25;
 const SESSIONS: u64 = 1_000;
 
-/// The resident memory of a process in KiB.
-fn resident(process: u32) -> u64 {
-    memory(process, "VmRSS:")
-}
-
-/// One figure of `/proc/PID/status` in KiB.
-fn memory(process: u32, figure: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(figure)).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 #[test]
 fn footprint_of_idle_sessions() {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    allow_descriptors();
     let root = TempRoot::new();
     let served = Served::start(&root, &["--user", "u:p"]);
     let process = served.running.child.id();
@@ -66,10 +53,9 @@ fn footprint_of_a_line_of_1_gib_hs_01() {
     let process = served.running.child.id();
     let block = vec![b'x'; 1 << 20];
     // A session that is just ending would be counted with the next.
-    let threads = || std::fs::read_dir(format!("/proc/{process}/task")).unwrap().count();
-    let at_rest = threads();
+    let at_rest = threads(process);
     let mut rest = || {
-        let ended = || (threads() <= at_rest).then_some(());
+        let ended = || (threads(process) <= at_rest).then_some(());
         served.running.wait_until(DEADLINE, ended).expect("the session ends");
     };
     let address = served.address;

@@ -36,6 +36,7 @@ fn names_and_facts_of_our_server() {
 
 #[test]
 fn bytes_reach_a_pipe_as_they_are_and_the_order_stays_li_05() {
+    // LS-49.
     let list = |lines: &[u8]| Act::Send("150 names", lines.to_vec(), "226 done");
     for (arguments, acts, want) in [
         (

@@ -8,11 +8,13 @@
 
 mod demo;
 mod descriptors;
+mod figures;
 mod footprint;
 mod get;
 mod ls;
 mod peer;
 mod put;
+mod scale;
 mod serve;
 mod signals;
 mod usage;

@@ -9,9 +9,11 @@ use ftp_server::{Rights, Server};
 use ftp_tests::process::{Running, run};
 use ftp_tests::root::TempRoot;
 
-use ftp_tests::raw::DEADLINE;
+use ftp_tests::raw::{DEADLINE, RawSession};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::peer::{Act, Peer};
+use crate::serve::Served;
 use crate::{failed, ftp};
 
 #[test]
@@ -227,4 +229,37 @@ fn a_file_above_the_limit_is_a_local_matter_and_ends_no_server_hf_03() {
     failed(&run(&mut ftp(&["put", &local, &format!("{url}2")])), 8, "552");
     run(&mut ftp(&["get", &url, "/dev/null"])).succeeded();
     assert_eq!(served.names(), [b"file"]);
+}
+
+/// A process that was stopped finds system calls interrupted when it goes on: waits for a command,
+/// for data, for room.
+#[test]
+fn a_server_that_is_stopped_and_goes_on_loses_nothing_fs_20_hf_10() {
+    let root = TempRoot::new();
+    let content = ftp_tests::content::binary(8 << 20, 1);
+    root.write("down", &content);
+    let served = Served::start(&root, &["--user", "u:p", "--write"]);
+    let process = Pid::from_child(&served.running.child);
+    let address = served.address;
+    let transfers = std::thread::spawn(move || {
+        let mut session = RawSession::login(address, "u", "p");
+        session.expect("TYPE I", 200);
+        for _ in 0..20 {
+            assert_eq!(session.download("RETR down"), content);
+            session.upload("STOR up", &content);
+            session.expect_in_step();
+        }
+        content
+    });
+    let mut times = 0;
+    while !transfers.is_finished() {
+        kill_process(process, Signal::STOP).unwrap();
+        std::thread::park_timeout(Duration::from_millis(2));
+        kill_process(process, Signal::CONT).unwrap();
+        std::thread::park_timeout(Duration::from_millis(3));
+        times += 1;
+    }
+    let content = transfers.join().unwrap();
+    assert!(times >= 20, "it was stopped {times} times");
+    assert_eq!(root.read("up"), content);
 }

@@ -1,0 +1,325 @@
+//! Very many sessions, one after another and at once, and very many commands in one.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use ftp_tests::raw::RawSession;
+use ftp_tests::root::TempRoot;
+use ftp_tests::scale;
+
+use super::{LOGIN, codes};
+use crate::figures::{allow_descriptors, memory, open_descriptors, resident, threads, wait_until};
+use crate::ftp;
+use crate::serve::Served;
+
+/// In KiB: what 100,000 sessions may leave behind, and as many commands of one.
+const LEFT_BY_SESSIONS: u64 = 2 * 1_024;
+const LEFT_BY_COMMANDS: u64 = 1_024;
+
+/// In KiB, of a release build. A debug build is allowed twice as much.
+const IDLE_SESSION: u64 = 20;
+
+/// What a session may do before it ends; every second one fails.
+const DEEDS: [fn(&mut RawSession); 12] = [
+    |session| assert_eq!(session.download("RETR file"), [b'x'; 10_000]),
+    // No object.
+    |session| {
+        session.expect("PASV", 227);
+        session.expect("RETR nothing", 550);
+    },
+    |session| session.upload("STOR new", &[b'x'; 1_000]),
+    // An upload that is reset.
+    |session| {
+        let mut data = session.passive();
+        session.expect("STOR other", 150);
+        data.write_all(&[b'x'; 1_000]);
+        data.reset();
+        session.expect_reply(426);
+    },
+    |session| assert!(!session.download("MLSD").is_empty()),
+    // A download that is reset.
+    |session| {
+        let mut data = session.passive();
+        session.expect("RETR large", 150);
+        let _ = data.read_exact(1);
+        data.reset();
+        session.expect_reply(426);
+    },
+    |session| assert!(!session.download("LIST").is_empty()),
+    // Nobody at the port.
+    |session| {
+        let listener = session.active();
+        drop(listener);
+        session.expect("APPE other", 150);
+        session.expect_reply(425);
+    },
+    |session| {
+        let listener = session.active();
+        session.expect("RETR file", 150);
+        assert_eq!(listener.accept().read_to_end(), [b'x'; 10_000]);
+        session.expect_reply(226);
+    },
+    // An upload that is aborted.
+    |session| {
+        let mut data = session.passive();
+        session.expect("STOU", 150);
+        data.write_all(&[b'x'; 1_000]);
+        session.expect("ABOR", 426);
+        session.expect_reply(226);
+    },
+    |session| {
+        session.expect("MKD made", 257);
+        session.expect("RMD made", 250);
+    },
+    // A session that is gone before its transfer begins.
+    |session| {
+        session.expect("PASV", 227);
+        session.expect("STOR other", 150);
+    },
+];
+
+/// One session from its beginning to its end, which is a QUIT or is not.
+fn one(address: SocketAddr, number: usize) {
+    let mut session = RawSession::login(address, "u", "p");
+    DEEDS[number % DEEDS.len()](&mut session);
+    let is_in_transfer = number % DEEDS.len() == DEEDS.len() - 1;
+    if !is_in_transfer && number.is_multiple_of(3) {
+        session.expect("QUIT", 221);
+        session.expect_closed();
+    }
+}
+
+#[test]
+fn sessions_one_after_another_leave_nothing_at_scale_go_09_ho_11() {
+    let count = scale::count(1_000, 100_000);
+    let root = TempRoot::new();
+    root.write("file", &[b'x'; 10_000]);
+    std::fs::File::create(root.join("large")).unwrap().set_len(16 << 20).unwrap();
+    let mut serve = ftp(&["serve", "--listen", "0.0.0.0:0", "--user", "u:p", "--write"]);
+    let served = Served::of(serve.args(["--set", "transfer.sync=none"]).arg(root.path()));
+    let process = served.running.child.id();
+    // Each address has ports of its own, or there would be none left by connections just closed.
+    let address = |number: usize| {
+        let last = u8::try_from(number % 200 + 1).unwrap();
+        SocketAddr::from(([127, 0, 0, last], served.address.port()))
+    };
+    let at_rest = threads(process);
+    let ended = || wait_until("the end of all sessions", || threads(process) <= at_rest);
+    // Code that runs for the first time is read from disk, which is nothing that sessions leave.
+    (0..DEEDS.len()).for_each(|number| one(address(number), number));
+    ended();
+    let (alone, before) = (open_descriptors(process), resident(process));
+    let start = Instant::now();
+    (0..count).for_each(|number| one(address(number), number));
+    ended();
+    let left = resident(process).saturating_sub(before);
+    println!("{count} sessions in {:?}: {left} KiB of {before} KiB left", start.elapsed());
+    assert_eq!(open_descriptors(process), alone);
+    assert_eq!(root.names(), [&b"file"[..], b"large", b"new"]);
+    assert!(left < LEFT_BY_SESSIONS, "{left} KiB");
+}
+
+/// Commands of every kind with their codes, after which the session is as it was before. Those of
+/// [`DEEDS`] move data.
+const COMMANDS: &[(&str, u16)] = &[
+    ("NOOP", 200),
+    ("USER u", 530),
+    ("PASS p", 503),
+    ("ACCT x", 202),
+    ("SYST", 215),
+    ("FEAT", 211),
+    ("HELP", 214),
+    ("HELP RETR", 214),
+    ("STAT", 211),
+    ("STAT .", 212),
+    ("STAT f*", 212),
+    ("OPTS UTF8 ON", 200),
+    ("OPTS MLST size;modify;type;perm;unique;UNIX.mode;", 200),
+    ("OPTS HASH SHA-1", 200),
+    ("OPTS HASH SHA-256", 200),
+    ("CLNT test", 200),
+    ("LANG", 200),
+    ("TYPE A", 200),
+    ("SIZE file", 213),
+    ("TYPE I", 200),
+    ("STRU F", 200),
+    ("MODE S", 200),
+    ("MODE Z", 504),
+    ("PWD", 257),
+    ("CWD d", 250),
+    ("CDUP", 250),
+    ("CWD nowhere", 550),
+    ("MKD d/e", 257),
+    ("MKD d", 550),
+    ("RMD d/e", 250),
+    ("RNFR file", 350),
+    ("RNTO d/file", 250),
+    ("RNFR d/file", 350),
+    ("RNTO file", 250),
+    ("RNTO x", 503),
+    ("DELE nothing", 550),
+    ("SIZE file", 213),
+    ("MDTM file", 213),
+    ("MFMT 20200101000000 file", 213),
+    ("MFF Modify=20210101000000; file", 213),
+    ("MLST file", 250),
+    ("AVBL", 213),
+    ("ALLO 1", 200),
+    ("SITE CHMOD 644 file", 200),
+    ("SITE HELP", 214),
+    ("REST 5", 350),
+    ("PASV", 227),
+    ("EPSV", 229),
+    ("PORT 1,2,3,4,5,6", 504),
+    ("EPRT |1|1.2.3.4|6000|", 504),
+    ("ABOR", 226),
+    ("ABOR", 225),
+    ("RETR file", 425),
+    ("STOR file", 425),
+    ("LIST", 425),
+    ("PASV", 227),
+    ("RETR nothing", 550),
+    ("EPSV", 229),
+    ("MLSD file", 501),
+    ("EPSV", 229),
+    ("NLST nothing*", 550),
+    ("AUTH TLS", 502),
+    ("PBSZ 0", 503),
+    ("SMNT x", 502),
+    ("XYZZY", 500),
+    ("", 500),
+    ("RETR a\rb", 501),
+    ("HOST a", 503),
+    // Last, since it listens for ABOR and STAT.
+    ("HASH file", 213),
+];
+
+#[test]
+fn commands_of_all_kinds_in_one_session_at_scale_ho_12() {
+    let count = scale::count(20_000, 1_000_000);
+    let root = TempRoot::in_memory();
+    root.write("file", &[b'x'; 1_000]);
+    root.mkdir("d");
+    let served = Served::start(&root, &["--user", "u:p", "--write"]);
+    let process = served.running.child.id();
+    let mut session = RawSession::login(served.address, "u", "p");
+    let lines: String = COMMANDS.iter().map(|(line, _)| format!("{line}\r\n")).collect();
+    let want: Vec<u16> = COMMANDS.iter().map(|(_, code)| *code).collect();
+    let round = |session: &RawSession| {
+        for (at, code) in codes(session, lines.as_bytes(), want.len()).into_iter().enumerate() {
+            assert_eq!(code, want[at], "{}", COMMANDS[at].0);
+        }
+    };
+    let transfers = |session: &mut RawSession| {
+        assert_eq!(session.download("RETR file"), [b'x'; 1_000]);
+        session.upload("STOR new", b"x");
+        session.upload("APPE new", b"x");
+        assert!(!session.download("MLSD").is_empty());
+        session.expect("DELE new", 250);
+    };
+    round(&session);
+    transfers(&mut session);
+    let before = memory(process, "VmHWM:");
+    let start = Instant::now();
+    let rounds = count.div_ceil(want.len());
+    for number in 0..rounds {
+        round(&session);
+        if number % 100 == 0 {
+            transfers(&mut session);
+        }
+    }
+    let grown = memory(process, "VmHWM:") - before;
+    println!("{} commands in {:?}: {grown} KiB", rounds * want.len(), start.elapsed());
+    session.expect_in_step();
+    assert!(grown < LEFT_BY_COMMANDS, "{grown} KiB");
+}
+
+/// Logs in again and again; of a hundred times one may take longer. Returns how long one took, for
+/// people.
+#[must_use]
+fn log_in_quickly(address: SocketAddr, times: usize) -> String {
+    let mut took: Vec<_> = (0..times)
+        .map(|_| {
+            let start = Instant::now();
+            RawSession::login(address, "u", "p").expect("QUIT", 221);
+            start.elapsed()
+        })
+        .collect();
+    took.sort();
+    let (median, most) = (took[times / 2], took[times * 99 / 100 - 1]);
+    assert!(most < LOGIN, "{most:?}");
+    format!("a login takes {median:?}, 99 of 100 {most:?} at most, all {:?}", took[times - 1])
+}
+
+#[test]
+fn idle_sessions_at_scale_ho_13_go_08() {
+    // The server counts on four descriptors for each.
+    let most = usize::try_from(allow_descriptors() / 4).unwrap() - 100;
+    let count = scale::count(200, 10_000).min(most);
+    let root = TempRoot::new();
+    let served = Served::start(&root, &["--user", "u:p"]);
+    let process = served.running.child.id();
+    let at_rest = threads(process);
+    drop(RawSession::login(served.address, "u", "p"));
+    wait_until("the end of the session", || threads(process) <= at_rest);
+    let before = resident(process);
+    let start = Instant::now();
+    let mut sessions: Vec<_> = (0..count)
+        .map(|_| {
+            let mut session = RawSession::login(served.address, "u", "p");
+            session.expect("PWD", 257);
+            session
+        })
+        .collect();
+    let grown = resident(process) - before;
+    let each = grown as f64 / count as f64;
+    println!("{count} idle sessions in {:?}: {grown} KiB, {each:.1} each", start.elapsed());
+    println!("{}", log_in_quickly(served.address, 200));
+    sessions.iter_mut().for_each(RawSession::expect_in_step);
+    let slack = if cfg!(debug_assertions) { 2 } else { 1 };
+    assert!(grown <= slack * IDLE_SESSION * u64::try_from(count).unwrap(), "{each:.1} KiB each");
+    drop(sessions);
+    wait_until("the end of all sessions", || threads(process) <= at_rest);
+}
+
+/// Each of them sends a byte now and then and never logs in: shorter limits than those of HS-05,
+/// along the same code.
+#[test]
+fn slow_peers_at_scale_hs_05_go_07() {
+    let count = scale::count(100, 2_000);
+    let limit = Duration::from_secs(if scale::is_full() { 12 } else { 3 });
+    // Of all places, of four descriptors each, they have half.
+    let descriptors = allow_descriptors();
+    assert!(descriptors >= 8 * u64::try_from(count).unwrap() + 300, "{descriptors}");
+    let root = TempRoot::new();
+    let login = format!("timeouts.login={}s", limit.as_secs());
+    let served = Served::start(&root, &["--user", "u:p", "--set", &login]);
+    let process = served.running.child.id();
+    let at_rest = threads(process);
+    let mut peers: Vec<_> = (0..count)
+        .map(|_| {
+            let came = Instant::now();
+            (came, RawSession::greeted(served.address))
+        })
+        .collect();
+    println!("{count} peers, {} threads", threads(process));
+    let mut rounds = 0;
+    while peers.iter().all(|(came, _)| came.elapsed() < limit * 5 / 6) {
+        for (_, peer) in &mut peers {
+            peer.send("N");
+        }
+        rounds += 1;
+        println!("{}", log_in_quickly(served.address, 100));
+        std::thread::park_timeout(limit / 12);
+    }
+    assert!(rounds > 3, "{rounds} bytes of each");
+    for (came, peer) in &mut peers {
+        peer.expect_reply(421);
+        peer.expect_closed();
+        assert!(came.elapsed() >= limit, "{:?}: too early", came.elapsed());
+    }
+    let last = peers.iter().map(|(came, _)| came.elapsed()).max();
+    println!("all are gone {last:?} after they came");
+    assert!(last < Some(2 * limit + Duration::from_secs(5)), "{last:?}");
+    wait_until("the end of all sessions", || threads(process) <= at_rest);
+}
