@@ -7,6 +7,7 @@
 )]
 
 mod clients;
+mod clocks;
 mod documents;
 mod files;
 mod interop_curl;

@@ -26,7 +26,7 @@ fn code(error: &Error) -> u16 {
 }
 
 #[test]
-fn five_replies_before_data_cl_01() {
+fn five_replies_before_data_cl_01_as_07() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
         peer.answer("RETR dir/a b", "150 Opening for dir/a b (5 bytes).");

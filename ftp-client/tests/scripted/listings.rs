@@ -7,7 +7,7 @@ use ftp_client::{Error, FactType};
 use crate::peer::Server;
 
 #[test]
-fn names_lines_and_entries() {
+fn names_lines_and_entries_as_07() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.epsv();
         peer.answer("NLST", "150 ok");

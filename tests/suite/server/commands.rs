@@ -258,6 +258,7 @@ fn cm_35_to_41_passive() {
     assert!(reply.bytes.starts_with(b"229 Entering Extended Passive Mode (|||"), "{reply:?}");
     session.expect("EPSV 1", 229);
     for line in ["EPSV 2", "EPSV 3", "EPSV 99999999999999999999"] {
+        // CX-04: about the network protocol, before any transfer.
         let reply = session.expect(line, 522);
         assert_eq!(reply.bytes, b"522 Network protocol not supported, use (1)\r\n", "{line}");
     }
@@ -368,7 +369,7 @@ fn an_ipv4_client_of_an_ipv6_socket_is_an_ipv4_client() {
 }
 
 #[test]
-fn cm_37_cm_46_active_mode_switched_off_is_502() {
+fn cm_37_cm_46_dc_24_active_mode_switched_off_is_502() {
     let fixture = Fixture::configured(ServerConfig { active: false, ..super::quick() });
     let mut session = fixture.session();
     play(

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use ftp_server::ServerConfig;
 use ftp_tests::raw::{RawData, RawSession};
+use ftp_tests::scale;
 
 use super::Fixture;
 
@@ -100,7 +101,7 @@ fn as_01_ascii_uploads_are_the_same_in_any_segments() {
 }
 
 #[test]
-fn as_03_as_04_restart_counts_the_bytes_of_the_type() {
+fn as_03_as_04_cx_10_restart_counts_the_bytes_of_the_type() {
     let fixture = Fixture::new();
     fixture.write("a", "1\n22\r\n\n333");
     let mut session = fixture.session();
@@ -235,7 +236,7 @@ fn cm_100_cm_105_hp_07_objects_that_cannot_be_transferred() {
 }
 
 #[test]
-fn cm_116_st_06_st_07_a_data_connection_serves_once() {
+fn cm_116_st_06_st_07_cx_11_a_data_connection_serves_once() {
     let fixture = Fixture::new();
     fixture.write("a", "a");
     let mut session = fixture.session();
@@ -493,16 +494,17 @@ fn dc_41_dc_43_dc_44_abor_without_a_transfer() {
 }
 
 #[test]
-fn hd_17_an_abor_storm() {
+fn hd_17_an_abor_storm_at_scale() {
+    let count = scale::count(1_000, 10_000);
     let fixture = Fixture::new();
     sparse(&fixture, "large", 64 << 20);
     let mut session = fixture.session();
     let _data = session.passive();
     session.expect("RETR large", 150);
-    session.send("ABOR\r\n".repeat(1_000));
+    session.send("ABOR\r\n".repeat(count));
     session.expect_reply(426);
     session.expect_reply(226);
-    for _ in 1..1_000 {
+    for _ in 1..count {
         session.expect_reply(225);
     }
     session.expect_in_step();

@@ -51,6 +51,7 @@ impl Storage for Faulty {
         Ok(match path.name() {
             Some(b"bad-disk") => Box::new(Breaking { source, left: 300_000 }),
             Some(b"growing") => Box::new(Growing { reads: 0 }),
+            Some(b"halting") => Box::new(Halting::new(source)),
             _ => source,
         })
     }
@@ -69,6 +70,7 @@ impl Storage for Faulty {
             Some(b"full") => Box::new(Failing { upload, kind: io::ErrorKind::StorageFull }),
             Some(b"quota") => Box::new(Failing { upload, kind: io::ErrorKind::QuotaExceeded }),
             Some(b"broken") => Box::new(Failing { upload, kind: io::ErrorKind::Other }),
+            Some(b"halting") => Box::new(Halting::new(upload)),
             Some(b"panic") => panic!("a storage that panics, as the test wants"),
             _ => upload,
         })
@@ -153,6 +155,65 @@ impl Source for Growing {
 
     fn seek_to(&mut self, _offset: u64) -> Result<(), StorageError> {
         Ok(())
+    }
+}
+
+/// A file of which each second read is interrupted, and each other gives one to seven bytes.
+struct Halting<T> {
+    inner: T,
+    calls: usize,
+}
+
+impl<T> Halting<T> {
+    const fn new(inner: T) -> Self {
+        Self { inner, calls: 0 }
+    }
+
+    /// How many bytes this call may move.
+    fn halt(&mut self, wanted: usize) -> io::Result<usize> {
+        self.calls += 1;
+        match self.calls.is_multiple_of(2) {
+            true => Err(io::ErrorKind::Interrupted.into()),
+            false => Ok(wanted.min(1 + self.calls % 7)),
+        }
+    }
+}
+
+impl Read for Halting<Box<dyn Source>> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = self.halt(buffer.len())?;
+        self.inner.read(&mut buffer[..most])
+    }
+}
+
+impl Source for Halting<Box<dyn Source>> {
+    fn size(&self) -> u64 {
+        self.inner.size()
+    }
+
+    fn seek_to(&mut self, offset: u64) -> Result<(), StorageError> {
+        self.inner.seek_to(offset)
+    }
+}
+
+impl Write for Halting<Box<dyn Upload>> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let most = self.halt(bytes.len())?;
+        self.inner.write(&bytes[..most])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl Upload for Halting<Box<dyn Upload>> {
+    fn commit(self: Box<Self>) -> Result<(), StorageError> {
+        self.inner.commit()
+    }
+
+    fn abort(self: Box<Self>, end: StreamEnd) {
+        self.inner.abort(end);
     }
 }
 
@@ -256,6 +317,7 @@ fn the_search_for_what_matches_a_pattern_can_be_aborted_dc_45_cm_133_ls_27() {
 fn uploads_that_do_not_fit_leave_nothing_cm_104_cm_106_dc_55_hf_01_hf_02_hf_03_hf_04() {
     let fixture = faulty();
     let mut session = fixture.session();
+    // CX-08: behind the 150, where RFC 959 has no 452.
     for (name, code) in [("full", 452), ("quota", 552), ("broken", 451)] {
         fixture.write(name, "old");
         // In the middle of the data, and when all of it is to be made visible.
@@ -270,6 +332,29 @@ fn uploads_that_do_not_fit_leave_nothing_cm_104_cm_106_dc_55_hf_01_hf_02_hf_03_h
     }
     session.expect_in_step();
     assert_eq!(fixture.names(), ["broken", "full", "quota"]);
+}
+
+#[test]
+fn short_and_interrupted_reads_and_writes_change_nothing_fs_20_hf_10() {
+    let fixture = faulty();
+    let content = super::data::content(20_000);
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    session.upload("STOR halting", &content);
+    assert_eq!(fixture.read("halting"), content);
+    assert_eq!(session.download("RETR halting"), content);
+    session.expect("REST 10001", 350);
+    assert_eq!(session.download("RETR halting"), &content[10_001..]);
+    session.expect("REST 10001", 350);
+    session.upload("STOR halting", &content[10_001..]);
+    assert_eq!(fixture.read("halting"), content);
+    session.expect("TYPE A", 200);
+    session.upload("STOR halting", b"one\r\ntwo\r\n");
+    assert_eq!(fixture.read("halting"), b"one\ntwo\n");
+    session.expect("SIZE halting", 213);
+    assert_eq!(session.download("RETR halting"), b"one\r\ntwo\r\n");
+    session.upload("APPE halting", b"end");
+    assert_eq!(fixture.read("halting"), b"one\ntwo\nend");
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn fr_03_dv_13_a_bare_lf_ends_a_line() {
 }
 
 #[test]
-fn fr_04_to_07_hs_09_hs_10_hs_12_line_breaks_in_a_line_are_refused() {
+fn fr_04_to_07_hs_09_hs_10_hs_12_cx_14_line_breaks_in_a_line_are_refused() {
     let fixture = Fixture::new();
     fixture.write("b", "stays");
     let mut session = fixture.session();
@@ -377,7 +377,7 @@ fn rp_07_rp_08_rp_10_one_150_precedes_the_end_of_a_transfer() {
 }
 
 #[test]
-fn rp_09_st_08_the_one_unsolicited_reply_is_421() {
+fn rp_09_st_08_cx_07_the_one_unsolicited_reply_is_421() {
     let config = ftp_server::ServerConfig { idle: Duration::from_millis(500), ..super::quick() };
     let fixture = Fixture::configured(config);
     let mut session = fixture.session();
@@ -416,14 +416,14 @@ fn rp_03_rp_04_rp_05_lines_of_213_250_and_211() {
 }
 
 #[test]
-fn rp_11_the_greeting_names_nobody() {
+fn rp_11_rp_14_the_greeting_comes_at_once_and_names_nobody() {
     let fixture = Fixture::new();
     let mut session = RawSession::connect(fixture.server.local_addr());
     assert_eq!(session.reply().bytes, b"220 Service ready\r\n");
 }
 
 #[test]
-fn rp_12_a_full_server_says_421() {
+fn rp_12_rp_14_a_full_server_says_421() {
     let fixture = Fixture::configured(ftp_server::ServerConfig { sessions: 2, ..super::quick() });
     let mut first = fixture.session();
     let second = fixture.session();

@@ -1,8 +1,12 @@
 //! A server's life: limits of time, shutdown, and what must not bring it down.
 
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use ftp_server::{AuthError, Authenticator, Login, LoginAttempt, ServerConfig};
+use ftp_server::{AuthError, Authenticator, Login, LoginAttempt, Rights, Server, ServerConfig};
+use ftp_tests::network::in_own_network;
+use ftp_tests::process::run;
 use ftp_tests::raw::RawSession;
 
 use super::Fixture;
@@ -78,7 +82,7 @@ fn st_13_shutdown_lets_a_transfer_finish_and_ends_the_idle() {
     let stopping = std::thread::spawn(move || server.shutdown(Duration::from_secs(20)));
     idle.expect_reply(421);
     idle.expect_closed();
-    assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
     data.write_all(b"whole");
     data.close();
     busy.expect_reply(226);
@@ -111,7 +115,7 @@ fn dropping_a_server_stops_it() {
     let address = fixture.server.local_addr();
     drop(fixture);
     session.expect_reply(421);
-    assert!(std::net::TcpStream::connect(address).is_err());
+    assert!(TcpStream::connect(address).is_err());
 }
 
 #[test]
@@ -175,4 +179,38 @@ fn who_does_not_log_in_cannot_keep_others_out_ho_09_ho_10_hs_05() {
     assert_eq!(connect().0, 421, "all places are taken");
     users.iter_mut().for_each(RawSession::expect_in_step);
     user.expect_in_step();
+}
+
+#[test]
+fn an_interface_goes_down_and_comes_up_ho_16() {
+    let test = "server::life::an_interface_goes_down_and_comes_up_ho_16";
+    if !in_own_network(test, &["192.0.2.1/24"]) {
+        return;
+    }
+    let interface = |state: &str| {
+        run(Command::new("ip").args(["link", "set", "lo", state])).succeeded();
+    };
+    let root = tempfile::tempdir().expect("a directory");
+    std::fs::write(root.path().join("a"), "a").expect("a file");
+    let builder = || Server::builder().root(root.path()).user("u", "p", Rights::FULL);
+    let of_one = builder().bind("192.0.2.1:0").expect("a server of one address");
+    let of_all = builder().bind("0.0.0.0:0").expect("a server of all addresses");
+    let addresses =
+        [of_one.local_addr(), SocketAddr::new([192, 0, 2, 1].into(), of_all.local_addr().port())];
+    let mut idle: Vec<_> =
+        addresses.iter().map(|address| RawSession::login(*address, "u", "p")).collect();
+    for _ in 0..3 {
+        interface("down");
+        for address in &addresses {
+            let connected = TcpStream::connect_timeout(address, Duration::from_millis(100));
+            assert!(connected.is_err(), "nobody is reached");
+        }
+        interface("up");
+        for address in &addresses {
+            let mut session = RawSession::login(*address, "u", "p");
+            assert_eq!(session.download("RETR a"), b"a");
+        }
+        // It was long for nobody, and so the connections are there still.
+        idle.iter_mut().for_each(RawSession::expect_in_step);
+    }
 }

@@ -259,6 +259,28 @@ fn ls_10_mlsd_is_sent_as_it_is_in_any_type() {
 }
 
 #[test]
+fn ls_32_the_order_is_that_of_the_directory() {
+    let fixture = Fixture::new();
+    for number in 0..500_u32 {
+        // Neither made nor hashed in the order of names.
+        fixture.write(&format!("{:08x}", number.wrapping_mul(0x9e37_79b9)), "");
+    }
+    let entries = std::fs::read_dir(fixture.root.path()).expect("a directory");
+    let want: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
+    let mut session = fixture.session();
+    for line in ["NLST", "LIST", "MLSD", "NLST *"] {
+        let data = session.download(line);
+        let names: Vec<_> = data
+            .split(|&byte| byte == b'\n')
+            .filter(|line| !line.starts_with(b"type=cdir;"))
+            .filter_map(|line| line.strip_suffix(b"\r")?.rsplit(|&byte| byte == b' ').next())
+            .collect();
+        let want: Vec<_> = want.iter().map(|name| name.as_bytes()).collect();
+        assert_eq!(names, want, "{line}");
+    }
+}
+
+#[test]
 fn ls_11_mlsx_knows_no_patterns_and_no_flags() {
     let fixture = tree();
     std::fs::create_dir(fixture.path("-a")).expect("a directory");

@@ -423,3 +423,23 @@ fn an_existing_directory_can_be_as_good_as_a_new_one_cm_85() {
     let mut session = RawSession::login(server.local_addr(), "strict", "p");
     play(&mut session, &[("MKD d", 550), ("MKD /", 550), ("MKD e", 257)]);
 }
+
+#[test]
+fn a_thousand_names_are_answered_alike_hs_30() {
+    let config = ServerConfig { login_failures: u32::MAX, ..super::quick() };
+    let fixture = Fixture::with(|builder| {
+        let known = (0..500).map(|number| format!("known{number}"));
+        known.fold(builder.config(config), |builder, name| builder.user(name, "p", Rights::READ))
+    });
+    let mut session = fixture.greeted();
+    let mut replies = std::collections::BTreeSet::new();
+    for number in 0..500 {
+        for who in ["known", "other"] {
+            let named = session.ask(format!("USER {who}{number}")).bytes;
+            replies.insert((named, session.ask("PASS wrong").bytes));
+        }
+    }
+    let replies: Vec<_> = replies.into_iter().collect();
+    let [(named, refused)] = &replies[..] else { panic!("they differ: {replies:?}") };
+    assert!(named.starts_with(b"331 ") && refused.starts_with(b"530 "), "{replies:?}");
+}

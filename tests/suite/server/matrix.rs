@@ -103,6 +103,7 @@ fn each_code_of_a_cell_is_altered() {
 #[test]
 fn the_matrix_is_whole_go_03() {
     let table = Table::parse(TABLE);
+    // ST-01.
     assert!(table.states.len() >= 12, "{:?}", table.states);
     let asked = table.cells().count();
     assert!(asked >= 2_400, "only {asked} cells are asked");

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::thread;
 
 use ftp_tests::raw::RawSession;
+use ftp_tests::scale;
 
 use super::{Fixture, play};
 
@@ -71,23 +72,22 @@ fn a_cut_stou_leaves_nothing_cm_109_fs_13() {
 }
 
 #[test]
-fn sessions_that_store_at_once_get_different_names_hp_17() {
-    const SESSIONS: usize = 16;
-    const FILES: usize = 20;
+fn sessions_that_store_at_once_get_different_names_at_scale_hp_17() {
+    let (sessions, files) = (scale::count(16, 64), scale::count(20, 1_000));
     let fixture = Fixture::new();
     let address = fixture.server.local_addr();
     let names: Vec<String> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..SESSIONS)
+        let threads: Vec<_> = (0..sessions)
             .map(|_| {
                 scope.spawn(move || {
                     let mut session = RawSession::login(address, "u", "p");
-                    (0..FILES).map(|_| store(&mut session, "STOU x", b"x")).collect::<Vec<_>>()
+                    (0..files).map(|_| store(&mut session, "STOU x", b"x")).collect::<Vec<_>>()
                 })
             })
             .collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("a thread")).collect()
     });
     let distinct: HashSet<&String> = names.iter().collect();
-    assert_eq!(distinct.len(), SESSIONS * FILES);
-    assert_eq!(fixture.names().len(), SESSIONS * FILES);
+    assert_eq!(distinct.len(), sessions * files);
+    assert_eq!(fixture.names().len(), sessions * files);
 }

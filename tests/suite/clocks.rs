@@ -1,0 +1,72 @@
+//! Who looks at the clock on the wall. It is set forwards and back while sessions run, so that no
+//! limit of time may depend on it: they are all made of `Instant`, which only goes on.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where that clock is read, and why: to show a time, or one of a file, to people.
+const READERS: [&str; 4] = [
+    "ftp-cli/src/cmd/get.rs",
+    "ftp-cli/src/target.rs",
+    "ftp-cli/src/trace.rs",
+    "ftp-server/src/command/listing.rs",
+];
+
+/// How it is read: by std, and by the system calls that rustix has.
+const WAYS: [&str; 5] =
+    ["SystemTime", "UNIX_EPOCH", "ClockId::Realtime", "clock_gettime", "CLOCK_REALTIME"];
+
+#[test]
+fn limits_do_not_run_by_the_clock_on_the_wall_ho_15() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut readers = Vec::new();
+    let mut limits = 0;
+    for member in ["ftp-proto/src", "ftp-client/src", "ftp-server/src", "ftp-cli/src"] {
+        for path in sources(&root.join(member)) {
+            let text = fs::read_to_string(&path).unwrap();
+            // Tests of ours may look at what they like.
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+            if WAYS.iter().any(|way| code.contains(way)) {
+                let path = path.strip_prefix(&root).unwrap();
+                readers.push(path.to_str().unwrap().to_owned());
+            }
+            limits += code.matches("Instant::now()").count();
+        }
+    }
+    readers.sort();
+    assert_eq!(readers, READERS);
+    assert!(limits > 20, "{limits} looks at the other clock");
+}
+
+/// The form of dates in LIST is all that the server makes of it.
+#[test]
+fn the_server_reads_that_clock_for_list_alone_ho_15() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ftp-server/src/command/listing.rs");
+    let text = fs::read_to_string(path).unwrap();
+    assert_eq!(text.matches("SystemTime::now()").count(), 1);
+    let uses: Vec<_> = text.lines().map(str::trim).filter(|line| line.contains("now()")).collect();
+    let of_the_clock =
+        "let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();";
+    assert_eq!(
+        uses,
+        [
+            "let now = now();",
+            "let (now, mut lines, mut end) = (now(), Vec::new(), \"End\");",
+            "fn now() -> i64 {",
+            of_the_clock,
+        ]
+    );
+}
+
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}

@@ -1,0 +1,111 @@
+//! What the server logs of hostile names: one line each, in which nothing is but text.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use ftp_tests::raw::RawSession;
+use log::{LevelFilter, Log, Metadata, Record};
+
+use super::Fixture;
+
+/// Keeps what is logged about any of `peers`: other tests run in this process too.
+#[derive(Default)]
+struct Kept {
+    peers: Mutex<Vec<String>>,
+    messages: Mutex<Vec<String>>,
+}
+
+impl Log for Kept {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let message = record.args().to_string();
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if peers.iter().any(|peer| message.starts_with(peer)) {
+            self.messages.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+static LOG: OnceLock<Kept> = OnceLock::new();
+
+/// A session about which everything is kept.
+fn logged(fixture: &Fixture) -> RawSession {
+    let session = RawSession::connect(fixture.server.local_addr());
+    let peer = session.stream().local_addr().expect("an address");
+    LOG.get().expect("it is set").peers.lock().unwrap().push(format!("{peer} "));
+    LOG.get().expect("it is set").peers.lock().unwrap().push(format!("{peer}:"));
+    session
+}
+
+#[test]
+fn hostile_names_are_one_line_of_text_in_the_log_hs_18() {
+    let log = LOG.get_or_init(Kept::default);
+    log::set_logger(log).expect("no other test has a logger");
+    log::set_max_level(LevelFilter::Trace);
+    let fixture = Fixture::new();
+    let hostile: [&[u8]; 6] = [
+        b"%n%s%x\x1b[2J\x1b]0;x\x07",
+        b"\x1b[31m127.0.0.1:1 u: logged in\x08\x7f\x9b\x84",
+        "\u{202e}\u{2066}\u{2028}\u{85}\u{9b}".as_bytes(),
+        b"a\tb\x0bc\x0cd\xff\xff\xfe",
+        b"\\x1b[2J \\n \"quoted\"",
+        &[b'%'; 200],
+    ];
+    let mut lines = 0;
+    for name in hostile {
+        let long = [name, &[0x1b; 4_000]].concat();
+        for name in [name, &long] {
+            let mut session = logged(&fixture);
+            session.expect_reply(220);
+            // Beyond 512 bytes it is no name any more, and nothing to log.
+            let code = if name.len() > 512 { 501 } else { 331 };
+            session.expect([b"USER ", name].concat(), code);
+            if code == 331 {
+                session.expect([b"PASS ", name].concat(), 530);
+                lines += 1;
+            }
+            session.expect("USER u", 331);
+            session.expect("PASS p", 230);
+            session.expect([b"CLNT ", name].concat(), 200);
+            session.expect_in_step();
+            // As the name of a file, and as one that cannot be.
+            let data = session.passive();
+            if session.ask([b"STOR ", name].concat()).code == 150 {
+                data.close();
+                session.expect_reply(226);
+                lines += 1;
+            }
+            for verb in ["RETR ", "MLSD ", "NLST "] {
+                session.expect("PASV", 227);
+                session.send([verb.as_bytes(), name, b"\r\nABOR\r\n"].concat());
+                while !matches!(session.reply().code, 225 | 226) {}
+            }
+            for verb in ["CWD ", "MKD ", "RNFR ", "SIZE ", "HASH ", "SITE ", "OPTS ", "HELP "] {
+                session.ask([verb.as_bytes(), name].concat());
+            }
+            session.ask(name);
+            session.expect("QUIT", 221);
+            session.expect_closed();
+        }
+    }
+    let messages = log.messages.lock().unwrap();
+    let of = |what: &str| messages.iter().filter(|message| message.contains(what)).count();
+    assert_eq!(of("login refused") + of(" STOR /"), lines);
+    assert!(lines > 10 && of("client is") > 10, "{lines}: {messages:?}");
+    assert!(of("%n%s") > 4, "nothing in a name is a format");
+    let fake = |message: &&String| message.starts_with("127.0.0.1:1 ");
+    assert_eq!(messages.iter().find(fake), None);
+    for message in &*messages {
+        let is_text = |char: char| {
+            let overrides = ['\u{2028}', '\u{2029}'].contains(&char)
+                || ('\u{202a}'..='\u{202e}').contains(&char)
+                || ('\u{2066}'..='\u{2069}').contains(&char);
+            !char.is_control() && !overrides
+        };
+        assert!(message.chars().all(is_text), "{message:?}");
+    }
+}
