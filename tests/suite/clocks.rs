@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where that clock is read, and why: to show a time, or one of a file, to people.
+/// Where that clock is read, and why: to show a time of a file or of a message to people.
 const READERS: [&str; 4] = [
     "ftp-cli/src/cmd/get.rs",
     "ftp-cli/src/target.rs",
@@ -36,26 +36,6 @@ fn limits_do_not_run_by_the_clock_on_the_wall_ho_15() {
     readers.sort();
     assert_eq!(readers, READERS);
     assert!(limits > 20, "{limits} looks at the other clock");
-}
-
-/// The form of dates in LIST is all that the server makes of it.
-#[test]
-fn the_server_reads_that_clock_for_list_alone_ho_15() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ftp-server/src/command/listing.rs");
-    let text = fs::read_to_string(path).unwrap();
-    assert_eq!(text.matches("SystemTime::now()").count(), 1);
-    let uses: Vec<_> = text.lines().map(str::trim).filter(|line| line.contains("now()")).collect();
-    let of_the_clock =
-        "let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();";
-    assert_eq!(
-        uses,
-        [
-            "let now = now();",
-            "let (now, mut lines, mut end) = (now(), Vec::new(), \"End\");",
-            "fn now() -> i64 {",
-            of_the_clock,
-        ]
-    );
 }
 
 fn sources(directory: &Path) -> Vec<PathBuf> {

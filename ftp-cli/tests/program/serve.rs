@@ -1,6 +1,6 @@
 //! `serve`: who may do what, and how it ends.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::Receiver;
@@ -26,22 +26,9 @@ impl Served {
         Self::of(ftp(&["serve", "--listen", "0"]).args(arguments).arg(root.path()))
     }
 
-    pub(crate) fn of(command: &mut Command) -> Self {
-        let (mut served, said) = Self::logging(command);
-        let (send, log) = std::sync::mpsc::channel();
-        // The pipe stays open, and is read, for as long as the server logs.
-        std::thread::spawn(move || {
-            said.lines().map_while(Result::ok).for_each(|line| drop(send.send(line)));
-        });
-        served.log = log;
-        served
-    }
-
-    /// The same, and what it logs from then on, which somebody has to read.
-    pub(crate) fn logging(command: &mut Command) -> (Self, impl BufRead + Send + 'static) {
+    fn of(command: &mut Command) -> Self {
         let mut running = Running::start(command.stderr(Stdio::piped()).stdin(Stdio::null()));
-        let mut log = BufReader::new(running.child.stderr.take().unwrap());
-        let mut lines = log.by_ref().lines();
+        let mut lines = BufReader::new(running.child.stderr.take().unwrap()).lines();
         let mut said = String::new();
         let (mut address, mut rights) = (None, false);
         while address.is_none() || !rights {
@@ -53,8 +40,12 @@ impl Served {
             said.push_str(&line);
             said.push('\n');
         }
-        let (_, silent) = std::sync::mpsc::channel();
-        (Self { running, address: address.unwrap(), said, log: silent }, log)
+        // The pipe stays open, and is read, for as long as the server logs.
+        let (send, log) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| drop(send.send(line)));
+        });
+        Self { running, address: address.unwrap(), said, log }
     }
 
     fn url(&self, login: &str, name: &str) -> String {
@@ -176,7 +167,7 @@ fn a_signal_ends_it_well_and_a_second_cuts() {
         ftp(&["get", &served.url("", "large"), "-"]).stdout(Stdio::piped()).stderr(Stdio::null()),
     );
     let mut first = [0; 1];
-    stuck.child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    std::io::Read::read_exact(stuck.child.stdout.as_mut().unwrap(), &mut first).unwrap();
     served.signal("TERM");
     assert_eq!(served.running.wait(Instant::now() + Duration::from_millis(300)), None);
     served.signal("TERM");

@@ -1,13 +1,13 @@
 //! Very many sessions, one after another and at once, and very many commands in one.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use ftp_tests::raw::RawSession;
+use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::root::TempRoot;
 use ftp_tests::scale;
 
-use super::{LOGIN, codes};
 use crate::figures::{allow_descriptors, memory, open_descriptors, resident, threads, wait_until};
 use crate::ftp;
 use crate::serve::Served;
@@ -18,6 +18,9 @@ const LEFT_BY_COMMANDS: u64 = 1_024;
 
 /// In KiB, of a release build. A debug build is allowed twice as much.
 const IDLE_SESSION: u64 = 20;
+
+/// The longest that a login may take beside whatever load.
+const LOGIN: Duration = Duration::from_secs(1);
 
 /// What a session may do before it ends; every second one fails.
 const DEEDS: [fn(&mut RawSession); 12] = [
@@ -193,6 +196,30 @@ const COMMANDS: &[(&str, u16)] = &[
     // Last, since it listens for ABOR and STAT.
     ("HASH file", 213),
 ];
+
+/// Sends `lines` without waiting and returns the code of each reply, of which one is the answer to
+/// each line.
+fn codes(session: &RawSession, lines: &[u8], count: usize) -> Vec<u16> {
+    let mut stream = session.stream();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.write_all(lines).unwrap();
+    let (mut codes, mut replies, mut buffer) = (Vec::new(), Vec::new(), [0; 16 * 1024]);
+    while codes.len() < count {
+        let read = stream.read(&mut buffer).unwrap();
+        assert!(read > 0, "closed after {codes:?}");
+        replies.extend_from_slice(&buffer[..read]);
+        let whole = replies.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        for line in replies[..whole].split_inclusive(|&byte| byte == b'\n') {
+            // Lines in between begin with SP, or have a `-` behind the code.
+            if line.get(3) == Some(&b' ') && line[..3].iter().all(u8::is_ascii_digit) {
+                codes.push(std::str::from_utf8(&line[..3]).unwrap().parse().unwrap());
+            }
+        }
+        replies.drain(..whole);
+    }
+    assert!(replies.is_empty(), "more replies than lines: {replies:?}");
+    codes
+}
 
 #[test]
 fn commands_of_all_kinds_in_one_session_at_scale_ho_12() {
