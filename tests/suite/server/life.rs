@@ -1,11 +1,11 @@
 //! A server's life: limits of time, shutdown, and what must not bring it down.
 
 use std::net::{SocketAddr, TcpStream};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ftp_server::{AuthError, Authenticator, Login, LoginAttempt, Rights, Server, ServerConfig};
 use ftp_tests::network::in_own_network;
+use ftp_tests::peer::Peer;
 use ftp_tests::process::run;
 use ftp_tests::raw::RawSession;
 
@@ -188,7 +188,8 @@ fn an_interface_goes_down_and_comes_up_ho_16() {
         return;
     }
     let interface = |state: &str| {
-        run(Command::new("ip").args(["link", "set", "lo", state])).succeeded();
+        let ip = Peer::find("ip").expect("what made this network");
+        run(ip.command().args(["link", "set", "lo", state])).succeeded();
     };
     let root = tempfile::tempdir().expect("a directory");
     std::fs::write(root.path().join("a"), "a").expect("a file");
