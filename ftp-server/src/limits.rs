@@ -74,3 +74,7 @@ pub const DIGEST_SIZE: u64 = 8 * 1024 * 1024 * 1024;
 
 /// How long a digest may take: what a client waits for a reply.
 pub const DIGEST_TIME: Duration = Duration::from_secs(60);
+
+/// How long may be read before the 150 of what is sent, to find where a restart begins in type
+/// ASCII or what matches a pattern: it costs a processor and no network.
+pub const PREPARE: Duration = Duration::from_secs(60);

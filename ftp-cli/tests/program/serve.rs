@@ -26,7 +26,7 @@ impl Served {
         Self::of(ftp(&["serve", "--listen", "0"]).args(arguments).arg(root.path()))
     }
 
-    fn of(command: &mut Command) -> Self {
+    pub(crate) fn of(command: &mut Command) -> Self {
         let mut running = Running::start(command.stderr(Stdio::piped()).stdin(Stdio::null()));
         let mut lines = BufReader::new(running.child.stderr.take().unwrap()).lines();
         let mut said = String::new();

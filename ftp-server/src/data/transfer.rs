@@ -138,6 +138,8 @@ impl<'a> Pump<'a> {
         while more {
             buffer.clear();
             more = outgoing.fill(room, &mut buffer).map_err(Ended::Storage)?;
+            // The time that took is none the client let pass.
+            self.last = Instant::now();
             if buffer.is_empty() {
                 self.look_now_and_then(Instant::now())?;
             }

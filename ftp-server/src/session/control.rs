@@ -44,11 +44,14 @@ pub(super) enum Notice {
 /// What is left of one look at the control connection: it ends though more keeps coming.
 pub(super) struct Look {
     reads: u32,
+    /// Whether `STAT` is answered at once.
+    status: bool,
 }
 
 impl Look {
-    pub(super) const fn new() -> Self {
-        Self { reads: READS_A_LOOK }
+    /// `STAT` is answered at once if `status`, and waits its turn otherwise.
+    pub(super) const fn new(status: bool) -> Self {
+        Self { reads: READS_A_LOOK, status }
     }
 }
 
@@ -249,7 +252,7 @@ impl<'a> Control<'a> {
             while let Some(event) = self.decoder.next().map(LineEvent::into_owned) {
                 match verb_of(&event) {
                     Some((Verb::Abor, b"")) => return Some(Notice::Abort),
-                    Some((Verb::Stat, b"")) => return Some(Notice::Status),
+                    Some((Verb::Stat, b"")) if look.status => return Some(Notice::Status),
                     _ if self.waiting.len() < limits::WAITING_LINES => {
                         self.waiting_bytes += cost_of(&event);
                         self.waiting.push_back(event);

@@ -93,7 +93,10 @@ impl<'a> Runner<'a> {
     /// The next event, waited for until `limit` has passed since `start`. A port that was prepared
     /// for a transfer is not held as long as the session may be idle.
     fn next(&mut self, start: Instant, limit: Duration) -> Arrival {
-        if let Some(DataChannel::Passive(listener)) = &self.session.channel {
+        // What came in time is looked at in time, however long a digest before it took.
+        if !self.control.has_waiting()
+            && let Some(DataChannel::Passive(listener)) = &self.session.channel
+        {
             let (since, unused) = (listener.since(), limits::UNUSED_LISTENER);
             if unused.saturating_sub(since.elapsed()) < limit.saturating_sub(start.elapsed()) {
                 match self.control.next(since, unused) {

@@ -14,6 +14,7 @@ use super::run::{Next, Runner};
 use crate::command;
 use crate::data::{self, Ended, Interruption, Monitor, OpenError};
 use crate::digest::Digesting;
+use crate::limits;
 use crate::reply::{self, Purpose};
 use crate::storage::{StorageError, StreamEnd};
 
@@ -21,6 +22,8 @@ use crate::storage::{StorageError, StreamEnd};
 enum End {
     /// The storage refused it before the 150.
     Refused(StorageError, Purpose),
+    /// To find where it begins took too long.
+    TooLong,
     /// There was no data connection.
     NoData(io::Error),
     /// Bytes moved, or might have.
@@ -33,7 +36,7 @@ impl Runner<'_> {
     pub(super) fn transfer(&mut self, verb: Verb, transfer: Transfer) -> io::Result<Next> {
         let path = transfer.path.clone();
         let start = Instant::now();
-        let mut watch = Watch { control: &mut self.control, session: &self.session, failed: None };
+        let mut watch = Watch::new(&mut self.control, &self.session);
         let (moved, end) = watch.carry_out(transfer);
         if let Some(error) = watch.failed {
             return Err(error);
@@ -48,12 +51,12 @@ impl Runner<'_> {
         self.finish(&replies, next)
     }
 
-    /// A digest takes long: until it is there the control connection is looked at as during a
-    /// transfer, for `ABOR` and `STAT`, and for its end.
+    /// A digest takes long: until it is there the control connection is looked at, for `ABOR` and
+    /// for its end.
     pub(super) fn digest(&mut self, mut digesting: Digesting) -> io::Result<Next> {
         let path = self.session.resolve(digesting.pathname());
         let start = Instant::now();
-        let mut watch = Watch { control: &mut self.control, session: &self.session, failed: None };
+        let mut watch = Watch::new(&mut self.control, &self.session);
         let ended = loop {
             if let Some(interruption) = watch.look(digesting.done()) {
                 break Err(interruption);
@@ -73,7 +76,11 @@ impl Runner<'_> {
                 ("complete", vec![reply], Next::Continue)
             }
             Ok(reply) => ("refused", vec![reply], Next::Continue),
-            Err(why) => self.conclude(&End::Ended(Ended::Interrupted(why))),
+            Err(why) => {
+                // ABOR drops what is prepared where no transfer runs.
+                self.session.channel = None;
+                self.conclude(&End::Ended(Ended::Interrupted(why)))
+            }
         };
         log::info!(
             "{} {} HASH {path}: {what}, {done} bytes in {:.3} s",
@@ -129,6 +136,10 @@ impl Runner<'_> {
             End::Refused(error, purpose) => {
                 ("refused", vec![reply::storage_failure(error, *purpose)])
             }
+            End::TooLong => {
+                let text = "Too much to read before the first byte";
+                ("refused", vec![Reply::new(ReplyCode::LOCAL_ERROR, text)])
+            }
             End::NoData(error) => {
                 log::debug!("{}: no data connection: {error}", self.session.peer);
                 let text = "Cannot open data connection";
@@ -143,11 +154,18 @@ impl Runner<'_> {
 struct Watch<'a, 'b> {
     control: &'a mut Control<'b>,
     session: &'a Session,
+    /// The 150 was sent, so a transfer runs. Before it, and without one, an answer to `STAT` would
+    /// be taken for that to the command.
+    running: bool,
     /// Why an answer could not be written.
     failed: Option<io::Error>,
 }
 
-impl Watch<'_, '_> {
+impl<'a, 'b> Watch<'a, 'b> {
+    fn new(control: &'a mut Control<'b>, session: &'a Session) -> Self {
+        Self { control, session, running: false, failed: None }
+    }
+
     /// Does all of a transfer but to say how it ended. When this returns, the data connection and
     /// the file are closed. Returns how many bytes moved as well.
     fn carry_out(&mut self, transfer: Transfer) -> (u64, End) {
@@ -161,6 +179,7 @@ impl Watch<'_, '_> {
             self.failed = Some(error);
             return (0, End::Ended(Ended::Interrupted(Interruption::ControlLost)));
         }
+        self.running = true;
         let session = self.session;
         let opened = match channel {
             Some(channel) => channel.open(session, self),
@@ -202,6 +221,7 @@ impl Watch<'_, '_> {
     /// What takes its time before the 150, since it decides whether there is one: to find a
     /// converted byte in a file, to copy the beginning of one, to find a name for a pattern.
     fn prepare(&mut self, direction: &mut Direction) -> Result<(), End> {
+        let start = Instant::now();
         loop {
             let (prepared, purpose) = match direction {
                 Direction::Send(outgoing) => (outgoing.prepare(), Purpose::Existing),
@@ -213,6 +233,9 @@ impl Watch<'_, '_> {
             if let Some(interruption) = self.look(0) {
                 return Err(End::Ended(Ended::Interrupted(interruption)));
             }
+            if matches!(direction, Direction::Send(_)) && start.elapsed() >= limits::PREPARE {
+                return Err(End::TooLong);
+            }
         }
     }
 }
@@ -223,7 +246,7 @@ impl Direction {
         if let Self::Receive(upload, _) = self {
             upload.abort(match end {
                 End::Ended(ended) => stream_end(ended),
-                End::Refused(..) => StreamEnd::Failed,
+                End::Refused(..) | End::TooLong => StreamEnd::Failed,
                 End::NoData(_) => StreamEnd::Cut,
             });
         }
@@ -244,7 +267,7 @@ impl Monitor for Watch<'_, '_> {
     }
 
     fn look(&mut self, moved: u64) -> Option<Interruption> {
-        let mut look = Look::new();
+        let mut look = Look::new(self.running);
         loop {
             match self.control.look(&mut look)? {
                 Notice::Abort => return Some(Interruption::Abort),

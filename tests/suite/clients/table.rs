@@ -198,7 +198,8 @@ pub(super) const RCLONE: Client = Client {
     },
 };
 
-/// What stands before a path on our server.
+/// What stands before a path on our server. Without MLSD: rclone takes the line about the listed
+/// directory itself (LS-03) for a directory in it, whose name is a whole path.
 pub(super) fn rclone_remote(meeting: &Meeting, way: Way) -> String {
     let mut obscure = meeting.command();
     let hidden = run(obscure.args(["obscure", meeting.server.password])).succeeded();
@@ -206,7 +207,8 @@ pub(super) fn rclone_remote(meeting: &Meeting, way: Way) -> String {
     let (host, port, user) = (meeting.host(), meeting.port(), meeting.server.user);
     let disabled = way == Way::Passive;
     let pass = hidden.trim();
-    format!(":ftp,host={host},port={port},user={user},pass={pass},disable_epsv={disabled}:")
+    let options = format!("disable_mlsd=true,disable_epsv={disabled}");
+    format!(":ftp,host={host},port={port},user={user},pass={pass},{options}:")
 }
 
 /// No configuration, and no second try.

@@ -1,5 +1,6 @@
 //! HASH (draft-bryan-ftpext-hash-02).
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ftp_server::Rights;
@@ -65,6 +66,27 @@ fn opts_hash_chooses_the_algorithm_cm_57_cm_138() {
     greeted.expect("HASH a", 530);
 }
 
+/// A session whose digest of `large` is being made: its host is refused another meanwhile. One of
+/// `small` is made in no time.
+fn digesting(server: SocketAddr, from: [u8; 4]) -> RawSession {
+    let mut busy = RawSession::login_from(from.into(), server, "u", "p");
+    let mut witness = RawSession::login_from(from.into(), server, "u", "p");
+    for _ in 0..20 {
+        busy.line("HASH large");
+        for _ in 0..50 {
+            std::thread::park_timeout(Duration::from_millis(20));
+            if witness.ask("HASH small").code == 450 {
+                witness.expect("QUIT", 221);
+                witness.expect_closed();
+                return busy;
+            }
+        }
+        // The witness had its own made at that moment.
+        busy.expect_reply(450);
+    }
+    panic!("it was never begun")
+}
+
 #[test]
 fn more_than_enough_digests_are_refused_cm_126_hs_37() {
     let fixture = Fixture::new();
@@ -77,15 +99,8 @@ fn more_than_enough_digests_are_refused_cm_126_hs_37() {
         session.expect("HASH vast", 556);
     }
     let address = fixture.server.local_addr();
-    let mut busy: Vec<_> = [[127, 0, 0, 1], [127, 0, 0, 2]]
-        .map(|from| {
-            let mut busy = RawSession::login_from(from.into(), address, "u", "p");
-            busy.line("HASH large");
-            // What is answered at once, and only if it runs, is how far it is.
-            busy.expect("STAT", 211);
-            busy
-        })
-        .into();
+    let mut busy: Vec<_> =
+        [[127, 0, 0, 1], [127, 0, 0, 2]].map(|from| digesting(address, from)).into();
     session.expect("HASH small", 450);
     session.expect("NOOP", 200);
     let mut third = RawSession::login_from([127, 0, 0, 3].into(), address, "u", "p");
@@ -97,9 +112,7 @@ fn more_than_enough_digests_are_refused_cm_126_hs_37() {
     aborted.expect("HASH small", 213);
     drop(busy);
     let begun = Instant::now();
-    let mut second = RawSession::login_from([127, 0, 0, 2].into(), address, "u", "p");
-    second.line("HASH large");
-    second.expect("STAT", 211);
+    let _second = digesting(address, [127, 0, 0, 2]);
     loop {
         match session.ask("HASH small").code {
             213 => break,
@@ -114,17 +127,29 @@ fn one_host_cannot_have_all_digests_cm_126_hs_37() {
     let fixture = Fixture::new();
     sparse(&fixture, "large", 8 << 30);
     fixture.write("small", "hello");
-    let mut busy = fixture.session();
-    busy.line("HASH large");
-    busy.expect("STAT", 211);
+    let address = fixture.server.local_addr();
+    let mut busy = digesting(address, [127, 0, 0, 1]);
     let mut same = fixture.session();
     same.expect("HASH small", 450);
-    let address = fixture.server.local_addr();
     let mut other = RawSession::login_from([127, 0, 0, 2].into(), address, "reader", "p");
     other.expect("HASH small", 213);
     busy.expect("ABOR", 426);
     busy.expect_reply(226);
     same.expect("HASH small", 213);
+}
+
+#[test]
+fn an_aborted_hash_closes_what_was_prepared_dc_43() {
+    let fixture = Fixture::new();
+    sparse(&fixture, "large", 8 << 30);
+    let mut session = fixture.session();
+    session.expect("PASV", 227);
+    session.send("HASH large\r\nSTAT\r\nABOR\r\n");
+    // FR-26: STAT has its turn, and no transfer runs that it could tell of at once.
+    for code in [426, 226, 211] {
+        session.expect_reply(code);
+    }
+    session.expect("ABOR", 225);
 }
 
 #[test]
@@ -144,9 +169,8 @@ fn a_hash_ends_with_the_server_st_13() {
     let Fixture { root, server } = Fixture::new();
     let file = std::fs::File::create(root.path().join("large")).expect("a file");
     file.set_len(8 << 30).expect("a sparse file");
-    let mut session = RawSession::login(server.local_addr(), "u", "p");
-    session.line("HASH large");
-    session.expect("STAT", 211);
+    std::fs::write(root.path().join("small"), "hello").expect("a file");
+    let mut session = digesting(server.local_addr(), [127, 0, 0, 1]);
     assert_eq!(server.shutdown(Duration::ZERO).cut, 1);
     session.expect_reply(426);
     session.expect_reply(421);

@@ -1,6 +1,5 @@
 //! The longest lines, the deepest paths, and names that broke other servers.
 
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 
 use ftp_tests::raw::RawSession;
@@ -92,41 +91,4 @@ fn the_deepest_paths_and_longest_lines_fit_the_stack_ho_14() {
         session.ask(format!("{line} {}", full("a;")));
     }
     session.expect_in_step();
-}
-
-#[test]
-fn quotes_of_every_length_are_names_of_nothing_hs_20() {
-    let fixture = Fixture::new();
-    let mut session = fixture.session();
-    let lengths: Vec<usize> = (1..=300).chain((301..=8_180).step_by(37)).chain([8_187]).collect();
-    for verb in ["CWD", "DELE", "SIZE", "RNFR"] {
-        for byte in *b"\"\\%" {
-            for lengths in lengths.chunks(16) {
-                for &length in lengths {
-                    session.line([verb.as_bytes(), b" ", &vec![byte; length]].concat());
-                }
-                for length in lengths {
-                    let code = session.reply().code;
-                    assert_eq!(code, 550, "{verb} and {length} of {}", char::from(byte));
-                }
-            }
-        }
-    }
-    session.expect_in_step();
-}
-
-#[test]
-fn arguments_that_broke_other_servers_hs_21() {
-    let fixture = Fixture::new();
-    let hostile = fixture.root.path().join(std::ffi::OsStr::from_bytes(&[0xff; 255]));
-    std::fs::write(hostile, "").expect("a file");
-    let mut session = fixture.session();
-    for line in [format!("MLSD -{}", ".".repeat(4_110)), format!("LIST -{}", "a".repeat(8_000))] {
-        session.expect("PASV", 227);
-        session.expect(line, 550);
-    }
-    assert_eq!(session.download("LIST -B").len(), session.download("LIST").len());
-    for _ in 0..2 {
-        assert!(session.expect("STAT -C", 212).lines.len() == 3);
-    }
 }
