@@ -92,6 +92,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_equal_is_found_by_its_hash() {
+        let long = [b'a'; IN_PLACE + 1];
+        let all: std::collections::HashSet<_> =
+            [&b"a"[..], b"b", b"a", &long, &long].map(Octets::from).into_iter().collect();
+        assert_eq!(all.len(), 3);
+        let hash = |octets: &[u8]| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            Octets::from(octets).hash(&mut hasher);
+            hasher.finish()
+        };
+        assert!(hash(b"a") == hash(b"a") && hash(b"a") != hash(b"b"));
+    }
+
+    #[test]
     fn order_is_that_of_the_octets() {
         let long = [b'a'; IN_PLACE + 1];
         let in_order: [&[u8]; 5] = [b"", b"a", b"aa", &long, b"b"];

@@ -333,6 +333,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_verb_fills_all_of_its_word() {
+        for word in ["RETR ", "RETR x", "RETR\t", "SITE\0"] {
+            assert!(Verb::parse(word.as_bytes()).is_err(), "{word:?}");
+        }
+    }
+
+    #[test]
     fn parse_reads_any_case_fr_13() {
         for (word, want) in [
             ("mLsD", Verb::Mlsd),

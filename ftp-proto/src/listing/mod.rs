@@ -279,6 +279,14 @@ mod tests {
     }
 
     #[test]
+    fn what_only_begins_like_a_sum_is_no_header_ls_42() {
+        for line in ["total abc", "total 12abcd", "total 12 more", "total 1,5 GB x", "totals 5"] {
+            let got = ListLine::parse(line.as_bytes(), reference());
+            assert_eq!(got, ListLine::Unparsed(line.into()), "{line}");
+        }
+    }
+
+    #[test]
     fn blank_lines_between_facts_are_skipped() {
         for line in ["", " ", "\r", "\t"] {
             assert_eq!(ListLine::parse_facts(line.as_bytes()), ListLine::Skipped, "{line:?}");
