@@ -222,6 +222,10 @@ fn site(argument: &[u8]) -> Result<SiteArgument, ParseError> {
 fn opts(argument: &[u8]) -> Result<OptsArgument, ParseError> {
     let option = some("option", argument)?;
     if let Some(list) = behind(b"MLST", &option) {
+        // No fact has a space in its name: the examples of RFC 3659 §7.9.1 refuse it.
+        if let Some(at) = list.iter().position(|byte| !byte.is_ascii_graphic()) {
+            return Err(ParseError::new("list of facts", at, ParseErrorKind::UnexpectedByte));
+        }
         return Ok(OptsArgument::Mlst(list.to_vec()));
     }
     if let Some(name) = behind(b"HASH", &option) {
@@ -387,6 +391,8 @@ mod tests {
             ("SITE CHMOD 684 a", BadNumber),
             ("SITE CHMOD u+x a", BadNumber),
             ("OPTS HASH SHA+1", UnexpectedByte),
+            ("OPTS MLST unique type;", UnexpectedByte),
+            ("OPTS MLST fish\tcakes;", UnexpectedByte),
         ] {
             let got = Command::parse_line(line.as_bytes()).map_err(|error| error.kind);
             assert_eq!(got, Err(kind), "{line:?}");
@@ -405,6 +411,7 @@ mod tests {
             ("ACCT a\rb", "account", 1),
             ("SITE CHMOD 64", "CHMOD argument", 8),
             ("OPTS HASH a b", "hashname", 1),
+            ("OPTS MLST fish cakes;", "list of facts", 4),
         ] {
             let error = Command::parse_line(line.as_bytes()).unwrap_err();
             assert_eq!((error.what, error.at), (what, at), "{line:?}");
