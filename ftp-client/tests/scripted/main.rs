@@ -8,5 +8,6 @@ mod data_connections;
 mod downloads;
 mod listings;
 mod peer;
+mod servers;
 mod trace;
 mod uploads;

@@ -21,6 +21,22 @@ impl RawListener {
         self.listener.local_addr().expect("a bound socket has an address")
     }
 
+    /// The line that announces it: `PORT` (RFC 959 §4.1.2), IPv4 only, or `EPRT` (RFC 2428 §2).
+    #[track_caller]
+    #[must_use]
+    pub fn announcement(&self, verb: &str) -> String {
+        let (host, port) = (self.address().ip(), self.address().port());
+        match (verb, host) {
+            ("PORT", IpAddr::V4(host)) => {
+                let [h1, h2, h3, h4] = host.octets();
+                format!("PORT {h1},{h2},{h3},{h4},{},{}", port / 256, port % 256)
+            }
+            ("EPRT", IpAddr::V4(host)) => format!("EPRT |1|{host}|{port}|"),
+            ("EPRT", IpAddr::V6(host)) => format!("EPRT |2|{host}|{port}|"),
+            _ => panic!("no {verb} for {host}"),
+        }
+    }
+
     /// Waits for the server to connect, until [`DEADLINE`].
     #[track_caller]
     #[must_use]

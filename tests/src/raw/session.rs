@@ -273,18 +273,20 @@ impl RawSession {
         }
     }
 
-    /// Listens on a free port of the control connection's own address and announces it by PORT.
+    /// Listens on a free port of the control connection's own address.
+    #[track_caller]
+    #[must_use]
+    pub fn listen(&self) -> RawListener {
+        let own = self.stream.local_addr().expect("a connected socket has an address");
+        RawListener { listener: TcpListener::bind((own.ip(), 0)).expect("a free port") }
+    }
+
+    /// Listens and announces it by PORT.
     #[track_caller]
     pub fn active(&mut self) -> RawListener {
-        let own = self.stream.local_addr().expect("a connected socket has an address");
-        let listener = TcpListener::bind((own.ip(), 0)).expect("a free port");
-        let port = listener.local_addr().expect("a bound socket has an address").port();
-        let IpAddr::V4(host) = own.ip() else {
-            self.fail("PORT is for IPv4");
-        };
-        let [h1, h2, h3, h4] = host.octets();
-        self.expect(format!("PORT {h1},{h2},{h3},{h4},{},{}", port / 256, port % 256), 200);
-        RawListener { listener }
+        let listener = self.listen();
+        self.expect(listener.announcement("PORT"), 200);
+        listener
     }
 
     /// PASV, then `command` (such as `RETR name`), 150, the data to its end, 226.

@@ -1,16 +1,21 @@
-//! What devices and old clients say, played against the server: one file in `devices` for each
-//! kind, with where that dialogue is from on its first lines. The codes are those that
-//! `docs/conformance.md` has for them.
+//! What devices and clients say, and the dialogues of the RFCs, played against the server: one file
+//! in `devices` for each, with where that dialogue is from on its first lines. The codes are those
+//! that `docs/conformance.md` has for them.
 //!
 //! | line | meaning |
 //! | --- | --- |
 //! | `#` | a remark |
+//! | `% anonymous` | the server lets anyone in, to read |
 //! | `+ name content`, `+ name/` | a file or directory that is there before |
 //! | `> line` | the client sends it, with CR LF |
 //! | `>> bytes` | the client sends them as they are; escapes are those of Rust |
+//! | `>! bytes` | the same, the last byte as urgent data |
+//! | `& PORT`, `& EPRT` | the client listens and sends that with where |
 //! | `< code text` | a reply of that code, in which the text stands; 227 and 229 are connected to |
+//! | `: text` | that stands in it too |
 //! | `[ bytes` | the client sends data and ends it |
-//! | `] text` | the next line of data ends in it |
+//! | `] text` | the next line of data ends in it; with no text: the data ended |
+//! | `} text` | one line of data that is left ends in it, in whichever order they came |
 //! | `= name content`, `= name/` | a file or directory that is there now |
 //! | `~ names` | all that is there now, hidden names too, in the order of their bytes |
 //! | `.` | the client closes the connection |
@@ -21,9 +26,13 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ftp_tests::raw::{RawData, RawSession};
+use ftp_server::Rights;
+use ftp_tests::raw::{RawData, RawListener, RawReply, RawSession};
 
 use super::Fixture;
+
+/// How many files there are, so that none is lost.
+const FILES: usize = 66;
 
 #[test]
 fn every_device_is_served() {
@@ -31,7 +40,7 @@ fn every_device_is_served() {
     let entries = fs::read_dir(directory).unwrap();
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    assert!(files.len() >= 12, "only {} devices", files.len());
+    assert_eq!(files.len(), FILES);
     let failed: Vec<_> = files
         .iter()
         .filter(|file| {
@@ -43,52 +52,83 @@ fn every_device_is_served() {
     assert!(failed.is_empty(), "{failed:?}; each has its own message above");
 }
 
+/// A data connection, or the wait for one.
+enum Data {
+    Open(RawData),
+    Awaited(RawListener),
+}
+
+impl Data {
+    #[track_caller]
+    fn open(self) -> RawData {
+        match self {
+            Self::Open(data) => data,
+            Self::Awaited(listener) => listener.accept(),
+        }
+    }
+}
+
 /// Plays a file to its end.
 fn play(text: &str) {
-    let fixture = Fixture::new();
+    let guests = text.lines().any(|line| line == "% anonymous");
+    let fixture =
+        Fixture::with(|builder| if guests { builder.anonymous(Rights::READ) } else { builder });
     let mut session = Some(RawSession::connect(fixture.server.local_addr()));
-    let mut data: Option<RawData> = None;
+    let mut data: Option<Data> = None;
     let mut received: Option<VecDeque<String>> = None;
+    let mut last: Option<RawReply> = None;
     let mut said = 0;
     for line in text.lines() {
         let (kind, rest) = line.split_once(' ').unwrap_or((line, ""));
-        if kind != "]"
+        if !matches!(kind, "]" | "}")
             && let Some(left) = received.take()
         {
             assert!(left.is_empty(), "before {line}: more data came: {left:?}");
         }
         match (kind, &mut session) {
-            ("#" | "", _) => {}
+            ("#" | "" | "%", _) => {}
             ("+", _) => make(&fixture, rest),
             (">", Some(session)) => session.line(rest),
             (">>", Some(session)) => session.send(unescape(rest)),
+            (">!", Some(session)) => session.send_urgent(unescape(rest)),
+            ("&", Some(session)) => {
+                let listener = session.listen();
+                session.line(listener.announcement(rest));
+                data = Some(Data::Awaited(listener));
+            }
             ("<", Some(session)) => {
                 let (code, text) = rest.split_once(' ').unwrap_or((rest, ""));
                 let reply = session.expect_reply(code.parse().unwrap());
-                assert!(reply.text().contains(text), "{line}: {reply:?}");
+                assert_stands(line, text, &reply);
                 if matches!(reply.code, 227 | 229) {
-                    data = Some(session.connect_to(&reply));
+                    data = Some(Data::Open(session.connect_to(&reply)));
                 }
+                last = Some(reply);
                 said += 1;
             }
+            (":", _) => assert_stands(line, rest, last.as_ref().unwrap()),
             ("[", _) => {
-                let mut data = data.take().unwrap();
+                let mut data = data.take().unwrap().open();
                 data.write_all(&unescape(rest));
                 data.close();
             }
-            ("]", _) => {
+            ("]" | "}", _) => {
                 let lines = received.get_or_insert_with(|| {
-                    let bytes = data.take().unwrap().read_to_end();
+                    let bytes = data.take().unwrap().open().read_to_end();
                     String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
                 });
-                let next = lines.pop_front();
-                // Nothing behind the mark: the end of the data.
-                match rest {
-                    "" => assert_eq!(next, None, "{line}"),
-                    rest => assert!(
-                        next.as_ref().is_some_and(|next| next.ends_with(rest)),
-                        "{line}: {next:?}"
-                    ),
+                match (kind, rest) {
+                    // Nothing behind the mark: the end of the data.
+                    (_, "") => assert_eq!(lines.pop_front(), None, "{line}"),
+                    ("]", rest) => {
+                        let next = lines.pop_front();
+                        let is_it = next.as_ref().is_some_and(|next| next.ends_with(rest));
+                        assert!(is_it, "{line}: {next:?}");
+                    }
+                    (_, rest) => {
+                        let at = lines.iter().position(|next| next.ends_with(rest));
+                        assert!(at.and_then(|at| lines.remove(at)).is_some(), "{line}: {lines:?}");
+                    }
                 }
             }
             ("=", _) => wait_for(line, || is_there(&fixture, rest)),
@@ -105,6 +145,13 @@ fn play(text: &str) {
     if let Some(mut session) = session {
         session.expect_in_step();
     }
+}
+
+/// Whether the text is in the reply, `\n` before it being the beginning of a line.
+#[track_caller]
+fn assert_stands(line: &str, text: &str, reply: &RawReply) {
+    let text = String::from_utf8(unescape(text)).unwrap();
+    assert!(reply.text().contains(&text), "{line}: {reply:?}");
 }
 
 fn make(fixture: &Fixture, what: &str) {
@@ -137,7 +184,26 @@ fn wait_for(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// `\r`, `\n` and `\\` of a line.
+/// The bytes that a line of escapes stands for.
 fn unescape(text: &str) -> Vec<u8> {
-    text.replace("\\r", "\r").replace("\\n", "\n").replace("\\\\", "\\").into_bytes()
+    let mut out = Vec::new();
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'\\' {
+            out.push(byte);
+            continue;
+        }
+        out.push(match bytes.next() {
+            Some(b'r') => b'\r',
+            Some(b'n') => b'\n',
+            Some(b'0') => 0,
+            Some(b'\\') => b'\\',
+            Some(b'x') => {
+                let digits: String = bytes.by_ref().take(2).map(char::from).collect();
+                u8::from_str_radix(&digits, 16).unwrap()
+            }
+            other => panic!("no such escape: {other:?} in {text}"),
+        });
+    }
+    out
 }
