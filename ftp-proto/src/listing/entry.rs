@@ -386,4 +386,16 @@ mod tests {
             assert_eq!(Entry::from(&facts), entry, "{digits}");
         }
     }
+
+    #[test]
+    fn facts_of_other_names_say_nothing_ls_46() {
+        let facts = Facts::new("x")
+            .with("perm", "5")
+            .with("create", "20240229123456")
+            .with("UNIX.uuu", "u")
+            .with("UNIX.link", "0644")
+            .with("UNIX.atime", "a")
+            .with("UNIX.groupnumb", "g");
+        assert_eq!(Entry::from(&facts), Entry::new("x"));
+    }
 }

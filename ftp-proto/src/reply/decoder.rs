@@ -353,4 +353,12 @@ mod tests {
             assert!(decoder.is_clear());
         }
     }
+
+    #[test]
+    fn reading_ahead_is_bounded() {
+        let mut decoder = ReplyDecoder::new();
+        assert_eq!(decoder.room(), limits::READ_AHEAD);
+        assert_eq!(decoder.push(b"200 a\r\n"), 7);
+        assert_eq!(decoder.room(), limits::READ_AHEAD - 7);
+    }
 }

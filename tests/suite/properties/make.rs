@@ -255,7 +255,7 @@ pub(crate) fn command(random: &mut Random, index: usize) -> Command {
         44 => Command::Feat,
         45 => Command::Opts(match random.below(4) {
             0 => OptsArgument::Utf8,
-            1 => OptsArgument::Mlst(word(random, 30, b"; .\t").trim_end().into()),
+            1 => OptsArgument::Mlst(word(random, 30, b";.-").into()),
             2 => OptsArgument::Hash(Some(word(random, 12, b"-_/.,").to_uppercase())),
             _ => OptsArgument::Other(format!("X{}x", word(random, 30, b" ;=")).into_bytes()),
         }),
