@@ -15,6 +15,17 @@ pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     rest.iter().try_fold(first, |value, next| value.checked_mul(10)?.checked_add(digit(next)?))
 }
 
+/// Reads one to seven octal digits that fill all of `digits`, as many as the mode of a file may
+/// have with its type; `None` for anything else.
+pub(crate) fn octal(digits: &[u8]) -> Option<u32> {
+    if digits.is_empty() || digits.len() > 7 {
+        return None;
+    }
+    digits.iter().try_fold(0_u32, |value, &digit| {
+        matches!(digit, b'0'..=b'7').then(|| value * 8 + u32::from(digit - b'0'))
+    })
+}
+
 /// One to three digits of value 0 to 255, as in a host-port.
 pub(crate) fn octet(digits: &[u8]) -> Option<u8> {
     if digits.len() > 3 { None } else { decimal(digits)?.try_into().ok() }

@@ -6,6 +6,7 @@ use crate::extended_address::{EpsvArgument, ExtendedAddress};
 use crate::fact::Facts;
 use crate::host_name::{HostName, LanguageTag};
 use crate::host_port::HostPort;
+use crate::listing::Permissions;
 use crate::parameters::{RepresentationType, Structure, TransferMode};
 use crate::pathname::Pathname;
 use crate::restart::RestartMarker;
@@ -204,11 +205,7 @@ fn site(argument: &[u8]) -> Result<SiteArgument, ParseError> {
         }
         (b"CHMOD", Some(mode), Some(path)) => {
             let wrong = ParseError::new("file mode", 6, ParseErrorKind::BadNumber);
-            let is_octal = mode.iter().all(|byte| matches!(byte, b'0'..=b'7'));
-            if !matches!(mode.len(), 3 | 4) || !is_octal {
-                return Err(wrong);
-            }
-            let mode = mode.iter().fold(0, |mode, byte| mode * 8 + u16::from(byte - b'0'));
+            let mode = Permissions::parse(mode).ok_or(wrong)?.mode();
             Ok(SiteArgument::Chmod { mode, path: Pathname::try_from(path)? })
         }
         (b"CHMOD", ..) => {

@@ -141,15 +141,16 @@ impl Permissions {
         Some(Self(mode))
     }
 
-    /// Reads octal digits, as in the fact `UNIX.mode`.
+    /// Reads three or four octal digits, as `SITE CHMOD` and the fact `UNIX.mode` of `MFF` give
+    /// them; `None` for anything else.
+    #[must_use]
+    pub fn parse(digits: &[u8]) -> Option<Self> {
+        if matches!(digits.len(), 3 | 4) { Self::read_octal(digits) } else { None }
+    }
+
+    /// Reads octal digits, as in the fact `UNIX.mode` of a listing: servers send the type too.
     pub(super) fn read_octal(digits: &[u8]) -> Option<Self> {
-        if digits.is_empty() || digits.len() > 7 {
-            return None;
-        }
-        let mode = digits.iter().try_fold(0_u32, |mode, &digit| {
-            matches!(digit, b'0'..=b'7').then(|| mode * 8 + u32::from(digit - b'0'))
-        })?;
-        u16::try_from(mode & 0o7777).ok().map(Self)
+        u16::try_from(number::octal(digits)? & 0o7777).ok().map(Self)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use ftp_proto::{Facts, Pathname, Reply, ReplyCode, SiteArgument, TimeVal};
+use ftp_proto::{Facts, Pathname, Permissions, Reply, ReplyCode, SiteArgument, TimeVal};
 
 use crate::auth::{Offer, Rights};
 use crate::reply::{self, Purpose};
@@ -44,8 +44,8 @@ pub(super) fn mff(session: &Session, facts: &Facts) -> Outcome {
             let Ok(time) = TimeVal::parse(value) else { return wrong() };
             change.modified.get_or_insert(time.unix_seconds());
         } else if is("UNIX.mode", Capabilities::CHMOD) {
-            let Some(mode) = octal(value) else { return wrong() };
-            change.mode.get_or_insert(mode);
+            let Some(permissions) = Permissions::parse(value) else { return wrong() };
+            change.mode.get_or_insert(permissions.mode().into());
         } else {
             is_known = false;
         }
@@ -55,13 +55,6 @@ pub(super) fn mff(session: &Session, facts: &Facts) -> Outcome {
         return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text).into();
     }
     change.make(session, &path).map_or_else(Outcome::Reply, |facts| told(facts, &path))
-}
-
-/// Three or four octal digits.
-fn octal(digits: &[u8]) -> Option<u32> {
-    let is_octal = digits.iter().all(|digit| matches!(digit, b'0'..=b'7'));
-    let value = || digits.iter().fold(0, |value, digit| value * 8 + u32::from(digit - b'0'));
-    (is_octal && matches!(digits.len(), 3 | 4)).then(value)
 }
 
 fn told(facts: String, path: &Pathname) -> Outcome {

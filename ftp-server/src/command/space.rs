@@ -37,19 +37,18 @@ pub(super) fn avbl(session: &Session, path: Option<&Pathname>) -> Outcome {
     }
 }
 
-/// Refuses, with 452, what is known to be too much for a directory: less than `size` bytes are left
-/// in it beyond those that are kept free.
+/// Refuses, with 452, to begin a file in a directory in which less is known to be left than is
+/// kept free.
 pub(super) fn check(
     session: &Session,
     storage: &dyn Storage,
     directory: &VirtualPath,
-    size: u64,
 ) -> Result<(), Reply> {
-    // Where nothing is asked for and nothing kept, nothing has to be known.
-    if size == 0 && session.context.config.min_free == 0 {
+    // Where nothing is kept, nothing has to be known.
+    if session.context.config.min_free == 0 {
         return Ok(());
     }
-    fits(session, size, &storage.space(directory))
+    fits(session, 0, &storage.space(directory))
 }
 
 fn fits(session: &Session, size: u64, free: &Result<u64, StorageError>) -> Result<(), Reply> {

@@ -79,7 +79,7 @@ fn receive(session: &Session, path: &Pathname, right: Rights, mode: WriteMode) -
         return reply::no_right().into();
     }
     let directory = path.parent().unwrap_or_default();
-    if let Err(refusal) = space::check(session, storage, &directory, 0) {
+    if let Err(refusal) = space::check(session, storage, &directory) {
         return refusal.into();
     }
     match storage.write(&path, mode) {

@@ -27,7 +27,7 @@ pub(super) fn stou(session: &Session, prefix: Option<&Pathname>) -> Outcome {
         let error = StorageErrorKind::NameNotAllowed.into();
         return reply::storage_failure(&error, Purpose::MakeFile).into();
     }
-    if let Err(refusal) = space::check(session, storage, &session.directory, 0) {
+    if let Err(refusal) = space::check(session, storage, &session.directory) {
         return refusal.into();
     }
     let begin = |path: &VirtualPath| storage.write(path, WriteMode::Create);

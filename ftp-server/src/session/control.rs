@@ -115,8 +115,9 @@ impl<'a> Control<'a> {
             let wait = if fresh { limit } else { rest };
             if let Err(error) = self.fill(wait) {
                 match error.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {}
-                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock
+                    | io::ErrorKind::TimedOut
+                    | io::ErrorKind::Interrupted => {}
                     _ => self.ended = true,
                 }
             }
