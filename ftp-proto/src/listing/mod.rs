@@ -223,11 +223,20 @@ fn is_header(line: &[u8]) -> bool {
         return false;
     }
     let Some(second) = rest.next() else { return true };
-    let number = second.bytes.strip_prefix(b"-").unwrap_or(second.bytes);
-    let is_digit = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b',');
-    let unit = number.iter().skip_while(|byte| is_digit(byte)).count();
-    let is_number = number.first().is_some_and(u8::is_ascii_digit) && unit <= 3;
-    (is_number && rest.peek().is_none()) || second.bytes.eq_ignore_ascii_case(b"of")
+    if second.bytes.eq_ignore_ascii_case(b"of") {
+        return rest.next().is_none_or(|count| is_sum(count.bytes));
+    }
+    is_sum(second.bytes) && rest.peek().is_none()
+}
+
+/// A number, which may have a sign, separators and a unit: `-1`, `1,234`, `1.5K`, `12KiB`.
+fn is_sum(word: &[u8]) -> bool {
+    let number = word.strip_prefix(b"-").unwrap_or(word);
+    let digits = number.iter().take_while(|byte| matches!(byte, b'0'..=b'9' | b'.' | b','));
+    let unit = number.get(digits.count()..).unwrap_or_default();
+    number.first().is_some_and(u8::is_ascii_digit)
+        && unit.len() <= 3
+        && unit.iter().all(u8::is_ascii_alphabetic)
 }
 
 /// `total` in the languages of the servers seen.
@@ -280,7 +289,15 @@ mod tests {
 
     #[test]
     fn what_only_begins_like_a_sum_is_no_header_ls_42() {
-        for line in ["total abc", "total 12abcd", "total 12 more", "total 1,5 GB x", "totals 5"] {
+        for line in [
+            "total abc",
+            "total 12abcd",
+            "total 12é",
+            "total 12 more",
+            "total 1,5 GB x",
+            "total of them",
+            "totals 5",
+        ] {
             let got = ListLine::parse(line.as_bytes(), reference());
             assert_eq!(got, ListLine::Unparsed(line.into()), "{line}");
         }
