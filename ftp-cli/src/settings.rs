@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use ftp_proto::{HostName, Network, PortRanges};
-use ftp_server::{PassiveAddress, PassiveOverride, ServerConfig, SyncPolicy};
+use ftp_server::{ConfinementPolicy, PassiveAddress, PassiveOverride, ServerConfig, SyncPolicy};
 
 use crate::values::{self, duration, show, show_size, size, waiting_time, word};
 
@@ -77,7 +77,14 @@ pub(crate) const TABLE: &[Setting] = &[
     setting!("active.source_port",      "true, false: from port 20 where we listen on 21", server.active_source_port, yes,      bool::to_string),
     setting!("fxp.networks",            "where users may transfer to and from: 10.0.0.0/8", server.fxp_networks,     networks,  show_networks),
     setting!("transfer.overwrite",      "true, false: whether files may be replaced",      server.overwrite,      yes,          bool::to_string),
+    setting!("security.confine",        "best-effort, require, off: Landlock for sessions", server.confine,       confine,      confine_word),
     setting!("transfer.sync",           "none, file, file+dir: what is on disk at 226",    server.sync,           sync,         sync_word),
+];
+
+const CONFINE: &[(&str, ConfinementPolicy)] = &[
+    ("best-effort", ConfinementPolicy::BestEffort),
+    ("require", ConfinementPolicy::Require),
+    ("off", ConfinementPolicy::Off),
 ];
 
 impl Settings {
@@ -147,7 +154,19 @@ fn sync(text: &str) -> Result<SyncPolicy, String> {
 }
 
 fn sync_word(sync: &SyncPolicy) -> String {
-    let found = SYNC.iter().find(|(_, known)| known == sync);
+    word_of(sync, SYNC)
+}
+
+fn confine(text: &str) -> Result<ConfinementPolicy, String> {
+    word(text, CONFINE)
+}
+
+fn confine_word(policy: &ConfinementPolicy) -> String {
+    word_of(policy, CONFINE)
+}
+
+fn word_of<T: PartialEq>(value: &T, words: &[(&str, T)]) -> String {
+    let found = words.iter().find(|(_, known)| known == value);
     found.map_or_else(String::new, |(word, _)| (*word).to_owned())
 }
 
@@ -285,6 +304,7 @@ mod tests {
             ("fxp.networks=192.0.2.0/24, 2001:db8::/32", "192.0.2.0/24,2001:db8::/32"),
             ("transfer.overwrite=false", "false"),
             ("transfer.sync=none", "none"),
+            ("security.confine=require", "require"),
             ("server.banner=a = b", "\"a = b\""),
         ] {
             let (default, mut settings) = (Settings::default(), Settings::default());
@@ -323,6 +343,7 @@ mod tests {
             ("limits.min_free=much", "is not a size"),
             ("active.enabled=maybe", "is none of true, false"),
             ("transfer.sync=always", "none, file, file+dir"),
+            ("security.confine=maybe", "best-effort, require, off"),
             ("server.banner=a\r\n221 b", "one line"),
         ] {
             let wrong = Settings::default().set(assignment).unwrap_err();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ftp_proto::{HostName, Network, ParseError, ParseErrorKind, PortRanges};
 
-use crate::storage::SyncPolicy;
+use crate::storage::{ConfinementPolicy, SyncPolicy};
 
 /// The settings of a server that do not concern its users. `Default` gives what is
 /// said at each field.
@@ -72,6 +72,9 @@ pub struct ServerConfig {
     /// What of an upload is on disk when 226 is sent, below a root directory.
     /// [`SyncPolicy::File`].
     pub sync: SyncPolicy,
+    /// How far the kernel has to keep sessions beneath a root directory.
+    /// [`ConfinementPolicy::BestEffort`].
+    pub confine: ConfinementPolicy,
 }
 
 /// Where clients reach this server: what 227 announces.
@@ -152,6 +155,7 @@ impl Default for ServerConfig {
             overwrite: true,
             min_free: 0,
             sync: SyncPolicy::File,
+            confine: ConfinementPolicy::BestEffort,
         }
     }
 }

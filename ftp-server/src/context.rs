@@ -12,6 +12,7 @@ use crate::config::ServerConfig;
 use crate::data::{Announcer, PassivePorts};
 use crate::digest::Running;
 use crate::presence::Presence;
+use crate::relay::Relay;
 
 /// Configuration, authenticator and the register of sessions. Nothing of one session is in here
 /// but what is needed to end it.
@@ -25,6 +26,8 @@ pub(crate) struct Context {
     pub(crate) presence: Arc<Presence>,
     /// Which digests are being made.
     pub(crate) digests: Arc<Running>,
+    /// Starts threads for sessions that cannot go on in theirs.
+    pub(crate) relay: Relay,
     draining: AtomicBool,
     next: AtomicU64,
     sessions: Mutex<HashMap<u64, Arc<Line>>>,
@@ -62,6 +65,7 @@ impl Context {
             admission,
             presence: Arc::default(),
             digests: Arc::default(),
+            relay: Relay::default(),
             draining: AtomicBool::new(false),
             next: AtomicU64::new(1),
             sessions: Mutex::default(),

@@ -30,6 +30,16 @@ pub enum Error {
         #[source]
         source: StorageError,
     },
+    /// The system lacks what sessions were to be confined with
+    /// ([`ConfinementPolicy::Require`](crate::ConfinementPolicy::Require)).
+    #[error("cannot confine sessions to {root}")]
+    Confinement {
+        /// The directory.
+        root: String,
+        /// What is missing.
+        #[source]
+        source: StorageError,
+    },
     /// Users were named, but neither a root directory nor a storage for them.
     #[error("no root directory or storage for the users")]
     NoStorage,
@@ -46,7 +56,9 @@ impl Error {
         match self {
             Self::Bind { source, .. } => source.kind() == io::ErrorKind::AddrInUse,
             Self::Thread(_) => true,
-            Self::Address(_) | Self::Root { .. } | Self::NoStorage => false,
+            Self::Address(_) | Self::Root { .. } | Self::Confinement { .. } | Self::NoStorage => {
+                false
+            }
         }
     }
 }

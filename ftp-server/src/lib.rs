@@ -41,6 +41,7 @@ mod listing;
 mod pace;
 mod presence;
 mod random;
+mod relay;
 mod reply;
 mod server;
 mod session;
@@ -51,6 +52,7 @@ pub use config::{PassiveAddress, PassiveOverride, ServerConfig};
 pub use error::Error;
 pub use server::{Server, ServerBuilder, ShutdownReport};
 pub use storage::{
-    Capabilities, Entries, Entry, EntryKind, LocalStorage, Metadata, Source, Storage, StorageError,
-    StorageErrorKind, StreamEnd, SyncPolicy, Upload, VirtualPath, WriteMode,
+    Capabilities, Confinement, ConfinementPolicy, Entries, Entry, EntryKind, LocalStorage,
+    Metadata, Source, Storage, StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Upload,
+    VirtualPath, Walls, WriteMode,
 };

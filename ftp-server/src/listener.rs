@@ -144,8 +144,7 @@ fn receive(
     let thread = thread::Builder::new().stack_size(limits::SESSION_STACK);
     let session_context = Arc::clone(context);
     let spawned = thread.spawn(move || {
-        let (mut permit, registration) = (permit, registration);
-        session::run(&registration.line, peer, &session_context, &mut permit);
+        session::run(registration, peer, &session_context, permit);
     });
     if let Err(error) = spawned {
         complaints.log("no thread for a session", &error);
@@ -154,7 +153,7 @@ fn receive(
 }
 
 /// Says 421 on a connection that is then dropped.
-fn refuse(mut stream: &TcpStream) {
+pub(crate) fn refuse(mut stream: &TcpStream) {
     let reply = Reply::new(ReplyCode::SERVICE_CLOSING, "Too many connections").encode();
     // A new socket has room for one line; a peer that is gone already needs no answer. Only the
     // sending side is closed here, and the rest by dropping it.

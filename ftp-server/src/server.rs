@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::data::Lookups;
 use crate::error::Error;
 use crate::listener;
-use crate::storage::{LocalStorage, Storage};
+use crate::storage::{ConfinementPolicy, LocalStorage, Storage};
 
 /// How long sessions that were cut may take to say so before their connections are closed under
 /// them, and then to notice.
@@ -28,6 +28,8 @@ pub struct Server {
     /// The address of the first listener.
     address: SocketAddr,
     listeners: Vec<Listening>,
+    /// Hands sessions over to fresh threads.
+    relay: Option<JoinHandle<()>>,
     /// Looks up the names of passive addresses for as long as it is there.
     _lookups: Option<Lookups>,
 }
@@ -113,6 +115,12 @@ impl Server {
         if stuck > 0 {
             self.context.break_off();
             stuck = self.context.wait(CUT);
+        }
+        self.context.relay.stop();
+        if let Some(relay) = self.relay.take()
+            && relay.join().is_err()
+        {
+            log::error!("the thread that hands sessions over had panicked");
         }
         let report =
             ShutdownReport { drained: before.saturating_sub(left), cut: left - stuck, stuck };
@@ -226,10 +234,12 @@ impl ServerBuilder {
             log::warn!("none of the passive ports can be had: {error}");
         }
         let lookups = context.announcer.start().map_err(Error::Thread)?;
+        let relay = context.relay.start().map_err(Error::Thread)?;
         let mut server = Server {
             context: Arc::clone(&context),
             address,
             listeners: Vec::new(),
+            relay: Some(relay),
             _lookups: lookups,
         };
         for socket in listeners {
@@ -251,10 +261,16 @@ impl ServerBuilder {
         let storage = match (self.storage, self.root) {
             (Some(storage), _) => storage,
             (None, Some(root)) => {
-                let local = LocalStorage::open(&root).map_err(|source| {
-                    let root = root.display().to_string();
-                    Error::Root { root, source }
-                })?;
+                let shown = root.display().to_string();
+                let local = LocalStorage::open(&root)
+                    .map_err(|source| Error::Root { root: shown.clone(), source })?
+                    .with_confinement(self.config.confine)
+                    .map_err(|source| Error::Confinement { root: shown.clone(), source })?;
+                let walls = local.walls();
+                let is_lacking = self.config.confine == ConfinementPolicy::BestEffort
+                    && !(walls.openat2 && walls.landlock);
+                let level = if is_lacking { log::Level::Warn } else { log::Level::Info };
+                log::log!(level, "sessions are kept beneath {shown} by {walls}");
                 Arc::new(local.with_sync(self.config.sync))
             }
             (None, None) => return Err(Error::NoStorage),

@@ -150,7 +150,7 @@ impl Plan {
 fn cannot_start(error: &ftp_server::Error) -> Failure {
     let exit = match error {
         ftp_server::Error::Bind { .. } | ftp_server::Error::Address(_) => Exit::Network,
-        ftp_server::Error::Root { .. } => Exit::Local,
+        ftp_server::Error::Root { .. } | ftp_server::Error::Confinement { .. } => Exit::Local,
         _ => Exit::Internal,
     };
     let mut message = error.to_string();

@@ -26,7 +26,7 @@ fn a_client_that_comes_when_descriptors_are_free_again_is_served_ho_04() {
     let full = open_descriptors(process);
     limit_descriptors(process, full);
     // The accept that waits already has its descriptor; the next one finds none.
-    let last = login();
+    let last = RawSession::connect(served.address);
     wait_until("the end of descriptors", || open_descriptors(process) == full);
     drop(sessions);
     wait_until("the end of the sessions", || open_descriptors(process) < full - 4);

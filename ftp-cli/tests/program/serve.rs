@@ -48,6 +48,11 @@ impl Served {
         Self { running, address: address.unwrap(), said, log }
     }
 
+    /// What it said until it listened.
+    pub(crate) fn said(&self) -> &str {
+        &self.said
+    }
+
     fn url(&self, login: &str, name: &str) -> String {
         format!("ftp://{login}{}/{name}", self.address)
     }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ftp_proto::limits::READ_AHEAD;
@@ -56,8 +57,8 @@ impl Look {
 }
 
 /// One client's control connection, read and decoded.
-pub(super) struct Control<'a> {
-    line: &'a Line,
+pub(super) struct Control {
+    line: Arc<Line>,
     decoder: LineDecoder,
     /// Lines that came during a transfer and wait for its end.
     waiting: VecDeque<LineEvent<'static>>,
@@ -74,8 +75,8 @@ pub(super) struct Control<'a> {
     end: Option<Instant>,
 }
 
-impl<'a> Control<'a> {
-    pub(super) fn new(line: &'a Line) -> Self {
+impl Control {
+    pub(super) fn new(line: Arc<Line>) -> Self {
         Self {
             line,
             decoder: LineDecoder::new(),
@@ -311,8 +312,8 @@ mod tests {
         let short = Duration::from_millis(300);
         for (patience, ends) in [(short, false), (Duration::from_secs(300), true)] {
             let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            let line = Line::new(listener.accept().unwrap().0);
-            let mut control = Control::new(&line);
+            let line = Arc::new(Line::new(listener.accept().unwrap().0));
+            let mut control = Control::new(line);
             control.patience = patience;
             let start = Instant::now();
             control.set_end(ends.then(|| start + short));

@@ -6,7 +6,7 @@ mod run;
 mod transfer;
 
 pub(crate) use outcome::{Outcome, Transfer};
-pub(crate) use run::run;
+pub(crate) use run::{Runner, run};
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -12,27 +12,25 @@ use super::outcome::Outcome;
 use super::{Access, Session};
 use crate::admission::Permit;
 use crate::command;
-use crate::context::{Context, Line};
+use crate::context::{Context, Line, Registration};
 use crate::data::{self, DataChannel};
 use crate::limits;
+use crate::storage::StorageError;
 
-/// Serves one client from the greeting to the end.
-pub(crate) fn run(line: &Line, peer: SocketAddr, context: &Arc<Context>, permit: &mut Permit) {
-    let Ok(local) = line.stream.local_addr() else { return };
+/// Serves one client from the greeting to the end, in this thread as long as it is the right one.
+pub(crate) fn run(
+    registration: Registration,
+    peer: SocketAddr,
+    context: &Arc<Context>,
+    permit: Permit,
+) {
+    let Ok(local) = registration.line.stream.local_addr() else { return };
     log::debug!("{peer}: connected to {local}");
-    let session = Session::new(Arc::clone(context), peer, local);
-    let mut runner = Runner::new(line, session, permit);
-    let served = runner.serve();
-    let Runner { mut control, session, permit, .. } = runner;
-    // Who sees the end of the session finds its port, its user's count and its place free.
-    drop(session);
-    permit.leave();
-    match served {
-        Ok(()) => {
-            control.hang_up();
-            log::debug!("{peer}: session ended");
-        }
-        Err(error) => log::info!("{peer}: session ended: {error}"),
+    let mut runner =
+        Runner::new(registration, Session::new(Arc::clone(context), peer, local), permit);
+    match runner.greet() {
+        Ok(()) => runner.go_on(),
+        Err(error) => runner.end(Err(error)),
     }
 }
 
@@ -40,32 +38,80 @@ pub(crate) fn run(line: &Line, peer: SocketAddr, context: &Arc<Context>, permit:
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Next {
     Continue,
+    /// It goes on in another thread: this one has been given to a user who has left.
+    Elsewhere,
     End,
 }
 
-pub(super) struct Runner<'a> {
-    line: &'a Line,
-    pub(super) control: Control<'a>,
+/// A session with all it needs to be served, by whatever thread.
+pub(crate) struct Runner {
+    pub(super) control: Control,
     pub(super) session: Session,
     /// Its place among the connections.
-    permit: &'a mut Permit,
+    permit: Permit,
+    registration: Registration,
     /// How many lines came, and how many of the last ones were no commands.
     lines: u64,
     bad_lines: u32,
+    /// A storage was entered: the thread may be confined to it.
+    is_inside: bool,
 }
 
-impl<'a> Runner<'a> {
-    fn new(line: &'a Line, session: Session, permit: &'a mut Permit) -> Self {
-        Self { line, control: Control::new(line), session, permit, lines: 0, bad_lines: 0 }
+impl Runner {
+    fn new(registration: Registration, session: Session, permit: Permit) -> Self {
+        let control = Control::new(Arc::clone(&registration.line));
+        let (lines, bad_lines, is_inside) = (0, 0, false);
+        Self { control, session, permit, registration, lines, bad_lines, is_inside }
     }
 
-    fn serve(&mut self) -> io::Result<()> {
+    /// The control connection as the register of sessions knows it.
+    pub(crate) fn line(&self) -> &Arc<Line> {
+        &self.registration.line
+    }
+
+    fn greet(&mut self) -> io::Result<()> {
         let banner = self.session.context.config.banner.clone();
-        self.control.send(&Reply::new(ReplyCode::SERVICE_READY, banner))?;
+        self.control.send(&Reply::new(ReplyCode::SERVICE_READY, banner))
+    }
+
+    /// Serves the client in this thread, to the end or until it has to be another one.
+    pub(crate) fn go_on(mut self) {
+        let served = self.serve();
+        if !matches!(served, Ok(Next::Elsewhere)) {
+            return self.end(served.map(drop));
+        }
+        self.is_inside = false;
+        let context = Arc::clone(&self.session.context);
+        if let Err(mut runner) = context.relay.pass(Box::new(self)) {
+            let closed = runner.close("Service closing");
+            runner.end(closed);
+        }
+    }
+
+    fn end(self, served: io::Result<()>) {
+        let Self { mut control, session, mut permit, registration, .. } = self;
+        let peer = session.peer;
+        // Who sees the end of the session finds its port, its user's count and its place free.
+        drop(session);
+        permit.leave();
+        match served {
+            Ok(()) => {
+                control.hang_up();
+                log::debug!("{peer}: session ended");
+            }
+            Err(error) => log::info!("{peer}: session ended: {error}"),
+        }
+        // As long as the register knows the session, it can be woken and cut.
+        drop(registration);
+    }
+
+    /// Serves the client until it ends, or until the session has to go on in another thread.
+    fn serve(&mut self) -> io::Result<Next> {
         loop {
             // What waited for a transfer is looked at still, in the order of checks.
             if self.session.context.is_draining() && !self.control.has_waiting() {
-                return self.close("Service closing");
+                self.close("Service closing")?;
+                return Ok(Next::End);
             }
             let config = &self.session.context.config;
             let (start, limit, end) = match self.session.access {
@@ -79,13 +125,17 @@ impl<'a> Runner<'a> {
             let next = match self.next(start, limit) {
                 Arrival::Event(event) => self.take(event)?,
                 Arrival::Ended if self.session.context.is_draining() => {
-                    return self.close("Service closing");
+                    self.close("Service closing")?;
+                    Next::End
                 }
                 Arrival::Ended => Next::End,
-                Arrival::TimedOut => return self.close("Timeout"),
+                Arrival::TimedOut => {
+                    self.close("Timeout")?;
+                    Next::End
+                }
             };
-            if next == Next::End {
-                return Ok(());
+            if next != Next::Continue {
+                return Ok(next);
             }
         }
     }
@@ -162,19 +212,27 @@ impl<'a> Runner<'a> {
         let outcome = command::dispatch(&mut self.session, verb, argument);
         // Before the client knows it: the next one may come at once.
         self.permit.set_logged_in(self.session.user().is_some());
+        if let Err(error) = self.enter() {
+            log::error!("{}: cannot confine the session: {error}", self.session.peer);
+            self.close("Service not available")?;
+            return Ok(Next::End);
+        }
         let (reply, next) = match outcome {
+            Outcome::Reply(reply) if self.is_inside && self.session.user().is_none() => {
+                (reply, Next::Elsewhere)
+            }
             Outcome::Reply(reply) => (reply, Next::Continue),
             Outcome::Close(reply) => (reply, Next::End),
             Outcome::Transfer(transfer) => {
-                self.line.set_busy(true);
+                self.line().set_busy(true);
                 let next = self.transfer(verb, transfer);
-                self.line.set_busy(false);
+                self.line().set_busy(false);
                 return next;
             }
             Outcome::Digest(digesting) => {
-                self.line.set_busy(true);
+                self.line().set_busy(true);
                 let next = self.digest(*digesting);
-                self.line.set_busy(false);
+                self.line().set_busy(false);
                 return next;
             }
         };
@@ -187,6 +245,16 @@ impl<'a> Runner<'a> {
         );
         self.control.send(&reply)?;
         Ok(next)
+    }
+
+    /// Gives the thread to the storage of a user who has just logged in, once.
+    fn enter(&mut self) -> Result<(), StorageError> {
+        match self.session.user() {
+            Some(user) if !self.is_inside => user.storage.enter()?,
+            _ => return Ok(()),
+        }
+        self.is_inside = true;
+        Ok(())
     }
 }
 
@@ -233,11 +301,11 @@ mod tests {
         let mut client = TcpStream::connect(local).unwrap();
         let (stream, peer) = listener.accept().unwrap();
         let admission = Admission::new(1, 0);
-        let mut permit = admission.admit(peer.ip()).unwrap();
+        let permit = admission.admit(peer.ip()).unwrap();
         let context = Context::new(ServerConfig::default(), Arc::new(UserTable::new()), admission);
         let registration = context.register(stream);
         let session = Session::new(Arc::clone(&context), peer, local);
-        let mut runner = Runner::new(&registration.line, session, &mut permit);
+        let mut runner = Runner::new(registration, session, permit);
         let now = Instant::now();
         let passive = || PassivePorts::new(None).listen(local, peer.ip()).unwrap();
         let almost = limits::UNUSED_LISTENER - Duration::from_millis(200);

@@ -30,7 +30,7 @@ enum End {
     Ended(Ended),
 }
 
-impl Runner<'_> {
+impl Runner {
     /// 150, the data connection, the data, and the final reply when the data connection is
     /// closed.
     pub(super) fn transfer(&mut self, verb: Verb, transfer: Transfer) -> io::Result<Next> {
@@ -151,8 +151,8 @@ impl Runner<'_> {
 }
 
 /// Watches the control connection while a transfer goes on, and answers `STAT`.
-struct Watch<'a, 'b> {
-    control: &'a mut Control<'b>,
+struct Watch<'a> {
+    control: &'a mut Control,
     session: &'a Session,
     /// The 150 was sent, so a transfer runs. Before it, and without one, an answer to `STAT` would
     /// be taken for that to the command.
@@ -161,8 +161,8 @@ struct Watch<'a, 'b> {
     failed: Option<io::Error>,
 }
 
-impl<'a, 'b> Watch<'a, 'b> {
-    fn new(control: &'a mut Control<'b>, session: &'a Session) -> Self {
+impl<'a> Watch<'a> {
+    fn new(control: &'a mut Control, session: &'a Session) -> Self {
         Self { control, session, running: false, failed: None }
     }
 
@@ -261,7 +261,7 @@ fn stream_end(ended: &Ended) -> StreamEnd {
     }
 }
 
-impl Monitor for Watch<'_, '_> {
+impl Monitor for Watch<'_> {
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.control.descriptor()
     }

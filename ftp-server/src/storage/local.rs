@@ -3,7 +3,7 @@
 //! The root is held as a descriptor, and every name is looked up beneath it by `openat2` with
 //! `RESOLVE_BENEATH` and `RESOLVE_NO_MAGICLINKS`: symbolic links that stay in the tree are
 //! followed, one that leads out of it, or is absolute, is refused by the kernel, whatever is
-//! swapped for whatever meanwhile. A new content is written to a file without a name, or with a
+//! swapped for whatever meanwhile. The thread of a session is confined to the root besides. A new content is written to a file without a name, or with a
 //! hidden one, and takes the name of the old in one step.
 
 mod append;
@@ -36,8 +36,8 @@ use self::root::Root;
 use self::source::LocalSource;
 use self::target::Target;
 use super::{
-    Capabilities, Entries, EntryKind, Metadata, Source, Storage, StorageError, StorageErrorKind,
-    Upload, VirtualPath, WriteMode,
+    Capabilities, Confinement, ConfinementPolicy, Entries, EntryKind, Metadata, Source, Storage,
+    StorageError, StorageErrorKind, Upload, VirtualPath, Walls, WriteMode,
 };
 
 /// What of an upload is on the disk, and not only in memory, when it is reported as done.
@@ -70,6 +70,8 @@ pub enum SyncPolicy {
 /// - Names that begin with `.ftp-upload-` belong to unfinished uploads. They are not listed,
 ///   never found and not made.
 /// - Only regular files are read or written. FIFOs, sockets and devices are shown.
+/// - The thread of a session is confined to the root by Landlock, where the kernel has it (see
+///   [`ConfinementPolicy`]): even a mistake in what is said above would not lead out.
 ///
 /// ```
 /// use std::io::Read;
@@ -95,6 +97,7 @@ pub enum SyncPolicy {
 pub struct LocalStorage {
     root: Arc<Root>,
     sync: SyncPolicy,
+    confinement: Option<Arc<Confinement>>,
 }
 
 impl LocalStorage {
@@ -106,7 +109,8 @@ impl LocalStorage {
     /// `NotFound`, `NotDirectory`, `Denied`, `Io`.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, StorageError> {
         let root = Root::open(root.as_ref()).map_err(system)?;
-        Ok(Self { root: Arc::new(root), sync: SyncPolicy::default() })
+        let confinement = confinement_if_any(&root)?.map(Arc::new);
+        Ok(Self { root: Arc::new(root), sync: SyncPolicy::default(), confinement })
     }
 
     /// The same with another policy; [`SyncPolicy::File`] is the default.
@@ -115,11 +119,31 @@ impl LocalStorage {
         Self { sync, ..self }
     }
 
-    /// Whether the kernel keeps lookups beneath the root (`openat2`, since Linux 5.6). Where it
-    /// cannot, paths are walked one component at a time and every symbolic link is refused.
+    /// The same with another policy; [`ConfinementPolicy::BestEffort`] is the default.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` with [`ConfinementPolicy::Require`] where the system lacks what that needs.
+    pub fn with_confinement(self, policy: ConfinementPolicy) -> Result<Self, StorageError> {
+        let confinement = match policy {
+            ConfinementPolicy::Off => None,
+            ConfinementPolicy::BestEffort => confinement_if_any(&self.root)?,
+            ConfinementPolicy::Require if !self.root.is_kernel_confined() => {
+                let source = std::io::Error::other("this system has no openat2");
+                return Err(StorageError {
+                    kind: StorageErrorKind::Unsupported,
+                    source: Some(source),
+                });
+            }
+            ConfinementPolicy::Require => Some(Confinement::beneath(&*self.root)?),
+        };
+        Ok(Self { confinement: confinement.map(Arc::new), ..self })
+    }
+
+    /// What keeps sessions beneath the root.
     #[must_use]
-    pub fn is_kernel_confined(&self) -> bool {
-        self.root.is_kernel_confined()
+    pub fn walls(&self) -> Walls {
+        Walls { openat2: self.root.is_kernel_confined(), landlock: self.confinement.is_some() }
     }
 
     /// Opens the directory at `path`, which must be one that may be searched.
@@ -146,6 +170,10 @@ impl LocalStorage {
 }
 
 impl Storage for LocalStorage {
+    fn enter(&self) -> Result<(), StorageError> {
+        self.confinement.as_ref().map_or(Ok(()), |confinement| confinement.enter())
+    }
+
     fn capabilities(&self) -> Capabilities {
         let always = Capabilities::SPACE | Capabilities::DIGEST;
         match self.root.has_proc() {
@@ -338,6 +366,14 @@ impl Changeable {
     /// What it is now, whatever its path leads to.
     fn metadata_now(&self) -> Result<Metadata, StorageError> {
         root::metadata_of(&self.descriptor).map_err(system)
+    }
+}
+
+/// What confines threads to the root, where the system has that.
+fn confinement_if_any(root: &Root) -> Result<Option<Confinement>, StorageError> {
+    match Confinement::beneath(root) {
+        Err(StorageError { kind: StorageErrorKind::Unsupported, .. }) => Ok(None),
+        made => made.map(Some),
     }
 }
 

@@ -1,9 +1,11 @@
 //! Where files are: the [`Storage`] a session works on, and [`LocalStorage`], which keeps them
 //! below one directory of this machine.
 
+mod confinement;
 mod local;
 mod path;
 
+pub use confinement::{Confinement, ConfinementPolicy, Walls};
 pub use local::{LocalStorage, SyncPolicy};
 pub use path::VirtualPath;
 
@@ -24,6 +26,18 @@ pub trait Storage: Send + Sync {
     /// more are not served without it, and `FEAT` does not list them.
     fn capabilities(&self) -> Capabilities {
         Capabilities::NONE
+    }
+
+    /// Called once after a login to this storage, on the thread of the session, before anything is
+    /// asked of it there: here a storage may confine the thread to what belongs to it, which cannot
+    /// be undone. The thread serves nobody else afterwards; a session whose user leaves by `REIN`
+    /// goes on in another. As it stands, nothing happens.
+    ///
+    /// # Errors
+    ///
+    /// Any: the session ends with 421.
+    fn enter(&self) -> Result<(), StorageError> {
+        Ok(())
     }
 
     /// What is at `path`. A symbolic link that leads to something beneath the root is that

@@ -3,6 +3,7 @@
 mod addresses;
 mod attributes;
 mod commands;
+mod confinement;
 mod data;
 mod devices;
 mod digests;

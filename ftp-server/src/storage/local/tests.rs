@@ -36,7 +36,7 @@ impl Tree {
     /// As on a system that lacks `openat2`, files without names, or both.
     fn deprived(&self, kernel_confined: bool, unnamed_files: bool) -> LocalStorage {
         let root = Root::open(&self.root).unwrap().deprived(kernel_confined, unnamed_files);
-        LocalStorage { root: Arc::new(root), sync: SyncPolicy::None }
+        LocalStorage { root: Arc::new(root), sync: SyncPolicy::None, confinement: None }
     }
 
     /// One of each kind of system.

@@ -1,0 +1,85 @@
+//! `serve`: what keeps its sessions beneath the root, and what it says where that is missing.
+
+use std::process::Command;
+
+use ftp_tests::peer::Peer;
+use ftp_tests::process::run;
+use ftp_tests::raw::RawSession;
+use ftp_tests::root::TempRoot;
+
+use crate::figures::wait_until;
+use crate::serve::Served;
+use crate::{failed, ftp};
+
+const REQUIRE: [&str; 2] = ["--set", "security.confine=require"];
+
+/// How many threads of a process can never gain privileges again, which is what a thread has to
+/// accept before it may confine itself.
+fn confined(process: u32) -> usize {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let status =
+        threads.flatten().map(|thread| std::fs::read_to_string(thread.path().join("status")));
+    status.flatten().filter(|status| status.contains("NoNewPrivs:\t1")).count()
+}
+
+/// The same program on a system that lacks what the system calls are for.
+fn deprived(strace: &Peer, program: &Command, calls: &[&str]) -> Command {
+    let mut command = strace.command();
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e"]);
+    command.arg(format!("trace={}", calls.join(",")));
+    command.args(calls.iter().map(|call| format!("--inject={call}:error=ENOSYS")));
+    command.arg(program.get_program()).args(program.get_args());
+    command
+}
+
+#[test]
+fn sessions_are_confined_and_nothing_else_is_fs_05_cm_17() {
+    let root = TempRoot::new();
+    let served = Served::start(&root, &[&["-v", "--user", "u:p"], &REQUIRE[..]].concat());
+    assert!(served.said().contains(" by openat2 and Landlock\n"), "{}", served.said());
+    let process = served.running.child.id();
+    let mut session = RawSession::greeted(served.address);
+    assert_eq!(confined(process), 0);
+    for _ in 0..2 {
+        session.expect("USER u", 331);
+        session.expect("PASS p", 230);
+        assert_eq!(confined(process), 1);
+        session.expect("REIN", 220);
+        wait_until("the end of the confined thread", || confined(process) == 0);
+    }
+    let served = Served::start(&root, &["-v", "--user", "u:p", "--set", "security.confine=off"]);
+    assert!(served.said().contains(" by openat2 without Landlock\n"), "{}", served.said());
+    let mut session = RawSession::login(served.address, "u", "p");
+    session.expect_in_step();
+    assert_eq!(confined(served.running.child.id()), 0);
+}
+
+#[test]
+fn a_system_without_walls_is_refused_or_told_of_fs_05() {
+    let Some(strace) = Peer::find("strace") else { return };
+    let root = TempRoot::new();
+    root.write("file", b"x");
+    std::os::unix::fs::symlink("file", root.path().join("link")).unwrap();
+    let serve = |arguments: &[&str]| {
+        let mut serve = ftp(&["serve", "--listen", "0"]);
+        serve.args(arguments).arg(root.path());
+        serve
+    };
+    const LANDLOCK: &str = "landlock_create_ruleset";
+    for (calls, missing, walls, link) in [
+        (&[LANDLOCK][..], "has no Landlock", "openat2 without Landlock", 213),
+        (&["openat2"], "has no openat2", "for want of openat2, and Landlock", 550),
+        (&["openat2", LANDLOCK], "has no openat2", "for want of openat2, without Landlock", 550),
+    ] {
+        let mut refused = deprived(&strace, &serve(&REQUIRE), calls);
+        let ran = run(&mut refused);
+        failed(&ran, 3, &format!("cannot confine sessions to {}", root.path().display()));
+        failed(&ran, 3, missing);
+
+        let served = Served::of(&mut deprived(&strace, &serve(&["--user", "u:p"]), calls));
+        assert!(served.said().contains(walls), "{}", served.said());
+        let mut session = RawSession::login(served.address, "u", "p");
+        assert_eq!(session.download("RETR file"), b"x");
+        session.expect("SIZE link", link);
+    }
+}

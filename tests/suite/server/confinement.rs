@@ -1,0 +1,149 @@
+//! The second wall: the thread of a session, and what it can still reach.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
+
+use ftp_server::{
+    AuthError, Authenticator, Confinement, Entries, LocalStorage, Login, LoginAttempt, Metadata,
+    Rights, Server, Source, Storage, StorageError, StorageErrorKind, Upload, VirtualPath,
+    WriteMode,
+};
+use ftp_tests::raw::RawSession;
+
+/// A storage that opens whatever path it is told, as one with a mistake in it would.
+struct Careless {
+    local: LocalStorage,
+    confinement: Confinement,
+}
+
+struct Whole(File);
+
+impl Source for Whole {
+    fn size(&self) -> u64 {
+        self.0.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    fn seek_to(&mut self, _offset: u64) -> Result<(), StorageError> {
+        Err(StorageErrorKind::Unsupported.into())
+    }
+}
+
+impl std::io::Read for Whole {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Storage for Careless {
+    fn enter(&self) -> Result<(), StorageError> {
+        self.confinement.enter()
+    }
+
+    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+        self.local.stat(path)
+    }
+
+    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
+        self.local.list(path)
+    }
+
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        Ok(Box::new(Whole(File::open(path.to_string())?)))
+    }
+
+    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+        self.local.write(path, mode)
+    }
+}
+
+#[test]
+fn what_a_careless_storage_opens_is_still_within_hp_06() {
+    let outer = tempfile::tempdir().expect("a directory");
+    let root = outer.path().join("root");
+    fs::create_dir(&root).expect("a directory");
+    fs::write(outer.path().join("secret"), "outside").expect("a file");
+    fs::write(root.join("file"), "inside").expect("a file");
+    let storage = || Careless {
+        local: LocalStorage::open(&root).expect("it opens"),
+        confinement: Confinement::beneath(File::open(&root).expect("it opens"))
+            .expect("this kernel has Landlock"),
+    };
+    let secret = format!("{}/secret", outer.path().display());
+    let outside = VirtualPath::root().join(secret.trim_start_matches('/').as_bytes());
+    assert!(storage().read(&outside).is_ok(), "nothing but the wall is in the way");
+
+    let server = Server::builder().storage(storage()).user("u", "p", Rights::FULL);
+    let server = server.bind("127.0.0.1:0").expect("a server on loopback");
+    for _ in 0..2 {
+        let mut session = RawSession::login(server.local_addr(), "u", "p");
+        for outside in [&*secret, "/etc/passwd"] {
+            session.expect("EPSV", 229);
+            session.expect(format!("RETR {outside}"), 550);
+        }
+        let inside = session.download(format!("RETR {}/file", root.display()));
+        assert_eq!(inside, b"inside");
+    }
+    assert!(storage().read(&outside).is_ok(), "only sessions are confined");
+}
+
+/// Lets users in whose names are those of directories, and has to read a file for it that is in
+/// none of them. Notes on which threads it was asked.
+struct Directories {
+    parent: PathBuf,
+    asked: Arc<Mutex<Vec<ThreadId>>>,
+}
+
+impl Authenticator for Directories {
+    fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+        self.asked.lock().expect("no test panics with it").push(thread::current().id());
+        let password = fs::read(self.parent.join("password"));
+        let password = password.map_err(|_| AuthError::Unavailable)?;
+        let name = String::from_utf8_lossy(attempt.user).into_owned();
+        let root = LocalStorage::open(self.parent.join(name)).map_err(|_| AuthError::Refused)?;
+        match attempt.password == password {
+            true => Ok(Login::new(Arc::new(root), Rights::FULL)),
+            false => Err(AuthError::Refused),
+        }
+    }
+}
+
+#[test]
+fn after_rein_a_session_goes_on_in_a_thread_that_was_never_confined_cm_17() {
+    let parent = tempfile::tempdir().expect("a directory");
+    fs::write(parent.path().join("password"), "p").expect("a file");
+    for user in ["a", "b"] {
+        fs::create_dir(parent.path().join(user)).expect("a directory");
+        fs::write(parent.path().join(user).join("name"), user).expect("a file");
+    }
+    let asked = Arc::default();
+    let users = Directories { parent: parent.path().to_owned(), asked: Arc::clone(&asked) };
+    let server = Server::builder().authenticator(users).bind("127.0.0.1:0");
+    let server = server.expect("a server on loopback");
+    let mut session = RawSession::greeted(server.local_addr());
+    for user in ["a", "b", "a", "b"] {
+        session.expect(format!("USER {user}"), 331);
+        session.expect("PASS p", 230);
+        assert_eq!(session.download("RETR name"), user.as_bytes());
+        session.upload("STOR new", b"new");
+        session.expect("DELE new", 250);
+        session.expect("REIN", 220);
+        session.expect("PWD", 530);
+    }
+    // Whatever is under way moves with it, in order.
+    session.send("REIN\r\nUSER a\r\nPASS p\r\nREIN\r\nUSER b\r\nPASS p\r\nPWD\r\nNO");
+    for code in [220, 331, 230, 220, 331, 230, 257] {
+        session.expect_reply(code);
+    }
+    session.send("OP\r\n");
+    session.expect_reply(200);
+    assert_eq!(session.download("RETR name"), b"b");
+    let report = server.shutdown(std::time::Duration::from_secs(5));
+    assert_eq!((report.drained, report.cut), (1, 0), "the register knew it all along");
+    session.expect_reply(421);
+    let asked = asked.lock().expect("nothing panicked");
+    let mut threads = asked.clone();
+    threads.dedup();
+    assert_eq!(threads.len(), 6, "one for each user who left, and the last: {asked:?}");
+}
