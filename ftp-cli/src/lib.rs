@@ -17,6 +17,7 @@ mod credentials;
 mod exit;
 mod options;
 mod output;
+mod privileges;
 mod progress;
 mod remote;
 mod settings;

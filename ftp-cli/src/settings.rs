@@ -6,6 +6,7 @@ use std::time::Duration;
 use ftp_proto::{HostName, Network, PortRanges};
 use ftp_server::{ConfinementPolicy, PassiveAddress, PassiveOverride, ServerConfig, SyncPolicy};
 
+use crate::privileges::RunAs;
 use crate::values::{self, duration, show, show_size, size, waiting_time, word};
 
 /// What a server is started with, apart from its users and its files.
@@ -14,13 +15,15 @@ pub(crate) struct Settings {
     pub(crate) server: ServerConfig,
     /// How long transfers may go on once the server is to stop.
     pub(crate) shutdown_grace: Duration,
+    /// Whom the process goes on as once it listens.
+    pub(crate) run_as: Option<RunAs>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let min_free = 64 * 1024 * 1024;
         let server = ServerConfig { per_address: 64, min_free, ..ServerConfig::default() };
-        Self { server, shutdown_grace: Duration::from_secs(30) }
+        Self { server, shutdown_grace: Duration::from_secs(30), run_as: None }
     }
 }
 
@@ -78,6 +81,7 @@ pub(crate) const TABLE: &[Setting] = &[
     setting!("fxp.networks",            "where users may transfer to and from: 10.0.0.0/8", server.fxp_networks,     networks,  show_networks),
     setting!("transfer.overwrite",      "true, false: whether files may be replaced",      server.overwrite,      yes,          bool::to_string),
     setting!("security.confine",        "best-effort, require, off: Landlock for sessions", server.confine,       confine,      confine_word),
+    setting!("security.run_as",         "USER or USER:GROUP to be once the ports are bound", run_as,               run_as,       optional),
     setting!("transfer.sync",           "none, file, file+dir: what is on disk at 226",    server.sync,           sync,         sync_word),
 ];
 
@@ -179,6 +183,10 @@ fn ports(text: &str) -> Result<Option<PortRanges>, String> {
     let ports = || PortRanges::parse(text.as_bytes());
     let wrong = |error| format!("\"{text}\": {error}; ports are 50000-50099,51000");
     if text.is_empty() { Ok(None) } else { ports().map(Some).map_err(wrong) }
+}
+
+fn run_as(text: &str) -> Result<Option<RunAs>, String> {
+    if text.is_empty() { Ok(None) } else { RunAs::parse(text).map(Some) }
 }
 
 fn address(text: &str) -> Result<Option<PassiveAddress>, String> {
@@ -304,6 +312,8 @@ mod tests {
             ("fxp.networks=192.0.2.0/24, 2001:db8::/32", "192.0.2.0/24,2001:db8::/32"),
             ("transfer.overwrite=false", "false"),
             ("transfer.sync=none", "none"),
+            ("security.run_as=nobody", "nobody"),
+            ("security.run_as=1:2", "1:2"),
             ("security.confine=require", "require"),
             ("server.banner=a = b", "\"a = b\""),
         ] {
@@ -342,6 +352,9 @@ mod tests {
             ("hosts.names=a.example:21", "is not a name of a host"),
             ("limits.min_free=much", "is not a size"),
             ("active.enabled=maybe", "is none of true, false"),
+            ("security.run_as=nobody at all", "there is no user"),
+            ("security.run_as=nobody:at all", "there is no group"),
+            ("security.run_as=root", "root"),
             ("transfer.sync=always", "none, file, file+dir"),
             ("security.confine=maybe", "best-effort, require, off"),
             ("server.banner=a\r\n221 b", "one line"),

@@ -40,6 +40,10 @@ pub enum Error {
         #[source]
         source: StorageError,
     },
+    /// What was to be done once the addresses were bound
+    /// ([`ServerBuilder::once_bound`](crate::ServerBuilder::once_bound)) failed.
+    #[error("bound, but not ready to serve")]
+    OnceBound(#[source] io::Error),
     /// Users were named, but neither a root directory nor a storage for them.
     #[error("no root directory or storage for the users")]
     NoStorage,
@@ -56,9 +60,11 @@ impl Error {
         match self {
             Self::Bind { source, .. } => source.kind() == io::ErrorKind::AddrInUse,
             Self::Thread(_) => true,
-            Self::Address(_) | Self::Root { .. } | Self::Confinement { .. } | Self::NoStorage => {
-                false
-            }
+            Self::Address(_)
+            | Self::Root { .. }
+            | Self::Confinement { .. }
+            | Self::OnceBound(_)
+            | Self::NoStorage => false,
         }
     }
 }

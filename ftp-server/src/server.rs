@@ -1,5 +1,6 @@
 //! A server's life: built, bound, accepting, shut down.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,7 +65,11 @@ pub struct ServerBuilder {
     root: Option<PathBuf>,
     storage: Option<Arc<dyn Storage>>,
     authenticator: Option<Arc<dyn Authenticator>>,
+    once_bound: Option<OnceBound>,
 }
+
+/// What is to be done between binding and serving.
+type OnceBound = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
 impl Server {
     /// A server with default settings, no users and nothing to serve yet.
@@ -185,6 +190,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Does `act` when all addresses are bound, and before the root directory is opened and the
+    /// first thread starts: the moment to give up the privileges that ports below 1024 need.
+    pub fn once_bound(mut self, act: impl FnOnce() -> io::Result<()> + Send + 'static) -> Self {
+        self.once_bound = Some(Box::new(act));
+        self
+    }
+
     /// Listens on `addresses`, the first of them that can be had as [`TcpListener::bind`] does,
     /// and starts accepting: once this returns, clients can connect.
     ///
@@ -193,7 +205,7 @@ impl ServerBuilder {
     /// [`Error`] says what could not be had; nothing listens then.
     pub fn bind(self, addresses: impl ToSocketAddrs) -> Result<Server, Error> {
         let addresses: Vec<_> = addresses.to_socket_addrs().map_err(Error::Address)?.collect();
-        let mut result = Err(Error::Address(std::io::ErrorKind::InvalidInput.into()));
+        let mut result = Err(Error::Address(io::ErrorKind::InvalidInput.into()));
         for address in addresses {
             result = listen(address);
             if result.is_ok() {
@@ -214,10 +226,13 @@ impl ServerBuilder {
         self.start(listeners?)
     }
 
-    fn start(self, listeners: Vec<TcpListener>) -> Result<Server, Error> {
+    fn start(mut self, listeners: Vec<TcpListener>) -> Result<Server, Error> {
         let Some(first) = listeners.first() else {
-            return Err(Error::Address(std::io::ErrorKind::InvalidInput.into()));
+            return Err(Error::Address(io::ErrorKind::InvalidInput.into()));
         };
+        if let Some(act) = self.once_bound.take() {
+            act().map_err(Error::OnceBound)?;
+        }
         let address = first.local_addr().map_err(Error::Address)?;
         let (cap, reason) = admission::system_cap();
         let (cap, reason) = match self.config.sessions {

@@ -5,8 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc;
 
 use ftp_proto::Escaped;
@@ -16,6 +15,7 @@ use log::LevelFilter;
 use crate::credentials::{self, Secret, VARIABLE};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
+use crate::privileges;
 use crate::settings::Settings;
 use crate::signals;
 use crate::stdio::Stdio;
@@ -30,8 +30,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let messages = stdio.messages.clone();
     let quiet = options.is_quiet();
     trace::start(options, &messages, LevelFilter::Info)?;
-    if !quiet && is_root() {
-        messages.say("warning: running as root; any other user can serve a port above 1023");
+    if !quiet && privileges::is_root() && plan.settings.run_as.is_none() {
+        messages.say("warning: running as root; --set security.run_as=USER gives that up");
     }
     // Before anybody is told that there is a server to stop.
     let (sender, signal) = mpsc::channel();
@@ -135,6 +135,9 @@ impl Plan {
         let Self { root, mut listen, users, anonymous, settings } = self;
         without_ipv6(&mut listen);
         let mut builder = Server::builder().root(root).config(settings.server);
+        if let Some(run_as) = settings.run_as {
+            builder = builder.once_bound(move || run_as.give_up_root());
+        }
         for (name, password, rights) in users {
             builder = builder.user(name, password.as_bytes(), rights);
         }
@@ -151,6 +154,7 @@ fn cannot_start(error: &ftp_server::Error) -> Failure {
     let exit = match error {
         ftp_server::Error::Bind { .. } | ftp_server::Error::Address(_) => Exit::Network,
         ftp_server::Error::Root { .. } | ftp_server::Error::Confinement { .. } => Exit::Local,
+        ftp_server::Error::OnceBound(_) => Exit::Usage,
         _ => Exit::Internal,
     };
     let mut message = error.to_string();
@@ -230,11 +234,6 @@ fn users(
         return Err(Failure::usage("--password-file needs a --user without a password"));
     }
     Ok(users)
-}
-
-/// Whether this process may do anything: its entry in /proc is owned by its effective user.
-fn is_root() -> bool {
-    Path::new("/proc/self").metadata().is_ok_and(|metadata| metadata.uid() == 0)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod footprint;
 mod get;
 mod ls;
 mod peer;
+mod privileges;
 mod put;
 mod scale;
 mod serve;
