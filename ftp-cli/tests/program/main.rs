@@ -19,6 +19,7 @@ mod put;
 mod scale;
 mod serve;
 mod signals;
+mod system_calls;
 mod usage;
 
 use std::process::Command;

@@ -1,0 +1,404 @@
+//! The n-th system call of a session fails, for each call, each plausible error and every n until
+//! a whole dialogue has no n-th call of the kind.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use ftp_proto::{Exchange, Progress, ReplyCode, Verb, is_listed};
+use ftp_tests::peer::Peer;
+use ftp_tests::process::Running;
+use ftp_tests::raw::{NoReply, RawReply, RawSession};
+use ftp_tests::root::TempRoot;
+use ftp_tests::scale;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::figures::{open_descriptors, threads, wait_until};
+use crate::serve::Served;
+
+/// The calls that a session makes, each with errors it can end with on a healthy or on a sick
+/// system. Those that end with EINTR are made again, and nothing comes of it.
+const CALLS: &[(&str, &[&str])] = &[
+    ("recvfrom", &["EINTR", "ECONNRESET", "ENOMEM"]),
+    ("read", &["EINTR", "EIO"]),
+    ("sendto", &["EINTR", "EPIPE", "ENOBUFS"]),
+    ("poll", &["EINTR", "ENOMEM"]),
+    ("ppoll", &["EINTR", "ENOMEM"]),
+    ("socket", &["EMFILE", "ENOBUFS"]),
+    ("bind", &["EADDRINUSE", "EADDRNOTAVAIL"]),
+    ("listen", &["EADDRINUSE"]),
+    ("getsockname", &["ENOBUFS"]),
+    ("setsockopt", &["ENOMEM"]),
+    ("connect", &["ECONNREFUSED", "ENETUNREACH", "EADDRNOTAVAIL"]),
+    ("accept4", &["EINTR", "EMFILE", "ECONNABORTED", "ENOMEM"]),
+    ("shutdown", &["ENOTCONN"]),
+    ("fcntl", &["EMFILE"]),
+    ("openat2", &["EINTR", "EAGAIN", "EMFILE", "EACCES", "EIO", "ENOENT"]),
+    ("openat", &["EINTR", "EMFILE", "EACCES", "EIO"]),
+    ("statx", &["EIO", "EACCES", "ENOMEM"]),
+    ("getdents64", &["EIO"]),
+    ("write", &["EINTR", "ENOSPC", "EDQUOT", "EIO"]),
+    ("pread64", &["EINTR", "EIO"]),
+    ("sendfile", &["EINTR", "EIO", "ECONNRESET"]),
+    ("fdatasync", &["EINTR", "EIO", "ENOSPC"]),
+    ("ftruncate", &["EINTR", "EIO"]),
+    ("linkat", &["EEXIST", "ENOSPC", "EMLINK", "EIO"]),
+    ("renameat", &["ENOSPC", "EIO", "EROFS"]),
+    ("renameat2", &["ENOSPC", "EIO", "EROFS"]),
+    ("mkdirat", &["ENOSPC", "EDQUOT", "EROFS"]),
+    ("unlinkat", &["EIO", "EROFS"]),
+    ("flock", &["EINTR", "ENOLCK"]),
+    ("fstatfs", &["EIO"]),
+    ("prctl", &["EPERM"]),
+    ("landlock_restrict_self", &["E2BIG"]),
+];
+
+const FIRST: &[u8] = b"the first content";
+
+/// What a step of the dialogue came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Came {
+    /// To this last reply.
+    To(u16),
+    /// To the end of the session.
+    Closed,
+}
+
+/// A client that takes whatever comes, if it is FTP and comes in time.
+struct Client {
+    session: RawSession,
+    closed: bool,
+    /// What is being tried, for messages.
+    trial: String,
+    failed: Vec<String>,
+}
+
+impl Client {
+    fn reply(&mut self) -> Option<RawReply> {
+        match self.session.try_reply() {
+            Ok(reply) if reply.code == 421 => {
+                self.closed = true;
+                Some(reply)
+            }
+            Ok(reply) => Some(reply),
+            Err(NoReply::Closed | NoReply::Cut(_)) => {
+                self.closed = true;
+                None
+            }
+            Err(why) => panic!("{}: {why:?}\n{}", self.trial, self.session.dialogue()),
+        }
+    }
+
+    /// Sends a line and takes all its replies, which have to be such as RFC 959 §5.4 allows. The
+    /// data, if any, are moved behind the preliminary one.
+    fn ask(&mut self, line: &str, mut transfer: impl FnMut()) -> Came {
+        if self.closed || self.session.try_send(format!("{line}\r\n")).is_err() {
+            self.closed = true;
+            return Came::Closed;
+        }
+        let (verb, _) = Verb::split(line.as_bytes()).unwrap();
+        let mut exchange = Exchange::new(verb);
+        loop {
+            let Some(reply) = self.reply() else { return Came::Closed };
+            let code = ReplyCode::new(reply.code).unwrap();
+            match exchange.reply(code) {
+                // A disk that fails is no matter of the verb.
+                Ok(progress) if is_listed(verb, code) || code == ReplyCode::LOCAL_ERROR => {
+                    match progress {
+                        Progress::Preliminary => transfer(),
+                        Progress::Final => return Came::To(reply.code),
+                    }
+                }
+                Ok(_) => {
+                    self.failed.push(format!("{code} is no answer to {line}"));
+                    return Came::To(reply.code);
+                }
+                Err(error) => panic!("{}: {error}\n{}", self.trial, self.session.dialogue()),
+            }
+        }
+    }
+
+    fn say(&mut self, line: &str) -> Came {
+        self.ask(line, || {})
+    }
+
+    /// A connected data connection, or none when there is no way to one.
+    fn passive(&mut self) -> Option<TcpStream> {
+        if self.closed || self.session.try_send("EPSV\r\n").is_err() {
+            self.closed = true;
+            return None;
+        }
+        let reply = self.reply().filter(|reply| reply.code == 229)?;
+        let text = String::from_utf8_lossy(reply.first()).into_owned();
+        let port = text.split('|').nth(3)?.parse().unwrap();
+        let host = self.session.stream().peer_addr().unwrap().ip();
+        let stream = TcpStream::connect((host, port)).ok()?;
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream.set_write_timeout(Some(LIMIT)).unwrap();
+        Some(stream)
+    }
+
+    fn download(&mut self, line: &str) -> (Came, Vec<u8>) {
+        let mut data = self.passive();
+        let mut bytes = Vec::new();
+        let came = self.ask(line, || {
+            // What broke is for the reply to say.
+            let _ = data.as_mut().map(|data| data.read_to_end(&mut bytes));
+        });
+        (came, bytes)
+    }
+
+    /// A download over a connection that the server makes.
+    fn active(&mut self, line: &str) -> (Came, Vec<u8>) {
+        let host = self.session.stream().local_addr().unwrap().ip();
+        let listener = TcpListener::bind((host, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        match self.say(&format!("EPRT |1|{host}|{port}|")) {
+            Came::To(200) => {}
+            other => return (other, Vec::new()),
+        }
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let data = scope.spawn(|| {
+                loop {
+                    let is_last = over.load(Ordering::SeqCst);
+                    if let Ok((mut data, _)) = listener.accept() {
+                        let mut bytes = Vec::new();
+                        data.set_nonblocking(false).unwrap();
+                        data.set_read_timeout(Some(LIMIT)).unwrap();
+                        // What broke is for the reply to say.
+                        let _ = data.read_to_end(&mut bytes);
+                        return bytes;
+                    }
+                    if is_last {
+                        return Vec::new();
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+            let came = self.say(line);
+            over.store(true, Ordering::SeqCst);
+            (came, data.join().unwrap())
+        })
+    }
+
+    fn upload(&mut self, line: &str, bytes: &[u8]) -> Came {
+        let mut data = self.passive();
+        self.ask(line, || {
+            if let Some(data) = data.take() {
+                let _ = (&data).write_all(bytes).and_then(|()| data.shutdown(Shutdown::Write));
+            }
+        })
+    }
+}
+
+/// The deadline of everything here, a generous multiple of what the server allows itself.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What is wrong with a dialogue, judged by the files it leaves.
+struct Trial<'a> {
+    root: &'a Path,
+    name: String,
+    /// The call fails and is made again: every reply is as if it had not.
+    is_harmless: bool,
+    failed: Vec<String>,
+}
+
+impl Trial<'_> {
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Insists on `want` where nothing may go wrong, and that the word of the server holds.
+    fn judge(&mut self, step: &str, came: Came, want: u16, is_true: bool) {
+        if came == Came::To(want) && !is_true {
+            self.failed.push(format!("{step}: {want} is not true"));
+        }
+        if self.is_harmless && came != Came::To(want) {
+            self.failed.push(format!("{step}: {came:?} and not {want}"));
+        }
+    }
+
+    fn content(&self, name: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.path(name)).ok()
+    }
+}
+
+fn play(served: &Served, trial: &mut Trial<'_>, call: &str) {
+    let large: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).take(300_000).collect();
+    for name in ["new", "moved"] {
+        let _ = std::fs::remove_file(trial.path(name));
+    }
+    let _ = std::fs::remove_dir(trial.path("directory"));
+    std::fs::write(trial.path("file"), FIRST).unwrap();
+    let mut session = RawSession::connect(served.address);
+    session.set_deadline(LIMIT);
+    let mut client =
+        Client { session, closed: false, trial: trial.name.clone(), failed: Vec::new() };
+    let greeting = client.reply().map_or(Came::Closed, |reply| Came::To(reply.code));
+    trial.judge("greeting", greeting, 220, true);
+    trial.judge("USER", client.say("USER u"), 331, true);
+    trial.judge("PASS", client.say("PASS p"), 230, true);
+
+    for (line, want) in [("MLSD", b"; file\r\n".as_slice()), ("LIST", b" file\r\n")] {
+        let (came, listing) = client.download(line);
+        trial.judge(line, came, 226, listing.windows(want.len()).any(|part| part == want));
+    }
+    let (came, bytes) = client.download("RETR file");
+    trial.judge("RETR", came, 226, bytes == FIRST);
+    let (came, bytes) = {
+        let _ = client.say("REST 4");
+        client.download("RETR file")
+    };
+    let is_part = FIRST.get(4..) == Some(&bytes) || bytes == FIRST;
+    trial.judge("REST, RETR", came, 226, is_part);
+
+    std::fs::write(trial.path("text"), "a\nb\n").unwrap();
+    trial.judge("TYPE A", client.say("TYPE A"), 200, true);
+    let (came, bytes) = client.download("RETR text");
+    let is_text = matches!(&*bytes, b"a\r\nb\r\n" | b"a\nb\n");
+    trial.judge("RETR in ASCII", came, 226, is_text);
+    trial.judge("TYPE I", client.say("TYPE I"), 200, true);
+    std::fs::remove_file(trial.path("text")).unwrap();
+
+    let came = client.upload("STOR new", &large);
+    let is_new = trial.content("new").as_ref() == Some(&large);
+    trial.judge("STOR new", came, 226, is_new);
+    if !is_new && trial.path("new").exists() {
+        trial.failed.push("a part of an upload has its name".into());
+    }
+    let came = client.upload("STOR file", &large);
+    let (before, replaced) = (trial.content("file"), came == Came::To(226));
+    trial.judge("STOR file", came, 226, before.as_ref() == Some(&large));
+    if !replaced && before.as_deref() != Some(FIRST) && before.as_ref() != Some(&large) {
+        trial.failed.push("the old file is torn".into());
+    }
+    let before = before.unwrap_or_default();
+    let came = client.upload("APPE file", b"more");
+    let after = trial.content("file").unwrap_or_default();
+    let whole = [before.as_slice(), b"more"].concat();
+    trial.judge("APPE", came, 226, after == whole);
+    // To cut what was added may be what fails.
+    if came != Came::To(226) && !client.closed && after != before && call != "ftruncate" {
+        trial.failed.push(format!("{} bytes were {} before", after.len(), before.len()));
+    }
+    let came = match client.say("RNFR file") {
+        Came::To(350) => client.say("RNTO moved"),
+        other => other,
+    };
+    let is_moved = trial.path("moved").exists() && !trial.path("file").exists();
+    trial.judge("RNTO", came, 250, is_moved);
+    if !trial.path("moved").exists() && !trial.path("file").exists() {
+        trial.failed.push("a file is lost".into());
+    }
+    let came = client.say("MKD directory");
+    trial.judge("MKD", came, 257, trial.path("directory").is_dir());
+    trial.judge("RMD", client.say("RMD directory"), 250, !trial.path("directory").exists());
+    let _ = client.say("DELE new");
+    std::fs::write(trial.path("file"), FIRST).unwrap();
+    trial.judge("DELE", client.say("DELE moved"), 250, !trial.path("moved").exists());
+
+    let (came, names) = client.active("NLST");
+    trial.judge("NLST", came, 226, names.windows(6).any(|name| name == b"file\r\n"));
+    trial.judge("QUIT", client.say("QUIT"), 221, true);
+    trial.failed.append(&mut client.failed);
+}
+
+/// A running server with strace beside it, which makes calls fail until it is told to go.
+struct Injection {
+    strace: Running,
+    output: PathBuf,
+}
+
+impl Injection {
+    fn start(strace: &Peer, process: u32, output: PathBuf, what: &[String]) -> Self {
+        let mut command = strace.command();
+        command.args(["-f", "-qq", "-o"]).arg(&output).args(what);
+        command.args(["-p", &process.to_string()]).stderr(Stdio::null());
+        let mut strace = Running::start(&mut command);
+        let is_traced = || {
+            let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
+            let mut status =
+                tasks.map(|task| std::fs::read_to_string(task.path().join("status")).ok());
+            status
+                .all(|status| status.is_some_and(|status| !status.contains("TracerPid:\t0\n")))
+                .then_some(())
+        };
+        strace.wait_until(LIMIT, is_traced).unwrap();
+        Self { strace, output }
+    }
+
+    /// Lets the server go; returns how many calls failed.
+    fn stop(mut self) -> usize {
+        kill_process(Pid::from_child(&self.strace.child), Signal::TERM).unwrap();
+        assert!(self.strace.wait(Instant::now() + LIMIT).is_some(), "strace does not end");
+        std::fs::read_to_string(&self.output).unwrap().matches("(INJECTED)").count()
+    }
+}
+
+#[test]
+fn the_nth_system_call_fails_at_scale_hf_08_hf_10_fs_20_go_06() {
+    let Some(strace) = Peer::find("strace") else { return };
+    let (root, notes) = (TempRoot::new(), TempRoot::new());
+    let settings = ["--set", "timeouts.data_connect=2 s", "--set", "timeouts.stall=3 s"];
+    let served = Served::start(&root, &[&["--write", "--user", "u:p"], &settings[..]].concat());
+    let process = served.running.child.id();
+    let mut failures = Vec::new();
+    let mut dialogue = |name: String, call: &str, is_harmless: bool| {
+        let mut trial = Trial { root: root.path(), name, is_harmless, failed: Vec::new() };
+        play(&served, &mut trial, call);
+        let wrong = trial.failed.into_iter().map(|wrong| format!("{}: {wrong}", trial.name));
+        failures.extend(wrong);
+    };
+    dialogue("nothing fails".into(), "", true);
+    // Main, signals, listener and relay.
+    let settle = || wait_until("the end of a session", || threads(process) == 4);
+    settle();
+    let usual = open_descriptors(process);
+
+    let inject = |what: String, calls: String| {
+        [format!("--trace={calls}"), format!("--inject={calls}:{what}")]
+    };
+    let mut trials = 0;
+    for (call, errors) in CALLS {
+        for error in *errors {
+            // The first is that of the thread which waits for signals.
+            let first = if *call == "recvfrom" { 2 } else { 1 };
+            for n in first..=scale::count(2, 1_000) {
+                let what = inject(format!("error={error}:when={n}"), (*call).to_owned());
+                settle();
+                let injection =
+                    Injection::start(&strace, process, notes.path().join("trace"), &what);
+                dialogue(format!("{call} {n}: {error}"), call, *error == "EINTR");
+                trials += 1;
+                if injection.stop() == 0 {
+                    break;
+                }
+                assert!(n < 1_000, "{call} has no end");
+            }
+        }
+    }
+    // Each second call of every kind that can be interrupted.
+    let interrupted: Vec<_> = CALLS
+        .iter()
+        .filter(|(_, errors)| errors.contains(&"EINTR"))
+        .map(|(call, _)| *call)
+        .collect();
+    let what = inject("error=EINTR:when=2+2".to_owned(), interrupted.join(","));
+    settle();
+    let injection = Injection::start(&strace, process, notes.path().join("trace"), &what);
+    dialogue("each second call: EINTR".into(), "", true);
+    assert!(injection.stop() > 50);
+
+    dialogue("nothing fails any more".into(), "", true);
+    println!("{trials} dialogues");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    wait_until("descriptors to be as many as before", || open_descriptors(process) == usual);
+    let mut left = root.names();
+    left.retain(|name| name != b"file");
+    assert!(left.is_empty(), "{left:?}");
+}
