@@ -238,6 +238,12 @@ impl RawSession {
         }
     }
 
+    /// Ends the connection with a reset.
+    pub fn reset(self) {
+        let reset = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        reset.expect("a socket takes this option");
+    }
+
     /// Insists that every reply has been read: sends NOOP, and its 200 must be what comes next.
     #[track_caller]
     pub fn expect_in_step(&mut self) {

@@ -4,4 +4,5 @@
 //! at_scale` runs and prints the full figures, which take minutes; without it counts are small.
 
 mod directories;
+mod races;
 mod sessions;

@@ -1,0 +1,154 @@
+//! What changes under sessions while they work: links that lead out, and clients that vanish.
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use ftp_tests::raw::RawSession;
+use ftp_tests::root::TempRoot;
+use ftp_tests::scale;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use crate::figures::{open_descriptors, threads, wait_until};
+use crate::serve::Served;
+
+const SESSIONS: usize = 8;
+
+/// A directory and a link that leads out of the root change places without end, and sessions read
+/// and write beneath that name. Landlock is off: what is tried here is the first wall.
+#[test]
+fn a_directory_swapped_for_a_link_at_scale_hp_03() {
+    let outer = TempRoot::new();
+    let (root, outside) = (outer.mkdir("root"), outer.mkdir("outside"));
+    outer.mkdir("root/d");
+    outer.write("root/d/secret", b"inside");
+    outer.write("outside/secret", b"outside");
+    symlink("../outside", root.join("link")).unwrap();
+    let mut serve = crate::ftp(&["serve", "--listen", "0", "--write", "--user", "u:p"]);
+    serve.args(["--set", "security.confine=off", "--set", "transfer.sync=none"]).arg(&root);
+    let served = Served::of(&mut serve);
+
+    let end = Instant::now() + Duration::from_secs(scale::count(2, 60) as u64);
+    let done = AtomicBool::new(false);
+    let counts = [const { AtomicUsize::new(0) }; 4];
+    let [inside, refused, stored, kept_out] = &counts;
+    std::thread::scope(|scope| {
+        let swapping = scope.spawn(|| {
+            let (one, two) = (root.join("d"), root.join("link"));
+            while !done.load(Ordering::Relaxed) {
+                renameat_with(CWD, &one, CWD, &two, RenameFlags::EXCHANGE).unwrap();
+            }
+        });
+        let sessions = (0..SESSIONS).map(|number| {
+            let address = served.address;
+            scope.spawn(move || {
+                let mut session = RawSession::login(address, "u", "p");
+                while Instant::now() < end {
+                    let data = session.passive();
+                    match session.ask("RETR d/secret").code {
+                        150 => {
+                            assert_eq!(data.read_to_end(), b"inside");
+                            session.expect_reply(226);
+                            inside.fetch_add(1, Ordering::Relaxed);
+                        }
+                        code => {
+                            assert_eq!(code, 550);
+                            refused.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                    let mut data = session.passive();
+                    match session.ask(format!("STOR d/{number}")).code {
+                        150 => {
+                            data.write_all(b"new");
+                            data.close();
+                            match session.reply().code {
+                                226 => stored.fetch_add(1, Ordering::Relaxed),
+                                code => {
+                                    assert!(matches!(code, 451 | 550 | 553), "{code}");
+                                    kept_out.fetch_add(1, Ordering::Relaxed)
+                                }
+                            };
+                        }
+                        code => {
+                            assert!(matches!(code, 550 | 553), "{code}");
+                            kept_out.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                    // Of the outside one, the size is 7.
+                    let size = session.ask("SIZE d/secret");
+                    assert!(size.code == 550 || size.first() == b"6", "{size:?}");
+                    for line in
+                        ["MKD d/made", "RMD d/made", "DELE d/secret/x", "SITE CHMOD 600 d/secret"]
+                    {
+                        session.ask(line);
+                    }
+                    session.ask(format!("DELE d/{number}"));
+                }
+            })
+        });
+        let failed = sessions.collect::<Vec<_>>().into_iter().filter_map(|one| one.join().err());
+        let failed = failed.count();
+        done.store(true, Ordering::Relaxed);
+        swapping.join().unwrap();
+        assert_eq!(failed, 0, "sessions that saw or said something wrong");
+    });
+    let counts = counts.map(AtomicUsize::into_inner);
+    let [inside, refused, stored, kept_out] = counts;
+    println!("read {inside} times, refused {refused}; stored {stored} times, refused {kept_out}");
+    assert!(counts.iter().all(|count| *count > 0), "no race: {counts:?}");
+    let left = std::fs::read_dir(&outside).unwrap().flatten().map(|entry| entry.file_name());
+    assert_eq!(left.collect::<Vec<_>>(), ["secret"]);
+    assert_eq!(outer.read("outside/secret"), b"outside");
+    let mode = outside.join("secret").metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
+}
+
+/// How a client leaves in the middle of an upload.
+const WAYS: [&str; 3] = ["the end of both connections", "a reset", "silence"];
+
+#[test]
+fn clients_that_vanish_publish_nothing_at_scale_hd_15_hd_16_st_09() {
+    let root = TempRoot::new();
+    root.write("old", b"old");
+    let settings = ["--set", "timeouts.stall=2 s", "--set", "limits.per_address=0"];
+    let served = Served::start(&root, &[&["--write", "--user", "u:p"], &settings[..]].concat());
+    let process = served.running.child.id();
+    RawSession::login(served.address, "u", "p").expect_in_step();
+    let usual = || (open_descriptors(process), threads(process));
+    wait_until("the end of a session", || threads(process) == 4);
+    let before = usual();
+    let rounds = scale::count(4, 100);
+    // As many at once as there are ways, and those that are silent all at once.
+    let mut silent = Vec::new();
+    for round in 0..rounds {
+        for way in WAYS {
+            for name in [format!("new{round}"), "old".to_owned()] {
+                let mut session = RawSession::login(served.address, "u", "p");
+                let mut data = session.passive();
+                session.expect(format!("STOR {name}"), 150);
+                data.write_all(&vec![b'x'; 1 + round * 1_000]);
+                match way {
+                    "a reset" => {
+                        data.reset();
+                        session.reset();
+                    }
+                    "silence" => silent.push((session, data)),
+                    _ => {
+                        drop(session);
+                        data.close();
+                    }
+                }
+            }
+        }
+    }
+    println!("{} uploads cut", 2 * rounds * WAYS.len());
+    for (mut session, data) in silent {
+        session.expect_reply(426);
+        drop(data);
+    }
+    wait_until("the end of all sessions", || usual() == before);
+    let mut names = root.names();
+    names.retain(|name| !name.starts_with(b".ftp-upload-"));
+    assert_eq!(names, [b"old"]);
+    assert_eq!(root.read("old"), b"old");
+}
