@@ -77,7 +77,11 @@ pub(super) fn parse(line: &[u8], reference: TimeVal, habits: &mut Habits) -> Opt
             rest
         }
         Column::LooseYear if habits.years_are_exact => rest,
-        Column::LooseYear | Column::NoTime => rest.strip_prefix(b" ").unwrap_or(rest),
+        Column::LooseYear | Column::NoTime => match rest.strip_prefix(b" ") {
+            // Nothing but one SP is a name, and not the lack of one.
+            None | Some(b"") => rest,
+            Some(name) => name,
+        },
         Column::Exact => rest,
     };
     let (name, target) = match entry.kind {
@@ -314,10 +318,12 @@ mod tests {
         let mut name = |line: &str| parse(line.as_bytes(), reference, &mut habits).unwrap().name;
         assert_eq!(name("-r--r--r--  1 a b 90 Mar  1 2003  .welcome"), b".welcome");
         assert_eq!(name("-r--r--r--  1 a b 90 Mar  1 2003   x"), b" x");
+        assert_eq!(name("-r--r--r--  1 a b 90 Mar  1 2003  "), b" ");
         // Once a name is seen where it is not, further SP belong to names.
         assert_eq!(name("-r--r--r--  1 a b 90 Nov 5 2018 x"), b"x");
         assert_eq!(name("-r--r--r--  1 a b 90 Nov 5 2018  x"), b" x");
         assert_eq!(name("-r--r--r--  1 a b 90 Mar  1  2003  x"), b" x");
+        assert_eq!(name("-r--r--r--  1 a b 90 Mar  1 2003  "), b" ");
     }
 
     #[test]
