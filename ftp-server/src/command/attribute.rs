@@ -97,16 +97,20 @@ impl Change {
     }
 }
 
+/// Whether `SITE CHMOD` is there and ever let through; as long as nobody is logged in, for any user.
+pub(super) fn may_chmod(session: &Session) -> bool {
+    let Offer { rights, capabilities } = session.offer();
+    rights.contains(Rights::CHMOD) && capabilities.contains(Capabilities::CHMOD)
+}
+
 /// `SITE HELP`: 214 with what the user may do. `SITE CHMOD <mode> <path>`: 200. 504 for any other
 /// word.
 pub(super) fn site(session: &Session, argument: &SiteArgument) -> Outcome {
-    let Offer { rights, capabilities } = session.offer();
-    let can_chmod = capabilities.contains(Capabilities::CHMOD);
+    let can_chmod = session.offer().capabilities.contains(Capabilities::CHMOD);
     match argument {
         SiteArgument::Help(_) => {
             let mut lines = vec![" SITE HELP"];
-            let may_chmod = can_chmod && rights.contains(Rights::CHMOD);
-            lines.extend(may_chmod.then_some(" SITE CHMOD <mode> <path>"));
+            lines.extend(may_chmod(session).then_some(" SITE CHMOD <mode> <path>"));
             Reply::multi_line(ReplyCode::HELP, "Commands:", lines, "End").into()
         }
         SiteArgument::Chmod { mode, path } if can_chmod => {

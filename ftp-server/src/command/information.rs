@@ -2,6 +2,7 @@
 
 use ftp_proto::{Escaped, OptsArgument, Reply, ReplyCode, Verb};
 
+use super::attribute::may_chmod;
 use super::{RULES, Rule};
 use crate::auth::{Offer, Rights};
 use crate::data::DataChannel;
@@ -122,7 +123,9 @@ pub(super) fn help(session: &Session, verb: Option<&[u8]>) -> Outcome {
     if let Some(word) = verb {
         let rule = Verb::parse(word).ok().and_then(Rule::of);
         return match rule.filter(|rule| rule.is_enabled(session)) {
-            Some(rule) => Reply::new(ReplyCode::HELP, format!("Syntax: {}", rule.help)).into(),
+            Some(rule) => {
+                Reply::new(ReplyCode::HELP, format!("Syntax: {}", form(session, rule))).into()
+            }
             None => Reply::new(ReplyCode::NOT_IMPLEMENTED, "Command not implemented").into(),
         };
     }
@@ -130,6 +133,18 @@ pub(super) fn help(session: &Session, verb: Option<&[u8]>) -> Outcome {
     let verbs: Vec<&str> = enabled.map(|rule| rule.verb.as_str()).collect();
     let lines = verbs.chunks(8).map(|line| format!(" {}", line.join(" ")));
     Reply::multi_line(ReplyCode::HELP, "Commands:", lines, "HELP <command> shows its form").into()
+}
+
+/// How a command is written, as far as this user can use it.
+fn form(session: &Session, rule: &Rule) -> String {
+    let more = match rule.verb {
+        Verb::Site if may_chmod(session) => " | CHMOD <mode> <path>",
+        Verb::Opts if Rule::of(Verb::Hash).is_some_and(|hash| hash.is_enabled(session)) => {
+            " | HASH [<name>]"
+        }
+        _ => "",
+    };
+    format!("{}{more}", rule.help)
 }
 
 /// `STAT`: 211 with the state of the session, and of the transfer if `moved` says that one runs.

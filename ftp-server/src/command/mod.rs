@@ -143,11 +143,11 @@ pub(crate) const RULES: &[Rule] = {
         rule(Dele, Needed, ANY,         No,       None,                "DELE <file>"),
         rule(Rnfr, Needed, ANY,         No,       None,                "RNFR <from>"),
         rule(Rnto, Needed, After::Rnfr, No,       None,                "RNTO <to>"),
-        rule(Site, Needed, ANY,         No,       None,                "SITE HELP | CHMOD <mode> <path>"),
+        rule(Site, Needed, ANY,         No,       None,                "SITE HELP"),
         rule(Stat, Needed, ANY,         No,       None,                "STAT [<path>]"),
         rule(Syst, ALWAYS, ANY,         No,       None,                "SYST"),
         rule(Feat, ALWAYS, ANY,         No,       None,                "FEAT"),
-        rule(Opts, ALWAYS, ANY,         No,       Some("UTF8"),        "OPTS UTF8 ON | MLST <facts> | HASH [<name>]"),
+        rule(Opts, ALWAYS, ANY,         No,       Some("UTF8"),        "OPTS UTF8 ON | MLST <facts>"),
         rule(Help, ALWAYS, ANY,         No,       None,                "HELP [<command>]"),
         rule(Noop, ALWAYS, ANY,         No,       None,                "NOOP"),
     ]

@@ -88,7 +88,9 @@ fn a_small_storage_serves_what_it_can_cm_126_cm_127_cm_137() {
         ],
     );
     assert!(!session.expect("SITE HELP", 214).text().contains("CHMOD"));
-    assert!(!session.expect("HELP", 214).text().contains("HASH"));
+    for line in ["HELP", "HELP OPTS"] {
+        assert!(!session.expect(line, 214).text().contains("HASH"), "{line}");
+    }
     assert_eq!(session.download("RETR a"), b"12345");
     session.upload("STOR b", b"b");
     let unique = session.passive();
