@@ -11,10 +11,12 @@ use sha2::digest::DynDigest;
 
 use crate::admission;
 use crate::limits;
+use crate::pace::for_a_tick;
 use crate::reply::{self, Purpose};
+use crate::session::Work;
 use crate::storage::Source;
 
-/// How many bytes are digested between two looks at the control connection.
+/// How many bytes are read at a time.
 const PIECE: usize = 256 * 1024;
 
 /// A way to make a digest.
@@ -135,31 +137,21 @@ impl Digesting {
         }
     }
 
-    /// The file as the client called it.
-    pub(crate) const fn pathname(&self) -> &Pathname {
-        &self.pathname
-    }
-
-    /// How many bytes have been read so far.
-    pub(crate) const fn done(&self) -> u64 {
-        self.done
-    }
-
-    /// Reads the next piece. The reply, once there is one.
-    pub(crate) fn step(&mut self) -> Option<Reply> {
+    /// Reads the next piece. True at the end of the file.
+    fn read(&mut self) -> Result<bool, Reply> {
         // A file that grows as fast as it is read ends by this too.
         if self.begun.elapsed() >= self.limit {
-            return Some(reply::too_much_to_digest());
+            return Err(reply::too_much_to_digest());
         }
         match self.source.read(&mut self.buffer) {
-            Ok(0) => Some(self.finish()),
+            Ok(0) => Ok(true),
             Ok(count) => {
                 self.hasher.update(self.buffer.get(..count).unwrap_or_default());
                 self.done = self.done.saturating_add(count as u64);
-                None
+                Ok(false)
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => None,
-            Err(error) => Some(reply::storage_failure(&error.into(), Purpose::Digest)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(false),
+            Err(error) => Err(reply::storage_failure(&error.into(), Purpose::Digest)),
         }
     }
 
@@ -172,6 +164,20 @@ impl Digesting {
             pathname: self.pathname.clone(),
         };
         Reply::new(ReplyCode::FILE_STATUS, digest.encode())
+    }
+}
+
+impl Work for Digesting {
+    fn step(&mut self) -> Option<Reply> {
+        match for_a_tick(|| self.read()) {
+            Ok(true) => Some(self.finish()),
+            Ok(false) => None,
+            Err(refusal) => Some(refusal),
+        }
+    }
+
+    fn done(&self) -> u64 {
+        self.done
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::limits;
+
 /// A step that takes less is too short to be worth the looking around behind it.
 const QUICK: Duration = Duration::from_millis(100);
 
@@ -36,6 +38,18 @@ impl Pace {
     }
 }
 
+/// Repeats `piece`, which takes a moment, until it says by true that all is done, or until
+/// [`limits::TICK`] has passed. True when all is done.
+pub(crate) fn for_a_tick<E>(mut piece: impl FnMut() -> Result<bool, E>) -> Result<bool, E> {
+    let start = Instant::now();
+    while !piece()? {
+        if start.elapsed() >= limits::TICK {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,5 +65,19 @@ mod tests {
             pace.learn(QUICK);
         }
         assert_eq!(pace.step(|bytes| bytes), 10);
+    }
+
+    #[test]
+    fn pieces_are_done_until_there_are_no_more_or_a_tick_has_passed() {
+        let mut left = 3;
+        let mut piece = || {
+            left -= 1;
+            if left < 0 { Err(left) } else { Ok(left == 0) }
+        };
+        assert_eq!(for_a_tick(&mut piece), Ok(true));
+        assert_eq!(for_a_tick(&mut piece), Err(-1));
+        let start = Instant::now();
+        assert_eq!(for_a_tick(|| Ok::<_, ()>(false)), Ok(false));
+        assert!(start.elapsed() >= limits::TICK);
     }
 }

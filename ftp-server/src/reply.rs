@@ -70,6 +70,11 @@ pub(crate) fn too_much_to_digest() -> Reply {
     Reply::new(ReplyCode::AGAINST_POLICY, "Too large to be digested here")
 }
 
+/// The refusal to read on for what is to be shown or sent.
+pub(crate) fn too_much_to_prepare() -> Reply {
+    Reply::new(ReplyCode::LOCAL_ERROR, "Too much to read before the first byte")
+}
+
 /// A 257 reply: the pathname in quotes, then a word about it (RFC 959 Appendix II).
 pub(crate) fn pathname(path: &VirtualPath, comment: &str) -> Reply {
     match Pathname::new(path.as_bytes()) {

@@ -6,7 +6,7 @@ use crate::auth::Rights;
 use crate::digest::{Digesting, Permit};
 use crate::limits;
 use crate::reply::{self, Purpose};
-use crate::session::{Outcome, Session};
+use crate::session::{Outcome, Session, Working};
 
 /// `HASH <file>`: 213 with the digest of all of it by the algorithm that is chosen. It tells as much
 /// of a file as to read it, and so needs that right. 553 for a directory, 556 for a file that is
@@ -26,5 +26,5 @@ pub(super) fn hash(session: &Session, path: &Pathname) -> Outcome {
         return Reply::new(ReplyCode::FILE_BUSY, text).into();
     };
     let algorithm = session.algorithm;
-    Outcome::Digest(Box::new(Digesting::new(source, algorithm, path.clone(), permit)))
+    Working::new(resolved, Digesting::new(source, algorithm, path.clone(), permit)).into()
 }

@@ -1,6 +1,6 @@
 //! Listings (RFC 959 §4.1.3; RFC 3659 §7): LIST, NLST, MLSD, MLST, and STAT of a path.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ftp_proto::{Pathname, Reply, ReplyCode};
 
@@ -8,8 +8,9 @@ use crate::auth::Rights;
 use crate::data::ListingOutgoing;
 use crate::limits;
 use crate::listing::{self, Fact, FactSelection, Pattern, Relation};
+use crate::pace::for_a_tick;
 use crate::reply::{self, Purpose};
-use crate::session::{Outcome, Session, Transfer};
+use crate::session::{Outcome, Session, Transfer, Work, Working};
 use crate::storage::{
     Entries, Entry, EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath,
 };
@@ -71,28 +72,74 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Outcome {
         Ok(target) => target,
         Err(error) => return reply::storage_failure(&error, Purpose::Existing).into(),
     };
-    let (now, mut lines, mut end) = (now(), Vec::new(), "End");
-    for entry in target.entries {
-        let entry = match entry {
-            Ok(entry) if !is_shown(&entry, target.pattern.as_ref()) => continue,
-            Ok(entry) => entry,
-            Err(error) => return reply::storage_failure(&error, Purpose::Existing).into(),
-        };
-        if lines.len() == limits::STAT_ENTRIES {
-            end = "End; there is more, use LIST";
-            break;
+    let path = target.path.clone();
+    let (begun, now, lines) = (Instant::now(), now(), Vec::new());
+    let listing = Listing { target, begun, now, lines, bytes: 0, is_cut: false };
+    Working::new(path, listing).into()
+}
+
+/// What `STAT <path>` shows, as it is gathered: of many entries few may match a pattern.
+struct Listing {
+    target: Target,
+    begun: Instant,
+    /// Seconds since 1970.
+    now: i64,
+    lines: Vec<Vec<u8>>,
+    bytes: u64,
+    /// There are more entries than are shown.
+    is_cut: bool,
+}
+
+impl Listing {
+    /// Looks at the next entry. True behind the last one.
+    fn look_at_one(&mut self) -> Result<bool, Reply> {
+        if self.begun.elapsed() >= limits::PREPARE {
+            return Err(reply::too_much_to_prepare());
         }
-        let mut line = Vec::new();
-        listing::list_line(&entry.name, &entry.metadata, now, &mut line);
-        line.truncate(line.len().saturating_sub(2));
-        lines.push(line);
+        let entry = match self.target.entries.next() {
+            Some(Ok(entry)) => entry,
+            Some(Err(error)) => return Err(reply::storage_failure(&error, Purpose::Existing)),
+            None => return Ok(true),
+        };
+        if is_shown(&entry, self.target.pattern.as_ref()) {
+            self.is_cut = self.lines.len() == limits::STAT_ENTRIES;
+            if self.is_cut {
+                return Ok(true);
+            }
+            let mut line = Vec::new();
+            listing::list_line(&entry.name, &entry.metadata, self.now, &mut line);
+            line.truncate(line.len().saturating_sub(2));
+            self.bytes += line.len() as u64;
+            self.lines.push(line);
+        }
+        Ok(false)
     }
-    if lines.is_empty() && target.pattern.is_some() {
-        let nothing = StorageErrorKind::NotFound.into();
-        return reply::storage_failure(&nothing, Purpose::Existing).into();
+
+    fn finish(&mut self) -> Reply {
+        let lines = std::mem::take(&mut self.lines);
+        if lines.is_empty() && self.target.pattern.is_some() {
+            let nothing = StorageErrorKind::NotFound.into();
+            return reply::storage_failure(&nothing, Purpose::Existing);
+        }
+        let single = self.target.is_single;
+        let code = if single { ReplyCode::FILE_STATUS } else { ReplyCode::DIRECTORY_STATUS };
+        let end = if self.is_cut { "End; there is more, use LIST" } else { "End" };
+        Reply::multi_line(code, "Status:", lines, end)
     }
-    let code = if target.is_single { ReplyCode::FILE_STATUS } else { ReplyCode::DIRECTORY_STATUS };
-    Reply::multi_line(code, "Status:", lines, end).into()
+}
+
+impl Work for Listing {
+    fn step(&mut self) -> Option<Reply> {
+        match for_a_tick(|| self.look_at_one()) {
+            Ok(true) => Some(self.finish()),
+            Ok(false) => None,
+            Err(refusal) => Some(refusal),
+        }
+    }
+
+    fn done(&self) -> u64 {
+        self.bytes
+    }
 }
 
 /// Finds what the argument means: flags of `ls` are dropped, a name comes before a pattern.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::AsciiEncoder;
 
-use crate::limits;
+use crate::pace::for_a_tick;
 use crate::storage::{Entries, Entry, Source, StorageError, StorageErrorKind};
 
 /// How many bytes of a file are converted at a time where none of them is sent.
@@ -125,22 +125,21 @@ impl AsciiOutgoing {
 
 impl Outgoing for AsciiOutgoing {
     fn prepare(&mut self) -> Result<bool, StorageError> {
-        let start = Instant::now();
         let mut converted = std::mem::take(&mut self.ready);
-        while self.skip > 0 {
-            if start.elapsed() >= limits::TICK {
-                return Ok(false);
+        let done = for_a_tick(|| {
+            if self.skip > 0 {
+                converted.clear();
+                if !self.convert(CONVERT, &mut converted)? {
+                    return Err(StorageError::from(StorageErrorKind::BadRestart));
+                }
+                let skipped = converted.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
+                self.skip -= skipped as u64;
+                converted.drain(..skipped);
             }
-            converted.clear();
-            if !self.convert(CONVERT, &mut converted)? {
-                return Err(StorageErrorKind::BadRestart.into());
-            }
-            let skipped = converted.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
-            self.skip -= skipped as u64;
-            converted.drain(..skipped);
-        }
+            Ok(self.skip == 0)
+        });
         self.ready = converted;
-        Ok(true)
+        done
     }
 
     fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
@@ -201,17 +200,16 @@ impl<F: FnMut(&Entry, &mut Vec<u8>)> ListingOutgoing<F> {
 
 impl<F: FnMut(&Entry, &mut Vec<u8>)> Outgoing for ListingOutgoing<F> {
     fn prepare(&mut self) -> Result<bool, StorageError> {
-        let start = Instant::now();
-        while self.needs_line && self.head.is_empty() {
-            if start.elapsed() >= limits::TICK {
-                return Ok(false);
+        for_a_tick(|| {
+            if !self.needs_line || !self.head.is_empty() {
+                return Ok(true);
             }
             let Some(entry) = self.entries.next() else {
                 return Err(StorageErrorKind::NotFound.into());
             };
             (self.line)(&entry?, &mut self.head);
-        }
-        Ok(true)
+            Ok(false)
+        })
     }
 
     fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {

@@ -216,7 +216,8 @@ impl Control {
     }
 
     /// Whether the client has said that it will not listen for what comes: `QUIT` waits. A
-    /// connection that ends behind it is no accident.
+    /// connection that ends behind it is no accident. A `QUIT` that is not read yet, since as much
+    /// waits as may, does not count: it can stand behind any number of bytes.
     pub(super) fn is_quitting(&self) -> bool {
         self.waiting.iter().any(|event| verb_of(event).is_some_and(|(verb, _)| verb == Verb::Quit))
     }

@@ -5,7 +5,7 @@ mod outcome;
 mod run;
 mod transfer;
 
-pub(crate) use outcome::{Outcome, Transfer};
+pub(crate) use outcome::{Outcome, Transfer, Work, Working};
 pub(crate) use run::{Runner, run};
 
 use std::net::{IpAddr, SocketAddr};

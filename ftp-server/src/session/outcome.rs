@@ -3,7 +3,6 @@
 use ftp_proto::{AsciiDecoder, Reply};
 
 use crate::data::{DataChannel, Outgoing};
-use crate::digest::Digesting;
 use crate::storage::{Upload, VirtualPath};
 
 /// What a handler decided; the loop in `run` carries it out.
@@ -14,8 +13,24 @@ pub(crate) enum Outcome {
     Close(Reply),
     /// Send 150, move data, send the final reply.
     Transfer(Transfer),
-    /// Read a file to its end and send what comes of it.
-    Digest(Box<Digesting>),
+    /// Work, and send what comes of it.
+    Work(Working),
+}
+
+/// What takes long, and has a reply and no data connection.
+pub(crate) struct Working {
+    /// What is looked at, for the log.
+    pub(crate) path: VirtualPath,
+    pub(crate) work: Box<dyn Work>,
+}
+
+/// A reply that takes long to make. The session looks after its client in between.
+pub(crate) trait Work {
+    /// Works on it for a fraction of a second. The reply, once there is one.
+    fn step(&mut self) -> Option<Reply>;
+
+    /// How many bytes have been read or gathered so far, for the log.
+    fn done(&self) -> u64;
 }
 
 /// A transfer that may begin: the object is open, only the data connection is missing.
@@ -66,6 +81,18 @@ impl Transfer {
 impl From<Reply> for Outcome {
     fn from(reply: Reply) -> Self {
         Self::Reply(reply)
+    }
+}
+
+impl Working {
+    pub(crate) fn new(path: VirtualPath, work: impl Work + 'static) -> Self {
+        Self { path, work: Box::new(work) }
+    }
+}
+
+impl From<Working> for Outcome {
+    fn from(working: Working) -> Self {
+        Self::Work(working)
     }
 }
 

@@ -229,9 +229,9 @@ impl Runner {
                 self.line().set_busy(false);
                 return next;
             }
-            Outcome::Digest(digesting) => {
+            Outcome::Work(working) => {
                 self.line().set_busy(true);
-                let next = self.digest(*digesting);
+                let next = self.work(verb, working);
                 self.line().set_busy(false);
                 return next;
             }

@@ -5,15 +5,14 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use ftp_proto::{Reply, ReplyCode, Verb};
+use ftp_proto::{Reply, ReplyCode, Severity, Verb};
 
 use super::Session;
 use super::control::{Control, Look, Notice};
-use super::outcome::{Direction, Transfer};
+use super::outcome::{Direction, Transfer, Working};
 use super::run::{Next, Runner};
 use crate::command;
 use crate::data::{self, Ended, Interruption, Monitor, OpenError};
-use crate::digest::Digesting;
 use crate::limits;
 use crate::reply::{self, Purpose};
 use crate::storage::{StorageError, StreamEnd};
@@ -51,28 +50,28 @@ impl Runner {
         self.finish(&replies, next)
     }
 
-    /// A digest takes long: until it is there the control connection is looked at, for `ABOR` and
-    /// for its end.
-    pub(super) fn digest(&mut self, mut digesting: Digesting) -> io::Result<Next> {
-        let path = self.session.resolve(digesting.pathname());
+    /// What takes long: until it is done the control connection is looked at, for `ABOR` and for
+    /// its end.
+    pub(super) fn work(&mut self, verb: Verb, working: Working) -> io::Result<Next> {
+        let Working { path, mut work } = working;
         let start = Instant::now();
         let mut watch = Watch::new(&mut self.control, &self.session);
         let ended = loop {
-            if let Some(interruption) = watch.look(digesting.done()) {
-                break Err(interruption);
-            }
-            if let Some(reply) = digesting.step() {
+            if let Some(reply) = work.step() {
                 break Ok(reply);
             }
+            if let Some(interruption) = watch.look(work.done()) {
+                break Err(interruption);
+            }
         };
-        let done = digesting.done();
+        let done = work.done();
         // It is over for those who wait for their turn before the client can know.
-        drop(digesting);
+        drop(work);
         if let Some(error) = watch.failed {
             return Err(error);
         }
         let (what, replies, next) = match ended {
-            Ok(reply) if reply.code() == ReplyCode::FILE_STATUS => {
+            Ok(reply) if reply.code().severity() == Severity::Completion => {
                 ("complete", vec![reply], Next::Continue)
             }
             Ok(reply) => ("refused", vec![reply], Next::Continue),
@@ -83,7 +82,7 @@ impl Runner {
             }
         };
         log::info!(
-            "{} {} HASH {path}: {what}, {done} bytes in {:.3} s",
+            "{} {} {verb} {path}: {what}, {done} bytes in {:.3} s",
             self.session.peer,
             self.session.shown_user(),
             start.elapsed().as_secs_f64()
@@ -136,10 +135,7 @@ impl Runner {
             End::Refused(error, purpose) => {
                 ("refused", vec![reply::storage_failure(error, *purpose)])
             }
-            End::TooLong => {
-                let text = "Too much to read before the first byte";
-                ("refused", vec![Reply::new(ReplyCode::LOCAL_ERROR, text)])
-            }
+            End::TooLong => ("refused", vec![reply::too_much_to_prepare()]),
             End::NoData(error) => {
                 log::debug!("{}: no data connection: {error}", self.session.peer);
                 let text = "Cannot open data connection";

@@ -301,6 +301,11 @@ fn the_search_for_what_matches_a_pattern_can_be_aborted_dc_45_fr_26_ls_27() {
         assert!(start.elapsed() < Duration::from_secs(5), "{line}: {:?}", start.elapsed());
         session.expect_reply(211);
     }
+    session.line("STAT endless/*.txt");
+    session.send("STAT\r\nABOR\r\n");
+    for code in [426, 226, 211] {
+        session.expect_reply(code);
+    }
     // Nor does what was found keep the search for more from being heard.
     let mut data = session.passive();
     session.expect("NLST endless/n*", 150);
