@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use ftp_proto::{HostName, Network, PortRanges};
-use ftp_server::{ConfinementPolicy, PassiveAddress, PassiveOverride, ServerConfig, SyncPolicy};
+use ftp_server::{
+    ConfinementPolicy, NamePattern, PassiveAddress, PassiveOverride, ServerConfig, SyncPolicy,
+};
 
 use crate::privileges::RunAs;
 use crate::values::{self, duration, show, show_size, size, waiting_time, word};
@@ -82,6 +84,9 @@ pub(crate) const TABLE: &[Setting] = &[
     setting!("transfer.overwrite",      "true, false: whether files may be replaced",      server.overwrite,      yes,          bool::to_string),
     setting!("security.confine",        "best-effort, require, off: Landlock for sessions", server.confine,       confine,      confine_word),
     setting!("security.run_as",         "USER or USER:GROUP to be once the ports are bound", run_as,               run_as,       optional),
+    setting!("listing.show_ids",        "true, false: numbers of owner and group in LIST", server.show_ids,       yes,          bool::to_string),
+    setting!("security.deny_names",     "not to be made: *.exe,.ht*; letters in any case", server.deny_names,     patterns,     show_patterns),
+    setting!("compatibility.dash_password", "true, false: take a - off passwords",         server.dash_password,  yes,          bool::to_string),
     setting!("transfer.sync",           "none, file, file+dir: what is on disk at 226",    server.sync,           sync,         sync_word),
 ];
 
@@ -231,6 +236,20 @@ fn show_networks(networks: &[Network]) -> String {
     if shown.is_empty() { "\"\"".to_owned() } else { shown.join(",") }
 }
 
+fn patterns(text: &str) -> Result<Vec<NamePattern>, String> {
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let items = items.map(|item| {
+        let wrong = |error| format!("\"{item}\": {error}; such are *.exe and .ht*");
+        NamePattern::parse(item.as_bytes()).map_err(wrong)
+    });
+    items.collect()
+}
+
+fn show_patterns(patterns: &[NamePattern]) -> String {
+    let shown: Vec<String> = patterns.iter().map(NamePattern::to_string).collect();
+    if shown.is_empty() { "\"\"".to_owned() } else { shown.join(",") }
+}
+
 /// RFC 1123 §4.1.3.2 wants at least five minutes; a session that may be idle for more than a day
 /// is one that is forgotten.
 fn idle_time(text: &str) -> Result<Duration, String> {
@@ -315,6 +334,9 @@ mod tests {
             ("security.run_as=nobody", "nobody"),
             ("security.run_as=1:2", "1:2"),
             ("security.confine=require", "require"),
+            ("listing.show_ids=true", "true"),
+            ("security.deny_names=*.EXE, .ht*", "*.EXE,.ht*"),
+            ("compatibility.dash_password=true", "true"),
             ("server.banner=a = b", "\"a = b\""),
         ] {
             let (default, mut settings) = (Settings::default(), Settings::default());
@@ -355,6 +377,7 @@ mod tests {
             ("security.run_as=nobody at all", "there is no user"),
             ("security.run_as=nobody:at all", "there is no group"),
             ("security.run_as=root", "root"),
+            ("security.deny_names=a,b/*", "pattern of names: unexpected byte at byte 1"),
             ("transfer.sync=always", "none, file, file+dir"),
             ("security.confine=maybe", "best-effort, require, off"),
             ("server.banner=a\r\n221 b", "one line"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ftp_proto::{HostName, Network, ParseError, ParseErrorKind, PortRanges};
 
+use crate::name_pattern::NamePattern;
 use crate::storage::{ConfinementPolicy, SyncPolicy};
 
 /// The settings of a server that do not concern its users. `Default` gives what is
@@ -66,6 +67,16 @@ pub struct ServerConfig {
     /// Whether `STOR` and `RNTO` may replace a file, or a part of it behind `REST`; `APPE` may
     /// add to one in any case. `true`.
     pub overwrite: bool,
+    /// Names that no command makes, by whatever verb: `STOR`, `STOU` and `APPE` are refused, also
+    /// where a file has the name already, and so are `MKD` and `RNTO`. What is there can be read,
+    /// renamed and removed. None.
+    pub deny_names: Vec<NamePattern>,
+    /// Whether `LIST` shows the owner and the group of each entry, by number, in place of `ftp`.
+    /// `false`.
+    pub show_ids: bool,
+    /// Whether a `-` in front of a password is taken away: an old custom to ask for short replies,
+    /// which those of this server are anyway. `false`: it is a part of the password.
+    pub dash_password: bool,
     /// How many bytes of a storage that tells its free space are kept free: an upload does not
     /// begin beyond them, `ALLO` refuses to, and `AVBL` leaves them out. 0.
     pub min_free: u64,
@@ -153,6 +164,9 @@ impl Default for ServerConfig {
             active_source_port: false,
             fxp_networks: Vec::new(),
             overwrite: true,
+            deny_names: Vec::new(),
+            show_ids: false,
+            dash_password: false,
             min_free: 0,
             sync: SyncPolicy::File,
             confine: ConfinementPolicy::BestEffort,

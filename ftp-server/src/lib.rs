@@ -38,6 +38,7 @@ mod error;
 pub mod limits;
 mod listener;
 mod listing;
+mod name_pattern;
 mod pace;
 mod presence;
 mod random;
@@ -50,6 +51,7 @@ mod storage;
 pub use auth::{AuthError, Authenticator, Login, LoginAttempt, Offer, Rights, UserTable};
 pub use config::{PassiveAddress, PassiveOverride, ServerConfig};
 pub use error::Error;
+pub use name_pattern::NamePattern;
 pub use server::{Server, ServerBuilder, ShutdownReport};
 pub use storage::{
     Capabilities, Confinement, ConfinementPolicy, Entries, Entry, EntryKind, LocalStorage,

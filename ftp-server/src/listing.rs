@@ -18,16 +18,23 @@ const RECENT: i64 = 180 * 86_400;
 /// links, owner, group, size, month, day, time or year, name.
 ///
 /// `now` is seconds since 1970-01-01T00:00:00Z. What was modified more than 180 days before it,
-/// or after it, has a year for the time of day; both are UTC. Owner and group are always `ftp`.
-/// A symbolic link is an `l` without its target. FIFOs, sockets and devices are all shown as `s`:
+/// or after it, has a year for the time of day; both are UTC. Owner and group are `ftp`, or with
+/// `show_ids` their numbers where the storage has them: to find their names could block, or read
+/// what the session may not see. A symbolic link is an `l` without its target. FIFOs, sockets and devices are all shown as `s`:
 /// nothing can be done with any of them.
 ///
 /// ```text
 /// -rw-r--r--   1 ftp ftp       1234 Mar 05 14:03 name
 /// drwxr-xr-x   2 ftp ftp       4096 Mar 05  2019 name
 /// ```
-pub(crate) fn list_line(name: &[u8], metadata: &Metadata, now: i64, out: &mut Vec<u8>) {
-    let Metadata { kind, size, modified, mode, links, .. } = *metadata;
+pub(crate) fn list_line(
+    name: &[u8],
+    metadata: &Metadata,
+    now: i64,
+    show_ids: bool,
+    out: &mut Vec<u8>,
+) {
+    let Metadata { kind, size, modified, mode, links, ids, .. } = *metadata;
     out.push(match kind {
         EntryKind::File => b'-',
         EntryKind::Directory => b'd',
@@ -36,7 +43,10 @@ pub(crate) fn list_line(name: &[u8], metadata: &Metadata, now: i64, out: &mut Ve
     });
     permissions(mode, out);
     // Writing to a vector does not fail, here and below.
-    let _ = write!(out, " {links:>3} ftp ftp {size:>10} ");
+    let _ = match ids.filter(|_| show_ids) {
+        Some((owner, group)) => write!(out, " {links:>3} {owner} {group} {size:>10} "),
+        None => write!(out, " {links:>3} ftp ftp {size:>10} "),
+    };
     let known = TimeVal::from_unix_seconds(modified);
     if let Some(time) = known.or_else(|| TimeVal::from_unix_seconds(0)) {
         let month = MONTHS.get(usize::from(time.month()).wrapping_sub(1)).unwrap_or(&"Jan");
@@ -230,13 +240,24 @@ mod tests {
         modified: NOW,
         mode: 0o644,
         links: 1,
+        ids: Some((1000, 4_294_967_294)),
         identity: (0xfd01, 0x2a),
     };
 
     fn line(name: &[u8], metadata: Metadata) -> String {
         let mut out = Vec::new();
-        list_line(name, &metadata, NOW, &mut out);
+        list_line(name, &metadata, NOW, false, &mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn owner_and_group_are_numbers_where_they_are_shown_ls_21() {
+        for (ids, want) in [(FILE.ids, "1000 4294967294"), (None, "ftp ftp")] {
+            let mut out = Vec::new();
+            list_line(b"name", &Metadata { ids, ..FILE }, NOW, true, &mut out);
+            let want = format!("-rw-r--r--   1 {want}       1234 Mar 05 14:03 name\r\n");
+            assert_eq!(String::from_utf8(out).unwrap(), want);
+        }
     }
 
     #[test]
@@ -315,7 +336,7 @@ mod tests {
         }
         for now in [i64::MIN, i64::MAX] {
             let mut out = Vec::new();
-            list_line(b"n", &FILE, now, &mut out);
+            list_line(b"n", &FILE, now, false, &mut out);
             assert!(String::from_utf8(out).unwrap().contains("Mar 05  2024"));
         }
     }

@@ -22,8 +22,12 @@ pub(super) fn user(session: &mut Session, name: &[u8]) -> Outcome {
 /// `PASS <password>`: 230 when the authenticator accepts, 332 when it asks for an account, 530 when
 /// it refuses, 451 when it cannot tell. After too many refusals the connection closes with 421.
 pub(super) fn pass(session: &mut Session, password: &Password) -> Outcome {
+    let password = match password.0.strip_prefix(b"-") {
+        Some(behind) if session.context.config.dash_password => Password(behind.to_vec()),
+        _ => password.clone(),
+    };
     match std::mem::replace(&mut session.access, Access::Greeted) {
-        Access::Named(name) => login(session, name, password.clone(), None),
+        Access::Named(name) => login(session, name, password, None),
         other => out_of_sequence(session, other, "USER comes first"),
     }
 }

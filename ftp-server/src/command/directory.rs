@@ -41,7 +41,7 @@ pub(super) fn mkd(session: &Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     let Some(storage) = session.storage(Rights::MKDIR) else { return reply::no_right().into() };
     let existing_ok = session.user().is_some_and(|user| user.mkdir_existing_ok);
-    match storage.mkdir(&path) {
+    match session.check_new_name(&path).and_then(|()| storage.mkdir(&path)) {
         Ok(()) => reply::pathname(&path, " created").into(),
         Err(error)
             if existing_ok

@@ -126,7 +126,8 @@ pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Outcome {
     };
     let Some(storage) = session.storage(Rights::RENAME) else { return reply::no_right().into() };
     let replace = session.context.config.overwrite && session.storage(Rights::DELETE).is_some();
-    match storage.rename(&from, &to, replace) {
+    let renamed = session.check_new_name(&to).and_then(|()| storage.rename(&from, &to, replace));
+    match renamed {
         Ok(()) => Reply::new(ReplyCode::FILE_ACTION_OKAY, "Renamed").into(),
         Err(error) => reply::storage_failure(&error, Purpose::NewName).into(),
     }

@@ -1,13 +1,16 @@
 //! Listings (RFC 959 §4.1.3; RFC 3659 §7): LIST, NLST, MLSD, MLST, and STAT of a path.
 
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ftp_proto::{Pathname, Reply, ReplyCode};
 
 use crate::auth::Rights;
+use crate::context::Context;
 use crate::data::ListingOutgoing;
 use crate::limits;
 use crate::listing::{self, Fact, FactSelection, Pattern, Relation};
+use crate::name_pattern::is_denied;
 use crate::pace::for_a_tick;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session, Transfer, Work, Working};
@@ -29,9 +32,9 @@ struct Target {
 
 /// `LIST [<path>]`: a line for people about each entry, in the form of `ls -l`.
 pub(super) fn list(session: &Session, path: Option<&Pathname>) -> Outcome {
-    let now = now();
+    let (now, show_ids) = (now(), session.context.config.show_ids);
     show(session, path, move |_prefix, entry, out| {
-        listing::list_line(&entry.name, &entry.metadata, now, out);
+        listing::list_line(&entry.name, &entry.metadata, now, show_ids, out);
     })
 }
 
@@ -73,14 +76,16 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Outcome {
         Err(error) => return reply::storage_failure(&error, Purpose::Existing).into(),
     };
     let path = target.path.clone();
+    let show_ids = session.context.config.show_ids;
     let (begun, now, lines) = (Instant::now(), now(), Vec::new());
-    let listing = Listing { target, begun, now, lines, bytes: 0, is_cut: false };
+    let listing = Listing { target, show_ids, begun, now, lines, bytes: 0, is_cut: false };
     Working::new(path, listing).into()
 }
 
 /// What `STAT <path>` shows, as it is gathered: of many entries few may match a pattern.
 struct Listing {
     target: Target,
+    show_ids: bool,
     begun: Instant,
     /// Seconds since 1970.
     now: i64,
@@ -107,7 +112,7 @@ impl Listing {
                 return Ok(true);
             }
             let mut line = Vec::new();
-            listing::list_line(&entry.name, &entry.metadata, self.now, &mut line);
+            listing::list_line(&entry.name, &entry.metadata, self.now, self.show_ids, &mut line);
             line.truncate(line.len().saturating_sub(2));
             self.bytes += line.len() as u64;
             self.lines.push(line);
@@ -256,34 +261,36 @@ pub(super) fn mlst(session: &Session, path: Option<&Pathname>) -> Outcome {
 
 /// What of an entry is shown: the chosen facts, `perm` among them by what the user may do
 /// (RFC 3659 §7.5.5).
-#[derive(Clone, Copy)]
 struct Shown {
     facts: FactSelection,
     rights: Rights,
-    overwrite: bool,
+    context: Arc<Context>,
 }
 
 impl Shown {
     fn of(session: &Session) -> Self {
         let rights = session.user().map_or(Rights::NONE, |user| user.rights);
-        Self { facts: session.facts, rights, overwrite: session.context.config.overwrite }
+        Self { facts: session.facts, rights, context: Arc::clone(&session.context) }
     }
 
     fn about(
-        self,
+        &self,
         name: &[u8],
         metadata: &Metadata,
         relation: Relation,
         is_root: bool,
         out: &mut Vec<u8>,
     ) {
-        let perm = self.letters(metadata.kind, is_root);
+        let perm = self.letters(name, metadata.kind, is_root);
         listing::mlsx_facts(name, metadata, relation, &perm, self.facts, out);
     }
 
-    /// A letter for each command that would be let through.
-    fn letters(self, kind: EntryKind, is_root: bool) -> String {
+    /// A letter for each command that would be let through. `name` may have a directory part.
+    fn letters(&self, name: &[u8], kind: EntryKind, is_root: bool) -> String {
+        let config = &self.context.config;
         let may = |right| self.rights.contains(right);
+        let last = name.rsplit(|&byte| byte == b'/').next().unwrap_or(name);
+        let may_store = !is_denied(&config.deny_names, last);
         let letters: &[(char, bool)] = match kind {
             EntryKind::Directory => &[
                 ('c', may(Rights::WRITE)),
@@ -295,11 +302,11 @@ impl Shown {
                 ('p', may(Rights::DELETE)),
             ],
             EntryKind::File => &[
-                ('a', may(Rights::APPEND)),
+                ('a', may(Rights::APPEND) && may_store),
                 ('d', may(Rights::DELETE)),
                 ('f', may(Rights::RENAME)),
                 ('r', may(Rights::RETRIEVE)),
-                ('w', may(Rights::WRITE) && self.overwrite),
+                ('w', may(Rights::WRITE) && may_store && config.overwrite),
             ],
             EntryKind::Symlink | EntryKind::Special => {
                 &[('d', may(Rights::DELETE)), ('f', may(Rights::RENAME))]

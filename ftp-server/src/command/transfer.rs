@@ -82,7 +82,7 @@ fn receive(session: &Session, path: &Pathname, right: Rights, mode: WriteMode) -
     if let Err(refusal) = space::check(session, storage, &directory) {
         return refusal.into();
     }
-    match storage.write(&path, mode) {
+    match session.check_new_name(&path).and_then(|()| storage.write(&path, mode)) {
         Ok(upload) => Transfer::receive(path, upload, ascii.then(AsciiDecoder::new)).into(),
         Err(error) => reply::storage_failure(&error, Purpose::MakeFile).into(),
     }

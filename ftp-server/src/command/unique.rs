@@ -23,14 +23,18 @@ const ATTEMPTS: u32 = 8;
 pub(super) fn stou(session: &Session, prefix: Option<&Pathname>) -> Outcome {
     let prefix = prefix.map_or(PREFIX, Pathname::as_bytes);
     let Some(storage) = session.storage(Rights::WRITE) else { return reply::no_right().into() };
-    if prefix.starts_with(b".") || prefix.contains(&b'/') {
+    let is_denied = session.check_new_name(&session.directory.join(prefix)).is_err();
+    if is_denied || prefix.starts_with(b".") || prefix.contains(&b'/') {
         let error = StorageErrorKind::NameNotAllowed.into();
         return reply::storage_failure(&error, Purpose::MakeFile).into();
     }
     if let Err(refusal) = space::check(session, storage, &session.directory) {
         return refusal.into();
     }
-    let begin = |path: &VirtualPath| storage.write(path, WriteMode::Create);
+    let begin = |path: &VirtualPath| {
+        session.check_new_name(path)?;
+        storage.write(path, WriteMode::Create)
+    };
     match with_new_name(&session.directory, prefix, begin) {
         Ok((path, upload)) => {
             let ascii = session.parameters.representation == RepresentationType::Ascii;

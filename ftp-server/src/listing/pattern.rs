@@ -24,6 +24,13 @@ enum Token {
 impl Pattern {
     /// Reads the last component of a path; `None` if it is only a name.
     pub(crate) fn parse(component: &[u8]) -> Option<Self> {
+        let pattern = Self::of(component);
+        let is_pattern = pattern.0.iter().any(|token| !matches!(token, Token::Byte(_)));
+        is_pattern.then_some(pattern)
+    }
+
+    /// Reads a pattern; a name is one that matches only itself.
+    pub(crate) fn of(component: &[u8]) -> Self {
         let mut tokens = Vec::with_capacity(component.len());
         let mut rest = component;
         // Once a set is not closed no later one is: looking again each time would be quadratic.
@@ -54,8 +61,7 @@ impl Pattern {
                 _ => tokens.push(Token::Byte(byte)),
             }
         }
-        let is_pattern = tokens.iter().any(|token| !matches!(token, Token::Byte(_)));
-        is_pattern.then_some(Self(tokens))
+        Self(tokens)
     }
 
     /// Whether the pattern matches all of `name`.

@@ -19,8 +19,9 @@ use crate::context::Context;
 use crate::data::DataChannel;
 use crate::digest::Algorithm;
 use crate::listing::FactSelection;
+use crate::name_pattern::is_denied;
 use crate::presence::Present;
-use crate::storage::{Storage, VirtualPath};
+use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath};
 
 /// What the server knows of one client.
 pub(crate) struct Session {
@@ -137,6 +138,16 @@ impl Session {
     pub(crate) fn storage(&self, rights: Rights) -> Option<&dyn Storage> {
         let user = self.user().filter(|user| user.rights.contains(rights))?;
         Some(&*user.storage)
+    }
+
+    /// Refuses a name that the configuration says nobody makes. To be asked before the storage,
+    /// by whatever makes something.
+    pub(crate) fn check_new_name(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        let denied = &self.context.config.deny_names;
+        match path.name() {
+            Some(name) if is_denied(denied, name) => Err(StorageErrorKind::NameNotAllowed.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Whether there may be a data connection with `host`: with the client's own, and for users

@@ -308,6 +308,8 @@ pub struct Metadata {
     pub mode: u32,
     /// How many names it has.
     pub links: u64,
+    /// The numbers of its owner and its group, where the storage has such.
+    pub ids: Option<(u32, u32)>,
     /// The device and inode, or any pair of numbers equal exactly for the same object.
     pub identity: (u64, u64),
 }

@@ -1,6 +1,7 @@
 //! Section 7 of the conformance lines: LIST, NLST, MLSD and MLST.
 
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 
 use ftp_server::{Rights, ServerConfig};
 use ftp_tests::raw::RawSession;
@@ -44,6 +45,22 @@ fn ls_20_ls_21_ls_22_list_has_nine_fields() {
     assert!(list.iter().any(|line| line.starts_with("drwx") && line.ends_with(" dir")), "{list:?}");
     assert!(list.iter().any(|line| line.starts_with("-rw") && line.ends_with(" a b")), "{list:?}");
     assert_eq!(lines(&session.download("LIST a b")).len(), 1);
+}
+
+#[test]
+fn owner_and_group_are_numbers_if_asked_for_ls_21() {
+    let fixture = Fixture::configured(ServerConfig { show_ids: true, ..super::quick() });
+    fixture.write("a", "");
+    let metadata = std::fs::metadata(fixture.path("a")).expect("it is there");
+    let want = [metadata.uid().to_string(), metadata.gid().to_string()];
+    let mut session = fixture.session();
+    let list = lines(&session.download("LIST"));
+    let status = session.expect("STAT a", 213).lines;
+    for line in [list[0].as_str(), &String::from_utf8_lossy(&status[1])] {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        assert_eq!(fields.len(), 9, "{line}");
+        assert_eq!(fields[2..4], want, "{line}");
+    }
 }
 
 #[test]

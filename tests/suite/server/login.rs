@@ -128,6 +128,24 @@ fn user_and_pass_change_nothing_for_users_cm_04_cm_09_hs_27() {
 }
 
 #[test]
+fn a_dash_before_a_password_is_taken_off_if_asked_for_dv_26_cm_11() {
+    for (dash_password, refused, taken) in
+        [(false, ["-p", "--p", "-"], "p"), (true, ["--p", "p-", "-"], "-p")]
+    {
+        let config = ServerConfig { dash_password, login_failures: 9, ..super::quick() };
+        let fixture = Fixture::configured(config);
+        let mut session = fixture.greeted();
+        for password in refused {
+            session.expect("USER u", 331);
+            session.expect(format!("PASS {password}"), 530);
+        }
+        session.expect("USER u", 331);
+        session.expect(format!("PASS {taken}"), 230);
+        play(&mut session, &[("REIN", 220), ("USER u", 331), ("PASS p", 230)]);
+    }
+}
+
+#[test]
 fn rein_resets_all_cm_17_hs_23() {
     let fixture = Fixture::new();
     fixture.write("a", "12");

@@ -6,11 +6,13 @@ use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use ftp_proto::Pathname;
+use ftp_server::{NamePattern, ServerConfig};
+use ftp_tests::raw::RawSession;
 
 use super::{Fixture, play};
 
 /// What `MLST` calls the object that a path leads to.
-fn shown(session: &mut ftp_tests::raw::RawSession, path: &str) -> String {
+fn shown(session: &mut RawSession, path: &str) -> String {
     let line = session.expect(format!("MLST {path}"), 250).lines.remove(1);
     let line = String::from_utf8(line).expect("text");
     line.split_once("; ").expect("a name behind the facts").1.to_owned()
@@ -144,6 +146,64 @@ fn special_files_block_nobody_fs_11_hp_07() {
     assert!(begun.elapsed() < Duration::from_secs(5), "something waited for a FIFO");
     let listing = String::from_utf8(session.download("MLSD")).expect("text");
     assert!(!listing.contains("fifo") && !listing.contains("socket"), "LS-14: {listing}");
+}
+
+#[test]
+fn denied_names_are_made_by_no_verb_fs_06_cm_86_cm_93_cm_105_cm_111_ls_09() {
+    let deny_names = ["*.exe", ".ht*", "con"].map(|text| NamePattern::parse(text.as_bytes()));
+    let deny_names = deny_names.into_iter().collect::<Result<_, _>>().expect("patterns");
+    let fixture = Fixture::configured(ServerConfig { deny_names, ..super::quick() });
+    std::fs::create_dir(fixture.path("dir.exe")).expect("a directory");
+    fixture.write("old.exe", "old");
+    fixture.write("plain", "p");
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    for name in ["a.exe", "A.EXE", ".htaccess", "dir.exe/.ht", "old.exe", "con", "./x/../Con"] {
+        for line in ["STOR", "APPE"] {
+            session.expect("PASV", 227);
+            session.expect(format!("{line} {name}"), 553);
+        }
+        play(
+            &mut session,
+            &[
+                ("REST 1", 350),
+                ("PASV", 227),
+                (&format!("STOR {name}"), 553),
+                (&format!("MKD {name}"), 553),
+                ("RNFR plain", 350),
+                (&format!("RNTO {name}"), 553),
+                ("RNFR dir.exe", 350),
+                (&format!("RNTO {name}"), 553),
+            ],
+        );
+    }
+    for line in ["STOU x.exe", "STOU con"] {
+        session.expect("PASV", 227);
+        session.expect(line, 553);
+    }
+    let reader = &mut RawSession::login(fixture.server.local_addr(), "reader", "p");
+    play(reader, &[("MKD a.exe", 550), ("RNFR old.exe", 550)]);
+    let perm = |session: &mut RawSession, name: &str| {
+        let facts = session.expect(format!("MLST {name}"), 250).text();
+        facts.split("perm=").nth(1).and_then(|rest| rest.split(';').next()).map(str::to_owned)
+    };
+    assert_eq!(perm(&mut session, "old.exe").as_deref(), Some("dfr"));
+    assert_eq!(perm(&mut session, "dir.exe").as_deref(), Some("cdeflmp"));
+    assert_eq!(perm(&mut session, "plain").as_deref(), Some("adfrw"));
+    // What is there is there, and names that only look like those are made.
+    assert_eq!(session.download("RETR old.exe"), b"old");
+    session.upload("STOR dir.exe/a.exe.txt", b"1");
+    play(
+        &mut session,
+        &[
+            ("RNFR old.exe", 350),
+            ("RNTO new", 250),
+            ("DELE dir.exe/a.exe.txt", 250),
+            ("RMD dir.exe", 250),
+            ("MKD contents", 257),
+        ],
+    );
+    assert_eq!(fixture.names(), ["contents", "new", "plain"]);
 }
 
 #[test]

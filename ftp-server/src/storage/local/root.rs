@@ -172,6 +172,8 @@ pub(super) fn metadata_at(
 const FIELDS: StatxFlags = StatxFlags::TYPE
     .union(StatxFlags::MODE)
     .union(StatxFlags::NLINK)
+    .union(StatxFlags::UID)
+    .union(StatxFlags::GID)
     .union(StatxFlags::MTIME)
     .union(StatxFlags::INO)
     .union(StatxFlags::SIZE);
@@ -190,6 +192,7 @@ fn metadata(statx: Statx) -> Metadata {
         modified: statx.stx_mtime.tv_sec,
         mode: mode & 0o7777,
         links: statx.stx_nlink.into(),
+        ids: Some((statx.stx_uid, statx.stx_gid)),
         identity: (makedev(statx.stx_dev_major, statx.stx_dev_minor), statx.stx_ino),
     }
 }

@@ -1,0 +1,113 @@
+//! Names that are not made: [`NamePattern`].
+
+use std::fmt;
+
+use ftp_proto::{ParseError, ParseErrorKind};
+
+use crate::listing::Pattern;
+
+/// Which names of files and directories are meant: `*` is any bytes, `?` any one, `[a-z]` one of
+/// these, `[!a-z]` one of the others; all else is itself. ASCII letters count in either case,
+/// since those who read such names later, such as web servers, often do not care either.
+///
+/// ```
+/// use ftp_server::NamePattern;
+///
+/// let pattern = NamePattern::parse(b"*.php")?;
+/// assert!(pattern.matches(b"index.PHP"));
+/// assert!(!pattern.matches(b"index.php.txt"));
+/// # Ok::<(), ftp_proto::ParseError>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NamePattern {
+    text: Vec<u8>,
+    /// Of the text in lower case.
+    pattern: Pattern,
+}
+
+impl NamePattern {
+    /// Reads a pattern for one name, without any directory.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEnd` for an empty one; `UnexpectedByte` for a `/`, `LineBreak` for CR, LF and
+    /// NUL, which no name holds.
+    pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
+        let error = |at, kind| ParseError::new("pattern of names", at, kind);
+        if input.is_empty() {
+            return Err(error(0, ParseErrorKind::UnexpectedEnd));
+        }
+        if let Some((at, byte)) =
+            input.iter().enumerate().find(|(_, byte)| b"/\r\n\0".contains(byte))
+        {
+            let slash = *byte == b'/';
+            let kind =
+                if slash { ParseErrorKind::UnexpectedByte } else { ParseErrorKind::LineBreak };
+            return Err(error(at, kind));
+        }
+        let pattern = Pattern::of(&input.to_ascii_lowercase());
+        Ok(Self { text: input.to_vec(), pattern })
+    }
+
+    /// Whether `name`, without any directory, is meant.
+    #[must_use]
+    pub fn matches(&self, name: &[u8]) -> bool {
+        self.pattern.matches(&name.to_ascii_lowercase())
+    }
+}
+
+/// As it was read; bytes that are not UTF-8 are replaced.
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.text))
+    }
+}
+
+/// Whether any of `patterns` means this name.
+pub(crate) fn is_denied(patterns: &[NamePattern], name: &[u8]) -> bool {
+    if patterns.is_empty() {
+        return false;
+    }
+    let folded = name.to_ascii_lowercase();
+    patterns.iter().any(|denied| denied.pattern.matches(&folded))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_mean_names_in_any_case_fs_06() {
+        for (pattern, yes, no) in [
+            ("*.exe", &["a.exe", "A.EXE", ".exe", "a b.Exe"][..], &["a.exe.txt", "aexe"][..]),
+            (".ht*", &[".htaccess", ".HTpasswd"], &["a.htaccess", "ht"]),
+            ("Thumbs.db", &["Thumbs.db", "THUMBS.DB"], &["Thumbs.db1", "Thumbs_db", ""]),
+            ("[A-C]?", &["ax", "CX"], &["d1", "a", "abc"]),
+            ("core", &["core", "CORE"], &["core.1"]),
+            ("\u{e9}*", &["\u{e9}a"], &["\u{c9}a"]),
+            ("[", &["["], &["a"]),
+        ] {
+            let pattern = NamePattern::parse(pattern.as_bytes()).unwrap();
+            for name in yes {
+                assert!(pattern.matches(name.as_bytes()), "{pattern} {name}");
+            }
+            for name in no {
+                assert!(!pattern.matches(name.as_bytes()), "{pattern} {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn patterns_are_of_one_name() {
+        use ParseErrorKind::{LineBreak, UnexpectedByte, UnexpectedEnd};
+        for (text, at, kind) in [
+            ("", 0, UnexpectedEnd),
+            ("a/b", 1, UnexpectedByte),
+            ("a\n", 1, LineBreak),
+            ("\0", 0, LineBreak),
+        ] {
+            let want = ParseError::new("pattern of names", at, kind);
+            assert_eq!(NamePattern::parse(text.as_bytes()), Err(want), "{text:?}");
+        }
+    }
+}
