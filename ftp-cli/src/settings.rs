@@ -86,6 +86,7 @@ pub(crate) const TABLE: &[Setting] = &[
     setting!("security.run_as",         "USER or USER:GROUP to be once the ports are bound", run_as,               run_as,       optional),
     setting!("listing.show_ids",        "true, false: numbers of owner and group in LIST", server.show_ids,       yes,          bool::to_string),
     setting!("security.deny_names",     "not to be made: *.exe,.ht*; letters in any case", server.deny_names,     patterns,     show_patterns),
+    setting!("security.strict_crlf",    "true, false: whether LF alone ends no command",   server.strict_crlf,    yes,          bool::to_string),
     setting!("compatibility.dash_password", "true, false: take a - off passwords",         server.dash_password,  yes,          bool::to_string),
     setting!("transfer.sync",           "none, file, file+dir: what is on disk at 226",    server.sync,           sync,         sync_word),
 ];
@@ -337,6 +338,7 @@ mod tests {
             ("listing.show_ids=true", "true"),
             ("security.deny_names=*.EXE, .ht*", "*.EXE,.ht*"),
             ("compatibility.dash_password=true", "true"),
+            ("security.strict_crlf=true", "true"),
             ("server.banner=a = b", "\"a = b\""),
         ] {
             let (default, mut settings) = (Settings::default(), Settings::default());

@@ -69,7 +69,8 @@ pub struct ServerConfig {
     pub overwrite: bool,
     /// Names that no command makes, by whatever verb: `STOR`, `STOU` and `APPE` are refused, also
     /// where a file has the name already, and so are `MKD` and `RNTO`. What is there can be read,
-    /// renamed and removed. None.
+    /// renamed and removed. Where a symbolic link leads is not looked at: nobody makes one by FTP.
+    /// None.
     pub deny_names: Vec<NamePattern>,
     /// Whether `LIST` shows the owner and the group of each entry, by number, in place of `ftp`.
     /// `false`.
@@ -77,6 +78,9 @@ pub struct ServerConfig {
     /// Whether a `-` in front of a password is taken away: an old custom to ask for short replies,
     /// which those of this server are anyway. `false`: it is a part of the password.
     pub dash_password: bool,
+    /// Whether a LF alone in a command line is refused, with 500, in place of ending it. `false`:
+    /// scripts and devices send it.
+    pub strict_crlf: bool,
     /// How many bytes of a storage that tells its free space are kept free: an upload does not
     /// begin beyond them, `ALLO` refuses to, and `AVBL` leaves them out. 0.
     pub min_free: u64,
@@ -167,6 +171,7 @@ impl Default for ServerConfig {
             deny_names: Vec::new(),
             show_ids: false,
             dash_password: false,
+            strict_crlf: false,
             min_free: 0,
             sync: SyncPolicy::File,
             confine: ConfinementPolicy::BestEffort,

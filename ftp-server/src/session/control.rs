@@ -76,10 +76,11 @@ pub(super) struct Control {
 }
 
 impl Control {
-    pub(super) fn new(line: Arc<Line>) -> Self {
+    /// With `strict`, only CR LF ends a command line.
+    pub(super) fn new(line: Arc<Line>, strict: bool) -> Self {
         Self {
             line,
-            decoder: LineDecoder::new(),
+            decoder: if strict { LineDecoder::strict() } else { LineDecoder::new() },
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             ended: false,
@@ -314,7 +315,7 @@ mod tests {
         for (patience, ends) in [(short, false), (Duration::from_secs(300), true)] {
             let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let line = Arc::new(Line::new(listener.accept().unwrap().0));
-            let mut control = Control::new(line);
+            let mut control = Control::new(line, false);
             control.patience = patience;
             let start = Instant::now();
             control.set_end(ends.then(|| start + short));

@@ -59,7 +59,8 @@ pub(crate) struct Runner {
 
 impl Runner {
     fn new(registration: Registration, session: Session, permit: Permit) -> Self {
-        let control = Control::new(Arc::clone(&registration.line));
+        let strict = session.context.config.strict_crlf;
+        let control = Control::new(Arc::clone(&registration.line), strict);
         let (lines, bad_lines, is_inside) = (0, 0, false);
         Self { control, session, permit, registration, lines, bad_lines, is_inside }
     }

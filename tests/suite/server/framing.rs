@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
+use ftp_server::ServerConfig;
 use ftp_tests::raw::RawSession;
 
 use super::Fixture;
@@ -36,6 +37,24 @@ fn fr_02_hs_08_single_bytes_give_the_same_replies() {
     };
     let whole = replies(vec![dialogue.as_bytes()]);
     assert_eq!(replies(dialogue.as_bytes().chunks(1).collect()), whole);
+}
+
+#[test]
+fn a_bare_lf_is_two_commands_or_in_strict_mode_none_fr_03_hs_11() {
+    for strict_crlf in [false, true] {
+        let fixture = Fixture::configured(ServerConfig { strict_crlf, ..super::quick() });
+        fixture.write("b", "b");
+        let mut session = fixture.session();
+        session.expect("PASV", 227);
+        session.send("STOR ../\nDELE b\r\n");
+        let (codes, left): (&[u16], &[&str]) =
+            if strict_crlf { (&[500], &["b"]) } else { (&[553, 250], &[]) };
+        for code in codes {
+            session.expect_reply(*code);
+        }
+        session.expect_in_step();
+        assert_eq!(fixture.names(), left);
+    }
 }
 
 #[test]
@@ -378,7 +397,7 @@ fn rp_07_rp_08_rp_10_one_150_precedes_the_end_of_a_transfer() {
 
 #[test]
 fn rp_09_st_08_cx_07_the_one_unsolicited_reply_is_421() {
-    let config = ftp_server::ServerConfig { idle: Duration::from_millis(500), ..super::quick() };
+    let config = ServerConfig { idle: Duration::from_millis(500), ..super::quick() };
     let fixture = Fixture::configured(config);
     let mut session = fixture.session();
     session.expect_reply(421);
@@ -424,7 +443,7 @@ fn rp_11_rp_14_the_greeting_comes_at_once_and_names_nobody() {
 
 #[test]
 fn rp_12_rp_14_a_full_server_says_421() {
-    let fixture = Fixture::configured(ftp_server::ServerConfig { sessions: 2, ..super::quick() });
+    let fixture = Fixture::configured(ServerConfig { sessions: 2, ..super::quick() });
     let mut first = fixture.session();
     let second = fixture.session();
     let mut third = RawSession::connect(fixture.server.local_addr());
