@@ -196,8 +196,8 @@ pub(crate) fn dispatch(session: &mut Session, verb: Verb, argument: &[u8]) -> Ou
 
 fn look_at(session: &mut Session, verb: Verb, argument: &[u8]) -> Result<Outcome, Reply> {
     let rule = gate(session, verb)?;
-    let command =
-        Command::parse(verb, argument).map_err(|error| parse_failure(session, verb, error.kind))?;
+    let command = Command::parse(verb, argument)
+        .map_err(|error| parse_failure(session, verb, argument, error.kind))?;
     if rule.data != Data::Needs {
         return Ok(handle(session, &command));
     }
@@ -250,7 +250,7 @@ fn gate(session: &Session, verb: Verb) -> Result<&'static Rule, Reply> {
     Ok(rule)
 }
 
-fn parse_failure(session: &Session, verb: Verb, kind: ParseErrorKind) -> Reply {
+fn parse_failure(session: &Session, verb: Verb, argument: &[u8], kind: ParseErrorKind) -> Reply {
     match (kind, verb) {
         (ParseErrorKind::Unsupported, _) => {
             Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "Not implemented for that parameter")
@@ -261,9 +261,7 @@ fn parse_failure(session: &Session, verb: Verb, kind: ParseErrorKind) -> Reply {
         (ParseErrorKind::UnsupportedProtocol, _) => {
             parameter::protocol_not_supported(only(session.protocol()))
         }
-        (ParseErrorKind::UnexpectedEnd, _) => {
-            Reply::new(ReplyCode::BAD_ARGUMENT, "Argument missing")
-        }
+        _ if argument.is_empty() => Reply::new(ReplyCode::BAD_ARGUMENT, "Argument missing"),
         _ => Reply::new(ReplyCode::BAD_ARGUMENT, "Bad argument"),
     }
 }
