@@ -227,6 +227,17 @@ pub(crate) fn strip_flags(argument: &[u8]) -> &[u8] {
     }
 }
 
+/// As [`strip_flags`], as often as there are flags in front.
+pub(crate) fn strip_all_flags(mut argument: &[u8]) -> &[u8] {
+    loop {
+        let rest = strip_flags(argument);
+        if rest.len() == argument.len() {
+            return argument;
+        }
+        argument = rest;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -452,5 +463,12 @@ mod tests {
         ] {
             assert_eq!(strip_flags(argument.as_bytes()), want.as_bytes(), "{argument:?}");
         }
+        for (argument, want) in
+            [("-l -a", ""), ("-l -a -1 dir", "dir"), ("-l --a", "--a"), ("-l  -a", " -a"), ("", "")]
+        {
+            assert_eq!(strip_all_flags(argument.as_bytes()), want.as_bytes(), "{argument:?}");
+        }
+        let many = "-a ".repeat(2_700);
+        assert_eq!(strip_all_flags(many.as_bytes()), b"");
     }
 }

@@ -147,13 +147,27 @@ impl Work for Listing {
     }
 }
 
-/// Finds what the argument means: flags of `ls` are dropped, a name comes before a pattern.
+/// Finds what the argument means: flags of `ls` are dropped. Behind the first word of them a name
+/// comes before further flags, such as those of `ls -l -a`, which some clients hand on as it is.
 fn target(
     session: &Session,
     storage: &dyn Storage,
     argument: Option<&Pathname>,
 ) -> Result<Target, StorageError> {
     let text = listing::strip_flags(argument.map_or(&[], Pathname::as_bytes));
+    match look_up(session, storage, text) {
+        Err(error) if error.kind == StorageErrorKind::NotFound => {
+            match listing::strip_all_flags(text) {
+                rest if rest.len() < text.len() => look_up(session, storage, rest),
+                _ => Err(error),
+            }
+        }
+        found => found,
+    }
+}
+
+/// Finds what `text` names, the current directory if it is empty: a name comes before a pattern.
+fn look_up(session: &Session, storage: &dyn Storage, text: &[u8]) -> Result<Target, StorageError> {
     let Ok(named) = Pathname::new(text) else {
         let path = session.directory.clone();
         let entries = storage.list(&path)?;

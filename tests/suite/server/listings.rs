@@ -91,6 +91,28 @@ fn ls_25_ls_26_dv_09_flags_change_nothing() {
 }
 
 #[test]
+fn flags_in_several_words_are_as_good_as_in_one_ls_25_dv_09() {
+    let fixture = tree();
+    let mut session = fixture.session();
+    let plain = lines(&session.download("LIST"));
+    for line in ["LIST -l -a", "LIST -l -x", "LIST -l -a -1 .", "LIST -l -a /"] {
+        assert_eq!(lines(&session.download(line)), plain, "{line}");
+    }
+    let in_dir = ["dir/x.txt", "dir/y.dat"];
+    assert_eq!(lines(&session.download("NLST -l -a dir")), in_dir);
+    assert_eq!(lines(&session.download("NLST -l -a dir/*")).len(), 2);
+    session.expect("STAT -l -a", 212);
+    for line in ["NLST -l nowhere", "NLST -l -a nowhere", "NLST -l -a *.nothing", "NLST -l --a"] {
+        session.expect("PASV", 227);
+        session.expect(line, 550);
+    }
+    // Behind the first word, a name is a name.
+    fixture.write("-x", "dash");
+    assert_eq!(lines(&session.download("NLST -l -x")), ["-x"]);
+    assert_eq!(lines(&session.download("NLST -l -a")).len(), 5);
+}
+
+#[test]
 fn hs_21_flags_beyond_measure_have_plain_answers() {
     let fixture = tree();
     let name = std::ffi::OsStr::from_bytes(b"\xff\xfe\xff");
