@@ -40,13 +40,15 @@ pub use stdio::Stdio;
 pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> ExitCode {
     let done = options::parse(arguments)
         .and_then(|(command, options)| dispatch(command, &options, &mut stdio));
-    match done {
-        Ok(()) => Exit::Success.into(),
+    let exit = match done {
+        Ok(()) => Exit::Success,
         Err(failure) => {
             stdio.messages.say(&failure.message);
-            failure.exit.into()
+            failure.exit
         }
-    }
+    };
+    stdio.messages.settle();
+    exit.into()
 }
 
 fn dispatch(command: Option<Command>, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {

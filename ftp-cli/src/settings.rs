@@ -1,11 +1,13 @@
 //! The settings of `serve --set KEY=VALUE`, as data: what stands here can be set, with these
 //! keys, and is in `help serve`; nothing else can.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ftp_proto::{HostName, Network, PortRanges};
 use ftp_server::{
-    ConfinementPolicy, NamePattern, PassiveAddress, PassiveOverride, ServerConfig, SyncPolicy,
+    ConfinementPolicy, LogFormat, NamePattern, PassiveAddress, PassiveOverride, ServerConfig,
+    SyncPolicy,
 };
 
 use crate::privileges::RunAs;
@@ -19,13 +21,17 @@ pub(crate) struct Settings {
     pub(crate) shutdown_grace: Duration,
     /// Whom the process goes on as once it listens.
     pub(crate) run_as: Option<RunAs>,
+    pub(crate) log_format: LogFormat,
+    /// Where transfers are logged in the form of xferlog(5).
+    pub(crate) log_transfers: Option<PathBuf>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let min_free = 64 * 1024 * 1024;
         let server = ServerConfig { per_address: 64, min_free, ..ServerConfig::default() };
-        Self { server, shutdown_grace: Duration::from_secs(30), run_as: None }
+        let (shutdown_grace, log_format) = (Duration::from_secs(30), LogFormat::default());
+        Self { server, shutdown_grace, log_format, log_transfers: None, run_as: None }
     }
 }
 
@@ -89,7 +95,11 @@ pub(crate) const TABLE: &[Setting] = &[
     setting!("security.strict_crlf",    "true, false: whether LF alone ends no command",   server.strict_crlf,    yes,          bool::to_string),
     setting!("compatibility.dash_password", "true, false: take a - off passwords",         server.dash_password,  yes,          bool::to_string),
     setting!("transfer.sync",           "none, file, file+dir: what is on disk at 226",    server.sync,           sync,         sync_word),
+    setting!("log.format",              "text, json: lines of logins and transfers",       log_format,            format,       format_word),
+    setting!("log.transfers",           "a file for transfers, in the form of xferlog",    log_transfers,         file,         shown_file),
 ];
+
+const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 const CONFINE: &[(&str, ConfinementPolicy)] = &[
     ("best-effort", ConfinementPolicy::BestEffort),
@@ -173,6 +183,26 @@ fn confine(text: &str) -> Result<ConfinementPolicy, String> {
 
 fn confine_word(policy: &ConfinementPolicy) -> String {
     word_of(policy, CONFINE)
+}
+
+fn format(text: &str) -> Result<LogFormat, String> {
+    word(text, FORMATS)
+}
+
+fn format_word(format: &LogFormat) -> String {
+    word_of(format, FORMATS)
+}
+
+/// Nothing, for no file.
+fn file(text: &str) -> Result<Option<PathBuf>, String> {
+    if text.contains('\0') {
+        return Err("a path has no NUL".to_owned());
+    }
+    Ok((!text.is_empty()).then(|| text.into()))
+}
+
+fn shown_file(path: &Option<PathBuf>) -> String {
+    format!("\"{}\"", path.as_deref().unwrap_or("".as_ref()).display())
 }
 
 fn word_of<T: PartialEq>(value: &T, words: &[(&str, T)]) -> String {
@@ -339,6 +369,8 @@ mod tests {
             ("security.deny_names=*.EXE, .ht*", "*.EXE,.ht*"),
             ("compatibility.dash_password=true", "true"),
             ("security.strict_crlf=true", "true"),
+            ("log.format=json", "json"),
+            ("log.transfers=/var/log/x y", "\"/var/log/x y\""),
             ("server.banner=a = b", "\"a = b\""),
         ] {
             let (default, mut settings) = (Settings::default(), Settings::default());
@@ -381,6 +413,8 @@ mod tests {
             ("security.run_as=root", "root"),
             ("security.deny_names=a,b/*", "pattern of names: unexpected byte at byte 1"),
             ("transfer.sync=always", "none, file, file+dir"),
+            ("log.format=xml", "text, json"),
+            ("log.transfers=a\0b", "no NUL"),
             ("security.confine=maybe", "best-effort, require, off"),
             ("server.banner=a\r\n221 b", "one line"),
         ] {

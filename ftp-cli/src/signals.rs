@@ -110,6 +110,7 @@ pub(crate) fn end(signal: i32, messages: &Messages) {
             messages.write(b"\r\x1b[K");
         }
         messages.say(if exit == Exit::Interrupted { "interrupted" } else { "terminated" });
+        messages.settle();
         let _ = said.send(());
     });
     if last_word.is_ok() {

@@ -4,9 +4,11 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use ftp_proto::Escaped;
+use ftp_server::LogWriter;
 
 /// What a run reads and writes: data on `input` and `output`, words for people on `messages`.
 pub struct Stdio {
@@ -69,11 +71,37 @@ impl fmt::Debug for Stdio {
 pub(crate) struct Messages {
     writer: Arc<Mutex<Box<dyn Write + Send>>>,
     is_terminal: bool,
+    /// Writes what is said, if nobody may wait for that.
+    queue: Arc<OnceLock<LogWriter>>,
 }
+
+/// How long the end of the program waits for what was said to be written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Messages {
     pub(crate) fn new(writer: impl Write + Send + 'static, is_terminal: bool) -> Self {
-        Self { writer: Arc::new(Mutex::new(Box::new(writer))), is_terminal }
+        let queue = Arc::default();
+        Self { writer: Arc::new(Mutex::new(Box::new(writer))), is_terminal, queue }
+    }
+
+    /// From now on whoever says something goes on at once, even if nobody reads it.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if it refuses a thread.
+    pub(crate) fn queued(&self) -> io::Result<LogWriter> {
+        let queue = LogWriter::start("the log", io::sink())?;
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.replace(std::mem::replace(&mut *writer, Box::new(queue.clone())));
+        let _ = self.queue.set(queue.clone());
+        Ok(queue)
+    }
+
+    /// Waits a moment for what was said to be written.
+    pub(crate) fn settle(&self) {
+        if let Some(queue) = self.queue.get() {
+            queue.flush(LAST_WORDS);
+        }
     }
 
     pub(crate) const fn is_terminal(&self) -> bool {

@@ -4,11 +4,12 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use env_logger::{Builder, Target};
 use ftp_proto::Escaped;
+use ftp_server::EventLog;
 use log::LevelFilter;
 
 use crate::exit::Failure;
@@ -21,6 +22,9 @@ const WIRE: &str = "ftp_client::wire";
 
 /// Where a server logs its start and end, which `serve` says itself.
 const LIFE: &str = "ftp_server::server";
+
+/// Where it logs what happens, of which `serve` keeps a log of its own.
+const EVENTS: &str = "ftp_server::events";
 
 /// Where the dialogue goes.
 pub(crate) enum Dialogue {
@@ -46,13 +50,38 @@ pub(crate) fn start(
         Some(None) => Dialogue::Messages,
         Some(Some(file)) => Dialogue::Writer(Box::new(create(file)?)),
     };
-    let level = match (options.is_quiet(), options.is_verbose()) {
+    install(dialogue, messages, level(options, usual));
+    Ok(())
+}
+
+/// Starts to log what a server says besides its events, among these.
+pub(crate) fn start_in(log: &Arc<EventLog>, options: &Options) {
+    let (level, log) = (level(options, LevelFilter::Info), Arc::clone(log));
+    let _ = Builder::new()
+        .filter_level(LevelFilter::Off)
+        .filter_module("ftp_server", level)
+        .filter_module(LIFE, of_life(level))
+        .filter_module(EVENTS, LevelFilter::Off)
+        .target(Target::Pipe(Box::new(io::sink())))
+        .format(move |_, record| {
+            log.message(record.level(), record.args());
+            Ok(())
+        })
+        .try_init();
+}
+
+/// How much is said.
+fn level(options: &Options, usual: LevelFilter) -> LevelFilter {
+    match (options.is_quiet(), options.is_verbose()) {
         (true, _) => LevelFilter::Error,
         (_, true) => LevelFilter::Debug,
         _ => usual,
-    };
-    install(dialogue, messages, level);
-    Ok(())
+    }
+}
+
+/// How much of a server's start and end.
+fn of_life(level: LevelFilter) -> LevelFilter {
+    if level == LevelFilter::Info { LevelFilter::Warn } else { level }
 }
 
 fn create(file: &OsStr) -> Result<File, Failure> {
@@ -75,7 +104,7 @@ pub(crate) fn install(dialogue: Dialogue, messages: &Messages, level: LevelFilte
         .filter_level(LevelFilter::Off)
         .filter_module("ftp_client", level)
         .filter_module("ftp_server", level)
-        .filter_module(LIFE, if level == LevelFilter::Info { LevelFilter::Warn } else { level })
+        .filter_module(LIFE, of_life(level))
         .filter_module(WIRE, wire)
         .target(Target::Pipe(Box::new(ToMessages(messages.clone()))))
         .format(move |out, record| {

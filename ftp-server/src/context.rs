@@ -1,7 +1,7 @@
 //! What all sessions of a server share.
 
 use std::collections::HashMap;
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,14 +11,18 @@ use crate::auth::Authenticator;
 use crate::config::ServerConfig;
 use crate::data::{Announcer, PassivePorts};
 use crate::digest::Running;
+use crate::observer::Observers;
 use crate::presence::Presence;
 use crate::relay::Relay;
+use crate::session;
+use crate::who::{SessionInfo, Shown};
 
 /// Configuration, authenticator and the register of sessions. Nothing of one session is in here
 /// but what is needed to end it.
 pub(crate) struct Context {
     pub(crate) config: ServerConfig,
     pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) observers: Observers,
     pub(crate) admission: Arc<Admission>,
     pub(crate) passive_ports: Arc<PassivePorts>,
     pub(crate) announcer: Arc<Announcer>,
@@ -40,28 +44,42 @@ pub(crate) struct Line {
     pub(crate) stream: TcpStream,
     /// Data moves: the session is left alone until its grace is over.
     busy: AtomicBool,
-    /// The grace is over: whatever goes on, ends.
+    /// The grace is over, or it is not wanted any more: whatever goes on, ends.
     cut: AtomicBool,
+    /// What others may see of it.
+    pub(crate) shown: Shown,
 }
 
 /// A session's place in the register; dropping it takes the session out.
 pub(crate) struct Registration {
     context: Arc<Context>,
-    number: u64,
+    pub(crate) number: u64,
     pub(crate) line: Arc<Line>,
 }
 
 impl Context {
+    /// For tests: only the log is told what happens.
+    #[cfg(test)]
     pub(crate) fn new(
         config: ServerConfig,
         authenticator: Arc<dyn Authenticator>,
         admission: Arc<Admission>,
+    ) -> Arc<Self> {
+        Self::observed(config, authenticator, admission, Observers::default())
+    }
+
+    pub(crate) fn observed(
+        config: ServerConfig,
+        authenticator: Arc<dyn Authenticator>,
+        admission: Arc<Admission>,
+        observers: Observers,
     ) -> Arc<Self> {
         Arc::new(Self {
             passive_ports: PassivePorts::new(config.passive_ports.clone()),
             announcer: Announcer::new(&config),
             config,
             authenticator,
+            observers,
             admission,
             presence: Arc::default(),
             digests: Arc::default(),
@@ -78,8 +96,8 @@ impl Context {
         self.draining.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn register(self: &Arc<Self>, stream: TcpStream) -> Registration {
-        let line = Arc::new(Line::new(stream));
+    pub(crate) fn register(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) -> Registration {
+        let line = Arc::new(Line::new(stream, session::canonical(peer)));
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.sessions().insert(number, Arc::clone(&line));
         Registration { context: Arc::clone(self), number, line }
@@ -101,12 +119,28 @@ impl Context {
         sessions.len()
     }
 
+    /// What each session shows of itself, the oldest first.
+    pub(crate) fn who(&self) -> Vec<SessionInfo> {
+        let lines: Vec<_> =
+            self.sessions().iter().map(|(number, line)| (*number, Arc::clone(line))).collect();
+        let mut who: Vec<_> = lines.iter().map(|(number, line)| line.shown.info(*number)).collect();
+        who.sort_unstable_by_key(|session| session.number);
+        who
+    }
+
+    /// Ends one session as [`cut`](Self::cut) does all. False if there is none of this number.
+    pub(crate) fn kick(&self, number: u64) -> bool {
+        let sessions = self.sessions();
+        let line = sessions.get(&number);
+        line.into_iter().for_each(|line| line.cut());
+        line.is_some()
+    }
+
     /// Ends what still goes on: a transfer sees its control connection end.
     pub(crate) fn cut(&self) -> usize {
         let sessions = self.sessions();
         for line in sessions.values() {
-            line.cut.store(true, Ordering::SeqCst);
-            line.wake();
+            line.cut();
         }
         sessions.len()
     }
@@ -138,8 +172,9 @@ impl Context {
 }
 
 impl Line {
-    pub(crate) const fn new(stream: TcpStream) -> Self {
-        Self { stream, busy: AtomicBool::new(false), cut: AtomicBool::new(false) }
+    pub(crate) fn new(stream: TcpStream, peer: SocketAddr) -> Self {
+        let (busy, cut) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { stream, busy, cut, shown: Shown::new(peer) }
     }
 
     /// Says that data moves from now on, or no longer does.
@@ -150,6 +185,11 @@ impl Line {
     /// Whether the session has to end now, whatever it does.
     pub(crate) fn is_cut(&self) -> bool {
         self.cut.load(Ordering::SeqCst)
+    }
+
+    fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+        self.wake();
     }
 
     /// Ends a blocked read of the control connection; writing still works, for the last 421.

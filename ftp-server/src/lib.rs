@@ -19,6 +19,9 @@
 //! directory. Who may log in, and to which storage, is an [`Authenticator`]'s; [`UserTable`] is
 //! one that knows its users from the start.
 //!
+//! Whoever wants to know what happens is an [`Observer`]; [`EventLog`] and [`Xferlog`] write it
+//! down. What nobody asks for, the `log` crate is told.
+//!
 //! An upload is invisible until it is whole: 226 means that the file has its name and its
 //! content (see [`SyncPolicy`] for what the disk knows by then).
 //!
@@ -35,10 +38,12 @@ mod context;
 mod data;
 mod digest;
 mod error;
+mod event_log;
 pub mod limits;
 mod listener;
 mod listing;
 mod name_pattern;
+mod observer;
 mod pace;
 mod presence;
 mod random;
@@ -47,14 +52,20 @@ mod reply;
 mod server;
 mod session;
 mod storage;
+mod who;
 
 pub use auth::{AuthError, Authenticator, Login, LoginAttempt, Offer, Rights, UserTable};
 pub use config::{PassiveAddress, PassiveOverride, ServerConfig};
 pub use error::Error;
+pub use event_log::{EventLog, LogFormat, LogWriter, Xferlog};
 pub use name_pattern::NamePattern;
+pub use observer::{
+    Direction, Event, EventKind, LoginRefusal, Observer, Refusal, SessionEnd, Transfer, TransferEnd,
+};
 pub use server::{Server, ServerBuilder, ShutdownReport};
 pub use storage::{
     Capabilities, Confinement, ConfinementPolicy, Entries, Entry, EntryKind, LocalStorage,
     Metadata, Source, Storage, StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Upload,
     VirtualPath, Walls, WriteMode,
 };
+pub use who::{Activity, SessionInfo};

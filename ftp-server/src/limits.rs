@@ -78,3 +78,7 @@ pub const DIGEST_TIME: Duration = Duration::from_secs(60);
 /// How long may be read before the 150 of what is sent, to find where a restart begins in type
 /// ASCII or what matches a pattern: it costs a processor and no network.
 pub const PREPARE: Duration = Duration::from_secs(60);
+
+/// How many bytes of a log wait to be written: what a server that is busy says in some seconds. More
+/// would only be more that is late.
+pub const LOG_WAITING: usize = 256 * 1_024;

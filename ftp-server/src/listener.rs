@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::context::Context;
+use crate::observer::{Event, EventKind, Refusal};
 use crate::{limits, session};
 
 /// How long the loop rests when the system is out of something.
@@ -81,7 +82,7 @@ fn accept_all(listener: &TcpListener, context: &Arc<Context>) {
                         spare = open_spare();
                         match spare {
                             Some(_) => receive(stream, peer, context, &mut complaints),
-                            None => refuse(&stream),
+                            None => turn_away(&stream, peer, context, Refusal::Resources),
                         }
                     }
                 } else {
@@ -136,10 +137,9 @@ fn receive(
     complaints: &mut Complaints,
 ) {
     let Some(permit) = context.admission.admit(peer.ip()) else {
-        complaints.log("too many connections", &peer);
-        return refuse(&stream);
+        return turn_away(&stream, peer, context, Refusal::Full);
     };
-    let registration = context.register(stream);
+    let registration = context.register(stream, peer);
     let line = Arc::clone(&registration.line);
     let thread = thread::Builder::new().stack_size(limits::SESSION_STACK);
     let session_context = Arc::clone(context);
@@ -148,8 +148,15 @@ fn receive(
     });
     if let Err(error) = spawned {
         complaints.log("no thread for a session", &error);
-        refuse(&line.stream);
+        turn_away(&line.stream, peer, context, Refusal::Resources);
     }
+}
+
+/// Refuses a connection, and tells of it.
+fn turn_away(stream: &TcpStream, peer: SocketAddr, context: &Context, refusal: Refusal) {
+    refuse(stream);
+    let (peer, kind) = (session::canonical(peer), EventKind::Refused(refusal));
+    context.observers.tell_unharmed(&Event { session: None, peer, user: None, kind });
 }
 
 /// Says 421 on a connection that is then dropped.
@@ -164,8 +171,8 @@ pub(crate) fn refuse(mut stream: &TcpStream) {
 
 /// At most one line a second of each kind, with a count: logs must not fill the disk when
 /// something fails a thousand times a second.
-#[derive(Default)]
-struct Complaints {
+#[derive(Debug, Default)]
+pub(crate) struct Complaints {
     kinds: Vec<(&'static str, Instant, u64)>,
 }
 
@@ -179,7 +186,7 @@ impl Complaints {
     }
 
     /// How many were left unsaid before one that is to be said now; `None` if it is not.
-    fn due(&mut self, kind: &'static str, now: Instant) -> Option<u64> {
+    pub(crate) fn due(&mut self, kind: &'static str, now: Instant) -> Option<u64> {
         match self.kinds.iter_mut().find(|(known, ..)| *known == kind) {
             Some((_, last, unsaid)) if now - *last < Duration::from_secs(1) => {
                 *unsaid += 1;

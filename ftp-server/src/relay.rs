@@ -5,6 +5,7 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use crate::observer::SessionEnd;
 use crate::session::Runner;
 use crate::{limits, listener};
 
@@ -45,10 +46,11 @@ impl Relay {
 }
 
 fn go_on(runner: Box<Runner>) {
-    let line = Arc::clone(runner.line());
+    let (line, ending) = (Arc::clone(runner.line()), runner.ending());
     let thread = thread::Builder::new().stack_size(limits::SESSION_STACK);
     if let Err(error) = thread.spawn(move || runner.go_on()) {
         log::warn!("no thread for a session: {error}");
         listener::refuse(&line.stream);
+        ending.tell(SessionEnd::Failed(&error));
     }
 }

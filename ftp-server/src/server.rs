@@ -16,7 +16,9 @@ use crate::context::Context;
 use crate::data::Lookups;
 use crate::error::Error;
 use crate::listener;
+use crate::observer::{Observer, Observers};
 use crate::storage::{ConfinementPolicy, LocalStorage, Storage};
+use crate::who::SessionInfo;
 
 /// How long sessions that were cut may take to say so before their connections are closed under
 /// them, and then to notice.
@@ -66,6 +68,7 @@ pub struct ServerBuilder {
     storage: Option<Arc<dyn Storage>>,
     authenticator: Option<Arc<dyn Authenticator>>,
     once_bound: Option<OnceBound>,
+    observers: Observers,
 }
 
 /// What is to be done between binding and serving.
@@ -86,6 +89,22 @@ impl Server {
     /// All addresses it listens on, in the order they were given.
     pub fn local_addrs(&self) -> impl Iterator<Item = SocketAddr> {
         self.listeners.iter().map(|listening| listening.address)
+    }
+
+    /// Who is connected now, and what each session does; the oldest first. It costs the sessions
+    /// next to nothing.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<SessionInfo> {
+        self.context.who()
+    }
+
+    /// Ends the session of this number as a shutdown does whose deadline has come: a transfer is cut
+    /// with 426, then there is a 421. False if there is no such session any more.
+    ///
+    /// Returns at once. The session ends as soon as its storage or authenticator lets it.
+    #[expect(clippy::must_use_candidate, reason = "who is gone already is as good as ended")]
+    pub fn kick(&self, number: u64) -> bool {
+        self.context.kick(number)
     }
 
     /// Stops. The listeners close first; idle sessions get 421 at once; transfers may finish
@@ -197,6 +216,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Tells this observer what happens. There may be several; each event goes to all of them in the
+    /// order in which they were given.
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observers.add(Arc::new(observer));
+        self
+    }
+
     /// Listens on `addresses`, the first of them that can be had as [`TcpListener::bind`] does,
     /// and starts accepting: once this returns, clients can connect.
     ///
@@ -241,8 +267,8 @@ impl ServerBuilder {
         };
         log::info!("at most {cap} sessions, by {reason}");
         let admission = Admission::new(cap, self.config.per_address);
-        let config = self.config.clone();
-        let context = Context::new(config, self.into_authenticator()?, admission);
+        let (config, observers) = (self.config.clone(), self.observers.clone());
+        let context = Context::observed(config, self.into_authenticator()?, admission, observers);
         if context.config.passive_ports.is_some()
             && let Err(error) = context.passive_ports.listen(address, address.ip())
         {

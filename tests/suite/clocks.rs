@@ -4,12 +4,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where that clock is read, and why: to show a time of a file or of a message to people.
-const READERS: [&str; 4] = [
+/// Where that clock is read, and why: to show a time of a file, of a message or of a login to people.
+const READERS: [&str; 7] = [
     "ftp-cli/src/cmd/get.rs",
     "ftp-cli/src/target.rs",
     "ftp-cli/src/trace.rs",
     "ftp-server/src/command/listing.rs",
+    "ftp-server/src/event_log/line.rs",
+    "ftp-server/src/event_log/xferlog.rs",
+    "ftp-server/src/who.rs",
 ];
 
 /// How it is read: by std, and by the system calls that rustix has.

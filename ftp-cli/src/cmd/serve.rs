@@ -2,15 +2,18 @@
 //! anyone on this computer.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use ftp_proto::Escaped;
-use ftp_server::{Rights, Server};
-use log::LevelFilter;
+use ftp_server::{EventLog, LogFormat, LogWriter, Rights, Server, ServerBuilder, Xferlog};
+use log::Level;
 
 use crate::credentials::{self, Secret, VARIABLE};
 use crate::exit::{Exit, Failure};
@@ -27,11 +30,19 @@ const PORT: u16 = 2_121;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let plan = Plan::from_options(options, std::env::var_os(VARIABLE))?;
-    let messages = stdio.messages.clone();
+    let (messages, format) = (stdio.messages.clone(), plan.settings.log_format);
     let quiet = options.is_quiet();
-    trace::start(options, &messages, LevelFilter::Info)?;
-    if !quiet && privileges::is_root() && plan.settings.run_as.is_none() {
-        messages.say("warning: running as root; --set security.run_as=USER gives that up");
+    let queue = messages.queued().map_err(|error| no_thread(&error))?;
+    let log = Arc::new(EventLog::new(format, queue).with_sessions(options.is_verbose()));
+    trace::start_in(&log, options);
+    let say = |level, text: &str| match format {
+        _ if quiet => {}
+        LogFormat::Text => messages.say(text),
+        LogFormat::Json => log.message(level, text),
+    };
+    if privileges::is_root() && plan.settings.run_as.is_none() {
+        let text = "warning: running as root; --set security.run_as=USER gives that up";
+        say(Level::Warn, text);
     }
     // Before anybody is told that there is a server to stop.
     let (sender, signal) = mpsc::channel();
@@ -42,21 +53,35 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             signals::end(signal, &last_word);
         }
     })?;
-    let said = plan.in_words();
-    let (server, grace) = plan.bind()?;
+    let (said, grace) = (plan.in_words(), plan.settings.shutdown_grace);
+    let transfers = plan.open_transfers()?;
+    let mut builder = Server::builder();
     if !quiet {
-        let addresses: Vec<String> = server.local_addrs().map(|at| at.to_string()).collect();
-        messages.say(format_args!("listening on {}", addresses.join(", ")));
-        messages.say(said);
+        builder = builder.observer(Arc::clone(&log));
     }
+    if let Some(transfers) = &transfers {
+        builder = builder.observer(Xferlog::new(transfers.clone()));
+    }
+    let server = plan.bind(builder)?;
+    let addresses: Vec<String> = server.local_addrs().map(|at| at.to_string()).collect();
+    say(Level::Info, &format!("listening on {}", addresses.join(", ")));
+    say(Level::Info, &said);
     // An error would mean that the thread of the signals is gone: stop as at a signal.
     let _ = signal.recv();
     let report = server.shutdown(grace);
-    if !quiet {
-        let (drained, cut) = (report.drained, report.cut + report.stuck);
-        messages.say(format_args!("stopped; sessions ended: {drained}, cut: {cut}"));
+    if let Some(transfers) = transfers {
+        transfers.flush(LAST_LINES);
     }
+    let (drained, cut) = (report.drained, report.cut + report.stuck);
+    say(Level::Info, &format!("stopped; sessions ended: {drained}, cut: {cut}"));
     Ok(())
+}
+
+/// How long the end waits for the log of transfers to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+fn no_thread(error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Internal, format!("no thread for the log: {error}"))
 }
 
 /// What is to be served, where and to whom.
@@ -131,10 +156,18 @@ impl Plan {
         format!("{}: {}", shown_path(&self.root), who.join("; "))
     }
 
-    fn bind(self) -> Result<(Server, std::time::Duration), Failure> {
+    /// Opens the log of transfers, if there is to be one, to add to it.
+    fn open_transfers(&self) -> Result<Option<LogWriter>, Failure> {
+        let Some(path) = &self.settings.log_transfers else { return Ok(None) };
+        let file = File::options().append(true).create(true).mode(0o640).open(path);
+        let file = file.map_err(|error| Failure::local(shown_path(path), &error))?;
+        LogWriter::start(shown_path(path), file).map(Some).map_err(|error| no_thread(&error))
+    }
+
+    fn bind(self, builder: ServerBuilder) -> Result<Server, Failure> {
         let Self { root, mut listen, users, anonymous, settings } = self;
         without_ipv6(&mut listen);
-        let mut builder = Server::builder().root(root).config(settings.server);
+        let mut builder = builder.root(root).config(settings.server);
         if let Some(run_as) = settings.run_as {
             builder = builder.once_bound(move || run_as.give_up_root());
         }
@@ -144,8 +177,7 @@ impl Plan {
         if let Some(rights) = anonymous {
             builder = builder.anonymous(rights);
         }
-        let server = builder.bind_all(&listen).map_err(|error| cannot_start(&error))?;
-        Ok((server, settings.shutdown_grace))
+        builder.bind_all(&listen).map_err(|error| cannot_start(&error))
     }
 }
 

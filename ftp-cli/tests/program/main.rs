@@ -12,6 +12,7 @@ mod descriptors;
 mod figures;
 mod footprint;
 mod get;
+mod log;
 mod ls;
 mod peer;
 mod privileges;

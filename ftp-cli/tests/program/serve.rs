@@ -18,7 +18,7 @@ pub(crate) struct Served {
     pub(crate) address: SocketAddr,
     said: String,
     /// What it says after its start, a line each.
-    log: Receiver<String>,
+    pub(crate) log: Receiver<String>,
 }
 
 impl Served {
@@ -53,11 +53,11 @@ impl Served {
         &self.said
     }
 
-    fn url(&self, login: &str, name: &str) -> String {
+    pub(crate) fn url(&self, login: &str, name: &str) -> String {
         format!("ftp://{login}{}/{name}", self.address)
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.running.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
@@ -141,7 +141,7 @@ fn nobody_fills_the_log_with_names_of_clients_cm_28_ho_06() {
     session.expect("USER anonymous", 331);
     session.expect("PASS x", 230);
     let lines: Vec<_> = std::iter::from_fn(|| served.log.recv_timeout(LIMIT).ok())
-        .take_while(|line| !line.contains("logged in"))
+        .take_while(|line| !line.contains(" login session="))
         .collect();
     let [line] = &lines[..] else { panic!("{} lines: {lines:?}", lines.len()) };
     assert!(line.contains("client is \\x1b[2Jx") && !line.contains('\x1b'), "{line}");

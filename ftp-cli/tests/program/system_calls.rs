@@ -355,8 +355,8 @@ fn the_nth_system_call_fails_at_scale_hf_08_hf_10_fs_20_go_06() {
         failures.extend(wrong);
     };
     dialogue("nothing fails".into(), "", true);
-    // Main, signals, listener and relay.
-    let settle = || wait_until("the end of a session", || threads(process) == 4);
+    // Main, signals, log, listener and relay.
+    let settle = || wait_until("the end of a session", || threads(process) == 5);
     settle();
     let usual = open_descriptors(process);
 

@@ -7,6 +7,7 @@ use ftp_proto::{Escaped, HostName, LanguageTag, Password, Reply, ReplyCode};
 
 use crate::auth::{AuthError, Login, LoginAttempt};
 use crate::context::Context;
+use crate::observer::{EventKind, LoginRefusal};
 use crate::session::{Access, Outcome, Session, User};
 use crate::storage::VirtualPath;
 
@@ -66,7 +67,12 @@ fn login(
         }
         Err(error) => error,
     };
-    log::warn!("{} {}: login refused: {error}", session.peer, Escaped(&name));
+    let reason = match error {
+        AuthError::Refused | AuthError::NeedAccount => LoginRefusal::Credentials,
+        AuthError::NoHome => LoginRefusal::NoHome,
+        AuthError::Unavailable => LoginRefusal::Unavailable,
+    };
+    session.tell(EventKind::LoginRefused { user: &name, reason });
     match error {
         AuthError::Unavailable => {
             return Reply::new(ReplyCode::LOCAL_ERROR, "Cannot check the password now").into();
@@ -87,24 +93,25 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
         limit => match presence.enter(login.name.as_deref().unwrap_or(&name), limit) {
             Some(present) => Some(present),
             None => {
-                log::warn!("{} {}: has {limit} sessions already", session.peer, Escaped(&name));
+                let reason = LoginRefusal::TooMany;
+                session.tell(EventKind::LoginRefused { user: &name, reason });
                 let text = "Too many connections of this user";
                 return Outcome::Close(Reply::new(ReplyCode::SERVICE_CLOSING, text));
             }
         },
     };
-    log::info!("{} {}: logged in", session.peer, Escaped(&name));
     let Login { storage, rights, mkdir_existing_ok, name: _ } = login;
     session.access =
         Access::User(User { name, storage, rights, mkdir_existing_ok, _present: present });
     session.directory = VirtualPath::root();
+    session.tell(EventKind::LoggedIn);
     Reply::new(ReplyCode::LOGGED_IN, "Logged in").into()
 }
 
 /// `REIN`: 220, and all is as behind the greeting; only failed logins are not forgotten.
 pub(super) fn rein(session: &mut Session) -> Outcome {
-    if let Some(user) = session.user() {
-        log::info!("{} {}: logged out", session.peer, Escaped(&user.name));
+    if session.user().is_some() {
+        session.tell(EventKind::LoggedOut);
     }
     session.reinitialize();
     Reply::new(ReplyCode::SERVICE_READY, "Ready for a new user").into()

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use ftp_proto::{Facts, Pathname, Permissions, Reply, ReplyCode, SiteArgument, TimeVal};
 
 use crate::auth::{Offer, Rights};
+use crate::observer::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
 use crate::storage::Capabilities;
@@ -76,14 +77,16 @@ impl Change {
             let text = "Only permission bits can be set";
             return Err(Reply::new(ReplyCode::FILE_UNAVAILABLE, text));
         }
-        let made = || {
-            // The mode first: it is refused where a time is not.
-            let bits = self.mode.map(|mode| storage.chmod(&path, mode)).transpose()?;
-            let time = self.modified.map(|modified| storage.set_times(&path, modified));
-            Ok((bits, time.transpose()?))
-        };
-        let (bits, time) =
-            made().map_err(|error| reply::storage_failure(&error, Purpose::Existing))?;
+        let failed = |error| reply::storage_failure(&error, Purpose::Existing);
+        // The mode first: it is refused where a time is not.
+        let bits = self.mode.map(|mode| storage.chmod(&path, mode)).transpose().map_err(failed)?;
+        let time = self.modified.map(|modified| storage.set_times(&path, modified)).transpose();
+        let now = time.as_ref().ok().copied().flatten();
+        let (modified, mode) = (now.map(|now| now.modified), bits.map(|now| now.mode));
+        if modified.is_some() || mode.is_some() {
+            session.tell(EventKind::Changed { path: &path, modified, mode });
+        }
+        let time = time.map_err(failed)?;
         let mut facts = String::new();
         // Writing to a string does not fail, here and below.
         if let Some(now) = time {

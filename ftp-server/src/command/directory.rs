@@ -3,6 +3,7 @@
 use ftp_proto::{Pathname, Reply, ReplyCode};
 
 use crate::auth::Rights;
+use crate::observer::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
 use crate::storage::{StorageErrorKind, VirtualPath};
@@ -42,7 +43,10 @@ pub(super) fn mkd(session: &Session, path: &Pathname) -> Outcome {
     let Some(storage) = session.storage(Rights::MKDIR) else { return reply::no_right().into() };
     let existing_ok = session.user().is_some_and(|user| user.mkdir_existing_ok);
     match session.check_new_name(&path).and_then(|()| storage.mkdir(&path)) {
-        Ok(()) => reply::pathname(&path, " created").into(),
+        Ok(()) => {
+            session.tell(EventKind::DirectoryMade { path: &path });
+            reply::pathname(&path, " created").into()
+        }
         Err(error)
             if existing_ok
                 && error.kind == StorageErrorKind::Exists
@@ -59,7 +63,10 @@ pub(super) fn rmd(session: &Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     let Some(storage) = session.storage(Rights::DELETE) else { return reply::no_right().into() };
     match storage.rmdir(&path) {
-        Ok(()) => Reply::new(ReplyCode::FILE_ACTION_OKAY, "Directory removed").into(),
+        Ok(()) => {
+            session.tell(EventKind::DirectoryRemoved { path: &path });
+            Reply::new(ReplyCode::FILE_ACTION_OKAY, "Directory removed").into()
+        }
         Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
     }
 }

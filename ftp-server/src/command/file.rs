@@ -7,6 +7,7 @@ use ftp_proto::{Pathname, Reply, ReplyCode, RepresentationType, TimeVal};
 use crate::auth::Rights;
 use crate::data::AsciiOutgoing;
 use crate::limits;
+use crate::observer::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
 use crate::storage::{
@@ -97,7 +98,10 @@ pub(super) fn dele(session: &Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     let Some(storage) = session.storage(Rights::DELETE) else { return reply::no_right().into() };
     match storage.remove(&path) {
-        Ok(()) => Reply::new(ReplyCode::FILE_ACTION_OKAY, "File deleted").into(),
+        Ok(()) => {
+            session.tell(EventKind::Deleted { path: &path });
+            Reply::new(ReplyCode::FILE_ACTION_OKAY, "File deleted").into()
+        }
         Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
     }
 }
@@ -128,7 +132,10 @@ pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Outcome {
     let replace = session.context.config.overwrite && session.storage(Rights::DELETE).is_some();
     let renamed = session.check_new_name(&to).and_then(|()| storage.rename(&from, &to, replace));
     match renamed {
-        Ok(()) => Reply::new(ReplyCode::FILE_ACTION_OKAY, "Renamed").into(),
+        Ok(()) => {
+            session.tell(EventKind::Renamed { from: &from, to: &to });
+            Reply::new(ReplyCode::FILE_ACTION_OKAY, "Renamed").into()
+        }
         Err(error) => reply::storage_failure(&error, Purpose::NewName).into(),
     }
 }

@@ -151,6 +151,11 @@ impl Control {
         self.end = end;
     }
 
+    /// Shows how many bytes a transfer has moved so far.
+    pub(super) fn show_moved(&self, bytes: u64) {
+        self.line.shown.set_moved(bytes);
+    }
+
     /// Writes a reply, in one piece. Fails when the peer does not read it for
     /// [`limits::REPLY_WRITE`], or until the session has to be over.
     pub(super) fn send(&mut self, reply: &Reply) -> io::Result<()> {
@@ -314,7 +319,8 @@ mod tests {
         let short = Duration::from_millis(300);
         for (patience, ends) in [(short, false), (Duration::from_secs(300), true)] {
             let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            let line = Arc::new(Line::new(listener.accept().unwrap().0));
+            let (stream, peer) = listener.accept().unwrap();
+            let line = Arc::new(Line::new(stream, peer));
             let mut control = Control::new(line, false);
             control.patience = patience;
             let start = Instant::now();

@@ -20,12 +20,15 @@ use crate::data::DataChannel;
 use crate::digest::Algorithm;
 use crate::listing::FactSelection;
 use crate::name_pattern::is_denied;
+use crate::observer::{Event, EventKind};
 use crate::presence::Present;
 use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath};
 
 /// What the server knows of one client.
 pub(crate) struct Session {
     pub(crate) context: Arc<Context>,
+    /// Which of all sessions this is.
+    pub(crate) number: u64,
     /// Both ends of the control connection; an IPv4-mapped address is written as IPv4.
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
@@ -86,6 +89,7 @@ impl Session {
     pub(crate) fn new(context: Arc<Context>, peer: SocketAddr, local: SocketAddr) -> Self {
         Self {
             context,
+            number: 0,
             peer: canonical(peer),
             local: canonical(local),
             host: None,
@@ -113,8 +117,15 @@ impl Session {
             Some(_) => new.nobody_since,
             None => self.nobody_since,
         };
-        let Self { login_failures, is_client_known, .. } = *self;
-        *self = Self { login_failures, is_client_known, nobody_since, ..new };
+        let Self { number, login_failures, is_client_known, .. } = *self;
+        *self = Self { number, login_failures, is_client_known, nobody_since, ..new };
+    }
+
+    /// Tells of what happened in this session.
+    pub(crate) fn tell(&self, kind: EventKind<'_>) {
+        let user = self.user().map(|user| &*user.name);
+        let (session, peer) = (Some(self.number), self.peer);
+        self.context.observers.tell(&Event { session, peer, user, kind });
     }
 
     /// Where a pathname of the client's leads.
@@ -191,7 +202,7 @@ impl Session {
 
 /// An IPv4-mapped address as the IPv4 address it is; any other as it is, with the scope that a
 /// link-local one needs.
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
         IpAddr::V6(_) => address,

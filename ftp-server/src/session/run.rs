@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use crate::command;
 use crate::context::{Context, Line, Registration};
 use crate::data::{self, DataChannel};
 use crate::limits;
+use crate::observer::{Event, EventKind, SessionEnd};
 use crate::storage::StorageError;
 
 /// Serves one client from the greeting to the end, in this thread as long as it is the right one.
@@ -25,12 +27,29 @@ pub(crate) fn run(
     permit: Permit,
 ) {
     let Ok(local) = registration.line.stream.local_addr() else { return };
-    log::debug!("{peer}: connected to {local}");
-    let mut runner =
-        Runner::new(registration, Session::new(Arc::clone(context), peer, local), permit);
-    match runner.greet() {
-        Ok(()) => runner.go_on(),
-        Err(error) => runner.end(Err(error)),
+    let session = Session::new(Arc::clone(context), peer, local);
+    Runner::new(registration, session, permit).contained(|mut runner| {
+        runner.session.tell(EventKind::Connected { local: runner.session.local });
+        match runner.greet() {
+            Ok(()) => runner.serve_here(),
+            Err(error) => runner.end(&Err(error)),
+        }
+    });
+}
+
+/// What is needed to tell that a session is over when the session is gone.
+pub(crate) struct Ending {
+    context: Arc<Context>,
+    number: u64,
+    peer: SocketAddr,
+    start: Instant,
+}
+
+impl Ending {
+    pub(crate) fn tell(&self, end: SessionEnd<'_>) {
+        let kind = EventKind::Ended { duration: self.start.elapsed(), end };
+        let (session, peer) = (Some(self.number), self.peer);
+        self.context.observers.tell_unharmed(&Event { session, peer, user: None, kind });
     }
 }
 
@@ -55,14 +74,17 @@ pub(crate) struct Runner {
     bad_lines: u32,
     /// A storage was entered: the thread may be confined to it.
     is_inside: bool,
+    /// When it began.
+    start: Instant,
 }
 
 impl Runner {
-    fn new(registration: Registration, session: Session, permit: Permit) -> Self {
+    fn new(registration: Registration, mut session: Session, permit: Permit) -> Self {
         let strict = session.context.config.strict_crlf;
         let control = Control::new(Arc::clone(&registration.line), strict);
-        let (lines, bad_lines, is_inside) = (0, 0, false);
-        Self { control, session, permit, registration, lines, bad_lines, is_inside }
+        session.number = registration.number;
+        let (lines, bad_lines, is_inside, start) = (0, 0, false, Instant::now());
+        Self { control, session, permit, registration, lines, bad_lines, is_inside, start }
     }
 
     /// The control connection as the register of sessions knows it.
@@ -75,32 +97,48 @@ impl Runner {
         self.control.send(&Reply::new(ReplyCode::SERVICE_READY, banner))
     }
 
+    /// Goes on in this thread.
+    pub(crate) fn go_on(self) {
+        self.contained(Self::serve_here);
+    }
+
+    pub(crate) fn ending(&self) -> Ending {
+        let Session { context, number, peer, .. } = &self.session;
+        let (context, number, peer) = (Arc::clone(context), *number, *peer);
+        Ending { context, number, peer, start: self.start }
+    }
+
+    /// Lets the session do something with a panic kept to it, and told of.
+    fn contained(self, act: impl FnOnce(Self)) {
+        let ending = self.ending();
+        if catch_unwind(AssertUnwindSafe(|| act(self))).is_err() {
+            ending.tell(SessionEnd::Panicked);
+        }
+    }
+
     /// Serves the client in this thread, to the end or until it has to be another one.
-    pub(crate) fn go_on(mut self) {
+    fn serve_here(mut self) {
         let served = self.serve();
         if !matches!(served, Ok(Next::Elsewhere)) {
-            return self.end(served.map(drop));
+            return self.end(&served.map(drop));
         }
         self.is_inside = false;
         let context = Arc::clone(&self.session.context);
         if let Err(mut runner) = context.relay.pass(Box::new(self)) {
             let closed = runner.close("Service closing");
-            runner.end(closed);
+            runner.end(&closed);
         }
     }
 
-    fn end(self, served: io::Result<()>) {
-        let Self { mut control, session, mut permit, registration, .. } = self;
-        let peer = session.peer;
+    fn end(self, served: &io::Result<()>) {
+        let Self { mut control, session, mut permit, registration, start, .. } = self;
+        let end = served.as_ref().map_or_else(SessionEnd::Failed, |()| SessionEnd::Closed);
+        session.tell(EventKind::Ended { duration: start.elapsed(), end });
         // Who sees the end of the session finds its port, its user's count and its place free.
         drop(session);
         permit.leave();
-        match served {
-            Ok(()) => {
-                control.hang_up();
-                log::debug!("{peer}: session ended");
-            }
-            Err(error) => log::info!("{peer}: session ended: {error}"),
+        if served.is_ok() {
+            control.hang_up();
         }
         // As long as the register knows the session, it can be woken and cut.
         drop(registration);
@@ -110,7 +148,8 @@ impl Runner {
     fn serve(&mut self) -> io::Result<Next> {
         loop {
             // What waited for a transfer is looked at still, in the order of checks.
-            if self.session.context.is_draining() && !self.control.has_waiting() {
+            let is_draining = self.session.context.is_draining();
+            if self.line().is_cut() || is_draining && !self.control.has_waiting() {
                 self.close("Service closing")?;
                 return Ok(Next::End);
             }
@@ -125,7 +164,7 @@ impl Runner {
             self.control.set_end(end);
             let next = match self.next(start, limit) {
                 Arrival::Event(event) => self.take(event)?,
-                Arrival::Ended if self.session.context.is_draining() => {
+                Arrival::Ended if self.is_closing() => {
                     self.close("Service closing")?;
                     Next::End
                 }
@@ -139,6 +178,11 @@ impl Runner {
                 return Ok(next);
             }
         }
+    }
+
+    /// Whether it is the server that ends the session.
+    pub(super) fn is_closing(&self) -> bool {
+        self.session.context.is_draining() || self.line().is_cut()
     }
 
     /// The next event, waited for until `limit` has passed since `start`. A port that was prepared
@@ -210,9 +254,14 @@ impl Runner {
 
     fn execute(&mut self, verb: Verb, argument: &[u8]) -> io::Result<Next> {
         let start = Instant::now();
+        let had_user = self.session.user().is_some();
         let outcome = command::dispatch(&mut self.session, verb, argument);
+        let user = self.session.user();
+        if had_user != user.is_some() {
+            self.line().shown.set_user(user.map(|user| &*user.name));
+        }
         // Before the client knows it: the next one may come at once.
-        self.permit.set_logged_in(self.session.user().is_some());
+        self.permit.set_logged_in(user.is_some());
         if let Err(error) = self.enter() {
             log::error!("{}: cannot confine the session: {error}", self.session.peer);
             self.close("Service not available")?;
@@ -222,7 +271,10 @@ impl Runner {
             Outcome::Reply(reply) if self.is_inside && self.session.user().is_none() => {
                 (reply, Next::Elsewhere)
             }
-            Outcome::Reply(reply) => (reply, Next::Continue),
+            Outcome::Reply(reply) => {
+                self.session.tell_of_refusal(verb, argument, &reply, start);
+                (reply, Next::Continue)
+            }
             Outcome::Close(reply) => (reply, Next::End),
             Outcome::Transfer(transfer) => {
                 self.line().set_busy(true);
@@ -304,7 +356,7 @@ mod tests {
         let admission = Admission::new(1, 0);
         let permit = admission.admit(peer.ip()).unwrap();
         let context = Context::new(ServerConfig::default(), Arc::new(UserTable::new()), admission);
-        let registration = context.register(stream);
+        let registration = context.register(stream, peer);
         let session = Session::new(Arc::clone(&context), peer, local);
         let mut runner = Runner::new(registration, session, permit);
         let now = Instant::now();

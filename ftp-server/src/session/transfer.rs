@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use ftp_proto::{Reply, ReplyCode, Severity, Verb};
+use ftp_proto::{Pathname, Reply, ReplyCode, Severity, Verb};
 
 use super::Session;
 use super::control::{Control, Look, Notice};
@@ -14,8 +14,9 @@ use super::run::{Next, Runner};
 use crate::command;
 use crate::data::{self, Ended, Interruption, Monitor, OpenError};
 use crate::limits;
+use crate::observer::{self, EventKind, TransferEnd};
 use crate::reply::{self, Purpose};
-use crate::storage::{StorageError, StreamEnd};
+use crate::storage::{StorageError, StreamEnd, VirtualPath};
 
 /// What became of a transfer.
 enum End {
@@ -35,19 +36,15 @@ impl Runner {
     pub(super) fn transfer(&mut self, verb: Verb, transfer: Transfer) -> io::Result<Next> {
         let path = transfer.path.clone();
         let start = Instant::now();
+        self.line().shown.set_transfer(Some((verb, path.clone())));
         let mut watch = Watch::new(&mut self.control, &self.session);
         let (moved, end) = watch.carry_out(transfer);
-        if let Some(error) = watch.failed {
-            return Err(error);
-        }
-        let (what, replies, next) = self.conclude(&end);
-        log::info!(
-            "{} {} {verb} {path}: {what}, {moved} bytes in {:.3} s",
-            self.session.peer,
-            self.session.shown_user(),
-            start.elapsed().as_secs_f64()
-        );
-        self.finish(&replies, next)
+        let failed = watch.failed;
+        let (end, replies, next) = self.conclude(&end);
+        self.line().shown.set_transfer(None);
+        let replies = if failed.is_none() { replies } else { Vec::new() };
+        self.session.tell_of_transfer(verb, &path, moved, start, end, &replies);
+        failed.map_or_else(|| self.finish(&replies, next), Err)
     }
 
     /// What takes long: until it is done the control connection is looked at, for `ABOR` and for
@@ -55,6 +52,7 @@ impl Runner {
     pub(super) fn work(&mut self, verb: Verb, working: Working) -> io::Result<Next> {
         let Working { path, mut work } = working;
         let start = Instant::now();
+        self.line().shown.set_transfer(Some((verb, path.clone())));
         let mut watch = Watch::new(&mut self.control, &self.session);
         let ended = loop {
             if let Some(reply) = work.step() {
@@ -67,27 +65,22 @@ impl Runner {
         let done = work.done();
         // It is over for those who wait for their turn before the client can know.
         drop(work);
-        if let Some(error) = watch.failed {
-            return Err(error);
-        }
-        let (what, replies, next) = match ended {
+        let failed = watch.failed;
+        let (end, replies, next) = match ended {
             Ok(reply) if reply.code().severity() == Severity::Completion => {
-                ("complete", vec![reply], Next::Continue)
+                (TransferEnd::Fin, vec![reply], Next::Continue)
             }
-            Ok(reply) => ("refused", vec![reply], Next::Continue),
+            Ok(reply) => (TransferEnd::Refused, vec![reply], Next::Continue),
             Err(why) => {
                 // ABOR drops what is prepared where no transfer runs.
                 self.session.channel = None;
                 self.conclude(&End::Ended(Ended::Interrupted(why)))
             }
         };
-        log::info!(
-            "{} {} {verb} {path}: {what}, {done} bytes in {:.3} s",
-            self.session.peer,
-            self.session.shown_user(),
-            start.elapsed().as_secs_f64()
-        );
-        self.finish(&replies, next)
+        self.line().shown.set_transfer(None);
+        let replies = if failed.is_none() { replies } else { Vec::new() };
+        self.session.tell_of_transfer(verb, &path, done, start, end, &replies);
+        failed.map_or_else(|| self.finish(&replies, next), Err)
     }
 
     /// Sends the last replies of what took long.
@@ -104,45 +97,100 @@ impl Runner {
     }
 
     /// What is said in the end.
-    fn conclude(&self, end: &End) -> (&'static str, Vec<Reply>, Next) {
+    fn conclude(&self, end: &End) -> (TransferEnd, Vec<Reply>, Next) {
         let aborted = |text| Reply::new(ReplyCode::TRANSFER_ABORTED, text);
-        let (what, replies) = match end {
+        let (end, replies) = match end {
             End::Ended(Ended::Complete) => {
-                ("complete", vec![Reply::new(ReplyCode::TRANSFER_COMPLETE, "Transfer complete")])
+                let complete = Reply::new(ReplyCode::TRANSFER_COMPLETE, "Transfer complete");
+                (TransferEnd::Fin, vec![complete])
             }
             End::Ended(Ended::Interrupted(Interruption::Abort)) => {
                 let done = Reply::new(ReplyCode::TRANSFER_COMPLETE, "Abort successful");
-                ("abor", vec![aborted("Transfer aborted"), done])
+                (TransferEnd::Abor, vec![aborted("Transfer aborted"), done])
             }
             End::Ended(Ended::Interrupted(Interruption::ControlLost)) => {
-                let replies = if self.session.context.is_draining() {
+                let (end, replies) = if self.is_closing() {
                     let closing = Reply::new(ReplyCode::SERVICE_CLOSING, "Service closing");
-                    vec![aborted("Transfer aborted"), closing]
+                    (TransferEnd::Cut, vec![aborted("Transfer aborted"), closing])
                 } else {
-                    vec![]
+                    (TransferEnd::ControlLost, vec![])
                 };
-                return ("control-lost", replies, Next::End);
+                return (end, replies, Next::End);
             }
             End::Ended(Ended::Broken(error)) => {
                 log::debug!("{}: data connection: {error}", self.session.peer);
-                ("reset", vec![aborted("Data connection lost")])
+                (TransferEnd::Reset, vec![aborted("Data connection lost")])
             }
-            End::Ended(Ended::Stalled) => ("stall", vec![aborted("Data connection stalled")]),
+            End::Ended(Ended::Stalled) => {
+                (TransferEnd::Stall, vec![aborted("Data connection stalled")])
+            }
             End::Ended(Ended::Storage(error)) => {
                 log::warn!("{}: storage: {error}: {:?}", self.session.peer, error.source);
-                ("storage", vec![reply::transfer_failure(error)])
+                (TransferEnd::Storage, vec![reply::transfer_failure(error)])
             }
             End::Refused(error, purpose) => {
-                ("refused", vec![reply::storage_failure(error, *purpose)])
+                (TransferEnd::Refused, vec![reply::storage_failure(error, *purpose)])
             }
-            End::TooLong => ("refused", vec![reply::too_much_to_prepare()]),
+            End::TooLong => (TransferEnd::Refused, vec![reply::too_much_to_prepare()]),
             End::NoData(error) => {
                 log::debug!("{}: no data connection: {error}", self.session.peer);
                 let text = "Cannot open data connection";
-                ("no-data", vec![Reply::new(ReplyCode::NO_DATA_CONNECTION, text)])
+                (TransferEnd::NoData, vec![Reply::new(ReplyCode::NO_DATA_CONNECTION, text)])
             }
         };
-        (what, replies, Next::Continue)
+        (end, replies, Next::Continue)
+    }
+}
+
+impl Session {
+    fn tell_of_transfer(
+        &self,
+        verb: Verb,
+        path: &VirtualPath,
+        bytes: u64,
+        start: Instant,
+        end: TransferEnd,
+        replies: &[Reply],
+    ) {
+        let direction = match verb {
+            Verb::Stor | Verb::Stou | Verb::Appe => observer::Direction::Received,
+            Verb::Hash | Verb::Stat => observer::Direction::Read,
+            _ => observer::Direction::Sent,
+        };
+        let (representation, duration) = (self.parameters.representation, start.elapsed());
+        let reply = replies.first().map(Reply::code);
+        self.tell(EventKind::Transferred(observer::Transfer {
+            verb,
+            path,
+            direction,
+            representation,
+            bytes,
+            duration,
+            end,
+            reply,
+        }));
+    }
+
+    /// Tells of a file that was not even opened, if that is what this command was to do for a user.
+    pub(super) fn tell_of_refusal(
+        &self,
+        verb: Verb,
+        argument: &[u8],
+        reply: &Reply,
+        start: Instant,
+    ) {
+        let is_transfer = matches!(verb, Verb::Retr | Verb::Stor | Verb::Stou | Verb::Appe);
+        if !is_transfer || self.user().is_none() {
+            return;
+        }
+        let path = match Pathname::new(argument) {
+            Ok(path) => self.resolve(&path),
+            Err(_) if argument.is_empty() => self.directory.clone(),
+            // Of what is no path there is nothing to say.
+            Err(_) => return,
+        };
+        let replies = std::slice::from_ref(reply);
+        self.tell_of_transfer(verb, &path, 0, start, TransferEnd::Refused, replies);
     }
 }
 
@@ -263,6 +311,7 @@ impl Monitor for Watch<'_> {
     }
 
     fn look(&mut self, moved: u64) -> Option<Interruption> {
+        self.control.show_moved(moved);
         let mut look = Look::new(self.running);
         loop {
             match self.control.look(&mut look)? {

@@ -1,6 +1,7 @@
 //! Storages and authenticators that fail: what of it a client sees, and who else does.
 
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -255,10 +256,15 @@ impl Authenticator for Open {
 
 fn faulty() -> Fixture {
     let root = tempfile::tempdir().expect("a directory");
-    let storage = Arc::new(Faulty(LocalStorage::open(root.path()).expect("a storage")));
     let builder = ftp_server::Server::builder().config(super::quick());
-    let server = builder.authenticator(Open(storage)).bind("127.0.0.1:0").expect("a server");
+    let builder = builder.authenticator(authenticator(root.path()));
+    let server = builder.bind("127.0.0.1:0").expect("a server");
     Fixture { root, server }
+}
+
+/// Lets everybody in, to files some of which fail.
+pub(super) fn authenticator(root: &Path) -> impl Authenticator + use<> {
+    Open(Arc::new(Faulty(LocalStorage::open(root).expect("a storage"))))
 }
 
 #[test]

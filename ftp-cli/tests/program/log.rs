@@ -1,0 +1,170 @@
+//! The log of `serve`: where it goes, in which form, and what becomes of a server whose log nobody
+//! takes.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use ftp_tests::process::{LIMIT, Running, run};
+use ftp_tests::raw::RawSession;
+use ftp_tests::root::TempRoot;
+
+use crate::serve::Served;
+use crate::{failed, ftp};
+
+/// Tries to log in, with a name so long that the log is soon full of it.
+fn refused(address: SocketAddr) {
+    let mut session = RawSession::greeted(address);
+    for _ in 0..2 {
+        session.expect(format!("USER {}", "x".repeat(500)), 331);
+        session.expect("PASS wrong", 530);
+    }
+    session.expect("QUIT", 221);
+    session.expect_closed();
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_no_session_hf_14() {
+    let root = TempRoot::new();
+    let mut serve = ftp(&["serve", "--listen", "0", "--user", "u:p"]);
+    let mut running = Running::start(serve.arg(root.path()).stderr(Stdio::piped()));
+    let mut stderr = BufReader::new(running.child.stderr.take().unwrap());
+    let mut first = String::new();
+    stderr.read_line(&mut first).unwrap();
+    // As root it begins with a warning.
+    if !first.contains("listening on") {
+        first.clear();
+        stderr.read_line(&mut first).unwrap();
+    }
+    let address: SocketAddr = first.trim().rsplit(' ').next().unwrap().parse().unwrap();
+    // Nobody reads from here on: 64 KiB fit into the pipe, 256 KiB wait, the rest is too much.
+    (0..500).for_each(|_| refused(address));
+    let mut session = RawSession::login(address, "u", "p");
+    session.expect_in_step();
+    // When somebody does again, all is there but what was lost, which is counted.
+    let reading = std::thread::spawn(move || {
+        let (mut said, mut line) = (0, String::new());
+        loop {
+            line.clear();
+            assert!(stderr.read_line(&mut line).unwrap() > 0, "what was lost is counted");
+            said += usize::from(line.contains(" login-refused "));
+            if let Some((before, _)) = line.split_once(" lines of the log were lost") {
+                let lost: usize = before.rsplit(' ').next().unwrap().parse().unwrap();
+                break (stderr, (said, lost));
+            }
+        }
+    });
+    let (stderr, (said, lost)) = reading.join().unwrap();
+    assert!(lost > 100, "{said} said, {lost} lost");
+    // The login may be among them.
+    assert!([1_000, 1_001].contains(&(said + lost)), "{said} said, {lost} lost");
+    // And it ends, though nobody reads.
+    (0..500).for_each(|_| refused(address));
+    drop(session);
+    let kill = Command::new("kill").args(["-s", "TERM", &running.child.id().to_string()]).status();
+    assert!(kill.unwrap().success());
+    let status = running.wait(Instant::now() + LIMIT).expect("it ends");
+    assert_eq!(status.code(), Some(0));
+    drop(stderr);
+}
+
+#[test]
+fn a_log_on_a_full_disk_stops_no_session_hf_14() {
+    let root = TempRoot::new();
+    let log = root.join("transfers");
+    std::os::unix::fs::symlink("/dev/full", &log).unwrap();
+    let set = format!("log.transfers={}", log.display());
+    let mut served = Served::start(&root, &["--user", "u:p", "--write", "--set", &set]);
+    let mut session = RawSession::login(served.address, "u", "p");
+    for number in 0..100 {
+        session.upload(format!("STOR {number}"), b"x");
+    }
+    session.expect_in_step();
+    let cannot = |line: &String| line.contains("transfers cannot be written: No space left");
+    let mut said = std::iter::from_fn(|| served.log.recv_timeout(LIMIT).ok());
+    assert!(said.any(|line| cannot(&line)));
+    served.signal("TERM");
+    let status = served.running.wait(Instant::now() + LIMIT).expect("it ends");
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn transfers_are_logged_in_a_file_that_is_added_to() {
+    let (root, elsewhere) = (TempRoot::new(), TempRoot::new());
+    let log = elsewhere.write("xferlog", b"what was there\n");
+    let set = format!("log.transfers={}", log.display());
+    let arguments = ["-q", "--user", "u:p", "--write", "--set", &set];
+    let mut serve = ftp(&["serve", "--listen", "127.0.0.1:0"]);
+    let reserved = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = reserved.local_addr().unwrap();
+    drop(reserved);
+    serve.args(["--listen", &address.to_string()]).args(arguments).arg(root.path());
+    let mut running = Running::start(serve.stderr(Stdio::piped()));
+    let end = Instant::now() + LIMIT;
+    while RawSession::greeting(address).is_none() {
+        assert!(Instant::now() < end, "it does not start");
+    }
+    let mut session = RawSession::login(address, "u", "p");
+    session.upload("STOR a b", b"12345");
+    session.expect("QUIT", 221);
+    let kill = Command::new("kill").args(["-s", "TERM", &running.child.id().to_string()]).status();
+    assert!(kill.unwrap().success());
+    assert!(running.wait(Instant::now() + LIMIT).is_some());
+    let mut said = String::new();
+    running.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said, "", "quiet");
+    let text = fs::read_to_string(&log).unwrap();
+    let (first, second) = text.split_once('\n').unwrap();
+    assert_eq!(first, "what was there");
+    assert_eq!(&second[24..], " 1 127.0.0.1 5 /a_b a _ i r u ftp 0 * c\n");
+}
+
+#[test]
+fn a_log_of_transfers_that_cannot_be_opened_is_a_local_matter() {
+    let set = "log.transfers=/nonexistent/xferlog";
+    failed(
+        &run(&mut ftp(&["serve", "--listen", "0", "--set", set, "/"])),
+        3,
+        "/nonexistent/xferlog",
+    );
+}
+
+#[test]
+fn every_line_is_json_if_that_is_wanted() {
+    let root = TempRoot::new();
+    let mut serve = ftp(&["serve", "-v", "--listen", "0", "--user", "u:p"]);
+    serve.args(["--set", "log.format=json"]).arg(root.path());
+    let file = TempRoot::new();
+    let path = file.write("log", b"");
+    let mut running = Running::start(serve.stderr(File::create(&path).unwrap()));
+    let end = Instant::now() + LIMIT;
+    let address = loop {
+        let text = fs::read_to_string(&path).unwrap();
+        let said = text.split_once("\"text\":\"listening on ").map(|(_, rest)| rest);
+        if let Some((address, _)) = said.and_then(|rest| rest.split_once('"')) {
+            break address.parse().unwrap();
+        }
+        assert!(Instant::now() < end, "{text}");
+    };
+    let mut session = RawSession::login(address, "u", "p");
+    session.expect("CLNT \"x\x1b\\", 200);
+    session.expect("QUIT", 221);
+    session.expect_closed();
+    let kill = Command::new("kill").args(["-s", "TERM", &running.child.id().to_string()]).status();
+    assert!(kill.unwrap().success());
+    assert!(running.wait(Instant::now() + LIMIT).is_some());
+    let text = fs::read_to_string(&path).unwrap();
+    let is_object = |line: &str| line.starts_with("{\"time\":\"20") && line.ends_with('}');
+    assert!(text.lines().all(is_object), "{text}");
+    for part in [
+        "\"event\":\"login\",\"session\":1,",
+        "\"level\":\"info\",\"text\":\"127.0.0.1:",
+        r#"client is \"x\\x1b\\\\""#,
+        "\"event\":\"ended\",\"session\":1,",
+        "\"text\":\"stopped; sessions ended: 0, cut: 0\"",
+    ] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+}

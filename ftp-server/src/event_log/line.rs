@@ -1,0 +1,362 @@
+//! One line: a word for what happened, and fields in a fixed order; as text or as JSON.
+
+use std::fmt::{self, Write as _};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ftp_proto::{Escaped, RepresentationType, TimeVal};
+use log::Level;
+
+use crate::observer::{Event, EventKind, SessionEnd, Transfer};
+
+/// A line without its time. As [`Display`](fmt::Display) it is the text form.
+pub(super) struct Line {
+    event: &'static str,
+    fields: Vec<(&'static str, Value)>,
+}
+
+/// What stands behind a name.
+enum Value {
+    Number(u64),
+    /// With milliseconds.
+    Seconds(Duration),
+    /// One of a few words, or an address: there is nothing in it to be quoted.
+    Word(String),
+    /// What a peer may have made up: it is escaped, and is put into quotes.
+    Quoted(String),
+}
+
+impl Line {
+    /// What is to be said of an event; `unsaid` events like it were not.
+    pub(super) fn of(event: &Event<'_>, unsaid: u64) -> Self {
+        let mut line = Self { event: word(&event.kind), fields: Vec::with_capacity(12) };
+        if let Some(session) = event.session {
+            line.number("session", session);
+        }
+        line.word("peer", event.peer.ip());
+        line.number("port", event.peer.port().into());
+        match event.kind {
+            EventKind::LoginRefused { user, .. } => line.bytes("user", user),
+            _ => event.user.into_iter().for_each(|user| line.bytes("user", user)),
+        }
+        match event.kind {
+            EventKind::Connected { local } => line.word("local", local),
+            EventKind::Refused(refusal) => line.word("reason", refusal.as_str()),
+            EventKind::LoginRefused { reason, .. } => line.word("reason", reason.as_str()),
+            EventKind::LoggedIn | EventKind::LoggedOut => {}
+            EventKind::Ended { duration, end } => {
+                line.seconds(duration);
+                line.word("end", end.as_str());
+                if let SessionEnd::Failed(error) = end {
+                    line.bytes("error", error.to_string().as_bytes());
+                }
+            }
+            EventKind::Transferred(transfer) => line.transfer(&transfer),
+            EventKind::Deleted { path }
+            | EventKind::DirectoryMade { path }
+            | EventKind::DirectoryRemoved { path } => line.bytes("path", path.as_bytes()),
+            EventKind::Renamed { from, to } => {
+                line.bytes("path", from.as_bytes());
+                line.bytes("to", to.as_bytes());
+            }
+            EventKind::Changed { path, modified, mode } => {
+                line.bytes("path", path.as_bytes());
+                if let Some(time) = modified.and_then(TimeVal::from_unix_seconds) {
+                    line.word("modified", time);
+                }
+                if let Some(mode) = mode {
+                    line.word("mode", format_args!("{mode:04o}"));
+                }
+            }
+        }
+        if unsaid > 0 {
+            line.number("unsaid", unsaid);
+        }
+        line
+    }
+
+    /// Words for people.
+    pub(super) fn message(level: Level, text: &str) -> Self {
+        let level = level.as_str().to_ascii_lowercase();
+        let fields = vec![("level", Value::Word(level)), ("text", Value::Quoted(printable(text)))];
+        Self { event: "message", fields }
+    }
+
+    fn transfer(&mut self, transfer: &Transfer<'_>) {
+        self.word("verb", transfer.verb);
+        self.bytes("path", transfer.path.as_bytes());
+        self.number("bytes", transfer.bytes);
+        self.seconds(transfer.duration);
+        self.word(
+            "type",
+            match transfer.representation {
+                RepresentationType::Ascii => "A",
+                RepresentationType::Image => "I",
+            },
+        );
+        self.word("end", transfer.end.as_str());
+        if let Some(code) = transfer.reply {
+            self.number("reply", code.value().into());
+        }
+    }
+
+    fn number(&mut self, name: &'static str, number: u64) {
+        self.fields.push((name, Value::Number(number)));
+    }
+
+    fn seconds(&mut self, duration: Duration) {
+        self.fields.push(("seconds", Value::Seconds(duration)));
+    }
+
+    fn word(&mut self, name: &'static str, word: impl fmt::Display) {
+        self.fields.push((name, Value::Word(word.to_string())));
+    }
+
+    fn bytes(&mut self, name: &'static str, bytes: &[u8]) {
+        self.fields.push((name, Value::Quoted(Escaped(bytes).to_string())));
+    }
+
+    /// The line as an object, with the time as its first member.
+    pub(super) fn json(&self, time: &Stamp) -> String {
+        let mut json = format!("{{\"time\":\"{time}\",\"event\":\"{}\"", self.event);
+        // Writing to a string does not fail, here and below.
+        for (name, value) in &self.fields {
+            let _ = write!(json, ",\"{name}\":");
+            let _ = match value {
+                Value::Number(number) => write!(json, "{number}"),
+                Value::Seconds(seconds) => write!(json, "{:.3}", seconds.as_secs_f64()),
+                Value::Word(word) => write!(json, "\"{word}\""),
+                // Nothing else of what JSON wants escaped is left in it.
+                Value::Quoted(text) => {
+                    write!(json, "\"{}\"", text.replace('\\', r"\\").replace('"', r#"\""#))
+                }
+            };
+        }
+        json.push('}');
+        json
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.event)?;
+        for (name, value) in &self.fields {
+            write!(f, " {name}=")?;
+            match value {
+                Value::Number(number) => write!(f, "{number}")?,
+                Value::Seconds(seconds) => write!(f, "{:.3}", seconds.as_secs_f64())?,
+                Value::Word(word) => f.write_str(word)?,
+                // Backslashes were doubled, so that this one is another.
+                Value::Quoted(text) => write!(f, "\"{}\"", text.replace('"', r#"\""#))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The word for what happened.
+const fn word(kind: &EventKind<'_>) -> &'static str {
+    match kind {
+        EventKind::Connected { .. } => "connected",
+        EventKind::Refused(_) => "refused",
+        EventKind::LoggedIn => "login",
+        EventKind::LoginRefused { .. } => "login-refused",
+        EventKind::LoggedOut => "logout",
+        EventKind::Ended { .. } => "ended",
+        EventKind::Transferred(_) => "transfer",
+        EventKind::Deleted { .. } => "delete",
+        EventKind::DirectoryMade { .. } => "mkdir",
+        EventKind::DirectoryRemoved { .. } => "rmdir",
+        EventKind::Renamed { .. } => "rename",
+        EventKind::Changed { .. } => "change",
+    }
+}
+
+/// Words for people, on one line: whatever part of them a peer made up was escaped before, so that
+/// a backslash stays as it is.
+pub(super) fn printable(text: &str) -> String {
+    let parts: Vec<_> = text.split('\\').map(|part| Escaped(part.as_bytes()).to_string()).collect();
+    parts.join("\\")
+}
+
+/// A time as RFC 3339 writes it: UTC, with milliseconds.
+pub(super) struct Stamp(SystemTime);
+
+impl Stamp {
+    pub(super) fn now() -> Self {
+        Self(SystemTime::now())
+    }
+}
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (time, millis) = calendar(self.0);
+        let (year, month, day) = (time.year(), time.month(), time.day());
+        let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    }
+}
+
+/// The date and time of day in UTC, and the milliseconds.
+pub(super) fn calendar(time: SystemTime) -> (TimeVal, u32) {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).unwrap_or_default();
+    let time = TimeVal::from_unix_seconds(seconds).or(TimeVal::new(1970, 1, 1, 0, 0, 0));
+    (time.expect("1970 is in the calendar"), since.subsec_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use ftp_proto::{ReplyCode, Verb};
+
+    use super::*;
+    use crate::observer::{Direction, LoginRefusal, Refusal, TransferEnd};
+    use crate::storage::VirtualPath;
+
+    fn both(session: Option<u64>, user: Option<&[u8]>, kind: EventKind<'_>) -> (String, String) {
+        let peer = SocketAddr::from(([192, 0, 2, 9], 50_212));
+        let line = Line::of(&Event { session, peer, user, kind }, 0);
+        let time = Stamp(UNIX_EPOCH + Duration::from_millis(1_795_187_045_678));
+        (line.to_string(), line.json(&time))
+    }
+
+    #[test]
+    fn every_event_has_its_fields_in_order() {
+        let (path, to) = (VirtualPath::root().join(b"a \"b\""), VirtualPath::root().join(b"c"));
+        let path = &path;
+        let (session, user) = (Some(7), Some(&b"cam1"[..]));
+        let transfer = Transfer {
+            verb: Verb::Stor,
+            path,
+            direction: Direction::Received,
+            representation: RepresentationType::Image,
+            bytes: 1_234,
+            duration: Duration::from_micros(1_234_567),
+            end: TransferEnd::Fin,
+            reply: Some(ReplyCode::TRANSFER_COMPLETE),
+        };
+        let unanswered = Transfer { end: TransferEnd::ControlLost, reply: None, ..transfer };
+        let error = std::io::Error::other("what\n\"is\" it");
+        let duration = Duration::from_secs(3);
+        for (user, kind, text, json) in [
+            (
+                None,
+                EventKind::Connected { local: ([192, 0, 2, 1], 21).into() },
+                "connected session=7 peer=192.0.2.9 port=50212 local=192.0.2.1:21",
+                r#""event":"connected","session":7,"peer":"192.0.2.9","port":50212,"local":"192.0.2.1:21"}"#,
+            ),
+            (
+                user,
+                EventKind::LoggedIn,
+                r#"login session=7 peer=192.0.2.9 port=50212 user="cam1""#,
+                r#""event":"login","session":7,"peer":"192.0.2.9","port":50212,"user":"cam1"}"#,
+            ),
+            (
+                None,
+                EventKind::LoginRefused {
+                    user: b"x\" \\ \r\xff",
+                    reason: LoginRefusal::Credentials,
+                },
+                r#"login-refused session=7 peer=192.0.2.9 port=50212 user="x\" \\ \x0d\xff" reason=credentials"#,
+                r#""event":"login-refused","session":7,"peer":"192.0.2.9","port":50212,"user":"x\" \\\\ \\x0d\\xff","reason":"credentials"}"#,
+            ),
+            (
+                user,
+                EventKind::LoggedOut,
+                r#"logout session=7 peer=192.0.2.9 port=50212 user="cam1""#,
+                r#""event":"logout","session":7,"peer":"192.0.2.9","port":50212,"user":"cam1"}"#,
+            ),
+            (
+                None,
+                EventKind::Ended { duration, end: SessionEnd::Closed },
+                "ended session=7 peer=192.0.2.9 port=50212 seconds=3.000 end=closed",
+                r#""event":"ended","session":7,"peer":"192.0.2.9","port":50212,"seconds":3.000,"end":"closed"}"#,
+            ),
+            (
+                user,
+                EventKind::Ended { duration, end: SessionEnd::Failed(&error) },
+                r#"ended session=7 peer=192.0.2.9 port=50212 user="cam1" seconds=3.000 end=failed error="what\x0a\"is\" it""#,
+                r#""event":"ended","session":7,"peer":"192.0.2.9","port":50212,"user":"cam1","seconds":3.000,"end":"failed","error":"what\\x0a\"is\" it"}"#,
+            ),
+            (
+                user,
+                EventKind::Transferred(transfer),
+                r#"transfer session=7 peer=192.0.2.9 port=50212 user="cam1" verb=STOR path="/a \"b\"" bytes=1234 seconds=1.235 type=I end=fin reply=226"#,
+                r#""event":"transfer","session":7,"peer":"192.0.2.9","port":50212,"user":"cam1","verb":"STOR","path":"/a \"b\"","bytes":1234,"seconds":1.235,"type":"I","end":"fin","reply":226}"#,
+            ),
+            (
+                user,
+                EventKind::Transferred(unanswered),
+                r#"transfer session=7 peer=192.0.2.9 port=50212 user="cam1" verb=STOR path="/a \"b\"" bytes=1234 seconds=1.235 type=I end=control-lost"#,
+                r#""event":"transfer","session":7,"peer":"192.0.2.9","port":50212,"user":"cam1","verb":"STOR","path":"/a \"b\"","bytes":1234,"seconds":1.235,"type":"I","end":"control-lost"}"#,
+            ),
+            (
+                user,
+                EventKind::Deleted { path },
+                r#"delete session=7 peer=192.0.2.9 port=50212 user="cam1" path="/a \"b\"""#,
+                r#""event":"delete","session":7,"peer":"192.0.2.9","port":50212,"user":"cam1","path":"/a \"b\""}"#,
+            ),
+            (
+                user,
+                EventKind::DirectoryMade { path: &to },
+                r#"mkdir session=7 peer=192.0.2.9 port=50212 user="cam1" path="/c""#,
+                r#""event":"mkdir","session":7,"peer":"192.0.2.9","port":50212,"user":"cam1","path":"/c"}"#,
+            ),
+            (
+                user,
+                EventKind::DirectoryRemoved { path: &to },
+                r#"rmdir session=7 peer=192.0.2.9 port=50212 user="cam1" path="/c""#,
+                r#""event":"rmdir","session":7,"peer":"192.0.2.9","port":50212,"user":"cam1","path":"/c"}"#,
+            ),
+            (
+                user,
+                EventKind::Renamed { from: path, to: &to },
+                r#"rename session=7 peer=192.0.2.9 port=50212 user="cam1" path="/a \"b\"" to="/c""#,
+                r#""event":"rename","session":7,"peer":"192.0.2.9","port":50212,"user":"cam1","path":"/a \"b\"","to":"/c"}"#,
+            ),
+            (
+                user,
+                EventKind::Changed { path: &to, modified: Some(938_565_235), mode: Some(0o640) },
+                r#"change session=7 peer=192.0.2.9 port=50212 user="cam1" path="/c" modified=19990929003355 mode=0640"#,
+                r#""event":"change","session":7,"peer":"192.0.2.9","port":50212,"user":"cam1","path":"/c","modified":"19990929003355","mode":"0640"}"#,
+            ),
+        ] {
+            let (said, object) = both(session, user, kind);
+            assert_eq!(said, text);
+            assert_eq!(object, format!(r#"{{"time":"2026-11-20T15:04:05.678Z",{json}"#));
+        }
+        let (said, object) = both(None, None, EventKind::Refused(Refusal::Full));
+        assert_eq!(said, "refused peer=192.0.2.9 port=50212 reason=full");
+        let json = r#""event":"refused","peer":"192.0.2.9","port":50212,"reason":"full"}"#;
+        assert_eq!(object, format!(r#"{{"time":"2026-11-20T15:04:05.678Z",{json}"#));
+    }
+
+    #[test]
+    fn what_was_not_said_is_counted() {
+        let peer = SocketAddr::from(([192, 0, 2, 9], 50_212));
+        let kind = EventKind::Refused(Refusal::Resources);
+        let line = Line::of(&Event { session: None, peer, user: None, kind }, 999);
+        let want = "refused peer=192.0.2.9 port=50212 reason=resources unsaid=999";
+        assert_eq!(line.to_string(), want);
+    }
+
+    #[test]
+    fn an_ipv6_peer_has_no_brackets() {
+        let peer = "[2001:db8::1]:21".parse().unwrap();
+        let line =
+            Line::of(&Event { session: None, peer, user: None, kind: EventKind::LoggedIn }, 0);
+        assert_eq!(line.to_string(), "login peer=2001:db8::1 port=21");
+    }
+
+    #[test]
+    fn messages_are_one_line_and_escaped_once() {
+        let text = "\u{e9} a\\x1b[2J \"b\"\nlogin";
+        assert_eq!(printable(text), "\u{e9} a\\x1b[2J \"b\"\\x0alogin");
+        let time = Stamp(UNIX_EPOCH);
+        let json = Line::message(Level::Warn, text).json(&time);
+        let want = "{\"time\":\"1970-01-01T00:00:00.000Z\",\"event\":\"message\",\"level\":\"warn\",\
+                    \"text\":\"\u{e9} a\\\\x1b[2J \\\"b\\\"\\\\x0alogin\"}";
+        assert_eq!(json, want);
+    }
+}

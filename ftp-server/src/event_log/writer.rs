@@ -1,0 +1,353 @@
+//! Lines on their way to a file, a pipe or a terminal that may not take them.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::limits;
+
+/// Where a log goes. Whoever writes never waits: a thread of its own does, for a pipe that nobody
+/// reads, a disk that hangs or is full. Up to [`limits::LOG_WAITING`] bytes wait for it; what comes
+/// beyond that, and what cannot be written, is lost and counted. The `log` crate is told when that
+/// begins to fail, and when lines are written again, how many are missing.
+///
+/// A clone goes to the same place. When the last one is dropped, what waits is written, if that
+/// takes less than a second; a process that ends without that had better
+/// [`flush`](Self::flush).
+#[derive(Clone)]
+pub struct LogWriter(Arc<Handle>);
+
+struct Handle(Arc<Shared>);
+
+struct Shared {
+    name: String,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whole lines, with their line ends.
+    waiting: Vec<u8>,
+    /// What the thread is to write to from now on.
+    target: Option<Box<dyn Write + Send>>,
+    /// The thread is writing.
+    is_busy: bool,
+    /// No more lines will come.
+    is_over: bool,
+    /// In all, and how many of them were told of.
+    lost: u64,
+    told: u64,
+}
+
+/// What the thread writes to.
+struct Target {
+    writer: Box<dyn Write + Send>,
+    /// The last line that was written lacks its end.
+    is_torn: bool,
+    /// The last line could not be written, and that was told.
+    is_failing: bool,
+}
+
+impl Target {
+    const fn new(writer: Box<dyn Write + Send>) -> Self {
+        Self { writer, is_torn: false, is_failing: false }
+    }
+}
+
+/// How soon what could not be written without waiting is tried again.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// How long the last clone waits for what it has written.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+impl LogWriter {
+    /// Writes to `target` from now on; `name` is what messages call it.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if it refuses a thread.
+    pub fn start(name: impl Into<String>, target: impl Write + Send + 'static) -> io::Result<Self> {
+        let state = State { target: Some(Box::new(target)), ..State::default() };
+        let (name, state) = (name.into(), Mutex::new(state));
+        let shared = Arc::new(Shared { name, state, changed: Condvar::new() });
+        let writing = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("ftp-log".to_owned());
+        thread.stack_size(limits::SESSION_STACK).spawn(move || writing.run())?;
+        Ok(Self(Arc::new(Handle(shared))))
+    }
+
+    /// Writes to `target` from now on, as when the file before was renamed. Lines that wait go
+    /// there.
+    pub fn replace(&self, target: impl Write + Send + 'static) {
+        self.0.0.state().target = Some(Box::new(target));
+        self.0.0.changed.notify_all();
+    }
+
+    /// Writes a line, which has no line end yet.
+    pub fn line(&self, line: &str) {
+        self.append(&[line.as_bytes(), b"\n"]);
+    }
+
+    /// Waits until all lines are written, or lost, for at most `limit`. False if that was not
+    /// enough.
+    #[expect(clippy::must_use_candidate, reason = "few can do anything about it")]
+    pub fn flush(&self, limit: Duration) -> bool {
+        self.0.0.settle(limit)
+    }
+
+    /// How many lines were lost so far.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.0.0.state().lost
+    }
+
+    fn append(&self, parts: &[&[u8]]) {
+        let mut state = self.0.0.state();
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        if state.waiting.len() + length > limits::LOG_WAITING {
+            state.lost += parts.iter().map(|part| lines_in(part)).sum::<u64>();
+            return;
+        }
+        parts.iter().for_each(|part| state.waiting.extend_from_slice(part));
+        self.0.0.changed.notify_all();
+    }
+}
+
+/// One call is one or more whole lines.
+impl Write for LogWriter {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        self.append(&[lines]);
+        Ok(lines.len())
+    }
+
+    /// Does nothing, and so does not wait: see [`LogWriter::flush`].
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for LogWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LogWriter({})", self.0.0.name)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.state().is_over = true;
+        self.0.changed.notify_all();
+        self.0.settle(LAST_LINES);
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        let mut target = Target::new(Box::new(io::sink()));
+        let mut lines = Vec::new();
+        loop {
+            let mut state = self.state();
+            state.is_busy = false;
+            self.changed.notify_all();
+            while state.waiting.is_empty() && state.target.is_none() && !state.is_over {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            if let Some(new) = state.target.take() {
+                target = Target::new(new);
+            }
+            if state.waiting.is_empty() && state.is_over {
+                return;
+            }
+            lines.clear();
+            std::mem::swap(&mut lines, &mut state.waiting);
+            state.is_busy = true;
+            drop(state);
+            self.write(&mut target, &lines);
+        }
+    }
+
+    /// Writes lines, or loses what cannot be written of them.
+    fn write(&self, target: &mut Target, lines: &[u8]) {
+        let Target { writer, is_torn, is_failing } = target;
+        let (mut end, mut rest): (&[u8], _) = (if *is_torn { b"\n" } else { b"" }, lines);
+        let passed =
+            self.pass(&mut **writer, &mut end).and_then(|()| self.pass(&mut **writer, &mut rest));
+        let written = lines.get(..lines.len() - rest.len()).unwrap_or_default();
+        *is_torn = match written.last() {
+            Some(last) => *last != b'\n',
+            None => !end.is_empty(),
+        };
+        let mut state = self.state();
+        let was_failing = std::mem::replace(is_failing, passed.is_err());
+        if let Err(error) = passed {
+            state.lost += lines_in(rest);
+            drop(state);
+            if !was_failing {
+                log::error!("{} cannot be written: {error}", self.name);
+            }
+            return;
+        }
+        // The message may come here too, and wants room.
+        if state.waiting.len() > limits::LOG_WAITING / 2 {
+            return;
+        }
+        let lost = state.lost - state.told;
+        state.told = state.lost;
+        drop(state);
+        if lost > 0 {
+            log::warn!("{lost} lines of {} were lost: it did not take them", self.name);
+        }
+    }
+
+    /// Writes as much of `rest` as can be, and takes it off.
+    fn pass(&self, target: &mut dyn Write, rest: &mut &[u8]) -> io::Result<()> {
+        while !rest.is_empty() {
+            match target.write(rest) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => *rest = rest.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Who shares a terminal or pipe with us may have made it so.
+                Err(error) if error.kind() == ErrorKind::WouldBlock && !self.state().is_over => {
+                    thread::sleep(RETRY);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        target.flush()
+    }
+
+    /// Waits until nothing waits to be written. False if `limit` was not enough.
+    fn settle(&self, limit: Duration) -> bool {
+        let start = Instant::now();
+        let mut state = self.state();
+        while state.is_busy || !state.waiting.is_empty() {
+            let Some(rest) = limit.checked_sub(start.elapsed()) else { return false };
+            let woken = self.changed.wait_timeout(state, rest);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held; what a poisoned one holds is as good as any.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lines_in(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|&&byte| byte == b'\n').count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeReader, Read};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// What a disk took before it was full.
+    #[derive(Clone, Default)]
+    struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut disk = self.0.lock().unwrap();
+            let count = bytes.len().min(disk.1);
+            disk.1 -= count;
+            disk.0.extend_from_slice(&bytes[..count]);
+            if count == 0 { Err(ErrorKind::StorageFull.into()) } else { Ok(count) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_come_whole_and_in_order() {
+        let disk = Disk::default();
+        disk.0.lock().unwrap().1 = usize::MAX;
+        let writer = LogWriter::start("a disk", disk.clone()).unwrap();
+        let threads: Vec<_> = (0..4)
+            .map(|name| {
+                let writer = writer.clone();
+                thread::spawn(move || {
+                    (0..500).for_each(|line| writer.line(&format!("{name} {line}")));
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        // The last clone writes what waits.
+        drop(writer);
+        let text = String::from_utf8(disk.0.lock().unwrap().0.clone()).unwrap();
+        for name in 0..4 {
+            let of_one = text.lines().filter_map(|line| line.strip_prefix(&format!("{name} ")));
+            let want: Vec<_> = (0..500).map(|line| line.to_string()).collect();
+            assert_eq!(of_one.collect::<Vec<_>>(), want);
+        }
+    }
+
+    fn read_all(mut reader: PipeReader) -> String {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_stops_nobody_hf_14() {
+        let (reader, pipe) = io::pipe().unwrap();
+        let writer = LogWriter::start("a pipe", pipe).unwrap();
+        let line = "x".repeat(99);
+        let count: usize = 10 * limits::LOG_WAITING / 100;
+        let start = Instant::now();
+        (0..count).for_each(|_| writer.line(&line));
+        assert!(!writer.flush(Duration::from_millis(50)), "nobody reads");
+        assert!(start.elapsed() < LONG);
+        let lost = usize::try_from(writer.lost()).unwrap();
+        assert!(lost > count / 2, "{lost} of {count}");
+        let reading = thread::spawn(move || read_all(reader));
+        assert!(writer.flush(LONG));
+        writer.line("the end");
+        drop(writer);
+        let text = reading.join().unwrap();
+        assert_eq!(text.lines().count() + lost, count + 1);
+        assert!(text.ends_with("the end\n"));
+        assert!(text.lines().rev().skip(1).all(|said| said == line), "no line is torn");
+    }
+
+    #[test]
+    fn a_full_disk_loses_lines_and_counts_them_hf_14() {
+        let disk = Disk::default();
+        let writer = LogWriter::start("a disk", disk.clone()).unwrap();
+        // Room for a line and a half.
+        disk.0.lock().unwrap().1 = 15;
+        let say = |line: &str| {
+            writer.line(line);
+            assert!(writer.flush(LONG));
+        };
+        ["line one;", "line two;", "line three;"].into_iter().for_each(say);
+        assert_eq!(writer.lost(), 2);
+        disk.0.lock().unwrap().1 = usize::MAX;
+        say("line four;");
+        assert_eq!(writer.lost(), 2);
+        let text = String::from_utf8(disk.0.lock().unwrap().0.clone()).unwrap();
+        assert_eq!(text, "line one;\nline \nline four;\n");
+    }
+
+    #[test]
+    fn a_log_goes_on_in_another_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let (old, new) = (directory.path().join("old"), directory.path().join("new"));
+        let writer = LogWriter::start("a file", std::fs::File::create(&old).unwrap()).unwrap();
+        writer.line("one");
+        assert!(writer.flush(LONG));
+        writer.replace(std::fs::File::create(&new).unwrap());
+        writer.line("two");
+        assert!(writer.flush(LONG));
+        assert_eq!(std::fs::read_to_string(old).unwrap(), "one\n");
+        assert_eq!(std::fs::read_to_string(new).unwrap(), "two\n");
+    }
+}

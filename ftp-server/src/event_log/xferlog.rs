@@ -1,0 +1,168 @@
+//! The log of transfers in the form of wu-ftpd, which most programs that count transfers read:
+//! xferlog(5).
+
+use std::fmt::{self, Write as _};
+use std::time::SystemTime;
+
+use ftp_proto::{Escaped, RepresentationType, Verb};
+
+use super::line::calendar;
+use super::writer::LogWriter;
+use crate::observer::{Direction, Event, EventKind, Observer, Transfer, TransferEnd};
+
+/// Writes a line in the form of xferlog(5) for each file that was sent or received, to its end or
+/// not. Listings have none, nor have transfers that never had a data connection.
+///
+/// Times are UTC. The remote host is its address; the path begins at the user's root. White space in
+/// names becomes `_`, as other servers have it; what a terminal would act on is escaped.
+#[derive(Debug)]
+pub struct Xferlog {
+    writer: LogWriter,
+}
+
+impl Xferlog {
+    /// Writes lines to `writer`.
+    #[must_use]
+    pub const fn new(writer: LogWriter) -> Self {
+        Self { writer }
+    }
+}
+
+impl Observer for Xferlog {
+    fn observe(&self, event: &Event<'_>) {
+        if let EventKind::Transferred(transfer) = &event.kind
+            && let Some(line) = line(event, transfer, SystemTime::now())
+        {
+            self.writer.line(&line);
+        }
+    }
+}
+
+fn line(event: &Event<'_>, transfer: &Transfer<'_>, now: SystemTime) -> Option<String> {
+    let is_file = matches!(transfer.verb, Verb::Retr | Verb::Stor | Verb::Stou | Verb::Appe);
+    let has_begun = !matches!(transfer.end, TransferEnd::Refused | TransferEnd::NoData);
+    if !is_file || !has_begun {
+        return None;
+    }
+    let user = event.user.unwrap_or_default();
+    let is_anonymous = [&b"anonymous"[..], b"ftp"].iter().any(|who| who.eq_ignore_ascii_case(user));
+    // Half a second is a second, as it is for wu-ftpd.
+    let seconds = transfer.duration.as_secs().max(1);
+    let kind = if transfer.representation == RepresentationType::Ascii { 'a' } else { 'b' };
+    let direction = if transfer.direction == Direction::Received { 'i' } else { 'o' };
+    let access = if is_anonymous { 'a' } else { 'r' };
+    let status = if transfer.end == TransferEnd::Fin { 'c' } else { 'i' };
+    let (host, bytes) = (event.peer.ip(), transfer.bytes);
+    let (path, user) = (Word(transfer.path.as_bytes()), Word(user));
+    let mut line = date(now);
+    // Writing to a string does not fail. No special action, service `ftp`, no RFC 931, no such user.
+    let _ = write!(
+        line,
+        " {seconds} {host} {bytes} {path} {kind} _ {direction} {access} {user} ftp 0 * {status}"
+    );
+    Some(line)
+}
+
+/// A name as one word.
+struct Word<'a>(&'a [u8]);
+
+impl fmt::Display for Word<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_char('*');
+        }
+        Escaped(self.0)
+            .to_string()
+            .chars()
+            .try_for_each(|char| f.write_char(if char.is_whitespace() { '_' } else { char }))
+    }
+}
+
+/// `Fri Nov 20 15:04:05 2026`, as ctime(3) has it, in UTC.
+fn date(now: SystemTime) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (time, _) = calendar(now);
+    // The first day of 1970 was a Thursday.
+    let days = usize::try_from(time.unix_seconds() / 86_400).unwrap_or_default();
+    let weekday = DAYS.get(days % 7).unwrap_or(&"Thu");
+    let month = MONTHS.get(usize::from(time.month()) - 1).unwrap_or(&"Jan");
+    let (day, year) = (time.day(), time.year());
+    let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+    format!("{weekday} {month} {day:>2} {hour:02}:{minute:02}:{second:02} {year:04}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+    use crate::storage::VirtualPath;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn dates_are_those_of_ctime() {
+        for (seconds, want) in [
+            (0, "Thu Jan  1 00:00:00 1970"),
+            (951_868_799, "Tue Feb 29 23:59:59 2000"),
+            (1_795_187_045, "Fri Nov 20 15:04:05 2026"),
+            (1_798_761_599, "Thu Dec 31 23:59:59 2026"),
+        ] {
+            assert_eq!(date(at(seconds)), want);
+        }
+    }
+
+    #[test]
+    fn each_field_is_that_of_xferlog_5() {
+        let root = VirtualPath::root();
+        let odd = root.join("a b\tc\u{2003}d\u{9b}".as_bytes()).join(b"\xff\\");
+        let plain = root.join(b"file");
+        let duration = Duration::from_millis(2_900);
+        let sent = Transfer {
+            verb: Verb::Retr,
+            path: &plain,
+            direction: Direction::Sent,
+            representation: RepresentationType::Image,
+            bytes: 1_234,
+            duration,
+            end: TransferEnd::Fin,
+            reply: None,
+        };
+        let received = Transfer { verb: Verb::Stor, direction: Direction::Received, ..sent };
+        let short = Duration::from_millis(3);
+        let head = "Fri Nov 20 15:04:05 2026";
+        for (user, transfer, want) in [
+            (&b"u"[..], sent, Some("2 192.0.2.9 1234 /file b _ o r u ftp 0 * c")),
+            (
+                b"u",
+                Transfer { duration: short, end: TransferEnd::Abor, bytes: 0, ..sent },
+                Some("1 192.0.2.9 0 /file b _ o r u ftp 0 * i"),
+            ),
+            (
+                b"Anonymous",
+                Transfer { representation: RepresentationType::Ascii, path: &odd, ..received },
+                Some(r"2 192.0.2.9 1234 /a_b\x09c_d\u{9b}/\xff\\ a _ i a Anonymous ftp 0 * c"),
+            ),
+            (
+                b"two words",
+                Transfer { verb: Verb::Appe, ..received },
+                Some("2 192.0.2.9 1234 /file b _ i r two_words ftp 0 * c"),
+            ),
+            (b"", sent, Some("2 192.0.2.9 1234 /file b _ o r * ftp 0 * c")),
+            (b"u", Transfer { end: TransferEnd::Refused, ..sent }, None),
+            (b"u", Transfer { end: TransferEnd::NoData, ..received }, None),
+            (b"u", Transfer { verb: Verb::Mlsd, ..sent }, None),
+            (b"u", Transfer { verb: Verb::Hash, direction: Direction::Read, ..sent }, None),
+        ] {
+            let (session, peer) = (Some(1), ([192, 0, 2, 9], 50_000).into());
+            let kind = EventKind::Transferred(transfer);
+            let event = Event { session, peer, user: Some(user), kind };
+            let want = want.map(|want| format!("{head} {want}"));
+            assert_eq!(line(&event, &transfer, at(1_795_187_045)), want);
+        }
+    }
+}

@@ -1,0 +1,487 @@
+//! What observers are told, and the lines of the log, which are the same for years.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ftp_server::{
+    Activity, Event, EventKind, EventLog, LogFormat, LogWriter, Observer, Refusal, Server,
+    ServerBuilder, ServerConfig, SessionEnd, Xferlog,
+};
+use ftp_tests::peer::Peer;
+use ftp_tests::process::{LIMIT, run_with};
+use ftp_tests::raw::RawSession;
+
+use super::{Fixture, faults};
+
+/// A file in memory.
+#[derive(Clone, Default)]
+pub(super) struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A log of one server, in memory.
+pub(super) struct Log {
+    kept: Kept,
+    writer: LogWriter,
+}
+
+impl Log {
+    pub(super) fn new() -> Self {
+        let kept = Kept::default();
+        let writer = LogWriter::start("a test", kept.clone()).expect("a thread");
+        Self { kept, writer }
+    }
+
+    /// An observer that writes here.
+    pub(super) fn in_format(&self, format: LogFormat) -> EventLog {
+        EventLog::new(format, self.writer.clone())
+    }
+
+    /// What was written so far: whatever happened before a reply was told before it.
+    pub(super) fn lines(&self) -> Vec<String> {
+        assert!(self.writer.flush(LIMIT));
+        let text = self.kept.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        String::from_utf8(text).expect("UTF-8").lines().map(str::to_owned).collect()
+    }
+
+    /// The same, with all that differs from run to run made equal: the time, which is checked to be
+    /// one, seconds, and the ports of `sessions`, which become `P1`, `P2` and so on.
+    fn equal_lines(&self, sessions: &[SocketAddr]) -> Vec<String> {
+        let lines = self.lines();
+        lines.iter().map(|line| equal(line, sessions)).collect()
+    }
+}
+
+fn equal(line: &str, sessions: &[SocketAddr]) -> String {
+    let shape: String =
+        line.chars().map(|char| if char.is_ascii_digit() { '0' } else { char }).collect();
+    let is_json = line.starts_with('{');
+    let time = if is_json {
+        "{\"time\":\"0000-00-00T00:00:00.000Z\","
+    } else {
+        "0000-00-00T00:00:00.000Z "
+    };
+    assert!(shape.starts_with(time), "{line}");
+    let mut line = line[time.len()..].to_owned();
+    for (number, address) in sessions.iter().enumerate() {
+        for (name, end) in [("port=", " "), ("\"port\":", ",")] {
+            let port = format!("{name}{}{end}", address.port());
+            line = line.replace(&port, &format!("{name}P{}{end}", number + 1));
+        }
+    }
+    for name in ["seconds=", "\"seconds\":"] {
+        if let Some((before, after)) = line.split_once(name) {
+            let end = after.find([' ', ',']).expect("something is behind it");
+            let seconds: f64 = after[..end].parse().expect("a number");
+            assert!(
+                (0.0..60.0).contains(&seconds)
+                    && after[..end].split('.').nth(1).unwrap().len() == 3
+            );
+            line = format!("{before}{name}S{}", &after[end..]);
+        }
+    }
+    line
+}
+
+fn address(session: &RawSession) -> SocketAddr {
+    session.stream().local_addr().expect("an address")
+}
+
+/// One of each kind of line, by a real session.
+fn play(fixture: &Fixture) -> SocketAddr {
+    fixture.write("a \"b\"", "12345");
+    let mut session = RawSession::greeted(fixture.server.local_addr());
+    session.expect("USER x\" reason=none", 331);
+    session.expect("PASS secret", 530);
+    session.expect("USER u", 331);
+    session.expect("PASS p", 230);
+    session.expect("TYPE I", 200);
+    assert_eq!(session.download("RETR a \"b\""), b"12345");
+    session.expect("TYPE A", 200);
+    session.upload("STOR new", b"a\r\nb\r\n");
+    session.expect("TYPE I", 200);
+    session.expect("PASV", 227);
+    session.expect("RETR none", 550);
+    let _ = session.download("NLST");
+    session.expect("HASH new", 213);
+    session.expect("MKD d", 257);
+    session.expect("MFMT 20260102030405 new", 213);
+    session.expect("SITE CHMOD 600 new", 200);
+    session.expect("RNFR new", 350);
+    session.expect("RNTO d/\u{e9}", 250);
+    session.expect([&b"DELE d/"[..], "\u{e9}".as_bytes()].concat(), 250);
+    session.expect("RMD d", 250);
+    session.expect("REIN", 220);
+    session.expect("USER reader", 331);
+    session.expect("PASS p", 230);
+    session.expect("PASV", 227);
+    session.expect("STOR x\u{9b}2J", 550);
+    session.expect("QUIT", 221);
+    let address = address(&session);
+    session.expect_closed();
+    address
+}
+
+#[test]
+fn each_line_of_text_is_as_documented() {
+    let log = Log::new();
+    let with = |builder: ServerBuilder| {
+        builder.observer(log.in_format(LogFormat::Text).with_sessions(true))
+    };
+    let fixture = Fixture::with(with);
+    let server = fixture.server.local_addr();
+    let peer = play(&fixture);
+    let want = [
+        &*format!("connected session=1 peer=127.0.0.1 port=P1 local={server}"),
+        r#"login-refused session=1 peer=127.0.0.1 port=P1 user="x\" reason=none" reason=credentials"#,
+        r#"login session=1 peer=127.0.0.1 port=P1 user="u""#,
+        r#"transfer session=1 peer=127.0.0.1 port=P1 user="u" verb=RETR path="/a \"b\"" bytes=5 seconds=S type=I end=fin reply=226"#,
+        r#"transfer session=1 peer=127.0.0.1 port=P1 user="u" verb=STOR path="/new" bytes=6 seconds=S type=A end=fin reply=226"#,
+        r#"transfer session=1 peer=127.0.0.1 port=P1 user="u" verb=RETR path="/none" bytes=0 seconds=S type=I end=refused reply=550"#,
+        r#"transfer session=1 peer=127.0.0.1 port=P1 user="u" verb=NLST path="/" bytes=12 seconds=S type=I end=fin reply=226"#,
+        r#"transfer session=1 peer=127.0.0.1 port=P1 user="u" verb=HASH path="/new" bytes=4 seconds=S type=I end=fin reply=213"#,
+        r#"mkdir session=1 peer=127.0.0.1 port=P1 user="u" path="/d""#,
+        r#"change session=1 peer=127.0.0.1 port=P1 user="u" path="/new" modified=20260102030405"#,
+        r#"change session=1 peer=127.0.0.1 port=P1 user="u" path="/new" mode=0600"#,
+        "rename session=1 peer=127.0.0.1 port=P1 user=\"u\" path=\"/new\" to=\"/d/\u{e9}\"",
+        "delete session=1 peer=127.0.0.1 port=P1 user=\"u\" path=\"/d/\u{e9}\"",
+        r#"rmdir session=1 peer=127.0.0.1 port=P1 user="u" path="/d""#,
+        r#"logout session=1 peer=127.0.0.1 port=P1 user="u""#,
+        r#"login session=1 peer=127.0.0.1 port=P1 user="reader""#,
+        r#"transfer session=1 peer=127.0.0.1 port=P1 user="reader" verb=STOR path="/x\u{9b}2J" bytes=0 seconds=S type=A end=refused reply=550"#,
+        r#"ended session=1 peer=127.0.0.1 port=P1 user="reader" seconds=S end=closed"#,
+    ];
+    assert_eq!(log.equal_lines(&[peer]), want);
+    let text = log.lines().concat();
+    assert!(!text.contains("secret"), "a password is in the log");
+}
+
+#[test]
+fn each_line_of_json_is_as_documented() {
+    let log = Log::new();
+    let fixture = Fixture::with(|builder| builder.observer(log.in_format(LogFormat::Json)));
+    let peer = play(&fixture);
+    let want = [
+        r#""event":"login-refused","session":1,"peer":"127.0.0.1","port":P1,"user":"x\" reason=none","reason":"credentials"}"#,
+        r#""event":"login","session":1,"peer":"127.0.0.1","port":P1,"user":"u"}"#,
+        r#""event":"transfer","session":1,"peer":"127.0.0.1","port":P1,"user":"u","verb":"RETR","path":"/a \"b\"","bytes":5,"seconds":S,"type":"I","end":"fin","reply":226}"#,
+        r#""event":"transfer","session":1,"peer":"127.0.0.1","port":P1,"user":"u","verb":"STOR","path":"/new","bytes":6,"seconds":S,"type":"A","end":"fin","reply":226}"#,
+        r#""event":"transfer","session":1,"peer":"127.0.0.1","port":P1,"user":"u","verb":"RETR","path":"/none","bytes":0,"seconds":S,"type":"I","end":"refused","reply":550}"#,
+        r#""event":"transfer","session":1,"peer":"127.0.0.1","port":P1,"user":"u","verb":"NLST","path":"/","bytes":12,"seconds":S,"type":"I","end":"fin","reply":226}"#,
+        r#""event":"transfer","session":1,"peer":"127.0.0.1","port":P1,"user":"u","verb":"HASH","path":"/new","bytes":4,"seconds":S,"type":"I","end":"fin","reply":213}"#,
+        r#""event":"mkdir","session":1,"peer":"127.0.0.1","port":P1,"user":"u","path":"/d"}"#,
+        r#""event":"change","session":1,"peer":"127.0.0.1","port":P1,"user":"u","path":"/new","modified":"20260102030405"}"#,
+        r#""event":"change","session":1,"peer":"127.0.0.1","port":P1,"user":"u","path":"/new","mode":"0600"}"#,
+        "\"event\":\"rename\",\"session\":1,\"peer\":\"127.0.0.1\",\"port\":P1,\"user\":\"u\",\"path\":\"/new\",\"to\":\"/d/\u{e9}\"}",
+        "\"event\":\"delete\",\"session\":1,\"peer\":\"127.0.0.1\",\"port\":P1,\"user\":\"u\",\"path\":\"/d/\u{e9}\"}",
+        r#""event":"rmdir","session":1,"peer":"127.0.0.1","port":P1,"user":"u","path":"/d"}"#,
+        r#""event":"logout","session":1,"peer":"127.0.0.1","port":P1,"user":"u"}"#,
+        r#""event":"login","session":1,"peer":"127.0.0.1","port":P1,"user":"reader"}"#,
+        r#""event":"transfer","session":1,"peer":"127.0.0.1","port":P1,"user":"reader","verb":"STOR","path":"/x\\u{9b}2J","bytes":0,"seconds":S,"type":"A","end":"refused","reply":550}"#,
+    ];
+    assert_eq!(log.equal_lines(&[peer]), want);
+    // What others make of it: every name and value, in this order.
+    let Some(python) = Peer::python("json") else { return };
+    let script = "import json, sys\nfor line in sys.stdin: print(list(json.loads(line)))\n";
+    let input: String = log.lines().iter().map(|line| format!("{line}\n")).collect();
+    let ran = run_with(python.command().args(["-c", script]), input.as_bytes(), LIMIT);
+    let names = String::from_utf8(ran.succeeded()).expect("UTF-8");
+    let login = "['time', 'event', 'session', 'peer', 'port', 'user']";
+    assert_eq!(names.lines().nth(1), Some(login));
+    assert_eq!(names.lines().count(), want.len());
+}
+
+#[test]
+fn a_transfer_is_told_by_how_it_ended() {
+    let log = Log::new();
+    let config = ServerConfig {
+        stall: Duration::from_millis(300),
+        data_connect: Duration::from_millis(300),
+        ..super::quick()
+    };
+    let root = tempfile::tempdir().expect("a directory");
+    let authenticator = faults::authenticator(root.path());
+    let builder = Server::builder().config(config).authenticator(authenticator);
+    let server = builder.observer(log.in_format(LogFormat::Text)).bind("127.0.0.1:0");
+    let fixture = Fixture { root, server: server.expect("a server") };
+    let (mut peers, end) = (Vec::new(), Instant::now() + LIMIT);
+    let mut session = || {
+        let session = fixture.session();
+        peers.push(address(&session));
+        session
+    };
+    let begin = |session: &mut RawSession, name: &str| {
+        let mut data = session.passive();
+        session.expect(format!("STOR {name}"), 150);
+        data.write_all(b"half");
+        let is_here = |activity: Activity| matches!(activity, Activity::Transfer { bytes: 4, .. });
+        while !fixture.server.sessions().into_iter().any(|session| is_here(session.activity)) {
+            assert!(Instant::now() < end);
+            std::thread::yield_now();
+        }
+        data
+    };
+    let mut one = session();
+    begin(&mut one, "reset").reset();
+    one.expect_reply(426);
+    let data = begin(&mut one, "stall");
+    one.expect_reply(426);
+    drop(data);
+    let data = begin(&mut one, "abor");
+    one.expect("ABOR", 426);
+    one.expect_reply(226);
+    drop(data);
+    one.expect("PASV", 227);
+    one.expect("STOR no-data", 150);
+    one.expect_reply(425);
+    begin(&mut one, "full").write_all(b"!");
+    one.expect_reply(452);
+    // The server ends this one, the client the next.
+    let mut cut = session();
+    let data = begin(&mut cut, "cut");
+    assert!(fixture.server.kick(2));
+    cut.expect_reply(426);
+    cut.expect_reply(421);
+    cut.expect_closed();
+    drop(data);
+    let mut lost = session();
+    let data = begin(&mut lost, "lost");
+    drop(lost);
+    while log.lines().len() < 10 {
+        assert!(Instant::now() < end, "{:?}", log.lines());
+        std::thread::yield_now();
+    }
+    drop(data);
+    let mut stored: Vec<_> = log
+        .equal_lines(&peers)
+        .into_iter()
+        .filter_map(|line| line.split_once(" verb=STOR ").map(|(_, rest)| rest.to_owned()))
+        .collect();
+    // How much came before the disk was full depends on how it came.
+    let full = stored.iter().position(|line| line.starts_with("path=\"/full\"")).expect("it");
+    assert!(stored.remove(full).ends_with("end=storage reply=452"));
+    assert_eq!(
+        stored,
+        [
+            r#"path="/reset" bytes=4 seconds=S type=A end=reset reply=426"#,
+            r#"path="/stall" bytes=4 seconds=S type=A end=stall reply=426"#,
+            r#"path="/abor" bytes=4 seconds=S type=A end=abor reply=426"#,
+            r#"path="/no-data" bytes=0 seconds=S type=A end=no-data reply=425"#,
+            r#"path="/cut" bytes=4 seconds=S type=A end=cut reply=426"#,
+            r#"path="/lost" bytes=4 seconds=S type=A end=control-lost"#,
+        ]
+    );
+}
+
+#[test]
+fn connections_that_are_refused_have_a_line_a_second_ho_06() {
+    let log = Log::new();
+    let config = ServerConfig { sessions: 2, ..super::quick() };
+    let fixture =
+        Fixture::with(|builder| builder.config(config).observer(log.in_format(LogFormat::Text)));
+    let address = fixture.server.local_addr();
+    let _first = fixture.session();
+    let _second = fixture.session();
+    for _ in 0..50 {
+        let mut session = RawSession::connect(address);
+        session.expect_reply(421);
+        session.expect_closed();
+    }
+    let lines = log.lines();
+    let refused: Vec<_> = lines.iter().filter(|line| line.contains(" refused peer=")).collect();
+    assert!((1..40).contains(&refused.len()), "{refused:?}");
+    assert!(refused[0].ends_with(" reason=full"), "{refused:?}");
+}
+
+#[test]
+fn too_many_sessions_of_a_user_are_no_wrong_password() {
+    let log = Log::new();
+    let config = ServerConfig { per_user: 1, ..super::quick() };
+    let fixture =
+        Fixture::with(|builder| builder.config(config).observer(log.in_format(LogFormat::Text)));
+    let _first = fixture.session();
+    let mut second = fixture.greeted();
+    second.expect("USER u", 331);
+    second.expect("PASS p", 421);
+    let lines = log.equal_lines(&[address(&second)]);
+    let want = r#"login-refused session=2 peer=127.0.0.1 port=P1 user="u" reason=too-many"#;
+    assert_eq!(lines.last().map(String::as_str), Some(want));
+}
+
+/// Takes down what happens as words, and panics at what it is told to.
+struct Words {
+    said: Arc<Mutex<Vec<String>>>,
+    panics_at: fn(&EventKind<'_>) -> bool,
+}
+
+impl Observer for Words {
+    fn observe(&self, event: &Event<'_>) {
+        let user = event.user.map_or("-".into(), String::from_utf8_lossy);
+        let word = match event.kind {
+            EventKind::Connected { .. } => "connected",
+            EventKind::Refused(Refusal::Full) => "full",
+            EventKind::LoggedIn => "in",
+            EventKind::LoggedOut => "out",
+            EventKind::Transferred(_) => "moved",
+            EventKind::Ended { end: SessionEnd::Closed, .. } => "closed",
+            EventKind::Ended { end: SessionEnd::Panicked, .. } => "panicked",
+            _ => "else",
+        };
+        let number = event.session.map_or("-".to_owned(), |number| number.to_string());
+        self.said.lock().expect("nothing panics here").push(format!("{number} {user} {word}"));
+        assert!(!(self.panics_at)(&event.kind), "an observer that panics, as the test wants");
+    }
+}
+
+#[test]
+fn an_observer_that_panics_costs_one_session_st_16() {
+    let said = Arc::default();
+    let panics_at = |kind: &EventKind<'_>| match kind {
+        EventKind::Refused(_) => true,
+        EventKind::Transferred(transfer) => transfer.path.name() == Some(b"panic"),
+        _ => false,
+    };
+    let words = Words { said: Arc::clone(&said), panics_at };
+    let second = Words { said: Arc::clone(&said), panics_at: |_| false };
+    let config = ServerConfig { sessions: 3, ..super::quick() };
+    let fixture = Fixture::with(|builder| builder.config(config).observer(words).observer(second));
+    let mut other = fixture.session();
+    let mut session = fixture.session();
+    let data = session.passive();
+    session.expect("STOR panic", 150);
+    data.close();
+    // Nothing more is said to the client, whose file is there nevertheless.
+    session.expect_closed();
+    assert_eq!(fixture.names(), ["panic"]);
+    other.expect_in_step();
+    let (_third, _fourth) = (fixture.session(), fixture.session());
+    // The accepting thread survives it too.
+    for _ in 0..3 {
+        RawSession::connect(fixture.server.local_addr()).expect_reply(421);
+    }
+    other.expect("QUIT", 221);
+    other.expect_closed();
+    let end = Instant::now() + LIMIT;
+    while fixture.server.sessions().len() > 2 {
+        assert!(Instant::now() < end);
+    }
+    fixture.session().expect_in_step();
+    let said = said.lock().expect("nothing panics there").clone();
+    let of = |number: &str| -> Vec<&str> {
+        said.iter().filter_map(|line| line.strip_prefix(number)).collect()
+    };
+    // The second observer is not told of what the first one panicked at.
+    let want =
+        ["- connected", "- connected", "u in", "u in", "u moved", "- panicked", "- panicked"];
+    assert_eq!(of("2 "), want);
+    let want = ["- connected", "- connected", "u in", "u in", "u closed", "u closed"];
+    assert_eq!(of("1 "), want);
+    assert_eq!(of("- "), ["- full"; 3]);
+}
+
+#[test]
+fn sessions_are_shown_and_can_be_ended_st_13() {
+    let fixture = Fixture::new();
+    let (mut idle, mut nobody) = (fixture.session(), fixture.greeted());
+    let mut busy = fixture.session();
+    let mut data = busy.passive();
+    busy.expect("STOR a b", 150);
+    data.write_all(&[b'x'; 300_000]);
+    let server = &fixture.server;
+    let end = Instant::now() + LIMIT;
+    let sessions = loop {
+        let sessions = server.sessions();
+        if let Activity::Transfer { bytes: 300_000, .. } = sessions[2].activity {
+            break sessions;
+        }
+        assert!(Instant::now() < end, "{sessions:?}");
+        std::thread::yield_now();
+    };
+    let seen: Vec<_> = sessions.iter().map(|s| (s.number, s.peer, s.user.as_deref())).collect();
+    let user = Some(&b"u"[..]);
+    let want = [(1, address(&idle), user), (2, address(&nobody), None), (3, address(&busy), user)];
+    assert_eq!(seen, want);
+    assert!(sessions.iter().all(|s| s.since.elapsed().is_ok_and(|age| age < LIMIT)));
+    assert_eq!(sessions[0].activity, Activity::Idle);
+    match &sessions[2].activity {
+        Activity::Transfer { verb, path, .. } => {
+            assert_eq!((verb.as_str(), path.as_bytes()), ("STOR", &b"/a b"[..]));
+        }
+        other => panic!("{other:?}"),
+    }
+    // Who leaves and comes again is the same session, in another thread.
+    idle.expect("REIN", 220);
+    assert_eq!(server.sessions()[0].user, None);
+    idle.expect("USER reader", 331);
+    idle.expect("PASS p", 230);
+    let first = &server.sessions()[0];
+    assert_eq!((first.number, first.user.as_deref()), (1, Some(&b"reader"[..])));
+
+    assert!(!server.kick(4));
+    // What was sent but not looked at yet makes no difference.
+    idle.send("NOO");
+    for (number, session, replies) in
+        [(1, &mut idle, &[421][..]), (2, &mut nobody, &[421]), (3, &mut busy, &[426, 421])]
+    {
+        assert!(server.kick(number));
+        replies.iter().for_each(|code| drop(session.expect_reply(*code)));
+        session.expect_closed();
+    }
+    drop(data);
+    while !server.sessions().is_empty() {
+        assert!(Instant::now() < end);
+        std::thread::yield_now();
+    }
+    assert!(!server.kick(1));
+    assert_eq!(fixture.names(), [""; 0], "nothing of the upload is left");
+    let mut next = fixture.session();
+    next.expect_in_step();
+    assert_eq!(server.sessions()[0].number, 4);
+}
+
+#[test]
+fn xferlog_has_a_line_for_each_file() {
+    let log = Log::new();
+    let fixture = Fixture::with(|builder| builder.observer(Xferlog::new(log.writer.clone())));
+    fixture.write("a b", "12345");
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    assert_eq!(session.download("RETR a b"), b"12345");
+    let _ = session.download("NLST");
+    session.expect("TYPE A", 200);
+    session.upload("STOR new", b"a\r\nb\r\n");
+    session.expect("PASV", 227);
+    session.expect("RETR none", 550);
+    let data = session.passive();
+    session.expect("APPE new", 150);
+    data.reset();
+    session.expect_reply(426);
+    let lines = log.lines();
+    let fields: Vec<_> = lines.iter().map(|line| line.split_at(24)).collect();
+    let want = [
+        " 1 127.0.0.1 5 /a_b b _ o r u ftp 0 * c",
+        " 1 127.0.0.1 6 /new a _ i r u ftp 0 * c",
+        " 1 127.0.0.1 0 /new a _ i r u ftp 0 * i",
+    ];
+    assert_eq!(fields.iter().map(|(_, rest)| *rest).collect::<Vec<_>>(), want);
+    // The date as others read it.
+    let Some(python) = Peer::python("datetime") else { return };
+    let script = "import datetime, sys\n\
+                  now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)\n\
+                  for line in sys.stdin:\n    \
+                      then = datetime.datetime.strptime(line[:24], '%a %b %d %H:%M:%S %Y')\n    \
+                      assert abs((now - then).total_seconds()) < 60, (now, then)\n";
+    let input: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    run_with(python.command().args(["-c", script]), input.as_bytes(), LIMIT).succeeded();
+}
