@@ -1,0 +1,137 @@
+//! A storage that is no disk: what clients upload goes to the program that embeds the server, whole,
+//! and is nowhere else. Cameras and scanners can deliver to it.
+//!
+//! `cargo run -p ftp-server --example custom_storage`
+
+use std::error::Error;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Mutex;
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use ftp_server::{
+    Entries, EntryKind, Metadata, Rights, Server, Source, Storage, StorageError, StorageErrorKind,
+    StreamEnd, Upload, VirtualPath, WriteMode,
+};
+
+/// The most bytes of a delivery: they are in memory.
+const MOST: usize = 16 * 1024 * 1024;
+
+/// A name and its content.
+type Delivery = (Vec<u8>, Vec<u8>);
+
+/// One empty directory. What is put there arrives at the other end of the channel.
+struct Inbox(Mutex<Sender<Delivery>>);
+
+impl Storage for Inbox {
+    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+        if !path.is_root() {
+            return Err(StorageErrorKind::NotFound.into());
+        }
+        let (kind, mode) = (EntryKind::Directory, 0o300);
+        Ok(Metadata { kind, size: 0, modified: 0, mode, links: 1, identity: (0, 0), ids: None })
+    }
+
+    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
+        self.check_directory(path)?;
+        Ok(Box::new(std::iter::empty()))
+    }
+
+    fn read(&self, _path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        Err(StorageErrorKind::NotFound.into())
+    }
+
+    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+        // Nothing is kept that could be added to.
+        if matches!(mode, WriteMode::From(_)) {
+            return Err(StorageErrorKind::BadRestart.into());
+        }
+        let (Some(name), Some(true)) = (path.name(), path.parent().map(|parent| parent.is_root()))
+        else {
+            return Err(StorageErrorKind::NotFound.into());
+        };
+        let inbox = self.0.lock().map_err(|_| StorageErrorKind::Io)?.clone();
+        Ok(Box::new(Letter { inbox, name: name.to_vec(), content: Vec::new() }))
+    }
+}
+
+/// An upload. Nobody hears of it before it is whole.
+struct Letter {
+    inbox: Sender<Delivery>,
+    name: Vec<u8>,
+    content: Vec<u8>,
+}
+
+impl Write for Letter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.content.len() + bytes.len() > MOST {
+            // The client is told 552.
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        self.content.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Upload for Letter {
+    fn commit(self: Box<Self>) -> Result<(), StorageError> {
+        // 226 is sent only if somebody has it.
+        let Self { inbox, name, content } = *self;
+        inbox.send((name, content)).map_err(|_| StorageErrorKind::Io.into())
+    }
+
+    fn abort(self: Box<Self>, _end: StreamEnd) {}
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (sender, deliveries) = channel();
+    let server = Server::builder()
+        .storage(Inbox(Mutex::new(sender)))
+        .user("camera", "secret", Rights::WRITE)
+        .bind("127.0.0.1:0")?;
+
+    let reply = deliver(server.local_addr(), "0001.jpg", b"a picture")?;
+    assert!(reply.starts_with("226"), "{reply}");
+    let (name, content) = deliveries.recv_timeout(Duration::from_secs(30))?;
+    assert_eq!((&*name, &*content), (&b"0001.jpg"[..], &b"a picture"[..]));
+
+    // A client that is told 552 has delivered nothing.
+    let reply = deliver(server.local_addr(), "0002.jpg", &vec![0; MOST + 1])?;
+    assert!(reply.starts_with("552"), "{reply}");
+    assert!(deliveries.try_recv().is_err());
+    Ok(())
+}
+
+/// Stands for the camera; returns the last reply.
+fn deliver(server: SocketAddr, name: &str, content: &[u8]) -> Result<String, Box<dyn Error>> {
+    let mut control = BufReader::new(TcpStream::connect(server)?);
+    let mut ask = |line: &str| {
+        control.get_mut().write_all(line.as_bytes())?;
+        let mut reply = String::new();
+        control.read_line(&mut reply).map(|_| reply)
+    };
+    ask("")?;
+    for line in ["USER camera\r\n", "PASS secret\r\n", "TYPE I\r\n"] {
+        ask(line)?;
+    }
+    let reply = ask("EPSV\r\n")?;
+    let port = reply.split('|').nth(3).ok_or("no port in the reply")?.parse()?;
+    let mut data = TcpStream::connect((server.ip(), port))?;
+    ask(&format!("STOR {name}\r\n"))?;
+    // The server may close it early: its reply says why.
+    if data.write_all(content).is_ok() {
+        data.shutdown(std::net::Shutdown::Write)?;
+    }
+    let _ = data.read(&mut [0]);
+    Ok(ask("")?)
+}
+
+#[test]
+fn a_storage_is_written_by_its_user() {
+    main().unwrap();
+}

@@ -1,0 +1,55 @@
+//! A server inside a program: two users, settings of one's own, a log, and an orderly end.
+//!
+//! `FTP_ROOT=DIR cargo run -p ftp-server --example embedded` serves DIR on port 2121 of this computer
+//! until a line or the end comes on standard input. Without it a new directory is served for a moment.
+#![expect(clippy::print_stdout, reason = "it is for people to see")]
+
+use std::error::Error;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use ftp_server::{EventLog, LogFormat, LogWriter, Rights, Server, ServerConfig};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    if let Some(root) = std::env::var_os("FTP_ROOT") {
+        let server = start(root.as_ref(), 2_121)?;
+        println!("{} until a line comes", server.local_addr());
+        io::stdin().read_line(&mut String::new())?;
+        stop(server);
+    } else {
+        let root = tempfile::tempdir()?;
+        stop(start(root.path(), 0)?);
+    }
+    Ok(())
+}
+
+/// Port 0 is one that the system chooses.
+fn start(root: &Path, port: u16) -> Result<Server, Box<dyn Error>> {
+    // Lines go to standard error by a thread of their own: no session waits for a pipe.
+    let log = EventLog::new(LogFormat::Text, LogWriter::start("the log", io::stderr())?);
+    let config =
+        ServerConfig { per_address: 8, banner: "Hello".to_owned(), ..ServerConfig::default() };
+    let server = Server::builder()
+        .root(root)
+        .user("writer", "secret", Rights::FULL)
+        .user("reader", "also secret", Rights::READ)
+        .config(config)
+        .observer(log)
+        .bind(("127.0.0.1", port))?;
+    Ok(server)
+}
+
+/// Transfers may take ten seconds more; whoever is idle gets 421 at once.
+fn stop(server: Server) {
+    for session in server.sessions() {
+        println!("{} is {:?} for {:?}", session.number, session.activity, session.since.elapsed());
+    }
+    let report = server.shutdown(Duration::from_secs(10));
+    println!("{} sessions drained, {} cut, {} stuck", report.drained, report.cut, report.stuck);
+}
+
+#[test]
+fn a_server_is_embedded() {
+    main().unwrap();
+}
