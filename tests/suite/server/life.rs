@@ -1,9 +1,14 @@
 //! A server's life: limits of time, shutdown, and what must not bring it down.
 
 use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ftp_server::{AuthError, Authenticator, Login, LoginAttempt, Rights, Server, ServerConfig};
+use ftp_server::{
+    AuthError, Authenticator, LocalStorage, Login, LoginAttempt, Rights, Server, ServerConfig,
+    Storage,
+};
 use ftp_tests::network::in_own_network;
 use ftp_tests::peer::Peer;
 use ftp_tests::process::run;
@@ -106,6 +111,53 @@ fn st_13_shutdown_cuts_what_does_not_end() {
     busy.expect_reply(421);
     busy.expect_closed();
     assert_eq!(super::names_in(fixture.root.path()), [""; 0]);
+}
+
+#[test]
+fn a_shutdown_says_what_it_drained_what_it_cut_and_what_is_stuck_st_13() {
+    /// Lets everybody in, but one only when that is wanted, having said that it waits.
+    struct Waiting(Arc<LocalStorage>, Mutex<(Sender<()>, Receiver<()>)>);
+    impl Authenticator for Waiting {
+        fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+            if attempt.user == b"stuck" {
+                let ends = self.1.lock().expect("nothing panics here");
+                ends.0.send(()).expect("the test waits");
+                // An error is as good: the test is over.
+                let _ = ends.1.recv();
+            }
+            Ok(Login::new(Arc::clone(&self.0) as Arc<dyn Storage>, Rights::FULL))
+        }
+    }
+    let root = tempfile::tempdir().expect("a directory");
+    let ((go_on, waiting), (says, waits)) = (channel(), channel());
+    let storage = LocalStorage::open(root.path()).expect("a storage");
+    let authenticator = Waiting(Arc::new(storage), Mutex::new((says, waiting)));
+    let builder = Server::builder().config(super::quick()).authenticator(authenticator);
+    let server = builder.bind("127.0.0.1:0").expect("a server");
+    let login = || RawSession::login(server.local_addr(), "u", "p");
+    let (mut idle, mut busy, mut done) = (login(), login(), login());
+    let mut half = busy.passive();
+    busy.expect("STOR half", 150);
+    half.write_all(b"half");
+    let mut whole = done.passive();
+    done.expect("STOR whole", 150);
+    let mut stuck = RawSession::greeted(server.local_addr());
+    stuck.expect("USER stuck", 331);
+    stuck.send("PASS p\r\n");
+    waits.recv().expect("it asks the authenticator");
+    whole.write_all(b"whole");
+    let stopping = std::thread::spawn(move || server.shutdown(Duration::from_secs(2)));
+    idle.expect_reply(421);
+    whole.close();
+    done.expect_reply(226);
+    done.expect_reply(421);
+    busy.expect_reply(426);
+    busy.expect_reply(421);
+    let report = stopping.join().expect("it stops");
+    assert_eq!((report.drained, report.cut, report.stuck), (2, 1, 1));
+    assert_eq!(super::names_in(root.path()), ["whole"]);
+    drop(go_on);
+    stuck.expect_closed();
 }
 
 #[test]
