@@ -319,6 +319,21 @@ mod tests {
     }
 
     #[test]
+    fn a_pipe_that_somebody_made_non_blocking_is_waited_for_hf_14() {
+        let (reader, pipe) = io::pipe().unwrap();
+        rustix::fs::fcntl_setfl(&pipe, rustix::fs::OFlags::NONBLOCK).unwrap();
+        let writer = LogWriter::start("a pipe", pipe).unwrap();
+        // More than the pipe holds, and no more than may wait.
+        let (line, count) = ("x".repeat(99), limits::LOG_WAITING / 100);
+        (0..count).for_each(|_| writer.line(&line));
+        assert!(!writer.flush(Duration::from_millis(50)), "nobody reads");
+        let reading = thread::spawn(move || read_all(reader));
+        assert!(writer.flush(LONG));
+        drop(writer);
+        assert_eq!(reading.join().unwrap().lines().count(), count);
+    }
+
+    #[test]
     fn a_full_disk_loses_lines_and_counts_them_hf_14() {
         let disk = Disk::default();
         let writer = LogWriter::start("a disk", disk.clone()).unwrap();
