@@ -171,18 +171,33 @@ fn processes() -> Option<u64> {
 }
 
 fn cgroup_pids() -> Option<u64> {
+    number_in_cgroup("pids.max").map(|pids| pids.saturating_sub(64))
+}
+
+fn number_in_cgroup(file: &str) -> Option<u64> {
     let group = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let group = group.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let path = Path::new("/sys/fs/cgroup").join(group).join("pids.max");
-    number_in(path).map(|pids| pids.saturating_sub(64))
+    number_in(Path::new("/sys/fs/cgroup").join(group).join(file))
 }
 
 /// 20 KiB a session.
 fn memory() -> Option<u64> {
+    memory_info("MemAvailable:").map(|bytes| bytes / 1024 / 20)
+}
+
+/// How much memory this process could have at most, in bytes: what the machine has, or less where
+/// its group may have less.
+pub(crate) fn memory_in_all() -> Option<u64> {
+    let machine = memory_info("MemTotal:");
+    let group = number_in_cgroup("memory.max");
+    machine.into_iter().chain(group).min()
+}
+
+fn memory_info(key: &str) -> Option<u64> {
     let info = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let line = info.lines().find_map(|line| line.strip_prefix(key))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib / 20)
+    Some(kib * 1024)
 }
 
 fn number_in(path: impl AsRef<Path>) -> Option<u64> {

@@ -17,7 +17,7 @@
 //!
 //! What a file is, and where, is a [`Storage`]'s matter; [`LocalStorage`] keeps files below one
 //! directory. Who may log in, and to which storage, is an [`Authenticator`]'s; [`UserTable`] is
-//! one that knows its users from the start.
+//! one that knows its users from the start, by their passwords or by a [`PasswordHash`] of each.
 //!
 //! An upload is invisible until it is whole: 226 means that the file has its name and its
 //! content (see [`SyncPolicy`] for what the disk knows by then).
@@ -48,7 +48,10 @@ mod server;
 mod session;
 mod storage;
 
-pub use auth::{AuthError, Authenticator, Login, LoginAttempt, Offer, Rights, UserTable};
+pub use auth::{
+    AuthError, Authenticator, Login, LoginAttempt, Offer, PasswordHash, PasswordHashError, Rights,
+    UserTable,
+};
 pub use config::{PassiveAddress, PassiveOverride, ServerConfig};
 pub use error::Error;
 pub use name_pattern::NamePattern;

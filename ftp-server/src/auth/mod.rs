@@ -1,8 +1,11 @@
 //! Who may log in, where to, and what for.
 
+mod password;
 mod rights;
+mod slots;
 mod table;
 
+pub use password::{PasswordHash, PasswordHashError};
 pub use rights::Rights;
 pub use table::UserTable;
 
@@ -10,6 +13,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::ops::BitOr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ftp_proto::HostName;
 
@@ -29,6 +33,8 @@ pub struct LoginAttempt<'a> {
     pub host: Option<&'a HostName>,
     /// Where the control connection comes from.
     pub peer: SocketAddr,
+    /// When the session ends without a login: there is no use in taking longer.
+    pub deadline: Instant,
 }
 
 impl fmt::Debug for LoginAttempt<'_> {
@@ -137,6 +143,16 @@ pub trait Authenticator: Send + Sync {
     }
 }
 
+/// Whether `offered` is `password`, in a time that depends on the length of `offered` alone.
+fn equal_in_constant_time(password: &[u8], offered: &[u8]) -> bool {
+    let padded = password.iter().copied().chain(std::iter::repeat(0));
+    let difference = offered
+        .iter()
+        .zip(padded)
+        .fold(0, |sum, (left, right)| std::hint::black_box(sum | (left ^ right)));
+    difference == 0 && password.len() == offered.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,8 +160,14 @@ mod tests {
     #[test]
     fn passwords_are_not_shown() {
         let peer = ([127, 0, 0, 1], 1).into();
-        let attempt =
-            LoginAttempt { user: b"me", password: b"secret", account: None, host: None, peer };
+        let attempt = LoginAttempt {
+            user: b"me",
+            password: b"secret",
+            account: None,
+            host: None,
+            peer,
+            deadline: Instant::now(),
+        };
         assert!(!format!("{attempt:?}").contains("secret"));
     }
 }

@@ -1,24 +1,42 @@
 //! Users known from the start.
 
+use std::hash::{BuildHasher, RandomState};
 use std::ops::BitOr;
 
-use super::{AuthError, Authenticator, Login, LoginAttempt, Offer};
+use super::slots::SLOTS;
+use super::{
+    AuthError, Authenticator, Login, LoginAttempt, Offer, PasswordHash, equal_in_constant_time,
+};
 
 /// Who logs in without a password.
 const ANONYMOUS: &[u8] = b"anonymous";
 
-/// Users known from the start, with plain passwords: for tests, fixtures and throw-away servers.
+/// Users known from the start: with plain passwords, for tests, fixtures and throw-away servers,
+/// or with hashes, as they are kept in files.
+///
+/// A name that is not in the table costs what some name in it does, and always the same one, so
+/// that time does not tell them apart. Hashes are computed a few at a time, in the order in which
+/// the logins came; one whose turn has not come when the session ends is [`AuthError::Unavailable`].
 #[derive(Clone, Default)]
 pub struct UserTable {
     users: Vec<User>,
     anonymous: Option<Login>,
+    /// Chooses who stands in for an unknown name.
+    choice: RandomState,
 }
 
 #[derive(Clone)]
 struct User {
     name: Vec<u8>,
-    password: Vec<u8>,
+    secret: Secret,
     login: Login,
+}
+
+/// What a password is compared with.
+#[derive(Clone)]
+enum Secret {
+    Plain(Vec<u8>),
+    Hash(PasswordHash),
 }
 
 impl UserTable {
@@ -28,17 +46,32 @@ impl UserTable {
         Self::default()
     }
 
-    /// The same table with one user more; a name given twice has its last password.
+    /// The same table with one user more; a name given twice has its last password. It is compared
+    /// in constant time and is not hashed, so that a login costs next to nothing.
     #[must_use]
     pub fn user(
-        mut self,
+        self,
         name: impl Into<Vec<u8>>,
         password: impl Into<Vec<u8>>,
         login: Login,
     ) -> Self {
-        let (name, password) = (name.into(), password.into());
+        self.with(name.into(), Secret::Plain(password.into()), login)
+    }
+
+    /// As [`user`](Self::user), with a password that only its hash is known of.
+    #[must_use]
+    pub fn user_with_hash(
+        self,
+        name: impl Into<Vec<u8>>,
+        password: PasswordHash,
+        login: Login,
+    ) -> Self {
+        self.with(name.into(), Secret::Hash(password), login)
+    }
+
+    fn with(mut self, name: Vec<u8>, secret: Secret, login: Login) -> Self {
         self.users.retain(|user| user.name != name);
-        self.users.push(User { name, password, login });
+        self.users.push(User { name, secret, login });
         self
     }
 
@@ -51,6 +84,38 @@ impl UserTable {
     }
 }
 
+impl UserTable {
+    /// With whose password one of an unknown user is compared.
+    fn stand_in(&self, name: &[u8]) -> Option<&User> {
+        let count = u64::try_from(self.users.len()).ok()?;
+        let chosen = self.choice.hash_one(name).checked_rem(count)?;
+        self.users.get(usize::try_from(chosen).ok()?)
+    }
+}
+
+impl Secret {
+    fn is(&self, attempt: &LoginAttempt<'_>) -> Result<bool, AuthError> {
+        let hash = match self {
+            Self::Plain(password) => {
+                return Ok(equal_in_constant_time(password, attempt.password));
+            }
+            Self::Hash(hash) => hash,
+        };
+        let verify = || hash.verify(attempt.password);
+        match SLOTS.run(hash.memory(), attempt.deadline, verify) {
+            Some(Ok(is_right)) => Ok(is_right),
+            Some(Err(error)) => {
+                log::error!("a password cannot be verified: {error}");
+                Err(AuthError::Unavailable)
+            }
+            None => {
+                log::warn!("too many logins at a time: one was not looked at before its end");
+                Err(AuthError::Unavailable)
+            }
+        }
+    }
+}
+
 impl Authenticator for UserTable {
     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
         let user = self.users.iter().find(|user| user.name == attempt.user);
@@ -60,26 +125,15 @@ impl Authenticator for UserTable {
         {
             return Ok(login.clone());
         }
-        // An unknown user costs the same comparison as a known one.
-        let password = user.map_or(&b"\0"[..], |user| &user.password);
-        let right = equal_in_constant_time(password, attempt.password);
-        user.filter(|_| right).map(|user| user.login.clone()).ok_or(AuthError::Refused)
+        let compared = user.or_else(|| self.stand_in(attempt.user)).ok_or(AuthError::Refused)?;
+        let is_right = compared.secret.is(attempt)?;
+        user.filter(|_| is_right).map(|user| user.login.clone()).ok_or(AuthError::Refused)
     }
 
     fn offer(&self) -> Offer {
         let logins = self.users.iter().map(|user| &user.login).chain(&self.anonymous);
         logins.map(Offer::from).fold(Offer::default(), BitOr::bitor)
     }
-}
-
-/// Whether `offered` is `password`, in a time that depends on the length of `offered` alone.
-fn equal_in_constant_time(password: &[u8], offered: &[u8]) -> bool {
-    let padded = password.iter().copied().chain(std::iter::repeat(0));
-    let difference = offered
-        .iter()
-        .zip(padded)
-        .fold(0, |sum, (left, right)| std::hint::black_box(sum | (left ^ right)));
-    difference == 0 && password.len() == offered.len()
 }
 
 #[cfg(test)]
@@ -102,7 +156,8 @@ mod tests {
     fn attempt<'a>(user: &'a str, password: &'a str) -> LoginAttempt<'a> {
         let (user, password, peer) =
             (user.as_bytes(), password.as_bytes(), ([127, 0, 0, 1], 1).into());
-        LoginAttempt { user, password, account: None, host: None, peer }
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        LoginAttempt { user, password, account: None, host: None, peer, deadline }
     }
 
     fn try_login(table: &UserTable, user: &str, password: &str) -> Option<Rights> {
@@ -129,6 +184,59 @@ mod tests {
         ] {
             assert_eq!(try_login(&table, user, password), want, "{user} {password:?}");
         }
+    }
+
+    #[test]
+    fn users_may_be_known_by_hashes_hs_31() {
+        let directory = tempfile::tempdir().unwrap();
+        let login =
+            Login::new(Arc::new(LocalStorage::open(directory.path()).unwrap()), Rights::FULL);
+        let hash = PasswordHash::new(b"hashed").unwrap();
+        let table = table(directory.path())
+            .user_with_hash("c", hash.clone(), login.clone())
+            .user_with_hash("a", hash, login);
+        for (user, password, want) in [
+            ("a", "hashed", Some(Rights::FULL)),
+            ("a", "", None),
+            ("b", "secret", Some(Rights::FULL)),
+            ("b", "hashed", None),
+            ("c", "hashed", Some(Rights::FULL)),
+            ("c", "Hashed", None),
+        ] {
+            assert_eq!(try_login(&table, user, password), want, "{user} {password:?}");
+        }
+        // Whoever stands in for an unknown name, its password is nobody's.
+        let mut stand_ins = std::collections::BTreeSet::new();
+        for number in 0..64 {
+            let name = format!("unknown{number}");
+            let stand_in = table.stand_in(name.as_bytes()).unwrap();
+            assert_eq!(stand_in.name, table.stand_in(name.as_bytes()).unwrap().name);
+            if stand_ins.insert(stand_in.name.clone()) {
+                for password in ["hashed", "secret"] {
+                    assert_eq!(try_login(&table, &name, password), None);
+                }
+            }
+        }
+        assert_eq!(stand_ins.len(), 3, "an unknown name costs what any known one may");
+        assert!(UserTable::new().stand_in(b"x").is_none());
+    }
+
+    #[test]
+    fn who_comes_too_late_is_not_verified_hs_32() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = Arc::new(LocalStorage::open(directory.path()).unwrap());
+        let hash = PasswordHash::new(b"p").unwrap();
+        let login = Login::new(storage, Rights::FULL);
+        let table = UserTable::new().user_with_hash("u", hash, login);
+        let far = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        // All there is, so that nobody else gets a slot meanwhile.
+        let refused = SLOTS.run(u64::MAX / 2, far, || {
+            let deadline = std::time::Instant::now();
+            ["u", "unknown"]
+                .map(|user| table.login(&LoginAttempt { deadline, ..attempt(user, "p") }).err())
+        });
+        assert_eq!(refused, Some([Some(AuthError::Unavailable); 2]));
+        assert_eq!(try_login(&table, "u", "p"), Some(Rights::FULL));
     }
 
     #[test]

@@ -57,7 +57,9 @@ fn login(
     account: Option<&[u8]>,
 ) -> Outcome {
     let (peer, host) = (session.peer, session.host.as_ref());
-    let attempt = LoginAttempt { user: &name, password: &password.0, account, host, peer };
+    let deadline = session.login_deadline();
+    let attempt =
+        LoginAttempt { user: &name, password: &password.0, account, host, peer, deadline };
     let error = match Arc::clone(&session.context).authenticator.login(&attempt) {
         Ok(login) => return enter(session, name, login),
         Err(AuthError::NeedAccount) if account.is_none() => {

@@ -16,7 +16,7 @@ use ftp_proto::{AddressClass, HostName, NetworkProtocol, Password, Pathname, Tra
 
 use crate::auth::{Offer, Rights};
 use crate::context::Context;
-use crate::data::DataChannel;
+use crate::data::{self, DataChannel};
 use crate::digest::Algorithm;
 use crate::listing::FactSelection;
 use crate::name_pattern::is_denied;
@@ -115,6 +115,11 @@ impl Session {
         };
         let Self { login_failures, is_client_known, .. } = *self;
         *self = Self { login_failures, is_client_known, nobody_since, ..new };
+    }
+
+    /// When the session ends if nobody is logged in by then.
+    pub(crate) fn login_deadline(&self) -> Instant {
+        data::deadline(self.nobody_since, self.context.config.login)
     }
 
     /// Where a pathname of the client's leads.

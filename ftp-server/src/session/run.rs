@@ -13,7 +13,7 @@ use super::{Access, Session};
 use crate::admission::Permit;
 use crate::command;
 use crate::context::{Context, Line, Registration};
-use crate::data::{self, DataChannel};
+use crate::data::DataChannel;
 use crate::limits;
 use crate::storage::StorageError;
 
@@ -119,7 +119,7 @@ impl Runner {
                 Access::User(_) => (Instant::now(), config.idle, None),
                 _ => {
                     let since = self.session.nobody_since;
-                    (since, config.login, Some(data::deadline(since, config.login)))
+                    (since, config.login, Some(self.session.login_deadline()))
                 }
             };
             self.control.set_end(end);
