@@ -37,6 +37,9 @@ pub(crate) struct Setting {
     pub(crate) show: fn(&Settings) -> String,
 }
 
+/// How many failed logins of a host can be counted.
+const MOST_FAILURES: u32 = 1_000;
+
 const YES: &[(&str, bool)] = &[("true", true), ("false", false)];
 
 const SYNC: &[(&str, SyncPolicy)] = &[
@@ -73,6 +76,10 @@ pub(crate) const TABLE: &[Setting] = &[
     setting!("limits.per_address",      "sessions of a host; 0: any number, as loopback",  server.per_address,    count,        usize::to_string),
     setting!("limits.per_user",         "sessions of a user; 0: any number",               server.per_user,       count,        usize::to_string),
     setting!("limits.login_failures",   "wrong passwords before the connection is closed", server.login_failures, attempts,     u32::to_string),
+    setting!("limits.login_delay",      "before a wrong password is answered; then 2, 4 times", server.login_delay, duration,   time),
+    setting!("limits.ban_after",        "wrong passwords of a host in ban_window; 0: any number", server.ban_after, number,   u32::to_string),
+    setting!("limits.ban_window",       "in which they are counted",                       server.ban_window,     waiting_time, time),
+    setting!("limits.ban_for",          "how long the host then gets 421; 0: not at all",  server.ban_for,        duration,     time),
     setting!("limits.min_free",         "space that uploads leave free",                   server.min_free,       size,         show_size),
     setting!("passive.enabled",         "true, false: whether PASV and EPSV are served",   server.passive,        yes,          bool::to_string),
     setting!("passive.ports",           "for data connections: 50000-50099,51000",         server.passive_ports,     ports,     optional),
@@ -81,6 +88,8 @@ pub(crate) const TABLE: &[Setting] = &[
     setting!("active.enabled",          "true, false: whether PORT and EPRT are served",   server.active,         yes,          bool::to_string),
     setting!("active.source_port",      "true, false: from port 20 where we listen on 21", server.active_source_port, yes,      bool::to_string),
     setting!("fxp.networks",            "where users may transfer to and from: 10.0.0.0/8", server.fxp_networks,     networks,  show_networks),
+    setting!("network.allow",           "who may connect, and nobody else: 10.0.0.0/8",    server.allow,             networks,  show_networks),
+    setting!("network.deny",            "who may not, even if allowed",                    server.deny,              networks,  show_networks),
     setting!("transfer.overwrite",      "true, false: whether files may be replaced",      server.overwrite,      yes,          bool::to_string),
     setting!("security.confine",        "best-effort, require, off: Landlock for sessions", server.confine,       confine,      confine_word),
     setting!("security.run_as",         "USER or USER:GROUP to be once the ports are bound", run_as,               run_as,       optional),
@@ -146,6 +155,13 @@ fn shown_hosts(hosts: &[HostName]) -> String {
 
 fn count(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| format!("\"{text}\" is not a number"))
+}
+
+fn number(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(number) if number <= MOST_FAILURES => Ok(number),
+        _ => Err(format!("\"{text}\" is not a number from 0 to {MOST_FAILURES}")),
+    }
 }
 
 fn attempts(text: &str) -> Result<u32, String> {
@@ -318,6 +334,12 @@ mod tests {
             ("limits.login_failures=1", "1"),
             ("hosts.names=A.example, [2001:db8::1]", "\"a.example, [2001:db8::1]\""),
             ("limits.per_user=2", "2"),
+            ("limits.login_delay=0", "0 s"),
+            ("limits.ban_after=5", "5"),
+            ("limits.ban_window=1 h", "1 h"),
+            ("limits.ban_for=0", "0 s"),
+            ("network.allow=192.0.2.0/24, 2001:db8::/32", "192.0.2.0/24,2001:db8::/32"),
+            ("network.deny=192.0.2.1", "192.0.2.1/32"),
             ("limits.min_free=1 GiB", "1 GiB"),
             ("passive.enabled=false", "false"),
             ("passive.ports=50000-50099, 51000", "50000-50099,51000"),
@@ -373,6 +395,9 @@ mod tests {
             ("limits.sessions=-1", "is not a number"),
             ("limits.sessions=many", "is not a number"),
             ("limits.login_failures=0", "above 0"),
+            ("limits.ban_after=1001", "from 0 to 1000"),
+            ("limits.ban_window=0", "more than 0"),
+            ("network.deny=all", "is not a network"),
             ("hosts.names=a.example:21", "is not a name of a host"),
             ("limits.min_free=much", "is not a size"),
             ("active.enabled=maybe", "is none of true, false"),

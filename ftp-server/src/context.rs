@@ -1,18 +1,22 @@
 //! What all sessions of a server share.
 
 use std::collections::HashMap;
-use std::net::{Shutdown, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use ftp_proto::Network;
+
 use crate::admission::Admission;
 use crate::auth::Authenticator;
+use crate::ban::Bans;
 use crate::config::ServerConfig;
 use crate::data::{Announcer, PassivePorts};
 use crate::digest::Running;
 use crate::presence::Presence;
 use crate::relay::Relay;
+use crate::watch::Watchdog;
 
 /// Configuration, authenticator and the register of sessions. Nothing of one session is in here
 /// but what is needed to end it.
@@ -24,6 +28,10 @@ pub(crate) struct Context {
     pub(crate) announcer: Arc<Announcer>,
     /// Who is logged in, if users may have only so many sessions.
     pub(crate) presence: Arc<Presence>,
+    /// Who failed to log in too often.
+    pub(crate) bans: Bans,
+    /// Looks after those who wait for the authenticator.
+    pub(crate) watchdog: Watchdog,
     /// Which digests are being made.
     pub(crate) digests: Arc<Running>,
     /// Starts threads for sessions that cannot go on in theirs.
@@ -60,6 +68,8 @@ impl Context {
         Arc::new(Self {
             passive_ports: PassivePorts::new(config.passive_ports.clone()),
             announcer: Announcer::new(&config),
+            bans: Bans::new(&config),
+            watchdog: Watchdog::default(),
             config,
             authenticator,
             admission,
@@ -76,6 +86,16 @@ impl Context {
     /// Whether the server is being shut down: sessions end as soon as they may.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Why nobody at `peer` is served, if nobody is: what the client is told.
+    pub(crate) fn objection(&self, peer: IpAddr) -> Option<&'static str> {
+        let ServerConfig { allow, deny, .. } = &self.config;
+        let is_in = |networks: &[Network]| networks.iter().any(|network| network.contains(peer));
+        if is_in(deny) || !allow.is_empty() && !is_in(allow) {
+            return Some("Not available to your address");
+        }
+        self.bans.hold(peer, Instant::now()).then_some("Too many failed logins")
     }
 
     pub(crate) fn register(self: &Arc<Self>, stream: TcpStream) -> Registration {

@@ -29,6 +29,7 @@ compile_error!("ftp-server is built on openat2, O_TMPFILE and sendfile of Linux"
 
 mod admission;
 mod auth;
+mod ban;
 mod command;
 mod config;
 mod context;
@@ -47,6 +48,7 @@ mod reply;
 mod server;
 mod session;
 mod storage;
+mod watch;
 
 pub use auth::{
     AuthError, Authenticator, Login, LoginAttempt, Offer, PasswordHash, PasswordHashError, Rights,

@@ -79,6 +79,14 @@ pub const DIGEST_TIME: Duration = Duration::from_secs(60);
 /// ASCII or what matches a pattern: it costs a processor and no network.
 pub const PREPARE: Duration = Duration::from_secs(60);
 
+/// How many hosts with failed logins are remembered. Without a bound, who has many addresses could
+/// fill the memory with them.
+pub const BAN_HOSTS: usize = 4_096;
+
+/// The most failed logins that are counted before a host is banned: each is remembered with its
+/// time.
+pub const BAN_AFTER: usize = 1_000;
+
 /// How many bytes of a password are hashed, and how many one may have where it is kept as a hash:
 /// as many as crypt(3) takes. What `$5$` and `$6$` cost grows with the square of it.
 pub const PASSWORD: usize = 512;

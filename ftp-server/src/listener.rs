@@ -81,7 +81,7 @@ fn accept_all(listener: &TcpListener, context: &Arc<Context>) {
                         spare = open_spare();
                         match spare {
                             Some(_) => receive(stream, peer, context, &mut complaints),
-                            None => refuse(&stream),
+                            None => refuse(&stream, TOO_MANY),
                         }
                     }
                 } else {
@@ -135,9 +135,13 @@ fn receive(
     context: &Arc<Context>,
     complaints: &mut Complaints,
 ) {
+    if let Some(objection) = context.objection(peer.ip()) {
+        complaints.log("turned away", &peer);
+        return refuse(&stream, objection);
+    }
     let Some(permit) = context.admission.admit(peer.ip()) else {
         complaints.log("too many connections", &peer);
-        return refuse(&stream);
+        return refuse(&stream, TOO_MANY);
     };
     let registration = context.register(stream);
     let line = Arc::clone(&registration.line);
@@ -148,13 +152,16 @@ fn receive(
     });
     if let Err(error) = spawned {
         complaints.log("no thread for a session", &error);
-        refuse(&line.stream);
+        refuse(&line.stream, TOO_MANY);
     }
 }
 
+/// What those are told for whom there is no place.
+pub(crate) const TOO_MANY: &str = "Too many connections";
+
 /// Says 421 on a connection that is then dropped.
-pub(crate) fn refuse(mut stream: &TcpStream) {
-    let reply = Reply::new(ReplyCode::SERVICE_CLOSING, "Too many connections").encode();
+pub(crate) fn refuse(mut stream: &TcpStream, why: &str) {
+    let reply = Reply::new(ReplyCode::SERVICE_CLOSING, why).encode();
     // A new socket has room for one line; a peer that is gone already needs no answer. Only the
     // sending side is closed here, and the rest by dropping it.
     let _ = stream.set_nonblocking(true);

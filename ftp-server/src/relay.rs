@@ -49,6 +49,6 @@ fn go_on(runner: Box<Runner>) {
     let thread = thread::Builder::new().stack_size(limits::SESSION_STACK);
     if let Err(error) = thread.spawn(move || runner.go_on()) {
         log::warn!("no thread for a session: {error}");
-        listener::refuse(&line.stream);
+        listener::refuse(&line.stream, listener::TOO_MANY);
     }
 }

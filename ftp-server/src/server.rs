@@ -248,6 +248,7 @@ impl ServerBuilder {
         {
             log::warn!("none of the passive ports can be had: {error}");
         }
+        context.watchdog.start().map_err(Error::Thread)?;
         let lookups = context.announcer.start().map_err(Error::Thread)?;
         let relay = context.relay.start().map_err(Error::Thread)?;
         let mut server = Server {

@@ -16,7 +16,7 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::scale;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::figures::{open_descriptors, threads, wait_until};
+use crate::figures::{THREADS_AT_REST, open_descriptors, threads, wait_until};
 use crate::serve::Served;
 
 /// The calls that a session makes, each with errors it can end with on a healthy or on a sick
@@ -355,8 +355,7 @@ fn the_nth_system_call_fails_at_scale_hf_08_hf_10_fs_20_go_06() {
         failures.extend(wrong);
     };
     dialogue("nothing fails".into(), "", true);
-    // Main, signals, listener and relay.
-    let settle = || wait_until("the end of a session", || threads(process) == 4);
+    let settle = || wait_until("the end of a session", || threads(process) == THREADS_AT_REST);
     settle();
     let usual = open_descriptors(process);
 

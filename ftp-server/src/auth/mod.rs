@@ -127,7 +127,10 @@ pub enum AuthError {
     Unavailable,
 }
 
-/// Decides who may log in. Called on the session's thread; it may block.
+/// Decides who may log in. Called on the session's thread; it may block, but whoever is not let in
+/// by [`LoginAttempt::deadline`] gets 421 all the same, and the thread keeps its place among the
+/// sessions until this returns. A refusal is answered later the more of them a client has had, and
+/// the time is counted from its command: how long this takes tells nothing unless it takes longer.
 pub trait Authenticator: Send + Sync {
     /// Accepts or refuses a login.
     ///

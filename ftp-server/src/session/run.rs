@@ -16,6 +16,7 @@ use crate::context::{Context, Line, Registration};
 use crate::data::DataChannel;
 use crate::limits;
 use crate::storage::StorageError;
+use crate::watch::Watch;
 
 /// Serves one client from the greeting to the end, in this thread as long as it is the right one.
 pub(crate) fn run(
@@ -210,10 +211,18 @@ impl Runner {
 
     fn execute(&mut self, verb: Verb, argument: &[u8]) -> io::Result<Next> {
         let start = Instant::now();
+        let deciding = matches!(verb, Verb::Pass | Verb::Acct).then(|| {
+            let deadline = self.session.login_deadline();
+            self.session.context.watchdog.watch(self.line(), deadline)
+        });
         let outcome = command::dispatch(&mut self.session, verb, argument);
+        let entered = self.enter();
+        if !deciding.is_none_or(Watch::ends_in_time) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         // Before the client knows it: the next one may come at once.
         self.permit.set_logged_in(self.session.user().is_some());
-        if let Err(error) = self.enter() {
+        if let Err(error) = entered {
             log::error!("{}: cannot confine the session: {error}", self.session.peer);
             self.close("Service not available")?;
             return Ok(Next::End);
@@ -224,6 +233,15 @@ impl Runner {
             }
             Outcome::Reply(reply) => (reply, Next::Continue),
             Outcome::Close(reply) => (reply, Next::End),
+            Outcome::Late { reply, at, closes } => {
+                if !self.control.pause(at.min(self.session.login_deadline())) {
+                    if self.session.context.is_draining() {
+                        self.close("Service closing")?;
+                    }
+                    return Ok(Next::End);
+                }
+                (reply, if closes { Next::End } else { Next::Continue })
+            }
             Outcome::Transfer(transfer) => {
                 self.line().set_busy(true);
                 let next = self.transfer(verb, transfer);

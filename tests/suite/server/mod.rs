@@ -11,6 +11,7 @@ mod extremes;
 mod faults;
 mod features;
 mod framing;
+mod guessing;
 mod life;
 mod listings;
 mod log;
@@ -104,6 +105,7 @@ fn quick() -> ServerConfig {
     ServerConfig {
         data_connect: Duration::from_secs(5),
         stall: Duration::from_secs(10),
+        login_delay: Duration::ZERO,
         ..ServerConfig::default()
     }
 }
