@@ -52,7 +52,7 @@ mod watch;
 
 pub use auth::{
     AuthError, Authenticator, Login, LoginAttempt, Offer, PasswordHash, PasswordHashError, Rights,
-    UserTable,
+    UnknownRight, UserTable,
 };
 pub use config::{PassiveAddress, PassiveOverride, ServerConfig};
 pub use error::Error;

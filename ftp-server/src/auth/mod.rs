@@ -6,7 +6,7 @@ mod slots;
 mod table;
 
 pub use password::{PasswordHash, PasswordHashError};
-pub use rights::Rights;
+pub use rights::{Rights, UnknownRight};
 pub use table::UserTable;
 
 use std::fmt;
@@ -55,6 +55,12 @@ pub struct Login {
     /// Whether MKD of a directory that is there already is answered as if it had been made. Some
     /// devices make the same directory before each upload, and stop at a refusal.
     pub mkdir_existing_ok: bool,
+    /// Whether `STOR` makes the directories above a file that are missing, for users who may make
+    /// directories.
+    pub mkdir_parents: bool,
+    /// Whether several people log in so, who are not to meet what others of them left unfinished.
+    /// Whoever has no rights but those of a [`DROP_BOX`](Rights::DROP_BOX) is taken for several.
+    pub is_shared: bool,
     /// Whose login it is, where that is not the very argument of `USER`, as when a user has several
     /// names or letters in any case: the sessions of a user are counted by it.
     pub name: Option<Vec<u8>>,
@@ -64,13 +70,32 @@ impl Login {
     /// A login with these rights to this storage, and nothing out of the ordinary.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, rights: Rights) -> Self {
-        Self { storage, rights, mkdir_existing_ok: false, name: None }
+        Self {
+            storage,
+            rights,
+            mkdir_existing_ok: false,
+            mkdir_parents: false,
+            is_shared: rights.is_drop_box(),
+            name: None,
+        }
     }
 
     /// The same with another answer to MKD of a directory that is there.
     #[must_use]
     pub fn with_mkdir_existing_ok(self, mkdir_existing_ok: bool) -> Self {
         Self { mkdir_existing_ok, ..self }
+    }
+
+    /// The same where `STOR` makes missing directories, or does not.
+    #[must_use]
+    pub fn with_mkdir_parents(self, mkdir_parents: bool) -> Self {
+        Self { mkdir_parents, ..self }
+    }
+
+    /// The same for one person, or for several.
+    #[must_use]
+    pub fn with_shared(self, is_shared: bool) -> Self {
+        Self { is_shared, ..self }
     }
 
     /// The same login, of the user of this name whatever the argument of `USER` was.

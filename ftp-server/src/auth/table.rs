@@ -76,10 +76,10 @@ impl UserTable {
     }
 
     /// The same table, open to `anonymous` and `ftp`, who are one user, with any password
-    /// (RFC 1635).
+    /// (RFC 1635). The login is one of several people.
     #[must_use]
     pub fn anonymous(mut self, login: Login) -> Self {
-        self.anonymous = Some(login.with_name(ANONYMOUS));
+        self.anonymous = Some(login.with_name(ANONYMOUS).with_shared(true));
         self
     }
 }
@@ -249,6 +249,8 @@ mod tests {
             assert_eq!(try_login(&table, user, "any"), Some(Rights::READ), "{user}");
         }
         assert_eq!(try_login(&table, "nobody", "any"), None);
+        assert!(table.login(&attempt("ftp", "")).unwrap().is_shared);
+        assert!(!table.login(&attempt("a", "")).unwrap().is_shared);
     }
 
     #[test]

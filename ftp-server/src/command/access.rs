@@ -120,9 +120,15 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
         },
     };
     log::info!("{} {}: logged in", session.peer, Escaped(&name));
-    let Login { storage, rights, mkdir_existing_ok, name: _ } = login;
-    session.access =
-        Access::User(User { name, storage, rights, mkdir_existing_ok, _present: present });
+    let Login { storage, rights, mkdir_existing_ok, mkdir_parents, is_shared: _, name: _ } = login;
+    session.access = Access::User(User {
+        name,
+        storage,
+        rights,
+        mkdir_existing_ok,
+        mkdir_parents,
+        _present: present,
+    });
     session.directory = VirtualPath::root();
     Reply::new(ReplyCode::LOGGED_IN, "Logged in").into()
 }

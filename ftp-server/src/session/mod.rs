@@ -13,7 +13,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use ftp_proto::{AddressClass, HostName, NetworkProtocol, Password, Pathname, TransferParameters};
+use ftp_proto::{
+    AddressClass, HostName, NetworkProtocol, Password, Pathname, Reply, TransferParameters,
+};
 
 use crate::auth::{Offer, Rights};
 use crate::context::Context;
@@ -22,6 +24,7 @@ use crate::digest::Algorithm;
 use crate::listing::FactSelection;
 use crate::name_pattern::is_denied;
 use crate::presence::Present;
+use crate::reply::{self, Purpose};
 use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath};
 
 /// What the server knows of one client.
@@ -79,6 +82,8 @@ pub(crate) struct User {
     pub(crate) rights: Rights,
     /// A directory that is there already was as good as made.
     pub(crate) mkdir_existing_ok: bool,
+    /// Directories that are missing above a file are made with it.
+    pub(crate) mkdir_parents: bool,
     /// Counts this session, if users may have only so many.
     pub(crate) _present: Option<Present>,
 }
@@ -156,6 +161,14 @@ impl Session {
         }
     }
 
+    /// The reply to a command that the storage refused, in the words that this user may hear.
+    pub(crate) fn refusal(&self, error: &StorageError, purpose: Purpose) -> Reply {
+        match self.user() {
+            Some(user) if user.rights.is_drop_box() => reply::blind_failure(error, purpose),
+            _ => reply::storage_failure(error, purpose),
+        }
+    }
+
     /// Whether there may be a data connection with `host`: with the client's own, and for users
     /// with the right to it with those in the networks of FXP, but never with an address that
     /// means something else from here than from there (RFC 2577 §3).
@@ -223,7 +236,14 @@ mod tests {
         let mut session = Session::new(context, peer, ([192, 0, 2, 1], 21).into());
         let storage = Arc::new(LocalStorage::open(std::env::temp_dir()).unwrap());
         let name = b"u".to_vec();
-        let user = User { name, storage, rights, mkdir_existing_ok: false, _present: None };
+        let user = User {
+            name,
+            storage,
+            rights,
+            mkdir_existing_ok: false,
+            mkdir_parents: false,
+            _present: None,
+        };
         session.access = Access::User(user);
         session
     }

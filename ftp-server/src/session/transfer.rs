@@ -133,7 +133,7 @@ impl Runner {
                 ("storage", vec![reply::transfer_failure(error)])
             }
             End::Refused(error, purpose) => {
-                ("refused", vec![reply::storage_failure(error, *purpose)])
+                ("refused", vec![self.session.refusal(error, *purpose)])
             }
             End::TooLong => ("refused", vec![reply::too_much_to_prepare()]),
             End::NoData(error) => {

@@ -18,6 +18,7 @@ mod log;
 mod login;
 mod matrix;
 mod paths;
+mod rights;
 mod unique;
 
 use std::path::Path;
