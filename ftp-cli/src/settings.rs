@@ -91,6 +91,8 @@ pub(crate) const TABLE: &[Setting] = &[
     setting!("network.allow",           "who may connect, and nobody else: 10.0.0.0/8",    server.allow,             networks,  show_networks),
     setting!("network.deny",            "who may not, even if allowed",                    server.deny,              networks,  show_networks),
     setting!("transfer.overwrite",      "true, false: whether files may be replaced",      server.overwrite,      yes,          bool::to_string),
+    setting!("transfer.rate_per_session", "bytes a session moves in a second: 30 MiB/s",   server.rate_per_session, rate,       show_rate),
+    setting!("transfer.rate_per_user",  "bytes all sessions of a user move in a second",   server.rate_per_user,  rate,         show_rate),
     setting!("security.confine",        "best-effort, require, off: Landlock for sessions", server.confine,       confine,      confine_word),
     setting!("security.run_as",         "USER or USER:GROUP to be once the ports are bound", run_as,               run_as,       optional),
     setting!("listing.show_ids",        "true, false: numbers of owner and group in LIST", server.show_ids,       yes,          bool::to_string),
@@ -194,6 +196,20 @@ fn confine_word(policy: &ConfinementPolicy) -> String {
 fn word_of<T: PartialEq>(value: &T, words: &[(&str, T)]) -> String {
     let found = words.iter().find(|(_, known)| known == value);
     found.map_or_else(String::new, |(word, _)| (*word).to_owned())
+}
+
+/// A size a second; nothing, or 0, for no limit.
+fn rate(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(0);
+    }
+    let wrong = |_| format!("\"{text}\" is not a rate; 500 KiB/s, 30 MiB/s are");
+    size(text.strip_suffix("/s").unwrap_or(text)).map_err(wrong)
+}
+
+fn show_rate(bytes: &u64) -> String {
+    if *bytes == 0 { "\"\"".to_owned() } else { format!("{}/s", show_size(bytes)) }
 }
 
 /// Nothing, for what is up to the system.
@@ -353,6 +369,8 @@ mod tests {
             ("active.source_port=true", "true"),
             ("fxp.networks=192.0.2.0/24, 2001:db8::/32", "192.0.2.0/24,2001:db8::/32"),
             ("transfer.overwrite=false", "false"),
+            ("transfer.rate_per_session=30 MiB/s", "30 MiB/s"),
+            ("transfer.rate_per_user=1000", "1000/s"),
             ("transfer.sync=none", "none"),
             ("security.run_as=nobody", "nobody"),
             ("security.run_as=1:2", "1:2"),
@@ -395,6 +413,8 @@ mod tests {
             ("limits.sessions=-1", "is not a number"),
             ("limits.sessions=many", "is not a number"),
             ("limits.login_failures=0", "above 0"),
+            ("transfer.rate_per_user=fast", "is not a rate"),
+            ("transfer.rate_per_user=3 MiB/h", "is not a rate"),
             ("limits.ban_after=1001", "from 0 to 1000"),
             ("limits.ban_window=0", "more than 0"),
             ("network.deny=all", "is not a network"),

@@ -63,6 +63,11 @@ pub struct ServerConfig {
     /// Who may not, [`allow`](Self::allow) notwithstanding. Who may not gets a 421 in place of the
     /// greeting, which costs no thread. None.
     pub deny: Vec<Network>,
+    /// How many bytes of files and listings a session may move in a second, to and from the server
+    /// taken together. 0: any number.
+    pub rate_per_session: u64,
+    /// The same for all sessions of one user together. 0: any number.
+    pub rate_per_user: u64,
     /// The virtual hosts that `HOST` may choose (RFC 7151). Which host was chosen the
     /// authenticator is told. None: any name is taken.
     pub hosts: Vec<HostName>,
@@ -186,6 +191,8 @@ impl Default for ServerConfig {
             ban_for: Duration::from_secs(600),
             allow: Vec::new(),
             deny: Vec::new(),
+            rate_per_session: 0,
+            rate_per_user: 0,
             hosts: Vec::new(),
             passive: true,
             passive_ports: None,

@@ -43,6 +43,7 @@ mod name_pattern;
 mod pace;
 mod presence;
 mod random;
+mod rate;
 mod relay;
 mod reply;
 mod server;

@@ -11,6 +11,8 @@ use crate::auth::{AuthError, Login, LoginAttempt};
 use crate::config::ServerConfig;
 use crate::context::Context;
 use crate::data;
+use crate::presence::Present;
+use crate::rate::{Rate, Throttle};
 use crate::session::{Access, Outcome, Session, User};
 use crate::storage::VirtualPath;
 
@@ -108,17 +110,19 @@ fn login(
 
 fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     let Context { config, presence, .. } = &*session.context;
-    let present = match config.per_user {
-        0 => None,
-        limit => match presence.enter(login.name.as_deref().unwrap_or(&name), limit) {
-            Some(present) => Some(present),
-            None => {
-                log::warn!("{} {}: has {limit} sessions already", session.peer, Escaped(&name));
-                let text = "Too many connections of this user";
-                return Outcome::Close(Reply::new(ReplyCode::SERVICE_CLOSING, text));
-            }
-        },
-    };
+    let ServerConfig { per_user, rate_per_user, rate_per_session, .. } = config;
+    let mut present = None;
+    if *per_user > 0 || *rate_per_user > 0 {
+        let user = login.name.as_deref().unwrap_or(&name);
+        present = presence.enter(user, *per_user, *rate_per_user);
+        if present.is_none() {
+            log::warn!("{} {}: has {per_user} sessions already", session.peer, Escaped(&name));
+            let text = "Too many connections of this user";
+            return Outcome::Close(Reply::new(ReplyCode::SERVICE_CLOSING, text));
+        }
+    }
+    let shared = present.as_ref().and_then(Present::rate);
+    let throttle = Throttle::new(Rate::new(*rate_per_session).into_iter().chain(shared));
     log::info!("{} {}: logged in", session.peer, Escaped(&name));
     let Login { storage, rights, mkdir_existing_ok, mkdir_parents, is_shared: _, name: _ } = login;
     session.access = Access::User(User {
@@ -127,6 +131,7 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
         rights,
         mkdir_existing_ok,
         mkdir_parents,
+        throttle,
         _present: present,
     });
     session.directory = VirtualPath::root();

@@ -24,6 +24,7 @@ use crate::digest::Algorithm;
 use crate::listing::FactSelection;
 use crate::name_pattern::is_denied;
 use crate::presence::Present;
+use crate::rate::Throttle;
 use crate::reply::{self, Purpose};
 use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath};
 
@@ -84,6 +85,8 @@ pub(crate) struct User {
     pub(crate) mkdir_existing_ok: bool,
     /// Directories that are missing above a file are made with it.
     pub(crate) mkdir_parents: bool,
+    /// How fast bytes may move.
+    pub(crate) throttle: Throttle,
     /// Counts this session, if users may have only so many.
     pub(crate) _present: Option<Present>,
 }
@@ -242,6 +245,7 @@ mod tests {
             rights,
             mkdir_existing_ok: false,
             mkdir_parents: false,
+            throttle: Throttle::default(),
             _present: None,
         };
         session.access = Access::User(user);

@@ -12,8 +12,9 @@ use super::control::{Control, Look, Notice};
 use super::outcome::{Direction, Transfer, Working};
 use super::run::{Next, Runner};
 use crate::command;
-use crate::data::{self, Ended, Interruption, Monitor, OpenError};
+use crate::data::{self, Ended, Interruption, Limits, Monitor, OpenError};
 use crate::limits;
+use crate::rate::Throttle;
 use crate::reply::{self, Purpose};
 use crate::storage::{StorageError, StreamEnd};
 
@@ -192,14 +193,16 @@ impl<'a> Watch<'a> {
                 return (0, end);
             }
         };
-        let stall = session.context.config.stall;
+        let without = Throttle::default();
+        let throttle = session.user().map_or(&without, |user| &user.throttle);
+        let limits = Limits { stall: session.context.config.stall, throttle };
         match direction {
             Direction::Send(mut outgoing) => {
-                let (moved, ended) = data::send(&stream, &mut *outgoing, stall, self);
+                let (moved, ended) = data::send(&stream, &mut *outgoing, limits, self);
                 (moved, End::Ended(ended))
             }
             Direction::Receive(mut upload, ascii) => {
-                let (moved, ended) = data::receive(&stream, &mut *upload, ascii, stall, self);
+                let (moved, ended) = data::receive(&stream, &mut *upload, ascii, limits, self);
                 let ended = match ended {
                     Ended::Complete => {
                         upload.commit().map_or_else(Ended::Storage, |()| Ended::Complete)

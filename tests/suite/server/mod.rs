@@ -18,6 +18,7 @@ mod log;
 mod login;
 mod matrix;
 mod paths;
+mod rates;
 mod rights;
 mod unique;
 
