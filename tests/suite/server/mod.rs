@@ -4,6 +4,7 @@ mod addresses;
 mod attributes;
 mod commands;
 mod confinement;
+mod crowds;
 mod data;
 mod devices;
 mod digests;
