@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -13,7 +14,7 @@ use crate::limits;
 #[derive(Debug)]
 pub(crate) struct Admission {
     total: usize,
-    per_host: usize,
+    per_host: AtomicUsize,
     held: Mutex<Held>,
 }
 
@@ -39,14 +40,20 @@ pub(crate) struct Permit {
 impl Admission {
     /// At most `total` connections, and `per_host` from one host; 0 means any number from one.
     pub(crate) fn new(total: usize, per_host: usize) -> Arc<Self> {
-        Arc::new(Self { total, per_host, held: Mutex::default() })
+        Arc::new(Self { total, per_host: per_host.into(), held: Mutex::default() })
+    }
+
+    /// From now on at most `per_host` connections from one host.
+    pub(crate) fn set_per_host(&self, per_host: usize) {
+        self.per_host.store(per_host, Ordering::Relaxed);
     }
 
     /// A place for one more connection, if there is one. Those that are not logged in have at
     /// most half of all places: who has no password cannot keep out those who have one.
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Permit> {
         // Loopback is not counted.
-        let is_counted = self.per_host > 0 && !peer.to_canonical().is_loopback();
+        let per_host = self.per_host.load(Ordering::Relaxed);
+        let is_counted = per_host > 0 && !peer.to_canonical().is_loopback();
         let host = is_counted.then(|| network_of(peer));
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.total >= self.total || held.pending >= self.total.div_ceil(2) {
@@ -54,7 +61,7 @@ impl Admission {
         }
         if let Some(host) = host {
             let count = held.hosts.entry(host).or_default();
-            if *count >= self.per_host {
+            if *count >= per_host {
                 return None;
             }
             *count += 1;
@@ -227,6 +234,21 @@ mod tests {
         drop((second, other));
         let held = admission.held.lock().unwrap();
         assert_eq!((held.total, held.pending, held.hosts.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn another_cap_for_a_host_is_for_those_who_come() {
+        let admission = Admission::new(20, 0);
+        let admit = || admission.admit(address("192.0.2.1"));
+        let uncounted = admit();
+        admission.set_per_host(1);
+        let first = admit();
+        assert!(first.is_some() && admit().is_none());
+        admission.set_per_host(2);
+        assert!(admit().is_some());
+        admission.set_per_host(0);
+        drop((uncounted, first));
+        assert!(admission.held.lock().unwrap().hosts.is_empty());
     }
 
     #[test]

@@ -18,8 +18,8 @@ use crate::presence::Presence;
 use crate::relay::Relay;
 use crate::watch::Watchdog;
 
-/// Configuration, authenticator and the register of sessions. Nothing of one session is in here
-/// but what is needed to end it.
+/// Configuration, authenticator and what counts across sessions. A session keeps the context that
+/// it began with, whatever comes after that.
 pub(crate) struct Context {
     pub(crate) config: ServerConfig,
     pub(crate) authenticator: Arc<dyn Authenticator>,
@@ -29,13 +29,23 @@ pub(crate) struct Context {
     /// Who is logged in, if users may have only so many sessions.
     pub(crate) presence: Arc<Presence>,
     /// Who failed to log in too often.
-    pub(crate) bans: Bans,
+    pub(crate) bans: Arc<Bans>,
     /// Looks after those who wait for the authenticator.
-    pub(crate) watchdog: Watchdog,
+    pub(crate) watchdog: Arc<Watchdog>,
     /// Which digests are being made.
     pub(crate) digests: Arc<Running>,
     /// Starts threads for sessions that cannot go on in theirs.
-    pub(crate) relay: Relay,
+    pub(crate) relay: Arc<Relay>,
+    pub(crate) register: Arc<Register>,
+}
+
+/// The context that sessions get from now on.
+pub(crate) struct Current(Mutex<Arc<Context>>);
+
+/// The sessions of a server, whichever context they have. Nothing of one is in here but what is
+/// needed to end it.
+#[derive(Debug, Default)]
+pub(crate) struct Register {
     draining: AtomicBool,
     next: AtomicU64,
     sessions: Mutex<HashMap<u64, Arc<Line>>>,
@@ -54,7 +64,7 @@ pub(crate) struct Line {
 
 /// A session's place in the register; dropping it takes the session out.
 pub(crate) struct Registration {
-    context: Arc<Context>,
+    register: Arc<Register>,
     number: u64,
     pub(crate) line: Arc<Line>,
 }
@@ -68,24 +78,57 @@ impl Context {
         Arc::new(Self {
             passive_ports: PassivePorts::new(config.passive_ports.clone()),
             announcer: Announcer::new(&config),
-            bans: Bans::new(&config),
-            watchdog: Watchdog::default(),
+            bans: Arc::new(Bans::new(&config)),
+            watchdog: Arc::default(),
             config,
             authenticator,
             admission,
             presence: Arc::default(),
             digests: Arc::default(),
-            relay: Relay::default(),
-            draining: AtomicBool::new(false),
-            next: AtomicU64::new(1),
-            sessions: Mutex::default(),
-            gone: Condvar::new(),
+            relay: Arc::default(),
+            register: Arc::default(),
+        })
+    }
+
+    /// The same server with other settings and users. What sessions hold of it is counted on.
+    pub(crate) fn with(
+        &self,
+        config: ServerConfig,
+        authenticator: Arc<dyn Authenticator>,
+    ) -> Arc<Self> {
+        let former = &self.config;
+        let announces_the_same = config.passive_address == former.passive_address
+            && config.passive_overrides == former.passive_overrides;
+        let has_the_same_ports = config.passive_ports == former.passive_ports;
+        let bans = |config: &ServerConfig| (config.ban_after, config.ban_window, config.ban_for);
+        Arc::new(Self {
+            // The last answer for a name is not forgotten.
+            announcer: match announces_the_same {
+                true => Arc::clone(&self.announcer),
+                false => Announcer::new(&config),
+            },
+            passive_ports: match has_the_same_ports {
+                true => Arc::clone(&self.passive_ports),
+                false => PassivePorts::new(config.passive_ports.clone()),
+            },
+            bans: match bans(&config) == bans(former) {
+                true => Arc::clone(&self.bans),
+                false => Arc::new(Bans::new(&config)),
+            },
+            watchdog: Arc::clone(&self.watchdog),
+            config,
+            authenticator,
+            admission: Arc::clone(&self.admission),
+            presence: Arc::clone(&self.presence),
+            digests: Arc::clone(&self.digests),
+            relay: Arc::clone(&self.relay),
+            register: Arc::clone(&self.register),
         })
     }
 
     /// Whether the server is being shut down: sessions end as soon as they may.
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::SeqCst)
+        self.register.draining.load(Ordering::SeqCst)
     }
 
     /// Why nobody at `peer` is served, if nobody is: what the client is told.
@@ -97,12 +140,28 @@ impl Context {
         }
         self.bans.hold(peer, Instant::now()).then_some("Too many failed logins")
     }
+}
 
-    pub(crate) fn register(self: &Arc<Self>, stream: TcpStream) -> Registration {
+impl Current {
+    pub(crate) fn new(context: Arc<Context>) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(context)))
+    }
+
+    pub(crate) fn get(&self) -> Arc<Context> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set(&self, context: Arc<Context>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = context;
+    }
+}
+
+impl Register {
+    pub(crate) fn enter(self: &Arc<Self>, stream: TcpStream) -> Registration {
         let line = Arc::new(Line::new(stream));
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.sessions().insert(number, Arc::clone(&line));
-        Registration { context: Arc::clone(self), number, line }
+        Registration { register: Arc::clone(self), number, line }
     }
 
     /// Says that the server ends; returns how many sessions there are.
@@ -181,7 +240,7 @@ impl Line {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.context.sessions().remove(&self.number);
-        self.context.gone.notify_all();
+        self.register.sessions().remove(&self.number);
+        self.register.gone.notify_all();
     }
 }

@@ -11,7 +11,7 @@ use ftp_proto::{Reply, ReplyCode};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::context::Context;
+use crate::context::Current;
 use crate::{limits, session};
 
 /// How long the loop rests when the system is out of something.
@@ -50,24 +50,24 @@ pub(crate) fn set_keepalive(socket: &Socket) -> io::Result<()> {
 /// Starts accepting in a thread of its own, which ends when the listening socket is shut down.
 pub(crate) fn start(
     listener: Arc<TcpListener>,
-    context: Arc<Context>,
+    current: Arc<Current>,
 ) -> io::Result<JoinHandle<()>> {
     let thread = thread::Builder::new().name("ftp-accept".to_owned());
-    thread.stack_size(limits::SESSION_STACK).spawn(move || accept_all(&listener, &context))
+    thread.stack_size(limits::SESSION_STACK).spawn(move || accept_all(&listener, &current))
 }
 
-fn accept_all(listener: &TcpListener, context: &Arc<Context>) {
+fn accept_all(listener: &TcpListener, current: &Current) {
     let mut spare = open_spare();
     let mut complaints = Complaints::default();
-    while !context.is_draining() {
+    while !current.get().is_draining() {
         let error = match listener.accept() {
             Ok((stream, peer)) => {
-                receive(stream, peer, context, &mut complaints);
+                receive(stream, peer, current, &mut complaints);
                 continue;
             }
             Err(error) => error,
         };
-        if context.is_draining() {
+        if current.get().is_draining() {
             break;
         }
         match Trouble::of(&error) {
@@ -80,7 +80,7 @@ fn accept_all(listener: &TcpListener, context: &Arc<Context>) {
                         // The kernel says so before anybody comes: by now there may be enough.
                         spare = open_spare();
                         match spare {
-                            Some(_) => receive(stream, peer, context, &mut complaints),
+                            Some(_) => receive(stream, peer, current, &mut complaints),
                             None => refuse(&stream, TOO_MANY),
                         }
                     }
@@ -129,12 +129,8 @@ fn open_spare() -> Option<File> {
 }
 
 /// Gives a connection its thread, or a 421.
-fn receive(
-    stream: TcpStream,
-    peer: SocketAddr,
-    context: &Arc<Context>,
-    complaints: &mut Complaints,
-) {
+fn receive(stream: TcpStream, peer: SocketAddr, current: &Current, complaints: &mut Complaints) {
+    let context = current.get();
     if let Some(objection) = context.objection(peer.ip()) {
         complaints.log("turned away", &peer);
         return refuse(&stream, objection);
@@ -143,12 +139,11 @@ fn receive(
         complaints.log("too many connections", &peer);
         return refuse(&stream, TOO_MANY);
     };
-    let registration = context.register(stream);
+    let registration = context.register.enter(stream);
     let line = Arc::clone(&registration.line);
     let thread = thread::Builder::new().stack_size(limits::SESSION_STACK);
-    let session_context = Arc::clone(context);
     let spawned = thread.spawn(move || {
-        session::run(registration, peer, &session_context, permit);
+        session::run(registration, peer, &context, permit);
     });
     if let Err(error) = spawned {
         complaints.log("no thread for a session", &error);

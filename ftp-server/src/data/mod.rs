@@ -7,7 +7,7 @@ mod passive;
 mod ports;
 mod transfer;
 
-pub(crate) use announce::{Announcer, Lookups};
+pub(crate) use announce::Announcer;
 pub(crate) use outgoing::{AsciiOutgoing, ImageOutgoing, ListingOutgoing, Outgoing};
 pub(crate) use passive::PassiveListener;
 pub(crate) use ports::PassivePorts;

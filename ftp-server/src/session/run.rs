@@ -322,7 +322,7 @@ mod tests {
         let admission = Admission::new(1, 0);
         let permit = admission.admit(peer.ip()).unwrap();
         let context = Context::new(ServerConfig::default(), Arc::new(UserTable::new()), admission);
-        let registration = context.register(stream);
+        let registration = context.register.enter(stream);
         let session = Session::new(Arc::clone(&context), peer, local);
         let mut runner = Runner::new(registration, session, permit);
         let now = Instant::now();
