@@ -20,7 +20,7 @@ use crate::stdio::{Messages, Printable};
 const WIRE: &str = "ftp_client::wire";
 
 /// Where a server logs its start and end, which `serve` says itself.
-const LIFE: &str = "ftp_server::server";
+pub(crate) const LIFE: &str = "ftp_server::server";
 
 /// Where the dialogue goes.
 pub(crate) enum Dialogue {

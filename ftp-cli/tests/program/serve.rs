@@ -16,9 +16,9 @@ use crate::{failed, ftp};
 pub(crate) struct Served {
     pub(crate) running: Running,
     pub(crate) address: SocketAddr,
-    said: String,
+    pub(crate) said: String,
     /// What it says after its start, a line each.
-    log: Receiver<String>,
+    pub(crate) log: Receiver<String>,
 }
 
 impl Served {
@@ -57,7 +57,7 @@ impl Served {
         format!("ftp://{login}{}/{name}", self.address)
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.running.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
