@@ -73,6 +73,13 @@ line of --password-file, else FTP_PASSWORD. With --config, users are those of FI
 users of options; dist/server.toml explains its form. After SIGTERM or SIGINT transfers may finish before it
 exits with 0; a second signal cuts them.",
         },
+        Command::Passwd => Page {
+            usage: "passwd [--password-file FILE]",
+            summary: "hash a password",
+            text: "\
+Prints the hash of a password, by argon2id, for a file that serve reads. It is asked
+for, or read from standard input where that is no terminal.",
+        },
         Command::Demo => Page {
             usage: "demo [-q]",
             summary: "show a server and a client at work",

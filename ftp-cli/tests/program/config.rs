@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ftp_server::PasswordHash;
-use ftp_tests::process::{LIMIT, Ran, run};
+use ftp_tests::process::{LIMIT, Ran, run, run_with};
 use ftp_tests::random::Random;
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
@@ -283,6 +283,26 @@ mkdir_parents = true
     cam.upload("STOR d", b"of old");
     assert_eq!(configured.root.read("cam/c"), b"new");
     assert_eq!(configured.root.read("old/d"), b"of old");
+}
+
+#[test]
+fn what_passwd_prints_is_a_password_of_the_file() {
+    let configured = Configured::new("");
+    configured.here.write("password", b"from a file\nnot this\n");
+    let typed = run_with(&mut ftp(&["passwd"]), "gr\u{fc}\u{df}e \r\n".as_bytes(), LIMIT);
+    let mut filed = ftp(&["passwd", "--password-file"]);
+    let filed = run(filed.arg(configured.here.join("password")));
+    let user = |name: &str, ran: Ran| {
+        let hash = String::from_utf8(ran.succeeded()).unwrap();
+        assert!(hash.starts_with("$argon2id$") && hash.ends_with('\n'), "{hash}");
+        format!("[users.{name}]\npassword = \"{}\"\nroot = \"ROOT\"\n", hash.trim_end())
+    };
+    configured.write(&(user("typed", typed) + &user("filed", filed)));
+    let served = configured.serve();
+    RawSession::login(served.address, "typed", "gr\u{fc}\u{df}e ").expect_in_step();
+    RawSession::login(served.address, "filed", "from a file").expect_in_step();
+    let long = "x".repeat(5_000);
+    failed(&run_with(&mut ftp(&["passwd"]), long.as_bytes(), LIMIT), 2, "too long");
 }
 
 #[test]
