@@ -101,13 +101,16 @@ pub struct Login {
     /// Whose login it is, where that is not the very argument of `USER`, as when a user has several
     /// names or letters in any case: the sessions of a user are counted by it.
     pub name: Option<Vec<u8>>,
+    /// Whether many people log in so, as with `anonymous`. What came of a cut upload is then not
+    /// kept: nobody knows whose it is.
+    pub is_shared: bool,
 }
 
 impl Login {
     /// A login with these rights to this storage, and nothing out of the ordinary.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, rights: Rights) -> Self {
-        Self { storage, rights, mkdir_existing_ok: false, name: None }
+        Self { storage, rights, mkdir_existing_ok: false, name: None, is_shared: false }
     }
 
     /// The same with another answer to MKD of a directory that is there.
@@ -120,6 +123,12 @@ impl Login {
     #[must_use]
     pub fn with_name(self, name: impl Into<Vec<u8>>) -> Self {
         Self { name: Some(name.into()), ..self }
+    }
+
+    /// The same login, of nobody in particular.
+    #[must_use]
+    pub fn with_shared(self, is_shared: bool) -> Self {
+        Self { is_shared, ..self }
     }
 }
 
@@ -228,7 +237,7 @@ impl UserTable {
     /// (RFC 1635).
     #[must_use]
     pub fn anonymous(mut self, login: Login) -> Self {
-        self.anonymous = Some(login.with_name(ANONYMOUS));
+        self.anonymous = Some(login.with_name(ANONYMOUS).with_shared(true));
         self
     }
 }

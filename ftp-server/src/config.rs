@@ -7,7 +7,7 @@ use std::time::Duration;
 use ftp_proto::{HostName, Network, ParseError, ParseErrorKind, PortRanges};
 
 use crate::name_pattern::NamePattern;
-use crate::storage::{ConfinementPolicy, SyncPolicy};
+use crate::storage::{ConfinementPolicy, PartialPolicy, SyncPolicy};
 
 /// The settings of a server that do not concern its users. `Default` gives what is
 /// said at each field.
@@ -90,6 +90,11 @@ pub struct ServerConfig {
     /// How far the kernel has to keep sessions beneath a root directory.
     /// [`ConfinementPolicy::BestEffort`].
     pub confine: ConfinementPolicy,
+    /// What becomes of a new file whose upload was cut, below a root directory.
+    /// [`PartialPolicy::Resume`].
+    pub partial: PartialPolicy,
+    /// The permission bits that what is new does not get, below a root directory. `0o022`.
+    pub umask: u32,
 }
 
 /// Where clients reach this server: what 227 announces.
@@ -175,6 +180,8 @@ impl Default for ServerConfig {
             min_free: 0,
             sync: SyncPolicy::File,
             confine: ConfinementPolicy::BestEffort,
+            partial: PartialPolicy::Resume,
+            umask: 0o022,
         }
     }
 }

@@ -55,6 +55,6 @@ pub use name_pattern::NamePattern;
 pub use server::{Server, ServerBuilder, ShutdownReport};
 pub use storage::{
     Capabilities, Confinement, ConfinementPolicy, Entries, Entry, EntryKind, LocalStorage,
-    Metadata, Source, Storage, StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Upload,
-    VirtualPath, Walls, WriteMode,
+    Metadata, PartialPolicy, Source, Storage, StorageError, StorageErrorKind, StreamEnd,
+    SyncPolicy, Upload, VirtualPath, Walls, WriteMode,
 };

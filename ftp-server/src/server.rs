@@ -286,7 +286,9 @@ impl ServerBuilder {
                     && !(walls.openat2 && walls.landlock);
                 let level = if is_lacking { log::Level::Warn } else { log::Level::Info };
                 log::log!(level, "sessions are kept beneath {shown} by {walls}");
-                Arc::new(local.with_sync(self.config.sync))
+                let ServerConfig { sync, partial, umask, .. } = self.config;
+                let local = local.with_sync(sync).with_partial(partial).with_umask(umask);
+                Arc::new(local.with_sweeper().map_err(Error::Thread)?)
             }
             (None, None) => return Err(Error::NoStorage),
         };

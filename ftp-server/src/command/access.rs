@@ -94,9 +94,10 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
         },
     };
     log::info!("{} {}: logged in", session.peer, Escaped(&name));
-    let Login { storage, rights, mkdir_existing_ok, name: _ } = login;
-    session.access =
-        Access::User(User { name, storage, rights, mkdir_existing_ok, _present: present });
+    let Login { storage, rights, mkdir_existing_ok, name: own_name, is_shared } = login;
+    let owner = (!is_shared).then(|| own_name.unwrap_or_else(|| name.clone()));
+    let user = User { name, owner, storage, rights, mkdir_existing_ok, _present: present };
+    session.access = Access::User(user);
     session.directory = VirtualPath::root();
     Reply::new(ReplyCode::LOGGED_IN, "Logged in").into()
 }

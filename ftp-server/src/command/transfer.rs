@@ -82,7 +82,11 @@ fn receive(session: &Session, path: &Pathname, right: Rights, mode: WriteMode) -
     if let Err(refusal) = space::check(session, storage, &directory) {
         return refusal.into();
     }
-    match session.check_new_name(&path).and_then(|()| storage.write(&path, mode)) {
+    let begun = session.check_new_name(&path).and_then(|()| match session.owner() {
+        Some(owner) => storage.write_as(&path, mode, owner),
+        None => storage.write(&path, mode),
+    });
+    match begun {
         Ok(upload) => Transfer::receive(path, upload, ascii.then(AsciiDecoder::new)).into(),
         Err(error) => reply::storage_failure(&error, Purpose::MakeFile).into(),
     }

@@ -6,7 +6,7 @@ mod local;
 mod path;
 
 pub use confinement::{Confinement, ConfinementPolicy, Walls};
-pub use local::{LocalStorage, SyncPolicy};
+pub use local::{LocalStorage, PartialPolicy, SyncPolicy};
 pub use path::VirtualPath;
 
 use std::io;
@@ -85,6 +85,37 @@ pub trait Storage: Send + Sync {
     /// `NameNotAllowed`, `IsDirectory`, `Exists` (with [`WriteMode::Create`]), `NotFile`,
     /// `NotFound` for a missing parent, `BadRestart`, `Denied`, `NoSpace`, `OverQuota`, `Io`.
     fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError>;
+
+    /// As [`write`](Self::write), for a user of this name, who alone logs in by it. Of a new file
+    /// whose upload is cut a storage may keep what came: [`WriteMode::Append`] and
+    /// [`WriteMode::From`] of the same user then go on with it as if it were the file, which it
+    /// becomes, and shows as, with [`Upload::commit`].
+    ///
+    /// As it stands, nothing is kept.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write`](Self::write); `Busy` while another session goes on with it.
+    fn write_as(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        _user: &[u8],
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        self.write(path, mode)
+    }
+
+    /// How many bytes are kept of an upload of `user` to `path`, where there is no file: what
+    /// [`write_as`](Self::write_as) can go on with.
+    ///
+    /// As it stands, nothing is.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if nothing is kept; `Denied`, `Io`.
+    fn partial_size(&self, _path: &VirtualPath, _user: &[u8]) -> Result<u64, StorageError> {
+        Err(StorageErrorKind::NotFound.into())
+    }
 
     /// Removes a file or symbolic link.
     ///
@@ -231,6 +262,10 @@ pub trait Source: io::Read {
 
 /// An upload that is not there yet. Dropping it is [`abort`](Upload::abort) with
 /// [`StreamEnd::Cut`].
+///
+/// Behind the last byte a session calls [`flush`](io::Write::flush), which puts the bytes on the
+/// disk as far as the storage promises it, and takes its time. Then it looks once more whether its
+/// client is still there, and only then calls [`commit`](Upload::commit).
 ///
 /// What goes wrong in [`io::Write`] is read by [`StorageError::from`].
 pub trait Upload: io::Write {
@@ -400,9 +435,22 @@ impl From<StorageErrorKind> for StorageError {
     }
 }
 
+impl From<StorageError> for io::Error {
+    /// What the system said, or else the kind, which comes back by [`StorageError::from`].
+    fn from(error: StorageError) -> Self {
+        error.source.unwrap_or_else(|| Self::other(error.kind))
+    }
+}
+
 impl From<io::Error> for StorageError {
+    /// Reads what a call of the system said, or a [`StorageErrorKind`] in [`io::Error::other`],
+    /// by which an [`Upload`] or [`Source`] can say one.
     fn from(error: io::Error) -> Self {
         use io::ErrorKind as Io;
+        let own = error.get_ref().and_then(|inner| inner.downcast_ref::<StorageErrorKind>());
+        if let Some(kind) = own {
+            return Self::new(*kind);
+        }
         let kind = match error.kind() {
             Io::NotFound => StorageErrorKind::NotFound,
             Io::PermissionDenied | Io::ReadOnlyFilesystem | Io::CrossesDevices => {

@@ -105,7 +105,7 @@ fn st_13_shutdown_cuts_what_does_not_end() {
     busy.expect_reply(426);
     busy.expect_reply(421);
     busy.expect_closed();
-    assert_eq!(super::names_in(fixture.root.path()), [""; 0]);
+    assert_eq!(super::published_in(fixture.root.path()), [""; 0]);
 }
 
 #[test]
