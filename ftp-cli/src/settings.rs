@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ftp_proto::{HostName, Network, PortRanges};
 use ftp_server::{
-    ConfinementPolicy, NamePattern, PassiveAddress, PassiveOverride, ServerConfig, SyncPolicy,
+    ConfinementPolicy, NamePattern, PartialPolicy, PassiveAddress, PassiveOverride, ServerConfig,
+    SyncPolicy,
 };
 
 use crate::privileges::RunAs;
@@ -45,6 +46,12 @@ const SYNC: &[(&str, SyncPolicy)] = &[
     ("file+dir", SyncPolicy::FileAndDirectory),
 ];
 
+const PARTIAL: &[(&str, PartialPolicy)] = &[
+    ("resume", PartialPolicy::Resume),
+    ("discard", PartialPolicy::Discard),
+    ("publish", PartialPolicy::Publish),
+];
+
 /// A row: key, help, the field, how it is read and how it is shown.
 macro_rules! setting {
     ($key:literal, $help:literal, $($field:ident).+, $read:expr, $show:expr) => {
@@ -81,6 +88,8 @@ pub(crate) const TABLE: &[Setting] = &[
     setting!("active.enabled",          "true, false: whether PORT and EPRT are served",   server.active,         yes,          bool::to_string),
     setting!("active.source_port",      "true, false: from port 20 where we listen on 21", server.active_source_port, yes,      bool::to_string),
     setting!("fxp.networks",            "where users may transfer to and from: 10.0.0.0/8", server.fxp_networks,     networks,  show_networks),
+    setting!("transfer.partial",        "resume, discard, publish: what a cut upload leaves", server.partial,      partial,      partial_word),
+    setting!("transfer.umask",          "permission bits that new files do not get: 022",  server.umask,          umask,        show_umask),
     setting!("transfer.overwrite",      "true, false: whether files may be replaced",      server.overwrite,      yes,          bool::to_string),
     setting!("security.confine",        "best-effort, require, off: Landlock for sessions", server.confine,       confine,      confine_word),
     setting!("security.run_as",         "USER or USER:GROUP to be once the ports are bound", run_as,               run_as,       optional),
@@ -178,6 +187,26 @@ fn confine_word(policy: &ConfinementPolicy) -> String {
 fn word_of<T: PartialEq>(value: &T, words: &[(&str, T)]) -> String {
     let found = words.iter().find(|(_, known)| known == value);
     found.map_or_else(String::new, |(word, _)| (*word).to_owned())
+}
+
+fn partial(text: &str) -> Result<PartialPolicy, String> {
+    word(text, PARTIAL)
+}
+
+fn partial_word(partial: &PartialPolicy) -> String {
+    let found = PARTIAL.iter().find(|(_, known)| known == partial);
+    found.map_or_else(String::new, |(word, _)| (*word).to_owned())
+}
+
+/// Three octal digits at most, as everywhere.
+fn umask(text: &str) -> Result<u32, String> {
+    let is_octal = !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let bits = u32::from_str_radix(text, 8).ok().filter(|bits| is_octal && *bits <= 0o777);
+    bits.ok_or_else(|| format!("\"{text}\" is not a mask from 000 to 777, in octal digits"))
+}
+
+fn show_umask(umask: &u32) -> String {
+    format!("{umask:03o}")
 }
 
 /// Nothing, for what is up to the system.
@@ -339,6 +368,8 @@ mod tests {
             ("security.deny_names=*.EXE, .ht*", "*.EXE,.ht*"),
             ("compatibility.dash_password=true", "true"),
             ("security.strict_crlf=true", "true"),
+            ("transfer.partial=discard", "discard"),
+            ("transfer.umask=77", "077"),
             ("server.banner=a = b", "\"a = b\""),
         ] {
             let (default, mut settings) = (Settings::default(), Settings::default());
@@ -382,6 +413,10 @@ mod tests {
             ("security.deny_names=a,b/*", "pattern of names: unexpected byte at byte 1"),
             ("transfer.sync=always", "none, file, file+dir"),
             ("security.confine=maybe", "best-effort, require, off"),
+            ("transfer.partial=keep", "resume, discard, publish"),
+            ("transfer.umask=1000", "in octal digits"),
+            ("transfer.umask=u=rw", "in octal digits"),
+            ("transfer.umask=+22", "in octal digits"),
             ("server.banner=a\r\n221 b", "one line"),
         ] {
             let wrong = Settings::default().set(assignment).unwrap_err();
