@@ -54,7 +54,7 @@ pub use error::Error;
 pub use name_pattern::NamePattern;
 pub use server::{Server, ServerBuilder, ShutdownReport};
 pub use storage::{
-    Capabilities, Confinement, ConfinementPolicy, Entries, Entry, EntryKind, LocalStorage,
-    Metadata, PartialPolicy, Source, Storage, StorageError, StorageErrorKind, StreamEnd,
-    SyncPolicy, Upload, VirtualPath, Walls, WriteMode,
+    Capabilities, Confinement, ConfinementPolicy, Entries, Entry, EntryKind, Fault, FaultStorage,
+    LocalStorage, MemoryStorage, Metadata, PartialPolicy, Source, Storage, StorageCall,
+    StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Upload, VirtualPath, Walls, WriteMode,
 };

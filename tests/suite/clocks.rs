@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 /// Where that clock is read, and why: to show a time of a file or of a message to people, and to
 /// tell how old a file is that a server before this one may have left.
-const READERS: [&str; 5] = [
+const READERS: [&str; 6] = [
     "ftp-cli/src/cmd/get.rs",
     "ftp-cli/src/target.rs",
     "ftp-cli/src/trace.rs",
     "ftp-server/src/command/listing.rs",
     "ftp-server/src/storage/local/hidden.rs",
+    "ftp-server/src/storage/memory/tree.rs",
 ];
 
 /// How it is read: by std, and by the system calls that rustix has.

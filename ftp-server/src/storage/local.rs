@@ -283,7 +283,8 @@ impl Storage for LocalStorage {
 
     fn partial_size(&self, path: &VirtualPath, user: &[u8]) -> Result<u64, StorageError> {
         name::check_existing(path)?;
-        let target = Target::find(&self.root, path, WriteMode::Replace)?;
+        let target = Target::find(&self.root, path, WriteMode::Replace)
+            .map_err(|error| StorageError { kind: StorageErrorKind::NotFound, ..error })?;
         let found = match WhenCut::of(&target, self.policy, Some(user)) {
             WhenCut::Keep(kept) => hidden::kept(&target.directory, &kept),
             WhenCut::Discard | WhenCut::Publish => None,

@@ -1,12 +1,16 @@
-//! Where files are: the [`Storage`] a session works on, and [`LocalStorage`], which keeps them
-//! below one directory of this machine.
+//! Where files are: the [`Storage`] a session works on; [`LocalStorage`], which keeps them below
+//! one directory of this machine; [`MemoryStorage`]; and [`FaultStorage`], which lets one fail.
 
 mod confinement;
+mod fault;
 mod local;
+mod memory;
 mod path;
 
 pub use confinement::{Confinement, ConfinementPolicy, Walls};
+pub use fault::{Fault, FaultStorage, StorageCall};
 pub use local::{LocalStorage, PartialPolicy, SyncPolicy};
+pub use memory::MemoryStorage;
 pub use path::VirtualPath;
 
 use std::io;
@@ -21,6 +25,31 @@ use rustix::io::Errno;
 /// Rights are checked before a method is called: a storage answers only for what it can do. What
 /// it cannot do at all it leaves to the methods as they stand, which are `Unsupported`: the
 /// client is then told 502. A storage that lists, reads and writes is a whole one.
+///
+/// # Objects in place of files
+///
+/// A store of objects, with keys in place of paths and no directories, as behind the interface of
+/// Amazon's S3, fits like this:
+///
+/// | here | there |
+/// | --- | --- |
+/// | `stat` | the object of that key, by HEAD; else, if a listing by prefix `key/` has anything, a directory, with a time of its own choice |
+/// | `list` | a listing by prefix `key/` and delimiter `/`, page by page as the iterator is asked; common prefixes are directories |
+/// | `read` | GET with a range, begun at the first read; `seek_to` chooses where, `size` is from HEAD; no descriptor |
+/// | `write`: `Create`, `Replace` | a multipart upload, each part sent when so many bytes came; begins with HEAD, for `Create`, and for the key being a directory |
+/// | `write`: `From(n)` | the same, its first part copied by the store from the first n bytes (`prepare`) |
+/// | `write`: `Append` | as `From(size)`, since objects do not grow; `Unsupported` where a copy of all of it is not wanted: 502 |
+/// | `flush` | sends the last part |
+/// | `commit` | completes the multipart upload: the object is there, whole, from then on; with `If-None-Match: *` for `Create`, whose failure is `Exists` |
+/// | `abort`, drop | aborts the multipart upload |
+/// | `write_as`, `partial_size` | for `StreamEnd::Cut` keeps the upload, by user and key, and the sum of its parts; a rule of the bucket's own removes it after a day |
+/// | `remove` | HEAD, for `NotFound`, and DELETE |
+/// | `mkdir`, `rmdir` | an empty object `key/`; `rmdir` is `NotEmpty` where the prefix has anything else |
+/// | `rename` | `Unsupported`: it would be a copy and a removal, neither at once nor in one step; 502 to RNTO |
+/// | `set_times`, `chmod`, `space` | nothing of the kind: not among its capabilities, so that `FEAT` does not list them |
+///
+/// What takes long is best done in the methods that may be called again and again (`prepare`, reads
+/// and writes of a part): in between, a session listens to its client.
 pub trait Storage: Send + Sync {
     /// What this storage can do beyond the methods that every one has. The commands that need
     /// more are not served without it, and `FEAT` does not list them.
@@ -112,7 +141,7 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     ///
-    /// `NotFound` if nothing is kept; `Denied`, `Io`.
+    /// `NotFound` if nothing is kept, or where nothing can be.
     fn partial_size(&self, _path: &VirtualPath, _user: &[u8]) -> Result<u64, StorageError> {
         Err(StorageErrorKind::NotFound.into())
     }
