@@ -40,6 +40,9 @@ pub struct ServerConfig {
     pub per_address: usize,
     /// How many sessions one user may have. 0: any number.
     pub per_user: usize,
+    /// How many bytes the large buffers of all transfers may have together. Where none is left, a
+    /// transfer makes do with what it has of its own, which is 64 KiB at most. 64 MiB.
+    pub buffers: u64,
     /// After how many failed logins a connection is closed. 3.
     pub login_failures: u32,
     /// The virtual hosts that `HOST` may choose (RFC 7151). Which host was chosen the
@@ -163,6 +166,7 @@ impl Default for ServerConfig {
             sessions: 0,
             per_address: 0,
             per_user: 0,
+            buffers: 64 * 1024 * 1024,
             login_failures: 3,
             hosts: Vec::new(),
             passive: true,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::admission::Admission;
 use crate::auth::Authenticator;
 use crate::config::ServerConfig;
-use crate::data::{Announcer, PassivePorts};
+use crate::data::{Announcer, Buffers, PassivePorts};
 use crate::digest::Running;
 use crate::presence::Presence;
 use crate::relay::Relay;
@@ -24,6 +24,8 @@ pub(crate) struct Context {
     pub(crate) announcer: Arc<Announcer>,
     /// Who is logged in, if users may have only so many sessions.
     pub(crate) presence: Arc<Presence>,
+    /// The large buffers of all transfers.
+    pub(crate) buffers: Buffers,
     /// Which digests are being made.
     pub(crate) digests: Arc<Running>,
     /// Starts threads for sessions that cannot go on in theirs.
@@ -60,6 +62,7 @@ impl Context {
         Arc::new(Self {
             passive_ports: PassivePorts::new(config.passive_ports.clone()),
             announcer: Announcer::new(&config),
+            buffers: Buffers::new(config.buffers),
             config,
             authenticator,
             admission,

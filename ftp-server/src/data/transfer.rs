@@ -9,15 +9,10 @@ use ftp_proto::AsciiDecoder;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
-use super::{Interruption, Monitor, OpenError, Outgoing, deadline, fd, wait};
+use super::{Buffers, Interruption, Monitor, OpenError, Outgoing, deadline, fd, wait};
 use crate::limits;
 use crate::pace::Pace;
 use crate::storage::{StorageError, Upload};
-
-/// The size of buffers at first, and at most: a small file should not cost a large buffer, nor
-/// a large file many calls.
-const BUFFER: usize = 16 * 1024;
-const BUFFER_MAX: usize = 256 * 1024;
 
 /// How much the kernel is asked to send from a file at once, at first and at most: a slow disk
 /// must not keep it for long.
@@ -46,6 +41,7 @@ pub(crate) enum Ended {
 struct Pump<'a> {
     data: &'a TcpStream,
     monitor: &'a mut dyn Monitor,
+    buffers: &'a Buffers,
     stall: Duration,
     moved: u64,
     /// The value of `moved` when the control connection was last looked at, and when that was.
@@ -55,9 +51,14 @@ struct Pump<'a> {
 }
 
 impl<'a> Pump<'a> {
-    fn new(data: &'a TcpStream, stall: Duration, monitor: &'a mut dyn Monitor) -> Self {
+    fn new(
+        data: &'a TcpStream,
+        stall: Duration,
+        buffers: &'a Buffers,
+        monitor: &'a mut dyn Monitor,
+    ) -> Self {
         let now = Instant::now();
-        Self { data, monitor, stall, moved: 0, looked: 0, looked_at: now, last: now }
+        Self { data, monitor, buffers, stall, moved: 0, looked: 0, looked_at: now, last: now }
     }
 
     fn moved(&mut self, count: usize) -> Result<(), Ended> {
@@ -132,21 +133,20 @@ impl<'a> Pump<'a> {
     }
 
     fn send_from_buffer(&mut self, outgoing: &mut dyn Outgoing) -> Result<(), Ended> {
-        let mut room = BUFFER;
-        let mut buffer = Vec::new();
+        let mut buffer = self.buffers.small();
         let mut more = true;
         while more {
-            buffer.clear();
-            more = outgoing.fill(room, &mut buffer).map_err(Ended::Storage)?;
+            let room = buffer.room();
+            let bytes = buffer.bytes();
+            bytes.clear();
+            more = outgoing.fill(room, bytes).map_err(Ended::Storage)?;
             // The time that took is none the client let pass.
             self.last = Instant::now();
-            if buffer.is_empty() {
+            if bytes.is_empty() {
                 self.look_now_and_then(Instant::now())?;
             }
-            if buffer.len() >= room {
-                room = (room * 2).min(BUFFER_MAX);
-            }
-            let mut rest = buffer.as_slice();
+            let is_full = bytes.len() >= room;
+            let mut rest = bytes.as_slice();
             while !rest.is_empty() {
                 let mut data = self.data;
                 match data.write(rest) {
@@ -157,6 +157,9 @@ impl<'a> Pump<'a> {
                     Err(error) => self.wait_or_break(error, PollFlags::OUT)?,
                 }
             }
+            if is_full {
+                buffer.grow();
+            }
         }
         Ok(())
     }
@@ -166,12 +169,13 @@ impl<'a> Pump<'a> {
         upload: &mut dyn Upload,
         mut ascii: Option<AsciiDecoder>,
     ) -> Result<(), Ended> {
-        let mut buffer = vec![0; BUFFER];
+        let mut buffer = self.buffers.small();
         let mut converted = Vec::new();
         let failed = |error: io::Error| Ended::Storage(error.into());
         loop {
             let mut data = self.data;
-            let count = match data.read(&mut buffer) {
+            let space = buffer.space();
+            let count = match data.read(space) {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) => {
@@ -179,7 +183,7 @@ impl<'a> Pump<'a> {
                     continue;
                 }
             };
-            let bytes = buffer.get(..count).unwrap_or_default();
+            let (is_full, bytes) = (count == space.len(), space.get(..count).unwrap_or_default());
             match &mut ascii {
                 None => upload.write_all(bytes).map_err(failed)?,
                 Some(decoder) => {
@@ -189,8 +193,9 @@ impl<'a> Pump<'a> {
                 }
             }
             self.moved(count)?;
-            if count == buffer.len() && count < BUFFER_MAX {
-                buffer.resize(count * 2, 0);
+            // What is converted has a second buffer, so that both are small.
+            if is_full && ascii.is_none() {
+                buffer.grow();
             }
         }
         if let Some(mut decoder) = ascii {
@@ -209,9 +214,10 @@ pub(crate) fn send(
     data: &TcpStream,
     outgoing: &mut dyn Outgoing,
     stall: Duration,
+    buffers: &Buffers,
     monitor: &mut dyn Monitor,
 ) -> (u64, Ended) {
-    let mut pump = Pump::new(data, stall, monitor);
+    let mut pump = Pump::new(data, stall, buffers, monitor);
     let ended = pump.send(outgoing).map_or_else(|ended| ended, |()| Ended::Complete);
     if matches!(ended, Ended::Complete) {
         discard_input(data);
@@ -225,9 +231,10 @@ pub(crate) fn receive(
     upload: &mut dyn Upload,
     ascii: Option<AsciiDecoder>,
     stall: Duration,
+    buffers: &Buffers,
     monitor: &mut dyn Monitor,
 ) -> (u64, Ended) {
-    let mut pump = Pump::new(data, stall, monitor);
+    let mut pump = Pump::new(data, stall, buffers, monitor);
     let ended = pump.receive(upload, ascii).map_or_else(|ended| ended, |()| Ended::Complete);
     (pump.moved, ended)
 }
@@ -240,6 +247,101 @@ fn discard_input(mut data: &TcpStream) {
         match data.read(&mut bytes) {
             Ok(count) if count > 0 => {}
             _ => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::fd::BorrowedFd;
+
+    use super::*;
+    use crate::data::buffers::{LARGE, SMALL};
+    use crate::storage::{StorageErrorKind, StreamEnd};
+
+    /// Nobody who would interrupt.
+    struct Nobody;
+
+    impl Monitor for Nobody {
+        fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+
+        fn look(&mut self, _moved: u64) -> Option<Interruption> {
+            None
+        }
+    }
+
+    /// A file of bytes counted up, which knows how much it was given, or asked for, at once.
+    #[derive(Default)]
+    struct Counted {
+        bytes: usize,
+        most: usize,
+        end: usize,
+    }
+
+    impl Write for Counted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            assert!(bytes.iter().zip(self.bytes..).all(|(byte, at)| *byte == byte_at(at)));
+            self.bytes += bytes.len();
+            self.most = self.most.max(bytes.len());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Upload for Counted {
+        fn commit(self: Box<Self>) -> Result<(), StorageError> {
+            Err(StorageErrorKind::Unsupported.into())
+        }
+
+        fn abort(self: Box<Self>, _end: StreamEnd) {}
+    }
+
+    impl Outgoing for Counted {
+        fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+            let count = room.min(self.end - self.bytes);
+            out.extend((self.bytes..).take(count).map(byte_at));
+            self.bytes += count;
+            self.most = self.most.max(room);
+            Ok(self.bytes < self.end)
+        }
+    }
+
+    fn byte_at(at: usize) -> u8 {
+        u8::try_from(at % 251).unwrap()
+    }
+
+    #[test]
+    fn a_transfer_makes_do_without_a_large_buffer() {
+        const LENGTH: usize = 8 << 20;
+        for large in [0, 1, 2] {
+            let pool = Buffers::new((large * LARGE) as u64);
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let to = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (from, _) = listener.accept().unwrap();
+            let stall = Duration::from_secs(20);
+            let (mut source, mut target) = (Counted::default(), Counted::default());
+            source.end = LENGTH;
+            std::thread::scope(|scope| {
+                for stream in [&to, &from] {
+                    stream.set_nonblocking(true).unwrap();
+                }
+                let sending = scope.spawn(|| send(&to, &mut source, stall, &pool, &mut Nobody));
+                let received = receive(&from, &mut target, None, stall, &pool, &mut Nobody);
+                for (moved, ended) in [sending.join().unwrap(), received] {
+                    assert_eq!(moved, LENGTH as u64);
+                    assert!(matches!(ended, Ended::Complete), "{ended:?}");
+                }
+            });
+            assert_eq!(target.bytes, LENGTH);
+            // One of them may end early, and leave its large buffer to the other.
+            let had_large = [source.most, target.most].iter().any(|most| *most > SMALL);
+            assert_eq!(had_large, large > 0, "{} {}", source.most, target.most);
         }
     }
 }

@@ -192,14 +192,15 @@ impl<'a> Watch<'a> {
                 return (0, end);
             }
         };
-        let stall = session.context.config.stall;
+        let (stall, buffers) = (session.context.config.stall, &session.context.buffers);
         match direction {
             Direction::Send(mut outgoing) => {
-                let (moved, ended) = data::send(&stream, &mut *outgoing, stall, self);
+                let (moved, ended) = data::send(&stream, &mut *outgoing, stall, buffers, self);
                 (moved, End::Ended(ended))
             }
             Direction::Receive(mut upload, ascii) => {
-                let (moved, ended) = data::receive(&stream, &mut *upload, ascii, stall, self);
+                let (moved, ended) =
+                    data::receive(&stream, &mut *upload, ascii, stall, buffers, self);
                 let ended = match self.finish(&mut *upload, moved, ended) {
                     Ended::Complete => {
                         upload.commit().map_or_else(Ended::Storage, |()| Ended::Complete)

@@ -15,6 +15,8 @@ use super::{
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum StorageCall {
+    /// [`Storage::enter`].
+    Enter,
     /// [`Storage::stat`].
     Stat,
     /// [`Storage::check_directory`].
@@ -209,6 +211,11 @@ impl Rule {
 impl Storage for FaultStorage {
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
+    }
+
+    fn enter(&self) -> Result<(), StorageError> {
+        self.call(StorageCall::Enter)?;
+        self.inner.enter()
     }
 
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {

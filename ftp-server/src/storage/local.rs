@@ -102,6 +102,8 @@ impl LocalStorage {
     /// `NotFound`, `NotDirectory`, `Denied`, `Io`.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, StorageError> {
         let root = Root::open(root.as_ref()).map_err(system)?;
+        // For later: what reads it then may be confined.
+        policy::mask_of_process();
         let confinement = confinement_if_any(&root)?.map(Arc::new);
         Ok(Self { root: Arc::new(root), policy: Policy::default(), confinement })
     }

@@ -859,3 +859,29 @@ fn fs_13_an_upload_shows_only_when_it_is_whole() {
         session.expect_reply(226);
     }
 }
+
+#[test]
+fn transfers_that_find_no_large_buffer_are_whole() {
+    for buffers in [0, 256 * 1024] {
+        let fixture = Fixture::configured(ServerConfig { buffers, ..super::quick() });
+        let content = content(1_000_000);
+        let lines = b"a line of some length, as people write them\r\n".repeat(20_000);
+        std::thread::scope(|scope| {
+            for number in 0..6 {
+                let (fixture, content, lines) = (&fixture, &content, &lines);
+                scope.spawn(move || {
+                    let mut session = fixture.session();
+                    session.expect("TYPE I", 200);
+                    session.upload(format!("STOR {number}"), content);
+                    assert!(session.download(format!("RETR {number}")) == *content);
+                    session.expect("TYPE A", 200);
+                    session.upload(format!("STOR text {number}"), lines);
+                    assert!(session.download(format!("RETR text {number}")) == *lines);
+                });
+            }
+        });
+        for number in 0..6 {
+            assert!(fixture.read(&number.to_string()) == content);
+        }
+    }
+}

@@ -73,17 +73,19 @@ impl Umask {
     /// process's own mask takes more away. Elsewhere they are left as the system made them: a
     /// directory may have a default ACL, which stands in place of a mask.
     pub(super) fn is_looser_than_process(self) -> bool {
-        static OF_PROCESS: OnceLock<Option<u32>> = OnceLock::new();
-        let of_process = OF_PROCESS.get_or_init(mask_of_process);
-        of_process.is_none_or(|bits| bits & !self.0 != 0)
+        mask_of_process().is_none_or(|bits| bits & !self.0 != 0)
     }
 }
 
-/// The mask of this process, which only `/proc` tells without changing it.
-fn mask_of_process() -> Option<u32> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
-    u32::from_str_radix(line.trim(), 8).ok()
+/// The mask that this process had when this was asked first, which only `/proc` tells without
+/// changing it: a thread that is confined to a root cannot look there any more.
+pub(super) fn mask_of_process() -> Option<u32> {
+    static MASK: OnceLock<Option<u32>> = OnceLock::new();
+    *MASK.get_or_init(|| {
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+        u32::from_str_radix(line.trim(), 8).ok()
+    })
 }
 
 #[cfg(test)]
