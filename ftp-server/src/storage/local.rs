@@ -12,6 +12,7 @@ mod entries;
 mod hidden;
 mod name;
 mod output;
+mod phase;
 mod policy;
 mod replacement;
 mod root;

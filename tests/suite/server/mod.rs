@@ -11,6 +11,7 @@ mod extremes;
 mod faults;
 mod features;
 mod framing;
+mod full;
 mod life;
 mod listings;
 mod log;

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Advice, fadvise, fdatasync};
 use rustix::io::{Result, retry_on_intr, write};
 
+use super::phase::{self, Phase};
 use super::policy::SyncPolicy;
 
 /// How many bytes are gathered before the system is told to start writing them, so that not all
@@ -32,6 +33,7 @@ impl Output {
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        phase::next(Phase::Data);
         let written = retry_on_intr(|| write(&self.file, bytes))?;
         self.advance(u64::try_from(written).unwrap_or(u64::MAX));
         Ok(written)
@@ -60,6 +62,7 @@ impl Output {
     /// could not write it may have forgotten.
     pub(super) fn sync(&mut self) -> Result<()> {
         if self.sync != SyncPolicy::None && !self.is_synced {
+            phase::next(Phase::Sync);
             retry_on_intr(|| fdatasync(&self.file))?;
         }
         self.is_synced = true;

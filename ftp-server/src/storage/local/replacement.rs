@@ -11,6 +11,7 @@ use rustix::io::{Errno, pread, retry_on_intr, write};
 
 use super::directory::Directory;
 use super::output::Output;
+use super::phase::{self, Phase};
 use super::policy::{PartialPolicy, Policy, Umask};
 use super::target::Target;
 use super::{as_kind, creation, existing, hidden, name, needs_file, root, system};
@@ -168,6 +169,7 @@ impl Replacement {
     /// Gives the file its name, in one step.
     fn publish(&mut self) -> Result<(), Errno> {
         self.directory.check_beneath()?;
+        phase::next(Phase::Name);
         if self.hidden.is_none() && !self.taken {
             match link(&self.output, &self.directory, &self.name) {
                 Err(Errno::EXIST) if self.refusal.is_none() => {}
@@ -182,6 +184,7 @@ impl Replacement {
                 let _ = hidden::lock(&self.output);
                 let link = |name: &[u8]| link(&self.output, &self.directory, name);
                 let ((), hidden) = with_temporary_name(link)?;
+                phase::next(Phase::Rename);
                 self.hidden.insert(hidden).clone()
             }
         };
@@ -287,6 +290,7 @@ impl Upload for Replacement {
             false => None,
         };
         self.publish().map_err(|errno| self.refuse(errno))?;
+        phase::next(Phase::Published);
         self.forget_kept();
         if let Some(directory) = directory {
             retry_on_intr(|| fsync(&directory)).map_err(system)?;

@@ -1,6 +1,7 @@
 //! The disk as a user meets it: by [`Storage`], and looked at from behind by `std::fs`.
 
 mod confinement;
+mod killed;
 mod objects;
 mod partial;
 mod upload;
