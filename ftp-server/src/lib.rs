@@ -16,7 +16,7 @@
 //! ```
 //!
 //! What a file is, and where, is a [`Storage`]'s matter; [`LocalStorage`] keeps files below one
-//! directory. Who may log in, and to which storage, is an [`Authenticator`]'s; [`UserTable`] is
+//! directory, [`MemoryStorage`] in memory, and [`FaultStorage`] lets a test see either fail. Who may log in, and to which storage, is an [`Authenticator`]'s; [`UserTable`] is
 //! one that knows its users from the start.
 //!
 //! An upload is invisible until it is whole: 226 means that the file has its name and its

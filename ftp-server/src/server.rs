@@ -288,7 +288,14 @@ impl ServerBuilder {
                 log::log!(level, "sessions are kept beneath {shown} by {walls}");
                 let ServerConfig { sync, partial, umask, .. } = self.config;
                 let local = local.with_sync(sync).with_partial(partial).with_umask(umask);
-                Arc::new(local.with_sweeper().map_err(Error::Thread)?)
+                let all = self.users.iter().map(|(_, _, rights)| rights).chain(&self.anonymous);
+                // Where nobody uploads, nothing of uploads is to be looked for.
+                let is_written = all.copied().any(|rights| {
+                    rights.contains(Rights::WRITE) || rights.contains(Rights::APPEND)
+                });
+                let local =
+                    if is_written { local.with_sweeper().map_err(Error::Thread)? } else { local };
+                Arc::new(local)
             }
             (None, None) => return Err(Error::NoStorage),
         };

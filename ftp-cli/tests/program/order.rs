@@ -10,7 +10,7 @@ use ftp_tests::root::TempRoot;
 use crate::serve::Served;
 
 /// The calls that matter here.
-const CALLS: &str = "trace=fdatasync,fsync,linkat,renameat,renameat2,write,sendto";
+const CALLS: &str = "trace=fadvise64,fdatasync,fsync,linkat,renameat,renameat2,write,sendto";
 
 /// A server whose system calls strace writes down; `None`, having said so, where there is no
 /// strace or nobody may be traced.
@@ -49,7 +49,7 @@ fn orders(trace: &str) -> Vec<Vec<&str>> {
                     order.push("data");
                 }
             }
-            "fdatasync" | "fsync" | "linkat" | "renameat" | "renameat2" => {
+            "fadvise64" | "fdatasync" | "fsync" | "linkat" | "renameat" | "renameat2" => {
                 if let Some(order) = orders.last_mut() {
                     order.push(name);
                 }
@@ -58,6 +58,36 @@ fn orders(trace: &str) -> Vec<Vec<&str>> {
         }
     }
     orders
+}
+
+#[test]
+fn a_long_upload_is_written_back_on_the_way_fs_12() {
+    let (root, log) = (TempRoot::new(), TempRoot::new());
+    let Some(mut served) = traced(&root, &log, "transfer.sync=file") else { return };
+    let mut session = RawSession::login(served.address, "u", "p");
+    session.expect("TYPE I", 200);
+    // Shorter ones do not profit from it.
+    for length in [31 << 20, 70 << 20] {
+        session.upload("STOR new", &vec![b'x'; length]);
+    }
+    let trace = finished(&mut served, &log, 2);
+    let orders = orders(&trace);
+    let [short, long] = orders.as_slice() else { panic!("{orders:?}") };
+    let (data, advice) = ("data", "fadvise64");
+    assert_eq!(short, &[data, "fdatasync", "linkat", "226"]);
+    let replaced = [data, advice, data, advice, data, "fdatasync", "linkat", "renameat", "226"];
+    assert_eq!(long, &replaced.map(|call| if call == "renameat" { long[7] } else { call }));
+    assert!(long[7].starts_with("renameat"));
+}
+
+/// What strace wrote down until so many transfers were complete: it writes at once, but in another
+/// process.
+fn finished(served: &mut Served, log: &TempRoot, transfers: usize) -> String {
+    let all = || {
+        let trace = String::from_utf8(log.read("trace")).unwrap();
+        (trace.matches("\"226 ").count() >= transfers).then_some(trace)
+    };
+    served.running.wait_until(Duration::from_secs(30), all).unwrap()
 }
 
 #[test]
@@ -76,12 +106,7 @@ fn an_upload_is_synced_and_named_before_226_hf_07_fs_12() {
         for command in ["STOR new", "STOR new", "APPE new"] {
             session.upload(command, &content);
         }
-        // What strace writes down it writes at once, but in another process.
-        let all = || {
-            let trace = String::from_utf8(log.read("trace")).unwrap();
-            (trace.matches("\"226 ").count() >= 3).then_some(trace)
-        };
-        let trace = served.running.wait_until(Duration::from_secs(30), all).unwrap();
+        let trace = finished(&mut served, &log, 3);
         let orders = orders(&trace);
         let [new, replaced, grown] = orders.as_slice() else { panic!("{trace}") };
         let want =

@@ -310,10 +310,17 @@ impl Storage for LocalStorage {
         }
         name::check_existing(path)?;
         let (directory, name) = self.parent(path)?;
-        retry_on_intr(|| unlinkat(&directory, name, AtFlags::REMOVEDIR)).map_err(|errno| {
+        let remove = || match retry_on_intr(|| unlinkat(&directory, name, AtFlags::REMOVEDIR)) {
             // Some file systems say so of a directory that is not empty.
-            if errno == Errno::EXIST { system(Errno::NOTEMPTY) } else { existing(errno) }
-        })
+            Err(Errno::EXIST) => Err(Errno::NOTEMPTY),
+            removed => removed,
+        };
+        match remove() {
+            // To its user a directory is empty that has nothing but what is hidden.
+            Err(Errno::NOTEMPTY) if sweep::empty(&directory, name) => remove(),
+            removed => removed,
+        }
+        .map_err(existing)
     }
 
     fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {

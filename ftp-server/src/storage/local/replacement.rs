@@ -144,7 +144,8 @@ impl Replacement {
             copying: None,
             hidden: Some(kept.clone()),
             taken: false,
-            refusal: refusal(mode),
+            // There was no file. If there is one now, it is not to be lost.
+            refusal: refusal(mode).or(Some(StorageErrorKind::Exists)),
             when_cut: WhenCut::Keep(kept),
             end: StreamEnd::Cut,
         }))

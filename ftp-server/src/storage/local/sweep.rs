@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, fstatvfs, openat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, fstatvfs, openat, seek, unlinkat,
+};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::hidden::{self, is_old, seconds_left};
@@ -59,7 +61,7 @@ pub(super) fn wait(news: &Receiver<()>, due: Option<Duration>) -> bool {
 }
 
 /// One walk through a tree.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     root: &'a Arc<Root>,
     removed: u64,
     /// When the next of what is kept is too old, in seconds from now.
@@ -68,7 +70,7 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Walks through all of it. Returns when something more is to be removed.
-    fn of(root: &'a Arc<Root>) -> Option<Duration> {
+    pub(super) fn of(root: &'a Arc<Root>) -> Option<Duration> {
         let mut walk = Self { root, removed: 0, due: None };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
         if let Ok(top) = root.open_beneath(b"", flags) {
@@ -132,6 +134,31 @@ impl<'a> Walk<'a> {
         };
         self.removed += u64::from(removed);
     }
+}
+
+/// Removes what is hidden in a directory, if there is nothing else in it and nobody writes to it.
+/// False if something is left.
+pub(super) fn empty(parent: &impl AsFd, name: &[u8]) -> bool {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(directory) = retry_on_intr(|| openat(parent, name, flags, Mode::empty())) else {
+        return false;
+    };
+    // Nothing goes unless all of it does.
+    let all = |wanted: &dyn Fn(&[u8]) -> bool| {
+        let mut buffer = Vec::with_capacity(BUFFER);
+        let is_read_from_the_start = seek(&directory, SeekFrom::Start(0)).is_ok();
+        let mut entries = RawDir::new(&directory, buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let Ok(entry) = entry else { return false };
+            let name = entry.file_name().to_bytes();
+            if !matches!(name, b"." | b"..") && !wanted(name) {
+                return false;
+            }
+        }
+        is_read_from_the_start
+    };
+    all(&|name| name::hidden(name).is_some())
+        && all(&|name| hidden::remove(&directory, name).unwrap_or(false))
 }
 
 /// Opens a directory in another, with the device it is on. Not a link to one, and not the top of

@@ -132,14 +132,28 @@ impl Client {
         Ok(line)
     }
 
-    /// Where the data of an upload to `name` goes.
-    fn store(&mut self, name: &str) -> TcpStream {
+    /// Where the data of an upload goes.
+    fn begin(&mut self, command: &str) -> TcpStream {
         let reply = self.ask("EPSV");
         let port: u16 = reply.split('|').nth(3).unwrap().parse().unwrap();
         let address = (self.control.get_ref().peer_addr().unwrap().ip(), port);
         let data = TcpStream::connect(address).unwrap();
-        assert!(self.ask(&format!("STOR {name}")).starts_with("150"));
+        assert!(self.ask(command).starts_with("150"));
         data
+    }
+
+    /// What `STAT` says.
+    fn status(&mut self) -> String {
+        let mut status = self.ask("STAT");
+        while !status.contains("\n211 ") {
+            status.push_str(&self.reply().unwrap());
+        }
+        status
+    }
+
+    /// What `SIZE` says.
+    fn size(&mut self, name: &str) -> Option<usize> {
+        self.ask(&format!("SIZE {name}")).strip_prefix("213 ")?.trim_end().parse().ok()
     }
 }
 
@@ -164,7 +178,7 @@ fn kill_servers(runs: usize, replaces: bool, killed: &mut [usize; PHASES.len()])
         }
         let mut served = Served::start(&tree.root, phase);
         let mut client = Client::login(served.address);
-        let mut data = client.store("target");
+        let mut data = client.begin("STOR target");
         let sent = new.clone();
         let sender = std::thread::spawn(move || drop(data.write_all(&sent)));
         let said = word(&mut served.said);
@@ -198,6 +212,49 @@ fn kill_servers(runs: usize, replaces: bool, killed: &mut [usize; PHASES.len()])
         next.kill();
         assert_eq!(fs::read(&target).ok().is_some(), is_new || replaces);
     }
+}
+
+#[test]
+fn what_was_kept_outlives_the_server_fs_14_fs_15() {
+    let tree = Tree::new();
+    let whole = content(1);
+    let served = Served::start(&tree.root, Phase::Published);
+    let mut client = Client::login(served.address);
+    let mut data = client.begin("STOR f");
+    data.write_all(&whole[..100_000]).unwrap();
+    while !client.status().contains("100000 bytes so far") {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // The end of the data alone would be that of the file.
+    drop(client);
+    let end = Instant::now() + LIMIT;
+    while tree.names("").is_empty() {
+        assert!(Instant::now() < end);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    served.kill();
+    // Killed again, while it goes on.
+    let mut served = Served::start(&tree.root, Phase::Data);
+    let mut client = Client::login(served.address);
+    let mut data = client.begin("APPE f");
+    let rest = whole[100_000..200_000].to_vec();
+    // What is in the way of the server's end is lost with it.
+    let sender = std::thread::spawn(move || drop(data.write_all(&rest)));
+    assert_eq!(word(&mut served.said).as_deref(), Some("Data"));
+    served.kill();
+    sender.join().unwrap();
+    let served = Served::start(&tree.root, Phase::Published);
+    let mut client = Client::login(served.address);
+    let there = client.size("f").expect("it is kept");
+    assert!(100_000 < there && there < 200_000, "{there}");
+    assert!(client.ask(&format!("REST {there}")).starts_with("350"));
+    let mut data = client.begin("STOR f");
+    data.write_all(&whole[there..]).unwrap();
+    drop(data);
+    assert!(client.reply().unwrap().starts_with("226"));
+    assert!(tree.get("f") == whole);
+    assert_eq!(tree.names(""), ["f"]);
+    served.kill();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
-use super::StorageErrorKind::{BadRestart, Busy, NotFound};
+use super::StorageErrorKind::{BadRestart, Busy, Exists, NotEmpty, NotFound};
 use super::*;
 use crate::storage::StreamEnd;
 
@@ -276,6 +276,72 @@ fn what_a_killed_server_left_is_swept_at_start_fs_14() {
     assert_eq!(fs::read(tree.outside.join(stale)).unwrap(), b"outside");
     finish(&storage, "young", WriteMode::Append, b"er");
     assert_eq!(tree.get("young"), b"younger");
+}
+
+#[test]
+fn what_is_kept_is_swept_when_its_day_is_over_fs_14() {
+    let tree = Tree::new();
+    let storage = tree.storage();
+    let root = Arc::clone(&storage.root);
+    assert_eq!(sweep::Walk::of(&root), None);
+    fs::create_dir(tree.root.join("d")).unwrap();
+    for (name, hours) in [("a", 3), ("d/b", 20), ("c", 7)] {
+        cut(&storage, name, WriteMode::Replace, b"part");
+        let directory = tree.root.join(if name == "d/b" { "d" } else { "" });
+        let name = name.trim_start_matches("d/").as_bytes();
+        set_age(&directory.join(std::str::from_utf8(&name::kept(USER, name)).unwrap()), hours);
+    }
+    // The next walk is due when the oldest of them is a day old.
+    let due = sweep::Walk::of(&root).unwrap().as_secs();
+    assert!((4 * 3_600 - 60..=4 * 3_600).contains(&due), "{due}");
+    assert_eq!((tree.names("").len(), tree.names("d").len()), (3, 1));
+    let (kept, news) = mpsc::channel();
+    kept.send(()).unwrap();
+    let (done, waited) = mpsc::channel();
+    let waiting = std::thread::spawn(move || done.send(sweep::wait(&news, None)));
+    // Whatever is kept, there is at least an hour until then.
+    assert!(waited.recv_timeout(Duration::from_millis(50)).is_err());
+    drop(kept);
+    assert!(!waited.recv_timeout(Duration::from_secs(20)).unwrap());
+    waiting.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_directory_with_nothing_but_hidden_files_can_be_removed_fs_14_cm_87() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        storage.mkdir(&path("d")).unwrap();
+        for name in ["d/a", "d/b"] {
+            cut(&storage, name, WriteMode::Replace, b"part");
+        }
+        tree.put("d/.ftp-upload-0123456789abcdef", "stale");
+        tree.put("d/file", "");
+        // What is to be seen is not to be removed, and then nothing is.
+        assert_eq!(kind(storage.rmdir(&path("d"))), Some(NotEmpty));
+        assert_eq!(tree.names("d").len(), 4);
+        storage.remove(&path("d/file")).unwrap();
+        // Nor is what somebody goes on with.
+        let running = storage.write_as(&path("d/a"), WriteMode::Append, USER).unwrap();
+        assert_eq!(kind(storage.rmdir(&path("d"))), Some(NotEmpty));
+        drop(running);
+        storage.rmdir(&path("d")).unwrap();
+        assert!(tree.names("").is_empty());
+    }
+}
+
+#[test]
+fn what_is_gone_on_with_replaces_nothing_that_came_meanwhile_fs_15_fs_18() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        for (mode, want) in [(WriteMode::From(2), Exists), (WriteMode::Append, Busy)] {
+            cut(&storage, "f", WriteMode::Replace, b"0123");
+            let upload = storage.write_as(&path("f"), mode, USER).unwrap();
+            tree.put("f", "other");
+            assert_eq!(kind(upload.commit()), Some(want));
+            assert_eq!((tree.get("f"), tree.names("")), (b"other".to_vec(), vec!["f".into()]));
+            storage.remove(&path("f")).unwrap();
+        }
+    }
 }
 
 #[test]
