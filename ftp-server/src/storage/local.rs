@@ -59,7 +59,7 @@ use super::{
 /// - Of a new file whose upload was cut what came is kept by its [`PartialPolicy`], hidden beside
 ///   where it would have been. One session at a time goes on with it; a second gets `Busy`.
 /// - [`WriteMode::Append`], and [`WriteMode::From`] the very end, write in place. One at a time:
-///   a second gets `Busy`.
+///   a second gets `Busy`. A process that is killed meanwhile leaves what came.
 /// - Names that begin with `.ftp-upload-` belong to unfinished uploads. They are not listed,
 ///   never found and not made. What of them nobody needs any more a thread removes, once
 ///   [`with_sweeper`](Self::with_sweeper) has started it, as a server does for its root.

@@ -3,7 +3,10 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use ftp_server::{AuthError, Authenticator, Login, LoginAttempt, Rights, Server, ServerConfig};
+use ftp_server::{
+    AuthError, Authenticator, Login, LoginAttempt, MemoryStorage, Rights, Server, ServerConfig,
+    VirtualPath,
+};
 use ftp_tests::network::in_own_network;
 use ftp_tests::peer::Peer;
 use ftp_tests::process::run;
@@ -213,5 +216,27 @@ fn an_interface_goes_down_and_comes_up_ho_16() {
         }
         // It was long for nobody, and so the connections are there still.
         idle.iter_mut().for_each(RawSession::expect_in_step);
+    }
+}
+
+#[test]
+fn fifty_servers_in_one_process_share_nothing() {
+    let servers: Vec<_> = (0..50)
+        .map(|_| {
+            let storage = MemoryStorage::new();
+            let builder = Server::builder().storage(storage.clone()).user("u", "p", Rights::FULL);
+            (builder.bind("127.0.0.1:0").expect("a server"), storage)
+        })
+        .collect();
+    for (number, (server, _)) in servers.iter().enumerate() {
+        let mut session = RawSession::login(server.local_addr(), "u", "p");
+        session.upload("STOR f", number.to_string().as_bytes());
+        assert_eq!(session.download("NLST"), b"f\r\n");
+    }
+    for (number, (server, storage)) in servers.into_iter().enumerate() {
+        let report = server.shutdown(Duration::from_secs(10));
+        assert_eq!((report.cut, report.stuck), (0, 0));
+        let path = VirtualPath::root().join(b"f");
+        assert_eq!(storage.get(&path), Some(number.to_string().into_bytes()));
     }
 }
