@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use ftp_proto::{HostName, Network, ParseError, ParseErrorKind, PortRanges};
 use ftp_server::{
-    ConfinementPolicy, NamePattern, PassiveAddress, PassiveOverride, Rights, ServerConfig,
-    SyncPolicy,
+    ConfinementPolicy, NamePattern, PartialPolicy, PassiveAddress, PassiveOverride, Rights,
+    ServerConfig, SyncPolicy,
 };
 
 use crate::privileges::RunAs;
@@ -101,6 +101,12 @@ const RIGHTS: &[(&str, Rights)] = &[
     ("fxp", Rights::FXP),
 ];
 
+const PARTIAL: &[(&str, PartialPolicy)] = &[
+    ("resume", PartialPolicy::Resume),
+    ("discard", PartialPolicy::Discard),
+    ("publish", PartialPolicy::Publish),
+];
+
 macro_rules! setting {
     ($($row:tt)*) => { row!(Settings, $($row)*) };
 }
@@ -123,6 +129,7 @@ pub(crate) const TABLE: &[Row<Settings>] = &[
     setting!("limits.ban_after",        "wrong passwords of a host in ban_window; 0: any number", server.ban_after, number,   u32::to_string),
     setting!("limits.ban_window",       "in which they are counted",                       server.ban_window,     waiting_time, time),
     setting!("limits.ban_for",          "how long the host then gets 421; 0: not at all",  server.ban_for,        duration,     time),
+    setting!("limits.buffers",          "memory of all transfers' large buffers together", server.buffers,        size,         show_size),
     setting!("limits.min_free",         "space that uploads leave free",                   server.min_free,       size,         show_size),
     setting!("passive.enabled",         "true, false: whether PASV and EPSV are served",   server.passive,        yes,          bool::to_string),
     setting!("passive.ports",           "for data connections: 50000-50099,51000",         server.passive_ports,     ports,     optional),
@@ -133,6 +140,8 @@ pub(crate) const TABLE: &[Row<Settings>] = &[
     setting!("fxp.networks",            "where users may transfer to and from (FXP)",      server.fxp_networks,   networks,     show_networks),
     setting!("network.allow",           "who may connect, and nobody else",                server.allow,          networks,     show_networks),
     setting!("network.deny",            "who may not, even if allowed",                    server.deny,           networks,     show_networks),
+    setting!("transfer.partial",        "resume, discard, publish: what a cut upload leaves", server.partial,      partial,      partial_word),
+    setting!("transfer.umask",          "permission bits that new files do not get: 022",  server.umask,          umask,        show_umask),
     setting!("transfer.overwrite",      "true, false: whether files may be replaced",      server.overwrite,      yes,          bool::to_string),
     setting!("transfer.rate_per_session", "bytes a session moves in a second: 30 MiB/s",   server.rate_per_session, rate,       show_rate),
     setting!("transfer.rate_per_user",  "bytes all sessions of a user move in a second",   server.rate_per_user,  rate,         show_rate),
@@ -335,6 +344,26 @@ fn rate(text: &str) -> Result<u64, String> {
 
 fn show_rate(bytes: &u64) -> String {
     if *bytes == 0 { "\"\"".to_owned() } else { format!("{}/s", show_size(bytes)) }
+}
+
+fn partial(text: &str) -> Result<PartialPolicy, String> {
+    word(text, PARTIAL)
+}
+
+fn partial_word(partial: &PartialPolicy) -> String {
+    let found = PARTIAL.iter().find(|(_, known)| known == partial);
+    found.map_or_else(String::new, |(word, _)| (*word).to_owned())
+}
+
+/// Three octal digits at most, as everywhere.
+fn umask(text: &str) -> Result<u32, String> {
+    let is_octal = !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let bits = u32::from_str_radix(text, 8).ok().filter(|bits| is_octal && *bits <= 0o777);
+    bits.ok_or_else(|| format!("\"{text}\" is not a mask from 000 to 777, in octal digits"))
+}
+
+fn show_umask(umask: &u32) -> String {
+    format!("{umask:03o}")
 }
 
 /// Nothing, for what is up to the system.
@@ -554,6 +583,9 @@ mod tests {
             ("security.deny_names=*.EXE, .ht*", "*.EXE,.ht*"),
             ("compatibility.dash_password=true", "true"),
             ("security.strict_crlf=true", "true"),
+            ("limits.buffers=1 MiB", "1 MiB"),
+            ("transfer.partial=discard", "discard"),
+            ("transfer.umask=77", "077"),
             ("server.banner=a = b", "\"a = b\""),
             ("listen.addresses=:2121, 127.0.0.1:21", ":2121, 127.0.0.1:21"),
             ("anonymous.enabled=true", "true"),
@@ -614,6 +646,10 @@ mod tests {
             ("security.deny_names=a,b/*", "pattern of names: unexpected byte at byte 1"),
             ("transfer.sync=always", "none, file, file+dir"),
             ("security.confine=maybe", "best-effort, require, off"),
+            ("transfer.partial=keep", "resume, discard, publish"),
+            ("transfer.umask=1000", "in octal digits"),
+            ("transfer.umask=u=rw", "in octal digits"),
+            ("transfer.umask=+22", "in octal digits"),
             ("server.banner=a\r\n221 b", "one line"),
             ("listen.addresses=", "no address"),
             ("anonymous.root=srv", "does not begin with /"),

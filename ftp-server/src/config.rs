@@ -7,7 +7,7 @@ use std::time::Duration;
 use ftp_proto::{HostName, Network, ParseError, ParseErrorKind, PortRanges};
 
 use crate::name_pattern::NamePattern;
-use crate::storage::{ConfinementPolicy, SyncPolicy};
+use crate::storage::{ConfinementPolicy, PartialPolicy, SyncPolicy};
 
 /// The settings of a server that do not concern its users. `Default` gives what is
 /// said at each field.
@@ -41,6 +41,9 @@ pub struct ServerConfig {
     pub per_address: usize,
     /// How many sessions one user may have. 0: any number.
     pub per_user: usize,
+    /// How many bytes the large buffers of all transfers may have together. Where none is left, a
+    /// transfer makes do with what it has of its own, which is 64 KiB at most. 64 MiB.
+    pub buffers: u64,
     /// After how many failed logins a connection is closed. 3.
     pub login_failures: u32,
     /// How long after its `PASS` the first failed login of a connection is answered; the second is
@@ -116,6 +119,11 @@ pub struct ServerConfig {
     /// How far the kernel has to keep sessions beneath a root directory.
     /// [`ConfinementPolicy::BestEffort`].
     pub confine: ConfinementPolicy,
+    /// What becomes of a new file whose upload was cut, below a root directory.
+    /// [`PartialPolicy::Resume`].
+    pub partial: PartialPolicy,
+    /// The permission bits that what is new does not get, below a root directory. `0o022`.
+    pub umask: u32,
 }
 
 /// Where clients reach this server: what 227 announces.
@@ -184,6 +192,7 @@ impl Default for ServerConfig {
             sessions: 0,
             per_address: 0,
             per_user: 0,
+            buffers: 64 * 1024 * 1024,
             login_failures: 3,
             login_delay: Duration::from_secs(1),
             ban_after: 20,
@@ -209,6 +218,8 @@ impl Default for ServerConfig {
             min_free: 0,
             sync: SyncPolicy::File,
             confine: ConfinementPolicy::BestEffort,
+            partial: PartialPolicy::Resume,
+            umask: 0o022,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::admission::Admission;
 use crate::auth::Authenticator;
 use crate::ban::Bans;
 use crate::config::ServerConfig;
-use crate::data::{Announcer, PassivePorts};
+use crate::data::{Announcer, Buffers, PassivePorts};
 use crate::digest::Running;
 use crate::presence::Presence;
 use crate::relay::Relay;
@@ -32,6 +32,8 @@ pub(crate) struct Context {
     pub(crate) bans: Arc<Bans>,
     /// Looks after those who wait for the authenticator.
     pub(crate) watchdog: Arc<Watchdog>,
+    /// The large buffers of all transfers.
+    pub(crate) buffers: Arc<Buffers>,
     /// Which digests are being made.
     pub(crate) digests: Arc<Running>,
     /// Starts threads for sessions that cannot go on in theirs.
@@ -80,6 +82,7 @@ impl Context {
             announcer: Announcer::new(&config),
             bans: Arc::new(Bans::new(&config)),
             watchdog: Arc::default(),
+            buffers: Arc::new(Buffers::new(config.buffers)),
             config,
             authenticator,
             admission,
@@ -116,6 +119,10 @@ impl Context {
                 false => Arc::new(Bans::new(&config)),
             },
             watchdog: Arc::clone(&self.watchdog),
+            buffers: match config.buffers == former.buffers {
+                true => Arc::clone(&self.buffers),
+                false => Arc::new(Buffers::new(config.buffers)),
+            },
             config,
             authenticator,
             admission: Arc::clone(&self.admission),

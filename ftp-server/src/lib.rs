@@ -16,8 +16,9 @@
 //! ```
 //!
 //! What a file is, and where, is a [`Storage`]'s matter; [`LocalStorage`] keeps files below one
-//! directory. Who may log in, and to which storage, is an [`Authenticator`]'s; [`UserTable`] is
-//! one that knows its users from the start, by their passwords or by a [`PasswordHash`] of each.
+//! directory, [`MemoryStorage`] in memory, and [`FaultStorage`] lets a test see either fail. Who
+//! may log in, and to which storage, is an [`Authenticator`]'s; [`UserTable`] is one that knows its
+//! users from the start, by their passwords or by a [`PasswordHash`] of each.
 //!
 //! An upload is invisible until it is whole: 226 means that the file has its name and its
 //! content (see [`SyncPolicy`] for what the disk knows by then).
@@ -60,7 +61,7 @@ pub use error::Error;
 pub use name_pattern::NamePattern;
 pub use server::{Server, ServerBuilder, ShutdownReport};
 pub use storage::{
-    Capabilities, Confinement, ConfinementPolicy, Entries, Entry, EntryKind, LocalStorage,
-    Metadata, Source, Storage, StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Upload,
-    VirtualPath, Walls, WriteMode,
+    Capabilities, Confinement, ConfinementPolicy, Entries, Entry, EntryKind, Fault, FaultStorage,
+    LocalStorage, MemoryStorage, Metadata, PartialPolicy, Source, Storage, StorageCall,
+    StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Upload, VirtualPath, Walls, WriteMode,
 };

@@ -320,14 +320,21 @@ impl ServerBuilder {
                 let shown = root.display().to_string();
                 let local = LocalStorage::open(&root)
                     .map_err(|source| Error::Root { root: shown.clone(), source })?
-                    .with_confinement(self.config.confine)
+                    .configured(&self.config)
                     .map_err(|source| Error::Confinement { root: shown.clone(), source })?;
                 let walls = local.walls();
                 let is_lacking = self.config.confine == ConfinementPolicy::BestEffort
                     && !(walls.openat2 && walls.landlock);
                 let level = if is_lacking { log::Level::Warn } else { log::Level::Info };
                 log::log!(level, "sessions are kept beneath {shown} by {walls}");
-                Arc::new(local.with_sync(self.config.sync))
+                let all = self.users.iter().map(|(_, _, rights)| rights).chain(&self.anonymous);
+                // Where nobody uploads, nothing of uploads is to be looked for.
+                let is_written = all.copied().any(|rights| {
+                    rights.contains(Rights::WRITE) || rights.contains(Rights::APPEND)
+                });
+                let local =
+                    if is_written { local.with_sweeper().map_err(Error::Thread)? } else { local };
+                Arc::new(local)
             }
             (None, None) => return Err(Error::NoStorage),
         };

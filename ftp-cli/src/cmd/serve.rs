@@ -12,6 +12,7 @@ use ftp_server::Server;
 use log::LevelFilter;
 use signal_hook::consts::SIGHUP;
 
+use self::homes::Sweeper;
 use self::plan::{Plan, Refusal};
 use crate::credentials::VARIABLE;
 use crate::exit::{Exit, Failure};
@@ -58,6 +59,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         _ => signals::end(signal, &last_word),
     })?;
     let server = start(&plan)?;
+    let mut sweeper = sweep(&plan);
     if !quiet {
         let addresses: Vec<String> = server.local_addrs().map(|at| at.to_string()).collect();
         messages.say(format_args!("listening on {}", addresses.join(", ")));
@@ -66,7 +68,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let started = plan.clone();
     while next(&events) == Event::Reload {
         match plan.again(options) {
-            Ok(new) if reload(&server, &started, &plan, &new) => plan = new,
+            Ok(new) if reload(&server, &started, &plan, &new) => {
+                plan = new;
+                sweeper = sweep(&plan);
+            }
             Ok(_) => {}
             Err(Refusal { lines, failure }) => {
                 lines.iter().for_each(|line| log::error!(target: LOG, "{line}"));
@@ -74,6 +79,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             }
         }
     }
+    drop(sweeper);
     let report = server.shutdown(plan.settings.shutdown_grace);
     if !quiet {
         let (drained, cut) = (report.drained, report.cut + report.stuck);
@@ -113,6 +119,12 @@ fn start(plan: &Plan) -> Result<Server, Failure> {
         };
         failure.try_recv().unwrap_or_else(|_| Failure::new(exit, in_full(&error)))
     })
+}
+
+/// Tidies the directories of a plan up. Without a thread for it that waits for the next start.
+fn sweep(plan: &Plan) -> Option<Sweeper> {
+    let failed = |error| log::warn!(target: LOG, "no thread to tidy up in: {error}");
+    Sweeper::start(&plan.homes()).map_err(failed).ok()
 }
 
 /// Gives what was read to new sessions, and says what differs from before. False if it could not.

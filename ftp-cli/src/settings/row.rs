@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ftp_proto::{HostName, Network, PortRanges};
 use ftp_server::{
-    ConfinementPolicy, NamePattern, PassiveAddress, PassiveOverride, PasswordHash, Rights,
-    SyncPolicy,
+    ConfinementPolicy, NamePattern, PartialPolicy, PassiveAddress, PassiveOverride, PasswordHash,
+    Rights, SyncPolicy,
 };
 
 use super::Listen;
@@ -127,6 +127,7 @@ kinds! {
     String: Text,
     PathBuf: Text,
     SyncPolicy: Text,
+    PartialPolicy: Text,
     ConfinementPolicy: Text,
     Option<RunAs>: Text,
     Option<PortRanges>: Text,

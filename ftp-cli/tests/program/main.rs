@@ -14,6 +14,7 @@ mod figures;
 mod footprint;
 mod get;
 mod ls;
+mod order;
 mod peer;
 mod privileges;
 mod put;

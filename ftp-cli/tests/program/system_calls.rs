@@ -345,6 +345,8 @@ fn the_nth_system_call_fails_at_scale_hf_08_hf_10_fs_20_go_06() {
     let Some(strace) = Peer::find("strace") else { return };
     let (root, notes) = (TempRoot::new(), TempRoot::new());
     let settings = ["--set", "timeouts.data_connect=2 s", "--set", "timeouts.stall=3 s"];
+    // What one dialogue leaves, the next is not to go on with.
+    let settings = [&settings[..], &["--set", "transfer.partial=discard"]].concat();
     let served = Served::start(&root, &[&["--write", "--user", "u:p"], &settings[..]].concat());
     let process = served.running.child.id();
     let mut failures = Vec::new();

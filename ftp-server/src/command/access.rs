@@ -124,9 +124,12 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     let shared = present.as_ref().and_then(Present::rate);
     let throttle = Throttle::new(Rate::new(*rate_per_session).into_iter().chain(shared));
     log::info!("{} {}: logged in", session.peer, Escaped(&name));
-    let Login { storage, rights, mkdir_existing_ok, mkdir_parents, is_shared: _, name: _ } = login;
+    let Login { storage, rights, mkdir_existing_ok, mkdir_parents, is_shared, name: own_name } =
+        login;
+    let owner = (!is_shared).then(|| own_name.unwrap_or_else(|| name.clone()));
     session.access = Access::User(User {
         name,
+        owner,
         storage,
         rights,
         mkdir_existing_ok,

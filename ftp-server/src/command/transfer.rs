@@ -88,9 +88,13 @@ fn receive(session: &Session, path: &Pathname, right: Rights, mode: WriteMode) -
     if let Err(refusal) = space::check(session, storage, &directory) {
         return refusal.into();
     }
-    let begun = match session.check_new_name(&path).and_then(|()| storage.write(&path, mode)) {
+    let begin = || match session.owner() {
+        Some(owner) => storage.write_as(&path, mode, owner),
+        None => storage.write(&path, mode),
+    };
+    let begun = match session.check_new_name(&path).and_then(|()| begin()) {
         Err(error) if error.kind == StorageErrorKind::NotFound && makes_parents(session, mode) => {
-            make_all(session, storage, directory).and_then(|()| storage.write(&path, mode))
+            make_all(session, storage, directory).and_then(|()| begin())
         }
         begun => begun,
     };

@@ -2,12 +2,14 @@
 
 mod active;
 mod announce;
+mod buffers;
 mod outgoing;
 mod passive;
 mod ports;
 mod transfer;
 
 pub(crate) use announce::Announcer;
+pub(crate) use buffers::Buffers;
 pub(crate) use outgoing::{AsciiOutgoing, ImageOutgoing, ListingOutgoing, Outgoing};
 pub(crate) use passive::PassiveListener;
 pub(crate) use ports::PassivePorts;

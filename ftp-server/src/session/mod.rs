@@ -79,6 +79,8 @@ pub(crate) enum Access {
 /// Who is logged in.
 pub(crate) struct User {
     pub(crate) name: Vec<u8>,
+    /// Whose the uploads are; `None` for an identity that many share.
+    pub(crate) owner: Option<Vec<u8>>,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) rights: Rights,
     /// A directory that is there already was as good as made.
@@ -172,6 +174,11 @@ impl Session {
         }
     }
 
+    /// Who alone is meant by the uploads of this session, if it is one.
+    pub(crate) fn owner(&self) -> Option<&[u8]> {
+        self.user().and_then(|user| user.owner.as_deref())
+    }
+
     /// Whether there may be a data connection with `host`: with the client's own, and for users
     /// with the right to it with those in the networks of FXP, but never with an address that
     /// means something else from here than from there (RFC 2577 §3).
@@ -241,6 +248,7 @@ mod tests {
         let name = b"u".to_vec();
         let user = User {
             name,
+            owner: None,
             storage,
             rights,
             mkdir_existing_ok: false,

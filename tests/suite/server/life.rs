@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ftp_server::{
-    AuthError, Authenticator, LocalStorage, Login, LoginAttempt, Rights, Server, ServerConfig,
-    UserTable,
+    AuthError, Authenticator, LocalStorage, Login, LoginAttempt, MemoryStorage, Rights, Server,
+    ServerConfig, UserTable, VirtualPath,
 };
 use ftp_tests::network::in_own_network;
 use ftp_tests::peer::Peer;
@@ -109,7 +109,7 @@ fn st_13_shutdown_cuts_what_does_not_end() {
     busy.expect_reply(426);
     busy.expect_reply(421);
     busy.expect_closed();
-    assert_eq!(super::names_in(fixture.root.path()), [""; 0]);
+    assert_eq!(super::published_in(fixture.root.path()), [""; 0]);
 }
 
 #[test]
@@ -261,5 +261,27 @@ fn an_interface_goes_down_and_comes_up_ho_16() {
         }
         // It was long for nobody, and so the connections are there still.
         idle.iter_mut().for_each(RawSession::expect_in_step);
+    }
+}
+
+#[test]
+fn fifty_servers_in_one_process_share_nothing() {
+    let servers: Vec<_> = (0..50)
+        .map(|_| {
+            let storage = MemoryStorage::new();
+            let builder = Server::builder().storage(storage.clone()).user("u", "p", Rights::FULL);
+            (builder.bind("127.0.0.1:0").expect("a server"), storage)
+        })
+        .collect();
+    for (number, (server, _)) in servers.iter().enumerate() {
+        let mut session = RawSession::login(server.local_addr(), "u", "p");
+        session.upload("STOR f", number.to_string().as_bytes());
+        assert_eq!(session.download("NLST"), b"f\r\n");
+    }
+    for (number, (server, storage)) in servers.into_iter().enumerate() {
+        let report = server.shutdown(Duration::from_secs(10));
+        assert_eq!((report.cut, report.stuck), (0, 0));
+        let path = VirtualPath::root().join(b"f");
+        assert_eq!(storage.get(&path), Some(number.to_string().into_bytes()));
     }
 }

@@ -2,15 +2,19 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
 
 use ftp_proto::Escaped;
 use ftp_server::{
     AuthError, Authenticator, Capabilities, ConfinementPolicy, Entries, LocalStorage, Login,
     LoginAttempt, Metadata, Offer, Rights, ServerConfig, Source, Storage, StorageError,
-    StorageErrorKind, SyncPolicy, Upload, UserTable, VirtualPath, WriteMode,
+    StorageErrorKind, Upload, UserTable, VirtualPath, WriteMode,
 };
 use log::Level;
 
@@ -26,8 +30,7 @@ use crate::trace::LIFE;
 #[derive(Clone)]
 pub(super) struct Homes {
     table: UserTable,
-    sync: SyncPolicy,
-    confine: ConfinementPolicy,
+    config: Arc<ServerConfig>,
     users: HashMap<Vec<u8>, Arc<Home>>,
     anonymous: Option<Arc<Home>>,
     by_path: HashMap<PathBuf, Arc<Home>>,
@@ -41,8 +44,7 @@ const KEPT: usize = 64;
 /// A directory that users log in to.
 struct Home {
     path: PathBuf,
-    sync: SyncPolicy,
-    confine: ConfinementPolicy,
+    config: Arc<ServerConfig>,
     /// The directory as it was last found, while a session has it open.
     found: Mutex<Option<Found>>,
     /// What can be done there, once that is known.
@@ -56,8 +58,8 @@ impl Homes {
     /// Nobody; the directories are used as `config` says.
     pub(super) fn new(config: &ServerConfig) -> Self {
         let (table, users, by_path, kept) = Default::default();
-        let (sync, confine) = (config.sync, config.confine);
-        Self { table, sync, confine, users, anonymous: None, by_path, kept }
+        let config = Arc::new(config.clone());
+        Self { table, config, users, anonymous: None, by_path, kept }
     }
 
     /// Lets a user of the file in.
@@ -96,10 +98,11 @@ impl Homes {
     }
 
     fn home(&mut self, path: &Path) -> Arc<Home> {
-        let (sync, confine) = (self.sync, self.confine);
+        let config = &self.config;
         let new = || {
             let (found, capabilities) = Default::default();
-            Arc::new(Home { path: path.to_owned(), sync, confine, found, capabilities })
+            let config = Arc::clone(config);
+            Arc::new(Home { path: path.to_owned(), config, found, capabilities })
         };
         Arc::clone(self.by_path.entry(path.to_owned()).or_insert_with(new))
     }
@@ -135,8 +138,8 @@ impl Homes {
             }
         }
         let Some((walls, shown)) = walls else { return failure.map_or(Ok(()), Err) };
-        let is_lacking =
-            self.confine == ConfinementPolicy::BestEffort && !(walls.openat2 && walls.landlock);
+        let is_lacking = self.config.confine == ConfinementPolicy::BestEffort
+            && !(walls.openat2 && walls.landlock);
         let level = if is_lacking { Level::Warn } else { Level::Info };
         match self.by_path.len() {
             1 => log::log!(target: LIFE, level, "sessions are kept beneath {shown} by {walls}"),
@@ -145,6 +148,34 @@ impl Homes {
         Ok(())
     }
 }
+
+/// Removes from all directories, now and each day, what uploads have left that nobody goes on with.
+pub(super) struct Sweeper {
+    _stop: Sender<()>,
+}
+
+impl Sweeper {
+    /// Starts the thread, which ends when this is dropped and the walk that is under way is done.
+    pub(super) fn start(homes: &Homes) -> io::Result<Self> {
+        let paths: Vec<PathBuf> = homes.by_path.keys().cloned().collect();
+        let (stop, stopped) = mpsc::channel();
+        thread::Builder::new().name("sweep".to_owned()).spawn(move || {
+            loop {
+                // One that cannot be opened has been told of, or will be at the login.
+                paths.iter().filter_map(|path| LocalStorage::open(path).ok()).for_each(|storage| {
+                    storage.tidy_up();
+                });
+                if stopped.recv_timeout(DAY) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { _stop: stop })
+    }
+}
+
+/// How long what came of a cut upload is kept, at least.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Authenticator for Homes {
     fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
@@ -180,9 +211,7 @@ impl Home {
         {
             return Ok(storage);
         }
-        let storage = LocalStorage::open(&self.path)?;
-        let storage = storage.with_confinement(self.confine)?.with_sync(self.sync);
-        let storage = Arc::new(storage);
+        let storage = Arc::new(LocalStorage::open(&self.path)?.configured(&self.config)?);
         let _ = self.capabilities.set(storage.capabilities());
         *found = Some((identity, Arc::downgrade(&storage)));
         Ok(storage)
