@@ -141,7 +141,7 @@ pub(crate) const TABLE: &[Row<Settings>] = &[
     setting!("network.allow",           "who may connect, and nobody else",                server.allow,          networks,     show_networks),
     setting!("network.deny",            "who may not, even if allowed",                    server.deny,           networks,     show_networks),
     setting!("transfer.partial",        "resume, discard, publish: what a cut upload leaves", server.partial,      partial,      partial_word),
-    setting!("transfer.umask",          "permission bits that new files do not get: 022",  server.umask,          umask,        show_umask),
+    setting!("transfer.umask" as Text,  "permission bits that new files do not get: 022",  server.umask,          umask,        show_umask),
     setting!("transfer.overwrite",      "true, false: whether files may be replaced",      server.overwrite,      yes,          bool::to_string),
     setting!("transfer.rate_per_session", "bytes a session moves in a second: 30 MiB/s",   server.rate_per_session, rate,       show_rate),
     setting!("transfer.rate_per_user",  "bytes all sessions of a user move in a second",   server.rate_per_user,  rate,         show_rate),

@@ -146,13 +146,23 @@ pub(super) const fn kind_of<T, V: Kinded>(_: fn(&T) -> &V) -> Kind {
     V::KIND
 }
 
-/// A row: key, help, the field of a `$of`, how it is read and how it is shown.
+/// A row: key, help, the field of a `$of`, how it is read and how it is shown. The type of the field
+/// says of which kind a value is, unless `as` does.
 macro_rules! row {
-    ($of:ty, $key:literal, $help:literal, $($field:ident).+, $read:expr, $show:expr) => {
+    ($of:ty, $key:literal, $help:literal, $($field:ident).+, $($how:tt)*) => {
+        row!(
+            @ $crate::settings::row::kind_of(|values: &$of| &values.$($field).+),
+            $of, $key, $help, $($field).+, $($how)*
+        )
+    };
+    ($of:ty, $key:literal as $kind:ident, $($rest:tt)*) => {
+        row!(@ $crate::settings::row::Kind::$kind, $of, $key, $($rest)*)
+    };
+    (@ $kind:expr, $of:ty, $key:literal, $help:literal, $($field:ident).+, $read:expr, $show:expr) => {
         Row {
             key: $key,
             help: $help,
-            kind: $crate::settings::row::kind_of(|values: &$of| &values.$($field).+),
+            kind: $kind,
             set: |values: &mut $of, text| {
                 values.$($field).+ = $read(text)?;
                 Ok(())

@@ -322,7 +322,7 @@ fn an_authenticator_that_hangs_costs_one_place_hf_13() {
     let root = tempfile::tempdir().expect("a directory");
     let storage = Arc::new(LocalStorage::open(root.path()).expect("it opens"));
     let (may_go_on, release) = mpsc::channel();
-    let login = Duration::from_secs(1);
+    let login = Duration::from_secs(2);
     // Two may be without a login at a time.
     let config = ServerConfig { login, sessions: 4, per_user: 3, ..super::quick() };
     let authenticator = Stuck { storage, release: Mutex::new(release) };
