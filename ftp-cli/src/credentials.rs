@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use ftp_proto::{Escaped, FtpUrl};
@@ -14,7 +14,7 @@ use crate::options::Options;
 pub(crate) const VARIABLE: &str = "FTP_PASSWORD";
 
 /// A longer first line is no password, and the file is the wrong one.
-const LONGEST: u64 = 4_096;
+const LONGEST: usize = 4_096;
 
 /// A password. It has no `Debug`, so that no log can show it.
 pub(crate) struct Secret(Vec<u8>);
@@ -94,17 +94,31 @@ fn is_anonymous(user: &[u8]) -> bool {
 ///
 /// `Local` if the file cannot be read, `Usage` if its first line is empty or too long.
 pub(crate) fn read_file(path: &OsStr) -> Result<Secret, Failure> {
-    let shown = || Escaped(path.as_bytes()).to_string();
-    let mut content = Vec::new();
-    let file = File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut content));
-    file.map_err(|error| Failure::local(shown(), &error))?;
-    let line = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    if line.len() as u64 == LONGEST {
-        return Err(Failure::usage(format!("{}: the first line is too long", shown())));
+    let shown = Escaped(path.as_bytes()).to_string();
+    let file = File::open(path).map_err(|error| Failure::local(&shown, &error))?;
+    read_line(&mut BufReader::new(file), &shown)
+}
+
+/// The next line of what is called `name`, without its line end. Nothing behind it is read.
+///
+/// # Errors
+///
+/// As [`read_file`].
+#[expect(clippy::unbuffered_bytes, reason = "a buffer would take what is behind the line")]
+pub(crate) fn read_line(input: &mut dyn Read, name: &str) -> Result<Secret, Failure> {
+    let mut line = Vec::new();
+    for byte in input.bytes() {
+        match byte.map_err(|error| Failure::local(name, &error))? {
+            b'\n' => break,
+            _ if line.len() == LONGEST => {
+                return Err(Failure::usage(format!("{name}: the first line is too long")));
+            }
+            byte => line.push(byte),
+        }
     }
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(&line);
     if line.is_empty() {
-        return Err(Failure::usage(format!("{}: the first line is empty", shown())));
+        return Err(Failure::usage(format!("{name}: the first line is empty")));
     }
     Ok(Secret::new(line))
 }

@@ -1,22 +1,44 @@
-//! The settings of `serve --set KEY=VALUE`, as data: what stands here can be set, with these
-//! keys, and is in `help serve`; nothing else can.
+//! The settings of `serve`, as data: what stands in [`TABLE`] can be set in a file and behind
+//! `--set KEY=VALUE`, with these keys, is in `help serve`, in what `--check` prints and in
+//! `dist/server.toml`; nothing else is.
 
-use std::path::PathBuf;
+mod file;
+mod listen;
+mod reader;
+mod row;
+#[cfg(test)]
+mod sample;
+mod user;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ftp_proto::{HostName, Network, PortRanges};
+use ftp_proto::{HostName, Network, ParseError, ParseErrorKind, PortRanges};
 use ftp_server::{
-    ConfinementPolicy, LogFormat, NamePattern, PassiveAddress, PassiveOverride, ServerConfig,
-    SyncPolicy,
+    ConfinementPolicy, LogFormat, NamePattern, PartialPolicy, PassiveAddress, PassiveOverride,
+    Rights, ServerConfig, SyncPolicy,
 };
 
 use crate::privileges::RunAs;
 use crate::values::{self, duration, show, show_size, size, waiting_time, word};
 
-/// What a server is started with, apart from its users and its files.
+pub(crate) use file::{File, Reading};
+pub(crate) use listen::{Listen, available, has_ipv6};
+pub(crate) use reader::shown;
+use row::{Keyed, row, unquoted};
+pub(crate) use row::{Origins, Row};
+use user::is_name;
+pub(crate) use user::{USER, User};
+
+/// What a server is started with, apart from the users and the directory that options name.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
+    pub(crate) listen: Vec<Listen>,
     pub(crate) server: ServerConfig,
+    pub(crate) anonymous: Anonymous,
+    /// The users of the file.
+    pub(crate) users: BTreeMap<String, User>,
     /// How long transfers may go on once the server is to stop.
     pub(crate) shutdown_grace: Duration,
     /// Whom the process goes on as once it listens.
@@ -24,24 +46,44 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     /// Where transfers are logged in the form of xferlog(5).
     pub(crate) log_transfers: Option<PathBuf>,
+    /// Where all of that is from.
+    pub(crate) origins: Origins,
+}
+
+/// What anyone may do.
+#[derive(Clone, Debug)]
+pub(crate) struct Anonymous {
+    pub(crate) enabled: bool,
+    pub(crate) root: PathBuf,
+    pub(crate) rights: Rights,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let min_free = 64 * 1024 * 1024;
         let server = ServerConfig { per_address: 64, min_free, ..ServerConfig::default() };
-        let (shutdown_grace, log_format) = (Duration::from_secs(30), LogFormat::default());
-        Self { server, shutdown_grace, log_format, log_transfers: None, run_as: None }
+        Self {
+            listen: vec![Listen::default()],
+            server,
+            anonymous: Anonymous { enabled: false, root: PathBuf::new(), rights: Rights::READ },
+            users: BTreeMap::new(),
+            shutdown_grace: Duration::from_secs(30),
+            run_as: None,
+            log_format: LogFormat::default(),
+            log_transfers: None,
+            origins: Origins::default(),
+        }
     }
 }
 
-/// One key: what it is about, how its value is read and shown.
-pub(crate) struct Setting {
-    pub(crate) key: &'static str,
-    pub(crate) help: &'static str,
-    set: fn(&mut Settings, &str) -> Result<(), String>,
-    pub(crate) show: fn(&Settings) -> String,
+impl Keyed for Settings {
+    fn origins(&mut self) -> &mut Origins {
+        &mut self.origins
+    }
 }
+
+/// How many failed logins of a host can be counted.
+const MOST_FAILURES: u32 = 1_000;
 
 const YES: &[(&str, bool)] = &[("true", true), ("false", false)];
 
@@ -51,25 +93,34 @@ const SYNC: &[(&str, SyncPolicy)] = &[
     ("file+dir", SyncPolicy::FileAndDirectory),
 ];
 
-/// A row: key, help, the field, how it is read and how it is shown.
+/// The rights that have a word; beside these there are `full`, `read` (with `list`) and `drop-box`.
+const RIGHTS: &[(&str, Rights)] = &[
+    ("list", Rights::LIST),
+    ("read", Rights::RETRIEVE),
+    ("write", Rights::WRITE),
+    ("append", Rights::APPEND),
+    ("delete", Rights::DELETE),
+    ("rename", Rights::RENAME),
+    ("mkdir", Rights::MKDIR),
+    ("chmod", Rights::CHMOD),
+    ("fxp", Rights::FXP),
+];
+
+const PARTIAL: &[(&str, PartialPolicy)] = &[
+    ("resume", PartialPolicy::Resume),
+    ("discard", PartialPolicy::Discard),
+    ("publish", PartialPolicy::Publish),
+];
+
 macro_rules! setting {
-    ($key:literal, $help:literal, $($field:ident).+, $read:expr, $show:expr) => {
-        Setting {
-            key: $key,
-            help: $help,
-            set: |settings, text| {
-                settings.$($field).+ = $read(text)?;
-                Ok(())
-            },
-            show: |settings| $show(&settings.$($field).+),
-        }
-    };
+    ($($row:tt)*) => { row!(Settings, $($row)*) };
 }
 
 #[rustfmt::skip]
-pub(crate) const TABLE: &[Setting] = &[
+pub(crate) const TABLE: &[Row<Settings>] = &[
+    setting!("listen.addresses",        "where to listen: PORT, :PORT (all) or HOST:PORT", listen,            listen::addresses, listen::shown),
     setting!("server.banner",           "text of the greeting",                            server.banner,         line,         |text: &String| format!("\"{text}\"")),
-    setting!("hosts.names",             "names that HOST may choose, with commas; none: any", server.hosts,       hosts,        |hosts: &Vec<HostName>| format!("\"{}\"", shown_hosts(hosts))),
+    setting!("hosts.names",             "names that HOST may choose; none: any", server.hosts,       hosts,        |hosts: &Vec<HostName>| format!("\"{}\"", shown_hosts(hosts))),
     setting!("timeouts.login",          "from connecting to being logged in",              server.login,          waiting_time, time),
     setting!("timeouts.idle",           "without a command",                               server.idle,           idle_time,    time),
     setting!("timeouts.data_connect",   "to open a data connection",                       server.data_connect,   waiting_time, time),
@@ -79,24 +130,38 @@ pub(crate) const TABLE: &[Setting] = &[
     setting!("limits.per_address",      "sessions of a host; 0: any number, as loopback",  server.per_address,    count,        usize::to_string),
     setting!("limits.per_user",         "sessions of a user; 0: any number",               server.per_user,       count,        usize::to_string),
     setting!("limits.login_failures",   "wrong passwords before the connection is closed", server.login_failures, attempts,     u32::to_string),
+    setting!("limits.login_delay",      "before a wrong password is answered; then 2, 4 times", server.login_delay, duration,   time),
+    setting!("limits.ban_after",        "wrong passwords of a host in ban_window; 0: any number", server.ban_after, number,   u32::to_string),
+    setting!("limits.ban_window",       "in which they are counted",                       server.ban_window,     waiting_time, time),
+    setting!("limits.ban_for",          "how long the host then gets 421; 0: not at all",  server.ban_for,        duration,     time),
+    setting!("limits.buffers",          "memory of all transfers' large buffers together", server.buffers,        size,         show_size),
     setting!("limits.min_free",         "space that uploads leave free",                   server.min_free,       size,         show_size),
     setting!("passive.enabled",         "true, false: whether PASV and EPSV are served",   server.passive,        yes,          bool::to_string),
     setting!("passive.ports",           "for data connections: 50000-50099,51000",         server.passive_ports,     ports,     optional),
     setting!("passive.address",         "told to clients: the NAT's address, or its name", server.passive_address,   address,   optional),
-    setting!("passive.overrides",       "for some of them: 10.0.0.0/8=10.0.0.5;...",       server.passive_overrides, overrides, show_overrides),
+    setting!("passive.overrides",       "told to clients of some networks",                server.passive_overrides, overrides, show_overrides),
     setting!("active.enabled",          "true, false: whether PORT and EPRT are served",   server.active,         yes,          bool::to_string),
     setting!("active.source_port",      "true, false: from port 20 where we listen on 21", server.active_source_port, yes,      bool::to_string),
-    setting!("fxp.networks",            "where users may transfer to and from: 10.0.0.0/8", server.fxp_networks,     networks,  show_networks),
+    setting!("fxp.networks",            "where users may transfer to and from (FXP)",      server.fxp_networks,   networks,     show_networks),
+    setting!("network.allow",           "who may connect, and nobody else",                server.allow,          networks,     show_networks),
+    setting!("network.deny",            "who may not, even if allowed",                    server.deny,           networks,     show_networks),
+    setting!("transfer.partial",        "resume, discard, publish: what a cut upload leaves", server.partial,      partial,      partial_word),
+    setting!("transfer.umask" as Text,  "permission bits that new files do not get: 022",  server.umask,          umask,        show_umask),
     setting!("transfer.overwrite",      "true, false: whether files may be replaced",      server.overwrite,      yes,          bool::to_string),
+    setting!("transfer.rate_per_session", "bytes a session moves in a second: 30 MiB/s",   server.rate_per_session, rate,       show_rate),
+    setting!("transfer.rate_per_user",  "bytes all sessions of a user move in a second",   server.rate_per_user,  rate,         show_rate),
     setting!("security.confine",        "best-effort, require, off: Landlock for sessions", server.confine,       confine,      confine_word),
     setting!("security.run_as",         "USER or USER:GROUP to be once the ports are bound", run_as,               run_as,       optional),
     setting!("listing.show_ids",        "true, false: numbers of owner and group in LIST", server.show_ids,       yes,          bool::to_string),
-    setting!("security.deny_names",     "not to be made: *.exe,.ht*; letters in any case", server.deny_names,     patterns,     show_patterns),
+    setting!("security.deny_names",     "names not to be made, as *.exe; letters in any case", server.deny_names,     patterns,     show_patterns),
     setting!("security.strict_crlf",    "true, false: whether LF alone ends no command",   server.strict_crlf,    yes,          bool::to_string),
     setting!("compatibility.dash_password", "true, false: take a - off passwords",         server.dash_password,  yes,          bool::to_string),
     setting!("transfer.sync",           "none, file, file+dir: what is on disk at 226",    server.sync,           sync,         sync_word),
     setting!("log.format",              "text, json: lines of logins and transfers",       log_format,            format,       format_word),
     setting!("log.transfers",           "a file for transfers, in the form of xferlog",    log_transfers,         file,         shown_file),
+    setting!("anonymous.enabled",       "true, false: whether anyone may log in",          anonymous.enabled,     yes,          bool::to_string),
+    setting!("anonymous.root",          "the directory that is / to them",                 anonymous.root,        directory,    shown_directory),
+    setting!("anonymous.rights",        "what they may do: read, full, drop-box, or a list", anonymous.rights,   rights,       shown_rights),
 ];
 
 const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
@@ -106,6 +171,10 @@ const CONFINE: &[(&str, ConfinementPolicy)] = &[
     ("require", ConfinementPolicy::Require),
     ("off", ConfinementPolicy::Off),
 ];
+
+/// What a running server keeps as it is, whatever is read anew.
+pub(crate) const FIXED: &[&str] =
+    &["listen.addresses", "limits.sessions", "security.run_as", "log.format", "log.transfers"];
 
 impl Settings {
     /// Applies one `KEY=VALUE`.
@@ -117,21 +186,97 @@ impl Settings {
         let Some((key, value)) = assignment.split_once('=') else {
             return Err(format!("\"{assignment}\" is not KEY=VALUE"));
         };
-        let key = key.trim();
-        let Some(setting) = TABLE.iter().find(|setting| setting.key == key) else {
-            let hint = match values::nearest(key, TABLE.iter().map(|setting| setting.key)) {
+        let (key, value) = (key.trim(), unquoted(value.trim()));
+        if let Some((name, key)) = key.strip_prefix("users.").and_then(|key| key.rsplit_once('.')) {
+            return self.set_user(unquoted(name), key, value);
+        }
+        let Some(row) = TABLE.iter().find(|row| row.key == key) else {
+            let hint = match suggestion(key) {
                 Some(near) => format!("did you mean {near}?"),
                 None => "ftp-cli help serve lists the settings".to_owned(),
             };
             return Err(format!("unknown setting {key}; {hint}"));
         };
-        (setting.set)(self, unquoted(value.trim())).map_err(|wrong| format!("{key}: {wrong}"))
+        self.set_row(row, value, "--set")
+    }
+
+    fn set_user(&mut self, name: &str, key: &str, value: &str) -> Result<(), String> {
+        let Some(row) = USER.iter().find(|row| row.key == key) else {
+            let keys: Vec<&str> = USER.iter().map(|row| row.key).collect();
+            return Err(format!("unknown setting users.NAME.{key}; there are {}", keys.join(", ")));
+        };
+        if !is_name(name) {
+            return Err(format!("users.NAME: {} is no name that a client can send", shown(name)));
+        }
+        let user = self.users.entry(name.to_owned()).or_default();
+        (row.set)(user, value).map_err(|wrong| format!("users.{}.{key}: {wrong}", shown(name)))?;
+        user.origins.note(row.key, "--set", None);
+        Ok(())
+    }
+
+    /// Applies the value of the option `origin`.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what is wrong with the value.
+    pub(crate) fn set_by_option(
+        &mut self,
+        key: &str,
+        value: &str,
+        origin: &str,
+    ) -> Result<(), String> {
+        match TABLE.iter().find(|row| row.key == key) {
+            Some(row) => self.set_row(row, value, origin),
+            None => Err(format!("there is no setting {key}")),
+        }
+    }
+
+    fn set_row(&mut self, row: &Row<Self>, text: &str, origin: &str) -> Result<(), String> {
+        (row.set)(self, text).map_err(|wrong| format!("{}: {wrong}", row.key))?;
+        self.origins.note(row.key, origin, None);
+        Ok(())
+    }
+
+    /// What contradicts itself, behind where it was said; `file` is the one that was read.
+    pub(crate) fn contradictions(&self, file: Option<&File>) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if self.anonymous.enabled && self.anonymous.root == Path::new("") {
+            let (key, origins) = ("anonymous.enabled", &self.origins);
+            let place = file.zip(origins.at(key)).map(|(file, at)| file.place(at));
+            let place = place.unwrap_or_else(|| origins.of(key).to_owned());
+            wrong.push(format!("{place}: anonymous.enabled: needs anonymous.root"));
+        }
+        for (name, user) in &self.users {
+            // Only a user of --set may be so.
+            for lack in user.lacks() {
+                wrong.push(format!("--set: users.{}: has no {lack}", shown(name)));
+            }
+        }
+        wrong
+    }
+
+    /// The keys of the values that differ from those of another; `users` for any of those.
+    pub(crate) fn changes(&self, other: &Self) -> Vec<&'static str> {
+        let differs = |row: &&Row<Self>| (row.show)(self) != (row.show)(other);
+        let mut changes: Vec<_> = TABLE.iter().filter(differs).map(|row| row.key).collect();
+        let users = self.users.iter().zip(&other.users);
+        let is_same =
+            |((name, user), (other_name, other)): ((&String, &User), (&String, &User))| {
+                name == other_name && user.is_same(other)
+            };
+        if self.users.len() != other.users.len() || !users.into_iter().all(is_same) {
+            changes.push("users");
+        }
+        changes
     }
 }
 
-/// A value without the quotes around it, with which values that may be empty are shown.
-fn unquoted(text: &str) -> &str {
-    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
+/// The key that may be meant: one that is written nearly so, or that ends in this word.
+fn suggestion(key: &str) -> Option<&'static str> {
+    let keys = || TABLE.iter().map(|row| row.key);
+    let last = key.rsplit('.').next().unwrap_or_default();
+    let is_last = |known: &&str| known.rsplit('.').next() == Some(last);
+    values::nearest(key, keys()).or_else(|| keys().find(is_last))
 }
 
 fn line(text: &str) -> Result<String, String> {
@@ -156,6 +301,13 @@ fn shown_hosts(hosts: &[HostName]) -> String {
 
 fn count(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| format!("\"{text}\" is not a number"))
+}
+
+fn number(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(number) if number <= MOST_FAILURES => Ok(number),
+        _ => Err(format!("\"{text}\" is not a number from 0 to {MOST_FAILURES}")),
+    }
 }
 
 fn attempts(text: &str) -> Result<u32, String> {
@@ -195,19 +347,50 @@ fn format_word(format: &LogFormat) -> String {
 
 /// Nothing, for no file.
 fn file(text: &str) -> Result<Option<PathBuf>, String> {
-    if text.contains('\0') {
-        return Err("a path has no NUL".to_owned());
-    }
-    Ok((!text.is_empty()).then(|| text.into()))
+    directory(text).map(|path| Some(path).filter(|path| !path.as_os_str().is_empty()))
 }
 
 fn shown_file(path: &Option<PathBuf>) -> String {
-    format!("\"{}\"", path.as_deref().unwrap_or("".as_ref()).display())
+    shown_directory(path.as_deref().unwrap_or("".as_ref()))
 }
 
 fn word_of<T: PartialEq>(value: &T, words: &[(&str, T)]) -> String {
     let found = words.iter().find(|(_, known)| known == value);
     found.map_or_else(String::new, |(word, _)| (*word).to_owned())
+}
+
+/// A size a second; nothing, or 0, for no limit.
+fn rate(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(0);
+    }
+    let wrong = |_| format!("\"{text}\" is not a rate; 500 KiB/s, 30 MiB/s are");
+    size(text.strip_suffix("/s").unwrap_or(text)).map_err(wrong)
+}
+
+fn show_rate(bytes: &u64) -> String {
+    if *bytes == 0 { "\"\"".to_owned() } else { format!("{}/s", show_size(bytes)) }
+}
+
+fn partial(text: &str) -> Result<PartialPolicy, String> {
+    word(text, PARTIAL)
+}
+
+fn partial_word(partial: &PartialPolicy) -> String {
+    let found = PARTIAL.iter().find(|(_, known)| known == partial);
+    found.map_or_else(String::new, |(word, _)| (*word).to_owned())
+}
+
+/// Three octal digits at most, as everywhere.
+fn umask(text: &str) -> Result<u32, String> {
+    let is_octal = !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let bits = u32::from_str_radix(text, 8).ok().filter(|bits| is_octal && *bits <= 0o777);
+    bits.ok_or_else(|| format!("\"{text}\" is not a mask from 000 to 777, in octal digits"))
+}
+
+fn show_umask(umask: &u32) -> String {
+    format!("{umask:03o}")
 }
 
 /// Nothing, for what is up to the system.
@@ -216,9 +399,21 @@ fn optional<T: ToString>(value: &Option<T>) -> String {
 }
 
 fn ports(text: &str) -> Result<Option<PortRanges>, String> {
-    let ports = || PortRanges::parse(text.as_bytes());
-    let wrong = |error| format!("\"{text}\": {error}; ports are 50000-50099,51000");
-    if text.is_empty() { Ok(None) } else { ports().map(Some).map_err(wrong) }
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |error: ParseError| {
+        let item = text.get(error.at..).unwrap_or_default().split(',').next().unwrap_or_default();
+        let ends = item.split_once('-').map(|(first, last)| (first.trim(), last.trim()));
+        match ends.map(|(first, last)| (first.parse::<u16>(), last.parse::<u16>())) {
+            Some((Ok(first), Ok(last))) if first > last => {
+                format!("\"{}\" is empty (start > end)", item.trim())
+            }
+            _ if error.kind == ParseErrorKind::TooLong => "too many ranges".to_owned(),
+            _ => format!("\"{}\" is no port and no range; 50000-50099,51000 are", item.trim()),
+        }
+    };
+    PortRanges::parse(text.as_bytes()).map(Some).map_err(wrong)
 }
 
 fn run_as(text: &str) -> Result<Option<RunAs>, String> {
@@ -291,6 +486,44 @@ fn idle_time(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A path that does not depend on where the server was started. Empty: none.
+fn directory(text: &str) -> Result<PathBuf, String> {
+    match text.is_empty() || text.starts_with('/') {
+        true if text.contains('\0') => Err("a path has no NUL".to_owned()),
+        true => Ok(text.into()),
+        false => Err(format!("\"{text}\" does not begin with /")),
+    }
+}
+
+fn shown_directory(path: &Path) -> String {
+    format!("\"{}\"", path.display())
+}
+
+/// One word for several rights, or those that are meant, in brackets or not.
+fn rights(text: &str) -> Result<Rights, String> {
+    let list = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let rights = match list {
+        Some(list) => Rights::from_words(list.split(',')),
+        None => Rights::parse(text),
+    };
+    rights.map_err(|error| error.to_string())
+}
+
+pub(crate) fn shown_rights(rights: &Rights) -> String {
+    match *rights {
+        Rights::FULL => "full".to_owned(),
+        Rights::READ => "read".to_owned(),
+        Rights::DROP_BOX => "drop-box".to_owned(),
+        _ => format!("[{}]", words_of(rights).join(", ")),
+    }
+}
+
+/// The words of single rights.
+pub(crate) fn words_of(rights: &Rights) -> Vec<&'static str> {
+    let has = |(_, right): &&(&str, Rights)| rights.contains(*right);
+    RIGHTS.iter().filter(has).map(|(word, _)| *word).collect()
+}
+
 fn time(time: &Duration) -> String {
     show(*time)
 }
@@ -348,6 +581,12 @@ mod tests {
             ("limits.login_failures=1", "1"),
             ("hosts.names=A.example, [2001:db8::1]", "\"a.example, [2001:db8::1]\""),
             ("limits.per_user=2", "2"),
+            ("limits.login_delay=0", "0 s"),
+            ("limits.ban_after=5", "5"),
+            ("limits.ban_window=1 h", "1 h"),
+            ("limits.ban_for=0", "0 s"),
+            ("network.allow=192.0.2.0/24, 2001:db8::/32", "192.0.2.0/24,2001:db8::/32"),
+            ("network.deny=192.0.2.1", "192.0.2.1/32"),
             ("limits.min_free=1 GiB", "1 GiB"),
             ("passive.enabled=false", "false"),
             ("passive.ports=50000-50099, 51000", "50000-50099,51000"),
@@ -361,6 +600,8 @@ mod tests {
             ("active.source_port=true", "true"),
             ("fxp.networks=192.0.2.0/24, 2001:db8::/32", "192.0.2.0/24,2001:db8::/32"),
             ("transfer.overwrite=false", "false"),
+            ("transfer.rate_per_session=30 MiB/s", "30 MiB/s"),
+            ("transfer.rate_per_user=1000", "1000/s"),
             ("transfer.sync=none", "none"),
             ("security.run_as=nobody", "nobody"),
             ("security.run_as=1:2", "1:2"),
@@ -371,7 +612,16 @@ mod tests {
             ("security.strict_crlf=true", "true"),
             ("log.format=json", "json"),
             ("log.transfers=/var/log/x y", "\"/var/log/x y\""),
+            ("limits.buffers=1 MiB", "1 MiB"),
+            ("transfer.partial=discard", "discard"),
+            ("transfer.umask=77", "077"),
             ("server.banner=a = b", "\"a = b\""),
+            ("listen.addresses=:2121, 127.0.0.1:21", ":2121, 127.0.0.1:21"),
+            ("anonymous.enabled=true", "true"),
+            ("anonymous.root=/srv/a b", "\"/srv/a b\""),
+            ("anonymous.rights=list,write , mkdir", "[list, write, mkdir]"),
+            ("anonymous.rights=drop-box", "drop-box"),
+            ("anonymous.rights=[read]", "[read]"),
         ] {
             let (default, mut settings) = (Settings::default(), Settings::default());
             settings.set(assignment).unwrap();
@@ -391,13 +641,19 @@ mod tests {
     fn set_refuses() {
         for (assignment, want) in [
             ("limits.session=1", "did you mean limits.sessions?"),
+            ("idle=1", "did you mean timeouts.idle?"),
             ("colour=red", "help serve lists"),
             ("timeouts.idle", "is not KEY=VALUE"),
             ("timeouts.idle=0", "more than 0"),
             ("timeouts.idle=soon", "is not a time"),
             ("timeouts.idle=9s", "less than 10 s"),
             ("timeouts.idle=25 h", "more than 24 h"),
-            ("passive.ports=5000-4000", "number out of range at byte 0"),
+            ("passive.ports=5000-4000", "\"5000-4000\" is empty (start > end)"),
+            ("users.a.pasword=x", "there are password, root, rights"),
+            ("users.a.password=geheim", "users.a.password: not the hash"),
+            ("users.a b.root=srv", "users.\"a b\".root: \"srv\" does not begin"),
+            ("users..root=/srv", "is no name"),
+            ("passive.ports=5000, 70000", "\"70000\" is no port"),
             ("passive.address=2001:db8::1", "neither an IPv4 address"),
             ("passive.overrides=10.0.0.5", "is not NETWORKS=ADDRESS"),
             ("passive.overrides=x=10.0.0.5", "is not a network"),
@@ -405,6 +661,11 @@ mod tests {
             ("limits.sessions=-1", "is not a number"),
             ("limits.sessions=many", "is not a number"),
             ("limits.login_failures=0", "above 0"),
+            ("transfer.rate_per_user=fast", "is not a rate"),
+            ("transfer.rate_per_user=3 MiB/h", "is not a rate"),
+            ("limits.ban_after=1001", "from 0 to 1000"),
+            ("limits.ban_window=0", "more than 0"),
+            ("network.deny=all", "is not a network"),
             ("hosts.names=a.example:21", "is not a name of a host"),
             ("limits.min_free=much", "is not a size"),
             ("active.enabled=maybe", "is none of true, false"),
@@ -414,9 +675,19 @@ mod tests {
             ("security.deny_names=a,b/*", "pattern of names: unexpected byte at byte 1"),
             ("transfer.sync=always", "none, file, file+dir"),
             ("log.format=xml", "text, json"),
-            ("log.transfers=a\0b", "no NUL"),
+            ("log.transfers=/a\0b", "no NUL"),
+            ("log.transfers=xferlog", "does not begin with /"),
             ("security.confine=maybe", "best-effort, require, off"),
+            ("transfer.partial=keep", "resume, discard, publish"),
+            ("transfer.umask=1000", "in octal digits"),
+            ("transfer.umask=u=rw", "in octal digits"),
+            ("transfer.umask=+22", "in octal digits"),
             ("server.banner=a\r\n221 b", "one line"),
+            ("listen.addresses=", "no address"),
+            ("anonymous.root=srv", "does not begin with /"),
+            ("anonymous.rights=", "\"\" is no right"),
+            ("anonymous.rights=read, fly", "\"fly\" is no right"),
+            ("anonymous.rights=[full]", "\"full\" is no right"),
         ] {
             let wrong = Settings::default().set(assignment).unwrap_err();
             assert!(wrong.contains(want), "{assignment}: {wrong}");

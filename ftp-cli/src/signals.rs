@@ -32,7 +32,7 @@ impl Cleanup {
         let this = Self::default();
         if stdio.is_process {
             let (cleanup, messages) = (this.clone(), stdio.messages.clone());
-            on_signals(move |signal| {
+            on_signals(false, move |signal| {
                 // Kept locked: whoever wants to make a file now waits for the end.
                 let temporary = cleanup.0.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(path) = temporary.as_deref() {
@@ -65,15 +65,20 @@ impl Cleanup {
     }
 }
 
-/// Calls `act` in a thread of its own with each signal that asks the process to end.
+/// Calls `act` in a thread of its own with each signal that asks the process to end. A SIGHUP that
+/// means something else, by `hears_hangup`, comes even where it was ignored.
 ///
 /// # Errors
 ///
 /// `Internal` if the system refuses the handlers or the thread.
-pub(crate) fn on_signals(mut act: impl FnMut(i32) + Send + 'static) -> Result<(), Failure> {
+pub(crate) fn on_signals(
+    hears_hangup: bool,
+    mut act: impl FnMut(i32) + Send + 'static,
+) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::new(Exit::Internal, format!("signals: {error}"));
     let wanted = [SIGINT, SIGTERM, SIGHUP, SIGXFSZ];
-    let wanted = wanted.into_iter().filter(|signal| *signal != SIGHUP || !is_ignored(SIGHUP));
+    let is_heard = |signal: &i32| *signal != SIGHUP || hears_hangup || !is_ignored(SIGHUP);
+    let wanted = wanted.into_iter().filter(is_heard);
     let mut signals = Signals::new(wanted).map_err(failed)?;
     let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever().filter(|signal| *signal != SIGXFSZ) {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -13,7 +14,7 @@ use crate::limits;
 #[derive(Debug)]
 pub(crate) struct Admission {
     total: usize,
-    per_host: usize,
+    per_host: AtomicUsize,
     held: Mutex<Held>,
 }
 
@@ -39,14 +40,20 @@ pub(crate) struct Permit {
 impl Admission {
     /// At most `total` connections, and `per_host` from one host; 0 means any number from one.
     pub(crate) fn new(total: usize, per_host: usize) -> Arc<Self> {
-        Arc::new(Self { total, per_host, held: Mutex::default() })
+        Arc::new(Self { total, per_host: per_host.into(), held: Mutex::default() })
+    }
+
+    /// From now on at most `per_host` connections from one host.
+    pub(crate) fn set_per_host(&self, per_host: usize) {
+        self.per_host.store(per_host, Ordering::Relaxed);
     }
 
     /// A place for one more connection, if there is one. Those that are not logged in have at
     /// most half of all places: who has no password cannot keep out those who have one.
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Permit> {
         // Loopback is not counted.
-        let is_counted = self.per_host > 0 && !peer.to_canonical().is_loopback();
+        let per_host = self.per_host.load(Ordering::Relaxed);
+        let is_counted = per_host > 0 && !peer.to_canonical().is_loopback();
         let host = is_counted.then(|| network_of(peer));
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.total >= self.total || held.pending >= self.total.div_ceil(2) {
@@ -54,7 +61,7 @@ impl Admission {
         }
         if let Some(host) = host {
             let count = held.hosts.entry(host).or_default();
-            if *count >= self.per_host {
+            if *count >= per_host {
                 return None;
             }
             *count += 1;
@@ -171,18 +178,33 @@ fn processes() -> Option<u64> {
 }
 
 fn cgroup_pids() -> Option<u64> {
+    number_in_cgroup("pids.max").map(|pids| pids.saturating_sub(64))
+}
+
+fn number_in_cgroup(file: &str) -> Option<u64> {
     let group = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let group = group.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let path = Path::new("/sys/fs/cgroup").join(group).join("pids.max");
-    number_in(path).map(|pids| pids.saturating_sub(64))
+    number_in(Path::new("/sys/fs/cgroup").join(group).join(file))
 }
 
 /// 20 KiB a session.
 fn memory() -> Option<u64> {
+    memory_info("MemAvailable:").map(|bytes| bytes / 1024 / 20)
+}
+
+/// How much memory this process could have at most, in bytes: what the machine has, or less where
+/// its group may have less.
+pub(crate) fn memory_in_all() -> Option<u64> {
+    let machine = memory_info("MemTotal:");
+    let group = number_in_cgroup("memory.max");
+    machine.into_iter().chain(group).min()
+}
+
+fn memory_info(key: &str) -> Option<u64> {
     let info = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let line = info.lines().find_map(|line| line.strip_prefix(key))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib / 20)
+    Some(kib * 1024)
 }
 
 fn number_in(path: impl AsRef<Path>) -> Option<u64> {
@@ -212,6 +234,21 @@ mod tests {
         drop((second, other));
         let held = admission.held.lock().unwrap();
         assert_eq!((held.total, held.pending, held.hosts.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn another_cap_for_a_host_is_for_those_who_come() {
+        let admission = Admission::new(20, 0);
+        let admit = || admission.admit(address("192.0.2.1"));
+        let uncounted = admit();
+        admission.set_per_host(1);
+        let first = admit();
+        assert!(first.is_some() && admit().is_none());
+        admission.set_per_host(2);
+        assert!(admit().is_some());
+        admission.set_per_host(0);
+        drop((uncounted, first));
+        assert!(admission.held.lock().unwrap().hosts.is_empty());
     }
 
     #[test]

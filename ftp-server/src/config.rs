@@ -7,7 +7,7 @@ use std::time::Duration;
 use ftp_proto::{HostName, Network, ParseError, ParseErrorKind, PortRanges};
 
 use crate::name_pattern::NamePattern;
-use crate::storage::{ConfinementPolicy, SyncPolicy};
+use crate::storage::{ConfinementPolicy, PartialPolicy, SyncPolicy};
 
 /// The settings of a server that do not concern its users. `Default` gives what is
 /// said at each field.
@@ -25,7 +25,8 @@ pub struct ServerConfig {
     /// The text of the greeting, behind `220 `. `Service ready`: it names neither product nor
     /// version.
     pub banner: String,
-    /// How long a session may be connected without being logged in. 60 s.
+    /// How long a session may be connected without being logged in; an authenticator that takes
+    /// longer is not waited for. 60 s.
     pub login: Duration,
     /// How long a session may go without a command. 5 min (RFC 1123 §4.1.3.2).
     pub idle: Duration,
@@ -40,8 +41,36 @@ pub struct ServerConfig {
     pub per_address: usize,
     /// How many sessions one user may have. 0: any number.
     pub per_user: usize,
+    /// How many bytes the large buffers of all transfers may have together. Where none is left, a
+    /// transfer makes do with what it has of its own, which is 64 KiB at most. 64 MiB.
+    pub buffers: u64,
     /// After how many failed logins a connection is closed. 3.
     pub login_failures: u32,
+    /// How long after its `PASS` the first failed login of a connection is answered; the second is
+    /// after twice as long, all further ones after four times. Zero: at once. 1 s (RFC 2577 §5).
+    pub login_delay: Duration,
+    /// How many logins from one IPv4 address, or one /64 of IPv6, may fail within
+    /// [`ban_window`](Self::ban_window); then new connections from there get 421 for as long as
+    /// [`ban_for`](Self::ban_for). Connections that are there go on, and no user is locked out.
+    /// Loopback is exempt, since a proxy or tunnel lends its address to everybody; behind one on
+    /// another machine this is better off. At most
+    /// [`limits::BAN_AFTER`](crate::limits::BAN_AFTER), for [`BAN_HOSTS`](crate::limits::BAN_HOSTS)
+    /// hosts at a time; 0: any number. 20.
+    pub ban_after: u32,
+    /// See [`ban_after`](Self::ban_after). 10 min.
+    pub ban_window: Duration,
+    /// See [`ban_after`](Self::ban_after). Zero: nobody is banned. 10 min.
+    pub ban_for: Duration,
+    /// Who may connect: these networks and nobody else. None: everybody.
+    pub allow: Vec<Network>,
+    /// Who may not, [`allow`](Self::allow) notwithstanding. Who may not gets a 421 in place of the
+    /// greeting, which costs no thread. None.
+    pub deny: Vec<Network>,
+    /// How many bytes of files and listings a session may move in a second, to and from the server
+    /// taken together. 0: any number.
+    pub rate_per_session: u64,
+    /// The same for all sessions of one user together. 0: any number.
+    pub rate_per_user: u64,
     /// The virtual hosts that `HOST` may choose (RFC 7151). Which host was chosen the
     /// authenticator is told. None: any name is taken.
     pub hosts: Vec<HostName>,
@@ -90,6 +119,11 @@ pub struct ServerConfig {
     /// How far the kernel has to keep sessions beneath a root directory.
     /// [`ConfinementPolicy::BestEffort`].
     pub confine: ConfinementPolicy,
+    /// What becomes of a new file whose upload was cut, below a root directory.
+    /// [`PartialPolicy::Resume`].
+    pub partial: PartialPolicy,
+    /// The permission bits that what is new does not get, below a root directory. `0o022`.
+    pub umask: u32,
 }
 
 /// Where clients reach this server: what 227 announces.
@@ -158,7 +192,16 @@ impl Default for ServerConfig {
             sessions: 0,
             per_address: 0,
             per_user: 0,
+            buffers: 64 * 1024 * 1024,
             login_failures: 3,
+            login_delay: Duration::from_secs(1),
+            ban_after: 20,
+            ban_window: Duration::from_secs(600),
+            ban_for: Duration::from_secs(600),
+            allow: Vec::new(),
+            deny: Vec::new(),
+            rate_per_session: 0,
+            rate_per_user: 0,
             hosts: Vec::new(),
             passive: true,
             passive_ports: None,
@@ -175,6 +218,8 @@ impl Default for ServerConfig {
             min_free: 0,
             sync: SyncPolicy::File,
             confine: ConfinementPolicy::BestEffort,
+            partial: PartialPolicy::Resume,
+            umask: 0o022,
         }
     }
 }

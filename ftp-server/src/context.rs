@@ -1,24 +1,28 @@
 //! What all sessions of a server share.
 
 use std::collections::HashMap;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use ftp_proto::Network;
+
 use crate::admission::Admission;
 use crate::auth::Authenticator;
+use crate::ban::Bans;
 use crate::config::ServerConfig;
-use crate::data::{Announcer, PassivePorts};
+use crate::data::{Announcer, Buffers, PassivePorts};
 use crate::digest::Running;
-use crate::observer::Observers;
+use crate::observer::{Observers, Refusal};
 use crate::presence::Presence;
 use crate::relay::Relay;
 use crate::session;
+use crate::watch::Watchdog;
 use crate::who::{SessionInfo, Shown};
 
-/// Configuration, authenticator and the register of sessions. Nothing of one session is in here
-/// but what is needed to end it.
+/// Configuration, authenticator and what counts across sessions. A session keeps the context that
+/// it began with, whatever comes after that.
 pub(crate) struct Context {
     pub(crate) config: ServerConfig,
     pub(crate) authenticator: Arc<dyn Authenticator>,
@@ -28,12 +32,29 @@ pub(crate) struct Context {
     pub(crate) announcer: Arc<Announcer>,
     /// Who is logged in, if users may have only so many sessions.
     pub(crate) presence: Arc<Presence>,
+    /// Who failed to log in too often.
+    pub(crate) bans: Arc<Bans>,
+    /// Looks after those who wait for the authenticator.
+    pub(crate) watchdog: Arc<Watchdog>,
+    /// The large buffers of all transfers.
+    pub(crate) buffers: Arc<Buffers>,
     /// Which digests are being made.
     pub(crate) digests: Arc<Running>,
     /// Starts threads for sessions that cannot go on in theirs.
-    pub(crate) relay: Relay,
+    pub(crate) relay: Arc<Relay>,
+    pub(crate) register: Arc<Register>,
+}
+
+/// The context that sessions get from now on.
+pub(crate) struct Current(Mutex<Arc<Context>>);
+
+/// The sessions of a server, whichever context they have. Nothing of one is in here but what is
+/// needed to end it.
+#[derive(Debug, Default)]
+pub(crate) struct Register {
     draining: AtomicBool,
-    next: AtomicU64,
+    /// How many there were so far: the first is number 1.
+    entered: AtomicU64,
     sessions: Mutex<HashMap<u64, Arc<Line>>>,
     gone: Condvar,
 }
@@ -52,7 +73,7 @@ pub(crate) struct Line {
 
 /// A session's place in the register; dropping it takes the session out.
 pub(crate) struct Registration {
-    context: Arc<Context>,
+    register: Arc<Register>,
     pub(crate) number: u64,
     pub(crate) line: Arc<Line>,
 }
@@ -77,30 +98,97 @@ impl Context {
         Arc::new(Self {
             passive_ports: PassivePorts::new(config.passive_ports.clone()),
             announcer: Announcer::new(&config),
+            bans: Arc::new(Bans::new(&config)),
+            watchdog: Arc::default(),
+            buffers: Arc::new(Buffers::new(config.buffers)),
             config,
             authenticator,
             observers,
             admission,
             presence: Arc::default(),
             digests: Arc::default(),
-            relay: Relay::default(),
-            draining: AtomicBool::new(false),
-            next: AtomicU64::new(1),
-            sessions: Mutex::default(),
-            gone: Condvar::new(),
+            relay: Arc::default(),
+            register: Arc::default(),
+        })
+    }
+
+    /// The same server with other settings and users. What sessions hold of it is counted on.
+    pub(crate) fn with(
+        &self,
+        config: ServerConfig,
+        authenticator: Arc<dyn Authenticator>,
+    ) -> Arc<Self> {
+        let former = &self.config;
+        let announces_the_same = config.passive_address == former.passive_address
+            && config.passive_overrides == former.passive_overrides;
+        let has_the_same_ports = config.passive_ports == former.passive_ports;
+        let bans = |config: &ServerConfig| (config.ban_after, config.ban_window, config.ban_for);
+        Arc::new(Self {
+            // The last answer for a name is not forgotten.
+            announcer: match announces_the_same {
+                true => Arc::clone(&self.announcer),
+                false => Announcer::new(&config),
+            },
+            passive_ports: match has_the_same_ports {
+                true => Arc::clone(&self.passive_ports),
+                false => PassivePorts::new(config.passive_ports.clone()),
+            },
+            bans: match bans(&config) == bans(former) {
+                true => Arc::clone(&self.bans),
+                false => Arc::new(Bans::new(&config)),
+            },
+            watchdog: Arc::clone(&self.watchdog),
+            buffers: match config.buffers == former.buffers {
+                true => Arc::clone(&self.buffers),
+                false => Arc::new(Buffers::new(config.buffers)),
+            },
+            config,
+            authenticator,
+            observers: self.observers.clone(),
+            admission: Arc::clone(&self.admission),
+            presence: Arc::clone(&self.presence),
+            digests: Arc::clone(&self.digests),
+            relay: Arc::clone(&self.relay),
+            register: Arc::clone(&self.register),
         })
     }
 
     /// Whether the server is being shut down: sessions end as soon as they may.
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::SeqCst)
+        self.register.draining.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn register(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) -> Registration {
+    /// Why nobody at `peer` is served, if nobody is.
+    pub(crate) fn objection(&self, peer: IpAddr) -> Option<Refusal> {
+        let ServerConfig { allow, deny, .. } = &self.config;
+        let is_in = |networks: &[Network]| networks.iter().any(|network| network.contains(peer));
+        if is_in(deny) || !allow.is_empty() && !is_in(allow) {
+            return Some(Refusal::Denied);
+        }
+        self.bans.hold(peer, Instant::now()).then_some(Refusal::Banned)
+    }
+}
+
+impl Current {
+    pub(crate) fn new(context: Arc<Context>) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(context)))
+    }
+
+    pub(crate) fn get(&self) -> Arc<Context> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set(&self, context: Arc<Context>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = context;
+    }
+}
+
+impl Register {
+    pub(crate) fn enter(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) -> Registration {
         let line = Arc::new(Line::new(stream, session::canonical(peer)));
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let number = self.entered.fetch_add(1, Ordering::Relaxed) + 1;
         self.sessions().insert(number, Arc::clone(&line));
-        Registration { context: Arc::clone(self), number, line }
+        Registration { register: Arc::clone(self), number, line }
     }
 
     /// Says that the server ends; returns how many sessions there are.
@@ -201,7 +289,7 @@ impl Line {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.context.sessions().remove(&self.number);
-        self.context.gone.notify_all();
+        self.register.sessions().remove(&self.number);
+        self.register.gone.notify_all();
     }
 }

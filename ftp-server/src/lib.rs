@@ -16,8 +16,9 @@
 //! ```
 //!
 //! What a file is, and where, is a [`Storage`]'s matter; [`LocalStorage`] keeps files below one
-//! directory. Who may log in, and to which storage, is an [`Authenticator`]'s; [`UserTable`] is
-//! one that knows its users from the start.
+//! directory, [`MemoryStorage`] in memory, and [`FaultStorage`] lets a test see either fail. Who
+//! may log in, and to which storage, is an [`Authenticator`]'s; [`UserTable`] is one that knows its
+//! users from the start, by their passwords or by a [`PasswordHash`] of each.
 //!
 //! Whoever wants to know what happens is an [`Observer`]; [`EventLog`] and [`Xferlog`] write it
 //! down. What nobody asks for, the `log` crate is told.
@@ -32,6 +33,7 @@ compile_error!("ftp-server is built on openat2, O_TMPFILE and sendfile of Linux"
 
 mod admission;
 mod auth;
+mod ban;
 mod command;
 mod config;
 mod context;
@@ -47,14 +49,19 @@ mod observer;
 mod pace;
 mod presence;
 mod random;
+mod rate;
 mod relay;
 mod reply;
 mod server;
 mod session;
 mod storage;
+mod watch;
 mod who;
 
-pub use auth::{AuthError, Authenticator, Login, LoginAttempt, Offer, Rights, UserTable};
+pub use auth::{
+    AuthError, Authenticator, Login, LoginAttempt, Offer, PasswordHash, PasswordHashError, Rights,
+    UnknownRight, UserTable,
+};
 pub use config::{PassiveAddress, PassiveOverride, ServerConfig};
 pub use error::Error;
 pub use event_log::{EventLog, LogFormat, LogWriter, Xferlog};
@@ -64,8 +71,8 @@ pub use observer::{
 };
 pub use server::{Server, ServerBuilder, ShutdownReport};
 pub use storage::{
-    Capabilities, Confinement, ConfinementPolicy, Entries, Entry, EntryKind, LocalStorage,
-    Metadata, Source, Storage, StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Upload,
-    VirtualPath, Walls, WriteMode,
+    Capabilities, Confinement, ConfinementPolicy, Entries, Entry, EntryKind, Fault, FaultStorage,
+    LocalStorage, MemoryStorage, Metadata, PartialPolicy, Source, Storage, StorageCall,
+    StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Upload, VirtualPath, Walls, WriteMode,
 };
 pub use who::{Activity, SessionInfo};

@@ -82,3 +82,31 @@ pub const PREPARE: Duration = Duration::from_secs(60);
 /// How many bytes of a log wait to be written: what a server that is busy says in some seconds. More
 /// would only be more that is late.
 pub const LOG_WAITING: usize = 256 * 1_024;
+
+/// How many hosts with failed logins are remembered. Without a bound, who has many addresses could
+/// fill the memory with them.
+pub const BAN_HOSTS: usize = 4_096;
+
+/// The most failed logins that are counted before a host is banned: each is remembered with its
+/// time.
+pub const BAN_AFTER: usize = 1_000;
+
+/// How many bytes of a password are hashed, and how many one may have where it is kept as a hash:
+/// as many as crypt(3) takes. What `$5$` and `$6$` cost grows with the square of it.
+pub const PASSWORD: usize = 512;
+
+/// How many passwords are hashed at a time in the whole process, and less where there are fewer
+/// processors, or where a sixteenth of the memory is less than they take.
+pub const HASHES: usize = 4;
+
+/// How much memory one argon2id may take, in KiB: as much as common programs ask for, twice over.
+pub const HASH_MEMORY: u32 = 256 * 1024;
+
+/// How much it may go through in all its passes, in KiB: a few seconds.
+pub const HASH_WORK: u64 = 2 * 1024 * 1024;
+
+/// How many lanes it may have. They change the result and not the time here.
+pub const HASH_LANES: u32 = 32;
+
+/// How many rounds a `$5$` or `$6$` may have: a second or two.
+pub const HASH_ROUNDS: u32 = 1_000_000;

@@ -11,7 +11,7 @@ use ftp_proto::{Reply, ReplyCode};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::context::Context;
+use crate::context::{Context, Current};
 use crate::observer::{Event, EventKind, Refusal};
 use crate::{limits, session};
 
@@ -51,24 +51,24 @@ pub(crate) fn set_keepalive(socket: &Socket) -> io::Result<()> {
 /// Starts accepting in a thread of its own, which ends when the listening socket is shut down.
 pub(crate) fn start(
     listener: Arc<TcpListener>,
-    context: Arc<Context>,
+    current: Arc<Current>,
 ) -> io::Result<JoinHandle<()>> {
     let thread = thread::Builder::new().name("ftp-accept".to_owned());
-    thread.stack_size(limits::SESSION_STACK).spawn(move || accept_all(&listener, &context))
+    thread.stack_size(limits::SESSION_STACK).spawn(move || accept_all(&listener, &current))
 }
 
-fn accept_all(listener: &TcpListener, context: &Arc<Context>) {
+fn accept_all(listener: &TcpListener, current: &Current) {
     let mut spare = open_spare();
     let mut complaints = Complaints::default();
-    while !context.is_draining() {
+    while !current.get().is_draining() {
         let error = match listener.accept() {
             Ok((stream, peer)) => {
-                receive(stream, peer, context, &mut complaints);
+                receive(stream, peer, current, &mut complaints);
                 continue;
             }
             Err(error) => error,
         };
-        if context.is_draining() {
+        if current.get().is_draining() {
             break;
         }
         match Trouble::of(&error) {
@@ -81,8 +81,10 @@ fn accept_all(listener: &TcpListener, context: &Arc<Context>) {
                         // The kernel says so before anybody comes: by now there may be enough.
                         spare = open_spare();
                         match spare {
-                            Some(_) => receive(stream, peer, context, &mut complaints),
-                            None => turn_away(&stream, peer, context, Refusal::Resources),
+                            Some(_) => receive(stream, peer, current, &mut complaints),
+                            None => {
+                                turn_away(&stream, peer, &current.get(), Refusal::Resources);
+                            }
                         }
                     }
                 } else {
@@ -130,38 +132,42 @@ fn open_spare() -> Option<File> {
 }
 
 /// Gives a connection its thread, or a 421.
-fn receive(
-    stream: TcpStream,
-    peer: SocketAddr,
-    context: &Arc<Context>,
-    complaints: &mut Complaints,
-) {
+fn receive(stream: TcpStream, peer: SocketAddr, current: &Current, complaints: &mut Complaints) {
+    let context = current.get();
+    if let Some(refusal) = context.objection(peer.ip()) {
+        return turn_away(&stream, peer, &context, refusal);
+    }
     let Some(permit) = context.admission.admit(peer.ip()) else {
-        return turn_away(&stream, peer, context, Refusal::Full);
+        return turn_away(&stream, peer, &context, Refusal::Full);
     };
-    let registration = context.register(stream, peer);
+    let registration = context.register.enter(stream, peer);
     let line = Arc::clone(&registration.line);
     let thread = thread::Builder::new().stack_size(limits::SESSION_STACK);
-    let session_context = Arc::clone(context);
+    let session_context = Arc::clone(&context);
     let spawned = thread.spawn(move || {
         session::run(registration, peer, &session_context, permit);
     });
     if let Err(error) = spawned {
         complaints.log("no thread for a session", &error);
-        turn_away(&line.stream, peer, context, Refusal::Resources);
+        turn_away(&line.stream, peer, &context, Refusal::Resources);
     }
 }
 
 /// Refuses a connection, and tells of it.
 fn turn_away(stream: &TcpStream, peer: SocketAddr, context: &Context, refusal: Refusal) {
-    refuse(stream);
+    refuse(stream, refusal);
     let (peer, kind) = (session::canonical(peer), EventKind::Refused(refusal));
     context.observers.tell_unharmed(&Event { session: None, peer, user: None, kind });
 }
 
 /// Says 421 on a connection that is then dropped.
-pub(crate) fn refuse(mut stream: &TcpStream) {
-    let reply = Reply::new(ReplyCode::SERVICE_CLOSING, "Too many connections").encode();
+pub(crate) fn refuse(mut stream: &TcpStream, refusal: Refusal) {
+    let why = match refusal {
+        Refusal::Full | Refusal::Resources => "Too many connections",
+        Refusal::Banned => "Too many failed logins",
+        Refusal::Denied => "Not available to your address",
+    };
+    let reply = Reply::new(ReplyCode::SERVICE_CLOSING, why).encode();
     // A new socket has room for one line; a peer that is gone already needs no answer. Only the
     // sending side is closed here, and the rest by dropping it.
     let _ = stream.set_nonblocking(true);

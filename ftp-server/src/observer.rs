@@ -210,6 +210,10 @@ pub enum Refusal {
     Full,
     /// `resources`: the system had no descriptor or thread for it.
     Resources,
+    /// `banned`: too many logins failed from this host.
+    Banned,
+    /// `denied`: this address may not connect.
+    Denied,
 }
 
 /// Why a login was not accepted.
@@ -263,6 +267,8 @@ impl Refusal {
         match self {
             Self::Full => "full",
             Self::Resources => "resources",
+            Self::Banned => "banned",
+            Self::Denied => "denied",
         }
     }
 }

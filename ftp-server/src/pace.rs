@@ -22,6 +22,11 @@ impl Pace {
         Self { least, most, now: least }
     }
 
+    /// How many bytes the next step may take.
+    pub(crate) const fn size(&self) -> u64 {
+        self.now
+    }
+
     /// Lets `work` be done on at most as many bytes as it is given.
     pub(crate) fn step<T>(&mut self, work: impl FnOnce(u64) -> T) -> T {
         let start = Instant::now();

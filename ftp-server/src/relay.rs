@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crate::observer::SessionEnd;
+use crate::observer::{Refusal, SessionEnd};
 use crate::session::Runner;
 use crate::{limits, listener};
 
@@ -50,7 +50,7 @@ fn go_on(runner: Box<Runner>) {
     let thread = thread::Builder::new().stack_size(limits::SESSION_STACK);
     if let Err(error) = thread.spawn(move || runner.go_on()) {
         log::warn!("no thread for a session: {error}");
-        listener::refuse(&line.stream);
+        listener::refuse(&line.stream, Refusal::Resources);
         ending.tell(SessionEnd::Failed(&error));
     }
 }

@@ -43,6 +43,22 @@ pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
     Reply::new(code, sentence(error.kind))
 }
 
+/// As [`storage_failure`], for those who are to learn nothing of what is there: a name that is taken
+/// is 553, whatever has it, and anything else about what is there is that it is not permitted.
+pub(crate) fn blind_failure(error: &StorageError, purpose: Purpose) -> Reply {
+    let makes = matches!(purpose, Purpose::MakeFile | Purpose::MakeDirectory);
+    match error.kind {
+        Kind::Exists | Kind::IsDirectory | Kind::NotFile | Kind::Busy if makes => {
+            Reply::new(ReplyCode::NAME_NOT_ALLOWED, sentence(Kind::Exists))
+        }
+        Kind::NameNotAllowed if makes => storage_failure(error, purpose),
+        Kind::NoSpace | Kind::OverQuota | Kind::Io | Kind::Unsupported => {
+            storage_failure(error, purpose)
+        }
+        _ => no_right(),
+    }
+}
+
 /// The reply to a transfer that failed in the storage after 150.
 pub(crate) fn transfer_failure(error: &StorageError) -> Reply {
     let code = match error.kind {
@@ -128,6 +144,27 @@ mod tests {
         ] {
             let reply = storage_failure(&kind.into(), purpose);
             assert_eq!(reply.code().value(), code, "{purpose:?} {kind:?}");
+        }
+    }
+
+    #[test]
+    fn drop_boxes_tell_names_that_are_taken_and_nothing_else() {
+        use Purpose::{Existing, MakeDirectory, MakeFile};
+        for (purpose, kind, want) in [
+            (MakeFile, Kind::Exists, &b"553 Already exists\r\n"[..]),
+            (MakeFile, Kind::IsDirectory, b"553 Already exists\r\n"),
+            (MakeFile, Kind::NotFile, b"553 Already exists\r\n"),
+            (MakeDirectory, Kind::Exists, b"553 Already exists\r\n"),
+            (MakeFile, Kind::NotFound, b"550 Permission denied\r\n"),
+            (MakeFile, Kind::Denied, b"550 Permission denied\r\n"),
+            (MakeFile, Kind::NotDirectory, b"550 Permission denied\r\n"),
+            (MakeFile, Kind::NameNotAllowed, b"553 File name not allowed\r\n"),
+            (MakeFile, Kind::NoSpace, b"452 No space left\r\n"),
+            (Existing, Kind::NotFound, b"550 Permission denied\r\n"),
+            (Existing, Kind::NotDirectory, b"550 Permission denied\r\n"),
+            (Existing, Kind::Denied, b"550 Permission denied\r\n"),
+        ] {
+            assert_eq!(blind_failure(&kind.into(), purpose).encode(), want, "{purpose:?} {kind:?}");
         }
     }
 

@@ -12,8 +12,7 @@ use socket2::SockRef;
 use crate::admission::{self, Admission};
 use crate::auth::{Authenticator, Login, Rights, UserTable};
 use crate::config::ServerConfig;
-use crate::context::Context;
-use crate::data::Lookups;
+use crate::context::{Context, Current};
 use crate::error::Error;
 use crate::listener;
 use crate::observer::{Observer, Observers};
@@ -27,14 +26,12 @@ const CUT: Duration = Duration::from_secs(2);
 /// A running server. Dropping it is `shutdown(Duration::ZERO)`.
 #[derive(Debug)]
 pub struct Server {
-    context: Arc<Context>,
+    current: Arc<Current>,
     /// The address of the first listener.
     address: SocketAddr,
     listeners: Vec<Listening>,
     /// Hands sessions over to fresh threads.
     relay: Option<JoinHandle<()>>,
-    /// Looks up the names of passive addresses for as long as it is there.
-    _lookups: Option<Lookups>,
 }
 
 struct Listening {
@@ -95,7 +92,7 @@ impl Server {
     /// next to nothing.
     #[must_use]
     pub fn sessions(&self) -> Vec<SessionInfo> {
-        self.context.who()
+        self.current.get().register.who()
     }
 
     /// Ends the session of this number as a shutdown does whose deadline has come: a transfer is cut
@@ -104,7 +101,58 @@ impl Server {
     /// Returns at once. The session ends as soon as its storage or authenticator lets it.
     #[expect(clippy::must_use_candidate, reason = "who is gone already is as good as ended")]
     pub fn kick(&self, number: u64) -> bool {
-        self.context.kick(number)
+        self.current.get().register.kick(number)
+    }
+
+    /// Gives new settings and users to the sessions that begin from now on; those that run keep
+    /// theirs. Only [`sessions`](ServerConfig::sessions) stays as it was at the start, and
+    /// [`rate_per_user`](ServerConfig::rate_per_user) for a user until none of the user's sessions
+    /// is left. Where what is said of bans changes, those that there are end. A host name that is
+    /// to be announced is looked up first, for a few seconds at most.
+    ///
+    /// ```
+    /// use ftp_server::{Rights, Server, ServerConfig, UserTable};
+    ///
+    /// let root = tempfile::tempdir()?;
+    /// let server =
+    ///     Server::builder().root(root.path()).user("u", "p", Rights::READ).bind("127.0.0.1:0")?;
+    /// let config = ServerConfig { banner: "Closed for today".to_owned(), ..server.config() };
+    /// server.reconfigure(config, UserTable::new())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Thread`] if there is none to look names up in; nothing has changed then.
+    pub fn reconfigure(
+        &self,
+        config: ServerConfig,
+        authenticator: impl Authenticator + 'static,
+    ) -> Result<(), Error> {
+        let former = self.current.get();
+        let context = former.with(config, Arc::new(authenticator));
+        context.announcer.start().map_err(Error::Thread)?;
+        if !Arc::ptr_eq(&context.passive_ports, &former.passive_ports) {
+            self.warn_of_ports(&context);
+        }
+        context.admission.set_per_host(context.config.per_address);
+        self.current.set(context);
+        Ok(())
+    }
+
+    /// The settings of sessions that begin now.
+    #[must_use]
+    pub fn config(&self) -> ServerConfig {
+        self.current.get().config.clone()
+    }
+
+    /// Says early that no passive data connection will come about.
+    fn warn_of_ports(&self, context: &Context) {
+        if context.config.passive_ports.is_some()
+            && let Err(error) = context.passive_ports.listen(self.address, self.address.ip())
+        {
+            log::warn!("none of the passive ports can be had: {error}");
+        }
     }
 
     /// Stops. The listeners close first; idle sessions get 421 at once; transfers may finish
@@ -118,7 +166,8 @@ impl Server {
 
     fn stop(&mut self, deadline: Duration) -> ShutdownReport {
         let start = Instant::now();
-        let before = self.context.start_draining();
+        let register = Arc::clone(&self.current.get().register);
+        let before = register.start_draining();
         for listening in &mut self.listeners {
             // accept(2) ends with EINVAL; it fails only on a socket that does not listen.
             let _ = SockRef::from(&*listening.socket).shutdown(std::net::Shutdown::Both);
@@ -129,18 +178,18 @@ impl Server {
             }
         }
         // Those that were accepted in between are sessions like any other.
-        let before = before.max(self.context.wake_idle());
-        let left = self.context.wait(deadline.saturating_sub(start.elapsed()));
+        let before = before.max(register.wake_idle());
+        let left = register.wait(deadline.saturating_sub(start.elapsed()));
         let mut stuck = 0;
         if left > 0 {
-            self.context.cut();
-            stuck = self.context.wait(CUT);
+            register.cut();
+            stuck = register.wait(CUT);
         }
         if stuck > 0 {
-            self.context.break_off();
-            stuck = self.context.wait(CUT);
+            register.break_off();
+            stuck = register.wait(CUT);
         }
-        self.context.relay.stop();
+        self.current.get().relay.stop();
         if let Some(relay) = self.relay.take()
             && relay.join().is_err()
         {
@@ -269,25 +318,17 @@ impl ServerBuilder {
         let admission = Admission::new(cap, self.config.per_address);
         let (config, observers) = (self.config.clone(), self.observers.clone());
         let context = Context::observed(config, self.into_authenticator()?, admission, observers);
-        if context.config.passive_ports.is_some()
-            && let Err(error) = context.passive_ports.listen(address, address.ip())
-        {
-            log::warn!("none of the passive ports can be had: {error}");
-        }
-        let lookups = context.announcer.start().map_err(Error::Thread)?;
-        let relay = context.relay.start().map_err(Error::Thread)?;
-        let mut server = Server {
-            context: Arc::clone(&context),
-            address,
-            listeners: Vec::new(),
-            relay: Some(relay),
-            _lookups: lookups,
-        };
+        context.watchdog.start().map_err(Error::Thread)?;
+        context.announcer.start().map_err(Error::Thread)?;
+        let relay = Some(context.relay.start().map_err(Error::Thread)?);
+        let current = Current::new(Arc::clone(&context));
+        let mut server = Server { current, address, listeners: Vec::new(), relay };
+        server.warn_of_ports(&context);
         for socket in listeners {
             let address = socket.local_addr().map_err(Error::Address)?;
             let socket = Arc::new(socket);
             // A failure drops `server`, which stops the threads that have started.
-            let thread = listener::start(Arc::clone(&socket), Arc::clone(&context))
+            let thread = listener::start(Arc::clone(&socket), Arc::clone(&server.current))
                 .map_err(Error::Thread)?;
             server.listeners.push(Listening { socket, address, thread: Some(thread) });
             log::info!("listening on {address}");
@@ -305,14 +346,21 @@ impl ServerBuilder {
                 let shown = root.display().to_string();
                 let local = LocalStorage::open(&root)
                     .map_err(|source| Error::Root { root: shown.clone(), source })?
-                    .with_confinement(self.config.confine)
+                    .configured(&self.config)
                     .map_err(|source| Error::Confinement { root: shown.clone(), source })?;
                 let walls = local.walls();
                 let is_lacking = self.config.confine == ConfinementPolicy::BestEffort
                     && !(walls.openat2 && walls.landlock);
                 let level = if is_lacking { log::Level::Warn } else { log::Level::Info };
                 log::log!(level, "sessions are kept beneath {shown} by {walls}");
-                Arc::new(local.with_sync(self.config.sync))
+                let all = self.users.iter().map(|(_, _, rights)| rights).chain(&self.anonymous);
+                // Where nobody uploads, nothing of uploads is to be looked for.
+                let is_written = all.copied().any(|rights| {
+                    rights.contains(Rights::WRITE) || rights.contains(Rights::APPEND)
+                });
+                let local =
+                    if is_written { local.with_sweeper().map_err(Error::Thread)? } else { local };
+                Arc::new(local)
             }
             (None, None) => return Err(Error::NoStorage),
         };
@@ -338,8 +386,8 @@ impl std::fmt::Debug for Listening {
     }
 }
 
-impl std::fmt::Debug for Context {
+impl std::fmt::Debug for Current {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Current").field("config", &self.get().config).finish_non_exhaustive()
     }
 }

@@ -4,93 +4,12 @@
     reason = "in tests it is wanted, and clippy's own exception is for test functions alone"
 )]
 
-use std::collections::HashMap;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ftp_server::{
-    Entries, EntryKind, Metadata, Rights, Server, Source, Storage, StorageError, StorageErrorKind,
-    StreamEnd, Upload, VirtualPath, WriteMode,
-};
-
-/// Files in memory, all of them in the root.
-#[derive(Clone, Default)]
-struct Shelf(Arc<Mutex<HashMap<Vec<u8>, Vec<u8>>>>);
-
-impl Shelf {
-    fn get(&self, path: &VirtualPath) -> Result<Vec<u8>, StorageError> {
-        let content = self.0.lock().unwrap().get(path.as_bytes()).cloned();
-        content.ok_or_else(|| StorageErrorKind::NotFound.into())
-    }
-}
-
-impl Storage for Shelf {
-    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
-        let (kind, size) = match path.is_root() {
-            true => (EntryKind::Directory, 0),
-            false => (EntryKind::File, self.get(path)?.len()),
-        };
-        let (size, identity) = (size as u64, (0, 0));
-        Ok(Metadata { kind, size, modified: 0, mode: 0o700, links: 1, identity, ids: None })
-    }
-
-    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
-        self.check_directory(path)?;
-        Ok(Box::new(std::iter::empty()))
-    }
-
-    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
-        Ok(Box::new(Reading(io::Cursor::new(self.get(path)?))))
-    }
-
-    fn write(&self, path: &VirtualPath, _mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        Ok(Box::new(Writing(self.clone(), path.as_bytes().to_vec(), Vec::new())))
-    }
-}
-
-struct Reading(io::Cursor<Vec<u8>>);
-
-impl Read for Reading {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-impl Source for Reading {
-    fn size(&self) -> u64 {
-        self.0.get_ref().len() as u64
-    }
-
-    fn seek_to(&mut self, offset: u64) -> Result<(), StorageError> {
-        self.0.set_position(offset);
-        Ok(())
-    }
-}
-
-struct Writing(Shelf, Vec<u8>, Vec<u8>);
-
-impl Write for Writing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.2.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Upload for Writing {
-    fn commit(self: Box<Self>) -> Result<(), StorageError> {
-        let Self(shelf, path, content) = *self;
-        shelf.0.lock().unwrap().insert(path, content);
-        Ok(())
-    }
-
-    fn abort(self: Box<Self>, _end: StreamEnd) {}
-}
+use ftp_server::{MemoryStorage, Rights, Server, VirtualPath};
 
 struct Client(BufReader<TcpStream>, SocketAddr);
 
@@ -136,9 +55,9 @@ fn fifty_servers_serve_stop_and_leave_nothing() {
     let before = held();
     let servers: Vec<_> = (0..50)
         .map(|_| {
-            let shelf = Shelf::default();
-            let builder = Server::builder().storage(shelf.clone()).user("u", "p", Rights::FULL);
-            (builder.bind("127.0.0.1:0").unwrap(), shelf)
+            let storage = MemoryStorage::new();
+            let builder = Server::builder().storage(storage.clone()).user("u", "p", Rights::FULL);
+            (builder.bind("127.0.0.1:0").unwrap(), storage)
         })
         .collect();
     let mut idle = Vec::new();
@@ -159,7 +78,7 @@ fn fifty_servers_serve_stop_and_leave_nothing() {
         data.write_all(b"half").unwrap();
         busy.push((client, data));
     }
-    for (number, ((server, shelf), (client, data))) in
+    for (number, ((server, storage), (client, data))) in
         servers.into_iter().zip(&mut busy).enumerate()
     {
         assert_eq!(server.sessions().len(), 2);
@@ -175,7 +94,9 @@ fn fifty_servers_serve_stop_and_leave_nothing() {
         }
         client.expect("", 421);
         client.expect_closed();
-        assert_eq!(shelf.0.lock().unwrap().len(), 1 + number % 2);
+        let file = |name: &str| storage.get(&VirtualPath::root().join(name.as_bytes()));
+        assert_eq!(file("a"), Some(number.to_string().into_bytes()));
+        assert_eq!(file("half").is_some(), number % 2 == 1);
     }
     for client in &mut idle {
         client.expect("", 421);

@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
+use std::time::Duration;
 
 use ftp_server::{Rights, Server, ServerBuilder, ServerConfig};
 use socket2::{Domain, Socket, Type};
@@ -105,11 +106,11 @@ pub struct OurServer {
 }
 
 impl OurServer {
-    /// With default settings.
+    /// With default settings, but that no wrong password is waited for.
     #[track_caller]
     #[must_use]
     pub fn start() -> Self {
-        Self::with(ServerConfig::default())
+        Self::with(ServerConfig { login_delay: Duration::ZERO, ..ServerConfig::default() })
     }
 
     /// With these settings.

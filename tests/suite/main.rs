@@ -8,6 +8,7 @@
 
 mod clients;
 mod clocks;
+mod cut_uploads;
 mod documents;
 mod files;
 mod interop_curl;

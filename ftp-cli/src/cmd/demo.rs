@@ -74,7 +74,7 @@ impl Demo<'_> {
         if self.watches {
             let (place, messages) = (root.path().to_owned(), self.messages.clone());
             let ending = Arc::clone(&self.ending);
-            signals::on_signals(move |signal| {
+            signals::on_signals(false, move |signal| {
                 let _until_the_end = ending.lock();
                 // The server may be making a file in it just now, and again.
                 let start = Instant::now();

@@ -69,8 +69,16 @@ UTC. Names are printed byte for byte, on a terminal with control characters esca
             text: "\
 Without options: DIR or the current directory, read-only, to anyone, on 127.0.0.1:2121. A user's
 password is the part behind the colon (for throw-away servers: others can see it), else the first
-line of --password-file, else FTP_PASSWORD. After SIGTERM or SIGINT transfers may finish before it
+line of --password-file, else FTP_PASSWORD. With --config, users are those of FILE, and DIR is for
+users of options; dist/server.toml explains its form. After SIGTERM or SIGINT transfers may finish before it
 exits with 0; a second signal cuts them.",
+        },
+        Command::Passwd => Page {
+            usage: "passwd [--password-file FILE]",
+            summary: "hash a password",
+            text: "\
+Prints the hash of a password, by argon2id, for a file that serve reads. It is asked
+for, or read from standard input where that is no terminal.",
         },
         Command::Demo => Page {
             usage: "demo [-q]",
@@ -135,11 +143,14 @@ fn about(command: Command) -> String {
         }
     }
     if command == Command::Serve {
-        text.push_str("\nSettings for --set KEY=VALUE; times in seconds or with a unit\n");
+        text.push_str("\nSettings for --set KEY=VALUE: times in seconds or with a unit, commas between items\n");
         let default = Settings::default();
         for setting in settings::TABLE {
-            let help = format!("{}; default {}", setting.help, (setting.show)(&default));
-            line(&mut text, setting.key, &help);
+            let (hint, default) = (setting.kind.hint(), (setting.show)(&default));
+            line(&mut text, setting.key, &format!("{}{hint}; default {default}", setting.help));
+        }
+        for setting in settings::USER {
+            line(&mut text, &format!("users.NAME.{}", setting.key), setting.help);
         }
     }
     text

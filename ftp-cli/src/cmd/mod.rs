@@ -4,5 +4,6 @@ pub(crate) mod demo;
 pub(crate) mod get;
 pub(crate) mod help;
 pub(crate) mod ls;
+pub(crate) mod passwd;
 pub(crate) mod put;
 pub(crate) mod serve;

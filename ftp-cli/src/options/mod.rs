@@ -26,13 +26,14 @@ pub(crate) enum Command {
     Put,
     Ls,
     Serve,
+    Passwd,
     Demo,
     Help,
 }
 
 impl Command {
     pub(crate) const ALL: &[Self] =
-        &[Self::Get, Self::Put, Self::Ls, Self::Serve, Self::Demo, Self::Help];
+        &[Self::Get, Self::Put, Self::Ls, Self::Serve, Self::Passwd, Self::Demo, Self::Help];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -40,6 +41,7 @@ impl Command {
             Self::Put => "put",
             Self::Ls => "ls",
             Self::Serve => "serve",
+            Self::Passwd => "passwd",
             Self::Demo => "demo",
             Self::Help => "help",
         }

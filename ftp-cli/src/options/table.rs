@@ -1,7 +1,7 @@
 //! The options, as data. What stands here is parsed and is in `--help`; nothing else is.
 
 use super::Command;
-use Command::{Demo, Get, Ls, Put, Serve};
+use Command::{Demo, Get, Ls, Passwd, Put, Serve};
 use Group::{Data, Listing, Login, Output, Program, Server, Time, Transfer};
 use Value::{Needed, No, WithEqualSign};
 
@@ -76,7 +76,7 @@ const fn row(
 
 const CLIENT: &[Command] = &[Get, Put, Ls];
 const FILES: &[Command] = &[Get, Put];
-const ALL: &[Command] = &[Get, Put, Ls, Serve, Demo, Command::Help];
+const ALL: &[Command] = &[Get, Put, Ls, Serve, Passwd, Demo, Command::Help];
 
 #[rustfmt::skip]
 pub(crate) const TABLE: &[Row] = &[
@@ -93,9 +93,12 @@ pub(crate) const TABLE: &[Row] = &[
     row(Server,   "",  "write",           No,                    &[Serve], "let users change files; without --user, anyone"),
     row(Server,   "",  "passive-ports",   Needed("PORTS"),       &[Serve], "of data connections: 50000-50099,51000; default any"),
     row(Server,   "",  "passive-address", Needed("ADDRESS"),     &[Serve], "told to clients behind PASV: the NAT's public address or name"),
-    row(Server,   "",  "set",             Needed("KEY=VALUE"),   &[Serve], "a setting of the list below; repeatable"),
+    row(Server,   "",  "config",          Needed("FILE"),        &[Serve], "settings and users; read again at SIGHUP"),
+    row(Server,   "",  "set",             Needed("KEY=VALUE"),   &[Serve], "a setting of the list below, over the file's; repeatable"),
+    row(Server,   "",  "check",           No,                    &[Serve], "say what is set and what will not work, and serve nothing"),
     row(Login,    "u", "user",            Needed("NAME"),        CLIENT,   "log in as NAME; default: the URL's user, else anonymous"),
     row(Login,    "",  "password-file",   Needed("FILE"),        CLIENT,   "the first line is the password; default: the URL's, else FTP_PASSWORD"),
+    row(Login,    "",  "password-file",   Needed("FILE"),        &[Passwd], "the first line is the password; default: asked for, or standard input"),
     row(Data,     "",  "passive",         No,                    CLIENT,   "the server listens for data connections; default"),
     row(Data,     "",  "active",          No,                    CLIENT,   "the server connects back to us"),
     row(Data,     "",  "epsv",            Needed("WHEN"),        CLIENT,   "passive by EPSV: auto (else PASV), always, never; default auto"),

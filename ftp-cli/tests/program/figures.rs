@@ -26,6 +26,10 @@ pub(crate) fn threads(process: u32) -> usize {
     std::fs::read_dir(format!("/proc/{process}/task")).unwrap().count()
 }
 
+/// How many threads a server has without a session: main, signals, log, listener, relay,
+/// watchdog and sweeper.
+pub(crate) const THREADS_AT_REST: usize = 7;
+
 /// Lets this process, and those that it starts, have as many descriptors as the system allows;
 /// returns how many.
 pub(crate) fn allow_descriptors() -> u64 {

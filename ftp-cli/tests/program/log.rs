@@ -29,6 +29,7 @@ fn refused(address: SocketAddr) {
 fn a_log_that_nobody_reads_stops_no_session_hf_14() {
     let root = TempRoot::new();
     let mut serve = ftp(&["serve", "--listen", "0", "--user", "u:p"]);
+    serve.args(["--set", "limits.login_delay=0"]);
     let mut running = Running::start(serve.arg(root.path()).stderr(Stdio::piped()));
     let mut stderr = BufReader::new(running.child.stderr.take().unwrap());
     let mut first = String::new();

@@ -6,6 +6,7 @@
     reason = "in tests both are wanted, and clippy's own exception is for test functions alone"
 )]
 
+mod config;
 mod confinement;
 mod demo;
 mod descriptors;
@@ -14,6 +15,7 @@ mod footprint;
 mod get;
 mod log;
 mod ls;
+mod order;
 mod peer;
 mod privileges;
 mod put;

@@ -16,7 +16,7 @@ use crate::{failed, ftp};
 pub(crate) struct Served {
     pub(crate) running: Running,
     pub(crate) address: SocketAddr,
-    said: String,
+    pub(crate) said: String,
     /// What it says after its start, a line each.
     pub(crate) log: Receiver<String>,
 }

@@ -16,7 +16,7 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::scale;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::figures::{open_descriptors, threads, wait_until};
+use crate::figures::{THREADS_AT_REST, open_descriptors, threads, wait_until};
 use crate::serve::Served;
 
 /// The calls that a session makes, each with errors it can end with on a healthy or on a sick
@@ -345,6 +345,8 @@ fn the_nth_system_call_fails_at_scale_hf_08_hf_10_fs_20_go_06() {
     let Some(strace) = Peer::find("strace") else { return };
     let (root, notes) = (TempRoot::new(), TempRoot::new());
     let settings = ["--set", "timeouts.data_connect=2 s", "--set", "timeouts.stall=3 s"];
+    // What one dialogue leaves, the next is not to go on with.
+    let settings = [&settings[..], &["--set", "transfer.partial=discard"]].concat();
     let served = Served::start(&root, &[&["--write", "--user", "u:p"], &settings[..]].concat());
     let process = served.running.child.id();
     let mut failures = Vec::new();
@@ -355,8 +357,7 @@ fn the_nth_system_call_fails_at_scale_hf_08_hf_10_fs_20_go_06() {
         failures.extend(wrong);
     };
     dialogue("nothing fails".into(), "", true);
-    // Main, signals, log, listener and relay.
-    let settle = || wait_until("the end of a session", || threads(process) == 5);
+    let settle = || wait_until("the end of a session", || threads(process) == THREADS_AT_REST);
     settle();
     let usual = open_descriptors(process);
 

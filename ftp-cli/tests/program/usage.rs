@@ -50,6 +50,9 @@ fn what_is_wrong_is_said_and_nothing_is_done() {
         (&["ls", "--progress", "never", "ftp://127.0.0.1/"], 2, "only get, put takes it"),
         (&["serve", "--set", "timeout.idle=5"], 2, "did you mean timeouts.idle?"),
         (&["serve", "--user", "me"], 2, "FTP_PASSWORD"),
+        (&["passwd", "geheim"], 2, "no operand"),
+        (&["passwd"], 2, "standard input: the first line is empty"),
+        (&["passwd", "--password-file", "/nonexistent/x"], 3, "/nonexistent/x"),
         (&["demo", "x"], 2, "no operand"),
         (&["help", "x"], 2, "no command \"x\""),
     ] {

@@ -2,12 +2,18 @@
 //! of itself before: HOST (RFC 7151), LANG (RFC 2640), CLNT, CCC.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ftp_proto::{Escaped, HostName, LanguageTag, Password, Reply, ReplyCode};
 
+use crate::admission;
 use crate::auth::{AuthError, Login, LoginAttempt};
+use crate::config::ServerConfig;
 use crate::context::Context;
+use crate::data;
 use crate::observer::{EventKind, LoginRefusal};
+use crate::presence::Present;
+use crate::rate::{Rate, Throttle};
 use crate::session::{Access, Outcome, Session, User};
 use crate::storage::VirtualPath;
 
@@ -21,7 +27,8 @@ pub(super) fn user(session: &mut Session, name: &[u8]) -> Outcome {
 }
 
 /// `PASS <password>`: 230 when the authenticator accepts, 332 when it asks for an account, 530 when
-/// it refuses, 451 when it cannot tell. After too many refusals the connection closes with 421.
+/// it refuses, 451 when it cannot tell. Refusals are answered later each time; after too many of
+/// them the connection closes with 421.
 pub(super) fn pass(session: &mut Session, password: &Password) -> Outcome {
     let password = match password.0.strip_prefix(b"-") {
         Some(behind) if session.context.config.dash_password => Password(behind.to_vec()),
@@ -57,8 +64,11 @@ fn login(
     password: Password,
     account: Option<&[u8]>,
 ) -> Outcome {
+    let start = Instant::now();
     let (peer, host) = (session.peer, session.host.as_ref());
-    let attempt = LoginAttempt { user: &name, password: &password.0, account, host, peer };
+    let deadline = session.login_deadline();
+    let attempt =
+        LoginAttempt { user: &name, password: &password.0, account, host, peer, deadline };
     let error = match Arc::clone(&session.context).authenticator.login(&attempt) {
         Ok(login) => return enter(session, name, login),
         Err(AuthError::NeedAccount) if account.is_none() => {
@@ -77,32 +87,62 @@ fn login(
         AuthError::Unavailable => {
             return Reply::new(ReplyCode::LOCAL_ERROR, "Cannot check the password now").into();
         }
-        AuthError::NoHome | AuthError::NeedAccount | AuthError::Refused => {}
+        // It is not for a guess that this one fails.
+        AuthError::NoHome => {}
+        AuthError::NeedAccount | AuthError::Refused => {
+            if session.context.bans.note(session.peer.ip(), start) {
+                let ServerConfig { ban_after, ban_for, .. } = session.context.config;
+                let host = admission::network_of(session.peer.ip());
+                log::warn!("{host}: banned for {ban_for:?} after {ban_after} failed logins");
+            }
+        }
     }
-    session.login_failures += 1;
-    if session.login_failures >= session.context.config.login_failures {
-        return Outcome::Close(Reply::new(ReplyCode::SERVICE_CLOSING, "Too many failed logins"));
-    }
-    Reply::new(ReplyCode::NOT_LOGGED_IN, "Login incorrect").into()
+    session.login_failures = session.login_failures.saturating_add(1);
+    let ServerConfig { login_failures, login_delay, .. } = session.context.config;
+    let delay = login_delay.saturating_mul(match session.login_failures {
+        1 => 1,
+        2 => 2,
+        _ => 4,
+    });
+    // Counted from the command, so that it hides how long the authenticator took.
+    let at = data::deadline(start, delay);
+    let closes = session.login_failures >= login_failures;
+    let reply = match closes {
+        true => Reply::new(ReplyCode::SERVICE_CLOSING, "Too many failed logins"),
+        false => Reply::new(ReplyCode::NOT_LOGGED_IN, "Login incorrect"),
+    };
+    Outcome::Late { reply, at, closes }
 }
 
 fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     let Context { config, presence, .. } = &*session.context;
-    let present = match config.per_user {
-        0 => None,
-        limit => match presence.enter(login.name.as_deref().unwrap_or(&name), limit) {
-            Some(present) => Some(present),
-            None => {
-                let reason = LoginRefusal::TooMany;
-                session.tell(EventKind::LoginRefused { user: &name, reason });
-                let text = "Too many connections of this user";
-                return Outcome::Close(Reply::new(ReplyCode::SERVICE_CLOSING, text));
-            }
-        },
-    };
-    let Login { storage, rights, mkdir_existing_ok, name: _ } = login;
-    session.access =
-        Access::User(User { name, storage, rights, mkdir_existing_ok, _present: present });
+    let ServerConfig { per_user, rate_per_user, rate_per_session, .. } = config;
+    let mut present = None;
+    if *per_user > 0 || *rate_per_user > 0 {
+        let user = login.name.as_deref().unwrap_or(&name);
+        present = presence.enter(user, *per_user, *rate_per_user);
+        if present.is_none() {
+            let reason = LoginRefusal::TooMany;
+            session.tell(EventKind::LoginRefused { user: &name, reason });
+            let text = "Too many connections of this user";
+            return Outcome::Close(Reply::new(ReplyCode::SERVICE_CLOSING, text));
+        }
+    }
+    let shared = present.as_ref().and_then(Present::rate);
+    let throttle = Throttle::new(Rate::new(*rate_per_session).into_iter().chain(shared));
+    let Login { storage, rights, mkdir_existing_ok, mkdir_parents, is_shared, name: own_name } =
+        login;
+    let owner = (!is_shared).then(|| own_name.unwrap_or_else(|| name.clone()));
+    session.access = Access::User(User {
+        name,
+        owner,
+        storage,
+        rights,
+        mkdir_existing_ok,
+        mkdir_parents,
+        throttle,
+        _present: present,
+    });
     session.directory = VirtualPath::root();
     session.tell(EventKind::LoggedIn);
     Reply::new(ReplyCode::LOGGED_IN, "Logged in").into()

@@ -27,7 +27,7 @@ fn enter(session: &mut Session, path: VirtualPath) -> Outcome {
             session.directory = path;
             Reply::new(ReplyCode::FILE_ACTION_OKAY, "Directory changed").into()
         }
-        Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
+        Err(error) => session.refusal(&error, Purpose::Existing).into(),
     }
 }
 
@@ -54,7 +54,7 @@ pub(super) fn mkd(session: &Session, path: &Pathname) -> Outcome {
         {
             reply::pathname(&path, " exists").into()
         }
-        Err(error) => reply::storage_failure(&error, Purpose::MakeDirectory).into(),
+        Err(error) => session.refusal(&error, Purpose::MakeDirectory).into(),
     }
 }
 

@@ -15,12 +15,16 @@ use crate::storage::{
 };
 
 /// `SIZE <file>`: 213 with how many bytes RETR would send under the type in force. In type ASCII
-/// they have to be counted, so that only small files have an answer.
+/// they have to be counted, so that only small files have an answer. In type image it also tells
+/// a user how much is kept of an upload that was cut.
 pub(super) fn size(session: &Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
     let size = match session.parameters.representation {
-        RepresentationType::Image => regular(storage, &path).map(|metadata| metadata.size),
+        RepresentationType::Image => match regular(storage, &path) {
+            Ok(metadata) => Ok(metadata.size),
+            Err(error) => kept_size(session, storage, &path, error),
+        },
         RepresentationType::Ascii => {
             storage.read(&path).and_then(Bounded::over).and_then(AsciiOutgoing::count)
         }
@@ -32,6 +36,22 @@ pub(super) fn size(session: &Session, path: &Pathname) -> Outcome {
             Reply::new(ReplyCode::FILE_UNAVAILABLE, text).into()
         }
         Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
+    }
+}
+
+/// How much came of an upload of this user that was cut, where there is no file: what `REST` and
+/// `APPE` may go on with.
+fn kept_size(
+    session: &Session,
+    storage: &dyn Storage,
+    path: &VirtualPath,
+    error: StorageError,
+) -> Result<u64, StorageError> {
+    match session.owner() {
+        Some(owner) if error.kind == StorageErrorKind::NotFound => {
+            storage.partial_size(path, owner).or(Err(error))
+        }
+        _ => Err(error),
     }
 }
 

@@ -45,14 +45,27 @@ pub(super) fn feat(session: &Session) -> Outcome {
     Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features:", lines, "End").into()
 }
 
-/// Whether a command of `FEAT` is ever let through with these rights.
+/// Whether a command is ever let through with these rights.
 fn is_permitted(verb: Verb, rights: Rights) -> bool {
     let may = |right| rights.contains(right);
     match verb {
-        Verb::Avbl | Verb::Mdtm | Verb::Mlst | Verb::Size => may(Rights::LIST),
-        Verb::Hash => may(Rights::RETRIEVE),
+        Verb::Avbl
+        | Verb::List
+        | Verb::Mdtm
+        | Verb::Mlsd
+        | Verb::Mlst
+        | Verb::Nlst
+        | Verb::Size => may(Rights::LIST),
+        Verb::Retr | Verb::Hash => may(Rights::RETRIEVE),
+        Verb::Stor | Verb::Stou => may(Rights::CREATE),
+        Verb::Appe => may(Rights::APPEND),
         Verb::Mfmt => may(Rights::WRITE),
+        Verb::Mff => may(Rights::WRITE) || may(Rights::CHMOD),
         Verb::Rest => may(Rights::RETRIEVE) || may(Rights::WRITE),
+        Verb::Allo => may(Rights::CREATE) || may(Rights::APPEND),
+        Verb::Mkd => may(Rights::MKDIR),
+        Verb::Dele | Verb::Rmd => may(Rights::DELETE),
+        Verb::Rnfr | Verb::Rnto => may(Rights::RENAME),
         _ => true,
     }
 }
@@ -117,8 +130,8 @@ pub(super) fn opts(session: &mut Session, option: &OptsArgument) -> Outcome {
     }
 }
 
-/// `HELP [<command>]`: 214 with all commands, or with the form of one; 502 for one that is not
-/// served.
+/// `HELP [<command>]`: 214 with the commands that the user may use, or as long as nobody is logged
+/// in that any user may; or with the form of one, 502 for one that is not served.
 pub(super) fn help(session: &Session, verb: Option<&[u8]>) -> Outcome {
     if let Some(word) = verb {
         let rule = Verb::parse(word).ok().and_then(Rule::of);
@@ -129,7 +142,9 @@ pub(super) fn help(session: &Session, verb: Option<&[u8]>) -> Outcome {
             None => Reply::new(ReplyCode::NOT_IMPLEMENTED, "Command not implemented").into(),
         };
     }
+    let rights = session.offer().rights;
     let enabled = RULES.iter().filter(|rule| rule.is_enabled(session));
+    let enabled = enabled.filter(|rule| is_permitted(rule.verb, rights));
     let verbs: Vec<&str> = enabled.map(|rule| rule.verb.as_str()).collect();
     let lines = verbs.chunks(8).map(|line| format!(" {}", line.join(" ")));
     Reply::multi_line(ReplyCode::HELP, "Commands:", lines, "HELP <command> shows its form").into()

@@ -307,7 +307,7 @@ impl Shown {
         let may_store = !is_denied(&config.deny_names, last);
         let letters: &[(char, bool)] = match kind {
             EntryKind::Directory => &[
-                ('c', may(Rights::WRITE)),
+                ('c', may(Rights::CREATE)),
                 ('d', may(Rights::DELETE) && !is_root),
                 ('e', true),
                 ('f', may(Rights::RENAME) && !is_root),

@@ -384,7 +384,7 @@ mod tests {
         let mut session = Session::new(Arc::clone(&context), peer, peer);
         assert_eq!(answer(&mut session, "PWD"), (530, false));
         assert_eq!(answer(&mut session, "SMNT x"), (502, false));
-        context.start_draining();
+        context.register.start_draining();
         for line in ["PWD", "RNTO", "PASS x", "NOOP", "HOST h"] {
             assert_eq!(answer(&mut session, line), (421, true), "{line}");
         }

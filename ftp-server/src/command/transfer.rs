@@ -43,11 +43,12 @@ fn open(
     })
 }
 
-/// `STOR <file>`: receives it; with a restart offset, behind that many old bytes.
+/// `STOR <file>`: receives it; with a restart offset, behind that many old bytes. For some users
+/// the directories above it are made as well, if they are missing.
 pub(super) fn stor(session: &Session, path: &Pathname) -> Outcome {
-    let mode =
-        if session.context.config.overwrite { WriteMode::Replace } else { WriteMode::Create };
-    receive(session, path, Rights::WRITE, mode)
+    let may_replace = session.context.config.overwrite && session.storage(Rights::WRITE).is_some();
+    let mode = if may_replace { WriteMode::Replace } else { WriteMode::Create };
+    receive(session, path, Rights::CREATE, mode)
 }
 
 /// `APPE <file>`: receives what is added to it; with a restart offset it is `STOR` with one.
@@ -67,14 +68,19 @@ fn receive(session: &Session, path: &Pathname, right: Rights, mode: WriteMode) -
         let text = "Restarting an upload needs TYPE I";
         return Reply::new(ReplyCode::TYPE_MISMATCH, text).into();
     }
-    // To keep only the first bytes of a file is to replace it.
-    let overwrite = session.context.config.overwrite;
-    if matches!(mode, WriteMode::From(_)) && !overwrite && storage.stat(&path).is_ok() {
+    // To keep only the first bytes of a file is to replace it. And who may not look must not hear
+    // whether what has the name is a link that leads out.
+    let is_new = match mode {
+        WriteMode::Create => session.user().is_some_and(|user| user.rights.is_drop_box()),
+        WriteMode::From(_) => !session.context.config.overwrite,
+        WriteMode::Replace | WriteMode::Append => false,
+    };
+    if is_new && storage.stat(&path).is_ok() {
         let error = StorageError::from(StorageErrorKind::Exists);
         return reply::storage_failure(&error, Purpose::MakeFile).into();
     }
     // To add to a file is not to make one.
-    let makes = mode == WriteMode::Append && session.storage(Rights::WRITE).is_none();
+    let makes = mode == WriteMode::Append && session.storage(Rights::CREATE).is_none();
     if makes && storage.stat(&path).is_err_and(|error| error.kind == StorageErrorKind::NotFound) {
         return reply::no_right().into();
     }
@@ -82,10 +88,55 @@ fn receive(session: &Session, path: &Pathname, right: Rights, mode: WriteMode) -
     if let Err(refusal) = space::check(session, storage, &directory) {
         return refusal.into();
     }
-    match session.check_new_name(&path).and_then(|()| storage.write(&path, mode)) {
+    let begin = || match session.owner() {
+        Some(owner) => storage.write_as(&path, mode, owner),
+        None => storage.write(&path, mode),
+    };
+    let begun = match session.check_new_name(&path).and_then(|()| begin()) {
+        Err(error) if error.kind == StorageErrorKind::NotFound && makes_parents(session, mode) => {
+            make_all(session, storage, directory).and_then(|()| begin())
+        }
+        begun => begun,
+    };
+    match begun {
         Ok(upload) => Transfer::receive(path, upload, ascii.then(AsciiDecoder::new)).into(),
-        Err(error) => reply::storage_failure(&error, Purpose::MakeFile).into(),
+        Err(error) => session.refusal(&error, Purpose::MakeFile).into(),
     }
+}
+
+/// Whether directories that are missing above a file are made with it.
+fn makes_parents(session: &Session, mode: WriteMode) -> bool {
+    // What is to be continued is there, or its directory is of no use.
+    !matches!(mode, WriteMode::From(_))
+        && session
+            .user()
+            .is_some_and(|user| user.mkdir_parents && user.rights.contains(Rights::MKDIR))
+}
+
+/// Makes a directory and those above it that are missing.
+fn make_all(
+    session: &Session,
+    storage: &dyn Storage,
+    directory: VirtualPath,
+) -> Result<(), StorageError> {
+    let make = |directory: &VirtualPath| match session.check_new_name(directory) {
+        Err(denied) if storage.check_directory(directory).is_err() => Err(denied),
+        _ => match storage.mkdir(directory) {
+            // Somebody else made it, or it was there.
+            Err(error) if error.kind == StorageErrorKind::Exists => Ok(()),
+            made => made,
+        },
+    };
+    let (mut at, mut missing) = (directory, Vec::new());
+    while let Err(error) = make(&at) {
+        match at.parent() {
+            Some(parent) if error.kind == StorageErrorKind::NotFound => {
+                missing.push(std::mem::replace(&mut at, parent));
+            }
+            _ => return Err(error),
+        }
+    }
+    missing.iter().rev().try_for_each(make)
 }
 
 /// `ABOR` when no transfer runs: 226 if a data connection was prepared and is not any more, 225

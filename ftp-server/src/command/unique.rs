@@ -22,7 +22,7 @@ const ATTEMPTS: u32 = 8;
 /// and is given only if it is still free when the file is whole.
 pub(super) fn stou(session: &Session, prefix: Option<&Pathname>) -> Outcome {
     let prefix = prefix.map_or(PREFIX, Pathname::as_bytes);
-    let Some(storage) = session.storage(Rights::WRITE) else { return reply::no_right().into() };
+    let Some(storage) = session.storage(Rights::CREATE) else { return reply::no_right().into() };
     let is_denied = session.check_new_name(&session.directory.join(prefix)).is_err();
     if is_denied || prefix.starts_with(b".") || prefix.contains(&b'/') {
         let error = StorageErrorKind::NameNotAllowed.into();
@@ -42,7 +42,7 @@ pub(super) fn stou(session: &Session, prefix: Option<&Pathname>) -> Outcome {
             let transfer = Transfer::receive(path, upload, ascii.then(AsciiDecoder::new));
             transfer.announce(announcement).into()
         }
-        Err(error) => reply::storage_failure(&error, Purpose::MakeFile).into(),
+        Err(error) => session.refusal(&error, Purpose::MakeFile).into(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
 use ftp_proto::{AddressClass, Network};
@@ -19,6 +19,8 @@ pub(crate) struct Announcer {
     general: Option<Announced>,
     /// Whether it was said that clients from outside are told an address of the inside.
     warned: AtomicBool,
+    /// Ends the thread that looks names up, by being dropped.
+    lookups: OnceLock<Sender<()>>,
 }
 
 #[derive(Debug)]
@@ -26,12 +28,6 @@ enum Announced {
     Address(Ipv4Addr),
     /// A host name and the last address that was found for it.
     Name(String, Mutex<Option<Ipv4Addr>>),
-}
-
-/// The thread that looks names up; it ends some time after this is dropped.
-#[derive(Debug)]
-pub(crate) struct Lookups {
-    _stop: Sender<()>,
 }
 
 impl Announcer {
@@ -45,6 +41,7 @@ impl Announcer {
             overrides: overrides.map(|o| (o.clients.clone(), announced(&o.address))).collect(),
             general: config.passive_address.as_ref().map(announced),
             warned: AtomicBool::new(false),
+            lookups: OnceLock::new(),
         })
     }
 
@@ -85,19 +82,21 @@ impl Announcer {
         found
     }
 
-    /// Looks names up from now on, in a thread of its own. Returns after the first time, or when
-    /// that takes too long; `None` if there are no names.
-    pub(crate) fn start(self: &Arc<Self>) -> io::Result<Option<Lookups>> {
-        if !self.all().any(|announced| matches!(announced, Announced::Name(..))) {
-            return Ok(None);
+    /// Looks names up from now on, if there are any, in a thread of its own that ends with this.
+    /// Returns after the first time, or when that takes too long.
+    pub(crate) fn start(self: &Arc<Self>) -> io::Result<()> {
+        let has_names = self.all().any(|announced| matches!(announced, Announced::Name(..)));
+        if !has_names || self.lookups.get().is_some() {
+            return Ok(());
         }
         let (stop, stopped) = mpsc::channel();
         let (looked_up, first) = mpsc::channel();
-        let announcer = Arc::clone(self);
+        let announcer = Arc::downgrade(self);
         let thread = thread::Builder::new().name("ftp-names".to_owned());
         thread.spawn(move || {
-            loop {
+            while let Some(announcer) = announcer.upgrade() {
                 let found = announcer.look_up(addresses_of);
+                drop(announcer);
                 // It fails when nobody waits any more.
                 let _ = looked_up.send(());
                 let pause = if found { limits::LOOKUP } else { limits::LOOKUP_AGAIN };
@@ -106,9 +105,11 @@ impl Announcer {
                 }
             }
         })?;
+        // It fails where another thread was first: one is enough.
+        let _ = self.lookups.set(stop);
         // Without an answer the sessions begin with the local address.
         let _ = first.recv_timeout(limits::FIRST_LOOKUP);
-        Ok(Some(Lookups { _stop: stop }))
+        Ok(())
     }
 }
 
@@ -219,9 +220,11 @@ mod tests {
     #[test]
     fn names_are_looked_up_at_start_dc_07() {
         let announcer = announcer(None, &[("127.0.0.0/8", "localhost")]);
-        let lookups = announcer.start().unwrap();
-        assert!(lookups.is_some());
+        announcer.start().unwrap();
+        assert!(announcer.lookups.get().is_some());
         assert_eq!(told(&announcer, "127.0.0.1"), "127.0.0.1");
-        assert!(self::announcer(Some("192.0.2.1"), &[]).start().unwrap().is_none());
+        let without_names = self::announcer(Some("192.0.2.1"), &[]);
+        without_names.start().unwrap();
+        assert!(without_names.lookups.get().is_none());
     }
 }

@@ -2,16 +2,18 @@
 
 mod active;
 mod announce;
+mod buffers;
 mod outgoing;
 mod passive;
 mod ports;
 mod transfer;
 
-pub(crate) use announce::{Announcer, Lookups};
+pub(crate) use announce::Announcer;
+pub(crate) use buffers::Buffers;
 pub(crate) use outgoing::{AsciiOutgoing, ImageOutgoing, ListingOutgoing, Outgoing};
 pub(crate) use passive::PassiveListener;
 pub(crate) use ports::PassivePorts;
-pub(crate) use transfer::{Ended, receive, send};
+pub(crate) use transfer::{Ended, Limits, receive, send};
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -118,6 +120,30 @@ fn wait(
             Ok(true) => return Ok(()),
             Ok(false) | Err(Errno::INTR) => {}
             Err(error) => return Err(OpenError::Failed(error.into())),
+        }
+    }
+}
+
+/// Waits until `until`, or until `monitor` finds that it is over.
+fn pause(until: Instant, moved: u64, monitor: &mut dyn Monitor) -> Result<(), Interruption> {
+    loop {
+        if let Some(interruption) = monitor.look(moved) {
+            return Err(interruption);
+        }
+        let rest = until.saturating_duration_since(Instant::now());
+        if rest.is_zero() {
+            return Ok(());
+        }
+        let polled = match monitor.descriptor() {
+            Some(control) => {
+                poll(&mut [PollFd::new(&control, PollFlags::IN)], timespec(rest).as_ref())
+            }
+            None => poll(&mut [], timespec(rest.min(limits::TICK)).as_ref()),
+        };
+        match polled {
+            Ok(_) | Err(Errno::INTR) => {}
+            // Without the means to wait, there is no use in asking again.
+            Err(_) => return Ok(()),
         }
     }
 }

@@ -9,8 +9,8 @@ use ftp_proto::AsciiEncoder;
 use crate::pace::for_a_tick;
 use crate::storage::{Entries, Entry, Source, StorageError, StorageErrorKind};
 
-/// How many bytes of a file are converted at a time where none of them is sent.
-const CONVERT: usize = 64 * 1024;
+/// How many bytes of a file are converted at a time, into twice as many at most.
+const CONVERT: usize = 16 * 1024;
 
 /// How long lines are gathered before what there is goes out: of many entries few may have one.
 const GATHER: Duration = Duration::from_millis(20);
@@ -143,12 +143,14 @@ impl Outgoing for AsciiOutgoing {
     }
 
     fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
-        if self.ready.is_empty() {
-            self.convert(room, out)
-        } else {
-            out.append(&mut self.ready);
-            Ok(true)
+        let before = out.len();
+        out.append(&mut self.ready);
+        while out.len() - before + 2 * CONVERT <= room || out.len() == before {
+            if !self.convert(CONVERT.min(room / 2), out)? {
+                return Ok(false);
+            }
         }
+        Ok(true)
     }
 
     fn check_end(&self, _sent: u64) -> Result<(), StorageError> {

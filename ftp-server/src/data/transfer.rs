@@ -9,15 +9,11 @@ use ftp_proto::AsciiDecoder;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
-use super::{Interruption, Monitor, OpenError, Outgoing, deadline, fd, wait};
+use super::{Buffers, Interruption, Monitor, OpenError, Outgoing, deadline, fd, pause, wait};
 use crate::limits;
 use crate::pace::Pace;
+use crate::rate::Throttle;
 use crate::storage::{StorageError, Upload};
-
-/// The size of buffers at first, and at most: a small file should not cost a large buffer, nor
-/// a large file many calls.
-const BUFFER: usize = 16 * 1024;
-const BUFFER_MAX: usize = 256 * 1024;
 
 /// How much the kernel is asked to send from a file at once, at first and at most: a slow disk
 /// must not keep it for long.
@@ -26,6 +22,10 @@ const SENDFILE_MAX: u64 = 64 * 1024 * 1024;
 
 /// After how many bytes the control connection is looked at, if nothing had to be waited for.
 const LOOK: u64 = 1024 * 1024;
+
+/// How early bytes may move that have a turn: to wait for each few of them would cost more calls
+/// than they do.
+const AHEAD: Duration = Duration::from_millis(5);
 
 /// Why the bytes stopped.
 #[derive(Debug)]
@@ -42,11 +42,23 @@ pub(crate) enum Ended {
     Storage(StorageError),
 }
 
+/// How slow a transfer may be, how fast, and by which means.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits<'a> {
+    /// How long it may go without one byte moved, though it is its turn.
+    pub(crate) stall: Duration,
+    pub(crate) throttle: &'a Throttle,
+    /// Where its large buffer comes from, if there is one left.
+    pub(crate) buffers: &'a Buffers,
+}
+
 /// Keeps count of a transfer, and of when to look where.
 struct Pump<'a> {
     data: &'a TcpStream,
     monitor: &'a mut dyn Monitor,
+    buffers: &'a Buffers,
     stall: Duration,
+    throttle: &'a Throttle,
     moved: u64,
     /// The value of `moved` when the control connection was last looked at, and when that was.
     looked: u64,
@@ -55,9 +67,49 @@ struct Pump<'a> {
 }
 
 impl<'a> Pump<'a> {
-    fn new(data: &'a TcpStream, stall: Duration, monitor: &'a mut dyn Monitor) -> Self {
+    fn new(
+        data: &'a TcpStream,
+        Limits { stall, throttle, buffers }: Limits<'a>,
+        monitor: &'a mut dyn Monitor,
+    ) -> Self {
         let now = Instant::now();
-        Self { data, monitor, stall, moved: 0, looked: 0, looked_at: now, last: now }
+        Self {
+            data,
+            monitor,
+            buffers,
+            stall,
+            throttle,
+            moved: 0,
+            looked: 0,
+            looked_at: now,
+            last: now,
+        }
+    }
+
+    /// Lets `work` move at most `most` bytes, or fewer where there is a rate to be kept, when it is
+    /// their turn. `work` is told how many, and says how many it did move.
+    fn step<E>(
+        &mut self,
+        most: usize,
+        work: impl FnOnce(usize) -> Result<usize, E>,
+    ) -> Result<Result<usize, E>, Ended> {
+        if self.throttle.is_off() {
+            return Ok(work(most));
+        }
+        let (reserved, at) = self.throttle.reserve(most);
+        if at.saturating_duration_since(Instant::now()) > AHEAD {
+            if let Err(interruption) = pause(at, self.moved, self.monitor) {
+                self.throttle.give_back(reserved);
+                return Err(Ended::Interrupted(interruption));
+            }
+            // That was no stall, and the control connection was looked at.
+            self.last = Instant::now();
+            (self.looked, self.looked_at) = (self.moved, self.last);
+        }
+        let done = work(reserved);
+        let moved = done.as_ref().map_or(0, |moved| *moved);
+        self.throttle.give_back(reserved.saturating_sub(moved));
+        Ok(done)
     }
 
     fn moved(&mut self, count: usize) -> Result<(), Ended> {
@@ -118,8 +170,9 @@ impl<'a> Pump<'a> {
         let Some(file) = outgoing.descriptor() else { return Ok(false) };
         let mut pace = Pace::new(SENDFILE, SENDFILE_MAX);
         loop {
-            let step = |most| usize::try_from(most).unwrap_or(usize::MAX);
-            match pace.step(|most| rustix::fs::sendfile(self.data, file, None, step(most))) {
+            let (data, most) = (self.data, usize::try_from(pace.size()).unwrap_or(usize::MAX));
+            let send = |most| pace.step(|_| rustix::fs::sendfile(data, file, None, most));
+            match self.step(most, send)? {
                 Ok(0) => return Ok(true),
                 Ok(count) => self.moved(count)?,
                 Err(Errno::INVAL | Errno::NOSYS) if self.moved == 0 => return Ok(false),
@@ -132,30 +185,33 @@ impl<'a> Pump<'a> {
     }
 
     fn send_from_buffer(&mut self, outgoing: &mut dyn Outgoing) -> Result<(), Ended> {
-        let mut room = BUFFER;
-        let mut buffer = Vec::new();
+        let mut buffer = self.buffers.small();
         let mut more = true;
         while more {
-            buffer.clear();
-            more = outgoing.fill(room, &mut buffer).map_err(Ended::Storage)?;
+            let room = buffer.room();
+            let bytes = buffer.bytes();
+            bytes.clear();
+            more = outgoing.fill(room, bytes).map_err(Ended::Storage)?;
             // The time that took is none the client let pass.
             self.last = Instant::now();
-            if buffer.is_empty() {
+            if bytes.is_empty() {
                 self.look_now_and_then(Instant::now())?;
             }
-            if buffer.len() >= room {
-                room = (room * 2).min(BUFFER_MAX);
-            }
-            let mut rest = buffer.as_slice();
+            let is_full = bytes.len() >= room;
+            let mut rest = bytes.as_slice();
             while !rest.is_empty() {
                 let mut data = self.data;
-                match data.write(rest) {
+                let write = |most| data.write(rest.get(..most).unwrap_or(rest));
+                match self.step(rest.len(), write)? {
                     Ok(count) => {
                         rest = rest.get(count..).unwrap_or_default();
                         self.moved(count)?;
                     }
                     Err(error) => self.wait_or_break(error, PollFlags::OUT)?,
                 }
+            }
+            if is_full {
+                buffer.grow();
             }
         }
         Ok(())
@@ -166,12 +222,15 @@ impl<'a> Pump<'a> {
         upload: &mut dyn Upload,
         mut ascii: Option<AsciiDecoder>,
     ) -> Result<(), Ended> {
-        let mut buffer = vec![0; BUFFER];
+        let mut buffer = self.buffers.small();
         let mut converted = Vec::new();
         let failed = |error: io::Error| Ended::Storage(error.into());
         loop {
             let mut data = self.data;
-            let count = match data.read(&mut buffer) {
+            let space = buffer.space();
+            let most = space.len();
+            let into = |most| data.read(space.get_mut(..most).unwrap_or_default());
+            let count = match self.step(most, into)? {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) => {
@@ -179,7 +238,7 @@ impl<'a> Pump<'a> {
                     continue;
                 }
             };
-            let bytes = buffer.get(..count).unwrap_or_default();
+            let (is_full, bytes) = (count == space.len(), space.get(..count).unwrap_or_default());
             match &mut ascii {
                 None => upload.write_all(bytes).map_err(failed)?,
                 Some(decoder) => {
@@ -189,8 +248,9 @@ impl<'a> Pump<'a> {
                 }
             }
             self.moved(count)?;
-            if count == buffer.len() && count < BUFFER_MAX {
-                buffer.resize(count * 2, 0);
+            // What is converted has a second buffer, so that both are small.
+            if is_full && ascii.is_none() {
+                buffer.grow();
             }
         }
         if let Some(mut decoder) = ascii {
@@ -208,10 +268,10 @@ impl<'a> Pump<'a> {
 pub(crate) fn send(
     data: &TcpStream,
     outgoing: &mut dyn Outgoing,
-    stall: Duration,
+    limits: Limits<'_>,
     monitor: &mut dyn Monitor,
 ) -> (u64, Ended) {
-    let mut pump = Pump::new(data, stall, monitor);
+    let mut pump = Pump::new(data, limits, monitor);
     let ended = pump.send(outgoing).map_or_else(|ended| ended, |()| Ended::Complete);
     if matches!(ended, Ended::Complete) {
         discard_input(data);
@@ -224,10 +284,10 @@ pub(crate) fn receive(
     data: &TcpStream,
     upload: &mut dyn Upload,
     ascii: Option<AsciiDecoder>,
-    stall: Duration,
+    limits: Limits<'_>,
     monitor: &mut dyn Monitor,
 ) -> (u64, Ended) {
-    let mut pump = Pump::new(data, stall, monitor);
+    let mut pump = Pump::new(data, limits, monitor);
     let ended = pump.receive(upload, ascii).map_or_else(|ended| ended, |()| Ended::Complete);
     (pump.moved, ended)
 }
@@ -240,6 +300,138 @@ fn discard_input(mut data: &TcpStream) {
         match data.read(&mut bytes) {
             Ok(count) if count > 0 => {}
             _ => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::fd::BorrowedFd;
+    use std::thread;
+
+    use super::*;
+    use crate::data::buffers::{LARGE, SMALL};
+    use crate::rate::Rate;
+    use crate::storage::{StorageErrorKind, StreamEnd};
+
+    /// Counts how often it is asked, and has nothing to say.
+    struct Counting(u64);
+
+    impl Monitor for Counting {
+        fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+
+        fn look(&mut self, _moved: u64) -> Option<Interruption> {
+            self.0 += 1;
+            None
+        }
+    }
+
+    /// So many bytes, as many at a time as are wanted.
+    struct Bytes(usize);
+
+    impl Outgoing for Bytes {
+        fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+            let count = room.min(self.0);
+            out.resize(out.len() + count, b'x');
+            self.0 -= count;
+            Ok(self.0 > 0)
+        }
+    }
+
+    #[test]
+    fn a_slow_transfer_waits_and_does_not_spin() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = super::super::prepare(listener.accept().unwrap().0).unwrap();
+        let reader = thread::spawn(move || client.read_to_end(&mut Vec::new()).unwrap());
+        let throttle = Throttle::new(Rate::new(32_000));
+        let (begun, mut monitor) = (Instant::now(), Counting(0));
+        // Its turn comes each sixteenth of a second: a stall is shorter, and is none.
+        let pool = Buffers::new(0);
+        let limits =
+            Limits { stall: Duration::from_millis(20), throttle: &throttle, buffers: &pool };
+        let (moved, ended) = send(&stream, &mut Bytes(32_000), limits, &mut monitor);
+        assert!(matches!(ended, Ended::Complete), "{ended:?}");
+        assert_eq!((moved, reader.join().unwrap()), (32_000, 32_000));
+        assert!(begun.elapsed() >= Duration::from_millis(800), "{:?}", begun.elapsed());
+        // A look before and behind each wait, a few times over.
+        assert!(monitor.0 < 200, "{} looks", monitor.0);
+    }
+
+    /// A file of bytes counted up, which knows how much it was given, or asked for, at once.
+    #[derive(Default)]
+    struct Counted {
+        bytes: usize,
+        most: usize,
+        end: usize,
+    }
+
+    impl Write for Counted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            assert!(bytes.iter().zip(self.bytes..).all(|(byte, at)| *byte == byte_at(at)));
+            self.bytes += bytes.len();
+            self.most = self.most.max(bytes.len());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Upload for Counted {
+        fn commit(self: Box<Self>) -> Result<(), StorageError> {
+            Err(StorageErrorKind::Unsupported.into())
+        }
+
+        fn abort(self: Box<Self>, _end: StreamEnd) {}
+    }
+
+    impl Outgoing for Counted {
+        fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+            let count = room.min(self.end - self.bytes);
+            out.extend((self.bytes..).take(count).map(byte_at));
+            self.bytes += count;
+            self.most = self.most.max(room);
+            Ok(self.bytes < self.end)
+        }
+    }
+
+    fn byte_at(at: usize) -> u8 {
+        u8::try_from(at % 251).unwrap()
+    }
+
+    #[test]
+    fn a_transfer_makes_do_without_a_large_buffer() {
+        const LENGTH: usize = 8 << 20;
+        for large in [0, 1, 2] {
+            let pool = Buffers::new((large * LARGE) as u64);
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let to = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (from, _) = listener.accept().unwrap();
+            let without = Throttle::default();
+            let limits =
+                Limits { stall: Duration::from_secs(20), throttle: &without, buffers: &pool };
+            let (mut source, mut target) = (Counted::default(), Counted::default());
+            source.end = LENGTH;
+            thread::scope(|scope| {
+                for stream in [&to, &from] {
+                    stream.set_nonblocking(true).unwrap();
+                }
+                let sending = scope.spawn(|| send(&to, &mut source, limits, &mut Counting(0)));
+                let received = receive(&from, &mut target, None, limits, &mut Counting(0));
+                for (moved, ended) in [sending.join().unwrap(), received] {
+                    assert_eq!(moved, LENGTH as u64);
+                    assert!(matches!(ended, Ended::Complete), "{ended:?}");
+                }
+            });
+            assert_eq!(target.bytes, LENGTH);
+            // One of them may end early, and leave its large buffer to the other.
+            let had_large = [source.most, target.most].iter().any(|most| *most > SMALL);
+            assert_eq!(had_large, large > 0, "{} {}", source.most, target.most);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ftp_proto::limits::READ_AHEAD;
-use ftp_proto::{LineDecoder, LineEvent, Reply, Verb};
+use ftp_proto::{LineDecoder, LineEvent, Reply, ReplyCode, Verb};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -144,6 +144,53 @@ impl Control {
         // `next` and `look` empty the decoder before they read again, and read less than fits.
         let taken = self.decoder.push(bytes);
         debug_assert_eq!(taken, bytes.len());
+    }
+
+    /// Waits until `until`, and keeps what comes meanwhile for later. False if the peer has closed
+    /// its side before, or the session has to end.
+    pub(super) fn pause(&mut self, until: Instant) -> bool {
+        loop {
+            let has_room = loop {
+                if self.waiting.len() >= limits::WAITING_LINES || self.waiting_bytes >= READ_AHEAD {
+                    break false;
+                }
+                let Some(event) = self.decoder.next().map(LineEvent::into_owned) else {
+                    break !self.ended;
+                };
+                self.waiting_bytes += cost_of(&event);
+                self.waiting.push_back(event);
+            };
+            if self.line.is_cut() || self.ended && !self.is_quitting() {
+                return false;
+            }
+            let rest = until.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return true;
+            }
+            let flags = if has_room { PollFlags::IN } else { PollFlags::RDHUP };
+            let polled = match self.ended {
+                false => {
+                    let mut one = [PollFd::new(&self.line.stream, flags)];
+                    poll(&mut one, Timespec::try_from(rest).ok().as_ref())
+                }
+                // It would be ready all the time.
+                true => poll(&mut [], Timespec::try_from(rest.min(limits::TICK)).ok().as_ref()),
+            };
+            match polled {
+                Ok(0) | Err(Errno::INTR) => continue,
+                Ok(_) if has_room => {}
+                _ => {
+                    self.ended = true;
+                    continue;
+                }
+            }
+            let mut bytes = [0; 1_024];
+            match rustix::net::recv(&self.line.stream, &mut bytes, RecvFlags::DONTWAIT) {
+                Ok((count, _)) => self.take(bytes.get(..count).unwrap_or_default()),
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(_) => self.ended = true,
+            }
+        }
     }
 
     /// Says when the session has to be over, if it has to.
@@ -292,6 +339,17 @@ impl Control {
     }
 }
 
+/// Says 421 and ends the connection in place of the session's thread, which is stuck. When that
+/// goes on, it can neither read nor write.
+pub(crate) fn time_out(line: &Line) {
+    let peer = line.stream.peer_addr().map_or_else(|_| "-".to_owned(), |peer| peer.to_string());
+    log::error!("{peer}: the login was not decided in time, and its connection is closed");
+    let reply = Reply::new(ReplyCode::SERVICE_CLOSING, "Timeout").encode();
+    // A peer that is gone, or that has left so much unread, needs no answer.
+    let _ = rustix::net::send(&line.stream, &reply, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    let _ = line.stream.shutdown(Shutdown::Both);
+}
+
 fn cost_of(event: &LineEvent<'_>) -> usize {
     match event {
         LineEvent::Line(line) => line.len(),
@@ -315,7 +373,7 @@ mod tests {
     #[test]
     fn a_peer_that_leaves_replies_unread_is_given_up_fr_32_hs_03_hs_07_st_10() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let reply = Reply::new(ftp_proto::ReplyCode::OKAY, "x".repeat(8_000));
+        let reply = Reply::new(ReplyCode::OKAY, "x".repeat(8_000));
         let short = Duration::from_millis(300);
         for (patience, ends) in [(short, false), (Duration::from_secs(300), true)] {
             let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

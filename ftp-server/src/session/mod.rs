@@ -5,6 +5,7 @@ mod outcome;
 mod run;
 mod transfer;
 
+pub(crate) use control::time_out;
 pub(crate) use outcome::{Outcome, Transfer, Work, Working};
 pub(crate) use run::{Runner, run};
 
@@ -12,16 +13,20 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use ftp_proto::{AddressClass, HostName, NetworkProtocol, Password, Pathname, TransferParameters};
+use ftp_proto::{
+    AddressClass, HostName, NetworkProtocol, Password, Pathname, Reply, TransferParameters,
+};
 
 use crate::auth::{Offer, Rights};
 use crate::context::Context;
-use crate::data::DataChannel;
+use crate::data::{self, DataChannel};
 use crate::digest::Algorithm;
 use crate::listing::FactSelection;
 use crate::name_pattern::is_denied;
 use crate::observer::{Event, EventKind};
 use crate::presence::Present;
+use crate::rate::Throttle;
+use crate::reply::{self, Purpose};
 use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath};
 
 /// What the server knows of one client.
@@ -77,10 +82,16 @@ pub(crate) enum Access {
 /// Who is logged in.
 pub(crate) struct User {
     pub(crate) name: Vec<u8>,
+    /// Whose the uploads are; `None` for an identity that many share.
+    pub(crate) owner: Option<Vec<u8>>,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) rights: Rights,
     /// A directory that is there already was as good as made.
     pub(crate) mkdir_existing_ok: bool,
+    /// Directories that are missing above a file are made with it.
+    pub(crate) mkdir_parents: bool,
+    /// How fast bytes may move.
+    pub(crate) throttle: Throttle,
     /// Counts this session, if users may have only so many.
     pub(crate) _present: Option<Present>,
 }
@@ -128,6 +139,11 @@ impl Session {
         self.context.observers.tell(&Event { session, peer, user, kind });
     }
 
+    /// When the session ends if nobody is logged in by then.
+    pub(crate) fn login_deadline(&self) -> Instant {
+        data::deadline(self.nobody_since, self.context.config.login)
+    }
+
     /// Where a pathname of the client's leads.
     pub(crate) fn resolve(&self, path: &Pathname) -> VirtualPath {
         self.directory.resolve(path)
@@ -159,6 +175,19 @@ impl Session {
             Some(name) if is_denied(denied, name) => Err(StorageErrorKind::NameNotAllowed.into()),
             _ => Ok(()),
         }
+    }
+
+    /// The reply to a command that the storage refused, in the words that this user may hear.
+    pub(crate) fn refusal(&self, error: &StorageError, purpose: Purpose) -> Reply {
+        match self.user() {
+            Some(user) if user.rights.is_drop_box() => reply::blind_failure(error, purpose),
+            _ => reply::storage_failure(error, purpose),
+        }
+    }
+
+    /// Who alone is meant by the uploads of this session, if it is one.
+    pub(crate) fn owner(&self) -> Option<&[u8]> {
+        self.user().and_then(|user| user.owner.as_deref())
     }
 
     /// Whether there may be a data connection with `host`: with the client's own, and for users
@@ -228,7 +257,16 @@ mod tests {
         let mut session = Session::new(context, peer, ([192, 0, 2, 1], 21).into());
         let storage = Arc::new(LocalStorage::open(std::env::temp_dir()).unwrap());
         let name = b"u".to_vec();
-        let user = User { name, storage, rights, mkdir_existing_ok: false, _present: None };
+        let user = User {
+            name,
+            owner: None,
+            storage,
+            rights,
+            mkdir_existing_ok: false,
+            mkdir_parents: false,
+            throttle: Throttle::default(),
+            _present: None,
+        };
         session.access = Access::User(user);
         session
     }

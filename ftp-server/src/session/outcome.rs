@@ -1,5 +1,7 @@
 //! What a command leads to.
 
+use std::time::Instant;
+
 use ftp_proto::{AsciiDecoder, Reply};
 
 use crate::data::{DataChannel, Outgoing};
@@ -11,6 +13,9 @@ pub(crate) enum Outcome {
     Reply(Reply),
     /// Send this, and end the session.
     Close(Reply),
+    /// Send this, but not before that time: who guesses passwords has to wait. Then end the session,
+    /// if that is said.
+    Late { reply: Reply, at: Instant, closes: bool },
     /// Send 150, move data, send the final reply.
     Transfer(Transfer),
     /// Work, and send what comes of it.

@@ -14,10 +14,11 @@ use super::{Access, Session};
 use crate::admission::Permit;
 use crate::command;
 use crate::context::{Context, Line, Registration};
-use crate::data::{self, DataChannel};
+use crate::data::DataChannel;
 use crate::limits;
 use crate::observer::{Event, EventKind, SessionEnd};
 use crate::storage::StorageError;
+use crate::watch::Watch;
 
 /// Serves one client from the greeting to the end, in this thread as long as it is the right one.
 pub(crate) fn run(
@@ -158,7 +159,7 @@ impl Runner {
                 Access::User(_) => (Instant::now(), config.idle, None),
                 _ => {
                     let since = self.session.nobody_since;
-                    (since, config.login, Some(data::deadline(since, config.login)))
+                    (since, config.login, Some(self.session.login_deadline()))
                 }
             };
             self.control.set_end(end);
@@ -255,14 +256,22 @@ impl Runner {
     fn execute(&mut self, verb: Verb, argument: &[u8]) -> io::Result<Next> {
         let start = Instant::now();
         let had_user = self.session.user().is_some();
+        let deciding = matches!(verb, Verb::Pass | Verb::Acct).then(|| {
+            let deadline = self.session.login_deadline();
+            self.session.context.watchdog.watch(self.line(), deadline)
+        });
         let outcome = command::dispatch(&mut self.session, verb, argument);
+        let entered = self.enter();
+        if !deciding.is_none_or(Watch::ends_in_time) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         let user = self.session.user();
         if had_user != user.is_some() {
             self.line().shown.set_user(user.map(|user| &*user.name));
         }
         // Before the client knows it: the next one may come at once.
         self.permit.set_logged_in(user.is_some());
-        if let Err(error) = self.enter() {
+        if let Err(error) = entered {
             log::error!("{}: cannot confine the session: {error}", self.session.peer);
             self.close("Service not available")?;
             return Ok(Next::End);
@@ -276,6 +285,15 @@ impl Runner {
                 (reply, Next::Continue)
             }
             Outcome::Close(reply) => (reply, Next::End),
+            Outcome::Late { reply, at, closes } => {
+                if !self.control.pause(at.min(self.session.login_deadline())) {
+                    if self.is_closing() {
+                        self.close("Service closing")?;
+                    }
+                    return Ok(Next::End);
+                }
+                (reply, if closes { Next::End } else { Next::Continue })
+            }
             Outcome::Transfer(transfer) => {
                 self.line().set_busy(true);
                 let next = self.transfer(verb, transfer);
@@ -356,7 +374,7 @@ mod tests {
         let admission = Admission::new(1, 0);
         let permit = admission.admit(peer.ip()).unwrap();
         let context = Context::new(ServerConfig::default(), Arc::new(UserTable::new()), admission);
-        let registration = context.register(stream, peer);
+        let registration = context.register.enter(stream, peer);
         let session = Session::new(Arc::clone(&context), peer, local);
         let mut runner = Runner::new(registration, session, permit);
         let now = Instant::now();

@@ -12,11 +12,13 @@ use super::control::{Control, Look, Notice};
 use super::outcome::{Direction, Transfer, Working};
 use super::run::{Next, Runner};
 use crate::command;
-use crate::data::{self, Ended, Interruption, Monitor, OpenError};
+use crate::context::Context;
+use crate::data::{self, Ended, Interruption, Limits, Monitor, OpenError};
 use crate::limits;
 use crate::observer::{self, EventKind, TransferEnd};
+use crate::rate::Throttle;
 use crate::reply::{self, Purpose};
-use crate::storage::{StorageError, StreamEnd, VirtualPath};
+use crate::storage::{StorageError, StreamEnd, Upload, VirtualPath};
 
 /// What became of a transfer.
 enum End {
@@ -129,7 +131,7 @@ impl Runner {
                 (TransferEnd::Storage, vec![reply::transfer_failure(error)])
             }
             End::Refused(error, purpose) => {
-                (TransferEnd::Refused, vec![reply::storage_failure(error, *purpose)])
+                (TransferEnd::Refused, vec![self.session.refusal(error, *purpose)])
             }
             End::TooLong => (TransferEnd::Refused, vec![reply::too_much_to_prepare()]),
             End::NoData(error) => {
@@ -240,15 +242,18 @@ impl<'a> Watch<'a> {
                 return (0, end);
             }
         };
-        let stall = session.context.config.stall;
+        let without = Throttle::default();
+        let throttle = session.user().map_or(&without, |user| &user.throttle);
+        let Context { config, buffers, .. } = &*session.context;
+        let limits = Limits { stall: config.stall, throttle, buffers };
         match direction {
             Direction::Send(mut outgoing) => {
-                let (moved, ended) = data::send(&stream, &mut *outgoing, stall, self);
+                let (moved, ended) = data::send(&stream, &mut *outgoing, limits, self);
                 (moved, End::Ended(ended))
             }
             Direction::Receive(mut upload, ascii) => {
-                let (moved, ended) = data::receive(&stream, &mut *upload, ascii, stall, self);
-                let ended = match ended {
+                let (moved, ended) = data::receive(&stream, &mut *upload, ascii, limits, self);
+                let ended = match self.finish(&mut *upload, moved, ended) {
                     Ended::Complete => {
                         upload.commit().map_or_else(Ended::Storage, |()| Ended::Complete)
                     }
@@ -260,6 +265,21 @@ impl<'a> Watch<'a> {
                 (moved, End::Ended(ended))
             }
         }
+    }
+
+    /// Lets the storage do what takes its time before an upload can be published, and looks
+    /// whether it is still wanted then: the end of the data comes from a client that was killed,
+    /// too, and the end of its control connection perhaps a moment later.
+    fn finish(&mut self, upload: &mut dyn Upload, moved: u64, ended: Ended) -> Ended {
+        if !matches!(ended, Ended::Complete) {
+            return ended;
+        }
+        while let Err(error) = upload.flush() {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Ended::Storage(error.into());
+            }
+        }
+        self.look(moved).map_or(Ended::Complete, Ended::Interrupted)
     }
 
     /// What takes its time before the 150, since it decides whether there is one: to find a

@@ -9,11 +9,15 @@
 mod append;
 mod directory;
 mod entries;
+mod hidden;
 mod name;
 mod output;
+mod phase;
+mod policy;
 mod replacement;
 mod root;
 mod source;
+mod sweep;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -22,16 +26,19 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
+pub use self::policy::{PartialPolicy, SyncPolicy};
+
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, chmodat, fstatvfs, mkdirat,
-    renameat, unlinkat, utimensat,
+    AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, chmodat, fchmod, fstatvfs,
+    mkdirat, openat, renameat, unlinkat, utimensat,
 };
 use rustix::io::{Errno, retry_on_intr};
 
 use self::append::Appending;
 use self::directory::Directory;
 use self::entries::DirectoryEntries;
-use self::replacement::Replacement;
+use self::policy::{Policy, Umask};
+use self::replacement::{Replacement, WhenCut};
 use self::root::Root;
 use self::source::LocalSource;
 use self::target::Target;
@@ -39,22 +46,7 @@ use super::{
     Capabilities, Confinement, ConfinementPolicy, Entries, EntryKind, Metadata, Source, Storage,
     StorageError, StorageErrorKind, Upload, VirtualPath, Walls, WriteMode,
 };
-
-/// What of an upload is on the disk, and not only in memory, when it is reported as done.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum SyncPolicy {
-    /// Nothing: the system writes when it likes. A power cut may leave an empty or short file
-    /// under the new name.
-    None,
-    /// The content, before it gets its name: after a power cut the name leads to the whole old
-    /// content or to the whole new one.
-    #[default]
-    File,
-    /// The content and then the name: after a power cut the name leads to the new content. Needs
-    /// the right to read the directory. If the disk fails at the name, the upload is reported as
-    /// failed although the new content is there.
-    FileAndDirectory,
-}
+use crate::config::ServerConfig;
 
 /// Files below one directory of this machine.
 ///
@@ -63,12 +55,15 @@ pub enum SyncPolicy {
 /// - Uploads go to a temporary file in the directory of their target and get its name in one
 ///   step. Where the target is a symbolic link, they replace what it leads to, or make it, in
 ///   the directory where that is. The new file has the permission bits of the one it replaces,
-///   without the set-id bits, or `0o666` less the umask; owner, group and attributes are those of
-///   any new file. A file that may not be written is not replaced either.
+///   without the set-id bits, or `0o666` less the [umask](Self::with_umask); owner, group and
+///   attributes are those of any new file. A file that may not be written is not replaced either.
+/// - Of a new file whose upload was cut what came is kept by its [`PartialPolicy`], hidden beside
+///   where it would have been. One session at a time goes on with it; a second gets `Busy`.
 /// - [`WriteMode::Append`], and [`WriteMode::From`] the very end, write in place. One at a time:
-///   a second gets `Busy`.
+///   a second gets `Busy`. A process that is killed meanwhile leaves what came.
 /// - Names that begin with `.ftp-upload-` belong to unfinished uploads. They are not listed,
-///   never found and not made.
+///   never found and not made. What of them nobody needs any more a thread removes, once
+///   [`with_sweeper`](Self::with_sweeper) has started it, as a server does for its root.
 /// - Only regular files are read or written. FIFOs, sockets and devices are shown.
 /// - The thread of a session is confined to the root by Landlock, where the kernel has it (see
 ///   [`ConfinementPolicy`]): even a mistake in what is said above would not lead out.
@@ -96,7 +91,7 @@ pub enum SyncPolicy {
 #[derive(Clone, Debug)]
 pub struct LocalStorage {
     root: Arc<Root>,
-    sync: SyncPolicy,
+    policy: Policy,
     confinement: Option<Arc<Confinement>>,
 }
 
@@ -109,14 +104,51 @@ impl LocalStorage {
     /// `NotFound`, `NotDirectory`, `Denied`, `Io`.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, StorageError> {
         let root = Root::open(root.as_ref()).map_err(system)?;
+        // For later: what reads it then may be confined.
+        policy::mask_of_process();
         let confinement = confinement_if_any(&root)?.map(Arc::new);
-        Ok(Self { root: Arc::new(root), sync: SyncPolicy::default(), confinement })
+        Ok(Self { root: Arc::new(root), policy: Policy::default(), confinement })
     }
 
     /// The same with another policy; [`SyncPolicy::File`] is the default.
     #[must_use]
     pub fn with_sync(self, sync: SyncPolicy) -> Self {
-        Self { sync, ..self }
+        Self { policy: Policy { sync, ..self.policy }, ..self }
+    }
+
+    /// The same with another policy for cut uploads; [`PartialPolicy::Resume`] is the default.
+    #[must_use]
+    pub fn with_partial(self, partial: PartialPolicy) -> Self {
+        Self { policy: Policy { partial, ..self.policy }, ..self }
+    }
+
+    /// The same with other permission bits taken from what is new, of the `0o666` of a file and
+    /// the `0o777` of a directory; `0o022` is the default. The mask of the process does not
+    /// count, but a default ACL of a directory does, instead of either.
+    #[must_use]
+    pub fn with_umask(self, umask: u32) -> Self {
+        Self { policy: Policy { umask: Umask::new(umask), ..self.policy }, ..self }
+    }
+
+    /// The same with a thread that walks the tree now and removes what uploads have left that no
+    /// process goes on with: those of a server that was killed, and what was kept of cut uploads
+    /// for a day. It walks again when something else that was kept is a day old, not more than
+    /// once an hour, and ends when the last clone of this storage is dropped.
+    ///
+    /// The walk reads every directory of the tree, follows no symbolic link, and takes memory and
+    /// descriptors only by how deep the tree is. Running uploads, of other servers too, are told
+    /// by the locks (`flock`) on their files; on a file system without locks a file is left alone
+    /// for a day.
+    ///
+    /// # Errors
+    ///
+    /// The thread could not be started.
+    pub fn with_sweeper(self) -> std::io::Result<Self> {
+        if self.root.sweeper().get().is_none() {
+            // Of two at the same time the second ends at once, its sender being dropped.
+            let _ = self.root.sweeper().set(sweep::start(&self.root)?);
+        }
+        Ok(self)
     }
 
     /// The same with another policy; [`ConfinementPolicy::BestEffort`] is the default.
@@ -138,6 +170,26 @@ impl LocalStorage {
             ConfinementPolicy::Require => Some(Confinement::beneath(&*self.root)?),
         };
         Ok(Self { confinement: confinement.map(Arc::new), ..self })
+    }
+
+    /// The same with what settings say of files: [`sync`](ServerConfig::sync),
+    /// [`partial`](ServerConfig::partial), [`umask`](ServerConfig::umask) and
+    /// [`confine`](ServerConfig::confine).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`with_confinement`](Self::with_confinement).
+    pub fn configured(self, config: &ServerConfig) -> Result<Self, StorageError> {
+        let storage = self.with_sync(config.sync).with_partial(config.partial);
+        storage.with_umask(config.umask).with_confinement(config.confine)
+    }
+
+    /// Walks the tree once and removes what uploads have left that nobody goes on with, as
+    /// [`with_sweeper`](Self::with_sweeper) does again and again in a thread. For those who have
+    /// many trees and one thread for them. It is to be one that is not confined elsewhere.
+    pub fn tidy_up(&self) {
+        let root = Arc::clone(&self.root);
+        sweep::once(&root);
     }
 
     /// What keeps sessions beneath the root.
@@ -166,6 +218,39 @@ impl LocalStorage {
         let parent = path.parent().unwrap_or_default();
         let directory = Directory::open(&self.root, parent.relative()).map_err(lookup)?;
         Ok((directory, name))
+    }
+
+    /// Begins an upload, of `user` alone if there is one.
+    fn begin(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        user: Option<&[u8]>,
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        if path.is_root() {
+            return Err(StorageErrorKind::IsDirectory.into());
+        }
+        name::check_new(path)?;
+        let target = Target::find(&self.root, path, mode)?;
+        if let Some(old) = target.existing {
+            needs_file(old.kind)?;
+        }
+        if let (WriteMode::Append | WriteMode::From(1..), Some(user)) = (mode, user)
+            && let Some(resumed) = Replacement::resume(&target, mode, self.policy, user)?
+        {
+            return Ok(Box::new(resumed));
+        }
+        let size = target.existing.map_or(0, |old| old.size);
+        match mode {
+            WriteMode::From(from) if from > size => Err(StorageErrorKind::BadRestart.into()),
+            WriteMode::From(from) if from > 0 && from == size => {
+                Ok(Box::new(Appending::begin(target, Some(from), self.policy.sync)?))
+            }
+            WriteMode::Append if target.existing.is_some() => {
+                Ok(Box::new(Appending::begin(target, None, self.policy.sync)?))
+            }
+            _ => Ok(Box::new(Replacement::begin(target, mode, self.policy, user)?)),
+        }
     }
 }
 
@@ -208,25 +293,27 @@ impl Storage for LocalStorage {
     }
 
     fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        if path.is_root() {
-            return Err(StorageErrorKind::IsDirectory.into());
-        }
-        name::check_new(path)?;
-        let target = Target::find(&self.root, path, mode)?;
-        if let Some(old) = target.existing {
-            needs_file(old.kind)?;
-        }
-        let size = target.existing.map_or(0, |old| old.size);
-        match mode {
-            WriteMode::From(from) if from > size => Err(StorageErrorKind::BadRestart.into()),
-            WriteMode::From(from) if from > 0 && from == size => {
-                Ok(Box::new(Appending::begin(target, Some(from), self.sync)?))
-            }
-            WriteMode::Append if target.existing.is_some() => {
-                Ok(Box::new(Appending::begin(target, None, self.sync)?))
-            }
-            _ => Ok(Box::new(Replacement::begin(target, mode, self.sync)?)),
-        }
+        self.begin(path, mode, None)
+    }
+
+    fn write_as(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        user: &[u8],
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        self.begin(path, mode, Some(user))
+    }
+
+    fn partial_size(&self, path: &VirtualPath, user: &[u8]) -> Result<u64, StorageError> {
+        name::check_existing(path)?;
+        let target = Target::find(&self.root, path, WriteMode::Replace)
+            .map_err(|error| StorageError { kind: StorageErrorKind::NotFound, ..error })?;
+        let found = match WhenCut::of(&target, self.policy, Some(user)) {
+            WhenCut::Keep(kept) => hidden::kept(&target.directory, &kept),
+            WhenCut::Discard | WhenCut::Publish => None,
+        };
+        found.map(|found| found.size).ok_or_else(|| StorageErrorKind::NotFound.into())
     }
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
@@ -244,10 +331,17 @@ impl Storage for LocalStorage {
         }
         name::check_existing(path)?;
         let (directory, name) = self.parent(path)?;
-        retry_on_intr(|| unlinkat(&directory, name, AtFlags::REMOVEDIR)).map_err(|errno| {
+        let remove = || match retry_on_intr(|| unlinkat(&directory, name, AtFlags::REMOVEDIR)) {
             // Some file systems say so of a directory that is not empty.
-            if errno == Errno::EXIST { system(Errno::NOTEMPTY) } else { existing(errno) }
-        })
+            Err(Errno::EXIST) => Err(Errno::NOTEMPTY),
+            removed => removed,
+        };
+        match remove() {
+            // To its user a directory is empty that has nothing but what is hidden.
+            Err(Errno::NOTEMPTY) if sweep::empty(&directory, name) => remove(),
+            removed => removed,
+        }
+        .map_err(existing)
     }
 
     fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
@@ -256,7 +350,18 @@ impl Storage for LocalStorage {
         }
         name::check_new(path)?;
         let (directory, name) = self.parent(path)?;
-        retry_on_intr(|| mkdirat(&directory, name, Mode::from_raw_mode(0o777))).map_err(creation)
+        let bits = self.policy.umask.apply(0o777);
+        retry_on_intr(|| mkdirat(&directory, name, bits)).map_err(creation)?;
+        if self.policy.umask.is_looser_than_process() {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let made = retry_on_intr(|| openat(&directory, name, flags, Mode::empty()));
+            let made = made.map_err(existing)?;
+            // What the directory hands on it keeps.
+            let handed_on = root::metadata_of(&made).map_err(system)?.mode & 0o7000;
+            let bits = bits | Mode::from_raw_mode(handed_on);
+            retry_on_intr(|| fchmod(&made, bits)).map_err(system)?;
+        }
+        Ok(())
     }
 
     fn rename(

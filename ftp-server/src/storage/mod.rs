@@ -1,12 +1,16 @@
-//! Where files are: the [`Storage`] a session works on, and [`LocalStorage`], which keeps them
-//! below one directory of this machine.
+//! Where files are: the [`Storage`] a session works on; [`LocalStorage`], which keeps them below
+//! one directory of this machine; [`MemoryStorage`]; and [`FaultStorage`], which lets one fail.
 
 mod confinement;
+mod fault;
 mod local;
+mod memory;
 mod path;
 
 pub use confinement::{Confinement, ConfinementPolicy, Walls};
-pub use local::{LocalStorage, SyncPolicy};
+pub use fault::{Fault, FaultStorage, StorageCall};
+pub use local::{LocalStorage, PartialPolicy, SyncPolicy};
+pub use memory::MemoryStorage;
 pub use path::VirtualPath;
 
 use std::io;
@@ -21,6 +25,31 @@ use rustix::io::Errno;
 /// Rights are checked before a method is called: a storage answers only for what it can do. What
 /// it cannot do at all it leaves to the methods as they stand, which are `Unsupported`: the
 /// client is then told 502. A storage that lists, reads and writes is a whole one.
+///
+/// # Objects in place of files
+///
+/// A store of objects, with keys in place of paths and no directories, as behind the interface of
+/// Amazon's S3, fits like this:
+///
+/// | here | there |
+/// | --- | --- |
+/// | `stat` | the object of that key, by HEAD; else, if a listing by prefix `key/` has anything, a directory, with a time of its own choice |
+/// | `list` | a listing by prefix `key/` and delimiter `/`, page by page as the iterator is asked; common prefixes are directories |
+/// | `read` | GET with a range, begun at the first read; `seek_to` chooses where, `size` is from HEAD; no descriptor |
+/// | `write`: `Create`, `Replace` | a multipart upload, each part sent when so many bytes came; begins with HEAD, for `Create`, and for the key being a directory |
+/// | `write`: `From(n)` | the same, its first part copied by the store from the first n bytes (`prepare`) |
+/// | `write`: `Append` | as `From(size)`, since objects do not grow; `Unsupported` where a copy of all of it is not wanted: 502 |
+/// | `flush` | sends the last part |
+/// | `commit` | completes the multipart upload: the object is there, whole, from then on; with `If-None-Match: *` for `Create`, whose failure is `Exists` |
+/// | `abort`, drop | aborts the multipart upload |
+/// | `write_as`, `partial_size` | for `StreamEnd::Cut` keeps the upload, by user and key, and the sum of its parts; a rule of the bucket's own removes it after a day |
+/// | `remove` | HEAD, for `NotFound`, and DELETE |
+/// | `mkdir`, `rmdir` | an empty object `key/`; `rmdir` is `NotEmpty` where the prefix has anything else |
+/// | `rename` | `Unsupported`: it would be a copy and a removal, neither at once nor in one step; 502 to RNTO |
+/// | `set_times`, `chmod`, `space` | nothing of the kind: not among its capabilities, so that `FEAT` does not list them |
+///
+/// What takes long is best done in the methods that may be called again and again (`prepare`, reads
+/// and writes of a part): in between, a session listens to its client.
 pub trait Storage: Send + Sync {
     /// What this storage can do beyond the methods that every one has. The commands that need
     /// more are not served without it, and `FEAT` does not list them.
@@ -85,6 +114,37 @@ pub trait Storage: Send + Sync {
     /// `NameNotAllowed`, `IsDirectory`, `Exists` (with [`WriteMode::Create`]), `NotFile`,
     /// `NotFound` for a missing parent, `BadRestart`, `Denied`, `NoSpace`, `OverQuota`, `Io`.
     fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError>;
+
+    /// As [`write`](Self::write), for a user of this name, who alone logs in by it. Of a new file
+    /// whose upload is cut a storage may keep what came: [`WriteMode::Append`] and
+    /// [`WriteMode::From`] of the same user then go on with it as if it were the file, which it
+    /// becomes, and shows as, with [`Upload::commit`].
+    ///
+    /// As it stands, nothing is kept.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write`](Self::write); `Busy` while another session goes on with it.
+    fn write_as(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        _user: &[u8],
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        self.write(path, mode)
+    }
+
+    /// How many bytes are kept of an upload of `user` to `path`, where there is no file: what
+    /// [`write_as`](Self::write_as) can go on with.
+    ///
+    /// As it stands, nothing is.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if nothing is kept, or where nothing can be.
+    fn partial_size(&self, _path: &VirtualPath, _user: &[u8]) -> Result<u64, StorageError> {
+        Err(StorageErrorKind::NotFound.into())
+    }
 
     /// Removes a file or symbolic link.
     ///
@@ -231,6 +291,10 @@ pub trait Source: io::Read {
 
 /// An upload that is not there yet. Dropping it is [`abort`](Upload::abort) with
 /// [`StreamEnd::Cut`].
+///
+/// Behind the last byte a session calls [`flush`](io::Write::flush), which puts the bytes on the
+/// disk as far as the storage promises it, and takes its time. Then it looks once more whether its
+/// client is still there, and only then calls [`commit`](Upload::commit).
 ///
 /// What goes wrong in [`io::Write`] is read by [`StorageError::from`].
 pub trait Upload: io::Write {
@@ -400,9 +464,22 @@ impl From<StorageErrorKind> for StorageError {
     }
 }
 
+impl From<StorageError> for io::Error {
+    /// What the system said, or else the kind, which comes back by [`StorageError::from`].
+    fn from(error: StorageError) -> Self {
+        error.source.unwrap_or_else(|| Self::other(error.kind))
+    }
+}
+
 impl From<io::Error> for StorageError {
+    /// Reads what a call of the system said, or a [`StorageErrorKind`] in [`io::Error::other`],
+    /// by which an [`Upload`] or [`Source`] can say one.
     fn from(error: io::Error) -> Self {
         use io::ErrorKind as Io;
+        let own = error.get_ref().and_then(|inner| inner.downcast_ref::<StorageErrorKind>());
+        if let Some(kind) = own {
+            return Self::new(*kind);
+        }
         let kind = match error.kind() {
             Io::NotFound => StorageErrorKind::NotFound,
             Io::PermissionDenied | Io::ReadOnlyFilesystem | Io::CrossesDevices => {

@@ -32,6 +32,7 @@ fn server() -> &'static Mutex<OurServer> {
             stall: Duration::from_millis(80),
             idle: Duration::from_secs(8),
             login: Duration::from_secs(8),
+            login_delay: Duration::ZERO,
             sync: SyncPolicy::None,
             ..ServerConfig::default()
         };

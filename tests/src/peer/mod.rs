@@ -83,7 +83,7 @@ fn found(program: &str, path: Option<PathBuf>) -> Option<Peer> {
 
 /// Says why a test is not made here, or fails it where the environment has `FTP_REQUIRE_PEERS=1`.
 #[track_caller]
-pub(crate) fn skipped(why: &str) {
+pub fn skipped(why: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
     let required = std::env::var_os("FTP_REQUIRE_PEERS").is_some_and(|value| value == "1");

@@ -571,7 +571,7 @@ fn a_dripping_upload_is_no_stall_and_ends_with_the_server_hd_14_st_09_st_13() {
     assert_eq!((report.drained, report.cut, report.stuck), (0, 1, 0));
     session.expect_reply(426);
     session.expect_reply(421);
-    assert!(super::names_in(fixture.root.path()).is_empty());
+    assert_eq!(super::published_in(fixture.root.path()), [""; 0]);
 }
 
 #[test]
@@ -665,7 +665,7 @@ fn st_15_hd_16_a_lost_control_connection_publishes_nothing() {
     }
     let report = fixture.server.shutdown(Duration::from_secs(10));
     assert_eq!((report.cut, report.stuck), (0, 0));
-    assert_eq!(super::names_in(fixture.root.path()), ["old"]);
+    assert_eq!(super::published_in(fixture.root.path()), ["old"]);
     assert_eq!(std::fs::read(fixture.root.path().join("old")).expect("it"), b"old");
 }
 
@@ -690,7 +690,7 @@ fn a_lost_control_connection_is_noticed_behind_a_flood_of_lines() {
     }
     let report = fixture.server.shutdown(Duration::from_secs(10));
     assert_eq!((report.cut, report.stuck), (0, 0));
-    assert!(super::names_in(fixture.root.path()).is_empty());
+    assert_eq!(super::published_in(fixture.root.path()), [""; 0]);
 }
 
 #[test]
@@ -720,7 +720,7 @@ fn dc_53_hd_15_a_reset_is_426_and_publishes_nothing() {
         session.expect_reply(426);
     }
     session.expect_in_step();
-    assert_eq!(fixture.names(), ["large", "old"]);
+    assert_eq!(fixture.published(), ["large", "old"]);
     assert_eq!(fixture.read("old"), b"old");
 }
 
@@ -738,7 +738,7 @@ fn st_09_hd_13_a_stalled_transfer_is_426() {
     data.write_all(b"half");
     session.expect_reply(426);
     session.expect_in_step();
-    assert_eq!(fixture.names(), ["large"]);
+    assert_eq!(fixture.published(), ["large"]);
 }
 
 #[test]
@@ -857,5 +857,31 @@ fn fs_13_an_upload_shows_only_when_it_is_whole() {
         assert_eq!(other.download("RETR old"), b"old");
         session.expect("ABOR", 426);
         session.expect_reply(226);
+    }
+}
+
+#[test]
+fn transfers_that_find_no_large_buffer_are_whole() {
+    for buffers in [0, 256 * 1024] {
+        let fixture = Fixture::configured(ServerConfig { buffers, ..super::quick() });
+        let content = content(1_000_000);
+        let lines = b"a line of some length, as people write them\r\n".repeat(20_000);
+        std::thread::scope(|scope| {
+            for number in 0..6 {
+                let (fixture, content, lines) = (&fixture, &content, &lines);
+                scope.spawn(move || {
+                    let mut session = fixture.session();
+                    session.expect("TYPE I", 200);
+                    session.upload(format!("STOR {number}"), content);
+                    assert!(session.download(format!("RETR {number}")) == *content);
+                    session.expect("TYPE A", 200);
+                    session.upload(format!("STOR text {number}"), lines);
+                    assert!(session.download(format!("RETR text {number}")) == *lines);
+                });
+            }
+        });
+        for number in 0..6 {
+            assert!(fixture.read(&number.to_string()) == content);
+        }
     }
 }

@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ftp_proto::Network;
 use ftp_server::{
-    Activity, Event, EventKind, EventLog, LogFormat, LogWriter, Observer, Refusal, Server,
-    ServerBuilder, ServerConfig, SessionEnd, Xferlog,
+    Activity, Event, EventKind, EventLog, Fault, FaultStorage, LocalStorage, LogFormat, LogWriter,
+    Login, MemoryStorage, Observer, Refusal, Rights, Server, ServerBuilder, ServerConfig,
+    SessionEnd, StorageCall, StorageErrorKind, UserTable, Xferlog,
 };
 use ftp_tests::peer::Peer;
 use ftp_tests::process::{LIMIT, run_with};
 use ftp_tests::raw::RawSession;
 
-use super::{Fixture, faults};
+use super::Fixture;
 
 /// A file in memory.
 #[derive(Clone, Default)]
@@ -210,11 +212,8 @@ fn a_transfer_is_told_by_how_it_ended() {
         data_connect: Duration::from_millis(300),
         ..super::quick()
     };
-    let root = tempfile::tempdir().expect("a directory");
-    let authenticator = faults::authenticator(root.path());
-    let builder = Server::builder().config(config).authenticator(authenticator);
-    let server = builder.observer(log.in_format(LogFormat::Text)).bind("127.0.0.1:0");
-    let fixture = Fixture { root, server: server.expect("a server") };
+    let fixture =
+        Fixture::with(|builder| builder.config(config).observer(log.in_format(LogFormat::Text)));
     let (mut peers, end) = (Vec::new(), Instant::now() + LIMIT);
     let mut session = || {
         let session = fixture.session();
@@ -245,8 +244,6 @@ fn a_transfer_is_told_by_how_it_ended() {
     one.expect("PASV", 227);
     one.expect("STOR no-data", 150);
     one.expect_reply(425);
-    begin(&mut one, "full").write_all(b"!");
-    one.expect_reply(452);
     // The server ends this one, the client the next.
     let mut cut = session();
     let data = begin(&mut cut, "cut");
@@ -258,19 +255,29 @@ fn a_transfer_is_told_by_how_it_ended() {
     let mut lost = session();
     let data = begin(&mut lost, "lost");
     drop(lost);
-    while log.lines().len() < 10 {
+    while log.lines().len() < 9 {
         assert!(Instant::now() < end, "{:?}", log.lines());
         std::thread::yield_now();
     }
     drop(data);
-    let mut stored: Vec<_> = log
+    // A disk of its own, which is full.
+    let full = Fault::Fail(StorageErrorKind::NoSpace);
+    let storage = FaultStorage::new(MemoryStorage::new()).from(StorageCall::UploadWrite, 1, full);
+    let builder = Server::builder().storage(storage).user("u", "p", Rights::FULL);
+    let builder = builder.observer(log.in_format(LogFormat::Text));
+    let server = builder.bind("127.0.0.1:0").expect("a server");
+    let mut full = RawSession::login(server.local_addr(), "u", "p");
+    let mut data = full.passive();
+    full.expect("STOR full", 150);
+    data.write_all(b"much");
+    data.close();
+    full.expect_reply(452);
+    peers.push(address(&full));
+    let stored: Vec<_> = log
         .equal_lines(&peers)
         .into_iter()
         .filter_map(|line| line.split_once(" verb=STOR ").map(|(_, rest)| rest.to_owned()))
         .collect();
-    // How much came before the disk was full depends on how it came.
-    let full = stored.iter().position(|line| line.starts_with("path=\"/full\"")).expect("it");
-    assert!(stored.remove(full).ends_with("end=storage reply=452"));
     assert_eq!(
         stored,
         [
@@ -280,6 +287,7 @@ fn a_transfer_is_told_by_how_it_ended() {
             r#"path="/no-data" bytes=0 seconds=S type=A end=no-data reply=425"#,
             r#"path="/cut" bytes=4 seconds=S type=A end=cut reply=426"#,
             r#"path="/lost" bytes=4 seconds=S type=A end=control-lost"#,
+            r#"path="/full" bytes=0 seconds=S type=A end=storage reply=452"#,
         ]
     );
 }
@@ -302,6 +310,39 @@ fn connections_that_are_refused_have_a_line_a_second_ho_06() {
     let refused: Vec<_> = lines.iter().filter(|line| line.contains(" refused peer=")).collect();
     assert!((1..40).contains(&refused.len()), "{refused:?}");
     assert!(refused[0].ends_with(" reason=full"), "{refused:?}");
+}
+
+#[test]
+fn new_settings_have_the_observers_of_the_old_ones() {
+    let log = Log::new();
+    let fixture = Fixture::with(|builder| builder.observer(log.in_format(LogFormat::Text)));
+    let storage = LocalStorage::open(fixture.root.path()).expect("a storage");
+    let login = Login::new(Arc::new(storage), Rights::READ);
+    let users = || UserTable::new().user("new", "p", login.clone());
+    let change = |config| fixture.server.reconfigure(config, users()).expect("a change");
+    let old = fixture.session();
+    change(super::quick());
+    let new = RawSession::login(fixture.server.local_addr(), "new", "p");
+    change(ServerConfig {
+        deny: vec![Network::parse(b"127.0.0.0/8").expect("a network")],
+        ..super::quick()
+    });
+    let mut denied = RawSession::connect(fixture.server.local_addr());
+    denied.expect_reply(421);
+    let peers = [address(&old), address(&new), address(&denied)];
+    denied.expect_closed();
+    // The last of them is told behind the reply.
+    let end = Instant::now() + LIMIT;
+    while log.lines().len() < 3 {
+        assert!(Instant::now() < end, "{:?}", log.lines());
+        std::thread::yield_now();
+    }
+    let want = [
+        r#"login session=1 peer=127.0.0.1 port=P1 user="u""#,
+        r#"login session=2 peer=127.0.0.1 port=P2 user="new""#,
+        "refused peer=127.0.0.1 port=P3 reason=denied",
+    ];
+    assert_eq!(log.equal_lines(&peers), want);
 }
 
 #[test]
@@ -444,10 +485,35 @@ fn sessions_are_shown_and_can_be_ended_st_13() {
         std::thread::yield_now();
     }
     assert!(!server.kick(1));
-    assert_eq!(fixture.names(), [""; 0], "nothing of the upload is left");
+    assert_eq!(fixture.published(), [""; 0], "nothing of the upload is published");
     let mut next = fixture.session();
     next.expect_in_step();
     assert_eq!(server.sessions()[0].number, 4);
+}
+
+#[test]
+fn who_is_ended_while_it_has_to_wait_is_told_so_st_13() {
+    let config = ServerConfig {
+        login_delay: Duration::from_secs(300),
+        login: Duration::from_secs(600),
+        rate_per_session: 1,
+        ..super::quick()
+    };
+    let fixture = Fixture::configured(config);
+    let mut user = fixture.session();
+    let mut data = user.passive();
+    user.expect("STOR slow", 150);
+    data.write_all(b"some bytes");
+    let mut guessing = fixture.greeted();
+    guessing.expect("USER u", 331);
+    guessing.send("PASS wrong\r\n");
+    for (number, session, replies) in [(1, &mut user, &[426, 421][..]), (2, &mut guessing, &[421])]
+    {
+        assert!(fixture.server.kick(number));
+        replies.iter().for_each(|code| drop(session.expect_reply(*code)));
+        session.expect_closed();
+    }
+    drop(data);
 }
 
 #[test]

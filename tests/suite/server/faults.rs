@@ -1,14 +1,13 @@
 //! Storages and authenticators that fail: what of it a client sees, and who else does.
 
 use std::io::{self, Read, Write};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ftp_server::{
-    AuthError, Authenticator, Capabilities, Entries, Entry, LocalStorage, Login, LoginAttempt,
-    Metadata, Rights, Source, Storage, StorageError, StorageErrorKind, StreamEnd, Upload,
-    VirtualPath, WriteMode,
+    AuthError, Authenticator, Capabilities, Entries, Entry, Fault, FaultStorage, LocalStorage,
+    Login, LoginAttempt, Metadata, PartialPolicy, Rights, Server, Source, Storage, StorageCall,
+    StorageError, StorageErrorKind, SyncPolicy, Upload, VirtualPath, WriteMode,
 };
 use ftp_tests::raw::RawSession;
 
@@ -52,7 +51,6 @@ impl Storage for Faulty {
         Ok(match path.name() {
             Some(b"bad-disk") => Box::new(Breaking { source, left: 300_000 }),
             Some(b"growing") => Box::new(Growing { reads: 0 }),
-            Some(b"halting") => Box::new(Halting::new(source)),
             _ => source,
         })
     }
@@ -66,15 +64,8 @@ impl Storage for Faulty {
     }
 
     fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        let upload = self.0.write(path, mode)?;
-        Ok(match path.name() {
-            Some(b"full") => Box::new(Failing { upload, kind: io::ErrorKind::StorageFull }),
-            Some(b"quota") => Box::new(Failing { upload, kind: io::ErrorKind::QuotaExceeded }),
-            Some(b"broken") => Box::new(Failing { upload, kind: io::ErrorKind::Other }),
-            Some(b"halting") => Box::new(Halting::new(upload)),
-            Some(b"panic") => panic!("a storage that panics, as the test wants"),
-            _ => upload,
-        })
+        assert!(!is(path, "panic"), "a storage that panics, as the test wants");
+        self.0.write(path, mode)
     }
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
@@ -159,91 +150,6 @@ impl Source for Growing {
     }
 }
 
-/// A file of which each second read is interrupted, and each other gives one to seven bytes.
-struct Halting<T> {
-    inner: T,
-    calls: usize,
-}
-
-impl<T> Halting<T> {
-    const fn new(inner: T) -> Self {
-        Self { inner, calls: 0 }
-    }
-
-    /// How many bytes this call may move.
-    fn halt(&mut self, wanted: usize) -> io::Result<usize> {
-        self.calls += 1;
-        match self.calls.is_multiple_of(2) {
-            true => Err(io::ErrorKind::Interrupted.into()),
-            false => Ok(wanted.min(1 + self.calls % 7)),
-        }
-    }
-}
-
-impl Read for Halting<Box<dyn Source>> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = self.halt(buffer.len())?;
-        self.inner.read(&mut buffer[..most])
-    }
-}
-
-impl Source for Halting<Box<dyn Source>> {
-    fn size(&self) -> u64 {
-        self.inner.size()
-    }
-
-    fn seek_to(&mut self, offset: u64) -> Result<(), StorageError> {
-        self.inner.seek_to(offset)
-    }
-}
-
-impl Write for Halting<Box<dyn Upload>> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let most = self.halt(bytes.len())?;
-        self.inner.write(&bytes[..most])
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-impl Upload for Halting<Box<dyn Upload>> {
-    fn commit(self: Box<Self>) -> Result<(), StorageError> {
-        self.inner.commit()
-    }
-
-    fn abort(self: Box<Self>, end: StreamEnd) {
-        self.inner.abort(end);
-    }
-}
-
-/// An upload of which only so much fits.
-struct Failing {
-    upload: Box<dyn Upload>,
-    kind: io::ErrorKind,
-}
-
-impl Write for Failing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.contains(&b'!') { Err(self.kind.into()) } else { self.upload.write(bytes) }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Upload for Failing {
-    fn commit(self: Box<Self>) -> Result<(), StorageError> {
-        Err(io::Error::from(self.kind).into())
-    }
-
-    fn abort(self: Box<Self>, end: StreamEnd) {
-        self.upload.abort(end);
-    }
-}
-
 /// Lets everybody in, but one whose name makes it panic.
 struct Open(Arc<dyn Storage>);
 
@@ -256,15 +162,10 @@ impl Authenticator for Open {
 
 fn faulty() -> Fixture {
     let root = tempfile::tempdir().expect("a directory");
-    let builder = ftp_server::Server::builder().config(super::quick());
-    let builder = builder.authenticator(authenticator(root.path()));
-    let server = builder.bind("127.0.0.1:0").expect("a server");
+    let storage = Arc::new(Faulty(LocalStorage::open(root.path()).expect("a storage")));
+    let builder = Server::builder().config(super::quick());
+    let server = builder.authenticator(Open(storage)).bind("127.0.0.1:0").expect("a server");
     Fixture { root, server }
-}
-
-/// Lets everybody in, to files some of which fail.
-pub(super) fn authenticator(root: &Path) -> impl Authenticator + use<> {
-    Open(Arc::new(Faulty(LocalStorage::open(root).expect("a storage"))))
 }
 
 #[test]
@@ -324,30 +225,89 @@ fn the_search_for_what_matches_a_pattern_can_be_aborted_dc_45_fr_26_ls_27() {
     session.expect_in_step();
 }
 
+/// A server over a directory, with faults of which `plan` says when they come. What is uploaded is
+/// kept by nobody.
+fn planned(plan: impl FnOnce(FaultStorage) -> FaultStorage) -> Fixture {
+    let root = tempfile::tempdir().expect("a directory");
+    let local = LocalStorage::open(root.path()).expect("a storage");
+    let local = local.with_sync(SyncPolicy::None).with_partial(PartialPolicy::Discard);
+    let builder = Server::builder().config(super::quick()).storage(plan(FaultStorage::new(local)));
+    let server = builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server");
+    Fixture { root, server }
+}
+
+const REFUSALS: [(StorageErrorKind, u16); 4] = [
+    (StorageErrorKind::NoSpace, 452),
+    (StorageErrorKind::OverQuota, 552),
+    (StorageErrorKind::Io, 451),
+    (StorageErrorKind::Denied, 451),
+];
+
 #[test]
 fn uploads_that_do_not_fit_leave_nothing_cm_104_cm_106_dc_55_hf_01_hf_02_hf_03_hf_04() {
-    let fixture = faulty();
-    let mut session = fixture.session();
+    use StorageCall::{UploadCommit, UploadFlush, UploadWrite};
+    let content = super::data::content(100_000);
     // CX-08: behind the 150, where RFC 959 has no 452.
-    for (name, code) in [("full", 452), ("quota", 552), ("broken", 451)] {
-        fixture.write(name, "old");
-        // In the middle of the data, and when all of it is to be made visible.
-        for bytes in [&b"some!"[..], b"all"] {
+    for (kind, code) in REFUSALS {
+        for call in [UploadWrite, UploadFlush, UploadCommit] {
+            let fixture = planned(|storage| storage.at(call, 1, Fault::Fail(kind)));
+            fixture.write("old", "old");
+            let mut session = fixture.session();
             let mut data = session.passive();
-            session.expect(format!("STOR {name}"), 150);
-            data.write_all(bytes);
+            session.expect("STOR old", 150);
+            data.write_all(b"some");
             data.close();
             session.expect_reply(code);
-            assert_eq!(fixture.read(name), b"old");
+            assert_eq!((fixture.read("old"), fixture.names()), (b"old".into(), vec!["old".into()]));
+            // What failed once is not good by itself: only what comes anew and whole is.
+            session.upload("STOR old", &content);
+            assert_eq!(fixture.read("old"), content, "{call:?}");
         }
     }
-    session.expect_in_step();
-    assert_eq!(fixture.names(), ["broken", "full", "quota"]);
+}
+
+#[test]
+fn a_disk_that_is_full_after_any_write_says_so_hf_01_cm_106_dc_55() {
+    let content = super::data::content(300_000);
+    for (command, want) in [("STOR old", &b""[..]), ("APPE old", b"old"), ("STOR new", b"")] {
+        let mut failed = 0;
+        for nth in 1.. {
+            let full = Fault::Fail(StorageErrorKind::NoSpace);
+            let fixture = planned(|storage| storage.from(StorageCall::UploadWrite, nth, full));
+            fixture.write("old", "old");
+            let mut session = fixture.session();
+            session.expect("TYPE I", 200);
+            let data = session.passive();
+            session.expect(command, 150);
+            // The server closes it when it can write no more.
+            let sent = data.stream().write_all(&content).is_ok();
+            let _ = data.stream().shutdown(std::net::Shutdown::Write);
+            let reply = session.reply();
+            if reply.code == 226 {
+                assert!(sent && nth > 1);
+                let name = command.rsplit(' ').next().expect("a name");
+                assert_eq!(fixture.read(name), [want, &content].concat());
+                break;
+            }
+            failed += 1;
+            assert_eq!(reply.code, 452, "{command} {nth}");
+            assert_eq!((fixture.read("old"), fixture.names()), (b"old".into(), vec!["old".into()]));
+            session.expect_in_step();
+        }
+        assert!(failed >= 2, "{command}: {failed}");
+    }
 }
 
 #[test]
 fn short_and_interrupted_reads_and_writes_change_nothing_fs_20_hf_10() {
-    let fixture = faulty();
+    let fixture = planned(|storage| {
+        storage
+            .every(StorageCall::SourceRead, 2, Fault::Interrupt)
+            .every(StorageCall::UploadWrite, 2, Fault::Interrupt)
+            .every(StorageCall::UploadFlush, 2, Fault::Interrupt)
+            .from(StorageCall::SourceRead, 1, Fault::Short(5))
+            .from(StorageCall::UploadWrite, 1, Fault::Short(3))
+    });
     let content = super::data::content(20_000);
     let mut session = fixture.session();
     session.expect("TYPE I", 200);
@@ -366,6 +326,111 @@ fn short_and_interrupted_reads_and_writes_change_nothing_fs_20_hf_10() {
     assert_eq!(session.download("RETR halting"), b"one\r\ntwo\r\n");
     session.upload("APPE halting", b"end");
     assert_eq!(fixture.read("halting"), b"one\ntwo\nend");
+}
+
+#[test]
+fn what_is_refused_before_the_150_has_its_code_cm_105_hf_03_hf_05() {
+    for (kind, code) in [
+        (StorageErrorKind::NoSpace, 452),
+        (StorageErrorKind::OverQuota, 552),
+        (StorageErrorKind::Denied, 550),
+        (StorageErrorKind::Busy, 450),
+        (StorageErrorKind::Io, 451),
+        (StorageErrorKind::Unsupported, 502),
+    ] {
+        let fault = Fault::Fail(kind);
+        let fixture = planned(|storage| storage.from(StorageCall::Write, 1, fault));
+        let mut session = fixture.session();
+        for line in ["STOR f", "STOU", "APPE f"] {
+            session.expect("PASV", 227);
+            session.expect(line, code);
+        }
+        assert_eq!(fixture.names(), [""; 0]);
+    }
+}
+
+#[test]
+fn an_upload_that_is_aborted_while_it_is_synced_is_not_published_dc_40_dc_46_st_15() {
+    let slow = Fault::Delay(Duration::from_millis(300));
+    let fixture = planned(|storage| storage.from(StorageCall::UploadFlush, 1, slow));
+    let mut session = fixture.session();
+    let mut data = session.passive();
+    session.expect("STOR f", 150);
+    data.write_all(b"all");
+    data.close();
+    session.expect("ABOR", 426);
+    session.expect_reply(226);
+    assert_eq!(fixture.names(), [""; 0]);
+    // A client that was killed: the end of its data comes before that of its control connection.
+    let mut data = session.passive();
+    session.expect("STOR f", 150);
+    data.write_all(b"half");
+    data.close();
+    drop(session);
+    let report = fixture.server.shutdown(Duration::from_secs(10));
+    assert_eq!((report.cut, report.stuck), (0, 0));
+    assert_eq!(super::names_in(fixture.root.path()), [""; 0]);
+}
+
+#[test]
+fn a_panic_at_any_call_of_the_storage_costs_one_session_st_16_hf_12() {
+    use StorageCall as Call;
+    for (call, line) in [
+        (Call::Stat, "SIZE f"),
+        (Call::CheckDirectory, "CWD d"),
+        (Call::List, "MLSD"),
+        (Call::NextEntry, "MLSD"),
+        (Call::Read, "RETR f"),
+        (Call::SourceRead, "RETR f"),
+        (Call::SourceSeek, "RETR f"),
+        (Call::Write, "STOR f"),
+        (Call::UploadPrepare, "STOR f"),
+        (Call::UploadWrite, "STOR f"),
+        (Call::UploadFlush, "STOR f"),
+        (Call::UploadCommit, "STOR f"),
+        (Call::Remove, "DELE f"),
+        (Call::Rmdir, "RMD d"),
+        (Call::Mkdir, "MKD e"),
+        (Call::Rename, "RNTO g"),
+        (Call::SetTimes, "MFMT 19990929003355 f"),
+        (Call::Chmod, "SITE CHMOD 600 f"),
+        (Call::Space, "AVBL"),
+    ] {
+        let fixture = planned(|storage| storage.at(call, 1, Fault::Panic));
+        fixture.write("f", "old");
+        std::fs::create_dir(fixture.path("d")).expect("a directory");
+        let mut witness = fixture.session();
+        let mut session = fixture.session();
+        session.expect("TYPE I", 200);
+        if call == Call::Rename {
+            session.expect("RNFR f", 350);
+        }
+        let data = match call {
+            Call::SourceSeek => {
+                let data = session.passive();
+                session.expect("REST 1", 350);
+                Some(data)
+            }
+            Call::Rename => None,
+            _ => Some(session.passive()),
+        };
+        session.line(line);
+        if let Some(data) = data {
+            // It may be gone already.
+            let _ = data.stream().write_all(b"new");
+            let _ = data.stream().shutdown(std::net::Shutdown::Write);
+        }
+        while session.try_reply().is_ok_and(|reply| reply.code == 150) {}
+        session.expect_closed();
+        witness.expect_in_step();
+        assert_eq!(
+            (fixture.read("f"), fixture.names()),
+            (b"old".into(), vec!["d".into(), "f".into()])
+        );
+        drop(witness);
+        let report = fixture.server.shutdown(Duration::from_secs(10));
+        assert_eq!((report.cut, report.stuck), (0, 0), "{call:?}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ftp_server::{
     AuthError, Authenticator, LocalStorage, Login, LoginAttempt, Rights, Server, ServerConfig,
-    Storage,
+    Storage, UserTable,
 };
 use ftp_tests::network::in_own_network;
 use ftp_tests::peer::Peer;
@@ -110,7 +110,51 @@ fn st_13_shutdown_cuts_what_does_not_end() {
     busy.expect_reply(426);
     busy.expect_reply(421);
     busy.expect_closed();
-    assert_eq!(super::names_in(fixture.root.path()), [""; 0]);
+    assert_eq!(super::published_in(fixture.root.path()), [""; 0]);
+}
+
+#[test]
+fn new_settings_are_for_new_sessions() {
+    let fixture = Fixture::new();
+    fixture.write("a", "old");
+    let mut running = fixture.session();
+    let mut data = running.passive();
+    running.expect("STOR b", 150);
+    data.write_all(b"half");
+    let mut named = fixture.greeted();
+    named.expect("USER u", 331);
+
+    let storage = LocalStorage::open(fixture.root.path()).expect("the root");
+    let users = UserTable::new().user("new", "q", Login::new(Arc::new(storage), Rights::READ));
+    let config = ServerConfig {
+        banner: "Anew".to_owned(),
+        overwrite: false,
+        passive: false,
+        ..fixture.server.config()
+    };
+    fixture.server.reconfigure(config.clone(), users).expect("a change");
+    assert_eq!(fixture.server.config(), config);
+
+    let mut new = RawSession::connect(fixture.server.local_addr());
+    let greeting = new.reply();
+    assert_eq!((greeting.code, greeting.text()), (220, "220 Anew".to_owned()));
+    new.expect("USER u", 331);
+    new.expect("PASS p", 530);
+    new.expect("USER new", 331);
+    new.expect("PASS q", 230);
+    new.expect("PASV", 502);
+    // Those that were there go on as they began, even to another login.
+    data.write_all(b" and half");
+    data.close();
+    running.expect_reply(226);
+    assert_eq!(fixture.read("b"), b"half and half");
+    running.upload("STOR a", b"new");
+    running.expect("REIN", 220);
+    running.expect("USER u", 331);
+    running.expect("PASS p", 230);
+    named.expect("PASS p", 230);
+    let report = fixture.server.shutdown(Duration::from_secs(20));
+    assert_eq!((report.drained, report.cut, report.stuck), (3, 0, 0));
 }
 
 #[test]
@@ -155,7 +199,7 @@ fn a_shutdown_says_what_it_drained_what_it_cut_and_what_is_stuck_st_13() {
     busy.expect_reply(421);
     let report = stopping.join().expect("it stops");
     assert_eq!((report.drained, report.cut, report.stuck), (2, 1, 1));
-    assert_eq!(super::names_in(root.path()), ["whole"]);
+    assert_eq!(super::published_in(root.path()), ["whole"]);
     drop(go_on);
     stuck.expect_closed();
 }

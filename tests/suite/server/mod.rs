@@ -4,6 +4,7 @@ mod addresses;
 mod attributes;
 mod commands;
 mod confinement;
+mod crowds;
 mod data;
 mod devices;
 mod digests;
@@ -13,12 +14,17 @@ mod fail2ban;
 mod faults;
 mod features;
 mod framing;
+mod full;
+mod guessing;
 mod life;
 mod listings;
 mod log;
 mod login;
 mod matrix;
+mod partial;
 mod paths;
+mod rates;
+mod rights;
 mod unique;
 
 use std::path::Path;
@@ -27,6 +33,9 @@ use std::time::Duration;
 use ftp_server::{Rights, Server, ServerBuilder, ServerConfig};
 use ftp_tests::raw::RawSession;
 use tempfile::TempDir;
+
+/// How the names begin under which cut uploads are kept.
+const KEPT: &str = ".ftp-upload-kept-";
 
 /// A server with user `u`, password `p` and all rights over a directory of its own.
 struct Fixture {
@@ -72,6 +81,11 @@ impl Fixture {
         names_in(self.root.path())
     }
 
+    /// As [`names`](Self::names), but for what is kept of cut uploads for their users.
+    fn published(&self) -> Vec<String> {
+        published_in(self.root.path())
+    }
+
     /// A session that was greeted.
     fn greeted(&self) -> RawSession {
         RawSession::greeted(self.server.local_addr())
@@ -101,11 +115,17 @@ fn names_in(directory: &Path) -> Vec<String> {
     names
 }
 
+/// As [`names_in`], but for what is kept of cut uploads for their users.
+fn published_in(directory: &Path) -> Vec<String> {
+    names_in(directory).into_iter().filter(|name| !name.starts_with(KEPT)).collect()
+}
+
 /// Limits short enough to wait for.
 fn quick() -> ServerConfig {
     ServerConfig {
         data_connect: Duration::from_secs(5),
         stall: Duration::from_secs(10),
+        login_delay: Duration::ZERO,
         ..ServerConfig::default()
     }
 }

@@ -99,7 +99,11 @@ fn sessions_one_after_another_leave_nothing_at_scale_go_09_ho_11() {
     root.write("file", &[b'x'; 10_000]);
     std::fs::File::create(root.join("large")).unwrap().set_len(16 << 20).unwrap();
     let mut serve = ftp(&["serve", "--listen", "0.0.0.0:0", "--user", "u:p", "--write"]);
-    let served = Served::of(serve.args(["--set", "transfer.sync=none"]).arg(root.path()));
+    let served = Served::of(
+        serve
+            .args(["--set", "transfer.sync=none", "--set", "transfer.partial=discard"])
+            .arg(root.path()),
+    );
     let process = served.running.child.id();
     // Each address has ports of its own, or there would be none left by connections just closed.
     let address = |number: usize| {

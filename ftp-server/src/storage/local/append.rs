@@ -1,15 +1,16 @@
 //! An upload that continues a file in place.
 
 use std::io;
-use std::os::fd::AsFd;
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, ftruncate, openat};
+use rustix::fs::{Mode, OFlags, ftruncate, openat};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::hidden::{lock, unlock};
 use super::output::Output;
+use super::policy::SyncPolicy;
 use super::root;
 use super::target::Target;
-use super::{SyncPolicy, existing, needs_file, system};
+use super::{existing, needs_file, system};
 use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
 
 /// A file that grows at its end, and is cut back to its old length unless the upload is committed.
@@ -40,9 +41,7 @@ impl Appending {
         let file = retry_on_intr(|| openat(&directory, &*name, flags, Mode::empty()));
         let file = file.map_err(existing)?;
         needs_file(root::metadata_of(&file).map_err(system)?.kind)?;
-        if let Err(Errno::WOULDBLOCK) =
-            retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive))
-        {
+        if lock(&file) == Err(Errno::WOULDBLOCK) {
             return Err(StorageErrorKind::Busy.into());
         }
         let length = match root::metadata_of(&file).map(|metadata| metadata.size) {
@@ -64,7 +63,7 @@ impl io::Write for Appending {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        Ok(self.output.sync()?)
     }
 }
 
@@ -93,11 +92,4 @@ impl Drop for Appending {
         }
         unlock(&self.output);
     }
-}
-
-/// Gives the lock back. Closing the file is not enough: a child that this process is just
-/// starting has the file open too, and with it the lock, until it runs its program.
-fn unlock(file: impl AsFd) {
-    // It fails only where there are no locks.
-    let _ = retry_on_intr(|| flock(&file, FlockOperation::Unlock));
 }

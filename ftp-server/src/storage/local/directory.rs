@@ -12,11 +12,11 @@ use crate::storage::Metadata;
 
 /// The root or a directory beneath it. Names are made and removed in it by this descriptor, so
 /// that what is swapped on the way to it does not matter.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Directory {
     root: Arc<Root>,
     /// None for the root itself.
-    below: Option<OwnedFd>,
+    below: Option<Arc<OwnedFd>>,
     /// How many directories it was below the root when it was opened, if no link was followed.
     depth: usize,
 }
@@ -27,7 +27,7 @@ impl Directory {
         let depth = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).count();
         let below = match depth {
             0 => None,
-            _ => Some(root.open_beneath(path, OFlags::PATH | OFlags::DIRECTORY)?),
+            _ => Some(Arc::new(root.open_beneath(path, OFlags::PATH | OFlags::DIRECTORY)?)),
         };
         Ok(Self { root: Arc::clone(root), below, depth })
     }
@@ -93,6 +93,6 @@ impl Directory {
 
 impl AsFd for Directory {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.below.as_ref().map_or_else(|| self.root.as_fd(), OwnedFd::as_fd)
+        self.below.as_ref().map_or_else(|| self.root.as_fd(), |below| below.as_fd())
     }
 }

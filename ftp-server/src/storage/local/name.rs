@@ -1,12 +1,16 @@
 //! Which names are looked up, which are made, and how temporary files are called.
 
 use rustix::io::Errno;
+use sha2::{Digest, Sha256};
 
 use crate::random;
 use crate::storage::{StorageError, StorageErrorKind, VirtualPath};
 
 /// How the names of unfinished uploads begin. The user never meets such a name.
 pub(super) const TEMPORARY_PREFIX: &[u8] = b".ftp-upload-";
+
+/// How the names go on of those that are kept for their users, in place of 16 digits.
+const KEPT: &[u8] = b"kept-";
 
 /// The longest name, in bytes (`NAME_MAX` of Linux).
 const LONGEST: usize = 255;
@@ -47,6 +51,40 @@ pub(super) fn temporary() -> Result<Vec<u8>, Errno> {
     let mut name = TEMPORARY_PREFIX.to_vec();
     name.extend_from_slice(format!("{:016x}", random::number()?).as_bytes());
     Ok(name)
+}
+
+/// The name under which a cut upload to the file `name` is kept for `user`: the same for the same
+/// two, and telling neither.
+pub(super) fn kept(user: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut digest = Sha256::new();
+    digest.update(user.len().to_be_bytes());
+    digest.update(user);
+    digest.update(name);
+    let mut kept = [TEMPORARY_PREFIX, KEPT].concat();
+    for byte in digest.finalize().iter().take(16) {
+        kept.extend_from_slice(format!("{byte:02x}").as_bytes());
+    }
+    kept
+}
+
+/// What a hidden name stands for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Hidden {
+    /// An upload that goes on.
+    Running,
+    /// One that was cut, kept for its user.
+    Kept,
+}
+
+/// What a name stands for, if it is one that [`temporary`] or [`kept`] has made.
+pub(super) fn hidden(name: &[u8]) -> Option<Hidden> {
+    let rest = name.strip_prefix(TEMPORARY_PREFIX)?;
+    let (what, digits, length) = match rest.strip_prefix(KEPT) {
+        Some(digits) => (Hidden::Kept, digits, 32),
+        None => (Hidden::Running, rest, 16),
+    };
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    (digits.len() == length && digits.iter().all(is_digit)).then_some(what)
 }
 
 #[cfg(test)]
@@ -109,6 +147,26 @@ mod tests {
             assert_eq!(kind(check_existing(&VirtualPath::root().join(name))), want, "{name:?}");
         }
         assert_eq!(kind(check_existing(&VirtualPath::root())), None);
+    }
+
+    #[test]
+    fn names_of_kept_uploads_depend_on_user_and_file_fs_15() {
+        let names = [
+            kept(b"a", b"file"),
+            kept(b"b", b"file"),
+            kept(b"a", b"other"),
+            kept(b"af", b"ile"),
+            kept(b"", b"afile"),
+        ];
+        for (at, name) in names.iter().enumerate() {
+            assert!(is_temporary(name) && hidden(name) == Some(Hidden::Kept));
+            assert!(!names[..at].contains(name));
+        }
+        assert_eq!(names[0], kept(b"a", b"file"));
+        assert_eq!(hidden(&temporary().unwrap()), Some(Hidden::Running));
+        for other in [&b".ftp-upload-"[..], b".ftp-upload-kept-", b".ftp-upload-0123456789ABCDEF"] {
+            assert_eq!(hidden(other), None);
+        }
     }
 
     #[test]

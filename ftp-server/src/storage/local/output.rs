@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Advice, fadvise, fdatasync};
 use rustix::io::{Result, retry_on_intr, write};
 
-use super::SyncPolicy;
+use super::phase::{self, Phase};
+use super::policy::SyncPolicy;
 
 /// How many bytes are gathered before the system is told to start writing them, so that not all
 /// of a long file is left for the last sync. Shorter files do not profit.
@@ -21,23 +22,32 @@ pub(super) struct Output {
     position: u64,
     /// Up to where writing to the disk has been started.
     started: u64,
+    /// Whether all of it is on the disk.
+    is_synced: bool,
 }
 
 impl Output {
     /// A file that is written at `position`, its offset already being there.
     pub(super) const fn new(file: OwnedFd, position: u64, sync: SyncPolicy) -> Self {
-        Self { file, sync, position, started: position }
+        Self { file, sync, position, started: position, is_synced: false }
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        phase::next(Phase::Data);
         let written = retry_on_intr(|| write(&self.file, bytes))?;
         self.advance(u64::try_from(written).unwrap_or(u64::MAX));
         Ok(written)
     }
 
+    /// How long the file is by now.
+    pub(super) const fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Counts bytes that were added, by [`write`](Self::write) or otherwise.
     pub(super) fn advance(&mut self, added: u64) {
         self.position = self.position.saturating_add(added);
+        self.is_synced = false;
         while self.sync != SyncPolicy::None
             && self.position.saturating_sub(self.started) >= WRITE_BACK.get()
         {
@@ -50,13 +60,13 @@ impl Output {
 
     /// Puts the content on the disk, if the policy says so. A failure is final: what the system
     /// could not write it may have forgotten.
-    pub(super) fn sync(&self) -> Result<()> {
-        match self.sync {
-            SyncPolicy::None => Ok(()),
-            SyncPolicy::File | SyncPolicy::FileAndDirectory => {
-                retry_on_intr(|| fdatasync(&self.file))
-            }
+    pub(super) fn sync(&mut self) -> Result<()> {
+        if self.sync != SyncPolicy::None && !self.is_synced {
+            phase::next(Phase::Sync);
+            retry_on_intr(|| fdatasync(&self.file))?;
         }
+        self.is_synced = true;
+        Ok(())
     }
 
     /// Whether the name has to be on the disk too.

@@ -4,15 +4,17 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::{
-    Access, AtFlags, CWD, Mode, OFlags, accessat, copy_file_range, fchmod, fsync, linkat, openat,
-    renameat, unlinkat,
+    Access, AtFlags, CWD, Mode, OFlags, accessat, copy_file_range, fchmod, fsync, ftruncate,
+    linkat, openat, renameat, unlinkat,
 };
 use rustix::io::{Errno, pread, retry_on_intr, write};
 
 use super::directory::Directory;
 use super::output::Output;
+use super::phase::{self, Phase};
+use super::policy::{PartialPolicy, Policy, Umask};
 use super::target::Target;
-use super::{SyncPolicy, as_kind, creation, existing, name, needs_file, root, system};
+use super::{as_kind, creation, existing, hidden, name, needs_file, root, system};
 use crate::pace::Pace;
 use crate::storage::{Metadata, StorageError, StorageErrorKind, StreamEnd, Upload, WriteMode};
 
@@ -25,9 +27,10 @@ const COPY: u64 = 1024 * 1024;
 const COPY_MAX: u64 = 1024 * 1024 * 1024;
 
 /// A buffer for file systems that cannot copy by themselves, in bytes.
-const COPY_BUFFER: usize = 256 * 1024;
+const COPY_BUFFER: usize = 64 * 1024;
 
-/// A new file in the directory of its target. Dropped, it is gone.
+/// A new file in the directory of its target, or what is left of an earlier upload and gets its
+/// rest now. Dropped, it is gone, unless it is kept for its user.
 #[derive(Debug)]
 pub(super) struct Replacement {
     directory: Directory,
@@ -35,12 +38,25 @@ pub(super) struct Replacement {
     output: Output,
     /// What of the old content has yet to be copied.
     copying: Option<Copying>,
-    /// Its temporary name, while it has one.
-    temporary: Option<Vec<u8>>,
+    /// Its hidden name, while it has one; it is locked then.
+    hidden: Option<Vec<u8>>,
     /// Whether its own name is known to be taken, by the file that it replaces.
     taken: bool,
     /// What to say if the name is taken and must not be.
     refusal: Option<StorageErrorKind>,
+    /// What is done if it is cut.
+    when_cut: WhenCut,
+    /// How it ended, as long as it has not got its name.
+    end: StreamEnd,
+}
+
+/// What becomes of a cut upload.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum WhenCut {
+    Discard,
+    /// It is kept under this hidden name.
+    Keep(Vec<u8>),
+    Publish,
 }
 
 /// The beginning of the old file, on its way to the new one.
@@ -58,26 +74,33 @@ impl Replacement {
     pub(super) fn begin(
         target: Target,
         mode: WriteMode,
-        sync: SyncPolicy,
+        policy: Policy,
+        user: Option<&[u8]>,
     ) -> Result<Self, StorageError> {
+        let when_cut = WhenCut::of(&target, policy, user);
         let Target { directory, name, existing: old } = target;
         if old.is_some() {
             check_writable(&directory, &name)?;
         }
-        let (file, temporary) = make(&directory).map_err(creation)?;
-        let refusal = match mode {
-            WriteMode::Create => Some(StorageErrorKind::Exists),
-            // There was nothing to append to. If there is now, it is not to be lost.
-            WriteMode::Append => Some(StorageErrorKind::Busy),
-            WriteMode::Replace | WriteMode::From(_) => None,
-        };
+        let (file, hidden) = make(&directory, policy.umask).map_err(creation)?;
         let keep = if let WriteMode::From(keep) = mode { keep } else { 0 };
-        let output = Output::new(file, 0, sync);
-        let taken = old.is_some();
-        let mut new = Self { directory, name, output, copying: None, temporary, taken, refusal };
-        if let Some(Metadata { mode, .. }) = old {
-            let mode = Mode::from_raw_mode(mode & 0o777);
-            retry_on_intr(|| fchmod(&new.output, mode)).map_err(system)?;
+        let mut new = Self {
+            directory,
+            name,
+            output: Output::new(file, 0, policy.sync),
+            copying: None,
+            hidden,
+            taken: old.is_some(),
+            refusal: refusal(mode),
+            when_cut,
+            end: StreamEnd::Cut,
+        };
+        let bits = match old {
+            Some(Metadata { mode, .. }) => Some(Mode::from_raw_mode(mode & 0o777)),
+            None => policy.umask.is_looser_than_process().then(|| policy.umask.apply(0o666)),
+        };
+        if let Some(bits) = bits {
+            retry_on_intr(|| fchmod(&new.output, bits)).map_err(system)?;
         }
         if keep > 0 {
             let old = new.open_old()?;
@@ -85,6 +108,47 @@ impl Replacement {
             new.copying = Some(Copying { old, at: 0, length: keep, pace });
         }
         Ok(new)
+    }
+
+    /// Goes on with what was kept of an earlier upload of `user` to `target`, where there is no
+    /// file: behind all of it, or behind its first bytes with [`WriteMode::From`]. `None` if
+    /// nothing was kept.
+    pub(super) fn resume(
+        target: &Target,
+        mode: WriteMode,
+        policy: Policy,
+        user: &[u8],
+    ) -> Result<Option<Self>, StorageError> {
+        let WhenCut::Keep(kept) = WhenCut::of(target, policy, Some(user)) else {
+            return Ok(None);
+        };
+        if hidden::kept(&target.directory, &kept).is_none() {
+            return Ok(None);
+        }
+        let (file, metadata) = match hidden::open_locked(&target.directory, &kept) {
+            Ok(opened) => opened,
+            Err(Errno::WOULDBLOCK) => return Err(system(Errno::WOULDBLOCK)),
+            // Gone by now, or on a file system without locks, where nothing is kept.
+            Err(_) => return Ok(None),
+        };
+        let length = if let WriteMode::From(from) = mode { from } else { metadata.size };
+        let cut = match length <= metadata.size {
+            true => retry_on_intr(|| ftruncate(&file, length)).map_err(system),
+            false => Err(StorageErrorKind::BadRestart.into()),
+        };
+        cut.inspect_err(|_| hidden::unlock(&file))?;
+        Ok(Some(Self {
+            directory: target.directory.clone(),
+            name: target.name.clone(),
+            output: Output::new(file, length, policy.sync),
+            copying: None,
+            hidden: Some(kept.clone()),
+            taken: false,
+            // There was no file. If there is one now, it is not to be lost.
+            refusal: refusal(mode).or(Some(StorageErrorKind::Exists)),
+            when_cut: WhenCut::Keep(kept),
+            end: StreamEnd::Cut,
+        }))
     }
 
     /// Opens the file that has the name now.
@@ -104,49 +168,98 @@ impl Replacement {
     }
 
     /// Gives the file its name, in one step.
-    fn publish(&mut self) -> Result<(), StorageError> {
-        let refuse = |errno, refusal: Option<StorageErrorKind>| match (errno, refusal) {
-            (Errno::EXIST, Some(kind)) => as_kind(kind, errno),
-            _ => creation(errno),
-        };
-        self.directory.check_beneath().map_err(system)?;
-        let temporary = match &self.temporary {
-            Some(temporary) => temporary.clone(),
+    fn publish(&mut self) -> Result<(), Errno> {
+        self.directory.check_beneath()?;
+        phase::next(Phase::Name);
+        if self.hidden.is_none() && !self.taken {
+            match link(&self.output, &self.directory, &self.name) {
+                Err(Errno::EXIST) if self.refusal.is_none() => {}
+                done => return done,
+            }
+        }
+        let hidden = match &self.hidden {
+            Some(hidden) => hidden.clone(),
             None => {
-                if !self.taken {
-                    match link(&self.output, &self.directory, &self.name) {
-                        Err(Errno::EXIST) if self.refusal.is_none() => {}
-                        done => return done.map_err(|errno| refuse(errno, self.refusal)),
-                    }
-                }
-                // A link cannot replace; only a rename can.
+                // A link cannot replace; only a rename can. The lock comes first: a name without
+                // one is a name that nobody has.
+                let _ = hidden::lock(&self.output);
                 let link = |name: &[u8]| link(&self.output, &self.directory, name);
-                let ((), temporary) = with_temporary_name(link).map_err(creation)?;
-                self.temporary.insert(temporary).clone()
+                let ((), hidden) = with_temporary_name(link)?;
+                phase::next(Phase::Rename);
+                self.hidden.insert(hidden).clone()
             }
         };
         let directory = &self.directory;
         match self.refusal {
-            Some(_) => directory.rename_new(&temporary, directory, &self.name),
-            None => retry_on_intr(|| renameat(directory, &*temporary, directory, &*self.name)),
-        }
-        .map_err(|errno| refuse(errno, self.refusal))?;
-        self.temporary = None;
+            Some(_) => directory.rename_new(&hidden, directory, &self.name),
+            None => retry_on_intr(|| renameat(directory, &*hidden, directory, &*self.name)),
+        }?;
+        self.hidden = None;
+        hidden::unlock(&self.output);
         Ok(())
+    }
+
+    /// What [`publish`](Self::publish) said, in words.
+    fn refuse(&self, errno: Errno) -> StorageError {
+        match (errno, self.refusal) {
+            (Errno::EXIST, Some(kind)) => as_kind(kind, errno),
+            _ => creation(errno),
+        }
+    }
+
+    /// Keeps, or publishes, what came of a cut upload to a new name. An error, or that nothing is
+    /// to be kept, means that it goes.
+    fn keep(&mut self) -> Result<bool, Errno> {
+        let kept = match &self.when_cut {
+            WhenCut::Discard => return Ok(false),
+            _ if self.output.position() == 0 || self.directory.metadata(&self.name).is_ok() => {
+                return Ok(false);
+            }
+            WhenCut::Publish => None,
+            WhenCut::Keep(kept) => Some(kept.clone()),
+        };
+        // The user will be told how much there is, and send only the rest.
+        self.output.sync()?;
+        let Some(kept) = kept else {
+            self.refusal = Some(StorageErrorKind::Exists);
+            return self.publish().map(|()| true);
+        };
+        self.directory.check_beneath()?;
+        if self.hidden.as_ref() != Some(&kept) {
+            hidden::lock(&self.output)?;
+            // What is newer counts, unless somebody goes on with the older just now.
+            if !hidden::remove(&self.directory, &kept)? {
+                return Ok(false);
+            }
+            match &self.hidden {
+                Some(hidden) => self.directory.rename_new(hidden, &self.directory, &kept),
+                None => link(&self.output, &self.directory, &kept),
+            }?;
+        }
+        self.hidden = None;
+        hidden::unlock(&self.output);
+        self.directory.root().has_kept();
+        Ok(true)
+    }
+
+    /// Removes what was kept of an earlier upload, which this one makes useless.
+    fn forget_kept(&self) {
+        if let WhenCut::Keep(kept) = &self.when_cut {
+            // If it stays, it is there for a day.
+            let _ = hidden::remove(&self.directory, kept);
+        }
     }
 }
 
 impl io::Write for Replacement {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.finish_copying().map_err(|error| match error {
-            StorageError { source: Some(source), .. } => source,
-            StorageError { kind, .. } => io::Error::other(kind),
-        })?;
+        self.finish_copying()?;
         self.output.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.finish_copying()?;
+        Ok(self.output.sync()?)
     }
 }
 
@@ -170,28 +283,64 @@ impl Upload for Replacement {
     }
 
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
+        self.end = StreamEnd::Failed;
         self.finish_copying()?;
         self.output.sync().map_err(system)?;
         let directory = match self.output.syncs_directory() {
             true => Some(self.directory.readable().map_err(system)?),
             false => None,
         };
-        self.publish()?;
+        self.publish().map_err(|errno| self.refuse(errno))?;
+        phase::next(Phase::Published);
+        self.forget_kept();
         if let Some(directory) = directory {
             retry_on_intr(|| fsync(&directory)).map_err(system)?;
         }
         Ok(())
     }
 
-    fn abort(self: Box<Self>, _end: StreamEnd) {}
+    fn abort(mut self: Box<Self>, end: StreamEnd) {
+        self.end = end;
+    }
 }
 
 impl Drop for Replacement {
     fn drop(&mut self) {
-        if let Some(temporary) = &self.temporary {
-            // Only ever this name, which nobody else has. If it stays, it stays hidden.
-            let _ = retry_on_intr(|| unlinkat(&self.directory, &**temporary, AtFlags::empty()));
+        match self.end {
+            StreamEnd::Cut => match self.keep() {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(errno) => log::warn!("a cut upload could not be kept: {errno}"),
+            },
+            StreamEnd::Abort => self.forget_kept(),
+            StreamEnd::Failed => {}
         }
+        if let Some(hidden) = &self.hidden {
+            // Only ever this name, which nobody else has. If it stays, it stays hidden.
+            let _ = retry_on_intr(|| unlinkat(&self.directory, &**hidden, AtFlags::empty()));
+            hidden::unlock(&self.output);
+        }
+    }
+}
+
+impl WhenCut {
+    /// Only of what was new something can be of use, and only to one who alone is `user`.
+    pub(super) fn of(target: &Target, policy: Policy, user: Option<&[u8]>) -> Self {
+        match (user, target.existing, policy.partial) {
+            (None, ..) | (_, Some(_), _) | (.., PartialPolicy::Discard) => Self::Discard,
+            (Some(user), None, PartialPolicy::Resume) => Self::Keep(name::kept(user, &target.name)),
+            (.., PartialPolicy::Publish) => Self::Publish,
+        }
+    }
+}
+
+/// What to say if a file has taken the name meanwhile; `None` if it may be replaced.
+const fn refusal(mode: WriteMode) -> Option<StorageErrorKind> {
+    match mode {
+        WriteMode::Create => Some(StorageErrorKind::Exists),
+        // There was nothing to append to. If there is now, it is not to be lost.
+        WriteMode::Append => Some(StorageErrorKind::Busy),
+        WriteMode::Replace | WriteMode::From(_) => None,
     }
 }
 
@@ -204,8 +353,8 @@ fn check_writable(directory: &Directory, name: &[u8]) -> Result<(), StorageError
 }
 
 /// Makes an empty file, without a name where the file system can, else with a temporary one.
-fn make(directory: &Directory) -> Result<(OwnedFd, Option<Vec<u8>>), Errno> {
-    let mode = Mode::from_raw_mode(0o666);
+fn make(directory: &Directory, umask: Umask) -> Result<(OwnedFd, Option<Vec<u8>>), Errno> {
+    let mode = umask.apply(0o666);
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
     if directory.root().has_unnamed_files() {
         let flags = flags | OFlags::TMPFILE;
@@ -215,7 +364,15 @@ fn make(directory: &Directory) -> Result<(OwnedFd, Option<Vec<u8>>), Errno> {
         }
     }
     let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-    let make = |name: &[u8]| retry_on_intr(|| openat(directory, name, flags, mode));
+    let make = |name: &[u8]| {
+        let file = retry_on_intr(|| openat(directory, name, flags, mode))?;
+        // Between these two calls nobody has it, and somebody may have tidied it away.
+        let _ = hidden::lock(&file);
+        match directory.metadata(name) {
+            Err(Errno::NOENT) => Err(Errno::EXIST),
+            _ => Ok(file),
+        }
+    };
     with_temporary_name(make).map(|(file, name)| (file, Some(name)))
 }
 

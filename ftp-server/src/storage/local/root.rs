@@ -2,6 +2,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::mpsc::Sender;
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, makedev, open, openat,
@@ -27,6 +29,8 @@ pub(super) struct Root {
     proc: bool,
     /// Whether a file without a name can get one later.
     unnamed_files: bool,
+    /// Tells whoever tidies up that there is something more to be removed one day.
+    sweeper: OnceLock<Sender<()>>,
 }
 
 impl Root {
@@ -35,8 +39,14 @@ impl Root {
         let descriptor = retry_on_intr(|| open(path, flags, Mode::empty()))?;
         let identity = metadata_of(&descriptor)?.identity;
         let proc = retry_on_intr(|| openat(CWD, "/proc/self/fd", flags, Mode::empty())).is_ok();
-        let mut root =
-            Self { descriptor, identity, kernel_confined: true, proc, unnamed_files: proc };
+        let mut root = Self {
+            descriptor,
+            identity,
+            kernel_confined: true,
+            proc,
+            unnamed_files: proc,
+            sweeper: OnceLock::new(),
+        };
         match root.open_beneath(b"", OFlags::PATH) {
             Err(Errno::NOSYS | Errno::PERM) => root.kernel_confined = false,
             Err(errno) => return Err(errno),
@@ -67,6 +77,19 @@ impl Root {
 
     pub(super) const fn identity(&self) -> (u64, u64) {
         self.identity
+    }
+
+    /// Whoever is to hear of [`has_kept`](Self::has_kept).
+    pub(super) const fn sweeper(&self) -> &OnceLock<Sender<()>> {
+        &self.sweeper
+    }
+
+    /// A cut upload was kept beneath this root.
+    pub(super) fn has_kept(&self) {
+        if let Some(sweeper) = self.sweeper.get() {
+            // It ends only with the root.
+            let _ = sweeper.send(());
+        }
     }
 
     /// Opens what is at `path`, relative to the root and empty for the root itself. Never makes

@@ -1,7 +1,9 @@
 //! The disk as a user meets it: by [`Storage`], and looked at from behind by `std::fs`.
 
 mod confinement;
+mod killed;
 mod objects;
+mod partial;
 mod upload;
 
 use std::fs;
@@ -36,7 +38,8 @@ impl Tree {
     /// As on a system that lacks `openat2`, files without names, or both.
     fn deprived(&self, kernel_confined: bool, unnamed_files: bool) -> LocalStorage {
         let root = Root::open(&self.root).unwrap().deprived(kernel_confined, unnamed_files);
-        LocalStorage { root: Arc::new(root), sync: SyncPolicy::None, confinement: None }
+        let policy = Policy { sync: SyncPolicy::None, ..Policy::default() };
+        LocalStorage { root: Arc::new(root), policy, confinement: None }
     }
 
     /// One of each kind of system.

@@ -1,0 +1,333 @@
+//! `--check`: what is in force and where it is from, then what will not work and what to do.
+
+use std::fmt::Write;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+use std::path::Path;
+
+use ftp_proto::{AddressClass, Escaped, PortRanges};
+use ftp_server::{PassiveAddress, Rights};
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
+use super::plan::Plan;
+use crate::privileges;
+use crate::settings::{Settings, TABLE, USER, available, has_ipv6, shown};
+use crate::target::shown_path;
+
+/// Where explanations begin behind a value.
+const COLUMN: usize = 48;
+
+/// How many ports that cannot be had are named.
+const NAMED: usize = 5;
+
+/// What a look at one thing gave: `ok`, `warn` or `fail`, and a sentence.
+type Finding = (&'static str, String);
+
+/// All of it: the settings as TOML, with where each is from as its comment, and the findings.
+pub(super) fn check(plan: &Plan) -> String {
+    let mut text = String::new();
+    let settings = &plan.settings;
+    let mut line = |key: &str, value: String, origin: &str| {
+        let _ = writeln!(text, "{:<COLUMN$} # {origin}", format!("{key} = {value}"));
+    };
+    for row in TABLE {
+        line(row.key, row.literal(settings), settings.origins.of(row.key));
+    }
+    for (name, user) in &settings.users {
+        for row in USER {
+            let key = format!("users.{}.{}", shown(name), row.key);
+            line(&key, row.literal(user), user.origins.of(row.key));
+        }
+    }
+    for words in plan.in_words() {
+        let _ = writeln!(text, "# {}", Escaped(words.as_bytes()));
+    }
+    text.push('\n');
+    let mut findings = addresses(settings);
+    findings.extend(directories(plan));
+    findings.extend(transfers(settings));
+    if settings.server.passive {
+        findings.extend(ports(settings));
+        findings.push(announced(settings));
+    }
+    for (kind, words) in findings {
+        let _ = writeln!(text, "{kind:<5} {words}");
+    }
+    text
+}
+
+/// Whether each address can be listened on.
+fn addresses(settings: &Settings) -> Vec<Finding> {
+    let addresses = available(&settings.listen, has_ipv6);
+    let finding = |address: &SocketAddr| match TcpListener::bind(address) {
+        Ok(_) => ("ok", format!("{address} can be listened on")),
+        Err(error) => ("fail", format!("{address} cannot be listened on: {}", reason(&error))),
+    };
+    addresses.iter().map(finding).collect()
+}
+
+/// Why a port cannot be had, and what to do.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            "a program does so already; stop it, or take another port".to_owned()
+        }
+        ErrorKind::PermissionDenied => {
+            "ports below 1024 need a privilege; start as root, or take another port".to_owned()
+        }
+        ErrorKind::AddrNotAvailable => {
+            "it is no address of this computer; take one that is, or [::] for all".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Whether the directories of users are there for what each may do.
+fn directories(plan: &Plan) -> Vec<Finding> {
+    let of_users = plan.settings.users.iter();
+    let of_users =
+        of_users.map(|(name, user)| (format!("user {}", shown(name)), &user.root, user.rights));
+    let of_anyone = plan.anonymous().map(|(root, rights)| ("anonymous".to_owned(), root, rights));
+    let of_options = plan.quick.iter().map(|quick| ("DIR".to_owned(), &quick.root, quick.rights));
+    let (mut findings, mut good) = (Vec::new(), 0);
+    for (whose, root, rights) in of_users.chain(of_anyone).chain(of_options) {
+        match lack(root, rights) {
+            None => good += 1,
+            Some(lack) => findings.push(("fail", format!("{whose}: {}: {lack}", shown_path(root)))),
+        }
+    }
+    if let (Some(run_as), true) = (&plan.settings.run_as, privileges::is_root()) {
+        let what_to_do = "run this check as that user to see for it";
+        findings.push((
+            "warn",
+            format!("directories are looked at as root, not as {run_as}; {what_to_do}"),
+        ));
+    }
+    if good > 0 {
+        findings.push(("ok", format!("directories that can be used as rights say: {good}")));
+    }
+    findings
+}
+
+/// What cannot be done in a directory by this process, though the user has the right to it.
+fn lack(root: &Path, rights: Rights) -> Option<String> {
+    match root.metadata() {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => return Some("is no directory; logins are refused until it is one".to_owned()),
+        Err(error) => {
+            return Some(format!("{error}; logins are refused until it is there"));
+        }
+    }
+    let has = |one: &Rights| rights.contains(*one);
+    let reads = [Rights::LIST, Rights::RETRIEVE].iter().any(has);
+    if reads && let Err(error) = access(root, Access::READ_OK | Access::EXEC_OK) {
+        return Some(format!(
+            "cannot be read: {error}; give whoever runs the server the permission"
+        ));
+    }
+    let changes = [Rights::CREATE, Rights::DELETE, Rights::RENAME, Rights::MKDIR].iter().any(has);
+    if changes && let Err(error) = access(root, Access::WRITE_OK | Access::EXEC_OK) {
+        let what_to_do = "give whoever runs the server the permission, or take the right away";
+        return Some(format!("cannot be written to: {error}; {what_to_do}"));
+    }
+    None
+}
+
+/// Whether the log of transfers can be added to.
+fn transfers(settings: &Settings) -> Option<Finding> {
+    let path = settings.log_transfers.as_deref()?;
+    let looked = match access(path, Access::WRITE_OK) {
+        // It is made then.
+        Err(Errno::NOENT) => {
+            access(path.parent().unwrap_or(path), Access::WRITE_OK | Access::EXEC_OK)
+        }
+        looked => looked,
+    };
+    let shown = shown_path(path);
+    Some(match looked {
+        Ok(()) => ("ok", format!("log.transfers: {shown} can be written")),
+        Err(error) => {
+            let what_to_do = "give whoever starts the server the permission, or name another file";
+            ("fail", format!("log.transfers: {shown} cannot be written: {error}; {what_to_do}"))
+        }
+    })
+}
+
+/// How many of the passive ports can be had.
+fn ports(settings: &Settings) -> Option<Finding> {
+    let ranges: &PortRanges = settings.server.passive_ports.as_ref()?;
+    let host = available(&settings.listen, has_ipv6).first()?.ip();
+    let taken = ranges.iter().filter_map(|port| {
+        let error = TcpListener::bind((host, port)).err()?;
+        Some(format!("{port} ({})", error.kind()))
+    });
+    let taken: Vec<String> = taken.collect();
+    let (all, free) = (ranges.count(), ranges.count() - taken.len());
+    let named: Vec<&str> = taken.iter().take(NAMED).map(String::as_str).collect();
+    let more = if taken.len() > NAMED { ", ..." } else { "" };
+    let named = format!("not {}{more}", named.join(", "));
+    Some(match (free, taken.is_empty()) {
+        (_, true) => ("ok", format!("passive.ports: {all} of {all} can be had")),
+        (0, false) => {
+            ("fail", format!("passive.ports: none of {all} can be had, {named}: take others"))
+        }
+        (_, false) => ("warn", format!("passive.ports: {free} of {all} can be had, {named}")),
+    })
+}
+
+/// Whether clients from outside can reach what PASV announces.
+fn announced(settings: &Settings) -> Finding {
+    let what_to_do = "set passive.address to the public address of the NAT, or to its name";
+    let of_address = |address: Ipv4Addr, whose: &str| match AddressClass::of(address.into()) {
+        AddressClass::Public => ("ok", format!("{whose} announces {address}, which is public")),
+        _ => (
+            "warn",
+            format!(
+                "{whose} announces {address}, which no client on the internet can reach; {what_to_do}"
+            ),
+        ),
+    };
+    match &settings.server.passive_address {
+        Some(PassiveAddress::Address(address)) => of_address(*address, "passive.address"),
+        Some(PassiveAddress::Name(name)) => match look_up(name) {
+            Ok(Some(address)) => of_address(address, &format!("passive.address {name}")),
+            Ok(None) => (
+                "fail",
+                format!("passive.address: {name} has no IPv4 address; take a name that has"),
+            ),
+            Err(error) => (
+                "fail",
+                format!(
+                    "passive.address: {name} cannot be looked up ({error}); mend the name or the resolver"
+                ),
+            ),
+        },
+        None => {
+            let hosts =
+                available(&settings.listen, has_ipv6).into_iter().map(|at| at.ip().to_canonical());
+            match hosts.filter(|host| !host.is_loopback()).find_map(local) {
+                Some(address) => of_address(address, "PASV"),
+                None => {
+                    ("ok", "PASV is for clients of this computer, or there is no IPv4".to_owned())
+                }
+            }
+        }
+    }
+}
+
+fn look_up(name: &str) -> io::Result<Option<Ipv4Addr>> {
+    let found = (name, 0).to_socket_addrs()?.map(|address| address.ip().to_canonical());
+    Ok(found.into_iter().find_map(|address| match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }))
+}
+
+/// The address that a client from outside comes to, if the server listens on `host`.
+fn local(host: IpAddr) -> Option<Ipv4Addr> {
+    let IpAddr::V4(host) = host else {
+        return host.is_unspecified().then(outgoing).flatten();
+    };
+    if host.is_unspecified() { outgoing() } else { Some(host) }
+}
+
+/// The address from which packets go out. None is sent: the target is one for examples (RFC 5737).
+fn outgoing() -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn settings(assignments: &[&str]) -> Settings {
+        let mut settings = Settings::default();
+        assignments.iter().for_each(|assignment| settings.set(assignment).unwrap());
+        settings
+    }
+
+    #[test]
+    fn an_address_that_is_taken_is_found() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let both = format!("listen.addresses={address},127.0.0.1:0,192.0.2.1:2121");
+        let found = addresses(&settings(&[&both]));
+        let kinds: Vec<_> = found.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, ["fail", "ok", "fail"], "{found:?}");
+        assert!(found[0].1.contains("a program does so already"), "{found:?}");
+        assert!(found[2].1.contains("no address of this computer"), "{found:?}");
+    }
+
+    #[test]
+    fn ports_that_are_taken_are_counted() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let found = ports(&settings(&[&format!("passive.ports={port}")])).unwrap();
+        assert_eq!(found.0, "fail");
+        assert!(found.1.contains(&format!("none of 1 can be had, not {port}")), "{found:?}");
+        drop(taken);
+        let found = ports(&settings(&[&format!("passive.ports={port}")])).unwrap();
+        assert_eq!(found, ("ok", "passive.ports: 1 of 1 can be had".to_owned()));
+        assert_eq!(ports(&settings(&[])), None);
+    }
+
+    #[test]
+    fn an_address_that_nobody_outside_can_reach_is_found() {
+        for (assignments, want, words) in [
+            (&["passive.address=10.0.0.5"][..], "warn", "10.0.0.5, which no client"),
+            (&["passive.address=8.8.8.8"], "ok", "8.8.8.8, which is public"),
+            (&["passive.address=localhost"], "warn", "localhost announces 127.0.0.1"),
+            (&["passive.address=x.invalid"], "fail", "x.invalid"),
+            (&["listen.addresses=127.0.0.1:21,[::1]:21"], "ok", "of this computer"),
+            (&["listen.addresses=192.168.0.9:21"], "warn", "PASV announces 192.168.0.9"),
+            (&["listen.addresses=8.8.8.8:21"], "ok", "PASV announces 8.8.8.8"),
+        ] {
+            let found = announced(&settings(assignments));
+            assert_eq!(found.0, want, "{found:?}");
+            assert!(found.1.contains(words), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_of_transfers_must_be_one_that_can_be_written() {
+        let root = tempfile::tempdir().unwrap();
+        let at =
+            |path: &Path| transfers(&settings(&[&format!("log.transfers={}", path.display())]));
+        assert_eq!(transfers(&settings(&[])), None);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for path in [file.path(), &root.path().join("new")] {
+            let found = at(path).unwrap();
+            assert_eq!(found.0, "ok", "{found:?}");
+        }
+        assert!(!root.path().join("new").exists(), "to look makes nothing");
+        let found = at(&root.path().join("none/new")).unwrap();
+        assert_eq!(found.0, "fail", "{found:?}");
+        assert!(found.1.contains("No such file"), "{found:?}");
+    }
+
+    #[test]
+    fn a_directory_must_be_there_and_allow_what_rights_say() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(lack(root.path(), Rights::FULL), None);
+        let missing = lack(&root.path().join("x"), Rights::READ).unwrap();
+        assert!(missing.contains("until it is there"), "{missing}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(lack(file.path(), Rights::READ).unwrap().contains("no directory"));
+        // To root it may make no difference.
+        fs::set_permissions(root.path(), Permissions::from_mode(0o500)).unwrap();
+        let is_writable = fs::write(root.path().join("x"), "").is_ok();
+        let lack_of = |rights| lack(root.path(), rights);
+        assert_eq!(lack_of(Rights::WRITE).is_none(), is_writable);
+        assert!(is_writable || lack_of(Rights::MKDIR).unwrap().contains("cannot be written to"));
+        assert_eq!(lack_of(Rights::READ), None);
+    }
+}

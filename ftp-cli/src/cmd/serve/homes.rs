@@ -1,0 +1,248 @@
+//! Users and their directories.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
+
+use ftp_proto::Escaped;
+use ftp_server::{
+    AuthError, Authenticator, Capabilities, ConfinementPolicy, Entries, LocalStorage, Login,
+    LoginAttempt, Metadata, Offer, Rights, ServerConfig, Source, Storage, StorageError,
+    StorageErrorKind, Upload, UserTable, VirtualPath, WriteMode,
+};
+use log::Level;
+
+use super::{LOG, in_full};
+use crate::credentials::Secret;
+use crate::exit::{Exit, Failure};
+use crate::settings::User;
+use crate::target::shown_path;
+use crate::trace::LIFE;
+
+/// Who may log in, each to a directory that is looked for at the login: one that was made anew, or
+/// mounted meanwhile, is the one that its path leads to.
+#[derive(Clone)]
+pub(super) struct Homes {
+    table: UserTable,
+    config: Arc<ServerConfig>,
+    users: HashMap<Vec<u8>, Arc<Home>>,
+    anonymous: Option<Arc<Home>>,
+    by_path: HashMap<PathBuf, Arc<Home>>,
+    /// Some of them, open from the start: each takes descriptors.
+    kept: Arc<Mutex<Vec<Arc<LocalStorage>>>>,
+}
+
+/// How many directories are kept open while nobody is logged in to them.
+const KEPT: usize = 64;
+
+/// A directory that users log in to.
+struct Home {
+    path: PathBuf,
+    config: Arc<ServerConfig>,
+    /// The directory as it was last found, while a session has it open.
+    found: Mutex<Option<Found>>,
+    /// What can be done there, once that is known.
+    capabilities: OnceLock<Capabilities>,
+}
+
+/// Device and inode, and what is there.
+type Found = ((u64, u64), Weak<LocalStorage>);
+
+impl Homes {
+    /// Nobody; the directories are used as `config` says.
+    pub(super) fn new(config: &ServerConfig) -> Self {
+        let (table, users, by_path, kept) = Default::default();
+        let config = Arc::new(config.clone());
+        Self { table, config, users, anonymous: None, by_path, kept }
+    }
+
+    /// Lets a user of the file in.
+    pub(super) fn user(mut self, name: &str, user: &User) -> Self {
+        let Some(hash) = user.password.clone() else { return self };
+        let home = self.home(&user.root);
+        let login = home
+            .login(user.rights)
+            .with_mkdir_parents(user.mkdir_parents)
+            .with_mkdir_existing_ok(user.mkdir_existing_ok);
+        self.table = self.table.user_with_hash(name, hash, login);
+        self.users.insert(name.into(), home);
+        self
+    }
+
+    /// Lets a user in whose password is known.
+    pub(super) fn plain(
+        mut self,
+        name: &[u8],
+        password: &Secret,
+        root: &Path,
+        rights: Rights,
+    ) -> Self {
+        let home = self.home(root);
+        self.table = self.table.user(name, password.as_bytes(), home.login(rights));
+        self.users.insert(name.to_vec(), home);
+        self
+    }
+
+    /// Lets anyone in.
+    pub(super) fn anonymous(mut self, root: &Path, rights: Rights) -> Self {
+        let home = self.home(root);
+        self.table = self.table.anonymous(home.login(rights));
+        self.anonymous = Some(home);
+        self
+    }
+
+    fn home(&mut self, path: &Path) -> Arc<Home> {
+        let config = &self.config;
+        let new = || {
+            let (found, capabilities) = Default::default();
+            let config = Arc::clone(config);
+            Arc::new(Home { path: path.to_owned(), config, found, capabilities })
+        };
+        Arc::clone(self.by_path.entry(path.to_owned()).or_insert_with(new))
+    }
+
+    /// Looks at all directories, and says which are not there, and what keeps sessions in them.
+    ///
+    /// # Errors
+    ///
+    /// `Local` if none of them can be used, or if sessions cannot be confined as they have to be.
+    pub(super) fn look(&self) -> Result<(), Failure> {
+        let (mut walls, mut failure) = (None, None);
+        for home in self.by_path.values() {
+            let shown = shown_path(&home.path);
+            match home.open() {
+                Ok(storage) => {
+                    walls = Some((storage.walls(), shown));
+                    let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+                    if kept.len() < KEPT {
+                        kept.push(storage);
+                    }
+                }
+                Err(error) if error.kind == StorageErrorKind::Unsupported => {
+                    let why = in_full(&error);
+                    let message = format!("cannot confine sessions to {shown}: {why}");
+                    return Err(Failure::new(Exit::Local, message));
+                }
+                Err(error) => {
+                    let why = in_full(&error);
+                    log::error!(target: LOG, "{shown}: {why}");
+                    let message = format!("cannot open the root directory {shown}: {why}");
+                    failure = Some(Failure::new(Exit::Local, message));
+                }
+            }
+        }
+        let Some((walls, shown)) = walls else { return failure.map_or(Ok(()), Err) };
+        let is_lacking = self.config.confine == ConfinementPolicy::BestEffort
+            && !(walls.openat2 && walls.landlock);
+        let level = if is_lacking { Level::Warn } else { Level::Info };
+        match self.by_path.len() {
+            1 => log::log!(target: LIFE, level, "sessions are kept beneath {shown} by {walls}"),
+            _ => log::log!(target: LIFE, level, "sessions are kept beneath their roots by {walls}"),
+        }
+        Ok(())
+    }
+}
+
+/// Removes from all directories, now and each day, what uploads have left that nobody goes on with.
+pub(super) struct Sweeper {
+    _stop: Sender<()>,
+}
+
+impl Sweeper {
+    /// Starts the thread, which ends when this is dropped and the walk that is under way is done.
+    pub(super) fn start(homes: &Homes) -> io::Result<Self> {
+        let paths: Vec<PathBuf> = homes.by_path.keys().cloned().collect();
+        let (stop, stopped) = mpsc::channel();
+        thread::Builder::new().name("sweep".to_owned()).spawn(move || {
+            loop {
+                // One that cannot be opened has been told of, or will be at the login.
+                paths.iter().filter_map(|path| LocalStorage::open(path).ok()).for_each(|storage| {
+                    storage.tidy_up();
+                });
+                if stopped.recv_timeout(DAY) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { _stop: stop })
+    }
+}
+
+/// How long what came of a cut upload is kept, at least.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Authenticator for Homes {
+    fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+        let mut login = self.table.login(attempt)?;
+        let home = self.users.get(attempt.user).or(self.anonymous.as_ref());
+        let home = home.ok_or(AuthError::NoHome)?;
+        login.storage = home.open().map_err(|error| {
+            let user = Escaped(attempt.user);
+            log::error!(target: LOG, "{user}: {}: {error}", shown_path(&home.path));
+            AuthError::NoHome
+        })?;
+        Ok(login)
+    }
+
+    fn offer(&self) -> Offer {
+        self.table.offer()
+    }
+}
+
+impl Home {
+    /// A login, of which all is known but what will be there then.
+    fn login(self: &Arc<Self>, rights: Rights) -> Login {
+        Login::new(Arc::new(Unopened(Arc::clone(self))), rights)
+    }
+
+    fn open(&self) -> Result<Arc<LocalStorage>, StorageError> {
+        let metadata = fs::metadata(&self.path)?;
+        let identity = (metadata.dev(), metadata.ino());
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((same, storage)) = &*found
+            && *same == identity
+            && let Some(storage) = storage.upgrade()
+        {
+            return Ok(storage);
+        }
+        let storage = Arc::new(LocalStorage::open(&self.path)?.configured(&self.config)?);
+        let _ = self.capabilities.set(storage.capabilities());
+        *found = Some((identity, Arc::downgrade(&storage)));
+        Ok(storage)
+    }
+}
+
+/// What stands in for a directory until somebody logs in to it, with what that can do.
+struct Unopened(Arc<Home>);
+
+impl Storage for Unopened {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities.get().copied().unwrap_or(Capabilities::NONE)
+    }
+
+    fn stat(&self, _path: &VirtualPath) -> Result<Metadata, StorageError> {
+        Err(StorageErrorKind::NotFound.into())
+    }
+
+    fn list(&self, _path: &VirtualPath) -> Result<Entries, StorageError> {
+        Err(StorageErrorKind::NotFound.into())
+    }
+
+    fn read(&self, _path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        Err(StorageErrorKind::NotFound.into())
+    }
+
+    fn write(
+        &self,
+        _path: &VirtualPath,
+        _mode: WriteMode,
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        Err(StorageErrorKind::NotFound.into())
+    }
+}

@@ -1,0 +1,387 @@
+//! What is to be served, where and to whom: options over a file over defaults.
+
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ftp_proto::Escaped;
+use ftp_server::Rights;
+
+use super::homes::Homes;
+use crate::credentials::{self, Secret, VARIABLE};
+use crate::exit::Failure;
+use crate::options::Options;
+use crate::settings::{File, Reading, Settings, words_of};
+use crate::target::shown_path;
+
+/// The options that set a setting.
+const OPTIONS: &[(&str, &str)] = &[
+    ("listen", "listen.addresses"),
+    ("passive-ports", "passive.ports"),
+    ("passive-address", "passive.address"),
+];
+
+/// Settings, users and the directory of the command line.
+#[derive(Clone)]
+pub(super) struct Plan {
+    pub(super) settings: Settings,
+    pub(super) quick: Option<Quick>,
+}
+
+/// The directory of the command line, and who may log in to it.
+#[derive(Clone)]
+pub(super) struct Quick {
+    pub(super) root: PathBuf,
+    pub(super) users: Vec<NameAndPassword>,
+    pub(super) rights: Rights,
+    /// What anyone may do.
+    pub(super) anonymous: Option<Rights>,
+}
+
+type NameAndPassword = (Vec<u8>, Arc<Secret>);
+
+/// Why there is no plan: a failure, and in front of it a line for all that is wrong with the file.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) lines: Vec<String>,
+    pub(super) failure: Failure,
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self { lines: Vec::new(), failure }
+    }
+}
+
+impl Plan {
+    /// What the options say, and the file that they name.
+    pub(super) fn new(options: &Options, environment: Option<OsString>) -> Result<Self, Refusal> {
+        let settings = settings(options, Reading::First)?;
+        let quick = Quick::new(options, &settings, environment)?;
+        Ok(Self { settings, quick })
+    }
+
+    /// The same with the file as it is now.
+    pub(super) fn again(&self, options: &Options) -> Result<Self, Refusal> {
+        let settings = settings(options, Reading::Again)?;
+        if self.quick.is_none() && !names_users(&settings) {
+            return Err(nobody().into());
+        }
+        Ok(Self { settings, quick: self.quick.clone() })
+    }
+
+    /// What anyone may do where, by the file.
+    pub(super) fn anonymous(&self) -> Option<(&PathBuf, Rights)> {
+        let anonymous = &self.settings.anonymous;
+        let is_elsewhere = self.quick.as_ref().is_some_and(|quick| quick.anonymous.is_some());
+        (anonymous.enabled && !is_elsewhere).then_some((&anonymous.root, anonymous.rights))
+    }
+
+    pub(super) fn homes(&self) -> Homes {
+        let mut homes = Homes::new(&self.settings.server);
+        for (name, user) in &self.settings.users {
+            homes = homes.user(name, user);
+        }
+        if let Some((root, rights)) = self.anonymous() {
+            homes = homes.anonymous(root, rights);
+        }
+        let Some(quick) = &self.quick else { return homes };
+        for (name, password) in &quick.users {
+            homes = homes.plain(name, password, &quick.root, self.rights_of_users(quick));
+        }
+        match quick.anonymous {
+            Some(rights) => homes.anonymous(&quick.root, rights),
+            None => homes,
+        }
+    }
+
+    /// Who names networks for FXP means the users that are named too, never just anyone.
+    fn rights_of_users(&self, quick: &Quick) -> Rights {
+        match self.settings.server.fxp_networks.is_empty() {
+            true => quick.rights,
+            false => quick.rights | Rights::FXP,
+        }
+    }
+
+    /// `/srv/files: user "a" may read and write; anyone (anonymous) may read`, and the like.
+    pub(super) fn in_words(&self) -> Vec<String> {
+        let may = |rights: Rights| match rights {
+            Rights::FULL => "read and write".to_owned(),
+            Rights::READ => "read".to_owned(),
+            Rights::DROP_BOX => "hand files in".to_owned(),
+            rights => words_of(&rights).join(", "),
+        };
+        let anyone = |rights| format!("anyone (anonymous) may {}", may(rights));
+        let mut lines = Vec::new();
+        match self.settings.users.len() {
+            0 => {}
+            1 => lines.push("a user of the file may log in".to_owned()),
+            count => lines.push(format!("{count} users of the file may log in")),
+        }
+        let by_file = self.anonymous().into_iter();
+        lines.extend(
+            by_file.map(|(root, rights)| format!("{}: {}", shown_path(root), anyone(rights))),
+        );
+        if let Some(quick) = &self.quick {
+            let mut who: Vec<String> = Vec::new();
+            for (name, _) in &quick.users {
+                who.push(format!("user \"{}\" may {}", Escaped(name), may(quick.rights)));
+            }
+            who.extend(quick.anonymous.map(anyone));
+            lines.push(format!("{}: {}", shown_path(&quick.root), who.join("; ")));
+        }
+        lines
+    }
+}
+
+/// Defaults, what the file says, what options say.
+fn settings(options: &Options, reading: Reading) -> Result<Settings, Refusal> {
+    let mut settings = Settings::default();
+    let file = options.value("config").map(|path| File::open(path, reading)).transpose()?;
+    if let Some(file) = &file {
+        file.apply(&mut settings).map_err(|lines| refusal(&file.name, lines))?;
+    }
+    for (option, key) in OPTIONS {
+        let values: Vec<_> = options.all(option).map(OsStr::to_string_lossy).collect();
+        if values.is_empty() {
+            continue;
+        }
+        // Of the others the last counts, as of every option; listening can be done more than once.
+        let value = match *option {
+            "listen" => values.join(","),
+            _ => values.last().map(ToString::to_string).unwrap_or_default(),
+        };
+        let origin = format!("--{option}");
+        let set = settings.set_by_option(key, &value, &origin);
+        set.map_err(|wrong| Failure::usage(format!("{origin}: {wrong}")))?;
+    }
+    for assignment in options.all("set") {
+        let set = settings.set(&assignment.to_string_lossy());
+        set.map_err(|wrong| Failure::usage(format!("--set {wrong}")))?;
+    }
+    match settings.contradictions(file.as_ref()) {
+        lines if lines.is_empty() => Ok(settings),
+        lines => Err(refusal("settings", lines)),
+    }
+}
+
+fn refusal(name: &str, lines: Vec<String>) -> Refusal {
+    let errors =
+        if lines.len() == 1 { "1 error".to_owned() } else { format!("{} errors", lines.len()) };
+    Refusal { failure: Failure::usage(format!("{name}: {errors}")), lines }
+}
+
+fn names_users(settings: &Settings) -> bool {
+    settings.anonymous.enabled || !settings.users.is_empty()
+}
+
+fn nobody() -> Failure {
+    Failure::usage(
+        "nobody may log in: the file needs a [users.NAME] or anonymous.enabled = true, \
+         or the command line a --user or a DIR",
+    )
+}
+
+impl Quick {
+    /// What the command line has to say of users. Without a file of users, anyone may read.
+    fn new(
+        options: &Options,
+        settings: &Settings,
+        environment: Option<OsString>,
+    ) -> Result<Option<Self>, Failure> {
+        let has_users = options.has("user") || options.has("anonymous");
+        if !has_users && names_users(settings) {
+            let is_idle = !options.operands.is_empty() || options.has("write");
+            let of_nobody =
+                "DIR and --write are for --user and --anonymous; there are users without them";
+            return if is_idle { Err(Failure::usage(of_nobody)) } else { Ok(None) };
+        }
+        let root = match options.operands.as_slice() {
+            [] if !has_users && options.has("config") => return Err(nobody()),
+            [] => PathBuf::from("."),
+            [root] => PathBuf::from(root),
+            _ => {
+                return Err(Failure::usage("serve takes one DIR: ftp-cli serve [OPTION]... [DIR]"));
+            }
+        };
+        let rights = if options.has("write") { Rights::FULL } else { Rights::READ };
+        let users = users(options, environment)?;
+        let anonymous = match (users.is_empty(), options.has("anonymous")) {
+            (true, _) => Some(rights),
+            // Who has users wants them to write, not anyone.
+            (false, true) => Some(Rights::READ),
+            (false, false) => None,
+        };
+        let root =
+            root.canonicalize().map_err(|error| Failure::local(shown_path(&root), &error))?;
+        if !root.is_dir() {
+            return Err(Failure::local(shown_path(&root), &ErrorKind::NotADirectory.into()));
+        }
+        Ok(Some(Self { root, users, rights, anonymous }))
+    }
+}
+
+/// Reads each `--user NAME[:PASSWORD]`; one without a password gets that of `--password-file`,
+/// or else `environment`.
+fn users(
+    options: &Options,
+    environment: Option<OsString>,
+) -> Result<Vec<NameAndPassword>, Failure> {
+    let mut elsewhere = match options.value("password-file") {
+        Some(file) => Some(credentials::read_file(file)?),
+        None => environment
+            .filter(|password| !password.is_empty())
+            .map(|password| Secret::new(password.into_vec())),
+    };
+    let mut users: Vec<NameAndPassword> = Vec::new();
+    for user in options.all("user").map(OsStr::as_bytes) {
+        let mut parts = user.splitn(2, |byte| *byte == b':');
+        let name = parts.next().unwrap_or_default();
+        let shown = Escaped(name);
+        if name.is_empty() {
+            return Err(Failure::usage("--user needs a name: --user NAME[:PASSWORD]"));
+        }
+        if users.iter().any(|(other, ..)| other == name) {
+            return Err(Failure::usage(format!("--user {shown} is there twice")));
+        }
+        let password = match parts.next().map(Secret::new) {
+            Some(password) => password,
+            None => elsewhere.take().ok_or_else(|| {
+                Failure::usage(format!(
+                    "no password for user {shown}: put it into {VARIABLE}, or name \
+                     --password-file; each gives one to one user"
+                ))
+            })?,
+        };
+        users.push((name.to_vec(), Arc::new(password)));
+    }
+    if options.has("password-file") && elsewhere.is_some() {
+        return Err(Failure::usage("--password-file needs a --user without a password"));
+    }
+    Ok(users)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+    use crate::options;
+
+    fn plan(line: &str, environment: Option<&str>) -> Result<Plan, Failure> {
+        let (_, options) = options::parse(line.split(' ').map(OsString::from))?;
+        Plan::new(&options, environment.map(OsString::from)).map_err(|refusal| refusal.failure)
+    }
+
+    #[test]
+    fn in_words_says_who_may_do_what() {
+        for (line, environment, want) in [
+            ("serve /", None, "/: anyone (anonymous) may read"),
+            ("serve --write /", None, "/: anyone (anonymous) may read and write"),
+            ("serve -u a:p /", None, "/: user \"a\" may read"),
+            (
+                "serve -u a:p --user b --write /",
+                Some("x"),
+                "/: user \"a\" may read and write; user \"b\" may read and write",
+            ),
+            (
+                "serve --anonymous --write -u a:p:q /",
+                None,
+                "/: user \"a\" may read and write; anyone (anonymous) may read",
+            ),
+            (
+                "serve --set anonymous.enabled=true --set anonymous.root=/srv",
+                None,
+                "/srv: anyone (anonymous) may read",
+            ),
+            (
+                "serve --set anonymous.enabled=true --set anonymous.root=/srv -u a:p /",
+                None,
+                "/srv: anyone (anonymous) may read\n/: user \"a\" may read",
+            ),
+            (
+                "serve --set anonymous.enabled=true --set anonymous.root=/srv --anonymous /",
+                None,
+                "/: anyone (anonymous) may read",
+            ),
+            (
+                "serve --set anonymous.enabled=true --set anonymous.root=/srv \
+                 --set anonymous.rights=list,write",
+                None,
+                "/srv: anyone (anonymous) may list, write",
+            ),
+        ] {
+            let plan = plan(line, environment).unwrap();
+            assert_eq!(plan.in_words().join("\n"), want, "{line}");
+            assert_eq!(plan.settings.listen[0].address, "127.0.0.1:2121".parse().unwrap());
+        }
+        let colon = plan("serve -u a:p:q /", None).unwrap();
+        assert_eq!(colon.quick.unwrap().users[0].1.as_bytes(), b"p:q");
+    }
+
+    #[test]
+    fn named_users_and_nobody_else_have_fxp_where_networks_are_named_dc_30() {
+        for (line, users, anyone) in [
+            ("serve --anonymous -u a:p /", false, false),
+            ("serve --anonymous -u a:p --set fxp.networks=192.0.2.0/24 /", true, false),
+            ("serve --write --set fxp.networks=192.0.2.0/24 /", true, false),
+        ] {
+            let plan = plan(line, None).unwrap();
+            let quick = plan.quick.as_ref().unwrap();
+            assert_eq!(plan.rights_of_users(quick).contains(Rights::FXP), users, "{line}");
+            assert_eq!(quick.anonymous.unwrap().contains(Rights::FXP), anyone, "{line}");
+        }
+    }
+
+    #[test]
+    fn options_reach_the_settings() {
+        let line = "serve --passive-ports 50000-50009 --passive-address 192.0.2.1 \
+                    --listen 21 --listen :22 --set limits.per_user=1 /";
+        let settings = plan(line, None).unwrap().settings;
+        assert_eq!(settings.server.passive_ports.map(|ports| ports.count()), Some(10));
+        assert_eq!(settings.server.passive_address.unwrap().to_string(), "192.0.2.1");
+        assert_eq!(settings.listen.len(), 2);
+        for (key, want) in [
+            ("passive.ports", "--passive-ports"),
+            ("passive.address", "--passive-address"),
+            ("listen.addresses", "--listen"),
+            ("limits.per_user", "--set"),
+            ("limits.sessions", "default"),
+        ] {
+            assert_eq!(settings.origins.of(key), want);
+        }
+    }
+
+    #[test]
+    fn new_refuses() {
+        for (line, exit, want) in [
+            ("serve -u a /", Exit::Usage, "no password for user a"),
+            ("serve -u :x /", Exit::Usage, "needs a name"),
+            ("serve -u a:x -u a:y /", Exit::Usage, "twice"),
+            ("serve -u a:x --password-file /etc/hostname /", Exit::Usage, "without a password"),
+            ("serve --password-file /nonexistent/x -u a /", Exit::Local, "/nonexistent/x"),
+            ("serve --set limits.session=1 /", Exit::Usage, "limits.sessions"),
+            ("serve --listen nowhere /", Exit::Usage, "PORT"),
+            ("serve --passive-ports 9-8 /", Exit::Usage, "--passive-ports: passive.ports: "),
+            ("serve --passive-address ::1 /", Exit::Usage, "--passive-address: "),
+            ("serve /nonexistent/x", Exit::Local, "/nonexistent/x"),
+            ("serve /dev/null", Exit::Local, "/dev/null"),
+            ("serve a b", Exit::Usage, "one DIR"),
+            ("serve --config /dev/null", Exit::Usage, "nobody may log in"),
+            ("serve --config /dev/zero", Exit::Usage, "/dev/zero: more than 4 MiB"),
+            ("serve --config /", Exit::Local, "/: Is a directory"),
+            ("serve --config /nonexistent/x", Exit::Local, "/nonexistent/x"),
+            ("serve --set anonymous.enabled=true", Exit::Usage, "settings: 1 error"),
+            (
+                "serve --set anonymous.enabled=true --set anonymous.root=/ /",
+                Exit::Usage,
+                "DIR and --write are for --user",
+            ),
+        ] {
+            let Err(failure) = plan(line, None) else { panic!("{line}") };
+            assert_eq!(failure.exit, exit, "{line}: {}", failure.message);
+            assert!(failure.message.contains(want), "{line}: {}", failure.message);
+        }
+    }
+}

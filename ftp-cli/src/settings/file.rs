@@ -1,0 +1,224 @@
+//! A configuration file: TOML to [`Settings`], and everything that is wrong with it, each with
+//! line and column.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+
+use ftp_proto::Escaped;
+use toml::de::DeTable;
+
+use super::Settings;
+use super::reader::Reader;
+use crate::exit::{Exit, Failure};
+use crate::values;
+
+/// The largest file that is read, in bytes. A longer one is something else.
+const LARGEST: u64 = 4 * 1024 * 1024;
+
+/// How many lines about one file are said at most.
+const MOST: usize = 100;
+
+/// Whether a file is read for the first time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Reading {
+    First,
+    /// A pipe has nothing to give any more, and might be waited for without an end.
+    Again,
+}
+
+/// A file, as far as it is text.
+#[derive(Debug)]
+pub(crate) struct File {
+    /// What it is called in messages and origins.
+    pub(crate) name: String,
+    text: String,
+}
+
+impl File {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// `Local` if it cannot be read, `Usage` if it is too large or no UTF-8.
+    pub(crate) fn open(path: &OsStr, reading: Reading) -> Result<Self, Failure> {
+        let name = Escaped(path.as_bytes()).to_string();
+        let failed = |error| Failure::local(&name, &error);
+        if reading == Reading::Again && !fs::metadata(path).map_err(failed)?.is_file() {
+            let why = "no regular file, and so cannot be read again";
+            return Err(Failure::new(Exit::Local, format!("{name}: {why}")));
+        }
+        let mut bytes = Vec::new();
+        let file = fs::File::open(path).map_err(failed)?;
+        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > LARGEST {
+            let most = values::show_size(&LARGEST);
+            return Err(Failure::usage(format!("{name}: more than {most}: no configuration")));
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Self { name, text }),
+            Err(error) => {
+                let valid = error.utf8_error().valid_up_to();
+                let bytes = error.as_bytes();
+                let good = bytes.get(..valid).and_then(|good| str::from_utf8(good).ok());
+                let (line, column) = Lines::of(good.unwrap_or_default()).position(valid);
+                let byte = bytes.get(valid).copied().unwrap_or_default();
+                let wrong = format!("{name}:{line}:{column}: not UTF-8: byte 0x{byte:02x}");
+                Err(Failure::usage(wrong))
+            }
+        }
+    }
+
+    /// Puts what it says into `settings`.
+    ///
+    /// # Errors
+    ///
+    /// A line `FILE:LINE:COLUMN: KEY: REASON` for everything that is wrong, from top to bottom.
+    pub(crate) fn apply(&self, settings: &mut Settings) -> Result<(), Vec<String>> {
+        let (root, errors) = DeTable::parse_recoverable(&self.text);
+        let is_whole = errors.is_empty();
+        let lines = Lines::of(&self.text);
+        let mut reader = Reader { name: &self.name, lines, is_whole, problems: Vec::new() };
+        for (name, value) in root.get_ref() {
+            reader.section(settings, name, value);
+        }
+        let mut syntax: Vec<_> =
+            errors.iter().map(|error| (reader.start_of(error), error)).collect();
+        syntax.sort_by_key(|(at, _)| *at);
+        // What stands on a line that is no TOML is not what was meant; nor is what follows a
+        // bracket that was left open.
+        let mut broken = BTreeSet::new();
+        for (at, error) in &syntax {
+            let line = reader.lines.line(*at);
+            broken.insert(line);
+            if error.message().starts_with("unclosed") {
+                broken.insert(line + 1);
+            }
+        }
+        let mut problems = std::mem::take(&mut reader.problems);
+        problems.retain(|(at, _)| !broken.contains(&reader.lines.line(*at)));
+        problems.sort();
+        let count = problems.len() + syntax.len();
+        problems.truncate(MOST);
+        problems
+            .extend(syntax.into_iter().take(MOST).map(|(at, error)| (at, reader.syntax(error))));
+        problems.sort();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let show = |(at, wrong): &(usize, String)| {
+            let (line, column) = reader.lines.position(*at);
+            format!("{}:{line}:{column}: {wrong}", self.name)
+        };
+        let mut shown: Vec<String> = problems.iter().take(MOST).map(show).collect();
+        if let Some(more @ 1..) = count.checked_sub(MOST) {
+            shown.push(format!("{}: and {more} more", self.name));
+        }
+        Err(shown)
+    }
+
+    /// Where the byte `at` is: `FILE:LINE:COLUMN`.
+    pub(super) fn place(&self, at: usize) -> String {
+        let (line, column) = Lines::of(&self.text).position(at);
+        format!("{}:{line}:{column}", self.name)
+    }
+}
+
+/// Where lines begin, to find an offset in bytes among them.
+pub(super) struct Lines<'a> {
+    pub(super) text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn of(text: &'a str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Self { text, starts: std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect() }
+    }
+
+    /// The line of a byte, counted from 1.
+    pub(super) fn line(&self, at: usize) -> usize {
+        self.starts.partition_point(|start| *start <= at)
+    }
+
+    /// Where a line begins.
+    pub(super) fn start(&self, line: usize) -> usize {
+        self.starts.get(line.saturating_sub(1)).copied().unwrap_or_default()
+    }
+
+    /// Line and column, in characters, each counted from 1.
+    pub(super) fn position(&self, at: usize) -> (usize, usize) {
+        let line = self.line(at);
+        (line, self.text.get(self.start(line)..at).map_or(0, |before| before.chars().count()) + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::sample;
+
+    fn apply(text: &str) -> Result<(), Vec<String>> {
+        let file = File { name: "f".to_owned(), text: text.to_owned() };
+        file.apply(&mut Settings::default())
+    }
+
+    /// The sample with bytes left out, doubled, changed or moved, from a fixed sequence.
+    #[test]
+    fn any_text_is_read_or_refused_line_by_line() {
+        let mut state = 1_u64;
+        let mut below = |end: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            usize::try_from(state >> 33).unwrap() % end
+        };
+        let whole: Vec<char> = sample::sample().chars().collect();
+        let odd: Vec<char> = "\"'[]{}=.,#\\\n\r\t\0\u{e9}0-:".chars().collect();
+        let (mut good, mut bad) = (0, 0);
+        for _ in 0..2_000 {
+            let start = if below(4) == 0 { 0 } else { below(whole.len()) };
+            let mut text: Vec<char> = whole[start..].iter().take(below(2_000)).copied().collect();
+            for _ in 0..below(4) {
+                let at = below(text.len() + 1);
+                match below(3) {
+                    0 => text.insert(at, odd[below(odd.len())]),
+                    1 if at < text.len() => drop(text.remove(at)),
+                    _ => {
+                        let cut = text.split_off(at);
+                        text.splice(0..0, cut);
+                    }
+                }
+            }
+            let text: String = text.into_iter().collect();
+            let Err(lines) = apply(&text) else {
+                good += 1;
+                continue;
+            };
+            bad += 1;
+            let places = lines.iter().map(|line| {
+                let mut parts = line.splitn(4, ':').skip(1).map(str::parse::<usize>);
+                let place = (parts.next().unwrap().unwrap(), parts.next().unwrap().unwrap());
+                assert!(
+                    place.0 >= 1 && place.0 <= text.matches('\n').count() + 1,
+                    "{line}\n{text}"
+                );
+                place
+            });
+            assert!(places.is_sorted(), "{lines:?}\n{text}");
+        }
+        assert!(good > 20 && bad > 200, "{good} good, {bad} bad");
+    }
+
+    #[test]
+    fn many_errors_cost_little_each() {
+        let lines = apply(&"a = 1\n".repeat(100_000)).unwrap_err();
+        assert_eq!(lines.len(), MOST + 1);
+        assert_eq!(lines.last().unwrap(), "f: and 99900 more");
+        assert_eq!(lines[1], "f:2:1: a: is there twice");
+        assert!(apply(&"[a]\nb = {}\n".repeat(20_000)).is_err());
+        assert!(apply(&"x = [\n".repeat(50_000)).is_err());
+        assert!(apply(&format!("x = {}", "[".repeat(500_000))).is_err());
+        assert!(apply(&"a.".repeat(500_000)).is_err());
+    }
+}

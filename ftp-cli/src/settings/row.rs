@@ -1,0 +1,234 @@
+//! What a key is: to the reader of files, to `--set`, to `--check`, to `help` and to
+//! `dist/server.toml` alike.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ftp_proto::{HostName, Network, PortRanges};
+use ftp_server::{
+    ConfinementPolicy, LogFormat, NamePattern, PartialPolicy, PassiveAddress, PassiveOverride,
+    PasswordHash, Rights, SyncPolicy,
+};
+
+use super::Listen;
+use crate::privileges::RunAs;
+
+/// One key of a `T`: what it is about, how its value is read and shown.
+pub(crate) struct Row<T: 'static> {
+    pub(crate) key: &'static str,
+    pub(crate) help: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) set: fn(&mut T, &str) -> Result<(), String>,
+    pub(crate) show: fn(&T) -> String,
+}
+
+impl<T> Row<T> {
+    /// The value as a file has it.
+    pub(crate) fn literal(&self, values: &T) -> String {
+        self.kind.literal(unquoted(&(self.show)(values)))
+    }
+}
+
+/// What a file has to say for a value. Behind `--set` all of them are plain text, and items have
+/// commas between them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    /// `true`, `false`.
+    Switch,
+    /// `64`.
+    Number,
+    /// `"5 min"`, or a number of seconds.
+    Time,
+    /// `"64 MiB"`, or a number of bytes.
+    Size,
+    /// `"text"`.
+    Text,
+    /// `["text", "text"]`.
+    List,
+    /// `"text"` or `["text", "text"]`.
+    Words,
+    /// `[{ clients = ["network"], address = "address" }]`.
+    Overrides,
+}
+
+impl Kind {
+    /// What is to be written behind `--set`, where that is not plain to see.
+    pub(crate) const fn hint(self) -> &'static str {
+        match self {
+            Self::Overrides => ": 10.0.0.0/8=10.0.0.5;...",
+            _ => "",
+        }
+    }
+
+    /// The value that `text` is behind `--set`, as a file has it.
+    fn literal(self, text: &str) -> String {
+        match self {
+            Self::Switch | Self::Number => text.to_owned(),
+            Self::Words if text.starts_with('[') => list(text.trim_matches(['[', ']'])),
+            Self::Time | Self::Size | Self::Text | Self::Words => quoted(text),
+            Self::List => list(text),
+            Self::Overrides => {
+                let item = |item: &str| {
+                    let (clients, address) = item.split_once('=').unwrap_or_default();
+                    format!("{{ clients = {}, address = {} }}", list(clients), quoted(address))
+                };
+                let items: Vec<String> =
+                    text.split(';').filter(|item| !item.is_empty()).map(item).collect();
+                format!("[{}]", items.join(", "))
+            }
+        }
+    }
+}
+
+fn list(text: &str) -> String {
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let items: Vec<String> = items.map(quoted).collect();
+    format!("[{}]", items.join(", "))
+}
+
+/// A string of TOML.
+pub(super) fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for char in text.chars() {
+        match char {
+            '"' | '\\' => quoted.extend(['\\', char]),
+            char if char.is_control() => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(char));
+            }
+            char => quoted.push(char),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// A value without the quotes around it, with which values that may be empty are shown.
+pub(super) fn unquoted(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
+}
+
+/// The types of values, each of which is of one kind.
+pub(super) trait Kinded {
+    const KIND: Kind;
+}
+
+macro_rules! kinds {
+    ($($type:ty: $kind:ident),+ $(,)?) => { $(impl Kinded for $type { const KIND: Kind = Kind::$kind; })+ };
+}
+
+kinds! {
+    bool: Switch,
+    u32: Number,
+    usize: Number,
+    Duration: Time,
+    u64: Size,
+    String: Text,
+    PathBuf: Text,
+    SyncPolicy: Text,
+    PartialPolicy: Text,
+    ConfinementPolicy: Text,
+    LogFormat: Text,
+    Option<PathBuf>: Text,
+    Option<RunAs>: Text,
+    Option<PortRanges>: Text,
+    Option<PassiveAddress>: Text,
+    Option<PasswordHash>: Text,
+    Vec<HostName>: List,
+    Vec<Listen>: List,
+    Vec<Network>: List,
+    Vec<NamePattern>: List,
+    Rights: Words,
+    Vec<PassiveOverride>: Overrides,
+}
+
+/// The kind of the field that a function gives.
+pub(super) const fn kind_of<T, V: Kinded>(_: fn(&T) -> &V) -> Kind {
+    V::KIND
+}
+
+/// A row: key, help, the field of a `$of`, how it is read and how it is shown. The type of the field
+/// says of which kind a value is, unless `as` does.
+macro_rules! row {
+    ($of:ty, $key:literal, $help:literal, $($field:ident).+, $($how:tt)*) => {
+        row!(
+            @ $crate::settings::row::kind_of(|values: &$of| &values.$($field).+),
+            $of, $key, $help, $($field).+, $($how)*
+        )
+    };
+    ($of:ty, $key:literal as $kind:ident, $($rest:tt)*) => {
+        row!(@ $crate::settings::row::Kind::$kind, $of, $key, $($rest)*)
+    };
+    (@ $kind:expr, $of:ty, $key:literal, $help:literal, $($field:ident).+, $read:expr, $show:expr) => {
+        Row {
+            key: $key,
+            help: $help,
+            kind: $kind,
+            set: |values: &mut $of, text| {
+                values.$($field).+ = $read(text)?;
+                Ok(())
+            },
+            show: |values: &$of| $show(&values.$($field).+),
+        }
+    };
+}
+pub(super) use row;
+
+/// What has keys.
+pub(super) trait Keyed: Default + 'static {
+    /// Where its values are from.
+    fn origins(&mut self) -> &mut Origins;
+}
+
+/// Where values are from that are not the default.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origins(BTreeMap<&'static str, (String, Option<usize>)>);
+
+impl Origins {
+    /// `at`: which byte of the file a value begins with.
+    pub(super) fn note(&mut self, key: &'static str, origin: &str, at: Option<usize>) {
+        self.0.insert(key, (origin.to_owned(), at));
+    }
+
+    /// `server.toml:14`, `--set`, the name of another option, or `default`.
+    pub(crate) fn of(&self, key: &str) -> &str {
+        self.0.get(key).map_or("default", |(origin, _)| origin)
+    }
+
+    pub(super) fn at(&self, key: &str) -> Option<usize> {
+        self.0.get(key).and_then(|(_, at)| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_are_as_a_file_has_them() {
+        for (kind, text, want) in [
+            (Kind::Switch, "true", "true"),
+            (Kind::Number, "64", "64"),
+            (Kind::Time, "5 min", "\"5 min\""),
+            (Kind::Text, "", "\"\""),
+            (Kind::Text, "a \"b\" \\ \u{1} \u{e9}", "\"a \\\"b\\\" \\\\ \\u0001 \u{e9}\""),
+            (Kind::List, "", "[]"),
+            (Kind::List, "a, b", "[\"a\", \"b\"]"),
+            (Kind::Words, "full", "\"full\""),
+            (Kind::Words, "[list, read]", "[\"list\", \"read\"]"),
+            (Kind::Words, "[read]", "[\"read\"]"),
+            (Kind::Overrides, "", "[]"),
+            (
+                Kind::Overrides,
+                "10.0.0.0/8,192.0.2.1/32=10.0.0.5;::/0=a.example",
+                "[{ clients = [\"10.0.0.0/8\", \"192.0.2.1/32\"], address = \"10.0.0.5\" }, \
+                 { clients = [\"::/0\"], address = \"a.example\" }]",
+            ),
+        ] {
+            assert_eq!(kind.literal(text), want);
+            let key = format!("key = {want}");
+            assert!(toml::de::DeTable::parse(&key).is_ok(), "{key}");
+        }
+    }
+}

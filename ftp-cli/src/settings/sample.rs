@@ -1,0 +1,115 @@
+//! `dist/server.toml`, which names every key with its default.
+
+use std::fmt::Write;
+
+use ftp_server::Rights;
+
+use super::row::{Kind, Row};
+use super::{File, Reading, Settings, TABLE, USER, User, words_of};
+
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/server.toml");
+
+const HEAD: &str = "\
+# What ftp-cli serve --config server.toml is told, in TOML: every key, with its default.
+#
+# Times are texts with a unit (\"250 ms\", \"30 s\", \"5 min\", \"2 h\") or numbers of seconds, sizes texts
+# with a unit (\"4 KiB\", \"64 MiB\", \"1 GiB\") or numbers of bytes, paths begin with /.
+#
+# Options, and among them --set KEY=VALUE, count more than this file. ftp-cli serve --check prints
+# what is in force and where each value is from, and says what will not work. SIGHUP has the file
+# read again, by whoever the server runs as by then: sessions that begin from then on get what it
+# says. If anything is wrong with it, nothing changes.
+";
+
+const USERS: &str = "
+# A table for each user, here of one called cam1.
+#[users.cam1]
+";
+
+/// What a user has who has no default for it.
+const EXAMPLES: &[(&str, &str)] =
+    &[("password", "\"$6$saltsalt$HASH\""), ("root", "\"/srv/cams/cam1\"")];
+
+/// The file as the tables have it.
+pub(super) fn sample() -> String {
+    let mut text = HEAD.to_owned();
+    let (settings, user) = (Settings::default(), User::default());
+    let table_of = |row: &Row<Settings>| row.key.split_once('.').unwrap().0;
+    let mut tables: Vec<&str> = Vec::new();
+    for table in TABLE.iter().map(table_of) {
+        if tables.contains(&table) {
+            continue;
+        }
+        tables.push(table);
+        let _ = write!(text, "\n[{table}]\n");
+        for row in TABLE.iter().filter(|row| table_of(row) == table) {
+            let (_, key) = row.key.split_once('.').unwrap();
+            let (help, form, value) = (row.help, form(row.kind), row.literal(&settings));
+            let _ = write!(text, "# {help}{form}\n{key} = {value}\n");
+        }
+    }
+    text.push_str(USERS);
+    for row in USER {
+        let example = EXAMPLES.iter().find(|(key, _)| *key == row.key);
+        let value = example.map_or_else(|| row.literal(&user), |(_, value)| (*value).to_owned());
+        let _ = write!(text, "# {}{}\n#{} = {value}\n", row.help, form(row.kind), row.key);
+    }
+    text
+}
+
+/// What there is to write, where neither the default nor the explanation shows it.
+fn form(kind: Kind) -> String {
+    match kind {
+        Kind::Overrides => format!(":\n# {}", kind.wanted()),
+        Kind::Words => format!(" of\n# {}", words_of(&(Rights::FULL | Rights::FXP)).join(", ")),
+        _ => String::new(),
+    }
+}
+
+#[test]
+fn the_sample_is_what_the_tables_say() {
+    if std::env::var_os("FTP_WRITE_DOCS").is_some() {
+        // In one step: other tests read it meanwhile.
+        let new = format!("{PATH}.new");
+        std::fs::write(&new, sample()).unwrap();
+        std::fs::rename(new, PATH).unwrap();
+    }
+    let found = std::fs::read_to_string(PATH).unwrap();
+    assert_eq!(found, sample(), "FTP_WRITE_DOCS=1 cargo test -p ftp-cli sample writes it");
+}
+
+#[test]
+fn the_sample_names_every_key_with_its_default() {
+    let file = File::open(PATH.as_ref(), Reading::First).unwrap();
+    let mut settings = Settings::default();
+    assert_eq!(file.apply(&mut settings), Ok(()));
+    for row in TABLE {
+        assert_eq!((row.show)(&settings), (row.show)(&Settings::default()), "{}", row.key);
+        assert!(settings.origins.of(row.key).starts_with(PATH), "{} is not in it", row.key);
+    }
+    assert!(settings.users.is_empty());
+}
+
+#[test]
+fn the_user_of_the_sample_has_every_key_with_its_default() {
+    // A line of a key is one that begins so at once; behind a blank it is an explanation.
+    let is_key = |rest: &str| rest.starts_with(|char: char| char == '[' || char.is_alphabetic());
+    let line = |line: &str| line.strip_prefix('#').filter(|rest| is_key(rest)).map(str::to_owned);
+    let found = std::fs::read_to_string(PATH).unwrap();
+    let text: Vec<String> =
+        found.lines().map(|text| line(text).unwrap_or_else(|| text.to_owned())).collect();
+    let hash = ftp_server::PasswordHash::new(b"secret").unwrap().to_string();
+    let text = text.join("\n").replace("$6$saltsalt$HASH", &hash);
+    let path = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(path.path(), text).unwrap();
+    let mut settings = Settings::default();
+    let file = File::open(path.path().as_ref(), Reading::First).unwrap();
+    assert_eq!(file.apply(&mut settings), Ok(()));
+    let user = &settings.users["cam1"];
+    for row in USER {
+        assert_ne!(user.origins.of(row.key), "default", "{} is not in it", row.key);
+        if !EXAMPLES.iter().any(|(key, _)| *key == row.key) {
+            assert_eq!((row.show)(user), (row.show)(&User::default()), "{}", row.key);
+        }
+    }
+}

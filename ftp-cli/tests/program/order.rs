@@ -1,0 +1,121 @@
+//! In which order `serve` asks the system for what it promises.
+
+use std::time::Duration;
+
+use ftp_tests::peer::{Peer, skipped};
+use ftp_tests::process::run;
+use ftp_tests::raw::RawSession;
+use ftp_tests::root::TempRoot;
+
+use crate::serve::Served;
+
+/// The calls that matter here.
+const CALLS: &str = "trace=fadvise64,fdatasync,fsync,linkat,renameat,renameat2,write,sendto";
+
+/// A server whose system calls strace writes down; `None`, having said so, where there is no
+/// strace or nobody may be traced.
+fn traced(root: &TempRoot, log: &TempRoot, sync: &str) -> Option<Served> {
+    let strace = Peer::find("strace")?;
+    if run(strace.command().args(["-o", "/dev/null", "true"])).code() != Some(0) {
+        skipped("nobody may be traced");
+        return None;
+    }
+    let mut command = strace.command();
+    command.args(["-f", "-s", "64", "-e", CALLS, "-o"]).arg(log.join("trace"));
+    command.arg(env!("CARGO_BIN_EXE_ftp-cli")).args(["serve", "--listen", "0", "--write"]);
+    command.args(["--user", "u:p", "--set", sync]).arg(root.path());
+    Some(Served::of(&mut command))
+}
+
+/// What was asked for behind a 150 until its 226, in order, each thing once in a row.
+fn orders(trace: &str) -> Vec<Vec<&str>> {
+    let mut orders: Vec<Vec<&str>> = Vec::new();
+    for line in trace.lines() {
+        // A call that another thread interrupts is in two lines: the first is when it was made.
+        let call = line.split_once(' ').map_or(line, |(_, call)| call.trim_start());
+        if call.starts_with("<...") || call.starts_with("+++") || call.starts_with("---") {
+            continue;
+        }
+        let name = call.split('(').next().unwrap_or_default();
+        let said = call.split('"').nth(1).unwrap_or_default();
+        match name {
+            "write" | "sendto" if said.starts_with("150 ") => orders.push(Vec::new()),
+            "write" | "sendto" if said.starts_with("226 ") => {
+                orders.last_mut().expect("150 comes first").push("226");
+            }
+            "write" if said.starts_with("xxxx") => {
+                let order = orders.last_mut().expect("150 comes first");
+                if order.last() != Some(&"data") {
+                    order.push("data");
+                }
+            }
+            "fadvise64" | "fdatasync" | "fsync" | "linkat" | "renameat" | "renameat2" => {
+                if let Some(order) = orders.last_mut() {
+                    order.push(name);
+                }
+            }
+            _ => {}
+        }
+    }
+    orders
+}
+
+#[test]
+fn a_long_upload_is_written_back_on_the_way_fs_12() {
+    let (root, log) = (TempRoot::new(), TempRoot::new());
+    let Some(mut served) = traced(&root, &log, "transfer.sync=file") else { return };
+    let mut session = RawSession::login(served.address, "u", "p");
+    session.expect("TYPE I", 200);
+    // Shorter ones do not profit from it.
+    for length in [31 << 20, 70 << 20] {
+        session.upload("STOR new", &vec![b'x'; length]);
+    }
+    let trace = finished(&mut served, &log, 2);
+    let orders = orders(&trace);
+    let [short, long] = orders.as_slice() else { panic!("{orders:?}") };
+    let (data, advice) = ("data", "fadvise64");
+    assert_eq!(short, &[data, "fdatasync", "linkat", "226"]);
+    let replaced = [data, advice, data, advice, data, "fdatasync", "linkat", "renameat", "226"];
+    assert_eq!(long, &replaced.map(|call| if call == "renameat" { long[7] } else { call }));
+    assert!(long[7].starts_with("renameat"));
+}
+
+/// What strace wrote down until so many transfers were complete: it writes at once, but in another
+/// process.
+fn finished(served: &mut Served, log: &TempRoot, transfers: usize) -> String {
+    let all = || {
+        let trace = String::from_utf8(log.read("trace")).unwrap();
+        (trace.matches("\"226 ").count() >= transfers).then_some(trace)
+    };
+    served.running.wait_until(Duration::from_secs(30), all).unwrap()
+}
+
+#[test]
+fn an_upload_is_synced_and_named_before_226_hf_07_fs_12() {
+    for (sync, file, directory) in [
+        ("transfer.sync=none", &[][..], &[][..]),
+        ("transfer.sync=file", &["fdatasync"], &[]),
+        ("transfer.sync=file+dir", &["fdatasync"], &["fsync"]),
+    ] {
+        let (root, log) = (TempRoot::new(), TempRoot::new());
+        let Some(mut served) = traced(&root, &log, sync) else { return };
+        let content = vec![b'x'; 100_000];
+        let mut session = RawSession::login(served.address, "u", "p");
+        session.expect("TYPE I", 200);
+        // A new file, one that is replaced, and one that grows in place.
+        for command in ["STOR new", "STOR new", "APPE new"] {
+            session.upload(command, &content);
+        }
+        let trace = finished(&mut served, &log, 3);
+        let orders = orders(&trace);
+        let [new, replaced, grown] = orders.as_slice() else { panic!("{trace}") };
+        let want =
+            |names: &[&'static str]| [&["data"][..], file, names, directory, &["226"]].concat();
+        assert_eq!(new, &want(&["linkat"]), "{sync}: {trace}");
+        assert!(
+            [want(&["linkat", "renameat"]), want(&["linkat", "renameat2"])].contains(replaced),
+            "{sync}: {replaced:?}"
+        );
+        assert_eq!(grown, &[&["data"][..], file, &["226"]].concat(), "{sync}: {trace}");
+    }
+}

@@ -1,0 +1,407 @@
+//! Passwords that are kept as hashes: argon2id (RFC 9106) in the PHC string format, and the
+//! SHA-crypt of Unix.
+
+use std::fmt;
+use std::io;
+
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use base64ct::{Base64ShaCrypt, Base64Unpadded, Encoding};
+
+use super::equal_in_constant_time;
+use crate::{limits, random};
+
+/// What a new hash costs: the choice of OWASP for small hosts.
+const MEMORY: u32 = 7 * 1024;
+const PASSES: u32 = 5;
+
+/// How many blocks a vector has room for at least. From 32 MiB on, glibc maps the memory of a
+/// vector and gives it back; what is smaller may stay with the thread that had it.
+const MAPPED: usize = 33 * 1024;
+
+/// A password as it is kept in a file: not itself, but what takes a while to be computed from it.
+///
+/// - `$argon2id$v=19$m=7168,t=5,p=1$SALT$HASH`, which [`new`](Self::new) makes;
+/// - `$6$SALT$HASH` and `$5$SALT$HASH`, also with `rounds=N$` in front of the salt, as `/etc/shadow`
+///   has them.
+///
+/// What one may cost is bounded by [`limits`](crate::limits), so that a line in a file cannot take
+/// all of a machine.
+///
+/// ```
+/// use ftp_server::PasswordHash;
+///
+/// let hash = PasswordHash::new(b"secret")?;
+/// let kept: PasswordHash = hash.to_string().parse()?;
+/// assert!(kept.verify(b"secret")?);
+/// assert!(!kept.verify(b"Secret")?);
+/// assert!("secret".parse::<PasswordHash>().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Eq, PartialEq)]
+pub struct PasswordHash {
+    function: Function,
+    salt: Vec<u8>,
+    hash: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Function {
+    /// `m` in KiB, `t`, `p`.
+    Argon2id { memory: u32, passes: u32, lanes: u32 },
+    /// `$5$` and `$6$`; the rounds where they are said.
+    ShaCrypt { is_512: bool, rounds: Option<u32> },
+}
+
+/// Why a text is no [`PasswordHash`]. It never holds the text, which may be a password.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PasswordHashError {
+    /// It does not begin as a hash does: it may well be the password itself.
+    #[error("not the hash of a password; `ftp-cli passwd` makes one")]
+    NotAHash,
+    /// A hash of another kind.
+    #[error(
+        "a hash of this kind cannot be used; $argon2id$, $6$ and $5$ can, and `ftp-cli passwd` makes one"
+    )]
+    Unsupported,
+    /// A hash of a known kind, but not in its form.
+    #[error("not a whole hash, or one with a wrong character; `ftp-cli passwd` makes one")]
+    Malformed,
+    /// More memory, passes or rounds than one login may cost.
+    #[error("a hash that costs more than a login may; `ftp-cli passwd` makes one")]
+    TooCostly,
+}
+
+impl PasswordHash {
+    /// Hashes a password for to be kept: argon2id with 7 MiB and five passes, and a random salt.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a password of more than [`limits::PASSWORD`] bytes; otherwise there is
+    /// no memory, or no random number to be had.
+    pub fn new(password: &[u8]) -> io::Result<Self> {
+        if password.len() > limits::PASSWORD {
+            let text = format!("a password has at most {} bytes", limits::PASSWORD);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let salt = [random::number()?.to_ne_bytes(), random::number()?.to_ne_bytes()].concat();
+        let function = Function::Argon2id { memory: MEMORY, passes: PASSES, lanes: 1 };
+        let hash = function.compute(password, &salt, 32)?;
+        Ok(Self { function, salt, hash })
+    }
+
+    /// Whether this is the password. It takes as long for any password, and the bytes of one that
+    /// is longer than [`limits::PASSWORD`] are not all looked at: it is none.
+    ///
+    /// # Errors
+    ///
+    /// There is not enough memory now.
+    pub fn verify(&self, password: &[u8]) -> io::Result<bool> {
+        let hashed = password.get(..limits::PASSWORD).unwrap_or(password);
+        let computed = self.function.compute(hashed, &self.salt, self.hash.len())?;
+        Ok(equal_in_constant_time(&self.hash, &computed) & (hashed.len() == password.len()))
+    }
+
+    /// How many bytes of memory it takes to [`verify`](Self::verify) a password.
+    pub(super) fn memory(&self) -> u64 {
+        match self.function {
+            Function::Argon2id { memory, .. } => u64::from(memory) * 1024,
+            Function::ShaCrypt { .. } => 0,
+        }
+    }
+}
+
+impl Function {
+    /// The hash of a password, of `length` bytes where the function leaves that open.
+    fn compute(self, password: &[u8], salt: &[u8], length: usize) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Argon2id { memory, passes, lanes } => {
+                let params = Params::new(memory, passes, lanes, Some(length))
+                    .map_err(|error| io::Error::other(error.to_string()))?;
+                let count = params.block_count();
+                let mut blocks: Vec<Block> = Vec::new();
+                blocks.try_reserve_exact(count.max(MAPPED)).map_err(io::Error::other)?;
+                blocks.resize(count, Block::new());
+                let mut hash = vec![0; length];
+                Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+                    .hash_password_into_with_memory(password, salt, &mut hash, &mut blocks)
+                    .map_err(|error| io::Error::other(error.to_string()))?;
+                Ok(hash)
+            }
+            Self::ShaCrypt { is_512, rounds } => {
+                let rounds = rounds.unwrap_or(sha_crypt::Params::RECOMMENDED_ROUNDS);
+                let params = sha_crypt::Params::new(rounds)
+                    .map_err(|error| io::Error::other(error.to_string()))?;
+                Ok(match is_512 {
+                    true => permuted(&sha_crypt::sha512_crypt(password, salt, params), &ORDER_512),
+                    false => permuted(&sha_crypt::sha256_crypt(password, salt, params), &ORDER_256),
+                })
+            }
+        }
+    }
+}
+
+/// The bytes of a hash in the order in which SHA-crypt writes them.
+fn permuted(hash: &[u8], order: &[u8]) -> Vec<u8> {
+    order.iter().filter_map(|&at| hash.get(usize::from(at)).copied()).collect()
+}
+
+const ORDER_256: [u8; 32] = [
+    20, 10, 0, 11, 1, 21, 2, 22, 12, 23, 13, 3, 14, 4, 24, 5, 25, 15, 26, 16, 6, 17, 7, 27, 8, 28,
+    18, 29, 19, 9, 30, 31,
+];
+
+const ORDER_512: [u8; 64] = [
+    42, 21, 0, 1, 43, 22, 23, 2, 44, 45, 24, 3, 4, 46, 25, 26, 5, 47, 48, 27, 6, 7, 49, 28, 29, 8,
+    50, 51, 30, 9, 10, 52, 31, 32, 11, 53, 54, 33, 12, 13, 55, 34, 35, 14, 56, 57, 36, 15, 16, 58,
+    37, 38, 17, 59, 60, 39, 18, 19, 61, 40, 41, 20, 62, 63,
+];
+
+impl std::str::FromStr for PasswordHash {
+    type Err = PasswordHashError;
+
+    /// Reads the text form.
+    fn from_str(text: &str) -> Result<Self, PasswordHashError> {
+        let fields: Vec<&str> = text.split('$').collect();
+        match fields.as_slice() {
+            ["", "argon2id", rest @ ..] => argon2id(rest),
+            ["", digit @ ("5" | "6"), rest @ ..] => sha_crypt(*digit == "6", rest),
+            ["", kind, _, ..] if !kind.is_empty() => Err(PasswordHashError::Unsupported),
+            _ => Err(PasswordHashError::NotAHash),
+        }
+    }
+}
+
+/// `v=19`, `m=7168,t=5,p=1`, salt, hash.
+fn argon2id(fields: &[&str]) -> Result<PasswordHash, PasswordHashError> {
+    use PasswordHashError::{Malformed, TooCostly};
+    let ["v=19", parameters, salt, hash] = fields else { return Err(Malformed) };
+    let parameters: Vec<&str> = parameters.split(',').collect();
+    let [memory, passes, lanes] = parameters.as_slice() else { return Err(Malformed) };
+    let memory = number(memory.strip_prefix("m=").ok_or(Malformed)?)?;
+    let passes = number(passes.strip_prefix("t=").ok_or(Malformed)?)?;
+    let lanes = number(lanes.strip_prefix("p=").ok_or(Malformed)?)?;
+    let work = u64::from(memory) * u64::from(passes);
+    if memory > limits::HASH_MEMORY || work > limits::HASH_WORK || lanes > limits::HASH_LANES {
+        return Err(TooCostly);
+    }
+    let salt = Base64Unpadded::decode_vec(salt).map_err(|_| Malformed)?;
+    let hash = Base64Unpadded::decode_vec(hash).map_err(|_| Malformed)?;
+    let is_whole = (8..=64).contains(&salt.len()) && (16..=64).contains(&hash.len());
+    // What is left to be refused are less than 8 KiB a lane, no passes and no lanes.
+    if !is_whole || Params::new(memory, passes, lanes, Some(hash.len())).is_err() {
+        return Err(Malformed);
+    }
+    Ok(PasswordHash { function: Function::Argon2id { memory, passes, lanes }, salt, hash })
+}
+
+/// `rounds=5000` or not, salt, hash.
+fn sha_crypt(is_512: bool, fields: &[&str]) -> Result<PasswordHash, PasswordHashError> {
+    use PasswordHashError::{Malformed, TooCostly};
+    let (rounds, salt, hash) = match fields {
+        [salt, hash] => (None, salt, hash),
+        [rounds, salt, hash] => {
+            let rounds = number(rounds.strip_prefix("rounds=").ok_or(Malformed)?)?;
+            (Some(rounds), salt, hash)
+        }
+        _ => return Err(Malformed),
+    };
+    if rounds.is_some_and(|rounds| rounds > limits::HASH_ROUNDS) {
+        return Err(TooCostly);
+    }
+    let is_too_few = rounds.is_some_and(|rounds| rounds < sha_crypt::Params::ROUNDS_MIN);
+    let hash = Base64ShaCrypt::decode_vec(hash).map_err(|_| Malformed)?;
+    let length = if is_512 { ORDER_512.len() } else { ORDER_256.len() };
+    if is_too_few || salt.len() > 16 || hash.len() != length {
+        return Err(Malformed);
+    }
+    let function = Function::ShaCrypt { is_512, rounds };
+    Ok(PasswordHash { function, salt: salt.as_bytes().to_vec(), hash })
+}
+
+/// A number without a sign and without leading zeros; one that is too large for that costs too
+/// much.
+fn number(text: &str) -> Result<u32, PasswordHashError> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit())
+        && !text.is_empty()
+        && (text == "0" || !text.starts_with('0'));
+    if !is_number {
+        return Err(PasswordHashError::Malformed);
+    }
+    text.parse().map_err(|_| PasswordHashError::TooCostly)
+}
+
+impl fmt::Display for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.function {
+            Function::Argon2id { memory, passes, lanes } => {
+                let salt = Base64Unpadded::encode_string(&self.salt);
+                let hash = Base64Unpadded::encode_string(&self.hash);
+                write!(f, "$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${hash}")
+            }
+            Function::ShaCrypt { is_512, rounds } => {
+                f.write_str(if is_512 { "$6$" } else { "$5$" })?;
+                if let Some(rounds) = rounds {
+                    write!(f, "rounds={rounds}$")?;
+                }
+                let salt = String::from_utf8_lossy(&self.salt);
+                write!(f, "{salt}${}", Base64ShaCrypt::encode_string(&self.hash))
+            }
+        }
+    }
+}
+
+/// What it costs, and not the hash, from which a weak password can be found.
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PasswordHash({:?})", self.function)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of `Hello world!`.
+    const SHA_512: &str = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1";
+
+    fn parse(text: &str) -> Result<PasswordHash, PasswordHashError> {
+        text.parse()
+    }
+
+    #[test]
+    fn hashes_of_others_are_verified() {
+        for (password, text) in [
+            // crypt(3) of glibc, with salts of its author's SHA-crypt.txt.
+            ("Hello world!", "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5"),
+            (
+                "a short string",
+                "$5$rounds=1400$anotherlongsalts$/ZgXZz1bepTx51r3fHwPYEod.GKaJYK9TtVXmNiwQ93",
+            ),
+            ("Hello world!", SHA_512),
+            // password_hash() of PHP.
+            (
+                "password",
+                "$argon2id$v=19$m=1024,t=2,p=1$T1FpQzhPdHhFNExxTUxVQg$LXxbBhtTEqJ8N8QIPeuN2Gi10getTRwPtgS3IF/sUmI",
+            ),
+            // The reference implementation of argon2, with `-id -v 13`.
+            (
+                "password",
+                "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+            ),
+            (
+                "password",
+                "$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc",
+            ),
+        ] {
+            let hash = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert!(hash.verify(password.as_bytes()).unwrap(), "{text}");
+            assert!(!hash.verify(b"Password").unwrap(), "{text}");
+            assert!(!hash.verify(b"").unwrap(), "{text}");
+            assert_eq!(hash.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_made_is_verified_and_read_again() {
+        let longest = [b'x'; limits::PASSWORD];
+        for password in [&b""[..], b"secret", b"\0\xff \n", &longest] {
+            let hash = PasswordHash::new(password).unwrap();
+            assert!(hash.to_string().starts_with("$argon2id$v=19$m=7168,t=5,p=1$"));
+            assert_eq!(parse(&hash.to_string()), Ok(hash.clone()));
+            assert!(hash.verify(password).unwrap());
+            assert_ne!(PasswordHash::new(password).unwrap(), hash, "another salt");
+            let longer = [password, b"x"].concat();
+            assert!(!hash.verify(&longer).unwrap());
+            assert!(!format!("{hash:?}").contains('$'));
+        }
+        assert!(PasswordHash::new(&[b'x'; limits::PASSWORD + 1]).is_err());
+    }
+
+    #[test]
+    fn whatever_is_read_is_written_the_same() {
+        let argon =
+            "$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc";
+        let rounds = "$5$rounds=1400$anotherlongsalts$/ZgXZz1bepTx51r3fHwPYEod.GKaJYK9TtVXmNiwQ93";
+        let mut read = 0;
+        for text in [argon, rounds, SHA_512] {
+            for at in 0..=text.len() {
+                let (head, tail) = text.split_at(at);
+                let mut others = vec![head.to_owned(), tail.to_owned()];
+                for between in ["", "$", ",", "=", "0", "9", "A", "/", ".", "z", "+", " ", "\u{e9}"]
+                {
+                    others.push(format!("{head}{between}{tail}"));
+                    others.push(format!("{head}{between}{}", tail.get(1..).unwrap_or_default()));
+                }
+                for other in others {
+                    if let Ok(hash) = parse(&other) {
+                        assert_eq!(hash.to_string(), other);
+                        read += 1;
+                    }
+                }
+            }
+        }
+        assert!(read > 100, "{read}");
+    }
+
+    #[test]
+    fn a_huge_password_costs_no_more_than_a_long_one_hs_32() {
+        let hash = parse(SHA_512).unwrap();
+        // SHA-crypt takes all of a password for each of its bytes: this would be 64 GiB.
+        assert!(!hash.verify(&vec![b'x'; 256 * 1024]).unwrap());
+    }
+
+    #[test]
+    fn what_is_no_hash_is_refused() {
+        use PasswordHashError::{Malformed, NotAHash, TooCostly, Unsupported};
+        let salt_and_hash = "c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+        let argon = |parameters: &str| format!("$argon2id$v=19${parameters}${salt_and_hash}");
+        for (text, want) in [
+            (String::new(), NotAHash),
+            ("secret".to_owned(), NotAHash),
+            ("$ecret".to_owned(), NotAHash),
+            ("pa$$word$".to_owned(), NotAHash),
+            ("!".to_owned(), NotAHash),
+            ("*".to_owned(), NotAHash),
+            ("$$$".to_owned(), NotAHash),
+            ("$1$salt$qJH7.N4xYta3aEG/dfqo/0".to_owned(), Unsupported),
+            ("$2b$12$abcdefghijklmnopqrstuu".to_owned(), Unsupported),
+            ("$y$j9T$x$y".to_owned(), Unsupported),
+            (argon("m=256,t=2,p=1").replace("2id", "2i"), Unsupported),
+            (argon("m=256,t=2,p=1").replace("v=19", "v=16"), Malformed),
+            (argon("m=256,t=2"), Malformed),
+            (argon("t=2,m=256,p=1"), Malformed),
+            (argon("m=256,t=2,p=1,data=x"), Malformed),
+            (argon("m=+256,t=2,p=1"), Malformed),
+            (argon("m=0256,t=2,p=1"), Malformed),
+            (argon("m=,t=2,p=1"), Malformed),
+            (argon("m=0,t=2,p=1"), Malformed),
+            (argon("m=256,t=0,p=1"), Malformed),
+            (argon("m=256,t=2,p=0"), Malformed),
+            (argon("m=15,t=2,p=2"), Malformed),
+            (argon("m=256,t=2,p=1") + "$", Malformed),
+            (argon("m=256,t=2,p=1") + "=", Malformed),
+            (argon("m=104857600,t=1,p=1"), TooCostly),
+            (argon("m=99999999999999999999,t=1,p=1"), TooCostly),
+            (argon("m=4294967295,t=4294967295,p=1"), TooCostly),
+            (argon("m=65536,t=1000,p=1"), TooCostly),
+            (argon("m=65536,t=1,p=64"), TooCostly),
+            ("$argon2id$v=19$m=256,t=2,p=1$c29t$nf65EOgLrQMR/uIPnA4rEg".to_owned(), Malformed),
+            ("$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65".to_owned(), Malformed),
+            ("$6$salt".to_owned(), Malformed),
+            ("$6$salt$".to_owned(), Malformed),
+            ("$6$salt$abc".to_owned(), Malformed),
+            (format!("$6$salt${}", "!".repeat(86)), Malformed),
+            (format!("$5$salt${}", ".".repeat(86)), Malformed),
+            (format!("$6${}${}", "s".repeat(17), ".".repeat(86)), Malformed),
+            (format!("$6$rounds=999$s${}", ".".repeat(86)), Malformed),
+            (format!("$6$5000$s${}", ".".repeat(86)), Malformed),
+            (format!("$6$rounds=999999999$s${}", ".".repeat(86)), TooCostly),
+        ] {
+            let error = parse(&text).unwrap_err();
+            assert_eq!(error, want, "{text}");
+            let said = error.to_string();
+            assert!(said.contains("ftp-cli passwd"), "{said}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What users may do.
+
+use std::ops::BitOr;
+
+/// What a user may do: a set of rights.
+///
+/// ```
+/// use ftp_server::Rights;
+///
+/// let inbox = Rights::LIST | Rights::WRITE;
+/// assert!(inbox.contains(Rights::WRITE));
+/// assert!(!inbox.contains(Rights::READ));
+/// assert!(Rights::FULL.contains(inbox));
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Rights(u16);
+
+impl Rights {
+    /// No right at all.
+    pub const NONE: Self = Self(0);
+    /// See names and facts: LIST, NLST, MLSD, MLST, SIZE, MDTM, STAT, and AVBL.
+    pub const LIST: Self = Self(1);
+    /// Read files: RETR, HASH.
+    pub const RETRIEVE: Self = Self(1 << 1);
+    /// Make files under names that nothing has: STOR, STOU. Part of [`WRITE`](Self::WRITE).
+    pub const CREATE: Self = Self(1 << 8);
+    /// Make and replace files, and say when they were modified: STOR, STOU, MFMT.
+    pub const WRITE: Self = Self(1 << 2 | Self::CREATE.0);
+    /// Add to files that are there: APPE.
+    pub const APPEND: Self = Self(1 << 3);
+    /// Remove files and directories: DELE, RMD.
+    pub const DELETE: Self = Self(1 << 4);
+    /// Rename: RNFR and RNTO.
+    pub const RENAME: Self = Self(1 << 5);
+    /// Make directories: MKD.
+    pub const MKDIR: Self = Self(1 << 6);
+    /// Look and read, change nothing.
+    pub const READ: Self = Self(Self::LIST.0 | Self::RETRIEVE.0);
+    /// Set permission bits: SITE CHMOD, `UNIX.mode` of MFF.
+    pub const CHMOD: Self = Self(1 << 7);
+    /// Have data connections to and from hosts other than the user's own, within the networks
+    /// that the server's settings name: FXP (RFC 959 §5.2, RFC 2577 §3).
+    pub const FXP: Self = Self(1 << 15);
+    /// All but [`FXP`](Self::FXP).
+    pub const FULL: Self = Self((1 << 9) - 1);
+    /// Make files and directories that are new, and learn nothing of what is there but that a name
+    /// is taken, by 553, and, by `CWD`, that it is a directory's: for cameras, scanners, and whoever
+    /// hands something in.
+    pub const DROP_BOX: Self = Self(Self::CREATE.0 | Self::MKDIR.0);
+
+    /// Reads rights as settings name them: `full`, `read`, which is to list and to read, or
+    /// `drop-box`; or a list with commas of `list`, `read`, `write`, `append`, `delete`, `rename`,
+    /// `mkdir`, `chmod` and `fxp`, where `read` is [`RETRIEVE`](Self::RETRIEVE) alone.
+    ///
+    /// ```
+    /// use ftp_server::Rights;
+    ///
+    /// assert_eq!(Rights::parse("read"), Ok(Rights::LIST | Rights::RETRIEVE));
+    /// assert_eq!(Rights::parse("read, write"), Ok(Rights::RETRIEVE | Rights::WRITE));
+    /// assert!(Rights::parse("full, fxp").is_err());
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownRight`] with the first word that is none of these.
+    pub fn parse(text: &str) -> Result<Self, UnknownRight> {
+        match text.trim() {
+            "full" => Ok(Self::FULL),
+            "read" => Ok(Self::READ),
+            "drop-box" => Ok(Self::DROP_BOX),
+            list => Self::from_words(list.split(',')),
+        }
+    }
+
+    /// As [`parse`](Self::parse) of a list, of which the words are apart already.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse).
+    pub fn from_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, UnknownRight> {
+        words.into_iter().map(str::trim).try_fold(Self::NONE, |sum, word| {
+            let known = WORDS.iter().find(|(known, _)| *known == word);
+            known.map(|(_, right)| sum | *right).ok_or_else(|| UnknownRight(word.to_owned()))
+        })
+    }
+
+    /// Whether these are for handing in and nothing else: nothing is to be learnt of what is there.
+    pub(crate) fn is_drop_box(self) -> bool {
+        let seeing = Self::READ.0 | (Self::WRITE.0 & !Self::CREATE.0);
+        self.contains(Self::CREATE) && self.0 & seeing == 0
+    }
+
+    /// Whether all of `rights` are among these.
+    #[must_use]
+    pub const fn contains(self, rights: Self) -> bool {
+        self.0 & rights.0 == rights.0
+    }
+}
+
+/// A word that names no right.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "\"{0}\" is no right; full, read and drop-box are, and lists of list, read, write, append, \
+     delete, rename, mkdir, chmod and fxp"
+)]
+pub struct UnknownRight(
+    /// It.
+    pub String,
+);
+
+const WORDS: [(&str, Rights); 9] = [
+    ("list", Rights::LIST),
+    ("read", Rights::RETRIEVE),
+    ("write", Rights::WRITE),
+    ("append", Rights::APPEND),
+    ("delete", Rights::DELETE),
+    ("rename", Rights::RENAME),
+    ("mkdir", Rights::MKDIR),
+    ("chmod", Rights::CHMOD),
+    ("fxp", Rights::FXP),
+];
+
+impl BitOr for Rights {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_rights() {
+        let all = "list,read,write,append,delete,rename,mkdir,chmod";
+        for (text, want) in [
+            ("full", Ok(Rights::FULL)),
+            (" drop-box ", Ok(Rights::DROP_BOX)),
+            ("read", Ok(Rights::READ)),
+            ("list", Ok(Rights::LIST)),
+            ("read,read", Ok(Rights::RETRIEVE)),
+            ("list, mkdir , fxp", Ok(Rights::LIST | Rights::MKDIR | Rights::FXP)),
+            (all, Ok(Rights::FULL)),
+            ("", Err("")),
+            ("list,", Err("")),
+            ("list,Write", Err("Write")),
+            ("list read", Err("list read")),
+            ("full,fxp", Err("full")),
+            ("drop-box,list", Err("drop-box")),
+        ] {
+            let want = want.map_err(|word| UnknownRight(word.to_owned()));
+            assert_eq!(Rights::parse(text), want, "{text}");
+        }
+        assert_eq!(Rights::from_words(["read"]), Ok(Rights::RETRIEVE));
+        assert!(!Rights::FULL.contains(Rights::FXP));
+    }
+
+    #[test]
+    fn who_may_look_has_no_drop_box() {
+        for (text, want) in [
+            ("drop-box", true),
+            ("full", false),
+            ("read", false),
+            ("write,mkdir", false),
+            ("mkdir", false),
+        ] {
+            assert_eq!(Rights::parse(text).unwrap().is_drop_box(), want, "{text}");
+        }
+        assert!(!(Rights::DROP_BOX | Rights::LIST).is_drop_box());
+        assert!((Rights::DROP_BOX | Rights::FXP).is_drop_box());
+    }
+}

@@ -1,0 +1,168 @@
+//! How many passwords are hashed at a time: each takes a processor and some MiB of memory for a
+//! moment, and anybody can ask for it.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use crate::{admission, limits};
+
+/// Those of this process, whatever number of servers it runs.
+pub(super) static SLOTS: LazyLock<Slots> = LazyLock::new(|| {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    Slots::new(processors.min(limits::HASHES), admission::memory_in_all().unwrap_or(0) / 16)
+});
+
+/// So many at a time, with so much memory together, in the order in which they came.
+#[derive(Debug)]
+pub(super) struct Slots {
+    most: usize,
+    /// In bytes.
+    memory: u64,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running: usize,
+    memory: u64,
+    /// Who waits.
+    waiting: VecDeque<u64>,
+    next: u64,
+}
+
+/// A slot; dropping it gives it back.
+struct Slot<'a> {
+    slots: &'a Slots,
+    memory: u64,
+}
+
+impl Slots {
+    pub(super) fn new(most: usize, memory: u64) -> Self {
+        Self { most, memory, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Does `work`, which takes `memory` bytes, when it is its turn; not at all if that has not
+    /// come by `deadline`. Work that takes more than all there is runs alone.
+    pub(super) fn run<T>(
+        &self,
+        memory: u64,
+        deadline: Instant,
+        work: impl FnOnce() -> T,
+    ) -> Option<T> {
+        let _slot = self.take(memory, deadline)?;
+        Some(work())
+    }
+
+    fn take(&self, memory: u64, deadline: Instant) -> Option<Slot<'_>> {
+        let mut state = self.state();
+        let ticket = state.next;
+        state.next += 1;
+        state.waiting.push_back(ticket);
+        while !(state.waiting.front() == Some(&ticket) && self.has_room(&state, memory)) {
+            let rest = deadline.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                state.waiting.retain(|waiting| *waiting != ticket);
+                self.changed.notify_all();
+                return None;
+            }
+            let woken = self.changed.wait_timeout(state, rest);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.waiting.pop_front();
+        state.running += 1;
+        state.memory += memory;
+        // The next one may have room as well.
+        self.changed.notify_all();
+        Some(Slot { slots: self, memory })
+    }
+
+    fn has_room(&self, state: &State, memory: u64) -> bool {
+        state.running == 0
+            || state.running < self.most && state.memory.saturating_add(memory) <= self.memory
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held; poisoned counts are as good as any.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        let mut state = self.slots.state();
+        state.running -= 1;
+        state.memory -= self.memory;
+        self.slots.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// How many of 24 ran at a time at most, each with this memory; those in front wait for `want`.
+    fn most_at_a_time(slots: &Slots, memory: u64, want: usize) -> usize {
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        thread::scope(|scope| {
+            for _ in 0..24 {
+                scope.spawn(|| {
+                    let work = || {
+                        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        while most.load(Ordering::SeqCst) < want && Instant::now() < deadline {
+                            thread::park_timeout(Duration::from_millis(1));
+                        }
+                        thread::yield_now();
+                        now.fetch_sub(1, Ordering::SeqCst);
+                    };
+                    assert!(slots.run(memory, deadline, work).is_some());
+                });
+            }
+        });
+        let state = slots.state();
+        assert_eq!((state.running, state.memory), (0, 0));
+        drop(state);
+        most.into_inner()
+    }
+
+    #[test]
+    fn so_many_passwords_are_hashed_at_a_time_hs_32() {
+        for (most, memory, want) in [(4, 0, 4), (4, 30, 3), (4, 101, 1), (1, 1, 1)] {
+            assert_eq!(most_at_a_time(&Slots::new(most, 100), memory, want), want);
+        }
+        assert!((1..=4).contains(&SLOTS.most), "HS-32: {}", SLOTS.most);
+    }
+
+    #[test]
+    fn who_waits_too_long_goes_and_the_next_one_comes_hs_32() {
+        let slots = Slots::new(1, 0);
+        let soon = || Instant::now() + Duration::from_millis(50);
+        let held = slots.take(0, soon()).unwrap();
+        assert!(slots.run(0, soon(), || ()).is_none());
+        assert!(slots.run(0, Instant::now(), || ()).is_none());
+        assert!(slots.state().waiting.is_empty());
+        let later = Instant::now() + Duration::from_secs(60);
+        thread::scope(|scope| {
+            let next = scope.spawn(|| slots.run(0, later, || ()));
+            drop(held);
+            assert!(next.join().unwrap().is_some());
+        });
+    }
+
+    #[test]
+    fn work_that_panics_gives_its_slot_back() {
+        let slots = Slots::new(1, 0);
+        let far = Instant::now() + Duration::from_secs(60);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            slots.run(0, far, || panic!("as the test wants"))
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(slots.run(0, far, || 1), Some(1));
+    }
+}

@@ -1,0 +1,270 @@
+//! Users known from the start.
+
+use std::hash::{BuildHasher, RandomState};
+use std::ops::BitOr;
+
+use super::slots::SLOTS;
+use super::{
+    AuthError, Authenticator, Login, LoginAttempt, Offer, PasswordHash, equal_in_constant_time,
+};
+
+/// Who logs in without a password.
+const ANONYMOUS: &[u8] = b"anonymous";
+
+/// Users known from the start: with plain passwords, for tests, fixtures and throw-away servers,
+/// or with hashes, as they are kept in files.
+///
+/// A name that is not in the table costs what some name in it does, and always the same one, so
+/// that time does not tell them apart. Hashes are computed a few at a time, in the order in which
+/// the logins came; one whose turn has not come when the session ends is [`AuthError::Unavailable`].
+#[derive(Clone, Default)]
+pub struct UserTable {
+    users: Vec<User>,
+    anonymous: Option<Login>,
+    /// Chooses who stands in for an unknown name.
+    choice: RandomState,
+}
+
+#[derive(Clone)]
+struct User {
+    name: Vec<u8>,
+    secret: Secret,
+    login: Login,
+}
+
+/// What a password is compared with.
+#[derive(Clone)]
+enum Secret {
+    Plain(Vec<u8>),
+    Hash(PasswordHash),
+}
+
+impl UserTable {
+    /// A table nobody is in.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same table with one user more; a name given twice has its last password. It is compared
+    /// in constant time and is not hashed, so that a login costs next to nothing.
+    #[must_use]
+    pub fn user(
+        self,
+        name: impl Into<Vec<u8>>,
+        password: impl Into<Vec<u8>>,
+        login: Login,
+    ) -> Self {
+        self.with(name.into(), Secret::Plain(password.into()), login)
+    }
+
+    /// As [`user`](Self::user), with a password that only its hash is known of.
+    #[must_use]
+    pub fn user_with_hash(
+        self,
+        name: impl Into<Vec<u8>>,
+        password: PasswordHash,
+        login: Login,
+    ) -> Self {
+        self.with(name.into(), Secret::Hash(password), login)
+    }
+
+    fn with(mut self, name: Vec<u8>, secret: Secret, login: Login) -> Self {
+        self.users.retain(|user| user.name != name);
+        self.users.push(User { name, secret, login });
+        self
+    }
+
+    /// The same table, open to `anonymous` and `ftp`, who are one user, with any password
+    /// (RFC 1635). The login is one of several people.
+    #[must_use]
+    pub fn anonymous(mut self, login: Login) -> Self {
+        self.anonymous = Some(login.with_name(ANONYMOUS).with_shared(true));
+        self
+    }
+}
+
+impl UserTable {
+    /// With whose password one of an unknown user is compared.
+    fn stand_in(&self, name: &[u8]) -> Option<&User> {
+        let count = u64::try_from(self.users.len()).ok()?;
+        let chosen = self.choice.hash_one(name).checked_rem(count)?;
+        self.users.get(usize::try_from(chosen).ok()?)
+    }
+}
+
+impl Secret {
+    fn is(&self, attempt: &LoginAttempt<'_>) -> Result<bool, AuthError> {
+        let hash = match self {
+            Self::Plain(password) => {
+                return Ok(equal_in_constant_time(password, attempt.password));
+            }
+            Self::Hash(hash) => hash,
+        };
+        let verify = || hash.verify(attempt.password);
+        match SLOTS.run(hash.memory(), attempt.deadline, verify) {
+            Some(Ok(is_right)) => Ok(is_right),
+            Some(Err(error)) => {
+                log::error!("a password cannot be verified: {error}");
+                Err(AuthError::Unavailable)
+            }
+            None => {
+                log::warn!("too many logins at a time: one was not looked at before its end");
+                Err(AuthError::Unavailable)
+            }
+        }
+    }
+}
+
+impl Authenticator for UserTable {
+    fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+        let user = self.users.iter().find(|user| user.name == attempt.user);
+        if user.is_none()
+            && let Some(login) = &self.anonymous
+            && [ANONYMOUS, b"ftp"].iter().any(|name| name.eq_ignore_ascii_case(attempt.user))
+        {
+            return Ok(login.clone());
+        }
+        let compared = user.or_else(|| self.stand_in(attempt.user)).ok_or(AuthError::Refused)?;
+        let is_right = compared.secret.is(attempt)?;
+        user.filter(|_| is_right).map(|user| user.login.clone()).ok_or(AuthError::Refused)
+    }
+
+    fn offer(&self) -> Offer {
+        let logins = self.users.iter().map(|user| &user.login).chain(&self.anonymous);
+        logins.map(Offer::from).fold(Offer::default(), BitOr::bitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::auth::Rights;
+    use crate::storage::{LocalStorage, Storage};
+
+    fn table(directory: &std::path::Path) -> UserTable {
+        let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(directory).unwrap());
+        let login = |rights| Login::new(Arc::clone(&storage), rights);
+        UserTable::new()
+            .user("a", "", login(Rights::READ))
+            .user("b", "old", login(Rights::READ))
+            .user("b", "secret", login(Rights::FULL))
+    }
+
+    fn attempt<'a>(user: &'a str, password: &'a str) -> LoginAttempt<'a> {
+        let (user, password, peer) =
+            (user.as_bytes(), password.as_bytes(), ([127, 0, 0, 1], 1).into());
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        LoginAttempt { user, password, account: None, host: None, peer, deadline }
+    }
+
+    fn try_login(table: &UserTable, user: &str, password: &str) -> Option<Rights> {
+        table.login(&attempt(user, password)).ok().map(|login| login.rights)
+    }
+
+    #[test]
+    fn login_compares_names_and_passwords_exactly() {
+        let directory = tempfile::tempdir().unwrap();
+        let table = table(directory.path());
+        for (user, password, want) in [
+            ("b", "secret", Some(Rights::FULL)),
+            ("b", "old", None),
+            ("b", "secret ", None),
+            ("b", "secre", None),
+            ("b", "", None),
+            ("b", "secret\0", None),
+            ("B", "secret", None),
+            ("a", "", Some(Rights::READ)),
+            ("a", "x", None),
+            ("nobody", "", None),
+            ("nobody", "\0", None),
+            ("anonymous", "me@", None),
+        ] {
+            assert_eq!(try_login(&table, user, password), want, "{user} {password:?}");
+        }
+    }
+
+    #[test]
+    fn users_may_be_known_by_hashes_hs_31() {
+        let directory = tempfile::tempdir().unwrap();
+        let login =
+            Login::new(Arc::new(LocalStorage::open(directory.path()).unwrap()), Rights::FULL);
+        let hash = PasswordHash::new(b"hashed").unwrap();
+        let table = table(directory.path())
+            .user_with_hash("c", hash.clone(), login.clone())
+            .user_with_hash("a", hash, login);
+        for (user, password, want) in [
+            ("a", "hashed", Some(Rights::FULL)),
+            ("a", "", None),
+            ("b", "secret", Some(Rights::FULL)),
+            ("b", "hashed", None),
+            ("c", "hashed", Some(Rights::FULL)),
+            ("c", "Hashed", None),
+        ] {
+            assert_eq!(try_login(&table, user, password), want, "{user} {password:?}");
+        }
+        // Whoever stands in for an unknown name, its password is nobody's.
+        let mut stand_ins = std::collections::BTreeSet::new();
+        for number in 0..64 {
+            let name = format!("unknown{number}");
+            let stand_in = table.stand_in(name.as_bytes()).unwrap();
+            assert_eq!(stand_in.name, table.stand_in(name.as_bytes()).unwrap().name);
+            if stand_ins.insert(stand_in.name.clone()) {
+                for password in ["hashed", "secret"] {
+                    assert_eq!(try_login(&table, &name, password), None);
+                }
+            }
+        }
+        assert_eq!(stand_ins.len(), 3, "an unknown name costs what any known one may");
+        assert!(UserTable::new().stand_in(b"x").is_none());
+    }
+
+    #[test]
+    fn who_comes_too_late_is_not_verified_hs_32() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = Arc::new(LocalStorage::open(directory.path()).unwrap());
+        let hash = PasswordHash::new(b"p").unwrap();
+        let login = Login::new(storage, Rights::FULL);
+        let table = UserTable::new().user_with_hash("u", hash, login);
+        let far = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        // All there is, so that nobody else gets a slot meanwhile.
+        let refused = SLOTS.run(u64::MAX / 2, far, || {
+            let deadline = std::time::Instant::now();
+            ["u", "unknown"]
+                .map(|user| table.login(&LoginAttempt { deadline, ..attempt(user, "p") }).err())
+        });
+        assert_eq!(refused, Some([Some(AuthError::Unavailable); 2]));
+        assert_eq!(try_login(&table, "u", "p"), Some(Rights::FULL));
+    }
+
+    #[test]
+    fn anonymous_needs_no_password_cm_05() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = Arc::new(LocalStorage::open(directory.path()).unwrap());
+        let login = Login::new(storage, Rights::READ);
+        let table = table(directory.path()).anonymous(login);
+        for user in ["anonymous", "ftp", "Anonymous", "FTP"] {
+            assert_eq!(try_login(&table, user, "any"), Some(Rights::READ), "{user}");
+        }
+        assert_eq!(try_login(&table, "nobody", "any"), None);
+        assert!(table.login(&attempt("ftp", "")).unwrap().is_shared);
+        assert!(!table.login(&attempt("a", "")).unwrap().is_shared);
+    }
+
+    #[test]
+    fn the_offer_is_what_any_user_may_get_cm_137() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(directory.path()).unwrap());
+        let capabilities = storage.capabilities();
+        let login = |rights| Login::new(Arc::clone(&storage), rights);
+        assert_eq!(UserTable::new().offer(), Offer::default());
+        let table = UserTable::new()
+            .user("a", "", login(Rights::LIST))
+            .user("b", "", login(Rights::WRITE))
+            .anonymous(login(Rights::MKDIR));
+        let rights = Rights::LIST | Rights::WRITE | Rights::MKDIR;
+        assert_eq!(table.offer(), Offer { rights, capabilities });
+    }
+}

@@ -1,0 +1,204 @@
+//! Which hosts have failed to log in so often that they are not listened to for a while
+//! (RFC 2577 §5). Users are never locked out: whoever fails does so for the own host alone.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::admission::network_of;
+use crate::config::ServerConfig;
+use crate::limits;
+
+/// Counts the failed logins of each host.
+#[derive(Debug)]
+pub(crate) struct Bans {
+    after: usize,
+    window: Duration,
+    lasting: Duration,
+    hosts: Mutex<HashMap<IpAddr, Record>>,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    /// When a login failed, within the window; the oldest first.
+    failures: VecDeque<Instant>,
+    /// When the last one did.
+    last: Option<Instant>,
+    /// When the host is listened to again.
+    banned_until: Option<Instant>,
+}
+
+impl Bans {
+    pub(crate) fn new(config: &ServerConfig) -> Self {
+        let after = if config.ban_for.is_zero() { 0 } else { config.ban_after };
+        let after = usize::try_from(after).unwrap_or(usize::MAX).min(limits::BAN_AFTER);
+        let (window, lasting) = (config.ban_window, config.ban_for);
+        Self { after, window, lasting, hosts: Mutex::default() }
+    }
+
+    /// Notes a failed login. True if the host is banned by it.
+    ///
+    /// Loopback is not counted: behind it may be everybody, by a proxy or a tunnel.
+    pub(crate) fn note(&self, peer: IpAddr, now: Instant) -> bool {
+        if self.after == 0 || peer.to_canonical().is_loopback() {
+            return false;
+        }
+        let host = network_of(peer);
+        let mut hosts = self.hosts();
+        if !hosts.contains_key(&host) && hosts.len() >= limits::BAN_HOSTS {
+            self.make_room(&mut hosts, now);
+            if hosts.len() >= limits::BAN_HOSTS {
+                return false;
+            }
+        }
+        let record = hosts.entry(host).or_default();
+        if record.is_banned(now) {
+            return false;
+        }
+        record.failures.retain(|at| now.saturating_duration_since(*at) < self.window);
+        record.failures.push_back(now);
+        (record.last, record.banned_until) = (Some(now), None);
+        if record.failures.len() < self.after {
+            return false;
+        }
+        // What comes behind the ban is counted anew.
+        record.failures = VecDeque::new();
+        record.banned_until = Some(crate::data::deadline(now, self.lasting));
+        true
+    }
+
+    /// Whether the host of `peer` is banned.
+    pub(crate) fn hold(&self, peer: IpAddr, now: Instant) -> bool {
+        if self.after == 0 {
+            return false;
+        }
+        let hosts = self.hosts();
+        !hosts.is_empty()
+            && hosts.get(&network_of(peer)).is_some_and(|record| record.is_banned(now))
+    }
+
+    /// Forgets what is past; if that is nothing, the host that is not banned and has not failed for
+    /// longest. A ban is never forgotten: when all are banned, a further host cannot be.
+    fn make_room(&self, hosts: &mut HashMap<IpAddr, Record>, now: Instant) {
+        hosts.retain(|_, record| {
+            let is_past = |at| now.saturating_duration_since(at) >= self.window;
+            record.is_banned(now) || !record.last.is_none_or(is_past)
+        });
+        if hosts.len() < limits::BAN_HOSTS {
+            return;
+        }
+        let others = hosts.iter().filter(|(_, record)| !record.is_banned(now));
+        let oldest = others.min_by_key(|(_, record)| record.last).map(|(host, _)| *host);
+        if let Some(host) = oldest {
+            hosts.remove(&host);
+        }
+    }
+
+    fn hosts(&self) -> MutexGuard<'_, HashMap<IpAddr, Record>> {
+        // Nothing panics while it is held; a poisoned map is as good as any.
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Record {
+    fn is_banned(&self, now: Instant) -> bool {
+        self.banned_until.is_some_and(|until| now < until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn bans(ban_after: u32) -> Bans {
+        let (ban_window, ban_for) = (10 * MINUTE, 5 * MINUTE);
+        Bans::new(&ServerConfig { ban_after, ban_window, ban_for, ..ServerConfig::default() })
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_host_that_fails_too_often_is_banned_for_a_while_hs_28() {
+        let (bans, start) = (bans(3), Instant::now());
+        let at = |minutes| start + minutes * MINUTE;
+        let (host, other) = (address("192.0.2.1"), address("192.0.2.2"));
+        for (minute, begins) in [(0, false), (1, false), (10, false), (10, true), (11, false)] {
+            // At ten, the first one is too long ago.
+            assert_eq!(bans.note(host, at(minute)), begins, "{minute}");
+        }
+        for (peer, minute, want) in [
+            (host, 10, true),
+            (address("::ffff:192.0.2.1"), 14, true),
+            (host, 15, false),
+            (other, 10, false),
+        ] {
+            assert_eq!(bans.hold(peer, at(minute)), want, "{peer} {minute}");
+        }
+        // It is counted anew then.
+        assert_eq!([15, 15, 15].map(|minute| bans.note(host, at(minute))), [false, false, true]);
+        assert!(bans.hold(host, at(19)));
+        assert!(!bans.hold(host, at(20)));
+    }
+
+    #[test]
+    fn one_ipv6_network_is_one_host_and_loopback_none_hs_28() {
+        let (bans, now) = (bans(2), Instant::now());
+        assert!(!bans.note(address("2001:db8::1"), now));
+        assert!(bans.note(address("2001:db8::ffff:1"), now));
+        assert!(bans.hold(address("2001:db8::2"), now));
+        assert!(!bans.hold(address("2001:db8:0:1::1"), now));
+        for text in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert!(!(0..9).any(|_| bans.note(address(text), now)), "{text}");
+            assert!(!bans.hold(address(text), now));
+        }
+    }
+
+    #[test]
+    fn none_or_for_no_time_is_no_ban_hs_28() {
+        let now = Instant::now();
+        let zero =
+            ServerConfig { ban_for: Duration::ZERO, ban_after: 1, ..ServerConfig::default() };
+        for bans in [bans(0), Bans::new(&zero)] {
+            assert!(!bans.note(address("192.0.2.1"), now));
+            assert!(!bans.hold(address("192.0.2.1"), now));
+            assert!(bans.hosts().is_empty());
+        }
+        let forever = ServerConfig { ban_for: Duration::MAX, ban_after: 1, ..zero };
+        let bans = Bans::new(&forever);
+        assert!(bans.note(address("192.0.2.1"), now));
+        assert!(bans.hold(address("192.0.2.1"), now + 100_000 * MINUTE));
+    }
+
+    #[test]
+    fn the_table_has_a_bound_and_bans_stay_in_it_hs_28() {
+        let (bans, start) = (bans(2), Instant::now());
+        let host = |number: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(0x0A00_0000 + number));
+        let most = u32::try_from(limits::BAN_HOSTS).unwrap();
+        assert!(!bans.note(host(0), start) && bans.note(host(0), start));
+        let later = |number: u32| start + Duration::from_millis(number.into());
+        for number in 1..3 * most {
+            assert!(!bans.note(host(number), later(number)));
+        }
+        assert_eq!(bans.hosts().len(), limits::BAN_HOSTS);
+        assert!(bans.hold(host(0), start + MINUTE));
+        // The last ones are those that are known.
+        assert!(!bans.note(host(1), start + MINUTE));
+        assert!(bans.note(host(3 * most - 1), start + MINUTE));
+        // What is past makes room at once.
+        assert!(!bans.note(host(9 * most), start + 30 * MINUTE));
+        assert_eq!(bans.hosts().len(), 1);
+        // With all of them banned, nobody else is noted.
+        for number in 0..most {
+            let now = start + 30 * MINUTE;
+            let _ = (bans.note(host(number), now), bans.note(host(number), now));
+        }
+        assert!(!bans.note(host(most + 1), start + 30 * MINUTE));
+        assert!(!bans.note(host(most + 1), start + 30 * MINUTE));
+        assert!(bans.hold(host(most - 2), start + 31 * MINUTE));
+    }
+}

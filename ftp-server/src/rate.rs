@@ -1,0 +1,138 @@
+//! How fast the bytes of transfers may move: so many a second for a session, and so many for all
+//! sessions of a user together.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How much of a second's bytes may move at a time: the rest of it, others may.
+const SHARE: u64 = 16;
+
+/// What may be caught up on after a pause, or when a thread woke late.
+const SLACK: Duration = Duration::from_millis(100);
+
+/// A rate that any number of sessions keep together. Bytes are reserved before they move, which
+/// puts them in a row: nobody takes the turn of another, however many there are.
+#[derive(Debug)]
+pub(crate) struct Rate {
+    /// In bytes, above 0.
+    per_second: u64,
+    /// When the bytes that are reserved so far will have moved.
+    free_at: Mutex<Instant>,
+}
+
+impl Rate {
+    /// `None` for 0, which is no limit.
+    pub(crate) fn new(bytes_per_second: u64) -> Option<Arc<Self>> {
+        let rate = Self { per_second: bytes_per_second, free_at: Mutex::new(Instant::now()) };
+        (bytes_per_second > 0).then(|| Arc::new(rate))
+    }
+
+    /// How many bytes may move at a time.
+    fn share(&self) -> u64 {
+        (self.per_second / SHARE).max(1)
+    }
+
+    /// Reserves bytes, and says when they may move.
+    fn reserve(&self, bytes: u64, now: Instant) -> Instant {
+        let mut free_at = self.free_at();
+        let earliest = now.checked_sub(SLACK).unwrap_or(now);
+        let at = earliest.max(*free_at);
+        *free_at = at + self.time_of(bytes);
+        at
+    }
+
+    /// Gives back what was reserved and did not move.
+    fn give_back(&self, bytes: u64) {
+        let mut free_at = self.free_at();
+        *free_at = free_at.checked_sub(self.time_of(bytes)).unwrap_or(*free_at);
+    }
+
+    fn time_of(&self, bytes: u64) -> Duration {
+        let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.per_second);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    fn free_at(&self) -> MutexGuard<'_, Instant> {
+        // Nothing panics while it is held; a poisoned time is as good as any.
+        self.free_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The rates that one session keeps; by default none.
+#[derive(Debug, Default)]
+pub(crate) struct Throttle {
+    rates: Vec<Arc<Rate>>,
+}
+
+impl Throttle {
+    pub(crate) fn new(rates: impl IntoIterator<Item = Arc<Rate>>) -> Self {
+        Self { rates: rates.into_iter().collect() }
+    }
+
+    pub(crate) fn is_off(&self) -> bool {
+        self.rates.is_empty()
+    }
+
+    /// Reserves at most `most` bytes: how many, and when they may move. What does not move of them
+    /// is to be given back.
+    pub(crate) fn reserve(&self, most: usize) -> (usize, Instant) {
+        let share = self.rates.iter().map(|rate| rate.share()).min().unwrap_or(u64::MAX);
+        let bytes = usize::try_from(share).unwrap_or(usize::MAX).min(most);
+        let now = Instant::now();
+        let times = self.rates.iter().map(|rate| rate.reserve(bytes as u64, now));
+        (bytes, times.max().unwrap_or(now))
+    }
+
+    pub(crate) fn give_back(&self, bytes: usize) {
+        if bytes > 0 {
+            self.rates.iter().for_each(|rate| rate.give_back(bytes as u64));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_put_in_a_row() {
+        let rate = Rate::new(1_000).unwrap();
+        let start = *rate.free_at();
+        let later = |millis| start + Duration::from_millis(millis);
+        assert_eq!(rate.share(), 62);
+        assert_eq!(rate.reserve(500, start), start);
+        assert_eq!(rate.reserve(250, start), later(500));
+        assert_eq!(rate.reserve(250, start), later(750));
+        rate.give_back(100);
+        assert_eq!(rate.reserve(1, later(10)), later(900));
+        // What nobody used is gone, but for a moment's worth.
+        let long = later(60_000);
+        assert_eq!(rate.reserve(100, long), long - SLACK);
+        assert_eq!(rate.reserve(1, long), long);
+        assert_eq!(rate.reserve(1, long), later(60_001));
+    }
+
+    #[test]
+    fn rates_may_be_tiny_or_huge() {
+        assert!(Rate::new(0).is_none());
+        let tiny = Rate::new(1).unwrap();
+        assert_eq!((tiny.share(), tiny.time_of(1)), (1, Duration::from_secs(1)));
+        let huge = Rate::new(u64::MAX).unwrap();
+        assert_eq!(huge.time_of(huge.share()), Duration::from_nanos(62_499_999));
+        assert_eq!(tiny.time_of(u64::MAX), Duration::from_nanos(u64::MAX));
+    }
+
+    #[test]
+    fn the_slowest_rate_decides() {
+        let throttle = Throttle::default();
+        assert!(throttle.is_off());
+        assert_eq!(throttle.reserve(usize::MAX).0, usize::MAX);
+        let slow = Rate::new(160).unwrap();
+        let throttle = Throttle::new([slow, Rate::new(16_000).unwrap()]);
+        assert_eq!(throttle.reserve(3).0, 3);
+        throttle.give_back(3);
+        let at: Vec<_> = (0..4).map(|_| throttle.reserve(1_000)).collect();
+        assert!(at.iter().all(|(bytes, _)| *bytes == 10));
+        assert_eq!(at[3].1 - at[2].1, Duration::from_nanos(62_500_000));
+    }
+}

@@ -1,0 +1,395 @@
+//! A storage that fails when a test wants it to.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::{
+    Capabilities, Entries, Entry, Metadata, Source, Storage, StorageError, StorageErrorKind,
+    StreamEnd, Upload, VirtualPath, WriteMode,
+};
+
+/// A method of a storage, or of what a storage has given out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum StorageCall {
+    /// [`Storage::enter`].
+    Enter,
+    /// [`Storage::stat`].
+    Stat,
+    /// [`Storage::check_directory`].
+    CheckDirectory,
+    /// [`Storage::list`].
+    List,
+    /// The next entry of a listing, or its end.
+    NextEntry,
+    /// [`Storage::read`].
+    Read,
+    /// Reading from a [`Source`]. One with such a fault lends no descriptor, so that it is read.
+    SourceRead,
+    /// [`Source::seek_to`].
+    SourceSeek,
+    /// [`Storage::write`] and [`Storage::write_as`].
+    Write,
+    /// [`Storage::partial_size`].
+    PartialSize,
+    /// [`Upload::prepare`].
+    UploadPrepare,
+    /// Writing to an [`Upload`].
+    UploadWrite,
+    /// Flushing an [`Upload`].
+    UploadFlush,
+    /// [`Upload::commit`]. A fault stands before it: what is wrapped is dropped then.
+    UploadCommit,
+    /// [`Upload::abort`].
+    UploadAbort,
+    /// [`Storage::remove`].
+    Remove,
+    /// [`Storage::rmdir`].
+    Rmdir,
+    /// [`Storage::mkdir`].
+    Mkdir,
+    /// [`Storage::rename`].
+    Rename,
+    /// [`Storage::set_times`].
+    SetTimes,
+    /// [`Storage::chmod`].
+    Chmod,
+    /// [`Storage::space`].
+    Space,
+}
+
+/// How many kinds of calls there are.
+const CALLS: usize = StorageCall::Space as usize + 1;
+
+/// What happens to a call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fault {
+    /// It fails so, and nothing is done. `UploadAbort`, which cannot fail, is left out.
+    Fail(StorageErrorKind),
+    /// It fails with EINTR, and nothing is done: `SourceRead`, `UploadWrite` and `UploadFlush`
+    /// are then tried again. Any other call fails by `Io`.
+    Interrupt,
+    /// It takes so much longer.
+    Delay(Duration),
+    /// It moves so many bytes at most: `SourceRead` and `UploadWrite`. Nothing to any other.
+    Short(usize),
+    /// It panics.
+    Panic,
+}
+
+/// A storage around another, with faults at chosen calls; without any it does what the other does.
+///
+/// Calls of each kind are counted from 1 for all sessions together; clones share the count. Several
+/// faults of one call are gone through in the order in which they were given, until one fails.
+///
+/// ```
+/// use std::io::Write;
+///
+/// use ftp_server::{
+///     Fault, FaultStorage, MemoryStorage, Storage, StorageCall, StorageErrorKind, VirtualPath,
+///     WriteMode,
+/// };
+///
+/// // A disk that is full after the second write, for as long as it lives.
+/// let storage = FaultStorage::new(MemoryStorage::new()).from(
+///     StorageCall::UploadWrite,
+///     3,
+///     Fault::Fail(StorageErrorKind::NoSpace),
+/// );
+/// let mut upload = storage.write(&VirtualPath::root().join(b"file"), WriteMode::Create)?;
+/// upload.write_all(b"one")?;
+/// upload.write_all(b"two")?;
+/// let full = upload.write_all(b"three").unwrap_err();
+/// assert_eq!(ftp_server::StorageError::from(full).kind, StorageErrorKind::NoSpace);
+/// assert_eq!(storage.count(StorageCall::UploadWrite), 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct FaultStorage {
+    inner: Arc<dyn Storage>,
+    plan: Plan,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Plan {
+    rules: Vec<Rule>,
+    counts: Arc<[AtomicU64; CALLS]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Rule {
+    call: StorageCall,
+    /// The first call it is for, and after how many again; 0 is never.
+    first: u64,
+    step: u64,
+    fault: Fault,
+}
+
+impl FaultStorage {
+    /// What `storage` is, without a fault yet.
+    #[must_use]
+    pub fn new(storage: impl Storage + 'static) -> Self {
+        Self { inner: Arc::new(storage), plan: Plan::default() }
+    }
+
+    /// The same with a fault at the `nth` such call, the first being 1.
+    #[must_use]
+    pub fn at(self, call: StorageCall, nth: u64, fault: Fault) -> Self {
+        self.with(Rule { call, first: nth, step: 0, fault })
+    }
+
+    /// The same with a fault at the `nth` such call and all behind it.
+    #[must_use]
+    pub fn from(self, call: StorageCall, nth: u64, fault: Fault) -> Self {
+        self.with(Rule { call, first: nth, step: 1, fault })
+    }
+
+    /// The same with a fault at each `nth` such call: with 2, at the second, the fourth and so on.
+    #[must_use]
+    pub fn every(self, call: StorageCall, nth: u64, fault: Fault) -> Self {
+        self.with(Rule { call, first: nth, step: nth, fault })
+    }
+
+    fn with(mut self, rule: Rule) -> Self {
+        self.plan.rules.push(rule);
+        self
+    }
+
+    /// How many such calls there were, of this and of all its clones.
+    #[must_use]
+    pub fn count(&self, call: StorageCall) -> u64 {
+        self.plan.count(call).map_or(0, |count| count.load(Ordering::SeqCst))
+    }
+
+    /// Counts a call that moves no bytes, and lets its faults happen.
+    fn call(&self, call: StorageCall) -> Result<(), StorageError> {
+        self.plan.call(call, 0)?;
+        Ok(())
+    }
+
+    fn upload(&self, inner: Box<dyn Upload>) -> Box<dyn Upload> {
+        Box::new(Faulty { inner, plan: self.plan.clone() })
+    }
+}
+
+impl Plan {
+    fn count(&self, call: StorageCall) -> Option<&AtomicU64> {
+        self.counts.get(call as usize)
+    }
+
+    /// Counts a call and lets its faults happen. Returns how many of `wanted` bytes may move.
+    #[expect(clippy::panic, reason = "it is what this fault is")]
+    fn call(&self, call: StorageCall, wanted: usize) -> io::Result<usize> {
+        let number = self.count(call).map_or(0, |count| count.fetch_add(1, Ordering::SeqCst) + 1);
+        let mut most = wanted;
+        for rule in self.rules.iter().filter(|rule| rule.call == call && rule.is_for(number)) {
+            match rule.fault {
+                Fault::Fail(kind) => return Err(StorageError::new(kind).into()),
+                Fault::Interrupt => return Err(io::ErrorKind::Interrupted.into()),
+                Fault::Delay(delay) => std::thread::sleep(delay),
+                Fault::Short(bytes) => most = most.min(bytes),
+                Fault::Panic => panic!("the fault that was asked for at {call:?} {number}"),
+            }
+        }
+        Ok(most)
+    }
+}
+
+impl Rule {
+    const fn is_for(&self, number: u64) -> bool {
+        match number.checked_sub(self.first) {
+            Some(0) => true,
+            Some(behind) => self.step > 0 && behind.is_multiple_of(self.step),
+            None => false,
+        }
+    }
+}
+
+impl Storage for FaultStorage {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn enter(&self) -> Result<(), StorageError> {
+        self.call(StorageCall::Enter)?;
+        self.inner.enter()
+    }
+
+    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+        self.call(StorageCall::Stat)?;
+        self.inner.stat(path)
+    }
+
+    fn check_directory(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        self.call(StorageCall::CheckDirectory)?;
+        self.inner.check_directory(path)
+    }
+
+    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
+        self.call(StorageCall::List)?;
+        Ok(Box::new(Faulty { inner: self.inner.list(path)?, plan: self.plan.clone() }))
+    }
+
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        self.call(StorageCall::Read)?;
+        Ok(Box::new(Faulty { inner: self.inner.read(path)?, plan: self.plan.clone() }))
+    }
+
+    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+        self.call(StorageCall::Write)?;
+        self.inner.write(path, mode).map(|upload| self.upload(upload))
+    }
+
+    fn write_as(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        user: &[u8],
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        self.call(StorageCall::Write)?;
+        self.inner.write_as(path, mode, user).map(|upload| self.upload(upload))
+    }
+
+    fn partial_size(&self, path: &VirtualPath, user: &[u8]) -> Result<u64, StorageError> {
+        self.call(StorageCall::PartialSize)?;
+        self.inner.partial_size(path, user)
+    }
+
+    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        self.call(StorageCall::Remove)?;
+        self.inner.remove(path)
+    }
+
+    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        self.call(StorageCall::Rmdir)?;
+        self.inner.rmdir(path)
+    }
+
+    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        self.call(StorageCall::Mkdir)?;
+        self.inner.mkdir(path)
+    }
+
+    fn rename(
+        &self,
+        from: &VirtualPath,
+        to: &VirtualPath,
+        replace: bool,
+    ) -> Result<(), StorageError> {
+        self.call(StorageCall::Rename)?;
+        self.inner.rename(from, to, replace)
+    }
+
+    fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
+        self.call(StorageCall::SetTimes)?;
+        self.inner.set_times(path, modified)
+    }
+
+    fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
+        self.call(StorageCall::Chmod)?;
+        self.inner.chmod(path, mode)
+    }
+
+    fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {
+        self.call(StorageCall::Space)?;
+        self.inner.space(path)
+    }
+}
+
+/// What a storage has given out, with the faults of its calls.
+struct Faulty<T> {
+    inner: T,
+    plan: Plan,
+}
+
+impl Iterator for Faulty<Entries> {
+    type Item = Result<Entry, StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.plan.call(StorageCall::NextEntry, 0) {
+            Ok(_) => self.inner.next(),
+            Err(error) => Some(Err(error.into())),
+        }
+    }
+}
+
+impl io::Read for Faulty<Box<dyn Source>> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = self.plan.call(StorageCall::SourceRead, buffer.len())?;
+        self.inner.read(buffer.get_mut(..most).unwrap_or_default())
+    }
+}
+
+impl Source for Faulty<Box<dyn Source>> {
+    fn size(&self) -> u64 {
+        self.inner.size()
+    }
+
+    fn seek_to(&mut self, offset: u64) -> Result<(), StorageError> {
+        self.plan.call(StorageCall::SourceSeek, 0)?;
+        self.inner.seek_to(offset)
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        let is_read = |rule: &Rule| rule.call == StorageCall::SourceRead;
+        if self.plan.rules.iter().any(is_read) { None } else { self.inner.descriptor() }
+    }
+}
+
+impl io::Write for Faulty<Box<dyn Upload>> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let most = self.plan.call(StorageCall::UploadWrite, bytes.len())?;
+        self.inner.write(bytes.get(..most).unwrap_or_default())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.plan.call(StorageCall::UploadFlush, 0)?;
+        self.inner.flush()
+    }
+}
+
+impl Upload for Faulty<Box<dyn Upload>> {
+    fn prepare(&mut self) -> Result<bool, StorageError> {
+        self.plan.call(StorageCall::UploadPrepare, 0)?;
+        self.inner.prepare()
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), StorageError> {
+        if let Err(error) = self.plan.call(StorageCall::UploadCommit, 0) {
+            self.inner.abort(StreamEnd::Failed);
+            return Err(error.into());
+        }
+        self.inner.commit()
+    }
+
+    fn abort(self: Box<Self>, end: StreamEnd) {
+        // There is nobody to be told.
+        let _ = self.plan.call(StorageCall::UploadAbort, 0);
+        self.inner.abort(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_come_when_they_are_due() {
+        let rule =
+            |first, step| Rule { call: StorageCall::Stat, first, step, fault: Fault::Interrupt };
+        for (first, step, want) in [
+            (1, 0, &[1][..]),
+            (3, 0, &[3]),
+            (3, 1, &[3, 4, 5, 6, 7, 8]),
+            (2, 2, &[2, 4, 6, 8]),
+            (3, 3, &[3, 6]),
+        ] {
+            let due: Vec<u64> =
+                (1..=8).filter(|number| rule(first, step).is_for(*number)).collect();
+            assert_eq!(due, want, "{first} {step}");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! A server that is killed while it is given files, again and again: another process, which is
+//! this program, serving; by SIGKILL, at each step of an upload.
+
+use std::io::{BufRead, BufReader, Read, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::super::phase::{self, Phase};
+use super::*;
+use crate::auth::Rights;
+use crate::config::ServerConfig;
+use crate::server::Server;
+
+/// What tells the other process what to do.
+const ROOT: &str = "FTP_TEST_KILLED_ROOT";
+const PHASE: &str = "FTP_TEST_KILLED_PHASE";
+
+const PHASES: [Phase; 5] = [Phase::Data, Phase::Sync, Phase::Name, Phase::Published, Phase::Rename];
+
+/// Those of a new file: only what replaces one has a moment between two names.
+const PHASES_OF_NEW: usize = 4;
+
+/// How long the server stands where it is to be killed.
+const STAND: Duration = Duration::from_millis(500);
+
+/// The longest that anything may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Large enough that its sync takes a moment, and not so large that it is begun before.
+const LENGTH: usize = 4 << 20;
+
+/// Where this process is to be killed.
+fn wanted() -> Option<Phase> {
+    let name = std::env::var(PHASE).ok()?;
+    PHASES.into_iter().find(|phase| format!("{phase:?}") == name)
+}
+
+/// Says on standard output that the phase has come in which this process is to be killed, and
+/// stands still there; but a sync goes on, to be killed in.
+fn stand(phase: Phase) {
+    static WRITES: AtomicU32 = AtomicU32::new(0);
+    let Some(wanted) = wanted() else { return };
+    // Some of the data has been written.
+    let is_early = phase == Phase::Data && WRITES.fetch_add(1, Ordering::Relaxed) == 0;
+    if phase == wanted && !is_early {
+        say(&format!("{phase:?}"));
+    }
+    let stands_in = if wanted == Phase::Sync { Phase::Name } else { wanted };
+    if phase == stands_in && !is_early {
+        std::thread::sleep(STAND);
+    }
+}
+
+fn say(word: &str) {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "\nsaid {word}").unwrap();
+    stdout.flush().unwrap();
+}
+
+#[test]
+#[ignore = "it is the server that another test starts and kills"]
+fn serves_until_it_is_killed() {
+    let root = std::env::var_os(ROOT).expect("the other test starts it");
+    phase::LISTENER.set(stand).expect("it is set once");
+    let config = ServerConfig { sync: SyncPolicy::FileAndDirectory, ..ServerConfig::default() };
+    let builder = Server::builder().config(config).root(root).user("u", "p", Rights::FULL);
+    let server = builder.bind("127.0.0.1:0").unwrap();
+    say(&server.local_addr().to_string());
+    // Whoever started it is gone when this ends.
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+/// The other process.
+struct Served {
+    child: Child,
+    said: BufReader<ChildStdout>,
+    address: SocketAddr,
+}
+
+impl Served {
+    fn start(root: &Path, phase: Phase) -> Self {
+        let name = "storage::local::tests::killed::serves_until_it_is_killed";
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--ignored", "--exact", name, "--nocapture", "--test-threads=1"]);
+        command.env(ROOT, root).env(PHASE, format!("{phase:?}"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let address = word(&mut said).expect("it tells where it is").parse().unwrap();
+        Self { child, said, address }
+    }
+
+    /// SIGKILL, and its end.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// The next word it says; `None` when it is over.
+fn word(said: &mut BufReader<ChildStdout>) -> Option<String> {
+    let mut lines = said.lines().map_while(Result::ok);
+    lines.find_map(|line| line.strip_prefix("said ").map(str::to_owned))
+}
+
+/// A client as plain as can be.
+struct Client {
+    control: BufReader<TcpStream>,
+}
+
+impl Client {
+    fn login(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        let mut client = Self { control: BufReader::new(stream) };
+        assert!(client.reply().unwrap().starts_with("220"));
+        for (line, code) in [("USER u", "331"), ("PASS p", "230"), ("TYPE I", "200")] {
+            assert!(client.ask(line).starts_with(code), "{line}");
+        }
+        client
+    }
+
+    fn ask(&mut self, line: &str) -> String {
+        self.control.get_mut().write_all(format!("{line}\r\n").as_bytes()).unwrap();
+        self.reply().unwrap()
+    }
+
+    fn reply(&mut self) -> std::io::Result<String> {
+        let mut line = String::new();
+        self.control.read_line(&mut line)?;
+        Ok(line)
+    }
+
+    /// Where the data of an upload goes.
+    fn begin(&mut self, command: &str) -> TcpStream {
+        let reply = self.ask("EPSV");
+        let port: u16 = reply.split('|').nth(3).unwrap().parse().unwrap();
+        let address = (self.control.get_ref().peer_addr().unwrap().ip(), port);
+        let data = TcpStream::connect(address).unwrap();
+        assert!(self.ask(command).starts_with("150"));
+        data
+    }
+
+    /// What `STAT` says.
+    fn status(&mut self) -> String {
+        let mut status = self.ask("STAT");
+        while !status.contains("\n211 ") {
+            status.push_str(&self.reply().unwrap());
+        }
+        status
+    }
+
+    /// What `SIZE` says.
+    fn size(&mut self, name: &str) -> Option<usize> {
+        self.ask(&format!("SIZE {name}")).strip_prefix("213 ")?.trim_end().parse().ok()
+    }
+}
+
+/// A content that is like no other.
+fn content(number: usize) -> Vec<u8> {
+    let first = u8::try_from(number % 251).unwrap();
+    let piece: Vec<u8> = (0..239).map(|at: u8| first.wrapping_add(at)).collect();
+    piece.repeat(LENGTH / piece.len())
+}
+
+/// Kills so many servers, and counts in which phase each was.
+fn kill_servers(runs: usize, replaces: bool, killed: &mut [usize; PHASES.len()]) {
+    let tree = Tree::new();
+    let phases = if replaces { PHASES.len() } else { PHASES_OF_NEW };
+    for run in 0..runs {
+        let phase = PHASES[run % phases];
+        let (old, new) = (content(2 * run), content(2 * run + 1));
+        let target = tree.root.join("target");
+        match replaces {
+            true => fs::write(&target, &old).unwrap(),
+            false => drop(fs::remove_file(&target)),
+        }
+        let mut served = Served::start(&tree.root, phase);
+        let mut client = Client::login(served.address);
+        let mut data = client.begin("STOR target");
+        let sent = new.clone();
+        let sender = std::thread::spawn(move || drop(data.write_all(&sent)));
+        let said = word(&mut served.said);
+        assert_eq!(said.as_deref(), Some(&*format!("{phase:?}")), "run {run}");
+        // In the middle of what comes, or a little later.
+        std::thread::sleep(Duration::from_millis(run as u64 / 5 % 8));
+        served.kill();
+        sender.join().unwrap();
+        let is_reported = client.reply().is_ok_and(|reply| reply.starts_with("226"));
+        let found = fs::read(&target).ok();
+        let is_new = found.as_ref() == Some(&new);
+        let is_old = found == replaces.then_some(old);
+        assert!(is_new || is_old, "run {run}: torn in {phase:?}");
+        assert!(is_new || !is_reported, "run {run}: lost behind 226");
+        match phase {
+            Phase::Data | Phase::Name | Phase::Rename => assert!(is_old, "run {run}"),
+            Phase::Published => assert!(is_new, "run {run}"),
+            Phase::Sync => {}
+        }
+        assert!(!is_reported, "run {run}: it was killed before");
+        killed[run % phases] += 1;
+        // The next one tidies up.
+        let hidden = || tree.names("").into_iter().any(|name| name.starts_with(".ftp-upload-"));
+        assert_eq!(hidden(), phase == Phase::Rename, "run {run}");
+        let next = Served::start(&tree.root, Phase::Published);
+        let end = Instant::now() + LIMIT;
+        while hidden() {
+            assert!(Instant::now() < end, "run {run}: {:?}", tree.names(""));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        next.kill();
+        assert_eq!(fs::read(&target).ok().is_some(), is_new || replaces);
+    }
+}
+
+#[test]
+fn what_was_kept_outlives_the_server_fs_14_fs_15() {
+    let tree = Tree::new();
+    let whole = content(1);
+    let served = Served::start(&tree.root, Phase::Published);
+    let mut client = Client::login(served.address);
+    let mut data = client.begin("STOR f");
+    data.write_all(&whole[..100_000]).unwrap();
+    while !client.status().contains("100000 bytes so far") {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // The end of the data alone would be that of the file.
+    drop(client);
+    let end = Instant::now() + LIMIT;
+    while tree.names("").is_empty() {
+        assert!(Instant::now() < end);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    served.kill();
+    // Killed again, while it goes on.
+    let mut served = Served::start(&tree.root, Phase::Data);
+    let mut client = Client::login(served.address);
+    let mut data = client.begin("APPE f");
+    let rest = whole[100_000..200_000].to_vec();
+    // What is in the way of the server's end is lost with it.
+    let sender = std::thread::spawn(move || drop(data.write_all(&rest)));
+    assert_eq!(word(&mut served.said).as_deref(), Some("Data"));
+    served.kill();
+    sender.join().unwrap();
+    let served = Served::start(&tree.root, Phase::Published);
+    let mut client = Client::login(served.address);
+    let there = client.size("f").expect("it is kept");
+    assert!(100_000 < there && there < 200_000, "{there}");
+    assert!(client.ask(&format!("REST {there}")).starts_with("350"));
+    let mut data = client.begin("STOR f");
+    data.write_all(&whole[there..]).unwrap();
+    drop(data);
+    assert!(client.reply().unwrap().starts_with("226"));
+    assert!(tree.get("f") == whole);
+    assert_eq!(tree.names(""), ["f"]);
+    served.kill();
+}
+
+#[test]
+fn a_server_killed_in_an_upload_leaves_old_or_new_and_is_tidied_up_after_at_scale_fs_12_fs_13_hf_06_go_05()
+ {
+    let is_full = std::env::var_os("FTP_SCALE").is_some_and(|value| value == "1");
+    let runs = if is_full { 500 } else { 20 };
+    let mut killed = [0; PHASES.len()];
+    kill_servers(runs, false, &mut killed);
+    kill_servers(runs, true, &mut killed);
+    println!("{} servers killed: {killed:?} in {PHASES:?}", 2 * runs);
+    let [data, sync, before, behind, within] = killed;
+    for phase in [data, sync, before + within + behind] {
+        assert!(phase >= 2 * runs / 5);
+    }
+}

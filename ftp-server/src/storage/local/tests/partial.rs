@@ -1,0 +1,385 @@
+//! Uploads that were cut: what is kept of them, for whom and how long; and what is tidied away.
+
+use std::sync::mpsc;
+use std::time::{Duration, SystemTime};
+
+use super::StorageErrorKind::{BadRestart, Busy, Exists, NotEmpty, NotFound};
+use super::*;
+use crate::storage::StreamEnd;
+
+const USER: &[u8] = b"ann";
+
+/// An upload of the user that is cut after `content`.
+fn cut(storage: &LocalStorage, name: &str, mode: WriteMode, content: &[u8]) {
+    end(storage, name, mode, content, StreamEnd::Cut);
+}
+
+fn end(storage: &LocalStorage, name: &str, mode: WriteMode, content: &[u8], end: StreamEnd) {
+    let mut upload = storage.write_as(&path(name), mode, USER).unwrap();
+    upload.write_all(content).unwrap();
+    upload.abort(end);
+}
+
+fn finish(storage: &LocalStorage, name: &str, mode: WriteMode, content: &[u8]) {
+    let mut upload = storage.write_as(&path(name), mode, USER).unwrap();
+    upload.write_all(content).unwrap();
+    upload.commit().unwrap();
+}
+
+fn kept(storage: &LocalStorage, name: &str) -> Option<u64> {
+    storage.partial_size(&path(name), USER).ok()
+}
+
+/// Makes what is kept under `name` so many hours old.
+fn age(tree: &Tree, name: &str, hours: u64) {
+    let hidden = tree.root.join(std::str::from_utf8(&name::kept(USER, name.as_bytes())).unwrap());
+    set_age(&hidden, hours);
+}
+
+fn set_age(file: &Path, hours: u64) {
+    let then = SystemTime::now() - Duration::from_secs(hours * 3_600);
+    fs::OpenOptions::new().append(true).open(file).unwrap().set_modified(then).unwrap();
+}
+
+#[test]
+fn a_cut_upload_is_kept_for_its_user_and_gone_on_with_fs_15_fs_16_hf_17() {
+    let tree = Tree::new();
+    fs::create_dir(tree.root.join("d")).unwrap();
+    for storage in tree.storages() {
+        for begun in [WriteMode::Create, WriteMode::Replace, WriteMode::Append] {
+            for (name, gone_on, want) in [
+                ("f", WriteMode::Append, "0123456789new"),
+                ("f", WriteMode::From(10), "0123456789new"),
+                ("d/f", WriteMode::From(4), "0123new"),
+                ("d/f", WriteMode::Replace, "new"),
+                ("f", WriteMode::Create, "new"),
+            ] {
+                cut(&storage, name, begun, b"0123456789");
+                // Nobody meets it, and the user only by its length.
+                assert_eq!(kind(storage.stat(&path(name))), Some(NotFound));
+                assert_eq!(kind(storage.read(&path(name))), Some(NotFound));
+                assert!(list(&storage, "/").iter().all(|(name, _)| name == b"d"));
+                assert!(list(&storage, "d").is_empty());
+                assert_eq!(kept(&storage, name), Some(10));
+                let others = storage.partial_size(&path(name), b"bob");
+                assert_eq!(kind(others), Some(NotFound));
+                finish(&storage, name, gone_on, b"new");
+                assert_eq!(tree.get(name), want.as_bytes(), "{begun:?} {gone_on:?}");
+                assert_eq!(kept(&storage, name), None);
+                storage.remove(&path(name)).unwrap();
+                assert_eq!((tree.names(""), tree.names("d")), (vec!["d".to_owned()], vec![]));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_grows_with_every_try_fs_15() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        cut(&storage, "f", WriteMode::Replace, b"01234");
+        cut(&storage, "f", WriteMode::Append, b"56");
+        assert_eq!(kept(&storage, "f"), Some(7));
+        cut(&storage, "f", WriteMode::From(3), b"abc");
+        assert_eq!(kept(&storage, "f"), Some(6));
+        // Nothing came: what is there stays.
+        cut(&storage, "f", WriteMode::Append, b"");
+        cut(&storage, "f", WriteMode::Replace, b"");
+        assert_eq!(kept(&storage, "f"), Some(6));
+        let beyond = storage.write_as(&path("f"), WriteMode::From(7), USER);
+        assert_eq!(kind(beyond), Some(BadRestart));
+        // What is newer counts.
+        cut(&storage, "f", WriteMode::Replace, b"xy");
+        assert_eq!(kept(&storage, "f"), Some(2));
+        finish(&storage, "f", WriteMode::From(2), b"z");
+        assert_eq!(tree.get("f"), b"xyz");
+        assert_eq!(tree.names(""), ["f"]);
+        storage.remove(&path("f")).unwrap();
+    }
+}
+
+#[test]
+fn aborted_and_failed_uploads_are_not_kept_fs_15_hf_17() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        for ended in [StreamEnd::Abort, StreamEnd::Failed] {
+            end(&storage, "f", WriteMode::Replace, b"0123", ended);
+            assert!(tree.names("").is_empty(), "{ended:?}");
+            cut(&storage, "f", WriteMode::Replace, b"0123");
+            end(&storage, "f", WriteMode::Append, b"4", ended);
+            assert!(tree.names("").is_empty(), "{ended:?}");
+        }
+        // Who gives up a second try wants nothing of the first either.
+        cut(&storage, "f", WriteMode::Replace, b"0123");
+        end(&storage, "f", WriteMode::Replace, b"", StreamEnd::Abort);
+        assert!(tree.names("").is_empty());
+    }
+}
+
+#[test]
+fn where_a_file_stood_it_stays_and_nothing_is_kept_fs_15() {
+    let tree = Tree::new();
+    for policy in [PartialPolicy::Resume, PartialPolicy::Discard, PartialPolicy::Publish] {
+        for storage in tree.storages().map(|storage| storage.with_partial(policy)) {
+            tree.put("f", "old");
+            for mode in [WriteMode::Replace, WriteMode::From(1), WriteMode::Append] {
+                cut(&storage, "f", mode, b"part");
+                assert_eq!((tree.get("f"), tree.names("")), (b"old".to_vec(), vec!["f".into()]));
+            }
+            fs::remove_file(tree.root.join("f")).unwrap();
+            // Or where one has come meanwhile.
+            let mut upload = storage.write_as(&path("f"), WriteMode::Replace, USER).unwrap();
+            upload.write_all(b"part").unwrap();
+            tree.put("f", "other");
+            drop(upload);
+            assert_eq!((tree.get("f"), tree.names("")), (b"other".to_vec(), vec!["f".into()]));
+            fs::remove_file(tree.root.join("f")).unwrap();
+        }
+    }
+}
+
+#[test]
+fn other_policies_discard_or_publish_fs_15() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        let discarding = storage.clone().with_partial(PartialPolicy::Discard);
+        cut(&discarding, "f", WriteMode::Replace, b"part");
+        assert!(tree.names("").is_empty());
+        let publishing = storage.clone().with_partial(PartialPolicy::Publish);
+        cut(&publishing, "f", WriteMode::Replace, b"part");
+        assert_eq!((tree.get("f"), tree.names("")), (b"part".to_vec(), vec!["f".into()]));
+        assert_eq!(kept(&publishing, "f"), None);
+        storage.remove(&path("f")).unwrap();
+        end(&publishing, "f", WriteMode::Replace, b"part", StreamEnd::Abort);
+        cut(&publishing, "f", WriteMode::Replace, b"");
+        // Nobody in particular.
+        for storage in [&storage, &publishing] {
+            let mut upload = storage.write(&path("f"), WriteMode::Replace).unwrap();
+            upload.write_all(b"part").unwrap();
+            drop(upload);
+        }
+        assert!(tree.names("").is_empty());
+    }
+}
+
+#[test]
+fn one_session_at_a_time_goes_on_fs_15_fs_18() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        cut(&storage, "f", WriteMode::Replace, b"0123");
+        let first = storage.write_as(&path("f"), WriteMode::Append, USER).unwrap();
+        let second = storage.write_as(&path("f"), WriteMode::From(2), USER);
+        assert_eq!(kind(second), Some(Busy));
+        // A third begins anew and is done first; it takes nothing from the one that goes on.
+        finish(&storage, "f", WriteMode::Replace, b"whole");
+        assert_eq!(tree.get("f"), b"whole");
+        assert_eq!(kind(first.commit()), Some(Busy));
+        assert_eq!((tree.get("f"), tree.names("")), (b"whole".to_vec(), vec!["f".into()]));
+        storage.remove(&path("f")).unwrap();
+        // What is cut beside one that goes on is not worth more than it.
+        cut(&storage, "f", WriteMode::Replace, b"0123");
+        let mut first = storage.write_as(&path("f"), WriteMode::Append, USER).unwrap();
+        cut(&storage, "f", WriteMode::Replace, b"xy");
+        first.write_all(b"45").unwrap();
+        first.commit().unwrap();
+        assert_eq!((tree.get("f"), tree.names("")), (b"012345".to_vec(), vec!["f".into()]));
+        storage.remove(&path("f")).unwrap();
+    }
+}
+
+#[test]
+fn nothing_is_kept_for_longer_than_a_day_fs_15() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        cut(&storage, "f", WriteMode::Replace, b"0123");
+        age(&tree, "f", 23);
+        assert_eq!(kept(&storage, "f"), Some(4));
+        age(&tree, "f", 24);
+        assert_eq!(kept(&storage, "f"), None);
+        assert_eq!(kind(storage.write_as(&path("f"), WriteMode::From(4), USER)), Some(BadRestart));
+        finish(&storage, "f", WriteMode::Append, b"new");
+        assert_eq!((tree.get("f"), tree.names("")), (b"new".to_vec(), vec!["f".into()]));
+        storage.remove(&path("f")).unwrap();
+    }
+}
+
+#[test]
+fn what_others_put_in_the_place_of_a_kept_upload_is_left_alone_fs_15_hp_22() {
+    let tree = Tree::new();
+    let hidden = String::from_utf8(name::kept(USER, b"f")).unwrap();
+    fs::write(tree.outside.join("victim"), "victim").unwrap();
+    for storage in tree.storages() {
+        let make: [&dyn Fn(); 4] = [
+            &|| tree.link(tree.outside.join("victim"), &hidden),
+            &|| fs::hard_link(tree.outside.join("victim"), tree.root.join(&hidden)).unwrap(),
+            &|| tree.fifo(&hidden),
+            &|| fs::create_dir(tree.root.join(&hidden)).unwrap(),
+        ];
+        for make in make {
+            make();
+            assert_eq!(kept(&storage, "f"), None);
+            let beyond = storage.write_as(&path("f"), WriteMode::From(6), USER);
+            assert_eq!(kind(beyond), Some(BadRestart));
+            finish(&storage, "f", WriteMode::Append, b"new");
+            assert_eq!(tree.get("f"), b"new");
+            storage.remove(&path("f")).unwrap();
+            cut(&storage, "f", WriteMode::Replace, b"part");
+            assert_eq!(kept(&storage, "f"), None);
+            assert_eq!(tree.names(""), [&*hidden]);
+            let there = tree.root.join(&hidden);
+            fs::remove_file(&there).or_else(|_| fs::remove_dir(&there)).unwrap();
+        }
+    }
+    assert_eq!(fs::read(tree.outside.join("victim")).unwrap(), b"victim");
+}
+
+/// Waits until a walk has left only these names, which takes a moment.
+#[track_caller]
+fn wait_for_names(tree: &Tree, directory: &str, want: &[&str]) {
+    let end = std::time::Instant::now() + Duration::from_secs(20);
+    while tree.names(directory) != want {
+        assert!(std::time::Instant::now() < end, "{:?}", tree.names(directory));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn what_a_killed_server_left_is_swept_at_start_fs_14() {
+    let tree = Tree::new();
+    let stale = ".ftp-upload-0123456789abcdef";
+    let other = ".ftp-upload-of-somebody-else";
+    fs::create_dir_all(tree.root.join("a/b/c")).unwrap();
+    tree.link(&tree.outside, "link");
+    fs::write(tree.outside.join(stale), "outside").unwrap();
+    tree.link(tree.outside.join("secret"), "a/.ftp-upload-fedcba9876543210");
+    for directory in [".", "a", "a/b", "a/b/c"] {
+        tree.put(&format!("{directory}/{stale}"), "stale");
+        tree.put(&format!("{directory}/{other}"), "other");
+        tree.put(&format!("{directory}/file"), "file");
+    }
+    // What is just being written, by this or by another server, is locked.
+    let mut running =
+        tree.deprived(true, false).write(&path("a/b/new"), WriteMode::Create).unwrap();
+    running.write_all(b"con").unwrap();
+    cut(&tree.storage(), "young", WriteMode::Replace, b"young");
+    cut(&tree.storage(), "old", WriteMode::Replace, b"old");
+    age(&tree, "old", 25);
+    let storage = tree.storage().with_sweeper().unwrap();
+    let young = String::from_utf8(name::kept(USER, b"young")).unwrap();
+    wait_for_names(&tree, "", &[&young, other, "a", "file", "link"]);
+    wait_for_names(&tree, "a", &[".ftp-upload-fedcba9876543210", other, "b", "file"]);
+    wait_for_names(&tree, "a/b/c", &[other, "file"]);
+    running.write_all(b"tent").unwrap();
+    running.commit().unwrap();
+    wait_for_names(&tree, "a/b", &[other, "c", "file", "new"]);
+    assert_eq!(tree.get("a/b/new"), b"content");
+    assert_eq!(fs::read(tree.outside.join(stale)).unwrap(), b"outside");
+    finish(&storage, "young", WriteMode::Append, b"er");
+    assert_eq!(tree.get("young"), b"younger");
+}
+
+#[test]
+fn what_is_kept_is_swept_when_its_day_is_over_fs_14() {
+    let tree = Tree::new();
+    let storage = tree.storage();
+    let root = Arc::clone(&storage.root);
+    assert_eq!(sweep::Walk::of(&root), None);
+    fs::create_dir(tree.root.join("d")).unwrap();
+    for (name, hours) in [("a", 3), ("d/b", 20), ("c", 7)] {
+        cut(&storage, name, WriteMode::Replace, b"part");
+        let directory = tree.root.join(if name == "d/b" { "d" } else { "" });
+        let name = name.trim_start_matches("d/").as_bytes();
+        set_age(&directory.join(std::str::from_utf8(&name::kept(USER, name)).unwrap()), hours);
+    }
+    // The next walk is due when the oldest of them is a day old.
+    let due = sweep::Walk::of(&root).unwrap().as_secs();
+    assert!((4 * 3_600 - 60..=4 * 3_600).contains(&due), "{due}");
+    assert_eq!((tree.names("").len(), tree.names("d").len()), (3, 1));
+    let (kept, news) = mpsc::channel();
+    kept.send(()).unwrap();
+    let (done, waited) = mpsc::channel();
+    let waiting = std::thread::spawn(move || done.send(sweep::wait(&news, None)));
+    // Whatever is kept, there is at least an hour until then.
+    assert!(waited.recv_timeout(Duration::from_millis(50)).is_err());
+    drop(kept);
+    assert!(!waited.recv_timeout(Duration::from_secs(20)).unwrap());
+    waiting.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_directory_with_nothing_but_hidden_files_can_be_removed_fs_14_cm_87() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        storage.mkdir(&path("d")).unwrap();
+        for name in ["d/a", "d/b"] {
+            cut(&storage, name, WriteMode::Replace, b"part");
+        }
+        tree.put("d/.ftp-upload-0123456789abcdef", "stale");
+        tree.put("d/file", "");
+        // What is to be seen is not to be removed, and then nothing is.
+        assert_eq!(kind(storage.rmdir(&path("d"))), Some(NotEmpty));
+        assert_eq!(tree.names("d").len(), 4);
+        storage.remove(&path("d/file")).unwrap();
+        // Nor is what somebody goes on with.
+        let running = storage.write_as(&path("d/a"), WriteMode::Append, USER).unwrap();
+        assert_eq!(kind(storage.rmdir(&path("d"))), Some(NotEmpty));
+        drop(running);
+        storage.rmdir(&path("d")).unwrap();
+        assert!(tree.names("").is_empty());
+    }
+}
+
+#[test]
+fn what_is_gone_on_with_replaces_nothing_that_came_meanwhile_fs_15_fs_18() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        for (mode, want) in [(WriteMode::From(2), Exists), (WriteMode::Append, Busy)] {
+            cut(&storage, "f", WriteMode::Replace, b"0123");
+            let upload = storage.write_as(&path("f"), mode, USER).unwrap();
+            tree.put("f", "other");
+            assert_eq!(kind(upload.commit()), Some(want));
+            assert_eq!((tree.get("f"), tree.names("")), (b"other".to_vec(), vec!["f".into()]));
+            storage.remove(&path("f")).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_sweeper_ends_with_its_storage_fs_14() {
+    let tree = Tree::new();
+    let storage = tree.storage().with_sweeper().unwrap().with_sweeper().unwrap();
+    let root = Arc::downgrade(&storage.root);
+    let (kept, news) = mpsc::channel();
+    drop(storage);
+    // It may be in its walk yet, for a moment.
+    let end = std::time::Instant::now() + Duration::from_secs(20);
+    while root.strong_count() > 0 {
+        assert!(std::time::Instant::now() < end);
+        std::thread::yield_now();
+    }
+    // Where nothing is kept, it waits for ever, or until it is over.
+    kept.send(()).unwrap();
+    drop(kept);
+    assert!(!sweep::wait(&news, None));
+}
+
+#[test]
+fn new_files_and_directories_obey_the_umask_set_fs_17() {
+    use std::os::unix::fs::PermissionsExt;
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        for (umask, file, directory) in
+            [(0o022, 0o644, 0o755), (0, 0o666, 0o777), (0o077, 0o600, 0o700), (0o027, 0o640, 0o750)]
+        {
+            let storage = storage.clone().with_umask(umask);
+            upload(&storage, "f", WriteMode::Create, b"x");
+            storage.mkdir(&path("d")).unwrap();
+            let mode = |name: &str| {
+                fs::metadata(tree.root.join(name)).unwrap().permissions().mode() & 0o7777
+            };
+            assert_eq!((mode("f"), mode("d")), (file, directory), "{umask:03o}");
+            storage.remove(&path("f")).unwrap();
+            storage.rmdir(&path("d")).unwrap();
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! Files in memory: for tests, and for what is not worth a disk.
+
+mod room;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod upload;
+
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use self::room::{Charge, Content, Room};
+use self::tree::{Directory, Node, Object, Tree, now};
+use self::upload::{MemorySource, MemoryUpload};
+use super::{
+    Capabilities, Entries, Entry, EntryKind, Metadata, Source, Storage, StorageError,
+    StorageErrorKind as Kind, Upload, VirtualPath, WriteMode,
+};
+
+/// How many bytes there are in all, unless it is said.
+const LIMIT: u64 = 64 * 1024 * 1024;
+
+/// What an object costs beside its name and its content, in bytes: about what the tree needs.
+const OBJECT: u64 = 256;
+
+/// The longest name, in bytes, as on a disk.
+const LONGEST: usize = 255;
+
+/// A tree of files in memory, gone with its last clone; clones share it.
+///
+/// It does all that a [`Storage`] can: times and permission bits are kept (the bits bind nobody),
+/// [`space`](Storage::space) tells what is left, and what came of a cut upload its user may go on
+/// with for a day. There are no links. An upload shows when it is committed, an append too; whoever
+/// reads a file reads it as it was when it was opened.
+///
+/// All of it together has a limit, 64 MiB unless [`with_limit`](Self::with_limit) says another:
+/// contents, also of uploads that go on and of files that are gone but still being read, and 256
+/// bytes and the name of each object. What would be more is `NoSpace`. A content that grows takes
+/// up to twice its size from the system.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ftp_server::{MemoryStorage, Rights, Server, VirtualPath};
+///
+/// let storage = MemoryStorage::new();
+/// let path = VirtualPath::root().join(b"pub").join(b"hello");
+/// storage.put(&path, "hello\n")?;
+///
+/// let server =
+///     Server::builder().storage(storage.clone()).user("u", "p", Rights::FULL).bind("127.0.0.1:0")?;
+/// // Clients of server.local_addr() find /pub/hello, and what they upload is found here.
+/// server.shutdown(Duration::ZERO);
+/// assert_eq!(storage.get(&path).as_deref(), Some(&b"hello\n"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct MemoryStorage {
+    tree: Arc<Mutex<Tree>>,
+    room: Arc<Room>,
+}
+
+impl Default for MemoryStorage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryStorage {
+    /// An empty tree of at most 64 MiB.
+    #[must_use]
+    pub fn new() -> Self {
+        let root = Object {
+            node: Node::Directory(Directory::new()),
+            modified: now(),
+            mode: 0o755,
+            number: 1,
+            _charge: None,
+        };
+        let tree = Tree { root, next: 2, kept: Default::default() };
+        let room = Room { limit: LIMIT, used: AtomicU64::new(0) };
+        Self { tree: Arc::new(Mutex::new(tree)), room: Arc::new(room) }
+    }
+
+    /// An empty tree of at most `bytes`.
+    #[must_use]
+    pub fn with_limit(bytes: u64) -> Self {
+        let room = Room { limit: bytes, used: AtomicU64::new(0) };
+        Self { room: Arc::new(room), ..Self::new() }
+    }
+
+    /// Makes or replaces a file, and makes the directories above it.
+    ///
+    /// # Errors
+    ///
+    /// `NameNotAllowed`, `IsDirectory`, `NotDirectory`, `NoSpace`.
+    pub fn put(&self, path: &VirtualPath, content: impl AsRef<[u8]>) -> Result<(), StorageError> {
+        let mut missing = Vec::new();
+        let mut directory = path.parent();
+        while let Some(path) = directory {
+            match self.stat(&path) {
+                Ok(Metadata { kind: EntryKind::Directory, .. }) => break,
+                Ok(_) => return Err(Kind::NotDirectory.into()),
+                Err(_) => {
+                    directory = path.parent();
+                    missing.push(path);
+                }
+            }
+        }
+        for path in missing.iter().rev() {
+            self.mkdir(path)?;
+        }
+        let mut upload = self.write(path, WriteMode::Replace)?;
+        upload.write_all(content.as_ref())?;
+        upload.commit()
+    }
+
+    /// The content of a file; `None` if there is no such file.
+    #[must_use]
+    pub fn get(&self, path: &VirtualPath) -> Option<Vec<u8>> {
+        match &self.tree().object(path).ok()?.node {
+            Node::File(content) => Some(content.bytes.clone()),
+            Node::Directory(_) => None,
+        }
+    }
+
+    fn tree(&self) -> MutexGuard<'_, Tree> {
+        // What panics while it is held does so before it has changed anything.
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn charge(&self, bytes: u64) -> Result<Charge, StorageError> {
+        let mut charge = Charge { room: Arc::clone(&self.room), bytes: 0 };
+        charge.grow(bytes)?;
+        Ok(charge)
+    }
+
+    fn begin(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        user: Option<&[u8]>,
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        if path.is_root() {
+            return Err(Kind::IsDirectory.into());
+        }
+        check_new(path)?;
+        let mut tree = self.tree();
+        tree.directory(&path.parent().unwrap_or_default()).map_err(|_| Kind::NotFound)?;
+        let old = match tree.object(path) {
+            Ok(Object { node: Node::Directory(_), .. }) => return Err(Kind::IsDirectory.into()),
+            Ok(_) if mode == WriteMode::Create => return Err(Kind::Exists.into()),
+            Ok(Object { node: Node::File(content), .. }) => Some(Arc::clone(content)),
+            Err(_) => None,
+        };
+        let key = user.map(|user| (user.to_vec(), path.as_bytes().to_vec()));
+        let keep_as = key.filter(|_| old.is_none());
+        let mut content = Content { bytes: Vec::new(), charge: self.charge(0)? };
+        let mut restart = if let WriteMode::From(from) = mode { from } else { 0 };
+        if let (Some(key), WriteMode::Append | WriteMode::From(1..)) = (&keep_as, mode)
+            && tree.kept_size(key).is_some_and(|size| size >= restart)
+            && let Some((kept, _)) = tree.kept.remove(key)
+        {
+            content = kept;
+            if let WriteMode::From(from) = mode {
+                content.truncate(usize::try_from(from).unwrap_or(usize::MAX));
+            }
+            restart = 0;
+        }
+        if restart > 0 {
+            let old = old.as_ref().map_or(&[][..], |old| &old.bytes);
+            let first = usize::try_from(restart).ok().and_then(|count| old.get(..count));
+            content.add(first.ok_or(Kind::BadRestart)?)?;
+        }
+        let stood = old.is_some();
+        let (storage, path) = (self.clone(), path.clone());
+        let upload = MemoryUpload { storage, path, mode, stood, keep_as, content: Some(content) };
+        Ok(Box::new(upload))
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::ALL
+    }
+
+    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+        self.tree().object(path).map(Object::metadata)
+    }
+
+    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
+        self.tree().directory(path)?;
+        let listing = Listing { storage: self.clone(), path: path.clone(), last: Bound::Unbounded };
+        Ok(Box::new(listing))
+    }
+
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        match &self.tree().object(path)?.node {
+            Node::File(content) => {
+                Ok(Box::new(MemorySource { content: Arc::clone(content), position: 0 }))
+            }
+            Node::Directory(_) => Err(Kind::IsDirectory.into()),
+        }
+    }
+
+    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+        self.begin(path, mode, None)
+    }
+
+    fn write_as(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        user: &[u8],
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        self.begin(path, mode, Some(user))
+    }
+
+    fn partial_size(&self, path: &VirtualPath, user: &[u8]) -> Result<u64, StorageError> {
+        let mut tree = self.tree();
+        let key = (user.to_vec(), path.as_bytes().to_vec());
+        let size = if tree.object(path).is_ok() { None } else { tree.kept_size(&key) };
+        size.ok_or_else(|| Kind::NotFound.into())
+    }
+
+    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        let mut tree = self.tree();
+        match tree.object(path)?.node {
+            Node::Directory(_) => Err(Kind::IsDirectory.into()),
+            Node::File(_) => tree.take(path).map(drop),
+        }
+    }
+
+    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        let mut tree = self.tree();
+        match tree.directory(path) {
+            _ if path.is_root() => Err(Kind::Denied.into()),
+            Ok(entries) if !entries.is_empty() => Err(Kind::NotEmpty.into()),
+            Ok(_) => tree.take(path).map(drop),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        if path.is_root() {
+            return Err(Kind::Exists.into());
+        }
+        check_new(path)?;
+        let mut tree = self.tree();
+        if tree.object(path).is_ok() {
+            return Err(Kind::Exists.into());
+        }
+        self.make(&mut tree, path, Node::Directory(Directory::new()), 0o755)
+    }
+
+    fn rename(
+        &self,
+        from: &VirtualPath,
+        to: &VirtualPath,
+        replace: bool,
+    ) -> Result<(), StorageError> {
+        if from.is_root() {
+            return Err(Kind::Denied.into());
+        }
+        if to.is_root() {
+            return Err(Kind::IsDirectory.into());
+        }
+        check_new(to)?;
+        let mut tree = self.tree();
+        let is_directory = matches!(tree.object(from)?.node, Node::Directory(_));
+        tree.directory(&to.parent().unwrap_or_default()).map_err(|_| Kind::NotFound)?;
+        if from == to {
+            return Ok(());
+        }
+        if let Some(below) = to.as_bytes().strip_prefix(from.as_bytes())
+            && below.starts_with(b"/")
+        {
+            return Err(Kind::Denied.into());
+        }
+        match tree.object(to) {
+            Ok(_) if !replace => return Err(Kind::Exists.into()),
+            Ok(Object { node: Node::Directory(_), .. }) => return Err(Kind::IsDirectory.into()),
+            Ok(_) if is_directory => return Err(Kind::NotDirectory.into()),
+            Ok(_) | Err(_) => {}
+        }
+        let object = tree.take(from)?;
+        tree.put(to, object)
+    }
+
+    fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
+        let mut tree = self.tree();
+        let object = tree.object_mut(path)?;
+        object.modified = modified;
+        Ok(object.metadata())
+    }
+
+    fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
+        if path.is_root() {
+            return Err(Kind::Denied.into());
+        }
+        let mut tree = self.tree();
+        let object = tree.object_mut(path)?;
+        object.mode = mode & 0o777;
+        Ok(object.metadata())
+    }
+
+    fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {
+        self.tree().directory(path)?;
+        Ok(self.room.limit.saturating_sub(self.room.used.load(Ordering::SeqCst)))
+    }
+}
+
+impl MemoryStorage {
+    /// Makes an object where none is.
+    fn make(
+        &self,
+        tree: &mut Tree,
+        path: &VirtualPath,
+        node: Node,
+        mode: u32,
+    ) -> Result<(), StorageError> {
+        let name = path.name().unwrap_or_default();
+        let charge = self.charge(OBJECT.saturating_add(name.len() as u64))?;
+        let number = tree.next;
+        tree.put(path, Object { node, modified: now(), mode, number, _charge: Some(charge) })?;
+        tree.next += 1;
+        Ok(())
+    }
+}
+
+/// The entries of a directory, each looked up when it is asked for.
+struct Listing {
+    storage: MemoryStorage,
+    path: VirtualPath,
+    last: Bound<Vec<u8>>,
+}
+
+impl Iterator for Listing {
+    type Item = Result<Entry, StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let tree = self.storage.tree();
+        let entries = tree.directory(&self.path).ok()?;
+        let (name, object) = entries.range((self.last.clone(), Bound::Unbounded)).next()?;
+        self.last = Bound::Excluded(name.clone());
+        Some(Ok(Entry { name: name.clone(), metadata: object.metadata() }))
+    }
+}
+
+/// Refuses a path whose name is not to be made.
+fn check_new(path: &VirtualPath) -> Result<(), StorageError> {
+    let is_bad = |name: &[u8]| {
+        let has_bad_byte = name.iter().any(|byte| b"\0\r\n".contains(byte));
+        matches!(name, b"." | b"..") || name.len() > LONGEST || has_bad_byte
+    };
+    match path.is_too_long() || path.relative().split(|&byte| byte == b'/').any(is_bad) {
+        true => Err(Kind::NameNotAllowed.into()),
+        false => Ok(()),
+    }
+}

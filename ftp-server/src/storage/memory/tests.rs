@@ -1,0 +1,193 @@
+//! The same calls on a disk and in memory have the same results.
+
+use super::*;
+use crate::storage::{LocalStorage, StorageErrorKind, StreamEnd, SyncPolicy};
+
+/// Numbers that look random and are the same each time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(self.0 >> 33).unwrap() % limit
+    }
+
+    fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())]
+    }
+}
+
+fn path(text: &str) -> VirtualPath {
+    text.split('/')
+        .filter(|name| !name.is_empty())
+        .fold(VirtualPath::root(), |path, name| path.join(name.as_bytes()))
+}
+
+const PATHS: [&str; 10] = ["/", "a", "b", "d", "d/a", "d/b", "d/e", "d/e/a", "e", "a/b"];
+
+/// What a call came to, without what no two storages have in common.
+fn outcome<T>(
+    result: Result<T, StorageError>,
+    shown: impl FnOnce(T) -> String,
+) -> Result<String, StorageErrorKind> {
+    result.map(shown).map_err(|error| error.kind)
+}
+
+fn facts(metadata: &Metadata) -> String {
+    match metadata.kind {
+        EntryKind::File => format!("file {} {:o}", metadata.size, metadata.mode),
+        other => format!("{other:?}"),
+    }
+}
+
+/// Does one thing, and tells what came of it.
+fn act(storage: &dyn Storage, numbers: &mut Numbers) -> Result<String, StorageErrorKind> {
+    let (one, other) = (path(numbers.one_of(&PATHS)), path(numbers.one_of(&PATHS)));
+    let nothing = |()| String::new();
+    match numbers.below(14) {
+        0 => outcome(storage.stat(&one), |metadata| facts(&metadata)),
+        1 => outcome(storage.check_directory(&one), nothing),
+        2 => outcome(storage.list(&one), |entries| {
+            let mut lines: Vec<String> = entries
+                .map(Result::unwrap)
+                .map(|entry| format!("{} {}", entry.name.escape_ascii(), facts(&entry.metadata)))
+                .collect();
+            lines.sort();
+            lines.join("\n")
+        }),
+        3 => {
+            let offset = numbers.one_of(&[0, 2, 9]);
+            outcome(storage.read(&one), |mut source| {
+                let mut content = Vec::new();
+                let sought = source.seek_to(offset).map_err(|error| error.kind);
+                source.read_to_end(&mut content).unwrap();
+                format!("{} {sought:?} {content:?}", source.size())
+            })
+        }
+        4..=8 => {
+            let from = numbers.one_of(&[1, 3, 4, 7]);
+            let mode = numbers.one_of(&[
+                WriteMode::Create,
+                WriteMode::Replace,
+                WriteMode::Append,
+                WriteMode::From(from),
+            ]);
+            let content = numbers.one_of(&[&b""[..], b"x", b"abc", b"0123456"]);
+            let user = numbers.one_of(&[None, Some(&b"ann"[..]), Some(b"bob")]);
+            let end = numbers.one_of(&[
+                None,
+                None,
+                Some(StreamEnd::Cut),
+                Some(StreamEnd::Cut),
+                Some(StreamEnd::Abort),
+                Some(StreamEnd::Failed),
+            ]);
+            let begun = match user {
+                Some(user) => storage.write_as(&one, mode, user),
+                None => storage.write(&one, mode),
+            };
+            let ended = begun.and_then(|mut upload| {
+                upload.write_all(content)?;
+                match end {
+                    None => upload.commit(),
+                    Some(end) => {
+                        upload.abort(end);
+                        Ok(())
+                    }
+                }
+            });
+            outcome(ended, |()| format!("{mode:?} {content:?} {end:?}"))
+        }
+        9 => outcome(storage.partial_size(&one, b"ann"), |size| size.to_string()),
+        10 => outcome(storage.remove(&one), nothing),
+        11 => outcome(storage.rmdir(&one), nothing),
+        12 => outcome(storage.mkdir(&one), nothing),
+        _ => {
+            let replace = numbers.one_of(&[true, false]);
+            // The kernel names the reason that it meets first.
+            outcome(storage.rename(&one, &other, replace), nothing).map_err(|_| Kind::Unsupported)
+        }
+    }
+}
+
+#[test]
+fn memory_does_what_a_disk_does_fs_15_fs_16_cm_107_cm_108() {
+    for seed in 1..=200 {
+        let root = tempfile::tempdir().unwrap();
+        let local = LocalStorage::open(root.path()).unwrap().with_sync(SyncPolicy::None);
+        let memory = MemoryStorage::new();
+        let (mut first, mut second) = (Numbers(seed), Numbers(seed));
+        for step in 0..60 {
+            let (want, got) = (act(&local, &mut first), act(&memory, &mut second));
+            assert_eq!(got, want, "seed {seed}, step {step}");
+        }
+    }
+}
+
+#[test]
+fn attributes_are_kept() {
+    let storage = MemoryStorage::new();
+    storage.put(&path("d/f"), "content").unwrap();
+    let changed = storage.set_times(&path("d/f"), 938_565_235).unwrap();
+    assert_eq!((changed.modified, changed.size, changed.links), (938_565_235, 7, 1));
+    assert_eq!(storage.chmod(&path("d/f"), 0o4600).unwrap().mode, 0o600);
+    assert_eq!(storage.chmod(&path("d"), 0o700).unwrap().mode, 0o700);
+    assert_eq!(storage.chmod(&path("/"), 0).unwrap_err().kind, Kind::Denied);
+    let replaced = storage.put(&path("d/f"), "other").and_then(|()| storage.stat(&path("d/f")));
+    assert_eq!(replaced.unwrap().mode, 0o600);
+    assert_eq!(storage.stat(&path("d/f")).unwrap().identity, changed.identity);
+    for name in ["a\nb", "a\rb", "a\0b", &"x".repeat(256)] {
+        assert_eq!(storage.mkdir(&path(name)).unwrap_err().kind, Kind::NameNotAllowed);
+    }
+    assert_eq!(storage.put(&path("d/f/g"), "").unwrap_err().kind, Kind::NotDirectory);
+}
+
+#[test]
+fn all_of_it_has_a_limit_hf_01() {
+    let storage = MemoryStorage::with_limit(10_000);
+    let left = || storage.space(&VirtualPath::root()).unwrap();
+    storage.put(&path("f"), vec![b'o'; 4_000]).unwrap();
+    assert_eq!(left(), 10_000 - 4_000 - OBJECT - 1);
+    let before = left();
+    for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(2_000)] {
+        let mut upload = storage.write(&path("f"), mode).unwrap();
+        let full = (0..100).find_map(|_| upload.write_all(&[b'n'; 100]).err()).unwrap();
+        assert_eq!(StorageError::from(full).kind, Kind::NoSpace, "{mode:?}");
+        assert!(left() < 100);
+        drop(upload);
+        assert_eq!(left(), before);
+        assert_eq!(storage.get(&path("f")).unwrap(), [b'o'; 4_000]);
+    }
+    // What is still read is still there, whatever has its name.
+    let reader = storage.read(&path("f")).unwrap();
+    storage.put(&path("f"), "new").unwrap();
+    assert_eq!(left(), before - 3);
+    drop(reader);
+    assert_eq!(left(), before + 4_000 - 3);
+    // Names take room too.
+    let refused = (0..100).find_map(|number| storage.mkdir(&path(&number.to_string())).err());
+    assert_eq!(refused.unwrap().kind, Kind::NoSpace);
+    for number in 0..100 {
+        let _ = storage.rmdir(&path(&number.to_string()));
+    }
+    storage.remove(&path("f")).unwrap();
+    assert_eq!(left(), 10_000);
+}
+
+#[test]
+fn a_listing_goes_on_while_names_come_and_go_ls_31_hp_16() {
+    let storage = MemoryStorage::new();
+    for name in ["a", "b", "c", "e"] {
+        storage.put(&path(name), "").unwrap();
+    }
+    let mut entries = storage.list(&VirtualPath::root()).unwrap();
+    let mut next = || entries.next().map(|entry| entry.unwrap().name);
+    assert_eq!(next().as_deref(), Some(&b"a"[..]));
+    storage.remove(&path("a")).unwrap();
+    storage.remove(&path("b")).unwrap();
+    storage.put(&path("d"), "").unwrap();
+    for name in [b"c", b"d", b"e"] {
+        assert_eq!(next().as_deref(), Some(&name[..]));
+    }
+    assert_eq!(next(), None);
+}

@@ -1,0 +1,121 @@
+//! What has a name in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::room::{Charge, Content};
+use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind, VirtualPath};
+
+/// How long what came of a cut upload is kept for its user.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A user's name and a path.
+pub(super) type UserPath = (Vec<u8>, Vec<u8>);
+
+pub(super) type Directory = BTreeMap<Vec<u8>, Object>;
+
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub(super) root: Object,
+    /// The number of the next object.
+    pub(super) next: u64,
+    /// What came of cut uploads, by user and path, and when it came.
+    pub(super) kept: BTreeMap<UserPath, (Content, Instant)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Object {
+    pub(super) node: Node,
+    pub(super) modified: i64,
+    pub(super) mode: u32,
+    pub(super) number: u64,
+    pub(super) _charge: Option<Charge>,
+}
+
+#[derive(Debug)]
+pub(super) enum Node {
+    File(Arc<Content>),
+    Directory(Directory),
+}
+
+impl Tree {
+    pub(super) fn object(&self, path: &VirtualPath) -> Result<&Object, StorageError> {
+        let mut object = &self.root;
+        for name in components(path) {
+            let Node::Directory(entries) = &object.node else { return Err(Kind::NotFound.into()) };
+            object = entries.get(name).ok_or(Kind::NotFound)?;
+        }
+        Ok(object)
+    }
+
+    pub(super) fn object_mut(&mut self, path: &VirtualPath) -> Result<&mut Object, StorageError> {
+        let mut object = &mut self.root;
+        for name in components(path) {
+            let Node::Directory(entries) = &mut object.node else {
+                return Err(Kind::NotFound.into());
+            };
+            object = entries.get_mut(name).ok_or(Kind::NotFound)?;
+        }
+        Ok(object)
+    }
+
+    pub(super) fn directory(&self, path: &VirtualPath) -> Result<&Directory, StorageError> {
+        match &self.object(path)?.node {
+            Node::Directory(entries) => Ok(entries),
+            Node::File(_) => Err(Kind::NotDirectory.into()),
+        }
+    }
+
+    /// The directory that holds `path`, which is changed, and the name in it.
+    fn parent<'a>(
+        &mut self,
+        path: &'a VirtualPath,
+    ) -> Result<(&mut Directory, &'a [u8]), StorageError> {
+        let name = path.name().ok_or(Kind::Denied)?;
+        let parent = self.object_mut(&path.parent().unwrap_or_default())?;
+        parent.modified = now();
+        match &mut parent.node {
+            Node::Directory(entries) => Ok((entries, name)),
+            Node::File(_) => Err(Kind::NotFound.into()),
+        }
+    }
+
+    pub(super) fn take(&mut self, path: &VirtualPath) -> Result<Object, StorageError> {
+        let (entries, name) = self.parent(path)?;
+        entries.remove(name).ok_or_else(|| Kind::NotFound.into())
+    }
+
+    pub(super) fn put(&mut self, path: &VirtualPath, object: Object) -> Result<(), StorageError> {
+        let (entries, name) = self.parent(path)?;
+        entries.insert(name.to_vec(), object);
+        Ok(())
+    }
+
+    /// How many bytes are kept for a user under a path. What is too old goes.
+    pub(super) fn kept_size(&mut self, key: &UserPath) -> Option<u64> {
+        self.kept.retain(|_, (_, since)| since.elapsed() < KEPT);
+        self.kept.get(key).map(|(content, _)| content.bytes.len() as u64)
+    }
+}
+
+impl Object {
+    pub(super) fn metadata(&self) -> Metadata {
+        let (kind, size, links) = match &self.node {
+            Node::File(content) => (EntryKind::File, content.bytes.len() as u64, 1),
+            Node::Directory(_) => (EntryKind::Directory, 0, 2),
+        };
+        let Self { modified, mode, number, .. } = *self;
+        Metadata { kind, size, modified, mode, links, identity: (0, number), ids: None }
+    }
+}
+
+fn components(path: &VirtualPath) -> impl Iterator<Item = &[u8]> {
+    path.relative().split(|&byte| byte == b'/').filter(|name| !name.is_empty())
+}
+
+/// Seconds since 1970-01-01T00:00:00Z.
+pub(super) fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}

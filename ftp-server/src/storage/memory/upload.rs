@@ -1,0 +1,139 @@
+//! A file that is being written, and one that is being read.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::MemoryStorage;
+use super::room::Content;
+use super::tree::{Node, Object, UserPath, now};
+use crate::storage::{
+    Source, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath, WriteMode,
+};
+
+/// A file as it was when it was opened.
+pub(super) struct MemorySource {
+    pub(super) content: Arc<Content>,
+    pub(super) position: usize,
+}
+
+impl io::Read for MemorySource {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut rest = self.content.bytes.get(self.position..).unwrap_or_default();
+        let count = rest.read(buffer)?;
+        self.position += count;
+        Ok(count)
+    }
+}
+
+impl Source for MemorySource {
+    fn size(&self) -> u64 {
+        self.content.bytes.len() as u64
+    }
+
+    fn seek_to(&mut self, offset: u64) -> Result<(), StorageError> {
+        if offset > self.size() {
+            return Err(Kind::BadRestart.into());
+        }
+        self.position = usize::try_from(offset).unwrap_or(usize::MAX);
+        Ok(())
+    }
+}
+
+/// What came of a file yet.
+pub(super) struct MemoryUpload {
+    pub(super) storage: MemoryStorage,
+    pub(super) path: VirtualPath,
+    pub(super) mode: WriteMode,
+    /// Whether there was a file when it began.
+    pub(super) stood: bool,
+    /// Where it is kept if it is cut.
+    pub(super) keep_as: Option<UserPath>,
+    /// What came; taken when it ends.
+    pub(super) content: Option<Content>,
+}
+
+impl io::Write for MemoryUpload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(content) = &mut self.content {
+            content.add(bytes)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Upload for MemoryUpload {
+    fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
+        let Some(content) = self.content.take() else { return Ok(()) };
+        let storage = self.storage.clone();
+        let mut tree = storage.tree();
+        let appends = self.mode == WriteMode::Append;
+        match tree.object_mut(&self.path) {
+            Err(_) if appends && self.stood => return Err(Kind::NotFound.into()),
+            Err(_) => {
+                let file = Node::File(Arc::new(content));
+                storage.make(&mut tree, &self.path, file, 0o644)?;
+            }
+            Ok(Object { node: Node::Directory(_), .. }) => return Err(Kind::IsDirectory.into()),
+            Ok(_) if self.mode == WriteMode::Create => return Err(Kind::Exists.into()),
+            Ok(_) if appends && !self.stood => return Err(Kind::Busy.into()),
+            // What was gone on with was that of a new file.
+            Ok(_) if matches!(self.mode, WriteMode::From(1..)) && !self.stood => {
+                return Err(Kind::Exists.into());
+            }
+            Ok(Object { node: Node::File(old), modified, .. }) => {
+                if appends {
+                    add(&storage, old, content)?;
+                } else {
+                    *old = Arc::new(content);
+                }
+                *modified = now();
+            }
+        }
+        // Whatever an earlier try has left, the file is whole now.
+        if let Some(key) = &self.keep_as {
+            tree.kept.remove(key);
+        }
+        Ok(())
+    }
+
+    fn abort(mut self: Box<Self>, end: StreamEnd) {
+        if end != StreamEnd::Cut {
+            self.content = None;
+        }
+        if let (StreamEnd::Abort, Some(key)) = (end, &self.keep_as) {
+            self.storage.tree().kept.remove(key);
+        }
+    }
+}
+
+impl Drop for MemoryUpload {
+    fn drop(&mut self) {
+        let content = self.content.take().filter(|content| !content.bytes.is_empty());
+        if let (Some(content), Some(key)) = (content, self.keep_as.take()) {
+            let mut tree = self.storage.tree();
+            if tree.object(&self.path).is_err() {
+                tree.kept.insert(key, (content, Instant::now()));
+            }
+        }
+    }
+}
+
+/// Adds to a file; a copy of it if somebody reads it.
+fn add(storage: &MemoryStorage, old: &mut Arc<Content>, more: Content) -> Result<(), StorageError> {
+    if Arc::get_mut(old).is_none() {
+        let mut copy = Content { bytes: Vec::new(), charge: storage.charge(0)? };
+        copy.add(&old.bytes)?;
+        *old = Arc::new(copy);
+    }
+    if let Some(old) = Arc::get_mut(old) {
+        old.bytes.extend_from_slice(&more.bytes);
+        let mut charge = more.charge;
+        old.charge.bytes += std::mem::take(&mut charge.bytes);
+    }
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! Ends connections whose login is not decided in time, because the authenticator does not return.
+//! The session's thread cannot, since it waits for it.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use crate::context::Line;
+use crate::{limits, session};
+
+/// Who waits for an authenticator, and a thread that looks after them. Dropped, the thread ends.
+#[derive(Debug, Default)]
+pub(crate) struct Watchdog {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    watched: HashMap<u64, (Instant, Arc<Line>)>,
+    next: u64,
+    /// When the thread looks again; `None` if only when it is told to.
+    wakes_at: Option<Instant>,
+    is_over: bool,
+}
+
+/// One session that is watched; dropping it, it is no more.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+impl Watchdog {
+    /// Starts the thread.
+    pub(crate) fn start(&self) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let thread = thread::Builder::new().name("ftp-watch".to_owned());
+        thread.stack_size(limits::SESSION_STACK).spawn(move || shared.run())?;
+        Ok(())
+    }
+
+    /// Ends the connection of `line` at `deadline`, unless the watch is over before.
+    pub(crate) fn watch(&self, line: &Arc<Line>, deadline: Instant) -> Watch {
+        let mut state = self.shared.state();
+        let number = state.next;
+        state.next += 1;
+        state.watched.insert(number, (deadline, Arc::clone(line)));
+        // Mostly it will look earlier, for somebody who is long gone.
+        if state.wakes_at.is_none_or(|at| deadline < at) {
+            self.shared.changed.notify_all();
+        }
+        Watch { shared: Arc::clone(&self.shared), number }
+    }
+}
+
+impl Watch {
+    /// Ends the watch. False if the connection was ended by it.
+    pub(crate) fn ends_in_time(self) -> bool {
+        self.shared.state().watched.remove(&self.number).is_some()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.shared.state().watched.remove(&self.number);
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.shared.state().is_over = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        let mut state = self.state();
+        while !state.is_over {
+            let now = Instant::now();
+            state.watched.retain(|_, (deadline, line)| {
+                let is_late = *deadline <= now;
+                if is_late {
+                    session::time_out(line);
+                }
+                !is_late
+            });
+            let first = state.watched.values().map(|(deadline, _)| *deadline).min();
+            // To look once in vain costs less than to be told of each login.
+            let wakes_at = first.or(state.wakes_at.filter(|at| *at > now));
+            state.wakes_at = wakes_at;
+            state = match wakes_at {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(at) => {
+                    let rest = at.saturating_duration_since(now);
+                    let woken = self.changed.wait_timeout(state, rest);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held; a poisoned map is as good as any.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn who_is_late_gets_a_421_and_nobody_else_hf_13() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connect = || {
+            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (stream, peer) = listener.accept().unwrap();
+            (client, Arc::new(Line::new(stream, peer)))
+        };
+        let watchdog = Watchdog::default();
+        watchdog.start().unwrap();
+        let ((mut late, late_line), (mut early, early_line)) = (connect(), connect());
+        let begun = Instant::now();
+        let far = watchdog.watch(&early_line, begun + Duration::from_secs(300));
+        let near = watchdog.watch(&late_line, begun + Duration::from_millis(100));
+        let mut said = String::new();
+        late.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "421 Timeout\r\n");
+        assert!(begun.elapsed() >= Duration::from_millis(100));
+        assert!(!near.ends_in_time());
+        assert!(far.ends_in_time());
+        early.set_nonblocking(true).unwrap();
+        assert!(early.read(&mut [0]).is_err(), "nothing was said to the other");
+        assert!(watchdog.shared.state().watched.is_empty());
+        let shared = Arc::downgrade(&watchdog.shared);
+        drop(watchdog);
+        let end = Instant::now() + Duration::from_secs(60);
+        while shared.strong_count() > 0 {
+            assert!(Instant::now() < end, "the thread does not end");
+            thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! More clients than there are places, from one address and from many.
+
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use ftp_server::{Rights, Server, ServerConfig};
+use ftp_tests::network::in_own_network;
+use ftp_tests::raw::{DEADLINE, RawSession};
+use ftp_tests::scale;
+
+/// The longest that a login may take beside whatever load; plain tests run beside others.
+fn login_limit() -> Duration {
+    Duration::from_secs(if scale::is_full() { 1 } else { 10 })
+}
+
+/// Connects and reads what comes first; the connection is returned if it was let in.
+fn knock(source: IpAddr, address: SocketAddr) -> Option<TcpStream> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let socket = socket.expect("a socket");
+    socket.bind(&SocketAddr::new(source, 0).into()).expect("the address is ours");
+    socket.connect(&address.into()).expect("the server listens");
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    let mut code = [0; 3];
+    stream.read_exact(&mut code).expect("a greeting or a refusal");
+    match &code {
+        b"220" => Some(stream),
+        b"421" => {
+            // To its end, so that it is the server that waits for late segments.
+            stream.read_to_end(&mut Vec::new()).expect("the rest of the refusal");
+            None
+        }
+        other => panic!("{}", other.escape_ascii()),
+    }
+}
+
+#[test]
+fn a_flood_from_one_address_keeps_nobody_else_out_at_scale_ho_08() {
+    let test = "server::crowds::a_flood_from_one_address_keeps_nobody_else_out_at_scale_ho_08";
+    if !in_own_network(test, &["192.0.2.1/24", "192.0.2.2/24"]) {
+        return;
+    }
+    let count = scale::count(2_000, 50_000);
+    let root = tempfile::tempdir().expect("a directory");
+    let config = ServerConfig { per_address: 64, ..super::quick() };
+    let server = Server::builder().root(root.path()).config(config).user("u", "p", Rights::FULL);
+    let server = server.bind("192.0.2.1:0").expect("a server");
+    let (address, from) = (server.local_addr(), IpAddr::from([192, 0, 2, 2]));
+    let (done, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let mut slowest = Duration::ZERO;
+    let mut logins = 0;
+    let start = Instant::now();
+    let held = std::thread::scope(|scope| {
+        let flood = || {
+            let mut held = Vec::new();
+            while done.fetch_add(1, Ordering::Relaxed) < count {
+                held.extend(knock(from, address));
+            }
+            held
+        };
+        let floods: Vec<_> = (0..4).map(|_| scope.spawn(flood)).collect();
+        let ends = scope.spawn(|| {
+            let held: Vec<_> = floods.into_iter().flat_map(|flood| flood.join().unwrap()).collect();
+            is_over.store(true, Ordering::Relaxed);
+            held
+        });
+        while !is_over.load(Ordering::Relaxed) {
+            let begun = Instant::now();
+            let mut session = RawSession::login(address, "u", "p");
+            slowest = slowest.max(begun.elapsed());
+            session.expect("QUIT", 221);
+            logins += 1;
+        }
+        ends.join().unwrap()
+    });
+    println!("{count} connections in {:?}, {logins} logins: {slowest:?}", start.elapsed());
+    assert_eq!(held.len(), 64);
+    assert!(slowest < login_limit(), "{slowest:?}");
+    drop(held);
+    let end = Instant::now() + DEADLINE;
+    while knock(from, address).is_none() {
+        assert!(Instant::now() < end, "the places are not given back");
+    }
+}
+
+#[test]
+fn a_crowd_without_logins_keeps_no_user_out_at_scale_ho_09() {
+    let sessions = scale::count(100, 4_000);
+    let root = tempfile::tempdir().expect("a directory");
+    let login = Duration::from_secs(600);
+    let config = ServerConfig { sessions, login, ..super::quick() };
+    let server = Server::builder().root(root.path()).config(config).user("u", "p", Rights::FULL);
+    let server = server.bind("127.0.0.1:0").expect("a server");
+    let address = server.local_addr();
+    // Of each some address of its own.
+    let from = |number: usize| {
+        let number = u32::try_from(number).expect("some thousands");
+        IpAddr::from(Ipv4Addr::from_bits(0x7F01_0000 + number))
+    };
+    let mut user = RawSession::login(address, "u", "p");
+    let start = Instant::now();
+    let crowd: Vec<_> = (0..sessions).filter_map(|number| knock(from(number), address)).collect();
+    assert_eq!(crowd.len(), sessions / 2, "half of the places are for users");
+    println!("{sessions} connections in {:?}", start.elapsed());
+    user.expect_in_step();
+    assert!(knock(from(sessions), address).is_none());
+    // As soon as one of them goes, somebody can log in, and stays.
+    let mut crowd = crowd.into_iter();
+    let mut slowest = Duration::ZERO;
+    for _ in 0..5 {
+        drop(crowd.next());
+        let begun = Instant::now();
+        let mut session = loop {
+            let mut session = RawSession::connect(address);
+            match session.reply().code {
+                220 => break session,
+                code => assert_eq!(code, 421),
+            }
+            assert!(begun.elapsed() < DEADLINE, "the place is not given back");
+        };
+        session.expect("USER u", 331);
+        session.expect("PASS p", 230);
+        slowest = slowest.max(begun.elapsed());
+        assert!(knock(from(0), address).is_some(), "who logs in leaves room");
+    }
+    assert!(slowest < login_limit(), "{slowest:?}");
+    user.expect_in_step();
+}

@@ -1,0 +1,163 @@
+//! Storages that are full, or can no longer be written: real file systems, and memory.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use ftp_server::{MemoryStorage, Rights, Server, Storage, SyncPolicy, VirtualPath};
+use ftp_tests::peer::skipped;
+use ftp_tests::raw::RawSession;
+
+use super::{Fixture, published_in};
+
+/// A file system of its own over the root of a fixture, gone with this.
+struct Mount(PathBuf);
+
+impl Mount {
+    /// `None`, having said so, where nothing can be mounted.
+    fn over(fixture: &Fixture, options: &str) -> Option<Self> {
+        let directory = fixture.path("full");
+        std::fs::create_dir(&directory).expect("a directory");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&directory);
+        if mount.output().is_ok_and(|output| output.status.success()) {
+            return Some(Self(directory));
+        }
+        skipped("no file system can be mounted");
+        None
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_452_and_leaves_the_old_file_cm_86_cm_106_hf_01_hf_02() {
+    for sync in [SyncPolicy::None, SyncPolicy::FileAndDirectory] {
+        let config = ftp_server::ServerConfig { sync, ..super::quick() };
+        let fixture = Fixture::configured(config);
+        let Some(mount) = Mount::over(&fixture, "size=1m,nr_inodes=16") else { return };
+        let (old, more) = (vec![b'o'; 400_000], vec![b'n'; 900_000]);
+        std::fs::write(mount.0.join("old"), &old).expect("a file");
+        let mut session = fixture.session();
+        session.expect("TYPE I", 200);
+        session.expect("CWD full", 250);
+        for (rest, command) in [
+            (None, "STOR new"),
+            (None, "STOR old"),
+            (None, "APPE old"),
+            (Some(399_000), "STOR old"),
+            (Some(400_000), "STOR old"),
+            (None, "STOU"),
+        ] {
+            let data = session.passive();
+            if let Some(offset) = rest {
+                session.expect(format!("REST {offset}"), 350);
+            }
+            session.expect(command, 150);
+            let mut stream = data.stream();
+            // The server closes it when nothing more fits.
+            let _ = std::io::Write::write_all(&mut stream, &more);
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            session.expect_reply(452);
+            assert!(std::fs::read(mount.0.join("old")).expect("it") == old, "{command}");
+            assert_eq!(super::names_in(&mount.0), ["old"], "{command}");
+        }
+        // What fits goes on to be stored.
+        session.upload("STOR small", b"fits");
+        // Names take room as well.
+        let refused = (0..32).map(|number| session.ask(format!("MKD {number}")).code);
+        assert_eq!(refused.filter(|code| *code != 257).max(), Some(452));
+        session.expect("PASV", 227);
+        session.expect("STOR another", 452);
+        session.expect_in_step();
+    }
+}
+
+#[test]
+fn a_disk_that_became_read_only_is_550_cm_105_hf_05() {
+    let fixture = Fixture::new();
+    let Some(mount) = Mount::over(&fixture, "size=1m") else { return };
+    std::fs::write(mount.0.join("old"), "old").expect("a file");
+    let mut session = fixture.session();
+    session.expect("CWD full", 250);
+    let mut data = session.passive();
+    session.expect("STOR late", 150);
+    data.write_all(b"half");
+    let mut remount = Command::new("mount");
+    let busy = remount.args(["-o", "remount,ro"]).arg(&mount.0).output().expect("mount runs");
+    data.close();
+    // A file that is being written keeps the file system as it was.
+    let code = session.reply().code;
+    assert_eq!(code, if busy.status.success() { 451 } else { 226 });
+    let again = Command::new("mount").args(["-o", "remount,ro"]).arg(&mount.0).status();
+    assert!(again.expect("mount runs").success());
+    for command in ["STOR old", "STOR new", "APPE old", "STOU"] {
+        session.expect("PASV", 227);
+        session.expect(command, 550);
+    }
+    for command in ["DELE old", "MKD d", "SITE CHMOD 600 old", "MFMT 20000101000000 old"] {
+        session.expect(command, 550);
+    }
+    session.expect("RNFR old", 350);
+    session.expect("RNTO new", 550);
+    assert_eq!(session.download("RETR old"), b"old");
+    assert!(published_in(&mount.0).contains(&"old".to_owned()));
+}
+
+#[test]
+fn what_many_store_at_once_stays_below_the_limit_of_all_hp_23_cm_106() {
+    const LIMIT: u64 = 1_000_000;
+    let storage = MemoryStorage::with_limit(LIMIT);
+    let builder = Server::builder().config(super::quick()).storage(storage.clone());
+    let server = builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server");
+    let address = server.local_addr();
+    let used = || LIMIT - storage.space(&VirtualPath::root()).expect("it tells");
+    let codes: Vec<u16> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|number| {
+                scope.spawn(move || {
+                    let mut session = RawSession::login(address, "u", "p");
+                    session.expect("TYPE I", 200);
+                    let mut codes = Vec::new();
+                    for round in 0..6 {
+                        let command = match round % 3 {
+                            0 => format!("STOR {number}"),
+                            1 => format!("APPE {number}"),
+                            _ => format!("STOR {number}"),
+                        };
+                        let data = session.passive();
+                        if round % 3 == 2 {
+                            session.expect("REST 10", 350);
+                        }
+                        let reply = session.ask(&command);
+                        // The file that was to be continued did not fit before.
+                        if reply.code != 150 {
+                            codes.push(reply.code);
+                            continue;
+                        }
+                        let mut stream = data.stream();
+                        let _ = std::io::Write::write_all(&mut stream, &[b'x'; 100_000]);
+                        let _ = stream.shutdown(std::net::Shutdown::Write);
+                        codes.push(session.reply().code);
+                        session.ask(format!("RNFR {number}"));
+                        session.ask(format!("RNTO moved {number} {round}"));
+                        session.ask(format!("RNFR moved {number} {round}"));
+                        session.ask(format!("RNTO {number}"));
+                    }
+                    codes
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("it ends")).collect()
+    });
+    assert!(codes.iter().all(|code| [226, 452, 554].contains(code)), "{codes:?}");
+    assert!(codes.contains(&226) && codes.contains(&452), "{codes:?}");
+    let root = VirtualPath::root();
+    let files = storage.list(&root).expect("it lists").map(|entry| entry.expect("an entry"));
+    let sum: u64 = files.map(|entry| entry.metadata.size).sum();
+    // Nothing is counted but what is there, and nothing is there that is not counted.
+    assert!(sum <= used() && used() <= LIMIT && used() - sum < 8 * 300, "{sum} {}", used());
+}

@@ -1,0 +1,365 @@
+//! Wrong passwords: when they are answered, what they cost, and how often they may come.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use ftp_proto::Network;
+use ftp_server::{
+    AuthError, Authenticator, LocalStorage, LogFormat, Login, LoginAttempt, PasswordHash, Rights,
+    Server, ServerConfig, UserTable,
+};
+use ftp_tests::network::in_own_network;
+use ftp_tests::raw::RawSession;
+use ftp_tests::scale;
+
+use super::events::Log;
+use super::{Fixture, play};
+
+/// argon2id that takes long enough to be measured, of no password at all.
+const SLOW: &str = "$argon2id$v=19$m=8192,t=24,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA";
+
+/// How long after what it answers the reply came.
+fn time_of(session: &mut RawSession, line: &str, code: u16) -> Duration {
+    let start = Instant::now();
+    session.expect(line, code);
+    start.elapsed()
+}
+
+#[test]
+fn each_refusal_comes_later_than_the_last_cm_12() {
+    let login_delay = Duration::from_millis(300);
+    let fixture = Fixture::configured(ServerConfig { login_delay, ..super::quick() });
+    std::thread::scope(|scope| {
+        for user in ["u", "unknown", "anonymous"] {
+            let mut session = fixture.greeted();
+            scope.spawn(move || {
+                for (times, code) in [(1, 530), (2, 530), (4, 421)] {
+                    session.expect(format!("USER {user}"), 331);
+                    let took = time_of(&mut session, "PASS wrong", code);
+                    assert!(took >= login_delay * times, "{user}: {took:?}");
+                    assert!(took < login_delay * times + Duration::from_secs(10), "{took:?}");
+                }
+                session.expect_closed();
+            });
+        }
+    });
+    // A right one is answered at once, which is all that 30 s can tell.
+    let login_delay = Duration::from_secs(30);
+    let fixture = Fixture::configured(ServerConfig { login_delay, ..super::quick() });
+    let mut session = fixture.greeted();
+    session.expect("USER u", 331);
+    assert!(time_of(&mut session, "PASS p", 230) < Duration::from_secs(15));
+}
+
+#[test]
+fn what_comes_during_the_delay_is_answered_behind_it_cm_12_fr_26() {
+    let login_delay = Duration::from_millis(300);
+    let fixture = Fixture::configured(ServerConfig { login_delay, ..super::quick() });
+    let mut session = fixture.greeted();
+    let begun = Instant::now();
+    session.send("USER u\r\nPASS wrong\r\nABOR\r\nSTAT\r\nNO");
+    session.expect_reply(331);
+    session.send("OP\r\n");
+    for code in [530, 225, 530, 200] {
+        session.expect_reply(code);
+    }
+    assert!(begun.elapsed() >= login_delay);
+    // Whoever has said all and closes that side still hears the answers, and no sooner.
+    let mut session = fixture.greeted();
+    let begun = Instant::now();
+    session.send("USER u\r\nPASS wrong\r\nQUIT\r\n");
+    session.stream().shutdown(std::net::Shutdown::Write).expect("a connection");
+    for code in [331, 530, 221] {
+        session.expect_reply(code);
+    }
+    session.expect_closed();
+    assert!(begun.elapsed() >= login_delay);
+    // More than are kept wait where they are.
+    let mut session = fixture.greeted();
+    session.send(format!("USER u\r\nPASS wrong\r\n{}", "NOOP\r\n".repeat(2_000)));
+    session.expect_reply(331);
+    session.expect_reply(530);
+    (0..2_000).for_each(|_| drop(session.expect_reply(200)));
+    session.expect_in_step();
+}
+
+#[test]
+fn who_goes_away_is_not_waited_for_cm_12() {
+    let config = ServerConfig {
+        login_delay: Duration::from_secs(50),
+        // One may be without a login.
+        sessions: 2,
+        ..super::quick()
+    };
+    let fixture = Fixture::configured(config);
+    let begun = Instant::now();
+    for is_reset in [false, true] {
+        let mut session = fixture.greeted();
+        session.expect("USER u", 331);
+        session.line("PASS wrong");
+        assert_eq!(RawSession::connect(fixture.server.local_addr()).reply().code, 421);
+        if is_reset {
+            let linger = socket2::SockRef::from(session.stream()).set_linger(Some(Duration::ZERO));
+            linger.expect("a socket that is reset when it is closed");
+        }
+        drop(session);
+        while RawSession::connect(fixture.server.local_addr()).reply().code != 220 {
+            assert!(begun.elapsed() < Duration::from_secs(25), "it is waited for");
+        }
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_delays_cm_12_st_13() {
+    let config = ServerConfig { login_delay: Duration::from_secs(50), ..super::quick() };
+    let fixture = Fixture::configured(config);
+    let mut session = fixture.greeted();
+    session.expect("USER u", 331);
+    session.line("PASS wrong");
+    let report = fixture.server.shutdown(Duration::from_secs(25));
+    assert_eq!((report.drained, report.cut, report.stuck), (1, 0, 0));
+    session.expect_reply(421);
+    session.expect_closed();
+}
+
+#[test]
+fn the_time_to_log_in_goes_on_cm_12_st_10() {
+    let config = ServerConfig {
+        login_delay: Duration::from_secs(50),
+        login: Duration::from_millis(500),
+        ..super::quick()
+    };
+    let fixture = Fixture::configured(config);
+    let mut session = fixture.greeted();
+    session.expect("USER u", 331);
+    session.expect("PASS wrong", 530);
+    session.expect_reply(421);
+    session.expect_closed();
+}
+
+fn greeting(from: &str, server: SocketAddr) -> u16 {
+    RawSession::connect_from(from.parse().expect("an address"), server).reply().code
+}
+
+fn fail(session: &mut RawSession, code: u16) {
+    session.expect("USER u", 331);
+    session.expect("PASS wrong", code);
+}
+
+#[test]
+fn a_host_that_guesses_is_not_listened_to_for_a_while_hs_28_hs_29() {
+    let test = "server::guessing::a_host_that_guesses_is_not_listened_to_for_a_while_hs_28_hs_29";
+    let addresses =
+        ["192.0.2.1/24", "192.0.2.2/24", "2001:db8::1/64", "2001:db8::2/64", "2001:db8:1::1/64"];
+    if !in_own_network(test, &addresses) {
+        return;
+    }
+    let root = tempfile::tempdir().expect("a directory");
+    let (log, ban_for) = (Log::new(), Duration::from_secs(3));
+    let config = ServerConfig { ban_after: 7, ban_for, ..super::quick() };
+    let server = Server::builder().root(root.path()).config(config).user("u", "p", Rights::FULL);
+    let server = server.observer(log.in_format(LogFormat::Text));
+    let server = server.bind("[::]:0").expect("a server");
+    let at = |host: &str| SocketAddr::new(host.parse().unwrap(), server.local_addr().port());
+    let from = |host: &str, to: &str| {
+        let mut session = RawSession::connect_from(host.parse().unwrap(), at(to));
+        session.expect_reply(220);
+        session
+    };
+    for (attacker, again, other, to) in [
+        ("192.0.2.2", "192.0.2.2", "192.0.2.1", "192.0.2.1"),
+        ("2001:db8::2", "2001:db8::1", "2001:db8:1::1", "2001:db8::1"),
+    ] {
+        let (mut idle, mut user) = (from(attacker, to), from(attacker, to));
+        play(&mut user, &[("USER u", 331), ("PASS p", 230)]);
+        for _ in 0..2 {
+            let mut session = from(attacker, to);
+            [530, 530, 421].into_iter().for_each(|code| fail(&mut session, code));
+            session.expect_closed();
+        }
+        let mut last = from(attacker, to);
+        assert_eq!(greeting(again, at(to)), 220, "six are not seven");
+        let begun = Instant::now();
+        fail(&mut last, 530);
+        let mut refused = RawSession::connect_from(again.parse().unwrap(), at(to));
+        assert_eq!(refused.expect_reply(421).bytes, b"421 Too many failed logins\r\n");
+        refused.expect_closed();
+        let is_told = |line: &String| {
+            line.contains(&format!(" refused peer={again} ")) && line.contains(" reason=banned")
+        };
+        while !log.lines().iter().any(is_told) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", log.lines());
+            std::thread::yield_now();
+        }
+        // The user is not locked out elsewhere, nor who is here already.
+        let mut elsewhere = RawSession::login_from(other.parse().unwrap(), at(to), "u", "p");
+        elsewhere.expect_in_step();
+        user.expect_in_step();
+        play(&mut idle, &[("USER u", 331), ("PASS p", 230)]);
+        while greeting(again, at(to)) != 220 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "the ban does not end");
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        assert!(begun.elapsed() >= ban_for, "{:?}: the ban ends early", begun.elapsed());
+        RawSession::login_from(again.parse().unwrap(), at(to), "u", "p").expect_in_step();
+    }
+}
+
+#[test]
+fn failures_elsewhere_lock_no_user_out_and_loopback_is_exempt_hs_29() {
+    let fixture = Fixture::configured(ServerConfig { ban_after: 2, ..super::quick() });
+    for _ in 0..4 {
+        let mut session = fixture.greeted();
+        [530, 530, 421].into_iter().for_each(|code| fail(&mut session, code));
+    }
+    let address = fixture.server.local_addr();
+    RawSession::login_from([127, 0, 0, 2].into(), address, "u", "p").expect_in_step();
+    fixture.session().expect_in_step();
+}
+
+#[test]
+fn networks_decide_who_may_connect_at_all() {
+    let networks = |texts: &[&str]| {
+        let network = |text: &&str| Network::parse(text.as_bytes()).expect("a network");
+        texts.iter().map(network).collect::<Vec<_>>()
+    };
+    for (allow, deny, want) in [
+        (&[][..], &[][..], [220, 220, 220]),
+        (&["127.0.0.1", "127.0.0.2"], &[], [220, 220, 421]),
+        (&[], &["127.0.0.2"], [220, 421, 220]),
+        (&["127.0.0.0/30"], &["127.0.0.2"], [220, 421, 220]),
+        (&["10.0.0.0/8"], &[], [421, 421, 421]),
+        (&["0.0.0.0/0"], &["0.0.0.0/0"], [421, 421, 421]),
+    ] {
+        let config =
+            ServerConfig { allow: networks(allow), deny: networks(deny), ..super::quick() };
+        let fixture = Fixture::configured(config);
+        for (last, want) in (1_u8..).zip(want) {
+            let from = IpAddr::from([127, 0, 0, last]);
+            let mut session = RawSession::connect_from(from, fixture.server.local_addr());
+            let reply = session.reply();
+            assert_eq!(reply.code, want, "{from}: {allow:?} {deny:?}");
+            if want == 421 {
+                assert_eq!(reply.bytes, b"421 Not available to your address\r\n");
+                session.expect_closed();
+            }
+        }
+    }
+}
+
+/// A server of one user whose password only its hash is known of.
+fn hashed(hash: PasswordHash, config: ServerConfig) -> (tempfile::TempDir, Server) {
+    let root = tempfile::tempdir().expect("a directory");
+    let storage = Arc::new(LocalStorage::open(root.path()).expect("it opens"));
+    let table = UserTable::new().user_with_hash("u", hash, Login::new(storage, Rights::FULL));
+    let builder = Server::builder().config(config).authenticator(table);
+    (root, builder.bind("127.0.0.1:0").expect("a server on loopback"))
+}
+
+#[test]
+fn unknown_names_take_as_long_as_wrong_passwords_at_scale_cm_12_hs_31() {
+    let config = ServerConfig { login_failures: u32::MAX, ..super::quick() };
+    let (_root, server) = hashed(SLOW.parse().expect("a hash"), config);
+    let mut session = RawSession::greeted(server.local_addr());
+    let mut times: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
+    for number in 0..scale::count(9, 200) {
+        for (kind, name) in [("known", "u".to_owned()), ("unknown", format!("other{number}"))] {
+            session.expect(format!("USER {name}"), 331);
+            let took = time_of(&mut session, "PASS wrong", 530);
+            times.entry(kind).or_default().push(took);
+        }
+    }
+    let median = |kind| {
+        let mut times = times[kind].clone();
+        times.sort();
+        times[times.len() / 2]
+    };
+    let (known, unknown) = (median("known"), median("unknown"));
+    println!("wrong password: {known:?}, unknown name: {unknown:?}");
+    // One that costs no hash would be quicker by all of it.
+    assert!(known >= Duration::from_millis(20), "{known:?}");
+    assert!(unknown >= known / 2 && unknown <= known * 2, "{known:?}, {unknown:?}");
+    if scale::is_full() {
+        assert!(known.abs_diff(unknown) < Duration::from_millis(50), "{known:?}, {unknown:?}");
+    }
+}
+
+#[test]
+fn huge_passwords_and_many_of_them_let_others_log_in_hs_32() {
+    let hash = PasswordHash::new(b"p").expect("a hash");
+    let config = ServerConfig { login_failures: u32::MAX, ..super::quick() };
+    let (_root, server) = hashed(hash, config);
+    let address = server.local_addr();
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(move || {
+                let mut session = RawSession::greeted(address);
+                for _ in 0..2 {
+                    session.expect("USER u", 331);
+                    session.expect(format!("PASS {}", "x".repeat(8_000)), 530);
+                }
+            });
+        }
+        RawSession::login(address, "u", "p").expect_in_step();
+    });
+}
+
+/// Lets in whoever says `p`, but never returns for `stuck` until it may.
+struct Stuck {
+    storage: Arc<LocalStorage>,
+    release: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Authenticator for Stuck {
+    fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+        if attempt.user == b"stuck" {
+            // The sender is dropped when it may go on.
+            let _ = self.release.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        }
+        match attempt.password {
+            b"p" => Ok(Login::new(self.storage.clone(), Rights::FULL)),
+            _ => Err(AuthError::Refused),
+        }
+    }
+}
+
+#[test]
+fn an_authenticator_that_hangs_costs_one_place_hf_13() {
+    let root = tempfile::tempdir().expect("a directory");
+    let storage = Arc::new(LocalStorage::open(root.path()).expect("it opens"));
+    let (may_go_on, release) = mpsc::channel();
+    let login = Duration::from_secs(2);
+    // Two may be without a login at a time.
+    let config = ServerConfig { login, sessions: 4, per_user: 3, ..super::quick() };
+    let authenticator = Stuck { storage, release: Mutex::new(release) };
+    let builder = Server::builder().config(config).authenticator(authenticator);
+    let server = builder.bind("127.0.0.1:0").expect("a server on loopback");
+    let address = server.local_addr();
+
+    let mut stuck = RawSession::connect(address);
+    let begun = Instant::now();
+    stuck.expect_reply(220);
+    stuck.expect("USER stuck", 331);
+    stuck.line("PASS p");
+    let mut user = RawSession::login(address, "u", "p");
+    assert_eq!(stuck.expect_reply(421).bytes, b"421 Timeout\r\n");
+    assert!(begun.elapsed() >= login / 2);
+    stuck.expect_closed();
+    // Its thread is still there, and so its place is not.
+    user.expect_in_step();
+    let _second = RawSession::login(address, "u", "p");
+    let waiting = RawSession::greeted(address);
+    assert_eq!(RawSession::connect(address).reply().code, 421);
+    drop(may_go_on);
+    let end = Instant::now() + Duration::from_secs(30);
+    while RawSession::connect(address).reply().code != 220 {
+        assert!(Instant::now() < end, "the place is not given back");
+    }
+    drop(waiting);
+    user.expect_in_step();
+    let report = server.shutdown(Duration::from_secs(20));
+    assert_eq!((report.cut, report.stuck), (0, 0));
+}

@@ -1,0 +1,170 @@
+//! Uploads that were cut, as clients meet them: `SIZE`, `REST`, `APPE`, and for whom.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ftp_server::{LocalStorage, Login, PartialPolicy, Rights, ServerConfig, UserTable};
+use ftp_tests::raw::RawSession;
+
+use super::{Fixture, KEPT, play};
+
+/// Sends `content` to `STOR name` and breaks off, in the way `cut` does; waits for the end of it.
+fn cut(fixture: &Fixture, session: RawSession, command: &str, content: &[u8]) {
+    let (mut session, before) = (session, fixture.names());
+    session.expect("TYPE I", 200);
+    let mut data = session.passive();
+    session.expect(command, 150);
+    data.write_all(content);
+    // All of it has come before the end of the connection is noticed: only then it ends.
+    wait_until(|| moved(&mut session) == content.len() as u64);
+    drop(session);
+    wait_until(|| fixture.names() != before);
+    drop(data);
+}
+
+/// How many bytes `STAT` says have come.
+fn moved(session: &mut RawSession) -> u64 {
+    let reply = session.expect("STAT", 211);
+    let text = String::from_utf8_lossy(&reply.bytes).into_owned();
+    let (_, moved) = text.split_once("in progress: ").expect("a transfer runs");
+    moved.split(' ').next().and_then(|moved| moved.parse().ok()).expect("a number")
+}
+
+#[track_caller]
+fn wait_until(mut ready: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !ready() {
+        assert!(Instant::now() < end, "it does not come about");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_cut_upload_is_gone_on_with_by_rest_and_by_appe_fs_15_cm_121_st_15() {
+    for (rest, command, rest_of_it, want) in [
+        (None, "APPE f", &b"567"[..], &b"01234567"[..]),
+        (Some(5), "STOR f", b"567", b"01234567"),
+        (Some(5), "APPE f", b"567", b"01234567"),
+        (Some(3), "STOR f", b"xyz", b"012xyz"),
+        (None, "STOR f", b"anew", b"anew"),
+    ] {
+        let fixture = Fixture::new();
+        cut(&fixture, fixture.session(), "STOR f", b"01234");
+        assert!(fixture.published().is_empty() && fixture.names().len() == 1);
+        // Nobody else is told, and the user nothing but the length.
+        let mut other = RawSession::login(fixture.server.local_addr(), "fxp", "p");
+        let mut session = fixture.session();
+        play(&mut other, &[("TYPE I", 200), ("SIZE f", 550), ("REST 5", 350)]);
+        other.expect("PASV", 227);
+        other.expect("REST 5", 350);
+        other.expect("STOR f", 554);
+        play(
+            &mut session,
+            &[
+                ("MDTM f", 550),
+                ("MLST f", 550),
+                ("SIZE f", 550),
+                ("RNFR f", 550),
+                ("DELE f", 550),
+                ("TYPE I", 200),
+            ],
+        );
+        assert_eq!(session.download("NLST"), b"");
+        assert_eq!(session.expect("SIZE f", 213).bytes, b"213 5\r\n");
+        session.expect("REST 6", 350);
+        session.expect("PASV", 227);
+        session.expect("REST 6", 350);
+        session.expect("STOR f", 554);
+        if let Some(offset) = rest {
+            session.expect(format!("REST {offset}"), 350);
+        }
+        session.upload(command, rest_of_it);
+        assert_eq!(fixture.read("f"), want, "{command} from {rest:?}");
+        assert_eq!(fixture.names(), ["f"]);
+    }
+}
+
+#[test]
+fn what_is_kept_can_be_cut_again_and_is_dropped_by_abor_fs_15_dc_46() {
+    let fixture = Fixture::new();
+    cut(&fixture, fixture.session(), "STOR f", b"01234");
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    let mut data = session.passive();
+    session.expect("APPE f", 150);
+    data.write_all(b"567");
+    wait_until(|| moved(&mut session) == 3);
+    // Two do not go on with it at once.
+    let mut second = fixture.session();
+    second.expect("PASV", 227);
+    second.expect("APPE f", 450);
+    data.reset();
+    session.expect_reply(426);
+    assert_eq!(session.expect("SIZE f", 213).bytes, b"213 8\r\n");
+    let mut data = session.passive();
+    session.expect("APPE f", 150);
+    data.write_all(b"8");
+    session.expect("ABOR", 426);
+    session.expect_reply(226);
+    session.expect("SIZE f", 550);
+    assert!(fixture.names().is_empty());
+}
+
+#[test]
+fn a_file_that_stood_stays_and_nothing_of_the_cut_upload_does_fs_15_hf_17() {
+    let fixture = Fixture::new();
+    for command in ["STOR f", "APPE f"] {
+        fixture.write("f", "old");
+        let mut session = fixture.session();
+        let mut data = session.passive();
+        session.expect(command, 150);
+        data.write_all(b"part");
+        wait_until(|| moved(&mut session) == 4);
+        data.reset();
+        session.expect_reply(426);
+        assert_eq!((fixture.read("f"), fixture.names()), (b"old".to_vec(), vec!["f".to_owned()]));
+        assert_eq!(session.expect("SIZE f", 213).bytes, b"213 3\r\n");
+    }
+}
+
+#[test]
+fn uploads_of_a_shared_identity_are_never_kept_fs_15() {
+    for partial in [PartialPolicy::Resume, PartialPolicy::Publish] {
+        let fixture = Fixture::with(|builder| {
+            let config = ServerConfig { partial, ..super::quick() };
+            builder.config(config).anonymous(Rights::FULL)
+        });
+        for (user, kept) in [("anonymous", 0), ("u", 1)] {
+            let mut session = RawSession::login(fixture.server.local_addr(), user, "p");
+            let mut data = session.passive();
+            session.expect("STOR f", 150);
+            data.write_all(b"part");
+            wait_until(|| moved(&mut session) == 4);
+            data.reset();
+            session.expect_reply(426);
+            assert_eq!(fixture.names().len(), kept, "{user} {partial:?}");
+        }
+        assert_eq!(fixture.published().len(), usize::from(partial == PartialPolicy::Publish));
+    }
+}
+
+#[test]
+fn it_is_kept_by_the_name_that_the_login_says_fs_15() {
+    let root = tempfile::tempdir().expect("a directory");
+    let storage: Arc<LocalStorage> = Arc::new(LocalStorage::open(root.path()).expect("a storage"));
+    let login = || Login::new(Arc::clone(&storage) as _, Rights::FULL);
+    let table = UserTable::new()
+        .user("ann", "p", login().with_name("ann"))
+        .user("Ann@example.org", "p", login().with_name("ann"))
+        .user("drop", "p", login().with_shared(true))
+        .user("bob", "p", login());
+    let builder = ftp_server::Server::builder().config(super::quick()).authenticator(table);
+    let server = builder.bind("127.0.0.1:0").expect("a server");
+    let fixture = Fixture { root, server };
+    let login = |user: &str| RawSession::login(fixture.server.local_addr(), user, "p");
+    cut(&fixture, login("ann"), "STOR f", b"0123");
+    assert!(fixture.names()[0].starts_with(KEPT));
+    for (user, code) in [("Ann@example.org", 213), ("drop", 550), ("bob", 550), ("ann", 213)] {
+        play(&mut login(user), &[("TYPE I", 200), ("SIZE f", code)]);
+    }
+}

@@ -1,0 +1,118 @@
+//! Transfers that are kept slow: by count, and what is heard meanwhile.
+
+use std::time::{Duration, Instant};
+
+use ftp_server::{Rights, ServerConfig};
+use ftp_tests::raw::RawSession;
+
+use super::Fixture;
+
+const RATE: u64 = 64 * 1024;
+
+/// What a second's bytes take at least: some may move at once, and some late ones catch up.
+const SECOND: Duration = Duration::from_millis(750);
+
+/// What it may take at most, on whatever machine.
+const LONG: Duration = Duration::from_secs(30);
+
+fn content(seconds: u64) -> Vec<u8> {
+    vec![b'\n'; usize::try_from(RATE * seconds).expect("it fits")]
+}
+
+#[test]
+fn a_session_moves_so_many_bytes_a_second() {
+    let config = ServerConfig { rate_per_session: RATE, ..super::quick() };
+    let fixture = Fixture::configured(config);
+    fixture.write("file", content(1));
+    fixture.write("half", vec![b'\n'; content(1).len() / 2]);
+    let mut session = fixture.session();
+    let timed = |session: &mut RawSession, act: &dyn Fn(&mut RawSession)| {
+        let start = Instant::now();
+        act(session);
+        let took = start.elapsed();
+        assert!(took >= SECOND && took < LONG, "{took:?}");
+    };
+    // The kernel sends it, and it is sent converted, to twice as much.
+    session.expect("TYPE I", 200);
+    timed(&mut session, &|session| assert!(session.download("RETR file") == content(1)));
+    session.expect("TYPE A", 200);
+    timed(&mut session, &|session| assert_eq!(session.download("RETR half").len(), 64 * 1024));
+    session.expect("TYPE I", 200);
+    timed(&mut session, &|session| session.upload("STOR new", &content(1)));
+    assert!(fixture.read("new") == content(1));
+    // Sessions do not wait for each other.
+    let start = Instant::now();
+    let mut sessions: Vec<_> = (0..16).map(|_| fixture.session()).collect();
+    std::thread::scope(|scope| {
+        for session in &mut sessions {
+            scope.spawn(|| {
+                session.expect("TYPE I", 200);
+                timed(session, &|session| assert!(session.download("RETR file") == content(1)));
+            });
+        }
+    });
+    assert!(start.elapsed() < 13 * SECOND, "{:?}", start.elapsed());
+}
+
+#[test]
+fn the_sessions_of_a_user_share_a_rate_and_no_other_user_does() {
+    let config = ServerConfig { rate_per_user: RATE, ..super::quick() };
+    let fixture = Fixture::with(|builder| {
+        builder.config(config).user("v", "p", Rights::FULL).anonymous(Rights::READ)
+    });
+    fixture.write("file", content(1));
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for (user, verb) in
+            [("u", "RETR file"), ("u", "RETR file"), ("u", "STOR"), ("v", "RETR file")]
+        {
+            let address = fixture.server.local_addr();
+            scope.spawn(move || {
+                let mut session = RawSession::login(address, user, "p");
+                session.set_deadline(LONG);
+                session.expect("TYPE I", 200);
+                match verb {
+                    "STOR" => session.upload("STOR new", &content(1)),
+                    _ => assert!(session.download(verb) == content(1)),
+                }
+                assert!(start.elapsed() >= SECOND, "{:?}", start.elapsed());
+            });
+        }
+    });
+    let took = start.elapsed();
+    assert!(took >= 3 * SECOND && took < LONG, "{took:?}");
+}
+
+#[test]
+fn abor_and_stat_are_heard_while_a_transfer_is_kept_slow_cm_133_dc_45() {
+    let stall = Duration::from_millis(200);
+    let config = ServerConfig { rate_per_session: 2, stall, ..super::quick() };
+    let fixture = Fixture::configured(config);
+    fixture.write("file", content(1));
+    fixture.write("short", "abc");
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    // Each byte takes longer than a stall may.
+    assert_eq!(session.download("RETR short"), b"abc");
+    session.upload("STOR new", b"abc");
+    assert_eq!(fixture.read("new"), b"abc");
+    for (line, wants) in [("RETR file", "bytes so far"), ("STOR cut", "bytes so far")] {
+        let mut data = session.passive();
+        session.expect(line, 150);
+        if line.starts_with("STOR") {
+            data.write_all(b"more than can be taken in some seconds");
+        }
+        let start = Instant::now();
+        assert!(session.expect("STAT", 211).text().contains(wants));
+        session.expect("ABOR", 426);
+        session.expect_reply(226);
+        assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    }
+    // So is the end of the server.
+    let _data = session.passive();
+    session.expect("RETR file", 150);
+    let report = fixture.server.shutdown(Duration::from_millis(100));
+    assert_eq!((report.cut, report.stuck), (1, 0));
+    session.expect_reply(426);
+    session.expect_reply(421);
+}
