@@ -17,7 +17,7 @@ use crate::session::Work;
 use crate::storage::Source;
 
 /// How many bytes are read at a time.
-const PIECE: usize = 256 * 1024;
+const PIECE: usize = 32 * 1024;
 
 /// A way to make a digest.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

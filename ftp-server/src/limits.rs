@@ -36,6 +36,13 @@ pub const LAST_WAIT: Duration = Duration::from_secs(1);
 /// See [`LAST_WAIT`].
 pub const LAST_INPUT: usize = 256 * 1_024;
 
+/// How long an upload whose data has ended waits at most whether the control connection ends as
+/// well, as when the client was killed: the system closes its sockets one after the other.
+pub const END_OF_BOTH: Duration = Duration::from_millis(50);
+
+/// What part of the time that the data took this may take at most, so that nobody notices.
+pub const END_OF_BOTH_PART: u32 = 20;
+
 /// How many connections that only wait for that are not counted as sessions any more: a client
 /// that saw the end may come again at once. As few as the system's limits have in reserve.
 pub const LEAVING: usize = 32;

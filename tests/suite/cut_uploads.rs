@@ -1,14 +1,19 @@
-//! Clients that are killed while they upload, and the same clients going on with it.
+//! Clients that fall silent while they upload, as when a cable is cut, and the same clients going on
+//! with it.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ftp_server::{FaultStorage, LocalStorage, Rights, Server, StorageCall};
+use ftp_server::{
+    FaultStorage, LocalStorage, Rights, Server, ServerConfig, Storage, StorageCall, VirtualPath,
+    WriteMode,
+};
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;
 use ftp_tests::peer::Peer;
 use ftp_tests::process::{Running, run};
 use ftp_tests::root::TempRoot;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::interop_curl::curl;
 
@@ -23,24 +28,29 @@ impl Watched {
     fn start() -> Self {
         let root = TempRoot::new();
         let storage = FaultStorage::new(LocalStorage::open(root.path()).expect("a storage"));
-        let server = Server::builder().storage(storage.clone()).user("u", "p", Rights::FULL);
+        let config = ServerConfig { stall: Duration::from_secs(2), ..ServerConfig::default() };
+        let server = Server::builder().config(config).storage(storage.clone());
+        let server = server.user("u", "p", Rights::FULL);
         let server = server.bind("127.0.0.1:0").expect("a server");
         Self { server, storage, root }
     }
 
-    /// Kills a client when some of its upload has come, and waits until the server has noticed.
+    /// Stops a client when some of its upload has come, and waits until the server has given it up.
     #[track_caller]
-    fn kill_midway(&self, mut client: Running) {
+    fn cut_midway(&self, mut client: Running) {
         let before = self.storage.count(StorageCall::UploadWrite);
         let some = || (self.storage.count(StorageCall::UploadWrite) > before + 3).then_some(());
         client.wait_until(Duration::from_secs(30), some).expect("an upload goes on");
-        let aborted = self.storage.count(StorageCall::UploadAbort);
-        drop(client);
-        let end = std::time::Instant::now() + Duration::from_secs(30);
-        while self.storage.count(StorageCall::UploadAbort) == aborted
-            || self.root.names().is_empty()
-        {
-            assert!(std::time::Instant::now() < end, "the end of the client is not noticed");
+        kill_process_group(Pid::from_child(&client.child), Signal::STOP).expect("it runs");
+        let path = VirtualPath::root().join(b"there");
+        // Nobody goes on with it any more, so that somebody can.
+        let is_over = || {
+            let is_kept = self.storage.partial_size(&path, b"u").is_ok();
+            is_kept && self.storage.write_as(&path, WriteMode::Append, b"u").is_ok()
+        };
+        let end = Instant::now() + Duration::from_secs(30);
+        while !is_over() {
+            assert!(Instant::now() < end, "the client is not given up");
             std::thread::sleep(Duration::from_millis(2));
         }
         assert!(self.root.names()[0].starts_with(b".ftp-upload-kept-"), "it is not published");
@@ -48,7 +58,7 @@ impl Watched {
 }
 
 #[test]
-fn curl_goes_on_with_an_upload_it_was_killed_in_fs_15() {
+fn curl_goes_on_with_an_upload_that_was_cut_fs_15() {
     let Some(peer) = Peer::find("curl") else { return };
     for way in [&[][..], &["--disable-epsv"]] {
         let (watched, local) = (Watched::start(), TempRoot::new());
@@ -63,7 +73,7 @@ fn curl_goes_on_with_an_upload_it_was_killed_in_fs_15() {
         for continued in [&[][..], &["-C", "-"]] {
             let mut slow = begin(&["--limit-rate", "500K"]);
             slow.args(continued).stdout(Stdio::null()).stderr(Stdio::null());
-            watched.kill_midway(Running::start(&mut slow));
+            watched.cut_midway(Running::start(&mut slow));
         }
         let said = run(&mut begin(&["-C", "-"]));
         let dialogue = String::from_utf8_lossy(&said.stderr).into_owned();
@@ -76,7 +86,7 @@ fn curl_goes_on_with_an_upload_it_was_killed_in_fs_15() {
 }
 
 #[test]
-fn lftp_goes_on_with_an_upload_it_was_killed_in_fs_15() {
+fn lftp_goes_on_with_an_upload_that_was_cut_fs_15() {
     let Some(peer) = Peer::find("lftp") else { return };
     let (watched, local, home) = (Watched::start(), TempRoot::new(), TempRoot::new());
     let content = binary(2_000_000, 2);
@@ -95,7 +105,7 @@ fn lftp_goes_on_with_an_upload_it_was_killed_in_fs_15() {
     for options in ["", "-c"] {
         let mut slow = begin("set net:limit-rate 0:500000;", options);
         slow.stdout(Stdio::null()).stderr(Stdio::null());
-        watched.kill_midway(Running::start(&mut slow));
+        watched.cut_midway(Running::start(&mut slow));
     }
     let said = run(&mut begin("", "-c"));
     let dialogue = String::from_utf8_lossy(&said.stderr).into_owned();

@@ -4,7 +4,7 @@ use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use crate::figures::{open_descriptors, wait_until};
+use crate::figures::{memory, open_descriptors, wait_until};
 use crate::serve::Served;
 
 /// Lets a process have no descriptor from this number on.
@@ -102,5 +102,44 @@ fn a_client_for_whom_there_is_no_thread_is_told_so_ho_02() {
     }
     session.expect_in_step();
     limit(None);
+    RawSession::login(served.address, "u", "p").expect_in_step();
+}
+
+/// No buffer of 256 KiB can be had: transfers take longer, or fail, and the server goes on.
+#[test]
+fn transfers_without_memory_make_do_hf_09() {
+    let root = TempRoot::new();
+    let large: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    root.write("large", &large);
+    let served = Served::start(&root, &["--write", "--user", "u:p"]);
+    let process = served.running.child.id();
+    let mut session = RawSession::login(served.address, "u", "p");
+    session.expect("TYPE I", 200);
+    // What a session touches for the first time is not what this is about.
+    session.upload("STOR small", b"x");
+    assert_eq!(session.download("RETR small"), b"x");
+    assert!(!session.download("MLSD").is_empty());
+    // Of memory that may be written to, which is what an allocation comes down to in any case.
+    let id = Pid::from_raw(i32::try_from(process).unwrap());
+    let limit = |current| prlimit(id, Resource::Data, Rlimit { current, maximum: None }).unwrap();
+    limit(Some(memory(process, "VmData:") * 1_024 + 128 * 1_024));
+    session.upload("STOR new", &large);
+    assert!(root.read("new") == large);
+    session.upload("APPE new", &large);
+    let got = session.download("RETR large");
+    assert!(got == large, "{} bytes", got.len());
+    session.expect("TYPE A", 200);
+    assert!(session.download("RETR large").len() >= large.len());
+    session.upload("STOR text", &large);
+    assert!(!session.download("LIST").is_empty());
+    session.expect("TYPE I", 200);
+    session.expect("REST 5", 350);
+    session.upload("STOR large", b"rest");
+    assert_eq!(root.read("large"), [&large[..5], b"rest"].concat());
+    let code = session.ask("HASH new").code;
+    assert!(matches!(code, 213 | 556), "{code}");
+    session.expect_in_step();
+    limit(None);
+    session.upload("STOR new", &large);
     RawSession::login(served.address, "u", "p").expect_in_step();
 }

@@ -246,7 +246,9 @@ fn play(served: &Served, trial: &mut Trial<'_>, call: &str) {
 
     for (line, want) in [("MLSD", b"; file\r\n".as_slice()), ("LIST", b" file\r\n")] {
         let (came, listing) = client.download(line);
-        trial.judge(line, came, 226, listing.windows(want.len()).any(|part| part == want));
+        // What nobody may look at is passed over.
+        let is_whole = listing.windows(want.len()).any(|part| part == want);
+        trial.judge(line, came, 226, is_whole || trial.name.ends_with("EACCES"));
     }
     let (came, bytes) = client.download("RETR file");
     trial.judge("RETR", came, 226, bytes == FIRST);
@@ -303,7 +305,8 @@ fn play(served: &Served, trial: &mut Trial<'_>, call: &str) {
     trial.judge("DELE", client.say("DELE moved"), 250, !trial.path("moved").exists());
 
     let (came, names) = client.active("NLST");
-    trial.judge("NLST", came, 226, names.windows(6).any(|name| name == b"file\r\n"));
+    let is_whole = names.windows(6).any(|name| name == b"file\r\n");
+    trial.judge("NLST", came, 226, is_whole || trial.name.ends_with("EACCES"));
     trial.judge("QUIT", client.say("QUIT"), 221, true);
     trial.failed.append(&mut client.failed);
 }

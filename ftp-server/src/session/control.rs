@@ -291,6 +291,16 @@ impl Control {
         self.has_room().then(|| self.line.stream.as_fd())
     }
 
+    /// Waits until there is something to look at during a transfer, at most for so long. False if
+    /// nothing more is to be looked at.
+    pub(super) fn wait(&self, limit: Duration) -> bool {
+        let Some(descriptor) = self.descriptor() else { return false };
+        let mut one = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
+        // Whatever it says, looking tells.
+        let _ = poll(&mut one, Timespec::try_from(limit).ok().as_ref());
+        true
+    }
+
     fn has_room(&self) -> bool {
         !self.ended && !self.flooded && self.waiting_bytes < READ_AHEAD
     }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ftp_proto::{Pathname, Reply, ReplyCode, Severity, Verb};
 
@@ -252,8 +252,9 @@ impl<'a> Watch<'a> {
                 (moved, End::Ended(ended))
             }
             Direction::Receive(mut upload, ascii) => {
+                let start = Instant::now();
                 let (moved, ended) = data::receive(&stream, &mut *upload, ascii, limits, self);
-                let ended = match self.finish(&mut *upload, moved, ended) {
+                let ended = match self.finish(&mut *upload, moved, ended, start.elapsed()) {
                     Ended::Complete => {
                         upload.commit().map_or_else(Ended::Storage, |()| Ended::Complete)
                     }
@@ -268,18 +269,34 @@ impl<'a> Watch<'a> {
     }
 
     /// Lets the storage do what takes its time before an upload can be published, and looks
-    /// whether it is still wanted then: the end of the data comes from a client that was killed,
-    /// too, and the end of its control connection perhaps a moment later.
-    fn finish(&mut self, upload: &mut dyn Upload, moved: u64, ended: Ended) -> Ended {
+    /// whether it is still wanted then: a client that was killed ends its data too, and its
+    /// control connection perhaps a moment later. `took` is how long the data came.
+    fn finish(
+        &mut self,
+        upload: &mut dyn Upload,
+        moved: u64,
+        ended: Ended,
+        took: Duration,
+    ) -> Ended {
         if !matches!(ended, Ended::Complete) {
             return ended;
         }
+        let start = Instant::now();
         while let Err(error) = upload.flush() {
             if error.kind() != io::ErrorKind::Interrupted {
                 return Ended::Storage(error.into());
             }
         }
-        self.look(moved).map_or(Ended::Complete, Ended::Interrupted)
+        let patience = (took / limits::END_OF_BOTH_PART).min(limits::END_OF_BOTH);
+        loop {
+            if let Some(interruption) = self.look(moved) {
+                return Ended::Interrupted(interruption);
+            }
+            let left = patience.saturating_sub(start.elapsed());
+            if left.is_zero() || !self.control.wait(left) {
+                return Ended::Complete;
+            }
+        }
     }
 
     /// What takes its time before the 150, since it decides whether there is one: to find a

@@ -168,3 +168,27 @@ fn it_is_kept_by_the_name_that_the_login_says_fs_15() {
         play(&mut login(user), &[("TYPE I", 200), ("SIZE f", code)]);
     }
 }
+
+#[test]
+fn a_client_whose_connections_end_one_after_the_other_publishes_nothing_st_15_fs_15() {
+    let fixture = Fixture::new();
+    let address = fixture.server.local_addr();
+    // A machine that is busy may take longer over one of them than the server waits.
+    std::thread::scope(|scope| {
+        for name in ["a", "b", "c", "d"] {
+            scope.spawn(move || {
+                let mut session = RawSession::login(address, "u", "p");
+                let mut data = session.passive();
+                session.expect(format!("STOR {name}"), 150);
+                for _ in 0..12 {
+                    data.write_all(b"a piece");
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                data.close();
+                std::thread::sleep(Duration::from_millis(10));
+            });
+        }
+    });
+    wait_until(|| fixture.names().len() == 4);
+    assert!(fixture.published().len() < 4, "{:?}", fixture.names());
+}

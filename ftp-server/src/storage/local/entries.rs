@@ -76,7 +76,8 @@ impl DirectoryEntries {
         super::system(errno)
     }
 
-    /// What a name is; `None` if it is gone, or the file system it is the root of.
+    /// What a name is; `None` if it is gone, or the file system it is the root of, or if that is
+    /// another user's, who alone may look at it (FUSE).
     fn metadata(&self, name: &CStr) -> Result<Option<Metadata>> {
         // What a network file system remembers is good enough here.
         match root::metadata_at(&self.directory, name, AtFlags::STATX_DONT_SYNC) {
@@ -87,7 +88,9 @@ impl DirectoryEntries {
                     target => Ok(Some(target.unwrap_or(link))),
                 }
             }
-            Err(Errno::NOENT | Errno::NOTCONN | Errno::STALE) => Ok(None),
+            Err(Errno::NOENT | Errno::NOTCONN | Errno::STALE | Errno::ACCESS | Errno::PERM) => {
+                Ok(None)
+            }
             metadata => metadata.map(Some),
         }
     }

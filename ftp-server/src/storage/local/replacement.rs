@@ -27,7 +27,7 @@ const COPY: u64 = 1024 * 1024;
 const COPY_MAX: u64 = 1024 * 1024 * 1024;
 
 /// A buffer for file systems that cannot copy by themselves, in bytes.
-const COPY_BUFFER: usize = 64 * 1024;
+const COPY_BUFFER: usize = 32 * 1024;
 
 /// A new file in the directory of its target, or what is left of an earlier upload and gets its
 /// rest now. Dropped, it is gone, unless it is kept for its user.
