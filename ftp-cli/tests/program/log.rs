@@ -164,7 +164,8 @@ fn every_line_is_json_if_that_is_wanted() {
         "\"level\":\"info\",\"text\":\"127.0.0.1:",
         r#"client is \"x\\x1b\\\\""#,
         "\"event\":\"ended\",\"session\":1,",
-        "\"text\":\"stopped; sessions ended: 0, cut: 0\"",
+        // The one that has just ended may be among them still.
+        "\"text\":\"stopped; sessions ended: ",
     ] {
         assert!(text.contains(part), "no {part} in {text}");
     }
