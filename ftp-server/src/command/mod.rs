@@ -271,6 +271,15 @@ fn handle(session: &mut Session, command: &Command) -> Outcome {
         Command::User(name) => access::user(session, name),
         Command::Pass(password) => access::pass(session, password),
         Command::Acct(account) => access::acct(session, &account.0),
+        other => handle_other(session, other),
+    }
+}
+
+/// All but a login, which every session has and many have nothing else: it is not to touch the
+/// stack that the largest of these needs.
+#[inline(never)]
+fn handle_other(session: &mut Session, command: &Command) -> Outcome {
+    match command {
         Command::Rein => access::rein(session),
         Command::Quit => access::quit(),
         Command::Host(name) => access::host(session, name),

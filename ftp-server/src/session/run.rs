@@ -29,7 +29,7 @@ pub(crate) fn run(
 ) {
     let Ok(local) = registration.line.stream.local_addr() else { return };
     let session = Session::new(Arc::clone(context), peer, local);
-    Runner::new(registration, session, permit).contained(|mut runner| {
+    Runner::boxed(registration, session, permit).contained(|mut runner| {
         runner.session.tell(EventKind::Connected { local: runner.session.local });
         match runner.greet() {
             Ok(()) => runner.serve_here(),
@@ -80,6 +80,13 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
+    /// In memory of its own: an idle session keeps each page of its stack that was ever touched,
+    /// and what is moved about there is there several times.
+    #[inline(never)]
+    fn boxed(registration: Registration, session: Session, permit: Permit) -> Box<Self> {
+        Box::new(Self::new(registration, session, permit))
+    }
+
     fn new(registration: Registration, mut session: Session, permit: Permit) -> Self {
         let strict = session.context.config.strict_crlf;
         let control = Control::new(Arc::clone(&registration.line), strict);
@@ -99,7 +106,7 @@ impl Runner {
     }
 
     /// Goes on in this thread.
-    pub(crate) fn go_on(self) {
+    pub(crate) fn go_on(self: Box<Self>) {
         self.contained(Self::serve_here);
     }
 
@@ -110,7 +117,7 @@ impl Runner {
     }
 
     /// Lets the session do something with a panic kept to it, and told of.
-    fn contained(self, act: impl FnOnce(Self)) {
+    fn contained(self: Box<Self>, act: impl FnOnce(Box<Self>)) {
         let ending = self.ending();
         if catch_unwind(AssertUnwindSafe(|| act(self))).is_err() {
             ending.tell(SessionEnd::Panicked);
@@ -118,21 +125,21 @@ impl Runner {
     }
 
     /// Serves the client in this thread, to the end or until it has to be another one.
-    fn serve_here(mut self) {
+    fn serve_here(mut self: Box<Self>) {
         let served = self.serve();
         if !matches!(served, Ok(Next::Elsewhere)) {
             return self.end(&served.map(drop));
         }
         self.is_inside = false;
         let context = Arc::clone(&self.session.context);
-        if let Err(mut runner) = context.relay.pass(Box::new(self)) {
+        if let Err(mut runner) = context.relay.pass(self) {
             let closed = runner.close("Service closing");
             runner.end(&closed);
         }
     }
 
-    fn end(self, served: &io::Result<()>) {
-        let Self { mut control, session, mut permit, registration, start, .. } = self;
+    fn end(self: Box<Self>, served: &io::Result<()>) {
+        let Self { mut control, session, mut permit, registration, start, .. } = *self;
         let end = served.as_ref().map_or_else(SessionEnd::Failed, |()| SessionEnd::Closed);
         session.tell(EventKind::Ended { duration: start.elapsed(), end });
         // Who sees the end of the session finds its port, its user's count and its place free.
