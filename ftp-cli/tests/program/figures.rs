@@ -9,6 +9,13 @@ pub(crate) fn resident(process: u32) -> u64 {
     memory(process, "VmRSS:")
 }
 
+/// The memory of a process in KiB, with its part of what it shares with others.
+pub(crate) fn share(process: u32) -> u64 {
+    let maps = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap();
+    let line = maps.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 /// One figure of `/proc/PID/status` in KiB.
 pub(crate) fn memory(process: u32, figure: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
