@@ -85,7 +85,16 @@ fn receive(session: &Session, path: &Pathname, right: Rights, mode: WriteMode) -
         return reply::no_right().into();
     }
     let directory = path.parent().unwrap_or_default();
-    if let Err(refusal) = space::check(session, storage, &directory) {
+    let makes_parents = makes_parents(session, mode);
+    // Where a directory is made on the way, its room is that of the one it is made in.
+    let mut room = directory.clone();
+    while makes_parents
+        && let Some(parent) = room.parent()
+        && storage.check_directory(&room).is_err()
+    {
+        room = parent;
+    }
+    if let Err(refusal) = space::check(session, storage, &room) {
         return refusal.into();
     }
     let begin = || match session.owner() {
@@ -93,7 +102,7 @@ fn receive(session: &Session, path: &Pathname, right: Rights, mode: WriteMode) -
         None => storage.write(&path, mode),
     };
     let begun = match session.check_new_name(&path).and_then(|()| begin()) {
-        Err(error) if error.kind == StorageErrorKind::NotFound && makes_parents(session, mode) => {
+        Err(error) if error.kind == StorageErrorKind::NotFound && makes_parents => {
             make_all(session, storage, directory).and_then(|()| begin())
         }
         begun => begun,

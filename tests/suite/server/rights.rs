@@ -337,3 +337,20 @@ fn missing_directories_are_made_for_some_users_cm_105() {
         ["a", "b", "d", "dir", "file", "gone", "in", "out", "there.exe"]
     );
 }
+
+#[test]
+fn no_directories_are_made_for_a_file_that_has_no_room_cm_105() {
+    let root = tempfile::tempdir().expect("a directory");
+    fs::create_dir(root.path().join("dir")).expect("a directory");
+    let login = Login::new(storage(root.path()), Rights::FULL).with_mkdir_parents(true);
+    let table = UserTable::new().user("camera", "p", login);
+    let config = ServerConfig { min_free: 1 << 60, ..super::quick() };
+    let builder = Server::builder().config(config).authenticator(table);
+    let server = builder.bind("127.0.0.1:0").expect("a server on loopback");
+    let mut session = RawSession::login(server.local_addr(), "camera", "p");
+    for line in ["STOR file", "STOR dir/file", "STOR new/file", "STOR dir/new/newer/file"] {
+        assert_eq!(last_code(&mut session, line), 452, "{line}");
+    }
+    assert_eq!(names_in(root.path()), ["dir"]);
+    assert!(names_in(&root.path().join("dir")).is_empty());
+}
