@@ -234,6 +234,11 @@ impl LocalStorage {
         let target = Target::find(&self.root, path, mode)?;
         if let Some(old) = target.existing {
             needs_file(old.kind)?;
+            if let Some(user) = user {
+                // What was kept is older than this. Once the file is removed again nobody is to
+                // go on with it, as with a part of what the user stores now.
+                let _ = hidden::remove(&target.directory, &name::kept(user, &target.name));
+            }
         }
         if let (WriteMode::Append | WriteMode::From(1..), Some(user)) = (mode, user)
             && let Some(resumed) = Replacement::resume(&target, mode, self.policy, user)?

@@ -139,6 +139,29 @@ fn where_a_file_stood_it_stays_and_nothing_is_kept_fs_15() {
 }
 
 #[test]
+fn what_was_kept_goes_when_its_user_writes_to_a_file_that_came_since_fs_15() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        for (mode, want) in [
+            (WriteMode::Replace, "new"),
+            (WriteMode::Append, "othernew"),
+            (WriteMode::From(2), "otnew"),
+        ] {
+            cut(&storage, "f", WriteMode::Replace, b"0123456789");
+            fs::write(tree.root.join("f"), "other").unwrap();
+            finish(&storage, "f", mode, b"new");
+            assert_eq!((tree.get("f"), tree.names("")), (want.into(), vec!["f".to_owned()]));
+            // A new file of that name begins with what is stored in it.
+            storage.remove(&path("f")).unwrap();
+            assert_eq!(kept(&storage, "f"), None, "{mode:?}");
+            finish(&storage, "f", WriteMode::Append, b"next");
+            assert_eq!(tree.get("f"), b"next");
+            storage.remove(&path("f")).unwrap();
+        }
+    }
+}
+
+#[test]
 fn other_policies_discard_or_publish_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
