@@ -155,6 +155,10 @@ impl MemoryStorage {
             Err(_) => None,
         };
         let key = user.map(|user| (user.to_vec(), path.as_bytes().to_vec()));
+        if let (Some(_), Some(key)) = (&old, &key) {
+            // What was kept is no part of what the user stores now.
+            tree.kept.remove(key);
+        }
         let keep_as = key.filter(|_| old.is_none());
         let mut content = Content { bytes: Vec::new(), charge: self.charge(0)? };
         let mut restart = if let WriteMode::From(from) = mode { from } else { 0 };

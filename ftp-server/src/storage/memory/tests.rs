@@ -125,6 +125,19 @@ fn memory_does_what_a_disk_does_fs_15_fs_16_cm_107_cm_108() {
 }
 
 #[test]
+fn what_was_kept_goes_when_its_user_writes_to_a_file_that_came_since_fs_15() {
+    let storage = MemoryStorage::new();
+    let file = path("f");
+    let begin = |mode| storage.write_as(&file, mode, b"ann").unwrap();
+    begin(WriteMode::Replace).write_all(b"0123456789").unwrap();
+    assert_eq!(storage.partial_size(&file, b"ann").unwrap(), 10);
+    storage.put(&file, "other").unwrap();
+    begin(WriteMode::Append).commit().unwrap();
+    storage.remove(&file).unwrap();
+    assert_eq!(storage.partial_size(&file, b"ann").unwrap_err().kind, Kind::NotFound);
+}
+
+#[test]
 fn attributes_are_kept() {
     let storage = MemoryStorage::new();
     storage.put(&path("d/f"), "content").unwrap();
