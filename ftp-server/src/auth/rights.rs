@@ -99,14 +99,22 @@ impl Rights {
 
 /// A word that names no right.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error(
-    "\"{0}\" is no right; full, read and drop-box are, and lists of list, read, write, append, \
-     delete, rename, mkdir, chmod and fxp"
-)]
+#[error("\"{0}\" is no right{hint}", hint = hint(.0))]
 pub struct UnknownRight(
     /// It.
     pub String,
 );
+
+/// What to write instead. A word for several rights is known, but not in a list.
+fn hint(word: &str) -> &'static str {
+    match word {
+        "full" | "drop-box" => " of a list; it stands alone",
+        _ => {
+            "; full, read and drop-box are, and lists of list, read, write, append, delete, \
+             rename, mkdir, chmod and fxp"
+        }
+    }
+}
 
 const WORDS: [(&str, Rights); 9] = [
     ("list", Rights::LIST),
@@ -155,6 +163,18 @@ mod tests {
         }
         assert_eq!(Rights::from_words(["read"]), Ok(Rights::RETRIEVE));
         assert!(!Rights::FULL.contains(Rights::FXP));
+    }
+
+    #[test]
+    fn words_for_several_rights_are_said_to_stand_alone() {
+        for (text, want) in [
+            ("full,fxp", "\"full\" is no right of a list; it stands alone"),
+            ("list,drop-box", "\"drop-box\" is no right of a list; it stands alone"),
+            ("fly", "\"fly\" is no right; full, read and drop-box are, and lists of list, read, "),
+        ] {
+            let error = Rights::parse(text).unwrap_err().to_string();
+            assert!(error.starts_with(want), "{error}");
+        }
     }
 
     #[test]
