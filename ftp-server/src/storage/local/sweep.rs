@@ -17,6 +17,7 @@ use super::name::{self, Hidden};
 use super::policy::KEPT;
 use super::root::{self, Root};
 use crate::limits;
+use crate::storage::EntryKind;
 
 /// How many bytes of entries are asked for in one call. There is one such buffer for each level of
 /// the tree that is open, [`limits::PATH_DEPTH`] at most.
@@ -43,9 +44,9 @@ pub(super) fn start(root: &Arc<Root>) -> io::Result<Sender<()>> {
     Ok(kept)
 }
 
-/// Walks the tree below `root` now.
-pub(super) fn once(root: &Arc<Root>) {
-    Walk::of(root);
+/// Walks the tree below `root` now. Returns how many files were removed.
+pub(super) fn once(root: &Arc<Root>) -> u64 {
+    Walk::through(root).removed
 }
 
 /// Waits until the next walk is due; for ever, if nothing is kept. False when the root is gone.
@@ -76,16 +77,22 @@ pub(super) struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// Walks through all of it. Returns when something more is to be removed.
     pub(super) fn of(root: &'a Arc<Root>) -> Option<Duration> {
+        let seconds = Self::through(root).due.map(|due| u64::try_from(due).unwrap_or_default());
+        seconds.map(Duration::from_secs)
+    }
+
+    fn through(root: &'a Arc<Root>) -> Self {
         let mut walk = Self { root, removed: 0, due: None };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
         if let Ok(top) = root.open_beneath(b"", flags) {
             walk.directory(&top, root.identity().0, 0);
         }
-        if walk.removed > 0 {
-            log::info!("{} files of unfinished uploads removed", walk.removed);
+        match walk.removed {
+            0 => {}
+            1 => log::info!("1 file of an unfinished upload removed"),
+            removed => log::info!("{removed} files of unfinished uploads removed"),
         }
-        let seconds = walk.due.map(|due| u64::try_from(due).unwrap_or_default());
-        seconds.map(Duration::from_secs)
+        walk
     }
 
     /// Whether nobody but this walk is interested in the tree any more.
@@ -124,6 +131,10 @@ impl<'a> Walk<'a> {
     fn file(&mut self, directory: &OwnedFd, name: &[u8]) {
         let Some(what) = name::hidden(name) else { return };
         let Ok(found) = root::metadata_at(directory, name, AtFlags::empty()) else { return };
+        // Nothing of the kind is made here: it is somebody else's, and stays.
+        if found.kind != EntryKind::File || found.links > 1 {
+            return;
+        }
         if what == Hidden::Kept && !is_old(&found) {
             let left = seconds_left(&found);
             self.due = Some(self.due.map_or(left, |due| due.min(left)));

@@ -302,6 +302,22 @@ fn what_a_killed_server_left_is_swept_at_start_fs_14() {
 }
 
 #[test]
+fn what_is_not_of_an_upload_is_not_swept_and_not_counted_fs_14() {
+    let tree = Tree::new();
+    fs::write(tree.outside.join("victim"), "victim").unwrap();
+    fs::hard_link(tree.outside.join("victim"), tree.root.join(".ftp-upload-0000000000000001"))
+        .unwrap();
+    tree.link(tree.outside.join("victim"), ".ftp-upload-0000000000000002");
+    fs::write(tree.root.join(".ftp-upload-0000000000000003"), "left").unwrap();
+    let root = Arc::new(Root::open(&tree.root).unwrap());
+    // It goes on only while somebody else holds the root.
+    let _held = Arc::clone(&root);
+    assert_eq!([sweep::once(&root), sweep::once(&root)], [1, 0]);
+    assert_eq!(tree.names(""), [".ftp-upload-0000000000000001", ".ftp-upload-0000000000000002"]);
+    assert_eq!(fs::read(tree.outside.join("victim")).unwrap(), b"victim");
+}
+
+#[test]
 fn what_is_kept_is_swept_when_its_day_is_over_fs_14() {
     let tree = Tree::new();
     let storage = tree.storage();
