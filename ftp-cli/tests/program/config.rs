@@ -13,7 +13,7 @@ use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 
 use crate::serve::Served;
-use crate::{failed, ftp};
+use crate::{failed, ftp, ftp_with_hangup};
 
 /// A directory with `server.toml`, and `serve` in it.
 struct Configured {
@@ -454,7 +454,8 @@ fn a_hangup_that_nohup_ignores_reads_the_file_all_the_same() {
 #[test]
 fn without_a_file_a_hangup_ends_the_server() {
     let root = TempRoot::new();
-    let mut served = Served::start(&root, &[]);
+    let mut serve = ftp_with_hangup(&["serve", "--listen", "0"]);
+    let mut served = Served::of(serve.arg(root.path()));
     served.signal("HUP");
     assert!(served.running.wait(Instant::now() + LIMIT).is_some(), "it ends");
 }

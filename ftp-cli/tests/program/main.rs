@@ -36,6 +36,15 @@ fn ftp(arguments: &[&str]) -> Command {
     ftp
 }
 
+/// The same, which hears SIGHUP even where these tests run under `nohup`: what is ignored stays so
+/// in what is started.
+fn ftp_with_hangup(arguments: &[&str]) -> Command {
+    let mut ftp = Command::new("/usr/bin/env");
+    ftp.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/nonexistent");
+    ftp.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_ftp-cli")]).args(arguments);
+    ftp
+}
+
 /// Insists that a run ended with `code`, printed no data and said `words` to the user.
 #[track_caller]
 fn failed(ran: &Ran, code: i32, words: &str) {

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::peer::{Act, Peer};
 use crate::serve::Served;
-use crate::{failed, ftp};
+use crate::{failed, ftp, ftp_with_hangup};
 
 #[test]
 fn get_ends_within_a_second_and_leaves_nothing_li_10_hl_10() {
@@ -28,8 +28,8 @@ fn get_ends_within_a_second_and_leaves_nothing_li_10_hl_10() {
         let local = here.join("file").to_str().unwrap().to_owned();
         let hang = Act::SendAndHang("150 data (10 bytes)", b"12345".to_vec());
         let peer = Peer::start(&[("RETR", hang)]);
-        let mut get =
-            Running::start(ftp(&["get", option, &peer.url("x"), &local]).stderr(Stdio::null()));
+        let arguments = ["get", option, &peer.url("x"), &local];
+        let mut get = Running::start(ftp_with_hangup(&arguments).stderr(Stdio::null()));
         let holds = || {
             let names = here.names();
             let five = |name: &Vec<u8>| here.join(name).metadata().is_ok_and(|m| m.len() == 5);
