@@ -4,7 +4,7 @@ use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use crate::figures::{memory, open_descriptors, wait_until};
+use crate::figures::{memory, open_descriptors, wait_for_sweep, wait_until};
 use crate::serve::Served;
 
 /// Lets a process have no descriptor from this number on.
@@ -21,6 +21,7 @@ fn a_client_that_comes_when_descriptors_are_free_again_is_served_ho_04() {
     let root = TempRoot::new();
     let served = Served::start(&root, &["--user", "u:p"]);
     let process = served.running.child.id();
+    wait_for_sweep(process);
     let login = || RawSession::login(served.address, "u", "p");
     let sessions: Vec<_> = (0..8).map(|_| login()).collect();
     let full = open_descriptors(process);
@@ -40,6 +41,7 @@ fn a_session_without_descriptors_goes_on_ho_07_cm_37() {
     std::fs::write(root.path().join("a"), "a").unwrap();
     let served = Served::start(&root, &["--user", "u:p"]);
     let process = served.running.child.id();
+    wait_for_sweep(process);
     let mut session = RawSession::login(served.address, "u", "p");
     let enough = 1_000;
     for _ in 0..3 {
@@ -90,6 +92,7 @@ fn a_client_for_whom_there_is_no_thread_is_told_so_ho_02() {
     let root = TempRoot::new();
     let served = Served::start(&root, &["--user", "u:p"]);
     let process = served.running.child.id();
+    wait_for_sweep(process);
     let mut session = RawSession::login(served.address, "u", "p");
     // Room for what a session needs now and then, but not for another stack.
     let id = Pid::from_raw(i32::try_from(process).unwrap());
@@ -113,6 +116,7 @@ fn transfers_without_memory_make_do_hf_09() {
     root.write("large", &large);
     let served = Served::start(&root, &["--write", "--user", "u:p"]);
     let process = served.running.child.id();
+    wait_for_sweep(process);
     let mut session = RawSession::login(served.address, "u", "p");
     session.expect("TYPE I", 200);
     // What a session touches for the first time is not what this is about.

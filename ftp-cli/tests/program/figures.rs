@@ -23,6 +23,23 @@ pub(crate) fn memory(process: u32, figure: &str) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// Waits until a server has looked through its directories, for which it has some of them open.
+pub(crate) fn wait_for_sweep(process: u32) {
+    let sleeps = || {
+        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
+        let stat = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("stat")).ok();
+        tasks.filter_map(stat).any(|stat| stat.contains("(sweep) S "))
+    };
+    // It sleeps for a day in the end, and for moments before.
+    let pause = || std::thread::sleep(Duration::from_millis(5));
+    wait_until("the end of the sweep", || {
+        (0..5).all(|_| {
+            pause();
+            sleeps()
+        })
+    });
+}
+
 /// How many descriptors a process has open.
 pub(crate) fn open_descriptors(process: u32) -> usize {
     std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()

@@ -16,7 +16,7 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::scale;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::figures::{THREADS_AT_REST, open_descriptors, threads, wait_until};
+use crate::figures::{THREADS_AT_REST, open_descriptors, threads, wait_for_sweep, wait_until};
 use crate::serve::Served;
 
 /// The calls that a session makes, each with errors it can end with on a healthy or on a sick
@@ -352,6 +352,7 @@ fn the_nth_system_call_fails_at_scale_hf_08_hf_10_fs_20_go_06() {
     let settings = [&settings[..], &["--set", "transfer.partial=discard"]].concat();
     let served = Served::start(&root, &[&["--write", "--user", "u:p"], &settings[..]].concat());
     let process = served.running.child.id();
+    wait_for_sweep(process);
     let mut failures = Vec::new();
     let mut dialogue = |name: String, call: &str, is_harmless: bool| {
         let mut trial = Trial { root: root.path(), name, is_harmless, failed: Vec::new() };

@@ -9,7 +9,7 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::scale;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::figures::{THREADS_AT_REST, open_descriptors, threads, wait_until};
+use crate::figures::{THREADS_AT_REST, open_descriptors, threads, wait_for_sweep, wait_until};
 use crate::serve::Served;
 
 const SESSIONS: usize = 8;
@@ -113,6 +113,7 @@ fn clients_that_vanish_publish_nothing_at_scale_hd_15_hd_16_st_09() {
     let settings = ["--set", "timeouts.stall=2 s", "--set", "limits.per_address=0"];
     let served = Served::start(&root, &[&["--write", "--user", "u:p"], &settings[..]].concat());
     let process = served.running.child.id();
+    wait_for_sweep(process);
     RawSession::login(served.address, "u", "p").expect_in_step();
     let usual = || (open_descriptors(process), threads(process));
     wait_until("the end of a session", || threads(process) == THREADS_AT_REST);

@@ -8,7 +8,9 @@ use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::root::TempRoot;
 use ftp_tests::scale;
 
-use crate::figures::{allow_descriptors, memory, open_descriptors, resident, threads, wait_until};
+use crate::figures::{
+    allow_descriptors, memory, open_descriptors, resident, threads, wait_for_sweep, wait_until,
+};
 use crate::ftp;
 use crate::serve::Served;
 
@@ -105,6 +107,7 @@ fn sessions_one_after_another_leave_nothing_at_scale_go_09_ho_11() {
             .arg(root.path()),
     );
     let process = served.running.child.id();
+    wait_for_sweep(process);
     // Each address has ports of its own, or there would be none left by connections just closed.
     let address = |number: usize| {
         let last = u8::try_from(number % 200 + 1).unwrap();
@@ -233,6 +236,7 @@ fn commands_of_all_kinds_in_one_session_at_scale_ho_12() {
     root.mkdir("d");
     let served = Served::start(&root, &["--user", "u:p", "--write"]);
     let process = served.running.child.id();
+    wait_for_sweep(process);
     let mut session = RawSession::login(served.address, "u", "p");
     let lines: String = COMMANDS.iter().map(|(line, _)| format!("{line}\r\n")).collect();
     let want: Vec<u16> = COMMANDS.iter().map(|(_, code)| *code).collect();
@@ -290,6 +294,7 @@ fn idle_sessions_at_scale_ho_13_go_08() {
     let root = TempRoot::new();
     let served = Served::start(&root, &["--user", "u:p"]);
     let process = served.running.child.id();
+    wait_for_sweep(process);
     let at_rest = threads(process);
     drop(RawSession::login(served.address, "u", "p"));
     wait_until("the end of the session", || threads(process) <= at_rest);
@@ -326,6 +331,7 @@ fn slow_peers_at_scale_hs_05_go_07() {
     let login = format!("timeouts.login={}s", limit.as_secs());
     let served = Served::start(&root, &["--user", "u:p", "--set", &login]);
     let process = served.running.child.id();
+    wait_for_sweep(process);
     let at_rest = threads(process);
     let mut peers: Vec<_> = (0..count)
         .map(|_| {
