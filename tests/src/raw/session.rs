@@ -295,6 +295,23 @@ impl RawSession {
         listener
     }
 
+    /// Announces by PORT a port that refuses connections: it is taken, so that nobody else can
+    /// listen there meanwhile, and nobody listens.
+    #[track_caller]
+    pub fn active_in_vain(&mut self) -> RawListener {
+        let own = self.stream.local_addr().expect("a connected socket has an address");
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(own),
+            socket2::Type::STREAM,
+            Some(socket2::Protocol::TCP),
+        );
+        let socket = socket.expect("a socket");
+        socket.bind(&SocketAddr::new(own.ip(), 0).into()).expect("a free port");
+        let listener = RawListener { listener: socket.into() };
+        self.expect(listener.announcement("PORT"), 200);
+        listener
+    }
+
     /// PASV, then `command` (such as `RETR name`), 150, the data to its end, 226.
     #[track_caller]
     pub fn download(&mut self, command: impl AsRef<[u8]>) -> Vec<u8> {
