@@ -8,6 +8,8 @@ mod reader;
 mod row;
 #[cfg(test)]
 mod sample;
+#[cfg(test)]
+mod tests;
 mod user;
 
 use std::collections::BTreeMap;
@@ -91,19 +93,6 @@ const SYNC: &[(&str, SyncPolicy)] = &[
     ("none", SyncPolicy::None),
     ("file", SyncPolicy::File),
     ("file+dir", SyncPolicy::FileAndDirectory),
-];
-
-/// The rights that have a word; beside these there are `full`, `read` (with `list`) and `drop-box`.
-const RIGHTS: &[(&str, Rights)] = &[
-    ("list", Rights::LIST),
-    ("read", Rights::RETRIEVE),
-    ("write", Rights::WRITE),
-    ("append", Rights::APPEND),
-    ("delete", Rights::DELETE),
-    ("rename", Rights::RENAME),
-    ("mkdir", Rights::MKDIR),
-    ("chmod", Rights::CHMOD),
-    ("fxp", Rights::FXP),
 ];
 
 const PARTIAL: &[(&str, PartialPolicy)] = &[
@@ -514,183 +503,10 @@ pub(crate) fn shown_rights(rights: &Rights) -> String {
         Rights::FULL => "full".to_owned(),
         Rights::READ => "read".to_owned(),
         Rights::DROP_BOX => "drop-box".to_owned(),
-        _ => format!("[{}]", words_of(rights).join(", ")),
+        _ => format!("[{}]", rights.words().collect::<Vec<_>>().join(", ")),
     }
-}
-
-/// The words of single rights.
-pub(crate) fn words_of(rights: &Rights) -> Vec<&'static str> {
-    let has = |(_, right): &&(&str, Rights)| rights.contains(*right);
-    RIGHTS.iter().filter(has).map(|(word, _)| *word).collect()
 }
 
 fn time(time: &Duration) -> String {
     show(*time)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_key_reads_what_it_shows() {
-        for setting in TABLE {
-            let mut settings = Settings::default();
-            let shown = (setting.show)(&settings);
-            for value in [&*shown, unquoted(&shown)] {
-                settings.set(&format!("{}={value}", setting.key)).unwrap();
-                assert_eq!((setting.show)(&settings), shown, "{}", setting.key);
-            }
-            assert!(!setting.help.is_empty() && setting.key.contains('.'), "{}", setting.key);
-        }
-    }
-
-    #[test]
-    fn what_is_shown_in_quotes_can_be_typed_so() {
-        for (assignment, banner) in [
-            ("server.banner=Hello there", "Hello there"),
-            ("server.banner=\"Hello there\"", "Hello there"),
-            ("server.banner=\" indented \"", " indented "),
-            ("server.banner=\"\"a\" and \"b\"\"", "\"a\" and \"b\""),
-            ("server.banner=\"", "\""),
-            ("server.banner=\"half", "\"half"),
-            ("server.banner=\"\"", ""),
-        ] {
-            let mut settings = Settings::default();
-            settings.set(assignment).unwrap();
-            assert_eq!(settings.server.banner, banner, "{assignment}");
-            let shown = TABLE.iter().find(|setting| setting.key == "server.banner").unwrap().show;
-            settings.set(&format!("server.banner={}", shown(&settings))).unwrap();
-            assert_eq!(settings.server.banner, banner, "{assignment}");
-        }
-        let mut settings = Settings::default();
-        settings.set("hosts.names=\"a.example, b.example\"").unwrap();
-        assert_eq!(settings.server.hosts.len(), 2);
-        settings.set("hosts.names=\"\"").unwrap();
-        assert_eq!(settings.server.hosts, []);
-    }
-
-    #[test]
-    fn set_reaches_its_own_field() {
-        for (assignment, want) in [
-            ("timeouts.idle=5 min", "5 min"),
-            (" timeouts.stall = 90s ", "90 s"),
-            ("timeouts.shutdown_grace=0", "0 s"),
-            ("limits.sessions=10", "10"),
-            ("limits.per_address=0", "0"),
-            ("limits.login_failures=1", "1"),
-            ("hosts.names=A.example, [2001:db8::1]", "\"a.example, [2001:db8::1]\""),
-            ("limits.per_user=2", "2"),
-            ("limits.login_delay=0", "0 s"),
-            ("limits.ban_after=5", "5"),
-            ("limits.ban_window=1 h", "1 h"),
-            ("limits.ban_for=0", "0 s"),
-            ("network.allow=192.0.2.0/24, 2001:db8::/32", "192.0.2.0/24,2001:db8::/32"),
-            ("network.deny=192.0.2.1", "192.0.2.1/32"),
-            ("limits.min_free=1 GiB", "1 GiB"),
-            ("passive.enabled=false", "false"),
-            ("passive.ports=50000-50099, 51000", "50000-50099,51000"),
-            ("passive.address=192.0.2.1", "192.0.2.1"),
-            ("passive.address=ftp.example.org", "ftp.example.org"),
-            (
-                "passive.overrides=10.0.0.0/8, 192.168.0.0/16 = 10.0.0.5; 127.0.0.1=localhost",
-                "10.0.0.0/8,192.168.0.0/16=10.0.0.5;127.0.0.1/32=localhost",
-            ),
-            ("active.enabled=false", "false"),
-            ("active.source_port=true", "true"),
-            ("fxp.networks=192.0.2.0/24, 2001:db8::/32", "192.0.2.0/24,2001:db8::/32"),
-            ("transfer.overwrite=false", "false"),
-            ("transfer.rate_per_session=30 MiB/s", "30 MiB/s"),
-            ("transfer.rate_per_user=1000", "1000/s"),
-            ("transfer.sync=none", "none"),
-            ("security.run_as=nobody", "nobody"),
-            ("security.run_as=1:2", "1:2"),
-            ("security.confine=require", "require"),
-            ("listing.show_ids=true", "true"),
-            ("security.deny_names=*.EXE, .ht*", "*.EXE,.ht*"),
-            ("compatibility.dash_password=true", "true"),
-            ("security.strict_crlf=true", "true"),
-            ("log.format=json", "json"),
-            ("log.transfers=/var/log/x y", "\"/var/log/x y\""),
-            ("limits.buffers=1 MiB", "1 MiB"),
-            ("transfer.partial=discard", "discard"),
-            ("transfer.umask=77", "077"),
-            ("server.banner=a = b", "\"a = b\""),
-            ("listen.addresses=:2121, 127.0.0.1:21", ":2121, 127.0.0.1:21"),
-            ("anonymous.enabled=true", "true"),
-            ("anonymous.root=/srv/a b", "\"/srv/a b\""),
-            ("anonymous.rights=list,write , mkdir", "[list, write, mkdir]"),
-            ("anonymous.rights=drop-box", "drop-box"),
-            ("anonymous.rights=[read]", "[read]"),
-        ] {
-            let (default, mut settings) = (Settings::default(), Settings::default());
-            settings.set(assignment).unwrap();
-            let key = assignment.split('=').next().unwrap().trim();
-            for setting in TABLE {
-                let shown = (setting.show)(&settings);
-                if setting.key == key {
-                    assert_eq!(shown, want, "{assignment}");
-                } else {
-                    assert_eq!(shown, (setting.show)(&default), "{} by {key}", setting.key);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn set_refuses() {
-        for (assignment, want) in [
-            ("limits.session=1", "did you mean limits.sessions?"),
-            ("idle=1", "did you mean timeouts.idle?"),
-            ("colour=red", "help serve lists"),
-            ("timeouts.idle", "is not KEY=VALUE"),
-            ("timeouts.idle=0", "more than 0"),
-            ("timeouts.idle=soon", "is not a time"),
-            ("timeouts.idle=9s", "less than 10 s"),
-            ("timeouts.idle=25 h", "more than 24 h"),
-            ("passive.ports=5000-4000", "\"5000-4000\" is empty (start > end)"),
-            ("users.a.pasword=x", "there are password, root, rights"),
-            ("users.a.password=geheim", "users.a.password: not the hash"),
-            ("users.a b.root=srv", "users.\"a b\".root: \"srv\" does not begin"),
-            ("users..root=/srv", "is no name"),
-            ("passive.ports=5000, 70000", "\"70000\" is no port"),
-            ("passive.address=2001:db8::1", "neither an IPv4 address"),
-            ("passive.overrides=10.0.0.5", "is not NETWORKS=ADDRESS"),
-            ("passive.overrides=x=10.0.0.5", "is not a network"),
-            ("fxp.networks=all", "is not a network"),
-            ("limits.sessions=-1", "is not a number"),
-            ("limits.sessions=many", "is not a number"),
-            ("limits.login_failures=0", "above 0"),
-            ("transfer.rate_per_user=fast", "is not a rate"),
-            ("transfer.rate_per_user=3 MiB/h", "is not a rate"),
-            ("limits.ban_after=1001", "from 0 to 1000"),
-            ("limits.ban_window=0", "more than 0"),
-            ("network.deny=all", "is not a network"),
-            ("hosts.names=a.example:21", "is not a name of a host"),
-            ("limits.min_free=much", "is not a size"),
-            ("active.enabled=maybe", "is none of true, false"),
-            ("security.run_as=nobody at all", "there is no user"),
-            ("security.run_as=nobody:at all", "there is no group"),
-            ("security.run_as=root", "root"),
-            ("security.deny_names=a,b/*", "pattern of names: unexpected byte at byte 1"),
-            ("transfer.sync=always", "none, file, file+dir"),
-            ("log.format=xml", "text, json"),
-            ("log.transfers=/a\0b", "no NUL"),
-            ("log.transfers=xferlog", "does not begin with /"),
-            ("security.confine=maybe", "best-effort, require, off"),
-            ("transfer.partial=keep", "resume, discard, publish"),
-            ("transfer.umask=1000", "in octal digits"),
-            ("transfer.umask=u=rw", "in octal digits"),
-            ("transfer.umask=+22", "in octal digits"),
-            ("server.banner=a\r\n221 b", "one line"),
-            ("listen.addresses=", "no address"),
-            ("anonymous.root=srv", "does not begin with /"),
-            ("anonymous.rights=", "\"\" is no right"),
-            ("anonymous.rights=read, fly", "\"fly\" is no right"),
-            ("anonymous.rights=[full]", "\"full\" is no right"),
-        ] {
-            let wrong = Settings::default().set(assignment).unwrap_err();
-            assert!(wrong.contains(want), "{assignment}: {wrong}");
-        }
-    }
 }

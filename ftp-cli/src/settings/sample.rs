@@ -5,7 +5,7 @@ use std::fmt::Write;
 use ftp_server::Rights;
 
 use super::row::{Kind, Row};
-use super::{File, Reading, Settings, TABLE, USER, User, words_of};
+use super::{File, Reading, Settings, TABLE, USER, User};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/server.toml");
 
@@ -61,7 +61,10 @@ pub(super) fn sample() -> String {
 fn form(kind: Kind) -> String {
     match kind {
         Kind::Overrides => format!(":\n# {}", kind.wanted()),
-        Kind::Words => format!(" of\n# {}", words_of(&(Rights::FULL | Rights::FXP)).join(", ")),
+        Kind::Words => format!(
+            " of\n# {}",
+            (Rights::FULL | Rights::FXP).words().collect::<Vec<_>>().join(", ")
+        ),
         _ => String::new(),
     }
 }

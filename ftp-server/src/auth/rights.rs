@@ -84,6 +84,11 @@ impl Rights {
         })
     }
 
+    /// The words of the single rights among these, as [`from_words`](Self::from_words) reads them.
+    pub fn words(self) -> impl Iterator<Item = &'static str> {
+        WORDS.iter().filter(move |(_, right)| self.contains(*right)).map(|(word, _)| *word)
+    }
+
     /// Whether these are for handing in and nothing else: nothing is to be learnt of what is there.
     pub(crate) fn is_drop_box(self) -> bool {
         let seeing = Self::READ.0 | (Self::WRITE.0 & !Self::CREATE.0);
@@ -162,6 +167,9 @@ mod tests {
             assert_eq!(Rights::parse(text), want, "{text}");
         }
         assert_eq!(Rights::from_words(["read"]), Ok(Rights::RETRIEVE));
+        for rights in [Rights::NONE, Rights::READ, Rights::FULL, Rights::FULL | Rights::FXP] {
+            assert_eq!(Rights::from_words(rights.words()), Ok(rights));
+        }
         assert!(!Rights::FULL.contains(Rights::FXP));
     }
 

@@ -13,7 +13,7 @@ use super::homes::Homes;
 use crate::credentials::{self, Secret, VARIABLE};
 use crate::exit::Failure;
 use crate::options::Options;
-use crate::settings::{File, Reading, Settings, words_of};
+use crate::settings::{File, Reading, Settings};
 use crate::target::shown_path;
 
 /// The options that set a setting.
@@ -111,7 +111,7 @@ impl Plan {
             Rights::FULL => "read and write".to_owned(),
             Rights::READ => "read".to_owned(),
             Rights::DROP_BOX => "hand files in".to_owned(),
-            rights => words_of(&rights).join(", "),
+            rights => rights.words().collect::<Vec<_>>().join(", "),
         };
         let anyone = |rights| format!("anyone (anonymous) may {}", may(rights));
         let mut lines = Vec::new();
