@@ -149,6 +149,8 @@ impl From<&Error> for Failure {
             Error::DataConnection(_) => Exit::Data,
             Error::Incomplete { .. } => Exit::Integrity,
             Error::Unsupported(_) => Exit::Unsupported,
+            // By a signal; which it was says who caught it.
+            Error::Cancelled => Exit::Interrupted,
             _ => Exit::Internal,
         };
         let mut message = error.to_string();

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use ftp_client::{Client, ClientBuilder, Error, Extended, Mode, Timeouts};
+use ftp_client::{Client, ClientBuilder, Error, Extended, Family, Mode, Timeouts};
 use ftp_proto::{Escaped, FtpUrl, ReplyCode, RepresentationType, Scheme};
 
 use crate::credentials::{self, VARIABLE};
@@ -45,11 +45,13 @@ impl Dialler {
     pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
         let default = Timeouts::default();
         let limit = |long| options.parsed(long, values::waiting_time);
-        let connect = limit("connect-timeout")?;
+        let (connect, reply) = (limit("connect-timeout")?, limit("reply-timeout")?);
         let timeouts = Timeouts {
+            resolve: connect.unwrap_or(default.resolve),
             connect: connect.unwrap_or(default.connect),
             data_connect: connect.unwrap_or(default.data_connect),
-            reply: limit("reply-timeout")?.unwrap_or(default.reply),
+            greeting: reply.unwrap_or(default.greeting),
+            reply: reply.unwrap_or(default.reply),
             stall: limit("stall-timeout")?.unwrap_or(default.stall),
             final_reply: limit("final-timeout")?.unwrap_or(default.final_reply),
         };
@@ -69,7 +71,28 @@ impl Dialler {
         if eprt.is_some() && mode == Mode::Passive {
             return Err(Failure::usage("--eprt is about active mode: it needs --active"));
         }
-        let builder = Client::builder().timeouts(timeouts).overall(overall).mode(mode);
+        let mut builder = Client::builder().timeouts(timeouts).overall(overall).mode(mode);
+        let family = match options.last_of(&["ipv4", "ipv6"]) {
+            Some("ipv4") => Family::V4,
+            Some(_) => Family::V6,
+            None => Family::Any,
+        };
+        builder = builder.family(family);
+        let bind = |text: &str| {
+            text.parse().map_err(|_| format!("\"{text}\" is not an IP address of this host"))
+        };
+        if let Some(address) = options.parsed("bind", bind)? {
+            let address: IpAddr = address;
+            let of_family = match family {
+                Family::V4 => address.is_ipv4(),
+                Family::V6 => address.is_ipv6(),
+                _ => true,
+            };
+            if !of_family {
+                return Err(Failure::usage(format!("--bind: {address} is of the other family")));
+            }
+            builder = builder.bind(address);
+        }
         Ok(Self(builder.epsv(epsv.unwrap_or_default()).eprt(eprt.unwrap_or_default())))
     }
 
@@ -96,17 +119,20 @@ impl Dialler {
             message: format!("{url}: {}", failure.message),
             ..failure
         };
-        let mut client =
-            self.0.connect(url.host(), url.port()).map_err(|error| named(error.into()))?;
+        let server = match url.host() {
+            host if host.contains(':') => format!("[{host}]:{}", url.port()),
+            host => format!("{host}:{}", url.port()),
+        };
+        let mut client = self.0.connect(&server).map_err(|error| named(error.into()))?;
         if credentials.is_personal
-            && is_public(client.peer_addr().ip())
+            && let Some(address) = client.peer_addr().map(|peer| peer.ip())
+            && is_public(address)
             && messages.is_terminal()
             && !options.is_quiet()
         {
             messages.say(format_args!(
-                "warning: the password goes to {} in clear text; ftpes:// would protect it, but \
-                 TLS is not built into this version",
-                client.peer_addr().ip()
+                "warning: the password goes to {address} in clear text; ftpes:// would protect \
+                 it, but TLS is not built into this version"
             ));
         }
         let login = client.login(&credentials.user, credentials.password.as_bytes());
@@ -279,6 +305,10 @@ mod tests {
             ("get --active --eprt never", true),
             ("get --epsv never --connect-timeout 5 --timeout 5min", true),
             ("get --active --passive --epsv always", true),
+            ("get -4 -6 --bind ::1", true),
+            ("get --bind 127.0.0.1", true),
+            ("get -6 --bind 127.0.0.1", false),
+            ("get --bind localhost", false),
             ("get --eprt never", false),
             ("get --active --epsv auto", false),
             ("get --epsv perhaps", false),

@@ -7,12 +7,14 @@ use ftp_proto::{RawCommand, Reply, ReplyCode, RepresentationType, RestartMarker,
 use ftp_proto::{TimeVal, Verb};
 
 use crate::config::{ClientBuilder, Config};
+use crate::connect::Server;
 use crate::control::ControlConnection;
 use crate::data::Ways;
-use crate::error::{Error, Phase};
+use crate::error::Error;
 use crate::listing::{Entries, Listing};
-use crate::stream::{Deadline, Stream};
+use crate::stream::Stream;
 use crate::transfer::{self, Download, Transfer, Upload};
+use crate::wait::Waiter;
 use crate::{connect, login, trace};
 
 /// A session with a server: the user-FTP process of RFC 959 §2.3.
@@ -48,11 +50,17 @@ impl Client {
         ClientBuilder::default()
     }
 
-    pub(crate) fn connect(config: Config, host: &str, port: u16) -> Result<Self, Error> {
-        let overall = config.overall.map(|limit| Deadline::after(limit, Phase::Overall));
-        let stream = connect::connect(host, port, config.timeouts.connect, overall)?;
-        let mut control = ControlConnection::new(stream, config.timeouts.reply, overall)?;
-        let welcome = control.greeting()?;
+    pub(crate) fn connect(config: Config, server: Server) -> Result<Self, Error> {
+        let waiter = Waiter::new(config.overall, config.canceller.clone());
+        let stream = connect::connect(&server, &config, &waiter)?;
+        let addresses = match config.connector {
+            // What it connected to is its own matter: a proxy, or nothing with an address.
+            Some(_) => None,
+            None => Some(stream.addresses().map_err(Error::Io)?),
+        };
+        let reply_limit = config.timeouts.reply;
+        let mut control = ControlConnection::new(stream, server, addresses, reply_limit, waiter);
+        let welcome = control.greeting(config.timeouts.greeting)?;
         Ok(Self {
             control,
             config,
@@ -93,10 +101,11 @@ impl Client {
         &self.welcome
     }
 
-    /// The server's address, the one of those of its name that answered.
+    /// The server's address, the one of those of its name that answered; `None` if a
+    /// [`Connector`](crate::Connector) made the connection.
     #[must_use]
-    pub const fn peer_addr(&self) -> SocketAddr {
-        self.control.addresses().1
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.control.addresses().map(|(_, peer)| peer)
     }
 
     /// Sets the type of the transfers that follow; [`Image`](RepresentationType::Image) at first.
@@ -374,7 +383,7 @@ impl Client {
     /// Sends a command as somebody typed it, and gives its last reply, whatever it says.
     ///
     /// ```no_run
-    /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org", 21)?;
+    /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
     /// let command = ftp_client::RawCommand::new("SITE CHMOD 644 a.txt")
     ///     .map_err(ftp_client::Error::Argument)?;
     /// let reply = client.quote(&command)?;
@@ -393,13 +402,9 @@ impl Client {
             Err(Error::Argument(error))
         };
         match verb {
-            Verb::Appe
-            | Verb::List
-            | Verb::Mlsd
-            | Verb::Nlst
-            | Verb::Retr
-            | Verb::Stor
-            | Verb::Stou => return refuse("a raw command that uses a data connection"),
+            _ if transfer::uses_data(verb) => {
+                return refuse("a raw command that uses a data connection");
+            }
             Verb::Auth | Verb::Adat | Verb::Ccc | Verb::Mode | Verb::Stru => {
                 return refuse("a raw command that changes how the connections are read");
             }
@@ -429,8 +434,8 @@ impl Client {
     ///
     /// [`Error::Refused`], and those of the control connection but [`Error::Closed`].
     pub fn quit(mut self) -> Result<(), Error> {
-        self.settle()?;
-        match self.control.order(&Command::Quit) {
+        self.control.leave(true);
+        match self.settle().and_then(|()| self.control.order(&Command::Quit)) {
             Ok(_) | Err(Error::Closed | Error::ServiceClosing(_)) => Ok(()),
             Err(error) => Err(error),
         }
@@ -438,11 +443,20 @@ impl Client {
 
     /// Ends a transfer that was dropped before its end.
     pub(crate) fn settle(&mut self) -> Result<(), Error> {
+        self.control.check()?;
         let data = self.abandoned.take();
-        if self.control.is_outstanding() {
-            transfer::abort::resync(&mut self.control, data)?;
+        match self.control.outstanding() {
+            Some(verb) if transfer::uses_data(verb) => {
+                transfer::abort::resync(&mut self.control, data)
+            }
+            // It was cancelled while it waited for its reply, and what can be told to stop is not
+            // that.
+            Some(_) => {
+                self.control.close();
+                Err(Error::Closed)
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn request(&mut self, command: &Command) -> Result<Reply, Error> {

@@ -1,43 +1,280 @@
-//! From a host name to a connected socket, in a bounded time.
+//! From the name of a server to a connected socket, in a bounded time.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use ftp_proto::{ParseError, ParseErrorKind};
+use rustix::event::{PollFd, PollFlags};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::{Config, Family};
+use crate::connector::{Purpose, SharedConnector, Target};
 use crate::error::{Error, Phase};
-use crate::stream::{Deadline, Stream};
+use crate::stream::Stream;
 use crate::trace;
+use crate::wait::{Deadline, Waiter};
 
-/// Connects to the first address of `host` that answers. `limit` is for all of it.
-pub(crate) fn connect(
-    host: &str,
-    port: u16,
-    limit: Duration,
-    overall: Option<Deadline>,
-) -> Result<Stream, Error> {
-    let resolving = Deadline::after(limit, Phase::Resolve).or(overall);
-    let deadline = Deadline::after(limit, Phase::Connect).or(overall);
-    let addresses = resolve(host, port, resolving)?;
-    let mut failures: Vec<(SocketAddr, io::Error)> = Vec::new();
-    for (index, address) in addresses.iter().enumerate() {
-        // An address that does not answer must not use up the time of those behind it.
-        let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
-        let share = deadline.remaining()? / left;
-        match TcpStream::connect_timeout(address, share.max(Duration::from_millis(1))) {
-            Ok(socket) => {
-                trace::note(format_args!("connected to {address}"));
-                return Stream::new(socket).map_err(Error::Io);
+/// How long an address may take before the next one is tried beside it (RFC 8305 §5).
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// The shortest stagger, where a short limit leaves less for each of many addresses.
+const LEAST_STAGGER: Duration = Duration::from_millis(10);
+
+/// How many addresses of a name are tried. Each costs a socket until one has connected.
+const MOST_ADDRESSES: usize = 32;
+
+/// The port of a server that is named without one (RFC 959 §8).
+const PORT: u16 = 21;
+
+/// A server as callers name it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Server {
+    /// A name, or an address without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl Server {
+    /// Reads `host`, `host:port`, `[v6]`, `[v6]:port`, or an IPv6 address as it is.
+    pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
+        let error = |at, kind| ParseError::new("server", at, kind);
+        if let Some(at) = text.bytes().position(|byte| byte <= b' ' || byte == 0x7f) {
+            return Err(error(at, ParseErrorKind::UnexpectedByte));
+        }
+        let bare =
+            |host: &str| host.split('%').next().is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok());
+        let (host, port, at) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let close = rest.find(']');
+                let close = close.ok_or(error(text.len(), ParseErrorKind::UnexpectedEnd))?;
+                let (host, rest) = rest.split_at_checked(close).unwrap_or((rest, ""));
+                if !bare(host) {
+                    return Err(error(1, ParseErrorKind::UnexpectedByte));
+                }
+                let at = close + 2;
+                match rest.get(1..).unwrap_or_default() {
+                    "" => (host, None, at),
+                    rest => match rest.strip_prefix(':') {
+                        Some(port) => (host, Some(port), at + 1),
+                        None => return Err(error(at, ParseErrorKind::UnexpectedByte)),
+                    },
+                }
             }
-            Err(error) => {
-                trace::note(format_args!("cannot connect to {address}: {error}"));
-                failures.push((*address, error));
+            None if bare(text) => (text, None, 0),
+            None => match text.split_once(':') {
+                Some((host, port)) => (host, Some(port), host.len() + 1),
+                None => (text, None, 0),
+            },
+        };
+        if host.is_empty() {
+            return Err(error(0, ParseErrorKind::UnexpectedEnd));
+        }
+        let number = |text: &str| {
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse().ok().filter(|port| digits && *port != 0)
+        };
+        let port = match port {
+            Some(text) => number(text).ok_or(error(at, ParseErrorKind::BadNumber))?,
+            None => PORT,
+        };
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+/// The control connection to `server`, by the caller's connector if there is one.
+pub(crate) fn connect(server: &Server, config: &Config, waiter: &Waiter) -> Result<Stream, Error> {
+    match &config.connector {
+        Some(_) if config.bind.is_some() || config.family != Family::Any => {
+            Err(Error::Unsupported(
+                "a local address or a family together with a connector, which does the dialling",
+            ))
+        }
+        Some(connector) => {
+            let deadline = waiter.deadline(config.timeouts.connect, Phase::Connect);
+            through(connector, server, Purpose::Control, waiter, deadline)
+        }
+        None => {
+            let addresses = resolve(server, config, waiter)?;
+            let deadline = waiter.deadline(config.timeouts.connect, Phase::Connect);
+            let stagger = stagger(config.timeouts.connect, addresses.len());
+            let stream = race(addresses, config.bind, stagger, waiter, deadline)?;
+            stream.keep_alive(config.keepalive).map_err(Error::Io)?;
+            Ok(stream)
+        }
+    }
+}
+
+/// A connection by the caller's connector.
+pub(crate) fn through(
+    SharedConnector(connector): &SharedConnector,
+    server: &Server,
+    purpose: Purpose,
+    waiter: &Waiter,
+    deadline: Deadline,
+) -> Result<Stream, Error> {
+    let (connector, host, port) = (Arc::clone(connector), server.host.clone(), server.port);
+    let limit = deadline.remaining()?;
+    let work = move || connector.connect(&Target::new(&host, port, purpose), limit);
+    let stream = waiter.run(deadline, work)?.and_then(Stream::of_any_kind).map_err(Error::Io)?;
+    trace::note(format_args!("connected to {}:{port} by the connector", server.host));
+    Ok(stream)
+}
+
+/// Begins to connect to an address, without waiting, from a local one if that is given.
+pub(crate) fn begin(address: SocketAddr, local: Option<IpAddr>) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    if let Some(local) = local {
+        socket.bind(&SocketAddr::new(local, 0).into())?;
+    }
+    match socket.connect(&address.into()) {
+        Err(error) if !is_in_progress(&error) => Err(error),
+        _ => Ok(socket),
+    }
+}
+
+fn is_in_progress(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::WouldBlock
+        || error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
+}
+
+/// The addresses of a server that may be connected to, at least one, in the order in which they
+/// are to be tried.
+fn resolve(server: &Server, config: &Config, waiter: &Waiter) -> Result<Vec<SocketAddr>, Error> {
+    let Server { host, port } = server;
+    let failed = |error: io::Error| {
+        Error::Io(io::Error::new(error.kind(), format!("cannot find {host:?}: {error}")))
+    };
+    let all = match host.parse::<IpAddr>() {
+        Ok(address) => vec![SocketAddr::new(address, *port)],
+        Err(_) => {
+            // The system's resolver knows no limit of time.
+            let (host, port) = (host.clone(), *port);
+            let look_up = move || (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+            let deadline = waiter.deadline(config.timeouts.resolve, Phase::Resolve);
+            waiter.run(deadline, look_up)?.map_err(failed)?
+        }
+    };
+    let is_wanted = |address: &SocketAddr| {
+        let of_bind = config.bind.is_none_or(|bind| bind.is_ipv4() == address.is_ipv4());
+        of_bind
+            && match config.family {
+                Family::Any => true,
+                Family::V4 => address.is_ipv4(),
+                Family::V6 => address.is_ipv6(),
+            }
+    };
+    let why = if all.is_empty() { "it has no address" } else { "it has no address of the family" };
+    let wanted = interleave(all.into_iter().filter(is_wanted));
+    if wanted.is_empty() {
+        return Err(failed(io::Error::new(ErrorKind::NotFound, why)));
+    }
+    Ok(wanted)
+}
+
+/// Puts addresses of both families in turn, beginning with that of the first, each otherwise in
+/// the order of the system (RFC 8305 §4).
+fn interleave(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut all: Vec<SocketAddr> = Vec::new();
+    for address in addresses {
+        if !all.contains(&address) {
+            all.push(address);
+        }
+    }
+    let Some(first) = all.first().map(SocketAddr::is_ipv4) else { return all };
+    let (mut one, mut other) = (Vec::new(), Vec::new());
+    for address in all {
+        if address.is_ipv4() == first { one.push(address) } else { other.push(address) }
+    }
+    let (mut one, mut other) = (one.into_iter(), other.into_iter());
+    let mut mixed = Vec::new();
+    loop {
+        let pair = [one.next(), other.next()];
+        if pair == [None, None] || mixed.len() >= MOST_ADDRESSES {
+            mixed.truncate(MOST_ADDRESSES);
+            return mixed;
+        }
+        mixed.extend(pair.into_iter().flatten());
+    }
+}
+
+/// How long to wait before the next address: all are to have their try within the limit.
+fn stagger(limit: Duration, addresses: usize) -> Duration {
+    let share = limit / u32::try_from(addresses.max(1)).unwrap_or(u32::MAX);
+    share.clamp(LEAST_STAGGER, STAGGER)
+}
+
+/// Connects to whichever address answers first. The next one is tried when one has failed, or has
+/// not answered for a while; those before it may still win.
+fn race(
+    addresses: Vec<SocketAddr>,
+    local: Option<IpAddr>,
+    stagger: Duration,
+    waiter: &Waiter,
+    deadline: Deadline,
+) -> Result<Stream, Error> {
+    let mut untried = addresses.into_iter().peekable();
+    let mut open: Vec<(SocketAddr, Socket)> = Vec::new();
+    let mut failures: Vec<(SocketAddr, io::Error)> = Vec::new();
+    let mut fail = |address, error: io::Error| {
+        trace::note(format_args!("cannot connect to {address}: {error}"));
+        failures.push((address, error));
+    };
+    let mut next_try = Instant::now();
+    loop {
+        let now = Instant::now();
+        if open.is_empty() || now >= next_try {
+            if let Some(address) = untried.next() {
+                match begin(address, local) {
+                    Ok(socket) => {
+                        open.push((address, socket));
+                        next_try = now + stagger;
+                    }
+                    Err(error) => fail(address, error),
+                }
+                continue;
+            }
+            if open.is_empty() {
+                break;
+            }
+        }
+        let step = untried.peek().map(|_| Deadline::after(next_try - now, Phase::Connect));
+        let mut fds = open.iter().map(|(_, socket)| PollFd::new(socket, PollFlags::OUT)).collect();
+        match waiter.wait(&mut fds, deadline.or(step)) {
+            Err(Error::Timeout(_)) if deadline.remaining().is_ok() => continue,
+            Err(Error::Timeout(_)) => {
+                for (address, _) in open.drain(..) {
+                    fail(address, ErrorKind::TimedOut.into());
+                }
+                for address in untried {
+                    fail(address, io::Error::new(ErrorKind::TimedOut, "no time was left for it"));
+                }
+                break;
+            }
+            result => result?,
+        }
+        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let mut ready = ready.into_iter();
+        for (address, socket) in std::mem::take(&mut open) {
+            if ready.next() != Some(true) {
+                open.push((address, socket));
+                continue;
+            }
+            match socket.take_error().and_then(|error| error.map_or(Ok(()), Err)) {
+                Ok(()) => {
+                    trace::note(format_args!("connected to {address}"));
+                    return Stream::new(socket.into()).map_err(Error::Io);
+                }
+                Err(error) => {
+                    fail(address, error);
+                    next_try = now;
+                }
             }
         }
     }
-    let timed_out = |(_, error): &(_, io::Error)| error.kind() == ErrorKind::TimedOut;
-    if failures.iter().all(timed_out) {
+    if failures.iter().all(|(_, error)| error.kind() == ErrorKind::TimedOut) {
         deadline.remaining()?;
         return Err(Error::Timeout(Phase::Connect));
     }
@@ -47,33 +284,100 @@ pub(crate) fn connect(
     Err(Error::Io(io::Error::new(kind, format!("cannot connect to {}", reasons.join("; ")))))
 }
 
-/// The addresses of a name, at least one. The system's resolver knows no limit of time, so it is
-/// asked in a thread that is left to itself when the time is over.
-fn resolve(host: &str, port: u16, deadline: Deadline) -> Result<Vec<SocketAddr>, Error> {
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if let Ok(address) = bare.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn servers_are_read_as_people_name_them() {
+        for (text, want) in [
+            ("ftp.example.org", Some(("ftp.example.org", 21))),
+            ("ftp.example.org:2121", Some(("ftp.example.org", 2_121))),
+            ("192.0.2.1:21", Some(("192.0.2.1", 21))),
+            ("[2001:db8::1]:2121", Some(("2001:db8::1", 2_121))),
+            ("[2001:db8::1]", Some(("2001:db8::1", 21))),
+            ("[fe80::1%eth0]:21", Some(("fe80::1%eth0", 21))),
+            ("2001:db8::1", Some(("2001:db8::1", 21))),
+            ("fe80::1%eth0", Some(("fe80::1%eth0", 21))),
+            ("::1", Some(("::1", 21))),
+            ("", None),
+            (":21", None),
+            ("host:", None),
+            ("host:0", None),
+            ("host:65536", None),
+            ("host:+21", None),
+            ("host:21:21", None),
+            ("[::1", None),
+            ("[]", None),
+            ("[::1]21", None),
+            ("[host]:21", None),
+            ("host\r\nx", None),
+            ("ho st", None),
+        ] {
+            let server = Server::parse(text).ok();
+            let want = want.map(|(host, port)| Server { host: host.to_owned(), port });
+            assert_eq!(server, want, "{text}");
+        }
     }
-    let failed = |error: io::Error| {
-        Error::Io(io::Error::new(error.kind(), format!("cannot find {bare:?}: {error}")))
-    };
-    let (sender, receiver) = mpsc::sync_channel(1);
-    let name = bare.to_owned();
-    thread::Builder::new()
-        .name("ftp resolver".to_owned())
-        .spawn(move || {
-            let addresses = (name.as_str(), port).to_socket_addrs();
-            // Nobody listens any more once the time is over.
-            let _ = sender.send(addresses.map(Iterator::collect::<Vec<_>>));
-        })
-        .map_err(failed)?;
-    let Ok(result) = receiver.recv_timeout(deadline.remaining()?) else {
-        deadline.remaining()?;
-        return Err(Error::Timeout(Phase::Resolve));
-    };
-    let addresses = result.map_err(failed)?;
-    if addresses.is_empty() {
-        return Err(failed(io::Error::new(ErrorKind::NotFound, "it has no address")));
+
+    #[test]
+    fn families_take_turns() {
+        let [a, b, c] = [1, 2, 3].map(|last| SocketAddr::from(([192, 0, 2, last], 21)));
+        let [x, y] = ["[2001:db8::1]:21", "[2001:db8::2]:21"].map(|text| text.parse().unwrap());
+        assert_eq!(interleave([a, b, c, x, y].into_iter()), [a, x, b, y, c]);
+        assert_eq!(interleave([x, x, y, a].into_iter()), [x, a, y]);
+        assert_eq!(interleave([].into_iter()), []);
+        let many = (0..200).map(|last| SocketAddr::from(([192, 0, 2, last], 21)));
+        assert_eq!(interleave(many).len(), MOST_ADDRESSES);
     }
-    Ok(addresses)
+
+    #[test]
+    fn all_have_their_try_within_the_limit() {
+        let limit = Duration::from_secs(10);
+        assert_eq!(stagger(limit, 1), STAGGER);
+        assert_eq!(stagger(limit, 32), STAGGER);
+        assert_eq!(stagger(Duration::from_secs(1), 10), Duration::from_millis(100));
+        assert_eq!(stagger(Duration::ZERO, 10), LEAST_STAGGER);
+    }
+    /// An address that does not answer: its queue is full. It holds what keeps it so.
+    fn black_hole() -> (SocketAddr, TcpListener, Vec<Socket>) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket.listen(0).unwrap();
+        let listener = TcpListener::from(socket);
+        let address = listener.local_addr().unwrap();
+        let full = (0..4).map(|_| begin(address, None).unwrap()).collect();
+        (address, listener, full)
+    }
+
+    fn try_all(addresses: &[SocketAddr], limit: Duration) -> Result<SocketAddr, Error> {
+        let deadline = Deadline::after(limit, Phase::Connect);
+        let (waiter, stagger) = (Waiter::default(), Duration::from_millis(20));
+        let stream = race(addresses.to_vec(), None, stagger, &waiter, deadline)?;
+        Ok(stream.addresses().unwrap().1)
+    }
+
+    #[test]
+    fn the_first_that_connects_wins_and_every_failure_is_named_cl_12() {
+        let (hole, _listener, _full) = black_hole();
+        let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let live = TcpListener::bind("127.0.0.1:0").unwrap();
+        let live = (live.local_addr().unwrap(), live);
+        let late = Duration::from_secs(60);
+        for addresses in
+            [&[live.0][..], &[hole, live.0], &[refused, live.0], &[hole, hole, refused, live.0]]
+        {
+            assert_eq!(try_all(addresses, late).unwrap(), live.0, "{addresses:?}");
+        }
+        let soon = Duration::from_millis(200);
+        let error = try_all(&[hole, hole], soon).unwrap_err();
+        assert!(matches!(error, Error::Timeout(Phase::Connect)), "{error}");
+        let error = try_all(&[hole, refused], soon).unwrap_err().to_string();
+        assert!(error.contains(&format!("{hole}: ")) && error.contains("timed out"), "{error}");
+        assert!(error.contains(&format!("{refused}: ")) && error.contains("refused"), "{error}");
+        let error = try_all(&[refused], late).unwrap_err();
+        assert!(matches!(error, Error::Io(_)), "{error}");
+    }
 }

@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use ftp_proto::{Command, Exchange, ParseError, Progress, Reply, ReplyCode, ReplyDecoder};
 use ftp_proto::{Severity, Verb};
+use rustix::event::{PollFd, PollFlags};
+use rustix::fd::{AsFd, BorrowedFd};
 
+use crate::connect::Server;
 use crate::error::{Error, Phase};
-use crate::stream::{Deadline, Stream};
-use crate::{stream, trace};
+use crate::stream::Stream;
+use crate::trace;
+use crate::wait::{Deadline, Waiter};
 
 /// A stream of commands and replies, and what is still owed on it.
 #[derive(Debug)]
@@ -20,33 +24,60 @@ pub(crate) struct ControlConnection {
     decoder: ReplyDecoder,
     /// The command whose last reply has not come yet.
     outstanding: Option<(Verb, Exchange)>,
-    local: SocketAddr,
-    peer: SocketAddr,
+    server: Server,
+    addresses: Option<(SocketAddr, SocketAddr)>,
     reply_limit: Duration,
-    overall: Option<Deadline>,
+    waiter: Waiter,
 }
 
 impl ControlConnection {
     /// Takes over a connected socket on which nothing was read yet.
     pub(crate) fn new(
         stream: Stream,
+        server: Server,
+        addresses: Option<(SocketAddr, SocketAddr)>,
         reply_limit: Duration,
-        overall: Option<Deadline>,
-    ) -> Result<Self, Error> {
-        let (local, peer) = stream.addresses().map_err(Error::Io)?;
+        waiter: Waiter,
+    ) -> Self {
         let decoder = ReplyDecoder::new();
         let stream = Some(stream);
-        Ok(Self { stream, decoder, outstanding: None, local, peer, reply_limit, overall })
+        Self { stream, decoder, outstanding: None, server, addresses, reply_limit, waiter }
     }
 
-    /// Our address and the server's.
-    pub(crate) const fn addresses(&self) -> (SocketAddr, SocketAddr) {
-        (self.local, self.peer)
+    /// The server as the caller named it.
+    pub(crate) const fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Our address and the server's; unknown if a connector made the connection.
+    pub(crate) const fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
+        self.addresses
+    }
+
+    /// What ends every wait of this client.
+    pub(crate) const fn waiter(&self) -> &Waiter {
+        &self.waiter
+    }
+
+    /// Fails if all was cancelled.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.waiter.check()
+    }
+
+    /// Fails if all was cancelled, or the deadline is over.
+    pub(crate) fn go_on(&self, deadline: Deadline) -> Result<(), Error> {
+        self.waiter.check()?;
+        deadline.remaining().map(drop)
+    }
+
+    /// Begins, or ends, to say good-bye, which a cancel leaves a little time.
+    pub(crate) fn leave(&mut self, leaving: bool) {
+        self.waiter.leave(leaving);
     }
 
     /// A deadline that the overall limit of the client may cut short.
     pub(crate) fn deadline(&self, limit: Duration, phase: Phase) -> Deadline {
-        Deadline::after(limit, phase).or(self.overall)
+        self.waiter.deadline(limit, phase)
     }
 
     /// The deadline for a command that is sent now.
@@ -64,6 +95,11 @@ impl ControlConnection {
         self.outstanding.is_some()
     }
 
+    /// The command that waits for its last reply.
+    pub(crate) fn outstanding(&self) -> Option<Verb> {
+        self.outstanding.as_ref().map(|(verb, _)| *verb)
+    }
+
     /// Closes the connection: nothing that is said on it could be understood any more.
     pub(crate) fn close(&mut self) {
         self.stream = None;
@@ -77,8 +113,8 @@ impl ControlConnection {
     }
 
     /// Reads the server's greeting. A 120 says that another follows.
-    pub(crate) fn greeting(&mut self) -> Result<Reply, Error> {
-        let deadline = self.deadline(self.reply_limit, Phase::Greeting);
+    pub(crate) fn greeting(&mut self, limit: Duration) -> Result<Reply, Error> {
+        let deadline = self.deadline(limit, Phase::Greeting);
         loop {
             let reply = self.read_reply(deadline)?;
             match reply.code().value() {
@@ -121,6 +157,7 @@ impl ControlConnection {
         line: &[u8],
         deadline: Deadline,
     ) -> Result<(), Error> {
+        self.check()?;
         debug_assert!(self.outstanding.is_none(), "the caller reads every last reply");
         self.check_clear()?;
         trace::sent(verb, line);
@@ -134,19 +171,38 @@ impl ControlConnection {
     pub(crate) fn send_abort(&mut self, deadline: Deadline) -> Result<(), Error> {
         const IAC_IP_IAC_DM: [u8; 4] = [255, 244, 255, 242];
         trace::sent(Verb::Abor, b"ABOR");
+        if self.addresses.is_none() {
+            // Not every kind of socket knows urgent data, or delivers it in its place.
+            return self.write(b"\xff\xf4\xff\xf2ABOR\r\n", deadline);
+        }
         let stream = self.stream.as_mut().ok_or(Error::Closed)?;
         let sent = stream.write_urgent(&IAC_IP_IAC_DM);
         sent.map_err(|error| self.lost(error))?;
         self.write(b"ABOR\r\n", deadline)
     }
 
+    /// Writes all of `line`, in one call where the kernel takes it.
     fn write(&mut self, line: &[u8], deadline: Deadline) -> Result<(), Error> {
-        let stream = self.stream.as_mut().ok_or(Error::Closed)?;
-        let Err(error) = stream.write_all(line, deadline) else { return Ok(()) };
-        // The server may have said why before it hung up.
-        let said = self.check_clear();
-        self.close();
-        Err(said.err().unwrap_or_else(|| closed_or(error)))
+        let mut rest = line;
+        while !rest.is_empty() {
+            let stream = self.stream.as_mut().ok_or(Error::Closed)?;
+            let written = match stream.write(rest) {
+                Ok(None) => {
+                    self.waiter.wait_for(stream.as_fd(), PollFlags::OUT, deadline).map(|()| Some(0))
+                }
+                result => result,
+            };
+            match written {
+                Ok(count) => rest = rest.get(count.unwrap_or(0)..).unwrap_or_default(),
+                Err(error) => {
+                    // The server may have said why before it hung up.
+                    let said = self.check_clear();
+                    self.close();
+                    return Err(said.err().unwrap_or_else(|| closed_or(error)));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Looks whether anything came that no command asked for (CL-13). A 421 and the end of the
@@ -154,8 +210,11 @@ impl ControlConnection {
     fn check_clear(&mut self) -> Result<(), Error> {
         let mut ended = false;
         let mut surprise = self.decode()?.is_some();
-        while !surprise && !ended && self.is_readable()? {
-            ended = !self.fill(self.reply_deadline())?;
+        while !surprise && !ended {
+            match self.fill()? {
+                Some(more) => ended = !more,
+                None => break,
+            }
             surprise = self.decode()?.is_some();
         }
         surprise |= !self.decoder.is_clear();
@@ -184,8 +243,10 @@ impl ControlConnection {
     /// The next reply to the outstanding command, if it is there already.
     pub(crate) fn poll_reply(&mut self) -> Result<Option<(Progress, Reply)>, Error> {
         let mut reply = self.decode()?;
-        if reply.is_none() && self.is_readable()? {
-            if !self.fill(self.reply_deadline())? {
+        if reply.is_none()
+            && let Some(more) = self.fill()?
+        {
+            if !more {
                 self.close();
                 return Err(Error::Closed);
             }
@@ -217,16 +278,15 @@ impl ControlConnection {
     /// latter is.
     pub(crate) fn wait_with(
         &self,
-        other: rustix::fd::BorrowedFd<'_>,
-        interest: rustix::event::PollFlags,
+        other: BorrowedFd<'_>,
+        interest: PollFlags,
         deadline: Deadline,
     ) -> Result<bool, Error> {
         let control = self.stream.as_ref().ok_or(Error::Closed)?;
-        stream::wait(control, other, interest, deadline)
-    }
-
-    fn is_readable(&self) -> Result<bool, Error> {
-        self.stream.as_ref().ok_or(Error::Closed)?.is_readable()
+        let other = PollFd::from_borrowed_fd(other, interest);
+        let mut fds = vec![other, PollFd::new(control, PollFlags::IN)];
+        self.waiter.wait(&mut fds, deadline)?;
+        Ok(fds.first().is_some_and(|other| !other.revents().is_empty()))
     }
 
     fn take(&mut self, reply: Reply) -> Result<(Progress, Reply), Error> {
@@ -254,7 +314,14 @@ impl ControlConnection {
             if let Some(reply) = self.decode()? {
                 return Ok(reply);
             }
-            if !self.fill(deadline)? {
+            let stream = self.stream.as_ref().ok_or(Error::Closed)?;
+            match self.waiter.wait_for(stream.as_fd(), PollFlags::IN, deadline) {
+                Ok(()) => {}
+                // The reply is still owed, and can be taken when good-bye is said.
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(error) => return Err(self.lost(error)),
+            }
+            if self.fill()? == Some(false) {
                 self.close();
                 return Err(Error::Closed);
             }
@@ -274,16 +341,17 @@ impl ControlConnection {
         Ok(reply)
     }
 
-    /// Reads once; false at the end.
-    fn fill(&mut self, deadline: Deadline) -> Result<bool, Error> {
+    /// Reads once what is there, if anything is; false at the end.
+    fn fill(&mut self) -> Result<Option<bool>, Error> {
         let mut buffer = [0; 4_096];
         let stream = self.stream.as_mut().ok_or(Error::Closed)?;
-        let count = stream.read(&mut buffer, deadline).map_err(|error| self.lost(error))?;
+        let read = stream.read(&mut buffer).map_err(|error| self.lost(error))?;
+        let Some(count) = read else { return Ok(None) };
         let read = buffer.get(..count).unwrap_or_default();
         // It takes all of it: the decoder was emptied before.
         let taken = self.decoder.push(read);
         debug_assert_eq!(taken, count);
-        Ok(count > 0)
+        Ok(Some(count > 0))
     }
 
     fn lost(&mut self, error: Error) -> Error {

@@ -60,6 +60,9 @@ pub enum Error {
         /// How many the server had said that there would be.
         announced: Option<u64>,
     },
+    /// A [`Canceller`](crate::Canceller) said so.
+    #[error("cancelled")]
+    Cancelled,
     /// What was asked for cannot be done with this server or over this connection.
     #[error("not supported: {0}")]
     Unsupported(&'static str),
@@ -84,6 +87,7 @@ impl Error {
             | Self::Protocol(_)
             | Self::Desynchronised
             | Self::Argument(_)
+            | Self::Cancelled
             | Self::Unsupported(_) => false,
         }
     }
@@ -142,6 +146,7 @@ impl Error {
             Self::Incomplete { bytes, announced } => {
                 Self::Incomplete { bytes: *bytes, announced: *announced }
             }
+            Self::Cancelled => Self::Cancelled,
             Self::Unsupported(what) => Self::Unsupported(what),
         }
     }

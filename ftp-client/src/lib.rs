@@ -8,7 +8,7 @@
 //! use ftp_client::Client;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let mut client = Client::builder().connect("ftp.example.org", 21)?;
+//! let mut client = Client::builder().connect("ftp.example.org")?;
 //! client.login("anonymous", "guest@")?;
 //! let mut file = client.retrieve("pub/a.bin")?;
 //! let mut out = std::fs::File::create("a.bin")?;
@@ -30,7 +30,7 @@
 //! # A listing
 //!
 //! ```no_run
-//! # let mut client = ftp_client::Client::builder().connect("ftp.example.org", 21)?;
+//! # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
 //! # client.login("anonymous", "guest@")?;
 //! for entry in client.entries(Some(b"pub"))? {
 //!     let entry = entry?;
@@ -54,7 +54,7 @@
 //! use ftp_client::{Client, Error, Timeouts};
 //!
 //! let timeouts = Timeouts { connect: Duration::from_secs(3), ..Timeouts::default() };
-//! match Client::builder().timeouts(timeouts).connect("ftp.example.org", 21) {
+//! match Client::builder().timeouts(timeouts).connect("ftp.example.org") {
 //!     Ok(client) => println!("{}", client.welcome()),
 //!     Err(error) if error.is_transient() => println!("{error}; trying again later"),
 //!     Err(error) => println!("{error}"),
@@ -71,9 +71,12 @@
 //! are refused before a byte is written. What it sends is bounded in length and in time. The names
 //! in its listings are its own: look at them before they become local paths.
 
+mod bell;
+mod canceller;
 mod client;
 mod config;
 mod connect;
+mod connector;
 mod control;
 mod data;
 mod error;
@@ -82,9 +85,12 @@ mod login;
 mod stream;
 mod trace;
 mod transfer;
+mod wait;
 
+pub use canceller::Canceller;
 pub use client::Client;
-pub use config::{ClientBuilder, Extended, Mode, Timeouts};
+pub use config::{ClientBuilder, Extended, Family, Mode, Timeouts};
+pub use connector::{Connector, Purpose, Target};
 pub use error::{DataAttempt, Error, Phase};
 pub use listing::{Entries, Listing};
 pub use transfer::{Download, Report, Upload};

@@ -13,7 +13,7 @@ use crate::transfer::Transfer;
 /// call on the client aborts the transfer first.
 ///
 /// ```no_run
-/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org", 21)?;
+/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
 /// for name in client.names(None)? {
 ///     println!("{}", String::from_utf8_lossy(&name?));
 /// }
@@ -96,7 +96,7 @@ impl Iterator for Listing<'_> {
 /// is the line behind it. The names are what the server sent: one may hold `/` or be `..`.
 ///
 /// ```no_run
-/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org", 21)?;
+/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
 /// for entry in client.entries(Some(b"pub"))? {
 ///     let entry = entry?;
 ///     println!("{:?} {}", entry.size(), String::from_utf8_lossy(entry.name()));

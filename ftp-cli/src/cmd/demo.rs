@@ -98,7 +98,7 @@ impl Demo<'_> {
         self.step("first by PASV (RFC 959), whose reply spells out address and port")?;
         let builder = || Client::builder().overall(Some(Duration::from_secs(120)));
         let connect = |builder: ftp_client::ClientBuilder| {
-            let mut client = builder.connect(&address.ip().to_string(), address.port())?;
+            let mut client = builder.connect(&address.to_string())?;
             client.login("demo", &password)?;
             Ok::<_, ftp_client::Error>(client)
         };

@@ -179,8 +179,9 @@ mod tests {
 
     /// Every `--word` in a text.
     fn options_in(text: &str) -> Vec<String> {
-        let letters = |char: char| !char.is_ascii_lowercase() && char != '-';
-        let words = text.split(letters).filter(|word| word.len() > 2 && word.starts_with("--"));
+        let others =
+            |char: char| !char.is_ascii_lowercase() && !char.is_ascii_digit() && char != '-';
+        let words = text.split(others).filter(|word| word.len() > 2 && word.starts_with("--"));
         words.map(|word| word.trim_start_matches('-').to_owned()).collect()
     }
 

@@ -8,7 +8,7 @@ use ftp_proto::{Command, ExtendedAddress, HostPort, Severity, Verb};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{Opening, Prepared, Ways};
-use crate::config::Extended;
+use crate::config::Config;
 use crate::control::ControlConnection;
 use crate::error::{DataAttempt, Error};
 use crate::stream::Stream;
@@ -20,11 +20,15 @@ const BACKLOG: i32 = 4;
 /// Listens and tells the server where.
 pub(super) fn prepare(
     control: &mut ControlConnection,
-    extended: Extended,
+    config: &Config,
     ways: &mut Ways,
     attempts: &mut Vec<DataAttempt>,
 ) -> Result<Prepared, Error> {
-    let (listener, address) = listen(control.addresses().0).map_err(Error::Io)?;
+    let Some((local, _)) = control.addresses() else {
+        return Err(Error::Unsupported("active mode over connections that a connector makes"));
+    };
+    let extended = config.eprt;
+    let (listener, address) = listen(local).map_err(Error::Io)?;
     loop {
         let way = super::choose(extended, ways.no_eprt, (Verb::Eprt, Verb::Port));
         let command = match (way, address) {
@@ -47,7 +51,11 @@ pub(super) fn prepare(
             trace::note(format_args!("EPRT: this host listens at {host} port {port}"));
         }
         if reply.code().severity() == Severity::Completion {
-            return Ok(Prepared { way, address, opening: Ok(Opening::Listening(listener)) });
+            return Ok(Prepared {
+                way,
+                address: Some(address),
+                opening: Ok(Opening::Listening(listener)),
+            });
         }
         let falls_back = way == Verb::Eprt
             && super::is_unknown(&reply)
@@ -77,10 +85,10 @@ fn listen(local: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
 }
 
 /// Takes a connection, if it is from the server (CL-32).
-pub(super) fn accept(listener: &TcpListener, server: IpAddr) -> io::Result<Option<Stream>> {
+pub(super) fn accept(listener: &TcpListener, server: Option<IpAddr>) -> io::Result<Option<Stream>> {
+    let server = server.map(|server| server.to_canonical());
     match listener.accept() {
-        Ok((socket, from)) if from.ip().to_canonical() == server.to_canonical() => {
-            socket.set_nonblocking(false)?;
+        Ok((socket, from)) if Some(from.ip().to_canonical()) == server => {
             Stream::new(socket).map(Some)
         }
         Ok((_closed, from)) => {
@@ -113,11 +121,11 @@ mod tests {
         assert!(address.ip().is_loopback() && address.port() != 0);
         listener.set_nonblocking(false).unwrap();
         let _stranger = TcpStream::connect(address).unwrap();
-        assert!(accept(&listener, IpAddr::from([127, 0, 0, 2])).unwrap().is_none());
+        assert!(accept(&listener, Some(IpAddr::from([127, 0, 0, 2]))).unwrap().is_none());
         let _server = TcpStream::connect(address).unwrap();
-        assert!(accept(&listener, IpAddr::from([127, 0, 0, 1])).unwrap().is_some());
+        assert!(accept(&listener, Some(IpAddr::from([127, 0, 0, 1]))).unwrap().is_some());
         let _mapped = TcpStream::connect(address).unwrap();
         let mapped = IpAddr::from([0, 0, 0, 0, 0, 0xffff, 0x7f00, 1]);
-        assert!(accept(&listener, mapped).unwrap().is_some());
+        assert!(accept(&listener, Some(mapped)).unwrap().is_some());
     }
 }

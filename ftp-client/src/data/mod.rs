@@ -14,7 +14,8 @@ use rustix::fd::{AsFd, BorrowedFd};
 use crate::config::{Config, Extended, Mode};
 use crate::control::ControlConnection;
 use crate::error::{DataAttempt, Error};
-use crate::stream::{Stream, is_ready};
+use crate::stream::Stream;
+use crate::wait::is_ready;
 
 /// What is known about the server's ways to data connections.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,7 +31,8 @@ pub(crate) struct Ways {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) way: Verb,
-    pub(crate) address: SocketAddr,
+    /// Unknown if a connector opens it.
+    pub(crate) address: Option<SocketAddr>,
     /// An error if it could not even be begun.
     pub(crate) opening: Result<Opening, Error>,
 }
@@ -40,6 +42,8 @@ pub(crate) struct Prepared {
 pub(crate) enum Opening {
     /// By us: a connect that has not ended.
     Connecting(socket2::Socket),
+    /// By the caller's connector, which has done so.
+    Connected(Stream),
     /// By the server: a socket that listens.
     Listening(std::net::TcpListener),
 }
@@ -49,6 +53,7 @@ impl Opening {
     pub(crate) fn interest(&self) -> (BorrowedFd<'_>, PollFlags) {
         match self {
             Self::Connecting(socket) => (socket.as_fd(), PollFlags::OUT),
+            Self::Connected(stream) => (stream.as_fd(), PollFlags::OUT),
             Self::Listening(listener) => (listener.as_fd(), PollFlags::IN),
         }
     }
@@ -61,13 +66,15 @@ impl Opening {
 
     /// Whether the client opens it.
     pub(crate) const fn is_passive(&self) -> bool {
-        matches!(self, Self::Connecting(_))
+        matches!(self, Self::Connecting(_) | Self::Connected(_))
     }
 
     /// Takes the connection once the wait says that there is something.
-    pub(crate) fn advance(self, server: IpAddr) -> io::Result<Advance> {
+    /// `server` is who may connect.
+    pub(crate) fn advance(self, server: Option<IpAddr>) -> io::Result<Advance> {
         match self {
             Self::Connecting(socket) => passive::connected(socket).map(Advance::Open),
+            Self::Connected(stream) => Ok(Advance::Open(stream)),
             Self::Listening(listener) => Ok(match active::accept(&listener, server)? {
                 Some(stream) => Advance::Open(stream),
                 None => Advance::Still(Self::Listening(listener)),
@@ -95,8 +102,8 @@ pub(crate) fn prepare(
     attempts: &mut Vec<DataAttempt>,
 ) -> Result<Prepared, Error> {
     match config.mode {
-        Mode::Passive => passive::prepare(control, config.epsv, ways, epsv_failed, attempts),
-        Mode::Active => active::prepare(control, config.eprt, ways, attempts),
+        Mode::Passive => passive::prepare(control, config, ways, epsv_failed, attempts),
+        Mode::Active => active::prepare(control, config, ways, attempts),
     }
 }
 
@@ -115,9 +122,10 @@ pub(crate) fn may_fall_back(extended: Extended, control: &ControlConnection) -> 
     extended == Extended::Auto && is_ipv4(control)
 }
 
-/// Whether `PASV` and `PORT` can be used: they carry IPv4 addresses only.
+/// Whether `PASV` and `PORT` can be used: they carry IPv4 addresses only. What a connector made of
+/// them is its own matter.
 fn is_ipv4(control: &ControlConnection) -> bool {
-    control.addresses().1.ip().to_canonical().is_ipv4()
+    control.addresses().is_none_or(|(_, peer)| peer.ip().to_canonical().is_ipv4())
 }
 
 /// Whether a reply says that the server does not know a command of RFC 2428 (CL-21, CL-22).

@@ -2,16 +2,18 @@
 //! host of the control connection, whatever a reply says.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ftp_proto::{Command, EpsvArgument, ExtendedAddress, HostPort, ParseError, Reply, ReplyCode};
 use ftp_proto::{Severity, Verb};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::Socket;
 
 use super::{Opening, Prepared, Ways};
-use crate::config::Extended;
+use crate::config::Config;
+use crate::connect::{self, Server};
+use crate::connector::Purpose;
 use crate::control::ControlConnection;
-use crate::error::{DataAttempt, Error};
+use crate::error::{DataAttempt, Error, Phase};
 use crate::stream::Stream;
 use crate::trace;
 
@@ -22,11 +24,12 @@ const FIRST_FREE_PORT: u16 = 1_024;
 /// Asks the server to listen and begins to connect.
 pub(super) fn prepare(
     control: &mut ControlConnection,
-    extended: Extended,
+    config: &Config,
     ways: &mut Ways,
     epsv_failed: bool,
     attempts: &mut Vec<DataAttempt>,
 ) -> Result<Prepared, Error> {
+    let extended = config.epsv;
     loop {
         let no_epsv = ways.no_epsv || epsv_failed;
         let way = super::choose(extended, no_epsv, (Verb::Epsv, Verb::Pasv));
@@ -36,7 +39,16 @@ pub(super) fn prepare(
             return Err(super::give_up(attempts));
         }
         let error = match ask(control, way)? {
-            Ok(address) => return Ok(Prepared { way, address, opening: connect(address) }),
+            Ok(port) => {
+                // With the scope of a link-local address, which is ours and not the server's to
+                // say.
+                let address = control.addresses().map(|(_, mut peer)| {
+                    peer.set_port(port);
+                    peer
+                });
+                let opening = open(control, config, address, port);
+                return Ok(Prepared { way, address, opening });
+            }
             Err(error) => error,
         };
         let is_unknown = match &error {
@@ -53,7 +65,7 @@ pub(super) fn prepare(
 }
 
 /// Sends `EPSV` or `PASV`. The inner error is about this way only.
-fn ask(control: &mut ControlConnection, way: Verb) -> Result<Result<SocketAddr, Error>, Error> {
+fn ask(control: &mut ControlConnection, way: Verb) -> Result<Result<u16, Error>, Error> {
     let command = match way {
         Verb::Epsv => Command::Epsv(EpsvArgument::Default),
         _ => Command::Pasv,
@@ -62,59 +74,73 @@ fn ask(control: &mut ControlConnection, way: Verb) -> Result<Result<SocketAddr, 
     if reply.code().severity() != Severity::Completion {
         return Ok(Err(Error::Refused(way, reply)));
     }
-    let (_, peer) = control.addresses();
+    let peer = control.addresses().map(|(_, peer)| peer.ip().to_canonical());
     match find_port(&reply, peer) {
-        Ok(port) => {
-            // With the scope of a link-local address, which is ours and not the server's to say.
-            let mut address = peer;
-            address.set_port(port);
-            Ok(Ok(address))
-        }
+        Ok(port) => Ok(Ok(port)),
         Err(error) if way == Verb::Epsv => Ok(Err(Error::Protocol(error))),
         Err(error) => Err(control.protocol_error(error)),
     }
 }
 
 /// The port in a 227 or a 229, either of which may answer either command (CL-29).
-fn find_port(reply: &Reply, peer: SocketAddr) -> Result<u16, ParseError> {
-    let host = peer.ip().to_canonical();
+fn find_port(reply: &Reply, peer: Option<IpAddr>) -> Result<u16, ParseError> {
     if reply.code() == ReplyCode::EXTENDED_PASSIVE {
         let port = ExtendedAddress::find_port(reply.text())?;
-        trace::note(format_args!("229: port {port} of {host}, the host of the control connection"));
+        match peer {
+            Some(host) => trace::note(format_args!(
+                "229: port {port} of {host}, the host of the control connection"
+            )),
+            None => {
+                trace::note(format_args!("229: port {port} of the host of the control connection"));
+            }
+        }
         return Ok(port);
     }
     let HostPort { host: announced, port } = HostPort::find(reply.text())?;
     let [high, low] = port.to_be_bytes();
-    if host == announced {
-        trace::note(format_args!("227: {announced} port {port} = {high}*256+{low}"));
-    } else {
-        trace::note(format_args!(
+    match peer {
+        Some(host) if host == announced => {
+            trace::note(format_args!("227: {announced} port {port} = {high}*256+{low}"));
+        }
+        Some(host) => trace::note(format_args!(
             "227: {announced} port {port} = {high}*256+{low}; the data connection goes to {host}, \
              the host of the control connection"
-        ));
+        )),
+        None => trace::note(format_args!(
+            "227: {announced} port {port} = {high}*256+{low}; the data connection goes to the \
+             host of the control connection"
+        )),
     }
     Ok(port)
 }
 
-/// Begins to connect, without waiting.
-fn connect(address: SocketAddr) -> Result<Opening, Error> {
-    if address.port() < FIRST_FREE_PORT {
-        return Err(Error::Unsupported("a data port below 1024"));
-    }
-    let begin = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
-        match socket.connect(&address.into()) {
-            Err(error) if !is_in_progress(&error) => Err(error),
-            _ => Ok(Opening::Connecting(socket)),
+/// Begins to connect, without waiting unless a connector does it.
+fn open(
+    control: &ControlConnection,
+    config: &Config,
+    address: Option<SocketAddr>,
+    port: u16,
+) -> Result<Opening, Error> {
+    refuse_low(port)?;
+    match (&config.connector, address) {
+        (Some(connector), _) => {
+            let target = Server { port, ..control.server().clone() };
+            let deadline = control.deadline(config.timeouts.data_connect, Phase::DataConnect);
+            connect::through(connector, &target, Purpose::Data, control.waiter(), deadline)
+                .map(Opening::Connected)
         }
-    };
-    begin().map_err(Error::Io)
+        (None, Some(address)) => {
+            connect::begin(address, config.bind).map(Opening::Connecting).map_err(Error::Io)
+        }
+        (None, None) => Err(Error::Unsupported("a server without an address")),
+    }
 }
 
-fn is_in_progress(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::WouldBlock
-        || error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
+fn refuse_low(port: u16) -> Result<(), Error> {
+    match port {
+        FIRST_FREE_PORT.. => Ok(()),
+        _ => Err(Error::Unsupported("a data port below 1024")),
+    }
 }
 
 /// Takes the socket once it can be written to: connected, or failed.
@@ -127,7 +153,6 @@ pub(super) fn connected(socket: Socket) -> io::Result<Stream> {
         Some(error) => return Err(error),
         None => {}
     }
-    socket.set_nonblocking(false)?;
     Stream::new(socket.into())
 }
 
@@ -137,7 +162,7 @@ mod tests {
 
     #[test]
     fn ports_are_found_by_code_cl_23_cl_28_cl_29() {
-        let peer = SocketAddr::from(([203, 0, 113, 7], 21));
+        let peer = Some(IpAddr::from([203, 0, 113, 7]));
         for (code, text, want) in [
             (227, "Entering Passive Mode (10,0,0,5,195,84).", Some(50_004)),
             (227, "10,0,0,5,195,84", Some(50_004)),
@@ -155,7 +180,7 @@ mod tests {
 
     #[test]
     fn low_ports_are_not_connected_to_cl_35_hc_01() {
-        let address = SocketAddr::from(([127, 0, 0, 1], 1_023));
-        assert!(matches!(connect(address), Err(Error::Unsupported(_))));
+        assert!(matches!(refuse_low(1_023), Err(Error::Unsupported(_))));
+        assert!(refuse_low(1_024).is_ok());
     }
 }

@@ -9,8 +9,9 @@ use super::{Transfer, abort, accepted, is_end_of_transfer, is_upload};
 use crate::client::Client;
 use crate::data::{self, Advance, Opening, Prepared};
 use crate::error::{DataAttempt, Error, Phase};
-use crate::stream::{Deadline, Stream};
+use crate::stream::Stream;
 use crate::trace;
+use crate::wait::Deadline;
 
 /// Sends what a transfer needs and its verb, and waits until it has begun. `offset` is where in
 /// the file it starts; `representation` is what it needs to be in force, `None` for what is.
@@ -44,13 +45,18 @@ pub(crate) fn begin<'a>(
                 match meet(client, verb, opening, deadline)? {
                     Met::Begun { data, first, ended } => {
                         client.ways.no_epsv |= epsv_failed;
-                        if let (Some(data), true) = (&data, is_upload(verb)) {
-                            // A process that is killed from here on closes it too, and the
-                            // server must not take the part that it has for the whole.
-                            data.reset_when_closed();
+                        if let Some(data) = &data {
+                            if client.config.connector.is_none() {
+                                // One that failed meanwhile says so when it is used.
+                                let _ = data.keep_alive(client.config.keepalive);
+                            }
+                            if is_upload(verb) {
+                                // A process that is killed from here on closes it too, and the
+                                // server must not take the part that it has for the whole.
+                                data.reset_when_closed();
+                            }
                         }
-                        let moved = false;
-                        let failed = None;
+                        let (moved, drained, failed) = (false, false, None);
                         return Ok(Transfer {
                             client,
                             verb,
@@ -58,6 +64,7 @@ pub(crate) fn begin<'a>(
                             first,
                             ended,
                             moved,
+                            drained,
                             failed,
                             started,
                         });
@@ -66,7 +73,7 @@ pub(crate) fn begin<'a>(
                 }
             }
         };
-        attempts.push(DataAttempt { way, address: Some(address), error });
+        attempts.push(DataAttempt { way, address, error });
         let may_fall_back = data::may_fall_back(client.config.epsv, &client.control);
         if way != Verb::Epsv || !may_fall_back || !usable {
             return Err(Error::DataConnection(attempts));
@@ -91,7 +98,7 @@ fn meet(
     reply_deadline: Deadline,
 ) -> Result<Met, Error> {
     let control = &mut client.control;
-    let (_, server) = control.addresses();
+    let server = control.addresses().map(|(_, peer)| peer.ip());
     let limit = client.config.timeouts.data_connect;
     let is_passive = opening.is_passive();
     // A server that connects to us does so when it is ready, which its 1yz tells.
@@ -115,7 +122,7 @@ fn meet(
                 }
                 if let Some(opening) = opening
                     && opening.is_ready()?
-                    && let Ok(Advance::Open(stream)) = opening.advance(server.ip())
+                    && let Ok(Advance::Open(stream)) = opening.advance(server)
                 {
                     data = Some(stream);
                 }
@@ -145,6 +152,8 @@ fn meet(
             let (other, interest) = waiting.interest();
             match control.wait_with(other, interest, data_deadline) {
                 Err(error @ Error::Timeout(Phase::DataConnect)) => return Ok(Met::NoData(error)),
+                // The replies are still owed, and can be taken when good-bye is said.
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
                 Err(error) => {
                     control.close();
                     return Err(error);
@@ -156,7 +165,7 @@ fn meet(
             opening = Some(waiting);
             continue;
         }
-        match waiting.advance(server.ip()) {
+        match waiting.advance(server) {
             Ok(Advance::Still(waiting)) => opening = Some(waiting),
             Ok(Advance::Open(stream)) => {
                 data = Some(stream);

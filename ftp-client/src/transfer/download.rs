@@ -16,7 +16,7 @@ const PIECE: usize = 16_384;
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org", 21)?;
+/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
 /// let mut file = client.retrieve("a.txt")?;
 /// std::io::copy(&mut file, &mut std::io::sink())?;
 /// file.finish()?;
@@ -27,7 +27,7 @@ const PIECE: usize = 16_384;
 ///
 /// ```compile_fail,E0499
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org", 21)?;
+/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
 /// let mut file = client.retrieve("a.txt")?;
 /// client.noop()?; // a second command while the transfer runs
 /// std::io::copy(&mut file, &mut std::io::sink())?;

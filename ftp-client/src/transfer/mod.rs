@@ -12,11 +12,14 @@ pub use upload::Upload;
 use std::time::{Duration, Instant};
 
 use ftp_proto::{Progress, Reply, ReplyCode, Severity, Verb};
+use rustix::event::PollFlags;
+use rustix::fd::AsFd;
 
 use crate::client::Client;
 use crate::config::Timeouts;
 use crate::error::{Error, Phase};
 use crate::stream::Stream;
+use crate::wait::Deadline;
 
 /// A transfer that the server confirmed.
 #[derive(Clone, Debug)]
@@ -45,6 +48,8 @@ pub(crate) struct Transfer<'a> {
     ended: Option<Reply>,
     /// Something was read.
     moved: bool,
+    /// The last read left nothing, so that the next begins with waiting.
+    drained: bool,
     /// Why it can go no further.
     failed: Option<Error>,
     started: Instant,
@@ -53,6 +58,14 @@ pub(crate) struct Transfer<'a> {
 /// Whether a verb sends data to the server.
 const fn is_upload(verb: Verb) -> bool {
     matches!(verb, Verb::Stor | Verb::Appe)
+}
+
+/// Whether a verb uses a data connection.
+pub(crate) const fn uses_data(verb: Verb) -> bool {
+    matches!(
+        verb,
+        Verb::Appe | Verb::List | Verb::Mlsd | Verb::Nlst | Verb::Retr | Verb::Stor | Verb::Stou
+    )
 }
 
 /// Whether a reply says that a transfer is over, rather than that anything is (RFC 959 §5.4).
@@ -83,37 +96,84 @@ impl Transfer<'_> {
     /// Reads data; 0 is the end of the data, which is not yet success.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         self.check()?;
-        let Some(data) = &mut self.data else { return Ok(0) };
-        let Timeouts { stall, data_connect, .. } = self.client.config.timeouts;
         // Without a 1yz all was over before it began (CL-08). A data connection that the server
         // never took is then reset or stays silent, and means that there is no data.
         let may_be_void = self.ended.as_ref() == Some(&self.first) && !self.moved;
-        let limit = if may_be_void { data_connect.min(stall) } else { stall };
-        match data.read(buffer, self.client.control.deadline(limit, Phase::Stall)) {
-            Ok(count) => {
-                self.moved = true;
-                Ok(count)
+        let mut deadline = self.deadline();
+        loop {
+            let Some(data) = &mut self.data else { return Ok(0) };
+            // The last read took all there was.
+            let read = match std::mem::take(&mut self.drained) {
+                true => Ok(None),
+                false => self.client.control.go_on(deadline).and_then(|()| data.read(buffer)),
+            };
+            let waited = match read {
+                Ok(Some(count)) => {
+                    self.moved = true;
+                    self.drained = (1..buffer.len()).contains(&count);
+                    return Ok(count);
+                }
+                Ok(None) => self.wait(PollFlags::IN, &mut deadline),
+                Err(error) => Err(error),
+            };
+            match waited {
+                Ok(()) => {}
+                Err(Error::Io(_) | Error::Timeout(Phase::Stall)) if may_be_void => {
+                    self.data = None;
+                    return Ok(0);
+                }
+                Err(error) => return Err(self.fail(error)),
             }
-            Err(Error::Io(_) | Error::Timeout(Phase::Stall)) if may_be_void => {
-                self.data = None;
-                Ok(0)
-            }
-            Err(error) => Err(self.fail(error)),
         }
     }
 
     /// Writes some of `bytes`.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         self.check()?;
-        let Some(data) = self.data.as_mut().filter(|_| self.ended.is_none()) else {
-            // There is nobody to take the data any more.
-            let reply = self.ended.as_ref().unwrap_or(&self.first).clone();
-            self.failed = Some(Error::Unexpected(self.verb, reply.clone()));
-            return Err(Error::Unexpected(self.verb, reply));
-        };
-        let deadline =
-            self.client.control.deadline(self.client.config.timeouts.stall, Phase::Stall);
-        data.write(bytes, deadline).map_err(|error| self.fail(error))
+        let mut deadline = self.deadline();
+        loop {
+            let Some(data) = self.data.as_mut().filter(|_| self.ended.is_none()) else {
+                // There is nobody to take the data any more.
+                let reply = self.ended.as_ref().unwrap_or(&self.first).clone();
+                self.failed = Some(Error::Unexpected(self.verb, reply.clone()));
+                return Err(Error::Unexpected(self.verb, reply));
+            };
+            let written = self.client.control.go_on(deadline).and_then(|()| data.write(bytes));
+            match written {
+                Ok(Some(count)) => return Ok(count),
+                Ok(None) => {
+                    self.wait(PollFlags::OUT, &mut deadline).map_err(|error| self.fail(error))?;
+                }
+                Err(error) => return Err(self.fail(error)),
+            }
+        }
+    }
+
+    /// How long data may stand still: not for long where the server has confirmed the transfer,
+    /// since what is on its way then is there soon.
+    fn deadline(&self) -> Deadline {
+        let Timeouts { stall, data_connect, .. } = self.client.config.timeouts;
+        let limit = if self.ended.is_some() { data_connect.min(stall) } else { stall };
+        self.client.control.deadline(limit, Phase::Stall)
+    }
+
+    /// Waits until data may move. Meanwhile the control connection is heard: a server that gives
+    /// up says so there, and may leave the data connection as it is. If it confirms the transfer,
+    /// that is kept for its end.
+    fn wait(&mut self, interest: PollFlags, deadline: &mut Deadline) -> Result<(), Error> {
+        let (control, Some(data)) = (&mut self.client.control, &self.data) else { return Ok(()) };
+        if !control.is_outstanding() {
+            return control.waiter().wait_for(data.as_fd(), interest, *deadline);
+        }
+        if control.wait_with(data.as_fd(), interest, *deadline)? {
+            return Ok(());
+        }
+        if let Some((Progress::Final, reply)) = control.poll_reply()? {
+            accepted(self.verb, &reply)?;
+            self.ended = Some(reply);
+            *deadline = self.deadline();
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -126,6 +186,7 @@ impl Transfer<'_> {
         let control = &mut self.client.control;
         let reply = match &error {
             _ if !control.is_outstanding() => None,
+            Error::Cancelled => None,
             Error::Io(_) => {
                 // The last reply is read in any case (CL-11), and the server knows by now.
                 self.data = None;
@@ -193,8 +254,12 @@ impl Transfer<'_> {
     /// Stops the transfer, so that the next command can be sent.
     pub(crate) fn abort(mut self) -> Result<(), Error> {
         let data = self.data.take();
-        if self.client.control.is_outstanding() {
-            return abort::resync(&mut self.client.control, data);
+        let control = &mut self.client.control;
+        if control.is_outstanding() {
+            control.leave(true);
+            let stopped = abort::resync(control, data);
+            control.leave(false);
+            return stopped;
         }
         match self.failed.take() {
             Some(error) if !self.client.control.is_open() => Err(error),

@@ -19,7 +19,7 @@ const PIECE: usize = 16_384;
 /// use std::io::Write;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org", 21)?;
+/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
 /// let mut file = client.store("a.txt")?;
 /// file.write_all(b"hello\n")?;
 /// file.finish()?;
@@ -32,7 +32,7 @@ const PIECE: usize = 16_384;
 /// use std::io::Write;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org", 21)?;
+/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
 /// let mut file = client.store("a.txt")?;
 /// client.rename("a.txt", "b.txt")?; // a second command while the transfer runs
 /// file.write_all(b"hello\n")?;

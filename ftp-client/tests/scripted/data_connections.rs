@@ -305,7 +305,8 @@ fn ipv6_has_epsv_and_eprt_only_cl_20() {
         peer.answer("EPSV", "522 use (1)");
         peer.answer("NOOP", "200 ok");
     });
-    let mut client = Client::builder().timeouts(timeouts()).connect("[::1]", port).unwrap();
+    let mut client =
+        Client::builder().timeouts(timeouts()).connect(&format!("[::1]:{port}")).unwrap();
     assert_eq!(get(&mut client).unwrap(), b"");
     let error = get(&mut client).unwrap_err();
     assert_eq!(error.to_string(), "no data connection: EPSV refused: 522 use (1)");
@@ -321,7 +322,7 @@ fn ipv6_has_epsv_and_eprt_only_cl_20() {
             peer.answer("NOOP", "200 ok");
         });
         let builder = builder.clone().mode(mode).epsv(Extended::Never).eprt(Extended::Never);
-        let mut client = builder.connect("::1", port).unwrap();
+        let mut client = builder.connect(&format!("[::1]:{port}")).unwrap();
         assert_eq!(
             get(&mut client).unwrap_err().to_string(),
             format!("no data connection: not supported: {want} carries IPv4 addresses only")

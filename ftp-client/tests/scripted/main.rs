@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what tests call panics as they do")]
 
+mod cancelling;
+mod connecting;
 mod control;
 mod data_connections;
 mod downloads;

@@ -54,14 +54,13 @@ impl Server {
             peer.answer("PASS p", "230 in");
             script(peer);
         });
-        let mut client =
-            builder.connect("127.0.0.1", server.address.port()).expect("the peer greets");
+        let mut client = builder.connect(&server.address.to_string()).expect("the peer greets");
         client.login("u", "p").expect("the peer lets in");
         (server, client)
     }
 
     pub(crate) fn connect(&self, builder: ClientBuilder) -> Result<Client, ftp_client::Error> {
-        builder.connect("127.0.0.1", self.address.port())
+        builder.connect(&self.address.to_string())
     }
 
     /// Waits until the script is over; a failed expectation in it fails the test.
@@ -74,7 +73,15 @@ impl Server {
 
 /// Limits that no test of something else reaches.
 pub(crate) fn timeouts() -> Timeouts {
-    Timeouts { connect: LIMIT, reply: LIMIT, data_connect: LIMIT, stall: LIMIT, final_reply: LIMIT }
+    Timeouts {
+        resolve: LIMIT,
+        connect: LIMIT,
+        greeting: LIMIT,
+        reply: LIMIT,
+        data_connect: LIMIT,
+        stall: LIMIT,
+        final_reply: LIMIT,
+    }
 }
 
 /// The peer's side of one session.
@@ -85,7 +92,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    fn new(control: TcpStream) -> Self {
+    pub(crate) fn new(control: TcpStream) -> Self {
         control.set_read_timeout(Some(LIMIT)).expect("a limit that is not zero");
         control.set_nodelay(true).expect("a TCP socket");
         SockRef::from(&control).set_out_of_band_inline(true).expect("a TCP socket");

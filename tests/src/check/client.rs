@@ -157,14 +157,16 @@ type Step = fn(&mut Client, &[u8]) -> Result<(), Error>;
 /// which it begins.
 fn drive(port: u16, first: usize, content: &[u8]) {
     let timeouts = Timeouts {
+        resolve: PHASE,
         connect: PHASE,
+        greeting: PHASE,
         reply: PHASE,
         data_connect: PHASE,
         stall: PHASE,
         final_reply: PHASE,
     };
     let builder = Client::builder().timeouts(timeouts).overall(Some(END / 4));
-    let Some(mut client) = told(builder.connect(HOST, port)) else { return };
+    let Some(mut client) = told(builder.connect(&format!("{HOST}:{port}"))) else { return };
     assert_shown(&client.welcome().to_string());
     let mut steps: [Step; 10] = [
         |client, content| {

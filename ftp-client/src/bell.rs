@@ -1,0 +1,51 @@
+//! A descriptor that can be waited for with `poll`, and that another thread makes ready.
+
+use std::io::{self, Write};
+
+use rustix::fd::{AsFd, BorrowedFd};
+
+#[cfg(unix)]
+type Ends = (io::PipeReader, io::PipeWriter);
+/// Where only sockets can be polled.
+#[cfg(not(unix))]
+type Ends = (std::net::TcpStream, std::net::TcpStream);
+
+/// Becomes readable when it is rung, and stays so: nobody reads what came.
+#[derive(Debug)]
+pub(crate) struct Bell(Ends);
+
+impl Bell {
+    pub(crate) fn new() -> io::Result<Self> {
+        ends().map(Self)
+    }
+
+    pub(crate) fn ring(&self) {
+        let Self((_, end)) = self;
+        // One byte has room, and the other end lives as long as this one.
+        let _ = (&*end).write(&[0]);
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        let Self((end, _)) = self;
+        end.as_fd()
+    }
+}
+
+#[cfg(unix)]
+fn ends() -> io::Result<Ends> {
+    io::pipe()
+}
+
+#[cfg(not(unix))]
+fn ends() -> io::Result<Ends> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let writer = std::net::TcpStream::connect(listener.local_addr()?)?;
+    loop {
+        let (reader, from) = listener.accept()?;
+        if from == writer.local_addr()? {
+            return Ok((reader, writer));
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Waiting. The sockets of this crate never block: whoever finds nothing to read, or no room to
+//! write, comes here, the one place that does, with what to wait for and until when.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, BorrowedFd};
+
+use crate::bell::Bell;
+use crate::canceller::Canceller;
+use crate::error::{Error, Phase};
+
+/// The longest that the kernel is told to wait at a time; the deadline is looked at in between.
+const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
+
+/// What `Duration::MAX` and its like are cut to, so that instants can be reckoned with.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// How long saying good-bye may take once all was cancelled.
+const GOOD_BYE: Duration = Duration::from_secs(1);
+
+/// How many threads may look up names, or connect by a caller's connector, at a time in this
+/// process. Those that were given up on count until they end.
+const MOST_HELPERS: usize = 64;
+
+static HELPERS: AtomicUsize = AtomicUsize::new(0);
+
+/// A point in time, and what will have timed out then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    at: Instant,
+    phase: Phase,
+}
+
+impl Deadline {
+    /// `limit` from now.
+    pub(crate) fn after(limit: Duration, phase: Phase) -> Self {
+        Self { at: Instant::now() + limit.min(FOREVER), phase }
+    }
+
+    /// The earlier of the two.
+    pub(crate) fn or(self, other: Option<Self>) -> Self {
+        other.filter(|other| other.at < self.at).unwrap_or(self)
+    }
+
+    /// What is left, more than zero.
+    pub(crate) fn remaining(self) -> Result<Duration, Error> {
+        match self.at.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => Err(Error::Timeout(self.phase)),
+            remaining => Ok(remaining),
+        }
+    }
+}
+
+/// What ends every wait of a client: the limit for the whole, and the caller's canceller.
+#[derive(Debug, Default)]
+pub(crate) struct Waiter {
+    overall: Option<Deadline>,
+    canceller: Option<Canceller>,
+    /// Since when good-bye is being said. From then on to be cancelled leaves a little time.
+    leaving: Option<Instant>,
+}
+
+impl Waiter {
+    /// `overall` is counted from now.
+    pub(crate) fn new(overall: Option<Duration>, canceller: Option<Canceller>) -> Self {
+        let overall = overall.map(|limit| Deadline::after(limit, Phase::Overall));
+        Self { overall, canceller, leaving: None }
+    }
+
+    /// A deadline that the limit for the whole may cut short.
+    pub(crate) fn deadline(&self, limit: Duration, phase: Phase) -> Deadline {
+        Deadline::after(limit, phase).or(self.overall)
+    }
+
+    /// Begins, or ends, to say good-bye: that may go on although all was cancelled.
+    pub(crate) fn leave(&mut self, leaving: bool) {
+        self.leaving = leaving.then(Instant::now);
+    }
+
+    /// Fails if all was cancelled.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match &self.canceller {
+            Some(canceller) if canceller.is_cancelled() && self.leaving.is_none() => {
+                Err(Error::Cancelled)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until one of `fds` is ready for what it is to be polled for; which, they tell.
+    pub(crate) fn wait<'a>(
+        &'a self,
+        fds: &mut Vec<PollFd<'a>>,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        loop {
+            let (mut deadline, mut watched) = (deadline, false);
+            if let Some(canceller) = &self.canceller {
+                match (canceller.cancelled_at(), self.leaving) {
+                    (Some(_), None) => return Err(Error::Cancelled),
+                    (Some(cancelled), Some(leaving)) => {
+                        let at = cancelled.max(leaving) + GOOD_BYE;
+                        deadline = deadline.or(Some(Deadline { at, phase: Phase::Reply }));
+                    }
+                    (None, _) => {
+                        fds.push(PollFd::new(canceller, PollFlags::IN));
+                        watched = true;
+                    }
+                }
+            }
+            let result = poll_for(fds, deadline.remaining()?);
+            if watched
+                && let Some(canceller) = fds.pop()
+                && !canceller.revents().is_empty()
+            {
+                continue;
+            }
+            if result? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for one descriptor.
+    pub(crate) fn wait_for(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: PollFlags,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        self.wait(&mut vec![PollFd::from_borrowed_fd(fd, interest)], deadline)
+    }
+
+    /// Does what blocks and knows no limit of time, in a thread that is left to itself when the
+    /// wait for it ends early. The inner error is that of `work`, or of the system that has no
+    /// thread for it.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        deadline: Deadline,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<io::Result<T>, Error> {
+        self.check()?;
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let begin = || {
+            let helper = Helper::new()?;
+            let bell = Arc::clone(&helper.0);
+            thread::Builder::new().name("ftp helper".to_owned()).spawn(move || {
+                // Nobody listens any more once the wait is over.
+                let _ = sender.send(work());
+                drop(helper);
+            })?;
+            Ok(bell)
+        };
+        let bell = match begin() {
+            Ok(bell) => bell,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.wait_for(bell.as_fd(), PollFlags::IN, deadline)?;
+        Ok(receiver.try_recv().unwrap_or_else(|_| Err(io::Error::other("it panicked"))))
+    }
+}
+
+/// One of the threads that [`Waiter::run`] starts: rings when it ends, in whichever way.
+struct Helper(Arc<Bell>);
+
+impl Helper {
+    fn new() -> io::Result<Self> {
+        let bell = Arc::new(Bell::new()?);
+        let more = |helpers| (helpers < MOST_HELPERS).then_some(helpers + 1);
+        match HELPERS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
+            Ok(_) => Ok(Self(bell)),
+            Err(_) => Err(io::Error::other("too many look-ups and connectors that do not end")),
+        }
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        HELPERS.fetch_sub(1, Ordering::Relaxed);
+        self.0.ring();
+    }
+}
+
+/// Whether `fd` is ready for `interest` now.
+pub(crate) fn is_ready(fd: BorrowedFd<'_>, interest: PollFlags) -> Result<bool, Error> {
+    poll_for(&mut [PollFd::from_borrowed_fd(fd, interest)], Duration::ZERO)
+}
+
+/// Waits once; whether one is ready.
+fn poll_for(fds: &mut [PollFd<'_>], limit: Duration) -> Result<bool, Error> {
+    let limit = Timespec::try_from(limit.min(LONGEST_WAIT)).unwrap_or_default();
+    match poll(fds, Some(&limit)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => {
+            // What it left in there is not about this wait.
+            fds.iter_mut().for_each(PollFd::clear_revents);
+            Ok(false)
+        }
+        Err(error) => Err(Error::Io(error.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_earlier_deadline_counts() {
+        let soon = Deadline::after(Duration::ZERO, Phase::Overall);
+        let late = Deadline::after(Duration::MAX, Phase::Reply);
+        assert!(late.remaining().is_ok());
+        for deadline in [late.or(Some(soon)), soon.or(Some(late)), soon.or(None)] {
+            assert!(matches!(deadline.remaining(), Err(Error::Timeout(Phase::Overall))));
+        }
+    }
+
+    #[test]
+    fn what_runs_aside_ends_in_every_way() {
+        let canceller = Canceller::new().unwrap();
+        let waiter = Waiter::new(None, Some(canceller.clone()));
+        let late = Deadline::after(Duration::from_secs(60), Phase::Resolve);
+        assert_eq!(waiter.run(late, || Ok(7)).unwrap().unwrap(), 7);
+        let error = waiter.run(late, || -> io::Result<()> { panic!("on purpose") });
+        assert_eq!(error.unwrap().unwrap_err().to_string(), "it panicked");
+
+        let (hold, held) = mpsc::channel::<()>();
+        let hang = move || Ok(held.recv().is_err());
+        let soon = Deadline::after(Duration::from_millis(20), Phase::Resolve);
+        assert!(matches!(waiter.run(soon, hang), Err(Error::Timeout(Phase::Resolve))));
+        drop(hold);
+
+        let (hold, held) = mpsc::channel::<()>();
+        let hang = move || Ok(held.recv().is_err());
+        let button = thread::spawn(move || canceller.cancel());
+        assert!(matches!(waiter.run(late, hang), Err(Error::Cancelled)));
+        button.join().unwrap();
+        drop(hold);
+    }
+}

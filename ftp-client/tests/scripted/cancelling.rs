@@ -1,0 +1,208 @@
+//! A client that another thread stops.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use ftp_client::{Canceller, Client, ClientBuilder, Error, Mode};
+
+use crate::peer::{Server, timeouts};
+
+/// Longer than what may take a second at most, shorter than any limit that is set here.
+const SOON: Duration = Duration::from_secs(5);
+
+fn builder(canceller: &Canceller) -> ClientBuilder {
+    Client::builder().timeouts(timeouts()).canceller(canceller.clone())
+}
+
+#[track_caller]
+fn is_cancelled<T>(result: Result<T, Error>) {
+    match result {
+        Err(Error::Cancelled) => {}
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("it went on"),
+    }
+}
+
+#[test]
+fn a_cancelled_client_does_nothing_any_more() {
+    let canceller = Canceller::new().unwrap();
+    let (server, mut client) = Server::logged_in_with(builder(&canceller), |mut peer| {
+        peer.answer("NOOP", "200 ok");
+        peer.answer("QUIT", "221 bye");
+        peer.expect_end();
+    });
+    client.noop().unwrap();
+    assert!(!canceller.is_cancelled());
+    canceller.cancel();
+    canceller.cancel();
+    assert!(canceller.is_cancelled());
+    is_cancelled(client.noop());
+    is_cancelled(client.retrieve("a").map(drop));
+    is_cancelled(client.noop());
+    // But for this.
+    client.quit().unwrap();
+    server.end();
+    // For each client that has it, and for those to come.
+    is_cancelled(builder(&canceller).connect("127.0.0.1:9"));
+    is_cancelled(builder(&canceller).connect("no.such.name.invalid"));
+}
+
+#[test]
+fn a_cancel_ends_the_wait_for_a_connection_and_a_greeting() {
+    // Its queue is full with the first: the next ones have no answer.
+    let deaf = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    deaf.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    deaf.listen(0).unwrap();
+    let deaf = TcpListener::from(deaf);
+    let _first = TcpStream::connect(deaf.local_addr().unwrap()).unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    for address in [deaf.local_addr().unwrap(), silent.local_addr().unwrap()] {
+        let canceller = Canceller::new().unwrap();
+        let builder = builder(&canceller);
+        let connecting = std::thread::spawn(move || builder.connect(&address.to_string()));
+        // Whether it waits by then or not, it has to end.
+        std::thread::park_timeout(Duration::from_millis(50));
+        let begin = Instant::now();
+        canceller.cancel();
+        is_cancelled(connecting.join().unwrap());
+        assert!(begin.elapsed() < SOON);
+    }
+}
+
+#[test]
+fn a_cancel_ends_the_wait_for_a_reply() {
+    let canceller = Canceller::new().unwrap();
+    let button = canceller.clone();
+    let (server, mut client) = Server::logged_in_with(builder(&canceller), move |mut peer| {
+        peer.expect("NOOP");
+        button.cancel();
+        // Nobody knows any more whose reply would come next.
+        peer.expect_end();
+    });
+    is_cancelled(client.noop());
+    is_cancelled(client.noop());
+    client.quit().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_cancelled_download_can_be_aborted_in_good_order_cl_15() {
+    for abandoned in [false, true] {
+        let canceller = Canceller::new().unwrap();
+        let button = canceller.clone();
+        let (server, mut client) = Server::logged_in_with(builder(&canceller), move |mut peer| {
+            peer.image_epsv();
+            peer.answer("RETR a", "150 Opening");
+            let mut data = peer.data();
+            data.write_all(b"hello").unwrap();
+            button.cancel();
+            peer.expect_abort();
+            peer.send("426 cut\r\n226 aborted\r\n");
+            peer.answer("QUIT", "221 bye");
+        });
+        let mut file = client.retrieve("a").unwrap();
+        let error = file.read_to_end(&mut Vec::new()).unwrap_err();
+        is_cancelled(Err::<(), _>(Error::recover(error).unwrap()));
+        if abandoned {
+            is_cancelled(file.finish().map(drop));
+            is_cancelled(client.noop());
+        } else {
+            file.abort().unwrap();
+            is_cancelled(client.noop());
+        }
+        client.quit().unwrap();
+        server.end();
+    }
+}
+
+#[test]
+fn a_cancelled_upload_can_be_aborted_in_good_order_cl_15() {
+    let canceller = Canceller::new().unwrap();
+    let button = canceller.clone();
+    let (server, mut client) = Server::logged_in_with(builder(&canceller), move |mut peer| {
+        peer.image_epsv();
+        peer.answer("STOR a", "150 Opening");
+        let _unread = peer.data();
+        button.cancel();
+        peer.expect_abort();
+        peer.send("426 cut\r\n226 aborted\r\n");
+        peer.answer("QUIT", "221 bye");
+    });
+    let mut file = client.store("a").unwrap();
+    let error = loop {
+        if let Err(error) = file.write_all(&[0; 65_536]) {
+            break Error::recover(error).unwrap();
+        }
+    };
+    is_cancelled(Err::<(), _>(error));
+    file.abort().unwrap();
+    client.quit().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_cancel_ends_the_wait_for_a_data_connection_and_for_the_last_reply() {
+    for last_reply in [false, true] {
+        let canceller = Canceller::new().unwrap();
+        let button = canceller.clone();
+        let mode = if last_reply { Mode::Passive } else { Mode::Active };
+        let builder = builder(&canceller).mode(mode);
+        let (server, mut client) = Server::logged_in_with(builder, move |mut peer| {
+            if last_reply {
+                peer.image_epsv();
+                peer.answer("RETR a", "150 Opening");
+                peer.send_data(b"hello");
+            } else {
+                peer.answer("TYPE I", "200 ok");
+                peer.line();
+                peer.reply("200 ok");
+                peer.answer("RETR a", "150 Opening");
+            }
+            button.cancel();
+            peer.expect_abort();
+            peer.send("426 cut\r\n226 aborted\r\n");
+            peer.answer("QUIT", "221 bye");
+        });
+        is_cancelled(client.retrieve("a").and_then(|mut file| {
+            let read = file.read_to_end(&mut Vec::new());
+            read.map_err(|error| Error::recover(error).unwrap())?;
+            file.finish()
+        }));
+        client.quit().unwrap();
+        server.end();
+    }
+}
+
+#[test]
+fn good_bye_takes_a_second_at_most() {
+    let canceller = Canceller::new().unwrap();
+    let button = canceller.clone();
+    let (server, mut client) = Server::logged_in_with(builder(&canceller), move |mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 Opening");
+        let _data = peer.data();
+        button.cancel();
+        peer.expect_abort();
+        // It never answers.
+        peer.expect_end();
+    });
+    is_cancelled(client.retrieve("a").and_then(ftp_client::Download::finish));
+    let begin = Instant::now();
+    assert!(matches!(client.quit(), Err(Error::Timeout(_))));
+    assert!(begin.elapsed() < SOON);
+    server.end();
+
+    // Also where the cancel comes when it has begun.
+    let canceller = Canceller::new().unwrap();
+    let button = canceller.clone();
+    let (server, client) = Server::logged_in_with(builder(&canceller), move |mut peer| {
+        peer.expect("QUIT");
+        button.cancel();
+        peer.expect_end();
+    });
+    let begin = Instant::now();
+    assert!(matches!(client.quit(), Err(Error::Timeout(_))));
+    assert!(begin.elapsed() < SOON);
+    server.end();
+}

@@ -1,0 +1,236 @@
+//! How the connections come to be: the name of the server, families, the local address, and a
+//! connector of the caller's.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use ftp_client::{Client, Connector, Error, Family, Mode, Phase, Purpose, Target, Timeouts};
+
+use crate::peer::{Peer, SHORT, Server, timeouts};
+
+fn builder() -> ftp_client::ClientBuilder {
+    Client::builder().timeouts(timeouts())
+}
+
+#[test]
+fn servers_are_named_with_or_without_a_port() {
+    let server = Server::start(|mut peer| peer.reply("220 ready"));
+    let port = server.address.port();
+    assert!(builder().connect(&format!("localhost:{port}")).is_ok());
+    server.end();
+    if let Ok(listener) = TcpListener::bind("[::1]:0") {
+        let server = Server::start_on(listener, |mut peer| peer.reply("220 ready"));
+        let client = builder().connect(&server.address.to_string()).unwrap();
+        assert_eq!(client.peer_addr(), Some(server.address));
+        server.end();
+    }
+    for wrong in ["", "a:b", "a:0", "[::1", "a b", "a\r\nb:21"] {
+        let error = builder().connect(wrong).unwrap_err();
+        assert!(matches!(error, Error::Argument(_)), "{wrong:?}: {error}");
+    }
+}
+
+#[test]
+fn only_addresses_of_the_family_are_tried() {
+    let server = Server::start(|mut peer| peer.reply("220 ready"));
+    let name = format!("localhost:{}", server.address.port());
+    let client = builder().family(Family::V4).connect(&name).unwrap();
+    assert!(client.peer_addr().unwrap().is_ipv4());
+    for wrong in [
+        builder().family(Family::V6).connect("127.0.0.1:9"),
+        builder().family(Family::V4).connect("[::1]:9"),
+        builder().bind(IpAddr::from([127, 0, 0, 1])).connect("[::1]:9"),
+    ] {
+        let text = wrong.unwrap_err().to_string();
+        assert!(text.contains("no address of the family"), "{text}");
+    }
+    server.end();
+}
+
+#[test]
+fn all_connections_are_from_the_bound_address_cl_33() {
+    let local = IpAddr::from([127, 0, 0, 2]);
+    for mode in [Mode::Passive, Mode::Active] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (control, from) = listener.accept().unwrap();
+            assert_eq!(from.ip(), local);
+            let mut peer = Peer::new(control);
+            peer.reply("220 ready");
+            peer.answer("TYPE I", "200 ok");
+            let mut data = match mode {
+                Mode::Passive => {
+                    peer.epsv();
+                    peer.answer("RETR a", "150 Opening");
+                    peer.data()
+                }
+                Mode::Active => {
+                    let line = String::from_utf8(peer.line()).unwrap();
+                    let mut fields = line.trim_end().split('|').skip(2);
+                    assert_eq!(fields.next(), Some("127.0.0.2"), "{line}");
+                    let port: u16 = fields.next().unwrap().parse().unwrap();
+                    peer.reply("200 ok");
+                    peer.answer("RETR a", "150 Opening");
+                    TcpStream::connect((local, port)).unwrap()
+                }
+            };
+            assert_eq!(data.peer_addr().unwrap().ip(), local);
+            data.write_all(b"hello").unwrap();
+            drop(data);
+            peer.reply("226 done");
+        });
+        let builder = builder().bind(local).mode(mode);
+        let mut client = builder.connect(&address.to_string()).unwrap();
+        let got = client.retrieve("a").and_then(|mut file| {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).map_err(|error| Error::recover(error).unwrap())?;
+            file.finish().map(|_| bytes)
+        });
+        assert_eq!(got.unwrap(), b"hello");
+        server.join().unwrap();
+    }
+}
+
+/// Hands out one end of each pair of sockets of this process, and tells what was asked for.
+struct Pairs {
+    asked: Mutex<Sender<(String, u16, Purpose)>>,
+    ends: Mutex<Receiver<UnixStream>>,
+}
+
+impl Connector for Pairs {
+    fn connect(&self, target: &Target<'_>, limit: Duration) -> io::Result<TcpStream> {
+        assert!(limit > Duration::ZERO);
+        let asked = (target.host.to_owned(), target.port, target.purpose);
+        self.asked.lock().unwrap().send(asked).unwrap();
+        let end = self.ends.lock().unwrap().recv().map_err(io::Error::other)?;
+        Ok(TcpStream::from(OwnedFd::from(end)))
+    }
+}
+
+/// The connector, what it was asked for, and where to put the ends that it is to give.
+fn pairs() -> (Pairs, Receiver<(String, u16, Purpose)>, Sender<UnixStream>) {
+    let (asked, was_asked) = channel();
+    let (give, ends) = channel();
+    (Pairs { asked: Mutex::new(asked), ends: Mutex::new(ends) }, was_asked, give)
+}
+
+fn told(mut stream: &UnixStream, line: &str, reply: &str) {
+    let mut got = Vec::new();
+    while !got.ends_with(b"\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        got.extend(byte);
+    }
+    assert_eq!(String::from_utf8_lossy(&got), format!("{line}\r\n"));
+    stream.write_all(format!("{reply}\r\n").as_bytes()).unwrap();
+}
+
+#[test]
+fn a_connector_makes_control_and_data_by_name_hc_33() {
+    let (connector, was_asked, give) = pairs();
+    let (here, control) = UnixStream::pair().unwrap();
+    give.send(here).unwrap();
+    let server = std::thread::spawn(move || {
+        (&control).write_all(b"220 ready\r\n").unwrap();
+        told(&control, "TYPE I", "200 ok");
+        // The second way leads to the same host, whatever address the reply has.
+        for (verb, reply) in
+            [("EPSV", "229 (|||50004|)"), ("EPSV", "500 what"), ("PASV", "227 (10,0,0,5,195,84)")]
+        {
+            told(&control, verb, reply);
+            if reply.starts_with('5') {
+                continue;
+            }
+            let (here, mut data) = UnixStream::pair().unwrap();
+            give.send(here).unwrap();
+            told(&control, "RETR a", "150 Opening");
+            data.write_all(b"hello").unwrap();
+            drop(data);
+            (&control).write_all(b"226 done\r\n").unwrap();
+        }
+        let (here, mut data) = UnixStream::pair().unwrap();
+        told(&control, "PASV", "227 (10,0,0,5,195,84)");
+        give.send(here).unwrap();
+        told(&control, "STOR b", "150 Opening");
+        let mut bytes = Vec::new();
+        data.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, b"and back");
+        (&control).write_all(b"226 done\r\n").unwrap();
+        let (here, _data) = UnixStream::pair().unwrap();
+        told(&control, "PASV", "227 (10,0,0,5,195,84)");
+        give.send(here).unwrap();
+        told(&control, "RETR a", "150 Opening");
+        // The synch is in line, as not all sockets have urgent data.
+        let mut abort = [0; 10];
+        (&control).read_exact(&mut abort).unwrap();
+        assert_eq!(&abort, b"\xff\xf4\xff\xf2ABOR\r\n");
+        (&control).write_all(b"426 cut\r\n226 aborted\r\n").unwrap();
+    });
+    let mut client = builder().connector(connector).connect("ftp.example.org:2121").unwrap();
+    assert_eq!(client.peer_addr(), None);
+    for _ in 0..2 {
+        let mut file = client.retrieve("a").unwrap();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        file.finish().unwrap();
+        assert_eq!(bytes, b"hello");
+    }
+    let mut file = client.store("b").unwrap();
+    file.write_all(b"and back").unwrap();
+    file.finish().unwrap();
+    client.retrieve("a").unwrap().abort().unwrap();
+    server.join().unwrap();
+    let asked: Vec<_> = was_asked.try_iter().collect();
+    let name = "ftp.example.org";
+    let data = (name.to_owned(), 50_004, Purpose::Data);
+    assert_eq!(asked[0], (name.to_owned(), 2_121, Purpose::Control));
+    assert_eq!(asked[1..], [data.clone(), data.clone(), data.clone(), data]);
+}
+
+#[test]
+fn what_a_connector_cannot_do_is_said() {
+    let (connector, _asked, _give) = pairs();
+    let builder = builder().connector(connector);
+    let excluded =
+        [builder.clone().family(Family::V4), builder.clone().bind(IpAddr::from([127, 0, 0, 1]))];
+    for builder in excluded {
+        assert!(matches!(builder.connect("a"), Err(Error::Unsupported(_))));
+    }
+}
+
+#[test]
+fn active_mode_needs_addresses() {
+    let (connector, _asked, give) = pairs();
+    let (here, control) = UnixStream::pair().unwrap();
+    give.send(here).unwrap();
+    let server = std::thread::spawn(move || {
+        (&control).write_all(b"220 ready\r\n").unwrap();
+        told(&control, "TYPE I", "200 ok");
+        told(&control, "NOOP", "200 ok");
+    });
+    let mut client = builder().mode(Mode::Active).connector(connector).connect("a").unwrap();
+    let error = client.retrieve("a").unwrap_err();
+    assert!(matches!(error, Error::Unsupported(_)), "{error}");
+    client.noop().unwrap();
+    server.join().unwrap();
+}
+
+#[test]
+fn a_connector_that_hangs_or_fails_is_no_more_than_that() {
+    let (connector, _asked, give) = pairs();
+    let timeouts = Timeouts { connect: SHORT, ..timeouts() };
+    let begin = Instant::now();
+    let error = builder().timeouts(timeouts).connector(connector).connect("a").unwrap_err();
+    assert!(matches!(error, Error::Timeout(Phase::Connect)), "{error}");
+    assert!(begin.elapsed() < 20 * SHORT);
+    drop(give);
+    let (connector, _asked, _) = pairs();
+    let error = builder().connector(connector).connect("a").unwrap_err();
+    assert!(matches!(error, Error::Io(_)), "{error}");
+}
