@@ -40,6 +40,7 @@ pub use stdio::Stdio;
 pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> ExitCode {
     let done = options::parse(arguments)
         .and_then(|(command, options)| dispatch(command, &options, &mut stdio));
+    stdio.ending.heed();
     let exit = match done {
         Ok(()) => Exit::Success,
         Err(failure) => {

@@ -11,6 +11,7 @@ use ftp_proto::{Escaped, FtpUrl, ReplyCode, RepresentationType, Scheme};
 use crate::credentials::{self, VARIABLE};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
+use crate::signals::Cleanup;
 use crate::stdio::Messages;
 use crate::values;
 
@@ -96,6 +97,14 @@ impl Dialler {
         Ok(Self(builder.epsv(epsv.unwrap_or_default()).eprt(eprt.unwrap_or_default())))
     }
 
+    /// Lets a signal cancel the client.
+    pub(crate) fn stopped_by(self, cleanup: &Cleanup) -> Self {
+        match cleanup.canceller() {
+            Some(canceller) => Self(self.0.canceller(canceller.clone())),
+            None => self,
+        }
+    }
+
     /// Connects to the server of `url` and logs in.
     ///
     /// # Errors
@@ -138,6 +147,15 @@ impl Dialler {
         let login = client.login(&credentials.user, credentials.password.as_bytes());
         login.map_err(|error| named(Failure::login(&error)))?;
         Ok(client)
+    }
+}
+
+/// Says good-bye behind what was done. Behind a failure the closing of the connection is enough,
+/// unless a signal made it: then a transfer may be left, and is aborted first.
+pub(crate) fn part(client: Client, failure: Option<&Failure>) {
+    if failure.is_none_or(|failure| failure.exit == Exit::Interrupted) {
+        // What was done is done: a server that does not say good-bye changes nothing.
+        let _ = client.quit();
     }
 }
 

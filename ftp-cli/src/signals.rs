@@ -1,12 +1,13 @@
-//! SIGINT, SIGTERM and SIGHUP: a command ends at once and leaves no temporary file. A SIGHUP that
-//! is ignored, as `nohup` has it, stays so. A file that would exceed the limit of `ulimit -f` is an
+//! SIGINT, SIGTERM and SIGHUP: a command aborts its transfer, ends within a second and leaves no
+//! temporary file. A SIGHUP that is ignored, as `nohup` has it, stays so. A file that would exceed the limit of `ulimit -f` is an
 //! error of the write (EFBIG), as on a full disk, and no end of the process.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
+use ftp_client::Canceller;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
@@ -17,24 +18,79 @@ use crate::stdio::{Messages, Stdio};
 /// How long the last word may take: nobody may be reading standard error.
 const LAST_WORD: Duration = Duration::from_millis(250);
 
-/// Knows the temporary file that is to be removed when a signal ends the process.
+/// How long a server may take to hear that it is over. Together with the last word it is less than
+/// a second.
+const GOOD_BYE: Duration = Duration::from_millis(500);
+
+/// How far the process is with ending by a signal.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Stage {
+    #[default]
+    Running,
+    /// The main thread is to let go of what it has.
+    Signalled,
+    /// It has: nothing more comes from it.
+    LetGo,
+}
+
+/// Where the thread that hears signals and the main thread agree on who ends the process.
 #[derive(Clone, Default)]
-pub(crate) struct Cleanup(Arc<Mutex<Option<PathBuf>>>);
+pub(crate) struct Ending(Arc<(Mutex<Stage>, Condvar)>);
+
+impl Ending {
+    /// Cancels, and waits until the main thread has let go of what it has, or a moment.
+    fn begin(&self, canceller: &Canceller) {
+        let (stage, changed) = &*self.0;
+        let mut stage = stage.lock().unwrap_or_else(PoisonError::into_inner);
+        *stage = Stage::Signalled;
+        // Not before: the main thread may be through with it at once.
+        canceller.cancel();
+        let _ = changed.wait_timeout_while(stage, GOOD_BYE, |stage| *stage != Stage::LetGo);
+    }
+
+    /// Called by the main thread at its end: if a signal came, how the process ends is not its say.
+    pub(crate) fn heed(&self) {
+        let (stage, changed) = &*self.0;
+        let mut stage = stage.lock().unwrap_or_else(PoisonError::into_inner);
+        if *stage == Stage::Signalled {
+            *stage = Stage::LetGo;
+            drop(stage);
+            changed.notify_all();
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+}
+
+/// Knows the temporary file that is to be removed when a signal ends the process, and what stops
+/// its transfers then.
+#[derive(Clone, Default)]
+pub(crate) struct Cleanup {
+    temporary: Arc<Mutex<Option<PathBuf>>>,
+    canceller: Option<Canceller>,
+}
 
 impl Cleanup {
-    /// Watches for signals in a thread of its own, if this run is the process. At the first the
-    /// file is removed and the process ends; the closing of its connections tells the server.
+    /// Watches for signals in a thread of its own, if this run is the process. At the first all
+    /// transfers are cancelled; once they are aborted, or could not be in time, the file is
+    /// removed and the process ends.
     ///
     /// # Errors
     ///
     /// `Internal` if the system refuses the handlers or the thread.
     pub(crate) fn watch(stdio: &Stdio) -> Result<Self, Failure> {
-        let this = Self::default();
+        let mut this = Self::default();
         if stdio.is_process {
+            let failed = |error| Failure::new(Exit::Internal, format!("signals: {error}"));
+            let canceller = Canceller::new().map_err(failed)?;
+            this.canceller = Some(canceller.clone());
             let (cleanup, messages) = (this.clone(), stdio.messages.clone());
+            let ending = stdio.ending.clone();
             on_signals(false, move |signal| {
+                ending.begin(&canceller);
                 // Kept locked: whoever wants to make a file now waits for the end.
-                let temporary = cleanup.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let temporary = cleanup.temporary.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(path) = temporary.as_deref() {
                     let _ = std::fs::remove_file(path);
                 }
@@ -42,6 +98,11 @@ impl Cleanup {
             })?;
         }
         Ok(this)
+    }
+
+    /// What a signal cancels.
+    pub(crate) const fn canceller(&self) -> Option<&Canceller> {
+        self.canceller.as_ref()
     }
 
     /// Runs `make`, which makes a file and gives its path; from its birth on a signal removes it.
@@ -53,7 +114,7 @@ impl Cleanup {
         &self,
         make: impl FnOnce() -> io::Result<T>,
     ) -> io::Result<T> {
-        let mut temporary = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut temporary = self.temporary.lock().unwrap_or_else(PoisonError::into_inner);
         let made = make()?;
         *temporary = Some(made.as_ref().to_owned());
         Ok(made)
@@ -61,7 +122,7 @@ impl Cleanup {
 
     /// The file has its name now, or is gone.
     pub(crate) fn release(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.temporary.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -97,7 +158,7 @@ fn is_ignored(signal: i32) -> bool {
 }
 
 /// Ends the process: 130 for SIGINT, 143 for SIGTERM, and as by the signal itself for SIGHUP.
-#[expect(clippy::exit, reason = "the main thread is blocked in a read that no signal ends")]
+#[expect(clippy::exit, reason = "the main thread may be blocked, or has let go of everything")]
 pub(crate) fn end(signal: i32, messages: &Messages) {
     let exit = match signal {
         SIGINT => Exit::Interrupted,

@@ -10,6 +10,8 @@ use std::time::Duration;
 use ftp_proto::Escaped;
 use ftp_server::LogWriter;
 
+use crate::signals::Ending;
+
 /// What a run reads and writes: data on `input` and `output`, words for people on `messages`.
 pub struct Stdio {
     pub(crate) input: Box<dyn Read>,
@@ -18,6 +20,8 @@ pub struct Stdio {
     pub(crate) messages: Messages,
     /// Whether this run is the process: it may then answer signals.
     pub(crate) is_process: bool,
+    /// Who ends the process.
+    pub(crate) ending: Ending,
 }
 
 impl Stdio {
@@ -40,6 +44,7 @@ impl Stdio {
             output_is_terminal: io::stdout().is_terminal(),
             messages: Messages::new(io::stderr(), io::stderr().is_terminal()),
             is_process: true,
+            ending: Ending::default(),
         }
     }
 
@@ -56,6 +61,7 @@ impl Stdio {
             output_is_terminal: false,
             messages: Messages::new(error, false),
             is_process: false,
+            ending: Ending::default(),
         }
     }
 }

@@ -50,23 +50,24 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let messages = stdio.messages.clone();
     let talkative = is_talkative(options, stdio);
     let cleanup = Cleanup::watch(stdio)?;
+    let dialler = dialler.stopped_by(&cleanup);
     let job = Job { url: &url, when, messages: &messages, representation };
 
-    let (client, done) = if resumes {
+    let done = if resumes {
         let Target::File(path) = target else {
             return Err(Failure::usage("--continue needs a regular local file"));
         };
         let mut client = dialler.connect(options, &url, &messages)?;
-        let done = job.resume(&mut client, &path)?;
-        (client, done)
+        let done = job.resume(&mut client, &path);
+        remote::part(client, done.as_ref().err());
+        done?
     } else {
         let sink = Sink::open(target, &mut *stdio.output, &cleanup)?;
         let mut client = dialler.connect(options, &url, &messages)?;
-        let done = job.whole(&mut client, sink, 0, None)?;
-        (client, done)
+        let done = job.whole(&mut client, sink, 0, None);
+        remote::part(client, done.as_ref().err());
+        done?
     };
-    // The file is there: a server that does not say good-bye changes nothing.
-    let _ = client.quit();
     if talkative {
         let Done { name, bytes, time } = done;
         let path = remote::shown(url.path());

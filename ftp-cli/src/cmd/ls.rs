@@ -20,8 +20,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let url = remote::url(url)?;
     let dialler = Dialler::from_options(options)?;
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
-    Cleanup::watch(stdio)?;
-    let mut client = dialler.connect(options, &url, &stdio.messages)?;
+    let cleanup = Cleanup::watch(stdio)?;
+    let mut client = dialler.stopped_by(&cleanup).connect(options, &url, &stdio.messages)?;
     let mut lister = Lister {
         long: options.has("long"),
         escape: stdio.output_is_terminal,
@@ -32,10 +32,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let listed = lister.list(&mut client, &url);
     let flushed = lister.output.flush().map_err(|error| Failure::local("standard output", &error));
     let unreadable = lister.unreadable.take();
+    remote::part(client, listed.as_ref().err());
     listed
         .map_err(|failure| Failure { message: format!("{url}: {}", failure.message), ..failure })?;
     flushed?;
-    let _ = client.quit();
     unreadable.map_or(Ok(()), Err)
 }
 

@@ -11,6 +11,7 @@ use std::path::Path;
 use ftp_client::{Client, Error, Report, Upload};
 use ftp_proto::{FtpUrl, RepresentationType};
 use log::LevelFilter;
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::get::{BLOCK, check_size};
 use crate::exit::{Exit, Failure};
@@ -59,7 +60,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     };
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let talkative = is_talkative(options, stdio);
-    Cleanup::watch(stdio)?;
+    let cleanup = Cleanup::watch(stdio)?;
+    let dialler = dialler.stopped_by(&cleanup);
     let messages = stdio.messages.clone();
     let mut client = dialler.connect(options, &url, &messages)?;
     client.set_representation(representation);
@@ -71,7 +73,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         let path = job.place(path);
         let sent = match first.take() {
             Some(file) => job.file(&mut client, file, path),
-            None if local == "-" => job.send(&mut client, &mut *stdio.input, path, 0, None),
+            None if local == "-" => {
+                let mut input = Interruptible { input: &mut *stdio.input, cleanup: &cleanup };
+                job.send(&mut client, &mut input, path, 0, None)
+            }
             None => open(local).and_then(|file| job.file(&mut client, file, path)),
         };
         let shown = match local.as_os_str() {
@@ -105,10 +110,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         }
     }
     let left = locals.len() - done - failures.len();
-    let ended = failures.last().is_some_and(|failure| failure.fatal);
-    if !ended {
-        let _ = client.quit();
-    }
+    remote::part(client, failures.last().filter(|last| last.fatal));
     summary(locals.len(), done, left, failures)
 }
 
@@ -275,6 +277,27 @@ impl Job<'_> {
         let name = remote::shown(path);
         let progress = Progress::start(self.when, self.messages, &name, offset, length);
         Ok(pump(upload, source, &progress))
+    }
+}
+
+/// Standard input, with a read that a signal ends: whoever writes to the pipe may never do so.
+struct Interruptible<'a> {
+    input: &'a mut dyn Read,
+    cleanup: &'a Cleanup,
+}
+
+impl Read for Interruptible<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(canceller) = self.cleanup.canceller() {
+            let stdin = io::stdin();
+            let mut fds =
+                [PollFd::new(canceller, PollFlags::IN), PollFd::new(&stdin, PollFlags::IN)];
+            poll(&mut fds, None)?;
+            if canceller.is_cancelled() {
+                return Err(io::Error::other("interrupted"));
+            }
+        }
+        self.input.read(buffer)
     }
 }
 

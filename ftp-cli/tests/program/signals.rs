@@ -11,6 +11,7 @@ use ftp_tests::root::TempRoot;
 
 use ftp_tests::raw::{DEADLINE, RawSession};
 use rustix::process::{Pid, Signal, kill_process};
+use socket2::SockRef;
 
 use crate::peer::{Act, Peer};
 use crate::serve::Served;
@@ -69,6 +70,53 @@ fn put_that_is_ended_leaves_no_short_file() {
     assert_eq!(root.names(), [b"file"]);
 }
 
+/// What came on a control connection until the client hung up, with its replies to an abort.
+fn farewell(control: &TcpStream) -> Vec<u8> {
+    let (mut said, mut bytes) = (Vec::new(), [0; 1_024]);
+    while let Ok(length @ 1..) = (&*control).read(&mut bytes) {
+        let news = &bytes[..length];
+        said.extend(news);
+        if news.ends_with(b"ABOR\r\n") {
+            (&*control).write_all(b"426 cut\r\n226 aborted\r\n").unwrap();
+        } else if news.ends_with(b"QUIT\r\n") {
+            (&*control).write_all(b"221 bye\r\n").unwrap();
+        }
+    }
+    said
+}
+
+#[test]
+fn a_signal_aborts_the_transfer_once_and_says_good_bye_li_10() {
+    for (signal, code, arguments) in [
+        ("INT", 130, &["get", "-q", "URL", "-"][..]),
+        ("TERM", 143, &["get", "-q", "URL", "-"]),
+        ("INT", 130, &["ls", "URL"]),
+        ("INT", 130, &["put", "-", "URL"]),
+        ("TERM", 143, &["put", "/dev/zero", "URL"]),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ftp://{}/file", listener.local_addr().unwrap());
+        let arguments: Vec<_> =
+            arguments.iter().map(|word| if *word == "URL" { &*url } else { word }).collect();
+        let mut client = ftp(&arguments);
+        client.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut client = Running::start(&mut client);
+        let (control, data) = begin(&listener).unwrap();
+        SockRef::from(&control).set_out_of_band_inline(true).unwrap();
+        let id = client.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+        let said = farewell(&control);
+        assert_eq!(
+            said.escape_ascii().to_string(),
+            b"\xff\xf4\xff\xf2ABOR\r\nQUIT\r\n".escape_ascii().to_string(),
+            "{arguments:?}"
+        );
+        let status = client.wait(Instant::now() + Duration::from_secs(1)).expect("it ends");
+        assert_eq!(status.code(), Some(code), "{arguments:?}");
+        drop(data);
+    }
+}
+
 /// Plays a server by hand until a transfer has begun: its control and its data connection.
 fn begin(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
     let (control, _) = listener.accept()?;
@@ -82,6 +130,7 @@ fn begin(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
             Some("PASS") => "230 in".to_owned(),
             Some("TYPE") => "200 ok".to_owned(),
             Some("EPSV") => format!("229 (|||{port}|)"),
+            Some("FEAT") => "502 what?".to_owned(),
             _ => "150 go on".to_owned(),
         };
         (&control).write_all(format!("{reply}\r\n").as_bytes())?;
