@@ -58,6 +58,7 @@ pub(crate) struct Anonymous {
     pub(crate) enabled: bool,
     pub(crate) root: PathBuf,
     pub(crate) rights: Rights,
+    pub(crate) quota: u64,
 }
 
 impl Default for Settings {
@@ -67,7 +68,12 @@ impl Default for Settings {
         Self {
             listen: vec![Listen::default()],
             server,
-            anonymous: Anonymous { enabled: false, root: PathBuf::new(), rights: Rights::READ },
+            anonymous: Anonymous {
+                enabled: false,
+                root: PathBuf::new(),
+                rights: Rights::READ,
+                quota: 0,
+            },
             users: BTreeMap::new(),
             shutdown_grace: Duration::from_secs(30),
             run_as: None,
@@ -124,7 +130,7 @@ pub(crate) const TABLE: &[Row<Settings>] = &[
     setting!("limits.ban_window",       "in which they are counted",                       server.ban_window,     waiting_time, time),
     setting!("limits.ban_for",          "how long the host then gets 421; 0: not at all",  server.ban_for,        duration,     time),
     setting!("limits.buffers",          "memory of all transfers' large buffers together", server.buffers,        size,         show_size),
-    setting!("limits.min_free",         "space that uploads leave free",                   server.min_free,       size,         show_size),
+    setting!("limits.min_free",         "free space below which uploads are 452; 0: none",                   server.min_free,       size,         show_size),
     setting!("passive.enabled",         "true, false: whether PASV and EPSV are served",   server.passive,        yes,          bool::to_string),
     setting!("passive.ports",           "for data connections: 50000-50099,51000",         server.passive_ports,     ports,     optional),
     setting!("passive.address",         "told to clients: the NAT's address, or its name", server.passive_address,   address,   optional),
@@ -143,6 +149,7 @@ pub(crate) const TABLE: &[Row<Settings>] = &[
     setting!("security.run_as",         "USER or USER:GROUP to be once the ports are bound", run_as,               run_as,       optional),
     setting!("listing.show_ids",        "true, false: numbers of owner and group in LIST", server.show_ids,       yes,          bool::to_string),
     setting!("security.deny_names",     "names not to be made, as *.exe; letters in any case", server.deny_names,     patterns,     show_patterns),
+    setting!("security.deny_hardlinks", "true, false: whether files with several names are 550", server.deny_hardlinks, yes,      bool::to_string),
     setting!("security.strict_crlf",    "true, false: whether LF alone ends no command",   server.strict_crlf,    yes,          bool::to_string),
     setting!("compatibility.dash_password", "true, false: take a - off passwords",         server.dash_password,  yes,          bool::to_string),
     setting!("transfer.sync",           "none, file, file+dir: what is on disk at 226",    server.sync,           sync,         sync_word),
@@ -151,6 +158,7 @@ pub(crate) const TABLE: &[Row<Settings>] = &[
     setting!("anonymous.enabled",       "true, false: whether anyone may log in",          anonymous.enabled,     yes,          bool::to_string),
     setting!("anonymous.root",          "the directory that is / to them",                 anonymous.root,        directory,    shown_directory),
     setting!("anonymous.rights",        "what they may do: read, full, drop-box, or a list", anonymous.rights,   rights,       shown_rights),
+    setting!("anonymous.quota",         "bytes below that directory in all; 0: any number", anonymous.quota,      size,         show_size),
 ];
 
 const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];

@@ -111,7 +111,10 @@ pub struct ServerConfig {
     /// scripts and devices send it.
     pub strict_crlf: bool,
     /// How many bytes of a storage that tells its free space are kept free: an upload does not
-    /// begin beyond them, `ALLO` refuses to, and `AVBL` leaves them out. 0.
+    /// begin where less is left, one that runs ends with 452 when it comes to that, `ALLO` refuses
+    /// to, and `AVBL` leaves them out. Each upload looks again behind 8 MiB at most, so that many
+    /// at a time may take so much more each. What already has its room, as to make a directory or
+    /// to give a file another name, is not asked. 0.
     pub min_free: u64,
     /// What of an upload is on disk when 226 is sent, below a root directory.
     /// [`SyncPolicy::File`].
@@ -119,6 +122,9 @@ pub struct ServerConfig {
     /// How far the kernel has to keep sessions beneath a root directory.
     /// [`ConfinementPolicy::BestEffort`].
     pub confine: ConfinementPolicy,
+    /// Whether a file below a root directory that has more than one name is neither read nor added
+    /// to: 550. `false`.
+    pub deny_hardlinks: bool,
     /// What becomes of a new file whose upload was cut, below a root directory.
     /// [`PartialPolicy::Resume`].
     pub partial: PartialPolicy,
@@ -216,6 +222,7 @@ impl Default for ServerConfig {
             dash_password: false,
             strict_crlf: false,
             min_free: 0,
+            deny_hardlinks: false,
             sync: SyncPolicy::File,
             confine: ConfinementPolicy::BestEffort,
             partial: PartialPolicy::Resume,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use ftp_server::{PasswordHash, Rights};
 
 use super::row::{Keyed, Origins, Row, row};
+use crate::values::{show_size, size};
+
 use super::{directory, rights, shown_directory, shown_rights, yes};
 
 /// A user of the file.
@@ -13,6 +15,8 @@ pub(crate) struct User {
     pub(crate) password: Option<PasswordHash>,
     pub(crate) root: PathBuf,
     pub(crate) rights: Rights,
+    /// How many bytes may be below the root; 0 for any number.
+    pub(crate) quota: u64,
     pub(crate) mkdir_parents: bool,
     pub(crate) mkdir_existing_ok: bool,
     /// Where all of that is from.
@@ -25,6 +29,7 @@ impl Default for User {
             password: None,
             root: PathBuf::new(),
             rights: Rights::READ,
+            quota: 0,
             mkdir_parents: false,
             mkdir_existing_ok: false,
             origins: Origins::default(),
@@ -47,6 +52,7 @@ pub(crate) const USER: &[Row<User>] = &[
     key!("password",          "its hash, as ftp-cli passwd prints it; $argon2id$, $6$ or $5$", password,          password,     shown_password),
     key!("root",              "the directory that is / to the user",                          root,              home,         shown_directory),
     key!("rights",            "what the user may do: read, full, drop-box, or a list",        rights,            rights,       shown_rights),
+    key!("quota",             "bytes below the root in all; 0: any number",                    quota,             size,         show_size),
     key!("mkdir_parents",     "true, false: whether STOR makes the directories above a file",     mkdir_parents,     yes,    bool::to_string),
     key!("mkdir_existing_ok", "true, false: whether MKD of a directory that is there is a success", mkdir_existing_ok, yes,    bool::to_string),
 ];

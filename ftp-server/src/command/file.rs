@@ -113,11 +113,23 @@ fn regular(storage: &dyn Storage, path: &VirtualPath) -> Result<Metadata, Storag
     }
 }
 
-/// `DELE <file>`: 250; a directory is 550.
+/// `DELE <file>`: 250; a directory is 550. What is kept of an upload of this user goes as well:
+/// where there is no file, it is what `SIZE` tells of.
 pub(super) fn dele(session: &Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     let Some(storage) = session.storage(Rights::DELETE) else { return reply::no_right().into() };
-    match storage.remove(&path) {
+    let removed = match (storage.remove(&path), session.owner()) {
+        (Ok(()), Some(owner)) => {
+            // Without one there is nothing to forget.
+            let _ = storage.forget_partial(&path, owner);
+            Ok(())
+        }
+        (Err(error), Some(owner)) if error.kind == StorageErrorKind::NotFound => {
+            storage.forget_partial(&path, owner)
+        }
+        (removed, _) => removed,
+    };
+    match removed {
         Ok(()) => {
             session.tell(EventKind::Deleted { path: &path });
             Reply::new(ReplyCode::FILE_ACTION_OKAY, "File deleted").into()
@@ -153,6 +165,12 @@ pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Outcome {
     let renamed = session.check_new_name(&to).and_then(|()| storage.rename(&from, &to, replace));
     match renamed {
         Ok(()) => {
+            // Neither name means any more what was to be stored under it.
+            if let Some(owner) = session.owner() {
+                for path in [&from, &to] {
+                    let _ = storage.forget_partial(path, owner);
+                }
+            }
             session.tell(EventKind::Renamed { from: &from, to: &to });
             Reply::new(ReplyCode::FILE_ACTION_OKAY, "Renamed").into()
         }

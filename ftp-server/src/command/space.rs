@@ -1,63 +1,164 @@
-//! Room for what is to be stored: ALLO (RFC 959 §4.1.3), AVBL.
+//! Room for what is to be stored: ALLO (RFC 959 §4.1.3), AVBL, and what is kept free.
+
+use std::io;
+use std::sync::Arc;
 
 use ftp_proto::{Pathname, Reply, ReplyCode};
 
 use crate::auth::Rights;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
-use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath};
+use crate::storage::{
+    Storage, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath,
+};
 
-/// `ALLO <size> [R <size>]`: 200, or 452 if there is known to be less room than that. Nothing is
-/// set aside and no length is promised.
+/// How many bytes an upload may store before it looks again how much is left. To look takes three
+/// system calls.
+const STEP: u64 = 8 * 1024 * 1024;
+
+/// `ALLO <size> [R <size>]`: 200; 552 if the user is known to have less left of a quota than that,
+/// 452 if there is known to be less room. Nothing is set aside and no length is promised.
 pub(super) fn allo(session: &Session, size: u64) -> Outcome {
     // Nothing fits always, even where less is left than is kept free.
     if size > 0
         && let Some(storage) = session.storage(Rights::NONE)
     {
+        if let Ok(Some(left)) = storage.quota()
+            && left < size
+        {
+            return reply::storage_failure(&Kind::OverQuota.into(), Purpose::MakeFile).into();
+        }
         // The current directory may be gone.
         let root = VirtualPath::root();
         let free = storage.space(&session.directory).or_else(|_| storage.space(&root));
-        if let Err(refusal) = fits(session, size, &free) {
-            return refusal.into();
+        if room(session, &free).is_some_and(|room| room < size) {
+            return no_space().into();
         }
     }
     Reply::new(ReplyCode::OKAY, "Nothing has to be set aside").into()
 }
 
-/// `AVBL [<directory>]`: 213 with how many bytes can be stored there.
+/// `AVBL [<directory>]`: 213 with how many bytes can be stored there, the smaller of what a quota
+/// leaves and the room there is.
 pub(super) fn avbl(session: &Session, path: Option<&Pathname>) -> Outcome {
     let path = session.resolve_or_here(path);
     let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
-    match storage.space(&path) {
-        Ok(free) => {
-            let free = free.saturating_sub(session.context.config.min_free);
-            Reply::new(ReplyCode::FILE_STATUS, free.to_string()).into()
-        }
+    let free = storage.space(&path).and_then(|free| {
+        let free = free.saturating_sub(session.context.config.min_free);
+        Ok(storage.quota()?.map_or(free, |left| left.min(free)))
+    });
+    match free {
+        Ok(free) => Reply::new(ReplyCode::FILE_STATUS, free.to_string()).into(),
         Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
     }
 }
 
-/// Refuses, with 452, to begin a file in a directory in which less is known to be left than is
-/// kept free.
+/// What an upload may fill.
+pub(super) struct Room {
+    /// The directory that tells how much there is.
+    directory: VirtualPath,
+    /// How much is known to be left beyond what is kept free.
+    left: u64,
+}
+
+/// How much there is in a directory for an upload. None where nothing is kept free, or nobody tells
+/// how much there is: then only the upload itself can be refused.
+///
+/// # Errors
+///
+/// The refusal, 452, if less is left than is kept free.
 pub(super) fn check(
     session: &Session,
     storage: &dyn Storage,
-    directory: &VirtualPath,
-) -> Result<(), Reply> {
+    directory: VirtualPath,
+) -> Result<Option<Room>, Reply> {
     // Where nothing is kept, nothing has to be known.
-    if session.context.config.min_free == 0 {
-        return Ok(());
+    let min_free = session.context.config.min_free;
+    if min_free == 0 {
+        return Ok(None);
     }
-    fits(session, 0, &storage.space(directory))
+    match storage.space(&directory) {
+        Ok(free) if free < min_free => Err(no_space()),
+        Ok(free) => Ok(Some(Room { directory, left: free - min_free })),
+        Err(_) => Ok(None),
+    }
 }
 
-fn fits(session: &Session, size: u64, free: &Result<u64, StorageError>) -> Result<(), Reply> {
-    match free {
-        Ok(free) if *free < size.saturating_add(session.context.config.min_free) => {
-            let error = StorageErrorKind::NoSpace.into();
-            Err(reply::storage_failure(&error, Purpose::MakeFile))
-        }
-        // A storage that does not tell is asked by the upload itself.
-        _ => Ok(()),
+/// The same upload, which ends by `NoSpace` where `room` does.
+pub(super) fn within(
+    session: &Session,
+    storage: Arc<dyn Storage>,
+    room: Option<Room>,
+    upload: Box<dyn Upload>,
+) -> Box<dyn Upload> {
+    let Some(Room { directory, left }) = room else { return upload };
+    let min_free = session.context.config.min_free;
+    Box::new(Within { upload, storage, directory, min_free, left: left.min(STEP) })
+}
+
+struct Within {
+    upload: Box<dyn Upload>,
+    storage: Arc<dyn Storage>,
+    directory: VirtualPath,
+    min_free: u64,
+    /// How much may be stored before somebody has to look again.
+    left: u64,
+}
+
+impl Within {
+    /// Looks again.
+    fn look(&mut self) -> Result<(), StorageError> {
+        self.left = match self.storage.space(&self.directory) {
+            Ok(free) if free <= self.min_free => return Err(Kind::NoSpace.into()),
+            Ok(free) => STEP.min(free - self.min_free),
+            // It was removed, or moved away. What cannot be known refuses nothing.
+            Err(_) => STEP,
+        };
+        Ok(())
     }
+}
+
+impl io::Write for Within {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.left == 0 && !bytes.is_empty() {
+            self.look()?;
+        }
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+        let written = self.upload.write(bytes.get(..most).unwrap_or_default())?;
+        self.left = self.left.saturating_sub(u64::try_from(written).unwrap_or(u64::MAX));
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.upload.flush()
+    }
+}
+
+impl Upload for Within {
+    fn prepare(&mut self) -> Result<bool, StorageError> {
+        let is_done = self.upload.prepare()?;
+        if !is_done {
+            // It does not say what it has stored, nor whether it took any room.
+            self.look()?;
+        }
+        Ok(is_done)
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), StorageError> {
+        self.upload.commit()
+    }
+
+    fn abort(self: Box<Self>, end: StreamEnd) {
+        self.upload.abort(end);
+    }
+}
+
+/// How much of what is free may be used, if that is known.
+fn room(session: &Session, free: &Result<u64, StorageError>) -> Option<u64> {
+    let free = free.as_ref().ok()?;
+    Some(free.saturating_sub(session.context.config.min_free))
+}
+
+fn no_space() -> Reply {
+    reply::storage_failure(&Kind::NoSpace.into(), Purpose::MakeFile)
 }

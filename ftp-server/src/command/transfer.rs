@@ -1,5 +1,7 @@
 //! Transfers (RFC 959 §4.1.3; RFC 3659 §5): RETR, STOR, APPE, REST, ABOR.
 
+use std::sync::Arc;
+
 use ftp_proto::{AsciiDecoder, Pathname, Reply, ReplyCode, RepresentationType, RestartMarker};
 
 use super::space;
@@ -63,7 +65,8 @@ fn receive(session: &Session, path: &Pathname, right: Rights, mode: WriteMode) -
         0 => (right, mode),
         offset => (Rights::WRITE, WriteMode::From(offset)),
     };
-    let Some(storage) = session.storage(right) else { return reply::no_right().into() };
+    let Some(shared) = session.shared_storage(right) else { return reply::no_right().into() };
+    let storage = &**shared;
     if ascii && session.restart > 0 {
         let text = "Restarting an upload needs TYPE I";
         return Reply::new(ReplyCode::TYPE_MISMATCH, text).into();
@@ -94,9 +97,10 @@ fn receive(session: &Session, path: &Pathname, right: Rights, mode: WriteMode) -
     {
         room = parent;
     }
-    if let Err(refusal) = space::check(session, storage, &room) {
-        return refusal.into();
-    }
+    let room = match space::check(session, storage, room) {
+        Ok(room) => room,
+        Err(refusal) => return refusal.into(),
+    };
     let begin = || match session.owner() {
         Some(owner) => storage.write_as(&path, mode, owner),
         None => storage.write(&path, mode),
@@ -108,7 +112,10 @@ fn receive(session: &Session, path: &Pathname, right: Rights, mode: WriteMode) -
         begun => begun,
     };
     match begun {
-        Ok(upload) => Transfer::receive(path, upload, ascii.then(AsciiDecoder::new)).into(),
+        Ok(upload) => {
+            let upload = space::within(session, Arc::clone(shared), room, upload);
+            Transfer::receive(path, upload, ascii.then(AsciiDecoder::new)).into()
+        }
         Err(error) => session.refusal(&error, Purpose::MakeFile).into(),
     }
 }

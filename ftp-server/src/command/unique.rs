@@ -1,5 +1,7 @@
 //! STOU (RFC 959 §4.1.3; RFC 1123 §4.1.2.9).
 
+use std::sync::Arc;
+
 use ftp_proto::{AsciiDecoder, Pathname, RepresentationType};
 
 use super::space;
@@ -22,15 +24,19 @@ const ATTEMPTS: u32 = 8;
 /// and is given only if it is still free when the file is whole.
 pub(super) fn stou(session: &Session, prefix: Option<&Pathname>) -> Outcome {
     let prefix = prefix.map_or(PREFIX, Pathname::as_bytes);
-    let Some(storage) = session.storage(Rights::CREATE) else { return reply::no_right().into() };
+    let Some(shared) = session.shared_storage(Rights::CREATE) else {
+        return reply::no_right().into();
+    };
+    let storage = &**shared;
     let is_denied = session.check_new_name(&session.directory.join(prefix)).is_err();
     if is_denied || prefix.starts_with(b".") || prefix.contains(&b'/') {
         let error = StorageErrorKind::NameNotAllowed.into();
         return reply::storage_failure(&error, Purpose::MakeFile).into();
     }
-    if let Err(refusal) = space::check(session, storage, &session.directory) {
-        return refusal.into();
-    }
+    let room = match space::check(session, storage, session.directory.clone()) {
+        Ok(room) => room,
+        Err(refusal) => return refusal.into(),
+    };
     let begin = |path: &VirtualPath| {
         session.check_new_name(path)?;
         storage.write(path, WriteMode::Create)
@@ -39,6 +45,7 @@ pub(super) fn stou(session: &Session, prefix: Option<&Pathname>) -> Outcome {
         Ok((path, upload)) => {
             let ascii = session.parameters.representation == RepresentationType::Ascii;
             let announcement = [b"FILE: ", path.name().unwrap_or_default()].concat();
+            let upload = space::within(session, Arc::clone(shared), room, upload);
             let transfer = Transfer::receive(path, upload, ascii.then(AsciiDecoder::new));
             transfer.announce(announcement).into()
         }

@@ -163,8 +163,13 @@ impl Session {
 
     /// The storage of the user who is logged in, if that user has all of `rights`.
     pub(crate) fn storage(&self, rights: Rights) -> Option<&dyn Storage> {
+        self.shared_storage(rights).map(|storage| &**storage)
+    }
+
+    /// As [`storage`](Self::storage), for what outlives a look at the session.
+    pub(crate) fn shared_storage(&self, rights: Rights) -> Option<&Arc<dyn Storage>> {
         let user = self.user().filter(|user| user.rights.contains(rights))?;
-        Some(&*user.storage)
+        Some(&user.storage)
     }
 
     /// Refuses a name that the configuration says nobody makes. To be asked before the storage,

@@ -35,6 +35,8 @@ pub enum StorageCall {
     Write,
     /// [`Storage::partial_size`].
     PartialSize,
+    /// [`Storage::forget_partial`].
+    ForgetPartial,
     /// [`Upload::prepare`].
     UploadPrepare,
     /// Writing to an [`Upload`].
@@ -59,10 +61,12 @@ pub enum StorageCall {
     Chmod,
     /// [`Storage::space`].
     Space,
+    /// [`Storage::quota`].
+    Quota,
 }
 
 /// How many kinds of calls there are.
-const CALLS: usize = StorageCall::Space as usize + 1;
+const CALLS: usize = StorageCall::Quota as usize + 1;
 
 /// What happens to a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -258,6 +262,11 @@ impl Storage for FaultStorage {
         self.inner.partial_size(path, user)
     }
 
+    fn forget_partial(&self, path: &VirtualPath, user: &[u8]) -> Result<(), StorageError> {
+        self.call(StorageCall::ForgetPartial)?;
+        self.inner.forget_partial(path, user)
+    }
+
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
         self.call(StorageCall::Remove)?;
         self.inner.remove(path)
@@ -296,6 +305,11 @@ impl Storage for FaultStorage {
     fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {
         self.call(StorageCall::Space)?;
         self.inner.space(path)
+    }
+
+    fn quota(&self) -> Result<Option<u64>, StorageError> {
+        self.call(StorageCall::Quota)?;
+        self.inner.quota()
     }
 }
 

@@ -21,6 +21,7 @@ mod sweep;
 mod target;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
@@ -172,16 +173,62 @@ impl LocalStorage {
         Ok(Self { confinement: confinement.map(Arc::new), ..self })
     }
 
+    /// The same for somebody who may have `bytes` in all beneath the root; 0, the default, for any
+    /// number. What would be more is `OverQuota`: 552.
+    ///
+    /// What counts is the length of each regular file, once for each of its names, what is kept of
+    /// cut uploads, and what running uploads have written. A file that is replaced counts until the
+    /// new one has its name: until then both are there, and the old one stays if the new one does
+    /// not come. Directories, symbolic links and other objects are free.
+    ///
+    /// All storages of one root in a process share the count, with limits of their own or none. It
+    /// begins with a walk through the tree when a limit is first asked for, for which that call
+    /// waits, and goes on by what is done through them. It does not see what others do: other
+    /// processes, and storages of a directory above or below. So it is made anew, while no upload
+    /// runs, before an upload is begun by a count a day old, or refused by one ten minutes old;
+    /// and after the last storage of the root is gone. Directories that cannot be read are left
+    /// out.
+    ///
+    /// ```
+    /// use ftp_server::{LocalStorage, Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode};
+    ///
+    /// # let root = tempfile::tempdir()?;
+    /// let storage = LocalStorage::open(root.path())?.with_quota(8);
+    /// let path = VirtualPath::root().join(b"file");
+    /// let mut upload = storage.write(&path, WriteMode::Replace)?;
+    /// upload.write_all(b"12345")?;
+    /// assert_eq!(storage.quota()?, Some(3));
+    /// let error = StorageError::from(upload.write_all(b"6789").unwrap_err());
+    /// assert_eq!(error.kind, StorageErrorKind::OverQuota);
+    /// drop(upload);
+    /// # storage.remove(&path).unwrap_err();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_quota(self, bytes: u64) -> Self {
+        Self { policy: Policy { quota: bytes, ..self.policy }, ..self }
+    }
+
+    /// The same where a file with more than one name is `Denied` to whoever would read it, add to
+    /// it or keep a part of it, if `deny` says so; `false` is the default. For a tree in which
+    /// others on this machine make names for files that are not theirs. To list, remove, rename
+    /// and replace such a name does nothing to what else has the file.
+    #[must_use]
+    pub fn with_deny_hardlinks(self, deny: bool) -> Self {
+        Self { policy: Policy { deny_hardlinks: deny, ..self.policy }, ..self }
+    }
+
     /// The same with what settings say of files: [`sync`](ServerConfig::sync),
-    /// [`partial`](ServerConfig::partial), [`umask`](ServerConfig::umask) and
-    /// [`confine`](ServerConfig::confine).
+    /// [`partial`](ServerConfig::partial), [`umask`](ServerConfig::umask),
+    /// [`deny_hardlinks`](ServerConfig::deny_hardlinks) and [`confine`](ServerConfig::confine).
     ///
     /// # Errors
     ///
     /// Those of [`with_confinement`](Self::with_confinement).
     pub fn configured(self, config: &ServerConfig) -> Result<Self, StorageError> {
         let storage = self.with_sync(config.sync).with_partial(config.partial);
-        storage.with_umask(config.umask).with_confinement(config.confine)
+        let storage = storage.with_umask(config.umask).with_deny_hardlinks(config.deny_hardlinks);
+        storage.with_confinement(config.confine)
     }
 
     /// Walks the tree once and removes what uploads have left that nobody goes on with, as
@@ -237,7 +284,8 @@ impl LocalStorage {
             if let Some(user) = user {
                 // What was kept is older than this. Once the file is removed again nobody is to
                 // go on with it, as with a part of what the user stores now.
-                let _ = hidden::remove(&target.directory, &name::kept(user, &target.name));
+                let kept = name::kept(user, &target.name);
+                let _ = hidden::remove(self.root.usage(), &target.directory, &kept);
             }
         }
         if let (WriteMode::Append | WriteMode::From(1..), Some(user)) = (mode, user)
@@ -246,15 +294,18 @@ impl LocalStorage {
             return Ok(Box::new(resumed));
         }
         let size = target.existing.map_or(0, |old| old.size);
+        if matches!(mode, WriteMode::From(from) if from > size) {
+            return Err(StorageErrorKind::BadRestart.into());
+        }
+        let charge = self.root.usage().begin(&self.root, self.policy.limit())?;
         match mode {
-            WriteMode::From(from) if from > size => Err(StorageErrorKind::BadRestart.into()),
             WriteMode::From(from) if from > 0 && from == size => {
-                Ok(Box::new(Appending::begin(target, Some(from), self.policy.sync)?))
+                Ok(Box::new(Appending::begin(target, Some(from), self.policy, charge)?))
             }
             WriteMode::Append if target.existing.is_some() => {
-                Ok(Box::new(Appending::begin(target, None, self.policy.sync)?))
+                Ok(Box::new(Appending::begin(target, None, self.policy, charge)?))
             }
-            _ => Ok(Box::new(Replacement::begin(target, mode, self.policy, user)?)),
+            _ => Ok(Box::new(Replacement::begin(target, mode, self.policy, user, charge)?)),
         }
     }
 }
@@ -293,7 +344,7 @@ impl Storage for LocalStorage {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = self.root.open_beneath(path.relative(), flags).map_err(lookup)?;
         let metadata = root::metadata_of(&file).map_err(system)?;
-        needs_file(metadata.kind)?;
+        self.policy.check_readable(&metadata)?;
         Ok(Box::new(LocalSource::new(file, metadata.size)))
     }
 
@@ -321,13 +372,33 @@ impl Storage for LocalStorage {
         found.map(|found| found.size).ok_or_else(|| StorageErrorKind::NotFound.into())
     }
 
+    fn forget_partial(&self, path: &VirtualPath, user: &[u8]) -> Result<(), StorageError> {
+        name::check_existing(path)?;
+        let nothing = || StorageError::from(StorageErrorKind::NotFound);
+        let target = Target::find(&self.root, path, WriteMode::Replace).map_err(|_| nothing())?;
+        let kept = name::kept(user, &target.name);
+        if self.policy.partial != PartialPolicy::Resume
+            || hidden::kept(&target.directory, &kept).is_none()
+        {
+            return Err(nothing());
+        }
+        match hidden::remove(self.root.usage(), &target.directory, &kept).map_err(system)? {
+            true => Ok(()),
+            false => Err(StorageErrorKind::Busy.into()),
+        }
+    }
+
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
         if path.is_root() {
             return Err(StorageErrorKind::IsDirectory.into());
         }
         name::check_existing(path)?;
         let (directory, name) = self.parent(path)?;
-        retry_on_intr(|| unlinkat(&directory, name, AtFlags::empty())).map_err(existing)
+        let change = self.root.usage().change();
+        let size = change.size_of(&directory, name);
+        retry_on_intr(|| unlinkat(&directory, name, AtFlags::empty())).map_err(existing)?;
+        change.freed(size);
+        Ok(())
     }
 
     fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
@@ -409,8 +480,15 @@ impl Storage for LocalStorage {
             // rename(2) would let a directory take the place of an empty one.
             return Err(StorageErrorKind::IsDirectory.into());
         }
+        let change = self.root.usage().change();
+        let replaced = match old.identity == taken.identity {
+            true => 0,
+            false => change.size_of(&to_directory, to_name),
+        };
         retry_on_intr(|| renameat(&from_directory, from_name, &to_directory, to_name))
-            .map_err(rename_error)
+            .map_err(rename_error)?;
+        change.freed(replaced);
+        Ok(())
     }
 
     fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
@@ -448,6 +526,11 @@ impl Storage for LocalStorage {
             return Err(StorageErrorKind::Unsupported.into());
         }
         Ok(system.f_bavail.saturating_mul(system.f_frsize))
+    }
+
+    fn quota(&self) -> Result<Option<u64>, StorageError> {
+        let limit = self.policy.limit();
+        limit.map(|limit| self.root.usage().left(&self.root, limit)).transpose()
     }
 }
 

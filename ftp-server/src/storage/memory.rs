@@ -228,6 +228,17 @@ impl Storage for MemoryStorage {
         size.ok_or_else(|| Kind::NotFound.into())
     }
 
+    fn forget_partial(&self, path: &VirtualPath, user: &[u8]) -> Result<(), StorageError> {
+        let mut tree = self.tree();
+        if let Ok(Object { node: Node::Directory(_), .. }) = tree.object(path) {
+            return Err(Kind::NotFound.into());
+        }
+        let key = (user.to_vec(), path.as_bytes().to_vec());
+        let size = tree.kept_size(&key);
+        tree.kept.remove(&key);
+        size.map(drop).ok_or_else(|| Kind::NotFound.into())
+    }
+
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
         let mut tree = self.tree();
         match tree.object(path)?.node {
@@ -241,7 +252,10 @@ impl Storage for MemoryStorage {
         match tree.directory(path) {
             _ if path.is_root() => Err(Kind::Denied.into()),
             Ok(entries) if !entries.is_empty() => Err(Kind::NotEmpty.into()),
-            Ok(_) => tree.take(path).map(drop),
+            Ok(_) => {
+                tree.move_kept(path, None);
+                tree.take(path).map(drop)
+            }
             Err(error) => Err(error),
         }
     }
@@ -287,6 +301,9 @@ impl Storage for MemoryStorage {
             Ok(Object { node: Node::Directory(_), .. }) => return Err(Kind::IsDirectory.into()),
             Ok(_) if is_directory => return Err(Kind::NotDirectory.into()),
             Ok(_) | Err(_) => {}
+        }
+        if is_directory {
+            tree.move_kept(from, Some(to));
         }
         let object = tree.take(from)?;
         tree.put(to, object)

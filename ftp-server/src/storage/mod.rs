@@ -42,7 +42,7 @@ use rustix::io::Errno;
 /// | `flush` | sends the last part |
 /// | `commit` | completes the multipart upload: the object is there, whole, from then on; with `If-None-Match: *` for `Create`, whose failure is `Exists` |
 /// | `abort`, drop | aborts the multipart upload |
-/// | `write_as`, `partial_size` | for `StreamEnd::Cut` keeps the upload, by user and key, and the sum of its parts; a rule of the bucket's own removes it after a day |
+/// | `write_as`, `partial_size`, `forget_partial` | for `StreamEnd::Cut` keeps the upload, by user and key, and the sum of its parts; a rule of the bucket's own removes it after a day |
 /// | `remove` | HEAD, for `NotFound`, and DELETE |
 /// | `mkdir`, `rmdir` | an empty object `key/`; `rmdir` is `NotEmpty` where the prefix has anything else |
 /// | `rename` | `Unsupported`: it would be a copy and a removal, neither at once nor in one step; 502 to RNTO |
@@ -146,6 +146,19 @@ pub trait Storage: Send + Sync {
         Err(StorageErrorKind::NotFound.into())
     }
 
+    /// Forgets what is kept of an upload of `user` to `path`, as when the user removes the file of
+    /// that name, or gives the name to another.
+    ///
+    /// As it stands, nothing is kept.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if nothing is kept, or where nothing can be; `Busy` while a session goes on with
+    /// it; `Io`.
+    fn forget_partial(&self, _path: &VirtualPath, _user: &[u8]) -> Result<(), StorageError> {
+        Err(StorageErrorKind::NotFound.into())
+    }
+
     /// Removes a file or symbolic link.
     ///
     /// # Errors
@@ -214,14 +227,25 @@ pub trait Storage: Send + Sync {
         Err(StorageErrorKind::Unsupported.into())
     }
 
-    /// How many bytes can still be stored in the directory at `path`. With
-    /// [`Capabilities::SPACE`].
+    /// How many bytes there still is room for in the directory at `path`, whoever stores them.
+    /// With [`Capabilities::SPACE`].
     ///
     /// # Errors
     ///
     /// `NotFound`, `NotDirectory`, `Denied`, `Io`; `Unsupported` for a place that does not tell.
     fn space(&self, _path: &VirtualPath) -> Result<u64, StorageError> {
         Err(StorageErrorKind::Unsupported.into())
+    }
+
+    /// How many bytes are left of what this user may have here in all, however much room there is;
+    /// `None` without a limit, as it stands. What would be more the storage refuses by
+    /// `OverQuota`; this is for those who ask ahead, by `ALLO` and `AVBL`.
+    ///
+    /// # Errors
+    ///
+    /// `Io`.
+    fn quota(&self) -> Result<Option<u64>, StorageError> {
+        Ok(None)
     }
 }
 

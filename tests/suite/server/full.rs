@@ -76,6 +76,73 @@ fn a_full_disk_is_452_and_leaves_the_old_file_cm_86_cm_106_hf_01_hf_02() {
     }
 }
 
+/// How many bytes a file system has left for anybody.
+fn free(mount: &Mount) -> u64 {
+    let found = rustix::fs::statvfs(&mount.0).expect("a file system");
+    found.f_bavail * found.f_frsize
+}
+
+#[test]
+fn what_is_kept_free_is_kept_by_uploads_that_run_cm_54_cm_105_cm_106() {
+    const KEEP: u64 = 1 << 20;
+    let config =
+        ftp_server::ServerConfig { min_free: KEEP, sync: SyncPolicy::None, ..super::quick() };
+    let fixture = Fixture::configured(config);
+    let Some(mount) = Mount::over(&fixture, "size=4m") else { return };
+    let old = vec![b'o'; 1_000_000];
+    std::fs::write(mount.0.join("old"), &old).expect("a file");
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    session.expect("CWD full", 250);
+    let left = free(&mount) - KEEP;
+    session.expect(format!("ALLO {left}"), 200);
+    session.expect(format!("ALLO {}", left + 1), 452);
+    for (rest, command) in [
+        (None, "STOR new"),
+        (None, "STOR old"),
+        (None, "APPE old"),
+        (Some(999_000), "STOR old"),
+        (Some(1_000_000), "STOR old"),
+        (None, "STOU"),
+    ] {
+        let data = session.passive();
+        if let Some(offset) = rest {
+            session.expect(format!("REST {offset}"), 350);
+        }
+        session.expect(command, 150);
+        let mut stream = data.stream();
+        // It would fit the disk, but not what may be used of it.
+        let _ = std::io::Write::write_all(&mut stream, &vec![b'n'; 2_500_000]);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        session.expect_reply(452);
+        assert!(std::fs::read(mount.0.join("old")).expect("it") == old, "{command}");
+        assert_eq!(super::names_in(&mount.0), ["old"], "{command}");
+        assert_eq!(free(&mount), left + KEEP, "{command}");
+    }
+    // Somebody else takes room while an upload runs: it ends at the next look.
+    let mut data = session.passive();
+    session.expect("STOR new", 150);
+    data.write_all(&[b'n'; 100_000]);
+    std::fs::write(mount.0.join("others"), vec![b'x'; 1_900_000]).expect("a file");
+    // All that may be used as the upload began, of which a part is gone.
+    let _ = std::io::Write::write_all(&mut data.stream(), &vec![b'n'; 2_200_000]);
+    let _ = data.stream().shutdown(std::net::Shutdown::Write);
+    session.expect_reply(452);
+    drop(data);
+    // As much as there is can be filled, to the last block and no further.
+    std::fs::remove_file(mount.0.join("others")).expect("it was there");
+    let fits = usize::try_from(left).expect("a length") - 4_096;
+    session.upload("STOR new", &vec![b'n'; fits]);
+    assert_eq!(free(&mount), KEEP + 4_096);
+    session.upload("STOR last", &[b'n'; 4_096]);
+    assert_eq!((free(&mount), session.expect("AVBL", 213).bytes), (KEEP, b"213 0\r\n".to_vec()));
+    session.upload("STOR empty", b"");
+    std::fs::write(mount.0.join("others"), [b'x'; 4_096]).expect("a file");
+    session.expect("PASV", 227);
+    session.expect("STOR another", 452);
+    session.expect_in_step();
+}
+
 #[test]
 fn a_disk_that_became_read_only_is_550_cm_105_hf_05() {
     let fixture = Fixture::new();

@@ -23,6 +23,7 @@ mod login;
 mod matrix;
 mod partial;
 mod paths;
+mod quota;
 mod rates;
 mod rights;
 mod unique;

@@ -60,14 +60,7 @@ fn a_cut_upload_is_gone_on_with_by_rest_and_by_appe_fs_15_cm_121_st_15() {
         other.expect("STOR f", 554);
         play(
             &mut session,
-            &[
-                ("MDTM f", 550),
-                ("MLST f", 550),
-                ("SIZE f", 550),
-                ("RNFR f", 550),
-                ("DELE f", 550),
-                ("TYPE I", 200),
-            ],
+            &[("MDTM f", 550), ("MLST f", 550), ("SIZE f", 550), ("RNFR f", 550), ("TYPE I", 200)],
         );
         assert_eq!(session.download("NLST"), b"");
         assert_eq!(session.expect("SIZE f", 213).bytes, b"213 5\r\n");
@@ -191,4 +184,47 @@ fn a_client_whose_connections_end_one_after_the_other_publishes_nothing_st_15_fs
     });
     wait_until(|| fixture.names().len() == 4);
     assert!(fixture.published().len() < 4, "{:?}", fixture.names());
+}
+
+#[test]
+fn to_remove_or_to_give_a_name_forgets_what_was_to_be_stored_under_it_fs_15_cm_90_cm_121() {
+    let fixture = Fixture::new();
+    let begin = || {
+        cut(&fixture, fixture.session(), "STOR f", b"01234");
+        let mut session = fixture.session();
+        play(&mut session, &[("TYPE I", 200), ("SIZE f", 213)]);
+        session
+    };
+    // What SIZE tells of can be removed, by whom it is.
+    let mut other = RawSession::login(fixture.server.local_addr(), "fxp", "p");
+    let mut session = begin();
+    play(&mut other, &[("DELE f", 550)]);
+    play(&mut session, &[("SIZE f", 213), ("DELE f", 250), ("SIZE f", 550), ("DELE f", 550)]);
+    assert!(fixture.names().is_empty());
+    // A file that somebody else has put there goes, and what was cut before it as well.
+    let mut session = begin();
+    fixture.write("f", "of another");
+    play(&mut session, &[("DELE f", 250), ("SIZE f", 550)]);
+    assert!(fixture.names().is_empty());
+    // So it is where another file gets the name, or leaves it.
+    for (from, to) in [("other", "f"), ("f", "other")] {
+        let mut session = begin();
+        fixture.write(from, "other");
+        session.expect(format!("RNFR {from}"), 350);
+        session.expect(format!("RNTO {to}"), 250);
+        assert_eq!(fixture.names(), [to]);
+        session.expect(format!("DELE {to}"), 250);
+        play(&mut session, &[("SIZE f", 550)]);
+    }
+    // What somebody is just going on with stays.
+    let mut session = begin();
+    let mut going_on = fixture.session();
+    going_on.expect("TYPE I", 200);
+    let mut data = going_on.passive();
+    going_on.expect("APPE f", 150);
+    play(&mut session, &[("DELE f", 450)]);
+    data.write_all(b"567");
+    data.close();
+    going_on.expect_reply(226);
+    assert_eq!(fixture.read("f"), b"01234567");
 }

@@ -1,6 +1,6 @@
 //! Users and their directories.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -33,7 +33,8 @@ pub(super) struct Homes {
     config: Arc<ServerConfig>,
     users: HashMap<Vec<u8>, Arc<Home>>,
     anonymous: Option<Arc<Home>>,
-    by_path: HashMap<PathBuf, Arc<Home>>,
+    /// By path and quota.
+    by_path: HashMap<(PathBuf, u64), Arc<Home>>,
     /// Some of them, open from the start: each takes descriptors.
     kept: Arc<Mutex<Vec<Arc<LocalStorage>>>>,
 }
@@ -44,6 +45,8 @@ const KEPT: usize = 64;
 /// A directory that users log in to.
 struct Home {
     path: PathBuf,
+    /// How many bytes may be there; 0 for any number.
+    quota: u64,
     config: Arc<ServerConfig>,
     /// The directory as it was last found, while a session has it open.
     found: Mutex<Option<Found>>,
@@ -65,7 +68,7 @@ impl Homes {
     /// Lets a user of the file in.
     pub(super) fn user(mut self, name: &str, user: &User) -> Self {
         let Some(hash) = user.password.clone() else { return self };
-        let home = self.home(&user.root);
+        let home = self.home(&user.root, user.quota);
         let login = home
             .login(user.rights)
             .with_mkdir_parents(user.mkdir_parents)
@@ -83,28 +86,28 @@ impl Homes {
         root: &Path,
         rights: Rights,
     ) -> Self {
-        let home = self.home(root);
+        let home = self.home(root, 0);
         self.table = self.table.user(name, password.as_bytes(), home.login(rights));
         self.users.insert(name.to_vec(), home);
         self
     }
 
     /// Lets anyone in.
-    pub(super) fn anonymous(mut self, root: &Path, rights: Rights) -> Self {
-        let home = self.home(root);
+    pub(super) fn anonymous(mut self, root: &Path, rights: Rights, quota: u64) -> Self {
+        let home = self.home(root, quota);
         self.table = self.table.anonymous(home.login(rights));
         self.anonymous = Some(home);
         self
     }
 
-    fn home(&mut self, path: &Path) -> Arc<Home> {
+    fn home(&mut self, path: &Path, quota: u64) -> Arc<Home> {
         let config = &self.config;
         let new = || {
             let (found, capabilities) = Default::default();
             let config = Arc::clone(config);
-            Arc::new(Home { path: path.to_owned(), config, found, capabilities })
+            Arc::new(Home { path: path.to_owned(), quota, config, found, capabilities })
         };
-        Arc::clone(self.by_path.entry(path.to_owned()).or_insert_with(new))
+        Arc::clone(self.by_path.entry((path.to_owned(), quota)).or_insert_with(new))
     }
 
     /// Looks at all directories, and says which are not there, and what keeps sessions in them.
@@ -157,7 +160,7 @@ pub(super) struct Sweeper {
 impl Sweeper {
     /// Starts the thread, which ends when this is dropped and the walk that is under way is done.
     pub(super) fn start(homes: &Homes) -> io::Result<Self> {
-        let paths: Vec<PathBuf> = homes.by_path.keys().cloned().collect();
+        let paths: BTreeSet<PathBuf> = homes.by_path.keys().map(|(path, _)| path.clone()).collect();
         let (stop, stopped) = mpsc::channel();
         thread::Builder::new().name("sweep".to_owned()).spawn(move || {
             loop {
@@ -211,7 +214,8 @@ impl Home {
         {
             return Ok(storage);
         }
-        let storage = Arc::new(LocalStorage::open(&self.path)?.configured(&self.config)?);
+        let storage = LocalStorage::open(&self.path)?.configured(&self.config)?;
+        let storage = Arc::new(storage.with_quota(self.quota));
         let _ = self.capabilities.set(storage.capabilities());
         *found = Some((identity, Arc::downgrade(&storage)));
         Ok(storage)

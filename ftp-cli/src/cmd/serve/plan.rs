@@ -85,14 +85,14 @@ impl Plan {
             homes = homes.user(name, user);
         }
         if let Some((root, rights)) = self.anonymous() {
-            homes = homes.anonymous(root, rights);
+            homes = homes.anonymous(root, rights, self.settings.anonymous.quota);
         }
         let Some(quick) = &self.quick else { return homes };
         for (name, password) in &quick.users {
             homes = homes.plain(name, password, &quick.root, self.rights_of_users(quick));
         }
         match quick.anonymous {
-            Some(rights) => homes.anonymous(&quick.root, rights),
+            Some(rights) => homes.anonymous(&quick.root, rights, 0),
             None => homes,
         }
     }

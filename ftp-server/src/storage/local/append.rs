@@ -7,10 +7,11 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::hidden::{lock, unlock};
 use super::output::Output;
-use super::policy::SyncPolicy;
+use super::policy::Policy;
 use super::root;
 use super::target::Target;
-use super::{existing, needs_file, system};
+use super::usage::Charge;
+use super::{existing, system};
 use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
 
 /// A file that grows at its end, and is cut back to its old length unless the upload is committed.
@@ -29,7 +30,8 @@ impl Appending {
     pub(super) fn begin(
         target: Target,
         expected: Option<u64>,
-        sync: SyncPolicy,
+        policy: Policy,
+        charge: Charge,
     ) -> Result<Self, StorageError> {
         let flags = OFlags::WRONLY
             | OFlags::APPEND
@@ -40,7 +42,7 @@ impl Appending {
         let Target { directory, name, .. } = target;
         let file = retry_on_intr(|| openat(&directory, &*name, flags, Mode::empty()));
         let file = file.map_err(existing)?;
-        needs_file(root::metadata_of(&file).map_err(system)?.kind)?;
+        policy.check_readable(&root::metadata_of(&file).map_err(system)?)?;
         if lock(&file) == Err(Errno::WOULDBLOCK) {
             return Err(StorageErrorKind::Busy.into());
         }
@@ -53,7 +55,8 @@ impl Appending {
             Err(errno) => Err(system(errno)),
         };
         let length = length.inspect_err(|_| unlock(&file))?;
-        Ok(Self { output: Output::new(file, length, sync), restore: Some(length) })
+        let output = Output::new(file, length, policy.sync, charge.in_place());
+        Ok(Self { output, restore: Some(length) })
     }
 }
 
@@ -74,6 +77,7 @@ impl Upload for Appending {
         if root::metadata_of(&self.output).map_err(system)?.links == 0 {
             return Err(StorageErrorKind::NotFound.into());
         }
+        self.output.charge().keep();
         self.restore = None;
         Ok(())
     }
@@ -83,12 +87,18 @@ impl Upload for Appending {
 
 impl Drop for Appending {
     fn drop(&mut self) {
-        // Never makes it longer, if somebody has cut it further meanwhile.
         if let Some(length) = self.restore
-            && root::metadata_of(&self.output).is_ok_and(|now| now.size > length)
+            && let Ok(now) = root::metadata_of(&self.output)
         {
-            // A disk that cannot even be given space back is beyond help from here.
-            let _ = retry_on_intr(|| ftruncate(&self.output, length));
+            // Never makes it longer, if somebody has cut it further meanwhile.
+            if now.size > length {
+                // A disk that cannot even be given space back is beyond help from here.
+                let _ = retry_on_intr(|| ftruncate(&self.output, length));
+            }
+            if now.links == 0 {
+                // Whoever removed it saw a length that was not to last.
+                self.output.charge().lost();
+            }
         }
         unlock(&self.output);
     }

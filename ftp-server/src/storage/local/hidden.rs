@@ -11,8 +11,10 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, unlinkat}
 use rustix::io::{Errno, Result, retry_on_intr};
 
 use super::directory::Directory;
+use super::name::{self, Hidden};
 use super::policy::KEPT;
 use super::root;
+use super::usage::Usage;
 use crate::storage::{EntryKind, Metadata};
 
 /// Takes the lock of a file. EWOULDBLOCK if somebody has it.
@@ -79,14 +81,18 @@ pub(super) fn seconds_left(file: &Metadata) -> i64 {
 }
 
 /// Removes a hidden file that nobody writes to. False if somebody does.
-pub(super) fn remove(directory: &impl AsFd, name: &[u8]) -> Result<bool> {
-    let file = match open_locked(directory, name) {
-        Ok((file, _)) => file,
+pub(super) fn remove(usage: &Usage, directory: &impl AsFd, name: &[u8]) -> Result<bool> {
+    let change = usage.change();
+    let (file, found) = match open_locked(directory, name) {
+        Ok(found) => found,
         Err(Errno::WOULDBLOCK) => return Ok(false),
         Err(Errno::NOENT) => return Ok(true),
         Err(errno) => return Err(errno),
     };
     let removed = retry_on_intr(|| unlinkat(directory, name, AtFlags::empty()));
+    if removed.is_ok() && name::hidden(name) == Some(Hidden::Kept) {
+        change.freed(found.size);
+    }
     unlock(&file);
     removed.map(|()| true)
 }

@@ -9,6 +9,8 @@ use rustix::io::{Result, retry_on_intr, write};
 
 use super::phase::{self, Phase};
 use super::policy::SyncPolicy;
+use super::usage::Charge;
+use crate::storage::StorageError;
 
 /// How many bytes are gathered before the system is told to start writing them, so that not all
 /// of a long file is left for the last sync. Shorter files do not profit.
@@ -24,19 +26,44 @@ pub(super) struct Output {
     started: u64,
     /// Whether all of it is on the disk.
     is_synced: bool,
+    charge: Charge,
 }
 
 impl Output {
     /// A file that is written at `position`, its offset already being there.
-    pub(super) const fn new(file: OwnedFd, position: u64, sync: SyncPolicy) -> Self {
-        Self { file, sync, position, started: position, is_synced: false }
+    pub(super) const fn new(
+        file: OwnedFd,
+        position: u64,
+        sync: SyncPolicy,
+        charge: Charge,
+    ) -> Self {
+        Self { file, sync, position, started: position, is_synced: false, charge }
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         phase::next(Phase::Data);
-        let written = retry_on_intr(|| write(&self.file, bytes))?;
-        self.advance(u64::try_from(written).unwrap_or(u64::MAX));
-        Ok(written)
+        let written = self
+            .spend(to_u64(bytes.len()), |file| retry_on_intr(|| write(file, bytes)).map(to_u64))?;
+        Ok(usize::try_from(written).unwrap_or(usize::MAX))
+    }
+
+    /// Lets `add` add at most `most` bytes, and counts those that it says it has.
+    pub(super) fn spend(
+        &mut self,
+        most: u64,
+        add: impl FnOnce(&OwnedFd) -> Result<u64>,
+    ) -> std::result::Result<u64, StorageError> {
+        self.charge.grow(most)?;
+        let added = add(&self.file);
+        let count = added.as_ref().map_or(0, |added| *added);
+        self.charge.shrink(most.saturating_sub(count));
+        self.advance(count);
+        added.map_err(super::system)
+    }
+
+    /// What it costs its user.
+    pub(super) const fn charge(&mut self) -> &mut Charge {
+        &mut self.charge
     }
 
     /// How long the file is by now.
@@ -44,8 +71,7 @@ impl Output {
         self.position
     }
 
-    /// Counts bytes that were added, by [`write`](Self::write) or otherwise.
-    pub(super) fn advance(&mut self, added: u64) {
+    fn advance(&mut self, added: u64) {
         self.position = self.position.saturating_add(added);
         self.is_synced = false;
         while self.sync != SyncPolicy::None
@@ -73,6 +99,10 @@ impl Output {
     pub(super) fn syncs_directory(&self) -> bool {
         self.sync == SyncPolicy::FileAndDirectory
     }
+}
+
+fn to_u64(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 impl AsFd for Output {

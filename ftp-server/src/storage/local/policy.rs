@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use rustix::fs::Mode;
 
+use crate::storage::{Metadata, StorageError, StorageErrorKind};
+
 /// How long what came of a cut upload is kept for its user.
 pub(super) const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -47,6 +49,25 @@ pub(super) struct Policy {
     pub(super) sync: SyncPolicy,
     pub(super) partial: PartialPolicy,
     pub(super) umask: Umask,
+    /// How many bytes there may be beneath the root; 0 for any number.
+    pub(super) quota: u64,
+    /// Whether a file with several names is left alone.
+    pub(super) deny_hardlinks: bool,
+}
+
+impl Policy {
+    pub(super) const fn limit(self) -> Option<u64> {
+        if self.quota == 0 { None } else { Some(self.quota) }
+    }
+
+    /// Refuses an object whose content is not to be sent, nor added to.
+    pub(super) fn check_readable(self, object: &Metadata) -> Result<(), StorageError> {
+        super::needs_file(object.kind)?;
+        match self.deny_hardlinks && object.links > 1 {
+            true => Err(StorageErrorKind::Denied.into()),
+            false => Ok(()),
+        }
+    }
 }
 
 /// The permission bits that what is new does not get.

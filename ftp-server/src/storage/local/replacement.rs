@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{
     Access, AtFlags, CWD, Mode, OFlags, accessat, copy_file_range, fchmod, fsync, ftruncate,
@@ -14,7 +15,8 @@ use super::output::Output;
 use super::phase::{self, Phase};
 use super::policy::{PartialPolicy, Policy, Umask};
 use super::target::Target;
-use super::{as_kind, creation, existing, hidden, name, needs_file, root, system};
+use super::usage::Charge;
+use super::{as_kind, creation, existing, hidden, name, root, system};
 use crate::pace::Pace;
 use crate::storage::{Metadata, StorageError, StorageErrorKind, StreamEnd, Upload, WriteMode};
 
@@ -76,6 +78,7 @@ impl Replacement {
         mode: WriteMode,
         policy: Policy,
         user: Option<&[u8]>,
+        charge: Charge,
     ) -> Result<Self, StorageError> {
         let when_cut = WhenCut::of(&target, policy, user);
         let Target { directory, name, existing: old } = target;
@@ -87,7 +90,7 @@ impl Replacement {
         let mut new = Self {
             directory,
             name,
-            output: Output::new(file, 0, policy.sync),
+            output: Output::new(file, 0, policy.sync, charge),
             copying: None,
             hidden,
             taken: old.is_some(),
@@ -103,7 +106,7 @@ impl Replacement {
             retry_on_intr(|| fchmod(&new.output, bits)).map_err(system)?;
         }
         if keep > 0 {
-            let old = new.open_old()?;
+            let old = new.open_old(policy)?;
             let pace = Pace::new(COPY, COPY_MAX);
             new.copying = Some(Copying { old, at: 0, length: keep, pace });
         }
@@ -125,6 +128,9 @@ impl Replacement {
         if hidden::kept(&target.directory, &kept).is_none() {
             return Ok(None);
         }
+        let usage = Arc::clone(target.directory.root().usage());
+        let mut charge = usage.begin(target.directory.root(), policy.limit())?.in_place();
+        let change = usage.change();
         let (file, metadata) = match hidden::open_locked(&target.directory, &kept) {
             Ok(opened) => opened,
             Err(Errno::WOULDBLOCK) => return Err(system(Errno::WOULDBLOCK)),
@@ -137,10 +143,12 @@ impl Replacement {
             false => Err(StorageErrorKind::BadRestart.into()),
         };
         cut.inspect_err(|_| hidden::unlock(&file))?;
+        charge.take_over(metadata.size, length);
+        drop(change);
         Ok(Some(Self {
             directory: target.directory.clone(),
             name: target.name.clone(),
-            output: Output::new(file, length, policy.sync),
+            output: Output::new(file, length, policy.sync, charge),
             copying: None,
             hidden: Some(kept.clone()),
             taken: false,
@@ -152,12 +160,12 @@ impl Replacement {
     }
 
     /// Opens the file that has the name now.
-    fn open_old(&self) -> Result<OwnedFd, StorageError> {
+    fn open_old(&self, policy: Policy) -> Result<OwnedFd, StorageError> {
         let flags =
             OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
         let old = retry_on_intr(|| openat(&self.directory, &*self.name, flags, Mode::empty()));
         let old = old.map_err(existing)?;
-        needs_file(root::metadata_of(&old).map_err(system)?.kind)?;
+        policy.check_readable(&root::metadata_of(&old).map_err(system)?)?;
         Ok(old)
     }
 
@@ -167,8 +175,19 @@ impl Replacement {
         Ok(())
     }
 
-    /// Gives the file its name, in one step.
+    /// Gives the file its name, in one step. Until then what it replaces is there as well, and
+    /// counts: it would have to stay if this one were not finished.
     fn publish(&mut self) -> Result<(), Errno> {
+        let root = Arc::clone(self.directory.root());
+        let change = root.usage().change();
+        let replaced = change.size_of(&self.directory, &self.name);
+        self.give_name()?;
+        change.freed(replaced);
+        self.output.charge().keep();
+        Ok(())
+    }
+
+    fn give_name(&mut self) -> Result<(), Errno> {
         self.directory.check_beneath()?;
         phase::next(Phase::Name);
         if self.hidden.is_none() && !self.taken {
@@ -228,14 +247,19 @@ impl Replacement {
         if self.hidden.as_ref() != Some(&kept) {
             hidden::lock(&self.output)?;
             // What is newer counts, unless somebody goes on with the older just now.
-            if !hidden::remove(&self.directory, &kept)? {
+            if !hidden::remove(self.directory.root().usage(), &self.directory, &kept)? {
                 return Ok(false);
             }
+        }
+        let root = Arc::clone(self.directory.root());
+        let _change = root.usage().change();
+        if self.hidden.as_ref() != Some(&kept) {
             match &self.hidden {
                 Some(hidden) => self.directory.rename_new(hidden, &self.directory, &kept),
                 None => link(&self.output, &self.directory, &kept),
             }?;
         }
+        self.output.charge().keep();
         self.hidden = None;
         hidden::unlock(&self.output);
         self.directory.root().has_kept();
@@ -246,7 +270,7 @@ impl Replacement {
     fn forget_kept(&self) {
         if let WhenCut::Keep(kept) = &self.when_cut {
             // If it stays, it is there for a day.
-            let _ = hidden::remove(&self.directory, kept);
+            let _ = hidden::remove(self.directory.root().usage(), &self.directory, kept);
         }
     }
 }
@@ -267,14 +291,15 @@ impl Upload for Replacement {
     fn prepare(&mut self) -> Result<bool, StorageError> {
         let Some(Copying { old, at, length, pace }) = &mut self.copying else { return Ok(true) };
         let left = *length - *at;
-        let copied = pace.step(|most| copy(&*old, &self.output, *at, left.min(most)));
-        match copied.map_err(system)? {
+        let output = &mut self.output;
+        let copied = pace.step(|most| {
+            let most = left.min(most);
+            output.spend(most, |new| copy(&*old, new, *at, most))
+        });
+        match copied? {
             // It has become shorter.
             0 if left > 0 => return Err(StorageErrorKind::BadRestart.into()),
-            copied => {
-                *at += copied;
-                self.output.advance(copied);
-            }
+            copied => *at += copied,
         }
         if at == length {
             self.copying = None;

@@ -2,8 +2,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, makedev, open, openat,
@@ -11,6 +11,7 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, Result, retry_on_intr};
 
+use super::usage::Usage;
 use crate::storage::{EntryKind, Metadata};
 
 /// How often a lookup is tried again that the kernel gave up because something was renamed
@@ -31,6 +32,8 @@ pub(super) struct Root {
     unnamed_files: bool,
     /// Tells whoever tidies up that there is something more to be removed one day.
     sweeper: OnceLock<Sender<()>>,
+    /// How many bytes are beneath it, in whatever way it is opened.
+    usage: Arc<Usage>,
 }
 
 impl Root {
@@ -46,6 +49,7 @@ impl Root {
             proc,
             unnamed_files: proc,
             sweeper: OnceLock::new(),
+            usage: Usage::of(identity),
         };
         match root.open_beneath(b"", OFlags::PATH) {
             Err(Errno::NOSYS | Errno::PERM) => root.kernel_confined = false,
@@ -77,6 +81,10 @@ impl Root {
 
     pub(super) const fn identity(&self) -> (u64, u64) {
         self.identity
+    }
+
+    pub(super) const fn usage(&self) -> &Arc<Usage> {
+        &self.usage
     }
 
     /// Whoever is to hear of [`has_kept`](Self::has_kept).

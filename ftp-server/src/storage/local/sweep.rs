@@ -12,12 +12,13 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, retry_on_intr};
 
+use super::directory::Directory;
 use super::hidden::{self, is_old, seconds_left};
 use super::name::{self, Hidden};
 use super::policy::KEPT;
 use super::root::{self, Root};
 use crate::limits;
-use crate::storage::EntryKind;
+use crate::storage::{EntryKind, Metadata};
 
 /// How many bytes of entries are asked for in one call. There is one such buffer for each level of
 /// the tree that is open, [`limits::PATH_DEPTH`] at most.
@@ -66,9 +67,24 @@ pub(super) fn wait(news: &Receiver<()>, due: Option<Duration>) -> bool {
     }
 }
 
+/// Walks the tree below `root` now, in a thread with a stack of its own. Returns how many bytes its
+/// files have, each counted by each of its names, and those that are kept for users among them.
+pub(super) fn count(root: &Arc<Root>) -> io::Result<u64> {
+    let builder = std::thread::Builder::new().name("count".to_owned());
+    let root = Arc::clone(root);
+    let thread = builder.stack_size(limits::SESSION_STACK).spawn(move || {
+        let mut walk = Walk { root: &root, bytes: Some(0), removed: 0, due: None };
+        walk.all();
+        walk.bytes.unwrap_or_default()
+    })?;
+    thread.join().map_err(|_panic| io::Error::other("files could not be counted"))
+}
+
 /// One walk through a tree.
 pub(super) struct Walk<'a> {
     root: &'a Arc<Root>,
+    /// What the files have that were met, if they are only to be counted.
+    bytes: Option<u64>,
     removed: u64,
     /// When the next of what is kept is too old, in seconds from now.
     due: Option<i64>,
@@ -82,17 +98,21 @@ impl<'a> Walk<'a> {
     }
 
     fn through(root: &'a Arc<Root>) -> Self {
-        let mut walk = Self { root, removed: 0, due: None };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
-        if let Ok(top) = root.open_beneath(b"", flags) {
-            walk.directory(&top, root.identity().0, 0);
-        }
+        let mut walk = Self { root, bytes: None, removed: 0, due: None };
+        walk.all();
         match walk.removed {
             0 => {}
             1 => log::info!("1 file of an unfinished upload removed"),
             removed => log::info!("{removed} files of unfinished uploads removed"),
         }
         walk
+    }
+
+    fn all(&mut self) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
+        if let Ok(top) = self.root.open_beneath(b"", flags) {
+            self.directory(&top, self.root.identity().0, 0);
+        }
     }
 
     /// Whether nobody but this walk is interested in the tree any more.
@@ -112,38 +132,61 @@ impl<'a> Walk<'a> {
             };
             let name = entry.file_name().to_bytes();
             match entry.file_type() {
-                FileType::RegularFile | FileType::Unknown if name::is_temporary(name) => {
-                    self.file(directory, name);
+                FileType::RegularFile | FileType::Unknown
+                    if self.bytes.is_some() || name::is_temporary(name) =>
+                {
+                    let found = root::metadata_at(directory, name, AtFlags::empty());
+                    match found {
+                        Ok(found) if found.kind == EntryKind::File => {
+                            self.file(directory, name, &found);
+                        }
+                        Ok(Metadata { kind: EntryKind::Directory, .. }) => {
+                            self.below(directory, name, device, depth);
+                        }
+                        Ok(_) | Err(_) => {}
+                    }
                 }
                 // Some file systems do not say here what is what.
-                FileType::Directory | FileType::Unknown
-                    if depth < limits::PATH_DEPTH && !matches!(name, b"." | b"..") =>
-                {
-                    if let Some((below, device)) = open(directory, name, device) {
-                        self.directory(&below, device, depth + 1);
-                    }
+                FileType::Directory | FileType::Unknown => {
+                    self.below(directory, name, device, depth);
                 }
                 _ => {}
             }
         }
     }
 
-    fn file(&mut self, directory: &OwnedFd, name: &[u8]) {
-        let Some(what) = name::hidden(name) else { return };
-        let Ok(found) = root::metadata_at(directory, name, AtFlags::empty()) else { return };
-        // Nothing of the kind is made here: it is somebody else's, and stays.
-        if found.kind != EntryKind::File || found.links > 1 {
+    fn below(&mut self, directory: &OwnedFd, name: &[u8], device: u64, depth: usize) {
+        if depth < limits::PATH_DEPTH
+            && !matches!(name, b"." | b"..")
+            && let Some((below, device)) = open(directory, name, device)
+        {
+            self.directory(&below, device, depth + 1);
+        }
+    }
+
+    fn file(&mut self, directory: &OwnedFd, name: &[u8], found: &Metadata) {
+        let hidden = name::hidden(name);
+        if let Some(bytes) = &mut self.bytes {
+            // What an upload writes that goes on is counted by whoever writes it.
+            if hidden != Some(Hidden::Running) {
+                *bytes = bytes.saturating_add(found.size);
+            }
             return;
         }
-        if what == Hidden::Kept && !is_old(&found) {
-            let left = seconds_left(&found);
+        let Some(what) = hidden else { return };
+        // Nothing of the kind is made here: it is somebody else's, and stays.
+        if found.links > 1 {
+            return;
+        }
+        if what == Hidden::Kept && !is_old(found) {
+            let left = seconds_left(found);
             self.due = Some(self.due.map_or(left, |due| due.min(left)));
             return;
         }
-        let removed = match hidden::remove(directory, name) {
+        let removed = match hidden::remove(self.root.usage(), directory, name) {
             Ok(removed) => removed,
             // Without locks nobody can say that it is theirs, but a day is long.
-            Err(_) if is_old(&found) => {
+            Err(_) if is_old(found) => {
                 retry_on_intr(|| unlinkat(directory, name, AtFlags::empty())).is_ok()
             }
             Err(_) => false,
@@ -154,11 +197,12 @@ impl<'a> Walk<'a> {
 
 /// Removes what is hidden in a directory, if there is nothing else in it and nobody writes to it.
 /// False if something is left.
-pub(super) fn empty(parent: &impl AsFd, name: &[u8]) -> bool {
+pub(super) fn empty(parent: &Directory, name: &[u8]) -> bool {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(directory) = retry_on_intr(|| openat(parent, name, flags, Mode::empty())) else {
         return false;
     };
+    let usage = parent.root().usage();
     // Nothing goes unless all of it does.
     let all = |wanted: &dyn Fn(&[u8]) -> bool| {
         let mut buffer = Vec::with_capacity(BUFFER);
@@ -174,7 +218,7 @@ pub(super) fn empty(parent: &impl AsFd, name: &[u8]) -> bool {
         is_read_from_the_start
     };
     all(&|name| name::hidden(name).is_some())
-        && all(&|name| hidden::remove(&directory, name).unwrap_or(false))
+        && all(&|name| hidden::remove(usage, &directory, name).unwrap_or(false))
 }
 
 /// Opens a directory in another, with the device it is on. Not a link to one, and not the top of

@@ -4,6 +4,7 @@ mod confinement;
 mod killed;
 mod objects;
 mod partial;
+mod quota;
 mod upload;
 
 use std::fs;

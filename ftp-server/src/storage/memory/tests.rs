@@ -44,7 +44,7 @@ fn facts(metadata: &Metadata) -> String {
 fn act(storage: &dyn Storage, numbers: &mut Numbers) -> Result<String, StorageErrorKind> {
     let (one, other) = (path(numbers.one_of(&PATHS)), path(numbers.one_of(&PATHS)));
     let nothing = |()| String::new();
-    match numbers.below(14) {
+    match numbers.below(15) {
         0 => outcome(storage.stat(&one), |metadata| facts(&metadata)),
         1 => outcome(storage.check_directory(&one), nothing),
         2 => outcome(storage.list(&one), |entries| {
@@ -102,6 +102,7 @@ fn act(storage: &dyn Storage, numbers: &mut Numbers) -> Result<String, StorageEr
         10 => outcome(storage.remove(&one), nothing),
         11 => outcome(storage.rmdir(&one), nothing),
         12 => outcome(storage.mkdir(&one), nothing),
+        13 => outcome(storage.forget_partial(&one, b"ann"), nothing),
         _ => {
             let replace = numbers.one_of(&[true, false]);
             // The kernel names the reason that it meets first.
@@ -121,6 +122,34 @@ fn memory_does_what_a_disk_does_fs_15_fs_16_cm_107_cm_108() {
             let (want, got) = (act(&local, &mut first), act(&memory, &mut second));
             assert_eq!(got, want, "seed {seed}, step {step}");
         }
+    }
+}
+
+#[test]
+fn what_was_kept_goes_and_moves_with_its_directory_fs_15_cm_87() {
+    let root = tempfile::tempdir().unwrap();
+    let local = LocalStorage::open(root.path()).unwrap();
+    let memory = MemoryStorage::new();
+    for storage in [&local as &dyn Storage, &memory] {
+        for name in ["d", "d/e", "dd"] {
+            storage.mkdir(&path(name)).unwrap();
+        }
+        let cut = |name| {
+            let upload = storage.write_as(&path(name), WriteMode::Replace, b"ann");
+            upload.unwrap().write_all(b"0123").unwrap();
+        };
+        let size = |name| storage.partial_size(&path(name), b"ann").ok();
+        ["d/e/f", "dd/f"].into_iter().for_each(cut);
+        storage.rename(&path("d"), &path("x"), true).unwrap();
+        assert_eq!(["d/e/f", "x/e/f", "dd/f"].map(size), [None, Some(4), Some(4)]);
+        storage.rmdir(&path("x/e")).unwrap();
+        storage.mkdir(&path("x/e")).unwrap();
+        assert_eq!(["x/e/f", "dd/f"].map(size), [None, Some(4)]);
+        // Nobody else's, and only once.
+        assert_eq!(storage.forget_partial(&path("dd/f"), b"bob").unwrap_err().kind, Kind::NotFound);
+        storage.forget_partial(&path("dd/f"), b"ann").unwrap();
+        assert_eq!(size("dd/f"), None);
+        assert_eq!(storage.forget_partial(&path("dd/f"), b"ann").unwrap_err().kind, Kind::NotFound);
     }
 }
 

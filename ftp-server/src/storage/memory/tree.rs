@@ -92,6 +92,21 @@ impl Tree {
         Ok(())
     }
 
+    /// What is kept of uploads to a directory goes where that goes, or altogether.
+    pub(super) fn move_kept(&mut self, from: &VirtualPath, to: Option<&VirtualPath>) {
+        let below = [from.as_bytes(), b"/"].concat();
+        let is_below = |key: &&UserPath| key.1.starts_with(&below);
+        let moved: Vec<UserPath> = self.kept.keys().filter(is_below).cloned().collect();
+        for key in moved {
+            let kept = self.kept.remove(&key);
+            let (user, path) = key;
+            if let (Some(kept), Some(to)) = (kept, to) {
+                let rest = path.strip_prefix(from.as_bytes()).unwrap_or_default();
+                self.kept.insert((user, [to.as_bytes(), rest].concat()), kept);
+            }
+        }
+    }
+
     /// How many bytes are kept for a user under a path. What is too old goes.
     pub(super) fn kept_size(&mut self, key: &UserPath) -> Option<u64> {
         self.kept.retain(|_, (_, since)| since.elapsed() < KEPT);

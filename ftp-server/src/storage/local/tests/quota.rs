@@ -1,0 +1,299 @@
+//! The limit of all bytes beneath a root.
+
+use std::io::Write as _;
+use std::sync::atomic::AtomicU64;
+use std::thread;
+
+use super::*;
+use crate::storage::StreamEnd;
+
+fn path(name: &str) -> VirtualPath {
+    name.split('/').fold(VirtualPath::root(), |path, name| path.join(name.as_bytes()))
+}
+
+fn kind<T>(result: Result<T, StorageError>) -> Option<StorageErrorKind> {
+    result.err().map(|error| error.kind)
+}
+
+/// Stores `length` bytes; nothing if they are refused at any point.
+fn store(
+    storage: &LocalStorage,
+    name: &str,
+    mode: WriteMode,
+    length: usize,
+) -> Result<(), StorageError> {
+    let mut upload = storage.write_as(&path(name), mode, b"ann")?;
+    let stored = (|| {
+        while !upload.prepare()? {}
+        for piece in vec![b'n'; length].chunks(100) {
+            upload.write_all(piece)?;
+        }
+        Ok(())
+    })();
+    match stored {
+        Ok(()) => upload.commit(),
+        Err(error) => {
+            upload.abort(StreamEnd::Failed);
+            Err(error)
+        }
+    }
+}
+
+/// Cuts an upload of `length` bytes.
+fn cut(storage: &LocalStorage, name: &str, mode: WriteMode, length: usize) {
+    let mut upload = storage.write_as(&path(name), mode, b"ann").unwrap();
+    upload.write_all(&vec![b'c'; length]).unwrap();
+    upload.abort(StreamEnd::Cut);
+}
+
+impl Tree {
+    /// What everything beneath the root has, looked at from behind.
+    fn bytes(&self) -> u64 {
+        fn below(directory: &Path) -> u64 {
+            let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
+            entries
+                .map(|entry| match entry.metadata().unwrap() {
+                    file if file.is_file() => file.len(),
+                    directory if directory.is_dir() => below(&entry.path()),
+                    _ => 0,
+                })
+                .sum()
+        }
+        below(&self.root)
+    }
+
+    /// Asserts that the count is what there is.
+    fn check(&self, storage: &LocalStorage, limit: u64, what: &str) {
+        let left = storage.quota().unwrap().unwrap();
+        assert_eq!(limit - left, self.bytes(), "{what}: {:?}", self.names(""));
+    }
+}
+
+#[test]
+fn whatever_is_done_the_count_is_what_there_is_hp_23() {
+    const LIMIT: u64 = 10_000;
+    let tree = Tree::new();
+    fs::create_dir(tree.root.join("d")).unwrap();
+    tree.put("before", [b'b'; 1_000]);
+    tree.put("d/below", [b'b'; 500]);
+    tree.link("before", "link");
+    for storage in tree.storages() {
+        let storage = storage.with_quota(LIMIT);
+        let check = |what: &str| tree.check(&storage, LIMIT, what);
+        check("at first");
+        for mode in [WriteMode::Create, WriteMode::Append, WriteMode::From(50), WriteMode::Replace]
+        {
+            store(&storage, "a", mode, 700).unwrap();
+            check(&format!("{mode:?}"));
+        }
+        store(&storage, "a", WriteMode::From(700), 30).unwrap();
+        check("at the end");
+        storage.chmod(&path("a"), 0o600).unwrap();
+        storage.set_times(&path("a"), 1_000_000_000).unwrap();
+        storage.mkdir(&path("e")).unwrap();
+        check("attributes and directories");
+        store(&storage, "b", WriteMode::Create, 300).unwrap();
+        storage.rename(&path("a"), &path("c"), true).unwrap();
+        check("renamed");
+        storage.rename(&path("b"), &path("c"), true).unwrap();
+        check("renamed over a file");
+        storage.rename(&path("c"), &path("e/c"), true).unwrap();
+        storage.rename(&path("e"), &path("d/e"), true).unwrap();
+        check("a directory moved");
+        storage.remove(&path("d/e/c")).unwrap();
+        check("removed");
+        // What came of a cut upload counts until it goes on, is forgotten or given up.
+        cut(&storage, "f", WriteMode::Replace, 900);
+        assert_eq!(storage.partial_size(&path("f"), b"ann").unwrap(), 900);
+        check("kept");
+        cut(&storage, "f", WriteMode::From(400), 100);
+        check("kept, gone back and gone on");
+        cut(&storage, "f", WriteMode::Replace, 40);
+        check("kept anew");
+        store(&storage, "f", WriteMode::Append, 60).unwrap();
+        check("gone on with to the end");
+        assert_eq!(storage.stat(&path("f")).unwrap().size, 100);
+        storage.remove(&path("f")).unwrap();
+        cut(&storage, "f", WriteMode::Replace, 70);
+        store(&storage, "f", WriteMode::Replace, 20).unwrap();
+        check("another one in its place");
+        storage.remove(&path("f")).unwrap();
+        cut(&storage, "f", WriteMode::Replace, 70);
+        storage.forget_partial(&path("f"), b"ann").unwrap();
+        check("forgotten");
+        cut(&storage, "f", WriteMode::Replace, 70);
+        let upload = storage.write_as(&path("f"), WriteMode::Append, b"ann").unwrap();
+        upload.abort(StreamEnd::Abort);
+        check("given up");
+        cut(&storage, "d/e/f", WriteMode::Replace, 80);
+        storage.rmdir(&path("d/e")).unwrap();
+        check("gone with its directory");
+        assert_eq!(kind(storage.mkdir(&path("d"))), Some(StorageErrorKind::Exists));
+        assert_eq!(tree.names(""), ["before", "d", "link"]);
+    }
+}
+
+#[test]
+fn what_is_too_much_is_refused_and_given_back_hp_23_cm_105_cm_106_hf_03() {
+    const LIMIT: u64 = 10_000;
+    let over = Some(StorageErrorKind::OverQuota);
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        tree.put("old", [b'o'; 4_000]);
+        let storage = storage.with_quota(LIMIT);
+        storage.root.usage().forget();
+        for (mode, least) in [
+            (WriteMode::Create, 6_001),
+            (WriteMode::Replace, 6_001),
+            (WriteMode::Append, 6_001),
+            (WriteMode::From(4_000), 6_001),
+            (WriteMode::From(1_000), 5_001),
+        ] {
+            let name = if mode == WriteMode::Create { "new" } else { "old" };
+            assert_eq!(kind(store(&storage, name, mode, least)), over, "{mode:?}");
+            tree.check(&storage, LIMIT, &format!("{mode:?}"));
+            assert!(tree.get("old") == [b'o'; 4_000], "{mode:?}");
+            assert_eq!(tree.names(""), ["old"], "{mode:?}");
+        }
+        // The old one counts until the new one is there, and not any more from then on.
+        store(&storage, "old", WriteMode::Replace, 6_000).unwrap();
+        assert_eq!(storage.quota().unwrap(), Some(4_000));
+        store(&storage, "last", WriteMode::Create, 4_000).unwrap();
+        for mode in [WriteMode::Create, WriteMode::Replace, WriteMode::Append, WriteMode::From(1)] {
+            let name = if mode == WriteMode::Create { "new" } else { "old" };
+            assert_eq!(kind(store(&storage, name, mode, 0)), over, "{mode:?}");
+        }
+        // Who has no limit is not bound by that of others, but counts.
+        let without = storage.clone().with_quota(0);
+        store(&without, "more", WriteMode::Create, 50).unwrap();
+        assert_eq!((storage.quota().unwrap(), without.quota().unwrap()), (Some(0), None));
+        for name in ["old", "last", "more"] {
+            storage.remove(&path(name)).unwrap();
+        }
+        tree.check(&storage, LIMIT, "at last");
+    }
+}
+
+#[test]
+fn many_uploads_at_once_never_have_more_than_the_limit_hp_23() {
+    const LIMIT: u64 = 100_000;
+    let tree = Tree::new();
+    // Two logins, as before and behind a change of the configuration.
+    let storages = [tree.storage().with_quota(LIMIT), tree.storage().with_quota(LIMIT)];
+    let (refused, stored) = (AtomicU64::new(0), AtomicU64::new(0));
+    thread::scope(|scope| {
+        for number in 0..8_usize {
+            let (storage, refused, stored) = (&storages[number % 2], &refused, &stored);
+            scope.spawn(move || {
+                for round in 0..40 {
+                    let name = format!("{}", (number + round) % 5);
+                    let done = match round % 8 {
+                        0 => storage.remove(&path(&name)),
+                        1 => storage.rename(&path(&name), &path("other"), true),
+                        2 => store(storage, &name, WriteMode::Append, 9_000),
+                        3 => store(storage, &name, WriteMode::From(100), 9_000),
+                        _ => store(storage, &name, WriteMode::Replace, 20_000),
+                    };
+                    match kind(done) {
+                        None => stored.fetch_add(1, Ordering::SeqCst),
+                        Some(StorageErrorKind::OverQuota) => refused.fetch_add(1, Ordering::SeqCst),
+                        Some(_) => 0,
+                    };
+                }
+            });
+        }
+        let largest = (0..200).map(|_| tree.bytes_of_what_is_there()).max().unwrap();
+        assert!(largest <= LIMIT, "{largest}");
+    });
+    assert!(refused.load(Ordering::SeqCst) > 0 && stored.load(Ordering::SeqCst) > 0);
+    tree.check(&storages[0], LIMIT, "in the end");
+}
+
+impl Tree {
+    /// As [`bytes`](Self::bytes), while names come and go.
+    fn bytes_of_what_is_there(&self) -> u64 {
+        let entries = fs::read_dir(&self.root).unwrap().filter_map(Result::ok);
+        entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
+    }
+}
+
+#[test]
+fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
+    const LIMIT: u64 = 10_000;
+    let tree = Tree::new();
+    tree.put("a", [b'a'; 1_000]);
+    let (free, limited) = (tree.storage(), tree.storage().with_quota(LIMIT));
+    // Counted while somebody without a limit adds to a file in place.
+    for end in [None, Some(StreamEnd::Cut)] {
+        let mut upload = free.write(&path("a"), WriteMode::Append).unwrap();
+        upload.write_all(&[b'a'; 300]).unwrap();
+        limited.root.usage().forget();
+        // The walk met them, and whoever writes them counts them too: rather too many.
+        assert!(limited.quota().unwrap().unwrap() <= LIMIT - tree.bytes());
+        match end {
+            None => upload.commit().unwrap(),
+            Some(end) => upload.abort(end),
+        }
+        tree.check(&limited, LIMIT, "added to");
+    }
+    // Removed while something is added to it.
+    for adds in [true, false] {
+        tree.put("b", [b'b'; 1_000]);
+        limited.root.usage().forget();
+        tree.check(&limited, LIMIT, "before");
+        let mut upload = limited.write(&path("b"), WriteMode::Append).unwrap();
+        upload.write_all(&[b'b'; 300]).unwrap();
+        limited.remove(&path("b")).unwrap();
+        match adds {
+            true => assert!(upload.commit().is_err()),
+            false => drop(upload),
+        }
+        tree.check(&limited, LIMIT, "removed meanwhile");
+    }
+    // What others do is seen once nobody has the root any more.
+    tree.put("c", [b'c'; 2_000]);
+    assert_eq!(limited.quota().unwrap().unwrap(), LIMIT - tree.bytes() + 2_000);
+    drop((free, limited));
+    tree.check(&tree.storage().with_quota(LIMIT), LIMIT, "opened anew");
+}
+
+#[test]
+fn the_sweeper_gives_back_what_it_removes_hp_23_fs_14() {
+    const LIMIT: u64 = 10_000;
+    let tree = Tree::new();
+    let storage = tree.storage().with_quota(LIMIT);
+    cut(&storage, "f", WriteMode::Replace, 900);
+    tree.check(&storage, LIMIT, "kept");
+    let kept = tree.root.join(&tree.names("")[0]);
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(25 * 60 * 60);
+    fs::File::options().write(true).open(kept).unwrap().set_modified(long_ago).unwrap();
+    tree.storage().tidy_up();
+    assert!(tree.names("").is_empty());
+    assert_eq!(storage.quota().unwrap(), Some(LIMIT));
+}
+
+#[test]
+fn files_with_several_names_are_left_alone_if_that_is_wanted_hp_08() {
+    let tree = Tree::new();
+    fs::hard_link(tree.outside.join("secret"), tree.root.join("f")).unwrap();
+    tree.put("plain", b"plain");
+    for storage in tree.storages() {
+        let denies = storage.clone().with_deny_hardlinks(true);
+        let append = [WriteMode::Append, WriteMode::From(6)];
+        assert_eq!(kind(denies.read(&path("f"))), Some(StorageErrorKind::Denied));
+        for mode in append.into_iter().chain([WriteMode::From(3)]) {
+            let begun = denies.write(&path("f"), mode);
+            assert_eq!(kind(begun), Some(StorageErrorKind::Denied), "{mode:?}");
+        }
+        assert_eq!(kind(denies.read(&path("plain"))), None);
+        assert_eq!(kind(storage.read(&path("f"))), None);
+        for mode in append {
+            drop(storage.write(&path("f"), mode).unwrap());
+        }
+        assert_eq!(tree.get("f"), b"secret");
+    }
+    // Nothing is read of what is replaced.
+    store(&tree.storage().with_deny_hardlinks(true), "f", WriteMode::Replace, 3).unwrap();
+    assert_eq!(fs::read(tree.outside.join("secret")).unwrap(), b"secret");
+    assert_eq!(tree.get("f"), b"nnn");
+}

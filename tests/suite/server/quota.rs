@@ -1,0 +1,194 @@
+//! Users who may store only so many bytes, and files that others on the machine have too.
+
+use std::io::Write;
+use std::net::Shutdown;
+use std::path::Path;
+use std::sync::Arc;
+
+use ftp_server::{LocalStorage, Login, Rights, Server, ServerConfig, SyncPolicy, UserTable};
+use ftp_tests::raw::RawSession;
+
+use super::{Fixture, play, published_in, quick};
+
+/// A server whose user `u` may have so many bytes in all.
+fn limited(bytes: u64) -> Fixture {
+    Fixture::with(|builder| builder).with_users(|root| {
+        let storage = LocalStorage::open(root).expect("a root").with_sync(SyncPolicy::None);
+        let login = |storage| Login::new(Arc::new(storage), Rights::FULL);
+        UserTable::new().user("u", "p", login(storage.clone().with_quota(bytes))).user(
+            "free",
+            "p",
+            login(storage),
+        )
+    })
+}
+
+impl Fixture {
+    /// The same with another server over its directory.
+    fn with_users(self, users: impl FnOnce(&Path) -> UserTable) -> Self {
+        let builder = Server::builder().config(quick()).authenticator(users(self.root.path()));
+        let server = builder.bind("127.0.0.1:0").expect("a server on loopback");
+        Self { root: self.root, server }
+    }
+
+    /// How many bytes the files in the root have.
+    fn stored(&self) -> u64 {
+        let length = |name: &String| self.path(name).metadata().map_or(0, |file| file.len());
+        self.names().iter().map(length).sum()
+    }
+}
+
+/// Sends `length` bytes to `command`; returns the last code.
+fn store(session: &mut RawSession, rest: Option<u64>, command: &str, length: usize) -> u16 {
+    let data = session.passive();
+    if let Some(offset) = rest {
+        session.expect(format!("REST {offset}"), 350);
+    }
+    let reply = session.ask(command);
+    if reply.code != 150 {
+        return reply.code;
+    }
+    let mut stream = data.stream();
+    // The server closes it when it takes no more.
+    let _ = stream.write_all(&vec![b'n'; length]);
+    let _ = stream.shutdown(Shutdown::Write);
+    session.reply().code
+}
+
+#[test]
+fn a_quota_is_552_and_leaves_the_old_file_cm_54_cm_105_cm_106_cm_128_hp_23_hf_03() {
+    let fixture = limited(1_000_000);
+    fixture.write("old", vec![b'o'; 400_000]);
+    let mut session = fixture.session();
+    play(&mut session, &[("TYPE I", 200), ("ALLO 600000", 200), ("ALLO 600001", 552)]);
+    assert_eq!(session.expect("AVBL", 213).bytes, b"213 600000\r\n");
+    for (rest, command) in [
+        (None, "STOR new"),
+        (None, "STOR old"),
+        (None, "APPE old"),
+        (Some(399_000), "STOR old"),
+        (Some(400_000), "STOR old"),
+        (None, "STOU"),
+    ] {
+        assert_eq!(store(&mut session, rest, command, 900_000), 552, "{command} {rest:?}");
+        assert!(fixture.read("old") == [b'o'; 400_000], "{command} {rest:?}");
+        assert_eq!(fixture.names(), ["old"], "{command} {rest:?}");
+        assert_eq!(session.expect("AVBL", 213).bytes, b"213 600000\r\n", "{command} {rest:?}");
+    }
+    // What is replaced, or removed, makes room from then on.
+    assert_eq!(store(&mut session, None, "STOR old", 600_000), 226);
+    assert_eq!(store(&mut session, None, "STOR last", 400_000), 226);
+    assert_eq!(store(&mut session, None, "STOR more", 0), 552);
+    play(&mut session, &[("ALLO 0", 200), ("ALLO 1", 552), ("AVBL", 213), ("MKD d", 257)]);
+    play(&mut session, &[("RNFR last", 350), ("RNTO old", 250), ("ALLO 600000", 200)]);
+    play(&mut session, &[("DELE old", 250), ("ALLO 1000000", 200), ("ALLO 1000001", 552)]);
+    // Another has no limit there, but all of it counts.
+    let mut free = RawSession::login(fixture.server.local_addr(), "free", "p");
+    free.expect("TYPE I", 200);
+    free.upload("STOR theirs", &[b't'; 1_000_000]);
+    assert_eq!(store(&mut session, None, "STOR more", 1), 552);
+    assert_eq!(store(&mut free, None, "STOR more", 1), 226);
+    session.expect_in_step();
+}
+
+#[test]
+fn what_came_of_a_cut_upload_counts_until_it_is_forgotten_hp_23_fs_15_cm_90() {
+    let fixture = limited(1_000_000);
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    let mut cut = fixture.session();
+    cut.expect("TYPE I", 200);
+    let mut data = cut.passive();
+    cut.expect("STOR f", 150);
+    data.write_all(&[b'c'; 300_000]);
+    data.reset();
+    cut.expect_reply(426);
+    // What had not come by then is of no interest.
+    let kept = session.expect("SIZE f", 213).text();
+    let kept: u64 = kept.trim_start_matches("213 ").parse().expect("a number");
+    assert_eq!(fixture.stored(), kept);
+    let left = 1_000_000 - kept;
+    session.expect(format!("ALLO {left}"), 200);
+    session.expect(format!("ALLO {}", left + 1), 552);
+    // Going on with it costs only what is new.
+    let more = usize::try_from(left).expect("a length");
+    assert_eq!(store(&mut session, None, "APPE f", more + 1), 552);
+    assert!(fixture.names().is_empty());
+    session.expect("ALLO 1000000", 200);
+}
+
+#[test]
+fn what_many_store_at_once_stays_below_a_quota_hp_23() {
+    const LIMIT: u64 = 1_000_000;
+    let fixture = limited(LIMIT);
+    let codes: Vec<u16> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|number| {
+                let fixture = &fixture;
+                scope.spawn(move || {
+                    let mut session = fixture.session();
+                    session.expect("TYPE I", 200);
+                    let mut codes = Vec::new();
+                    for round in 0..6 {
+                        let (rest, verb) =
+                            [(None, "STOR"), (None, "APPE"), (Some(10), "STOR")][round % 3];
+                        let command = format!("{verb} {number}");
+                        codes.push(store(&mut session, rest, &command, 90_000));
+                        assert!(fixture.stored() <= LIMIT);
+                    }
+                    codes
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("it ends")).collect()
+    });
+    // The file that was to be continued did not fit before.
+    assert!(codes.iter().all(|code| [226, 552, 554].contains(code)), "{codes:?}");
+    assert!(codes.contains(&226) && codes.contains(&552), "{codes:?}");
+    let left = LIMIT - fixture.stored();
+    let mut session = fixture.session();
+    let available = session.expect("AVBL", 213).text();
+    assert_eq!(available, format!("213 {left}"));
+}
+
+#[test]
+fn hard_links_are_550_if_that_is_wanted_hp_08() {
+    let others = tempfile::tempdir().expect("a directory");
+    let theirs = others.path().join("protected");
+    for deny_hardlinks in [false, true] {
+        std::fs::write(&theirs, "protected").expect("a file");
+        let fixture = Fixture::configured(ServerConfig { deny_hardlinks, ..quick() });
+        std::fs::hard_link(&theirs, fixture.path("f")).expect("a link");
+        fixture.write("plain", "plain");
+        let mut session = fixture.session();
+        play(&mut session, &[("TYPE I", 200), ("SIZE f", 213), ("MDTM f", 213)]);
+        if deny_hardlinks {
+            for (rest, command) in [
+                (None, "RETR f"),
+                (None, "APPE f"),
+                (Some("REST 9"), "STOR f"),
+                (Some("REST 4"), "STOR f"),
+                (Some("REST 4"), "RETR f"),
+            ] {
+                session.expect("PASV", 227);
+                if let Some(rest) = rest {
+                    session.expect(rest, 350);
+                }
+                session.expect(command, 550);
+            }
+            session.expect("HASH f", 550);
+            assert_eq!(session.download("RETR plain"), b"plain");
+        } else {
+            assert_eq!(session.download("RETR f"), b"protected");
+            session.expect("HASH f", 213);
+            session.upload("APPE f", b"!");
+            assert_eq!(std::fs::read(&theirs).expect("it"), b"protected!");
+        }
+        let before = std::fs::read(&theirs).expect("it");
+        // What takes its place is another file.
+        session.upload("STOR f", b"new");
+        assert_eq!(std::fs::read(&theirs).expect("it"), before);
+        assert_eq!(session.download("RETR f"), b"new");
+        assert_eq!(published_in(fixture.root.path()), ["f", "plain"]);
+    }
+}
