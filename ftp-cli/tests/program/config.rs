@@ -286,6 +286,49 @@ mkdir_parents = true
 }
 
 #[test]
+fn users_have_the_quota_of_the_file_cm_54_hp_23() {
+    let text = |quota: &str| {
+        let user = |name: &str, quota: &str| {
+            format!(
+                "[users.{name}]\npassword = \"HASH\"\nroot = \"ROOT\"\nrights = \"full\"\n{quota}\n"
+            )
+        };
+        let anyone =
+            "[anonymous]\nenabled = true\nroot = \"ROOT\"\nrights = \"full\"\nquota = 5000\n";
+        ["[limits]\nmin_free = 0\n", anyone, &user("one", quota), &user("two", "")].concat()
+    };
+    let configured = Configured::new(&text("quota = \"4 KiB\""));
+    configured.root.write("there", &[b'x'; 1_000]);
+    let served = configured.serve();
+    let login = |user| {
+        let mut session = RawSession::login(served.address, user, "p");
+        session.expect("TYPE I", 200);
+        session
+    };
+    let left = |session: &mut RawSession| session.expect("AVBL", 213).text();
+    let (mut one, mut two, mut anyone) = (login("one"), login("two"), login("anonymous"));
+    one.expect("ALLO 3097", 552);
+    assert_eq!((left(&mut one), left(&mut anyone)), ("213 3096".into(), "213 4000".into()));
+    // Who has no limit there is not held back, and counts.
+    two.upload("STOR more", &[b'x'; 3_500]);
+    assert_eq!((left(&mut one), left(&mut anyone)), ("213 0".into(), "213 500".into()));
+    one.expect("PASV", 227);
+    one.expect("STOR another", 552);
+    anyone.upload("STOR another", &[b'x'; 500]);
+    anyone.expect("PASV", 227);
+    anyone.expect("APPE another", 552);
+    // A new file of settings holds for new sessions, and they count together with the old.
+    configured.write(&text("quota = \"8 KiB\""));
+    served.signal("HUP");
+    said_until(&served, "configuration read again");
+    let mut again = login("one");
+    assert_eq!((left(&mut again), left(&mut one)), ("213 3192".into(), "213 0".into()));
+    again.upload("STOR again", &[b'x'; 192]);
+    two.expect("DELE more", 250);
+    assert_eq!((left(&mut again), left(&mut one)), ("213 6500".into(), "213 2404".into()));
+}
+
+#[test]
 fn what_passwd_prints_is_a_password_of_the_file() {
     let configured = Configured::new("");
     configured.here.write("password", b"from a file\nnot this\n");

@@ -61,7 +61,9 @@ use crate::config::ServerConfig;
 /// - Of a new file whose upload was cut what came is kept by its [`PartialPolicy`], hidden beside
 ///   where it would have been. One session at a time goes on with it; a second gets `Busy`.
 /// - [`WriteMode::Append`], and [`WriteMode::From`] the very end, write in place. One at a time:
-///   a second gets `Busy`. A process that is killed meanwhile leaves what came.
+///   a second gets `Busy`. A process that is killed meanwhile leaves what came, and so does a disk
+///   that became read-only meanwhile, or a file system that shortens no file while a quota of its
+///   own is full (btrfs).
 /// - Names that begin with `.ftp-upload-` belong to unfinished uploads. They are not listed,
 ///   never found and not made. What of them nobody needs any more a thread removes, once
 ///   [`with_sweeper`](Self::with_sweeper) has started it, as a server does for its root.

@@ -88,6 +88,16 @@ pub fn skipped(why: &str) {
     let test = thread.name().unwrap_or("a test");
     let required = std::env::var_os("FTP_REQUIRE_PEERS").is_some_and(|value| value == "1");
     assert!(!required, "{why}, and FTP_REQUIRE_PEERS=1 insists on it");
+    say(test, why);
+}
+
+/// Says why a test cannot be made here, which nothing that could be installed would change.
+pub fn impossible(why: &str) {
+    let thread = std::thread::current();
+    say(thread.name().unwrap_or("a test"), why);
+}
+
+fn say(test: &str, why: &str) {
     // Written to the stream itself, which the test runner does not capture.
     writeln!(std::io::stderr(), "skipped: {test}: {why}").expect("standard error can be written");
 }

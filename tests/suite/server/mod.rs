@@ -8,6 +8,7 @@ mod crowds;
 mod data;
 mod devices;
 mod digests;
+mod disks;
 mod events;
 mod extremes;
 mod fail2ban;

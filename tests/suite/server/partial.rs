@@ -23,7 +23,7 @@ fn cut(fixture: &Fixture, session: RawSession, command: &str, content: &[u8]) {
 }
 
 /// How many bytes `STAT` says have come.
-fn moved(session: &mut RawSession) -> u64 {
+pub(super) fn moved(session: &mut RawSession) -> u64 {
     let reply = session.expect("STAT", 211);
     let text = String::from_utf8_lossy(&reply.bytes).into_owned();
     let (_, moved) = text.split_once("in progress: ").expect("a transfer runs");
@@ -31,7 +31,7 @@ fn moved(session: &mut RawSession) -> u64 {
 }
 
 #[track_caller]
-fn wait_until(mut ready: impl FnMut() -> bool) {
+pub(super) fn wait_until(mut ready: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
     while !ready() {
         assert!(Instant::now() < end, "it does not come about");

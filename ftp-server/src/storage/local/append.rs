@@ -91,12 +91,17 @@ impl Drop for Appending {
             && let Ok(now) = root::metadata_of(&self.output)
         {
             // Never makes it longer, if somebody has cut it further meanwhile.
-            if now.size > length {
-                // A disk that cannot even be given space back is beyond help from here.
-                let _ = retry_on_intr(|| ftruncate(&self.output, length));
+            let cut = match now.size > length {
+                true => retry_on_intr(|| ftruncate(&self.output, length)),
+                false => Ok(()),
+            };
+            if let Err(errno) = cut {
+                // A disk that cannot even be given space back is beyond help from here: one that
+                // is read-only, or btrfs above its quota.
+                log::warn!("what was added to a file could not be cut off again: {errno}");
             }
-            if now.links == 0 {
-                // Whoever removed it saw a length that was not to last.
+            if now.links == 0 || cut.is_err() {
+                // Whoever removed it saw a length that was not to last; or it does last.
                 self.output.charge().lost();
             }
         }

@@ -1,0 +1,214 @@
+//! Disks that fail while something is stored on them: file systems of their own on loop devices,
+//! whose quota is full, whose end is gone, or which the kernel no longer writes to.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ftp_server::{ServerConfig, SyncPolicy};
+use ftp_tests::peer::{Peer, impossible, skipped};
+use ftp_tests::raw::RawSession;
+use rustix::fs::{Advice, fadvise, sync};
+use tempfile::NamedTempFile;
+
+use super::partial::{moved, wait_until};
+use super::{Fixture, names_in, quick};
+
+/// A file system on a loop device, over a directory of a fixture; gone with this.
+struct Disk {
+    image: NamedTempFile,
+    losetup: Peer,
+    device: String,
+    /// Where it is mounted.
+    directory: PathBuf,
+}
+
+impl Disk {
+    /// One of `kind`, so many MiB large. `None`, having said so, where there is none to be had.
+    fn over(fixture: &Fixture, kind: &str, options: &[&str], size: u64) -> Option<Self> {
+        let make = Peer::find(&format!("mkfs.{kind}"))?;
+        let losetup = Peer::find("losetup")?;
+        let image = NamedTempFile::new().expect("a temporary file");
+        image.as_file().set_len(size << 20).expect("a length");
+        succeeds(make.command().arg("-q").args(options).arg(image.path()));
+        let attached = losetup.command().args(["--find", "--show"]).arg(image.path()).output();
+        let attached = attached.expect("losetup runs");
+        let device = String::from_utf8_lossy(&attached.stdout).trim().to_owned();
+        let directory = fixture.path("disk");
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", kind]).arg(&device).arg(&directory);
+        let is_mounted =
+            attached.status.success() && mount.output().is_ok_and(|output| output.status.success());
+        // Whether or not it is mounted, the device is given back.
+        let disk = Self { image, losetup, device, directory };
+        if is_mounted {
+            return Some(disk);
+        }
+        let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+        match known.split_whitespace().any(|word| word == kind)
+            && Path::new("/dev/loop-control").exists()
+        {
+            true => skipped(&format!("no {kind} can be mounted")),
+            false => impossible(&format!("this kernel has no {kind} on loop devices")),
+        }
+        None
+    }
+
+    /// Cuts off all behind the first `size` MiB, or gives it back, while it is in use.
+    fn resize(&self, size: u64) {
+        self.image.as_file().set_len(size << 20).expect("a length");
+        succeeds(self.losetup.command().arg("-c").arg(&self.device));
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // What never was mounted fails here, and is of no interest.
+        let _ = Command::new("umount").arg("-l").arg(&self.directory).output();
+        let _ = self.losetup.command().arg("-d").arg(&self.device).output();
+    }
+}
+
+/// The names at the top of an ext4 that users have given.
+fn names(directory: &Path) -> Vec<String> {
+    names_in(directory).into_iter().filter(|name| name != "lost+found").collect()
+}
+
+#[track_caller]
+fn succeeds(command: &mut Command) {
+    let output = command.output().expect("it runs");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Sends `bytes` to a command that is to be answered by 150, and expects `code` then.
+#[track_caller]
+fn fails(session: &mut RawSession, rest: Option<usize>, command: &str, bytes: &[u8], code: u16) {
+    let data = session.passive();
+    if let Some(offset) = rest {
+        session.expect(format!("REST {offset}"), 350);
+    }
+    session.expect(command, 150);
+    let mut stream = data.stream();
+    // The server closes it when it cannot store any more.
+    let _ = stream.write_all(bytes);
+    let _ = stream.shutdown(Shutdown::Write);
+    session.expect_reply(code);
+}
+
+/// Each way to write to `old`, of this length, or beside it.
+fn uploads(old: usize) -> [(Option<usize>, &'static str); 6] {
+    [
+        (None, "STOR new"),
+        (None, "STOR old"),
+        (None, "APPE old"),
+        (Some(old / 2), "STOR old"),
+        (Some(old), "STOR old"),
+        (None, "STOU"),
+    ]
+}
+
+#[test]
+fn a_quota_of_the_file_system_is_552_and_leaves_the_old_file_cm_106_hf_03() {
+    for sync in [SyncPolicy::None, SyncPolicy::File] {
+        let fixture = Fixture::configured(ServerConfig { sync, ..quick() });
+        let Some(btrfs) = Peer::find("btrfs") else { return };
+        let Some(disk) = Disk::over(&fixture, "btrfs", &[], 128) else { return };
+        let limited = disk.directory.join("limited");
+        let tell = |words: &[&str], path: &Path| succeeds(btrfs.command().args(words).arg(path));
+        tell(&["quota", "enable"], &disk.directory);
+        tell(&["subvolume", "create"], &limited);
+        tell(&["qgroup", "limit", "4M"], &limited);
+        let old = vec![b'o'; 400_000];
+        let mut session = fixture.session();
+        session.expect("TYPE I", 200);
+        session.expect("CWD disk/limited", 250);
+        for (rest, command) in uploads(old.len()) {
+            std::fs::write(limited.join("old"), &old).expect("a file");
+            fails(&mut session, rest, command, &vec![b'n'; 6_000_000], 552);
+            let mut found = std::fs::read(limited.join("old")).expect("it");
+            if command == "APPE old" || rest == Some(old.len()) {
+                // Above its quota btrfs shortens no file, for nobody: what was added may stay.
+                found.truncate(old.len());
+            }
+            assert!(found == old, "{command}");
+            assert_eq!(names_in(&limited), ["old"], "{command}");
+            std::fs::remove_file(limited.join("old")).expect("it was there");
+            tell(&["filesystem", "sync"], &limited);
+        }
+        session.upload("STOR small", b"fits");
+        assert_eq!(session.download("RETR small"), b"fits");
+        session.expect_in_step();
+    }
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_or_read_is_451_and_leaves_the_old_file_cm_102_cm_106_hf_04() {
+    let fixture = Fixture::configured(ServerConfig { sync: SyncPolicy::File, ..quick() });
+    let options = ["-F", "-b", "4096", "-O", "^has_journal"];
+    let Some(disk) = Disk::over(&fixture, "ext4", &options, 16) else { return };
+    let old = vec![b'o'; 400_000];
+    let far = vec![b'f'; 4_000_000];
+    std::fs::write(disk.directory.join("old"), &old).expect("a file");
+    std::fs::write(disk.directory.join("far"), &far).expect("a file");
+    sync();
+    // So that it has to be read.
+    let file = File::open(disk.directory.join("far")).expect("it");
+    fadvise(&file, 0, None, Advice::DontNeed).expect("advice is taken");
+    disk.resize(2);
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    session.expect("CWD disk", 250);
+    for (rest, command) in uploads(old.len()) {
+        fails(&mut session, rest, command, &vec![b'n'; 3_000_000], 451);
+        assert!(std::fs::read(disk.directory.join("old")).expect("it") == old, "{command}");
+        assert_eq!(names(&disk.directory), ["far", "old"], "{command}");
+    }
+    let data = session.passive();
+    session.expect("RETR far", 150);
+    let mut got = Vec::new();
+    // It ends, or is reset, before its end.
+    let _ = data.stream().read_to_end(&mut got);
+    session.expect_reply(451);
+    assert!(got.len() < far.len() && far.starts_with(&got), "{} bytes", got.len());
+    assert!(session.download("RETR old") == old);
+    disk.resize(16);
+    session.upload("STOR new", &far);
+    assert!(session.download("RETR new") == far);
+    session.expect_in_step();
+}
+
+#[test]
+fn a_disk_that_becomes_read_only_in_an_upload_is_451_and_then_550_cm_105_cm_106_hf_05() {
+    for command in ["STOR new", "STOR old", "STOU"] {
+        let fixture = Fixture::configured(ServerConfig { sync: SyncPolicy::File, ..quick() });
+        let Some(disk) = Disk::over(&fixture, "ext4", &["-F"], 16) else { return };
+        std::fs::write(disk.directory.join("old"), "old").expect("a file");
+        sync();
+        let mut session = fixture.session();
+        session.expect("TYPE I", 200);
+        session.expect("CWD disk", 250);
+        let mut data = session.passive();
+        session.expect(command, 150);
+        data.write_all(&[b'n'; 500_000]);
+        wait_until(|| moved(&mut session) == 500_000);
+        // As the kernel does it by itself when it finds an error.
+        succeeds(Command::new("mount").args(["-o", "remount,abort"]).arg(&disk.directory));
+        let _ = data.stream().write_all(&[b'n'; 500_000]);
+        let _ = data.stream().shutdown(Shutdown::Write);
+        session.expect_reply(451);
+        drop(data);
+        for refused in ["STOR old", "STOR new", "APPE old", "STOU"] {
+            session.expect("PASV", 227);
+            session.expect(refused, 550);
+        }
+        for refused in ["DELE old", "MKD d", "SITE CHMOD 600 old", "MFMT 20000101000000 old"] {
+            session.expect(refused, 550);
+        }
+        assert_eq!(session.download("RETR old"), b"old");
+        assert_eq!(names(&disk.directory), ["old"], "{command}");
+        session.expect_in_step();
+    }
+}
