@@ -123,7 +123,7 @@ pub struct ServerConfig {
     /// [`ConfinementPolicy::BestEffort`].
     pub confine: ConfinementPolicy,
     /// Whether a file below a root directory that has more than one name is neither read nor added
-    /// to: 550. `false`.
+    /// to nor changed otherwise: 550. `false`.
     pub deny_hardlinks: bool,
     /// What becomes of a new file whose upload was cut, below a root directory.
     /// [`PartialPolicy::Resume`].

@@ -86,6 +86,31 @@ fn curl_goes_on_with_an_upload_that_was_cut_fs_15() {
 }
 
 #[test]
+fn curl_begins_anew_behind_a_dele_fs_15_cm_90() {
+    let Some(peer) = Peer::find("curl") else { return };
+    let (watched, local) = (Watched::start(), TempRoot::new());
+    let content = binary(2_000_000, 3);
+    let source = local.write("source", &content);
+    let address = watched.server.local_addr();
+    let begin = || {
+        let mut command = curl(&peer);
+        command.arg("-T").arg(&source).arg(format!("ftp://u:p@{address}/there"));
+        command
+    };
+    let mut slow = begin();
+    slow.args(["--limit-rate", "500K"]).stdout(Stdio::null()).stderr(Stdio::null());
+    watched.cut_midway(Running::start(&mut slow));
+    // A reply of 5yz would end it here.
+    run(curl(&peer).args(["-Q", "DELE there"]).arg(format!("ftp://u:p@{address}/"))).succeeded();
+    assert!(watched.root.names().is_empty(), "{:?}", watched.root.names());
+    let said = run(begin().args(["-C", "-"]));
+    let dialogue = String::from_utf8_lossy(&said.stderr).into_owned();
+    said.succeeded();
+    assert!(dialogue.contains("> STOR there") && !dialogue.contains("> APPE"), "{dialogue}");
+    assert_same("what came anew", &watched.root.read("there"), &content);
+}
+
+#[test]
 fn lftp_goes_on_with_an_upload_that_was_cut_fs_15() {
     let Some(peer) = Peer::find("lftp") else { return };
     let (watched, local, home) = (Watched::start(), TempRoot::new(), TempRoot::new());

@@ -185,8 +185,10 @@ impl LocalStorage {
     ///
     /// All storages of one root in a process share the count, with limits of their own or none. It
     /// begins with a walk through the tree when a limit is first asked for, for which that call
-    /// waits, and goes on by what is done through them. It does not see what others do: other
-    /// processes, and storages of a directory above or below. So it is made anew, while no upload
+    /// waits, and whoever would give or take a name there meanwhile; a million files are some
+    /// seconds. It goes on by what is done through them. A rename stays below its root, so that it
+    /// brings nothing in. It does not see what others do: other processes, and storages of a
+    /// directory above or below. So it is made anew, while no upload
     /// runs, before an upload is begun by a count a day old, or refused by one ten minutes old;
     /// and after the last storage of the root is gone. Directories that cannot be read are left
     /// out.
@@ -212,7 +214,8 @@ impl LocalStorage {
     }
 
     /// The same where a file with more than one name is `Denied` to whoever would read it, add to
-    /// it or keep a part of it, if `deny` says so; `false` is the default. For a tree in which
+    /// it, keep a part of it, or set its time or permission bits, if `deny` says so; `false` is the
+    /// default. For a tree in which
     /// others on this machine make names for files that are not theirs. To list, remove, rename
     /// and replace such a name does nothing to what else has the file.
     #[must_use]
@@ -495,6 +498,7 @@ impl Storage for LocalStorage {
 
     fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
         let object = Changeable::find(&self.root, path)?;
+        self.policy.check_links(&object.metadata)?;
         let modified = Timespec { tv_sec: modified, tv_nsec: 0 };
         let unchanged = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
         let times = Timestamps { last_access: unchanged, last_modification: modified };
@@ -505,6 +509,7 @@ impl Storage for LocalStorage {
 
     fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
         let object = Changeable::find(&self.root, path)?;
+        self.policy.check_links(&object.metadata)?;
         // By whatever name: a link can lead to the root.
         if object.metadata.identity == self.root.identity() {
             return Err(StorageErrorKind::Denied.into());

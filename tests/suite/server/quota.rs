@@ -177,6 +177,8 @@ fn hard_links_are_550_if_that_is_wanted_hp_08() {
                 session.expect(command, 550);
             }
             session.expect("HASH f", 550);
+            session.expect("SITE CHMOD 666 f", 550);
+            session.expect("MFMT 20000101000000 f", 550);
             assert_eq!(session.download("RETR plain"), b"plain");
         } else {
             assert_eq!(session.download("RETR f"), b"protected");

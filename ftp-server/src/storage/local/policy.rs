@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::fs::Mode;
 
-use crate::storage::{Metadata, StorageError, StorageErrorKind};
+use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
 
 /// How long what came of a cut upload is kept for its user.
 pub(super) const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -63,7 +63,12 @@ impl Policy {
     /// Refuses an object whose content is not to be sent, nor added to.
     pub(super) fn check_readable(self, object: &Metadata) -> Result<(), StorageError> {
         super::needs_file(object.kind)?;
-        match self.deny_hardlinks && object.links > 1 {
+        self.check_links(object)
+    }
+
+    /// Refuses a file that may be somebody else's as well.
+    pub(super) fn check_links(self, object: &Metadata) -> Result<(), StorageError> {
+        match self.deny_hardlinks && object.kind == EntryKind::File && object.links > 1 {
             true => Err(StorageErrorKind::Denied.into()),
             false => Ok(()),
         }

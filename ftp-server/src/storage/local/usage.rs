@@ -214,6 +214,9 @@ impl Charge {
     /// Gives back what was not written after all.
     pub(super) fn shrink(&mut self, bytes: u64) {
         let bytes = bytes.min(self.bytes);
+        if bytes == 0 {
+            return;
+        }
         self.bytes -= bytes;
         let mut state = self.usage.state();
         state.running = state.running.saturating_sub(bytes);

@@ -277,6 +277,7 @@ fn files_with_several_names_are_left_alone_if_that_is_wanted_hp_08() {
     let tree = Tree::new();
     fs::hard_link(tree.outside.join("secret"), tree.root.join("f")).unwrap();
     tree.put("plain", b"plain");
+    fs::create_dir(tree.root.join("d")).unwrap();
     for storage in tree.storages() {
         let denies = storage.clone().with_deny_hardlinks(true);
         let append = [WriteMode::Append, WriteMode::From(6)];
@@ -285,6 +286,9 @@ fn files_with_several_names_are_left_alone_if_that_is_wanted_hp_08() {
             let begun = denies.write(&path("f"), mode);
             assert_eq!(kind(begun), Some(StorageErrorKind::Denied), "{mode:?}");
         }
+        assert_eq!(kind(denies.chmod(&path("f"), 0o666)), Some(StorageErrorKind::Denied));
+        assert_eq!(kind(denies.set_times(&path("f"), 0)), Some(StorageErrorKind::Denied));
+        assert_eq!(kind(denies.chmod(&path("d"), 0o755)), None);
         assert_eq!(kind(denies.read(&path("plain"))), None);
         assert_eq!(kind(storage.read(&path("f"))), None);
         for mode in append {
