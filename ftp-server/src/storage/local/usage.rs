@@ -93,10 +93,8 @@ impl Usage {
             {
                 let state = self.state();
                 let left = limit.saturating_sub(state.total());
-                let too_old = if left == 0 { OLD_FOR_REFUSAL } else { OLD };
-                // What running uploads write to in place would be counted twice.
                 if let Some(count) = &state.count
-                    && (state.uploads > 0 || count.made.elapsed() < too_old)
+                    && !is_too_old(count.made.elapsed(), left, state.uploads)
                 {
                     return Ok(left);
                 }
@@ -154,6 +152,13 @@ impl Usage {
         let (usage, counts) = (Arc::clone(self), state.counts);
         Ok(Charge { usage, limit, bytes: 0, in_place: false, counts })
     }
+}
+
+/// Whether a count of this age, by which so much is left, is to be made anew.
+const fn is_too_old(age: Duration, left: u64, uploads: usize) -> bool {
+    let limit = if left == 0 { OLD_FOR_REFUSAL } else { OLD };
+    // What running uploads write to in place would be counted twice.
+    uploads == 0 && age.as_secs() >= limit.as_secs()
 }
 
 /// Files get or lose names, and nobody counts meanwhile.
@@ -251,6 +256,28 @@ impl Drop for Charge {
         state.uploads = state.uploads.saturating_sub(1);
         if self.in_place && state.counts != self.counts {
             state.count = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_made_anew_when_it_is_old_and_nobody_writes_hp_23() {
+        for (minutes, left, uploads, want) in [
+            (0, 0, 0, false),
+            (9, 0, 0, false),
+            (10, 0, 0, true),
+            (10, 0, 1, false),
+            (10, 1, 0, false),
+            (24 * 60 - 1, 1, 0, false),
+            (24 * 60, 1, 0, true),
+            (24 * 60, 1, 1, false),
+        ] {
+            let age = Duration::from_secs(minutes * 60);
+            assert_eq!(is_too_old(age, left, uploads), want, "{minutes} {left} {uploads}");
         }
     }
 }

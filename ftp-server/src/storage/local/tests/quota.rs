@@ -264,6 +264,8 @@ fn the_sweeper_gives_back_what_it_removes_hp_23_fs_14() {
     let storage = tree.storage().with_quota(LIMIT);
     cut(&storage, "f", WriteMode::Replace, 900);
     tree.check(&storage, LIMIT, "kept");
+    storage.root.usage().forget();
+    tree.check(&storage, LIMIT, "kept, and counted anew");
     let kept = tree.root.join(&tree.names("")[0]);
     let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(25 * 60 * 60);
     fs::File::options().write(true).open(kept).unwrap().set_modified(long_ago).unwrap();
