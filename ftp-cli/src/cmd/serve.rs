@@ -86,6 +86,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let mut sweeper = sweep(&plan);
     let addresses: Vec<String> = server.local_addrs().map(|at| at.to_string()).collect();
     say(Level::Info, &format!("listening on {}", addresses.join(", ")));
+    plan.overridden().iter().for_each(|line| say(Level::Warn, &format!("warning: {line}")));
     plan.in_words().iter().for_each(|line| say(Level::Info, line));
     let started = plan.clone();
     while next(&events) == Event::Reload {
@@ -204,6 +205,9 @@ fn reload(server: &Server, started: &Plan, former: &Plan, plan: &Plan) -> bool {
     if let Err(error) = changed {
         log::error!(target: LOG, "{error}; nothing has changed");
         return false;
+    }
+    for line in plan.overridden() {
+        log::warn!(target: LOG, "{line}");
     }
     let mut changes = plan.settings.changes(&former.settings);
     changes.retain(|key| !FIXED.contains(key));

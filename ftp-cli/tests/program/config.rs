@@ -310,14 +310,67 @@ fn users_of_options_and_of_the_file_go_together() {
     let configured = Configured::new("[users.a]\npassword = \"HASH\"\nroot = \"ROOT\"\n");
     configured.root.write("here", b"x");
     let root = configured.root.path().to_str().unwrap();
-    failed(&configured.check(&[root]), 2, "DIR and --write are for --user and --anonymous");
-    failed(&configured.check(&["--write"]), 2, "DIR and --write are for");
+    failed(
+        &configured.check(&[root]),
+        2,
+        "DIR, --write and --drop-box are for --user and --anonymous",
+    );
+    failed(&configured.check(&["--write"]), 2, "DIR, --write and");
+    failed(&configured.check(&["--drop-box"]), 2, "DIR, --write and");
     let elsewhere = TempRoot::new();
     elsewhere.write("there", b"y");
     let options = ["--listen", "0", "--user", "b:q", elsewhere.path().to_str().unwrap()];
     let served = Served::of(&mut configured.command(&options));
     assert_eq!(RawSession::login(served.address, "a", "p").download("RETR here"), b"x");
     assert_eq!(RawSession::login(served.address, "b", "q").download("RETR there"), b"y");
+}
+
+#[test]
+fn a_user_of_options_stands_in_for_one_of_the_file_and_it_is_said() {
+    let text = "
+[anonymous]
+enabled = true
+root = \"/nonexistent/pub\"
+[users.a]
+password = \"HASH\"
+root = \"/nonexistent/a\"
+rights = \"full\"
+[users.b]
+password = \"HASH\"
+root = \"ROOT\"
+";
+    let configured = Configured::new(text);
+    configured.root.write("here", b"x");
+    let root = configured.root.path().to_str().unwrap();
+    let options = ["--listen", "0", "--user", "a:q", "--anonymous", root];
+    let warnings = [
+        "--user a stands in for users.a (server.toml:7), of which nothing counts",
+        "--anonymous stands in for [anonymous] (server.toml:3), of which nothing counts",
+    ];
+    let said = String::from_utf8(configured.check(&options).succeeded()).unwrap();
+    for warning in warnings {
+        assert!(said.lines().any(|line| line == format!("warn  {warning}")), "{said}");
+    }
+    assert!(!said.lines().any(|line| line.starts_with("fail")), "{said}");
+
+    let served = Served::of(&mut configured.command(&options));
+    for warning in warnings {
+        assert!(served.said().contains(&format!("warning: {warning}\n")), "{}", served.said());
+    }
+    assert!(served.said().contains(" a user of the file may log in\n"), "{}", served.said());
+    let mut a = RawSession::login(served.address, "a", "q");
+    assert_eq!(a.download("RETR here"), b"x");
+    a.expect("DELE here", 550);
+    let mut session = RawSession::greeted(served.address);
+    session.expect("USER a", 331);
+    session.expect("PASS p", 530);
+    assert_eq!(RawSession::login(served.address, "b", "p").download("RETR here"), b"x");
+    assert_eq!(RawSession::login(served.address, "ftp", "x").download("RETR here"), b"x");
+    // Another name, by another file.
+    configured.write(&text.replace("users.b", "users.c"));
+    served.signal("HUP");
+    let said = said_until(&served, "configuration read again");
+    assert!(said.iter().any(|line| line.ends_with(warnings[0])), "{said:?}");
 }
 
 #[test]

@@ -45,6 +45,7 @@ pub(super) fn check(plan: &Plan) -> String {
     }
     text.push('\n');
     let mut findings = addresses(settings);
+    findings.extend(plan.overridden().into_iter().map(|line| ("warn", line)));
     findings.extend(directories(plan));
     findings.extend(transfers(settings));
     if settings.server.passive {
@@ -85,7 +86,7 @@ fn reason(error: &io::Error) -> String {
 
 /// Whether the directories of users are there for what each may do.
 fn directories(plan: &Plan) -> Vec<Finding> {
-    let of_users = plan.settings.users.iter();
+    let of_users = plan.users_of_file();
     let of_users =
         of_users.map(|(name, user)| (format!("user {}", shown(name)), &user.root, user.rights));
     let of_anyone = plan.anonymous().map(|(root, rights)| ("anonymous".to_owned(), root, rights));

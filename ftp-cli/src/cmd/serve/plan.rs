@@ -13,7 +13,7 @@ use super::homes::Homes;
 use crate::credentials::{self, Secret, VARIABLE};
 use crate::exit::Failure;
 use crate::options::Options;
-use crate::settings::{File, Reading, Settings};
+use crate::settings::{File, Reading, Settings, User, shown};
 use crate::target::shown_path;
 
 /// The options that set a setting.
@@ -79,9 +79,39 @@ impl Plan {
         (anonymous.enabled && !is_elsewhere).then_some((&anonymous.root, anonymous.rights))
     }
 
+    /// The users of the file, but for those whose names options give to others.
+    pub(super) fn users_of_file(&self) -> impl Iterator<Item = (&String, &User)> {
+        self.settings.users.iter().filter(|(name, _)| !self.is_overridden(name))
+    }
+
+    fn is_overridden(&self, name: &str) -> bool {
+        let mut users = self.quick.iter().flat_map(|quick| &quick.users);
+        users.any(|(other, _)| other == name.as_bytes())
+    }
+
+    /// What the file says of who may log in, and options say otherwise.
+    pub(super) fn overridden(&self) -> Vec<String> {
+        let users = self.settings.users.iter().filter(|(name, _)| self.is_overridden(name));
+        let mut lines: Vec<String> = users
+            .map(|(name, user)| {
+                let (name, origin) = (shown(name), user.origins.of("root"));
+                format!(
+                    "--user {name} stands in for users.{name} ({origin}), of which nothing counts"
+                )
+            })
+            .collect();
+        if self.settings.anonymous.enabled && self.anonymous().is_none() {
+            let origin = self.settings.origins.of("anonymous.enabled");
+            lines.push(format!(
+                "--anonymous stands in for [anonymous] ({origin}), of which nothing counts"
+            ));
+        }
+        lines
+    }
+
     pub(super) fn homes(&self) -> Homes {
         let mut homes = Homes::new(&self.settings.server);
-        for (name, user) in &self.settings.users {
+        for (name, user) in self.users_of_file() {
             homes = homes.user(name, user);
         }
         if let Some((root, rights)) = self.anonymous() {
@@ -115,7 +145,7 @@ impl Plan {
         };
         let anyone = |rights| format!("anyone (anonymous) may {}", may(rights));
         let mut lines = Vec::new();
-        match self.settings.users.len() {
+        match self.users_of_file().count() {
             0 => {}
             1 => lines.push("a user of the file may log in".to_owned()),
             count => lines.push(format!("{count} users of the file may log in")),
@@ -191,11 +221,18 @@ impl Quick {
         settings: &Settings,
         environment: Option<OsString>,
     ) -> Result<Option<Self>, Failure> {
+        if options.has("drop-box") && options.has("write") {
+            return Err(Failure::usage(
+                "--drop-box lets users hand files in and nothing else, --write lets them do all: \
+                 one of the two; a file of --config gives each user rights of their own",
+            ));
+        }
         let has_users = options.has("user") || options.has("anonymous");
         if !has_users && names_users(settings) {
-            let is_idle = !options.operands.is_empty() || options.has("write");
-            let of_nobody =
-                "DIR and --write are for --user and --anonymous; there are users without them";
+            let is_idle = !options.operands.is_empty()
+                || ["write", "drop-box"].iter().any(|option| options.has(option));
+            let of_nobody = "DIR, --write and --drop-box are for --user and --anonymous; there \
+                             are users without them";
             return if is_idle { Err(Failure::usage(of_nobody)) } else { Ok(None) };
         }
         let root = match options.operands.as_slice() {
@@ -206,10 +243,16 @@ impl Quick {
                 return Err(Failure::usage("serve takes one DIR: ftp-cli serve [OPTION]... [DIR]"));
             }
         };
-        let rights = if options.has("write") { Rights::FULL } else { Rights::READ };
+        let rights = match (options.has("drop-box"), options.has("write")) {
+            (true, _) => Rights::DROP_BOX,
+            (false, true) => Rights::FULL,
+            (false, false) => Rights::READ,
+        };
         let users = users(options, environment)?;
         let anonymous = match (users.is_empty(), options.has("anonymous")) {
             (true, _) => Some(rights),
+            // A box that anyone can look into is none.
+            (false, true) if rights == Rights::DROP_BOX => Some(rights),
             // Who has users wants them to write, not anyone.
             (false, true) => Some(Rights::READ),
             (false, false) => None,
@@ -289,6 +332,13 @@ mod tests {
                 "serve --anonymous --write -u a:p:q /",
                 None,
                 "/: user \"a\" may read and write; anyone (anonymous) may read",
+            ),
+            ("serve --drop-box /", None, "/: anyone (anonymous) may hand files in"),
+            ("serve --drop-box -u a:p /", None, "/: user \"a\" may hand files in"),
+            (
+                "serve --drop-box --anonymous -u a:p /",
+                None,
+                "/: user \"a\" may hand files in; anyone (anonymous) may hand files in",
             ),
             (
                 "serve --set anonymous.enabled=true --set anonymous.root=/srv",
@@ -376,7 +426,14 @@ mod tests {
             (
                 "serve --set anonymous.enabled=true --set anonymous.root=/ /",
                 Exit::Usage,
-                "DIR and --write are for --user",
+                "DIR, --write and --drop-box are for --user",
+            ),
+            ("serve --drop-box --write /", Exit::Usage, "one of the two"),
+            ("serve --drop-box --write --anonymous -u a:p /", Exit::Usage, "one of the two"),
+            (
+                "serve --set anonymous.enabled=true --set anonymous.root=/ --drop-box",
+                Exit::Usage,
+                "DIR, --write and --drop-box are for --user",
             ),
         ] {
             let Err(failure) = plan(line, None) else { panic!("{line}") };
