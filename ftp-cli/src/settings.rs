@@ -38,6 +38,10 @@ pub(crate) use user::{USER, User};
 pub(crate) struct Settings {
     pub(crate) listen: Vec<Listen>,
     pub(crate) server: ServerConfig,
+    /// What a session moves in a second at most, in bytes; `Some(0)`, in so many words, any number.
+    pub(crate) rate_per_session: Option<u64>,
+    /// The same for all sessions of a user.
+    pub(crate) rate_per_user: Option<u64>,
     pub(crate) anonymous: Anonymous,
     /// The users of the file.
     pub(crate) users: BTreeMap<String, User>,
@@ -67,6 +71,8 @@ impl Default for Settings {
         Self {
             listen: vec![Listen::default()],
             server,
+            rate_per_session: None,
+            rate_per_user: None,
             anonymous: Anonymous { enabled: false, root: PathBuf::new(), rights: Rights::READ },
             users: BTreeMap::new(),
             shutdown_grace: Duration::from_secs(30),
@@ -137,8 +143,8 @@ pub(crate) const TABLE: &[Row<Settings>] = &[
     setting!("transfer.partial",        "resume, discard, publish: what a cut upload leaves", server.partial,      partial,      partial_word),
     setting!("transfer.umask" as Text,  "permission bits that new files do not get: 022",  server.umask,          umask,        show_umask),
     setting!("transfer.overwrite",      "true, false: whether files may be replaced",      server.overwrite,      yes,          bool::to_string),
-    setting!("transfer.rate_per_session", "bytes a session moves in a second: 30 MiB/s",   server.rate_per_session, rate,       show_rate),
-    setting!("transfer.rate_per_user",  "bytes all sessions of a user move in a second",   server.rate_per_user,  rate,         show_rate),
+    setting!("transfer.rate_per_session", "bytes a session moves in a second: 30 MiB/s",   rate_per_session,      rate,         show_rate),
+    setting!("transfer.rate_per_user",  "bytes all sessions of a user move in a second",   rate_per_user,         rate,         show_rate),
     setting!("security.confine",        "best-effort, require, off: Landlock for sessions", server.confine,       confine,      confine_word),
     setting!("security.run_as",         "USER or USER:GROUP to be once the ports are bound", run_as,               run_as,       optional),
     setting!("listing.show_ids",        "true, false: numbers of owner and group in LIST", server.show_ids,       yes,          bool::to_string),
@@ -224,6 +230,13 @@ impl Settings {
         (row.set)(self, text).map_err(|wrong| format!("{}: {wrong}", row.key))?;
         self.origins.note(row.key, origin, None);
         Ok(())
+    }
+
+    /// What the server is told.
+    pub(crate) fn server(&self) -> ServerConfig {
+        let rate_per_session = self.rate_per_session.unwrap_or(0);
+        let rate_per_user = self.rate_per_user.unwrap_or(0);
+        ServerConfig { rate_per_session, rate_per_user, ..self.server.clone() }
     }
 
     /// What contradicts itself, behind where it was said; `file` is the one that was read.
@@ -348,18 +361,22 @@ fn word_of<T: PartialEq>(value: &T, words: &[(&str, T)]) -> String {
     found.map_or_else(String::new, |(word, _)| (*word).to_owned())
 }
 
-/// A size a second; nothing, or 0, for no limit.
-fn rate(text: &str) -> Result<u64, String> {
+/// A size a second; nothing where none is said, 0 for no limit.
+fn rate(text: &str) -> Result<Option<u64>, String> {
     let text = text.trim();
     if text.is_empty() {
-        return Ok(0);
+        return Ok(None);
     }
     let wrong = |_| format!("\"{text}\" is not a rate; 500 KiB/s, 30 MiB/s are");
-    size(text.strip_suffix("/s").unwrap_or(text)).map_err(wrong)
+    size(text.strip_suffix("/s").unwrap_or(text)).map(Some).map_err(wrong)
 }
 
-fn show_rate(bytes: &u64) -> String {
-    if *bytes == 0 { "\"\"".to_owned() } else { format!("{}/s", show_size(bytes)) }
+fn show_rate(bytes: &Option<u64>) -> String {
+    match bytes {
+        None => "\"\"".to_owned(),
+        Some(0) => "0".to_owned(),
+        Some(bytes) => format!("{}/s", show_size(bytes)),
+    }
 }
 
 fn partial(text: &str) -> Result<PartialPolicy, String> {

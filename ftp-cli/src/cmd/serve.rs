@@ -49,7 +49,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let messages = stdio.messages.clone();
     if options.has("check") {
         trace::start(options, &messages, LevelFilter::Info)?;
-        return output::print(&mut stdio.output, check::check(&plan).as_bytes());
+        return output::print(&mut stdio.output, check::check(&plan, options).as_bytes());
     }
     let (quiet, format) = (options.is_quiet(), plan.settings.log_format);
     let queue = messages.queued().map_err(|error| no_thread(&error))?;
@@ -164,7 +164,7 @@ fn next(events: &Receiver<Event>) -> Event {
 fn start(plan: &Plan, builder: ServerBuilder) -> Result<Server, Failure> {
     let addresses = available(&plan.settings.listen, has_ipv6);
     let (homes, run_as) = (plan.homes(), plan.settings.run_as.clone());
-    let builder = builder.config(plan.settings.server.clone()).authenticator(homes.clone());
+    let builder = builder.config(plan.settings.server()).authenticator(homes.clone());
     // Whoever serves the directories is to be able to open them.
     let (sender, failure) = mpsc::channel();
     let builder = builder.once_bound(move || {
@@ -198,7 +198,7 @@ fn reload(server: &Server, started: &Plan, former: &Plan, plan: &Plan) -> bool {
             log::warn!(target: LOG, "{key} differs; it stays as it is until the next start");
         }
     }
-    let (config, homes) = (plan.settings.server.clone(), plan.homes());
+    let (config, homes) = (plan.settings.server(), plan.homes());
     let changed = homes.look().map_err(|failure| failure.message);
     let changed =
         changed.and_then(|()| server.reconfigure(config, homes).map_err(|error| in_full(&error)));

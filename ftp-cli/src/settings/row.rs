@@ -124,6 +124,7 @@ kinds! {
     usize: Number,
     Duration: Time,
     u64: Size,
+    Option<u64>: Size,
     String: Text,
     PathBuf: Text,
     SyncPolicy: Text,

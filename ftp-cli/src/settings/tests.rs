@@ -72,6 +72,7 @@ fn set_reaches_its_own_field() {
         ("transfer.overwrite=false", "false"),
         ("transfer.rate_per_session=30 MiB/s", "30 MiB/s"),
         ("transfer.rate_per_user=1000", "1000/s"),
+        ("transfer.rate_per_user=0", "0"),
         ("transfer.sync=none", "none"),
         ("security.run_as=nobody", "nobody"),
         ("security.run_as=1:2", "1:2"),

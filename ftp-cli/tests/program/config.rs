@@ -224,6 +224,106 @@ root = \"/nonexistent/a\"
     }
 }
 
+/// What `--check` warns of and says to fail, without the part in front of it.
+fn found(ran: Ran) -> Vec<String> {
+    let said = String::from_utf8(ran.succeeded()).unwrap();
+    let (_, findings) = said.split_once("\n\n").unwrap();
+    // Which ports are free is the machine's matter.
+    let is_odd = |line: &&str| !line.starts_with("ok") && !line.contains(" can be had");
+    let lines = findings.lines().filter(is_odd);
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn what_users_will_not_get_is_said_word_for_word() {
+    let configured = Configured::new(
+        "
+[passive]
+ports = \"50000-50003\"
+[limits]
+sessions = 5
+[transfer]
+rate_per_session = 0
+rate_per_user = \"0 MiB/s\"
+[anonymous]
+enabled = true
+root = \"ROOT/a file\"
+[users.ftp]
+password = \"HASH\"
+root = \"ROOT\"
+rights = \"full\"
+[users.\"a b\"]
+password = \"HASH\"
+root = \"ROOT/./\"
+rights = [\"write\"]
+mkdir_parents = true
+mkdir_existing_ok = true
+[users.box]
+password = \"HASH\"
+root = \"ROOT\"
+rights = \"drop-box\"
+[users.gone]
+password = \"HASH\"
+root = \"/nonexistent/gone\"
+",
+    );
+    configured.root.write("a file", b"");
+    let root = configured.root.path().display();
+    let toml = configured.here.join("server.toml");
+    fs::set_permissions(&toml, fs::Permissions::from_mode(0o644)).unwrap();
+    let password = configured.here.write("password", b"p\n");
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o604)).unwrap();
+    let elsewhere = TempRoot::new();
+    let options =
+        ["--check", "--user", "u", "--password-file", "password", "--listen", "127.0.0.1:0"];
+    let check = || run(configured.command(&options).arg(elsewhere.path()));
+    let want = [
+        "fail  user gone: /nonexistent/gone: No such file or directory (os error 2); logins are \
+         refused until it is there"
+            .to_owned(),
+        format!(
+            "fail  anonymous: {root}/a file: is no directory; logins are refused until it is one"
+        ),
+        "warn  user \"a b\": mkdir_parents makes nothing without the right mkdir; add it to the \
+         rights"
+            .to_owned(),
+        "warn  user \"a b\": mkdir_existing_ok means MKD, which needs the right mkdir; add it to \
+         the rights"
+            .to_owned(),
+        "warn  user ftp: anyone gets in by this name in other letters, without a password, to \
+         what is anonymous; rename the user"
+            .to_owned(),
+        format!(
+            "warn  users \"a b\", ftp: all have {root}; what a cut upload left, only the user \
+             whose it was can go on with (transfer.partial)"
+        ),
+        "warn  server.toml: its mode lets all users of this computer read the hashes of \
+         passwords; take that away by chmod o-r"
+            .to_owned(),
+        "warn  password: its mode lets all users of this computer read a password; take that \
+         away by chmod o-r"
+            .to_owned(),
+        "warn  transfer.rate_per_session: 0 is no limit; to say so, leave it empty".to_owned(),
+        "warn  transfer.rate_per_user: 0 is no limit; to say so, leave it empty".to_owned(),
+        "warn  passive.ports: 4 for 5 sessions (limits.sessions), one for each transfer; who \
+         finds none gets 425; widen the range"
+            .to_owned(),
+    ];
+    assert_eq!(found(check()), want);
+
+    // Each goes away with what it is about.
+    fs::set_permissions(&toml, fs::Permissions::from_mode(0o640)).unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    let text = fs::read_to_string(&toml).unwrap();
+    let text = text.replace("50003", "50099").replace("[\"write\"]", "[\"write\", \"mkdir\"]");
+    let text = text.replace("rate_per", "# ").replace("users.ftp", "users.f");
+    let text = text.replace("/nonexistent/gone", elsewhere.path().to_str().unwrap());
+    let text = text.replace("/a file", "") + "[transfer]\npartial = \"discard\"\n";
+    let text = text.replacen("[transfer]\n", "", 1);
+    configured.here.write("server.toml", text.as_bytes());
+    assert_eq!(found(check()), [""; 0], "{text}");
+}
+
 #[test]
 fn users_of_the_file_have_what_it_says_cm_14_hp_26() {
     let configured = Configured::new(

@@ -109,6 +109,11 @@ impl Plan {
         lines
     }
 
+    pub(super) fn lets_anyone_in(&self) -> bool {
+        let by_options = self.quick.as_ref().is_some_and(|quick| quick.anonymous.is_some());
+        by_options || self.settings.anonymous.enabled
+    }
+
     pub(super) fn homes(&self) -> Homes {
         let mut homes = Homes::new(&self.settings.server);
         for (name, user) in self.users_of_file() {
