@@ -19,7 +19,7 @@ use std::time::Duration;
 use ftp_proto::{HostName, Network, ParseError, ParseErrorKind, PortRanges};
 use ftp_server::{
     ConfinementPolicy, LogFormat, NamePattern, PartialPolicy, PassiveAddress, PassiveOverride,
-    Rights, ServerConfig, SyncPolicy,
+    Rights, ServerConfig, SyncPolicy, UserLimits,
 };
 
 use crate::privileges::RunAs;
@@ -62,6 +62,7 @@ pub(crate) struct Anonymous {
     pub(crate) enabled: bool,
     pub(crate) root: PathBuf,
     pub(crate) rights: Rights,
+    pub(crate) limits: UserLimits,
 }
 
 impl Default for Settings {
@@ -73,7 +74,12 @@ impl Default for Settings {
             server,
             rate_per_session: None,
             rate_per_user: None,
-            anonymous: Anonymous { enabled: false, root: PathBuf::new(), rights: Rights::READ },
+            anonymous: Anonymous {
+                enabled: false,
+                root: PathBuf::new(),
+                rights: Rights::READ,
+                limits: UserLimits::default(),
+            },
             users: BTreeMap::new(),
             shutdown_grace: Duration::from_secs(30),
             run_as: None,
@@ -157,6 +163,9 @@ pub(crate) const TABLE: &[Row<Settings>] = &[
     setting!("anonymous.enabled",       "true, false: whether anyone may log in",          anonymous.enabled,     yes,          bool::to_string),
     setting!("anonymous.root",          "the directory that is / to them",                 anonymous.root,        directory,    shown_directory),
     setting!("anonymous.rights",        "what they may do: read, full, drop-box, or a list", anonymous.rights,   rights,       shown_rights),
+    setting!("anonymous.per_user",      "sessions of all of them, in place of limits.per_user; 0: any", anonymous.limits.sessions, own_count, own_count_shown),
+    setting!("anonymous.rate_per_session", "in place of transfer.rate_per_session; 0: any",  anonymous.limits.rate_per_session, rate, show_rate),
+    setting!("anonymous.rate_per_user", "of all of them, in place of transfer.rate_per_user; 0: any", anonymous.limits.rate_per_user, rate, show_rate),
 ];
 
 const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
@@ -303,6 +312,15 @@ fn shown_hosts(hosts: &[HostName]) -> String {
 
 fn count(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| format!("\"{text}\" is not a number"))
+}
+
+/// Nothing, for what is said of all users.
+fn own_count(text: &str) -> Result<Option<usize>, String> {
+    if text.is_empty() { Ok(None) } else { count(text).map(Some) }
+}
+
+fn own_count_shown(count: &Option<usize>) -> String {
+    optional(count)
 }
 
 fn number(text: &str) -> Result<u32, String> {

@@ -174,7 +174,11 @@ impl Reader<'_> {
     fn read<T: Keyed>(&mut self, row: &Row<T>, key: &str, value: &Value<'_>) -> Option<String> {
         match (row.kind, value.get_ref()) {
             (Kind::Switch, DeValue::Boolean(yes)) => Some(yes.to_string()),
-            (Kind::Number | Kind::Time | Kind::Size, DeValue::Integer(number)) => {
+            (Kind::NumberOrNone, DeValue::String(text)) if text.is_empty() => Some(String::new()),
+            (
+                Kind::Number | Kind::NumberOrNone | Kind::Time | Kind::Size,
+                DeValue::Integer(number),
+            ) => {
                 let decimal = i128::from_str_radix(number.as_str(), number.radix());
                 Some(decimal.map_or_else(|_| number.to_string(), |number| number.to_string()))
             }
@@ -283,6 +287,7 @@ impl Kind {
         match self {
             Self::Switch => "true or false, without quotes,",
             Self::Number => "a whole number, without quotes,",
+            Self::NumberOrNone => "a whole number, without quotes, or \"\"",
             Self::Time => "a time, as \"30 s\" or \"5 min\",",
             Self::Size => "a size, as \"64 MiB\",",
             Self::Text => "a text in quotes",

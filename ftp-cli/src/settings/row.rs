@@ -39,6 +39,8 @@ pub(crate) enum Kind {
     Switch,
     /// `64`.
     Number,
+    /// `64`, or `""` for none.
+    NumberOrNone,
     /// `"5 min"`, or a number of seconds.
     Time,
     /// `"64 MiB"`, or a number of bytes.
@@ -66,8 +68,9 @@ impl Kind {
     fn literal(self, text: &str) -> String {
         match self {
             Self::Switch | Self::Number => text.to_owned(),
+            Self::NumberOrNone if !text.is_empty() => text.to_owned(),
             Self::Words if text.starts_with('[') => list(text.trim_matches(['[', ']'])),
-            Self::Time | Self::Size | Self::Text | Self::Words => quoted(text),
+            Self::Time | Self::Size | Self::Text | Self::Words | Self::NumberOrNone => quoted(text),
             Self::List => list(text),
             Self::Overrides => {
                 let item = |item: &str| {
@@ -125,6 +128,7 @@ kinds! {
     Duration: Time,
     u64: Size,
     Option<u64>: Size,
+    Option<usize>: NumberOrNone,
     String: Text,
     PathBuf: Text,
     SyncPolicy: Text,
@@ -211,6 +215,8 @@ mod tests {
         for (kind, text, want) in [
             (Kind::Switch, "true", "true"),
             (Kind::Number, "64", "64"),
+            (Kind::NumberOrNone, "64", "64"),
+            (Kind::NumberOrNone, "", "\"\""),
             (Kind::Time, "5 min", "\"5 min\""),
             (Kind::Text, "", "\"\""),
             (Kind::Text, "a \"b\" \\ \u{1} \u{e9}", "\"a \\\"b\\\" \\\\ \\u0001 \u{e9}\""),

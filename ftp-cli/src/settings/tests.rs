@@ -93,6 +93,9 @@ fn set_reaches_its_own_field() {
         ("anonymous.rights=list,write , mkdir", "[list, write, mkdir]"),
         ("anonymous.rights=drop-box", "drop-box"),
         ("anonymous.rights=[read]", "[read]"),
+        ("anonymous.per_user=5", "5"),
+        ("anonymous.rate_per_session=0", "0"),
+        ("anonymous.rate_per_user=1 MiB/s", "1 MiB/s"),
     ] {
         let (default, mut settings) = (Settings::default(), Settings::default());
         settings.set(assignment).unwrap();
@@ -157,6 +160,8 @@ fn set_refuses() {
         ("listen.addresses=", "no address"),
         ("anonymous.root=srv", "does not begin with /"),
         ("anonymous.rights=", "\"\" is no right"),
+        ("anonymous.per_user=any", "is not a number"),
+        ("anonymous.rate_per_user=1 MiB/h", "is not a rate"),
         ("anonymous.rights=read, fly", "\"fly\" is no right"),
         ("anonymous.rights=[full]", "\"full\" is no right"),
     ] {

@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
-use ftp_server::{PasswordHash, Rights};
+use ftp_server::{PasswordHash, Rights, UserLimits};
 
 use super::row::{Keyed, Origins, Row, row};
-use super::{directory, rights, shown_directory, shown_rights, yes};
+use super::{
+    directory, own_count, own_count_shown, rate, rights, show_rate, shown_directory, shown_rights,
+    yes,
+};
 
 /// A user of the file.
 #[derive(Clone, Debug)]
@@ -15,6 +18,7 @@ pub(crate) struct User {
     pub(crate) rights: Rights,
     pub(crate) mkdir_parents: bool,
     pub(crate) mkdir_existing_ok: bool,
+    pub(crate) limits: UserLimits,
     /// Where all of that is from.
     pub(crate) origins: Origins,
 }
@@ -27,6 +31,7 @@ impl Default for User {
             rights: Rights::READ,
             mkdir_parents: false,
             mkdir_existing_ok: false,
+            limits: UserLimits::default(),
             origins: Origins::default(),
         }
     }
@@ -49,6 +54,9 @@ pub(crate) const USER: &[Row<User>] = &[
     key!("rights",            "what the user may do: read, full, drop-box, or a list",        rights,            rights,       shown_rights),
     key!("mkdir_parents",     "true, false: whether STOR makes the directories above a file",     mkdir_parents,     yes,    bool::to_string),
     key!("mkdir_existing_ok", "true, false: whether MKD of a directory that is there is a success", mkdir_existing_ok, yes,    bool::to_string),
+    key!("per_user",          "sessions at a time, in place of limits.per_user; 0: any number", limits.sessions,   own_count,    own_count_shown),
+    key!("rate_per_session",  "in place of transfer.rate_per_session; 0: any",                limits.rate_per_session, rate,     show_rate),
+    key!("rate_per_user",     "in place of transfer.rate_per_user; 0: any",                   limits.rate_per_user,    rate,     show_rate),
 ];
 
 impl User {

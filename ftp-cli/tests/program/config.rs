@@ -386,6 +386,35 @@ mkdir_parents = true
 }
 
 #[test]
+fn a_user_of_the_file_has_limits_of_its_own_cm_15() {
+    let configured = Configured::new(
+        "
+limits.per_user = 2
+[anonymous]
+enabled = true
+root = \"ROOT\"
+per_user = 1
+[users.u]
+password = \"HASH\"
+root = \"ROOT\"
+[users.any]
+password = \"HASH\"
+root = \"ROOT\"
+per_user = 0
+",
+    );
+    let served = configured.serve();
+    for (user, most) in [("ftp", Some(1)), ("u", Some(2)), ("any", None)] {
+        let login = || RawSession::login(served.address, user, "p");
+        let sessions: Vec<_> = (0..most.unwrap_or(4)).map(|_| login()).collect();
+        let mut more = RawSession::greeted(served.address);
+        more.expect(format!("USER {user}"), 331);
+        more.expect("PASS p", if most.is_some() { 421 } else { 230 });
+        drop(sessions);
+    }
+}
+
+#[test]
 fn what_passwd_prints_is_a_password_of_the_file() {
     let configured = Configured::new("");
     configured.here.write("password", b"from a file\nnot this\n");

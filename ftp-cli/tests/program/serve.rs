@@ -114,7 +114,7 @@ fn curl_put(curl: &Peer, url: &str, content: &[u8]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_drop_box_takes_what_is_new_and_tells_nothing_hp_26() {
+fn a_drop_box_takes_what_is_new_and_tells_nothing() {
     let Some(curl) = Peer::find("curl") else { return };
     let root = TempRoot::new();
     root.write("there", b"not yours");

@@ -14,7 +14,7 @@ use ftp_proto::Escaped;
 use ftp_server::{
     AuthError, Authenticator, Capabilities, ConfinementPolicy, Entries, LocalStorage, Login,
     LoginAttempt, Metadata, Offer, Rights, ServerConfig, Source, Storage, StorageError,
-    StorageErrorKind, Upload, UserTable, VirtualPath, WriteMode,
+    StorageErrorKind, Upload, UserLimits, UserTable, VirtualPath, WriteMode,
 };
 use log::Level;
 
@@ -69,7 +69,8 @@ impl Homes {
         let login = home
             .login(user.rights)
             .with_mkdir_parents(user.mkdir_parents)
-            .with_mkdir_existing_ok(user.mkdir_existing_ok);
+            .with_mkdir_existing_ok(user.mkdir_existing_ok)
+            .with_limits(user.limits);
         self.table = self.table.user_with_hash(name, hash, login);
         self.users.insert(name.into(), home);
         self
@@ -90,9 +91,9 @@ impl Homes {
     }
 
     /// Lets anyone in.
-    pub(super) fn anonymous(mut self, root: &Path, rights: Rights) -> Self {
+    pub(super) fn anonymous(mut self, root: &Path, rights: Rights, limits: UserLimits) -> Self {
         let home = self.home(root);
-        self.table = self.table.anonymous(home.login(rights));
+        self.table = self.table.anonymous(home.login(rights).with_limits(limits));
         self.anonymous = Some(home);
         self
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ftp_proto::Escaped;
-use ftp_server::Rights;
+use ftp_server::{Rights, UserLimits};
 
 use super::homes::Homes;
 use crate::credentials::{self, Secret, VARIABLE};
@@ -120,14 +120,14 @@ impl Plan {
             homes = homes.user(name, user);
         }
         if let Some((root, rights)) = self.anonymous() {
-            homes = homes.anonymous(root, rights);
+            homes = homes.anonymous(root, rights, self.settings.anonymous.limits);
         }
         let Some(quick) = &self.quick else { return homes };
         for (name, password) in &quick.users {
             homes = homes.plain(name, password, &quick.root, self.rights_of_users(quick));
         }
         match quick.anonymous {
-            Some(rights) => homes.anonymous(&quick.root, rights),
+            Some(rights) => homes.anonymous(&quick.root, rights, UserLimits::default()),
             None => homes,
         }
     }
