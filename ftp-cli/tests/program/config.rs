@@ -435,6 +435,35 @@ fn what_passwd_prints_is_a_password_of_the_file() {
 }
 
 #[test]
+fn no_client_could_send_what_passwd_refuses() {
+    let here = TempRoot::new();
+    for (typed, words) in [
+        (&b""[..], "standard input: the first line is empty"),
+        (b"\n", "standard input: the first line is empty"),
+        (b"\r\n", "standard input: the first line is empty"),
+        (b"a\0b\n", "standard input: a NUL is in the password, which no client can send"),
+        (b"a\rb\n", "standard input: a CR is in the password, which no client can send"),
+        (b"a\r\r\n", "standard input: a CR is in the password, which no client can send"),
+    ] {
+        failed(&run_with(&mut ftp(&["passwd"]), typed, LIMIT), 2, words);
+        let file = here.write("password", typed);
+        let ran = run(ftp(&["passwd", "--password-file"]).arg(&file));
+        failed(&ran, 2, &words.replace("standard input", file.to_str().unwrap()));
+    }
+    // Of a file the first line counts, as everywhere; what is piped is meant as a whole.
+    let two = "standard input: a LF is in the password, which no client can send";
+    failed(&run_with(&mut ftp(&["passwd"]), b"a\nb\n", LIMIT), 2, two);
+    failed(&run_with(&mut ftp(&["passwd"]), b"a\n\n", LIMIT), 2, two);
+    for user in ["u:a\rb", "u:"] {
+        let words = "--user u: ";
+        failed(&run(&mut ftp(&["serve", "--user", user, "--check", "/"])), 2, words);
+    }
+    let mut of_environment = ftp(&["serve", "--user", "u", "--check", "/"]);
+    let words = "FTP_PASSWORD: a LF is in the password, which no client can send";
+    failed(&run(of_environment.env("FTP_PASSWORD", "two\nlines")), 2, words);
+}
+
+#[test]
 fn users_of_options_and_of_the_file_go_together() {
     let configured = Configured::new("[users.a]\npassword = \"HASH\"\nroot = \"ROOT\"\n");
     configured.root.write("here", b"x");

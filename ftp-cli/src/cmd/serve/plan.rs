@@ -283,6 +283,9 @@ fn users(
             .filter(|password| !password.is_empty())
             .map(|password| Secret::new(password.into_vec())),
     };
+    if let Some(password) = &elsewhere {
+        password.is_sendable(VARIABLE)?;
+    }
     let mut users: Vec<NameAndPassword> = Vec::new();
     for user in options.all("user").map(OsStr::as_bytes) {
         let mut parts = user.splitn(2, |byte| *byte == b':');
@@ -295,7 +298,14 @@ fn users(
             return Err(Failure::usage(format!("--user {shown} is there twice")));
         }
         let password = match parts.next().map(Secret::new) {
-            Some(password) => password,
+            Some(password) => {
+                let option = format!("--user {shown}");
+                if password.as_bytes().is_empty() {
+                    return Err(Failure::usage(format!("{option}: no password behind the colon")));
+                }
+                password.is_sendable(&option)?;
+                password
+            }
             None => elsewhere.take().ok_or_else(|| {
                 Failure::usage(format!(
                     "no password for user {shown}: put it into {VARIABLE}, or name \
