@@ -18,7 +18,7 @@ use log::{Level, LevelFilter};
 use rustix::fs::OFlags;
 use signal_hook::consts::SIGHUP;
 
-use self::homes::Sweeper;
+use self::homes::{Kept, Sweeper};
 use self::plan::{Plan, Refusal};
 use crate::credentials::VARIABLE;
 use crate::exit::{Exit, Failure};
@@ -82,10 +82,11 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if let Some(transfers) = &transfers {
         builder = builder.observer(Xferlog::new(transfers.writer.clone()));
     }
-    let server = start(&plan, builder)?;
+    let (server, mut kept) = start(&plan, builder)?;
     let mut sweeper = sweep(&plan);
     let addresses: Vec<String> = server.local_addrs().map(|at| at.to_string()).collect();
     say(Level::Info, &format!("listening on {}", addresses.join(", ")));
+    kept.iter().for_each(Kept::tell);
     plan.overridden().iter().for_each(|line| say(Level::Warn, &format!("warning: {line}")));
     plan.in_words().iter().for_each(|line| say(Level::Info, line));
     let started = plan.clone();
@@ -93,11 +94,15 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         // Whatever the file says now: who renames a log waits for it.
         transfers.iter().for_each(Transfers::open_again);
         match plan.again(options) {
-            Ok(new) if reload(&server, &started, &plan, &new) => {
-                plan = new;
-                sweeper = sweep(&plan);
+            Ok(new) => {
+                if let Some(found) = reload(&server, &started, &plan, &new) {
+                    if found != kept {
+                        found.iter().for_each(Kept::tell);
+                    }
+                    (plan, kept) = (new, found);
+                    sweeper = sweep(&plan);
+                }
             }
-            Ok(_) => {}
             Err(Refusal { lines, failure }) => {
                 lines.iter().for_each(|line| log::error!(target: LOG, "{line}"));
                 log::error!(target: LOG, "{}; nothing has changed", failure.message);
@@ -161,28 +166,35 @@ fn next(events: &Receiver<Event>) -> Event {
     if is_stop(first) || events.try_iter().any(is_stop) { Event::Stop } else { Event::Reload }
 }
 
-fn start(plan: &Plan, builder: ServerBuilder) -> Result<Server, Failure> {
+/// The server, and what keeps its sessions in their directories.
+fn start(plan: &Plan, builder: ServerBuilder) -> Result<(Server, Option<Kept>), Failure> {
     let addresses = available(&plan.settings.listen, has_ipv6);
     let (homes, run_as) = (plan.homes(), plan.settings.run_as.clone());
     let builder = builder.config(plan.settings.server()).authenticator(homes.clone());
     // Whoever serves the directories is to be able to open them.
-    let (sender, failure) = mpsc::channel();
+    let (sender, looked) = mpsc::channel();
     let builder = builder.once_bound(move || {
         run_as.map_or(Ok(()), |run_as| run_as.give_up_root())?;
-        homes.look().map_err(|failure| {
-            drop(sender.send(failure));
-            io::Error::other("no directory to serve")
-        })
+        let found = homes.look();
+        let is_some = found.is_ok();
+        drop(sender.send(found));
+        if is_some { Ok(()) } else { Err(io::Error::other("no directory to serve")) }
     });
-    builder.bind_all(&addresses).map_err(|error| {
+    let bound = builder.bind_all(&addresses);
+    let looked = looked.try_recv().unwrap_or(Ok(None));
+    let server = bound.map_err(|error| {
         // An address that cannot be had is a matter of the network.
         let exit = match error {
             ftp_server::Error::Bind { .. } | ftp_server::Error::Address(_) => Exit::Network,
             ftp_server::Error::OnceBound(_) => Exit::Usage,
             _ => Exit::Internal,
         };
-        failure.try_recv().unwrap_or_else(|_| Failure::new(exit, in_full(&error)))
-    })
+        match &looked {
+            Err(failure) => failure.clone(),
+            Ok(_) => Failure::new(exit, in_full(&error)),
+        }
+    })?;
+    Ok((server, looked.ok().flatten()))
 }
 
 /// Tidies the directories of a plan up. Without a thread for it that waits for the next start.
@@ -191,21 +203,25 @@ fn sweep(plan: &Plan) -> Option<Sweeper> {
     Sweeper::start(&plan.homes()).map_err(failed).ok()
 }
 
-/// Gives what was read to new sessions, and says what differs from before. False if it could not.
-fn reload(server: &Server, started: &Plan, former: &Plan, plan: &Plan) -> bool {
+/// Gives what was read to new sessions, and says what differs from before. `None` if it could not;
+/// otherwise what keeps those sessions in their directories.
+fn reload(server: &Server, started: &Plan, former: &Plan, plan: &Plan) -> Option<Option<Kept>> {
     for key in plan.settings.changes(&started.settings) {
         if FIXED.contains(&key) {
             log::warn!(target: LOG, "{key} differs; it stays as it is until the next start");
         }
     }
     let (config, homes) = (plan.settings.server(), plan.homes());
-    let changed = homes.look().map_err(|failure| failure.message);
-    let changed =
-        changed.and_then(|()| server.reconfigure(config, homes).map_err(|error| in_full(&error)));
-    if let Err(error) = changed {
-        log::error!(target: LOG, "{error}; nothing has changed");
-        return false;
-    }
+    let changed = homes.look().map_err(|failure| failure.message).and_then(|kept| {
+        server.reconfigure(config, homes).map_err(|error| in_full(&error)).map(|()| kept)
+    });
+    let kept = match changed {
+        Ok(kept) => kept,
+        Err(error) => {
+            log::error!(target: LOG, "{error}; nothing has changed");
+            return None;
+        }
+    };
     for line in plan.overridden() {
         log::warn!(target: LOG, "{line}");
     }
@@ -213,7 +229,7 @@ fn reload(server: &Server, started: &Plan, former: &Plan, plan: &Plan) -> bool {
     changes.retain(|key| !FIXED.contains(key));
     let changes = if changes.is_empty() { "nothing".to_owned() } else { changes.join(", ") };
     log::info!(target: LOG, "configuration read again; changed: {changes}");
-    true
+    Some(kept)
 }
 
 /// An error with its causes.

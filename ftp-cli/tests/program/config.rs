@@ -597,6 +597,27 @@ fn a_hangup_reads_the_file_again_for_new_sessions() {
 }
 
 #[test]
+fn what_keeps_sessions_in_is_said_once_and_when_it_changes_fs_05() {
+    let text = |confine| {
+        format!(
+            "security.confine = \"{confine}\"\n[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\n"
+        )
+    };
+    let configured = Configured::new(&text("best-effort"));
+    let served = configured.serve();
+    let line = format!("sessions are kept beneath {} by ", configured.root.path().display());
+    assert_eq!(served.said().matches(&line).count(), 1, "{}", served.said());
+    // The same, then something else.
+    served.signal("HUP");
+    said_until(&served, "configuration read again");
+    configured.write(&text("off"));
+    served.signal("HUP");
+    let said = said_until(&served, "sessions are kept");
+    let said = said.concat();
+    assert!(said.contains(&line) && said.ends_with("by openat2 without Landlock"), "{said}");
+}
+
+#[test]
 fn a_hangup_opens_the_log_of_transfers_again() {
     let here = TempRoot::new();
     let at = |name: &str| here.join(name);

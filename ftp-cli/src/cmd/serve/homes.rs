@@ -23,7 +23,6 @@ use crate::credentials::Secret;
 use crate::exit::{Exit, Failure};
 use crate::settings::User;
 use crate::target::shown_path;
-use crate::trace::LIFE;
 
 /// Who may log in, each to a directory that is looked for at the login: one that was made anew, or
 /// mounted meanwhile, is the one that its path leads to.
@@ -108,12 +107,13 @@ impl Homes {
         Arc::clone(self.by_path.entry(path.to_owned()).or_insert_with(new))
     }
 
-    /// Looks at all directories, and says which are not there, and what keeps sessions in them.
+    /// Looks at all directories, says which are not there, and gives back what keeps sessions in
+    /// the others.
     ///
     /// # Errors
     ///
     /// `Local` if none of them can be used, or if sessions cannot be confined as they have to be.
-    pub(super) fn look(&self) -> Result<(), Failure> {
+    pub(super) fn look(&self) -> Result<Option<Kept>, Failure> {
         let (mut walls, mut failure) = (None, None);
         for home in self.by_path.values() {
             let shown = shown_path(&home.path);
@@ -138,15 +138,25 @@ impl Homes {
                 }
             }
         }
-        let Some((walls, shown)) = walls else { return failure.map_or(Ok(()), Err) };
+        let Some((walls, shown)) = walls else { return failure.map_or(Ok(None), Err) };
         let is_lacking = self.config.confine == ConfinementPolicy::BestEffort
-            && !(walls.openat2 && walls.landlock);
+            && !(walls.openat2 && walls.landlock.is_some());
         let level = if is_lacking { Level::Warn } else { Level::Info };
-        match self.by_path.len() {
-            1 => log::log!(target: LIFE, level, "sessions are kept beneath {shown} by {walls}"),
-            _ => log::log!(target: LIFE, level, "sessions are kept beneath their roots by {walls}"),
-        }
-        Ok(())
+        let shown = if self.by_path.len() == 1 { shown } else { "their roots".to_owned() };
+        Ok(Some(Kept { level, text: format!("sessions are kept beneath {shown} by {walls}") }))
+    }
+}
+
+/// What keeps sessions in their directories, in words.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Kept {
+    level: Level,
+    text: String,
+}
+
+impl Kept {
+    pub(super) fn tell(&self) {
+        log::log!(target: LOG, self.level, "{}", self.text);
     }
 }
 
