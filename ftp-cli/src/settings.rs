@@ -177,8 +177,7 @@ const CONFINE: &[(&str, ConfinementPolicy)] = &[
 ];
 
 /// What a running server keeps as it is, whatever is read anew.
-pub(crate) const FIXED: &[&str] =
-    &["listen.addresses", "limits.sessions", "security.run_as", "log.format", "log.transfers"];
+pub(crate) const FIXED: &[&str] = &["listen.addresses", "limits.sessions", "security.run_as"];
 
 impl Settings {
     /// Applies one `KEY=VALUE`.

@@ -12,6 +12,7 @@ use ftp_tests::random::Random;
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 
+use crate::figures::wait_until;
 use crate::serve::Served;
 use crate::{failed, ftp, ftp_with_hangup};
 
@@ -658,13 +659,69 @@ fn a_hangup_opens_the_log_of_transfers_again() {
     }
     upload();
     wait_for("log.2", 2);
-    // Another name is for the next start.
+    // A name that cannot be had changes nothing, another name is where it goes on, and no name is
+    // no log.
+    let _ = fs::remove_file(at("log"));
+    configured.write(&text("none/other"));
+    served.signal("HUP");
+    let said = said_until(&served, "nothing has changed");
+    assert!(said.concat().contains("log.transfers: "), "{said:?}");
     configured.write(&text("other"));
     served.signal("HUP");
     let said = said_until(&served, "configuration read again");
-    let is_named = |line: &String| line.contains("log.transfers differs");
-    assert!(said.iter().any(is_named), "{said:?}");
-    assert!(!at("other").exists());
+    assert!(said.last().unwrap().ends_with("changed: log.transfers, users"), "{said:?}");
+    upload();
+    wait_for("other", 1);
+    configured.write(users);
+    served.signal("HUP");
+    said_until(&served, "configuration read again");
+    upload();
+    configured.write(&text("other"));
+    served.signal("HUP");
+    said_until(&served, "configuration read again");
+    upload();
+    wait_for("other", 2);
+}
+
+#[test]
+fn a_hangup_changes_the_form_of_the_log() {
+    let text = |format| {
+        format!("log.format = \"{format}\"\n[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\n")
+    };
+    let configured = Configured::new(&text("text"));
+    let served = configured.serve();
+    let login = || RawSession::login(served.address, "u", "p");
+    login();
+    let said = said_until(&served, " login session=");
+    assert!(said.iter().all(|line| !line.starts_with('{')), "{said:?}");
+    configured.write(&text("json"));
+    served.signal("HUP");
+    said_until(&served, "changed: log.format");
+    login();
+    said_until(&served, "\"event\":\"login\"");
+    configured.write(&text("text"));
+    served.signal("HUP");
+    said_until(&served, "changed: log.format");
+    login();
+    said_until(&served, " login session=");
+}
+
+#[test]
+fn without_a_file_a_hangup_opens_the_log_of_transfers_again() {
+    let (root, here) = (TempRoot::new(), TempRoot::new());
+    let set = format!("log.transfers={}", here.join("log").display());
+    let mut serve = ftp_with_hangup(&["serve", "--listen", "0", "--user", "u:p", "--write"]);
+    let served = Served::of(serve.args(["--set", &set]).arg(root.path()));
+    for number in 0..2 {
+        let name = format!("log.{number}");
+        RawSession::login(served.address, "u", "p").upload("STOR file", b"x");
+        let is_there = || fs::read_to_string(here.join("log")).is_ok_and(|log| !log.is_empty());
+        wait_until("a line of the log", is_there);
+        fs::rename(here.join("log"), here.join(&name)).unwrap();
+        served.signal("HUP");
+        said_until(&served, "log.transfers was opened again");
+        assert_eq!(fs::read_to_string(here.join(&name)).unwrap().lines().count(), 1, "{name}");
+    }
 }
 
 #[test]
