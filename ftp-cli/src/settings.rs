@@ -21,6 +21,7 @@ use ftp_server::{
     ConfinementPolicy, LogFormat, NamePattern, PartialPolicy, PassiveAddress, PassiveOverride,
     Rights, ServerConfig, SyncPolicy, UserLimits,
 };
+use toml::de::DeTable;
 
 use crate::privileges::RunAs;
 use crate::values::{self, duration, show, show_size, size, waiting_time, word};
@@ -28,7 +29,7 @@ use crate::values::{self, duration, show, show_size, size, waiting_time, word};
 pub(crate) use file::{File, Reading};
 pub(crate) use listen::{Listen, available, has_ipv6};
 pub(crate) use reader::shown;
-use row::{Keyed, row, unquoted};
+use row::{ARGUMENTS, Keyed, row, unquoted};
 pub(crate) use row::{Origins, Row};
 use user::is_name;
 pub(crate) use user::{USER, User};
@@ -52,6 +53,10 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     /// Where transfers are logged in the form of xferlog(5).
     pub(crate) log_transfers: Option<PathBuf>,
+    /// What is started for each file that was stored, with its arguments; empty for nothing.
+    pub(crate) stored_hook: Vec<String>,
+    /// How long it may take.
+    pub(crate) hook_timeout: Duration,
     /// Where all of that is from.
     pub(crate) origins: Origins,
 }
@@ -85,6 +90,8 @@ impl Default for Settings {
             run_as: None,
             log_format: LogFormat::default(),
             log_transfers: None,
+            stored_hook: Vec::new(),
+            hook_timeout: Duration::from_secs(60),
             origins: Origins::default(),
         }
     }
@@ -160,6 +167,8 @@ pub(crate) const TABLE: &[Row<Settings>] = &[
     setting!("transfer.sync",           "none, file, file+dir: what is on disk at 226",    server.sync,           sync,         sync_word),
     setting!("log.format",              "text, json: lines of logins and transfers",       log_format,            format,       format_word),
     setting!("log.transfers",           "a file for transfers, in the form of xferlog",    log_transfers,         file,         shown_file),
+    setting!("hooks.stored",            "a program for each file that is stored", stored_hook, arguments, shown_arguments),
+    setting!("hooks.timeout",           "how long it may take before it is killed",        hook_timeout,          waiting_time, time),
     setting!("anonymous.enabled",       "true, false: whether anyone may log in",          anonymous.enabled,     yes,          bool::to_string),
     setting!("anonymous.root",          "the directory that is / to them",                 anonymous.root,        directory,    shown_directory),
     setting!("anonymous.rights",        "what they may do: read, full, drop-box, or a list", anonymous.rights,   rights,       shown_rights),
@@ -371,6 +380,32 @@ fn file(text: &str) -> Result<Option<PathBuf>, String> {
 
 fn shown_file(path: &Option<PathBuf>) -> String {
     shown_directory(path.as_deref().unwrap_or("".as_ref()))
+}
+
+/// `["/path/program", "argument"]`, as TOML has it; nothing, or `[]`, for none.
+fn arguments(text: &str) -> Result<Vec<String>, String> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let line = format!("items = {text}");
+    let items = DeTable::parse(&line).ok().filter(|table| table.get_ref().len() == 1);
+    let items = items.as_ref().and_then(|table| table.get_ref().get("items")?.get_ref().as_array());
+    let items = items.and_then(|items| items.iter().map(|item| item.get_ref().as_str()).collect());
+    let wrong = || format!("\"{text}\" is not {ARGUMENTS}");
+    let items: Vec<&str> = items.ok_or_else(wrong)?;
+    match items.first() {
+        Some(program) if !program.starts_with('/') => {
+            Err(format!("\"{program}\" does not begin with /"))
+        }
+        _ if items.iter().any(|item| item.contains('\0')) => {
+            Err("an argument has no NUL".to_owned())
+        }
+        _ => Ok(items.into_iter().map(str::to_owned).collect()),
+    }
+}
+
+fn shown_arguments(items: &[String]) -> String {
+    row::list_of(items.iter().map(String::as_str))
 }
 
 fn word_of<T: PartialEq>(value: &T, words: &[(&str, T)]) -> String {

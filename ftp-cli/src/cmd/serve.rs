@@ -3,18 +3,21 @@
 
 mod check;
 mod homes;
+mod hooks;
 mod plan;
 mod transfers;
 
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
+use std::time::Instant;
 
 use ftp_server::{EventLog, LogFormat, Server, ServerBuilder};
 use log::{Level, LevelFilter};
 use signal_hook::consts::SIGHUP;
 
 use self::homes::{Kept, Sweeper};
+use self::hooks::Hooks;
 use self::plan::{Plan, Refusal};
 use self::transfers::Transfers;
 use crate::credentials::VARIABLE;
@@ -48,7 +51,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         return output::print(&mut stdio.output, check::check(&plan, options).as_bytes());
     }
     let quiet = options.is_quiet();
-    let queue = messages.queued().map_err(|error| no_thread(&error))?;
+    let queue = messages.queued().map_err(|error| no_thread("the log", &error))?;
     let log = EventLog::new(plan.settings.log_format, queue);
     let log = Arc::new(log.with_sessions(options.is_verbose()));
     trace::start_in(&log, options);
@@ -79,7 +82,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if !quiet {
         builder = builder.observer(Arc::clone(&log));
     }
-    builder = builder.observer(Arc::clone(&transfers));
+    let hooks = Arc::new(Hooks::default());
+    hooks.prepare(&plan.settings).map_err(|error| no_thread("hooks", &error))?;
+    hooks.set(&plan.settings);
+    builder = builder.observer(Arc::clone(&transfers)).observer(Arc::clone(&hooks));
     let (server, mut kept) = start(&plan, builder)?;
     let mut sweeper = sweep(&plan);
     let addresses: Vec<String> = server.local_addrs().map(|at| at.to_string()).collect();
@@ -97,7 +103,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         }
         match plan.again(options) {
             Ok(new) => {
-                if let Some(found) = reload(&server, &started, &plan, &new, &transfers) {
+                if let Some(found) = reload(&server, &started, &plan, &new, (&transfers, &hooks)) {
                     log.set_format(new.settings.log_format);
                     if found != kept {
                         found.iter().for_each(Kept::tell);
@@ -113,15 +119,18 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         }
     }
     drop(sweeper);
-    let report = server.shutdown(plan.settings.shutdown_grace);
+    let (grace, start) = (plan.settings.shutdown_grace, Instant::now());
+    let report = server.shutdown(grace);
+    // What was stored while transfers could finish has its program, too.
+    hooks.finish(grace.saturating_sub(start.elapsed()));
     transfers.flush();
     let (drained, cut) = (report.drained, report.cut + report.stuck);
     say(Level::Info, &format!("stopped; sessions ended: {drained}, cut: {cut}"));
     Ok(())
 }
 
-fn no_thread(error: &io::Error) -> Failure {
-    Failure::new(Exit::Internal, format!("no thread for the log: {error}"))
+fn no_thread(what: &str, error: &io::Error) -> Failure {
+    Failure::new(Exit::Internal, format!("no thread for {what}: {error}"))
 }
 
 /// What is asked for next: to read the file again, however often that was said, or to stop.
@@ -176,7 +185,7 @@ fn reload(
     started: &Plan,
     former: &Plan,
     plan: &Plan,
-    transfers: &Transfers,
+    (transfers, hooks): (&Transfers, &Arc<Hooks>),
 ) -> Option<Option<Kept>> {
     for key in plan.settings.changes(&started.settings) {
         if FIXED.contains(&key) {
@@ -188,8 +197,10 @@ fn reload(
         let kept = homes.look().map_err(|failure| failure.message)?;
         let log = transfers.prepare(plan.settings.log_transfers.as_deref());
         let log = log.map_err(|failure| format!("log.transfers: {}", failure.message))?;
+        hooks.prepare(&plan.settings).map_err(|error| no_thread("hooks", &error).message)?;
         server.reconfigure(config, homes.clone()).map_err(|error| in_full(&error))?;
         transfers.set(log);
+        hooks.set(&plan.settings);
         Ok::<_, String>(kept)
     };
     let changed = change();

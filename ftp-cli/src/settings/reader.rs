@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeValue};
 
 use super::file::Lines;
-use super::row::{Keyed, Kind, Row, quoted};
+use super::row::{Keyed, Kind, Row, list_of, quoted};
 use super::user::is_name;
 use super::{Settings, TABLE, USER, User, suggestion};
 use crate::values;
@@ -195,6 +195,15 @@ impl Reader<'_> {
                     items.iter().filter_map(|item| self.item(row, key, item, whole)).collect();
                 (self.problems.len() == before).then(|| whole(&items.join(",")))
             }
+            (Kind::Arguments, DeValue::Array(items)) => {
+                let before = self.problems.len();
+                for item in items.iter().filter(|item| item.get_ref().as_str().is_none()) {
+                    let (is, wanted) = (named(item.get_ref()), Kind::Text.wanted());
+                    self.wrong(item.span().start, key, format_args!("is {is}; {wanted} is wanted"));
+                }
+                let items = items.iter().filter_map(|item| item.get_ref().as_str());
+                (self.problems.len() == before).then(|| list_of(items))
+            }
             (Kind::Overrides, DeValue::Array(items)) => {
                 let before = self.problems.len();
                 let items: Vec<String> =
@@ -293,6 +302,7 @@ impl Kind {
             Self::Text => "a text in quotes",
             Self::List => "a list, as [\"...\", \"...\"],",
             Self::Words => "a word in quotes or a list of them",
+            Self::Arguments => "a list, as [\"/path/program\", \"argument\"],",
             Self::Overrides => "[{ clients = [\"10.0.0.0/8\"], address = \"10.0.0.5\" }]",
         }
     }

@@ -51,6 +51,8 @@ pub(crate) enum Kind {
     List,
     /// `"text"` or `["text", "text"]`.
     Words,
+    /// `["/path/program", "argument"]`, behind `--set`, too: an argument may have commas.
+    Arguments,
     /// `[{ clients = ["network"], address = "address" }]`.
     Overrides,
 }
@@ -60,6 +62,7 @@ impl Kind {
     pub(crate) const fn hint(self) -> &'static str {
         match self {
             Self::Overrides => ": 10.0.0.0/8=10.0.0.5;...",
+            Self::Arguments => ": [\"/program\", ...]",
             _ => "",
         }
     }
@@ -67,7 +70,7 @@ impl Kind {
     /// The value that `text` is behind `--set`, as a file has it.
     fn literal(self, text: &str) -> String {
         match self {
-            Self::Switch | Self::Number => text.to_owned(),
+            Self::Switch | Self::Number | Self::Arguments => text.to_owned(),
             Self::NumberOrNone if !text.is_empty() => text.to_owned(),
             Self::Words if text.starts_with('[') => list(text.trim_matches(['[', ']'])),
             Self::Time | Self::Size | Self::Text | Self::Words | Self::NumberOrNone => quoted(text),
@@ -86,10 +89,17 @@ impl Kind {
 }
 
 fn list(text: &str) -> String {
-    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    list_of(text.split(',').map(str::trim).filter(|item| !item.is_empty()))
+}
+
+/// A list of TOML.
+pub(super) fn list_of<'a>(items: impl Iterator<Item = &'a str>) -> String {
     let items: Vec<String> = items.map(quoted).collect();
     format!("[{}]", items.join(", "))
 }
+
+/// How a program and its arguments are written.
+pub(super) const ARGUMENTS: &str = "[\"/path/program\", \"argument\"]";
 
 /// A string of TOML.
 pub(super) fn quoted(text: &str) -> String {
@@ -144,6 +154,7 @@ kinds! {
     Vec<Listen>: List,
     Vec<Network>: List,
     Vec<NamePattern>: List,
+    Vec<String>: Arguments,
     Rights: Words,
     Vec<PassiveOverride>: Overrides,
 }

@@ -266,6 +266,8 @@ rights = \"drop-box\"
 [users.gone]
 password = \"HASH\"
 root = \"/nonexistent/gone\"
+[hooks]
+stored = [\"/nonexistent/hook\", \"x\"]
 ",
     );
     configured.root.write("a file", b"");
@@ -306,6 +308,9 @@ root = \"/nonexistent/gone\"
             .to_owned(),
         "warn  transfer.rate_per_session: 0 is no limit; to say so, leave it empty".to_owned(),
         "warn  transfer.rate_per_user: 0 is no limit; to say so, leave it empty".to_owned(),
+        "fail  hooks.stored: /nonexistent/hook cannot be started: No such file or directory (os \
+         error 2); name another program, or give whoever runs the server the permission"
+            .to_owned(),
         "warn  passive.ports: 4 for 5 sessions (limits.sessions), one for each transfer; who \
          finds none gets 425; widen the range"
             .to_owned(),
@@ -319,6 +324,7 @@ root = \"/nonexistent/gone\"
     let text = text.replace("50003", "50099").replace("[\"write\"]", "[\"write\", \"mkdir\"]");
     let text = text.replace("rate_per", "# ").replace("users.ftp", "users.f");
     let text = text.replace("/nonexistent/gone", elsewhere.path().to_str().unwrap());
+    let text = text.replace("/nonexistent/hook", "/bin/sh");
     let text = text.replace("/a file", "") + "[transfer]\npartial = \"discard\"\n";
     let text = text.replacen("[transfer]\n", "", 1);
     configured.here.write("server.toml", text.as_bytes());

@@ -55,6 +55,7 @@ pub(super) fn check(plan: &Plan, options: &Options) -> String {
     findings.extend(readable(plan, options));
     findings.extend(rates(settings));
     findings.extend(transfers(settings));
+    findings.extend(hook(settings));
     if settings.server.passive {
         findings.extend(ports(settings));
         findings.extend(too_few_ports(settings));
@@ -263,6 +264,21 @@ fn transfers(settings: &Settings) -> Option<Finding> {
         Err(error) => {
             let what_to_do = "give whoever starts the server the permission, or name another file";
             ("fail", format!("log.transfers: {shown} cannot be written: {error}; {what_to_do}"))
+        }
+    })
+}
+
+/// Whether the program for stored files can be started.
+fn hook(settings: &Settings) -> Option<Finding> {
+    let program = Path::new(settings.stored_hook.first()?);
+    let shown = shown_path(program);
+    let looked = access(program, Access::EXEC_OK);
+    Some(match looked {
+        Ok(()) if program.is_file() => ("ok", format!("hooks.stored: {shown} can be started")),
+        Ok(()) => ("fail", format!("hooks.stored: {shown} is no program; name one")),
+        Err(error) => {
+            let what_to_do = "name another program, or give whoever runs the server the permission";
+            ("fail", format!("hooks.stored: {shown} cannot be started: {error}; {what_to_do}"))
         }
     })
 }

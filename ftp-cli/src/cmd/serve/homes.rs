@@ -1,8 +1,11 @@
 //! Users and their directories.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -35,6 +38,19 @@ pub(super) struct Homes {
     by_path: HashMap<PathBuf, Arc<Home>>,
     /// Some of them, open from the start: each takes descriptors.
     kept: Arc<Mutex<Vec<Arc<LocalStorage>>>>,
+}
+
+thread_local! {
+    /// The directory of the user who logged in on this thread last: a session has one thread from
+    /// the login to the end of the user's stay, and events are told of there.
+    static HOME: RefCell<Option<Arc<Home>>> = const { RefCell::new(None) };
+}
+
+/// Where on the disk a file is, of the user whose session's thread this is. What is in the way may
+/// have been renamed meanwhile.
+pub(super) fn local_path(path: &VirtualPath) -> Option<PathBuf> {
+    let relative = OsStr::from_bytes(path.relative());
+    HOME.with_borrow(|home| home.as_ref().map(|home| home.path.join(relative)))
 }
 
 /// How many directories are kept open while nobody is logged in to them.
@@ -198,6 +214,7 @@ impl Authenticator for Homes {
             log::error!(target: LOG, "{user}: {}: {error}", shown_path(&home.path));
             AuthError::NoHome
         })?;
+        HOME.set(Some(Arc::clone(home)));
         Ok(login)
     }
 

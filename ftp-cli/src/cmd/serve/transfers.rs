@@ -32,7 +32,8 @@ pub(super) struct Log {
 impl Log {
     fn start(path: &Path) -> Result<Self, Failure> {
         let file = open(path).map_err(|error| Failure::local(shown_path(path), &error))?;
-        let writer = LogWriter::start(shown_path(path), file).map_err(|error| no_thread(&error))?;
+        let writer = LogWriter::start(shown_path(path), file)
+            .map_err(|error| no_thread("the log", &error))?;
         let xferlog = Xferlog::new(writer.clone());
         Ok(Self { path: path.to_owned(), writer, xferlog })
     }
