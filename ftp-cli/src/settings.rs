@@ -124,6 +124,8 @@ macro_rules! setting {
     ($($row:tt)*) => { row!(Settings, $($row)*) };
 }
 
+// There is no `server.name`: the greeting is the banner alone (RP-11), `HOST` goes by `hosts.names`
+// (CM-23), and no other reply names the server, so that it would change nothing.
 #[rustfmt::skip]
 pub(crate) const TABLE: &[Row<Settings>] = &[
     setting!("listen.addresses",        "where to listen: PORT, :PORT (all) or HOST:PORT", listen,            listen::addresses, listen::shown),
