@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, ErrorKind, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use ftp_proto::{Escaped, FtpUrl};
@@ -26,6 +26,21 @@ impl Secret {
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Insists that it can be on a command line, which ends at its end. It is called `name`.
+    ///
+    /// # Errors
+    ///
+    /// `Usage` with the name of the first byte that cannot.
+    pub(crate) fn is_sendable(&self, name: &str) -> Result<(), Failure> {
+        let what = self.0.iter().find_map(|byte| match byte {
+            0 => Some("NUL"),
+            b'\n' => Some("LF"),
+            b'\r' => Some("CR"),
+            _ => None,
+        });
+        what.map_or(Ok(()), |what| Err(unsendable(name, what)))
     }
 }
 
@@ -120,7 +135,27 @@ pub(crate) fn read_line(input: &mut dyn Read, name: &str) -> Result<Secret, Fail
     if line.is_empty() {
         return Err(Failure::usage(format!("{name}: the first line is empty")));
     }
-    Ok(Secret::new(line))
+    let secret = Secret::new(line);
+    secret.is_sendable(name).map(|()| secret)
+}
+
+/// The only line of what is called `name`, read to its end.
+///
+/// # Errors
+///
+/// As [`read_file`], and `Usage` if something is behind the line.
+pub(crate) fn read_only_line(input: &mut dyn Read, name: &str) -> Result<Secret, Failure> {
+    let line = read_line(input, name)?;
+    let mut behind = [0];
+    match input.read_exact(&mut behind) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(line),
+        Err(error) => Err(Failure::local(name, &error)),
+        Ok(()) => Err(unsendable(name, "LF")),
+    }
+}
+
+fn unsendable(name: &str, what: &str) -> Failure {
+    Failure::usage(format!("{name}: a {what} is in the password, which no client can send"))
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// Why a command failed: its exit code, and a sentence for people.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) message: String,

@@ -19,8 +19,9 @@ use std::time::Duration;
 use ftp_proto::{HostName, Network, ParseError, ParseErrorKind, PortRanges};
 use ftp_server::{
     ConfinementPolicy, LogFormat, NamePattern, PartialPolicy, PassiveAddress, PassiveOverride,
-    Rights, ServerConfig, SyncPolicy,
+    Rights, ServerConfig, SyncPolicy, UserLimits,
 };
+use toml::de::DeTable;
 
 use crate::privileges::RunAs;
 use crate::values::{self, duration, show, show_size, size, waiting_time, word};
@@ -28,7 +29,7 @@ use crate::values::{self, duration, show, show_size, size, waiting_time, word};
 pub(crate) use file::{File, Reading};
 pub(crate) use listen::{Listen, available, has_ipv6};
 pub(crate) use reader::shown;
-use row::{Keyed, row, unquoted};
+use row::{ARGUMENTS, Keyed, row, unquoted};
 pub(crate) use row::{Origins, Row};
 use user::is_name;
 pub(crate) use user::{USER, User};
@@ -38,6 +39,10 @@ pub(crate) use user::{USER, User};
 pub(crate) struct Settings {
     pub(crate) listen: Vec<Listen>,
     pub(crate) server: ServerConfig,
+    /// What a session moves in a second at most, in bytes; `Some(0)`, in so many words, any number.
+    pub(crate) rate_per_session: Option<u64>,
+    /// The same for all sessions of a user.
+    pub(crate) rate_per_user: Option<u64>,
     pub(crate) anonymous: Anonymous,
     /// The users of the file.
     pub(crate) users: BTreeMap<String, User>,
@@ -48,6 +53,10 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     /// Where transfers are logged in the form of xferlog(5).
     pub(crate) log_transfers: Option<PathBuf>,
+    /// What is started for each file that was stored, with its arguments; empty for nothing.
+    pub(crate) stored_hook: Vec<String>,
+    /// How long it may take.
+    pub(crate) hook_timeout: Duration,
     /// Where all of that is from.
     pub(crate) origins: Origins,
 }
@@ -59,6 +68,7 @@ pub(crate) struct Anonymous {
     pub(crate) root: PathBuf,
     pub(crate) rights: Rights,
     pub(crate) quota: u64,
+    pub(crate) limits: UserLimits,
 }
 
 impl Default for Settings {
@@ -68,17 +78,22 @@ impl Default for Settings {
         Self {
             listen: vec![Listen::default()],
             server,
+            rate_per_session: None,
+            rate_per_user: None,
             anonymous: Anonymous {
                 enabled: false,
                 root: PathBuf::new(),
                 rights: Rights::READ,
                 quota: 0,
+                limits: UserLimits::default(),
             },
             users: BTreeMap::new(),
             shutdown_grace: Duration::from_secs(30),
             run_as: None,
             log_format: LogFormat::default(),
             log_transfers: None,
+            stored_hook: Vec::new(),
+            hook_timeout: Duration::from_secs(60),
             origins: Origins::default(),
         }
     }
@@ -111,6 +126,8 @@ macro_rules! setting {
     ($($row:tt)*) => { row!(Settings, $($row)*) };
 }
 
+// There is no `server.name`: the greeting is the banner alone (RP-11), `HOST` goes by `hosts.names`
+// (CM-23), and no other reply names the server, so that it would change nothing.
 #[rustfmt::skip]
 pub(crate) const TABLE: &[Row<Settings>] = &[
     setting!("listen.addresses",        "where to listen: PORT, :PORT (all) or HOST:PORT", listen,            listen::addresses, listen::shown),
@@ -143,8 +160,8 @@ pub(crate) const TABLE: &[Row<Settings>] = &[
     setting!("transfer.partial",        "resume, discard, publish: what a cut upload leaves", server.partial,      partial,      partial_word),
     setting!("transfer.umask" as Text,  "permission bits that new files do not get: 022",  server.umask,          umask,        show_umask),
     setting!("transfer.overwrite",      "true, false: whether files may be replaced",      server.overwrite,      yes,          bool::to_string),
-    setting!("transfer.rate_per_session", "bytes a session moves in a second: 30 MiB/s",   server.rate_per_session, rate,       show_rate),
-    setting!("transfer.rate_per_user",  "bytes all sessions of a user move in a second",   server.rate_per_user,  rate,         show_rate),
+    setting!("transfer.rate_per_session", "bytes a session moves in a second: 30 MiB/s",   rate_per_session,      rate,         show_rate),
+    setting!("transfer.rate_per_user",  "bytes all sessions of a user move in a second",   rate_per_user,         rate,         show_rate),
     setting!("security.confine",        "best-effort, require, off: Landlock for sessions", server.confine,       confine,      confine_word),
     setting!("security.run_as",         "USER or USER:GROUP to be once the ports are bound", run_as,               run_as,       optional),
     setting!("listing.show_ids",        "true, false: numbers of owner and group in LIST", server.show_ids,       yes,          bool::to_string),
@@ -155,10 +172,15 @@ pub(crate) const TABLE: &[Row<Settings>] = &[
     setting!("transfer.sync",           "none, file, file+dir: what is on disk at 226",    server.sync,           sync,         sync_word),
     setting!("log.format",              "text, json: lines of logins and transfers",       log_format,            format,       format_word),
     setting!("log.transfers",           "a file for transfers, in the form of xferlog",    log_transfers,         file,         shown_file),
+    setting!("hooks.stored",            "a program for each file that is stored", stored_hook, arguments, shown_arguments),
+    setting!("hooks.timeout",           "how long it may take before it is killed",        hook_timeout,          waiting_time, time),
     setting!("anonymous.enabled",       "true, false: whether anyone may log in",          anonymous.enabled,     yes,          bool::to_string),
     setting!("anonymous.root",          "the directory that is / to them",                 anonymous.root,        directory,    shown_directory),
     setting!("anonymous.rights",        "what they may do: read, full, drop-box, or a list", anonymous.rights,   rights,       shown_rights),
     setting!("anonymous.quota",         "bytes below that directory in all; 0: any number", anonymous.quota,      size,         show_size),
+    setting!("anonymous.per_user",      "sessions of all of them, in place of limits.per_user; 0: any", anonymous.limits.sessions, own_count, own_count_shown),
+    setting!("anonymous.rate_per_session", "in place of transfer.rate_per_session; 0: any",  anonymous.limits.rate_per_session, rate, show_rate),
+    setting!("anonymous.rate_per_user", "of all of them, in place of transfer.rate_per_user; 0: any", anonymous.limits.rate_per_user, rate, show_rate),
 ];
 
 const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
@@ -170,8 +192,7 @@ const CONFINE: &[(&str, ConfinementPolicy)] = &[
 ];
 
 /// What a running server keeps as it is, whatever is read anew.
-pub(crate) const FIXED: &[&str] =
-    &["listen.addresses", "limits.sessions", "security.run_as", "log.format", "log.transfers"];
+pub(crate) const FIXED: &[&str] = &["listen.addresses", "limits.sessions", "security.run_as"];
 
 impl Settings {
     /// Applies one `KEY=VALUE`.
@@ -232,6 +253,13 @@ impl Settings {
         (row.set)(self, text).map_err(|wrong| format!("{}: {wrong}", row.key))?;
         self.origins.note(row.key, origin, None);
         Ok(())
+    }
+
+    /// What the server is told.
+    pub(crate) fn server(&self) -> ServerConfig {
+        let rate_per_session = self.rate_per_session.unwrap_or(0);
+        let rate_per_user = self.rate_per_user.unwrap_or(0);
+        ServerConfig { rate_per_session, rate_per_user, ..self.server.clone() }
     }
 
     /// What contradicts itself, behind where it was said; `file` is the one that was read.
@@ -300,6 +328,15 @@ fn count(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| format!("\"{text}\" is not a number"))
 }
 
+/// Nothing, for what is said of all users.
+fn own_count(text: &str) -> Result<Option<usize>, String> {
+    if text.is_empty() { Ok(None) } else { count(text).map(Some) }
+}
+
+fn own_count_shown(count: &Option<usize>) -> String {
+    optional(count)
+}
+
 fn number(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(number) if number <= MOST_FAILURES => Ok(number),
@@ -351,23 +388,53 @@ fn shown_file(path: &Option<PathBuf>) -> String {
     shown_directory(path.as_deref().unwrap_or("".as_ref()))
 }
 
+/// `["/path/program", "argument"]`, as TOML has it; nothing, or `[]`, for none.
+fn arguments(text: &str) -> Result<Vec<String>, String> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let line = format!("items = {text}");
+    let items = DeTable::parse(&line).ok().filter(|table| table.get_ref().len() == 1);
+    let items = items.as_ref().and_then(|table| table.get_ref().get("items")?.get_ref().as_array());
+    let items = items.and_then(|items| items.iter().map(|item| item.get_ref().as_str()).collect());
+    let wrong = || format!("\"{text}\" is not {ARGUMENTS}");
+    let items: Vec<&str> = items.ok_or_else(wrong)?;
+    match items.first() {
+        Some(program) if !program.starts_with('/') => {
+            Err(format!("\"{program}\" does not begin with /"))
+        }
+        _ if items.iter().any(|item| item.contains('\0')) => {
+            Err("an argument has no NUL".to_owned())
+        }
+        _ => Ok(items.into_iter().map(str::to_owned).collect()),
+    }
+}
+
+fn shown_arguments(items: &[String]) -> String {
+    row::list_of(items.iter().map(String::as_str))
+}
+
 fn word_of<T: PartialEq>(value: &T, words: &[(&str, T)]) -> String {
     let found = words.iter().find(|(_, known)| known == value);
     found.map_or_else(String::new, |(word, _)| (*word).to_owned())
 }
 
-/// A size a second; nothing, or 0, for no limit.
-fn rate(text: &str) -> Result<u64, String> {
+/// A size a second; nothing where none is said, 0 for no limit.
+fn rate(text: &str) -> Result<Option<u64>, String> {
     let text = text.trim();
     if text.is_empty() {
-        return Ok(0);
+        return Ok(None);
     }
     let wrong = |_| format!("\"{text}\" is not a rate; 500 KiB/s, 30 MiB/s are");
-    size(text.strip_suffix("/s").unwrap_or(text)).map_err(wrong)
+    size(text.strip_suffix("/s").unwrap_or(text)).map(Some).map_err(wrong)
 }
 
-fn show_rate(bytes: &u64) -> String {
-    if *bytes == 0 { "\"\"".to_owned() } else { format!("{}/s", show_size(bytes)) }
+fn show_rate(bytes: &Option<u64>) -> String {
+    match bytes {
+        None => "\"\"".to_owned(),
+        Some(0) => "0".to_owned(),
+        Some(bytes) => format!("{}/s", show_size(bytes)),
+    }
 }
 
 fn partial(text: &str) -> Result<PartialPolicy, String> {

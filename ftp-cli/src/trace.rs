@@ -21,7 +21,7 @@ use crate::stdio::{Messages, Printable};
 const WIRE: &str = "ftp_client::wire";
 
 /// Where a server logs its start and end, which `serve` says itself.
-pub(crate) const LIFE: &str = "ftp_server::server";
+const LIFE: &str = "ftp_server::server";
 
 /// Where it logs what happens, of which `serve` keeps a log of its own.
 const EVENTS: &str = "ftp_server::events";

@@ -60,7 +60,7 @@ mod who;
 
 pub use auth::{
     AuthError, Authenticator, Login, LoginAttempt, Offer, PasswordHash, PasswordHashError, Rights,
-    UnknownRight, UserTable,
+    UnknownRight, UserLimits, UserTable,
 };
 pub use config::{PassiveAddress, PassiveOverride, ServerConfig};
 pub use error::Error;

@@ -350,7 +350,7 @@ impl ServerBuilder {
                     .map_err(|source| Error::Confinement { root: shown.clone(), source })?;
                 let walls = local.walls();
                 let is_lacking = self.config.confine == ConfinementPolicy::BestEffort
-                    && !(walls.openat2 && walls.landlock);
+                    && !(walls.openat2 && walls.landlock.is_some());
                 let level = if is_lacking { log::Level::Warn } else { log::Level::Info };
                 log::log!(level, "sessions are kept beneath {shown} by {walls}");
                 let all = self.users.iter().map(|(_, _, rights)| rights).chain(&self.anonymous);

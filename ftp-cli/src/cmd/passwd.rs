@@ -20,7 +20,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let password = match options.value("password-file") {
         Some(file) => credentials::read_file(file)?,
         None if stdio.is_process && io::stdin().is_terminal() => ask(stdio)?,
-        None => credentials::read_line(&mut stdio.input, "standard input")?,
+        None => credentials::read_only_line(&mut stdio.input, "standard input")?,
     };
     let hash = PasswordHash::new(password.as_bytes()).map_err(|error| match error.kind() {
         ErrorKind::InvalidInput => Failure::usage(error.to_string()),
@@ -75,6 +75,8 @@ mod tests {
             (b"secret\nSecret\n", None),
             (b"secret\n", None),
             (b"\n\n", None),
+            (b"a\0\na\0\n", None),
+            (b"a\rb\na\rb\n", None),
         ] {
             let mut typed = typed;
             let found = ask_twice(&mut typed, &messages);

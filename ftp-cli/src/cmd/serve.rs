@@ -3,23 +3,23 @@
 
 mod check;
 mod homes;
+mod hooks;
 mod plan;
+mod transfers;
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::time::Instant;
 
-use ftp_server::{EventLog, LogFormat, LogWriter, Server, ServerBuilder, Xferlog};
+use ftp_server::{EventLog, LogFormat, Server, ServerBuilder};
 use log::{Level, LevelFilter};
-use rustix::fs::OFlags;
 use signal_hook::consts::SIGHUP;
 
-use self::homes::Sweeper;
+use self::homes::{Kept, Sweeper};
+use self::hooks::Hooks;
 use self::plan::{Plan, Refusal};
+use self::transfers::Transfers;
 use crate::credentials::VARIABLE;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
@@ -28,7 +28,6 @@ use crate::privileges;
 use crate::settings::{FIXED, available, has_ipv6};
 use crate::signals;
 use crate::stdio::Stdio;
-use crate::target::shown_path;
 use crate::trace;
 
 /// Where the server logs, as far as it is known here what there is to say.
@@ -49,13 +48,14 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let messages = stdio.messages.clone();
     if options.has("check") {
         trace::start(options, &messages, LevelFilter::Info)?;
-        return output::print(&mut stdio.output, check::check(&plan).as_bytes());
+        return output::print(&mut stdio.output, check::check(&plan, options).as_bytes());
     }
-    let (quiet, format) = (options.is_quiet(), plan.settings.log_format);
-    let queue = messages.queued().map_err(|error| no_thread(&error))?;
-    let log = Arc::new(EventLog::new(format, queue).with_sessions(options.is_verbose()));
+    let quiet = options.is_quiet();
+    let queue = messages.queued().map_err(|error| no_thread("the log", &error))?;
+    let log = EventLog::new(plan.settings.log_format, queue);
+    let log = Arc::new(log.with_sessions(options.is_verbose()));
     trace::start_in(&log, options);
-    let say = |level, text: &str| match format {
+    let say = |level, text: &str| match log.format() {
         _ if quiet => {}
         LogFormat::Text => messages.say(text),
         LogFormat::Json => log.message(level, text),
@@ -68,35 +68,50 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let (sender, events) = mpsc::channel();
     let last_word = messages.clone();
     let (mut first, has_file) = (true, options.has("config"));
-    signals::on_signals(has_file, move |signal| match signal {
+    // Without a file to read or a log to open again, it means that the terminal is gone.
+    let hears_hangup = has_file || plan.settings.log_transfers.is_some();
+    signals::on_signals(hears_hangup, move |signal| match signal {
         // Whoever waits for sessions to end reads nothing again.
-        SIGHUP if has_file => drop(sender.send(Event::Reload)),
+        SIGHUP if hears_hangup => drop(sender.send(Event::Reload)),
         _ if std::mem::take(&mut first) && sender.send(Event::Stop).is_ok() => {}
         _ => signals::end(signal, &last_word),
     })?;
-    let transfers = plan.settings.log_transfers.as_deref().map(Transfers::start).transpose()?;
+    let transfers = Arc::new(Transfers::default());
+    transfers.set(transfers.prepare(plan.settings.log_transfers.as_deref())?);
     let mut builder = Server::builder();
     if !quiet {
         builder = builder.observer(Arc::clone(&log));
     }
-    if let Some(transfers) = &transfers {
-        builder = builder.observer(Xferlog::new(transfers.writer.clone()));
-    }
-    let server = start(&plan, builder)?;
+    let hooks = Arc::new(Hooks::default());
+    hooks.prepare(&plan.settings).map_err(|error| no_thread("hooks", &error))?;
+    hooks.set(&plan.settings);
+    builder = builder.observer(Arc::clone(&transfers)).observer(Arc::clone(&hooks));
+    let (server, mut kept) = start(&plan, builder)?;
     let mut sweeper = sweep(&plan);
     let addresses: Vec<String> = server.local_addrs().map(|at| at.to_string()).collect();
     say(Level::Info, &format!("listening on {}", addresses.join(", ")));
+    kept.iter().for_each(Kept::tell);
+    plan.overridden().iter().for_each(|line| say(Level::Warn, &format!("warning: {line}")));
     plan.in_words().iter().for_each(|line| say(Level::Info, line));
     let started = plan.clone();
     while next(&events) == Event::Reload {
         // Whatever the file says now: who renames a log waits for it.
-        transfers.iter().for_each(Transfers::open_again);
+        transfers.open_again();
+        if !has_file {
+            log::info!(target: LOG, "log.transfers was opened again");
+            continue;
+        }
         match plan.again(options) {
-            Ok(new) if reload(&server, &started, &plan, &new) => {
-                plan = new;
-                sweeper = sweep(&plan);
+            Ok(new) => {
+                if let Some(found) = reload(&server, &started, &plan, &new, (&transfers, &hooks)) {
+                    log.set_format(new.settings.log_format);
+                    if found != kept {
+                        found.iter().for_each(Kept::tell);
+                    }
+                    (plan, kept) = (new, found);
+                    sweeper = sweep(&plan);
+                }
             }
-            Ok(_) => {}
             Err(Refusal { lines, failure }) => {
                 lines.iter().for_each(|line| log::error!(target: LOG, "{line}"));
                 log::error!(target: LOG, "{}; nothing has changed", failure.message);
@@ -104,52 +119,18 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         }
     }
     drop(sweeper);
-    let report = server.shutdown(plan.settings.shutdown_grace);
-    if let Some(transfers) = transfers {
-        transfers.writer.flush(LAST_LINES);
-    }
+    let (grace, start) = (plan.settings.shutdown_grace, Instant::now());
+    let report = server.shutdown(grace);
+    // What was stored while transfers could finish has its program, too.
+    hooks.finish(grace.saturating_sub(start.elapsed()));
+    transfers.flush();
     let (drained, cut) = (report.drained, report.cut + report.stuck);
     say(Level::Info, &format!("stopped; sessions ended: {drained}, cut: {cut}"));
     Ok(())
 }
 
-/// How long the end waits for the log of transfers to be written.
-const LAST_LINES: Duration = Duration::from_secs(1);
-
-fn no_thread(error: &io::Error) -> Failure {
-    Failure::new(Exit::Internal, format!("no thread for the log: {error}"))
-}
-
-/// The log of transfers.
-struct Transfers {
-    path: PathBuf,
-    writer: LogWriter,
-}
-
-impl Transfers {
-    fn start(path: &Path) -> Result<Self, Failure> {
-        let file = Self::open(path).map_err(|error| Failure::local(shown_path(path), &error))?;
-        let writer = LogWriter::start(shown_path(path), file).map_err(|error| no_thread(&error))?;
-        Ok(Self { path: path.to_owned(), writer })
-    }
-
-    /// Opens it to add to it. A pipe that nobody reads is not waited for.
-    fn open(path: &Path) -> io::Result<File> {
-        let flags = OFlags::NONBLOCK.bits().cast_signed();
-        File::options().append(true).create(true).mode(0o640).custom_flags(flags).open(path)
-    }
-
-    /// Goes on in the file that has the name now: the one before may have been renamed. Whoever the
-    /// process runs as by now may not be allowed to open it.
-    fn open_again(&self) {
-        match Self::open(&self.path) {
-            Ok(file) => self.writer.replace(file),
-            Err(error) => {
-                let shown = shown_path(&self.path);
-                log::error!(target: LOG, "{shown}: {error}; transfers go to the file before");
-            }
-        }
-    }
+fn no_thread(what: &str, error: &io::Error) -> Failure {
+    Failure::new(Exit::Internal, format!("no thread for {what}: {error}"))
 }
 
 /// What is asked for next: to read the file again, however often that was said, or to stop.
@@ -160,28 +141,35 @@ fn next(events: &Receiver<Event>) -> Event {
     if is_stop(first) || events.try_iter().any(is_stop) { Event::Stop } else { Event::Reload }
 }
 
-fn start(plan: &Plan, builder: ServerBuilder) -> Result<Server, Failure> {
+/// The server, and what keeps its sessions in their directories.
+fn start(plan: &Plan, builder: ServerBuilder) -> Result<(Server, Option<Kept>), Failure> {
     let addresses = available(&plan.settings.listen, has_ipv6);
     let (homes, run_as) = (plan.homes(), plan.settings.run_as.clone());
-    let builder = builder.config(plan.settings.server.clone()).authenticator(homes.clone());
+    let builder = builder.config(plan.settings.server()).authenticator(homes.clone());
     // Whoever serves the directories is to be able to open them.
-    let (sender, failure) = mpsc::channel();
+    let (sender, looked) = mpsc::channel();
     let builder = builder.once_bound(move || {
         run_as.map_or(Ok(()), |run_as| run_as.give_up_root())?;
-        homes.look().map_err(|failure| {
-            drop(sender.send(failure));
-            io::Error::other("no directory to serve")
-        })
+        let found = homes.look();
+        let is_some = found.is_ok();
+        drop(sender.send(found));
+        if is_some { Ok(()) } else { Err(io::Error::other("no directory to serve")) }
     });
-    builder.bind_all(&addresses).map_err(|error| {
+    let bound = builder.bind_all(&addresses);
+    let looked = looked.try_recv().unwrap_or(Ok(None));
+    let server = bound.map_err(|error| {
         // An address that cannot be had is a matter of the network.
         let exit = match error {
             ftp_server::Error::Bind { .. } | ftp_server::Error::Address(_) => Exit::Network,
             ftp_server::Error::OnceBound(_) => Exit::Usage,
             _ => Exit::Internal,
         };
-        failure.try_recv().unwrap_or_else(|_| Failure::new(exit, in_full(&error)))
-    })
+        match &looked {
+            Err(failure) => failure.clone(),
+            Ok(_) => Failure::new(exit, in_full(&error)),
+        }
+    })?;
+    Ok((server, looked.ok().flatten()))
 }
 
 /// Tidies the directories of a plan up. Without a thread for it that waits for the next start.
@@ -190,26 +178,47 @@ fn sweep(plan: &Plan) -> Option<Sweeper> {
     Sweeper::start(&plan.homes()).map_err(failed).ok()
 }
 
-/// Gives what was read to new sessions, and says what differs from before. False if it could not.
-fn reload(server: &Server, started: &Plan, former: &Plan, plan: &Plan) -> bool {
+/// Gives what was read to new sessions, and says what differs from before. `None` if it could not;
+/// otherwise what keeps those sessions in their directories.
+fn reload(
+    server: &Server,
+    started: &Plan,
+    former: &Plan,
+    plan: &Plan,
+    (transfers, hooks): (&Transfers, &Arc<Hooks>),
+) -> Option<Option<Kept>> {
     for key in plan.settings.changes(&started.settings) {
         if FIXED.contains(&key) {
             log::warn!(target: LOG, "{key} differs; it stays as it is until the next start");
         }
     }
-    let (config, homes) = (plan.settings.server.clone(), plan.homes());
-    let changed = homes.look().map_err(|failure| failure.message);
-    let changed =
-        changed.and_then(|()| server.reconfigure(config, homes).map_err(|error| in_full(&error)));
-    if let Err(error) = changed {
-        log::error!(target: LOG, "{error}; nothing has changed");
-        return false;
+    let (config, homes) = (plan.settings.server(), plan.homes());
+    let change = || {
+        let kept = homes.look().map_err(|failure| failure.message)?;
+        let log = transfers.prepare(plan.settings.log_transfers.as_deref());
+        let log = log.map_err(|failure| format!("log.transfers: {}", failure.message))?;
+        hooks.prepare(&plan.settings).map_err(|error| no_thread("hooks", &error).message)?;
+        server.reconfigure(config, homes.clone()).map_err(|error| in_full(&error))?;
+        transfers.set(log);
+        hooks.set(&plan.settings);
+        Ok::<_, String>(kept)
+    };
+    let changed = change();
+    let kept = match changed {
+        Ok(kept) => kept,
+        Err(error) => {
+            log::error!(target: LOG, "{error}; nothing has changed");
+            return None;
+        }
+    };
+    for line in plan.overridden() {
+        log::warn!(target: LOG, "{line}");
     }
     let mut changes = plan.settings.changes(&former.settings);
     changes.retain(|key| !FIXED.contains(key));
     let changes = if changes.is_empty() { "nothing".to_owned() } else { changes.join(", ") };
     log::info!(target: LOG, "configuration read again; changed: {changes}");
-    true
+    Some(kept)
 }
 
 /// An error with its causes.

@@ -91,6 +91,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Server,   "",  "password-file",   Needed("FILE"),        &[Serve], "the first line is the password of a user without one"),
     row(Server,   "",  "anonymous",       No,                    &[Serve], "let anyone read; default without --user"),
     row(Server,   "",  "write",           No,                    &[Serve], "let users change files; without --user, anyone"),
+    row(Server,   "",  "drop-box",        No,                    &[Serve], "let users hand in new files and see nothing; without --user, anyone"),
     row(Server,   "",  "passive-ports",   Needed("PORTS"),       &[Serve], "of data connections: 50000-50099,51000; default any"),
     row(Server,   "",  "passive-address", Needed("ADDRESS"),     &[Serve], "told to clients behind PASV: the NAT's public address or name"),
     row(Server,   "",  "config",          Needed("FILE"),        &[Serve], "settings and users; read again at SIGHUP"),

@@ -196,7 +196,8 @@ mod tests {
                 continue;
             };
             bad += 1;
-            let places = lines.iter().map(|line| {
+            // Behind very many of them only their number.
+            let places = lines.iter().take(MOST).map(|line| {
                 let mut parts = line.splitn(4, ':').skip(1).map(str::parse::<usize>);
                 let place = (parts.next().unwrap().unwrap(), parts.next().unwrap().unwrap());
                 assert!(

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeValue};
 
 use super::file::Lines;
-use super::row::{Keyed, Kind, Row, quoted};
+use super::row::{Keyed, Kind, Row, list_of, quoted};
 use super::user::is_name;
 use super::{Settings, TABLE, USER, User, suggestion};
 use crate::values;
@@ -174,7 +174,11 @@ impl Reader<'_> {
     fn read<T: Keyed>(&mut self, row: &Row<T>, key: &str, value: &Value<'_>) -> Option<String> {
         match (row.kind, value.get_ref()) {
             (Kind::Switch, DeValue::Boolean(yes)) => Some(yes.to_string()),
-            (Kind::Number | Kind::Time | Kind::Size, DeValue::Integer(number)) => {
+            (Kind::NumberOrNone, DeValue::String(text)) if text.is_empty() => Some(String::new()),
+            (
+                Kind::Number | Kind::NumberOrNone | Kind::Time | Kind::Size,
+                DeValue::Integer(number),
+            ) => {
                 let decimal = i128::from_str_radix(number.as_str(), number.radix());
                 Some(decimal.map_or_else(|_| number.to_string(), |number| number.to_string()))
             }
@@ -190,6 +194,15 @@ impl Reader<'_> {
                 let items: Vec<&str> =
                     items.iter().filter_map(|item| self.item(row, key, item, whole)).collect();
                 (self.problems.len() == before).then(|| whole(&items.join(",")))
+            }
+            (Kind::Arguments, DeValue::Array(items)) => {
+                let before = self.problems.len();
+                for item in items.iter().filter(|item| item.get_ref().as_str().is_none()) {
+                    let (is, wanted) = (named(item.get_ref()), Kind::Text.wanted());
+                    self.wrong(item.span().start, key, format_args!("is {is}; {wanted} is wanted"));
+                }
+                let items = items.iter().filter_map(|item| item.get_ref().as_str());
+                (self.problems.len() == before).then(|| list_of(items))
             }
             (Kind::Overrides, DeValue::Array(items)) => {
                 let before = self.problems.len();
@@ -283,11 +296,13 @@ impl Kind {
         match self {
             Self::Switch => "true or false, without quotes,",
             Self::Number => "a whole number, without quotes,",
+            Self::NumberOrNone => "a whole number, without quotes, or \"\"",
             Self::Time => "a time, as \"30 s\" or \"5 min\",",
             Self::Size => "a size, as \"64 MiB\",",
             Self::Text => "a text in quotes",
             Self::List => "a list, as [\"...\", \"...\"],",
             Self::Words => "a word in quotes or a list of them",
+            Self::Arguments => "a list, as [\"/path/program\", \"argument\"],",
             Self::Overrides => "[{ clients = [\"10.0.0.0/8\"], address = \"10.0.0.5\" }]",
         }
     }

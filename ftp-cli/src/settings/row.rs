@@ -39,6 +39,8 @@ pub(crate) enum Kind {
     Switch,
     /// `64`.
     Number,
+    /// `64`, or `""` for none.
+    NumberOrNone,
     /// `"5 min"`, or a number of seconds.
     Time,
     /// `"64 MiB"`, or a number of bytes.
@@ -49,6 +51,8 @@ pub(crate) enum Kind {
     List,
     /// `"text"` or `["text", "text"]`.
     Words,
+    /// `["/path/program", "argument"]`, behind `--set`, too: an argument may have commas.
+    Arguments,
     /// `[{ clients = ["network"], address = "address" }]`.
     Overrides,
 }
@@ -58,6 +62,7 @@ impl Kind {
     pub(crate) const fn hint(self) -> &'static str {
         match self {
             Self::Overrides => ": 10.0.0.0/8=10.0.0.5;...",
+            Self::Arguments => ": [\"/program\", ...]",
             _ => "",
         }
     }
@@ -65,9 +70,10 @@ impl Kind {
     /// The value that `text` is behind `--set`, as a file has it.
     fn literal(self, text: &str) -> String {
         match self {
-            Self::Switch | Self::Number => text.to_owned(),
+            Self::Switch | Self::Number | Self::Arguments => text.to_owned(),
+            Self::NumberOrNone if !text.is_empty() => text.to_owned(),
             Self::Words if text.starts_with('[') => list(text.trim_matches(['[', ']'])),
-            Self::Time | Self::Size | Self::Text | Self::Words => quoted(text),
+            Self::Time | Self::Size | Self::Text | Self::Words | Self::NumberOrNone => quoted(text),
             Self::List => list(text),
             Self::Overrides => {
                 let item = |item: &str| {
@@ -83,10 +89,17 @@ impl Kind {
 }
 
 fn list(text: &str) -> String {
-    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    list_of(text.split(',').map(str::trim).filter(|item| !item.is_empty()))
+}
+
+/// A list of TOML.
+pub(super) fn list_of<'a>(items: impl Iterator<Item = &'a str>) -> String {
     let items: Vec<String> = items.map(quoted).collect();
     format!("[{}]", items.join(", "))
 }
+
+/// How a program and its arguments are written.
+pub(super) const ARGUMENTS: &str = "[\"/path/program\", \"argument\"]";
 
 /// A string of TOML.
 pub(super) fn quoted(text: &str) -> String {
@@ -124,6 +137,8 @@ kinds! {
     usize: Number,
     Duration: Time,
     u64: Size,
+    Option<u64>: Size,
+    Option<usize>: NumberOrNone,
     String: Text,
     PathBuf: Text,
     SyncPolicy: Text,
@@ -139,6 +154,7 @@ kinds! {
     Vec<Listen>: List,
     Vec<Network>: List,
     Vec<NamePattern>: List,
+    Vec<String>: Arguments,
     Rights: Words,
     Vec<PassiveOverride>: Overrides,
 }
@@ -210,6 +226,8 @@ mod tests {
         for (kind, text, want) in [
             (Kind::Switch, "true", "true"),
             (Kind::Number, "64", "64"),
+            (Kind::NumberOrNone, "64", "64"),
+            (Kind::NumberOrNone, "", "\"\""),
             (Kind::Time, "5 min", "\"5 min\""),
             (Kind::Text, "", "\"\""),
             (Kind::Text, "a \"b\" \\ \u{1} \u{e9}", "\"a \\\"b\\\" \\\\ \\u0001 \u{e9}\""),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use ftp_server::Rights;
 
-use super::row::{Kind, Row};
+use super::row::{ARGUMENTS, Kind, Row};
 use super::{File, Reading, Settings, TABLE, USER, User};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/server.toml");
@@ -61,6 +61,10 @@ pub(super) fn sample() -> String {
 fn form(kind: Kind) -> String {
     match kind {
         Kind::Overrides => format!(":\n# {}", kind.wanted()),
+        Kind::Arguments => format!(
+            ":\n# {ARGUMENTS}; what happened is in FTP_USER, FTP_PEER, FTP_PATH,\n# FTP_LOCAL_PATH and \
+             FTP_BYTES: docs/hooks.md"
+        ),
         Kind::Words => format!(
             " of\n# {}",
             (Rights::FULL | Rights::FXP).words().collect::<Vec<_>>().join(", ")

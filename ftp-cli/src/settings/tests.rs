@@ -72,6 +72,7 @@ fn set_reaches_its_own_field() {
         ("transfer.overwrite=false", "false"),
         ("transfer.rate_per_session=30 MiB/s", "30 MiB/s"),
         ("transfer.rate_per_user=1000", "1000/s"),
+        ("transfer.rate_per_user=0", "0"),
         ("transfer.sync=none", "none"),
         ("security.run_as=nobody", "nobody"),
         ("security.run_as=1:2", "1:2"),
@@ -92,6 +93,11 @@ fn set_reaches_its_own_field() {
         ("anonymous.rights=list,write , mkdir", "[list, write, mkdir]"),
         ("anonymous.rights=drop-box", "drop-box"),
         ("anonymous.rights=[read]", "[read]"),
+        ("anonymous.per_user=5", "5"),
+        ("hooks.stored=[\"/bin/a\", 'b, \"c\" $(d)']", "[\"/bin/a\", \"b, \\\"c\\\" $(d)\"]"),
+        ("hooks.timeout=5 min", "5 min"),
+        ("anonymous.rate_per_session=0", "0"),
+        ("anonymous.rate_per_user=1 MiB/s", "1 MiB/s"),
     ] {
         let (default, mut settings) = (Settings::default(), Settings::default());
         settings.set(assignment).unwrap();
@@ -156,6 +162,14 @@ fn set_refuses() {
         ("listen.addresses=", "no address"),
         ("anonymous.root=srv", "does not begin with /"),
         ("anonymous.rights=", "\"\" is no right"),
+        ("anonymous.per_user=any", "is not a number"),
+        ("hooks.stored=/bin/a b", "is not [\"/path/program\", \"argument\"]"),
+        ("hooks.stored=[5]", "is not [\"/path/program\", \"argument\"]"),
+        ("hooks.stored=[]\nb = 5", "is not [\"/path/program\", \"argument\"]"),
+        ("hooks.stored=[\"a\"]", "\"a\" does not begin with /"),
+        ("hooks.stored=[\"/a\", \"\\u0000\"]", "no NUL"),
+        ("hooks.timeout=0", "more than 0"),
+        ("anonymous.rate_per_user=1 MiB/h", "is not a rate"),
         ("anonymous.rights=read, fly", "\"fly\" is no right"),
         ("anonymous.rights=[full]", "\"full\" is no right"),
     ] {

@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
-use ftp_server::{PasswordHash, Rights};
+use ftp_server::{PasswordHash, Rights, UserLimits};
 
 use super::row::{Keyed, Origins, Row, row};
 use crate::values::{show_size, size};
 
-use super::{directory, rights, shown_directory, shown_rights, yes};
+use super::{
+    directory, own_count, own_count_shown, rate, rights, show_rate, shown_directory, shown_rights,
+    yes,
+};
 
 /// A user of the file.
 #[derive(Clone, Debug)]
@@ -19,6 +22,7 @@ pub(crate) struct User {
     pub(crate) quota: u64,
     pub(crate) mkdir_parents: bool,
     pub(crate) mkdir_existing_ok: bool,
+    pub(crate) limits: UserLimits,
     /// Where all of that is from.
     pub(crate) origins: Origins,
 }
@@ -32,6 +36,7 @@ impl Default for User {
             quota: 0,
             mkdir_parents: false,
             mkdir_existing_ok: false,
+            limits: UserLimits::default(),
             origins: Origins::default(),
         }
     }
@@ -55,6 +60,9 @@ pub(crate) const USER: &[Row<User>] = &[
     key!("quota",             "bytes below the root in all; 0: any number",                    quota,             size,         show_size),
     key!("mkdir_parents",     "true, false: whether STOR makes the directories above a file",     mkdir_parents,     yes,    bool::to_string),
     key!("mkdir_existing_ok", "true, false: whether MKD of a directory that is there is a success", mkdir_existing_ok, yes,    bool::to_string),
+    key!("per_user",          "sessions at a time, in place of limits.per_user; 0: any number", limits.sessions,   own_count,    own_count_shown),
+    key!("rate_per_session",  "in place of transfer.rate_per_session; 0: any",                limits.rate_per_session, rate,     show_rate),
+    key!("rate_per_user",     "in place of transfer.rate_per_user; 0: any",                   limits.rate_per_user,    rate,     show_rate),
 ];
 
 impl User {

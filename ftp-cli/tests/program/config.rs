@@ -12,6 +12,7 @@ use ftp_tests::random::Random;
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 
+use crate::figures::wait_until;
 use crate::serve::Served;
 use crate::{failed, ftp, ftp_with_hangup};
 
@@ -224,6 +225,112 @@ root = \"/nonexistent/a\"
     }
 }
 
+/// What `--check` warns of and says to fail, without the part in front of it.
+fn found(ran: Ran) -> Vec<String> {
+    let said = String::from_utf8(ran.succeeded()).unwrap();
+    let (_, findings) = said.split_once("\n\n").unwrap();
+    // Which ports are free is the machine's matter.
+    let is_odd = |line: &&str| !line.starts_with("ok") && !line.contains(" can be had");
+    let lines = findings.lines().filter(is_odd);
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn what_users_will_not_get_is_said_word_for_word() {
+    let configured = Configured::new(
+        "
+[passive]
+ports = \"50000-50003\"
+[limits]
+sessions = 5
+[transfer]
+rate_per_session = 0
+rate_per_user = \"0 MiB/s\"
+[anonymous]
+enabled = true
+root = \"ROOT/a file\"
+[users.ftp]
+password = \"HASH\"
+root = \"ROOT\"
+rights = \"full\"
+[users.\"a b\"]
+password = \"HASH\"
+root = \"ROOT/./\"
+rights = [\"write\"]
+mkdir_parents = true
+mkdir_existing_ok = true
+[users.box]
+password = \"HASH\"
+root = \"ROOT\"
+rights = \"drop-box\"
+[users.gone]
+password = \"HASH\"
+root = \"/nonexistent/gone\"
+[hooks]
+stored = [\"/nonexistent/hook\", \"x\"]
+",
+    );
+    configured.root.write("a file", b"");
+    let root = configured.root.path().display();
+    let toml = configured.here.join("server.toml");
+    fs::set_permissions(&toml, fs::Permissions::from_mode(0o644)).unwrap();
+    let password = configured.here.write("password", b"p\n");
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o604)).unwrap();
+    let elsewhere = TempRoot::new();
+    let options =
+        ["--check", "--user", "u", "--password-file", "password", "--listen", "127.0.0.1:0"];
+    let check = || run(configured.command(&options).arg(elsewhere.path()));
+    let want = [
+        "fail  user gone: /nonexistent/gone: No such file or directory (os error 2); logins are \
+         refused until it is there"
+            .to_owned(),
+        format!(
+            "fail  anonymous: {root}/a file: is no directory; logins are refused until it is one"
+        ),
+        "warn  user \"a b\": mkdir_parents makes nothing without the right mkdir; add it to the \
+         rights"
+            .to_owned(),
+        "warn  user \"a b\": mkdir_existing_ok means MKD, which needs the right mkdir; add it to \
+         the rights"
+            .to_owned(),
+        "warn  user ftp: anyone gets in by this name in other letters, without a password, to \
+         what is anonymous; rename the user"
+            .to_owned(),
+        format!(
+            "warn  users \"a b\", ftp: all have {root}; what a cut upload left, only the user \
+             whose it was can go on with (transfer.partial)"
+        ),
+        "warn  server.toml: its mode lets all users of this computer read the hashes of \
+         passwords; take that away by chmod o-r"
+            .to_owned(),
+        "warn  password: its mode lets all users of this computer read a password; take that \
+         away by chmod o-r"
+            .to_owned(),
+        "warn  transfer.rate_per_session: 0 is no limit; to say so, leave it empty".to_owned(),
+        "warn  transfer.rate_per_user: 0 is no limit; to say so, leave it empty".to_owned(),
+        "fail  hooks.stored: /nonexistent/hook cannot be started: No such file or directory (os \
+         error 2); name another program, or give whoever runs the server the permission"
+            .to_owned(),
+        "warn  passive.ports: 4 for 5 sessions (limits.sessions), one for each transfer; who \
+         finds none gets 425; widen the range"
+            .to_owned(),
+    ];
+    assert_eq!(found(check()), want);
+
+    // Each goes away with what it is about.
+    fs::set_permissions(&toml, fs::Permissions::from_mode(0o640)).unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    let text = fs::read_to_string(&toml).unwrap();
+    let text = text.replace("50003", "50099").replace("[\"write\"]", "[\"write\", \"mkdir\"]");
+    let text = text.replace("rate_per", "# ").replace("users.ftp", "users.f");
+    let text = text.replace("/nonexistent/gone", elsewhere.path().to_str().unwrap());
+    let text = text.replace("/nonexistent/hook", "/bin/sh");
+    let text = text.replace("/a file", "") + "[transfer]\npartial = \"discard\"\n";
+    let text = text.replacen("[transfer]\n", "", 1);
+    configured.here.write("server.toml", text.as_bytes());
+    assert_eq!(found(check()), [""; 0], "{text}");
+}
+
 #[test]
 fn users_of_the_file_have_what_it_says_cm_14_hp_26() {
     let configured = Configured::new(
@@ -329,6 +436,35 @@ fn users_have_the_quota_of_the_file_cm_54_hp_23() {
 }
 
 #[test]
+fn a_user_of_the_file_has_limits_of_its_own_cm_15() {
+    let configured = Configured::new(
+        "
+limits.per_user = 2
+[anonymous]
+enabled = true
+root = \"ROOT\"
+per_user = 1
+[users.u]
+password = \"HASH\"
+root = \"ROOT\"
+[users.any]
+password = \"HASH\"
+root = \"ROOT\"
+per_user = 0
+",
+    );
+    let served = configured.serve();
+    for (user, most) in [("ftp", Some(1)), ("u", Some(2)), ("any", None)] {
+        let login = || RawSession::login(served.address, user, "p");
+        let sessions: Vec<_> = (0..most.unwrap_or(4)).map(|_| login()).collect();
+        let mut more = RawSession::greeted(served.address);
+        more.expect(format!("USER {user}"), 331);
+        more.expect("PASS p", if most.is_some() { 421 } else { 230 });
+        drop(sessions);
+    }
+}
+
+#[test]
 fn what_passwd_prints_is_a_password_of_the_file() {
     let configured = Configured::new("");
     configured.here.write("password", b"from a file\nnot this\n");
@@ -349,18 +485,100 @@ fn what_passwd_prints_is_a_password_of_the_file() {
 }
 
 #[test]
+fn no_client_could_send_what_passwd_refuses() {
+    let here = TempRoot::new();
+    for (typed, words) in [
+        (&b""[..], "standard input: the first line is empty"),
+        (b"\n", "standard input: the first line is empty"),
+        (b"\r\n", "standard input: the first line is empty"),
+        (b"a\0b\n", "standard input: a NUL is in the password, which no client can send"),
+        (b"a\rb\n", "standard input: a CR is in the password, which no client can send"),
+        (b"a\r\r\n", "standard input: a CR is in the password, which no client can send"),
+    ] {
+        failed(&run_with(&mut ftp(&["passwd"]), typed, LIMIT), 2, words);
+        let file = here.write("password", typed);
+        let ran = run(ftp(&["passwd", "--password-file"]).arg(&file));
+        failed(&ran, 2, &words.replace("standard input", file.to_str().unwrap()));
+    }
+    // Of a file the first line counts, as everywhere; what is piped is meant as a whole.
+    let two = "standard input: a LF is in the password, which no client can send";
+    failed(&run_with(&mut ftp(&["passwd"]), b"a\nb\n", LIMIT), 2, two);
+    failed(&run_with(&mut ftp(&["passwd"]), b"a\n\n", LIMIT), 2, two);
+    for user in ["u:a\rb", "u:"] {
+        let words = "--user u: ";
+        failed(&run(&mut ftp(&["serve", "--user", user, "--check", "/"])), 2, words);
+    }
+    let mut of_environment = ftp(&["serve", "--user", "u", "--check", "/"]);
+    let words = "FTP_PASSWORD: a LF is in the password, which no client can send";
+    failed(&run(of_environment.env("FTP_PASSWORD", "two\nlines")), 2, words);
+}
+
+#[test]
 fn users_of_options_and_of_the_file_go_together() {
     let configured = Configured::new("[users.a]\npassword = \"HASH\"\nroot = \"ROOT\"\n");
     configured.root.write("here", b"x");
     let root = configured.root.path().to_str().unwrap();
-    failed(&configured.check(&[root]), 2, "DIR and --write are for --user and --anonymous");
-    failed(&configured.check(&["--write"]), 2, "DIR and --write are for");
+    failed(
+        &configured.check(&[root]),
+        2,
+        "DIR, --write and --drop-box are for --user and --anonymous",
+    );
+    failed(&configured.check(&["--write"]), 2, "DIR, --write and");
+    failed(&configured.check(&["--drop-box"]), 2, "DIR, --write and");
     let elsewhere = TempRoot::new();
     elsewhere.write("there", b"y");
     let options = ["--listen", "0", "--user", "b:q", elsewhere.path().to_str().unwrap()];
     let served = Served::of(&mut configured.command(&options));
     assert_eq!(RawSession::login(served.address, "a", "p").download("RETR here"), b"x");
     assert_eq!(RawSession::login(served.address, "b", "q").download("RETR there"), b"y");
+}
+
+#[test]
+fn a_user_of_options_stands_in_for_one_of_the_file_and_it_is_said() {
+    let text = "
+[anonymous]
+enabled = true
+root = \"/nonexistent/pub\"
+[users.a]
+password = \"HASH\"
+root = \"/nonexistent/a\"
+rights = \"full\"
+[users.b]
+password = \"HASH\"
+root = \"ROOT\"
+";
+    let configured = Configured::new(text);
+    configured.root.write("here", b"x");
+    let root = configured.root.path().to_str().unwrap();
+    let options = ["--listen", "0", "--user", "a:q", "--anonymous", root];
+    let warnings = [
+        "--user a stands in for users.a (server.toml:7), of which nothing counts",
+        "--anonymous stands in for [anonymous] (server.toml:3), of which nothing counts",
+    ];
+    let said = String::from_utf8(configured.check(&options).succeeded()).unwrap();
+    for warning in warnings {
+        assert!(said.lines().any(|line| line == format!("warn  {warning}")), "{said}");
+    }
+    assert!(!said.lines().any(|line| line.starts_with("fail")), "{said}");
+
+    let served = Served::of(&mut configured.command(&options));
+    for warning in warnings {
+        assert!(served.said().contains(&format!("warning: {warning}\n")), "{}", served.said());
+    }
+    assert!(served.said().contains(" a user of the file may log in\n"), "{}", served.said());
+    let mut a = RawSession::login(served.address, "a", "q");
+    assert_eq!(a.download("RETR here"), b"x");
+    a.expect("DELE here", 550);
+    let mut session = RawSession::greeted(served.address);
+    session.expect("USER a", 331);
+    session.expect("PASS p", 530);
+    assert_eq!(RawSession::login(served.address, "b", "p").download("RETR here"), b"x");
+    assert_eq!(RawSession::login(served.address, "ftp", "x").download("RETR here"), b"x");
+    // Another name, by another file.
+    configured.write(&text.replace("users.b", "users.c"));
+    served.signal("HUP");
+    let said = said_until(&served, "configuration read again");
+    assert!(said.iter().any(|line| line.ends_with(warnings[0])), "{said:?}");
 }
 
 #[test]
@@ -429,6 +647,27 @@ fn a_hangup_reads_the_file_again_for_new_sessions() {
 }
 
 #[test]
+fn what_keeps_sessions_in_is_said_once_and_when_it_changes_fs_05() {
+    let text = |confine| {
+        format!(
+            "security.confine = \"{confine}\"\n[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\n"
+        )
+    };
+    let configured = Configured::new(&text("best-effort"));
+    let served = configured.serve();
+    let line = format!("sessions are kept beneath {} by ", configured.root.path().display());
+    assert_eq!(served.said().matches(&line).count(), 1, "{}", served.said());
+    // The same, then something else.
+    served.signal("HUP");
+    said_until(&served, "configuration read again");
+    configured.write(&text("off"));
+    served.signal("HUP");
+    let said = said_until(&served, "sessions are kept");
+    let said = said.concat();
+    assert!(said.contains(&line) && said.ends_with("by openat2 without Landlock"), "{said}");
+}
+
+#[test]
 fn a_hangup_opens_the_log_of_transfers_again() {
     let here = TempRoot::new();
     let at = |name: &str| here.join(name);
@@ -469,13 +708,69 @@ fn a_hangup_opens_the_log_of_transfers_again() {
     }
     upload();
     wait_for("log.2", 2);
-    // Another name is for the next start.
+    // A name that cannot be had changes nothing, another name is where it goes on, and no name is
+    // no log.
+    let _ = fs::remove_file(at("log"));
+    configured.write(&text("none/other"));
+    served.signal("HUP");
+    let said = said_until(&served, "nothing has changed");
+    assert!(said.concat().contains("log.transfers: "), "{said:?}");
     configured.write(&text("other"));
     served.signal("HUP");
     let said = said_until(&served, "configuration read again");
-    let is_named = |line: &String| line.contains("log.transfers differs");
-    assert!(said.iter().any(is_named), "{said:?}");
-    assert!(!at("other").exists());
+    assert!(said.last().unwrap().ends_with("changed: log.transfers, users"), "{said:?}");
+    upload();
+    wait_for("other", 1);
+    configured.write(users);
+    served.signal("HUP");
+    said_until(&served, "configuration read again");
+    upload();
+    configured.write(&text("other"));
+    served.signal("HUP");
+    said_until(&served, "configuration read again");
+    upload();
+    wait_for("other", 2);
+}
+
+#[test]
+fn a_hangup_changes_the_form_of_the_log() {
+    let text = |format| {
+        format!("log.format = \"{format}\"\n[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\n")
+    };
+    let configured = Configured::new(&text("text"));
+    let served = configured.serve();
+    let login = || RawSession::login(served.address, "u", "p");
+    login();
+    let said = said_until(&served, " login session=");
+    assert!(said.iter().all(|line| !line.starts_with('{')), "{said:?}");
+    configured.write(&text("json"));
+    served.signal("HUP");
+    said_until(&served, "changed: log.format");
+    login();
+    said_until(&served, "\"event\":\"login\"");
+    configured.write(&text("text"));
+    served.signal("HUP");
+    said_until(&served, "changed: log.format");
+    login();
+    said_until(&served, " login session=");
+}
+
+#[test]
+fn without_a_file_a_hangup_opens_the_log_of_transfers_again() {
+    let (root, here) = (TempRoot::new(), TempRoot::new());
+    let set = format!("log.transfers={}", here.join("log").display());
+    let mut serve = ftp_with_hangup(&["serve", "--listen", "0", "--user", "u:p", "--write"]);
+    let served = Served::of(serve.args(["--set", &set]).arg(root.path()));
+    for number in 0..2 {
+        let name = format!("log.{number}");
+        RawSession::login(served.address, "u", "p").upload("STOR file", b"x");
+        let is_there = || fs::read_to_string(here.join("log")).is_ok_and(|log| !log.is_empty());
+        wait_until("a line of the log", is_there);
+        fs::rename(here.join("log"), here.join(&name)).unwrap();
+        served.signal("HUP");
+        said_until(&served, "log.transfers was opened again");
+        assert_eq!(fs::read_to_string(here.join(&name)).unwrap().lines().count(), 1, "{name}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod descriptors;
 mod figures;
 mod footprint;
 mod get;
+mod hooks;
 mod log;
 mod ls;
 mod order;

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use ftp_tests::peer::Peer;
 use ftp_tests::process::{LIMIT, Running, run, run_with};
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
@@ -102,6 +103,56 @@ fn users_switch_anonymous_off_and_write_switches_writing_on() {
     assert_eq!(get(&served.url("", "file")), Some(0));
     assert_eq!(put(&served.url("", "c")), Some(8));
     assert_eq!(put(&served.url("a:p@", "c")), Some(0));
+}
+
+/// What curl says last of an upload, and the code it ends with.
+fn curl_put(curl: &Peer, url: &str, content: &[u8]) -> (Option<i32>, String) {
+    let mut command = curl.command();
+    command.args(["--silent", "--show-error", "--max-time", "30", "-T", "-", url]);
+    let ran = run_with(&mut command, content, LIMIT);
+    (ran.code(), String::from_utf8_lossy(&ran.stderr).into_owned())
+}
+
+#[test]
+fn a_drop_box_takes_what_is_new_and_tells_nothing() {
+    let Some(curl) = Peer::find("curl") else { return };
+    let root = TempRoot::new();
+    root.write("there", b"not yours");
+    for (arguments, login) in [
+        (&["--drop-box"][..], "ftp:x"),
+        (&["--drop-box", "--user", "cam:p"], "cam:p"),
+        (&["--drop-box", "--user", "cam:p", "--anonymous"], "anonymous:x"),
+    ] {
+        let served = Served::start(&root, arguments);
+        let name = format!("new{}", login.len() + arguments.len());
+        let url = served.url(&format!("{login}@"), &name);
+        assert_eq!(curl_put(&curl, &url, b"handed in"), (Some(0), String::new()));
+        assert_eq!(root.read(&name), b"handed in");
+        // 25 is what curl ends with where STOR is refused.
+        let (code, said) = curl_put(&curl, &url, b"again");
+        assert_eq!(code, Some(25), "{said}");
+        assert!(said.contains("553"), "{said}");
+        assert_eq!(root.read(&name), b"handed in");
+
+        let (user, password) = login.split_once(':').unwrap();
+        let mut session = RawSession::login(served.address, user, password);
+        for verb in
+            ["LIST", "NLST", "MLSD", "STAT", "MLST", "SIZE", "MDTM", "RETR", "HASH", "APPE", "DELE"]
+        {
+            let mut answer = |name: &str| {
+                let _data = session.passive();
+                let reply = session.ask(format!("{verb} {name}"));
+                assert_eq!(reply.code, 550, "{verb} {name}");
+                reply.text().replace(name, "NAME")
+            };
+            assert_eq!(answer("there"), answer("absent"), "{verb}");
+        }
+        let _data = session.passive();
+        session.expect("LIST", 550);
+    }
+    assert_eq!(root.read("there"), b"not yours");
+    let refused = run(&mut ftp(&["serve", "--drop-box", "--write", "/"]));
+    failed(&refused, 2, "--drop-box lets users hand files in and nothing else, --write lets");
 }
 
 #[test]

@@ -64,6 +64,22 @@ pub struct Login {
     /// Whose login it is, where that is not the very argument of `USER`, as when a user has several
     /// names or letters in any case: the sessions of a user are counted by it.
     pub name: Option<Vec<u8>>,
+    /// How many sessions the user may have, and how fast.
+    pub limits: UserLimits,
+}
+
+/// What one user may have, where that is not what the settings of the server give to all.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct UserLimits {
+    /// How many sessions at a time; 0 is any number. `None`:
+    /// [`per_user`](crate::ServerConfig::per_user).
+    pub sessions: Option<usize>,
+    /// How many bytes a session moves in a second; 0 is any number. `None`:
+    /// [`rate_per_session`](crate::ServerConfig::rate_per_session).
+    pub rate_per_session: Option<u64>,
+    /// The same for all sessions of the user together; what the first of them brings holds until
+    /// the last has ended. `None`: [`rate_per_user`](crate::ServerConfig::rate_per_user).
+    pub rate_per_user: Option<u64>,
 }
 
 impl Login {
@@ -77,6 +93,7 @@ impl Login {
             mkdir_parents: false,
             is_shared: rights.is_drop_box(),
             name: None,
+            limits: UserLimits::default(),
         }
     }
 
@@ -102,6 +119,12 @@ impl Login {
     #[must_use]
     pub fn with_name(self, name: impl Into<Vec<u8>>) -> Self {
         Self { name: Some(name.into()), ..self }
+    }
+
+    /// The same with limits of its own.
+    #[must_use]
+    pub fn with_limits(self, limits: UserLimits) -> Self {
+        Self { limits, ..self }
     }
 }
 

@@ -116,11 +116,13 @@ fn login(
 
 fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     let Context { config, presence, .. } = &*session.context;
-    let ServerConfig { per_user, rate_per_user, rate_per_session, .. } = config;
+    let sessions = login.limits.sessions.unwrap_or(config.per_user);
+    let rate_per_user = login.limits.rate_per_user.unwrap_or(config.rate_per_user);
+    let rate_per_session = login.limits.rate_per_session.unwrap_or(config.rate_per_session);
     let mut present = None;
-    if *per_user > 0 || *rate_per_user > 0 {
+    if sessions > 0 || rate_per_user > 0 {
         let user = login.name.as_deref().unwrap_or(&name);
-        present = presence.enter(user, *per_user, *rate_per_user);
+        present = presence.enter(user, sessions, rate_per_user);
         if present.is_none() {
             let reason = LoginRefusal::TooMany;
             session.tell(EventKind::LoginRefused { user: &name, reason });
@@ -129,9 +131,10 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
         }
     }
     let shared = present.as_ref().and_then(Present::rate);
-    let throttle = Throttle::new(Rate::new(*rate_per_session).into_iter().chain(shared));
-    let Login { storage, rights, mkdir_existing_ok, mkdir_parents, is_shared, name: own_name } =
-        login;
+    let throttle = Throttle::new(Rate::new(rate_per_session).into_iter().chain(shared));
+    let Login {
+        storage, rights, mkdir_existing_ok, mkdir_parents, is_shared, name: own_name, ..
+    } = login;
     let owner = (!is_shared).then(|| own_name.unwrap_or_else(|| name.clone()));
     session.access = Access::User(User {
         name,

@@ -6,6 +6,7 @@ mod writer;
 mod xferlog;
 
 use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -31,7 +32,8 @@ pub enum LogFormat {
 /// Writes what happens, a line an event, in the form that `docs/log.md` describes.
 #[derive(Debug)]
 pub struct EventLog {
-    format: LogFormat,
+    /// Otherwise text.
+    is_json: AtomicBool,
     writer: LogWriter,
     /// Beginnings and ends of sessions have lines too.
     is_verbose: bool,
@@ -42,7 +44,22 @@ impl EventLog {
     /// Writes lines of this format to `writer`.
     #[must_use]
     pub fn new(format: LogFormat, writer: LogWriter) -> Self {
-        Self { format, writer, is_verbose: false, refusals: Refusals::default() }
+        let is_json = AtomicBool::new(format == LogFormat::Json);
+        Self { is_json, writer, is_verbose: false, refusals: Refusals::default() }
+    }
+
+    /// Writes lines of another format from now on.
+    pub fn set_format(&self, format: LogFormat) {
+        self.is_json.store(format == LogFormat::Json, Ordering::Relaxed);
+    }
+
+    /// The format of the lines that are written now.
+    #[must_use]
+    pub fn format(&self) -> LogFormat {
+        match self.is_json.load(Ordering::Relaxed) {
+            true => LogFormat::Json,
+            false => LogFormat::Text,
+        }
     }
 
     /// The same with lines for the beginning and the end of each session, if that is wanted.
@@ -54,7 +71,7 @@ impl EventLog {
     /// Writes a line of words for people, between those of the events.
     pub fn message(&self, level: Level, text: impl Display) {
         let (time, text) = (Stamp::now(), text.to_string());
-        let line = match self.format {
+        let line = match self.format() {
             LogFormat::Text => format!("{time} {}", line::printable(&text)),
             LogFormat::Json => Line::message(level, &text).json(&time),
         };
@@ -69,7 +86,7 @@ impl Observer for EventLog {
         }
         let Some(unsaid) = self.refusals.due(event) else { return };
         let (time, line) = (Stamp::now(), Line::of(event, unsaid));
-        self.writer.line(&match self.format {
+        self.writer.line(&match self.format() {
             LogFormat::Text => format!("{time} {line}"),
             LogFormat::Json => line.json(&time),
         });

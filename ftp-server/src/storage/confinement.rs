@@ -30,8 +30,11 @@ pub struct Walls {
     /// The kernel resolves every path beneath the root (`openat2`). Without it paths are walked
     /// one component at a time, and every symbolic link is refused.
     pub openat2: bool,
-    /// The session's thread can open nothing outside, whatever the code does (Landlock).
-    pub landlock: bool,
+    /// The session's thread can open nothing outside, whatever the code does: the version of
+    /// Landlock whose rights are checked, which is 2, 3 or 5. The second (before Linux 6.2) does
+    /// not keep a thread from cutting files short by `truncate`, which nothing here calls. `None`
+    /// without Landlock.
+    pub landlock: Option<u8>,
 }
 
 impl fmt::Display for Walls {
@@ -40,10 +43,11 @@ impl fmt::Display for Walls {
             true => "openat2",
             false => "a walk that follows no symbolic link, for want of openat2,",
         })?;
-        f.write_str(match self.landlock {
-            true => " and Landlock",
-            false => " without Landlock",
-        })
+        match self.landlock {
+            Some(2) => f.write_str(" and Landlock (ABI 2, which does not check truncate)"),
+            Some(abi) => write!(f, " and Landlock (ABI {abi})"),
+            None => f.write_str(" without Landlock"),
+        }
     }
 }
 
@@ -78,6 +82,7 @@ impl fmt::Display for Walls {
 #[derive(Debug)]
 pub struct Confinement {
     ruleset: RulesetCreated,
+    abi: u8,
 }
 
 impl Confinement {
@@ -100,13 +105,24 @@ impl Confinement {
                 let source = Some(io::Error::other(text));
                 StorageError { kind: StorageErrorKind::Unsupported, source }
             })?;
+        // Of the fourth version nothing is about files.
+        let later = [(ABI::V5, 5), (ABI::V3, 3)].into_iter().find(|(abi, _)| {
+            let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+            ruleset.handle_access(AccessFs::from_all(*abi)).is_ok()
+        });
+        let abi = later.map_or(2, |(_, number)| number);
         let ruleset = ruleset
             .set_compatibility(CompatLevel::BestEffort)
             .handle_access(AccessFs::from_all(ABI::V5))
             .and_then(Ruleset::create)
             .and_then(|ruleset| ruleset.add_rule(PathBeneath::new(directory, ALLOWED)))
             .map_err(io::Error::other)?;
-        Ok(Self { ruleset })
+        Ok(Self { ruleset, abi })
+    }
+
+    /// The version of Landlock whose rights are checked: see [`Walls::landlock`].
+    pub(crate) const fn abi(&self) -> u8 {
+        self.abi
     }
 
     /// Confines the calling thread, for good. It costs four system calls.
@@ -195,9 +211,10 @@ mod tests {
     #[test]
     fn walls_say_what_there_is_fs_05() {
         for (openat2, landlock, want) in [
-            (true, true, "openat2 and Landlock"),
-            (true, false, "openat2 without Landlock"),
-            (false, true, "no symbolic link, for want of openat2, and Landlock"),
+            (true, Some(5), "openat2 and Landlock (ABI 5)"),
+            (true, Some(2), "openat2 and Landlock (ABI 2, which does not check truncate)"),
+            (true, None, "openat2 without Landlock"),
+            (false, Some(3), "no symbolic link, for want of openat2, and Landlock (ABI 3)"),
         ] {
             let shown = Walls { openat2, landlock }.to_string();
             assert!(shown.ends_with(want), "{shown}");

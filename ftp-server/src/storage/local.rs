@@ -247,7 +247,8 @@ impl LocalStorage {
     /// What keeps sessions beneath the root.
     #[must_use]
     pub fn walls(&self) -> Walls {
-        Walls { openat2: self.root.is_kernel_confined(), landlock: self.confinement.is_some() }
+        let landlock = self.confinement.as_ref().map(|confinement| confinement.abi());
+        Walls { openat2: self.root.is_kernel_confined(), landlock }
     }
 
     /// Opens the directory at `path`, which must be one that may be searched.

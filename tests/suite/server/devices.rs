@@ -8,7 +8,7 @@
 //! | `% anonymous` | the server lets anyone in, to read |
 //! | `+ name content`, `+ name/` | a file or directory that is there before |
 //! | `> line` | the client sends it, with CR LF |
-//! | `>> bytes` | the client sends them as they are; escapes are those of Rust |
+//! | `>> bytes` | the client sends them as they are; escapes are those of `matrix.txt` |
 //! | `>! bytes` | the same, the last byte as urgent data |
 //! | `& PORT`, `& EPRT` | the client listens and sends that with where |
 //! | `< code text` | a reply of that code, in which the text stands; 227 and 229 are connected to |
@@ -30,6 +30,7 @@ use ftp_server::Rights;
 use ftp_tests::raw::{RawData, RawListener, RawReply, RawSession};
 
 use super::Fixture;
+use super::matrix::unescape;
 
 /// How many files there are, so that none is lost.
 const FILES: usize = 66;
@@ -182,28 +183,4 @@ fn wait_for(what: &str, condition: impl Fn() -> bool) {
         assert!(Instant::now() < end, "it did not come to be: {what}");
         std::thread::yield_now();
     }
-}
-
-/// The bytes that a line of escapes stands for.
-fn unescape(text: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'\\' {
-            out.push(byte);
-            continue;
-        }
-        out.push(match bytes.next() {
-            Some(b'r') => b'\r',
-            Some(b'n') => b'\n',
-            Some(b'0') => 0,
-            Some(b'\\') => b'\\',
-            Some(b'x') => {
-                let digits: String = bytes.by_ref().take(2).map(char::from).collect();
-                u8::from_str_radix(&digits, 16).unwrap()
-            }
-            other => panic!("no such escape: {other:?} in {text}"),
-        });
-    }
-    out
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::HostName;
 use ftp_server::{
-    AuthError, Authenticator, LocalStorage, Login, LoginAttempt, Rights, Server, ServerConfig,
-    UserTable,
+    AuthError, Authenticator, LocalStorage, Login, LoginAttempt, MemoryStorage, Rights, Server,
+    ServerConfig, UserLimits, UserTable,
 };
 use ftp_tests::raw::RawSession;
 
@@ -374,6 +374,29 @@ fn a_user_has_only_so_many_sessions_cm_15() {
         assert!(begun.elapsed() < Duration::from_secs(10), "a session that ended is counted on");
     }
     third.expect("PWD", 257);
+}
+
+#[test]
+fn a_user_may_have_another_number_of_sessions_cm_15() {
+    let login = |sessions| {
+        let limits = UserLimits { sessions, ..UserLimits::default() };
+        Login::new(Arc::new(MemoryStorage::new()), Rights::FULL).with_limits(limits)
+    };
+    let table = UserTable::new()
+        .user("as-all", "p", login(None))
+        .user("one", "p", login(Some(1)))
+        .user("any", "p", login(Some(0)));
+    let config = ServerConfig { per_user: 2, ..super::quick() };
+    let server = Server::builder().config(config).authenticator(table).bind("127.0.0.1:0");
+    let server = server.unwrap();
+    for (user, most) in [("as-all", Some(2)), ("one", Some(1)), ("any", None)] {
+        let login = || RawSession::login(server.local_addr(), user, "p");
+        let sessions: Vec<_> = (0..most.unwrap_or(5)).map(|_| login()).collect();
+        let mut more = RawSession::greeted(server.local_addr());
+        more.expect(format!("USER {user}"), 331);
+        more.expect("PASS p", if most.is_some() { 421 } else { 230 });
+        drop(sessions);
+    }
 }
 
 #[test]

@@ -26,6 +26,7 @@ use tempfile::TempDir;
 
 use self::scene::Scene;
 use self::table::Table;
+pub(super) use self::table::unescape;
 
 const TABLE: &str = include_str!("matrix.txt");
 

@@ -1,8 +1,9 @@
 //! Transfers that are kept slow: by count, and what is heard meanwhile.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ftp_server::{Rights, ServerConfig};
+use ftp_server::{Login, MemoryStorage, Rights, Server, ServerConfig, UserLimits, UserTable};
 use ftp_tests::raw::RawSession;
 
 use super::Fixture;
@@ -81,6 +82,40 @@ fn the_sessions_of_a_user_share_a_rate_and_no_other_user_does() {
     });
     let took = start.elapsed();
     assert!(took >= 3 * SECOND && took < LONG, "{took:?}");
+}
+
+#[test]
+fn a_user_may_have_rates_of_its_own() {
+    // So slow that nothing ends by it within a test.
+    let config = ServerConfig { rate_per_session: 1, rate_per_user: 1, ..super::quick() };
+    let storage = Arc::new(MemoryStorage::new());
+    let login = |rate_per_session, rate_per_user| {
+        let limits = UserLimits {
+            rate_per_session: Some(rate_per_session),
+            rate_per_user: Some(rate_per_user),
+            ..UserLimits::default()
+        };
+        Login::new(storage.clone(), Rights::FULL).with_limits(limits)
+    };
+    let table = UserTable::new()
+        .user("any", "p", login(0, 0))
+        .user("of-session", "p", login(RATE, 0))
+        .user("of-user", "p", login(0, RATE));
+    let server = Server::builder().config(config).authenticator(table).bind("127.0.0.1:0");
+    let server = server.unwrap();
+    let upload = |user| {
+        let mut session = RawSession::login(server.local_addr(), user, "p");
+        session.set_deadline(LONG);
+        session.expect("TYPE I", 200);
+        let start = Instant::now();
+        session.upload(format!("STOR {user}"), &content(1));
+        start.elapsed()
+    };
+    upload("any");
+    for user in ["of-session", "of-user"] {
+        let took = upload(user);
+        assert!(took >= SECOND && took < LONG, "{user}: {took:?}");
+    }
 }
 
 #[test]

@@ -1,16 +1,20 @@
 //! `--check`: what is in force and where it is from, then what will not work and what to do.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt::Write;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use ftp_proto::{AddressClass, Escaped, PortRanges};
-use ftp_server::{PassiveAddress, Rights};
+use ftp_server::{PartialPolicy, PassiveAddress, Rights};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::plan::Plan;
+use crate::options::Options;
 use crate::privileges;
 use crate::settings::{Settings, TABLE, USER, available, has_ipv6, shown};
 use crate::target::shown_path;
@@ -25,7 +29,7 @@ const NAMED: usize = 5;
 type Finding = (&'static str, String);
 
 /// All of it: the settings as TOML, with where each is from as its comment, and the findings.
-pub(super) fn check(plan: &Plan) -> String {
+pub(super) fn check(plan: &Plan, options: &Options) -> String {
     let mut text = String::new();
     let settings = &plan.settings;
     let mut line = |key: &str, value: String, origin: &str| {
@@ -45,10 +49,16 @@ pub(super) fn check(plan: &Plan) -> String {
     }
     text.push('\n');
     let mut findings = addresses(settings);
+    findings.extend(plan.overridden().into_iter().map(|line| ("warn", line)));
     findings.extend(directories(plan));
+    findings.extend(users(plan));
+    findings.extend(readable(plan, options));
+    findings.extend(rates(settings));
     findings.extend(transfers(settings));
+    findings.extend(hook(settings));
     if settings.server.passive {
         findings.extend(ports(settings));
+        findings.extend(too_few_ports(settings));
         findings.push(announced(settings));
     }
     for (kind, words) in findings {
@@ -85,7 +95,7 @@ fn reason(error: &io::Error) -> String {
 
 /// Whether the directories of users are there for what each may do.
 fn directories(plan: &Plan) -> Vec<Finding> {
-    let of_users = plan.settings.users.iter();
+    let of_users = plan.users_of_file();
     let of_users =
         of_users.map(|(name, user)| (format!("user {}", shown(name)), &user.root, user.rights));
     let of_anyone = plan.anonymous().map(|(root, rights)| ("anonymous".to_owned(), root, rights));
@@ -134,6 +144,110 @@ fn lack(root: &Path, rights: Rights) -> Option<String> {
     None
 }
 
+/// What users are promised and will not get.
+fn users(plan: &Plan) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (name, user) in
+        plan.users_of_file().filter(|(_, user)| !user.rights.contains(Rights::MKDIR))
+    {
+        let name = shown(name);
+        if user.mkdir_parents {
+            let why = "mkdir_parents makes nothing without the right mkdir; add it to the rights";
+            findings.push(("warn", format!("user {name}: {why}")));
+        }
+        if user.mkdir_existing_ok {
+            let why =
+                "mkdir_existing_ok means MKD, which needs the right mkdir; add it to the rights";
+            findings.push(("warn", format!("user {name}: {why}")));
+        }
+    }
+    let is_anonymous =
+        |name: &&String| ["anonymous", "ftp"].iter().any(|other| other.eq_ignore_ascii_case(name));
+    for (name, _) in
+        plan.users_of_file().filter(|(name, _)| plan.lets_anyone_in() && is_anonymous(name))
+    {
+        let why = "anyone gets in by this name in other letters, without a password, to what is \
+                   anonymous; rename the user";
+        findings.push(("warn", format!("user {}: {why}", shown(name))));
+    }
+    if plan.settings.server.partial == PartialPolicy::Resume {
+        findings.extend(shared_roots(plan));
+    }
+    findings
+}
+
+/// Users of one directory who upload there: none of them can go on with what another left.
+fn shared_roots(plan: &Plan) -> Vec<Finding> {
+    let mut roots: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+    // A drop box keeps nothing of a cut upload.
+    for (name, user) in plan.users_of_file().filter(|(_, user)| user.rights.contains(Rights::WRITE))
+    {
+        let root = user.root.canonicalize().unwrap_or_else(|_| user.root.clone());
+        roots.entry(root).or_default().push(shown(name));
+    }
+    let shared = roots.into_iter().filter(|(_, names)| names.len() > 1);
+    let finding = |(root, names): (PathBuf, Vec<String>)| {
+        let more = if names.len() > NAMED { ", ..." } else { "" };
+        let names = names.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
+        let why = "what a cut upload left, only the user whose it was can go on with";
+        let root = shown_path(&root);
+        ("warn", format!("users {names}{more}: all have {root}; {why} (transfer.partial)"))
+    };
+    shared.map(finding).collect()
+}
+
+/// Whether everybody on this computer can read what should be secret.
+fn readable(plan: &Plan, options: &Options) -> Vec<Finding> {
+    let config = options.value("config").filter(|_| !plan.settings.users.is_empty());
+    let password = options.value("password-file");
+    let files = config.map(|path| (path, "the hashes of passwords")).into_iter();
+    let files = files.chain(password.map(|path| (path, "a password")));
+    let is_open = |path: &OsStr| {
+        let metadata = Path::new(path).metadata();
+        metadata.is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o004 != 0)
+    };
+    let finding = |(path, what): (&OsStr, _)| {
+        let path = shown_path(Path::new(path));
+        let what_to_do = "take that away by chmod o-r";
+        (
+            "warn",
+            format!("{path}: its mode lets all users of this computer read {what}; {what_to_do}"),
+        )
+    };
+    files.filter(|(path, _)| is_open(path)).map(finding).collect()
+}
+
+/// A rate of 0 may be meant to stop everything.
+fn rates(settings: &Settings) -> Vec<Finding> {
+    let rates = [
+        ("transfer.rate_per_session", settings.rate_per_session),
+        ("transfer.rate_per_user", settings.rate_per_user),
+    ];
+    let zero = rates.iter().filter(|(_, rate)| *rate == Some(0));
+    zero.map(|(key, _)| ("warn", format!("{key}: 0 is no limit; to say so, leave it empty")))
+        .collect()
+}
+
+/// Whether more sessions may be than can have a data connection.
+fn too_few_ports(settings: &Settings) -> Option<Finding> {
+    let ports = settings.server.passive_ports.as_ref()?.count();
+    let sessions = settings.server.sessions;
+    let words = match sessions {
+        0 if ports < FEW_PORTS => "as many sessions as the system allows".to_owned(),
+        _ if ports < sessions => format!("{sessions} sessions (limits.sessions)"),
+        _ => return None,
+    };
+    let what_to_do = "who finds none gets 425; widen the range";
+    Some((
+        "warn",
+        format!("passive.ports: {ports} for {words}, one for each transfer; {what_to_do}"),
+    ))
+}
+
+/// Fewer passive ports than this are few for a server whose sessions nobody has limited: one
+/// client opens ten connections and more, and gets half of the ports at most.
+const FEW_PORTS: usize = 20;
+
 /// Whether the log of transfers can be added to.
 fn transfers(settings: &Settings) -> Option<Finding> {
     let path = settings.log_transfers.as_deref()?;
@@ -150,6 +264,21 @@ fn transfers(settings: &Settings) -> Option<Finding> {
         Err(error) => {
             let what_to_do = "give whoever starts the server the permission, or name another file";
             ("fail", format!("log.transfers: {shown} cannot be written: {error}; {what_to_do}"))
+        }
+    })
+}
+
+/// Whether the program for stored files can be started.
+fn hook(settings: &Settings) -> Option<Finding> {
+    let program = Path::new(settings.stored_hook.first()?);
+    let shown = shown_path(program);
+    let looked = access(program, Access::EXEC_OK);
+    Some(match looked {
+        Ok(()) if program.is_file() => ("ok", format!("hooks.stored: {shown} can be started")),
+        Ok(()) => ("fail", format!("hooks.stored: {shown} is no program; name one")),
+        Err(error) => {
+            let what_to_do = "name another program, or give whoever runs the server the permission";
+            ("fail", format!("hooks.stored: {shown} cannot be started: {error}; {what_to_do}"))
         }
     })
 }

@@ -1,8 +1,11 @@
 //! Users and their directories.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -14,7 +17,7 @@ use ftp_proto::Escaped;
 use ftp_server::{
     AuthError, Authenticator, Capabilities, ConfinementPolicy, Entries, LocalStorage, Login,
     LoginAttempt, Metadata, Offer, Rights, ServerConfig, Source, Storage, StorageError,
-    StorageErrorKind, Upload, UserTable, VirtualPath, WriteMode,
+    StorageErrorKind, Upload, UserLimits, UserTable, VirtualPath, WriteMode,
 };
 use log::Level;
 
@@ -23,7 +26,6 @@ use crate::credentials::Secret;
 use crate::exit::{Exit, Failure};
 use crate::settings::User;
 use crate::target::shown_path;
-use crate::trace::LIFE;
 
 /// Who may log in, each to a directory that is looked for at the login: one that was made anew, or
 /// mounted meanwhile, is the one that its path leads to.
@@ -37,6 +39,19 @@ pub(super) struct Homes {
     by_path: HashMap<(PathBuf, u64), Arc<Home>>,
     /// Some of them, open from the start: each takes descriptors.
     kept: Arc<Mutex<Vec<Arc<LocalStorage>>>>,
+}
+
+thread_local! {
+    /// The directory of the user who logged in on this thread last: a session has one thread from
+    /// the login to the end of the user's stay, and events are told of there.
+    static HOME: RefCell<Option<Arc<Home>>> = const { RefCell::new(None) };
+}
+
+/// Where on the disk a file is, of the user whose session's thread this is. What is in the way may
+/// have been renamed meanwhile.
+pub(super) fn local_path(path: &VirtualPath) -> Option<PathBuf> {
+    let relative = OsStr::from_bytes(path.relative());
+    HOME.with_borrow(|home| home.as_ref().map(|home| home.path.join(relative)))
 }
 
 /// How many directories are kept open while nobody is logged in to them.
@@ -72,7 +87,8 @@ impl Homes {
         let login = home
             .login(user.rights)
             .with_mkdir_parents(user.mkdir_parents)
-            .with_mkdir_existing_ok(user.mkdir_existing_ok);
+            .with_mkdir_existing_ok(user.mkdir_existing_ok)
+            .with_limits(user.limits);
         self.table = self.table.user_with_hash(name, hash, login);
         self.users.insert(name.into(), home);
         self
@@ -93,9 +109,15 @@ impl Homes {
     }
 
     /// Lets anyone in.
-    pub(super) fn anonymous(mut self, root: &Path, rights: Rights, quota: u64) -> Self {
+    pub(super) fn anonymous(
+        mut self,
+        root: &Path,
+        rights: Rights,
+        quota: u64,
+        limits: UserLimits,
+    ) -> Self {
         let home = self.home(root, quota);
-        self.table = self.table.anonymous(home.login(rights));
+        self.table = self.table.anonymous(home.login(rights).with_limits(limits));
         self.anonymous = Some(home);
         self
     }
@@ -110,12 +132,13 @@ impl Homes {
         Arc::clone(self.by_path.entry((path.to_owned(), quota)).or_insert_with(new))
     }
 
-    /// Looks at all directories, and says which are not there, and what keeps sessions in them.
+    /// Looks at all directories, says which are not there, and gives back what keeps sessions in
+    /// the others.
     ///
     /// # Errors
     ///
     /// `Local` if none of them can be used, or if sessions cannot be confined as they have to be.
-    pub(super) fn look(&self) -> Result<(), Failure> {
+    pub(super) fn look(&self) -> Result<Option<Kept>, Failure> {
         let (mut walls, mut failure) = (None, None);
         for home in self.by_path.values() {
             let shown = shown_path(&home.path);
@@ -140,15 +163,25 @@ impl Homes {
                 }
             }
         }
-        let Some((walls, shown)) = walls else { return failure.map_or(Ok(()), Err) };
+        let Some((walls, shown)) = walls else { return failure.map_or(Ok(None), Err) };
         let is_lacking = self.config.confine == ConfinementPolicy::BestEffort
-            && !(walls.openat2 && walls.landlock);
+            && !(walls.openat2 && walls.landlock.is_some());
         let level = if is_lacking { Level::Warn } else { Level::Info };
-        match self.by_path.len() {
-            1 => log::log!(target: LIFE, level, "sessions are kept beneath {shown} by {walls}"),
-            _ => log::log!(target: LIFE, level, "sessions are kept beneath their roots by {walls}"),
-        }
-        Ok(())
+        let shown = if self.by_path.len() == 1 { shown } else { "their roots".to_owned() };
+        Ok(Some(Kept { level, text: format!("sessions are kept beneath {shown} by {walls}") }))
+    }
+}
+
+/// What keeps sessions in their directories, in words.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Kept {
+    level: Level,
+    text: String,
+}
+
+impl Kept {
+    pub(super) fn tell(&self) {
+        log::log!(target: LOG, self.level, "{}", self.text);
     }
 }
 
@@ -190,6 +223,7 @@ impl Authenticator for Homes {
             log::error!(target: LOG, "{user}: {}: {error}", shown_path(&home.path));
             AuthError::NoHome
         })?;
+        HOME.set(Some(Arc::clone(home)));
         Ok(login)
     }
 

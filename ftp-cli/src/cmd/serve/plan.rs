@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ftp_proto::Escaped;
-use ftp_server::Rights;
+use ftp_server::{Rights, UserLimits};
 
 use super::homes::Homes;
 use crate::credentials::{self, Secret, VARIABLE};
 use crate::exit::Failure;
 use crate::options::Options;
-use crate::settings::{File, Reading, Settings};
+use crate::settings::{File, Reading, Settings, User, shown};
 use crate::target::shown_path;
 
 /// The options that set a setting.
@@ -79,20 +79,56 @@ impl Plan {
         (anonymous.enabled && !is_elsewhere).then_some((&anonymous.root, anonymous.rights))
     }
 
+    /// The users of the file, but for those whose names options give to others.
+    pub(super) fn users_of_file(&self) -> impl Iterator<Item = (&String, &User)> {
+        self.settings.users.iter().filter(|(name, _)| !self.is_overridden(name))
+    }
+
+    fn is_overridden(&self, name: &str) -> bool {
+        let mut users = self.quick.iter().flat_map(|quick| &quick.users);
+        users.any(|(other, _)| other == name.as_bytes())
+    }
+
+    /// What the file says of who may log in, and options say otherwise.
+    pub(super) fn overridden(&self) -> Vec<String> {
+        let users = self.settings.users.iter().filter(|(name, _)| self.is_overridden(name));
+        let mut lines: Vec<String> = users
+            .map(|(name, user)| {
+                let (name, origin) = (shown(name), user.origins.of("root"));
+                format!(
+                    "--user {name} stands in for users.{name} ({origin}), of which nothing counts"
+                )
+            })
+            .collect();
+        if self.settings.anonymous.enabled && self.anonymous().is_none() {
+            let origin = self.settings.origins.of("anonymous.enabled");
+            lines.push(format!(
+                "--anonymous stands in for [anonymous] ({origin}), of which nothing counts"
+            ));
+        }
+        lines
+    }
+
+    pub(super) fn lets_anyone_in(&self) -> bool {
+        let by_options = self.quick.as_ref().is_some_and(|quick| quick.anonymous.is_some());
+        by_options || self.settings.anonymous.enabled
+    }
+
     pub(super) fn homes(&self) -> Homes {
         let mut homes = Homes::new(&self.settings.server);
-        for (name, user) in &self.settings.users {
+        for (name, user) in self.users_of_file() {
             homes = homes.user(name, user);
         }
         if let Some((root, rights)) = self.anonymous() {
-            homes = homes.anonymous(root, rights, self.settings.anonymous.quota);
+            let anonymous = &self.settings.anonymous;
+            homes = homes.anonymous(root, rights, anonymous.quota, anonymous.limits);
         }
         let Some(quick) = &self.quick else { return homes };
         for (name, password) in &quick.users {
             homes = homes.plain(name, password, &quick.root, self.rights_of_users(quick));
         }
         match quick.anonymous {
-            Some(rights) => homes.anonymous(&quick.root, rights, 0),
+            Some(rights) => homes.anonymous(&quick.root, rights, 0, UserLimits::default()),
             None => homes,
         }
     }
@@ -115,7 +151,7 @@ impl Plan {
         };
         let anyone = |rights| format!("anyone (anonymous) may {}", may(rights));
         let mut lines = Vec::new();
-        match self.settings.users.len() {
+        match self.users_of_file().count() {
             0 => {}
             1 => lines.push("a user of the file may log in".to_owned()),
             count => lines.push(format!("{count} users of the file may log in")),
@@ -191,11 +227,18 @@ impl Quick {
         settings: &Settings,
         environment: Option<OsString>,
     ) -> Result<Option<Self>, Failure> {
+        if options.has("drop-box") && options.has("write") {
+            return Err(Failure::usage(
+                "--drop-box lets users hand files in and nothing else, --write lets them do all: \
+                 one of the two; a file of --config gives each user rights of their own",
+            ));
+        }
         let has_users = options.has("user") || options.has("anonymous");
         if !has_users && names_users(settings) {
-            let is_idle = !options.operands.is_empty() || options.has("write");
-            let of_nobody =
-                "DIR and --write are for --user and --anonymous; there are users without them";
+            let is_idle = !options.operands.is_empty()
+                || ["write", "drop-box"].iter().any(|option| options.has(option));
+            let of_nobody = "DIR, --write and --drop-box are for --user and --anonymous; there \
+                             are users without them";
             return if is_idle { Err(Failure::usage(of_nobody)) } else { Ok(None) };
         }
         let root = match options.operands.as_slice() {
@@ -206,10 +249,16 @@ impl Quick {
                 return Err(Failure::usage("serve takes one DIR: ftp-cli serve [OPTION]... [DIR]"));
             }
         };
-        let rights = if options.has("write") { Rights::FULL } else { Rights::READ };
+        let rights = match (options.has("drop-box"), options.has("write")) {
+            (true, _) => Rights::DROP_BOX,
+            (false, true) => Rights::FULL,
+            (false, false) => Rights::READ,
+        };
         let users = users(options, environment)?;
         let anonymous = match (users.is_empty(), options.has("anonymous")) {
             (true, _) => Some(rights),
+            // A box that anyone can look into is none.
+            (false, true) if rights == Rights::DROP_BOX => Some(rights),
             // Who has users wants them to write, not anyone.
             (false, true) => Some(Rights::READ),
             (false, false) => None,
@@ -235,6 +284,9 @@ fn users(
             .filter(|password| !password.is_empty())
             .map(|password| Secret::new(password.into_vec())),
     };
+    if let Some(password) = &elsewhere {
+        password.is_sendable(VARIABLE)?;
+    }
     let mut users: Vec<NameAndPassword> = Vec::new();
     for user in options.all("user").map(OsStr::as_bytes) {
         let mut parts = user.splitn(2, |byte| *byte == b':');
@@ -247,7 +299,14 @@ fn users(
             return Err(Failure::usage(format!("--user {shown} is there twice")));
         }
         let password = match parts.next().map(Secret::new) {
-            Some(password) => password,
+            Some(password) => {
+                let option = format!("--user {shown}");
+                if password.as_bytes().is_empty() {
+                    return Err(Failure::usage(format!("{option}: no password behind the colon")));
+                }
+                password.is_sendable(&option)?;
+                password
+            }
             None => elsewhere.take().ok_or_else(|| {
                 Failure::usage(format!(
                     "no password for user {shown}: put it into {VARIABLE}, or name \
@@ -289,6 +348,13 @@ mod tests {
                 "serve --anonymous --write -u a:p:q /",
                 None,
                 "/: user \"a\" may read and write; anyone (anonymous) may read",
+            ),
+            ("serve --drop-box /", None, "/: anyone (anonymous) may hand files in"),
+            ("serve --drop-box -u a:p /", None, "/: user \"a\" may hand files in"),
+            (
+                "serve --drop-box --anonymous -u a:p /",
+                None,
+                "/: user \"a\" may hand files in; anyone (anonymous) may hand files in",
             ),
             (
                 "serve --set anonymous.enabled=true --set anonymous.root=/srv",
@@ -376,7 +442,14 @@ mod tests {
             (
                 "serve --set anonymous.enabled=true --set anonymous.root=/ /",
                 Exit::Usage,
-                "DIR and --write are for --user",
+                "DIR, --write and --drop-box are for --user",
+            ),
+            ("serve --drop-box --write /", Exit::Usage, "one of the two"),
+            ("serve --drop-box --write --anonymous -u a:p /", Exit::Usage, "one of the two"),
+            (
+                "serve --set anonymous.enabled=true --set anonymous.root=/ --drop-box",
+                Exit::Usage,
+                "DIR, --write and --drop-box are for --user",
             ),
         ] {
             let Err(failure) = plan(line, None) else { panic!("{line}") };

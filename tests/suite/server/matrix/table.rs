@@ -60,8 +60,8 @@ impl Table {
     }
 }
 
-/// The bytes that a row means.
-pub(super) fn unescape(text: &str) -> Vec<u8> {
+/// The bytes that a row means, or a line of `devices`.
+pub(in crate::server) fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     loop {

@@ -1,0 +1,272 @@
+//! The program of `hooks.stored`, which is started for each file that was stored whole.
+//!
+//! A session's thread is confined to the files of its user, and so would be whatever it starts. It
+//! only says what has happened; threads that were there before any session start the program.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ftp_proto::Escaped;
+use ftp_server::{Direction, Event, EventKind, Observer, Transfer, TransferEnd};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::LOG;
+use super::homes;
+use crate::credentials::VARIABLE;
+use crate::settings::Settings;
+use crate::values;
+
+/// How many programs run at a time.
+const AT_ONCE: usize = 4;
+
+/// How many files wait for theirs. For what is stored beyond that none is started.
+const WAITING: usize = 1_000;
+
+/// How often it is looked whether a program has ended: soon at first, then less often.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+
+/// How long the end waits for programs that were killed.
+const KILLED: Duration = Duration::from_secs(2);
+
+/// What is started, and for how long at most.
+#[derive(Debug, Eq, PartialEq)]
+struct Hook {
+    program: String,
+    arguments: Vec<String>,
+    limit: Duration,
+}
+
+/// A file that was stored.
+#[derive(Debug)]
+struct Stored {
+    hook: Arc<Hook>,
+    user: Vec<u8>,
+    peer: IpAddr,
+    /// As the user sees it, and on the disk.
+    path: Vec<u8>,
+    local: Option<PathBuf>,
+    bytes: u64,
+}
+
+/// Starts programs, if any are to be started.
+#[derive(Default)]
+pub(super) struct Hooks {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    hook: Option<Arc<Hook>>,
+    waiting: VecDeque<Stored>,
+    running: usize,
+    threads: usize,
+    /// None is started any more, and those that run are killed.
+    is_over: bool,
+}
+
+impl Hooks {
+    /// Has the threads ready that what the settings say may need.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if it refuses one.
+    pub(super) fn prepare(self: &Arc<Self>, settings: &Settings) -> io::Result<()> {
+        while !settings.stored_hook.is_empty() && self.state().threads < AT_ONCE {
+            let hooks = Arc::clone(self);
+            thread::Builder::new().name("hooks".to_owned()).spawn(move || hooks.work())?;
+            self.state().threads += 1;
+        }
+        Ok(())
+    }
+
+    /// From now on does what the settings say, for which it is prepared.
+    pub(super) fn set(&self, settings: &Settings) {
+        let hook = settings.stored_hook.split_first().map(|(program, arguments)| {
+            let (program, arguments) = (program.clone(), arguments.to_vec());
+            Arc::new(Hook { program, arguments, limit: settings.hook_timeout })
+        });
+        self.state().hook = hook;
+    }
+
+    /// Waits for the programs of what was stored, for at most `limit`; then those that run are
+    /// killed, and the others are not started.
+    pub(super) fn finish(&self, limit: Duration) {
+        let is_busy = |state: &mut State| state.running > 0 || !state.waiting.is_empty();
+        let waited = self.changed.wait_timeout_while(self.state(), limit, is_busy);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.is_over = true;
+        let left = std::mem::take(&mut state.waiting).len();
+        if left > 0 {
+            log::error!(target: LOG, "hooks.stored: not started for {left} files: the server ends");
+        }
+        self.changed.notify_all();
+        let is_busy = |state: &mut State| state.running > 0;
+        drop(self.changed.wait_timeout_while(state, KILLED, is_busy));
+    }
+
+    fn work(&self) {
+        loop {
+            let is_idle = |state: &mut State| state.waiting.is_empty() && !state.is_over;
+            let waited = self.changed.wait_while(self.state(), is_idle);
+            let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+            let Some(stored) = state.waiting.pop_front() else { return };
+            state.running += 1;
+            drop(state);
+            let run = || stored.run(|| self.state().is_over);
+            let ran = catch_unwind(AssertUnwindSafe(run));
+            let failure = ran.unwrap_or_else(|_| Err("panicked".to_owned())).err();
+            if let Some(why) = failure {
+                stored.complain(&why);
+            }
+            self.state().running -= 1;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Takes note of a file, or says that there are too many.
+    fn push(&self, stored: Stored) {
+        let mut state = self.state();
+        if state.is_over || state.waiting.len() >= WAITING {
+            drop(state);
+            return stored.complain("not started: too many files wait for theirs");
+        }
+        state.waiting.push_back(stored);
+        self.changed.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Hooks {
+    fn observe(&self, event: &Event<'_>) {
+        let EventKind::Transferred(Transfer { direction, end, path, bytes, .. }) = event.kind
+        else {
+            return;
+        };
+        if direction != Direction::Received || end != TransferEnd::Fin {
+            return;
+        }
+        let Some(hook) = self.state().hook.clone() else { return };
+        self.push(Stored {
+            hook,
+            user: event.user.unwrap_or_default().to_vec(),
+            peer: event.peer.ip(),
+            path: path.as_bytes().to_vec(),
+            local: homes::local_path(path),
+            bytes,
+        });
+    }
+}
+
+impl Stored {
+    /// Runs the program to its end, or kills it and what it has started: when its time is over, or
+    /// once `is_over`.
+    ///
+    /// # Errors
+    ///
+    /// Words: it could not be started, did not end well, or had to be killed.
+    fn run(&self, is_over: impl Fn() -> bool) -> Result<(), String> {
+        let mut command = Command::new(&self.hook.program);
+        command.args(&self.hook.arguments).process_group(0).current_dir("/");
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.env_remove(VARIABLE).env_remove("FTP_LOCAL_PATH");
+        command.env("FTP_USER", OsStr::from_bytes(&self.user));
+        command.env("FTP_PEER", self.peer.to_string());
+        command.env("FTP_PATH", OsStr::from_bytes(&self.path));
+        command.env("FTP_BYTES", self.bytes.to_string());
+        command.envs(self.local.iter().map(|path| ("FTP_LOCAL_PATH", path)));
+        let mut child = command.spawn().map_err(|error| error.to_string())?;
+        let (start, group, mut pause) = (Instant::now(), Pid::from_child(&child), PAUSES.0);
+        loop {
+            match child.try_wait().map_err(|error| error.to_string())? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(status.to_string()),
+                None => {}
+            }
+            let left = self.hook.limit.saturating_sub(start.elapsed());
+            let is_late = left.is_zero();
+            if is_late || is_over() {
+                // It is not waited for yet, so that its number is still its own.
+                let _ = kill_process_group(group, Signal::KILL);
+                let _ = child.wait();
+                return Err(match is_late {
+                    true => format!("killed after {}", values::show(self.hook.limit)),
+                    false => "killed: the server ends".to_owned(),
+                });
+            }
+            thread::sleep(pause.min(left));
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    fn complain(&self, why: &str) {
+        let (program, path, user) = (&self.hook.program, Escaped(&self.path), Escaped(&self.user));
+        log::error!(target: LOG, "hooks.stored: {program} for {path} of {user}: {why}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(arguments: &[&str], limit: Duration) -> Stored {
+        let (program, arguments) = arguments.split_first().unwrap();
+        let arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
+        let hook = Arc::new(Hook { program: (*program).to_owned(), arguments, limit });
+        let (user, peer) = (b"u".to_vec(), [127, 0, 0, 1].into());
+        Stored { hook, user, peer, path: b"/a b".to_vec(), local: None, bytes: 5 }
+    }
+
+    #[test]
+    fn what_becomes_of_a_program_is_said() {
+        let long = Duration::from_secs(60);
+        for (arguments, limit, is_over, want) in [
+            (&["/bin/sh", "-c", "exit 0"][..], long, false, Ok(())),
+            (&["/bin/sh", "-c", "exit 3"], long, false, Err("exit status: 3")),
+            (&["/bin/sh", "-c", "kill -9 $$"], long, false, Err("signal: 9 (SIGKILL)")),
+            (&["/nonexistent"], long, false, Err("No such file or directory (os error 2)")),
+            (&["/dev/null"], long, false, Err("Permission denied (os error 13)")),
+            (&["/bin/sleep", "60"], Duration::from_millis(50), false, Err("killed after 50 ms")),
+            (&["/bin/sleep", "60"], long, true, Err("killed: the server ends")),
+        ] {
+            let ran = stored(arguments, limit).run(|| is_over);
+            assert_eq!(ran, want.map_err(str::to_owned), "{arguments:?}");
+        }
+        let mut nul = stored(&["/bin/true"], long);
+        nul.user = b"a\0b".to_vec();
+        assert!(nul.run(|| false).unwrap_err().contains("nul byte"));
+    }
+
+    #[test]
+    fn a_program_is_told_what_was_stored_and_no_password() {
+        let test = "[ \"$FTP_USER $FTP_PEER $FTP_PATH $FTP_BYTES ${FTP_LOCAL_PATH-none}\" = \
+                    \"u 127.0.0.1 /a b 5 none\" ] && [ \"$#\" = 2 ] && [ \"$2\" = '$(id) ;' ]";
+        let arguments = ["/bin/sh", "-c", test, "sh", "a  b", "$(id) ;"];
+        assert_eq!(stored(&arguments, Duration::from_secs(60)).run(|| false), Ok(()));
+    }
+
+    #[test]
+    fn so_many_wait_and_no_more() {
+        let hooks = Hooks::default();
+        for _ in 0..WAITING + 3 {
+            hooks.push(stored(&["/bin/true"], Duration::from_secs(60)));
+        }
+        assert_eq!(hooks.state().waiting.len(), WAITING);
+        hooks.finish(Duration::ZERO);
+        hooks.push(stored(&["/bin/true"], Duration::from_secs(60)));
+        assert_eq!(hooks.state().waiting.len(), 0);
+    }
+}

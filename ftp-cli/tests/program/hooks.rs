@@ -1,0 +1,207 @@
+//! `hooks.stored`: a program for each file that was stored.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use ftp_tests::peer::Peer;
+use ftp_tests::process::{LIMIT, run};
+use ftp_tests::raw::RawSession;
+use ftp_tests::root::TempRoot;
+
+use crate::figures::wait_until;
+use crate::ftp;
+use crate::serve::Served;
+
+/// `serve` with a shell script as its program, which is told where it may write as its argument.
+fn served(root: &TempRoot, notes: &TempRoot, script: &str, more: &[&str]) -> Served {
+    let notes = notes.path().to_str().unwrap();
+    let set = format!("hooks.stored=[\"/bin/sh\", \"-c\", '{script}', \"sh\", \"{notes}\"]");
+    let mut serve = ftp(&["serve", "--listen", "0", "--write", "--user", "u:p", "--set", &set]);
+    serve.env("FTP_PASSWORD", "secret").env("PATH", "/usr/bin:/bin");
+    Served::of(serve.args(more).arg(root.path()))
+}
+
+/// What the program wrote to `name`, once it is there: it is written under another name.
+fn note(notes: &TempRoot, name: &str) -> String {
+    wait_until(name, || notes.join(name).exists());
+    fs::read_to_string(notes.join(name)).unwrap()
+}
+
+fn said(served: &Served, words: &str) -> String {
+    let mut lines = std::iter::from_fn(|| served.log.recv_timeout(LIMIT).ok());
+    lines.find(|line| line.contains(words)).unwrap_or_else(|| panic!("nothing of {words}"))
+}
+
+/// Whether there is such a process, dead ones that nobody asks for left out.
+fn is_alive(process: &str) -> bool {
+    let state = fs::read_to_string(Path::new("/proc").join(process).join("status"));
+    state.is_ok_and(|state| !state.contains("State:\tZ"))
+}
+
+/// Notes what it is told, and what it is.
+const NOTE: &str = "fds=$(echo $(ls /proc/self/fd)); \
+                    cd $1; { env | grep ^FTP_ | sort; grep NoNewPrivs /proc/self/status; \
+                    echo $fds; cut -d\" \" -f5 /proc/$$/stat; echo $$; } >$$.new; \
+                    mv $$.new \"$(basename \"$FTP_PATH\")\"";
+
+#[test]
+fn it_is_told_what_was_stored_and_is_not_confined() {
+    let Some(curl) = Peer::find("curl") else { return };
+    let (root, notes) = (TempRoot::new(), TempRoot::new());
+    root.write("old", b"x");
+    fs::create_dir(root.join("dir")).unwrap();
+    let served = served(&root, &notes, NOTE, &[]);
+    let local = notes.write("content", b"12345");
+    let mut command = curl.command();
+    command.args(["--silent", "--show-error", "--max-time", "30", "-T"]).arg(&local);
+    let url = served.url("u:p@", "dir/a%20%24(id)");
+    run(command.arg(url)).succeeded();
+    let found = note(&notes, "a $(id)");
+    let local = root.join("dir/a $(id)");
+    let told = format!(
+        "FTP_BYTES=5\nFTP_LOCAL_PATH={}\nFTP_PATH=/dir/a $(id)\nFTP_PEER=127.0.0.1\nFTP_USER=u\n",
+        local.display()
+    );
+    let (facts, rest) = found.split_at(told.len());
+    assert_eq!(facts, told, "{found}");
+    let mut rest = rest.lines();
+    assert_eq!(rest.next(), Some("NoNewPrivs:\t0"));
+    // No descriptor but what this test itself hands on to whatever it starts.
+    let mut plain = Command::new("/bin/sh");
+    let plain = run(plain.args(["-c", "echo $(ls /proc/self/fd)"])).succeeded();
+    assert_eq!(rest.next().map(str::as_bytes), plain.strip_suffix(b"\n"));
+    let ids: Vec<&str> = rest.collect();
+    assert!(
+        matches!(&ids[..], [group, process] if group == process),
+        "a group of its own: {ids:?}"
+    );
+
+    // Nothing for what was not stored: what is read, refused, or cut.
+    let mut session = RawSession::login(served.address, "u", "p");
+    assert_eq!(session.download("RETR old"), b"x");
+    let mut data = session.passive();
+    session.expect("STOR cut", 150);
+    data.write_all(b"half");
+    session.expect("ABOR", 426);
+    session.expect_reply(226);
+    drop(data);
+    session.upload("APPE old", b"y");
+    let found = note(&notes, "old");
+    assert!(found.starts_with("FTP_BYTES=1\n"), "{found}");
+    session.upload("STOR last", b"");
+    note(&notes, "last");
+    assert!(!notes.join("cut").exists());
+}
+
+#[test]
+fn one_that_hangs_is_killed_and_no_session_waits() {
+    let (root, notes) = (TempRoot::new(), TempRoot::new());
+    let script = "cd $1; sleep 600 & echo $$ $! >$$.new; mv $$.new ${FTP_PATH#/}; wait";
+    let served = served(&root, &notes, script, &["--set", "hooks.timeout=1 s"]);
+    let mut session = RawSession::login(served.address, "u", "p");
+    // More than run at a time.
+    for number in 0..6 {
+        session.upload(format!("STOR {number}"), b"x");
+    }
+    session.expect_in_step();
+    for number in 0..6 {
+        let pids = note(&notes, &number.to_string());
+        wait_until("the end of both", || !pids.split_whitespace().any(is_alive));
+    }
+    for number in 0..6 {
+        let line = said(&served, "hooks.stored: ");
+        let want = "hooks.stored: /bin/sh for /";
+        assert!(
+            line.contains(want) && line.ends_with(" of u: killed after 1 s"),
+            "{number}: {line}"
+        );
+    }
+}
+
+#[test]
+fn one_that_fails_has_a_line_and_one_that_is_missing_too() {
+    let (root, notes) = (TempRoot::new(), TempRoot::new());
+    let served = served(&root, &notes, "exit 3", &[]);
+    RawSession::login(served.address, "u", "p").upload("STOR a", b"x");
+    let line = said(&served, "hooks.stored: ");
+    assert!(line.ends_with("hooks.stored: /bin/sh for /a of u: exit status: 3"), "{line}");
+
+    let set = "hooks.stored=[\"/nonexistent/hook\"]";
+    let served = Served::start(&root, &["--write", "--user", "u:p", "--set", set]);
+    let mut session = RawSession::login(served.address, "u", "p");
+    session.upload("STOR a", b"x");
+    let line = said(&served, "hooks.stored: ");
+    let want = "/nonexistent/hook for /a of u: No such file or directory (os error 2)";
+    assert!(line.ends_with(want), "{line}");
+    session.upload("STOR b", b"x");
+    said(&served, "/nonexistent/hook for /b of u: ");
+}
+
+#[test]
+fn the_end_of_the_server_waits_for_it_and_then_kills_it() {
+    for (script, grace, kills) in [
+        ("cd $1; sleep 0.3; echo x >$$; mv $$ done", "30 s", false),
+        ("cd $1; echo $$ >$$; mv $$ done; sleep 600", "100 ms", true),
+    ] {
+        let (root, notes) = (TempRoot::new(), TempRoot::new());
+        let set = format!("timeouts.shutdown_grace={grace}");
+        let mut served = served(&root, &notes, script, &["--set", &set]);
+        RawSession::login(served.address, "u", "p").upload("STOR a", b"x");
+        if kills {
+            note(&notes, "done");
+        }
+        served.signal("TERM");
+        let status = served.running.wait(Instant::now() + LIMIT).expect("it ends");
+        assert_eq!(status.code(), Some(0));
+        let noted = fs::read_to_string(notes.join("done")).unwrap();
+        if kills {
+            said(&served, "killed: the server ends");
+            wait_until("its end", || !is_alive(noted.trim()));
+        }
+    }
+}
+
+#[test]
+fn a_hangup_changes_it() {
+    let (root, here) = (TempRoot::new(), TempRoot::new());
+    let text = |name: &str| {
+        let (here, root) = (here.path().display(), root.path().display());
+        format!(
+            "[anonymous]\nenabled = true\nroot = \"{root}\"\nrights = \"drop-box\"\n[hooks]\n\
+             stored = [\"/bin/sh\", \"-c\", \"echo \\\"$FTP_USER $FTP_LOCAL_PATH\\\" >{here}/{name}.new; \
+             mv {here}/{name}.new {here}/{name}\"]\n"
+        )
+    };
+    let config = here.write("server.toml", text("first").as_bytes());
+    let mut serve = ftp(&["serve", "--listen", "0", "--config", config.to_str().unwrap()]);
+    let served = Served::of(serve.env("PATH", "/usr/bin:/bin"));
+    // For a session that was there before, too.
+    let mut session = RawSession::login(served.address, "ftp", "x");
+    session.upload("STOR a", b"x");
+    let path = |name| root.join(name).display().to_string();
+    assert_eq!(note(&here, "first"), format!("ftp {}\n", path("a")));
+    here.write("server.toml", text("second").as_bytes());
+    served.signal("HUP");
+    said(&served, "changed: hooks.stored");
+    session.upload("STOR b", b"x");
+    assert_eq!(note(&here, "second"), format!("ftp {}\n", path("b")));
+}
+
+#[test]
+fn it_runs_as_whom_the_server_runs_as_hp_25() {
+    const NOBODY: u32 = 65_534;
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return;
+    }
+    let (root, notes) = (TempRoot::new(), TempRoot::new());
+    for directory in [&root, &notes] {
+        chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let script = "cd $1; { id -u; id -G; } >$$; mv $$ done";
+    let served = served(&root, &notes, script, &["--set", "security.run_as=nobody"]);
+    RawSession::login(served.address, "u", "p").upload("STOR a", b"x");
+    assert_eq!(note(&notes, "done"), "65534\n65534\n");
+}
