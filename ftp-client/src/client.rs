@@ -470,7 +470,7 @@ impl Client {
     }
 
     /// Checks a path, and sees to it that the server reads it as UTF-8 where that matters.
-    fn pathname(&mut self, path: &[u8]) -> Result<Pathname, Error> {
+    pub(crate) fn pathname(&mut self, path: &[u8]) -> Result<Pathname, Error> {
         let pathname = Pathname::new(path).map_err(Error::Argument)?;
         if !path.is_ascii() && !self.utf8_asked && std::str::from_utf8(path).is_ok() {
             if self.features()?.has("UTF8") {

@@ -289,6 +289,22 @@ impl ControlConnection {
         Ok(fds.first().is_some_and(|other| !other.revents().is_empty()))
     }
 
+    /// Waits until a reply, or part of one, can be read here or on `other`, or either is cancelled.
+    pub(crate) fn wait_beside(&self, other: &Self, deadline: Deadline) -> Result<(), Error> {
+        let (one, two) = (self.stream.as_ref(), other.stream.as_ref());
+        let (one, two) = (one.ok_or(Error::Closed)?, two.ok_or(Error::Closed)?);
+        let mut fds = vec![PollFd::new(one, PollFlags::IN), PollFd::new(two, PollFlags::IN)];
+        fds.extend(other.waiter.canceller().map(|it| PollFd::new(it, PollFlags::IN)));
+        self.waiter.wait(&mut fds, deadline)?;
+        other.waiter.check()
+    }
+
+    /// Waits until a reply, or part of one, can be read.
+    pub(crate) fn wait(&self, deadline: Deadline) -> Result<(), Error> {
+        let stream = self.stream.as_ref().ok_or(Error::Closed)?;
+        self.waiter.wait_for(stream.as_fd(), PollFlags::IN, deadline)
+    }
+
     fn take(&mut self, reply: Reply) -> Result<(Progress, Reply), Error> {
         let Some((verb, exchange)) = &mut self.outstanding else {
             self.close();

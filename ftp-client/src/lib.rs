@@ -43,6 +43,10 @@
 //! [`Client::list`] are in all of them. Each is an iterator that holds one line, and whose last
 //! item is an error if the listing was cut.
 //!
+//! # From server to server
+//!
+//! [`fxp::transfer`] has two servers copy a file between them. Both have to allow it.
+//!
 //! # When it goes wrong
 //!
 //! [`Error`] tells who has to act, [`Error::is_transient`] whether a second try makes sense.
@@ -80,6 +84,7 @@ mod connector;
 mod control;
 mod data;
 mod error;
+pub mod fxp;
 mod listing;
 mod login;
 mod stream;
@@ -96,6 +101,6 @@ pub use listing::{Entries, Listing};
 pub use transfer::{Download, Report, Upload};
 
 pub use ftp_proto::{
-    Escaped, FactType, Facts, Features, ParseError, ParseErrorKind, Pathname, RawCommand, Reply,
-    ReplyCode, RepresentationType, Severity, TimeVal, Verb,
+    AddressRule, Escaped, FactType, Facts, Features, ParseError, ParseErrorKind, Pathname,
+    RawCommand, Reply, ReplyCode, RepresentationType, Severity, TimeVal, Verb,
 };

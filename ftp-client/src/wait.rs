@@ -83,6 +83,11 @@ impl Waiter {
         self.leaving = leaving.then(Instant::now);
     }
 
+    /// What cancels, if anything does.
+    pub(crate) const fn canceller(&self) -> Option<&Canceller> {
+        self.canceller.as_ref()
+    }
+
     /// Fails if all was cancelled.
     pub(crate) fn check(&self) -> Result<(), Error> {
         match &self.canceller {

@@ -69,12 +69,12 @@ pub(crate) const fn uses_data(verb: Verb) -> bool {
 }
 
 /// Whether a reply says that a transfer is over, rather than that anything is (RFC 959 §5.4).
-fn is_end_of_transfer(reply: &Reply) -> bool {
+pub(crate) fn is_end_of_transfer(reply: &Reply) -> bool {
     [ReplyCode::TRANSFER_COMPLETE, ReplyCode::FILE_ACTION_OKAY].contains(&reply.code())
 }
 
 /// Refused, unless the reply is 2yz.
-fn accepted(verb: Verb, reply: &Reply) -> Result<(), Error> {
+pub(crate) fn accepted(verb: Verb, reply: &Reply) -> Result<(), Error> {
     match reply.code().severity() {
         Severity::Completion => Ok(()),
         _ => Err(Error::Refused(verb, reply.clone())),
@@ -83,7 +83,7 @@ fn accepted(verb: Verb, reply: &Reply) -> Result<(), Error> {
 
 /// Whether a 2yz is the answer to some other command: a greeting, a status, a login, an address, a
 /// directory. Where one of those ends a transfer, the replies are out of step (HC-17).
-const fn answers_something_else(reply: &Reply) -> bool {
+pub(crate) const fn answers_something_else(reply: &Reply) -> bool {
     matches!(reply.code().value(), 210..=219 | 220 | 221 | 227..=229 | 230..=239 | 257)
 }
 

@@ -8,6 +8,7 @@ mod connecting;
 mod control;
 mod data_connections;
 mod downloads;
+mod fxp;
 mod listings;
 mod peer;
 mod servers;

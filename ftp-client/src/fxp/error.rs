@@ -1,0 +1,150 @@
+//! Why a copy failed: which server said what, in each direction that was tried.
+
+use std::fmt;
+
+use ftp_proto::{Reply, ReplyCode, Verb};
+
+use super::Direction;
+
+/// One of the two servers.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Side {
+    /// The one that has the file.
+    Source,
+    /// The one that gets it.
+    Target,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Source => "source",
+            Self::Target => "target",
+        })
+    }
+}
+
+/// Why a copy failed.
+///
+/// `Display` names what each server said, and what to do where servers refuse third hosts.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Error {
+    /// What was tried, in order; the last ended it. At least one.
+    pub attempts: Vec<Attempt>,
+}
+
+impl Error {
+    pub(super) fn new(attempt: Attempt) -> Self {
+        Self { attempts: vec![attempt] }
+    }
+
+    /// What ended the copy.
+    #[must_use]
+    pub fn last(&self) -> Option<&Attempt> {
+        self.attempts.last()
+    }
+
+    /// Whether the same call may work later without a change by the user.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.attempts.iter().any(|attempt| attempt.error.is_transient())
+    }
+
+    /// Whether no data connection between the two came about, which is up to their settings.
+    #[must_use]
+    pub fn is_about_the_way(&self) -> bool {
+        self.attempts.iter().all(Attempt::is_about_the_way)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.last().map(|attempt| &attempt.error as _)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, attempt) in self.attempts.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; in reverse: " };
+            write!(f, "{separator}{attempt}")?;
+        }
+        if self.attempts.iter().any(Attempt::may_be_about_third_hosts) {
+            f.write_str(
+                "; servers connect to third hosts only where that is allowed: port_promiscuous \
+                 and pasv_promiscuous of vsftpd, AllowForeignAddress of ProFTPD, -W of Pure-FTPd, \
+                 fxp.networks and the right fxp of ftp-cli serve",
+            )?;
+        }
+        match self.attempts.as_slice() {
+            [only] if only.direction == Direction::Reverse && only.is_about_the_way() => {
+                f.write_str("; the other direction may work")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// One direction that was tried, and why it failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// Forward or reverse.
+    pub direction: Direction,
+    /// Whose fault ended it.
+    pub side: Side,
+    /// What that was.
+    pub error: crate::Error,
+    /// What went wrong with the other server on top of that, be it by itself or while its part of
+    /// the transfer was aborted.
+    pub other: Option<crate::Error>,
+    /// The reply of the other server, if it took the transfer for complete all the same.
+    pub confirmed: Option<Reply>,
+}
+
+impl Attempt {
+    pub(super) const fn new(direction: Direction, side: Side, error: crate::Error) -> Self {
+        Self { direction, side, error, other: None, confirmed: None }
+    }
+
+    /// Whether it failed because no data connection came about, so that another direction may
+    /// help.
+    pub(super) fn is_about_the_way(&self) -> bool {
+        match &self.error {
+            crate::Error::Refused(_, reply) if reply.code() == ReplyCode::NOT_LOGGED_IN => false,
+            crate::Error::Refused(Verb::Pasv | Verb::Epsv | Verb::Port | Verb::Eprt, _) => true,
+            crate::Error::Refused(_, reply) => reply.code() == ReplyCode::NO_DATA_CONNECTION,
+            crate::Error::Unsupported(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether a server may have refused because the other is not the client.
+    fn may_be_about_third_hosts(&self) -> bool {
+        match &self.error {
+            crate::Error::Refused(Verb::Pasv | Verb::Epsv, _) => false,
+            crate::Error::Refused(..) => self.is_about_the_way(),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let other = match self.side {
+            Side::Source => Side::Target,
+            Side::Target => Side::Source,
+        };
+        write!(f, "{}: {}", self.side, self.error)?;
+        if let Some(error) = &self.other {
+            write!(f, "; {other}: {error}")?;
+        }
+        match (&self.confirmed, other) {
+            (Some(_), Side::Target) => {
+                f.write_str("; the target takes what came for the whole file")
+            }
+            _ => Ok(()),
+        }
+    }
+}

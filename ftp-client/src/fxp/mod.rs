@@ -1,0 +1,267 @@
+//! Server to server (FXP, RFC 959 §5.2): two servers open a data connection between them, and the
+//! file never passes here.
+//!
+//! ```no_run
+//! use ftp_client::{Client, fxp};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut source = Client::builder().connect("one.example.org")?;
+//! let mut target = Client::builder().connect("two.example.org")?;
+//! source.login("user", "password")?;
+//! target.login("other", "password")?;
+//! let options = fxp::Options { resume: fxp::Resume::Find, ..fxp::Options::default() };
+//! let report = fxp::transfer(&mut source, "a.bin", &mut target, "copy of a.bin", options)?;
+//! println!("{:?} bytes are there, after {:?}", report.size, report.duration);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Most servers refuse it unless they are told otherwise, since it lets their users send data to
+//! third hosts (RFC 2577 §3); [`Error`] says what has to be set where.
+
+mod error;
+mod pair;
+mod way;
+
+pub use error::{Attempt, Error, Side};
+
+use std::time::{Duration, Instant};
+
+use ftp_proto::{AddressRule, Command, Pathname, Reply, RepresentationType, RestartMarker, Verb};
+
+use crate::client::Client;
+use crate::trace;
+use pair::Pair;
+
+/// Which server listens for the data connection.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Direction {
+    /// Forward, and then in reverse if no data connection comes about that way.
+    #[default]
+    Auto,
+    /// The source listens, the target connects to it.
+    Forward,
+    /// The target listens, the source connects to it.
+    Reverse,
+}
+
+/// Where in the file a copy begins.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Resume {
+    /// At its beginning. A file that the target has is replaced.
+    #[default]
+    No,
+    /// At this byte of both files.
+    From(u64),
+    /// Where the target's file ends, if both servers tell sizes, the source's is not smaller, and
+    /// the source was not modified after the target, as far as they tell. Else at the beginning.
+    Find,
+}
+
+/// How a file is copied.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Options {
+    /// Who connects to whom. [`Auto`](Direction::Auto).
+    pub direction: Direction,
+    /// Where it begins. [`No`](Resume::No).
+    pub resume: Resume,
+    /// Which host the connecting server is sent to: that of the listening server's control
+    /// connection, or the one in its 227 reply. With the latter a server decides where another
+    /// connects to. [`Peer`](AddressRule::Peer).
+    pub address: AddressRule,
+    /// Whether the sizes of both files are compared at the end, where both servers tell them.
+    /// True.
+    pub compare_sizes: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            direction: Direction::Auto,
+            resume: Resume::No,
+            address: AddressRule::Peer,
+            compare_sizes: true,
+        }
+    }
+}
+
+/// A copy that both servers confirmed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// Where in the file it began, in bytes.
+    pub offset: u64,
+    /// The size of both files in bytes, if it was compared.
+    pub size: Option<u64>,
+    /// How it was done; `None` if the target had the whole file already.
+    pub moved: Option<Moved>,
+    /// From the first command to the last reply.
+    pub duration: Duration,
+}
+
+/// A transfer between two servers.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Moved {
+    /// Forward or reverse.
+    pub direction: Direction,
+    /// The source's last reply, 2yz.
+    pub source: Reply,
+    /// The target's last reply, 2yz.
+    pub target: Reply,
+}
+
+/// Copies the file at `source_path` of one server to `target_path` of another, byte for byte. The
+/// representation and the mode that the clients are set to do not matter; over IPv4 `PASV` and
+/// `PORT` are used, over IPv6, and where a client is set to [`Always`](crate::Extended::Always),
+/// `EPSV` and `EPRT`.
+///
+/// Limits of time are those of each client, for what each waits for. How long the data takes is
+/// only bounded by the servers, and by [`overall`](crate::ClientBuilder::overall): nothing of it is
+/// seen here, and servers are not asked about it meanwhile, which many do not stand.
+///
+/// The target is told first, so that a file that the source then refuses may be empty there.
+///
+/// # Errors
+///
+/// [`Error`], with the words of whichever server failed. What the other was doing is aborted, and
+/// both clients can be used on, except where that is in doubt: then the connection in question is
+/// closed. A cancel ends it at once; the next call on each client, or
+/// [`quit`](Client::quit), then aborts. [`Incomplete`](crate::Error::Incomplete) if both servers confirmed and the sizes differ.
+pub fn transfer(
+    source: &mut Client,
+    source_path: impl AsRef<[u8]>,
+    target: &mut Client,
+    target_path: impl AsRef<[u8]>,
+    options: Options,
+) -> Result<Report, Error> {
+    let started = Instant::now();
+    let order: &[Direction] = match options.direction {
+        Direction::Auto => &[Direction::Forward, Direction::Reverse],
+        Direction::Forward => &[Direction::Forward],
+        Direction::Reverse => &[Direction::Reverse],
+    };
+    let direction = order.first().copied().unwrap_or_default();
+    let failed = |side| move |error| Error::new(Attempt::new(direction, side, error));
+    let of_source = failed(Side::Source);
+    let of_target = failed(Side::Target);
+
+    let given = match options.resume {
+        Resume::From(offset) => offset,
+        Resume::No | Resume::Find => 0,
+    };
+    let marker = |offset: u64| {
+        let marker = RestartMarker::parse(offset.to_string().as_bytes());
+        marker.map_err(crate::Error::Argument).map_err(of_source)
+    };
+    marker(given)?;
+    let retrieve = line(source_path.as_ref(), Command::Retr).map_err(of_source)?;
+    let store = line(target_path.as_ref(), Command::Stor).map_err(of_target)?;
+    trace::note(format_args!("to the source, and then to the target:"));
+    let from = prepare(source, source_path.as_ref()).map_err(of_source)?;
+    let to = prepare(target, target_path.as_ref()).map_err(of_target)?;
+
+    let offset = match options.resume {
+        Resume::No | Resume::From(_) => given,
+        Resume::Find => match find_offset((source, from.as_bytes()), (target, to.as_bytes()))? {
+            Found::Offset(offset) => offset,
+            Found::Whole(size) => {
+                let duration = started.elapsed();
+                return Ok(Report { offset: size, size: Some(size), moved: None, duration });
+            }
+        },
+    };
+    let marker = marker(offset)?;
+
+    let mut attempts: Vec<Attempt> = Vec::new();
+    for direction in order {
+        let mut pair = Pair::new(source, target, *direction);
+        match pair.run(options.address, marker, &retrieve, &store) {
+            Ok(moved) => {
+                let size = match options.compare_sizes {
+                    true => {
+                        compare((source, from.as_bytes()), (target, to.as_bytes()), *direction)?
+                    }
+                    false => None,
+                };
+                let duration = started.elapsed();
+                return Ok(Report { offset, size, moved: Some(moved), duration });
+            }
+            Err(attempt) => {
+                let may_turn = attempt.is_about_the_way();
+                attempts.push(*attempt);
+                if !may_turn || !source.control.is_open() || !target.control.is_open() {
+                    break;
+                }
+            }
+        }
+    }
+    Err(Error { attempts })
+}
+
+/// The line of a command, so that an argument that cannot be sent is found before anything is.
+fn line(path: &[u8], command: fn(Pathname) -> Command) -> Result<Vec<u8>, crate::Error> {
+    let path = Pathname::new(path).map_err(crate::Error::Argument)?;
+    command(path).encode().map_err(crate::Error::Argument)
+}
+
+/// Puts right what a copy needs of each server (FX-01): nothing running, names as UTF-8, type
+/// image. Mode and structure are never changed.
+fn prepare(client: &mut Client, path: &[u8]) -> Result<Pathname, crate::Error> {
+    client.settle()?;
+    let path = client.pathname(path)?;
+    client.put_in_force(RepresentationType::Image)?;
+    Ok(path)
+}
+
+/// What [`Resume::Find`] found.
+enum Found {
+    /// The target has all of it, of this size.
+    Whole(u64),
+    Offset(u64),
+}
+
+fn find_offset(source: (&mut Client, &[u8]), target: (&mut Client, &[u8])) -> Result<Found, Error> {
+    let failed = |side| move |error| Error::new(Attempt::new(Direction::Forward, side, error));
+    let ((source, from), (target, to)) = (source, target);
+    let there = target.size(to).map_err(failed(Side::Target))?;
+    let Some(there) = there.filter(|there| *there > 0) else { return Ok(Found::Offset(0)) };
+    let whole = source.size(from).map_err(failed(Side::Source))?;
+    let Some(whole) = whole.filter(|whole| there <= *whole) else { return Ok(Found::Offset(0)) };
+    let modified = source.modified(from).map_err(failed(Side::Source))?;
+    if let Some(modified) = modified {
+        let written = target.modified(to).map_err(failed(Side::Target))?;
+        if written.is_some_and(|written| written.unix_seconds() < modified.unix_seconds()) {
+            trace::note(format_args!("the source was modified since: starting anew"));
+            return Ok(Found::Offset(0));
+        }
+    }
+    Ok(if there == whole { Found::Whole(whole) } else { Found::Offset(there) })
+}
+
+/// The size of both files, if both servers tell. What goes wrong with asking takes nothing from a
+/// copy that was confirmed.
+fn compare(
+    (source, from): (&mut Client, &[u8]),
+    (target, to): (&mut Client, &[u8]),
+    direction: Direction,
+) -> Result<Option<u64>, Error> {
+    trace::note(format_args!("the size of the source's file, and of the target's:"));
+    let Ok(Some(wanted)) = source.size(from) else { return Ok(None) };
+    match target.size(to) {
+        Ok(Some(bytes)) if bytes == wanted => Ok(Some(bytes)),
+        Ok(Some(bytes)) => {
+            let error = crate::Error::Incomplete { bytes, announced: Some(wanted) };
+            Err(Error::new(Attempt::new(direction, Side::Target, error)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The verb that a server gets.
+const fn verb_of(side: Side) -> Verb {
+    match side {
+        Side::Source => Verb::Retr,
+        Side::Target => Verb::Stor,
+    }
+}

@@ -1,0 +1,103 @@
+//! How the two servers find each other: one is asked to listen, the other is told where.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ftp_proto::{AddressRule, Command, EpsvArgument, ExtendedAddress, HostPort, NetworkProtocol};
+use ftp_proto::{ParseError, Reply, ReplyCode};
+
+use crate::client::Client;
+use crate::config::Extended;
+use crate::error::Error;
+use crate::trace;
+
+/// Ports below this belong to services of other kinds: a server that names one wants another
+/// server to talk to them.
+const FIRST_FREE_PORT: u16 = 1_024;
+
+/// Asks a server to listen, and says where another has to connect to.
+pub(super) fn listen(client: &mut Client, rule: AddressRule) -> Result<SocketAddr, Error> {
+    let Some(host) = host_of(client) else {
+        return Err(Error::Unsupported("a listening server whose address is not known"));
+    };
+    let extended = Command::Epsv(EpsvArgument::Protocol(NetworkProtocol::of(host)));
+    let command = match client.config.epsv {
+        Extended::Always => extended,
+        Extended::Auto if host.is_ipv6() => extended,
+        Extended::Never if host.is_ipv6() => {
+            return Err(Error::Unsupported("PASV carries IPv4 addresses only"));
+        }
+        Extended::Auto | Extended::Never => Command::Pasv,
+    };
+    let reply = client.control.order(&command)?;
+    let address = match read(&reply, host, rule) {
+        Ok(address) => address,
+        Err(error) => return Err(client.control.protocol_error(error)),
+    };
+    if address.port() < FIRST_FREE_PORT {
+        return Err(Error::Unsupported("a data port below 1024"));
+    }
+    Ok(address)
+}
+
+/// The address of a server, as far as it is known: not where a connector found the way to a name.
+fn host_of(client: &Client) -> Option<IpAddr> {
+    let named = || client.control.server().host.parse().ok();
+    client.peer_addr().map(|peer| peer.ip()).or_else(named).map(|host| host.to_canonical())
+}
+
+/// The address in a 227, chosen by `rule`, or that of the server with the port of a 229.
+fn read(reply: &Reply, peer: IpAddr, rule: AddressRule) -> Result<SocketAddr, ParseError> {
+    if reply.code() == ReplyCode::EXTENDED_PASSIVE {
+        let port = ExtendedAddress::find_port(reply.text())?;
+        trace::note(format_args!("229: port {port} of {peer}"));
+        return Ok(SocketAddr::new(peer, port));
+    }
+    let HostPort { host: announced, port } = HostPort::find(reply.text())?;
+    let chosen = rule.choose(announced.into(), peer);
+    let [high, low] = port.to_be_bytes();
+    trace::note(format_args!(
+        "227: {announced} port {port} = {high}*256+{low}; the other server is sent to {}: {}",
+        chosen.host, chosen.reason
+    ));
+    Ok(SocketAddr::new(chosen.host, port))
+}
+
+/// Tells a server where to connect to.
+pub(super) fn announce(client: &mut Client, address: SocketAddr) -> Result<(), Error> {
+    let over_ipv6 = address.is_ipv6() || host_of(client).is_some_and(|host| host.is_ipv6());
+    let command = match (client.config.eprt, address) {
+        (Extended::Never, SocketAddr::V6(_)) => {
+            return Err(Error::Unsupported("PORT carries IPv4 addresses only"));
+        }
+        (Extended::Never, SocketAddr::V4(address)) => Command::Port(HostPort::from(address)),
+        (Extended::Auto, SocketAddr::V4(address)) if !over_ipv6 => {
+            Command::Port(HostPort::from(address))
+        }
+        _ => Command::Eprt(ExtendedAddress::from(address)),
+    };
+    client.control.order(&command).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_is_that_of_the_control_connection_fx_05_hc_02() {
+        use AddressRule::{Peer, Reply as Announced, Smart};
+        let peer = IpAddr::from([203, 0, 113, 7]);
+        for (code, text, rule, want) in [
+            (227, "(198,51,100,1,195,84)", Peer, Some("203.0.113.7:50004")),
+            (227, "(198,51,100,1,195,84)", Smart, Some("198.51.100.1:50004")),
+            (227, "(10,0,0,5,195,84)", Smart, Some("203.0.113.7:50004")),
+            (227, "(10,0,0,5,195,84)", Announced, Some("10.0.0.5:50004")),
+            (229, "(|1|10.0.0.5|50004|)", Announced, Some("203.0.113.7:50004")),
+            (227, "(10,0,0,5,195)", Peer, None),
+            (229, "(10,0,0,5,195,84)", Peer, None),
+        ] {
+            let reply = Reply::new(ReplyCode::new(code).unwrap(), text);
+            let address = read(&reply, peer, rule).ok().map(|address| address.to_string());
+            assert_eq!(address.as_deref(), want, "{code} {text} {rule:?}");
+        }
+    }
+}

@@ -1,0 +1,617 @@
+//! Server to server: two peers that one thread plays, so that the order of what each of them is
+//! told is seen, and what becomes of both control connections.
+
+use std::net::TcpListener;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use ftp_client::fxp::{self, Direction, Options, Resume, Side};
+use ftp_client::{AddressRule, Canceller, Client, Error, Phase, RawCommand, Timeouts};
+
+use crate::peer::{Peer, SHORT, Server, timeouts};
+
+/// What becomes of a control connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Then {
+    /// The next command is answered.
+    Usable,
+    /// It is closed.
+    Closed,
+}
+
+use Then::{Closed, Usable};
+
+/// Both servers, logged in, and the thread that plays them.
+struct Meeting {
+    source: Client,
+    target: Client,
+    servers: [Server; 2],
+    director: std::thread::JoinHandle<()>,
+}
+
+/// How the clients are built, for the source and the target.
+type Limits = [(Timeouts, Option<Duration>, Option<Canceller>); 2];
+
+fn patient() -> Limits {
+    [(timeouts(), None, None), (timeouts(), None, None)]
+}
+
+impl Meeting {
+    /// Plays `script`: a line each, of `s` or `t` and what that server does. `> LINE` is told by
+    /// the client, `< LINE` is its reply, `^` stands for `ABOR` with its synch, `!` closes the
+    /// control connection, `*` cancels its client. Then each is asked for a `NOOP`, or is closed.
+    fn new(script: &str, then: [Then; 2]) -> Self {
+        Self::with(script, then, patient(), "127.0.0.1:0")
+    }
+
+    fn with(script: &str, then: [Then; 2], limits: Limits, listen: &str) -> Self {
+        let (sender, receiver) = mpsc::channel();
+        let meet = |timeouts, overall, canceller: Option<Canceller>| {
+            let sender = sender.clone();
+            let listener = TcpListener::bind(listen).unwrap();
+            let server = Server::start_on(listener, move |mut peer| {
+                peer.reply("220 ready");
+                peer.answer("USER u", "230 in");
+                sender.send(peer).unwrap();
+            });
+            let mut builder = Client::builder().timeouts(timeouts).overall(overall);
+            if let Some(canceller) = canceller {
+                builder = builder.canceller(canceller);
+            }
+            let mut client = builder.connect(&server.address.to_string()).unwrap();
+            client.login("u", "p").unwrap();
+            (server, client, receiver.recv().unwrap())
+        };
+        let [one, other] = limits;
+        let buttons = [one.2.clone(), other.2.clone()];
+        let (source_server, source, source_peer) = meet(one.0, one.1, one.2);
+        let (target_server, target, target_peer) = meet(other.0, other.1, other.2);
+        let (script, peers) = (script.to_owned(), [source_peer, target_peer]);
+        let director = std::thread::spawn(move || direct(&script, peers, &buttons, then));
+        Self { source, target, servers: [source_server, target_server], director }
+    }
+
+    /// Copies `a` to `b`.
+    fn copy(&mut self, options: Options) -> Result<fxp::Report, fxp::Error> {
+        fxp::transfer(&mut self.source, "a", &mut self.target, "b", options)
+    }
+
+    /// Insists that both connections are as they should be.
+    fn end(mut self, what: &str, then: [Then; 2]) {
+        for (client, then) in [(&mut self.source, then[0]), (&mut self.target, then[1])] {
+            match (client.noop(), then) {
+                // What is no FTP is said again.
+                (Ok(()), Usable) | (Err(Error::Closed | Error::Protocol(_)), Closed) => {}
+                (result, _) => panic!("{what}: {then:?} is wanted: {result:?}"),
+            }
+        }
+        if let Err(panic) = self.director.join() {
+            std::panic::resume_unwind(panic);
+        }
+        self.servers.into_iter().for_each(Server::end);
+    }
+
+    /// The same where each client says good-bye at once.
+    fn quit(self) {
+        self.source.quit().unwrap();
+        self.target.quit().unwrap();
+        if let Err(panic) = self.director.join() {
+            std::panic::resume_unwind(panic);
+        }
+        self.servers.into_iter().for_each(Server::end);
+    }
+}
+
+fn direct(script: &str, peers: [Peer; 2], buttons: &[Option<Canceller>; 2], then: [Then; 2]) {
+    let [mut source, mut target] = peers.map(Some);
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (who, rest) = line.split_at(1);
+        let [of_source, of_target] = buttons;
+        let (peer, button) =
+            if who == "s" { (&mut source, of_source) } else { (&mut target, of_target) };
+        let there = peer.as_mut().unwrap();
+        match rest.split_at(1) {
+            (">", line) => there.expect(line.trim()),
+            ("<", line) => there.reply(line.trim()),
+            ("^", _) => there.expect_abort(),
+            ("*", _) => button.as_ref().unwrap().cancel(),
+            ("!", _) => peer.take().unwrap().close(),
+            _ => panic!("{line}"),
+        }
+    }
+    for (peer, then) in [(source, then[0]), (target, then[1])] {
+        match (peer, then) {
+            (Some(mut peer), Usable) => peer.answer("NOOP", "200 ok"),
+            (Some(mut peer), Closed) => peer.expect_end(),
+            (None, _) => {}
+        }
+    }
+}
+
+fn only(direction: Direction) -> Options {
+    Options { direction, compare_sizes: false, ..Options::default() }
+}
+
+/// Both are in type image.
+const TYPES: &str = "s> TYPE I\n s< 200 ok\n t> TYPE I\n t< 200 ok\n";
+
+/// The source listens, at a port of 200*256+1, and announces a victim.
+const FORWARD: &str = "s> PASV\n s< 227 here (203,0,113,9,200,1)\n \
+                       t> PORT 127,0,0,1,200,1\n t< 200 ok\n";
+
+/// The target does.
+const REVERSE: &str = "t> PASV\n t< 227 here (203,0,113,9,200,2)\n \
+                       s> PORT 127,0,0,1,200,2\n s< 200 ok\n";
+
+/// Both have begun.
+const BEGUN: &str = "t> STOR b\n t< 150 go\n s> RETR a\n s< 150 going\n";
+
+const SIZES: &str = "s> SIZE a\n s< 213 5\n t> SIZE b\n t< 213 5\n";
+
+/// A copy that succeeds.
+#[track_caller]
+fn succeeds(script: &str, options: Options) -> fxp::Report {
+    let then = [Usable, Usable];
+    let mut meeting = Meeting::new(script, then);
+    let report = meeting.copy(options).unwrap_or_else(|error| panic!("{error}\n{script}"));
+    meeting.end(script, then);
+    report
+}
+
+/// A copy that fails: whose error counts, and words of what is said about it.
+#[track_caller]
+fn fails(script: &str, options: Options, side: Side, words: &[&str], then: [Then; 2]) {
+    fails_with(script, options, patient(), (side, words), then);
+}
+
+#[track_caller]
+fn fails_with(
+    script: &str,
+    options: Options,
+    limits: Limits,
+    (side, words): (Side, &[&str]),
+    then: [Then; 2],
+) -> fxp::Error {
+    let mut meeting = Meeting::with(script, then, limits, "127.0.0.1:0");
+    let error = meeting.copy(options).expect_err(script);
+    assert_eq!(error.last().unwrap().side, side, "{error}\n{script}");
+    for words in words {
+        assert!(error.to_string().contains(words), "no {words:?} in {error}\n{script}");
+    }
+    meeting.end(script, then);
+    error
+}
+
+#[test]
+fn the_source_listens_first_fx_01_fx_02_fx_05_fx_06_hc_02() {
+    for last in [
+        "s< 226 sent\n t< 226 there\n",
+        "t< 226 there\n s< 226 sent\n",
+        "t< 250 there\n s< 150 still going\n s< 250 sent\n",
+    ] {
+        let script = [TYPES, FORWARD, BEGUN, last, SIZES].concat();
+        let report = succeeds(&script, Options::default());
+        assert_eq!((report.offset, report.size), (0, Some(5)));
+        let moved = report.moved.unwrap();
+        assert_eq!(moved.direction, Direction::Forward);
+        assert!(moved.source.text() == b"sent" && moved.target.text() == b"there");
+    }
+}
+
+#[test]
+fn the_target_listens_in_reverse_fx_03_fx_05_hc_02() {
+    let script = [TYPES, REVERSE, BEGUN, "s< 226 sent\n t< 226 there\n"].concat();
+    let report = succeeds(&script, only(Direction::Reverse));
+    assert_eq!(report.moved.unwrap().direction, Direction::Reverse);
+    assert_eq!(report.size, None);
+}
+
+#[test]
+fn a_target_that_listens_may_answer_when_it_is_connected_to_fx_04() {
+    // It says nothing to STOR until the source is told to send.
+    let late = "t> STOR b\n s> RETR a\n t< 150 connected\n s< 150 going\n s< 226\n t< 226\n";
+    succeeds(&[TYPES, REVERSE, late].concat(), only(Direction::Reverse));
+    succeeds(&[TYPES, FORWARD, late].concat(), only(Direction::Forward));
+    // And a source that sends no 150 at all (CL-08).
+    let none = "t> STOR b\n s> RETR a\n s< 226\n t< 226\n";
+    succeeds(&[TYPES, REVERSE, none].concat(), only(Direction::Reverse));
+}
+
+#[test]
+fn what_refuses_one_direction_is_tried_in_reverse_fx_08() {
+    let last = "s< 226 sent\n t< 226 there\n";
+    for refused in [
+        "s> PASV\n s< 502 no\n",
+        "s> PASV\n s< 425 not now\n",
+        "s> PASV\n s< 227 here (127,0,0,1,3,255)\n",
+        "s> PASV\n s< 227 here (127,0,0,1,200,1)\n t> PORT 127,0,0,1,200,1\n t< 500 illegal\n",
+    ] {
+        let script = [TYPES, refused, REVERSE, BEGUN, last, SIZES].concat();
+        let report = succeeds(&script, Options::default());
+        assert_eq!(report.moved.unwrap().direction, Direction::Reverse);
+    }
+    // The same when it comes out only at the transfer.
+    for refused in [
+        "t> STOR b\n t< 425 cannot connect\n",
+        "t> STOR b\n t< 150 go\n s> RETR a\n s< 425 bad host\n t^\n t< 426 cut\n t< 226 aborted\n",
+        "t> STOR b\n t< 150 go\n s> RETR a\n t< 425 cannot\n s^\n s< 425 nobody\n s< 226 ok\n",
+    ] {
+        let script = [TYPES, FORWARD, refused, REVERSE, BEGUN, last, SIZES].concat();
+        succeeds(&script, Options::default());
+    }
+}
+
+#[test]
+fn both_refusals_are_named_fx_08() {
+    let port = "s> PASV\n s< 227 (127,0,0,1,200,1)\n t> PORT 127,0,0,1,200,1\n t< 500 no third\n";
+    let words = [
+        "target: PORT refused: 500 no third; in reverse: target: PASV refused: 502 not here",
+        "port_promiscuous",
+        "AllowForeignAddress",
+        "-W",
+        "fxp.networks",
+    ];
+    let script = [TYPES, port, "t> PASV\n t< 502 not here\n"].concat();
+    fails(&script, Options::default(), Side::Target, &words, [Usable, Usable]);
+
+    let words = ["source: PASV refused: 502 none; in reverse: source: PORT refused: 501 no"];
+    let reverse = "t> PASV\n t< 227 (1,2,3,4,200,2)\n s> PORT 127,0,0,1,200,2\n s< 501 no\n";
+    let script = [TYPES, "s> PASV\n s< 502 none\n", reverse].concat();
+    let limits = patient();
+    let said = (Side::Source, &words[..]);
+    let error = fails_with(&script, Options::default(), limits, said, [Usable, Usable]);
+    assert!(error.is_about_the_way() && error.attempts.len() == 2);
+
+    // One direction alone says that there is another.
+    let script = [TYPES, "t> PASV\n t< 502 none\n"].concat();
+    let words = ["target: PASV refused: 502 none; the other direction may work"];
+    fails(&script, only(Direction::Reverse), Side::Target, &words, [Usable, Usable]);
+}
+
+#[test]
+fn a_refusal_stops_the_other_fx_07() {
+    let options = Options::default();
+    let both = [Usable, Usable];
+    let begun = [TYPES, FORWARD, BEGUN].concat();
+    let before = [TYPES, FORWARD, "t> STOR b\n"].concat();
+    for (script, side, words) in [
+        // Not even asked for.
+        (format!("{before} t< 553 bad name"), Side::Target, "target: STOR refused: 553 bad name"),
+        // Refused by the source: what the target has begun is aborted, in each order of replies.
+        (
+            format!("{before} t< 150 go\n s> RETR a\n s< 550 none\n t^\n t< 426 cut\n t< 226 ok"),
+            Side::Source,
+            "source: RETR refused: 550 none",
+        ),
+        (
+            format!("{before} t< 150 go\n s> RETR a\n s< 550 none\n t^\n t< 226 done\n t< 225 ok"),
+            Side::Source,
+            "550 none",
+        ),
+        (
+            format!("{before} s> RETR a\n s< 450 busy\n t^\n t< 226 done\n t< 226 ok"),
+            Side::Source,
+            "450 busy",
+        ),
+        // Half way.
+        (
+            format!("{begun} t< 452 disk full\n s^\n s< 426 cut\n s< 226 ok"),
+            Side::Target,
+            "target: STOR refused: 452 disk full",
+        ),
+        (
+            format!("{begun} s< 451 disk error\n t^\n t< 426 cut\n t< 226 ok"),
+            Side::Source,
+            "source: RETR refused: 451 disk error",
+        ),
+        // Both at once: the one who knows why is the one who counts.
+        (
+            format!("{begun} s< 426 broken pipe\n t< 552 quota"),
+            Side::Target,
+            "target: STOR refused: 552 quota; source: RETR refused: 426 broken pipe",
+        ),
+        (
+            format!("{begun} s< 426 cut\n t< 426 cut too"),
+            Side::Source,
+            "source: RETR refused: 426 cut; target: STOR refused: 426 cut too",
+        ),
+        (
+            format!("{before} t< 150 go\n s> RETR a\n t< 451 reset\n s< 550 none"),
+            Side::Source,
+            "source: RETR refused: 550 none; target: STOR refused: 451 reset",
+        ),
+        // It ends a wait for the other, which needs no ABOR.
+        (format!("{begun} s< 226 sent\n t< 426 cut"), Side::Target, "426 cut"),
+        (
+            format!("{begun} t< 226 there\n s< 426 cut"),
+            Side::Source,
+            "426 cut; the target takes what came for the whole file",
+        ),
+        (
+            format!("{begun} s< 451 disk\n t< 226 there"),
+            Side::Source,
+            "451 disk; the target takes what came for the whole file",
+        ),
+    ] {
+        fails(&script, options, side, &[words], both);
+    }
+}
+
+#[test]
+fn what_ends_a_connection_leaves_the_other_usable_fx_07() {
+    let begun = [TYPES, FORWARD, BEGUN].concat();
+    for (end, side, words, then) in [
+        ("s< 421 bye\n t^\n t< 426 cut\n t< 226 ok", Side::Source, "421 bye", [Closed, Usable]),
+        ("t< 421 bye\n s^\n s< 426 cut\n s< 226 ok", Side::Target, "421 bye", [Usable, Closed]),
+        ("s!\n t^\n t< 426 cut\n t< 226 ok", Side::Source, "closed", [Closed, Usable]),
+        ("t!\n s^\n s< 426 cut\n s< 226 ok", Side::Target, "closed", [Usable, Closed]),
+        ("s< 226 ok\n t!", Side::Target, "closed", [Usable, Closed]),
+        // What cannot answer this.
+        ("s< 331 what\n t^\n t< 426 cut\n t< 226 ok", Side::Source, "331", [Closed, Usable]),
+        ("s< 227 (1,2,3,4,5,6)\n t< 226 there", Side::Source, "227", [Closed, Usable]),
+        ("t< 230 in\n s< 226 sent", Side::Target, "230", [Usable, Closed]),
+        ("s< hello\n t^\n t< 426 cut\n t< 226 ok", Side::Source, "FTP", [Closed, Usable]),
+    ] {
+        fails(&format!("{begun} {end}"), Options::default(), side, &[words], then);
+    }
+    // Before anything has begun.
+    for (end, side, words, then) in [
+        ("s> PASV\n s< 227 nowhere", Side::Source, "FTP", [Closed, Usable]),
+        ("s> PASV\n s< 421 bye", Side::Source, "421 bye", [Closed, Usable]),
+        ("s> PASV\n s< 530 who?", Side::Source, "530 who?", [Usable, Usable]),
+        ("s> PASV\n s!", Side::Source, "closed", [Closed, Usable]),
+    ] {
+        fails(&format!("{TYPES} {end}"), Options::default(), side, &[words], then);
+    }
+    // Confirmed before there was anything to confirm.
+    let script = [TYPES, FORWARD, "t> STOR b\n t< 226 already there"].concat();
+    fails(&script, Options::default(), Side::Target, &["226 already"], [Usable, Usable]);
+    let script = [TYPES, FORWARD, "t> STOR b\n t< 200 what"].concat();
+    fails(&script, Options::default(), Side::Target, &["200 what"], [Usable, Closed]);
+    // The source is gone when its turn comes.
+    let script = [TYPES, FORWARD, "s!\n t> STOR b\n t< 150 go\n t^\n t< 426 cut\n t< 226 ok"];
+    fails(&script.concat(), Options::default(), Side::Source, &["closed"], [Closed, Usable]);
+}
+
+#[test]
+fn a_server_that_hangs_is_closed_and_the_other_stopped_fx_07_cl_12() {
+    let options = only(Direction::Forward);
+    let short = |limits: &mut Timeouts| (limits.reply, limits.final_reply) = (SHORT, SHORT);
+    let hasty = |side| {
+        let mut limits = patient();
+        short(&mut limits[usize::from(side == Side::Target)].0);
+        limits
+    };
+    let begun = [TYPES, FORWARD, BEGUN].concat();
+    let before = [TYPES, FORWARD, "t> STOR b\n s> RETR a\n"].concat();
+    let phase = |error: &fxp::Error| match error.last().unwrap().error {
+        Error::Timeout(phase) => phase,
+        _ => panic!("{error}"),
+    };
+    // The last reply of one never comes.
+    let error = fails_with(
+        &format!("{begun} s< 226 sent"),
+        options,
+        hasty(Side::Target),
+        (Side::Target, &["target: timed out"]),
+        [Usable, Closed],
+    );
+    assert_eq!(phase(&error), Phase::FinalReply);
+    let error = fails_with(
+        &format!("{begun} t< 226 there"),
+        options,
+        hasty(Side::Source),
+        (Side::Source, &["source: timed out"]),
+        [Closed, Usable],
+    );
+    assert_eq!(phase(&error), Phase::FinalReply);
+    // It does not even begin.
+    let error = fails_with(
+        &format!("{before} s< 150 go\n s^\n s< 426 cut\n s< 226 ok"),
+        options,
+        hasty(Side::Target),
+        (Side::Target, &["target: timed out"]),
+        [Usable, Closed],
+    );
+    assert_eq!(phase(&error), Phase::Reply);
+    let error = fails_with(
+        &format!("{before} t< 150 go\n t^\n t< 426 cut\n t< 226 ok"),
+        options,
+        hasty(Side::Source),
+        (Side::Source, &["source: timed out"]),
+        [Closed, Usable],
+    );
+    assert_eq!(phase(&error), Phase::Reply);
+    // Both have begun, and nothing more comes: that is for the whole to limit.
+    let mut limits = patient();
+    limits[0].1 = Some(Duration::from_secs(1));
+    let error = fails_with(
+        &format!("{begun} t^\n t< 426 cut\n t< 226 ok"),
+        options,
+        limits,
+        (Side::Source, &["source: timed out"]),
+        [Closed, Usable],
+    );
+    assert_eq!(phase(&error), Phase::Overall);
+}
+
+#[test]
+fn an_abort_that_is_not_answered_closes_the_connection_cl_11_cl_15() {
+    let begun = [TYPES, FORWARD, BEGUN].concat();
+    for answers in ["", "t< 426 cut\n"] {
+        let mut limits = patient();
+        limits[1].0.reply = SHORT * 4;
+        let error = fails_with(
+            &format!("{begun} s< 451 disk\n t^\n {answers}"),
+            Options::default(),
+            limits,
+            (Side::Source, &["source: RETR refused: 451 disk; target: timed out"]),
+            [Usable, Closed],
+        );
+        assert!(matches!(error.last().unwrap().other, Some(Error::Timeout(Phase::Reply))));
+    }
+}
+
+#[test]
+fn a_cancel_ends_it_and_good_bye_aborts_cl_15() {
+    let begun = [TYPES, FORWARD, BEGUN].concat();
+    let left = "s^\n s< 426 cut\n s< 226 ok\n s> QUIT\n s< 221 bye\n \
+                t^\n t< 426 cut\n t< 226 ok\n t> QUIT\n t< 221 bye\n";
+    let waiting = [TYPES, FORWARD, "t> STOR b\n t*\n"].concat();
+    let not_begun = "s> QUIT\n s< 221 bye\n t^\n t< 426 cut\n t< 226 ok\n t> QUIT\n t< 221 bye\n";
+    // One for both, or one of one of them.
+    for (script, shared, side) in [
+        (format!("{begun} s*\n {left}"), true, Side::Source),
+        (format!("{begun} s*\n {left}"), false, Side::Source),
+        (format!("{begun} t*\n {left}"), false, Side::Target),
+        (format!("{waiting} {not_begun}"), false, Side::Target),
+    ] {
+        let mut limits = patient();
+        let canceller = Canceller::new().unwrap();
+        for (of, (_, _, slot)) in [Side::Source, Side::Target].into_iter().zip(&mut limits) {
+            *slot = (shared || of == side).then(|| canceller.clone());
+        }
+        let mut meeting = Meeting::with(&script, [Closed, Closed], limits, "127.0.0.1:0");
+        let error = meeting.copy(only(Direction::Auto)).unwrap_err();
+        let last = error.last().unwrap();
+        assert!(matches!(last.error, Error::Cancelled) && last.side == side, "{error}");
+        meeting.quit();
+    }
+}
+
+#[test]
+fn sizes_that_differ_are_no_success() {
+    let moved = [TYPES, FORWARD, BEGUN, "s< 226 sent\n t< 226 there\n"].concat();
+    for (sizes, want) in [
+        ("s> SIZE a\n s< 213 5\n t> SIZE b\n t< 213 4\n", Some("4 of 5 bytes")),
+        ("s> SIZE a\n s< 213 5\n t> SIZE b\n t< 213 6\n", Some("6 bytes came")),
+        ("s> SIZE a\n s< 213 5\n t> SIZE b\n t< 550 no\n", None),
+        ("s> SIZE a\n s< 450 busy\n", None),
+        ("s> SIZE a\n s< 502 what\n", None),
+    ] {
+        let script = format!("{moved} {sizes}");
+        match want {
+            Some(words) => {
+                fails(&script, Options::default(), Side::Target, &[words], [Usable, Usable]);
+            }
+            None => assert_eq!(succeeds(&script, Options::default()).size, None),
+        }
+    }
+}
+
+#[test]
+fn resuming_tells_both_right_before_the_transfer_fx_12() {
+    let options = Options { resume: Resume::From(7), ..only(Direction::Auto) };
+    let rest = "s> REST 7\n s< 350 ok\n t> REST 7\n t< 350 ok\n";
+    let last = "s< 226 sent\n t< 226 there\n";
+    let script = [TYPES, FORWARD, rest, BEGUN, last].concat();
+    assert_eq!(succeeds(&script, options).offset, 7);
+    // Again for the other direction, though the source was not yet asked to send.
+    let refused = "t> STOR b\n t< 425 cannot connect\n";
+    let script = [TYPES, FORWARD, rest, refused, REVERSE, rest, BEGUN, last].concat();
+    succeeds(&script, options);
+    // Refused by one: nothing is begun.
+    let script = [TYPES, FORWARD, "s> REST 7\n s< 502 no\n"].concat();
+    fails(&script, options, Side::Source, &["REST refused: 502 no"], [Usable, Usable]);
+    let script = [TYPES, FORWARD, "s> REST 7\n s< 350 ok\n t> REST 7\n t< 451 no\n"].concat();
+    fails(&script, options, Side::Target, &["REST refused: 451 no"], [Usable, Usable]);
+    // More than FTP can carry: nothing is sent.
+    let far = Options { resume: Resume::From(u64::MAX), ..options };
+    fails("", far, Side::Source, &["not sent"], [Usable, Usable]);
+}
+
+#[test]
+fn resuming_finds_where_the_target_ends_fx_12_as_09() {
+    let options = Options { resume: Resume::Find, ..only(Direction::Forward) };
+    let sizes = "t> SIZE b\n t< 213 7\n s> SIZE a\n s< 213 9\n";
+    let rest = "s> REST 7\n s< 350 ok\n t> REST 7\n t< 350 ok\n";
+    let last = "s< 226 sent\n t< 226 there\n";
+    let older = "s> MDTM a\n s< 213 20200101000000\n t> MDTM b\n t< 213 20200101000001\n";
+    for (found, rest, offset) in [
+        (format!("{sizes} {older}"), rest, 7),
+        (format!("{sizes} s> MDTM a\n s< 550 no\n"), rest, 7),
+        (format!("{sizes} s> MDTM a\n s< 213 20200101000000\n t> MDTM b\n t< 502 no\n"), rest, 7),
+        // Modified since, smaller, unknown, or not there: anew.
+        (
+            format!(
+                "{sizes} s> MDTM a\n s< 213 20200101000002\n t> MDTM b\n t< 213 20200101000001"
+            ),
+            "",
+            0,
+        ),
+        ("t> SIZE b\n t< 213 7\n s> SIZE a\n s< 213 6".to_owned(), "", 0),
+        ("t> SIZE b\n t< 213 7\n s> SIZE a\n s< 502 no".to_owned(), "", 0),
+        ("t> SIZE b\n t< 550 no".to_owned(), "", 0),
+        ("t> SIZE b\n t< 213 0".to_owned(), "", 0),
+    ] {
+        let script = format!("{TYPES} {found}\n {FORWARD} {rest} {BEGUN} {last}");
+        assert_eq!(succeeds(&script, options).offset, offset, "{script}");
+    }
+    // All of it: nothing is moved.
+    let whole = "t> SIZE b\n t< 213 9\n s> SIZE a\n s< 213 9\n";
+    let report = succeeds(&[TYPES, whole, older].concat(), options);
+    assert!(report.moved.is_none() && report.size == Some(9) && report.offset == 9);
+}
+
+#[test]
+fn what_was_left_over_is_put_right_fx_01_as_10() {
+    // A restart that no transfer used, a transfer that was dropped, another type.
+    let left = "s> TYPE A\n s< 200 ok\n t> REST 100\n t< 350 ok\n";
+    let rest = "t> REST 0\n t< 350 ok\n";
+    let last = "s< 226 sent\n t< 226 there\n";
+    let script = [left, TYPES, FORWARD, rest, BEGUN, last].concat();
+    let mut meeting = Meeting::new(&script, [Usable, Usable]);
+    meeting.source.quote(&RawCommand::new("TYPE A").unwrap()).unwrap();
+    meeting.target.quote(&RawCommand::new("REST 100").unwrap()).unwrap();
+    meeting.copy(only(Direction::Forward)).unwrap();
+    meeting.end("left over", [Usable, Usable]);
+}
+
+#[test]
+fn each_file_has_its_own_port_fx_09() {
+    let last = "s< 226 sent\n t< 226 there\n";
+    let again = "s> PASV\n s< 227 (127,0,0,1,200,3)\n t> PORT 127,0,0,1,200,3\n t< 200 ok\n";
+    let script = [TYPES, FORWARD, BEGUN, last, again, BEGUN, last].concat();
+    let mut meeting = Meeting::new(&script, [Usable, Usable]);
+    meeting.copy(only(Direction::Forward)).unwrap();
+    meeting.copy(only(Direction::Forward)).unwrap();
+    meeting.end("twice", [Usable, Usable]);
+}
+
+#[test]
+fn the_announced_host_counts_where_it_was_chosen_fx_05() {
+    let address = AddressRule::Reply;
+    let there = "s> PASV\n s< 227 (203,0,113,9,200,1)\n t> PORT 203,0,113,9,200,1\n t< 200 ok\n";
+    let script = [TYPES, there, BEGUN, "s< 226\n t< 226\n"].concat();
+    succeeds(&script, Options { address, ..only(Direction::Forward) });
+}
+
+#[test]
+fn ipv6_goes_by_epsv_and_eprt_fx_10() {
+    let forward = "s> EPSV 2\n s< 229 (|||50001|)\n t> EPRT |2|::1|50001|\n t< 200 ok\n";
+    let reverse = "t> EPSV 2\n t< 229 (|||50002|)\n s> EPRT |2|::1|50002|\n s< 200 ok\n";
+    let last = "s< 226\n t< 226\n";
+    let refused = "s> EPSV 2\n s< 522 only (1)\n";
+    for (direction, script) in [
+        (Direction::Forward, [TYPES, forward, BEGUN, last].concat()),
+        (Direction::Reverse, [TYPES, reverse, BEGUN, last].concat()),
+        (Direction::Auto, [TYPES, refused, reverse, BEGUN, last].concat()),
+    ] {
+        let then = [Usable, Usable];
+        let mut meeting = Meeting::with(&script, then, patient(), "[::1]:0");
+        meeting.copy(only(direction)).unwrap();
+        meeting.end(&script, then);
+    }
+}
+
+#[test]
+fn an_argument_that_cannot_be_sent_is_found_first() {
+    for (from, to, side) in [("a\r\nDELE x", "b", Side::Source), ("a", "", Side::Target)] {
+        let mut meeting = Meeting::new("", [Usable, Usable]);
+        let (source, target) = (&mut meeting.source, &mut meeting.target);
+        let error = fxp::transfer(source, from, target, to, Options::default()).unwrap_err();
+        let last = error.last().unwrap();
+        assert!(last.side == side && matches!(last.error, Error::Argument(_)), "{error}");
+        meeting.end(from, [Usable, Usable]);
+    }
+}
