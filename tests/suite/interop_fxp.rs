@@ -15,21 +15,21 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
 
 /// Where the first server listens.
-const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+pub(crate) const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 
 /// Where the second server listens.
-const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 12);
+pub(crate) const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 12);
 
 /// Which of the two connects to the other: the source to the target, or in reverse.
 const DIRECTIONS: [&str; 2] = ["set ftp:fxp-passive-source no", "set ftp:fxp-passive-source yes"];
 
 /// Our server, for a user with the right to FXP with these networks.
-fn ours(host: Ipv4Addr, networks: &[&str]) -> OurServer {
+pub(crate) fn ours(host: Ipv4Addr, networks: &[&str]) -> OurServer {
     ours_waiting(host, networks, Duration::from_secs(20))
 }
 
 /// The same, waiting this long for a data connection.
-fn ours_waiting(host: Ipv4Addr, networks: &[&str], data_connect: Duration) -> OurServer {
+pub(crate) fn ours_waiting(host: Ipv4Addr, networks: &[&str], data_connect: Duration) -> OurServer {
     let network = |text: &&str| Network::parse(text.as_bytes()).expect("a network");
     let fxp_networks = networks.iter().map(network).collect();
     let config = ServerConfig { fxp_networks, data_connect, ..ServerConfig::default() };

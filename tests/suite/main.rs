@@ -14,6 +14,7 @@ mod files;
 mod interop_curl;
 mod interop_ftplib;
 mod interop_fxp;
+mod interop_fxp_client;
 mod interop_lftp;
 mod peers;
 mod properties;

@@ -50,10 +50,23 @@ impl RealServer {
     #[track_caller]
     #[must_use]
     pub fn vsftpd_at(host: Ipv4Addr) -> Option<Self> {
+        Self::vsftpd_without(host, &[])
+    }
+
+    /// The same with these settings, which are `YES` else, set to `NO`.
+    #[track_caller]
+    #[must_use]
+    pub fn vsftpd_without(host: Ipv4Addr, settings: &[&str]) -> Option<Self> {
         let vsftpd = Peer::find("vsftpd")?;
         let login = ("anonymous", "tests@example.invalid");
         let command = |address, root: &TempRoot, etc: &TempRoot| {
-            let config = etc.write("vsftpd.conf", vsftpd_config(address, root).as_bytes());
+            let mut config = vsftpd_config(address, root);
+            for setting in settings {
+                let (yes, no) = (format!("\n{setting}=YES\n"), format!("\n{setting}=NO\n"));
+                assert!(config.contains(&yes), "vsftpd has no {setting} here");
+                config = config.replace(&yes, &no);
+            }
+            let config = etc.write("vsftpd.conf", config.as_bytes());
             let mut command = vsftpd.command();
             command.arg(config);
             command
@@ -66,6 +79,13 @@ impl RealServer {
     #[track_caller]
     #[must_use]
     pub fn proftpd_at(host: Ipv4Addr) -> Option<Self> {
+        Self::proftpd_fxp(host, true)
+    }
+
+    /// The same, which connects to third hosts, or does not.
+    #[track_caller]
+    #[must_use]
+    pub fn proftpd_fxp(host: Ipv4Addr, allowed: bool) -> Option<Self> {
         let proftpd = Peer::find("proftpd")?;
         if !is_root("proftpd") {
             return None;
@@ -74,7 +94,9 @@ impl RealServer {
             let passwd = etc.write("passwd", format!("{}:\n", user_entry(0, root)).as_bytes());
             let secret = set_permissions(passwd, Permissions::from_mode(0o600));
             secret.expect("the mode of an own file, which ProFTPD insists on");
-            let config = etc.write("proftpd.conf", proftpd_config(address, etc).as_bytes());
+            let mut config = proftpd_config(address, etc);
+            config.push_str(if allowed { "AllowForeignAddress on\n" } else { "" });
+            let config = etc.write("proftpd.conf", config.as_bytes());
             let mut command = proftpd.command();
             command.args(["--nodaemon", "--config"]).arg(config);
             command
@@ -87,6 +109,13 @@ impl RealServer {
     #[track_caller]
     #[must_use]
     pub fn pure_ftpd_at(host: Ipv4Addr) -> Option<Self> {
+        Self::pure_ftpd_fxp(host, true)
+    }
+
+    /// The same, which connects to third hosts, or does not.
+    #[track_caller]
+    #[must_use]
+    pub fn pure_ftpd_fxp(host: Ipv4Addr, allowed: bool) -> Option<Self> {
         let (pure_ftpd, pure_pw) = (Peer::find("pure-ftpd")?, Peer::find("pure-pw")?);
         if !is_root("pure-ftpd") {
             return None;
@@ -103,7 +132,8 @@ impl RealServer {
             let mut command = pure_ftpd.command();
             command.args(["--bind", &format!("{},{}", address.ip(), address.port())]);
             command.args(["--login", &format!("puredb:{}", database.display()), "--noanonymous"]);
-            command.args(["--chrooteveryone", "--dontresolve", "--allowuserfxp"]);
+            command.args(["--chrooteveryone", "--dontresolve"]);
+            command.args(allowed.then_some("--allowuserfxp"));
             command.args(["--syslogfacility", "none", "--pidfile"]).arg(etc.join("pid"));
             command
         };
@@ -223,6 +253,6 @@ fn proftpd_config(address: SocketAddr, etc: &TempRoot) -> String {
          RequireValidShell off\nUseFtpUsers off\nAuthOrder mod_auth_file.c\n\
          AuthUserFile {etc}/passwd\nPidFile {etc}/pid\nScoreboardFile {etc}/scoreboard\n\
          WtmpLog off\nTransferLog none\nSystemLog none\nDelayEngine off\n\
-         AllowOverwrite on\nAllowStoreRestart on\nAllowForeignAddress on\n"
+         AllowOverwrite on\nAllowStoreRestart on\n"
     )
 }

@@ -1,0 +1,224 @@
+//! FXP (RFC 959 §5.2) by our client: it tells two servers to move files between them, ours and
+//! those that others wrote. Each listens on a loopback address of its own, so that none is taken
+//! for the client, whose address is 127.0.0.1.
+
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use ftp_client::fxp::{self, Direction, Options, Resume, Side};
+use ftp_client::{Client, Error, Timeouts, Verb};
+use ftp_server::{Rights, Server, ServerConfig};
+use ftp_tests::compare::assert_same;
+use ftp_tests::content::{SIZES, binary};
+use ftp_tests::peer::RealServer;
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::{OurServer, Site};
+
+use crate::interop_fxp::{ONE, OTHER, ours, ours_waiting};
+
+/// A client that is logged in.
+#[track_caller]
+fn client(site: &Site) -> Client {
+    client_with(site, Timeouts::default())
+}
+
+#[track_caller]
+fn client_with(site: &Site, timeouts: Timeouts) -> Client {
+    let builder = Client::builder().timeouts(timeouts).overall(Some(Duration::from_secs(120)));
+    let mut client = builder.connect(&site.address.to_string()).unwrap();
+    client.login(site.user, site.password).unwrap();
+    client
+}
+
+fn to(direction: Direction) -> Options {
+    Options { direction, ..Options::default() }
+}
+
+/// Files from one to the other and back, each of the two listening, over the same control
+/// connections; then the rest of one that was cut, and what the source or the target refuses.
+#[track_caller]
+fn copies_both_ways(one: &Site, other: &Site) {
+    for (source, target) in [(one, other), (other, one)] {
+        source.clear();
+        target.clear();
+        let (mut from, mut at) = (client(source), client(target));
+        // A target that listens and says nothing until it is connected to costs time for each.
+        let small = SIZES.into_iter().map(|size| (Direction::Forward, size));
+        let big = [(Direction::Forward, 3_000_000), (Direction::Reverse, 3_000_000)];
+        for (seed, (direction, size)) in (1..).zip(small.chain(big)) {
+            let content = binary(size, seed);
+            source.root.write("file", &content);
+            let what = format!("{size} bytes to {}, {direction:?}", target.address);
+            let report = fxp::transfer(&mut from, "file", &mut at, "copy", to(direction))
+                .unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!(report.moved.unwrap().direction, direction, "{what}");
+            assert_eq!(report.size, Some(size as u64), "{what}");
+            assert_same(&what, &target.root.read("copy"), &content);
+        }
+        let content = binary(100_000, 9);
+        source.root.write("file", &content);
+        for (direction, there) in [
+            (Direction::Forward, 0),
+            (Direction::Forward, 1),
+            (Direction::Forward, 99_999),
+            (Direction::Forward, 100_000),
+            (Direction::Reverse, 60_000),
+        ] {
+            target.root.write("copy", &content[..there]);
+            let options = Options { resume: Resume::Find, ..to(direction) };
+            let what = format!("from {there} on, to {}, {direction:?}", target.address);
+            let report = fxp::transfer(&mut from, "file", &mut at, "copy", options)
+                .unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!(report.offset, there as u64, "{what}");
+            assert_same(&what, &target.root.read("copy"), &content);
+        }
+        for direction in [Direction::Forward, Direction::Reverse] {
+            let copied = fxp::transfer(&mut from, "file", &mut at, "no/such/file", to(direction));
+            let error = copied.unwrap_err();
+            assert_eq!(error.last().unwrap().side, Side::Target, "{error}");
+            from.noop().unwrap();
+            at.noop().unwrap();
+
+            // Some do not hear ABOR while they wait for a connection: that is closed in the end.
+            let timeouts = Timeouts { reply: Duration::from_secs(3), ..Timeouts::default() };
+            let mut hasty = client_with(target, timeouts);
+            let copied = fxp::transfer(&mut from, "missing", &mut hasty, "copy 2", to(direction));
+            let error = copied.unwrap_err();
+            let last = error.last().unwrap();
+            assert_eq!(last.side, Side::Source, "{error}");
+            assert!(matches!(last.error, Error::Refused(Verb::Retr, _)), "{error}");
+            from.noop().unwrap();
+            match (hasty.noop(), &last.other) {
+                (Ok(()), _) | (Err(Error::Closed), Some(Error::Timeout(_))) => {}
+                (result, _) => panic!("{result:?} behind {error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn between_two_of_ours_fx_02_fx_03() {
+    copies_both_ways(&ours(ONE, &["127.0.0.12/32"]), &ours(OTHER, &["127.0.0.8/29"]));
+}
+
+#[test]
+fn between_vsftpd_and_proftpd_fx_02_fx_03_fx_12() {
+    let servers = (RealServer::vsftpd_at(ONE), RealServer::proftpd_at(OTHER));
+    let (Some(one), Some(other)) = servers else { return };
+    copies_both_ways(&one, &other);
+}
+
+#[test]
+fn between_ours_and_pure_ftpd_fx_02_fx_03_fx_12() {
+    let Some(other) = RealServer::pure_ftpd_at(OTHER) else { return };
+    copies_both_ways(&ours(ONE, &["127.0.0.12"]), &other);
+}
+
+#[test]
+fn between_ours_and_vsftpd_fx_02_fx_03_fx_12() {
+    let Some(other) = RealServer::vsftpd_at(OTHER) else { return };
+    copies_both_ways(&ours(ONE, &["127.0.0.12"]), &other);
+}
+
+#[test]
+fn between_ours_and_proftpd_fx_02_fx_03_fx_12() {
+    let Some(other) = RealServer::proftpd_at(OTHER) else { return };
+    copies_both_ways(&ours(ONE, &["127.0.0.12"]), &other);
+}
+
+/// A copy without a choice of direction; gives the one that worked.
+#[track_caller]
+fn direction_found(source: &Site, target: &Site) -> Direction {
+    let content = binary(100_000, 3);
+    source.root.write("file", &content);
+    let (mut from, mut at) = (client(source), client(target));
+    let report = fxp::transfer(&mut from, "file", &mut at, "copy", Options::default());
+    let report = report.unwrap_or_else(|error| panic!("{error}"));
+    assert_same("the copy", &target.root.read("copy"), &content);
+    report.moved.unwrap().direction
+}
+
+#[test]
+fn in_reverse_where_the_source_refuses_to_listen_fx_08() {
+    let no_passive = |host| {
+        let fxp_networks = vec![ftp_proto::Network::parse(b"127.0.0.0/8").unwrap()];
+        let config = ServerConfig { passive: false, fxp_networks, ..ServerConfig::default() };
+        OurServer::at(host, Server::builder().config(config), Rights::FULL | Rights::FXP)
+    };
+    let open = ours(OTHER, &["127.0.0.11"]);
+    assert_eq!(direction_found(&no_passive(ONE), &open), Direction::Reverse);
+    let Some(vsftpd) = RealServer::vsftpd_without(ONE, &["pasv_enable"]) else { return };
+    assert_eq!(direction_found(&vsftpd, &open), Direction::Reverse);
+    let Some(proftpd) = RealServer::proftpd_at(OTHER) else { return };
+    assert_eq!(direction_found(&vsftpd, &proftpd), Direction::Reverse);
+    assert_eq!(direction_found(&proftpd, &vsftpd), Direction::Forward);
+}
+
+#[test]
+fn in_reverse_where_the_target_refuses_to_connect_fx_08() {
+    let Some(proftpd) = RealServer::proftpd_at(ONE) else { return };
+    for settings in [&["port_enable"][..], &["port_promiscuous"]] {
+        let Some(vsftpd) = RealServer::vsftpd_without(OTHER, settings) else { return };
+        assert_eq!(direction_found(&proftpd, &vsftpd), Direction::Reverse);
+    }
+    // Ours refuses whoever is in none of its networks, and turns its connections away.
+    let vsftpd = RealServer::vsftpd_at(OTHER).unwrap();
+    let closed = ours_waiting(ONE, &["127.0.0.13"], Duration::from_millis(300));
+    let (mut from, mut at) = (client(&vsftpd), client(&closed));
+    vsftpd.root.write("file", b"content");
+    closed.root.write("copy", b"old");
+    let error = fxp::transfer(&mut from, "file", &mut at, "copy", Options::default()).unwrap_err();
+    assert_eq!(error.attempts.len(), 2, "{error}");
+    assert!(error.to_string().contains("fxp.networks"), "{error}");
+    assert_same("the old file", &closed.root.read("copy"), b"old");
+    at.noop().unwrap();
+}
+
+/// Servers that do nothing for third hosts, as all do unless they are told otherwise.
+#[test]
+fn refusals_are_named_and_what_to_do_fx_08() {
+    let open = ours(ONE, &["127.0.0.0/8"]);
+    let fails = |source: &Site, target: &Site, direction, words: &[&str]| {
+        source.root.write("file", &binary(100_000, 4));
+        let (mut from, mut at) = (client(source), client(target));
+        let copied = fxp::transfer(&mut from, "file", &mut at, "copy", to(direction));
+        let said = copied.unwrap_err().to_string();
+        for words in words.iter().chain(&["port_promiscuous", "-W of Pure", "fxp.networks"]) {
+            assert!(said.contains(words), "no {words:?} in {said}");
+        }
+    };
+    let Some(vsftpd) = RealServer::vsftpd_without(OTHER, &["pasv_promiscuous", "port_promiscuous"])
+    else {
+        return;
+    };
+    let words = ["target: PORT refused: 500", "; in reverse: target: STOR refused: 425 Security"];
+    fails(&open, &vsftpd, Direction::Auto, &words);
+    let words = ["source: RETR refused: 425 Security", "; in reverse: source: PORT refused: 500"];
+    fails(&vsftpd, &open, Direction::Auto, &words);
+    // These let whoever is quick take the port of PASV.
+    for server in [RealServer::proftpd_fxp(OTHER, false), RealServer::pure_ftpd_fxp(OTHER, false)] {
+        let Some(server) = server else { return };
+        fails(&open, &server, Direction::Forward, &["target: PORT refused: 500"]);
+        fails(&server, &open, Direction::Reverse, &["source: PORT refused: 500"]);
+    }
+}
+
+#[test]
+fn over_ipv6_fx_10() {
+    let start = || {
+        let root = TempRoot::new();
+        let builder = Server::builder().root(root.path()).user("user", "p", Rights::FULL);
+        let server = builder.bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
+        let mut client = Client::builder().connect(&server.local_addr().to_string()).unwrap();
+        client.login("user", "p").unwrap();
+        (root, server, client)
+    };
+    let (one, _source, mut from) = start();
+    let (other, _target, mut at) = start();
+    for direction in [Direction::Forward, Direction::Reverse] {
+        let content = binary(100_000, 5);
+        one.write("file", &content);
+        fxp::transfer(&mut from, "file", &mut at, "copy", to(direction)).unwrap();
+        assert_same("over IPv6", &other.read("copy"), &content);
+    }
+}
