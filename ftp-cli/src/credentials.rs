@@ -98,6 +98,73 @@ pub(crate) fn find(
     Ok(Credentials { user: name.to_vec(), password, from_url, is_personal: !is_anonymous(name) })
 }
 
+/// Finds the users of two URLs and their passwords: those of the URLs, and for each named user
+/// without one a line of `--password-file`, in order, or else `environment`, if only one lacks it.
+/// No password is ever given to both servers, unless they are the same and so is the user.
+///
+/// # Errors
+///
+/// `Login` if a password is lacking, `Local` or `Usage` for the password file.
+pub(crate) fn find_both(
+    options: &Options,
+    urls: [&FtpUrl; 2],
+    environment: Option<&OsStr>,
+) -> Result<[Credentials; 2], Failure> {
+    let lacks = |url: &FtpUrl| {
+        url.password().is_none() && url.user().is_some_and(|user| !is_anonymous(user))
+    };
+    let account =
+        |url: &FtpUrl| (url.host().to_owned(), url.port(), url.user().map(<[u8]>::to_vec));
+    let [one, other] = urls;
+    let is_one = lacks(one) && lacks(other) && account(one) == account(other);
+    let are_two = lacks(one) && lacks(other) && !is_one;
+    let mut file = match options.value("password-file") {
+        Some(_) if !lacks(one) && !lacks(other) => {
+            return Err(Failure::usage("--password-file: no URL has a user without a password"));
+        }
+        Some(path) => {
+            let shown = Escaped(path.as_bytes()).to_string();
+            let file = File::open(path).map_err(|error| Failure::local(&shown, &error))?;
+            Some((BufReader::new(file), shown))
+        }
+        None => None,
+    };
+    let mut found = |url: &FtpUrl| {
+        let name = url.user().unwrap_or(b"anonymous");
+        let is_personal = !is_anonymous(name);
+        let password = match (&mut file, environment) {
+            _ if !lacks(url) => Secret::new(url.password().unwrap_or(b"anonymous@")),
+            (Some((file, shown)), _) => read_line(file, shown)?,
+            (None, Some(password)) if !password.is_empty() && !are_two => {
+                Secret::new(password.as_bytes())
+            }
+            _ => {
+                let name = Escaped(name);
+                let hint = if are_two {
+                    "put one a line into a file, the source's first, and name --password-file"
+                        .to_owned()
+                } else {
+                    format!("put it into {VARIABLE}, or name --password-file")
+                };
+                let message = format!("no password for user {name} at {}: {hint}", url.host());
+                return Err(Failure::new(Exit::Login, message));
+            }
+        };
+        let from_url = is_personal && url.password().is_some();
+        Ok(Credentials { user: name.to_vec(), password, from_url, is_personal })
+    };
+    let first = found(one)?;
+    let second = match is_one {
+        true => Credentials {
+            password: Secret::new(first.password.as_bytes()),
+            user: first.user.clone(),
+            ..first
+        },
+        false => found(other)?,
+    };
+    Ok([first, second])
+}
+
 /// Whether a user is nobody in particular (RFC 1635).
 fn is_anonymous(user: &[u8]) -> bool {
     user.eq_ignore_ascii_case(b"anonymous") || user.eq_ignore_ascii_case(b"ftp")
@@ -202,6 +269,40 @@ mod tests {
             let want: &[u8] = if text.contains(":p@") { b"p" } else { b"anonymous@" };
             assert_eq!(found.password.as_bytes(), want, "{text}");
             assert!(!found.is_personal && !found.from_url, "{text}");
+        }
+    }
+
+    #[test]
+    fn each_server_gets_its_own_password() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "first\nsecond\n").unwrap();
+        let file = format!("--password-file {}", file.path().to_str().unwrap());
+        let both = |line: &str, environment: Option<&str>| {
+            let line = line.replace("FILE", &file);
+            let (_, options) = options::parse(line.split(' ').map(OsString::from)).unwrap();
+            let urls = options.operands.iter().map(|url| FtpUrl::parse(url.as_bytes()).unwrap());
+            let urls: Vec<_> = urls.collect();
+            let found = find_both(&options, [&urls[0], &urls[1]], environment.map(OsStr::new));
+            found.map_err(|failure| failure.exit).map(|found| {
+                found.map(|one| String::from_utf8(one.password.as_bytes().to_vec()).unwrap())
+            })
+        };
+        for (line, environment, want) in [
+            ("fxp ftp://u:p@h/x ftp://v:q@g/x", Some("env"), Ok(["p", "q"])),
+            ("fxp ftp://h/x ftp://v:q@g/x", Some("env"), Ok(["anonymous@", "q"])),
+            ("fxp ftp://h/x ftp://v@g/x", Some("env"), Ok(["anonymous@", "env"])),
+            ("fxp ftp://u@h/x ftp://v:q@g/x", Some("env"), Ok(["env", "q"])),
+            ("fxp ftp://u@h/x ftp://u@h/y", Some("env"), Ok(["env", "env"])),
+            ("fxp ftp://u@h/x ftp://u@h:22/y", Some("env"), Err(Exit::Login)),
+            ("fxp ftp://u@h/x ftp://v@g/x", Some("env"), Err(Exit::Login)),
+            ("fxp ftp://u@h/x ftp://v:q@g/x", None, Err(Exit::Login)),
+            ("fxp FILE ftp://u@h/x ftp://v@g/x", Some("env"), Ok(["first", "second"])),
+            ("fxp FILE ftp://u@h/x ftp://u@h/y", None, Ok(["first", "first"])),
+            ("fxp FILE ftp://u:p@h/x ftp://v@g/x", None, Ok(["p", "first"])),
+            ("fxp FILE ftp://u:p@h/x ftp://g/x", None, Err(Exit::Usage)),
+        ] {
+            let want = want.map(|texts| texts.map(str::to_owned));
+            assert_eq!(both(line, environment), want, "{line}");
         }
     }
 

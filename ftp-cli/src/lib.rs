@@ -1,4 +1,4 @@
-//! The command line over the FTP toolkit: `get`, `put`, `ls`, `serve`, `passwd`, `demo`.
+//! The command line over the FTP toolkit: `get`, `put`, `ls`, `fxp`, `serve`, `passwd`, `demo`.
 //!
 //! This is the only crate that reads arguments and the environment, prints, or sets an exit
 //! code. Data goes to standard output, words for people to standard error. [`run`] is the whole
@@ -64,6 +64,7 @@ fn dispatch(command: Option<Command>, options: &Options, stdio: &mut Stdio) -> R
         Some(Command::Get) => cmd::get::run(options, stdio),
         Some(Command::Put) => cmd::put::run(options, stdio),
         Some(Command::Ls) => cmd::ls::run(options, stdio),
+        Some(Command::Fxp) => cmd::fxp::run(options, stdio),
         Some(Command::Serve) => cmd::serve::run(options, stdio),
         Some(Command::Passwd) => cmd::passwd::run(options, stdio),
         Some(Command::Demo) => cmd::demo::run(options, stdio),

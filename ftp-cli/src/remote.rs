@@ -8,7 +8,7 @@ use std::time::Duration;
 use ftp_client::{Client, ClientBuilder, Error, Extended, Family, Mode, Timeouts};
 use ftp_proto::{Escaped, FtpUrl, ReplyCode, RepresentationType, Scheme};
 
-use crate::credentials::{self, VARIABLE};
+use crate::credentials::{self, Credentials, VARIABLE};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::signals::Cleanup;
@@ -117,6 +117,21 @@ impl Dialler {
         messages: &Messages,
     ) -> Result<Client, Failure> {
         let credentials = credentials::find(options, url, std::env::var_os(VARIABLE))?;
+        self.connect_as(&credentials, options, url, messages)
+    }
+
+    /// Connects to the server of `url` and logs in as whoever that is.
+    ///
+    /// # Errors
+    ///
+    /// What the client says.
+    pub(crate) fn connect_as(
+        &self,
+        credentials: &Credentials,
+        options: &Options,
+        url: &FtpUrl,
+        messages: &Messages,
+    ) -> Result<Client, Failure> {
         if credentials.from_url && messages.is_terminal() && !options.is_quiet() {
             messages.say(format_args!(
                 "warning: other users of this computer can see a password in a URL; \
@@ -132,7 +147,7 @@ impl Dialler {
             host if host.contains(':') => format!("[{host}]:{}", url.port()),
             host => format!("{host}:{}", url.port()),
         };
-        let mut client = self.0.connect(&server).map_err(|error| named(error.into()))?;
+        let mut client = self.0.clone().connect(&server).map_err(|error| named(error.into()))?;
         if credentials.is_personal
             && let Some(address) = client.peer_addr().map(|peer| peer.ip())
             && is_public(address)

@@ -1,12 +1,16 @@
 //! `demo`: a server and a client on this computer, their dialogue, and proof that what went in
 //! comes out.
 
+use std::fs;
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ftp_client::{Client, Extended};
-use ftp_server::{Rights, Server};
+use ftp_client::{Client, Extended, fxp};
+use ftp_proto::Network;
+use ftp_server::{Rights, Server, ServerConfig};
 use log::LevelFilter;
 
 use crate::exit::{Exit, Failure};
@@ -78,7 +82,7 @@ impl Demo<'_> {
                 let _until_the_end = ending.lock();
                 // The server may be making a file in it just now, and again.
                 let start = Instant::now();
-                while std::fs::remove_dir_all(&place).is_err()
+                while fs::remove_dir_all(&place).is_err()
                     && place.exists()
                     && start.elapsed() < CLEANING
                 {
@@ -89,19 +93,26 @@ impl Demo<'_> {
         }
         // Nobody else can know it, so nobody else on this computer can log in meanwhile.
         let password = root.path().as_os_str().as_encoded_bytes().to_vec();
-        let builder = Server::builder().root(root.path()).user("demo", &*password, Rights::FULL);
-        let server = builder.bind("127.0.0.1:0");
-        let server = server.map_err(|error| internal("cannot start the server", &error))?;
+        let serve = |host: &str, directory: &Path| {
+            let fxp_networks = Network::parse(b"127.0.0.0/8").into_iter().collect();
+            let config = ServerConfig { fxp_networks, ..ServerConfig::default() };
+            let rights = Rights::FULL | Rights::FXP;
+            let builder = Server::builder().config(config).root(directory);
+            let server = builder.user("demo", &*password, rights).bind((host, 0));
+            server.map_err(|error| internal("cannot start the server", &error))
+        };
+        let server = serve("127.0.0.1", root.path())?;
         let address = server.local_addr();
         self.step(&format!("a server on {address}, in an empty temporary directory"))?;
 
         self.step("first by PASV (RFC 959), whose reply spells out address and port")?;
         let builder = || Client::builder().overall(Some(Duration::from_secs(120)));
-        let connect = |builder: ftp_client::ClientBuilder| {
+        let connect_to = |address: SocketAddr, builder: ftp_client::ClientBuilder| {
             let mut client = builder.connect(&address.to_string())?;
             client.login("demo", &password)?;
             Ok::<_, ftp_client::Error>(client)
         };
+        let connect = |builder| connect_to(address, builder);
         let mut client = connect(builder().epsv(Extended::Never))?;
         self.put(&mut client, "README.md", README, README.len() as u64)?;
         self.get(&mut client, "README.md", README, 0, README.len() as u64)?;
@@ -115,6 +126,20 @@ impl Demo<'_> {
         let half = LENGTH / 2;
         self.get(&mut client, "64 MiB.bin", generated.from(half), half, LENGTH - half)?;
         client.quit()?;
+
+        let place = root.path().join("other");
+        fs::create_dir(&place).map_err(|error| Failure::local("temporary directory", &error))?;
+        let other = serve("127.0.0.2", &place)?;
+        let text = format!("last from that server to another on {} (FXP)", other.local_addr());
+        self.step(&text)?;
+        let mut source = connect(builder())?;
+        let mut target = connect_to(other.local_addr(), builder())?;
+        self.copy(&mut source, &mut target, "64 MiB.bin")?;
+        self.get(&mut target, "64 MiB.bin", generated.from(0), 0, LENGTH)?;
+        source.quit()?;
+        target.quit()?;
+        let report = other.shutdown(Duration::from_secs(5));
+        self.check(report.cut + report.stuck == 0, "every session there ended by itself")?;
         let report = server.shutdown(Duration::from_secs(5));
         self.check(report.cut + report.stuck == 0, "every session ended by itself")?;
         let place = root.path().to_owned();
@@ -172,6 +197,18 @@ impl Demo<'_> {
         let from = if offset > 0 { format!(" from byte {offset} on") } else { String::new() };
         let whole = report.bytes == length;
         self.check(same && whole, &format!("get {name}{from}: {moved}, the same byte for byte"))
+    }
+
+    fn copy(
+        &mut self,
+        source: &mut Client,
+        target: &mut Client,
+        name: &str,
+    ) -> Result<(), Failure> {
+        let report = fxp::transfer(source, name, target, name, fxp::Options::default());
+        let report = report.map_err(|error| super::fxp::failure(&error))?;
+        let moved = output::transferred(LENGTH, report.duration);
+        self.check(report.size == Some(LENGTH), &format!("copy {name}: {moved}"))
     }
 
     fn list(&mut self, client: &mut Client) -> Result<(), Failure> {

@@ -63,6 +63,14 @@ number of files under their own names.",
 One name a line, in the server's order; with -l what the server tells about each as well, times in
 UTC. Names are printed byte for byte, on a terminal with control characters escaped.",
         },
+        Command::Fxp => Page {
+            usage: "fxp [OPTION]... SRC-URL DST-URL",
+            summary: "copy a file from server to server",
+            text: "\
+The file never passes here: one server listens, the other connects to it, and both must allow
+that. A DST-URL that ends in / is a directory. Users are those of the URLs; FTP_PASSWORD is for a
+single one that has no password there.",
+        },
         Command::Serve => Page {
             usage: "serve [OPTION]... [DIR]",
             summary: "serve a directory",
@@ -85,7 +93,8 @@ for, or read from standard input where that is no terminal.",
             summary: "show a server and a client at work",
             text: "\
 Starts a server on this computer in a temporary directory, puts files there, lists them, gets them
-back and compares them, with the dialogue shown; then cleans up. Needs no network.",
+back and compares them, has one copied to a second server, with the dialogue shown; then cleans
+up. Needs no network.",
         },
         Command::Help => {
             Page { usage: "help [COMMAND]", summary: "explain the program or a command", text: "" }
@@ -95,7 +104,7 @@ back and compares them, with the dialogue shown; then cleans up. Needs no networ
 
 fn program() -> String {
     let mut text = String::from(
-        "ftp-cli: get, put, list and serve files by FTP\n\nUsage: ftp-cli [OPTION]... COMMAND ...\n\n",
+        "ftp-cli: get, put, list, copy and serve files by FTP\n\nUsage: ftp-cli [OPTION]... COMMAND ...\n\n",
     );
     for command in Command::ALL {
         let Page { usage, summary, .. } = page(*command);

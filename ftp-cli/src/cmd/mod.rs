@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod demo;
+pub(crate) mod fxp;
 pub(crate) mod get;
 pub(crate) mod help;
 pub(crate) mod ls;

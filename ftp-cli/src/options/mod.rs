@@ -25,6 +25,7 @@ pub(crate) enum Command {
     Get,
     Put,
     Ls,
+    Fxp,
     Serve,
     Passwd,
     Demo,
@@ -32,14 +33,23 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    pub(crate) const ALL: &[Self] =
-        &[Self::Get, Self::Put, Self::Ls, Self::Serve, Self::Passwd, Self::Demo, Self::Help];
+    pub(crate) const ALL: &[Self] = &[
+        Self::Get,
+        Self::Put,
+        Self::Ls,
+        Self::Fxp,
+        Self::Serve,
+        Self::Passwd,
+        Self::Demo,
+        Self::Help,
+    ];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Get => "get",
             Self::Put => "put",
             Self::Ls => "ls",
+            Self::Fxp => "fxp",
             Self::Serve => "serve",
             Self::Passwd => "passwd",
             Self::Demo => "demo",

@@ -1,7 +1,7 @@
 //! The options, as data. What stands here is parsed and is in `--help`; nothing else is.
 
 use super::Command;
-use Command::{Demo, Get, Ls, Passwd, Put, Serve};
+use Command::{Demo, Fxp, Get, Ls, Passwd, Put, Serve};
 use Group::{Data, Listing, Login, Output, Program, Server, Time, Transfer};
 use Value::{Needed, No, WithEqualSign};
 
@@ -76,7 +76,8 @@ const fn row(
 
 const CLIENT: &[Command] = &[Get, Put, Ls];
 const FILES: &[Command] = &[Get, Put];
-const ALL: &[Command] = &[Get, Put, Ls, Serve, Passwd, Demo, Command::Help];
+const DIALOGUE: &[Command] = &[Get, Put, Ls, Fxp];
+const ALL: &[Command] = &[Get, Put, Ls, Fxp, Serve, Passwd, Demo, Command::Help];
 
 #[rustfmt::skip]
 pub(crate) const TABLE: &[Row] = &[
@@ -85,6 +86,8 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "c", "continue",        No,                    &[Get],   "go on where NAME.part or a shorter file ends; keep NAME.part on failure"),
     row(Transfer, "c", "continue",        No,                    &[Put],   "go on where the server's file ends"),
     row(Transfer, "",  "append",          No,                    &[Put],   "add to the server's file (APPE)"),
+    row(Transfer, "c", "continue",        No,                    &[Fxp],   "go on where the target's file ends"),
+    row(Transfer, "",  "reverse",         No,                    &[Fxp],   "the target listens; default: the source, and else the target"),
     row(Listing,  "l", "long",            No,                    &[Ls],    "kind, permissions, size and date too"),
     row(Server,   "",  "listen",          Needed("ADDRESS"),     &[Serve], "PORT, :PORT (all addresses) or HOST:PORT; repeatable; default 127.0.0.1:2121"),
     row(Server,   "u", "user",            Needed("NAME[:PASS]"), &[Serve], "a user who may log in; repeatable; switches anonymous off"),
@@ -100,22 +103,24 @@ pub(crate) const TABLE: &[Row] = &[
     row(Login,    "u", "user",            Needed("NAME"),        CLIENT,   "log in as NAME; default: the URL's user, else anonymous"),
     row(Login,    "",  "password-file",   Needed("FILE"),        CLIENT,   "the first line is the password; default: the URL's, else FTP_PASSWORD"),
     row(Login,    "",  "password-file",   Needed("FILE"),        &[Passwd], "the first line is the password; default: asked for, or standard input"),
+    row(Login,    "",  "password-file",   Needed("FILE"),        &[Fxp],   "a line for each URL with a user and no password, the source's first"),
     row(Data,     "",  "passive",         No,                    CLIENT,   "the server listens for data connections; default"),
     row(Data,     "",  "active",          No,                    CLIENT,   "the server connects back to us"),
     row(Data,     "",  "epsv",            Needed("WHEN"),        CLIENT,   "passive by EPSV: auto (else PASV), always, never; default auto"),
     row(Data,     "",  "eprt",            Needed("WHEN"),        CLIENT,   "active by EPRT: auto (else PORT), always, never; default auto"),
-    row(Data,     "",  "bind",            Needed("ADDRESS"),     CLIENT,   "the address of this host that connections come from"),
-    row(Data,     "4", "ipv4",            No,                    CLIENT,   "connect by IPv4 only"),
-    row(Data,     "6", "ipv6",            No,                    CLIENT,   "connect by IPv6 only"),
-    row(Time,     "",  "connect-timeout", Needed("TIME"),        CLIENT,   "for the name, to connect, for data; each default 10"),
-    row(Time,     "",  "reply-timeout",   Needed("TIME"),        CLIENT,   "for the greeting, for a reply; default 60"),
+    row(Data,     "",  "bind",            Needed("ADDRESS"),     DIALOGUE, "the address of this host that connections come from"),
+    row(Data,     "4", "ipv4",            No,                    DIALOGUE, "connect by IPv4 only"),
+    row(Data,     "6", "ipv6",            No,                    DIALOGUE, "connect by IPv6 only"),
+    row(Data,     "",  "passive-address", Needed("WHICH"),       &[Fxp],   "of the listening server: peer (as seen here), smart, reply (as it says)"),
+    row(Time,     "",  "connect-timeout", Needed("TIME"),        DIALOGUE, "for the name, to connect, for data; each default 10"),
+    row(Time,     "",  "reply-timeout",   Needed("TIME"),        DIALOGUE, "for the greeting, for a reply; default 60"),
     row(Time,     "",  "stall-timeout",   Needed("TIME"),        CLIENT,   "for the next byte of a transfer; default 60"),
-    row(Time,     "",  "final-timeout",   Needed("TIME"),        CLIENT,   "for the reply behind a transfer; default 300"),
-    row(Time,     "",  "timeout",         Needed("TIME"),        CLIENT,   "for the whole; default none"),
-    row(Output,   "q", "quiet",           No,                    &[Get, Put, Ls, Serve, Demo], "say nothing but errors"),
-    row(Output,   "v", "verbose",         No,                    &[Get, Put, Ls, Serve], "say more of what is done"),
+    row(Time,     "",  "final-timeout",   Needed("TIME"),        DIALOGUE, "for the reply behind a transfer; default 300"),
+    row(Time,     "",  "timeout",         Needed("TIME"),        DIALOGUE, "for the whole; default none"),
+    row(Output,   "q", "quiet",           No,                    &[Get, Put, Ls, Fxp, Serve, Demo], "say nothing but errors"),
+    row(Output,   "v", "verbose",         No,                    &[Get, Put, Ls, Fxp, Serve], "say more of what is done"),
     row(Output,   "",  "progress",        Needed("WHEN"),        FILES,    "auto (on a terminal), always, never; default auto"),
-    row(Output,   "",  "trace",           WithEqualSign("FILE"), CLIENT,   "the dialogue with the server, explained, to FILE or standard error"),
+    row(Output,   "",  "trace",           WithEqualSign("FILE"), DIALOGUE, "the dialogue with the server, explained, to FILE or standard error"),
     row(Program,  "h", "help",            No,                    ALL,      "say what a command does"),
     row(Program,  "V", "version",         No,                    ALL,      "say which version this is"),
 ];

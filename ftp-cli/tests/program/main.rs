@@ -12,6 +12,7 @@ mod demo;
 mod descriptors;
 mod figures;
 mod footprint;
+mod fxp;
 mod get;
 mod hooks;
 mod log;

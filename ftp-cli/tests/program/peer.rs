@@ -82,11 +82,16 @@ fn serve(
                 "REST" => "350 go on",
                 "ABOR" => "226 aborted",
                 "QUIT" => "221 bye",
-                "EPSV" => {
+                verb @ ("EPSV" | "PASV") => {
                     // A new one each time: nobody waits at it who was refused before.
                     data = TcpListener::bind("127.0.0.1:0")?;
                     let port = data.local_addr()?.port();
-                    control.write_all(format!("229 here (|||{port}|)\r\n").as_bytes())?;
+                    let [high, low] = port.to_be_bytes();
+                    let reply = match verb {
+                        "EPSV" => format!("229 here (|||{port}|)\r\n"),
+                        _ => format!("227 elsewhere (203,0,113,9,{high},{low})\r\n"),
+                    };
+                    control.write_all(reply.as_bytes())?;
                     continue;
                 }
                 _ => "502 what?",

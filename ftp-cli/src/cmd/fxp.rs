@@ -1,0 +1,135 @@
+//! `fxp SRC-URL DST-URL`: a file from server to server, without passing here.
+
+use ftp_client::fxp::{self, Direction, Resume, Side};
+use ftp_client::{AddressRule, Client, Error, Verb};
+use ftp_proto::{FtpUrl, RepresentationType};
+use log::LevelFilter;
+
+use crate::credentials::{self, VARIABLE};
+use crate::exit::{Exit, Failure};
+use crate::options::Options;
+use crate::output;
+use crate::progress::is_talkative;
+use crate::remote::{self, Dialler, Entered};
+use crate::signals::Cleanup;
+use crate::stdio::Stdio;
+use crate::target::name_of;
+use crate::trace;
+use crate::values;
+
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    let [source, target] = options.operands.as_slice() else {
+        return Err(Failure::usage("fxp needs two URLs: ftp-cli fxp SRC-URL DST-URL"));
+    };
+    let (source, target) = (remote::url(source)?, remote::url(target)?);
+    if source.is_directory() {
+        return Err(Failure::usage(format!("{source} names a directory; fxp copies a file")));
+    }
+    for url in [&source, &target] {
+        if url.representation() == Some(RepresentationType::Ascii) {
+            let message = format!("{url}: fxp copies byte for byte, not as ;type=a says");
+            return Err(Failure::usage(message));
+        }
+    }
+    let places = [Place::of(&source, None)?, Place::of(&target, Some(&source))?];
+    let words =
+        [("peer", AddressRule::Peer), ("smart", AddressRule::Smart), ("reply", AddressRule::Reply)];
+    let rule = options.parsed("passive-address", |text| values::word(text, &words))?;
+    let choice = fxp::Options {
+        direction: if options.has("reverse") { Direction::Reverse } else { Direction::Auto },
+        resume: if options.has("continue") { Resume::Find } else { Resume::No },
+        address: rule.unwrap_or_default(),
+        ..fxp::Options::default()
+    };
+    let dialler = Dialler::from_options(options)?;
+    trace::start(options, &stdio.messages, LevelFilter::Warn)?;
+    let dialler = dialler.stopped_by(&Cleanup::watch(stdio)?);
+    let messages = stdio.messages.clone();
+    let environment = std::env::var_os(VARIABLE);
+    let [of_source, of_target] =
+        credentials::find_both(options, [&source, &target], environment.as_deref())?;
+    let mut from = dialler.connect_as(&of_source, options, &source, &messages)?;
+    let mut at = dialler.connect_as(&of_target, options, &target, &messages)?;
+
+    let copied = copy([&mut from, &mut at], places, choice).map_err(|error| {
+        let failure = failure(&error);
+        Failure { message: format!("{source} to {target}: {}", failure.message), ..failure }
+    });
+    remote::part(from, copied.as_ref().err());
+    remote::part(at, copied.as_ref().err());
+    let report = copied?;
+    if is_talkative(options, stdio) {
+        let moved = match (report.size, report.moved) {
+            (_, None) => "it is there already".to_owned(),
+            (Some(size), Some(_)) => {
+                output::transferred(size.saturating_sub(report.offset), report.duration)
+            }
+            (None, Some(_)) => format!("in {:.2} s", report.duration.as_secs_f64()),
+        };
+        messages.say(format_args!("{source} -> {target}: {moved}"));
+    }
+    Ok(())
+}
+
+/// Where a file is on a server: as a whole, and part by part.
+struct Place {
+    path: Vec<u8>,
+    parts: Vec<Vec<u8>>,
+}
+
+impl Place {
+    /// That of a URL. A directory takes the file under the name that it has at `source`.
+    fn of(url: &FtpUrl, source: Option<&FtpUrl>) -> Result<Self, Failure> {
+        let mut path = url.path().to_vec();
+        let mut parts: Vec<_> = url.parts().map(<[u8]>::to_vec).collect();
+        if let (true, Some(source)) = (url.is_directory(), source) {
+            let name = name_of(source.path())?.as_encoded_bytes();
+            if !matches!(path.last(), None | Some(b'/')) {
+                path.push(b'/');
+            }
+            path.extend(name);
+            // Behind the last `/` the URL has an empty part: there the name goes.
+            parts.pop_if(|last| last.is_empty());
+            parts.push(name.to_vec());
+        }
+        Ok(Self { path, parts })
+    }
+}
+
+/// Copies. A server that refuses the whole path may know it part by part (RFC 1738 §3.2.2).
+fn copy(
+    mut clients: [&mut Client; 2],
+    [mut source, mut target]: [Place; 2],
+    options: fxp::Options,
+) -> Result<fxp::Report, fxp::Error> {
+    loop {
+        let [from, at] = &mut clients;
+        let copied = fxp::transfer(from, &source.path, at, &target.path, options);
+        let Err(error) = &copied else { return copied };
+        let refused = error.last().and_then(|last| match &last.error {
+            error @ Error::Refused(Verb::Retr | Verb::Stor, _) if remote::is_not_found(error) => {
+                Some(last.side)
+            }
+            _ => None,
+        });
+        let (client, place) = match refused {
+            Some(Side::Source) => (from, &mut source),
+            Some(Side::Target) => (at, &mut target),
+            None => return copied,
+        };
+        // Once only: what is left is a name, which is one part.
+        let parts: Vec<_> = place.parts.iter().map(Vec::as_slice).collect();
+        let Ok(Entered::There(name)) = remote::enter(client, &parts) else { return copied };
+        *place = Place { path: name.to_vec(), parts: vec![name.to_vec()] };
+    }
+}
+
+/// What failed, with both servers' words.
+pub(super) fn failure(error: &fxp::Error) -> Failure {
+    let exit = match error.last() {
+        _ if error.is_about_the_way() => Exit::Data,
+        Some(last) => Failure::from(&last.error).exit,
+        None => Exit::Internal,
+    };
+    Failure::new(exit, error.to_string())
+}

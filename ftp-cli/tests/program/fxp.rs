@@ -1,0 +1,215 @@
+//! `fxp`: from server to server.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ftp_proto::Network;
+use ftp_server::{Rights, Server, ServerConfig};
+use ftp_tests::process::{Ran, Running, run};
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::OurServer;
+use socket2::SockRef;
+
+use crate::peer::{Act, Peer};
+use crate::{failed, ftp};
+
+/// Where two of ours listen, so that neither is taken for the client.
+const ONE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 12);
+
+/// Our server, for a user who may have it connect to `networks`.
+fn ours(host: Ipv4Addr, passive: bool, networks: &str) -> OurServer {
+    let fxp_networks = vec![Network::parse(networks.as_bytes()).unwrap()];
+    let config = ServerConfig { passive, fxp_networks, ..ServerConfig::default() };
+    OurServer::at(host, Server::builder().config(config), Rights::FULL | Rights::FXP)
+}
+
+fn fxp(options: &[&str], from: &str, to: &str) -> Ran {
+    run(ftp(&["fxp"]).args(options).args([from, to]))
+}
+
+#[test]
+fn a_file_is_copied_in_either_direction_fx_08() {
+    let content: Vec<u8> = (0..100_000_u32).map(|at| (at % 251) as u8).collect();
+    for (passive, options, reverse) in
+        [(true, &[][..], false), (true, &["--reverse"][..], true), (false, &[][..], true)]
+    {
+        let (one, other) = (ours(ONE, passive, "127.0.0.12"), ours(OTHER, true, "127.0.0.11"));
+        one.root.write("file", &content);
+        other.root.write("copy", b"old");
+        let ran = fxp(&[options, &["--trace"]].concat(), &one.url("file"), &other.url("copy"));
+        ran.exited(0);
+        assert!(ran.stdout.is_empty(), "{ran:?}");
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(said.contains("the source is to connect to 127.0.0.12:"), reverse, "{said}");
+        assert!(other.root.read("copy") == content, "{said}");
+        // Neither says who it is, nor is asked for more than is needed.
+        assert!(!said.contains("STAT") && !said.contains("pass word"), "{said}");
+        other.assert_only(&[b"copy"]);
+
+        // To a directory, under its own name.
+        other.root.mkdir("pub");
+        fxp(options, &one.url("file"), &format!("{}/", other.url("pub"))).exited(0);
+        assert!(other.root.read("pub/file") == content);
+
+        // And the rest of one that is shorter; then there is nothing left to copy.
+        other.root.write("copy", &content[..60_000]);
+        let options = [options, &["-c", "-v"]].concat();
+        fxp(&options, &one.url("file"), &other.url("copy")).exited(0);
+        assert!(other.root.read("copy") == content);
+        let ran = fxp(&options, &one.url("file"), &other.url("copy"));
+        assert!(String::from_utf8_lossy(&ran.stderr).contains("there already"), "{ran:?}");
+    }
+}
+
+#[test]
+fn both_refusals_are_told_and_what_to_do_fx_08() {
+    let (one, other) = (ours(ONE, false, "127.0.0.13"), ours(OTHER, true, "127.0.0.13"));
+    one.root.write("file", b"content");
+    other.root.write("copy", b"old");
+    let ran = fxp(&[], &one.url("file"), &other.url("copy"));
+    failed(&ran, 13, "source: PASV refused: 5");
+    failed(&ran, 13, "; in reverse: source: PORT refused: 5");
+    failed(&ran, 13, "fxp.networks");
+    failed(&ran, 13, "AllowForeignAddress");
+    assert_eq!(other.root.read("copy"), b"old");
+}
+
+#[test]
+fn a_password_goes_to_its_own_server() {
+    let (one, other) = (ours(ONE, true, "127.0.0.12"), ours(OTHER, true, "127.0.0.11"));
+    one.root.write("file", b"content");
+    let url = |server: &OurServer| format!("ftp://user@{}/file", server.address);
+    let ran = run(ftp(&["fxp", &url(&one), &url(&other)]).env("FTP_PASSWORD", "pass word"));
+    failed(&ran, 6, "one a line");
+    let here = TempRoot::new();
+    let file = here.write("passwords", b"pass word\npass word\n");
+    fxp(&["--password-file", file.to_str().unwrap()], &url(&one), &url(&other)).exited(0);
+    assert_eq!(other.root.read("file"), b"content");
+    failed(&fxp(&[], &one.url("file"), &other.url("file").replace("pass", "x")), 6, "530");
+}
+
+#[test]
+fn a_failure_has_the_code_of_its_cause_li_06_hc_02() {
+    let ours = OurServer::start();
+    ours.root.write("file", b"12345");
+    let limits = ["--timeout", "2", "--final-timeout", "500ms"];
+    // Whoever reads only this line knows both servers.
+    let check = |ran: &Ran, peer: &Peer, code, words| match code {
+        0 => ran.exited(0),
+        _ => {
+            failed(ran, code, words);
+            failed(ran, code, &format!("ftp://127.0.0.1:{}/x", peer.address.port()));
+            failed(ran, code, &format!("ftp://user@127.0.0.1:{}/", ours.address.port()));
+            failed(ran, code, " to ftp://");
+        }
+    };
+    let sent = |last| Act::Send("150 data", b"12345".to_vec(), last);
+    let hangs = Act::SendAndHang("150 data", b"12345".to_vec());
+    for (retr, size, code, words) in [
+        (sent("226 done"), "213 5", 0, ""),
+        (sent("226 done"), "550 unknown", 0, ""),
+        (sent("226 done"), "213 6", 11, "5 of 6"),
+        (sent("426 cut"), "", 9, "source: RETR refused: 426 cut"),
+        (sent("551 disk"), "", 8, "source: RETR refused: 551 disk"),
+        (sent("421 bye"), "", 9, "421 bye"),
+        (sent("331 what"), "", 7, "331 what"),
+        (hangs, "", 10, "timed out"),
+        (Act::Say("550 none"), "", 8, "source: RETR refused: 550 none"),
+        (Act::Say("425 no way"), "", 13, "; in reverse: source: PORT refused: 502"),
+    ] {
+        // It announces a host that is not it, and is connected to all the same.
+        let peer = Peer::start(&[("RETR", retr), ("SIZE", Act::Say(size))]);
+        check(&fxp(&limits, &peer.url("x"), &ours.url("copy")), &peer, code, words);
+    }
+    for (stor, code, words) in [
+        (Act::Take("150 go", "226 there"), 0, ""),
+        (Act::Take("150 go", "452 disk full"), 9, "target: STOR refused: 452 disk full"),
+        (Act::Say("553 bad name"), 8, "target: STOR refused: 553 bad name"),
+        (Act::Say("425 no way"), 13, "target: STOR refused: 425 no way"),
+    ] {
+        let peer = Peer::start(&[("STOR", stor)]);
+        let limits = [&limits[..], &["--reverse"]].concat();
+        check(&fxp(&limits, &ours.url("file"), &peer.url("x")), &peer, code, words);
+    }
+}
+
+#[test]
+fn a_path_that_is_refused_whole_is_tried_part_by_part_cl_60() {
+    let ours = OurServer::start();
+    ours.root.write("file", b"12345");
+    let source = Peer::start(&[
+        ("RETR x/a", Act::Say("550 none")),
+        ("RETR a", Act::Send("150 data", b"12345".to_vec(), "226 done")),
+    ]);
+    fxp(&[], &source.url("x/a"), &ours.url("copy")).exited(0);
+    assert!(source.seen().contains("RETR x/a, CWD x, PASV, RETR a, "), "{}", source.seen());
+    assert_eq!(ours.root.read("copy"), b"12345");
+    let target = Peer::start(&[
+        ("STOR x/b", Act::Say("550 none")),
+        ("STOR b", Act::Take("150 go", "226 there")),
+    ]);
+    fxp(&["--reverse"], &ours.url("file"), &target.url("x/b")).exited(0);
+    assert!(target.seen().contains("STOR x/b, CWD x, PASV, STOR b, "), "{}", target.seen());
+}
+
+/// A server that begins each transfer, tells of that, and never ends it unless it is aborted. Gives
+/// the last two lines that it was told.
+fn endless(begun: mpsc::Sender<()>) -> (SocketAddr, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut control, _) = listener.accept().unwrap();
+        SockRef::from(&control).set_out_of_band_inline(true).unwrap();
+        control.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut lines = BufReader::new(control.try_clone().unwrap());
+        control.write_all(b"220 ready\r\n").unwrap();
+        let mut said = Vec::new();
+        loop {
+            let mut line = Vec::new();
+            if lines.read_until(b'\n', &mut line).unwrap() == 0 {
+                return said.split_off(said.len() - 2);
+            }
+            let line = line.trim_ascii_end().escape_ascii().to_string();
+            let reply = match line.split(' ').next().unwrap() {
+                "USER" => "230 in",
+                "PASV" => "227 here (127,0,0,1,200,1)",
+                "STOR" | "RETR" => "150 go",
+                "\\xff\\xf4\\xff\\xf2ABOR" => "426 cut\r\n226 aborted",
+                "QUIT" => "221 bye",
+                _ => "200 ok",
+            };
+            control.write_all(format!("{reply}\r\n").as_bytes()).unwrap();
+            if reply == "150 go" {
+                begun.send(()).unwrap();
+            }
+            said.push(line);
+        }
+    });
+    (address, server)
+}
+
+#[test]
+fn a_signal_aborts_on_both_sides_li_10() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let (sender, begun) = mpsc::channel();
+        let (source, target) = (endless(sender.clone()), endless(sender));
+        let (from, to) = (format!("ftp://{}/x", source.0), format!("ftp://{}/y", target.0));
+        let mut fxp = Running::start(ftp(&["fxp", "-q", &from, &to]).stderr(Stdio::null()));
+        for _ in 0..2 {
+            begun.recv_timeout(Duration::from_secs(20)).unwrap();
+        }
+        let id = fxp.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+        let status = fxp.wait(Instant::now() + Duration::from_secs(1)).expect("it ends");
+        assert_eq!(status.code(), Some(code), "{signal}");
+        for (_, server) in [source, target] {
+            let said = server.join().unwrap();
+            assert_eq!(said, ["\\xff\\xf4\\xff\\xf2ABOR", "QUIT"], "{signal}");
+        }
+    }
+}
