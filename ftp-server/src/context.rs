@@ -22,7 +22,7 @@ use crate::watch::Watchdog;
 use crate::who::{SessionInfo, Shown};
 
 /// Configuration, authenticator and what counts across sessions. A session keeps the context that
-/// it began with, whatever comes after that.
+/// it began with, until it begins anew by `REIN`.
 pub(crate) struct Context {
     pub(crate) config: ServerConfig,
     pub(crate) authenticator: Arc<dyn Authenticator>,
@@ -45,7 +45,7 @@ pub(crate) struct Context {
     pub(crate) register: Arc<Register>,
 }
 
-/// The context that sessions get from now on.
+/// The context that sessions get when they begin.
 pub(crate) struct Current(Mutex<Arc<Context>>);
 
 /// The sessions of a server, whichever context they have. Nothing of one is in here but what is
@@ -158,11 +158,16 @@ impl Context {
         self.register.draining.load(Ordering::SeqCst)
     }
 
-    /// Why nobody at `peer` is served, if nobody is.
-    pub(crate) fn objection(&self, peer: IpAddr) -> Option<Refusal> {
+    /// Whether the settings say that nobody at `peer` is served.
+    pub(crate) fn is_denied(&self, peer: IpAddr) -> bool {
         let ServerConfig { allow, deny, .. } = &self.config;
         let is_in = |networks: &[Network]| networks.iter().any(|network| network.contains(peer));
-        if is_in(deny) || !allow.is_empty() && !is_in(allow) {
+        is_in(deny) || !allow.is_empty() && !is_in(allow)
+    }
+
+    /// Why nobody at `peer` is served, if nobody is.
+    pub(crate) fn objection(&self, peer: IpAddr) -> Option<Refusal> {
+        if self.is_denied(peer) {
             return Some(Refusal::Denied);
         }
         self.bans.hold(peer, Instant::now()).then_some(Refusal::Banned)

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use ftp_proto::{Reply, ReplyCode};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
@@ -57,7 +56,7 @@ pub(crate) fn start(
     thread.stack_size(limits::SESSION_STACK).spawn(move || accept_all(&listener, &current))
 }
 
-fn accept_all(listener: &TcpListener, current: &Current) {
+fn accept_all(listener: &TcpListener, current: &Arc<Current>) {
     let mut spare = open_spare();
     let mut complaints = Complaints::default();
     while !current.get().is_draining() {
@@ -132,7 +131,12 @@ fn open_spare() -> Option<File> {
 }
 
 /// Gives a connection its thread, or a 421.
-fn receive(stream: TcpStream, peer: SocketAddr, current: &Current, complaints: &mut Complaints) {
+fn receive(
+    stream: TcpStream,
+    peer: SocketAddr,
+    current: &Arc<Current>,
+    complaints: &mut Complaints,
+) {
     let context = current.get();
     if let Some(refusal) = context.objection(peer.ip()) {
         return turn_away(&stream, peer, &context, refusal);
@@ -143,9 +147,9 @@ fn receive(stream: TcpStream, peer: SocketAddr, current: &Current, complaints: &
     let registration = context.register.enter(stream, peer);
     let line = Arc::clone(&registration.line);
     let thread = thread::Builder::new().stack_size(limits::SESSION_STACK);
-    let session_context = Arc::clone(&context);
+    let session_current = Arc::clone(current);
     let spawned = thread.spawn(move || {
-        session::run(registration, peer, &session_context, permit);
+        session::run(registration, peer, &session_current, permit);
     });
     if let Err(error) = spawned {
         complaints.log("no thread for a session", &error);
@@ -162,12 +166,7 @@ fn turn_away(stream: &TcpStream, peer: SocketAddr, context: &Context, refusal: R
 
 /// Says 421 on a connection that is then dropped.
 pub(crate) fn refuse(mut stream: &TcpStream, refusal: Refusal) {
-    let why = match refusal {
-        Refusal::Full | Refusal::Resources => "Too many connections",
-        Refusal::Banned => "Too many failed logins",
-        Refusal::Denied => "Not available to your address",
-    };
-    let reply = Reply::new(ReplyCode::SERVICE_CLOSING, why).encode();
+    let reply = refusal.reply().encode();
     // A new socket has room for one line; a peer that is gone already needs no answer. Only the
     // sending side is closed here, and the rest by dropping it.
     let _ = stream.set_nonblocking(true);

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ftp_proto::{ReplyCode, RepresentationType, Verb};
+use ftp_proto::{Reply, ReplyCode, RepresentationType, Verb};
 
 use crate::event_log::LogCrate;
 use crate::storage::VirtualPath;
@@ -270,6 +270,16 @@ impl Refusal {
             Self::Banned => "banned",
             Self::Denied => "denied",
         }
+    }
+
+    /// What its client is told: 421 and why.
+    pub(crate) fn reply(self) -> Reply {
+        let why = match self {
+            Self::Full | Self::Resources => "Too many connections",
+            Self::Banned => "Too many failed logins",
+            Self::Denied => "Not available to your address",
+        };
+        Reply::new(ReplyCode::SERVICE_CLOSING, why)
     }
 }
 

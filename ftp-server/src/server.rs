@@ -104,8 +104,9 @@ impl Server {
         self.current.get().register.kick(number)
     }
 
-    /// Gives new settings and users to the sessions that begin from now on; those that run keep
-    /// theirs. Only [`sessions`](ServerConfig::sessions) stays as it was at the start, and
+    /// Gives new settings and users to the sessions that begin from now on, by a connection or anew by
+    /// `REIN`; those that run keep theirs. Which line ends a connection takes
+    /// ([`strict_crlf`](ServerConfig::strict_crlf)) stays as it was when it was made. Only [`sessions`](ServerConfig::sessions) stays as it was at the start, and
     /// [`rate_per_user`](ServerConfig::rate_per_user) for a user until none of the user's sessions
     /// is left. Where what is said of bans changes, those that there are end. A host name that is
     /// to be announced is looked up first, for a few seconds at most.

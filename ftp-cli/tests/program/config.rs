@@ -668,6 +668,39 @@ fn what_keeps_sessions_in_is_said_once_and_when_it_changes_fs_05() {
 }
 
 #[test]
+fn behind_rein_a_session_has_the_users_that_there_are_now_cm_17() {
+    let user = |name: &str| {
+        format!("[users.{name}]\npassword = \"HASH\"\nroot = \"ROOT\"\nrights = \"read\"\n")
+    };
+    let configured = Configured::new(&user("old"));
+    configured.root.write("file", b"x");
+    let served = configured.serve();
+    // One runs in the thread of a user, the other in one that never had any.
+    let mut inside = RawSession::login(served.address, "old", "p");
+    let mut outside = RawSession::greeted(served.address);
+    configured.write(&user("new"));
+    served.signal("HUP");
+    said_until(&served, "configuration read again");
+    assert_eq!(inside.download("RETR file"), b"x");
+    for session in [&mut inside, &mut outside] {
+        session.expect("REIN", 220);
+        session.expect("USER old", 331);
+        session.expect("PASS p", 530);
+        session.expect("USER new", 331);
+        session.expect("PASS p", 230);
+        assert_eq!(session.download("RETR file"), b"x");
+    }
+    // And so on: what a thread was given to is no matter of who comes next.
+    configured.write(&user("old"));
+    served.signal("HUP");
+    said_until(&served, "configuration read again");
+    inside.expect("REIN", 220);
+    inside.expect("USER old", 331);
+    inside.expect("PASS p", 230);
+    assert_eq!(inside.download("RETR file"), b"x");
+}
+
+#[test]
 fn a_hangup_opens_the_log_of_transfers_again() {
     let here = TempRoot::new();
     let at = |name: &str| here.join(name);

@@ -11,7 +11,7 @@ use crate::auth::{AuthError, Login, LoginAttempt};
 use crate::config::ServerConfig;
 use crate::context::Context;
 use crate::data;
-use crate::observer::{EventKind, LoginRefusal};
+use crate::observer::{EventKind, LoginRefusal, Refusal};
 use crate::presence::Present;
 use crate::rate::{Rate, Throttle};
 use crate::session::{Access, Outcome, Session, User};
@@ -151,12 +151,16 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     Reply::new(ReplyCode::LOGGED_IN, "Logged in").into()
 }
 
-/// `REIN`: 220, and all is as behind the greeting; only failed logins are not forgotten.
+/// `REIN`: 220, and all is as behind the greeting of a session that begins now; only failed logins
+/// are not forgotten. 421 where none may begin any more from this address.
 pub(super) fn rein(session: &mut Session) -> Outcome {
     if session.user().is_some() {
         session.tell(EventKind::LoggedOut);
     }
     session.reinitialize();
+    if session.context.is_denied(session.peer.ip()) {
+        return Outcome::Close(Refusal::Denied.reply());
+    }
     Reply::new(ReplyCode::SERVICE_READY, "Ready for a new user").into()
 }
 

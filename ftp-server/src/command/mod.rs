@@ -366,7 +366,7 @@ mod tests {
     use crate::admission::Admission;
     use crate::auth::UserTable;
     use crate::config::ServerConfig;
-    use crate::context::Context;
+    use crate::context::{Context, Current};
 
     #[test]
     fn no_verb_has_two_rules() {
@@ -390,7 +390,7 @@ mod tests {
         let peer = ([127, 0, 0, 1], 1).into();
         let config = ServerConfig::default();
         let context = Context::new(config, Arc::new(UserTable::new()), Admission::new(1, 0));
-        let mut session = Session::new(Arc::clone(&context), peer, peer);
+        let mut session = Session::new(Current::new(Arc::clone(&context)), peer, peer);
         assert_eq!(answer(&mut session, "PWD"), (530, false));
         assert_eq!(answer(&mut session, "SMNT x"), (502, false));
         context.register.start_draining();

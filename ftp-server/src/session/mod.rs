@@ -18,7 +18,7 @@ use ftp_proto::{
 };
 
 use crate::auth::{Offer, Rights};
-use crate::context::Context;
+use crate::context::{Context, Current};
 use crate::data::{self, DataChannel};
 use crate::digest::Algorithm;
 use crate::listing::FactSelection;
@@ -31,7 +31,10 @@ use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath};
 
 /// What the server knows of one client.
 pub(crate) struct Session {
+    /// What it began with, at the greeting or at the last `REIN`.
     pub(crate) context: Arc<Context>,
+    /// What it begins with anew.
+    pub(crate) current: Arc<Current>,
     /// Which of all sessions this is.
     pub(crate) number: u64,
     /// Both ends of the control connection; an IPv4-mapped address is written as IPv4.
@@ -97,9 +100,10 @@ pub(crate) struct User {
 }
 
 impl Session {
-    pub(crate) fn new(context: Arc<Context>, peer: SocketAddr, local: SocketAddr) -> Self {
+    pub(crate) fn new(current: Arc<Current>, peer: SocketAddr, local: SocketAddr) -> Self {
         Self {
-            context,
+            context: current.get(),
+            current,
             number: 0,
             peer: canonical(peer),
             local: canonical(local),
@@ -119,11 +123,11 @@ impl Session {
         }
     }
 
-    /// Goes back to where the session began; only the failed logins, and that the client has said
-    /// its name, are not forgotten. The time to log in does not begin anew for those who never
-    /// have.
+    /// Goes back to where a session begins, with the settings and users that there are now; only the
+    /// failed logins, and that the client has said its name, are not forgotten. The time to log in
+    /// does not begin anew for those who never have.
     pub(crate) fn reinitialize(&mut self) {
-        let new = Self::new(Arc::clone(&self.context), self.peer, self.local);
+        let new = Self::new(Arc::clone(&self.current), self.peer, self.local);
         let nobody_since = match self.user() {
             Some(_) => new.nobody_since,
             None => self.nobody_since,
@@ -259,7 +263,7 @@ mod tests {
         let config = ServerConfig { fxp_networks: networks.collect(), ..ServerConfig::default() };
         let context = Context::new(config, Arc::new(UserTable::new()), Admission::new(1, 0));
         let peer = SocketAddr::new(peer.parse().unwrap(), 1_024);
-        let mut session = Session::new(context, peer, ([192, 0, 2, 1], 21).into());
+        let mut session = Session::new(Current::new(context), peer, ([192, 0, 2, 1], 21).into());
         let storage = Arc::new(LocalStorage::open(std::env::temp_dir()).unwrap());
         let name = b"u".to_vec();
         let user = User {

@@ -13,7 +13,7 @@ use super::outcome::Outcome;
 use super::{Access, Session};
 use crate::admission::Permit;
 use crate::command;
-use crate::context::{Context, Line, Registration};
+use crate::context::{Current, Line, Registration};
 use crate::data::DataChannel;
 use crate::limits;
 use crate::observer::{Event, EventKind, SessionEnd};
@@ -24,11 +24,11 @@ use crate::watch::Watch;
 pub(crate) fn run(
     registration: Registration,
     peer: SocketAddr,
-    context: &Arc<Context>,
+    current: &Arc<Current>,
     permit: Permit,
 ) {
     let Ok(local) = registration.line.stream.local_addr() else { return };
-    let session = Session::new(Arc::clone(context), peer, local);
+    let session = Session::new(Arc::clone(current), peer, local);
     Runner::boxed(registration, session, permit).contained(|mut runner| {
         runner.session.tell(EventKind::Connected { local: runner.session.local });
         match runner.greet() {
@@ -40,7 +40,7 @@ pub(crate) fn run(
 
 /// What is needed to tell that a session is over when the session is gone.
 pub(crate) struct Ending {
-    context: Arc<Context>,
+    current: Arc<Current>,
     number: u64,
     peer: SocketAddr,
     start: Instant,
@@ -50,7 +50,7 @@ impl Ending {
     pub(crate) fn tell(&self, end: SessionEnd<'_>) {
         let kind = EventKind::Ended { duration: self.start.elapsed(), end };
         let (session, peer) = (Some(self.number), self.peer);
-        self.context.observers.tell_unharmed(&Event { session, peer, user: None, kind });
+        self.current.get().observers.tell_unharmed(&Event { session, peer, user: None, kind });
     }
 }
 
@@ -111,9 +111,9 @@ impl Runner {
     }
 
     pub(crate) fn ending(&self) -> Ending {
-        let Session { context, number, peer, .. } = &self.session;
-        let (context, number, peer) = (Arc::clone(context), *number, *peer);
-        Ending { context, number, peer, start: self.start }
+        let Session { current, number, peer, .. } = &self.session;
+        let (current, number, peer) = (Arc::clone(current), *number, *peer);
+        Ending { current, number, peer, start: self.start }
     }
 
     /// Lets the session do something with a panic kept to it, and told of.
@@ -370,6 +370,7 @@ mod tests {
     use crate::admission::Admission;
     use crate::auth::UserTable;
     use crate::config::ServerConfig;
+    use crate::context::Context;
     use crate::data::PassivePorts;
 
     #[test]
@@ -382,7 +383,7 @@ mod tests {
         let permit = admission.admit(peer.ip()).unwrap();
         let context = Context::new(ServerConfig::default(), Arc::new(UserTable::new()), admission);
         let registration = context.register.enter(stream, peer);
-        let session = Session::new(Arc::clone(&context), peer, local);
+        let session = Session::new(Current::new(context), peer, local);
         let mut runner = Runner::new(registration, session, permit);
         let now = Instant::now();
         let passive = || PassivePorts::new(None).listen(local, peer.ip()).unwrap();

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use ftp_proto::Network;
 use ftp_server::{
     AuthError, Authenticator, LocalStorage, Login, LoginAttempt, Rights, Server, ServerConfig,
     Storage, UserTable,
@@ -114,7 +115,7 @@ fn st_13_shutdown_cuts_what_does_not_end() {
 }
 
 #[test]
-fn new_settings_are_for_new_sessions() {
+fn new_settings_are_for_sessions_that_begin_or_begin_anew_cm_17() {
     let fixture = Fixture::new();
     fixture.write("a", "old");
     let mut running = fixture.session();
@@ -123,6 +124,9 @@ fn new_settings_are_for_new_sessions() {
     data.write_all(b"half");
     let mut named = fixture.greeted();
     named.expect("USER u", 331);
+    let mut nobody = fixture.greeted();
+    let mut other = RawSession::connect_from([127, 0, 0, 2].into(), fixture.server.local_addr());
+    other.expect_reply(220);
 
     let storage = LocalStorage::open(fixture.root.path()).expect("the root");
     let users = UserTable::new().user("new", "q", Login::new(Arc::new(storage), Rights::READ));
@@ -143,18 +147,31 @@ fn new_settings_are_for_new_sessions() {
     new.expect("USER new", 331);
     new.expect("PASS q", 230);
     new.expect("PASV", 502);
-    // Those that were there go on as they began, even to another login.
+    // Those that were there go on as they began, even to a login, until they begin anew.
     data.write_all(b" and half");
     data.close();
     running.expect_reply(226);
     assert_eq!(fixture.read("b"), b"half and half");
     running.upload("STOR a", b"new");
-    running.expect("REIN", 220);
-    running.expect("USER u", 331);
-    running.expect("PASS p", 230);
     named.expect("PASS p", 230);
+    for session in [&mut running, &mut nobody] {
+        session.expect("REIN", 220);
+        session.expect("USER u", 331);
+        session.expect("PASS p", 530);
+        session.expect("USER new", 331);
+        session.expect("PASS q", 230);
+        session.expect("PASV", 502);
+    }
+    // Nobody begins anew from where nobody may connect any more.
+    let deny = vec![Network::parse(b"127.0.0.2").expect("a network")];
+    let config = ServerConfig { deny, ..config };
+    fixture.server.reconfigure(config, UserTable::new()).expect("a change");
+    other.expect("USER u", 331);
+    assert_eq!(other.expect("REIN", 421).text(), "421 Not available to your address");
+    other.expect_closed();
+    named.expect_in_step();
     let report = fixture.server.shutdown(Duration::from_secs(20));
-    assert_eq!((report.drained, report.cut, report.stuck), (3, 0, 0));
+    assert_eq!((report.drained, report.cut, report.stuck), (4, 0, 0));
 }
 
 #[test]
