@@ -56,7 +56,10 @@ pub(crate) struct Register {
     /// How many there were so far: the first is number 1.
     entered: AtomicU64,
     sessions: Mutex<HashMap<u64, Arc<Line>>>,
+    /// Whoever waits for sessions looks again.
     gone: Condvar,
+    /// No session is given time to end by itself.
+    hurried: AtomicBool,
 }
 
 /// A session as the register knows it: its control connection, and whether it may be woken.
@@ -246,11 +249,28 @@ impl Register {
         }
     }
 
+    /// Says that no session is given time any more to end by itself.
+    pub(crate) fn hurry(&self) {
+        // Whoever waits has looked before, or looks behind this.
+        let _sessions = self.sessions();
+        self.hurried.store(true, Ordering::SeqCst);
+        self.gone.notify_all();
+    }
+
+    /// As [`wait`](Self::wait), and no longer than until [`hurry`](Self::hurry).
+    pub(crate) fn wait_patiently(&self, limit: Duration) -> usize {
+        self.wait_while(limit, || !self.hurried.load(Ordering::SeqCst))
+    }
+
     /// Waits until no session is left, or for `limit`; returns how many are left.
     pub(crate) fn wait(&self, limit: Duration) -> usize {
+        self.wait_while(limit, || true)
+    }
+
+    fn wait_while(&self, limit: Duration, is_patient: impl Fn() -> bool) -> usize {
         let start = Instant::now();
         let mut sessions = self.sessions();
-        while !sessions.is_empty() {
+        while !sessions.is_empty() && is_patient() {
             let Some(rest) = limit.checked_sub(start.elapsed()) else { break };
             let woken = self.gone.wait_timeout(sessions, rest);
             sessions = woken.unwrap_or_else(PoisonError::into_inner).0;

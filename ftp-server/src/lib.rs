@@ -69,7 +69,7 @@ pub use name_pattern::NamePattern;
 pub use observer::{
     Direction, Event, EventKind, LoginRefusal, Observer, Refusal, SessionEnd, Transfer, TransferEnd,
 };
-pub use server::{Server, ServerBuilder, ShutdownReport};
+pub use server::{Cutter, Server, ServerBuilder, ShutdownReport};
 pub use storage::{
     Capabilities, Confinement, ConfinementPolicy, Entries, Entry, EntryKind, Fault, FaultStorage,
     LocalStorage, MemoryStorage, Metadata, PartialPolicy, Source, Storage, StorageCall,

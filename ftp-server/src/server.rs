@@ -12,7 +12,7 @@ use socket2::SockRef;
 use crate::admission::{self, Admission};
 use crate::auth::{Authenticator, Login, Rights, UserTable};
 use crate::config::ServerConfig;
-use crate::context::{Context, Current};
+use crate::context::{Context, Current, Register};
 use crate::error::Error;
 use crate::listener;
 use crate::observer::{Observer, Observers};
@@ -52,6 +52,13 @@ pub struct ShutdownReport {
     /// Sessions that had not ended a few seconds after they were cut: their storage or
     /// authenticator does not return. Their threads end when it does.
     pub stuck: usize,
+}
+
+/// Ends the grace of a shutdown early, from another thread than the one that waits in
+/// [`Server::shutdown`]. It does not keep the server running.
+#[derive(Clone, Debug)]
+pub struct Cutter {
+    register: Arc<Register>,
 }
 
 /// Says what a server serves, to whom, and where it listens.
@@ -156,8 +163,14 @@ impl Server {
         }
     }
 
+    /// What can end the grace of [`shutdown`](Self::shutdown) while that waits.
+    #[must_use]
+    pub fn cutter(&self) -> Cutter {
+        Cutter { register: Arc::clone(&self.current.get().register) }
+    }
+
     /// Stops. The listeners close first; idle sessions get 421 at once; transfers may finish
-    /// until `deadline` has passed, and are cut then with 426 and 421.
+    /// until `deadline` has passed or a [`Cutter`] says so, and are cut then with 426 and 421.
     ///
     /// Returns when all sessions have ended, at the latest some seconds after the deadline.
     #[expect(clippy::must_use_candidate, reason = "few ask how it went")]
@@ -180,7 +193,7 @@ impl Server {
         }
         // Those that were accepted in between are sessions like any other.
         let before = before.max(register.wake_idle());
-        let left = register.wait(deadline.saturating_sub(start.elapsed()));
+        let left = register.wait_patiently(deadline.saturating_sub(start.elapsed()));
         let mut stuck = 0;
         if left > 0 {
             register.cut();
@@ -205,6 +218,31 @@ impl Server {
             report.stuck
         );
         report
+    }
+}
+
+impl Cutter {
+    /// Has the shutdown that goes on, or the next one, cut at once what does not end by itself, as if
+    /// its deadline had come. Returns at once; the shutdown still takes its moment to let sessions
+    /// keep or discard what they have received, and say so.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use ftp_server::{MemoryStorage, Rights, Server};
+    ///
+    /// let server = Server::builder()
+    ///     .user("u", "p", Rights::FULL)
+    ///     .storage(MemoryStorage::new())
+    ///     .bind("127.0.0.1:0")?;
+    /// let cutter = server.cutter();
+    /// let stopping = std::thread::spawn(move || server.shutdown(Duration::from_secs(600)));
+    /// cutter.cut();
+    /// stopping.join().expect("no panic");
+    /// # Ok::<(), ftp_server::Error>(())
+    /// ```
+    pub fn cut(&self) {
+        self.register.hurry();
     }
 }
 

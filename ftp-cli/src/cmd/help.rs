@@ -79,7 +79,7 @@ Without options: DIR or the current directory, read-only, to anyone, on 127.0.0.
 password is the part behind the colon (for throw-away servers: others can see it), else the first
 line of --password-file, else FTP_PASSWORD. With --config, users are those of FILE, and DIR is for
 users of options; dist/server.toml explains its form. After SIGTERM or SIGINT transfers may finish before it
-exits with 0; a second signal cuts them.",
+exits with 0; a second signal cuts them, a third waits for nothing.",
         },
         Command::Passwd => Page {
             usage: "passwd [--password-file FILE]",

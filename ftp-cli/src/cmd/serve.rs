@@ -8,11 +8,11 @@ mod plan;
 mod transfers;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use ftp_server::{EventLog, LogFormat, Server, ServerBuilder};
+use ftp_server::{Cutter, EventLog, LogFormat, Server, ServerBuilder};
 use log::{Level, LevelFilter};
 use signal_hook::consts::SIGHUP;
 
@@ -66,15 +66,23 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
     // Before anybody is told that there is a server to stop.
     let (sender, events) = mpsc::channel();
-    let last_word = messages.clone();
-    let (mut first, has_file) = (true, options.has("config"));
+    let (last_word, cutter) = (messages.clone(), Arc::new(OnceLock::<Cutter>::new()));
+    let (mut count, has_file, second) = (0_u32, options.has("config"), Arc::clone(&cutter));
     // Without a file to read or a log to open again, it means that the terminal is gone.
     let hears_hangup = has_file || plan.settings.log_transfers.is_some();
-    signals::on_signals(hears_hangup, move |signal| match signal {
-        // Whoever waits for sessions to end reads nothing again.
-        SIGHUP if hears_hangup => drop(sender.send(Event::Reload)),
-        _ if std::mem::take(&mut first) && sender.send(Event::Stop).is_ok() => {}
-        _ => signals::end(signal, &last_word),
+    signals::on_signals(hears_hangup, move |signal| {
+        if hears_hangup && signal == SIGHUP {
+            // Whoever waits for sessions to end reads nothing again.
+            let _ = sender.send(Event::Reload);
+            return;
+        }
+        count = count.saturating_add(1);
+        match (count, second.get()) {
+            (1, _) if sender.send(Event::Stop).is_ok() => {}
+            // Each session says what became of its transfer, and keeps what it may.
+            (2, Some(cutter)) => cutter.cut(),
+            _ => signals::end(signal, &last_word),
+        }
     })?;
     let transfers = Arc::new(Transfers::default());
     transfers.set(transfers.prepare(plan.settings.log_transfers.as_deref())?);
@@ -87,6 +95,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     hooks.set(&plan.settings);
     builder = builder.observer(Arc::clone(&transfers)).observer(Arc::clone(&hooks));
     let (server, mut kept) = start(&plan, builder)?;
+    // There is one, and this is the only place that sets it.
+    let _ = cutter.set(server.cutter());
     let mut sweeper = sweep(&plan);
     let addresses: Vec<String> = server.local_addrs().map(|at| at.to_string()).collect();
     say(Level::Info, &format!("listening on {}", addresses.join(", ")));

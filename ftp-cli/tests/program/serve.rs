@@ -1,6 +1,6 @@
 //! `serve`: who may do what, and how it ends.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::Receiver;
@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use ftp_tests::peer::Peer;
 use ftp_tests::process::{LIMIT, Running, run, run_with};
-use ftp_tests::raw::RawSession;
+use ftp_tests::raw::{RawData, RawSession};
 use ftp_tests::root::TempRoot;
 
+use crate::figures::wait_until;
 use crate::{failed, ftp};
 
 /// `serve` on a port that the system chose, and what it said at its start.
@@ -208,7 +209,7 @@ fn an_address_that_is_taken_is_the_networks_fault() {
 }
 
 #[test]
-fn a_signal_ends_it_well_and_a_second_cuts() {
+fn a_signal_ends_it_well_st_13_hf_15() {
     let root = TempRoot::new();
     for signal in ["TERM", "INT"] {
         let mut served = Served::start(&root, &[]);
@@ -216,17 +217,153 @@ fn a_signal_ends_it_well_and_a_second_cuts() {
         let status = served.running.wait(Instant::now() + LIMIT).expect("it ends");
         assert_eq!(status.code(), Some(0), "{signal}");
     }
-    // A transfer that does not end: the first signal waits for it.
-    root.write("large", &vec![0; 50_000_000]);
-    let mut served = Served::start(&root, &[]);
-    let mut stuck = Running::start(
-        ftp(&["get", &served.url("", "large"), "-"]).stdout(Stdio::piped()).stderr(Stdio::null()),
-    );
-    let mut first = [0; 1];
-    std::io::Read::read_exact(stuck.child.stdout.as_mut().unwrap(), &mut first).unwrap();
+}
+
+/// Clients in the middle of a transfer each, and one that is idle.
+struct Busy {
+    idle: RawSession,
+    upload: (RawSession, RawData),
+    replacement: (RawSession, RawData),
+    download: (RawSession, RawData),
+}
+
+impl Busy {
+    /// `old` and `large` are there already. `half` is what comes of each upload.
+    fn begin(served: &Served, half: &[u8]) -> Self {
+        let login = || RawSession::login(served.address, "u", "p");
+        let begin = |line: &str| {
+            let mut session = login();
+            session.expect("TYPE I", 200);
+            let data = session.passive();
+            session.expect(line, 150);
+            (session, data)
+        };
+        let mut busy = Self {
+            idle: login(),
+            upload: begin("STOR new"),
+            replacement: begin("STOR old"),
+            download: begin("RETR large"),
+        };
+        busy.upload.1.write_all(half);
+        busy.replacement.1.write_all(half);
+        let _ = busy.download.1.read_exact(1);
+        busy
+    }
+}
+
+#[test]
+fn a_second_signal_cuts_and_what_came_can_be_gone_on_with_fs_15_st_13_hf_15() {
+    let root = TempRoot::new();
+    root.write("old", b"old");
+    std::fs::File::create(root.join("large")).unwrap().set_len(1 << 30).unwrap();
+    let content = ftp_tests::content::binary(300_000, 15);
+    let half = content.len() / 2;
+    for (signal, goes_on) in [("TERM", "REST"), ("INT", "APPE")] {
+        // The grace is longer than this test may take.
+        let grace = ["--user", "u:p", "--write", "--set", "timeouts.shutdown_grace=10 min"];
+        let mut served = Served::start(&root, &grace);
+        let mut busy = Busy::begin(&served, &content[..half]);
+        // What waits in the server's socket is no less received.
+        let process = served.running.child.id();
+        wait_until("the first half", || {
+            let open = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten();
+            let lengths = open.filter_map(|fd| std::fs::metadata(fd.path()).ok());
+            lengths.filter(|file| file.is_file() && file.len() == half as u64).count() == 2
+        });
+        served.signal(signal);
+        busy.idle.expect_reply(421);
+        busy.idle.expect_closed();
+        assert_eq!(served.running.wait(Instant::now() + Duration::from_millis(300)), None);
+        let cut = Instant::now();
+        served.signal(signal);
+        for (session, data) in [busy.upload, busy.replacement, busy.download] {
+            let mut session = session;
+            session.expect_reply(426);
+            session.expect_reply(421);
+            session.expect_closed();
+            drop(data);
+        }
+        let status = served.running.wait(Instant::now() + LIMIT).expect("it ends");
+        assert_eq!(status.code(), Some(0), "{signal}");
+        assert!(cut.elapsed() < Duration::from_secs(10), "{:?}", cut.elapsed());
+        let lines: Vec<_> = served.log.iter().collect();
+        assert!(lines.iter().any(|line| line.ends_with("sessions ended: 1, cut: 3")), "{lines:?}");
+        assert_eq!(lines.iter().filter(|line| line.contains(" end=cut reply=426")).count(), 3);
+        assert_eq!(root.read("old"), b"old");
+        assert!(!root.join("new").exists(), "half a file under its name");
+
+        let served = Served::start(&root, &["--user", "u:p", "--write"]);
+        let mut session = RawSession::login(served.address, "u", "p");
+        session.expect("TYPE I", 200);
+        assert_eq!(session.expect("SIZE new", 213).text(), format!("213 {half}"));
+        match goes_on {
+            "REST" => {
+                session.expect(format!("REST {half}"), 350);
+                session.upload("STOR new", &content[half..]);
+            }
+            _ => session.upload("APPE new", &content[half..]),
+        }
+        assert!(root.read("new") == content, "{goes_on}: {} bytes", root.read("new").len());
+        session.expect("DELE new", 250);
+        session.expect("QUIT", 221);
+        assert_eq!(root.names(), [&b"large"[..], b"old"]);
+    }
+}
+
+/// How long a process has worked so far, in ticks for itself and in the kernel.
+fn time_of_processor(process: u32) -> String {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields = stat.rsplit(')').next().unwrap().split_whitespace();
+    fields.skip(11).take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// A session whose replies nobody reads, so that it can neither go on nor say that it ends.
+fn unread(served: &Served) -> RawSession {
+    let session = RawSession::login(served.address, "u", "p");
+    let mut stream = session.stream();
+    stream.set_nonblocking(true).unwrap();
+    let lines = "HELP\r\n".repeat(1_000);
+    // Neither takes this server more lines nor does it work on what it has.
+    let (mut since, mut worked) = (Instant::now(), String::new());
+    while since.elapsed() < Duration::from_millis(500) {
+        let taken = stream.write(lines.as_bytes()).unwrap_or_default();
+        let works = time_of_processor(served.running.child.id());
+        if taken > 0 || works != worked {
+            (since, worked) = (Instant::now(), works);
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    session
+}
+
+#[test]
+fn a_third_signal_waits_for_nothing_st_13_hf_15() {
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let root = TempRoot::new();
+        root.write("old", b"old");
+        std::fs::File::create(root.join("large")).unwrap().set_len(1 << 30).unwrap();
+        let mut served = Served::start(&root, &["--user", "u:p", "--write"]);
+        let (mut busy, _unread) = (Busy::begin(&served, b"half"), unread(&served));
+        served.signal(signal);
+        busy.idle.expect_reply(421);
+        served.signal(signal);
+        busy.upload.0.expect_reply(426);
+        // The unread session is waited for now, for a moment.
+        served.signal(signal);
+        let status = served.running.wait(Instant::now() + LIMIT).expect("it ends");
+        assert_eq!(status.code(), Some(code), "{signal}");
+        assert_eq!(root.read("old"), b"old");
+    }
+}
+
+#[test]
+fn what_cannot_be_cut_is_not_waited_for_without_end_st_13() {
+    let root = TempRoot::new();
+    let mut served = Served::start(&root, &["--user", "u:p"]);
+    let (mut idle, _unread) = (RawSession::login(served.address, "u", "p"), unread(&served));
     served.signal("TERM");
-    assert_eq!(served.running.wait(Instant::now() + Duration::from_millis(300)), None);
+    idle.expect_reply(421);
     served.signal("TERM");
     let status = served.running.wait(Instant::now() + LIMIT).expect("it ends");
-    assert_eq!(status.code(), Some(143));
+    assert_eq!(status.code(), Some(0));
 }
