@@ -128,3 +128,81 @@ fn a_crowd_without_logins_keeps_no_user_out_at_scale_ho_09() {
     assert!(slowest < login_limit(), "{slowest:?}");
     user.expect_in_step();
 }
+
+/// A tenth of the sessions is in transfers: half of those end within the grace, half of them never.
+#[test]
+fn a_shutdown_of_very_many_counts_each_at_scale_go_12_st_13() {
+    let count = scale::count(100, 1_000);
+    let grace = Duration::from_secs(scale::count(6, 20) as u64);
+    let root = tempfile::tempdir().expect("a directory");
+    let large = std::fs::File::create(root.path().join("large")).expect("a file");
+    large.set_len(1 << 28).expect("a large file");
+    let middling = std::fs::File::create(root.path().join("middling")).expect("a file");
+    middling.set_len(1 << 24).expect("more than sockets hold");
+    let small = vec![b'x'; 100_000];
+    // What never ends is not to end as a stall either.
+    let config = ServerConfig { stall: 20 * grace, ..super::quick() };
+    let server = Server::builder().root(root.path()).config(config);
+    let server = server.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server");
+    let log_in = |_| {
+        let mut session = RawSession::login(server.local_addr(), "u", "p");
+        session.expect("TYPE I", 200);
+        session
+    };
+    let begin = |line: String| {
+        let mut session = log_in(0);
+        let data = session.passive();
+        session.expect(line, 150);
+        (session, data)
+    };
+    let of_each = count / 40;
+    let idle: Vec<_> = (0..count - 4 * of_each).map(log_in).collect();
+    let mut uploads: Vec<_> = (0..of_each).map(|n| begin(format!("STOR whole{n}"))).collect();
+    let downloads: Vec<_> = (0..of_each).map(|_| begin("RETR middling".to_owned())).collect();
+    let mut endless: Vec<_> = (0..of_each).map(|n| begin(format!("STOR cut{n}"))).collect();
+    endless.extend((0..of_each).map(|_| begin("RETR large".to_owned())));
+    for (_, data) in uploads.iter_mut().chain(endless.iter_mut().take(of_each)) {
+        data.write_all(&small[..10_000]);
+    }
+    let begun = Instant::now();
+    let stopping = std::thread::spawn(move || (server.shutdown(grace), begun.elapsed()));
+    for mut session in idle {
+        session.expect_reply(421);
+        session.expect_closed();
+    }
+    let mut ended = Vec::new();
+    for (session, mut data) in uploads {
+        data.write_all(&small[10_000..]);
+        data.close();
+        ended.push(session);
+    }
+    for (session, data) in downloads {
+        assert_eq!(data.read_to_end().len(), 1 << 24);
+        ended.push(session);
+    }
+    for mut session in ended {
+        session.expect_reply(226);
+        session.expect_reply(421);
+    }
+    let within = begun.elapsed();
+    assert!(within < grace, "{within:?}: this machine is too slow for the grace");
+    for (session, _data) in &mut endless {
+        session.expect_reply(426);
+        session.expect_reply(421);
+        session.expect_closed();
+    }
+    let (report, took) = stopping.join().expect("it stops");
+    println!("{count} sessions: {report:?} after {took:?}, those that could end after {within:?}");
+    let cut = endless.len();
+    assert_eq!((report.drained, report.cut, report.stuck), (count - cut, cut, 0));
+    let slack = Duration::from_secs(if scale::is_full() { 2 } else { 20 });
+    assert!(took >= grace && took < grace + slack, "{took:?}");
+    let mut names: Vec<_> = (0..of_each).map(|n| format!("whole{n}")).collect();
+    names.extend(["large".to_owned(), "middling".to_owned()]);
+    names.sort();
+    assert_eq!(super::published_in(root.path()), names);
+    for n in 0..of_each {
+        let whole = std::fs::read(root.path().join(format!("whole{n}"))).expect("a file");
+        assert!(whole == small, "{} bytes", whole.len());
+    }
+}

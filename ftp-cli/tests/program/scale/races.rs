@@ -1,9 +1,11 @@
 //! What changes under sessions while they work: links that lead out, and clients that vanish.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use ftp_tests::random::Random;
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 use ftp_tests::scale;
@@ -153,4 +155,107 @@ fn clients_that_vanish_publish_nothing_at_scale_hd_15_hd_16_st_09() {
     names.retain(|name| !name.starts_with(b".ftp-upload-kept-"));
     assert_eq!(names, [b"old"]);
     assert_eq!(root.read("old"), b"old");
+}
+
+/// What may be answered where the data connection was reset. An upload is never whole then, nor is
+/// a download that is larger than what sockets hold.
+const RESETS: [(&str, &[u16]); 7] = [
+    ("RETR large", &[425, 426]),
+    ("STOR new", &[425, 426]),
+    ("STOU", &[425, 426]),
+    ("APPE old", &[425, 426]),
+    ("LIST many", &[226, 425, 426]),
+    ("NLST many", &[226, 425, 426]),
+    ("MLSD many", &[226, 425, 426]),
+];
+
+#[test]
+fn resets_at_any_moment_of_every_transfer_at_scale_go_10_hd_15_hd_20() {
+    let mut random = Random::new(10);
+    let root = TempRoot::new();
+    root.write("old", b"old");
+    std::fs::File::create(root.join("large")).unwrap().set_len(1 << 28).unwrap();
+    root.mkdir("many");
+    (0..300).for_each(|number| drop(root.write(format!("many/{number}"), b"")));
+    let before_all = root.names();
+    let settings = ["--set", "transfer.sync=none", "--set", "transfer.partial=discard"];
+    let mut serve = crate::ftp(&["serve", "--listen", "0.0.0.0:0", "--write", "--user", "u:p"]);
+    let served = Served::of(serve.args(settings).arg(root.path()));
+    let process = served.running.child.id();
+    wait_for_sweep(process);
+    let mut logins = 0_u8;
+    // Each address of loopback has ports of its own for clients.
+    let mut log_in = || {
+        logins = logins.wrapping_add(1);
+        let address = ([127, 0, 0, logins.max(1)], served.address.port()).into();
+        let mut session = RawSession::login(address, "u", "p");
+        session.expect("TYPE I", 200);
+        session
+    };
+    let mut session = log_in();
+    let before = (open_descriptors(process), threads(process));
+    let mut counts = BTreeMap::new();
+    for (line, may) in RESETS {
+        for _ in 0..scale::count(20, 1_000) {
+            let is_upload = matches!(&line[..4], "STOR" | "STOU" | "APPE");
+            let mut data = session.passive();
+            match random.below(5) {
+                // Before the command, or beside it.
+                0 => {
+                    data.reset();
+                    session.line(line);
+                }
+                1 => {
+                    session.line(line);
+                    data.reset();
+                }
+                // The control connection as well, or alone.
+                2 => {
+                    session.line(line);
+                    let is_reset_too = random.below(2) == 0;
+                    if is_reset_too {
+                        data.reset();
+                    }
+                    session.reset();
+                    session = log_in();
+                    *counts.entry((line, 0)).or_insert(0) += 1;
+                    continue;
+                }
+                // When it runs, and after a number of bytes.
+                _ => {
+                    session.expect(line, 150);
+                    let bytes = random.below(2_500);
+                    match is_upload {
+                        true => data.write_all(&vec![b'x'; bytes]),
+                        false => drop(data.read_exact(bytes)),
+                    }
+                    data.reset();
+                    let code = session.reply().code;
+                    assert!(may.contains(&code), "{line}: {code}");
+                    *counts.entry((line, code)).or_insert(0) += 1;
+                    continue;
+                }
+            }
+            let code = match session.reply().code {
+                150 => session.reply().code,
+                code => code,
+            };
+            assert!(may.contains(&code), "{line}: {code}");
+            *counts.entry((line, code)).or_insert(0) += 1;
+        }
+        session.expect_in_step();
+    }
+    for ((line, code), count) in counts {
+        // None was waited for where the control connection was reset.
+        println!(
+            "{line}: {count} times {}",
+            if code == 0 { "-".to_owned() } else { code.to_string() }
+        );
+    }
+    wait_until("the end of all sessions but one", || {
+        (open_descriptors(process), threads(process)) == before
+    });
+    assert_eq!(root.names(), before_all);
+    assert_eq!(root.read("old"), b"old");
+    assert!(!session.download("RETR old").is_empty());
 }

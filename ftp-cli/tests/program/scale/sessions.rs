@@ -9,7 +9,8 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::scale;
 
 use crate::figures::{
-    allow_descriptors, memory, open_descriptors, resident, threads, wait_for_sweep, wait_until,
+    allow_descriptors, memory, open_descriptors, resident, share, threads, wait_for_sweep,
+    wait_until,
 };
 use crate::ftp;
 use crate::serve::Served;
@@ -285,36 +286,145 @@ fn log_in_quickly(address: SocketAddr, times: usize) -> String {
     format!("a login takes {median:?}, 99 of 100 {most:?} at most, all {:?}", took[times - 1])
 }
 
-#[test]
-fn idle_sessions_at_scale_ho_13_go_08() {
-    // The server counts on four descriptors for each.
-    let most = usize::try_from(allow_descriptors() / 4).unwrap() - 100;
-    let count = scale::count(200, 10_000).min(most);
-    let root = TempRoot::new();
-    let served = Served::start(&root, &["--user", "u:p"]);
+/// How many sessions a server allows itself here, and by which limit: what it says at its start.
+fn derived_cap(root: &TempRoot) -> (usize, String) {
+    let served = Served::start(root, &["-v", "--user", "u:p"]);
+    let line = served.said.lines().find_map(|line| line.split_once("at most "));
+    let (cap, reason) = line.unwrap().1.split_once(" sessions, by ").unwrap();
+    (cap.parse().unwrap(), reason.to_owned())
+}
+
+/// A server for very many sessions. Each address of loopback has ports of its own for clients, or
+/// there would be none left by connections just closed.
+fn serve_many(root: &TempRoot, arguments: &[&str]) -> Served {
+    let mut serve = ftp(&["serve", "--listen", "0.0.0.0:0", "--user", "u:p"]);
+    let served = Served::of(serve.args(arguments).arg(root.path()));
     let process = served.running.child.id();
     wait_for_sweep(process);
+    // Code that runs for the first time is read from disk, which is nothing that sessions cost.
     let at_rest = threads(process);
-    drop(RawSession::login(served.address, "u", "p"));
+    drop(RawSession::login(address_of(&served, 0), "u", "p"));
     wait_until("the end of the session", || threads(process) <= at_rest);
-    let before = resident(process);
+    served
+}
+
+fn address_of(served: &Served, number: usize) -> SocketAddr {
+    let last = u8::try_from(number % 200 + 1).unwrap();
+    SocketAddr::from(([127, 0, 0, last], served.address.port()))
+}
+
+fn log_in_many(served: &Served, count: usize) -> Vec<RawSession> {
+    let log_in = |number| {
+        let mut session = RawSession::login(address_of(served, number), "u", "p");
+        session.expect("PWD", 257);
+        session
+    };
+    (0..count).map(log_in).collect()
+}
+
+/// Where one process may not have as many descriptors as all of them could need, there are several
+/// servers, each filled almost up to the cap that it gives itself.
+#[test]
+fn idle_sessions_at_scale_ho_13_go_08() {
+    let count = scale::count(200, 10_000);
+    let descriptors = allow_descriptors();
+    assert!(descriptors >= u64::try_from(count).unwrap() + 200, "{descriptors} are too few");
+    let root = TempRoot::new();
+    let (cap, reason) = derived_cap(&root);
+    // Some log in besides, and may not yet be seen to have left.
+    let in_each = cap.saturating_sub(50).min(count);
+    let servers: Vec<_> = (0..count.div_ceil(in_each)).map(|_| serve_many(&root, &[])).collect();
+    let processes: Vec<_> = servers.iter().map(|served| served.running.child.id()).collect();
+    let at_rest = threads(processes[0]);
+    let shares = || processes.iter().map(|process| share(*process)).sum::<u64>();
+    let before = shares();
     let start = Instant::now();
-    let mut sessions: Vec<_> = (0..count)
-        .map(|_| {
-            let mut session = RawSession::login(served.address, "u", "p");
-            session.expect("PWD", 257);
-            session
-        })
-        .collect();
-    let grown = resident(process) - before;
+    let mut sessions = Vec::new();
+    for served in &servers {
+        sessions.extend(log_in_many(served, in_each.min(count - sessions.len())));
+    }
+    let grown = shares() - before;
     let each = grown as f64 / count as f64;
+    println!("{} servers, each of at most {cap} sessions, by {reason}", servers.len());
     println!("{count} idle sessions in {:?}: {grown} KiB, {each:.1} each", start.elapsed());
-    println!("{}", log_in_quickly(served.address, 200));
+    for served in &servers {
+        println!("{}", log_in_quickly(served.address, 200));
+    }
     sessions.iter_mut().for_each(RawSession::expect_in_step);
     let slack = if cfg!(debug_assertions) { 2 } else { 1 };
+    assert_eq!(sessions.len(), count);
     assert!(grown <= slack * IDLE_SESSION * u64::try_from(count).unwrap(), "{each:.1} KiB each");
     drop(sessions);
+    for process in processes {
+        wait_until("the end of all sessions", || threads(process) <= at_rest);
+    }
+}
+
+/// What the formula of the cap leaves free: of four mappings a session, those of 256.
+const MAPPINGS_RESERVED: usize = 4 * 256;
+
+/// How many mappings the memory of a process has.
+fn mappings(process: u32) -> usize {
+    let maps = std::fs::read(format!("/proc/{process}/maps")).unwrap();
+    maps.iter().filter(|&&byte| byte == b'\n').count()
+}
+
+/// With the full figures the server has the cap that it gives itself: where that comes from, its
+/// formula says, of which it is tried here that a session takes no more than it counts on.
+#[test]
+fn the_cap_is_reached_at_scale_ho_01_ho_03_ho_09_go_08() {
+    let root = TempRoot::new();
+    root.write("file", &[b'x'; 10_000]);
+    let (cap, reason) = match scale::is_full() {
+        true => derived_cap(&root),
+        false => (60, "configuration".to_owned()),
+    };
+    let descriptors = allow_descriptors();
+    assert!(descriptors >= u64::try_from(cap).unwrap() + 300, "{descriptors} are too few");
+    let setting = format!("limits.sessions={cap}");
+    let setting = ["--set", setting.as_str()];
+    let served = serve_many(&root, if scale::is_full() { &[] } else { &setting });
+    let process = served.running.child.id();
+    let (at_rest, open, mapped) = (threads(process), open_descriptors(process), mappings(process));
+    let start = Instant::now();
+    let mut sessions = log_in_many(&served, cap);
+    println!("{cap} sessions, the cap by {reason}, in {:?}", start.elapsed());
+    let each = (mappings(process) - mapped) as f64 / cap as f64;
+    println!("{each:.2} mappings each");
+    let refused = |number| {
+        let mut newcomer = RawSession::connect(address_of(&served, number));
+        assert_eq!(newcomer.expect_reply(421).text(), "421 Too many connections");
+        newcomer.expect_closed();
+    };
+    (0..50).for_each(refused);
+    // Who is inside goes on, and many at once have all that a session may need.
+    let busy = cap.min(200);
+    let first = sessions.iter_mut().take(busy);
+    let transfers: Vec<_> = first
+        .map(|session| {
+            let data = session.passive();
+            session.expect("RETR file", 150);
+            data
+        })
+        .collect();
+    (0..50).for_each(refused);
+    let transferring = mappings(process);
+    for (session, data) in sessions.iter_mut().zip(transfers) {
+        assert!(data.read_to_end() == [b'x'; 10_000], "not what the file holds");
+        session.expect_reply(226);
+    }
+    sessions.iter_mut().for_each(RawSession::expect_in_step);
+    // The allocator's arenas come out of the reserve.
+    assert!(transferring <= mapped + 4 * cap + MAPPINGS_RESERVED, "{transferring} mappings");
+    assert!(open_descriptors(process) <= open + 4 * cap);
+    // A place that is given back is taken by whoever comes next.
+    sessions.pop().unwrap().expect("QUIT", 221);
+    wait_until("a place", || {
+        RawSession::greeting(served.address).is_some_and(|reply| reply.code == 220)
+    });
+    drop(sessions);
     wait_until("the end of all sessions", || threads(process) <= at_rest);
+    RawSession::login(served.address, "u", "p").expect_in_step();
 }
 
 /// Each of them sends a byte now and then and never logs in: shorter limits than those of HS-05,
