@@ -56,6 +56,23 @@ impl Network {
         Ok(Self { first: first(address, prefix), prefix })
     }
 
+    /// The network that `address` and all others with the same first `prefix` bits are in, of which
+    /// there are no more than the address has. An IPv4-mapped IPv6 address is the IPv4 address that
+    /// it is.
+    ///
+    /// ```
+    /// use ftp_proto::Network;
+    ///
+    /// let network = Network::around([192, 0, 2, 9].into(), 24);
+    /// assert_eq!(network.to_string(), "192.0.2.0/24");
+    /// ```
+    #[must_use]
+    pub fn around(address: IpAddr, prefix: u8) -> Self {
+        let address = address.to_canonical();
+        let prefix = prefix.min(width(address));
+        Self { first: first(address, prefix), prefix }
+    }
+
     /// The protocol of its addresses; of IPv4-mapped IPv6 addresses that is IPv4.
     #[must_use]
     pub fn protocol(self) -> NetworkProtocol {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ftp_proto::Network;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::limits;
@@ -135,6 +136,12 @@ pub(crate) fn network_of(peer: IpAddr) -> IpAddr {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
         address @ IpAddr::V4(_) => address,
     }
+}
+
+/// All addresses that count as one host with `peer`.
+pub(crate) fn host_of(peer: IpAddr) -> Network {
+    // An IPv4 address has 32 bits at most.
+    Network::around(peer, 64)
 }
 
 /// How many sessions this system can carry, and which of its limits says so.

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ftp_proto::{Reply, ReplyCode, RepresentationType, Verb};
+use ftp_proto::{Network, Reply, ReplyCode, RepresentationType, Verb};
 
 use crate::event_log::LogCrate;
 use crate::storage::VirtualPath;
@@ -57,7 +57,7 @@ impl<T: Observer + ?Sized> Observer for Arc<T> {
 #[non_exhaustive]
 pub struct Event<'a> {
     /// The number of the session, from 1, which no other session of the server has; `None` for a
-    /// connection that was refused.
+    /// connection that was refused and for the end of a ban.
     pub session: Option<u64>,
     /// Where the control connection comes from; an IPv4-mapped address is written as IPv4.
     pub peer: SocketAddr,
@@ -89,6 +89,23 @@ pub enum EventKind<'a> {
         /// Why.
         reason: LoginRefusal,
     },
+    /// Too many logins from a host failed, the last one in this session: nobody there is listened to
+    /// for a while, but those who are connected already.
+    #[non_exhaustive]
+    Banned {
+        /// The host, or the IPv6 network of 64 bits that counts as one.
+        network: Network,
+        /// How long it lasts.
+        duration: Duration,
+    },
+    /// A ban is over, by its time or because another configuration forgets it. It is told of the
+    /// peer of whom its beginning was told, without a session. That the server ends is no end of
+    /// it which is told.
+    #[non_exhaustive]
+    BanEnded {
+        /// As it was when it began.
+        network: Network,
+    },
     /// The user left by `REIN`, and the session goes on without one.
     LoggedOut,
     /// The session is over. Not every user is logged out before.
@@ -107,7 +124,7 @@ pub enum EventKind<'a> {
         /// Where it was.
         path: &'a VirtualPath,
     },
-    /// There is a new directory: `MKD`.
+    /// There is a new directory: `MKD`, or a file was to be made in it.
     #[non_exhaustive]
     DirectoryMade {
         /// Where it is.

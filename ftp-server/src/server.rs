@@ -144,7 +144,11 @@ impl Server {
             self.warn_of_ports(&context);
         }
         context.admission.set_per_host(context.config.per_address);
+        let ends_bans = !Arc::ptr_eq(&context.bans, &former.bans);
         self.current.set(context);
+        if ends_bans {
+            former.watchdog.end_bans();
+        }
         Ok(())
     }
 
@@ -357,7 +361,7 @@ impl ServerBuilder {
         let admission = Admission::new(cap, self.config.per_address);
         let (config, observers) = (self.config.clone(), self.observers.clone());
         let context = Context::observed(config, self.into_authenticator()?, admission, observers);
-        context.watchdog.start().map_err(Error::Thread)?;
+        context.watchdog.start(context.observers.clone()).map_err(Error::Thread)?;
         context.announcer.start().map_err(Error::Thread)?;
         let relay = Some(context.relay.start().map_err(Error::Thread)?);
         let current = Current::new(Arc::clone(&context));

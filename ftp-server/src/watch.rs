@@ -1,13 +1,17 @@
 //! Ends connections whose login is not decided in time, because the authenticator does not return.
-//! The session's thread cannot, since it waits for it.
+//! The session's thread cannot, since it waits for it. And tells when a ban is over, for which
+//! nobody else waits.
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use crate::admission::host_of;
 use crate::context::Line;
+use crate::observer::{Event, EventKind, Observers};
 use crate::{limits, session};
 
 /// Who waits for an authenticator, and a thread that looks after them. Dropped, the thread ends.
@@ -25,6 +29,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     watched: HashMap<u64, (Instant, Arc<Line>)>,
+    /// Until when bans last, and who brought them about: one of each host that is banned.
+    bans: Vec<(Instant, SocketAddr)>,
     next: u64,
     /// When the thread looks again; `None` if only when it is told to.
     wakes_at: Option<Instant>,
@@ -39,11 +45,11 @@ pub(crate) struct Watch {
 }
 
 impl Watchdog {
-    /// Starts the thread.
-    pub(crate) fn start(&self) -> io::Result<()> {
+    /// Starts the thread, which tells of bans that are over.
+    pub(crate) fn start(&self, observers: Observers) -> io::Result<()> {
         let shared = Arc::clone(&self.shared);
         let thread = thread::Builder::new().name("ftp-watch".to_owned());
-        thread.stack_size(limits::SESSION_STACK).spawn(move || shared.run())?;
+        thread.stack_size(limits::SESSION_STACK).spawn(move || shared.run(&observers))?;
         Ok(())
     }
 
@@ -58,6 +64,24 @@ impl Watchdog {
             self.shared.changed.notify_all();
         }
         Watch { shared: Arc::clone(&self.shared), number }
+    }
+}
+
+impl Watchdog {
+    /// Has it told when a ban is over that `peer` has brought about.
+    pub(crate) fn ban(&self, peer: SocketAddr, until: Instant) {
+        let mut state = self.shared.state();
+        state.bans.push((until, peer));
+        if state.wakes_at.is_none_or(|at| until < at) {
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// Has it told that all bans are over.
+    pub(crate) fn end_bans(&self) {
+        let now = Instant::now();
+        self.shared.state().bans.iter_mut().for_each(|(until, _)| *until = now);
+        self.shared.changed.notify_all();
     }
 }
 
@@ -82,7 +106,7 @@ impl Drop for Watchdog {
 }
 
 impl Shared {
-    fn run(&self) {
+    fn run(&self, observers: &Observers) {
         let mut state = self.state();
         while !state.is_over {
             let now = Instant::now();
@@ -93,7 +117,19 @@ impl Shared {
                 }
                 !is_late
             });
-            let first = state.watched.values().map(|(deadline, _)| *deadline).min();
+            let over: Vec<_> = state.bans.extract_if(.., |(until, _)| *until <= now).collect();
+            if !over.is_empty() {
+                // No login waits for what observers do.
+                drop(state);
+                for (_, peer) in over {
+                    let kind = EventKind::BanEnded { network: host_of(peer.ip()) };
+                    observers.tell_unharmed(&Event { session: None, peer, user: None, kind });
+                }
+                state = self.state();
+                continue;
+            }
+            let deadlines = state.watched.values().map(|(deadline, _)| *deadline);
+            let first = deadlines.chain(state.bans.iter().map(|(until, _)| *until)).min();
             // To look once in vain costs less than to be told of each login.
             let wakes_at = first.or(state.wakes_at.filter(|at| *at > now));
             state.wakes_at = wakes_at;
@@ -131,7 +167,7 @@ mod tests {
             (client, Arc::new(Line::new(stream, peer)))
         };
         let watchdog = Watchdog::default();
-        watchdog.start().unwrap();
+        watchdog.start(Observers::default()).unwrap();
         let ((mut late, late_line), (mut early, early_line)) = (connect(), connect());
         let begun = Instant::now();
         let far = watchdog.watch(&early_line, begun + Duration::from_secs(300));

@@ -90,10 +90,12 @@ fn login(
         // It is not for a guess that this one fails.
         AuthError::NoHome => {}
         AuthError::NeedAccount | AuthError::Refused => {
-            if session.context.bans.note(session.peer.ip(), start) {
-                let ServerConfig { ban_after, ban_for, .. } = session.context.config;
-                let host = admission::network_of(session.peer.ip());
-                log::warn!("{host}: banned for {ban_for:?} after {ban_after} failed logins");
+            // Whoever comes is asked by what is in force now.
+            let Context { bans, config, watchdog, .. } = &*session.current.get();
+            if bans.note(session.peer.ip(), start) {
+                let (network, duration) = (admission::host_of(session.peer.ip()), config.ban_for);
+                session.tell(EventKind::Banned { network, duration });
+                watchdog.ban(session.peer, data::deadline(start, duration));
             }
         }
     }

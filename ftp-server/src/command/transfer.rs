@@ -7,6 +7,7 @@ use ftp_proto::{AsciiDecoder, Pathname, Reply, ReplyCode, RepresentationType, Re
 use super::space;
 use crate::auth::Rights;
 use crate::data::{AsciiOutgoing, ImageOutgoing};
+use crate::observer::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session, Transfer};
 use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode};
@@ -140,7 +141,11 @@ fn make_all(
         _ => match storage.mkdir(directory) {
             // Somebody else made it, or it was there.
             Err(error) if error.kind == StorageErrorKind::Exists => Ok(()),
-            made => made,
+            Err(error) => Err(error),
+            Ok(()) => {
+                session.tell(EventKind::DirectoryMade { path: directory });
+                Ok(())
+            }
         },
     };
     let (mut at, mut missing) = (directory, Vec::new());

@@ -43,6 +43,11 @@ impl Line {
             EventKind::Refused(refusal) => line.word("reason", refusal.as_str()),
             EventKind::LoginRefused { reason, .. } => line.word("reason", reason.as_str()),
             EventKind::LoggedIn | EventKind::LoggedOut => {}
+            EventKind::Banned { network, duration } => {
+                line.word("network", network);
+                line.seconds(duration);
+            }
+            EventKind::BanEnded { network } => line.word("network", network),
             EventKind::Ended { duration, end } => {
                 line.seconds(duration);
                 line.word("end", end.as_str());
@@ -160,6 +165,8 @@ const fn word(kind: &EventKind<'_>) -> &'static str {
         EventKind::Refused(_) => "refused",
         EventKind::LoggedIn => "login",
         EventKind::LoginRefused { .. } => "login-refused",
+        EventKind::Banned { .. } => "ban",
+        EventKind::BanEnded { .. } => "ban-ended",
         EventKind::LoggedOut => "logout",
         EventKind::Ended { .. } => "ended",
         EventKind::Transferred(_) => "transfer",
@@ -208,7 +215,7 @@ pub(super) fn calendar(time: SystemTime) -> (TimeVal, u32) {
 mod tests {
     use std::net::SocketAddr;
 
-    use ftp_proto::{ReplyCode, Verb};
+    use ftp_proto::{Network, ReplyCode, Verb};
 
     use super::*;
     use crate::observer::{Direction, LoginRefusal, Refusal, TransferEnd};
@@ -326,6 +333,18 @@ mod tests {
             assert_eq!(said, text);
             assert_eq!(object, format!(r#"{{"time":"2026-11-20T15:04:05.678Z",{json}"#));
         }
+        let network = Network::parse(b"2001:db8::/64").unwrap();
+        let (said, object) = both(session, None, EventKind::Banned { network, duration });
+        let want = "ban session=7 peer=192.0.2.9 port=50212 network=2001:db8::/64 seconds=3.000";
+        assert_eq!(said, want);
+        let json = r#""event":"ban","session":7,"peer":"192.0.2.9","port":50212,"network":"2001:db8::/64","seconds":3.000}"#;
+        assert_eq!(object, format!(r#"{{"time":"2026-11-20T15:04:05.678Z",{json}"#));
+        let network = Network::parse(b"192.0.2.9").unwrap();
+        let (said, object) = both(None, None, EventKind::BanEnded { network });
+        assert_eq!(said, "ban-ended peer=192.0.2.9 port=50212 network=192.0.2.9/32");
+        let json =
+            r#""event":"ban-ended","peer":"192.0.2.9","port":50212,"network":"192.0.2.9/32"}"#;
+        assert_eq!(object, format!(r#"{{"time":"2026-11-20T15:04:05.678Z",{json}"#));
         let (said, object) = both(None, None, EventKind::Refused(Refusal::Full));
         assert_eq!(said, "refused peer=192.0.2.9 port=50212 reason=full");
         let json = r#""event":"refused","peer":"192.0.2.9","port":50212,"reason":"full"}"#;

@@ -118,7 +118,9 @@ fn level(event: &Event<'_>) -> Level {
         EventKind::Connected { .. } | EventKind::Ended { end: SessionEnd::Closed, .. } => {
             Level::Debug
         }
-        EventKind::Refused(_) | EventKind::LoginRefused { .. } => Level::Warn,
+        EventKind::Refused(_) | EventKind::LoginRefused { .. } | EventKind::Banned { .. } => {
+            Level::Warn
+        }
         EventKind::Ended { end: SessionEnd::Panicked, .. } => Level::Error,
         _ => Level::Info,
     }

@@ -551,3 +551,41 @@ fn xferlog_has_a_line_for_each_file() {
     let input: String = lines.iter().map(|line| format!("{line}\n")).collect();
     run_with(python.command().args(["-c", script]), input.as_bytes(), LIMIT).succeeded();
 }
+
+#[test]
+fn directories_made_for_an_upload_are_told_one_by_one_cm_105() {
+    let root = tempfile::tempdir().expect("a directory");
+    let storage = Arc::new(LocalStorage::open(root.path()).expect("it opens"));
+    let login = Login::new(storage, Rights::FULL).with_mkdir_parents(true);
+    let log = Log::new();
+    let server = Server::builder().config(super::quick());
+    let server = server.authenticator(UserTable::new().user("cam", "p", login));
+    let server = server.observer(log.in_format(LogFormat::Text)).bind("127.0.0.1:0");
+    let server = server.expect("a server on loopback");
+    let mut session = RawSession::login(server.local_addr(), "cam", "p");
+    session.expect("TYPE I", 200);
+    session.upload("STOR a/b/file", b"x");
+    session.upload("STOR a/c/file", b"x");
+    session.upload("STOR a/c/file", b"x");
+    let made = |path: &str| format!(" mkdir session=1 * user=\"cam\" path=\"{path}\"");
+    let stored = |path: &str| format!(" transfer session=1 * verb=STOR path=\"{path}\" bytes=1 *");
+    let want = [
+        " login session=1 *".to_owned(),
+        made("/a"),
+        made("/a/b"),
+        stored("/a/b/file"),
+        made("/a/c"),
+        stored("/a/c/file"),
+        stored("/a/c/file"),
+    ];
+    let lines = log.lines();
+    assert_eq!(lines.len(), want.len(), "{lines:?}");
+    for (line, want) in lines.iter().zip(want) {
+        let mut rest = line.as_str();
+        for part in want.split('*') {
+            let at = rest.find(part).unwrap_or_else(|| panic!("no {part:?} in {line}"));
+            rest = &rest[at + part.len()..];
+        }
+        assert!(want.ends_with('*') || rest.is_empty(), "{line}");
+    }
+}

@@ -144,6 +144,10 @@ fn greeting(from: &str, server: SocketAddr) -> u16 {
     RawSession::connect_from(from.parse().expect("an address"), server).reply().code
 }
 
+fn port_of(session: &RawSession) -> u16 {
+    session.stream().local_addr().expect("an address").port()
+}
+
 fn fail(session: &mut RawSession, code: u16) {
     session.expect("USER u", 331);
     session.expect("PASS wrong", code);
@@ -169,9 +173,9 @@ fn a_host_that_guesses_is_not_listened_to_for_a_while_hs_28_hs_29() {
         session.expect_reply(220);
         session
     };
-    for (attacker, again, other, to) in [
-        ("192.0.2.2", "192.0.2.2", "192.0.2.1", "192.0.2.1"),
-        ("2001:db8::2", "2001:db8::1", "2001:db8:1::1", "2001:db8::1"),
+    for (attacker, again, other, to, network) in [
+        ("192.0.2.2", "192.0.2.2", "192.0.2.1", "192.0.2.1", "192.0.2.2/32"),
+        ("2001:db8::2", "2001:db8::1", "2001:db8:1::1", "2001:db8::1", "2001:db8::/64"),
     ] {
         let (mut idle, mut user) = (from(attacker, to), from(attacker, to));
         play(&mut user, &[("USER u", 331), ("PASS p", 230)]);
@@ -205,9 +209,52 @@ fn a_host_that_guesses_is_not_listened_to_for_a_while_hs_28_hs_29() {
             assert!(begun.elapsed() < Duration::from_secs(30), "the ban does not end");
             std::thread::park_timeout(Duration::from_millis(50));
         }
+        // Whose the last login was, and of whom the end is told.
+        let who = format!("peer={attacker} port={}", port_of(&last));
+        let network = format!("network={network}");
+        let begins = format!(" {who} {network} seconds=3.000");
+        let ends = format!(" ban-ended {who} {network}");
+        let is_told = |line: &String| line.contains(" ban session=") && line.ends_with(&begins);
+        assert_eq!(log.lines().iter().filter(|line| is_told(line)).count(), 1, "{:?}", log.lines());
+        while !log.lines().iter().any(|line| line.ends_with(&ends)) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", log.lines());
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
         assert!(begun.elapsed() >= ban_for, "{:?}: the ban ends early", begun.elapsed());
         RawSession::login_from(again.parse().unwrap(), at(to), "u", "p").expect_in_step();
     }
+}
+
+#[test]
+fn bans_that_are_forgotten_are_told_to_be_over_hs_28() {
+    let test = "server::guessing::bans_that_are_forgotten_are_told_to_be_over_hs_28";
+    if !in_own_network(test, &["192.0.2.1/24"]) {
+        return;
+    }
+    let root = tempfile::tempdir().expect("a directory");
+    let log = Log::new();
+    let config = ServerConfig { ban_after: 1, ban_for: Duration::MAX, ..super::quick() };
+    let server = Server::builder().root(root.path()).config(config.clone());
+    let server = server.observer(log.in_format(LogFormat::Text)).bind("192.0.2.1:0");
+    let server = server.expect("a server");
+    let (mut guest, mut other) =
+        (RawSession::greeted(server.local_addr()), RawSession::greeted(server.local_addr()));
+    fail(&mut guest, 530);
+    assert_eq!(RawSession::connect(server.local_addr()).reply().code, 421);
+    let config = ServerConfig { ban_for: Duration::from_secs(600), ..config };
+    server.reconfigure(config, UserTable::new()).expect("a change");
+    let ended = format!(" ban-ended peer=192.0.2.1 port={} network=192.0.2.1/32", port_of(&guest));
+    let begun = Instant::now();
+    while !log.lines().iter().any(|line| line.ends_with(&ended)) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", log.lines());
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    drop(RawSession::greeted(server.local_addr()));
+    // A session that began before counts where it is looked now.
+    fail(&mut other, 530);
+    assert_eq!(RawSession::connect(server.local_addr()).reply().code, 421);
+    let begins = |line: &String| line.contains(" ban session=2 ") && line.ends_with("=600.000");
+    assert_eq!(log.lines().iter().filter(|line| begins(line)).count(), 1, "{:?}", log.lines());
 }
 
 #[test]
