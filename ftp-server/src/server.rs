@@ -357,7 +357,7 @@ impl ServerBuilder {
             wanted if wanted > 0 && wanted < cap => (wanted, "configuration"),
             _ => (cap, reason),
         };
-        log::info!("at most {cap} sessions, by {reason}");
+        log::info!(target: "ftp_server::admission", "at most {cap} sessions, by {reason}");
         let admission = Admission::new(cap, self.config.per_address);
         let (config, observers) = (self.config.clone(), self.observers.clone());
         let context = Context::observed(config, self.into_authenticator()?, admission, observers);

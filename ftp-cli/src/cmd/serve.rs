@@ -68,6 +68,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let (sender, events) = mpsc::channel();
     let (last_word, cutter) = (messages.clone(), Arc::new(OnceLock::<Cutter>::new()));
     let (mut count, has_file, second) = (0_u32, options.has("config"), Arc::clone(&cutter));
+    let hooks = Arc::new(Hooks::default());
+    let hooks_too = Arc::clone(&hooks);
     // Without a file to read or a log to open again, it means that the terminal is gone.
     let hears_hangup = has_file || plan.settings.log_transfers.is_some();
     signals::on_signals(hears_hangup, move |signal| {
@@ -80,7 +82,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         match (count, second.get()) {
             (1, _) if sender.send(Event::Stop).is_ok() => {}
             // Each session says what became of its transfer, and keeps what it may.
-            (2, Some(cutter)) => cutter.cut(),
+            (2, Some(cutter)) => {
+                cutter.cut();
+                hooks_too.cut();
+            }
             _ => signals::end(signal, &last_word),
         }
     })?;
@@ -90,7 +95,6 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if !quiet {
         builder = builder.observer(Arc::clone(&log));
     }
-    let hooks = Arc::new(Hooks::default());
     hooks.prepare(&plan.settings).map_err(|error| no_thread("hooks", &error))?;
     hooks.set(&plan.settings);
     builder = builder.observer(Arc::clone(&transfers)).observer(Arc::clone(&hooks));

@@ -71,6 +71,8 @@ struct State {
     waiting: VecDeque<Stored>,
     running: usize,
     threads: usize,
+    /// Nobody waits for those that run any more.
+    is_cut: bool,
     /// None is started any more, and those that run are killed.
     is_over: bool,
 }
@@ -99,10 +101,17 @@ impl Hooks {
         self.state().hook = hook;
     }
 
+    /// Has [`finish`](Self::finish) wait no longer.
+    pub(super) fn cut(&self) {
+        self.state().is_cut = true;
+        self.changed.notify_all();
+    }
+
     /// Waits for the programs of what was stored, for at most `limit`; then those that run are
     /// killed, and the others are not started.
     pub(super) fn finish(&self, limit: Duration) {
-        let is_busy = |state: &mut State| state.running > 0 || !state.waiting.is_empty();
+        let is_busy =
+            |state: &mut State| !state.is_cut && (state.running > 0 || !state.waiting.is_empty());
         let waited = self.changed.wait_timeout_while(self.state(), limit, is_busy);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.is_over = true;
