@@ -28,15 +28,58 @@ const PIECE: usize = 16_384;
 /// # }
 /// ```
 ///
+/// The same with the last line two lines higher, a command while the transfer runs, is refused:
+///
 /// ```compile_fail,E0499
 /// use std::io::Write;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
 /// let mut file = client.store("a.txt")?;
-/// client.rename("a.txt", "b.txt")?; // a second command while the transfer runs
+/// client.rename("a.txt", "b.txt")?;
 /// file.write_all(b"hello\n")?;
 /// file.finish()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// An upload that nobody keeps and an end that nobody looks at are warnings of the compiler's, and
+/// errors where a program says so:
+///
+/// ```no_run
+/// #![deny(unused_must_use)]
+/// # fn main() -> Result<(), ftp_client::Error> {
+/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+/// let file = client.store("a.txt")?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// # fn main() -> Result<(), ftp_client::Error> {
+/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+/// client.store("a.txt")?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// ```no_run
+/// #![deny(unused_must_use)]
+/// # fn main() -> Result<(), ftp_client::Error> {
+/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+/// let file = client.store("a.txt")?;
+/// file.finish()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// # fn main() -> Result<(), ftp_client::Error> {
+/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+/// let file = client.store("a.txt")?;
+/// file.finish();
 /// # Ok(())
 /// # }
 /// ```
