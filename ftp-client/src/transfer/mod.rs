@@ -3,6 +3,7 @@
 pub(crate) mod abort;
 mod begin;
 mod download;
+mod file;
 mod upload;
 
 pub(crate) use begin::begin;

@@ -13,7 +13,7 @@ const PIECE: usize = 16_384;
 /// A file that is being uploaded: write it, then call [`finish`](Self::finish).
 ///
 /// Each write goes to the socket at once; wrap it in a [`BufWriter`](std::io::BufWriter) if the
-/// pieces are small. It borrows the client, so that no other command can be sent meanwhile:
+/// pieces are small, and give a local file to [`send_file`](Self::send_file). It borrows the client, so that no other command can be sent meanwhile:
 ///
 /// ```no_run
 /// use std::io::Write;
@@ -92,15 +92,15 @@ const PIECE: usize = 16_384;
 #[derive(Debug)]
 #[must_use = "an upload that is not finished is aborted: call finish()"]
 pub struct Upload<'a> {
-    transfer: Transfer<'a>,
+    pub(super) transfer: Transfer<'a>,
     /// Bytes taken from the caller.
-    bytes: u64,
-    text: Option<Text>,
+    pub(super) bytes: u64,
+    pub(super) text: Option<Text>,
 }
 
 /// The conversion of line ends, and its result, kept for its allocation.
 #[derive(Debug, Default)]
-struct Text {
+pub(super) struct Text {
     encoder: AsciiEncoder,
     converted: Vec<u8>,
 }
