@@ -55,6 +55,11 @@ struct Shown {
 }
 
 impl Progress {
+    /// Whether nobody is shown anything.
+    pub(crate) const fn is_hidden(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Begins at `done` of `total` bytes, if that is known.
     pub(crate) fn start(
         when: When,

@@ -22,11 +22,40 @@ use crate::{connect, login, trace};
 /// Paths are bytes, since servers give them in any encoding. Where one holds other than ASCII and
 /// is valid UTF-8, the server is asked once for `FEAT`, and told `OPTS UTF8 ON` if it lists that.
 ///
+/// It may go from thread to thread, but is used by one at a time: whoever has several puts it
+/// behind a lock, which keeps each dialogue together.
+///
+/// ```no_run
+/// # fn main() -> Result<(), ftp_client::Error> {
+/// let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+/// let shared = std::sync::Mutex::new(&mut client);
+/// std::thread::scope(|threads| {
+///     threads.spawn(|| shared.lock().unwrap().noop());
+///     threads.spawn(|| shared.lock().unwrap().noop());
+/// });
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The same without the lock in the last of these lines is refused:
+///
+/// ```compile_fail,E0499
+/// # fn main() -> Result<(), ftp_client::Error> {
+/// let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+/// let shared = std::sync::Mutex::new(&mut client);
+/// std::thread::scope(|threads| {
+///     threads.spawn(|| shared.lock().unwrap().noop());
+///     threads.spawn(|| client.noop());
+/// });
+/// # Ok(())
+/// # }
+/// ```
+///
 /// Every call may end with the errors of the control connection: [`Error::Closed`],
 /// [`Error::ServiceClosing`], [`Error::Timeout`], [`Error::Io`], [`Error::Protocol`],
 /// [`Error::Unexpected`] and [`Error::Desynchronised`]. The methods name only what comes on top of
-/// these. Dropping a client closes its connections without a word; [`quit`](Self::quit) says
-/// good-bye.
+/// these, and of [`Error::Cancelled`]. Dropping a client closes its connections without a word;
+/// [`quit`](Self::quit) says good-bye.
 #[derive(Debug)]
 pub struct Client {
     pub(crate) control: ControlConnection,
@@ -427,7 +456,8 @@ impl Client {
         Ok(reply)
     }
 
-    /// Ends the session (`QUIT`). A server that closes the connection without a 221 has ended it
+    /// Ends the session (`QUIT`), behind aborting a transfer that was left before its end. A cancel
+    /// leaves it a second for that. A server that closes the connection without a 221 has ended it
     /// as well.
     ///
     /// # Errors

@@ -104,6 +104,8 @@ impl ControlConnection {
     pub(crate) fn close(&mut self) {
         self.stream = None;
         self.outstanding = None;
+        // Whatever is left in it, later calls are to hear that it is closed.
+        self.decoder = ReplyDecoder::new();
     }
 
     /// Closes the connection over a value in a reply that cannot be read.
@@ -238,6 +240,16 @@ impl ControlConnection {
     pub(crate) fn next_reply(&mut self, deadline: Deadline) -> Result<(Progress, Reply), Error> {
         let reply = self.read_reply(deadline)?;
         self.take(reply)
+    }
+
+    /// Whether nothing was read that is not taken yet.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.decoder.is_clear()
+    }
+
+    /// The next reply to the outstanding command, if it was read already.
+    pub(crate) fn buffered_reply(&mut self) -> Result<Option<(Progress, Reply)>, Error> {
+        self.decode()?.map(|reply| self.take(reply)).transpose()
     }
 
     /// The next reply to the outstanding command, if it is there already.

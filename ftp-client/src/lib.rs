@@ -104,3 +104,13 @@ pub use ftp_proto::{
     AddressRule, Escaped, FactType, Facts, Features, ParseError, ParseErrorKind, Pathname,
     RawCommand, Reply, ReplyCode, RepresentationType, Severity, TimeVal, Verb,
 };
+
+/// What a program may hand to another thread.
+const fn is_send<T: Send>() {}
+const _: () = {
+    is_send::<Client>();
+    is_send::<Download<'_>>();
+    is_send::<Upload<'_>>();
+    is_send::<Error>();
+    is_send::<Canceller>();
+};

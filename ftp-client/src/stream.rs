@@ -41,6 +41,12 @@ impl Stream {
         Self { socket, broken: Some(error) }
     }
 
+    /// Whether the next read or write only tells a failure.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) const fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
     /// Has the kernel look whether the peer is there when nothing moved for `idle`.
     pub(crate) fn keep_alive(&self, idle: Option<Duration>) -> io::Result<()> {
         let Some(idle) = idle else { return Ok(()) };

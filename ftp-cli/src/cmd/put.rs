@@ -75,7 +75,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             Some(file) => job.file(&mut client, file, path),
             None if local == "-" => {
                 let mut input = Interruptible { input: &mut *stdio.input, cleanup: &cleanup };
-                job.send(&mut client, &mut input, path, 0, None)
+                job.send(&mut client, &mut Source::Reader(&mut input), path, 0, None)
             }
             None => open(local).and_then(|file| job.file(&mut client, file, path)),
         };
@@ -224,14 +224,14 @@ impl Job<'_> {
             }
             file.seek(SeekFrom::Start(offset)).map_err(|error| local_failure(&error))?;
         }
-        self.send(client, &mut file, path, offset, length)
+        self.send(client, &mut Source::File(&file), path, offset, length)
     }
 
     /// Sends `source`, which is to become what stands behind byte `offset`.
     fn send(
         &self,
         client: &mut Client,
-        source: &mut dyn Read,
+        source: &mut Source<'_>,
         path: &[u8],
         offset: u64,
         length: Option<u64>,
@@ -264,7 +264,7 @@ impl Job<'_> {
         &self,
         client: &mut Client,
         path: &[u8],
-        source: &mut dyn Read,
+        source: &mut Source<'_>,
         offset: u64,
         length: Option<u64>,
     ) -> Result<Result<Report, Failure>, Error> {
@@ -277,6 +277,22 @@ impl Job<'_> {
         let name = remote::shown(path);
         let progress = Progress::start(self.when, self.messages, &name, offset, length);
         Ok(pump(upload, source, &progress))
+    }
+}
+
+/// Where the bytes of an upload come from.
+enum Source<'a> {
+    /// A local file, which the client can send at once.
+    File(&'a File),
+    Reader(&'a mut dyn Read),
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(buffer),
+            Self::Reader(reader) => reader.read(buffer),
+        }
     }
 }
 
@@ -303,9 +319,21 @@ impl Read for Interruptible<'_> {
 
 fn pump(
     mut upload: Upload<'_>,
-    source: &mut dyn Read,
+    source: &mut Source<'_>,
     progress: &Progress,
 ) -> Result<Report, Failure> {
+    if let (Source::File(file), true) = (&source, progress.is_hidden()) {
+        return match upload.send_file(file).map_err(Error::recover) {
+            Ok(_) => Ok(upload.finish()?),
+            // The server's reason is in its reply, not in the broken connection.
+            Err(Ok(error)) => Err(Failure::from(&upload.finish().err().unwrap_or(error))),
+            Err(Err(error)) => {
+                // Not a short file that the server takes for a whole one.
+                let fatal = upload.abort().is_err();
+                Err(Failure { fatal, ..local_failure(&error) })
+            }
+        };
+    }
     let mut block = vec![0; BLOCK];
     loop {
         let length = match source.read(&mut block) {

@@ -25,11 +25,13 @@ const PIECE: usize = 16_384;
 /// # }
 /// ```
 ///
+/// The same with the last line two lines higher, a command while the transfer runs, is refused:
+///
 /// ```compile_fail,E0499
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
 /// let mut file = client.retrieve("a.txt")?;
-/// client.noop()?; // a second command while the transfer runs
+/// client.noop()?;
 /// std::io::copy(&mut file, &mut std::io::sink())?;
 /// file.finish()?;
 /// # Ok(())

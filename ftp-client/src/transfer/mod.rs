@@ -3,6 +3,7 @@
 pub(crate) mod abort;
 mod begin;
 mod download;
+mod file;
 mod upload;
 
 pub(crate) use begin::begin;
@@ -102,10 +103,11 @@ impl Transfer<'_> {
         let mut deadline = self.deadline();
         loop {
             let Some(data) = &mut self.data else { return Ok(0) };
-            // The last read took all there was.
-            let read = match std::mem::take(&mut self.drained) {
+            // The last read took all there was. But data counts before a reply that is here.
+            let control = &self.client.control;
+            let read = match std::mem::take(&mut self.drained) && control.is_clear() {
                 true => Ok(None),
-                false => self.client.control.go_on(deadline).and_then(|()| data.read(buffer)),
+                false => control.go_on(deadline).and_then(|()| data.read(buffer)),
             };
             let waited = match read {
                 Ok(Some(count)) => {
@@ -165,10 +167,15 @@ impl Transfer<'_> {
         if !control.is_outstanding() {
             return control.waiter().wait_for(data.as_fd(), interest, *deadline);
         }
-        if control.wait_with(data.as_fd(), interest, *deadline)? {
-            return Ok(());
+        // One that came together with the reply before it is here already.
+        let mut reply = control.buffered_reply()?;
+        if reply.is_none() {
+            if control.wait_with(data.as_fd(), interest, *deadline)? {
+                return Ok(());
+            }
+            reply = control.poll_reply()?;
         }
-        if let Some((Progress::Final, reply)) = control.poll_reply()? {
+        if let Some((Progress::Final, reply)) = reply {
             accepted(self.verb, &reply)?;
             self.ended = Some(reply);
             *deadline = self.deadline();

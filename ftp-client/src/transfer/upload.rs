@@ -13,7 +13,7 @@ const PIECE: usize = 16_384;
 /// A file that is being uploaded: write it, then call [`finish`](Self::finish).
 ///
 /// Each write goes to the socket at once; wrap it in a [`BufWriter`](std::io::BufWriter) if the
-/// pieces are small. It borrows the client, so that no other command can be sent meanwhile:
+/// pieces are small, and give a local file to [`send_file`](Self::send_file). It borrows the client, so that no other command can be sent meanwhile:
 ///
 /// ```no_run
 /// use std::io::Write;
@@ -28,15 +28,58 @@ const PIECE: usize = 16_384;
 /// # }
 /// ```
 ///
+/// The same with the last line two lines higher, a command while the transfer runs, is refused:
+///
 /// ```compile_fail,E0499
 /// use std::io::Write;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
 /// let mut file = client.store("a.txt")?;
-/// client.rename("a.txt", "b.txt")?; // a second command while the transfer runs
+/// client.rename("a.txt", "b.txt")?;
 /// file.write_all(b"hello\n")?;
 /// file.finish()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// An upload that nobody keeps and an end that nobody looks at are warnings of the compiler's, and
+/// errors where a program says so:
+///
+/// ```no_run
+/// #![deny(unused_must_use)]
+/// # fn main() -> Result<(), ftp_client::Error> {
+/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+/// let file = client.store("a.txt")?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// # fn main() -> Result<(), ftp_client::Error> {
+/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+/// client.store("a.txt")?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// ```no_run
+/// #![deny(unused_must_use)]
+/// # fn main() -> Result<(), ftp_client::Error> {
+/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+/// let file = client.store("a.txt")?;
+/// file.finish()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// # fn main() -> Result<(), ftp_client::Error> {
+/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+/// let file = client.store("a.txt")?;
+/// file.finish();
 /// # Ok(())
 /// # }
 /// ```
@@ -49,15 +92,15 @@ const PIECE: usize = 16_384;
 #[derive(Debug)]
 #[must_use = "an upload that is not finished is aborted: call finish()"]
 pub struct Upload<'a> {
-    transfer: Transfer<'a>,
+    pub(super) transfer: Transfer<'a>,
     /// Bytes taken from the caller.
-    bytes: u64,
-    text: Option<Text>,
+    pub(super) bytes: u64,
+    pub(super) text: Option<Text>,
 }
 
 /// The conversion of line ends, and its result, kept for its allocation.
 #[derive(Debug, Default)]
-struct Text {
+pub(super) struct Text {
     encoder: AsciiEncoder,
     converted: Vec<u8>,
 }

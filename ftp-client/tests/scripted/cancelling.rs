@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ftp_client::{Canceller, Client, ClientBuilder, Error, Mode};
@@ -22,6 +23,14 @@ fn is_cancelled<T>(result: Result<T, Error>) {
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("it went on"),
     }
+}
+
+/// Cancels in a moment, in which the client may come to wait: it has to end either way.
+fn press(canceller: Canceller) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        std::thread::park_timeout(Duration::from_millis(50));
+        canceller.cancel();
+    })
 }
 
 #[test]
@@ -61,11 +70,10 @@ fn a_cancel_ends_the_wait_for_a_connection_and_a_greeting() {
         let canceller = Canceller::new().unwrap();
         let builder = builder(&canceller);
         let connecting = std::thread::spawn(move || builder.connect(&address.to_string()));
-        // Whether it waits by then or not, it has to end.
-        std::thread::park_timeout(Duration::from_millis(50));
         let begin = Instant::now();
-        canceller.cancel();
+        let button = press(canceller);
         is_cancelled(connecting.join().unwrap());
+        button.join().unwrap();
         assert!(begin.elapsed() < SOON);
     }
 }
@@ -90,20 +98,21 @@ fn a_cancel_ends_the_wait_for_a_reply() {
 fn a_cancelled_download_can_be_aborted_in_good_order_cl_15() {
     for abandoned in [false, true] {
         let canceller = Canceller::new().unwrap();
-        let button = canceller.clone();
         let (server, mut client) = Server::logged_in_with(builder(&canceller), move |mut peer| {
             peer.image_epsv();
             peer.answer("RETR a", "150 Opening");
             let mut data = peer.data();
             data.write_all(b"hello").unwrap();
-            button.cancel();
             peer.expect_abort();
             peer.send("426 cut\r\n226 aborted\r\n");
             peer.answer("QUIT", "221 bye");
         });
         let mut file = client.retrieve("a").unwrap();
+        file.read_exact(&mut [0; 5]).unwrap();
+        let button = press(canceller);
         let error = file.read_to_end(&mut Vec::new()).unwrap_err();
         is_cancelled(Err::<(), _>(Error::recover(error).unwrap()));
+        button.join().unwrap();
         if abandoned {
             is_cancelled(file.finish().map(drop));
             is_cancelled(client.noop());
@@ -119,23 +128,23 @@ fn a_cancelled_download_can_be_aborted_in_good_order_cl_15() {
 #[test]
 fn a_cancelled_upload_can_be_aborted_in_good_order_cl_15() {
     let canceller = Canceller::new().unwrap();
-    let button = canceller.clone();
     let (server, mut client) = Server::logged_in_with(builder(&canceller), move |mut peer| {
         peer.image_epsv();
         peer.answer("STOR a", "150 Opening");
         let _unread = peer.data();
-        button.cancel();
         peer.expect_abort();
         peer.send("426 cut\r\n226 aborted\r\n");
         peer.answer("QUIT", "221 bye");
     });
     let mut file = client.store("a").unwrap();
+    let button = press(canceller);
     let error = loop {
         if let Err(error) = file.write_all(&[0; 65_536]) {
             break Error::recover(error).unwrap();
         }
     };
     is_cancelled(Err::<(), _>(error));
+    button.join().unwrap();
     file.abort().unwrap();
     client.quit().unwrap();
     server.end();

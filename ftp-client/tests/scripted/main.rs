@@ -14,3 +14,4 @@ mod peer;
 mod servers;
 mod trace;
 mod uploads;
+mod watching;

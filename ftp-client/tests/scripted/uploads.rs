@@ -1,6 +1,6 @@
 //! `STOR` and `APPE`: the server's word counts, and no part is taken for the whole.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 
 use ftp_client::{Client, Error, Phase, RepresentationType, Timeouts, Verb};
 
@@ -212,4 +212,102 @@ fn a_confirmation_before_the_end_of_the_data_is_not_believed_hc_17() {
         client.noop().unwrap();
         server.end();
     }
+}
+
+#[test]
+fn a_file_is_sent_from_its_position_to_its_end() {
+    let content: Vec<u8> =
+        (0..3_000_000_u32).map(|n| if n % 80 == 0 { b'\n' } else { b'x' }).collect();
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&content).unwrap();
+    let as_text = content[5..].split(|byte| *byte == b'\n').collect::<Vec<_>>().join(&b"\r\n"[..]);
+    for (representation, typed, want) in [
+        (RepresentationType::Image, "TYPE I", content[5..].to_vec()),
+        (RepresentationType::Ascii, "TYPE A", as_text),
+    ] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer(typed, "200 ok");
+            peer.epsv();
+            peer.answer("STOR a", "150 ok");
+            let got = peer.read_data();
+            assert!(got == want, "{} bytes, not {}", got.len(), want.len());
+            peer.reply("226 done");
+        });
+        client.set_representation(representation);
+        file.seek(SeekFrom::Start(5)).unwrap();
+        let mut upload = client.store("a").unwrap();
+        assert_eq!(upload.send_file(&file).unwrap(), content.len() as u64 - 5);
+        assert_eq!(upload.send_file(&file).unwrap(), 0, "it is at its end");
+        assert_eq!(upload.finish().unwrap().bytes, content.len() as u64 - 5);
+        server.end();
+    }
+}
+
+#[test]
+fn what_is_no_plain_file_is_sent_as_well() {
+    let (read, mut write) = std::io::pipe().unwrap();
+    write.write_all(b"hello").unwrap();
+    drop(write);
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("STOR a", "150 ok");
+        assert_eq!(peer.read_data(), b"hello");
+        peer.reply("226 done");
+    });
+    let mut upload = client.store("a").unwrap();
+    let pipe = std::fs::File::from(std::os::fd::OwnedFd::from(read));
+    assert_eq!(upload.send_file(&pipe).unwrap(), 5);
+    upload.finish().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_file_that_fails_is_aborted_and_never_a_short_one() {
+    let unreadable = std::fs::File::open("/").unwrap();
+    let shrinking = tempfile::tempfile().unwrap();
+    // More than the buffers of both sockets take.
+    shrinking.set_len(256 << 20).unwrap();
+    for (file, kind) in
+        [(unreadable, ErrorKind::IsADirectory), (shrinking, ErrorKind::UnexpectedEof)]
+    {
+        let shrink = file.try_clone().unwrap();
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.image_epsv();
+            peer.answer("STOR a", "150 ok");
+            let mut data = peer.data();
+            if kind == ErrorKind::UnexpectedEof {
+                data.read_exact(&mut [0; 100]).unwrap();
+                shrink.set_len(1_000).unwrap();
+            }
+            assert!(was_reset(&data), "a server would take it for the whole file");
+            peer.expect_abort();
+            peer.send("426 cut\r\n226 aborted\r\n");
+            peer.answer("NOOP", "200 ok");
+        });
+        let mut upload = client.store("a").unwrap();
+        let error = Error::recover(upload.send_file(&file).unwrap_err()).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(upload.finish().is_err());
+        client.noop().unwrap();
+        server.end();
+    }
+}
+
+#[test]
+fn a_server_that_gives_up_while_a_file_is_sent_is_heard_hc_20() {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(256 << 20).unwrap();
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("STOR a", "150 ok");
+        let _unread = peer.data();
+        peer.reply("552 too large");
+        peer.answer("NOOP", "200 ok");
+    });
+    let mut upload = client.store("a").unwrap();
+    let error = Error::recover(upload.send_file(&file).unwrap_err()).unwrap();
+    assert_eq!(error.to_string(), "STOR refused: 552 too large");
+    drop(upload);
+    client.noop().unwrap();
+    server.end();
 }
