@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::io;
 use std::process::ExitCode;
 
-use ftp_client::Error;
+use ftp_client::{DataAttempt, EpsvArgument, Error};
 use ftp_proto::{ReplyCode, Severity, Verb};
 
 /// How a run ended. The numbers are a contract.
@@ -146,6 +146,7 @@ impl From<&Error> for Failure {
             Error::Argument(_) => Exit::Usage,
             Error::Timeout(_) => Exit::Timeout,
             Error::Io(_) | Error::Closed => Exit::Network,
+            Error::DataConnection(attempts) if attempts.iter().any(is_promise) => Exit::Unsupported,
             Error::DataConnection(_) => Exit::Data,
             Error::Incomplete { .. } => Exit::Integrity,
             Error::Unsupported(_) => Exit::Unsupported,
@@ -164,9 +165,13 @@ impl From<&Error> for Failure {
             cause = error.source();
         }
         if exit == Exit::Data {
-            message.push_str(
-                "; the control connection works: --active, --passive or --epsv never may find a way",
-            );
+            message.push_str("; the control connection works: ");
+            message.push_str(match error {
+                Error::DataConnection(attempts) if attempts.iter().any(has_another_host) => {
+                    "--passive-address has the rules"
+                }
+                _ => "--active, --passive or --epsv never may find a way",
+            });
         }
         let fatal = match error {
             // What is full stays full for the next file.
@@ -178,6 +183,16 @@ impl From<&Error> for Failure {
         };
         Self { exit, message, fatal }
     }
+}
+
+/// Whether the server refused `EPSV ALL`, which an option demands.
+fn is_promise(attempt: &DataAttempt) -> bool {
+    attempt.epsv == EpsvArgument::All
+}
+
+/// Whether another host could be tried.
+const fn has_another_host(attempt: &DataAttempt) -> bool {
+    attempt.announced.is_some()
 }
 
 #[cfg(test)]

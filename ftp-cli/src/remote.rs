@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use ftp_client::{Client, ClientBuilder, Error, Extended, Family, Mode, Timeouts};
+use ftp_client::{AddressRule, Client, ClientBuilder, Error, Extended, Family, Mode, Timeouts};
 use ftp_proto::{Escaped, FtpUrl, ReplyCode, RepresentationType, Scheme};
 
 use crate::credentials::{self, Credentials, VARIABLE};
@@ -65,14 +65,34 @@ impl Dialler {
             [("auto", Extended::Auto), ("always", Extended::Always), ("never", Extended::Never)];
         let extended = |long| options.parsed(long, |text| values::word(text, &words));
         let (epsv, eprt) = (extended("epsv")?, extended("eprt")?);
+        let rule = address_rule(options)?;
+        let ports = options.parsed("active-ports", values::ports)?;
+        let address = options.parsed("active-address", values::host)?;
+        let (epsv_all, pipeline) = (options.has("epsv-all"), options.has("pipeline"));
         // An option that could have no effect was meant otherwise.
-        if epsv.is_some() && mode == Mode::Active {
-            return Err(Failure::usage("--epsv is about passive mode, not --active"));
+        let given = |longs: &[&'static str]| options.last_of(longs);
+        if let Some(long) = given(&["epsv", "epsv-all", "pipeline", "passive-address"])
+            && mode == Mode::Active
+        {
+            let message = format!("--{long} is about passive mode, not --active");
+            return Err(Failure::usage(message));
         }
-        if eprt.is_some() && mode == Mode::Passive {
-            return Err(Failure::usage("--eprt is about active mode: it needs --active"));
+        if let Some(long) = given(&["eprt", "active-ports", "active-address"])
+            && mode == Mode::Passive
+        {
+            let message = format!("--{long} is about active mode: it needs --active");
+            return Err(Failure::usage(message));
+        }
+        if let Some(long) = given(&["epsv-all", "pipeline"])
+            && epsv == Some(Extended::Never)
+        {
+            let message = format!("--{long} and --epsv never contradict each other");
+            return Err(Failure::usage(message));
         }
         let mut builder = Client::builder().timeouts(timeouts).overall(overall).mode(mode);
+        builder = builder.epsv(epsv.unwrap_or_default()).eprt(eprt.unwrap_or_default());
+        builder = builder.epsv_all(epsv_all).pipeline(pipeline);
+        builder = builder.passive_address(rule.unwrap_or_default());
         let family = match options.last_of(&["ipv4", "ipv6"]) {
             Some("ipv4") => Family::V4,
             Some(_) => Family::V6,
@@ -94,7 +114,13 @@ impl Dialler {
             }
             builder = builder.bind(address);
         }
-        Ok(Self(builder.epsv(epsv.unwrap_or_default()).eprt(eprt.unwrap_or_default())))
+        if let Some(ports) = ports {
+            builder = builder.active_ports(ports);
+        }
+        if let Some(address) = address {
+            builder = builder.active_address(address);
+        }
+        Ok(Self(builder))
     }
 
     /// Lets a signal cancel the client.
@@ -172,6 +198,17 @@ pub(crate) fn part(client: Client, failure: Option<&Failure>) {
         // What was done is done: a server that does not say good-bye changes nothing.
         let _ = client.quit();
     }
+}
+
+/// Which host of a 227 reply is taken, by the options.
+///
+/// # Errors
+///
+/// `Usage`: a value that is none.
+pub(crate) fn address_rule(options: &Options) -> Result<Option<AddressRule>, Failure> {
+    let rules =
+        [("peer", AddressRule::Peer), ("smart", AddressRule::Smart), ("reply", AddressRule::Reply)];
+    options.parsed("passive-address", |text| values::word(text, &rules))
 }
 
 /// Whether the way to an address may lead over the networks of others.
@@ -342,7 +379,23 @@ mod tests {
             ("get --bind 127.0.0.1", true),
             ("get -6 --bind 127.0.0.1", false),
             ("get --bind localhost", false),
+            ("get --epsv-all --epsv always --passive-address smart", true),
+            ("get --active --active-ports 21,300-400 --active-address ftp.example.org", true),
+            ("get --active --active-address 203.0.113.7", true),
+            ("get --passive-address reply --epsv never", true),
+            ("get --pipeline --epsv-all", true),
+            ("get --pipeline --epsv never", false),
+            ("ls --pipeline --active", false),
             ("get --eprt never", false),
+            ("get --epsv-all --epsv never", false),
+            ("get --active --epsv-all", false),
+            ("get --active --passive-address peer", false),
+            ("get --passive-address trust", false),
+            ("get --active-ports 300-400", false),
+            ("get --active-address 203.0.113.7", false),
+            ("get --active --active-ports 400-300", false),
+            ("get --active --active-ports=", false),
+            ("get --active --active-address=", false),
             ("get --active --epsv auto", false),
             ("get --epsv perhaps", false),
             ("get --stall-timeout 0", false),

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ftp_proto::{HostName, Network, ParseError, ParseErrorKind, PortRanges};
+use ftp_proto::{HostName, Network, PortRanges};
 use ftp_server::{
     ConfinementPolicy, LogFormat, NamePattern, PartialPolicy, PassiveAddress, PassiveOverride,
     Rights, ServerConfig, SyncPolicy, UserLimits,
@@ -466,18 +466,7 @@ fn ports(text: &str) -> Result<Option<PortRanges>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    let wrong = |error: ParseError| {
-        let item = text.get(error.at..).unwrap_or_default().split(',').next().unwrap_or_default();
-        let ends = item.split_once('-').map(|(first, last)| (first.trim(), last.trim()));
-        match ends.map(|(first, last)| (first.parse::<u16>(), last.parse::<u16>())) {
-            Some((Ok(first), Ok(last))) if first > last => {
-                format!("\"{}\" is empty (start > end)", item.trim())
-            }
-            _ if error.kind == ParseErrorKind::TooLong => "too many ranges".to_owned(),
-            _ => format!("\"{}\" is no port and no range; 50000-50099,51000 are", item.trim()),
-        }
-    };
-    PortRanges::parse(text.as_bytes()).map(Some).map_err(wrong)
+    values::ports(text).map(Some)
 }
 
 fn run_as(text: &str) -> Result<Option<RunAs>, String> {

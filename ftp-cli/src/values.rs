@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ftp_proto::{ParseError, ParseErrorKind, PortRanges};
+
 /// The longest time anything may be set to: so long that no sum of two overflows a clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
 
@@ -85,6 +87,39 @@ pub(crate) fn show_size(bytes: &u64) -> String {
     }
 }
 
+/// Reads a list of ports and ranges: `50000-50099,51000`.
+///
+/// # Errors
+///
+/// A sentence that says what is wrong.
+pub(crate) fn ports(text: &str) -> Result<PortRanges, String> {
+    let wrong = |error: ParseError| {
+        let item = text.get(error.at..).unwrap_or_default().split(',').next().unwrap_or_default();
+        let ends = item.split_once('-').map(|(first, last)| (first.trim(), last.trim()));
+        match ends.map(|(first, last)| (first.parse::<u16>(), last.parse::<u16>())) {
+            Some((Ok(first), Ok(last))) if first > last => {
+                format!("\"{}\" is empty (start > end)", item.trim())
+            }
+            _ if error.kind == ParseErrorKind::TooLong => "too many ranges".to_owned(),
+            _ => format!("\"{}\" is no port and no range; 50000-50099,51000 are", item.trim()),
+        }
+    };
+    PortRanges::parse(text.as_bytes()).map_err(wrong)
+}
+
+/// Reads an address, or the name of a host.
+///
+/// # Errors
+///
+/// A sentence that says what is wrong.
+pub(crate) fn host(text: &str) -> Result<String, String> {
+    // What resolvers take for a name is more than the standards say.
+    if text.is_empty() || text.contains(|char: char| char.is_whitespace() || char.is_control()) {
+        return Err(format!("{text:?} is neither an address nor the name of a host"));
+    }
+    Ok(text.to_owned())
+}
+
 /// One of a few words.
 ///
 /// # Errors
@@ -149,6 +184,28 @@ mod tests {
         ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
             assert_eq!(show(Duration::from_millis(millis)), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn ports_and_hosts_are_read() {
+        for (text, want) in [
+            ("21, 300-400", Ok("21,300-400")),
+            ("400-300", Err("\"400-300\" is empty (start > end)")),
+            ("21,x", Err("\"x\" is no port and no range")),
+            ("", Err("\"\" is no port and no range")),
+        ] {
+            let read = ports(text).map(|ports| ports.to_string());
+            match want {
+                Ok(want) => assert_eq!(read.as_deref(), Ok(want), "{text}"),
+                Err(want) => assert!(read.unwrap_err().contains(want), "{text}"),
+            }
+        }
+        for text in ["203.0.113.7", "2001:db8::1", "ftp.example.org.", "my_host"] {
+            assert_eq!(host(text).as_deref(), Ok(text));
+        }
+        for text in ["", " ", "a b", "a\n"] {
+            assert!(host(text).is_err(), "{text:?}");
         }
     }
 

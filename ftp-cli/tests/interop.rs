@@ -80,8 +80,25 @@ fn every_size_type_and_data_connection(meeting: &Meeting<'_>) {
             meeting.site.root.write("file", &down);
             meeting.get(&ascii, b"file", &down);
         }
+        sent_ahead(meeting, &binary(size, seed));
     }
     meeting.site.assert_only(&[b"file"]);
+}
+
+/// Real servers take commands that come together.
+fn sent_ahead(meeting: &Meeting<'_>, content: &[u8]) {
+    meeting.site.root.write("file", content);
+    for (command, name, want) in [("get", "file", content), ("ls", "", b"file\n")] {
+        let mut ftp = ftp(command);
+        ftp.arg("--pipeline").arg(meeting.site.url(name));
+        if command == "get" {
+            ftp.arg("-");
+        }
+        let ran = run(&mut ftp);
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(!said.contains("one command at a time"), "{said}");
+        assert_same(&format!("{command} --pipeline"), &ran.succeeded(), want);
+    }
 }
 
 fn every_name(meeting: &Meeting<'_>, names: &[&[u8]]) {

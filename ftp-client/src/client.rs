@@ -68,7 +68,7 @@ pub struct Client {
     welcome: Reply,
     /// The type of the transfers to come, and the type in force; `None` if that is not known.
     wanted: RepresentationType,
-    in_force: Option<RepresentationType>,
+    pub(crate) in_force: Option<RepresentationType>,
     features: Option<Features>,
     utf8_asked: bool,
 }
@@ -445,6 +445,7 @@ impl Client {
             Verb::Type => self.in_force = None,
             Verb::Rein => {
                 (self.in_force, self.features, self.utf8_asked) = (None, None, false);
+                self.ways.all_said = false;
             }
             _ => {}
         }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ftp_proto::Password;
+use ftp_proto::{AddressRule, Password, PortRanges};
 
 use crate::canceller::Canceller;
 use crate::client::Client;
@@ -107,6 +107,36 @@ pub(crate) struct Config {
     pub(crate) epsv: Extended,
     pub(crate) eprt: Extended,
     pub(crate) account: Option<Password>,
+    pub(crate) epsv_all: bool,
+    pub(crate) passive_address: AddressRule,
+    pub(crate) allow_low_ports: bool,
+    pub(crate) active_ports: Option<PortRanges>,
+    pub(crate) active_address: Option<String>,
+    pub(crate) pipeline: bool,
+}
+
+impl Config {
+    /// Refuses settings that contradict each other, and works out what follows from them.
+    fn check(&mut self) -> Result<(), Error> {
+        if self.epsv_all {
+            if self.mode == Mode::Active {
+                return Err(Error::Unsupported("EPSV ALL rules active mode out"));
+            }
+            if self.epsv == Extended::Never {
+                return Err(Error::Unsupported("EPSV ALL without EPSV"));
+            }
+            self.epsv = Extended::Always;
+        }
+        if self.pipeline && (self.mode == Mode::Active || self.epsv == Extended::Never) {
+            return Err(Error::Unsupported("to send ahead what has no EPSV in it"));
+        }
+        if self.connector.is_some() && self.passive_address != AddressRule::Peer {
+            return Err(Error::Unsupported(
+                "a rule for announced hosts together with a connector, which knows the host",
+            ));
+        }
+        Ok(())
+    }
 }
 
 impl Default for Config {
@@ -123,6 +153,12 @@ impl Default for Config {
             epsv: Extended::default(),
             eprt: Extended::default(),
             account: None,
+            epsv_all: false,
+            passive_address: AddressRule::default(),
+            allow_low_ports: false,
+            active_ports: None,
+            active_address: None,
+            pipeline: false,
         }
     }
 }
@@ -212,6 +248,59 @@ impl ClientBuilder {
         self
     }
 
+    /// Promises the server, before the first data connection, that none will be set up but by
+    /// `EPSV` (`EPSV ALL`, RFC 2428 §4). A NAT on the way then has nothing to translate. There is
+    /// no `PASV` behind `EPSV` any more, and a server that refuses the promise ends the transfer
+    /// with [`Error::DataConnection`]. Off by default; not with [`Mode::Active`] and not with
+    /// [`Extended::Never`], which [`connect`](Self::connect) says.
+    pub const fn epsv_all(mut self, on: bool) -> Self {
+        self.config.epsv_all = on;
+        self
+    }
+
+    /// Sends `TYPE`, `EPSV` and `RETR`, or a listing verb, in one write, and saves the time that
+    /// two replies take. Uploads and what begins at an offset go the ordinary way. Any answer that
+    /// does not lead straight on ends this for the connection, and the transfer begins anew in the
+    /// ordinary way. A server that loses commands which come together answers nothing: off by
+    /// default. Not with [`Mode::Active`] and not with [`Extended::Never`], which
+    /// [`connect`](Self::connect) says.
+    pub const fn pipeline(mut self, on: bool) -> Self {
+        self.config.pipeline = on;
+        self
+    }
+
+    /// Which host a data connection goes to behind `PASV`, where the server announces one; the
+    /// host of the control connection by default. `EPSV`, which is asked first, announces none. With
+    /// a [`connector`](Self::connector) there is no choice.
+    pub const fn passive_address(mut self, rule: AddressRule) -> Self {
+        self.config.passive_address = rule;
+        self
+    }
+
+    /// Whether a server may have data connections go to ports below 1024, which are those of
+    /// other services; not by default.
+    pub const fn allow_low_ports(mut self, on: bool) -> Self {
+        self.config.allow_low_ports = on;
+        self
+    }
+
+    /// Where to listen in active mode: ports that a firewall lets in, or a NAT sends here. Each
+    /// is tried, from a random one on; with all of them taken a transfer ends with
+    /// [`Error::DataConnection`]. By default the system chooses any port.
+    pub fn active_ports(mut self, ports: PortRanges) -> Self {
+        self.config.active_ports = Some(ports);
+        self
+    }
+
+    /// What to tell the server in active mode instead of the local address: the address of the
+    /// NAT in front of this host, or its name, which is looked up anew for each transfer within
+    /// [`Timeouts::resolve`]. It must have an address of the family of the control connection,
+    /// and the server's own as the source: others are taken for strangers.
+    pub fn active_address(mut self, address: impl Into<String>) -> Self {
+        self.config.active_address = Some(address.into());
+        self
+    }
+
     /// The account that is given to a server that asks for one at login (332). Kept out of logs
     /// and `Debug` like a password.
     pub fn account(mut self, account: impl Into<Vec<u8>>) -> Self {
@@ -233,9 +322,60 @@ impl ClientBuilder {
     /// of them can be reached: it says what each of them failed with; [`Error::Timeout`];
     /// [`Error::ServiceClosing`] or [`Error::Greeting`] if the server greets with anything but
     /// 220; [`Error::Protocol`] if what answers is no FTP server; [`Error::Cancelled`];
-    /// [`Error::Unsupported`] for settings that exclude each other.
-    pub fn connect(self, server: &str) -> Result<Client, Error> {
+    /// [`Error::Unsupported`] for settings that exclude each other,
+    /// before anything is sent.
+    pub fn connect(mut self, server: &str) -> Result<Client, Error> {
+        self.config.check()?;
         let server = Server::parse(server).map_err(Error::Argument)?;
         Client::connect(self.config, server)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epsv_all_takes_no_other_way_cl_34() {
+        let check = |builder: ClientBuilder| {
+            let mut config = builder.epsv_all(true).config;
+            config.check().map(|()| config.epsv)
+        };
+        let builder = ClientBuilder::default;
+        for extended in [Extended::Auto, Extended::Always] {
+            assert_eq!(check(builder().epsv(extended)).unwrap(), Extended::Always);
+        }
+        assert!(matches!(check(builder().epsv(Extended::Never)), Err(Error::Unsupported(_))));
+        assert!(matches!(check(builder().mode(Mode::Active)), Err(Error::Unsupported(_))));
+    }
+
+    #[test]
+    fn a_connector_goes_to_no_other_host_cl_25_hc_33() {
+        struct Nobody;
+        impl Connector for Nobody {
+            fn connect(
+                &self,
+                _: &crate::Target<'_>,
+                _: Duration,
+            ) -> std::io::Result<std::net::TcpStream> {
+                Err(std::io::ErrorKind::Unsupported.into())
+            }
+        }
+        let check =
+            |rule| ClientBuilder::default().connector(Nobody).passive_address(rule).config.check();
+        assert!(check(AddressRule::Peer).is_ok());
+        for rule in [AddressRule::Smart, AddressRule::Reply] {
+            assert!(matches!(check(rule), Err(Error::Unsupported(_))), "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn only_epsv_is_sent_ahead_cl_14() {
+        let check = |builder: ClientBuilder| builder.pipeline(true).config.check();
+        let builder = ClientBuilder::default;
+        assert!(check(builder().epsv(Extended::Always)).is_ok());
+        assert!(check(builder().epsv_all(true)).is_ok());
+        assert!(matches!(check(builder().epsv(Extended::Never)), Err(Error::Unsupported(_))));
+        assert!(matches!(check(builder().mode(Mode::Active)), Err(Error::Unsupported(_))));
     }
 }

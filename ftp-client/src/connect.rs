@@ -149,13 +149,7 @@ fn resolve(server: &Server, config: &Config, waiter: &Waiter) -> Result<Vec<Sock
     };
     let all = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, *port)],
-        Err(_) => {
-            // The system's resolver knows no limit of time.
-            let (host, port) = (host.clone(), *port);
-            let look_up = move || (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
-            let deadline = waiter.deadline(config.timeouts.resolve, Phase::Resolve);
-            waiter.run(deadline, look_up)?.map_err(failed)?
-        }
+        Err(_) => look_up(host, *port, config, waiter)?.map_err(failed)?,
     };
     let is_wanted = |address: &SocketAddr| {
         let of_bind = config.bind.is_none_or(|bind| bind.is_ipv4() == address.is_ipv4());
@@ -172,6 +166,18 @@ fn resolve(server: &Server, config: &Config, waiter: &Waiter) -> Result<Vec<Sock
         return Err(failed(io::Error::new(ErrorKind::NotFound, why)));
     }
     Ok(wanted)
+}
+
+/// What the system's resolver, which knows no limit of time, finds for a name.
+pub(crate) fn look_up(
+    host: &str,
+    port: u16,
+    config: &Config,
+    waiter: &Waiter,
+) -> Result<io::Result<Vec<SocketAddr>>, Error> {
+    let host = host.to_owned();
+    let look_up = move || (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+    waiter.run(waiter.deadline(config.timeouts.resolve, Phase::Resolve), look_up)
 }
 
 /// Puts addresses of both families in turn, beginning with that of the first, each otherwise in

@@ -1,6 +1,7 @@
 //! The control connection: the only writer of commands and the only reader of replies
 //! (RFC 959 §5.3, §5.4, §6).
 
+use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub(crate) struct ControlConnection {
     decoder: ReplyDecoder,
     /// The command whose last reply has not come yet.
     outstanding: Option<(Verb, Exchange)>,
+    /// Commands that were sent behind it, whose replies follow.
+    behind: VecDeque<(Verb, Exchange)>,
     server: Server,
     addresses: Option<(SocketAddr, SocketAddr)>,
     reply_limit: Duration,
@@ -41,7 +44,8 @@ impl ControlConnection {
     ) -> Self {
         let decoder = ReplyDecoder::new();
         let stream = Some(stream);
-        Self { stream, decoder, outstanding: None, server, addresses, reply_limit, waiter }
+        let (outstanding, behind) = (None, VecDeque::new());
+        Self { stream, decoder, outstanding, behind, server, addresses, reply_limit, waiter }
     }
 
     /// The server as the caller named it.
@@ -106,6 +110,7 @@ impl ControlConnection {
         self.outstanding = None;
         // Whatever is left in it, later calls are to hear that it is closed.
         self.decoder = ReplyDecoder::new();
+        self.behind.clear();
     }
 
     /// Closes the connection over a value in a reply that cannot be read.
@@ -165,6 +170,31 @@ impl ControlConnection {
         trace::sent(verb, line);
         self.write(line, deadline)?;
         self.outstanding = Some((verb, Exchange::new(verb)));
+        Ok(())
+    }
+
+    /// Sends several command lines in one write. Their replies come in the same order: each last
+    /// reply makes the next command the outstanding one.
+    pub(crate) fn send_together(
+        &mut self,
+        commands: &[Command],
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        self.check()?;
+        debug_assert!(self.outstanding.is_none(), "the caller reads every last reply");
+        let mut lines = Vec::new();
+        for command in commands {
+            lines.push((command.verb(), command.encode().map_err(Error::Argument)?));
+        }
+        self.check_clear()?;
+        let mut bytes = Vec::new();
+        for (verb, line) in &lines {
+            trace::sent(*verb, line);
+            bytes.extend_from_slice(line);
+        }
+        self.write(&bytes, deadline)?;
+        self.behind = lines.iter().map(|(verb, _)| (*verb, Exchange::new(*verb))).collect();
+        self.outstanding = self.behind.pop_front();
         Ok(())
     }
 
@@ -326,7 +356,7 @@ impl ControlConnection {
         match exchange.reply(reply.code()) {
             Ok(progress) => {
                 if progress == Progress::Final {
-                    self.outstanding = None;
+                    self.outstanding = self.behind.pop_front();
                 }
                 Ok((progress, reply))
             }

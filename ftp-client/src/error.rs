@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use ftp_proto::{AddressRule, EpsvArgument, HostReason, NetworkProtocol};
 use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
 
 /// Why a client call failed. Each variant names who has to act.
@@ -81,8 +82,11 @@ impl Error {
             | Self::Timeout(_)
             | Self::Io(_)
             | Self::Closed
-            | Self::DataConnection(_)
             | Self::Incomplete { .. } => true,
+            // A server does not come to like a promise that it does not know.
+            Self::DataConnection(attempts) => {
+                attempts.iter().all(|attempt| attempt.epsv != EpsvArgument::All)
+            }
             Self::Unexpected(..)
             | Self::Protocol(_)
             | Self::Desynchronised
@@ -184,28 +188,88 @@ impl From<Error> for io::Error {
 pub struct DataAttempt {
     /// `EPSV`, `PASV`, `EPRT` or `PORT`.
     pub way: Verb,
+    /// What `EPSV` was sent with; [`EpsvArgument::Default`] for the others.
+    pub epsv: EpsvArgument,
     /// Where the data connection was to go, or where the server was to connect to, as far as that
     /// was known.
     pub address: Option<SocketAddr>,
+    /// The host that the server announced, if it is not that of the control connection.
+    pub announced: Option<AnnouncedHost>,
     /// What went wrong.
     pub error: Error,
 }
 
 impl DataAttempt {
+    /// A way that failed before an address was agreed on.
+    pub(crate) const fn early(way: Verb, error: Error) -> Self {
+        Self { way, epsv: EpsvArgument::Default, address: None, announced: None, error }
+    }
+
     fn again(&self) -> Self {
-        Self { way: self.way, address: self.address, error: self.error.again() }
+        Self { error: self.error.again(), ..*self }
     }
 }
 
 impl fmt::Display for DataAttempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let argument = match self.epsv {
+            EpsvArgument::Default => "",
+            EpsvArgument::Protocol(NetworkProtocol::Ipv4) => " 1",
+            EpsvArgument::Protocol(NetworkProtocol::Ipv6) => " 2",
+            EpsvArgument::All => " ALL",
+        };
         match (&self.error, self.address) {
             (Error::Refused(..), _) | (_, None) => {}
-            (_, Some(address)) => write!(f, "{} with {address}: ", self.way)?,
+            (_, Some(address)) => write!(f, "{}{argument} with {address}: ", self.way)?,
         }
         match &self.error {
-            Error::Io(error) => error.fmt(f),
-            error => error.fmt(f),
+            Error::Refused(way, reply) => write!(f, "{way}{argument} refused: {reply}")?,
+            Error::Io(error) => error.fmt(f)?,
+            error => error.fmt(f)?,
+        }
+        match &self.announced {
+            Some(announced) => write!(f, " ({announced})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The host that a 227 reply announced where it is another than that of the control connection,
+/// and what was made of it. `Display` says why, and which [`AddressRule`] would choose the other.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub struct AnnouncedHost {
+    /// As the server said.
+    pub announced: IpAddr,
+    /// That of the control connection.
+    pub peer: IpAddr,
+    /// Why the one or the other was chosen.
+    pub reason: HostReason,
+}
+
+impl AnnouncedHost {
+    /// Whether the announced host was chosen.
+    #[must_use]
+    pub const fn is_used(&self) -> bool {
+        matches!(self.reason, HostReason::ReplyRule | HostReason::Plausible)
+    }
+}
+
+impl fmt::Display for AnnouncedHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { announced, peer, reason } = self;
+        let smart = AddressRule::Smart.choose(*announced, *peer);
+        let smart_uses_it = smart.host == *announced;
+        write!(f, "the server announced {announced}: ")?;
+        match (self.is_used(), smart_uses_it) {
+            (true, true) => write!(f, "{reason}; the address rule `peer` would use {peer}"),
+            (true, false) => {
+                write!(f, "{}; the address rules `peer` and `smart` would use {peer}", smart.reason)
+            }
+            (false, true) => {
+                write!(f, "{reason}; the address rules `smart` and `reply` would use the other")
+            }
+            (false, false) => write!(f, "{reason}; the address rule `reply` would use the other"),
         }
     }
 }

@@ -70,10 +70,11 @@
 //!
 //! # Trust
 //!
-//! A server decides neither where data connections go, always to the host of the control
-//! connection and never to a port below 1024, nor what is sent next: CR, LF and NUL in an argument
-//! are refused before a byte is written. What it sends is bounded in length and in time. The names
-//! in its listings are its own: look at them before they become local paths.
+//! A server decides neither where data connections go, to the host of the control connection and
+//! not to a port below 1024 unless the [`ClientBuilder`] says otherwise, nor what is sent next: CR,
+//! LF and NUL in an argument are refused before a byte is written. What it sends is bounded in
+//! length and in time. The names in its listings are its own: look at them before they become local
+//! paths.
 
 mod bell;
 mod canceller;
@@ -96,13 +97,16 @@ pub use canceller::Canceller;
 pub use client::Client;
 pub use config::{ClientBuilder, Extended, Family, Mode, Timeouts};
 pub use connector::{Connector, Purpose, Target};
-pub use error::{DataAttempt, Error, Phase};
+pub use error::{AnnouncedHost, DataAttempt, Error, Phase};
 pub use listing::{Entries, Listing};
 pub use transfer::{Download, Report, Upload};
 
 pub use ftp_proto::{
-    AddressRule, Escaped, FactType, Facts, Features, ParseError, ParseErrorKind, Pathname,
-    RawCommand, Reply, ReplyCode, RepresentationType, Severity, TimeVal, Verb,
+    AddressClass, AddressRule, EpsvArgument, HostReason, NetworkProtocol, PortRanges,
+};
+pub use ftp_proto::{
+    Escaped, FactType, Facts, Features, ParseError, ParseErrorKind, Pathname, RawCommand, Reply,
+    ReplyCode, RepresentationType, Severity, TimeVal, Verb,
 };
 
 /// What a program may hand to another thread.

@@ -204,6 +204,23 @@ impl ExtendedAddress {
             _ => Err(error(at, ParseErrorKind::BadNumber)),
         }
     }
+
+    /// The network protocol that the text of a 229 reply names, where RFC 2428 §3 has an empty
+    /// field: the one that the server listens with, if it is not that of the control connection.
+    ///
+    /// ```
+    /// use ftp_proto::{ExtendedAddress, NetworkProtocol};
+    ///
+    /// assert_eq!(ExtendedAddress::find_protocol(b"ok (|||50004|)"), None);
+    /// let named = ExtendedAddress::find_protocol(b"ok (|2||50004|)");
+    /// assert_eq!(named, Some(NetworkProtocol::Ipv6));
+    /// ```
+    #[must_use]
+    pub fn find_protocol(text: &[u8]) -> Option<NetworkProtocol> {
+        let at = text.iter().position(|&byte| byte == b'(')? + 1;
+        let (&delimiter, rest) = text.get(at..)?.split_first()?;
+        NetworkProtocol::parse(rest.split(|&byte| byte == delimiter).next()?, at).ok()
+    }
 }
 
 impl From<SocketAddr> for ExtendedAddress {
@@ -326,6 +343,21 @@ mod tests {
         ] {
             let got = ExtendedAddress::find_port(text.as_bytes()).map_err(|error| error.kind);
             assert_eq!(got, want, "{text}");
+        }
+    }
+
+    #[test]
+    fn find_protocol_reads_cl_28() {
+        for (text, want) in [
+            ("ok (|||6446|)", None),
+            ("ok (|1|10.0.0.1|6446|)", Some(NetworkProtocol::Ipv4)),
+            ("ok (!2!!6446!)", Some(NetworkProtocol::Ipv6)),
+            ("ok (|3||6446|)", None),
+            ("ok (|x||6446|)", None),
+            ("ok (", None),
+            ("ok", None),
+        ] {
+            assert_eq!(ExtendedAddress::find_protocol(text.as_bytes()), want, "{text}");
         }
     }
 

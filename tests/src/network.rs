@@ -1,11 +1,18 @@
-//! A network of a test's own, in which any address can be one of this machine's.
+//! A network of a test's own, in which any address can be one of this machine's, and further hosts
+//! beside it.
 
+use std::fs::File;
+use std::io::Read;
 use std::net::{IpAddr, TcpListener, TcpStream};
-use std::process::Command;
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Instant;
 
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
 use crate::peer::{Peer, skipped};
-use crate::process::run;
+use crate::process::{Running, run};
 use crate::raw::DEADLINE;
 use crate::scale;
 
@@ -60,6 +67,84 @@ pub fn in_own_network(test: &str, addresses: &[&str]) -> bool {
     false
 }
 
+/// A host with interfaces, addresses and ports of its own, for a test that is
+/// [`in_own_network`].
+#[derive(Debug)]
+pub struct Host {
+    network: File,
+    /// Keeps the network for those that name it by its process.
+    process: Option<Running>,
+}
+
+impl Host {
+    /// The host that the test is on.
+    #[must_use]
+    pub fn here() -> Self {
+        let network = File::open("/proc/self/ns/net").expect("this process has a network");
+        Self { network, process: None }
+    }
+
+    /// A new one, that knows only itself. Name `unshare` first: [`in_own_network`] does.
+    #[track_caller]
+    #[must_use]
+    pub fn start() -> Self {
+        let unshare = Peer::find("unshare").expect("the test is in its own network");
+        let mut command = unshare.command();
+        command.args(["-n", "--", "sh", "-c", "echo; exec sleep 600"]).stdin(Stdio::null());
+        let mut process = Running::start(command.stdout(Stdio::piped()));
+        let mut said = process.child.stdout.take().expect("it is a pipe");
+        said.read_exact(&mut [0]).expect("it says that it is there");
+        let network = File::open(format!("/proc/{}/ns/net", process.child.id()));
+        let network = network.expect("a process has a network");
+        let host = Self { network, process: Some(process) };
+        host.set_up("ip link set lo up");
+        host
+    }
+
+    /// Does `work` on this host, in a thread. Threads and programs that are started by it are on
+    /// this host too.
+    #[track_caller]
+    pub fn at<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let there = || {
+            let kind = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(self.network.as_fd(), kind).expect("root of this world");
+            work()
+        };
+        thread::scope(|scope| match scope.spawn(there).join() {
+            Ok(value) => value,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    }
+
+    /// Runs a script of `sh` on this host, which must end well.
+    #[track_caller]
+    pub fn set_up(&self, script: &str) {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new("sh");
+        command.env("PATH", format!("{path}:/usr/sbin:/sbin")).args(["-e", "-c", script]);
+        self.at(|| run(&mut command).succeeded());
+    }
+
+    /// Joins two hosts by a wire that has `name` and `addresses` at either end.
+    #[track_caller]
+    pub fn link(&self, addresses: &[&str], name: &str, other: &Self, others: &[&str]) {
+        let process =
+            other.process.as_ref().expect("the other one is not the test's own").child.id();
+        self.set_up(&format!("ip link add {name} type veth peer name {name} netns {process}"));
+        for (host, addresses) in [(self, addresses), (other, others)] {
+            // Addresses of the link's own would be there a second later.
+            host.set_up(&format!("ip link set {name} addrgenmode none; ip link set {name} up"));
+            for address in addresses {
+                let nodad = if address.contains(':') { "nodad" } else { "" };
+                host.set_up(&format!("ip address add {address} dev {name} {nodad}"));
+                if !address.starts_with("fe80") {
+                    host.at(|| wait_for(address));
+                }
+            }
+        }
+    }
+}
+
 /// Waits until an address is in use: the kernel makes the routes of IPv6 a moment later.
 fn wait_for(address: &str) {
     let host = address.split('/').next().unwrap_or_default();
@@ -68,6 +153,6 @@ fn wait_for(address: &str) {
     let start = Instant::now();
     while let Err(error) = reach() {
         assert!(start.elapsed() < DEADLINE, "{address} is not reached: {error}");
-        std::thread::yield_now();
+        thread::yield_now();
     }
 }

@@ -16,6 +16,7 @@ mod interop_ftplib;
 mod interop_fxp;
 mod interop_fxp_client;
 mod interop_lftp;
+mod nat;
 mod peers;
 mod properties;
 mod server;

@@ -1,7 +1,7 @@
 //! `fxp SRC-URL DST-URL`: a file from server to server, without passing here.
 
 use ftp_client::fxp::{self, Direction, Resume, Side};
-use ftp_client::{AddressRule, Client, Error, Verb};
+use ftp_client::{Client, Error, Verb};
 use ftp_proto::{FtpUrl, RepresentationType};
 use log::LevelFilter;
 
@@ -15,7 +15,6 @@ use crate::signals::Cleanup;
 use crate::stdio::Stdio;
 use crate::target::name_of;
 use crate::trace;
-use crate::values;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [source, target] = options.operands.as_slice() else {
@@ -32,13 +31,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         }
     }
     let places = [Place::of(&source, None)?, Place::of(&target, Some(&source))?];
-    let words =
-        [("peer", AddressRule::Peer), ("smart", AddressRule::Smart), ("reply", AddressRule::Reply)];
-    let rule = options.parsed("passive-address", |text| values::word(text, &words))?;
     let choice = fxp::Options {
         direction: if options.has("reverse") { Direction::Reverse } else { Direction::Auto },
         resume: if options.has("continue") { Resume::Find } else { Resume::No },
-        address: rule.unwrap_or_default(),
+        address: remote::address_rule(options)?.unwrap_or_default(),
         ..fxp::Options::default()
     };
     let dialler = Dialler::from_options(options)?;

@@ -301,6 +301,7 @@ mod tests {
             ("--write serve", "behind the command that takes it: serve"),
             ("--active serve", "serve takes no --active"),
             ("serve --active", "only get, put, ls takes it"),
+            ("--pipeline put", "put takes no --pipeline"),
             ("get -z", "unknown option -z; ftp-cli help get lists"),
             ("--zzzzzzzz", "ftp-cli --help lists"),
             ("get --user", "--user needs a value: NAME"),

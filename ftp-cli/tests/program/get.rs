@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ftp_tests::process::{Running, run};
 use ftp_tests::root::TempRoot;
-use ftp_tests::site::OurServer;
+use ftp_tests::site::{ClosedPort, OurServer};
 
 use crate::peer::{Act, Peer};
 use crate::{failed, ftp};
@@ -217,6 +217,56 @@ fn the_trace_explains_and_hides_the_password_li_12() {
     let ran = run(ftp.env("FTP_PASSWORD", "pass word"));
     assert!(String::from_utf8_lossy(&ran.stderr).contains("> RETR file\n"), "{ran:?}");
     assert_eq!(ran.succeeded(), b"x");
+}
+
+#[test]
+fn data_connections_are_set_up_as_told_cl_25_cl_27_cl_33_cl_34() {
+    let server = OurServer::start();
+    server.root.write("file", b"whole");
+    let url = server.url("file");
+    let free = ClosedPort::new().address().port().to_string();
+    for (options, want) in [
+        (&["--epsv-all"][..], "> EPSV ALL\n"),
+        (&["--epsv", "never", "--passive-address", "reply"], "> PASV\n"),
+        (&["--active", "--active-address", "localhost"], "> EPRT |1|127.0.0.1|"),
+        (&["--active", "--active-ports", &free], &format!("> EPRT |1|127.0.0.1|{free}|\n")),
+    ] {
+        let ran = run(ftp(&["get", "--trace", &url, "-"]).args(options));
+        assert!(String::from_utf8_lossy(&ran.stderr).contains(want), "{options:?}: {ran:?}");
+        assert_eq!(ran.succeeded(), b"whole", "{options:?}");
+    }
+    let peer = Peer::start(&[("EPSV ALL", Act::Say("502 no such promise"))]);
+    let ran = run(&mut ftp(&["get", "--epsv-all", &peer.url("x"), "-"]));
+    failed(&ran, 14, "EPSV ALL refused: 502 no such promise");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let ran = run(&mut ftp(&["get", "--active", "--active-ports", &port, &url, "-"]));
+    failed(&ran, 13, &format!("no free port to listen at in {port}: all of them are in use"));
+
+    // A third host, at which nobody listens.
+    let announced = Act::Say("227 ok (127,0,0,2,7,1)");
+    let peer = Peer::start(&[("PASV", announced), ("RETR", Act::Say("150 data"))]);
+    let arguments = ["get", "--epsv", "never", "--passive-address", "reply", &peer.url("x"), "-"];
+    let ran = run(&mut ftp(&arguments));
+    failed(&ran, 13, "the address rule `peer` would use 127.0.0.1");
+    failed(&ran, 13, "--passive-address has the rules");
+}
+
+#[test]
+fn commands_go_together_where_that_is_wanted_cl_14() {
+    let server = OurServer::start();
+    server.root.write("file", b"whole");
+    let sent = |options: &[&str]| {
+        let ran = run(ftp(&["get", "--trace", &server.url("file"), "-"]).args(options));
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!(ran.succeeded(), b"whole");
+        let marks = said.lines().filter_map(|line| line.split(' ').nth(1).map(str::to_owned));
+        marks.filter(|mark| mark != "=").collect::<String>()
+    };
+    // The greeting, USER, PASS, then TYPE, EPSV and RETR with 150 and 226, QUIT.
+    assert_eq!(sent(&["--pipeline"]), "<><><>>><<<<><");
+    assert_eq!(sent(&[]), "<><><><><><<><");
 }
 
 #[test]

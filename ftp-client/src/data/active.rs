@@ -4,15 +4,20 @@
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
-use ftp_proto::{Command, ExtendedAddress, HostPort, Severity, Verb};
+use ftp_proto::{AddressClass, Command, EpsvArgument, ExtendedAddress, HostPort, PortRanges};
+use ftp_proto::{Severity, Verb};
+use rustix::io::retry_on_intr;
+use rustix::rand::{GetRandomFlags, getrandom};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Opening, Prepared, Ways};
+use super::{Agreed, Opening, Prepared, Ways};
 use crate::config::Config;
+use crate::connect;
 use crate::control::ControlConnection;
-use crate::error::{DataAttempt, Error};
+use crate::error::{DataAttempt, Error, Phase};
 use crate::stream::Stream;
 use crate::trace;
+use crate::wait::Waiter;
 
 /// One connection is wanted; a stranger's must not keep it out.
 const BACKLOG: i32 = 4;
@@ -27,61 +32,161 @@ pub(super) fn prepare(
     let Some((local, _)) = control.addresses() else {
         return Err(Error::Unsupported("active mode over connections that a connector makes"));
     };
-    let extended = config.eprt;
-    let (listener, address) = listen(local).map_err(Error::Io)?;
+    let mut way = super::choose(config.eprt, ways.no_eprt, (Verb::Eprt, Verb::Port));
+    let here = listen(local, config.active_ports.as_ref()).map_err(Error::Io);
+    let there = here.and_then(|(listener, here)| {
+        let told = match &config.active_address {
+            Some(name) => announced(name, here.ip(), config, control.waiter())?,
+            None => here.ip(),
+        };
+        Ok((listener, here, SocketAddr::new(told, here.port())))
+    });
+    let (listener, here, told) = match there {
+        Ok(there) => there,
+        Err(error @ Error::Io(_)) => {
+            attempts.push(DataAttempt::early(way, error));
+            return Err(super::give_up(attempts));
+        }
+        Err(error) => return Err(error),
+    };
     loop {
-        let way = super::choose(extended, ways.no_eprt, (Verb::Eprt, Verb::Port));
-        let command = match (way, address) {
-            (Verb::Port, SocketAddr::V4(address)) => Command::Port(HostPort::from(address)),
+        let command = match (way, told) {
+            (Verb::Port, SocketAddr::V4(told)) => Command::Port(HostPort::from(told)),
             (Verb::Port, SocketAddr::V6(_)) => {
                 let error = Error::Unsupported("PORT carries IPv4 addresses only");
-                attempts.push(DataAttempt { way, address: None, error });
+                attempts.push(DataAttempt::early(way, error));
                 return Err(super::give_up(attempts));
             }
-            _ => Command::Eprt(ExtendedAddress::from(address)),
+            _ => Command::Eprt(ExtendedAddress::from(told)),
         };
         let reply = control.request(&command)?;
-        let (host, port) = (address.ip(), address.port());
-        let [high, low] = port.to_be_bytes();
-        if way == Verb::Port {
-            trace::note(format_args!(
-                "PORT: this host listens at {host} port {port} = {high}*256+{low}"
-            ));
-        } else {
-            trace::note(format_args!("EPRT: this host listens at {host} port {port}"));
-        }
+        explain(way, here, told);
+        let agreed =
+            Agreed { way, epsv: EpsvArgument::Default, address: Some(told), announced: None };
         if reply.code().severity() == Severity::Completion {
-            return Ok(Prepared {
-                way,
-                address: Some(address),
-                opening: Ok(Opening::Listening(listener)),
-            });
+            return Ok(Prepared { agreed, opening: Ok(Opening::Listening(listener)) });
         }
+        super::usable_protocols(&reply);
         let falls_back = way == Verb::Eprt
             && super::is_unknown(&reply)
-            && super::may_fall_back(extended, control);
-        let error = Error::Refused(way, reply);
-        attempts.push(DataAttempt { way, address: Some(address), error });
+            && super::may_fall_back(config.eprt, control);
+        attempts.push(agreed.failed(Error::Refused(way, reply)));
         if !falls_back {
             return Err(super::give_up(attempts));
         }
         trace::note(format_args!("EPRT does not work here: PORT from now on"));
         ways.no_eprt = true;
+        way = Verb::Port;
     }
 }
 
-/// Listens on the address of the control connection, at a port that the kernel chooses. The
-/// address is given in its own family, as the server sees it.
-fn listen(local: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let mut any_port = local;
-    any_port.set_port(0);
-    let socket = Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP))?;
-    socket.bind(&any_port.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    let listener = TcpListener::from(socket);
+/// What was told to the server, for people.
+fn explain(way: Verb, here: SocketAddr, told: SocketAddr) {
+    let (host, port) = (told.ip(), told.port());
+    let [high, low] = port.to_be_bytes();
+    let sum = match way {
+        Verb::Port => format!(" = {high}*256+{low}"),
+        _ => String::new(),
+    };
+    if here == told {
+        trace::note(format_args!("{way}: this host listens at {host} port {port}{sum}"));
+    } else {
+        let inside = here.ip();
+        trace::note(format_args!(
+            "{way}: {host} port {port}{sum} is told; this host listens at {inside}"
+        ));
+    }
+}
+
+/// Listens on the address of the control connection, which is where the server can reach us, at
+/// a port of `ports` or one that the kernel chooses. The address is given in its own family, as
+/// the server sees it.
+fn listen(local: SocketAddr, ports: Option<&PortRanges>) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = match ports {
+        None => listen_at(local, 0)?,
+        Some(ports) => listen_in(local, ports)?,
+    };
     let port = listener.local_addr()?.port();
     Ok((listener, SocketAddr::new(local.ip().to_canonical(), port)))
+}
+
+/// The first of `ports`, from a random one on, that can be had.
+fn listen_in(local: SocketAddr, ports: &PortRanges) -> io::Result<TcpListener> {
+    let mut forbidden = 0;
+    for port in ports.iter_from(random()?) {
+        match listen_at(local, port) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+            // Those below 1024 are not for everybody.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => forbidden += 1,
+            result => return result,
+        }
+    }
+    let all = ports.count();
+    let (kind, why) = match forbidden {
+        0 => (ErrorKind::AddrInUse, "all of them are in use".to_owned()),
+        _ if forbidden == all => {
+            (ErrorKind::PermissionDenied, "the system forbids all of them".to_owned())
+        }
+        _ => {
+            let used = all - forbidden;
+            let why = format!("{used} in use, {forbidden} forbidden by the system");
+            (ErrorKind::AddrInUse, why)
+        }
+    };
+    Err(io::Error::new(kind, format!("no free port to listen at in {ports}: {why}")))
+}
+
+fn listen_at(mut local: SocketAddr, port: u16) -> io::Result<TcpListener> {
+    local.set_port(port);
+    let socket = Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP))?;
+    if port != 0 {
+        // The connection of an upload before this one may linger there. Where somebody listens,
+        // this does not get the port all the same.
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(&local.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// A number that nobody can guess, so that nobody knows at which port to wait for us.
+fn random() -> io::Result<usize> {
+    let mut bytes = [0; size_of::<usize>()];
+    retry_on_intr(|| getrandom(&mut bytes, GetRandomFlags::empty()))?;
+    Ok(usize::from_ne_bytes(bytes))
+}
+
+/// The address that `name` has now, of the family of `local`: with one of the other, the server
+/// could not be told from a stranger when it connects.
+fn announced(name: &str, local: IpAddr, config: &Config, waiter: &Waiter) -> Result<IpAddr, Error> {
+    let failed = |kind, why: &str| {
+        let text = format!("the address to announce, {name:?}: {why}");
+        Error::Io(io::Error::new(kind, text))
+    };
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    let addresses = match bare.parse::<IpAddr>() {
+        Ok(address) => vec![SocketAddr::new(address, 0)],
+        Err(_) => match connect::look_up(bare, 0, config, waiter) {
+            Ok(found) => found.map_err(|error| failed(error.kind(), &error.to_string()))?,
+            Err(Error::Timeout(Phase::Resolve)) => {
+                return Err(failed(ErrorKind::TimedOut, "looking it up took too long"));
+            }
+            Err(error) => return Err(error),
+        },
+    };
+    let mut hosts = addresses.iter().map(|address| address.ip().to_canonical());
+    let host = hosts.find(|host| host.is_ipv4() == local.is_ipv4()).ok_or_else(|| {
+        let family = if local.is_ipv4() { "IPv4" } else { "IPv6" };
+        let why = format!("no {family} address, which the control connection has");
+        failed(ErrorKind::AddrNotAvailable, &why)
+    })?;
+    match AddressClass::of(host) {
+        class @ (AddressClass::Unspecified | AddressClass::Multicast) => {
+            Err(failed(ErrorKind::InvalidInput, &format!("{host} is {class}: no host")))
+        }
+        _ => Ok(host),
+    }
 }
 
 /// Takes a connection, if it is from the server (CL-32).
@@ -111,13 +216,14 @@ pub(super) fn accept(listener: &TcpListener, server: Option<IpAddr>) -> io::Resu
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
+    use std::sync::atomic::{AtomicU16, Ordering};
 
     use super::*;
 
     #[test]
     fn only_the_server_gets_in_cl_32_hc_27() {
         let local = SocketAddr::from(([127, 0, 0, 1], 21));
-        let (listener, address) = listen(local).unwrap();
+        let (listener, address) = listen(local, None).unwrap();
         assert!(address.ip().is_loopback() && address.port() != 0);
         listener.set_nonblocking(false).unwrap();
         let _stranger = TcpStream::connect(address).unwrap();
@@ -127,5 +233,84 @@ mod tests {
         let _mapped = TcpStream::connect(address).unwrap();
         let mapped = IpAddr::from([0, 0, 0, 0, 0, 0xffff, 0x7f00, 1]);
         assert!(accept(&listener, Some(mapped)).unwrap().is_some());
+    }
+
+    /// Ports in a row that nobody has, and listeners at them. They are below those that the
+    /// system gives away, and no other call gives them.
+    fn neighbours(count: u16) -> (PortRanges, Vec<TcpListener>) {
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        let base = 21_000 + u16::try_from(std::process::id() % 100).unwrap() * 80;
+        for _ in 0..1_000 {
+            let first = base + NEXT.fetch_add(count, Ordering::Relaxed);
+            let last = first + count - 1;
+            let all = (first..=last).map(|port| TcpListener::bind(("127.0.0.1", port)));
+            if let Ok(all) = all.collect() {
+                let ranges = PortRanges::parse(format!("{first}-{last}").as_bytes()).unwrap();
+                return (ranges, all);
+            }
+        }
+        panic!("no {count} free ports in a row");
+    }
+
+    #[test]
+    fn each_port_is_tried_and_used_again_cl_33() {
+        let local = SocketAddr::from(([127, 0, 0, 1], 21));
+        let (ports, mut taken) = neighbours(4);
+        let error = listen(local, Some(&ports)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+        let want = format!("no free port to listen at in {ports}: all of them are in use");
+        assert_eq!(error.to_string(), want);
+        let free = taken.pop().unwrap().local_addr().unwrap();
+        for _ in 0..8 {
+            let (listener, address) = listen(local, Some(&ports)).unwrap();
+            assert_eq!(address, free);
+            // The connection ends here first, and lingers.
+            let peer = TcpStream::connect(address).unwrap();
+            drop(listener.accept());
+            drop(peer);
+        }
+        taken.clear();
+        let held: Vec<_> =
+            (0..4).map(|_| listen(local, Some(&ports)).unwrap()).map(|(held, _)| held).collect();
+        assert!(listen(local, Some(&ports)).is_err(), "{} are held", held.len());
+    }
+
+    #[test]
+    fn the_first_port_cannot_be_guessed_cl_33() {
+        let local = SocketAddr::from(([127, 0, 0, 1], 21));
+        let (ports, taken) = neighbours(8);
+        drop(taken);
+        let first = listen(local, Some(&ports)).unwrap().1;
+        let another = || listen(local, Some(&ports)).unwrap().1 != first;
+        // By chance all are the same once in 2^120 times.
+        assert!((0..40).any(|_| another()));
+    }
+
+    #[test]
+    fn what_is_announced_fits_the_control_connection_cl_33() {
+        let (config, waiter) = (Config::default(), Waiter::default());
+        let four = IpAddr::from([127, 0, 0, 1]);
+        let six = IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]);
+        for (name, local, want) in [
+            ("203.0.113.7", four, Ok("203.0.113.7")),
+            ("::ffff:203.0.113.7", four, Ok("203.0.113.7")),
+            ("localhost", four, Ok("127.0.0.1")),
+            ("2001:db8::7", six, Ok("2001:db8::7")),
+            ("[2001:db8::7]", six, Ok("2001:db8::7")),
+            ("2001:db8::7", four, Err("no IPv4 address")),
+            ("203.0.113.7", six, Err("no IPv6 address")),
+            ("0.0.0.0", four, Err("0.0.0.0 is unspecified: no host")),
+            ("ff02::1", six, Err("ff02::1 is multicast: no host")),
+            ("", four, Err("the address to announce, \"\": ")),
+        ] {
+            let got = announced(name, local, &config, &waiter);
+            match want {
+                Ok(want) => assert_eq!(got.unwrap().to_string(), want, "{name}"),
+                Err(want) => {
+                    let error = got.unwrap_err().to_string();
+                    assert!(error.contains(want), "{name}: {error}");
+                }
+            }
+        }
     }
 }

@@ -7,14 +7,15 @@ mod passive;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use ftp_proto::{Reply, ReplyCode, Verb};
+use ftp_proto::{EpsvArgument, NetworkProtocol, NetworkProtocols, Reply, ReplyCode, Verb};
 use rustix::event::PollFlags;
 use rustix::fd::{AsFd, BorrowedFd};
 
 use crate::config::{Config, Extended, Mode};
 use crate::control::ControlConnection;
-use crate::error::{DataAttempt, Error};
+use crate::error::{AnnouncedHost, DataAttempt, Error};
 use crate::stream::Stream;
+use crate::trace;
 use crate::wait::is_ready;
 
 /// What is known about the server's ways to data connections.
@@ -25,16 +26,36 @@ pub(crate) struct Ways {
     pub(crate) no_epsv: bool,
     /// `EPRT` was refused.
     pub(crate) no_eprt: bool,
+    /// The server wants to hear which protocol `EPSV` is about.
+    pub(crate) epsv_protocol: Option<NetworkProtocol>,
+    /// The server took `EPSV ALL`.
+    pub(crate) all_said: bool,
 }
 
 /// A data connection that was agreed on and is not there yet.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    pub(crate) way: Verb,
-    /// Unknown if a connector opens it.
-    pub(crate) address: Option<SocketAddr>,
+    pub(crate) agreed: Agreed,
     /// An error if it could not even be begun.
     pub(crate) opening: Result<Opening, Error>,
+}
+
+/// What was agreed on with the server.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    pub(crate) way: Verb,
+    epsv: EpsvArgument,
+    /// Unknown if a connector opens it.
+    address: Option<SocketAddr>,
+    announced: Option<AnnouncedHost>,
+}
+
+impl Agreed {
+    /// What is told when nothing came of it.
+    pub(crate) fn failed(self, error: Error) -> DataAttempt {
+        let Self { way, epsv, address, announced } = self;
+        DataAttempt { way, epsv, address, announced, error }
+    }
 }
 
 /// A data connection that is being opened.
@@ -107,6 +128,8 @@ pub(crate) fn prepare(
     }
 }
 
+pub(crate) use passive::{ahead, prepare_ahead};
+
 /// Of the command of RFC 2428 and that of RFC 959, the one to use now.
 fn choose(extended: Extended, known_not_to_work: bool, pair: (Verb, Verb)) -> Verb {
     match extended {
@@ -137,6 +160,22 @@ fn is_unknown(reply: &Reply) -> bool {
         ReplyCode::PROTOCOL_NOT_SUPPORTED,
     ]
     .contains(&reply.code())
+}
+
+/// The list in a 522 reply (CL-30). `None` for another reply, and for one without a list.
+fn usable_protocols(reply: &Reply) -> Option<NetworkProtocols> {
+    let is_522 = reply.code() == ReplyCode::PROTOCOL_NOT_SUPPORTED;
+    let list = NetworkProtocols::find(reply.text()).filter(|_| is_522)?;
+    trace::note(format_args!(
+        "522: the server says that it can use {}",
+        match (list.ipv4, list.ipv6) {
+            (true, true) => "IPv4 and IPv6",
+            (true, false) => "IPv4",
+            (false, true) => "IPv6",
+            (false, false) => "nothing that is known here",
+        }
+    ));
+    Some(list)
 }
 
 /// Ends the search for a way: with the one refusal that is not about the way, or with all.

@@ -1,19 +1,19 @@
 //! Passive mode: `EPSV` (RFC 2428 §3), else `PASV` (RFC 959 §4.1.2). The connection goes to the
-//! host of the control connection, whatever a reply says.
+//! host of the control connection, or to the one that a 227 announces if the caller's rule is so.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use ftp_proto::{Command, EpsvArgument, ExtendedAddress, HostPort, ParseError, Reply, ReplyCode};
-use ftp_proto::{Severity, Verb};
+use ftp_proto::{AddressRule, Command, EpsvArgument, ExtendedAddress, HostPort, HostReason};
+use ftp_proto::{NetworkProtocol, ParseError, Reply, ReplyCode, Severity, Verb};
 use socket2::Socket;
 
-use super::{Opening, Prepared, Ways};
-use crate::config::Config;
+use super::{Agreed, Opening, Prepared, Ways};
+use crate::config::{Config, Mode};
 use crate::connect::{self, Server};
 use crate::connector::Purpose;
 use crate::control::ControlConnection;
-use crate::error::{DataAttempt, Error, Phase};
+use crate::error::{AnnouncedHost, DataAttempt, Error, Phase};
 use crate::stream::Stream;
 use crate::trace;
 
@@ -29,64 +29,170 @@ pub(super) fn prepare(
     epsv_failed: bool,
     attempts: &mut Vec<DataAttempt>,
 ) -> Result<Prepared, Error> {
-    let extended = config.epsv;
+    if config.epsv_all && !ways.all_said {
+        promise(control, attempts)?;
+        ways.all_said = true;
+    }
     loop {
         let no_epsv = ways.no_epsv || epsv_failed;
-        let way = super::choose(extended, no_epsv, (Verb::Epsv, Verb::Pasv));
+        let way = super::choose(config.epsv, no_epsv, (Verb::Epsv, Verb::Pasv));
         if way == Verb::Pasv && !super::is_ipv4(control) {
             let error = Error::Unsupported("PASV carries IPv4 addresses only");
-            attempts.push(DataAttempt { way, address: None, error });
+            attempts.push(DataAttempt::early(way, error));
             return Err(super::give_up(attempts));
         }
-        let error = match ask(control, way)? {
-            Ok(port) => {
-                // With the scope of a link-local address, which is ours and not the server's to
-                // say.
-                let address = control.addresses().map(|(_, mut peer)| {
-                    peer.set_port(port);
-                    peer
-                });
-                let opening = open(control, config, address, port);
-                return Ok(Prepared { way, address, opening });
+        let epsv = match way {
+            Verb::Epsv => argument(ways),
+            _ => EpsvArgument::Default,
+        };
+        let command = match way {
+            Verb::Epsv => Command::Epsv(epsv),
+            _ => Command::Pasv,
+        };
+        let reply = control.request(&command)?;
+        let peer = control.addresses().map(|(_, peer)| peer);
+        let refusal = match read(&reply, peer, config.passive_address, way, epsv) {
+            Answer::Listens(agreed, port) => {
+                let opening = open(control, config, agreed.address, port);
+                return Ok(Prepared { agreed, opening });
             }
-            Err(error) => error,
+            Answer::Refuses(refusal) => refusal,
         };
-        let is_unknown = match &error {
-            Error::Refused(_, reply) => super::is_unknown(reply),
-            _ => true,
-        };
-        attempts.push(DataAttempt { way, address: None, error });
-        if way == Verb::Pasv || !is_unknown || !super::may_fall_back(extended, control) {
+        let Refusal { error, is_unknown, wants_protocol, listens } = refusal;
+        if listens {
+            // RFC 2428 §3: let it close that port before it is asked again.
+            control.request(&Command::Abor)?;
+        }
+        if let (Verb::Pasv, Error::Protocol(error)) = (way, &error) {
+            return Err(control.protocol_error(*error));
+        }
+        attempts.push(DataAttempt { epsv, ..DataAttempt::early(way, error) });
+        let falls_back = way == Verb::Epsv && super::may_fall_back(config.epsv, control);
+        if let Some(protocol) = wants_protocol {
+            trace::note(format_args!("EPSV {} from now on", protocol.number()));
+            ways.epsv_protocol = Some(protocol);
+        } else if is_unknown && falls_back {
+            trace::note(format_args!("EPSV does not work here: PASV from now on"));
+            ways.no_epsv = true;
+        } else {
             return Err(super::give_up(attempts));
         }
-        trace::note(format_args!("EPSV does not work here: PASV from now on"));
-        ways.no_epsv = true;
     }
 }
 
-/// Sends `EPSV` or `PASV`. The inner error is about this way only.
-fn ask(control: &mut ControlConnection, way: Verb) -> Result<Result<u16, Error>, Error> {
-    let command = match way {
-        Verb::Epsv => Command::Epsv(EpsvArgument::Default),
-        _ => Command::Pasv,
-    };
-    let reply = control.request(&command)?;
+/// What `EPSV` has to be sent with here.
+fn argument(ways: &Ways) -> EpsvArgument {
+    ways.epsv_protocol.map_or(EpsvArgument::Default, EpsvArgument::Protocol)
+}
+
+/// The command that would set up the next data connection, if that is `EPSV` and nothing has to
+/// be said before it.
+pub(crate) fn ahead(config: &Config, ways: &Ways) -> Option<EpsvArgument> {
+    let is_free = config.mode == Mode::Passive && (!config.epsv_all || ways.all_said);
+    let way = super::choose(config.epsv, ways.no_epsv, (Verb::Epsv, Verb::Pasv));
+    (is_free && way == Verb::Epsv).then(|| argument(ways))
+}
+
+/// Begins to connect to where the answer to an `EPSV` that was sent ahead leads; `None` if that is
+/// not simply somewhere to connect to.
+pub(crate) fn prepare_ahead(
+    control: &ControlConnection,
+    config: &Config,
+    epsv: EpsvArgument,
+    reply: &Reply,
+) -> Option<Prepared> {
+    let peer = control.addresses().map(|(_, peer)| peer);
+    let answer = read(reply, peer, config.passive_address, Verb::Epsv, epsv);
+    let Answer::Listens(agreed, port) = answer else { return None };
+    let opening = open(control, config, agreed.address, port);
+    opening.is_ok().then_some(Prepared { agreed, opening })
+}
+
+/// Promises to use nothing but `EPSV` from now on (RFC 2428 §4).
+fn promise(control: &mut ControlConnection, attempts: &mut Vec<DataAttempt>) -> Result<(), Error> {
+    let epsv = EpsvArgument::All;
+    let reply = control.request(&Command::Epsv(epsv))?;
+    if reply.code().severity() == Severity::Completion {
+        return Ok(());
+    }
+    let error = Error::Refused(Verb::Epsv, reply);
+    attempts.push(DataAttempt { epsv, ..DataAttempt::early(Verb::Epsv, error) });
+    Err(super::give_up(attempts))
+}
+
+/// What became of asking the server to listen.
+enum Answer {
+    /// At this port.
+    Listens(Agreed, u16),
+    Refuses(Refusal),
+}
+
+/// Why a way cannot be gone.
+struct Refusal {
+    error: Error,
+    /// The server does not know the command: the other one may do.
+    is_unknown: bool,
+    /// The same command may do with the protocol of the control connection behind it, this one.
+    wants_protocol: Option<NetworkProtocol>,
+    /// The server waits at a port all the same.
+    listens: bool,
+}
+
+/// Reads the answer to `EPSV` or `PASV`. `peer` is unknown if a connector made the connection.
+fn read(
+    reply: &Reply,
+    peer: Option<SocketAddr>,
+    rule: AddressRule,
+    way: Verb,
+    epsv: EpsvArgument,
+) -> Answer {
+    let may_name_it = way == Verb::Epsv && epsv == EpsvArgument::Default;
+    let nameable = peer.map(|peer| NetworkProtocol::of(peer.ip())).filter(|_| may_name_it);
+    let refused =
+        |error, is_unknown| Refusal { error, is_unknown, wants_protocol: None, listens: false };
     if reply.code().severity() != Severity::Completion {
-        return Ok(Err(Error::Refused(way, reply)));
+        let usable = super::usable_protocols(reply).unwrap_or_default();
+        let wants_protocol = nameable.filter(|protocol| usable.contains(*protocol));
+        let error = Error::Refused(way, reply.clone());
+        let refusal = refused(error, super::is_unknown(reply));
+        return Answer::Refuses(Refusal { wants_protocol, ..refusal });
     }
-    let peer = control.addresses().map(|(_, peer)| peer.ip().to_canonical());
-    match find_port(&reply, peer) {
-        Ok(port) => Ok(Ok(port)),
-        Err(error) if way == Verb::Epsv => Ok(Err(Error::Protocol(error))),
-        Err(error) => Err(control.protocol_error(error)),
+    let is_229 = reply.code() == ReplyCode::EXTENDED_PASSIVE;
+    let named = ExtendedAddress::find_protocol(reply.text()).filter(|_| is_229);
+    if let (Some(wanted), Some(named)) = (nameable, named)
+        && wanted != named
+    {
+        let error = Error::Unsupported("a 229 for another protocol than the control connection's");
+        let refusal = refused(error, true);
+        let wants_protocol = Some(wanted);
+        return Answer::Refuses(Refusal { wants_protocol, listens: true, ..refusal });
+    }
+    match find(reply, peer, rule) {
+        Ok((port, address, announced)) => {
+            Answer::Listens(Agreed { way, epsv, address, announced }, port)
+        }
+        Err(error) => Answer::Refuses(refused(Error::Protocol(error), true)),
     }
 }
 
-/// The port in a 227 or a 229, either of which may answer either command (CL-29).
-fn find_port(reply: &Reply, peer: Option<IpAddr>) -> Result<u16, ParseError> {
+/// The port, and the address with it, by a 227 or a 229, either of which may answer either command
+/// (CL-29); and what host a 227 announced, if it is another than `peer`.
+fn find(
+    reply: &Reply,
+    peer: Option<SocketAddr>,
+    rule: AddressRule,
+) -> Result<(u16, Option<SocketAddr>, Option<AnnouncedHost>), ParseError> {
+    // With the scope of a link-local address, which is ours and not the server's to say.
+    let at_peer = |port| {
+        peer.map(|mut peer| {
+            peer.set_port(port);
+            peer
+        })
+    };
+    let host = peer.map(|peer| peer.ip().to_canonical());
     if reply.code() == ReplyCode::EXTENDED_PASSIVE {
         let port = ExtendedAddress::find_port(reply.text())?;
-        match peer {
+        match host {
             Some(host) => trace::note(format_args!(
                 "229: port {port} of {host}, the host of the control connection"
             )),
@@ -94,24 +200,33 @@ fn find_port(reply: &Reply, peer: Option<IpAddr>) -> Result<u16, ParseError> {
                 trace::note(format_args!("229: port {port} of the host of the control connection"));
             }
         }
-        return Ok(port);
+        return Ok((port, at_peer(port), None));
     }
     let HostPort { host: announced, port } = HostPort::find(reply.text())?;
     let [high, low] = port.to_be_bytes();
-    match peer {
-        Some(host) if host == announced => {
-            trace::note(format_args!("227: {announced} port {port} = {high}*256+{low}"));
-        }
-        Some(host) => trace::note(format_args!(
-            "227: {announced} port {port} = {high}*256+{low}; the data connection goes to {host}, \
-             the host of the control connection"
-        )),
-        None => trace::note(format_args!(
+    let Some(host) = host else {
+        trace::note(format_args!(
             "227: {announced} port {port} = {high}*256+{low}; the data connection goes to the \
              host of the control connection"
-        )),
+        ));
+        return Ok((port, None, None));
+    };
+    let chosen = rule.choose(announced.into(), host);
+    if chosen.reason == HostReason::Same {
+        trace::note(format_args!("227: {announced} port {port} = {high}*256+{low}"));
+        return Ok((port, at_peer(port), None));
     }
-    Ok(port)
+    trace::note(format_args!(
+        "227: {announced} port {port} = {high}*256+{low}; {}: using {}",
+        chosen.reason, chosen.host
+    ));
+    let address = match chosen.host {
+        chosen if chosen == host => at_peer(port),
+        chosen => Some(SocketAddr::new(chosen, port)),
+    };
+    let announced =
+        AnnouncedHost { announced: announced.into(), peer: host, reason: chosen.reason };
+    Ok((port, address, Some(announced)))
 }
 
 /// Begins to connect, without waiting unless a connector does it.
@@ -121,7 +236,9 @@ fn open(
     address: Option<SocketAddr>,
     port: u16,
 ) -> Result<Opening, Error> {
-    refuse_low(port)?;
+    if port < FIRST_FREE_PORT && !config.allow_low_ports {
+        return Err(Error::Unsupported("a data port below 1024"));
+    }
     match (&config.connector, address) {
         (Some(connector), _) => {
             let target = Server { port, ..control.server().clone() };
@@ -133,13 +250,6 @@ fn open(
             connect::begin(address, config.bind).map(Opening::Connecting).map_err(Error::Io)
         }
         (None, None) => Err(Error::Unsupported("a server without an address")),
-    }
-}
-
-fn refuse_low(port: u16) -> Result<(), Error> {
-    match port {
-        FIRST_FREE_PORT.. => Ok(()),
-        _ => Err(Error::Unsupported("a data port below 1024")),
     }
 }
 
@@ -158,11 +268,13 @@ pub(super) fn connected(socket: Socket) -> io::Result<Stream> {
 
 #[cfg(test)]
 mod tests {
+    use ftp_proto::AddressClass;
+
     use super::*;
 
     #[test]
     fn ports_are_found_by_code_cl_23_cl_28_cl_29() {
-        let peer = Some(IpAddr::from([203, 0, 113, 7]));
+        let peer = SocketAddr::from(([203, 0, 113, 7], 21));
         for (code, text, want) in [
             (227, "Entering Passive Mode (10,0,0,5,195,84).", Some(50_004)),
             (227, "10,0,0,5,195,84", Some(50_004)),
@@ -174,13 +286,49 @@ mod tests {
             (200, "10,0,0,5,0,0", None),
         ] {
             let reply = Reply::new(ReplyCode::new(code).unwrap(), text);
-            assert_eq!(find_port(&reply, peer).ok(), want, "{code} {text}");
+            for rule in [AddressRule::Peer, AddressRule::Smart] {
+                let found = find(&reply, Some(peer), rule).map(|(_, address, _)| address).ok();
+                let want_address = want.map(|port| Some(SocketAddr::new(peer.ip(), port)));
+                assert_eq!(found, want_address, "{code} {text}");
+                let unknown = find(&reply, None, rule).map(|(port, address, _)| (port, address));
+                assert_eq!(unknown.ok(), want.map(|port| (port, None)), "{code} {text}");
+            }
         }
     }
 
     #[test]
-    fn low_ports_are_not_connected_to_cl_35_hc_01() {
-        assert!(matches!(refuse_low(1_023), Err(Error::Unsupported(_))));
-        assert!(refuse_low(1_024).is_ok());
+    fn the_rule_chooses_the_host_cl_25_cl_26_cl_27_hc_01() {
+        let peer: SocketAddr = "203.0.113.7:21".parse().unwrap();
+        let find = |rule, host: &str| {
+            let text = format!("ok ({},195,84)", host.replace('.', ","));
+            let reply = Reply::new(ReplyCode::new(227).unwrap(), text);
+            let (_, address, announced) = find(&reply, Some(peer), rule).unwrap();
+            (address.unwrap().to_string(), announced.map(|announced| announced.reason))
+        };
+        for (rule, announced, want, reason) in [
+            (AddressRule::Peer, "203.0.113.7", "203.0.113.7:50004", None),
+            (AddressRule::Reply, "203.0.113.7", "203.0.113.7:50004", None),
+            (AddressRule::Peer, "10.0.0.5", "203.0.113.7:50004", Some(HostReason::PeerRule)),
+            (AddressRule::Peer, "198.51.100.1", "203.0.113.7:50004", Some(HostReason::PeerRule)),
+            (
+                AddressRule::Smart,
+                "10.0.0.5",
+                "203.0.113.7:50004",
+                Some(HostReason::NotForUs(AddressClass::Private)),
+            ),
+            (AddressRule::Smart, "198.51.100.1", "198.51.100.1:50004", Some(HostReason::Plausible)),
+            (AddressRule::Reply, "127.0.0.1", "127.0.0.1:50004", Some(HostReason::ReplyRule)),
+        ] {
+            assert_eq!(find(rule, announced), (want.to_owned(), reason), "{rule:?} {announced}");
+        }
+    }
+
+    #[test]
+    fn the_scope_of_a_link_local_peer_is_kept_cl_20() {
+        let peer =
+            SocketAddr::from(std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), 21, 0, 7));
+        let reply = Reply::new(ReplyCode::EXTENDED_PASSIVE, "ok (|||50004|)");
+        let (_, address, _) = find(&reply, Some(peer), AddressRule::Peer).unwrap();
+        assert_eq!(address.unwrap().to_string(), "[fe80::1%7]:50004");
     }
 }

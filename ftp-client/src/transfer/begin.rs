@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use ftp_proto::{Command, Progress, Reply, RepresentationType, RestartMarker, Verb};
 
-use super::{Transfer, abort, accepted, is_end_of_transfer, is_upload};
+use super::{Transfer, abort, accepted, ahead, is_end_of_transfer, is_upload};
 use crate::client::Client;
+use crate::control::ControlConnection;
 use crate::data::{self, Advance, Opening, Prepared};
-use crate::error::{DataAttempt, Error, Phase};
+use crate::error::{Error, Phase};
 use crate::stream::Stream;
 use crate::trace;
 use crate::wait::Deadline;
@@ -25,24 +26,38 @@ pub(crate) fn begin<'a>(
     let line = command.encode().map_err(Error::Argument)?;
     let marker = RestartMarker::parse(offset.to_string().as_bytes()).map_err(Error::Argument)?;
     client.settle()?;
-    if let Some(representation) = representation {
-        client.put_in_force(representation)?;
-    }
     let mut attempts = Vec::new();
     let mut epsv_failed = false;
+    let mut started = Instant::now();
+    let mut deadline = client.control.reply_deadline();
+    let mut sent = ahead::send(client, command, marker, representation, deadline)?;
     loop {
-        let Client { control, config, ways, .. } = &mut *client;
-        let Prepared { way, address, opening } =
-            data::prepare(control, config, ways, epsv_failed, &mut attempts)?;
+        let is_sent = sent.is_some();
+        let Prepared { agreed, opening } = match sent.take() {
+            Some(prepared) => prepared,
+            None => {
+                if let Some(representation) = representation {
+                    client.put_in_force(representation)?;
+                }
+                let Client { control, config, ways, .. } = &mut *client;
+                data::prepare(control, config, ways, epsv_failed, &mut attempts)?
+            }
+        };
         let (error, usable) = match opening {
             Err(error) => (error, true),
             Ok(opening) => {
-                client.restart_at(marker)?;
-                let started = Instant::now();
-                let deadline = client.control.reply_deadline();
-                client.control.send(verb, &line, deadline)?;
-                client.restart = RestartMarker::default();
-                match meet(client, verb, opening, deadline)? {
+                if !is_sent {
+                    client.restart_at(marker)?;
+                    (started, deadline) = (Instant::now(), client.control.reply_deadline());
+                    client.control.send(verb, &line, deadline)?;
+                    client.restart = RestartMarker::default();
+                }
+                let met = meet(client, verb, opening, deadline);
+                if is_sent && met.as_ref().is_err_and(ahead::is_odd) {
+                    ahead::turn_off(client);
+                    continue;
+                }
+                match met? {
                     Met::Begun { data, first, ended } => {
                         client.ways.no_epsv |= epsv_failed;
                         if let Some(data) = &data {
@@ -73,7 +88,8 @@ pub(crate) fn begin<'a>(
                 }
             }
         };
-        attempts.push(DataAttempt { way, address, error });
+        let way = agreed.way;
+        attempts.push(agreed.failed(error));
         let may_fall_back = data::may_fall_back(client.config.epsv, &client.control);
         if way != Verb::Epsv || !may_fall_back || !usable {
             return Err(Error::DataConnection(attempts));
@@ -151,14 +167,8 @@ fn meet(
         } else {
             let (other, interest) = waiting.interest();
             match control.wait_with(other, interest, data_deadline) {
-                Err(error @ Error::Timeout(Phase::DataConnect)) => return Ok(Met::NoData(error)),
-                // The replies are still owed, and can be taken when good-bye is said.
-                Err(Error::Cancelled) => return Err(Error::Cancelled),
-                Err(error) => {
-                    control.close();
-                    return Err(error);
-                }
                 Ok(data_ready) => data_ready,
+                Err(error) => return waited(control, error),
             }
         };
         if !data_ready {
@@ -166,7 +176,11 @@ fn meet(
             continue;
         }
         match waiting.advance(server) {
-            Ok(Advance::Still(waiting)) => opening = Some(waiting),
+            // However many strangers come.
+            Ok(Advance::Still(waiting)) => match control.go_on(data_deadline) {
+                Ok(()) => opening = Some(waiting),
+                Err(error) => return waited(control, error),
+            },
             Ok(Advance::Open(stream)) => {
                 data = Some(stream);
                 if let Some(first) = first {
@@ -180,6 +194,19 @@ fn meet(
                 }
                 return Ok(Met::NoData(Error::Io(error)));
             }
+        }
+    }
+}
+
+/// What comes of a wait that ended in vain.
+fn waited(control: &mut ControlConnection, error: Error) -> Result<Met, Error> {
+    match error {
+        Error::Timeout(Phase::DataConnect) => Ok(Met::NoData(error)),
+        // The replies are still owed, and can be taken when good-bye is said.
+        Error::Cancelled => Err(error),
+        error => {
+            control.close();
+            Err(error)
         }
     }
 }

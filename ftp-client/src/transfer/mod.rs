@@ -1,6 +1,7 @@
 //! Transfers: what both directions share, and how each ends (RFC 959 §5.4 and §6).
 
 pub(crate) mod abort;
+mod ahead;
 mod begin;
 mod download;
 mod file;

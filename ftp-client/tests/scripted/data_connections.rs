@@ -3,7 +3,8 @@
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use ftp_client::{Client, Error, Extended, Mode, Phase, Timeouts, Verb};
+use ftp_client::{AddressRule, Client, EpsvArgument, Error, Extended, HostReason, Mode, Phase};
+use ftp_client::{PortRanges, Timeouts, Verb};
 
 use crate::peer::{Peer, SHORT, Server, timeouts};
 
@@ -287,6 +288,293 @@ fn a_server_that_does_not_connect_times_out_hc_19() {
     ));
     client.noop().unwrap();
     server.end();
+}
+
+#[test]
+fn a_port_of_epsv_that_stays_silent_leads_to_pasv_cl_21() {
+    let timeouts = Timeouts { data_connect: SHORT, ..timeouts() };
+    let builder = Client::builder().timeouts(timeouts);
+    let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
+        // With its queue full, a listener lets those who knock wait without an answer.
+        let hole = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let hole = hole.unwrap();
+        hole.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        hole.listen(0).unwrap();
+        let address = hole.local_addr().unwrap().as_socket().unwrap();
+        let _first = TcpStream::connect(address).unwrap();
+        peer.answer("EPSV", &format!("229 (|||{}|)", address.port()));
+        peer.answer("NLST", "150 here it comes");
+        peer.expect_abort();
+        peer.send("426 nobody came\r\n226 aborted\r\n");
+        for _ in 0..2 {
+            peer.pasv();
+            peer.answer("NLST", "150 here it comes");
+            peer.send_data(b"a\r\nb\r\n");
+            peer.reply("226 done");
+        }
+    });
+    for _ in 0..2 {
+        let names: Result<Vec<_>, _> = client.names(None).unwrap().collect();
+        assert_eq!(names.unwrap(), [b"a", b"b"]);
+    }
+    server.end();
+}
+
+#[test]
+fn epsv_all_is_said_once_and_kept_cl_34() {
+    let builder = Client::builder().timeouts(timeouts()).epsv_all(true);
+    let (server, mut client) = Server::logged_in_with(builder.clone(), |mut peer| {
+        peer.answer("PWD", "257 \"/\"");
+        peer.answer("TYPE I", "200 ok");
+        peer.answer("EPSV ALL", "220 as you like");
+        peer.epsv();
+        retr(&mut peer);
+        peer.epsv();
+        retr(&mut peer);
+        // No way back to PASV.
+        peer.answer("EPSV", "500 what?");
+        peer.epsv();
+        retr(&mut peer);
+    });
+    client.pwd().unwrap();
+    for _ in 0..2 {
+        assert_eq!(get(&mut client).unwrap(), b"hello");
+    }
+    let error = get(&mut client).unwrap_err();
+    assert_eq!(error.to_string(), "no data connection: EPSV refused: 500 what?");
+    assert_eq!(get(&mut client).unwrap(), b"hello");
+    server.end();
+
+    let (server, mut client) = Server::logged_in_with(builder.clone(), |mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        peer.answer("EPSV ALL", "501 not that");
+        peer.answer("NOOP", "200 ok");
+    });
+    let error = get(&mut client).unwrap_err();
+    assert_eq!(error.to_string(), "no data connection: EPSV ALL refused: 501 not that");
+    assert!(!error.is_transient());
+    let Error::DataConnection(attempts) = error else { panic!("{error}") };
+    assert_eq!(attempts[0].epsv, EpsvArgument::All);
+    client.noop().unwrap();
+    server.end();
+
+    // Nobody is connected to for what cannot be kept.
+    for builder in [builder.clone().mode(Mode::Active), builder.epsv(Extended::Never)] {
+        assert!(matches!(
+            builder.connect(&format!("127.0.0.1:{}", closed_port())),
+            Err(Error::Unsupported(_))
+        ));
+    }
+}
+
+#[test]
+fn epsv_all_is_not_said_unasked_cl_34() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        retr(&mut peer);
+    });
+    assert_eq!(get(&mut client).unwrap(), b"hello");
+    server.end();
+}
+
+/// `EPSV 1`, as a server wants it that does not take `EPSV` alone.
+fn epsv_1(peer: &mut Peer) {
+    peer.expect("EPSV 1");
+    let port = peer.listen();
+    // Some name the protocol and the address then.
+    peer.reply(&format!("229 Extended Passive Mode (|1|10.0.0.1|{port}|)"));
+}
+
+#[test]
+fn epsv_names_the_protocol_where_522_lists_it_cl_30_hc_30() {
+    for first in ["522 Network protocol not supported, use (1,2)", "522 say which (7, 1)"] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            peer.answer("EPSV", first);
+            epsv_1(&mut peer);
+            retr(&mut peer);
+            epsv_1(&mut peer);
+            retr(&mut peer);
+            // It does not ask a second time.
+            peer.answer("EPSV 1", "522 use (1)");
+            peer.pasv();
+            retr(&mut peer);
+        });
+        for _ in 0..3 {
+            assert_eq!(get(&mut client).unwrap(), b"hello", "{first}");
+        }
+        server.end();
+    }
+    for list in ["(2)", "(", "()", "(1,,2)", "(99999999999)"] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            peer.answer("EPSV", &format!("522 use {list}"));
+            peer.pasv();
+            retr(&mut peer);
+        });
+        assert_eq!(get(&mut client).unwrap(), b"hello", "{list}");
+        server.end();
+    }
+}
+
+#[test]
+fn a_listener_of_another_protocol_is_aborted_cl_30() {
+    for answer in ["226 closed", "502 what?"] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            peer.answer("EPSV", "229 Extended Passive Mode (|2||50004|)");
+            peer.answer("ABOR", answer);
+            epsv_1(&mut peer);
+            retr(&mut peer);
+        });
+        assert_eq!(get(&mut client).unwrap(), b"hello");
+        server.end();
+    }
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        peer.answer("EPSV", "229 Extended Passive Mode (|2||50004|)");
+        peer.answer("ABOR", "225 nothing to do");
+        peer.answer("EPSV 1", "501 no");
+        peer.pasv();
+        retr(&mut peer);
+    });
+    assert_eq!(get(&mut client).unwrap(), b"hello");
+    server.end();
+}
+
+/// A client that takes the announced host at its word.
+fn trusting(rule: AddressRule) -> ftp_client::ClientBuilder {
+    let builder = Client::builder().timeouts(timeouts()).epsv(Extended::Never);
+    builder.passive_address(rule)
+}
+
+#[test]
+fn the_rule_reaches_third_hosts_and_low_ports_cl_27_cl_35_hc_01() {
+    for rule in [AddressRule::Reply, AddressRule::Smart] {
+        let (server, mut client) = Server::logged_in_with(trusting(rule), |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            peer.expect("PASV");
+            let elsewhere = TcpListener::bind("127.0.0.2:0").unwrap();
+            let [high, low] = elsewhere.local_addr().unwrap().port().to_be_bytes();
+            peer.reply(&format!("227 (127,0,0,2,{high},{low})"));
+            peer.listen_at(elsewhere);
+            retr(&mut peer);
+        });
+        assert_eq!(get(&mut client).unwrap(), b"hello", "{rule:?}");
+        server.end();
+    }
+    let builder = trusting(AddressRule::Peer).allow_low_ports(true);
+    let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        // Port 1, where nobody listens.
+        peer.expect("PASV");
+        peer.reply("227 (127,0,0,1,0,1)");
+        if peer.line() == b"RETR a\r\n" {
+            peer.expect_abort();
+            peer.send("425 no\r\n226 aborted\r\n");
+        }
+    });
+    let error = get(&mut client).unwrap_err().to_string();
+    assert!(error.contains("PASV with 127.0.0.1:1: ") && error.contains("refused"), "{error}");
+    drop(client);
+    server.end();
+}
+
+#[test]
+fn what_was_made_of_the_announced_host_is_told_cl_25_cl_26_cl_27() {
+    for (rule, announced, reason, used, cure) in [
+        (
+            AddressRule::Peer,
+            "127,0,0,2",
+            HostReason::PeerRule,
+            "127.0.0.1",
+            "the address rules `smart` and `reply` would use the other",
+        ),
+        (
+            AddressRule::Reply,
+            "127,0,0,2",
+            HostReason::ReplyRule,
+            "127.0.0.2",
+            "the address rule `peer` would use 127.0.0.1",
+        ),
+        (
+            AddressRule::Smart,
+            "127,0,0,2",
+            HostReason::Plausible,
+            "127.0.0.2",
+            "the address rule `peer` would use 127.0.0.1",
+        ),
+    ] {
+        let port = closed_port();
+        let (server, mut client) = Server::logged_in_with(trusting(rule), move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            let [high, low] = port.to_be_bytes();
+            peer.answer("PASV", &format!("227 ({announced},{high},{low})"));
+            if peer.line() == b"RETR a\r\n" {
+                peer.expect_abort();
+                peer.send("425 no\r\n226 aborted\r\n");
+            }
+        });
+        let error = get(&mut client).unwrap_err();
+        assert!(error.to_string().contains(cure), "{error}");
+        let Error::DataConnection(attempts) = &error else { panic!("{error}") };
+        let attempt = &attempts[0];
+        assert_eq!(attempt.address.unwrap().to_string(), format!("{used}:{port}"), "{rule:?}");
+        let host = attempt.announced.unwrap();
+        assert_eq!((host.reason, host.announced.to_string()), (reason, "127.0.0.2".to_owned()));
+        drop(client);
+        server.end();
+    }
+}
+
+#[test]
+fn what_is_told_in_active_mode_is_what_was_set_cl_33() {
+    let free = closed_port();
+    let ports = PortRanges::parse(free.to_string().as_bytes()).unwrap();
+    for (address, want) in [("203.0.113.7", "203,0,113,7"), ("localhost", "127,0,0,1")] {
+        let builder = active_builder().active_ports(ports.clone()).active_address(address);
+        let (server, mut client) = Server::logged_in_with(builder, move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            let dotted = want.replace(',', ".");
+            peer.answer(&format!("EPRT |1|{dotted}|{free}|"), "502 what?");
+            let [high, low] = free.to_be_bytes();
+            for _ in 0..2 {
+                peer.answer(&format!("PORT {want},{high},{low}"), "200 ok");
+                // As if a NAT had sent it on.
+                peer.active = Some(SocketAddr::from(([127, 0, 0, 1], free)));
+                retr(&mut peer);
+            }
+        });
+        for _ in 0..2 {
+            assert_eq!(get(&mut client).unwrap(), b"hello", "{address}");
+        }
+        server.end();
+    }
+}
+
+#[test]
+fn without_a_port_or_an_address_nothing_is_told_cl_33() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let ports = PortRanges::parse(port.to_string().as_bytes()).unwrap();
+    let full = format!("no free port to listen at in {port}: all of them are in use");
+    for (builder, want) in [
+        (active_builder().active_ports(ports), full.as_str()),
+        (
+            active_builder().active_address("2001:db8::7"),
+            "the address to announce, \"2001:db8::7\": no IPv4 address, which the control \
+             connection has",
+        ),
+    ] {
+        let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            peer.answer("NOOP", "200 ok");
+        });
+        let error = get(&mut client).unwrap_err();
+        assert_eq!(error.to_string(), format!("no data connection: {want}"));
+        client.noop().unwrap();
+        server.end();
+    }
 }
 
 #[test]

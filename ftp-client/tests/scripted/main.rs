@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what tests call panics as they do")]
 
+mod ahead;
 mod cancelling;
 mod connecting;
 mod control;

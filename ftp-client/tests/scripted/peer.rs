@@ -140,6 +140,12 @@ impl Peer {
         assert_eq!(rest.escape_ascii().to_string(), "");
     }
 
+    /// Reads whatever comes until the client hangs up.
+    pub(crate) fn drain(&mut self) {
+        // A reset is an end too.
+        let _ = self.control.read_to_end(&mut Vec::new());
+    }
+
     /// Lets this time go by; false if the client hung up meanwhile.
     pub(crate) fn listens_for(&mut self, time: Duration) -> bool {
         let control = self.control.get_mut();
@@ -160,6 +166,11 @@ impl Peer {
         let port = listener.local_addr().expect("a bound address").port();
         self.passive = Some(listener);
         port
+    }
+
+    /// Waits for data at a listener of the script's own.
+    pub(crate) fn listen_at(&mut self, listener: TcpListener) {
+        self.passive = Some(listener);
     }
 
     pub(crate) fn epsv(&mut self) {
@@ -192,6 +203,11 @@ impl Peer {
         };
         data.set_read_timeout(Some(LIMIT)).expect("a limit that is not zero");
         data
+    }
+
+    /// Takes these lines, all of them before the first is answered.
+    pub(crate) fn expect_together(&mut self, lines: &[&str]) {
+        lines.iter().for_each(|line| self.expect(line));
     }
 
     /// Sends all data of a transfer and ends it.

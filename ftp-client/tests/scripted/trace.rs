@@ -83,8 +83,8 @@ fn the_dialogue_is_logged_without_its_secrets() {
         .unwrap_or_else(|| panic!("{reply}"));
     let port = high.parse::<u16>().unwrap() * 256 + low.parse::<u16>().unwrap();
     let note = format!(
-        "= 227: 203.0.113.9 port {port} = {high}*256+{low}; the data connection goes to \
-         127.0.0.1, the host of the control connection"
+        "= 227: 203.0.113.9 port {port} = {high}*256+{low}; the host of the control \
+         connection is always used: using 127.0.0.1"
     );
     assert_eq!(records.next(), Some(note.as_str()));
     let rest: Vec<&str> = records.collect();

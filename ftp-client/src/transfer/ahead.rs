@@ -1,0 +1,76 @@
+//! `TYPE`, `EPSV` and a verb in one write, so that only one answer is waited for (CL-14).
+
+use ftp_proto::{Command, Reply, RepresentationType, RestartMarker, Severity, Verb};
+
+use super::abort;
+use crate::client::Client;
+use crate::data::{self, Prepared};
+use crate::error::Error;
+use crate::trace;
+use crate::wait::Deadline;
+
+/// Sends all together, and reads the answers up to the verb's, which is outstanding then. `None` if
+/// the ordinary way has to be gone; nothing is owed on the control connection then.
+pub(super) fn send(
+    client: &mut Client,
+    command: &Command,
+    marker: RestartMarker,
+    representation: Option<RepresentationType>,
+    deadline: Deadline,
+) -> Result<Option<Prepared>, Error> {
+    // Nothing that changes a file: where it went wrong it would be sent a second time.
+    let is_download = matches!(command.verb(), Verb::Retr | Verb::List | Verb::Nlst | Verb::Mlsd);
+    if !client.config.pipeline || !is_download || client.restart != marker {
+        return Ok(None);
+    }
+    let Some(epsv) = data::ahead(&client.config, &client.ways) else { return Ok(None) };
+    let wanted = representation.filter(|wanted| client.in_force != Some(*wanted));
+    let set_type = wanted.map(Command::Type);
+    let commands = [set_type, Some(Command::Epsv(epsv)), Some(command.clone())];
+    let commands: Vec<Command> = commands.into_iter().flatten().collect();
+    client.control.send_together(&commands, deadline)?;
+    client.restart = RestartMarker::default();
+    let reply = match answers(client, wanted, deadline) {
+        Ok(reply) => reply,
+        Err(error) => {
+            // Whoever reads on would take an answer for that of another command.
+            client.control.close();
+            return Err(error);
+        }
+    };
+    let Client { control, config, .. } = &mut *client;
+    let ready = reply.and_then(|reply| data::prepare_ahead(control, config, epsv, &reply));
+    if ready.is_none() {
+        turn_off(client);
+        abort::resync(&mut client.control, None)?;
+    }
+    Ok(ready)
+}
+
+/// The answer to `EPSV`, if that to `TYPE` was what it should be.
+fn answers(
+    client: &mut Client,
+    wanted: Option<RepresentationType>,
+    deadline: Deadline,
+) -> Result<Option<Reply>, Error> {
+    let mut is_set = true;
+    if wanted.is_some() {
+        let reply = client.control.final_reply(deadline)?;
+        is_set = reply.code().severity() == Severity::Completion;
+        client.in_force = wanted.filter(|_| is_set);
+    }
+    let reply = client.control.final_reply(deadline)?;
+    Ok(is_set.then_some(reply))
+}
+
+/// From now on the ordinary way is gone.
+pub(super) fn turn_off(client: &mut Client) {
+    trace::note(format_args!("not as it should be: one command at a time from now on"));
+    client.config.pipeline = false;
+}
+
+/// Whether the answer to the verb may be due to what it was sent with.
+pub(super) fn is_odd(error: &Error) -> bool {
+    let Error::Refused(_, reply) = error else { return false };
+    matches!(reply.code().value(), 425 | 500..=504)
+}

@@ -1,0 +1,189 @@
+//! Commands that are sent together, and what happens when that goes wrong.
+
+use std::io::{Read, Write};
+
+use ftp_client::{Client, ClientBuilder, Error, RepresentationType, Verb};
+
+use crate::peer::{Peer, SHORT, Server, timeouts};
+
+fn builder() -> ClientBuilder {
+    Client::builder().timeouts(timeouts()).pipeline(true)
+}
+
+fn get(client: &mut Client) -> Result<Vec<u8>, Error> {
+    let mut file = client.retrieve("a")?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|error| Error::recover(error).unwrap())?;
+    file.finish()?;
+    Ok(bytes)
+}
+
+/// Answers to `EPSV` and to a verb that came with it.
+fn both(peer: &mut Peer, data: &[u8]) {
+    let port = peer.listen();
+    peer.send(format!("229 ok (|||{port}|)\r\n150 Opening\r\n"));
+    peer.send_data(data);
+    peer.reply("226 done");
+}
+
+/// The ordinary way.
+fn one_by_one(peer: &mut Peer) {
+    peer.epsv();
+    peer.answer("RETR a", "150 Opening");
+    peer.send_data(b"hello");
+    peer.reply("226 done");
+}
+
+#[test]
+fn type_epsv_and_a_verb_go_together_cl_14() {
+    let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
+        peer.expect_together(&["TYPE I", "EPSV", "RETR a"]);
+        peer.reply("200 ok");
+        both(&mut peer, b"hello");
+        peer.expect_together(&["EPSV", "RETR a"]);
+        both(&mut peer, b"hello");
+        peer.expect_together(&["EPSV", "NLST"]);
+        both(&mut peer, b"a\r\n");
+        peer.expect_together(&["TYPE A", "EPSV", "RETR a"]);
+        peer.reply("200 ok");
+        both(&mut peer, b"hello");
+        // A file that is not there is nothing odd.
+        peer.expect_together(&["EPSV", "RETR a"]);
+        peer.send("229 ok (|||50004|)\r\n550 no such file\r\n");
+        peer.expect_together(&["EPSV", "RETR a"]);
+        both(&mut peer, b"hello");
+        peer.answer("NOOP", "200 ok");
+    });
+    for _ in 0..2 {
+        assert_eq!(get(&mut client).unwrap(), b"hello");
+    }
+    let names: Vec<_> = client.names(None).unwrap().map(Result::unwrap).collect();
+    assert_eq!(names, [b"a"]);
+    client.set_representation(RepresentationType::Ascii);
+    assert_eq!(get(&mut client).unwrap(), b"hello");
+    let error = get(&mut client).unwrap_err();
+    assert_eq!(error.to_string(), "RETR refused: 550 no such file");
+    assert_eq!(get(&mut client).unwrap(), b"hello");
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn what_changes_a_file_or_begins_within_it_does_not_go_ahead_cl_14() {
+    let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
+        for verb in ["STOR a", "APPE a"] {
+            peer.expect(if verb == "STOR a" { "TYPE I" } else { "EPSV" });
+            if verb == "STOR a" {
+                peer.reply("200 ok");
+                peer.expect("EPSV");
+            }
+            assert!(peer.listens_for(SHORT), "{verb} waits for the answer to EPSV");
+            let port = peer.listen();
+            peer.reply(&format!("229 ok (|||{port}|)"));
+            peer.answer(verb, "150 Opening");
+            assert_eq!(peer.read_data(), b"hello");
+            peer.reply("226 done");
+        }
+        peer.epsv();
+        peer.answer("REST 2", "350 ok");
+        peer.answer("RETR a", "150 Opening");
+        peer.send_data(b"llo");
+        peer.reply("226 done");
+    });
+    for append in [false, true] {
+        let file = if append { client.append("a") } else { client.store("a") };
+        let mut file = file.unwrap();
+        file.write_all(b"hello").unwrap();
+        file.finish().unwrap();
+    }
+    let mut file = client.retrieve_from("a", 2).unwrap();
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).unwrap();
+    file.finish().unwrap();
+    assert_eq!(bytes, b"llo");
+    server.end();
+}
+
+#[test]
+fn any_odd_answer_ends_it_and_no_reply_is_mixed_up_cl_14_hc_17() {
+    // What answers TYPE, EPSV and RETR; whether RETR waits for a connection that does not come.
+    for (answers, waits) in [
+        (["200 ok", "502 what?", "425 no port"], false),
+        (["200 ok", "502 what?", "150 Opening"], true),
+        (["200 ok", "522 use (1)", "503 EPSV first"], false),
+        (["200 ok", "229 somewhere", "150 Opening"], true),
+        (["200 ok", "229 ok (|||22|)", "150 Opening"], true),
+        (["200 ok", "229 ok (|2||50004|)", "150 Opening"], true),
+        (["500 what?", "229 ok (|||50004|)", "150 Opening"], true),
+        (["451 not now", "451 not now", "451 not now"], false),
+        (["200 ok", "229 ok (|||{port}|)", "425 too early"], false),
+        (["200 ok", "229 ok (|||{port}|)", "500 what?"], false),
+    ] {
+        let [set, port, verb] = answers;
+        let (server, mut client) = Server::logged_in_with(builder(), move |mut peer| {
+            peer.expect_together(&["TYPE I", "EPSV", "RETR a"]);
+            let listening = peer.listen().to_string();
+            let port = port.replace("{port}", &listening);
+            peer.send(format!("{set}\r\n{port}\r\n{verb}\r\n"));
+            let mut line = peer.line();
+            if line == b"\xff\xf4\xff\xf2ABOR\r\n" {
+                peer.send(if waits { "426 cut\r\n226 aborted\r\n" } else { "225 nothing\r\n" });
+                line = peer.line();
+            }
+            if line == b"TYPE I\r\n" {
+                assert_ne!(set, "200 ok");
+                peer.reply("200 ok");
+                line = peer.line();
+            }
+            assert_eq!(line.escape_ascii().to_string(), "EPSV\\r\\n");
+            let port = peer.listen();
+            peer.reply(&format!("229 ok (|||{port}|)"));
+            peer.answer("RETR a", "150 Opening");
+            peer.send_data(b"hello");
+            peer.reply("226 done");
+            one_by_one(&mut peer);
+            peer.answer("NOOP", "200 ok");
+        });
+        for _ in 0..2 {
+            assert_eq!(get(&mut client).unwrap(), b"hello", "{answers:?}");
+        }
+        client.noop().unwrap();
+        server.end();
+    }
+}
+
+#[test]
+fn an_answer_too_few_or_too_many_closes_cl_13_cl_14_hc_17() {
+    for (answers, closes) in [
+        ("200 ok\r\n", true),
+        ("200 ok\r\n229 ok (|||{port}|)\r\n", true),
+        ("150 Opening\r\n", false),
+        ("200 ok\r\n421 good bye\r\n", false),
+        ("200 ok\r\n200 ok\r\n229 ok (|||{port}|)\r\n150 Opening\r\n", false),
+    ] {
+        let (server, mut client) = Server::logged_in_with(builder(), move |mut peer| {
+            peer.expect_together(&["TYPE I", "EPSV", "RETR a"]);
+            let port = peer.listen().to_string();
+            peer.send(answers.replace("{port}", &port));
+            if closes {
+                peer.close();
+            } else {
+                peer.drain();
+            }
+        });
+        let error = get(&mut client).unwrap_err();
+        let right = match &error {
+            Error::Closed => closes,
+            Error::ServiceClosing(_) => answers.contains("421"),
+            Error::Unexpected(Verb::Type, _) => answers.starts_with("150"),
+            Error::Unexpected(..) | Error::Desynchronised | Error::Protocol(_) => {
+                answers.contains("200 ok\r\n200 ok")
+            }
+            _ => false,
+        };
+        assert!(right, "{answers}: {error}");
+        assert!(matches!(client.noop(), Err(Error::Closed)), "{answers}");
+        drop(client);
+        server.end();
+    }
+}
