@@ -33,7 +33,7 @@ pub(super) fn listen(client: &mut Client, rule: AddressRule) -> Result<SocketAdd
         Ok(address) => address,
         Err(error) => return Err(client.control.protocol_error(error)),
     };
-    if address.port() < FIRST_FREE_PORT {
+    if address.port() < FIRST_FREE_PORT && !client.config.allow_low_ports {
         return Err(Error::Unsupported("a data port below 1024"));
     }
     Ok(address)
@@ -64,6 +64,10 @@ fn read(reply: &Reply, peer: IpAddr, rule: AddressRule) -> Result<SocketAddr, Pa
 
 /// Tells a server where to connect to.
 pub(super) fn announce(client: &mut Client, address: SocketAddr) -> Result<(), Error> {
+    if client.config.epsv_all {
+        // RFC 2428 §4: behind EPSV ALL the server has to refuse it.
+        return Err(Error::Unsupported("to tell a server where to connect to, with EPSV ALL"));
+    }
     let over_ipv6 = address.is_ipv6() || host_of(client).is_some_and(|host| host.is_ipv6());
     let command = match (client.config.eprt, address) {
         (Extended::Never, SocketAddr::V6(_)) => {

@@ -615,3 +615,23 @@ fn an_argument_that_cannot_be_sent_is_found_first() {
         meeting.end(from, [Usable, Usable]);
     }
 }
+
+#[test]
+fn a_server_that_is_promised_epsv_alone_is_told_no_address_cl_34() {
+    let (source_server, mut source) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        peer.answer("PASV", "227 (127,0,0,1,195,84)");
+        peer.expect_end();
+    });
+    let builder = Client::builder().timeouts(timeouts()).epsv_all(true);
+    let (target_server, mut target) = Server::logged_in_with(builder, |mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        peer.expect_end();
+    });
+    let options = Options { direction: Direction::Forward, ..Options::default() };
+    let error = fxp::transfer(&mut source, "a", &mut target, "b", options).unwrap_err();
+    assert!(error.to_string().contains("EPSV ALL"), "{error}");
+    drop((source, target));
+    source_server.end();
+    target_server.end();
+}
