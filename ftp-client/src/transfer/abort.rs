@@ -20,14 +20,16 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Servers answer with one last reply to the transfer and one to `ABOR`, 426 and 226, 226 and
 /// 225, or 226 twice, so two are awaited, whatever they say (CL-15).
 pub(crate) fn resync(control: &mut ControlConnection, data: Option<Stream>) -> Result<(), Error> {
+    let deadline = control.reply_deadline().or(Some(control.deadline(LIMIT, Phase::Reply)));
     // A transfer that is over already, as a short download soon is, needs no ABOR.
-    while let Some((_, _reply)) = control.poll_reply()? {
-        if !control.is_outstanding() {
-            return Ok(());
-        }
+    while control.is_outstanding() && control.poll_reply()?.is_some() {
+        // There may be no end of 1yz.
+        deadline.remaining().inspect_err(|_| control.close())?;
+    }
+    if !control.is_outstanding() {
+        return Ok(());
     }
     trace::note(format_args!("the transfer was left before its end: aborting it"));
-    let deadline = control.reply_deadline().or(Some(control.deadline(LIMIT, Phase::Reply)));
     control.send_abort(deadline)?;
     drop(data);
     let mut owed = 2;

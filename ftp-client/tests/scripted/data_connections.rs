@@ -76,7 +76,7 @@ fn a_port_of_epsv_that_refuses_leads_to_pasv_once_cl_21() {
 }
 
 /// A port at which nobody listens.
-fn closed_port() -> u16 {
+pub(crate) fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

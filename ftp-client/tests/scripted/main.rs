@@ -11,6 +11,7 @@ mod data_connections;
 mod downloads;
 mod fxp;
 mod listings;
+mod odd_ends;
 mod peer;
 mod servers;
 mod trace;

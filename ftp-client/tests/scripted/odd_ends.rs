@@ -1,0 +1,66 @@
+//! Transfers that end in odd ways: a test for each that once went wrong.
+
+use std::time::{Duration, Instant};
+
+use ftp_client::{Client, Error, Extended, Timeouts};
+
+use crate::data_connections::closed_port;
+use crate::peer::{SHORT, Server, timeouts};
+
+/// Far below what the tests' limits are, far above what should be needed.
+const SOON: Duration = Duration::from_secs(8);
+
+#[test]
+fn beginnings_without_end_do_not_hold_up_an_abort_hc_12() {
+    let limits = Timeouts { reply: SHORT, ..timeouts() };
+    let (server, mut client) =
+        Server::logged_in_with(Client::builder().timeouts(limits), |mut peer| {
+            peer.image_epsv();
+            peer.answer("RETR a", "150 go");
+            let _data = peer.data();
+            let flood = b"150 go\r\n".repeat(1_000);
+            while peer.try_send(&flood) {}
+        });
+    let started = Instant::now();
+    drop(client.retrieve("a").unwrap());
+    // How it is told depends on whether the ABOR could be sent.
+    assert!(client.noop().is_err());
+    let error = client.noop().unwrap_err();
+    assert!(matches!(error, Error::Closed), "{error}");
+    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
+    drop(client);
+    server.end();
+}
+
+#[test]
+fn a_transfer_that_ended_while_its_port_was_refused_needs_no_abort() {
+    let builder = Client::builder().timeouts(timeouts()).epsv(Extended::Always);
+    let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        for _ in 0..100 {
+            peer.expect("EPSV");
+            let port = closed_port();
+            peer.reply(&format!("229 (|||{port}|)"));
+            // It comes now before, now behind the refusal of the port.
+            peer.answer("RETR a", "226 nothing to send");
+            let line = peer.line();
+            match line.as_slice() {
+                b"NOOP\r\n" => peer.reply("200 ok"),
+                line => {
+                    assert!(line.ends_with(b"ABOR\r\n"));
+                    peer.send("226 nothing to abort\r\n");
+                    peer.answer("NOOP", "200 ok");
+                }
+            }
+        }
+    });
+    let started = Instant::now();
+    for _ in 0..100 {
+        if let Ok(file) = client.retrieve("a") {
+            drop(file);
+        }
+        client.noop().unwrap();
+    }
+    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
+    server.end();
+}
