@@ -91,11 +91,6 @@ impl Stream {
         self.socket.shutdown(Shutdown::Write)
     }
 
-    /// What the socket failed with since it was last looked at, such as a reset.
-    pub(crate) fn failure(&self) -> Option<io::Error> {
-        self.socket.take_error().ok().flatten()
-    }
-
     /// Makes closing this socket look like a failure to the peer (RST), not like the end of the
     /// data, until [`end_writing`](Self::end_writing) says that it is one.
     pub(crate) fn reset_when_closed(&self) {

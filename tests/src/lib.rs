@@ -11,6 +11,7 @@
 pub mod check;
 pub mod compare;
 pub mod content;
+pub mod hostile;
 pub mod names;
 pub mod network;
 pub mod peer;

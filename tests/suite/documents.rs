@@ -18,7 +18,7 @@ const PREFIXES: [&str; 23] = [
 const DOCUMENTS: [&str; 2] = ["docs/conformance.md", "docs/hostile.md"];
 
 /// Where tests and what they test are, and the tables that tests read.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "ftp-proto/src",
     "ftp-proto/tests",
     "ftp-client/src",
@@ -27,6 +27,7 @@ const SOURCES: [&str; 9] = [
     "ftp-cli/src",
     "ftp-cli/tests",
     "tests/src",
+    "tests/hostile",
     "tests/suite",
 ];
 

@@ -11,6 +11,7 @@ pub(crate) use begin::begin;
 pub use download::Download;
 pub use upload::Upload;
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use ftp_proto::{Progress, Reply, ReplyCode, Severity, Verb};
@@ -22,6 +23,10 @@ use crate::config::Timeouts;
 use crate::error::{Error, Phase};
 use crate::stream::Stream;
 use crate::wait::Deadline;
+
+/// How long a server that has confirmed an upload may take to close the data connection. Some
+/// keep it open; then its word has to do.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// A transfer that the server confirmed.
 #[derive(Clone, Debug)]
@@ -247,15 +252,29 @@ impl Transfer<'_> {
             // Such as a 200: the end in some servers' words, or a stray before the real one.
             control.expect_silence()?;
         }
-        if has_sent {
-            // Closed with data unread, and so before its end.
-            cut = cut.or_else(|| self.data.as_ref().and_then(Stream::failure));
+        if has_sent && cut.is_none() {
+            cut = self.failure_behind_the_end();
         }
         self.data = None;
         match cut {
             // It says that all is well, but the end of the data cannot have reached it.
             Some(error) => Err(Error::Io(error)),
             None => Ok(Report { bytes, reply, duration: self.started.elapsed() }),
+        }
+    }
+
+    /// Waits for a server that has confirmed an upload to close the data connection, which most
+    /// have done by then. One that closes it with data unread, and so before its end, resets it,
+    /// and that may come behind the reply.
+    fn failure_behind_the_end(&mut self) -> Option<io::Error> {
+        let data = self.data.as_mut()?;
+        let control = &self.client.control;
+        let deadline = control.deadline(CLOSING, Phase::FinalReply);
+        // Whatever ends the wait, the server's word stands if nothing is there to read.
+        let _ = control.waiter().wait_for(data.as_fd(), PollFlags::IN, deadline);
+        match data.read(&mut [0]) {
+            Err(Error::Io(error)) => Some(error),
+            _ => None,
         }
     }
 

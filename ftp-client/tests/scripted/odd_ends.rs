@@ -1,8 +1,9 @@
 //! Transfers that end in odd ways: a test for each that once went wrong.
 
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use ftp_client::{Client, Error, Extended, Timeouts};
+use ftp_client::{Client, Error, Extended, Timeouts, Verb};
 
 use crate::data_connections::closed_port;
 use crate::peer::{SHORT, Server, timeouts};
@@ -63,4 +64,27 @@ fn a_transfer_that_ended_while_its_port_was_refused_needs_no_abort() {
     }
     assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
     server.end();
+}
+
+#[test]
+fn an_upload_that_was_confirmed_and_then_cut_is_no_success_hc_20() {
+    for _ in 0..3 {
+        let (server, mut client) = Server::logged_in(|mut peer| {
+            peer.image_epsv();
+            peer.answer("STOR a", "150 go");
+            let mut data = peer.data();
+            data.read_exact(&mut [0; 100]).unwrap();
+            peer.reply("226 done");
+            // Behind the wait for the last reply; closed with data unread, which resets it.
+            std::thread::sleep(Duration::from_millis(50));
+            drop(data);
+            peer.answer("NOOP", "200 ok");
+        });
+        let mut file = client.store("a").unwrap();
+        file.write_all(&[0; 1_000]).unwrap();
+        let error = file.finish().unwrap_err();
+        assert!(matches!(error, Error::Io(_) | Error::Unexpected(Verb::Stor, _)), "{error}");
+        client.noop().unwrap();
+        server.end();
+    }
 }
