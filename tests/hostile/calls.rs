@@ -1,0 +1,250 @@
+//! The calls on a client that the tables name, and what came of each in the tables' words.
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::net::SocketAddr;
+
+use ftp_client::{Client, ClientBuilder, Error, Listing, RawCommand};
+use ftp_tests::hostile::{LENGTH, Moved, Played, content};
+
+/// Where a resumed transfer goes on.
+const HALF: usize = LENGTH / 2;
+
+/// How many lines of a listing are taken that is left before its end.
+const SOME_LINES: usize = 20_000;
+
+/// A call that did not fail.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Nothing to look at.
+    Done,
+    /// What the server told.
+    Value(String),
+    /// So many bytes came, from this place of the content on, and they were all as there or not.
+    Got { from: usize, bytes: usize, is_content: bool },
+    /// The server has all that follows this place.
+    Put { from: usize },
+    /// So many lines came.
+    Listed(usize),
+}
+
+impl Outcome {
+    /// It in words, or why it is not true.
+    pub(crate) fn judged(&self, played: &Played) -> Result<String, String> {
+        let moved = played.moved.last().cloned().unwrap_or_default();
+        let Moved { sent, lines, taken, is_content, ended } = moved;
+        match *self {
+            Self::Done => Ok("ok".to_owned()),
+            Self::Value(ref value) => Ok(format!("value {value}")),
+            Self::Got { bytes, .. } if bytes as u64 != sent => {
+                Err(format!("success for {bytes} bytes, where {sent} were sent"))
+            }
+            Self::Got { from, bytes, is_content } if bytes == LENGTH - from && is_content => {
+                Ok("ok".to_owned())
+            }
+            Self::Got { bytes, .. } => Ok(format!("ok {bytes}")),
+            Self::Put { from } if taken == (LENGTH - from) as u64 && is_content && ended => {
+                Ok("ok".to_owned())
+            }
+            Self::Put { .. } => Err(format!("success for an upload of which {taken} bytes came")),
+            // The last may lack its end, and empty ones may be left out.
+            Self::Listed(count) if count > lines + 1 => {
+                Err(format!("success for {count} lines, where {lines} were sent"))
+            }
+            Self::Listed(50) => Ok("ok".to_owned()),
+            Self::Listed(count) => Ok(format!("ok {count}")),
+        }
+    }
+}
+
+/// An error in words: its kind, and the code or phase in it.
+pub(crate) fn described(error: &Error) -> String {
+    match error {
+        Error::Refused(_, reply) => format!("refused {}", reply.code()),
+        Error::ServiceClosing(_) => "closing".to_owned(),
+        Error::Greeting(reply) => format!("greeting {}", reply.code()),
+        Error::Unexpected(_, reply) => format!("unexpected {}", reply.code()),
+        Error::Protocol(_) => "protocol".to_owned(),
+        Error::Desynchronised => "desynchronised".to_owned(),
+        Error::Argument(_) => "argument".to_owned(),
+        Error::Timeout(phase) => format!("timeout {}", phase.as_str()),
+        Error::Io(_) => "io".to_owned(),
+        Error::Closed => "closed".to_owned(),
+        Error::DataConnection(attempts) => {
+            let ways = attempts.iter().map(|attempt| described(&attempt.error));
+            format!("data ({})", ways.collect::<Vec<_>>().join(", "))
+        }
+        Error::Incomplete { .. } => "incomplete".to_owned(),
+        Error::Unsupported(_) => "unsupported".to_owned(),
+        Error::Cancelled => "cancelled".to_owned(),
+        _ => "an error that no table knows".to_owned(),
+    }
+}
+
+/// Connects and logs in.
+pub(crate) fn login(
+    builder: ClientBuilder,
+    server: SocketAddr,
+    client: &mut Option<Client>,
+) -> Result<(), Error> {
+    client.insert(builder.connect(&server.to_string())?).login("u", "p")
+}
+
+/// Whether a command is answered, and by its own reply.
+pub(crate) fn is_usable(client: &mut Client) -> bool {
+    client.system().is_ok_and(|text| text == b"probe")
+}
+
+/// Makes the call of this name.
+pub(crate) fn make(client: &mut Client, call: &str) -> Result<Outcome, Error> {
+    let value = |value: Option<String>| Outcome::Value(value.unwrap_or_else(|| "none".to_owned()));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(match call {
+        "login" => Outcome::Done,
+        "get" => get(client, 0)?,
+        "resume" => get(client, HALF)?,
+        "get-some" => {
+            // Left with its data unread; the next call has to deal with it.
+            let mut file = client.retrieve("a")?;
+            let _ = file.read(&mut [0; 1_000]).map_err(packed)?;
+            Outcome::Done
+        }
+        "get-abort" => {
+            let mut file = client.retrieve("a")?;
+            let _ = file.read(&mut [0; 1_000]).map_err(packed)?;
+            file.abort()?;
+            Outcome::Done
+        }
+        "put" => put(client.store("a")?, 0)?,
+        "put-file" => {
+            let mut upload = client.store("a")?;
+            if let Err(error) = upload.send_file(&local_file()) {
+                assert!(upload.finish().is_err(), "success behind {error}");
+                return Err(packed(error));
+            }
+            upload.finish()?;
+            Outcome::Put { from: 0 }
+        }
+        "append" => put(client.append("a")?, 0)?,
+        "put-rest" => put(client.store_from("a", HALF as u64)?, HALF)?,
+        "put-some" => {
+            let mut file = client.store("a")?;
+            file.write_all(&[0; 1_000]).map_err(packed)?;
+            Outcome::Done
+        }
+        "list" => Outcome::Listed(lines(client.list(None)?)?),
+        "names" => Outcome::Listed(lines(client.names(None)?)?),
+        "list-some" => {
+            for line in client.list(None)?.take(SOME_LINES) {
+                line?;
+            }
+            Outcome::Done
+        }
+        "entries" => entries(client)?,
+        // What somebody who removes all that a listing names would do.
+        "delete-all" => {
+            let names: Result<Vec<_>, _> = client.names(None)?.collect();
+            let (mut sent, mut refused) = (0, 0);
+            for name in names? {
+                match client.delete(name) {
+                    Err(Error::Argument(_)) => refused += 1,
+                    result => {
+                        result?;
+                        sent += 1;
+                    }
+                }
+            }
+            Outcome::Value(format!("{sent} sent, {refused} refused"))
+        }
+        "size" => value(client.size("a")?.map(|size| size.to_string())),
+        "modified" => value(client.modified("a")?.map(|time| time.to_string())),
+        "pwd" => Outcome::Value(text(client.pwd()?.as_bytes())),
+        "mkdir" => value(client.mkdir("d")?.map(|path| text(path.as_bytes()))),
+        "features" => Outcome::Value(client.features()?.iter().count().to_string()),
+        "delete" => client.delete("a").map(|()| Outcome::Done)?,
+        "delete-utf8" => client.delete("\u{e9}").map(|()| Outcome::Done)?,
+        "rename" => client.rename("a", "b").map(|()| Outcome::Done)?,
+        "noop" => client.noop().map(|()| Outcome::Done)?,
+        "quote" => {
+            let command = RawCommand::new("SITE HELP").map_err(Error::Argument)?;
+            Outcome::Value(client.quote(&command)?.code().to_string())
+        }
+        _ => panic!("no such call: {call}"),
+    })
+}
+
+/// Downloads from `from` on. What was read is compared, not kept.
+fn get(client: &mut Client, from: usize) -> Result<Outcome, Error> {
+    let mut file = client.retrieve_from("a", from as u64)?;
+    let (mut bytes, mut is_content, mut piece) = (0, true, vec![0; 65_536]);
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => {
+                let at = from + bytes;
+                is_content &= content().get(at..at + count) == piece.get(..count);
+                bytes += count;
+            }
+            Err(error) => {
+                // What failed once has failed for good.
+                assert!(file.finish().is_err(), "success behind {error}");
+                return Err(packed(error));
+            }
+        }
+    }
+    assert_eq!(file.transferred(), bytes as u64);
+    let report = file.finish()?;
+    assert_eq!(report.bytes, bytes as u64);
+    Ok(Outcome::Got { from, bytes, is_content })
+}
+
+/// Uploads what follows `from`.
+fn put(mut file: ftp_client::Upload<'_>, from: usize) -> Result<Outcome, Error> {
+    for piece in content().get(from..).unwrap().chunks(65_536) {
+        if let Err(error) = file.write_all(piece) {
+            assert!(file.finish().is_err(), "success behind {error}");
+            return Err(packed(error));
+        }
+    }
+    let report = file.finish()?;
+    assert_eq!(report.bytes, (LENGTH - from) as u64);
+    Ok(Outcome::Put { from })
+}
+
+/// The content as a file without a name, at its beginning.
+fn local_file() -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(content()).unwrap();
+    file.rewind().unwrap();
+    file
+}
+
+fn lines(listing: Listing<'_>) -> Result<usize, Error> {
+    let mut count = 0;
+    for line in listing {
+        line?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// Lines that are no entries are passed over, as the iterator allows.
+fn entries(client: &mut Client) -> Result<Outcome, Error> {
+    let (mut entries, mut others) = (0, 0);
+    for entry in client.entries(None)? {
+        match entry {
+            Ok(_) => entries += 1,
+            Err(Error::Protocol(error)) if error.what != "line of a listing" => others += 1,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(match others {
+        0 => Outcome::Listed(entries),
+        _ => Outcome::Value(format!("{entries} entries, {others} not")),
+    })
+}
+
+/// The client's error that a read or write packed.
+fn packed(error: std::io::Error) -> Error {
+    Error::recover(error).expect("only the client fails here")
+}

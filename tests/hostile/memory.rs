@@ -1,0 +1,44 @@
+//! How much this process grows, by what the kernel counts.
+
+use std::fs;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Waits until no other test of this process uses memory worth the name.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A measurement that has begun.
+pub(crate) struct Growth {
+    before: Option<u64>,
+}
+
+impl Growth {
+    /// Begins, from what is resident now.
+    pub(crate) fn begin() -> Self {
+        // Sets the highest mark back to what is resident.
+        let is_reset = fs::write("/proc/self/clear_refs", "5").is_ok();
+        Self { before: is_reset.then(|| resident("VmRSS:")).flatten() }
+    }
+
+    /// By how many bytes it grew at most. `None` where the kernel does not tell.
+    pub(crate) fn end(self) -> Option<u64> {
+        Some(resident("VmHWM:")?.saturating_sub(self.before?))
+    }
+}
+
+fn resident(what: &str) -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1_024)
+}
+
+#[test]
+fn growth_is_seen() {
+    let _alone = alone();
+    let growth = Growth::begin();
+    let Some(_) = growth.before else { return };
+    let block = std::hint::black_box(vec![1_u8; 64 << 20]);
+    assert!(growth.end().is_some_and(|grown| grown >= 60 << 20), "{} bytes", block.len());
+}

@@ -1,0 +1,597 @@
+//! The server that plays a behaviour: a thread with one session after another.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{SockRef, Socket};
+
+use super::script::{Amount, Part, Port, Rule, Step, Text, sound};
+use super::{Behaviour, content, listing};
+
+/// Longer than any wait of a client that keeps its limits.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What no client may take without an end of it, in bytes.
+const ENDLESS: u64 = 1 << 30;
+
+/// How much is written or read at a time, in bytes.
+const PIECE: usize = 65_536;
+
+/// Where the control connection is cut, whatever the table says.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    /// Behind how many bytes that the server has sent.
+    pub at: usize,
+    /// How.
+    pub how: How,
+}
+
+/// How the server ends what it says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum How {
+    /// It closes its connections in good order.
+    End,
+    /// It resets the control connection.
+    Reset,
+    /// It says nothing more.
+    Silence,
+}
+
+/// What became of it, as the server saw it.
+#[derive(Debug, Default)]
+pub struct Played {
+    /// Behind how many bytes each line ended that the server sent.
+    pub line_ends: Vec<usize>,
+    /// What was moved for each command that moves data.
+    pub moved: Vec<Moved>,
+    /// What no client may do, and this one did.
+    pub violations: Vec<String>,
+}
+
+/// What was moved over one data connection.
+#[derive(Clone, Debug, Default)]
+pub struct Moved {
+    /// How many bytes the server sent.
+    pub sent: u64,
+    /// How many line feeds were in them, if it was a listing.
+    pub lines: usize,
+    /// How many bytes it took.
+    pub taken: u64,
+    /// Whether it took what the content is at that place, and nothing else.
+    pub is_content: bool,
+    /// Whether it saw the end of what it took.
+    pub ended: bool,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    over: Arc<AtomicBool>,
+    thread: JoinHandle<Played>,
+}
+
+impl Server {
+    /// Starts a server that behaves so, on a free port of 127.0.0.1.
+    #[must_use]
+    pub fn start(behaviour: &Behaviour, cut: Option<Cut>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("a bound address");
+        let over = Arc::new(AtomicBool::new(false));
+        let (is_over, rules) = (Arc::clone(&over), behaviour.rules.clone());
+        let thread = thread::spawn(move || {
+            let mut played = Played::default();
+            let sound = sound();
+            loop {
+                let (control, _) = listener.accept().expect("a client, or the end");
+                if is_over.load(Ordering::SeqCst) {
+                    return played;
+                }
+                let mut session = Session::new(control, &rules, &sound, cut, &mut played);
+                let Over = session.run();
+                session.end();
+            }
+        });
+        Self { address, over, thread }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until the last client has gone, and tells what became of it.
+    ///
+    /// # Panics
+    ///
+    /// If the table asked for something that cannot be done.
+    #[must_use]
+    pub fn end(self) -> Played {
+        self.over.store(true, Ordering::SeqCst);
+        let _wakes = TcpStream::connect(self.address);
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// The session is over.
+struct Over;
+
+struct Session<'a> {
+    control: TcpStream,
+    /// What was read and is not a line yet.
+    input: Vec<u8>,
+    rules: &'a [Rule],
+    sound: &'a [Rule],
+    /// How often each verb came.
+    counts: Vec<(String, usize)>,
+    cut: Option<Cut>,
+    played: &'a mut Played,
+    /// How many bytes were sent on the control connection.
+    written: usize,
+    verb: String,
+    /// Whether the last command that moves data has its last reply.
+    concluded: bool,
+    restart: usize,
+    passive: Option<TcpListener>,
+    active: Option<SocketAddr>,
+    data: Option<TcpStream>,
+    /// A port that is taken and does not answer.
+    closed: Option<Socket>,
+    elsewhere: Option<TcpListener>,
+}
+
+impl<'a> Session<'a> {
+    fn new(
+        control: TcpStream,
+        rules: &'a [Rule],
+        sound: &'a [Rule],
+        cut: Option<Cut>,
+        played: &'a mut Played,
+    ) -> Self {
+        control.set_read_timeout(Some(LIMIT)).expect("a limit that is not zero");
+        control.set_write_timeout(Some(LIMIT)).expect("a limit that is not zero");
+        control.set_nodelay(true).expect("a TCP socket");
+        SockRef::from(&control).set_out_of_band_inline(true).expect("a TCP socket");
+        Self {
+            control,
+            input: Vec::new(),
+            rules,
+            sound,
+            counts: Vec::new(),
+            cut,
+            played,
+            written: 0,
+            verb: String::new(),
+            concluded: true,
+            restart: 0,
+            passive: None,
+            active: None,
+            data: None,
+            closed: None,
+            elsewhere: None,
+        }
+    }
+
+    fn run(&mut self) -> Over {
+        let mut line = String::from("greeting");
+        loop {
+            if let Err(over) = self.answer(&line) {
+                return over;
+            }
+            match self.line() {
+                Ok(next) => line = next,
+                Err(over) => return over,
+            }
+        }
+    }
+
+    fn end(mut self) {
+        if let Some(elsewhere) = self.elsewhere.take() {
+            elsewhere.set_nonblocking(true).expect("a listener");
+            if elsewhere.accept().is_ok() {
+                self.played.violations.push("it connected to another host".to_owned());
+            }
+        }
+    }
+
+    /// The next command line, without Telnet commands.
+    fn line(&mut self) -> Result<String, Over> {
+        loop {
+            if let Some(end) = self.input.iter().position(|&byte| byte == b'\n') {
+                let mut line: Vec<u8> = self.input.drain(..=end).collect();
+                while let [255, 240..=254, ..] = line.as_slice() {
+                    line.drain(..2);
+                }
+                return Ok(String::from_utf8_lossy(line.trim_ascii_end()).into_owned());
+            }
+            let mut piece = [0; 4_096];
+            match self.control.read(&mut piece) {
+                Ok(0) | Err(_) => return Err(Over),
+                Ok(count) => self.input.extend(piece.iter().take(count)),
+            }
+        }
+    }
+
+    fn answer(&mut self, line: &str) -> Result<(), Over> {
+        let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
+        verb.clone_into(&mut self.verb);
+        match verb {
+            "PORT" | "EPRT" => self.active = Some(active_address(argument)),
+            "REST" => self.restart = argument.parse().unwrap_or(0).min(content().len()),
+            _ if self.moves_data() => {
+                self.concluded = false;
+                self.data = None;
+                self.played.moved.push(Moved { is_content: true, ..Moved::default() });
+            }
+            _ => {}
+        }
+        let verb = verb.to_owned();
+        for step in self.steps(&verb) {
+            self.take(step)?;
+        }
+        if self.moves_data() {
+            self.restart = 0;
+        }
+        Ok(())
+    }
+
+    /// What to do when `verb` comes: the table goes before what is sound.
+    fn steps(&mut self, verb: &str) -> &'a [Step] {
+        let nth = match self.counts.iter_mut().find(|(counted, _)| counted == verb) {
+            Some((_, count)) => {
+                *count += 1;
+                *count
+            }
+            None => {
+                self.counts.push((verb.to_owned(), 0));
+                0
+            }
+        };
+        let of = |rules: &'a [Rule], verb: &str| -> Vec<&'a [Step]> {
+            let rules = rules.iter().filter(|rule| rule.verbs.iter().any(|name| name == verb));
+            rules.map(|rule| rule.steps.as_slice()).collect()
+        };
+        let ways = [of(self.rules, verb), of(self.rules, "any"), of(self.sound, verb)];
+        let ways = ways.into_iter().enumerate().find(|(from, ways)| {
+            // "any" is what the client may say, neither a greeting nor the probe behind it all.
+            !ways.is_empty() && (*from != 1 || !matches!(verb, "greeting" | "SYST"))
+        });
+        let ways = ways.map_or_else(|| of(self.sound, "any"), |(_, ways)| ways);
+        ways.get(nth).or(ways.last()).copied().unwrap_or_default()
+    }
+
+    fn take(&mut self, step: &Step) -> Result<(), Over> {
+        match step {
+            Step::Send(text) => {
+                let bytes = self.fill(text);
+                self.concluded |= self.moves_data() && matches!(bytes.first(), Some(b'2'..=b'5'));
+                self.send(&bytes)
+            }
+            Step::Drip(pause, text) => {
+                for byte in self.fill(text) {
+                    thread::sleep(Duration::from_millis(*pause));
+                    self.send(&[byte])?;
+                }
+                Ok(())
+            }
+            Step::Flood(limit, text) => {
+                let bytes = self.fill(text);
+                match flood(&mut self.control, &bytes, *limit) {
+                    Ok(true) => Ok(()),
+                    Ok(false) => {
+                        self.played.violations.push("it took all of a flood".to_owned());
+                        Err(Over)
+                    }
+                    Err(_) => Err(Over),
+                }
+            }
+            Step::Data(amount) => self.move_data(*amount),
+            Step::Bytes(text) => {
+                let bytes = self.fill(text);
+                self.send_data(&bytes)
+            }
+            Step::FloodData(limit, text) => {
+                let bytes = self.fill(text);
+                self.open()?;
+                if let Some(data) = &mut self.data
+                    && let Ok(whole) = flood(data, &bytes, *limit)
+                {
+                    let times = limit.unwrap_or(ENDLESS) / bytes.len().max(1) as u64;
+                    if let Some(moved) = self.played.moved.last_mut() {
+                        moved.sent += times * bytes.len() as u64;
+                        let feeds = bytes.iter().filter(|&&byte| byte == b'\n').count();
+                        moved.lines += feeds * usize::try_from(times).expect("64 bits");
+                    }
+                    if !whole {
+                        self.played.violations.push("it took all of endless data".to_owned());
+                    }
+                }
+                Ok(())
+            }
+            Step::Open => self.open(),
+            Step::Fin => {
+                self.open()?;
+                self.data = None;
+                Ok(())
+            }
+            Step::Rst => {
+                self.open()?;
+                self.reset_data();
+                Ok(())
+            }
+            Step::Stranger => {
+                let address = self.active.expect("a client in active mode");
+                if !is_turned_away(address) {
+                    self.played.violations.push("it took a stranger's connection".to_owned());
+                }
+                Ok(())
+            }
+            Step::Hangup => {
+                let _ = self.control.shutdown(Shutdown::Write);
+                self.drain()
+            }
+            Step::Reset => self.reset(),
+            Step::Pause(milliseconds) => {
+                thread::sleep(Duration::from_millis(*milliseconds));
+                Ok(())
+            }
+            Step::Deaf => self.drain(),
+            Step::Abort => {
+                self.reset_data();
+                if !std::mem::replace(&mut self.concluded, true) {
+                    self.send(b"426 cut\r\n")?;
+                }
+                self.send(b"226 aborted\r\n")
+            }
+        }
+    }
+
+    fn moves_data(&self) -> bool {
+        matches!(self.verb.as_str(), "RETR" | "STOR" | "APPE" | "STOU" | "LIST" | "NLST" | "MLSD")
+    }
+
+    /// Sends on the control connection, as far as it is not to be cut.
+    fn send(&mut self, bytes: &[u8]) -> Result<(), Over> {
+        let left = self.cut.map_or(usize::MAX, |cut| cut.at.saturating_sub(self.written));
+        let now = bytes.get(..left).unwrap_or(bytes);
+        self.control.write_all(now).map_err(|_| Over)?;
+        for (index, _) in now.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+            self.played.line_ends.push(self.written + index + 1);
+        }
+        self.written += now.len();
+        let Some(cut) = self.cut.filter(|cut| cut.at == self.written) else { return Ok(()) };
+        match cut.how {
+            How::End => {
+                (self.data, self.passive) = (None, None);
+                let _ = self.control.shutdown(Shutdown::Write);
+                self.drain()
+            }
+            How::Reset => {
+                (self.data, self.passive) = (None, None);
+                self.reset()
+            }
+            How::Silence => self.drain(),
+        }
+    }
+
+    /// Waits until the client hangs up.
+    fn drain(&mut self) -> Result<(), Over> {
+        let _ = io::copy(&mut self.control, &mut io::sink());
+        Err(Over)
+    }
+
+    fn reset(&mut self) -> Result<(), Over> {
+        let control = SockRef::from(&self.control);
+        control.set_linger(Some(Duration::ZERO)).expect("a TCP socket");
+        Err(Over)
+    }
+
+    fn reset_data(&mut self) {
+        if let Some(data) = self.data.take() {
+            SockRef::from(&data).set_linger(Some(Duration::ZERO)).expect("a TCP socket");
+        }
+    }
+
+    /// Opens the data connection, if it is not. A client that says something else first, or hangs
+    /// up, gets none.
+    fn open(&mut self) -> Result<(), Over> {
+        if self.data.is_some() {
+            return Ok(());
+        }
+        let data = if let Some(address) = self.active.take() {
+            TcpStream::connect(address).ok()
+        } else if let Some(listener) = self.passive.take() {
+            let mut fds =
+                [PollFd::new(&listener, PollFlags::IN), PollFd::new(&self.control, PollFlags::IN)];
+            let limit = Timespec::try_from(LIMIT).expect("a short time");
+            let _ = poll(&mut fds, Some(&limit));
+            let [listening, _] = fds;
+            let came = !listening.revents().is_empty();
+            came.then(|| listener.accept().ok()).flatten().map(|(data, _)| data)
+        } else {
+            None
+        };
+        if let Some(data) = &data {
+            data.set_read_timeout(Some(LIMIT)).expect("a limit that is not zero");
+            data.set_write_timeout(Some(LIMIT)).expect("a limit that is not zero");
+        }
+        self.data = data;
+        Ok(())
+    }
+
+    fn move_data(&mut self, amount: Amount) -> Result<(), Over> {
+        let restart = self.restart;
+        let listing = listing(&self.verb).0;
+        let is_listing = matches!(self.verb.as_str(), "LIST" | "NLST" | "MLSD");
+        let source = match is_listing {
+            true => listing.as_slice(),
+            false => content().get(restart..).unwrap_or_default(),
+        };
+        let (count, whole) = match amount {
+            Amount::Percent(percent) => {
+                let percent = usize::try_from(percent).expect("at most 100");
+                (source.len() * percent / 100, percent == 100)
+            }
+            Amount::Bytes(bytes) => (usize::try_from(bytes).expect("64 bits"), false),
+        };
+        if is_listing || self.verb == "RETR" {
+            // More than there is, where a table wants that, is the content once more.
+            let mut rest = count;
+            while rest > 0 {
+                let piece = source.get(..rest).unwrap_or(source);
+                self.send_data(piece)?;
+                rest -= piece.len();
+            }
+            return self.open();
+        }
+        self.open()?;
+        let Some(data) = &mut self.data else { return Ok(()) };
+        let mut moved = self.played.moved.pop().unwrap_or_default();
+        let (mut at, mut piece) = (usize::try_from(moved.taken).expect("64 bits"), vec![0; PIECE]);
+        while whole || at < count {
+            let most = if whole { PIECE } else { PIECE.min(count - at) };
+            match data.read(piece.get_mut(..most).unwrap_or_default()) {
+                Ok(0) => {
+                    moved.ended = true;
+                    break;
+                }
+                Ok(read) => {
+                    moved.is_content &= source.get(at..at + read) == piece.get(..read);
+                    at += read;
+                }
+                Err(_) => break,
+            }
+        }
+        moved.taken = at as u64;
+        self.played.moved.push(moved);
+        Ok(())
+    }
+
+    fn send_data(&mut self, bytes: &[u8]) -> Result<(), Over> {
+        self.open()?;
+        let Some(data) = &mut self.data else { return Ok(()) };
+        // A client that wants no more of it is right or wrong in what it tells its caller.
+        if data.write_all(bytes).is_ok()
+            && let Some(moved) = self.played.moved.last_mut()
+        {
+            moved.sent += bytes.len() as u64;
+            if self.verb != "RETR" {
+                moved.lines += bytes.iter().filter(|&&byte| byte == b'\n').count();
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of a text, with a listener behind each port that it tells.
+    fn fill(&mut self, text: &Text) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut data = None;
+        for part in &text.0 {
+            let (port, octet) = match part {
+                Part::Bytes(more) => {
+                    bytes.extend_from_slice(more);
+                    continue;
+                }
+                Part::Port(port, octet) => (port, octet),
+            };
+            let number = match port {
+                Port::Data => *data.get_or_insert_with(|| {
+                    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+                    // A client must not be able to leave half of a file here.
+                    let size = SockRef::from(&listener).set_recv_buffer_size(PIECE);
+                    size.expect("a TCP socket");
+                    let port = listener.local_addr().expect("a bound address").port();
+                    self.passive = Some(listener);
+                    port
+                }),
+                Port::Closed => port_of(self.closed.get_or_insert_with(closed_port)),
+                Port::Elsewhere => {
+                    let (closed, elsewhere) = (&mut self.closed, &mut self.elsewhere);
+                    let listener = elsewhere.get_or_insert_with(|| {
+                        loop {
+                            // Of the server's own host it must be closed.
+                            let port = port_of(closed.insert(closed_port()));
+                            if let Ok(listener) = TcpListener::bind(("127.0.0.2", port)) {
+                                return listener;
+                            }
+                        }
+                    });
+                    listener.local_addr().expect("a bound address").port()
+                }
+            };
+            let text = match octet {
+                None => number.to_string(),
+                Some(octet) => number.to_be_bytes().get(*octet).expect("two octets").to_string(),
+            };
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        bytes
+    }
+}
+
+/// A port that is taken, and at which nobody listens.
+fn closed_port() -> Socket {
+    let socket = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(&any.into()).expect("a free port");
+    socket
+}
+
+fn port_of(socket: &Socket) -> u16 {
+    let address = socket.local_addr().expect("a bound address");
+    address.as_socket().expect("an address of IPv4").port()
+}
+
+/// Where a client listens, by `PORT` or `EPRT`.
+fn active_address(argument: &str) -> SocketAddr {
+    let port = if argument.starts_with('|') {
+        argument.split('|').nth(3).and_then(|port| port.parse().ok())
+    } else {
+        let octets: Vec<u8> = argument.split(',').filter_map(|octet| octet.parse().ok()).collect();
+        match octets.as_slice() {
+            [.., high, low] => Some(u16::from_be_bytes([*high, *low])),
+            _ => None,
+        }
+    };
+    SocketAddr::from(([127, 0, 0, 1], port.expect("a port in PORT or EPRT")))
+}
+
+/// Whether a connection from another host is closed soon.
+fn is_turned_away(address: SocketAddr) -> bool {
+    let socket = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let stranger = SocketAddr::from(([127, 0, 0, 2], 0));
+    socket.bind(&stranger.into()).expect("127.0.0.2 is this machine");
+    if socket.connect(&address.into()).is_err() {
+        return true;
+    }
+    socket.set_read_timeout(Some(LIMIT)).expect("a limit that is not zero");
+    match TcpStream::from(socket).read(&mut [0]) {
+        Ok(count) => count == 0,
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    }
+}
+
+/// Writes `bytes` over and over; true if all of `limit` went out, false if [`ENDLESS`] did.
+fn flood(to: &mut TcpStream, bytes: &[u8], limit: Option<u64>) -> io::Result<bool> {
+    let end = Instant::now() + LIMIT;
+    let whole = limit.unwrap_or(ENDLESS) / bytes.len().max(1) as u64;
+    let at_once = (PIECE / bytes.len().max(1)).max(1);
+    let piece = bytes.repeat(at_once);
+    let mut left = whole;
+    while left > 0 {
+        let now = left.min(at_once as u64);
+        let length = usize::try_from(now).expect("64 bits") * bytes.len();
+        to.write_all(piece.get(..length).unwrap_or_default())?;
+        left -= now;
+        if limit.is_none() && Instant::now() > end {
+            return Ok(false);
+        }
+    }
+    Ok(limit.is_some())
+}
