@@ -131,13 +131,13 @@ impl OurServer {
     /// user and address yet.
     #[track_caller]
     #[must_use]
-    pub fn at(host: Ipv4Addr, builder: ServerBuilder, rights: Rights) -> Self {
+    pub fn at(host: impl Into<std::net::IpAddr>, builder: ServerBuilder, rights: Rights) -> Self {
         let root = TempRoot::new();
         let (user, password) = ("user", "pass word");
         let server = builder
             .root(root.path())
             .user(user, password, rights)
-            .bind((host, 0))
+            .bind((host.into(), 0))
             .unwrap_or_else(|error| panic!("our server does not start: {error}"));
         let address = server.local_addr();
         Self { server, site: Site { root, address, user, password } }

@@ -9,6 +9,7 @@
 mod clients;
 mod clocks;
 mod cut_uploads;
+mod daemons;
 mod documents;
 mod files;
 mod interop_curl;

@@ -2,6 +2,7 @@
 //! tests that need one then say so on standard error and pass, or fail where the environment has
 //! `FTP_REQUIRE_PEERS=1`.
 
+mod more_servers;
 mod server;
 
 use std::io::Write;

@@ -1,11 +1,12 @@
-"""pyftpdlib over one directory, on a free loopback port that is written to a file: serve.py ROOT PORTFILE"""
+"""pyftpdlib over one directory: serve.py HOST PORT ROOT"""
 
-import os
 import sys
 
 from pyftpdlib.authorizers import DummyAuthorizer
 from pyftpdlib.handlers import FTPHandler
 from pyftpdlib.servers import FTPServer
+
+host, port, root = sys.argv[1:]
 
 
 class Handler(FTPHandler):
@@ -17,9 +18,5 @@ class Handler(FTPHandler):
         super(FTPHandler, self).push(text.encode("utf8", "surrogateescape"))
 
 
-Handler.authorizer.add_user("user", "pass word", sys.argv[1], perm="elradfmwMT")
-server = FTPServer(("127.0.0.1", 0), Handler)
-with open(sys.argv[2] + ".part", "w") as file:
-    print(server.socket.getsockname()[1], file=file)
-os.rename(sys.argv[2] + ".part", sys.argv[2])
-server.serve_forever()
+Handler.authorizer.add_user("user", "pass word", root, perm="elradfmwMT")
+FTPServer((host, int(port)), Handler).serve_forever()

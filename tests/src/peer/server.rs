@@ -1,7 +1,7 @@
 //! Servers that others wrote, each on a free loopback port with a configuration of its own.
 
 use std::fs::{File, Permissions, set_permissions};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -16,7 +16,7 @@ use crate::root::TempRoot;
 use crate::site::Site;
 
 /// Who may log in where the server has users.
-const LOGIN: (&str, &str) = ("user", "pass word");
+pub(super) const LOGIN: (&str, &str) = ("user", "pass word");
 
 /// The password of [`LOGIN`] by SHA-512 `crypt`.
 const HASH: &str = "$6$saltsalt$cc1KsgmlKYtCcnNH8.sv7Fe8mca8fAso5fHlNrb1VZa5WYQ.L3ChTcx06ID.LoaXZAf9CZNraK43XCp7LxKHl1";
@@ -49,14 +49,14 @@ impl RealServer {
     /// The same on another loopback address.
     #[track_caller]
     #[must_use]
-    pub fn vsftpd_at(host: Ipv4Addr) -> Option<Self> {
+    pub fn vsftpd_at(host: impl Into<IpAddr>) -> Option<Self> {
         Self::vsftpd_without(host, &[])
     }
 
     /// The same with these settings, which are `YES` else, set to `NO`.
     #[track_caller]
     #[must_use]
-    pub fn vsftpd_without(host: Ipv4Addr, settings: &[&str]) -> Option<Self> {
+    pub fn vsftpd_without(host: impl Into<IpAddr>, settings: &[&str]) -> Option<Self> {
         let vsftpd = Peer::find("vsftpd")?;
         let login = ("anonymous", "tests@example.invalid");
         let command = |address, root: &TempRoot, etc: &TempRoot| {
@@ -78,14 +78,14 @@ impl RealServer {
     /// root, which the tests have to, and its names are as vsftpd's.
     #[track_caller]
     #[must_use]
-    pub fn proftpd_at(host: Ipv4Addr) -> Option<Self> {
+    pub fn proftpd_at(host: impl Into<IpAddr>) -> Option<Self> {
         Self::proftpd_fxp(host, true)
     }
 
     /// The same, which connects to third hosts, or does not.
     #[track_caller]
     #[must_use]
-    pub fn proftpd_fxp(host: Ipv4Addr, allowed: bool) -> Option<Self> {
+    pub fn proftpd_fxp(host: impl Into<IpAddr>, allowed: bool) -> Option<Self> {
         let proftpd = Peer::find("proftpd")?;
         if !is_root("proftpd") {
             return None;
@@ -108,14 +108,14 @@ impl RealServer {
     /// `nobody`. It starts as root, which the tests have to run as.
     #[track_caller]
     #[must_use]
-    pub fn pure_ftpd_at(host: Ipv4Addr) -> Option<Self> {
+    pub fn pure_ftpd_at(host: impl Into<IpAddr>) -> Option<Self> {
         Self::pure_ftpd_fxp(host, true)
     }
 
     /// The same, which connects to third hosts, or does not.
     #[track_caller]
     #[must_use]
-    pub fn pure_ftpd_fxp(host: Ipv4Addr, allowed: bool) -> Option<Self> {
+    pub fn pure_ftpd_fxp(host: impl Into<IpAddr>, allowed: bool) -> Option<Self> {
         let (pure_ftpd, pure_pw) = (Peer::find("pure-ftpd")?, Peer::find("pure-pw")?);
         if !is_root("pure-ftpd") {
             return None;
@@ -142,13 +142,14 @@ impl RealServer {
 
     /// Starts what `command` makes for a free port of `host`, and waits until it greets.
     #[track_caller]
-    fn listening(
-        host: Ipv4Addr,
+    pub(super) fn listening(
+        host: impl Into<IpAddr>,
         root: TempRoot,
         etc: TempRoot,
         (user, password): (&'static str, &'static str),
         command: impl Fn(SocketAddr, &TempRoot, &TempRoot) -> Command,
     ) -> Self {
+        let host = host.into();
         let mut why = String::new();
         // A port that was free may be taken before the server has it: it then ends at once.
         for _ in 0..5 {
@@ -170,21 +171,27 @@ impl RealServer {
     #[track_caller]
     #[must_use]
     pub fn pyftpdlib() -> Option<Self> {
+        Self::pyftpdlib_at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same on another loopback address.
+    #[track_caller]
+    #[must_use]
+    pub fn pyftpdlib_at(host: impl Into<IpAddr>) -> Option<Self> {
         let python = Peer::python("pyftpdlib")?;
-        let (root, etc) = (TempRoot::new(), TempRoot::new());
-        let script = etc.write("serve.py", include_bytes!("pyftpdlib_serve.py"));
-        let port_file = etc.join("port");
-        let mut command = python.command();
-        command.arg(script).arg(root.path()).arg(&port_file);
-        let mut running = start(&mut command, &etc);
-        let announces = || std::fs::read_to_string(&port_file).ok()?.trim().parse().ok();
-        let port: u16 = running.wait_until(START, announces).unwrap_or_else(|why| {
-            panic!("pyftpdlib does not start: {why}: {}", said(&etc));
-        });
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let (user, password) = LOGIN;
-        let site = Site { root, address, user, password };
-        Some(Self { _running: running, site, _etc: etc })
+        Some(Self::script(host, &python, include_str!("pyftpdlib_serve.py")))
+    }
+
+    /// A script that is given HOST PORT ROOT and serves this directory to [`LOGIN`].
+    #[track_caller]
+    pub(super) fn script(host: impl Into<IpAddr>, interpreter: &Peer, script: &str) -> Self {
+        let command = |address: SocketAddr, root: &TempRoot, etc: &TempRoot| {
+            let mut command = interpreter.command();
+            command.arg(etc.write("serve", script.as_bytes()));
+            command.args([address.ip().to_string(), address.port().to_string()]).arg(root.path());
+            command
+        };
+        Self::listening(host, TempRoot::new(), TempRoot::new(), LOGIN, command)
     }
 }
 
@@ -210,7 +217,7 @@ fn said(etc: &TempRoot) -> String {
 
 /// Whether `server`, which has to start as root, can.
 #[track_caller]
-fn is_root(server: &str) -> bool {
+pub(super) fn is_root(server: &str) -> bool {
     let is_root = geteuid().is_root();
     if !is_root {
         skipped(&format!("{server} has to start as root"));
@@ -219,15 +226,20 @@ fn is_root(server: &str) -> bool {
 }
 
 /// A port that is free now.
-fn free_address(host: Ipv4Addr) -> SocketAddr {
+fn free_address(host: IpAddr) -> SocketAddr {
     let listener = TcpListener::bind((host, 0)).expect("a free port");
     listener.local_addr().expect("a bound socket has an address")
 }
 
 fn vsftpd_config(address: SocketAddr, root: &TempRoot) -> String {
     let (host, port, root) = (address.ip(), address.port(), root.path().display());
+    let listen = if host.is_ipv4() {
+        format!("listen=YES\nlisten_address={host}")
+    } else {
+        format!("listen=NO\nlisten_ipv6=YES\nlisten_address6={host}")
+    };
     format!(
-        "listen=YES\nlisten_address={host}\nlisten_port={port}\nbackground=NO\n\
+        "{listen}\nlisten_port={port}\nbackground=NO\n\
          run_as_launching_user=YES\nseccomp_sandbox=NO\nxferlog_enable=NO\n\
          anonymous_enable=YES\nlocal_enable=NO\nanon_root={root}\nanon_umask=022\n\
          anon_world_readable_only=NO\nallow_writeable_chroot=YES\n\
@@ -240,16 +252,17 @@ fn vsftpd_config(address: SocketAddr, root: &TempRoot) -> String {
 
 /// What of the line of [`LOGIN`] is the same in `/etc/passwd` and in Pure-FTPd's file: up to the
 /// home.
-fn user_entry(id: u32, root: &TempRoot) -> String {
+pub(super) fn user_entry(id: u32, root: &TempRoot) -> String {
     let (user, root) = (LOGIN.0, root.path().display());
     format!("{user}:{HASH}:{id}:{id}::{root}")
 }
 
 fn proftpd_config(address: SocketAddr, etc: &TempRoot) -> String {
     let (host, port, etc) = (address.ip(), address.port(), etc.path().display());
+    let ipv6 = if host.is_ipv6() { "on" } else { "off" };
     format!(
         "ServerType standalone\nDefaultAddress {host}\nSocketBindTight on\nPort {port}\n\
-         UseIPv6 off\nUseReverseDNS off\nUser root\nGroup root\nRootLogin on\n\
+         UseIPv6 {ipv6}\nUseReverseDNS off\nUser root\nGroup root\nRootLogin on\n\
          RequireValidShell off\nUseFtpUsers off\nAuthOrder mod_auth_file.c\n\
          AuthUserFile {etc}/passwd\nPidFile {etc}/pid\nScoreboardFile {etc}/scoreboard\n\
          WtmpLog off\nTransferLog none\nSystemLog none\nDelayEngine off\n\

@@ -1,0 +1,102 @@
+//! Servers that are libraries, each with a script around it, and those that are started anew for
+//! each connection, by BusyBox's `tcpsvd`.
+
+use std::fs::{Permissions, set_permissions};
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use super::server::{LOGIN, RealServer, is_root, user_entry};
+use super::{Peer, skipped};
+use crate::process::run;
+use crate::root::TempRoot;
+
+/// BusyBox with the two applets, under the name that `.ci/run` gives it: Debian's has neither.
+const BUSYBOX: &str = "busybox-ftpd";
+
+/// What is in `/etc/passwd` besides the user: PAM and the resolver look for these.
+const PASSWD: &str = "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n";
+
+impl RealServer {
+    /// Python's Twisted with one user, whose root is the root.
+    #[track_caller]
+    #[must_use]
+    pub fn twisted_at(host: impl Into<IpAddr>) -> Option<Self> {
+        let python = Peer::python("twisted.protocols.ftp")?;
+        Some(Self::script(host, &python, include_str!("twisted_serve.py")))
+    }
+
+    /// Python's aioftp with one user, whose root is the root.
+    #[track_caller]
+    #[must_use]
+    pub fn aioftp_at(host: impl Into<IpAddr>) -> Option<Self> {
+        let python = Peer::python("aioftp")?;
+        Some(Self::script(host, &python, include_str!("aioftp_serve.py")))
+    }
+
+    /// Node's ftp-srv with one user, whose root is the root.
+    #[track_caller]
+    #[must_use]
+    pub fn ftp_srv_at(host: impl Into<IpAddr>) -> Option<Self> {
+        let node = Peer::that_runs("Node's ftp-srv", "node", "require('ftp-srv')")?;
+        Some(Self::script(host, &node, include_str!("ftp_srv_serve.js")))
+    }
+
+    /// BusyBox's `ftpd`, which asks nobody for a password. Its root is the root if it starts as
+    /// root, which the tests have to.
+    #[track_caller]
+    #[must_use]
+    pub fn busybox_at(host: impl Into<IpAddr>) -> Option<Self> {
+        let busybox = Peer::find(BUSYBOX)?;
+        if !is_root("BusyBox's ftpd") {
+            return None;
+        }
+        let command = |address, root: &TempRoot, _: &TempRoot| {
+            let mut command = busybox.command();
+            serve_each(&mut command, address);
+            command.args([BUSYBOX, "ftpd", "-w", "-A"]).arg(root.path());
+            command
+        };
+        Some(Self::listening(host, TempRoot::new(), TempRoot::new(), LOGIN, command))
+    }
+
+    /// GNU inetutils' `ftpd` with one user, whose first directory is the root. Users are those of
+    /// the machine, so that it gets an `/etc/passwd` of its own, which takes root. Its names are as
+    /// vsftpd's.
+    #[track_caller]
+    #[must_use]
+    pub fn inetutils_at(host: impl Into<IpAddr>) -> Option<Self> {
+        let (ftpd, busybox) = (Peer::find("inetutils-ftpd")?, Peer::find(BUSYBOX)?);
+        let unshare = Peer::find("unshare")?;
+        if !is_root("inetutils' ftpd") {
+            return None;
+        }
+        let own_mounts = |script: &str| {
+            let mut command = unshare.command();
+            command.args(["--mount", "--", "sh", "-c", script]);
+            command
+        };
+        if run(&mut own_mounts("mount --bind /etc /etc")).code() != Some(0) {
+            skipped("it cannot have mounts of its own");
+            return None;
+        }
+        let command = |address, root: &TempRoot, etc: &TempRoot| {
+            let users = format!("{PASSWD}{}:/bin/sh\n", user_entry(0, root));
+            let passwd = etc.write("passwd", users.as_bytes());
+            set_permissions(&passwd, Permissions::from_mode(0o600)).expect("an own file");
+            let mut command = own_mounts("mount --bind \"$0\" /etc/passwd && exec \"$@\"");
+            command.arg(passwd).arg(busybox.command().get_program());
+            serve_each(&mut command, address);
+            command.arg(ftpd.command().get_program()).args(["--auth=default"]);
+            command
+        };
+        Some(Self::listening(host, TempRoot::new(), TempRoot::new(), LOGIN, command))
+    }
+}
+
+/// The start of a command line of BusyBox: what follows gets each connection to `address` as
+/// standard input and output.
+fn serve_each(command: &mut Command, address: SocketAddr) {
+    // Without a look for names, which `-h` would mean.
+    command.arg("tcpsvd").args([address.ip().to_string(), address.port().to_string()]);
+}

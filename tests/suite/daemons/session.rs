@@ -1,0 +1,194 @@
+//! What is asked of the client, in the words of its methods: the one file of these tests that knows
+//! them.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ftp_client::{Client, ClientBuilder, Error, Extended, Mode, RawCommand, RepresentationType};
+use ftp_client::{TimeVal, Timeouts};
+use ftp_proto::{Entry, ListLine, ListParser, Role};
+use ftp_tests::site::Site;
+
+use super::Way;
+
+/// A client that is logged in.
+pub(super) struct Session {
+    client: Client,
+}
+
+impl Session {
+    /// In the way that the client takes by itself.
+    pub(super) fn new(site: &Site) -> Result<Self, Error> {
+        Self::with(site, Client::builder())
+    }
+
+    /// In one way alone.
+    pub(super) fn by(site: &Site, way: Way) -> Result<Self, Error> {
+        let (builder, only) =
+            (
+                Client::builder(),
+                |is_extended| {
+                    if is_extended { Extended::Always } else { Extended::Never }
+                },
+            );
+        Self::with(
+            site,
+            match way {
+                Way::Epsv | Way::Pasv => builder.epsv(only(way == Way::Epsv)),
+                Way::Eprt | Way::Port => builder.mode(Mode::Active).eprt(only(way == Way::Eprt)),
+                Way::Active => builder.mode(Mode::Active),
+            },
+        )
+    }
+
+    fn with(site: &Site, builder: ClientBuilder) -> Result<Self, Error> {
+        let limit = Duration::from_secs(20);
+        let timeouts = Timeouts {
+            greeting: limit,
+            reply: limit,
+            stall: limit,
+            final_reply: limit,
+            ..Timeouts::default()
+        };
+        let address: SocketAddr = site.address;
+        let mut client = builder.timeouts(timeouts).connect(&address.to_string())?;
+        client.login(site.user, site.password)?;
+        Ok(Self { client })
+    }
+
+    pub(super) fn quit(self) -> Result<(), Error> {
+        self.client.quit()
+    }
+
+    pub(super) fn noop(&mut self) -> Result<(), Error> {
+        self.client.noop()
+    }
+
+    /// What is uploaded and downloaded from here on is text, or no longer.
+    pub(super) fn is_text(&mut self, text: bool) {
+        self.client.set_representation(if text {
+            RepresentationType::Ascii
+        } else {
+            RepresentationType::Image
+        });
+    }
+
+    pub(super) fn put(&mut self, name: &[u8], content: &[u8]) -> Result<(), Error> {
+        self.put_from(name, 0, content)
+    }
+
+    /// The rest of a file from `offset` on.
+    pub(super) fn put_from(&mut self, name: &[u8], offset: u64, rest: &[u8]) -> Result<(), Error> {
+        let mut upload = self.client.store_from(name, offset)?;
+        let written = upload.write_all(rest);
+        conclude(written, upload.finish().map(drop))
+    }
+
+    pub(super) fn append(&mut self, name: &[u8], more: &[u8]) -> Result<(), Error> {
+        let mut upload = self.client.append(name)?;
+        let written = upload.write_all(more);
+        conclude(written, upload.finish().map(drop))
+    }
+
+    pub(super) fn get(&mut self, name: &[u8]) -> Result<Vec<u8>, Error> {
+        self.get_from(name, 0)
+    }
+
+    /// A file from `offset` on.
+    pub(super) fn get_from(&mut self, name: &[u8], offset: u64) -> Result<Vec<u8>, Error> {
+        let mut content = Vec::new();
+        let mut download = self.client.retrieve_from(name, offset)?;
+        let read = download.read_to_end(&mut content).map(drop);
+        conclude(read, download.finish().map(drop))?;
+        Ok(content)
+    }
+
+    /// Downloads the first `count` bytes of a longer file, and stops.
+    pub(super) fn get_and_abort(&mut self, name: &[u8], count: usize) -> Result<Vec<u8>, Error> {
+        let mut content = vec![0; count];
+        let mut download = self.client.retrieve(name)?;
+        let read = download.read_exact(&mut content);
+        conclude(read, download.abort())?;
+        Ok(content)
+    }
+
+    /// The members of a directory with what the server says of them, the working directory if it is
+    /// empty.
+    pub(super) fn list(&mut self, directory: &[u8]) -> Result<Vec<Entry>, Error> {
+        let directory = (!directory.is_empty()).then_some(directory);
+        let mut entries = Vec::new();
+        if self.client.features()?.has("MLST") {
+            for facts in self.client.entries(directory)? {
+                entries.push(Entry::from(&facts?));
+            }
+        } else {
+            let now = TimeVal::parse(b"20380119031407").map_err(Error::Protocol)?;
+            let mut parser = ListParser::new(now);
+            for line in self.client.list(directory)? {
+                if let ListLine::Entry(entry) = parser.parse(&line?) {
+                    entries.push(entry);
+                }
+            }
+        }
+        entries.retain(|entry| entry.role == Role::Member);
+        Ok(entries)
+    }
+
+    /// The names in a directory, the working directory if it is empty.
+    pub(super) fn names(&mut self, directory: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+        let given = (!directory.is_empty()).then_some(directory);
+        let mut names = Vec::new();
+        for line in self.client.names(given)? {
+            if let ListLine::Entry(entry) = ListLine::parse_name(&line?, directory)
+                && entry.role == Role::Member
+            {
+                names.push(entry.name);
+            }
+        }
+        Ok(names)
+    }
+
+    pub(super) fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<(), Error> {
+        self.client.rename(from, to)
+    }
+
+    pub(super) fn delete(&mut self, name: &[u8]) -> Result<(), Error> {
+        self.client.delete(name)
+    }
+
+    pub(super) fn mkdir(&mut self, name: &[u8]) -> Result<(), Error> {
+        self.client.mkdir(name).map(drop)
+    }
+
+    pub(super) fn rmdir(&mut self, name: &[u8]) -> Result<(), Error> {
+        self.client.rmdir(name)
+    }
+
+    pub(super) fn size(&mut self, name: &[u8]) -> Result<Option<u64>, Error> {
+        self.client.size(name)
+    }
+
+    pub(super) fn modified(&mut self, name: &[u8]) -> Result<Option<TimeVal>, Error> {
+        self.client.modified(name)
+    }
+
+    pub(super) fn set_modified(&mut self, name: &[u8], time: TimeVal) -> Result<(), Error> {
+        let line = [format!("MFMT {time} ").as_bytes(), name].concat();
+        let command = RawCommand::new(line).map_err(Error::Argument)?;
+        let reply = self.client.quote(&command)?;
+        if reply.code().value() == 213 {
+            return Ok(());
+        }
+        Err(Error::Refused(command.verb(), reply))
+    }
+}
+
+/// The end of a transfer: what the client failed with counts for more than that it then did not
+/// finish.
+fn conclude(moved: std::io::Result<()>, ended: Result<(), Error>) -> Result<(), Error> {
+    match moved {
+        Ok(()) => ended,
+        Err(error) => Err(Error::recover(error).unwrap_or_else(Error::Io)),
+    }
+}
