@@ -1,5 +1,5 @@
 //! The real binary against real servers that others wrote, vsftpd, pyftpdlib, ProFTPD and
-//! Pure-FTPd, and against ours: what it writes is compared with what is on disk on the other side,
+//! Pure-FTPd, briefly against more, and against ours: what it writes is compared with what is on disk on the other side,
 //! and its exit codes with the documented table.
 #![expect(
     clippy::indexing_slicing,
@@ -8,7 +8,7 @@
 )]
 
 use std::fs::{self, File};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::time::Duration;
 
@@ -129,6 +129,23 @@ fn every_name(meeting: &Meeting<'_>, names: &[&[u8]]) {
             assert!(found, "ls -l {data:?} has no {}", percent(name));
         }
     }
+}
+
+/// What every server can do, however small.
+fn the_essentials(meeting: &Meeting<'_>) {
+    for (seed, size) in (1..).zip(SIZES) {
+        meeting.put(&[], b"two words", &binary(size, seed));
+        meeting.site.root.write("two words", &binary(size, seed + 1000));
+        meeting.get(&[], b"two words", &binary(size, seed + 1000));
+    }
+    let listing = run(ftp("ls").arg("-l").arg(meeting.site.url(""))).succeeded();
+    let listing = String::from_utf8_lossy(&listing);
+    assert!(listing.lines().any(|line| line.ends_with("two words")), "{listing}");
+    let old = meeting.local.write("old", b"old");
+    fs::remove_file(meeting.local.join("source")).unwrap();
+    let ran = run(ftp("get").arg(meeting.site.url("missing")).arg(&old));
+    fails(meeting, &ran, 8, "RETR refused: 55");
+    meeting.site.assert_only(&[b"two words"]);
 }
 
 fn standard_streams(meeting: &Meeting<'_>) {
@@ -285,3 +302,24 @@ meets!(
         !name.starts_with(b"~") && name.trim_ascii() == *name && name.iter().all(is_taken)
     }
 );
+
+/// The essentials with a server that lacks more than these need.
+macro_rules! meets_briefly {
+    ($($server:ident: $start:expr;)*) => {
+        $(#[test]
+        fn $server() {
+            if let Some(server) = $start {
+                let local = TempRoot::new();
+                the_essentials(&Meeting { site: &server, local, arrives: <[u8]>::to_vec });
+            }
+        })*
+    };
+}
+
+meets_briefly! {
+    inetutils_ftpd: RealServer::inetutils_at(Ipv4Addr::LOCALHOST);
+    busybox_over_ipv6: RealServer::busybox_at(Ipv6Addr::LOCALHOST);
+    twisted: RealServer::twisted_at(Ipv4Addr::LOCALHOST);
+    aioftp: RealServer::aioftp_at(Ipv4Addr::LOCALHOST);
+    ftp_srv: RealServer::ftp_srv_at(Ipv4Addr::LOCALHOST);
+}

@@ -259,6 +259,7 @@ fn same(what: &str, got: &[u8], want: &[u8]) -> Shown {
     ))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "they are made for it")]
 fn equal<T: std::fmt::Debug + PartialEq>(what: &str, got: T, want: T) -> Shown {
     if got == want { Ok(()) } else { Err(format!("{what}: {got:?} instead of {want:?}")) }
 }
