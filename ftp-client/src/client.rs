@@ -1,19 +1,27 @@
-//! `Client`: one method a service, each a few lines over the control connection.
+//! `Client`: one method a service, each a few lines over the control connection. The services of
+//! files and directories are in modules of their own.
+
+mod attribute;
+mod digest;
+mod directory;
+mod listing;
+mod transfers;
+
+pub use digest::{Digest, HashAlgorithm};
 
 use std::net::SocketAddr;
 
-use ftp_proto::{Command, Features, OptsArgument, ParseError, ParseErrorKind, Pathname};
-use ftp_proto::{RawCommand, Reply, ReplyCode, RepresentationType, RestartMarker, Severity};
-use ftp_proto::{TimeVal, Verb};
+use ftp_proto::{Command, Features, OptsArgument, ParseError, ParseErrorKind, Password};
+use ftp_proto::{Pathname, RawCommand, Reply, ReplyCode, RepresentationType, RestartMarker};
+use ftp_proto::{Severity, Verb, limits};
 
 use crate::config::{ClientBuilder, Config};
 use crate::connect::Server;
 use crate::control::ControlConnection;
 use crate::data::Ways;
 use crate::error::Error;
-use crate::listing::{Entries, Listing};
 use crate::stream::Stream;
-use crate::transfer::{self, Download, Transfer, Upload};
+use crate::transfer::{self, Part};
 use crate::wait::Waiter;
 use crate::{connect, login, trace};
 
@@ -63,14 +71,22 @@ pub struct Client {
     pub(crate) ways: Ways,
     /// The data connection of a transfer that was dropped before its end.
     pub(crate) abandoned: Option<Stream>,
-    /// The restart marker that is in force at the server.
-    pub(crate) restart: RestartMarker,
+    /// The part of a file that is in force at the server, for the next transfer.
+    pub(crate) part: Part,
     welcome: Reply,
     /// The type of the transfers to come, and the type in force; `None` if that is not known.
     wanted: RepresentationType,
     pub(crate) in_force: Option<RepresentationType>,
     features: Option<Features>,
     utf8_asked: bool,
+    /// The algorithm that `HASH` was told to use.
+    hash: Option<String>,
+    /// Listed by the server, and refused as unknown.
+    no_mlsd: bool,
+    no_range: bool,
+    /// Verbs that the server did not know, and whether it knows the X form.
+    x_forms: Vec<(Verb, bool)>,
+    length_check: bool,
 }
 
 impl Client {
@@ -95,12 +111,17 @@ impl Client {
             config,
             ways: Ways::default(),
             abandoned: None,
-            restart: RestartMarker::default(),
+            part: Part::default(),
             welcome,
             wanted: RepresentationType::Image,
             in_force: None,
             features: None,
             utf8_asked: false,
+            hash: None,
+            no_mlsd: false,
+            no_range: false,
+            x_forms: Vec::new(),
+            length_check: false,
         })
     }
 
@@ -124,6 +145,17 @@ impl Client {
         Ok(())
     }
 
+    /// Names an account (`ACCT`), as a server may want behind the login for some commands: it
+    /// refuses them with 532. One that wants it at login is told by
+    /// [`ClientBuilder::account`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`]; [`Error::Argument`] for CR, LF or NUL.
+    pub fn account(&mut self, account: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.order(&Command::Acct(Password(account.as_ref().to_vec()))).map(drop)
+    }
+
     /// The server's greeting.
     #[must_use]
     pub const fn welcome(&self) -> &Reply {
@@ -143,159 +175,6 @@ impl Client {
         self.wanted = representation;
     }
 
-    /// Begins to download the file at `path` (`RETR`).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Refused`] with the server's reason: 550 for a file that is not there or not to be
-    /// read, 425 if the data connection failed on its side. [`Error::DataConnection`] if it
-    /// failed on ours. [`Error::Argument`] for a path that is empty, too long, or has CR, LF or
-    /// NUL in it.
-    pub fn retrieve(&mut self, path: impl AsRef<[u8]>) -> Result<Download<'_>, Error> {
-        self.retrieve_from(path, 0)
-    }
-
-    /// Begins to download the file at `path` from byte `offset` on (`REST`, `RETR`), counted in
-    /// the type of the transfer.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`retrieve`](Self::retrieve), and [`Error::Refused`] by a server that cannot
-    /// restart.
-    pub fn retrieve_from(
-        &mut self,
-        path: impl AsRef<[u8]>,
-        offset: u64,
-    ) -> Result<Download<'_>, Error> {
-        let command = Command::Retr(self.pathname(path.as_ref())?);
-        let wanted = self.wanted;
-        let transfer = transfer::begin(self, &command, offset, Some(wanted))?;
-        Ok(Download::new(transfer, wanted, offset))
-    }
-
-    /// Begins to upload a file to `path`, in place of one that is there (`STOR`).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`retrieve`](Self::retrieve), with 553 for a name that is not allowed and 452 or
-    /// 552 for want of space.
-    pub fn store(&mut self, path: impl AsRef<[u8]>) -> Result<Upload<'_>, Error> {
-        self.store_from(path, 0)
-    }
-
-    /// Begins to upload to the file at `path` from byte `offset` of it on (`REST`, `STOR`). What
-    /// is written is the rest of the file, not the whole.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`store`](Self::store), and [`Error::Refused`] by a server that cannot restart.
-    pub fn store_from(&mut self, path: impl AsRef<[u8]>, offset: u64) -> Result<Upload<'_>, Error> {
-        let command = Command::Stor(self.pathname(path.as_ref())?);
-        self.upload(&command, offset)
-    }
-
-    /// Begins to append to the file at `path`, or to make it (`APPE`).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`store`](Self::store).
-    pub fn append(&mut self, path: impl AsRef<[u8]>) -> Result<Upload<'_>, Error> {
-        let command = Command::Appe(self.pathname(path.as_ref())?);
-        self.upload(&command, 0)
-    }
-
-    fn upload(&mut self, command: &Command, offset: u64) -> Result<Upload<'_>, Error> {
-        let wanted = self.wanted;
-        let transfer = transfer::begin(self, command, offset, Some(wanted))?;
-        Ok(Upload::new(transfer, wanted))
-    }
-
-    /// The names in a directory, the working directory if `None` (`NLST`). Some servers give them
-    /// with the directory in front, and some refuse with 550 if there are none.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`retrieve`](Self::retrieve).
-    pub fn names(&mut self, directory: Option<&[u8]>) -> Result<Listing<'_>, Error> {
-        let command = Command::Nlst(self.shielded(directory)?);
-        Ok(Listing::new(self.listing(&command)?, false))
-    }
-
-    /// The lines of a listing of a directory, the working directory if `None`, as the server
-    /// formats it for people (`LIST`).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`retrieve`](Self::retrieve).
-    pub fn list(&mut self, directory: Option<&[u8]>) -> Result<Listing<'_>, Error> {
-        let command = Command::List(self.shielded(directory)?);
-        Ok(Listing::new(self.listing(&command)?, true))
-    }
-
-    /// The entries of a directory, the working directory if `None`, with their facts (`MLSD`).
-    ///
-    /// # Errors
-    ///
-    /// Those of [`retrieve`](Self::retrieve); a server without `MLSD` refuses with 500 or 502.
-    pub fn entries(&mut self, directory: Option<&[u8]>) -> Result<Entries<'_>, Error> {
-        let directory = directory.map(|path| self.pathname(path)).transpose()?;
-        Ok(Entries(Listing::new(self.listing(&Command::Mlsd(directory))?, false)))
-    }
-
-    fn listing(&mut self, command: &Command) -> Result<Transfer<'_>, Error> {
-        transfer::begin(self, command, 0, None)
-    }
-
-    /// A pathname for `LIST` or `NLST`, where servers take a `-` in front for an option (CL-45).
-    fn shielded(&mut self, directory: Option<&[u8]>) -> Result<Option<Pathname>, Error> {
-        directory
-            .map(|path| match path {
-                [b'-', ..] => self.pathname(&[b"./", path].concat()),
-                _ => self.pathname(path),
-            })
-            .transpose()
-    }
-
-    /// The size of the file at `path` in bytes (`SIZE`), counted as type image sends it; `None`
-    /// if the server does not tell, which says nothing about whether the file is there.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Refused`] for 4yz, for 530, and if type image is refused.
-    pub fn size(&mut self, path: impl AsRef<[u8]>) -> Result<Option<u64>, Error> {
-        let command = Command::Size(self.pathname(path.as_ref())?);
-        self.settle()?;
-        self.put_in_force(RepresentationType::Image)?;
-        let text = self.ask(&command)?;
-        Ok(text.and_then(|text| {
-            let digits = text.trim_ascii();
-            let digits = Some(digits).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
-            std::str::from_utf8(digits).ok()?.parse().ok()
-        }))
-    }
-
-    /// When the file at `path` was modified (`MDTM`); `None` if the server does not tell.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Refused`] for 4yz and 530.
-    pub fn modified(&mut self, path: impl AsRef<[u8]>) -> Result<Option<TimeVal>, Error> {
-        let command = Command::Mdtm(self.pathname(path.as_ref())?);
-        self.settle()?;
-        let text = self.ask(&command)?;
-        Ok(text.and_then(|text| TimeVal::parse(text.trim_ascii()).ok()))
-    }
-
-    /// The text of a 2yz reply. Any 5yz but 530 means that it is not known (CL-17).
-    fn ask(&mut self, command: &Command) -> Result<Option<Vec<u8>>, Error> {
-        let reply = self.control.request(command)?;
-        match reply.code().severity() {
-            Severity::Completion => Ok(Some(reply.text().to_vec())),
-            Severity::Permanent if reply.code() != ReplyCode::NOT_LOGGED_IN => Ok(None),
-            _ => Err(Error::Refused(command.verb(), reply)),
-        }
-    }
-
     /// What the server says that it can do (`FEAT`), asked once. Empty if it does not tell: then
     /// a command is simply to be tried.
     ///
@@ -312,56 +191,6 @@ impl Client {
             _ => Features::default(),
         };
         Ok(self.features.insert(features).clone())
-    }
-
-    /// The working directory (`PWD`).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Refused`]; [`Error::Protocol`] for a reply without a readable pathname.
-    pub fn pwd(&mut self) -> Result<Pathname, Error> {
-        let reply = self.order(&Command::Pwd)?;
-        Pathname::parse_quoted(reply.text()).map_err(|error| self.control.protocol_error(error))
-    }
-
-    /// Changes the working directory (`CWD`).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Refused`]; [`Error::Argument`].
-    pub fn cwd(&mut self, path: impl AsRef<[u8]>) -> Result<(), Error> {
-        let command = Command::Cwd(self.pathname(path.as_ref())?);
-        self.order(&command).map(drop)
-    }
-
-    /// Changes to the parent of the working directory (`CDUP`).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Refused`].
-    pub fn cdup(&mut self) -> Result<(), Error> {
-        self.order(&Command::Cdup).map(drop)
-    }
-
-    /// Makes a directory (`MKD`). Gives its absolute pathname if the server tells it readably.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Refused`]; [`Error::Argument`].
-    pub fn mkdir(&mut self, path: impl AsRef<[u8]>) -> Result<Option<Pathname>, Error> {
-        let command = Command::Mkd(self.pathname(path.as_ref())?);
-        let reply = self.order(&command)?;
-        Ok(Pathname::parse_quoted(reply.text()).ok())
-    }
-
-    /// Removes an empty directory (`RMD`).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Refused`]; [`Error::Argument`].
-    pub fn rmdir(&mut self, path: impl AsRef<[u8]>) -> Result<(), Error> {
-        let command = Command::Rmd(self.pathname(path.as_ref())?);
-        self.order(&command).map(drop)
     }
 
     /// Removes a file (`DELE`).
@@ -446,13 +275,22 @@ impl Client {
             Verb::Rein => {
                 (self.in_force, self.features, self.utf8_asked) = (None, None, false);
                 self.ways.all_said = false;
+                self.hash = None;
             }
             _ => {}
         }
         let reply = self.control.request_line(verb, &line)?;
-        if verb == Verb::Rest && reply.code().severity() == Severity::Intermediate {
+        if reply.code().severity() == Severity::Intermediate {
             // Whatever it was, it is not what the next transfer wants.
-            self.restart = RestartMarker::new(u64::MAX >> 1).unwrap_or_default();
+            let highest = RestartMarker::new(limits::RESTART_MARKER).unwrap_or_default();
+            match verb {
+                Verb::Rest => self.part = Part::From(highest),
+                Verb::Rang => self.part = Part::Range(limits::RESTART_MARKER, 0),
+                _ => {}
+            }
+        }
+        if verb == Verb::Opts {
+            (self.features, self.hash) = (None, None);
         }
         Ok(reply)
     }
@@ -516,6 +354,11 @@ impl Client {
         Ok(pathname)
     }
 
+    /// A path that is left out of the command if it is empty.
+    fn pathname_or_none(&mut self, path: &[u8]) -> Result<Option<Pathname>, Error> {
+        if path.is_empty() { Ok(None) } else { self.pathname(path).map(Some) }
+    }
+
     /// Sends `TYPE` if another type is in force.
     pub(crate) fn put_in_force(&mut self, wanted: RepresentationType) -> Result<(), Error> {
         if self.in_force != Some(wanted) {
@@ -525,17 +368,46 @@ impl Client {
         Ok(())
     }
 
-    /// Sends `REST` if the next transfer would begin elsewhere.
-    pub(crate) fn restart_at(&mut self, marker: RestartMarker) -> Result<(), Error> {
-        if self.restart == marker {
+    /// Sends `REST` or `RANG` if the next transfer would be about another part of its file, and
+    /// takes back what was sent for one that did not follow (AS-10).
+    pub(crate) fn put_part_in_force(&mut self, part: Part) -> Result<(), Error> {
+        let whole = Part::default();
+        if self.part == part {
             return Ok(());
         }
-        let command = Command::Rest(marker);
-        let reply = self.control.request(&command)?;
-        if reply.code().severity() != Severity::Intermediate {
-            return Err(Error::Refused(Verb::Rest, reply));
+        match (self.part, part) {
+            (Part::Range(..), Part::From(_)) => {
+                self.prepare(&Command::Known(Verb::Rang, b"1 0".to_vec()))?;
+                self.part = whole;
+            }
+            (Part::From(_), Part::Range(..)) if self.part != whole => {
+                self.put_part_in_force(whole)?;
+            }
+            _ => {}
         }
-        self.restart = marker;
+        match part {
+            _ if part == self.part => {}
+            Part::From(marker) => self.prepare(&Command::Rest(marker))?,
+            Part::Range(first, last) => {
+                let range = format!("{first} {last}");
+                self.prepare(&Command::Known(Verb::Rang, range.into_bytes()))?;
+            }
+        }
+        self.part = part;
         Ok(())
     }
+
+    /// Sends a command that must end with 3yz.
+    fn prepare(&mut self, command: &Command) -> Result<(), Error> {
+        let reply = self.control.request(command)?;
+        match reply.code().severity() {
+            Severity::Intermediate => Ok(()),
+            _ => Err(Error::Refused(command.verb(), reply)),
+        }
+    }
+}
+
+/// Whether a reply says that the server does not know the command.
+fn is_unknown(reply: &Reply) -> bool {
+    [ReplyCode::UNKNOWN_COMMAND, ReplyCode::NOT_IMPLEMENTED].contains(&reply.code())
 }

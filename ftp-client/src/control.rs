@@ -311,6 +311,35 @@ impl ControlConnection {
         self.read_reply(deadline)
     }
 
+    /// The same, or `None` if there is none in time; the connection stays open then.
+    pub(crate) fn any_reply_in(&mut self, patience: Deadline) -> Result<Option<Reply>, Error> {
+        loop {
+            if let Some(reply) = self.decode()? {
+                return Ok(Some(reply));
+            }
+            let stream = self.stream.as_ref().ok_or(Error::Closed)?;
+            match self.waiter.wait_for(stream.as_fd(), PollFlags::IN, patience) {
+                Ok(()) => {}
+                Err(Error::Timeout(_)) if patience.remaining().is_err() => return Ok(None),
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(error) => return Err(self.lost(error)),
+            }
+            if self.fill()? == Some(false) {
+                self.close();
+                return Err(Error::Closed);
+            }
+        }
+    }
+
+    /// Sends `NOOP` behind an abort, whose reply adds to what is outstanding.
+    pub(crate) fn send_noop(&mut self, deadline: Deadline) -> Result<(), Error> {
+        if let Err(error) = deadline.remaining() {
+            return Err(self.lost(error));
+        }
+        trace::sent(Verb::Noop, b"NOOP");
+        self.write(b"NOOP\r\n", deadline)
+    }
+
     /// Says that the last reply to the outstanding command has come.
     pub(crate) fn settled(&mut self) {
         self.outstanding = None;

@@ -52,13 +52,15 @@ pub enum Error {
     /// No data connection could be made: each way that was tried, in order.
     #[error("no data connection: {}", Attempts(.0))]
     DataConnection(Vec<DataAttempt>),
-    /// Fewer or more bytes came than the server had announced, although nothing else went wrong, or
-    /// the caller ended a download before its data did.
+    /// Fewer or more bytes came than were announced, although nothing else went wrong, or the
+    /// caller ended a download before its data did. Or an upload of which the server, asked for
+    /// the length, has fewer or more than were sent.
     #[error("incomplete: {}", Missing(*.bytes, *.announced))]
     Incomplete {
-        /// How many bytes came.
+        /// How many bytes came, or how many the server has.
         bytes: u64,
-        /// How many the server had said that there would be.
+        /// How many were to come: by what the server had said, by what the caller expected, or
+        /// because they were asked for. Of an upload, how many there should be.
         announced: Option<u64>,
     },
     /// A [`Canceller`](crate::Canceller) said so.

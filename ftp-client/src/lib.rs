@@ -32,16 +32,21 @@
 //! ```no_run
 //! # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
 //! # client.login("anonymous", "guest@")?;
-//! for entry in client.entries(Some(b"pub"))? {
-//!     let entry = entry?;
-//!     println!("{} {:?}", String::from_utf8_lossy(entry.name()), entry.size());
+//! use ftp_client::{Escaped, Listed};
+//!
+//! for item in client.list("pub")? {
+//!     match item? {
+//!         Listed::Entry(entry) => println!("{} {:?}", entry.name_lossy(), entry.size),
+//!         Listed::Unparsed(line) => println!("? {}", Escaped(&line)),
+//!     }
 //! }
 //! # Ok::<(), ftp_client::Error>(())
 //! ```
 //!
-//! [`Client::entries`] is exact (`MLSD`), and missing in old servers; [`Client::names`] and
-//! [`Client::list`] are in all of them. Each is an iterator that holds one line, and whose last
-//! item is an error if the listing was cut.
+//! [`Client::list`] asks for `MLSD`, which is exact, where the server has it, and else reads what
+//! people were meant to read (`LIST`). It is an iterator that holds one line, and whose last item
+//! is an error if the listing was cut; [`Entries::gather`] collects it. [`Client::walk`] goes
+//! through a whole tree.
 //!
 //! # From server to server
 //!
@@ -73,8 +78,8 @@
 //! A server decides neither where data connections go, to the host of the control connection and
 //! not to a port below 1024 unless the [`ClientBuilder`] says otherwise, nor what is sent next: CR,
 //! LF and NUL in an argument are refused before a byte is written. What it sends is bounded in
-//! length and in time. The names in its listings are its own: look at them before they become local
-//! paths.
+//! length and in time. The names in its listings are its own: ask [`Entry::is_safe_name`] before one
+//! becomes part of a local path.
 
 mod bell;
 mod canceller;
@@ -94,19 +99,23 @@ mod transfer;
 mod wait;
 
 pub use canceller::Canceller;
-pub use client::Client;
+pub use client::{Client, Digest, HashAlgorithm};
 pub use config::{ClientBuilder, Extended, Family, Mode, Timeouts};
 pub use connector::{Connector, Purpose, Target};
 pub use error::{AnnouncedHost, DataAttempt, Error, Phase};
-pub use listing::{Entries, Listing};
-pub use transfer::{Download, Report, Upload};
+pub use listing::{
+    Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,
+    WalkOptions, Walked,
+};
+pub use transfer::{Download, Ended, Report, Upload};
 
 pub use ftp_proto::{
     AddressClass, AddressRule, EpsvArgument, HostReason, NetworkProtocol, PortRanges,
 };
 pub use ftp_proto::{
-    Escaped, FactType, Facts, Features, ParseError, ParseErrorKind, Pathname, RawCommand, Reply,
-    ReplyCode, RepresentationType, Severity, TimeVal, Verb,
+    Entry, EntryKind, Escaped, Fact, FactType, Facts, Features, Modified, ParseError,
+    ParseErrorKind, Pathname, Permissions, Precision, RawCommand, Reply, ReplyCode,
+    RepresentationType, Role, Severity, TimeVal, Verb, Zone,
 };
 
 /// What a program may hand to another thread.

@@ -33,6 +33,81 @@ impl FactType {
     }
 }
 
+/// The facts with a meaning of their own: those of RFC 3659 §7.5, and those of Unix that servers
+/// share without a standard. For asking a server to send these and no others (`OPTS MLST`).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Fact {
+    /// What it is: a file, a directory, the listed directory itself.
+    Type,
+    /// Its size in bytes.
+    Size,
+    /// When it was last modified.
+    Modify,
+    /// When it was made.
+    Create,
+    /// What tells it from every other object of the server.
+    Unique,
+    /// What the user may do with it.
+    Perm,
+    /// The language of its name.
+    Lang,
+    /// Its media type, such as `text/plain`.
+    MediaType,
+    /// The character set of its content.
+    CharSet,
+    /// Its permission bits, in octal.
+    UnixMode,
+    /// Who owns it.
+    UnixOwner,
+    /// Its group.
+    UnixGroup,
+}
+
+impl Fact {
+    /// All, in the order of the RFC.
+    pub const ALL: &[Self] = &[
+        Self::Type,
+        Self::Size,
+        Self::Modify,
+        Self::Create,
+        Self::Unique,
+        Self::Perm,
+        Self::Lang,
+        Self::MediaType,
+        Self::CharSet,
+        Self::UnixMode,
+        Self::UnixOwner,
+        Self::UnixGroup,
+    ];
+
+    /// Its name as it is sent, to be compared in any case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Type => "type",
+            Self::Size => "size",
+            Self::Modify => "modify",
+            Self::Create => "create",
+            Self::Unique => "unique",
+            Self::Perm => "perm",
+            Self::Lang => "lang",
+            Self::MediaType => "media-type",
+            Self::CharSet => "charset",
+            Self::UnixMode => "UNIX.mode",
+            Self::UnixOwner => "UNIX.owner",
+            Self::UnixGroup => "UNIX.group",
+        }
+    }
+
+    /// The fact with this name, in any case; `None` for one that has no meaning here.
+    #[must_use]
+    pub fn parse(name: &[u8]) -> Option<Self> {
+        let is = |fact: &&Self| fact.as_str().as_bytes().eq_ignore_ascii_case(name);
+        Self::ALL.iter().find(is).copied()
+    }
+}
+
 /// One entry: facts, and the pathname they are about.
 ///
 /// ```
@@ -197,6 +272,15 @@ mod tests {
         assert_eq!(facts.name(), b"a ");
         let bare = Facts::parse(b"  lead").unwrap();
         assert_eq!((bare.name(), bare.kind()), (&b" lead"[..], None));
+    }
+
+    #[test]
+    fn names_of_facts_read_back() {
+        for fact in Fact::ALL {
+            assert_eq!(Fact::parse(fact.as_str().to_uppercase().as_bytes()), Some(*fact));
+        }
+        assert_eq!(Fact::parse(b"UNIX.uid"), None);
+        assert_eq!(Fact::parse(b""), None);
     }
 
     #[test]

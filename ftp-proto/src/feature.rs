@@ -54,6 +54,38 @@ impl Features {
         self.iter().filter(has_word).map(|(_, parameters)| parameters)
     }
 
+    /// The items of a feature that is a choice, in order, and whether each is the server's choice
+    /// now, marked `*`: the facts behind `MLST` (RFC 3659 §7.8), the algorithms behind `HASH`
+    /// (draft-bryan-ftpext-hash-02 §3.1). None if the feature is not listed.
+    ///
+    /// ```
+    /// # use ftp_proto::{Features, Reply, ReplyCode};
+    /// # let lines = [" HASH SHA-256*;SHA-1;"];
+    /// # let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features:", lines, "End");
+    /// # let features = Features::read(&reply);
+    /// let algorithms: Vec<_> = features.choices("HASH").collect();
+    /// assert_eq!(algorithms, [(&b"SHA-256"[..], true), (b"SHA-1", false)]);
+    /// ```
+    pub fn choices(&self, feature: &str) -> impl Iterator<Item = (&[u8], bool)> {
+        let parameters = self.parameters(feature).unwrap_or_default();
+        let items = parameters.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        items.filter(|item| !item.is_empty()).map(|item| match item.strip_suffix(b"*") {
+            Some(item) => (item, true),
+            None => (item, false),
+        })
+    }
+
+    /// Whether one of the words behind a feature's own is `word`, both in any case: `REST` with
+    /// `STREAM` (RFC 3659 §5.4), `SITE` with `UTIME`.
+    #[must_use]
+    pub fn has_with(&self, feature: &str, word: &str) -> bool {
+        let is_there = |parameters: &[u8]| {
+            let mut words = parameters.split(|byte| matches!(byte, b' ' | b';' | b','));
+            words.any(|found| found.eq_ignore_ascii_case(word.as_bytes()))
+        };
+        self.all_parameters(feature).any(is_there)
+    }
+
     /// All features in order: the word as it came, and its parameters, empty if it has none.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.0.iter().map(|line| eight::split_once(line, b' ').unwrap_or((line, &[])))
@@ -115,6 +147,32 @@ mod tests {
         assert_eq!(all("MDTM"), [&b""[..]; 0]);
         let words: Vec<_> = features.iter().map(|(word, _)| word).collect();
         assert_eq!(words, [&b"AUTH"[..], b"SIZE", b"Auth", b"auth", b"AUTHX", b"PBSZ"]);
+    }
+
+    #[test]
+    fn choices_and_words_are_read() {
+        let lines = [
+            " MLST Type*;size;; modify* ;",
+            " REST STREAM",
+            " SITE CHMOD",
+            " SITE MKDIR;UTIME;SYMLINK",
+            " HASH",
+        ];
+        let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features", lines, "End");
+        let features = Features::read(&reply);
+        let facts: Vec<_> = features.choices("mlst").collect();
+        assert_eq!(facts, [(&b"Type"[..], true), (b"size", false), (b"modify", true)]);
+        assert_eq!(features.choices("HASH").count() + features.choices("AUTH").count(), 0);
+        for (feature, word, want) in [
+            ("rest", "stream", true),
+            ("REST", "STREA", false),
+            ("SITE", "CHMOD", true),
+            ("SITE", "utime", true),
+            ("SITE", "SITE", false),
+            ("RANG", "STREAM", false),
+        ] {
+            assert_eq!(features.has_with(feature, word), want, "{feature} {word}");
+        }
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub use command::{Command, OptsArgument, Password, RawCommand, SiteArgument};
 pub use error::{ParseError, ParseErrorKind};
 pub use exchange::{Exchange, Progress, UnexpectedReply, is_listed};
 pub use extended_address::{EpsvArgument, ExtendedAddress, NetworkProtocol, NetworkProtocols};
-pub use fact::{FactType, Facts};
+pub use fact::{Fact, FactType, Facts};
 pub use feature::Features;
 pub use hash::FileDigest;
 pub use host_name::{HostName, LanguageTag};

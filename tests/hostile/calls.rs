@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::net::SocketAddr;
 
-use ftp_client::{Client, ClientBuilder, Error, Listing, RawCommand};
+use ftp_client::{
+    Client, ClientBuilder, Error, Lines, ListOptions, Listed, ListingForm, RawCommand,
+};
 use ftp_tests::hostile::{LENGTH, Moved, Played, content};
 
 /// Where a resumed transfer goes on.
@@ -132,10 +134,15 @@ pub(crate) fn make(client: &mut Client, call: &str) -> Result<Outcome, Error> {
             file.write_all(&[0; 1_000]).map_err(packed)?;
             Outcome::Done
         }
-        "list" => Outcome::Listed(lines(client.list(None)?)?),
-        "names" => Outcome::Listed(lines(client.names(None)?)?),
+        "list" => {
+            Outcome::Listed(lines(client.list_lines("", ListOptions::by(ListingForm::List))?)?)
+        }
+        "names" => {
+            Outcome::Listed(lines(client.list_lines("", ListOptions::by(ListingForm::Nlst))?)?)
+        }
         "list-some" => {
-            for line in client.list(None)?.take(SOME_LINES) {
+            for line in client.list_lines("", ListOptions::by(ListingForm::List))?.take(SOME_LINES)
+            {
                 line?;
             }
             Outcome::Done
@@ -143,7 +150,8 @@ pub(crate) fn make(client: &mut Client, call: &str) -> Result<Outcome, Error> {
         "entries" => entries(client)?,
         // What somebody who removes all that a listing names would do.
         "delete-all" => {
-            let names: Result<Vec<_>, _> = client.names(None)?.collect();
+            let names: Result<Vec<_>, _> =
+                client.list_lines("", ListOptions::by(ListingForm::Nlst))?.collect();
             let (mut sent, mut refused) = (0, 0);
             for name in names? {
                 match client.delete(name) {
@@ -219,7 +227,7 @@ fn local_file() -> File {
     file
 }
 
-fn lines(listing: Listing<'_>) -> Result<usize, Error> {
+fn lines(listing: Lines<'_>) -> Result<usize, Error> {
     let mut count = 0;
     for line in listing {
         line?;
@@ -228,14 +236,12 @@ fn lines(listing: Listing<'_>) -> Result<usize, Error> {
     Ok(count)
 }
 
-/// Lines that are no entries are passed over, as the iterator allows.
 fn entries(client: &mut Client) -> Result<Outcome, Error> {
     let (mut entries, mut others) = (0, 0);
-    for entry in client.entries(None)? {
-        match entry {
-            Ok(_) => entries += 1,
-            Err(Error::Protocol(error)) if error.what != "line of a listing" => others += 1,
-            Err(error) => return Err(error),
+    for listed in client.list_with("", ListOptions::by(ListingForm::Mlsd))? {
+        match listed? {
+            Listed::Entry(_) => entries += 1,
+            Listed::Unparsed(_) => others += 1,
         }
     }
     Ok(match others {

@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use ftp_client::{Client, Extended, Mode, Timeouts};
+use ftp_client::{Client, Extended, ListLimits, ListOptions, ListingForm, Mode, Timeouts};
 use ftp_proto::RepresentationType;
 use ftp_tests::compare::{assert_same, assert_same_stream};
 use ftp_tests::content::{LARGE, SIZES, Stream, binary, large, text};
@@ -95,20 +95,20 @@ fn lists_hold_every_name_as_it_is() {
     want.sort();
     for (mode, extended) in DATA {
         let mut client = client(&server, mode, extended);
-        let mut names: Vec<Vec<u8>> =
-            client.names(None).unwrap().map(|name| name.unwrap().to_vec()).collect();
-        names.sort();
-        assert_eq!(names, want, "NLST, {mode:?} {extended:?}");
-        let mut named = Vec::new();
-        for entry in client.entries(None).unwrap() {
-            let entry = entry.unwrap();
-            if NAMES.contains(&entry.name()) {
-                assert_eq!(entry.size(), Some(entry.name().len() as u64), "{entry:?}");
-                named.push(entry.name().to_vec());
+        for form in [ListingForm::Auto, ListingForm::Mlsd, ListingForm::List, ListingForm::Nlst] {
+            let options = ListOptions::by(form);
+            let entries = client.list_with("", options).unwrap();
+            let listing = entries.gather(ListLimits::default()).unwrap();
+            let mut named = Vec::new();
+            for entry in listing.entries {
+                let size = (form != ListingForm::Nlst).then_some(entry.name.len() as u64);
+                assert_eq!(entry.size, size, "{entry:?}");
+                named.push(entry.name);
             }
+            named.sort();
+            assert!(listing.unparsed.is_empty(), "{form:?}: {:?}", listing.unparsed);
+            assert_eq!(named, want, "{form:?}, {mode:?} {extended:?}");
         }
-        named.sort();
-        assert_eq!(named, want, "MLSD, {mode:?} {extended:?}");
         for name in NAMES {
             assert_eq!(client.size(name).unwrap(), Some(name.len() as u64), "{}", percent(name));
         }

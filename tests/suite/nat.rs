@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use ftp_client::{AddressRule, Client, ClientBuilder, Error, Extended, Mode, PortRanges, Timeouts};
+use ftp_client::{AddressRule, Client, ClientBuilder, Error, Extended, ListOptions, ListingForm};
+use ftp_client::{Mode, PortRanges, Timeouts};
 use ftp_server::{Rights, Server, ServerConfig};
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;
@@ -63,7 +64,11 @@ impl Meeting<'_> {
             assert_same("stored", &self.root.read("up"), &up);
             self.root.write("down", &down);
             assert_same("retrieved", &get(&mut client, "down").unwrap(), &down);
-            let names: Vec<_> = client.names(None).unwrap().map(Result::unwrap).collect();
+            let names: Vec<_> = client
+                .list_lines("", ListOptions::by(ListingForm::Nlst))
+                .unwrap()
+                .map(Result::unwrap)
+                .collect();
             assert!(names.contains(&b"up".to_vec()) && names.contains(&b"down".to_vec()));
         }
         client.quit().unwrap();

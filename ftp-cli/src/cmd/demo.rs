@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ftp_client::{Client, Extended, fxp};
+use ftp_client::{Client, EntryKind, Extended, ListLimits, fxp};
 use ftp_proto::Network;
 use ftp_server::{Rights, Server, ServerConfig};
 use log::LevelFilter;
@@ -213,10 +213,9 @@ impl Demo<'_> {
 
     fn list(&mut self, client: &mut Client) -> Result<(), Failure> {
         let mut sizes = Vec::new();
-        for entry in client.entries(None)? {
-            let entry = entry?;
-            if let (Some(size), Some(ftp_proto::FactType::File)) = (entry.size(), entry.kind()) {
-                sizes.push((shown(entry.name()), size));
+        for entry in client.list("")?.gather(ListLimits::default())?.entries {
+            if let (Some(size), Some(EntryKind::File)) = (entry.size, entry.kind) {
+                sizes.push((shown(&entry.name), size));
             }
         }
         sizes.sort();

@@ -2,16 +2,16 @@
 
 use std::io::{BufWriter, Write};
 
-use ftp_client::{Client, Error};
-use ftp_proto::{Escaped, FactType, Facts, FtpUrl, Severity};
+use ftp_client::{Client, Error, ListOptions, Listed, ListingForm};
+use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Modified, Precision};
 use log::LevelFilter;
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::remote::{self, Dialler, Entered};
 use crate::signals::Cleanup;
 use crate::stdio::{Messages, Stdio};
-use crate::trace;
+use crate::{trace, values};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [url] = options.operands.as_slice() else {
@@ -19,10 +19,13 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     };
     let url = remote::url(url)?;
     let dialler = Dialler::from_options(options)?;
+    let form = options.parsed("listing", |text| values::word(text, &FORMS))?;
+    let list = ListOptions { all: options.has("all"), form: form.unwrap_or_default() };
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
     let mut client = dialler.stopped_by(&cleanup).connect(options, &url, &stdio.messages)?;
     let mut lister = Lister {
+        list,
         long: options.has("long"),
         escape: stdio.output_is_terminal,
         output: BufWriter::new(&mut *stdio.output),
@@ -39,7 +42,16 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     unreadable.map_or(Ok(()), Err)
 }
 
+/// The words of `--listing`.
+const FORMS: [(&str, ListingForm); 4] = [
+    ("auto", ListingForm::Auto),
+    ("mlsd", ListingForm::Mlsd),
+    ("list", ListingForm::List),
+    ("nlst", ListingForm::Nlst),
+];
+
 struct Lister<'a, W: Write> {
+    list: ListOptions,
     long: bool,
     escape: bool,
     output: W,
@@ -52,7 +64,7 @@ impl<W: Write> Lister<'_, W> {
     fn list(&mut self, client: &mut Client, url: &FtpUrl) -> Result<(), Failure> {
         let path = url.path();
         let end = path.iter().rposition(|byte| *byte != b'/').map_or(1, |at| at + 1);
-        let directory = path.get(..end.min(path.len())).filter(|directory| !directory.is_empty());
+        let directory = path.get(..end.min(path.len())).unwrap_or_default();
         let mut begun = self.attempt(client, directory);
         let mut parts: Vec<_> = url.parts().collect();
         while parts.pop_if(|last| last.is_empty()).is_some() {}
@@ -60,7 +72,7 @@ impl<W: Write> Lister<'_, W> {
             && remote::is_not_found(error)
             && let Entered::There(name) = remote::enter(client, &parts)?
         {
-            begun = self.attempt(client, Some(name));
+            begun = self.attempt(client, name);
         }
         begun?
     }
@@ -69,51 +81,42 @@ impl<W: Write> Lister<'_, W> {
     fn attempt(
         &mut self,
         client: &mut Client,
-        directory: Option<&[u8]>,
+        directory: &[u8],
     ) -> Result<Result<(), Failure>, Error> {
-        if client.features()?.has("MLST") {
-            match client.entries(directory) {
-                Ok(entries) => {
-                    for entry in entries {
-                        match entry {
-                            Ok(entry) => {
-                                if let Err(failure) = self.entry(&entry) {
-                                    return Ok(Err(failure));
-                                }
-                            }
-                            Err(error @ Error::Protocol(_)) => self.note(&error),
-                            Err(error) => return Ok(Err(error.into())),
-                        }
-                    }
-                    return Ok(Ok(()));
-                }
-                // Such as for a file, which MLSD does not list and the others do.
-                Err(Error::Refused(_, reply)) if reply.code().severity() == Severity::Permanent => {
-                }
-                Err(error) => return Err(error),
-            }
+        let mut list = self.list;
+        // Names alone every server tells exactly.
+        if list.form == ListingForm::Auto && !self.long && !client.features()?.has("MLST") {
+            list.form = ListingForm::Nlst;
         }
+        let entries = client.list_with(directory, list)?;
+        let form = entries.form();
         let mut is_empty = true;
-        let lines = if self.long { client.list(directory)? } else { client.names(directory)? };
-        for line in lines {
-            let printed = match line {
-                Ok(line) if self.long => self.print(&line),
-                Ok(line) => self.name(&line),
+        for listed in entries {
+            is_empty = false;
+            let printed = match listed {
+                Ok(Listed::Entry(entry)) if form == ListingForm::Nlst => self.name(&entry.name),
+                Ok(Listed::Entry(entry)) => self.entry(&entry),
+                // Made for people: they may understand it.
+                Ok(Listed::Unparsed(line)) if form == ListingForm::List => self.print(&line),
+                Ok(Listed::Unparsed(line)) => {
+                    self.note(&line);
+                    Ok(())
+                }
                 Err(error) => Err(error.into()),
             };
             if printed.is_err() {
                 return Ok(printed);
             }
-            is_empty = false;
         }
-        if is_empty && let Some(directory) = directory {
+        if is_empty && form != ListingForm::Mlsd && !directory.is_empty() {
             // Some servers, vsftpd among them, list what is not there as if it were empty.
             client.cwd(directory)?;
         }
         Ok(Ok(()))
     }
 
-    /// What `NLST` gives: some servers put the directory in front.
+    /// What `NLST` gives: some servers put a directory in front that is not the one they were
+    /// asked for.
     fn name(&mut self, line: &[u8]) -> Result<(), Failure> {
         let name = line.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty());
         match name.unwrap_or(line) {
@@ -122,16 +125,17 @@ impl<W: Write> Lister<'_, W> {
         }
     }
 
-    fn entry(&mut self, entry: &Facts) -> Result<(), Failure> {
-        match (entry.kind(), self.long) {
-            (Some(FactType::CurrentDirectory | FactType::ParentDirectory), _) => Ok(()),
-            (_, false) => self.print(entry.name()),
-            (_, true) => {
-                let mut line = columns(entry).into_bytes();
-                line.extend_from_slice(entry.name());
-                self.print(&line)
-            }
+    fn entry(&mut self, entry: &Entry) -> Result<(), Failure> {
+        if !self.long {
+            return self.print(&entry.name);
         }
+        let mut line = columns(entry).into_bytes();
+        line.extend_from_slice(&entry.name);
+        if let Some(target) = &entry.target {
+            line.extend_from_slice(b" -> ");
+            line.extend_from_slice(target);
+        }
+        self.print(&line)
     }
 
     fn print(&mut self, line: &[u8]) -> Result<(), Failure> {
@@ -143,53 +147,44 @@ impl<W: Write> Lister<'_, W> {
         written.map_err(|error| Failure::local("standard output", &error))
     }
 
-    fn note(&mut self, error: &Error) {
-        if self.unreadable.is_none() {
-            let failure = Failure::from(error);
-            self.messages.say(format_args!("a line is left out: {}", failure.message));
-            let message = "the listing holds lines that are no entries".to_owned();
-            self.unreadable = Some(Failure { message, ..failure });
-        }
+    fn note(&mut self, line: &[u8]) {
+        self.messages.say(format_args!("not understood, left out: {}", Escaped(line)));
+        self.unreadable.get_or_insert_with(|| {
+            Failure::new(Exit::Protocol, "the listing holds lines that are no entries".to_owned())
+        });
     }
 }
 
-/// What stands before the name: `-rw-r--r--         1024  2024-02-29 13:45  `. The time is UTC;
-/// what the server does not tell is `?`, or `-` where there is nothing to tell.
-fn columns(entry: &Facts) -> String {
-    let kind = match entry.kind() {
-        Some(FactType::File) => '-',
-        Some(FactType::Directory) => 'd',
-        _ if is_link(entry.get("type").unwrap_or_default()) => 'l',
+/// What stands before the name: `-rw-r--r--         1024  2024-02-29 13:45  `. The time is UTC
+/// where the server says so, by `MLSD`, and else as it tells it; what it does not tell is `?`, or
+/// `-` where there is nothing to tell.
+fn columns(entry: &Entry) -> String {
+    let kind = match entry.kind {
+        Some(EntryKind::File) => '-',
+        Some(EntryKind::Directory) => 'd',
+        Some(EntryKind::Link) => 'l',
         _ => '?',
     };
-    let permissions = entry.get("UNIX.mode").and_then(permissions);
-    let permissions = permissions.unwrap_or_else(|| "?".repeat(9));
-    let size = entry.size().map_or_else(|| "-".to_owned(), |size| size.to_string());
-    let time = entry.modify().map_or_else(
+    let permissions = entry.permissions.map_or_else(|| "?".repeat(9), |mode| mode.to_string());
+    let size = entry.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
+    let time = entry.modified.map_or_else(
         || "-".to_owned(),
-        |time| {
+        |Modified { time, precision, .. }| {
             let (year, month, day) = (time.year(), time.month(), time.day());
-            format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", time.hour(), time.minute())
+            let date = format!("{year:04}-{month:02}-{day:02}");
+            match precision {
+                Precision::Day => date,
+                _ => format!("{date} {:02}:{:02}", time.hour(), time.minute()),
+            }
         },
     );
     format!("{kind}{permissions} {size:>12}  {time:<16}  ")
 }
 
-/// Whether a `type` such as `OS.unix=slink:/target` or `OS.unix=symlink` is a symbolic link.
-fn is_link(kind: &[u8]) -> bool {
-    let kind = kind.to_ascii_lowercase();
-    kind.starts_with(b"os.unix=slink") || kind.starts_with(b"os.unix=symlink")
-}
-
-/// `0755` as `rwxr-xr-x`.
-fn permissions(mode: &[u8]) -> Option<String> {
-    let mode = u32::from_str_radix(std::str::from_utf8(mode).ok()?, 8).ok()?;
-    let letters = "rwxrwxrwx".chars().enumerate();
-    Some(letters.map(|(at, letter)| if mode & (0o400 >> at) == 0 { '-' } else { letter }).collect())
-}
-
 #[cfg(test)]
 mod tests {
+    use ftp_proto::{Facts, ListLine};
+
     use super::*;
 
     #[test]
@@ -204,14 +199,29 @@ mod tests {
             (" x", "??????????            -  -                 "),
             ("type=file;UNIX.mode=worse; x", "-?????????            -  -                 "),
         ] {
-            assert_eq!(columns(&Facts::parse(facts.as_bytes()).unwrap()), want, "{facts}");
+            let facts_of = Facts::parse(facts.as_bytes()).unwrap();
+            assert_eq!(columns(&Entry::from(&facts_of)), want, "{facts}");
         }
+        let now = ftp_proto::TimeVal::new(2024, 6, 1, 0, 0, 0).unwrap();
+        let line = b"lrwxrwxrwx 1 u g 7 Feb 29 2020 x -> /etc";
+        let ListLine::Entry(entry) = ListLine::parse(line, now) else { panic!() };
+        assert_eq!(columns(&entry), "lrwxrwxrwx            7  2020-02-29        ");
     }
 
     fn lister(escape: bool, long: bool) -> (Lister<'static, Vec<u8>>, &'static Messages) {
         let messages: &'static Messages =
             Box::leak(Box::new(Messages::new(std::io::sink(), false)));
-        (Lister { long, escape, output: Vec::new(), messages, unreadable: None }, messages)
+        (
+            Lister {
+                list: ListOptions::default(),
+                long,
+                escape,
+                output: Vec::new(),
+                messages,
+                unreadable: None,
+            },
+            messages,
+        )
     }
 
     #[test]
@@ -226,14 +236,5 @@ mod tests {
             }
             assert_eq!(lister.output, want);
         }
-    }
-
-    #[test]
-    fn the_directory_itself_is_not_listed() {
-        let (mut lister, _) = lister(false, false);
-        for line in ["type=cdir; .", "type=pdir; ..", "type=file; f", "type=dir; d"] {
-            lister.entry(&Facts::parse(line.as_bytes()).unwrap()).unwrap();
-        }
-        assert_eq!(lister.output, b"f\nd\n");
     }
 }

@@ -89,6 +89,8 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "c", "continue",        No,                    &[Fxp],   "go on where the target's file ends"),
     row(Transfer, "",  "reverse",         No,                    &[Fxp],   "the target listens; default: the source, and else the target"),
     row(Listing,  "l", "long",            No,                    &[Ls],    "kind, permissions, size and date too"),
+    row(Listing,  "a", "all",             No,                    &[Ls],    "hidden names too (LIST -a)"),
+    row(Listing,  "",  "listing",         Needed("HOW"),         &[Ls],    "auto (MLSD, else LIST or NLST), mlsd, list, nlst"),
     row(Server,   "",  "listen",          Needed("ADDRESS"),     &[Serve], "PORT, :PORT (all addresses) or HOST:PORT; repeatable; default 127.0.0.1:2121"),
     row(Server,   "u", "user",            Needed("NAME[:PASS]"), &[Serve], "a user who may log in; repeatable; switches anonymous off"),
     row(Server,   "",  "password-file",   Needed("FILE"),        &[Serve], "the first line is the password of a user without one"),

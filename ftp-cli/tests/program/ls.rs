@@ -35,8 +35,7 @@ fn names_and_facts_of_our_server() {
 }
 
 #[test]
-fn bytes_reach_a_pipe_as_they_are_and_the_order_stays_li_05() {
-    // LS-49.
+fn bytes_reach_a_pipe_as_they_are_and_the_order_stays_li_05_ls_49() {
     let list = |lines: &[u8]| Act::Send("150 names", lines.to_vec(), "226 done");
     for (arguments, acts, want) in [
         (
@@ -49,11 +48,34 @@ fn bytes_reach_a_pipe_as_they_are_and_the_order_stays_li_05() {
             vec![("FEAT", FEAT), ("MLSD", list(b"type=cdir; .\r\ntype=dir; b\r\n a\r\n"))],
             b"b\na\n",
         ),
-        (&["ls", "-l"], vec![("LIST", list(b"total 1\r\n-rw x  \r\n"))], b"total 1\n-rw x  \n"),
-        // MLSD does not list a file, NLST may.
+        (
+            &["ls", "--listing", "list", "-a"],
+            vec![
+                ("FEAT", FEAT),
+                ("LIST -a x", list(b"-rw-r--r-- 1 u g 5 Jan 2 2020 .x\r\nl--------- 1 u g 5 Jan 2 2020 y -> z\r\n")),
+            ],
+            b".x\ny\n",
+        ),
+        (&["ls", "-a"], vec![("NLST -a x", list(b"x/.a\r\n"))], b".a\n"),
+        (
+            &["ls", "-l"],
+            vec![("FEAT", FEAT), ("MLSD", list(b"type=OS.unix=slink:/etc; a\r\n"))],
+            b"l?????????            -  -                 a -> /etc\n",
+        ),
+        // What is not understood is shown as it came.
+        (
+            &["ls", "-l"],
+            vec![("LIST", list(b"total 1\r\n-rw x  \r\n-rw-r--r-- 1 u g 5 Jan 2 2020 y \r\n"))],
+            b"-rw x  \n-rw-r--r--            5  2020-01-02        y \n",
+        ),
+        // MLSD does not list a file, LIST does.
         (
             &["ls"],
-            vec![("FEAT", FEAT), ("MLSD", Act::Say("501 a file")), ("NLST", list(b"x\r\n"))],
+            vec![
+                ("FEAT", FEAT),
+                ("MLSD", Act::Say("501 a file")),
+                ("LIST", list(b"-rw-r--r-- 1 u g 5 Jan 2 2020 x\r\n")),
+            ],
             b"x\n",
         ),
     ] {

@@ -9,7 +9,7 @@ use super::{Attempt, Direction, Moved, Side, verb_of, way};
 use crate::client::Client;
 use crate::error::{Error, Phase};
 use crate::trace;
-use crate::transfer::{self, abort};
+use crate::transfer::{self, Part, abort};
 use crate::wait::Deadline;
 
 /// How long the target may take to refuse `STOR` before the source is told to send. One that
@@ -44,11 +44,11 @@ impl<'a> End<'a> {
 
     /// Sends `REST`, if the transfer begins elsewhere than the server would let it.
     fn restart_at(&mut self, marker: RestartMarker) -> Result<(), Error> {
-        if marker != RestartMarker::default() {
+        if marker != RestartMarker::default() && matches!(self.client.part, Part::From(_)) {
             // Right before the transfer, whatever was said before (FX-12).
-            self.client.restart = RestartMarker::default();
+            self.client.part = Part::default();
         }
-        self.client.restart_at(marker)
+        self.client.put_part_in_force(Part::From(marker))
     }
 
     fn send(&mut self, line: &[u8]) -> Result<(), Error> {
@@ -56,7 +56,7 @@ impl<'a> End<'a> {
         let control = &mut self.client.control;
         self.deadline = control.reply_deadline();
         control.send(self.verb, line, self.deadline)?;
-        self.client.restart = RestartMarker::default();
+        self.client.part = Part::default();
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! `TYPE`, `EPSV` and a verb in one write, so that only one answer is waited for (CL-14).
 
-use ftp_proto::{Command, Reply, RepresentationType, RestartMarker, Severity, Verb};
+use ftp_proto::{Command, Reply, RepresentationType, Severity, Verb};
 
-use super::abort;
+use super::{Part, abort};
 use crate::client::Client;
 use crate::data::{self, Prepared};
 use crate::error::Error;
@@ -14,13 +14,13 @@ use crate::wait::Deadline;
 pub(super) fn send(
     client: &mut Client,
     command: &Command,
-    marker: RestartMarker,
+    part: Part,
     representation: Option<RepresentationType>,
     deadline: Deadline,
 ) -> Result<Option<Prepared>, Error> {
     // Nothing that changes a file: where it went wrong it would be sent a second time.
     let is_download = matches!(command.verb(), Verb::Retr | Verb::List | Verb::Nlst | Verb::Mlsd);
-    if !client.config.pipeline || !is_download || client.restart != marker {
+    if !client.config.pipeline || !is_download || client.part != part {
         return Ok(None);
     }
     let Some(epsv) = data::ahead(&client.config, &client.ways) else { return Ok(None) };
@@ -29,7 +29,7 @@ pub(super) fn send(
     let commands = [set_type, Some(Command::Epsv(epsv)), Some(command.clone())];
     let commands: Vec<Command> = commands.into_iter().flatten().collect();
     client.control.send_together(&commands, deadline)?;
-    client.restart = RestartMarker::default();
+    client.part = Part::default();
     let reply = match answers(client, wanted, deadline) {
         Ok(reply) => reply,
         Err(error) => {

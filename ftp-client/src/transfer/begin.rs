@@ -3,9 +3,9 @@
 
 use std::time::Instant;
 
-use ftp_proto::{Command, Progress, Reply, RepresentationType, RestartMarker, Verb};
+use ftp_proto::{Command, Progress, Reply, RepresentationType, Verb};
 
-use super::{Transfer, abort, accepted, ahead, is_end_of_transfer, is_upload};
+use super::{Part, abort, accepted, ahead, is_end_of_transfer, is_upload};
 use crate::client::Client;
 use crate::control::ControlConnection;
 use crate::data::{self, Advance, Opening, Prepared};
@@ -14,23 +14,33 @@ use crate::stream::Stream;
 use crate::trace;
 use crate::wait::Deadline;
 
-/// Sends what a transfer needs and its verb, and waits until it has begun. `offset` is where in
-/// the file it starts; `representation` is what it needs to be in force, `None` for what is.
-pub(crate) fn begin<'a>(
-    client: &'a mut Client,
+/// A transfer that has begun, apart from the client: so a caller can go on with it, or with
+/// another way if there is none.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(super) verb: Verb,
+    pub(super) data: Option<Stream>,
+    pub(super) first: Reply,
+    pub(super) ended: Option<Reply>,
+    pub(super) started: Instant,
+}
+
+/// Sends what a transfer needs and its verb, and waits until it has begun. `part` is what of the
+/// file it is about; `representation` is what it needs to be in force, `None` for what is.
+pub(crate) fn begin(
+    client: &mut Client,
     command: &Command,
-    offset: u64,
+    part: Part,
     representation: Option<RepresentationType>,
-) -> Result<Transfer<'a>, Error> {
+) -> Result<Begun, Error> {
     let verb = command.verb();
     let line = command.encode().map_err(Error::Argument)?;
-    let marker = RestartMarker::parse(offset.to_string().as_bytes()).map_err(Error::Argument)?;
     client.settle()?;
     let mut attempts = Vec::new();
     let mut epsv_failed = false;
     let mut started = Instant::now();
     let mut deadline = client.control.reply_deadline();
-    let mut sent = ahead::send(client, command, marker, representation, deadline)?;
+    let mut sent = ahead::send(client, command, part, representation, deadline)?;
     loop {
         let is_sent = sent.is_some();
         let Prepared { agreed, opening } = match sent.take() {
@@ -47,10 +57,10 @@ pub(crate) fn begin<'a>(
             Err(error) => (error, true),
             Ok(opening) => {
                 if !is_sent {
-                    client.restart_at(marker)?;
+                    client.put_part_in_force(part)?;
                     (started, deadline) = (Instant::now(), client.control.reply_deadline());
                     client.control.send(verb, &line, deadline)?;
-                    client.restart = RestartMarker::default();
+                    client.part = Part::default();
                 }
                 let met = meet(client, verb, opening, deadline);
                 if is_sent && met.as_ref().is_err_and(ahead::is_odd) {
@@ -71,18 +81,7 @@ pub(crate) fn begin<'a>(
                                 data.reset_when_closed();
                             }
                         }
-                        let (moved, drained, failed) = (false, false, None);
-                        return Ok(Transfer {
-                            client,
-                            verb,
-                            data,
-                            first,
-                            ended,
-                            moved,
-                            drained,
-                            failed,
-                            started,
-                        });
+                        return Ok(Begun { verb, data, first, ended, started });
                     }
                     Met::NoData(error) => (error, abort::resync(&mut client.control, None).is_ok()),
                 }

@@ -51,6 +51,10 @@ pub struct Download<'a> {
     /// The end of the data was seen.
     ended: bool,
     announced: Option<u64>,
+    /// How many bytes the caller, or another reply of the server, said that there would be.
+    expected: Option<u64>,
+    /// How many bytes are wanted, if not all.
+    range: Option<u64>,
     /// Where in the file the transfer began.
     offset: u64,
     text: Option<Text>,
@@ -75,7 +79,27 @@ impl<'a> Download<'a> {
             RepresentationType::Image => (announced(transfer.first_reply()), None),
             RepresentationType::Ascii => (None, Some(Text::default())),
         };
-        Self { transfer, bytes: 0, ended: false, announced, offset, text }
+        let (expected, range) = (None, None);
+        Self { transfer, bytes: 0, ended: false, announced, expected, range, offset, text }
+    }
+
+    /// Only the next `length` bytes are wanted.
+    pub(crate) const fn with_range(mut self, length: u64) -> Self {
+        self.range = Some(length);
+        self
+    }
+
+    /// Says how many bytes are to come, as [`transferred`](Self::transferred) counts them:
+    /// [`finish`](Self::finish) fails if it were others. What the server said is checked all the
+    /// same.
+    pub const fn expect_length(&mut self, length: u64) {
+        self.expected = Some(length);
+    }
+
+    /// Where in the file the download began, in bytes.
+    #[must_use]
+    pub const fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// How many bytes were read so far: in an ASCII transfer those that came out of the
@@ -103,16 +127,24 @@ impl<'a> Download<'a> {
     /// # Errors
     ///
     /// [`Error::Refused`] with the server's reason for ending early, 426 or 451;
-    /// [`Error::Incomplete`] if fewer or more bytes came than were announced, or if there is more
-    /// data to read, which the client's next call then aborts; [`Error::Timeout`] if the server
-    /// says nothing. The error of a failed read is given again.
+    /// [`Error::Incomplete`] if fewer or more bytes came than were announced or expected, or if
+    /// there is more data to read, which the client's next call then aborts; [`Error::Timeout`] if
+    /// the server says nothing. The error of a failed read is given again.
     pub fn finish(mut self) -> Result<Report, Error> {
-        let Self { bytes, announced, offset, .. } = self;
-        if !self.ended && self.fill(&mut [0])? > 0 {
-            return Err(Error::Incomplete { bytes, announced });
+        let Self { bytes, announced, expected, range, offset, .. } = self;
+        if range == Some(bytes) && !self.ended {
+            // Whether the server ends here by itself, the next byte tells.
+            if self.transfer.read(&mut [0])? > 0 {
+                return self.transfer.stop(bytes);
+            }
+        } else if !self.ended && self.fill(&mut [0])? > 0 {
+            return Err(Error::Incomplete { bytes, announced: expected.or(range).or(announced) });
         }
         let report = self.transfer.conclude(bytes)?;
-        match announced {
+        if let Some(wanted) = expected.or(range).filter(|wanted| *wanted != bytes) {
+            return Err(Error::Incomplete { bytes, announced: Some(wanted) });
+        }
+        match announced.filter(|_| range.is_none()) {
             // From an offset on, it may be about the rest or about the whole.
             Some(all) if all != bytes && all != offset.saturating_add(bytes) => {
                 Err(Error::Incomplete { bytes, announced })
@@ -133,6 +165,16 @@ impl<'a> Download<'a> {
     fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         if buffer.is_empty() {
             return Ok(0);
+        }
+        let mut buffer = buffer;
+        if let Some(range) = self.range {
+            // Not a byte beyond: what is behind the part is not the caller's.
+            let left = usize::try_from(range - self.bytes).unwrap_or(usize::MAX);
+            let length = buffer.len().min(left);
+            buffer = buffer.get_mut(..length).unwrap_or_default();
+            if buffer.is_empty() {
+                return Ok(0);
+            }
         }
         let Self { transfer, text, ended, .. } = self;
         let Some(text) = text else {

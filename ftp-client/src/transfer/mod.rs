@@ -5,16 +5,19 @@ mod ahead;
 mod begin;
 mod download;
 mod file;
+mod part;
+mod unique;
 mod upload;
 
-pub(crate) use begin::begin;
+pub(crate) use begin::{Begun, begin};
 pub use download::Download;
+pub(crate) use part::Part;
 pub use upload::Upload;
 
 use std::io;
 use std::time::{Duration, Instant};
 
-use ftp_proto::{Progress, Reply, ReplyCode, Severity, Verb};
+use ftp_proto::{Pathname, Progress, Reply, ReplyCode, Severity, Verb};
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
 
@@ -28,17 +31,32 @@ use crate::wait::Deadline;
 /// keep it open; then its word has to do.
 const CLOSING: Duration = Duration::from_secs(2);
 
-/// A transfer that the server confirmed.
+/// How a transfer ended that was a success.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Ended {
+    /// The server confirmed all of it.
+    Confirmed,
+    /// This client stopped it behind the last byte of the part that it wanted
+    /// ([`Client::retrieve_range`]), where the server would have sent more.
+    Stopped,
+}
+
+/// A transfer that was a success.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
     /// How many bytes the caller read or wrote: of local data, so with LF alone in an ASCII
     /// transfer.
     pub bytes: u64,
-    /// The reply that ended it, 2yz.
+    /// The reply that ended it, 2yz; of one that was stopped, the reply that it began with, 1yz.
     pub reply: Reply,
-    /// From sending the verb to this reply.
+    /// From sending the verb to the end.
     pub duration: Duration,
+    /// How it ended.
+    pub ended: Ended,
+    /// The name that the server chose for the file ([`Client::store_unique`]), if it told.
+    pub unique_name: Option<Pathname>,
 }
 
 /// A transfer that has begun, the part that both directions share. Dropped before its end it does
@@ -64,7 +82,7 @@ pub(crate) struct Transfer<'a> {
 
 /// Whether a verb sends data to the server.
 const fn is_upload(verb: Verb) -> bool {
-    matches!(verb, Verb::Stor | Verb::Appe)
+    matches!(verb, Verb::Stor | Verb::Appe | Verb::Stou)
 }
 
 /// Whether a verb uses a data connection.
@@ -94,7 +112,18 @@ pub(crate) const fn answers_something_else(reply: &Reply) -> bool {
     matches!(reply.code().value(), 210..=219 | 220 | 221 | 227..=229 | 230..=239 | 257)
 }
 
-impl Transfer<'_> {
+impl<'a> Transfer<'a> {
+    pub(crate) fn new(client: &'a mut Client, begun: Begun) -> Self {
+        let Begun { verb, data, first, ended, started } = begun;
+        let (moved, drained, failed) = (false, false, None);
+        Self { client, verb, data, first, ended, moved, drained, failed, started }
+    }
+
+    /// The client, once nothing is owed to it.
+    pub(crate) const fn client(&mut self) -> &mut Client {
+        self.client
+    }
+
     /// The first reply: 1yz, or the last one if there was no other.
     pub(crate) const fn first_reply(&self) -> &Reply {
         &self.first
@@ -222,7 +251,7 @@ impl Transfer<'_> {
 
     /// Ends the transfer behind its last byte: marks the end of what was written, and waits for
     /// the reply that confirms it.
-    pub(crate) fn conclude(mut self, bytes: u64) -> Result<Report, Error> {
+    pub(crate) fn conclude(&mut self, bytes: u64) -> Result<Report, Error> {
         self.check()?;
         // A server knows what it was sent only once it has seen the end of it.
         let has_sent = is_upload(self.verb) && bytes > 0;
@@ -259,7 +288,12 @@ impl Transfer<'_> {
         match cut {
             // It says that all is well, but the end of the data cannot have reached it.
             Some(error) => Err(Error::Io(error)),
-            None => Ok(Report { bytes, reply, duration: self.started.elapsed() }),
+            None => {
+                let unique_name = self.unique_name().or_else(|| unique::name(&reply));
+                let unique_name = unique_name.filter(|_| self.verb == Verb::Stou);
+                let duration = self.started.elapsed();
+                Ok(Report { bytes, reply, duration, ended: Ended::Confirmed, unique_name })
+            }
         }
     }
 
@@ -276,6 +310,18 @@ impl Transfer<'_> {
             Err(Error::Io(error)) => Some(error),
             _ => None,
         }
+    }
+
+    /// The name that the first reply gives to the file.
+    pub(crate) fn unique_name(&self) -> Option<Pathname> {
+        Some(&self.first).filter(|_| self.verb == Verb::Stou).and_then(unique::name)
+    }
+
+    /// Ends a transfer of which no more is wanted, `bytes` having come.
+    pub(crate) fn stop(self, bytes: u64) -> Result<Report, Error> {
+        let (reply, duration) = (self.first.clone(), self.started.elapsed());
+        self.abort()?;
+        Ok(Report { bytes, reply, duration, ended: Ended::Stopped, unique_name: None })
     }
 
     /// Stops the transfer, so that the next command can be sent.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use ftp_proto::{AsciiEncoder, RepresentationType};
+use ftp_proto::{AsciiEncoder, Pathname, RepresentationType};
 
 use super::{Report, Transfer};
 use crate::error::Error;
@@ -95,6 +95,10 @@ pub struct Upload<'a> {
     pub(super) transfer: Transfer<'a>,
     /// Bytes taken from the caller.
     pub(super) bytes: u64,
+    /// Where in the file the transfer began.
+    offset: u64,
+    /// The file whose length is to be asked for afterwards.
+    check: Option<Pathname>,
     pub(super) text: Option<Text>,
 }
 
@@ -106,12 +110,32 @@ pub(super) struct Text {
 }
 
 impl<'a> Upload<'a> {
-    pub(crate) fn new(transfer: Transfer<'a>, representation: RepresentationType) -> Self {
+    pub(crate) fn new(
+        transfer: Transfer<'a>,
+        representation: RepresentationType,
+        offset: u64,
+        check: Option<Pathname>,
+    ) -> Self {
         let text = match representation {
             RepresentationType::Image => None,
             RepresentationType::Ascii => Some(Text::default()),
         };
-        Self { transfer, bytes: 0, text }
+        Self { transfer, bytes: 0, offset, check, text }
+    }
+
+    /// Where in the file the upload began, in bytes: what is written goes behind that.
+    #[must_use]
+    pub const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The name that the server chose for the file, if this is an upload by
+    /// [`Client::store_unique`](crate::Client::store_unique) and the server told it at the
+    /// beginning, as RFC 1123 §4.1.2.9 demands (`150 FILE: name`). Others tell it at the end, in
+    /// the [`Report`].
+    #[must_use]
+    pub fn unique_name(&self) -> Option<Pathname> {
+        self.transfer.unique_name()
     }
 
     /// How many bytes were written so far: in an ASCII transfer those that went into the
@@ -128,9 +152,17 @@ impl<'a> Upload<'a> {
     ///
     /// [`Error::Refused`] with the server's reason, such as 426, 452 or 552;
     /// [`Error::Unexpected`] or [`Error::Io`] if it confirmed what it cannot have seen the end of;
-    /// [`Error::Timeout`] if the server says nothing. The error of a failed write is given again.
-    pub fn finish(self) -> Result<Report, Error> {
-        self.transfer.conclude(self.bytes)
+    /// [`Error::Timeout`] if the server says nothing; [`Error::Incomplete`] if the length is
+    /// [checked](crate::Client::set_length_check) and the server's is another. The error of a
+    /// failed write is given again.
+    pub fn finish(mut self) -> Result<Report, Error> {
+        let report = self.transfer.conclude(self.bytes)?;
+        let Some(path) = self.check.take() else { return Ok(report) };
+        let sent = self.offset.saturating_add(self.bytes);
+        match self.transfer.client().length(path.as_bytes())? {
+            Some(bytes) if bytes != sent => Err(Error::Incomplete { bytes, announced: Some(sent) }),
+            _ => Ok(report),
+        }
     }
 
     /// Stops the upload, and makes the client ready for its next command. What becomes of the

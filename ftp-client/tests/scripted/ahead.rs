@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 
-use ftp_client::{Client, ClientBuilder, Error, RepresentationType, Verb};
+use ftp_client::{
+    Client, ClientBuilder, Error, ListOptions, ListingForm, RepresentationType, Verb,
+};
 
 use crate::peer::{Peer, SHORT, Server, timeouts};
 
@@ -57,7 +59,11 @@ fn type_epsv_and_a_verb_go_together_cl_14() {
     for _ in 0..2 {
         assert_eq!(get(&mut client).unwrap(), b"hello");
     }
-    let names: Vec<_> = client.names(None).unwrap().map(Result::unwrap).collect();
+    let names: Vec<_> = client
+        .list_lines("", ListOptions::by(ListingForm::Nlst))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
     assert_eq!(names, [b"a"]);
     client.set_representation(RepresentationType::Ascii);
     assert_eq!(get(&mut client).unwrap(), b"hello");

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use ftp_client::{AddressRule, Client, EpsvArgument, Error, Extended, HostReason, Mode, Phase};
-use ftp_client::{PortRanges, Timeouts, Verb};
+use ftp_client::{ListOptions, ListingForm, PortRanges, Timeouts, Verb};
 
 use crate::peer::{Peer, SHORT, Server, timeouts};
 
@@ -314,7 +314,8 @@ fn a_port_of_epsv_that_stays_silent_leads_to_pasv_cl_21() {
         }
     });
     for _ in 0..2 {
-        let names: Result<Vec<_>, _> = client.names(None).unwrap().collect();
+        let names: Result<Vec<_>, _> =
+            client.list_lines("", ListOptions::by(ListingForm::Nlst)).unwrap().collect();
         assert_eq!(names.unwrap(), [b"a", b"b"]);
     }
     server.end();

@@ -519,6 +519,28 @@ fn a_server_that_does_not_answer_an_abort_is_left_cl_11() {
 }
 
 #[test]
+fn a_silent_server_is_asked_whether_it_has_said_all_cl_15() {
+    // As Pure-FTPd says it, and a server that is slow.
+    for said in ["150 0.016 seconds (measured here)\r\n", ""] {
+        let late = if said.is_empty() { "426 cut\r\n226 aborted\r\n" } else { "" };
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.image_epsv();
+            peer.answer("RETR a", "150 Opening");
+            let _data = peer.data();
+            peer.expect_abort();
+            peer.send(said);
+            peer.expect("NOOP");
+            peer.send(late);
+            peer.reply("200 ok");
+            peer.answer("SYST", "215 UNIX");
+        });
+        drop(client.retrieve("a").unwrap());
+        assert_eq!(client.system().unwrap(), b"UNIX", "{said}");
+        server.end();
+    }
+}
+
+#[test]
 fn a_forgotten_download_is_aborted_too() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();

@@ -2,63 +2,194 @@
 
 use std::io::Write;
 
-use ftp_client::{Error, FactType};
+use ftp_client::{
+    Client, Entry, EntryKind, Error, ListLimits, ListOptions, Listed, ListingForm, ParseErrorKind,
+};
 
-use crate::peer::Server;
+use crate::peer::{Peer, Server};
+
+const NAMES: ListOptions = ListOptions { all: false, form: ListingForm::Nlst };
+const LINES: ListOptions = ListOptions { all: false, form: ListingForm::List };
+const FACTS: ListOptions = ListOptions { all: false, form: ListingForm::Mlsd };
+
+/// Answers one listing with this data.
+fn listing(peer: &mut Peer, command: &str, data: &[u8]) {
+    peer.epsv();
+    peer.answer(command, "150 ok");
+    peer.send_data(data);
+    peer.reply("226 done");
+}
+
+fn features(peer: &mut Peer, lines: &str) {
+    peer.answer("FEAT", &format!("211-features\r\n{lines}211 end"));
+}
+
+fn gather(client: &mut Client, directory: &str, options: ListOptions) -> Vec<Entry> {
+    let listing = client.list_with(directory, options).unwrap().gather(ListLimits::default());
+    let listing = listing.unwrap();
+    assert_eq!(listing.unparsed, [&b""[..]; 0]);
+    listing.entries
+}
+
+fn names(entries: &[Entry]) -> Vec<&[u8]> {
+    entries.iter().map(|entry| entry.name.as_slice()).collect()
+}
 
 #[test]
-fn names_lines_and_entries_as_07() {
+fn lines_are_given_as_they_come_as_07_cl_45() {
     let (server, mut client) = Server::logged_in(|mut peer| {
-        peer.epsv();
-        peer.answer("NLST", "150 ok");
-        peer.send_data(b"a\r\n b \n\r\nc");
-        peer.reply("226 done");
-        peer.epsv();
-        peer.answer("LIST ./-l", "150 ok");
-        peer.send_data(b"total 2\r\n\r\n-rw a\r\n");
-        peer.reply("226 done");
+        listing(&mut peer, "NLST", b"a\r\n b \r\n\r\nc");
+        listing(&mut peer, "LIST ./-l", b"total 2\r\n\r\n-rw a\r\n");
         peer.epsv();
         peer.expect("NLST ./-a");
         peer.send_data(b"");
         peer.reply("226 nothing there");
-        peer.epsv();
-        peer.answer("MLSD -d", "150 ok");
-        peer.send_data(b"type=dir; sub\r\nnonsense\r\ntype=file;size=5; a b\r\n");
-        peer.reply("226 done");
+        listing(&mut peer, "MLSD -d", b"type=dir; sub\r\nnonsense\r\n");
         peer.epsv();
         peer.answer("NLST /", "550 no files");
         peer.answer("NOOP", "200 ok");
     });
-    let names: Result<Vec<_>, _> = client.names(None).unwrap().collect();
-    assert_eq!(names.unwrap(), [&b"a"[..], b" b ", b"c"]);
-    let lines: Result<Vec<_>, _> = client.list(Some(b"-l")).unwrap().collect();
-    assert_eq!(lines.unwrap(), [&b"total 2"[..], b"", b"-rw a"]);
-    assert_eq!(client.names(Some(b"-a")).unwrap().count(), 0);
-    let mut entries = client.entries(Some(b"-d")).unwrap();
-    let entry = entries.next().unwrap().unwrap();
-    assert_eq!((entry.kind(), entry.name()), (Some(FactType::Directory), &b"sub"[..]));
-    assert!(matches!(entries.next(), Some(Err(Error::Protocol(_)))));
-    let entry = entries.next().unwrap().unwrap();
-    assert_eq!((entry.size(), entry.name()), (Some(5), &b"a b"[..]));
+    let lines = |client: &mut Client, directory: &str, options| {
+        let lines = client.list_lines(directory, options).unwrap();
+        assert_eq!(lines.form(), options.form);
+        lines.collect::<Result<Vec<_>, _>>().unwrap()
+    };
+    assert_eq!(lines(&mut client, "", NAMES), [&b"a"[..], b" b ", b"c"]);
+    assert_eq!(lines(&mut client, "-l", LINES), [&b"total 2"[..], b"", b"-rw a"]);
+    assert_eq!(lines(&mut client, "-a", NAMES).len(), 0);
+    assert_eq!(lines(&mut client, "-d", FACTS), [&b"type=dir; sub"[..], b"nonsense"]);
+    assert!(matches!(client.list_lines("/", NAMES), Err(Error::Refused(..))));
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn entries_come_by_mlsd_where_it_is_listed_ls_49() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        features(&mut peer, " MLST type*;size*;\r\n");
+        let data = b"type=cdir; /pub\r\ntype=pdir; /\r\ntype=dir;unique=1g; sub\r\n\
+            nonsense\r\ntype=file;size=5; a \xff\r\n";
+        listing(&mut peer, "MLSD pub", data);
+        // A flag is no matter of MLSD.
+        listing(&mut peer, "MLSD", b"type=file; .hidden\r\n");
+        listing(&mut peer, "LIST -a", b"-rw-r--r-- 1 u g 5 Jan 2 2020 .hidden\r\n");
+        listing(&mut peer, "NLST -a ./-d", b"./-d/.\r\n./-d/..\r\n./-d/.hidden\r\n");
+    });
+    let mut entries = client.list("pub").unwrap();
+    assert_eq!(entries.form(), ListingForm::Mlsd);
+    let Some(Ok(Listed::Entry(entry))) = entries.next() else { panic!("no entry") };
+    assert_eq!((entry.kind, entry.name.as_slice()), (Some(EntryKind::Directory), &b"sub"[..]));
+    let Some(Ok(Listed::Unparsed(line))) = entries.next() else { panic!("no line") };
+    assert_eq!(line, b"nonsense");
+    let Some(Ok(Listed::Entry(entry))) = entries.next() else { panic!("no entry") };
+    assert_eq!((entry.size, entry.name_lossy().as_ref()), (Some(5), "a \u{fffd}"));
     assert!(entries.next().is_none());
     assert!(entries.next().is_none());
     drop(entries);
-    assert!(matches!(client.names(Some(b"/")), Err(Error::Refused(..))));
-    client.noop().unwrap();
+    for (directory, form) in
+        [("", ListingForm::Auto), ("", ListingForm::List), ("-d", ListingForm::Nlst)]
+    {
+        let options = ListOptions { all: true, form };
+        assert_eq!(names(&gather(&mut client, directory, options)), [b".hidden"], "{form:?}");
+    }
+    server.end();
+}
+
+#[test]
+fn entries_come_by_list_where_mlst_is_not_listed_ls_49_cl_18() {
+    for feat in ["500 what", "211 no features", "211-features\r\n SIZE\r\n211 end"] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("FEAT", feat);
+            let data = b"total 4\r\n\
+                drwxr-xr-x 2 u g 4096 Jan 2 2020 .\r\n\
+                drwxr-xr-x 2 u g 4096 Jan 2 2020 sub\r\n\
+                lrwxrwxrwx 1 u g 4 Jan 2 2020 x -> /etc\r\n\
+                ftpd: .: Permission denied\r\n";
+            listing(&mut peer, "LIST", data);
+            listing(&mut peer, "LIST pub", b"01-29-26  09:16AM       <DIR>          a b\r\n");
+        });
+        let listed = client.list("").unwrap().gather(ListLimits::default()).unwrap();
+        assert_eq!(listed.form, ListingForm::List);
+        assert_eq!(names(&listed.entries), [&b"sub"[..], b"x"]);
+        assert_eq!(listed.entries[1].target.as_deref(), Some(&b"/etc"[..]));
+        assert_eq!(listed.unparsed, [b"ftpd: .: Permission denied"]);
+        assert_eq!(names(&gather(&mut client, "pub", ListOptions::default())), [b"a b"]);
+        server.end();
+    }
+}
+
+#[test]
+fn dates_without_a_year_are_read_by_the_clock_ls_44() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        let data = b"-rw-r--r-- 1 u g 5 Jan 2 10:00 a\r\n-rw-r--r-- 1 u g 5 Dec 30 10:00 b\r\n";
+        listing(&mut peer, "LIST", data);
+    });
+    let entries = gather(&mut client, "", LINES);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    for entry in entries {
+        let time = entry.modified.unwrap().time.unix_seconds();
+        let age = i64::try_from(now.as_secs()).unwrap() - time;
+        assert!((-86_400..=367 * 86_400).contains(&age), "{time}");
+    }
+    server.end();
+}
+
+#[test]
+fn features_that_lie_are_found_out_hc_21() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        features(&mut peer, " MLST type*;\r\n");
+        peer.epsv();
+        // What is no directory is another matter, and MLSD stays.
+        peer.answer("MLSD file", "501 not a directory");
+        listing(&mut peer, "LIST file", b"-rw-r--r-- 1 u g 5 Jan 2 2020 file\r\n");
+        peer.epsv();
+        peer.answer("MLSD gone", "550 no such directory");
+        peer.epsv();
+        peer.answer("MLSD", "500 what");
+        listing(&mut peer, "LIST", b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n");
+        listing(&mut peer, "LIST", b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n");
+    });
+    assert_eq!(names(&gather(&mut client, "file", ListOptions::default())), [b"file"]);
+    assert!(matches!(client.list("gone"), Err(Error::Refused(..))));
+    for _ in 0..2 {
+        assert_eq!(names(&gather(&mut client, "", ListOptions::default())), [b"a"]);
+    }
+    server.end();
+}
+
+#[test]
+fn names_that_leave_the_directory_are_flagged_ls_48_hc_05() {
+    const UNSAFE: [&str; 5] = ["../x", "/etc/x", "a/../../x", "a/", "a\0b"];
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        let data = |before: &str| -> Vec<u8> {
+            let lines = UNSAFE.iter().chain(&["safe"]).map(|name| format!("{before}{name}\r\n"));
+            lines.collect::<String>().into_bytes()
+        };
+        listing(&mut peer, "MLSD", &data("type=file; "));
+        listing(&mut peer, "LIST", &data("-rw-r--r-- 1 u g 5 Jan 2 2020 "));
+        listing(&mut peer, "LIST", &data("01-29-26  09:16AM          5 "));
+        listing(&mut peer, "LIST", &data("+r,s5,\t"));
+        listing(&mut peer, "NLST", &data(""));
+    });
+    for options in [FACTS, LINES, LINES, LINES, NAMES] {
+        let entries = gather(&mut client, "", options);
+        assert_eq!(entries.len(), UNSAFE.len() + 1, "{options:?}: {entries:?}");
+        for entry in entries {
+            assert_eq!(entry.is_safe_name(), entry.name == b"safe", "{options:?} {entry:?}");
+        }
+    }
     server.end();
 }
 
 #[test]
 fn names_of_a_listing_are_checked_before_use_cl_42_hc_09() {
     let (server, mut client) = Server::logged_in(|mut peer| {
-        peer.epsv();
-        peer.answer("NLST", "150 ok");
-        peer.send_data(b"one\r\nx\rDELE y\r\nx\0y\r\n");
-        peer.reply("226 done");
-        peer.epsv();
-        peer.answer("MLSD", "150 ok");
-        peer.send_data(b"type=file; two\r\ntype=file; x\rDELE y\r\ntype=file; x\0y\r\n");
-        peer.reply("226 done");
+        listing(&mut peer, "NLST", b"one\r\nx\rDELE y\r\nx\0y\r\n");
+        listing(
+            &mut peer,
+            "MLSD",
+            b"type=file; two\r\ntype=file; x\rDELE y\r\ntype=file; x\0y\r\n",
+        );
         // Of six names, two are sent.
         peer.answer("DELE one", "250 ok");
         peer.answer("CWD one", "250 ok");
@@ -66,13 +197,10 @@ fn names_of_a_listing_are_checked_before_use_cl_42_hc_09() {
         peer.answer("CWD two", "250 ok");
         peer.answer("NOOP", "200 ok");
     });
-    let names: Result<Vec<_>, _> = client.names(None).unwrap().collect();
-    let mut names = names.unwrap();
-    for entry in client.entries(None).unwrap() {
-        names.push(entry.unwrap().name().to_vec());
-    }
-    assert_eq!(names.len(), 6);
-    for name in names {
+    let mut entries = gather(&mut client, "", NAMES);
+    entries.extend(gather(&mut client, "", FACTS));
+    assert_eq!(entries.len(), 6);
+    for Entry { name, .. } in entries {
         let is_plain = name.is_ascii() && name.iter().all(u8::is_ascii_lowercase);
         for result in [client.delete(&name), client.cwd(&name)] {
             match result {
@@ -87,6 +215,36 @@ fn names_of_a_listing_are_checked_before_use_cl_42_hc_09() {
 }
 
 #[test]
+fn collecting_stops_at_its_limit_hc_14() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        for _ in 0..2 {
+            peer.epsv();
+            peer.answer("NLST", "150 ok");
+            let mut data = peer.data();
+            while data.write_all(b"another\r\n".repeat(1_000).as_slice()).is_ok() {}
+            peer.expect_abort();
+            peer.send("426 cut\r\n226 aborted\r\n");
+        }
+        listing(&mut peer, "NLST", b"a\r\nb\r\n");
+        peer.answer("NOOP", "200 ok");
+    });
+    let default = ListLimits::default();
+    assert_eq!((default.entries, default.bytes), (1_000_000, 268_435_456));
+    for limits in
+        [ListLimits { entries: 1_000, ..default }, ListLimits { bytes: 1_000_000, ..default }]
+    {
+        match client.list_with("", NAMES).unwrap().gather(limits) {
+            Err(Error::Protocol(error)) => assert_eq!(error.kind, ParseErrorKind::TooLong),
+            other => panic!("{:?}", other.map(|listing| listing.entries.len())),
+        }
+    }
+    let two = ListLimits { entries: 2, ..default };
+    assert_eq!(client.list_with("", NAMES).unwrap().gather(two).unwrap().entries.len(), 2);
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
 fn a_cut_listing_ends_with_an_error_hc_20() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.epsv();
@@ -95,7 +253,7 @@ fn a_cut_listing_ends_with_an_error_hc_20() {
         peer.reply("426 cut");
         peer.answer("NOOP", "200 ok");
     });
-    let mut names = client.names(None).unwrap();
+    let mut names = client.list_lines("", NAMES).unwrap();
     assert_eq!(names.next().unwrap().unwrap(), b"a");
     assert_eq!(names.next().unwrap().unwrap(), b"b");
     assert!(matches!(names.next(), Some(Err(Error::Refused(..)))));
@@ -116,7 +274,7 @@ fn an_endless_line_ends_hc_15() {
         peer.send("426 cut\r\n226 aborted\r\n");
         peer.answer("NOOP", "200 ok");
     });
-    let mut lines = client.list(None).unwrap();
+    let mut lines = client.list_lines("", LINES).unwrap();
     assert!(matches!(lines.next(), Some(Err(Error::Protocol(_)))));
     assert!(lines.next().is_none());
     drop(lines);
@@ -135,7 +293,7 @@ fn an_endless_listing_is_left_early_hc_14() {
         peer.send("426 cut\r\n226 aborted\r\n");
         peer.answer("NOOP", "200 ok");
     });
-    let names = client.names(None).unwrap().take(10_000);
+    let names = client.list_lines("", NAMES).unwrap().take(10_000);
     assert!(names.into_iter().all(|name| name.unwrap() == b"another"));
     client.noop().unwrap();
     server.end();
@@ -154,7 +312,7 @@ fn lines_do_not_depend_on_how_they_are_cut() {
         drop(data);
         peer.reply("226 done");
     });
-    let names: Result<Vec<_>, _> = client.names(None).unwrap().collect();
+    let names: Result<Vec<_>, _> = client.list_lines("", NAMES).unwrap().collect();
     assert_eq!(names.unwrap(), [&b"a"[..], b"bc", b"d"]);
     server.end();
 }

@@ -5,6 +5,7 @@
 
 mod ahead;
 mod cancelling;
+mod commands;
 mod connecting;
 mod control;
 mod data_connections;
@@ -12,8 +13,10 @@ mod downloads;
 mod fxp;
 mod listings;
 mod odd_ends;
+mod parts;
 mod peer;
 mod servers;
 mod trace;
 mod uploads;
+mod walks;
 mod watching;

@@ -192,6 +192,12 @@ impl Peer {
         self.epsv();
     }
 
+    /// `TYPE` and `EPSV`, as before a transfer in another type.
+    pub(crate) fn epsv_after_type(&mut self, representation: &str) {
+        self.answer(&format!("TYPE {representation}"), "200 ok");
+        self.epsv();
+    }
+
     /// Takes the data connection: waits for it, or makes it in active mode.
     pub(crate) fn data(&mut self) -> TcpStream {
         let data = match self.active.take() {

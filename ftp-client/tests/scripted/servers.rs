@@ -16,12 +16,14 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use ftp_client::{Client, Error, Listing};
+use ftp_client::{
+    Client, Error, HashAlgorithm, Lines, ListLimits, ListOptions, ListingForm, Permissions, TimeVal,
+};
 
 use crate::peer::{Peer, Server, timeouts};
 
 /// How many files there are, so that none is lost.
-const FILES: usize = 18;
+const FILES: usize = 22;
 
 #[test]
 fn every_server_is_understood() {
@@ -97,7 +99,7 @@ fn serve(peer: &mut Peer, line: &str) {
 /// The client's part: a call, and what it gave as text.
 fn ask(client: &mut Client, call: &str) -> Result<String, Error> {
     let (name, rest) = call.split_once(' ').unwrap_or((call, ""));
-    let directory = Some(rest.as_bytes()).filter(|path| !path.is_empty());
+    let by = |form| ListOptions::by(form);
     Ok(match name {
         "login" => client.login("u", "p").map(|()| String::new())?,
         "get" => {
@@ -113,12 +115,38 @@ fn ask(client: &mut Client, call: &str) -> Result<String, Error> {
             upload.write_all(content.as_bytes()).unwrap();
             upload.finish()?.bytes.to_string()
         }
-        "names" => joined(client.names(directory)?)?,
-        "list" => joined(client.list(directory)?)?,
-        "entries" => {
-            let entries: Result<Vec<_>, _> = client.entries(directory)?.collect();
-            let names = entries?.into_iter().map(|entry| entry.name().to_vec());
+        "names" => joined(client.list_lines(rest, by(ListingForm::Nlst))?)?,
+        "lines" => joined(client.list_lines(rest, by(ListingForm::List))?)?,
+        "facts" => joined(client.list_lines(rest, by(ListingForm::Mlsd))?)?,
+        "list" => {
+            let listing = client.list(rest)?.gather(ListLimits::default())?;
+            let names = listing.entries.into_iter().map(|entry| entry.name);
             text(&names.collect::<Vec<_>>().join(&b'|'))
+        }
+        "stat" => client.stat(rest)?.map_or("unknown".to_owned(), |entry| {
+            format!("{} {:?} {:?}", entry.name_lossy(), entry.kind, entry.size)
+        }),
+        "set_modified" => {
+            let (time, path) = rest.split_once(' ').unwrap();
+            let stored = client.set_modified(path, TimeVal::parse(time.as_bytes()).unwrap())?;
+            stored.map_or("not told".to_owned(), |time| time.to_string())
+        }
+        "hash" => {
+            let (name, path) = rest.split_once(' ').unwrap();
+            let is = |algorithm: &&HashAlgorithm| algorithm.as_str() == name;
+            let digest = client.hash(path, HashAlgorithm::ALL.iter().find(is).copied())?;
+            format!("{} {digest}", digest.algorithm)
+        }
+        "chmod" => {
+            let (mode, path) = rest.split_once(' ').unwrap();
+            let mode = Permissions::parse(mode.as_bytes()).unwrap();
+            client.chmod(path, mode).map(|()| String::new())?
+        }
+        "put_unique" => {
+            let mut upload = client.store_unique("")?;
+            upload.write_all(rest.as_bytes()).unwrap();
+            let name = upload.finish()?.unique_name;
+            name.map_or("not told".to_owned(), |name| text(name.as_bytes()))
         }
         "size" => client.size(rest)?.map_or("unknown".to_owned(), |size| size.to_string()),
         "modified" => client.modified(rest)?.map_or("unknown".to_owned(), |time| time.to_string()),
@@ -135,7 +163,7 @@ fn ask(client: &mut Client, call: &str) -> Result<String, Error> {
     })
 }
 
-fn joined(lines: Listing<'_>) -> Result<String, Error> {
+fn joined(lines: Lines<'_>) -> Result<String, Error> {
     let lines: Result<Vec<_>, _> = lines.collect();
     Ok(text(&lines?.join(&b'|')))
 }

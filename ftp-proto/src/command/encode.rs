@@ -143,6 +143,27 @@ impl Command {
             _ => Err(ParseError::new("argument", 0, ParseErrorKind::UnexpectedByte)),
         }
     }
+
+    /// The same line with the X form of the verb that RFC 775 had before RFC 959: `XMKD`, `XRMD`,
+    /// `XPWD`, `XCUP` and `XCWD`, which old servers know alone (RFC 1123 §4.1.3.1).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`encode`](Self::encode), and `Unsupported` for a verb without an X form.
+    pub fn encode_x_form(&self) -> Result<Vec<u8>, ParseError> {
+        let line = self.encode()?;
+        let verb = self.verb();
+        let x_form: &[u8] = match self {
+            Self::Mkd(_) => b"XMKD",
+            Self::Rmd(_) => b"XRMD",
+            Self::Pwd => b"XPWD",
+            Self::Cdup => b"XCUP",
+            Self::Cwd(_) => b"XCWD",
+            _ => return Err(ParseError::new("X form", 0, ParseErrorKind::Unsupported)),
+        };
+        let behind = line.get(verb.as_str().len()..).unwrap_or_default();
+        Ok([x_form, behind].concat())
+    }
 }
 
 impl RawCommand {
@@ -190,6 +211,26 @@ mod tests {
     use crate::pathname::Pathname;
     use crate::security::AuthMechanism;
     use crate::verb::Verb;
+
+    #[test]
+    fn x_forms_are_read_as_the_plain_ones_cl_16() {
+        for (line, want) in [
+            ("MKD a b", Some("XMKD a b\r\n")),
+            ("RMD a", Some("XRMD a\r\n")),
+            ("PWD", Some("XPWD\r\n")),
+            ("CDUP", Some("XCUP\r\n")),
+            ("CWD a", Some("XCWD a\r\n")),
+            ("DELE a", None),
+        ] {
+            let command = Command::parse_line(line.as_bytes()).unwrap();
+            let x_form = command.encode_x_form().ok();
+            assert_eq!(x_form.as_deref(), want.map(str::as_bytes), "{line}");
+            if let Some(x_form) = x_form {
+                let x_form = x_form.strip_suffix(b"\r\n").unwrap();
+                assert_eq!(Command::parse_line(x_form), Ok(command), "{line}");
+            }
+        }
+    }
 
     #[test]
     fn encode_reads_back() {

@@ -1,5 +1,6 @@
 //! What a line of a listing says about one object.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::fact::{FactType, Facts};
@@ -37,6 +38,9 @@ pub struct Entry {
     pub group: Option<Vec<u8>>,
     /// Where a symbolic link points, as the link says it.
     pub target: Option<Vec<u8>>,
+    /// What the server tells the object by: where two entries of one server have the same, they
+    /// are one object under two names (RFC 3659 §7.5.2).
+    pub unique: Option<Vec<u8>>,
 }
 
 /// What an object is.
@@ -185,6 +189,13 @@ impl Entry {
         Self { name, role, ..Self::default() }
     }
 
+    /// The name as text, for people: what is no UTF-8 becomes U+FFFD. Commands take
+    /// [`name`](Self::name), and a terminal [`Escaped`](crate::Escaped).
+    #[must_use]
+    pub fn name_lossy(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.name)
+    }
+
     /// Whether the name names something in the listed directory and nowhere else: it is not
     /// empty, `.` or `..`, and holds neither `/` nor NUL. No other name may become part of a
     /// local path (CVE-2026-27699 is a client that did not look).
@@ -211,13 +222,14 @@ impl Entry {
     }
 }
 
-/// The facts that say what an entry has: `type`, `size`, `modify` of RFC 3659 §7.5, and
+/// The facts that say what an entry has: `type`, `size`, `modify`, `unique` of RFC 3659 §7.5, and
 /// `UNIX.mode`, `UNIX.owner`, `UNIX.group` with their variants, which servers share without a
 /// standard. A fact that cannot be read counts as not given.
 impl From<&Facts> for Entry {
     fn from(facts: &Facts) -> Self {
         let mut entry = Self::new(facts.name());
         let (mut kind, mut size, mut directory_size, mut modify) = (None, None, None, None);
+        let mut unique = None;
         let (mut mode, mut owners, mut groups) = (None, [None; 3], [None; 3]);
         let ([owner_name, owner, uid], [group_name, group, gid]) = (&mut owners, &mut groups);
         for (name, value) in facts.iter() {
@@ -229,6 +241,7 @@ impl From<&Facts> for Entry {
                 // A directory's, which ProFTPD and BSD servers send instead of `size`.
                 4 if is("sizd") => &mut directory_size,
                 6 if is("modify") => &mut modify,
+                6 if is("unique") => &mut unique,
                 8 if is("unix.uid") => &mut *uid,
                 8 if is("unix.gid") => &mut *gid,
                 9 if is("unix.mode") => &mut mode,
@@ -256,6 +269,7 @@ impl From<&Facts> for Entry {
             let found = names.into_iter().flatten().next();
             found.filter(|name| !name.is_empty()).map(<[u8]>::to_vec)
         };
+        entry.unique = unique.filter(|unique| !unique.is_empty()).map(<[u8]>::to_vec);
         entry.owner = first(owners);
         entry.group = first(groups);
         entry
@@ -386,6 +400,16 @@ mod tests {
             let facts = Facts::new("x").with("size", digits);
             assert_eq!(Entry::from(&facts), entry, "{digits}");
         }
+    }
+
+    #[test]
+    fn names_are_bytes_with_a_text_beside_them_cl_44() {
+        let facts = Facts::parse(b"type=file;Unique=fd01g7;unique=x; a\xff\xc3\xa9").unwrap();
+        let entry = Entry::from(&facts);
+        assert_eq!(entry.name, b"a\xff\xc3\xa9");
+        assert_eq!(entry.name_lossy(), "a\u{fffd}\u{e9}");
+        assert_eq!(entry.unique.as_deref(), Some(&b"fd01g7"[..]));
+        assert_eq!(Entry::from(&Facts::new("x").with("unique", "")).unique, None);
     }
 
     #[test]

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ftp_client::{Client, Error, Timeouts};
+use ftp_client::{
+    Client, Error, ListLimits, ListOptions, ListingForm, Role, Timeouts, WalkOptions, Walked,
+};
 use ftp_proto::{Command, LineDecoder, LineEvent};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::SockRef;
@@ -168,7 +170,7 @@ fn drive(port: u16, first: usize, content: &[u8]) {
     let builder = Client::builder().timeouts(timeouts).overall(Some(END / 4));
     let Some(mut client) = told(builder.connect(&format!("{HOST}:{port}"))) else { return };
     assert_shown(&client.welcome().to_string());
-    let mut steps: [Step; 10] = [
+    let mut steps: [Step; 16] = [
         |client, content| {
             let mut download = client.retrieve("a")?;
             let mut bytes = Vec::new();
@@ -183,9 +185,40 @@ fn drive(port: u16, first: usize, content: &[u8]) {
                 (Err(Err(error)), _) => panic!("an error that is not the client's: {error}"),
             }
         },
-        |client, _| client.entries(None)?.try_for_each(|entry| entry.map(drop)),
-        |client, _| client.list(Some(b"d"))?.try_for_each(|line| line.map(drop)),
-        |client, _| client.names(None)?.try_for_each(|name| name.map(drop)),
+        |client, _| list(client, "", ListingForm::Mlsd),
+        |client, _| list(client, "d", ListingForm::List),
+        |client, _| list(client, "", ListingForm::Nlst),
+        |client, _| list(client, "", ListingForm::Auto),
+        |client, _| {
+            let options = WalkOptions { depth: 3, ..WalkOptions::default() };
+            for walked in client.walk("", options) {
+                if let Walked::Skipped { why, .. } = walked? {
+                    assert_shown(&why.to_string());
+                }
+            }
+            Ok(())
+        },
+        |client, _| {
+            let stat = client.stat("a")?;
+            assert_shown(&format!("{stat:?}"));
+            client.hash("a", None).map(|digest| assert_shown(&digest.to_string()))
+        },
+        |client, content| {
+            let mut download = client.retrieve_range("a", 1, 3)?;
+            let mut bytes = Vec::new();
+            let _kept = download.read_to_end(&mut bytes);
+            assert!(bytes.len() <= 3 && content.starts_with(&bytes));
+            let report = download.finish()?;
+            assert_eq!((report.bytes, bytes.len()), (3, 3));
+            Ok(())
+        },
+        |client, _| {
+            let mut upload = client.store_unique("")?;
+            let _kept = upload.write_all(b"some text\n");
+            assert_shown(&format!("{:?}", upload.finish()?.unique_name));
+            Ok(())
+        },
+        |client, _| client.retrieve_rest("a", 2, None).map(drop).and(client.rmdir("d")),
         |client, _| {
             let mut upload = client.store("b")?;
             let _kept = upload.write_all(b"some text\n");
@@ -205,6 +238,14 @@ fn drive(port: u16, first: usize, content: &[u8]) {
         told(step(&mut client, content));
     }
     told(client.quit());
+}
+
+fn list(client: &mut Client, directory: &str, form: ListingForm) -> Result<(), Error> {
+    let options = ListOptions::by(form);
+    let listing = client.list_with(directory, options)?.gather(ListLimits::default())?;
+    assert!(listing.entries.iter().all(|entry| entry.role == Role::Member));
+    assert_shown(&format!("{listing:?}"));
+    Ok(())
 }
 
 fn told<T>(result: Result<T, Error>) -> Option<T> {

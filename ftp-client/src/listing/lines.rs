@@ -1,12 +1,13 @@
-//! Names, lines and entries of directories, as iterators that hold one line at a time
-//! (RFC 959 §4.1.3 `LIST`, `NLST`; RFC 3659 §7 `MLSD`).
+//! The lines of a listing, as an iterator that holds one at a time.
 
-use ftp_proto::{Facts, ListEvent, ListReader, ParseError, ParseErrorKind, limits};
+use ftp_proto::{ListEvent, ListReader, ParseError, ParseErrorKind, limits};
 
+use super::ListingForm;
 use crate::error::Error;
 use crate::transfer::Transfer;
 
-/// The lines of a listing: bytes, without their line ends.
+/// The lines of a listing: bytes, without their line ends. Empty lines are left out, but for those
+/// of `LIST`.
 ///
 /// The last item is an error if the server does not say that the listing is whole, so a loop that
 /// takes all items without one has seen all of it. Dropped before that, it does no I/O; the next
@@ -14,25 +15,33 @@ use crate::transfer::Transfer;
 ///
 /// ```no_run
 /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
-/// for name in client.names(None)? {
-///     println!("{}", String::from_utf8_lossy(&name?));
+/// use ftp_client::{ListingForm, ListOptions};
+///
+/// for line in client.list_lines("pub", ListOptions::by(ListingForm::List))? {
+///     println!("{}", String::from_utf8_lossy(&line?));
 /// }
 /// # Ok::<(), ftp_client::Error>(())
 /// ```
 #[derive(Debug)]
 #[must_use = "a listing that is dropped is aborted"]
-pub struct Listing<'a> {
+pub struct Lines<'a> {
     /// `None` behind the last item.
     transfer: Option<Transfer<'a>>,
     reader: ListReader,
     /// Bytes read so far.
     bytes: u64,
-    keep_empty: bool,
+    form: ListingForm,
 }
 
-impl<'a> Listing<'a> {
-    pub(crate) fn new(transfer: Transfer<'a>, keep_empty: bool) -> Self {
-        Self { transfer: Some(transfer), reader: ListReader::new(), bytes: 0, keep_empty }
+impl<'a> Lines<'a> {
+    pub(crate) fn new(transfer: Transfer<'a>, form: ListingForm) -> Self {
+        Self { transfer: Some(transfer), reader: ListReader::new(), bytes: 0, form }
+    }
+
+    /// How the directory is listed: never [`Auto`](ListingForm::Auto).
+    #[must_use]
+    pub const fn form(&self) -> ListingForm {
+        self.form
     }
 
     fn step(&mut self) -> Result<Option<Vec<u8>>, Error> {
@@ -56,7 +65,7 @@ impl<'a> Listing<'a> {
                 }
             };
             match event {
-                ListEvent::Line(line) if line.is_empty() && !self.keep_empty => {}
+                ListEvent::Line(line) if line.is_empty() && self.form != ListingForm::List => {}
                 ListEvent::Line(line) => return Ok(Some(line)),
                 ListEvent::TooLong => return Err(too_long()),
             }
@@ -64,7 +73,7 @@ impl<'a> Listing<'a> {
     }
 
     fn conclude(&mut self) -> Result<Option<Vec<u8>>, Error> {
-        if let Some(transfer) = self.transfer.take() {
+        if let Some(mut transfer) = self.transfer.take() {
             transfer.conclude(self.bytes)?;
         }
         Ok(None)
@@ -76,7 +85,7 @@ const fn too_long() -> Error {
     Error::Protocol(ParseError::new("line of a listing", limits::LISTING_LINE, kind))
 }
 
-impl Iterator for Listing<'_> {
+impl Iterator for Lines<'_> {
     type Item = Result<Vec<u8>, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -86,32 +95,5 @@ impl Iterator for Listing<'_> {
             self.transfer = None;
         }
         item
-    }
-}
-
-/// The entries of a directory with their facts.
-///
-/// The last item is an error if the server does not say that the listing is whole. A line that is
-/// no entry is an [`Error::Protocol`] too; the connection is not closed over it, and the next item
-/// is the line behind it. The names are what the server sent: one may hold `/` or be `..`.
-///
-/// ```no_run
-/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
-/// for entry in client.entries(Some(b"pub"))? {
-///     let entry = entry?;
-///     println!("{:?} {}", entry.size(), String::from_utf8_lossy(entry.name()));
-/// }
-/// # Ok::<(), ftp_client::Error>(())
-/// ```
-#[derive(Debug)]
-#[must_use = "a listing that is dropped is aborted"]
-pub struct Entries<'a>(pub(crate) Listing<'a>);
-
-impl Iterator for Entries<'_> {
-    type Item = Result<Facts, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let line = self.0.next()?;
-        Some(line.and_then(|line| Facts::parse(&line).map_err(Error::Protocol)))
     }
 }

@@ -1,0 +1,307 @@
+//! Digests of files that the server computes: `HASH` (draft-bryan-ftpext-hash-02), and the
+//! commands that were there before it, which no document defines: `XSHA256` and its like.
+
+use std::fmt;
+
+use ftp_proto::{
+    Command, OptsArgument, ParseError, ParseErrorKind, Pathname, Reply, Severity, Verb,
+};
+
+use super::{Client, is_unknown};
+use crate::error::{Error, Phase};
+use crate::transfer::Part;
+
+/// An algorithm of [`Client::hash`].
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum HashAlgorithm {
+    /// SHA-256, 32 bytes.
+    Sha256,
+    /// SHA-512, 64 bytes.
+    Sha512,
+    /// SHA-1, 20 bytes. Finds accidents; two files with one digest can be made.
+    Sha1,
+    /// MD5, 16 bytes. As with SHA-1.
+    Md5,
+    /// CRC-32, 4 bytes, high order first. Finds accidents, and one in four thousand million not.
+    Crc32,
+}
+
+impl HashAlgorithm {
+    /// All, the most wanted first.
+    pub const ALL: &[Self] = &[Self::Sha256, Self::Sha512, Self::Sha1, Self::Md5, Self::Crc32];
+
+    /// Its name, such as `SHA-256`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha256 => "SHA-256",
+            Self::Sha512 => "SHA-512",
+            Self::Sha1 => "SHA-1",
+            Self::Md5 => "MD5",
+            Self::Crc32 => "CRC32",
+        }
+    }
+
+    /// How long its digests are, in bytes.
+    #[must_use]
+    pub const fn length(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha512 => 64,
+            Self::Sha1 => 20,
+            Self::Md5 => 16,
+            Self::Crc32 => 4,
+        }
+    }
+
+    /// The commands for it alone.
+    const fn verbs(self) -> &'static [Verb] {
+        match self {
+            Self::Sha256 => &[Verb::Xsha256],
+            Self::Sha512 => &[Verb::Xsha512],
+            Self::Sha1 => &[Verb::Xsha1, Verb::Xsha],
+            Self::Md5 => &[Verb::Xmd5],
+            Self::Crc32 => &[Verb::Xcrc],
+        }
+    }
+
+    /// Whether a server means it by `name`; some leave the `-` out.
+    fn is_named(self, name: &[u8]) -> bool {
+        let plain = |name: &[u8]| -> Vec<u8> {
+            let bare = name.iter().filter(|byte| **byte != b'-');
+            bare.map(u8::to_ascii_uppercase).collect()
+        };
+        plain(name) == plain(self.as_str().as_bytes())
+    }
+}
+
+impl fmt::Display for HashAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A digest of a whole file, as the server computed it. `Display` writes it in hexadecimal.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub struct Digest {
+    /// What it was computed with.
+    pub algorithm: HashAlgorithm,
+    /// The digest, as many bytes as [`HashAlgorithm::length`] says.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Client {
+    /// A digest of the file at `path`, computed by the server, with `algorithm` or, if that is
+    /// `None`, the first of [`HashAlgorithm::ALL`] that the server has. What it has is what it
+    /// lists in `FEAT`: `HASH`, else `XSHA256`, `XSHA512`, `XSHA1`, `XMD5` or `XCRC`.
+    ///
+    /// The server may take [`Timeouts::final_reply`](crate::Timeouts::final_reply) for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] if it lists none that is wanted; [`Error::Refused`];
+    /// [`Error::Protocol`] for a reply without the digest of a whole file, which leaves the
+    /// connection open; [`Error::Argument`].
+    pub fn hash(
+        &mut self,
+        path: impl AsRef<[u8]>,
+        algorithm: Option<HashAlgorithm>,
+    ) -> Result<Digest, Error> {
+        let path = self.pathname(path.as_ref())?;
+        let features = self.features()?;
+        let wanted = algorithm.as_ref().map_or(HashAlgorithm::ALL, std::slice::from_ref);
+        let mut refused = None;
+        for &algorithm in wanted {
+            let listed = features.choices("HASH").find(|(name, _)| algorithm.is_named(name));
+            let single = algorithm.verbs().iter().find(|verb| features.has(verb.as_str()));
+            let by_hash = listed.map(|(name, chosen)| {
+                (Command::Hash(path.clone()), Some((name.to_ascii_uppercase(), chosen)))
+            });
+            let by_verb = single.map(|verb| (Command::Known(*verb, quoted(&path)), None));
+            for (command, choice) in [by_hash, by_verb].into_iter().flatten() {
+                if let Some((name, chosen)) = choice {
+                    self.choose_hash(&name, chosen)?;
+                }
+                let reply = self.hash_reply(&command)?;
+                match reply.code().severity() {
+                    Severity::Completion => {
+                        let bytes = match command.verb() {
+                            Verb::Hash => read_hash(reply.text(), algorithm),
+                            _ => read_single(reply.text(), &path, algorithm),
+                        };
+                        let bytes = bytes.map_err(Error::Protocol)?;
+                        return Ok(Digest { algorithm, bytes });
+                    }
+                    // Listed, and not there after all.
+                    _ if is_unknown(&reply) => refused = Some((command.verb(), reply)),
+                    _ => return Err(Error::Refused(command.verb(), reply)),
+                }
+            }
+        }
+        Err(match refused {
+            Some((verb, reply)) => Error::Refused(verb, reply),
+            None => Error::Unsupported("the server lists no digest that is wanted"),
+        })
+    }
+
+    /// Tells the server which algorithm `HASH` is to use, if it would use another.
+    fn choose_hash(&mut self, name: &[u8], chosen_at_first: bool) -> Result<(), Error> {
+        let in_force = match &self.hash {
+            Some(chosen) => chosen.as_bytes() == name,
+            None => chosen_at_first,
+        };
+        if !in_force {
+            let name = String::from_utf8_lossy(name).into_owned();
+            self.order(&Command::Opts(OptsArgument::Hash(Some(name.clone()))))?;
+            self.hash = Some(name);
+        }
+        Ok(())
+    }
+
+    fn hash_reply(&mut self, command: &Command) -> Result<Reply, Error> {
+        let line = command.encode().map_err(Error::Argument)?;
+        self.settle()?;
+        // It would be about a part of the file.
+        self.put_part_in_force(Part::default())?;
+        let limit = self.config.timeouts.final_reply.max(self.config.timeouts.reply);
+        let deadline = self.control.deadline(limit, Phase::Reply);
+        self.control.send(command.verb(), &line, deadline)?;
+        self.control.final_reply(deadline)
+    }
+}
+
+/// A path for `XCRC` and its like, which servers cut at an SP unless it stands in quotes.
+fn quoted(path: &Pathname) -> Vec<u8> {
+    let path = path.as_bytes();
+    if path.contains(&b' ') { [b"\"", path, b"\""].concat() } else { path.to_vec() }
+}
+
+fn wrong(kind: ParseErrorKind) -> ParseError {
+    ParseError::new("reply with a digest", 0, kind)
+}
+
+/// Reads the reply to `HASH`: algorithm, range, digest, pathname. Some servers leave the pathname
+/// out, and those of the first drafts the range.
+fn read_hash(text: &[u8], algorithm: HashAlgorithm) -> Result<Vec<u8>, ParseError> {
+    let mut words = text.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
+    let end = || wrong(ParseErrorKind::UnexpectedEnd);
+    if !algorithm.is_named(words.next().ok_or_else(end)?) {
+        return Err(wrong(ParseErrorKind::UnexpectedByte));
+    }
+    let mut word = words.next().ok_or_else(end)?;
+    if let Some(dash) = word.iter().position(|&byte| byte == b'-') {
+        let first = word.get(..dash).unwrap_or_default();
+        if first.is_empty() || first.iter().any(|&digit| digit != b'0') {
+            return Err(wrong(ParseErrorKind::BadNumber));
+        }
+        word = words.next().ok_or_else(end)?;
+    }
+    digest(word, algorithm).ok_or_else(|| wrong(ParseErrorKind::BadNumber))
+}
+
+/// Reads the reply to `XCRC` and its like: the digest, with the pathname before or behind it or
+/// without.
+fn read_single(
+    text: &[u8],
+    path: &Pathname,
+    algorithm: HashAlgorithm,
+) -> Result<Vec<u8>, ParseError> {
+    let text = text.trim_ascii();
+    let quoted = path.quoted();
+    let named = [quoted.as_slice(), path.as_bytes()].into_iter().find_map(|name| {
+        let before = text.strip_prefix(name).filter(|rest| rest.starts_with(b" "));
+        before.or_else(|| text.strip_suffix(name).filter(|rest| rest.ends_with(b" ")))
+    });
+    let mut found = named
+        .unwrap_or(text)
+        .split(|&byte| byte == b' ')
+        .filter_map(|word| digest(word, algorithm));
+    let bytes = found.next().ok_or_else(|| wrong(ParseErrorKind::BadNumber))?;
+    match found.next() {
+        // Which of them it is nobody can tell.
+        Some(_) => Err(wrong(ParseErrorKind::UnexpectedByte)),
+        None => Ok(bytes),
+    }
+}
+
+/// The bytes of a digest in hexadecimal. A CRC comes without its leading zeros from some servers,
+/// and with `0x` from others.
+fn digest(word: &[u8], algorithm: HashAlgorithm) -> Option<Vec<u8>> {
+    let mut digits = word.to_vec();
+    if algorithm == HashAlgorithm::Crc32 {
+        digits = word.strip_prefix(b"0x").unwrap_or(word).to_vec();
+        if digits.is_empty() || digits.len() > 8 {
+            return None;
+        }
+        digits = [vec![b'0'; 8 - digits.len()], digits].concat();
+    }
+    let (pairs, rest) = digits.as_chunks::<2>();
+    if !rest.is_empty() || pairs.len() != algorithm.length() {
+        return None;
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let byte = |[high, low]: &[u8; 2]| u8::try_from(digit(*high)? * 16 + digit(*low)?).ok();
+    pairs.iter().map(byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use HashAlgorithm::{Crc32, Md5, Sha1, Sha256};
+
+    const MD5: &str = "fcb217f0a094ad05f572e3678615b9d1";
+
+    #[test]
+    fn replies_to_hash_are_read() {
+        for (text, algorithm, want) in [
+            (format!("MD5 0-55 {MD5} a file"), Md5, true),
+            (format!("MD5 0-55 {MD5}"), Md5, true),
+            (format!("MD5 {MD5} a"), Md5, true),
+            (format!("md5 0-55 {} a", MD5.to_uppercase()), Md5, true),
+            (format!("MD5 1-55 {MD5} a"), Md5, false),
+            (format!("MD5 -55 {MD5} a"), Md5, false),
+            (format!("SHA-1 0-55 {MD5} a"), Md5, false),
+            (format!("SHA-1 0-55 {MD5} a"), Sha1, false),
+            ("MD5 0-55".to_owned(), Md5, false),
+            ("MD5".to_owned(), Md5, false),
+            (String::new(), Md5, false),
+            (format!("SHA256 0-1 {MD5}{MD5} a"), Sha256, true),
+        ] {
+            let got = read_hash(text.as_bytes(), algorithm);
+            assert_eq!(got.is_ok(), want, "{text}");
+            assert!(got.is_err() || got.unwrap().starts_with(&[0xfc, 0xb2]), "{text}");
+        }
+    }
+
+    #[test]
+    fn replies_to_the_older_commands_are_read() {
+        let path = Pathname::new("dead beef").unwrap();
+        for (text, algorithm, want) in [
+            (MD5, Md5, Some(MD5)),
+            (&format!("\"dead beef\" {MD5}"), Md5, Some(MD5)),
+            (&format!("{MD5} dead beef"), Md5, Some(MD5)),
+            ("aae4aae", Crc32, Some("0aae4aae")),
+            ("0xAAE4AAE0", Crc32, Some("aae4aae0")),
+            ("dead beef 12345678", Crc32, Some("12345678")),
+            ("12345678 dead beef", Crc32, Some("12345678")),
+            ("12345678 87654321", Crc32, None),
+            ("123456789", Crc32, None),
+            ("-1", Crc32, None),
+            ("OK", Crc32, None),
+            ("", Crc32, None),
+            (MD5, Sha1, None),
+        ] {
+            let got = read_single(text.as_bytes(), &path, algorithm).ok();
+            let got = got.map(|bytes| Digest { algorithm, bytes }.to_string());
+            assert_eq!(got.as_deref(), want, "{text}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Directories: where the session is, and making and removing them (RFC 959 §4.1.1 and §4.1.3).
+
+use ftp_proto::{Command, Pathname, Reply, Severity};
+
+use super::{Client, is_unknown};
+use crate::error::Error;
+use crate::trace;
+
+impl Client {
+    /// The working directory (`PWD`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`]; [`Error::Protocol`] for a reply without a readable pathname.
+    pub fn pwd(&mut self) -> Result<Pathname, Error> {
+        let reply = self.order_in_a_form(&Command::Pwd)?;
+        Pathname::parse_quoted(reply.text()).map_err(|error| self.control.protocol_error(error))
+    }
+
+    /// Changes the working directory (`CWD`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`]; [`Error::Argument`].
+    pub fn cwd(&mut self, path: impl AsRef<[u8]>) -> Result<(), Error> {
+        let command = Command::Cwd(self.pathname(path.as_ref())?);
+        self.order_in_a_form(&command).map(drop)
+    }
+
+    /// Changes to the parent of the working directory (`CDUP`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`].
+    pub fn cdup(&mut self) -> Result<(), Error> {
+        self.order_in_a_form(&Command::Cdup).map(drop)
+    }
+
+    /// Makes a directory (`MKD`). Gives its absolute pathname if the server tells it readably.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`]; [`Error::Argument`].
+    pub fn mkdir(&mut self, path: impl AsRef<[u8]>) -> Result<Option<Pathname>, Error> {
+        let command = Command::Mkd(self.pathname(path.as_ref())?);
+        let reply = self.order_in_a_form(&command)?;
+        Ok(Pathname::parse_quoted(reply.text()).ok())
+    }
+
+    /// Removes an empty directory (`RMD`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`]; [`Error::Argument`].
+    pub fn rmdir(&mut self, path: impl AsRef<[u8]>) -> Result<(), Error> {
+        let command = Command::Rmd(self.pathname(path.as_ref())?);
+        self.order_in_a_form(&command).map(drop)
+    }
+
+    /// Sends a command of directories that must end with 2yz. A server that does not know the
+    /// plain verb is asked once whether it knows the X form of it, and what it knows is used from
+    /// then on (CL-16).
+    fn order_in_a_form(&mut self, command: &Command) -> Result<Reply, Error> {
+        let verb = command.verb();
+        let plain = command.encode().map_err(Error::Argument)?;
+        let x_form = command.encode_x_form().map_err(Error::Argument)?;
+        self.settle()?;
+        let known = self.x_forms.iter().find(|(known, _)| *known == verb).map(|(_, works)| *works);
+        let line = if known == Some(true) { &x_form } else { &plain };
+        let mut reply = self.control.request_line(verb, line)?;
+        if known.is_none() && is_unknown(&reply) {
+            trace::note(format_args!("{verb} is not known here: trying the X form of it"));
+            let second = self.control.request_line(verb, &x_form)?;
+            let works = !is_unknown(&second);
+            self.x_forms.push((verb, works));
+            if works {
+                reply = second;
+            }
+        }
+        match reply.code().severity() {
+            Severity::Completion => Ok(reply),
+            _ => Err(Error::Refused(verb, reply)),
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! Parts of files, going on with files, lengths that are known before, and names by the server.
+
+use std::io::{Read, Write};
+
+use ftp_client::{
+    Client, Download, Ended, Error, Report, RepresentationType, TimeVal, Upload, Verb,
+};
+
+use crate::peer::{Peer, Server};
+
+fn read(mut download: Download<'_>) -> (Vec<u8>, Result<Report, Error>) {
+    let mut bytes = Vec::new();
+    download.read_to_end(&mut bytes).unwrap();
+    (bytes, download.finish())
+}
+
+fn write(mut upload: Upload<'_>, bytes: &[u8]) -> Result<Report, Error> {
+    upload.write_all(bytes).unwrap();
+    upload.finish()
+}
+
+/// Answers `RETR` or `STOR` of `a`.
+fn sends(peer: &mut Peer, bytes: &[u8]) {
+    peer.answer("RETR a", "150 ok");
+    peer.send_data(bytes);
+    peer.reply("226 done");
+}
+
+fn takes(peer: &mut Peer, want: &[u8]) {
+    peer.answer("STOR a", "150 ok");
+    assert_eq!(peer.read_data(), want);
+    peer.reply("226 done");
+}
+
+fn features(peer: &mut Peer, lines: &str) {
+    peer.answer("FEAT", &format!("211-features\r\n{lines}211 end"));
+}
+
+#[test]
+fn a_range_by_rang_as_10() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        features(&mut peer, " RANG STREAM\r\n");
+        peer.image_epsv();
+        peer.answer("RANG 10 14", "350 ok");
+        peer.answer("RETR a", "150 here (100 bytes)");
+        peer.send_data(b"12345");
+        peer.reply("226 done");
+        // The next one is about the whole file, and RANG with its transfer is over.
+        peer.epsv();
+        sends(&mut peer, b"all");
+        // One that was refused is not.
+        peer.epsv();
+        peer.answer("RANG 0 0", "350 ok");
+        peer.answer("RETR a", "550 no such file");
+        peer.epsv();
+        sends(&mut peer, b"all");
+        peer.epsv();
+        peer.answer("RANG 7 8", "350 ok");
+        sends(&mut peer, b"1");
+    });
+    let (bytes, report) = read(client.retrieve_range("a", 10, 5).unwrap());
+    assert_eq!((bytes.as_slice(), report.unwrap().ended), (&b"12345"[..], Ended::Confirmed));
+    assert_eq!(read(client.retrieve("a").unwrap()).0, b"all");
+    assert!(matches!(client.retrieve_range("a", 0, 1), Err(Error::Refused(Verb::Retr, _))));
+    assert_eq!(read(client.retrieve("a").unwrap()).0, b"all");
+    let (bytes, report) = read(client.retrieve_range("a", 7, 2).unwrap());
+    assert_eq!(bytes, b"1");
+    assert!(matches!(report, Err(Error::Incomplete { bytes: 1, announced: Some(2) })));
+    server.end();
+}
+
+#[test]
+fn a_range_by_rest_is_stopped_behind_its_last_byte_hc_21() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        features(&mut peer, " RANG STREAM\r\n");
+        peer.image_epsv();
+        // It is not there after all, and is not tried again.
+        peer.answer("RANG 10 14", "500 what");
+        peer.epsv();
+        peer.answer("REST 10", "350 ok");
+        peer.answer("RETR a", "150 ok");
+        let mut data = peer.data();
+        data.write_all(&[b'x'; 100_000]).unwrap();
+        peer.expect_abort();
+        drop(data);
+        peer.send("426 cut\r\n226 aborted\r\n");
+        // To the very end of the file: nothing to abort.
+        peer.epsv();
+        peer.answer("REST 10", "350 ok");
+        sends(&mut peer, b"12345");
+        // Beyond it.
+        peer.epsv();
+        peer.answer("REST 10", "350 ok");
+        sends(&mut peer, b"123");
+        // Left before its end.
+        peer.epsv();
+        peer.answer("REST 10", "350 ok");
+        peer.answer("RETR a", "150 ok");
+        let mut data = peer.data();
+        data.write_all(b"12345").unwrap();
+        peer.expect_abort();
+        drop(data);
+        peer.send("426 cut\r\n226 aborted\r\n");
+        peer.answer("NOOP", "200 ok");
+    });
+    let (bytes, report) = read(client.retrieve_range("a", 10, 5).unwrap());
+    let report = report.unwrap();
+    assert_eq!((bytes.as_slice(), report.bytes), (&b"xxxxx"[..], 5));
+    assert_eq!((report.ended, report.reply.code().value()), (Ended::Stopped, 150));
+    let (bytes, report) = read(client.retrieve_range("a", 10, 5).unwrap());
+    assert_eq!((bytes.as_slice(), report.unwrap().ended), (&b"12345"[..], Ended::Confirmed));
+    let (bytes, report) = read(client.retrieve_range("a", 10, 5).unwrap());
+    assert_eq!(bytes, b"123");
+    assert!(matches!(report, Err(Error::Incomplete { bytes: 3, announced: Some(5) })));
+    let download = client.retrieve_range("a", 10, 5).unwrap();
+    assert!(matches!(download.finish(), Err(Error::Incomplete { bytes: 0, announced: Some(5) })));
+    for (offset, length) in [(0, 0), (u64::MAX, 1), (u64::MAX, 2), (u64::MAX / 2, 2)] {
+        assert!(matches!(client.retrieve_range("a", offset, length), Err(Error::Argument(_))));
+    }
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_part_whose_transfer_did_not_follow_is_taken_back_as_10() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        features(&mut peer, " RANG STREAM\r\n HASH MD5*\r\n");
+        for (offer, set, reset) in
+            [("REST 5", "RANG 1 2", "REST 0"), ("RANG 3 4", "REST 5", "RANG 1 0")]
+        {
+            peer.answer(offer, "350 ok");
+            if set.starts_with("RANG") {
+                peer.image_epsv();
+            } else {
+                peer.epsv();
+            }
+            peer.answer(reset, "350 ok");
+            peer.answer(set, "350 ok");
+            sends(&mut peer, b"12");
+        }
+        peer.answer("RANG 3 4", "350 ok");
+        peer.answer("RANG 1 0", "350 ok");
+        peer.answer("HASH a", "213 MD5 0-1 00112233445566778899aabbccddeeff a");
+        peer.answer("RANG 3 4", "350 ok");
+        peer.epsv();
+        peer.answer("RANG 1 0", "350 ok");
+        peer.answer("NLST", "226 none");
+    });
+    client.features().unwrap();
+    let quote = |client: &mut Client, line: &str| {
+        let command = ftp_client::RawCommand::new(line).unwrap();
+        assert_eq!(client.quote(&command).unwrap().code().value(), 350);
+    };
+    quote(&mut client, "REST 5");
+    assert_eq!(read(client.retrieve_range("a", 1, 2).unwrap()).0, b"12");
+    quote(&mut client, "RANG 3 4");
+    assert_eq!(read(client.retrieve_from("a", 5).unwrap()).0, b"12");
+    quote(&mut client, "RANG 3 4");
+    client.hash("a", None).unwrap();
+    quote(&mut client, "RANG 3 4");
+    let options = ftp_client::ListOptions::by(ftp_client::ListingForm::Nlst);
+    let _ = client.list_with("", options).map(Iterator::count);
+    server.end();
+}
+
+#[test]
+fn a_download_goes_on_only_in_the_same_file_as_09() {
+    let since = TimeVal::parse(b"20200102030405").unwrap();
+    for (there, since, dialogue, offset) in [
+        (5, None, &[("SIZE a", "213 10")][..], 5),
+        (10, None, &[("SIZE a", "213 10")], 10),
+        (11, None, &[("SIZE a", "213 10")], 0),
+        (5, None, &[("SIZE a", "550 no")], 0),
+        (5, Some(since), &[("SIZE a", "213 10"), ("MDTM a", "213 20200102030405")], 5),
+        (5, Some(since), &[("SIZE a", "213 10"), ("MDTM a", "213 20200102030406")], 0),
+        (5, Some(since), &[("SIZE a", "213 10"), ("MDTM a", "500 what")], 5),
+        (0, Some(since), &[("SIZE a", "213 10")], 0),
+    ] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            for (command, reply) in dialogue {
+                peer.answer(command, reply);
+            }
+            peer.epsv();
+            if offset > 0 {
+                peer.answer(&format!("REST {offset}"), "350 ok");
+            }
+            sends(&mut peer, &b"0123456789"[offset..]);
+        });
+        let download = client.retrieve_rest("a", there, since).unwrap();
+        assert_eq!(download.offset(), offset as u64, "{there} {dialogue:?}");
+        let (bytes, report) = read(download);
+        assert_eq!(bytes, &b"0123456789"[offset..]);
+        report.unwrap();
+        server.end();
+    }
+}
+
+#[test]
+fn going_on_needs_a_server_that_can_as_09() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        peer.answer("SIZE a", "213 10");
+        peer.epsv();
+        peer.answer("REST 5", "502 what");
+        peer.epsv();
+        sends(&mut peer, b"0123456789");
+        // What came is less than SIZE said.
+        peer.answer("SIZE a", "213 10");
+        peer.epsv();
+        peer.answer("REST 5", "350 ok");
+        sends(&mut peer, b"5678");
+        // No text can be gone on with: where it ends here says nothing of there.
+        peer.epsv_after_type("A");
+        sends(&mut peer, b"0\r\n");
+    });
+    let download = client.retrieve_rest("a", 5, None).unwrap();
+    assert_eq!(download.offset(), 0);
+    read(download).1.unwrap();
+    let (_, report) = read(client.retrieve_rest("a", 5, None).unwrap());
+    assert!(matches!(report, Err(Error::Incomplete { bytes: 4, announced: Some(5) })));
+    client.set_representation(RepresentationType::Ascii);
+    let download = client.retrieve_rest("a", 5, None).unwrap();
+    assert_eq!(download.offset(), 0);
+    read(download).1.unwrap();
+    server.end();
+}
+
+#[test]
+fn an_upload_goes_on_where_the_servers_file_ends_as_09() {
+    for (size, offset) in [("213 4", 4), ("213 10", 10), ("213 11", 0), ("550 no", 0)] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            peer.answer("SIZE a", size);
+            peer.epsv();
+            if offset > 0 {
+                peer.answer(&format!("REST {offset}"), "350 ok");
+            }
+            takes(&mut peer, &b"0123456789"[offset..]);
+        });
+        let upload = client.store_rest("a", 10).unwrap();
+        assert_eq!(upload.offset(), offset as u64, "{size}");
+        write(upload, &b"0123456789"[offset..]).unwrap();
+        server.end();
+    }
+}
+
+#[test]
+fn another_length_than_was_expected_is_an_error_hc_19_hc_16() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        sends(&mut peer, b"12345");
+        for bytes in [&b"1234"[..], b"123456"] {
+            peer.epsv();
+            sends(&mut peer, bytes);
+        }
+    });
+    for (length, came) in [(5, 5), (5, 4), (5, 6)] {
+        let mut download = client.retrieve("a").unwrap();
+        download.expect_length(length);
+        match read(download).1 {
+            Ok(report) => assert_eq!((report.bytes, came), (length, length)),
+            Err(Error::Incomplete { bytes, announced: Some(5) }) => assert_eq!(bytes, came),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    server.end();
+}
+
+#[test]
+fn lengths_are_asked_for_on_request_hc_19() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        for (size, reply) in
+            [("213 5", true), ("213 6", false), ("213 18446744073709551615", false)]
+        {
+            peer.answer("SIZE a", size);
+            peer.epsv();
+            sends(&mut peer, b"12345");
+            assert_eq!(size == "213 5", reply);
+        }
+        // From an offset on.
+        peer.answer("SIZE a", "213 8");
+        peer.epsv();
+        peer.answer("REST 3", "350 ok");
+        sends(&mut peer, b"12345");
+        // Not told by SIZE, and then by MLST.
+        peer.answer("SIZE a", "550 no");
+        features(&mut peer, " MLST size*;\r\n");
+        peer.answer("MLST a", "250-Begin\r\n size=6; a\r\n250 End");
+        peer.epsv();
+        sends(&mut peer, b"12345");
+        // Not told at all.
+        peer.answer("SIZE a", "550 no");
+        peer.answer("MLST a", "550 no");
+        peer.epsv();
+        sends(&mut peer, b"12345");
+        // Behind uploads.
+        for size in ["213 5", "213 4", "550 no"] {
+            peer.epsv();
+            takes(&mut peer, b"12345");
+            peer.answer("SIZE a", size);
+        }
+        peer.answer("MLST a", "550 no");
+        peer.epsv();
+        peer.answer("REST 3", "350 ok");
+        takes(&mut peer, b"12");
+        peer.answer("SIZE a", "213 5");
+        // Of text nothing is known.
+        peer.epsv_after_type("A");
+        sends(&mut peer, b"12345");
+    });
+    client.set_length_check(true);
+    for (expected, fails) in [(5, false), (6, true), (u64::MAX, true)] {
+        match read(client.retrieve("a").unwrap()).1 {
+            Err(Error::Incomplete { bytes: 5, announced }) if fails => {
+                assert_eq!(announced, Some(expected));
+            }
+            result => assert!(result.is_ok() && !fails, "{expected}"),
+        }
+    }
+    read(client.retrieve_from("a", 3).unwrap()).1.unwrap();
+    let (_, report) = read(client.retrieve("a").unwrap());
+    assert!(matches!(report, Err(Error::Incomplete { bytes: 5, announced: Some(6) })));
+    read(client.retrieve("a").unwrap()).1.unwrap();
+    write(client.store("a").unwrap(), b"12345").unwrap();
+    let result = write(client.store("a").unwrap(), b"12345");
+    assert!(matches!(result, Err(Error::Incomplete { bytes: 4, announced: Some(5) })));
+    write(client.store("a").unwrap(), b"12345").unwrap();
+    write(client.store_from("a", 3).unwrap(), b"12").unwrap();
+    client.set_representation(RepresentationType::Ascii);
+    read(client.retrieve("a").unwrap()).1.unwrap();
+    server.end();
+}
+
+#[test]
+fn unique_names_are_told() {
+    for (wish, first, last, early, late) in [
+        ("", "150 FILE: a.1", "226 done", Some("a.1"), Some("a.1")),
+        ("a b", "125 FILE: a b.1", "250 done", Some("a b.1"), Some("a b.1")),
+        ("", "150 ok", "226 Transfer complete (unique file name:a.2).", None, Some("a.2")),
+        ("", "150 ok", "226 done", None, None),
+    ] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.image_epsv();
+            peer.answer(format!("STOU {wish}").trim_end(), first);
+            assert_eq!(peer.read_data(), b"12345");
+            peer.reply(last);
+        });
+        let mut upload = client.store_unique(wish).unwrap();
+        let name = upload.unique_name();
+        assert_eq!(name.as_ref().map(|name| name.as_bytes()), early.map(str::as_bytes));
+        upload.write_all(b"12345").unwrap();
+        let name = upload.finish().unwrap().unique_name;
+        assert_eq!(name.as_ref().map(|name| name.as_bytes()), late.map(str::as_bytes));
+        server.end();
+    }
+}
+
+#[test]
+fn a_unique_upload_that_is_left_is_no_file() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("STOU", "150 FILE: a.1");
+        let data = peer.data();
+        peer.expect_abort();
+        assert!(crate::peer::was_reset(&data));
+        peer.send("426 cut\r\n226 aborted\r\n");
+        peer.answer("NOOP", "200 ok");
+    });
+    let mut upload = client.store_unique("").unwrap();
+    upload.write_all(b"half").unwrap();
+    drop(upload);
+    client.noop().unwrap();
+    server.end();
+}

@@ -1,0 +1,165 @@
+//! Whole trees.
+
+use ftp_client::{
+    Client, Error, ListLimits, ListOptions, ListingForm, Skipped, WalkOptions, Walked,
+};
+
+use crate::peer::{Peer, Server};
+
+fn mlsd(peer: &mut Peer, directory: &str, lines: &str) {
+    peer.epsv();
+    peer.answer(format!("MLSD {directory}").trim_end(), "150 ok");
+    peer.send_data(lines.replace('\n', "\r\n").as_bytes());
+    peer.reply("226 done");
+}
+
+/// A line for each item: paths, and what was skipped.
+fn walk(client: &mut Client, directory: &str, options: WalkOptions) -> Vec<String> {
+    let walked = client.walk(directory, options);
+    let lines = walked.map(|item| match item {
+        Ok(Walked::Entry { path, depth, .. }) => {
+            format!("{depth} {}", String::from_utf8_lossy(&path))
+        }
+        Ok(Walked::Skipped { directory, why }) => {
+            format!("{}: {why}", String::from_utf8_lossy(&directory))
+        }
+        Err(error) => format!("! {error}"),
+    });
+    lines.collect()
+}
+
+fn by(form: ListingForm) -> WalkOptions {
+    let list = ListOptions::by(form);
+    WalkOptions { list, ..WalkOptions::default() }
+}
+
+#[test]
+fn a_tree_is_listed_directory_by_directory_ls_48_hc_05_hc_09() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        let all = "type=cdir;unique=1; pub\ntype=pdir;unique=0; /\n\
+            type=dir;unique=2; a\ntype=file;size=1; f\ntype=dir; ../etc\ntype=dir; ..\n\
+            type=file; x/y\nnonsense\ntype=dir;unique=3; b\ntype=OS.unix=slink:/etc; link\n\
+            type=dir; c\rDELE f\n";
+        mlsd(&mut peer, "pub", all);
+        mlsd(&mut peer, "pub/a", "type=dir; d\n");
+        peer.epsv();
+        peer.answer("MLSD pub/a/d", "550 not yours");
+        mlsd(&mut peer, "pub/b", "type=file; g\n");
+        peer.answer("NOOP", "200 ok");
+    });
+    let want = [
+        "pub: not understood: nonsense",
+        "0 pub/a",
+        "0 pub/f",
+        "pub: not a name: ../etc",
+        "pub: not a name: x/y",
+        "0 pub/b",
+        "0 pub/link",
+        "0 pub/c\rDELE f",
+        "1 pub/a/d",
+        "pub/a/d: not listed: MLSD refused: 550 not yours",
+        "1 pub/b/g",
+    ];
+    let mut got = walk(&mut client, "pub", by(ListingForm::Mlsd));
+    // The name that cannot be sent.
+    assert!(got.pop().unwrap().starts_with("pub/c\rDELE f: not listed: not sent"));
+    assert_eq!(got, want);
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_walk_does_not_follow_what_leads_back() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        let top = "type=cdir;unique=1; /\ntype=dir;unique=2; a\ntype=dir;unique=1; self\n";
+        mlsd(&mut peer, "", top);
+        // Told only by the directory itself.
+        mlsd(&mut peer, "a", "type=cdir;unique=2; /a\ntype=dir; up\ntype=dir;unique=3; b\n");
+        mlsd(&mut peer, "a/up", "type=cdir;unique=1; /\ntype=dir;unique=2; a\n");
+        mlsd(&mut peer, "a/b", "type=dir;unique=2; a\n");
+    });
+    let want = [
+        "0 a",
+        "0 self",
+        "self: lies in itself",
+        "1 a/up",
+        "1 a/b",
+        "a/up: lies in itself",
+        "2 a/b/a",
+        "a/b/a: lies in itself",
+    ];
+    assert_eq!(walk(&mut client, "", by(ListingForm::Mlsd)), want);
+    server.end();
+}
+
+#[test]
+fn a_walk_is_bounded_hc_14() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        for depth in 0..3 {
+            mlsd(&mut peer, "d/".repeat(depth).trim_end_matches('/'), "type=dir; d\n");
+        }
+        for depth in 0..2 {
+            let three = "type=file; a\ntype=file; b\ntype=dir; d\n";
+            mlsd(&mut peer, "d/".repeat(depth).trim_end_matches('/'), three);
+        }
+        peer.answer("NOOP", "200 ok");
+    });
+    // Without facts that tell objects apart, a server can go on for ever.
+    let options = WalkOptions { depth: 3, ..by(ListingForm::Mlsd) };
+    let want = ["0 d", "1 d/d", "2 d/d/d", "d/d/d: too deep"];
+    assert_eq!(walk(&mut client, "", options), want);
+    let limits = ListLimits { entries: 5, ..ListLimits::default() };
+    let got = walk(&mut client, "", WalkOptions { limits, ..by(ListingForm::Mlsd) });
+    assert_eq!(&got[..3], ["0 a", "0 b", "0 d"]);
+    assert!(got[3].starts_with("! ") && got.len() == 4, "{got:?}");
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_walk_ends_with_what_ends_it() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.epsv();
+        peer.answer("MLSD gone", "550 no such directory");
+        mlsd(&mut peer, "", "type=dir; a\ntype=dir; b\n");
+        peer.epsv();
+        peer.answer("MLSD a", "421 enough");
+    });
+    let options = by(ListingForm::Mlsd);
+    assert_eq!(walk(&mut client, "gone", options), ["! MLSD refused: 550 no such directory"]);
+    let mut walked = client.walk("", options);
+    assert!(matches!(walked.next(), Some(Ok(Walked::Entry { .. }))));
+    assert!(matches!(walked.next(), Some(Ok(Walked::Entry { .. }))));
+    assert!(matches!(walked.next(), Some(Err(Error::ServiceClosing(_)))));
+    assert!(walked.next().is_none());
+    server.end();
+}
+
+#[test]
+fn a_walk_by_list_goes_on_behind_a_cut_directory() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        for (directory, lines, last) in [
+            (
+                "",
+                "drwxr-xr-x 2 u g 4096 Jan 2 2020 -a\r\nlrwxrwxrwx 1 u g 1 Jan 2 2020 l -> /\r\n\
+                drwxr-xr-x 2 u g 4096 Jan 2 2020 b c\r\n",
+                "226 done",
+            ),
+            (" ./-a", "-rw-r--r-- 1 u g 5 Jan 2 2020 half\r\n", "426 cut"),
+            (" b c", "-rw-r--r-- 1 u g 5 Jan 2 2020 f\r\n", "226 done"),
+        ] {
+            peer.epsv();
+            peer.answer(&format!("LIST{directory}"), "150 ok");
+            peer.send_data(lines.as_bytes());
+            peer.reply(last);
+        }
+    });
+    let walked: Vec<_> = client.walk("", by(ListingForm::List)).map(Result::unwrap).collect();
+    assert!(matches!(
+        &walked[3],
+        Walked::Skipped { directory, why: Skipped::Unlisted(Error::Refused(..)) } if directory == b"-a"
+    ));
+    assert!(matches!(&walked[4], Walked::Entry { path, depth: 1, .. } if path == b"b c/f"));
+    assert_eq!(walked.len(), 5);
+    server.end();
+}
