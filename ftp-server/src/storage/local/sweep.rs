@@ -202,7 +202,7 @@ pub(super) fn empty(parent: &Directory, name: &[u8]) -> bool {
         return false;
     };
     let usage = parent.root().usage();
-    // Nothing goes unless all of it does.
+    // Nothing goes if it is seen that something would stay.
     let all = |wanted: &dyn Fn(&[u8]) -> bool| {
         let mut buffer = Vec::with_capacity(BUFFER);
         let is_read_from_the_start = seek(&directory, SeekFrom::Start(0)).is_ok();
@@ -216,7 +216,7 @@ pub(super) fn empty(parent: &Directory, name: &[u8]) -> bool {
         }
         is_read_from_the_start
     };
-    all(&|name| name::hidden(name).is_some())
+    all(&|name| name::hidden(name).is_some() && hidden::is_left(&directory, name))
         && all(&|name| hidden::remove(usage, &directory, name).unwrap_or(false))
 }
 

@@ -369,6 +369,11 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
     // What others do is seen once nobody has the root any more.
     tree.put("c", [b'c'; 2_000]);
     assert_eq!(limited.quota().unwrap().unwrap(), LIMIT - tree.bytes() + 2_000);
+    // Nor has the thread that counted.
+    let (usage, root) = (limited.root.usage(), &limited.root);
+    while Arc::strong_count(usage) > 2 || Arc::strong_count(root) > 1 {
+        thread::yield_now();
+    }
     drop((free, limited));
     tree.check(&tree.storage().with_quota(LIMIT), LIMIT, "opened anew");
 }
