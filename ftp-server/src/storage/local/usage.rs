@@ -98,6 +98,14 @@ impl State {
         self.may_be_missed(bytes);
     }
 
+    /// The count may be too high: it is made anew when nobody writes. Until then it does, or who is
+    /// just writing could go beyond the limit.
+    fn doubt(&mut self) {
+        if let Some(count) = &mut self.count {
+            count.is_doubtful = true;
+        }
+    }
+
     fn may_be_missed(&mut self, bytes: u64) {
         if let Some(meanwhile) = &mut self.meanwhile {
             meanwhile.bytes = meanwhile.bytes.saturating_add(bytes);
@@ -228,6 +236,7 @@ impl Usage {
     }
 
     /// Lets the next who needs it count anew.
+    #[cfg(test)]
     pub(super) fn forget(&self) {
         self.state().count = None;
     }
@@ -393,9 +402,11 @@ impl Charge {
         state.add(bytes);
     }
 
-    /// Nobody can say what was given back for this file, which was removed meanwhile.
-    pub(super) fn lost(&self) {
-        self.usage.forget();
+    /// What was written is there still, or whoever removed the file has taken it for a part of it,
+    /// which nobody can say.
+    pub(super) fn lost(&mut self) {
+        self.keep();
+        self.usage.state().doubt();
     }
 }
 
@@ -404,11 +415,8 @@ impl Drop for Charge {
         let mut state = self.usage.state();
         state.running = state.running.saturating_sub(self.bytes);
         state.uploads = state.uploads.saturating_sub(1);
-        if self.in_place
-            && state.counts != self.counts
-            && let Some(count) = &mut state.count
-        {
-            count.is_doubtful = true;
+        if self.in_place && state.counts != self.counts {
+            state.doubt();
         }
     }
 }

@@ -357,6 +357,7 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
         tree.put("b", [b'b'; 1_000]);
         limited.root.usage().forget();
         tree.check(&limited, LIMIT, "before");
+        let mut other = limited.write(&path("other"), WriteMode::Create).unwrap();
         let mut upload = limited.write(&path("b"), WriteMode::Append).unwrap();
         upload.write_all(&[b'b'; 300]).unwrap();
         limited.remove(&path("b")).unwrap();
@@ -364,6 +365,12 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
             true => assert!(upload.commit().is_err()),
             false => drop(upload),
         }
+        // Who was writing all the time is bound by what there is.
+        let beyond = LIMIT - tree.bytes() + 1;
+        let beyond = vec![b'o'; usize::try_from(beyond).unwrap()];
+        let refused = other.write_all(&beyond).map_err(StorageError::from);
+        assert_eq!(kind(refused), Some(StorageErrorKind::OverQuota));
+        drop(other);
         tree.check(&limited, LIMIT, "removed meanwhile");
     }
     // What others do is seen once nobody has the root any more.
