@@ -246,7 +246,7 @@ fn what_comes_while_it_is_counted_is_not_missed_hp_23() {
             let mut at = 0;
             begun.into_iter().for_each(|()| to_and_fro("d", &mut at));
         });
-        let counts = (0..200).map(|_| {
+        let counts = (0..100).map(|_| {
             limited.root.usage().forget();
             let _ = begins.send(());
             LIMIT - limited.quota().unwrap().unwrap_or(LIMIT)
