@@ -181,18 +181,18 @@ impl Usage {
         let (counting, root) = (Counting(Arc::clone(self)), Arc::clone(root));
         let builder = thread::Builder::new().name("count".to_owned());
         let started = builder.stack_size(limits::SESSION_STACK).spawn(move || {
-            counting.0.walk(&root);
+            counting.0.walk(|| sweep::count(&root));
         });
         started.map(drop)
     }
 
-    /// Walks through the tree, again if that cannot have met all that is there.
-    fn walk(&self, root: &Arc<Root>) {
+    /// Takes what a walk through the tree gives; walks again if that cannot have met all there is.
+    pub(super) fn walk(&self, mut count: impl FnMut() -> Option<u64>) {
         for _ in 0..WALKS {
             let alone = self.alone();
             self.state().meanwhile = Some(Meanwhile::default());
             drop(alone);
-            let bytes = sweep::count(root);
+            let bytes = count();
             let _alone = self.alone();
             let mut state = self.state();
             let meanwhile = state.meanwhile.take().unwrap_or_default();
