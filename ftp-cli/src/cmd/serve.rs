@@ -101,7 +101,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let (server, mut kept) = start(&plan, builder)?;
     // There is one, and this is the only place that sets it.
     let _ = cutter.set(server.cutter());
-    let mut sweeper = sweep(&plan);
+    let mut sweeper = sweep(&plan, None);
     let addresses: Vec<String> = server.local_addrs().map(|at| at.to_string()).collect();
     say(Level::Info, &format!("listening on {}", addresses.join(", ")));
     kept.iter().for_each(Kept::tell);
@@ -123,7 +123,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
                         found.iter().for_each(Kept::tell);
                     }
                     (plan, kept) = (new, found);
-                    sweeper = sweep(&plan);
+                    sweeper = sweep(&plan, sweeper);
                 }
             }
             Err(Refusal { lines, failure }) => {
@@ -186,10 +186,16 @@ fn start(plan: &Plan, builder: ServerBuilder) -> Result<(Server, Option<Kept>), 
     Ok((server, looked.ok().flatten()))
 }
 
-/// Tidies the directories of a plan up. Without a thread for it that waits for the next start.
-fn sweep(plan: &Plan) -> Option<Sweeper> {
+/// Tidies the directories of a plan up. Without a thread for it that waits for the next start. What
+/// looks after the same ones goes on: to walk through all of them again at each signal is much work
+/// for nothing.
+fn sweep(plan: &Plan, former: Option<Sweeper>) -> Option<Sweeper> {
+    let homes = plan.homes();
+    if let Some(former) = former.filter(|former| former.is_for(&homes)) {
+        return Some(former);
+    }
     let failed = |error| log::warn!(target: LOG, "no thread to tidy up in: {error}");
-    Sweeper::start(&plan.homes()).map_err(failed).ok()
+    Sweeper::start(&homes).map_err(failed).ok()
 }
 
 /// Gives what was read to new sessions, and says what differs from before. `None` if it could not;

@@ -44,8 +44,8 @@ impl Rights {
     /// All but [`FXP`](Self::FXP).
     pub const FULL: Self = Self((1 << 9) - 1);
     /// Make files and directories that are new, and learn nothing of what is there but that a name
-    /// is taken, by 553, and, by `CWD`, that it is a directory's: for cameras, scanners, and whoever
-    /// hands something in.
+    /// is taken, by 553, and, by `CWD`, that it is a directory's; and, by `ALLO` and by what is
+    /// refused, how much more can be stored: for cameras, scanners, and whoever hands something in.
     pub const DROP_BOX: Self = Self(Self::CREATE.0 | Self::MKDIR.0);
 
     /// Reads rights as settings name them: `full`, `read`, which is to list and to read, or

@@ -162,3 +162,52 @@ fn room(session: &Session, free: &Result<u64, StorageError>) -> Option<u64> {
 fn no_space() -> Reply {
     reply::storage_failure(&Kind::NoSpace.into(), Purpose::MakeFile)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::MemoryStorage;
+
+    /// An upload that copies something first, in so many steps.
+    struct Copying(u32);
+
+    impl io::Write for Copying {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Upload for Copying {
+        fn prepare(&mut self) -> Result<bool, StorageError> {
+            self.0 = self.0.saturating_sub(1);
+            Ok(self.0 == 0)
+        }
+
+        fn commit(self: Box<Self>) -> Result<(), StorageError> {
+            Ok(())
+        }
+
+        fn abort(self: Box<Self>, _end: StreamEnd) {}
+    }
+
+    #[test]
+    fn what_is_copied_first_leaves_free_what_is_kept_free_cm_106() {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+        let free = storage.space(&VirtualPath::root()).unwrap();
+        for (min_free, steps, want) in [
+            (free - 1, 2, Ok(false)),
+            (free, 2, Err(Kind::NoSpace)),
+            // All is copied: what comes then is looked at as it comes.
+            (free, 1, Ok(true)),
+        ] {
+            let (upload, storage) = (Box::new(Copying(steps)), Arc::clone(&storage));
+            let directory = VirtualPath::root();
+            let mut within = Within { upload, storage, directory, min_free, left: 5 };
+            assert_eq!(within.prepare().map_err(|error| error.kind), want, "{min_free} {steps}");
+        }
+    }
+}

@@ -184,14 +184,15 @@ impl LocalStorage {
     /// not come. Directories, symbolic links and other objects are free.
     ///
     /// All storages of one root in a process share the count, with limits of their own or none. It
-    /// begins with a walk through the tree when a limit is first asked for, for which that call
-    /// waits, and whoever would give or take a name there meanwhile; a million files are some
-    /// seconds. It goes on by what is done through them. A rename stays below its root, so that it
-    /// brings nothing in. It does not see what others do: other processes, and storages of a
-    /// directory above or below. So it is made anew, while no upload
-    /// runs, before an upload is begun by a count a day old, or refused by one ten minutes old;
-    /// and after the last storage of the root is gone. Directories that cannot be read are left
-    /// out.
+    /// begins with a walk through the tree when a limit is first asked for; a million files are some
+    /// seconds. That call waits for it, for 20 seconds at most, and is `Busy` then, while the walk
+    /// goes on; nobody else waits. What comes, goes or is moved meanwhile may count twice until the
+    /// next walk, and is never missed. The count goes on by what is done through these storages. A
+    /// rename stays below its root, so that it brings nothing in. What others do it does not see:
+    /// other processes, and storages of a directory above or below. So it is made anew, while no
+    /// upload runs, when an upload is begun by a count a day old, or would be refused by one ten
+    /// minutes old, which waits; and after the last storage of the root is gone. Directories that
+    /// cannot be read are left out.
     ///
     /// ```
     /// use ftp_server::{LocalStorage, Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode};
@@ -462,6 +463,8 @@ impl Storage for LocalStorage {
         name::check_new(to)?;
         let (from_directory, from_name) = self.parent(from)?;
         let (to_directory, to_name) = self.parent(to)?;
+        let change = self.root.usage().change();
+        change.moves(&from_directory, from_name);
         match from_directory.rename_new(from_name, &to_directory, to_name) {
             Err(Errno::EXIST) => {}
             // Which of the two names is too long?
@@ -486,7 +489,6 @@ impl Storage for LocalStorage {
             // rename(2) would let a directory take the place of an empty one.
             return Err(StorageErrorKind::IsDirectory.into());
         }
-        let change = self.root.usage().change();
         let replaced = match old.identity == taken.identity {
             true => 0,
             false => change.size_of(&to_directory, to_name),

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -122,6 +122,11 @@ impl Homes {
         self
     }
 
+    /// All directories.
+    fn paths(&self) -> BTreeSet<PathBuf> {
+        self.by_path.keys().map(|(path, _)| path.clone()).collect()
+    }
+
     fn home(&mut self, path: &Path, quota: u64) -> Arc<Home> {
         let config = &self.config;
         let new = || {
@@ -187,26 +192,38 @@ impl Kept {
 
 /// Removes from all directories, now and each day, what uploads have left that nobody goes on with.
 pub(super) struct Sweeper {
+    paths: Arc<BTreeSet<PathBuf>>,
     _stop: Sender<()>,
 }
 
 impl Sweeper {
     /// Starts the thread, which ends when this is dropped and the walk that is under way is done.
     pub(super) fn start(homes: &Homes) -> io::Result<Self> {
-        let paths: BTreeSet<PathBuf> = homes.by_path.keys().map(|(path, _)| path.clone()).collect();
+        let paths = Arc::new(homes.paths());
         let (stop, stopped) = mpsc::channel();
+        let walked = Arc::clone(&paths);
         thread::Builder::new().name("sweep".to_owned()).spawn(move || {
             loop {
-                // One that cannot be opened has been told of, or will be at the login.
-                paths.iter().filter_map(|path| LocalStorage::open(path).ok()).for_each(|storage| {
-                    storage.tidy_up();
-                });
+                for path in &*walked {
+                    if stopped.try_recv() == Err(TryRecvError::Disconnected) {
+                        return;
+                    }
+                    // One that cannot be opened has been told of, or will be at the login.
+                    if let Ok(storage) = LocalStorage::open(path) {
+                        storage.tidy_up();
+                    }
+                }
                 if stopped.recv_timeout(DAY) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }
             }
         })?;
-        Ok(Self { _stop: stop })
+        Ok(Self { paths, _stop: stop })
+    }
+
+    /// Whether these directories are the ones it looks after.
+    pub(super) fn is_for(&self, homes: &Homes) -> bool {
+        *self.paths == homes.paths()
     }
 }
 
@@ -282,5 +299,33 @@ impl Storage for Unopened {
         _mode: WriteMode,
     ) -> Result<Box<dyn Upload>, StorageError> {
         Err(StorageErrorKind::NotFound.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_directories_are_not_walked_through_again() {
+        let roots = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let homes = |roots: &[(&tempfile::TempDir, u64)]| {
+            let mut homes = Homes::new(&ServerConfig::default());
+            for (number, (root, quota)) in roots.iter().enumerate() {
+                let password = Some(
+                    "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5".parse().unwrap(),
+                );
+                let (root, quota) = (root.path().to_owned(), *quota);
+                let user = User { password, root, quota, ..User::default() };
+                homes = homes.user(&number.to_string(), &user);
+            }
+            homes
+        };
+        let [first, second] = &roots;
+        let sweeper = Sweeper::start(&homes(&[(first, 0)])).unwrap();
+        assert!(sweeper.is_for(&homes(&[(first, 0)])));
+        assert!(sweeper.is_for(&homes(&[(first, 7), (first, 0)])));
+        assert!(!sweeper.is_for(&homes(&[(first, 0), (second, 0)])));
+        assert!(!sweeper.is_for(&homes(&[(second, 0)])));
     }
 }

@@ -80,6 +80,14 @@ pub(super) fn seconds_left(file: &Metadata) -> i64 {
     file.modified.saturating_add(kept).saturating_sub(now).min(kept)
 }
 
+/// Whether nobody writes to a hidden file just now.
+pub(super) fn is_left(directory: &impl AsFd, name: &[u8]) -> bool {
+    open_locked(directory, name).is_ok_and(|(file, _)| {
+        unlock(&file);
+        true
+    })
+}
+
 /// Removes a hidden file that nobody writes to. False if somebody does.
 pub(super) fn remove(usage: &Usage, directory: &impl AsFd, name: &[u8]) -> Result<bool> {
     let change = usage.change();

@@ -67,17 +67,13 @@ pub(super) fn wait(news: &Receiver<()>, due: Option<Duration>) -> bool {
     }
 }
 
-/// Walks the tree below `root` now, in a thread with a stack of its own. Returns how many bytes its
-/// files have, each counted by each of its names, and those that are kept for users among them.
-pub(super) fn count(root: &Arc<Root>) -> io::Result<u64> {
-    let builder = std::thread::Builder::new().name("count".to_owned());
-    let root = Arc::clone(root);
-    let thread = builder.stack_size(limits::SESSION_STACK).spawn(move || {
-        let mut walk = Walk { root: &root, bytes: Some(0), removed: 0, due: None };
-        walk.all();
-        walk.bytes.unwrap_or_default()
-    })?;
-    thread.join().map_err(|_panic| io::Error::other("files could not be counted"))
+/// Walks the tree below `root` now. Returns how many bytes its files have, each counted by each of
+/// its names, and those that are kept for users among them. `None` if nobody else has the root any
+/// more: then not all of it was met.
+pub(super) fn count(root: &Arc<Root>) -> Option<u64> {
+    let mut walk = Walk { root, bytes: Some(0), removed: 0, due: None, is_over: false };
+    walk.all();
+    walk.bytes.filter(|_| !walk.is_over)
 }
 
 /// One walk through a tree.
@@ -88,6 +84,8 @@ pub(super) struct Walk<'a> {
     removed: u64,
     /// When the next of what is kept is too old, in seconds from now.
     due: Option<i64>,
+    /// It ended before its time, since nobody but this walk has the root any more.
+    is_over: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -98,7 +96,7 @@ impl<'a> Walk<'a> {
     }
 
     fn through(root: &'a Arc<Root>) -> Self {
-        let mut walk = Self { root, bytes: None, removed: 0, due: None };
+        let mut walk = Self { root, bytes: None, removed: 0, due: None, is_over: false };
         walk.all();
         match walk.removed {
             0 => {}
@@ -116,8 +114,9 @@ impl<'a> Walk<'a> {
     }
 
     /// Whether nobody but this walk is interested in the tree any more.
-    fn is_over(&self) -> bool {
-        Arc::strong_count(self.root) <= 1
+    fn is_over(&mut self) -> bool {
+        self.is_over = self.is_over || Arc::strong_count(self.root) <= 1;
+        self.is_over
     }
 
     /// What cannot be read is passed over: nothing here is worth an error.
@@ -203,7 +202,7 @@ pub(super) fn empty(parent: &Directory, name: &[u8]) -> bool {
         return false;
     };
     let usage = parent.root().usage();
-    // Nothing goes unless all of it does.
+    // Nothing goes if it is seen that something would stay.
     let all = |wanted: &dyn Fn(&[u8]) -> bool| {
         let mut buffer = Vec::with_capacity(BUFFER);
         let is_read_from_the_start = seek(&directory, SeekFrom::Start(0)).is_ok();
@@ -217,7 +216,7 @@ pub(super) fn empty(parent: &Directory, name: &[u8]) -> bool {
         }
         is_read_from_the_start
     };
-    all(&|name| name::hidden(name).is_some())
+    all(&|name| name::hidden(name).is_some() && hidden::is_left(&directory, name))
         && all(&|name| hidden::remove(usage, &directory, name).unwrap_or(false))
 }
 

@@ -3,16 +3,22 @@
 //! All that this process has open of a root shares one count. It is made by a walk when somebody
 //! with a limit first needs it, and kept by what is done from then on. What running uploads have
 //! written beside is counted from the start, so that many of them together stay below the limit.
+//!
+//! Nobody waits for a walk but who cannot go on without it, and that not for long: others add, move
+//! and remove files meanwhile. What the walk may have missed of that is counted besides, and what
+//! it may have met in vain is not taken away: the count may be too high then, never too low.
 
 use std::collections::BTreeMap;
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+    Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
 };
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::directory::Directory;
 use super::root::Root;
 use super::sweep;
+use crate::limits;
 use crate::storage::{EntryKind, StorageError, StorageErrorKind};
 
 /// How old a count may be, for whoever still has room by it.
@@ -21,16 +27,26 @@ const OLD: Duration = Duration::from_secs(24 * 60 * 60);
 /// How old a count may be by which an upload is refused.
 const OLD_FOR_REFUSAL: Duration = Duration::from_secs(10 * 60);
 
+/// How long an upload waits for a count without which nobody knows whether it may begin. The client
+/// hears nothing meanwhile.
+const WAIT: Duration = Duration::from_secs(20);
+
+/// How many walks are tried while directories are moved about.
+const WALKS: u32 = 3;
+
 /// All that is in use, by device and inode of the root.
 static USAGES: Mutex<BTreeMap<(u64, u64), Weak<Usage>>> = Mutex::new(BTreeMap::new());
 
 /// The bytes beneath a root.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
-    /// Held while files come and go: by many at a time where nobody counts, else by one, for whom
-    /// the size of what goes is then sure. Comes before `state`.
+    /// Held while files come and go: by many at a time where there is no count, else by one, for
+    /// whom the size of what goes is then sure. A walk has it at its beginning and at its end, so
+    /// that whatever happens does so before it, during it or after it. Comes before `state`.
     names: RwLock<()>,
     state: Mutex<State>,
+    /// A thread that counted has ended.
+    counted: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +54,10 @@ struct State {
     count: Option<Count>,
     /// How many counts there were.
     counts: u64,
+    /// A thread counts, or is about to.
+    is_counting: bool,
+    /// What happened since its walk began, while one goes on.
+    meanwhile: Option<Meanwhile>,
     /// What running uploads have written.
     running: u64,
     /// How many uploads run.
@@ -49,6 +69,17 @@ struct Count {
     /// What files have that have a name, those that are kept for users among them.
     bytes: u64,
     made: Instant,
+    /// It may be too high.
+    is_doubtful: bool,
+}
+
+/// What a walk may have missed.
+#[derive(Debug, Default)]
+struct Meanwhile {
+    /// The bytes of files that came, or were moved.
+    bytes: u64,
+    /// A directory was moved, with nobody knows what.
+    is_unknown: bool,
 }
 
 impl State {
@@ -56,9 +87,28 @@ impl State {
         self.count.as_ref().map_or(0, |count| count.bytes).saturating_add(self.running)
     }
 
+    fn left(&self, limit: u64) -> u64 {
+        limit.saturating_sub(self.total())
+    }
+
     fn add(&mut self, bytes: u64) {
         if let Some(count) = &mut self.count {
             count.bytes = count.bytes.saturating_add(bytes);
+        }
+        self.may_be_missed(bytes);
+    }
+
+    /// The count may be too high: it is made anew when nobody writes. Until then it does, or who is
+    /// just writing could go beyond the limit.
+    fn doubt(&mut self) {
+        if let Some(count) = &mut self.count {
+            count.is_doubtful = true;
+        }
+    }
+
+    fn may_be_missed(&mut self, bytes: u64) {
+        if let Some(meanwhile) = &mut self.meanwhile {
+            meanwhile.bytes = meanwhile.bytes.saturating_add(bytes);
         }
     }
 
@@ -87,48 +137,118 @@ impl Usage {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many bytes of `limit` are left, counting first if nobody has, or long ago.
-    pub(super) fn left(&self, root: &Arc<Root>, limit: u64) -> Result<u64, StorageError> {
+    /// How many bytes of `limit` are left, counting first if nobody has, or long ago. Where an old
+    /// count leaves some, it does until there is a new one.
+    ///
+    /// # Errors
+    ///
+    /// `Busy` if counting takes too long to wait for. It goes on.
+    pub(super) fn left(
+        self: &Arc<Self>,
+        root: &Arc<Root>,
+        limit: u64,
+    ) -> Result<u64, StorageError> {
+        let start = Instant::now();
+        let mut state = self.state();
         loop {
-            {
-                let state = self.state();
-                let left = limit.saturating_sub(state.total());
-                if let Some(count) = &state.count
-                    && !is_too_old(count.made.elapsed(), left, state.uploads)
-                {
-                    return Ok(left);
-                }
+            let (left, uploads) = (state.left(limit), state.uploads);
+            if state.count.as_ref().is_some_and(|count| !count.is_too_old(left, uploads)) {
+                return Ok(left);
             }
-            self.count(root)?;
+            if !state.is_counting {
+                state.is_counting = true;
+                drop(state);
+                self.count(root)?;
+                // It may have counted by now.
+                state = self.state();
+            }
+            let left = state.left(limit);
+            if left > 0 && state.count.is_some() {
+                return Ok(left);
+            }
+            let wait = WAIT.saturating_sub(start.elapsed());
+            if wait.is_zero() {
+                return Err(StorageErrorKind::Busy.into());
+            }
+            let is_counting = |state: &mut State| state.is_counting;
+            let waited = self.counted.wait_timeout_while(state, wait, is_counting);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn count(&self, root: &Arc<Root>) -> Result<(), StorageError> {
-        let asked = Instant::now();
-        let _alone = self.names.write().unwrap_or_else(PoisonError::into_inner);
-        // Somebody else has counted meanwhile.
-        if self.state().count.as_ref().is_some_and(|count| count.made >= asked) {
-            return Ok(());
+    /// Starts the thread that counts.
+    fn count(self: &Arc<Self>, root: &Arc<Root>) -> std::io::Result<()> {
+        let (counting, root) = (Counting(Arc::clone(self)), Arc::clone(root));
+        let builder = thread::Builder::new().name("count".to_owned());
+        let started = builder.stack_size(limits::SESSION_STACK).spawn(move || {
+            counting.0.walk(|| sweep::count(&root));
+        });
+        started.map(drop)
+    }
+
+    /// Takes what a walk through the tree gives; walks again if that cannot have met all there is.
+    pub(super) fn walk(&self, mut count: impl FnMut() -> Option<u64>) {
+        for _ in 0..WALKS {
+            let alone = self.alone();
+            self.state().meanwhile = Some(Meanwhile::default());
+            drop(alone);
+            let bytes = count();
+            let _alone = self.alone();
+            let mut state = self.state();
+            let meanwhile = state.meanwhile.take().unwrap_or_default();
+            let Some(bytes) = bytes else { return };
+            if !meanwhile.is_unknown {
+                let bytes = bytes.saturating_add(meanwhile.bytes);
+                // It may have met what uploads write in place that began before this.
+                state.counts += 1;
+                let (made, is_doubtful) = (Instant::now(), false);
+                state.count = Some(Count { bytes, made, is_doubtful });
+                return;
+            }
         }
-        self.state().counts += 1;
-        let bytes = sweep::count(root)?;
-        self.state().count = Some(Count { bytes, made: Instant::now() });
-        Ok(())
+    }
+
+    fn alone(&self) -> RwLockWriteGuard<'_, ()> {
+        self.names.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nobody counts.
+    #[cfg(test)]
+    pub(super) fn settle(&self) {
+        let waited = self.counted.wait_while(self.state(), |state| state.is_counting);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Lets it seem that somebody counts, or has ended to.
+    #[cfg(test)]
+    pub(super) fn seem_to_count(&self, counts: bool) {
+        self.state().is_counting = counts;
+        self.counted.notify_all();
+    }
+
+    /// Lets it seem that a walk goes on, or not, and says what it may have missed so far: how many
+    /// bytes, and whether nobody knows how many.
+    #[cfg(test)]
+    pub(super) fn seem_to_walk(&self, walks: bool) -> (u64, bool) {
+        let new = walks.then(Meanwhile::default);
+        let former = std::mem::replace(&mut self.state().meanwhile, new).unwrap_or_default();
+        (former.bytes, former.is_unknown)
     }
 
     /// Lets the next who needs it count anew.
+    #[cfg(test)]
     pub(super) fn forget(&self) {
         self.state().count = None;
     }
 
-    /// To be held while a file gets a name, or loses one.
+    /// To be held while something gets a name, or loses one.
     pub(super) fn change(&self) -> Change<'_> {
         let shared = self.names.read().unwrap_or_else(PoisonError::into_inner);
         if self.state().count.is_none() {
             return Change { usage: self, alone: None, _shared: Some(shared) };
         }
         drop(shared);
-        let alone = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        let alone = self.alone();
         Change { usage: self, alone: Some(alone), _shared: None }
     }
 
@@ -154,6 +274,13 @@ impl Usage {
     }
 }
 
+impl Count {
+    /// Whether it is to be made anew, so much being left by it.
+    fn is_too_old(&self, left: u64, uploads: usize) -> bool {
+        self.is_doubtful && uploads == 0 || is_too_old(self.made.elapsed(), left, uploads)
+    }
+}
+
 /// Whether a count of this age, by which so much is left, is to be made anew.
 const fn is_too_old(age: Duration, left: u64, uploads: usize) -> bool {
     let limit = if left == 0 { OLD_FOR_REFUSAL } else { OLD };
@@ -161,7 +288,21 @@ const fn is_too_old(age: Duration, left: u64, uploads: usize) -> bool {
     uploads == 0 && age.as_secs() >= limit.as_secs()
 }
 
-/// Files get or lose names, and nobody counts meanwhile.
+/// A thread counts, or is about to; with this dropped it has ended.
+struct Counting(Arc<Usage>);
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.is_counting = false;
+        // Left over by a panic.
+        state.meanwhile = None;
+        drop(state);
+        self.0.counted.notify_all();
+    }
+}
+
+/// Files get or lose names, and no walk begins or ends meanwhile.
 pub(super) struct Change<'a> {
     usage: &'a Usage,
     alone: Option<RwLockWriteGuard<'a, ()>>,
@@ -173,6 +314,24 @@ impl Change<'_> {
     pub(super) fn size_of(&self, directory: &Directory, name: &[u8]) -> u64 {
         let found = self.alone.as_ref().and_then(|_| directory.metadata(name).ok());
         found.filter(|found| found.kind == EntryKind::File).map_or(0, |found| found.size)
+    }
+
+    /// What has this name is about to get another one.
+    pub(super) fn moves(&self, directory: &Directory, name: &[u8]) {
+        if self.usage.state().meanwhile.is_none() {
+            return;
+        }
+        let found = directory.metadata(name);
+        let mut state = self.usage.state();
+        match found {
+            Ok(found) if found.kind == EntryKind::File => state.may_be_missed(found.size),
+            Ok(found) if found.kind != EntryKind::Directory => {}
+            _ => {
+                if let Some(meanwhile) = &mut state.meanwhile {
+                    meanwhile.is_unknown = true;
+                }
+            }
+        }
     }
 
     /// So many bytes are gone.
@@ -243,9 +402,11 @@ impl Charge {
         state.add(bytes);
     }
 
-    /// Nobody can say what was given back for this file, which was removed meanwhile.
-    pub(super) fn lost(&self) {
-        self.usage.forget();
+    /// What was written is there still, or whoever removed the file has taken it for a part of it,
+    /// which nobody can say.
+    pub(super) fn lost(&mut self) {
+        self.keep();
+        self.usage.state().doubt();
     }
 }
 
@@ -255,7 +416,7 @@ impl Drop for Charge {
         state.running = state.running.saturating_sub(self.bytes);
         state.uploads = state.uploads.saturating_sub(1);
         if self.in_place && state.counts != self.counts {
-            state.count = None;
+            state.doubt();
         }
     }
 }

@@ -369,6 +369,42 @@ fn a_directory_with_nothing_but_hidden_files_can_be_removed_fs_14_cm_87() {
 }
 
 #[test]
+fn what_is_kept_is_forgotten_unless_somebody_goes_on_with_it_fs_15() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        let forget = |user| kind(storage.forget_partial(&path("f"), user));
+        cut(&storage, "f", WriteMode::Replace, b"0123");
+        assert_eq!(forget(b"bob"), Some(NotFound));
+        let upload = storage.write_as(&path("f"), WriteMode::Append, USER).unwrap();
+        assert_eq!(forget(USER), Some(Busy));
+        drop(upload);
+        assert_eq!(kept(&storage, "f"), Some(4));
+        // Where nothing is kept nothing is known of it.
+        let other = storage.clone().with_partial(PartialPolicy::Discard);
+        assert_eq!(kind(other.forget_partial(&path("f"), USER)), Some(NotFound));
+        assert_eq!(kept(&storage, "f"), Some(4));
+        assert_eq!(forget(USER), None);
+        assert_eq!(forget(USER), Some(NotFound));
+        assert!(tree.names("").is_empty());
+    }
+}
+
+#[test]
+fn a_directory_that_stays_keeps_what_was_kept_in_it_fs_15_cm_87() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        storage.mkdir(&path("d")).unwrap();
+        let names: Vec<String> = (0..20).map(|number| format!("d/{number}")).collect();
+        names.iter().for_each(|name| cut(&storage, name, WriteMode::Create, b"01234"));
+        let upload = storage.write_as(&path("d/7"), WriteMode::Append, USER).unwrap();
+        assert_eq!(kind(storage.rmdir(&path("d"))), Some(NotEmpty));
+        assert!(names.iter().all(|name| kept(&storage, name) == Some(5)));
+        upload.abort(StreamEnd::Abort);
+        storage.rmdir(&path("d")).unwrap();
+    }
+}
+
+#[test]
 fn what_is_gone_on_with_replaces_nothing_that_came_meanwhile_fs_15_fs_18() {
     let tree = Tree::new();
     for storage in tree.storages() {

@@ -64,6 +64,9 @@ impl Tree {
 
     /// Asserts that the count is what there is.
     fn check(&self, storage: &LocalStorage, limit: u64, what: &str) {
+        // If that is in doubt, it is made anew behind our back.
+        storage.quota().unwrap();
+        storage.root.usage().settle();
         let left = storage.quota().unwrap().unwrap();
         assert_eq!(limit - left, self.bytes(), "{what}: {:?}", self.names(""));
     }
@@ -209,6 +212,144 @@ fn many_uploads_at_once_never_have_more_than_the_limit_hp_23() {
     tree.check(&storages[0], LIMIT, "in the end");
 }
 
+#[test]
+fn what_comes_while_it_is_counted_is_not_missed_hp_23() {
+    const LIMIT: u64 = 100_000;
+    const MOVED: usize = 1_000;
+    let tree = Tree::new();
+    // So many that a walk takes a while.
+    for number in 0..20 {
+        fs::create_dir(tree.root.join(format!("d{number}"))).unwrap();
+        (0..50).for_each(|file| tree.put(&format!("d{number}/{file}"), b""));
+    }
+    tree.put("d0/moved", [b'm'; MOVED]);
+    let (free, limited) = (tree.storage(), tree.storage().with_quota(LIMIT));
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let least = thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut at = 0;
+            while !is_over.load(Ordering::SeqCst) {
+                let to = (at + 7) % 20;
+                let (from, to_path) = (format!("d{at}/moved"), format!("d{to}/moved"));
+                free.rename(&path(&from), &path(&to_path), false).unwrap();
+                at = to;
+            }
+        });
+        let counts = (0..100).map(|_| {
+            limited.root.usage().forget();
+            LIMIT - limited.quota().unwrap().unwrap_or(LIMIT)
+        });
+        let least = counts.min();
+        is_over.store(true, Ordering::SeqCst);
+        least
+    });
+    assert!(least >= Some(MOVED as u64), "{least:?}");
+    limited.root.usage().forget();
+    tree.check(&limited, LIMIT, "in the end");
+}
+
+#[test]
+fn a_walk_is_told_what_it_may_have_missed_hp_23() {
+    let tree = Tree::new();
+    fs::create_dir(tree.root.join("d")).unwrap();
+    fs::create_dir(tree.root.join("e")).unwrap();
+    tree.link("d", "link");
+    let storage = tree.storage().with_quota(10_000);
+    for is_first in [true, false] {
+        let usage = storage.root.usage();
+        tree.put("a", [b'a'; 300]);
+        match is_first {
+            true => usage.forget(),
+            false => tree.check(&storage, 10_000, "before"),
+        }
+        let during = |act: &dyn Fn()| {
+            usage.seem_to_walk(true);
+            act();
+            usage.seem_to_walk(false)
+        };
+        let rename = |from: &str, to: &str| storage.rename(&path(from), &path(to), true).unwrap();
+        let free = storage.clone().with_quota(0);
+        assert_eq!(during(&|| rename("a", "e/a")), (300, false));
+        assert_eq!(during(&|| rename("link", "link2")), (0, false));
+        assert_eq!(during(&|| rename("link2", "link")), (0, false));
+        assert_eq!(during(&|| rename("d", "e/d")), (0, true));
+        assert_eq!(during(&|| rename("e/d", "d")), (0, true));
+        assert_eq!(during(&|| store(&free, "b", WriteMode::Replace, 70).unwrap()), (70, false));
+        assert_eq!(during(&|| store(&free, "b", WriteMode::Append, 30).unwrap()), (30, false));
+        assert_eq!(during(&|| cut(&free, "c", WriteMode::Replace, 50)), (50, false));
+        assert_eq!(during(&|| store(&free, "c", WriteMode::Append, 20).unwrap()), (70, false));
+        // What goes may have been met: it is not taken away.
+        let remove = |name: &str| storage.remove(&path(name)).unwrap();
+        assert_eq!(during(&|| ["e/a", "b", "c"].into_iter().for_each(remove)), (0, false));
+    }
+}
+
+#[test]
+fn a_directory_that_moves_has_the_walk_begin_anew_hp_23() {
+    const LIMIT: u64 = 10_000;
+    let tree = Tree::new();
+    fs::create_dir(tree.root.join("d")).unwrap();
+    fs::create_dir(tree.root.join("e")).unwrap();
+    let storage = tree.storage().with_quota(LIMIT);
+    let usage = storage.root.usage();
+    let to_and_fro = || {
+        storage.rename(&path("d"), &path("e/d"), false).unwrap();
+        storage.rename(&path("e/d"), &path("d"), false).unwrap();
+    };
+    let mut walks = 0;
+    usage.walk(|| {
+        walks += 1;
+        if walks == 1 {
+            to_and_fro();
+        }
+        Some(walks)
+    });
+    assert_eq!((walks, storage.quota().unwrap()), (2, Some(LIMIT - 2)));
+    // It ends even if that does not.
+    let mut walks = 0;
+    usage.walk(|| {
+        walks += 1;
+        to_and_fro();
+        Some(1_000)
+    });
+    assert_eq!((walks, storage.quota().unwrap()), (3, Some(LIMIT - 2)));
+    // One that did not meet all is worth nothing.
+    usage.walk(|| None);
+    assert_eq!(storage.quota().unwrap(), Some(LIMIT - 2));
+}
+
+#[test]
+fn nobody_waits_for_a_count_who_can_do_without_hp_23() {
+    const LIMIT: u64 = 10_000;
+    let tree = Tree::new();
+    tree.put("a", [b'a'; 100]);
+    let storage = tree.storage().with_quota(LIMIT);
+    let usage = storage.root.usage();
+    // Met by the walk while somebody adds to it, so that the count is in doubt.
+    let upload = storage.write(&path("a"), WriteMode::Append).unwrap();
+    usage.forget();
+    tree.check(&storage, LIMIT, "before");
+    drop(upload);
+    // One that never ends.
+    usage.seem_to_count(true);
+    assert_eq!(storage.quota().unwrap(), Some(LIMIT - 100));
+    store(&storage, "b", WriteMode::Create, 100).unwrap();
+    storage.rename(&path("b"), &path("c"), true).unwrap();
+    storage.remove(&path("c")).unwrap();
+    usage.forget();
+    store(&storage.clone().with_quota(0), "b", WriteMode::Create, 100).unwrap();
+    storage.rename(&path("b"), &path("c"), true).unwrap();
+    storage.remove(&path("c")).unwrap();
+    // And who cannot waits for its end.
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| storage.quota());
+        thread::sleep(std::time::Duration::from_millis(50));
+        assert!(!waits.is_finished());
+        usage.seem_to_count(false);
+        assert_eq!(waits.join().unwrap().unwrap(), Some(LIMIT - 100));
+    });
+}
+
 impl Tree {
     /// As [`bytes`](Self::bytes), while names come and go.
     fn bytes_of_what_is_there(&self) -> u64 {
@@ -241,6 +382,7 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
         tree.put("b", [b'b'; 1_000]);
         limited.root.usage().forget();
         tree.check(&limited, LIMIT, "before");
+        let mut other = limited.write(&path("other"), WriteMode::Create).unwrap();
         let mut upload = limited.write(&path("b"), WriteMode::Append).unwrap();
         upload.write_all(&[b'b'; 300]).unwrap();
         limited.remove(&path("b")).unwrap();
@@ -248,11 +390,22 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
             true => assert!(upload.commit().is_err()),
             false => drop(upload),
         }
+        // Who was writing all the time is bound by what there is.
+        let beyond = LIMIT - tree.bytes() + 1;
+        let beyond = vec![b'o'; usize::try_from(beyond).unwrap()];
+        let refused = other.write_all(&beyond).map_err(StorageError::from);
+        assert_eq!(kind(refused), Some(StorageErrorKind::OverQuota));
+        drop(other);
         tree.check(&limited, LIMIT, "removed meanwhile");
     }
     // What others do is seen once nobody has the root any more.
     tree.put("c", [b'c'; 2_000]);
     assert_eq!(limited.quota().unwrap().unwrap(), LIMIT - tree.bytes() + 2_000);
+    // Nor has the thread that counted.
+    let (usage, root) = (limited.root.usage(), &limited.root);
+    while Arc::strong_count(usage) > 2 || Arc::strong_count(root) > 1 {
+        thread::yield_now();
+    }
     drop((free, limited));
     tree.check(&tree.storage().with_quota(LIMIT), LIMIT, "opened anew");
 }
