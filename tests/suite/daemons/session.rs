@@ -5,9 +5,8 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ftp_client::{Client, ClientBuilder, Error, Extended, Mode, RawCommand, RepresentationType};
-use ftp_client::{TimeVal, Timeouts};
-use ftp_proto::{Entry, ListLine, ListParser, Role};
+use ftp_client::{Client, ClientBuilder, Entry, Error, Extended, ListOptions, Listed, ListingForm};
+use ftp_client::{Mode, RepresentationType, TimeVal, Timeouts};
 use ftp_tests::site::Site;
 
 use super::Way;
@@ -116,33 +115,20 @@ impl Session {
     /// The members of a directory with what the server says of them, the working directory if it is
     /// empty.
     pub(super) fn list(&mut self, directory: &[u8]) -> Result<Vec<Entry>, Error> {
-        let directory = (!directory.is_empty()).then_some(directory);
         let mut entries = Vec::new();
-        if self.client.features()?.has("MLST") {
-            for facts in self.client.entries(directory)? {
-                entries.push(Entry::from(&facts?));
-            }
-        } else {
-            let now = TimeVal::parse(b"20380119031407").map_err(Error::Protocol)?;
-            let mut parser = ListParser::new(now);
-            for line in self.client.list(directory)? {
-                if let ListLine::Entry(entry) = parser.parse(&line?) {
-                    entries.push(entry);
-                }
+        for listed in self.client.list(directory)? {
+            if let Listed::Entry(entry) = listed? {
+                entries.push(entry);
             }
         }
-        entries.retain(|entry| entry.role == Role::Member);
         Ok(entries)
     }
 
     /// The names in a directory, the working directory if it is empty.
     pub(super) fn names(&mut self, directory: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
-        let given = (!directory.is_empty()).then_some(directory);
         let mut names = Vec::new();
-        for line in self.client.names(given)? {
-            if let ListLine::Entry(entry) = ListLine::parse_name(&line?, directory)
-                && entry.role == Role::Member
-            {
+        for listed in self.client.list_with(directory, ListOptions::by(ListingForm::Nlst))? {
+            if let Listed::Entry(entry) = listed? {
                 names.push(entry.name);
             }
         }
@@ -174,13 +160,7 @@ impl Session {
     }
 
     pub(super) fn set_modified(&mut self, name: &[u8], time: TimeVal) -> Result<(), Error> {
-        let line = [format!("MFMT {time} ").as_bytes(), name].concat();
-        let command = RawCommand::new(line).map_err(Error::Argument)?;
-        let reply = self.client.quote(&command)?;
-        if reply.code().value() == 213 {
-            return Ok(());
-        }
-        Err(Error::Refused(command.verb(), reply))
+        self.client.set_modified(name, time).map(drop)
     }
 }
 

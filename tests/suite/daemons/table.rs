@@ -44,8 +44,6 @@ fn pure_ftpd() {
             // It takes away every CR, and sends CR CR LF for CR LF.
             lack(MixedUp, r#"got "a\nb\ncd\n\n\ne""#),
             lack(MixedDown, r#"got "a\nb\r\nc\rd"#),
-            // It never answers an ABOR that meets a transfer whose data connection is closed.
-            lack(Abort, "timed out waiting for a reply"),
             lack(Name(b" space before"), r#"the root: ["_space before"]"#),
             lack(Name(b"space behind "), r#"the root: ["space behind_"]"#),
         ],
@@ -106,8 +104,6 @@ fn twisted() {
             lack(Names, NO_NAMES),
             lack(SetModified, "MFMT refused: 502 Command 'MFMT' not implemented"),
             lack(Missing, "MKD of what is not there works"),
-            // It never answers ABOR.
-            lack(Abort, "timed out waiting for a reply"),
             // It reads bytes as ISO 8859-1, and has a file system in UTF-8.
             lack(Name(GREETINGS), r#"the root: ["gr\\xc3\\x83\\xc2\\xbc"#),
             lack(Name(LATIN_1), r#"the root: ["caf\\xc3\\xa9 in latin-1"]"#),
