@@ -264,9 +264,11 @@ impl<'a> Pair<'a> {
         attempt.other = other.stop(this.has_begun);
         attempt.confirmed = other.confirmed.take();
         // A broken data connection is what comes of a refusal: that one counts.
-        let is_result = is_about_data(&attempt.error) || this.has_begun && !other.has_begun;
-        let is_reason =
-            |error: &mut Error| matches!(error, Error::Refused(..)) && !is_about_data(error);
+        let distance = distance_of(&attempt.error);
+        let is_result = distance > 0 || this.has_begun && !other.has_begun;
+        let is_reason = |error: &mut Error| {
+            matches!(error, Error::Refused(..)) && distance_of(error) < distance.max(1)
+        };
         if is_result && let Some(reason) = attempt.other.take_if(is_reason) {
             attempt.side = other.side;
             attempt.other = Some(std::mem::replace(&mut attempt.error, reason));
@@ -275,8 +277,12 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// Whether a server says no more than that its data connection broke, or did not come about.
-fn is_about_data(error: &Error) -> bool {
-    const CODES: [ReplyCode; 2] = [ReplyCode::NO_DATA_CONNECTION, ReplyCode::TRANSFER_ABORTED];
-    matches!(error, Error::Refused(_, reply) if CODES.contains(&reply.code()))
+/// How far an error is from what went wrong at first: that the data connection broke (426) says less
+/// than that it did not come about (425), and this less than anything else.
+fn distance_of(error: &Error) -> u8 {
+    match error {
+        Error::Refused(_, reply) if reply.code() == ReplyCode::TRANSFER_ABORTED => 2,
+        Error::Refused(_, reply) if reply.code() == ReplyCode::NO_DATA_CONNECTION => 1,
+        _ => 0,
+    }
 }

@@ -266,6 +266,11 @@ fn both_refusals_are_named_fx_08() {
     let script = [TYPES, "t> PASV\n t< 502 none\n"].concat();
     let words = ["target: PASV refused: 502 none; the other direction may work"];
     fails(&script, only(Direction::Reverse), Side::Target, &words, [Usable, Usable]);
+
+    // That a connection broke says less than why there was none.
+    let script = [TYPES, FORWARD, BEGUN, "s< 426 broken pipe\n t< 425 not from there"].concat();
+    let words = ["target: STOR refused: 425 not from there; source: RETR refused: 426 broken"];
+    fails(&script, only(Direction::Forward), Side::Target, &words, [Usable, Usable]);
 }
 
 #[test]
