@@ -5,11 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where that clock is read, and why: to show a time of a file, of a message or of a login to people,
-/// and to tell how old a file is that a server before this one may have left.
-const READERS: [&str; 9] = [
+/// to find the year that a date in a listing lacks, and to tell how old a file is that a server before
+/// this one may have left.
+const READERS: [&str; 10] = [
     "ftp-cli/src/cmd/get.rs",
     "ftp-cli/src/target.rs",
     "ftp-cli/src/trace.rs",
+    "ftp-client/src/listing/entries.rs",
     "ftp-server/src/command/listing.rs",
     "ftp-server/src/event_log/line.rs",
     "ftp-server/src/event_log/xferlog.rs",
