@@ -88,11 +88,14 @@ mod config;
 mod connect;
 mod connector;
 mod control;
+mod copy;
 mod data;
 mod error;
 pub mod fxp;
 mod listing;
 mod login;
+mod one_call;
+mod place;
 mod stream;
 mod trace;
 mod transfer;
@@ -107,13 +110,15 @@ pub use listing::{
     Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,
     WalkOptions, Walked,
 };
+pub use one_call::{IntoUrl, get, put};
+pub use place::{Entered, Place};
 pub use transfer::{Download, Ended, Report, Upload};
 
 pub use ftp_proto::{
     AddressClass, AddressRule, EpsvArgument, HostReason, NetworkProtocol, PortRanges,
 };
 pub use ftp_proto::{
-    Entry, EntryKind, Escaped, Fact, FactType, Facts, Features, Modified, ParseError,
+    Entry, EntryKind, Escaped, Fact, FactType, Facts, Features, FtpUrl, Modified, ParseError,
     ParseErrorKind, Pathname, Permissions, Precision, RawCommand, Reply, ReplyCode,
     RepresentationType, Role, Severity, TimeVal, Verb, Zone,
 };

@@ -13,6 +13,7 @@ mod downloads;
 mod fxp;
 mod listings;
 mod odd_ends;
+mod one_call;
 mod parts;
 mod peer;
 mod servers;
