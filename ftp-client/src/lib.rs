@@ -96,6 +96,8 @@ mod listing;
 mod login;
 mod one_call;
 mod place;
+mod retry;
+mod sink;
 mod stream;
 mod trace;
 mod transfer;
@@ -112,6 +114,8 @@ pub use listing::{
 };
 pub use one_call::{IntoUrl, get, put};
 pub use place::{Entered, Place};
+pub use retry::{IfChanged, Retried, Retry};
+pub use sink::Sink;
 pub use transfer::{Download, Ended, Report, Upload};
 
 pub use ftp_proto::{

@@ -16,6 +16,7 @@ mod odd_ends;
 mod one_call;
 mod parts;
 mod peer;
+mod retry;
 mod servers;
 mod trace;
 mod uploads;
