@@ -92,9 +92,14 @@ impl Error {
             | Self::Io(_)
             | Self::Closed
             | Self::Incomplete { .. } => true,
-            // A server does not come to like a promise that it does not know.
+            // A server does not come to like a promise or a command that it does not know.
             Self::DataConnection(attempts) => {
+                let is_permanent = |error: &Self| {
+                    matches!(error, Self::Refused(_, reply)
+                        if reply.code().severity() == Severity::Permanent)
+                };
                 attempts.iter().all(|attempt| attempt.epsv != EpsvArgument::All)
+                    && !attempts.iter().all(|attempt| is_permanent(&attempt.error))
             }
             Self::Unexpected(..)
             | Self::Protocol(_)
