@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::io::{self, Write};
 
-use ftp_client::{Client, Escaped, FactType, FtpUrl, Place};
+use ftp_client::{Client, EntryKind, Escaped, FtpUrl, Place, WalkOptions, Walked};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
@@ -15,26 +15,19 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 pub(crate) fn list(url: &FtpUrl, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
     let mut client = Client::builder().open(url)?;
-    let top = Place::of(url).path().to_vec();
-    let mut directories = vec![Vec::new()];
-    while let Some(directory) = directories.pop() {
-        let path = [top.as_slice(), &directory].join(&b'/');
-        let path = if top.is_empty() { &directory } else { &path };
-        for entry in client.entries(Some(path.as_slice()).filter(|path| !path.is_empty()))? {
-            let entry = entry?;
-            // Names are the server's own: on a terminal, control bytes could do anything.
-            let mut below = directory.clone();
-            below.extend(entry.name());
-            match entry.kind() {
-                Some(FactType::Directory) => {
-                    below.push(b'/');
-                    writeln!(out, "{}", Escaped(&below))?;
-                    directories.push(below);
-                }
-                Some(FactType::File) => {
-                    writeln!(out, "{} {}", entry.size().unwrap_or(0), Escaped(&below))?;
-                }
-                _ => {}
+    let place = Place::of(url);
+    for item in client.walk(place.path(), WalkOptions::default()) {
+        // Paths are the server's own: on a terminal, control bytes in them could do anything.
+        match item? {
+            Walked::Entry { path, entry, .. } if entry.kind == Some(EntryKind::Directory) => {
+                writeln!(out, "{}/", Escaped(&path))?;
+            }
+            Walked::Entry { path, entry, .. } => match entry.size {
+                Some(size) => writeln!(out, "{} {size}", Escaped(&path))?,
+                None => writeln!(out, "{}", Escaped(&path))?,
+            },
+            Walked::Skipped { directory, why } => {
+                writeln!(out, "{}/: {why}", Escaped(&directory))?;
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 
 use ftp_client::{Client, FtpUrl};
 
@@ -16,20 +16,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Gives how many bytes were missing.
+/// Gives how many bytes came.
 pub(crate) fn resume(url: &FtpUrl, local: &str) -> Result<u64, Box<dyn Error>> {
     let mut client = Client::builder().open(url)?;
-    let mut out = File::options().append(true).create(true).open(local)?;
-    let here = out.metadata()?.len();
-    let there = client.size(url.path())?.ok_or("the server does not tell the size")?;
-    if here > there {
-        return Err(format!("{local} has {here} bytes, the file {there}: another one").into());
-    }
-    if here < there {
-        let mut rest = client.retrieve_from(url.path(), here)?;
-        io::copy(&mut rest, &mut out)?;
-        rest.finish()?;
-    }
+    let mut out = File::options().write(true).create(true).truncate(false).open(local)?;
+    // Only if `SIZE` says that there is as much. A program that has kept the time that `MDTM` gave
+    // for the beginning passes it on here, so that another file is not taken for this one.
+    let mut rest = client.retrieve_rest(url.path(), out.metadata()?.len(), None)?;
+    // Behind what is here, or at 0 if that is of no use.
+    out.set_len(rest.offset())?;
+    out.seek(SeekFrom::End(0))?;
+    io::copy(&mut rest, &mut out)?;
+    let report = rest.finish()?;
     client.quit()?;
-    Ok(there - here)
+    Ok(report.bytes)
 }

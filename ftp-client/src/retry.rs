@@ -89,6 +89,9 @@ pub struct Retried {
     pub report: Option<Report>,
 }
 
+/// Where in the file a try began, and how it ended.
+type Done = (u64, Option<Report>);
+
 impl Retry {
     /// A queue for one server, named as in [`ClientBuilder::connect`]; nothing is sent yet. It
     /// logs in as `anonymous`, unless [`login`](Self::login) says who.
@@ -283,11 +286,10 @@ impl Retry {
         self.client.map_or(Ok(()), Client::quit)
     }
 
-    /// Tries, and tries again while that makes sense. A try gives where in the file it began, and
-    /// how it ended.
+    /// Tries, and tries again while that makes sense.
     fn persist(
         &mut self,
-        attempt: &mut dyn FnMut(&mut Client) -> Result<(u64, Option<Report>), Error>,
+        attempt: &mut dyn FnMut(&mut Client) -> Result<Done, Error>,
     ) -> Result<Retried, Error> {
         let mut tries = 0;
         loop {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use ftp_client::{Client, Connector, Purpose, Retried, Retry, Target};
+use ftp_client::{Client, Connector, Purpose, Retried, Retry, Target, Timeouts};
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;
 use ftp_tests::peer::RealServer;
@@ -46,7 +46,7 @@ impl Connector for Cutting {
             return Ok(server);
         }
         let Some(cut) = state.cuts.pop_front() else { return Ok(server) };
-        let is_second = state.cuts.len() % 2 == 0;
+        let is_second = state.cuts.len().is_multiple_of(2);
         let control = state.control.take_if(|_| is_second);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let near = TcpStream::connect(listener.local_addr()?)?;
@@ -96,7 +96,12 @@ fn queue(site: &Site, cutting: &Arc<Cutting>) -> Retry {
         }
     }
     let limit = Duration::from_secs(120);
-    let builder = Client::builder().overall(Some(limit)).connector(Shared(Arc::clone(cutting)));
+    // A server that has nothing to say to a reset is not waited for as long as people would.
+    let timeouts = Timeouts { reply: Duration::from_secs(5), ..Timeouts::default() };
+    let builder = Client::builder()
+        .timeouts(timeouts)
+        .overall(Some(limit))
+        .connector(Shared(Arc::clone(cutting)));
     Retry::new(builder, site.address.to_string())
         .login(site.user, site.password)
         .tries(20)
