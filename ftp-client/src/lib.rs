@@ -194,4 +194,5 @@ const _: () = {
     is_send::<Upload<'_>>();
     is_send::<Error>();
     is_send::<Canceller>();
+    is_send::<Retry>();
 };
