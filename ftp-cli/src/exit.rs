@@ -148,7 +148,8 @@ impl From<&Error> for Failure {
             Error::Io(_) | Error::Closed => Exit::Network,
             Error::DataConnection(attempts) if attempts.iter().any(is_promise) => Exit::Unsupported,
             Error::DataConnection(_) => Exit::Data,
-            Error::Incomplete { .. } => Exit::Integrity,
+            Error::Incomplete { .. } | Error::Changed => Exit::Integrity,
+            Error::Local(_) => Exit::Local,
             Error::Unsupported(_) => Exit::Unsupported,
             // By a signal; which it was says who caught it.
             Error::Cancelled => Exit::Interrupted,
@@ -239,6 +240,8 @@ mod tests {
             (Error::Closed, Exit::Network),
             (Error::DataConnection(Vec::new()), Exit::Data),
             (Error::Incomplete { bytes: 1, announced: Some(2) }, Exit::Integrity),
+            (Error::Changed, Exit::Integrity),
+            (Error::Local(broken()), Exit::Local),
             (Error::Unsupported("this"), Exit::Unsupported),
         ] {
             assert_eq!(Failure::from(&error).exit, want, "{error}");

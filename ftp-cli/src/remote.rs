@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use ftp_client::{AddressRule, Client, ClientBuilder, Error, Extended, Family, Mode, Timeouts};
-use ftp_proto::{Escaped, FtpUrl, ReplyCode, RepresentationType, Scheme};
+use ftp_client::{AddressRule, Client, ClientBuilder, Extended, Family, Mode, Timeouts};
+use ftp_proto::{Escaped, FtpUrl, RepresentationType, Scheme};
 
 use crate::credentials::{self, Credentials, VARIABLE};
 use crate::exit::{Exit, Failure};
@@ -169,11 +169,7 @@ impl Dialler {
             message: format!("{url}: {}", failure.message),
             ..failure
         };
-        let server = match url.host() {
-            host if host.contains(':') => format!("[{host}]:{}", url.port()),
-            host => format!("{host}:{}", url.port()),
-        };
-        let mut client = self.0.clone().connect(&server).map_err(|error| named(error.into()))?;
+        let mut client = self.0.clone().connect_to(url).map_err(|error| named(error.into()))?;
         if credentials.is_personal
             && let Some(address) = client.peer_addr().map(|peer| peer.ip())
             && is_public(address)
@@ -239,56 +235,6 @@ pub(crate) fn representation(options: &Options, url: &FtpUrl) -> RepresentationT
     }
 }
 
-/// Whether a server that refused the whole path may know it part by part.
-pub(crate) fn is_not_found(error: &Error) -> bool {
-    matches!(error, Error::Refused(_, reply) if reply.code() == ReplyCode::FILE_UNAVAILABLE)
-}
-
-/// Where [`enter`] ended.
-pub(crate) enum Entered<'a> {
-    /// Where it began: there is only one part, or the server refused the first.
-    Nowhere,
-    /// On the way: relative paths mean something else from now on.
-    HalfWay,
-    /// In the directory, where this is the name.
-    There(&'a [u8]),
-}
-
-/// Goes to the directory of the object that the parts of a path lead to, part by part as
-/// RFC 1738 §3.2.2 has it.
-///
-/// # Errors
-///
-/// What ends the connection.
-pub(crate) fn enter<'a>(client: &mut Client, parts: &[&'a [u8]]) -> Result<Entered<'a>, Error> {
-    let Some((directories, name)) = split(parts) else { return Ok(Entered::Nowhere) };
-    for (index, directory) in directories.iter().enumerate() {
-        match client.cwd(directory) {
-            Ok(()) => {}
-            Err(Error::Refused(..)) if index == 0 => return Ok(Entered::Nowhere),
-            Err(Error::Refused(..)) => return Ok(Entered::HalfWay),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(Entered::There(name))
-}
-
-/// The directories and the name that the parts of a path are. Empty parts are none, but that a
-/// first one puts a `/` before the next, since the path as a whole is absolute. `None` where
-/// there is no directory or no name.
-fn split<'a>(parts: &[&'a [u8]]) -> Option<(Vec<Vec<u8>>, &'a [u8])> {
-    let (name, before) = parts.split_last().filter(|(name, _)| !name.is_empty())?;
-    let filled = before.iter().filter(|part| !part.is_empty());
-    let mut directories: Vec<_> = filled.map(|part| part.to_vec()).collect();
-    if before.first().is_some_and(|first| first.is_empty()) {
-        match directories.first_mut() {
-            Some(first) => first.insert(0, b'/'),
-            None => directories.push(b"/".to_vec()),
-        }
-    }
-    (!directories.is_empty()).then_some((directories, name))
-}
-
 /// A path as people are shown it.
 pub(crate) fn shown(path: &[u8]) -> String {
     Escaped(path).to_string()
@@ -298,36 +244,6 @@ pub(crate) fn shown(path: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::options;
-
-    #[test]
-    fn directories_are_those_of_the_url_cl_60_cl_61() {
-        for (path, want) in [
-            ("a", None),
-            ("a/b/c", Some("a|b|c")),
-            ("a%2Fb/c", Some("a/b|c")),
-            ("a/b%2Fc", Some("a|b/c")),
-            ("%2Fa", None),
-            ("%2Fetc/x/motd", Some("/etc|x|motd")),
-            ("%2F/a", Some("/|a")),
-            ("/a", Some("/|a")),
-            ("/etc/x/motd", Some("/etc|x|motd")),
-            ("a//b", Some("a|b")),
-            ("//a/b", Some("/a|b")),
-            ("//b", Some("/|b")),
-            ("a/", None),
-            ("/", None),
-            ("", None),
-        ] {
-            let url = FtpUrl::parse(format!("ftp://h/{path}").as_bytes()).unwrap();
-            let parts: Vec<_> = url.parts().collect();
-            let joined = split(&parts).map(|(directories, name)| {
-                let mut all: Vec<_> = directories.iter().map(|part| shown(part)).collect();
-                all.push(shown(name));
-                all.join("|")
-            });
-            assert_eq!(joined.as_deref(), want, "{path}");
-        }
-    }
 
     #[test]
     fn url_refuses_what_it_cannot_do_hl_09_cl_65() {

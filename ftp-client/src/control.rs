@@ -239,7 +239,7 @@ impl ControlConnection {
 
     /// Looks whether anything came that no command asked for (CL-13). A 421 and the end of the
     /// connection are no surprise there.
-    fn check_clear(&mut self) -> Result<(), Error> {
+    pub(crate) fn check_clear(&mut self) -> Result<(), Error> {
         let mut ended = false;
         let mut surprise = self.decode()?.is_some();
         while !surprise && !ended {

@@ -63,6 +63,13 @@ pub enum Error {
         /// because they were asked for. Of an upload, how many there should be.
         announced: Option<u64>,
     },
+    /// The file on the server is not known to be the one whose beginning is here already. To go on
+    /// with it could make one file of two.
+    #[error("the file on the server is not known to be the one that was begun")]
+    Changed,
+    /// The caller's own reader or writer failed, in a call that moves a whole file.
+    #[error("reading or writing here: {0}")]
+    Local(#[source] io::Error),
     /// A [`Canceller`](crate::Canceller) said so.
     #[error("cancelled")]
     Cancelled,
@@ -85,14 +92,21 @@ impl Error {
             | Self::Io(_)
             | Self::Closed
             | Self::Incomplete { .. } => true,
-            // A server does not come to like a promise that it does not know.
+            // A server does not come to like a promise or a command that it does not know.
             Self::DataConnection(attempts) => {
+                let is_permanent = |error: &Self| {
+                    matches!(error, Self::Refused(_, reply)
+                        if reply.code().severity() == Severity::Permanent)
+                };
                 attempts.iter().all(|attempt| attempt.epsv != EpsvArgument::All)
+                    && !attempts.iter().all(|attempt| is_permanent(&attempt.error))
             }
             Self::Unexpected(..)
             | Self::Protocol(_)
             | Self::Desynchronised
             | Self::Argument(_)
+            | Self::Changed
+            | Self::Local(_)
             | Self::Cancelled
             | Self::Unsupported(_) => false,
         }
@@ -141,10 +155,7 @@ impl Error {
             Self::Desynchronised => Self::Desynchronised,
             Self::Argument(error) => Self::Argument(*error),
             Self::Timeout(phase) => Self::Timeout(*phase),
-            Self::Io(error) => Self::Io(match error.raw_os_error() {
-                Some(code) => io::Error::from_raw_os_error(code),
-                None => io::Error::new(error.kind(), error.to_string()),
-            }),
+            Self::Io(error) => Self::Io(io_again(error)),
             Self::Closed => Self::Closed,
             Self::DataConnection(attempts) => {
                 Self::DataConnection(attempts.iter().map(DataAttempt::again).collect())
@@ -152,6 +163,8 @@ impl Error {
             Self::Incomplete { bytes, announced } => {
                 Self::Incomplete { bytes: *bytes, announced: *announced }
             }
+            Self::Changed => Self::Changed,
+            Self::Local(error) => Self::Local(io_again(error)),
             Self::Cancelled => Self::Cancelled,
             Self::Unsupported(what) => Self::Unsupported(what),
         }
@@ -163,12 +176,19 @@ impl Error {
     }
 }
 
+fn io_again(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
 impl From<Error> for io::Error {
     /// Packs the error with the kind that fits it best; [`Error::recover`] takes it out again.
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Timeout(_) => io::ErrorKind::TimedOut,
-            Error::Io(error) => error.kind(),
+            Error::Io(error) | Error::Local(error) => error.kind(),
             Error::Argument(_) => io::ErrorKind::InvalidInput,
             Error::Protocol(_) | Error::Unexpected(..) | Error::Desynchronised => {
                 io::ErrorKind::InvalidData

@@ -1,8 +1,20 @@
 //! A blocking FTP client: the user-FTP process of RFC 959, whose transfers end with the truth.
 //!
-//! # A download
+//! # One file
 //!
-//! Connect, log in, read, and ask whether that was all:
+//! With `ftp-client` among the dependencies, a file is one call away, to anything that can be
+//! written to; [`put`] is its counterpart.
+//!
+//! ```no_run
+//! let mut file = std::fs::File::create("a.bin")?;
+//! let report = ftp_client::get("ftp://ftp.example.org/pub/a.bin", &mut file)?;
+//! println!("{} bytes", report.bytes);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # A session
+//!
+//! For more than that, connect, log in, read, and ask whether that was all:
 //!
 //! ```no_run
 //! use ftp_client::Client;
@@ -26,6 +38,46 @@
 //!
 //! While a transfer runs it borrows the client, so that a second command does not compile. One
 //! that is dropped early does no I/O; the next call cleans up behind it.
+//!
+//! # Going on with a download
+//!
+//! What came before a line was cut need not come again. [`Client::retrieve_rest`] begins behind it,
+//! if the server can do so and its file is long enough:
+//!
+//! ```no_run
+//! use std::fs::File;
+//! use std::io::{Seek, SeekFrom};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+//! # client.login("anonymous", "guest@")?;
+//! let mut out = File::options().write(true).create(true).truncate(false).open("a.bin")?;
+//! let mut rest = client.retrieve_rest("pub/a.bin", out.metadata()?.len(), None)?;
+//! // At the end of what is here, or at 0 if that is of no use.
+//! out.set_len(rest.offset())?;
+//! out.seek(SeekFrom::End(0))?;
+//! std::io::copy(&mut rest, &mut out)?;
+//! rest.finish()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Where the line is cut often, [`Retry`] does all of it, as often as it takes: it connects and logs
+//! in again, and goes on, in both directions, with one file after the other.
+//!
+//! ```no_run
+//! use std::fs::File;
+//! use ftp_client::{Client, Retry};
+//!
+//! let mut queue = Retry::new(Client::builder(), "ftp.example.org").tries(10);
+//! for name in ["a.bin", "b.bin"] {
+//!     let mut out = File::options().write(true).create(true).truncate(false).open(name)?;
+//!     let done = queue.download(format!("pub/{name}"), &mut out)?;
+//!     println!("{name}: {} bytes in {} tries", done.size, done.tries);
+//! }
+//! queue.quit()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # A listing
 //!
@@ -73,6 +125,13 @@
 //! The dialogue goes to the `log` facade, target `ftp_client::wire`, level debug: a record for
 //! each line, `> ` sent, `< ` received, `= ` explained. Passwords are not in it.
 //!
+//! # Programs to begin with
+//!
+//! The directory `examples` of this crate has small programs, which the tests run: `download`,
+//! `upload`, `resume`, `list` a tree, `active` mode behind a NAT, `fxp` from server to server,
+//! `cancel` from another thread, `errors` and what to do about them, `progress`, a `queue` that does
+//! not give up, a `proxy` by a [`Connector`], and `get_put`.
+//!
 //! # Trust
 //!
 //! A server decides neither where data connections go, to the host of the control connection and
@@ -88,11 +147,16 @@ mod config;
 mod connect;
 mod connector;
 mod control;
+mod copy;
 mod data;
 mod error;
 pub mod fxp;
 mod listing;
 mod login;
+mod one_call;
+mod place;
+mod retry;
+mod sink;
 mod stream;
 mod trace;
 mod transfer;
@@ -107,13 +171,17 @@ pub use listing::{
     Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,
     WalkOptions, Walked,
 };
+pub use one_call::{IntoUrl, get, put};
+pub use place::{Entered, Place};
+pub use retry::{IfChanged, Retried, Retry};
+pub use sink::Sink;
 pub use transfer::{Download, Ended, Report, Upload};
 
 pub use ftp_proto::{
     AddressClass, AddressRule, EpsvArgument, HostReason, NetworkProtocol, PortRanges,
 };
 pub use ftp_proto::{
-    Entry, EntryKind, Escaped, Fact, FactType, Facts, Features, Modified, ParseError,
+    Entry, EntryKind, Escaped, Fact, FactType, Facts, Features, FtpUrl, Modified, ParseError,
     ParseErrorKind, Pathname, Permissions, Precision, RawCommand, Reply, ReplyCode,
     RepresentationType, Role, Severity, TimeVal, Verb, Zone,
 };
@@ -126,4 +194,5 @@ const _: () = {
     is_send::<Upload<'_>>();
     is_send::<Error>();
     is_send::<Canceller>();
+    is_send::<Retry>();
 };

@@ -142,6 +142,30 @@ impl Waiter {
         self.wait(&mut vec![PollFd::from_borrowed_fd(fd, interest)], deadline)
     }
 
+    /// Lets time go by, unless the limit for the whole would be reached in it: then it is false,
+    /// at once.
+    pub(crate) fn pause(&self, length: Duration) -> Result<bool, Error> {
+        self.check()?;
+        let end = Deadline::after(length, Phase::Overall);
+        if self.overall.is_some_and(|overall| overall.at <= end.at) {
+            return Ok(false);
+        }
+        match &self.canceller {
+            // Some systems do not poll nothing.
+            None => thread::sleep(length),
+            Some(_) => match self.wait(&mut Vec::new(), end) {
+                Ok(()) | Err(Error::Timeout(_)) => {}
+                Err(error) => return Err(error),
+            },
+        }
+        Ok(true)
+    }
+
+    /// What is left of the limit for the whole, if there is one.
+    pub(crate) fn remaining(&self) -> Result<Option<Duration>, Error> {
+        self.overall.map(Deadline::remaining).transpose()
+    }
+
     /// Does what blocks and knows no limit of time, in a thread that is left to itself when the
     /// wait for it ends early. The inner error is that of `work`, or of the system that has no
     /// thread for it.
@@ -223,6 +247,28 @@ mod tests {
         for deadline in [late.or(Some(soon)), soon.or(Some(late)), soon.or(None)] {
             assert!(matches!(deadline.remaining(), Err(Error::Timeout(Phase::Overall))));
         }
+    }
+
+    #[test]
+    fn a_pause_is_whole_or_ends_at_once() {
+        let (short, long) = (Duration::from_millis(20), Duration::from_secs(60));
+        let canceller = Canceller::new().unwrap();
+        for canceller in [None, Some(canceller.clone())] {
+            let waiter = Waiter::new(Some(long), canceller);
+            let begin = Instant::now();
+            assert!(waiter.pause(short).unwrap());
+            assert!(begin.elapsed() >= short);
+            assert!(!waiter.pause(long).unwrap());
+            assert!(waiter.remaining().unwrap().is_some_and(|left| left < long));
+            assert!(begin.elapsed() < long / 2);
+        }
+        let waiter = Waiter::new(None, Some(canceller.clone()));
+        let begin = Instant::now();
+        let button = thread::spawn(move || canceller.cancel());
+        assert!(matches!(waiter.pause(long), Err(Error::Cancelled)));
+        button.join().unwrap();
+        assert!(begin.elapsed() < long / 2);
+        assert!(waiter.remaining().unwrap().is_none());
     }
 
     #[test]

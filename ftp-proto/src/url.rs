@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::Ipv6Addr;
+use std::str::FromStr;
 
 use crate::error::{ParseError, ParseErrorKind};
 use crate::number;
@@ -165,6 +166,7 @@ impl FtpUrl {
         path.split(|&byte| byte == b'/').for_each(|part| url.push_part(part));
         Ok(url)
     }
+
     /// All but login and path, from `host[:port]`; `at` is where that stands in the input, and
     /// `unescape` undoes what is escaped in a zone.
     fn at_place(
@@ -273,6 +275,15 @@ impl FtpUrl {
     #[must_use]
     pub const fn representation(&self) -> Option<RepresentationType> {
         self.representation
+    }
+}
+
+impl FromStr for FtpUrl {
+    type Err = ParseError;
+
+    /// As [`parse`](Self::parse).
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        Self::parse(text.as_bytes())
     }
 }
 

@@ -1,8 +1,8 @@
 //! `fxp SRC-URL DST-URL`: a file from server to server, without passing here.
 
 use ftp_client::fxp::{self, Direction, Resume, Side};
-use ftp_client::{Client, Error, Verb};
-use ftp_proto::{FtpUrl, RepresentationType};
+use ftp_client::{Client, Entered, Error, Place, Verb};
+use ftp_proto::RepresentationType;
 use log::LevelFilter;
 
 use crate::credentials::{self, VARIABLE};
@@ -10,7 +10,7 @@ use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::output;
 use crate::progress::is_talkative;
-use crate::remote::{self, Dialler, Entered};
+use crate::remote::{self, Dialler};
 use crate::signals::Cleanup;
 use crate::stdio::Stdio;
 use crate::target::name_of;
@@ -30,7 +30,12 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             return Err(Failure::usage(message));
         }
     }
-    let places = [Place::of(&source, None)?, Place::of(&target, Some(&source))?];
+    let at_target = match target.is_directory() {
+        // Under the name that it has at the source.
+        true => Place::inside(&target, name_of(source.path())?.as_encoded_bytes()),
+        false => Place::of(&target),
+    };
+    let places = [Place::of(&source), at_target];
     let choice = fxp::Options {
         direction: if options.has("reverse") { Direction::Reverse } else { Direction::Auto },
         resume: if options.has("continue") { Resume::Find } else { Resume::No },
@@ -67,31 +72,6 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where a file is on a server: as a whole, and part by part.
-struct Place {
-    path: Vec<u8>,
-    parts: Vec<Vec<u8>>,
-}
-
-impl Place {
-    /// That of a URL. A directory takes the file under the name that it has at `source`.
-    fn of(url: &FtpUrl, source: Option<&FtpUrl>) -> Result<Self, Failure> {
-        let mut path = url.path().to_vec();
-        let mut parts: Vec<_> = url.parts().map(<[u8]>::to_vec).collect();
-        if let (true, Some(source)) = (url.is_directory(), source) {
-            let name = name_of(source.path())?.as_encoded_bytes();
-            if !matches!(path.last(), None | Some(b'/')) {
-                path.push(b'/');
-            }
-            path.extend(name);
-            // Behind the last `/` the URL has an empty part: there the name goes.
-            parts.pop_if(|last| last.is_empty());
-            parts.push(name.to_vec());
-        }
-        Ok(Self { path, parts })
-    }
-}
-
 /// Copies. A server that refuses the whole path may know it part by part (RFC 1738 §3.2.2).
 fn copy(
     mut clients: [&mut Client; 2],
@@ -100,23 +80,19 @@ fn copy(
 ) -> Result<fxp::Report, fxp::Error> {
     loop {
         let [from, at] = &mut clients;
-        let copied = fxp::transfer(from, &source.path, at, &target.path, options);
+        let copied = fxp::transfer(from, source.path(), at, target.path(), options);
         let Err(error) = &copied else { return copied };
-        let refused = error.last().and_then(|last| match &last.error {
-            error @ Error::Refused(Verb::Retr | Verb::Stor, _) if remote::is_not_found(error) => {
-                Some(last.side)
-            }
-            _ => None,
-        });
-        let (client, place) = match refused {
-            Some(Side::Source) => (from, &mut source),
-            Some(Side::Target) => (at, &mut target),
-            None => return copied,
+        let Some(last) = error.last() else { return copied };
+        if !matches!(last.error, Error::Refused(Verb::Retr | Verb::Stor, _)) {
+            return copied;
+        }
+        let (client, place) = match last.side {
+            Side::Source => (from, &mut source),
+            Side::Target => (at, &mut target),
         };
-        // Once only: what is left is a name, which is one part.
-        let parts: Vec<_> = place.parts.iter().map(Vec::as_slice).collect();
-        let Ok(Entered::There(name)) = remote::enter(client, &parts) else { return copied };
-        *place = Place { path: name.to_vec(), parts: vec![name.to_vec()] };
+        if !matches!(place.enter(client, &last.error), Ok(Entered::There)) {
+            return copied;
+        }
     }
 }
 

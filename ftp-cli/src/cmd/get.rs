@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use ftp_client::{Client, Download, Error};
+use ftp_client::{Client, Download, Entered, Error, Place};
 use ftp_proto::{FtpUrl, RepresentationType};
 use log::LevelFilter;
 
@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::output;
 use crate::progress::{Progress, When, is_talkative};
-use crate::remote::{self, Dialler, Entered};
+use crate::remote::{self, Dialler};
 use crate::signals::Cleanup;
 use crate::sink::Sink;
 use crate::stdio::{Messages, Stdio};
@@ -100,25 +100,21 @@ impl Job<'_> {
         size: Option<u64>,
     ) -> Result<Done, Failure> {
         client.set_representation(self.representation);
-        let path = self.url.path();
-        let mut used = path;
-        let mut begun = self.attempt(client, path, &mut sink, (offset, size));
-        let parts: Vec<_> = self.url.parts().collect();
-        if let Err(error) = &begun
-            && remote::is_not_found(error)
-            && let Entered::There(name) = remote::enter(client, &parts)?
-        {
-            used = name;
-            begun = self.attempt(client, name, &mut sink, (offset, size));
-        }
-        let moved = begun.map_err(|error| self.refused(&error))??;
+        let mut place = Place::of(self.url);
+        let moved = loop {
+            match self.attempt(client, place.path(), &mut sink, (offset, size)) {
+                Ok(moved) => break moved?,
+                Err(error) if place.enter(client, &error)? == Entered::There => {}
+                Err(error) => return Err(self.refused(&error)),
+            }
+        };
         let came = offset + moved.bytes;
         if let Some(size) = size.filter(|size| *size != came) {
             return Err(self.named(wrong_size(came, size)));
         }
         if !moved.is_known && size.is_none() && self.representation == RepresentationType::Image {
             // Best effort: many servers do not tell.
-            check_size(client, used, came).map_err(|failure| self.named(failure))?;
+            check_size(client, place.path(), came).map_err(|failure| self.named(failure))?;
         }
         let name = sink.shown();
         sink.commit()?;

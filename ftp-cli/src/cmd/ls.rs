@@ -2,13 +2,13 @@
 
 use std::io::{BufWriter, Write};
 
-use ftp_client::{Client, Error, ListOptions, Listed, ListingForm};
+use ftp_client::{Client, Entered, Error, ListOptions, Listed, ListingForm, Place};
 use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Modified, Precision};
 use log::LevelFilter;
 
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
-use crate::remote::{self, Dialler, Entered};
+use crate::remote::{self, Dialler};
 use crate::signals::Cleanup;
 use crate::stdio::{Messages, Stdio};
 use crate::{trace, values};
@@ -62,19 +62,14 @@ struct Lister<'a, W: Write> {
 
 impl<W: Write> Lister<'_, W> {
     fn list(&mut self, client: &mut Client, url: &FtpUrl) -> Result<(), Failure> {
-        let path = url.path();
-        let end = path.iter().rposition(|byte| *byte != b'/').map_or(1, |at| at + 1);
-        let directory = path.get(..end.min(path.len())).unwrap_or_default();
-        let mut begun = self.attempt(client, directory);
-        let mut parts: Vec<_> = url.parts().collect();
-        while parts.pop_if(|last| last.is_empty()).is_some() {}
-        if let Err(error) = &begun
-            && remote::is_not_found(error)
-            && let Entered::There(name) = remote::enter(client, &parts)?
-        {
-            begun = self.attempt(client, name);
+        let mut place = Place::of(url);
+        loop {
+            match self.attempt(client, place.path()) {
+                Ok(listed) => return listed,
+                Err(error) if place.enter(client, &error)? == Entered::There => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        begun?
     }
 
     /// `Err` if the listing could not begin, `Ok(Err)` if it could not end.

@@ -1,6 +1,5 @@
 //! `put LOCAL... URL`: an upload that the server confirmed, or that failed.
 
-use std::cell::Cell;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -8,7 +7,7 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use ftp_client::{Client, Error, Report, Upload};
+use ftp_client::{Client, Entered, Error, Place, Report, Upload};
 use ftp_proto::{FtpUrl, RepresentationType};
 use log::LevelFilter;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -18,7 +17,7 @@ use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::output;
 use crate::progress::{Progress, When, is_talkative};
-use crate::remote::{self, Dialler, Entered};
+use crate::remote::{self, Dialler};
 use crate::signals::Cleanup;
 use crate::stdio::{Messages, Stdio};
 use crate::target::shown_path;
@@ -65,19 +64,26 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let messages = stdio.messages.clone();
     let mut client = dialler.connect(options, &url, &messages)?;
     client.set_representation(representation);
-    let is_inside = Cell::new(false);
-    let job = Job { url: &url, when, way, messages: &messages, representation, is_inside };
+    // All are for the same directory.
+    let mut place = match url.is_directory() {
+        true => Place::inside(&url, b""),
+        false => Place::of(&url),
+    };
+    let job = Job { when, way, messages: &messages, representation };
 
     let (mut done, mut failures): (usize, Vec<Failure>) = (0, Vec::new());
     for (local, path) in locals.iter().zip(&paths) {
-        let path = job.place(path);
+        if url.is_directory() {
+            place.set_name(last(path));
+        }
+        let place = &mut place;
         let sent = match first.take() {
-            Some(file) => job.file(&mut client, file, path),
+            Some(file) => job.file(&mut client, file, place),
             None if local == "-" => {
                 let mut input = Interruptible { input: &mut *stdio.input, cleanup: &cleanup };
-                job.send(&mut client, &mut Source::Reader(&mut input), path, 0, None)
+                job.send(&mut client, &mut Source::Reader(&mut input), place, 0, None)
             }
-            None => open(local).and_then(|file| job.file(&mut client, file, path)),
+            None => open(local).and_then(|file| job.file(&mut client, file, place)),
         };
         let shown = match local.as_os_str() {
             local if local == "-" => "standard input".to_owned(),
@@ -88,7 +94,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
                 done += 1;
                 if talkative {
                     let moved = output::transferred(report.bytes, report.duration);
-                    messages.say(format_args!("{shown} -> {}: {moved}", remote::shown(path)));
+                    let path = remote::shown(place.path());
+                    messages.say(format_args!("{shown} -> {path}: {moved}"));
                 }
             }
             Err(mut failure) => {
@@ -157,17 +164,6 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
     Ok(paths)
 }
 
-/// The parts of one of the [`remote_paths`].
-fn parts<'a>(url: &'a FtpUrl, path: &'a [u8]) -> Vec<&'a [u8]> {
-    let mut parts: Vec<_> = url.parts().collect();
-    if url.is_directory() {
-        // Behind the last `/` the URL has an empty part: there the name goes.
-        parts.pop_if(|last| last.is_empty());
-        parts.push(last(path));
-    }
-    parts
-}
-
 /// What stands behind the last `/`.
 fn last(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
@@ -194,22 +190,19 @@ enum Way {
 }
 
 struct Job<'a> {
-    url: &'a FtpUrl,
     when: When,
     way: Way,
     messages: &'a Messages,
     representation: RepresentationType,
-    /// Whether the directory of the files was entered.
-    is_inside: Cell<bool>,
 }
 
 impl Job<'_> {
-    /// What names a file now: all are for the same directory.
-    fn place<'a>(&self, path: &'a [u8]) -> &'a [u8] {
-        if self.is_inside.get() { last(path) } else { path }
-    }
-
-    fn file(&self, client: &mut Client, mut file: File, path: &[u8]) -> Result<Report, Failure> {
+    fn file(
+        &self,
+        client: &mut Client,
+        mut file: File,
+        place: &mut Place,
+    ) -> Result<Report, Failure> {
         let metadata = file.metadata().map_err(|error| local_failure(&error))?;
         let length = metadata.is_file().then_some(metadata.len());
         let mut offset = 0;
@@ -217,14 +210,14 @@ impl Job<'_> {
             let Some(length) = length else {
                 return Err(Failure::usage("--continue needs a regular file"));
             };
-            offset = client.size(path)?.unwrap_or(0);
+            offset = client.size(place.path())?.unwrap_or(0);
             if offset > length {
                 let message = format!("the server's file is longer: {offset} bytes, not {length}");
                 return Err(Failure { fatal: false, ..Failure::new(Exit::Integrity, message) });
             }
             file.seek(SeekFrom::Start(offset)).map_err(|error| local_failure(&error))?;
         }
-        self.send(client, &mut Source::File(&file), path, offset, length)
+        self.send(client, &mut Source::File(&file), place, offset, length)
     }
 
     /// Sends `source`, which is to become what stands behind byte `offset`.
@@ -232,29 +225,23 @@ impl Job<'_> {
         &self,
         client: &mut Client,
         source: &mut Source<'_>,
-        path: &[u8],
+        place: &mut Place,
         offset: u64,
         length: Option<u64>,
     ) -> Result<Report, Failure> {
-        let mut used = path;
-        let mut begun = self.attempt(client, path, source, offset, length);
-        if let Err(error) = &begun
-            && remote::is_not_found(error)
-            && !self.is_inside.get()
-        {
-            match remote::enter(client, &parts(self.url, path))? {
-                Entered::Nowhere => {}
+        let report = loop {
+            let error = match self.attempt(client, place.path(), source, offset, length) {
+                Ok(report) => break report?,
+                Err(error) => error,
+            };
+            match place.enter(client, &error)? {
+                Entered::There => {}
+                Entered::Nowhere => return Err(error.into()),
                 Entered::HalfWay => return Err(Failure { fatal: true, ..Failure::from(error) }),
-                Entered::There(name) => {
-                    self.is_inside.set(true);
-                    used = name;
-                    begun = self.attempt(client, name, source, offset, length);
-                }
             }
-        }
-        let report = begun??;
+        };
         if self.way != Way::Append && self.representation == RepresentationType::Image {
-            check_size(client, used, offset + report.bytes)?;
+            check_size(client, place.path(), offset + report.bytes)?;
         }
         Ok(report)
     }
@@ -382,24 +369,6 @@ mod tests {
                 paths.iter().map(|path| remote::shown(path)).collect::<Vec<_>>().join(" ")
             });
             assert_eq!(joined.as_deref(), want, "{url} {locals:?}");
-        }
-    }
-
-    #[test]
-    fn the_name_is_the_last_part_cl_60() {
-        for (url, want) in [
-            ("ftp://h/", "a"),
-            ("ftp://h/dir/", "dir|a"),
-            ("ftp://h/dir;type=d", "dir|a"),
-            ("ftp://h/x%2Fy/", "x/y|a"),
-            ("ftp://h/x%2F", "x/|a"),
-            ("ftp://h//", "|a"),
-            ("ftp://h/d/x%2Fy", "d|x/y"),
-        ] {
-            let url = FtpUrl::parse(url.as_bytes()).unwrap();
-            let path = remote_paths(&["a"], &url).unwrap().remove(0);
-            let parts: Vec<_> = parts(&url, &path).into_iter().map(remote::shown).collect();
-            assert_eq!(parts.join("|"), want, "{url}");
         }
     }
 

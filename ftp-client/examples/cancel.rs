@@ -1,0 +1,42 @@
+//! A download that another thread stops after some time.
+//!
+//! `cargo run -p ftp-client --example cancel -- ftp://ftp.example.org/pub/large.bin 10`
+#![expect(clippy::print_stdout, reason = "it is for people to see")]
+
+use std::error::Error;
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use ftp_client::{Canceller, Client, FtpUrl};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<_> = std::env::args().skip(1).collect();
+    let [url, seconds] = args.as_slice() else { return Err("cancel URL SECONDS".into()) };
+    let done = download(&url.parse()?, Duration::from_secs(seconds.parse()?))?;
+    println!("{}", if done { "done" } else { "cancelled" });
+    Ok(())
+}
+
+/// Whether it was done in time.
+pub(crate) fn download(url: &FtpUrl, limit: Duration) -> Result<bool, Box<dyn Error>> {
+    let canceller = Canceller::new()?;
+    let button = canceller.clone();
+    thread::spawn(move || {
+        thread::sleep(limit);
+        button.cancel();
+    });
+    let mut client = Client::builder().canceller(canceller).open(url)?;
+    let mut file = client.retrieve(url.path())?;
+    let done = match io::copy(&mut file, &mut io::sink()).map_err(ftp_client::Error::recover) {
+        Ok(_) => file.finish().map(|_| true)?,
+        Err(Ok(ftp_client::Error::Cancelled)) => {
+            // Whatever waited has ended. The server can still be told, for a second at most.
+            file.abort()?;
+            false
+        }
+        Err(error) => return Err(error?.into()),
+    };
+    client.quit()?;
+    Ok(done)
+}

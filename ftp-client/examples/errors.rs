@@ -1,0 +1,61 @@
+//! From an error to what is to be done: try again, ask somebody, or give up.
+//!
+//! `cargo run -p ftp-client --example errors -- ftp://me:secret@ftp.example.org/a.bin a.bin`
+#![expect(clippy::print_stdout, reason = "it is for people to see")]
+
+use std::fs::File;
+use std::thread;
+use std::time::Duration;
+
+use ftp_client::{Error, FtpUrl, Verb, get};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<_> = std::env::args().skip(1).collect();
+    let [url, local] = args.as_slice() else { return Err("errors URL LOCAL".into()) };
+    let url: FtpUrl = url.parse()?;
+    for minutes in [1, 5, 25] {
+        let Err(error) = get(&url, &mut File::create(local)?) else { return Ok(()) };
+        match action(&error) {
+            Action::TryAgain => println!("{error}; again in {minutes} minutes"),
+            Action::Ask(what) => return Err(format!("{error}: please look at {what}").into()),
+            Action::GiveUp => return Err(error.into()),
+        }
+        thread::sleep(Duration::from_secs(60 * minutes));
+    }
+    Err("tried often enough".into())
+}
+
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Action {
+    TryAgain,
+    /// Who uses the program can do something about this.
+    Ask(&'static str),
+    GiveUp,
+}
+
+/// Each variant names who has to act.
+pub(crate) fn action(error: &Error) -> Action {
+    match error {
+        // The server said no: to the user, or to the name of the file.
+        Error::Refused(Verb::User | Verb::Pass | Verb::Acct, reply)
+            if reply.code().value() == 530 =>
+        {
+            Action::Ask("the user and the password")
+        }
+        Error::Refused(_, reply) if [550, 553].contains(&reply.code().value()) => {
+            Action::Ask("the path: it is not there, or not for this user")
+        }
+        Error::Refused(_, reply) if [452, 552].contains(&reply.code().value()) => {
+            Action::Ask("the space at the server")
+        }
+        // The caller gave what cannot be sent, or its own file failed.
+        Error::Argument(_) => Action::Ask("what was given: FTP cannot carry it"),
+        Error::Local(_) => Action::Ask("the local file or disk"),
+        // The control connection works, the data connection does not.
+        Error::DataConnection(_) => Action::Ask("the firewall, or active and passive mode"),
+        // The network, a limit of time, 421, other 4yz replies.
+        error if error.is_transient() => Action::TryAgain,
+        // The server is no FTP server, or a broken one; it lacks something; somebody cancelled.
+        _ => Action::GiveUp,
+    }
+}

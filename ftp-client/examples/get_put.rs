@@ -1,0 +1,20 @@
+//! A file from one server to another by way of the memory of this program, with one call for each.
+//!
+//! `cargo run -p ftp-client --example get_put -- ftp://ftp.example.org/a.txt ftp://me:secret@two.example.org/a.txt`
+#![expect(clippy::print_stdout, reason = "it is for people to see")]
+
+use ftp_client::{Error, get, put};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<_> = std::env::args().skip(1).collect();
+    let [source, target] = args.as_slice() else { return Err("get_put SOURCE TARGET".into()) };
+    println!("{} bytes", copy(source, target)?);
+    Ok(())
+}
+
+pub(crate) fn copy(source: &str, target: &str) -> Result<u64, Error> {
+    let mut bytes = Vec::new();
+    get(source, &mut bytes)?;
+    let report = put(target, &mut bytes.as_slice())?;
+    Ok(report.bytes)
+}

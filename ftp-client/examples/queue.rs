@@ -1,0 +1,41 @@
+//! Several downloads over one connection, which is made anew when it breaks; each goes on where it was
+//! cut, also by an earlier run of this program.
+//!
+//! `cargo run -p ftp-client --example queue -- ftp.example.org me secret a.bin b.bin`
+#![expect(clippy::print_stdout, reason = "it is for people to see")]
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::path::Path;
+use std::time::Duration;
+
+use ftp_client::{Client, Retry};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<_> = std::env::args().skip(1).collect();
+    let [server, user, password, names @ ..] = args.as_slice() else {
+        return Err("queue SERVER USER PASSWORD NAME...".into());
+    };
+    // All of it within an hour, whatever happens.
+    let builder = Client::builder().overall(Some(Duration::from_secs(3_600)));
+    let queue = Retry::new(builder, server).login(user.as_str(), password.as_str()).tries(10);
+    download(queue, names, ".".as_ref())
+}
+
+pub(crate) fn download(
+    mut queue: Retry,
+    names: &[String],
+    target: &Path,
+) -> Result<(), Box<dyn Error>> {
+    for name in names {
+        let part = target.join(format!("{name}.part"));
+        // Not truncated: what is there is the beginning.
+        let mut file = File::options().write(true).create(true).truncate(false).open(&part)?;
+        let done = queue.download(name, &mut file)?;
+        file.sync_all()?;
+        fs::rename(&part, target.join(name))?;
+        println!("{name}: {} bytes, {} from before", done.size, done.resumed);
+    }
+    queue.quit()?;
+    Ok(())
+}

@@ -1,0 +1,261 @@
+//! `get` and `put`: all that it takes to move one file, by its URL.
+
+use std::io::{Read, Write};
+
+use ftp_proto::{FtpUrl, ParseError, ParseErrorKind, RepresentationType, Scheme};
+
+use crate::client::Client;
+use crate::config::ClientBuilder;
+use crate::copy;
+use crate::error::Error;
+use crate::place::{Entered, Place};
+use crate::transfer::Report;
+
+/// What names a file for [`get`] and [`put`]: a URL, or text that is one.
+pub trait IntoUrl {
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`FtpUrl::parse`].
+    fn into_url(self) -> Result<FtpUrl, ParseError>;
+}
+
+impl IntoUrl for FtpUrl {
+    fn into_url(self) -> Result<FtpUrl, ParseError> {
+        Ok(self)
+    }
+}
+
+impl IntoUrl for &FtpUrl {
+    fn into_url(self) -> Result<FtpUrl, ParseError> {
+        Ok(self.clone())
+    }
+}
+
+impl IntoUrl for &str {
+    fn into_url(self) -> Result<FtpUrl, ParseError> {
+        self.parse()
+    }
+}
+
+impl IntoUrl for &String {
+    fn into_url(self) -> Result<FtpUrl, ParseError> {
+        self.parse()
+    }
+}
+
+/// Downloads the file that a URL names. All settings are the default ones; for others there is
+/// [`ClientBuilder::get`].
+///
+/// ```no_run
+/// let mut file = std::fs::File::create("a.bin")?;
+/// let report = ftp_client::get("ftp://ftp.example.org/pub/a.bin", &mut file)?;
+/// println!("{} bytes in {:?}", report.bytes, report.duration);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// Those of [`ClientBuilder::get`].
+pub fn get(url: impl IntoUrl, writer: &mut (impl Write + ?Sized)) -> Result<Report, Error> {
+    Client::builder().get(url, writer)
+}
+
+/// Uploads to the file that a URL names, in place of one that is there. All settings are the
+/// default ones; for others there is [`ClientBuilder::put`].
+///
+/// ```no_run
+/// let log = b"all is well\n";
+/// ftp_client::put("ftp://me:secret@ftp.example.org/log.txt", &mut log.as_slice())?;
+/// # Ok::<(), ftp_client::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Those of [`ClientBuilder::put`].
+pub fn put(url: impl IntoUrl, reader: &mut (impl Read + ?Sized)) -> Result<Report, Error> {
+    Client::builder().put(url, reader)
+}
+
+impl ClientBuilder {
+    /// Connects to the server of a URL, without logging in.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](Self::connect); [`Error::Unsupported`] for the schemes that demand TLS,
+    /// before anything is sent.
+    pub fn connect_to(self, url: &FtpUrl) -> Result<Client, Error> {
+        if url.scheme() != Scheme::Ftp {
+            return Err(Error::Unsupported("TLS, which ftps:// and ftpes:// URLs demand"));
+        }
+        match url.host() {
+            host if host.contains(':') => self.connect(&format!("[{host}]:{}", url.port())),
+            host => self.connect(&format!("{host}:{}", url.port())),
+        }
+    }
+
+    /// Connects to the server of a URL and logs in, as the user of the URL or as `anonymous`;
+    /// `;type=` says the type of the transfers. Where the path leads to says [`Place`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect_to`](Self::connect_to) and [`Client::login`].
+    pub fn open(self, url: &FtpUrl) -> Result<Client, Error> {
+        let mut client = self.connect_to(url)?;
+        let (user, password) = login(url);
+        client.login(user, password)?;
+        client.set_representation(url.representation().unwrap_or(RepresentationType::Image));
+        Ok(client)
+    }
+
+    /// Downloads the file that a URL names, on a connection of its own: user and password are
+    /// those of the URL, or the anonymous ones, and `;type=a` makes it a text. The path goes to the
+    /// server as a whole, and if it is not known so, as a [`Place`] is entered.
+    ///
+    /// Success is what [`Download::finish`](crate::Download::finish) says, and that the length is
+    /// that of `SIZE`, where the server tells one and did not say it before. `writer` is flushed.
+    ///
+    /// # Errors
+    ///
+    /// All of [`Error`]: [`Argument`](Error::Argument) for what is no URL of a file, with nothing
+    /// sent; [`Local`](Error::Local) for what `writer` fails with; those of
+    /// [`open`](Self::open) and [`Client::retrieve`]. What came
+    /// until then is written.
+    pub fn get(
+        self,
+        url: impl IntoUrl,
+        writer: &mut (impl Write + ?Sized),
+    ) -> Result<Report, Error> {
+        let url = url_of_file(url)?;
+        let mut client = self.open(&url)?;
+        let mut place = Place::of(&url);
+        let (report, is_known) = loop {
+            let error = match client.retrieve(place.path()) {
+                Ok(file) => {
+                    let is_known = file.announced().is_some();
+                    break (copy::receive(file, writer)?, is_known);
+                }
+                Err(error) => error,
+            };
+            if place.enter(&mut client, &error)? != Entered::There {
+                return Err(error);
+            }
+        };
+        if !is_known && is_image(&url) {
+            // Whatever else goes wrong now takes nothing from what was confirmed.
+            match client.size(place.path()) {
+                Ok(Some(size)) if size != report.bytes => {
+                    let announced = Some(size);
+                    return Err(Error::Incomplete { bytes: report.bytes, announced });
+                }
+                _ => {}
+            }
+        }
+        part(client);
+        Ok(report)
+    }
+
+    /// Uploads to the file that a URL names, on a connection of its own, in place of one that is
+    /// there. The rest is as in [`get`](Self::get), but that the length is always compared, in
+    /// type image and where the server tells it.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get), with those of [`Client::store`]. If `reader` fails, the upload is
+    /// aborted, and no short file taken for a whole one.
+    pub fn put(
+        self,
+        url: impl IntoUrl,
+        reader: &mut (impl Read + ?Sized),
+    ) -> Result<Report, Error> {
+        let url = url_of_file(url)?;
+        let mut client = self.open(&url)?;
+        let mut place = Place::of(&url);
+        let report = loop {
+            let error = match client.store(place.path()) {
+                Ok(file) => break copy::send(file, reader, &mut 0)?,
+                Err(error) => error,
+            };
+            if place.enter(&mut client, &error)? != Entered::There {
+                return Err(error);
+            }
+        };
+        if is_image(&url) {
+            match client.size(place.path()) {
+                Ok(Some(bytes)) if bytes != report.bytes => {
+                    let announced = Some(report.bytes);
+                    return Err(Error::Incomplete { bytes, announced });
+                }
+                _ => {}
+            }
+        }
+        part(client);
+        Ok(report)
+    }
+}
+
+/// Reads a URL, which has to name a file.
+fn url_of_file(url: impl IntoUrl) -> Result<FtpUrl, Error> {
+    let url = url.into_url().map_err(Error::Argument)?;
+    if url.is_directory() {
+        let at = url.path().len();
+        let error = ParseError::new("path of a file", at, ParseErrorKind::UnexpectedEnd);
+        return Err(Error::Argument(error));
+    }
+    Ok(url)
+}
+
+/// The user and the password of a URL. Who is nobody in particular gives a password that names no
+/// person, where RFC 1635 asks for an address.
+fn login(url: &FtpUrl) -> (&[u8], &[u8]) {
+    const NOBODY: &[u8] = b"anonymous@";
+    let user = url.user().unwrap_or(b"anonymous");
+    let is_nobody = [&b"anonymous"[..], b"ftp"].iter().any(|name| user.eq_ignore_ascii_case(name));
+    (user, url.password().unwrap_or(if is_nobody { NOBODY } else { b"" }))
+}
+
+fn is_image(url: &FtpUrl) -> bool {
+    url.representation() != Some(RepresentationType::Ascii)
+}
+
+/// Says good-bye. What was done is done: a server that does not answer changes nothing.
+fn part(client: Client) {
+    let _ = client.quit();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_logs_in_is_in_the_url_or_nobody_cl_64() {
+        for (url, user, password) in [
+            ("ftp://h/a", "anonymous", "anonymous@"),
+            ("ftp://@h/a", "anonymous", "anonymous@"),
+            ("ftp://:p@h/a", "anonymous", "p"),
+            ("ftp://FTP@h/a", "FTP", "anonymous@"),
+            ("ftp://u@h/a", "u", ""),
+            ("ftp://u:p%40@h/a", "u", "p@"),
+        ] {
+            let url: FtpUrl = url.parse().unwrap();
+            assert_eq!(login(&url), (user.as_bytes(), password.as_bytes()), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_of_a_file_is_not_sent_cl_65_hl_09() {
+        let mut nothing = Vec::new();
+        for url in ["ftp://h", "ftp://h/a/", "ftp://h/a;type=d", "ftp://h/a%0d", "file:///a", "a"] {
+            let got = get(url, &mut nothing);
+            assert!(matches!(got, Err(Error::Argument(_))), "{url}: {got:?}");
+            let put = put(url, &mut &b""[..]);
+            assert!(matches!(put, Err(Error::Argument(_))), "{url}: {put:?}");
+        }
+        // No look-up either, which would take its time and fail otherwise.
+        for url in ["ftps://no.such.host.invalid/a", "ftpes://no.such.host.invalid/a"] {
+            assert!(matches!(get(url, &mut nothing), Err(Error::Unsupported(_))), "{url}");
+            assert!(matches!(put(url, &mut &b""[..]), Err(Error::Unsupported(_))), "{url}");
+        }
+    }
+}

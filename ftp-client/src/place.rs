@@ -1,0 +1,205 @@
+//! Where the object of a URL is on its server: the path as a whole, or part by part (RFC 1738
+//! §3.2.2).
+
+use ftp_proto::{FtpUrl, ReplyCode};
+
+use crate::client::Client;
+use crate::error::Error;
+
+/// Where the object of a URL is, and how commands name it.
+///
+/// RFC 1738 has a client enter each directory of a path. Nearly every server takes the whole path
+/// in one argument, which costs no reply, so that it is tried first; a server that says 550 to it
+/// may still know it part by part.
+///
+/// ```no_run
+/// use ftp_client::{Client, Entered, FtpUrl, Place};
+///
+/// let url: FtpUrl = "ftp://ftp.example.org/pub/a.bin".parse()?;
+/// let mut client = Client::builder().open(&url)?;
+/// let mut place = Place::of(&url);
+/// loop {
+///     let error = match client.retrieve(place.path()) {
+///         Ok(mut file) => {
+///             std::io::copy(&mut file, &mut std::io::stdout())?;
+///             file.finish()?;
+///             break;
+///         }
+///         Err(error) => error,
+///     };
+///     if place.enter(&mut client, &error)? != Entered::There {
+///         return Err(error.into());
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// What comes before the name where the whole path is given.
+    before: Vec<u8>,
+    /// What `CWD` takes one by one.
+    directories: Vec<Vec<u8>>,
+    name: Vec<u8>,
+    /// What names the object now.
+    path: Vec<u8>,
+    entered: Entered,
+}
+
+/// Where [`Place::enter`] ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Entered {
+    /// Where it began: the error was another, there is only one part, it was tried before, or the
+    /// server refused the first directory.
+    Nowhere,
+    /// On the way: from now on relative paths mean something else at this server.
+    HalfWay,
+    /// In the directory of the object: the command can be tried again, with the new
+    /// [`path`](Place::path).
+    There,
+}
+
+impl Place {
+    /// The object of a URL. Of a directory, it is the directory itself, without the `/` behind it;
+    /// the path is empty where that is the one in which the login ends.
+    #[must_use]
+    pub fn of(url: &FtpUrl) -> Self {
+        let mut parts: Vec<_> = url.parts().collect();
+        while parts.len() > 1 && parts.pop_if(|last| last.is_empty()).is_some() {}
+        let name = parts.pop().unwrap_or_default();
+        let path = url.path();
+        let end = path.iter().rposition(|byte| *byte != b'/').map_or(1, |at| at + 1);
+        let path = path.get(..end.min(path.len())).unwrap_or_default();
+        let before = path.get(..path.len().saturating_sub(name.len())).unwrap_or_default();
+        Self::new(before.to_vec(), &parts, name)
+    }
+
+    /// The object `name` in the directory that a URL names.
+    #[must_use]
+    pub fn inside(url: &FtpUrl, name: impl AsRef<[u8]>) -> Self {
+        let mut before = url.path().to_vec();
+        if !matches!(before.last(), None | Some(b'/')) {
+            before.push(b'/');
+        }
+        let mut parts: Vec<_> = url.parts().collect();
+        // Behind the last `/` the URL has an empty part: there the name goes.
+        parts.pop_if(|last| last.is_empty());
+        Self::new(before, &parts, name.as_ref())
+    }
+
+    fn new(before: Vec<u8>, parts: &[&[u8]], name: &[u8]) -> Self {
+        let filled = parts.iter().filter(|part| !part.is_empty());
+        let mut directories: Vec<_> = filled.map(|part| part.to_vec()).collect();
+        // Empty parts are none, but that a first one puts a `/` before the next, since the path as
+        // a whole is absolute.
+        if parts.first().is_some_and(|first| first.is_empty()) {
+            match directories.first_mut() {
+                Some(first) => first.insert(0, b'/'),
+                None => directories.push(b"/".to_vec()),
+            }
+        }
+        let path = [before.as_slice(), name].concat();
+        Self { before, directories, name: name.to_vec(), path, entered: Entered::Nowhere }
+    }
+
+    /// What names the object in a command now.
+    #[must_use]
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// Takes another name in the same directory, which stays entered if it is.
+    pub fn set_name(&mut self, name: impl AsRef<[u8]>) {
+        self.name = name.as_ref().to_vec();
+        self.path = match self.entered {
+            Entered::There => self.name.clone(),
+            _ => [self.before.as_slice(), &self.name].concat(),
+        };
+    }
+
+    /// Once only, and if `error` is the 550 of a server that may not know the path as a whole:
+    /// enters the directory of the object, part by part.
+    ///
+    /// # Errors
+    ///
+    /// What ends the connection.
+    pub fn enter(&mut self, client: &mut Client, error: &Error) -> Result<Entered, Error> {
+        let is_not_found = matches!(
+            error,
+            Error::Refused(_, reply) if reply.code() == ReplyCode::FILE_UNAVAILABLE
+        );
+        if !is_not_found || self.name.is_empty() || self.entered != Entered::Nowhere {
+            return Ok(Entered::Nowhere);
+        }
+        for directory in std::mem::take(&mut self.directories) {
+            match client.cwd(directory) {
+                Ok(()) => self.entered = Entered::HalfWay,
+                Err(Error::Refused(..)) => return Ok(self.entered),
+                Err(error) => return Err(error),
+            }
+        }
+        if self.entered == Entered::HalfWay {
+            self.entered = Entered::There;
+            self.path.clone_from(&self.name);
+        }
+        Ok(self.entered)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(place: &Place) -> String {
+        let parts = place.directories.iter().chain([&place.name]);
+        let parts: Vec<_> = parts.map(|part| String::from_utf8_lossy(part)).collect();
+        format!("{} = {}", String::from_utf8_lossy(&place.path), parts.join("|"))
+    }
+
+    #[test]
+    fn directories_are_those_of_the_url_cl_60_cl_61() {
+        for (path, want) in [
+            ("a", "a = a"),
+            ("a/b/c", "a/b/c = a|b|c"),
+            ("a%2Fb/c", "a/b/c = a/b|c"),
+            ("a/b%2Fc", "a/b/c = a|b/c"),
+            ("%2Fa", "/a = /a"),
+            ("%2Fetc/x/motd", "/etc/x/motd = /etc|x|motd"),
+            ("%2F/a", "//a = /|a"),
+            ("/a", "/a = /|a"),
+            ("/etc/x/motd", "/etc/x/motd = /etc|x|motd"),
+            ("a//b", "a//b = a|b"),
+            ("//a/b", "//a/b = /a|b"),
+            ("//b", "//b = /|b"),
+            ("a/b/", "a/b = a|b"),
+            ("a//", "a = a"),
+            ("a/b;type=d", "a/b = a|b"),
+            ("/", "/ = "),
+            ("", " = "),
+        ] {
+            let url = FtpUrl::parse(format!("ftp://h/{path}").as_bytes()).unwrap();
+            assert_eq!(shown(&Place::of(&url)), want, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_name_goes_into_the_directory_of_the_url_cl_60() {
+        for (url, want) in [
+            ("ftp://h", "a = a"),
+            ("ftp://h/", "a = a"),
+            ("ftp://h/dir/", "dir/a = dir|a"),
+            ("ftp://h/dir;type=d", "dir/a = dir|a"),
+            ("ftp://h/x%2Fy/", "x/y/a = x/y|a"),
+            ("ftp://h/x%2F", "x/a = x/|a"),
+            ("ftp://h/%2Fabs/", "/abs/a = /abs|a"),
+            ("ftp://h//", "/a = /|a"),
+            ("h:dir/", "dir/a = dir|a"),
+        ] {
+            let url = FtpUrl::parse(url.as_bytes()).unwrap();
+            let mut place = Place::inside(&url, "a");
+            assert_eq!(shown(&place), want, "{url}");
+            place.set_name("b");
+            place.set_name("a");
+            assert_eq!(shown(&place), want, "{url}");
+        }
+    }
+}

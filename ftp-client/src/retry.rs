@@ -1,0 +1,387 @@
+//! `Retry`: several transfers over one control connection, which is made anew when it breaks.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io::{Read, Seek, SeekFrom};
+use std::time::Duration;
+
+use ftp_proto::{Password, ReplyCode, RepresentationType, Severity, Verb};
+
+use crate::client::Client;
+use crate::config::ClientBuilder;
+use crate::copy;
+use crate::error::Error;
+use crate::sink::Sink;
+use crate::trace;
+use crate::transfer::Report;
+use crate::wait::Waiter;
+
+/// Moves files one after the other, and does not give up when something goes wrong that may pass:
+/// it waits, connects and logs in again if it has to, and goes on where the file was cut.
+///
+/// ```no_run
+/// use std::fs::File;
+/// use std::time::Duration;
+/// use ftp_client::{Client, Retry};
+///
+/// let builder = Client::builder().overall(Some(Duration::from_secs(3_600)));
+/// let mut queue = Retry::new(builder, "ftp.example.org").login("me", "secret").tries(10);
+/// let mut file = File::options().write(true).create(true).truncate(false).open("a.bin")?;
+/// let done = queue.download("pub/a.bin", &mut file)?;
+/// println!("{} bytes, {} of them from before, {} tries", done.size, done.resumed, done.tries);
+/// queue.upload(&mut File::open("b.bin")?, "incoming/b.bin")?;
+/// queue.quit()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// What may pass is what [`Error::is_transient`] says: trouble with the network, limits of time,
+/// 421 and 4yz. A 5yz reply is never followed by a second try, and neither is the 452 of a server
+/// that has no space, a failure of the caller's own reader or writer, or
+/// [`Error::Cancelled`]. Before each further try there is a pause, at first of about a second and
+/// twice as long each time, up to a minute; a random part of up to a half is taken off, so that
+/// many clients that lost the same server do not come back at once.
+///
+/// Of the builder, [`overall`](ClientBuilder::overall) is about everything from the first call on,
+/// pauses included; when no pause has room any more, the last error is returned. A
+/// [`Canceller`](crate::Canceller) ends pauses as well.
+///
+/// Files are moved as they are, in type image.
+#[derive(Debug)]
+#[must_use = "nothing happens before a transfer"]
+pub struct Retry {
+    builder: ClientBuilder,
+    server: String,
+    user: Vec<u8>,
+    password: Password,
+    directory: Option<Vec<u8>>,
+    tries: u32,
+    pause: Duration,
+    longest_pause: Duration,
+    if_changed: IfChanged,
+    client: Option<Client>,
+    /// The limit for everything, from the first call on.
+    waiter: Option<Waiter>,
+}
+
+/// What becomes of a download that cannot go on where it was cut: the file on the server is not
+/// known to be the same.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum IfChanged {
+    /// It begins anew, and what was there is lost.
+    #[default]
+    StartAnew,
+    /// It ends with [`Error::Changed`], and what was there stays.
+    Fail,
+}
+
+/// A transfer by [`Retry`] that was done in the end.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Retried {
+    /// How many tries it took: 1 if nothing went wrong.
+    pub tries: u32,
+    /// How many bytes of the file were there already when the last try began.
+    pub resumed: u64,
+    /// How many bytes the file has.
+    pub size: u64,
+    /// The last try: the bytes that it moved, the server's word, the time it took. `None` if a
+    /// download found that all was here, so that nothing had to be moved.
+    pub report: Option<Report>,
+}
+
+/// Where in the file a try began, and how it ended.
+type Done = (u64, Option<Report>);
+
+impl Retry {
+    /// A queue for one server, named as in [`ClientBuilder::connect`]; nothing is sent yet. It
+    /// logs in as `anonymous`, unless [`login`](Self::login) says who.
+    pub fn new(builder: ClientBuilder, server: impl Into<String>) -> Self {
+        Self {
+            builder,
+            server: server.into(),
+            user: b"anonymous".to_vec(),
+            password: Password(b"anonymous@".to_vec()),
+            directory: None,
+            tries: 5,
+            pause: Duration::from_secs(1),
+            longest_pause: Duration::from_secs(60),
+            if_changed: IfChanged::default(),
+            client: None,
+            waiter: None,
+        }
+    }
+
+    /// Who logs in, each time it connects.
+    pub fn login(mut self, user: impl Into<Vec<u8>>, password: impl Into<Vec<u8>>) -> Self {
+        (self.user, self.password) = (user.into(), Password(password.into()));
+        self
+    }
+
+    /// The directory to be in behind each login (`CWD`), from which relative paths count.
+    pub fn directory(mut self, path: impl Into<Vec<u8>>) -> Self {
+        self.directory = Some(path.into());
+        self
+    }
+
+    /// How often a transfer is tried in all, however far each try came: 5 by default, 1 at least.
+    pub const fn tries(mut self, tries: u32) -> Self {
+        self.tries = tries;
+        self
+    }
+
+    /// The pause before the second try, from which the others double, and the longest: 1 s and
+    /// 60 s by default.
+    pub const fn pauses(mut self, first: Duration, longest: Duration) -> Self {
+        (self.pause, self.longest_pause) = (first, longest);
+        self
+    }
+
+    /// What to do if a download cannot be resumed.
+    pub const fn if_changed(mut self, choice: IfChanged) -> Self {
+        self.if_changed = choice;
+        self
+    }
+
+    /// The client that the transfers use, connected and logged in, for what comes between them: a
+    /// listing, a new directory. What it is told to be in force may be gone at the next transfer,
+    /// together with the connection.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ClientBuilder::connect`], [`Client::login`] and [`Client::cwd`], the last one if
+    /// all tries failed.
+    pub fn client(&mut self) -> Result<&mut Client, Error> {
+        self.persist(&mut |_| Ok((0, None)))?;
+        self.client.as_mut().ok_or(Error::Closed)
+    }
+
+    /// Downloads the file at `path`. What `sink` holds already is its beginning, from an earlier
+    /// try in this call or from long ago; an empty one has the whole come.
+    ///
+    /// It goes on behind that (`REST`) only if `SIZE` says that there is that much, and neither
+    /// `SIZE` nor `MDTM` has changed since the first try (RFC 3659 §3, §5.3). What was there before
+    /// that try is compared by `SIZE` alone. If it does not fit, [`IfChanged`] decides. It begins
+    /// anew as well if the server cannot restart, and behind a try that was
+    /// [`Error::Incomplete`].
+    ///
+    /// # Errors
+    ///
+    /// The last one if all tries failed, else the first that no further try would mend: those of
+    /// [`client`](Self::client) and [`Client::retrieve`]; [`Error::Changed`]; [`Error::Local`] for
+    /// what `sink` fails with. `sink` then holds what came.
+    pub fn download(
+        &mut self,
+        path: impl AsRef<[u8]>,
+        sink: &mut (impl Sink + ?Sized),
+    ) -> Result<Retried, Error> {
+        let (path, if_changed) = (path.as_ref(), self.if_changed);
+        // What the bytes that are here belong to, and whether they may be wrong all the same.
+        let (mut known, mut is_doubtful) = (None, false);
+        self.persist(&mut |client| {
+            client.set_representation(RepresentationType::Image);
+            let now = (client.size(path)?, client.modified(path)?);
+            let (size, _) = now;
+            let here = sink.length().map_err(Error::Local)?;
+            let is_same = known.is_none_or(|known| known == now);
+            let mut offset = match if_changed {
+                _ if here == 0 || is_doubtful => 0,
+                _ if is_same && size.is_some_and(|size| here <= size) => here,
+                IfChanged::StartAnew => 0,
+                IfChanged::Fail => return Err(Error::Changed),
+            };
+            if offset > 0 && size == Some(offset) {
+                return Ok((offset, None));
+            }
+            let report = loop {
+                match client.retrieve_from(path, offset) {
+                    Ok(file) => {
+                        sink.cut(offset).map_err(Error::Local)?;
+                        (known, is_doubtful) = (Some(now), false);
+                        break copy::receive(file, sink);
+                    }
+                    Err(error) if offset > 0 && is_no_restart(&error) => offset = 0,
+                    Err(error) => return Err(error),
+                }
+            };
+            let report = report.and_then(|report| {
+                let bytes = offset + report.bytes;
+                match size {
+                    Some(size) if size != bytes => {
+                        Err(Error::Incomplete { bytes, announced: Some(size) })
+                    }
+                    _ => Ok(report),
+                }
+            });
+            is_doubtful = matches!(report, Err(Error::Incomplete { .. }));
+            Ok((offset, Some(report?)))
+        })
+    }
+
+    /// Uploads all of `source`, from its start to its end, to `path`, in place of a file that is
+    /// there.
+    ///
+    /// Behind a try that was cut it goes on where the server's file ends (`SIZE`, `REST`), if that
+    /// file is what this call has sent: it is not longer than that, and not as long as what was
+    /// there before. Otherwise it begins anew, as it does if the server cannot restart, and if the
+    /// server has another length in the end than it was sent.
+    ///
+    /// # Errors
+    ///
+    /// The last one if all tries failed, else the first that no further try would mend: those of
+    /// [`client`](Self::client) and [`Client::store`], of which 452 and 552 mean that other uploads
+    /// will fail, too; [`Error::Local`] for what `source` fails with.
+    pub fn upload(
+        &mut self,
+        source: &mut (impl Read + Seek + ?Sized),
+        path: impl AsRef<[u8]>,
+    ) -> Result<Retried, Error> {
+        let path = path.as_ref();
+        // The length of what was there when the whole began to be sent, and how much was.
+        let (mut before, mut sent) = (None, 0);
+        let mut is_doubtful = false;
+        self.persist(&mut |client| {
+            client.set_representation(RepresentationType::Image);
+            let there = client.size(path)?;
+            let length = source.seek(SeekFrom::End(0)).map_err(Error::Local)?;
+            let is_ours = !is_doubtful && there != before;
+            let mut offset = there.filter(|there| is_ours && *there <= length.min(sent));
+            let report = loop {
+                let start = offset.unwrap_or(0);
+                source.seek(SeekFrom::Start(start)).map_err(Error::Local)?;
+                match client.store_from(path, start) {
+                    Ok(file) => {
+                        if start == 0 {
+                            (before, sent, is_doubtful) = (there, 0, false);
+                        }
+                        let mut moved = 0;
+                        let report = copy::send(file, source, &mut moved);
+                        sent = sent.max(start + moved);
+                        break report?;
+                    }
+                    Err(error) if start > 0 && is_no_restart(&error) => offset = None,
+                    Err(error) => return Err(error),
+                }
+            };
+            let start = offset.unwrap_or(0);
+            let size = start + report.bytes;
+            match client.size(path) {
+                Ok(Some(bytes)) if bytes != size => {
+                    is_doubtful = true;
+                    Err(Error::Incomplete { bytes, announced: Some(size) })
+                }
+                // What was resumed is not known to be whole.
+                Err(error) if start > 0 => Err(error),
+                // The server has confirmed it, and may have moved it away since.
+                _ => Ok((start, Some(report))),
+            }
+        })
+    }
+
+    /// Says good-bye to the server, if it is connected.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::quit`].
+    pub fn quit(self) -> Result<(), Error> {
+        self.client.map_or(Ok(()), Client::quit)
+    }
+
+    /// Tries, and tries again while that makes sense.
+    fn persist(
+        &mut self,
+        attempt: &mut dyn FnMut(&mut Client) -> Result<Done, Error>,
+    ) -> Result<Retried, Error> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let error = match self.ready().and_then(&mut *attempt) {
+                Ok((resumed, report)) => {
+                    let size = resumed + report.as_ref().map_or(0, |report| report.bytes);
+                    return Ok(Retried { tries, resumed, size, report });
+                }
+                Err(error) => error,
+            };
+            // One that still owes a reply takes longer to be cleared than to be made anew.
+            let is_usable =
+                |client: &Client| client.control.is_open() && !client.control.is_outstanding();
+            self.client = self.client.take().filter(is_usable);
+            let is_full = error.reply().is_some_and(|reply| reply.code() == ReplyCode::NO_SPACE);
+            if !error.is_transient() || is_full || tries >= self.tries {
+                return Err(error);
+            }
+            let pause = jittered(doubled(self.pause, tries - 1).min(self.longest_pause));
+            let seconds = pause.as_secs_f32();
+            trace::note(format_args!("try {tries} failed, the next in {seconds:.1} s: {error}"));
+            if !self.waiter.as_ref().map_or(Ok(false), |waiter| waiter.pause(pause))? {
+                return Err(error);
+            }
+        }
+    }
+
+    /// The client, connected and logged in.
+    fn ready(&mut self) -> Result<&mut Client, Error> {
+        let config = &self.builder.config;
+        let start = || Waiter::new(config.overall, config.canceller.clone());
+        let waiter = self.waiter.get_or_insert_with(start);
+        // A server that hung up on an idle client has not failed: that is no try.
+        let is_there = |client: &mut Client| {
+            client.settle().and_then(|()| client.control.check_clear()).is_ok()
+        };
+        if let Some(client) = self.client.take_if(is_there) {
+            return Ok(self.client.insert(client));
+        }
+        let mut builder = self.builder.clone();
+        builder.config.overall = waiter.remaining()?;
+        let mut client = builder.connect(&self.server)?;
+        let Password(password) = &self.password;
+        client.login(&self.user, password)?;
+        if let Some(directory) = &self.directory {
+            client.cwd(directory)?;
+        }
+        Ok(self.client.insert(client))
+    }
+}
+
+/// Whether a server says that it cannot begin at an offset. It may let `REST` pass, and refuse
+/// what comes behind: ProFTPD says 451 to `STOR` then, unless it is told to restart uploads.
+fn is_no_restart(error: &Error) -> bool {
+    let Error::Refused(verb, reply) = error else { return false };
+    let is_permanent = reply.code().severity() == Severity::Permanent;
+    match (verb, reply.code()) {
+        (Verb::Rest, _) => is_permanent,
+        (Verb::Stor, ReplyCode::OVER_QUOTA) => false,
+        (Verb::Stor, code) => is_permanent || code == ReplyCode::LOCAL_ERROR,
+        (_, code) => code.value() == 554,
+    }
+}
+
+fn doubled(pause: Duration, times: u32) -> Duration {
+    pause.saturating_mul(2_u32.saturating_pow(times))
+}
+
+/// Takes a random part of up to a half off. Nobody gains by guessing it.
+fn jittered(pause: Duration) -> Duration {
+    // The keys of the hash are random.
+    let [low, high, ..] = RandomState::new().build_hasher().finish().to_le_bytes();
+    let half = pause / 2;
+    half + half / 65_536 * u32::from(u16::from_le_bytes([low, high]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_and_are_scattered() {
+        let second = Duration::from_secs(1);
+        assert_eq!(doubled(second, 0), second);
+        assert_eq!(doubled(second, 5), 32 * second);
+        assert_eq!(doubled(second, 40), Duration::from_secs(u64::from(u32::MAX)));
+        assert_eq!(doubled(Duration::MAX, 2), Duration::MAX);
+        let all: Vec<_> = (0..100).map(|_| jittered(second)).collect();
+        assert!(all.iter().all(|pause| (second / 2..=second).contains(pause)));
+        assert!(all.iter().any(|pause| pause != &all[0]));
+        assert!(jittered(Duration::MAX) >= Duration::MAX / 2);
+        assert_eq!(jittered(Duration::ZERO), Duration::ZERO);
+    }
+}

@@ -1,0 +1,267 @@
+//! The programs in `examples/`, run against our server: what they show has to work.
+#![allow(dead_code, reason = "their main functions are for people who try them")]
+#![expect(clippy::unwrap_used, reason = "what tests call panics as they do")]
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use ftp_client::{Client, Error, FtpUrl, Retry, get};
+use ftp_server::ServerConfig;
+use ftp_tests::content::binary;
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::{ClosedPort, OurServer};
+
+#[path = "../../examples/active.rs"]
+mod active;
+#[path = "../../examples/cancel.rs"]
+mod cancel;
+#[path = "../../examples/download.rs"]
+mod download;
+#[path = "../../examples/errors.rs"]
+mod errors;
+#[path = "../../examples/fxp.rs"]
+mod fxp;
+#[path = "../../examples/get_put.rs"]
+mod get_put;
+#[path = "../../examples/list.rs"]
+mod list;
+#[path = "../../examples/progress.rs"]
+mod progress;
+#[path = "../../examples/proxy.rs"]
+mod proxy;
+#[path = "../../examples/queue.rs"]
+mod queue;
+#[path = "../../examples/resume.rs"]
+mod resume;
+#[path = "../../examples/upload.rs"]
+mod upload;
+
+/// A server, a directory of the client's, and what a file holds.
+struct Bench {
+    server: OurServer,
+    here: TempRoot,
+    content: Vec<u8>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { server: OurServer::start(), here: TempRoot::new(), content: binary(300_001, 5) }
+    }
+
+    /// One whose server has the file `a.bin`.
+    fn with_a_file() -> Self {
+        let bench = Self::new();
+        bench.server.root.write("a.bin", &bench.content);
+        bench
+    }
+
+    fn url(&self, name: &str) -> FtpUrl {
+        self.server.url(name).parse().unwrap()
+    }
+
+    fn local(&self, name: &str) -> String {
+        self.here.join(name).to_str().unwrap().to_owned()
+    }
+
+    #[track_caller]
+    fn has_come(&self) {
+        assert!(self.here.read("a.bin") == self.content, "another file came");
+        assert_eq!(self.here.names(), [b"a.bin"]);
+    }
+
+    #[track_caller]
+    fn was_sent(&self) {
+        assert!(self.server.root.read("a.bin") == self.content, "another file was sent");
+    }
+}
+
+#[test]
+fn download_has_the_whole_file_or_none() {
+    let bench = Bench::with_a_file();
+    download::download(&bench.url("a.bin"), &bench.local("a.bin")).unwrap();
+    bench.has_come();
+    assert!(download::download(&bench.url("b.bin"), &bench.local("a.bin")).is_err());
+    assert!(bench.here.read("a.bin") == bench.content);
+}
+
+#[test]
+fn upload_sends_what_can_be_read() {
+    let bench = Bench::new();
+    upload::upload(&bench.url("a.bin"), &mut bench.content.as_slice()).unwrap();
+    bench.was_sent();
+}
+
+#[test]
+fn resume_fetches_the_rest() {
+    let bench = Bench::with_a_file();
+    for here in [0, 1, 200_000, bench.content.len()] {
+        bench.here.write("a.bin", &bench.content[..here]);
+        let moved = resume::resume(&bench.url("a.bin"), &bench.local("a.bin")).unwrap();
+        assert_eq!(moved, u64::try_from(bench.content.len() - here).unwrap());
+        bench.has_come();
+    }
+    // What is longer was another file.
+    bench.here.write("a.bin", &[0; 400_000]);
+    resume::resume(&bench.url("a.bin"), &bench.local("a.bin")).unwrap();
+    bench.has_come();
+}
+
+#[test]
+fn list_finds_all_that_there_is() {
+    let bench = Bench::new();
+    bench.server.root.write("a", b"1");
+    bench.server.root.write("sub/b", b"22");
+    bench.server.root.write("sub/deeper/c", b"");
+    bench.server.root.mkdir("empty");
+    let mut found = Vec::new();
+    list::list(&bench.url(""), &mut found).unwrap();
+    let found = String::from_utf8(found).unwrap();
+    let mut lines: Vec<_> = found.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["a 1", "empty/", "sub/", "sub/b 2", "sub/deeper/", "sub/deeper/c 0"]);
+}
+
+#[test]
+fn active_listens_where_it_is_told() {
+    let bench = Bench::with_a_file();
+    // The NAT of this bench is that the address has a name.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let ports = format!("{free},50000-50999");
+    active::download(&bench.url("a.bin"), &bench.local("a.bin"), &ports, "localhost").unwrap();
+    bench.has_come();
+}
+
+#[test]
+fn fxp_copies_between_two_servers() {
+    // Both are on one host; elsewhere they would have to allow it.
+    let (source, target) = (Bench::with_a_file(), Bench::new());
+    fxp::copy(&source.url("a.bin"), &target.url("a.bin")).unwrap();
+    assert!(target.server.root.read("a.bin") == source.content);
+}
+
+#[test]
+fn cancel_ends_a_download_that_takes_too_long() {
+    // It would take minutes.
+    let config = ServerConfig { rate_per_session: 1_000, ..ServerConfig::default() };
+    let bench = Bench { server: OurServer::with(config), ..Bench::new() };
+    bench.server.root.write("a.bin", &bench.content);
+    let url = bench.url("a.bin");
+    assert!(!cancel::download(&url, Duration::from_millis(300)).unwrap());
+    bench.server.root.write("a.bin", b"short");
+    assert!(cancel::download(&url, Duration::from_secs(300)).unwrap());
+}
+
+#[test]
+fn errors_say_who_has_to_act() {
+    let bench = Bench::with_a_file();
+    let action = |url: &str| errors::action(&get(url, &mut Vec::new()).unwrap_err());
+    let is_asked = |action: errors::Action| matches!(action, errors::Action::Ask(_));
+    assert!(is_asked(action(&bench.server.url("b.bin"))));
+    assert!(is_asked(action(&format!("ftp://user:wrong@{}/a.bin", bench.server.address))));
+    assert!(is_asked(action("ftp://localhost/a%0ab")));
+    let closed = ClosedPort::new();
+    assert_eq!(action(&format!("ftp://{}/a.bin", closed.address())), errors::Action::TryAgain);
+    assert_eq!(action("ftps://localhost/a.bin"), errors::Action::GiveUp);
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let error = get(&bench.server.url("a.bin"), &mut Full).unwrap_err();
+    assert!(matches!(error, Error::Local(_)));
+    assert!(is_asked(errors::action(&error)));
+}
+
+#[test]
+fn progress_is_shown_to_the_end() {
+    let bench = Bench::new();
+    bench.here.write("a.bin", &bench.content);
+    let mut shown = Vec::new();
+    let show = |done, all| shown.push((done, all));
+    progress::upload(&bench.local("a.bin"), &bench.url("a.bin"), show).unwrap();
+    bench.was_sent();
+    let all = u64::try_from(bench.content.len()).unwrap();
+    assert_eq!(shown.last(), Some(&(all, all)));
+    assert!(shown.len() > 2 && shown.is_sorted());
+}
+
+#[test]
+fn queue_goes_on_where_an_earlier_run_stopped() {
+    let bench = Bench::with_a_file();
+    bench.server.root.write("b.bin", b"another");
+    bench.here.write("a.bin.part", &bench.content[..100_000]);
+    let queue = Retry::new(Client::builder(), bench.server.address.to_string())
+        .login(bench.server.user, bench.server.password);
+    let names = ["a.bin".to_owned(), "b.bin".to_owned()];
+    queue::download(queue, &names, bench.here.path()).unwrap();
+    assert_eq!(bench.here.names(), [b"a.bin", b"b.bin"]);
+    assert!(bench.here.read("a.bin") == bench.content);
+    assert_eq!(bench.here.read("b.bin"), b"another");
+}
+
+#[test]
+fn proxy_takes_every_connection() {
+    let bench = Bench::with_a_file();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    // One control and one data connection.
+    let proxy = thread::spawn(move || {
+        let relays: Vec<_> = (0..2).map(|_| relay(listener.accept().unwrap().0)).collect();
+        relays.into_iter().flatten().for_each(|thread| thread.join().unwrap());
+    });
+    // A name that only the proxy knows.
+    let url = bench.server.url("a.bin").replace("127.0.0.1", "inside.invalid");
+    proxy::download(&address, &url.parse().unwrap(), &bench.local("a.bin")).unwrap();
+    bench.has_come();
+    proxy.join().unwrap();
+}
+
+/// Does what one `CONNECT` asks for.
+fn relay(client: TcpStream) -> [thread::JoinHandle<()>; 2] {
+    let mut client = BufReader::new(client);
+    let mut line = String::new();
+    client.read_line(&mut line).unwrap();
+    let port = line.strip_prefix("CONNECT inside.invalid:").unwrap();
+    let port: u16 = port.strip_suffix(" HTTP/1.1\r\n").unwrap().parse().unwrap();
+    while line != "\r\n" {
+        line.clear();
+        client.read_line(&mut line).unwrap();
+    }
+    let mut client = client.into_inner();
+    let server = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    client.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").unwrap();
+    let pump = |mut from: TcpStream, mut to: TcpStream| {
+        thread::spawn(move || {
+            // Whichever side ends, how it does is for the other to see.
+            let _ = io::copy(&mut from, &mut to);
+            let _ = to.shutdown(Shutdown::Write);
+        })
+    };
+    [pump(client.try_clone().unwrap(), server.try_clone().unwrap()), pump(server, client)]
+}
+
+#[test]
+fn get_put_copies_through_memory() {
+    let source = Bench::with_a_file();
+    let target = Bench::new();
+    let moved = get_put::copy(&source.server.url("a.bin"), &target.server.url("a.bin")).unwrap();
+    assert_eq!(moved, u64::try_from(source.content.len()).unwrap());
+    assert!(target.server.root.read("a.bin") == source.content);
+}
+
+#[test]
+fn every_example_is_here() {
+    let source = include_str!("main.rs");
+    for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let test = format!("fn {}_", name.strip_suffix(".rs").unwrap());
+        assert!(source.contains(&test), "{name} has no test");
+    }
+}

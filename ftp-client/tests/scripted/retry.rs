@@ -1,0 +1,559 @@
+//! Transfers that are tried again, over connections that break.
+
+use std::io::{Cursor, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ftp_client::{Canceller, Client, ClientBuilder, Error, IfChanged, Retry, Sink};
+
+use crate::peer::{Peer, reset, timeouts, was_reset};
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// A peer with a script for each connection, one after the other.
+struct Server {
+    address: SocketAddr,
+    thread: JoinHandle<()>,
+}
+
+type Script = Box<dyn FnOnce(Peer) + Send>;
+
+impl Server {
+    fn start(scripts: Vec<Script>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let thread = std::thread::spawn(move || {
+            for script in scripts {
+                let (control, _) = listener.accept().unwrap();
+                let mut peer = Peer::new(control);
+                peer.reply("220 ready");
+                peer.answer("USER u", "331 password");
+                peer.answer("PASS p", "230 in");
+                script(peer);
+            }
+            listener.set_nonblocking(true).unwrap();
+            assert!(listener.accept().is_err(), "one more connection");
+        });
+        Self { address, thread }
+    }
+
+    fn queue(&self) -> Retry {
+        self.queue_with(Client::builder().timeouts(timeouts()))
+    }
+
+    fn queue_with(&self, builder: ClientBuilder) -> Retry {
+        let short = Duration::from_millis(2);
+        Retry::new(builder, self.address.to_string()).login("u", "p").pauses(short, 4 * short)
+    }
+
+    fn end(self) {
+        if let Err(panic) = self.thread.join() {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+fn on(script: impl FnOnce(Peer) + Send + 'static) -> Script {
+    Box::new(script)
+}
+
+/// What a try asks for before it begins.
+fn about(peer: &mut Peer, size: u64, modified: &str) {
+    peer.answer("SIZE a", &format!("213 {size}"));
+    peer.answer("MDTM a", modified);
+}
+
+fn opened(peer: &mut Peer, command: &str) -> std::net::TcpStream {
+    peer.epsv();
+    let (rest, verb) = command.rsplit_once(", ").unwrap_or(("", command));
+    if !rest.is_empty() {
+        peer.answer(rest, "350 go on");
+    }
+    peer.answer(verb, "150 Opening");
+    peer.data()
+}
+
+const THEN: &str = "213 20260101000000";
+const LATER: &str = "213 20260101000001";
+
+/// `TYPE I` and a download of `hello, world`, cut behind the first five bytes.
+fn cut(mut peer: Peer) {
+    peer.answer("TYPE I", "200 ok");
+    about(&mut peer, 12, THEN);
+    let mut data = opened(&mut peer, "RETR a");
+    data.write_all(b"hello").unwrap();
+    peer.close();
+}
+
+#[test]
+fn a_cut_download_goes_on_over_a_new_connection_as_09() {
+    let server = Server::start(vec![
+        on(cut),
+        on(|mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            about(&mut peer, 12, THEN);
+            opened(&mut peer, "REST 5, RETR a").write_all(b", wo").unwrap();
+            // The connection stays, and is used for the next try.
+            peer.reply("426 cut");
+            about(&mut peer, 12, THEN);
+            opened(&mut peer, "REST 9, RETR a").write_all(b"rld").unwrap();
+            peer.reply("226 done");
+            // All is here: nothing is moved.
+            about(&mut peer, 12, THEN);
+            peer.answer("QUIT", "221 bye");
+        }),
+    ]);
+    let mut queue = server.queue();
+    let mut sink = Vec::new();
+    let done = queue.download("a", &mut sink).unwrap();
+    assert_eq!(sink, b"hello, world");
+    assert_eq!((done.tries, done.resumed, done.size), (3, 9, 12));
+    assert_eq!(done.report.unwrap().bytes, 3);
+    let done = queue.download("a", &mut sink).unwrap();
+    assert_eq!((done.tries, done.resumed, done.size), (1, 12, 12));
+    assert!(done.report.is_none());
+    assert_eq!(sink, b"hello, world");
+    queue.quit().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_download_of_a_changed_file_begins_anew_as_09() {
+    for (size, modified) in [(12, LATER), (11, THEN), (3, THEN), (13, LATER)] {
+        let server = Server::start(vec![
+            on(cut),
+            on(move |mut peer| {
+                peer.answer("TYPE I", "200 ok");
+                about(&mut peer, size, modified);
+                let file = &b"other, other."[..usize::try_from(size).unwrap()];
+                // Cut once more, before the new one has the length of the old.
+                opened(&mut peer, "RETR a").write_all(&file[..2]).unwrap();
+                peer.close();
+            }),
+            on(move |mut peer| {
+                peer.answer("TYPE I", "200 ok");
+                about(&mut peer, size, modified);
+                let file = &b"other, other."[..usize::try_from(size).unwrap()];
+                opened(&mut peer, "REST 2, RETR a").write_all(&file[2..]).unwrap();
+                peer.reply("226 done");
+            }),
+        ]);
+        let mut sink = Vec::new();
+        let done = server.queue().download("a", &mut sink).unwrap();
+        assert_eq!(sink, b"other, other."[..usize::try_from(size).unwrap()]);
+        assert_eq!((done.tries, done.resumed, done.size), (3, 2, size));
+        server.end();
+
+        let server = Server::start(vec![
+            on(cut),
+            on(move |mut peer| {
+                peer.answer("TYPE I", "200 ok");
+                about(&mut peer, size, modified);
+                peer.expect_end();
+            }),
+        ]);
+        let mut sink = Vec::new();
+        let failed = server.queue().if_changed(IfChanged::Fail).download("a", &mut sink);
+        assert!(matches!(failed, Err(Error::Changed)), "{failed:?}");
+        assert_eq!(sink, b"hello");
+        server.end();
+    }
+}
+
+#[test]
+fn what_is_here_is_the_beginning_or_goes_as_09() {
+    // Longer than the file, and a server that does not tell.
+    for (size, here) in [("213 2", "hello"), ("500 what", "h")] {
+        let script = move |mut peer: Peer| {
+            peer.answer("TYPE I", "200 ok");
+            peer.answer("SIZE a", size);
+            peer.answer("MDTM a", "500 what");
+            opened(&mut peer, "RETR a").write_all(b"hi").unwrap();
+            peer.reply("226 done");
+        };
+        let server = Server::start(vec![on(script)]);
+        let mut sink = here.as_bytes().to_vec();
+        let done = server.queue().download("a", &mut sink).unwrap();
+        assert_eq!((done.resumed, sink.as_slice()), (0, &b"hi"[..]));
+        server.end();
+    }
+    // One that cannot restart.
+    let server = Server::start(vec![on(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        about(&mut peer, 5, THEN);
+        peer.epsv();
+        peer.answer("REST 3", "502 no");
+        opened(&mut peer, "RETR a").write_all(b"hello").unwrap();
+        peer.reply("226 done");
+    })]);
+    let mut sink = b"hel".to_vec();
+    let done = server.queue().download("a", &mut sink).unwrap();
+    assert_eq!((done.tries, done.resumed, sink.as_slice()), (1, 0, &b"hello"[..]));
+    server.end();
+}
+
+#[test]
+fn a_download_that_was_not_whole_begins_anew_hc_19() {
+    // It says 350 and sends the whole all the same.
+    let server = Server::start(vec![on(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        about(&mut peer, 5, THEN);
+        opened(&mut peer, "REST 3, RETR a").write_all(b"hello").unwrap();
+        peer.reply("226 done");
+        about(&mut peer, 5, THEN);
+        peer.answer("EPSV", "425 not now");
+        about(&mut peer, 5, THEN);
+        opened(&mut peer, "RETR a").write_all(b"hello").unwrap();
+        peer.reply("226 done");
+    })]);
+    let mut sink = b"hel".to_vec();
+    let done = server.queue().download("a", &mut sink).unwrap();
+    assert_eq!((done.tries, done.resumed, sink.as_slice()), (3, 0, &b"hello"[..]));
+    server.end();
+}
+
+fn read_all(mut data: std::net::TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    data.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// `TYPE I` and an upload, of which the connection breaks when all was sent.
+fn cut_upload(size: &'static str) -> Script {
+    on(move |mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        peer.answer("SIZE a", size);
+        let data = opened(&mut peer, "STOR a");
+        assert_eq!(read_all(data), b"hello, world");
+        peer.close();
+    })
+}
+
+#[test]
+fn a_cut_upload_goes_on_where_the_file_of_the_server_ends() {
+    // There was nothing, or something of another length.
+    for before in ["550 no such file", "213 400", "213 3"] {
+        let server = Server::start(vec![
+            cut_upload(before),
+            on(|mut peer| {
+                peer.answer("TYPE I", "200 ok");
+                peer.answer("SIZE a", "213 5");
+                let data = opened(&mut peer, "REST 5, STOR a");
+                assert_eq!(read_all(data), b", world");
+                peer.reply("226 done");
+                peer.answer("SIZE a", "213 12");
+                peer.answer("QUIT", "221 bye");
+            }),
+        ]);
+        let mut queue = server.queue();
+        let done = queue.upload(&mut Cursor::new(b"hello, world"), "a").unwrap();
+        assert_eq!((done.tries, done.resumed, done.size), (2, 5, 12));
+        assert_eq!(done.report.unwrap().bytes, 7);
+        queue.quit().unwrap();
+        server.end();
+    }
+}
+
+#[test]
+fn an_upload_does_not_go_on_with_what_it_has_not_sent() {
+    for (before, then) in [
+        // The file that stood there still does.
+        ("213 5", "213 5"),
+        // More than was sent, by whomever.
+        ("550 no such file", "213 13"),
+        ("213 3", "213 400"),
+        // Nothing, or no word.
+        ("550 no such file", "550 no such file"),
+        ("500 what", "500 what"),
+    ] {
+        let server = Server::start(vec![
+            cut_upload(before),
+            on(move |mut peer| {
+                peer.answer("TYPE I", "200 ok");
+                peer.answer("SIZE a", then);
+                let data = opened(&mut peer, "STOR a");
+                assert_eq!(read_all(data), b"hello, world");
+                peer.reply("226 done");
+                peer.answer("SIZE a", if then == "500 what" { then } else { "213 12" });
+            }),
+        ]);
+        let done = server.queue().upload(&mut Cursor::new(b"hello, world"), "a").unwrap();
+        assert_eq!((done.tries, done.resumed, done.size), (2, 0, 12));
+        server.end();
+    }
+}
+
+#[test]
+fn an_upload_begins_anew_where_it_cannot_go_on() {
+    for (command, refusal) in [
+        ("REST 5", "502 no"),
+        ("STOR a", "451 a: Append/Restart not permitted, try again"),
+        ("STOR a", "554 no"),
+    ] {
+        let server = Server::start(vec![
+            cut_upload("550 no such file"),
+            on(move |mut peer| {
+                peer.answer("TYPE I", "200 ok");
+                peer.answer("SIZE a", "213 5");
+                peer.epsv();
+                if command != "REST 5" {
+                    peer.answer("REST 5", "350 go on");
+                }
+                peer.answer(command, refusal);
+                let data = opened(&mut peer, "STOR a");
+                assert_eq!(read_all(data), b"hello, world");
+                peer.reply("226 done");
+                peer.answer("SIZE a", "213 12");
+            }),
+        ]);
+        let done = server.queue().upload(&mut Cursor::new(b"hello, world"), "a").unwrap();
+        assert_eq!((done.tries, done.resumed), (2, 0), "{refusal}");
+        server.end();
+    }
+}
+
+#[test]
+fn an_upload_with_a_hole_or_a_doubled_part_is_made_anew() {
+    // It takes the rest for the whole, or appends it to more than it said.
+    for length in ["213 7", "213 19"] {
+        let server = Server::start(vec![
+            cut_upload("550 no such file"),
+            on(move |mut peer| {
+                peer.answer("TYPE I", "200 ok");
+                peer.answer("SIZE a", "213 5");
+                let data = opened(&mut peer, "REST 5, STOR a");
+                assert_eq!(read_all(data), b", world");
+                peer.reply("226 done");
+                peer.answer("SIZE a", length);
+                peer.answer("SIZE a", length);
+                // This one does not begin: what is there is no better for it.
+                peer.answer("EPSV", "425 not now");
+                peer.answer("SIZE a", length);
+                let data = opened(&mut peer, "STOR a");
+                assert_eq!(read_all(data), b"hello, world");
+                peer.reply("226 done");
+                peer.answer("SIZE a", "213 12");
+            }),
+        ]);
+        let done = server.queue().upload(&mut Cursor::new(b"hello, world"), "a").unwrap();
+        assert_eq!((done.tries, done.resumed, done.size), (4, 0, 12));
+        server.end();
+    }
+}
+
+#[test]
+fn what_will_not_pass_is_tried_once() {
+    for (reply, code) in [("550 no such file", 550), ("552 full", 552), ("452 full", 452)] {
+        let server = Server::start(vec![on(move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            peer.answer("SIZE a", "550 no such file");
+            peer.epsv();
+            peer.answer("STOR a", reply);
+            peer.answer("QUIT", "221 bye");
+        })]);
+        let mut queue = server.queue();
+        match queue.upload(&mut Cursor::new(b"hello"), "a") {
+            Err(Error::Refused(_, reply)) => assert_eq!(reply.code().value(), code),
+            other => panic!("{other:?}"),
+        }
+        // The connection is as good as before.
+        queue.quit().unwrap();
+        server.end();
+    }
+    // Not a login either.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let thread = std::thread::spawn(move || {
+        let mut peer = Peer::new(listener.accept().unwrap().0);
+        peer.reply("220 ready");
+        peer.answer("USER anonymous", "331 password");
+        peer.answer("PASS anonymous@", "530 not you");
+        peer.expect_end();
+    });
+    let mut queue = Retry::new(Client::builder().timeouts(timeouts()), address.to_string());
+    assert!(matches!(queue.client(), Err(Error::Refused(..))));
+    thread.join().unwrap();
+}
+
+#[test]
+fn what_may_pass_is_tried_as_often_as_was_said() {
+    let server = Server::start(vec![on(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        for _ in 0..3 {
+            about(&mut peer, 5, THEN);
+            peer.epsv();
+            peer.answer("RETR a", "450 busy");
+        }
+        peer.expect_end();
+    })]);
+    let mut queue = server.queue().tries(3);
+    let failed = queue.download("a", &mut Vec::new());
+    assert!(matches!(&failed, Err(error) if error.is_transient()), "{failed:?}");
+    drop(queue);
+    server.end();
+}
+
+#[test]
+fn each_connection_is_where_the_first_was() {
+    let (hang_up, hung_up) = mpsc::channel();
+    let entered = |mut peer: Peer| {
+        peer.answer("CWD sub", "250 there");
+        peer
+    };
+    let server = Server::start(vec![
+        on(move |peer| cut(entered(peer))),
+        on(move |peer| {
+            let mut peer = entered(peer);
+            peer.answer("TYPE I", "200 ok");
+            about(&mut peer, 12, THEN);
+            opened(&mut peer, "REST 5, RETR a").write_all(b", world").unwrap();
+            peer.reply("226 done");
+            // It waits for long enough, and hangs up.
+            peer.reply("421 idle");
+            peer.close();
+            hang_up.send(()).unwrap();
+        }),
+        on(move |peer| {
+            let mut peer = entered(peer);
+            peer.answer("NOOP", "200 ok");
+            peer.answer("QUIT", "221 bye");
+        }),
+    ]);
+    let mut queue = server.queue().directory("sub").tries(2);
+    let mut sink = Vec::new();
+    assert_eq!(queue.download("a", &mut sink).unwrap().tries, 2);
+    assert_eq!(sink, b"hello, world");
+    // That is not a try: one would not do here.
+    let mut queue = queue.tries(1);
+    hung_up.recv().unwrap();
+    queue.client().unwrap().noop().unwrap();
+    queue.quit().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_sink_that_fails_is_the_callers_own() {
+    struct Full(Vec<u8>);
+    impl Write for Full {
+        fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+            if self.0.len() + data.len() > 5 {
+                return Err(std::io::ErrorKind::StorageFull.into());
+            }
+            self.0.write(data)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    impl Sink for Full {
+        fn length(&mut self) -> std::io::Result<u64> {
+            self.0.length()
+        }
+        fn cut(&mut self, length: u64) -> std::io::Result<()> {
+            self.0.cut(length)
+        }
+    }
+    let server = Server::start(vec![on(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        about(&mut peer, 12, THEN);
+        opened(&mut peer, "RETR a").write_all(b"hello, world").unwrap();
+        peer.reply("226 done");
+        peer.answer("QUIT", "221 bye");
+    })]);
+    let mut queue = server.queue();
+    let failed = queue.download("a", &mut Full(Vec::new()));
+    assert!(matches!(failed, Err(Error::Local(_))), "{failed:?}");
+    assert!(!failed.unwrap_err().is_transient());
+    queue.quit().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_source_that_fails_leaves_no_short_file_li_09() {
+    struct Broken(Cursor<&'static [u8]>);
+    impl Read for Broken {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            match self.0.read(buffer)? {
+                0 => Err(std::io::Error::other("the disk is gone")),
+                count => Ok(count),
+            }
+        }
+    }
+    impl std::io::Seek for Broken {
+        fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
+            self.0.seek(to)
+        }
+    }
+    let server = Server::start(vec![on(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        peer.answer("SIZE a", "550 no such file");
+        let data = opened(&mut peer, "STOR a");
+        peer.expect_abort();
+        assert!(was_reset(&data));
+        peer.send("426 cut\r\n226 aborted\r\n");
+        peer.answer("QUIT", "221 bye");
+    })]);
+    let mut queue = server.queue();
+    let failed = queue.upload(&mut Broken(Cursor::new(b"hello")), "a");
+    assert!(matches!(failed, Err(Error::Local(_))), "{failed:?}");
+    queue.quit().unwrap();
+    server.end();
+}
+
+#[test]
+fn the_limit_for_all_counts_pauses_and_connections() {
+    let limit = Duration::from_secs(30);
+    let builder = || Client::builder().timeouts(timeouts()).overall(Some(limit));
+    let begin = Instant::now();
+    // No pause of this length has room: the reason for the try is told at once.
+    let server = Server::start(vec![on(|peer| {
+        cut(peer);
+    })]);
+    let mut queue = server.queue_with(builder()).pauses(4 * limit, 4 * limit);
+    let failed = queue.download("a", &mut Vec::new());
+    assert!(matches!(failed, Err(Error::Closed)), "{failed:?}");
+    server.end();
+    assert!(begin.elapsed() < limit);
+
+    // What a new connection may take is what is left.
+    let short = Duration::from_secs(2);
+    let server = Server::start(vec![
+        on(cut),
+        on(|mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            // And then nothing.
+            peer.expect("SIZE a");
+            peer.expect_end();
+        }),
+    ]);
+    let mut queue = server.queue_with(builder().overall(Some(short)));
+    let failed = queue.download("a", &mut Vec::new());
+    assert!(matches!(failed, Err(Error::Timeout(_))), "{failed:?}");
+    server.end();
+    assert!(begin.elapsed() < limit);
+}
+
+#[test]
+fn a_pause_can_be_cancelled() {
+    let canceller = Canceller::new().unwrap();
+    let button = canceller.clone();
+    let server = Server::start(vec![on(move |mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        about(&mut peer, 12, THEN);
+        let data = opened(&mut peer, "RETR a");
+        peer.close();
+        reset(data);
+        std::thread::park_timeout(Duration::from_millis(50));
+        button.cancel();
+    })]);
+    let builder = Client::builder().timeouts(timeouts()).canceller(canceller);
+    let minute = Duration::from_secs(60);
+    let mut queue = server.queue_with(builder).pauses(minute, minute);
+    let begin = Instant::now();
+    let failed = queue.download("a", &mut Vec::new());
+    assert!(matches!(failed, Err(Error::Cancelled)), "{failed:?}");
+    assert!(begin.elapsed() < SOON);
+    server.end();
+}

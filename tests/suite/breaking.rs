@@ -1,0 +1,165 @@
+//! Connections that break under transfers, and what `Retry` makes of it: the file is whole in the
+//! end, without a hole and without a doubled part.
+
+use std::collections::VecDeque;
+use std::io::{self, Cursor, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use ftp_client::{Client, Connector, Purpose, Retried, Retry, Target, Timeouts};
+use ftp_tests::compare::assert_same;
+use ftp_tests::content::binary;
+use ftp_tests::peer::RealServer;
+use ftp_tests::site::{OurServer, Site};
+use socket2::SockRef;
+
+const LENGTH: usize = 400_003;
+
+/// Where the data connections are cut, one after the other, in bytes.
+const CUTS: [u64; 4] = [70_000, 0, 1, 200_000];
+
+/// Makes connections, of which the first ones for data are reset behind so many bytes, and with
+/// every second of them the control connection.
+struct Cutting(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    cuts: VecDeque<u64>,
+    control: Option<TcpStream>,
+}
+
+impl Cutting {
+    fn new() -> Self {
+        Self(Mutex::new(State { cuts: CUTS.into(), ..State::default() }))
+    }
+}
+
+impl Connector for Cutting {
+    fn connect(&self, target: &Target<'_>, limit: Duration) -> io::Result<TcpStream> {
+        let address = format!("{}:{}", target.host, target.port).parse().unwrap();
+        let server = TcpStream::connect_timeout(&address, limit)?;
+        let mut state = self.0.lock().unwrap();
+        if target.purpose == Purpose::Control {
+            state.control = Some(server.try_clone()?);
+            return Ok(server);
+        }
+        let Some(cut) = state.cuts.pop_front() else { return Ok(server) };
+        let is_second = state.cuts.len().is_multiple_of(2);
+        let control = state.control.take_if(|_| is_second);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let near = TcpStream::connect(listener.local_addr()?)?;
+        let (far, _) = listener.accept()?;
+        thread::spawn(move || relay([far, server], cut, control.as_ref()));
+        Ok(near)
+    }
+}
+
+/// Passes on `left` bytes in whichever direction they come, and then resets both connections.
+fn relay(mut ends: [TcpStream; 2], mut left: u64, control: Option<&TcpStream>) {
+    let tick = Duration::from_millis(1);
+    ends.iter().for_each(|end| end.set_read_timeout(Some(tick)).unwrap());
+    let mut block = [0; 16_384];
+    let mut from = 0;
+    while left > 0 {
+        let most = usize::try_from(left).unwrap().min(block.len());
+        match ends[from].read(&mut block[..most]) {
+            Ok(0) => break,
+            Ok(count) => {
+                if ends[1 - from].write_all(&block[..count]).is_err() {
+                    break;
+                }
+                left -= u64::try_from(count).unwrap();
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                from = 1 - from;
+            }
+            Err(_) => break,
+        }
+    }
+    for end in &ends {
+        SockRef::from(end).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+    drop(ends);
+    if let Some(control) = control {
+        // What was sent may still be read: the server finds out in its own time.
+        let _ = control.shutdown(Shutdown::Both);
+    }
+}
+
+fn queue(site: &Site, cutting: &Arc<Cutting>) -> Retry {
+    struct Shared(Arc<Cutting>);
+    impl Connector for Shared {
+        fn connect(&self, target: &Target<'_>, limit: Duration) -> io::Result<TcpStream> {
+            self.0.connect(target, limit)
+        }
+    }
+    let limit = Duration::from_secs(120);
+    // A server that has nothing to say to a reset is not waited for as long as people would.
+    let timeouts = Timeouts { reply: Duration::from_secs(5), ..Timeouts::default() };
+    let builder = Client::builder()
+        .timeouts(timeouts)
+        .overall(Some(limit))
+        .connector(Shared(Arc::clone(cutting)));
+    Retry::new(builder, site.address.to_string())
+        .login(site.user, site.password)
+        .tries(20)
+        .pauses(Duration::from_millis(20), Duration::from_millis(500))
+}
+
+/// A download, an upload to a new name, and one in place of a file.
+#[track_caller]
+fn is_whole_in_the_end(site: &Site) -> [Retried; 3] {
+    let content = binary(LENGTH, 3);
+    let cuts = u32::try_from(CUTS.len()).unwrap();
+    site.root.write("down", &content);
+    let mut here = Vec::new();
+    let down = queue(site, &Arc::new(Cutting::new())).download("down", &mut here).unwrap();
+    assert_same("down", &here, &content);
+    assert_eq!((down.tries, down.size), (cuts + 1, LENGTH as u64));
+    assert!(down.resumed >= 70_000, "{down:?}");
+
+    site.root.write("old", &binary(150_000, 4));
+    let [new, old] = ["new", "old"].map(|name| {
+        let done = queue(site, &Arc::new(Cutting::new()))
+            .upload(&mut Cursor::new(&content), name)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_same(name, &site.root.read(name), &content);
+        assert!(done.tries > cuts && done.size == LENGTH as u64, "{done:?}");
+        done
+    });
+    [down, new, old]
+}
+
+#[test]
+fn ours_goes_on_with_what_it_kept_as_09() {
+    let [_, new, old] = is_whole_in_the_end(&OurServer::start());
+    assert!(new.resumed > 0, "{new:?}");
+    // The old file stands until the new one is whole, so that nothing tells how far that came.
+    assert_eq!(old.resumed, 0, "{old:?}");
+}
+
+#[test]
+fn vsftpd_goes_on_as_09() {
+    let Some(server) = RealServer::vsftpd() else { return };
+    is_whole_in_the_end(&server);
+}
+
+#[test]
+fn pyftpdlib_goes_on_as_09() {
+    let Some(server) = RealServer::pyftpdlib() else { return };
+    is_whole_in_the_end(&server);
+}
+
+#[test]
+fn proftpd_goes_on_as_09() {
+    let Some(server) = RealServer::proftpd_at(Ipv4Addr::LOCALHOST) else { return };
+    is_whole_in_the_end(&server);
+}
+
+#[test]
+fn pure_ftpd_goes_on_as_09() {
+    let Some(server) = RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST) else { return };
+    is_whole_in_the_end(&server);
+}
