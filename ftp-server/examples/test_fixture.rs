@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use ftp_server::{Event, EventKind, Observer, Rights, Server, TransferEnd};
+use ftp_server::{Event, EventKind, Observer, Rights, Server};
 use tempfile::TempDir;
 
 /// A server with one user, `u` with the password `p`, over an empty directory.
@@ -45,7 +45,7 @@ impl Observer for Arrivals {
     fn observe(&self, event: &Event<'_>) {
         if let EventKind::Transferred(transfer) = &event.kind
             && transfer.direction == ftp_server::Direction::Received
-            && transfer.end == TransferEnd::Fin
+            && transfer.end.is_whole()
             && let Ok(sender) = self.0.lock()
         {
             // The test may be over.

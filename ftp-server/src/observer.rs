@@ -260,6 +260,24 @@ pub enum SessionEnd<'a> {
 }
 
 impl TransferEnd {
+    /// Whether all of it was transferred: what was received is published as a whole file, what was
+    /// sent was sent to its end. Who acts on such transfers alone asks here, whichever words for
+    /// them there are.
+    #[must_use]
+    pub const fn is_whole(self) -> bool {
+        match self {
+            Self::Fin => true,
+            Self::Reset
+            | Self::Stall
+            | Self::Abor
+            | Self::ControlLost
+            | Self::Cut
+            | Self::NoData
+            | Self::Refused
+            | Self::Storage => false,
+        }
+    }
+
     /// The word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

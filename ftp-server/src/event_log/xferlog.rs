@@ -51,7 +51,7 @@ fn line(event: &Event<'_>, transfer: &Transfer<'_>, now: SystemTime) -> Option<S
     let kind = if transfer.representation == RepresentationType::Ascii { 'a' } else { 'b' };
     let direction = if transfer.direction == Direction::Received { 'i' } else { 'o' };
     let access = if is_anonymous { 'a' } else { 'r' };
-    let status = if transfer.end == TransferEnd::Fin { 'c' } else { 'i' };
+    let status = if transfer.end.is_whole() { 'c' } else { 'i' };
     let (host, bytes) = (event.peer.ip(), transfer.bytes);
     let (path, user) = (Word(transfer.path.as_bytes()), Word(user));
     let mut line = date(now);
@@ -113,6 +113,39 @@ mod tests {
             (1_798_761_599, "Thu Dec 31 23:59:59 2026"),
         ] {
             assert_eq!(date(at(seconds)), want);
+        }
+    }
+
+    #[test]
+    fn a_transfer_is_complete_if_it_is_whole() {
+        let root = VirtualPath::root();
+        for (end, want) in [
+            (TransferEnd::Fin, Some('c')),
+            (TransferEnd::Reset, Some('i')),
+            (TransferEnd::Stall, Some('i')),
+            (TransferEnd::Abor, Some('i')),
+            (TransferEnd::ControlLost, Some('i')),
+            (TransferEnd::Cut, Some('i')),
+            (TransferEnd::Storage, Some('i')),
+            (TransferEnd::NoData, None),
+            (TransferEnd::Refused, None),
+        ] {
+            let transfer = Transfer {
+                verb: Verb::Stor,
+                path: &root,
+                direction: Direction::Received,
+                representation: RepresentationType::Image,
+                bytes: 1,
+                duration: Duration::ZERO,
+                end,
+                reply: None,
+            };
+            let kind = EventKind::Transferred(transfer);
+            let peer = ([192, 0, 2, 9], 50_000).into();
+            let event = Event { session: Some(1), peer, user: Some(b"u"), kind };
+            let line = line(&event, &transfer, at(0));
+            assert_eq!(line.and_then(|line| line.chars().last()), want, "{end:?}");
+            assert_eq!(end.is_whole(), want == Some('c'), "{end:?}");
         }
     }
 

@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ftp_proto::Escaped;
-use ftp_server::{Direction, Event, EventKind, Observer, Transfer, TransferEnd};
+use ftp_server::{Direction, Event, EventKind, Observer, Transfer};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::LOG;
@@ -165,7 +165,7 @@ impl Observer for Hooks {
         else {
             return;
         };
-        if direction != Direction::Received || end != TransferEnd::Fin {
+        if direction != Direction::Received || !end.is_whole() {
             return;
         }
         let Some(hook) = self.state().hook.clone() else { return };
