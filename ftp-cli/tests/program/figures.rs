@@ -9,10 +9,13 @@ pub(crate) fn resident(process: u32) -> u64 {
     memory(process, "VmRSS:")
 }
 
-/// The memory of a process in KiB, with its part of what it shares with others.
-pub(crate) fn share(process: u32) -> u64 {
+/// The memory of a process in KiB, by one figure of `/proc/PID/smaps_rollup`: `Rss:` for all that is
+/// resident, `Pss:` with its part of what it shares with others, `Anonymous:` for what is of no file.
+/// They are counted one by one then, while those of `status` may be late by some hundred pages for
+/// each processor.
+pub(crate) fn mapped(process: u32, figure: &str) -> u64 {
     let maps = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap();
-    let line = maps.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+    let line = maps.lines().find_map(|line| line.strip_prefix(figure)).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 

@@ -9,7 +9,7 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::scale;
 
 use crate::figures::{
-    allow_descriptors, memory, open_descriptors, resident, share, threads, wait_for_sweep,
+    allow_descriptors, mapped, memory, open_descriptors, resident, threads, wait_for_sweep,
     wait_until,
 };
 use crate::ftp;
@@ -336,7 +336,7 @@ fn idle_sessions_at_scale_ho_13_go_08() {
     let servers: Vec<_> = (0..count.div_ceil(in_each)).map(|_| serve_many(&root, &[])).collect();
     let processes: Vec<_> = servers.iter().map(|served| served.running.child.id()).collect();
     let at_rest = threads(processes[0]);
-    let shares = || processes.iter().map(|process| share(*process)).sum::<u64>();
+    let shares = || processes.iter().map(|process| mapped(*process, "Pss:")).sum::<u64>();
     let before = shares();
     let start = Instant::now();
     let mut sessions = Vec::new();
