@@ -236,6 +236,52 @@ fn found(ran: Ran) -> Vec<String> {
 }
 
 #[test]
+fn a_log_of_transfers_in_reach_of_its_users_is_warned_of() {
+    let configured = Configured::new(
+        "
+[users.a]
+password = \"HASH\"
+root = \"ROOT\"
+[users.b]
+password = \"HASH\"
+root = \"ROOT/d\"
+",
+    );
+    let root = configured.root.path();
+    fs::create_dir(root.join("d")).unwrap();
+    let elsewhere = TempRoot::new();
+    std::os::unix::fs::symlink(root.join("d"), elsewhere.join("link")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.join("log"), root.join("link")).unwrap();
+    fs::create_dir(elsewhere.join("anyone")).unwrap();
+    let anyone = elsewhere.join("anyone");
+    let shown = |path: &Path| path.display().to_string();
+    for (log, holds) in [
+        (elsewhere.join("log"), None),
+        (root.with_extension("log"), None),
+        (root.join("log"), Some(shown(root))),
+        (root.join("link"), Some(shown(root))),
+        (root.join("d/log"), Some(format!("{} and others", shown(root)))),
+        (elsewhere.join("link/log"), Some(format!("{} and others", shown(root)))),
+        (anyone.join("log"), Some(shown(&anyone))),
+    ] {
+        let set = format!("log.transfers={}", log.display());
+        let mut check = configured.command(&["--check", "--listen", "127.0.0.1:0"]);
+        check.args(["--set", "anonymous.enabled=true", "--set", &set]);
+        check.args(["--set", &format!("anonymous.root={}", anyone.display())]);
+        let found = found(run(&mut check));
+        let want = holds.map(|holds| {
+            format!(
+                "warn  log.transfers: {} is in {holds}, whose users could read or change it; name \
+                 a file elsewhere",
+                log.display()
+            )
+        });
+        let said: Vec<_> = found.iter().filter(|line| line.contains("log.transfers")).collect();
+        assert_eq!(said, want.iter().collect::<Vec<_>>(), "{}", log.display());
+    }
+}
+
+#[test]
 fn what_users_will_not_get_is_said_word_for_word() {
     let configured = Configured::new(
         "

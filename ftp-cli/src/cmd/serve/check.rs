@@ -55,6 +55,7 @@ pub(super) fn check(plan: &Plan, options: &Options) -> String {
     findings.extend(readable(plan, options));
     findings.extend(rates(settings));
     findings.extend(transfers(settings));
+    findings.extend(log_in_reach(plan));
     findings.extend(hook(settings));
     if settings.server.passive {
         findings.extend(ports(settings));
@@ -266,6 +267,32 @@ fn transfers(settings: &Settings) -> Option<Finding> {
             ("fail", format!("log.transfers: {shown} cannot be written: {error}; {what_to_do}"))
         }
     })
+}
+
+/// Whether a user's directory holds the log of transfers.
+fn log_in_reach(plan: &Plan) -> Option<Finding> {
+    let path = plan.settings.log_transfers.as_deref()?;
+    let in_full = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let log = match (path.canonicalize(), path.parent(), path.file_name()) {
+        (Ok(log), ..) => log,
+        (Err(_), Some(parent), Some(name)) => in_full(parent).join(name),
+        (Err(_), ..) => path.to_owned(),
+    };
+    // A link to it can be changed where the link is.
+    let places = [log, path.parent().map_or_else(PathBuf::new, in_full)];
+    let of_users = plan.users_of_file().map(|(_, user)| &user.root);
+    let of_anyone = plan.anonymous().map(|(root, _)| root);
+    let roots = of_users.chain(of_anyone).chain(plan.quick.iter().map(|quick| &quick.root));
+    let holds = |root: &&PathBuf| {
+        let root = in_full(root);
+        places.iter().any(|place| place.starts_with(&root))
+    };
+    let mut holding = roots.filter(holds);
+    let root = holding.next()?;
+    let more = if holding.any(|other| other != root) { " and others" } else { "" };
+    let (log, root) = (shown_path(path), shown_path(root));
+    let what_to_do = "whose users could read or change it; name a file elsewhere";
+    Some(("warn", format!("log.transfers: {log} is in {root}{more}, {what_to_do}")))
 }
 
 /// Whether the program for stored files can be started.
