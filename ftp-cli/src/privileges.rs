@@ -1,7 +1,9 @@
 //! Giving up root: the process goes on as another user, for good.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::fchown;
 
 use nix::unistd::{Gid, Group, Uid, User, getresgid, getresuid, setgroups, setresgid, setresuid};
 
@@ -80,6 +82,21 @@ impl RunAs {
             return Err(io::Error::other("root could be had again"));
         }
         Ok(())
+    }
+}
+
+impl RunAs {
+    /// Makes a file this user's and group's, if the process may still do so. It is to be one that
+    /// the process has made itself: what others have put there is not given away.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) fn give(&self, file: &File) -> io::Result<()> {
+        match is_root() {
+            true => fchown(file, Some(self.user.as_raw()), Some(self.group.as_raw())),
+            false => Ok(()),
+        }
     }
 }
 

@@ -89,7 +89,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             _ => signals::end(signal, &last_word),
         }
     })?;
-    let transfers = Arc::new(Transfers::default());
+    let transfers = Arc::new(Transfers::new(plan.settings.run_as.clone()));
     transfers.set(transfers.prepare(plan.settings.log_transfers.as_deref())?);
     let mut builder = Server::builder();
     if !quiet {
@@ -110,9 +110,11 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let started = plan.clone();
     while next(&events) == Event::Reload {
         // Whatever the file says now: who renames a log waits for it.
-        transfers.open_again();
+        let is_open = transfers.open_again();
         if !has_file {
-            log::info!(target: LOG, "log.transfers was opened again");
+            if is_open {
+                log::info!(target: LOG, "log.transfers was opened again");
+            }
             continue;
         }
         match plan.again(options) {

@@ -6,11 +6,12 @@ use std::process::Command;
 
 use ftp_tests::peer::Peer;
 use ftp_tests::process::run;
-use ftp_tests::raw::RawSession;
+use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::root::TempRoot;
 
+use crate::figures::wait_until;
 use crate::serve::Served;
-use crate::{failed, ftp};
+use crate::{failed, ftp, ftp_with_hangup};
 
 /// The user who owns little, and the group of nobody's own, by the numbers that Debian gives them.
 const NOBODY: u32 = 65_534;
@@ -100,4 +101,60 @@ fn root_without_another_user_is_warned_once() {
     }
     let served = Served::start(&TempRoot::new(), &[]);
     assert_eq!(served.said().matches("running as root").count(), 1, "{}", served.said());
+}
+
+#[test]
+fn a_log_of_transfers_is_opened_again_by_whom_it_was_made_for() {
+    if !is_root() {
+        return;
+    }
+    let (root, here) = (TempRoot::new(), TempRoot::new());
+    // Nobody but root makes files there.
+    std::fs::set_permissions(here.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    chown(root.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let (log, older) = (here.join("log"), here.join("log.1"));
+    let set = format!("log.transfers={}", log.display());
+    let serve = || {
+        let mut serve = ftp_with_hangup(&["serve", "--listen", "0", "--user", "u:p", "--write"]);
+        serve.args(["--set", "security.run_as=nobody", "--set", &set]).arg(root.path());
+        Served::of(&mut serve)
+    };
+    let said_after_hangup = |served: &Served| {
+        served.signal("HUP");
+        let mut said = std::iter::from_fn(|| served.log.recv_timeout(DEADLINE).ok());
+        said.find(|line| line.contains("transfers")).expect("it says what it did")
+    };
+    let owner = || std::fs::metadata(&log).unwrap().uid();
+    let upload = |served: &Served, log: &std::path::Path, lines: usize| {
+        RawSession::login(served.address, "u", "p").upload("STOR file", b"x");
+        wait_until("a line of the log", || {
+            std::fs::read_to_string(log).is_ok_and(|log| log.lines().count() == lines)
+        });
+    };
+    let served = serve();
+    assert_eq!((owner(), log.metadata().unwrap().mode() & 0o777), (NOBODY, 0o640));
+    // Without a rename it is the same one.
+    let said = said_after_hangup(&served);
+    assert!(said.contains("log.transfers was opened again"), "{said}");
+    upload(&served, &log, 1);
+    // Nobody has made a new one.
+    std::fs::rename(&log, &older).unwrap();
+    let said = said_after_hangup(&served);
+    let what_to_do = "Permission denied (os error 13); transfers go to the file before. Whoever \
+                      renames it is to make a new one that nobody (security.run_as) may write, or \
+                      let that one write its directory";
+    assert!(said.contains(&format!("{}: {what_to_do}", log.display())), "{said}");
+    upload(&served, &older, 2);
+    // As logrotate makes it.
+    std::fs::write(&log, "").unwrap();
+    chown(&log, Some(NOBODY), None).unwrap();
+    let said = said_after_hangup(&served);
+    assert!(said.contains("log.transfers was opened again"), "{said}");
+    upload(&served, &log, 1);
+    drop(served);
+    // What was there is not given away.
+    chown(&log, Some(0), None).unwrap();
+    let served = serve();
+    upload(&served, &log, 2);
+    assert_eq!(owner(), 0);
 }
