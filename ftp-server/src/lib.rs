@@ -73,6 +73,7 @@ pub use server::{Cutter, Server, ServerBuilder, ShutdownReport};
 pub use storage::{
     Capabilities, Confinement, ConfinementPolicy, Entries, Entry, EntryKind, Fault, FaultStorage,
     LocalStorage, MemoryStorage, Metadata, PartialPolicy, Source, Storage, StorageCall,
-    StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Upload, VirtualPath, Walls, WriteMode,
+    StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Tally, Upload, VirtualPath, Walls,
+    WriteMode,
 };
 pub use who::{Activity, SessionInfo};

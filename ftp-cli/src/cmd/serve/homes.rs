@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ftp_proto::Escaped;
 use ftp_server::{
     AuthError, Authenticator, Capabilities, ConfinementPolicy, Entries, LocalStorage, Login,
     LoginAttempt, Metadata, Offer, Rights, ServerConfig, Source, Storage, StorageError,
-    StorageErrorKind, Upload, UserLimits, UserTable, VirtualPath, WriteMode,
+    StorageErrorKind, Tally, Upload, UserLimits, UserTable, VirtualPath, WriteMode,
 };
 use log::Level;
 
@@ -63,14 +63,24 @@ struct Home {
     /// How many bytes may be there; 0 for any number.
     quota: u64,
     config: Arc<ServerConfig>,
-    /// The directory as it was last found, while a session has it open.
+    /// The directory as it was last found.
     found: Mutex<Option<Found>>,
     /// What can be done there, once that is known.
     capabilities: OnceLock<Capabilities>,
 }
 
-/// Device and inode, and what is there.
-type Found = ((u64, u64), Weak<LocalStorage>);
+/// A directory that was found.
+struct Found {
+    identity: Identity,
+    /// While a session has it open.
+    storage: Weak<LocalStorage>,
+    /// With a quota, what is in use, or each stay of the user would begin with a walk.
+    _tally: Option<Tally>,
+}
+
+/// Device and inode, and when it was made, if the file system knows: what is made anew may get the
+/// inode of what was removed.
+type Identity = (u64, u64, Option<SystemTime>);
 
 impl Homes {
     /// Nobody; the directories are used as `config` says.
@@ -257,18 +267,18 @@ impl Home {
 
     fn open(&self) -> Result<Arc<LocalStorage>, StorageError> {
         let metadata = fs::metadata(&self.path)?;
-        let identity = (metadata.dev(), metadata.ino());
+        let identity = (metadata.dev(), metadata.ino(), metadata.created().ok());
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((same, storage)) = &*found
-            && *same == identity
-            && let Some(storage) = storage.upgrade()
-        {
+        // What is known of another directory is not to be taken for what is here.
+        drop(found.take_if(|found| found.identity != identity));
+        if let Some(storage) = found.as_ref().and_then(|found| found.storage.upgrade()) {
             return Ok(storage);
         }
         let storage = LocalStorage::open(&self.path)?.configured(&self.config)?;
         let storage = Arc::new(storage.with_quota(self.quota));
         let _ = self.capabilities.set(storage.capabilities());
-        *found = Some((identity, Arc::downgrade(&storage)));
+        let tally = (self.quota > 0).then(|| storage.tally());
+        *found = Some(Found { identity, storage: Arc::downgrade(&storage), _tally: tally });
         Ok(storage)
     }
 }
@@ -304,6 +314,8 @@ impl Storage for Unopened {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]
@@ -327,5 +339,37 @@ mod tests {
         assert!(sweeper.is_for(&homes(&[(first, 7), (first, 0)])));
         assert!(!sweeper.is_for(&homes(&[(first, 0), (second, 0)])));
         assert!(!sweeper.is_for(&homes(&[(second, 0)])));
+    }
+
+    #[test]
+    fn what_is_in_use_is_known_when_a_user_comes_back_hp_23() {
+        const QUOTA: u64 = 10_000;
+        let parent = tempfile::tempdir().unwrap();
+        let root = parent.path().join("home");
+        fs::create_dir(&root).unwrap();
+        fs::write(root.join("file"), [b'f'; 1_000]).unwrap();
+        let mut homes = Homes::new(&ServerConfig::default());
+        let (limited, free) = (homes.home(&root, QUOTA), homes.home(&root, 0));
+        let left = |home: &Home| home.open().unwrap().quota().unwrap();
+        assert_eq!(left(&limited), Some(QUOTA - 1_000));
+        // Nobody has it open. Another walk would meet this.
+        while limited.found.lock().unwrap().as_ref().unwrap().storage.strong_count() > 0 {
+            thread::yield_now();
+        }
+        fs::write(root.join("behind"), [b'b'; 500]).unwrap();
+        assert_eq!(left(&limited), Some(QUOTA - 1_000));
+        // What a user without a limit stores there counts too.
+        let path = VirtualPath::root().join(b"more");
+        let storage = free.open().unwrap();
+        let mut upload = storage.write(&path, WriteMode::Create).unwrap();
+        upload.write_all(&[b'm'; 70]).unwrap();
+        upload.commit().unwrap();
+        drop(storage);
+        assert!(free.found.lock().unwrap().as_ref().unwrap()._tally.is_none());
+        assert_eq!(left(&limited), Some(QUOTA - 1_070));
+        // Another directory, perhaps with the inode of the first.
+        fs::remove_dir_all(&root).unwrap();
+        fs::create_dir(&root).unwrap();
+        assert_eq!(left(&limited), Some(QUOTA));
     }
 }
