@@ -22,6 +22,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod waiting;
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
@@ -44,6 +45,7 @@ use self::root::Root;
 use self::source::LocalSource;
 use self::target::Target;
 use self::usage::Usage;
+use self::waiting::Waiting;
 use super::{
     Capabilities, Confinement, ConfinementPolicy, Entries, EntryKind, Metadata, Source, Storage,
     StorageError, StorageErrorKind, Upload, VirtualPath, Walls, WriteMode,
@@ -196,8 +198,9 @@ impl LocalStorage {
     ///
     /// All storages of one root in a process share the count, with limits of their own or none. It
     /// begins with a walk through the tree when a limit is first asked for; a million files are some
-    /// seconds. That call waits for it, for 20 seconds at most, and is `Busy` then, while the walk
-    /// goes on; nobody else waits. What comes, goes or is moved meanwhile may count twice until the
+    /// seconds. An upload is [prepared](Upload::prepare) meanwhile, for 20 seconds at most, and is
+    /// `Busy` then, as [`quota`](Storage::quota) is after 5 seconds, while the walk goes on; nobody
+    /// else waits. What comes, goes or is moved meanwhile may count twice until the
     /// next walk, and is never missed. The count goes on by what is done through these storages. A
     /// rename stays below its root, so that it brings nothing in. What others do it does not see:
     /// other processes, and storages of a directory above or below. So it is made anew, while no
@@ -291,7 +294,7 @@ impl LocalStorage {
         Ok((directory, name))
     }
 
-    /// Begins an upload, of `user` alone if there is one.
+    /// Begins an upload, of `user` alone if there is one, once it is known what is left for it.
     fn begin(
         &self,
         path: &VirtualPath,
@@ -303,6 +306,25 @@ impl LocalStorage {
         }
         name::check_new(path)?;
         let target = Target::find(&self.root, path, mode)?;
+        match self.knows_what_is_left()? {
+            true => self.begin_at(target, mode, user),
+            false => Ok(Box::new(Waiting::new(self, path, mode, user))),
+        }
+    }
+
+    /// Whether it is known, within a moment, how much may be stored yet.
+    fn knows_what_is_left(&self) -> Result<bool, StorageError> {
+        let Some(limit) = self.policy.limit() else { return Ok(true) };
+        let left = self.root.usage().left_within(&self.root, limit, waiting::STEP)?;
+        Ok(left.is_some())
+    }
+
+    fn begin_at(
+        &self,
+        target: Target,
+        mode: WriteMode,
+        user: Option<&[u8]>,
+    ) -> Result<Box<dyn Upload>, StorageError> {
         if let Some(old) = target.existing {
             needs_file(old.kind)?;
             if let Some(user) = user {

@@ -323,7 +323,7 @@ pub trait Source: io::Read {
 /// What goes wrong in [`io::Write`] is read by [`StorageError::from`].
 pub trait Upload: io::Write {
     /// Does a part of what has to be done before the first byte is written, such as to copy what
-    /// stays of an old content: as much as takes a fraction of a second. A session calls it until
+    /// stays of an old content, or to find out whether there is room: as much as takes a fraction of a second. A session calls it until
     /// it says that all is done, by `true`, and looks after its client in between; where nobody
     /// has called it, the first write or [`commit`](Self::commit) does it all.
     ///
@@ -331,7 +331,8 @@ pub trait Upload: io::Write {
     ///
     /// # Errors
     ///
-    /// `BadRestart`, `NoSpace`, `OverQuota`, `Io`; the upload is of no more use then.
+    /// `BadRestart`, `NoSpace`, `OverQuota`, `Busy`, `Io`, and those of [`Storage::write`] where all
+    /// of it begins only here; the upload is of no more use then.
     fn prepare(&mut self) -> Result<bool, StorageError> {
         Ok(true)
     }

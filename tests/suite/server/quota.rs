@@ -1,12 +1,17 @@
 //! Users who may store only so many bytes, and files that others on the machine have too.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::Shutdown;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
 
-use ftp_server::{LocalStorage, Login, Rights, Server, ServerConfig, SyncPolicy, UserTable};
-use ftp_tests::raw::RawSession;
+use ftp_server::{
+    Entries, LocalStorage, Login, MemoryStorage, Metadata, Rights, Server, ServerConfig, Source,
+    Storage, StorageError, StreamEnd, SyncPolicy, Upload, UserTable, VirtualPath, WriteMode,
+};
+use ftp_tests::raw::{DEADLINE, RawSession};
 
 use super::{Fixture, play, published_in, quick};
 
@@ -193,4 +198,81 @@ fn hard_links_are_550_if_that_is_wanted_hp_08() {
         assert_eq!(session.download("RETR f"), b"new");
         assert_eq!(published_in(fixture.root.path()), ["f", "plain"]);
     }
+}
+
+/// A storage in which no upload ever gets ready. It says how each ended.
+struct NeverReady(MemoryStorage, Sender<StreamEnd>);
+
+struct Unready(Sender<StreamEnd>);
+
+impl Storage for NeverReady {
+    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+        self.0.stat(path)
+    }
+
+    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
+        self.0.list(path)
+    }
+
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        self.0.read(path)
+    }
+
+    fn write(&self, _: &VirtualPath, _: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+        Ok(Box::new(Unready(self.1.clone())))
+    }
+}
+
+impl Write for Unready {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        panic!("it is not ready")
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        panic!("it is not ready")
+    }
+}
+
+impl Upload for Unready {
+    fn prepare(&mut self) -> Result<bool, StorageError> {
+        // As a step of a wait for a count.
+        std::thread::sleep(Duration::from_millis(20));
+        Ok(false)
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), StorageError> {
+        panic!("it is not ready")
+    }
+
+    fn abort(self: Box<Self>, end: StreamEnd) {
+        self.0.send(end).expect("the test waits");
+    }
+}
+
+#[test]
+fn a_client_is_heard_while_its_upload_gets_ready() {
+    let (sender, ended) = mpsc::channel();
+    let storage = Arc::new(NeverReady(MemoryStorage::new(), sender));
+    let users = UserTable::new().user("u", "p", Login::new(storage, Rights::FULL));
+    let server = Server::builder().config(quick()).authenticator(users);
+    let server = server.bind("127.0.0.1:0").expect("a server on loopback");
+    let begun = || {
+        let mut session = RawSession::login(server.local_addr(), "u", "p");
+        let data = session.passive();
+        session.line("STOR f");
+        (session, data)
+    };
+    let ended = || ended.recv_timeout(DEADLINE).expect("it ends");
+    let (mut session, _data) = begun();
+    session.expect("ABOR", 426);
+    session.expect_reply(226);
+    session.expect_in_step();
+    assert_eq!(ended(), StreamEnd::Abort);
+    // Who is gone.
+    let (session, _data) = begun();
+    session.stream().shutdown(Shutdown::Write).expect("it ends");
+    assert_eq!(ended(), StreamEnd::Cut);
+    let (session, _data) = begun();
+    session.reset();
+    assert_eq!(ended(), StreamEnd::Cut);
 }

@@ -27,9 +27,9 @@ const OLD: Duration = Duration::from_secs(24 * 60 * 60);
 /// How old a count may be by which an upload is refused.
 const OLD_FOR_REFUSAL: Duration = Duration::from_secs(10 * 60);
 
-/// How long an upload waits for a count without which nobody knows whether it may begin. The client
-/// hears nothing meanwhile.
-const WAIT: Duration = Duration::from_secs(20);
+/// How long a question waits for a count without which there is no answer. The client hears nothing
+/// meanwhile, and is not heard.
+const WAIT: Duration = Duration::from_secs(5);
 
 /// How many walks are tried while directories are moved about.
 const WALKS: u32 = 3;
@@ -148,12 +148,26 @@ impl Usage {
         root: &Arc<Root>,
         limit: u64,
     ) -> Result<u64, StorageError> {
+        self.left_within(root, limit, WAIT)?.ok_or_else(|| StorageErrorKind::Busy.into())
+    }
+
+    /// The same, waiting so long at most. `None` if that was not enough.
+    ///
+    /// # Errors
+    ///
+    /// There is no thread to count in.
+    pub(super) fn left_within(
+        self: &Arc<Self>,
+        root: &Arc<Root>,
+        limit: u64,
+        longest: Duration,
+    ) -> Result<Option<u64>, StorageError> {
         let start = Instant::now();
         let mut state = self.state();
         loop {
             let (left, uploads) = (state.left(limit), state.uploads);
             if state.count.as_ref().is_some_and(|count| !count.is_too_old(left, uploads)) {
-                return Ok(left);
+                return Ok(Some(left));
             }
             if !state.is_counting {
                 state.is_counting = true;
@@ -164,11 +178,11 @@ impl Usage {
             }
             let left = state.left(limit);
             if left > 0 && state.count.is_some() {
-                return Ok(left);
+                return Ok(Some(left));
             }
-            let wait = WAIT.saturating_sub(start.elapsed());
+            let wait = longest.saturating_sub(start.elapsed());
             if wait.is_zero() {
-                return Err(StorageErrorKind::Busy.into());
+                return Ok(None);
             }
             let is_counting = |state: &mut State| state.is_counting;
             let waited = self.counted.wait_timeout_while(state, wait, is_counting);

@@ -350,6 +350,68 @@ fn nobody_waits_for_a_count_who_can_do_without_hp_23() {
     });
 }
 
+#[test]
+fn an_upload_waits_for_a_count_step_by_step_hp_23_cm_105() {
+    const LIMIT: u64 = 1_000;
+    let tree = Tree::new();
+    tree.put("old", [b'o'; 400]);
+    let storage = tree.storage().with_quota(LIMIT);
+    let usage = storage.root.usage();
+    let begin = |name: &str, mode| {
+        usage.forget();
+        usage.seem_to_count(true);
+        let mut upload = storage.write_as(&path(name), mode, b"ann").unwrap();
+        // Its session can look after the client in between.
+        assert!(!upload.prepare().unwrap(), "{name}");
+        assert!(!upload.prepare().unwrap(), "{name}");
+        upload
+    };
+    // What can be told without a count is.
+    usage.seem_to_count(true);
+    let missing = storage.write(&path("no/where"), WriteMode::Create);
+    assert_eq!(kind(missing), Some(StorageErrorKind::NotFound));
+    // Given up: nothing was begun.
+    begin("new", WriteMode::Create).abort(StreamEnd::Abort);
+    drop(begin("old", WriteMode::Append));
+    assert_eq!(tree.names(""), ["old"]);
+    // It is what it would have been.
+    for (name, mode, length) in [
+        ("new", WriteMode::Create, 100),
+        ("old", WriteMode::Append, 100),
+        ("old", WriteMode::From(50), 10),
+        ("old", WriteMode::Replace, 300),
+    ] {
+        let mut upload = begin(name, mode);
+        usage.seem_to_count(false);
+        while !upload.prepare().unwrap() {}
+        upload.write_all(&vec![b'n'; length]).unwrap();
+        upload.commit().unwrap();
+        tree.check(&storage, LIMIT, &format!("{mode:?}"));
+    }
+    assert_eq!(tree.get("old").len(), 300);
+    // One that nobody prepares waits in its first write, or at its end.
+    let mut upload = begin("new", WriteMode::Append);
+    usage.seem_to_count(false);
+    upload.write_all(b"more").unwrap();
+    upload.commit().unwrap();
+    let upload = begin("empty", WriteMode::Create);
+    usage.seem_to_count(false);
+    upload.commit().unwrap();
+    assert_eq!((tree.get("new").len(), tree.get("empty").len()), (104, 0));
+    // Or it is refused: nothing is left, or the name was taken meanwhile.
+    let mut upload = begin("taken", WriteMode::Create);
+    tree.put("taken", [b't'; 10]);
+    usage.seem_to_count(false);
+    let refused = std::iter::repeat_with(|| upload.prepare()).find_map(Result::err).unwrap();
+    assert_eq!(refused.kind, StorageErrorKind::Exists);
+    let mut upload = begin("beyond", WriteMode::Create);
+    tree.put("much", [b'm'; 1_000]);
+    usage.seem_to_count(false);
+    let refused = std::iter::repeat_with(|| upload.prepare()).find_map(Result::err).unwrap();
+    assert_eq!(refused.kind, StorageErrorKind::OverQuota);
+    assert_eq!(tree.names(""), ["empty", "much", "new", "old", "taken"]);
+}
+
 impl Tree {
     /// As [`bytes`](Self::bytes), while names come and go.
     fn bytes_of_what_is_there(&self) -> u64 {
