@@ -1,7 +1,8 @@
 //! How a transfer begins: TYPE, the data connection, REST, the verb, and the wait for the data
 //! connection and the first reply (CL-01, CL-08, CL-31).
 
-use std::time::Instant;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use ftp_proto::{Command, Progress, Reply, RepresentationType, Verb};
 
@@ -13,6 +14,9 @@ use crate::error::{Error, Phase};
 use crate::stream::Stream;
 use crate::trace;
 use crate::wait::Deadline;
+
+/// How long strangers that came first are closed where nobody else is waited for.
+const STRANGERS: Duration = Duration::from_secs(1);
 
 /// A transfer that has begun, apart from the client: so a caller can go on with it, or with
 /// another way if there is none.
@@ -135,11 +139,14 @@ fn meet(
                     control.close();
                     return Err(Error::Unexpected(verb, reply));
                 }
-                if let Some(opening) = opening
-                    && opening.is_ready()?
-                    && let Ok(Advance::Open(stream)) = opening.advance(server)
-                {
-                    data = Some(stream);
+                if let Some(opening) = opening {
+                    let patience = first.is_some().then_some(data_deadline);
+                    match overtaken(control, opening, server, patience) {
+                        Ok(stream) => data = stream,
+                        Err(error @ Error::Cancelled) => return Err(error),
+                        // What it sent, if anything, did not come here.
+                        Err(error) => return Ok(Met::NoData(error)),
+                    }
                 }
                 let first = first.unwrap_or_else(|| reply.clone());
                 return Ok(Met::Begun { data, first, ended: Some(reply) });
@@ -194,6 +201,36 @@ fn meet(
                 return Ok(Met::NoData(Error::Io(error)));
             }
         }
+    }
+}
+
+/// The data connection of a transfer that is over at the server. It may be there behind that of a
+/// stranger, or be on its way still: the two connections do not wait for each other. A server that
+/// began has to have had one, and so `patience` is given to it; one that did not may have needed
+/// none (CL-08).
+fn overtaken(
+    control: &ControlConnection,
+    mut opening: Opening,
+    server: Option<IpAddr>,
+    patience: Option<Deadline>,
+) -> Result<Option<Stream>, Error> {
+    let limit = patience.unwrap_or(control.deadline(STRANGERS, Phase::DataConnect));
+    loop {
+        if !opening.is_ready()? {
+            if patience.is_none() {
+                return Ok(None);
+            }
+            let (fd, interest) = opening.interest();
+            control.waiter().wait_for(fd, interest, limit)?;
+        }
+        match opening.advance(server) {
+            Ok(Advance::Open(stream)) => return Ok(Some(stream)),
+            Ok(Advance::Still(waiting)) => opening = waiting,
+            Err(_) if patience.is_none() => return Ok(None),
+            Err(error) => return Err(Error::Io(error)),
+        }
+        // However many strangers come.
+        control.go_on(limit)?;
     }
 }
 

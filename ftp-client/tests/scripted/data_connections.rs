@@ -252,6 +252,59 @@ fn stranger(to: SocketAddr) -> TcpStream {
 }
 
 #[test]
+fn a_data_connection_that_comes_behind_the_last_reply_counts_cl_32_hc_17() {
+    let (server, mut client) = Server::logged_in_with(active_builder(), |mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        active(&mut peer, "EPRT");
+        peer.reply("200 ok");
+        peer.expect("RETR a");
+        let _stranger = stranger(peer.active.unwrap());
+        peer.send("150 Opening\r\n226 done\r\n");
+        // Lost on the way and sent again, as far as the client can see.
+        assert!(peer.listens_for(SHORT));
+        peer.send_data(b"hello");
+        // Both are there at once, and the stranger is the first.
+        active(&mut peer, "EPRT");
+        let at = peer.active.unwrap();
+        let _stranger = stranger(at);
+        peer.send_data(b"hello");
+        peer.reply("200 ok");
+        peer.answer("RETR a", "226 done");
+    });
+    for _ in 0..2 {
+        assert_eq!(get(&mut client).unwrap(), b"hello");
+    }
+    server.end();
+}
+
+#[test]
+fn without_a_data_connection_a_transfer_that_began_is_no_success_hc_17_hc_19() {
+    let timeouts = Timeouts { data_connect: SHORT, ..timeouts() };
+    let passive = Client::builder().timeouts(timeouts).epsv(Extended::Always);
+    for (builder, is_active) in [(active_builder().timeouts(timeouts), true), (passive, false)] {
+        let (server, mut client) = Server::logged_in_with(builder, move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            if is_active {
+                active(&mut peer, "EPRT");
+                peer.reply("200 ok");
+            } else {
+                // Nobody listens.
+                peer.expect("EPSV");
+                let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+                peer.reply(&format!("229 (|||{port}|)"));
+            }
+            peer.expect("RETR a");
+            peer.send("150 Opening\r\n226 done\r\n");
+            peer.answer("NOOP", "200 ok");
+        });
+        let error = get(&mut client).unwrap_err();
+        assert!(matches!(error, Error::DataConnection(_)), "{error}");
+        client.noop().unwrap();
+        server.end();
+    }
+}
+
+#[test]
 fn a_server_that_cannot_connect_says_so() {
     let (server, mut client) = Server::logged_in_with(active_builder(), |mut peer| {
         peer.answer("TYPE I", "200 ok");
