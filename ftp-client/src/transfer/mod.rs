@@ -256,9 +256,16 @@ impl<'a> Transfer<'a> {
         // A server knows what it was sent only once it has seen the end of it.
         let has_sent = is_upload(self.verb) && bytes > 0;
         let mut cut = None;
-        if has_sent && let Some((Progress::Final, reply)) = self.client.control.poll_reply()? {
-            accepted(self.verb, &reply)?;
-            return Err(Error::Unexpected(self.verb, reply));
+        let limit = self.client.config.timeouts.final_reply;
+        let control = &mut self.client.control;
+        let deadline = control.deadline(limit, Phase::FinalReply);
+        // Behind however many of 1yz.
+        while has_sent && let Some((progress, reply)) = control.poll_reply()? {
+            if progress == Progress::Final {
+                accepted(self.verb, &reply)?;
+                return Err(Error::Unexpected(self.verb, reply));
+            }
+            deadline.remaining().inspect_err(|_| control.close())?;
         }
         if is_upload(self.verb) {
             // Kept open until the reply: a server that sees a reset may drop what it was sent.
@@ -266,11 +273,10 @@ impl<'a> Transfer<'a> {
         } else {
             self.data = None;
         }
-        let limit = self.client.config.timeouts.final_reply;
         let control = &mut self.client.control;
         let reply = match self.ended.take() {
             Some(reply) => reply,
-            None => control.final_reply(control.deadline(limit, Phase::FinalReply))?,
+            None => control.final_reply(deadline)?,
         };
         accepted(self.verb, &reply)?;
         if answers_something_else(&reply) {

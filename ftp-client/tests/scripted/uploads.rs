@@ -179,6 +179,27 @@ fn a_confirmation_before_any_data_is_not_believed_hc_17() {
 }
 
 #[test]
+fn a_confirmation_before_the_end_is_found_behind_others_hc_17() {
+    let (said, has_said) = std::sync::mpsc::channel();
+    let (server, mut client) = Server::logged_in(move |mut peer| {
+        peer.image_epsv();
+        peer.answer("STOR a", "150 ok");
+        let data = peer.data();
+        peer.send("150 still\r\n125 here\r\n226 I have it all\r\n");
+        said.send(()).unwrap();
+        peer.answer("NOOP", "200 ok");
+        drop(data);
+    });
+    let mut file = client.store("a").unwrap();
+    file.write_all(b"hello").unwrap();
+    has_said.recv().unwrap();
+    let error = file.finish().unwrap_err();
+    assert!(matches!(error, Error::Unexpected(Verb::Stor, _)), "{error}");
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
 fn a_confirmation_before_the_end_of_the_data_is_not_believed_hc_17() {
     for is_reset in [false, true] {
         let (said, has_said) = std::sync::mpsc::channel();
