@@ -83,7 +83,7 @@ pub struct Client {
     hash: Option<String>,
     /// Listed by the server, and refused as unknown.
     no_mlsd: bool,
-    no_range: bool,
+    pub(crate) no_range: bool,
     /// Verbs that the server did not know, and whether it knows the X form.
     x_forms: Vec<(Verb, bool)>,
     length_check: bool,

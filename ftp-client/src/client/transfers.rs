@@ -97,7 +97,8 @@ impl Client {
     ///
     /// Those of [`retrieve_from`](Self::retrieve_from); [`Error::Argument`] for a part without a
     /// byte, or that ends beyond 2^63 - 1. A file that ends before the part does is
-    /// [`Error::Incomplete`] when the download is finished.
+    /// [`Error::Incomplete`] when the download is finished, and so is a server that took `RANG` and
+    /// sends more: where what came began is not known then. It is not told by `RANG` again.
     pub fn retrieve_range(
         &mut self,
         path: impl AsRef<[u8]>,
@@ -120,6 +121,7 @@ impl Client {
                 begun => Some(begun?),
             };
         }
+        let is_bounded = begun.is_some();
         let begun = match begun {
             Some(begun) => begun,
             None => {
@@ -128,7 +130,8 @@ impl Client {
             }
         };
         let transfer = Transfer::new(self, begun);
-        Ok(Download::new(transfer, RepresentationType::Image, offset).with_range(length))
+        Ok(Download::new(transfer, RepresentationType::Image, offset)
+            .with_range(length, is_bounded))
     }
 
     /// Begins to download what is missing of the file at `path`, of which the first `there` bytes
@@ -184,6 +187,9 @@ impl Client {
     /// restart, or if the type is not image: [`Upload::offset`] tells where. That the server's
     /// file is the beginning of this one is for the caller to know.
     ///
+    /// Where it went on, [`Upload::finish`] asks for the size once more: some servers take `REST`
+    /// and then cut the file off at its beginning all the same.
+    ///
     /// # Errors
     ///
     /// Those of [`store`](Self::store).
@@ -193,7 +199,9 @@ impl Client {
         let size = if is_image { self.size(path.as_bytes())? } else { None };
         let offset = size.filter(|size| *size <= length).unwrap_or_default();
         let (begun, offset) = self.begin_from(&Command::Stor(path.clone()), offset)?;
-        Ok(self.upload(begun, offset, Some(path)))
+        let (wanted, is_checked) = (self.wanted, self.length_check || offset > 0);
+        let path = Some(path).filter(|_| is_checked && is_image);
+        Ok(Upload::new(Transfer::new(self, begun), wanted, offset, path))
     }
 
     /// Whether the length of files is checked beyond what the server says of itself; not, by

@@ -55,6 +55,8 @@ pub struct Download<'a> {
     expected: Option<u64>,
     /// How many bytes are wanted, if not all.
     range: Option<u64>,
+    /// The server took the range, and is to end there by itself.
+    is_bounded: bool,
     /// Where in the file the transfer began.
     offset: u64,
     text: Option<Text>,
@@ -79,13 +81,15 @@ impl<'a> Download<'a> {
             RepresentationType::Image => (announced(transfer.first_reply()), None),
             RepresentationType::Ascii => (None, Some(Text::default())),
         };
-        let (expected, range) = (None, None);
-        Self { transfer, bytes: 0, ended: false, announced, expected, range, offset, text }
+        let (expected, range, is_bounded) = (None, None, false);
+        let (bytes, ended) = (0, false);
+        Self { transfer, bytes, ended, announced, expected, range, is_bounded, offset, text }
     }
 
-    /// Only the next `length` bytes are wanted.
-    pub(crate) const fn with_range(mut self, length: u64) -> Self {
-        self.range = Some(length);
+    /// Only the next `length` bytes are wanted. `is_bounded` says that the server promised to send
+    /// no others (`RANG`).
+    pub(crate) const fn with_range(mut self, length: u64, is_bounded: bool) -> Self {
+        (self.range, self.is_bounded) = (Some(length), is_bounded);
         self
     }
 
@@ -135,7 +139,12 @@ impl<'a> Download<'a> {
         if range == Some(bytes) && !self.ended {
             // Whether the server ends here by itself, the next byte tells.
             if self.transfer.read(&mut [0])? > 0 {
-                return self.transfer.stop(bytes);
+                if !self.is_bounded {
+                    return self.transfer.stop(bytes);
+                }
+                // It took the range and sends more: nobody knows where what came began.
+                self.transfer.client().no_range = true;
+                return Err(Error::Incomplete { bytes: bytes + 1, announced: range });
             }
         } else if !self.ended && self.fill(&mut [0])? > 0 {
             return Err(Error::Incomplete { bytes, announced: expected.or(range).or(announced) });

@@ -70,6 +70,31 @@ fn a_range_by_rang_as_10() {
 }
 
 #[test]
+fn a_server_that_forgets_a_range_is_not_believed_hc_21() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        features(&mut peer, " RANG STREAM\r\n");
+        peer.image_epsv();
+        peer.answer("RANG 2 4", "350 ok");
+        peer.answer("RETR a", "150 ok");
+        let mut data = peer.data();
+        data.write_all(b"0123456789").unwrap();
+        peer.expect_abort();
+        drop(data);
+        peer.send("426 cut\r\n226 aborted\r\n");
+        // The next part goes by REST.
+        peer.epsv();
+        peer.answer("REST 2", "350 ok");
+        sends(&mut peer, b"234");
+    });
+    let (bytes, report) = read(client.retrieve_range("a", 2, 3).unwrap());
+    assert_eq!(bytes, b"012");
+    assert!(matches!(report, Err(Error::Incomplete { bytes: 4, announced: Some(3) })));
+    let (bytes, report) = read(client.retrieve_range("a", 2, 3).unwrap());
+    assert_eq!((bytes.as_slice(), report.unwrap().bytes), (&b"234"[..], 3));
+    server.end();
+}
+
+#[test]
 fn a_range_by_rest_is_stopped_behind_its_last_byte_hc_21() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         features(&mut peer, " RANG STREAM\r\n");
@@ -228,7 +253,15 @@ fn going_on_needs_a_server_that_can_as_09() {
 
 #[test]
 fn an_upload_goes_on_where_the_servers_file_ends_as_09() {
-    for (size, offset) in [("213 4", 4), ("213 10", 10), ("213 11", 0), ("550 no", 0)] {
+    for (size, offset, after) in [
+        ("213 4", 4, "213 10"),
+        ("213 10", 10, "213 10"),
+        ("213 11", 0, ""),
+        ("550 no", 0, ""),
+        // It took REST, and made a file of the rest all the same.
+        ("213 4", 4, "213 6"),
+        ("213 4", 4, "450 busy"),
+    ] {
         let (server, mut client) = Server::logged_in(move |mut peer| {
             peer.answer("TYPE I", "200 ok");
             peer.answer("SIZE a", size);
@@ -237,10 +270,18 @@ fn an_upload_goes_on_where_the_servers_file_ends_as_09() {
                 peer.answer(&format!("REST {offset}"), "350 ok");
             }
             takes(&mut peer, &b"0123456789"[offset..]);
+            if offset > 0 {
+                peer.answer("SIZE a", after);
+            }
         });
         let upload = client.store_rest("a", 10).unwrap();
         assert_eq!(upload.offset(), offset as u64, "{size}");
-        write(upload, &b"0123456789"[offset..]).unwrap();
+        match write(upload, &b"0123456789"[offset..]) {
+            Ok(_) => assert!(matches!(after, "" | "213 10"), "{after}"),
+            Err(Error::Incomplete { bytes: 6, announced: Some(10) }) => assert_eq!(after, "213 6"),
+            Err(Error::Refused(Verb::Size, _)) => assert_eq!(after, "450 busy"),
+            Err(error) => panic!("{after}: {error}"),
+        }
         server.end();
     }
 }
