@@ -368,11 +368,12 @@ impl Client {
         Ok(())
     }
 
-    /// Sends `REST` or `RANG` if the next transfer would be about another part of its file, and
-    /// takes back what was sent for one that did not follow (AS-10).
+    /// Sends `REST` or `RANG` if the next transfer is about a part of its file, and takes back what
+    /// was sent for one that did not follow (AS-10). The same part is told again: a server may
+    /// forget it with the next command (RFC 3659 §5.3).
     pub(crate) fn put_part_in_force(&mut self, part: Part) -> Result<(), Error> {
         let whole = Part::default();
-        if self.part == part {
+        if self.part == whole && part == whole {
             return Ok(());
         }
         match (self.part, part) {
@@ -386,7 +387,7 @@ impl Client {
             _ => {}
         }
         match part {
-            _ if part == self.part => {}
+            _ if part == whole && self.part == whole => {}
             Part::From(marker) => self.prepare(&Command::Rest(marker))?,
             Part::Range(first, last) => {
                 let range = format!("{first} {last}");

@@ -42,12 +42,8 @@ impl<'a> End<'a> {
         Self { side, client, verb, deadline, has_begun: false, is_last: false, confirmed: None }
     }
 
-    /// Sends `REST`, if the transfer begins elsewhere than the server would let it.
+    /// Sends `REST`, if the transfer begins elsewhere than the server would let it (FX-12).
     fn restart_at(&mut self, marker: RestartMarker) -> Result<(), Error> {
-        if marker != RestartMarker::default() && matches!(self.client.part, Part::From(_)) {
-            // Right before the transfer, whatever was said before (FX-12).
-            self.client.part = Part::default();
-        }
         self.client.put_part_in_force(Part::From(marker))
     }
 

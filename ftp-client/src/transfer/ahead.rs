@@ -20,7 +20,8 @@ pub(super) fn send(
 ) -> Result<Option<Prepared>, Error> {
     // Nothing that changes a file: where it went wrong it would be sent a second time.
     let is_download = matches!(command.verb(), Verb::Retr | Verb::List | Verb::Nlst | Verb::Mlsd);
-    if !client.config.pipeline || !is_download || client.part != part {
+    let is_whole = part == Part::default() && client.part == part;
+    if !client.config.pipeline || !is_download || !is_whole {
         return Ok(None);
     }
     let Some(epsv) = data::ahead(&client.config, &client.ways) else { return Ok(None) };

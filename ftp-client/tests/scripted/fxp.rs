@@ -526,6 +526,21 @@ fn resuming_tells_both_right_before_the_transfer_fx_12() {
 }
 
 #[test]
+fn a_restart_that_was_not_used_is_told_again_fx_12_as_10() {
+    // What comes between may have made the server forget it.
+    let script = [TYPES, FORWARD, "s> REST 7\n s< 350 ok\n t> REST 7\n t< 451 no\n"].concat();
+    let data = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = data.local_addr().unwrap().port();
+    let again = "s> REST 7\n s< 350 ok\n s> RETR a\n s< 550 none";
+    let script = format!("{script}s> EPSV\n s< 229 (|||{port}|)\n {again}");
+    let mut meeting = Meeting::new(&script, [Usable, Usable]);
+    let options = Options { resume: Resume::From(7), ..only(Direction::Forward) };
+    meeting.copy(options).unwrap_err();
+    drop(meeting.source.retrieve_from("a", 7));
+    meeting.end("told again", [Usable, Usable]);
+}
+
+#[test]
 fn resuming_finds_where_the_target_ends_fx_12_as_09() {
     let options = Options { resume: Resume::Find, ..only(Direction::Forward) };
     let sizes = "t> SIZE b\n t< 213 7\n s> SIZE a\n s< 213 9\n";
