@@ -20,6 +20,9 @@ const REFUSAL: Duration = Duration::from_millis(500);
 /// other. It then needs no `ABOR`, and its reason may be the better one.
 const NOTICE: Duration = Duration::from_millis(500);
 
+/// How many replies of one server are taken before the other, and the time, are looked at.
+const AT_ONCE: usize = 16;
+
 /// One server, and what it owes for its part of the transfer.
 struct End<'a> {
     side: Side,
@@ -61,34 +64,44 @@ impl<'a> End<'a> {
         self.client.control.is_outstanding()
     }
 
-    /// Takes the replies that are there.
-    fn poll(&mut self) -> Result<(), Error> {
-        let control = &mut self.client.control;
-        while control.is_outstanding()
-            && let Some((progress, reply)) = control.poll_reply()?
-        {
-            trace::note(format_args!("from the {}", self.side));
-            if progress == Progress::Preliminary {
-                // From here on the servers alone know how the data fares.
-                if !self.has_begun && !self.is_last {
-                    self.deadline = control.deadline(Duration::MAX, Phase::Overall);
-                }
-                self.has_begun = true;
-                continue;
+    /// Takes the replies that are there. Whether there may be more: of 1yz there may be no end.
+    fn poll(&mut self) -> Result<bool, Error> {
+        for _ in 0..AT_ONCE {
+            if !self.take()? {
+                return Ok(false);
             }
-            transfer::accepted(self.verb, &reply)?;
-            if transfer::answers_something_else(&reply)
-                || !self.has_begun && !transfer::is_end_of_transfer(&reply)
-            {
-                control.close();
-                return Err(Error::Unexpected(self.verb, reply));
-            }
-            if !transfer::is_end_of_transfer(&reply) {
-                control.expect_silence()?;
-            }
-            self.confirmed = Some(reply);
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Takes a reply, if one is there.
+    fn take(&mut self) -> Result<bool, Error> {
+        let control = &mut self.client.control;
+        if !control.is_outstanding() {
+            return Ok(false);
+        }
+        let Some((progress, reply)) = control.poll_reply()? else { return Ok(false) };
+        trace::note(format_args!("from the {}", self.side));
+        if progress == Progress::Preliminary {
+            // From here on the servers alone know how the data fares.
+            if !self.has_begun && !self.is_last {
+                self.deadline = control.deadline(Duration::MAX, Phase::Overall);
+            }
+            self.has_begun = true;
+            return Ok(true);
+        }
+        transfer::accepted(self.verb, &reply)?;
+        if transfer::answers_something_else(&reply)
+            || !self.has_begun && !transfer::is_end_of_transfer(&reply)
+        {
+            control.close();
+            return Err(Error::Unexpected(self.verb, reply));
+        }
+        if !transfer::is_end_of_transfer(&reply) {
+            control.expect_silence()?;
+        }
+        self.confirmed = Some(reply);
+        Ok(true)
     }
 
     /// The other has ended: this one is to follow.
@@ -105,14 +118,15 @@ impl<'a> End<'a> {
         let notice = if may_notice { NOTICE } else { Duration::ZERO };
         let notice = self.client.control.deadline(notice, Phase::FinalReply);
         while self.is_owing() {
-            if let Err(error) = self.poll() {
-                return Some(error);
-            }
+            let has_more = match self.poll() {
+                Ok(has_more) => has_more,
+                Err(error) => return Some(error),
+            };
             let control = &mut self.client.control;
             if !control.is_outstanding() {
                 break;
             }
-            match control.wait(notice) {
+            match if has_more { control.go_on(notice) } else { control.wait(notice) } {
                 Ok(()) => {}
                 Err(Error::Timeout(_)) => return abort::resync(control, None).err(),
                 Err(error) => return Some(error),
@@ -188,6 +202,7 @@ impl<'a> Pair<'a> {
         target.send(store).map_err(|error| (Side::Target, error))?;
         let refusal = target.client.control.deadline(REFUSAL, Phase::Reply);
         loop {
+            // More can only be behind a 1yz, which ends this.
             target.poll().map_err(|error| (Side::Target, error))?;
             if let Some(reply) = target.confirmed.take() {
                 return Err((Side::Target, Error::Unexpected(Verb::Stor, reply)));
@@ -212,8 +227,8 @@ impl<'a> Pair<'a> {
     fn watch(&mut self) -> Result<(Reply, Reply), Failure> {
         let Self { source, target, .. } = self;
         loop {
-            source.poll().map_err(|error| (Side::Source, error))?;
-            target.poll().map_err(|error| (Side::Target, error))?;
+            let more_of_source = source.poll().map_err(|error| (Side::Source, error))?;
+            let more_of_target = target.poll().map_err(|error| (Side::Target, error))?;
             match (&source.confirmed, &target.confirmed) {
                 (Some(source), Some(target)) => return Ok((source.clone(), target.clone())),
                 (Some(_), None) => target.follow(),
@@ -226,7 +241,12 @@ impl<'a> Pair<'a> {
                 _ => (&*source, &*target),
             };
             let deadline = one.deadline.or(Some(other.deadline));
-            match one.client.control.wait_beside(&other.client.control, deadline) {
+            let (this, that) = (&one.client.control, &other.client.control);
+            let waited = match more_of_source || more_of_target {
+                true => this.go_on(deadline).and_then(|()| that.check()),
+                false => this.wait_beside(that, deadline),
+            };
+            match waited {
                 Ok(()) => {}
                 Err(Error::Timeout(_)) => {
                     for end in [&mut *source, &mut *target] {

@@ -39,7 +39,7 @@ fn patient() -> Limits {
 impl Meeting {
     /// Plays `script`: a line each, of `s` or `t` and what that server does. `> LINE` is told by
     /// the client, `< LINE` is its reply, `^` stands for `ABOR` with its synch, `!` closes the
-    /// control connection, `*` cancels its client. Then each is asked for a `NOOP`, or is closed.
+    /// control connection, `~` floods it with 1yz until it is closed, `*` cancels its client. Then each is asked for a `NOOP`, or is closed.
     fn new(script: &str, then: [Then; 2]) -> Self {
         Self::with(script, then, patient(), "127.0.0.1:0")
     }
@@ -104,6 +104,7 @@ impl Meeting {
 
 fn direct(script: &str, peers: [Peer; 2], buttons: &[Option<Canceller>; 2], then: [Then; 2]) {
     let [mut source, mut target] = peers.map(Some);
+    let mut floods = Vec::new();
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (who, rest) = line.split_at(1);
         let [of_source, of_target] = buttons;
@@ -116,6 +117,10 @@ fn direct(script: &str, peers: [Peer; 2], buttons: &[Option<Canceller>; 2], then
             ("^", _) => there.expect_abort(),
             ("*", _) => button.as_ref().unwrap().cancel(),
             ("!", _) => peer.take().unwrap().close(),
+            ("~", _) => {
+                let (mut peer, still) = (peer.take().unwrap(), b"150 still\r\n".repeat(100));
+                floods.push(std::thread::spawn(move || while peer.try_send(&still) {}));
+            }
             _ => panic!("{line}"),
         }
     }
@@ -126,6 +131,7 @@ fn direct(script: &str, peers: [Peer; 2], buttons: &[Option<Canceller>; 2], then
             (None, _) => {}
         }
     }
+    floods.into_iter().for_each(|flood| flood.join().unwrap());
 }
 
 fn only(direction: Direction) -> Options {
@@ -438,6 +444,21 @@ fn a_server_that_hangs_is_closed_and_the_other_stopped_fx_07_cl_12() {
         [Closed, Usable],
     );
     assert_eq!(phase(&error), Phase::Overall);
+}
+
+#[test]
+fn a_flood_from_one_does_not_drown_the_other_fx_07_hc_17() {
+    let soon = Timeouts { reply: Duration::from_millis(500), ..timeouts() };
+    for (who, says, side) in [("s", "t< 452 full", Side::Target), ("t", "s< 451 bad", Side::Source)]
+    {
+        let script = [TYPES, FORWARD, BEGUN, who, "~\n", says].concat();
+        let limits = [(soon, None, None), (soon, None, None)];
+        let then = if who == "s" { [Closed, Usable] } else { [Usable, Closed] };
+        let mut meeting = Meeting::with(&script, then, limits, "127.0.0.1:0");
+        let error = meeting.copy(only(Direction::Forward)).unwrap_err();
+        assert_eq!(error.last().unwrap().side, side, "{error}");
+        meeting.end(who, then);
+    }
 }
 
 #[test]
