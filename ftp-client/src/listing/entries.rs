@@ -157,13 +157,16 @@ pub(super) const fn too_long(limits: ListLimits) -> Error {
 fn weight(listed: &Listed) -> usize {
     let held = match listed {
         Listed::Unparsed(line) => line.len(),
-        Listed::Entry(entry) => {
-            let fields = [&entry.owner, &entry.group, &entry.target, &entry.unique];
-            let fields = fields.into_iter().flatten().map(Vec::len);
-            entry.name.len() + fields.sum::<usize>()
-        }
+        Listed::Entry(entry) => weight_of(entry),
     };
     size_of::<Entry>() + held
+}
+
+/// How many bytes of memory the fields of an entry take beside it.
+pub(super) fn weight_of(entry: &Entry) -> usize {
+    let fields = [&entry.owner, &entry.group, &entry.target, &entry.unique];
+    let fields = fields.into_iter().flatten().map(Vec::len);
+    entry.name.len() + fields.sum::<usize>()
 }
 
 /// The time by the clock of this system.

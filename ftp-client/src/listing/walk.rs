@@ -6,7 +6,7 @@ use std::fmt;
 
 use ftp_proto::{Entry, EntryKind, Escaped, Role};
 
-use super::entries::too_long;
+use super::entries::{too_long, weight_of};
 use super::{ListLimits, ListOptions, Listing};
 use crate::client::Client;
 use crate::error::Error;
@@ -19,8 +19,8 @@ pub struct WalkOptions {
     pub list: ListOptions,
     /// How many directories deep it goes: with 1 only what is in the first is given. 128.
     pub depth: usize,
-    /// How much it gives, and holds, before it fails. A directory is held whole while it is gone
-    /// through.
+    /// How many items it gives, and how many bytes of memory it holds at a time, before it fails.
+    /// A directory is held whole while it is gone through, each of its entries with its path.
     pub limits: ListLimits,
 }
 
@@ -103,6 +103,8 @@ pub struct Walk<'a> {
     open: Vec<Open>,
     /// How many items may still come.
     left: usize,
+    /// How many bytes of memory `ready` takes.
+    held: usize,
 }
 
 /// A directory whose entries were read.
@@ -111,6 +113,8 @@ struct Open {
     unique: Option<Vec<u8>>,
     /// The directories in it that were not gone through.
     directories: std::vec::IntoIter<Below>,
+    /// How many bytes of memory they took at first.
+    held: usize,
 }
 
 /// A directory to be listed.
@@ -120,12 +124,37 @@ struct Below {
     unique: Option<Vec<u8>>,
 }
 
+impl Below {
+    /// How many bytes of memory it takes.
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.path.len() + self.unique.as_ref().map_or(0, Vec::len)
+    }
+}
+
+impl Walked {
+    /// How many bytes of memory it takes.
+    fn weight(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::Entry { path, entry, .. } => path.len() + weight_of(entry),
+                Self::Skipped { directory, why } => {
+                    directory.len()
+                        + match why {
+                            Skipped::UnsafeName(entry) => weight_of(entry),
+                            Skipped::Unparsed(line) => line.len(),
+                            _ => 0,
+                        }
+                }
+            }
+    }
+}
+
 impl<'a> Walk<'a> {
     pub(crate) fn new(client: &'a mut Client, directory: &[u8], options: WalkOptions) -> Self {
         let first = Below { path: directory.to_vec(), unique: None };
-        let open = vec![Open { unique: None, directories: vec![first].into_iter() }];
+        let open = vec![Open { unique: None, directories: vec![first].into_iter(), held: 0 }];
         let left = options.limits.entries;
-        Self { client, options, ready: VecDeque::new(), open, left }
+        Self { client, options, ready: VecDeque::new(), open, left, held: 0 }
     }
 
     fn step(&mut self) -> Result<Option<Walked>, Error> {
@@ -145,7 +174,10 @@ impl<'a> Walk<'a> {
     fn enter(&mut self, below: Below) -> Result<(), Error> {
         let Below { path, unique } = below;
         let is_first = self.open.len() == 1;
-        let limits = ListLimits { entries: self.left, ..self.options.limits };
+        let elsewhere = self.open.iter().map(|open| open.held).sum::<usize>();
+        let bytes = self.options.limits.bytes.saturating_sub(elsewhere);
+        let limits = ListLimits { entries: self.left, bytes };
+        self.held = 0;
         let listing = self
             .client
             .list_with(&path, self.options.list)
@@ -163,7 +195,7 @@ impl<'a> Walk<'a> {
             return self.skip(&path, Skipped::Loop);
         }
         let depth = self.open.len() - 1;
-        let mut directories = Vec::new();
+        let (mut directories, mut held) = (Vec::new(), 0);
         for line in unparsed {
             self.skip(&path, Skipped::Unparsed(line))?;
         }
@@ -179,6 +211,11 @@ impl<'a> Walk<'a> {
             let directory = (entry.kind == Some(EntryKind::Directory))
                 .then(|| Below { path: path.clone(), unique: entry.unique.clone() });
             self.give(Walked::Entry { path, depth, entry })?;
+            held += directory.as_ref().map_or(0, Below::weight);
+            // Paths are long where the tree is deep, however short the listing.
+            if elsewhere + held + self.held > self.options.limits.bytes {
+                return Err(too_long(self.options.limits));
+            }
             let Some(below) = directory else { continue };
             if depth + 1 >= self.options.depth {
                 self.skip(&below.path, Skipped::TooDeep)?;
@@ -190,7 +227,7 @@ impl<'a> Walk<'a> {
                 directories.push(below);
             }
         }
-        self.open.push(Open { unique, directories: directories.into_iter() });
+        self.open.push(Open { unique, directories: directories.into_iter(), held });
         Ok(())
     }
 
@@ -205,6 +242,7 @@ impl<'a> Walk<'a> {
 
     fn give(&mut self, walked: Walked) -> Result<(), Error> {
         self.left = self.left.checked_sub(1).ok_or_else(|| too_long(self.options.limits))?;
+        self.held += walked.weight();
         self.ready.push_back(walked);
         Ok(())
     }

@@ -117,6 +117,25 @@ fn a_walk_is_bounded_hc_14() {
 }
 
 #[test]
+fn the_paths_of_a_walk_count_against_its_bound_hc_14() {
+    // A short listing, and each line of it in the memory of the client as long as the path.
+    let (deep, many) = ("d".repeat(2_000), 100);
+    let (server, mut client) = Server::logged_in(move |mut peer| {
+        for lines in ["type=file; f\n".repeat(many), "type=dir; d\n".repeat(many / 2)] {
+            mlsd(&mut peer, &"d".repeat(2_000), &lines);
+        }
+        peer.answer("NOOP", "200 ok");
+    });
+    let limits = ListLimits { entries: 1_000, bytes: 150_000 };
+    for _ in 0..2 {
+        let got = walk(&mut client, &deep, WalkOptions { limits, ..by(ListingForm::Mlsd) });
+        assert!(got.last().unwrap().starts_with("! "), "{} items", got.len());
+    }
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
 fn a_walk_ends_with_what_ends_it() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.epsv();
