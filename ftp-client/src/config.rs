@@ -196,7 +196,8 @@ impl ClientBuilder {
     }
 
     /// After how long without a byte the kernel begins to ask whether the peer is still there,
-    /// on either connection; 60 s by default, `None` for never. A peer that does not answer six
+    /// on either connection, from a second to about nine hours; 60 s by default, `None` for never. A
+    /// peer that does not answer six
     /// times, 10 s apart, is gone.
     pub const fn keepalive(mut self, idle: Option<Duration>) -> Self {
         self.config.keepalive = idle;

@@ -14,6 +14,10 @@ use crate::error::Error;
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 const PROBES: u32 = 6;
 
+/// What Linux takes for the time before the first probe.
+const LEAST_IDLE: Duration = Duration::from_secs(1);
+const MOST_IDLE: Duration = Duration::from_secs(32_767);
+
 /// A connected socket, control or data.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -47,9 +51,11 @@ impl Stream {
         self.broken.is_some()
     }
 
-    /// Has the kernel look whether the peer is there when nothing moved for `idle`.
+    /// Has the kernel look whether the peer is there when nothing moved for `idle`, cut to what it
+    /// can be told.
     pub(crate) fn keep_alive(&self, idle: Option<Duration>) -> io::Result<()> {
         let Some(idle) = idle else { return Ok(()) };
+        let idle = idle.clamp(LEAST_IDLE, MOST_IDLE);
         let keepalive = TcpKeepalive::new().with_time(idle).with_interval(PROBE_INTERVAL);
         #[cfg(not(windows))]
         let keepalive = keepalive.with_retries(PROBES);

@@ -36,6 +36,15 @@ fn servers_are_named_with_or_without_a_port() {
 }
 
 #[test]
+fn any_keepalive_is_cut_to_what_the_system_takes() {
+    for idle in [Duration::ZERO, Duration::from_millis(1), Duration::MAX] {
+        let server = Server::start(|mut peer| peer.reply("220 ready"));
+        server.connect(builder().keepalive(Some(idle))).unwrap();
+        server.end();
+    }
+}
+
+#[test]
 fn only_addresses_of_the_family_are_tried() {
     let server = Server::start(|mut peer| peer.reply("220 ready"));
     let name = format!("localhost:{}", server.address.port());
