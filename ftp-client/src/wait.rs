@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,11 +24,11 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// How long saying good-bye may take once all was cancelled.
 const GOOD_BYE: Duration = Duration::from_secs(1);
 
-/// How many threads may look up names, or connect by a caller's connector, at a time in this
-/// process. Those that were given up on count until they end.
-const MOST_HELPERS: usize = 64;
+/// How many threads of this process that look up names, or connect by a caller's connector, may
+/// have been given up on and run on. Those that are waited for are as many as their callers.
+const MOST_LEFT: usize = 64;
 
-static HELPERS: AtomicUsize = AtomicUsize::new(0);
+static LEFT: AtomicUsize = AtomicUsize::new(0);
 
 /// A point in time, and what will have timed out then.
 #[derive(Clone, Copy, Debug)]
@@ -177,42 +177,58 @@ impl Waiter {
         self.check()?;
         let (sender, receiver) = mpsc::sync_channel(1);
         let begin = || {
-            let helper = Helper::new()?;
-            let bell = Arc::clone(&helper.0);
+            if LEFT.load(Ordering::Relaxed) >= MOST_LEFT {
+                return Err(io::Error::other("too many look-ups and connectors that do not end"));
+            }
+            let aside = Arc::new(Aside { bell: Bell::new()?, is_over: AtomicBool::new(false) });
+            let helper = Helper(Arc::clone(&aside));
             thread::Builder::new().name("ftp helper".to_owned()).spawn(move || {
                 // Nobody listens any more once the wait is over.
                 let _ = sender.send(work());
                 drop(helper);
             })?;
-            Ok(bell)
+            Ok(aside)
         };
-        let bell = match begin() {
-            Ok(bell) => bell,
+        let aside = match begin() {
+            Ok(aside) => aside,
             Err(error) => return Ok(Err(error)),
         };
-        self.wait_for(bell.as_fd(), PollFlags::IN, deadline)?;
+        self.wait_for(aside.bell.as_fd(), PollFlags::IN, deadline)
+            .inspect_err(|_| aside.leave())?;
         Ok(receiver.try_recv().unwrap_or_else(|_| Err(io::Error::other("it panicked"))))
     }
 }
 
-/// One of the threads that [`Waiter::run`] starts: rings when it ends, in whichever way.
-struct Helper(Arc<Bell>);
+/// What a thread that [`Waiter::run`] starts shares with whoever waits for it.
+struct Aside {
+    bell: Bell,
+    /// One of the two has ended. The other is the last.
+    is_over: AtomicBool,
+}
 
-impl Helper {
-    fn new() -> io::Result<Self> {
-        let bell = Arc::new(Bell::new()?);
-        let more = |helpers| (helpers < MOST_HELPERS).then_some(helpers + 1);
-        match HELPERS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
-            Ok(_) => Ok(Self(bell)),
-            Err(_) => Err(io::Error::other("too many look-ups and connectors that do not end")),
+impl Aside {
+    /// The wait is over before the thread is, which counts from now on.
+    fn leave(&self) {
+        LEFT.fetch_add(1, Ordering::Relaxed);
+        self.end();
+    }
+
+    /// Whoever ends second takes the thread out of the count.
+    fn end(&self) {
+        if self.is_over.swap(true, Ordering::AcqRel) {
+            LEFT.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
+/// Rings when the thread ends, in whichever way.
+struct Helper(Arc<Aside>);
+
 impl Drop for Helper {
     fn drop(&mut self) {
-        HELPERS.fetch_sub(1, Ordering::Relaxed);
-        self.0.ring();
+        let Self(aside) = self;
+        aside.end();
+        aside.bell.ring();
     }
 }
 
@@ -269,6 +285,22 @@ mod tests {
         button.join().unwrap();
         assert!(begin.elapsed() < long / 2);
         assert!(waiter.remaining().unwrap().is_none());
+    }
+
+    #[test]
+    fn as_many_run_aside_as_are_waited_for() {
+        let all = MOST_LEFT + 8;
+        let together = Arc::new(std::sync::Barrier::new(all));
+        let late = Deadline::after(Duration::from_secs(60), Phase::Resolve);
+        thread::scope(|threads| {
+            for _ in 0..all {
+                let together = Arc::clone(&together);
+                threads.spawn(move || {
+                    let work = move || Ok(together.wait().is_leader());
+                    Waiter::default().run(late, work).unwrap().unwrap();
+                });
+            }
+        });
     }
 
     #[test]
