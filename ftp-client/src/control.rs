@@ -1,6 +1,8 @@
 //! The control connection: the only writer of commands and the only reader of replies
 //! (RFC 959 §5.3, §5.4, §6).
 
+mod abort;
+
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -198,21 +200,6 @@ impl ControlConnection {
         Ok(())
     }
 
-    /// Sends `ABOR` into a running transfer, so that its reply adds to what is outstanding:
-    /// Telnet's "interrupt process" and "synch" as urgent data, then the command (RFC 959 §4.1.3).
-    pub(crate) fn send_abort(&mut self, deadline: Deadline) -> Result<(), Error> {
-        const IAC_IP_IAC_DM: [u8; 4] = [255, 244, 255, 242];
-        trace::sent(Verb::Abor, b"ABOR");
-        if self.addresses.is_none() {
-            // Not every kind of socket knows urgent data, or delivers it in its place.
-            return self.write(b"\xff\xf4\xff\xf2ABOR\r\n", deadline);
-        }
-        let stream = self.stream.as_mut().ok_or(Error::Closed)?;
-        let sent = stream.write_urgent(&IAC_IP_IAC_DM);
-        sent.map_err(|error| self.lost(error))?;
-        self.write(b"ABOR\r\n", deadline)
-    }
-
     /// Writes all of `line`, in one call where the kernel takes it.
     fn write(&mut self, line: &[u8], deadline: Deadline) -> Result<(), Error> {
         let mut rest = line;
@@ -304,45 +291,6 @@ impl ControlConnection {
                 return Ok(reply);
             }
         }
-    }
-
-    /// A reply that comes out of turn while aborting: to the transfer or to `ABOR`.
-    pub(crate) fn any_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
-        self.read_reply(deadline)
-    }
-
-    /// The same, or `None` if there is none in time; the connection stays open then.
-    pub(crate) fn any_reply_in(&mut self, patience: Deadline) -> Result<Option<Reply>, Error> {
-        loop {
-            if let Some(reply) = self.decode()? {
-                return Ok(Some(reply));
-            }
-            let stream = self.stream.as_ref().ok_or(Error::Closed)?;
-            match self.waiter.wait_for(stream.as_fd(), PollFlags::IN, patience) {
-                Ok(()) => {}
-                Err(Error::Timeout(_)) if patience.remaining().is_err() => return Ok(None),
-                Err(Error::Cancelled) => return Err(Error::Cancelled),
-                Err(error) => return Err(self.lost(error)),
-            }
-            if self.fill()? == Some(false) {
-                self.close();
-                return Err(Error::Closed);
-            }
-        }
-    }
-
-    /// Sends `NOOP` behind an abort, whose reply adds to what is outstanding.
-    pub(crate) fn send_noop(&mut self, deadline: Deadline) -> Result<(), Error> {
-        if let Err(error) = deadline.remaining() {
-            return Err(self.lost(error));
-        }
-        trace::sent(Verb::Noop, b"NOOP");
-        self.write(b"NOOP\r\n", deadline)
-    }
-
-    /// Says that the last reply to the outstanding command has come.
-    pub(crate) fn settled(&mut self) {
-        self.outstanding = None;
     }
 
     /// Waits until a reply, or part of one, can be read or `other` is ready, and says whether the

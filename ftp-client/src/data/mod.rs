@@ -18,6 +18,10 @@ use crate::stream::Stream;
 use crate::trace;
 use crate::wait::is_ready;
 
+/// Ports below this belong to services of other kinds; a server that names one wants somebody to
+/// talk to something else (CL-35).
+pub(crate) const FIRST_FREE_PORT: u16 = 1_024;
+
 /// What is known about the server's ways to data connections.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ways {

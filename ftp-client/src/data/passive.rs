@@ -8,7 +8,7 @@ use ftp_proto::{AddressRule, Command, EpsvArgument, ExtendedAddress, HostPort, H
 use ftp_proto::{NetworkProtocol, ParseError, Reply, ReplyCode, Severity, Verb};
 use socket2::Socket;
 
-use super::{Agreed, Opening, Prepared, Ways};
+use super::{Agreed, FIRST_FREE_PORT, Opening, Prepared, Ways};
 use crate::config::{Config, Mode};
 use crate::connect::{self, Server};
 use crate::connector::Purpose;
@@ -16,10 +16,6 @@ use crate::control::ControlConnection;
 use crate::error::{AnnouncedHost, DataAttempt, Error, Phase};
 use crate::stream::Stream;
 use crate::trace;
-
-/// Ports below this belong to services of other kinds; a server that names one wants us to talk
-/// to something else (CL-35).
-const FIRST_FREE_PORT: u16 = 1_024;
 
 /// Asks the server to listen and begins to connect.
 pub(super) fn prepare(

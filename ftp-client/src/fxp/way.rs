@@ -7,12 +7,9 @@ use ftp_proto::{ParseError, Reply, ReplyCode};
 
 use crate::client::Client;
 use crate::config::Extended;
+use crate::data::FIRST_FREE_PORT;
 use crate::error::Error;
 use crate::trace;
-
-/// Ports below this belong to services of other kinds: a server that names one wants another
-/// server to talk to them.
-const FIRST_FREE_PORT: u16 = 1_024;
 
 /// Asks a server to listen, and says where another has to connect to.
 pub(super) fn listen(client: &mut Client, rule: AddressRule) -> Result<SocketAddr, Error> {

@@ -30,15 +30,8 @@ pub(super) fn send(
     let commands = [set_type, Some(Command::Epsv(epsv)), Some(command.clone())];
     let commands: Vec<Command> = commands.into_iter().flatten().collect();
     client.control.send_together(&commands, deadline)?;
-    client.part = Part::default();
-    let reply = match answers(client, wanted, deadline) {
-        Ok(reply) => reply,
-        Err(error) => {
-            // Whoever reads on would take an answer for that of another command.
-            client.control.close();
-            return Err(error);
-        }
-    };
+    // An error leaves TYPE or EPSV outstanding, or the connection closed: nothing goes on then.
+    let reply = answers(client, wanted, deadline)?;
     let Client { control, config, .. } = &mut *client;
     let ready = reply.and_then(|reply| data::prepare_ahead(control, config, epsv, &reply));
     if ready.is_none() {

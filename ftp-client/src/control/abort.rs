@@ -1,0 +1,67 @@
+//! What an abort says and hears, out of the order in which commands and replies go otherwise
+//! (RFC 959 §4.1.3). Who counts the replies is `transfer::abort`.
+
+use ftp_proto::{Reply, Verb};
+use rustix::event::PollFlags;
+use rustix::fd::AsFd;
+
+use super::ControlConnection;
+use crate::error::Error;
+use crate::trace;
+use crate::wait::Deadline;
+
+impl ControlConnection {
+    /// Sends `ABOR` into a running transfer, so that its reply adds to what is outstanding:
+    /// Telnet's "interrupt process" and "synch" as urgent data, then the command (RFC 959 §4.1.3).
+    pub(crate) fn send_abort(&mut self, deadline: Deadline) -> Result<(), Error> {
+        const IAC_IP_IAC_DM: [u8; 4] = [255, 244, 255, 242];
+        trace::sent(Verb::Abor, b"ABOR");
+        if self.addresses.is_none() {
+            // Not every kind of socket knows urgent data, or delivers it in its place.
+            return self.write(b"\xff\xf4\xff\xf2ABOR\r\n", deadline);
+        }
+        let stream = self.stream.as_mut().ok_or(Error::Closed)?;
+        let sent = stream.write_urgent(&IAC_IP_IAC_DM);
+        sent.map_err(|error| self.lost(error))?;
+        self.write(b"ABOR\r\n", deadline)
+    }
+
+    /// A reply that comes out of turn while aborting: to the transfer or to `ABOR`.
+    pub(crate) fn any_reply(&mut self, deadline: Deadline) -> Result<Reply, Error> {
+        self.read_reply(deadline)
+    }
+
+    /// The same, or `None` if there is none in time; the connection stays open then.
+    pub(crate) fn any_reply_in(&mut self, patience: Deadline) -> Result<Option<Reply>, Error> {
+        loop {
+            if let Some(reply) = self.decode()? {
+                return Ok(Some(reply));
+            }
+            let stream = self.stream.as_ref().ok_or(Error::Closed)?;
+            match self.waiter.wait_for(stream.as_fd(), PollFlags::IN, patience) {
+                Ok(()) => {}
+                Err(Error::Timeout(_)) if patience.remaining().is_err() => return Ok(None),
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(error) => return Err(self.lost(error)),
+            }
+            if self.fill()? == Some(false) {
+                self.close();
+                return Err(Error::Closed);
+            }
+        }
+    }
+
+    /// Sends `NOOP` behind an abort, whose reply adds to what is outstanding.
+    pub(crate) fn send_noop(&mut self, deadline: Deadline) -> Result<(), Error> {
+        if let Err(error) = deadline.remaining() {
+            return Err(self.lost(error));
+        }
+        trace::sent(Verb::Noop, b"NOOP");
+        self.write(b"NOOP\r\n", deadline)
+    }
+
+    /// Says that the last reply to the outstanding command has come.
+    pub(crate) fn settled(&mut self) {
+        self.outstanding = None;
+    }
+}
