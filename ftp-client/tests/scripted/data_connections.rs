@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
 use ftp_client::{AddressRule, Client, EpsvArgument, Error, Extended, HostReason, Mode, Phase};
 use ftp_client::{ListOptions, ListingForm, PortRanges, Timeouts, Verb};
@@ -279,7 +280,13 @@ fn a_data_connection_that_comes_behind_the_last_reply_counts_cl_32_hc_17() {
 
 #[test]
 fn without_a_data_connection_a_transfer_that_began_is_no_success_hc_17_hc_19() {
-    let timeouts = Timeouts { data_connect: SHORT, ..timeouts() };
+    // With its queue full, a listener lets those who knock wait without an answer.
+    let hole = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    hole.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    hole.listen(0).unwrap();
+    let silent = hole.local_addr().unwrap().as_socket().unwrap();
+    let _first = TcpStream::connect(silent).unwrap();
+    let timeouts = Timeouts { data_connect: Duration::from_millis(500), ..timeouts() };
     let passive = Client::builder().timeouts(timeouts).epsv(Extended::Always);
     for (builder, is_active) in [(active_builder().timeouts(timeouts), true), (passive, false)] {
         let (server, mut client) = Server::logged_in_with(builder, move |mut peer| {
@@ -288,10 +295,7 @@ fn without_a_data_connection_a_transfer_that_began_is_no_success_hc_17_hc_19() {
                 active(&mut peer, "EPRT");
                 peer.reply("200 ok");
             } else {
-                // Nobody listens.
-                peer.expect("EPSV");
-                let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-                peer.reply(&format!("229 (|||{port}|)"));
+                peer.answer("EPSV", &format!("229 (|||{}|)", silent.port()));
             }
             peer.expect("RETR a");
             peer.send("150 Opening\r\n226 done\r\n");
