@@ -3,12 +3,15 @@
 //! The root is held as a descriptor, and every name is looked up beneath it by `openat2` with
 //! `RESOLVE_BENEATH` and `RESOLVE_NO_MAGICLINKS`: symbolic links that stay in the tree are
 //! followed, one that leads out of it, or is absolute, is refused by the kernel, whatever is
-//! swapped for whatever meanwhile. The thread of a session is confined to the root besides. A new content is written to a file without a name, or with a
-//! hidden one, and takes the name of the old in one step.
+//! swapped for whatever meanwhile. The thread of a session is confined to the root besides. A new
+//! content is written to a file without a name, or with a hidden one, and takes the name of the old
+//! in one step.
 
 mod append;
+mod changeable;
 mod directory;
 mod entries;
+mod failure;
 mod hidden;
 mod name;
 mod output;
@@ -24,7 +27,7 @@ mod tests;
 mod usage;
 mod waiting;
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,8 +40,10 @@ use rustix::fs::{
 use rustix::io::{Errno, retry_on_intr};
 
 use self::append::Appending;
+use self::changeable::Changeable;
 use self::directory::Directory;
 use self::entries::DirectoryEntries;
+use self::failure::{as_kind, creation, existing, lookup, rename_error, system};
 use self::policy::{Policy, Umask};
 use self::replacement::{Replacement, WhenCut};
 use self::root::Root;
@@ -583,34 +588,6 @@ impl Storage for LocalStorage {
     }
 }
 
-/// A file or directory whose attributes are to be changed. It is looked up and not opened, which
-/// needs no right to read it; no call changes it by such a descriptor, but the link that `/proc`
-/// has for one leads to what it holds, whatever has its name by then.
-struct Changeable {
-    link: String,
-    /// What it was when it was found.
-    metadata: Metadata,
-    descriptor: OwnedFd,
-}
-
-impl Changeable {
-    fn find(root: &Root, path: &VirtualPath) -> Result<Self, StorageError> {
-        name::check_existing(path)?;
-        let descriptor = root.open_beneath(path.relative(), OFlags::PATH).map_err(lookup)?;
-        let metadata = root::metadata_of(&descriptor).map_err(system)?;
-        if !matches!(metadata.kind, EntryKind::File | EntryKind::Directory) {
-            return Err(StorageErrorKind::NotFile.into());
-        }
-        let link = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
-        Ok(Self { link, metadata, descriptor })
-    }
-
-    /// What it is now, whatever its path leads to.
-    fn metadata_now(&self) -> Result<Metadata, StorageError> {
-        root::metadata_of(&self.descriptor).map_err(system)
-    }
-}
-
 /// What confines threads to the root, where the system has that.
 fn confinement_if_any(root: &Root) -> Result<Option<Confinement>, StorageError> {
     match Confinement::beneath(root) {
@@ -625,51 +602,5 @@ fn needs_file(kind: EntryKind) -> Result<(), StorageError> {
         EntryKind::File => Ok(()),
         EntryKind::Directory => Err(StorageErrorKind::IsDirectory.into()),
         EntryKind::Symlink | EntryKind::Special => Err(StorageErrorKind::NotFile.into()),
-    }
-}
-
-/// What a system call said, in general.
-fn system(errno: Errno) -> StorageError {
-    std::io::Error::from(errno).into()
-}
-
-/// What a system call said, but of this kind.
-fn as_kind(kind: StorageErrorKind, errno: Errno) -> StorageError {
-    StorageError { kind, source: Some(errno.into()) }
-}
-
-/// What looking up a path said: a name too long, or below a file, is not there.
-fn lookup(errno: Errno) -> StorageError {
-    match errno {
-        Errno::NOTDIR | Errno::NAMETOOLONG | Errno::INVAL => {
-            as_kind(StorageErrorKind::NotFound, errno)
-        }
-        _ => system(errno),
-    }
-}
-
-/// What a call on a name that should exist said, its directory being open.
-fn existing(errno: Errno) -> StorageError {
-    match errno {
-        Errno::NAMETOOLONG | Errno::INVAL => as_kind(StorageErrorKind::NotFound, errno),
-        _ => system(errno),
-    }
-}
-
-/// What a call that makes a name said: file systems with rules of their own (FAT, case folding)
-/// refuse names by EINVAL and EILSEQ.
-fn creation(errno: Errno) -> StorageError {
-    match errno {
-        Errno::INVAL | Errno::ILSEQ => as_kind(StorageErrorKind::NameNotAllowed, errno),
-        _ => system(errno),
-    }
-}
-
-/// What rename said: EINVAL is a directory that would be moved below itself.
-fn rename_error(errno: Errno) -> StorageError {
-    match errno {
-        Errno::INVAL => as_kind(StorageErrorKind::Denied, errno),
-        Errno::EXIST => as_kind(StorageErrorKind::NotEmpty, errno),
-        _ => creation(errno),
     }
 }
