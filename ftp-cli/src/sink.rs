@@ -154,8 +154,11 @@ impl<'a> Sink<'a> {
         let what = self.shown();
         let done = match &mut self {
             Self::Output(output) => output.flush(),
-            // What cannot be synced needs no sync: FIFOs say EINVAL.
-            Self::Direct(file, _) => file.sync_all().or(Ok(())),
+            // What cannot be synced needs no sync: FIFOs and devices say EINVAL.
+            Self::Direct(file, _) => match file.sync_all() {
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+                synced => synced,
+            },
             Self::InPlace(file, _) => file.sync_all(),
             Self::Part(part) => part
                 .begun()

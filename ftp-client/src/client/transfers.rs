@@ -49,7 +49,8 @@ impl Client {
     }
 
     /// Begins to upload to the file at `path` from byte `offset` of it on (`REST`, `STOR`). What
-    /// is written is the rest of the file, not the whole.
+    /// is written is the rest of the file, not the whole. Beyond the end of the file there most
+    /// servers leave a hole; [`store_rest`](Self::store_rest) looks first.
     ///
     /// # Errors
     ///
