@@ -96,6 +96,8 @@ impl Client {
     }
 
     pub(crate) fn connect(config: Config, server: Server) -> Result<Self, Error> {
+        let host = config.host_command.then(|| server.host_name()).transpose();
+        let host = host.map_err(Error::Argument)?.map(Command::Host);
         let waiter = Waiter::new(config.overall, config.canceller.clone());
         let stream = connect::connect(&server, &config, &waiter)?;
         let addresses = match config.connector {
@@ -106,6 +108,12 @@ impl Client {
         let reply_limit = config.timeouts.reply;
         let mut control = ControlConnection::new(stream, server, addresses, reply_limit, waiter);
         let welcome = control.greeting(config.timeouts.greeting)?;
+        if let Some(command) = host {
+            let reply = control.request(&command)?;
+            if !is_unknown(&reply) && reply.code().severity() != Severity::Completion {
+                return Err(Error::Refused(Verb::Host, reply));
+            }
+        }
         Ok(Self {
             control,
             config,

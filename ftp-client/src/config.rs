@@ -113,6 +113,7 @@ pub(crate) struct Config {
     pub(crate) active_ports: Option<PortRanges>,
     pub(crate) active_address: Option<String>,
     pub(crate) pipeline: bool,
+    pub(crate) host_command: bool,
 }
 
 impl Config {
@@ -154,6 +155,7 @@ impl Default for Config {
             eprt: Extended::default(),
             account: None,
             epsv_all: false,
+            host_command: false,
             passive_address: AddressRule::default(),
             allow_low_ports: false,
             active_ports: None,
@@ -299,6 +301,14 @@ impl ClientBuilder {
     /// and the server's own as the source: others are taken for strangers.
     pub fn active_address(mut self, address: impl Into<String>) -> Self {
         self.config.active_address = Some(address.into());
+        self
+    }
+
+    /// Whether the server is told by which name it was called (`HOST`, RFC 7151), for one that
+    /// serves several under one address; not by default. A server that does not know the command
+    /// is taken to serve one.
+    pub const fn host_command(mut self, on: bool) -> Self {
+        self.config.host_command = on;
         self
     }
 

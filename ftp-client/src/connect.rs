@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ftp_proto::{ParseError, ParseErrorKind};
+use ftp_proto::{HostName, ParseError, ParseErrorKind};
 use rustix::event::{PollFd, PollFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -37,6 +37,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// What `HOST` says of it: a name of ASCII labels, or an address. The zone of a link-local one
+    /// means something on this host alone.
+    pub(crate) fn host_name(&self) -> Result<HostName, ParseError> {
+        let address = self.host.split('%').next().unwrap_or_default();
+        let address = address.parse().map(HostName::Address);
+        address.or_else(|_| HostName::parse(self.host.as_bytes()))
+    }
+
     /// Reads `host`, `host:port`, `[v6]`, `[v6]:port`, or an IPv6 address as it is.
     pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("server", at, kind);
@@ -295,6 +303,19 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+
+    #[test]
+    fn what_host_says_is_a_name_or_an_address_cl_01() {
+        for (server, want) in [
+            ("FTP.example.org:2121", Some("ftp.example.org")),
+            ("192.0.2.1", Some("192.0.2.1")),
+            ("[fe80::1%eth0]:21", Some("[fe80::1]")),
+            ("under_score.example", None),
+        ] {
+            let name = Server::parse(server).unwrap().host_name().ok();
+            assert_eq!(name.map(|name| name.to_string()).as_deref(), want, "{server}");
+        }
+    }
 
     #[test]
     fn servers_are_read_as_people_name_them() {

@@ -46,6 +46,32 @@ fn greetings_cl_03_hc_29() {
 }
 
 #[test]
+fn the_server_is_told_its_name_on_request_cl_01() {
+    for (reply, is_refused) in [("220 hello", false), ("500 what", false), ("504 who", true)] {
+        let server = Server::start(move |mut peer| {
+            peer.reply("220 ready");
+            peer.answer("HOST 127.0.0.1", reply);
+            if !is_refused {
+                peer.answer("NOOP", "200 ok");
+            }
+            peer.expect_end();
+        });
+        match server.connect(builder().host_command(true)) {
+            Ok(mut client) => {
+                client.noop().unwrap();
+                assert!(!is_refused, "{reply}");
+            }
+            Err(Error::Refused(Verb::Host, _)) => assert!(is_refused, "{reply}"),
+            Err(error) => panic!("{reply}: {error}"),
+        }
+        server.end();
+    }
+    // Before anything is looked up.
+    let connected = builder().host_command(true).connect("caf\u{e9}.example");
+    assert!(matches!(connected, Err(Error::Argument(_))));
+}
+
+#[test]
 fn endless_greetings_end_hc_12_hc_13() {
     for chunk in [&b"220-more\r\n"[..], b"2200000000"] {
         let server = Server::start(move |mut peer| {
