@@ -261,7 +261,9 @@ fn a_second_signal_cuts_and_what_came_can_be_gone_on_with_fs_15_st_13_hf_15() {
     for (signal, goes_on) in [("TERM", "REST"), ("INT", "APPE")] {
         // The grace is longer than this test may take.
         let grace = ["--user", "u:p", "--write", "--set", "timeouts.shutdown_grace=10 min"];
-        let mut served = Served::start(&root, &grace);
+        // Nor is a disk that is slow to sync to use up the moment that the end waits.
+        let quick = [&grace[..], &["--set", "transfer.sync=none"]].concat();
+        let mut served = Served::start(&root, &quick);
         let mut busy = Busy::begin(&served, &content[..half]);
         // What waits in the server's socket is no less received.
         let process = served.running.child.id();
@@ -342,7 +344,9 @@ fn a_third_signal_waits_for_nothing_st_13_hf_15() {
         let root = TempRoot::new();
         root.write("old", b"old");
         std::fs::File::create(root.join("large")).unwrap().set_len(1 << 30).unwrap();
-        let mut served = Served::start(&root, &["--user", "u:p", "--write"]);
+        // A disk that is slow to sync must not use up the moment that the end waits.
+        let quick = ["--user", "u:p", "--write", "--set", "transfer.sync=none"];
+        let mut served = Served::start(&root, &quick);
         let (mut busy, _unread) = (Busy::begin(&served, b"half"), unread(&served));
         served.signal(signal);
         busy.idle.expect_reply(421);
