@@ -6,18 +6,10 @@ use ftp_client::{
     Client, ClientBuilder, Error, ListOptions, ListingForm, RepresentationType, Verb,
 };
 
-use crate::peer::{Peer, SHORT, Server, timeouts};
+use crate::peer::{Peer, SHORT, Server, get, timeouts};
 
 fn builder() -> ClientBuilder {
     Client::builder().timeouts(timeouts()).pipeline(true)
-}
-
-fn get(client: &mut Client) -> Result<Vec<u8>, Error> {
-    let mut file = client.retrieve("a")?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(|error| Error::recover(error).unwrap())?;
-    file.finish()?;
-    Ok(bytes)
 }
 
 /// Answers to `EPSV` and to a verb that came with it.

@@ -7,15 +7,7 @@ use std::time::Duration;
 use ftp_client::{AddressRule, Client, EpsvArgument, Error, Extended, HostReason, Mode, Phase};
 use ftp_client::{ListOptions, ListingForm, PortRanges, Timeouts, Verb};
 
-use crate::peer::{Peer, SHORT, Server, timeouts};
-
-fn get(client: &mut Client) -> Result<Vec<u8>, Error> {
-    let mut file = client.retrieve("a")?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(|error| Error::recover(error).unwrap())?;
-    file.finish()?;
-    Ok(bytes)
-}
+use crate::peer::{Peer, SHORT, Server, get, timeouts};
 
 fn retr(peer: &mut Peer) {
     peer.answer("RETR a", "150 Opening");

@@ -6,7 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ftp_client::{Client, ClientBuilder, Timeouts};
+use ftp_client::{Client, ClientBuilder, Error, Timeouts};
 use socket2::SockRef;
 
 /// Longer than any wait of a test that passes.
@@ -59,7 +59,7 @@ impl Server {
         (server, client)
     }
 
-    pub(crate) fn connect(&self, builder: ClientBuilder) -> Result<Client, ftp_client::Error> {
+    pub(crate) fn connect(&self, builder: ClientBuilder) -> Result<Client, Error> {
         builder.connect(&self.address.to_string())
     }
 
@@ -82,6 +82,15 @@ pub(crate) fn timeouts() -> Timeouts {
         stall: LIMIT,
         final_reply: LIMIT,
     }
+}
+
+/// What the client makes of the file `a`.
+pub(crate) fn get(client: &mut Client) -> Result<Vec<u8>, Error> {
+    let mut file = client.retrieve("a")?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|error| Error::recover(error).unwrap())?;
+    file.finish()?;
+    Ok(bytes)
 }
 
 /// The peer's side of one session.
