@@ -1,4 +1,4 @@
-//! The command line over the FTP toolkit: `get`, `put`, `ls`, `fxp`, `serve`, `passwd`, `demo`.
+//! The command line over the FTP toolkit: `get`, `put`, `ls`, `fxp`, `serve` and what `help` lists.
 //!
 //! This is the only crate that reads arguments and the environment, prints, or sets an exit
 //! code. Data goes to standard output, words for people to standard error. [`run`] is the whole
@@ -61,14 +61,7 @@ fn dispatch(command: Option<Command>, options: &Options, stdio: &mut Stdio) -> R
         return cmd::help::print(command, stdio);
     }
     match command {
-        Some(Command::Get) => cmd::get::run(options, stdio),
-        Some(Command::Put) => cmd::put::run(options, stdio),
-        Some(Command::Ls) => cmd::ls::run(options, stdio),
-        Some(Command::Fxp) => cmd::fxp::run(options, stdio),
-        Some(Command::Serve) => cmd::serve::run(options, stdio),
-        Some(Command::Passwd) => cmd::passwd::run(options, stdio),
-        Some(Command::Demo) => cmd::demo::run(options, stdio),
-        Some(Command::Help) => cmd::help::run(options, stdio),
+        Some(command) => (command.entry().run)(options, stdio),
         None => Err(Failure::usage("no command; ftp-cli --help lists them")),
     }
 }

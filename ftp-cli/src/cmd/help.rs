@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::exit;
 use crate::exit::Failure;
-use crate::options::{Command, Group, Options, Row, Value};
+use crate::options::{self, Command, Entry, Group, Options, Row};
 use crate::output;
 use crate::settings::{self, Settings};
 use crate::stdio::Stdio;
@@ -33,82 +33,13 @@ pub(crate) fn print(command: Option<Command>, stdio: &mut Stdio) -> Result<(), F
     output::print(&mut stdio.output, text.as_bytes())
 }
 
-struct Page {
-    usage: &'static str,
-    summary: &'static str,
-    text: &'static str,
-}
-
-const fn page(command: Command) -> Page {
-    match command {
-        Command::Get => Page {
-            usage: "get [OPTION]... URL [LOCAL]",
-            summary: "download a file",
-            text: "\
-LOCAL is a file, a directory, or - for standard output; without it the file keeps its name and
-goes to the current directory. It appears under its name when it is whole and on disk; until
-then, and if anything fails, what had the name before stays as it was.",
-        },
-        Command::Put => Page {
-            usage: "put [OPTION]... LOCAL... URL",
-            summary: "upload files",
-            text: "\
-LOCAL is a file, or - for standard input. A URL that ends in / is a directory, which takes any
-number of files under their own names.",
-        },
-        Command::Ls => Page {
-            usage: "ls [OPTION]... URL",
-            summary: "list a directory",
-            text: "\
-One name a line, in the server's order; with -l what the server tells about each as well, times in
-UTC. Names are printed byte for byte, on a terminal with control characters escaped.",
-        },
-        Command::Fxp => Page {
-            usage: "fxp [OPTION]... SRC-URL DST-URL",
-            summary: "copy a file from server to server",
-            text: "\
-The file never passes here: one server listens, the other connects to it, and both must allow
-that. A DST-URL that ends in / is a directory. Users are those of the URLs; FTP_PASSWORD is for a
-single one that has no password there.",
-        },
-        Command::Serve => Page {
-            usage: "serve [OPTION]... [DIR]",
-            summary: "serve a directory",
-            text: "\
-Without options: DIR or the current directory, read-only, to anyone, on 127.0.0.1:2121. A user's
-password is the part behind the colon (for throw-away servers: others can see it), else the first
-line of --password-file, else FTP_PASSWORD. With --config, users are those of FILE, and DIR is for
-users of options; dist/server.toml explains its form. After SIGTERM or SIGINT transfers may finish before it
-exits with 0; a second signal cuts them, a third waits for nothing.",
-        },
-        Command::Passwd => Page {
-            usage: "passwd [--password-file FILE]",
-            summary: "hash a password",
-            text: "\
-Prints the hash of a password, by argon2id, for a file that serve reads. It is asked
-for, or read from standard input where that is no terminal.",
-        },
-        Command::Demo => Page {
-            usage: "demo [-q]",
-            summary: "show a server and a client at work",
-            text: "\
-Starts a server on this computer in a temporary directory, puts files there, lists them, gets them
-back and compares them, has one copied to a second server, with the dialogue shown; then cleans
-up. Needs no network.",
-        },
-        Command::Help => {
-            Page { usage: "help [COMMAND]", summary: "explain the program or a command", text: "" }
-        }
-    }
-}
-
 fn program() -> String {
     let mut text = String::from(
         "ftp-cli: get, put, list, copy and serve files by FTP\n\nUsage: ftp-cli [OPTION]... COMMAND ...\n\n",
     );
     for command in Command::ALL {
-        let Page { usage, summary, .. } = page(*command);
-        line(&mut text, usage, summary);
+        let Entry { name, usage, summary, .. } = command.entry();
+        line(&mut text, &format!("{name} {usage}"), summary);
     }
     text.push_str(
         "
@@ -118,16 +49,14 @@ An option given twice counts as given last; -- ends the options. Those of these 
 stand before the command, and ftp-cli help COMMAND lists all that it takes:
 ",
     );
-    let mut seen: Vec<&str> = Vec::new();
-    for group in Group::ALL.iter().filter(|group| group.is_global()) {
-        let mut rows = crate::options::TABLE.iter().filter(|row| row.group == *group).peekable();
+    for group in Group::ALL {
+        let mut rows = options::global_rows().filter(|row| row.group == *group).peekable();
         if rows.peek().is_some() {
             let _ = write!(text, "\n{}\n", group.title());
         }
-        for row in rows.filter(|row| !seen.contains(&row.long)) {
+        for row in rows {
             option(&mut text, row);
         }
-        seen.extend(crate::options::TABLE.iter().filter(|row| row.group == *group).map(|r| r.long));
     }
     text.push_str("\nExit codes\n");
     for (exit, meaning) in exit::TABLE {
@@ -137,8 +66,8 @@ stand before the command, and ftp-cli help COMMAND lists all that it takes:
 }
 
 fn about(command: Command) -> String {
-    let Page { usage, summary, text: about } = page(command);
-    let mut text = format!("ftp-cli {}: {summary}\n\nUsage: ftp-cli {usage}\n", command.name());
+    let Entry { name, usage, summary, about, examples, .. } = command.entry();
+    let mut text = format!("ftp-cli {name}: {summary}\n\nUsage: ftp-cli {name} {usage}\n");
     if !about.is_empty() {
         let _ = write!(text, "\n{about}\n");
     }
@@ -150,6 +79,12 @@ fn about(command: Command) -> String {
         for row in rows {
             option(&mut text, row);
         }
+    }
+    if !examples.is_empty() {
+        text.push_str("\nExamples\n");
+    }
+    for (example, what) in examples {
+        let _ = writeln!(text, "  ftp-cli {example}\n      {what}");
     }
     if command == Command::Serve {
         text.push_str("\nSettings for --set KEY=VALUE: times in seconds or with a unit, commas between items\n");
@@ -170,12 +105,7 @@ fn option(text: &mut String, row: &Row) {
         "" => "    ".to_owned(),
         short => format!("-{short}, "),
     };
-    let value = match row.value {
-        Value::No => String::new(),
-        Value::Needed(hint) => format!(" {hint}"),
-        Value::WithEqualSign(hint) => format!("[={hint}]"),
-    };
-    line(text, &format!("{short}--{}{value}", row.long), row.help);
+    line(text, &format!("{short}--{}{}", row.long, row.value), row.help);
 }
 
 fn line(text: &mut String, left: &str, right: &str) {
@@ -213,7 +143,7 @@ mod tests {
             }
         }
         for word in options_in(&program()) {
-            assert!(crate::options::TABLE.iter().any(|row| row.long == word), "--{word}");
+            assert!(options::TABLE.iter().any(|row| row.long == word), "--{word}");
         }
     }
 
@@ -226,7 +156,7 @@ mod tests {
             }
         }
         for command in Command::ALL {
-            assert!(program().contains(page(*command).usage), "{}", command.name());
+            assert!(program().contains(command.entry().usage), "{}", command.name());
         }
     }
 }

@@ -16,16 +16,16 @@ pub(super) fn explain(fail: &Fail, command: Option<Command>) -> Failure {
     Failure::usage(match fail {
         Fail::UnrecognizedOption(name) => {
             let known = |row: &&Row| command.is_none_or(|command| row.commands.contains(&command));
-            let hint = match (TABLE.iter().find(|row| is(row, name)), command) {
-                _ if name.starts_with("pas") => {
+            let takers = takers(name);
+            let hint = match command {
+                _ if is_password(name) && takers.is_empty() => {
                     "no option takes a password: --password-file and FTP_PASSWORD do".to_owned()
                 }
-                (Some(row), None) => {
-                    let takers = names(row.long);
+                None if !takers.is_empty() => {
                     format!("it stands behind the command that takes it: {takers}")
                 }
-                (Some(row), Some(_)) => format!("only {} takes it", names(row.long)),
-                (None, _) => {
+                Some(_) if !takers.is_empty() => format!("only {takers} takes it"),
+                _ => {
                     let longs = TABLE.iter().filter(known).map(|row| row.long);
                     match (values::nearest(name, longs), command) {
                         (Some(near), _) => format!("did you mean --{near}?"),
@@ -52,10 +52,22 @@ pub(super) fn explain(fail: &Fail, command: Option<Command>) -> Failure {
     })
 }
 
-/// The commands that take an option.
-fn names(long: &str) -> String {
-    let takes = |command: &&Command| command.rows().any(|row| row.long == long);
-    let names: Vec<&str> =
-        Command::ALL.iter().filter(takes).map(|command| command.name()).collect();
-    names.join(", ")
+/// The commands that take an option of this name, long or short: `get, put`. A short one may mean
+/// different things: `mkdir (--parents), get (--preserve)`.
+fn takers(name: &str) -> String {
+    let rows = || TABLE.iter().filter(|row| row.long == name || row.short == name);
+    let is_ambiguous = rows().any(|row| rows().any(|other| other.long != row.long));
+    let of = |command: &Command| {
+        let row = rows().find(|row| row.commands.contains(command))?;
+        Some(match is_ambiguous {
+            true => format!("{} (--{})", command.name(), row.long),
+            false => command.name().to_owned(),
+        })
+    };
+    Command::ALL.iter().filter_map(of).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether it looks like an option that would take a password.
+fn is_password(name: &str) -> bool {
+    name.starts_with("pas") && !name.starts_with("passi")
 }

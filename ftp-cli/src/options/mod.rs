@@ -1,84 +1,25 @@
 //! Options and operands, over getopts: global options, a command, its options and operands.
 //!
-//! One [`TABLE`] feeds getopts and `--help`. An option given twice counts as it was given last;
+//! One [`TABLE`] feeds getopts, `--help`, the man page and completions. An option given twice counts as it was given last;
 //! `--` ends options. Names of files need not be UTF-8: getopts, which refuses all arguments if
 //! one is not, gets a stand-in for each of those and its value is put back here.
 
+mod command;
+mod entries;
 mod explain;
 mod stand_in;
 mod table;
 
-pub(crate) use table::{Group, Row, TABLE, Value};
+pub(crate) use command::{Command, Entry};
+pub(crate) use table::{Group, Row, TABLE, Value, global_rows};
 
 use std::ffi::{OsStr, OsString};
 
 use getopts::{Fail, HasArg, Occur, ParsingStyle};
 
 use crate::exit::Failure;
-use crate::values;
 use explain::explain;
 use stand_in::StandIns;
-
-/// What the program is told to do.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Command {
-    Get,
-    Put,
-    Ls,
-    Fxp,
-    Serve,
-    Passwd,
-    Demo,
-    Help,
-}
-
-impl Command {
-    pub(crate) const ALL: &[Self] = &[
-        Self::Get,
-        Self::Put,
-        Self::Ls,
-        Self::Fxp,
-        Self::Serve,
-        Self::Passwd,
-        Self::Demo,
-        Self::Help,
-    ];
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Get => "get",
-            Self::Put => "put",
-            Self::Ls => "ls",
-            Self::Fxp => "fxp",
-            Self::Serve => "serve",
-            Self::Passwd => "passwd",
-            Self::Demo => "demo",
-            Self::Help => "help",
-        }
-    }
-
-    /// The command called `name`.
-    ///
-    /// # Errors
-    ///
-    /// Usage, with the command that may be meant.
-    pub(crate) fn find(name: &OsStr) -> Result<Self, Failure> {
-        let name = name.to_string_lossy();
-        if let Some(command) = Self::ALL.iter().find(|command| command.name() == name) {
-            return Ok(*command);
-        }
-        let hint = match values::nearest(&name, Self::ALL.iter().map(|command| command.name())) {
-            Some(near) => format!("did you mean \"{near}\"?"),
-            None => "ftp-cli help lists them".to_owned(),
-        };
-        Err(Failure::usage(format!("there is no command \"{name}\"; {hint}")))
-    }
-
-    /// The options that it takes.
-    pub(crate) fn rows(self) -> impl Iterator<Item = &'static Row> {
-        TABLE.iter().filter(move |row| row.commands.contains(&self))
-    }
-}
 
 /// Options as they were given, in order, and operands.
 #[derive(Clone, Debug, Default)]
@@ -96,12 +37,7 @@ pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<(Option<Command>, Options), Failure> {
     let arguments = StandIns::new(arguments)?;
-    let mut first: Vec<&Row> = Vec::new();
-    for row in TABLE.iter().filter(|row| row.group.is_global()) {
-        if !first.iter().any(|other| other.long == row.long) {
-            first.push(row);
-        }
-    }
+    let first: Vec<&Row> = global_rows().collect();
     let (before, free) = read(&arguments.texts, &first, ParsingStyle::StopAtFirstFree, &arguments)
         .map_err(|fail| explain(&fail, None))?;
     let Some((name, rest)) = free.split_first() else {
@@ -225,10 +161,16 @@ mod tests {
         for row in TABLE {
             assert!(row.short.len() <= 1 && row.long.len() > 1, "{}", row.long);
             assert!(!row.help.is_empty() && !row.commands.is_empty(), "{}", row.long);
+            // Before the command it is not known yet whose an option is.
+            let before = |row: &Row| row.group.is_global();
             for other in TABLE.iter().filter(|other| other.long == row.long) {
                 let sorts = (row.value == Value::No, other.value == Value::No);
                 assert_eq!(sorts.0, sorts.1, "{} both with and without a value", row.long);
-                assert_eq!(row.short, other.short, "{}", row.long);
+                assert!(row.short == other.short || !before(row) || !before(other), "{}", row.long);
+            }
+            for other in TABLE.iter().filter(|other| before(row) && before(other)) {
+                let clash = !row.short.is_empty() && row.short == other.short;
+                assert!(!clash || row.long == other.long, "-{} before the command", row.short);
             }
         }
         for command in Command::ALL {
@@ -298,6 +240,10 @@ mod tests {
         for (line, want) in [
             ("get --contineu x", "did you mean --continue?"),
             ("get --append x", "only put takes it"),
+            ("put -l", "only ls takes it"),
+            ("serve -a", "only get (--ascii), put (--ascii), ls (--all) takes it"),
+            ("-c get", "behind the command that takes it: get, put, fxp"),
+            ("get --passiv", "did you mean --passive?"),
             ("--write serve", "behind the command that takes it: serve"),
             ("--active serve", "serve takes no --active"),
             ("serve --active", "only get, put, ls takes it"),

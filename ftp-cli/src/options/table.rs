@@ -1,19 +1,24 @@
-//! The options, as data. What stands here is parsed and is in `--help`; nothing else is.
+//! The options, as data. What stands here is parsed, and is in `--help`, the man page and
+//! completions; nothing else is.
+
+use std::fmt;
 
 use super::Command;
 use Command::{Demo, Fxp, Get, Ls, Passwd, Put, Serve};
-use Group::{Data, Listing, Login, Output, Program, Server, Time, Transfer};
+use Group::{Data, Listing, Login, Mirror, Output, Program, Robust, Server, Tls, Transfer};
 use Value::{Needed, No, WithEqualSign};
 
 /// What an option is about. Those of a global group may also stand before the command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Group {
     Transfer,
+    Mirror,
     Listing,
     Server,
     Login,
     Data,
-    Time,
+    Tls,
+    Robust,
     Output,
     Program,
 }
@@ -21,33 +26,70 @@ pub(crate) enum Group {
 impl Group {
     /// All, in the order of `--help`.
     pub(crate) const ALL: &[Self] =
-        &[Transfer, Listing, Server, Login, Data, Time, Output, Program];
+        &[Transfer, Mirror, Listing, Server, Login, Data, Tls, Robust, Output, Program];
 
     pub(crate) const fn is_global(self) -> bool {
-        matches!(self, Login | Data | Time | Output | Program)
+        matches!(self, Login | Data | Tls | Robust | Output | Program)
     }
 
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Transfer => "Transfer",
+            Mirror => "Mirror",
             Listing => "Listing",
             Server => "Server",
             Login => "Login",
             Data => "Data connection",
-            Time => "Time limits (seconds, or with a unit: 250ms, 30s, \"5 min\")",
+            Tls => "TLS",
+            Robust => "Time limits (seconds, or with a unit: 250ms, 30s, \"5 min\") and retries",
             Output => "Output",
             Program => "Program",
         }
     }
 }
 
-/// Whether an option takes a value, and what `--help` calls it.
+/// Whether an option takes a value, and what `--help` calls it: `FILE` and `DIR` are names that
+/// exist here, `auto|always|never` all the words that it can be, and others say what they are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Value {
     No,
     Needed(&'static str),
     /// Only written behind `=`: `--trace` or `--trace=FILE`.
     WithEqualSign(&'static str),
+}
+
+/// What the value of an option can be, for completions.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Completes {
+    /// There is no value, or nothing is known of it.
+    Nothing,
+    File,
+    Directory,
+    /// These, between `|`.
+    Words(&'static str),
+}
+
+/// What stands behind the name of the option.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::No => Ok(()),
+            Self::Needed(hint) => write!(f, " {hint}"),
+            Self::WithEqualSign(hint) => write!(f, "[={hint}]"),
+        }
+    }
+}
+
+impl Value {
+    #[expect(dead_code, reason = "for the completions that come next")]
+    pub(crate) fn completes(self) -> Completes {
+        match self {
+            Self::Needed("FILE") | Self::WithEqualSign("FILE") => Completes::File,
+            Self::Needed("DIR") => Completes::Directory,
+            Self::Needed(words) if words.contains('|') => Completes::Words(words),
+            _ => Completes::Nothing,
+        }
+    }
 }
 
 /// One option of one or several commands.
@@ -77,7 +119,7 @@ const fn row(
 const CLIENT: &[Command] = &[Get, Put, Ls];
 const FILES: &[Command] = &[Get, Put];
 const DIALOGUE: &[Command] = &[Get, Put, Ls, Fxp];
-const ALL: &[Command] = &[Get, Put, Ls, Fxp, Serve, Passwd, Demo, Command::Help];
+const ALL: &[Command] = Command::ALL;
 
 #[rustfmt::skip]
 pub(crate) const TABLE: &[Row] = &[
@@ -90,7 +132,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "",  "reverse",         No,                    &[Fxp],   "the target listens; default: the source, and else the target"),
     row(Listing,  "l", "long",            No,                    &[Ls],    "kind, permissions, size and date too"),
     row(Listing,  "a", "all",             No,                    &[Ls],    "hidden names too (LIST -a)"),
-    row(Listing,  "",  "listing",         Needed("HOW"),         &[Ls],    "auto (MLSD, else LIST or NLST), mlsd, list, nlst"),
+    row(Listing,  "",  "listing",         Needed("auto|mlsd|list|nlst"), &[Ls], "auto is MLSD, else LIST or NLST; default auto"),
     row(Server,   "",  "listen",          Needed("ADDRESS"),     &[Serve], "PORT, :PORT (all addresses) or HOST:PORT; repeatable; default 127.0.0.1:2121"),
     row(Server,   "u", "user",            Needed("NAME[:PASS]"), &[Serve], "a user who may log in; repeatable; switches anonymous off"),
     row(Server,   "",  "password-file",   Needed("FILE"),        &[Serve], "the first line is the password of a user without one"),
@@ -108,26 +150,36 @@ pub(crate) const TABLE: &[Row] = &[
     row(Login,    "",  "password-file",   Needed("FILE"),        &[Fxp],   "a line for each URL with a user and no password, the source's first"),
     row(Data,     "",  "passive",         No,                    CLIENT,   "the server listens for data connections; default"),
     row(Data,     "",  "active",          No,                    CLIENT,   "the server connects back to us"),
-    row(Data,     "",  "epsv",            Needed("WHEN"),        CLIENT,   "passive by EPSV: auto (else PASV), always, never; default auto"),
-    row(Data,     "",  "eprt",            Needed("WHEN"),        CLIENT,   "active by EPRT: auto (else PORT), always, never; default auto"),
+    row(Data,     "",  "epsv",            Needed("auto|always|never"), CLIENT, "passive by EPSV, or else PASV; default auto"),
+    row(Data,     "",  "eprt",            Needed("auto|always|never"), CLIENT, "active by EPRT, or else PORT; default auto"),
     row(Data,     "",  "epsv-all",        No,                    CLIENT,   "promise the server to use nothing but EPSV (EPSV ALL)"),
     row(Data,     "",  "pipeline",        No,                    &[Get, Ls], "send TYPE, EPSV and RETR or the listing in one write; not for every server"),
-    row(Data,     "",  "passive-address", Needed("RULE"),        CLIENT,   "PASV's host: peer (default), smart (no private one), reply (as announced)"),
+    row(Data,     "",  "passive-address", Needed("peer|smart|reply"), CLIENT, "PASV's host: the server's (default), no private one, as announced"),
     row(Data,     "",  "active-address",  Needed("ADDRESS"),     CLIENT,   "told to the server: the NAT's public address or name"),
     row(Data,     "",  "active-ports",    Needed("PORTS"),       CLIENT,   "to listen at: 21,300-400; default any"),
     row(Data,     "",  "bind",            Needed("ADDRESS"),     DIALOGUE, "the address of this host that connections come from"),
     row(Data,     "4", "ipv4",            No,                    DIALOGUE, "connect by IPv4 only"),
     row(Data,     "6", "ipv6",            No,                    DIALOGUE, "connect by IPv6 only"),
-    row(Data,     "",  "passive-address", Needed("WHICH"),       &[Fxp],   "of the listening server: peer (as seen here), smart, reply (as it says)"),
-    row(Time,     "",  "connect-timeout", Needed("TIME"),        DIALOGUE, "for the name, to connect, for data; each default 10"),
-    row(Time,     "",  "reply-timeout",   Needed("TIME"),        DIALOGUE, "for the greeting, for a reply; default 60"),
-    row(Time,     "",  "stall-timeout",   Needed("TIME"),        CLIENT,   "for the next byte of a transfer; default 60"),
-    row(Time,     "",  "final-timeout",   Needed("TIME"),        DIALOGUE, "for the reply behind a transfer; default 300"),
-    row(Time,     "",  "timeout",         Needed("TIME"),        DIALOGUE, "for the whole; default none"),
+    row(Data,     "",  "passive-address", Needed("peer|smart|reply"), &[Fxp], "of the listening server: as seen here, no private one, as it says"),
+    row(Robust,   "",  "connect-timeout", Needed("TIME"),        DIALOGUE, "for the name, to connect, for data; each default 10"),
+    row(Robust,   "",  "reply-timeout",   Needed("TIME"),        DIALOGUE, "for the greeting, for a reply; default 60"),
+    row(Robust,   "",  "stall-timeout",   Needed("TIME"),        CLIENT,   "for the next byte of a transfer; default 60"),
+    row(Robust,   "",  "final-timeout",   Needed("TIME"),        DIALOGUE, "for the reply behind a transfer; default 300"),
+    row(Robust,   "",  "timeout",         Needed("TIME"),        DIALOGUE, "for the whole; default none"),
     row(Output,   "q", "quiet",           No,                    &[Get, Put, Ls, Fxp, Serve, Demo], "say nothing but errors"),
     row(Output,   "v", "verbose",         No,                    &[Get, Put, Ls, Fxp, Serve], "say more of what is done"),
-    row(Output,   "",  "progress",        Needed("WHEN"),        FILES,    "auto (on a terminal), always, never; default auto"),
+    row(Output,   "",  "progress",        Needed("auto|always|never"), FILES, "auto is on a terminal; default auto"),
     row(Output,   "",  "trace",           WithEqualSign("FILE"), DIALOGUE, "the dialogue with the server, explained, to FILE or standard error"),
     row(Program,  "h", "help",            No,                    ALL,      "say what a command does"),
     row(Program,  "V", "version",         No,                    ALL,      "say which version this is"),
 ];
+
+/// The options that may stand before the command, each once: of those that several commands
+/// explain differently, the first.
+pub(crate) fn global_rows() -> impl Iterator<Item = &'static Row> {
+    let is_first = |(at, row): &(usize, &Row)| {
+        !TABLE.iter().take(*at).any(|other| other.long == row.long && other.group.is_global())
+    };
+    let global = |(_, row): &(usize, &Row)| row.group.is_global();
+    TABLE.iter().enumerate().filter(global).filter(is_first).map(|(_, row)| row)
+}

@@ -1,0 +1,115 @@
+//! What people are told of each command; `help`, the man page and completions show it.
+
+use super::command::{Entry, Operand};
+use crate::cmd;
+
+pub(super) const GET: Entry = Entry {
+    name: "get",
+    usage: "[OPTION]... URL [LOCAL]",
+    summary: "download a file",
+    about: "\
+LOCAL is a file, a directory, or - for standard output; without it the file keeps its name and
+goes to the current directory. It appears under its name when it is whole and on disk; until
+then, and if anything fails, what had the name before stays as it was.",
+    operands: &[Operand::Url, Operand::File],
+    examples: &[
+        ("get ftp://host/pub/a.iso", "to ./a.iso, under that name when it is whole"),
+        ("get -c ftp://host/pub/a.iso", "go on where an earlier one stopped"),
+        ("get ftp://host/log.txt -", "to standard output"),
+    ],
+    run: cmd::get::run,
+};
+
+pub(super) const PUT: Entry = Entry {
+    name: "put",
+    usage: "[OPTION]... LOCAL... URL",
+    summary: "upload files",
+    about: "\
+LOCAL is a file, or - for standard input. A URL that ends in / is a directory, which takes any
+number of files under their own names.",
+    operands: &[Operand::File],
+    examples: &[
+        ("put a.txt b.txt ftp://me@host/inbox/", "two files, under their names"),
+        ("put - ftp://me@host/etc.tar", "what comes by standard input"),
+    ],
+    run: cmd::put::run,
+};
+
+pub(super) const LS: Entry = Entry {
+    name: "ls",
+    usage: "[OPTION]... URL",
+    summary: "list a directory",
+    about: "\
+One name a line, in the server's order; with -l what the server tells about each as well, times in
+UTC. Names are printed byte for byte, on a terminal with control characters escaped.",
+    operands: &[Operand::Url],
+    examples: &[("ls -l ftp://host/pub/", "with size and date")],
+    run: cmd::ls::run,
+};
+
+pub(super) const FXP: Entry = Entry {
+    name: "fxp",
+    usage: "[OPTION]... SRC-URL DST-URL",
+    summary: "copy a file from server to server",
+    about: "\
+The file never passes here: one server listens, the other connects to it, and both must allow
+that. A DST-URL that ends in / is a directory. Users are those of the URLs; FTP_PASSWORD is for a
+single one that has no password there.",
+    operands: &[Operand::Url],
+    examples: &[("fxp ftp://me@one/a.iso ftp://you@two/pub/", "to /pub of two")],
+    run: cmd::fxp::run,
+};
+
+pub(super) const SERVE: Entry = Entry {
+    name: "serve",
+    usage: "[OPTION]... [DIR]",
+    summary: "serve a directory",
+    about: "\
+Without options: DIR or the current directory, read-only, to anyone, on 127.0.0.1:2121. A user's
+password is the part behind the colon (for throw-away servers: others can see it), else the first
+line of --password-file, else FTP_PASSWORD. With --config, users are those of FILE, and DIR is for
+users of options; dist/server.toml explains its form. After SIGTERM or SIGINT transfers may finish before it
+exits with 0; a second signal cuts them, a third waits for nothing.",
+    operands: &[Operand::Directory],
+    examples: &[
+        ("serve /srv/pub", "read-only, to anyone, on this computer"),
+        ("serve --listen :2121 --drop-box /srv/inbox", "anyone hands new files in"),
+        ("serve --config server.toml --check", "what is in force and what will fail"),
+    ],
+    run: cmd::serve::run,
+};
+
+pub(super) const PASSWD: Entry = Entry {
+    name: "passwd",
+    usage: "[--password-file FILE]",
+    summary: "hash a password",
+    about: "\
+Prints the hash of a password, by argon2id, for a file that serve reads. It is asked
+for, or read from standard input where that is no terminal.",
+    operands: &[],
+    examples: &[],
+    run: cmd::passwd::run,
+};
+
+pub(super) const DEMO: Entry = Entry {
+    name: "demo",
+    usage: "[-q]",
+    summary: "show a server and a client at work",
+    about: "\
+Starts a server on this computer in a temporary directory, puts files there, lists them, gets them
+back and compares them, has one copied to a second server, with the dialogue shown; then cleans
+up. Needs no network.",
+    operands: &[],
+    examples: &[],
+    run: cmd::demo::run,
+};
+
+pub(super) const HELP: Entry = Entry {
+    name: "help",
+    usage: "[COMMAND]",
+    summary: "explain the program or a command",
+    about: "",
+    operands: &[Operand::Command],
+    examples: &[],
+    run: cmd::help::run,
+};
