@@ -61,6 +61,7 @@ mod number;
 mod octets;
 mod parameters;
 mod pathname;
+mod pattern;
 mod port_ranges;
 mod read_ahead;
 mod reply;
@@ -89,6 +90,7 @@ pub use listing::{
 pub use network::Network;
 pub use parameters::{RepresentationType, Structure, TransferMode, TransferParameters};
 pub use pathname::{Escaped, Pathname};
+pub use pattern::Pattern;
 pub use port_ranges::PortRanges;
 pub use reply::{Category, Reply, ReplyCode, ReplyDecoder, Severity};
 pub use restart::RestartMarker;

@@ -1,9 +1,5 @@
 //! How entries look on the wire: `LIST` lines, the facts of `MLSD` and `MLST` (RFC 3659 §7), and
-//! what of an argument is flags or a pattern. Bytes only: no sockets, no storage.
-
-mod pattern;
-
-pub(crate) use pattern::Pattern;
+//! what of an argument is flags. Bytes only: no sockets, no storage.
 
 use std::io::Write as _;
 

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use ftp_proto::{ParseError, ParseErrorKind};
-
-use crate::listing::Pattern;
+use ftp_proto::{ParseError, ParseErrorKind, Pattern};
 
 /// Which names of files and directories are meant: `*` is any bytes, `?` any one, `[a-z]` one of
 /// these, `[!a-z]` one of the others; all else is itself. ASCII letters count in either case,

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use ftp_proto::{Pathname, Reply, ReplyCode};
+use ftp_proto::{Pathname, Pattern, Reply, ReplyCode};
 
 use crate::auth::Rights;
 use crate::context::Context;
 use crate::data::ListingOutgoing;
 use crate::limits;
-use crate::listing::{self, Fact, FactSelection, Pattern, Relation};
+use crate::listing::{self, Fact, FactSelection, Relation};
 use crate::name_pattern::is_denied;
 use crate::pace::for_a_tick;
 use crate::reply::{self, Purpose};

@@ -1,4 +1,5 @@
-//! Patterns of names: `*`, `?` and `[..]`.
+//! Patterns of names, `*`, `?` and `[..]`, as the argument of `LIST` and `NLST` may hold one. No
+//! RFC defines them: they are those of a shell, without what would cost more than its length.
 
 /// A pattern for names in one directory, on bytes.
 ///
@@ -10,8 +11,15 @@
 ///
 /// Unlike a shell's, `*` and `?` match the dot that a name begins with: names with dots are
 /// listed anyway.
+///
+/// ```
+/// use ftp_proto::Pattern;
+///
+/// assert!(Pattern::of(b"*.tx?").matches(b"a.txt"));
+/// assert!(!Pattern::of(b"[a-c]*").matches(b"d"));
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Pattern(Vec<Token>);
+pub struct Pattern(Vec<Token>);
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Token {
@@ -23,14 +31,16 @@ enum Token {
 
 impl Pattern {
     /// Reads the last component of a path; `None` if it is only a name.
-    pub(crate) fn parse(component: &[u8]) -> Option<Self> {
+    #[must_use]
+    pub fn parse(component: &[u8]) -> Option<Self> {
         let pattern = Self::of(component);
         let is_pattern = pattern.0.iter().any(|token| !matches!(token, Token::Byte(_)));
         is_pattern.then_some(pattern)
     }
 
     /// Reads a pattern; a name is one that matches only itself.
-    pub(crate) fn of(component: &[u8]) -> Self {
+    #[must_use]
+    pub fn of(component: &[u8]) -> Self {
         let mut tokens = Vec::with_capacity(component.len());
         let mut rest = component;
         // Once a set is not closed no later one is: looking again each time would be quadratic.
@@ -69,7 +79,8 @@ impl Pattern {
     /// When something behind a `*` fails, only the last `*` has to take one byte more: whatever
     /// an earlier one could do instead, it can do too. So this takes at most as many steps as
     /// the lengths of name and pattern multiplied, whatever the pattern.
-    pub(crate) fn matches(&self, name: &[u8]) -> bool {
+    #[must_use]
+    pub fn matches(&self, name: &[u8]) -> bool {
         let (mut tokens, mut rest) = (self.0.as_slice(), name);
         // Behind the last `*`, and what it has not taken yet.
         let mut retry: Option<(&[Token], &[u8])> = None;
