@@ -9,6 +9,12 @@ use crate::output;
 use crate::settings::{self, Settings};
 use crate::stdio::Stdio;
 
+/// What operands and options are.
+pub(super) const URLS: &str = "\
+URL is ftp://[user[:password]@]host[:port]/path[;type=a|i|d] with %XX for odd bytes, relative to
+where the login ends (/%2F begins an absolute path), or [user@]host[:port]:path byte for byte.
+An option given twice counts as given last; -- ends the options.";
+
 /// The column at which the explanation of an option begins.
 const COLUMN: usize = 30;
 
@@ -41,12 +47,10 @@ fn program() -> String {
         let Entry { name, usage, summary, .. } = command.entry();
         line(&mut text, &format!("{name} {usage}"), summary);
     }
+    let _ = write!(text, "\n{URLS}\n");
     text.push_str(
-        "
-URL is ftp://[user[:password]@]host[:port]/path[;type=a|i|d] with %XX for odd bytes, relative to
-where the login ends (/%2F begins an absolute path), or [user@]host[:port]:path byte for byte.
-An option given twice counts as given last; -- ends the options. Those of these groups may also
-stand before the command, and ftp-cli help COMMAND lists all that it takes:
+        "The options of these groups may also stand before the command; ftp-cli help COMMAND lists
+all that it takes:
 ",
     );
     for group in Group::ALL {

@@ -1,10 +1,12 @@
 //! The commands, one file each.
 
+pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod fxp;
 pub(crate) mod get;
 pub(crate) mod help;
 pub(crate) mod ls;
+pub(crate) mod man;
 pub(crate) mod passwd;
 pub(crate) mod put;
 pub(crate) mod serve;

@@ -19,6 +19,8 @@ pub(crate) enum Command {
     Passwd,
     Demo,
     Help,
+    Man,
+    Completions,
 }
 
 /// What can be an operand, for completions.
@@ -32,6 +34,8 @@ pub(crate) enum Operand {
     Url,
     /// A command of this program.
     Command,
+    /// One of these, between `|`.
+    Words(&'static str),
 }
 
 /// One command, as people are told of it.
@@ -45,7 +49,6 @@ pub(crate) struct Entry {
     /// Sentences, in lines of 100 characters at most; paragraphs have an empty line between them.
     pub(crate) about: &'static str,
     /// What the operands are; further ones are like the last.
-    #[expect(dead_code, reason = "read by the completions that come next")]
     pub(crate) operands: &'static [Operand],
     /// Command lines, without the name of the program, and what each does.
     pub(crate) examples: &'static [(&'static str, &'static str)],
@@ -62,6 +65,8 @@ impl Command {
         Self::Passwd,
         Self::Demo,
         Self::Help,
+        Self::Man,
+        Self::Completions,
     ];
 
     /// What people are told of it, and what does it.
@@ -75,6 +80,8 @@ impl Command {
             Self::Passwd => entries::PASSWD,
             Self::Demo => entries::DEMO,
             Self::Help => entries::HELP,
+            Self::Man => entries::MAN,
+            Self::Completions => entries::COMPLETIONS,
         }
     }
 

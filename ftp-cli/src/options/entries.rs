@@ -113,3 +113,23 @@ pub(super) const HELP: Entry = Entry {
     examples: &[],
     run: cmd::help::run,
 };
+
+pub(super) const MAN: Entry = Entry {
+    name: "man",
+    usage: "",
+    summary: "print the man page",
+    about: "In the language of roff: ftp-cli man | man -l - shows it.",
+    operands: &[],
+    examples: &[("man > ftp-cli.1", "for a directory of man pages")],
+    run: cmd::man::run,
+};
+
+pub(super) const COMPLETIONS: Entry = Entry {
+    name: "completions",
+    usage: "SHELL",
+    summary: "print what completes command lines in a shell",
+    about: "SHELL is bash, zsh or fish. The first lines of what is printed say where it belongs.",
+    operands: &[Operand::Words(cmd::completions::SHELLS)],
+    examples: &[("completions bash > ~/.bash_completion", "for bash")],
+    run: cmd::completions::run,
+};

@@ -10,8 +10,8 @@ mod explain;
 mod stand_in;
 mod table;
 
-pub(crate) use command::{Command, Entry};
-pub(crate) use table::{Group, Row, TABLE, Value, global_rows};
+pub(crate) use command::{Command, Entry, Operand};
+pub(crate) use table::{Completes, Group, Row, TABLE, Value, global_rows};
 
 use std::ffi::{OsStr, OsString};
 

@@ -58,7 +58,7 @@ pub(crate) enum Value {
     WithEqualSign(&'static str),
 }
 
-/// What the value of an option can be, for completions.
+/// What the value of an option or an operand can be, for completions.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Completes {
     /// There is no value, or nothing is known of it.
@@ -67,6 +67,8 @@ pub(crate) enum Completes {
     Directory,
     /// These, between `|`.
     Words(&'static str),
+    /// The name of a command of this program.
+    Command,
 }
 
 /// What stands behind the name of the option.
@@ -81,7 +83,6 @@ impl fmt::Display for Value {
 }
 
 impl Value {
-    #[expect(dead_code, reason = "for the completions that come next")]
     pub(crate) fn completes(self) -> Completes {
         match self {
             Self::Needed("FILE") | Self::WithEqualSign("FILE") => Completes::File,

@@ -23,6 +23,7 @@ mod privileges;
 mod put;
 mod scale;
 mod serve;
+mod shells;
 mod signals;
 mod system_calls;
 mod usage;

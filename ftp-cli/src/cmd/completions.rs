@@ -1,0 +1,77 @@
+//! `completions SHELL`: what completes the command line in bash, zsh and fish, made from the
+//! tables of commands and options.
+
+mod bash;
+mod fish;
+mod zsh;
+
+use crate::exit::Failure;
+use crate::options::{Completes, Operand, Options, Row};
+use crate::output;
+use crate::stdio::Stdio;
+use crate::values;
+
+/// The shells, as the operand names them.
+pub(crate) const SHELLS: &str = "bash|zsh|fish";
+
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    let [shell] = options.operands.as_slice() else {
+        return Err(Failure::usage(format!("completions takes one shell: {SHELLS}")));
+    };
+    let shells: [(_, fn() -> String); 3] =
+        [("bash", bash::script), ("zsh", zsh::script), ("fish", fish::script)];
+    let script = values::word(&shell.to_string_lossy(), &shells)
+        .map_err(|wrong| Failure::usage(format!("completions: {wrong}")))?;
+    output::print(&mut stdio.output, script().as_bytes())
+}
+
+/// `-u` and `--user`.
+fn spellings(row: &Row) -> impl Iterator<Item = String> {
+    let short = (!row.short.is_empty()).then(|| format!("-{}", row.short));
+    short.into_iter().chain([format!("--{}", row.long)])
+}
+
+/// What completes an operand.
+const fn of_operand(operand: Operand) -> Completes {
+    match operand {
+        Operand::File => Completes::File,
+        Operand::Directory => Completes::Directory,
+        Operand::Url => Completes::Nothing,
+        Operand::Command => Completes::Command,
+        Operand::Words(words) => Completes::Words(words),
+    }
+}
+
+/// Text between single quotes of a shell in which `'` within is written `escape`.
+fn quoted(text: &str, escape: &str) -> String {
+    format!("'{}'", text.replace('\'', escape))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{Command, TABLE};
+
+    #[test]
+    fn each_command_and_option_is_in_each_script() {
+        for (shell, script) in
+            [("bash", bash::script()), ("zsh", zsh::script()), ("fish", fish::script())]
+        {
+            for command in Command::ALL {
+                assert!(script.contains(command.name()), "{shell} {}", command.name());
+            }
+            for row in TABLE {
+                let spelt = match shell {
+                    "fish" => format!(" -l {}", row.long),
+                    _ => format!("--{}", row.long),
+                };
+                assert!(script.contains(&spelt), "{shell} {}", row.long);
+                let words = match row.value.completes() {
+                    Completes::Words(words) => words.replace('|', " "),
+                    _ => continue,
+                };
+                assert!(script.contains(&words), "{shell} {words}");
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Completion in bash, by a function that `complete -F` calls.
+
+use std::fmt::Write;
+
+use super::{of_operand, spellings};
+use crate::options::{self, Command, Completes, Row, Value};
+
+/// What goes before the parts that are made of the tables. In bash `=` and `:` are words of their
+/// own while it completes.
+const BEGIN: &str = r#"# Completion of ftp-cli in bash: source it, or put it into
+# ~/.local/share/bash-completion/completions/ftp-cli
+_ftp_cli() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+    if [[ $cur == = ]]; then
+        cur=
+    elif [[ $prev == = ]]; then
+        prev=${COMP_WORDS[COMP_CWORD-2]}
+    fi
+    local at command= options= words= files= taking=
+    for ((at = 1; at < COMP_CWORD; at++)); do
+        case ${COMP_WORDS[at]} in
+            =) ;;
+"#;
+
+const MIDDLE: &str = r#"            -*) ;;
+            *) command=${COMP_WORDS[at]}; break ;;
+        esac
+    done
+    case $command in
+"#;
+
+const END: &str = r#"    esac
+    if [[ -z $taking && $cur == -* ]]; then
+        words=$options files=
+    fi
+    case $files in
+        f) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+        d) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
+        *) mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur") ;;
+    esac
+}
+complete -F _ftp_cli ftp-cli
+"#;
+
+pub(super) fn script() -> String {
+    let mut text = String::from(BEGIN);
+    let takes_word = |row: &&Row| matches!(row.value, Value::Needed(_));
+    let before: Vec<String> =
+        options::global_rows().filter(takes_word).flat_map(spellings).collect();
+    let _ = writeln!(
+        text,
+        "            {}) [[ ${{COMP_WORDS[at+1]}} == = ]] && at=$((at + 1)); at=$((at + 1)) ;;",
+        before.join("|")
+    );
+    text.push_str(MIDDLE);
+    let rows: Vec<&Row> = options::global_rows().collect();
+    case(&mut text, "''", &rows, &[Completes::Command]);
+    for command in Command::ALL {
+        let rows: Vec<&Row> = command.rows().collect();
+        let operands: Vec<_> =
+            command.entry().operands.iter().map(|operand| of_operand(*operand)).collect();
+        case(&mut text, command.name(), &rows, &operands);
+    }
+    text.push_str(END);
+    text
+}
+
+/// One command, or `''` in front of it.
+fn case(text: &mut String, name: &str, rows: &[&Row], operands: &[Completes]) {
+    let spelt: Vec<String> = rows.iter().flat_map(|row| spellings(row)).collect();
+    let _ = writeln!(text, "        {name})\n            options='{}'", spelt.join(" "));
+    for operand in operands {
+        let set = set(*operand);
+        if !set.is_empty() {
+            let _ = writeln!(text, "            {set}");
+        }
+    }
+    let taking = rows.iter().filter(|row| row.value != Value::No).collect::<Vec<_>>();
+    if !taking.is_empty() {
+        text.push_str("            case $prev in\n");
+        for row in taking {
+            let spelt: Vec<String> = match row.value {
+                // Only behind `=`, which the long form alone can have.
+                Value::WithEqualSign(_) => continue,
+                _ => spellings(row).collect(),
+            };
+            let set = set(row.value.completes());
+            let _ = writeln!(
+                text,
+                "                {}) taking=y words= files= {set} ;;",
+                spelt.join("|")
+            );
+        }
+        text.push_str("            esac\n");
+    }
+    text.push_str("            ;;\n");
+}
+
+/// The assignment that has so much offered.
+fn set(completes: Completes) -> String {
+    match completes {
+        Completes::Nothing => String::new(),
+        Completes::File => "files=f".to_owned(),
+        Completes::Directory => "files=d".to_owned(),
+        Completes::Words(words) => format!("words='{}'", words.replace('|', " ")),
+        Completes::Command => {
+            let names: Vec<&str> = Command::ALL.iter().map(|command| command.name()).collect();
+            format!("words='{}'", names.join(" "))
+        }
+    }
+}

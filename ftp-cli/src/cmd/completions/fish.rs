@@ -1,0 +1,99 @@
+//! Completion in fish, by one `complete` for each option of each command.
+
+use std::fmt::Write;
+
+use super::{of_operand, quoted, spellings};
+use crate::options::{self, Command, Completes, Row, Value};
+
+/// Says which command the line has, and fails where it has none yet.
+const BEGIN: &str = r#"# Completion of ftp-cli in fish: put it into ~/.config/fish/completions/ftp-cli.fish
+function __ftp_cli_command
+    set -l words (commandline -opc)
+    set -e words[1]
+    set -l skip no
+    for word in $words
+        if test $skip = yes
+            set skip no
+            continue
+        end
+        switch $word
+"#;
+
+const MIDDLE: &str = r#"                set skip yes
+            case '-*'
+            case '*'
+                echo $word
+                return 0
+        end
+    end
+    return 1
+end
+complete -c ftp-cli -f
+"#;
+
+/// Where there is no command yet.
+const NONE: &str = "not __ftp_cli_command >/dev/null";
+
+pub(super) fn script() -> String {
+    let mut text = String::from(BEGIN);
+    let takes_word = |row: &&Row| matches!(row.value, Value::Needed(_));
+    let taking: Vec<String> =
+        options::global_rows().filter(takes_word).flat_map(spellings).collect();
+    let _ = writeln!(text, "            case {}", taking.join(" "));
+    text.push_str(MIDDLE);
+    for row in options::global_rows() {
+        option(&mut text, NONE, row);
+    }
+    for command in Command::ALL {
+        let entry = command.entry();
+        let summary = text_of(entry.summary);
+        let _ = writeln!(text, "complete -c ftp-cli -n '{NONE}' -a {} -d {summary}", entry.name);
+    }
+    for command in Command::ALL {
+        let condition = format!("contains -- {} (__ftp_cli_command)", command.name());
+        for row in command.rows() {
+            option(&mut text, &condition, row);
+        }
+        for operand in command.entry().operands {
+            let offered = offered(of_operand(*operand));
+            if !offered.is_empty() {
+                let _ = writeln!(text, "complete -c ftp-cli -n '{condition}'{offered}");
+            }
+        }
+    }
+    text
+}
+
+fn option(text: &mut String, condition: &str, row: &Row) {
+    let _ = write!(text, "complete -c ftp-cli -n '{condition}'");
+    if !row.short.is_empty() {
+        let _ = write!(text, " -s {}", row.short);
+    }
+    let _ = write!(text, " -l {}", row.long);
+    if let Value::Needed(_) = row.value {
+        // No file's name, unless that is what is wanted.
+        text.push_str(match row.value.completes() {
+            Completes::File => " -r",
+            _ => " -x",
+        });
+        text.push_str(&offered(row.value.completes()));
+    }
+    let _ = writeln!(text, " -d {}", text_of(row.help));
+}
+
+fn offered(completes: Completes) -> String {
+    match completes {
+        Completes::Nothing => String::new(),
+        Completes::File => " -F".to_owned(),
+        Completes::Directory => " -a '(__fish_complete_directories)'".to_owned(),
+        Completes::Words(words) => format!(" -a '{}'", words.replace('|', " ")),
+        Completes::Command => {
+            let names: Vec<&str> = Command::ALL.iter().map(|command| command.name()).collect();
+            format!(" -a '{}'", names.join(" "))
+        }
+    }
+}
+
+fn text_of(text: &str) -> String {
+    quoted(&text.replace('\\', "\\\\"), "\\'")
+}

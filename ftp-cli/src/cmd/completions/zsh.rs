@@ -1,0 +1,122 @@
+//! Completion in zsh, by its `_arguments`.
+
+use std::fmt::Write;
+
+use super::{of_operand, quoted, spellings};
+use crate::options::{self, Command, Completes, Operand, Row, Value};
+
+/// Before the options that may stand in front of a command.
+const BEGIN: &str = r#"#compdef ftp-cli
+# Completion of ftp-cli in zsh: put it into a directory of $fpath as _ftp-cli.
+_ftp-cli() {
+    local curcontext=$curcontext state line
+    typeset -A opt_args
+    _arguments -C -s -S \
+"#;
+
+const MIDDLE: &str = r#"        '1:command:->command' '*::operand:->operand' && return
+    if [[ $state == command ]]; then
+        _ftp-cli_commands
+        return
+    fi
+    case $line[1] in
+"#;
+
+const END: &str = r#"    esac
+}
+if [[ $funcstack[1] == _ftp-cli ]]; then
+    _ftp-cli "$@"
+else
+    compdef _ftp-cli ftp-cli
+fi
+"#;
+
+pub(super) fn script() -> String {
+    let mut text = String::from(BEGIN);
+    for row in options::global_rows() {
+        option(&mut text, "        ", row);
+    }
+    text.push_str(MIDDLE);
+    for command in Command::ALL {
+        let _ = writeln!(text, "        {})\n            _arguments -s -S \\", command.name());
+        for row in command.rows() {
+            option(&mut text, "                ", row);
+        }
+        let operands = command.entry().operands;
+        let mut specs = Vec::new();
+        for (at, operand) in operands.iter().enumerate() {
+            // What comes after the last is like it.
+            let place =
+                if at + 1 == operands.len() { "*".to_owned() } else { (at + 1).to_string() };
+            specs.push(quoted(&format!("{place}:{}", spec(*operand)), "'\\''"));
+        }
+        let _ = writeln!(text, "                {}\n            ;;", specs.join(" "));
+    }
+    text.push_str(END);
+    let commands: String = Command::ALL
+        .iter()
+        .map(|command| {
+            let entry = command.entry();
+            let both = format!("{}:{}", entry.name, entry.summary);
+            format!("        {}\n", quoted(&both, "'\\''"))
+        })
+        .collect();
+    // Defined before the function that is called at the end of the script.
+    let at = text.find("_ftp-cli() {").unwrap_or_default();
+    let list = format!(
+        "_ftp-cli_commands() {{\n    local -a commands=(\n{commands}    )\n    \
+         _describe command commands\n}}\n"
+    );
+    text.insert_str(at, &list);
+    text
+}
+
+/// An option, which may be given again.
+fn option(text: &mut String, indent: &str, row: &Row) {
+    let help = escaped(row.help);
+    for spelling in spellings(row) {
+        let is_long = spelling.starts_with("--");
+        let value = |hint: &str| format!("{}:{}", escaped(hint), action(row.value.completes()));
+        let spec = match row.value {
+            Value::No => format!("*{spelling}[{help}]"),
+            Value::Needed(hint) if is_long => format!("*{spelling}=[{help}]:{}", value(hint)),
+            Value::Needed(hint) => format!("*{spelling}+[{help}]:{}", value(hint)),
+            Value::WithEqualSign(hint) => format!("*{spelling}=-[{help}]::{}", value(hint)),
+        };
+        let _ = writeln!(text, "{indent}{} \\", quoted(&spec, "'\\''"));
+    }
+}
+
+/// What an operand is called, and what completes it.
+fn spec(operand: Operand) -> String {
+    let name = match operand {
+        Operand::File => "file",
+        Operand::Directory => "directory",
+        Operand::Url => "URL",
+        Operand::Command => "command",
+        Operand::Words(_) => "word",
+    };
+    format!("{name}:{}", action(of_operand(operand)))
+}
+
+fn action(completes: Completes) -> String {
+    match completes {
+        Completes::Nothing => " ".to_owned(),
+        Completes::File => "_files".to_owned(),
+        Completes::Directory => "_files -/".to_owned(),
+        Completes::Words(words) => format!("({})", words.replace('|', " ")),
+        Completes::Command => "_ftp-cli_commands".to_owned(),
+    }
+}
+
+/// Text in which nothing ends a part of what `_arguments` reads.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for char in text.chars() {
+        if matches!(char, '[' | ']' | ':' | '\\') {
+            escaped.push('\\');
+        }
+        escaped.push(char);
+    }
+    escaped
+}

@@ -1,0 +1,178 @@
+//! `man`: the man page in roff (man(7)), made from the tables of commands, options and exit codes.
+
+use std::fmt::Write;
+
+use crate::exit;
+use crate::exit::Failure;
+use crate::options::{Command, Entry, Group, Options, Row, TABLE, Value};
+use crate::output;
+use crate::stdio::Stdio;
+
+/// What the environment says.
+const ENVIRONMENT: &[(&str, &str)] = &[
+    ("FTP_PASSWORD", "The password, where neither an option nor the URL has it."),
+    ("TMPDIR", "Where demo makes its temporary directory; default /tmp."),
+];
+
+/// Files beside those of options.
+const FILES: &[(&str, &str)] = &[
+    ("NAME.part", "What get --continue left of NAME, and goes on with."),
+    ("server.toml", "Settings and users of serve --config; dist/server.toml explains each key."),
+];
+
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    if !options.operands.is_empty() {
+        return Err(Failure::usage("man takes no operand: ftp-cli man"));
+    }
+    output::print(&mut stdio.output, page().as_bytes())
+}
+
+fn page() -> String {
+    let mut text = format!(
+        ".TH FTP\\-CLI 1 \"\" \"ftp\\-cli {}\" \"User Commands\"\n.nh\n.ad l\n",
+        escaped(env!("CARGO_PKG_VERSION"))
+    );
+    section(&mut text, "NAME");
+    text.push_str("ftp\\-cli \\- get, put, list, copy and serve files by FTP\n");
+    section(&mut text, "SYNOPSIS");
+    for command in Command::ALL {
+        let Entry { name, usage, .. } = command.entry();
+        let _ = writeln!(text, "\\fBftp\\-cli {name}\\fR {}\n.br", escaped(usage));
+    }
+    section(&mut text, "DESCRIPTION");
+    paragraphs(&mut text, super::help::URLS);
+    section(&mut text, "COMMANDS");
+    for command in Command::ALL {
+        about(&mut text, *command);
+    }
+    section(&mut text, "OPTIONS");
+    paragraphs(
+        &mut text,
+        "Which commands take an option stands behind it. These may also stand before the command.",
+    );
+    for group in Group::ALL.iter().filter(|group| group.is_global()) {
+        let rows: Vec<&Row> = TABLE.iter().filter(|row| row.group == *group).collect();
+        if !rows.is_empty() {
+            let _ = writeln!(text, ".SS {}", escaped(group.title()));
+        }
+        for row in rows {
+            option(&mut text, row, row.commands.len() < Command::ALL.len());
+        }
+    }
+    section(&mut text, "EXIT STATUS");
+    for (exit, meaning) in exit::TABLE {
+        item(&mut text, &exit.code().to_string(), meaning);
+    }
+    section(&mut text, "ENVIRONMENT");
+    for (name, meaning) in ENVIRONMENT {
+        item(&mut text, name, meaning);
+    }
+    section(&mut text, "FILES");
+    for (name, meaning) in FILES {
+        item(&mut text, name, meaning);
+    }
+    section(&mut text, "EXAMPLES");
+    for (example, what) in Command::ALL.iter().flat_map(|command| command.entry().examples) {
+        item(&mut text, &format!("ftp-cli {example}"), what);
+    }
+    section(&mut text, "STANDARDS");
+    text.push_str("RFC 959, 1123, 1738, 2228, 2389, 2428, 3659 and 4217.\n");
+    section(&mut text, "SEE ALSO");
+    text.push_str("curl(1), lftp(1), netrc(5)\n");
+    text
+}
+
+/// A command: what it does, and the options that are its own.
+fn about(text: &mut String, command: Command) {
+    let Entry { name, usage, summary, about, .. } = command.entry();
+    let _ = writeln!(text, ".SS {name}");
+    let _ = writeln!(text, "\\fBftp\\-cli {name}\\fR {}", escaped(usage));
+    paragraphs(text, &format!("{}.", capital(summary)));
+    paragraphs(text, about);
+    for row in command.rows().filter(|row| !row.group.is_global()) {
+        option(text, row, false);
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(chars).collect()
+}
+
+fn option(text: &mut String, row: &Row, names_commands: bool) {
+    let short = match row.short {
+        "" => String::new(),
+        short => format!("\\fB\\-{short}\\fR, "),
+    };
+    let value = match row.value {
+        Value::No => String::new(),
+        Value::Needed(hint) => format!(" \\fI{}\\fR", escaped(hint)),
+        Value::WithEqualSign(hint) => format!("[=\\fI{}\\fR]", escaped(hint)),
+    };
+    let _ = writeln!(text, ".TP\n{short}\\fB\\-\\-{}\\fR{value}", escaped(row.long));
+    let _ = write!(text, "{}", lines(row.help));
+    if names_commands {
+        let names: Vec<&str> = row.commands.iter().map(|command| command.name()).collect();
+        let _ = writeln!(text, "({})", names.join(", "));
+    }
+}
+
+fn section(text: &mut String, title: &str) {
+    let _ = writeln!(text, ".SH {title}");
+}
+
+/// A term and what it means.
+fn item(text: &mut String, term: &str, meaning: &str) {
+    let _ = write!(text, ".TP\n\\fB{}\\fR\n{}", escaped(term), lines(meaning));
+}
+
+fn paragraphs(text: &mut String, plain: &str) {
+    for paragraph in plain.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty()) {
+        let _ = write!(text, ".PP\n{}", lines(paragraph));
+    }
+}
+
+/// Lines of text, of which none is taken for a request.
+fn lines(plain: &str) -> String {
+    let line = |line: &str| {
+        let guard = if line.starts_with(['.', '\'']) { "\\&" } else { "" };
+        format!("{guard}{}\n", escaped(line))
+    };
+    plain.trim().lines().map(line).collect()
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\e").replace('-', "\\-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_command_option_and_exit_code_is_in_the_man_page() {
+        let page = page();
+        for command in Command::ALL {
+            let name = command.name();
+            assert_eq!(page.matches(&format!("\n.SS {name}\n")).count(), 1, "{name}");
+        }
+        for row in TABLE {
+            let spelt = format!("\\fB\\-\\-{}\\fR", escaped(row.long));
+            assert!(page.contains(&spelt), "{}", row.long);
+            assert!(page.contains(&escaped(row.help)), "{}", row.help);
+        }
+        for (exit, meaning) in exit::TABLE {
+            let item = format!("\\fB{}\\fR\n{}", exit.code(), escaped(meaning));
+            assert!(page.contains(&item), "{meaning}");
+        }
+    }
+
+    #[test]
+    fn no_text_is_taken_for_a_request() {
+        for (plain, want) in
+            [(".x", "\\&.x\n"), ("'y\n.z", "\\&'y\n\\&.z\n"), ("a\\b -c", "a\\eb \\-c\n")]
+        {
+            assert_eq!(lines(plain), want);
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Completions in the shells themselves, and the man page in what shows it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ftp_tests::peer::Peer;
+use ftp_tests::process::{Ran, run, run_with};
+use ftp_tests::root::TempRoot;
+
+use crate::ftp;
+
+/// What is typed (the last word is completed), and some of what is offered; `!` goes before what
+/// must not be.
+const TYPED: &[(&str, &[&str])] = &[
+    ("ftp-cli ", &["get", "put", "serve", "completions"]),
+    ("ftp-cli pa", &["passwd", "!get"]),
+    ("ftp-cli --epsv ne", &["never", "!auto"]),
+    ("ftp-cli --progress always g", &["get", "!put"]),
+    ("ftp-cli -u get g", &["get", "!--user"]),
+    ("ftp-cli get --ep", &["--epsv", "--eprt", "--epsv-all", "!--listing"]),
+    ("ftp-cli get --epsv a", &["auto", "always", "!never"]),
+    ("ftp-cli ls --li", &["--listing"]),
+    ("ftp-cli ls --listing ml", &["mlsd", "!nlst"]),
+    ("ftp-cli -q serve --pa", &["--passive-ports", "--password-file", "!--passive"]),
+    ("ftp-cli put som", &["some file", "!subdirectory"]),
+    ("ftp-cli get --password-file som", &["some file"]),
+    ("ftp-cli serve su", &["subdirectory", "!some file"]),
+    ("ftp-cli help com", &["completions"]),
+    ("ftp-cli completions ", &["bash", "zsh", "fish"]),
+];
+
+/// A directory with the script of a shell, and with files whose names can be completed.
+fn place(shell: &str) -> TempRoot {
+    let here = TempRoot::new();
+    let script = run(&mut ftp(&["completions", shell])).succeeded();
+    here.write("script", &script);
+    here.write("some file", b"");
+    here.mkdir("subdirectory");
+    here
+}
+
+/// Insists on what was offered, a line each, for what was typed.
+fn compare(typed: &str, offered: &str, want: &[&str]) {
+    // fish explains behind a tab; bash ends what can have no other with a space; a directory may
+    // have its slash, an option its `=`.
+    let plain = |line: &str| {
+        let line = line.split('\t').next().unwrap_or_default().trim_end();
+        line.trim_end_matches(['/', '=']).replace('\\', "")
+    };
+    let offered: Vec<String> = offered.lines().map(plain).collect();
+    for word in want {
+        match word.strip_prefix('!') {
+            Some(word) => assert!(!offered.iter().any(|it| it == word), "{typed}: {offered:?}"),
+            None => assert!(offered.iter().any(|it| it == word), "{typed}: no {word}: {offered:?}"),
+        }
+    }
+}
+
+/// What a shell prints in `place`, which has to say nothing else.
+fn printed(shell: &Peer, place: &TempRoot, arguments: &[&str]) -> String {
+    let mut command = shell.command();
+    command.current_dir(place.path()).env("HOME", place.path()).env("TERM", "xterm");
+    let ran: Ran = run(command.args(arguments));
+    assert!(ran.stderr.is_empty(), "{ran:?}");
+    String::from_utf8(ran.succeeded()).unwrap()
+}
+
+#[test]
+fn bash_completes() {
+    let Some(bash) = Peer::find("bash") else { return };
+    let here = place("bash");
+    for (typed, want) in TYPED {
+        // What bash itself does before it calls the function.
+        let line = format!(
+            "set -u; source ./script; complete -p ftp-cli >/dev/null; compopt() {{ :; }}; \
+             COMP_WORDS=({typed}{}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _ftp_cli; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            if typed.ends_with(' ') { "''" } else { "" }
+        );
+        compare(typed, &printed(&bash, &here, &["--norc", "-c", &line]), want);
+    }
+    // `=` is a word of its own there.
+    for words in ["get --epsv =", "get --epsv = ne", "--epsv = always get --epsv = n"] {
+        let line = format!(
+            "source ./script; COMP_WORDS=(ftp-cli {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _ftp_cli; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        );
+        compare(words, &printed(&bash, &here, &["--norc", "-c", &line]), &["never"]);
+    }
+}
+
+#[test]
+fn fish_completes() {
+    let Some(fish) = Peer::find("fish") else { return };
+    let here = place("fish");
+    for (typed, want) in TYPED {
+        let line = format!("source ./script; complete -C '{typed}'");
+        compare(typed, &printed(&fish, &here, &["--no-config", "-c", &line]), want);
+    }
+}
+
+/// Types into a zsh on a terminal of its own, where it completes, and prints what is offered.
+const ZSH: &str = r#"
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell 'PS1=; source ./inner; print -r -- is-"ready"'
+zpty -r shell seen '*is-ready*' || exit 3
+zpty -w -n shell "$1"$'\t'
+zpty -r shell seen '*has-completed*' || exit 4
+zpty -d shell
+cat ./offered
+"#;
+
+/// In that zsh: the system's completion, with what it adds also written down.
+const INNER: &str = r#"
+autoload -Uz compinit
+compinit -u -D
+source ./script
+zstyle ':completion:*' menu no
+: > ./offered
+compadd() {
+    # With -O, -A or -D it only looks.
+    if [[ ${@[1,(i)(-|--)]} != *-(O|A|D)\ * ]]; then
+        local -a found
+        builtin compadd -A found "$@"
+        (( $#found )) && print -rl -- $found >> ./offered
+    fi
+    builtin compadd "$@"
+}
+complete-and-tell() {
+    _main_complete
+    print -r -- has-"completed"
+}
+zle -C complete-and-tell complete-word complete-and-tell
+bindkey '^I' complete-and-tell
+"#;
+
+#[test]
+fn zsh_completes() {
+    let Some(zsh) = Peer::find("zsh") else { return };
+    let here = place("zsh");
+    here.write("inner", INNER.as_bytes());
+    here.write("outer", ZSH.as_bytes());
+    for (typed, want) in TYPED {
+        compare(typed, &printed(&zsh, &here, &["-f", "./outer", typed]), want);
+    }
+}
+
+#[test]
+fn the_man_page_is_sound_and_names_all_that_help_does() {
+    let page = run(&mut ftp(&["man"])).succeeded();
+    let here = TempRoot::new();
+    here.write("ftp-cli.1", &page);
+    if let Some(groff) = Peer::find("groff") {
+        let ran = run_with(
+            groff.command().args(["-man", "-Tascii", "-ww", "-P-cbou"]),
+            &page,
+            Duration::from_secs(60),
+        );
+        assert!(ran.stderr.is_empty(), "{ran:?}");
+        let shown = String::from_utf8(ran.succeeded()).unwrap();
+        let help = String::from_utf8(run(&mut ftp(&["help"])).succeeded()).unwrap();
+        let words = help.split_whitespace().map(|word| word.trim_end_matches(','));
+        for word in words.filter(|word| word.starts_with("--") && word.len() > 2) {
+            let word = word.split(['=', '[']).next().unwrap();
+            assert!(shown.contains(word), "{word}: {shown}");
+        }
+        // Nothing is left of what it is written in.
+        assert!(!shown.contains("\\f") && !shown.contains("\n."), "{shown}");
+    }
+    if let Some(man) = Peer::find("man") {
+        let file = here.join("ftp-cli.1");
+        let file: &Path = file.as_ref();
+        let mut man = man.command();
+        man.env("MANWIDTH", "80").args(["--warnings=w", "-l"]).arg(file);
+        let ran = run(&mut man);
+        assert!(ran.stderr.is_empty(), "{ran:?}");
+        let shown = String::from_utf8(ran.succeeded()).unwrap();
+        for heading in ["EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLES"] {
+            assert!(shown.contains(heading), "{heading}: {shown}");
+        }
+    }
+}
