@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::io;
 use std::process::ExitCode;
 
-use ftp_client::{DataAttempt, EpsvArgument, Error};
+use ftp_client::{DataAttempt, EpsvArgument, Error, Phase};
 use ftp_proto::{ReplyCode, Severity, Verb};
 
 /// How a run ended. The numbers are a contract.
@@ -71,6 +71,29 @@ impl Exit {
     pub(crate) const fn code(self) -> u8 {
         self as u8
     }
+
+    /// The word for it in `--json`, as much a contract as the number; `ok` for success, which is
+    /// no kind of failure.
+    pub(crate) const fn kind(self) -> &'static str {
+        match self {
+            Self::Success => "ok",
+            Self::Internal => "internal",
+            Self::Usage => "usage",
+            Self::Local => "local",
+            Self::Network => "network",
+            Self::Tls => "tls",
+            Self::Login => "login",
+            Self::Protocol => "protocol",
+            Self::Refused => "refused",
+            Self::Temporary => "temporary",
+            Self::Timeout => "timeout",
+            Self::Integrity => "integrity",
+            Self::Partial => "partial",
+            Self::Data => "data",
+            Self::Unsupported => "unsupported",
+            Self::Interrupted | Self::Terminated => "cancelled",
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -86,11 +109,31 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// Whether to try further files over the same control connection would be no use.
     pub(crate) fatal: bool,
+    /// The code of the server's reply, if that was what failed.
+    pub(crate) code: Option<u16>,
+    /// What took too long, of a timeout.
+    pub(crate) phase: Option<Phase>,
+    /// Whether it may pass by itself, so that `--retry` tries again. The one second try that
+    /// `Integrity` gets is not meant: that is for whoever can begin anew.
+    pub(crate) may_pass: bool,
+    /// Whether `--json` was told already: it sums up what several items failed with.
+    pub(crate) told: bool,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), fatal: true }
+        let (message, fatal, may_pass, told) = (message.into(), true, false, false);
+        Self { exit, message, fatal, code: None, phase: None, may_pass, told }
+    }
+
+    /// The same, of which others on the same control connection need not be in fear.
+    pub(crate) fn alone(self) -> Self {
+        Self { fatal: false, ..self }
+    }
+
+    /// Says what it was about, in front.
+    pub(crate) fn about(self, what: impl std::fmt::Display) -> Self {
+        Self { message: format!("{what}: {}", self.message), ..self }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -109,6 +152,7 @@ impl Failure {
         match reply.code().value() {
             534 => {
                 failure.exit = Exit::Tls;
+                failure.may_pass = false;
                 failure.message.push_str(
                     "; the server wants TLS (ftpes://), which is not built into this version",
                 );
@@ -134,6 +178,10 @@ impl From<Error> for Failure {
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         let exit = match error {
+            // 522 to what moves data is about TLS, elsewhere about the network protocol (CX-04).
+            Error::Refused(verb, reply) if reply.code().value() == 522 && uses_data(*verb) => {
+                Exit::Tls
+            }
             Error::Refused(_, reply) | Error::Greeting(reply) => {
                 match (reply.code(), reply.code().severity()) {
                     (ReplyCode::NO_DATA_CONNECTION, _) => Exit::Data,
@@ -173,6 +221,7 @@ impl From<&Error> for Failure {
                 }
                 _ => "--active, --passive or --epsv never may find a way",
             });
+            message.push_str(", and ftp-cli doctor looks for the cause");
         }
         let fatal = match error {
             // What is full stays full for the next file.
@@ -182,8 +231,30 @@ impl From<&Error> for Failure {
             Error::Argument(_) => false,
             _ => true,
         };
-        Self { exit, message, fatal }
+        let code = error.reply().map(|reply| reply.code().value());
+        let phase = match error {
+            Error::Timeout(phase) => Some(*phase),
+            _ => None,
+        };
+        let may_pass = match exit {
+            Exit::Network => true,
+            Exit::Data => error.is_transient(),
+            // What is full stays full.
+            Exit::Temporary => code != Some(ReplyCode::NO_SPACE.value()),
+            // The limit for the whole leaves no time for more.
+            Exit::Timeout => phase != Some(Phase::Overall),
+            _ => false,
+        };
+        Self { exit, message, fatal, code, phase, may_pass, told: false }
     }
+}
+
+/// Whether a verb moves data over a data connection.
+const fn uses_data(verb: Verb) -> bool {
+    matches!(
+        verb,
+        Verb::Appe | Verb::List | Verb::Mlsd | Verb::Nlst | Verb::Retr | Verb::Stor | Verb::Stou
+    )
 }
 
 /// Whether the server refused `EPSV ALL`, which an option demands.
@@ -199,7 +270,6 @@ const fn has_another_host(attempt: &DataAttempt) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ftp_client::Phase;
     use ftp_proto::{ParseError, Pathname, Reply};
 
     fn reply(code: u16) -> Reply {
@@ -227,6 +297,8 @@ mod tests {
             (Error::Refused(Verb::Retr, reply(426)), Exit::Temporary),
             (Error::Refused(Verb::Retr, reply(425)), Exit::Data),
             (Error::Refused(Verb::Retr, reply(530)), Exit::Refused),
+            (Error::Refused(Verb::Retr, reply(522)), Exit::Tls),
+            (Error::Refused(Verb::Eprt, reply(522)), Exit::Refused),
             (Error::ServiceClosing(reply(421)), Exit::Temporary),
             (Error::Greeting(reply(554)), Exit::Refused),
             (Error::Greeting(reply(420)), Exit::Temporary),
@@ -265,6 +337,43 @@ mod tests {
         }
         let tls = Failure::login(&Error::Refused(Verb::User, reply(534)));
         assert!(tls.message.contains("ftpes://"), "{}", tls.message);
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        for (error, want) in [
+            (Error::Refused(Verb::Retr, reply(450)), true),
+            (Error::Refused(Verb::Retr, reply(426)), true),
+            (Error::Refused(Verb::Retr, reply(425)), true),
+            (Error::Refused(Verb::Stor, reply(452)), false),
+            (Error::Refused(Verb::Stor, reply(552)), false),
+            (Error::Refused(Verb::Retr, reply(550)), false),
+            (Error::ServiceClosing(reply(421)), true),
+            (Error::Greeting(reply(420)), true),
+            (Error::Greeting(reply(554)), false),
+            (Error::Unexpected(Verb::Retr, reply(227)), false),
+            (Error::Timeout(Phase::Stall), true),
+            (Error::Timeout(Phase::Overall), false),
+            (Error::Closed, true),
+            (Error::Io(io::ErrorKind::ConnectionRefused.into()), true),
+            (Error::Incomplete { bytes: 1, announced: Some(2) }, false),
+            (Error::Cancelled, false),
+            (Error::Local(io::ErrorKind::StorageFull.into()), false),
+        ] {
+            let failure = Failure::from(&error);
+            assert_eq!(failure.may_pass, want, "{error}");
+            assert_eq!(failure.code, error.reply().map(|reply| reply.code().value()));
+            assert_eq!(failure.phase.is_some(), failure.exit == Exit::Timeout);
+        }
+        assert!(!Failure::login(&Error::Refused(Verb::Pass, reply(530))).may_pass);
+    }
+
+    #[test]
+    fn kinds_are_frozen() {
+        let kinds: Vec<&str> = TABLE.iter().map(|(exit, _)| exit.kind()).collect();
+        let want = "ok internal usage local network tls login protocol refused temporary timeout \
+                    integrity partial data unsupported cancelled cancelled";
+        assert_eq!(kinds.join(" "), want);
     }
 
     #[test]

@@ -14,16 +14,24 @@
 
 mod cmd;
 mod credentials;
+#[allow(dead_code, reason = "the commands that use all of it are being written")]
+mod events;
+#[allow(dead_code, reason = "the commands that use all of it are being written")]
 mod exit;
+#[allow(dead_code, reason = "the commands that use all of it are being written")]
+mod json;
 mod options;
 mod output;
 mod privileges;
 mod progress;
 mod remote;
+#[allow(dead_code, reason = "the commands that use all of it are being written")]
+mod session;
 mod settings;
 mod signals;
 mod sink;
 mod stdio;
+mod tally;
 mod target;
 mod trace;
 mod values;
@@ -31,6 +39,7 @@ mod values;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use events::Events;
 use exit::{Exit, Failure};
 use options::{Command, Options};
 pub use stdio::Stdio;
@@ -38,15 +47,28 @@ pub use stdio::Stdio;
 /// Does what `arguments` say, the name of the program not among them. What goes wrong is said on
 /// standard error; the exit code is one of the table that `help` prints.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> ExitCode {
-    let done = options::parse(arguments)
-        .and_then(|(command, options)| dispatch(command, &options, &mut stdio));
+    let done = options::parse(arguments).and_then(|(command, options)| {
+        stdio.events = Events::from_options(&options, &stdio.shared_output);
+        dispatch(command, &options, &mut stdio)
+    });
     stdio.ending.heed();
-    let exit = match done {
+    let exit = match &done {
         Ok(()) => Exit::Success,
         Err(failure) => {
             stdio.messages.say(&failure.message);
+            if !failure.told {
+                stdio.events.failed(failure, |error| error);
+            }
             failure.exit
         }
+    };
+    let exit = match stdio.events.close(exit) {
+        // All was done, but who asked was not told.
+        Err(failure) if exit == Exit::Success => {
+            stdio.messages.say(&failure.message);
+            failure.exit
+        }
+        _ => exit,
     };
     stdio.messages.settle();
     exit.into()

@@ -35,6 +35,7 @@ pub(crate) fn url(operand: &OsStr) -> Result<FtpUrl, Failure> {
 }
 
 /// How to reach a server, read from the options before anything is done.
+#[derive(Clone)]
 pub(crate) struct Dialler(ClientBuilder);
 
 impl Dialler {
@@ -137,7 +138,7 @@ impl Dialler {
     ///
     /// What the client says; `Login` if there is no password, before anything is sent.
     pub(crate) fn connect(
-        self,
+        &self,
         options: &Options,
         url: &FtpUrl,
         messages: &Messages,

@@ -12,6 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
+use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::stdio::{Messages, Stdio};
 
@@ -63,11 +64,11 @@ impl Ending {
     }
 }
 
-/// Knows the temporary file that is to be removed when a signal ends the process, and what stops
+/// Knows the temporary files that are to be removed when a signal ends the process, and what stops
 /// its transfers then.
 #[derive(Clone, Default)]
 pub(crate) struct Cleanup {
-    temporary: Arc<Mutex<Option<PathBuf>>>,
+    temporary: Arc<Mutex<Vec<PathBuf>>>,
     canceller: Option<Canceller>,
 }
 
@@ -86,15 +87,16 @@ impl Cleanup {
             let canceller = Canceller::new().map_err(failed)?;
             this.canceller = Some(canceller.clone());
             let (cleanup, messages) = (this.clone(), stdio.messages.clone());
+            let events = stdio.events.clone();
             let ending = stdio.ending.clone();
             on_signals(false, move |signal| {
                 ending.begin(&canceller);
                 // Kept locked: whoever wants to make a file now waits for the end.
                 let temporary = cleanup.temporary.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(path) = temporary.as_deref() {
+                for path in temporary.iter() {
                     let _ = std::fs::remove_file(path);
                 }
-                end(signal, &messages);
+                end(signal, &messages, &events);
             })?;
         }
         Ok(this)
@@ -116,13 +118,14 @@ impl Cleanup {
     ) -> io::Result<T> {
         let mut temporary = self.temporary.lock().unwrap_or_else(PoisonError::into_inner);
         let made = make()?;
-        *temporary = Some(made.as_ref().to_owned());
+        temporary.push(made.as_ref().to_owned());
         Ok(made)
     }
 
     /// The file has its name now, or is gone.
-    pub(crate) fn release(&self) {
-        *self.temporary.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    pub(crate) fn release(&self, path: &Path) {
+        let mut temporary = self.temporary.lock().unwrap_or_else(PoisonError::into_inner);
+        temporary.retain(|made| made != path);
     }
 }
 
@@ -159,7 +162,7 @@ fn is_ignored(signal: i32) -> bool {
 
 /// Ends the process: 130 for SIGINT, 143 for SIGTERM, and as by the signal itself for SIGHUP.
 #[expect(clippy::exit, reason = "the main thread may be blocked, or has let go of everything")]
-pub(crate) fn end(signal: i32, messages: &Messages) {
+pub(crate) fn end(signal: i32, messages: &Messages, events: &Events) {
     let exit = match signal {
         SIGINT => Exit::Interrupted,
         SIGTERM => Exit::Terminated,
@@ -169,13 +172,19 @@ pub(crate) fn end(signal: i32, messages: &Messages) {
         }
     };
     // A pipe that is full stops whoever writes to it, and the main thread may be there already.
-    let (messages, (said, has_said)) = (messages.clone(), mpsc::sync_channel(1));
+    let (messages, events) = (messages.clone(), events.clone());
+    let (said, has_said) = mpsc::sync_channel(1);
     let last_word = std::thread::Builder::new().spawn(move || {
         if messages.is_terminal() {
             // Over what is left of the progress.
             messages.write(b"\r\x1b[K");
         }
-        messages.say(if exit == Exit::Interrupted { "interrupted" } else { "terminated" });
+        let word = if exit == Exit::Interrupted { "interrupted" } else { "terminated" };
+        messages.say(word);
+        if events.is_on() {
+            events.failed(&Failure::new(exit, word), |error| error);
+            let _ = events.close(exit);
+        }
         messages.settle();
         let _ = said.send(());
     });

@@ -65,7 +65,7 @@ impl Drop for Part {
 impl Drop for Temporary {
     fn drop(&mut self) {
         let _ = fs::remove_file(self.file.path());
-        self.cleanup.release();
+        self.cleanup.release(self.file.path());
     }
 }
 

@@ -4,18 +4,23 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ftp_proto::Escaped;
 use ftp_server::LogWriter;
 
+use crate::events::Events;
 use crate::signals::Ending;
 
 /// What a run reads and writes: data on `input` and `output`, words for people on `messages`.
 pub struct Stdio {
     pub(crate) input: Box<dyn Read>,
     pub(crate) output: Box<dyn Write>,
+    /// The same, for whatever is written from several threads.
+    pub(crate) shared_output: Output,
+    /// What `--json` is told.
+    pub(crate) events: Events,
     pub(crate) output_is_terminal: bool,
     pub(crate) messages: Messages,
     /// Whether this run is the process: it may then answer signals.
@@ -29,9 +34,9 @@ impl Stdio {
     #[must_use]
     pub fn process() -> Self {
         // Not io::stdout(): that looks for line feeds in each block of a file it is given.
-        let output: Box<dyn Write> = match io::stdout().as_fd().try_clone_to_owned() {
-            Ok(descriptor) => Box::new(File::from(descriptor)),
-            Err(_) => Box::new(io::stdout()),
+        let output = match io::stdout().as_fd().try_clone_to_owned() {
+            Ok(descriptor) => Output::new(File::from(descriptor)),
+            Err(_) => Output::new(io::stdout()),
         };
         // Nor io::stdin(): that takes a descriptor that cannot be read for the end of the data.
         let input: Box<dyn Read> = match io::stdin().as_fd().try_clone_to_owned() {
@@ -40,7 +45,9 @@ impl Stdio {
         };
         Self {
             input,
-            output,
+            output: Box::new(output.clone()),
+            shared_output: output,
+            events: Events::default(),
             output_is_terminal: io::stdout().is_terminal(),
             messages: Messages::new(io::stderr(), io::stderr().is_terminal()),
             is_process: true,
@@ -52,12 +59,15 @@ impl Stdio {
     /// the caller, except for `serve`, which ends by one.
     pub fn captured(
         input: impl Read + 'static,
-        output: impl Write + 'static,
+        output: impl Write + Send + 'static,
         error: impl Write + Send + 'static,
     ) -> Self {
+        let output = Output::new(output);
         Self {
             input: Box::new(input),
-            output: Box::new(output),
+            output: Box::new(output.clone()),
+            shared_output: output,
+            events: Events::default(),
             output_is_terminal: false,
             messages: Messages::new(error, false),
             is_process: false,
@@ -69,6 +79,34 @@ impl Stdio {
 impl fmt::Debug for Stdio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stdio").field("is_process", &self.is_process).finish_non_exhaustive()
+    }
+}
+
+/// Standard output, shared by threads: each write is whole.
+#[derive(Clone)]
+pub(crate) struct Output(Arc<Mutex<Box<dyn Write + Send>>>);
+
+impl Output {
+    pub(crate) fn new(writer: impl Write + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Box::new(writer))))
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Box<dyn Write + Send>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer().write(bytes)
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writer().write_all(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer().flush()
     }
 }
 

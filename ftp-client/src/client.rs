@@ -87,6 +87,8 @@ pub struct Client {
     /// Verbs that the server did not know, and whether it knows the X form.
     x_forms: Vec<(Verb, bool)>,
     length_check: bool,
+    /// The working directory was changed since the login.
+    moved: bool,
 }
 
 impl Client {
@@ -130,6 +132,7 @@ impl Client {
             no_range: false,
             x_forms: Vec::new(),
             length_check: false,
+            moved: false,
         })
     }
 
@@ -175,6 +178,22 @@ impl Client {
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.control.addresses().map(|(_, peer)| peer)
+    }
+
+    /// Whether commands can be sent: the connection is open, nothing is owed on it, and the server
+    /// has not hung up or said anything unasked since the last command. A transfer that was
+    /// dropped before its end is aborted first. It costs no command, and a server may still hang up
+    /// at the next.
+    #[must_use]
+    pub fn is_ready(&mut self) -> bool {
+        self.settle().and_then(|()| self.control.check_clear()).is_ok()
+    }
+
+    /// Whether the working directory may be another than that in which the login ended: `CWD` or
+    /// `CDUP` was sent, or a raw command that does the same.
+    #[must_use]
+    pub const fn has_moved(&self) -> bool {
+        self.moved
     }
 
     /// Sets the type of the transfers that follow; [`Image`](RepresentationType::Image) at first.
@@ -279,6 +298,7 @@ impl Client {
         let line = command.encode().map_err(Error::Argument)?;
         self.settle()?;
         match verb {
+            Verb::Cwd | Verb::Cdup | Verb::Smnt => self.moved = true,
             Verb::Type => self.in_force = None,
             Verb::Rein => {
                 (self.in_force, self.features, self.utf8_asked) = (None, None, false);

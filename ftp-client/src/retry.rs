@@ -324,10 +324,7 @@ impl Retry {
         let start = || Waiter::new(config.overall, config.canceller.clone());
         let waiter = self.waiter.get_or_insert_with(start);
         // A server that hung up on an idle client has not failed: that is no try.
-        let is_there = |client: &mut Client| {
-            client.settle().and_then(|()| client.control.check_clear()).is_ok()
-        };
-        if let Some(client) = self.client.take_if(is_there) {
+        if let Some(client) = self.client.take_if(Client::is_ready) {
             return Ok(self.client.insert(client));
         }
         let mut builder = self.builder.clone();

@@ -13,6 +13,7 @@ use ftp_proto::Network;
 use ftp_server::{Rights, Server, ServerConfig};
 use log::LevelFilter;
 
+use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::output;
@@ -88,7 +89,7 @@ impl Demo<'_> {
                 {
                     std::thread::sleep(Duration::from_millis(5));
                 }
-                signals::end(signal, &messages);
+                signals::end(signal, &messages, &Events::default());
             })?;
         }
         // Nobody else can know it, so nobody else on this computer can log in meanwhile.

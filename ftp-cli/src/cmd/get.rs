@@ -9,10 +9,12 @@ use ftp_proto::{FtpUrl, RepresentationType};
 use log::LevelFilter;
 
 use crate::exit::{Exit, Failure};
+use crate::json::Object;
 use crate::options::Options;
 use crate::output;
 use crate::progress::{Progress, When, is_talkative};
 use crate::remote::{self, Dialler};
+use crate::session::Sessions;
 use crate::signals::Cleanup;
 use crate::sink::Sink;
 use crate::stdio::{Messages, Stdio};
@@ -53,23 +55,29 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let dialler = dialler.stopped_by(&cleanup);
     let job = Job { url: &url, when, messages: &messages, representation };
 
+    let events = stdio.events.clone();
+    if matches!(target, Target::Output) {
+        events.leave_output(&messages);
+    }
+    let mut sessions = Sessions::with(options, dialler, messages.clone());
+
     let done = if resumes {
         let Target::File(path) = target else {
             return Err(Failure::usage("--continue needs a regular local file"));
         };
-        let mut client = dialler.connect(options, &url, &messages)?;
-        let done = job.resume(&mut client, &path);
-        remote::part(client, done.as_ref().err());
+        let done = job.resume(sessions.client(&url)?, &path);
+        sessions.part(done.as_ref().err());
         done?
     } else {
         let sink = Sink::open(target, &mut *stdio.output, &cleanup)?;
-        let mut client = dialler.connect(options, &url, &messages)?;
-        let done = job.whole(&mut client, sink, 0, None);
-        remote::part(client, done.as_ref().err());
+        let done = job.whole(sessions.client(&url)?, sink, 0, None);
+        sessions.part(done.as_ref().err());
         done?
     };
+    let Done { name, bytes, time } = done;
+    let object = Object::event("done").text("source", &url.to_string()).text("target", &name);
+    events.done(object.number("bytes", bytes).seconds("seconds", time), bytes);
     if talkative {
-        let Done { name, bytes, time } = done;
         let path = remote::shown(url.path());
         messages.say(format_args!("{path} -> {name}: {}", output::transferred(bytes, time)));
     }

@@ -6,6 +6,7 @@ use ftp_server::PasswordHash;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::credentials::{self, Secret};
+use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::output;
@@ -40,7 +41,7 @@ fn ask(stdio: &mut Stdio) -> Result<Secret, Failure> {
     let (messages, before) = (stdio.messages.clone(), shown.clone());
     signals::on_signals(false, move |signal| {
         let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &before);
-        signals::end(signal, &messages);
+        signals::end(signal, &messages, &Events::default());
     })?;
     set(&hidden).map_err(failed)?;
     let asked = ask_twice(&mut stdio.input, &stdio.messages);

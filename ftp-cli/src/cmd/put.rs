@@ -14,12 +14,14 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::get::{BLOCK, check_size};
 use crate::exit::{Exit, Failure};
+use crate::json::Object;
 use crate::options::Options;
 use crate::output;
 use crate::progress::{Progress, When, is_talkative};
 use crate::remote::{self, Dialler};
 use crate::signals::Cleanup;
 use crate::stdio::{Messages, Stdio};
+use crate::tally::Tally;
 use crate::target::shown_path;
 use crate::trace;
 
@@ -71,7 +73,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     };
     let job = Job { when, way, messages: &messages, representation };
 
-    let (mut done, mut failures): (usize, Vec<Failure>) = (0, Vec::new());
+    let events = stdio.events.clone();
+    let mut tally = Tally::new(locals.len(), "files sent", &messages, &events);
     for (local, path) in locals.iter().zip(&paths) {
         if url.is_directory() {
             place.set_name(last(path));
@@ -89,48 +92,34 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             local if local == "-" => "standard input".to_owned(),
             local => shown_path(Path::new(local)),
         };
+        let item = |object: Object| {
+            let object = object.name("source", local.as_bytes());
+            object.text("target", &url.to_string())
+        };
         match sent {
             Ok(report) => {
-                done += 1;
+                tally.done();
+                let done = item(Object::event("done")).number("bytes", report.bytes);
+                events.done(done.seconds("seconds", report.duration), report.bytes);
                 if talkative {
                     let moved = output::transferred(report.bytes, report.duration);
                     let path = remote::shown(place.path());
                     messages.say(format_args!("{shown} -> {path}: {moved}"));
                 }
             }
-            Err(mut failure) => {
-                failure.message = match failure.exit {
-                    Exit::Local => format!("{shown}: {}", failure.message),
-                    _ => format!("{shown} to {url}: {}", failure.message),
+            Err(failure) => {
+                let failure = match failure.exit {
+                    Exit::Local => failure.about(&shown),
+                    _ => failure.about(format_args!("{shown} to {url}")),
                 };
-                let fatal = failure.fatal;
-                failures.push(failure);
-                if fatal {
+                if tally.failed(failure, item).is_break() {
                     break;
-                }
-                if locals.len() > 1
-                    && let Some(failure) = failures.last()
-                {
-                    messages.say(&failure.message);
                 }
             }
         }
     }
-    let left = locals.len() - done - failures.len();
-    remote::part(client, failures.last().filter(|last| last.fatal));
-    summary(locals.len(), done, left, failures)
-}
-
-/// What several files come to: the failure itself if there was only one file.
-fn summary(all: usize, done: usize, left: usize, failures: Vec<Failure>) -> Result<(), Failure> {
-    let failed = failures.len();
-    let Some(last) = failures.into_iter().next_back() else { return Ok(()) };
-    if all == 1 {
-        return Err(last);
-    }
-    let what = format!("{done} of {all} files sent, {failed} failed, {left} not tried");
-    let message = if last.fatal { format!("{}; {what}", last.message) } else { what };
-    Err(Failure { message, exit: if done > 0 { Exit::Partial } else { last.exit }, ..last })
+    remote::part(client, tally.fatal());
+    tally.finish()
 }
 
 /// Where on the server each file goes.
@@ -370,20 +359,5 @@ mod tests {
             });
             assert_eq!(joined.as_deref(), want, "{url} {locals:?}");
         }
-    }
-
-    #[test]
-    fn summary_is_partial_only_when_some_were_sent() {
-        let failure = || Failure::new(Exit::Refused, "no");
-        for (all, done, left, failed, want) in [
-            (1, 0, 0, 1, Exit::Refused),
-            (3, 2, 0, 1, Exit::Partial),
-            (3, 1, 1, 1, Exit::Partial),
-            (2, 0, 0, 2, Exit::Refused),
-        ] {
-            let failures = (0..failed).map(|_| failure()).collect();
-            assert_eq!(summary(all, done, left, failures).unwrap_err().exit, want);
-        }
-        assert!(summary(2, 2, 0, Vec::new()).is_ok());
     }
 }

@@ -21,6 +21,7 @@ use self::hooks::Hooks;
 use self::plan::{Plan, Refusal};
 use self::transfers::Transfers;
 use crate::credentials::VARIABLE;
+use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::output;
@@ -86,7 +87,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
                 cutter.cut();
                 hooks_too.cut();
             }
-            _ => signals::end(signal, &last_word),
+            _ => signals::end(signal, &last_word, &Events::default()),
         }
     })?;
     let transfers = Arc::new(Transfers::new(plan.settings.run_as.clone()));

@@ -170,6 +170,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Output,   "q", "quiet",           No,                    &[Get, Put, Ls, Fxp, Serve, Demo], "say nothing but errors"),
     row(Output,   "v", "verbose",         No,                    &[Get, Put, Ls, Fxp, Serve], "say more of what is done"),
     row(Output,   "",  "progress",        Needed("auto|always|never"), FILES, "auto is on a terminal; default auto"),
+    row(Output,   "",  "json",            No,                    CLIENT,   "events as JSON, one a line, on standard output (docs/json.md)"),
     row(Output,   "",  "trace",           WithEqualSign("FILE"), DIALOGUE, "the dialogue with the server, explained, to FILE or standard error"),
     row(Program,  "h", "help",            No,                    ALL,      "say what a command does"),
     row(Program,  "V", "version",         No,                    ALL,      "say which version this is"),

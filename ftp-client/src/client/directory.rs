@@ -24,6 +24,7 @@ impl Client {
     /// [`Error::Refused`]; [`Error::Argument`].
     pub fn cwd(&mut self, path: impl AsRef<[u8]>) -> Result<(), Error> {
         let command = Command::Cwd(self.pathname(path.as_ref())?);
+        self.moved = true;
         self.order_in_a_form(&command).map(drop)
     }
 
@@ -33,6 +34,7 @@ impl Client {
     ///
     /// [`Error::Refused`].
     pub fn cdup(&mut self) -> Result<(), Error> {
+        self.moved = true;
         self.order_in_a_form(&Command::Cdup).map(drop)
     }
 

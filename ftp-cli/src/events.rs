@@ -1,0 +1,221 @@
+//! `--json`: what a run does, told to programs as it happens, one object a line. The lines go to
+//! standard output, or to standard error while the data of a file goes there; `docs/json.md` is
+//! the schema. Without the option nothing is written, and only the counts are kept.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::exit::{Exit, Failure};
+use crate::json::Object;
+use crate::options::Options;
+use crate::stdio::{Messages, Output};
+
+/// Tells what happens, from any thread.
+#[derive(Clone)]
+pub(crate) struct Events(Arc<Mutex<Stream>>);
+
+struct Stream {
+    output: Option<Lines>,
+    /// The first line that could not be written.
+    failed: Option<io::Error>,
+    started: Instant,
+    counts: Counts,
+    closed: bool,
+}
+
+/// Where the lines go.
+enum Lines {
+    Output(Output),
+    Messages(Messages),
+}
+
+/// What the items of a run came to.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Counts {
+    done: u64,
+    failed: u64,
+    skipped: u64,
+    not_tried: u64,
+    bytes: u64,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self::to(None)
+    }
+}
+
+impl Events {
+    /// Events to standard output, if `--json` says so.
+    pub(crate) fn from_options(options: &Options, output: &Output) -> Self {
+        Self::to(options.has("json").then(|| Lines::Output(output.clone())))
+    }
+
+    fn to(output: Option<Lines>) -> Self {
+        let (failed, counts, closed) = (None, Counts::default(), false);
+        let stream = Stream { output, failed, started: Instant::now(), counts, closed };
+        Self(Arc::new(Mutex::new(stream)))
+    }
+
+    /// Whether anybody is told.
+    pub(crate) fn is_on(&self) -> bool {
+        self.with(|stream| stream.output.is_some())
+    }
+
+    /// From now on lines go to standard error: standard output is for data.
+    pub(crate) fn leave_output(&self, messages: &Messages) {
+        self.with(|stream| {
+            if stream.output.is_some() {
+                stream.output = Some(Lines::Messages(messages.clone()));
+            }
+        });
+    }
+
+    /// Writes a line that counts for nothing: `start`, `progress`, `retry`, `entry`, `check`.
+    pub(crate) fn tell(&self, object: Object) {
+        self.with(|stream| stream.write(object));
+    }
+
+    /// One item was done; `bytes` of it were moved.
+    pub(crate) fn done(&self, object: Object, bytes: u64) {
+        self.with(|stream| {
+            stream.counts.done += 1;
+            stream.counts.bytes += bytes;
+            stream.write(object);
+        });
+    }
+
+    /// One item was not done, as it was to be: it is `done` with `"skipped":true`.
+    pub(crate) fn skipped(&self, object: Object) {
+        self.with(|stream| {
+            stream.counts.skipped += 1;
+            stream.write(object.flag("skipped", true));
+        });
+    }
+
+    /// One item failed; `about` are fields that say which.
+    pub(crate) fn failed(&self, failure: &Failure, about: impl FnOnce(Object) -> Object) {
+        self.with(|stream| {
+            stream.counts.failed += 1;
+            stream.write(about(Object::event("error").failure(failure)));
+        });
+    }
+
+    /// So many items were not tried.
+    pub(crate) fn not_tried(&self, count: usize) {
+        self.with(|stream| stream.counts.not_tried += count as u64);
+    }
+
+    /// Writes the summary, with which the lines end, once.
+    ///
+    /// # Errors
+    ///
+    /// `Local` if a line could not be written.
+    pub(crate) fn close(&self, exit: Exit) -> Result<(), Failure> {
+        self.with(|stream| {
+            if stream.closed {
+                return Ok(());
+            }
+            stream.closed = true;
+            let summary = stream.counts.summary(exit, stream.started.elapsed());
+            stream.write_last(summary);
+            let failed = stream.failed.take();
+            failed.map_or(Ok(()), |error| Err(Failure::local("events", &error)))
+        })
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Stream) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Stream {
+    fn write(&mut self, object: Object) {
+        // Behind the summary there is nothing: a signal may have ended the run already.
+        if !self.closed {
+            self.write_last(object);
+        }
+    }
+
+    fn write_last(&mut self, object: Object) {
+        let written = match &mut self.output {
+            None => return,
+            Some(Lines::Messages(messages)) => {
+                messages.write(object.into_line().as_bytes());
+                return;
+            }
+            Some(Lines::Output(output)) => output.write_all(object.into_line().as_bytes()),
+        };
+        if let Err(error) = written {
+            self.failed.get_or_insert(error);
+        }
+    }
+}
+
+impl Counts {
+    fn summary(self, exit: Exit, time: Duration) -> Object {
+        Object::event("summary")
+            .number("exit", exit.code().into())
+            .text_if("kind", (exit != Exit::Success).then(|| exit.kind()))
+            .number("done", self.done)
+            .number("failed", self.failed)
+            .number("skipped", self.skipped)
+            .number("not_tried", self.not_tried)
+            .number("bytes", self.bytes)
+            .seconds("seconds", time)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_summary_counts_and_ends_the_lines() {
+        let kept = Kept::default();
+        let events = Events::to(Some(Lines::Output(Output::new(kept.clone()))));
+        events.done(Object::event("done"), 7);
+        events.skipped(Object::event("done"));
+        events.failed(&Failure::usage("no"), |error| error.text("source", "x"));
+        events.not_tried(2);
+        events.close(Exit::Partial).unwrap();
+        events.close(Exit::Success).unwrap();
+        events.tell(Object::event("progress"));
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert_eq!(lines[1], r#"{"v":1,"event":"done","skipped":true}"#);
+        let error =
+            r#"{"v":1,"event":"error","kind":"usage","exit":2,"message":"no","source":"x"}"#;
+        assert_eq!(lines[2], error);
+        let summary = r#"{"v":1,"event":"summary","exit":12,"kind":"partial","done":1,"failed":1,"skipped":1,"not_tried":2,"bytes":7,"seconds":"#;
+        assert!(lines[3].starts_with(summary), "{text}");
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_written_is_a_failure_and_nobody_is_told_without_the_option() {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let events = Events::to(Some(Lines::Output(Output::new(full))));
+        events.tell(Object::event("progress"));
+        assert_eq!(events.close(Exit::Success).unwrap_err().exit, Exit::Local);
+        let silent = Events::default();
+        silent.tell(Object::event("progress"));
+        assert!(!silent.is_on());
+        silent.close(Exit::Success).unwrap();
+    }
+}

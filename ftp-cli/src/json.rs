@@ -1,0 +1,181 @@
+//! JSON (RFC 8259), as far as it is written here: flat objects, one a line.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::exit::Failure;
+
+/// One line of `--json`, built field by field. What the fields mean is in `docs/json.md`.
+#[derive(Clone, Debug)]
+pub(crate) struct Object(String);
+
+impl Object {
+    /// An event: `"v":1` comes first, so that a reader can tell at once whether it knows the rest.
+    pub(crate) fn event(name: &str) -> Self {
+        Self("{\"v\":1".to_owned()).text("event", name)
+    }
+
+    /// Why something failed: `kind`, `exit`, `message`, and what is known of `code` and `phase`.
+    pub(crate) fn failure(self, failure: &Failure) -> Self {
+        self.text("kind", failure.exit.kind())
+            .number("exit", failure.exit.code().into())
+            .text("message", &failure.message)
+            .number_if("code", failure.code.map(Into::into))
+            .text_if("phase", failure.phase.map(ftp_client::Phase::as_str))
+    }
+
+    /// A field of text.
+    pub(crate) fn text(mut self, key: &str, value: &str) -> Self {
+        self.key(key);
+        self.string(value);
+        self
+    }
+
+    /// A field of text, left out where there is none.
+    pub(crate) fn text_if(self, key: &str, value: Option<&str>) -> Self {
+        match value {
+            Some(value) => self.text(key, value),
+            None => self,
+        }
+    }
+
+    /// A name as bytes. One that is not UTF-8 has U+FFFD for what is not, and comes exactly, in
+    /// base64, as the field `key` with `_b64` behind it (HL-08).
+    pub(crate) fn name(self, key: &str, value: &[u8]) -> Self {
+        match std::str::from_utf8(value) {
+            Ok(text) => self.text(key, text),
+            Err(_) => self
+                .text(key, &String::from_utf8_lossy(value))
+                .text(&format!("{key}_b64"), &base64(value)),
+        }
+    }
+
+    /// A whole number.
+    pub(crate) fn number(mut self, key: &str, value: u64) -> Self {
+        self.key(key);
+        let _ = write!(self.0, "{value}");
+        self
+    }
+
+    /// A whole number, left out where there is none.
+    pub(crate) fn number_if(self, key: &str, value: Option<u64>) -> Self {
+        match value {
+            Some(value) => self.number(key, value),
+            None => self,
+        }
+    }
+
+    /// A time in seconds, with three digits behind the point.
+    pub(crate) fn seconds(mut self, key: &str, value: Duration) -> Self {
+        self.key(key);
+        let _ = write!(self.0, "{}.{:03}", value.as_secs(), value.subsec_millis());
+        self
+    }
+
+    /// `true`, left out where it is not.
+    pub(crate) fn flag(mut self, key: &str, value: bool) -> Self {
+        if value {
+            self.key(key);
+            self.0.push_str("true");
+        }
+        self
+    }
+
+    /// The line, with its end.
+    pub(crate) fn into_line(mut self) -> String {
+        self.0.push_str("}\n");
+        self.0
+    }
+
+    fn key(&mut self, key: &str) {
+        self.0.push(',');
+        self.string(key);
+        self.0.push(':');
+    }
+
+    fn string(&mut self, text: &str) {
+        self.0.push('"');
+        for char in text.chars() {
+            match char {
+                '"' => self.0.push_str("\\\""),
+                '\\' => self.0.push_str("\\\\"),
+                // DEL, C1 and what turns the direction of text are allowed as they are, but lines
+                // get shown on terminals.
+                '\0'..='\x1f'
+                | '\x7f'..='\u{9f}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{61c}' => {
+                    let _ = write!(self.0, "\\u{:04x}", u32::from(char));
+                }
+                _ => self.0.push(char),
+            }
+        }
+        self.0.push('"');
+    }
+}
+
+/// Bytes in base64 (RFC 4648 §4), with padding.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or_default());
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for (at, shift) in [18_u32, 12, 6, 0].into_iter().enumerate() {
+            let digit = DIGITS.get((bits >> shift & 63) as usize).copied().unwrap_or(b'=');
+            text.push(if at <= group.len() { char::from(digit) } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_lines() {
+        let line = Object::event("entry")
+            .name("name", b"a \"b\"\\\n\x1b\x7f")
+            .number("size", u64::MAX)
+            .number_if("code", None)
+            .text_if("group", Some("staff"))
+            .flag("skipped", true)
+            .flag("other", false)
+            .seconds("seconds", Duration::from_millis(1_005));
+        let want = concat!(
+            r#"{"v":1,"event":"entry","name":"a \"b\"\\\u000a\u001b\u007f","#,
+            r#""size":18446744073709551615,"group":"staff","skipped":true,"seconds":1.005}"#,
+            "\n"
+        );
+        assert_eq!(line.into_line(), want);
+    }
+
+    #[test]
+    fn names_that_are_not_utf_8_come_exactly_hl_08_li_05() {
+        let line = Object::event("x").name("name", b"a\xff").into_line();
+        assert!(line.contains("\"name\":\"a\u{fffd}\",\"name_b64\":\"Yf8=\""), "{line}");
+        let line = Object::event("x").name("name", "caf\u{e9}\u{202e}".as_bytes()).into_line();
+        assert!(line.contains("\"name\":\"caf\u{e9}\\u202e\"}"), "{line}");
+    }
+
+    #[test]
+    fn base64_is_that_of_rfc_4648() {
+        let vectors = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ];
+        for (bytes, want) in vectors {
+            assert_eq!(base64(bytes.as_bytes()), want);
+        }
+        assert_eq!(base64(&[0xfb, 0xff, 0xbf]), "+/+/");
+    }
+}

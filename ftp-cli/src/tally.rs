@@ -1,0 +1,120 @@
+//! Several items of one command: what was done, what failed, what was not tried, and which exit
+//! code that comes to.
+
+use std::ops::ControlFlow;
+
+use crate::events::Events;
+use crate::exit::{Exit, Failure};
+use crate::json::Object;
+use crate::stdio::Messages;
+
+/// Counts the items of a command. What each fails with is said when it does; at the end the code
+/// is the item's own if there was only one, `Partial` if others were done, and else the last
+/// one's.
+pub(crate) struct Tally<'a> {
+    all: usize,
+    done: usize,
+    failed: usize,
+    /// What the items are and what was done to them: `files sent`.
+    what: &'static str,
+    last: Option<Failure>,
+    messages: &'a Messages,
+    events: &'a Events,
+}
+
+impl<'a> Tally<'a> {
+    /// Of `all` items nothing is done yet. `what` completes "2 of 3 ...": `files sent`.
+    pub(crate) const fn new(
+        all: usize,
+        what: &'static str,
+        messages: &'a Messages,
+        events: &'a Events,
+    ) -> Self {
+        Self { all, done: 0, failed: 0, what, last: None, messages, events }
+    }
+
+    /// One more item was done, or skipped as it was to be.
+    pub(crate) const fn done(&mut self) {
+        self.done += 1;
+    }
+
+    /// One more failed; `about` are the fields of its `error` event that say which. `Break` if to
+    /// try others would be no use.
+    pub(crate) fn failed(
+        &mut self,
+        mut failure: Failure,
+        about: impl FnOnce(Object) -> Object,
+    ) -> ControlFlow<()> {
+        self.events.failed(&failure, about);
+        failure.told = true;
+        self.failed += 1;
+        let fatal = failure.fatal;
+        // What ends it is a part of the last sentence.
+        if self.all > 1 && !fatal {
+            self.messages.say(&failure.message);
+        }
+        self.last = Some(failure);
+        if fatal { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// The failure that broke it off, for whoever parts with the server.
+    pub(crate) fn fatal(&self) -> Option<&Failure> {
+        self.last.as_ref().filter(|last| last.fatal)
+    }
+
+    /// What it came to.
+    ///
+    /// # Errors
+    ///
+    /// If anything failed: the failure itself if there was only one item, else one that counts.
+    pub(crate) fn finish(self) -> Result<(), Failure> {
+        let Self { all, done, failed, what, last, .. } = self;
+        let left = all.saturating_sub(done + failed);
+        self.events.not_tried(left);
+        let Some(last) = last else { return Ok(()) };
+        if all == 1 {
+            return Err(last);
+        }
+        let counts = format!("{done} of {all} {what}, {failed} failed, {left} not tried");
+        let message = if last.fatal { format!("{}; {counts}", last.message) } else { counts };
+        // A signal ends all of it, whatever was done.
+        let exit = match last.exit {
+            Exit::Interrupted | Exit::Terminated => last.exit,
+            _ if done > 0 => Exit::Partial,
+            exit => exit,
+        };
+        Err(Failure { message, exit, ..last })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partial_is_when_some_were_done() {
+        let (messages, events) = (Messages::new(std::io::sink(), false), Events::default());
+        let failure = |exit, fatal| Failure { fatal, ..Failure::new(exit, "no") };
+        for (all, done, failures, want, words) in [
+            (1, 0, &[(Exit::Refused, false)][..], Exit::Refused, "no"),
+            (3, 2, &[(Exit::Refused, false)], Exit::Partial, "2 of 3 files sent, 1 failed, 0 not"),
+            (3, 1, &[(Exit::Temporary, true)], Exit::Partial, "no; 1 of 3 files sent, 1 failed, 1"),
+            (2, 0, &[(Exit::Local, false), (Exit::Refused, false)], Exit::Refused, "0 of 2 files"),
+            (2, 1, &[(Exit::Interrupted, true)], Exit::Interrupted, "no; 1 of 2 files"),
+        ] {
+            let mut tally = Tally::new(all, "files sent", &messages, &events);
+            (0..done).for_each(|_| tally.done());
+            for (exit, fatal) in failures {
+                let flow = tally.failed(failure(*exit, *fatal), |error| error);
+                assert_eq!(flow.is_break(), *fatal);
+            }
+            let failure = tally.finish().unwrap_err();
+            assert_eq!(failure.exit, want);
+            assert!(failure.told && failure.message.starts_with(words), "{}", failure.message);
+        }
+        let mut tally = Tally::new(2, "files sent", &messages, &events);
+        tally.done();
+        tally.done();
+        assert!(tally.finish().is_ok());
+    }
+}
