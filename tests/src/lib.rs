@@ -21,6 +21,8 @@ pub mod raw;
 pub mod root;
 pub mod scale;
 pub mod site;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 /// The programs in the README, which have to compile and, where they need no server, to run.
 #[cfg(doctest)]

@@ -1,21 +1,56 @@
-"""pyftpdlib over one directory: serve.py HOST PORT ROOT"""
+"""pyftpdlib over one directory: serve.py HOST PORT ROOT [PEM implicit|explicit VERSION]"""
 
 import sys
 
+from pyftpdlib import handlers
 from pyftpdlib.authorizers import DummyAuthorizer
-from pyftpdlib.handlers import FTPHandler
 from pyftpdlib.servers import FTPServer
 
-host, port, root = sys.argv[1:]
+host, port, root, *tls = sys.argv[1:]
 
 
-class Handler(FTPHandler):
+class Bytes:
+    """Names are bytes: what is not UTF-8 goes through unchanged, in replies too."""
+
     authorizer = DummyAuthorizer()
-    # Names are bytes: what is not UTF-8 goes through unchanged, in replies too.
     unicode_errors = "surrogateescape"
 
     def push(self, text):
-        super(FTPHandler, self).push(text.encode("utf8", "surrogateescape"))
+        super(handlers.FTPHandler, self).push(text.encode("utf8", "surrogateescape"))
+
+
+if not tls:
+
+    class Handler(Bytes, handlers.FTPHandler):
+        pass
+
+else:
+    from OpenSSL import SSL
+
+    pem, kind, version = tls
+
+    class Handler(Bytes, handlers.TLS_FTPHandler):
+        certfile = keyfile = pem
+
+        @classmethod
+        def get_ssl_context(cls):
+            context = super().get_ssl_context()
+            versions = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
+            if version in versions:
+                context.set_min_proto_version(versions[version])
+                context.set_max_proto_version(versions[version])
+            return context
+
+    if kind == "implicit":
+
+        class Handler(Handler):
+            # The first thing is the handshake, and the greeting comes behind it.
+            def handle(self):
+                self.secure_connection(self.ssl_context)
+
+            def handle_ssl_established(self):
+                self._prot = True
+                super().handle()
 
 
 Handler.authorizer.add_user("user", "pass word", root, perm="elradfmwMT")

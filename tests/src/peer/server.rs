@@ -57,21 +57,36 @@ impl RealServer {
     #[track_caller]
     #[must_use]
     pub fn vsftpd_without(host: impl Into<IpAddr>, settings: &[&str]) -> Option<Self> {
+        let without = |config: &mut String, _: &TempRoot| {
+            for setting in settings {
+                let (yes, no) = (format!("\n{setting}=YES\n"), format!("\n{setting}=NO\n"));
+                assert!(config.contains(&yes), "vsftpd has no {setting} here");
+                *config = config.replace(&yes, &no);
+            }
+        };
+        Self::vsftpd_with(host, without, |_, _| {}, greets)
+    }
+
+    /// The same with another configuration, which `change` makes, and another environment.
+    #[track_caller]
+    pub(crate) fn vsftpd_with(
+        host: impl Into<IpAddr>,
+        change: impl Fn(&mut String, &TempRoot),
+        environment: impl Fn(&mut Command, &TempRoot),
+        greets: impl Fn(SocketAddr) -> bool,
+    ) -> Option<Self> {
         let vsftpd = Peer::find("vsftpd")?;
         let login = ("anonymous", "tests@example.invalid");
         let command = |address, root: &TempRoot, etc: &TempRoot| {
             let mut config = vsftpd_config(address, root);
-            for setting in settings {
-                let (yes, no) = (format!("\n{setting}=YES\n"), format!("\n{setting}=NO\n"));
-                assert!(config.contains(&yes), "vsftpd has no {setting} here");
-                config = config.replace(&yes, &no);
-            }
+            change(&mut config, etc);
             let config = etc.write("vsftpd.conf", config.as_bytes());
             let mut command = vsftpd.command();
+            environment(&mut command, etc);
             command.arg(config);
             command
         };
-        Some(Self::listening(host, TempRoot::new(), TempRoot::new(), login, command))
+        Some(Self::ready(host, TempRoot::new(), TempRoot::new(), login, command, greets))
     }
 
     /// ProFTPD on a loopback address, with one user, whose first directory is the root. It runs as
@@ -86,6 +101,17 @@ impl RealServer {
     #[track_caller]
     #[must_use]
     pub fn proftpd_fxp(host: impl Into<IpAddr>, allowed: bool) -> Option<Self> {
+        let foreign = if allowed { "AllowForeignAddress on\n" } else { "" };
+        Self::proftpd_with(host, |_| foreign.to_owned(), greets)
+    }
+
+    /// The same with these lines more in its configuration.
+    #[track_caller]
+    pub(crate) fn proftpd_with(
+        host: impl Into<IpAddr>,
+        more: impl Fn(&TempRoot) -> String,
+        greets: impl Fn(SocketAddr) -> bool,
+    ) -> Option<Self> {
         let proftpd = Peer::find("proftpd")?;
         if !is_root("proftpd") {
             return None;
@@ -95,13 +121,13 @@ impl RealServer {
             let secret = set_permissions(passwd, Permissions::from_mode(0o600));
             secret.expect("the mode of an own file, which ProFTPD insists on");
             let mut config = proftpd_config(address, etc);
-            config.push_str(if allowed { "AllowForeignAddress on\n" } else { "" });
+            config.push_str(&more(etc));
             let config = etc.write("proftpd.conf", config.as_bytes());
             let mut command = proftpd.command();
             command.args(["--nodaemon", "--config"]).arg(config);
             command
         };
-        Some(Self::listening(host, TempRoot::new(), TempRoot::new(), LOGIN, command))
+        Some(Self::ready(host, TempRoot::new(), TempRoot::new(), LOGIN, command, greets))
     }
 
     /// Pure-FTPd on a loopback address, with one user, whose root is the root and is owned by
@@ -116,6 +142,17 @@ impl RealServer {
     #[track_caller]
     #[must_use]
     pub fn pure_ftpd_fxp(host: impl Into<IpAddr>, allowed: bool) -> Option<Self> {
+        Self::pure_ftpd_with(host, |command, _| {
+            command.args(allowed.then_some("--allowuserfxp"));
+        })
+    }
+
+    /// The same with these arguments more.
+    #[track_caller]
+    pub(crate) fn pure_ftpd_with(
+        host: impl Into<IpAddr>,
+        more: impl Fn(&mut Command, &TempRoot),
+    ) -> Option<Self> {
         let (pure_ftpd, pure_pw) = (Peer::find("pure-ftpd")?, Peer::find("pure-pw")?);
         if !is_root("pure-ftpd") {
             return None;
@@ -133,7 +170,7 @@ impl RealServer {
             command.args(["--bind", &format!("{},{}", address.ip(), address.port())]);
             command.args(["--login", &format!("puredb:{}", database.display()), "--noanonymous"]);
             command.args(["--chrooteveryone", "--dontresolve"]);
-            command.args(allowed.then_some("--allowuserfxp"));
+            more(&mut command, etc);
             command.args(["--syslogfacility", "none", "--pidfile"]).arg(etc.join("pid"));
             command
         };
@@ -146,8 +183,21 @@ impl RealServer {
         host: impl Into<IpAddr>,
         root: TempRoot,
         etc: TempRoot,
+        login: (&'static str, &'static str),
+        command: impl Fn(SocketAddr, &TempRoot, &TempRoot) -> Command,
+    ) -> Self {
+        Self::ready(host, root, etc, login, command, greets)
+    }
+
+    /// Starts what `command` makes for a free port of `host`, and waits until it `greets`.
+    #[track_caller]
+    pub(crate) fn ready(
+        host: impl Into<IpAddr>,
+        root: TempRoot,
+        etc: TempRoot,
         (user, password): (&'static str, &'static str),
         command: impl Fn(SocketAddr, &TempRoot, &TempRoot) -> Command,
+        greets: impl Fn(SocketAddr) -> bool,
     ) -> Self {
         let host = host.into();
         let mut why = String::new();
@@ -155,8 +205,7 @@ impl RealServer {
         for _ in 0..5 {
             let address = free_address(host);
             let mut running = start(&mut command(address, &root, &etc), &etc);
-            let greets = || (RawSession::greeting(address)?.code == 220).then_some(());
-            match running.wait_until(START, greets) {
+            match running.wait_until(START, || greets(address).then_some(())) {
                 Ok(()) => {
                     let site = Site { root, address, user, password };
                     return Self { _running: running, site, _etc: etc };
@@ -185,13 +234,26 @@ impl RealServer {
     /// A script that is given HOST PORT ROOT and serves this directory to [`LOGIN`].
     #[track_caller]
     pub(super) fn script(host: impl Into<IpAddr>, interpreter: &Peer, script: &str) -> Self {
+        Self::script_with(host, interpreter, script, |_, _| {}, greets)
+    }
+
+    /// The same with more arguments.
+    #[track_caller]
+    pub(crate) fn script_with(
+        host: impl Into<IpAddr>,
+        interpreter: &Peer,
+        script: &str,
+        more: impl Fn(&mut Command, &TempRoot),
+        greets: impl Fn(SocketAddr) -> bool,
+    ) -> Self {
         let command = |address: SocketAddr, root: &TempRoot, etc: &TempRoot| {
             let mut command = interpreter.command();
             command.arg(etc.write("serve", script.as_bytes()));
             command.args([address.ip().to_string(), address.port().to_string()]).arg(root.path());
+            more(&mut command, etc);
             command
         };
-        Self::listening(host, TempRoot::new(), TempRoot::new(), LOGIN, command)
+        Self::ready(host, TempRoot::new(), TempRoot::new(), LOGIN, command, greets)
     }
 }
 
@@ -201,6 +263,11 @@ impl Deref for RealServer {
     fn deref(&self) -> &Site {
         &self.site
     }
+}
+
+/// Whether a server greets at `address` yet.
+fn greets(address: SocketAddr) -> bool {
+    RawSession::greeting(address).is_some_and(|reply| reply.code == 220)
 }
 
 /// Starts a server that writes what it has to say to a file: nobody reads a pipe all the time.

@@ -96,6 +96,12 @@ impl RawData {
         &self.stream
     }
 
+    /// The socket itself, for good.
+    #[must_use]
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Reads until the server ends the data, and closes.
     #[track_caller]
     #[must_use]

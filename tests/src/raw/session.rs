@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::data::{RawData, RawListener};
 use super::reply::{IAC, NoReply, RawReply, address_in_227, code_of, port_in_229, undouble};
-use super::{DEADLINE, is_timeout, read_before};
+use super::{DEADLINE, Layer, is_timeout, read_before};
 
 /// A control connection, driven byte by byte.
 #[derive(Debug)]
 pub struct RawSession {
     stream: TcpStream,
+    /// What is read and sent through, once there is something.
+    layer: Option<Box<dyn Layer>>,
     /// Bytes that came and are not yet part of a returned reply, Telnet commands not yet removed.
     unread: Vec<u8>,
     /// The line that is being read.
@@ -43,8 +45,8 @@ impl RawSession {
     #[must_use]
     pub fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("TCP_NODELAY on a connected socket");
-        let (unread, line, telnet, dialogue) = Default::default();
-        Self { stream, unread, line, telnet, dialogue, deadline: DEADLINE }
+        let (layer, unread, line, telnet, dialogue) = Default::default();
+        Self { stream, layer, unread, line, telnet, dialogue, deadline: DEADLINE }
     }
 
     /// Connects and reads a 220.
@@ -99,6 +101,15 @@ impl RawSession {
         &self.stream
     }
 
+    /// Reads and sends through `layer` from now on. What came before it must have been read.
+    #[track_caller]
+    pub fn put_on(&mut self, layer: Box<dyn Layer>) {
+        if !self.unread.is_empty() {
+            self.fail(&format!("the server was ahead: {}", self.unread.escape_ascii()));
+        }
+        self.layer = Some(layer);
+    }
+
     /// What was said so far, a line each, `C:` and `S:`.
     #[must_use]
     pub fn dialogue(&self) -> String {
@@ -128,6 +139,9 @@ impl RawSession {
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         let bytes = bytes.as_ref();
         self.dialogue.push(('C', bytes.get(..512).unwrap_or(bytes).to_vec()));
+        if let Some(layer) = &mut self.layer {
+            return layer.write_whole(bytes, self.deadline);
+        }
         self.stream.set_write_timeout(Some(self.deadline))?;
         self.stream.write_all(bytes)
     }
@@ -389,7 +403,11 @@ impl RawSession {
 
     fn fill(&mut self, end: Instant) -> Result<(), NoReply> {
         let mut buffer = [0; 4096];
-        match read_before(&mut self.stream, &mut buffer, end) {
+        let read = match &mut self.layer {
+            Some(layer) => layer.read_before(&mut buffer, end),
+            None => read_before(&mut self.stream, &mut buffer, end),
+        };
+        match read {
             Ok(0) => Err(NoReply::Closed),
             Ok(count) => {
                 self.unread.extend(buffer.iter().take(count));

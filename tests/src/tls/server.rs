@@ -1,0 +1,124 @@
+//! The server's end of TLS.
+
+use std::io;
+use std::net::TcpStream;
+use std::sync::{Arc, OnceLock};
+
+use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig, ServerConnection};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::stream::TlsStream;
+use super::{Authority, Pair, Version, offered, provider};
+
+/// How many sessions a server remembers.
+const SESSIONS: usize = 1024;
+
+/// A TLS server. Its connections, and those of its clones, have one store of sessions, so that what
+/// one of them began another resumes. As it is made, it offers both versions, takes any client's
+/// ALPN without choosing, asks for no certificate, and gives two tickets.
+#[derive(Clone, Debug)]
+pub struct TlsServer {
+    certificate: CertificateDer<'static>,
+    key: Arc<PrivateKeyDer<'static>>,
+    version: Option<Version>,
+    alpn: Vec<Vec<u8>>,
+    tickets: usize,
+    resumes: bool,
+    clients: Option<(CertificateDer<'static>, bool)>,
+    config: OnceLock<Arc<ServerConfig>>,
+}
+
+impl TlsServer {
+    /// One that shows this certificate.
+    #[must_use]
+    pub fn showing(pair: &Pair) -> Self {
+        Self {
+            certificate: pair.certificate(),
+            key: Arc::new(pair.key()),
+            version: None,
+            alpn: Vec::new(),
+            tickets: 2,
+            resumes: true,
+            clients: None,
+            config: OnceLock::new(),
+        }
+    }
+
+    /// Offers this version only.
+    #[must_use]
+    pub fn version(self, version: Version) -> Self {
+        Self { version: Some(version), ..self.anew() }
+    }
+
+    /// Chooses among these protocols by ALPN, and refuses a client that offers only others.
+    #[must_use]
+    pub fn alpn(self, protocols: &[&str]) -> Self {
+        let alpn = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        Self { alpn, ..self.anew() }
+    }
+
+    /// Gives so many tickets of TLS 1.3 behind each handshake.
+    #[must_use]
+    pub fn tickets(self, tickets: usize) -> Self {
+        Self { tickets, ..self.anew() }
+    }
+
+    /// Resumes nothing.
+    #[must_use]
+    pub fn forgetful(self) -> Self {
+        Self { resumes: false, ..self.anew() }
+    }
+
+    /// Asks for a client's certificate of this authority, and may do without or not.
+    #[must_use]
+    pub fn clients_of(self, authority: &Authority, required: bool) -> Self {
+        Self { clients: Some((authority.certificate(), required)), ..self.anew() }
+    }
+
+    /// Does the handshake.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` around a [`rustls::Error`] for what the client did wrong or refused; else as
+    /// reading and writing.
+    #[track_caller]
+    pub fn accept(&self, tcp: TcpStream) -> io::Result<TlsStream> {
+        let config = Arc::clone(self.config.get_or_init(|| Arc::new(self.config())));
+        let tls = ServerConnection::new(config).expect("settings that go together");
+        TlsStream::handshake(tcp, tls.into())
+    }
+
+    #[track_caller]
+    fn config(&self) -> ServerConfig {
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(offered(self.version))
+            .expect("versions that the provider has");
+        let builder = match &self.clients {
+            None => builder.with_no_client_auth(),
+            Some((authority, required)) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(authority.clone()).expect("an authority's certificate");
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+                let verifier = if *required { verifier } else { verifier.allow_unauthenticated() };
+                builder.with_client_cert_verifier(verifier.build().expect("there is a root"))
+            }
+        };
+        let mut config = builder
+            .with_single_cert(vec![self.certificate.clone()], self.key.clone_key())
+            .expect("a certificate and its key");
+        config.alpn_protocols.clone_from(&self.alpn);
+        config.send_tls13_tickets = self.tickets;
+        config.session_storage = if self.resumes {
+            ServerSessionMemoryCache::new(SESSIONS)
+        } else {
+            Arc::new(NoServerSessionStorage {})
+        };
+        config
+    }
+
+    fn anew(self) -> Self {
+        Self { config: OnceLock::new(), ..self }
+    }
+}
