@@ -18,6 +18,7 @@ use crate::observer::{Observers, Refusal};
 use crate::presence::Presence;
 use crate::relay::Relay;
 use crate::session;
+use crate::tls::Acceptor;
 use crate::watch::Watchdog;
 use crate::who::{SessionInfo, Shown};
 
@@ -26,6 +27,8 @@ use crate::who::{SessionInfo, Shown};
 pub(crate) struct Context {
     pub(crate) config: ServerConfig,
     pub(crate) authenticator: Arc<dyn Authenticator>,
+    /// What connections are protected by, if they can be.
+    pub(crate) tls: Option<Arc<Acceptor>>,
     pub(crate) observers: Observers,
     pub(crate) admission: Arc<Admission>,
     pub(crate) passive_ports: Arc<PassivePorts>,
@@ -89,12 +92,13 @@ impl Context {
         authenticator: Arc<dyn Authenticator>,
         admission: Arc<Admission>,
     ) -> Arc<Self> {
-        Self::observed(config, authenticator, admission, Observers::default())
+        Self::observed(config, authenticator, None, admission, Observers::default())
     }
 
     pub(crate) fn observed(
         config: ServerConfig,
         authenticator: Arc<dyn Authenticator>,
+        tls: Option<Arc<Acceptor>>,
         admission: Arc<Admission>,
         observers: Observers,
     ) -> Arc<Self> {
@@ -106,6 +110,7 @@ impl Context {
             buffers: Arc::new(Buffers::new(config.buffers)),
             config,
             authenticator,
+            tls,
             observers,
             admission,
             presence: Arc::default(),
@@ -115,11 +120,13 @@ impl Context {
         })
     }
 
-    /// The same server with other settings and users. What sessions hold of it is counted on.
+    /// The same server with other settings, users and certificates. What sessions hold of it is
+    /// counted on.
     pub(crate) fn with(
         &self,
         config: ServerConfig,
         authenticator: Arc<dyn Authenticator>,
+        tls: Option<Arc<Acceptor>>,
     ) -> Arc<Self> {
         let former = &self.config;
         let announces_the_same = config.passive_address == former.passive_address
@@ -147,6 +154,7 @@ impl Context {
             },
             config,
             authenticator,
+            tls,
             observers: self.observers.clone(),
             admission: Arc::clone(&self.admission),
             presence: Arc::clone(&self.presence),

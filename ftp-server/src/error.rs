@@ -47,6 +47,14 @@ pub enum Error {
     /// Users were named, but neither a root directory nor a storage for them.
     #[error("no root directory or storage for the users")]
     NoStorage,
+    /// A listener was to protect its connections from the start
+    /// ([`ServerBuilder::implicit_tls`](crate::ServerBuilder::implicit_tls)), and there is no
+    /// certificate to do it with.
+    #[error("implicit TLS without a certificate")]
+    NoCertificate,
+    /// TLS could not be set up: the system gave no thread for handshakes.
+    #[error("cannot set up TLS")]
+    Tls(#[source] io::Error),
     /// The system gave no thread to accept connections in.
     #[error("cannot start the accepting thread")]
     Thread(#[source] io::Error),
@@ -59,11 +67,12 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Bind { source, .. } => source.kind() == io::ErrorKind::AddrInUse,
-            Self::Thread(_) => true,
+            Self::Thread(_) | Self::Tls(_) => true,
             Self::Address(_)
             | Self::Root { .. }
             | Self::Confinement { .. }
             | Self::OnceBound(_)
+            | Self::NoCertificate
             | Self::NoStorage => false,
         }
     }

@@ -48,6 +48,8 @@ mod name_pattern;
 mod observer;
 mod pace;
 mod presence;
+#[allow(dead_code, reason = "sessions come next")]
+mod protection;
 mod random;
 mod rate;
 mod relay;
@@ -55,6 +57,9 @@ mod reply;
 mod server;
 mod session;
 mod storage;
+#[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
+#[allow(dead_code, reason = "sessions come next")]
+mod tls;
 mod watch;
 mod who;
 
@@ -69,6 +74,7 @@ pub use name_pattern::NamePattern;
 pub use observer::{
     Direction, Event, EventKind, LoginRefusal, Observer, Refusal, SessionEnd, Transfer, TransferEnd,
 };
+pub use protection::{ClientCertificates, SessionReuse, TlsError, TlsInfo, TlsPolicy, TlsVersion};
 pub use server::{Cutter, Server, ServerBuilder, ShutdownReport};
 pub use storage::{
     Capabilities, Confinement, ConfinementPolicy, Entries, Entry, EntryKind, Fault, FaultStorage,
@@ -76,4 +82,5 @@ pub use storage::{
     StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Tally, Upload, VirtualPath, Walls,
     WriteMode,
 };
+pub use tls::Tls;
 pub use who::{Activity, SessionInfo};

@@ -61,6 +61,21 @@ pub const BAD_LINES: u32 = 10;
 /// what the deepest path of a session needs in a debug build, several times over.
 pub const SESSION_STACK: usize = 256 * 1024;
 
+/// How long a TLS handshake may take, from its first byte to its last.
+pub const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// The stack of a thread that handshakes are computed in, in bytes: more than four times that of a
+/// session, since the C library hands the stacks of threads that ended on to those that fit, with
+/// all the pages that were touched.
+pub const HANDSHAKE_STACK: usize = 5 * SESSION_STACK;
+
+/// How many such threads there are at most; no more than processors.
+pub const HANDSHAKE_THREADS: usize = 8;
+
+/// How many TLS records without plain text a peer may send in a minute: updates of keys above all,
+/// which cost it less than the server.
+pub const SILENT_RECORDS: u32 = 32;
+
 /// The largest file whose size in type ASCII is counted on request, in bytes: the file has to
 /// be read for it.
 pub const ASCII_SIZE: u64 = 1024 * 1024;

@@ -50,19 +50,30 @@ pub(crate) fn set_keepalive(socket: &Socket) -> io::Result<()> {
 /// Starts accepting in a thread of its own, which ends when the listening socket is shut down.
 pub(crate) fn start(
     listener: Arc<TcpListener>,
+    greeting: Greeting,
     current: Arc<Current>,
 ) -> io::Result<JoinHandle<()>> {
     let thread = thread::Builder::new().name("ftp-accept".to_owned());
-    thread.stack_size(limits::SESSION_STACK).spawn(move || accept_all(&listener, &current))
+    let thread = thread.stack_size(limits::SESSION_STACK);
+    thread.spawn(move || accept_all(&listener, greeting, &current))
 }
 
-fn accept_all(listener: &TcpListener, current: &Arc<Current>) {
+/// What comes first on a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Greeting {
+    /// The 220, in clear.
+    Clear,
+    /// A TLS handshake.
+    Tls,
+}
+
+fn accept_all(listener: &TcpListener, greeting: Greeting, current: &Arc<Current>) {
     let mut spare = open_spare();
     let mut complaints = Complaints::default();
     while !current.get().is_draining() {
         let error = match listener.accept() {
             Ok((stream, peer)) => {
-                receive(stream, peer, current, &mut complaints);
+                receive(stream, peer, greeting, current, &mut complaints);
                 continue;
             }
             Err(error) => error,
@@ -80,9 +91,10 @@ fn accept_all(listener: &TcpListener, current: &Arc<Current>) {
                         // The kernel says so before anybody comes: by now there may be enough.
                         spare = open_spare();
                         match spare {
-                            Some(_) => receive(stream, peer, current, &mut complaints),
+                            Some(_) => receive(stream, peer, greeting, current, &mut complaints),
                             None => {
-                                turn_away(&stream, peer, &current.get(), Refusal::Resources);
+                                let context = current.get();
+                                turn_away(&stream, peer, greeting, &context, Refusal::Resources);
                             }
                         }
                     }
@@ -134,32 +146,42 @@ fn open_spare() -> Option<File> {
 fn receive(
     stream: TcpStream,
     peer: SocketAddr,
+    greeting: Greeting,
     current: &Arc<Current>,
     complaints: &mut Complaints,
 ) {
     let context = current.get();
     if let Some(refusal) = context.objection(peer.ip()) {
-        return turn_away(&stream, peer, &context, refusal);
+        return turn_away(&stream, peer, greeting, &context, refusal);
     }
     let Some(permit) = context.admission.admit(peer.ip()) else {
-        return turn_away(&stream, peer, &context, Refusal::Full);
+        return turn_away(&stream, peer, greeting, &context, Refusal::Full);
     };
     let registration = context.register.enter(stream, peer);
     let line = Arc::clone(&registration.line);
     let thread = thread::Builder::new().stack_size(limits::SESSION_STACK);
     let session_current = Arc::clone(current);
     let spawned = thread.spawn(move || {
-        session::run(registration, peer, &session_current, permit);
+        session::run(registration, peer, greeting, &session_current, permit);
     });
     if let Err(error) = spawned {
         complaints.log("no thread for a session", &error);
-        turn_away(&line.stream, peer, &context, Refusal::Resources);
+        turn_away(&line.stream, peer, greeting, &context, Refusal::Resources);
     }
 }
 
-/// Refuses a connection, and tells of it.
-fn turn_away(stream: &TcpStream, peer: SocketAddr, context: &Context, refusal: Refusal) {
-    refuse(stream, refusal);
+/// Refuses a connection, and tells of it. Where TLS comes first there is nobody yet who would
+/// understand a reply.
+fn turn_away(
+    stream: &TcpStream,
+    peer: SocketAddr,
+    greeting: Greeting,
+    context: &Context,
+    refusal: Refusal,
+) {
+    if greeting == Greeting::Clear {
+        refuse(stream, refusal);
+    }
     let (peer, kind) = (session::canonical(peer), EventKind::Refused(refusal));
     context.observers.tell_unharmed(&Event { session: None, peer, user: None, kind });
 }

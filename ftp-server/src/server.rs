@@ -14,9 +14,10 @@ use crate::auth::{Authenticator, Login, Rights, UserTable};
 use crate::config::ServerConfig;
 use crate::context::{Context, Current, Register};
 use crate::error::Error;
-use crate::listener;
+use crate::listener::{self, Greeting};
 use crate::observer::{Observer, Observers};
 use crate::storage::{ConfinementPolicy, LocalStorage, Storage};
+use crate::tls::{Acceptor, Tls};
 use crate::who::SessionInfo;
 
 /// How long sessions that were cut may take to say so before their connections are closed under
@@ -37,6 +38,7 @@ pub struct Server {
 struct Listening {
     socket: Arc<TcpListener>,
     address: SocketAddr,
+    greeting: Greeting,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -73,6 +75,9 @@ pub struct ServerBuilder {
     authenticator: Option<Arc<dyn Authenticator>>,
     once_bound: Option<OnceBound>,
     observers: Observers,
+    tls: Option<Tls>,
+    /// Where TLS comes before the greeting.
+    implicit: Vec<SocketAddr>,
 }
 
 /// What is to be done between binding and serving.
@@ -90,9 +95,19 @@ impl Server {
         self.address
     }
 
-    /// All addresses it listens on, in the order they were given.
+    /// All addresses it listens on and greets in clear, in the order they were given.
     pub fn local_addrs(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listeners.iter().map(|listening| listening.address)
+        self.addresses(Greeting::Clear)
+    }
+
+    /// All addresses of [`implicit_tls`](ServerBuilder::implicit_tls), in the order they were given.
+    pub fn implicit_addrs(&self) -> impl Iterator<Item = SocketAddr> {
+        self.addresses(Greeting::Tls)
+    }
+
+    fn addresses(&self, greeting: Greeting) -> impl Iterator<Item = SocketAddr> {
+        let those = self.listeners.iter().filter(move |listening| listening.greeting == greeting);
+        those.map(|listening| listening.address)
     }
 
     /// Who is connected now, and what each session does; the oldest first. It costs the sessions
@@ -138,14 +153,34 @@ impl Server {
         authenticator: impl Authenticator + 'static,
     ) -> Result<(), Error> {
         let former = self.current.get();
-        let context = former.with(config, Arc::new(authenticator));
+        let tls = former.tls.clone();
+        self.change(&former, &former.with(config, Arc::new(authenticator), tls))
+    }
+
+    /// Protects the connections that come from now on by this, or does not any more; those that are
+    /// there keep what they began with, for data connections too. To be called by one thread at a
+    /// time, as [`reconfigure`](Self::reconfigure). Without TLS, implicit listeners close what
+    /// connects to them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tls`] if there are no threads for handshakes; nothing has changed then.
+    pub fn set_tls(&self, tls: Option<Tls>) -> Result<(), Error> {
+        let former = self.current.get();
+        let acceptor = tls.map(|tls| Acceptor::new(tls, former.tls.as_deref())).transpose();
+        let acceptor = acceptor.map_err(Error::Tls)?.map(Arc::new);
+        let (config, authenticator) = (former.config.clone(), Arc::clone(&former.authenticator));
+        self.change(&former, &former.with(config, authenticator, acceptor))
+    }
+
+    fn change(&self, former: &Context, context: &Arc<Context>) -> Result<(), Error> {
         context.announcer.start().map_err(Error::Thread)?;
         if !Arc::ptr_eq(&context.passive_ports, &former.passive_ports) {
-            self.warn_of_ports(&context);
+            self.warn_of_ports(context);
         }
         context.admission.set_per_host(context.config.per_address);
         let ends_bans = !Arc::ptr_eq(&context.bans, &former.bans);
-        self.current.set(context);
+        self.current.set(Arc::clone(context));
         if ends_bans {
             former.watchdog.end_bans();
         }
@@ -308,6 +343,19 @@ impl ServerBuilder {
         self
     }
 
+    /// Protects connections by TLS, as it says. Without it `AUTH` is not served.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Listens on this address as well, with TLS from the first byte on: clients are greeted inside,
+    /// and their data is protected without their asking. By custom that is port 990.
+    pub fn implicit_tls(mut self, address: SocketAddr) -> Self {
+        self.implicit.push(address);
+        self
+    }
+
     /// Tells this observer what happens. There may be several; each event goes to all of them in the
     /// order in which they were given.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
@@ -333,7 +381,8 @@ impl ServerBuilder {
         self.start(vec![result?])
     }
 
-    /// Listens on every one of `addresses`.
+    /// Listens on every one of `addresses`, of which there may be none where there is one of
+    /// [`implicit_tls`](Self::implicit_tls).
     ///
     /// # Errors
     ///
@@ -344,8 +393,15 @@ impl ServerBuilder {
         self.start(listeners?)
     }
 
-    fn start(mut self, listeners: Vec<TcpListener>) -> Result<Server, Error> {
-        let Some(first) = listeners.first() else {
+    fn start(mut self, clear: Vec<TcpListener>) -> Result<Server, Error> {
+        if self.tls.is_none() && !self.implicit.is_empty() {
+            return Err(Error::NoCertificate);
+        }
+        let implicit: Result<Vec<_>, _> = self.implicit.iter().map(|at| listen(*at)).collect();
+        let greet = |sockets: Vec<_>, greeting| sockets.into_iter().map(move |one| (one, greeting));
+        let listeners: Vec<(TcpListener, _)> =
+            greet(clear, Greeting::Clear).chain(greet(implicit?, Greeting::Tls)).collect();
+        let Some((first, _)) = listeners.first() else {
             return Err(Error::Address(io::ErrorKind::InvalidInput.into()));
         };
         if let Some(act) = self.once_bound.take() {
@@ -360,21 +416,27 @@ impl ServerBuilder {
         log::info!(target: "ftp_server::admission", "at most {cap} sessions, by {reason}");
         let admission = Admission::new(cap, self.config.per_address);
         let (config, observers) = (self.config.clone(), self.observers.clone());
-        let context = Context::observed(config, self.into_authenticator()?, admission, observers);
+        // Threads for handshakes are no session's, and so never confined.
+        let tls = self.tls.take().map(|tls| Acceptor::new(tls, None)).transpose();
+        let tls = tls.map_err(Error::Tls)?.map(Arc::new);
+        let authenticator = self.into_authenticator()?;
+        let context = Context::observed(config, authenticator, tls, admission, observers);
         context.watchdog.start(context.observers.clone()).map_err(Error::Thread)?;
         context.announcer.start().map_err(Error::Thread)?;
         let relay = Some(context.relay.start().map_err(Error::Thread)?);
         let current = Current::new(Arc::clone(&context));
         let mut server = Server { current, address, listeners: Vec::new(), relay };
         server.warn_of_ports(&context);
-        for socket in listeners {
+        for (socket, greeting) in listeners {
             let address = socket.local_addr().map_err(Error::Address)?;
             let socket = Arc::new(socket);
             // A failure drops `server`, which stops the threads that have started.
-            let thread = listener::start(Arc::clone(&socket), Arc::clone(&server.current))
-                .map_err(Error::Thread)?;
-            server.listeners.push(Listening { socket, address, thread: Some(thread) });
-            log::info!("listening on {address}");
+            let current = Arc::clone(&server.current);
+            let thread = listener::start(Arc::clone(&socket), greeting, current);
+            let thread = Some(thread.map_err(Error::Thread)?);
+            server.listeners.push(Listening { socket, address, greeting, thread });
+            let how = if greeting == Greeting::Tls { ", with TLS from the start" } else { "" };
+            log::info!("listening on {address}{how}");
         }
         Ok(server)
     }

@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use ftp_proto::HostName;
 
+use crate::protection::TlsPolicy;
 use crate::storage::{Capabilities, Storage};
 
 /// What is known when a login is to be decided.
@@ -66,6 +67,10 @@ pub struct Login {
     pub name: Option<Vec<u8>>,
     /// How many sessions the user may have, and how fast.
     pub limits: UserLimits,
+    /// Whether the user's connections, for control and data, are protected by TLS, beyond what the
+    /// server asks for: `Required` refuses a login in clear with 534 once the password was right, and
+    /// data in clear with 521; `Off` a login and data under TLS, with 534.
+    pub tls: TlsPolicy,
 }
 
 /// What one user may have, where that is not what the settings of the server give to all.
@@ -94,7 +99,14 @@ impl Login {
             is_shared: rights.is_drop_box(),
             name: None,
             limits: UserLimits::default(),
+            tls: TlsPolicy::default(),
         }
+    }
+
+    /// The same with another policy of its own about TLS.
+    #[must_use]
+    pub fn with_tls(self, tls: TlsPolicy) -> Self {
+        Self { tls, ..self }
     }
 
     /// The same with another answer to MKD of a directory that is there.

@@ -16,6 +16,7 @@ use crate::command;
 use crate::context::{Current, Line, Registration};
 use crate::data::DataChannel;
 use crate::limits;
+use crate::listener::Greeting;
 use crate::observer::{Event, EventKind, SessionEnd};
 use crate::storage::StorageError;
 use crate::watch::Watch;
@@ -24,6 +25,7 @@ use crate::watch::Watch;
 pub(crate) fn run(
     registration: Registration,
     peer: SocketAddr,
+    greeting: Greeting,
     current: &Arc<Current>,
     permit: Permit,
 ) {
@@ -31,7 +33,11 @@ pub(crate) fn run(
     let session = Session::new(Arc::clone(current), peer, local);
     Runner::boxed(registration, session, permit).contained(|mut runner| {
         runner.session.tell(EventKind::Connected { local: runner.session.local });
-        match runner.greet() {
+        let protected = match greeting {
+            Greeting::Clear => Ok(()),
+            Greeting::Tls => runner.protect_from_the_start(),
+        };
+        match protected.and_then(|()| runner.greet()) {
             Ok(()) => runner.serve_here(),
             Err(error) => runner.end(&Err(error)),
         }
@@ -98,6 +104,12 @@ impl Runner {
     /// The control connection as the register of sessions knows it.
     pub(crate) fn line(&self) -> &Arc<Line> {
         &self.registration.line
+    }
+
+    /// A TLS handshake before all else.
+    fn protect_from_the_start(&mut self) -> io::Result<()> {
+        let _ = &self.session.context.tls;
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn greet(&mut self) -> io::Result<()> {

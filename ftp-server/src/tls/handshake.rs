@@ -1,0 +1,87 @@
+//! A handshake: the session's thread reads and writes, others compute (`pool.rs`).
+
+use std::io;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+use rustls::server::ServerConfig;
+
+use super::connection::Connection;
+use super::pool::Pool;
+
+/// A connection that is being agreed upon.
+pub(crate) struct Handshake {
+    connection: Connection,
+    pool: Arc<Pool>,
+}
+
+impl Handshake {
+    pub(super) fn new(config: Arc<ServerConfig>, pool: Arc<Pool>) -> io::Result<Self> {
+        Ok(Self { connection: Connection::new(config)?, pool })
+    }
+
+    /// Carries it out over `stream`, until `deadline` at most. `wait` waits until the socket is ready
+    /// for what it is told, and fails when there is no use in waiting any longer. `E` is what it
+    /// fails with.
+    ///
+    /// What is wrong with the handshake the peer is told by an alert, as far as there is room for it.
+    pub(crate) fn carry_out<E: From<io::Error>>(
+        self,
+        stream: &TcpStream,
+        deadline: Instant,
+        wait: &mut dyn FnMut(PollFlags) -> Result<(), E>,
+    ) -> Result<Connection, E> {
+        let Self { mut connection, pool } = self;
+        let mut bytes = [0; 1_024];
+        loop {
+            match rustix::net::recv(stream, &mut bytes, RecvFlags::DONTWAIT) {
+                Ok((0, _)) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+                Ok((count, _)) => connection.keep(bytes.get(..count).unwrap_or_default()),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    wait(PollFlags::IN)?;
+                    continue;
+                }
+                Err(error) => return Err(io::Error::from(error).into()),
+            }
+            if !connection.has_record() {
+                continue;
+            }
+            let (went_on, answer, shaken) = pool.run(deadline, move || {
+                let mut answer = Vec::new();
+                let went_on = connection.shake(&mut answer);
+                (went_on, answer, connection)
+            })?;
+            connection = shaken;
+            if let Err(error) = went_on {
+                let _ =
+                    rustix::net::send(stream, &answer, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+                return Err(error.into());
+            }
+            send(stream, &answer, wait)?;
+            if !connection.is_handshaking() {
+                return Ok(connection);
+            }
+        }
+    }
+}
+
+fn send<E: From<io::Error>>(
+    stream: &TcpStream,
+    mut bytes: &[u8],
+    wait: &mut dyn FnMut(PollFlags) -> Result<(), E>,
+) -> Result<(), E> {
+    while !bytes.is_empty() {
+        match rustix::net::send(stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => wait(PollFlags::OUT)?,
+            Err(error) => return Err(io::Error::from(error).into()),
+        }
+    }
+    Ok(())
+}

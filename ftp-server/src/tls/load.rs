@@ -1,0 +1,110 @@
+//! Certificates and keys from PEM files, looked at before they are used.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ftp_proto::TimeVal;
+use rustls::RootCertStore;
+use rustls::crypto::ring;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::certificate::Certificate;
+use crate::protection::TlsError;
+
+/// What a file holds, and what to call it.
+pub(super) struct Pem {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl Pem {
+    pub(super) fn read(path: &Path) -> Result<Self, TlsError> {
+        let name = path.display().to_string();
+        match fs::read(path) {
+            Ok(bytes) => Ok(Self { name, bytes }),
+            Err(source) => Err(TlsError::Unreadable { file: name, source }),
+        }
+    }
+
+    pub(super) fn given(bytes: &[u8], name: &str) -> Self {
+        Self { name: name.to_owned(), bytes: bytes.to_vec() }
+    }
+
+    /// All certificates in it, in their order: at least one.
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let file = self.name.clone();
+        if self.bytes.trim_ascii().is_empty() {
+            return Err(TlsError::Empty { file });
+        }
+        let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.bytes).collect();
+        let all = all.map_err(|error| unusable(&self.name, &error))?;
+        if all.is_empty() { Err(TlsError::NoCertificate { file }) } else { Ok(all) }
+    }
+
+    fn key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
+        let file = self.name.clone();
+        if self.bytes.trim_ascii().is_empty() {
+            return Err(TlsError::Empty { file });
+        }
+        PrivateKeyDer::from_pem_slice(&self.bytes).map_err(|error| match error {
+            pem::Error::NoItemsFound => {
+                let mark = b"BEGIN ENCRYPTED PRIVATE KEY";
+                let encrypted = self.bytes.windows(mark.len()).any(|window| window == mark);
+                TlsError::NoKey { file, encrypted }
+            }
+            error => unusable(&self.name, &error),
+        })
+    }
+}
+
+/// The pair of a certificate, with those that lead to its issuer behind it, and its key: they belong
+/// together, and the certificate is valid now.
+pub(super) fn pair(certificate: &Pem, key: &Pem) -> Result<CertifiedKey, TlsError> {
+    let chain = certificate.certificates()?;
+    let secret = key.key()?;
+    let leaf = chain.first().and_then(|leaf| Certificate::parse(leaf));
+    let Some(leaf) = leaf else {
+        return Err(unusable(&certificate.name, &"it is no X.509 certificate"));
+    };
+    let (now, file) = (now(), certificate.name.clone());
+    if leaf.not_after < now {
+        return Err(TlsError::Expired { file, end: leaf.not_after });
+    }
+    if leaf.not_before > now {
+        return Err(TlsError::NotYetValid { file, start: leaf.not_before });
+    }
+    let secret =
+        ring::sign::any_supported_type(&secret).map_err(|error| unusable(&key.name, &error))?;
+    let pair = CertifiedKey::new(chain, secret);
+    match pair.keys_match() {
+        Ok(()) => Ok(pair),
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            Err(TlsError::WrongKey { certificate: file, key: key.name.clone() })
+        }
+        Err(error) => Err(unusable(&certificate.name, &error)),
+    }
+}
+
+/// The certificates of those who issue certificates.
+pub(super) fn roots(pem: &Pem) -> Result<Arc<RootCertStore>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in pem.certificates()? {
+        roots.add(certificate).map_err(|error| unusable(&pem.name, &error))?;
+    }
+    Ok(Arc::new(roots))
+}
+
+pub(super) fn unusable(file: &str, reason: &dyn std::fmt::Display) -> TlsError {
+    TlsError::Unusable { file: file.to_owned(), reason: reason.to_string() }
+}
+
+/// The time as certificates write it.
+fn now() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let time = i64::try_from(seconds).ok().and_then(TimeVal::from_unix_seconds);
+    time.map_or_else(String::new, |time| format!("{time}Z"))
+}

@@ -1,0 +1,234 @@
+//! What stands in for TLS without the feature `tls`: the same names, of which there is never a value.
+
+use std::io;
+use std::net::{IpAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ftp_proto::{HostName, Network};
+use rustix::event::PollFlags;
+
+use crate::protection::{
+    ClientCertificates, SessionReuse, TlsError, TlsInfo, TlsPolicy, TlsVersion,
+};
+
+/// See the feature `tls`.
+pub(crate) const RECORD: usize = 0;
+
+/// See the feature `tls`.
+pub(crate) const fn size_of_records(plain: usize) -> usize {
+    plain
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Never {}
+
+/// There is none: the library was built without the feature `tls`.
+#[derive(Clone, Debug)]
+pub struct Tls(Never);
+
+impl Tls {
+    /// Refuses.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::Absent`], always.
+    pub fn from_files(_certificate: &Path, _key: &Path) -> Result<Self, TlsError> {
+        Err(TlsError::Absent)
+    }
+
+    /// Refuses.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::Absent`], always.
+    pub fn from_pem(_certificate: &[u8], _key: &[u8]) -> Result<Self, TlsError> {
+        Err(TlsError::Absent)
+    }
+
+    /// Never called.
+    #[must_use]
+    pub fn control(self, _policy: TlsPolicy) -> Self {
+        match self.0 {}
+    }
+
+    /// Never called.
+    #[must_use]
+    pub fn data(self, _policy: TlsPolicy) -> Self {
+        match self.0 {}
+    }
+
+    /// Never called.
+    #[must_use]
+    pub fn session_reuse(self, _reuse: SessionReuse) -> Self {
+        match self.0 {}
+    }
+
+    /// Never called.
+    #[must_use]
+    pub fn allow_missing_close_notify(self, _allow: bool) -> Self {
+        match self.0 {}
+    }
+
+    /// Never called.
+    #[must_use]
+    pub fn min_version(self, _version: TlsVersion) -> Self {
+        match self.0 {}
+    }
+
+    /// Never called.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn client_ca_file(
+        self,
+        _path: &Path,
+        _wanted: ClientCertificates,
+    ) -> Result<Self, TlsError> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    #[must_use]
+    pub fn cert_user(self, _needed: bool) -> Self {
+        match self.0 {}
+    }
+
+    /// Never called.
+    #[must_use]
+    pub fn exempt(self, _networks: Vec<Network>) -> Self {
+        match self.0 {}
+    }
+
+    /// Never called.
+    #[must_use]
+    pub fn auth_ssl_alias(self, _served: bool) -> Self {
+        match self.0 {}
+    }
+
+    /// Never called.
+    #[must_use]
+    pub fn pin(&self) -> String {
+        match self.0 {}
+    }
+}
+
+pub(crate) struct Acceptor(Never);
+
+impl Acceptor {
+    #[expect(clippy::needless_pass_by_value, reason = "as with the feature")]
+    pub(crate) fn new(settings: Tls, _former: Option<&Self>) -> io::Result<Self> {
+        match settings.0 {}
+    }
+
+    pub(crate) fn control_policy(&self) -> TlsPolicy {
+        match self.0 {}
+    }
+
+    pub(crate) fn data_policy(&self) -> TlsPolicy {
+        match self.0 {}
+    }
+
+    pub(crate) fn reuse(&self) -> SessionReuse {
+        match self.0 {}
+    }
+
+    pub(crate) fn allows_missing_close_notify(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub(crate) fn serves_auth_ssl(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub(crate) fn is_exempt(&self, _peer: IpAddr) -> bool {
+        match self.0 {}
+    }
+
+    pub(crate) fn protect_control(self: &Arc<Self>) -> io::Result<(Handshake, Secured)> {
+        match self.0 {}
+    }
+}
+
+pub(crate) struct Secured {
+    pub(crate) acceptor: Arc<Acceptor>,
+}
+
+impl Secured {
+    pub(crate) fn established(&mut self, _connection: &Connection) {
+        match self.acceptor.0 {}
+    }
+
+    pub(crate) fn info(&self) -> Option<TlsInfo> {
+        match self.acceptor.0 {}
+    }
+
+    pub(crate) fn server_name(&self) -> Option<HostName> {
+        match self.acceptor.0 {}
+    }
+
+    pub(crate) fn may_be(&self, _user: &[u8]) -> bool {
+        match self.acceptor.0 {}
+    }
+
+    pub(crate) fn protect_data(&self, _is_upload: bool) -> io::Result<Handshake> {
+        match self.acceptor.0 {}
+    }
+}
+
+pub(crate) struct Handshake(Never);
+
+impl Handshake {
+    pub(crate) fn carry_out<E: From<io::Error>>(
+        self,
+        _stream: &TcpStream,
+        _deadline: Instant,
+        _wait: &mut dyn FnMut(PollFlags) -> Result<(), E>,
+    ) -> Result<Connection, E> {
+        match self.0 {}
+    }
+}
+
+pub(crate) struct Connection(Never);
+
+impl Connection {
+    pub(crate) fn info(&self) -> Option<TlsInfo> {
+        match self.0 {}
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub(crate) fn take_kept(&mut self) -> Vec<u8> {
+        match self.0 {}
+    }
+
+    pub(crate) fn receive(
+        &mut self,
+        _bytes: &[u8],
+        _plain: &mut Vec<u8>,
+        _answer: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    pub(crate) fn decrypt(
+        &mut self,
+        _bytes: &mut [u8],
+        _answer: &mut Vec<u8>,
+        _sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<usize> {
+        match self.0 {}
+    }
+
+    pub(crate) fn encrypt(&mut self, _plain: &[u8], _records: &mut [u8]) -> io::Result<usize> {
+        match self.0 {}
+    }
+
+    pub(crate) fn close(&mut self, _records: &mut [u8]) -> io::Result<usize> {
+        match self.0 {}
+    }
+}
