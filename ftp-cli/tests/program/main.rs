@@ -10,6 +10,7 @@ mod config;
 mod confinement;
 mod demo;
 mod descriptors;
+mod faults;
 mod figures;
 mod footprint;
 mod fxp;

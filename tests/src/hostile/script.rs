@@ -31,6 +31,14 @@ impl Behaviour {
     pub fn sound() -> Self {
         read("sound", "== is_sound").pop().expect("one behaviour")
     }
+
+    /// Whether it is different from a sound server for one that sends these verbs; `greeting` is
+    /// the greeting. What the rule for `any` says counts for every verb that has no other.
+    #[must_use]
+    pub fn concerns(&self, verbs: &[&str]) -> bool {
+        let concerns = |verb: &String| verb == "any" || verbs.contains(&verb.as_str());
+        self.rules.iter().any(|rule| rule.verbs.iter().any(concerns))
+    }
 }
 
 /// What a call has to give.
