@@ -1,14 +1,25 @@
 //! Who logs in, and where the password comes from. No option takes a password itself.
+//!
+//! The nearest source counts: what an option names, the URL, the environment, netrc, and last whoever
+//! sits at the terminal.
+
+mod given;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 
 use ftp_proto::{Escaped, FtpUrl};
+use given::Given;
 
 use crate::exit::{Exit, Failure};
+use crate::netrc;
 use crate::options::Options;
+use crate::prompt::Terminal;
+use crate::stdio::Messages;
+use crate::target::shown_path;
 
 /// The environment variable that may hold the password.
 pub(crate) const VARIABLE: &str = "FTP_PASSWORD";
@@ -17,6 +28,7 @@ pub(crate) const VARIABLE: &str = "FTP_PASSWORD";
 const LONGEST: usize = 4_096;
 
 /// A password. It has no `Debug`, so that no log can show it.
+#[derive(Clone)]
 pub(crate) struct Secret(Vec<u8>);
 
 impl Secret {
@@ -45,129 +57,238 @@ impl Secret {
 }
 
 /// A user and the password.
+#[derive(Clone)]
 pub(crate) struct Credentials {
     pub(crate) user: Vec<u8>,
     pub(crate) password: Secret,
+    /// What a server is told that wants to know an account, too.
+    pub(crate) account: Option<Secret>,
     /// Whether the password stood in the URL, where others may read it.
     pub(crate) from_url: bool,
     /// Whether it is somebody's, and not what anyone gives as anonymous.
     pub(crate) is_personal: bool,
 }
 
-/// Finds the user (`--user`, the URL, else anonymous) and the password (`--password-file`, the
-/// URL, else `environment`, which is the value of [`VARIABLE`]).
+/// Who is asked for a password: a user at a host.
+type Account = (String, u16, Option<Vec<u8>>);
+
+/// Finds users (`--user`, the URL, netrc, else anonymous) and their passwords.
 ///
-/// A password of the URL is that of the URL's user, and the one in the environment is for named
-/// users only: neither goes to a server under another name.
-///
-/// # Errors
-///
-/// `Login` if there is a user and no password, `Local` or `Usage` for the password file.
-pub(crate) fn find(
-    options: &Options,
-    url: &FtpUrl,
+/// A password of the URL is that of the URL's user; what an option or the environment holds is for
+/// named users, and each of its lines for one: no password goes to two accounts, unless each has a
+/// line or an entry of its own. Who was found once is not asked for again, however many
+/// connections there are.
+pub(crate) struct Finder<'a> {
+    options: &'a Options,
+    /// Whether somebody may be asked, and who is told what is odd.
+    messages: Messages,
+    /// The value of [`VARIABLE`], until somebody got it.
     environment: Option<OsString>,
-) -> Result<Credentials, Failure> {
-    let user = options.value("user").map(OsStr::as_bytes);
-    let Some(name) = user.or(url.user()) else {
-        if options.has("password-file") {
-            return Err(Failure::usage("--password-file needs a user: --user, or one in the URL"));
-        }
-        // RFC 1635 asks for an address; this one names no person.
-        let password = url.password().unwrap_or(b"anonymous@");
-        let password = Secret::new(password);
-        let user = b"anonymous".to_vec();
-        return Ok(Credentials { user, password, from_url: false, is_personal: false });
-    };
-    let of_url = url.password().filter(|_| user.is_none_or(|user| Some(user) == url.user()));
-    let (password, from_url) = if let Some(file) = options.value("password-file") {
-        (read_file(file)?, false)
-    } else if let Some(password) = of_url {
-        (Secret::new(password), true)
-    } else if let Some(password) = environment.filter(|password| !password.is_empty()) {
-        (Secret::new(password.into_vec()), false)
-    } else if is_anonymous(name) {
-        (Secret::new(*b"anonymous@"), false)
-    } else {
-        let name = Escaped(name);
-        return Err(Failure::new(
-            Exit::Login,
-            format!("no password for user {name}: put it into {VARIABLE}, or name --password-file"),
-        ));
-    };
-    Ok(Credentials { user: name.to_vec(), password, from_url, is_personal: !is_anonymous(name) })
+    home: Option<OsString>,
+    /// Opened for the first who needs it.
+    given: Option<Given>,
+    found: Vec<(Account, Credentials)>,
 }
 
-/// Finds the users of two URLs and their passwords: those of the URLs, and for each named user
-/// without one a line of `--password-file`, in order, or else `environment`, if only one lacks it.
-/// No password is ever given to both servers, unless they are the same and so is the user.
-///
-/// # Errors
-///
-/// `Login` if a password is lacking, `Local` or `Usage` for the password file.
-pub(crate) fn find_both(
-    options: &Options,
-    urls: [&FtpUrl; 2],
-    environment: Option<&OsStr>,
-) -> Result<[Credentials; 2], Failure> {
-    let lacks = |url: &FtpUrl| {
-        url.password().is_none() && url.user().is_some_and(|user| !is_anonymous(user))
-    };
-    let account =
-        |url: &FtpUrl| (url.host().to_owned(), url.port(), url.user().map(<[u8]>::to_vec));
-    let [one, other] = urls;
-    let is_one = lacks(one) && lacks(other) && account(one) == account(other);
-    let are_two = lacks(one) && lacks(other) && !is_one;
-    let mut file = match options.value("password-file") {
-        Some(_) if !lacks(one) && !lacks(other) => {
-            return Err(Failure::usage("--password-file: no URL has a user without a password"));
+impl<'a> Finder<'a> {
+    /// By the options, and the environment of this process.
+    pub(crate) fn new(options: &'a Options, messages: &Messages) -> Self {
+        let environment = std::env::var_os(VARIABLE);
+        let home = std::env::var_os("HOME");
+        let messages = messages.clone();
+        Self { options, messages, environment, home, given: None, found: Vec::new() }
+    }
+
+    /// Finds who logs in at the server of `url`.
+    ///
+    /// # Errors
+    ///
+    /// `Login` if there is a user and no password, `Local` or `Usage` for where it should come from.
+    pub(crate) fn find(&mut self, url: &FtpUrl) -> Result<Credentials, Failure> {
+        let user = self.options.value("user").map(OsStr::as_bytes).or(url.user());
+        if let (None, Some(option)) = (user, given::option(self.options)) {
+            let message = format!("--{option} needs a user: --user, or one in the URL");
+            return Err(Failure::usage(message));
         }
-        Some(path) => {
-            let shown = Escaped(path.as_bytes()).to_string();
-            let file = File::open(path).map_err(|error| Failure::local(&shown, &error))?;
-            Some((BufReader::new(file), shown))
+        self.find_as(user, url, true)
+    }
+
+    /// Finds who logs in at two servers. Who has a password in the URL, or is nobody, takes no line
+    /// of what an option names.
+    ///
+    /// # Errors
+    ///
+    /// As [`find`](Self::find).
+    pub(crate) fn find_both(&mut self, urls: [&FtpUrl; 2]) -> Result<[Credentials; 2], Failure> {
+        let lacks = |url: &FtpUrl| {
+            url.password().is_none() && url.user().is_some_and(|user| !is_anonymous(user))
+        };
+        if let Some(option) = given::option(self.options)
+            && !urls.into_iter().any(lacks)
+        {
+            let message = format!("--{option}: no URL has a user without a password");
+            return Err(Failure::usage(message));
         }
-        None => None,
-    };
-    let mut found = |url: &FtpUrl| {
-        let name = url.user().unwrap_or(b"anonymous");
-        let is_personal = !is_anonymous(name);
-        let password = match (&mut file, environment) {
-            _ if !lacks(url) => Secret::new(url.password().unwrap_or(b"anonymous@")),
-            (Some((file, shown)), _) => read_line(file, shown)?,
-            (None, Some(password)) if !password.is_empty() && !are_two => {
-                Secret::new(password.as_bytes())
-            }
-            _ => {
-                let name = Escaped(name);
-                let hint = if are_two {
-                    "put one a line into a file, the source's first, and name --password-file"
-                        .to_owned()
-                } else {
-                    format!("put it into {VARIABLE}, or name --password-file")
-                };
-                let message = format!("no password for user {name} at {}: {hint}", url.host());
-                return Err(Failure::new(Exit::Login, message));
+        let mut find = |url: &FtpUrl| self.find_as(url.user(), url, lacks(url));
+        let [one, other] = urls;
+        Ok([find(one)?, find(other)?])
+    }
+
+    fn find_as(
+        &mut self,
+        user: Option<&[u8]>,
+        url: &FtpUrl,
+        takes_line: bool,
+    ) -> Result<Credentials, Failure> {
+        let of_url = url.password().filter(|_| user.is_none() || user == url.user());
+        let account = (url.host().to_ascii_lowercase(), url.port(), user.map(<[u8]>::to_vec));
+        let known = self.found.iter().find(|(known, _)| *known == account);
+        if let Some((_, found)) = known.filter(|_| of_url.is_none()) {
+            return Ok(found.clone());
+        }
+        let mut found = self.look_for(user, of_url, url, takes_line)?;
+        if let Some(account) = self.options.value("account") {
+            found.account = Some(Secret::new(account.as_bytes()));
+        }
+        if of_url.is_none() {
+            self.found.push((account, found.clone()));
+        }
+        Ok(found)
+    }
+
+    /// Goes through the sources in order.
+    fn look_for(
+        &mut self,
+        user: Option<&[u8]>,
+        of_url: Option<&[u8]>,
+        url: &FtpUrl,
+        takes_line: bool,
+    ) -> Result<Credentials, Failure> {
+        if let Some(user) = user.filter(|_| takes_line)
+            && let Some(password) = self.line()?
+        {
+            return Ok(Credentials::of(user, password));
+        }
+        if let Some(password) = of_url {
+            let found = Credentials::of(user.unwrap_or(ANONYMOUS), Secret::new(password));
+            return Ok(Credentials { from_url: found.is_personal, ..found });
+        }
+        if let Some(user) = user.filter(|user| !is_anonymous(user))
+            && let Some(password) = self.of_environment()
+        {
+            return Ok(Credentials::of(user, password));
+        }
+        let entry = self.of_netrc(url.host(), user)?;
+        let (login, password, account) =
+            entry.map_or((None, None, None), |entry| (entry.login, entry.password, entry.account));
+        let user = user.or(login.as_deref()).unwrap_or(ANONYMOUS);
+        let password = match password {
+            Some(password) => password,
+            // RFC 1635 asks for an address; this one names no person.
+            None if is_anonymous(user) => Secret::new(*b"anonymous@"),
+            // Whom netrc names without a password is named.
+            None => match self.of_environment() {
+                Some(password) => password,
+                None => self.ask(user, url)?,
+            },
+        };
+        Ok(Credentials { account, ..Credentials::of(user, password) })
+    }
+
+    /// The next line of what an option names, if one does.
+    fn line(&mut self) -> Result<Option<Secret>, Failure> {
+        if self.given.is_none() {
+            self.given = Given::open(self.options)?;
+        }
+        self.given.as_mut().map(Given::line).transpose()
+    }
+
+    /// What the environment holds, which one account gets.
+    fn of_environment(&mut self) -> Option<Secret> {
+        let password = self.environment.take().filter(|password| !password.is_empty())?;
+        Some(Secret::new(password.into_vec()))
+    }
+
+    /// What netrc says, of a file that an option names or of the one at home. Of the latter it is an
+    /// error only that a password of it cannot be trusted: people have it for other programs.
+    fn of_netrc(&self, host: &str, user: Option<&[u8]>) -> Result<Option<netrc::Entry>, Failure> {
+        let named = match self.options.last_of(&["no-netrc", "netrc-file"]) {
+            Some("no-netrc") => return Ok(None),
+            Some(_) => self.options.value("netrc-file").map(PathBuf::from),
+            None => None,
+        };
+        let is_named = named.is_some();
+        let Some(path) = named.or_else(|| netrc::in_home(self.home.as_deref()?)) else {
+            return Ok(None);
+        };
+        let netrc::Loaded { mut netrc, name, unfit } = match netrc::load(&path) {
+            Ok(loaded) => loaded,
+            Err(error) if is_named => return Err(Failure::local(shown_path(&path), &error)),
+            Err(error) => {
+                let is_usual = [ErrorKind::NotFound, ErrorKind::NotADirectory];
+                if !is_usual.contains(&error.kind()) {
+                    self.note(format_args!("{} is not read: {error}", shown_path(&path)));
+                }
+                return Ok(None);
             }
         };
-        let from_url = is_personal && url.password().is_some();
-        Ok(Credentials { user: name.to_vec(), password, from_url, is_personal })
-    };
-    let first = found(one)?;
-    let second = match is_one {
-        true => Credentials {
-            password: Secret::new(first.password.as_bytes()),
-            user: first.user.clone(),
-            ..first
-        },
-        false => found(other)?,
-    };
-    Ok([first, second])
+        let broken = netrc.broken.take();
+        let found = netrc.find(host, user);
+        match (&found, broken) {
+            (None, Some(broken)) if is_named => {
+                return Err(Failure::usage(format!("{name}:{}: {}", broken.line, broken.why)));
+            }
+            (None, Some(broken)) => {
+                let netrc::Broken { line, why } = broken;
+                self.note(format_args!("{name}:{line}: {why}; nothing behind it is read"));
+            }
+            _ => {}
+        }
+        let has_secret = |entry: &netrc::Entry| entry.password.is_some() || entry.account.is_some();
+        match unfit.filter(|_| found.as_ref().is_some_and(has_secret)) {
+            Some(why) => {
+                let message = format!("{name}: the password for {host} is not taken: {why}");
+                Err(Failure::new(Exit::Local, message))
+            }
+            None => Ok(found),
+        }
+    }
+
+    fn note(&self, note: std::fmt::Arguments<'_>) {
+        if !self.options.is_quiet() {
+            self.messages.say(format_args!("warning: {note}"));
+        }
+    }
+
+    /// Asks on the terminal, if there is somebody who reads the messages.
+    fn ask(&self, user: &[u8], url: &FtpUrl) -> Result<Secret, Failure> {
+        let (name, host) = (Escaped(user), url.host());
+        let terminal = self.messages.is_terminal().then(Terminal::find);
+        let Some(Ok(terminal)) = terminal else {
+            let hint = match given::option(self.options).is_some() || !self.found.is_empty() {
+                true => "name a --password-file with a line for each user".to_owned(),
+                false => format!("put it into {VARIABLE} or .netrc, or name --password-file"),
+            };
+            let message = format!("no password for user {name} at {host}: {hint}");
+            return Err(Failure::new(Exit::Login, message));
+        };
+        terminal.ask(&format!("Password for {name} at {host}: "))
+    }
 }
 
-/// Whether a user is nobody in particular (RFC 1635).
+impl Credentials {
+    fn of(user: &[u8], password: Secret) -> Self {
+        let is_personal = !is_anonymous(user);
+        Self { user: user.to_vec(), password, account: None, from_url: false, is_personal }
+    }
+}
+
+/// Who logs in where nobody is named (RFC 1635).
+const ANONYMOUS: &[u8] = b"anonymous";
+
+/// Whether a user is nobody in particular.
 fn is_anonymous(user: &[u8]) -> bool {
-    user.eq_ignore_ascii_case(b"anonymous") || user.eq_ignore_ascii_case(b"ftp")
+    user.eq_ignore_ascii_case(ANONYMOUS) || user.eq_ignore_ascii_case(b"ftp")
 }
 
 /// The first line of a file, without its line end.
@@ -228,43 +349,98 @@ fn unsendable(name: &str, what: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
     use crate::options;
 
-    /// User and password found for `line`, which ends with the URL.
-    fn found(line: &str, environment: Option<&str>) -> Result<(String, String, bool), Exit> {
+    /// Finds what `find` asks for, with `line` split at spaces, `environment`, and `home`.
+    fn with<T>(
+        line: &str,
+        environment: Option<&str>,
+        home: Option<&Path>,
+        find: impl FnOnce(&mut Finder<'_>, &[FtpUrl]) -> Result<T, Failure>,
+    ) -> Result<T, Exit> {
         let (_, options) = options::parse(line.split(' ').map(OsString::from)).unwrap();
-        let url = FtpUrl::parse(options.operands[0].as_bytes()).unwrap();
-        let found = find(&options, &url, environment.map(OsString::from));
-        let found = found.map_err(|failure| failure.exit)?;
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        Ok((text(&found.user), text(found.password.as_bytes()), found.from_url))
+        let urls = options.operands.iter().map(|url| FtpUrl::parse(url.as_bytes()).unwrap());
+        let urls: Vec<_> = urls.collect();
+        let messages = Messages::new(std::io::sink(), false);
+        let mut finder = Finder::new(&options, &messages);
+        finder.environment = environment.map(OsString::from);
+        finder.home = home.map(OsString::from);
+        find(&mut finder, &urls).map_err(|failure| failure.exit)
+    }
+
+    /// `user password`, with an account, behind a `!` if the password is of the URL.
+    fn text(found: &Credentials) -> String {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut words = vec![text(&found.user), text(found.password.as_bytes())];
+        words.extend(found.account.as_ref().map(|account| text(account.as_bytes())));
+        format!("{}{}", if found.from_url { "!" } else { "" }, words.join(" "))
+    }
+
+    /// What is found for `line`, which ends with the URL, with a netrc file at home.
+    fn found(line: &str, environment: Option<&str>) -> Result<String, Exit> {
+        let home = tempfile::tempdir().unwrap();
+        let netrc = "machine n login m password netted account a\n\
+            machine n login o password other\nmachine l login alone\n\
+            machine x login anonymous\nmachine y password nobodys";
+        let path = home.path().join(".netrc");
+        std::fs::write(&path, netrc).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let line = line.replace("NETRC", path.to_str().unwrap());
+        with(&line, environment, Some(home.path()), text_of)
     }
 
     #[test]
-    fn the_nearest_source_counts() {
+    fn the_nearest_source_counts_li_01() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "filed\r\nsecond line\n").unwrap();
-        let path = file.path().to_str().unwrap();
-        for (line, environment, user, password, from_url) in [
-            ("get ftp://h/x", Some("env"), "anonymous", "anonymous@", false),
-            ("get ftp://u@h/x", Some("env"), "u", "env", false),
-            ("get ftp://u:p@h/x", Some("env"), "u", "p", true),
-            ("get -u v ftp://u:p@h/x", Some("env"), "v", "env", false),
-            ("get -u u ftp://u:p@h/x", Some("env"), "u", "p", true),
-            ("get -u ftp ftp://h/x", None, "ftp", "anonymous@", false),
-            ("get --password-file FILE ftp://u:p@h/x", Some("env"), "u", "filed", false),
+        let file = format!("--password-file {}", file.path().to_str().unwrap());
+        for (line, environment, want) in [
+            ("get ftp://h/x", Some("env"), "anonymous anonymous@"),
+            ("get ftp://u@h/x", Some("env"), "u env"),
+            ("get ftp://u:p@h/x", Some("env"), "!u p"),
+            ("get -u v ftp://u:p@h/x", Some("env"), "v env"),
+            ("get -u u ftp://u:p@h/x", Some("env"), "!u p"),
+            ("get -u ftp ftp://h/x", None, "ftp anonymous@"),
+            ("get FILE ftp://u:p@h/x", Some("env"), "u filed"),
+            ("get --password-command false FILE ftp://u:p@h/x", Some("env"), "u filed"),
+            ("get FILE --password-command pwd ftp://u@h/x", None, "u /"),
+            ("get FILE --account a ftp://u@h/x", None, "u filed a"),
+            // netrc is behind all these.
+            ("get FILE ftp://m@n/x", Some("env"), "m filed"),
+            ("get ftp://m:p@n/x", Some("env"), "!m p"),
+            ("get ftp://m@n/x", Some("env"), "m env"),
+            ("get ftp://m@n/x", None, "m netted a"),
+            ("get --account b ftp://m@n/x", None, "m netted b"),
+            ("get -u o ftp://n/x", None, "o other"),
+            ("get ftp://N/x", Some("env"), "m netted a"),
+            ("get --no-netrc ftp://n/x", None, "anonymous anonymous@"),
+            ("get --no-netrc --netrc-file NETRC ftp://n/x", None, "m netted a"),
+            ("get --netrc-file NETRC --no-netrc ftp://n/x", None, "anonymous anonymous@"),
+            ("get ftp://anonymous@n/x", None, "anonymous anonymous@"),
+            ("get ftp://x/x", Some("env"), "anonymous anonymous@"),
+            ("get ftp://l/x", Some("env"), "alone env"),
+            ("get ftp://y/x", Some("env"), "anonymous anonymous@"),
+            ("get ftp://u@y/x", None, "u nobodys"),
         ] {
-            let want = (user.to_owned(), password.to_owned(), from_url);
-            assert_eq!(found(&line.replace("FILE", path), environment), Ok(want), "{line}");
+            let line = line.replace("FILE ", &format!("{file} "));
+            let found = found(&line, environment);
+            match (want, &found) {
+                // Where the tests run.
+                ("u /", Ok(found)) => assert!(found.starts_with(want), "{found}"),
+                _ => assert_eq!(found.as_deref(), Ok(want), "{line}"),
+            }
         }
     }
 
     #[test]
     fn without_a_user_nobody_is_named_cl_64() {
         for text in ["ftp://h/x", "ftp://@h/x", "ftp://:p@h/x", "h:x"] {
-            let (_, options) = options::parse(["get", text].map(OsString::from)).unwrap();
-            let url = FtpUrl::parse(text.as_bytes()).unwrap();
-            let found = find(&options, &url, Some("env".into())).ok().unwrap();
+            let find = |finder: &mut Finder<'_>, urls: &[FtpUrl]| finder.find(&urls[0]);
+            let found = with(&format!("get {text}"), Some("env"), None, find).ok().unwrap();
             assert_eq!(found.user, b"anonymous", "{text}");
             let want: &[u8] = if text.contains(":p@") { b"p" } else { b"anonymous@" };
             assert_eq!(found.password.as_bytes(), want, "{text}");
@@ -279,12 +455,9 @@ mod tests {
         let file = format!("--password-file {}", file.path().to_str().unwrap());
         let both = |line: &str, environment: Option<&str>| {
             let line = line.replace("FILE", &file);
-            let (_, options) = options::parse(line.split(' ').map(OsString::from)).unwrap();
-            let urls = options.operands.iter().map(|url| FtpUrl::parse(url.as_bytes()).unwrap());
-            let urls: Vec<_> = urls.collect();
-            let found = find_both(&options, [&urls[0], &urls[1]], environment.map(OsStr::new));
-            found.map_err(|failure| failure.exit).map(|found| {
-                found.map(|one| String::from_utf8(one.password.as_bytes().to_vec()).unwrap())
+            with(&line, environment, None, |finder, urls| {
+                let found = finder.find_both([&urls[0], &urls[1]])?;
+                Ok(found.map(|one| String::from_utf8(one.password.as_bytes().to_vec()).unwrap()))
             })
         };
         for (line, environment, want) in [
@@ -292,7 +465,7 @@ mod tests {
             ("fxp ftp://h/x ftp://v:q@g/x", Some("env"), Ok(["anonymous@", "q"])),
             ("fxp ftp://h/x ftp://v@g/x", Some("env"), Ok(["anonymous@", "env"])),
             ("fxp ftp://u@h/x ftp://v:q@g/x", Some("env"), Ok(["env", "q"])),
-            ("fxp ftp://u@h/x ftp://u@h/y", Some("env"), Ok(["env", "env"])),
+            ("fxp ftp://u@h/x ftp://u@H/y", Some("env"), Ok(["env", "env"])),
             ("fxp ftp://u@h/x ftp://u@h:22/y", Some("env"), Err(Exit::Login)),
             ("fxp ftp://u@h/x ftp://v@g/x", Some("env"), Err(Exit::Login)),
             ("fxp ftp://u@h/x ftp://v:q@g/x", None, Err(Exit::Login)),
@@ -300,9 +473,52 @@ mod tests {
             ("fxp FILE ftp://u@h/x ftp://u@h/y", None, Ok(["first", "first"])),
             ("fxp FILE ftp://u:p@h/x ftp://v@g/x", None, Ok(["p", "first"])),
             ("fxp FILE ftp://u:p@h/x ftp://g/x", None, Err(Exit::Usage)),
+            ("fxp --password-command id ftp://u:p@h/x ftp://g/x", None, Err(Exit::Usage)),
         ] {
             let want = want.map(|texts| texts.map(str::to_owned));
             assert_eq!(both(line, environment), want, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_netrc_that_is_not_ones_own_is_an_error_where_it_would_be_used_li_02_hl_02() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(".netrc");
+        let text = "machine h login u password p\nmachine g login v\nmachine \"";
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let option = format!("--netrc-file {}", path.to_str().unwrap());
+        for (line, want) in [
+            ("get ftp://u@h/x", Err(Exit::Local)),
+            ("get ftp://h/x", Err(Exit::Local)),
+            ("get OPTION ftp://h/x", Err(Exit::Local)),
+            ("get --no-netrc ftp://h/x", Ok("anonymous anonymous@")),
+            ("get ftp://u:q@h/x", Ok("!u q")),
+            ("get ftp://v@g/x", Ok("v env")),
+            ("get ftp://g/x", Ok("v env")),
+            ("get ftp://i/x", Ok("anonymous anonymous@")),
+            ("get OPTION ftp://i/x", Err(Exit::Usage)),
+            ("get --netrc-file /nonexistent/f ftp://i/x", Err(Exit::Local)),
+            ("get --netrc-file / ftp://i/x", Err(Exit::Local)),
+        ] {
+            // With the environment only where netrc would not be asked first.
+            let environment = line.contains('g').then_some("env").filter(|_| !line.contains("u@"));
+            let line = line.replace("OPTION", &option);
+            let found = with(&line, environment, Some(home.path()), text_of);
+            assert_eq!(found, want.map(str::to_owned), "{line}");
+        }
+    }
+
+    fn text_of(finder: &mut Finder<'_>, urls: &[FtpUrl]) -> Result<String, Failure> {
+        Ok(text(&finder.find(&urls[0])?))
+    }
+
+    #[test]
+    fn a_home_that_is_none_is_no_error_hl_13() {
+        let huge = "/x".repeat(100_000);
+        for home in ["", ".", "relative/x", "/nonexistent", "/dev/null", "/proc/self/mem", &huge] {
+            let found = with("get ftp://h/x", None, Some(Path::new(home)), text_of);
+            assert_eq!(found.as_deref(), Ok("anonymous anonymous@"), "{home:.40}");
         }
     }
 
@@ -316,6 +532,8 @@ mod tests {
             ("get --password-file /dev/null ftp://u@h/x", Exit::Usage),
             ("get --password-file /dev/zero ftp://u@h/x", Exit::Usage),
             ("get --password-file /nonexistent/f ftp://u@h/x", Exit::Local),
+            ("get --password-fd 0 ftp://h/x", Exit::Usage),
+            ("get --password-command false ftp://u@h/x", Exit::Login),
         ] {
             assert_eq!(found(line, None), Err(want), "{line}");
         }

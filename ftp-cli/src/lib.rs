@@ -20,10 +20,12 @@ mod events;
 mod exit;
 #[allow(dead_code, reason = "the commands that use all of it are being written")]
 mod json;
+mod netrc;
 mod options;
 mod output;
 mod privileges;
 mod progress;
+mod prompt;
 mod remote;
 #[allow(dead_code, reason = "the commands that use all of it are being written")]
 mod session;

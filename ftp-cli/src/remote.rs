@@ -8,7 +8,7 @@ use std::time::Duration;
 use ftp_client::{AddressRule, Client, ClientBuilder, Extended, Family, Mode, Timeouts};
 use ftp_proto::{Escaped, FtpUrl, RepresentationType, Scheme};
 
-use crate::credentials::{self, Credentials, VARIABLE};
+use crate::credentials::{Credentials, Finder, VARIABLE};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::signals::Cleanup;
@@ -143,7 +143,7 @@ impl Dialler {
         url: &FtpUrl,
         messages: &Messages,
     ) -> Result<Client, Failure> {
-        let credentials = credentials::find(options, url, std::env::var_os(VARIABLE))?;
+        let credentials = Finder::new(options, messages).find(url)?;
         self.connect_as(&credentials, options, url, messages)
     }
 
@@ -170,7 +170,11 @@ impl Dialler {
             message: format!("{url}: {}", failure.message),
             ..failure
         };
-        let mut client = self.0.clone().connect_to(url).map_err(|error| named(error.into()))?;
+        let mut builder = self.0.clone();
+        if let Some(account) = &credentials.account {
+            builder = builder.account(account.as_bytes());
+        }
+        let mut client = builder.connect_to(url).map_err(|error| named(error.into()))?;
         if credentials.is_personal
             && let Some(address) = client.peer_addr().map(|peer| peer.ip())
             && is_public(address)

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ftp_client::Client;
 use ftp_proto::{FtpUrl, Scheme};
 
-use crate::credentials::{self, Credentials, VARIABLE};
+use crate::credentials::Finder;
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::remote::{self, Dialler};
@@ -19,11 +19,9 @@ pub(crate) struct Sessions<'a> {
     dialler: Dialler,
     messages: Messages,
     open: Vec<(Server, Client)>,
-    found: Arc<Mutex<Vec<Found>>>,
+    /// Looks for each login once, since it may have to be asked for.
+    finder: Arc<Mutex<Finder<'a>>>,
 }
-
-/// Who logs in at a server: looked for once, since it may have to be asked for.
-type Found = (Server, Arc<Credentials>);
 
 /// What two URLs must have in common to share a connection.
 #[derive(Clone, Eq, PartialEq)]
@@ -65,15 +63,16 @@ impl<'a> Sessions<'a> {
 
     /// The same, with what has been read from the options before.
     pub(crate) fn with(options: &'a Options, dialler: Dialler, messages: Messages) -> Self {
-        Self { options, dialler, messages, open: Vec::new(), found: Arc::default() }
+        let finder = Arc::new(Mutex::new(Finder::new(options, &messages)));
+        Self { options, dialler, messages, open: Vec::new(), finder }
     }
 
     /// Further connections to the same servers, for another thread. Who logs in is not asked for
     /// again.
     pub(crate) fn another(&self) -> Self {
         let (dialler, messages) = (self.dialler.clone(), self.messages.clone());
-        let found = Arc::clone(&self.found);
-        Self { options: self.options, dialler, messages, open: Vec::new(), found }
+        let finder = Arc::clone(&self.finder);
+        Self { options: self.options, dialler, messages, open: Vec::new(), finder }
     }
 
     /// A client that is connected to the server of `url`, logged in, and in the directory in which
@@ -99,7 +98,9 @@ impl<'a> Sessions<'a> {
         let client = match kept {
             Some(client) => client,
             None => {
-                let credentials = self.credentials(&server, url)?;
+                // Kept locked while somebody is asked: other threads want the same answer.
+                let finder = self.finder.lock();
+                let credentials = finder.unwrap_or_else(PoisonError::into_inner).find(url)?;
                 self.dialler.connect_as(&credentials, self.options, url, &self.messages)?
             }
         };
@@ -125,17 +126,5 @@ impl<'a> Sessions<'a> {
         for (_, client) in self.open {
             remote::part(client, failure);
         }
-    }
-
-    fn credentials(&self, server: &Server, url: &FtpUrl) -> Result<Arc<Credentials>, Failure> {
-        // Kept locked while somebody is asked: other threads want the same answer.
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, credentials)) = found.iter().find(|(known, _)| known == server) {
-            return Ok(Arc::clone(credentials));
-        }
-        let environment = std::env::var_os(VARIABLE);
-        let credentials = Arc::new(credentials::find(self.options, url, environment)?);
-        found.push((server.clone(), Arc::clone(&credentials)));
-        Ok(credentials)
     }
 }

@@ -14,6 +14,7 @@ use signal_hook::low_level::emulate_default_handler;
 
 use crate::events::Events;
 use crate::exit::{Exit, Failure};
+use crate::prompt;
 use crate::stdio::{Messages, Stdio};
 
 /// How long the last word may take: nobody may be reading standard error.
@@ -46,6 +47,7 @@ impl Ending {
         *stage = Stage::Signalled;
         // Not before: the main thread may be through with it at once.
         canceller.cancel();
+        prompt::restore();
         let _ = changed.wait_timeout_while(stage, GOOD_BYE, |stage| *stage != Stage::LetGo);
     }
 
@@ -153,7 +155,7 @@ pub(crate) fn on_signals(
 }
 
 /// Whether this process was started with a signal ignored; not, where the system does not tell.
-fn is_ignored(signal: i32) -> bool {
+pub(crate) fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
@@ -163,6 +165,7 @@ fn is_ignored(signal: i32) -> bool {
 /// Ends the process: 130 for SIGINT, 143 for SIGTERM, and as by the signal itself for SIGHUP.
 #[expect(clippy::exit, reason = "the main thread may be blocked, or has let go of everything")]
 pub(crate) fn end(signal: i32, messages: &Messages, events: &Events) {
+    prompt::restore();
     let exit = match signal {
         SIGINT => Exit::Interrupted,
         SIGTERM => Exit::Terminated,

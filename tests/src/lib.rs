@@ -21,6 +21,7 @@ pub mod raw;
 pub mod root;
 pub mod scale;
 pub mod site;
+pub mod terminal;
 #[cfg(feature = "tls")]
 pub mod tls;
 

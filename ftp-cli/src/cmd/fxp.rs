@@ -5,7 +5,7 @@ use ftp_client::{Client, Entered, Error, Place, Verb};
 use ftp_proto::RepresentationType;
 use log::LevelFilter;
 
-use crate::credentials::{self, VARIABLE};
+use crate::credentials::Finder;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::output;
@@ -46,9 +46,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let dialler = dialler.stopped_by(&Cleanup::watch(stdio)?);
     let messages = stdio.messages.clone();
-    let environment = std::env::var_os(VARIABLE);
-    let [of_source, of_target] =
-        credentials::find_both(options, [&source, &target], environment.as_deref())?;
+    let [of_source, of_target] = Finder::new(options, &messages).find_both([&source, &target])?;
     let mut from = dialler.connect_as(&of_source, options, &source, &messages)?;
     let mut at = dialler.connect_as(&of_target, options, &target, &messages)?;
 

@@ -1,17 +1,17 @@
 //! `passwd`: the hash of a password, as the file of `serve --config` has it.
 
-use std::io::{self, ErrorKind, IsTerminal, Read};
+use std::io::{self, ErrorKind, IsTerminal};
 
 use ftp_server::PasswordHash;
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::credentials::{self, Secret};
 use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::output;
+use crate::prompt::Terminal;
 use crate::signals;
-use crate::stdio::{Messages, Stdio};
+use crate::stdio::Stdio;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if !options.operands.is_empty() {
@@ -30,33 +30,16 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     output::print(&mut stdio.output, format!("{hash}\n").as_bytes())
 }
 
-/// Asks twice on the terminal, where nothing of it is to be seen.
-fn ask(stdio: &mut Stdio) -> Result<Secret, Failure> {
-    let failed = |error| Failure::local("terminal", &io::Error::from(error));
-    let shown = tcgetattr(io::stdin()).map_err(failed)?;
-    let mut hidden = shown.clone();
-    hidden.local_modes.remove(LocalModes::ECHO);
-    let set = |modes| tcsetattr(io::stdin(), OptionalActions::Flush, modes);
-    // Whoever interrupts this is to see again what is typed.
-    let (messages, before) = (stdio.messages.clone(), shown.clone());
-    signals::on_signals(false, move |signal| {
-        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &before);
-        signals::end(signal, &messages, &Events::default());
-    })?;
-    set(&hidden).map_err(failed)?;
-    let asked = ask_twice(&mut stdio.input, &stdio.messages);
-    set(&shown).map_err(failed)?;
-    asked
+/// Asks twice on the terminal.
+fn ask(stdio: &Stdio) -> Result<Secret, Failure> {
+    let terminal = Terminal::find().map_err(|error| Failure::local("terminal", &error))?;
+    let messages = stdio.messages.clone();
+    signals::on_signals(false, move |signal| signals::end(signal, &messages, &Events::default()))?;
+    ask_twice(|prompt| terminal.ask(prompt))
 }
 
-fn ask_twice(input: &mut dyn Read, messages: &Messages) -> Result<Secret, Failure> {
-    let mut line = |prompt: &[u8]| {
-        messages.write(prompt);
-        let line = credentials::read_line(input, "terminal");
-        messages.write(b"\n");
-        line
-    };
-    let (first, second) = (line(b"Password: ")?, line(b"Again: ")?);
+fn ask_twice(mut ask: impl FnMut(&str) -> Result<Secret, Failure>) -> Result<Secret, Failure> {
+    let (first, second) = (ask("Password: ")?, ask("Again: ")?);
     match first.as_bytes() == second.as_bytes() {
         true => Ok(first),
         false => Err(Failure::usage("these are two passwords; nothing is made of them")),
@@ -69,7 +52,6 @@ mod tests {
 
     #[test]
     fn what_is_typed_twice_has_to_be_the_same() {
-        let messages = Messages::new(io::sink(), false);
         for (typed, want) in [
             (&b"secret\nsecret\n"[..], Some(&b"secret"[..])),
             (b"secret\r\nsecret", Some(b"secret")),
@@ -80,7 +62,7 @@ mod tests {
             (b"a\rb\na\rb\n", None),
         ] {
             let mut typed = typed;
-            let found = ask_twice(&mut typed, &messages);
+            let found = ask_twice(|_| credentials::read_line(&mut typed, "terminal"));
             assert_eq!(found.as_ref().map(Secret::as_bytes).ok(), want);
             assert!(found.is_ok() || found.is_err_and(|failure| failure.exit == Exit::Usage));
         }

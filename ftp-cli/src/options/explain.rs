@@ -19,7 +19,7 @@ pub(super) fn explain(fail: &Fail, command: Option<Command>) -> Failure {
             let takers = takers(name);
             let hint = match command {
                 _ if is_password(name) && takers.is_empty() => {
-                    "no option takes a password: --password-file and FTP_PASSWORD do".to_owned()
+                    "no option takes a password: --password-file names a file with it".to_owned()
                 }
                 None if !takers.is_empty() => {
                     format!("it stands behind the command that takes it: {takers}")

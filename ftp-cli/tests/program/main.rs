@@ -19,6 +19,7 @@ mod hooks;
 mod log;
 mod ls;
 mod order;
+mod passwords;
 mod peer;
 mod privileges;
 mod put;

@@ -1,0 +1,178 @@
+//! What `--password-file`, `--password-fd` and `--password-command` name: lines, each a password.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Cursor, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Command, Stdio};
+
+use ftp_proto::Escaped;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+
+use super::{Secret, read_line};
+use crate::exit::{Exit, Failure};
+use crate::options::Options;
+
+/// The options, of which the last that was given counts.
+const OPTIONS: [&str; 3] = ["password-file", "password-fd", "password-command"];
+
+/// A program that prints more prints no password.
+const LONGEST_OUTPUT: u64 = 1 << 20;
+
+/// Where lines come from, and what that is called.
+pub(super) struct Given {
+    input: Box<dyn Read + Send>,
+    name: String,
+}
+
+/// Which option names a source, if one does.
+pub(super) fn option(options: &Options) -> Option<&'static str> {
+    options.last_of(&OPTIONS)
+}
+
+impl Given {
+    /// Opens what the options name; a command is run to its end.
+    ///
+    /// # Errors
+    ///
+    /// `Local` for what cannot be read, `Usage` for a number that is no descriptor's, `Login` for
+    /// a command that fails.
+    pub(super) fn open(options: &Options) -> Result<Option<Self>, Failure> {
+        let Some(option) = option(options) else { return Ok(None) };
+        let Some(value) = options.value(option) else { return Ok(None) };
+        let (input, name): (Box<dyn Read + Send>, _) = match option {
+            "password-file" => {
+                let name = Escaped(value.as_bytes()).to_string();
+                let file = File::open(value).map_err(|error| Failure::local(&name, &error))?;
+                (Box::new(BufReader::new(file)), name)
+            }
+            "password-fd" => {
+                let number = options.parsed(option, number)?.unwrap_or_default();
+                let name = format!("--password-fd {number}");
+                let file = inherited(number).map_err(|error| Failure::local(&name, &error))?;
+                // Not buffered: what is behind the line is somebody else's.
+                (Box::new(file), name)
+            }
+            _ => {
+                // Its words may be secret themselves.
+                let name = "--password-command".to_owned();
+                (Box::new(Cursor::new(printed(value, &name)?)), name)
+            }
+        };
+        Ok(Some(Self { input, name }))
+    }
+
+    /// The next line.
+    ///
+    /// # Errors
+    ///
+    /// `Local` if it cannot be read, `Usage` if it is empty or too long.
+    pub(super) fn line(&mut self) -> Result<Secret, Failure> {
+        read_line(&mut self.input, &self.name)
+    }
+}
+
+fn number(text: &str) -> Result<i32, String> {
+    let number = text.parse().ok().filter(|number| *number >= 0);
+    number.ok_or_else(|| format!("\"{text}\" is not the number of a descriptor"))
+}
+
+/// A copy of a descriptor that this process was started with.
+///
+/// One that it has opened itself is closed at `exec`, which tells them apart: nobody is to read
+/// what is not meant, or to wait for it for ever.
+fn inherited(number: i32) -> io::Result<File> {
+    const CLOSED_AT_EXEC: u32 = 0o2_000_000;
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}"));
+    let flags = info.ok().and_then(|info| {
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+        u32::from_str_radix(flags.trim(), 8).ok()
+    });
+    if flags.is_none_or(|flags| flags & CLOSED_AT_EXEC != 0) {
+        return Err(io::Error::other("no such descriptor was passed to this process"));
+    }
+    let copy: io::Result<OwnedFd> = pidfd_open(getpid(), PidfdFlags::empty())
+        .and_then(|this| pidfd_getfd(this, number, PidfdGetfdFlags::empty()))
+        .map_err(io::Error::from);
+    // Sandboxes that know no system calls of 2020 have this, which is another opening of it.
+    copy.map(File::from).or_else(|_| File::open(format!("/proc/self/fd/{number}")))
+}
+
+/// What a command prints, which the shell runs as it is. It has no input: that may be the data.
+fn printed(command: &OsStr, name: &str) -> Result<Vec<u8>, Failure> {
+    let failed = |error: &io::Error| Failure::local(name, error);
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-c").arg(command).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = shell.spawn().map_err(|error| failed(&error))?;
+    let mut text = Vec::new();
+    let output = child.stdout.take().map(|output| output.take(LONGEST_OUTPUT + 1));
+    let read = output.map_or(Ok(0), |mut output| output.read_to_end(&mut text));
+    if read.is_err() || text.len() as u64 > LONGEST_OUTPUT {
+        // Nobody listens to it any more, and it might never notice.
+        let _ = child.kill();
+    }
+    let ended = child.wait().map_err(|error| failed(&error))?;
+    read.map_err(|error| failed(&error))?;
+    if text.len() as u64 > LONGEST_OUTPUT {
+        return Err(Failure::usage(format!("{name}: it prints more than a password")));
+    }
+    match ended.success() {
+        true => Ok(text),
+        false => {
+            let message = format!("no password: the command of {name} failed ({ended})");
+            Err(Failure::new(Exit::Login, message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options;
+
+    fn lines(option: &str, value: &str, count: usize) -> Result<Vec<String>, Exit> {
+        let line = ["get", option, value].map(Into::into);
+        let (_, options) = options::parse(line).ok().unwrap();
+        let mut given = Given::open(&options).map_err(|failure| failure.exit)?.unwrap();
+        let text = |secret: Secret| String::from_utf8_lossy(secret.as_bytes()).into_owned();
+        (0..count).map(|_| given.line().map(text).map_err(|failure| failure.exit)).collect()
+    }
+
+    #[test]
+    fn a_command_gives_its_first_lines_li_01() {
+        for (command, want) in [
+            ("echo one; echo two", Ok(vec!["one", "two"])),
+            ("printf 'one\\r\\ntwo'", Ok(vec!["one", "two"])),
+            ("echo one; exit 3", Err(Exit::Login)),
+            ("echo one; kill $$", Err(Exit::Login)),
+            ("exec no-such-program-at-all 2>/dev/null", Err(Exit::Login)),
+            ("true", Err(Exit::Usage)),
+            ("echo one", Err(Exit::Usage)),
+            ("cat", Err(Exit::Usage)),
+            ("yes", Err(Exit::Usage)),
+            ("trap '' PIPE; while :; do echo one || :; done 2>/dev/null", Err(Exit::Usage)),
+            ("tr '\\0' x </dev/zero", Err(Exit::Usage)),
+        ] {
+            let want = want.map(|lines| lines.into_iter().map(str::to_owned).collect());
+            assert_eq!(lines("--password-command", command, 2), want, "{command}");
+        }
+    }
+
+    #[test]
+    fn a_descriptor_is_one_that_was_passed_li_01() {
+        // The processes of tests were not given this one, or it is not theirs to read.
+        let own = File::open("/dev/zero").unwrap();
+        let number = std::os::fd::AsRawFd::as_raw_fd(&own).to_string();
+        for (number, want) in [
+            (number.as_str(), Exit::Local),
+            ("1000000", Exit::Local),
+            ("-1", Exit::Usage),
+            ("", Exit::Usage),
+            ("stdin", Exit::Usage),
+            ("4294967296", Exit::Usage),
+        ] {
+            assert_eq!(lines("--password-fd", number, 1), Err(want), "{number}");
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! `.netrc`: users and passwords by host, as ftp(1) has had them since 4.2BSD.
+//!
+//! Nobody owns the format. What is read here: the words `machine HOST`, `default`, `login NAME`,
+//! `password WORD`, `account WORD`, anywhere on a line; words in double quotes, in which a backslash
+//! takes the next byte as it is (and `\n`, `\r`, `\t` as elsewhere); `macdef NAME` and all lines up to an
+//! empty one, which are left out; a comment from a `#` where none of these words' values is due to
+//! the end of the line. Other words are left out one by one.
+
+mod file;
+
+pub(crate) use file::{Loaded, in_home, load};
+
+use crate::credentials::Secret;
+
+/// A longer word is no password, and the file another's.
+const WORD: usize = 4_096;
+
+/// What a file says of a host, or of all others.
+pub(crate) struct Entry {
+    /// `None` for `default`.
+    machine: Option<Vec<u8>>,
+    pub(crate) login: Option<Vec<u8>>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) account: Option<Secret>,
+}
+
+/// All entries, in order.
+pub(crate) struct Netrc {
+    entries: Vec<Entry>,
+    /// Where reading ended early, and why.
+    pub(crate) broken: Option<Broken>,
+}
+
+/// What made the rest of a file unreadable.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Broken {
+    /// Counted from 1.
+    pub(crate) line: usize,
+    pub(crate) why: &'static str,
+}
+
+impl Netrc {
+    /// Reads a whole file. What is broken ends it; what came before counts.
+    pub(crate) fn parse(text: &[u8]) -> Self {
+        let mut words = Words { rest: text, line: 1 };
+        let mut this = Self { entries: Vec::new(), broken: None };
+        if let Err(why) = this.read(&mut words) {
+            this.broken = Some(Broken { line: words.line, why });
+        }
+        this
+    }
+
+    fn read(&mut self, words: &mut Words<'_>) -> Result<(), &'static str> {
+        while let Some(word) = words.keyword()? {
+            match word.as_slice() {
+                b"machine" => {
+                    let machine = Some(words.value()?);
+                    self.entries.push(Entry {
+                        machine,
+                        login: None,
+                        password: None,
+                        account: None,
+                    });
+                }
+                b"default" => {
+                    let machine = None;
+                    self.entries.push(Entry {
+                        machine,
+                        login: None,
+                        password: None,
+                        account: None,
+                    });
+                }
+                b"macdef" => {
+                    words.value()?;
+                    words.skip_macro();
+                }
+                b"login" | b"password" | b"account" => {
+                    let value = words.value()?;
+                    // In front of all hosts it is nobody's.
+                    let Some(entry) = self.entries.last_mut() else { continue };
+                    match word.as_slice() {
+                        b"login" => entry.login = Some(value),
+                        b"password" => entry.password = Some(Secret::new(value)),
+                        _ => entry.account = Some(Secret::new(value)),
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What the file says of `user` at `host`, or of whoever logs in there if it is `None`.
+    ///
+    /// A host fits if it is the same but for case: no part of it, no dot more. An entry of another
+    /// user's never fits, and one without a login fits each user that is named. The first that fits
+    /// and has a password counts, else the first that fits; `default` counts where no machine's
+    /// does, wherever it stands.
+    pub(crate) fn find(self, host: &str, user: Option<&[u8]>) -> Option<Entry> {
+        let is_of_user = |entry: &Entry| match (&entry.login, user) {
+            (Some(login), Some(user)) => login == user,
+            (login, user) => login.is_some() || user.is_some(),
+        };
+        let (mut of_machine, mut of_all): (Option<Entry>, Option<Entry>) = (None, None);
+        for entry in self.entries.into_iter().filter(is_of_user) {
+            let found = match &entry.machine {
+                Some(machine) if !machine.eq_ignore_ascii_case(host.as_bytes()) => continue,
+                Some(_) => &mut of_machine,
+                None => &mut of_all,
+            };
+            let is_better = |old: &Entry| old.password.is_none() && entry.password.is_some();
+            if found.as_ref().is_none_or(is_better) {
+                *found = Some(entry);
+            }
+        }
+        of_machine.or(of_all)
+    }
+}
+
+/// The words of a file.
+struct Words<'a> {
+    rest: &'a [u8],
+    line: usize,
+}
+
+impl Words<'_> {
+    fn take(&mut self) -> Option<u8> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        self.line += usize::from(*first == b'\n');
+        Some(*first)
+    }
+
+    fn skip_blanks(&mut self) {
+        while self.rest.first().is_some_and(u8::is_ascii_whitespace) {
+            self.take();
+        }
+    }
+
+    /// The next word where a keyword is due; comments are none.
+    fn keyword(&mut self) -> Result<Option<Vec<u8>>, &'static str> {
+        loop {
+            self.skip_blanks();
+            match self.rest.first() {
+                None => return Ok(None),
+                Some(b'#') => while self.take().is_some_and(|byte| byte != b'\n') {},
+                Some(_) => return self.word().map(Some),
+            }
+        }
+    }
+
+    /// The word behind a keyword.
+    fn value(&mut self) -> Result<Vec<u8>, &'static str> {
+        self.skip_blanks();
+        match self.rest {
+            [] => Err("the file ends where a word is due"),
+            _ => self.word(),
+        }
+    }
+
+    fn word(&mut self) -> Result<Vec<u8>, &'static str> {
+        let mut word = Vec::new();
+        let is_quoted = self.rest.first() == Some(&b'"');
+        if is_quoted {
+            self.take();
+        }
+        loop {
+            let byte = match self.rest.first() {
+                Some(b'"') if is_quoted => {
+                    self.take();
+                    return Ok(word);
+                }
+                None | Some(b'\n') if is_quoted => return Err("a quote has no end on its line"),
+                None => return Ok(word),
+                Some(byte) if !is_quoted && byte.is_ascii_whitespace() => return Ok(word),
+                Some(_) => self.take().unwrap_or_default(),
+            };
+            word.push(match (byte, is_quoted) {
+                (b'\\', true) => match self.take() {
+                    Some(b'n') => b'\n',
+                    Some(b'r') => b'\r',
+                    Some(b't') => b'\t',
+                    Some(byte) => byte,
+                    None => return Err("a quote has no end on its line"),
+                },
+                (byte, _) => byte,
+            });
+            if word.len() > WORD {
+                return Err("a word is too long");
+            }
+        }
+    }
+
+    /// Goes behind the next empty line.
+    fn skip_macro(&mut self) {
+        let mut is_first = true;
+        loop {
+            let mut is_empty = true;
+            loop {
+                match self.take() {
+                    None => return,
+                    Some(b'\n') => break,
+                    Some(b'\r') => {}
+                    Some(_) => is_empty = false,
+                }
+            }
+            // What is left of the line with the name is no line of the macro.
+            if is_empty && !is_first {
+                return;
+            }
+            is_first = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `login password account` found, each `-` where there is none.
+    fn found(text: &str, host: &str, user: Option<&str>) -> Option<String> {
+        let entry = Netrc::parse(text.as_bytes()).find(host, user.map(str::as_bytes))?;
+        let text = |bytes: Option<&[u8]>| {
+            bytes.map_or("-".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned())
+        };
+        let secret = |secret: &Option<Secret>| text(secret.as_ref().map(Secret::as_bytes));
+        let (password, account) = (secret(&entry.password), secret(&entry.account));
+        Some(format!("{} {password} {account}", text(entry.login.as_deref())))
+    }
+
+    #[test]
+    fn words_are_read_and_skipped_li_03() {
+        for (text, want) in [
+            ("machine h login u password p", Some("u p -")),
+            ("machine h\n\tlogin u\r\n\tpassword p\r\n\taccount a\r\n", Some("u p a")),
+            ("machine h password \"a b\" login \"u\"", Some("u a b -")),
+            (r#"machine h login u password "a\"b\\c\td""#, Some("u a\"b\\c\td -")),
+            // As curl and wget have it, a backslash is one outside of quotes.
+            (r"machine h login u password a\b", Some("u a\\b -")),
+            ("machine h login u password a\"b", Some("u a\"b -")),
+            ("machine h login u password \"\"", Some("u  -")),
+            ("machine h login u password #1 # login x\n account a", Some("u #1 a")),
+            ("# machine h login x password y\nmachine h login u password p", Some("u p -")),
+            (
+                "macdef m\nmachine h login x password y\n\nmachine h login u password p",
+                Some("u p -"),
+            ),
+            ("macdef m rest\ncd x\n\r\nmachine h login u password p", Some("u p -")),
+            ("machine h login u\nmacdef init\npassword x\n\npassword p", Some("u p -")),
+            ("macdef init\nmachine h login x password y\n", None),
+            ("machine h port 21 login u password p", Some("u p -")),
+            ("login x password y machine h login u", Some("u - -")),
+            ("machine h login u password p machine", Some("u p -")),
+            ("machine h login u password", Some("u - -")),
+            ("", None),
+            ("\u{feff}\0\0\n", None),
+        ] {
+            assert_eq!(found(text, "h", None).as_deref(), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_matched_exactly_li_03_hl_03() {
+        let file = "default login anonymous password guest\n\
+            machine Host.Example login u password p\n\
+            machine host.example.evil login e password evil\n\
+            machine host login short password short\n\
+            machine host.example. login dot password dot\n\
+            machine fd00::1 login six password six";
+        for (host, want) in [
+            ("host.example", "u p -"),
+            ("HOST.example", "u p -"),
+            ("host.example.", "dot dot -"),
+            ("host", "short short -"),
+            ("hos", "anonymous guest -"),
+            ("host.exampl", "anonymous guest -"),
+            ("xhost.example", "anonymous guest -"),
+            ("FD00::1", "six six -"),
+            ("", "anonymous guest -"),
+        ] {
+            assert_eq!(found(file, host, None).as_deref(), Some(want), "{host}");
+        }
+    }
+
+    #[test]
+    fn nobody_gets_the_password_of_another_hl_03() {
+        let file = "machine h login a\n\
+            machine h login b password of-b\n\
+            machine h login a password of-a\n\
+            machine g password of-anyone\n\
+            default login c password of-c";
+        for (host, user, want) in [
+            ("h", Some("a"), Some("a of-a -")),
+            ("h", Some("b"), Some("b of-b -")),
+            ("h", None, Some("b of-b -")),
+            ("h", Some("B"), None),
+            ("h", Some("c"), Some("c of-c -")),
+            ("g", Some("x"), Some("- of-anyone -")),
+            // Nobody is named: the password is not for who is anonymous.
+            ("g", None, Some("c of-c -")),
+            ("x", Some("a"), None),
+        ] {
+            assert_eq!(found(file, host, user).as_deref(), want, "{user:?} at {host}");
+        }
+        // A login without a password does not take the next one's.
+        let file = "machine h login a machine g login b password of-b";
+        assert_eq!(found(file, "h", None).as_deref(), Some("a - -"));
+    }
+
+    #[test]
+    fn what_is_broken_is_told_by_its_line_hl_02() {
+        let long = format!("machine h login u password p\nmachine {}", "x".repeat(5_000));
+        for (text, line, why) in [
+            (long.as_str(), 2, "too long"),
+            ("machine h login u password p\n\nmachine \"g", 3, "no end"),
+            ("machine h login u password p machine \"g\nx\"", 1, "no end"),
+            ("machine h login u password p machine \"g\\", 1, "no end"),
+            ("machine h login u password p\nmachine", 2, "ends"),
+        ] {
+            let broken = Netrc::parse(text.as_bytes()).broken.unwrap();
+            assert!(broken.line == line && broken.why.contains(why), "{text:.60?}: {broken:?}");
+            assert_eq!(found(text, "h", None).as_deref(), Some("u p -"), "{text:.60?}");
+        }
+        assert!(Netrc::parse(b"machine h login u password p").broken.is_none());
+    }
+}

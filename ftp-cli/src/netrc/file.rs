@@ -1,0 +1,146 @@
+//! The file itself: found, opened without waiting for anybody, bounded, and not for others to read.
+
+use std::ffi::OsStr;
+use std::fs::{File, Metadata};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::geteuid;
+
+use super::Netrc;
+use crate::target::shown_path;
+
+/// Nobody knows so many hosts.
+const LARGEST: u64 = 1 << 20;
+
+/// A file that was read.
+pub(crate) struct Loaded {
+    pub(crate) netrc: Netrc,
+    /// As people are shown it.
+    pub(crate) name: String,
+    /// Why no password of it may be used, if none may.
+    pub(crate) unfit: Option<String>,
+}
+
+/// Reads a file. Links lead where they lead: what counts is who owns and may read the file there.
+///
+/// # Errors
+///
+/// The system's; `InvalidInput` if it is no regular file, which might never end, and
+/// `FileTooLarge` above a MiB.
+pub(crate) fn load(path: &Path) -> io::Result<Loaded> {
+    // A FIFO is not waited for.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(open(path, flags, Mode::empty())?);
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "is not a regular file"));
+    }
+    let mut text = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > LARGEST {
+        return Err(ErrorKind::FileTooLarge.into());
+    }
+    let (netrc, name) = (Netrc::parse(&text), shown_path(path));
+    let unfit = unfit(&metadata, geteuid().as_raw());
+    Ok(Loaded { netrc, name, unfit })
+}
+
+/// Why `user` should trust no password of a file: it may be known to others, or be theirs.
+fn unfit(metadata: &Metadata, user: u32) -> Option<String> {
+    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+    if owner != user && owner != 0 {
+        return Some(format!("it belongs to another user (uid {owner})"));
+    }
+    (mode & 0o077 != 0)
+        .then(|| format!("others have access to it (mode {mode:04o}); chmod 600 ends that"))
+}
+
+/// The file of whoever has `home`, if that is a directory that can be named.
+pub(crate) fn in_home(home: &OsStr) -> Option<PathBuf> {
+    let home = Path::new(home);
+    // Relative, it would be a file of whoever owns the current directory.
+    home.is_absolute().then(|| home.join(".netrc"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use rustix::fs::{CWD, FileType, mknodat};
+
+    #[test]
+    fn only_what_is_a_users_own_is_fit_li_02_hl_02() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("netrc");
+        fs::write(&path, "machine h login u password p").unwrap();
+        symlink("netrc", root.path().join("link")).unwrap();
+        for (mode, is_fit) in [
+            (0o600, true),
+            (0o400, true),
+            (0o640, false),
+            (0o604, false),
+            (0o620, false),
+            (0o644, false),
+        ] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            for name in ["netrc", "link"] {
+                let loaded = load(&root.path().join(name)).unwrap();
+                assert_eq!(loaded.unfit.is_none(), is_fit, "{mode:o} {name}");
+            }
+        }
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let metadata = fs::metadata(&path).unwrap();
+        assert!(unfit(&metadata, metadata.uid()).is_none());
+        let other = metadata.uid() + 1;
+        assert_eq!(unfit(&metadata, other).is_some(), metadata.uid() != 0, "root's may be read");
+    }
+
+    #[test]
+    fn another_users_file_is_unfit_li_02_hl_02() {
+        if geteuid().as_raw() != 0 {
+            return;
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::os::unix::fs::chown(file.path(), Some(12_345), None).unwrap();
+        let loaded = load(file.path()).unwrap();
+        assert!(loaded.unfit.is_some_and(|why| why.contains("12345")));
+    }
+
+    #[test]
+    fn what_never_ends_is_not_read_hl_02() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(CWD, at("fifo"), FileType::Fifo, mode, 0).unwrap();
+        fs::create_dir(at("directory")).unwrap();
+        File::create(at("sparse")).unwrap().set_len(1 << 30).unwrap();
+        File::create(at("most")).unwrap().set_len(LARGEST).unwrap();
+        File::create(at("more")).unwrap().set_len(LARGEST + 1).unwrap();
+        symlink("/dev/zero", at("zero")).unwrap();
+        symlink("loop", at("loop")).unwrap();
+        for name in ["fifo", "directory", "sparse", "more", "zero", "loop", "none"] {
+            assert!(load(&at(name)).is_err(), "{name}");
+        }
+        assert!(load(&at("most")).unwrap().netrc.broken.is_some());
+    }
+
+    #[test]
+    fn a_home_may_be_anything_hl_13() {
+        let huge = "/x".repeat(100_000);
+        for (home, want) in [
+            ("/h", Some("/h/.netrc")),
+            ("", None),
+            ("h", None),
+            (".", None),
+            ("/", Some("/.netrc")),
+        ] {
+            assert_eq!(in_home(OsStr::new(home)).as_deref(), want.map(Path::new), "{home:?}");
+        }
+        assert!(load(&in_home(OsStr::new(&huge)).unwrap()).is_err());
+    }
+}

@@ -1,0 +1,339 @@
+//! Where passwords come from, and who does not get to see them.
+
+use std::fs::{self, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use ftp_tests::process::{Running, run};
+use ftp_tests::root::TempRoot;
+use ftp_tests::terminal::Terminal;
+use rustix::process::Signal;
+
+use crate::peer::{Act, Peer};
+use crate::{failed, ftp};
+
+/// A file that only its owner can read.
+fn private(root: &TempRoot, name: &str, text: &str) -> String {
+    root.write(name, text.as_bytes());
+    fs::set_permissions(root.join(name), Permissions::from_mode(0o600)).unwrap();
+    root.join(name).to_str().unwrap().to_owned()
+}
+
+/// The data that a server sends before it hangs.
+fn hanging() -> Peer {
+    Peer::start(&[("RETR", Act::SendAndHang("150 data (10 bytes)", b"12345".to_vec()))])
+}
+
+#[test]
+fn no_process_shows_a_password_during_a_transfer_li_01_hl_01() {
+    let here = TempRoot::new();
+    let file = private(&here, "password", "geheim\n");
+    let peer = hanging();
+    let netrc = format!("machine {} login u password geheim\n", peer.address.ip());
+    drop(peer);
+    let netrc = private(&here, ".netrc", &netrc);
+    let home = here.path().to_str().unwrap();
+    for (options, input, environment) in [
+        (&["--password-file", &file][..], false, None),
+        (&["--password-fd", "0"], true, None),
+        (&["--password-command", &format!("cat {file}")], false, None),
+        (&["--netrc-file", &netrc], false, None),
+        (&[], false, Some(("HOME", home))),
+        (&[], false, Some(("FTP_PASSWORD", "geheim"))),
+    ] {
+        let peer = hanging();
+        let url = peer.url("x").replace("ftp://", "ftp://u@");
+        let local = here.join("got").to_str().unwrap().to_owned();
+        let mut get = ftp(&["get", "--trace"]);
+        get.args(options).args([&url, &local]).envs(environment);
+        let trace = here.join("trace");
+        get.stderr(fs::File::create(&trace).unwrap());
+        get.stdin(if input { Stdio::piped() } else { Stdio::null() });
+        let mut get = Running::start(&mut get);
+        if let Some(mut pipe) = get.child.stdin.take() {
+            pipe.write_all(b"geheim\nmore\n").unwrap();
+        }
+        let begun = || fs::read_to_string(&trace).ok().filter(|text| text.contains("< 150"));
+        let said = get.wait_until(Duration::from_secs(20), begun).unwrap();
+        assert!(peer.seen().contains("USER u, PASS geheim"), "{options:?}: {}", peer.seen());
+        assert!(said.contains("> PASS ****"), "{said}");
+        let process = format!("/proc/{}", get.child.id());
+        let words = fs::read(format!("{process}/cmdline")).unwrap();
+        let around = fs::read(format!("{process}/environ")).unwrap();
+        let shows = |bytes: &[u8]| bytes.windows(6).any(|part| part == b"geheim");
+        assert!(!shows(&words) && !shows(said.as_bytes()), "{options:?}: {said}");
+        // Which only its user and root can read, unlike the command line.
+        let is_environment = environment.is_some_and(|(name, _)| name == "FTP_PASSWORD");
+        assert_eq!(shows(&around), is_environment, "{options:?}");
+        if is_environment {
+            let mode = fs::metadata(format!("{process}/environ")).unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{mode:o}");
+        }
+    }
+}
+
+#[test]
+fn a_descriptor_is_read_to_the_end_of_its_line_li_01() {
+    let here = TempRoot::new();
+    let file = private(&here, "passwords", "first\nsecond\n");
+    let data = [("RETR", Act::Send("150 data", b"12345".to_vec(), "226 done"))];
+    let program = env!("CARGO_BIN_EXE_ftp-cli");
+    let (one, other) = (Peer::start(&data), Peer::start(&data));
+    let get = |peer: &Peer| format!("{program} get --password-fd 7 -u u {} -", peer.url("x"));
+    let line = format!("exec 7<{file}; {}; {}", get(&one), get(&other));
+    let ran = run(Command::new("/bin/sh").args(["-c", &line]));
+    assert_eq!(ran.succeeded(), b"1234512345");
+    assert!(one.seen().starts_with("USER u, PASS first, "), "{}", one.seen());
+    assert!(other.seen().starts_with("USER u, PASS second, "), "{}", other.seen());
+    // One that nobody passed is not waited for, whatever it is in the process itself.
+    for number in ["3", "4", "5", "6", "9"] {
+        let ran = run(&mut ftp(&["get", "--password-fd", number, "ftp://u@127.0.0.1/x", "-"]));
+        failed(&ran, 3, "no such descriptor was passed");
+    }
+}
+
+#[test]
+fn netrc_tells_user_password_and_account_li_01_li_03() {
+    let here = TempRoot::new();
+    let home = here.path().to_str().unwrap();
+    let data = || ("RETR", Act::Send("150 data", b"12345".to_vec(), "226 done"));
+    let peer =
+        Peer::start(&[("PASS", Act::Say("332 account")), ("ACCT", Act::Say("230 in")), data()]);
+    let text = format!(
+        "default login x password wrong\nmachine {}0 login x password wrong\n\
+         machine {} login \"u 1\" password \"p \\\"q\" account ledger\n",
+        peer.address.ip(),
+        peer.address.ip(),
+    );
+    private(&here, ".netrc", &text);
+    let mut get = ftp(&["get", "--trace", &peer.url("x"), "-"]);
+    let ran = run(get.env("HOME", home));
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert_eq!(ran.succeeded(), b"12345");
+    assert!(peer.seen().starts_with("USER u 1, PASS p \"q, ACCT ledger, "), "{}", peer.seen());
+    assert!(said.contains("> ACCT ****") && !said.contains("ledger"), "{said}");
+
+    // An option is nearer, and a server that does not ask is not told.
+    for (login, seen) in [("332 account", "ACCT other, "), ("230 in", "TYPE I, ")] {
+        let peer = Peer::start(&[("PASS", Act::Say(login)), ("ACCT", Act::Say("230 in")), data()]);
+        let mut get = ftp(&["get", "--account", "other", &peer.url("x"), "-"]);
+        assert_eq!(run(get.env("HOME", home)).succeeded(), b"12345");
+        assert!(peer.seen().contains(&format!("PASS p \"q, {seen}")), "{}", peer.seen());
+    }
+
+    let peer = Peer::start(&[("PASS", Act::Say("332 account"))]);
+    failed(&run(&mut ftp(&["get", &peer.url("x"), "-"])), 6, "332");
+}
+
+#[test]
+fn a_netrc_for_all_to_read_is_an_error_only_where_it_counts_li_02_hl_02() {
+    let here = TempRoot::new();
+    let path = private(&here, ".netrc", "machine 127.0.0.1 login u password geheim\n");
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    let home = here.path().to_str().unwrap();
+    let data = [("RETR", Act::Send("150 data", b"12345".to_vec(), "226 done"))];
+    for (options, login) in [
+        (&["--no-netrc"][..], ""),
+        (&["--netrc-file", "/dev/null"], ""),
+        (&[], "u:p@"),
+        (&["-u", "other", "--password-command", "echo p"], ""),
+    ] {
+        if options.contains(&"/dev/null") {
+            // No regular file: it could be one that never ends.
+            let ran = run(ftp(&["get", "ftp://127.0.0.1:1/x", "-"]).args(options));
+            failed(&ran, 3, "/dev/null: is not a regular file");
+            continue;
+        }
+        let peer = Peer::start(&data);
+        let url = peer.url("x").replace("ftp://", &format!("ftp://{login}"));
+        let mut get = ftp(&["get", &url, "-"]);
+        assert_eq!(run(get.args(options).env("HOME", home)).succeeded(), b"12345", "{options:?}");
+        assert!(!peer.seen().contains("geheim"), "{}", peer.seen());
+    }
+    let peer = Peer::start(&data);
+    let ran = run(ftp(&["get", &peer.url("x"), "-"]).env("HOME", home));
+    failed(&ran, 3, "mode 0644");
+    assert!(!String::from_utf8_lossy(&ran.stderr).contains("geheim"), "{ran:?}");
+    assert_eq!(peer.seen(), "", "nothing was sent");
+}
+
+#[test]
+fn no_environment_makes_it_panic_hl_13() {
+    let huge = "/x".repeat(60_000);
+    for (name, value) in [
+        ("HOME", ""),
+        ("HOME", "relative"),
+        ("HOME", huge.as_str()),
+        ("HOME", "/dev/null"),
+        ("LANG", "xx_YY.\u{1b}[2J"),
+        ("LC_ALL", ""),
+        ("TERM", huge.as_str()),
+        ("COLUMNS", "-1"),
+        ("FTP_PASSWORD", huge.as_str()),
+        ("TZ", ":/dev/zero"),
+        ("RUST_LOG", "%%%"),
+    ] {
+        let peer = Peer::start(&[("RETR", Act::Send("150 data", b"12345".to_vec(), "226 done"))]);
+        let mut get = ftp(&["get", &peer.url("x"), "-"]);
+        assert_eq!(run(get.env(name, value)).succeeded(), b"12345", "{name}={value:.20}");
+    }
+    let peer = Peer::start(&[("RETR", Act::Send("150 data", b"12345".to_vec(), "226 done"))]);
+    let mut get = Command::new(env!("CARGO_BIN_EXE_ftp-cli"));
+    get.env_clear().args(["get", &peer.url("x"), "-"]);
+    assert_eq!(run(&mut get).succeeded(), b"12345", "no environment at all");
+}
+
+/// `get` of `u` at a peer, on a terminal.
+fn asked(peer: &Peer, options: &[&str]) -> Terminal {
+    let url = peer.url("x").replace("ftp://", "ftp://u@");
+    let mut get = ftp(&["get", &url, "-"]);
+    let mut terminal = Terminal::start(get.args(options));
+    terminal.expect("Password for u at 127.0.0.1: ");
+    assert!(!terminal.echoes());
+    terminal
+}
+
+#[test]
+fn the_terminal_asks_and_shows_nothing_li_01() {
+    let data = [("RETR", Act::Send("150 data", b"12345".to_vec(), "226 done"))];
+    let peer = Peer::start(&data);
+    let mut terminal = asked(&peer, &["-q"]);
+    terminal.type_in("geheim\n");
+    let (status, shown) = terminal.end();
+    assert!(status.success() && shown.ends_with("12345"), "{shown:?}");
+    assert!(!shown.contains("geheim"), "{shown:?}");
+    assert!(peer.seen().starts_with("USER u, PASS geheim, "), "{}", peer.seen());
+    assert!(terminal.echoes());
+
+    // Nothing typed is no password, and nothing was sent.
+    for typed in ["\n", "\x04"] {
+        let peer = Peer::start(&data);
+        let mut terminal = asked(&peer, &[]);
+        terminal.type_in(typed);
+        let (status, shown) = terminal.end();
+        assert_eq!(status.code(), Some(6), "{shown:?}");
+        assert!(terminal.echoes() && peer.seen().is_empty(), "{}", peer.seen());
+    }
+}
+
+#[test]
+fn data_on_standard_input_is_not_the_password_li_01() {
+    let here = TempRoot::new();
+    here.write("data", b"not the password\n");
+    let peer = Peer::start(&[("STOR", Act::Take("150 go on", "226 done"))]);
+    let url = peer.url("x").replace("ftp://", "ftp://u@");
+    // The shell gives the program another input than the terminal.
+    let line = format!(
+        "exec {} put -q - {url} <{}",
+        env!("CARGO_BIN_EXE_ftp-cli"),
+        here.join("data").display()
+    );
+    let mut terminal = Terminal::start(Command::new("/bin/sh").args(["-c", &line]));
+    terminal.expect("Password for u at 127.0.0.1: ");
+    terminal.type_in("geheim\n");
+    let (status, shown) = terminal.end();
+    assert!(status.success(), "{shown}");
+    assert!(peer.seen().starts_with("USER u, PASS geheim, "), "{}", peer.seen());
+}
+
+#[test]
+fn nobody_is_asked_where_nobody_reads_li_01() {
+    let peer = Peer::start(&[]);
+    let url = peer.url("x").replace("ftp://", "ftp://u@");
+    let mut terminal = Terminal::start_with(&mut ftp(&["get", &url, "-"]), |command, terminal| {
+        command.stdout(terminal("standard output")).stderr(Stdio::piped());
+    });
+    let (status, shown) = terminal.end();
+    assert_eq!((status.code(), shown.as_str()), (Some(6), ""));
+    assert_eq!(peer.seen(), "");
+}
+
+#[test]
+fn every_signal_leaves_a_terminal_that_shows_what_is_typed_hl_10() {
+    for (signal, code, killed) in [
+        (Signal::INT, Some(130), None),
+        (Signal::TERM, Some(143), None),
+        (Signal::HUP, None, Some(Signal::HUP)),
+        (Signal::QUIT, None, Some(Signal::QUIT)),
+        (Signal::ALARM, None, Some(Signal::ALARM)),
+        (Signal::USR1, None, Some(Signal::USR1)),
+        (Signal::USR2, None, Some(Signal::USR2)),
+        (Signal::XCPU, None, Some(Signal::XCPU)),
+        (Signal::VTALARM, None, Some(Signal::VTALARM)),
+        (Signal::PROF, None, Some(Signal::PROF)),
+        (Signal::ABORT, None, Some(Signal::ABORT)),
+    ] {
+        let peer = Peer::start(&[]);
+        let mut terminal = asked(&peer, &[]);
+        terminal.type_in("geh");
+        terminal.signal(signal);
+        let (status, shown) = terminal.end();
+        assert_eq!(status.code(), code, "{signal:?}: {shown:?}");
+        assert_eq!(status.signal(), killed.map(|signal| signal.as_raw()), "{signal:?}: {shown:?}");
+        assert!(terminal.echoes(), "{signal:?}");
+        assert!(!shown.contains("geh") && peer.seen().is_empty(), "{shown:?}");
+    }
+    // As typed, for all programs of the terminal; and while `passwd` asks, which has no transfer.
+    let mut terminal = asked(&Peer::start(&[]), &[]);
+    terminal.type_in("geh\x03");
+    assert_eq!(terminal.end().0.code(), Some(130));
+    assert!(terminal.echoes());
+    let mut terminal = Terminal::start(&mut ftp(&["passwd"]));
+    terminal.expect("Password: ");
+    assert!(!terminal.echoes());
+    terminal.type_in("geh\x03");
+    assert_eq!(terminal.end().0.code(), Some(130));
+    assert!(terminal.echoes());
+}
+
+#[test]
+fn who_is_stopped_and_continued_is_asked_again_hl_10() {
+    let peer = Peer::start(&[("RETR", Act::Send("150 data", b"12345".to_vec(), "226 done"))]);
+    let mut terminal = asked(&peer, &["-q"]);
+    terminal.type_in("lost\x1a");
+    terminal.is_stopped();
+    assert!(terminal.echoes());
+    terminal.signal(Signal::CONT);
+    terminal.expect("Password for u at 127.0.0.1: ");
+    assert!(!terminal.echoes());
+    terminal.type_in("geheim\n");
+    let (status, shown) = terminal.end();
+    assert!(status.success() && shown.ends_with("12345"), "{shown:?}");
+    assert!(peer.seen().starts_with("USER u, PASS geheim, "), "{}", peer.seen());
+    assert!(terminal.echoes());
+}
+
+#[test]
+fn a_password_in_a_url_is_warned_of_once_on_a_terminal_li_01() {
+    let data = [("RETR", Act::Send("150 data", b"12345".to_vec(), "226 done"))];
+    for (options, count) in [(&["get"][..], 1), (&["get", "-q"], 0)] {
+        let peer = Peer::start(&data);
+        let url = peer.url("x").replace("ftp://", "ftp://u:geheim@");
+        let mut terminal = Terminal::start(ftp(options).args([&url, "-"]));
+        let (status, shown) = terminal.end();
+        assert!(status.success(), "{shown}");
+        assert_eq!(shown.matches("a password in a URL").count(), count, "{shown}");
+        assert!(!shown.contains("geheim"), "{shown}");
+    }
+    let peer = Peer::start(&data);
+    let url = peer.url("x").replace("ftp://", "ftp://u:geheim@");
+    let ran = run(&mut ftp(&["get", &url, "-"]));
+    assert!(ran.stderr.is_empty(), "not where nobody reads it: {ran:?}");
+}
+
+#[test]
+fn passwd_asks_twice_on_a_terminal() {
+    let mut terminal = Terminal::start(&mut ftp(&["passwd"]));
+    terminal.expect("Password: ");
+    assert!(!terminal.echoes());
+    terminal.type_in("geheim\n");
+    terminal.expect("Again: ");
+    assert!(!terminal.echoes());
+    terminal.type_in("geheim\n");
+    let (status, shown) = terminal.end();
+    assert!(status.success() && shown.contains("$argon2id$"), "{shown}");
+    assert!(!shown.contains("geheim") && terminal.echoes(), "{shown}");
+}

@@ -1,0 +1,208 @@
+//! A terminal with a program on it: what it shows, what is typed, and whether that is shown too.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+
+use crate::process::LIMIT;
+
+/// A program with a terminal of its own, which is the controlling one of its session. It is killed
+/// when this is dropped.
+#[derive(Debug)]
+pub struct Terminal {
+    /// The program.
+    pub child: Child,
+    process: OwnedFd,
+    master: File,
+    /// All that was shown and not yet expected.
+    seen: Vec<u8>,
+}
+
+impl Terminal {
+    /// Starts a program. Its standard streams are the terminal, but for those that `command` has
+    /// elsewhere by [`Terminal::wrapped`].
+    #[track_caller]
+    #[must_use]
+    pub fn start(command: &mut Command) -> Self {
+        Self::start_with(command, |command, slave| {
+            command.stdout(slave("standard output")).stderr(slave("standard error"));
+        })
+    }
+
+    /// Starts a program with the terminal as its standard input; `others` says where the other
+    /// streams go, with a way to have further handles of the terminal.
+    #[track_caller]
+    #[must_use]
+    pub fn start_with(
+        command: &mut Command,
+        others: impl FnOnce(&mut Command, &dyn Fn(&str) -> Stdio),
+    ) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+            .expect("a terminal");
+        grantpt(&master).and_then(|()| unlockpt(&master)).expect("its other end");
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&master, size).expect("a size");
+        let name = ptsname(&master, Vec::new()).expect("its name");
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let slave = open(&name, flags, Mode::empty()).expect("its other end can be opened");
+        let handle = |what: &str| match slave.try_clone() {
+            Ok(handle) => Stdio::from(handle),
+            Err(error) => panic!("{what}: {error}"),
+        };
+        // setsid makes it the controlling terminal, which nothing in std does.
+        let mut session = Command::new("setsid");
+        session.arg("--ctty").arg(command.get_program()).args(command.get_args());
+        session.env_clear().env("TERM", "xterm");
+        for (name, value) in command.get_envs() {
+            if let Some(value) = value {
+                session.env(name, value);
+            }
+        }
+        session.stdin(handle("standard input"));
+        others(&mut session, &handle);
+        let child = session.spawn().unwrap_or_else(|error| panic!("setsid: {error}"));
+        let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())
+            .expect("a child that is not waited for has a descriptor");
+        Self { child, process, master: File::from(master), seen: Vec::new() }
+    }
+
+    /// Waits until `words` are shown, and takes all up to their end off what was shown.
+    #[track_caller]
+    pub fn expect(&mut self, words: &str) {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let at = self.seen.windows(words.len()).position(|shown| shown == words.as_bytes());
+            if let Some(at) = at {
+                self.seen.drain(..at + words.len());
+                return;
+            }
+            let shown = String::from_utf8_lossy(&self.seen).into_owned();
+            assert!(self.read(end), "no {words:?} in {shown:?}");
+        }
+    }
+
+    /// Reads what is shown next; not if nothing ever will be.
+    fn read(&mut self, end: Instant) -> bool {
+        let left = end.saturating_duration_since(Instant::now());
+        let limit = Timespec::try_from(left).expect("a minute at most");
+        let mut watched = [PollFd::new(&self.master, PollFlags::IN)];
+        if !poll(&mut watched, Some(&limit)).is_ok_and(|count| count > 0) {
+            return false;
+        }
+        let mut piece = [0; 4_096];
+        match self.master.read(&mut piece) {
+            Ok(length) => {
+                self.seen.extend_from_slice(piece.get(..length).unwrap_or_default());
+                length > 0
+            }
+            Err(error) => error.kind() == ErrorKind::Interrupted,
+        }
+    }
+
+    /// Types something; `\x03` is Ctrl-C.
+    #[track_caller]
+    pub fn type_in(&mut self, text: &str) {
+        self.master.write_all(text.as_bytes()).expect("a terminal takes what is typed");
+    }
+
+    /// Changes the size of the window.
+    #[track_caller]
+    pub fn resize(&mut self, columns: u16, rows: u16) {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.master, size).expect("a size");
+    }
+
+    /// Whether what is typed is shown.
+    #[track_caller]
+    #[must_use]
+    pub fn echoes(&self) -> bool {
+        let modes = tcgetattr(&self.master).expect("the modes of a terminal").local_modes;
+        modes.contains(LocalModes::ECHO)
+    }
+
+    /// Sends a signal to the program.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it is there");
+    }
+
+    /// Waits until the program is stopped.
+    #[track_caller]
+    pub fn is_stopped(&self) {
+        let end = Instant::now() + LIMIT;
+        let path = format!("/proc/{}/stat", self.child.id());
+        loop {
+            let stat = std::fs::read_to_string(&path).unwrap_or_default();
+            if stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T")) {
+                return;
+            }
+            assert!(Instant::now() < end, "not stopped: {stat}");
+            let mut watched = [PollFd::new(&self.process, PollFlags::IN)];
+            let moment = Timespec::try_from(Duration::from_millis(5)).expect("a moment");
+            let ended = poll(&mut watched, Some(&moment)).is_ok_and(|count| count > 0);
+            assert!(!ended, "it ended");
+        }
+    }
+
+    /// Waits for the end of the program, and gives how it ended and what was shown until then and
+    /// not expected.
+    #[track_caller]
+    pub fn end(&mut self) -> (ExitStatus, String) {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let mut watched = [
+                PollFd::new(&self.process, PollFlags::IN),
+                PollFd::from_borrowed_fd(self.master.as_fd(), PollFlags::IN),
+            ];
+            let left = end.saturating_duration_since(Instant::now());
+            let limit = Timespec::try_from(left).expect("a minute at most");
+            let count = poll(&mut watched, Some(&limit)).unwrap_or_default();
+            assert!(count > 0, "it does not end: {:?}", String::from_utf8_lossy(&self.seen));
+            let [process, shown] = &watched;
+            let (has_ended, has_shown) =
+                (!process.revents().is_empty(), shown.revents().contains(PollFlags::IN));
+            if has_shown {
+                self.read(end);
+            } else if has_ended {
+                let status = self.child.wait().expect("it ended");
+                return (status, String::from_utf8_lossy(&self.seen).into_owned());
+            }
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // It is gone already when it ended by itself.
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_on_a_terminal() {
+        let mut command = Command::new("/bin/sh");
+        let mut shell = Terminal::start(command.args([
+            "-c",
+            "tty >/dev/null && echo is </dev/tty >/dev/tty; read x; echo \"got $x\"; exit 3",
+        ]));
+        shell.expect("is");
+        assert!(shell.echoes());
+        shell.type_in("word\n");
+        shell.expect("got word");
+        let (status, _) = shell.end();
+        assert_eq!(status.code(), Some(3));
+    }
+}
