@@ -52,6 +52,7 @@ impl Dialler {
             resolve: connect.unwrap_or(default.resolve),
             connect: connect.unwrap_or(default.connect),
             data_connect: connect.unwrap_or(default.data_connect),
+            handshake: connect.unwrap_or(default.handshake),
             greeting: reply.unwrap_or(default.greeting),
             reply: reply.unwrap_or(default.reply),
             stall: limit("stall-timeout")?.unwrap_or(default.stall),

@@ -53,6 +53,8 @@ pub(crate) fn action(error: &Error) -> Action {
         Error::Local(_) => Action::Ask("the local file or disk"),
         // The control connection works, the data connection does not.
         Error::DataConnection(_) => Action::Ask("the firewall, or active and passive mode"),
+        // Going on would need a connection that is not protected as the URL demands.
+        Error::Tls(_) => Action::Ask("the certificate of the server, or whether it knows TLS"),
         // The network, a limit of time, 421, other 4yz replies.
         error if error.is_transient() => Action::TryAgain,
         // The server is no FTP server, or a broken one; it lacks something; somebody cancelled.

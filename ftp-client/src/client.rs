@@ -19,8 +19,11 @@ use crate::config::{ClientBuilder, Config};
 use crate::connect::Server;
 use crate::control::ControlConnection;
 use crate::data::Ways;
-use crate::error::Error;
+use crate::error::{Error, Phase};
+use crate::secure::{Asked, Secured};
+use crate::security::{Start, TlsInfo};
 use crate::stream::Stream;
+use crate::tls;
 use crate::transfer::{self, Part};
 use crate::wait::Waiter;
 use crate::{connect, login, trace};
@@ -74,6 +77,8 @@ pub struct Client {
     /// The part of a file that is in force at the server, for the next transfer.
     pub(crate) part: Part,
     welcome: Reply,
+    pub(crate) secured: Option<Secured>,
+    tls_refusal: Option<Reply>,
     /// The type of the transfers to come, and the type in force; `None` if that is not known.
     wanted: RepresentationType,
     pub(crate) in_force: Option<RepresentationType>,
@@ -100,6 +105,9 @@ impl Client {
     pub(crate) fn connect(config: Config, server: Server) -> Result<Self, Error> {
         let host = config.host_command.then(|| server.host_name()).transpose();
         let host = host.map_err(Error::Argument)?.map(Command::Host);
+        // Before anything is sent: what is wrong with it is the caller's.
+        let context = config.tls.as_ref().map(|tls| tls::Context::new(tls, &server.host));
+        let mut context = context.transpose().map_err(Error::Tls)?;
         let waiter = Waiter::new(config.overall, config.canceller.clone());
         let stream = connect::connect(&server, &config, &waiter)?;
         let addresses = match config.connector {
@@ -109,11 +117,26 @@ impl Client {
         };
         let reply_limit = config.timeouts.reply;
         let mut control = ControlConnection::new(stream, server, addresses, reply_limit, waiter);
+        let (limit, mut secured) = (config.timeouts.handshake, None);
+        let deadline = |control: &ControlConnection| control.deadline(limit, Phase::Handshake);
+        if let Some(settings) = config.tls.as_ref().filter(|tls| tls.start == Start::Implicit)
+            && let Some(context) = context.take()
+        {
+            let deadline = deadline(&control);
+            secured = Some(Secured::begin(context, settings, &mut control, deadline)?);
+        }
         let welcome = control.greeting(config.timeouts.greeting)?;
         if let Some(command) = host {
             let reply = control.request(&command)?;
             if !is_unknown(&reply) && reply.code().severity() != Severity::Completion {
                 return Err(Error::Refused(Verb::Host, reply));
+            }
+        }
+        let mut tls_refusal = None;
+        if let (Some(settings), Some(context)) = (&config.tls, context) {
+            match Secured::ask(context, settings, &mut control, deadline)? {
+                Asked::Secured(now) => secured = Some(now),
+                Asked::InClear(reply) => tls_refusal = Some(reply),
             }
         }
         Ok(Self {
@@ -123,6 +146,8 @@ impl Client {
             abandoned: None,
             part: Part::default(),
             welcome,
+            secured,
+            tls_refusal,
             wanted: RepresentationType::Image,
             in_force: None,
             features: None,
@@ -142,15 +167,20 @@ impl Client {
     ///
     /// [`Error::Refused`] with the server's reason: 530 for a wrong name or password, 332 if it
     /// wants an account and none was given to the builder. [`Error::Argument`] for an empty name,
-    /// and for CR, LF or NUL in any of them.
+    /// and for CR, LF or NUL in any of them. [`Error::Tls`] under TLS, if the server will not have
+    /// data connections as they are to be: it is not logged in to any more then.
     pub fn login(
         &mut self,
         user: impl AsRef<[u8]>,
         password: impl AsRef<[u8]>,
     ) -> Result<(), Error> {
         self.settle()?;
+        if self.secured.as_ref().is_some_and(|secured| secured.before_login) {
+            self.protect()?;
+        }
         let account = self.config.account.as_ref();
         login::login(&mut self.control, user.as_ref(), password.as_ref(), account)?;
+        self.protect()?;
         // Servers may list more once they know who asks.
         self.features = None;
         Ok(())
@@ -167,7 +197,29 @@ impl Client {
         self.order(&Command::Acct(Password(account.as_ref().to_vec()))).map(drop)
     }
 
-    /// The server's greeting.
+    /// What was agreed on by TLS; `None` if the connection is in clear.
+    #[must_use]
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.secured.as_ref().map(|secured| &secured.info)
+    }
+
+    /// What the server said to `AUTH TLS`, if it refused that and
+    /// [`Tls::opportunistic`](crate::Tls::opportunistic) lets the client go on in clear.
+    #[must_use]
+    pub const fn tls_refusal(&self) -> Option<&Reply> {
+        self.tls_refusal.as_ref()
+    }
+
+    /// Tells the server under TLS what data connections are to be like.
+    pub(crate) fn protect(&mut self) -> Result<(), Error> {
+        match &mut self.secured {
+            Some(secured) => secured.protect(&mut self.control),
+            None => Ok(()),
+        }
+    }
+
+    /// The server's greeting. With [`Tls::explicit`](crate::Tls::explicit) it came in clear, so
+    /// that anybody may have written it.
     #[must_use]
     pub const fn welcome(&self) -> &Reply {
         &self.welcome
@@ -279,7 +331,8 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Argument`] for a verb that uses a data connection, or that changes the meaning of
-    /// what follows on either connection: `AUTH`, `CCC`, `MODE`, `STRU`. Nothing is sent then.
+    /// what follows on either connection: `AUTH`, `CCC`, `MODE`, `STRU`, and under TLS `PROT` and
+    /// `REIN`. Nothing is sent then.
     pub fn quote(&mut self, command: &RawCommand) -> Result<Reply, Error> {
         let verb = command.verb();
         let refuse = |what| {
@@ -292,6 +345,9 @@ impl Client {
             }
             Verb::Auth | Verb::Adat | Verb::Ccc | Verb::Mode | Verb::Stru => {
                 return refuse("a raw command that changes how the connections are read");
+            }
+            Verb::Prot | Verb::Rein if self.secured.is_some() => {
+                return refuse("a raw command that changes what TLS protects");
             }
             _ => {}
         }
@@ -332,7 +388,9 @@ impl Client {
     /// [`Error::Refused`], and those of the control connection but [`Error::Closed`].
     pub fn quit(mut self) -> Result<(), Error> {
         self.control.leave(true);
-        match self.settle().and_then(|()| self.control.order(&Command::Quit)) {
+        let answer = self.settle().and_then(|()| self.control.order(&Command::Quit));
+        self.control.part();
+        match answer {
             Ok(_) | Err(Error::Closed | Error::ServiceClosing(_)) => Ok(()),
             Err(error) => Err(error),
         }

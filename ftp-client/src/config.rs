@@ -11,6 +11,7 @@ use crate::client::Client;
 use crate::connect::Server;
 use crate::connector::{Connector, SharedConnector};
 use crate::error::Error;
+use crate::security::{Start, Tls};
 
 /// How long each phase may take. Each is a limit for the whole phase: a server that sends one
 /// byte at a time does not extend it, except [`stall`](Self::stall), which is about each byte.
@@ -30,6 +31,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From connecting to the end of the server's greeting. 60 s.
     pub greeting: Duration,
+    /// The handshake of TLS, on the control connection and on each data connection. 10 s.
+    pub handshake: Duration,
     /// From sending a command to the end of its reply. 60 s.
     pub reply: Duration,
     /// Opening a data connection. 10 s.
@@ -49,6 +52,7 @@ impl Default for Timeouts {
             resolve: Duration::from_secs(10),
             connect: Duration::from_secs(10),
             greeting: Duration::from_secs(60),
+            handshake: Duration::from_secs(10),
             reply: Duration::from_secs(60),
             data_connect: Duration::from_secs(10),
             stall: Duration::from_secs(60),
@@ -114,6 +118,7 @@ pub(crate) struct Config {
     pub(crate) active_address: Option<String>,
     pub(crate) pipeline: bool,
     pub(crate) host_command: bool,
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Config {
@@ -156,6 +161,7 @@ impl Default for Config {
             account: None,
             epsv_all: false,
             host_command: false,
+            tls: None,
             passive_address: AddressRule::default(),
             allow_low_ports: false,
             active_ports: None,
@@ -312,6 +318,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Whether, and how, connections are protected by TLS; not, by default. A URL of the scheme
+    /// `ftpes` or `ftps` demands it, and then says when it begins.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.config.tls = Some(tls);
+        self
+    }
+
     /// The account that is given to a server that asks for one at login (332). Kept out of logs
     /// and `Debug` like a password.
     pub fn account(mut self, account: impl Into<Vec<u8>>) -> Self {
@@ -321,7 +334,7 @@ impl ClientBuilder {
 
     /// Connects to a server and waits for its greeting. It is named as `host` or `host:port`,
     /// where the host is a name or an address, an IPv6 address before a port in brackets; the
-    /// port is 21 if none is given.
+    /// port is 21 if none is given, and 990 with [`Tls::implicit`].
     ///
     /// A name may have many addresses, of both families. They are tried in turn, each 250 ms
     /// after the one before it or as soon as that has failed, and the first that answers is used
@@ -331,13 +344,15 @@ impl ClientBuilder {
     ///
     /// [`Error::Argument`] if `server` is none; [`Error::Io`] if the name has no address, or none
     /// of them can be reached: it says what each of them failed with; [`Error::Timeout`];
+    /// [`Error::Tls`] for TLS that is demanded and does not come about;
     /// [`Error::ServiceClosing`] or [`Error::Greeting`] if the server greets with anything but
     /// 220; [`Error::Protocol`] if what answers is no FTP server; [`Error::Cancelled`];
     /// [`Error::Unsupported`] for settings that exclude each other,
     /// before anything is sent.
     pub fn connect(mut self, server: &str) -> Result<Client, Error> {
         self.config.check()?;
-        let server = Server::parse(server).map_err(Error::Argument)?;
+        let is_implicit = self.config.tls.as_ref().is_some_and(|tls| tls.start == Start::Implicit);
+        let server = Server::parse(server, is_implicit).map_err(Error::Argument)?;
         Client::connect(self.config, server)
     }
 }

@@ -25,8 +25,9 @@ const LEAST_STAGGER: Duration = Duration::from_millis(10);
 /// How many addresses of a name are tried. Each costs a socket until one has connected.
 const MOST_ADDRESSES: usize = 32;
 
-/// The port of a server that is named without one (RFC 959 §8).
+/// The port of a server that is named without one (RFC 959 §8), and if TLS begins at once.
 const PORT: u16 = 21;
+const IMPLICIT_PORT: u16 = 990;
 
 /// A server as callers name it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,7 +47,7 @@ impl Server {
     }
 
     /// Reads `host`, `host:port`, `[v6]`, `[v6]:port`, or an IPv6 address as it is.
-    pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
+    pub(crate) fn parse(text: &str, is_implicit: bool) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("server", at, kind);
         if let Some(at) = text.bytes().position(|byte| byte <= b' ' || byte == 0x7f) {
             return Err(error(at, ParseErrorKind::UnexpectedByte));
@@ -85,6 +86,7 @@ impl Server {
         };
         let port = match port {
             Some(text) => number(text).ok_or(error(at, ParseErrorKind::BadNumber))?,
+            None if is_implicit => IMPLICIT_PORT,
             None => PORT,
         };
         Ok(Self { host: host.to_owned(), port })
@@ -312,7 +314,7 @@ mod tests {
             ("[fe80::1%eth0]:21", Some("[fe80::1]")),
             ("under_score.example", None),
         ] {
-            let name = Server::parse(server).unwrap().host_name().ok();
+            let name = Server::parse(server, false).unwrap().host_name().ok();
             assert_eq!(name.map(|name| name.to_string()).as_deref(), want, "{server}");
         }
     }
@@ -343,7 +345,7 @@ mod tests {
             ("host\r\nx", None),
             ("ho st", None),
         ] {
-            let server = Server::parse(text).ok();
+            let server = Server::parse(text, false).ok();
             let want = want.map(|(host, port)| Server { host: host.to_owned(), port });
             assert_eq!(server, want, "{text}");
         }

@@ -2,6 +2,7 @@
 //! (RFC 959 §5.3, §5.4, §6).
 
 mod abort;
+mod secure;
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -15,6 +16,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 
 use crate::connect::Server;
 use crate::error::{Error, Phase};
+use crate::security::TlsError;
 use crate::stream::Stream;
 use crate::trace;
 use crate::wait::{Deadline, Waiter};
@@ -203,16 +205,25 @@ impl ControlConnection {
     /// Writes all of `line`, in one call where the kernel takes it.
     fn write(&mut self, line: &[u8], deadline: Deadline) -> Result<(), Error> {
         let mut rest = line;
-        while !rest.is_empty() {
+        let mut is_sent = false;
+        while !is_sent {
             let stream = self.stream.as_mut().ok_or(Error::Closed)?;
-            let written = match stream.write(rest) {
+            let written = match rest {
+                [] => stream.flush().map(|is_done| is_done.then_some(0)),
+                rest => stream.write(rest),
+            };
+            let written = match written {
                 Ok(None) => {
-                    self.waiter.wait_for(stream.as_fd(), PollFlags::OUT, deadline).map(|()| Some(0))
+                    self.waiter.wait_for(stream.as_fd(), PollFlags::OUT, deadline).map(|()| None)
                 }
                 result => result,
             };
             match written {
-                Ok(count) => rest = rest.get(count.unwrap_or(0)..).unwrap_or_default(),
+                Ok(None) => {}
+                Ok(Some(count)) => {
+                    is_sent = rest.is_empty();
+                    rest = rest.get(count..).unwrap_or_default();
+                }
                 Err(error) => {
                     // The server may have said why before it hung up.
                     let said = self.check_clear();
@@ -302,6 +313,9 @@ impl ControlConnection {
         deadline: Deadline,
     ) -> Result<bool, Error> {
         let control = self.stream.as_ref().ok_or(Error::Closed)?;
+        if control.has_unread() {
+            return Ok(false);
+        }
         let other = PollFd::from_borrowed_fd(other, interest);
         let mut fds = vec![other, PollFd::new(control, PollFlags::IN)];
         self.waiter.wait(&mut fds, deadline)?;
@@ -312,6 +326,9 @@ impl ControlConnection {
     pub(crate) fn wait_beside(&self, other: &Self, deadline: Deadline) -> Result<(), Error> {
         let (one, two) = (self.stream.as_ref(), other.stream.as_ref());
         let (one, two) = (one.ok_or(Error::Closed)?, two.ok_or(Error::Closed)?);
+        if one.has_unread() || two.has_unread() {
+            return other.waiter.check();
+        }
         let mut fds = vec![PollFd::new(one, PollFlags::IN), PollFd::new(two, PollFlags::IN)];
         fds.extend(other.waiter.canceller().map(|it| PollFd::new(it, PollFlags::IN)));
         self.waiter.wait(&mut fds, deadline)?;
@@ -321,6 +338,9 @@ impl ControlConnection {
     /// Waits until a reply, or part of one, can be read.
     pub(crate) fn wait(&self, deadline: Deadline) -> Result<(), Error> {
         let stream = self.stream.as_ref().ok_or(Error::Closed)?;
+        if stream.has_unread() {
+            return self.waiter.check();
+        }
         self.waiter.wait_for(stream.as_fd(), PollFlags::IN, deadline)
     }
 
@@ -349,8 +369,7 @@ impl ControlConnection {
             if let Some(reply) = self.decode()? {
                 return Ok(reply);
             }
-            let stream = self.stream.as_ref().ok_or(Error::Closed)?;
-            match self.waiter.wait_for(stream.as_fd(), PollFlags::IN, deadline) {
+            match self.wait(deadline) {
                 Ok(()) => {}
                 // The reply is still owed, and can be taken when good-bye is said.
                 Err(Error::Cancelled) => return Err(Error::Cancelled),
@@ -398,6 +417,8 @@ impl ControlConnection {
 /// A reset is one more way for a server to hang up.
 fn closed_or(error: Error) -> Error {
     match error {
+        // Few servers mark the end of this one, and each reply is whole in itself.
+        Error::Tls(TlsError::TruncatedTls) => Error::Closed,
         Error::Io(error)
             if matches!(
                 error.kind(),

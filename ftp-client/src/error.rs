@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use ftp_proto::{AddressRule, EpsvArgument, HostReason, NetworkProtocol};
 use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
 
+use crate::security::TlsError;
+
 /// Why a client call failed. Each variant names who has to act.
 ///
 /// After [`ServiceClosing`](Self::ServiceClosing), most [`Unexpected`](Self::Unexpected),
@@ -67,6 +69,9 @@ pub enum Error {
     /// with it could make one file of two.
     #[error("the file on the server is not known to be the one that was begun")]
     Changed,
+    /// A connection is not protected as the caller demands.
+    #[error("{0}")]
+    Tls(#[source] TlsError),
     /// The caller's own reader or writer failed, in a call that moves a whole file.
     #[error("reading or writing here: {0}")]
     Local(#[source] io::Error),
@@ -106,6 +111,7 @@ impl Error {
             | Self::Desynchronised
             | Self::Argument(_)
             | Self::Changed
+            | Self::Tls(_)
             | Self::Local(_)
             | Self::Cancelled
             | Self::Unsupported(_) => false,
@@ -119,7 +125,10 @@ impl Error {
             Self::Refused(_, reply)
             | Self::ServiceClosing(reply)
             | Self::Greeting(reply)
-            | Self::Unexpected(_, reply) => Some(reply),
+            | Self::Unexpected(_, reply)
+            | Self::Tls(TlsError::Refused(reply) | TlsError::DataProtectionRefused(_, reply)) => {
+                Some(reply)
+            }
             _ => None,
         }
     }
@@ -164,6 +173,7 @@ impl Error {
                 Self::Incomplete { bytes: *bytes, announced: *announced }
             }
             Self::Changed => Self::Changed,
+            Self::Tls(error) => Self::Tls(error.clone()),
             Self::Local(error) => Self::Local(io_again(error)),
             Self::Cancelled => Self::Cancelled,
             Self::Unsupported(what) => Self::Unsupported(what),
@@ -194,7 +204,10 @@ impl From<Error> for io::Error {
                 io::ErrorKind::InvalidData
             }
             Error::Closed | Error::ServiceClosing(_) => io::ErrorKind::ConnectionAborted,
-            Error::Incomplete { .. } => io::ErrorKind::UnexpectedEof,
+            Error::Incomplete { .. } | Error::Tls(TlsError::TruncatedTls) => {
+                io::ErrorKind::UnexpectedEof
+            }
+            Error::Tls(_) => io::ErrorKind::InvalidData,
             Error::Unsupported(_) => io::ErrorKind::Unsupported,
             _ => io::ErrorKind::Other,
         };
@@ -335,6 +348,8 @@ pub enum Phase {
     Connect,
     /// The 220 reply behind connecting.
     Greeting,
+    /// The handshake of TLS, on either connection.
+    Handshake,
     /// The reply to a command.
     Reply,
     /// The data connection.
@@ -348,7 +363,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// One lower-case word, for programs: `resolve`, `connect`, `greeting`, `reply`,
+    /// One lower-case word, for programs: `resolve`, `connect`, `greeting`, `handshake`, `reply`,
     /// `data-connect`, `stall`, `final-reply`, `overall`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -356,6 +371,7 @@ impl Phase {
             Self::Resolve => "resolve",
             Self::Connect => "connect",
             Self::Greeting => "greeting",
+            Self::Handshake => "handshake",
             Self::Reply => "reply",
             Self::DataConnect => "data-connect",
             Self::Stall => "stall",
@@ -371,6 +387,7 @@ impl fmt::Display for Phase {
             Self::Resolve => "looking up the name of the server",
             Self::Connect => "connecting to the server",
             Self::Greeting => "waiting for the server's greeting",
+            Self::Handshake => "agreeing on TLS with the server",
             Self::Reply => "waiting for a reply",
             Self::DataConnect => "opening the data connection",
             Self::Stall => "moving data: the transfer stalled",

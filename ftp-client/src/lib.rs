@@ -156,8 +156,15 @@ mod login;
 mod one_call;
 mod place;
 mod retry;
+mod secure;
+mod security;
 mod sink;
 mod stream;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "tls_absent.rs"]
+mod tls;
 mod trace;
 mod transfer;
 mod wait;
@@ -174,6 +181,7 @@ pub use listing::{
 pub use one_call::{IntoUrl, get, put};
 pub use place::{Entered, Place};
 pub use retry::{IfChanged, Retried, Retry};
+pub use security::{CertificateFault, Tls, TlsError, TlsInfo, TlsVersion};
 pub use sink::Sink;
 pub use transfer::{Download, Ended, Report, Upload};
 

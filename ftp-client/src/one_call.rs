@@ -9,6 +9,7 @@ use crate::config::ClientBuilder;
 use crate::copy;
 use crate::error::Error;
 use crate::place::{Entered, Place};
+use crate::security::Tls;
 use crate::transfer::Report;
 
 /// What names a file for [`get`] and [`put`]: a URL, or text that is one.
@@ -79,16 +80,14 @@ pub fn put(url: impl IntoUrl, reader: &mut (impl Read + ?Sized)) -> Result<Repor
 }
 
 impl ClientBuilder {
-    /// Connects to the server of a URL, without logging in.
+    /// Connects to the server of a URL, without logging in. The schemes `ftpes` and `ftps` demand
+    /// TLS, the latter from the first byte on, with the settings of [`tls`](Self::tls) otherwise.
     ///
     /// # Errors
     ///
-    /// Those of [`connect`](Self::connect); [`Error::Unsupported`] for the schemes that demand TLS,
-    /// before anything is sent.
-    pub fn connect_to(self, url: &FtpUrl) -> Result<Client, Error> {
-        if url.scheme() != Scheme::Ftp {
-            return Err(Error::Unsupported("TLS, which ftps:// and ftpes:// URLs demand"));
-        }
+    /// Those of [`connect`](Self::connect).
+    pub fn connect_to(mut self, url: &FtpUrl) -> Result<Client, Error> {
+        self.config.tls = for_scheme(url.scheme(), self.config.tls.take());
         match url.host() {
             host if host.contains(':') => self.connect(&format!("[{host}]:{}", url.port())),
             host => self.connect(&format!("{host}:{}", url.port())),
@@ -195,6 +194,15 @@ impl ClientBuilder {
     }
 }
 
+/// The settings with which the server of a URL is connected to: what its scheme demands is not for
+/// them to take back (CL-65).
+fn for_scheme(scheme: Scheme, settings: Option<Tls>) -> Option<Tls> {
+    match scheme {
+        Scheme::Ftp => settings,
+        scheme => Some(settings.unwrap_or(Tls::explicit()).required(scheme == Scheme::Ftps)),
+    }
+}
+
 /// Reads a URL, which has to name a file.
 fn url_of_file(url: impl IntoUrl) -> Result<FtpUrl, Error> {
     let url = url.into_url().map_err(Error::Argument)?;
@@ -252,10 +260,26 @@ mod tests {
             let put = put(url, &mut &b""[..]);
             assert!(matches!(put, Err(Error::Argument(_))), "{url}: {put:?}");
         }
-        // No look-up either, which would take its time and fail otherwise.
-        for url in ["ftps://no.such.host.invalid/a", "ftpes://no.such.host.invalid/a"] {
-            assert!(matches!(get(url, &mut nothing), Err(Error::Unsupported(_))), "{url}");
-            assert!(matches!(put(url, &mut &b""[..]), Err(Error::Unsupported(_))), "{url}");
+    }
+
+    #[test]
+    fn the_scheme_says_how_tls_begins_cl_65() {
+        use crate::security::Start;
+        let opportunistic = Tls::opportunistic().data_in_clear();
+        for (url, settings, want) in [
+            ("ftp://h/a", None, None),
+            ("ftp://h/a", Some(&opportunistic), Some(Start::Opportunistic)),
+            ("ftpes://h/a", None, Some(Start::Explicit)),
+            ("ftpes://h/a", Some(&opportunistic), Some(Start::Explicit)),
+            ("ftps://h/a", None, Some(Start::Implicit)),
+            ("ftps://h/a", Some(&opportunistic), Some(Start::Implicit)),
+        ] {
+            let url: FtpUrl = url.parse().unwrap();
+            let found = for_scheme(url.scheme(), settings.cloned());
+            assert_eq!(found.as_ref().map(|tls| tls.start), want, "{url}");
+            if let (Some(found), Some(settings)) = (found, settings) {
+                assert_eq!(found.data, settings.data, "{url}");
+            }
         }
     }
 }

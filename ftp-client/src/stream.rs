@@ -4,10 +4,12 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use rustix::event::PollFlags;
 use rustix::fd::{AsFd, BorrowedFd};
 use socket2::{SockRef, TcpKeepalive};
 
 use crate::error::Error;
+use crate::tls::Session;
 
 /// Between probes of a connection on which nothing moves, and how many go unanswered before it
 /// counts as broken.
@@ -18,12 +20,13 @@ const PROBES: u32 = 6;
 const LEAST_IDLE: Duration = Duration::from_secs(1);
 const MOST_IDLE: Duration = Duration::from_secs(32_767);
 
-/// A connected socket, control or data.
+/// A connected socket, control or data, and what encrypts it, if anything does.
 #[derive(Debug)]
 pub(crate) struct Stream {
     socket: TcpStream,
     /// The failure that was taken from the socket before the first read or write.
     broken: Option<io::Error>,
+    tls: Option<Box<Session>>,
 }
 
 impl Stream {
@@ -36,13 +39,13 @@ impl Stream {
     /// Takes over what a caller's connector gave, of which only is known that it is a stream.
     pub(crate) fn of_any_kind(socket: TcpStream) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, broken: None })
+        Ok(Self { socket, broken: None, tls: None })
     }
 
     /// Takes over a socket that was connected and has failed since. The kernel tells that once,
     /// and a later read would look like the end of the data.
     pub(crate) const fn broken(socket: TcpStream, error: io::Error) -> Self {
-        Self { socket, broken: Some(error) }
+        Self { socket, broken: Some(error), tls: None }
     }
 
     /// Whether the next read or write only tells a failure.
@@ -71,15 +74,67 @@ impl Stream {
         if let Some(error) = self.broken.take() {
             return Err(Error::Io(error));
         }
-        unless_it_would_block(|| self.socket.read(buffer))
+        match &mut self.tls {
+            None => unless_it_would_block(|| self.socket.read(buffer)),
+            Some(tls) => tls.read(&self.socket, buffer),
+        }
     }
 
-    /// Writes as much as the kernel takes; `None` means that it has no room yet.
+    /// Writes as much as the kernel takes; `None` means that it has no room yet. Under TLS some of
+    /// what was taken may wait for [`flush`](Self::flush).
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<Option<usize>, Error> {
         if let Some(error) = self.broken.take() {
             return Err(Error::Io(error));
         }
-        unless_it_would_block(|| self.socket.write(bytes))
+        match &mut self.tls {
+            None => unless_it_would_block(|| self.socket.write(bytes)),
+            Some(tls) => tls.write(&self.socket, bytes),
+        }
+    }
+
+    /// Sends what TLS holds back; false if there is no room for all of it yet.
+    pub(crate) fn flush(&mut self) -> Result<bool, Error> {
+        self.tls.as_mut().map_or(Ok(true), |tls| tls.flush(&self.socket))
+    }
+
+    /// Goes on under TLS: [`handshake`](Self::handshake) comes next.
+    pub(crate) fn encrypt(&mut self, session: Session) {
+        self.tls = Some(Box::new(session));
+    }
+
+    /// What encrypts it.
+    pub(crate) fn session(&self) -> Option<&Session> {
+        self.tls.as_deref()
+    }
+
+    /// Goes on with the handshake; what to wait for before the next step, or `None` when it is
+    /// done.
+    pub(crate) fn handshake(&mut self) -> Result<Option<PollFlags>, Error> {
+        if let Some(error) = self.broken.take() {
+            return Err(Error::Io(error));
+        }
+        self.tls.as_mut().map_or(Ok(None), |tls| tls.handshake(&self.socket))
+    }
+
+    /// Whether a read would not have to wait, whatever the kernel says: TLS decrypts more at a
+    /// time than is asked for.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.has_unread())
+    }
+
+    /// Marks the end of what is sent as TLS does, where that is on. The mark may have to wait for
+    /// [`flush`](Self::flush).
+    pub(crate) fn mark_end(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.end();
+        }
+    }
+
+    /// Says good-bye as TLS does, if there is room for it.
+    pub(crate) fn part(&mut self) {
+        self.mark_end();
+        // Nobody waits for it, and a peer that has left needs none.
+        let _ = self.flush();
     }
 
     /// Sends a few bytes, the last of them as urgent data.

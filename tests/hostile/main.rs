@@ -153,6 +153,7 @@ fn builder(behaviour: &Behaviour, want: &Want) -> ftp_client::ClientBuilder {
         resolve: LONG,
         connect: LONG,
         greeting: limit("greeting"),
+        handshake: limit("handshake"),
         reply: limit("reply"),
         data_connect: limit("data-connect"),
         stall: limit("stall"),

@@ -23,4 +23,6 @@ mod nat;
 mod peers;
 mod properties;
 mod server;
+#[cfg(feature = "tls")]
+mod tls_client;
 mod typed_by_hand;

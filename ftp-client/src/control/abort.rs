@@ -2,8 +2,6 @@
 //! (RFC 959 §4.1.3). Who counts the replies is `transfer::abort`.
 
 use ftp_proto::{Reply, Verb};
-use rustix::event::PollFlags;
-use rustix::fd::AsFd;
 
 use super::ControlConnection;
 use crate::error::Error;
@@ -16,6 +14,10 @@ impl ControlConnection {
     pub(crate) fn send_abort(&mut self, deadline: Deadline) -> Result<(), Error> {
         const IAC_IP_IAC_DM: [u8; 4] = [255, 244, 255, 242];
         trace::sent(Verb::Abor, b"ABOR");
+        if self.is_secure() {
+            // Urgent data has no place in TLS, and whatever hears it needs none (RFC 4217 §4).
+            return self.write(b"ABOR\r\n", deadline);
+        }
         if self.addresses.is_none() {
             // Not every kind of socket knows urgent data, or delivers it in its place.
             return self.write(b"\xff\xf4\xff\xf2ABOR\r\n", deadline);
@@ -37,8 +39,7 @@ impl ControlConnection {
             if let Some(reply) = self.decode()? {
                 return Ok(Some(reply));
             }
-            let stream = self.stream.as_ref().ok_or(Error::Closed)?;
-            match self.waiter.wait_for(stream.as_fd(), PollFlags::IN, patience) {
+            match self.wait(patience) {
                 Ok(()) => {}
                 Err(Error::Timeout(_)) if patience.remaining().is_err() => return Ok(None),
                 Err(Error::Cancelled) => return Err(Error::Cancelled),

@@ -18,9 +18,13 @@
 //!
 //! Most servers refuse it unless they are told otherwise, since it lets their users send data to
 //! third hosts (RFC 2577 §3); [`Error`] says what has to be set where.
+//!
+//! Under TLS one of the two has to begin the handshake between them, which few can (`SSCN`, `CPSV`).
+//! With others, data has to go in clear: [`Tls::data_in_clear`](crate::Tls::data_in_clear).
 
 mod error;
 mod pair;
+mod protection;
 mod way;
 
 pub use error::{Attempt, Error, Side};
@@ -209,6 +213,7 @@ fn line(path: &[u8], command: fn(Pathname) -> Command) -> Result<Vec<u8>, crate:
 /// image. Mode and structure are never changed.
 fn prepare(client: &mut Client, path: &[u8]) -> Result<Pathname, crate::Error> {
     client.settle()?;
+    client.protect()?;
     let path = client.pathname(path)?;
     client.put_in_force(RepresentationType::Image)?;
     Ok(path)

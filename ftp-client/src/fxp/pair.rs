@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ftp_proto::{AddressRule, Progress, Reply, ReplyCode, RestartMarker, Verb};
 
-use super::{Attempt, Direction, Moved, Side, verb_of, way};
+use super::{Attempt, Direction, Moved, Side, protection, verb_of, way};
 use crate::client::Client;
 use crate::error::{Error, Phase};
 use crate::trace;
@@ -182,8 +182,11 @@ impl<'a> Pair<'a> {
             Direction::Auto | Direction::Forward => (&mut self.source, &mut self.target),
             Direction::Reverse => (&mut self.target, &mut self.source),
         };
+        let handshake = protection::agree(passive.client, active.client);
+        let handshake = handshake.map_err(|error| (active.side, error))?;
         trace::note(format_args!("the {} is to listen:", passive.side));
-        let address = way::listen(passive.client, rule).map_err(|error| (passive.side, error))?;
+        let address =
+            way::listen(passive.client, rule, handshake).map_err(|error| (passive.side, error))?;
         trace::note(format_args!("the {} is to connect to {address}:", active.side));
         way::announce(active.client, address).map_err(|error| (active.side, error))
     }

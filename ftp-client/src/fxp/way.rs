@@ -3,8 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ftp_proto::{AddressRule, Command, EpsvArgument, ExtendedAddress, HostPort, NetworkProtocol};
-use ftp_proto::{ParseError, Reply, ReplyCode};
+use ftp_proto::{ParseError, Reply, ReplyCode, Verb};
 
+use super::protection::Handshake;
 use crate::client::Client;
 use crate::config::Extended;
 use crate::data::FIRST_FREE_PORT;
@@ -12,12 +13,17 @@ use crate::error::Error;
 use crate::trace;
 
 /// Asks a server to listen, and says where another has to connect to.
-pub(super) fn listen(client: &mut Client, rule: AddressRule) -> Result<SocketAddr, Error> {
+pub(super) fn listen(
+    client: &mut Client,
+    rule: AddressRule,
+    handshake: Handshake,
+) -> Result<SocketAddr, Error> {
     let Some(host) = host_of(client) else {
         return Err(Error::Unsupported("a listening server whose address is not known"));
     };
     let extended = Command::Epsv(EpsvArgument::Protocol(NetworkProtocol::of(host)));
     let command = match client.config.epsv {
+        _ if handshake == Handshake::Passive => Command::Known(Verb::Cpsv, Vec::new()),
         Extended::Always => extended,
         Extended::Auto if host.is_ipv6() => extended,
         Extended::Never if host.is_ipv6() => {

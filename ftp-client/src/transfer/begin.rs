@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::{Command, Progress, Reply, RepresentationType, Verb};
 
-use super::{Part, abort, accepted, ahead, is_end_of_transfer, is_upload};
+use super::{Part, abort, accepted, ahead, is_end_of_transfer, is_upload, secure};
 use crate::client::Client;
 use crate::control::ControlConnection;
 use crate::data::{self, Advance, Opening, Prepared};
@@ -40,6 +40,8 @@ pub(crate) fn begin(
     let verb = command.verb();
     let line = command.encode().map_err(Error::Argument)?;
     client.settle()?;
+    client.protect()?;
+    client.begin_handshakes(false)?;
     let mut attempts = Vec::new();
     let mut epsv_failed = false;
     let mut started = Instant::now();
@@ -72,8 +74,9 @@ pub(crate) fn begin(
                     continue;
                 }
                 match met? {
-                    Met::Begun { data, first, ended } => {
+                    Met::Begun { data, first, mut ended } => {
                         client.ways.no_epsv |= epsv_failed;
+                        let mut data = data;
                         if let Some(data) = &data {
                             if client.config.connector.is_none() {
                                 // One that failed meanwhile says so when it is used.
@@ -84,6 +87,22 @@ pub(crate) fn begin(
                                 // server must not take the part that it has for the whole.
                                 data.reset_when_closed();
                             }
+                        }
+                        if let Some(mut plain) = data.take() {
+                            let is_over = ended.is_some();
+                            data = match secure::secure(client, verb, &mut plain, &mut ended) {
+                                Ok(()) => Some(plain),
+                                // All was over before it began, without a data connection.
+                                Err(Error::Io(_) | Error::Timeout(Phase::Handshake))
+                                    if is_over && ended.as_ref() == Some(&first) =>
+                                {
+                                    None
+                                }
+                                Err(error) => {
+                                    let control = &mut client.control;
+                                    return Err(secure::give_up(control, verb, plain, error));
+                                }
+                            };
                         }
                         return Ok(Begun { verb, data, first, ended, started });
                     }

@@ -17,7 +17,7 @@ const PIECE: usize = 16 * 1_024 * 1_024;
 impl Upload<'_> {
     /// Sends a local file from its position to its end, and gives the number of bytes. In a
     /// transfer of type image the kernel does so without a copy (`sendfile`, on Linux) where the
-    /// file system lets it.
+    /// file system lets it and TLS has nothing to encrypt.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -95,7 +95,9 @@ impl Transfer<'_> {
         self.check()?;
         let mut deadline = self.deadline();
         loop {
-            let is_open = |data: &&crate::stream::Stream| self.ended.is_none() && !data.is_broken();
+            let is_open = |data: &&crate::stream::Stream| {
+                self.ended.is_none() && !data.is_broken() && data.session().is_none()
+            };
             let Some(data) = self.data.as_ref().filter(is_open) else { return Ok(None) };
             let waited = match self.client.control.go_on(deadline) {
                 Ok(()) => match rustix::fs::sendfile(data, file, None, PIECE) {

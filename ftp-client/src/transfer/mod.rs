@@ -6,6 +6,7 @@ mod begin;
 mod download;
 mod file;
 mod part;
+mod secure;
 mod unique;
 mod upload;
 
@@ -14,7 +15,6 @@ pub use download::Download;
 pub(crate) use part::Part;
 pub use upload::Upload;
 
-use std::io;
 use std::time::{Duration, Instant};
 
 use ftp_proto::{Pathname, Progress, Reply, ReplyCode, Severity, Verb};
@@ -134,13 +134,14 @@ impl<'a> Transfer<'a> {
         self.check()?;
         // Without a 1yz all was over before it began (CL-08). A data connection that the server
         // never took is then reset or stays silent, and means that there is no data.
-        let may_be_void = self.ended.as_ref() == Some(&self.first) && !self.moved;
+        let may_be_void = self.is_over_at_once() && !self.moved && !self.is_secure();
         let mut deadline = self.deadline();
         loop {
             let Some(data) = &mut self.data else { return Ok(0) };
             // The last read took all there was. But data counts before a reply that is here.
             let control = &self.client.control;
-            let read = match std::mem::take(&mut self.drained) && control.is_clear() {
+            let waits = std::mem::take(&mut self.drained) && !data.has_unread();
+            let read = match waits && control.is_clear() {
                 true => Ok(None),
                 false => control.go_on(deadline).and_then(|()| data.read(buffer)),
             };
@@ -218,6 +219,11 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
+    /// Whether the server ended it with its first reply, a 2yz without a 1yz.
+    fn is_over_at_once(&self) -> bool {
+        self.ended.as_ref() == Some(&self.first)
+    }
+
     fn check(&self) -> Result<(), Error> {
         self.failed.as_ref().map_or(Ok(()), |error| Err(error.again()))
     }
@@ -229,7 +235,7 @@ impl<'a> Transfer<'a> {
         let reply = match &error {
             _ if !control.is_outstanding() => None,
             Error::Cancelled => None,
-            Error::Io(_) => {
+            Error::Io(_) | Error::Tls(_) => {
                 // The last reply is read in any case (CL-11), and the server knows by now.
                 self.data = None;
                 Some(control.final_reply(control.reply_deadline()))
@@ -256,6 +262,9 @@ impl<'a> Transfer<'a> {
         // A server knows what it was sent only once it has seen the end of it.
         let has_sent = is_upload(self.verb) && bytes > 0;
         let mut cut = None;
+        if is_upload(self.verb) {
+            self.flush(has_sent)?;
+        }
         let limit = self.client.config.timeouts.final_reply;
         let control = &mut self.client.control;
         let deadline = control.deadline(limit, Phase::FinalReply);
@@ -269,9 +278,9 @@ impl<'a> Transfer<'a> {
         }
         if is_upload(self.verb) {
             // Kept open until the reply: a server that sees a reset may drop what it was sent.
-            cut = self.data.as_ref().and_then(|data| data.end_writing().err());
-        } else {
-            self.data = None;
+            cut = self.end_sending(has_sent)?;
+        } else if let Some(mut data) = self.data.take() {
+            data.part();
         }
         let control = &mut self.client.control;
         let reply = match self.ended.take() {
@@ -293,7 +302,7 @@ impl<'a> Transfer<'a> {
         self.data = None;
         match cut {
             // It says that all is well, but the end of the data cannot have reached it.
-            Some(error) => Err(Error::Io(error)),
+            Some(error) => Err(error),
             None => {
                 let unique_name = self.unique_name().or_else(|| unique::name(&reply));
                 let unique_name = unique_name.filter(|_| self.verb == Verb::Stou);
@@ -306,14 +315,18 @@ impl<'a> Transfer<'a> {
     /// Waits for a server that has confirmed an upload to close the data connection, which most
     /// have done by then. One that closes it with data unread, and so before its end, resets it,
     /// and that may come behind the reply.
-    fn failure_behind_the_end(&mut self) -> Option<io::Error> {
+    fn failure_behind_the_end(&mut self) -> Option<Error> {
+        // Under TLS that was waited for before the reply.
+        let waits = !self.is_secure();
         let data = self.data.as_mut()?;
         let control = &self.client.control;
         let deadline = control.deadline(CLOSING, Phase::FinalReply);
         // Whatever ends the wait, the server's word stands if nothing is there to read.
-        let _ = control.waiter().wait_for(data.as_fd(), PollFlags::IN, deadline);
+        if waits {
+            let _ = control.waiter().wait_for(data.as_fd(), PollFlags::IN, deadline);
+        }
         match data.read(&mut [0]) {
-            Err(Error::Io(error)) => Some(error),
+            Err(error @ Error::Io(_)) => Some(error),
             _ => None,
         }
     }

@@ -77,6 +77,7 @@ pub(crate) fn timeouts() -> Timeouts {
         resolve: LIMIT,
         connect: LIMIT,
         greeting: LIMIT,
+        handshake: LIMIT,
         reply: LIMIT,
         data_connect: LIMIT,
         stall: LIMIT,

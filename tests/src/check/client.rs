@@ -162,6 +162,7 @@ fn drive(port: u16, first: usize, content: &[u8]) {
         resolve: PHASE,
         connect: PHASE,
         greeting: PHASE,
+        handshake: PHASE,
         reply: PHASE,
         data_connect: PHASE,
         stall: PHASE,

@@ -1,0 +1,119 @@
+//! How a client comes under TLS: from the first byte on or by `AUTH TLS`, and how its data
+//! connections do, by `PBSZ` and `PROT` (RFC 4217 §4, §9, §12).
+
+use ftp_proto::{AuthMechanism, Command, ProtectionLevel, Reply, Severity};
+
+use crate::control::ControlConnection;
+use crate::error::Error;
+use crate::security::{Start, Tls, TlsError, TlsInfo};
+use crate::tls::{Context, Session};
+use crate::trace;
+use crate::wait::Deadline;
+
+/// A client that is under TLS.
+#[derive(Debug)]
+pub(crate) struct Secured {
+    context: Context,
+    pub(crate) info: TlsInfo,
+    /// What is wanted for data connections, and whether the server was told.
+    data: ProtectionLevel,
+    is_agreed: bool,
+    pub(crate) before_login: bool,
+    /// The server was told to begin the handshakes of data connections, for a copy to another.
+    pub(crate) server_begins: bool,
+}
+
+/// What came of asking for TLS.
+pub(crate) enum Asked {
+    /// It is on.
+    Secured(Secured),
+    /// The server does not know it, and the caller goes on without it.
+    InClear(Reply),
+}
+
+impl Secured {
+    /// Puts the control connection under TLS.
+    pub(crate) fn begin(
+        context: Context,
+        settings: &Tls,
+        control: &mut ControlConnection,
+        deadline: Deadline,
+    ) -> Result<Self, Error> {
+        let session = control.secure(context.control().map_err(Error::Tls)?, deadline)?;
+        let info = context.settle(session);
+        trace::note(format_args!("{}, {}", info.version, info.cipher));
+        if let Some(pin) = &info.pin {
+            trace::note(format_args!("the key of the server's certificate is {pin}"));
+        }
+        let Tls { data, before_login, .. } = *settings;
+        let (is_agreed, server_begins) = (false, false);
+        Ok(Self { context, info, data, is_agreed, before_login, server_begins })
+    }
+
+    /// Asks for TLS by `AUTH` (RFC 4217 §4). Nothing but 234 is consent: no login is assumed, and
+    /// none is tried without TLS unless the caller settled for that.
+    pub(crate) fn ask(
+        context: Context,
+        settings: &Tls,
+        control: &mut ControlConnection,
+        deadline: impl FnOnce(&ControlConnection) -> Deadline,
+    ) -> Result<Asked, Error> {
+        let reply = control.request(&Command::Auth(AuthMechanism::Tls))?;
+        if reply.code().value() != 234 {
+            let is_unknown = matches!(reply.code().value(), 500 | 502 | 504 | 534);
+            if is_unknown && settings.start == Start::Opportunistic {
+                trace::note(format_args!("no TLS here: going on in clear, passwords included"));
+                return Ok(Asked::InClear(reply));
+            }
+            control.close();
+            return Err(Error::Tls(TlsError::Refused(reply)));
+        }
+        match control.check_clear() {
+            Ok(()) => {}
+            Err(Error::Closed) => return Err(Error::Closed),
+            Err(_) => {
+                control.close();
+                return Err(Error::Tls(TlsError::InjectedPlaintext));
+            }
+        }
+        let deadline = deadline(control);
+        Self::begin(context, settings, control, deadline).map(Asked::Secured)
+    }
+
+    /// Tells the server, once, what data connections are to be like. One that refuses it is left.
+    pub(crate) fn protect(&mut self, control: &mut ControlConnection) -> Result<(), Error> {
+        if self.is_agreed {
+            return Ok(());
+        }
+        for command in [Command::Pbsz(0), Command::Prot(self.data)] {
+            let reply = control.request(&command)?;
+            if reply.code().severity() != Severity::Completion {
+                control.close();
+                let error = TlsError::DataProtectionRefused(command.verb(), reply);
+                return Err(Error::Tls(error));
+            }
+        }
+        self.is_agreed = true;
+        Ok(())
+    }
+
+    /// A session for the next data connection, if those are protected.
+    pub(crate) fn data(&self) -> Option<Result<Session, Error>> {
+        let is_private = self.data == ProtectionLevel::Private;
+        is_private.then(|| self.context.data().map_err(Error::Tls))
+    }
+
+    /// Whether data connections are protected.
+    pub(crate) fn is_data_private(&self) -> bool {
+        self.data == ProtectionLevel::Private
+    }
+
+    /// Counts a data connection whose handshake is done.
+    pub(crate) fn count(&mut self, session: &Session) {
+        self.info.data_connections += 1;
+        let is_resumed = session.is_resumed();
+        self.info.resumed += u64::from(is_resumed);
+        let how = if is_resumed { "session resumed" } else { "new session" };
+        trace::note(format_args!("data connection: {}, {how}", session.version()));
+    }
+}

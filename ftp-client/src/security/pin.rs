@@ -1,0 +1,116 @@
+//! The digest of a public key, written as curl and RFC 7469 §2.4 have it.
+
+use std::fmt;
+
+use ftp_proto::{ParseError, ParseErrorKind};
+
+const PREFIX: &str = "sha256//";
+
+/// Base64 of RFC 4648 §4.
+const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// The SHA-256 of a certificate's `SubjectPublicKeyInfo`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Pin([u8; 32]);
+
+impl Pin {
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "made of certificates by TLS"))]
+    pub(crate) const fn new(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
+    /// Reads `sha256//` and the base64 of 32 bytes: 43 letters and a `=`.
+    pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
+        let error = |at, kind| ParseError::new("pin", at, kind);
+        let base64 = text.strip_prefix(PREFIX);
+        let base64 = base64.ok_or(error(0, ParseErrorKind::UnknownWord))?;
+        let letters = base64.strip_suffix('=').unwrap_or(base64);
+        let mut digest = [0; 32];
+        let mut bytes = digest.iter_mut();
+        let (mut bits, mut count) = (0_u32, 0);
+        for (index, letter) in letters.bytes().enumerate() {
+            let at = PREFIX.len() + index;
+            let value = LETTERS.iter().position(|known| *known == letter);
+            let value = value.and_then(|value| u32::try_from(value).ok());
+            bits = bits << 6 | value.ok_or(error(at, ParseErrorKind::UnexpectedByte))?;
+            count += 6;
+            if count >= 8 {
+                count -= 8;
+                let [.., byte] = (bits >> count).to_be_bytes();
+                let place = bytes.next().ok_or(error(at, ParseErrorKind::UnexpectedByte))?;
+                *place = byte;
+                bits &= (1 << count) - 1;
+            }
+        }
+        if letters.len() != 43 || letters.len() == base64.len() {
+            return Err(error(text.len(), ParseErrorKind::UnexpectedEnd));
+        }
+        if bits != 0 {
+            // Nothing that this is the text of would ever match.
+            return Err(error(text.len() - 2, ParseErrorKind::UnexpectedByte));
+        }
+        Ok(Self(digest))
+    }
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(PREFIX)?;
+        for three in self.0.chunks(3) {
+            let mut bits = 0_u32;
+            for index in 0..3 {
+                bits = bits << 8 | u32::from(three.get(index).copied().unwrap_or(0));
+            }
+            for index in 0..4 {
+                let value = usize::try_from(bits >> (18 - 6 * index) & 63).unwrap_or(0);
+                let letter = LETTERS.get(value).filter(|_| index <= three.len());
+                write!(f, "{}", char::from(*letter.unwrap_or(&b'=')))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pins_are_read_and_written_tl_19a() {
+        // SHA-256 of nothing, by RFC 4648 tools.
+        let empty = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        let digest = Pin::parse(empty).unwrap();
+        assert_eq!(digest.0[..4], [0xe3, 0xb0, 0xc4, 0x42]);
+        assert_eq!(digest.0[28..], [0x78, 0x52, 0xb8, 0x55]);
+        assert_eq!(digest.to_string(), empty);
+        for seed in 0..=255_u8 {
+            let mut byte = seed;
+            let next = |_| {
+                byte = byte.wrapping_mul(31).wrapping_add(7);
+                byte
+            };
+            let digest = Pin(std::array::from_fn(next));
+            assert_eq!(Pin::parse(&digest.to_string()), Ok(digest));
+        }
+    }
+
+    #[test]
+    fn what_is_no_pin_is_refused_tl_19a() {
+        use ParseErrorKind::{UnexpectedByte, UnexpectedEnd, UnknownWord};
+        let good = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        for (text, at, kind) in [
+            ("", 0, UnknownWord),
+            ("sha1//47DEQpj8HBSa+/TImW+5JCeuQeQ=", 0, UnknownWord),
+            ("sha256//", 8, UnexpectedEnd),
+            (&good[..good.len() - 1], 51, UnexpectedEnd),
+            (&good[..good.len() - 2], 50, UnexpectedEnd),
+            (&good.replace("+", "-"), 20, UnexpectedByte),
+            (&good.replace("U=", "V="), 50, UnexpectedByte),
+            (&good.replace("U=", "UU="), 51, UnexpectedByte),
+            (&good.replace("U=", "UAA="), 51, UnexpectedByte),
+            (&good.replace("U=", "U=="), 51, UnexpectedByte),
+        ] {
+            assert_eq!(Pin::parse(text), Err(ParseError::new("pin", at, kind)), "{text}");
+        }
+    }
+}

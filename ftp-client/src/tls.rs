@@ -1,0 +1,306 @@
+//! TLS by rustls: the one place, with the files below it, that knows of it. `tls_absent.rs` stands
+//! in for it where the feature `tls` is off. Nothing here waits: what would block is told to the
+//! caller, who waits where all waiting is done.
+
+mod files;
+mod tickets;
+mod verify;
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use rustix::event::PollFlags;
+use rustls::client::Resumption;
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion};
+use rustls_pki_types::ServerName;
+
+use crate::error::Error;
+use crate::security::{Tls, TlsError, TlsInfo, TlsVersion};
+use tickets::Tickets;
+use verify::Verifier;
+
+/// What is taken from the socket at a time: replies are short, files are not. In bytes.
+const CONTROL_PIECE: usize = 4 * 1_024;
+const DATA_PIECE: usize = 64 * 1_024;
+
+/// How much that is sent may wait for the socket, in bytes before encryption. Files are written in
+/// pieces of this length.
+const HELD_BACK: usize = 256 * 1_024;
+
+/// What all connections of one client share: the settings, and the sessions that its server gave
+/// to it.
+#[derive(Debug)]
+pub(crate) struct Context {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    verifier: Arc<Verifier>,
+}
+
+impl Context {
+    /// Reads the files that the settings name, for a server that is known as `host`.
+    pub(crate) fn new(settings: &Tls, host: &str) -> Result<Self, TlsError> {
+        let bare = host.split('%').next().unwrap_or_default();
+        let name = ServerName::try_from(bare.to_owned());
+        let name = name.map_err(|_| {
+            TlsError::Settings(format!("{host:?} is no name that a certificate could be for"))
+        })?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = Arc::new(Verifier::new(settings, Arc::clone(&provider))?);
+        let (oldest, newest) = settings.versions;
+        let known = [
+            (TlsVersion::V1_2, &rustls::version::TLS12),
+            (TlsVersion::V1_3, &rustls::version::TLS13),
+        ];
+        let versions: Vec<_> = known
+            .into_iter()
+            .filter(|(version, _)| (oldest..=newest).contains(version))
+            .map(|(_, version)| version)
+            .collect();
+        if versions.is_empty() {
+            return Err(TlsError::Settings("no version of TLS is left to agree on".to_owned()));
+        }
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&versions)
+            .map_err(|error| failed(&error))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(&verifier) as _);
+        let mut config = match &settings.client {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let (chain, secret) = (files::certificates(certificate)?, files::key(key)?);
+                builder.with_client_auth_cert(chain, secret).map_err(|error| TlsError::File {
+                    path: key.clone(),
+                    reason: format!("no key for {}: {error}", certificate.display()),
+                })?
+            }
+        };
+        config.alpn_protocols = vec![b"ftp".to_vec()];
+        config.resumption = Resumption::store(Arc::new(Tickets::default()));
+        Ok(Self { config: Arc::new(config), name, verifier })
+    }
+
+    /// A session for the control connection.
+    pub(crate) fn control(&self) -> Result<Session, TlsError> {
+        self.session(CONTROL_PIECE)
+    }
+
+    /// A session for a data connection.
+    pub(crate) fn data(&self) -> Result<Session, TlsError> {
+        self.session(DATA_PIECE)
+    }
+
+    fn session(&self, piece: usize) -> Result<Session, TlsError> {
+        let connection = ClientConnection::new(Arc::clone(&self.config), self.name.clone());
+        let mut connection = connection.map_err(|error| failed(&error))?;
+        connection.set_buffer_limit(Some(HELD_BACK));
+        Ok(Session {
+            connection,
+            verifier: Arc::clone(&self.verifier),
+            raw: vec![0; piece],
+            unread: 0..0,
+            decrypted: 0,
+            is_over: false,
+        })
+    }
+
+    /// What was agreed on for the control connection. Its certificate is from now on the only one
+    /// that counts.
+    pub(crate) fn settle(&self, control: &Session) -> TlsInfo {
+        let Session { connection, .. } = control;
+        let chain = connection.peer_certificates().unwrap_or_default();
+        if let Some(certificate) = chain.first() {
+            self.verifier.demand(certificate);
+        }
+        let pin = chain.first().and_then(|first| self.verifier.pin_of(first));
+        TlsInfo {
+            version: control.version(),
+            cipher: connection
+                .negotiated_cipher_suite()
+                .map(|suite| format!("{:?}", suite.suite()))
+                .unwrap_or_default(),
+            alpn: connection.alpn_protocol() == Some(b"ftp"),
+            certificates: chain.iter().map(|certificate| certificate.to_vec()).collect(),
+            pin: pin.map(|pin| pin.to_string()),
+            data_connections: 0,
+            resumed: 0,
+        }
+    }
+}
+
+/// TLS on one connection, whose socket belongs to somebody else.
+pub(crate) struct Session {
+    connection: ClientConnection,
+    verifier: Arc<Verifier>,
+    /// What came from the socket; `unread` of it was not given to `connection`.
+    raw: Vec<u8>,
+    unread: std::ops::Range<usize>,
+    /// How many bytes are decrypted and wait for a reader.
+    decrypted: usize,
+    /// The end of the stream is known, marked or not.
+    is_over: bool,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("version", &self.connection.protocol_version()).finish()
+    }
+}
+
+impl Session {
+    /// Goes on with the handshake; what to wait for before the next step, or `None` when it is
+    /// done.
+    pub(crate) fn handshake(&mut self, socket: &TcpStream) -> Result<Option<PollFlags>, Error> {
+        if !self.flush(socket)? {
+            return Ok(Some(PollFlags::OUT));
+        }
+        if self.connection.is_handshaking() {
+            match self.take(socket)? {
+                Some(true) => {}
+                Some(false) => {
+                    let what =
+                        "the server closed the connection in the middle of the TLS handshake";
+                    return Err(Error::Io(io::Error::new(ErrorKind::UnexpectedEof, what)));
+                }
+                None => return Ok(Some(PollFlags::IN)),
+            }
+            if !self.flush(socket)? {
+                return Ok(Some(PollFlags::OUT));
+            }
+        }
+        Ok(self.connection.is_handshaking().then_some(PollFlags::IN))
+    }
+
+    /// Whether a read would not have to wait, whatever the socket says.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.decrypted > 0 || !self.unread.is_empty() || self.is_over
+    }
+
+    /// Reads what there is; 0 is the end, and one that is marked. `None` means that nothing is
+    /// there yet.
+    pub(crate) fn read(
+        &mut self,
+        socket: &TcpStream,
+        buffer: &mut [u8],
+    ) -> Result<Option<usize>, Error> {
+        let mut has_taken = false;
+        loop {
+            match self.connection.reader().read(buffer) {
+                Ok(count) => {
+                    self.decrypted = self.decrypted.saturating_sub(count);
+                    return Ok(Some(count));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.decrypted = 0,
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                    return Err(Error::Tls(TlsError::TruncatedTls));
+                }
+                Err(error) => return Err(Error::Io(error)),
+            }
+            if has_taken && self.unread.is_empty() {
+                // However many records without data come, the caller looks at its deadline.
+                return Ok(None);
+            }
+            if self.take(socket)?.is_none() {
+                return Ok(None);
+            }
+            has_taken = true;
+        }
+    }
+
+    /// Decrypts what is here or else what the socket has, false at its end. `None` means that
+    /// nothing is there yet. What has to be answered is sent if there is room for it.
+    fn take(&mut self, socket: &TcpStream) -> Result<Option<bool>, Error> {
+        if self.unread.is_empty() {
+            let count = loop {
+                match (&*socket).read(&mut self.raw) {
+                    Ok(count) => break count,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) => return Err(Error::Io(error)),
+                }
+            };
+            self.unread = 0..count;
+            if count == 0 {
+                self.is_over = true;
+                // It has to see the end itself to tell it from silence.
+                self.connection.read_tls(&mut io::empty()).map_err(Error::Io)?;
+                return Ok(Some(false));
+            }
+        }
+        while !self.unread.is_empty() {
+            let mut rest = self.raw.get(self.unread.clone()).unwrap_or_default();
+            let taken = match self.connection.read_tls(&mut rest) {
+                // Behind the end that TLS marks nothing counts.
+                Ok(0) => self.unread.len(),
+                Ok(count) => count,
+                Err(error) => return Err(Error::Io(error)),
+            };
+            self.unread.start += taken;
+            let state = self.connection.process_new_packets().map_err(|error| {
+                // The other side is told why, if it can be.
+                let _ = self.connection.write_tls(&mut &*socket);
+                Error::Tls(self.verifier.explain(&error))
+            })?;
+            self.decrypted = state.plaintext_bytes_to_read();
+            self.is_over |= state.peer_has_closed();
+            if self.decrypted > 0 {
+                break;
+            }
+        }
+        if self.connection.wants_write() {
+            self.flush(socket)?;
+        }
+        Ok(Some(true))
+    }
+
+    /// Encrypts some of `bytes` and sends what the socket takes; `None` means that it has no room.
+    /// What is left is sent by the next write, or by [`flush`](Self::flush).
+    pub(crate) fn write(
+        &mut self,
+        socket: &TcpStream,
+        bytes: &[u8],
+    ) -> Result<Option<usize>, Error> {
+        if !self.flush(socket)? {
+            return Ok(None);
+        }
+        let count = self.connection.writer().write(bytes).map_err(Error::Io)?;
+        self.flush(socket)?;
+        Ok(Some(count))
+    }
+
+    /// Sends what waits for it; false if some of it has no room yet.
+    pub(crate) fn flush(&mut self, socket: &TcpStream) -> Result<bool, Error> {
+        while self.connection.wants_write() {
+            match self.connection.write_tls(&mut &*socket) {
+                Ok(0) => return Err(Error::Io(ErrorKind::WriteZero.into())),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::Io(error)),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Marks the end of what is sent; [`flush`](Self::flush) sends the mark.
+    pub(crate) fn end(&mut self) {
+        self.connection.send_close_notify();
+    }
+
+    /// Whether this is a session of the control connection, gone on with.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    pub(crate) fn version(&self) -> TlsVersion {
+        match self.connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => TlsVersion::V1_2,
+            _ => TlsVersion::V1_3,
+        }
+    }
+}
+
+/// A failure that is not about a certificate.
+fn failed(error: &rustls::Error) -> TlsError {
+    TlsError::Failed(error.to_string())
+}

@@ -1,0 +1,191 @@
+//! Whether the server is the one that was meant: by the chain of its certificate, by its key, or
+//! not asked; and on data connections, that it is the one of the control connection.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, SignatureScheme, SupportedCipherSuite,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::files;
+use crate::security::{CertificateFault, Pin, Tls, TlsError};
+
+/// Looks at certificates, for all connections of one client.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    rule: Rule,
+    provider: Arc<CryptoProvider>,
+    /// That of the control connection, once it is there.
+    demanded: OnceLock<CertificateDer<'static>>,
+    /// Why the last one was refused, which rustls has no words for.
+    refused: Mutex<Option<TlsError>>,
+}
+
+#[derive(Debug)]
+enum Rule {
+    Chain(Arc<WebPkiServerVerifier>),
+    Keys(Vec<Pin>),
+    Anything,
+}
+
+impl Verifier {
+    pub(super) fn new(settings: &Tls, provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
+        let rule = match settings {
+            Tls { accepts_anything: true, .. } => Rule::Anything,
+            Tls { pins, .. } if !pins.is_empty() => Rule::Keys(pins.clone()),
+            Tls { roots, .. } => {
+                let roots = files::roots(roots)?;
+                let chain =
+                    WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
+                let chain = chain.build();
+                Rule::Chain(chain.map_err(|error| TlsError::Settings(error.to_string()))?)
+            }
+        };
+        Ok(Self { rule, provider, demanded: OnceLock::new(), refused: Mutex::default() })
+    }
+
+    /// Accepts this certificate alone from now on.
+    pub(super) fn demand(&self, certificate: &CertificateDer<'_>) {
+        self.demanded.get_or_init(|| certificate.clone().into_owned());
+    }
+
+    /// The digest of its key, if it can be read.
+    pub(super) fn pin_of(&self, certificate: &CertificateDer<'_>) -> Option<Pin> {
+        let key = ParsedCertificate::try_from(certificate).ok()?.subject_public_key_info();
+        let sha256 = self.provider.cipher_suites.iter().find_map(|suite| match suite {
+            SupportedCipherSuite::Tls13(suite) => {
+                Some(suite.common.hash_provider).filter(|hash| hash.output_len() == 32)
+            }
+            SupportedCipherSuite::Tls12(_) => None,
+        })?;
+        sha256.hash(&key).as_ref().try_into().ok().map(Pin::new)
+    }
+
+    /// What a failure means, with what is known of a certificate that was refused.
+    pub(super) fn explain(&self, error: &Error) -> TlsError {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match error {
+            Error::InvalidCertificate(error) => {
+                refused.unwrap_or_else(|| certificate(fault(error), error.to_string(), None))
+            }
+            error => super::failed(error),
+        }
+    }
+
+    fn check(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<(), (CertificateFault, String)> {
+        if self.demanded.get().is_some_and(|demanded| demanded != end_entity) {
+            return Err((CertificateFault::NotOfControl, String::new()));
+        }
+        match &self.rule {
+            Rule::Anything => Ok(()),
+            Rule::Keys(pins) => match self.pin_of(end_entity) {
+                Some(pin) if pins.contains(&pin) => Ok(()),
+                Some(_) => Err((CertificateFault::NotPinned, String::new())),
+                None => Err((CertificateFault::Other, "its key cannot be read".to_owned())),
+            },
+            Rule::Chain(chain) => {
+                match chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+                    Ok(_) => Ok(()),
+                    Err(Error::InvalidCertificate(error)) => {
+                        Err((fault(&error), error.to_string()))
+                    }
+                    Err(error) => Err((CertificateFault::Other, error.to_string())),
+                }
+            }
+        }
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let checked = self.check(end_entity, intermediates, server_name, ocsp_response, now);
+        checked.map(|()| ServerCertVerified::assertion()).map_err(|(fault, detail)| {
+            let pin = self.pin_of(end_entity).map(|pin| pin.to_string());
+            let refused = certificate(fault, detail, pin);
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refused);
+            Error::InvalidCertificate(alert(fault))
+        })
+    }
+
+    // Whichever certificate is accepted, the server has to have its key.
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+const fn certificate(fault: CertificateFault, detail: String, pin: Option<String>) -> TlsError {
+    TlsError::Certificate { fault, detail, pin }
+}
+
+fn fault(error: &CertificateError) -> CertificateFault {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            CertificateFault::Expired
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            CertificateFault::NotYetValid
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            CertificateFault::WrongName
+        }
+        CertificateError::UnknownIssuer => CertificateFault::UnknownIssuer,
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            CertificateFault::WrongPurpose
+        }
+        CertificateError::Revoked => CertificateFault::Revoked,
+        _ => CertificateFault::Other,
+    }
+}
+
+/// What the server is told, in the words that TLS has.
+const fn alert(fault: CertificateFault) -> CertificateError {
+    match fault {
+        CertificateFault::Expired => CertificateError::Expired,
+        CertificateFault::NotYetValid => CertificateError::NotValidYet,
+        CertificateFault::WrongName => CertificateError::NotValidForName,
+        CertificateFault::UnknownIssuer => CertificateError::UnknownIssuer,
+        CertificateFault::WrongPurpose => CertificateError::InvalidPurpose,
+        CertificateFault::Revoked => CertificateError::Revoked,
+        _ => CertificateError::ApplicationVerificationFailure,
+    }
+}

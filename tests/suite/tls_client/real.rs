@@ -1,0 +1,119 @@
+//! The servers that others wrote, each in every way that it has: explicit and implicit, of either
+//! version, with and without a demand for resumed sessions, passive and active. What one of them
+//! cannot do is a row; a row that no longer holds fails.
+
+use ftp_client::{Mode, TlsVersion};
+use ftp_tests::peer::RealServer;
+use ftp_tests::tls::{Authority, Kind, Secured, Version};
+
+use super::session::{STEPS, Step, connect, info, step};
+
+/// How a server is started, and what it cannot do then.
+struct Server<'a> {
+    start: &'a dyn Fn(Secured<'_>) -> Option<RealServer>,
+    implicit: &'a [bool],
+    reuse: &'a [bool],
+    lacks: &'a [Lack],
+}
+
+/// A step that goes wrong, and a part of what the client says of it.
+struct Lack {
+    what: Step,
+    says: &'static str,
+}
+
+impl Server<'_> {
+    fn meets_our_client(&self) {
+        let authority = Authority::new();
+        let pair = authority.issue(Kind::Good);
+        for &implicit in self.implicit {
+            for &reuse in self.reuse {
+                for version in Version::ALL {
+                    let secured = Secured { pair: &pair, version: Some(version), implicit, reuse };
+                    let Some(site) = (self.start)(secured) else { return };
+                    for mode in [Mode::Passive, Mode::Active] {
+                        let case =
+                            format!("{version:?} implicit {implicit} reuse {reuse} {mode:?}");
+                        self.goes_through(&site, &authority, mode, secured, &case);
+                    }
+                }
+            }
+        }
+    }
+
+    fn goes_through(
+        &self,
+        site: &RealServer,
+        authority: &Authority,
+        mode: Mode,
+        secured: Secured<'_>,
+        case: &str,
+    ) {
+        let client = connect(site, authority, mode, secured.implicit);
+        let mut client = client.unwrap_or_else(|error| panic!("{case}: {error}"));
+        let want = match secured.version {
+            Some(Version::V1_2) => TlsVersion::V1_2,
+            _ => TlsVersion::V1_3,
+        };
+        assert_eq!(info(&client).version, want, "{case}");
+        for (index, what) in STEPS.into_iter().enumerate() {
+            let done = step(&mut client, site, what);
+            let lack = self.lacks.iter().find(|lack| lack.what == what);
+            match (done, lack) {
+                (Ok(()), None) => {}
+                (Err(error), Some(lack)) if error.contains(lack.says) => {}
+                (done, _) => panic!("{case}: {index} {what:?}: {done:?}"),
+            }
+        }
+        if secured.reuse {
+            let info = info(&client);
+            assert_eq!(info.resumed, info.data_connections, "{case}");
+        }
+        client.quit().unwrap_or_else(|error| panic!("{case}: QUIT: {error}"));
+        site.clear();
+    }
+}
+
+#[test]
+fn vsftpd_dv_30_tl_16() {
+    Server {
+        start: &|secured| RealServer::vsftpd_tls([127, 0, 0, 1], secured),
+        implicit: &[false, true],
+        reuse: &[false, true],
+        lacks: &[],
+    }
+    .meets_our_client();
+}
+
+#[test]
+fn proftpd_dv_30_tl_16() {
+    Server {
+        start: &|secured| RealServer::proftpd_tls([127, 0, 0, 1], secured),
+        implicit: &[false, true],
+        reuse: &[false],
+        lacks: &[],
+    }
+    .meets_our_client();
+}
+
+#[test]
+fn pure_ftpd_tl_16() {
+    Server {
+        start: &|secured| RealServer::pure_ftpd_tls([127, 0, 0, 1], secured),
+        implicit: &[false],
+        reuse: &[false],
+        lacks: &[],
+    }
+    .meets_our_client();
+}
+
+#[test]
+fn pyftpdlib_tl_16() {
+    Server {
+        start: &|secured| RealServer::pyftpdlib_tls([127, 0, 0, 1], secured),
+        implicit: &[false, true],
+        reuse: &[false],
+        lacks: &[],
+    }
+    .meets_our_client();
+}
