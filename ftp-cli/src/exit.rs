@@ -20,7 +20,7 @@ pub(crate) enum Exit {
     Local = 3,
     /// Name resolution, connect, reset.
     Network = 4,
-    /// TLS is demanded.
+    /// TLS is demanded or refused, or its handshake or certificate failed.
     Tls = 5,
     /// The login was refused, or there is no password for it.
     Login = 6,
@@ -53,13 +53,13 @@ pub(crate) const TABLE: &[(Exit, &str)] = &[
     (Exit::Usage, "usage: option, URL, setting, a name that FTP cannot carry"),
     (Exit::Local, "local file or disk"),
     (Exit::Network, "network: name, address, connect, reset"),
-    (Exit::Tls, "the server demands TLS"),
+    (Exit::Tls, "TLS: demanded, refused, its handshake or its certificate"),
     (Exit::Login, "login refused, or no password for it"),
     (Exit::Protocol, "a reply that is not FTP or not allowed here"),
     (Exit::Refused, "refused: 5yz to a command"),
     (Exit::Temporary, "refused for now: 4yz or 421 to a command"),
     (Exit::Timeout, "timed out"),
-    (Exit::Integrity, "integrity: fewer or more bytes than announced"),
+    (Exit::Integrity, "integrity: another length or hash, or changed while it was resumed"),
     (Exit::Partial, "of several items some failed"),
     (Exit::Data, "no data connection, 425 included"),
     (Exit::Unsupported, "the server, or this version, lacks what was asked for"),

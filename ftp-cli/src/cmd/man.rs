@@ -20,6 +20,9 @@ const FILES: &[(&str, &str)] = &[
     ("server.toml", "Settings and users of serve --config; dist/server.toml explains each key."),
 ];
 
+/// The schema of `--json`.
+const JSON: &str = include_str!("../../../docs/json.md");
+
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if !options.operands.is_empty() {
         return Err(Failure::usage("man takes no operand: ftp-cli man"));
@@ -60,9 +63,13 @@ fn page() -> String {
         }
     }
     section(&mut text, "EXIT STATUS");
+    paragraphs(&mut text, "In brackets the kind that --json names.");
     for (exit, meaning) in exit::TABLE {
-        item(&mut text, &exit.code().to_string(), meaning);
+        let meaning = format!("{meaning} [{}]", exit.kind());
+        item(&mut text, &exit.code().to_string(), &meaning);
     }
+    section(&mut text, "JSON LINES");
+    schema(&mut text);
     section(&mut text, "ENVIRONMENT");
     for (name, meaning) in ENVIRONMENT {
         item(&mut text, name, meaning);
@@ -80,6 +87,28 @@ fn page() -> String {
     section(&mut text, "SEE ALSO");
     text.push_str("curl(1), lftp(1), netrc(5)\n");
     text
+}
+
+/// What `docs/json.md` says, but for the kinds of failures, which stand with the exit codes.
+fn schema(text: &mut String) {
+    for block in JSON.split("\n\n") {
+        let mut rows = block.lines().filter(|line| line.starts_with('|'));
+        match rows.next() {
+            _ if block.starts_with('#') => {}
+            Some(head) if head.contains("| kind |") => {}
+            Some(_) => {
+                // The second row is a rule.
+                for row in rows.skip(1) {
+                    let row = row.replace('`', "");
+                    let mut cells = row.trim_matches('|').split('|').map(str::trim);
+                    let term = cells.next().unwrap_or_default();
+                    let rest: Vec<&str> = cells.filter(|cell| !cell.is_empty()).collect();
+                    item(text, term, &rest.join("; "));
+                }
+            }
+            None => paragraphs(text, &block.replace('`', "")),
+        }
+    }
 }
 
 /// A command: what it does, and the options that are its own.
@@ -162,8 +191,11 @@ mod tests {
             assert!(page.contains(&escaped(row.help)), "{}", row.help);
         }
         for (exit, meaning) in exit::TABLE {
-            let item = format!("\\fB{}\\fR\n{}", exit.code(), escaped(meaning));
+            let item = format!("\\fB{}\\fR\n{} [{}]", exit.code(), escaped(meaning), exit.kind());
             assert!(page.contains(&item), "{meaning}");
+        }
+        for event in ["start", "progress", "retry", "entry", "check", "done", "error", "summary"] {
+            assert!(page.contains(&format!("\\fB{event}\\fR\n")), "{event}");
         }
     }
 
