@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ftp_client::Client;
 use ftp_proto::{FtpUrl, Scheme};
 
-use crate::credentials::Finder;
+use crate::credentials::{Credentials, Finder};
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::remote::{self, Dialler};
@@ -21,6 +21,8 @@ pub(crate) struct Sessions<'a> {
     open: Vec<(Server, Client)>,
     /// Looks for each login once, since it may have to be asked for.
     finder: Arc<Mutex<Finder<'a>>>,
+    /// Who logs in where, as far as the command knows.
+    known: Arc<Vec<(Server, Credentials)>>,
 }
 
 /// What two URLs must have in common to share a connection.
@@ -64,7 +66,8 @@ impl<'a> Sessions<'a> {
     /// The same, with what has been read from the options before.
     pub(crate) fn with(options: &'a Options, dialler: Dialler, messages: Messages) -> Self {
         let finder = Arc::new(Mutex::new(Finder::new(options, &messages)));
-        Self { options, dialler, messages, open: Vec::new(), finder }
+        let known = Arc::default();
+        Self { options, dialler, messages, open: Vec::new(), finder, known }
     }
 
     /// Further connections to the same servers, for another thread. Who logs in is not asked for
@@ -72,7 +75,14 @@ impl<'a> Sessions<'a> {
     pub(crate) fn another(&self) -> Self {
         let (dialler, messages) = (self.dialler.clone(), self.messages.clone());
         let finder = Arc::clone(&self.finder);
-        Self { options: self.options, dialler, messages, open: Vec::new(), finder }
+        let known = Arc::clone(&self.known);
+        Self { options: self.options, dialler, messages, open: Vec::new(), finder, known }
+    }
+
+    /// Says who logs in at the server of `url`, also over the connections of
+    /// [`another`](Self::another) that is made later: nobody is looked for then.
+    pub(crate) fn log_in_as(&mut self, url: &FtpUrl, credentials: Credentials) {
+        Arc::make_mut(&mut self.known).push((Server::of(url), credentials));
     }
 
     /// A client that is connected to the server of `url`, logged in, and in the directory in which
@@ -98,9 +108,12 @@ impl<'a> Sessions<'a> {
         let client = match kept {
             Some(client) => client,
             None => {
-                // Kept locked while somebody is asked: other threads want the same answer.
-                let finder = self.finder.lock();
-                let credentials = finder.unwrap_or_else(PoisonError::into_inner).find(url)?;
+                let known = self.known.iter().find(|(known, _)| *known == server);
+                let credentials = match known {
+                    Some((_, credentials)) => credentials.clone(),
+                    // Kept locked while somebody is asked: other threads want the same answer.
+                    None => self.finder.lock().unwrap_or_else(PoisonError::into_inner).find(url)?,
+                };
                 self.dialler.connect_as(&credentials, self.options, url, &self.messages)?
             }
         };

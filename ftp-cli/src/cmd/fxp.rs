@@ -5,6 +5,7 @@ use ftp_client::{Client, Entered, Error, Place, Verb};
 use ftp_proto::RepresentationType;
 use log::LevelFilter;
 
+use super::mirror;
 use crate::credentials::Finder;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
@@ -21,8 +22,15 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         return Err(Failure::usage("fxp needs two URLs: ftp-cli fxp SRC-URL DST-URL"));
     };
     let (source, target) = (remote::url(source)?, remote::url(target)?);
-    if source.is_directory() {
-        return Err(Failure::usage(format!("{source} names a directory; fxp copies a file")));
+    let is_tree = options.has("recursive");
+    if source.is_directory() && !is_tree {
+        let message = format!("{source} names a directory; fxp copies one with -r");
+        return Err(Failure::usage(message));
+    }
+    let only_of_trees =
+        ["jobs", "create-dirs", "include", "exclude", "dry-run", "size-only", "listing"];
+    if let (Some(long), false) = (options.last_of(&only_of_trees), is_tree) {
+        return Err(Failure::usage(format!("--{long} is about trees: it needs -r")));
     }
     for url in [&source, &target] {
         if url.representation() == Some(RepresentationType::Ascii) {
@@ -30,18 +38,21 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             return Err(Failure::usage(message));
         }
     }
-    let at_target = match target.is_directory() {
-        // Under the name that it has at the source.
-        true => Place::inside(&target, name_of(source.path())?.as_encoded_bytes()),
-        false => Place::of(&target),
-    };
-    let places = [Place::of(&source), at_target];
     let choice = fxp::Options {
         direction: if options.has("reverse") { Direction::Reverse } else { Direction::Auto },
         resume: if options.has("continue") { Resume::Find } else { Resume::No },
         address: remote::address_rule(options)?.unwrap_or_default(),
         ..fxp::Options::default()
     };
+    if is_tree {
+        return mirror::across(options, stdio, [&source, &target], choice);
+    }
+    let at_target = match target.is_directory() {
+        // Under the name that it has at the source.
+        true => Place::inside(&target, name_of(source.path())?.as_encoded_bytes()),
+        false => Place::of(&target),
+    };
+    let places = [Place::of(&source), at_target];
     let dialler = Dialler::from_options(options)?;
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let dialler = dialler.stopped_by(&Cleanup::watch(stdio)?);
@@ -96,10 +107,13 @@ fn copy(
 
 /// What failed, with both servers' words.
 pub(super) fn failure(error: &fxp::Error) -> Failure {
-    let exit = match error.last() {
-        _ if error.is_about_the_way() => Exit::Data,
-        Some(last) => Failure::from(&last.error).exit,
-        None => Exit::Internal,
+    let last = match error.last() {
+        Some(last) => Failure::from(&last.error),
+        None => Failure::new(Exit::Internal, ""),
     };
-    Failure::new(exit, error.to_string())
+    let message = error.to_string();
+    match error.is_about_the_way() {
+        true => Failure { exit: Exit::Data, message, fatal: true, ..last },
+        false => Failure { message, ..last },
+    }
 }

@@ -7,6 +7,7 @@ pub(crate) mod get;
 pub(crate) mod help;
 pub(crate) mod ls;
 pub(crate) mod man;
+pub(crate) mod mirror;
 pub(crate) mod passwd;
 pub(crate) mod put;
 pub(crate) mod serve;

@@ -47,6 +47,37 @@ UTC. Names are printed byte for byte, on a terminal with control characters esca
     run: cmd::ls::run,
 };
 
+pub(super) const MIRROR: Entry = Entry {
+    name: "mirror",
+    usage: "[OPTION]... SRC DST",
+    summary: "copy what differs of a tree, to or from a server",
+    about: "\
+One of SRC and DST is a URL, the other a directory here; DST is made if it is not there. A file is
+copied if DST lacks it, or if size or time of modification differ, and gets the time of its
+source. A server that cannot set times has its own: there a file is the same if it is as large and
+was written after the one here was last changed. Whatever cannot be told is copied. A run that was
+cut is simply started again.
+
+--delete removes what SRC lacks when all else is done, but nothing from a directory in which
+anything failed, or whose listing was not understood. What --exclude leaves out is not removed.
+
+GLOB is a name with *, ? and [a-z]; with a / it is a path from the top, and with one at its end it
+means directories. The last GLOB that fits decides. What none fits is taken, unless the first is
+an --include: then such files are left out.
+
+Symbolic links are left out on either side, and never followed; FIFOs and devices are left out.",
+    operands: &[Operand::Directory],
+    examples: &[
+        ("mirror ftp://host/pub/ pub", "the tree /pub, to ./pub"),
+        (
+            "mirror --delete --max-delete 20 site ftp://me@host/www",
+            "a tree from here, and no more than it",
+        ),
+        ("mirror --dry-run -v ftp://host/pub/ pub", "what would be done, and why"),
+    ],
+    run: cmd::mirror::run,
+};
+
 pub(super) const FXP: Entry = Entry {
     name: "fxp",
     usage: "[OPTION]... SRC-URL DST-URL",
@@ -54,9 +85,14 @@ pub(super) const FXP: Entry = Entry {
     about: "\
 The file never passes here: one server listens, the other connects to it, and both must allow
 that. A DST-URL that ends in / is a directory. Users are those of the URLs; FTP_PASSWORD is for a
-single one that has no password there.",
+single one that has no password there.
+
+With -r both are directories, and what differs of the tree is copied, as mirror does it.",
     operands: &[Operand::Url],
-    examples: &[("fxp ftp://me@one/a.iso ftp://you@two/pub/", "to /pub of two")],
+    examples: &[
+        ("fxp -r ftp://me@one/pub ftp://you@two/pub", "a tree, as far as it differs"),
+        ("fxp ftp://me@one/a.iso ftp://you@two/pub/", "to /pub of two"),
+    ],
     run: cmd::fxp::run,
 };
 

@@ -118,6 +118,12 @@ impl Options {
         given.filter_map(|(_, value)| value.as_deref())
     }
 
+    /// Each value of several options, with the option, in the order in which they were given.
+    pub(crate) fn in_order(&self, longs: &[&str]) -> impl Iterator<Item = (&'static str, &OsStr)> {
+        let given = self.given.iter().filter(move |(given, _)| longs.contains(given));
+        given.filter_map(|(given, value)| Some((*given, value.as_deref()?)))
+    }
+
     /// The value that counts: the last.
     pub(crate) fn value(&self, long: &str) -> Option<&OsStr> {
         self.all(long).next_back()
@@ -246,7 +252,7 @@ mod tests {
             ("get --passiv", "did you mean --passive?"),
             ("--write serve", "behind the command that takes it: serve"),
             ("--active serve", "serve takes no --active"),
-            ("serve --active", "only get, put, ls takes it"),
+            ("serve --active", "only get, put, ls, mirror takes it"),
             ("--pipeline put", "put takes no --pipeline"),
             ("get -z", "unknown option -z; ftp-cli help get lists"),
             ("--zzzzzzzz", "ftp-cli --help lists"),

@@ -117,9 +117,10 @@ const fn row(
     Row { group, short, long, value, commands, help }
 }
 
-const CLIENT: &[Command] = &[Get, Put, Ls];
+const CLIENT: &[Command] = &[Get, Put, Ls, Command::Mirror];
 const FILES: &[Command] = &[Get, Put];
-const DIALOGUE: &[Command] = &[Get, Put, Ls, Fxp];
+const DIALOGUE: &[Command] = &[Get, Put, Ls, Command::Mirror, Fxp];
+const TREES: &[Command] = &[Command::Mirror, Fxp];
 const ALL: &[Command] = Command::ALL;
 
 #[rustfmt::skip]
@@ -131,6 +132,16 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "",  "append",          No,                    &[Put],   "add to the server's file (APPE)"),
     row(Transfer, "c", "continue",        No,                    &[Fxp],   "go on where the target's file ends"),
     row(Transfer, "",  "reverse",         No,                    &[Fxp],   "the target listens; default: the source, and else the target"),
+    row(Transfer, "r", "recursive",       No,                    &[Fxp],   "a directory and all that is in it, as far as it differs"),
+    row(Transfer, "j", "jobs",            Needed("N"),           TREES,    "so many files at a time, each over connections of its own; default 1"),
+    row(Transfer, "",  "create-dirs",     No,                    TREES,    "make the directories above DST, too"),
+    row(Mirror,   "",  "delete",          No,                    &[Command::Mirror], "remove what SRC lacks from DST"),
+    row(Mirror,   "",  "max-delete",      Needed("N"),           &[Command::Mirror], "do nothing at all if more than N objects would be removed"),
+    row(Mirror,   "",  "include",         Needed("GLOB"),        TREES,    "take what fits; repeatable, the last GLOB that fits decides"),
+    row(Mirror,   "",  "exclude",         Needed("GLOB"),        TREES,    "leave out what fits, and do not remove it; repeatable"),
+    row(Mirror,   "",  "dry-run",         No,                    TREES,    "print what would be done, and do nothing"),
+    row(Mirror,   "",  "size-only",       No,                    TREES,    "files of one size are the same, whatever their times"),
+    row(Listing,  "",  "listing",         Needed("auto|mlsd|list"), TREES, "auto is MLSD, else LIST; default auto"),
     row(Listing,  "l", "long",            No,                    &[Ls],    "kind, permissions, size and date too"),
     row(Listing,  "a", "all",             No,                    &[Ls],    "hidden names too (LIST -a)"),
     row(Listing,  "",  "listing",         Needed("auto|mlsd|list|nlst"), &[Ls], "auto is MLSD, else LIST or NLST; default auto"),
@@ -161,7 +172,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Data,     "",  "epsv",            Needed("auto|always|never"), CLIENT, "passive by EPSV, or else PASV; default auto"),
     row(Data,     "",  "eprt",            Needed("auto|always|never"), CLIENT, "active by EPRT, or else PORT; default auto"),
     row(Data,     "",  "epsv-all",        No,                    CLIENT,   "promise the server to use nothing but EPSV (EPSV ALL)"),
-    row(Data,     "",  "pipeline",        No,                    &[Get, Ls], "send TYPE, EPSV and RETR or the listing in one write; not for every server"),
+    row(Data,     "",  "pipeline",        No,                    &[Get, Ls, Command::Mirror], "send TYPE, EPSV and RETR or the listing in one write; not for every server"),
     row(Data,     "",  "passive-address", Needed("peer|smart|reply"), CLIENT, "PASV's host: the server's (default), no private one, as announced"),
     row(Data,     "",  "active-address",  Needed("ADDRESS"),     CLIENT,   "told to the server: the NAT's public address or name"),
     row(Data,     "",  "active-ports",    Needed("PORTS"),       CLIENT,   "to listen at: 21,300-400; default any"),
@@ -174,8 +185,8 @@ pub(crate) const TABLE: &[Row] = &[
     row(Robust,   "",  "stall-timeout",   Needed("TIME"),        CLIENT,   "for the next byte of a transfer; default 60"),
     row(Robust,   "",  "final-timeout",   Needed("TIME"),        DIALOGUE, "for the reply behind a transfer; default 300"),
     row(Robust,   "",  "timeout",         Needed("TIME"),        DIALOGUE, "for the whole; default none"),
-    row(Output,   "q", "quiet",           No,                    &[Get, Put, Ls, Fxp, Serve, Demo], "say nothing but errors"),
-    row(Output,   "v", "verbose",         No,                    &[Get, Put, Ls, Fxp, Serve], "say more of what is done"),
+    row(Output,   "q", "quiet",           No,                    &[Get, Put, Ls, Command::Mirror, Fxp, Serve, Demo], "say nothing but errors"),
+    row(Output,   "v", "verbose",         No,                    &[Get, Put, Ls, Command::Mirror, Fxp, Serve], "say more of what is done"),
     row(Output,   "",  "progress",        Needed("auto|always|never"), FILES, "auto is on a terminal; default auto"),
     row(Output,   "",  "json",            No,                    CLIENT,   "events as JSON, one a line, on standard output (docs/json.md)"),
     row(Output,   "",  "trace",           WithEqualSign("FILE"), DIALOGUE, "the dialogue with the server, explained, to FILE or standard error"),

@@ -19,6 +19,7 @@ mod get;
 mod hooks;
 mod log;
 mod ls;
+mod mirror;
 mod order;
 mod passwords;
 mod peer;

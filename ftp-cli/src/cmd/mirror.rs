@@ -1,0 +1,502 @@
+//! `mirror [--delete] SRC DST`: a tree from a server to here or from here to a server, of which only
+//! what differs is copied; and the trees of `fxp -r`, from server to server.
+//!
+//! Both trees are looked at first, with one listing for each directory, which makes a [`Plan`]; then
+//! it is done. What a run that was cut has copied is the same on both sides for the next.
+
+mod act;
+mod carrier;
+mod choice;
+mod compare;
+mod ground;
+mod item;
+mod plan;
+mod side;
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Instant;
+
+use ftp_client::{FtpUrl, ListOptions, ListingForm, Place, fxp};
+use log::LevelFilter;
+
+use crate::credentials::Finder;
+use crate::events::Events;
+use crate::exit::{Exit, Failure};
+use crate::json::Object;
+use crate::options::Options;
+use crate::output;
+use crate::progress::is_talkative;
+use crate::remote::{self, shown};
+use crate::session::Sessions;
+use crate::signals::Cleanup;
+use crate::stdio::Stdio;
+use crate::target::shown_path;
+use crate::{trace, values};
+use act::{Done, Job, Naming, Telling, act};
+use carrier::{Across, Down, Far, Up};
+use choice::Choice;
+use compare::Rule;
+use ground::Directory;
+use plan::{Plan, Wish};
+use side::{Contents, Local, Remote, Side, is_refused, join};
+
+/// How the names of temporary files begin.
+const TEMPORARY: &[u8] = b".ftp-cli-";
+
+/// As many connections as anybody's server stands.
+const MOST_JOBS: usize = 64;
+
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    let [source, target] = options.operands.as_slice() else {
+        return Err(Failure::usage(
+            "mirror needs a tree and where it goes: ftp-cli mirror SRC DST",
+        ));
+    };
+    match (is_remote(source), is_remote(target)) {
+        (true, true) => {
+            let message =
+                "mirror has one side here; ftp-cli fxp -r copies a tree from server to server";
+            Err(Failure::usage(message))
+        }
+        (false, false) => {
+            let message = "mirror needs a URL on one side; a local name with a colon is ./a:b";
+            Err(Failure::usage(message))
+        }
+        (true, false) => {
+            let (url, here) = (remote::url(source)?, Path::new(target));
+            Mirror::new(options, stdio, &[&url])?.down(&url, here, stdio)
+        }
+        (false, true) => {
+            let (here, url) = (Path::new(source), remote::url(target)?);
+            Mirror::new(options, stdio, &[&url])?.up(here, &url, stdio)
+        }
+    }
+}
+
+/// `fxp -r`: a tree from server to server.
+pub(super) fn across(
+    options: &Options,
+    stdio: &mut Stdio,
+    urls: [&FtpUrl; 2],
+    choice: fxp::Options,
+) -> Result<(), Failure> {
+    Mirror::new(options, stdio, &urls)?.across(urls, choice, stdio)
+}
+
+/// Whether an operand names something on a server: it has a scheme, or a colon before any `/`.
+fn is_remote(operand: &OsString) -> bool {
+    let bytes = operand.as_bytes();
+    let colon = bytes.iter().position(|byte| *byte == b':');
+    let slash = bytes.iter().position(|byte| *byte == b'/');
+    colon.is_some_and(|colon| slash.is_none_or(|slash| colon < slash))
+}
+
+/// What the options say.
+struct Mirror<'a> {
+    options: &'a Options,
+    choice: Choice,
+    list: ListOptions,
+    size_only: bool,
+    deletes: bool,
+    max_delete: Option<usize>,
+    is_dry: bool,
+    jobs: usize,
+    creates_parents: bool,
+    each: bool,
+    is_talkative: bool,
+    cleanup: Cleanup,
+    events: Events,
+}
+
+impl<'a> Mirror<'a> {
+    fn new(options: &'a Options, stdio: &Stdio, urls: &[&FtpUrl]) -> Result<Self, Failure> {
+        for url in urls {
+            if url.representation() == Some(ftp_client::RepresentationType::Ascii) {
+                let message = format!("{url}: trees are copied byte for byte, not as ;type=a says");
+                return Err(Failure::usage(message));
+            }
+        }
+        let forms =
+            [("auto", ListingForm::Auto), ("mlsd", ListingForm::Mlsd), ("list", ListingForm::List)];
+        let form = options.parsed("listing", |text| values::word(text, &forms))?;
+        let number = |text: &str| {
+            text.parse::<usize>().map_err(|_| format!("\"{text}\" is not a whole number"))
+        };
+        let max_delete = options.parsed("max-delete", number)?;
+        if max_delete.is_some() && !options.has("delete") {
+            return Err(Failure::usage("--max-delete limits --delete, which is not given"));
+        }
+        let jobs = options.parsed("jobs", number)?.unwrap_or(1);
+        if !(1..=MOST_JOBS).contains(&jobs) {
+            return Err(Failure::usage(format!("--jobs: 1 to {MOST_JOBS}, not {jobs}")));
+        }
+        let choice = Choice::from_options(options)?;
+        trace::start(options, &stdio.messages, LevelFilter::Warn)?;
+        Ok(Self {
+            options,
+            choice,
+            list: ListOptions::by(form.unwrap_or_default()),
+            size_only: options.has("size-only"),
+            deletes: options.has("delete"),
+            max_delete,
+            is_dry: options.has("dry-run"),
+            jobs,
+            creates_parents: options.has("create-dirs"),
+            each: options.is_verbose(),
+            is_talkative: is_talkative(options, stdio),
+            cleanup: Cleanup::watch(stdio)?,
+            events: stdio.events.clone(),
+        })
+    }
+
+    fn down(self, url: &FtpUrl, here: &Path, stdio: &mut Stdio) -> Result<(), Failure> {
+        let found = match Directory::open(here) {
+            Ok(ground) => Some(ground),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(Failure::local(shown_path(here), &error)),
+        };
+        let mut sessions = Sessions::new(self.options, stdio, &self.cleanup)?;
+        let top = top_of(url);
+        let client = sessions.client(url)?;
+        let rule = if self.size_only { Rule::SizeOnly } else { Rule::SameTime };
+        let wish =
+            Wish { choice: &self.choice, rule, deletes: self.deletes, objects: plan::OBJECTS };
+        let mut source = Remote { client, top: &top, options: self.list, first: None };
+        let made = match &found {
+            Some(ground) => Plan::make(&mut source, &mut Local(ground), false, &wish),
+            None => Plan::make(&mut source, &mut Nothing, true, &wish),
+        };
+        let mut plan = made.map_err(|failure| failure.about(url))?;
+        prove_there(&mut source, &plan).map_err(|failure| failure.about(url))?;
+        if self.is_decided(&plan, stdio)? {
+            return Ok(());
+        }
+        let ground = match found {
+            Some(ground) => ground,
+            None => {
+                self.make_here(here)?;
+                Directory::open(here).map_err(|error| Failure::local(shown_path(here), &error))?
+            }
+        };
+        if let Some(first) = plan.directories.first_mut() {
+            first.is_new = false;
+        }
+        let carriers = self.sessions(sessions, &plan).map(|sessions| {
+            let from = Far { sessions, url, top: &top, takes_times: false };
+            Box::new(Down::new(from, &ground)) as Job<'_>
+        });
+        let carriers = carriers.collect();
+        let (there, local) = (|path: &[u8]| named(url, path), |path: &[u8]| below(here, path));
+        let done = self.act(&plan, carriers, (&there, &local), stdio);
+        // A file that has its name while its content is only in memory would not survive a power
+        // cut: once for all is what thousands of small files can afford.
+        let synced = ground.sync().map_err(|error| Failure::local(shown_path(here), &error));
+        done.and(synced)
+    }
+
+    fn up(self, here: &Path, url: &FtpUrl, stdio: &mut Stdio) -> Result<(), Failure> {
+        let ground =
+            Directory::open(here).map_err(|error| Failure::local(shown_path(here), &error))?;
+        let mut sessions = Sessions::new(self.options, stdio, &self.cleanup)?;
+        let top = top_of(url);
+        let client = sessions.client(url)?;
+        let takes_times = self.takes_times(client)?;
+        let mut target = Remote { client, top: &top, options: self.list, first: None };
+        let (is_new, is_sure) = self.look_for(&mut target, url)?;
+        let wish = self.wish_for_server(takes_times);
+        let plan = Plan::make(&mut Local(&ground), &mut target, is_new, &wish)
+            .map_err(|failure| failure.about(shown_path(here)))?;
+        if self.is_decided(&plan, stdio)? {
+            return Ok(());
+        }
+        let plan = self.make_top(plan, &mut sessions, (url, &top), is_sure)?;
+        let is_watched = false;
+        let carriers = self.sessions(sessions, &plan).map(|sessions| {
+            let to = Far { sessions, url, top: &top, takes_times };
+            Box::new(Up::new(&ground, to, is_watched)) as Job<'_>
+        });
+        let carriers = carriers.collect();
+        let (local, there) = (|path: &[u8]| below(here, path), |path: &[u8]| named(url, path));
+        self.act(&plan, carriers, (&local, &there), stdio)
+    }
+
+    fn across(
+        self,
+        [from, to]: [&FtpUrl; 2],
+        choice: fxp::Options,
+        stdio: &mut Stdio,
+    ) -> Result<(), Failure> {
+        let mut finder = Finder::new(self.options, &stdio.messages);
+        let [of_source, of_target] = finder.find_both([from, to])?;
+        let mut sources = Sessions::new(self.options, stdio, &self.cleanup)?;
+        sources.log_in_as(from, of_source);
+        // The same server twice is two connections: each is busy with its part of a copy.
+        let mut targets = Sessions::new(self.options, stdio, &self.cleanup)?;
+        targets.log_in_as(to, of_target);
+        let (top_from, top_to) = (top_of(from), top_of(to));
+        let client = targets.client(to)?;
+        let takes_times = self.takes_times(client)?;
+        let mut source = Remote {
+            client: sources.client(from)?,
+            top: &top_from,
+            options: self.list,
+            first: None,
+        };
+        let mut target = Remote { client, top: &top_to, options: self.list, first: None };
+        let (is_new, is_sure) = self.look_for(&mut target, to)?;
+        let wish = self.wish_for_server(takes_times);
+        let plan = Plan::make(&mut source, &mut target, is_new, &wish)
+            .map_err(|failure| failure.about(from))?;
+        prove_there(&mut source, &plan).map_err(|failure| failure.about(from))?;
+        if self.is_decided(&plan, stdio)? {
+            return Ok(());
+        }
+        let plan = self.make_top(plan, &mut targets, (to, &top_to), is_sure)?;
+        let pairs = self.sessions(sources, &plan).zip(self.sessions(targets, &plan));
+        let carriers = pairs.map(|(sources, targets)| {
+            let from = Far { sessions: sources, url: from, top: &top_from, takes_times: false };
+            let to = Far { sessions: targets, url: to, top: &top_to, takes_times };
+            Box::new(Across { from, to, options: choice }) as Job<'_>
+        });
+        let carriers = carriers.collect();
+        let (at_source, at_target) =
+            (|path: &[u8]| named(from, path), |path: &[u8]| named(to, path));
+        self.act(&plan, carriers, (&at_source, &at_target), stdio)
+    }
+
+    fn wish_for_server(&self, takes_times: bool) -> Wish<'_> {
+        let rule = match (self.size_only, takes_times) {
+            (true, _) => Rule::SizeOnly,
+            (false, true) => Rule::SameTime,
+            (false, false) => Rule::NotBefore,
+        };
+        Wish { choice: &self.choice, rule, deletes: self.deletes, objects: plan::OBJECTS }
+    }
+
+    /// Whether a server says that it takes the times that it is given.
+    fn takes_times(&self, client: &mut ftp_client::Client) -> Result<bool, Failure> {
+        let features = client.features()?;
+        Ok(features.has("MFMT") || features.has_with("SITE", "UTIME"))
+    }
+
+    /// Whether the top of the target is to be made, and whether that is sure.
+    fn look_for(&self, target: &mut Remote<'_>, url: &FtpUrl) -> Result<(bool, bool), Failure> {
+        if target.top.is_empty() || target.top == b"/" {
+            return Ok((false, true));
+        }
+        match target.list(&[], plan::OBJECTS) {
+            Ok(contents) => {
+                let is_there = !contents.items.is_empty() || target.is_empty(&[])?;
+                target.first = Some(contents);
+                Ok((!is_there, is_there))
+            }
+            Err(failure) if is_refused(&failure) => Ok((true, true)),
+            Err(failure) => Err(failure.about(url)),
+        }
+    }
+
+    /// Makes the top of the target, and those above it if that is wanted.
+    fn make_top(
+        &self,
+        mut plan: Plan,
+        sessions: &mut Sessions<'_>,
+        (url, top): (&FtpUrl, &[u8]),
+        is_sure: bool,
+    ) -> Result<Plan, Failure> {
+        let Some(first) = plan.directories.first_mut().filter(|first| first.is_new) else {
+            return Ok(plan);
+        };
+        first.is_new = false;
+        let client = sessions.client(url)?;
+        if self.creates_parents {
+            for at in (1..top.len()).filter(|at| top.get(*at) == Some(&b'/')) {
+                // Those that are there refuse; what is missing at the end, the last one tells.
+                match client.mkdir(top.get(..at).unwrap_or_default()) {
+                    Ok(_) | Err(ftp_client::Error::Refused(..)) => {}
+                    Err(error) => return Err(Failure::from(error).about(url)),
+                }
+            }
+        }
+        match client.mkdir(top) {
+            Ok(_) => Ok(plan),
+            // It may be there, and only not be shown as anything.
+            Err(ftp_client::Error::Refused(..)) if !is_sure => Ok(plan),
+            Err(error) => Err(Failure::from(error).about(url)),
+        }
+    }
+
+    fn make_here(&self, here: &Path) -> Result<(), Failure> {
+        let made =
+            if self.creates_parents { fs::create_dir_all(here) } else { fs::create_dir(here) };
+        made.map_err(|error| Failure::local(shown_path(here), &error))
+    }
+
+    /// The connections of each job: no more jobs than there is work.
+    fn sessions(
+        &self,
+        first: Sessions<'a>,
+        plan: &Plan,
+    ) -> impl Iterator<Item = Sessions<'a>> + use<'a> {
+        let jobs = self.jobs.min(plan.copies.len()).max(1);
+        let more: Vec<Sessions<'a>> = (1..jobs).map(|_| first.another()).collect();
+        std::iter::once(first).chain(more)
+    }
+
+    /// Whether there is nothing to be done: with `--dry-run` it is said what would be.
+    ///
+    /// # Errors
+    ///
+    /// `Usage` if more would be removed than is allowed: nothing is done then.
+    fn is_decided(&self, plan: &Plan, stdio: &mut Stdio) -> Result<bool, Failure> {
+        let count = plan.removals.len();
+        if let Some(most) = self.max_delete.filter(|most| count > *most) {
+            let message = format!(
+                "{count} objects would be deleted, and --max-delete is {most}; nothing was done"
+            );
+            return Err(Failure::usage(message));
+        }
+        for left_out in &plan.left_out {
+            if !self.options.is_quiet() {
+                stdio.messages.say(left_out);
+            }
+        }
+        if !self.is_dry {
+            return Ok(false);
+        }
+        self.tell(plan, stdio)?;
+        for failure in &plan.failures {
+            stdio.messages.say(&failure.message);
+            self.events.failed(failure, |error| error);
+        }
+        match plan.failures.last() {
+            None => Ok(true),
+            Some(last) => {
+                let what = format!("{} objects could not be mirrored", plan.failures.len());
+                Err(Failure { message: what, told: true, exit: Exit::Partial, ..last.clone() })
+            }
+        }
+    }
+
+    /// Prints what would be done: a line for each object, in order.
+    fn tell(&self, plan: &Plan, stdio: &mut Stdio) -> Result<(), Failure> {
+        let made = plan.directories.iter().filter(|place| place.is_new);
+        let made = made.map(|place| ("make", place.path.clone(), None));
+        let copies = plan.copies.iter().map(|copy| ("copy", plan.path_of(copy), Some(copy)));
+        let removals = plan.removals.iter().map(|removal| ("delete", removal.path.clone(), None));
+        let mut text = Vec::new();
+        for (what, path, copy) in made.chain(copies).chain(removals) {
+            if self.events.is_on() {
+                let size = copy.and_then(|copy| copy.size);
+                let entry = Object::event("entry").name("name", &path).text("action", what);
+                let why = copy.map(|copy| copy.why.to_string());
+                self.events.tell(entry.text_if("why", why.as_deref()).number_if("size", size));
+                continue;
+            }
+            let path = if path.is_empty() { b".".to_vec() } else { path };
+            text.extend_from_slice(what.as_bytes());
+            text.push(b' ');
+            match stdio.output_is_terminal {
+                true => text.extend_from_slice(shown(&path).as_bytes()),
+                false => text.extend_from_slice(&path),
+            }
+            if let Some(copy) = copy.filter(|_| self.is_talkative) {
+                let _ = write!(text, " ({})", copy.why);
+            }
+            text.push(b'\n');
+        }
+        output::print(&mut stdio.output, &text)
+    }
+
+    /// Does what is planned.
+    fn act(
+        &self,
+        plan: &Plan,
+        mut jobs: Vec<Job<'_>>,
+        (source, target): (&Naming<'_>, &Naming<'_>),
+        stdio: &Stdio,
+    ) -> Result<(), Failure> {
+        let started = Instant::now();
+        let telling = Telling {
+            messages: &stdio.messages,
+            events: &self.events,
+            each: self.each,
+            source,
+            target,
+            moved: &|_| {},
+            again: &|_, _| false,
+        };
+        let (done, result) = act(plan, &mut jobs, &telling);
+        for job in jobs {
+            job.part(result.as_ref().err().filter(|failure| failure.fatal));
+        }
+        if self.is_talkative {
+            let Done { copied, bytes, made, removed } = done;
+            stdio.messages.say(format_args!(
+                "{copied} files copied, {}; {made} directories made, {removed} objects deleted, {} files the same",
+                output::transferred(bytes, started.elapsed()),
+                plan.same,
+            ));
+        }
+        result
+    }
+}
+
+/// A tree that is not there.
+struct Nothing;
+
+impl Side for Nothing {
+    fn list(&mut self, _path: &[u8], _limit: usize) -> Result<Contents, Failure> {
+        Ok(Contents::default())
+    }
+
+    fn modified(&mut self, _path: &[u8]) -> Result<Option<i64>, Failure> {
+        Ok(None)
+    }
+
+    fn is_empty(&mut self, _path: &[u8]) -> Result<bool, Failure> {
+        Ok(true)
+    }
+
+    fn kinds(
+        &mut self,
+        _path: &[u8],
+        _items: &[item::Item],
+    ) -> Result<std::collections::HashMap<Vec<u8>, item::Kind>, Failure> {
+        Ok(std::collections::HashMap::new())
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+}
+
+/// Insists that a source in which nothing was found is there: some servers list what is not there
+/// as empty, and to have mirrored that would be no success.
+fn prove_there(source: &mut Remote<'_>, plan: &Plan) -> Result<(), Failure> {
+    let found = plan.same + plan.copies.len() + plan.failures.len() + plan.left_out.len();
+    if found > 0 || plan.directories.len() > 1 || source.is_empty(&[])? {
+        return Ok(());
+    }
+    let message = "is listed as empty, and nothing shows that it is there";
+    Err(Failure::new(Exit::Refused, message))
+}
+
+/// What commands call the directory of a URL: the path without the `/` behind it.
+fn top_of(url: &FtpUrl) -> Vec<u8> {
+    Place::of(url).path().to_vec()
+}
+
+/// What people and programs are told that something on a server is called.
+fn named(url: &FtpUrl, path: &[u8]) -> Vec<u8> {
+    let shown = url.to_string();
+    join(shown.as_bytes(), path)
+}
+
+/// The same of something here.
+fn below(here: &Path, path: &[u8]) -> Vec<u8> {
+    join(here.as_os_str().as_bytes(), path)
+}

@@ -1,0 +1,249 @@
+//! Doing what a plan says: directories, then copies by several jobs at once, removals last.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::carrier::Carrier;
+use super::plan::Plan;
+use crate::events::Events;
+use crate::exit::{Exit, Failure};
+use crate::json::Object;
+use crate::remote::shown;
+use crate::stdio::Messages;
+use crate::tally::Tally;
+
+/// A carrier that may work in a thread of its own.
+pub(super) type Job<'a> = Box<dyn Carrier + Send + 'a>;
+
+/// What people and programs are told that one side calls the object at a path from the top.
+pub(super) type Naming<'a> = dyn Fn(&[u8]) -> Vec<u8> + Sync + 'a;
+
+/// Who is told of what is done, and how.
+pub(super) struct Telling<'a> {
+    pub(super) messages: &'a Messages,
+    pub(super) events: &'a Events,
+    /// Whether people want a line for each object.
+    pub(super) each: bool,
+    pub(super) source: &'a Naming<'a>,
+    pub(super) target: &'a Naming<'a>,
+    /// Told of bytes as they move, from any thread.
+    pub(super) moved: &'a (dyn Fn(u64) + Sync),
+    /// Whether to try again what failed with this at the try of this number, from 1 on. It waits
+    /// before it says so.
+    pub(super) again: &'a (dyn Fn(u32, &Failure) -> bool + Sync),
+}
+
+impl Telling<'_> {
+    /// Fields that say which object it is.
+    fn named(&self, event: Object, path: &[u8]) -> Object {
+        event.name("source", &(self.source)(path)).name("target", &(self.target)(path))
+    }
+
+    fn done(&self, path: &[u8], what: &str, bytes: u64) {
+        let event = self.named(Object::event("done"), path).text("action", what);
+        self.events.done(event.number("bytes", bytes), bytes);
+        if self.each {
+            self.messages.say(format_args!("{}: {what}", shown(path)));
+        }
+    }
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Done {
+    pub(super) copied: usize,
+    pub(super) bytes: u64,
+    pub(super) made: usize,
+    pub(super) removed: usize,
+}
+
+/// How a directory fares.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    Fine,
+    /// Something in it failed: nothing in it is removed.
+    Failed,
+    /// It is not there: nothing in it can be done.
+    Missing,
+}
+
+/// Does all of `plan`, with as many jobs at a time as there are. Gives what was done, and what it
+/// came to.
+///
+/// Nothing is removed from a directory in which anything went wrong, nor from any once a failure
+/// has ended the whole.
+pub(super) fn act(
+    plan: &Plan,
+    jobs: &mut [Job<'_>],
+    telling: &Telling<'_>,
+) -> (Done, Result<(), Failure>) {
+    let new = plan.directories.iter().filter(|place| place.is_new).count();
+    let all = plan.same + new + plan.copies.len() + plan.removals.len() + plan.failures.len();
+    let tally = Tally::new(all, "objects mirrored", telling.messages, telling.events);
+    let states = plan.directories.iter().map(|place| match place.has_failed {
+        true => State::Failed,
+        false => State::Fine,
+    });
+    let states = states.collect();
+    let mut run = Run { plan, telling, tally, done: Done::default(), states, is_over: false };
+    (0..plan.same).for_each(|_| run.tally.done());
+    for failure in &plan.failures {
+        let _ = run.tally.failed(failure.clone(), |error| error);
+    }
+    if let Some(first) = jobs.first_mut() {
+        run.make_directories(&mut **first);
+    }
+    run = copy_all(run, jobs);
+    if let Some(first) = jobs.first_mut() {
+        run.remove_all(&mut **first);
+    }
+    (run.done, run.tally.finish())
+}
+
+/// What has come of a plan so far.
+struct Run<'a> {
+    plan: &'a Plan,
+    telling: &'a Telling<'a>,
+    tally: Tally<'a>,
+    done: Done,
+    /// Of the directories of the plan.
+    states: Vec<State>,
+    /// To try others would be no use.
+    is_over: bool,
+}
+
+impl<'a> Run<'a> {
+    fn state(&self, place: usize) -> State {
+        self.states.get(place).copied().unwrap_or(State::Missing)
+    }
+
+    fn fail(&mut self, place: usize, path: &[u8], failure: Failure, state: State) {
+        let telling = self.telling;
+        let ended = self.tally.failed(failure, |error| telling.named(error, path));
+        self.is_over |= ended.is_break();
+        if let Some(known) = self.states.get_mut(place) {
+            *known = state;
+        }
+    }
+
+    fn make_directories(&mut self, carrier: &mut dyn Carrier) {
+        let mut missing: Vec<&[u8]> = Vec::new();
+        for (at, place) in self.plan.directories.iter().enumerate() {
+            let path = place.path.as_slice();
+            if missing.iter().any(|missing| is_below(path, missing)) {
+                if let Some(state) = self.states.get_mut(at) {
+                    *state = State::Missing;
+                }
+            } else if place.is_new && !self.is_over {
+                match insist(carrier, self.telling, |carrier| carrier.make(path)) {
+                    Ok(()) => {
+                        self.tally.done();
+                        self.done.made += 1;
+                        self.telling.done(path, "made", 0);
+                    }
+                    Err(failure) => {
+                        self.fail(at, path, failure, State::Missing);
+                        missing.push(path);
+                    }
+                }
+            }
+        }
+    }
+
+    fn remove_all(&mut self, carrier: &mut dyn Carrier) {
+        for removal in &self.plan.removals {
+            if self.is_over {
+                return;
+            }
+            // Counted as not tried.
+            if self.state(removal.place) != State::Fine {
+                continue;
+            }
+            match insist(carrier, self.telling, |carrier| carrier.remove(removal)) {
+                Ok(()) => {
+                    self.tally.done();
+                    self.done.removed += 1;
+                    self.telling.done(&removal.path, "removed", 0);
+                }
+                // What lies above it cannot go either.
+                Err(failure) => self.fail(removal.place, &removal.path, failure, State::Failed),
+            }
+        }
+    }
+}
+
+/// Whether `path` is `directory`, or lies below it.
+fn is_below(path: &[u8], directory: &[u8]) -> bool {
+    directory.is_empty()
+        || path.strip_prefix(directory).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+}
+
+fn copy_all<'a>(run: Run<'a>, jobs: &mut [Job<'_>]) -> Run<'a> {
+    let (plan, telling) = (run.plan, run.telling);
+    let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(run.is_over));
+    let run = Mutex::new(run);
+    let work = |carrier: &mut dyn Carrier| {
+        while !is_over.load(Ordering::Relaxed) {
+            let Some(copy) = plan.copies.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+            let Some(place) = plan.directories.get(copy.place) else { continue };
+            // Counted as not tried.
+            if lock(&run).state(copy.place) == State::Missing {
+                continue;
+            }
+            let copied =
+                insist(carrier, telling, |carrier| carrier.copy(&place.path, copy, telling.moved));
+            let path = plan.path_of(copy);
+            let mut run = lock(&run);
+            match copied {
+                Ok(bytes) => {
+                    run.tally.done();
+                    run.done.copied += 1;
+                    run.done.bytes += bytes;
+                    telling.done(&path, "copied", bytes);
+                }
+                Err(failure) => run.fail(copy.place, &path, failure, State::Failed),
+            }
+            if run.is_over {
+                is_over.store(true, Ordering::Relaxed);
+            }
+        }
+    };
+    if let [only] = jobs {
+        work(&mut **only);
+    } else {
+        std::thread::scope(|threads| {
+            for job in jobs {
+                threads.spawn(|| work(&mut **job));
+            }
+        });
+    }
+    run.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Does one thing, again if it failed with what may pass and that is wanted.
+fn insist<'a, T>(
+    carrier: &mut (dyn Carrier + 'a),
+    telling: &Telling<'_>,
+    mut act: impl FnMut(&mut (dyn Carrier + 'a)) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let mut tries = 1;
+    loop {
+        let failure = match act(carrier) {
+            Ok(done) => return Ok(done),
+            Err(failure) => failure,
+        };
+        if failure.fatal {
+            carrier.disconnect();
+        }
+        if matches!(failure.exit, Exit::Interrupted | Exit::Terminated)
+            || !(telling.again)(tries, &failure)
+        {
+            return Err(failure);
+        }
+        tries += 1;
+    }
+}

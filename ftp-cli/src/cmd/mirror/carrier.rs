@@ -1,0 +1,396 @@
+//! What carries objects from one side to the other, one after the other: each job has one.
+
+use std::fs::Metadata;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::MetadataExt;
+
+use ftp_client::{Client, Download, Error, FtpUrl, TimeVal, Upload, fxp};
+
+use super::compare::Difference;
+use super::ground::{Directory, Draft};
+use super::item::Stamp;
+use super::plan::{Copy, Removal};
+use super::side::{failed, join};
+use crate::exit::{Exit, Failure};
+use crate::remote::shown;
+use crate::session::Sessions;
+
+/// How much is moved at once.
+const BLOCK: usize = 256 * 1_024;
+
+/// Does what a plan says. Paths are from the top, which is the empty one.
+pub(super) trait Carrier {
+    /// Makes a directory at the target.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong; fatal if others are not to be tried.
+    fn make(&mut self, path: &[u8]) -> Result<(), Failure>;
+
+    /// Copies a file into the directory at `path`, telling `moved` of each piece of it. Gives how
+    /// many bytes it had.
+    ///
+    /// # Errors
+    ///
+    /// As of [`make`](Self::make).
+    fn copy(&mut self, path: &[u8], copy: &Copy, moved: &dyn Fn(u64)) -> Result<u64, Failure>;
+
+    /// Removes an object from the target.
+    ///
+    /// # Errors
+    ///
+    /// As of [`make`](Self::make).
+    fn remove(&mut self, removal: &Removal) -> Result<(), Failure>;
+
+    /// Forgets connections that may have failed.
+    fn disconnect(&mut self);
+
+    /// Says good-bye.
+    fn part(self: Box<Self>, failure: Option<&Failure>);
+}
+
+/// A tree on a server, and the connection to it.
+pub(super) struct Far<'a> {
+    pub(super) sessions: Sessions<'a>,
+    pub(super) url: &'a FtpUrl,
+    pub(super) top: &'a [u8],
+    /// Whether its server takes the times that it is given.
+    pub(super) takes_times: bool,
+}
+
+impl Far<'_> {
+    fn make(&mut self, path: &[u8]) -> Result<(), Failure> {
+        let path = join(self.top, path);
+        let made = self.sessions.client(self.url)?.mkdir(&path);
+        made.map(drop).map_err(|error| about(&path, &error))
+    }
+
+    fn remove(&mut self, removal: &Removal) -> Result<(), Failure> {
+        let path = join(self.top, &removal.path);
+        let client = self.sessions.client(self.url)?;
+        let gone = if removal.is_directory { client.rmdir(&path) } else { client.delete(&path) };
+        gone.map_err(|error| about(&path, &error))
+    }
+
+    /// Gives a file the time of the one that it was made of.
+    fn set_time(&mut self, path: &[u8], seconds: Option<i64>) -> Result<(), Failure> {
+        let time = seconds.and_then(TimeVal::from_unix_seconds).filter(|_| self.takes_times);
+        let Some(time) = time else { return Ok(()) };
+        let set = self.sessions.client(self.url)?.set_modified(path, time);
+        set.map(drop).map_err(|error| {
+            let failure = about(path, &error);
+            let message = format!("{}; it was copied, but keeps another time", failure.message);
+            Failure { message, ..failure }
+        })
+    }
+}
+
+/// What a command about `path` failed with.
+fn about(path: &[u8], error: &Error) -> Failure {
+    Failure::from(error).about(shown(path))
+}
+
+/// A directory that stays open while files in it are copied.
+#[derive(Default)]
+struct Held(Option<(Vec<u8>, Directory)>);
+
+impl Held {
+    fn directory(&mut self, ground: &Directory, path: &[u8]) -> Result<&Directory, Failure> {
+        if self.0.as_ref().is_none_or(|(held, _)| held != path) {
+            let directory = ground.below(path).map_err(|error| failed(path, &error))?;
+            self.0 = Some((path.to_vec(), directory));
+        }
+        let (_, directory) = self.0.as_ref().expect("it was opened just now");
+        Ok(directory)
+    }
+}
+
+/// From a server to here.
+pub(super) struct Down<'a> {
+    from: Far<'a>,
+    ground: &'a Directory,
+    held: Held,
+    block: Vec<u8>,
+}
+
+impl<'a> Down<'a> {
+    pub(super) fn new(from: Far<'a>, ground: &'a Directory) -> Self {
+        Self { from, ground, held: Held::default(), block: vec![0; BLOCK] }
+    }
+}
+
+impl Carrier for Down<'_> {
+    fn make(&mut self, path: &[u8]) -> Result<(), Failure> {
+        make_here(self.ground, path)
+    }
+
+    fn copy(&mut self, path: &[u8], copy: &Copy, moved: &dyn Fn(u64)) -> Result<u64, Failure> {
+        let below = join(path, &copy.name);
+        let there = join(self.from.top, &below);
+        let directory = self.held.directory(self.ground, path)?;
+        let client = self.from.sessions.client(self.from.url)?;
+        // Before the data: what is written there meanwhile is newer than this, and comes next time.
+        let modified = match copy.stamp.and_then(Stamp::exact) {
+            Some(seconds) => Some(seconds),
+            None => modified(client, &there)?,
+        };
+        let mut draft = Draft::new(directory).map_err(|error| failed(&below, &error))?;
+        let download = client.retrieve(&there).map_err(|error| about(&there, &error))?;
+        let is_announced = download.announced().is_some();
+        let bytes = receive(download, &mut draft, &mut self.block, moved)
+            .map_err(|failure| failure.about(shown(&there)))?;
+        if !is_announced && copy.size.is_some_and(|size| size != bytes) {
+            check_length(client, &there, bytes, copy.size)?;
+        }
+        draft
+            .commit(&copy.name, copy.replaces(), modified)
+            .map_err(|error| failed(&below, &error))?;
+        Ok(bytes)
+    }
+
+    fn remove(&mut self, removal: &Removal) -> Result<(), Failure> {
+        let (path, name) = split(&removal.path);
+        let directory = self.ground.below(path);
+        let gone = directory.and_then(|directory| directory.remove(name, removal.is_directory));
+        gone.map_err(|error| failed(&removal.path, &error))
+    }
+
+    fn disconnect(&mut self) {
+        self.from.sessions.drop_client(self.from.url);
+    }
+
+    fn part(self: Box<Self>, failure: Option<&Failure>) {
+        self.from.sessions.part(failure);
+    }
+}
+
+/// Takes a download to its end, which is only the server's word for it.
+fn receive(
+    mut download: Download<'_>,
+    draft: &mut Draft<'_>,
+    block: &mut [u8],
+    moved: &dyn Fn(u64),
+) -> Result<u64, Failure> {
+    loop {
+        let length = match download.read(block) {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(error) => {
+                // What the server says to it is worth more than a broken connection.
+                return Err(match (download.finish(), Error::recover(error)) {
+                    (Err(error), _) | (Ok(_), Ok(error)) => Failure::from(&error),
+                    (Ok(_), Err(error)) => Failure::from(&Error::Io(error)),
+                });
+            }
+        };
+        if let Err(error) = draft.write_all(block.get(..length).unwrap_or_default()) {
+            let failure = failed(b"the local file", &error);
+            let fatal = failure.fatal | download.abort().is_err();
+            return Err(Failure { fatal, ..failure });
+        }
+        moved(length as u64);
+    }
+    Ok(download.finish()?.bytes)
+}
+
+/// Asks how long a file is that was not as long as its listing said: it may have grown since, or
+/// what came is not all of it.
+fn check_length(
+    client: &mut Client,
+    path: &[u8],
+    bytes: u64,
+    listed: Option<u64>,
+) -> Result<(), Failure> {
+    match client.size(path) {
+        Ok(Some(size)) if size == bytes => Ok(()),
+        Ok(size) => {
+            let size = size.or(listed).unwrap_or_default();
+            let message = format!("{}: {bytes} bytes came, the server says {size}", shown(path));
+            Err(Failure::new(Exit::Integrity, message).alone())
+        }
+        Err(error) => Err(about(path, &error)),
+    }
+}
+
+/// When a file on a server was modified, in seconds since 1970-01-01T00:00:00Z, if it tells.
+fn modified(client: &mut Client, path: &[u8]) -> Result<Option<i64>, Failure> {
+    match client.modified(path) {
+        Ok(time) => Ok(time.map(|time| time.unix_seconds())),
+        Err(Error::Refused(..)) => Ok(None),
+        Err(error) => Err(about(path, &error)),
+    }
+}
+
+/// From here to a server.
+pub(super) struct Up<'a> {
+    ground: &'a Directory,
+    to: Far<'a>,
+    held: Held,
+    block: Vec<u8>,
+    /// Whether somebody looks at the progress: then files go by way of a buffer.
+    is_watched: bool,
+}
+
+impl<'a> Up<'a> {
+    pub(super) fn new(ground: &'a Directory, to: Far<'a>, is_watched: bool) -> Self {
+        let block = if is_watched { vec![0; BLOCK] } else { Vec::new() };
+        Self { ground, to, held: Held::default(), block, is_watched }
+    }
+}
+
+impl Carrier for Up<'_> {
+    fn make(&mut self, path: &[u8]) -> Result<(), Failure> {
+        self.to.make(path)
+    }
+
+    fn copy(&mut self, path: &[u8], copy: &Copy, moved: &dyn Fn(u64)) -> Result<u64, Failure> {
+        let below = join(path, &copy.name);
+        let there = join(self.to.top, &below);
+        let here = |error: &io::Error| failed(&below, error).alone();
+        let directory = self.held.directory(self.ground, path)?;
+        let mut file = directory.read(&copy.name).map_err(|error| here(&error))?;
+        let before = file.metadata().map_err(|error| here(&error))?;
+        let client = self.to.sessions.client(self.to.url)?;
+        let upload = client.store(&there).map_err(|error| about(&there, &error))?;
+        let sent = if self.is_watched {
+            send(upload, &mut file, &mut self.block, moved)
+        } else {
+            send_whole(upload, &file)
+        };
+        let bytes = sent.map_err(|failure| failure.about(shown(&there)))?;
+        let after = file.metadata().map_err(|error| here(&error))?;
+        if bytes != before.len() || version(&before) != version(&after) {
+            // Without its time it is another file, and is sent again next time.
+            let message = format!("{}: changed while it was sent", shown(&below));
+            return Err(Failure::new(Exit::Integrity, message).alone());
+        }
+        self.to.set_time(&there, Some(before.mtime()))?;
+        Ok(bytes)
+    }
+
+    fn remove(&mut self, removal: &Removal) -> Result<(), Failure> {
+        self.to.remove(removal)
+    }
+
+    fn disconnect(&mut self) {
+        self.to.sessions.drop_client(self.to.url);
+    }
+
+    fn part(self: Box<Self>, failure: Option<&Failure>) {
+        self.to.sessions.part(failure);
+    }
+}
+
+/// What changes when the content of a file does.
+fn version(metadata: &Metadata) -> (u64, i64, i64) {
+    (metadata.len(), metadata.mtime(), metadata.mtime_nsec())
+}
+
+/// Sends a file at once.
+fn send_whole(mut upload: Upload<'_>, file: &std::fs::File) -> Result<u64, Failure> {
+    match upload.send_file(file).map_err(Error::recover) {
+        Ok(_) => Ok(upload.finish()?.bytes),
+        // The server's reason is in its reply, not in the broken connection.
+        Err(Ok(error)) => Err(Failure::from(&upload.finish().err().unwrap_or(error))),
+        Err(Err(error)) => Err(unreadable(upload, &error)),
+    }
+}
+
+/// Sends a file piece by piece.
+fn send(
+    mut upload: Upload<'_>,
+    file: &mut impl Read,
+    block: &mut [u8],
+    moved: &dyn Fn(u64),
+) -> Result<u64, Failure> {
+    loop {
+        let length = match file.read(block) {
+            Ok(0) => return Ok(upload.finish()?.bytes),
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(unreadable(upload, &error)),
+        };
+        if let Err(error) = upload.write_all(block.get(..length).unwrap_or_default()) {
+            // The server's reason is in its reply, not in the broken connection.
+            return Err(match (upload.finish(), Error::recover(error)) {
+                (Err(error), _) | (Ok(_), Ok(error)) => Failure::from(&error),
+                (Ok(_), Err(error)) => Failure::from(&Error::Io(error)),
+            });
+        }
+        moved(length as u64);
+    }
+}
+
+/// Ends an upload whose file cannot be read: not with a short file that is taken for a whole one.
+fn unreadable(upload: Upload<'_>, error: &io::Error) -> Failure {
+    let fatal = upload.abort().is_err();
+    Failure { fatal, ..Failure::new(Exit::Local, error.to_string()) }
+}
+
+/// From server to server.
+pub(super) struct Across<'a> {
+    pub(super) from: Far<'a>,
+    pub(super) to: Far<'a>,
+    pub(super) options: fxp::Options,
+}
+
+impl Carrier for Across<'_> {
+    fn make(&mut self, path: &[u8]) -> Result<(), Failure> {
+        self.to.make(path)
+    }
+
+    fn copy(&mut self, path: &[u8], copy: &Copy, moved: &dyn Fn(u64)) -> Result<u64, Failure> {
+        let below = join(path, &copy.name);
+        let (source, target) = (join(self.from.top, &below), join(self.to.top, &below));
+        let from = self.from.sessions.client(self.from.url)?;
+        let time = match copy.stamp.and_then(Stamp::exact) {
+            None if self.to.takes_times => modified(from, &source)?,
+            time => time,
+        };
+        let at = self.to.sessions.client(self.to.url)?;
+        // Of what differs otherwise, the target's may be as large and yet another file.
+        let resume = match copy.why {
+            Difference::Size => self.options.resume,
+            _ => fxp::Resume::No,
+        };
+        let options = fxp::Options { resume, ..self.options };
+        let report = fxp::transfer(from, &source, at, &target, options)
+            .map_err(|error| crate::cmd::fxp::failure(&error).about(shown(&below)))?;
+        if let Some(moved) = report.moved {
+            // What worked for one works for the next.
+            self.options.direction = moved.direction;
+        }
+        let bytes = report.size.or(copy.size).unwrap_or_default();
+        moved(bytes);
+        self.to.set_time(&target, time)?;
+        Ok(bytes)
+    }
+
+    fn remove(&mut self, removal: &Removal) -> Result<(), Failure> {
+        self.to.remove(removal)
+    }
+
+    fn disconnect(&mut self) {
+        self.from.sessions.drop_client(self.from.url);
+        self.to.sessions.drop_client(self.to.url);
+    }
+
+    fn part(self: Box<Self>, failure: Option<&Failure>) {
+        self.from.sessions.part(failure);
+        self.to.sessions.part(failure);
+    }
+}
+
+fn make_here(ground: &Directory, path: &[u8]) -> Result<(), Failure> {
+    let (above, name) = split(path);
+    let made = ground.below(above).and_then(|directory| directory.make(name));
+    made.map_err(|error| failed(path, &error))
+}
+
+/// The directory of an object, and its name.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(at) => (path.get(..at).unwrap_or_default(), path.get(at + 1..).unwrap_or_default()),
+        None => (&[], path),
+    }
+}

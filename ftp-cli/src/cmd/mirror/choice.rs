@@ -1,0 +1,137 @@
+//! Which objects of a tree are meant: `--include GLOB` and `--exclude GLOB`.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use ftp_proto::Pattern;
+
+use crate::exit::Failure;
+use crate::options::Options;
+
+/// The patterns in the order in which they were given; the last that matches an object decides.
+///
+/// A pattern without `/` is about names at any depth, one with `/` about whole paths from the top of
+/// the tree, of which `*` and `?` match no `/`. One that ends in `/` matches directories only. A
+/// directory that is left out is not entered. What no pattern matches is taken, unless the first
+/// pattern is an `--include`: then files that none matches are left out, and directories entered.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Choice {
+    globs: Vec<Glob>,
+}
+
+#[derive(Clone, Debug)]
+struct Glob {
+    includes: bool,
+    only_directories: bool,
+    /// One for each part of a path; of a name there is only one.
+    parts: Vec<Pattern>,
+    is_path: bool,
+}
+
+impl Choice {
+    /// Reads the options.
+    ///
+    /// # Errors
+    ///
+    /// Usage: a pattern that can match nothing.
+    pub(super) fn from_options(options: &Options) -> Result<Self, Failure> {
+        let given = options.in_order(&["include", "exclude"]);
+        let globs = given.map(|(long, text)| Glob::read(long, text)).collect::<Result<_, _>>()?;
+        Ok(Self { globs })
+    }
+
+    /// Whether the object at `path`, which is from the top of the tree, is meant.
+    pub(super) fn takes(&self, path: &[u8], is_directory: bool) -> bool {
+        let last = self.globs.iter().rev().find(|glob| glob.matches(path, is_directory));
+        match (last, self.globs.first()) {
+            (Some(glob), _) => glob.includes,
+            (None, Some(first)) => is_directory || !first.includes,
+            (None, None) => true,
+        }
+    }
+}
+
+impl Glob {
+    fn read(long: &str, text: &OsStr) -> Result<Self, Failure> {
+        let bytes = text.as_bytes();
+        let inner = bytes.strip_suffix(b"/").unwrap_or(bytes);
+        let only_directories = inner.len() < bytes.len();
+        let path = inner.strip_prefix(b"/").unwrap_or(inner);
+        let is_path = path.len() < inner.len() || path.contains(&b'/');
+        if path.split(|byte| *byte == b'/').any(|part| matches!(part, b"" | b"." | b"..")) {
+            let text = crate::remote::shown(bytes);
+            return Err(Failure::usage(format!("--{long}: \"{text}\" matches no name")));
+        }
+        let parts = path.split(|byte| *byte == b'/').map(Pattern::of).collect();
+        Ok(Self { includes: long == "include", only_directories, parts, is_path })
+    }
+
+    fn matches(&self, path: &[u8], is_directory: bool) -> bool {
+        if self.only_directories && !is_directory {
+            return false;
+        }
+        let mut names = path.split(|byte| *byte == b'/');
+        if !self.is_path {
+            let (name, pattern) = (names.next_back(), self.parts.first());
+            return name.zip(pattern).is_some_and(|(name, pattern)| pattern.matches(name));
+        }
+        let mut parts = self.parts.iter();
+        loop {
+            match (names.next(), parts.next()) {
+                (Some(name), Some(part)) if part.matches(name) => {}
+                (None, None) => return true,
+                _ => return false,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choice(words: &str) -> Choice {
+        let globs = words.split_whitespace().map(|word| {
+            let (sign, text) = word.split_at(1);
+            let long = if sign == "+" { "include" } else { "exclude" };
+            Glob::read(long, OsStr::new(text)).unwrap()
+        });
+        Choice { globs: globs.collect() }
+    }
+
+    #[test]
+    fn the_last_pattern_that_matches_decides() {
+        for (words, taken, left_out) in [
+            ("", &["a", "a/b", "d/"][..], &[][..]),
+            ("-*.o", &["a.c", "d/a.c", "d/"], &["a.o", "d/a.o", "x.o/"]),
+            ("-*.o +keep.o", &["keep.o", "d/keep.o", "a"], &["a.o"]),
+            ("+keep.o -*.o", &[], &["keep.o", "a.o", "a.c"]),
+            ("+*.jpg", &["a.jpg", "d/a.jpg", "d/"], &["a.png", "d/a"]),
+            ("+*.jpg -thumb*", &["a.jpg", "d/"], &["thumb.jpg", "thumbs/", "a"]),
+            ("-.git/", &["a", ".git", "d/.git"], &[".git/", "d/.git/"]),
+            ("-/d", &["x/d", "x/d/", "d/a"], &["d", "d/"]),
+            ("-d/*", &["d/", "d/a/b", "x/d/a", "a"], &["d/a", "d/a/"]),
+            ("-d/*/c", &["d/c", "d/a/b/c", "x/d/a/c"], &["d/b/c"]),
+            ("-[a-c]?", &["d1", "a", "abc"], &["a1", "x/c2"]),
+        ] {
+            let choice = choice(words);
+            let takes = |path: &str| {
+                let name = path.strip_suffix('/');
+                choice.takes(name.unwrap_or(path).as_bytes(), name.is_some())
+            };
+            for path in taken {
+                assert!(takes(path), "{words:?} leaves out {path}");
+            }
+            for path in left_out {
+                assert!(!takes(path), "{words:?} takes {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn patterns_that_could_match_nothing_are_refused() {
+        for text in ["", "/", "a//b", "../a", "a/..", ".", "//"] {
+            assert!(Glob::read("exclude", OsStr::new(text)).is_err(), "{text:?}");
+        }
+    }
+}

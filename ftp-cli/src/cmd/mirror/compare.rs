@@ -1,0 +1,148 @@
+//! Whether a file is the same on both sides, by what is known of it without reading it.
+
+use std::fmt;
+
+use super::item::Item;
+
+/// What makes two files the same, beside their size.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Rule {
+    /// Nothing: `--size-only`.
+    SizeOnly,
+    /// The same time of modification, to the second: where the target takes the time that it is
+    /// given.
+    SameTime,
+    /// That the target was written after the source was last changed: where the target's times are
+    /// those of its own clock, because its server has no way to set them.
+    ///
+    /// Changed means more than modified: a file that was renamed to here is as old as ever and yet
+    /// not the one that was copied. In the same second it may have been changed again.
+    NotBefore,
+}
+
+/// What a comparison came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Verdict {
+    Same,
+    Differs(Difference),
+    /// The times that listings gave are too coarse to tell.
+    Unclear,
+}
+
+/// Why a file is copied.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Difference {
+    New,
+    Size,
+    Time,
+    /// Nobody can tell, so it is.
+    Doubt,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::New => "new",
+            Self::Size => "another size",
+            Self::Time => "another time",
+            Self::Doubt => "not known to be the same",
+        })
+    }
+}
+
+/// Compares a file with the one of the same name at the target. What cannot be told is never
+/// [`Same`](Verdict::Same).
+pub(super) fn compare(source: &Item, target: &Item, rule: Rule) -> Verdict {
+    let (Some(here), Some(there)) = (source.size, target.size) else {
+        return Verdict::Differs(Difference::Doubt);
+    };
+    if here != there {
+        return Verdict::Differs(Difference::Size);
+    }
+    if rule == Rule::SizeOnly {
+        return Verdict::Same;
+    }
+    let (Some(of_source), Some(of_target)) = (source.stamp, target.stamp) else {
+        return Verdict::Unclear;
+    };
+    let differs = Verdict::Differs(Difference::Time);
+    match rule {
+        Rule::NotBefore => {
+            let changed = source.changed.unwrap_or(i64::MIN);
+            if of_target.earliest > of_source.latest.max(changed) {
+                Verdict::Same
+            } else if of_target.latest <= of_source.earliest.max(changed) {
+                differs
+            } else {
+                Verdict::Unclear
+            }
+        }
+        _ => match (of_source.exact(), of_target.exact()) {
+            (Some(here), Some(there)) if here == there => Verdict::Same,
+            _ if of_source.latest < of_target.earliest => differs,
+            _ if of_target.latest < of_source.earliest => differs,
+            _ => Verdict::Unclear,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::item::{Kind, Stamp};
+    use super::*;
+    use Difference::{Doubt, Size, Time};
+    use Verdict::{Differs, Same, Unclear};
+
+    fn item(size: Option<u64>, times: Option<(i64, i64)>, changed: Option<i64>) -> Item {
+        let stamp = times.map(|(earliest, latest)| Stamp { earliest, latest });
+        Item { name: b"x".to_vec(), kind: Kind::File, size, stamp, changed, unique: None }
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_never_the_same() {
+        let file = |from, to| item(Some(5), Some((from, to)), None);
+        let whole = |at| file(at, at);
+        for (source, target, same_time, not_before) in [
+            (whole(100), whole(100), Same, Differs(Time)),
+            (whole(100), whole(101), Differs(Time), Same),
+            (whole(101), whole(100), Differs(Time), Differs(Time)),
+            // A minute of LIST that has the second in it, or not.
+            (file(60, 119), whole(100), Unclear, Unclear),
+            (file(60, 119), whole(120), Differs(Time), Same),
+            (whole(100), file(60, 119), Unclear, Unclear),
+            (whole(59), file(60, 119), Differs(Time), Same),
+            (whole(120), file(60, 119), Differs(Time), Differs(Time)),
+            // Two minutes that are the same need not be the same second.
+            (file(60, 119), file(60, 119), Unclear, Unclear),
+            (item(Some(5), None, None), whole(1), Unclear, Unclear),
+            (whole(1), item(Some(5), None, None), Unclear, Unclear),
+            (item(Some(4), Some((1, 1)), None), whole(1), Differs(Size), Differs(Size)),
+            (item(None, Some((1, 1)), None), whole(1), Differs(Doubt), Differs(Doubt)),
+            (whole(1), item(None, Some((1, 1)), None), Differs(Doubt), Differs(Doubt)),
+        ] {
+            let shown = format!("{source:?} {target:?}");
+            assert_eq!(compare(&source, &target, Rule::SameTime), same_time, "{shown}");
+            assert_eq!(compare(&source, &target, Rule::NotBefore), not_before, "{shown}");
+        }
+    }
+
+    #[test]
+    fn an_old_file_that_came_here_after_the_copy_is_not_the_one_that_was_copied() {
+        let source = item(Some(5), Some((100, 100)), Some(300));
+        for (at, want) in [(299, Differs(Time)), (300, Differs(Time)), (301, Same)] {
+            let target = item(Some(5), Some((at, at)), None);
+            assert_eq!(compare(&source, &target, Rule::NotBefore), want);
+        }
+        let same = item(Some(5), Some((100, 100)), None);
+        assert_eq!(compare(&source, &same, Rule::SameTime), Same);
+    }
+
+    #[test]
+    fn with_size_only_times_do_not_matter() {
+        let target = |size| item(size, None, None);
+        let source = item(Some(5), Some((1, 1)), None);
+        assert_eq!(compare(&source, &target(Some(5)), Rule::SizeOnly), Same);
+        assert_eq!(compare(&source, &target(Some(6)), Rule::SizeOnly), Differs(Size));
+        assert_eq!(compare(&source, &target(None), Rule::SizeOnly), Differs(Doubt));
+    }
+}

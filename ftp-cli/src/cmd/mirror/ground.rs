@@ -1,0 +1,356 @@
+//! The local side: a tree beneath a descriptor. Whatever a name leads through is opened part by
+//! part and never through a symbolic link, so that nobody who changes the tree meanwhile, and no
+//! server, leads a mirror out of it (LI-08, CVE-2014-4877).
+
+use std::ffi::{CStr, OsStr};
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use super::item::{Item, Kind};
+
+/// How many temporary files this process has made, which makes their names.
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+/// How a directory is opened.
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
+
+/// An open directory.
+#[derive(Debug)]
+pub(super) struct Directory(OwnedFd);
+
+impl Directory {
+    /// The directory that the user named, through symbolic links if need be.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self(rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty())?))
+    }
+
+    /// A directory in this one, no link to one.
+    fn enter(&self, name: &[u8]) -> io::Result<Self> {
+        let flags = DIRECTORY.union(OFlags::NOFOLLOW);
+        Ok(Self(rustix::fs::openat(&self.0, os(name)?, flags, Mode::empty())?))
+    }
+
+    /// The directory at `path` below this one: names with `/` between them, or nothing for itself.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system; of a part that is a symbolic link, that it is no directory.
+    pub(super) fn below(&self, path: &[u8]) -> io::Result<Self> {
+        let mut directory = Self(self.0.try_clone()?);
+        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+            directory = directory.enter(name)?;
+        }
+        Ok(directory)
+    }
+
+    /// What is in it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system: a directory that cannot be read to its end is none that was read.
+    /// `QuotaExceeded` if it has more than `limit` objects.
+    pub(super) fn items(&self, limit: usize) -> io::Result<Vec<Item>> {
+        let mut items = Vec::new();
+        for entry in Dir::read_from(&self.0)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            if items.len() >= limit {
+                return Err(ErrorKind::QuotaExceeded.into());
+            }
+            match self.stat(name) {
+                Ok(stat) => items.push(Item::local(name.to_bytes(), &stat)),
+                // It went meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(items)
+    }
+
+    fn stat(&self, name: &CStr) -> io::Result<Stat> {
+        Ok(rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// What has a name in it, if anything has.
+    fn found(&self, name: &[u8]) -> io::Result<Option<Stat>> {
+        match rustix::fs::statat(&self.0, os(name)?, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes a directory in it. One that is there already will do.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub(super) fn make(&self, name: &[u8]) -> io::Result<()> {
+        match rustix::fs::mkdirat(&self.0, os(name)?, Mode::from_raw_mode(0o777)) {
+            Err(Errno::EXIST) => self.enter(name).map(drop),
+            made => Ok(made?),
+        }
+    }
+
+    /// Opens a regular file in it for reading.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system, and for anything but a regular file.
+    pub(super) fn read(&self, name: &[u8]) -> io::Result<File> {
+        // Not waiting for whoever writes to a FIFO.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = File::from(rustix::fs::openat(&self.0, os(name)?, flags, Mode::empty())?);
+        match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(io::Error::other("is not a regular file any more")),
+        }
+    }
+
+    /// Removes an object: a directory only if it is empty, of a link the link.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub(super) fn remove(&self, name: &[u8], is_directory: bool) -> io::Result<()> {
+        let flags = if is_directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        Ok(rustix::fs::unlinkat(&self.0, os(name)?, flags)?)
+    }
+
+    /// Gives everything that was written to this file system to the disk.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.0)?)
+    }
+}
+
+/// A file without its final name. Dropped, it is gone.
+#[derive(Debug)]
+pub(super) struct Draft<'a> {
+    directory: &'a Directory,
+    file: File,
+    name: Vec<u8>,
+    is_done: bool,
+}
+
+impl<'a> Draft<'a> {
+    /// An empty one in a directory.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub(super) fn new(directory: &'a Directory) -> io::Result<Self> {
+        loop {
+            let number = MADE.fetch_add(1, Ordering::Relaxed);
+            let process = std::process::id();
+            let mut name = super::TEMPORARY.to_vec();
+            name.extend_from_slice(format!("{process:x}-{number:x}.tmp").as_bytes());
+            let flags =
+                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            // The umask takes its share.
+            let mode = Mode::from_raw_mode(0o666);
+            match rustix::fs::openat(&directory.0, os(&name)?, flags, mode) {
+                Ok(file) => {
+                    return Ok(Self { directory, file: file.into(), name, is_done: false });
+                }
+                // Left by a process that had this number.
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Gives it its name, and `modified` for its time, seconds since 1970-01-01T00:00:00Z. With
+    /// `replaces` it takes the place and the permissions of a regular file that has the name.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system. `AlreadyExists` if the name is that of anything but a regular file,
+    /// since names that a server gave never replace what the user made otherwise; and without
+    /// `replaces` if anything has it: a file that nobody looked at, or one whose name differs in
+    /// case where that makes no difference.
+    pub(super) fn commit(
+        mut self,
+        name: &[u8],
+        replaces: bool,
+        modified: Option<i64>,
+    ) -> io::Result<()> {
+        if let Some(seconds) = modified {
+            set_times(&self.file, seconds)?;
+        }
+        let (directory, from, to) = (&self.directory.0, os(&self.name)?, os(name)?);
+        let renamed = match replaces {
+            true => Err(Errno::INVAL),
+            false => {
+                let only_if_free = RenameFlags::NOREPLACE;
+                rustix::fs::renameat_with(directory, from, directory, to, only_if_free)
+            }
+        };
+        match renamed {
+            // Not every file system can do that in one step.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                if let Some(old) = self.directory.found(name)? {
+                    if !replaces || Item::local(name, &old).kind != Kind::File {
+                        return Err(ErrorKind::AlreadyExists.into());
+                    }
+                    // Not the bits that would make a program of other content run as somebody else.
+                    rustix::fs::fchmod(&self.file, Mode::from_raw_mode(old.st_mode & 0o777))?;
+                }
+                rustix::fs::renameat(directory, from, directory, to)?;
+            }
+            renamed => renamed?,
+        }
+        self.is_done = true;
+        Ok(())
+    }
+}
+
+impl Write for Draft<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            let _ = self.directory.remove(&self.name, false);
+        }
+    }
+}
+
+fn set_times(file: impl AsFd, seconds: i64) -> io::Result<()> {
+    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    Ok(rustix::fs::futimens(file, &Timestamps { last_access: time, last_modification: time })?)
+}
+
+/// A name as the system takes it.
+///
+/// # Errors
+///
+/// `InvalidInput` for one that would lead elsewhere. They are refused long before; this is the
+/// place where one would do harm.
+fn os(name: &[u8]) -> io::Result<&OsStr> {
+    if matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
+        return Err(ErrorKind::InvalidInput.into());
+    }
+    Ok(OsStr::from_bytes(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    fn scene() -> (tempfile::TempDir, Directory) {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("tree/d")).unwrap();
+        fs::create_dir(root.path().join("outside")).unwrap();
+        fs::write(root.path().join("outside/f"), "outside").unwrap();
+        let tree = Directory::open(&root.path().join("tree")).unwrap();
+        (root, tree)
+    }
+
+    #[test]
+    fn no_link_leads_out_of_the_tree_cl_50_li_08_hc_06_hc_07() {
+        let (root, tree) = scene();
+        symlink("../outside", root.path().join("tree/l")).unwrap();
+        symlink("../outside/f", root.path().join("tree/f")).unwrap();
+        assert!(tree.below(b"l").is_err());
+        assert!(tree.below(b"l/x").is_err());
+        assert!(tree.make(b"l").is_err());
+        assert!(tree.read(b"f").is_err());
+        let mut draft = Draft::new(&tree).unwrap();
+        draft.write_all(b"theirs").unwrap();
+        assert_eq!(draft.commit(b"f", true, None).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(root.path().join("outside/f")).unwrap(), b"outside");
+
+        // A directory that was looked at, and is a link when it is written to.
+        let held = tree.below(b"d").unwrap();
+        fs::rename(root.path().join("tree/d"), root.path().join("tree/e")).unwrap();
+        symlink("../outside", root.path().join("tree/d")).unwrap();
+        assert!(tree.below(b"d").is_err());
+        Draft::new(&held).unwrap().commit(b"new", false, None).unwrap();
+        assert!(root.path().join("tree/e/new").exists());
+        assert_eq!(fs::read_dir(root.path().join("outside")).unwrap().count(), 1);
+
+        // Of a link the link is removed.
+        tree.remove(b"l", false).unwrap();
+        assert!(root.path().join("outside/f").exists());
+    }
+
+    #[test]
+    fn names_lead_nowhere_else_hc_05_hc_08() {
+        let (_root, tree) = scene();
+        for name in [&b""[..], b".", b"..", b"../outside/f", b"/etc/passwd", b"d/x", b"a\0b"] {
+            let shown = name.escape_ascii();
+            assert!(tree.read(name).is_err(), "{shown}");
+            assert!(tree.make(name).is_err(), "{shown}");
+            assert!(tree.remove(name, false).is_err(), "{shown}");
+            assert!(tree.remove(name, true).is_err(), "{shown}");
+            assert!(Draft::new(&tree).unwrap().commit(name, false, None).is_err(), "{shown}");
+        }
+        assert!(tree.below(b"../outside").is_err());
+        assert_eq!(tree.items(10).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_file_is_whole_or_not_there_cl_53() {
+        let (root, tree) = scene();
+        let path = root.path().join("tree/f");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o4640)).unwrap();
+        let mut draft = Draft::new(&tree).unwrap();
+        draft.write_all(b"half").unwrap();
+        drop(draft);
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        let mut draft = Draft::new(&tree).unwrap();
+        draft.write_all(b"whole").unwrap();
+        draft.commit(b"f", true, Some(1_000_000_000)).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!((metadata.mode() & 0o7777, metadata.mtime()), (0o640, 1_000_000_000));
+        assert_eq!(fs::read_dir(root.path().join("tree")).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn only_regular_files_are_read_and_waited_for_is_nobody() {
+        let (root, tree) = scene();
+        let fifo = root.path().join("tree/p");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        assert!(tree.read(b"p").is_err());
+        assert!(tree.read(b"d").is_err());
+        assert!(Draft::new(&tree).unwrap().commit(b"p", true, None).is_err());
+        let kinds = |items: Vec<Item>| {
+            let mut kinds: Vec<_> = items.into_iter().map(|item| (item.name, item.kind)).collect();
+            kinds.sort_by(|one, other| one.0.cmp(&other.0));
+            kinds
+        };
+        let want = [(b"d".to_vec(), Kind::Directory), (b"p".to_vec(), Kind::Special)];
+        assert_eq!(kinds(tree.items(2).unwrap()), want);
+        assert_eq!(tree.items(1).unwrap_err().kind(), ErrorKind::QuotaExceeded);
+    }
+}

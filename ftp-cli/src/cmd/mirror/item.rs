@@ -1,0 +1,190 @@
+//! What both sides of a mirror are compared by: objects of a directory, wherever it is.
+
+use ftp_client::{Entry, EntryKind, Modified, Precision, Zone};
+use rustix::fs::{FileType, Stat};
+
+/// The longest that a clock anywhere is ahead of UTC, and behind it, in seconds.
+const AHEAD: i64 = 14 * 3_600;
+const BEHIND: i64 = 12 * 3_600;
+
+/// What an object is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    File,
+    Directory,
+    Link,
+    /// A FIFO, a device, a socket.
+    Special,
+    /// The listing does not say.
+    Unknown,
+}
+
+/// An object in a directory.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Item {
+    /// As its side calls it: not trusted.
+    pub(super) name: Vec<u8>,
+    pub(super) kind: Kind,
+    /// In bytes.
+    pub(super) size: Option<u64>,
+    /// When its content was last modified.
+    pub(super) stamp: Option<Stamp>,
+    /// When it was last changed in any way, such as by a rename, where that is known: seconds since
+    /// 1970-01-01T00:00:00Z.
+    pub(super) changed: Option<i64>,
+    /// What its server tells it by.
+    pub(super) unique: Option<Vec<u8>>,
+}
+
+/// A time, as exactly as it is known: it lies between both, seconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Stamp {
+    pub(super) earliest: i64,
+    pub(super) latest: i64,
+}
+
+impl Stamp {
+    /// One that is known to the second.
+    pub(super) const fn at(seconds: i64) -> Self {
+        Self { earliest: seconds, latest: seconds }
+    }
+
+    /// The time, if it is known to the second.
+    pub(super) fn exact(self) -> Option<i64> {
+        (self.earliest == self.latest).then_some(self.earliest)
+    }
+}
+
+impl From<Modified> for Stamp {
+    /// `LIST` gives minutes or days in the time zone of whoever knows where, so that only bounds of
+    /// the time are known.
+    fn from(modified: Modified) -> Self {
+        let start = modified.time.unix_seconds();
+        let end = start
+            + match modified.precision {
+                Precision::Second => 0,
+                Precision::Minute => 59,
+                Precision::Day => 86_399,
+            };
+        match modified.zone {
+            Zone::Utc => Self { earliest: start, latest: end },
+            Zone::Unknown => Self { earliest: start - AHEAD, latest: end + BEHIND },
+        }
+    }
+}
+
+impl From<Entry> for Item {
+    fn from(entry: Entry) -> Self {
+        let kind = match entry.kind {
+            Some(EntryKind::File) => Kind::File,
+            Some(EntryKind::Directory) => Kind::Directory,
+            Some(EntryKind::Link) => Kind::Link,
+            Some(EntryKind::Other) => Kind::Special,
+            None => Kind::Unknown,
+        };
+        let stamp = entry.modified.map(Stamp::from);
+        let Entry { name, size, unique, .. } = entry;
+        Self { name, kind, size, stamp, changed: None, unique }
+    }
+}
+
+impl Item {
+    /// A local object.
+    pub(super) fn local(name: &[u8], stat: &Stat) -> Self {
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Kind::File,
+            FileType::Directory => Kind::Directory,
+            FileType::Symlink => Kind::Link,
+            _ => Kind::Special,
+        };
+        Self {
+            name: name.to_vec(),
+            kind,
+            size: u64::try_from(stat.st_size).ok(),
+            stamp: Some(Stamp::at(stat.st_mtime)),
+            changed: Some(stat.st_ctime),
+            unique: None,
+        }
+    }
+
+    /// How many bytes of memory it takes.
+    pub(super) fn weight(&self) -> usize {
+        size_of::<Self>() + self.name.len() + self.unique.as_ref().map_or(0, Vec::len)
+    }
+}
+
+/// Why a name cannot be the same on both sides.
+///
+/// # Errors
+///
+/// A few words for people.
+pub(super) fn check_name(name: &[u8]) -> Result<(), &'static str> {
+    let names_nothing = matches!(name, b"" | b"." | b"..");
+    if names_nothing || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
+        // It would lead elsewhere (CVE-2026-27699, CVE-2018-10916).
+        return Err("is not the name of anything in this directory");
+    }
+    if name.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
+        return Err("has a line end in its name, which FTP cannot carry");
+    }
+    if name.len() > 255 {
+        return Err("has a name of more than 255 bytes");
+    }
+    if name.starts_with(super::TEMPORARY) {
+        return Err("has the name of a temporary file of this program");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ftp_client::TimeVal;
+
+    #[test]
+    fn a_stamp_is_no_more_exact_than_what_it_was_made_of() {
+        let time = TimeVal::parse(b"20260102030400").unwrap();
+        let start = time.unix_seconds();
+        for (precision, zone, earliest, latest) in [
+            (Precision::Second, Zone::Utc, 0, 0),
+            (Precision::Minute, Zone::Utc, 0, 59),
+            (Precision::Day, Zone::Utc, 0, 86_399),
+            // 03:04 is 13:04 of the day before in Kiritimati, and 15:04 of the same in Baker Island.
+            (Precision::Minute, Zone::Unknown, -14 * 3_600, 12 * 3_600 + 59),
+            (Precision::Day, Zone::Unknown, -14 * 3_600, 12 * 3_600 + 86_399),
+        ] {
+            let stamp = Stamp::from(Modified { time, precision, zone });
+            let want = Stamp { earliest: start + earliest, latest: start + latest };
+            assert_eq!(stamp, want, "{precision:?} {zone:?}");
+            assert_eq!(stamp.exact().is_some(), precision == Precision::Second);
+        }
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused_hc_05_hc_08_hc_09() {
+        let long = [b'a'; 256];
+        for (name, right) in [
+            (&b"a"[..], true),
+            (b"-rf", true),
+            (b"file:", true),
+            (b" ", true),
+            (b"...", true),
+            (b"\xff", true),
+            (b"..\\x", true),
+            (&long[..255], true),
+            (&long, false),
+            (b"", false),
+            (b".", false),
+            (b"..", false),
+            (b"../x", false),
+            (b"/etc/x", false),
+            (b"a/b", false),
+            (b"a\0b", false),
+            (b"a\r\nDELE b", false),
+            (b"a\nb", false),
+            (b".ftp-cli-x", false),
+        ] {
+            assert_eq!(check_name(name).is_ok(), right, "{}", name.escape_ascii());
+        }
+    }
+}

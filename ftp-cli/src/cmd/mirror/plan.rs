@@ -1,0 +1,666 @@
+//! What a mirror has to do, found by looking at both trees before anything is done: so that
+//! `--dry-run` says exactly that, `--max-delete` is kept before anything goes, and progress knows
+//! the total.
+
+use std::collections::{HashMap, HashSet};
+
+use super::choice::Choice;
+use super::compare::{Difference, Rule, Verdict, compare};
+use super::item::{Item, Kind, Stamp, check_name};
+use super::side::{Contents, Side, join};
+use crate::exit::{Exit, Failure};
+use crate::remote::shown;
+
+/// How deep a tree may be: a server can list one that has no end.
+const DEPTH: usize = 128;
+
+/// How many objects both trees may have, for the same reason, unless less is wished.
+pub(super) const OBJECTS: usize = 1_000_000;
+
+/// How many bytes of memory the directories take that are being looked at.
+const HELD: usize = 256 << 20;
+
+/// What is wanted.
+pub(super) struct Wish<'a> {
+    pub(super) choice: &'a Choice,
+    pub(super) rule: Rule,
+    /// `--delete`.
+    pub(super) deletes: bool,
+    /// How many objects both trees may have.
+    pub(super) objects: usize,
+}
+
+/// What is to be done, in order: directories, copies, removals.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// All directories of the source that are mirrored, each behind the one it lies in. The first
+    /// is the top.
+    pub(super) directories: Vec<Place>,
+    pub(super) copies: Vec<Copy>,
+    /// Each behind what is in it.
+    pub(super) removals: Vec<Removal>,
+    /// What cannot be done.
+    pub(super) failures: Vec<Failure>,
+    /// What is left out on purpose, in words.
+    pub(super) left_out: Vec<String>,
+    /// How many files are the same on both sides.
+    pub(super) same: usize,
+    /// How many bytes all copies have, as far as sizes are known.
+    pub(super) bytes: u64,
+}
+
+/// A directory on both sides.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Place {
+    /// From the top, which is the empty path.
+    pub(super) path: Vec<u8>,
+    /// Whether the target lacks it.
+    pub(super) is_new: bool,
+    /// Whether something in it cannot be done: then nothing in it is removed.
+    pub(super) has_failed: bool,
+}
+
+/// A file to be copied.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Copy {
+    /// In which of the plan's directories.
+    pub(super) place: usize,
+    pub(super) name: Vec<u8>,
+    pub(super) size: Option<u64>,
+    pub(super) stamp: Option<Stamp>,
+    pub(super) why: Difference,
+}
+
+impl Copy {
+    /// Whether the target has a file of its name.
+    pub(super) fn replaces(&self) -> bool {
+        self.why != Difference::New
+    }
+}
+
+/// An object to be removed from the target.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Removal {
+    /// Because this directory of the plan lacks it at the source. If anything goes wrong there, it
+    /// stays.
+    pub(super) place: usize,
+    /// From the top.
+    pub(super) path: Vec<u8>,
+    pub(super) is_directory: bool,
+}
+
+impl Plan {
+    /// Looks at both trees.
+    ///
+    /// # Errors
+    ///
+    /// What leaves nothing to go on with: a connection that is lost, a source that cannot be read,
+    /// more objects than are held.
+    pub(super) fn make(
+        source: &mut dyn Side,
+        target: &mut dyn Side,
+        top_is_new: bool,
+        wish: &Wish<'_>,
+    ) -> Result<Self, Failure> {
+        let mut planner = Planner {
+            source,
+            target,
+            wish,
+            plan: Self::default(),
+            seen: 0,
+            held: 0,
+            above: Vec::new(),
+        };
+        planner.enter(&[], top_is_new)?;
+        Ok(planner.plan)
+    }
+
+    /// The path of a copy, from the top.
+    pub(super) fn path_of(&self, copy: &Copy) -> Vec<u8> {
+        let place = self.directories.get(copy.place).map_or(&[][..], |place| &place.path);
+        join(place, &copy.name)
+    }
+}
+
+struct Planner<'a> {
+    source: &'a mut dyn Side,
+    target: &'a mut dyn Side,
+    wish: &'a Wish<'a>,
+    plan: Plan,
+    /// How many objects were seen.
+    seen: usize,
+    held: usize,
+    /// What the server tells the directories by that are being looked at.
+    above: Vec<Vec<u8>>,
+}
+
+impl Planner<'_> {
+    fn enter(&mut self, path: &[u8], is_new: bool) -> Result<(), Failure> {
+        let contents = match self.read_source(path) {
+            Ok(contents) => contents,
+            Err(failure) if failure.fatal || path.is_empty() => return Err(failure),
+            Err(failure) => {
+                // Nothing is known of it, so nothing in it is touched.
+                self.plan.failures.push(failure);
+                return Ok(());
+            }
+        };
+        let there = if is_new { Contents::default() } else { self.read_target(path)? };
+        let place = self.plan.directories.len();
+        let path_there = path.to_vec();
+        self.plan.directories.push(Place { path: path_there, is_new, has_failed: false });
+
+        let weight = |items: &[Item]| items.iter().map(Item::weight).sum::<usize>();
+        let held = weight(&contents.items) + weight(&there.items);
+        self.held += held;
+        if self.held > HELD {
+            return Err(too_many());
+        }
+        let mut doubt = contents.doubt;
+        let is_empty = contents.items.is_empty();
+        let names: HashSet<Vec<u8>> = contents.items.iter().map(|item| item.name.clone()).collect();
+        let mut targets: HashMap<Vec<u8>, Item> =
+            there.items.into_iter().map(|item| (item.name.clone(), item)).collect();
+        let mut directories = Vec::new();
+        for item in contents.items {
+            let its_path = join(path, &item.name);
+            if let Err(why) = check_name(&item.name) {
+                // Whatever it means, it may mean something that is here.
+                doubt.get_or_insert_with(|| format!("\"{}\" {why}", shown(&item.name)));
+                self.fail(place, &its_path, Exit::Protocol, why);
+                continue;
+            }
+            let other = targets.get(&item.name);
+            if !self.wish.choice.takes(&its_path, item.kind == Kind::Directory) {
+                continue;
+            }
+            match (item.kind, other.map(|other| other.kind)) {
+                (Kind::File, None) => self.copy(place, item, Difference::New),
+                (Kind::File, Some(Kind::File)) => {
+                    if let Some(other) = targets.remove(&item.name) {
+                        self.compare(place, &its_path, item, other)?;
+                    }
+                }
+                (Kind::Directory, None | Some(Kind::Directory)) => {
+                    directories.push((item.name, other.is_none(), item.unique));
+                }
+                (Kind::File | Kind::Directory, Some(_)) => {
+                    self.fail(
+                        place,
+                        &its_path,
+                        self.side_of_target(),
+                        "something else has its name",
+                    );
+                }
+                (Kind::Link, _) => self.leave_out(&its_path, "a symbolic link"),
+                (Kind::Special, _) => self.leave_out(&its_path, "neither file nor directory"),
+                (Kind::Unknown, _) => {
+                    self.fail(
+                        place,
+                        &its_path,
+                        Exit::Protocol,
+                        "the listing does not say what it is",
+                    );
+                }
+            }
+        }
+        if self.wish.deletes {
+            targets.retain(|name, _| !names.contains(name));
+            let extra: Vec<Item> = targets.into_values().collect();
+            self.remove_extra(path, place, extra, there.doubt.or(doubt), is_empty)?;
+        }
+        for (name, is_new, unique) in directories {
+            let below = join(path, &name);
+            if self.above.len() >= DEPTH {
+                self.fail(place, &below, Exit::Protocol, "lies too deep");
+                continue;
+            }
+            if unique.is_some() && self.above.iter().any(|above| Some(above) == unique.as_ref()) {
+                self.fail(place, &below, Exit::Protocol, "lies in itself");
+                continue;
+            }
+            self.above.push(unique.unwrap_or_default());
+            self.enter(&below, is_new)?;
+            self.above.pop();
+        }
+        self.held -= held;
+        Ok(())
+    }
+
+    fn read_source(&mut self, path: &[u8]) -> Result<Contents, Failure> {
+        let contents = self.source.list(path, self.wish.objects - self.seen)?;
+        self.count(contents)
+    }
+
+    fn read_target(&mut self, path: &[u8]) -> Result<Contents, Failure> {
+        let contents = self.target.list(path, self.wish.objects - self.seen);
+        match contents {
+            Ok(contents) => self.count(contents),
+            Err(failure) if failure.fatal => Err(failure),
+            // All is copied anew, if that is allowed; nothing is removed.
+            Err(failure) => {
+                let doubt = Some(failure.message.clone());
+                self.plan.left_out.push(format!("{}: all of it is copied", failure.message));
+                Ok(Contents { items: Vec::new(), doubt })
+            }
+        }
+    }
+
+    fn count(&mut self, mut contents: Contents) -> Result<Contents, Failure> {
+        self.seen += contents.items.len();
+        if self.seen >= self.wish.objects {
+            return Err(too_many());
+        }
+        contents.items.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(contents)
+    }
+
+    fn compare(
+        &mut self,
+        place: usize,
+        path: &[u8],
+        mut item: Item,
+        mut other: Item,
+    ) -> Result<(), Failure> {
+        let mut verdict = compare(&item, &other, self.wish.rule);
+        if verdict == Verdict::Unclear {
+            // One question for a file that may be the same costs less than the file.
+            ask(&mut *self.source, path, &mut item)?;
+            ask(&mut *self.target, path, &mut other)?;
+            verdict = compare(&item, &other, self.wish.rule);
+        }
+        match verdict {
+            Verdict::Same => self.plan.same += 1,
+            Verdict::Differs(why) => self.copy(place, item, why),
+            Verdict::Unclear => self.copy(place, item, Difference::Doubt),
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, place: usize, item: Item, why: Difference) {
+        let Item { name, size, stamp, .. } = item;
+        self.plan.bytes = self.plan.bytes.saturating_add(size.unwrap_or_default());
+        self.plan.copies.push(Copy { place, name, size, stamp, why });
+    }
+
+    /// Takes down what a directory of the target has and the source has not.
+    fn remove_extra(
+        &mut self,
+        path: &[u8],
+        place: usize,
+        mut extra: Vec<Item>,
+        doubt: Option<String>,
+        source_is_empty: bool,
+    ) -> Result<(), Failure> {
+        extra.retain(|item| {
+            let path = join(path, &item.name);
+            self.wish.choice.takes(&path, item.kind == Kind::Directory)
+        });
+        if extra.is_empty() {
+            return Ok(());
+        }
+        let doubt = match doubt {
+            None if source_is_empty && !self.source.is_empty(path)? => {
+                Some("it is listed as empty, and nothing shows that it is there".to_owned())
+            }
+            doubt => doubt,
+        };
+        if let Some(doubt) = doubt {
+            let message = format!("{}: nothing is deleted there: {doubt}", name_of(path));
+            self.fail_with(place, Failure::new(Exit::Protocol, message).alone());
+            return Ok(());
+        }
+        self.remove_all(path, place, extra, 1).map(drop)
+    }
+
+    /// Whether all of them go.
+    fn remove_all(
+        &mut self,
+        path: &[u8],
+        place: usize,
+        mut items: Vec<Item>,
+        depth: usize,
+    ) -> Result<bool, Failure> {
+        items.sort_by(|one, other| one.name.cmp(&other.name));
+        let kinds = match self.target.kinds(path, &items) {
+            Ok(kinds) => kinds,
+            Err(failure) if failure.fatal => return Err(failure),
+            Err(failure) => {
+                self.fail_with(place, failure);
+                return Ok(false);
+            }
+        };
+        let mut all_go = true;
+        for item in items {
+            let its_path = join(path, &item.name);
+            let kind = kinds.get(&item.name).copied().unwrap_or(Kind::Unknown);
+            if !self.wish.choice.takes(&its_path, kind == Kind::Directory) {
+                all_go = false;
+                continue;
+            }
+            if let Err(why) = check_target_name(&item.name, self.target.is_local()) {
+                self.fail(place, &its_path, self.side_of_target(), why);
+                all_go = false;
+                continue;
+            }
+            match kind {
+                Kind::Directory if depth + self.above.len() >= DEPTH => {
+                    self.fail(place, &its_path, self.side_of_target(), "lies too deep");
+                    all_go = false;
+                    continue;
+                }
+                Kind::Directory => {
+                    let below = match self.target.list(&its_path, self.wish.objects - self.seen) {
+                        Ok(contents) => self.count(contents)?,
+                        Err(failure) if failure.fatal => return Err(failure),
+                        Err(failure) => {
+                            self.fail_with(place, failure);
+                            all_go = false;
+                            continue;
+                        }
+                    };
+                    if let Some(doubt) = below.doubt {
+                        self.fail(place, &its_path, self.side_of_target(), &doubt);
+                        all_go = false;
+                        continue;
+                    }
+                    if !self.remove_all(&its_path, place, below.items, depth + 1)? {
+                        all_go = false;
+                        continue;
+                    }
+                }
+                Kind::Unknown => {
+                    self.fail(
+                        place,
+                        &its_path,
+                        self.side_of_target(),
+                        "the listing does not say what it is",
+                    );
+                    all_go = false;
+                    continue;
+                }
+                Kind::File | Kind::Link | Kind::Special => {}
+            }
+            let is_directory = kind == Kind::Directory;
+            self.plan.removals.push(Removal { place, path: its_path, is_directory });
+        }
+        Ok(all_go)
+    }
+
+    fn side_of_target(&self) -> Exit {
+        if self.target.is_local() { Exit::Local } else { Exit::Refused }
+    }
+
+    fn fail(&mut self, place: usize, path: &[u8], exit: Exit, why: &str) {
+        self.fail_with(place, Failure::new(exit, format!("{}: {why}", shown(path))).alone());
+    }
+
+    fn fail_with(&mut self, place: usize, failure: Failure) {
+        self.plan.failures.push(failure);
+        if let Some(place) = self.plan.directories.get_mut(place) {
+            place.has_failed = true;
+        }
+    }
+
+    fn leave_out(&mut self, path: &[u8], what: &str) {
+        self.plan.left_out.push(format!("{}: left out, it is {what}", shown(path)));
+    }
+}
+
+/// Asks when a file was modified, unless that is known to the second.
+fn ask(side: &mut dyn Side, path: &[u8], item: &mut Item) -> Result<(), Failure> {
+    if item.stamp.and_then(Stamp::exact).is_none()
+        && let Some(time) = side.modified(path)?
+    {
+        item.stamp = Some(Stamp::at(time));
+    }
+    Ok(())
+}
+
+/// Whether something of this name can be removed. Temporary files of runs that were killed can.
+fn check_target_name(name: &[u8], is_local: bool) -> Result<(), &'static str> {
+    match check_name(name) {
+        Err(_) if name.starts_with(super::TEMPORARY) && !name.contains(&b'/') => Ok(()),
+        // What FTP cannot carry can lie here all the same.
+        Err(_) if is_local && !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/') => {
+            Ok(())
+        }
+        checked => checked,
+    }
+}
+
+fn name_of(path: &[u8]) -> String {
+    if path.is_empty() { "the top".to_owned() } else { shown(path) }
+}
+
+fn too_many() -> Failure {
+    let message =
+        "more objects than are held in memory; its directories can be mirrored one by one";
+    Failure::new(Exit::Protocol, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmd::mirror::choice::Choice;
+
+    /// A tree as text: `d/` is a directory, `f=5@100` a file of a size and a time, `l>` a link,
+    /// `?x` something of which nothing is said.
+    struct Tree {
+        paths: Vec<&'static str>,
+        doubt: Option<(&'static str, &'static str)>,
+        refused: Option<&'static str>,
+        is_local: bool,
+        is_empty: bool,
+        asked: Vec<String>,
+        links: Vec<&'static str>,
+    }
+
+    fn tree(paths: &[&'static str], is_local: bool) -> Tree {
+        let paths = paths.to_vec();
+        let (doubt, refused, is_empty) = (None, None, true);
+        Tree { paths, doubt, refused, is_local, is_empty, asked: Vec::new(), links: Vec::new() }
+    }
+
+    impl Side for Tree {
+        fn list(&mut self, path: &[u8], _limit: usize) -> Result<Contents, Failure> {
+            let path = std::str::from_utf8(path).unwrap();
+            if self.refused == Some(path) {
+                return Err(Failure::new(Exit::Refused, format!("{path}: 550 no")).alone());
+            }
+            let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
+            let below = self.paths.iter().filter_map(|item| item.strip_prefix(&prefix));
+            let here = below.filter(|item| {
+                let name = item.strip_suffix('/').unwrap_or(item);
+                !item.is_empty() && (!name.contains('/') || name.starts_with(".."))
+            });
+            let items = here.map(|text| {
+                let (name, size, stamp, kind) = match text.split_once('=') {
+                    Some((name, facts)) => {
+                        let (size, time) = facts.split_once('@').unwrap();
+                        let time = time.parse().ok().map(Stamp::at);
+                        (name, size.parse().ok(), time, Kind::File)
+                    }
+                    None if text.ends_with('/') => {
+                        (text.trim_end_matches('/'), None, None, Kind::Directory)
+                    }
+                    None if text.ends_with('>') => {
+                        (text.trim_end_matches('>'), None, None, Kind::Link)
+                    }
+                    None => (text.trim_start_matches('?'), None, None, Kind::Unknown),
+                };
+                let (name, changed, unique) = (name.as_bytes().to_vec(), None, None);
+                Item { name, kind, size, stamp, changed, unique }
+            });
+            let doubt = self.doubt.filter(|(at, _)| *at == path).map(|(_, why)| why.to_owned());
+            Ok(Contents { items: items.collect(), doubt })
+        }
+
+        fn modified(&mut self, path: &[u8]) -> Result<Option<i64>, Failure> {
+            self.asked.push(String::from_utf8(path.to_vec()).unwrap());
+            Ok(None)
+        }
+
+        fn is_empty(&mut self, _path: &[u8]) -> Result<bool, Failure> {
+            Ok(self.is_empty)
+        }
+
+        fn kinds(
+            &mut self,
+            _path: &[u8],
+            items: &[Item],
+        ) -> Result<HashMap<Vec<u8>, Kind>, Failure> {
+            let is_link = |item: &Item| self.links.iter().any(|link| link.as_bytes() == item.name);
+            let kind = |item: &Item| if is_link(item) { Kind::Link } else { item.kind };
+            Ok(items.iter().map(|item| (item.name.clone(), kind(item))).collect())
+        }
+
+        fn is_local(&self) -> bool {
+            self.is_local
+        }
+    }
+
+    fn make(source: &mut Tree, target: &mut Tree, choice: &Choice) -> Plan {
+        let wish = Wish { choice, rule: Rule::SameTime, deletes: true, objects: 5_000 };
+        Plan::make(source, target, false, &wish).unwrap()
+    }
+
+    /// What a plan says, in words: what is made, copied, removed, and how much cannot be done.
+    fn told(plan: &Plan) -> String {
+        let text = |path: &[u8]| String::from_utf8(path.to_vec()).unwrap();
+        let made = plan.directories.iter().filter(|place| place.is_new);
+        let made = made.map(|place| format!("+{}/", text(&place.path)));
+        let copies = plan.copies.iter().map(|copy| text(&plan.path_of(copy)));
+        let gone = |removal: &Removal| match plan.directories[removal.place].has_failed {
+            true => format!("({})", text(&removal.path)),
+            false => format!("-{}", text(&removal.path)),
+        };
+        let removals = plan.removals.iter().map(gone);
+        let mut words: Vec<String> = made.chain(copies).chain(removals).collect();
+        words.extend((!plan.failures.is_empty()).then(|| format!("!{}", plan.failures.len())));
+        words.join(" ")
+    }
+
+    #[test]
+    fn a_plan_is_what_differs() {
+        for (source, target, want) in [
+            (&["a=1@5", "d/", "d/b=2@6"][..], &[][..], "+d/ a d/b"),
+            (&["a=1@5", "d/", "d/b=2@6"], &["a=1@5", "d/", "d/b=2@6"], ""),
+            (&["a=1@5", "b=1@5", "c=1@5"], &["a=2@5", "b=1@6", "c=1@5"], "a b"),
+            (&["a=1@x"], &["a=1@5"], "a"),
+            // What is there and is not at the source goes, what is in a directory before it.
+            (&["a=1@5"], &["a=1@5", "b=1@5", "d/", "d/e/", "d/e/f=1@1"], "-b -d/e/f -d/e -d"),
+            // A link goes as a link, and nothing that cannot be told what it is.
+            (&["a=1@5"], &["a=1@5", "l>"], "-l"),
+            (&["a=1@5"], &["a=1@5", "b=1@1", "?x"], "(b) !1"),
+            // Nothing takes the place of anything else, and what has the name stays.
+            (&["a=1@5"], &["a/", "b=1@1"], "(b) !1"),
+            (&["d/", "d/x=1@1"], &["d=1@1", "b=1@1"], "(b) !1"),
+            (&["a=1@5"], &["a>"], "!1"),
+            // What the source leaves out is there all the same.
+            (&["l>", "a=1@5"], &["l=1@1", "a=1@5"], ""),
+            // Names that lead elsewhere, and then nothing in that directory is touched.
+            (&["../x=1@1", "a=1@5"], &["b=1@1"], "a !2"),
+            (&["..=1@1"], &["b=1@1"], "!2"),
+            (&["d/", "d/../../x=1@1"], &["d/", "d/b=1@1", "c=1@1"], "-c !2"),
+            (&["?x"], &["b=1@1"], "(b) !1"),
+        ] {
+            let (mut source, mut target) = (tree(source, false), tree(target, true));
+            let plan = make(&mut source, &mut target, &Choice::default());
+            let shown = format!("{:?} {:?}", source.paths, target.paths);
+            assert_eq!(told(&plan), want, "{shown}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_removed_on_a_listing_that_is_in_doubt() {
+        let all = || tree(&["a=1@5", "d/", "d/b=1@5"], true);
+        let mut source = tree(&["a=1@5", "d/"], false);
+        source.doubt = Some(("d", "a line that is not understood"));
+        assert_eq!(told(&make(&mut source, &mut all(), &Choice::default())), "!1");
+        let mut source = tree(&["a=1@5", "d/"], false);
+        source.refused = Some("d");
+        assert_eq!(told(&make(&mut source, &mut all(), &Choice::default())), "!1");
+        // An empty one may be that of a directory that is not there.
+        let mut source = tree(&["a=1@5", "d/"], false);
+        source.is_empty = false;
+        assert_eq!(told(&make(&mut source, &mut all(), &Choice::default())), "!1");
+        let mut source = tree(&["a=1@5", "d/"], false);
+        assert_eq!(told(&make(&mut source, &mut all(), &Choice::default())), "-d/b");
+        // What the target's listing leaves in doubt stays, too, and all above it.
+        let (mut source, mut target) = (tree(&["a=1@5"], true), all());
+        (target.is_local, target.doubt) = (false, Some(("d", "what is this")));
+        assert_eq!(told(&make(&mut source, &mut target, &Choice::default())), "!1");
+        let (mut source, mut target) = (tree(&["a=1@5"], true), all());
+        (target.is_local, target.refused) = (false, Some("d"));
+        assert_eq!(told(&make(&mut source, &mut target, &Choice::default())), "!1");
+    }
+
+    #[test]
+    fn a_link_that_is_listed_as_a_directory_is_not_gone_through_hc_08() {
+        let mut target = tree(&["l/", "l/precious=1@1", "b=1@1"], false);
+        target.links.push("l");
+        let plan = make(&mut tree(&[], true), &mut target, &Choice::default());
+        assert_eq!(told(&plan), "-b -l");
+        assert!(!plan.removals[1].is_directory);
+    }
+
+    #[test]
+    fn one_question_for_a_file_that_may_be_the_same() {
+        let mut source = tree(&["a=1@x", "b=2@x", "c=1@x"], false);
+        let mut target = tree(&["a=1@5", "b=1@5"], true);
+        let plan = make(&mut source, &mut target, &Choice::default());
+        assert_eq!(told(&plan), "a b c");
+        assert_eq!(source.asked, ["a"]);
+        assert_eq!(plan.copies[0].why, Difference::Doubt);
+    }
+
+    /// A server that lists a directory in itself, without end.
+    struct Endless {
+        width: usize,
+        unique: Option<&'static [u8]>,
+    }
+
+    impl Side for Endless {
+        fn list(&mut self, _path: &[u8], _limit: usize) -> Result<Contents, Failure> {
+            let item = |number: usize| Item {
+                name: format!("d{number}").into_bytes(),
+                kind: Kind::Directory,
+                size: None,
+                stamp: None,
+                changed: None,
+                unique: self.unique.map(<[u8]>::to_vec),
+            };
+            Ok(Contents { items: (0..self.width).map(item).collect(), doubt: None })
+        }
+
+        fn modified(&mut self, _path: &[u8]) -> Result<Option<i64>, Failure> {
+            Ok(None)
+        }
+
+        fn is_empty(&mut self, _path: &[u8]) -> Result<bool, Failure> {
+            Ok(true)
+        }
+
+        fn kinds(&mut self, _path: &[u8], _: &[Item]) -> Result<HashMap<Vec<u8>, Kind>, Failure> {
+            Ok(HashMap::new())
+        }
+
+        fn is_local(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_tree_without_an_end_ends_hc_14() {
+        let (choice, mut target) = (Choice::default(), tree(&[], true));
+        let wish = Wish { choice: &choice, rule: Rule::SameTime, deletes: true, objects: 5_000 };
+        let mut plan =
+            |width, unique| Plan::make(&mut Endless { width, unique }, &mut target, true, &wish);
+        let deep = plan(1, None).unwrap();
+        assert_eq!((deep.directories.len(), deep.failures.len()), (DEPTH + 1, 1));
+        let known = plan(3, Some(b"same")).unwrap();
+        assert_eq!((known.directories.len(), known.failures.len()), (4, 9));
+        assert_eq!(plan(100, None).unwrap_err().exit, Exit::Protocol);
+    }
+}

@@ -1,0 +1,230 @@
+//! The two sides of a mirror, as far as a plan has to look at them.
+
+use std::collections::HashMap;
+use std::io;
+
+use ftp_client::{Client, Error, ListLimits, ListOptions, ListingForm};
+
+use super::ground::Directory;
+use super::item::{Item, Kind};
+use crate::exit::{Exit, Failure};
+use crate::remote::shown;
+
+/// What is in a directory.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub(super) items: Vec<Item>,
+    /// Why something that is not there may not be taken for gone.
+    pub(super) doubt: Option<String>,
+}
+
+/// A tree that is looked at. Paths are from its top, which is the empty one.
+pub(super) trait Side {
+    /// What is in a directory, `limit` objects at most.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read to its end. One that is not fatal is about this directory alone.
+    fn list(&mut self, path: &[u8], limit: usize) -> Result<Contents, Failure>;
+
+    /// When a file was modified, to the second, if the listing did not say it exactly and anything
+    /// else does: seconds since 1970-01-01T00:00:00Z.
+    ///
+    /// # Errors
+    ///
+    /// What ends the connection.
+    fn modified(&mut self, path: &[u8]) -> Result<Option<i64>, Failure>;
+
+    /// Whether a directory in which nothing was found is there and empty.
+    ///
+    /// # Errors
+    ///
+    /// What ends the connection.
+    fn is_empty(&mut self, path: &[u8]) -> Result<bool, Failure>;
+
+    /// What the objects in a directory are that are about to be removed: a server may have told
+    /// links from what they lead to, or not.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be listed.
+    fn kinds(&mut self, path: &[u8], items: &[Item]) -> Result<HashMap<Vec<u8>, Kind>, Failure>;
+
+    /// Whether its objects are files of this system.
+    fn is_local(&self) -> bool;
+}
+
+/// A local tree.
+pub(super) struct Local<'a>(pub(super) &'a Directory);
+
+impl Side for Local<'_> {
+    fn list(&mut self, path: &[u8], limit: usize) -> Result<Contents, Failure> {
+        let items = self.0.below(path).and_then(|directory| directory.items(limit));
+        let items = items.map_err(|error| failed(path, &error))?;
+        Ok(Contents { items, doubt: None })
+    }
+
+    fn modified(&mut self, _path: &[u8]) -> Result<Option<i64>, Failure> {
+        Ok(None)
+    }
+
+    fn is_empty(&mut self, _path: &[u8]) -> Result<bool, Failure> {
+        Ok(true)
+    }
+
+    fn kinds(&mut self, _path: &[u8], items: &[Item]) -> Result<HashMap<Vec<u8>, Kind>, Failure> {
+        Ok(items.iter().map(|item| (item.name.clone(), item.kind)).collect())
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+}
+
+/// A failure that is about one local object.
+pub(super) fn failed(path: &[u8], error: &io::Error) -> Failure {
+    let what = if path.is_empty() { ".".to_owned() } else { shown(path) };
+    // A full disk is full for the next file, too.
+    let fatal = matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::ReadOnlyFilesystem
+    );
+    Failure { fatal, ..Failure::local(what, error) }
+}
+
+/// A tree on a server.
+pub(super) struct Remote<'a> {
+    pub(super) client: &'a mut Client,
+    /// What its top is called there: nothing for the directory in which the login ended.
+    pub(super) top: &'a [u8],
+    pub(super) options: ListOptions,
+    /// What is in the top, where that was listed already.
+    pub(super) first: Option<Contents>,
+}
+
+impl Remote<'_> {
+    fn named(&self, path: &[u8]) -> Vec<u8> {
+        join(self.top, path)
+    }
+
+    /// Every listing has a bound, in number and in memory.
+    fn gather(
+        &mut self,
+        path: &[u8],
+        options: ListOptions,
+        limit: usize,
+    ) -> Result<ftp_client::Listing, Failure> {
+        let path = self.named(path);
+        let limits = ListLimits { entries: limit, ..ListLimits::default() };
+        let listing = self.client.list_with(&path, options);
+        listing.and_then(|entries| entries.gather(limits)).map_err(|error| {
+            let fatal = !matches!(error, Error::Refused(..) | Error::Argument(_));
+            Failure { fatal, ..Failure::from(error) }.about(shown(&path))
+        })
+    }
+}
+
+impl Side for Remote<'_> {
+    fn list(&mut self, path: &[u8], limit: usize) -> Result<Contents, Failure> {
+        if let Some(contents) = self.first.take_if(|_| path.is_empty()) {
+            return Ok(contents);
+        }
+        let listing = self.gather(path, self.options, limit)?;
+        let doubt = if let Some(line) = listing.unparsed.first() {
+            Some(format!("of its listing this is not understood: {}", shown(line)))
+        } else if listing.form != ListingForm::Mlsd && self.named(path).iter().any(is_special) {
+            // What is listed then may be what a pattern matches, and not the directory.
+            Some("servers take some characters in its path for a pattern".to_owned())
+        } else {
+            None
+        };
+        // The same name twice would be two files in one place.
+        let mut items: Vec<Item> = listing.entries.into_iter().map(Item::from).collect();
+        items.sort_by(|one, other| one.name.cmp(&other.name));
+        items.dedup_by(|other, one| other.name == one.name);
+        Ok(Contents { items, doubt })
+    }
+
+    fn modified(&mut self, path: &[u8]) -> Result<Option<i64>, Failure> {
+        let path = self.named(path);
+        match self.client.modified(&path) {
+            Ok(time) => Ok(time.map(|time| time.unix_seconds())),
+            Err(Error::Refused(..) | Error::Argument(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Some servers list nothing, and say that all went well, where there is no such directory or
+    /// it must not be read. Most then lack `.` and `..`, too.
+    fn is_empty(&mut self, path: &[u8]) -> Result<bool, Failure> {
+        let path = self.named(path);
+        let refused = |error| match error {
+            Error::Refused(..) | Error::Argument(_) => Ok(false),
+            error => Err(Failure::from(error)),
+        };
+        if self.options.form != ListingForm::List {
+            match self.client.stat(&path) {
+                Ok(Some(entry)) => {
+                    return Ok(entry.kind == Some(ftp_client::EntryKind::Directory));
+                }
+                Ok(None) => {}
+                Err(error) => return refused(error),
+            }
+        }
+        let options = ListOptions { all: true, form: ListingForm::List };
+        let lines = match self.client.list_lines(&path, options) {
+            Ok(lines) => lines,
+            Err(error) => return refused(error),
+        };
+        let mut found = false;
+        for line in lines {
+            match line {
+                Ok(line) => found |= line.ends_with(b" .") || line.ends_with(b" .."),
+                Err(error) => return refused(error),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Some servers that list links as what they lead to in `MLSD` show them in `LIST`.
+    fn kinds(&mut self, path: &[u8], items: &[Item]) -> Result<HashMap<Vec<u8>, Kind>, Failure> {
+        let as_listed = items.iter().map(|item| (item.name.clone(), item.kind));
+        let mut kinds: HashMap<_, _> = as_listed.collect();
+        if items.iter().any(|item| item.kind == Kind::Directory) {
+            let options = ListOptions::by(ListingForm::List);
+            let listing = self.gather(path, options, ListLimits::default().entries)?;
+            for item in listing.entries.into_iter().map(Item::from) {
+                if item.kind == Kind::Link {
+                    kinds.insert(item.name, Kind::Link);
+                }
+            }
+        }
+        Ok(kinds)
+    }
+
+    fn is_local(&self) -> bool {
+        false
+    }
+}
+
+/// What servers that list by `ls`, or as if, take for a part of a pattern.
+const fn is_special(byte: &u8) -> bool {
+    matches!(byte, b'*' | b'?' | b'[' | b']' | b'{' | b'}' | b'\\')
+}
+
+/// The path of what is in a directory.
+pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    match (directory, name) {
+        ([], name) => name.to_vec(),
+        (directory, []) => directory.to_vec(),
+        ([.., b'/'], name) => [directory, name].concat(),
+        _ => [directory, b"/", name].concat(),
+    }
+}
+
+/// Whether a server said no to a command, rather than anything else going wrong.
+pub(super) fn is_refused(failure: &Failure) -> bool {
+    matches!(failure.exit, Exit::Refused | Exit::Temporary | Exit::Data) && !failure.fatal
+}

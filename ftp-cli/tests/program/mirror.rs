@@ -1,0 +1,379 @@
+//! `mirror` and `fxp -r`: what differs is copied, nothing else is touched, and no server leads out of
+//! the tree.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use ftp_tests::peer::RealServer;
+use ftp_tests::process::{Ran, run};
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::{OurServer, Site};
+
+use crate::peer::{Act, Peer};
+use crate::{failed, ftp};
+
+fn mirror(options: &[&str], source: &str, target: &str) -> Ran {
+    run(ftp(&["mirror"]).args(options).args([source, target]))
+}
+
+fn shown(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Gives a file a time of so many hours ago, in whole seconds.
+fn age(path: &Path, hours: u64) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(now - hours * 3_600);
+    fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+}
+
+/// A tree with what trees have in them.
+fn fill(root: &TempRoot, top: &str) {
+    for (at, (name, content)) in [
+        ("a.txt", &b"one"[..]),
+        ("empty", b""),
+        ("sub/b.bin", &[0, 255, 13, 10, 7]),
+        ("sub/deep/er/c", &[b'x'; 70_000]),
+        ("with space/ lead", b"s"),
+        ("caf\u{e9}/\u{fc}", b"u"),
+        ("-rf", b"d"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        age(&root.write(format!("{top}/{name}"), content), 24 * (at as u64 + 1));
+    }
+    root.mkdir(format!("{top}/no files"));
+}
+
+/// The path of an object; of a file content and time, too.
+type Object = (PathBuf, Option<(Vec<u8>, i64)>);
+
+/// Every object below a directory: files with content and time, directories without.
+fn tree(root: &Path) -> Vec<Object> {
+    let mut found = Vec::new();
+    let mut left = vec![PathBuf::new()];
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(root.join(&directory)).unwrap() {
+            let entry = entry.unwrap();
+            let path = directory.join(entry.file_name());
+            let metadata = fs::symlink_metadata(entry.path()).unwrap();
+            if metadata.is_dir() {
+                left.push(path.clone());
+                found.push((path, None));
+            } else {
+                let content = fs::read(entry.path()).unwrap();
+                found.push((path, Some((content, metadata.mtime()))));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// How many lines of a trace sent a command that begins so.
+fn sent(ran: &Ran, command: &str) -> usize {
+    let said = String::from_utf8_lossy(&ran.stderr);
+    said.lines()
+        .filter(|line| line.split_once("> ").is_some_and(|(_, sent)| sent.starts_with(command)))
+        .count()
+}
+
+/// Where a file counts as copied if its copy was written after it was changed, both in whole seconds:
+/// waits until the clock shows the next one.
+fn next_second(takes_times: bool) {
+    let second = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let now = second();
+    while !takes_times && second() == now {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A tree to a server and back: equal, with equal times where the server takes them; then nothing
+/// is left to be done.
+#[track_caller]
+fn there_and_back(site: &Site, top: &str, takes_times: bool, options: &[&str]) {
+    let here = TempRoot::new();
+    fill(&here, "tree");
+    let (source, back) = (here.join("tree"), here.join("back"));
+    let url = site.url(top);
+    next_second(takes_times);
+    mirror(options, shown(&source), &url).exited(0);
+    let without_times = |tree: Vec<Object>| {
+        let strip = |(path, file): Object| (path, file.map(|(content, _)| content));
+        tree.into_iter().map(strip).collect::<Vec<_>>()
+    };
+    let (want, there) = (tree(&source), tree(&site.root.join(top)));
+    match takes_times {
+        true => assert_eq!(want, there),
+        false => assert_eq!(without_times(want), without_times(there)),
+    }
+    // Again, and there is nothing to send.
+    let again = mirror(&[options, &["--trace"]].concat(), shown(&source), &url);
+    again.exited(0);
+    assert_eq!(sent(&again, "STOR"), 0, "{again:?}");
+    mirror(options, &url, shown(&back)).exited(0);
+    assert_eq!(tree(&site.root.join(top)), tree(&back));
+    let again = mirror(&[options, &["--trace"]].concat(), &url, shown(&back));
+    again.exited(0);
+    assert_eq!(sent(&again, "RETR"), 0, "{again:?}");
+    // What changed, and only that, in both directions.
+    age(&here.write("tree/a.txt", b"two"), 1);
+    next_second(takes_times);
+    let changed = mirror(&[options, &["--trace"]].concat(), shown(&source), &url);
+    changed.exited(0);
+    assert_eq!(sent(&changed, "STOR"), 1, "{changed:?}");
+    let changed = mirror(&[options, &["--trace"]].concat(), &url, shown(&back));
+    changed.exited(0);
+    assert_eq!(sent(&changed, "RETR"), 1, "{changed:?}");
+    assert_eq!(fs::read(back.join("a.txt")).unwrap(), b"two");
+    // And what went, if that is wanted.
+    fs::remove_dir_all(source.join("sub")).unwrap();
+    mirror(options, shown(&source), &url).exited(0);
+    assert!(site.root.join(top).join("sub/deep/er/c").exists());
+    mirror(&[options, &["--delete"]].concat(), shown(&source), &url).exited(0);
+    assert!(!site.root.join(top).join("sub").exists());
+    mirror(&[options, &["--delete"]].concat(), &url, shown(&back)).exited(0);
+    assert_eq!(without_times(tree(&source)), without_times(tree(&back)));
+}
+
+#[test]
+fn a_tree_goes_to_our_server_and_back() {
+    for options in [&[][..], &["--jobs", "4"], &["--pipeline"], &["--listing", "list"]] {
+        there_and_back(&OurServer::start(), "tree", true, options);
+    }
+}
+
+#[test]
+fn a_tree_goes_to_servers_of_others_and_back() {
+    if let Some(server) = RealServer::vsftpd() {
+        // It has no MLSD and cannot set times.
+        there_and_back(&server, "tree", false, &[]);
+    }
+    if let Some(server) = RealServer::proftpd_at(Ipv4Addr::LOCALHOST) {
+        there_and_back(&server, "tree", true, &[]);
+    }
+    if let Some(server) = RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST) {
+        there_and_back(&server, "tree", true, &[]);
+    }
+    if let Some(server) = RealServer::pyftpdlib() {
+        there_and_back(&server, "tree", true, &[]);
+    }
+}
+
+#[test]
+fn a_directory_costs_one_listing_and_a_file_two_commands() {
+    let server = OurServer::start();
+    fill(&server.root, "tree");
+    let here = TempRoot::new();
+    let down = mirror(&["--trace"], &server.url("tree"), shown(&here.join("a")));
+    down.exited(0);
+    // 7 directories and 7 files.
+    for (command, want) in [
+        ("MLSD", 7),
+        ("RETR", 7),
+        ("EPSV", 14),
+        ("TYPE", 1),
+        ("SIZE", 0),
+        ("MDTM", 0),
+        ("CWD", 0),
+        ("FEAT", 1),
+    ] {
+        assert_eq!(sent(&down, command), want, "{command}: {down:?}");
+    }
+    let up = mirror(&["--trace"], shown(&here.join("a")), &server.url("b"));
+    up.exited(0);
+    let commands =
+        [("MLSD", 1), ("STOR", 7), ("MFMT", 7), ("MKD", 7), ("TYPE", 1), ("SIZE", 0), ("CWD", 0)];
+    for (command, want) in commands {
+        assert_eq!(sent(&up, command), want, "{command}: {up:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_command_line_is_said_before_anything_is_done() {
+    for (arguments, words) in [
+        (&["ftp://h/a", "ftp://h/b"][..], "fxp -r"),
+        (&["h:a", "ftp://h/b"], "fxp -r"),
+        (&["a", "b"], "needs a URL on one side"),
+        (&["./a:b", "c"], "needs a URL on one side"),
+        (&["ftp://h/a"], "mirror SRC DST"),
+        (&["ftp://h/a", "b", "c"], "mirror SRC DST"),
+        (&["ftp://h/a;type=a", "b"], "byte for byte"),
+        (&["--max-delete", "3", "ftp://h/a", "b"], "--delete"),
+        (&["--delete", "--max-delete", "many", "ftp://h/a", "b"], "whole number"),
+        (&["--jobs", "0", "ftp://h/a", "b"], "1 to 64"),
+        (&["--exclude", "a//b", "ftp://h/a", "b"], "matches no name"),
+        (&["--listing", "nlst", "ftp://h/a", "b"], "--listing"),
+    ] {
+        failed(&run(ftp(&["mirror"]).args(arguments)), 2, words);
+    }
+    failed(&run(&mut ftp(&["fxp", "--dry-run", "ftp://h/a", "ftp://h/b"])), 2, "needs -r");
+}
+
+#[test]
+fn more_than_may_go_goes_nowhere() {
+    let server = OurServer::start();
+    server.root.write("tree/new", b"n");
+    let here = TempRoot::new();
+    for name in ["mine/a", "mine/b", "mine/d/c"] {
+        here.write(name, b"x");
+    }
+    let target = here.join("mine");
+    let url = server.url("tree");
+    let ran = mirror(&["--delete", "--max-delete", "3"], &url, shown(&target));
+    failed(&ran, 2, "4 objects would be deleted, and --max-delete is 3; nothing was done");
+    assert_eq!(here.tree().len(), 5);
+    mirror(&["--delete", "--max-delete", "4"], &url, shown(&target)).exited(0);
+    assert_eq!(here.tree().len(), 2);
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_done_and_does_nothing() {
+    let server = OurServer::start();
+    fill(&server.root, "tree");
+    let here = TempRoot::new();
+    here.write("mine/sub/old", b"x");
+    let before = here.tree();
+    let target = here.join("mine");
+    let ran = mirror(&["--dry-run", "--delete"], &server.url("tree"), shown(&target));
+    ran.exited(0);
+    let text = String::from_utf8(ran.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    for line in ["make sub/deep/er", "copy a.txt", "copy sub/b.bin", "delete sub/old"] {
+        assert!(lines.contains(&line), "no {line:?} in {lines:?}");
+    }
+    // 5 directories, 7 files and the one that goes.
+    assert_eq!(lines.len(), 13, "{lines:?}");
+    assert_eq!(here.tree(), before);
+    let ran = mirror(&["--dry-run", "--json"], &server.url("tree"), shown(&here.join("none")));
+    ran.exited(0);
+    let text = String::from_utf8(ran.stdout).unwrap();
+    let entry = r#"{"v":1,"event":"entry","name":"a.txt","action":"copy","why":"new","size":3}"#;
+    assert!(text.lines().any(|line| line == entry), "{text}");
+    assert!(!here.join("none").exists());
+    // To a server, too.
+    let ran = mirror(&["--dry-run"], shown(&target), &server.url("none"));
+    assert_eq!(ran.succeeded(), b"make .\nmake sub\ncopy sub/old\n");
+    assert!(!server.root.join("none").exists());
+}
+
+#[test]
+fn globs_choose_and_what_they_leave_out_is_not_deleted() {
+    let server = OurServer::start();
+    for name in ["a.jpg", "a.png", "d/b.jpg", "d/b.txt", "thumbs/t.jpg"] {
+        server.root.write(format!("tree/{name}"), b"x");
+    }
+    let here = TempRoot::new();
+    here.write("mine/keep.txt", b"mine");
+    here.write("mine/old.jpg", b"mine");
+    here.write("mine/thumbs/mine.jpg", b"mine");
+    let options = ["--delete", "--include", "*.jpg", "--exclude", "thumbs/"];
+    mirror(&options, &server.url("tree"), shown(&here.join("mine"))).exited(0);
+    let paths: Vec<PathBuf> = here.tree().into_iter().map(|(path, _)| path).collect();
+    let want = [
+        "mine",
+        "mine/a.jpg",
+        "mine/d",
+        "mine/d/b.jpg",
+        "mine/keep.txt",
+        "mine/thumbs",
+        "mine/thumbs/mine.jpg",
+    ];
+    assert_eq!(paths, want.map(PathBuf::from));
+}
+
+#[test]
+fn an_interrupted_mirror_goes_on_where_it_was() {
+    let server = OurServer::start();
+    let here = TempRoot::new();
+    for number in 0..20 {
+        age(&here.write(format!("tree/{number:02}"), &[b'x'; 1_000]), 5);
+    }
+    // A file that cannot be read stands for whatever ends it.
+    let (source, url) = (here.join("tree"), server.url("tree"));
+    fs::create_dir(server.root.join("tree")).unwrap();
+    fs::create_dir(server.root.join("tree/07")).unwrap();
+    let ran = mirror(&[], shown(&source), &url);
+    failed(&ran, 12, "07: something else has its name");
+    failed(&ran, 12, "19 of 20 objects mirrored, 1 failed, 0 not tried");
+    fs::remove_dir(server.root.join("tree/07")).unwrap();
+    let ran = mirror(&["--trace"], shown(&source), &url);
+    ran.exited(0);
+    assert_eq!(sent(&ran, "STOR"), 1);
+    assert_eq!(tree(&source), tree(&server.root.join("tree")));
+}
+
+/// A server that lists these lines and has every file.
+fn hostile(lines: &str) -> Peer {
+    let listing = lines.replace('\n', "\r\n").into_bytes();
+    Peer::start(&[
+        ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end")),
+        ("MLST", Act::Say("550 no")),
+        ("MLSD t/", Act::Say("550 not that")),
+        ("MLSD", Act::Send("150 list", listing, "226 done")),
+        ("RETR", Act::Send("150 data", b"evil".to_vec(), "226 done")),
+    ])
+}
+
+#[test]
+fn names_of_a_server_lead_nowhere_else_cl_52_hc_05_hc_08_hc_09() {
+    let here = TempRoot::new();
+    here.write("outside", b"mine");
+    here.write("mine/kept", b"mine");
+    let target = here.join("mine");
+    let peer = hostile(concat!(
+        "type=file;size=4;modify=20200101000000; ../outside\n",
+        "type=file;size=4;modify=20200101000000; /etc/ftp-cli-test\n",
+        "type=file;size=4;modify=20200101000000; ..\n",
+        "type=dir; ..\n",
+        "type=dir; ../..\n",
+        "type=file;size=4;modify=20200101000000; a\0b\n",
+        "type=file;size=4;modify=20200101000000; a\rDELE b\n",
+        "type=file;size=4;modify=20200101000000; .ftp-cli-x\n",
+        "type=file;size=4;modify=20200101000000; \n",
+        "type=file;size=4;modify=20200101000000; -rf\n",
+        "type=file;size=4;modify=20200101000000; file:\n",
+    ));
+    let ran = mirror(&["--delete"], &peer.url("t"), shown(&target));
+    failed(&ran, 12, "outside: is not the name of anything in this directory");
+    failed(&ran, 12, "nothing is deleted there");
+    assert_eq!(here.read("outside"), b"mine");
+    assert!(!Path::new("/etc/ftp-cli-test").exists());
+    let names: Vec<_> = here.tree().into_iter().map(|(path, _)| path).collect();
+    assert_eq!(
+        names,
+        ["mine", "mine/-rf", "mine/file:", "mine/kept", "outside"].map(PathBuf::from)
+    );
+    assert!(!peer.seen().contains("DELE"), "{}", peer.seen());
+}
+
+#[test]
+fn links_are_neither_planted_nor_followed_hc_06_li_08_cl_51() {
+    let here = TempRoot::new();
+    here.mkdir("outside");
+    let target = here.join("mine");
+    // A link, and then files behind it.
+    let peer = hostile(concat!(
+        "type=OS.unix=slink:/etc;size=4;modify=20200101000000; link\n",
+        "type=file;size=4;modify=20200101000000; link/passwd\n",
+        "type=file;size=4;modify=20200101000000; f\n",
+    ));
+    let ran = mirror(&[], &peer.url("t"), shown(&target));
+    failed(&ran, 12, "link: left out, it is a symbolic link");
+    assert!(fs::symlink_metadata(target.join("link")).is_err());
+    // A link that is here already, to a directory and to a file.
+    fs::remove_file(target.join("f")).unwrap();
+    here.write("outside/f", b"mine");
+    symlink("../outside/f", target.join("f")).unwrap();
+    symlink("../outside", target.join("d")).unwrap();
+    let peer = hostile(concat!("type=file;size=4;modify=20200101000000; f\n", "type=dir; d\n",));
+    let ran = mirror(&["--delete"], &peer.url("t"), shown(&target));
+    failed(&ran, 3, "f: something else has its name");
+    assert_eq!(here.read("outside/f"), b"mine");
+    assert_eq!(fs::read_dir(here.join("outside")).unwrap().count(), 1);
+    assert!(fs::symlink_metadata(target.join("d")).unwrap().is_symlink());
+}
