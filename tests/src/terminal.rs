@@ -89,6 +89,14 @@ impl Terminal {
         }
     }
 
+    /// What is shown within so much time, and was not expected before it.
+    #[must_use]
+    pub fn shown_within(&mut self, time: Duration) -> String {
+        let end = Instant::now() + time;
+        while self.read(end) {}
+        String::from_utf8_lossy(&self.seen).into_owned()
+    }
+
     /// Reads what is shown next; not if nothing ever will be.
     fn read(&mut self, end: Instant) -> bool {
         let left = end.saturating_duration_since(Instant::now());

@@ -4,6 +4,7 @@
 //! `--` ends options. Names of files need not be UTF-8: getopts, which refuses all arguments if
 //! one is not, gets a stand-in for each of those and its value is put back here.
 
+mod cluster;
 mod command;
 mod entries;
 mod explain;
@@ -76,7 +77,7 @@ fn read(
         };
         parser.opt(row.short, row.long, row.help, hint, argument, Occur::Multi);
     }
-    let matches = parser.parse(texts)?;
+    let matches = parser.parse(cluster::spread(texts, rows, style))?;
     let mut given = Vec::new();
     for row in rows {
         let mut values = matches.opt_strs_pos(row.long).into_iter().peekable();
@@ -210,6 +211,8 @@ mod tests {
             ("get -a -b", Some("binary")),
             ("get -b --ascii", Some("ascii")),
             ("get -a --binary -a", Some("ascii")),
+            ("get -ba", Some("ascii")),
+            ("get -ab", Some("binary")),
             ("get", None),
         ] {
             assert_eq!(parse_texts(line).unwrap().1.last_of(&["ascii", "binary"]), want, "{line}");

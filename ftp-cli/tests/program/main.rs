@@ -30,6 +30,7 @@ mod serve;
 mod shells;
 mod signals;
 mod system_calls;
+mod terminal;
 mod usage;
 
 use std::process::Command;

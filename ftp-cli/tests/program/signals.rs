@@ -119,6 +119,14 @@ fn a_signal_aborts_the_transfer_once_and_says_good_bye_li_10() {
 
 /// Plays a server by hand until a transfer has begun: its control and its data connection.
 fn begin(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
+    begin_with(listener, "150 go on")
+}
+
+/// The same, with this reply to what begins the transfer.
+pub(crate) fn begin_with(
+    listener: &TcpListener,
+    first: &str,
+) -> io::Result<(TcpStream, TcpStream)> {
     let (control, _) = listener.accept()?;
     control.set_read_timeout(Some(DEADLINE))?;
     (&control).write_all(b"220 ready\r\n")?;
@@ -131,7 +139,7 @@ fn begin(listener: &TcpListener) -> io::Result<(TcpStream, TcpStream)> {
             Some("TYPE") => "200 ok".to_owned(),
             Some("EPSV") => format!("229 (|||{port}|)"),
             Some("FEAT") => "502 what?".to_owned(),
-            _ => "150 go on".to_owned(),
+            _ => first.to_owned(),
         };
         (&control).write_all(format!("{reply}\r\n").as_bytes())?;
         if reply.starts_with("150") {

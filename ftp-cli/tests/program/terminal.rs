@@ -1,0 +1,160 @@
+//! What people see: progress that is drawn anew, and nothing that a server can act with on their
+//! terminal.
+
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ftp_tests::process::run;
+use ftp_tests::root::TempRoot;
+use ftp_tests::terminal::Terminal;
+
+use crate::ftp;
+use crate::peer::{Act, Peer};
+use crate::signals::begin_with;
+
+/// How much is announced: more than is sent before the test has seen what it wants to.
+const ANNOUNCED: usize = 1_000_000_000;
+
+/// The name of the file, with a colour and a bell in it.
+const NAME: &str = "a%1b[31m%07b";
+
+/// Serves one download slowly until `enough`, and then breaks off.
+fn serve(listener: &TcpListener, enough: &AtomicBool) -> std::io::Result<()> {
+    let reply = format!("150 go on ({ANNOUNCED} bytes)");
+    let (control, mut data) = begin_with(listener, &reply)?;
+    while !enough.load(Ordering::SeqCst) {
+        data.write_all(&[b'x'; 1_000])?;
+        // So that the file does not end before the test does.
+        thread::park_timeout(Duration::from_millis(1));
+    }
+    drop::<(TcpStream, TcpStream)>((control, data));
+    Ok(())
+}
+
+/// `get` on a terminal, watched by `watch` while data comes; what it showed besides.
+fn watched(options: &[&str], watch: impl FnOnce(&mut Terminal)) -> String {
+    let here = TempRoot::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ftp://{}/{NAME}", listener.local_addr().unwrap());
+    let enough = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let server = scope.spawn(|| serve(&listener, &enough));
+        let mut terminal =
+            Terminal::start(ftp(options).env("NO_COLOR", "1").args([&url]).arg(here.join("x")));
+        watch(&mut terminal);
+        enough.store(true, Ordering::SeqCst);
+        server.join().unwrap().unwrap();
+        let (status, shown) = terminal.end();
+        assert_eq!(status.code(), Some(4), "{shown:?}");
+        shown
+    })
+}
+
+/// The states of one line of a terminal, without what has them drawn.
+fn states(shown: &str) -> Vec<String> {
+    let mut plain = String::new();
+    let mut chars = shown.chars();
+    while let Some(char) = chars.next() {
+        if char == '\x1b' {
+            // Up to the letter that ends a control sequence.
+            let end = chars.by_ref().skip(1).find(|char| char.is_ascii_alphabetic());
+            // It wipes and moves, and never changes the colour.
+            assert!(matches!(end, Some('K' | 'A' | 'B' | 'C' | 'D' | 'J')), "{end:?}: {shown:?}");
+        } else {
+            plain.push(char);
+        }
+    }
+    let states = plain.split(['\r', '\n']).map(|line| line.trim_end().to_owned());
+    states.filter(|state| !state.is_empty()).collect()
+}
+
+#[test]
+fn progress_is_drawn_anew_and_not_too_often_li_04() {
+    let started = Instant::now();
+    let shown = watched(&["get"], |terminal| {
+        terminal.expect(" of 953.67 MiB");
+        terminal.expect(" of 953.67 MiB");
+        terminal.resize(30, 24);
+        terminal.expect(" of 953.67 MiB");
+        terminal.expect(" of 953.67 MiB");
+    });
+    // What acts on a terminal came by the name only escaped.
+    assert!(!shown.contains('\x07') && !shown.contains("\x1b[31m"), "{shown:?}");
+    let states = states(&shown);
+    let (last, drawn) = states.split_last().unwrap();
+    assert!(last.starts_with("ftp-cli: ") || states.iter().any(|it| it.starts_with("ftp-cli: ")));
+    let most = started.elapsed().as_millis() / 100 + 2;
+    assert!(drawn.len() as u128 <= most, "{} times: {shown:?}", drawn.len());
+}
+
+#[test]
+fn who_wants_no_progress_has_none_li_04() {
+    for options in [&["get", "-q"][..], &["get", "--progress", "never"], &["get", "-vq"]] {
+        let shown = watched(options, |terminal| {
+            // Longer than it takes until progress would have been drawn.
+            let shown = terminal.shown_within(Duration::from_millis(400));
+            assert_eq!(shown, "", "{options:?}");
+        });
+        assert!(!shown.contains(" of ") && shown.starts_with("ftp-cli: "), "{shown:?}");
+    }
+    // Nor has a pipe.
+    let here = TempRoot::new();
+    let data = Act::Send("150 data (10 bytes)", vec![b'x'; 10], "226 done");
+    let peer = Peer::start(&[("RETR", data)]);
+    let ran = run(ftp(&["get", &peer.url("x")]).arg(here.join("x")));
+    assert!(ran.stderr.is_empty(), "{ran:?}");
+}
+
+#[test]
+fn what_a_server_says_does_not_act_on_a_terminal_li_04_hl_08() {
+    let hostile = b"a\x1b[2Jb\x07\r\nc\xc2\x9b31m\r\n\xe2\x80\xaetxt.exe\r\n".to_vec();
+    let list = || Act::Send("150 names", hostile.clone(), "226 done");
+    let peer = Peer::start(&[("NLST", list())]);
+    let mut terminal = Terminal::start(&mut ftp(&["ls", "--listing=nlst", &peer.url("")]));
+    let (status, shown) = terminal.end();
+    assert!(status.success(), "{shown:?}");
+    for line in [r"a\x1b[2Jb\x07", r"c\u{9b}31m", r"\u{202e}txt.exe"] {
+        assert!(shown.lines().any(|shown| shown == line), "{line}: {shown:?}");
+    }
+    assert!(shown.chars().all(|char| !char.is_control() || "\r\n".contains(char)), "{shown:?}");
+    // What is piped is as it was.
+    let peer = Peer::start(&[("NLST", list())]);
+    let out = run(&mut ftp(&["ls", "--listing=nlst", &peer.url("")])).succeeded();
+    assert_eq!(out, b"a\x1b[2Jb\x07\nc\xc2\x9b31m\n\xe2\x80\xaetxt.exe\n");
+
+    // A reply in a message, in a trace.
+    let refused = Act::Say("550 \x1b]0;owned\x07\u{202e} no");
+    for options in [&["get"][..], &["get", "--trace"]] {
+        let peer = Peer::start(&[("RETR", refused.clone())]);
+        let mut terminal = Terminal::start(ftp(options).args([&peer.url("x"), "/dev/null"]));
+        let (status, shown) = terminal.end();
+        assert_eq!(status.code(), Some(8), "{shown:?}");
+        assert!(shown.contains(r"\x1b]0;owned\x07\u{202e} no"), "{shown:?}");
+        let acts = |char: char| char == '\x1b' || char == '\x07' || char == '\u{202e}';
+        assert!(!shown.contains(acts), "{shown:?}");
+    }
+}
+
+#[test]
+fn an_odd_terminal_makes_nothing_panic_hl_13() {
+    for (name, value) in
+        [("TERM", "dumb"), ("TERM", "no-such-terminal"), ("LANG", "xx_YY.\u{fffd}")]
+    {
+        let data = Act::Send("150 data (10 bytes)", vec![b'x'; 10], "226 done");
+        let peer = Peer::start(&[("RETR", data)]);
+        let mut command = ftp(&["get", "--progress", "always", &peer.url("x"), "/dev/null"]);
+        let mut terminal = Terminal::start(command.env(name, value));
+        let (status, shown) = terminal.end();
+        assert!(status.success() && !shown.contains("panicked"), "{name}={value}: {shown:?}");
+    }
+    // A window without a size.
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "stty rows 0 cols 0; exec \"$0\" help", env!("CARGO_BIN_EXE_ftp-cli")]);
+    shell.env("PATH", "/usr/bin:/bin").stdout(Stdio::piped());
+    let (status, shown) = Terminal::start(&mut shell).end();
+    assert!(status.success(), "{shown}");
+}
