@@ -45,19 +45,8 @@ impl Dialler {
     ///
     /// `Usage`: a value that is none.
     pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
-        let default = Timeouts::default();
         let limit = |long| options.parsed(long, values::waiting_time);
-        let (connect, reply) = (limit("connect-timeout")?, limit("reply-timeout")?);
-        let timeouts = Timeouts {
-            resolve: connect.unwrap_or(default.resolve),
-            connect: connect.unwrap_or(default.connect),
-            data_connect: connect.unwrap_or(default.data_connect),
-            handshake: connect.unwrap_or(default.handshake),
-            greeting: reply.unwrap_or(default.greeting),
-            reply: reply.unwrap_or(default.reply),
-            stall: limit("stall-timeout")?.unwrap_or(default.stall),
-            final_reply: limit("final-timeout")?.unwrap_or(default.final_reply),
-        };
+        let timeouts = timeouts(options)?;
         let overall: Option<Duration> = limit("timeout")?;
         let mode = match options.last_of(&["active", "passive"]) {
             Some("active") => Mode::Active,
@@ -95,17 +84,9 @@ impl Dialler {
         builder = builder.epsv(epsv.unwrap_or_default()).eprt(eprt.unwrap_or_default());
         builder = builder.epsv_all(epsv_all).pipeline(pipeline);
         builder = builder.passive_address(rule.unwrap_or_default());
-        let family = match options.last_of(&["ipv4", "ipv6"]) {
-            Some("ipv4") => Family::V4,
-            Some(_) => Family::V6,
-            None => Family::Any,
-        };
+        let family = family(options);
         builder = builder.family(family);
-        let bind = |text: &str| {
-            text.parse().map_err(|_| format!("\"{text}\" is not an IP address of this host"))
-        };
-        if let Some(address) = options.parsed("bind", bind)? {
-            let address: IpAddr = address;
+        if let Some(address) = bind(options)? {
             let of_family = match family {
                 Family::V4 => address.is_ipv4(),
                 Family::V6 => address.is_ipv6(),
@@ -123,6 +104,11 @@ impl Dialler {
             builder = builder.active_address(address);
         }
         Ok(Self(builder))
+    }
+
+    /// The same as settings of the client library.
+    pub(crate) fn builder(&self) -> ClientBuilder {
+        self.0.clone()
     }
 
     /// Lets a signal cancel the client.
@@ -191,6 +177,47 @@ impl Dialler {
         login.map_err(|error| named(Failure::login(&error)))?;
         Ok(client)
     }
+}
+
+/// The limits of time.
+///
+/// # Errors
+///
+/// `Usage`: a value that is none.
+pub(crate) fn timeouts(options: &Options) -> Result<Timeouts, Failure> {
+    let default = Timeouts::default();
+    let limit = |long| options.parsed(long, values::waiting_time);
+    let (connect, reply) = (limit("connect-timeout")?, limit("reply-timeout")?);
+    Ok(Timeouts {
+        resolve: connect.unwrap_or(default.resolve),
+        connect: connect.unwrap_or(default.connect),
+        data_connect: connect.unwrap_or(default.data_connect),
+        handshake: connect.unwrap_or(default.handshake),
+        greeting: reply.unwrap_or(default.greeting),
+        reply: reply.unwrap_or(default.reply),
+        stall: limit("stall-timeout")?.unwrap_or(default.stall),
+        final_reply: limit("final-timeout")?.unwrap_or(default.final_reply),
+    })
+}
+
+/// Which addresses of the server are wanted.
+pub(crate) fn family(options: &Options) -> Family {
+    match options.last_of(&["ipv4", "ipv6"]) {
+        Some("ipv4") => Family::V4,
+        Some(_) => Family::V6,
+        None => Family::Any,
+    }
+}
+
+/// The address of this host that connections are made from.
+///
+/// # Errors
+///
+/// `Usage`: a value that is none.
+pub(crate) fn bind(options: &Options) -> Result<Option<IpAddr>, Failure> {
+    options.parsed("bind", |text| {
+        text.parse().map_err(|_| format!("\"{text}\" is not an IP address of this host"))
+    })
 }
 
 /// Says good-bye behind what was done. Behind a failure the closing of the connection is enough,

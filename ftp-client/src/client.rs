@@ -225,6 +225,13 @@ impl Client {
         &self.welcome
     }
 
+    /// The address of this end of the control connection; `None` if a
+    /// [`Connector`](crate::Connector) made it. Behind a NAT the server sees another.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.control.addresses().map(|(local, _)| local)
+    }
+
     /// The server's address, the one of those of its name that answered; `None` if a
     /// [`Connector`](crate::Connector) made the connection.
     #[must_use]

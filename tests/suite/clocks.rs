@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 /// Where that clock is read, and why: to show a time of a file, of a message or of a login to people,
 /// to find the year that a date in a listing lacks, to tell how old a file is that a server before this
 /// one may have left, and whether a directory is the one that it was.
-const READERS: [&str; 11] = [
+const READERS: [&str; 12] = [
+    "ftp-cli/src/cmd/doctor/upload.rs",
     "ftp-cli/src/cmd/get.rs",
     "ftp-cli/src/cmd/serve/homes.rs",
     "ftp-cli/src/target.rs",

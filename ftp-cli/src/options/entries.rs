@@ -96,6 +96,25 @@ With -r both are directories, and what differs of the tree is copied, as mirror 
     run: cmd::fxp::run,
 };
 
+pub(super) const DOCTOR: Entry = Entry {
+    name: "doctor",
+    usage: "[OPTION]... URL",
+    summary: "examine a server, and every way to it, and explain what is wrong",
+    about: "\
+Looks at the server's name and addresses, what talks there, the login, each way to data
+connections, listings, and with --upload-dir at uploads, whose files it deletes. Each finding is ok,
+warn (something is wrong that this client copes with), fail, or skip (it could not be looked at),
+with what it means, what to do and on which side. The last line is the best command line for this
+server. Exit 0 if all that is needed works, else the code of the first fail. It connects to nothing
+but the named server.",
+    operands: &[Operand::Url],
+    examples: &[
+        ("doctor ftp://me@host", "all but uploads"),
+        ("doctor --upload-dir inbox ftp://me@host", "uploads and the clock, too"),
+    ],
+    run: cmd::doctor::run,
+};
+
 pub(super) const SERVE: Entry = Entry {
     name: "serve",
     usage: "[OPTION]... [DIR]",

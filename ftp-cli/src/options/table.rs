@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::Command;
-use Command::{Demo, Fxp, Get, Ls, Passwd, Put, Serve};
+use Command::{Demo, Doctor, Fxp, Get, Ls, Passwd, Put, Serve};
 use Group::{Data, Listing, Login, Mirror, Output, Program, Robust, Server, Tls, Transfer};
 use Value::{Needed, No, WithEqualSign};
 
@@ -118,8 +118,10 @@ const fn row(
 }
 
 const CLIENT: &[Command] = &[Get, Put, Ls, Command::Mirror];
+/// Those that connect to one server, and one that examines it.
+const REMOTE: &[Command] = &[Get, Put, Ls, Command::Mirror, Doctor];
 const FILES: &[Command] = &[Get, Put];
-const DIALOGUE: &[Command] = &[Get, Put, Ls, Command::Mirror, Fxp];
+const DIALOGUE: &[Command] = &[Get, Put, Ls, Command::Mirror, Fxp, Doctor];
 const TREES: &[Command] = &[Command::Mirror, Fxp];
 const ALL: &[Command] = Command::ALL;
 
@@ -145,6 +147,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Listing,  "l", "long",            No,                    &[Ls],    "kind, permissions, size and date too"),
     row(Listing,  "a", "all",             No,                    &[Ls],    "hidden names too (LIST -a)"),
     row(Listing,  "",  "listing",         Needed("auto|mlsd|list|nlst"), &[Ls], "auto is MLSD, else LIST or NLST; default auto"),
+    row(Transfer, "",  "upload-dir",      Needed("DIRECTORY"),   &[Doctor], "store two small files there, append, resume, rename and delete them"),
     row(Server,   "",  "listen",          Needed("ADDRESS"),     &[Serve], "PORT, :PORT (all addresses) or HOST:PORT; repeatable; default 127.0.0.1:2121"),
     row(Server,   "u", "user",            Needed("NAME[:PASS]"), &[Serve], "a user who may log in; repeatable; switches anonymous off"),
     row(Server,   "",  "password-file",   Needed("FILE"),        &[Serve], "the first line is the password of a user without one"),
@@ -156,39 +159,39 @@ pub(crate) const TABLE: &[Row] = &[
     row(Server,   "",  "config",          Needed("FILE"),        &[Serve], "settings and users; read again at SIGHUP"),
     row(Server,   "",  "set",             Needed("KEY=VALUE"),   &[Serve], "a setting of the list below, over the file's; repeatable"),
     row(Server,   "",  "check",           No,                    &[Serve], "say what is set and what will not work, and serve nothing"),
-    row(Login,    "u", "user",            Needed("NAME"),        CLIENT,   "log in as NAME; default: the URL's user, else anonymous"),
-    row(Login,    "",  "password-file",   Needed("FILE"),        CLIENT,   "the first line is the password; default: the URL's, FTP_PASSWORD, netrc"),
-    row(Login,    "",  "password-fd",     Needed("N"),           CLIENT,   "the next line of an open descriptor is the password"),
-    row(Login,    "",  "password-command", Needed("COMMAND"),    CLIENT,   "the first line that a shell command prints is the password"),
+    row(Login,    "u", "user",            Needed("NAME"),        REMOTE,   "log in as NAME; default: the URL's user, else anonymous"),
+    row(Login,    "",  "password-file",   Needed("FILE"),        REMOTE,   "the first line is the password; default: the URL's, FTP_PASSWORD, netrc"),
+    row(Login,    "",  "password-fd",     Needed("N"),           REMOTE,   "the next line of an open descriptor is the password"),
+    row(Login,    "",  "password-command", Needed("COMMAND"),    REMOTE,   "the first line that a shell command prints is the password"),
     row(Login,    "",  "password-file",   Needed("FILE"),        &[Passwd], "the first line is the password; default: asked for, or standard input"),
     row(Login,    "",  "password-file",   Needed("FILE"),        &[Fxp],   "a line for each URL with a user and no password, the source's first"),
     row(Login,    "",  "password-fd",     Needed("N"),           &[Fxp],   "the same, of an open descriptor"),
     row(Login,    "",  "password-command", Needed("COMMAND"),    &[Fxp],   "the same, of what a shell command prints"),
     row(Login,    "",  "netrc-file",      Needed("FILE"),        DIALOGUE, "users and passwords by host; default .netrc at home, if it is there"),
     row(Login,    "",  "no-netrc",        No,                    DIALOGUE, "read no .netrc"),
-    row(Login,    "",  "account",         Needed("NAME"),        CLIENT,   "told to a server that wants an account too (ACCT); default: netrc's"),
-    row(Data,     "",  "passive",         No,                    CLIENT,   "the server listens for data connections; default"),
-    row(Data,     "",  "active",          No,                    CLIENT,   "the server connects back to us"),
+    row(Login,    "",  "account",         Needed("NAME"),        REMOTE,   "told to a server that wants an account too (ACCT); default: netrc's"),
+    row(Data,     "",  "passive",         No,                    REMOTE,   "the server listens for data connections; default"),
+    row(Data,     "",  "active",          No,                    REMOTE,   "the server connects back to us"),
     row(Data,     "",  "epsv",            Needed("auto|always|never"), CLIENT, "passive by EPSV, or else PASV; default auto"),
     row(Data,     "",  "eprt",            Needed("auto|always|never"), CLIENT, "active by EPRT, or else PORT; default auto"),
     row(Data,     "",  "epsv-all",        No,                    CLIENT,   "promise the server to use nothing but EPSV (EPSV ALL)"),
     row(Data,     "",  "pipeline",        No,                    &[Get, Ls, Command::Mirror], "send TYPE, EPSV and RETR or the listing in one write; not for every server"),
     row(Data,     "",  "passive-address", Needed("peer|smart|reply"), CLIENT, "PASV's host: the server's (default), no private one, as announced"),
-    row(Data,     "",  "active-address",  Needed("ADDRESS"),     CLIENT,   "told to the server: the NAT's public address or name"),
-    row(Data,     "",  "active-ports",    Needed("PORTS"),       CLIENT,   "to listen at: 21,300-400; default any"),
+    row(Data,     "",  "active-address",  Needed("ADDRESS"),     REMOTE,   "told to the server: the NAT's public address or name"),
+    row(Data,     "",  "active-ports",    Needed("PORTS"),       REMOTE,   "to listen at: 21,300-400; default any"),
     row(Data,     "",  "bind",            Needed("ADDRESS"),     DIALOGUE, "the address of this host that connections come from"),
     row(Data,     "4", "ipv4",            No,                    DIALOGUE, "connect by IPv4 only"),
     row(Data,     "6", "ipv6",            No,                    DIALOGUE, "connect by IPv6 only"),
     row(Data,     "",  "passive-address", Needed("peer|smart|reply"), &[Fxp], "of the listening server: as seen here, no private one, as it says"),
     row(Robust,   "",  "connect-timeout", Needed("TIME"),        DIALOGUE, "for the name, to connect, for data; each default 10"),
     row(Robust,   "",  "reply-timeout",   Needed("TIME"),        DIALOGUE, "for the greeting, for a reply; default 60"),
-    row(Robust,   "",  "stall-timeout",   Needed("TIME"),        CLIENT,   "for the next byte of a transfer; default 60"),
+    row(Robust,   "",  "stall-timeout",   Needed("TIME"),        REMOTE,   "for the next byte of a transfer; default 60"),
     row(Robust,   "",  "final-timeout",   Needed("TIME"),        DIALOGUE, "for the reply behind a transfer; default 300"),
     row(Robust,   "",  "timeout",         Needed("TIME"),        DIALOGUE, "for the whole; default none"),
-    row(Output,   "q", "quiet",           No,                    &[Get, Put, Ls, Command::Mirror, Fxp, Serve, Demo], "say nothing but errors"),
+    row(Output,   "q", "quiet",           No,                    &[Get, Put, Ls, Command::Mirror, Fxp, Doctor, Serve, Demo], "say nothing but errors"),
     row(Output,   "v", "verbose",         No,                    &[Get, Put, Ls, Command::Mirror, Fxp, Serve], "say more of what is done"),
     row(Output,   "",  "progress",        Needed("auto|always|never"), FILES, "auto is on a terminal; default auto"),
-    row(Output,   "",  "json",            No,                    CLIENT,   "events as JSON, one a line, on standard output (docs/json.md)"),
+    row(Output,   "",  "json",            No,                    REMOTE,   "events as JSON, one a line, on standard output (docs/json.md)"),
     row(Output,   "",  "trace",           WithEqualSign("FILE"), DIALOGUE, "the dialogue with the server, explained, to FILE or standard error"),
     row(Program,  "h", "help",            No,                    ALL,      "say what a command does"),
     row(Program,  "V", "version",         No,                    ALL,      "say which version this is"),

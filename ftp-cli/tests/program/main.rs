@@ -10,6 +10,7 @@ mod config;
 mod confinement;
 mod demo;
 mod descriptors;
+mod doctor;
 mod exit_codes;
 mod faults;
 mod figures;

@@ -1,0 +1,206 @@
+//! What the server can do beyond moving bytes: listings that programs can read, names, resuming,
+//! sizes, times, digests.
+
+use ftp_client::{Client, Error, ListOptions, Listed, ListingForm, RawCommand};
+use ftp_proto::{Escaped, Features, Reply, Severity};
+
+use super::diagnosis::Diagnosis;
+use super::finding::{Check, Finding};
+
+/// So many entries of a listing show what form they have.
+const ENOUGH: usize = 1_000;
+
+/// What a listing came to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Listing {
+    /// It came: how many entries, and the first line that was none.
+    Came { entries: usize, unreadable: Option<String> },
+    /// The server refused it.
+    Refused(Reply),
+    /// It could not be had, for this reason.
+    Failed(String),
+}
+
+/// What was seen of a server's abilities.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) features: Features,
+    /// `None` if the server does not list it.
+    pub(super) mlsd: Option<Listing>,
+    pub(super) list: Listing,
+    /// The answer to `REST 0`, and to `SIZE` of what is no file; `None` if there was none.
+    pub(super) rest: Option<Reply>,
+    pub(super) size: Option<Reply>,
+    /// The answer to `OPTS UTF8 ON`, if the server lists UTF8.
+    pub(super) utf8: Option<Reply>,
+}
+
+/// Looks at what a server can do, over a connection that is logged in.
+///
+/// # Errors
+///
+/// Those of the control connection in the first of the questions.
+pub(super) fn look(client: &mut Client) -> Result<Seen, Error> {
+    let features = client.features()?;
+    let mut say = |command: &str| client.quote(&RawCommand::new(command).ok()?).ok();
+    let utf8 = features.has("UTF8").then(|| say("OPTS UTF8 ON")).flatten();
+    let (rest, size) = (say("REST 0"), say("SIZE ."));
+    let mlsd = features.has("MLST").then(|| list(client, ListingForm::Mlsd));
+    let list = list(client, ListingForm::List);
+    Ok(Seen { features, mlsd, list, rest, size, utf8 })
+}
+
+fn list(client: &mut Client, form: ListingForm) -> Listing {
+    match entries(client, form) {
+        Ok((entries, unreadable)) => Listing::Came { entries, unreadable },
+        Err(Error::Refused(_, reply)) => Listing::Refused(reply),
+        Err(error) => Listing::Failed(error.to_string()),
+    }
+}
+
+fn entries(client: &mut Client, form: ListingForm) -> Result<(usize, Option<String>), Error> {
+    let (mut count, mut unreadable) = (0, None);
+    for listed in client.list_with("", ListOptions::by(form))? {
+        match listed? {
+            Listed::Entry(_) => count += 1,
+            Listed::Unparsed(line) => {
+                unreadable.get_or_insert_with(|| Escaped(&line).to_string());
+            }
+        }
+        if count >= ENOUGH {
+            break;
+        }
+    }
+    Ok((count, unreadable))
+}
+
+/// Judges them.
+pub(super) fn judge(seen: &Seen) -> Vec<Finding> {
+    let Seen { features, mlsd, list, rest, size, utf8 } = seen;
+    let listed = |check, word: &str, without: &str| {
+        let seen = match features.parameters(word) {
+            Some(b"") => format!("{word} is listed"),
+            Some(parameters) => format!("{word} is listed: {}", Escaped(parameters)),
+            None => format!("{word} is not listed: {without}"),
+        };
+        Finding::ok(check, seen)
+    };
+    vec![
+        match mlsd {
+            Some(Listing::Refused(reply)) => {
+                let seen = format!("MLST is listed, and MLSD is refused: {reply}");
+                Finding::warn(Check::Mlsd, Diagnosis::MlsdBroken, seen)
+            }
+            Some(listing) => came(Check::Mlsd, listing, Diagnosis::MlsdBroken),
+            None => Finding::ok(
+                Check::Mlsd,
+                "MLSD is not listed: LIST is read instead, which guesses at sizes and times",
+            ),
+        },
+        came(Check::List, list, Diagnosis::ListingUnreadable),
+        match utf8 {
+            Some(reply) => Finding::ok(Check::Utf8, format!("OPTS UTF8 ON: {reply}")),
+            None => listed(Check::Utf8, "UTF8", "names beyond ASCII go as the bytes that they are"),
+        },
+        match rest {
+            Some(reply) if reply.code().severity() == Severity::Intermediate => {
+                Finding::ok(Check::Rest, format!("REST 0: {reply}"))
+            }
+            Some(reply) => {
+                Finding::warn(Check::Rest, Diagnosis::NoRestart, format!("REST 0: {reply}"))
+            }
+            None => Finding::skip(Check::Rest, "REST was not answered"),
+        },
+        match size {
+            Some(reply) if matches!(reply.code().value(), 500 | 502) => Finding::ok(
+                Check::Size,
+                format!("SIZE is not known ({reply}): sizes are not checked"),
+            ),
+            Some(_) => Finding::ok(Check::Size, "SIZE is known"),
+            None => Finding::skip(Check::Size, "SIZE was not answered"),
+        },
+        listed(Check::Mfmt, "MFMT", "times of files cannot be set (put -p)"),
+        match hashes(features) {
+            hashes if hashes.is_empty() => {
+                Finding::ok(Check::Hash, "no digests are listed: --verify hash cannot be had")
+            }
+            hashes => Finding::ok(Check::Hash, format!("digests: {}", hashes.join(", "))),
+        },
+    ]
+}
+
+fn came(check: Check, listing: &Listing, diagnosis: Diagnosis) -> Finding {
+    match listing {
+        Listing::Came { unreadable: Some(line), .. } => {
+            Finding::warn(check, diagnosis, format!("a line is no entry: {line}"))
+        }
+        Listing::Came { entries, .. } => Finding::ok(check, format!("{entries} entries were read")),
+        Listing::Refused(reply) => Finding::skip(check, format!("listings are refused: {reply}")),
+        Listing::Failed(why) => Finding::skip(check, format!("no listing came: {why}")),
+    }
+}
+
+/// The digests that are listed, escaped.
+fn hashes(features: &Features) -> Vec<String> {
+    let of_hash = features.choices("HASH").map(|(name, _)| Escaped(name).to_string());
+    let words = ["XSHA512", "XSHA256", "XSHA1", "XMD5", "XCRC"];
+    let others = words.into_iter().filter(|word| features.has(word)).map(str::to_owned);
+    of_hash.chain(others).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ftp_proto::ReplyCode;
+
+    use super::*;
+
+    fn reply(code: u16) -> Reply {
+        Reply::new(ReplyCode::new(code).unwrap(), "so")
+    }
+
+    fn features(lines: &[&str]) -> Features {
+        let code = ReplyCode::SYSTEM_STATUS;
+        Features::read(&Reply::multi_line(code, "F", lines.iter().copied(), "End"))
+    }
+
+    fn good() -> Seen {
+        let came = Listing::Came { entries: 3, unreadable: None };
+        Seen {
+            features: features(&[" MLST type*;", " UTF8", " HASH SHA-256*;SHA-1;"]),
+            mlsd: Some(came.clone()),
+            list: came,
+            rest: Some(reply(350)),
+            size: Some(reply(550)),
+            utf8: Some(reply(200)),
+        }
+    }
+
+    fn names(seen: &Seen) -> Vec<&'static str> {
+        judge(seen).iter().filter_map(|found| Some(found.diagnosis?.row().name)).collect()
+    }
+
+    #[test]
+    fn what_is_listed_must_work_and_what_is_not_may_be_missing() {
+        assert_eq!(names(&good()), [""; 0]);
+        let odd = Listing::Came { entries: 3, unreadable: Some("?".to_owned()) };
+        for (seen, want) in [
+            (Seen { mlsd: None, features: features(&[]), utf8: None, ..good() }, &[][..]),
+            (Seen { mlsd: Some(Listing::Refused(reply(500))), ..good() }, &["mlsd-broken"]),
+            (Seen { mlsd: Some(odd.clone()), ..good() }, &["mlsd-broken"]),
+            (Seen { mlsd: Some(Listing::Failed("no data".into())), ..good() }, &[]),
+            (Seen { list: odd, ..good() }, &["listing-unreadable"]),
+            (Seen { list: Listing::Refused(reply(550)), ..good() }, &[]),
+            (Seen { rest: Some(reply(502)), ..good() }, &["no-restart"]),
+            (Seen { size: Some(reply(500)), ..good() }, &[]),
+            (Seen { rest: None, size: None, ..good() }, &[]),
+        ] {
+            assert_eq!(names(&seen), want, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn digests_are_named() {
+        let features = features(&[" HASH SHA-256*;SHA-1;", " XCRC", " XMD5"]);
+        assert_eq!(hashes(&features), ["SHA-256", "SHA-1", "XMD5", "XCRC"]);
+    }
+}

@@ -1,0 +1,266 @@
+//! What the first look at a server's addresses means.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ftp_proto::{Escaped, Reply, Severity};
+
+use super::diagnosis::Diagnosis;
+use super::finding::{Check, Finding, Grade};
+use super::probe::Answer;
+use super::recognise::Talker;
+
+/// A greeting that takes longer is late.
+const LATE: Duration = Duration::from_secs(4);
+
+/// How much of what an unknown server says is shown, in bytes.
+const SHOWN: usize = 60;
+
+/// What a look for the name's addresses gave, and the first `most` of those that are wanted.
+pub(super) fn resolved(
+    host: &str,
+    found: Option<io::Result<Vec<SocketAddr>>>,
+    is_wanted: impl Fn(&SocketAddr) -> bool,
+    most: usize,
+) -> (Finding, Option<Vec<SocketAddr>>) {
+    let host = Escaped(host.as_bytes());
+    let fail = |diagnosis, seen| (Finding::fail(Check::Resolve, diagnosis, seen), None);
+    let all = match found {
+        None => return fail(Diagnosis::NameUnanswered, format!("{host}: no answer")),
+        Some(Err(error)) => return fail(Diagnosis::NameUnknown, format!("{host}: {error}")),
+        Some(Ok(all)) if all.is_empty() => {
+            return fail(Diagnosis::NameUnknown, format!("{host} has no address"));
+        }
+        Some(Ok(all)) => all,
+    };
+    let shown: Vec<String> = all.iter().take(most).map(|at| at.ip().to_string()).collect();
+    let (count, shown) = (all.len(), shown.join(", "));
+    let mut wanted: Vec<SocketAddr> = all.into_iter().filter(is_wanted).collect();
+    if wanted.is_empty() {
+        return fail(Diagnosis::NoAddressOfFamily, format!("{host} has only {shown}"));
+    }
+    wanted.truncate(most);
+    let seen = match count {
+        1 => format!("{host} is at {shown}"),
+        count => format!("{host} has {count} addresses: {shown}"),
+    };
+    (Finding::ok(Check::Resolve, seen), Some(wanted))
+}
+
+/// The option for the family whose addresses are good, if all of the other are not.
+pub(super) fn good_family(answers: &[(SocketAddr, Answer)]) -> Option<&'static str> {
+    let good = |is_ipv4: bool| {
+        let mut of = answers.iter().filter(|(address, _)| address.is_ipv4() == is_ipv4);
+        let is_good = |(_, answer): &(SocketAddr, Answer)| {
+            matches!(answer, Answer::Talks { talker: Talker::Ftp(_) | Talker::Tls, .. })
+        };
+        let there = of.clone().next().is_some();
+        (there, of.any(is_good))
+    };
+    match (good(true), good(false)) {
+        ((_, true), (true, false)) => Some("-4"),
+        ((true, false), (_, true)) => Some("-6"),
+        _ => None,
+    }
+}
+
+/// Judges the addresses of a server. Where at least one of them is good, the bad ones are only a
+/// warning.
+pub(super) fn addresses(answers: &[(SocketAddr, Answer)], implicit: bool) -> Vec<Finding> {
+    let judged: Vec<Vec<Finding>> =
+        answers.iter().map(|(address, answer)| one(*address, answer, implicit)).collect();
+    let is_good =
+        |findings: &Vec<Finding>| findings.iter().all(|finding| finding.grade != Grade::Fail);
+    if !judged.iter().any(is_good) || judged.iter().all(is_good) {
+        return judged.into_iter().flatten().collect();
+    }
+    let softened = judged.into_iter().flatten().map(|finding| match finding.diagnosis {
+        Some(_) if finding.grade == Grade::Fail => {
+            Finding::warn(finding.check, Diagnosis::AddressDead, finding.seen)
+        }
+        _ => finding,
+    });
+    softened.collect()
+}
+
+fn one(address: SocketAddr, answer: &Answer, implicit: bool) -> Vec<Finding> {
+    let connected = || Finding::ok(Check::Connect, format!("{address} can be connected to"));
+    let fail = |check, diagnosis, seen: String| Finding::fail(check, diagnosis, seen);
+    let (talker, first, after, asked) = match answer {
+        Answer::Failed(kind, why) => {
+            let diagnosis = match kind {
+                ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Diagnosis::PortClosed,
+                _ => Diagnosis::HostUnreachable,
+            };
+            return vec![fail(Check::Connect, diagnosis, format!("{address}: {why}"))];
+        }
+        Answer::Unanswered => {
+            let seen = format!("{address} does not answer");
+            return vec![fail(Check::Connect, Diagnosis::HostSilent, seen)];
+        }
+        Answer::Closed => {
+            let seen = format!("{address} closed the connection without a word");
+            return vec![connected(), fail(Check::Greeting, Diagnosis::ClosedUnspoken, seen)];
+        }
+        Answer::Silent(time) => {
+            let seen = format!("{address} said nothing in {:.0} s", time.as_secs_f64());
+            return vec![connected(), fail(Check::Greeting, Diagnosis::GreetingNever, seen)];
+        }
+        Answer::Talks { talker, first, after, asked } => (talker, first, *after, *asked),
+    };
+    let said = Escaped(first.get(..SHOWN).unwrap_or(first).trim_ascii_end()).to_string();
+    let other = |diagnosis, what: &str| {
+        let seen = format!("{address} talks {what}: {said}");
+        vec![connected(), fail(Check::Protocol, diagnosis, seen)]
+    };
+    match talker {
+        Talker::Ftp(reply) if implicit => {
+            let seen = format!("{address} greets in clear: {}", shown(reply));
+            vec![connected(), fail(Check::Protocol, Diagnosis::PlainOnTlsPort, seen)]
+        }
+        Talker::Ftp(reply) => {
+            let mut findings =
+                vec![connected(), Finding::ok(Check::Protocol, format!("{address} talks FTP"))];
+            findings.push(greeting(address, reply, after));
+            findings
+        }
+        Talker::Tls if implicit => {
+            vec![connected(), Finding::ok(Check::Protocol, format!("{address} talks TLS at once"))]
+        }
+        Talker::Tls => {
+            let seen = format!("{address} waits for TLS");
+            vec![connected(), fail(Check::Protocol, Diagnosis::TlsOnPlainPort, seen)]
+        }
+        Talker::Ssh => other(Diagnosis::SshOnPort, "SSH"),
+        Talker::Http => other(Diagnosis::HttpOnPort, "HTTP"),
+        Talker::Mail(name) => other(Diagnosis::OtherProtocol, name),
+        // It began as FTP does, and never ended.
+        Talker::Unfinished if !asked => {
+            let seen = format!("{address} began a greeting and did not end it: {said}");
+            vec![connected(), fail(Check::Greeting, Diagnosis::GreetingNever, seen)]
+        }
+        Talker::Unfinished | Talker::Unknown => other(Diagnosis::OtherProtocol, "something else"),
+    }
+}
+
+fn greeting(address: SocketAddr, reply: &Reply, after: Duration) -> Finding {
+    let seen = format!("{address} greets after {:.1} s: {}", after.as_secs_f64(), shown(reply));
+    match reply.code().severity() {
+        Severity::Completion | Severity::Preliminary if after >= LATE => {
+            Finding::warn(Check::Greeting, Diagnosis::GreetingLate, seen)
+        }
+        Severity::Completion | Severity::Preliminary => Finding::ok(Check::Greeting, seen),
+        _ => Finding::fail(Check::Greeting, Diagnosis::GreetingRefused, seen),
+    }
+}
+
+/// A reply on one line, escaped.
+pub(super) fn shown(reply: &Reply) -> String {
+    reply.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::recognise::recognise;
+    use super::*;
+
+    fn talks(first: &[u8], seconds: u64, asked: bool) -> Answer {
+        let after = Duration::from_secs(seconds);
+        Answer::Talks { talker: recognise(first), first: first.to_vec(), after, asked }
+    }
+
+    fn names(answers: &[Answer], implicit: bool) -> Vec<&'static str> {
+        let address = |at: usize| SocketAddr::from(([192, 0, 2, 1], u16::try_from(at).unwrap()));
+        let answers: Vec<_> =
+            answers.iter().enumerate().map(|(at, answer)| (address(at), answer.clone())).collect();
+        let findings = addresses(&answers, implicit);
+        findings.iter().filter_map(|found| Some(found.diagnosis?.row().name)).collect()
+    }
+
+    #[test]
+    fn each_answer_has_its_diagnosis() {
+        let refused = Answer::Failed(ErrorKind::ConnectionRefused, "refused".into());
+        let no_route = Answer::Failed(ErrorKind::HostUnreachable, "no route".into());
+        let silent = || Answer::Silent(Duration::from_secs(60));
+        for (answer, implicit, want) in [
+            (talks(b"220 ready\r\n", 0, false), false, None),
+            (talks(b"120 soon\r\n", 0, false), false, None),
+            (talks(b"220 ready\r\n", 9, false), false, Some("greeting-late")),
+            (talks(b"220 ready\r\n", 0, true), true, Some("plain-on-tls-port")),
+            (talks(b"\x15\x03\x03\0\x02\x02\x28", 0, true), true, None),
+            (talks(b"\x15\x03\x03\0\x02\x02\x28", 0, true), false, Some("tls-on-plain-port")),
+            (talks(b"SSH-2.0-x\r\n", 0, false), false, Some("ssh-on-port")),
+            (talks(b"SSH-2.0-x\r\n", 0, true), true, Some("ssh-on-port")),
+            (talks(b"HTTP/1.1 400 x\r\n", 5, true), false, Some("http-on-port")),
+            (talks(b"220 x ESMTP\r\n", 0, false), false, Some("other-protocol")),
+            (talks(b"what?", 0, false), false, Some("other-protocol")),
+            (talks(b"220-never", 60, false), false, Some("greeting-never")),
+            (talks(b"421 full\r\n", 0, false), false, Some("greeting-refused")),
+            (talks(b"500 no\r\n", 0, false), false, Some("greeting-refused")),
+            (Answer::Closed, false, Some("closed-unspoken")),
+            (silent(), false, Some("greeting-never")),
+            (refused, false, Some("port-closed")),
+            (no_route, false, Some("host-unreachable")),
+            (Answer::Unanswered, false, Some("host-silent")),
+        ] {
+            let found = names(std::slice::from_ref(&answer), implicit);
+            assert_eq!(found, want.into_iter().collect::<Vec<_>>(), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn one_good_address_makes_the_others_a_warning() {
+        let good = talks(b"220 ready\r\n", 0, false);
+        assert_eq!(names(&[Answer::Unanswered, good.clone()], false), ["address-dead"]);
+        assert_eq!(names(&[good.clone(), good], false), [""; 0]);
+        let all = [Answer::Unanswered, Answer::Closed];
+        assert_eq!(names(&all, false), ["host-silent", "closed-unspoken"]);
+    }
+
+    #[test]
+    fn a_name_must_have_an_address_of_the_wanted_family() {
+        let four: SocketAddr = "192.0.2.1:21".parse().unwrap();
+        let six: SocketAddr = "[2001:db8::1]:21".parse().unwrap();
+        let none = io::Error::from(ErrorKind::NotFound);
+        for (found, want) in [
+            (None, Err("name-unanswered")),
+            (Some(Err(none)), Err("name-unknown")),
+            (Some(Ok(vec![])), Err("name-unknown")),
+            (Some(Ok(vec![six])), Err("no-address-of-family")),
+            (Some(Ok(vec![six, four])), Ok(vec![four])),
+            (Some(Ok(vec![four; 20])), Ok(vec![four; 8])),
+        ] {
+            let (finding, wanted) = resolved("host", found, SocketAddr::is_ipv4, 8);
+            let name = finding.diagnosis.map(|diagnosis| diagnosis.row().name);
+            assert_eq!(wanted.ok_or_else(|| name.unwrap()), want);
+        }
+    }
+
+    #[test]
+    fn the_good_family_is_told() {
+        let good = talks(b"220 ready\r\n", 0, false);
+        let (four, six) = ("192.0.2.1:21".parse().unwrap(), "[2001:db8::1]:21".parse().unwrap());
+        for (of_four, of_six, want) in [
+            (Some(good.clone()), Some(Answer::Unanswered), Some("-4")),
+            (Some(Answer::Closed), Some(good.clone()), Some("-6")),
+            (Some(good.clone()), Some(good.clone()), None),
+            (Some(good), None, None),
+            (Some(Answer::Unanswered), Some(Answer::Unanswered), None),
+        ] {
+            let answers: Vec<(SocketAddr, Answer)> = [(four, of_four), (six, of_six)]
+                .into_iter()
+                .filter_map(|(at, of)| Some((at, of?)))
+                .collect();
+            assert_eq!(good_family(&answers), want, "{answers:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_says_is_shown_escaped_li_04() {
+        let answer = talks(b"\x1b[2J\x1b]0;owned\x07", 0, false);
+        let found = addresses(&[(SocketAddr::from(([192, 0, 2, 1], 21)), answer)], false);
+        assert_eq!(found[1].grade, Grade::Fail);
+        assert!(found[1].seen.contains("\\x1b[2J") && !found[1].seen.contains('\x1b'));
+    }
+}

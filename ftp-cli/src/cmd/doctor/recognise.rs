@@ -1,0 +1,101 @@
+//! What talks at a port, by the first bytes that it sends.
+
+use ftp_proto::{Reply, ReplyDecoder};
+
+/// Who says these bytes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Talker {
+    /// An FTP server, with the whole of its first reply.
+    Ftp(Reply),
+    /// It begins as an FTP server does, and the reply has no end yet.
+    Unfinished,
+    Ssh,
+    Http,
+    /// A record of TLS: an alert or a handshake.
+    Tls,
+    /// A mail server, by its name.
+    Mail(&'static str),
+    Unknown,
+}
+
+/// Tells who says `bytes`, the first that came.
+pub(super) fn recognise(bytes: &[u8]) -> Talker {
+    let starts = |prefix: &[u8]| bytes.starts_with(prefix);
+    if starts(b"SSH-") {
+        return Talker::Ssh;
+    }
+    if starts(b"HTTP/") || starts(b"<!DOCTYPE") || starts(b"<html") || starts(b"<HTML") {
+        return Talker::Http;
+    }
+    // Alert or handshake, of SSL 3 to TLS 1.3 (RFC 8446 §5.1).
+    if let [0x15 | 0x16, 3, 0..=4, ..] = bytes {
+        return Talker::Tls;
+    }
+    if starts(b"+OK") {
+        return Talker::Mail("POP3");
+    }
+    if starts(b"* OK") {
+        return Talker::Mail("IMAP");
+    }
+    let mut decoder = ReplyDecoder::new();
+    let mut rest = bytes;
+    loop {
+        match decoder.next() {
+            Ok(Some(reply)) if is_smtp(&reply) => return Talker::Mail("SMTP"),
+            Ok(Some(reply)) => return Talker::Ftp(reply),
+            Err(_) => return Talker::Unknown,
+            Ok(None) => {}
+        }
+        let taken = decoder.push(rest);
+        if taken == 0 {
+            break;
+        }
+        rest = rest.get(taken..).unwrap_or_default();
+    }
+    // Up to a line end the decoder cannot know.
+    let is_digit_or_end = |at: usize| bytes.get(at).is_none_or(u8::is_ascii_digit);
+    if (0..3).all(is_digit_or_end) { Talker::Unfinished } else { Talker::Unknown }
+}
+
+/// Mail servers greet with 220, too, and say which protocol they speak (RFC 5321 §4.2).
+fn is_smtp(reply: &Reply) -> bool {
+    let first = reply.lines().next().unwrap_or_default().to_ascii_uppercase();
+    let mut words = first.split(u8::is_ascii_whitespace);
+    words.any(|word| word == b"SMTP" || word == b"ESMTP")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn talkers_are_known_by_their_first_words() {
+        for (bytes, want) in [
+            (&b"SSH-2.0-OpenSSH_9.2p1\r\n"[..], Talker::Ssh),
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n", Talker::Http),
+            (b"<html><head>", Talker::Http),
+            (b"\x15\x03\x01\x00\x02\x02\x46", Talker::Tls),
+            (b"\x16\x03\x03\x00\x7a\x02", Talker::Tls),
+            (b"+OK ready\r\n", Talker::Mail("POP3")),
+            (b"* OK IMAP4rev1\r\n", Talker::Mail("IMAP")),
+            (b"220 mail.example.org ESMTP Postfix\r\n", Talker::Mail("SMTP")),
+            (b"22", Talker::Unfinished),
+            (b"220 ready", Talker::Unfinished),
+            (b"220-Welcome\r\n to it\r\n", Talker::Unfinished),
+            (b"", Talker::Unfinished),
+            (b"\0\0\0\x4a5.7.44", Talker::Unknown),
+            (b"hello\r\n", Talker::Unknown),
+            (b"login: ", Talker::Unknown),
+        ] {
+            assert_eq!(recognise(bytes), want, "{bytes:?}");
+        }
+        for (bytes, code) in [
+            (&b"220 SMTPless FTP\r\n"[..], 220),
+            (b"220-a\r\n220 b\r\n", 220),
+            (b"421 full\r\n", 421),
+        ] {
+            let Talker::Ftp(reply) = recognise(bytes) else { panic!("{bytes:?}") };
+            assert_eq!(reply.code().value(), code);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The report: findings as they are made, for people or, with `--json`, for programs.
+
+use std::fmt::Write;
+
+use super::diagnosis::{Diagnosis, Row};
+use super::finding::{Finding, Grade};
+use crate::exit::Failure;
+use crate::json::Object;
+use crate::output;
+use crate::stdio::{Printable, Stdio};
+
+/// Where the words of a finding begin, and how long a line may be, in characters.
+const COLUMN: usize = 20;
+const WIDTH: usize = 100;
+
+/// Tells findings, and keeps what is wrong.
+pub(super) struct Report<'a> {
+    stdio: &'a mut Stdio,
+    quiet: bool,
+    explained: Vec<Diagnosis>,
+    /// What stops what was asked for, in order.
+    failed: Vec<Finding>,
+    warnings: usize,
+}
+
+impl<'a> Report<'a> {
+    pub(super) const fn new(stdio: &'a mut Stdio, quiet: bool) -> Self {
+        Self { stdio, quiet, explained: Vec::new(), failed: Vec::new(), warnings: 0 }
+    }
+
+    /// Tells one finding.
+    ///
+    /// # Errors
+    ///
+    /// `Local`: standard output.
+    pub(super) fn add(&mut self, finding: Finding) -> Result<(), Failure> {
+        if self.stdio.events.is_on() {
+            self.stdio.events.tell(event(&finding));
+        } else if !self.quiet || matches!(finding.grade, Grade::Warn | Grade::Fail) {
+            let is_new = finding.diagnosis.is_some_and(|new| !self.explained.contains(&new));
+            output::print(&mut self.stdio.output, text(&finding, is_new).as_bytes())?;
+        }
+        self.explained.extend(finding.diagnosis);
+        match finding.grade {
+            Grade::Fail => self.failed.push(finding),
+            Grade::Warn => self.warnings += 1,
+            Grade::Ok | Grade::Skip => {}
+        }
+        Ok(())
+    }
+
+    /// The same for several.
+    ///
+    /// # Errors
+    ///
+    /// As of [`add`](Self::add).
+    pub(super) fn all(
+        &mut self,
+        findings: impl IntoIterator<Item = Finding>,
+    ) -> Result<(), Failure> {
+        findings.into_iter().try_for_each(|finding| self.add(finding))
+    }
+
+    /// Whether something was found that what follows cannot do without.
+    pub(super) fn has_failed(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
+    /// The last line: the best command line, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The first finding that stops what was asked for, as a failure; `Local`.
+    pub(super) fn end(self, command: Option<&str>) -> Result<(), Failure> {
+        if let Some(command) = command {
+            if self.stdio.events.is_on() {
+                self.stdio.events.done(Object::event("done").text("command", command), 0);
+            } else {
+                let line = format!("{:<6}{}\n", "best", Printable(command));
+                output::print(&mut self.stdio.output, line.as_bytes())?;
+            }
+        }
+        match self.failed.as_slice() {
+            [] => Ok(()),
+            [first, rest @ ..] => {
+                let exit = first.diagnosis.map_or(crate::exit::Exit::Internal, |it| it.row().exit);
+                let more = match rest.len() {
+                    0 => String::new(),
+                    count => format!(" (and {count} more)"),
+                };
+                Err(Failure::new(exit, format!("{}: {}{more}", first.check.name(), first.seen)))
+            }
+        }
+    }
+}
+
+fn event(finding: &Finding) -> Object {
+    let row = finding.diagnosis.map(Diagnosis::row);
+    Object::event("check")
+        .text("name", finding.check.name())
+        .text("result", finding.grade.name())
+        .text("seen", &finding.seen)
+        .text_if("diagnosis", row.map(|row| row.name))
+        .text_if("means", row.map(|row| row.means))
+        .text_if("side", row.map(|row| row.side.name()))
+        .text_if("cure", row.map(|row| row.cure))
+}
+
+/// A finding for people; what it means and what to do only where that was not said yet.
+fn text(finding: &Finding, explain: bool) -> String {
+    let head = format!("{:<6}{:<14}", finding.grade.name(), finding.check.name());
+    let mut text = String::new();
+    wrapped(&mut text, &head, &Printable(&finding.seen).to_string());
+    if let Some(Row { means, side, cure, .. }) = finding.diagnosis.map(Diagnosis::row)
+        && explain
+    {
+        wrapped(&mut text, "", &format!("means: {means}"));
+        wrapped(&mut text, "", &format!("do, {side}: {cure}."));
+    }
+    text
+}
+
+/// Puts words into lines, behind `head` in the first and as far in in the others.
+fn wrapped(text: &mut String, head: &str, words: &str) {
+    let mut line = format!("{head:<COLUMN$}");
+    let mut is_first = true;
+    for word in words.split(' ') {
+        if !is_first && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            let _ = writeln!(text, "{}", line.trim_end());
+            line = format!("{:COLUMN$}", "");
+            is_first = true;
+        }
+        if !is_first {
+            line.push(' ');
+        }
+        line.push_str(word);
+        is_first = false;
+    }
+    let _ = writeln!(text, "{}", line.trim_end());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Check;
+    use super::*;
+
+    #[test]
+    fn a_finding_is_explained_once_and_lines_are_not_long() {
+        let found =
+            Finding::warn(Check::Pasv, Diagnosis::PasvPrivateAddress, "227 announces 10.0.0.5");
+        let whole = text(&found, true);
+        assert!(whole.starts_with("warn  pasv          227 announces 10.0.0.5\n"), "{whole}");
+        assert!(
+            whole.contains("means: Behind PASV") && whole.contains("do, at the server: have it")
+        );
+        assert!(whole.lines().all(|line| line.chars().count() <= WIDTH), "{whole}");
+        assert_eq!(text(&found, false).lines().count(), 1);
+        let odd = text(&Finding::ok(Check::List, "a\x1b[2Jb"), false);
+        assert_eq!(odd, "ok    list          a\\x1b[2Jb\n");
+    }
+
+    #[test]
+    fn an_event_has_all_of_it() {
+        let found = Finding::fail(Check::Epsv, Diagnosis::PassiveBlocked, "no answer");
+        let line = event(&found).into_line();
+        let start = r#"{"v":1,"event":"check","name":"epsv","result":"fail","seen":"no answer","diagnosis":"passive-blocked","means":"#;
+        assert!(line.starts_with(start), "{line}");
+        assert!(line.contains(r#""side":"server","cure":""#), "{line}");
+        let fine = event(&Finding::ok(Check::List, "3 entries")).into_line();
+        assert_eq!(
+            fine,
+            "{\"v\":1,\"event\":\"check\",\"name\":\"list\",\"result\":\"ok\",\"seen\":\"3 entries\"}\n"
+        );
+    }
+}

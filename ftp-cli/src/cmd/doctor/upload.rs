@@ -1,0 +1,298 @@
+//! Storing, appending, resuming, renaming and deleting, tried with two small files that are gone
+//! afterwards.
+
+mod judge;
+
+pub(super) use judge::judge;
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Read, Write};
+use std::time::{Duration, SystemTime};
+
+use ftp_client::{Client, Error};
+use ftp_proto::Reply;
+
+use super::Dial;
+use super::ways::Way;
+use crate::exit::Failure;
+
+/// How much is stored, and appended, in bytes.
+const LENGTH: usize = 64 << 10;
+const MORE: usize = 1 << 10;
+
+/// How long cleaning up may take over a new connection: a signal leaves a second.
+const CLEANING: Duration = Duration::from_millis(900);
+
+/// What became of one step.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Done,
+    /// The server refused it.
+    Refused(Reply),
+    /// It was done, and what is there now is not what should be.
+    Changed(String),
+    Failed(String),
+    /// Not tried, since one before it failed.
+    NotTried,
+}
+
+/// What was seen.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) directory: String,
+    pub(super) put: Step,
+    /// Whether what was stored came back; `NotTried` and `Refused` are no fault of the upload.
+    pub(super) back: Step,
+    pub(super) append: Step,
+    pub(super) resume: Step,
+    pub(super) rename: Step,
+    pub(super) delete: Step,
+    /// By how many seconds the server's clock is ahead, and how exactly that is known.
+    pub(super) clock: Option<(i64, i64)>,
+    /// What is still there.
+    pub(super) left: Vec<String>,
+}
+
+/// Tries all of it in a directory. What it stores it removes, whatever happens.
+///
+/// # Errors
+///
+/// Of connecting and the login, and `Interrupted`; nothing is left then, as far as can be done.
+pub(super) fn examine(dial: &Dial<'_>, way: Way, directory: &[u8]) -> Result<Seen, Failure> {
+    let mut client = dial.client(|builder| way.alone(builder))?;
+    let name = format!("ftp-cli-doctor-{:016x}", RandomState::new().build_hasher().finish());
+    let path = |suffix: &str| match directory {
+        [] => format!("{name}{suffix}").into_bytes(),
+        directory => {
+            let slash: &[u8] = if directory.ends_with(b"/") { b"" } else { b"/" };
+            [directory, slash, name.as_bytes(), suffix.as_bytes()].concat()
+        }
+    };
+    let mut trial = Trial { client: &mut client, there: Vec::new() };
+    let mut seen = Seen {
+        directory: ftp_proto::Escaped(directory).to_string(),
+        put: Step::NotTried,
+        back: Step::NotTried,
+        append: Step::NotTried,
+        resume: Step::NotTried,
+        rename: Step::NotTried,
+        delete: Step::NotTried,
+        clock: None,
+        left: Vec::new(),
+    };
+    let tried = trial.all(&mut seen, &path);
+    let Trial { there, .. } = trial;
+    let (delete, left) = clean(dial, &mut client, there);
+    (seen.delete, seen.left) = (delete, left);
+    let _ = client.quit();
+    match tried {
+        Err(error @ Error::Cancelled) => Err(error.into()),
+        _ => Ok(seen),
+    }
+}
+
+/// The steps, and the files that they may have left.
+struct Trial<'a> {
+    client: &'a mut Client,
+    /// Newest last, each with whether it is known to be there.
+    there: Vec<(Vec<u8>, bool)>,
+}
+
+impl Trial<'_> {
+    /// All steps, each as far as those before it allow.
+    fn all(&mut self, seen: &mut Seen, path: &dyn Fn(&str) -> Vec<u8>) -> Result<(), Error> {
+        let (one, two, new) = (path(".1"), path(".2"), path(".renamed"));
+        let bytes = bytes(LENGTH + MORE);
+        let (first, more) = bytes.split_at(LENGTH);
+        let before = now();
+        seen.put = step(self.store(&one, first, How::Whole))?;
+        if !matches!(seen.put, Step::Done) {
+            return Ok(());
+        }
+        let after = now();
+        seen.back = self.compare(&one, first)?;
+        if let Ok(Some(time)) = self.client.modified(&one) {
+            seen.clock = Some(skew(time.unix_seconds(), before, after));
+        }
+        seen.append = step(self.store(&one, more, How::Appended))?;
+        if matches!(seen.append, Step::Done) {
+            seen.append = self.compare(&one, &bytes)?;
+        }
+        let (half, rest) = first.split_at(LENGTH / 2);
+        seen.resume = step(self.store(&two, half, How::Whole))?;
+        if matches!(seen.resume, Step::Done) {
+            seen.resume = step(self.store(&two, rest, How::From(half.len() as u64)))?;
+        }
+        if matches!(seen.resume, Step::Done) {
+            seen.resume = self.compare(&two, first)?;
+        }
+        seen.rename = step(self.client.rename(&one, &new))?;
+        match seen.rename {
+            Step::Done => self
+                .there
+                .iter_mut()
+                .filter(|(name, _)| *name == one)
+                .for_each(|(name, _)| name.clone_from(&new)),
+            // It may have its new name all the same.
+            Step::Failed(_) => self.there.push((new, false)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, path: &[u8], bytes: &[u8], how: How) -> Result<(), Error> {
+        if !self.there.iter().any(|(name, _)| name == path) {
+            self.there.push((path.to_vec(), false));
+        }
+        let mut upload = match how {
+            How::Whole => self.client.store(path),
+            How::Appended => self.client.append(path),
+            How::From(offset) => self.client.store_from(path, offset),
+        }?;
+        upload.write_all(bytes).map_err(ours)?;
+        upload.finish()?;
+        self.there.iter_mut().filter(|(name, _)| name == path).for_each(|(_, is)| *is = true);
+        Ok(())
+    }
+
+    /// Reads a file back. Who may not read it cannot compare.
+    fn compare(&mut self, path: &[u8], want: &[u8]) -> Result<Step, Error> {
+        let mut back = Vec::new();
+        let read = self.client.retrieve(path).and_then(|mut file| {
+            let most = want.len() as u64 + 1;
+            (&mut file).take(most).read_to_end(&mut back).map_err(ours)?;
+            if back.len() as u64 == most { file.abort() } else { file.finish().map(drop) }
+        });
+        Ok(match step(read)? {
+            Step::Done if back != want => {
+                let at = back.iter().zip(want).position(|(one, other)| one != other);
+                let (came, at) = (back.len(), at.unwrap_or(back.len().min(want.len())));
+                Step::Changed(format!(
+                    "of {} bytes {came} came back, other ones from byte {at} on",
+                    want.len()
+                ))
+            }
+            Step::Refused(_) => Step::Done,
+            step => step,
+        })
+    }
+}
+
+/// How a file is stored.
+#[derive(Clone, Copy)]
+enum How {
+    Whole,
+    Appended,
+    From(u64),
+}
+
+fn ours(error: io::Error) -> Error {
+    Error::recover(error).unwrap_or_else(Error::Io)
+}
+
+/// What a call came to; an error only if all was cancelled.
+fn step(result: Result<(), Error>) -> Result<Step, Error> {
+    match result {
+        Ok(()) => Ok(Step::Done),
+        Err(Error::Refused(_, reply)) => Ok(Step::Refused(reply)),
+        Err(Error::Cancelled) => Err(Error::Cancelled),
+        Err(error) => Ok(Step::Failed(error.to_string())),
+    }
+}
+
+/// Removes the files, over a new connection if the old one is of no use any more. Gives what came of
+/// it, and what is still there.
+fn clean(dial: &Dial<'_>, client: &mut Client, there: Vec<(Vec<u8>, bool)>) -> (Step, Vec<String>) {
+    let mut another = None;
+    let (mut worst, mut left) = (Step::NotTried, Vec::new());
+    for (name, is_there) in there.into_iter().rev() {
+        let mut deleted = client.delete(&name);
+        if !matches!(deleted, Ok(()) | Err(Error::Refused(..))) {
+            if another.is_none() {
+                another = dial.undisturbed(CLEANING).ok();
+            }
+            if let Some(another) = &mut another {
+                deleted = another.delete(&name);
+            }
+        }
+        match deleted {
+            Ok(()) if matches!(worst, Step::NotTried) => worst = Step::Done,
+            Ok(()) => {}
+            // What was perhaps never there.
+            Err(Error::Refused(_, reply)) if !is_there && reply.code().value() == 550 => {}
+            Err(error) => {
+                left.push(ftp_proto::Escaped(&name).to_string());
+                worst = match error {
+                    Error::Refused(_, reply) => Step::Refused(reply),
+                    error => Step::Failed(error.to_string()),
+                };
+            }
+        }
+    }
+    (worst, left)
+}
+
+/// Bytes with everything in them that something on the way could take for a line end, the end of a
+/// file or a command of Telnet.
+fn bytes(length: usize) -> Vec<u8> {
+    let odd: [&[u8]; 6] = [b"\r\n", b"\n", b"\r", b"\x1a", b"\xff\xf4", b"\0"];
+    let mut bytes = Vec::new();
+    for (count, odd) in odd.iter().cycle().enumerate() {
+        if bytes.len() >= length {
+            break;
+        }
+        bytes.extend_from_slice(format!("{count:x}").as_bytes());
+        bytes.extend_from_slice(odd);
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// By how much a time is outside those between which it was taken, and how exactly that is known.
+fn skew(time: i64, before: i64, after: i64) -> (i64, i64) {
+    let exact = after - before + 1;
+    match time {
+        time if time < before - 1 => (time - before, exact),
+        time if time > after + 1 => (time - after, exact),
+        _ => (0, exact),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_have_what_gets_changed_on_the_way() {
+        let bytes = bytes(LENGTH);
+        assert_eq!(bytes.len(), LENGTH);
+        for odd in [&b"\r\n"[..], b"\n", b"\xff\xf4", b"\0", b"\x1a"] {
+            assert!(
+                bytes.windows(odd.len()).filter(|found| *found == odd).count() > 100,
+                "{odd:?}"
+            );
+        }
+        let bare = |pair: &[u8]| pair[0] != b'\r' && pair[1] == b'\n';
+        assert!(bytes.windows(2).any(bare));
+    }
+
+    #[test]
+    fn skew_is_measured_from_the_nearer_end() {
+        for (time, want) in [
+            (100, (0, 6)),
+            (99, (0, 6)),
+            (106, (0, 6)),
+            (98, (-2, 6)),
+            (107, (2, 6)),
+            (3_705, (3_600, 6)),
+            (-3_500, (-3_600, 6)),
+        ] {
+            assert_eq!(skew(time, 100, 105), want, "{time}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What the steps of an upload mean.
+
+use ftp_proto::{Reply, ReplyCode, Severity};
+
+use super::super::diagnosis::Diagnosis;
+use super::super::finding::{Check, Finding};
+use super::{Seen, Step};
+
+/// A clock that is off by less does no harm.
+const TOLERATED: i64 = 60;
+
+/// Judges all steps.
+pub(in super::super) fn judge(seen: &Seen) -> Vec<Finding> {
+    let directory = &seen.directory;
+    let mut findings = vec![match (&seen.put, &seen.back) {
+        (Step::Done, Step::Changed(how)) => {
+            Finding::fail(Check::Put, Diagnosis::UploadChanged, how.clone())
+        }
+        (Step::Done, Step::Done) => {
+            Finding::ok(Check::Put, format!("64 KiB were stored in {directory}, and are whole"))
+        }
+        (Step::Done, _) => Finding::ok(Check::Put, format!("64 KiB were stored in {directory}")),
+        (Step::Refused(reply), _) => {
+            let diagnosis =
+                if is_for_now(reply) { Diagnosis::UploadFailed } else { Diagnosis::UploadRefused };
+            Finding::fail(Check::Put, diagnosis, format!("storing in {directory}: {reply}"))
+        }
+        (Step::Changed(why) | Step::Failed(why), _) => {
+            let seen = format!("storing in {directory}: {why}");
+            Finding::fail(Check::Put, Diagnosis::UploadFailed, seen)
+        }
+        (Step::NotTried, _) => Finding::skip(Check::Put, "nothing could be stored"),
+    }];
+    for (check, step, what, diagnosis) in [
+        (Check::Append, &seen.append, "1 KiB was appended", Diagnosis::AppendRefused),
+        (Check::Resume, &seen.resume, "a half was completed to a whole", Diagnosis::ResumeRefused),
+        (Check::Rename, &seen.rename, "a file was renamed", Diagnosis::RenameRefused),
+    ] {
+        findings.push(match step {
+            Step::Done => Finding::ok(check, what),
+            Step::Refused(reply) => Finding::warn(check, diagnosis, reply.to_string()),
+            Step::Failed(why) => Finding::warn(check, diagnosis, why.clone()),
+            // A file that is not what it should be is worse than none.
+            Step::Changed(how) => Finding::fail(check, Diagnosis::UploadChanged, how.clone()),
+            Step::NotTried => Finding::skip(check, "nothing is there to try it with"),
+        });
+    }
+    findings.push(match (&seen.delete, seen.left.as_slice()) {
+        (Step::NotTried, []) => Finding::skip(Check::Delete, "nothing is there to delete"),
+        (_, []) => Finding::ok(Check::Delete, "what was stored is deleted"),
+        (step, left) => {
+            let why = match step {
+                Step::Refused(reply) => reply.to_string(),
+                Step::Failed(why) | Step::Changed(why) => why.clone(),
+                Step::Done | Step::NotTried => String::new(),
+            };
+            let seen = format!("still there: {}: {why}", left.join(", "));
+            Finding::warn(Check::Delete, Diagnosis::DeleteRefused, seen)
+        }
+    });
+    findings.push(clock(seen.clock));
+    findings
+}
+
+/// Whether it may work at another time, or with more room.
+fn is_for_now(reply: &Reply) -> bool {
+    reply.code().severity() == Severity::Transient || reply.code() == ReplyCode::OVER_QUOTA
+}
+
+/// By how much the server's clock is ahead, and how exactly that is known.
+fn clock(skew: Option<(i64, i64)>) -> Finding {
+    let Some((skew, exact)) = skew else {
+        return Finding::skip(Check::Clock, "the server does not tell the time of a file (MDTM)");
+    };
+    let words = match skew {
+        0 => format!("the clocks agree within {exact} s"),
+        skew if skew > 0 => format!("the server's clock is {skew} s ahead of this computer's"),
+        skew => format!("the server's clock is {} s behind this computer's", -skew),
+    };
+    match skew.abs() {
+        skew if skew > TOLERATED => Finding::warn(Check::Clock, Diagnosis::ClockSkew, words),
+        _ => Finding::ok(Check::Clock, words),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ftp_proto::ReplyCode;
+
+    fn refused(code: u16) -> Step {
+        Step::Refused(Reply::new(ReplyCode::new(code).unwrap(), "so"))
+    }
+
+    fn good() -> Seen {
+        Seen {
+            directory: "in".to_owned(),
+            put: Step::Done,
+            back: Step::Done,
+            append: Step::Done,
+            resume: Step::Done,
+            rename: Step::Done,
+            delete: Step::Done,
+            clock: Some((0, 2)),
+            left: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn each_step_has_its_diagnosis() {
+        let none = || Seen {
+            back: Step::NotTried,
+            append: Step::NotTried,
+            resume: Step::NotTried,
+            rename: Step::NotTried,
+            delete: Step::NotTried,
+            clock: None,
+            ..good()
+        };
+        let changed = || Step::Changed("bytes".to_owned());
+        let left = vec!["in/x".to_owned()];
+        for (seen, want) in [
+            (good(), &[][..]),
+            (Seen { put: refused(550), ..none() }, &["upload-refused"]),
+            (Seen { put: refused(553), ..none() }, &["upload-refused"]),
+            (Seen { put: refused(452), ..none() }, &["upload-failed"]),
+            (Seen { put: refused(552), ..none() }, &["upload-failed"]),
+            (Seen { put: Step::Failed("x".into()), ..none() }, &["upload-failed"]),
+            (Seen { back: changed(), ..good() }, &["upload-changed"]),
+            (Seen { back: Step::NotTried, ..good() }, &[]),
+            (Seen { append: refused(550), ..good() }, &["append-refused"]),
+            (Seen { append: changed(), ..good() }, &["upload-changed"]),
+            (Seen { resume: refused(451), ..good() }, &["resume-refused"]),
+            (Seen { resume: changed(), ..good() }, &["upload-changed"]),
+            (Seen { rename: refused(550), ..good() }, &["rename-refused"]),
+            (Seen { delete: refused(550), left, ..good() }, &["delete-refused"]),
+            (Seen { clock: Some((3_600, 2)), ..good() }, &["clock-skew"]),
+            (Seen { clock: Some((-61, 2)), ..good() }, &["clock-skew"]),
+            (Seen { clock: Some((60, 2)), ..good() }, &[]),
+            (Seen { clock: None, ..good() }, &[]),
+        ] {
+            let found = judge(&seen);
+            let names: Vec<_> =
+                found.iter().filter_map(|found| Some(found.diagnosis?.row().name)).collect();
+            assert_eq!(names, want, "{seen:?}");
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The ways to data connections, each tried by itself over a connection of its own, so that what
+//! one leaves behind is no fault of the next.
+
+mod judge;
+
+pub(super) use judge::{Best, judge};
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+
+use ftp_client::{
+    Client, ClientBuilder, Error, Extended, ListOptions, ListingForm, Mode, Phase, RawCommand,
+};
+use ftp_proto::{ExtendedAddress, HostPort, Reply, ReplyCode, Severity};
+
+use super::Dial;
+use crate::exit::Failure;
+
+/// How often the server is asked for a port, so that the range of them shows.
+const TRIES: usize = 8;
+
+/// So many lines of a listing show that data flows.
+const ENOUGH: usize = 1_000;
+
+/// A way to data connections.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Way {
+    Epsv,
+    Pasv,
+    Eprt,
+    Port,
+}
+
+impl Way {
+    pub(super) const ALL: [Self; 4] = [Self::Epsv, Self::Pasv, Self::Eprt, Self::Port];
+
+    /// A client that knows only this way.
+    pub(super) fn alone(self, builder: ClientBuilder) -> ClientBuilder {
+        match self {
+            Self::Epsv => builder.mode(Mode::Passive).epsv(Extended::Always),
+            Self::Pasv => builder.mode(Mode::Passive).epsv(Extended::Never),
+            Self::Eprt => builder.mode(Mode::Active).eprt(Extended::Always),
+            Self::Port => builder.mode(Mode::Active).eprt(Extended::Never),
+        }
+    }
+
+    pub(super) const fn is_active(self) -> bool {
+        matches!(self, Self::Eprt | Self::Port)
+    }
+}
+
+/// What came of trying one way.
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    /// Data came.
+    Works,
+    /// The server refused the command.
+    Refused(Reply),
+    /// The command was never answered.
+    Unanswered,
+    /// No connection: rejected if `closed`, else nobody answered.
+    Unreachable { closed: bool, at: Option<SocketAddr> },
+    /// The server gave up on the connection (425, 426).
+    GaveUp(Reply),
+    /// It cannot be tried, for this reason.
+    NotTried(String),
+    /// It broke the dialogue.
+    Broken(String),
+}
+
+/// All that was seen of the ways to a server.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) local: SocketAddr,
+    pub(super) peer: SocketAddr,
+    /// From where the server says that we come, if it does and that is not where we are.
+    pub(super) seen_as: Option<IpAddr>,
+    /// The hosts behind PASV, and the ports behind PASV or EPSV, of each try.
+    pub(super) hosts: Vec<IpAddr>,
+    pub(super) ports: Vec<u16>,
+    /// The answer to a protocol that does not exist.
+    pub(super) no_such_family: Option<Reply>,
+    /// In the order of [`Way::ALL`].
+    pub(super) outcomes: [Outcome; 4],
+    /// The one that the options ask for.
+    pub(super) wanted: Mode,
+}
+
+/// What is learned from the dialogue alone.
+#[derive(Debug, Default)]
+pub(super) struct Dialogue {
+    seen_as: Option<IpAddr>,
+    hosts: Vec<IpAddr>,
+    ports: Vec<u16>,
+    no_such_family: Option<Reply>,
+}
+
+/// Asks for ports and addresses. What breaks the connection ends the questions: trying the ways
+/// tells why.
+pub(super) fn ask(client: &mut Client, local: SocketAddr, peer: SocketAddr) -> Dialogue {
+    let mut learned = Dialogue::default();
+    if let Some(reply) = say(client, "STAT") {
+        learned.seen_as = address_of_ours(&reply, local.ip(), peer.ip());
+    }
+    let command = if peer.ip().to_canonical().is_ipv4() { "PASV" } else { "EPSV" };
+    for _ in 0..TRIES {
+        let Some(reply) = say(client, command) else { return learned };
+        match HostPort::find(reply.text()) {
+            Ok(found) if reply.code() == ReplyCode::PASSIVE => {
+                learned.hosts.push(found.host.into());
+                learned.ports.push(found.port);
+            }
+            _ if reply.code() == ReplyCode::EXTENDED_PASSIVE => {
+                learned.ports.extend(ExtendedAddress::find_port(reply.text()));
+            }
+            _ => break,
+        }
+    }
+    learned.no_such_family = say(client, &format!("EPRT |9|{}|9|", local.ip().to_canonical()));
+    learned
+}
+
+fn say(client: &mut Client, command: &str) -> Option<Reply> {
+    client.quote(&RawCommand::new(command).ok()?).ok()
+}
+
+/// The address that a server names behind "connected": where it sees us.
+fn address_of_ours(stat: &Reply, local: IpAddr, peer: IpAddr) -> Option<IpAddr> {
+    let mut lines = stat.lines().map(|line| String::from_utf8_lossy(line).into_owned());
+    let line = lines.find(|line| line.to_ascii_lowercase().contains("connected"))?;
+    let words = line.split(|char: char| !(char.is_ascii_hexdigit() || ".:".contains(char)));
+    let mut found = words.filter_map(|word| {
+        let word = word.trim_matches('.');
+        word.parse::<IpAddr>().or_else(|_| word.parse::<SocketAddr>().map(|at| at.ip())).ok()
+    });
+    let known = [local.to_canonical(), peer.to_canonical()];
+    let found = found.next()?.to_canonical();
+    (!known.contains(&found) && found.is_ipv4() == known.iter().all(IpAddr::is_ipv4))
+        .then_some(found)
+}
+
+/// Tries each way, and puts all together.
+///
+/// # Errors
+///
+/// Of the login, which worked before.
+pub(super) fn examine(
+    dial: &Dial<'_>,
+    learned: Dialogue,
+    (local, peer): (SocketAddr, SocketAddr),
+) -> Result<Seen, Failure> {
+    let [one, two, three, four] = Way::ALL.map(|way| attempt(dial, way, peer));
+    let Dialogue { seen_as, hosts, ports, no_such_family } = learned;
+    let outcomes = [one?, two?, three?, four?];
+    Ok(Seen { local, peer, seen_as, hosts, ports, no_such_family, outcomes, wanted: dial.wanted })
+}
+
+fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<Outcome, Failure> {
+    if matches!(way, Way::Pasv | Way::Port) && peer.ip().to_canonical().is_ipv6() {
+        return Ok(Outcome::NotTried(
+            "it carries IPv4 addresses only, and this is IPv6".to_owned(),
+        ));
+    }
+    let mut client = dial.client(|builder| way.alone(builder))?;
+    let outcome = match listing(&mut client) {
+        Ok(is_whole) => {
+            if is_whole {
+                let _ = client.quit();
+            }
+            return Ok(Outcome::Works);
+        }
+        Err(error @ Error::Cancelled) => return Err(error.into()),
+        Err(error) => outcome(way, error),
+    };
+    match outcome {
+        // Who may not list may transfer all the same.
+        Outcome::NotTried(why) if !way.is_active() => {
+            Ok(connects(dial, &mut client, way, peer).unwrap_or(Outcome::NotTried(why)))
+        }
+        outcome => Ok(outcome),
+    }
+}
+
+/// Whether a listing came to its end; false if that is far off.
+fn listing(client: &mut Client) -> Result<bool, Error> {
+    let lines = client.list_lines("", ListOptions::by(ListingForm::List))?;
+    for (count, line) in lines.enumerate() {
+        line?;
+        if count >= ENOUGH {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Connects to the port that the server names, and leaves it.
+fn connects(dial: &Dial<'_>, client: &mut Client, way: Way, peer: SocketAddr) -> Option<Outcome> {
+    let reply = say(client, if way == Way::Epsv { "EPSV" } else { "PASV" })?;
+    let port = match way {
+        Way::Epsv => ExtendedAddress::find_port(reply.text()).ok()?,
+        _ => HostPort::find(reply.text()).ok()?.port,
+    };
+    let mut at = peer;
+    at.set_port(port);
+    let outcome = match TcpStream::connect_timeout(&at, dial.timeouts.data_connect) {
+        Ok(_) => Outcome::Works,
+        Err(error) => unreachable(&error, Some(at)),
+    };
+    say(client, "ABOR");
+    Some(outcome)
+}
+
+fn unreachable(error: &std::io::Error, at: Option<SocketAddr>) -> Outcome {
+    let closed = matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset);
+    Outcome::Unreachable { closed, at }
+}
+
+fn outcome(way: Way, error: Error) -> Outcome {
+    let (error, at) = match error {
+        Error::DataConnection(mut attempts) => match attempts.pop() {
+            Some(last) => (last.error, last.address),
+            None => (Error::DataConnection(attempts), None),
+        },
+        error => (error, None),
+    };
+    match error {
+        Error::Refused(verb, reply) if is_way(verb) => Outcome::Refused(reply),
+        Error::Refused(_, reply) if matches!(reply.code().value(), 425 | 426 | 522) => {
+            Outcome::GaveUp(reply)
+        }
+        Error::Refused(_, reply) => Outcome::NotTried(format!("listings are refused: {reply}")),
+        Error::Timeout(Phase::DataConnect | Phase::Stall) => {
+            Outcome::Unreachable { closed: false, at }
+        }
+        // The server does not answer before its connection to us stands.
+        Error::Timeout(_) if way.is_active() => Outcome::Unreachable { closed: false, at },
+        Error::Timeout(_) => Outcome::Unanswered,
+        Error::Io(error) => unreachable(&error, at),
+        Error::Unsupported(why) => Outcome::NotTried(why.to_owned()),
+        error => Outcome::Broken(error.to_string()),
+    }
+}
+
+const fn is_way(verb: ftp_client::Verb) -> bool {
+    use ftp_client::Verb;
+    matches!(verb, Verb::Epsv | Verb::Pasv | Verb::Eprt | Verb::Port)
+}
+
+/// Whether a reply says no for good.
+fn is_permanent(reply: &Reply) -> bool {
+    reply.code().severity() == Severity::Permanent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_the_server_sees_us_is_read_from_stat() {
+        let (local, peer) = (IpAddr::from([192, 168, 1, 2]), IpAddr::from([203, 0, 113, 9]));
+        for (text, want) in [
+            ("     Connected to 203.0.113.1", Some("203.0.113.1")),
+            ("     Connected to ::ffff:203.0.113.1", Some("203.0.113.1")),
+            (" Connected from 203.0.113.1", Some("203.0.113.1")),
+            ("Connected from gw.example.org (203.0.113.1)", Some("203.0.113.1")),
+            ("Connected from 203.0.113.1:40000.", Some("203.0.113.1")),
+            ("Connected from 192.168.1.2", None),
+            ("Connected to 203.0.113.9", None),
+            ("Connected from 2001:db8::1", None),
+            ("Version 1.2.3.4", None),
+            ("Connected", None),
+        ] {
+            let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Status:", [text], "End");
+            let found = address_of_ours(&reply, local, peer);
+            assert_eq!(found, want.map(|want| want.parse().unwrap()), "{text}");
+        }
+    }
+}

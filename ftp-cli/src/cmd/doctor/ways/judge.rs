@@ -1,0 +1,395 @@
+//! What the ways that were tried mean, taken together.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ftp_client::Mode;
+use ftp_proto::{AddressClass, AddressRule, HostReason, NetworkProtocols, Reply, ReplyCode};
+
+use super::super::diagnosis::Diagnosis;
+use super::super::finding::{Check, Finding, Grade};
+use super::{Outcome, Seen, Way, is_permanent};
+
+/// The way that is best here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in super::super) struct Best(pub(in super::super) Way);
+
+/// Judges all ways; `None` if there is none at all.
+pub(in super::super) fn judge(seen: &Seen) -> (Vec<Finding>, Option<Best>) {
+    let [epsv, pasv, eprt, port] = &seen.outcomes;
+    let mut findings = vec![passive(seen, Check::Epsv, (epsv, pasv))];
+    findings.extend(announced(seen));
+    findings.push(passive(seen, Check::Pasv, (pasv, epsv)));
+    findings.extend(ports(seen));
+    findings.push(active(seen, Check::Eprt, (eprt, port)));
+    findings.push(active(seen, Check::Port, (port, eprt)));
+    findings.push(families(seen.no_such_family.as_ref()));
+    let mut works =
+        Way::ALL.into_iter().zip(&seen.outcomes).filter(|(_, outcome)| is_good(outcome));
+    // With --active those of active mode come first.
+    let wanted = seen.wanted == Mode::Active;
+    let best = works.clone().find(|(way, _)| way.is_active() == wanted).or_else(|| works.next());
+    (findings, best.map(|(way, _)| Best(way)))
+}
+
+const fn is_good(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Works)
+}
+
+/// Something is wrong with a mode: it stops whoever wants that mode, unless the mode works by its
+/// other command.
+fn wrong(
+    seen: &Seen,
+    mode: Mode,
+    other_works: bool,
+    (check, diagnosis, words): (Check, Diagnosis, String),
+) -> Finding {
+    let grade = if seen.wanted == mode && !other_works { Grade::Fail } else { Grade::Warn };
+    Finding { check, grade, diagnosis: Some(diagnosis), seen: words }
+}
+
+fn passive(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Finding {
+    let is_epsv = check == Check::Epsv;
+    let (name, other_name) = if is_epsv { ("EPSV", "PASV") } else { ("PASV", "EPSV") };
+    let other_works = is_good(other);
+    let wrong =
+        |diagnosis, words| wrong(seen, Mode::Passive, other_works, (check, diagnosis, words));
+    let blocked = match (other_works, is_epsv) {
+        (true, true) => Diagnosis::EpsvBlocked,
+        (true, false) => Diagnosis::PasvBlocked,
+        (false, _) => Diagnosis::PassiveBlocked,
+    };
+    match this {
+        Outcome::Works => Finding::ok(check, format!("a listing came by {name}")),
+        Outcome::Unreachable { closed, at } => {
+            let what = if *closed { "is rejected" } else { "is not answered" };
+            let diagnosis =
+                if *closed && !other_works { Diagnosis::PassiveClosed } else { blocked };
+            wrong(
+                diagnosis,
+                format!("{name} is answered, and a connection to {} {what}", place(*at)),
+            )
+        }
+        Outcome::Unanswered => wrong(blocked, format!("{name} is never answered")),
+        Outcome::GaveUp(reply) => wrong(blocked, format!("{name}: the server gave up: {reply}")),
+        Outcome::Broken(why) if other_works => wrong(blocked, format!("{name}: {why}")),
+        Outcome::Broken(why) => wrong(Diagnosis::ConnectionLost, format!("{name}: {why}")),
+        Outcome::Refused(reply) => {
+            let words = format!("{name} is refused: {reply}");
+            match other {
+                _ if !is_permanent(reply) => wrong(Diagnosis::FewPorts, words),
+                Outcome::Refused(other) if is_permanent(other) => {
+                    wrong(Diagnosis::PassiveOff, words)
+                }
+                Outcome::NotTried(_) if is_epsv => wrong(Diagnosis::EpsvUnsupported, words),
+                // If PASV does not do either, that has a cause of its own.
+                _ if is_epsv => Finding::warn(check, Diagnosis::EpsvUnsupported, words),
+                _ if other_works => Finding::ok(check, format!("{words}; {other_name} works")),
+                _ => Finding::skip(check, words),
+            }
+        }
+        Outcome::NotTried(why) => Finding::skip(check, format!("{name} cannot be tried: {why}")),
+    }
+}
+
+fn place(at: Option<SocketAddr>) -> String {
+    at.map_or_else(|| "the port".to_owned(), |at| at.to_string())
+}
+
+/// What host the server announces behind PASV, if that is another than the one that was called.
+fn announced(seen: &Seen) -> Option<Finding> {
+    let peer = seen.peer.ip().to_canonical();
+    let other = seen.hosts.iter().find(|host| host.to_canonical() != peer)?;
+    let (class, reason) =
+        (AddressClass::of(*other), AddressRule::Smart.choose(*other, peer).reason);
+    let words = format!("227 announces {other}, which is {class}, and the server is {peer}");
+    let diagnosis = match reason {
+        HostReason::NotForUs(_) | HostReason::NotThere(_) => Diagnosis::PasvPrivateAddress,
+        _ => Diagnosis::PasvOtherAddress,
+    };
+    Some(Finding::warn(Check::Pasv, diagnosis, words))
+}
+
+/// The range of ports that showed.
+fn ports(seen: &Seen) -> Option<Finding> {
+    let (low, high) = (seen.ports.iter().min()?, seen.ports.iter().max()?);
+    let (tries, mut different) = (seen.ports.len(), seen.ports.clone());
+    different.sort_unstable();
+    different.dedup();
+    let count = different.len();
+    let words = format!("{tries} tries gave {count} different ports from {low} to {high}");
+    // Of a hundred, eight draws are hardly ever of three.
+    let is_few = tries >= 6 && count <= 2;
+    Some(match is_few {
+        true => Finding::warn(Check::Ports, Diagnosis::FewPorts, words),
+        false => Finding::ok(Check::Ports, words),
+    })
+}
+
+fn active(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Finding {
+    let name = if check == Check::Eprt { "EPRT" } else { "PORT" };
+    let local = seen.local.ip().to_canonical();
+    let other_works = is_good(other);
+    let outside = outside(seen);
+    let wrong =
+        |diagnosis, words| wrong(seen, Mode::Active, other_works, (check, diagnosis, words));
+    let diagnosis =
+        if outside.is_some() { Diagnosis::ActiveBehindNat } else { Diagnosis::ActiveBlocked };
+    match (this, outside) {
+        (Outcome::Works, Some(outside)) => {
+            let words = format!("{name} with {local} works, and {outside}");
+            Finding::warn(check, Diagnosis::MiddleboxRewrites, words)
+        }
+        (Outcome::Works, None) => {
+            Finding::ok(check, format!("the server connected to {local} by {name}"))
+        }
+        (Outcome::NotTried(why), _) => {
+            Finding::skip(check, format!("{name} cannot be tried: {why}"))
+        }
+        (Outcome::Refused(reply), _) if other_works => {
+            Finding::ok(check, format!("{name} is refused: {reply}; the other command works"))
+        }
+        (Outcome::Refused(reply), Some(outside)) => {
+            wrong(diagnosis, format!("{name} with {local} is refused: {reply}; {outside}"))
+        }
+        (Outcome::Refused(reply), None) => {
+            let words = format!("{name} is refused: {reply}");
+            match seen.wanted {
+                Mode::Active => wrong(Diagnosis::ActiveOff, words),
+                Mode::Passive => Finding::ok(check, format!("{words}; nothing needs it")),
+            }
+        }
+        (outcome, outside) => {
+            let how = match outcome {
+                Outcome::GaveUp(reply) => format!("the server gave up: {reply}"),
+                Outcome::Broken(why) => why.clone(),
+                _ => "the server's connection did not come".to_owned(),
+            };
+            let outside = outside.map_or_else(String::new, |outside| format!("; {outside}"));
+            wrong(diagnosis, format!("{name} with {local}: {how}{outside}"))
+        }
+    }
+}
+
+/// Why a NAT must be between, if one must.
+fn outside(seen: &Seen) -> Option<String> {
+    let (local, peer) = (seen.local.ip().to_canonical(), seen.peer.ip().to_canonical());
+    let class = AddressClass::of(local);
+    let is_inner = matches!(class, AddressClass::Private | AddressClass::Shared);
+    match seen.seen_as {
+        Some(outer) => Some(format!("the server sees this computer as {outer}")),
+        None if is_inner && AddressClass::of(peer) == AddressClass::Public && is_ipv4(peer) => {
+            Some(format!("{local} is {class}, and {peer} is public"))
+        }
+        None => None,
+    }
+}
+
+/// IPv6 has inner addresses, too, but no NAT that would let one reach a public one.
+const fn is_ipv4(address: IpAddr) -> bool {
+    address.is_ipv4()
+}
+
+/// What the server says to a protocol that does not exist (RFC 2428 §2).
+fn families(reply: Option<&Reply>) -> Finding {
+    let check = Check::Families;
+    let Some(reply) = reply else {
+        return Finding::skip(check, "an unknown protocol was not answered");
+    };
+    let list = NetworkProtocols::find(reply.text())
+        .filter(|_| reply.code() == ReplyCode::PROTOCOL_NOT_SUPPORTED);
+    Finding::ok(
+        check,
+        match list.map(|list| (list.ipv4, list.ipv6)) {
+            Some((true, true)) => "522 lists IPv4 and IPv6".to_owned(),
+            Some((true, false)) => "522 lists IPv4".to_owned(),
+            Some((false, true)) => "522 lists IPv6".to_owned(),
+            _ => format!("an unknown protocol is answered without a list of those it has: {reply}"),
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORKS: Outcome = Outcome::Works;
+
+    fn reply(code: u16) -> Reply {
+        Reply::new(ReplyCode::new(code).unwrap(), "so")
+    }
+
+    fn refused(code: u16) -> Outcome {
+        Outcome::Refused(reply(code))
+    }
+
+    fn silent() -> Outcome {
+        Outcome::Unreachable { closed: false, at: None }
+    }
+
+    fn closed() -> Outcome {
+        Outcome::Unreachable { closed: true, at: None }
+    }
+
+    fn seen(local: &str, peer: &str, outcomes: [Outcome; 4]) -> Seen {
+        Seen {
+            local: format!("{local}:40000").parse().unwrap(),
+            peer: format!("{peer}:21").parse().unwrap(),
+            seen_as: None,
+            hosts: vec![peer.parse().unwrap()],
+            ports: (50_000..50_008).collect(),
+            no_such_family: None,
+            outcomes,
+            wanted: Mode::Passive,
+        }
+    }
+
+    /// The names of what is wrong, those that stop this client behind `!`.
+    fn names(seen: &Seen) -> Vec<String> {
+        let mut names = Vec::new();
+        for found in judge(seen).0 {
+            let Some(diagnosis) = found.diagnosis else { continue };
+            let mark = if found.grade == Grade::Fail { "!" } else { "" };
+            let name = format!("{mark}{}", diagnosis.row().name);
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    #[test]
+    fn each_pattern_of_ways_has_its_diagnosis() {
+        let (outer, server) = ("198.51.100.2", "203.0.113.9");
+        let inner = "192.168.1.2";
+        let all = || [WORKS, WORKS, WORKS, WORKS];
+        for (local, outcomes, want) in [
+            (outer, all(), &[][..]),
+            (outer, [silent(), silent(), WORKS, WORKS], &["!passive-blocked"]),
+            (outer, [closed(), closed(), WORKS, WORKS], &["!passive-closed"]),
+            (outer, [silent(), WORKS, WORKS, WORKS], &["epsv-blocked"]),
+            (outer, [Outcome::Unanswered, WORKS, WORKS, WORKS], &["epsv-blocked"]),
+            (outer, [Outcome::Broken("x".into()), WORKS, WORKS, WORKS], &["epsv-blocked"]),
+            (outer, [WORKS, silent(), WORKS, WORKS], &["pasv-blocked"]),
+            (outer, [WORKS, closed(), WORKS, WORKS], &["pasv-blocked"]),
+            (outer, [refused(500), WORKS, WORKS, WORKS], &["epsv-unsupported"]),
+            (
+                outer,
+                [refused(502), silent(), WORKS, WORKS],
+                &["epsv-unsupported", "!passive-blocked"],
+            ),
+            (outer, [WORKS, refused(502), WORKS, WORKS], &[]),
+            (outer, [refused(502), refused(502), WORKS, WORKS], &["!passive-off"]),
+            (outer, [refused(425), refused(425), WORKS, WORKS], &["!few-ports"]),
+            (outer, [WORKS, WORKS, refused(500), refused(500)], &[]),
+            (outer, [WORKS, WORKS, refused(500), WORKS], &[]),
+            (outer, [WORKS, WORKS, silent(), silent()], &["active-blocked"]),
+            (
+                outer,
+                [WORKS, WORKS, Outcome::GaveUp(reply(425)), Outcome::GaveUp(reply(425))],
+                &["active-blocked"],
+            ),
+            (inner, [WORKS, WORKS, refused(500), refused(500)], &["active-behind-nat"]),
+            (inner, [WORKS, WORKS, silent(), silent()], &["active-behind-nat"]),
+            (inner, all(), &["middlebox-rewrites"]),
+            (
+                inner,
+                [silent(), silent(), silent(), silent()],
+                &["!passive-blocked", "active-behind-nat"],
+            ),
+        ] {
+            assert_eq!(names(&seen(local, server, outcomes.clone())), want, "{local} {outcomes:?}");
+        }
+    }
+
+    #[test]
+    fn who_wants_active_mode_is_stopped_by_what_is_wrong_with_it() {
+        let (inner, outer, server) = ("192.168.1.2", "198.51.100.2", "203.0.113.9");
+        for (local, outcomes, want) in [
+            (outer, [silent(), silent(), WORKS, WORKS], &["passive-blocked"][..]),
+            (outer, [WORKS, WORKS, refused(502), refused(502)], &["!active-off"]),
+            (outer, [WORKS, WORKS, refused(502), WORKS], &[]),
+            (inner, [WORKS, WORKS, refused(500), refused(500)], &["!active-behind-nat"]),
+            (outer, [WORKS, WORKS, silent(), silent()], &["!active-blocked"]),
+        ] {
+            let mut seen = seen(local, server, outcomes);
+            seen.wanted = Mode::Active;
+            assert_eq!(names(&seen), want, "{:?}", seen.outcomes);
+        }
+    }
+
+    #[test]
+    fn the_announced_host_is_compared_with_the_one_that_was_called() {
+        for (host, peer, want) in [
+            ("10.0.0.5", "203.0.113.9", Some("pasv-private-address")),
+            ("127.0.0.1", "203.0.113.9", Some("pasv-private-address")),
+            ("127.0.0.1", "10.0.0.5", Some("pasv-private-address")),
+            ("0.0.0.0", "10.0.0.5", Some("pasv-private-address")),
+            ("198.51.100.7", "203.0.113.9", Some("pasv-other-address")),
+            ("10.0.0.6", "10.0.0.5", Some("pasv-other-address")),
+            ("203.0.113.9", "203.0.113.9", None),
+        ] {
+            let mut seen = seen("198.51.100.2", peer, [WORKS, WORKS, WORKS, WORKS]);
+            seen.hosts = vec![host.parse().unwrap()];
+            assert_eq!(
+                names(&seen),
+                want.map(str::to_owned).into_iter().collect::<Vec<_>>(),
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_range_of_two_ports_is_few() {
+        for (ports, want) in [
+            (&[50_000, 50_001, 50_000, 50_001, 50_000, 50_001, 50_000, 50_001][..], true),
+            (&[50_000; 8], true),
+            (&[50_000, 50_001, 50_002, 50_001, 50_000, 50_001, 50_000, 50_001], false),
+            (&[50_000, 50_001], false),
+        ] {
+            let mut seen = seen("198.51.100.2", "203.0.113.9", [WORKS, WORKS, WORKS, WORKS]);
+            seen.ports = ports.to_vec();
+            assert_eq!(names(&seen).contains(&"few-ports".to_owned()), want, "{ports:?}");
+        }
+    }
+
+    #[test]
+    fn the_best_way_is_the_first_that_works_in_the_wanted_mode() {
+        let best = |outcomes, wanted| {
+            let mut seen = seen("198.51.100.2", "203.0.113.9", outcomes);
+            seen.wanted = wanted;
+            judge(&seen).1.map(|Best(way)| way)
+        };
+        for (outcomes, wanted, want) in [
+            ([WORKS, WORKS, WORKS, WORKS], Mode::Passive, Some(Way::Epsv)),
+            ([WORKS, WORKS, WORKS, WORKS], Mode::Active, Some(Way::Eprt)),
+            ([silent(), WORKS, WORKS, WORKS], Mode::Passive, Some(Way::Pasv)),
+            ([silent(), silent(), refused(500), WORKS], Mode::Passive, Some(Way::Port)),
+            ([WORKS, WORKS, silent(), silent()], Mode::Active, Some(Way::Epsv)),
+            ([silent(), silent(), silent(), silent()], Mode::Passive, None),
+        ] {
+            assert_eq!(best(outcomes, wanted), want);
+        }
+    }
+
+    #[test]
+    fn a_nat_between_inner_addresses_shows_by_what_the_server_sees() {
+        let mut seen = seen("192.168.1.2", "10.0.0.5", [WORKS, WORKS, silent(), silent()]);
+        assert_eq!(names(&seen), ["active-blocked"]);
+        seen.seen_as = Some("10.0.0.1".parse().unwrap());
+        assert_eq!(names(&seen), ["active-behind-nat"]);
+    }
+
+    #[test]
+    fn the_list_of_522_is_read_cl_30() {
+        for (code, text, want) in [
+            (522, "not that one, use (1,2)", "IPv4 and IPv6"),
+            (522, "use (1)", "lists IPv4"),
+            (522, "use (2)", "lists IPv6"),
+            (522, "no", "without a list"),
+            (501, "use (1,2)", "without a list"),
+        ] {
+            let reply = Reply::new(ReplyCode::new(code).unwrap(), text);
+            assert!(families(Some(&reply)).seen.contains(want), "{text}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `doctor`, against servers, networks and things that are no servers: what each of them is told to
+//! be, in words, in events, and by the exit code.
+
+mod scene;
+mod talkers;
+mod troubles;
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use ftp_tests::process::{Ran, run};
+
+use crate::ftp;
+
+/// What a run of `doctor` found.
+pub(crate) struct Found {
+    /// The names of what is wrong.
+    pub(crate) wrong: BTreeSet<String>,
+    pub(crate) ran: Ran,
+}
+
+impl Found {
+    /// Of a run with `--json`.
+    #[track_caller]
+    fn of(ran: Ran) -> Self {
+        let said = String::from_utf8(ran.stdout.clone()).unwrap();
+        let mut wrong = BTreeSet::new();
+        for line in said.lines() {
+            assert!(line.starts_with("{\"v\":1,\"event\":\""), "{line}");
+            if let Some(name) = field(line, "diagnosis") {
+                // Whatever is wrong comes with what it means and what to do.
+                for key in ["means", "side", "cure", "seen"] {
+                    assert!(field(line, key).is_some_and(|value| !value.is_empty()), "{line}");
+                }
+                assert!(["warn", "fail"].contains(&field(line, "result").unwrap()), "{line}");
+                wrong.insert(name.to_owned());
+            } else if field(line, "event") == Some("check") {
+                assert!(["ok", "skip"].contains(&field(line, "result").unwrap()), "{line}");
+            }
+        }
+        assert!(said.lines().next_back().unwrap().contains("\"event\":\"summary\""), "{said}");
+        Self { wrong, ran }
+    }
+
+    /// The `seen` of the event of a check.
+    #[track_caller]
+    pub(crate) fn seen(&self, check: &str) -> String {
+        let said = String::from_utf8(self.ran.stdout.clone()).unwrap();
+        let line = said.lines().find(|line| field(line, "name") == Some(check));
+        let line = line.unwrap_or_else(|| panic!("no check {check} in {:?}", self.ran));
+        field(line, "seen").unwrap().to_owned()
+    }
+
+    /// The best command line.
+    pub(crate) fn best(&self) -> Option<String> {
+        let said = String::from_utf8(self.ran.stdout.clone()).unwrap();
+        let line = said.lines().find(|line| field(line, "event") == Some("done"))?;
+        field(line, "command").map(str::to_owned)
+    }
+}
+
+/// The value of a text field, as it stands there.
+fn field<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+    let (_, rest) = line.split_once(&format!("\"{key}\":\""))?;
+    let mut before = '"';
+    let end = rest.find(|char| {
+        let is_end = char == '"' && before != '\\';
+        before = char;
+        is_end
+    })?;
+    rest.get(..end)
+}
+
+/// The examination, with limits of time for tests.
+fn doctor(arguments: &[&str]) -> Command {
+    let limits = ["doctor", "--json", "--connect-timeout", "2", "--reply-timeout", "8"];
+    ftp(&[&limits[..], arguments].concat())
+}
+
+/// What is found with these arguments.
+#[track_caller]
+pub(crate) fn examined(arguments: &[&str]) -> Found {
+    Found::of(run(&mut doctor(arguments)))
+}

@@ -1,0 +1,98 @@
+//! What talks at a port and is no FTP server, or none that lets anybody in.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+
+use super::examined;
+
+/// What a talker does with a connection.
+#[derive(Clone, Copy)]
+pub(super) enum Talk {
+    /// Says this, and waits for the end.
+    First(&'static [u8]),
+    /// Says this behind whatever it hears.
+    Answer(&'static [u8]),
+    /// Says this to what begins as a handshake of TLS, and hangs up on anything else.
+    Tls(&'static [u8]),
+    /// Hangs up.
+    Close,
+    /// Says nothing, ever.
+    Nothing,
+}
+
+/// Such a talker at an address. It ends with the test.
+pub(super) fn start(host: &str, talk: Talk) -> SocketAddr {
+    let listener = TcpListener::bind((host, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else { return };
+            thread::spawn(move || talks(stream, talk));
+        }
+    });
+    address
+}
+
+fn talks(mut stream: TcpStream, talk: Talk) {
+    let mut buffer = [0; 512];
+    let said = match talk {
+        Talk::First(words) => stream.write_all(words),
+        Talk::Close => return,
+        Talk::Nothing => Ok(()),
+        Talk::Answer(words) => stream.read(&mut buffer).and_then(|_| stream.write_all(words)),
+        Talk::Tls(words) => match stream.read(&mut buffer) {
+            Ok(count) if buffer[..count].starts_with(&[0x16, 3]) => stream.write_all(words),
+            _ => return,
+        },
+    };
+    if said.is_ok() {
+        // Until the other side goes.
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    }
+}
+
+/// An alert that says handshake_failure.
+pub(super) const ALERT: &[u8] = &[0x15, 3, 3, 0, 2, 2, 40];
+
+#[test]
+fn what_is_no_ftp_server_is_named() {
+    for (talk, want, code) in [
+        (Talk::First(b"SSH-2.0-OpenSSH_9.2p1\r\n"), "ssh-on-port", 7),
+        (Talk::Answer(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "http-on-port", 7),
+        (Talk::Tls(ALERT), "tls-on-plain-port", 5),
+        (Talk::First(b"220 mx.example.org ESMTP\r\n"), "other-protocol", 7),
+        (Talk::First(b"\x1b]0;owned\x07\r\n"), "other-protocol", 7),
+        (Talk::First(b"421 Too many users\r\n"), "greeting-refused", 9),
+        (Talk::First(b"220-Welcome\r\n"), "greeting-never", 10),
+        (Talk::Close, "closed-unspoken", 4),
+        (Talk::Nothing, "greeting-never", 10),
+    ] {
+        let address = start("127.0.0.1", talk);
+        let found = examined(&[&format!("ftp://{address}/")]);
+        assert!(found.wrong.iter().eq([want]), "{want}: {:?}", found.ran);
+        found.ran.exited(code);
+        assert_eq!(found.best(), None);
+        let said = String::from_utf8_lossy(&found.ran.stdout).into_owned();
+        assert!(!said.contains(['\x1b', '\x07']), "{said:?}");
+    }
+}
+
+#[test]
+fn where_nobody_listens_the_port_is_closed_and_a_name_must_be_known() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    for (url, want, code) in [
+        (format!("ftp://{address}/"), "port-closed", 4),
+        ("ftp://no-such-host.invalid/".to_owned(), "name-unknown", 4),
+    ] {
+        let found = examined(&[&url]);
+        // A resolver that cannot be asked may be slow to say so.
+        let slow = url.contains("invalid") && found.wrong.iter().eq(["name-unanswered"]);
+        assert!(slow || found.wrong.iter().eq([want]), "{:?}", found.ran);
+        assert!(slow || found.ran.code() == Some(code), "{:?}", found.ran);
+    }
+    let found = examined(&["-6", &format!("ftp://{address}/")]);
+    assert!(found.wrong.iter().eq(["no-address-of-family"]), "{:?}", found.ran);
+}

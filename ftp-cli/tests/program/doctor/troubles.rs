@@ -1,0 +1,179 @@
+//! Servers that talk FTP and have something wrong with them, over loopback.
+
+use ftp_server::{Rights, ServerConfig};
+use ftp_tests::process::run;
+use ftp_tests::root::TempRoot;
+
+use super::scene::{From, Ours, between};
+use super::{Found, doctor, examined};
+use crate::ftp;
+
+/// Nothing is left of an examination, whatever came of it.
+#[track_caller]
+fn is_clean(root: &TempRoot) {
+    let names: Vec<_> = root.tree().into_iter().map(|(path, _)| path).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+#[test]
+fn a_healthy_server_has_nothing_wrong_and_is_left_as_it_was() {
+    let ours = Ours::start("127.0.0.1:0");
+    let found = examined(&["--upload-dir", "in", &ours.url()]);
+    found.ran.exited(0);
+    assert!(found.wrong.is_empty(), "{:?}", found.ran);
+    assert_eq!(found.best(), Some(format!("ftp-cli ls -l {}", ours.url())));
+    // All of it was looked at, and nothing skipped.
+    let said = String::from_utf8(found.ran.stdout.clone()).unwrap();
+    assert!(!said.contains("\"result\":\"skip\""), "{said}");
+    for check in [
+        "resolve", "connect", "protocol", "greeting", "feat", "syst", "login", "epsv", "pasv",
+        "ports", "eprt", "port", "families", "mlsd", "list", "utf8", "rest", "size", "mfmt",
+        "hash", "put", "append", "resume", "rename", "delete", "clock",
+    ] {
+        found.seen(check);
+    }
+    is_clean(&ours.root);
+    // The command line does what it says.
+    let best = found.best().unwrap();
+    let words: Vec<&str> = best.split(' ').skip(1).collect();
+    run(&mut ftp(&words)).succeeded();
+}
+
+#[test]
+fn people_read_sentences_and_quiet_leaves_what_is_wrong() {
+    let ours = Ours::with("127.0.0.1:0", Rights::READ, ServerConfig::default());
+    let ran = run(&mut ftp(&["doctor", "--upload-dir", "in", &ours.url()]));
+    ran.exited(8);
+    let said = String::from_utf8(ran.stdout.clone()).unwrap();
+    for words in [
+        "ok    epsv ",
+        "fail  put ",
+        "means: The server does not let this user store files",
+        "do, at the server: give the user the right",
+        "best  ftp-cli ls -l ftp://",
+    ] {
+        assert!(said.contains(words), "no {words:?} in {said}");
+    }
+    let why = String::from_utf8(ran.stderr).unwrap();
+    assert!(why.contains("put: storing in in: 550"), "{why}");
+    let quiet = run(&mut ftp(&["doctor", "-q", "--upload-dir", "in", &ours.url()]));
+    let said = String::from_utf8(quiet.stdout).unwrap();
+    assert!(said.starts_with("fail  put ") && !said.contains("ok    "), "{said}");
+    assert!(run(&mut ftp(&["doctor"])).code() == Some(2));
+}
+
+#[test]
+fn each_trouble_of_a_server_is_found_and_no_other() {
+    type Change = fn(From, &str) -> Option<String>;
+    let changes: [(&str, i32, Change); 12] = [
+        ("epsv-unsupported", 0, |from, line| match (from, line) {
+            // The server hears another word, which it does not know.
+            (From::Client, line) if line.starts_with("EPSV") => Some("XYZZ".to_owned()),
+            (_, line) => Some(line.to_owned()),
+        }),
+        ("epsv-blocked", 0, |from, line| match (from, line) {
+            (From::Client, line) if line.starts_with("EPSV") => None,
+            (_, line) => Some(line.to_owned()),
+        }),
+        ("pasv-private-address", 0, |from, line| match (from, line.split_once("(127,0,0,1,")) {
+            (From::Server, Some((head, tail))) => Some(format!("{head}(0,0,0,0,{tail}")),
+            _ => Some(line.to_owned()),
+        }),
+        ("pasv-other-address", 0, |from, line| match (from, line.split_once("(127,0,0,1,")) {
+            (From::Server, Some((head, tail))) => Some(format!("{head}(198,51,100,7,{tail}")),
+            _ => Some(line.to_owned()),
+        }),
+        ("passive-off", 13, |from, line| match (from, line) {
+            (From::Client, line) if line.starts_with("EPSV") || line.starts_with("PASV") => {
+                Some("XYZZ".to_owned())
+            }
+            (_, line) => Some(line.to_owned()),
+        }),
+        ("active-blocked", 0, |from, line| match (from, line) {
+            // What the server connects to is somebody else's.
+            (From::Client, line) if line.starts_with("PORT") || line.starts_with("EPRT |1") => {
+                Some("PORT 127,0,0,1,255,254".to_owned())
+            }
+            (_, line) => Some(line.to_owned()),
+        }),
+        ("clock-skew", 0, |from, line| match (from, line.strip_prefix("213 20")) {
+            (From::Server, Some(_)) => Some("213 20010203040506".to_owned()),
+            _ => Some(line.to_owned()),
+        }),
+        ("no-restart", 0, |from, line| match (from, line.strip_prefix("REST 0")) {
+            (From::Client, Some(_)) => Some("XYZZ".to_owned()),
+            _ => Some(line.to_owned()),
+        }),
+        ("resume-refused", 0, |from, line| match (from, line.strip_prefix("REST 3")) {
+            (From::Client, Some(_)) => Some("XYZZ".to_owned()),
+            _ => Some(line.to_owned()),
+        }),
+        ("append-refused", 0, |from, line| match (from, line.strip_prefix("APPE")) {
+            (From::Client, Some(_)) => Some("XYZZ".to_owned()),
+            _ => Some(line.to_owned()),
+        }),
+        ("rename-refused", 0, |from, line| match (from, line.strip_prefix("RNFR")) {
+            (From::Client, Some(_)) => Some("XYZZ".to_owned()),
+            _ => Some(line.to_owned()),
+        }),
+        ("mlsd-broken", 0, |from, line| match (from, line.strip_prefix("MLSD")) {
+            (From::Client, Some(_)) => Some("XYZZ".to_owned()),
+            _ => Some(line.to_owned()),
+        }),
+    ];
+    for (want, code, change) in changes {
+        let ours = Ours::start("127.0.0.1:0");
+        let address = between(ours.address(), change);
+        let found = examined(&["--upload-dir", "in", &format!("ftp://{address}/")]);
+        assert!(found.wrong.iter().eq([want]), "{want}: {:?}", found.ran);
+        found.ran.exited(code);
+        is_clean(&ours.root);
+    }
+}
+
+#[test]
+fn who_may_not_get_in_or_store_is_told_why() {
+    let login = |user: &str, password: &str, ours: &Ours| {
+        let url = format!("ftp://{user}@{}/", ours.address());
+        Found::of(run(doctor(&["--upload-dir", "in", &url]).env("FTP_PASSWORD", password)))
+    };
+    let ours = Ours::start("127.0.0.1:0");
+    let found = login("me", "wrong", &ours);
+    assert!(found.wrong.iter().eq(["login-refused"]), "{:?}", found.ran);
+    found.ran.exited(6);
+    let said = [found.ran.stdout.clone(), found.ran.stderr.clone()].concat();
+    assert!(!String::from_utf8_lossy(&said).contains("wrong\""), "{:?}", found.ran);
+    let found = login("me", "secret", &ours);
+    assert!(found.wrong.is_empty(), "{:?}", found.ran);
+    is_clean(&ours.root);
+
+    let wants_tls = between(ours.address(), |from, line| match from {
+        From::Server if line.starts_with("331") => {
+            Some("530 Non-anonymous sessions must use encryption.".to_owned())
+        }
+        _ => Some(line.to_owned()),
+    });
+    let found = examined(&[&format!("ftp://{wants_tls}/")]);
+    assert!(found.wrong.iter().eq(["login-needs-tls"]), "{:?}", found.ran);
+    found.ran.exited(5);
+
+    for (rights, want, code) in
+        [(Rights::READ, "upload-refused", 8), (Rights::READ | Rights::CREATE, "", 0)]
+    {
+        let ours = Ours::with("127.0.0.1:0", rights, ServerConfig::default());
+        let found = examined(&["--upload-dir", "in", &ours.url()]);
+        if want.is_empty() {
+            // What may be made only, may not be appended to, renamed or deleted; it is told what
+            // is left.
+            assert!(found.wrong.contains("delete-refused"), "{:?}", found.ran);
+            let left = ours.root.tree().len();
+            assert!(
+                left > 2 && found.seen("delete").starts_with("still there: in/ftp-cli-doctor-")
+            );
+        } else {
+            assert!(found.wrong.iter().eq([want]), "{:?}", found.ran);
+            is_clean(&ours.root);
+        }
+        found.ran.exited(code);
+    }
+}
