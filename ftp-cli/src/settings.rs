@@ -4,6 +4,7 @@
 
 mod file;
 mod listen;
+mod protection;
 mod reader;
 mod row;
 #[cfg(test)]
@@ -13,13 +14,14 @@ mod tests;
 mod user;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ftp_proto::{HostName, Network, PortRanges};
 use ftp_server::{
     ConfinementPolicy, LogFormat, NamePattern, PartialPolicy, PassiveAddress, PassiveOverride,
-    Rights, ServerConfig, SyncPolicy, UserLimits,
+    Rights, ServerConfig, SyncPolicy, TlsPolicy, UserLimits,
 };
 use toml::de::DeTable;
 
@@ -28,6 +30,10 @@ use crate::values::{self, duration, show, show_size, size, waiting_time, word};
 
 pub(crate) use file::{File, Reading};
 pub(crate) use listen::{Listen, available, has_ipv6};
+pub(crate) use protection::Protection;
+use protection::{
+    clients, clients_word, policy, policy_word, reuse, reuse_word, version, version_word,
+};
 pub(crate) use reader::shown;
 use row::{ARGUMENTS, Keyed, row, unquoted};
 pub(crate) use row::{Origins, Row};
@@ -38,6 +44,9 @@ pub(crate) use user::{USER, User};
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) listen: Vec<Listen>,
+    /// Where TLS comes before the greeting.
+    pub(crate) implicit: Vec<Listen>,
+    pub(crate) tls: Protection,
     pub(crate) server: ServerConfig,
     /// What a session moves in a second at most, in bytes; `Some(0)`, in so many words, any number.
     pub(crate) rate_per_session: Option<u64>,
@@ -77,6 +86,8 @@ impl Default for Settings {
         let server = ServerConfig { per_address: 64, min_free, ..ServerConfig::default() };
         Self {
             listen: vec![Listen::default()],
+            implicit: Vec::new(),
+            tls: Protection::default(),
             server,
             rate_per_session: None,
             rate_per_user: None,
@@ -131,6 +142,20 @@ macro_rules! setting {
 #[rustfmt::skip]
 pub(crate) const TABLE: &[Row<Settings>] = &[
     setting!("listen.addresses",        "where to listen: PORT, :PORT (all) or HOST:PORT", listen,            listen::addresses, listen::shown),
+    setting!("listen.implicit_tls",     "the same, with TLS from the first byte; by custom port 990", implicit,   listen::addresses,  listen::shown),
+    setting!("tls.certificate",         "a PEM file: the server's, then those above it",   tls.certificate,       file,         shown_file),
+    setting!("tls.key",                 "a PEM file: its private key, without a pass phrase", tls.key,            file,         shown_file),
+    setting!("tls.self_signed",         "true, false: make and keep a certificate of our own", tls.self_signed,   yes,          bool::to_string),
+    setting!("tls.control",             "off, optional, required: TLS before a login",     tls.control,           policy,       policy_word),
+    setting!("tls.data",                "off, optional, required: TLS for transfers",      tls.data,              policy,       policy_word),
+    setting!("tls.session_reuse",       "off, observe, prefer, require: data resumes control", tls.session_reuse, reuse, reuse_word),
+    setting!("tls.allow_missing_close_notify", "true, false: take uploads that may be cut", tls.allow_missing_close_notify, yes, bool::to_string),
+    setting!("tls.min_version",         "1.2, 1.3: the oldest version of TLS",             tls.min_version,       version,      version_word),
+    setting!("tls.client_ca",           "a PEM file: who issues clients' certificates",    tls.client_ca,         file,         shown_file),
+    setting!("tls.client_certificates", "optional, required: that clients show one", tls.client_certificates, clients, clients_word),
+    setting!("tls.cert_user",           "true, false: whether USER has to be the certificate's name", tls.cert_user, yes,        bool::to_string),
+    setting!("tls.exempt",              "who may do without TLS where it is required",     tls.exempt,            networks,     show_networks),
+    setting!("tls.auth_ssl_alias",      "true, false: whether AUTH SSL is served as AUTH TLS", tls.auth_ssl_alias, yes,         bool::to_string),
     setting!("server.banner",           "text of the greeting",                            server.banner,         line,         |text: &String| format!("\"{text}\"")),
     setting!("hosts.names",             "names that HOST may choose; none: any", server.hosts,       hosts,        |hosts: &Vec<HostName>| format!("\"{}\"", shown_hosts(hosts))),
     setting!("timeouts.login",          "from connecting to being logged in",              server.login,          waiting_time, time),
@@ -192,7 +217,8 @@ const CONFINE: &[(&str, ConfinementPolicy)] = &[
 ];
 
 /// What a running server keeps as it is, whatever is read anew.
-pub(crate) const FIXED: &[&str] = &["listen.addresses", "limits.sessions", "security.run_as"];
+pub(crate) const FIXED: &[&str] =
+    &["listen.addresses", "listen.implicit_tls", "limits.sessions", "security.run_as"];
 
 impl Settings {
     /// Applies one `KEY=VALUE`.
@@ -255,6 +281,11 @@ impl Settings {
         Ok(())
     }
 
+    /// All that is listened on, in clear and with TLS from the start.
+    pub(crate) fn all_listen(&self) -> Vec<SocketAddr> {
+        available(&[&self.listen[..], &self.implicit].concat(), has_ipv6)
+    }
+
     /// What the server is told.
     pub(crate) fn server(&self) -> ServerConfig {
         let rate_per_session = self.rate_per_session.unwrap_or(0);
@@ -265,11 +296,36 @@ impl Settings {
     /// What contradicts itself, behind where it was said; `file` is the one that was read.
     pub(crate) fn contradictions(&self, file: Option<&File>) -> Vec<String> {
         let mut wrong = Vec::new();
-        if self.anonymous.enabled && self.anonymous.root == Path::new("") {
-            let (key, origins) = ("anonymous.enabled", &self.origins);
+        let place = |origins: &Origins, key: &str| {
             let place = file.zip(origins.at(key)).map(|(file, at)| file.place(at));
-            let place = place.unwrap_or_else(|| origins.of(key).to_owned());
+            place.unwrap_or_else(|| origins.of(key).to_owned())
+        };
+        if self.anonymous.enabled && self.anonymous.root == Path::new("") {
+            let place = place(&self.origins, "anonymous.enabled");
             wrong.push(format!("{place}: anonymous.enabled: needs anonymous.root"));
+        }
+        if self.listen.is_empty() && self.implicit.is_empty() {
+            let place = place(&self.origins, "listen.addresses");
+            wrong.push(format!("{place}: listen.addresses: no address to listen on"));
+        }
+        let is_in_clear = |one: &&Listen| {
+            one.address.port() != 0 && self.listen.iter().any(|other| other.address == one.address)
+        };
+        if let Some(both) = self.implicit.iter().find(is_in_clear) {
+            let place = place(&self.origins, "listen.implicit_tls");
+            let why = "is in listen.addresses, too; a port greets in one way";
+            wrong.push(format!("{place}: listen.implicit_tls: \"{both}\" {why}"));
+        }
+        for (key, why) in self.tls.contradictions(!self.implicit.is_empty()) {
+            wrong.push(format!("{}: {key}: {why}", place(&self.origins, key)));
+        }
+        for (name, user) in &self.users {
+            if user.tls == TlsPolicy::Required
+                && let Some(needed) = self.tls.lacks_for_users(!self.implicit.is_empty())
+            {
+                let place = place(&user.origins, "tls");
+                wrong.push(format!("{place}: users.{}.tls: needs {needed}", shown(name)));
+            }
         }
         for (name, user) in &self.users {
             // Only a user of --set may be so.

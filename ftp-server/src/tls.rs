@@ -21,7 +21,8 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use base64ct::{Base64, Encoding};
-use ftp_proto::{HostName, Network};
+use ftp_proto::{HostName, Network, TimeVal};
+use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
@@ -30,6 +31,7 @@ use rustls::server::{
 };
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
+use rustls_pki_types::ServerName;
 use sha2::{Digest, Sha256};
 
 use self::certificate::Certificate;
@@ -199,6 +201,29 @@ impl Tls {
         let leaf = self.0.pair.end_entity_cert().and_then(ParsedCertificate::try_from);
         let key = leaf.map(|leaf| leaf.subject_public_key_info().to_vec()).unwrap_or_default();
         format!("sha256//{}", Base64::encode_string(&Sha256::digest(key)))
+    }
+
+    /// Until when the certificate is valid, in UTC. `None` if it does not say so in a way that is
+    /// understood, as none does that was loaded.
+    #[must_use]
+    pub fn not_after(&self) -> Option<TimeVal> {
+        let leaf = Certificate::parse(self.certificate())?;
+        TimeVal::parse(leaf.not_after.trim_end_matches('Z').as_bytes()).ok()
+    }
+
+    /// Whether clients that go to this host name or address take the certificate for its own
+    /// (RFC 6125): by its alternative names, of which `*.example.org` is for one label.
+    #[must_use]
+    pub fn is_for(&self, host: &str) -> bool {
+        let leaf = self.0.pair.end_entity_cert().and_then(ParsedCertificate::try_from);
+        let name = ServerName::try_from(host);
+        leaf.is_ok_and(|leaf| name.is_ok_and(|name| verify_server_name(&leaf, &name).is_ok()))
+    }
+
+    /// The certificate itself, without those above it, in DER.
+    #[must_use]
+    pub fn certificate(&self) -> &[u8] {
+        self.0.pair.end_entity_cert().map_or(&[], |leaf| leaf)
     }
 
     fn settings(&mut self) -> &mut Settings {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ftp_proto::{HostName, Network};
+use ftp_proto::{HostName, Network, TimeVal};
 use rustix::event::PollFlags;
 
 use crate::protection::{
@@ -111,6 +111,24 @@ impl Tls {
     /// Never called.
     #[must_use]
     pub fn pin(&self) -> String {
+        match self.0 {}
+    }
+
+    /// Never called.
+    #[must_use]
+    pub fn not_after(&self) -> Option<TimeVal> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    #[must_use]
+    pub fn is_for(&self, _host: &str) -> bool {
+        match self.0 {}
+    }
+
+    /// Never called.
+    #[must_use]
+    pub fn certificate(&self) -> &[u8] {
         match self.0 {}
     }
 }

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 /// Where that clock is read, and why: to show a time of a file, of a message or of a login to people,
 /// to find the year that a date in a listing lacks, to tell how old a file is that a server before this
-/// one may have left, and whether a directory is the one that it was.
-const READERS: [&str; 12] = [
+/// one may have left, whether a directory is the one that it was, and whether a certificate is valid.
+const READERS: [&str; 14] = [
     "ftp-cli/src/cmd/doctor/upload.rs",
     "ftp-cli/src/cmd/get.rs",
+    "ftp-cli/src/cmd/serve/certificate.rs",
     "ftp-cli/src/cmd/serve/homes.rs",
     "ftp-cli/src/target.rs",
     "ftp-cli/src/trace.rs",
@@ -19,6 +20,7 @@ const READERS: [&str; 12] = [
     "ftp-server/src/event_log/xferlog.rs",
     "ftp-server/src/storage/local/hidden.rs",
     "ftp-server/src/storage/memory/tree.rs",
+    "ftp-server/src/tls/load.rs",
     "ftp-server/src/who.rs",
 ];
 

@@ -1,10 +1,13 @@
 //! `serve [DIR]`: the server. With no option it serves the current directory, read-only, to
 //! anyone on this computer; with `--config` what a file says, which SIGHUP has read again.
 
+mod certificate;
 mod check;
 mod homes;
 mod hooks;
 mod plan;
+#[cfg_attr(not(feature = "tls"), path = "serve/tls_absent.rs")]
+mod tls;
 mod transfers;
 
 use std::io;
@@ -12,10 +15,11 @@ use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use ftp_server::{Cutter, EventLog, LogFormat, Server, ServerBuilder};
+use ftp_server::{Cutter, EventLog, LogFormat, Server, ServerBuilder, Tls};
 use log::{Level, LevelFilter};
 use signal_hook::consts::SIGHUP;
 
+use self::certificate::Certificates;
 use self::homes::{Kept, Sweeper};
 use self::hooks::Hooks;
 use self::plan::{Plan, Refusal};
@@ -71,8 +75,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let (mut count, has_file, second) = (0_u32, options.has("config"), Arc::clone(&cutter));
     let hooks = Arc::new(Hooks::default());
     let hooks_too = Arc::clone(&hooks);
-    // Without a file to read or a log to open again, it means that the terminal is gone.
-    let hears_hangup = has_file || plan.settings.log_transfers.is_some();
+    // Without a file to read, a certificate or a log to open again, it means that the terminal is gone.
+    let has_certificate = plan.settings.tls.certificate.is_some();
+    let hears_hangup = has_file || has_certificate || plan.settings.log_transfers.is_some();
     signals::on_signals(hears_hangup, move |signal| {
         if hears_hangup && signal == SIGHUP {
             // Whoever waits for sessions to end reads nothing again.
@@ -90,6 +95,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             _ => signals::end(signal, &last_word, &Events::default()),
         }
     })?;
+    let mut certificates = Certificates::default();
+    let mut tls = certificates.load(&plan.settings)?;
     let transfers = Arc::new(Transfers::new(plan.settings.run_as.clone()));
     transfers.set(transfers.prepare(plan.settings.log_transfers.as_deref())?);
     let mut builder = Server::builder();
@@ -99,12 +106,14 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     hooks.prepare(&plan.settings).map_err(|error| no_thread("hooks", &error))?;
     hooks.set(&plan.settings);
     builder = builder.observer(Arc::clone(&transfers)).observer(Arc::clone(&hooks));
-    let (server, mut kept) = start(&plan, builder)?;
+    let (server, mut kept) = start(&plan, tls.clone(), builder)?;
     // There is one, and this is the only place that sets it.
     let _ = cutter.set(server.cutter());
     let mut sweeper = sweep(&plan, None);
-    let addresses: Vec<String> = server.local_addrs().map(|at| at.to_string()).collect();
-    say(Level::Info, &format!("listening on {}", addresses.join(", ")));
+    listening(&server).iter().for_each(|line| say(Level::Info, line));
+    if let Some(tls) = tls.as_ref().filter(|_| plan.settings.tls.self_signed) {
+        say(Level::Info, &format!("clients know this server by --pin {}", tls.pin()));
+    }
     kept.iter().for_each(Kept::tell);
     plan.overridden().iter().for_each(|line| say(Level::Warn, &format!("warning: {line}")));
     plan.in_words().iter().for_each(|line| say(Level::Info, line));
@@ -112,7 +121,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     while next(&events) == Event::Reload {
         // Whatever the file says now: who renames a log waits for it.
         let is_open = transfers.open_again();
-        if !has_file {
+        if !has_file && !has_certificate {
             if is_open {
                 log::info!(target: LOG, "log.transfers was opened again");
             }
@@ -120,7 +129,11 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         }
         match plan.again(options) {
             Ok(new) => {
-                if let Some(found) = reload(&server, &started, &plan, &new, (&transfers, &hooks)) {
+                let loaded = certificates.load(&new.settings);
+                let plans = [&started, &plan, &new];
+                if let Some(found) =
+                    reload(&server, plans, (&mut tls, loaded), (&transfers, &hooks))
+                {
                     log.set_format(new.settings.log_format);
                     if found != kept {
                         found.iter().for_each(Kept::tell);
@@ -159,7 +172,17 @@ fn next(events: &Receiver<Event>) -> Event {
 }
 
 /// The server, and what keeps its sessions in their directories.
-fn start(plan: &Plan, builder: ServerBuilder) -> Result<(Server, Option<Kept>), Failure> {
+fn start(
+    plan: &Plan,
+    tls: Option<Tls>,
+    mut builder: ServerBuilder,
+) -> Result<(Server, Option<Kept>), Failure> {
+    if let Some(tls) = tls {
+        builder = builder.tls(tls);
+    }
+    for address in available(&plan.settings.implicit, has_ipv6) {
+        builder = builder.implicit_tls(address);
+    }
     let addresses = available(&plan.settings.listen, has_ipv6);
     let (homes, run_as) = (plan.homes(), plan.settings.run_as.clone());
     let builder = builder.config(plan.settings.server()).authenticator(homes.clone());
@@ -201,13 +224,23 @@ fn sweep(plan: &Plan, former: Option<Sweeper>) -> Option<Sweeper> {
     Sweeper::start(&homes).map_err(failed).ok()
 }
 
+/// Where the server listens, a line for each way to greet.
+fn listening(server: &Server) -> Vec<String> {
+    let line = |how: &str, all: Vec<String>| {
+        (!all.is_empty()).then(|| format!("listening {how} {}", all.join(", ")))
+    };
+    let clear = line("on", server.local_addrs().map(|at| at.to_string()).collect());
+    let implicit = server.implicit_addrs().map(|at| at.to_string()).collect();
+    clear.into_iter().chain(line("with TLS from the start on", implicit)).collect()
+}
+
 /// Gives what was read to new sessions, and says what differs from before. `None` if it could not;
-/// otherwise what keeps those sessions in their directories.
+/// otherwise what keeps those sessions in their directories. The plans are that of the start, the
+/// one in force and the new one; then the certificate in force and the one of the new plan.
 fn reload(
     server: &Server,
-    started: &Plan,
-    former: &Plan,
-    plan: &Plan,
+    [started, former, plan]: [&Plan; 3],
+    (tls, loaded): (&mut Option<Tls>, Result<Option<Tls>, Failure>),
     (transfers, hooks): (&Transfers, &Arc<Hooks>),
 ) -> Option<Option<Kept>> {
     for key in plan.settings.changes(&started.settings) {
@@ -217,18 +250,20 @@ fn reload(
     }
     let (config, homes) = (plan.settings.server(), plan.homes());
     let change = || {
+        let loaded = loaded.map_err(|failure| failure.message)?;
         let kept = homes.look().map_err(|failure| failure.message)?;
         let log = transfers.prepare(plan.settings.log_transfers.as_deref());
         let log = log.map_err(|failure| format!("log.transfers: {}", failure.message))?;
         hooks.prepare(&plan.settings).map_err(|error| no_thread("hooks", &error).message)?;
+        server.set_tls(loaded.clone()).map_err(|error| in_full(&error))?;
         server.reconfigure(config, homes.clone()).map_err(|error| in_full(&error))?;
         transfers.set(log);
         hooks.set(&plan.settings);
-        Ok::<_, String>(kept)
+        Ok::<_, String>((kept, std::mem::replace(tls, loaded)))
     };
     let changed = change();
-    let kept = match changed {
-        Ok(kept) => kept,
+    let (kept, shown) = match changed {
+        Ok(changed) => changed,
         Err(error) => {
             log::error!(target: LOG, "{error}; nothing has changed");
             return None;
@@ -239,6 +274,11 @@ fn reload(
     }
     let mut changes = plan.settings.changes(&former.settings);
     changes.retain(|key| !FIXED.contains(key));
+    if let (Some(tls), Some(shown)) = (tls, shown)
+        && tls.certificate() != shown.certificate()
+    {
+        changes.push("the certificate");
+    }
     let changes = if changes.is_empty() { "nothing".to_owned() } else { changes.join(", ") };
     log::info!(target: LOG, "configuration read again; changed: {changes}");
     Some(kept)

@@ -129,6 +129,10 @@ exits with 0; a second signal cuts them, a third waits for nothing.",
     examples: &[
         ("serve /srv/pub", "read-only, to anyone, on this computer"),
         ("serve --listen :2121 --drop-box /srv/inbox", "anyone hands new files in"),
+        (
+            "serve --tls-self-signed --listen-tls :990 -u me:secret /srv",
+            "with TLS and nothing but TLS",
+        ),
         ("serve --config server.toml --check", "what is in force and what will fail"),
     ],
     run: cmd::serve::run,

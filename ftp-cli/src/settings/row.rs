@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ftp_proto::{HostName, Network, PortRanges};
 use ftp_server::{
-    ConfinementPolicy, LogFormat, NamePattern, PartialPolicy, PassiveAddress, PassiveOverride,
-    PasswordHash, Rights, SyncPolicy,
+    ClientCertificates, ConfinementPolicy, LogFormat, NamePattern, PartialPolicy, PassiveAddress,
+    PassiveOverride, PasswordHash, Rights, SessionReuse, SyncPolicy, TlsPolicy, TlsVersion,
 };
 
 use super::Listen;
@@ -145,6 +145,10 @@ kinds! {
     PartialPolicy: Text,
     ConfinementPolicy: Text,
     LogFormat: Text,
+    TlsPolicy: Text,
+    TlsVersion: Text,
+    SessionReuse: Text,
+    ClientCertificates: Text,
     Option<PathBuf>: Text,
     Option<RunAs>: Text,
     Option<PortRanges>: Text,

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use ftp_server::{PasswordHash, Rights, UserLimits};
+use ftp_server::{PasswordHash, Rights, TlsPolicy, UserLimits};
 
 use super::row::{Keyed, Origins, Row, row};
 use crate::values::{show_size, size};
 
 use super::{
-    directory, own_count, own_count_shown, rate, rights, show_rate, shown_directory, shown_rights,
-    yes,
+    directory, own_count, own_count_shown, policy, policy_word, rate, rights, show_rate,
+    shown_directory, shown_rights, yes,
 };
 
 /// A user of the file.
@@ -23,6 +23,8 @@ pub(crate) struct User {
     pub(crate) mkdir_parents: bool,
     pub(crate) mkdir_existing_ok: bool,
     pub(crate) limits: UserLimits,
+    /// Beyond what `[tls]` asks for.
+    pub(crate) tls: TlsPolicy,
     /// Where all of that is from.
     pub(crate) origins: Origins,
 }
@@ -37,6 +39,7 @@ impl Default for User {
             mkdir_parents: false,
             mkdir_existing_ok: false,
             limits: UserLimits::default(),
+            tls: TlsPolicy::default(),
             origins: Origins::default(),
         }
     }
@@ -58,6 +61,7 @@ pub(crate) const USER: &[Row<User>] = &[
     key!("root",              "the directory that is / to the user",                          root,              home,         shown_directory),
     key!("rights",            "what the user may do: read, full, drop-box, or a list",        rights,            rights,       shown_rights),
     key!("quota",             "bytes below the root in all; 0: any number",                    quota,             size,         show_size),
+    key!("tls",               "off, optional, required: TLS for this user, beyond what [tls] says", tls,           policy, policy_word),
     key!("mkdir_parents",     "true, false: whether STOR makes the directories above a file",     mkdir_parents,     yes,    bool::to_string),
     key!("mkdir_existing_ok", "true, false: whether MKD of a directory that is there is a success", mkdir_existing_ok, yes,    bool::to_string),
     key!("per_user",          "sessions at a time, in place of limits.per_user; 0: any number", limits.sessions,   own_count,    own_count_shown),

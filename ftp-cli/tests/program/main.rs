@@ -32,6 +32,8 @@ mod shells;
 mod signals;
 mod system_calls;
 mod terminal;
+#[cfg(feature = "tls")]
+mod tls;
 mod usage;
 
 use std::process::Command;

@@ -13,10 +13,11 @@ use ftp_server::{PartialPolicy, PassiveAddress, Rights};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
+use super::certificate;
 use super::plan::Plan;
 use crate::options::Options;
 use crate::privileges;
-use crate::settings::{Settings, TABLE, USER, available, has_ipv6, shown};
+use crate::settings::{Settings, TABLE, USER, shown};
 use crate::target::shown_path;
 
 /// Where explanations begin behind a value.
@@ -52,6 +53,7 @@ pub(super) fn check(plan: &Plan, options: &Options) -> String {
     findings.extend(plan.overridden().into_iter().map(|line| ("warn", line)));
     findings.extend(directories(plan));
     findings.extend(users(plan));
+    findings.extend(certificate::findings(settings));
     findings.extend(readable(plan, options));
     findings.extend(rates(settings));
     findings.extend(transfers(settings));
@@ -70,7 +72,7 @@ pub(super) fn check(plan: &Plan, options: &Options) -> String {
 
 /// Whether each address can be listened on.
 fn addresses(settings: &Settings) -> Vec<Finding> {
-    let addresses = available(&settings.listen, has_ipv6);
+    let addresses = settings.all_listen();
     let finding = |address: &SocketAddr| match TcpListener::bind(address) {
         Ok(_) => ("ok", format!("{address} can be listened on")),
         Err(error) => ("fail", format!("{address} cannot be listened on: {}", reason(&error))),
@@ -202,7 +204,8 @@ fn readable(plan: &Plan, options: &Options) -> Vec<Finding> {
     let config = options.value("config").filter(|_| !plan.settings.users.is_empty());
     let password = options.value("password-file");
     let files = config.map(|path| (path, "the hashes of passwords")).into_iter();
-    let files = files.chain(password.map(|path| (path, "a password")));
+    let key = plan.settings.tls.key.as_ref().map(|path| (path.as_os_str(), "the private key"));
+    let files = files.chain(password.map(|path| (path, "a password"))).chain(key);
     let is_open = |path: &OsStr| {
         let metadata = Path::new(path).metadata();
         metadata.is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o004 != 0)
@@ -313,7 +316,7 @@ fn hook(settings: &Settings) -> Option<Finding> {
 /// How many of the passive ports can be had.
 fn ports(settings: &Settings) -> Option<Finding> {
     let ranges: &PortRanges = settings.server.passive_ports.as_ref()?;
-    let host = available(&settings.listen, has_ipv6).first()?.ip();
+    let host = settings.all_listen().first()?.ip();
     let taken = ranges.iter().filter_map(|port| {
         let error = TcpListener::bind((host, port)).err()?;
         Some(format!("{port} ({})", error.kind()))
@@ -360,8 +363,7 @@ fn announced(settings: &Settings) -> Finding {
             ),
         },
         None => {
-            let hosts =
-                available(&settings.listen, has_ipv6).into_iter().map(|at| at.ip().to_canonical());
+            let hosts = settings.all_listen().into_iter().map(|at| at.ip().to_canonical());
             match hosts.filter(|host| !host.is_loopback()).find_map(local) {
                 Some(address) => of_address(address, "PASV"),
                 None => {
@@ -389,7 +391,7 @@ fn local(host: IpAddr) -> Option<Ipv4Addr> {
 }
 
 /// The address from which packets go out. None is sent: the target is one for examples (RFC 5737).
-fn outgoing() -> Option<Ipv4Addr> {
+pub(super) fn outgoing() -> Option<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
     match socket.local_addr().ok()?.ip() {

@@ -96,6 +96,7 @@ impl Homes {
         let home = self.home(&user.root, user.quota);
         let login = home
             .login(user.rights)
+            .with_tls(user.tls)
             .with_mkdir_parents(user.mkdir_parents)
             .with_mkdir_existing_ok(user.mkdir_existing_ok)
             .with_limits(user.limits);

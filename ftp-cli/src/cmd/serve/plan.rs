@@ -19,6 +19,10 @@ use crate::target::shown_path;
 /// The options that set a setting.
 const OPTIONS: &[(&str, &str)] = &[
     ("listen", "listen.addresses"),
+    ("listen-tls", "listen.implicit_tls"),
+    ("tls-cert", "tls.certificate"),
+    ("tls-key", "tls.key"),
+    ("tls-self-signed", "tls.self_signed"),
     ("passive-ports", "passive.ports"),
     ("passive-address", "passive.address"),
 ];
@@ -179,19 +183,27 @@ fn settings(options: &Options, reading: Reading) -> Result<Settings, Refusal> {
     if let Some(file) = &file {
         file.apply(&mut settings).map_err(|lines| refusal(&file.name, lines))?;
     }
-    for (option, key) in OPTIONS {
-        let values: Vec<_> = options.all(option).map(OsStr::to_string_lossy).collect();
-        if values.is_empty() {
-            continue;
-        }
-        // Of the others the last counts, as of every option; listening can be done more than once.
-        let value = match *option {
-            "listen" => values.join(","),
-            _ => values.last().map(ToString::to_string).unwrap_or_default(),
-        };
+    let by_option = |settings: &mut Settings, option: &str, key, value: &str| {
         let origin = format!("--{option}");
-        let set = settings.set_by_option(key, &value, &origin);
-        set.map_err(|wrong| Failure::usage(format!("{origin}: {wrong}")))?;
+        let set = settings.set_by_option(key, value, &origin);
+        set.map_err(|wrong| Failure::usage(format!("{origin}: {wrong}")))
+    };
+    for (option, key) in OPTIONS.iter().filter(|(option, _)| options.has(option)) {
+        let mut values = options.all(option).map(OsStr::to_string_lossy);
+        let value = match *option {
+            "tls-self-signed" => "true".to_owned(),
+            "tls-cert" | "tls-key" => absolute(options, option)?,
+            // Listening can be done more than once.
+            "listen" | "listen-tls" => values.collect::<Vec<_>>().join(","),
+            // Of the others the last counts, as of every option.
+            _ => values.next_back().map(|value| value.to_string()).unwrap_or_default(),
+        };
+        by_option(&mut settings, option, key, &value)?;
+    }
+    // Who names a port for TLS alone does not mean another one without.
+    let nowhere_else = settings.origins.of("listen.addresses") == "default";
+    if options.has("listen-tls") && nowhere_else {
+        by_option(&mut settings, "listen-tls", "listen.addresses", "")?;
     }
     for assignment in options.all("set") {
         let set = settings.set(&assignment.to_string_lossy());
@@ -201,6 +213,17 @@ fn settings(options: &Options, reading: Reading) -> Result<Settings, Refusal> {
         lines if lines.is_empty() => Ok(settings),
         lines => Err(refusal("settings", lines)),
     }
+}
+
+/// The path that an option names from where the server was started.
+fn absolute(options: &Options, option: &str) -> Result<String, Failure> {
+    let path = options.value(option).unwrap_or_default();
+    let absolute = std::path::absolute(path);
+    let absolute = absolute.map_err(|error| Failure::usage(format!("--{option}: {error}")))?;
+    absolute.into_os_string().into_string().map_err(|path| {
+        let path = shown_path(path.as_ref());
+        Failure::usage(format!("--{option}: {path} is not UTF-8, as settings are"))
+    })
 }
 
 fn refusal(name: &str, lines: Vec<String>) -> Refusal {

@@ -1,0 +1,216 @@
+//! The keys of `[tls]`, and what of them contradicts the rest.
+
+use std::path::PathBuf;
+
+use ftp_proto::Network;
+use ftp_server::{ClientCertificates, SessionReuse, TlsPolicy, TlsVersion};
+
+use super::word_of;
+use crate::values::word;
+
+/// How connections are protected, and by what.
+#[derive(Clone, Debug)]
+pub(crate) struct Protection {
+    /// PEM files.
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    /// In place of them a pair that is made once and kept.
+    pub(crate) self_signed: bool,
+    pub(crate) control: TlsPolicy,
+    pub(crate) data: TlsPolicy,
+    pub(crate) session_reuse: SessionReuse,
+    pub(crate) allow_missing_close_notify: bool,
+    pub(crate) min_version: TlsVersion,
+    /// Whose certificates of clients are asked for.
+    pub(crate) client_ca: Option<PathBuf>,
+    pub(crate) client_certificates: ClientCertificates,
+    pub(crate) cert_user: bool,
+    pub(crate) exempt: Vec<Network>,
+    pub(crate) auth_ssl_alias: bool,
+}
+
+impl Default for Protection {
+    fn default() -> Self {
+        Self {
+            certificate: None,
+            key: None,
+            self_signed: false,
+            control: TlsPolicy::default(),
+            data: TlsPolicy::default(),
+            session_reuse: SessionReuse::default(),
+            allow_missing_close_notify: false,
+            min_version: TlsVersion::V1_2,
+            client_ca: None,
+            client_certificates: ClientCertificates::Optional,
+            cert_user: false,
+            exempt: Vec::new(),
+            auth_ssl_alias: false,
+        }
+    }
+}
+
+impl Protection {
+    /// Whether there is, or will be, a certificate.
+    pub(crate) const fn is_on(&self) -> bool {
+        self.certificate.is_some() || self.self_signed
+    }
+
+    /// What contradicts itself: the key that is at fault, and what it needs. `is_implicit`: whether
+    /// some address has TLS from the start.
+    pub(super) fn contradictions(&self, is_implicit: bool) -> Vec<(&'static str, String)> {
+        let mut wrong = Vec::new();
+        let mut needs = |key, is_set: bool, is_there: bool, what: &str| {
+            if is_set && !is_there {
+                wrong.push((key, format!("needs {what}")));
+            }
+        };
+        let required = TlsPolicy::Required;
+        let by_files = self.certificate.is_some();
+        needs("tls.certificate", by_files, self.key.is_some(), "tls.key");
+        needs("tls.key", self.key.is_some(), by_files, "tls.certificate");
+        for (key, is_set) in [
+            ("listen.implicit_tls", is_implicit),
+            ("tls.control", self.control == required),
+            ("tls.data", self.data == required),
+            ("tls.session_reuse", self.session_reuse == SessionReuse::Require),
+            ("tls.client_ca", self.client_ca.is_some()),
+        ] {
+            needs(key, is_set, self.is_on(), CERTIFICATE);
+        }
+        let ca = self.client_ca.is_some();
+        let must_show = self.client_certificates == ClientCertificates::Required;
+        needs("tls.client_certificates", must_show, ca, "tls.client_ca");
+        needs("tls.cert_user", self.cert_user, ca, "tls.client_ca");
+        // Data is protected only behind a control connection that is.
+        let data = self.data == required && self.is_on();
+        needs("tls.data", data, self.can_protect(is_implicit), CONTROL);
+        if by_files && self.self_signed {
+            wrong.push((
+                "tls.self_signed",
+                "is in place of tls.certificate, not with it".to_owned(),
+            ));
+        }
+        wrong
+    }
+
+    /// What a user who has to be protected cannot be protected without.
+    pub(super) fn lacks_for_users(&self, is_implicit: bool) -> Option<&'static str> {
+        match (self.is_on(), self.can_protect(is_implicit)) {
+            (false, _) => Some(CERTIFICATE),
+            (true, false) => Some(CONTROL),
+            (true, true) => None,
+        }
+    }
+
+    fn can_protect(&self, is_implicit: bool) -> bool {
+        self.control != TlsPolicy::Off || is_implicit
+    }
+}
+
+/// What there has to be for any TLS.
+const CERTIFICATE: &str = "tls.certificate and tls.key, or tls.self_signed";
+
+/// What there has to be for TLS on a control connection.
+const CONTROL: &str = "tls.control other than off, or listen.implicit_tls";
+
+const POLICIES: &[(&str, TlsPolicy)] = &[
+    ("off", TlsPolicy::Off),
+    ("optional", TlsPolicy::Optional),
+    ("required", TlsPolicy::Required),
+];
+
+pub(super) fn policy(text: &str) -> Result<TlsPolicy, String> {
+    word(text, POLICIES)
+}
+
+pub(super) fn policy_word(policy: &TlsPolicy) -> String {
+    word_of(policy, POLICIES)
+}
+
+const REUSE: &[(&str, SessionReuse)] = &[
+    ("off", SessionReuse::Off),
+    ("observe", SessionReuse::Observe),
+    ("prefer", SessionReuse::Prefer),
+    ("require", SessionReuse::Require),
+];
+
+pub(super) fn reuse(text: &str) -> Result<SessionReuse, String> {
+    word(text, REUSE)
+}
+
+pub(super) fn reuse_word(reuse: &SessionReuse) -> String {
+    word_of(reuse, REUSE)
+}
+
+const VERSIONS: &[(&str, TlsVersion)] = &[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
+
+pub(super) fn version(text: &str) -> Result<TlsVersion, String> {
+    word(text, VERSIONS)
+}
+
+pub(super) fn version_word(version: &TlsVersion) -> String {
+    word_of(version, VERSIONS)
+}
+
+const CLIENTS: &[(&str, ClientCertificates)] =
+    &[("optional", ClientCertificates::Optional), ("required", ClientCertificates::Required)];
+
+pub(super) fn clients(text: &str) -> Result<ClientCertificates, String> {
+    word(text, CLIENTS)
+}
+
+pub(super) fn clients_word(clients: &ClientCertificates) -> String {
+    word_of(clients, CLIENTS)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::Settings;
+
+    #[test]
+    fn what_is_demanded_needs_what_it_is_made_of() {
+        let pair = ["tls.certificate=/c", "tls.key=/k"];
+        for (assignments, want) in [
+            (&["tls.control=required"][..], "tls.control: needs tls.certificate and tls.key"),
+            (&["tls.data=required"], "tls.data: needs tls.certificate"),
+            (&["tls.session_reuse=require"], "tls.session_reuse: needs tls.certificate"),
+            (&["listen.implicit_tls=990"], "listen.implicit_tls: needs tls.certificate"),
+            (&["tls.client_ca=/ca"], "tls.client_ca: needs tls.certificate"),
+            (&["tls.certificate=/c"], "tls.certificate: needs tls.key"),
+            (&["tls.key=/k"], "tls.key: needs tls.certificate"),
+            (&["tls.client_certificates=required"], "client_certificates: needs tls.client_ca"),
+            (&["tls.cert_user=true"], "tls.cert_user: needs tls.client_ca"),
+            (&[pair[0], pair[1], "tls.self_signed=true"], "tls.self_signed: is in place of"),
+            (
+                &["tls.self_signed=true", "tls.control=off", "tls.data=required"],
+                "tls.data: needs tls.control",
+            ),
+            (&["users.a.tls=required"], "users.a.tls: needs tls.certificate"),
+            (
+                &["tls.self_signed=true", "tls.control=off", "users.a.tls=required"],
+                "users.a.tls: needs tls.control",
+            ),
+        ] {
+            let mut settings = Settings::default();
+            assignments.iter().for_each(|assignment| settings.set(assignment).unwrap());
+            let found = settings.contradictions(None).join("\n");
+            assert!(found.contains(want), "{assignments:?}: {found}");
+        }
+        for assignments in [
+            &[][..],
+            &[pair[0], pair[1], "tls.control=required", "tls.data=required"],
+            &["tls.self_signed=true", "tls.session_reuse=require", "listen.implicit_tls=990"],
+            &[
+                "tls.self_signed=true",
+                "listen.implicit_tls=990",
+                "tls.control=off",
+                "tls.data=required",
+            ],
+            &[pair[0], pair[1], "tls.client_ca=/ca", "tls.cert_user=true"],
+        ] {
+            let mut settings = Settings::default();
+            assignments.iter().for_each(|assignment| settings.set(assignment).unwrap());
+            assert_eq!(settings.contradictions(None), Vec::<String>::new(), "{assignments:?}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! `serve` with TLS: which certificates it takes, the one that it makes, and what SIGHUP does.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use ftp_tests::process::run;
+use ftp_tests::root::TempRoot;
+use ftp_tests::tls::{Authority, Kind};
+
+use crate::serve::Served;
+use crate::{failed, ftp};
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("temporary names are text")
+}
+
+/// `serve`, whose state directory is `home`.
+fn serve(home: &TempRoot, arguments: &[&str]) -> Command {
+    let mut command = ftp(&["serve", "--listen", "127.0.0.1:0"]);
+    command.args(arguments).env_remove("STATE_DIRECTORY").env_remove("XDG_STATE_HOME");
+    command.env("HOME", home.path()).current_dir(home.path());
+    command
+}
+
+#[test]
+fn a_pair_that_is_no_good_is_refused_with_its_file_and_the_reason() {
+    let (home, authority) = (TempRoot::new(), Authority::new());
+    let good = authority.issue(Kind::Good).write(&home, "good");
+    let other = authority.issue(Kind::Good).write(&home, "other");
+    let expired = authority.issue(Kind::Expired).write(&home, "expired");
+    let early = authority.issue(Kind::NotYetValid).write(&home, "early");
+    let empty = home.write("empty", b"");
+    let blank = home.write("blank", b" \n\n");
+    let garbage = home.write("garbage", b"\x00\xffno PEM at all\n");
+    let cut = fs::read(&good.certificate).unwrap();
+    let cut = home.write("cut", &cut[..cut.len() / 2]);
+    let der = home.write("der", &authority.certificate());
+    let broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let broken = home.write("broken", broken);
+    let broken_key = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    let broken_key = home.write("broken.key", broken_key);
+    let (missing, directory) = (home.join("missing"), home.mkdir("directory"));
+    let (certificate, key) = (&good.certificate, &good.key);
+    for (certificate, key, culprit, reason) in [
+        (certificate, &other.key, &other.key, "does not belong to the certificate"),
+        (&expired.certificate, &expired.key, &expired.certificate, "expired at 20210101"),
+        (&early.certificate, &early.key, &early.certificate, "not valid before 21000101"),
+        (&missing, key, &missing, "No such file"),
+        (certificate, &missing, &missing, "No such file"),
+        (&directory, key, &directory, "Is a directory"),
+        (certificate, &directory, &directory, "Is a directory"),
+        (&empty, key, &empty, "is empty"),
+        (certificate, &empty, &empty, "is empty"),
+        (&blank, key, &blank, "is empty"),
+        (&garbage, key, &garbage, "no certificate in"),
+        (certificate, &garbage, &garbage, "no private key in"),
+        (&der, key, &der, "no certificate in"),
+        (&cut, key, &cut, ""),
+        (key, key, key, "no certificate in"),
+        (certificate, certificate, certificate, "no private key in"),
+        (&broken, key, &broken, "cannot use"),
+        (certificate, &broken_key, &broken_key, "cannot use"),
+    ] {
+        let ran =
+            run(serve(&home, &["--tls-cert", text(certificate), "--tls-key", text(key)]).arg("."));
+        let what = format!("{} {}", certificate.display(), key.display());
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(said.contains(text(culprit)) && said.contains(reason), "{what}: {said}");
+        assert!(!said.contains("listening"), "{what}: {said}");
+        failed(&ran, 2, "TLS: ");
+        // The same, before it is needed.
+        let check = ["--check", "--tls-cert", text(certificate), "--tls-key", text(key)];
+        let said = String::from_utf8(run(serve(&home, &check).arg(".")).succeeded()).unwrap();
+        let line = said.lines().find(|line| line.starts_with("fail  TLS: "));
+        assert!(line.is_some_and(|line| line.contains(reason)), "{what}: {said}");
+    }
+    let unreadable = authority.issue(Kind::Good).write(&home, "unreadable");
+    fs::set_permissions(&unreadable.key, fs::Permissions::from_mode(0o000)).unwrap();
+    // Root may read it in any case.
+    if fs::read(&unreadable.key).is_err() {
+        let pair =
+            ["--tls-cert", text(&unreadable.certificate), "--tls-key", text(&unreadable.key)];
+        failed(&run(serve(&home, &pair).arg(".")), 2, "unreadable.key: Permission denied");
+    }
+    // Half a pair, or two.
+    for (arguments, words) in [
+        (&["--tls-cert", "good.crt"][..], "tls.certificate: needs tls.key"),
+        (&["--tls-key", "good.key"], "tls.key: needs tls.certificate"),
+        (
+            &["--tls-cert", "good.crt", "--tls-key", "good.key", "--tls-self-signed"],
+            "tls.self_signed: is in place of tls.certificate",
+        ),
+        (&["--listen-tls", "0"], "listen.implicit_tls: needs tls.certificate"),
+    ] {
+        failed(&run(serve(&home, arguments).arg(".")), 2, words);
+    }
+}
+
+#[test]
+fn what_is_odd_about_a_pair_is_said_by_check() {
+    let (home, authority) = (TempRoot::new(), Authority::new());
+    let check = |kind, more: &[&str]| {
+        let pair = authority.issue(kind);
+        let files = pair.write(&home, "server");
+        fs::set_permissions(&files.key, fs::Permissions::from_mode(0o604)).unwrap();
+        let mut command = serve(&home, &["--check", "--tls-cert", "server.crt"]);
+        command.args(["--tls-key", "server.key"]).args(more);
+        let said = String::from_utf8(run(command.arg(".")).succeeded()).unwrap();
+        (pair.pin(), said)
+    };
+    let at = home.join("server.crt");
+    let line = |kind: &str, rest: &str| format!("{kind:<5} {}{rest}", at.display());
+    let (pin, said) = check(Kind::Good, &[]);
+    let good = line("ok", &format!(" can be shown; clients may --pin {pin}"));
+    assert!(said.lines().any(|line| line == good), "{said}");
+    let key = format!("warn  {}: its mode lets all users", home.join("server.key").display());
+    assert!(said.lines().any(|line| line.starts_with(&key)), "{said}");
+    assert!(!said.contains("expires") && !said.contains("does not name"), "{said}");
+    let (_, said) = check(Kind::EndsSoon, &[]);
+    // Whether it is a second before or behind five days.
+    let soon = [4, 5].map(|days| format!(" expires in {days} days; renew it, and send SIGHUP"));
+    assert!(soon.iter().any(|soon| said.contains(&line("warn", soon))), "{said}");
+    // Not for what the host is called.
+    let names = ["--set", "hosts.names=ftp.example.invalid,ftp.example.org"];
+    let (_, said) = check(Kind::Good, &names);
+    let why = ": clients that go there and look at names refuse it; have one issued that does";
+    assert!(
+        said.contains(&line("warn", &format!(" does not name ftp.example.org{why}"))),
+        "{said}"
+    );
+    let names =
+        ["--passive-address", "192.0.2.1", "--set", "hosts.names=elsewhere.example.invalid"];
+    let (_, said) = check(Kind::OtherName, &names);
+    assert!(said.contains(&line("warn", &format!(" does not name 192.0.2.1{why}"))), "{said}");
+}
+
+#[test]
+fn a_certificate_of_its_own_is_made_once_and_kept() {
+    let (home, root) = (TempRoot::new(), TempRoot::new());
+    let file = home.join(".local/state/ftp-cli/self-signed.pem");
+    let pin = |served: &Served| {
+        let line = served.said.lines().find(|line| line.contains("--pin sha256//")).unwrap();
+        line.rsplit_once(' ').unwrap().1.to_owned()
+    };
+    // To look makes nothing.
+    let check = || {
+        let ran = run(serve(&home, &["--check", "--tls-self-signed"]).arg(root.path()));
+        String::from_utf8(ran.succeeded()).unwrap()
+    };
+    let said = check();
+    let will = format!("make a certificate and keep it in {}", file.display());
+    assert!(said.contains(&will) && !file.exists(), "{said}");
+
+    let arguments = ["--tls-self-signed", "--set", "hosts.names=nas.example.invalid"];
+    let served = Served::of(serve(&home, &arguments).arg(root.path()));
+    let first = pin(&served);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let parent = file.parent().unwrap();
+    assert_eq!(fs::metadata(parent).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::read_dir(parent).unwrap().count(), 1, "no temporary file stays");
+    let content = fs::read(&file).unwrap();
+    drop(served);
+
+    let served = Served::of(serve(&home, &["--tls-self-signed"]).arg(root.path()));
+    assert_eq!(pin(&served), first);
+    assert_eq!(fs::read(&file).unwrap(), content);
+    assert!(
+        check().contains(&format!("{} can be shown; clients may --pin {first}", file.display()))
+    );
+    // What is no pair is not made anew: somebody may have pinned it.
+    fs::write(&file, b"garbage").unwrap();
+    let ran = run(serve(&home, &["--tls-self-signed"]).arg(root.path()));
+    failed(&ran, 2, "TLS: no certificate in");
+    // Nowhere to keep it.
+    let mut nowhere = serve(&home, &["--tls-self-signed"]);
+    failed(
+        &run(nowhere.env_remove("HOME").arg(root.path())),
+        2,
+        "no place to keep the certificate",
+    );
+    let mut elsewhere = serve(&home, &["--tls-self-signed"]);
+    elsewhere.env("STATE_DIRECTORY", home.join("of systemd")).arg(root.path());
+    assert_ne!(pin(&Served::of(&mut elsewhere)), first);
+    assert!(home.join("of systemd/self-signed.pem").is_file());
+}
