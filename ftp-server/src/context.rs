@@ -73,6 +73,8 @@ pub(crate) struct Line {
     busy: AtomicBool,
     /// The grace is over, or it is not wanted any more: whatever goes on, ends.
     cut: AtomicBool,
+    /// It is under TLS: only the session can write what its client understands.
+    protected: AtomicBool,
     /// What others may see of it.
     pub(crate) shown: Shown,
 }
@@ -294,13 +296,23 @@ impl Register {
 
 impl Line {
     pub(crate) fn new(stream: TcpStream, peer: SocketAddr) -> Self {
-        let (busy, cut) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { stream, busy, cut, shown: Shown::new(peer) }
+        let [busy, cut, protected] = [const { AtomicBool::new(false) }; 3];
+        Self { stream, busy, cut, protected, shown: Shown::new(peer) }
     }
 
     /// Says that data moves from now on, or no longer does.
     pub(crate) fn set_busy(&self, busy: bool) {
         self.busy.store(busy, Ordering::SeqCst);
+    }
+
+    /// Says that TLS begins, or has ended.
+    pub(crate) fn set_protected(&self, protected: bool) {
+        self.protected.store(protected, Ordering::SeqCst);
+    }
+
+    /// Whether nobody but the session may write.
+    pub(crate) fn is_protected(&self) -> bool {
+        self.protected.load(Ordering::SeqCst)
     }
 
     /// Whether the session has to end now, whatever it does.

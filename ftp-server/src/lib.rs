@@ -48,7 +48,6 @@ mod name_pattern;
 mod observer;
 mod pace;
 mod presence;
-#[allow(dead_code, reason = "sessions come next")]
 mod protection;
 mod random;
 mod rate;
@@ -58,7 +57,6 @@ mod server;
 mod session;
 mod storage;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
-#[allow(dead_code, reason = "sessions come next")]
 mod tls;
 mod watch;
 mod who;

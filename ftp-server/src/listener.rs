@@ -183,7 +183,7 @@ fn turn_away(
         refuse(stream, refusal);
     }
     let (peer, kind) = (session::canonical(peer), EventKind::Refused(refusal));
-    context.observers.tell_unharmed(&Event { session: None, peer, user: None, kind });
+    context.observers.tell_unharmed(&Event { session: None, peer, user: None, tls: None, kind });
 }
 
 /// Says 421 on a connection that is then dropped.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ftp_proto::{Network, Reply, ReplyCode, RepresentationType, Verb};
 
 use crate::event_log::LogCrate;
+use crate::protection::TlsInfo;
 use crate::storage::VirtualPath;
 
 /// Is told what happened, after the fact and in the order of each session.
@@ -63,6 +64,8 @@ pub struct Event<'a> {
     pub peer: SocketAddr,
     /// The argument of `USER` of the login that was accepted, byte for byte; `None` without one.
     pub user: Option<&'a [u8]>,
+    /// How the control connection is protected, if it is.
+    pub tls: Option<TlsInfo>,
     /// What has happened.
     pub kind: EventKind<'a>,
 }
@@ -181,6 +184,8 @@ pub struct Transfer<'a> {
     pub end: TransferEnd,
     /// The first reply behind the 150, or the only one; `None` if none was sent.
     pub reply: Option<ReplyCode>,
+    /// How the data connection was protected, if it was.
+    pub tls: Option<TlsInfo>,
 }
 
 /// Which way bytes went.
@@ -201,6 +206,11 @@ pub enum Direction {
 pub enum TransferEnd {
     /// `fin`: whole. What was received is published; what was sent was sent to its end.
     Fin,
+    /// `close-notify`: the same under TLS, where both sides say that it was all.
+    CloseNotify,
+    /// `truncated`: an upload under TLS ended without the client's word that it was all. Somebody may
+    /// have cut it.
+    Truncated,
     /// `reset`: the data connection broke.
     Reset,
     /// `stall`: no byte moved for too long.
@@ -213,6 +223,8 @@ pub enum TransferEnd {
     Cut,
     /// `no-data`: there was no data connection.
     NoData,
+    /// `no-tls`: the data connection could not be protected.
+    NoTls,
     /// `refused`: there was no 150.
     Refused,
     /// `storage`: the storage failed behind the 150, as with a disk that is full.
@@ -245,6 +257,12 @@ pub enum LoginRefusal {
     Unavailable,
     /// `too-many`: the user has as many sessions as one may have.
     TooMany,
+    /// `certificate`: the client has shown no certificate of that user's
+    /// ([`Tls::cert_user`](crate::Tls::cert_user)).
+    Certificate,
+    /// `protection`: the user has to log in under TLS, or without
+    /// ([`Login::tls`](crate::Login::tls)).
+    Protection,
 }
 
 /// How a session ended.
@@ -266,8 +284,10 @@ impl TransferEnd {
     #[must_use]
     pub const fn is_whole(self) -> bool {
         match self {
-            Self::Fin => true,
-            Self::Reset
+            Self::Fin | Self::CloseNotify => true,
+            Self::Truncated
+            | Self::NoTls
+            | Self::Reset
             | Self::Stall
             | Self::Abor
             | Self::ControlLost
@@ -283,6 +303,9 @@ impl TransferEnd {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Fin => "fin",
+            Self::CloseNotify => "close-notify",
+            Self::Truncated => "truncated",
+            Self::NoTls => "no-tls",
             Self::Reset => "reset",
             Self::Stall => "stall",
             Self::Abor => "abor",
@@ -327,6 +350,8 @@ impl LoginRefusal {
             Self::NoHome => "no-home",
             Self::Unavailable => "unavailable",
             Self::TooMany => "too-many",
+            Self::Certificate => "certificate",
+            Self::Protection => "protection",
         }
     }
 }

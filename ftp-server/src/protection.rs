@@ -144,9 +144,3 @@ pub struct TlsInfo {
     /// Whether it resumed a session of the same control connection. A control connection never does.
     pub resumed: bool,
 }
-
-impl TlsInfo {
-    pub(crate) const fn new(version: TlsVersion, resumed: bool) -> Self {
-        Self { version, resumed }
-    }
-}

@@ -50,7 +50,9 @@ fn go_on(runner: Box<Runner>) {
     let thread = thread::Builder::new().stack_size(limits::SESSION_STACK);
     if let Err(error) = thread.spawn(move || runner.go_on()) {
         log::warn!("no thread for a session: {error}");
-        listener::refuse(&line.stream, Refusal::Resources);
+        if !line.is_protected() {
+            listener::refuse(&line.stream, Refusal::Resources);
+        }
         ending.tell(SessionEnd::Failed(&error));
     }
 }

@@ -10,7 +10,6 @@ mod handshake;
 mod load;
 mod pool;
 
-#[allow(unused_imports, reason = "sessions come next")]
 pub(crate) use self::connection::{Connection, RECORD, size_of_records};
 pub(crate) use self::handshake::Handshake;
 

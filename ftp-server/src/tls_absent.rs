@@ -14,7 +14,7 @@ use crate::protection::{
 };
 
 /// See the feature `tls`.
-pub(crate) const RECORD: usize = 0;
+pub(crate) const RECORD: usize = 18 * 1_024;
 
 /// See the feature `tls`.
 pub(crate) const fn size_of_records(plain: usize) -> usize {

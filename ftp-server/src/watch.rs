@@ -123,7 +123,13 @@ impl Shared {
                 drop(state);
                 for (_, peer) in over {
                     let kind = EventKind::BanEnded { network: host_of(peer.ip()) };
-                    observers.tell_unharmed(&Event { session: None, peer, user: None, kind });
+                    observers.tell_unharmed(&Event {
+                        session: None,
+                        peer,
+                        user: None,
+                        tls: None,
+                        kind,
+                    });
                 }
                 state = self.state();
                 continue;

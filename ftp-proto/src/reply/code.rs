@@ -125,6 +125,8 @@ codes! {
     EXTENDED_PASSIVE 229,
     /// 230: logged in.
     LOGGED_IN 230,
+    /// 234: the security mechanism is accepted, and the handshake follows (RFC 4217 §4).
+    SECURITY_ACCEPTED 234,
     /// 250: file action okay.
     FILE_ACTION_OKAY 250,
     /// 257: pathname.
@@ -157,12 +159,19 @@ codes! {
     BAD_SEQUENCE 503,
     /// 504: command not implemented for that parameter.
     PARAMETER_NOT_IMPLEMENTED 504,
-    /// 522: network protocol not supported (RFC 2428 §2).
+    /// 521: data cannot be transferred with this protection of the data connection (RFC 4217 §10.2).
+    DATA_PROTECTION_NEEDED 521,
+    /// 522: network protocol not supported (RFC 2428 §2); behind a 150, the data connection could not
+    /// be protected (RFC 4217 §10.2).
     PROTOCOL_NOT_SUPPORTED 522,
     /// 530: not logged in.
     NOT_LOGGED_IN 530,
     /// 533: command protection level denied for policy reasons (RFC 2228 §5.1).
     PROTECTION_DENIED 533,
+    /// 534: request denied for policy reasons (RFC 2228 §5.1).
+    DENIED_BY_POLICY 534,
+    /// 536: level of data protection not supported by the security mechanism (RFC 2228 §5.1).
+    PROTECTION_NOT_SUPPORTED 536,
     /// 550: file unavailable: not found, no access.
     FILE_UNAVAILABLE 550,
     /// 552: exceeded storage allocation.

@@ -1,5 +1,5 @@
 //! Access control commands (RFC 959 §4.1.1): USER, PASS, ACCT, REIN, QUIT; and what a client says
-//! of itself before: HOST (RFC 7151), LANG (RFC 2640), CLNT, CCC.
+//! of itself before: HOST (RFC 7151), LANG (RFC 2640), CLNT.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::data;
 use crate::observer::{EventKind, LoginRefusal, Refusal};
 use crate::presence::Present;
+use crate::protection::TlsPolicy;
 use crate::rate::{Rate, Throttle};
 use crate::session::{Access, Outcome, Session, User};
 use crate::storage::VirtualPath;
@@ -70,6 +71,10 @@ fn login(
     let attempt =
         LoginAttempt { user: &name, password: &password.0, account, host, peer, deadline };
     let error = match Arc::clone(&session.context).authenticator.login(&attempt) {
+        Ok(_) if !session.secured.as_ref().is_none_or(|secured| secured.may_be(&name)) => {
+            let (error, reason) = (AuthError::Refused, LoginRefusal::Certificate);
+            return refuse(session, &name, error, reason, start);
+        }
         Ok(login) => return enter(session, name, login),
         Err(AuthError::NeedAccount) if account.is_none() => {
             session.access = Access::Unaccounted { name, password };
@@ -82,7 +87,17 @@ fn login(
         AuthError::NoHome => LoginRefusal::NoHome,
         AuthError::Unavailable => LoginRefusal::Unavailable,
     };
-    session.tell(EventKind::LoginRefused { user: &name, reason });
+    refuse(session, &name, error, reason, start)
+}
+
+fn refuse(
+    session: &mut Session,
+    name: &[u8],
+    error: AuthError,
+    reason: LoginRefusal,
+    start: Instant,
+) -> Outcome {
+    session.tell(EventKind::LoginRefused { user: name, reason });
     match error {
         AuthError::Unavailable => {
             return Reply::new(ReplyCode::LOCAL_ERROR, "Cannot check the password now").into();
@@ -117,6 +132,16 @@ fn login(
 }
 
 fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
+    let why = match login.tls {
+        TlsPolicy::Required if session.secured.is_none() => Some("AUTH TLS comes first"),
+        TlsPolicy::Off if session.secured.is_some() => Some("Not under TLS"),
+        _ => None,
+    };
+    if let Some(why) = why {
+        let reason = LoginRefusal::Protection;
+        session.tell(EventKind::LoginRefused { user: &name, reason });
+        return Reply::new(ReplyCode::DENIED_BY_POLICY, why).into();
+    }
     let Context { config, presence, .. } = &*session.context;
     let sessions = login.limits.sessions.unwrap_or(config.per_user);
     let rate_per_user = login.limits.rate_per_user.unwrap_or(config.rate_per_user);
@@ -135,7 +160,14 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
     let shared = present.as_ref().and_then(Present::rate);
     let throttle = Throttle::new(Rate::new(rate_per_session).into_iter().chain(shared));
     let Login {
-        storage, rights, mkdir_existing_ok, mkdir_parents, is_shared, name: own_name, ..
+        storage,
+        rights,
+        mkdir_existing_ok,
+        mkdir_parents,
+        is_shared,
+        name: own_name,
+        tls,
+        ..
     } = login;
     let owner = (!is_shared).then(|| own_name.unwrap_or_else(|| name.clone()));
     session.access = Access::User(User {
@@ -145,6 +177,7 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
         rights,
         mkdir_existing_ok,
         mkdir_parents,
+        tls,
         throttle,
         _present: present,
     });
@@ -155,7 +188,14 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
 
 /// `REIN`: 220, and all is as behind the greeting of a session that begins now; only failed logins
 /// are not forgotten. 421 where none may begin any more from this address.
+///
+/// Under TLS that ends with it (RFC 4217 §13), and so it is 534 where TLS has to be.
 pub(super) fn rein(session: &mut Session) -> Outcome {
+    let is_protected = session.secured.is_some();
+    if is_protected && (session.is_implicit || session.needs_tls()) {
+        let text = "TLS may not end here, connect anew";
+        return Reply::new(ReplyCode::DENIED_BY_POLICY, text).into();
+    }
     if session.user().is_some() {
         session.tell(EventKind::LoggedOut);
     }
@@ -163,7 +203,8 @@ pub(super) fn rein(session: &mut Session) -> Outcome {
     if session.context.is_denied(session.peer.ip()) {
         return Outcome::Close(Refusal::Denied.reply());
     }
-    Reply::new(ReplyCode::SERVICE_READY, "Ready for a new user").into()
+    let ready = Reply::new(ReplyCode::SERVICE_READY, "Ready for a new user");
+    if is_protected { Outcome::Unprotect(ready) } else { ready.into() }
 }
 
 /// `HOST <hostname>`: 220 when this server is that host (RFC 7151 §3.2), 504 otherwise. A login
@@ -175,7 +216,10 @@ pub(super) fn host(session: &mut Session, name: &HostName) -> Outcome {
         HostName::Domain(_) => hosts.is_empty(),
         HostName::Address(address) => address.to_canonical() == session.local.ip(),
     };
-    if !is_here && !hosts.contains(name) {
+    // Whose certificate the client has seen (RFC 7151 §3.2.2).
+    let asked = session.secured.as_ref().and_then(|secured| secured.server_name());
+    let is_other = asked.is_some_and(|asked| asked != *name);
+    if is_other || !is_here && !hosts.contains(name) {
         return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "Not a host of this server")
             .into();
     }
@@ -201,11 +245,6 @@ pub(super) fn clnt(session: &mut Session, name: &[u8]) -> Outcome {
     let shown = name.get(..CLIENT_NAME).unwrap_or(name);
     log::log!(level, "{}: client is {}", session.peer, Escaped(shown));
     Reply::new(ReplyCode::OKAY, "Noted").into()
-}
-
-/// `CCC`: 533, since there is no protection to take away (RFC 2228 §3).
-pub(super) fn ccc() -> Outcome {
-    Reply::new(ReplyCode::PROTECTION_DENIED, "The control connection is not protected").into()
 }
 
 /// `QUIT`: 221, and the end. A transfer that runs is waited for, since this is then looked at

@@ -1,6 +1,6 @@
 //! Information (RFC 959 §4.1.3; RFC 2389): SYST, FEAT, OPTS, HELP, STAT, NOOP.
 
-use ftp_proto::{Escaped, OptsArgument, Reply, ReplyCode, Verb};
+use ftp_proto::{Escaped, OptsArgument, ProtectionLevel, Reply, ReplyCode, Verb};
 
 use super::attribute::may_chmod;
 use super::{RULES, Rule};
@@ -29,6 +29,8 @@ pub(super) fn feat(session: &Session) -> Outcome {
     let served = served.filter(|rule| is_permitted(rule.verb, offer.rights));
     let mut features: Vec<String> = served
         .filter_map(|rule| match (rule.verb, rule.feature?) {
+            // Without a certificate they have nothing to do with.
+            (Verb::Pbsz | Verb::Prot, _) if session.context.tls.is_none() => None,
             (Verb::Hash, feature) => Some(format!("{feature} {}", algorithm_list(session))),
             (Verb::Mlst, feature) => Some(format!("{feature} {}", fact_list(session))),
             (Verb::Mff, feature) => match changeable_facts(offer).as_str() {
@@ -175,7 +177,14 @@ pub(crate) fn status(session: &Session, moved: Option<u64>) -> Reply {
             parameters.structure.as_str(),
             parameters.mode.as_str()
         ),
-        " Control connection is clear text".to_owned(),
+        match session.tls() {
+            None => " Control connection is clear text".to_owned(),
+            Some(info) => format!(" Control connection is under TLS {}", info.version.as_str()),
+        },
+        match session.protection {
+            ProtectionLevel::Private => " Data connections are under TLS".to_owned(),
+            _ => " Data connections are clear text".to_owned(),
+        },
     ];
     lines.push(match (moved, &session.channel) {
         (Some(moved), _) => format!(" Transfer in progress: {moved} bytes so far"),

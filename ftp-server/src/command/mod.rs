@@ -9,6 +9,7 @@ mod file;
 mod information;
 mod listing;
 mod parameter;
+mod security;
 mod space;
 mod transfer;
 mod unique;
@@ -18,6 +19,7 @@ pub(crate) use information::status;
 use self::parameter::only;
 use ftp_proto::{Command, ParseErrorKind, Reply, ReplyCode, Verb};
 
+use crate::protection::TlsPolicy;
 use crate::session::{Access, Outcome, Session};
 use crate::storage::Capabilities;
 
@@ -60,8 +62,12 @@ enum After {
     Rnfr,
     /// No `REST`.
     NoRest,
-    /// A control connection that is protected, which none is.
+    /// A control connection that is protected.
     Protection,
+    /// One that is not.
+    NoProtection,
+    /// `PBSZ`.
+    Pbsz,
 }
 
 /// What a command has to do with the data connection.
@@ -89,10 +95,10 @@ const fn rule(
 #[rustfmt::skip]
 pub(crate) const RULES: &[Rule] = {
     use Login::{Before, Needed};
-    use After::{NoLogin, NoRest, Protection};
+    use After::{NoLogin, NoProtection, NoRest, Protection};
     use Data::{Needs, None as No, Prepares};
     use Verb::{
-        Abor, Acct, Allo, Appe, Avbl, Ccc, Cdup, Clnt, Cwd, Dele, Eprt, Epsv, Feat, Hash, Help,
+        Abor, Acct, Allo, Appe, Auth, Avbl, Ccc, Cdup, Clnt, Cwd, Dele, Eprt, Epsv, Feat, Hash, Help,
         Host, Lang, List, Mdtm, Mff, Mfmt, Mkd, Mlsd, Mlst, Mode, Nlst, Noop, Opts, Pass, Pasv,
         Pbsz, Port, Prot, Pwd, Quit, Rein, Rest, Retr, Rmd, Rnfr, Rnto, Site, Size, Stat, Stor,
         Stou, Stru, Syst, Type, User,
@@ -108,8 +114,9 @@ pub(crate) const RULES: &[Rule] = {
         rule(Host, ALWAYS, NoLogin,     No,       Some("HOST"),        "HOST <hostname>"),
         rule(Lang, ALWAYS, ANY,         No,       Some("LANG EN*"),    "LANG [<tag>]"),
         rule(Clnt, ALWAYS, ANY,         No,       Some("CLNT"),        "CLNT <name>"),
-        rule(Pbsz, ALWAYS, Protection,  No,       None,                "PBSZ <size>"),
-        rule(Prot, ALWAYS, Protection,  No,       None,                "PROT C | P"),
+        rule(Auth, ALWAYS, NoProtection, No,      Some("AUTH TLS"),    "AUTH TLS"),
+        rule(Pbsz, ALWAYS, Protection,  No,       Some("PBSZ"),        "PBSZ <size>"),
+        rule(Prot, ALWAYS, After::Pbsz, No,       Some("PROT"),        "PROT C | P"),
         rule(Ccc,  ALWAYS, ANY,         No,       None,                "CCC"),
         rule(Cwd,  Needed, ANY,         No,       None,                "CWD <directory>"),
         rule(Cdup, Needed, ANY,         No,       None,                "CDUP"),
@@ -165,6 +172,10 @@ impl Rule {
         match self.verb {
             Verb::Pasv | Verb::Epsv => config.passive,
             Verb::Port | Verb::Eprt => config.active,
+            Verb::Auth => {
+                let policy = session.context.tls.as_ref().map(|tls| tls.control_policy());
+                policy.is_some_and(|policy| policy != TlsPolicy::Off)
+            }
             Verb::Mfmt => can(Capabilities::SET_TIMES),
             Verb::Mff => can(Capabilities::SET_TIMES) || can(Capabilities::CHMOD),
             Verb::Hash => can(Capabilities::DIGEST),
@@ -201,6 +212,7 @@ fn look_at(session: &mut Session, verb: Verb, argument: &[u8]) -> Result<Outcome
     if rule.data != Data::Needs {
         return Ok(handle(session, &command));
     }
+    security::check_data(session)?;
     // Whatever comes of it, what was prepared is used up: a stale listener must not serve the
     // next transfer.
     let no_data =
@@ -223,6 +235,9 @@ fn gate(session: &Session, verb: Verb) -> Result<&'static Rule, Reply> {
     if session.context.is_draining() {
         return refuse(ReplyCode::SERVICE_CLOSING, "Service closing");
     }
+    if session.secured.is_none() && !is_harmless(verb) && session.needs_tls() {
+        return refuse(ReplyCode::DENIED_BY_POLICY, "AUTH TLS comes first");
+    }
     match rule.login {
         Login::Needed if session.user().is_none() => {
             return refuse(ReplyCode::NOT_LOGGED_IN, "Please log in with USER and PASS");
@@ -239,7 +254,9 @@ fn gate(session: &Session, verb: Verb) -> Result<&'static Rule, Reply> {
         After::NoLogin => session.user().is_none(),
         After::Rnfr => session.rename_from.is_some(),
         After::NoRest => session.restart == 0,
-        After::Protection => false,
+        After::Protection => session.secured.is_some(),
+        After::NoProtection => session.secured.is_none(),
+        After::Pbsz => session.secured.is_some() && session.has_buffer_size,
     };
     if !is_in_sequence {
         return refuse(ReplyCode::BAD_SEQUENCE, "Bad sequence of commands");
@@ -248,6 +265,27 @@ fn gate(session: &Session, verb: Verb) -> Result<&'static Rule, Reply> {
         return refuse(ReplyCode::BAD_SEQUENCE, "Only EPSV is allowed after EPSV ALL");
     }
     Ok(rule)
+}
+
+/// What is looked at in clear where TLS is required: nothing of it is anybody's secret.
+const fn is_harmless(verb: Verb) -> bool {
+    matches!(
+        verb,
+        Verb::Auth
+            | Verb::Pbsz
+            | Verb::Prot
+            | Verb::Ccc
+            | Verb::Feat
+            | Verb::Help
+            | Verb::Noop
+            | Verb::Quit
+            | Verb::Host
+            | Verb::Syst
+            | Verb::Opts
+            | Verb::Lang
+            | Verb::Clnt
+            | Verb::Abor
+    )
 }
 
 fn parse_failure(session: &Session, verb: Verb, argument: &[u8], kind: ParseErrorKind) -> Reply {
@@ -285,7 +323,10 @@ fn handle_other(session: &mut Session, command: &Command) -> Outcome {
         Command::Host(name) => access::host(session, name),
         Command::Lang(tag) => access::lang(tag.as_ref()),
         Command::Clnt(name) => access::clnt(session, name),
-        Command::Ccc => access::ccc(),
+        Command::Auth(mechanism) => security::auth(session, mechanism),
+        Command::Pbsz(_) => security::pbsz(session),
+        Command::Prot(level) => security::prot(session, *level),
+        Command::Ccc => security::ccc(session),
         Command::Cwd(path) => directory::cwd(session, path),
         Command::Cdup => directory::cdup(session),
         Command::Pwd => directory::pwd(session),

@@ -35,6 +35,8 @@ struct State {
 pub(super) struct Buffer<'a> {
     pool: &'a Buffers,
     bytes: Vec<u8>,
+    /// How large it is.
+    size: usize,
     is_large: bool,
 }
 
@@ -47,7 +49,12 @@ impl Buffers {
 
     /// A small buffer.
     pub(super) fn small(&self) -> Buffer<'_> {
-        Buffer { pool: self, bytes: vec![0; SMALL], is_large: false }
+        self.of_size(SMALL)
+    }
+
+    /// A small buffer of so many bytes, where what comes has to fit as a whole.
+    pub(super) fn of_size(&self, size: usize) -> Buffer<'_> {
+        Buffer { pool: self, bytes: vec![0; size], size, is_large: false }
     }
 
     fn lend(&self) -> Option<Vec<u8>> {
@@ -85,8 +92,7 @@ impl Buffers {
 impl Buffer<'_> {
     /// All of it, to be read into.
     pub(super) fn space(&mut self) -> &mut [u8] {
-        let size = self.size();
-        self.bytes.resize(size, 0);
+        self.bytes.resize(self.size, 0);
         &mut self.bytes
     }
 
@@ -97,7 +103,7 @@ impl Buffer<'_> {
 
     /// How many bytes should be in it at most.
     pub(super) const fn room(&self) -> usize {
-        self.size() - MARGIN
+        self.size - MARGIN
     }
 
     /// Exchanges a small buffer, and what is in it, for a large one, if there is one.
@@ -105,12 +111,8 @@ impl Buffer<'_> {
         if !self.is_large
             && let Some(bytes) = self.pool.lend()
         {
-            (self.bytes, self.is_large) = (bytes, true);
+            (self.bytes, self.size, self.is_large) = (bytes, LARGE, true);
         }
-    }
-
-    const fn size(&self) -> usize {
-        if self.is_large { LARGE } else { SMALL }
     }
 }
 

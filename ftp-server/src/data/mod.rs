@@ -20,11 +20,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use ftp_proto::ProtectionLevel;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::limits;
+use crate::protection::SessionReuse;
 use crate::session::Session;
+use crate::tls::Connection;
 
 /// How the next data connection comes about.
 pub(crate) enum DataChannel {
@@ -60,6 +63,14 @@ pub(crate) enum OpenError {
     Interrupted(Interruption),
     /// It did not come about: 425.
     Failed(io::Error),
+    /// It could not be protected: 522.
+    Unprotected(io::Error),
+}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl DataChannel {
@@ -80,6 +91,43 @@ impl DataChannel {
             }
         }
     }
+}
+
+/// Has TLS on a data connection, as the session wants it (RFC 4217 §7: this side is the TLS server,
+/// whoever has connected).
+pub(crate) fn protect(
+    stream: &TcpStream,
+    session: &Session,
+    is_upload: bool,
+    monitor: &mut dyn Monitor,
+) -> Result<Option<Connection>, OpenError> {
+    let Some(secured) = &session.secured else { return Ok(None) };
+    if session.protection != ProtectionLevel::Private {
+        return Ok(None);
+    }
+    let unprotected = |error| match error {
+        OpenError::Failed(error) => OpenError::Unprotected(error),
+        other => other,
+    };
+    let deadline = Instant::now() + limits::HANDSHAKE;
+    let handshake = secured.protect_data(is_upload).map_err(OpenError::Unprotected)?;
+    let mut until_ready = |flags| wait(fd(stream), flags, deadline, 0, monitor);
+    let connection =
+        handshake.carry_out(stream, deadline, &mut until_ready).map_err(unprotected)?;
+    if connection.info().is_some_and(|info| info.resumed) {
+        return Ok(Some(connection));
+    }
+    match secured.acceptor.reuse() {
+        SessionReuse::Off | SessionReuse::Observe => {}
+        SessionReuse::Prefer => {
+            log::warn!("{}: a data connection has a TLS session of its own", session.peer);
+        }
+        SessionReuse::Require => {
+            let why = "the TLS session is none of the control connection";
+            return Err(OpenError::Unprotected(io::Error::other(why)));
+        }
+    }
+    Ok(Some(connection))
 }
 
 /// When `limit` has passed since `start`. One that no clock can show is as good as none, which is

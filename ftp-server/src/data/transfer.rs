@@ -1,6 +1,8 @@
 //! The pump: bytes between a data connection and a file, in the session's own thread, with an
 //! eye on the control connection.
 
+mod protected;
+
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
@@ -14,6 +16,7 @@ use crate::limits;
 use crate::pace::Pace;
 use crate::rate::Throttle;
 use crate::storage::{StorageError, Upload};
+use crate::tls::Connection;
 
 /// How much the kernel is asked to send from a file at once, at first and at most: a slow disk
 /// must not keep it for long.
@@ -36,6 +39,8 @@ pub(crate) enum Ended {
     Interrupted(Interruption),
     /// The data connection broke.
     Broken(io::Error),
+    /// The connection ended without a word that this was all, which there has to be under TLS.
+    Truncated,
     /// Not one byte moved for as long as is allowed.
     Stalled,
     /// The storage failed.
@@ -50,6 +55,8 @@ pub(crate) struct Limits<'a> {
     pub(crate) throttle: &'a Throttle,
     /// Where its large buffer comes from, if there is one left.
     pub(crate) buffers: &'a Buffers,
+    /// Whether what is received under TLS may end without a word.
+    pub(crate) may_be_cut: bool,
 }
 
 /// Keeps count of a transfer, and of when to look where.
@@ -59,6 +66,7 @@ struct Pump<'a> {
     buffers: &'a Buffers,
     stall: Duration,
     throttle: &'a Throttle,
+    may_be_cut: bool,
     moved: u64,
     /// The value of `moved` when the control connection was last looked at, and when that was.
     looked: u64,
@@ -69,7 +77,7 @@ struct Pump<'a> {
 impl<'a> Pump<'a> {
     fn new(
         data: &'a TcpStream,
-        Limits { stall, throttle, buffers }: Limits<'a>,
+        Limits { stall, throttle, buffers, may_be_cut }: Limits<'a>,
         monitor: &'a mut dyn Monitor,
     ) -> Self {
         let now = Instant::now();
@@ -79,6 +87,7 @@ impl<'a> Pump<'a> {
             buffers,
             stall,
             throttle,
+            may_be_cut,
             moved: 0,
             looked: 0,
             looked_at: now,
@@ -142,7 +151,7 @@ impl<'a> Pump<'a> {
             |error| match error {
                 OpenError::Interrupted(interruption) => Ended::Interrupted(interruption),
                 OpenError::Failed(error) if error.kind() == ErrorKind::TimedOut => Ended::Stalled,
-                OpenError::Failed(error) => Ended::Broken(error),
+                OpenError::Failed(error) | OpenError::Unprotected(error) => Ended::Broken(error),
             },
         )
     }
@@ -217,14 +226,8 @@ impl<'a> Pump<'a> {
         Ok(())
     }
 
-    fn receive(
-        &mut self,
-        upload: &mut dyn Upload,
-        mut ascii: Option<AsciiDecoder>,
-    ) -> Result<(), Ended> {
+    fn receive(&mut self, target: &mut Target<'_>) -> Result<(), Ended> {
         let mut buffer = self.buffers.small();
-        let mut converted = Vec::new();
-        let failed = |error: io::Error| Ended::Storage(error.into());
         loop {
             let mut data = self.data;
             let space = buffer.space();
@@ -238,57 +241,91 @@ impl<'a> Pump<'a> {
                     continue;
                 }
             };
-            let (is_full, bytes) = (count == space.len(), space.get(..count).unwrap_or_default());
-            match &mut ascii {
-                None => upload.write_all(bytes).map_err(failed)?,
-                Some(decoder) => {
-                    converted.clear();
-                    decoder.decode(bytes, &mut converted);
-                    upload.write_all(&converted).map_err(failed)?;
-                }
-            }
+            let is_full = count == space.len();
+            target.take(space.get(..count).unwrap_or_default())?;
             self.moved(count)?;
             // What is converted has a second buffer, so that both are small.
-            if is_full && ascii.is_none() {
+            if is_full && !target.converts() {
                 buffer.grow();
             }
         }
-        if let Some(mut decoder) = ascii {
-            converted.clear();
-            decoder.finish(&mut converted);
-            upload.write_all(&converted).map_err(failed)?;
-        }
+        target.finish()?;
         // The client may be gone altogether: then this end of data is no end of file.
         self.look()
     }
 }
 
-/// Sends all of `outgoing` and closes the sending side. Returns how many bytes moved, and why
-/// they stopped.
+/// Where received bytes go to, in the form in which they are stored.
+struct Target<'a> {
+    upload: &'a mut dyn Upload,
+    ascii: Option<AsciiDecoder>,
+    converted: Vec<u8>,
+}
+
+impl Target<'_> {
+    const fn converts(&self) -> bool {
+        self.ascii.is_some()
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        let stored = match &mut self.ascii {
+            None => self.upload.write_all(bytes),
+            Some(decoder) => {
+                self.converted.clear();
+                decoder.decode(bytes, &mut self.converted);
+                self.upload.write_all(&self.converted)
+            }
+        };
+        stored.map_err(|error| Ended::Storage(error.into()))
+    }
+
+    /// Stores what the end of the data decides on.
+    fn finish(&mut self) -> Result<(), Ended> {
+        let Some(mut decoder) = self.ascii.take() else { return Ok(()) };
+        self.converted.clear();
+        decoder.finish(&mut self.converted);
+        let stored = self.upload.write_all(&self.converted);
+        stored.map_err(|error| Ended::Storage(error.into()))
+    }
+}
+
+/// Sends all of `outgoing` and closes the sending side, under TLS if there is `protection`. Returns
+/// how many bytes moved, and why they stopped.
 pub(crate) fn send(
     data: &TcpStream,
+    protection: Option<&mut Connection>,
     outgoing: &mut dyn Outgoing,
     limits: Limits<'_>,
     monitor: &mut dyn Monitor,
 ) -> (u64, Ended) {
     let mut pump = Pump::new(data, limits, monitor);
-    let ended = pump.send(outgoing).map_or_else(|ended| ended, |()| Ended::Complete);
+    let sent = match protection {
+        None => pump.send(outgoing),
+        Some(connection) => pump.send_protected(connection, outgoing),
+    };
+    let ended = sent.map_or_else(|ended| ended, |()| Ended::Complete);
     if matches!(ended, Ended::Complete) {
         discard_input(data);
     }
     (pump.moved, ended)
 }
 
-/// Receives until the client closes its side. The upload is neither committed nor aborted here.
+/// Receives until the client closes its side, or says under TLS that it does. The upload is neither committed nor aborted here.
 pub(crate) fn receive(
     data: &TcpStream,
+    protection: Option<&mut Connection>,
     upload: &mut dyn Upload,
     ascii: Option<AsciiDecoder>,
     limits: Limits<'_>,
     monitor: &mut dyn Monitor,
 ) -> (u64, Ended) {
     let mut pump = Pump::new(data, limits, monitor);
-    let ended = pump.receive(upload, ascii).map_or_else(|ended| ended, |()| Ended::Complete);
+    let mut target = Target { upload, ascii, converted: Vec::new() };
+    let received = match protection {
+        None => pump.receive(&mut target),
+        Some(connection) => pump.receive_protected(connection, &mut target),
+    };
+    let ended = received.map_or_else(|ended| ended, |()| Ended::Complete);
     (pump.moved, ended)
 }
 
@@ -351,9 +388,13 @@ mod tests {
         let (begun, mut monitor) = (Instant::now(), Counting(0));
         // Its turn comes each sixteenth of a second: a stall is shorter, and is none.
         let pool = Buffers::new(0);
-        let limits =
-            Limits { stall: Duration::from_millis(20), throttle: &throttle, buffers: &pool };
-        let (moved, ended) = send(&stream, &mut Bytes(32_000), limits, &mut monitor);
+        let limits = Limits {
+            stall: Duration::from_millis(20),
+            throttle: &throttle,
+            buffers: &pool,
+            may_be_cut: false,
+        };
+        let (moved, ended) = send(&stream, None, &mut Bytes(32_000), limits, &mut monitor);
         assert!(matches!(ended, Ended::Complete), "{ended:?}");
         assert_eq!((moved, reader.join().unwrap()), (32_000, 32_000));
         assert!(begun.elapsed() >= Duration::from_millis(800), "{:?}", begun.elapsed());
@@ -413,16 +454,21 @@ mod tests {
             let to = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (from, _) = listener.accept().unwrap();
             let without = Throttle::default();
-            let limits =
-                Limits { stall: Duration::from_secs(20), throttle: &without, buffers: &pool };
+            let limits = Limits {
+                stall: Duration::from_secs(20),
+                throttle: &without,
+                buffers: &pool,
+                may_be_cut: false,
+            };
             let (mut source, mut target) = (Counted::default(), Counted::default());
             source.end = LENGTH;
             thread::scope(|scope| {
                 for stream in [&to, &from] {
                     stream.set_nonblocking(true).unwrap();
                 }
-                let sending = scope.spawn(|| send(&to, &mut source, limits, &mut Counting(0)));
-                let received = receive(&from, &mut target, None, limits, &mut Counting(0));
+                let sending =
+                    scope.spawn(|| send(&to, None, &mut source, limits, &mut Counting(0)));
+                let received = receive(&from, None, &mut target, None, limits, &mut Counting(0));
                 for (moved, ended) in [sending.join().unwrap(), received] {
                     assert_eq!(moved, LENGTH as u64);
                     assert!(matches!(ended, Ended::Complete), "{ended:?}");

@@ -42,7 +42,10 @@ impl Line {
             EventKind::Connected { local } => line.word("local", local),
             EventKind::Refused(refusal) => line.word("reason", refusal.as_str()),
             EventKind::LoginRefused { reason, .. } => line.word("reason", reason.as_str()),
-            EventKind::LoggedIn | EventKind::LoggedOut => {}
+            EventKind::LoggedIn => {
+                event.tls.into_iter().for_each(|tls| line.word("tls", tls.version.as_str()));
+            }
+            EventKind::LoggedOut => {}
             EventKind::Banned { network, duration } => {
                 line.word("network", network);
                 line.seconds(duration);
@@ -101,6 +104,10 @@ impl Line {
         self.word("end", transfer.end.as_str());
         if let Some(code) = transfer.reply {
             self.number("reply", code.value().into());
+        }
+        if let Some(tls) = transfer.tls {
+            self.word("tls", tls.version.as_str());
+            self.word("reuse", if tls.resumed { "yes" } else { "no" });
         }
     }
 
@@ -219,13 +226,24 @@ mod tests {
 
     use super::*;
     use crate::observer::{Direction, LoginRefusal, Refusal, TransferEnd};
+    use crate::protection::{TlsInfo, TlsVersion};
     use crate::storage::VirtualPath;
 
     fn both(session: Option<u64>, user: Option<&[u8]>, kind: EventKind<'_>) -> (String, String) {
         let peer = SocketAddr::from(([192, 0, 2, 9], 50_212));
-        let line = Line::of(&Event { session, peer, user, kind }, 0);
+        let tls = user
+            .map(|_| TlsInfo { version: TlsVersion::V1_2, resumed: false })
+            .filter(|_| session == Some(8));
+        let line = Line::of(&Event { session, peer, user, tls, kind }, 0);
         let time = Stamp(UNIX_EPOCH + Duration::from_millis(1_795_187_045_678));
         (line.to_string(), line.json(&time))
+    }
+
+    #[test]
+    fn a_login_under_tls_says_so() {
+        let (text, json) = both(Some(8), Some(b"u"), EventKind::LoggedIn);
+        assert_eq!(text, r#"login session=8 peer=192.0.2.9 port=50212 user="u" tls=1.2"#);
+        assert!(json.ends_with(r#""user":"u","tls":"1.2"}"#), "{json}");
     }
 
     #[test]
@@ -242,7 +260,10 @@ mod tests {
             duration: Duration::from_micros(1_234_567),
             end: TransferEnd::Fin,
             reply: Some(ReplyCode::TRANSFER_COMPLETE),
+            tls: None,
         };
+        let tls = Some(TlsInfo { version: TlsVersion::V1_3, resumed: true });
+        let protected = Transfer { end: TransferEnd::CloseNotify, tls, ..transfer };
         let unanswered = Transfer { end: TransferEnd::ControlLost, reply: None, ..transfer };
         let error = std::io::Error::other("what\n\"is\" it");
         let duration = Duration::from_secs(3);
@@ -291,6 +312,12 @@ mod tests {
                 EventKind::Transferred(transfer),
                 r#"transfer session=7 peer=192.0.2.9 port=50212 user="cam1" verb=STOR path="/a \"b\"" bytes=1234 seconds=1.235 type=I end=fin reply=226"#,
                 r#""event":"transfer","session":7,"peer":"192.0.2.9","port":50212,"user":"cam1","verb":"STOR","path":"/a \"b\"","bytes":1234,"seconds":1.235,"type":"I","end":"fin","reply":226}"#,
+            ),
+            (
+                user,
+                EventKind::Transferred(protected),
+                r#"transfer session=7 peer=192.0.2.9 port=50212 user="cam1" verb=STOR path="/a \"b\"" bytes=1234 seconds=1.235 type=I end=close-notify reply=226 tls=1.3 reuse=yes"#,
+                r#""event":"transfer","session":7,"peer":"192.0.2.9","port":50212,"user":"cam1","verb":"STOR","path":"/a \"b\"","bytes":1234,"seconds":1.235,"type":"I","end":"close-notify","reply":226,"tls":"1.3","reuse":"yes"}"#,
             ),
             (
                 user,
@@ -355,7 +382,7 @@ mod tests {
     fn what_was_not_said_is_counted() {
         let peer = SocketAddr::from(([192, 0, 2, 9], 50_212));
         let kind = EventKind::Refused(Refusal::Resources);
-        let line = Line::of(&Event { session: None, peer, user: None, kind }, 999);
+        let line = Line::of(&Event { session: None, peer, user: None, tls: None, kind }, 999);
         let want = "refused peer=192.0.2.9 port=50212 reason=resources unsaid=999";
         assert_eq!(line.to_string(), want);
     }
@@ -363,8 +390,10 @@ mod tests {
     #[test]
     fn an_ipv6_peer_has_no_brackets() {
         let peer = "[2001:db8::1]:21".parse().unwrap();
-        let line =
-            Line::of(&Event { session: None, peer, user: None, kind: EventKind::LoggedIn }, 0);
+        let line = Line::of(
+            &Event { session: None, peer, user: None, tls: None, kind: EventKind::LoggedIn },
+            0,
+        );
         assert_eq!(line.to_string(), "login peer=2001:db8::1 port=21");
     }
 

@@ -1,5 +1,7 @@
 //! The control connection: the one place that reads command lines and writes replies.
 
+mod protected;
+
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::net::Shutdown;
@@ -15,6 +17,7 @@ use rustix::net::{RecvFlags, SendFlags};
 
 use crate::context::Line;
 use crate::limits;
+use crate::tls::Connection;
 
 /// How many reads one look at the control connection takes. A peer that sends without end must
 /// not keep its transfer from going on, nor from being given up.
@@ -60,6 +63,10 @@ impl Look {
 pub(super) struct Control {
     line: Arc<Line>,
     decoder: LineDecoder,
+    /// What protects it, if anything does, in memory of its own: most sessions have none.
+    protection: Option<Box<Connection>>,
+    /// What was decrypted and is not decoded yet.
+    plain: Vec<u8>,
     /// Lines that came during a transfer and wait for its end.
     waiting: VecDeque<LineEvent<'static>>,
     waiting_bytes: usize,
@@ -81,6 +88,8 @@ impl Control {
         Self {
             line,
             decoder: if strict { LineDecoder::strict() } else { LineDecoder::new() },
+            protection: None,
+            plain: Vec::new(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             ended: false,
@@ -104,6 +113,9 @@ impl Control {
         loop {
             if let Some(event) = self.decoder.next() {
                 return Arrival::Event(event.into_owned());
+            }
+            if self.decode_more() {
+                continue;
             }
             if self.ended {
                 return Arrival::Ended;
@@ -141,9 +153,27 @@ impl Control {
         if bytes.is_empty() {
             self.ended = true;
         }
+        if self.protection.is_some() {
+            return self.decrypt(bytes);
+        }
         // `next` and `look` empty the decoder before they read again, and read less than fits.
         let taken = self.decoder.push(bytes);
         debug_assert_eq!(taken, bytes.len());
+    }
+
+    /// Gives the decoder more of what was decrypted: one record may have more than it takes at once.
+    /// False if there is no more. What is here is not to be seen by poll(2).
+    fn decode_more(&mut self) -> bool {
+        if self.plain.is_empty() {
+            return false;
+        }
+        let taken = self.decoder.push(&self.plain);
+        if taken == self.plain.len() {
+            self.plain = Vec::new();
+        } else {
+            self.plain.drain(..taken);
+        }
+        taken > 0
     }
 
     /// Waits until `until`, and keeps what comes meanwhile for later. False if the peer has closed
@@ -155,6 +185,9 @@ impl Control {
                     break false;
                 }
                 let Some(event) = self.decoder.next().map(LineEvent::into_owned) else {
+                    if self.decode_more() {
+                        continue;
+                    }
                     break !self.ended;
                 };
                 self.waiting_bytes += cost_of(&event);
@@ -211,6 +244,14 @@ impl Control {
 
     /// Writes bytes as they are: a Telnet answer, or several replies at once.
     pub(super) fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self.encrypt(bytes)? {
+            Some(records) => self.write(&records),
+            None => self.write(bytes),
+        }
+    }
+
+    /// Writes bytes to the socket.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let stream = &self.line.stream;
         let mut deadline = None;
         let mut rest = bytes;
@@ -244,6 +285,9 @@ impl Control {
     /// and the reset can overtake that reply: what the peer still sends is read first, for a
     /// moment and up to a bound.
     pub(super) fn hang_up(&mut self) {
+        if self.close_protection().is_err() {
+            return;
+        }
         let stream = &self.line.stream;
         if stream.shutdown(Shutdown::Write).is_err() {
             return;
@@ -302,7 +346,12 @@ impl Control {
     }
 
     fn has_room(&self) -> bool {
-        !self.ended && !self.flooded && self.waiting_bytes < READ_AHEAD
+        !self.ended && !self.is_full()
+    }
+
+    /// Whether as much waits as may.
+    const fn is_full(&self) -> bool {
+        self.flooded || self.waiting_bytes >= READ_AHEAD
     }
 
     /// Whether the peer has closed its side, behind whatever is not read yet.
@@ -325,6 +374,9 @@ impl Control {
                     }
                     _ => self.flooded = true,
                 }
+            }
+            if !self.is_full() && self.decode_more() {
+                continue;
             }
             if self.line.is_cut() || self.ended && !self.is_quitting() {
                 return Some(Notice::Ended);
@@ -354,9 +406,11 @@ impl Control {
 pub(crate) fn time_out(line: &Line) {
     let peer = line.stream.peer_addr().map_or_else(|_| "-".to_owned(), |peer| peer.to_string());
     log::error!("{peer}: the login was not decided in time, and its connection is closed");
-    let reply = Reply::new(ReplyCode::SERVICE_CLOSING, "Timeout").encode();
-    // A peer that is gone, or that has left so much unread, needs no answer.
-    let _ = rustix::net::send(&line.stream, &reply, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    if !line.is_protected() {
+        let reply = Reply::new(ReplyCode::SERVICE_CLOSING, "Timeout").encode();
+        // A peer that is gone, or that has left so much unread, needs no answer.
+        let _ = rustix::net::send(&line.stream, &reply, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    }
     let _ = line.stream.shutdown(Shutdown::Both);
 }
 

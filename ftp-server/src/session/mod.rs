@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ftp_proto::{
-    AddressClass, HostName, NetworkProtocol, Password, Pathname, Reply, TransferParameters,
+    AddressClass, HostName, NetworkProtocol, Password, Pathname, ProtectionLevel, Reply,
+    TransferParameters,
 };
 
 use crate::auth::{Offer, Rights};
@@ -25,9 +26,11 @@ use crate::listing::FactSelection;
 use crate::name_pattern::is_denied;
 use crate::observer::{Event, EventKind};
 use crate::presence::Present;
+use crate::protection::{TlsInfo, TlsPolicy};
 use crate::rate::Throttle;
 use crate::reply::{self, Purpose};
 use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath};
+use crate::tls::{Acceptor, Secured};
 
 /// What the server knows of one client.
 pub(crate) struct Session {
@@ -63,6 +66,14 @@ pub(crate) struct Session {
     pub(crate) rename_from: Option<VirtualPath>,
     /// What `REST` set, in bytes; 0 is nothing.
     pub(crate) restart: u64,
+    /// What data connections share with the control connection, if that is under TLS.
+    pub(crate) secured: Option<Box<Secured>>,
+    /// It was from the start.
+    pub(crate) is_implicit: bool,
+    /// `PBSZ` was given.
+    pub(crate) has_buffer_size: bool,
+    /// What `PROT` set.
+    pub(crate) protection: ProtectionLevel,
 }
 
 /// How far the login has come.
@@ -93,6 +104,8 @@ pub(crate) struct User {
     pub(crate) mkdir_existing_ok: bool,
     /// Directories that are missing above a file are made with it.
     pub(crate) mkdir_parents: bool,
+    /// Whether connections are to be protected, beyond what the server asks for.
+    pub(crate) tls: TlsPolicy,
     /// How fast bytes may move.
     pub(crate) throttle: Throttle,
     /// Counts this session, if users may have only so many.
@@ -120,6 +133,10 @@ impl Session {
             epsv_all: false,
             rename_from: None,
             restart: 0,
+            secured: None,
+            is_implicit: false,
+            has_buffer_size: false,
+            protection: ProtectionLevel::Clear,
         }
     }
 
@@ -136,11 +153,48 @@ impl Session {
         *self = Self { number, login_failures, is_client_known, nobody_since, ..new };
     }
 
+    /// Forgets all that was said in clear, where somebody else may have said it, but for the host and
+    /// the failed logins (RFC 4217 §4.2).
+    pub(crate) fn forget_for_tls(&mut self) {
+        let context = Arc::clone(&self.context);
+        let host = self.host.take();
+        self.reinitialize();
+        (self.context, self.host) = (context, host);
+    }
+
+    /// Whether the client has to protect the control connection before it logs in.
+    pub(crate) fn needs_tls(&self) -> bool {
+        self.demands(Acceptor::control_policy) == TlsPolicy::Required
+    }
+
+    /// Whether data connections are to be protected.
+    pub(crate) fn data_policy(&self) -> TlsPolicy {
+        let own = self.user().map_or(TlsPolicy::Optional, |user| user.tls);
+        match self.demands(Acceptor::data_policy) {
+            TlsPolicy::Optional => own,
+            policy => policy,
+        }
+    }
+
+    fn demands(&self, policy: fn(&Acceptor) -> TlsPolicy) -> TlsPolicy {
+        let Some(acceptor) = &self.context.tls else { return TlsPolicy::Off };
+        match policy(acceptor) {
+            TlsPolicy::Required if acceptor.is_exempt(self.peer.ip()) => TlsPolicy::Optional,
+            policy => policy,
+        }
+    }
+
+    /// How the control connection is protected, if it is.
+    pub(crate) fn tls(&self) -> Option<TlsInfo> {
+        self.secured.as_ref().and_then(|secured| secured.info())
+    }
+
     /// Tells of what happened in this session.
     pub(crate) fn tell(&self, kind: EventKind<'_>) {
         let user = self.user().map(|user| &*user.name);
         let (session, peer) = (Some(self.number), self.peer);
-        self.context.observers.tell(&Event { session, peer, user, kind });
+        let tls = self.tls();
+        self.context.observers.tell(&Event { session, peer, user, tls, kind });
     }
 
     /// When the session ends if nobody is logged in by then.
@@ -273,6 +327,7 @@ mod tests {
             rights,
             mkdir_existing_ok: false,
             mkdir_parents: false,
+            tls: TlsPolicy::default(),
             throttle: Throttle::default(),
             _present: None,
         };

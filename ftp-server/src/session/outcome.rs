@@ -16,6 +16,10 @@ pub(crate) enum Outcome {
     /// Send this, but not before that time: who guesses passwords has to wait. Then end the session,
     /// if that is said.
     Late { reply: Reply, at: Instant, closes: bool },
+    /// Send this, and begin TLS; with data protected too, if that is said.
+    Protect { reply: Reply, with_data: bool },
+    /// Send this, end TLS, and go on in clear.
+    Unprotect(Reply),
     /// Send 150, move data, send the final reply.
     Transfer(Transfer),
     /// Work, and send what comes of it.

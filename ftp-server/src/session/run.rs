@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ftp_proto::{Escaped, LineEvent, ParseErrorKind, Reply, ReplyCode, Verb};
+use ftp_proto::{Escaped, LineEvent, ParseErrorKind, ProtectionLevel, Reply, ReplyCode, Verb};
 
 use super::control::{Arrival, Control};
 use super::outcome::Outcome;
@@ -56,7 +56,13 @@ impl Ending {
     pub(crate) fn tell(&self, end: SessionEnd<'_>) {
         let kind = EventKind::Ended { duration: self.start.elapsed(), end };
         let (session, peer) = (Some(self.number), self.peer);
-        self.current.get().observers.tell_unharmed(&Event { session, peer, user: None, kind });
+        self.current.get().observers.tell_unharmed(&Event {
+            session,
+            peer,
+            user: None,
+            tls: None,
+            kind,
+        });
     }
 }
 
@@ -106,10 +112,38 @@ impl Runner {
         &self.registration.line
     }
 
-    /// A TLS handshake before all else.
+    /// A TLS handshake before all else, and data is protected without a word.
     fn protect_from_the_start(&mut self) -> io::Result<()> {
-        let _ = &self.session.context.tls;
-        Err(io::ErrorKind::Unsupported.into())
+        self.session.is_implicit = true;
+        self.control.set_end(Some(self.session.login_deadline()));
+        self.protect(true)
+    }
+
+    /// Begins TLS on the control connection. There is no reply to a handshake that fails: nobody
+    /// would understand it.
+    fn protect(&mut self, with_data: bool) -> io::Result<()> {
+        let gone = || io::Error::from(io::ErrorKind::Unsupported);
+        let acceptor = self.session.context.tls.as_ref().ok_or_else(gone)?;
+        let (handshake, mut secured) = acceptor.protect_control()?;
+        secured.established(self.control.protect(handshake)?);
+        self.session.secured = Some(Box::new(secured));
+        if with_data {
+            self.session.has_buffer_size = true;
+            self.session.protection = ProtectionLevel::Private;
+        }
+        Ok(())
+    }
+
+    /// Answers an `AUTH`, unless anything stands behind it. Nothing of that is done.
+    fn begin_protection(&mut self, reply: &Reply, with_data: bool) -> io::Result<Next> {
+        if self.control.has_input() {
+            self.close("Nothing may follow AUTH before its handshake")?;
+            return Ok(Next::End);
+        }
+        self.control.send(reply)?;
+        self.protect(with_data)?;
+        // The thread belongs to who was logged in before.
+        Ok(if self.is_inside { Next::Elsewhere } else { Next::Continue })
     }
 
     fn greet(&mut self) -> io::Result<()> {
@@ -312,6 +346,14 @@ impl Runner {
                     return Ok(Next::End);
                 }
                 (reply, if closes { Next::End } else { Next::Continue })
+            }
+            Outcome::Protect { reply, with_data } => {
+                return self.begin_protection(&reply, with_data);
+            }
+            Outcome::Unprotect(reply) => {
+                self.control.send(&reply)?;
+                self.control.unprotect()?;
+                return Ok(if self.is_inside { Next::Elsewhere } else { Next::Continue });
             }
             Outcome::Transfer(transfer) => {
                 self.line().set_busy(true);

@@ -16,9 +16,11 @@ use crate::context::Context;
 use crate::data::{self, Ended, Interruption, Limits, Monitor, OpenError};
 use crate::limits;
 use crate::observer::{self, EventKind, TransferEnd};
+use crate::protection::TlsInfo;
 use crate::rate::Throttle;
 use crate::reply::{self, Purpose};
 use crate::storage::{StorageError, StreamEnd, Upload, VirtualPath};
+use crate::tls::Connection;
 
 /// What became of a transfer.
 enum End {
@@ -28,8 +30,19 @@ enum End {
     TooLong,
     /// There was no data connection.
     NoData(io::Error),
+    /// There was none that is protected.
+    NoTls(io::Error),
     /// Bytes moved, or might have.
     Ended(Ended),
+}
+
+/// What there is to tell of a transfer that is over.
+struct Told<'a> {
+    bytes: u64,
+    start: Instant,
+    end: TransferEnd,
+    replies: &'a [Reply],
+    tls: Option<TlsInfo>,
 }
 
 impl Runner {
@@ -41,11 +54,15 @@ impl Runner {
         self.line().shown.set_transfer(Some((verb, path.clone())));
         let mut watch = Watch::new(&mut self.control, &self.session);
         let (moved, end) = watch.carry_out(transfer);
-        let failed = watch.failed;
-        let (end, replies, next) = self.conclude(&end);
+        let (failed, tls, is_told) = (watch.failed, watch.tls, watch.is_told);
+        let (mut end, replies, next) = self.conclude(&end);
+        if end == TransferEnd::Fin && is_told {
+            end = TransferEnd::CloseNotify;
+        }
         self.line().shown.set_transfer(None);
         let replies = if failed.is_none() { replies } else { Vec::new() };
-        self.session.tell_of_transfer(verb, &path, moved, start, end, &replies);
+        let told = Told { bytes: moved, start, end, replies: &replies, tls };
+        self.session.tell_of_transfer(verb, &path, &told);
         failed.map_or_else(|| self.finish(&replies, next), Err)
     }
 
@@ -81,7 +98,8 @@ impl Runner {
         };
         self.line().shown.set_transfer(None);
         let replies = if failed.is_none() { replies } else { Vec::new() };
-        self.session.tell_of_transfer(verb, &path, done, start, end, &replies);
+        let told = Told { bytes: done, start, end, replies: &replies, tls: None };
+        self.session.tell_of_transfer(verb, &path, &told);
         failed.map_or_else(|| self.finish(&replies, next), Err)
     }
 
@@ -123,6 +141,10 @@ impl Runner {
                 log::debug!("{}: data connection: {error}", self.session.peer);
                 (TransferEnd::Reset, vec![aborted("Data connection lost")])
             }
+            End::Ended(Ended::Truncated) => {
+                let text = "Data ended without a TLS close_notify";
+                (TransferEnd::Truncated, vec![aborted(text)])
+            }
             End::Ended(Ended::Stalled) => {
                 (TransferEnd::Stall, vec![aborted("Data connection stalled")])
             }
@@ -139,21 +161,19 @@ impl Runner {
                 let text = "Cannot open data connection";
                 (TransferEnd::NoData, vec![Reply::new(ReplyCode::NO_DATA_CONNECTION, text)])
             }
+            End::NoTls(error) => {
+                log::warn!("{}: no TLS on a data connection: {error}", self.session.peer);
+                let text = "Cannot protect the data connection";
+                (TransferEnd::NoTls, vec![Reply::new(ReplyCode::PROTOCOL_NOT_SUPPORTED, text)])
+            }
         };
         (end, replies, Next::Continue)
     }
 }
 
 impl Session {
-    fn tell_of_transfer(
-        &self,
-        verb: Verb,
-        path: &VirtualPath,
-        bytes: u64,
-        start: Instant,
-        end: TransferEnd,
-        replies: &[Reply],
-    ) {
+    fn tell_of_transfer(&self, verb: Verb, path: &VirtualPath, told: &Told<'_>) {
+        let Told { bytes, start, end, replies, tls } = *told;
         let direction = match verb {
             Verb::Stor | Verb::Stou | Verb::Appe => observer::Direction::Received,
             Verb::Hash | Verb::Stat => observer::Direction::Read,
@@ -170,6 +190,7 @@ impl Session {
             duration,
             end,
             reply,
+            tls,
         }));
     }
 
@@ -191,8 +212,8 @@ impl Session {
             // Of what is no path there is nothing to say.
             Err(_) => return,
         };
-        let replies = std::slice::from_ref(reply);
-        self.tell_of_transfer(verb, &path, 0, start, TransferEnd::Refused, replies);
+        let (replies, end) = (std::slice::from_ref(reply), TransferEnd::Refused);
+        self.tell_of_transfer(verb, &path, &Told { bytes: 0, start, end, replies, tls: None });
     }
 }
 
@@ -203,13 +224,17 @@ struct Watch<'a> {
     /// The 150 was sent, so a transfer runs. Before it, and without one, an answer to `STAT` would
     /// be taken for that to the command.
     running: bool,
+    /// How the data connection is protected, if it is.
+    tls: Option<TlsInfo>,
+    /// Whoever sent has said under TLS that it was all.
+    is_told: bool,
     /// Why an answer could not be written.
     failed: Option<io::Error>,
 }
 
 impl<'a> Watch<'a> {
     fn new(control: &'a mut Control, session: &'a Session) -> Self {
-        Self { control, session, running: false, failed: None }
+        Self { control, session, running: false, tls: None, is_told: false, failed: None }
     }
 
     /// Does all of a transfer but to say how it ended. When this returns, the data connection and
@@ -231,12 +256,18 @@ impl<'a> Watch<'a> {
             Some(channel) => channel.open(session, self),
             None => Err(OpenError::Failed(io::ErrorKind::NotConnected.into())),
         };
-        let stream = match opened {
-            Ok(stream) => stream,
+        let is_upload = matches!(direction, Direction::Receive(..));
+        let opened = opened.and_then(|stream| {
+            let protection = data::protect(&stream, session, is_upload, self)?;
+            Ok((stream, protection))
+        });
+        let (stream, mut protection) = match opened {
+            Ok(opened) => opened,
             Err(error) => {
                 let end = match error {
                     OpenError::Interrupted(why) => End::Ended(Ended::Interrupted(why)),
                     OpenError::Failed(error) => End::NoData(error),
+                    OpenError::Unprotected(error) => End::NoTls(error),
                 };
                 direction.abort(&end);
                 return (0, end);
@@ -245,15 +276,25 @@ impl<'a> Watch<'a> {
         let without = Throttle::default();
         let throttle = session.user().map_or(&without, |user| &user.throttle);
         let Context { config, buffers, .. } = &*session.context;
-        let limits = Limits { stall: config.stall, throttle, buffers };
+        let may_be_cut = session
+            .secured
+            .as_ref()
+            .is_some_and(|secured| secured.acceptor.allows_missing_close_notify());
+        let limits = Limits { stall: config.stall, throttle, buffers, may_be_cut };
+        self.tls = protection.as_ref().and_then(Connection::info);
         match direction {
             Direction::Send(mut outgoing) => {
-                let (moved, ended) = data::send(&stream, &mut *outgoing, limits, self);
+                let protection = protection.as_mut();
+                self.is_told = protection.is_some();
+                let (moved, ended) = data::send(&stream, protection, &mut *outgoing, limits, self);
                 (moved, End::Ended(ended))
             }
             Direction::Receive(mut upload, ascii) => {
                 let start = Instant::now();
-                let (moved, ended) = data::receive(&stream, &mut *upload, ascii, limits, self);
+                let connection = protection.as_mut();
+                let (moved, ended) =
+                    data::receive(&stream, connection, &mut *upload, ascii, limits, self);
+                self.is_told = protection.as_ref().is_some_and(Connection::is_closed);
                 let ended = match self.finish(&mut *upload, moved, ended, start.elapsed()) {
                     Ended::Complete => {
                         upload.commit().map_or_else(Ended::Storage, |()| Ended::Complete)
@@ -328,7 +369,7 @@ impl Direction {
             upload.abort(match end {
                 End::Ended(ended) => stream_end(ended),
                 End::Refused(..) | End::TooLong => StreamEnd::Failed,
-                End::NoData(_) => StreamEnd::Cut,
+                End::NoData(_) | End::NoTls(_) => StreamEnd::Cut,
             });
         }
     }

@@ -15,6 +15,10 @@ use crate::protection::{TlsInfo, TlsVersion};
 /// The longest record there may be, with its header (RFC 5246 §6.2.3).
 pub(crate) const RECORD: usize = 5 + FRAGMENT + 2_048;
 
+/// How many bytes of records a message of a handshake may have, as one of a client with a long chain
+/// of certificates.
+const MESSAGE: usize = 4 * RECORD;
+
 /// How much plain text one record carries at most.
 const FRAGMENT: usize = 16 * 1_024;
 
@@ -31,6 +35,9 @@ pub(crate) struct Connection {
     inner: Box<UnbufferedServerConnection>,
     /// What came and is not a whole record yet.
     incoming: Vec<u8>,
+    /// How many bytes, of those that come next, rustls has seen already: fragments of a message that
+    /// is not whole yet. It counts on seeing them again.
+    seen: usize,
     /// The peer has said that this was all.
     is_closed: bool,
     /// How many records without plain text came since when.
@@ -41,7 +48,7 @@ impl Connection {
     pub(super) fn new(config: Arc<ServerConfig>) -> io::Result<Self> {
         let inner = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
         let (incoming, silent) = (Vec::new(), (0, Instant::now()));
-        Ok(Self { inner: Box::new(inner), incoming, is_closed: false, silent })
+        Ok(Self { inner: Box::new(inner), incoming, seen: 0, is_closed: false, silent })
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
@@ -50,7 +57,7 @@ impl Connection {
 
     /// Whether a step can be taken with what came: to compute less of one is of no use.
     pub(super) fn has_record(&self) -> bool {
-        record(&self.incoming).is_some()
+        record(self.incoming.get(self.seen..).unwrap_or_default()).is_some()
     }
 
     /// Takes what came and keeps it.
@@ -76,7 +83,7 @@ impl Connection {
             _ => TlsVersion::V1_2,
         };
         let resumed = self.inner.handshake_kind()? == HandshakeKind::Resumed;
-        Some(TlsInfo::new(version, resumed))
+        Some(TlsInfo { version, resumed })
     }
 
     /// The certificate of the peer in DER, if it showed one.
@@ -134,7 +141,7 @@ impl Connection {
         sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
         shakes: bool,
     ) -> io::Result<usize> {
-        let (mut used, mut shown) = (0, 0);
+        let (mut used, mut shown) = (0, self.seen);
         while !self.is_closed
             && (!shakes || self.is_handshaking())
             && let Some(length) = record(bytes.get(shown..).unwrap_or_default())
@@ -169,7 +176,8 @@ impl Connection {
                     break;
                 }
             }
-            if used < shown && shown - used > RECORD {
+            self.seen = shown - used;
+            if self.seen > MESSAGE {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a message without an end"));
             }
             if !speaks {

@@ -27,6 +27,8 @@ mod paths;
 mod quota;
 mod rates;
 mod rights;
+#[cfg(feature = "tls")]
+mod tls;
 mod unique;
 
 use std::path::Path;

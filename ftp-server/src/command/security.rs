@@ -1,0 +1,83 @@
+//! Protection by TLS (RFC 4217, RFC 2228 §3): AUTH, PBSZ, PROT, CCC.
+
+use ftp_proto::{AuthMechanism, ProtectionLevel, Reply, ReplyCode};
+
+use crate::observer::EventKind;
+use crate::protection::TlsPolicy;
+use crate::session::{Outcome, Session};
+
+/// `AUTH TLS`: 234, then the handshake; 504 for other mechanisms. Whoever was logged in is not any
+/// more (RFC 4217 §4.2).
+pub(super) fn auth(session: &mut Session, mechanism: &AuthMechanism) -> Outcome {
+    let with_data = match mechanism {
+        AuthMechanism::Tls => false,
+        AuthMechanism::TlsWithData
+            if session.context.tls.as_ref().is_some_and(|tls| tls.serves_auth_ssl()) =>
+        {
+            true
+        }
+        _ => {
+            let text = "Only AUTH TLS is understood";
+            return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text).into();
+        }
+    };
+    if session.user().is_some() {
+        session.tell(EventKind::LoggedOut);
+    }
+    session.forget_for_tls();
+    let reply = Reply::new(ReplyCode::SECURITY_ACCEPTED, "Begin the TLS handshake");
+    Outcome::Protect { reply, with_data }
+}
+
+/// `PBSZ <size>`: 200 with the size of TLS, which needs none.
+pub(super) fn pbsz(session: &mut Session) -> Outcome {
+    session.has_buffer_size = true;
+    Reply::new(ReplyCode::OKAY, "PBSZ=0").into()
+}
+
+/// `PROT <prot-code>`: 200 for `P` and `C`, 534 where the other one is asked for, 536 for what TLS
+/// has no equivalent of.
+pub(super) fn prot(session: &mut Session, level: ProtectionLevel) -> Outcome {
+    let deny = |text| Reply::new(ReplyCode::DENIED_BY_POLICY, text).into();
+    match (level, session.data_policy()) {
+        (ProtectionLevel::Private, TlsPolicy::Off) => return deny("Data is not protected here"),
+        (ProtectionLevel::Clear, TlsPolicy::Required) => return deny("Data has to be protected"),
+        (ProtectionLevel::Private | ProtectionLevel::Clear, _) => {}
+        (ProtectionLevel::Safe | ProtectionLevel::Confidential, _) => {
+            let text = "TLS protects with PROT P";
+            return Reply::new(ReplyCode::PROTECTION_NOT_SUPPORTED, text).into();
+        }
+    }
+    session.protection = level;
+    Reply::new(ReplyCode::OKAY, format!("Protection is {}", level.as_str())).into()
+}
+
+/// `CCC`: never done. 533 in clear, since there is no protection to take away (RFC 2228 §3); 534
+/// under TLS, which is not given up.
+pub(super) fn ccc(session: &Session) -> Outcome {
+    match session.secured {
+        None => {
+            let text = "The control connection is not protected";
+            Reply::new(ReplyCode::PROTECTION_DENIED, text).into()
+        }
+        Some(_) => {
+            let text = "The control connection stays protected";
+            Reply::new(ReplyCode::DENIED_BY_POLICY, text).into()
+        }
+    }
+}
+
+/// Whether data may move with the protection that is set: 521 otherwise, before anything is looked at
+/// (RFC 4217 §10.2).
+pub(super) fn check_data(session: &Session) -> Result<(), Reply> {
+    let is_protected = session.protection == ProtectionLevel::Private;
+    match session.data_policy() {
+        TlsPolicy::Required if !is_protected => {
+            Err(Reply::new(ReplyCode::DATA_PROTECTION_NEEDED, "PROT P comes first"))
+        }
+        TlsPolicy::Off if is_protected => {
+            Err(Reply::new(ReplyCode::DATA_PROTECTION_NEEDED, "PROT C comes first"))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,153 @@
+//! The pump under TLS (RFC 4217 §12.6 and §12.7): records in place of bytes, and an end that nobody
+//! else can make.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::time::Instant;
+
+use rustix::event::PollFlags;
+
+use super::{Ended, Pump, Target};
+use crate::data::Outgoing;
+use crate::tls::{Connection, RECORD, size_of_records};
+
+impl Pump<'_> {
+    /// Sends all of `outgoing`, a `close_notify`, and closes the sending side.
+    pub(super) fn send_protected(
+        &mut self,
+        connection: &mut Connection,
+        outgoing: &mut dyn Outgoing,
+    ) -> Result<(), Ended> {
+        let (mut buffer, mut records) = (self.buffers.small(), self.buffers.small());
+        let mut more = true;
+        while more {
+            let room = buffer.room();
+            let bytes = buffer.bytes();
+            bytes.clear();
+            more = outgoing.fill(room, bytes).map_err(Ended::Storage)?;
+            // The time that took is none the client let pass.
+            self.last = Instant::now();
+            if bytes.is_empty() {
+                self.look_now_and_then(Instant::now())?;
+            }
+            let is_full = bytes.len() >= room;
+            let mut rest = bytes.as_slice();
+            while !rest.is_empty() {
+                let space = records.space();
+                let overhead = size_of_records(space.len()) - space.len();
+                let most = rest.len().min(space.len() - overhead);
+                let mut length = 0;
+                let encrypt = |most| {
+                    length = connection.encrypt(rest.get(..most).unwrap_or(rest), space)?;
+                    Ok::<_, io::Error>(most)
+                };
+                let count = self.step(most, encrypt)?.map_err(Ended::Broken)?;
+                self.write(space.get(..length).unwrap_or_default())?;
+                rest = rest.get(count..).unwrap_or_default();
+                self.moved(count)?;
+            }
+            if is_full {
+                buffer.grow();
+                records.grow();
+            }
+        }
+        outgoing.check_end(self.moved).map_err(Ended::Storage)?;
+        let mut record = [0; size_of_records(0)];
+        let length = connection.close(&mut record).map_err(Ended::Broken)?;
+        self.write(record.get(..length).unwrap_or_default())?;
+        self.data.shutdown(Shutdown::Write).map_err(Ended::Broken)
+    }
+
+    /// Receives until the client's `close_notify`, and answers it at once: some clients wait for
+    /// that, and some do not wait for anything behind it.
+    pub(super) fn receive_protected(
+        &mut self,
+        connection: &mut Connection,
+        target: &mut Target<'_>,
+    ) -> Result<(), Ended> {
+        let mut buffer = self.buffers.of_size(RECORD);
+        // What came right behind the handshake.
+        let mut kept = connection.take_kept();
+        kept.truncate(RECORD);
+        let mut end = kept.len();
+        buffer.space().get_mut(..end).unwrap_or_default().copy_from_slice(&kept);
+        let mut answer = Vec::new();
+        loop {
+            let space = buffer.space();
+            let is_full = end == space.len();
+            let (mut plain, mut failed) = (0, None);
+            let came = space.get_mut(..end).unwrap_or_default();
+            let decrypted = connection.decrypt(came, &mut answer, &mut |bytes| {
+                plain += bytes.len();
+                target.take(bytes).map_err(|error| {
+                    failed = Some(error);
+                    io::ErrorKind::Other.into()
+                })
+            });
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            if !answer.is_empty() {
+                self.write(&answer)?;
+                answer.clear();
+            }
+            let used = decrypted.map_err(Ended::Broken)?;
+            self.moved(plain)?;
+            if connection.is_closed() {
+                break;
+            }
+            space.copy_within(used..end, 0);
+            end -= used;
+            if is_full && !target.converts() {
+                let rest = space.get(..end).unwrap_or_default().to_vec();
+                buffer.grow();
+                buffer.space().get_mut(..end).unwrap_or_default().copy_from_slice(&rest);
+            }
+            match self.read(buffer.space().get_mut(end..).unwrap_or_default())? {
+                0 if self.may_be_cut && end == 0 => break,
+                0 => return Err(Ended::Truncated),
+                count => end += count,
+            }
+        }
+        let mut record = [0; size_of_records(0)];
+        if let Ok(length) = connection.close(&mut record) {
+            // Whoever is gone, or does not read, does not want it.
+            let _ = (&mut &*self.data).write(record.get(..length).unwrap_or_default());
+            let _ = self.data.shutdown(Shutdown::Write);
+        }
+        target.finish()?;
+        // The client may be gone altogether: then this end of data is no end of file.
+        self.look()
+    }
+
+    /// Reads what there is into `space`, and waits for it if it has to.
+    fn read(&mut self, space: &mut [u8]) -> Result<usize, Ended> {
+        loop {
+            let mut data = self.data;
+            let most = space.len();
+            let into = |most| data.read(space.get_mut(..most).unwrap_or_default());
+            match self.step(most, into)? {
+                Ok(count) => {
+                    self.last = Instant::now();
+                    return Ok(count);
+                }
+                Err(error) => self.wait_or_break(error, PollFlags::IN)?,
+            }
+        }
+    }
+
+    /// Writes all of `records`.
+    fn write(&mut self, mut records: &[u8]) -> Result<(), Ended> {
+        while !records.is_empty() {
+            let mut data = self.data;
+            match data.write(records) {
+                Ok(count) => {
+                    records = records.get(count..).unwrap_or_default();
+                    self.last = Instant::now();
+                }
+                Err(error) => self.wait_or_break(error, PollFlags::OUT)?,
+            }
+        }
+        Ok(())
+    }
+}

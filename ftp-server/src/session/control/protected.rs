@@ -1,0 +1,119 @@
+//! The control connection under TLS (RFC 4217 §4 and §12): how that begins and ends, and what it
+//! makes of bytes in between.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+
+use super::Control;
+use crate::context::Line;
+use crate::limits;
+use crate::tls::{Connection, Handshake, size_of_records};
+
+impl Control {
+    /// Whether anything has come that nobody has looked at: behind an `AUTH`, somebody other than
+    /// the client may have put it there (CVE-2011-0411).
+    pub(in crate::session) fn has_input(&self) -> bool {
+        let mut byte = [0];
+        let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+        !self.waiting.is_empty()
+            || self.decoder.is_mid_line()
+            || !self.plain.is_empty()
+            || rustix::net::recv(&self.line.stream, &mut byte, flags).is_ok_and(|(n, _)| n > 0)
+    }
+
+    /// Protects the connection from here on.
+    pub(in crate::session) fn protect(&mut self, handshake: Handshake) -> io::Result<&Connection> {
+        let line = Arc::clone(&self.line);
+        line.set_protected(true);
+        let latest = Instant::now() + limits::HANDSHAKE;
+        let deadline = self.end.map_or(latest, |end| end.min(latest));
+        let wait = &mut |flags| wait_until(&line, flags, deadline);
+        let connection = handshake.carry_out(&line.stream, deadline, wait)?;
+        self.protection = Some(Box::new(connection));
+        // What came right behind the handshake.
+        self.decrypt(&[]);
+        self.protection.as_deref().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Ends the protection, and goes on in clear once the client has done so as well.
+    pub(in crate::session) fn unprotect(&mut self) -> io::Result<()> {
+        let deadline = Instant::now() + limits::HANDSHAKE;
+        self.close_protection()?;
+        let mut bytes = [0; 1_024];
+        while let Some(connection) = &self.protection
+            && !connection.is_closed()
+            && !self.ended
+        {
+            match rustix::net::recv(&self.line.stream, &mut bytes, RecvFlags::DONTWAIT) {
+                Ok((count, _)) => self.take(bytes.get(..count).unwrap_or_default()),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => wait_until(&self.line, PollFlags::IN, deadline)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if let Some(mut connection) = self.protection.take() {
+            self.ended &= !connection.is_closed();
+            self.plain.append(&mut connection.take_kept());
+        }
+        self.line.set_protected(false);
+        Ok(())
+    }
+
+    /// Says that nothing more will be sent under TLS, if it is on.
+    pub(super) fn close_protection(&mut self) -> io::Result<()> {
+        let Some(connection) = &mut self.protection else { return Ok(()) };
+        let mut record = [0; size_of_records(0)];
+        let count = connection.close(&mut record)?;
+        let record = record.get(..count).unwrap_or_default();
+        // One that does not fit into the socket is one that nobody reads.
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        rustix::net::send(&self.line.stream, record, flags)?;
+        Ok(())
+    }
+
+    /// Decrypts what has come. A record that is none ends the connection, as does the peer's word
+    /// that this was all.
+    pub(super) fn decrypt(&mut self, bytes: &[u8]) {
+        let Some(connection) = &mut self.protection else { return };
+        let mut answer = Vec::new();
+        let received = connection.receive(bytes, &mut self.plain, &mut answer);
+        self.ended |= connection.is_closed();
+        if let Err(error) = received {
+            log::debug!("{:?}: TLS: {error}", self.line.stream.peer_addr());
+            self.ended = true;
+        }
+        if !answer.is_empty() && self.write(&answer).is_err() {
+            self.ended = true;
+        }
+    }
+
+    /// The records of `bytes`, if the connection is protected.
+    pub(super) fn encrypt(&mut self, bytes: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        let Some(connection) = &mut self.protection else { return Ok(None) };
+        let mut records = vec![0; size_of_records(bytes.len())];
+        let count = connection.encrypt(bytes, &mut records)?;
+        records.truncate(count);
+        Ok(Some(records))
+    }
+}
+
+/// Waits until the socket is ready, at most until `deadline`; what is cut is not waited for.
+fn wait_until(line: &Line, flags: PollFlags, deadline: Instant) -> io::Result<()> {
+    loop {
+        let rest = deadline.saturating_duration_since(Instant::now());
+        if rest.is_zero() || line.is_cut() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let mut one = [PollFd::new(&line.stream, flags)];
+        match poll(&mut one, Timespec::try_from(rest).ok().as_ref()) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

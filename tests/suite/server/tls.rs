@@ -1,0 +1,59 @@
+//! TLS as the server speaks it (RFC 4217), judged by sessions made by hand.
+
+mod control;
+mod data;
+
+use ftp_server::{ServerBuilder, Tls};
+use ftp_tests::raw::RawSession;
+use ftp_tests::tls::{Authority, Kind, Pair, TlsClient};
+
+use super::Fixture;
+
+/// A server with a certificate, and what its clients need.
+struct Secure {
+    fixture: Fixture,
+    authority: Authority,
+}
+
+impl Secure {
+    fn new() -> Self {
+        Self::with(|tls| tls)
+    }
+
+    fn with(adjust: impl FnOnce(Tls) -> Tls) -> Self {
+        Self::built(adjust, |builder| builder)
+    }
+
+    fn built(
+        adjust: impl FnOnce(Tls) -> Tls,
+        build: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> Self {
+        let authority = Authority::new();
+        let tls = adjust(tls_of(&authority.issue(Kind::Good)));
+        Self { fixture: Fixture::with(|builder| build(builder.tls(tls))), authority }
+    }
+
+    /// A client with sessions of its own.
+    fn client(&self) -> TlsClient {
+        TlsClient::trusting(&self.authority)
+    }
+
+    /// A session under TLS, logged in as `u`, data protected, in type I.
+    fn session(&self, client: &TlsClient) -> RawSession {
+        let mut session = RawSession::secure(self.fixture.server.local_addr(), client, "u", "p");
+        session.expect("TYPE I", 200);
+        session
+    }
+
+    /// A session under TLS, greeted before that.
+    fn greeted(&self, client: &TlsClient) -> RawSession {
+        let mut session = self.fixture.greeted();
+        session.start_tls(client);
+        session
+    }
+}
+
+fn tls_of(pair: &Pair) -> Tls {
+    let (certificate, key) = (pair.certificate_pem(), pair.key_pem());
+    Tls::from_pem(certificate.as_bytes(), key.as_bytes()).expect("a pair that is sound")
+}

@@ -1,0 +1,393 @@
+//! AUTH, PBSZ, PROT, CCC, REIN, the policies, and what stands around a handshake.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use ftp_proto::Network;
+use ftp_server::{Login, MemoryStorage, Rights, TlsPolicy, UserTable};
+use ftp_tests::raw::RawSession;
+use ftp_tests::tls::{TlsClient, Version};
+
+use super::super::{Fixture, play};
+use super::Secure;
+
+#[test]
+fn a_session_goes_on_under_tls_cm_60_cm_63_cm_67_cm_68_cm_69_cm_71_tl_04_dv_14_cx_09_cx_13() {
+    for version in Version::ALL {
+        let secure = Secure::new();
+        let client = secure.client().version(version);
+        let mut session = secure.fixture.greeted();
+        play(&mut session, &[("PBSZ 0", 503), ("PROT P", 503), ("AUTH", 501), ("AUTH X", 504)]);
+        assert_eq!(session.start_tls(&client).version, version);
+        play(
+            &mut session,
+            &[
+                ("AUTH TLS", 503),
+                ("PROT P", 503),
+                ("PBSZ x", 501),
+                ("PBSZ 4294967296", 501),
+                ("PBSZ 4294967295", 200),
+                ("PROT P", 200),
+                ("PROT C", 200),
+                ("PROT S", 536),
+                ("PROT E", 536),
+                ("PROT X", 504),
+                ("PROT", 501),
+                ("USER u", 331),
+                ("PASS p", 230),
+                ("PBSZ 0", 200),
+                ("PROT p", 200),
+                ("CCC", 534),
+                ("PWD", 257),
+            ],
+        );
+        assert_eq!(session.ask("PBSZ 17").text(), "200 PBSZ=0");
+        session.expect("QUIT", 221);
+        session.expect_closed();
+    }
+}
+
+#[test]
+fn auth_has_its_names_cm_61_cm_62() {
+    let plain = Fixture::new();
+    play(&mut plain.greeted(), &[("AUTH TLS", 502), ("AUTH", 502), ("CCC", 533)]);
+    let secure = Secure::new();
+    for name in ["SSL", "TLS-P", "ssl", "GSSAPI"] {
+        play(&mut secure.fixture.greeted(), &[(&format!("AUTH {name}"), 504)]);
+    }
+    for name in ["TLS", "tls", "TLS-C", "Tls-c"] {
+        secure.fixture.greeted().expect(format!("AUTH {name}"), 234);
+    }
+    let off = Secure::with(|tls| tls.control(TlsPolicy::Off));
+    play(&mut off.fixture.greeted(), &[("AUTH TLS", 502), ("USER u", 331)]);
+    // The drafts protected data as well.
+    let alias = Secure::with(|tls| tls.auth_ssl_alias(true));
+    alias.fixture.write("f", b"content");
+    for name in ["SSL", "TLS-P"] {
+        let client = alias.client();
+        let mut session = alias.fixture.greeted();
+        session.expect(format!("AUTH {name}"), 234);
+        let tls = client.connect(session.stream().try_clone().unwrap()).unwrap();
+        session.put_on(Box::new(tls));
+        play(&mut session, &[("USER u", 331), ("PASS p", 230)]);
+        assert_eq!(session.tls_download(&client, "RETR f"), b"content");
+    }
+}
+
+#[test]
+fn the_features_of_tls_are_listed_where_there_is_a_certificate_cm_137() {
+    let features = |session: &mut RawSession| {
+        let text = session.expect("FEAT", 211).text();
+        ["AUTH TLS", "PBSZ", "PROT"].map(|word| text.contains(&format!("\n {word}")))
+    };
+    assert_eq!(features(&mut Fixture::new().greeted()), [false; 3]);
+    let secure = Secure::new();
+    assert_eq!(features(&mut secure.fixture.greeted()), [true; 3]);
+    assert_eq!(features(&mut secure.greeted(&secure.client())), [true; 3]);
+}
+
+#[test]
+fn bytes_behind_auth_are_never_executed_fr_28_ht_01() {
+    let secure = Secure::new();
+    for behind in ["USER u\r\nPASS p\r\nMKD made\r\n", "NOOP\r\n", "x", "\r\n"] {
+        let mut session = secure.fixture.greeted();
+        session.send(format!("AUTH TLS\r\n{behind}"));
+        session.expect_reply(421);
+        session.expect_closed();
+    }
+    assert_eq!(secure.fixture.names(), [""; 0]);
+}
+
+#[test]
+fn a_login_does_not_outlive_auth_cm_64_ht_21() {
+    let secure = Secure::new();
+    secure.fixture.write("f", b"0123456789");
+    std::fs::create_dir(secure.fixture.path("d")).unwrap();
+    let client = secure.client();
+    let mut session = secure.fixture.session();
+    play(
+        &mut session,
+        &[("TYPE I", 200), ("CWD d", 250), ("EPSV ALL", 200), ("EPSV", 229), ("REST 3", 350)],
+    );
+    session.start_tls(&client);
+    play(&mut session, &[("CWD d", 530), ("PASS p", 503), ("USER u", 331), ("PASS p", 230)]);
+    assert!(session.ask("PWD").text().starts_with("257 \"/\""));
+    // Neither the type nor EPSV ALL, the listener or the offset is left.
+    play(&mut session, &[("PORT 127,0,0,1,200,200", 200), ("RETR d", 550), ("RETR f", 425)]);
+    assert!(session.ask("STAT").text().contains("TYPE A"));
+    session.protect();
+    session.expect("TYPE I", 200);
+    assert_eq!(session.tls_download(&client, "RETR f"), b"0123456789");
+    // A session that never logged in is no other.
+    let mut session = secure.fixture.greeted();
+    session.expect("USER u", 331);
+    session.start_tls(&client);
+    play(&mut session, &[("PASS p", 503)]);
+}
+
+#[test]
+fn a_failed_handshake_closes_without_a_word_in_clear_cm_66_ht_12_ht_14_tl_07() {
+    let secure = Secure::new();
+    let refused = |client: &TlsClient| {
+        let mut session = secure.fixture.greeted();
+        session.expect("AUTH TLS", 234);
+        client.connect(session.stream().try_clone().unwrap()).unwrap_err().to_string()
+    };
+    for protocols in [&["h2"][..], &["http/1.1"], &["h2", "http/1.1"]] {
+        let error = refused(&secure.client().alpn(protocols));
+        assert!(error.contains("NoApplicationProtocol"), "{protocols:?}: {error}");
+    }
+    for protocols in [&[][..], &["ftp"], &["h2", "ftp"]] {
+        let shaken = secure.fixture.greeted().start_tls(&secure.client().alpn(protocols));
+        let want = (!protocols.is_empty()).then(|| b"ftp".to_vec());
+        assert_eq!(shaken.alpn, want, "{protocols:?}");
+    }
+    let hello = secure.client().hello();
+    let mut tampered = hello.clone();
+    tampered[5] ^= 0xff;
+    let empty_records = [0x16, 3, 1, 0, 0].repeat(4_096);
+    for (what, bytes) in [
+        ("commands", &b"USER u\r\nPASS p\r\n"[..]),
+        ("a close_notify", &[0x15, 3, 1, 0, 2, 1, 0]),
+        ("an unknown alert", &[0x15, 3, 1, 0, 2, 2, 250]),
+        ("data", &[0x17, 3, 3, 0, 3, 1, 2, 3]),
+        ("a record that is too long", &[0x16, 3, 1, 0xff, 0xff, 1]),
+        ("an unknown kind of record", &[0x63, 3, 1, 0, 1, 1]),
+        ("SSLv2", &[0x80, 0x2e, 1, 0, 2]),
+        ("empty records", &empty_records),
+        ("a hello that is none", &tampered),
+    ] {
+        let mut stream = connect_for_handshake(&secure);
+        // It may close before it has taken all.
+        let _ = stream.write_all(bytes);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut said = Vec::new();
+        let _ = stream.read_to_end(&mut said);
+        // An alert at most, and no reply.
+        assert!(said.is_empty() || said.starts_with(&[0x15, 3]), "{what}: {}", said.escape_ascii());
+    }
+    // In records of one byte each it is a hello like any other.
+    let mut stream = connect_for_handshake(&secure);
+    for byte in &hello[5..] {
+        stream.write_all(&[0x16, 3, 1, 0, 1, *byte]).unwrap();
+    }
+    let mut head = [0; 3];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(head, [0x16, 3, 3], "a ServerHello");
+    secure.session(&secure.client()).expect_in_step();
+}
+
+fn connect_for_handshake(secure: &Secure) -> TcpStream {
+    let mut session = secure.fixture.greeted();
+    session.expect("AUTH TLS", 234);
+    session.stream().try_clone().unwrap()
+}
+
+#[test]
+fn a_handshake_that_stalls_ends_after_ten_seconds_st_11_ht_11() {
+    let secure = Secure::new();
+    let hello = secure.client().hello();
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        for (what, first) in
+            [("silence", 0), ("half a record", hello.len() / 2), ("a hello", hello.len())]
+        {
+            let (secure, hello) = (&secure, &hello);
+            scope.spawn(move || {
+                let mut stream = connect_for_handshake(secure);
+                stream.write_all(&hello[..first]).unwrap();
+                expect_end_at_ten_seconds(&mut stream, begun, what);
+            });
+        }
+        let (secure, hello) = (&secure, &hello);
+        scope.spawn(move || {
+            let mut stream = connect_for_handshake(secure);
+            let mut reader = stream.try_clone().unwrap();
+            let sending = scope.spawn(move || {
+                for byte in hello {
+                    // Nothing is to be heard from it, and then nobody listens.
+                    if stream.write_all(&[*byte]).is_err() {
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_secs(1));
+                }
+            });
+            expect_end_at_ten_seconds(&mut reader, begun, "a byte a second");
+            let _ = sending.join();
+        });
+    });
+}
+
+fn expect_end_at_ten_seconds(stream: &mut TcpStream, begun: Instant, what: &str) {
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut said = Vec::new();
+    let ended = stream.read_to_end(&mut said);
+    assert!(!matches!(&ended, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock));
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(9_900), "{what}: {took:?}");
+    assert!(took < Duration::from_secs(40), "{what}: {took:?}");
+    assert!(!said.starts_with(b"4"), "{what}: {}", said.escape_ascii());
+}
+
+#[test]
+fn where_tls_is_required_there_is_no_login_in_clear_tl_01_tl_02_cm_03_ht_20() {
+    let secure = Secure::with(|tls| tls.control(TlsPolicy::Required));
+    let mut session = secure.fixture.greeted();
+    play(
+        &mut session,
+        &[
+            ("USER u", 534),
+            ("USER nobody", 534),
+            ("PASS p", 534),
+            ("ACCT x", 534),
+            ("REIN", 534),
+            ("CWD /", 534),
+            ("STAT", 534),
+            ("RETR f", 534),
+            ("PBSZ 0", 503),
+            ("PROT P", 503),
+            ("CCC", 533),
+            ("FEAT", 211),
+            ("HELP", 214),
+            ("NOOP", 200),
+            ("HOST 127.0.0.1", 220),
+            ("SYST", 215),
+            ("OPTS UTF8 ON", 200),
+            ("LANG", 200),
+            ("CLNT x", 200),
+            ("ABOR", 225),
+            ("SMNT x", 502),
+        ],
+    );
+    session.start_tls(&secure.client());
+    play(
+        &mut session,
+        &[("USER u", 331), ("PASS p", 230), ("REIN", 534), ("CCC", 534), ("PWD", 257)],
+    );
+    // From some networks it is not.
+    let here = || vec![Network::parse(b"127.0.0.0/8").unwrap()];
+    let exempt = Secure::with(|tls| {
+        tls.control(TlsPolicy::Required).data(TlsPolicy::Required).exempt(here())
+    });
+    exempt.fixture.write("f", b"content");
+    let mut session = exempt.fixture.session();
+    session.expect("TYPE I", 200);
+    assert_eq!(session.download("RETR f"), b"content");
+}
+
+#[test]
+fn where_data_is_protected_it_has_to_be_or_not_tl_01_cm_68_cm_117_cx_03() {
+    let required = Secure::with(|tls| tls.data(TlsPolicy::Required));
+    required.fixture.write("f", b"content");
+    let client = required.client();
+    let mut session = required.fixture.session();
+    // Before any look at the object, and what was prepared stays so.
+    play(
+        &mut session,
+        &[("EPSV", 229), ("RETR f", 521), ("RETR none", 521), ("STOR g", 521), ("LIST", 521)],
+    );
+    play(&mut session, &[("ABOR", 226), ("RETR f", 521)]);
+    session.start_tls(&client);
+    play(&mut session, &[("USER u", 331), ("PASS p", 230), ("PBSZ 0", 200), ("PROT C", 534)]);
+    play(&mut session, &[("EPSV", 229), ("RETR f", 521), ("PROT P", 200)]);
+    assert_eq!(required.session(&client).tls_download(&client, "RETR f"), b"content");
+    let off = Secure::with(|tls| tls.data(TlsPolicy::Off));
+    off.fixture.write("f", b"content");
+    let mut session = off.greeted(&off.client());
+    play(&mut session, &[("USER u", 331), ("PASS p", 230), ("PBSZ 0", 200), ("PROT P", 534)]);
+    play(&mut session, &[("PROT C", 200), ("TYPE I", 200)]);
+    assert_eq!(session.download("RETR f"), b"content");
+}
+
+#[test]
+fn users_may_have_policies_of_their_own_tl_01() {
+    let storage = || std::sync::Arc::new(MemoryStorage::new());
+    let login = |policy| Login::new(storage(), Rights::FULL).with_tls(policy);
+    let users = UserTable::new()
+        .user("secret", "p", login(TlsPolicy::Required))
+        .user("plain", "p", login(TlsPolicy::Off))
+        .user("any", "p", login(TlsPolicy::Optional));
+    let secure = Secure::built(|tls| tls, |builder| builder.authenticator(users));
+    let client = secure.client();
+    for (user, clear, protected) in [("secret", 534, 230), ("plain", 230, 534), ("any", 230, 230)] {
+        let user = format!("USER {user}");
+        play(&mut secure.fixture.greeted(), &[(&user, 331), ("PASS x", 530), (&user, 331)]);
+        play(&mut secure.fixture.greeted(), &[(&user, 331), ("PASS p", clear)]);
+        play(&mut secure.greeted(&client), &[(&user, 331), ("PASS p", protected)]);
+    }
+    let mut session = secure.greeted(&client);
+    play(&mut session, &[("USER secret", 331), ("PASS p", 230), ("EPSV", 229), ("STOR f", 521)]);
+    play(&mut session, &[("PBSZ 0", 200), ("PROT C", 534), ("PROT P", 200)]);
+    session.tls_upload(&client, "STOR f", b"content");
+}
+
+#[test]
+fn rein_goes_back_to_clear_where_that_is_allowed_cm_19_cm_20() {
+    for version in Version::ALL {
+        let secure = Secure::new();
+        secure.fixture.write("f", b"content");
+        let client = secure.client().version(version);
+        let mut session = secure.fixture.greeted();
+        session.expect("AUTH TLS", 234);
+        let tcp = session.stream().try_clone().unwrap();
+        let mut tls = client.connect(tcp.try_clone().unwrap()).unwrap();
+        tls.write_all(b"USER u\r\nPASS p\r\nREIN\r\n").unwrap();
+        let (said, end) = tls.read_to_its_end();
+        assert_eq!(end, ftp_tests::tls::End::CloseNotify);
+        let said = String::from_utf8(said).unwrap();
+        let codes: Vec<_> = said.lines().map(|line| line.split_once(' ').unwrap().0).collect();
+        assert_eq!(codes, ["331", "230", "220"]);
+        tls.close_notify().unwrap();
+        drop(tls);
+        // In clear, and anew.
+        let mut session = RawSession::over(tcp);
+        play(&mut session, &[("PWD", 530), ("PROT P", 503), ("USER u", 331), ("PASS p", 230)]);
+        session.expect("TYPE I", 200);
+        assert_eq!(session.download("RETR f"), b"content");
+        // And under TLS once more.
+        session.start_tls(&client);
+        play(&mut session, &[("PWD", 530), ("USER u", 331), ("PASS p", 230)]);
+    }
+}
+
+#[test]
+fn implicit_listeners_protect_everything_tl_03_rp_13() {
+    let secure =
+        Secure::built(|tls| tls, |builder| builder.implicit_tls(([127, 0, 0, 1], 0).into()));
+    secure.fixture.write("f", b"content");
+    let address = secure.fixture.server.implicit_addrs().next().unwrap();
+    let client = secure.client();
+    let mut session = RawSession::implicit(address, &client);
+    play(&mut session, &[("AUTH TLS", 503), ("USER u", 331), ("PASS p", 230), ("TYPE I", 200)]);
+    // PBSZ is done, and data is protected.
+    assert_eq!(session.tls_download(&client, "RETR f"), b"content");
+    play(&mut session, &[("REIN", 534), ("CCC", 534), ("PROT C", 200)]);
+    assert_eq!(session.download("RETR f"), b"content");
+    // Who is not let in hears nothing in clear.
+    let config = secure.fixture.server.config();
+    let denied =
+        ftp_server::ServerConfig { deny: vec![Network::parse(b"127.0.0.0/8").unwrap()], ..config };
+    secure.fixture.server.reconfigure(denied, UserTable::new()).unwrap();
+    let mut said = Vec::new();
+    let _ = TcpStream::connect(address).unwrap().read_to_end(&mut said);
+    assert_eq!(said, b"");
+}
+
+#[test]
+fn telnet_is_taken_out_under_tls_as_well_fr_25() {
+    let secure = Secure::new();
+    let mut session = secure.greeted(&secure.client());
+    // IAC IP, IAC DM, and a request that is refused.
+    session.send(b"\xff\xf4\xff\xf2NO\xff\xf1OP\r\n\xff\xfd\x01NOOP\r\n");
+    session.expect_reply(200);
+    session.expect_reply(200);
+    assert_eq!(session.telnet(), [vec![0xff, 0xfc, 1]]);
+}
+
+#[test]
+fn a_host_is_the_one_that_was_asked_for_by_tls_cm_25() {
+    let secure = Secure::new();
+    let mut session = secure.greeted(&secure.client());
+    play(&mut session, &[("HOST ftp.example.org", 504), ("HOST localhost", 220)]);
+}

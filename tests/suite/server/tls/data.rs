@@ -1,0 +1,248 @@
+//! Data connections under TLS: how they come about, how they end, and what is asked of their
+//! sessions.
+
+use std::io::Write;
+
+use ftp_server::SessionReuse;
+use ftp_tests::raw::RawSession;
+use ftp_tests::tls::{End, TlsClient, Version};
+
+use super::Secure;
+
+/// Bytes of which none is where another was.
+fn content(length: usize) -> Vec<u8> {
+    (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect()
+}
+
+#[test]
+fn files_and_listings_move_under_tls_tl_13_tl_15() {
+    for version in Version::ALL {
+        let secure = Secure::new();
+        let client = secure.client().version(version);
+        let mut session = secure.session(&client);
+        for length in [0, 1, 16_383, 16_384, 16_385, 3 << 20] {
+            let bytes = content(length);
+            session.tls_upload(&client, "STOR f", &bytes);
+            assert_eq!(secure.fixture.read("f"), bytes);
+            assert_eq!(session.tls_download(&client, "RETR f"), bytes);
+        }
+        session.tls_upload(&client, "APPE f", b"more");
+        assert_eq!(secure.fixture.read("f").len(), (3 << 20) + 4);
+        session.expect("REST 3145728", 350);
+        assert_eq!(session.tls_download(&client, "RETR f"), b"more");
+        assert_eq!(session.tls_download(&client, "NLST"), b"f\r\n");
+        for verb in ["LIST", "MLSD"] {
+            assert!(session.tls_download(&client, verb).ends_with(b"f\r\n"), "{verb}");
+        }
+        session.expect("TYPE A", 200);
+        session.tls_upload(&client, "STOR t", b"a\r\nb\r\n");
+        assert_eq!(secure.fixture.read("t"), b"a\nb\n");
+        assert_eq!(session.tls_download(&client, "RETR t"), b"a\r\nb\r\n");
+    }
+}
+
+#[test]
+fn the_server_is_tls_server_in_active_mode_too_tl_05() {
+    for version in Version::ALL {
+        let secure = Secure::new();
+        let client = secure.client().version(version);
+        let mut session = secure.session(&client);
+        let listener = session.active();
+        session.expect("STOR f", 150);
+        let mut data = listener.accept().tls(&client);
+        data.write_all(b"content").unwrap();
+        data.finish().unwrap();
+        session.expect_reply(226);
+        let listener = session.active();
+        session.expect("RETR f", 150);
+        let mut data = listener.accept().tls(&client);
+        assert_eq!(data.read_to_its_end(), (b"content".to_vec(), End::CloseNotify));
+        session.expect_reply(226);
+    }
+}
+
+#[test]
+fn prot_holds_for_the_next_connection_cm_70_ht_18() {
+    let secure = Secure::new();
+    let client = secure.client();
+    let mut session = secure.session(&client);
+    let data = session.passive();
+    session.expect("PROT C", 200);
+    session.expect("STOR f", 150);
+    // What comes in clear is stored as it is, were it a handshake.
+    let hello = client.hello();
+    let mut data = data;
+    data.write_all(&hello);
+    data.close();
+    session.expect_reply(226);
+    assert_eq!(secure.fixture.read("f"), hello);
+}
+
+#[test]
+fn data_that_is_not_protected_is_522_and_control_goes_on_tl_12_ht_17_cx_04() {
+    let secure = Secure::new();
+    let client = secure.client();
+    let mut session = secure.session(&client);
+    for clear in [&b"raw bytes"[..], b"", &[0x15, 3, 3, 0, 2, 2, 40]] {
+        let mut data = session.passive();
+        session.expect("STOR f", 150);
+        data.write_all(clear);
+        data.close();
+        session.expect_reply(522);
+        session.expect_in_step();
+    }
+    assert_eq!(secure.fixture.names(), [""; 0]);
+    // Silence is given ten seconds.
+    let begun = std::time::Instant::now();
+    let data = session.passive();
+    session.expect("RETR none", 550);
+    drop(data);
+    let data = session.passive();
+    session.expect("LIST", 150);
+    session.expect_reply(522);
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+    drop(data);
+    session.tls_upload(&client, "STOR f", b"content");
+}
+
+/// Whether each of so many transfers resumed.
+fn resumed(session: &mut RawSession, client: &TlsClient, command: &str, count: usize) -> usize {
+    let mut resumed = 0;
+    for _ in 0..count {
+        let mut data = session.tls_data(client, command);
+        resumed += usize::from(data.shaken().resumed);
+        data.finish().unwrap();
+        data.read_to_its_end();
+        session.expect_reply(226);
+    }
+    resumed
+}
+
+#[test]
+fn sessions_are_resumed_as_the_policy_says_tl_09_tl_10_ht_16() {
+    for version in Version::ALL {
+        for (reuse, want) in [
+            (SessionReuse::Off, 0..1),
+            (SessionReuse::Observe, 2..51),
+            (SessionReuse::Prefer, 8..51),
+            (SessionReuse::Require, 50..51),
+        ] {
+            let secure = Secure::with(|tls| tls.session_reuse(reuse));
+            let client = secure.client().version(version);
+            let mut session = secure.session(&client);
+            let count = resumed(&mut session, &client, "STOR f", 50);
+            assert!(want.contains(&count), "{version:?} {reuse:?}: {count}");
+        }
+        let secure = Secure::with(|tls| tls.session_reuse(SessionReuse::Require));
+        let client = secure.client().version(version);
+        let mut session = secure.session(&client);
+        session.tls_upload(&client, "STOR f", b"content");
+        for _ in 0..100 {
+            assert_eq!(session.tls_download(&client, "RETR f"), b"content");
+        }
+    }
+}
+
+#[test]
+fn a_session_of_nobody_or_of_somebody_else_is_522_tl_09_tl_11_ht_15_hd_06() {
+    for version in Version::ALL {
+        let secure = Secure::with(|tls| tls.session_reuse(SessionReuse::Require));
+        secure.fixture.write("f", b"content");
+        let (a, b) = (secure.client().version(version), secure.client().version(version));
+        let mut of_a = secure.session(&a);
+        let mut of_b = secure.session(&b);
+        let stranger = secure.client().version(version);
+        for (what, client) in [("another user's", &b), ("nobody's", &stranger)] {
+            let data = of_a.passive();
+            of_a.expect("RETR f", 150);
+            // TLS 1.3 has the client believe for a moment that all is well.
+            if let Ok(mut data) = client.connect(data.into_stream()) {
+                assert!(!data.shaken().resumed, "{what}");
+                let (said, end) = data.read_to_its_end();
+                assert_eq!((said.len(), end == End::CloseNotify), (0, false), "{what}");
+            }
+            of_a.expect_reply(522);
+        }
+        assert_eq!(of_a.tls_download(&a, "RETR f"), b"content");
+        of_b.expect("PWD", 257);
+    }
+}
+
+#[test]
+fn an_upload_is_cut_at_no_edge_of_a_record_fs_15_tl_14_ht_06_dc_53() {
+    let bytes = content(50_000);
+    for version in Version::ALL {
+        let secure = Secure::new();
+        let client = secure.client().version(version);
+        let mut session = secure.session(&client);
+        let records = 4;
+        for edge in 0..=records {
+            for is_reset in [false, true] {
+                let mut data = session.tls_data(&client, "STOR f");
+                let made = data.records(&bytes);
+                assert_eq!(made.len(), records);
+                made[..edge].iter().for_each(|record| data.inject(record).unwrap());
+                if is_reset {
+                    data.reset();
+                } else {
+                    data.cut().unwrap();
+                    let (_, end) = data.read_to_its_end();
+                    assert_ne!(end, End::CloseNotify, "at {edge}");
+                }
+                session.expect_reply(426);
+                assert_eq!(secure.fixture.published(), [""; 0], "at {edge}, {is_reset}");
+            }
+        }
+        // Within a record as well, and within the close_notify itself.
+        let mut data = session.tls_data(&client, "STOR f");
+        let made = data.records(&bytes).concat();
+        let whole = [made, data.close_notify_record()].concat();
+        data.inject(&whole[..whole.len() - 1]).unwrap();
+        data.cut().unwrap();
+        session.expect_reply(426);
+        assert_eq!(secure.fixture.published(), [""; 0]);
+        // An old file stays.
+        secure.fixture.write("old", b"old");
+        let mut data = session.tls_data(&client, "STOR old");
+        data.write_all(b"new").unwrap();
+        data.cut().unwrap();
+        session.expect_reply(426);
+        assert_eq!(secure.fixture.read("old"), b"old");
+    }
+}
+
+#[test]
+fn who_allows_it_does_without_close_notify_tl_14() {
+    let secure = Secure::with(|tls| tls.allow_missing_close_notify(true));
+    let client = secure.client();
+    let mut session = secure.session(&client);
+    let mut data = session.tls_data(&client, "STOR f");
+    data.write_all(b"content").unwrap();
+    data.cut().unwrap();
+    session.expect_reply(226);
+    assert_eq!(secure.fixture.read("f"), b"content");
+    // Half a record is no end, and neither is a reset.
+    let mut data = session.tls_data(&client, "STOR g");
+    let records = data.records(&content(20_000));
+    data.inject(&records[0]).unwrap();
+    data.inject(&records[1][..100]).unwrap();
+    data.cut().unwrap();
+    session.expect_reply(426);
+    let data = session.tls_data(&client, "STOR g");
+    data.reset();
+    session.expect_reply(426);
+    assert_eq!(secure.fixture.published(), ["f"]);
+}
+
+#[test]
+fn the_server_does_not_wait_for_the_end_of_tcp_tl_15() {
+    let secure = Secure::new();
+    let client = secure.client();
+    let mut session = secure.session(&client);
+    let mut data = session.tls_data(&client, "STOR f");
+    data.write_all(b"content").unwrap();
+    data.close_notify().unwrap();
+    // The socket is still open on this side.
+    session.expect_reply(226);
+    assert_eq!(data.read_to_its_end(), (Vec::new(), End::CloseNotify));
+}
