@@ -1,6 +1,7 @@
 //! `doctor`, against servers, networks and things that are no servers: what each of them is told to
 //! be, in words, in events, and by the exit code.
 
+mod networks;
 mod scene;
 mod talkers;
 mod troubles;
@@ -42,13 +43,19 @@ impl Found {
         Self { wrong, ran }
     }
 
-    /// The `seen` of the event of a check.
+    /// The `seen` of the only event of a check.
     #[track_caller]
     pub(crate) fn seen(&self, check: &str) -> String {
-        let said = String::from_utf8(self.ran.stdout.clone()).unwrap();
-        let line = said.lines().find(|line| field(line, "name") == Some(check));
-        let line = line.unwrap_or_else(|| panic!("no check {check} in {:?}", self.ran));
-        field(line, "seen").unwrap().to_owned()
+        let mut seen = self.seen_any(check);
+        assert!(seen.len() == 1, "{} of {check} in {:?}", seen.len(), self.ran);
+        seen.remove(0)
+    }
+
+    /// The same of each event of a check.
+    pub(crate) fn seen_any(&self, check: &str) -> Vec<String> {
+        let said = String::from_utf8_lossy(&self.ran.stdout).into_owned();
+        let lines = said.lines().filter(|line| field(line, "name") == Some(check));
+        lines.filter_map(|line| field(line, "seen").map(str::to_owned)).collect()
     }
 
     /// The best command line.

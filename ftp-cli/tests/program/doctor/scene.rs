@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use ftp_server::{Rights, Server, ServerConfig};
+use ftp_tests::network::Host;
 use ftp_tests::root::TempRoot;
 
 /// The user of [`Ours`], of whom everybody knows the password: no secret is at stake.
@@ -28,6 +29,11 @@ impl Ours {
 
     pub(super) fn start(address: &str) -> Self {
         Self::with(address, Rights::FULL, ServerConfig::default())
+    }
+
+    /// The same on a host, with other settings.
+    pub(super) fn at(host: &Host, address: &str, config: ServerConfig) -> Self {
+        host.at(|| Self::with(address, Rights::FULL, config))
     }
 
     pub(super) fn address(&self) -> SocketAddr {

@@ -1,0 +1,380 @@
+//! Networks of hosts and routers, each with one thing wrong: the confusion matrix. What is wrong is
+//! found in its own network and in no other, and where nothing is, nothing is found.
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use ftp_server::ServerConfig;
+use ftp_tests::network::{Host, in_own_network};
+use ftp_tests::peer::{Peer, RealServer, impossible};
+use ftp_tests::process::run;
+
+use super::scene::Ours;
+use super::talkers::{self, Talk};
+use super::{Found, examined};
+
+/// What a network has to be found to be: what is wrong, and the exit code.
+struct Row {
+    network: &'static str,
+    wrong: &'static [&'static str],
+    exit: i32,
+    found: Found,
+    /// Words that the check of this name must have seen.
+    seen: (&'static str, &'static str),
+    /// What the best command line must have.
+    best: Option<&'static str>,
+}
+
+/// A client and a server that a wire joins, with public addresses.
+fn direct() -> (Host, Host) {
+    let (client, server) = (Host::start(), Host::start());
+    client.link(&["198.51.100.2/24"], "wire", &server, &["198.51.100.9/24"]);
+    (client, server)
+}
+
+/// Where the server of [`direct`] listens.
+const SERVER: &str = "198.51.100.9:2121";
+
+/// A client inside, a router, and a server outside.
+fn behind_a_router() -> (Host, Host, Host) {
+    let (client, router, server) = (Host::start(), Host::start(), Host::start());
+    client.link(&["192.168.1.2/24"], "lan", &router, &["192.168.1.1/24"]);
+    router.link(&["203.0.113.1/24"], "wan", &server, &["203.0.113.9/24"]);
+    client.set_up("ip route add default via 192.168.1.1");
+    router.set_up("echo 1 > /proc/sys/net/ipv4/ip_forward");
+    (client, router, server)
+}
+
+const OUTSIDE: &str = "203.0.113.9:2121";
+
+/// The helper of the kernel that reads the dialogue of FTP, for connections to port 2121.
+const HELPER: &str = "ct helper ftp {
+        type \"ftp\" protocol tcp
+        l3proto ip
+    }
+    chain helped {
+        type filter hook prerouting priority filter
+        tcp dport 2121 ct helper set \"ftp\"
+    }";
+
+fn ports(text: &str) -> ServerConfig {
+    let ports = ftp_proto::PortRanges::parse(text.as_bytes()).unwrap();
+    ServerConfig { passive_ports: Some(ports), ..ServerConfig::default() }
+}
+
+fn healthy() -> Row {
+    let (client, server) = direct();
+    let ours = Ours::at(&server, SERVER, ServerConfig::default());
+    let found = client.at(|| examined(&["--upload-dir", "in", &ours.url()]));
+    let seen = ("port", "the server connected to 198.51.100.2");
+    Row { network: "nothing wrong", wrong: &[], exit: 0, found, seen, best: Some("ls -l ftp://") }
+}
+
+fn healthy_vsftpd() -> Option<Row> {
+    let (client, server) = direct();
+    let vsftpd = server.at(|| RealServer::vsftpd_at(Ipv4Addr::new(198, 51, 100, 9)))?;
+    let url = format!("ftp://{}/", vsftpd.address);
+    let found = client.at(|| examined(&[&url]));
+    let (wrong, best) = (&[][..], Some("ls -l ftp://"));
+    Some(Row { network: "vsftpd", wrong, exit: 0, found, seen: ("login", "anonymous"), best })
+}
+
+fn private_address_behind_nat() -> Row {
+    let (client, router, server) = (Host::start(), Host::start(), Host::start());
+    client.link(&["198.51.100.2/24"], "wan", &router, &["198.51.100.1/24"]);
+    router.link(&["10.0.0.1/24"], "lan", &server, &["10.0.0.5/24"]);
+    server.set_up("ip route add default via 10.0.0.1");
+    router.set_up(
+        "echo 1 > /proc/sys/net/ipv4/ip_forward
+        nft 'table ip nat {
+            chain in {
+                type nat hook prerouting priority dstnat
+                iif wan ip daddr 198.51.100.1 tcp dport 1024-65535 dnat to 10.0.0.5
+            }
+            chain out {
+                type nat hook postrouting priority srcnat
+                oif wan masquerade
+            }
+        }'",
+    );
+    let _ours = Ours::at(&server, "10.0.0.5:2121", ServerConfig::default());
+    let found = client.at(|| examined(&["ftp://198.51.100.1:2121/"]));
+    let seen = ("pasv", "227 announces 10.0.0.5, which is private, and the server is 198.51.100.1");
+    let wrong = &["pasv-private-address"];
+    Row { network: "server behind NAT", wrong, exit: 0, found, seen, best: Some("ls -l ftp://") }
+}
+
+/// Passive ports that a firewall at the server does `verdict` to.
+fn passive_ports(network: &'static str, verdict: &str, wrong: &'static [&'static str]) -> Row {
+    let (client, server) = direct();
+    server.set_up(&format!(
+        "nft 'table ip filter {{
+            chain in {{
+                type filter hook input priority filter
+                tcp dport 50000-50099 {verdict}
+            }}
+        }}'"
+    ));
+    let ours = Ours::at(&server, SERVER, ports("50000-50099"));
+    let found = client.at(|| examined(&[&ours.url()]));
+    let seen = ("ports", "different ports from 500");
+    Row { network, wrong, exit: 13, found, seen, best: Some("ls -l --active ftp://") }
+}
+
+fn a_helper_that_knows_no_epsv() -> Row {
+    let (client, router, server) = behind_a_router();
+    // The client is public here: nothing is translated, only filtered.
+    client.set_up("ip address add 198.51.100.2/32 dev lan");
+    client.set_up("ip route replace default via 192.168.1.1 src 198.51.100.2");
+    router.set_up("ip route add 198.51.100.2/32 dev lan");
+    server.set_up("ip route add default via 203.0.113.1");
+    router.set_up(&format!(
+        "echo 1 > /proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal
+        nft 'table ip filter {{
+            {HELPER}
+            chain blind {{
+                type filter hook prerouting priority raw
+                iif wan @ih,0,32 0x32323920 notrack
+            }}
+            chain through {{
+                type filter hook forward priority filter
+                ct state established,related,untracked accept
+                iif wan accept
+                tcp dport 2121 accept
+                drop
+            }}
+        }}'"
+    ));
+    let ours = Ours::at(&server, OUTSIDE, ServerConfig::default());
+    let found = client.at(|| examined(&[&ours.url()]));
+    let (seen, wrong) = (("epsv", "is not answered"), &["epsv-blocked"]);
+    let best = Some("ls -l --epsv never ftp://");
+    Row { network: "firewall that knows PASV only", wrong, exit: 0, found, seen, best }
+}
+
+fn a_middlebox_that_swallows_epsv() -> Row {
+    let (client, server) = direct();
+    // What begins with these four letters never arrives.
+    server.set_up(
+        "nft 'table ip filter {
+            chain in {
+                type filter hook input priority filter
+                tcp dport 2121 @ih,0,32 0x45505356 drop
+            }
+        }'",
+    );
+    let ours = Ours::at(&server, SERVER, ServerConfig::default());
+    let found = client.at(|| examined(&[&ours.url()]));
+    let (seen, wrong) = (("epsv", "EPSV is never answered"), &["epsv-blocked"]);
+    let best = Some("ls -l --epsv never ftp://");
+    Row { network: "EPSV swallowed", wrong, exit: 0, found, seen, best }
+}
+
+/// A NAT in front of the client, with or without the helper.
+fn client_behind_nat(network: &'static str, helper: &str, wrong: &'static [&'static str]) -> Row {
+    let (client, router, server) = behind_a_router();
+    router.set_up(&format!(
+        "nft 'table ip nat {{
+            {helper}
+            chain out {{
+                type nat hook postrouting priority srcnat
+                oif wan masquerade
+            }}
+        }}'"
+    ));
+    let ours = Ours::at(&server, OUTSIDE, ServerConfig::default());
+    let found = client.at(|| examined(&[&ours.url()]));
+    let seen = ("port", "the server sees this computer as 203.0.113.1");
+    Row { network, wrong, exit: 0, found, seen, best: Some("ls -l ftp://") }
+}
+
+fn client_vsftpd_behind_nat() -> Option<Row> {
+    let (client, router, server) = behind_a_router();
+    router.set_up(
+        "nft 'table ip nat {
+            chain out {
+                type nat hook postrouting priority srcnat
+                oif wan masquerade
+            }
+        }'",
+    );
+    let vsftpd = server.at(|| RealServer::vsftpd_at(Ipv4Addr::new(203, 0, 113, 9)))?;
+    let url = format!("ftp://{}/", vsftpd.address);
+    let found = client.at(|| examined(&[&url]));
+    let (wrong, best) = (&["active-behind-nat"][..], Some("ls -l ftp://"));
+    let network = "client behind NAT, vsftpd";
+    Some(Row { network, wrong, exit: 0, found, seen: ("port", "PORT with 192.168.1.2"), best })
+}
+
+fn firewall_at_the_client() -> Row {
+    let (client, server) = direct();
+    client.set_up(
+        "nft 'table ip filter {
+            chain in {
+                type filter hook input priority filter
+                iif wire ct state new drop
+            }
+        }'",
+    );
+    let ours = Ours::at(&server, SERVER, ServerConfig::default());
+    let found = client.at(|| examined(&[&ours.url()]));
+    let (seen, wrong) = (("eprt", "EPRT with 198.51.100.2"), &["active-blocked"]);
+    let best = Some("ls -l ftp://");
+    Row { network: "firewall at the client", wrong, exit: 0, found, seen, best }
+}
+
+fn two_ports() -> Row {
+    let (client, server) = direct();
+    let ours = Ours::at(&server, SERVER, ports("50000-50001"));
+    let found = client.at(|| examined(&[&ours.url()]));
+    let (seen, wrong) = (("ports", "from 50000 to 5000"), &["few-ports"]);
+    Row { network: "two ports", wrong, exit: 0, found, seen, best: Some("ls -l ftp://") }
+}
+
+fn password_in_clear() -> Row {
+    let (client, server) = direct();
+    let ours = Ours::at(&server, SERVER, ServerConfig::default());
+    let url = format!("ftp://me:secret@{}/", ours.address());
+    let found = client.at(|| examined(&[&url]));
+    let (seen, wrong) = (("login", "the password of me goes to 198.51.100.9"), &["clear-password"]);
+    Row { network: "password in clear", wrong, exit: 0, found, seen, best: Some("ftp://me@198") }
+}
+
+fn nobody_answers() -> Row {
+    let (client, server) = direct();
+    server.set_up(
+        "nft 'table ip filter {
+            chain in {
+                type filter hook input priority filter
+                tcp dport 2121 drop
+            }
+        }'",
+    );
+    let found = client.at(|| examined(&[&format!("ftp://{SERVER}/")]));
+    let (seen, wrong) = (("connect", "198.51.100.9:2121 does not answer"), &["host-silent"]);
+    Row { network: "port dropped", wrong, exit: 10, found, seen, best: None }
+}
+
+fn no_way_there() -> Row {
+    let (client, _server) = direct();
+    let found = client.at(|| examined(&["ftp://203.0.113.9:2121/"]));
+    let (seen, wrong) = (("connect", "203.0.113.9:2121"), &["host-unreachable"]);
+    Row { network: "no route", wrong, exit: 4, found, seen, best: None }
+}
+
+/// What is no FTP server.
+fn talker(
+    network: &'static str,
+    talk: Talk,
+    wrong: &'static [&'static str],
+    (exit, seen): (i32, (&'static str, &'static str)),
+) -> Row {
+    let (client, server) = direct();
+    let address = server.at(|| talkers::start("198.51.100.9", talk));
+    let found = client.at(|| examined(&[&format!("ftp://{address}/")]));
+    Row { network, wrong, exit, found, seen, best: None }
+}
+
+/// Makes a network and examines what is in it; `None` if a program is not there.
+type Network = fn() -> Option<Row>;
+
+const ROWS: &[Network] = &[
+    || Some(healthy()),
+    healthy_vsftpd,
+    || Some(private_address_behind_nat()),
+    || Some(passive_ports("passive ports dropped", "drop", &["passive-blocked"])),
+    || {
+        let (network, verdict) = ("passive ports rejected", "reject with tcp reset");
+        Some(passive_ports(network, verdict, &["passive-closed"]))
+    },
+    || Some(a_middlebox_that_swallows_epsv()),
+    || Some(client_behind_nat("client behind NAT", "", &["active-behind-nat"])),
+    client_vsftpd_behind_nat,
+    || Some(firewall_at_the_client()),
+    || Some(two_ports()),
+    || Some(password_in_clear()),
+    || Some(nobody_answers()),
+    || Some(no_way_there()),
+    || {
+        let talk = Talk::First(b"SSH-2.0-OpenSSH_9.2p1\r\n");
+        Some(talker("SSH", talk, &["ssh-on-port"], (7, ("protocol", "talks SSH"))))
+    },
+    || {
+        let talk = Talk::Answer(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        Some(talker("HTTP", talk, &["http-on-port"], (7, ("protocol", "talks HTTP"))))
+    },
+    || {
+        let (talk, wrong) = (Talk::Tls(talkers::ALERT), &["tls-on-plain-port"]);
+        Some(talker("TLS at once", talk, wrong, (5, ("protocol", "waits for TLS"))))
+    },
+    || {
+        let wrong = &["greeting-never"];
+        Some(talker("no greeting", Talk::Nothing, wrong, (10, ("greeting", "said nothing"))))
+    },
+];
+
+/// Those with the kernel's FTP helper in them.
+const HELPED: &[Network] = &[
+    || Some(a_helper_that_knows_no_epsv()),
+    || Some(client_behind_nat("NAT that rewrites", HELPER, &["middlebox-rewrites"])),
+];
+
+/// Whether the kernel has the helper: some have it as a module that cannot be loaded here.
+fn has_helper() -> bool {
+    let nft = Peer::find("nft").expect("it was there before");
+    let mut check = nft.command();
+    let table = format!("table ip helped {{ {HELPER}\n }}");
+    run(check.arg("-c").arg(table)).code() == Some(0)
+}
+
+/// Four at a time: most of it is waiting.
+fn all(networks: &[Network]) -> Vec<Row> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut rows = Vec::new();
+        while let Some(network) = networks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            rows.extend(network());
+        }
+        rows
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn each_network_has_its_diagnosis_and_no_other() {
+    let test = "doctor::networks::each_network_has_its_diagnosis_and_no_other";
+    if !in_own_network(test, &[]) || Peer::find("nft").is_none() {
+        return;
+    }
+    let mut rows = all(ROWS);
+    if has_helper() {
+        rows.extend(all(HELPED));
+    } else {
+        impossible("the kernel has no FTP helper");
+    }
+    let mut faults = String::new();
+    for Row { network, wrong, exit, found, seen: (check, words), best } in &rows {
+        let names: Vec<&str> = found.wrong.iter().map(String::as_str).collect();
+        let line = format!("{network}: {names:?}, exit {:?}\n", found.ran.code());
+        // The matrix, for whoever looks.
+        print!("{line}");
+        let is_right = names == *wrong
+            && found.ran.code() == Some(*exit)
+            && found.seen_any(check).iter().any(|seen| seen.contains(words))
+            && match (best, found.best()) {
+                (Some(best), Some(found)) => found.contains(best),
+                (None, None) => true,
+                _ => false,
+            };
+        if !is_right {
+            let said = String::from_utf8_lossy(&found.ran.stdout).into_owned();
+            faults
+                .push_str(&format!("{line}wanted {wrong:?}, {exit}, {words:?}, {best:?}: {said}"));
+        }
+    }
+    assert!(faults.is_empty(), "{faults}");
+}
