@@ -171,7 +171,6 @@ impl<'a> Mirror<'a> {
             None => Plan::make(&mut source, &mut Nothing, true, &wish),
         };
         let mut plan = made.map_err(|failure| failure.about(url))?;
-        prove_there(&mut source, &plan).map_err(|failure| failure.about(url))?;
         if self.is_decided(&plan, stdio)? {
             return Ok(());
         }
@@ -251,7 +250,6 @@ impl<'a> Mirror<'a> {
         let wish = self.wish_for_server(takes_times);
         let plan = Plan::make(&mut source, &mut target, is_new, &wish)
             .map_err(|failure| failure.about(from))?;
-        prove_there(&mut source, &plan).map_err(|failure| failure.about(from))?;
         if self.is_decided(&plan, stdio)? {
             return Ok(());
         }
@@ -352,7 +350,7 @@ impl<'a> Mirror<'a> {
     ///
     /// `Usage` if more would be removed than is allowed: nothing is done then.
     fn is_decided(&self, plan: &Plan, stdio: &mut Stdio) -> Result<bool, Failure> {
-        let count = plan.removals.len();
+        let count = plan.removed().count();
         if let Some(most) = self.max_delete.filter(|most| count > *most) {
             let message = format!(
                 "{count} objects would be deleted, and --max-delete is {most}; nothing was done"
@@ -386,7 +384,7 @@ impl<'a> Mirror<'a> {
         let made = plan.directories.iter().filter(|place| place.is_new);
         let made = made.map(|place| ("make", place.path.clone(), None));
         let copies = plan.copies.iter().map(|copy| ("copy", plan.path_of(copy), Some(copy)));
-        let removals = plan.removals.iter().map(|removal| ("delete", removal.path.clone(), None));
+        let removals = plan.removed().map(|removal| ("delete", removal.path.clone(), None));
         let mut text = Vec::new();
         for (what, path, copy) in made.chain(copies).chain(removals) {
             if self.events.is_on() {
@@ -472,17 +470,6 @@ impl Side for Nothing {
     fn is_local(&self) -> bool {
         true
     }
-}
-
-/// Insists that a source in which nothing was found is there: some servers list what is not there
-/// as empty, and to have mirrored that would be no success.
-fn prove_there(source: &mut Remote<'_>, plan: &Plan) -> Result<(), Failure> {
-    let found = plan.same + plan.copies.len() + plan.failures.len() + plan.left_out.len();
-    if found > 0 || plan.directories.len() > 1 || source.is_empty(&[])? {
-        return Ok(());
-    }
-    let message = "is listed as empty, and nothing shows that it is there";
-    Err(Failure::new(Exit::Refused, message))
 }
 
 /// What commands call the directory of a URL: the path without the `/` behind it.

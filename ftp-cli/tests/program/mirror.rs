@@ -7,6 +7,8 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use ftp_proto::Network;
+use ftp_server::{Rights, Server, ServerConfig};
 use ftp_tests::peer::RealServer;
 use ftp_tests::process::{Ran, run};
 use ftp_tests::root::TempRoot;
@@ -376,4 +378,185 @@ fn links_are_neither_planted_nor_followed_hc_06_li_08_cl_51() {
     assert_eq!(here.read("outside/f"), b"mine");
     assert_eq!(fs::read_dir(here.join("outside")).unwrap().count(), 1);
     assert!(fs::symlink_metadata(target.join("d")).unwrap().is_symlink());
+}
+
+#[test]
+fn nothing_is_deleted_on_a_listing_that_was_cut_or_refused() {
+    let list = "type=file;size=4;modify=20200101000000; f\r\n";
+    let with_directory = format!("{list}type=dir; d\r\n");
+    let feat = ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end"));
+    let file = ("RETR", Act::Send("150 data", b"evil".to_vec(), "226 done"));
+    for (acts, code, words) in [
+        (vec![("MLSD t", Act::Send("150 list", list.into(), "426 cut"))], 9, "426 cut"),
+        (vec![("MLSD t", Act::Send("150 list", list.into(), "451 disk"))], 9, "451 disk"),
+        (vec![("MLSD t", Act::SendAndBreak("150 list", list.into()))], 4, ""),
+        (vec![("MLSD t", Act::Say("550 no"))], 8, "550 no"),
+        (
+            vec![
+                ("MLSD t/d", Act::Say("550 not for you")),
+                ("MLSD t", Act::Send("150 list", with_directory.into(), "226 done")),
+            ],
+            12,
+            "550 not for you",
+        ),
+        (
+            vec![("MLSD t", Act::Send("150 list", format!("{list}what?\r\n").into(), "226 done"))],
+            12,
+            "nothing is deleted there",
+        ),
+    ] {
+        let here = TempRoot::new();
+        here.write("mine/d/precious", b"mine");
+        if !words.contains("not for you") {
+            here.write("mine/kept", b"mine");
+        }
+        let peer = Peer::start(&[&acts[..], &[feat.clone(), file.clone()]].concat());
+        let limits = ["--delete", "--reply-timeout", "5", "--stall-timeout", "5"];
+        let ran = mirror(&limits, &peer.url("t"), shown(&here.join("mine")));
+        failed(&ran, code, words);
+        assert_eq!(here.read("mine/d/precious"), b"mine");
+        assert_eq!(here.join("mine/kept").exists(), !words.contains("not for you"));
+    }
+}
+
+#[test]
+fn a_tree_without_an_end_is_left_where_it_is_too_deep_hc_14() {
+    let peer = Peer::start(&[
+        ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end")),
+        ("MLSD", Act::Send("150 list", b"type=dir; d\r\n".to_vec(), "226 done")),
+    ]);
+    let here = TempRoot::new();
+    let ran = mirror(&["--dry-run"], &peer.url("t"), shown(&here.join("mine")));
+    ran.exited(12);
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("lies too deep"), "{ran:?}");
+}
+
+#[test]
+fn what_is_not_there_is_no_empty_tree() {
+    let here = TempRoot::new();
+    here.write("mine/kept", b"mine");
+    let check = |site: &Site| {
+        let ran = mirror(&["--delete"], &site.url("no such tree"), shown(&here.join("mine")));
+        failed(&ran, 8, "");
+        assert_eq!(here.read("mine/kept"), b"mine");
+        // One that is there and empty is.
+        site.root.mkdir("empty");
+        let copy = here.join("copy");
+        mirror(&["--delete"], &site.url("empty"), shown(&copy)).exited(0);
+        assert_eq!(fs::read_dir(copy).unwrap().count(), 0);
+    };
+    check(&OurServer::start());
+    RealServer::vsftpd().iter().for_each(|server| check(server));
+    RealServer::proftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
+    RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
+    RealServer::pyftpdlib().iter().for_each(|server| check(server));
+}
+
+/// A link to a directory, which some servers list as what it leads to.
+#[test]
+fn nothing_is_deleted_behind_a_link_on_a_server_hc_08() {
+    let here = TempRoot::new();
+    here.write("mine/kept", b"mine");
+    let check = |site: &Site| {
+        let owner = fs::metadata(site.root.path()).unwrap().uid();
+        site.root.write("precious/file", b"precious");
+        site.root.write("tree/old/file", b"old");
+        symlink("../precious", site.root.join("tree/link")).unwrap();
+        for name in ["tree", "tree/old", "precious"] {
+            std::os::unix::fs::chown(site.root.join(name), Some(owner), Some(owner)).unwrap();
+        }
+        let ran = mirror(&["--delete"], shown(&here.join("mine")), &site.url("tree"));
+        ran.exited(0);
+        assert_eq!(site.root.read("precious/file"), b"precious", "{ran:?}");
+        assert_eq!(fs::read_dir(site.root.join("tree")).unwrap().count(), 1, "{ran:?}");
+    };
+    check(&OurServer::start());
+    RealServer::vsftpd().iter().for_each(|server| check(server));
+    RealServer::proftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
+    RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
+    RealServer::pyftpdlib().iter().for_each(|server| check(server));
+}
+
+#[test]
+fn what_cannot_go_to_a_server_is_said_and_the_rest_goes() {
+    let server = OurServer::start();
+    let here = TempRoot::new();
+    here.write("mine/a", b"1");
+    here.write("mine/line\nDELE a", b"2");
+    here.write("mine/.ftp-cli-left", b"3");
+    symlink("/etc/passwd", here.join("mine/link")).unwrap();
+    symlink("/etc", here.join("mine/directory")).unwrap();
+    let fifo = here.join("mine/fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let ran = mirror(&[], shown(&here.join("mine")), &server.url("tree"));
+    failed(&ran, 12, "has a line end in its name, which FTP cannot carry");
+    failed(&ran, 12, ".ftp-cli-left: has the name of a temporary file");
+    failed(&ran, 12, "link: left out, it is a symbolic link");
+    failed(&ran, 12, "directory: left out, it is a symbolic link");
+    failed(&ran, 12, "fifo: left out, it is neither file nor directory");
+    assert_eq!(
+        server.root.tree(),
+        [(PathBuf::from("tree"), None), ("tree/a".into(), Some(b"1".to_vec()))]
+    );
+}
+
+/// Our server, for a user who may have it connect to `networks`.
+fn promiscuous(host: Ipv4Addr, active: bool, networks: &str) -> OurServer {
+    let fxp_networks = vec![Network::parse(networks.as_bytes()).unwrap()];
+    let config = ServerConfig { active, fxp_networks, ..ServerConfig::default() };
+    OurServer::at(host, Server::builder().config(config), Rights::FULL | Rights::FXP)
+}
+
+#[test]
+fn a_tree_goes_from_server_to_server_fx_08() {
+    let (one, other) = (Ipv4Addr::new(127, 0, 0, 21), Ipv4Addr::new(127, 0, 0, 22));
+    for (active, options) in
+        [(true, &[][..]), (true, &["--reverse"][..]), (false, &[]), (true, &["--jobs", "3"])]
+    {
+        let source = promiscuous(one, true, "127.0.0.22");
+        // One that connects to nobody can only listen.
+        let target = promiscuous(other, active, "127.0.0.21");
+        fill(&source.root, "tree");
+        let fxp = || {
+            let (from, to) = (source.url("tree"), target.url("copy"));
+            run(ftp(&["fxp", "-r", "--trace"]).args(options).args([from, to]))
+        };
+        let first = fxp();
+        first.exited(0);
+        assert_eq!(tree(&source.root.join("tree")), tree(&target.root.join("copy")));
+        // What worked for one is not found out anew for the next.
+        let refused = String::from_utf8_lossy(&first.stderr).matches("< 502").count();
+        assert_eq!(refused, usize::from(!active), "{first:?}");
+        let again = fxp();
+        again.exited(0);
+        assert_eq!(sent(&again, "STOR"), 0, "{again:?}");
+        age(&source.root.write("tree/a.txt", b"two"), 1);
+        target.root.write("copy/mine", b"mine");
+        let changed = fxp();
+        changed.exited(0);
+        assert_eq!(sent(&changed, "STOR"), 1, "{changed:?}");
+        assert_eq!(target.root.read("copy/a.txt"), b"two");
+        assert_eq!(target.root.read("copy/mine"), b"mine");
+    }
+}
+
+#[test]
+fn events_say_what_is_done_with_each_object() {
+    let server = OurServer::start();
+    server.root.write("tree/d/f", b"12345");
+    let here = TempRoot::new();
+    here.write("mine/old", b"x");
+    let target = here.join("mine");
+    let ran = mirror(&["--json", "--delete"], &server.url("tree"), shown(&target));
+    let text = String::from_utf8(ran.succeeded()).unwrap();
+    for words in [
+        r#""event":"done""#,
+        r#"/tree/d","target":"#,
+        r#"mine/d/f","action":"copied","bytes":5"#,
+        r#"mine/old","action":"removed","bytes":0"#,
+        r#""event":"summary","exit":0,"done":3,"failed":0"#,
+    ] {
+        assert!(text.contains(words), "no {words} in {text}");
+    }
+    assert!(!text.contains("pass"), "{text}");
 }

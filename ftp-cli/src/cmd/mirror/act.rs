@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::carrier::Carrier;
-use super::plan::Plan;
+use super::plan::{Plan, Removed};
 use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::json::Object;
@@ -78,7 +78,7 @@ pub(super) fn act(
     telling: &Telling<'_>,
 ) -> (Done, Result<(), Failure>) {
     let new = plan.directories.iter().filter(|place| place.is_new).count();
-    let all = plan.same + new + plan.copies.len() + plan.removals.len() + plan.failures.len();
+    let all = plan.same + new + plan.copies.len() + plan.removed().count() + plan.failures.len();
     let tally = Tally::new(all, "objects mirrored", telling.messages, telling.events);
     let states = plan.directories.iter().map(|place| match place.has_failed {
         true => State::Failed,
@@ -151,6 +151,8 @@ impl<'a> Run<'a> {
     }
 
     fn remove_all(&mut self, carrier: &mut dyn Carrier) {
+        // What is gone with all that was thought to be in it.
+        let mut gone: Option<&[u8]> = None;
         for removal in &self.plan.removals {
             if self.is_over {
                 return;
@@ -159,9 +161,19 @@ impl<'a> Run<'a> {
             if self.state(removal.place) != State::Fine {
                 continue;
             }
+            let is_counted = removal.what != Removed::Below;
+            if gone.is_some_and(|gone| is_below(&removal.path, gone)) {
+                (0..usize::from(is_counted)).for_each(|_| self.tally.done());
+                continue;
+            }
             match insist(carrier, self.telling, |carrier| carrier.remove(removal)) {
-                Ok(()) => {
-                    self.tally.done();
+                Ok(false) => {}
+                Ok(true) => {
+                    match is_counted {
+                        true => self.tally.done(),
+                        // It was a link, or empty by now: it is counted when its turn comes.
+                        false => gone = Some(&removal.path),
+                    }
                     self.done.removed += 1;
                     self.telling.done(&removal.path, "removed", 0);
                 }

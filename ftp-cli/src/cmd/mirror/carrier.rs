@@ -4,12 +4,12 @@ use std::fs::Metadata;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 
-use ftp_client::{Client, Download, Error, FtpUrl, TimeVal, Upload, fxp};
+use ftp_client::{Client, Download, Error, FtpUrl, Reply, TimeVal, Upload, fxp};
 
 use super::compare::Difference;
 use super::ground::{Directory, Draft};
 use super::item::Stamp;
-use super::plan::{Copy, Removal};
+use super::plan::{Copy, Removal, Removed};
 use super::side::{failed, join};
 use crate::exit::{Exit, Failure};
 use crate::remote::shown;
@@ -35,12 +35,12 @@ pub(super) trait Carrier {
     /// As of [`make`](Self::make).
     fn copy(&mut self, path: &[u8], copy: &Copy, moved: &dyn Fn(u64)) -> Result<u64, Failure>;
 
-    /// Removes an object from the target.
+    /// Removes an object from the target, or looks at what is to be removed. Whether it is gone.
     ///
     /// # Errors
     ///
     /// As of [`make`](Self::make).
-    fn remove(&mut self, removal: &Removal) -> Result<(), Failure>;
+    fn remove(&mut self, removal: &Removal) -> Result<bool, Failure>;
 
     /// Forgets connections that may have failed.
     fn disconnect(&mut self);
@@ -65,11 +65,35 @@ impl Far<'_> {
         made.map(drop).map_err(|error| about(&path, &error))
     }
 
-    fn remove(&mut self, removal: &Removal) -> Result<(), Failure> {
+    fn remove(&mut self, removal: &Removal) -> Result<bool, Failure> {
         let path = join(self.top, &removal.path);
         let client = self.sessions.client(self.url)?;
-        let gone = if removal.is_directory { client.rmdir(&path) } else { client.delete(&path) };
-        gone.map_err(|error| about(&path, &error))
+        let gone = match removal.what {
+            Removed::Directory => client.rmdir(&path),
+            Removed::Entry => client.delete(&path),
+            Removed::Below => return self.look_before(&path),
+        };
+        gone.map(|()| true).map_err(|error| about(&path, &error))
+    }
+
+    /// Makes sure that what is shown as a directory is no link to one. Where `DELE` is the system's
+    /// unlink it removes a link and no directory; `RMD` removes one that is empty, and says of a
+    /// link, on many servers, that it is no directory. Whether it is gone.
+    fn look_before(&mut self, path: &[u8]) -> Result<bool, Failure> {
+        let client = self.sessions.client(self.url)?;
+        match client.delete(path) {
+            Err(Error::Refused(..)) => {}
+            gone => return gone.map(|()| true).map_err(|error| about(path, &error)),
+        }
+        match client.rmdir(path) {
+            Err(Error::Refused(_, reply)) if says_no_directory(&reply) => {
+                let message =
+                    format!("{}: shown as a directory, and none: left alone", shown(path));
+                Err(Failure::new(Exit::Refused, message).alone())
+            }
+            Err(Error::Refused(..)) => Ok(false),
+            gone => gone.map(|()| true).map_err(|error| about(path, &error)),
+        }
     }
 
     /// Gives a file the time of the one that it was made of.
@@ -83,6 +107,12 @@ impl Far<'_> {
             Failure { message, ..failure }
         })
     }
+}
+
+/// Whether a refusal is about an object that is no directory.
+fn says_no_directory(reply: &Reply) -> bool {
+    let text = reply.text().to_ascii_lowercase();
+    text.windows(b"not a directory".len()).any(|words| words == b"not a directory")
 }
 
 /// What a command about `path` failed with.
@@ -148,11 +178,16 @@ impl Carrier for Down<'_> {
         Ok(bytes)
     }
 
-    fn remove(&mut self, removal: &Removal) -> Result<(), Failure> {
+    fn remove(&mut self, removal: &Removal) -> Result<bool, Failure> {
+        // Nothing is opened through a link here.
+        if removal.what == Removed::Below {
+            return Ok(false);
+        }
         let (path, name) = split(&removal.path);
+        let is_directory = removal.what == Removed::Directory;
         let directory = self.ground.below(path);
-        let gone = directory.and_then(|directory| directory.remove(name, removal.is_directory));
-        gone.map_err(|error| failed(&removal.path, &error))
+        let gone = directory.and_then(|directory| directory.remove(name, is_directory));
+        gone.map(|()| true).map_err(|error| failed(&removal.path, &error))
     }
 
     fn disconnect(&mut self) {
@@ -268,7 +303,7 @@ impl Carrier for Up<'_> {
         Ok(bytes)
     }
 
-    fn remove(&mut self, removal: &Removal) -> Result<(), Failure> {
+    fn remove(&mut self, removal: &Removal) -> Result<bool, Failure> {
         self.to.remove(removal)
     }
 
@@ -366,7 +401,7 @@ impl Carrier for Across<'_> {
         Ok(bytes)
     }
 
-    fn remove(&mut self, removal: &Removal) -> Result<(), Failure> {
+    fn remove(&mut self, removal: &Removal) -> Result<bool, Failure> {
         self.to.remove(removal)
     }
 

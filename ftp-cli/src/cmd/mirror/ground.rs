@@ -331,6 +331,9 @@ mod tests {
         draft.write_all(b"whole").unwrap();
         draft.commit(b"f", true, Some(1_000_000_000)).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"whole");
+        // One that nobody expects there stays.
+        let draft = Draft::new(&tree).unwrap();
+        assert_eq!(draft.commit(b"f", false, None).unwrap_err().kind(), ErrorKind::AlreadyExists);
         let metadata = fs::metadata(&path).unwrap();
         assert_eq!((metadata.mode() & 0o7777, metadata.mtime()), (0o640, 1_000_000_000));
         assert_eq!(fs::read_dir(root.path().join("tree")).unwrap().count(), 2);

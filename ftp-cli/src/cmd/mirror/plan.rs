@@ -37,7 +37,7 @@ pub(super) struct Plan {
     /// is the top.
     pub(super) directories: Vec<Place>,
     pub(super) copies: Vec<Copy>,
-    /// Each behind what is in it.
+    /// Each directory first as what lies [`Below`](Removed::Below), then what is in it, then itself.
     pub(super) removals: Vec<Removal>,
     /// What cannot be done.
     pub(super) failures: Vec<Failure>,
@@ -86,7 +86,19 @@ pub(super) struct Removal {
     pub(super) place: usize,
     /// From the top.
     pub(super) path: Vec<u8>,
-    pub(super) is_directory: bool,
+    pub(super) what: Removed,
+}
+
+/// What is removed, or comes before that.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Removed {
+    /// A file or a link.
+    Entry,
+    /// A directory, which is empty then.
+    Directory,
+    /// Nothing yet: what is in this directory comes next, and it is made sure first that it is one.
+    /// Servers show links to directories as directories, and nothing behind a link is ever meant.
+    Below,
 }
 
 impl Plan {
@@ -113,6 +125,11 @@ impl Plan {
         };
         planner.enter(&[], top_is_new)?;
         Ok(planner.plan)
+    }
+
+    /// How many objects go.
+    pub(super) fn removed(&self) -> impl Iterator<Item = &Removal> {
+        self.removals.iter().filter(|removal| removal.what != Removed::Below)
     }
 
     /// The path of a copy, from the top.
@@ -145,6 +162,11 @@ impl Planner<'_> {
                 return Ok(());
             }
         };
+        if path.is_empty() && contents.items.is_empty() && !self.source.is_empty(path)? {
+            // To have mirrored what is not there would be no success.
+            let message = "is listed as empty, and nothing shows that it is there";
+            return Err(Failure::new(Exit::Refused, message));
+        }
         let there = if is_new { Contents::default() } else { self.read_target(path)? };
         let place = self.plan.directories.len();
         let path_there = path.to_vec();
@@ -364,10 +386,15 @@ impl Planner<'_> {
                         all_go = false;
                         continue;
                     }
+                    let (path, what) = (its_path.clone(), Removed::Below);
+                    self.plan.removals.push(Removal { place, path, what });
                     if !self.remove_all(&its_path, place, below.items, depth + 1)? {
                         all_go = false;
                         continue;
                     }
+                    let what = Removed::Directory;
+                    self.plan.removals.push(Removal { place, path: its_path, what });
+                    continue;
                 }
                 Kind::Unknown => {
                     self.fail(
@@ -381,8 +408,7 @@ impl Planner<'_> {
                 }
                 Kind::File | Kind::Link | Kind::Special => {}
             }
-            let is_directory = kind == Kind::Directory;
-            self.plan.removals.push(Removal { place, path: its_path, is_directory });
+            self.plan.removals.push(Removal { place, path: its_path, what: Removed::Entry });
         }
         Ok(all_go)
     }
@@ -535,7 +561,7 @@ mod tests {
             true => format!("({})", text(&removal.path)),
             false => format!("-{}", text(&removal.path)),
         };
-        let removals = plan.removals.iter().map(gone);
+        let removals = plan.removed().map(gone);
         let mut words: Vec<String> = made.chain(copies).chain(removals).collect();
         words.extend((!plan.failures.is_empty()).then(|| format!("!{}", plan.failures.len())));
         words.join(" ")
@@ -602,7 +628,7 @@ mod tests {
         target.links.push("l");
         let plan = make(&mut tree(&[], true), &mut target, &Choice::default());
         assert_eq!(told(&plan), "-b -l");
-        assert!(!plan.removals[1].is_directory);
+        assert!(plan.removals.iter().all(|removal| removal.what == Removed::Entry));
     }
 
     #[test]

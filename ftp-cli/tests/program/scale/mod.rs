@@ -4,5 +4,6 @@
 //! at_scale` runs and prints the full figures, which take minutes; without it counts are small.
 
 mod directories;
+mod mirror;
 mod races;
 mod sessions;

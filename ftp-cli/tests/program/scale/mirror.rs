@@ -1,0 +1,274 @@
+//! Trees of very many small files, beside what lftp does with them: in time, and in commands, which a
+//! relay counts. And a mirror that is interrupted and goes on.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use ftp_tests::peer::{Peer, RealServer};
+use ftp_tests::process::{Running, run_with};
+use ftp_tests::root::TempRoot;
+use ftp_tests::scale;
+
+use crate::ftp;
+use crate::serve::Served;
+
+/// How long one mirror may take, on a machine that does other things.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// Passes control connections on to a server, and counts the commands that clients send.
+struct Relay {
+    address: SocketAddr,
+    counts: Arc<Mutex<BTreeMap<String, usize>>>,
+}
+
+impl Relay {
+    fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let counts = Arc::new(Mutex::new(BTreeMap::new()));
+        let kept = Arc::clone(&counts);
+        // Ends with the test.
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(server) else { return };
+                let _ = (client.set_nodelay(true), server.set_nodelay(true));
+                let (replies, to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                thread::spawn(move || pass(&replies, &to, |_| {}));
+                let counts = Arc::clone(&kept);
+                let mut line = Vec::new();
+                thread::spawn(move || {
+                    pass(&client, &server, |bytes| {
+                        for byte in bytes {
+                            line.push(*byte);
+                            if *byte == b'\n' {
+                                let verb = line.split(|byte| !byte.is_ascii_alphanumeric()).next();
+                                let verb = String::from_utf8_lossy(verb.unwrap()).into_owned();
+                                *counts.lock().unwrap().entry(verb).or_default() += 1;
+                                line.clear();
+                            }
+                        }
+                    });
+                });
+            }
+        });
+        Self { address, counts }
+    }
+
+    /// How many commands of each kind were sent since it was asked last.
+    fn take(&self) -> BTreeMap<String, usize> {
+        std::mem::take(&mut self.counts.lock().unwrap())
+    }
+}
+
+/// Passes bytes on until either side ends, looking at each piece.
+fn pass(mut from: &TcpStream, mut to: &TcpStream, mut see: impl FnMut(&[u8])) {
+    let mut piece = [0; 16_384];
+    loop {
+        match from.read(&mut piece) {
+            Ok(count @ 1..) if to.write_all(&piece[..count]).is_ok() => see(&piece[..count]),
+            _ => break,
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+    let _ = from.shutdown(Shutdown::Read);
+}
+
+/// Where a file is, what is in it, and its time in seconds.
+type Object = (PathBuf, Vec<u8>, u64);
+
+fn seconds(path: &Path) -> u64 {
+    let modified = fs::metadata(path).unwrap().modified().unwrap();
+    modified.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// Every file below a directory.
+fn files(root: &Path) -> Vec<Object> {
+    let (mut found, mut left) = (Vec::new(), vec![PathBuf::new()]);
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(root.join(&directory)).unwrap() {
+            let entry = entry.unwrap();
+            let path = directory.join(entry.file_name());
+            match entry.file_type().unwrap().is_dir() {
+                true => left.push(path),
+                false => {
+                    let content = fs::read(entry.path()).unwrap();
+                    found.push((path, content, seconds(&entry.path())));
+                }
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// So many small files of different sizes and times, in directories of two levels.
+fn fill(root: &TempRoot, count: usize) {
+    let first = 1_500_000_000;
+    let directories = scale::count(20, 300);
+    for number in 0..count {
+        let directory = number % directories;
+        let name = format!("tree/{}/{directory:03}/file-{number:05}", directory % 17);
+        let bytes = number.to_le_bytes().into_iter().cycle();
+        let content: Vec<u8> = bytes.take(number * 7 % 4_096).collect();
+        let path = root.write(name, &content);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(first + 60 * number as u64);
+        fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+    }
+}
+
+/// Runs a program, and gives how long it took.
+#[track_caller]
+fn timed(command: &mut Command) -> Duration {
+    let start = Instant::now();
+    run_with(command, &[], LIMIT).succeeded();
+    start.elapsed()
+}
+
+/// One of two programs that mirror `tree` of a server to `here`, or `here` to the server.
+fn command(ours: bool, login: (&str, &str), server: SocketAddr, here: &Path, up: bool) -> Command {
+    let here = here.to_str().unwrap();
+    let (user, password) = login;
+    if ours {
+        let url = format!("ftp://{user}@{server}/tree");
+        let (source, target) = if up { (here, &*url) } else { (&*url, here) };
+        let mut command = ftp(&["mirror", source, target]);
+        command.env("FTP_PASSWORD", password);
+        return command;
+    }
+    let mut command = Peer::find("lftp").unwrap().command();
+    let mirror = match up {
+        true => format!("mirror -R {here} tree"),
+        false => format!("mirror tree {here}"),
+    };
+    let script = format!(
+        "set net:max-retries 1; set cmd:fail-exit yes; set ftp:ssl-allow no; set ftp:use-feat yes; \
+         set ftp:sync-mode yes; open -u \"{user}\",\"{password}\" ftp://{server}; {mirror}"
+    );
+    command.env("HOME", "/nonexistent").args(["-c", &script]);
+    command
+}
+
+fn total(counts: &BTreeMap<String, usize>) -> usize {
+    counts.values().sum()
+}
+
+/// Mirrors up, down, and down once more with nothing to do, by either program. Gives what it cost.
+#[must_use]
+fn beside_lftp(
+    what: &str,
+    root: &TempRoot,
+    login: (&str, &str),
+    server: SocketAddr,
+    keeps_times: bool,
+) -> String {
+    let here = TempRoot::in_memory();
+    fill(&here, scale::count(200, 10_000));
+    let source = here.join("tree");
+    let want = files(&source);
+    let relay = Relay::to(server);
+    let programs: &[bool] = if Peer::find("lftp").is_some() { &[false, true] } else { &[true] };
+    let mut sent: BTreeMap<(&str, bool), usize> = BTreeMap::new();
+    let mut cost = String::new();
+    for &ours in programs {
+        let program = if ours { "ftp-cli" } else { "lftp" };
+        let back = here.join(format!("back-{program}"));
+        for (direction, up, here) in
+            [("up", true, &source), ("down", false, &back), ("again", false, &back)]
+        {
+            // Once for the time, and from the same state once more for the commands.
+            let undo = || match direction {
+                "up" => drop(fs::remove_dir_all(root.join("tree"))),
+                "down" => drop(fs::remove_dir_all(&back)),
+                _ => {}
+            };
+            undo();
+            let time = timed(&mut command(ours, login, server, here, up));
+            undo();
+            timed(&mut command(ours, login, relay.address, here, up));
+            let counts = relay.take();
+            cost.push_str(&format!(
+                "{what}, {program} {direction}: {time:.2?}, {} commands {counts:?}\n",
+                total(&counts)
+            ));
+            sent.insert((direction, ours), total(&counts));
+        }
+        let there = files(&root.join("tree"));
+        let came = files(&back);
+        assert!(came == there, "{what}: {program} brings it back, with its times");
+        let same = |(one, other): (&Object, &Object)| {
+            one.0 == other.0 && one.1 == other.1 && (one.2 == other.2 || !keeps_times || !ours)
+        };
+        assert!(
+            want.len() == there.len() && want.iter().zip(&there).all(same),
+            "{what}: {program}"
+        );
+        // The next program begins with nothing.
+        fs::remove_dir_all(root.join("tree")).unwrap();
+    }
+    for direction in ["up", "down", "again"] {
+        let (ours, lftp) = (sent.get(&(direction, true)), sent.get(&(direction, false)));
+        assert!(
+            lftp.is_none() || ours <= lftp,
+            "{what} {direction}: {ours:?} commands, lftp {lftp:?}"
+        );
+    }
+    cost
+}
+
+#[test]
+fn a_mirror_costs_no_more_commands_than_lftp_at_scale() {
+    let root = TempRoot::in_memory();
+    let served = Served::start(&root, &["--user", "u:p", "--write"]);
+    println!("{}", beside_lftp("ours", &root, ("u", "p"), served.address, true));
+    if let Some(server) = RealServer::vsftpd() {
+        let login = (server.user, server.password);
+        println!("{}", beside_lftp("vsftpd", &server.root, login, server.address, false));
+    }
+}
+
+#[test]
+fn a_mirror_that_was_interrupted_goes_on_at_scale() {
+    let root = TempRoot::in_memory();
+    let served = Served::start(&root, &["--user", "u:p", "--write"]);
+    let here = TempRoot::in_memory();
+    let count = scale::count(200, 10_000);
+    fill(&here, count);
+    let (source, back) = (here.join("tree"), here.join("back"));
+    let relay = Relay::to(served.address);
+    let want = files(&source);
+    for (up, from, to, verb) in
+        [(true, &source, root.join("tree"), "STOR"), (false, &back, back.clone(), "RETR")]
+    {
+        let mut cut = 0;
+        for signal in ["INT", "TERM"] {
+            let mut command = command(true, ("u", "p"), relay.address, from, up);
+            let mut running = Running::start(command.stderr(Stdio::null()));
+            let begun =
+                || (relay.counts.lock().unwrap().get(verb) > Some(&(count / 5))).then_some(());
+            running.wait_until(LIMIT, begun).unwrap();
+            let id = running.child.id().to_string();
+            assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+            let status = running.wait(Instant::now() + Duration::from_secs(20)).expect("it ends");
+            assert_eq!(status.code(), Some(if signal == "INT" { 130 } else { 143 }));
+            cut += relay.take()[verb];
+            assert!(cut < count, "it was not interrupted: {cut}");
+            // Whole files and nothing else.
+            let there = files(&to);
+            assert!(there.iter().all(|file| want.binary_search(file).is_ok()), "{verb} {signal}");
+        }
+        let start = Instant::now();
+        timed(&mut command(true, ("u", "p"), relay.address, from, up));
+        let counts = relay.take();
+        println!("{verb} twice interrupted after {cut}: {:?}, then {counts:?}", start.elapsed());
+        assert!(files(&to) == want, "{verb}");
+        // Only what was in the middle is moved twice.
+        assert!(counts[verb] + cut <= count + 2, "{verb} {counts:?} after {cut}");
+    }
+}
