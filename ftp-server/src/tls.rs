@@ -296,6 +296,11 @@ impl Acceptor {
         self.settings.0.auth_ssl_alias
     }
 
+    /// Whether a login needs a certificate of the user's.
+    pub(crate) fn wants_user_certificates(&self) -> bool {
+        self.settings.0.cert_user
+    }
+
     /// Whether a client there may do without TLS, whatever is required.
     pub(crate) fn is_exempt(&self, peer: IpAddr) -> bool {
         self.settings.0.exempt.iter().any(|network| network.contains(peer))

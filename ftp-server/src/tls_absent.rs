@@ -161,6 +161,10 @@ impl Acceptor {
         match self.0 {}
     }
 
+    pub(crate) fn wants_user_certificates(&self) -> bool {
+        match self.0 {}
+    }
+
     pub(crate) fn is_exempt(&self, _peer: IpAddr) -> bool {
         match self.0 {}
     }

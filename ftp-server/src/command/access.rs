@@ -71,7 +71,7 @@ fn login(
     let attempt =
         LoginAttempt { user: &name, password: &password.0, account, host, peer, deadline };
     let error = match Arc::clone(&session.context).authenticator.login(&attempt) {
-        Ok(_) if !session.secured.as_ref().is_none_or(|secured| secured.may_be(&name)) => {
+        Ok(_) if !has_certificate_of(session, &name) => {
             let (error, reason) = (AuthError::Refused, LoginRefusal::Certificate);
             return refuse(session, &name, error, reason, start);
         }
@@ -88,6 +88,15 @@ fn login(
         AuthError::Unavailable => LoginRefusal::Unavailable,
     };
     refuse(session, &name, error, reason, start)
+}
+
+/// Whether the client has shown a certificate of this user's, where it has to.
+fn has_certificate_of(session: &Session, user: &[u8]) -> bool {
+    match (&session.secured, &session.context.tls) {
+        (Some(secured), _) => secured.may_be(user),
+        (None, Some(acceptor)) => !acceptor.wants_user_certificates(),
+        (None, None) => true,
+    }
 }
 
 fn refuse(

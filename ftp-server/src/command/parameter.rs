@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ftp_proto::{
-    EpsvArgument, ExtendedAddress, HostPort, NetworkProtocol, NetworkProtocols, Reply, ReplyCode,
-    RepresentationType, Structure, TransferMode,
+    EpsvArgument, ExtendedAddress, HostPort, NetworkProtocol, NetworkProtocols, ProtectionLevel,
+    Reply, ReplyCode, RepresentationType, Structure, TransferMode,
 };
 
 use crate::data::DataChannel;
@@ -110,7 +110,9 @@ pub(super) fn eprt(session: &mut Session, address: ExtendedAddress) -> Outcome {
 }
 
 fn connect_to(session: &mut Session, host: IpAddr, port: u16) -> Outcome {
-    if port < FIRST_PORT || !session.may_have_data_with(host) {
+    // Of two servers neither would be the TLS client (RFC 4217 §7).
+    let is_lonely = session.protection == ProtectionLevel::Private && host != session.peer.ip();
+    if port < FIRST_PORT || is_lonely || !session.may_have_data_with(host) {
         log::warn!("{}: data connection to {host} port {port} refused", session.peer);
         let text = "Only your own address and a port from 1024 on";
         return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text).into();

@@ -1,7 +1,9 @@
 //! TLS as the server speaks it (RFC 4217), judged by sessions made by hand.
 
+mod certificates;
 mod control;
 mod data;
+mod hostile;
 
 use ftp_server::{ServerBuilder, Tls};
 use ftp_tests::raw::RawSession;
@@ -53,7 +55,7 @@ impl Secure {
     }
 }
 
-fn tls_of(pair: &Pair) -> Tls {
+pub(super) fn tls_of(pair: &Pair) -> Tls {
     let (certificate, key) = (pair.certificate_pem(), pair.key_pem());
     Tls::from_pem(certificate.as_bytes(), key.as_bytes()).expect("a pair that is sound")
 }

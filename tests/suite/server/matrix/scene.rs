@@ -8,7 +8,7 @@ use std::time::Duration;
 use ftp_tests::raw::{NoReply, RawData, RawListener, RawSession};
 
 use super::table::unescape;
-use super::{Field, Servers};
+use super::{Client, Field, Servers};
 
 /// A session in the state that a cell asks for.
 pub(super) struct Scene {
@@ -19,10 +19,13 @@ pub(super) struct Scene {
     is_busy: bool,
     /// The server shuts down meanwhile.
     pub(super) is_draining: bool,
+    client: Client,
 }
 
 enum Data {
     Connected(RawData),
+    #[cfg(feature = "tls")]
+    Protected(RawData),
     Listening(RawListener),
 }
 
@@ -31,6 +34,7 @@ impl Scene {
     pub(super) fn set(field: &Field, servers: &Servers, state: &str) -> Option<Self> {
         let address = match state {
             "V6" => servers.ipv6.as_ref()?.local_addr(),
+            "TG" | "TP" => servers.tls.as_ref()?.local_addr(),
             _ => servers.ipv4.local_addr(),
         };
         let kind = match state {
@@ -45,10 +49,16 @@ impl Scene {
             data: None,
             is_busy: false,
             is_draining: false,
+            client: servers.client.clone(),
         };
+        #[cfg(feature = "tls")]
+        if matches!(state, "TG" | "TP") {
+            scene.session.start_tls(&scene.client);
+        }
         let Self { session, user, data, is_busy, .. } = &mut scene;
         let steps: &[(&str, u16)] = match state {
-            "G" | "U" | "A" | "L" | "PV" | "PT" | "V6" | "RO" | "TR" => &[],
+            "TP" => &[("PBSZ 0", 200), ("PROT P", 200)],
+            "G" | "TG" | "U" | "A" | "L" | "PV" | "PT" | "V6" | "RO" | "TR" => &[],
             "EA" => &[("EPSV ALL", 200)],
             "RN" => &[("RNFR file", 350)],
             "RS" | "PR" => &[("TYPE I", 200), ("REST 2", 350)],
@@ -56,7 +66,7 @@ impl Scene {
             "GO" => &[("MKD gone", 257), ("CWD gone", 250)],
             _ => panic!("no such state: {state}"),
         };
-        if state == "G" {
+        if matches!(state, "G" | "TG") {
             return Some(scene);
         }
         session.expect(format!("USER {user}"), 331);
@@ -69,6 +79,8 @@ impl Scene {
         }
         match state {
             "PV" | "PR" | "PA" | "RO" | "TR" => *data = Some(Data::Connected(session.passive())),
+            #[cfg(feature = "tls")]
+            "TP" => *data = Some(Data::Protected(session.passive())),
             "V6" => *data = Some(Data::Connected(session.extended_passive())),
             "PT" => *data = Some(Data::Listening(session.active())),
             "GO" => {
@@ -138,6 +150,15 @@ impl Scene {
     fn end_data(&mut self) {
         let data = match self.data.take() {
             Some(Data::Connected(data)) => data,
+            #[cfg(feature = "tls")]
+            Some(Data::Protected(data)) => {
+                // What the server makes of it, its reply tells.
+                if let Ok(mut data) = self.client.connect(data.into_stream()) {
+                    let _ = data.finish();
+                    data.read_to_its_end();
+                }
+                return;
+            }
             Some(Data::Listening(listener)) => listener.accept(),
             None => return,
         };

@@ -391,3 +391,20 @@ fn a_host_is_the_one_that_was_asked_for_by_tls_cm_25() {
     let mut session = secure.greeted(&secure.client());
     play(&mut session, &[("HOST ftp.example.org", 504), ("HOST localhost", 220)]);
 }
+
+#[test]
+fn nobody_is_sent_elsewhere_under_prot_p_dc_32() {
+    let config = ftp_server::ServerConfig {
+        fxp_networks: vec![Network::parse(b"127.0.0.0/8").unwrap()],
+        ..super::super::quick()
+    };
+    let secure = Secure::built(|tls| tls, |builder| builder.config(config));
+    let mut session = secure.greeted(&secure.client());
+    play(&mut session, &[("USER fxp", 331), ("PASS p", 230), ("PORT 127,0,0,9,200,200", 200)]);
+    session.protect();
+    for line in ["PORT 127,0,0,9,200,200", "EPRT |1|127.0.0.9|51400|"] {
+        play(&mut session, &[(line, 504)]);
+    }
+    play(&mut session, &[("PORT 127,0,0,1,200,200", 200), ("PROT C", 200)]);
+    play(&mut session, &[("EPRT |1|127.0.0.9|51400|", 200)]);
+}

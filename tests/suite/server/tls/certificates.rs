@@ -1,0 +1,199 @@
+//! Certificates: what is wrong with them is said at start, new ones come in without an end of
+//! sessions, and clients may show theirs.
+
+use std::error::Error as _;
+use std::fs;
+use std::net::TcpStream;
+
+use ftp_server::{ClientCertificates, Error, MemoryStorage, Rights, Server, Tls, TlsError};
+use ftp_tests::raw::RawSession;
+use ftp_tests::root::TempRoot;
+use ftp_tests::tls::{Authority, Kind, TlsClient, Version};
+
+use super::super::play;
+use super::{Secure, tls_of};
+
+#[test]
+fn what_is_wrong_with_a_pair_names_the_file_ht_23() {
+    let (authority, root) = (Authority::new(), TempRoot::new());
+    let good = authority.issue(Kind::Good).write(&root, "good");
+    let other = authority.issue(Kind::Good).write(&root, "other");
+    let expired = authority.issue(Kind::Expired).write(&root, "expired");
+    let early = authority.issue(Kind::NotYetValid).write(&root, "early");
+    let file = |name: &str, content: &str| {
+        fs::write(root.path().join(name), content).unwrap();
+        root.path().join(name)
+    };
+    let (empty, prose) = (file("empty", " \n"), file("prose", "no PEM at all\n"));
+    let torn = file("torn", "-----BEGIN CERTIFICATE-----\nAAAA\n");
+    let no_der = file("no-der", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let locked = "ENCRYPTED PRIVATE KEY-----\n";
+    let locked = file("locked", &format!("-----BEGIN {locked}AAAA\n-----END {locked}"));
+    let bad_key = "PRIVATE KEY-----\n";
+    let bad_key = file("bad-key", &format!("-----BEGIN {bad_key}AAAA\n-----END {bad_key}"));
+    let missing = root.path().join("missing");
+    for (certificate, key, want) in [
+        (&missing, &good.key, "cannot read *missing"),
+        (&good.certificate, &missing, "cannot read *missing"),
+        (&empty, &good.key, "*empty is empty"),
+        (&good.certificate, &empty, "*empty is empty"),
+        (&prose, &good.key, "no certificate in *prose"),
+        (&good.key, &good.key, "no certificate in *good.key"),
+        (&torn, &good.key, "cannot use *torn: "),
+        (&no_der, &good.key, "cannot use *no-der: it is no X.509 certificate"),
+        (&good.certificate, &prose, "no private key in *prose"),
+        (&good.certificate, &good.certificate, "no private key in *good.crt"),
+        (&good.certificate, &locked, "no private key in *locked but an encrypted one"),
+        (&good.certificate, &bad_key, "cannot use *bad-key: "),
+        (
+            &good.certificate,
+            &other.key,
+            "the key in *other.key does not belong to the certificate in *good.crt",
+        ),
+        (&expired.certificate, &expired.key, "the certificate in *expired.crt expired at 20"),
+        (&early.certificate, &early.key, "the certificate in *early.crt is not valid before 2100"),
+    ] {
+        let error = Tls::from_files(certificate, key).unwrap_err();
+        let said = error.to_string();
+        let want = want.replace('*', &format!("{}/", root.path().display()));
+        assert!(said.starts_with(&want), "{said:?}, not {want:?}");
+        assert_eq!(error.source().is_some(), matches!(error, TlsError::Unreadable { .. }));
+    }
+    // Both may be one file.
+    Tls::from_files(&good.both, &good.both).unwrap();
+    let said = Tls::from_pem(b"", b"").unwrap_err().to_string();
+    assert_eq!(said, "the certificate is empty");
+}
+
+#[test]
+fn the_pin_is_that_of_the_key() {
+    let pair = Authority::new().issue(Kind::SelfSigned);
+    assert_eq!(tls_of(&pair).pin(), pair.pin());
+    assert!(pair.pin().starts_with("sha256//"));
+}
+
+#[test]
+fn implicit_tls_needs_a_certificate_tl_03() {
+    let builder = Server::builder().storage(MemoryStorage::new());
+    let started = builder.implicit_tls(([127, 0, 0, 1], 0).into()).bind_all(&[]);
+    assert!(matches!(started, Err(Error::NoCertificate)));
+    // And no listener in clear.
+    let authority = Authority::new();
+    let builder = Server::builder().storage(MemoryStorage::new()).user("u", "p", Rights::FULL);
+    let builder = builder.tls(tls_of(&authority.issue(Kind::Good)));
+    let server = builder.implicit_tls(([127, 0, 0, 1], 0).into()).bind_all(&[]).unwrap();
+    assert_eq!(server.local_addrs().count(), 0);
+    let address = server.implicit_addrs().next().unwrap();
+    assert_eq!(server.local_addr(), address);
+    RawSession::implicit(address, &TlsClient::trusting(&authority)).expect("USER u", 331);
+}
+
+/// What the server shows to who connects now.
+fn shown(secure: &Secure, client: &TlsClient) -> Vec<u8> {
+    secure.fixture.greeted().start_tls(client).certificate.unwrap()
+}
+
+#[test]
+fn a_new_pair_is_for_new_connections_and_a_broken_one_for_none_tl_26_ht_23() {
+    let secure = Secure::new();
+    let client = TlsClient::trusting_anybody();
+    let first = shown(&secure, &client);
+    let old = secure.client();
+    let mut running = secure.session(&old);
+    let mut upload = running.tls_data(&old, "STOR f");
+    // A broken pair never comes as far as the server.
+    let (renewed, stranger) =
+        (secure.authority.issue(Kind::Good), secure.authority.issue(Kind::Good));
+    let broken = Tls::from_pem(renewed.certificate_pem().as_bytes(), stranger.key_pem().as_bytes());
+    assert!(matches!(broken, Err(TlsError::WrongKey { .. })));
+    assert_eq!(shown(&secure, &client), first);
+    secure.fixture.server.set_tls(Some(tls_of(&renewed))).unwrap();
+    assert_eq!(shown(&secure, &client), renewed.certificate().to_vec());
+    // Who was there goes on, with the certificate that was shown before.
+    std::io::Write::write_all(&mut upload, b"content").unwrap();
+    upload.finish().unwrap();
+    upload.read_to_its_end();
+    running.expect_reply(226);
+    let again = running.tls_data(&old, "RETR f");
+    assert!(again.shaken().resumed);
+    assert_eq!(again.shaken().certificate, Some(first));
+    // Settings and users may change in between, and it stays; and it can be taken away.
+    let config = secure.fixture.server.config();
+    secure.fixture.server.reconfigure(config, ftp_server::UserTable::new()).unwrap();
+    assert_eq!(shown(&secure, &client), renewed.certificate().to_vec());
+    secure.fixture.server.set_tls(None).unwrap();
+    play(&mut secure.fixture.greeted(), &[("AUTH TLS", 502)]);
+    drop(again);
+    running.expect_reply(226);
+    running.expect_in_step();
+}
+
+#[test]
+fn clients_show_certificates_tl_25() {
+    let (clients, root) = (Authority::new(), TempRoot::new());
+    let issuers = clients.write(&root, "clients");
+    let of_u = clients.issue(Kind::Client("u"));
+    let of_v = clients.issue(Kind::Client("v"));
+    let strange = Authority::new().issue(Kind::Client("u"));
+    let asking = |wanted| {
+        let issuers = issuers.clone();
+        Secure::with(move |tls| tls.client_ca_file(&issuers, wanted).unwrap())
+    };
+    let connect = |secure: &Secure, client: &TlsClient| {
+        let mut session = secure.fixture.greeted();
+        session.expect("AUTH TLS", 234);
+        let tcp: TcpStream = session.stream().try_clone().unwrap();
+        let mut tls = client.connect(tcp).ok()?;
+        // TLS 1.3 has the client believe for a moment that all is well.
+        std::io::Write::write_all(&mut tls, b"NOOP\r\n").ok()?;
+        std::io::Read::read_exact(&mut tls, &mut [0; 5]).ok()
+    };
+    for version in Version::ALL {
+        let (optional, required) =
+            (asking(ClientCertificates::Optional), asking(ClientCertificates::Required));
+        for (secure, shows, want) in [
+            (&optional, None, true),
+            (&optional, Some(&of_u), true),
+            (&optional, Some(&strange), false),
+            (&required, None, false),
+            (&required, Some(&of_u), true),
+            (&required, Some(&strange), false),
+        ] {
+            let client = secure.client().version(version);
+            let client = match shows {
+                Some(pair) => client.certificate(pair),
+                None => client,
+            };
+            assert_eq!(connect(secure, &client).is_some(), want, "{version:?} {want}");
+        }
+        // Data connections are asked for one too, or resume.
+        let client = required.client().version(version).certificate(&of_u);
+        required.session(&client).tls_upload(&client, "STOR f", b"content");
+        // Whose it is counts where that is asked for.
+        let issuers = issuers.clone();
+        let named = Secure::with(move |tls| {
+            tls.client_ca_file(&issuers, ClientCertificates::Optional).unwrap().cert_user(true)
+        });
+        for (shows, code) in [(Some(&of_u), 230), (Some(&of_v), 530), (None, 530)] {
+            let client = named.client().version(version);
+            let client = match shows {
+                Some(pair) => client.certificate(pair),
+                None => client,
+            };
+            play(&mut named.greeted(&client), &[("USER u", 331), ("PASS p", code)]);
+        }
+        // And in clear there is none.
+        play(&mut named.fixture.greeted(), &[("USER u", 331), ("PASS p", 530)]);
+    }
+}
+
+#[test]
+fn the_floor_of_versions_is_kept_tl_27() {
+    let lock = include_str!("../../../../Cargo.lock");
+    for (name, floor) in [("rustls", [0, 23, 18]), ("rustls-webpki", [0, 103, 13])] {
+        let at = lock.find(&format!("name = \"{name}\"\nversion = \"")).expect(name);
+        let version = lock[at..].split('"').nth(3).unwrap();
+        let parts: Vec<u32> = version.split('.').map(|part| part.parse().unwrap()).collect();
+        assert!(parts[..] >= floor[..], "{name} {version}");
+    }
+}
