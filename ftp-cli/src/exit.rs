@@ -113,22 +113,29 @@ pub(crate) struct Failure {
     pub(crate) code: Option<u16>,
     /// What took too long, of a timeout.
     pub(crate) phase: Option<Phase>,
-    /// Whether it may pass by itself, so that `--retry` tries again. The one second try that
-    /// `Integrity` gets is not meant: that is for whoever can begin anew.
+    /// Whether it may pass by itself, so that `--retry` tries again.
     pub(crate) may_pass: bool,
+    /// Whether `--retry` tries once more, and anew from byte 0: what is here is of no use.
+    pub(crate) from_0: bool,
     /// Whether `--json` was told already: it sums up what several items failed with.
     pub(crate) told: bool,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        let (message, fatal, may_pass, told) = (message.into(), true, false, false);
-        Self { exit, message, fatal, code: None, phase: None, may_pass, told }
+        let (message, from_0) = (message.into(), exit == Exit::Integrity);
+        let (fatal, may_pass, told) = (true, false, false);
+        Self { exit, message, fatal, code: None, phase: None, may_pass, from_0, told }
     }
 
     /// The same, of which others on the same control connection need not be in fear.
     pub(crate) fn alone(self) -> Self {
         Self { fatal: false, ..self }
+    }
+
+    /// The same, which no further try mends.
+    pub(crate) fn for_good(self) -> Self {
+        Self { may_pass: false, from_0: false, ..self }
     }
 
     /// Says what it was about, in front.
@@ -245,7 +252,8 @@ impl From<&Error> for Failure {
             Exit::Timeout => phase != Some(Phase::Overall),
             _ => false,
         };
-        Self { exit, message, fatal, code, phase, may_pass, told: false }
+        let from_0 = exit == Exit::Integrity;
+        Self { exit, message, fatal, code, phase, may_pass, from_0, told: false }
     }
 }
 

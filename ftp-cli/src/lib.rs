@@ -12,30 +12,39 @@
 //! assert_eq!(exit, 2.into());
 //! ```
 
+mod checksum;
 mod cmd;
 mod credentials;
+mod download;
 #[allow(dead_code, reason = "the commands that use all of it are being written")]
 mod events;
 #[allow(dead_code, reason = "the commands that use all of it are being written")]
 mod exit;
+mod jobs;
 #[allow(dead_code, reason = "the commands that use all of it are being written")]
 mod json;
 mod netrc;
 mod options;
+mod origin;
 mod output;
+mod pace;
 mod privileges;
 mod progress;
 mod prompt;
 mod remote;
+mod retrying;
 #[allow(dead_code, reason = "the commands that use all of it are being written")]
 mod session;
 mod settings;
 mod signals;
 mod sink;
 mod stdio;
+#[allow(dead_code, reason = "the commands that use all of it are being written")]
 mod tally;
 mod target;
 mod trace;
+mod transfer;
+mod upload;
 mod values;
 
 use std::ffi::OsString;

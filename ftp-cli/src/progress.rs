@@ -1,14 +1,17 @@
 //! Progress on standard error: bytes, total, rate, time left.
 
-use std::cell::Cell;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
 
+use crate::events::Events;
 use crate::exit::Failure;
+use crate::json::Object;
 use crate::options::Options;
+use crate::output;
 use crate::stdio::{Messages, Stdio};
 
 /// How long until it is drawn anew: on a terminal, and elsewhere, where each is a line.
@@ -43,71 +46,190 @@ impl When {
     }
 }
 
-/// The progress of one transfer. What is dropped is wiped away.
-pub(crate) struct Progress(Option<Shown>);
-
-struct Shown {
-    bar: ProgressBar,
-    every: Duration,
-    drawn: Cell<Instant>,
-    /// Bytes since then.
-    since: Cell<u64>,
+/// Where the progress of all transfers of a command is shown, and told to `--json`. What is shown
+/// is wiped away when it is dropped.
+pub(crate) struct Board {
+    when: When,
+    messages: Messages,
+    events: Events,
+    /// How many files there are.
+    files: usize,
+    /// How many bytes they have together, if that is known.
+    total: Option<u64>,
+    state: Arc<Mutex<State>>,
 }
 
-impl Progress {
-    /// Whether nobody is shown anything.
-    pub(crate) const fn is_hidden(&self) -> bool {
-        self.0.is_none()
+#[derive(Default)]
+struct State {
+    bar: Option<(ProgressBar, Duration)>,
+    drawn: Option<Instant>,
+    /// Bytes of all files so far.
+    bytes: u64,
+    /// Files begun so far.
+    begun: usize,
+    /// What is moved now, as it is shown.
+    what: String,
+}
+
+impl Board {
+    /// For `files` files that have `total` bytes together.
+    pub(crate) fn new(when: When, stdio: &Stdio, files: usize, total: Option<u64>) -> Self {
+        let (messages, events) = (stdio.messages.clone(), stdio.events.clone());
+        Self { when, messages, events, files, total, state: Arc::default() }
     }
 
-    /// Begins at `done` of `total` bytes, if that is known.
-    pub(crate) fn start(
-        when: When,
-        messages: &Messages,
+    /// Whether nobody is shown or told anything.
+    pub(crate) fn is_hidden(&self) -> bool {
+        let is_shown = match self.when {
+            When::Never => false,
+            When::Auto => self.messages.is_terminal(),
+            When::Always => true,
+        };
+        !is_shown && !self.events.is_on()
+    }
+
+    /// A file begins to come or go: `done` of its `total` bytes are there already. `about` are the
+    /// fields of its events.
+    pub(crate) fn begin<'a>(
+        &'a self,
         name: &str,
         done: u64,
         total: Option<u64>,
-    ) -> Self {
-        let (target, every) = match (when, messages.is_terminal()) {
-            (When::Never, _) | (When::Auto, false) => return Self(None),
-            (_, true) => (ProgressDrawTarget::stderr_with_hz(HERTZ), TERMINAL),
-            (When::Always, false) => {
-                let lines = Box::new(Lines(messages.clone()));
-                (ProgressDrawTarget::term_like_with_hz(lines, HERTZ), ELSEWHERE)
+        about: &'a dyn Fn(Object) -> Object,
+    ) -> Meter<'a> {
+        let start = about(Object::event("start")).number_if("size", total);
+        self.events.tell(start.number_if("offset", Some(done).filter(|done| *done > 0)));
+        let is_shown = match (self.when, self.messages.is_terminal()) {
+            (When::Never, _) | (When::Auto, false) => false,
+            (_, true) | (When::Always, _) => true,
+        };
+        let name = name.to_owned();
+        let meter = Meter { board: self, name, about, done, total, told: Instant::now(), is_shown };
+        if is_shown {
+            // Made while nothing is locked: what is drawn asks for the state.
+            let bar = self.state().bar.is_none().then(|| self.bar(total));
+            let mut state = self.state();
+            state.begun += 1;
+            // Of a single file it may be a second try.
+            state.bytes = if self.files == 1 { done } else { state.bytes + done };
+            state.what = meter.shown(state.begun);
+            if let Some(bar) = bar {
+                state.bar.get_or_insert(bar);
+                state.drawn.get_or_insert_with(Instant::now);
             }
-        };
-        let bar = ProgressBar::with_draw_target(total, target).with_prefix(name.to_owned());
-        let template = match total {
-            Some(_) => "{prefix}  {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left",
-            None => "{prefix}  {bytes}  {bytes_per_sec}  {elapsed}",
-        };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
         }
-        bar.set_position(done);
-        bar.reset_eta();
-        Self(Some(Shown { bar, every, drawn: Cell::new(Instant::now()), since: Cell::new(0) }))
+        meter
     }
 
-    /// So many bytes more.
-    pub(crate) fn add(&self, bytes: u64) {
-        let Some(shown) = &self.0 else { return };
-        let since = shown.since.get() + bytes;
-        if shown.drawn.get().elapsed() < shown.every {
-            shown.since.set(since);
-            return;
+    /// A bar that is not drawn yet. `total` is that of the file that begins.
+    fn bar(&self, total: Option<u64>) -> (ProgressBar, Duration) {
+        let (target, every) = if self.messages.is_terminal() {
+            (ProgressDrawTarget::stderr_with_hz(HERTZ), TERMINAL)
+        } else {
+            let lines = Box::new(Lines(self.messages.clone()));
+            (ProgressDrawTarget::term_like_with_hz(lines, HERTZ), ELSEWHERE)
+        };
+        let total = if self.files == 1 { total } else { self.total };
+        let template = match (self.files, total) {
+            (1, Some(_)) => "{what}{bytes} of {total_bytes}  {bytes_per_sec}  {eta} left",
+            (1, None) => "{what}{bytes}  {bytes_per_sec}  {elapsed}",
+            (_, Some(_)) => "{what}; all: {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left",
+            (_, None) => "{what}; all: {bytes}  {bytes_per_sec}  {elapsed}",
+        };
+        let bar = ProgressBar::with_draw_target(total, target);
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            // Asked for while the bar is drawn, which is done with the state unlocked.
+            let state = Arc::clone(&self.state);
+            bar.set_style(style.with_key("what", move |_: &ProgressState, out: &mut dyn Write| {
+                let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+                let _ = out.write_str(&state.what);
+            }));
         }
-        shown.since.set(0);
-        shown.drawn.set(Instant::now());
-        shown.bar.inc(since);
+        bar.reset_eta();
+        if self.messages.is_terminal() {
+            self.messages.share_with(Some(bar.clone()));
+        }
+        (bar, every)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Progress {
+impl Drop for Board {
     fn drop(&mut self) {
-        if let Some(shown) = &self.0 {
-            shown.bar.finish_and_clear();
+        self.messages.share_with(None);
+        let (bar, position) = {
+            let mut state = self.state();
+            (state.bar.take(), state.bytes)
+        };
+        if let Some((bar, _)) = bar {
+            if !self.messages.is_terminal() {
+                // The last line, or the only one.
+                bar.set_position(position);
+            }
+            bar.finish_and_clear();
         }
+    }
+}
+
+/// The progress of one transfer.
+pub(crate) struct Meter<'a> {
+    board: &'a Board,
+    name: String,
+    about: &'a dyn Fn(Object) -> Object,
+    done: u64,
+    total: Option<u64>,
+    /// When `--json` was told last.
+    told: Instant,
+    is_shown: bool,
+}
+
+impl Drop for Meter<'_> {
+    fn drop(&mut self) {
+        if self.is_shown {
+            let mut state = self.board.state();
+            state.what = self.shown(state.begun);
+        }
+    }
+}
+
+impl Meter<'_> {
+    /// So many bytes more.
+    pub(crate) fn add(&mut self, bytes: u64) {
+        self.done += bytes;
+        if self.told.elapsed() >= ELSEWHERE && self.board.events.is_on() {
+            self.told = Instant::now();
+            let event = (self.about)(Object::event("progress")).number("bytes", self.done);
+            self.board.events.tell(event.number_if("size", self.total));
+        }
+        if !self.is_shown {
+            return;
+        }
+        let mut state = self.board.state();
+        state.bytes += bytes;
+        let Some((bar, every)) = &state.bar else { return };
+        if state.drawn.is_some_and(|drawn| drawn.elapsed() < *every) {
+            return;
+        }
+        let (bar, position, begun) = (bar.clone(), state.bytes, state.begun);
+        state.drawn = Some(Instant::now());
+        state.what = self.shown(begun);
+        drop(state);
+        bar.set_position(position);
+    }
+
+    /// What stands in front: the name, and of several files the number and the bytes of this one.
+    fn shown(&self, begun: usize) -> String {
+        let (name, files) = (&self.name, self.board.files);
+        if files == 1 {
+            return format!("{name}  ");
+        }
+        let done = output::size(self.done);
+        let of =
+            self.total.map_or_else(String::new, |total| format!(" of {}", output::size(total)));
+        format!("[{begun}/{files}] {name}  {done}{of}")
     }
 }
 

@@ -3,10 +3,12 @@
 use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ftp_client::{AddressRule, Client, ClientBuilder, Extended, Family, Mode, Timeouts};
-use ftp_proto::{Escaped, FtpUrl, RepresentationType, Scheme};
+use ftp_client::{
+    AddressRule, Client, ClientBuilder, Error, Extended, Family, Mode, Phase, Timeouts,
+};
+use ftp_proto::{Escaped, FtpUrl, Scheme};
 
 use crate::credentials::{Credentials, Finder, VARIABLE};
 use crate::exit::{Exit, Failure};
@@ -36,7 +38,11 @@ pub(crate) fn url(operand: &OsStr) -> Result<FtpUrl, Failure> {
 
 /// How to reach a server, read from the options before anything is done.
 #[derive(Clone)]
-pub(crate) struct Dialler(ClientBuilder);
+pub(crate) struct Dialler {
+    builder: ClientBuilder,
+    /// The end of the time for the whole, whatever number of connections that takes.
+    end: Option<Instant>,
+}
 
 impl Dialler {
     /// Reads the groups data connection and time of the options.
@@ -80,7 +86,7 @@ impl Dialler {
             let message = format!("--{long} and --epsv never contradict each other");
             return Err(Failure::usage(message));
         }
-        let mut builder = Client::builder().timeouts(timeouts).overall(overall).mode(mode);
+        let mut builder = Client::builder().timeouts(timeouts).mode(mode);
         builder = builder.epsv(epsv.unwrap_or_default()).eprt(eprt.unwrap_or_default());
         builder = builder.epsv_all(epsv_all).pipeline(pipeline);
         builder = builder.passive_address(rule.unwrap_or_default());
@@ -103,18 +109,24 @@ impl Dialler {
         if let Some(address) = address {
             builder = builder.active_address(address);
         }
-        Ok(Self(builder))
+        let end = overall.map(|overall| Instant::now() + overall);
+        Ok(Self { builder, end })
     }
 
     /// The same as settings of the client library.
     pub(crate) fn builder(&self) -> ClientBuilder {
-        self.0.clone()
+        self.builder.clone().overall(self.left())
+    }
+
+    /// What is left of the time for the whole, if that has a limit.
+    fn left(&self) -> Option<Duration> {
+        self.end.map(|end| end.saturating_duration_since(Instant::now()))
     }
 
     /// Lets a signal cancel the client.
     pub(crate) fn stopped_by(self, cleanup: &Cleanup) -> Self {
         match cleanup.canceller() {
-            Some(canceller) => Self(self.0.canceller(canceller.clone())),
+            Some(canceller) => Self { builder: self.builder.canceller(canceller.clone()), ..self },
             None => self,
         }
     }
@@ -157,7 +169,10 @@ impl Dialler {
             message: format!("{url}: {}", failure.message),
             ..failure
         };
-        let mut builder = self.0.clone();
+        if self.left() == Some(Duration::ZERO) {
+            return Err(named(Error::Timeout(Phase::Overall).into()));
+        }
+        let mut builder = self.builder();
         if let Some(account) = &credentials.account {
             builder = builder.account(account.as_bytes());
         }
@@ -255,16 +270,6 @@ fn is_public(address: IpAddr) -> bool {
                 || address.is_unicast_link_local()
                 || address.is_unspecified())
         }
-    }
-}
-
-/// The type in which files are moved: `--ascii` or `--binary`, else `;type=` of the URL, else
-/// image.
-pub(crate) fn representation(options: &Options, url: &FtpUrl) -> RepresentationType {
-    match options.last_of(&["ascii", "binary"]) {
-        Some("ascii") => RepresentationType::Ascii,
-        Some(_) => RepresentationType::Image,
-        None => url.representation().unwrap_or(RepresentationType::Image),
     }
 }
 

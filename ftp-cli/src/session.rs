@@ -94,19 +94,31 @@ impl<'a> Sessions<'a> {
     /// What the client says; `Login` if there is no password, before anything is sent.
     pub(crate) fn client(&mut self, url: &FtpUrl) -> Result<&mut Client, Failure> {
         let server = Server::of(url);
-        let mut kept = None;
-        if let Some(at) = self.open.iter().position(|(open, _)| *open == server) {
-            let (_, mut client) = self.open.swap_remove(at);
-            if client.is_ready() {
-                if client.has_moved() {
-                    let _ = client.quit();
-                } else {
-                    kept = Some(client);
-                }
-            }
+        let has_moved = |(open, client): &mut (Server, Client)| {
+            *open == server && client.is_ready() && client.has_moved()
+        };
+        if let Some(at) = self.open.iter_mut().position(has_moved) {
+            let (_, client) = self.open.swap_remove(at);
+            let _ = client.quit();
         }
-        let client = match kept {
-            Some(client) => client,
+        self.client_as_it_is(url).map(|(client, _)| client)
+    }
+
+    /// The same, in whatever directory it is. Tells whether the connection is a new one, in which
+    /// no directory was entered.
+    ///
+    /// # Errors
+    ///
+    /// As [`client`](Self::client).
+    pub(crate) fn client_as_it_is(&mut self, url: &FtpUrl) -> Result<(&mut Client, bool), Failure> {
+        let server = Server::of(url);
+        let is_dead = |(open, client): &mut (Server, Client)| *open == server && !client.is_ready();
+        if let Some(at) = self.open.iter_mut().position(is_dead) {
+            self.open.swap_remove(at);
+        }
+        let found = self.open.iter().position(|(open, _)| *open == server);
+        let at = match found {
+            Some(at) => at,
             None => {
                 let known = self.known.iter().find(|(known, _)| *known == server);
                 let credentials = match known {
@@ -114,12 +126,14 @@ impl<'a> Sessions<'a> {
                     // Kept locked while somebody is asked: other threads want the same answer.
                     None => self.finder.lock().unwrap_or_else(PoisonError::into_inner).find(url)?,
                 };
-                self.dialler.connect_as(&credentials, self.options, url, &self.messages)?
+                let (options, messages) = (self.options, &self.messages);
+                let client = self.dialler.connect_as(&credentials, options, url, messages)?;
+                self.open.push((server, client));
+                self.open.len() - 1
             }
         };
-        self.open.push((server, client));
-        let (_, client) = self.open.last_mut().expect("it was pushed just now");
-        Ok(client)
+        let (_, client) = self.open.get_mut(at).expect("it was found or pushed there");
+        Ok((client, found.is_none()))
     }
 
     /// Whether there is a connection to the server of `url` already.
@@ -128,7 +142,8 @@ impl<'a> Sessions<'a> {
         self.open.iter().any(|(open, _)| *open == server)
     }
 
-    /// Closes the connection to the server of `url` without a word: it failed.
+    /// Closes the connection to the server of `url` without a word: it failed. Behind a signal it
+    /// stays, for what [`part`](Self::part) has to say.
     pub(crate) fn drop_client(&mut self, url: &FtpUrl) {
         let server = Server::of(url);
         self.open.retain(|(open, _)| *open != server);

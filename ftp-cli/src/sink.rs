@@ -4,24 +4,28 @@ use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 use crate::exit::Failure;
+use crate::origin::Origin;
 use crate::signals::Cleanup;
+use crate::stdio::Output;
 use crate::target::{Target, parent, part_of, shown_path};
 
 /// Something that takes the bytes of a download and makes them a file at the end.
-pub(crate) enum Sink<'a> {
-    Output(&'a mut dyn Write),
+pub(crate) enum Sink {
+    Output(Output),
     Direct(File, PathBuf),
     /// A temporary file that is renamed; dropping it removes it.
     Replacing(Temporary),
     /// `NAME.part`, which is renamed; what is in it stays when it is dropped.
     Part(Part),
-    /// A shorter file that is continued in place.
-    InPlace(File, PathBuf),
+    /// A file that is written as it is, from its start or from where it ends.
+    InPlace(Growing),
 }
 
 /// A file without its final name yet.
@@ -31,33 +35,42 @@ pub(crate) struct Temporary {
     cleanup: Cleanup,
 }
 
-/// `NAME.part`, locked.
-pub(crate) struct Part {
+/// A file that is made longer, locked.
+pub(crate) struct Growing {
     file: File,
     pub(crate) path: PathBuf,
-    target: PathBuf,
     /// Where the first byte goes. What stands behind it now stays until that comes.
     start: Option<u64>,
+    /// What it is the beginning of, to be written down with the first byte.
+    origin: Option<Origin>,
 }
 
-impl Part {
+impl Growing {
     /// The file, with nothing behind the place of the first byte.
     fn begun(&mut self) -> io::Result<&mut File> {
         if let Some(start) = self.start {
             self.file.set_len(start)?;
+            if let Some(origin) = self.origin.take() {
+                origin.write_to(&self.file);
+            }
             self.start = None;
         }
         Ok(&mut self.file)
     }
 }
 
+/// `NAME.part`.
+pub(crate) struct Part {
+    pub(crate) growing: Growing,
+    target: PathBuf,
+}
+
 impl Drop for Part {
     fn drop(&mut self) {
         // There is nothing in it to go on with. Once it was renamed this is not its path any more.
-        if self.file.metadata().is_ok_and(|metadata| metadata.len() == 0)
-            && is_at(&self.file, &self.path)
-        {
-            let _ = fs::remove_file(&self.path);
+        let Growing { file, path, .. } = &self.growing;
+        if file.metadata().is_ok_and(|metadata| metadata.len() == 0) && is_at(file, path) {
+            let _ = fs::remove_file(path);
         }
     }
 }
@@ -69,7 +82,15 @@ impl Drop for Temporary {
     }
 }
 
-impl<'a> Sink<'a> {
+/// What became of a file that was to get its name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Committed {
+    Done,
+    /// Another has the name, and was not to be replaced.
+    Exists,
+}
+
+impl Sink {
     /// What a download that starts at 0 is written to.
     ///
     /// # Errors
@@ -77,11 +98,11 @@ impl<'a> Sink<'a> {
     /// `Local` if the file cannot be made or opened.
     pub(crate) fn open(
         target: Target,
-        output: &'a mut dyn Write,
+        output: &Output,
         cleanup: &Cleanup,
     ) -> Result<Self, Failure> {
         match target {
-            Target::Output => Ok(Self::Output(output)),
+            Target::Output => Ok(Self::Output(output.clone())),
             Target::Direct(path) => {
                 let file = OpenOptions::new().write(true).open(&path);
                 let file = file.map_err(|error| Failure::local(shown_path(&path), &error))?;
@@ -111,46 +132,94 @@ impl<'a> Sink<'a> {
     }
 
     /// `NAME.part` for the file at `target`, in which there are `length` bytes now and `offset` of
-    /// them are to stay.
+    /// them are to stay. `origin` is what it is the beginning of.
     ///
     /// # Errors
     ///
     /// `Local` if it cannot be made or opened, or if somebody else writes to it.
-    pub(crate) fn part(target: PathBuf, length: u64, offset: u64) -> Result<Self, Failure> {
+    pub(crate) fn part(
+        target: PathBuf,
+        length: u64,
+        offset: u64,
+        origin: Option<Origin>,
+    ) -> Result<Self, Failure> {
         let path = part_of(&target);
         let file = open_alone(&path, true, length)?;
         if let Ok(old) = fs::metadata(&target) {
             take_over(&file, &old).map_err(|error| Failure::local(shown_path(&path), &error))?;
         }
-        Ok(Self::Part(Part { file, path, target, start: Some(offset) }))
+        let growing = Growing { file, path, start: Some(offset), origin };
+        Ok(Self::Part(Part { growing, target }))
     }
 
-    /// The file at `path` itself, in which there are `length` bytes, to be made longer.
+    /// The file at `path` itself, in which there are `length` bytes and `offset` of them are to
+    /// stay.
     ///
     /// # Errors
     ///
     /// `Local` if it cannot be opened, or if somebody else writes to it.
-    pub(crate) fn in_place(path: PathBuf, length: u64) -> Result<Self, Failure> {
-        let file = open_alone(&path, false, length)?;
-        Ok(Self::InPlace(file, path))
+    pub(crate) fn in_place(path: PathBuf, length: u64, offset: u64) -> Result<Self, Failure> {
+        let file = open_alone(&path, true, length)?;
+        Ok(Self::InPlace(Growing { file, path, start: Some(offset), origin: None }))
     }
 
     /// What the bytes are written to, for messages.
     pub(crate) fn shown(&self) -> String {
         match self {
             Self::Output(_) => "standard output".to_owned(),
-            Self::Direct(_, path) | Self::InPlace(_, path) => shown_path(path),
+            Self::Direct(_, path) => shown_path(path),
+            Self::InPlace(growing) => shown_path(&growing.path),
             Self::Part(part) => shown_path(&part.target),
             Self::Replacing(temporary) => shown_path(&temporary.target),
         }
     }
 
-    /// Gives the file to the disk, and then its name: the download is whole.
+    /// Whether bytes that were written are gone: nobody can take them back.
+    pub(crate) const fn is_stream(&self) -> bool {
+        matches!(self, Self::Output(_) | Self::Direct(..))
+    }
+
+    /// Where its bytes can be read back, if it is a file of ours.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Output(_) | Self::Direct(..) => None,
+            Self::InPlace(growing) => Some(&growing.path),
+            Self::Part(part) => Some(&part.growing.path),
+            Self::Replacing(temporary) => Some(temporary.file.path()),
+        }
+    }
+
+    /// Sets when it was modified, to be called behind the last byte.
+    ///
+    /// # Errors
+    ///
+    /// `Local`.
+    pub(crate) fn set_modified(&self, time: SystemTime) -> Result<(), Failure> {
+        let file = match self {
+            Self::Output(_) | Self::Direct(..) => return Ok(()),
+            Self::InPlace(growing) => &growing.file,
+            Self::Part(part) => &part.growing.file,
+            Self::Replacing(temporary) => temporary.file.as_file(),
+        };
+        file.set_modified(time).map_err(|error| Failure::local(self.shown(), &error))
+    }
+
+    /// Removes what `--continue` would go on with, since it is known to be wrong.
+    pub(crate) fn discard(self) {
+        if let Self::Part(part) = &self
+            && is_at(&part.growing.file, &part.growing.path)
+        {
+            let _ = fs::remove_file(&part.growing.path);
+        }
+    }
+
+    /// Gives the file to the disk, and then its name: the download is whole. What has the name
+    /// already is replaced if `replaces` says so.
     ///
     /// # Errors
     ///
     /// `Local`; the old file is then still there.
-    pub(crate) fn commit(mut self) -> Result<(), Failure> {
+    pub(crate) fn commit(mut self, replaces: bool) -> Result<Committed, Failure> {
         let what = self.shown();
         let done = match &mut self {
             Self::Output(output) => output.flush(),
@@ -159,17 +228,41 @@ impl<'a> Sink<'a> {
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
                 synced => synced,
             },
-            Self::InPlace(file, _) => file.sync_all(),
-            Self::Part(part) => part
+            Self::InPlace(growing) => growing.begun().and_then(|file| file.sync_all()),
+            Self::Part(Part { growing, target }) => growing
                 .begun()
-                .and_then(|file| file.sync_all())
-                .and_then(|()| fs::rename(&part.path, &part.target)),
+                .and_then(|file| {
+                    Origin::remove_from(file);
+                    file.sync_all()
+                })
+                .and_then(|()| rename(&growing.path, target, replaces)),
             Self::Replacing(Temporary { file, target, .. }) => {
                 let synced = file.as_file().sync_all();
-                synced.and_then(|()| fs::rename(file.path(), &target))
+                synced.and_then(|()| rename(file.path(), target, replaces))
             }
         };
-        done.map_err(|error| Failure::local(what, &error))
+        match done {
+            Ok(()) => Ok(Committed::Done),
+            Err(error) if !replaces && error.kind() == io::ErrorKind::AlreadyExists => {
+                Ok(Committed::Exists)
+            }
+            Err(error) => Err(Failure::local(what, &error)),
+        }
+    }
+}
+
+/// Gives a file its name, which another may have only if it is to be replaced.
+fn rename(from: &Path, to: &Path, replaces: bool) -> io::Result<()> {
+    if replaces {
+        return fs::rename(from, to);
+    }
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system has it. A second name for the file does the same.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)
+        }
+        renamed => Ok(renamed?),
     }
 }
 
@@ -181,7 +274,7 @@ fn open_alone(path: &Path, create: bool, length: u64) -> Result<File, Failure> {
     let file = file.map_err(|error| failed(&error))?;
     // Where there are no locks, it is as it was found or it is not.
     let is_locked = flock(&file, FlockOperation::NonBlockingLockExclusive)
-        .is_err_and(|error| error == rustix::io::Errno::WOULDBLOCK);
+        .is_err_and(|error| error == Errno::WOULDBLOCK);
     let is_same = file.metadata().is_ok_and(|metadata| metadata.len() == length);
     if is_locked || !is_same || !is_at(&file, path) {
         return Err(failed(&io::Error::other("another program is writing to it")));
@@ -206,12 +299,13 @@ fn take_over(file: &File, old: &Metadata) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(old.mode() & 0o777))
 }
 
-impl Write for Sink<'_> {
+impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Output(output) => output.write(bytes),
-            Self::Direct(file, _) | Self::InPlace(file, _) => file.write(bytes),
-            Self::Part(part) => part.begun()?.write(bytes),
+            Self::Direct(file, _) => file.write(bytes),
+            Self::InPlace(growing) => growing.begun()?.write(bytes),
+            Self::Part(part) => part.growing.begun()?.write(bytes),
             Self::Replacing(temporary) => temporary.file.as_file_mut().write(bytes),
         }
     }
@@ -224,7 +318,6 @@ impl Write for Sink<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn names_in(root: &Path) -> Vec<String> {
         let entries = fs::read_dir(root).unwrap();
@@ -242,17 +335,17 @@ mod tests {
         fs::set_permissions(&path, Permissions::from_mode(0o4640)).unwrap();
         let cleanup = Cleanup::default();
 
-        let (mut first, mut second) = (io::sink(), io::sink());
-        let mut sink = Sink::open(Target::File(path.clone()), &mut first, &cleanup).unwrap();
+        let output = Output::new(io::sink());
+        let mut sink = Sink::open(Target::File(path.clone()), &output, &cleanup).unwrap();
         sink.write_all(b"half").unwrap();
         assert_eq!(names_in(root.path()).len(), 2);
         drop(sink);
         assert_eq!(names_in(root.path()), ["f"]);
         assert_eq!(fs::read(&path).unwrap(), b"old");
 
-        let mut sink = Sink::open(Target::File(path.clone()), &mut second, &cleanup).unwrap();
+        let mut sink = Sink::open(Target::File(path.clone()), &output, &cleanup).unwrap();
         sink.write_all(b"whole").unwrap();
-        sink.commit().unwrap();
+        sink.commit(true).unwrap();
         assert_eq!(names_in(root.path()), ["f"]);
         assert_eq!(fs::read(&path).unwrap(), b"whole");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
@@ -262,13 +355,13 @@ mod tests {
     fn a_part_stays_when_dropped() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("f");
-        let mut sink = Sink::part(path.clone(), 0, 0).unwrap();
+        let mut sink = Sink::part(path.clone(), 0, 0, None).unwrap();
         sink.write_all(b"abcdef").unwrap();
         drop(sink);
         assert_eq!(names_in(root.path()), ["f.part"]);
-        let mut sink = Sink::part(path.clone(), 6, 4).unwrap();
+        let mut sink = Sink::part(path.clone(), 6, 4, None).unwrap();
         sink.write_all(b"EF").unwrap();
-        sink.commit().unwrap();
+        sink.commit(true).unwrap();
         assert_eq!(names_in(root.path()), ["f"]);
         assert_eq!(fs::read(&path).unwrap(), b"abcdEF");
     }
@@ -277,13 +370,13 @@ mod tests {
     fn a_part_is_not_emptied_before_a_byte_comes_nor_left_empty() {
         let root = tempfile::tempdir().unwrap();
         let (path, part) = (root.path().join("f"), root.path().join("f.part"));
-        drop(Sink::part(path.clone(), 0, 0).unwrap());
+        drop(Sink::part(path.clone(), 0, 0, None).unwrap());
         assert!(names_in(root.path()).is_empty());
         fs::write(&part, "abcdef").unwrap();
-        drop(Sink::part(path.clone(), 6, 0).unwrap());
+        drop(Sink::part(path.clone(), 6, 0, None).unwrap());
         assert_eq!(fs::read(&part).unwrap(), b"abcdef");
         // A file of no bytes is a file all the same.
-        Sink::part(path.clone(), 6, 0).unwrap().commit().unwrap();
+        Sink::part(path.clone(), 6, 0, None).unwrap().commit(true).unwrap();
         assert_eq!(names_in(root.path()), ["f"]);
         assert_eq!(fs::read(&path).unwrap(), b"");
     }
@@ -294,9 +387,9 @@ mod tests {
         let path = root.path().join("f");
         fs::write(&path, "old and private").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        let mut sink = Sink::part(path.clone(), 0, 0).unwrap();
+        let mut sink = Sink::part(path.clone(), 0, 0, None).unwrap();
         sink.write_all(b"new").unwrap();
-        sink.commit().unwrap();
+        sink.commit(true).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
     }
 
@@ -304,18 +397,53 @@ mod tests {
     fn two_do_not_go_on_with_the_same_file() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("f");
-        let mut first = Sink::part(path.clone(), 0, 0).unwrap();
+        let mut first = Sink::part(path.clone(), 0, 0, None).unwrap();
         first.write_all(b"abc").unwrap();
         for length in [0, 3] {
-            let failure = Sink::part(path.clone(), length, length).err().unwrap();
+            let failure = Sink::part(path.clone(), length, length, None).err().unwrap();
             assert_eq!(failure.exit, crate::exit::Exit::Local);
         }
-        first.commit().unwrap();
-        let mut first = Sink::in_place(path.clone(), 3).unwrap();
+        first.commit(true).unwrap();
+        let mut first = Sink::in_place(path.clone(), 3, 3).unwrap();
         first.write_all(b"def").unwrap();
-        assert!(Sink::in_place(path.clone(), 6).is_err());
-        first.commit().unwrap();
-        assert!(Sink::in_place(path.clone(), 3).is_err(), "it grew since it was looked at");
+        assert!(Sink::in_place(path.clone(), 6, 6).is_err());
+        first.commit(true).unwrap();
+        assert!(Sink::in_place(path.clone(), 3, 3).is_err(), "it grew since it was looked at");
         assert_eq!(fs::read(&path).unwrap(), b"abcdef");
+    }
+
+    #[test]
+    fn what_has_the_name_meanwhile_stays_where_it_is_not_to_be_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("f");
+        let cleanup = Cleanup::default();
+        let output = Output::new(io::sink());
+        let mut sink = Sink::open(Target::File(path.clone()), &output, &cleanup).unwrap();
+        sink.write_all(b"new").unwrap();
+        fs::write(&path, "another's").unwrap();
+        assert_eq!(sink.commit(false).unwrap(), Committed::Exists);
+        assert_eq!(
+            (names_in(root.path()), fs::read(&path).unwrap()),
+            (vec!["f".to_owned()], b"another's".to_vec())
+        );
+        fs::remove_file(&path).unwrap();
+        let mut sink = Sink::open(Target::File(path.clone()), &output, &cleanup).unwrap();
+        sink.write_all(b"new").unwrap();
+        assert_eq!(sink.commit(false).unwrap(), Committed::Done);
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_file_in_place_is_not_emptied_before_a_byte_comes() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("f");
+        fs::write(&path, "old").unwrap();
+        let mut sink = Sink::in_place(path.clone(), 3, 0).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        sink.write_all(b"ne").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"ne");
+        sink.commit(true).unwrap();
+        Sink::in_place(path.clone(), 2, 0).unwrap().commit(true).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"");
     }
 }

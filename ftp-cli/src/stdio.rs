@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use ftp_proto::Escaped;
 use ftp_server::LogWriter;
+use indicatif::ProgressBar;
 
 use crate::events::Events;
 use crate::signals::Ending;
 
 /// What a run reads and writes: data on `input` and `output`, words for people on `messages`.
 pub struct Stdio {
-    pub(crate) input: Box<dyn Read>,
+    pub(crate) input: Box<dyn Read + Send>,
     pub(crate) output: Box<dyn Write>,
     /// The same, for whatever is written from several threads.
     pub(crate) shared_output: Output,
@@ -39,7 +40,7 @@ impl Stdio {
             Err(_) => Output::new(io::stdout()),
         };
         // Nor io::stdin(): that takes a descriptor that cannot be read for the end of the data.
-        let input: Box<dyn Read> = match io::stdin().as_fd().try_clone_to_owned() {
+        let input: Box<dyn Read + Send> = match io::stdin().as_fd().try_clone_to_owned() {
             Ok(descriptor) => Box::new(File::from(descriptor)),
             Err(_) => Box::new(io::stdin()),
         };
@@ -58,7 +59,7 @@ impl Stdio {
     /// Streams that are not those of this process, none of them a terminal. Signals stay with
     /// the caller, except for `serve`, which ends by one.
     pub fn captured(
-        input: impl Read + 'static,
+        input: impl Read + Send + 'static,
         output: impl Write + Send + 'static,
         error: impl Write + Send + 'static,
     ) -> Self {
@@ -117,6 +118,8 @@ pub(crate) struct Messages {
     is_terminal: bool,
     /// Writes what is said, if nobody may wait for that.
     queue: Arc<OnceLock<LogWriter>>,
+    /// What is drawn at the foot of the terminal, and gives way to what is said.
+    bar: Arc<Mutex<Option<ProgressBar>>>,
 }
 
 /// How long the end of the program waits for what was said to be written.
@@ -124,8 +127,13 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Messages {
     pub(crate) fn new(writer: impl Write + Send + 'static, is_terminal: bool) -> Self {
-        let queue = Arc::default();
-        Self { writer: Arc::new(Mutex::new(Box::new(writer))), is_terminal, queue }
+        let (queue, bar) = (Arc::default(), Arc::default());
+        Self { writer: Arc::new(Mutex::new(Box::new(writer))), is_terminal, queue, bar }
+    }
+
+    /// From now on this bar, if any, is wiped away before something is said, and drawn again.
+    pub(crate) fn share_with(&self, bar: Option<ProgressBar>) {
+        *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = bar;
     }
 
     /// From now on whoever says something goes on at once, even if nobody reads it.
@@ -165,6 +173,14 @@ impl Messages {
 
     /// Bytes as they are. That standard error cannot be written to is nothing to fail over.
     pub(crate) fn write(&self, bytes: &[u8]) {
+        let bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match bar {
+            Some(bar) => bar.suspend(|| self.write_now(bytes)),
+            None => self.write_now(bytes),
+        }
+    }
+
+    fn write_now(&self, bytes: &[u8]) {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = writer.write_all(bytes).and_then(|()| writer.flush());
     }

@@ -16,7 +16,7 @@ use crate::remote::shown;
 const LINKS: usize = 40;
 
 /// What LOCAL stands for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Target {
     /// `-`.
     Output,
@@ -42,21 +42,60 @@ pub(crate) fn name_of(remote: &[u8]) -> Result<&OsStr, Failure> {
 
 impl Target {
     /// Finds out where a file goes that is called `remote` there and LOCAL here. A directory
-    /// takes it under its own name, and so does the current one without LOCAL.
+    /// takes it under its own name, and so does the current one without LOCAL. Directories that
+    /// are not there are made if `creates` says so.
     ///
     /// # Errors
     ///
     /// `Local` if no file can be there, `Usage` if there is no name for it.
-    pub(crate) fn find(local: Option<&OsStr>, remote: &[u8]) -> Result<Self, Failure> {
+    pub(crate) fn find(
+        local: Option<&OsStr>,
+        remote: &[u8],
+        creates: bool,
+    ) -> Result<Self, Failure> {
         let Some(local) = local else { return Self::file(Path::new(name_of(remote)?)) };
         if local == "-" {
             return Ok(Self::Output);
         }
         let path = Path::new(local);
+        if creates {
+            let is_directory = local.as_bytes().ends_with(b"/");
+            make_directories(if is_directory { path } else { parent(path) })?;
+        }
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => Self::file(&path.join(name_of(remote)?)),
             _ if local.is_empty() => Err(Failure::usage("the name of the local file is empty")),
             _ => Self::file(path),
+        }
+    }
+
+    /// Finds out where a file goes that is called `remote` there and goes into the directory
+    /// `directory`, which is made if it is not there and `creates` says so.
+    ///
+    /// # Errors
+    ///
+    /// `Local` if no file can be there, `Usage` if there is no name for it.
+    pub(crate) fn within(directory: &OsStr, remote: &[u8], creates: bool) -> Result<Self, Failure> {
+        let directory = Path::new(directory);
+        if creates {
+            make_directories(directory)?;
+        }
+        Self::file(&directory.join(name_of(remote)?))
+    }
+
+    /// What it is, for messages and events.
+    pub(crate) fn name(&self) -> &[u8] {
+        match self {
+            Self::Output => b"-",
+            Self::Direct(path) | Self::File(path) => path.as_os_str().as_bytes(),
+        }
+    }
+
+    /// What people are shown it as.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Output => "standard output".to_owned(),
+            Self::Direct(path) | Self::File(path) => shown_path(path),
         }
     }
 
@@ -96,6 +135,10 @@ impl Target {
         }
         Err(Failure::local(shown_path(named), &io::Error::other("too many symbolic links")))
     }
+}
+
+fn make_directories(path: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(path).map_err(|error| Failure::local(shown_path(path), &error))
 }
 
 /// The directory in which `path` is.
@@ -153,7 +196,7 @@ mod tests {
 
     /// What LOCAL `local` stands for in `directory`, for a remote `pub/r.txt`.
     fn found(directory: &Path, local: &str) -> Result<Target, Failure> {
-        Target::find(Some(directory.join(local).as_os_str()), b"pub/r.txt")
+        Target::find(Some(directory.join(local).as_os_str()), b"pub/r.txt", false)
     }
 
     #[test]
@@ -215,10 +258,10 @@ mod tests {
         }
         assert!(matches!(found(root, "to-null"), Ok(Target::Direct(_))));
         assert!(matches!(found(root, "/dev/null"), Ok(Target::Direct(_))));
-        assert!(matches!(Target::find(Some(OsStr::new("-")), b"r"), Ok(Target::Output)));
-        assert!(Target::find(Some(OsStr::new("")), b"r").is_err());
+        assert!(matches!(Target::find(Some(OsStr::new("-")), b"r", false), Ok(Target::Output)));
+        assert!(Target::find(Some(OsStr::new("")), b"r", false).is_err());
         assert!(
-            matches!(Target::find(None, b"p/r"), Ok(Target::File(path)) if path == Path::new("r"))
+            matches!(Target::find(None, b"p/r", false), Ok(Target::File(path)) if path == Path::new("r"))
         );
     }
 }

@@ -77,6 +77,41 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| format!("\"{text}\" is too large"))
 }
 
+/// Reads a number of bytes a second: `500K`, `2M`, `1.5 MiB/s`, `4096`. A letter alone is a power of
+/// 1024, as with curl and wget.
+///
+/// # Errors
+///
+/// A sentence that says what is wrong.
+pub(crate) fn rate(text: &str) -> Result<u64, String> {
+    let wrong = || format!("\"{text}\" is not a rate; 4096, 500K, 2 MiB/s are");
+    let bare = text.trim();
+    let bare = bare.strip_suffix("/s").unwrap_or(bare).trim_end();
+    let end = bare.find(|char: char| !char.is_ascii_digit() && char != '.').unwrap_or(bare.len());
+    let (number, unit) = bare.split_at(end);
+    let unit = match unit.trim() {
+        "" | "B" => 1_u64,
+        "K" | "k" | "KiB" => 1 << 10,
+        "M" | "m" | "MiB" => 1 << 20,
+        "G" | "g" | "GiB" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    // Three digits behind the point do.
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    let thousandths: u64 = match part.len() {
+        1..=3 => format!("{part:0<3}").parse().map_err(|_| wrong())?,
+        _ => return Err(wrong()),
+    };
+    let whole: u64 = whole.parse().map_err(|_| wrong())?;
+    let bytes =
+        whole.checked_mul(unit).and_then(|bytes| bytes.checked_add(thousandths * unit / 1_000));
+    match bytes {
+        Some(0) => Err("no byte a second; it must be more than 0".to_owned()),
+        Some(bytes) => Ok(bytes),
+        None => Err(format!("\"{text}\" is too large")),
+    }
+}
+
 /// Shows a number of bytes in the largest unit that it is a whole number of.
 pub(crate) fn show_size(bytes: &u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
@@ -256,6 +291,33 @@ mod tests {
             match want {
                 Ok(want) => assert_eq!(read.as_deref(), Ok(want), "{text}"),
                 Err(want) => assert!(read.unwrap_err().contains(want), "{text}"),
+            }
+        }
+    }
+
+    #[test]
+    fn rates_read() {
+        for (text, want) in [
+            ("4096", Ok(4_096)),
+            ("500K", Ok(512_000)),
+            ("500k", Ok(512_000)),
+            ("1.5M", Ok(1_572_864)),
+            (" 2 MiB/s ", Ok(2_097_152)),
+            ("1G", Ok(1 << 30)),
+            ("0", Err("more than 0")),
+            ("0.0001K", Err("is not a rate")),
+            ("K", Err("is not a rate")),
+            ("", Err("is not a rate")),
+            ("-1", Err("is not a rate")),
+            ("1.", Err("is not a rate")),
+            ("1.2.3", Err("is not a rate")),
+            ("5 parsecs", Err("is not a rate")),
+            ("99999999999G", Err("is too large")),
+        ] {
+            match (rate(text), want) {
+                (Ok(rate), Ok(want)) => assert_eq!(rate, want, "{text}"),
+                (Err(wrong), Err(want)) => assert!(wrong.contains(want), "{text}: {wrong}"),
+                (read, _) => panic!("{text}: {read:?}"),
             }
         }
     }

@@ -86,6 +86,12 @@ impl Place {
         Self::new(before, &parts, name.as_ref())
     }
 
+    /// The object that commands name by `path` as it is: there is no other way to it.
+    #[must_use]
+    pub fn at(path: impl AsRef<[u8]>) -> Self {
+        Self::new(Vec::new(), &[], path.as_ref())
+    }
+
     fn new(before: Vec<u8>, parts: &[&[u8]], name: &[u8]) -> Self {
         let filled = parts.iter().filter(|part| !part.is_empty());
         let mut directories: Vec<_> = filled.map(|part| part.to_vec()).collect();
@@ -130,18 +136,29 @@ impl Place {
         if !is_not_found || self.name.is_empty() || self.entered != Entered::Nowhere {
             return Ok(Entered::Nowhere);
         }
+        match self.go(client) {
+            Ok(()) | Err(Error::Refused(..)) => Ok(self.entered),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Enters the directory of the object part by part, for a command that acts in the working
+    /// directory. Does nothing where there is none to enter, or if it was done before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] by a server that refuses one of them; then the working directory is
+    /// somewhere on the way.
+    pub fn go(&mut self, client: &mut Client) -> Result<(), Error> {
         for directory in std::mem::take(&mut self.directories) {
-            match client.cwd(directory) {
-                Ok(()) => self.entered = Entered::HalfWay,
-                Err(Error::Refused(..)) => return Ok(self.entered),
-                Err(error) => return Err(error),
-            }
+            client.cwd(directory)?;
+            self.entered = Entered::HalfWay;
         }
         if self.entered == Entered::HalfWay {
             self.entered = Entered::There;
             self.path.clone_from(&self.name);
         }
-        Ok(self.entered)
+        Ok(())
     }
 }
 

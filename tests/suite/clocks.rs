@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 /// Where that clock is read, and why: to show a time of a file, of a message or of a login to people,
 /// to find the year that a date in a listing lacks, to tell how old a file is that a server before this
 /// one may have left, whether a directory is the one that it was, and whether a certificate is valid.
-const READERS: [&str; 14] = [
+const READERS: [&str; 16] = [
     "ftp-cli/src/cmd/doctor/upload.rs",
-    "ftp-cli/src/cmd/get.rs",
     "ftp-cli/src/cmd/serve/certificate.rs",
     "ftp-cli/src/cmd/serve/homes.rs",
+    "ftp-cli/src/download.rs",
+    "ftp-cli/src/sink.rs",
     "ftp-cli/src/target.rs",
     "ftp-cli/src/trace.rs",
+    "ftp-cli/src/upload.rs",
     "ftp-client/src/listing/entries.rs",
     "ftp-server/src/command/listing.rs",
     "ftp-server/src/event_log/line.rs",

@@ -4,12 +4,12 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ftp_client::{Client, EntryKind, Extended, ListLimits, Mode, fxp};
-use ftp_proto::{Network, RepresentationType};
+use ftp_client::{Client, EntryKind, Extended, ListLimits, fxp};
+use ftp_proto::Network;
 use ftp_server::{Rights, Server, ServerConfig};
 use log::LevelFilter;
 
@@ -24,9 +24,6 @@ use crate::trace::{self, Dialogue};
 
 /// The file that everybody has.
 const README: &[u8] = include_bytes!("../../../README.md");
-
-/// Lines whose ends differ between systems.
-const TEXT: &[u8] = b"one line\nand another\n\nand the last\n";
 
 /// How long the generated file is.
 const LENGTH: u64 = 64 * 1_024 * 1_024;
@@ -46,16 +43,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
     let (messages, watches) = (stdio.messages.clone(), stdio.is_process);
     let output = &mut *stdio.output;
-    let mut demo = Demo {
-        output,
-        messages,
-        watches,
-        ending: Arc::default(),
-        dialogue,
-        quiet,
-        checks: 0,
-        root: PathBuf::new(),
-    };
+    let mut demo =
+        Demo { output, messages, watches, ending: Arc::default(), dialogue, quiet, checks: 0 };
     let ending = Arc::clone(&demo.ending);
     let checks = demo.run();
     // A signal takes the directory away, at which the rest fails: how it ends is the signal's say.
@@ -77,8 +66,6 @@ struct Demo<'a> {
     dialogue: Lines,
     quiet: bool,
     checks: u32,
-    /// The directory of the first server.
-    root: PathBuf,
 }
 
 impl Demo<'_> {
@@ -89,7 +76,6 @@ impl Demo<'_> {
         };
         let root = tempfile::Builder::new().prefix("ftp-cli-demo-").tempdir();
         let root = root.map_err(|error| Failure::local("temporary directory", &error))?;
-        root.path().clone_into(&mut self.root);
         if self.watches {
             let (place, messages) = (root.path().to_owned(), self.messages.clone());
             let ending = Arc::clone(&self.ending);
@@ -131,18 +117,7 @@ impl Demo<'_> {
         let mut client = connect(builder().epsv(Extended::Never))?;
         self.put(&mut client, "README.md", README, README.len() as u64)?;
         self.get(&mut client, "README.md", README, 0, README.len() as u64)?;
-        self.step(
-            "as text (TYPE A): on the wire each line ends in CR LF, in files as is usual here",
-        )?;
-        self.text(&mut client)?;
         client.quit()?;
-        self.step("in active mode, where the server connects to the client: PORT, then EPRT")?;
-        for eprt in [Extended::Never, Extended::Always] {
-            let mut client = connect(builder().mode(Mode::Active).eprt(eprt))?;
-            self.put(&mut client, "README.md", README, README.len() as u64)?;
-            self.get(&mut client, "README.md", README, 0, README.len() as u64)?;
-            client.quit()?;
-        }
         self.step("then by EPSV (RFC 2428), whose reply is a port alone, and with a bigger file")?;
         let generated = Generated::new();
         let mut client = connect(builder())?;
@@ -150,11 +125,7 @@ impl Demo<'_> {
         self.list(&mut client)?;
         self.get(&mut client, "64 MiB.bin", generated.from(0), 0, LENGTH)?;
         let half = LENGTH / 2;
-        self.step("resumed in the middle (REST), as after a connection that broke")?;
         self.get(&mut client, "64 MiB.bin", generated.from(half), half, LENGTH - half)?;
-        self.put(&mut client, "half.bin", generated.from(0), half)?;
-        self.resume(&mut client, "half.bin", generated.from(half), half)?;
-        self.get(&mut client, "half.bin", generated.from(0), 0, LENGTH)?;
         client.quit()?;
 
         let place = root.path().join("other");
@@ -164,14 +135,8 @@ impl Demo<'_> {
         self.step(&text)?;
         let mut source = connect(builder())?;
         let mut target = connect_to(other.local_addr(), builder())?;
-        for (direction, name, what) in [
-            (fxp::Direction::Forward, "forward.bin", "the source listens"),
-            (fxp::Direction::Reverse, "reverse.bin", "in reverse: the target listens"),
-        ] {
-            self.step(what)?;
-            self.copy(&mut source, &mut target, direction, name)?;
-            self.get(&mut target, name, generated.from(0), 0, LENGTH)?;
-        }
+        self.copy(&mut source, &mut target, "64 MiB.bin")?;
+        self.get(&mut target, "64 MiB.bin", generated.from(0), 0, LENGTH)?;
         source.quit()?;
         target.quit()?;
         let report = other.shutdown(Duration::from_secs(5));
@@ -194,7 +159,11 @@ impl Demo<'_> {
         length: u64,
     ) -> Result<(), Failure> {
         let mut upload = client.store(name)?;
-        io::copy(&mut (&mut content).take(length), &mut upload).map_err(copying)?;
+        let local = |error: io::Error| match ftp_client::Error::recover(error) {
+            Ok(error) => error.into(),
+            Err(error) => Failure::local("copying", &error),
+        };
+        io::copy(&mut (&mut content).take(length), &mut upload).map_err(local)?;
         let report = upload.finish()?;
         let moved = output::transferred(report.bytes, report.duration);
         self.check(report.bytes == length, &format!("put {name}: {moved}"))
@@ -235,57 +204,12 @@ impl Demo<'_> {
         &mut self,
         source: &mut Client,
         target: &mut Client,
-        direction: fxp::Direction,
         name: &str,
     ) -> Result<(), Failure> {
-        let options = fxp::Options { direction, ..fxp::Options::default() };
-        let report = fxp::transfer(source, "64 MiB.bin", target, name, options);
+        let report = fxp::transfer(source, name, target, name, fxp::Options::default());
         let report = report.map_err(|error| super::fxp::failure(&error))?;
         let moved = output::transferred(LENGTH, report.duration);
-        let text = format!("copy 64 MiB.bin to {name}: {moved}, none of it through the client");
-        self.check(report.size == Some(LENGTH), &text)
-    }
-
-    /// Appends by REST and STOR to a file of `offset` bytes, until it has all of `LENGTH`.
-    fn resume(
-        &mut self,
-        client: &mut Client,
-        name: &str,
-        content: impl Read,
-        offset: u64,
-    ) -> Result<(), Failure> {
-        let mut upload = client.store_from(name, offset)?;
-        io::copy(&mut content.take(LENGTH - offset), &mut upload).map_err(copying)?;
-        let report = upload.finish()?;
-        let moved = output::transferred(report.bytes, report.duration);
-        let size = client.size(name)?;
-        let text = format!("put {name} from byte {offset} on: {moved}, {LENGTH} bytes in all");
-        self.check(report.bytes == LENGTH - offset && size == Some(LENGTH), &text)
-    }
-
-    /// A text there and back as text, and back as it lies there.
-    fn text(&mut self, client: &mut Client) -> Result<(), Failure> {
-        let lines = TEXT.iter().filter(|byte| **byte == b'\n').count();
-        let as_read = |client: &mut Client, representation| {
-            client.set_representation(representation);
-            let (mut download, mut content) = (client.retrieve("text")?, Vec::new());
-            // An error, too: finish() says what it was.
-            let _ = download.read_to_end(&mut content);
-            download.finish()?;
-            Ok::<_, Failure>(content)
-        };
-        client.set_representation(RepresentationType::Ascii);
-        let mut upload = client.store("text")?;
-        upload.write_all(TEXT).map_err(copying)?;
-        upload.finish()?;
-        let stored = fs::read(self.root.join("text"));
-        let stored = stored.map_err(|error| Failure::local("temporary directory", &error))?;
-        let what = format!("put text: {lines} lines, stored as they were here");
-        self.check(stored == TEXT, &what)?;
-        let content = as_read(client, RepresentationType::Ascii)?;
-        self.check(content == TEXT, "get text: the same lines")?;
-        let content = as_read(client, RepresentationType::Image)?;
-        self.check(content == TEXT, "get text, byte for byte: the same bytes")
+        self.check(report.size == Some(LENGTH), &format!("copy {name}: {moved}"))
     }
 
     fn list(&mut self, client: &mut Client) -> Result<(), Failure> {
@@ -296,11 +220,8 @@ impl Demo<'_> {
             }
         }
         sizes.sort();
-        let want = [
-            ("64 MiB.bin".to_owned(), LENGTH),
-            ("README.md".to_owned(), README.len() as u64),
-            ("text".to_owned(), TEXT.len() as u64),
-        ];
+        let want =
+            [("64 MiB.bin".to_owned(), LENGTH), ("README.md".to_owned(), README.len() as u64)];
         let text: Vec<String> =
             sizes.iter().map(|(name, size)| format!("{name} ({size})")).collect();
         self.check(sizes == want, &format!("list: {}", text.join(", ")))
@@ -327,14 +248,6 @@ impl Demo<'_> {
             true => Ok(()),
             false => Err(Failure::new(Exit::Integrity, format!("demo failed: {text}"))),
         }
-    }
-}
-
-/// What an upload failed with.
-fn copying(error: io::Error) -> Failure {
-    match ftp_client::Error::recover(error) {
-        Ok(error) => error.into(),
-        Err(error) => Failure::local("copying", &error),
     }
 }
 

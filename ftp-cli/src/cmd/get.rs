@@ -1,300 +1,229 @@
-//! `get URL [LOCAL]`: a download that is whole, or did not happen.
+//! `get URL [LOCAL]`: a download that is whole, or did not happen; `get -P DIR URL...`: several.
 
-use std::io::{ErrorKind, Read, Write};
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ftp_client::{Client, Download, Entered, Error, Place};
+use ftp_client::Phase;
 use ftp_proto::{FtpUrl, RepresentationType};
 use log::LevelFilter;
 
+use crate::download::{self, download};
 use crate::exit::{Exit, Failure};
+use crate::jobs::{self, Worker};
 use crate::json::Object;
 use crate::options::Options;
-use crate::output;
-use crate::progress::{Progress, When, is_talkative};
-use crate::remote::{self, Dialler};
+use crate::progress::When;
+use crate::remote::{self, shown};
 use crate::session::Sessions;
 use crate::signals::Cleanup;
-use crate::sink::Sink;
-use crate::stdio::{Messages, Stdio};
-use crate::target::{self, Beginning, Target};
+use crate::stdio::Stdio;
+use crate::tally::Tally;
+use crate::target::{Target, name_of};
 use crate::trace;
-
-/// How much is moved at once.
-pub(crate) const BLOCK: usize = 256 * 1_024;
+use crate::transfer::{Context, Done, Remote, Settings};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    let (url, local) = match options.operands.as_slice() {
-        [url] => (url, None),
-        [url, local] => (url, Some(local.as_os_str())),
-        [] => return Err(Failure::usage("get needs a URL: ftp-cli get URL [LOCAL]")),
-        _ => return Err(Failure::usage("get takes one URL and one LOCAL at most")),
-    };
-    let url = remote::url(url)?;
-    if url.is_directory() {
-        return Err(Failure::usage(format!("{url} names a directory; ftp-cli ls lists it")));
-    }
-    let dialler = Dialler::from_options(options)?;
+    let settings = Settings::from_options(options)?;
+    let items = items(options, &settings)?;
     let when = When::from_options(options)?;
-    let representation = remote::representation(options, &url);
-    let target = Target::find(local, url.path())?;
-    let when = match (&target, when) {
+    let is_output = items.iter().any(|item| matches!(item.target, Target::Output));
+    let when = match when {
         // It would stand in the middle of the data.
-        (Target::Output, When::Auto) if stdio.output_is_terminal => When::Never,
-        _ => when,
+        When::Auto if is_output && stdio.output_is_terminal => When::Never,
+        when => when,
     };
-    let resumes = options.has("continue");
-    if resumes && representation != RepresentationType::Image {
-        return Err(Failure::usage("--continue counts bytes, which --ascii changes"));
+    for (named, given) in [
+        ("--continue", settings.resume),
+        ("--preserve", settings.preserve),
+        ("--in-place", settings.in_place),
+    ] {
+        if given && items.iter().any(|item| !matches!(item.target, Target::File(_))) {
+            return Err(Failure::usage(format!("{named} needs a regular local file")));
+        }
     }
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
-    let messages = stdio.messages.clone();
-    let talkative = is_talkative(options, stdio);
     let cleanup = Cleanup::watch(stdio)?;
-    let dialler = dialler.stopped_by(&cleanup);
-    let job = Job { url: &url, when, messages: &messages, representation };
-
-    let events = stdio.events.clone();
-    if matches!(target, Target::Output) {
-        events.leave_output(&messages);
+    let sessions = Sessions::new(options, stdio, &cleanup)?;
+    if is_output {
+        stdio.events.leave_output(&stdio.messages);
     }
-    let mut sessions = Sessions::with(options, dialler, messages.clone());
-
-    let done = if resumes {
-        let Target::File(path) = target else {
-            return Err(Failure::usage("--continue needs a regular local file"));
-        };
-        let done = job.resume(sessions.client(&url)?, &path);
-        sessions.part(done.as_ref().err());
-        done?
-    } else {
-        let sink = Sink::open(target, &mut *stdio.output, &cleanup)?;
-        let done = job.whole(sessions.client(&url)?, sink, 0, None);
-        sessions.part(done.as_ref().err());
-        done?
-    };
-    let Done { name, bytes, time } = done;
-    let object = Object::event("done").text("source", &url.to_string()).text("target", &name);
-    events.done(object.number("bytes", bytes).seconds("seconds", time), bytes);
-    if talkative {
-        let path = remote::shown(url.path());
-        messages.say(format_args!("{path} -> {name}: {}", output::transferred(bytes, time)));
-    }
-    Ok(())
+    let count = items.len();
+    let context = Context::new(options, stdio, &settings, &cleanup, (when, count, None));
+    let tally = Mutex::new(Tally::new(count, "files fetched", &stdio.messages, &stdio.events));
+    let given_up = Mutex::default();
+    jobs::run(settings.jobs, items, || Getter {
+        sessions: sessions.another(),
+        context: &context,
+        tally: &tally,
+        given_up: &given_up,
+        last: None,
+    });
+    drop(context);
+    tally.into_inner().unwrap_or_else(PoisonError::into_inner).finish()
 }
 
-struct Job<'a> {
-    url: &'a FtpUrl,
-    when: When,
-    messages: &'a Messages,
+/// A file to be downloaded.
+struct Item {
+    url: FtpUrl,
+    target: Target,
     representation: RepresentationType,
 }
 
-struct Done {
-    name: String,
-    bytes: u64,
-    time: Duration,
+/// Reads the operands.
+fn items(options: &Options, settings: &Settings) -> Result<Vec<Item>, Failure> {
+    let creates = settings.create_directories;
+    let file = |operand: &OsString| {
+        let url = remote::url(operand)?;
+        if url.is_directory() {
+            return Err(Failure::usage(format!("{url} names a directory; ftp-cli ls lists it")));
+        }
+        let representation = settings.representation(&url)?;
+        Ok((url, representation))
+    };
+    let operands = options.operands.as_slice();
+    if let Some(directory) = options.value("directory") {
+        if operands.is_empty() {
+            return Err(Failure::usage("get -P needs URLs: ftp-cli get -P DIR URL..."));
+        }
+        let files = operands.iter().map(file).collect::<Result<Vec<_>, _>>()?;
+        let mut taken = HashSet::new();
+        for (url, _) in &files {
+            let name = name_of(url.path())?;
+            if !taken.insert(name.to_owned()) {
+                let name = shown(name.as_bytes());
+                let message = format!("two files would become {name}, and one be lost");
+                return Err(Failure::usage(message));
+            }
+        }
+        let item = |(url, representation): (FtpUrl, RepresentationType)| {
+            let target = Target::within(directory, url.path(), creates)?;
+            Ok(Item { url, target, representation })
+        };
+        return files.into_iter().map(item).collect();
+    }
+    let (operand, local) = match operands {
+        [url] => (url, None),
+        [_, second] if remote::url(second).is_ok() => {
+            return Err(Failure::usage(
+                "a second URL needs a directory for the files: ftp-cli get -P DIR URL...; a local \
+                 name with a colon is written ./NAME",
+            ));
+        }
+        [url, local] => (url, Some(local.as_os_str())),
+        [] => return Err(Failure::usage("get needs a URL: ftp-cli get URL [LOCAL]")),
+        _ => return Err(Failure::usage("get takes one URL and one LOCAL; several with -P DIR")),
+    };
+    if settings.jobs > 1 {
+        return Err(Failure::usage("--jobs is about several files: ftp-cli get -P DIR URL..."));
+    }
+    let (url, representation) = file(operand)?;
+    let target = Target::find(local, url.path(), creates)?;
+    Ok(vec![Item { url, target, representation }])
 }
 
-impl Job<'_> {
-    /// Downloads from byte `offset` on, what comes before it being in the sink; `size` is that of
-    /// the whole file, if it is known.
-    fn whole(
-        &self,
-        client: &mut Client,
-        mut sink: Sink<'_>,
-        offset: u64,
-        size: Option<u64>,
-    ) -> Result<Done, Failure> {
-        client.set_representation(self.representation);
-        let mut place = Place::of(self.url);
-        let moved = loop {
-            match self.attempt(client, place.path(), &mut sink, (offset, size)) {
-                Ok(moved) => break moved?,
-                Err(error) if place.enter(client, &error)? == Entered::There => {}
-                Err(error) => return Err(self.refused(&error)),
+struct Getter<'a, 'b> {
+    sessions: Sessions<'a>,
+    context: &'a Context<'a>,
+    tally: &'a Mutex<Tally<'b>>,
+    /// Servers with which it makes no sense to go on.
+    given_up: &'a Mutex<HashSet<Server>>,
+    /// What the last file failed with, if it did.
+    last: Option<Failure>,
+}
+
+/// The host and port of a server.
+type Server = (String, u16);
+
+fn server(item: &Item) -> Server {
+    (item.url.host().to_ascii_lowercase(), item.url.port())
+}
+
+/// The fields of events that say which file it is.
+fn about(item: &Item) -> impl Fn(Object) -> Object {
+    let (source, target) = (item.url.to_string(), item.target.name().to_vec());
+    move |object| object.text("source", &source).name("target", &target)
+}
+
+impl Getter<'_, '_> {
+    fn is_given_up(&self, item: &Item) -> bool {
+        lock(self.given_up).contains(&server(item))
+    }
+
+    fn is_skipped(&self, item: &Item) -> bool {
+        self.context.settings.no_clobber && download::exists(&item.target)
+    }
+
+    fn fetch(&mut self, item: &Item, about: &dyn Fn(Object) -> Object) -> Result<Done, Failure> {
+        let Self { sessions, context, .. } = self;
+        context.settings.retrying.persist(&context.witness(), about, |anew| {
+            let client = sessions.client(&item.url)?;
+            let mut remote = Remote::of(&item.url, item.representation);
+            let done = download(context, client, &mut remote, &item.target, (anew, about));
+            if done.as_ref().is_err_and(is_end_of_connection) {
+                sessions.drop_client(&item.url);
             }
-        };
-        let came = offset + moved.bytes;
-        if let Some(size) = size.filter(|size| *size != came) {
-            return Err(self.named(wrong_size(came, size)));
-        }
-        if !moved.is_known && size.is_none() && self.representation == RepresentationType::Image {
-            // Best effort: many servers do not tell.
-            check_size(client, place.path(), came).map_err(|failure| self.named(failure))?;
-        }
-        let name = sink.shown();
-        sink.commit()?;
-        Ok(Done { name, bytes: moved.bytes, time: moved.time })
-    }
-
-    /// `Err` if the download could not begin, `Ok(Err)` if it could not end.
-    fn attempt(
-        &self,
-        client: &mut Client,
-        path: &[u8],
-        sink: &mut Sink<'_>,
-        (offset, size): (u64, Option<u64>),
-    ) -> Result<Result<Moved, Failure>, Error> {
-        let download = match offset {
-            0 => client.retrieve(path)?,
-            _ => client.retrieve_from(path, offset)?,
-        };
-        Ok(self.pump(download, sink, offset, size))
-    }
-
-    fn pump(
-        &self,
-        mut download: Download<'_>,
-        sink: &mut Sink<'_>,
-        offset: u64,
-        size: Option<u64>,
-    ) -> Result<Moved, Failure> {
-        let announced = download.announced();
-        let name = remote::shown(self.url.path());
-        // From an offset on, some servers announce the rest and some the whole.
-        let total = size.or(announced.filter(|_| offset == 0));
-        let progress = Progress::start(self.when, self.messages, &name, offset, total);
-        let mut block = vec![0; BLOCK];
-        loop {
-            let length = match download.read(&mut block) {
-                Ok(0) => break,
-                Ok(length) => length,
-                Err(error) => {
-                    drop(progress);
-                    let bytes = download.transferred();
-                    // What the server says to it is worth more than a broken connection.
-                    let failure = match (download.finish(), Error::recover(error)) {
-                        (Err(error), _) | (Ok(_), Ok(error)) => Failure::from(&error),
-                        (Ok(_), Err(error)) => Failure::from(&Error::Io(error)),
-                    };
-                    return Err(self.cut(failure, sink, bytes));
-                }
-            };
-            if let Err(error) = sink.write_all(block.get(..length).unwrap_or_default()) {
-                drop(progress);
-                let what = sink.shown();
-                // Nobody waits for more, so nobody waits for the server to have understood it.
-                if error.kind() != ErrorKind::BrokenPipe {
-                    let _ = download.abort();
-                }
-                return Err(Failure::local(what, &error));
-            }
-            progress.add(length as u64);
-        }
-        drop(progress);
-        let bytes = download.transferred();
-        match download.finish() {
-            Ok(report) => Ok(Moved {
-                bytes: report.bytes,
-                time: report.duration,
-                is_known: announced.is_some(),
-            }),
-            Err(error) => Err(self.cut(Failure::from(&error), sink, bytes)),
-        }
-    }
-
-    fn refused(&self, error: &Error) -> Failure {
-        self.named(Failure::from(error))
-    }
-
-    /// Says which file it was about.
-    fn named(&self, mut failure: Failure) -> Failure {
-        failure.message = format!("{}: {}", self.url, failure.message);
-        failure
-    }
-
-    /// Says what became of the bytes that came.
-    fn cut(&self, mut failure: Failure, sink: &Sink<'_>, bytes: u64) -> Failure {
-        let rest = match sink {
-            Sink::Part(part) => {
-                let part = target::shown_path(&part.path);
-                format!("; {part} keeps what came, --continue goes on there")
-            }
-            Sink::InPlace(..) => "; --continue goes on there".to_owned(),
-            Sink::Replacing(_) if bytes > 0 => {
-                "; nothing was kept, with --continue it would be".to_owned()
-            }
-            _ => String::new(),
-        };
-        failure.message = format!("{}: {}{rest}", self.url, failure.message);
-        failure
-    }
-
-    /// `--continue`: goes on where `NAME.part`, or else a shorter file, ends. That takes a SIZE
-    /// that is not smaller, and no MDTM after the last write here; otherwise it starts anew
-    /// (RFC 3659 §5.3 leaves it to the client to know that both are the same file).
-    fn resume(&self, client: &mut Client, path: &Path) -> Result<Done, Failure> {
-        let part = target::part_of(path);
-        let kept = target::beginning(&part)?;
-        let shorter = match &kept {
-            Some(_) => None,
-            None => target::beginning(path)?,
-        };
-        let Some(start) = kept.as_ref().or(shorter.as_ref()).filter(|start| start.length > 0)
-        else {
-            return self.whole(client, Sink::part(path.to_owned(), 0, 0)?, 0, None);
-        };
-        client.set_representation(RepresentationType::Image);
-        let remote = self.url.path();
-        let size = client.size(remote).map_err(|error| self.refused(&error))?;
-        let fits = match size {
-            Some(size) if start.length <= size => self.is_unchanged(client, start)?,
-            _ => false,
-        };
-        let offset = if fits { start.length } else { 0 };
-        let is_whole = fits && size == Some(offset);
-        let sink = match &kept {
-            None if fits => Sink::in_place(path.to_owned(), offset)?,
-            _ => {
-                let length = kept.as_ref().map_or(0, |kept| kept.length);
-                Sink::part(path.to_owned(), length, offset)?
-            }
-        };
-        if is_whole {
-            let name = sink.shown();
-            sink.commit()?;
-            return Ok(Done { name, bytes: 0, time: Duration::ZERO });
-        }
-        if !fits {
-            let name = target::shown_path(if kept.is_some() { &part } else { path });
-            log::debug!("{name} is not known to be the beginning of the file: starting anew");
-        }
-        self.whole(client, sink, offset, size.filter(|_| fits))
-    }
-
-    fn is_unchanged(&self, client: &mut Client, start: &Beginning) -> Result<bool, Failure> {
-        let there = client.modified(self.url.path()).map_err(|error| self.refused(&error))?;
-        let Some(there) = there else { return Ok(true) };
-        let here = start.modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-        let here = here.and_then(|time| i64::try_from(time.as_secs()).ok());
-        Ok(here.is_some_and(|here| there.unix_seconds() <= here))
+            done
+        })
     }
 }
 
-/// What a transfer moved.
-struct Moved {
-    bytes: u64,
-    time: Duration,
-    /// Whether the server had said how much there would be.
-    is_known: bool,
+/// Whether the connection is of no more use. One that a signal cut short is: it parts in order.
+fn is_end_of_connection(failure: &Failure) -> bool {
+    failure.fatal && failure.exit != Exit::Interrupted
 }
 
-/// Asks for the size of the file at `path`, and compares if the server tells.
-///
-/// # Errors
-///
-/// `Integrity` if it is not `bytes`.
-pub(crate) fn check_size(client: &mut Client, path: &[u8], bytes: u64) -> Result<(), Failure> {
-    // The transfer itself was confirmed: whatever goes wrong now takes nothing from that.
-    match client.size(path) {
-        Ok(Some(size)) if size != bytes => Err(wrong_size(bytes, size)),
-        _ => Ok(()),
+impl Worker for Getter<'_, '_> {
+    type Item = Item;
+
+    fn connect(&mut self, item: &Item) -> Result<(), Failure> {
+        // Alone it is connected within the tries of --retry, and for some nothing is sent at all.
+        let is_alone = self.context.settings.jobs == 1 || self.sessions.is_open(&item.url);
+        if is_alone || self.is_given_up(item) || self.is_skipped(item) {
+            return Ok(());
+        }
+        match self.sessions.client(&item.url) {
+            // The tries are in what comes next.
+            Err(failure) if failure.code != Some(jobs::SERVICE_CLOSING) && failure.may_pass => {
+                Ok(())
+            }
+            connected => connected.map(drop),
+        }
+    }
+
+    fn act(&mut self, item: &Item) -> Result<(), Failure> {
+        if self.is_given_up(item) {
+            return Ok(());
+        }
+        let about = about(item);
+        let done = match self.is_skipped(item) {
+            true => Done::skipped("exists"),
+            false => self.fetch(item, &about)?,
+        };
+        self.last = None;
+        self.context.report(&done, &shown(item.url.path()), &item.target.shown(), &about);
+        lock(self.tally).done();
+        Ok(())
+    }
+
+    fn failed(&mut self, item: &Item, failure: Failure) -> ControlFlow<()> {
+        if is_end_of_connection(&failure) {
+            lock(self.given_up).insert(server(item));
+        }
+        self.last = Some(failure.clone());
+        // Only this one has failed with other servers, unless nothing goes on any more.
+        let is_over = failure.exit == Exit::Interrupted || failure.phase == Some(Phase::Overall);
+        let failure = Failure { fatal: is_over, ..failure };
+        lock(self.tally).failed(failure, about(item))
+    }
+
+    fn end(self) {
+        self.sessions.part(self.last.as_ref());
     }
 }
 
-fn wrong_size(bytes: u64, size: u64) -> Failure {
-    let message = format!("{bytes} bytes are here, the server says {size}");
-    Failure { fatal: false, ..Failure::new(Exit::Integrity, message) }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,29 +1,34 @@
-//! `put LOCAL... URL`: an upload that the server confirmed, or that failed.
+//! `put LOCAL... URL`: uploads that the server confirmed, or that failed.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind};
+use std::marker::PhantomData;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ftp_client::{Client, Entered, Error, Place, Report, Upload};
+use ftp_client::Place;
 use ftp_proto::{FtpUrl, RepresentationType};
 use log::LevelFilter;
-use rustix::event::{PollFd, PollFlags, poll};
 
-use super::get::{BLOCK, check_size};
 use crate::exit::{Exit, Failure};
+use crate::jobs::{self, Worker};
 use crate::json::Object;
 use crate::options::Options;
 use crate::output;
-use crate::progress::{Progress, When, is_talkative};
-use crate::remote::{self, Dialler};
+use crate::progress::When;
+use crate::remote::{self, shown};
+use crate::session::Sessions;
 use crate::signals::Cleanup;
-use crate::stdio::{Messages, Stdio};
+use crate::stdio::Stdio;
 use crate::tally::Tally;
 use crate::target::shown_path;
 use crate::trace;
+use crate::transfer::{Context, Done, Remote, Settings};
+use crate::upload::{Interruptible, Source, local, upload};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let Some((url, locals @ [_, ..])) = options.operands.split_last() else {
@@ -31,95 +36,89 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     };
     let url = remote::url(url)?;
     let paths = remote_paths(locals, &url)?;
-    let dialler = Dialler::from_options(options)?;
-    let when = When::from_options(options)?;
-    let representation = remote::representation(options, &url);
-    let way = match (options.has("append"), options.has("continue")) {
-        (true, true) => {
-            return Err(Failure::usage("--append and --continue exclude each other"));
-        }
-        (true, false) => Way::Append,
-        (false, true) if representation != RepresentationType::Image => {
-            return Err(Failure::usage("--continue counts bytes, which --ascii changes"));
-        }
-        (false, true) if locals.iter().any(|local| local == "-") => {
-            return Err(Failure::usage("--continue needs files, not standard input"));
-        }
-        (false, true) => Way::Continue,
-        (false, false) => Way::Store,
-    };
-    // A single file that cannot be read is found before anything is sent.
-    let mut first = match locals {
-        [local] if local != "-" => {
-            let named = |failure: Failure| {
-                let message = format!("{}: {}", shown_path(Path::new(local)), failure.message);
-                Failure { message, ..failure }
-            };
-            Some(open(local).map_err(named)?)
-        }
-        _ => None,
-    };
-    trace::start(options, &stdio.messages, LevelFilter::Warn)?;
-    let talkative = is_talkative(options, stdio);
-    let cleanup = Cleanup::watch(stdio)?;
-    let dialler = dialler.stopped_by(&cleanup);
-    let messages = stdio.messages.clone();
-    let mut client = dialler.connect(options, &url, &messages)?;
-    client.set_representation(representation);
-    // All are for the same directory.
-    let mut place = match url.is_directory() {
-        true => Place::inside(&url, b""),
-        false => Place::of(&url),
-    };
-    let job = Job { when, way, messages: &messages, representation };
-
-    let events = stdio.events.clone();
-    let mut tally = Tally::new(locals.len(), "files sent", &messages, &events);
-    for (local, path) in locals.iter().zip(&paths) {
-        if url.is_directory() {
-            place.set_name(last(path));
-        }
-        let place = &mut place;
-        let sent = match first.take() {
-            Some(file) => job.file(&mut client, file, place),
-            None if local == "-" => {
-                let mut input = Interruptible { input: &mut *stdio.input, cleanup: &cleanup };
-                job.send(&mut client, &mut Source::Reader(&mut input), place, 0, None)
-            }
-            None => open(local).and_then(|file| job.file(&mut client, file, place)),
-        };
-        let shown = match local.as_os_str() {
-            local if local == "-" => "standard input".to_owned(),
-            local => shown_path(Path::new(local)),
-        };
-        let item = |object: Object| {
-            let object = object.name("source", local.as_bytes());
-            object.text("target", &url.to_string())
-        };
-        match sent {
-            Ok(report) => {
-                tally.done();
-                let done = item(Object::event("done")).number("bytes", report.bytes);
-                events.done(done.seconds("seconds", report.duration), report.bytes);
-                if talkative {
-                    let moved = output::transferred(report.bytes, report.duration);
-                    let path = remote::shown(place.path());
-                    messages.say(format_args!("{shown} -> {path}: {moved}"));
-                }
-            }
-            Err(failure) => {
-                let failure = match failure.exit {
-                    Exit::Local => failure.about(&shown),
-                    _ => failure.about(format_args!("{shown} to {url}")),
-                };
-                if tally.failed(failure, item).is_break() {
-                    break;
-                }
-            }
+    let settings = Settings::from_options(options)?;
+    let representation = settings.representation(&url)?;
+    let is_input = locals.iter().any(|local| local == "-");
+    for (option, given) in [("--continue", settings.resume), ("--preserve", settings.preserve)] {
+        if given && is_input {
+            return Err(Failure::usage(format!("{option} needs files, not standard input")));
         }
     }
-    remote::part(client, tally.fatal());
-    tally.finish()
+    let when = When::from_options(options)?;
+    // A single file that cannot be read is found before anything is sent.
+    let mut items: Vec<Item<'_>> =
+        locals.iter().zip(paths).map(|(local, path)| Item { local, path, file: None }).collect();
+    if let [item] = items.as_mut_slice()
+        && !is_input
+    {
+        item.file = Some(open(item.local).map_err(|failure| failure.about(item.shown()))?);
+    }
+    trace::start(options, &stdio.messages, LevelFilter::Warn)?;
+    let cleanup = Cleanup::watch(stdio)?;
+    let sessions = Sessions::new(options, stdio, &cleanup)?;
+    let shape = (when, items.len(), total(&items));
+    let context = Context::new(options, stdio, &settings, &cleanup, shape);
+    let tally = Mutex::new(Tally::new(items.len(), "files sent", &stdio.messages, &stdio.events));
+    // Of several none is standard input.
+    let escapes = stdio.output_is_terminal;
+    let input = Mutex::new(Interruptible { input: &mut *stdio.input, cleanup: &cleanup });
+    jobs::run(settings.jobs, items, || Putter {
+        sessions: sessions.another(),
+        context: &context,
+        tally: &tally,
+        input: &input,
+        url: &url,
+        representation,
+        place: None,
+        escapes,
+        last: None,
+        items: PhantomData,
+    });
+    drop(context);
+    tally.into_inner().unwrap_or_else(PoisonError::into_inner).finish()
+}
+
+/// A file to be uploaded.
+struct Item<'a> {
+    local: &'a OsStr,
+    /// Where it goes.
+    path: Vec<u8>,
+    /// What was opened already.
+    file: Option<File>,
+}
+
+impl Item<'_> {
+    fn is_input(&self) -> bool {
+        self.local == "-"
+    }
+
+    fn shown(&self) -> String {
+        match self.is_input() {
+            true => "standard input".to_owned(),
+            false => shown_path(Path::new(self.local)),
+        }
+    }
+
+    /// The fields of events that say which file it is.
+    fn about(&self, url: &FtpUrl) -> impl Fn(Object) -> Object {
+        let (source, name) = (self.local.as_bytes().to_vec(), url.to_string());
+        // In a directory, the file itself.
+        let target = match (url.is_directory(), name.ends_with('/')) {
+            (false, _) => name,
+            (true, true) => format!("{name}{}", shown(last(&self.path))),
+            (true, false) => format!("{name}/{}", shown(last(&self.path))),
+        };
+        move |object| object.name("source", &source).text("target", &target)
+    }
+}
+
+/// How many bytes all files have together, if all are regular.
+fn total(items: &[Item<'_>]) -> Option<u64> {
+    let length = |item: &Item<'_>| {
+        let metadata = std::fs::metadata(item.local).ok().filter(std::fs::Metadata::is_file);
+        metadata.map(|metadata| metadata.len())
+    };
+    items.iter().map(length).sum()
 }
 
 /// Where on the server each file goes.
@@ -147,7 +146,7 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
     let paths = locals.iter().map(|local| path(local.as_ref())).collect::<Result<Vec<_>, _>>()?;
     let mut taken = HashSet::new();
     if let Some(path) = paths.iter().find(|path| !taken.insert(path.as_slice())) {
-        let path = remote::shown(path);
+        let path = shown(path);
         return Err(Failure::usage(format!("two files would become {path}, and one be lost")));
     }
     Ok(paths)
@@ -159,178 +158,138 @@ fn last(path: &[u8]) -> &[u8] {
 }
 
 /// Opens a local file. Another try with the next one is always possible.
-fn open(local: &OsStr) -> Result<File, Failure> {
-    let file = File::open(local).and_then(|file| match file.metadata()?.is_dir() {
+fn open(name: &OsStr) -> Result<File, Failure> {
+    let file = File::open(name).and_then(|file| match file.metadata()?.is_dir() {
         true => Err(ErrorKind::IsADirectory.into()),
         false => Ok(file),
     });
-    file.map_err(|error: io::Error| Failure { fatal: false, ..local_failure(&error) })
+    file.map_err(|error: io::Error| local(&error))
 }
 
-fn local_failure(error: &io::Error) -> Failure {
-    Failure::new(Exit::Local, error.to_string())
-}
-
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Way {
-    Store,
-    Append,
-    Continue,
-}
-
-struct Job<'a> {
-    when: When,
-    way: Way,
-    messages: &'a Messages,
+struct Putter<'a, 'b, 'i> {
+    sessions: Sessions<'a>,
+    context: &'a Context<'a>,
+    tally: &'a Mutex<Tally<'b>>,
+    input: &'a Mutex<Interruptible<'b>>,
+    url: &'a FtpUrl,
     representation: RepresentationType,
+    /// Where the files go, over the connection that this has.
+    place: Option<Place>,
+    /// Whether standard output is a terminal.
+    escapes: bool,
+    /// What the last file failed with, if it did.
+    last: Option<Failure>,
+    items: PhantomData<Item<'i>>,
 }
 
-impl Job<'_> {
-    fn file(
-        &self,
-        client: &mut Client,
-        mut file: File,
-        place: &mut Place,
-    ) -> Result<Report, Failure> {
-        let metadata = file.metadata().map_err(|error| local_failure(&error))?;
-        let length = metadata.is_file().then_some(metadata.len());
-        let mut offset = 0;
-        if self.way == Way::Continue {
-            let Some(length) = length else {
-                return Err(Failure::usage("--continue needs a regular file"));
-            };
-            offset = client.size(place.path())?.unwrap_or(0);
-            if offset > length {
-                let message = format!("the server's file is longer: {offset} bytes, not {length}");
-                return Err(Failure { fatal: false, ..Failure::new(Exit::Integrity, message) });
-            }
-            file.seek(SeekFrom::Start(offset)).map_err(|error| local_failure(&error))?;
-        }
-        self.send(client, &mut Source::File(&file), place, offset, length)
-    }
-
-    /// Sends `source`, which is to become what stands behind byte `offset`.
-    fn send(
-        &self,
-        client: &mut Client,
-        source: &mut Source<'_>,
-        place: &mut Place,
-        offset: u64,
-        length: Option<u64>,
-    ) -> Result<Report, Failure> {
-        let report = loop {
-            let error = match self.attempt(client, place.path(), source, offset, length) {
-                Ok(report) => break report?,
-                Err(error) => error,
-            };
-            match place.enter(client, &error)? {
-                Entered::There => {}
-                Entered::Nowhere => return Err(error.into()),
-                Entered::HalfWay => return Err(Failure { fatal: true, ..Failure::from(error) }),
+impl Putter<'_, '_, '_> {
+    fn send(&mut self, item: &Item<'_>, about: &dyn Fn(Object) -> Object) -> Result<Done, Failure> {
+        let opened;
+        let file = match &item.file {
+            _ if item.is_input() => None,
+            Some(file) => Some(file),
+            None => {
+                opened = open(item.local)?;
+                Some(&opened)
             }
         };
-        if self.way != Way::Append && self.representation == RepresentationType::Image {
-            check_size(client, place.path(), offset + report.bytes)?;
-        }
-        Ok(report)
-    }
-
-    /// `Err` if the upload could not begin, `Ok(Err)` if it could not end.
-    fn attempt(
-        &self,
-        client: &mut Client,
-        path: &[u8],
-        source: &mut Source<'_>,
-        offset: u64,
-        length: Option<u64>,
-    ) -> Result<Result<Report, Failure>, Error> {
-        let upload = match self.way {
-            Way::Append => client.append(path)?,
-            // As curl does: APPE where servers refuse REST before STOR.
-            Way::Continue if offset > 0 => client.append(path)?,
-            Way::Continue | Way::Store => client.store(path)?,
-        };
-        let name = remote::shown(path);
-        let progress = Progress::start(self.when, self.messages, &name, offset, length);
-        Ok(pump(upload, source, &progress))
-    }
-}
-
-/// Where the bytes of an upload come from.
-enum Source<'a> {
-    /// A local file, which the client can send at once.
-    File(&'a File),
-    Reader(&'a mut dyn Read),
-}
-
-impl Read for Source<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::File(file) => file.read(buffer),
-            Self::Reader(reader) => reader.read(buffer),
-        }
-    }
-}
-
-/// Standard input, with a read that a signal ends: whoever writes to the pipe may never do so.
-struct Interruptible<'a> {
-    input: &'a mut dyn Read,
-    cleanup: &'a Cleanup,
-}
-
-impl Read for Interruptible<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(canceller) = self.cleanup.canceller() {
-            let stdin = io::stdin();
-            let mut fds =
-                [PollFd::new(canceller, PollFlags::IN), PollFd::new(&stdin, PollFlags::IN)];
-            poll(&mut fds, None)?;
-            if canceller.is_cancelled() {
-                return Err(io::Error::other("interrupted"));
-            }
-        }
-        self.input.read(buffer)
-    }
-}
-
-fn pump(
-    mut upload: Upload<'_>,
-    source: &mut Source<'_>,
-    progress: &Progress,
-) -> Result<Report, Failure> {
-    if let (Source::File(file), true) = (&source, progress.is_hidden()) {
-        return match upload.send_file(file).map_err(Error::recover) {
-            Ok(_) => Ok(upload.finish()?),
-            // The server's reason is in its reply, not in the broken connection.
-            Err(Ok(error)) => Err(Failure::from(&upload.finish().err().unwrap_or(error))),
-            Err(Err(error)) => {
-                // Not a short file that the server takes for a whole one.
-                let fatal = upload.abort().is_err();
-                Err(Failure { fatal, ..local_failure(&error) })
-            }
-        };
-    }
-    let mut block = vec![0; BLOCK];
-    loop {
-        let length = match source.read(&mut block) {
-            Ok(0) => return Ok(upload.finish()?),
-            Ok(length) => length,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => {
-                // Not a short file that the server takes for a whole one.
-                let fatal = upload.abort().is_err();
-                return Err(Failure { fatal, ..local_failure(&error) });
-            }
-        };
-        if let Err(error) = upload.write_all(block.get(..length).unwrap_or_default()) {
-            // The server's reason is in its reply, not in the broken connection.
-            return Err(match (upload.finish(), Error::recover(error)) {
-                (Err(error), _) | (Ok(_), Ok(error)) => Failure::from(&error),
-                (Ok(_), Err(error)) => Failure::from(&Error::Io(error)),
+        let Self { sessions, context, url, place, representation, .. } = self;
+        let mut input = item.is_input().then(|| lock(self.input));
+        let is_regular = file.is_some_and(is_regular);
+        let mut stream = file;
+        context.settings.retrying.persist(&context.witness(), about, |anew| {
+            let (client, is_new) = sessions.client_as_it_is(url)?;
+            let entered = place.take().filter(|_| !is_new);
+            let mut place_now = entered.unwrap_or_else(|| match url.is_directory() {
+                true => Place::inside(url, b""),
+                false => Place::of(url),
             });
-        }
-        progress.add(length as u64);
+            if url.is_directory() {
+                place_now.set_name(last(&item.path));
+            }
+            let mut source = match (file, &mut stream, &mut input) {
+                (Some(file), _, _) if is_regular => Source::File(file),
+                (_, Some(stream), _) => Source::Reader(stream),
+                (_, _, Some(input)) => Source::Reader(&mut **input),
+                _ => Source::Reader(&mut io::empty()),
+            };
+            let name = url.to_string();
+            let mut remote = Remote { place: place_now, name, representation: *representation };
+            let done = upload(context, client, &mut remote, &mut source, (anew, about));
+            // All are for the same directory.
+            *place = Some(remote.place);
+            if done.as_ref().is_err_and(is_end_of_connection) {
+                sessions.drop_client(url);
+            }
+            done
+        })
     }
+}
+
+fn is_regular(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.is_file())
+}
+
+/// Whether the connection is of no more use. One that a signal cut short is: it parts in order.
+fn is_end_of_connection(failure: &Failure) -> bool {
+    failure.fatal && failure.exit != Exit::Interrupted
+}
+
+impl<'i> Worker for Putter<'_, '_, 'i> {
+    type Item = Item<'i>;
+
+    fn connect(&mut self, _: &Item<'i>) -> Result<(), Failure> {
+        // Alone it is connected within the tries of --retry.
+        if self.context.settings.jobs == 1 || self.sessions.is_open(self.url) {
+            return Ok(());
+        }
+        match self.sessions.client_as_it_is(self.url) {
+            // The tries are in what comes next.
+            Err(failure) if failure.code != Some(jobs::SERVICE_CLOSING) && failure.may_pass => {
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+            Ok(_) => {
+                self.place = None;
+                Ok(())
+            }
+        }
+    }
+
+    fn act(&mut self, item: &Item<'i>) -> Result<(), Failure> {
+        let about = item.about(self.url);
+        let done = self.send(item, &about)?;
+        self.last = None;
+        self.context.report(&done, &item.shown(), &shown(&item.path), &about);
+        lock(self.tally).done();
+        if let Some(name) = &done.unique
+            && !self.context.events.is_on()
+        {
+            let line = match self.escapes {
+                true => shown(name).into_bytes(),
+                false => name.clone(),
+            };
+            output::print(&mut self.context.output.clone(), &[&line, &b"\n"[..]].concat())?;
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, item: &Item<'i>, failure: Failure) -> ControlFlow<()> {
+        let failure = match failure.exit {
+            Exit::Local => failure.about(item.shown()),
+            _ => failure.about(format_args!("{} to {}", item.shown(), self.url)),
+        };
+        self.last = Some(failure.clone());
+        lock(self.tally).failed(failure, item.about(self.url))
+    }
+
+    fn end(self) {
+        self.sessions.part(self.last.as_ref().filter(|last| last.fatal));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -354,9 +313,9 @@ mod tests {
             ("ftp://h/dir/", &["/"], None),
         ] {
             let paths = remote_paths(locals, &FtpUrl::parse(url.as_bytes()).unwrap());
-            let joined = paths.ok().map(|paths| {
-                paths.iter().map(|path| remote::shown(path)).collect::<Vec<_>>().join(" ")
-            });
+            let joined = paths
+                .ok()
+                .map(|paths| paths.iter().map(|path| shown(path)).collect::<Vec<_>>().join(" "));
             assert_eq!(joined.as_deref(), want, "{url} {locals:?}");
         }
     }

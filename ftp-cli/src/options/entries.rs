@@ -10,12 +10,14 @@ pub(super) const GET: Entry = Entry {
     about: "\
 LOCAL is a file, a directory, or - for standard output; without it the file keeps its name and
 goes to the current directory. It appears under its name when it is whole and on disk; until
-then, and if anything fails, what had the name before stays as it was.",
+then, and if anything fails, what had the name before stays as it was. With -P DIR all operands are
+URLs, and their files go into DIR, over one control connection for each server.",
     operands: &[Operand::Url, Operand::File],
     examples: &[
         ("get ftp://host/pub/a.iso", "to ./a.iso, under that name when it is whole"),
         ("get -c ftp://host/pub/a.iso", "go on where an earlier one stopped"),
         ("get ftp://host/log.txt -", "to standard output"),
+        ("get -j 4 -P logs ftp://host/a.log ftp://host/b.log", "several, four at a time"),
     ],
     run: cmd::get::run,
 };
@@ -155,10 +157,9 @@ pub(super) const DEMO: Entry = Entry {
     usage: "[-q]",
     summary: "show a server and a client at work",
     about: "\
-Starts a server on this computer in a temporary directory; puts files there, lists them, gets them
-back and compares them, in passive and active mode, as text, and resumed in the middle; has one
-copied to a second server, forward and in reverse; shows the dialogue, and cleans up. Needs no
-network.",
+Starts a server on this computer in a temporary directory, puts files there, lists them, gets them
+back and compares them, has one copied to a second server, with the dialogue shown; then cleans
+up. Needs no network.",
     operands: &[],
     examples: &[],
     run: cmd::demo::run,

@@ -99,6 +99,21 @@ impl fmt::Display for Digest {
 }
 
 impl Client {
+    /// The algorithms that [`hash`](Self::hash) finds in what the server lists (`FEAT`), in the
+    /// order of [`HashAlgorithm::ALL`].
+    ///
+    /// # Errors
+    ///
+    /// Only those of the control connection.
+    pub fn hash_algorithms(&mut self) -> Result<Vec<HashAlgorithm>, Error> {
+        let features = self.features()?;
+        let is_listed = |algorithm: &HashAlgorithm| {
+            features.choices("HASH").any(|(name, _)| algorithm.is_named(name))
+                || algorithm.verbs().iter().any(|verb| features.has(verb.as_str()))
+        };
+        Ok(HashAlgorithm::ALL.iter().copied().filter(is_listed).collect())
+    }
+
     /// A digest of the file at `path`, computed by the server, with `algorithm` or, if that is
     /// `None`, the first of [`HashAlgorithm::ALL`] that the server has. What it has is what it
     /// lists in `FEAT`: `HASH`, else `XSHA256`, `XSHA512`, `XSHA1`, `XMD5` or `XCRC`.

@@ -1,0 +1,383 @@
+//! One file from a server to a local target: whole, or not there.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use ftp_client::{Client, Download, Entered, Error, HashAlgorithm};
+use ftp_proto::{RepresentationType, Severity, TimeVal, Verb};
+
+use crate::checksum::Checksum;
+use crate::exit::{Exit, Failure};
+use crate::json::Object;
+use crate::origin::Origin;
+use crate::remote::shown;
+use crate::sink::{Committed, Sink};
+use crate::target::{self, Target, shown_path};
+use crate::transfer::{self, BLOCK, Context, Done, Remote, Verified, Verify};
+
+/// Downloads a file. `anew` has it begin at byte 0 whatever is here; `about` are the fields of its
+/// events.
+///
+/// # Errors
+///
+/// What failed, named. The target is then as it was, but for what `--continue` keeps, `--in-place`,
+/// and streams.
+pub(crate) fn download(
+    context: &Context<'_>,
+    client: &mut Client,
+    remote: &mut Remote,
+    target: &Target,
+    (anew, about): (bool, &dyn Fn(Object) -> Object),
+) -> Result<Done, Failure> {
+    let settings = context.settings;
+    if settings.no_clobber && exists(target) {
+        return Ok(Done::skipped("exists"));
+    }
+    let mut job = Job { context, client, remote, about, begun: false, no_restart: false };
+    job.run(target, anew).map_err(|failure| failure.about(&job.remote.name))
+}
+
+/// Whether there is something that `--no-clobber` leaves alone.
+pub(crate) fn exists(target: &Target) -> bool {
+    matches!(target, Target::File(path) if fs::symlink_metadata(path).is_ok())
+}
+
+struct Job<'a> {
+    context: &'a Context<'a>,
+    client: &'a mut Client,
+    remote: &'a mut Remote,
+    about: &'a dyn Fn(Object) -> Object,
+    /// Whether bytes were given to a stream, which cannot be taken back.
+    begun: bool,
+    /// Whether the server refused to begin elsewhere than at byte 0.
+    no_restart: bool,
+}
+
+/// Where a download begins, and what is known of the file then.
+struct Start {
+    offset: u64,
+    origin: Option<Origin>,
+    /// Nothing is missing.
+    is_whole: bool,
+}
+
+/// What a transfer moved.
+struct Moved {
+    bytes: u64,
+    time: Duration,
+    /// Whether the server had said how much there would be.
+    is_known: bool,
+}
+
+impl Job<'_> {
+    fn run(&mut self, target: &Target, anew: bool) -> Result<Done, Failure> {
+        let settings = self.context.settings;
+        self.client.set_representation(self.remote.representation);
+        let algorithm = match settings.verify {
+            Verify::Hash => Some(transfer::algorithm(self.client)?),
+            _ => None,
+        };
+        // What an option demands is found to be impossible before anything is moved.
+        let time = if settings.preserve { Some(self.time()?) } else { None };
+        let (mut sink, start) = match target {
+            Target::File(path) if settings.resume => self.resume(path, anew)?,
+            Target::File(path) if settings.in_place => {
+                let length = target::beginning(path)?.map_or(0, |here| here.length);
+                (Sink::in_place(path.clone(), length, 0)?, Start::at_0())
+            }
+            target => {
+                let (output, cleanup) = (&self.context.output, self.context.cleanup);
+                (Sink::open(target.clone(), output, cleanup)?, Start::at_0())
+            }
+        };
+        let mut checksum = algorithm.and_then(Checksum::new);
+        if let (Some(checksum), Some(path)) = (&mut checksum, sink.path()) {
+            let kept = File::open(path).and_then(|file| checksum.update_from(&file, start.offset));
+            kept.map_err(|error| Failure::local(shown_path(path), &error))?;
+        }
+        let moved = match start.is_whole {
+            true => Moved { bytes: 0, time: Duration::ZERO, is_known: false },
+            false => match self.transfer(&mut sink, &start, &mut checksum) {
+                Err(_) if std::mem::take(&mut self.no_restart) => {
+                    self.context.note("the server cannot continue a file: starting anew");
+                    drop(sink);
+                    return self.run(target, true);
+                }
+                moved => moved?,
+            },
+        };
+        let checked = self.check(&start, &moved, algorithm.zip(checksum));
+        let verified = match checked {
+            Ok(verified) => verified,
+            Err(failure) => {
+                if failure.exit == Exit::Integrity {
+                    sink.discard();
+                }
+                return Err(if self.begun { failure.for_good() } else { failure });
+            }
+        };
+        if let Some(time) = time.and_then(local_time) {
+            sink.set_modified(time)?;
+        }
+        let replaces = !settings.no_clobber;
+        Ok(match sink.commit(replaces)? {
+            Committed::Done => Done { verified, ..Done::moved(moved.bytes, moved.time) },
+            Committed::Exists => Done::skipped("exists by now"),
+        })
+    }
+
+    /// When the file was modified, for `--preserve`.
+    fn time(&mut self) -> Result<TimeVal, Failure> {
+        let path = self.remote.place.path();
+        if let Some(time) = self.client.modified(path)? {
+            return Ok(time);
+        }
+        let entry = self.client.stat(path)?;
+        let time = entry.and_then(|entry| entry.modified).map(|modified| modified.time);
+        time.ok_or_else(|| {
+            let message = "--preserve: the server does not tell when the file was modified";
+            Failure::new(Exit::Unsupported, message).alone()
+        })
+    }
+
+    /// Begins the transfer, by parts of the path if the server does not know it as a whole, and
+    /// goes through it to its end.
+    fn transfer(
+        &mut self,
+        sink: &mut Sink,
+        start: &Start,
+        checksum: &mut Option<Checksum>,
+    ) -> Result<Moved, Failure> {
+        let size = start.origin.and_then(|origin| origin.size).filter(|_| start.offset > 0);
+        loop {
+            let path = self.remote.place.path().to_vec();
+            let error = match self.client.retrieve_from(&path, start.offset) {
+                Ok(download) => {
+                    let mut pump = Pump {
+                        context: self.context,
+                        name: shown(&path),
+                        about: self.about,
+                        sink,
+                        checksum,
+                    };
+                    let moved = pump.run(download, start.offset, size);
+                    let is_stream = sink.is_stream();
+                    return match moved {
+                        Ok(moved) => {
+                            self.begun = is_stream && moved.bytes > 0;
+                            Ok(moved)
+                        }
+                        Err((failure, bytes)) => {
+                            let failure = cut(failure, sink, bytes);
+                            Err(if is_stream && bytes > 0 { failure.for_good() } else { failure })
+                        }
+                    };
+                }
+                Err(error) => error,
+            };
+            self.no_restart = start.offset > 0 && is_no_restart(&error);
+            if self.no_restart || self.remote.place.enter(self.client, &error)? != Entered::There {
+                return Err(error.into());
+            }
+        }
+    }
+
+    /// Whether what is here is the whole file, as far as that can be told and is asked for.
+    fn check(
+        &mut self,
+        start: &Start,
+        moved: &Moved,
+        digest: Option<(HashAlgorithm, Checksum)>,
+    ) -> Result<Verified, Failure> {
+        let path = self.remote.place.path().to_vec();
+        let came = start.offset + moved.bytes;
+        let size = start.origin.and_then(|origin| origin.size).filter(|_| start.offset > 0);
+        let mut verified = match size {
+            Some(size) if size != came => return Err(transfer::wrong_size(came, size)),
+            Some(_) => Verified::Size,
+            None if moved.is_known => Verified::Size,
+            None => Verified::None,
+        };
+        if start.offset > 0 && !start.is_whole {
+            self.check_unchanged(&path, start.origin)?;
+        }
+        let verify = self.context.settings.verify;
+        if verified == Verified::None && self.remote.representation == RepresentationType::Image {
+            verified = transfer::check_size(self.client, &path, came, verify)?;
+        }
+        if let Some((algorithm, checksum)) = digest {
+            transfer::compare_digest(self.client, &path, (algorithm, checksum.finish()))?;
+            verified = Verified::Hash;
+        }
+        if verify == Verify::None {
+            verified = Verified::None;
+        }
+        Ok(verified)
+    }
+
+    /// Behind a download that went on: the beginning and the rest are of one file only if that did
+    /// not change meanwhile.
+    fn check_unchanged(&mut self, path: &[u8], origin: Option<Origin>) -> Result<(), Failure> {
+        let Some(then) = origin.and_then(|origin| origin.modified) else { return Ok(()) };
+        match self.client.modified(path) {
+            Ok(Some(now)) if now != then => {
+                let message = "the file on the server changed while it was continued";
+                Err(Failure::new(Exit::Integrity, message).alone())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// `--continue`: goes on where `NAME.part`, or else a shorter file, ends, if nothing says that
+    /// it is the beginning of another file (AS-09); otherwise it starts anew.
+    fn resume(&mut self, path: &Path, anew: bool) -> Result<(Sink, Start), Failure> {
+        let part = target::part_of(path);
+        let kept = match self.context.settings.in_place {
+            true => None,
+            false => target::beginning(&part)?,
+        };
+        let shorter = match &kept {
+            Some(_) => None,
+            None => target::beginning(path)?,
+        };
+        let origin = Origin::ask(self.client, self.remote.place.path())?;
+        let found = kept.as_ref().or(shorter.as_ref());
+        let length = found.map_or(0, |found| found.length);
+        let fits = !anew
+            && origin.size.is_some_and(|size| length <= size)
+            && found.is_some_and(|found| {
+                let known = kept.as_ref().and(File::open(&part).ok());
+                let known = known.as_ref().and_then(Origin::read_from);
+                let is_still = known.and_then(|known| known.is_still(origin));
+                is_still.unwrap_or_else(|| is_unchanged(found.modified, origin.modified))
+            });
+        let offset = if fits { length } else { 0 };
+        let start =
+            Start { offset, origin: Some(origin), is_whole: fits && origin.size == Some(offset) };
+        if !fits && length > 0 {
+            let name = shown_path(if kept.is_some() { &part } else { path });
+            self.context.note(format_args!(
+                "{name} is not known to be the beginning of the file: starting anew"
+            ));
+        }
+        let is_in_place = self.context.settings.in_place || kept.is_none() && fits;
+        let sink = match is_in_place && (start.offset > 0 || self.context.settings.in_place) {
+            true => Sink::in_place(path.to_owned(), length, start.offset)?,
+            false => {
+                let length = kept.as_ref().map_or(0, |kept| kept.length);
+                Sink::part(path.to_owned(), length, start.offset, Some(origin))?
+            }
+        };
+        Ok((sink, start))
+    }
+}
+
+impl Start {
+    const fn at_0() -> Self {
+        Self { offset: 0, origin: None, is_whole: false }
+    }
+}
+
+/// The transfer of the bytes.
+struct Pump<'a> {
+    context: &'a Context<'a>,
+    name: String,
+    about: &'a dyn Fn(Object) -> Object,
+    sink: &'a mut Sink,
+    checksum: &'a mut Option<Checksum>,
+}
+
+impl Pump<'_> {
+    /// Moves all from byte `offset` on; `size` is that of the whole file, if it is known. A failure
+    /// comes with the number of bytes that came before.
+    fn run(
+        &mut self,
+        mut download: Download<'_>,
+        offset: u64,
+        size: Option<u64>,
+    ) -> Result<Moved, (Failure, u64)> {
+        let announced = download.announced();
+        // From an offset on, some servers announce the rest and some the whole.
+        let total = size.or(announced.filter(|_| offset == 0));
+        let Context { board, settings, cleanup, .. } = self.context;
+        let mut meter = board.begin(&self.name, offset, total, self.about);
+        let mut block = vec![0; settings.pace.piece(BLOCK)];
+        loop {
+            let length = match download.read(&mut block) {
+                Ok(0) => break,
+                Ok(length) => length,
+                Err(error) => {
+                    let bytes = download.transferred();
+                    // What the server says to it is worth more than a broken connection.
+                    let failure = match (download.finish(), Error::recover(error)) {
+                        (Err(error), _) | (Ok(_), Ok(error)) => Failure::from(&error),
+                        (Ok(_), Err(error)) => Failure::from(&Error::Io(error)),
+                    };
+                    return Err((failure, bytes));
+                }
+            };
+            let bytes = block.get(..length).unwrap_or_default();
+            if let Err(error) = self.sink.write_all(bytes) {
+                let (what, bytes) = (self.sink.shown(), download.transferred());
+                // Nobody waits for more, so nobody waits for the server to have understood it.
+                if error.kind() != ErrorKind::BrokenPipe {
+                    let _ = download.abort();
+                }
+                return Err((Failure::local(what, &error), bytes));
+            }
+            if let Some(checksum) = &mut self.checksum {
+                checksum.update(bytes);
+            }
+            meter.add(length as u64);
+            settings.pace.keep(length, cleanup.canceller());
+        }
+        let bytes = download.transferred();
+        match download.finish() {
+            Ok(report) => Ok(Moved {
+                bytes: report.bytes,
+                time: report.duration,
+                is_known: announced.is_some(),
+            }),
+            Err(error) => Err((Failure::from(&error), bytes)),
+        }
+    }
+}
+
+/// Says what became of the bytes that came.
+fn cut(mut failure: Failure, sink: &Sink, bytes: u64) -> Failure {
+    let rest = match sink {
+        Sink::Part(part) => {
+            let part = shown_path(&part.growing.path);
+            format!("; {part} keeps what came, -c goes on there")
+        }
+        Sink::InPlace(_) => "; -c goes on there".to_owned(),
+        Sink::Replacing(_) if bytes > 0 => "; nothing was kept, -c would resume".to_owned(),
+        _ => String::new(),
+    };
+    failure.message.push_str(&rest);
+    failure
+}
+
+/// Whether a server says that it cannot begin at an offset.
+fn is_no_restart(error: &Error) -> bool {
+    let Error::Refused(verb, reply) = error else { return false };
+    let is_permanent = reply.code().severity() == Severity::Permanent;
+    is_permanent && (*verb == Verb::Rest || reply.code().value() == 554)
+}
+
+/// Without a record of what a file is the beginning of: whether the server's was modified after the
+/// last byte came here.
+fn is_unchanged(here: Option<SystemTime>, there: Option<TimeVal>) -> bool {
+    let Some(there) = there else { return true };
+    let here = here.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let here = here.and_then(|time| i64::try_from(time.as_secs()).ok());
+    here.is_some_and(|here| there.unix_seconds() <= here)
+}
+
+/// A time of the server's for a local file; `None` if it is before 1970.
+fn local_time(time: TimeVal) -> Option<SystemTime> {
+    let seconds = u64::try_from(time.unix_seconds()).ok()?;
+    Some(SystemTime::UNIX_EPOCH + Duration::new(seconds, time.nanosecond()))
+}

@@ -1,0 +1,196 @@
+//! `--jobs`: several items at a time, each over a connection of its own. A server that takes no
+//! further connection (421) gets fewer, and the items go to those that it took.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::exit::Failure;
+
+/// The 421 of a server that takes no further session.
+pub(crate) const SERVICE_CLOSING: u16 = 421;
+
+/// Whoever works, with connections of their own.
+pub(crate) trait Worker {
+    /// What is to be done.
+    type Item;
+
+    /// Makes sure that there is a connection for an item.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    fn connect(&mut self, item: &Self::Item) -> Result<(), Failure>;
+
+    /// Does an item.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not done.
+    fn act(&mut self, item: &Self::Item) -> Result<(), Failure>;
+
+    /// Tells that an item failed. `Break` if to go on with others would be no use.
+    fn failed(&mut self, item: &Self::Item, failure: Failure) -> ControlFlow<()>;
+
+    /// Parts with the servers.
+    fn end(self);
+}
+
+/// What is left, and how many work on it.
+struct Queue<T> {
+    items: VecDeque<T>,
+    workers: usize,
+}
+
+/// Works through `items` with as many workers, made by `hire`, as there is work for, up to `jobs`.
+pub(crate) fn run<W: Worker>(jobs: usize, items: Vec<W::Item>, hire: impl Fn() -> W + Sync)
+where
+    W::Item: Send,
+{
+    let workers = jobs.clamp(1, items.len().max(1));
+    let queue = Mutex::new(Queue { items: items.into(), workers });
+    std::thread::scope(|threads| {
+        for number in 1..workers {
+            let name = format!("job {number}");
+            let (queue, hire) = (&queue, &hire);
+            let thread = std::thread::Builder::new().name(name);
+            if thread.spawn_scoped(threads, move || work(queue, hire())).is_err() {
+                // A thread more is nothing that anything depends on.
+                lock(queue).workers -= 1;
+            }
+        }
+        work(&queue, hire());
+    });
+}
+
+/// Works until nothing is left, or others can do the rest.
+fn work<W: Worker>(queue: &Mutex<Queue<W::Item>>, mut worker: W) {
+    while let Some(item) = next(queue) {
+        let done = match worker.connect(&item) {
+            Err(failure) if failure.code == Some(SERVICE_CLOSING) => match give_back(queue, item) {
+                None => return worker.end(),
+                Some(item) => {
+                    report(queue, &mut worker, &item, failure);
+                    continue;
+                }
+            },
+            connected => connected.and_then(|()| worker.act(&item)),
+        };
+        if let Err(failure) = done {
+            report(queue, &mut worker, &item, failure);
+        }
+    }
+    worker.end();
+}
+
+fn report<W: Worker>(
+    queue: &Mutex<Queue<W::Item>>,
+    worker: &mut W,
+    item: &W::Item,
+    failure: Failure,
+) {
+    if worker.failed(item, failure).is_break() {
+        lock(queue).items.clear();
+    }
+}
+
+/// The next item. `None` sends the worker home.
+fn next<T>(queue: &Mutex<Queue<T>>) -> Option<T> {
+    let mut queue = lock(queue);
+    let next = queue.items.pop_front();
+    if next.is_none() {
+        queue.workers -= 1;
+    }
+    next
+}
+
+/// Leaves an item to the others and sends the worker home; gives it back to the last one.
+fn give_back<T>(queue: &Mutex<Queue<T>>, item: T) -> Option<T> {
+    let mut queue = lock(queue);
+    if queue.workers == 1 {
+        return Some(item);
+    }
+    queue.workers -= 1;
+    queue.items.push_front(item);
+    None
+}
+
+fn lock<T>(queue: &Mutex<Queue<T>>) -> MutexGuard<'_, Queue<T>> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::exit::Exit;
+
+    /// A server that takes so many connections at a time.
+    struct Hand<'a> {
+        places: &'a AtomicUsize,
+        has_place: bool,
+        log: &'a Mutex<Vec<String>>,
+        stops_at: Option<usize>,
+    }
+
+    impl Worker for Hand<'_> {
+        type Item = usize;
+
+        fn connect(&mut self, _: &usize) -> Result<(), Failure> {
+            let take = |places: usize| places.checked_sub(1);
+            let order = Ordering::SeqCst;
+            self.has_place = self.has_place || self.places.fetch_update(order, order, take).is_ok();
+            match self.has_place {
+                true => Ok(()),
+                false => Err(Failure {
+                    code: Some(421),
+                    ..Failure::new(Exit::Temporary, "421 too many")
+                }),
+            }
+        }
+
+        fn act(&mut self, item: &usize) -> Result<(), Failure> {
+            match self.stops_at == Some(*item) {
+                true => Err(Failure::usage("no")),
+                false => {
+                    self.log.lock().unwrap().push(item.to_string());
+                    Ok(())
+                }
+            }
+        }
+
+        fn failed(&mut self, item: &usize, failure: Failure) -> ControlFlow<()> {
+            self.log.lock().unwrap().push(format!("{item} failed: {}", failure.message));
+            ControlFlow::Break(())
+        }
+
+        fn end(self) {}
+    }
+
+    fn done(jobs: usize, places: usize, items: usize, stops_at: Option<usize>) -> Vec<String> {
+        let (places, log) = (AtomicUsize::new(places), Mutex::new(Vec::new()));
+        let hire = || Hand { places: &places, has_place: false, log: &log, stops_at };
+        run(jobs, (0..items).collect(), hire);
+        let mut log = log.into_inner().unwrap();
+        log.sort_by_key(|line| line.split(' ').next().unwrap().parse::<usize>().unwrap());
+        log
+    }
+
+    #[test]
+    fn a_server_that_takes_fewer_gets_fewer_and_nothing_is_lost() {
+        let all = |count: usize| (0..count).map(|item| item.to_string()).collect::<Vec<_>>();
+        for (jobs, places) in [(1, 1), (4, 4), (4, 1), (8, 2), (3, 100)] {
+            assert_eq!(done(jobs, places, 50, None), all(50), "{jobs} {places}");
+        }
+        assert_eq!(done(4, 4, 0, None), all(0));
+    }
+
+    #[test]
+    fn the_last_one_says_what_is_wrong() {
+        let log = done(4, 0, 50, None);
+        assert_eq!(log.len(), 1, "{log:?}");
+        assert!(log[0].ends_with("failed: 421 too many"), "{log:?}");
+        assert_eq!(done(1, 1, 3, Some(1)), ["0", "1 failed: no"]);
+    }
+}

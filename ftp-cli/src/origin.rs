@@ -1,0 +1,135 @@
+//! What a `NAME.part` is the beginning of: the size and the time that the server gave for its file
+//! when the first byte came. They are written down at the `.part` itself, in an extended
+//! attribute, so that they are there after a kill as well, and go with the file. Where the file
+//! system has none, the time of the last byte that came has to do (RFC 3659 §5.3 leaves it to the
+//! client to know that it is the same file).
+
+use std::fs::File;
+
+use ftp_client::{Client, Error};
+use ftp_proto::TimeVal;
+use rustix::fs::{XattrFlags, fgetxattr, fremovexattr, fsetxattr};
+
+/// The name of the attribute.
+const ATTRIBUTE: &str = "user.ftp-cli.origin";
+
+/// A longer one is not ours.
+const LONGEST: usize = 64;
+
+/// What a server says of a file. It counts as the same as long as both are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Origin {
+    pub(crate) size: Option<u64>,
+    pub(crate) modified: Option<TimeVal>,
+}
+
+impl Origin {
+    /// Asks a server (`SIZE`, `MDTM`).
+    ///
+    /// # Errors
+    ///
+    /// Those of the client; that it does not tell is none.
+    pub(crate) fn ask(client: &mut Client, path: &[u8]) -> Result<Self, Error> {
+        Ok(Self { size: client.size(path)?, modified: client.modified(path)? })
+    }
+
+    /// Whether the file is the same `now`: not if a size or time that is known both times differs,
+    /// and certainly if the times are the same; `None` if neither is known to compare.
+    pub(crate) fn is_still(self, now: Self) -> Option<bool> {
+        let same_size = self.size.zip(now.size).map(|(then, now)| then == now);
+        let same_time = self.modified.zip(now.modified).map(|(then, now)| then == now);
+        match (same_size, same_time) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (_, same_time) => same_time,
+        }
+    }
+
+    /// What is written down at a file, if anything is.
+    pub(crate) fn read_from(file: &File) -> Option<Self> {
+        let mut value = [0; LONGEST];
+        let length = fgetxattr(file, ATTRIBUTE, &mut value).ok()?;
+        Self::parse(std::str::from_utf8(value.get(..length)?).ok()?)
+    }
+
+    /// Writes it down, where that is possible.
+    pub(crate) fn write_to(self, file: &File) {
+        let _ = fsetxattr(file, ATTRIBUTE, self.encode().as_bytes(), XattrFlags::empty());
+    }
+
+    /// Takes it away again: the file is whole now.
+    pub(crate) fn remove_from(file: &File) {
+        let _ = fremovexattr(file, ATTRIBUTE);
+    }
+
+    /// Size and time, `-` for what is not known.
+    fn encode(self) -> String {
+        let size = self.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
+        let modified = self.modified.map_or_else(|| "-".to_owned(), |time| time.to_string());
+        format!("{size} {modified}")
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (size, modified) = text.split_once(' ')?;
+        let known = |text: &'static str| move |word: &&str| *word != text;
+        let size = Some(size).filter(known("-")).map(str::parse).transpose().ok()?;
+        let modified =
+            Some(modified).filter(known("-")).map(|time| TimeVal::parse(time.as_bytes()));
+        Some(Self { size, modified: modified.transpose().ok()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(size: Option<u64>, year: Option<u16>) -> Origin {
+        let modified = year.map(|year| TimeVal::new(year, 2, 28, 13, 45, 59).unwrap());
+        Origin { size, modified }
+    }
+
+    #[test]
+    fn it_is_the_same_file_while_nothing_says_otherwise_as_09() {
+        for (then, now, want) in [
+            ((Some(9), Some(2024)), (Some(9), Some(2024)), Some(true)),
+            ((Some(9), Some(2024)), (Some(9), Some(2025)), Some(false)),
+            ((Some(9), Some(2024)), (Some(9), Some(2023)), Some(false)),
+            ((Some(9), Some(2024)), (Some(8), Some(2024)), Some(false)),
+            ((Some(9), None), (Some(9), Some(2024)), None),
+            ((Some(9), None), (Some(8), None), Some(false)),
+            ((Some(9), None), (Some(9), None), None),
+            ((None, Some(2024)), (None, Some(2024)), Some(true)),
+            ((None, None), (Some(9), Some(2024)), None),
+        ] {
+            let is_still = origin(then.0, then.1).is_still(origin(now.0, now.1));
+            assert_eq!(is_still, want, "{then:?} {now:?}");
+        }
+    }
+
+    #[test]
+    fn parse_takes_back_what_encode_wrote() {
+        for known in [
+            origin(Some(u64::MAX), Some(2024)),
+            origin(None, Some(9999)),
+            origin(Some(0), None),
+            origin(None, None),
+        ] {
+            assert_eq!(Origin::parse(&known.encode()), Some(known));
+            assert!(known.encode().len() < LONGEST);
+        }
+        for wrong in ["", "1", "x 20240228134559", "1 2024", "1 - -"] {
+            assert_eq!(Origin::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_file_keeps_it_where_the_system_lets_it() {
+        let file = tempfile::tempfile().unwrap();
+        let known = origin(Some(100), Some(2024));
+        known.write_to(&file);
+        // A file system without such attributes has none.
+        let kept = Origin::read_from(&file);
+        assert!(kept.is_none() || kept == Some(known));
+        Origin::remove_from(&file);
+        assert_eq!(Origin::read_from(&file), None);
+    }
+}

@@ -1,0 +1,149 @@
+//! `--retry`: what failed by something that may pass is tried again, after a pause.
+
+use std::time::{Duration, Instant};
+
+use ftp_client::Canceller;
+
+use crate::events::Events;
+use crate::exit::Failure;
+use crate::json::Object;
+use crate::options::Options;
+use crate::pace;
+use crate::stdio::Messages;
+use crate::values;
+
+/// The first pause without `--retry-delay`; each further one is twice as long, up to the longest.
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// How often, and how soon.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Retrying {
+    /// Tries beyond the first.
+    more: u32,
+    /// The pause before each; `None` if they grow.
+    delay: Option<Duration>,
+}
+
+/// Whom a retry is announced to, and what ends its pause.
+pub(crate) struct Witness<'a> {
+    pub(crate) messages: &'a Messages,
+    pub(crate) events: &'a Events,
+    pub(crate) canceller: Option<&'a Canceller>,
+    pub(crate) quiet: bool,
+}
+
+impl Retrying {
+    /// Reads `--retry` and `--retry-delay`.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: a value that is none.
+    pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
+        let number =
+            |text: &str| text.parse().map_err(|_| format!("\"{text}\" is not a number of tries"));
+        let more = options.parsed("retry", number)?.unwrap_or(0);
+        let delay = options.parsed("retry-delay", values::duration)?;
+        if delay.is_some() && more == 0 {
+            return Err(Failure::usage("--retry-delay is about --retry, which is not given"));
+        }
+        Ok(Self { more, delay })
+    }
+
+    /// Calls `attempt` until it succeeds, or fails with what does not pass, or the tries are used
+    /// up. It is told whether to begin anew: behind an integrity failure, which is tried once
+    /// more, what is here may be wrong. `about` are the fields of events that say what it is about.
+    ///
+    /// # Errors
+    ///
+    /// The last failure.
+    pub(crate) fn persist<T>(
+        self,
+        witness: &Witness<'_>,
+        about: &dyn Fn(Object) -> Object,
+        mut attempt: impl FnMut(bool) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let (mut tries, mut anew) = (0, false);
+        loop {
+            let failure = match attempt(anew) {
+                Ok(done) => return Ok(done),
+                Err(failure) => failure,
+            };
+            let is_cancelled = witness.canceller.is_some_and(Canceller::is_cancelled);
+            if tries >= self.more || is_cancelled || !(failure.may_pass || failure.from_0 && !anew)
+            {
+                return Err(failure);
+            }
+            anew |= failure.from_0;
+            tries += 1;
+            let pause = self.pause(tries);
+            let (next, all) = (tries + 1, u64::from(self.more) + 1);
+            if !witness.quiet {
+                let time = values::show(pause);
+                let message = &failure.message;
+                witness.messages.say(format_args!("{message}; try {next} of {all} in {time}"));
+            }
+            let event = about(Object::event("retry").number("attempt", next.into()));
+            witness.events.tell(event.seconds("delay", pause).failure(&failure));
+            pace::pause_until(Instant::now() + pause, witness.canceller);
+        }
+    }
+
+    /// The pause before the `number`th further try.
+    fn pause(self, number: u32) -> Duration {
+        let grown = || PAUSE.saturating_mul(2_u32.saturating_pow(number - 1)).min(LONGEST);
+        self.delay.unwrap_or_else(grown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+
+    fn tries(more: u32, failures: &[(Exit, bool)]) -> (Vec<bool>, Option<Exit>) {
+        let (messages, events) = (Messages::new(std::io::sink(), false), Events::default());
+        let witness =
+            Witness { messages: &messages, events: &events, canceller: None, quiet: false };
+        let retrying = Retrying { more, delay: Some(Duration::ZERO) };
+        let (mut anews, mut left) = (Vec::new(), failures.iter());
+        let done = retrying.persist(&witness, &|object| object, |anew| {
+            anews.push(anew);
+            match left.next() {
+                Some((exit, may_pass)) => {
+                    Err(Failure { may_pass: *may_pass, ..Failure::new(*exit, "no") })
+                }
+                None => Ok(()),
+            }
+        });
+        (anews, done.err().map(|failure| failure.exit))
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again_and_a_short_file_once_from_0() {
+        let (busy, refused) = ((Exit::Temporary, true), (Exit::Refused, false));
+        let short = (Exit::Integrity, false);
+        for (more, failures, want_tries, want) in [
+            (0, &[busy][..], &[false][..], Some(Exit::Temporary)),
+            (2, &[busy], &[false, false], None),
+            (2, &[busy, busy, busy], &[false, false, false], Some(Exit::Temporary)),
+            (5, &[refused], &[false], Some(Exit::Refused)),
+            (5, &[busy, refused], &[false, false], Some(Exit::Refused)),
+            (5, &[short], &[false, true], None),
+            (5, &[short, short], &[false, true], Some(Exit::Integrity)),
+            (5, &[short, busy, short], &[false, true, true], Some(Exit::Integrity)),
+            (0, &[short], &[false], Some(Exit::Integrity)),
+        ] {
+            assert_eq!(tries(more, failures), (want_tries.to_vec(), want), "{more} {failures:?}");
+        }
+    }
+
+    #[test]
+    fn pauses_grow_unless_they_are_given() {
+        let grown = Retrying { more: 9, delay: None };
+        let seconds: Vec<u64> = (1..9).map(|number| grown.pause(number).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
+        let given = Retrying { more: 9, delay: Some(Duration::from_secs(5)) };
+        assert_eq!(given.pause(7).as_secs(), 5);
+    }
+}

@@ -1,0 +1,409 @@
+//! One file from here to a server: confirmed, or failed.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::time::{Duration, SystemTime};
+
+use ftp_client::{Client, Entered, Error, HashAlgorithm, Report, Upload};
+use ftp_proto::{Pathname, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::checksum::Checksum;
+use crate::exit::{Exit, Failure};
+use crate::json::Object;
+use crate::progress::Meter;
+use crate::remote::shown;
+use crate::signals::Cleanup;
+use crate::transfer::{self, BLOCK, Context, Done, Remote, Verified, Verify};
+
+/// Where the bytes of an upload come from.
+pub(crate) enum Source<'a> {
+    /// A local file, which the client can send at once.
+    File(&'a File),
+    /// A stream, whose bytes come only once.
+    Reader(&'a mut dyn Read),
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(buffer),
+            Self::Reader(reader) => reader.read(buffer),
+        }
+    }
+}
+
+/// Standard input, with a read that a signal ends: whoever writes to the pipe may never do so.
+pub(crate) struct Interruptible<'a> {
+    pub(crate) input: &'a mut (dyn Read + Send),
+    pub(crate) cleanup: &'a Cleanup,
+}
+
+impl Read for Interruptible<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(canceller) = self.cleanup.canceller() {
+            let stdin = io::stdin();
+            let mut fds =
+                [PollFd::new(canceller, PollFlags::IN), PollFd::new(&stdin, PollFlags::IN)];
+            poll(&mut fds, None)?;
+            if canceller.is_cancelled() {
+                return Err(io::Error::other("interrupted"));
+            }
+        }
+        self.input.read(buffer)
+    }
+}
+
+/// Uploads a file. `anew` has it begin at byte 0 whatever the server has; `about` are the fields of
+/// its events.
+///
+/// # Errors
+///
+/// What failed; a failure of the local file is `Local`.
+pub(crate) fn upload(
+    context: &Context<'_>,
+    client: &mut Client,
+    remote: &mut Remote,
+    source: &mut Source<'_>,
+    (anew, about): (bool, &dyn Fn(Object) -> Object),
+) -> Result<Done, Failure> {
+    Job { context, client, remote, about, made_directories: false }.run(source, anew)
+}
+
+struct Job<'a> {
+    context: &'a Context<'a>,
+    client: &'a mut Client,
+    remote: &'a mut Remote,
+    about: &'a dyn Fn(Object) -> Object,
+    made_directories: bool,
+}
+
+/// How the server is told to take the file.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Way {
+    Store,
+    Append,
+    Unique,
+}
+
+impl Job<'_> {
+    fn run(&mut self, source: &mut Source<'_>, anew: bool) -> Result<Done, Failure> {
+        let settings = self.context.settings;
+        self.client.set_representation(self.remote.representation);
+        let (length, modified) = match source {
+            Source::File(file) => {
+                let metadata = file.metadata().map_err(|error| local(&error))?;
+                (metadata.is_file().then_some(metadata.len()), metadata.modified().ok())
+            }
+            Source::Reader(_) => (None, None),
+        };
+        let mut checksum = match settings.verify {
+            Verify::Hash => {
+                let algorithm = transfer::algorithm(self.client)?;
+                Checksum::new(algorithm).map(|checksum| (algorithm, checksum))
+            }
+            _ => None,
+        };
+        if settings.no_clobber && self.is_there()? {
+            return Ok(Done::skipped("exists"));
+        }
+        let offset = match (settings.resume, length) {
+            (true, None) => {
+                return Err(Failure::usage("--continue needs a regular file").alone());
+            }
+            (true, Some(_)) if anew => 0,
+            (true, Some(length)) => self.offset(length, modified)?,
+            _ => 0,
+        };
+        if let Source::File(file) = source
+            && length.is_some()
+        {
+            let mut file: &File = file;
+            file.seek(SeekFrom::Start(offset)).map_err(|error| local(&error))?;
+        }
+        let way = match () {
+            () if settings.unique => Way::Unique,
+            // As curl does: APPE where servers refuse REST before STOR.
+            () if settings.append || offset > 0 => Way::Append,
+            () => Way::Store,
+        };
+        // Of a file that is added to, the size says something only next to the one before.
+        let before = match way {
+            Way::Append if settings.append && settings.verify == Verify::Size => {
+                self.client.size(self.remote.place.path())?.unwrap_or(0)
+            }
+            _ => offset,
+        };
+        let streamed = match source {
+            Source::File(_) if length.is_some() => None,
+            _ => checksum.as_mut().map(|(_, checksum)| checksum),
+        };
+        let done = if offset > 0 && length == Some(offset) {
+            Done::moved(0, Duration::ZERO)
+        } else {
+            let report = self.send(source, way, (offset, length), streamed)?;
+            let unique = report.unique_name.map(Pathname::into_bytes);
+            Done { unique, ..Done::moved(report.bytes, report.duration) }
+        };
+        if let (Source::File(file), Some(_), Some((_, checksum))) = (source, length, &mut checksum)
+        {
+            // Not while it is sent, which the kernel does alone.
+            let sent = checksum.update_from(file, offset + done.bytes);
+            sent.map_err(|error| local(&error))?;
+        }
+        let size = before + done.bytes;
+        self.finish(done, size, checksum, modified)
+    }
+
+    /// Where to go on: behind what the server has, unless that is known not to be the beginning of
+    /// this file.
+    fn offset(&mut self, length: u64, modified: Option<SystemTime>) -> Result<u64, Failure> {
+        let path = self.remote.place.path();
+        let Some(there) = self.client.size(path)?.filter(|there| *there > 0) else { return Ok(0) };
+        if there > length {
+            let message = format!("the server's file is longer: {there} bytes, not {length}");
+            return Err(Failure::new(Exit::Integrity, message).alone().for_good());
+        }
+        let time = self.client.modified(path)?.map(|time| time.unix_seconds());
+        let modified = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let modified = modified.and_then(|time| i64::try_from(time.as_secs()).ok());
+        if time.zip(modified).is_some_and(|(there, here)| here > there) {
+            let name = &self.remote.name;
+            self.context.note(format_args!(
+                "the local file is newer than what {name} has of it: starting anew"
+            ));
+            return Ok(0);
+        }
+        Ok(there)
+    }
+
+    /// Whether the server has a file of that name already, for `--no-clobber`.
+    fn is_there(&mut self) -> Result<bool, Failure> {
+        let path = self.remote.place.path();
+        if self.client.size(path)?.is_some() || self.client.stat(path)?.is_some() {
+            return Ok(true);
+        }
+        // What the server does not tell is not known to be absent (CL-17).
+        let features = self.client.features()?;
+        if features.has("SIZE") || features.has("MLST") {
+            return Ok(false);
+        }
+        let message = "--no-clobber: the server does not tell whether the file is there";
+        Err(Failure::new(Exit::Unsupported, message).alone())
+    }
+
+    /// Begins the upload, by parts of the path if the server does not know it as a whole, and goes
+    /// through it to its end.
+    fn send(
+        &mut self,
+        source: &mut Source<'_>,
+        way: Way,
+        (offset, length): (u64, Option<u64>),
+        mut checksum: Option<&mut Checksum>,
+    ) -> Result<Report, Failure> {
+        let mut wish = true;
+        if way == Way::Unique {
+            // The server makes the name in the working directory.
+            self.remote.place.go(self.client)?;
+        }
+        loop {
+            let path = self.remote.place.path().to_vec();
+            let name = shown(&path);
+            let error = match begin(self.client, way, if wish { &path } else { b"" }) {
+                Ok(upload) => {
+                    let board = &self.context.board;
+                    let meter = board.begin(&name, offset, length, self.about);
+                    let checksum = checksum.as_deref_mut();
+                    return Pump { context: self.context, meter, checksum }.run(upload, source);
+                }
+                Err(error) => error,
+            };
+            if way == Way::Unique {
+                let is_permanent = |error: &Error| {
+                    matches!(error, Error::Refused(Verb::Stou, reply)
+                        if reply.code().severity() == Severity::Permanent)
+                };
+                // Some want no wish.
+                if !(std::mem::take(&mut wish) && !path.is_empty() && is_permanent(&error)) {
+                    return Err(error.into());
+                }
+                continue;
+            }
+            if self.makes_directories(&error)? {
+                continue;
+            }
+            match self.remote.place.enter(self.client, &error)? {
+                Entered::There => {}
+                Entered::Nowhere => return Err(error.into()),
+                Entered::HalfWay => return Err(Failure { fatal: true, ..Failure::from(error) }),
+            }
+        }
+    }
+
+    /// Once, where the server refuses the name and `--create-dirs` is set: makes each directory on
+    /// the way. Those that are there are refused, which says nothing.
+    fn makes_directories(&mut self, error: &Error) -> Result<bool, Failure> {
+        let is_about_the_name = matches!(error, Error::Refused(_, reply)
+            if [ReplyCode::FILE_UNAVAILABLE, ReplyCode::NAME_NOT_ALLOWED].contains(&reply.code()));
+        let creates = self.context.settings.create_directories && is_about_the_name;
+        if !creates || std::mem::replace(&mut self.made_directories, true) {
+            return Ok(false);
+        }
+        let path = self.remote.place.path().to_vec();
+        let mut made = false;
+        for (at, _) in path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/') {
+            match self.client.mkdir(path.get(..at).unwrap_or_default()) {
+                Ok(_) => made = true,
+                Err(Error::Refused(..)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(made)
+    }
+
+    /// What is to be done and checked behind the last byte. `size` is how long the server's file
+    /// has to be.
+    fn finish(
+        &mut self,
+        mut done: Done,
+        size: u64,
+        checksum: Option<(HashAlgorithm, Checksum)>,
+        modified: Option<SystemTime>,
+    ) -> Result<Done, Failure> {
+        let settings = self.context.settings;
+        let path = match (settings.unique, &done.unique) {
+            (false, _) => self.remote.place.path().to_vec(),
+            (true, Some(name)) => name.clone(),
+            (true, None) if matches!(settings.verify, Verify::Size | Verify::Hash) => {
+                let message = "--verify: the server does not tell the name that it chose";
+                return Err(Failure::new(Exit::Unsupported, message).alone());
+            }
+            (true, None) => return Ok(done),
+        };
+        let is_image = self.remote.representation == RepresentationType::Image;
+        // What was there before is not known.
+        if is_image && (!settings.append || settings.verify == Verify::Size) {
+            done.verified = transfer::check_size(self.client, &path, size, settings.verify)?;
+        }
+        if let Some((algorithm, checksum)) = checksum {
+            let ours = (algorithm, checksum.finish());
+            transfer::compare_digest(self.client, &path, ours)?;
+            done.verified = Verified::Hash;
+        }
+        if settings.preserve {
+            self.preserve(&path, modified)?;
+        }
+        Ok(done)
+    }
+
+    /// `--preserve`: has the server store the time of the local file.
+    fn preserve(&mut self, path: &[u8], modified: Option<SystemTime>) -> Result<(), Failure> {
+        let since = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let seconds = since.and_then(|since| i64::try_from(since.as_secs()).ok());
+        let Some(time) = seconds.and_then(TimeVal::from_unix_seconds) else {
+            let message = "--preserve: the local file has no time that FTP can carry";
+            return Err(Failure::new(Exit::Local, message).alone());
+        };
+        match self.client.set_modified(path, time) {
+            Ok(_) => Ok(()),
+            Err(Error::Refused(verb, reply)) if reply.code().severity() == Severity::Permanent => {
+                let message = format!(
+                    "--preserve: the file is there, and its time is not: {verb} refused: {reply}"
+                );
+                Err(Failure {
+                    code: Some(reply.code().value()),
+                    ..Failure::new(Exit::Unsupported, message)
+                }
+                .alone())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn begin<'a>(client: &'a mut Client, way: Way, path: &[u8]) -> Result<Upload<'a>, Error> {
+    match way {
+        Way::Store => client.store(path),
+        Way::Append => client.append(path),
+        Way::Unique => client.store_unique(path),
+    }
+}
+
+/// The transfer of the bytes.
+struct Pump<'a> {
+    context: &'a Context<'a>,
+    meter: Meter<'a>,
+    /// Of a source that cannot be read twice.
+    checksum: Option<&'a mut Checksum>,
+}
+
+impl Pump<'_> {
+    fn run(mut self, mut upload: Upload<'_>, source: &mut Source<'_>) -> Result<Report, Failure> {
+        let Context { board, settings, cleanup, .. } = self.context;
+        let is_alone = self.checksum.is_none() && settings.pace.is_free() && board.is_hidden();
+        if let (Source::File(file), true) = (&source, is_alone) {
+            return match upload.send_file(file).map_err(Error::recover) {
+                Ok(_) => Ok(upload.finish()?),
+                // The server's reason is in its reply, not in the broken connection.
+                Err(Ok(error)) => Err(Failure::from(&upload.finish().err().unwrap_or(error))),
+                Err(Err(error)) => Err(unreadable(upload, &error)),
+            };
+        }
+        let is_stream = matches!(source, Source::Reader(_));
+        // What was read of a stream is not there for another try.
+        let lost = |failure: Failure, upload_bytes: u64| {
+            if is_stream && upload_bytes > 0 { failure.for_good() } else { failure }
+        };
+        let mut left = match source {
+            Source::File(file) => left_of(file),
+            Source::Reader(_) => None,
+        };
+        let mut block = vec![0; settings.pace.piece(BLOCK)];
+        loop {
+            let length = match source.read(&mut block) {
+                Ok(0) if left.is_some_and(|left| left > 0) => {
+                    let error = io::Error::from(ErrorKind::UnexpectedEof);
+                    return Err(unreadable(upload, &error));
+                }
+                Ok(0) => {
+                    let bytes = upload.transferred();
+                    return upload.finish().map_err(|error| lost(error.into(), bytes));
+                }
+                Ok(length) => length,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(unreadable(upload, &error)),
+            };
+            left = left.map(|left| left.saturating_sub(length as u64));
+            let bytes = block.get(..length).unwrap_or_default();
+            if let Some(checksum) = &mut self.checksum {
+                checksum.update(bytes);
+            }
+            if let Err(error) = upload.write_all(bytes) {
+                // The server's reason is in its reply, not in the broken connection.
+                let failure = match (upload.finish(), Error::recover(error)) {
+                    (Err(error), _) | (Ok(_), Ok(error)) => Failure::from(&error),
+                    (Ok(_), Err(error)) => Failure::from(&Error::Io(error)),
+                };
+                return Err(lost(failure, length as u64));
+            }
+            self.meter.add(length as u64);
+            settings.pace.keep(length, cleanup.canceller());
+        }
+    }
+}
+
+/// How many bytes a regular file has from its position on.
+fn left_of(mut file: &File) -> Option<u64> {
+    let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    Some(metadata.len().saturating_sub(file.stream_position().ok()?))
+}
+
+/// Ends an upload whose source failed: not by a short file that the server takes for a whole one.
+fn unreadable(upload: Upload<'_>, error: &io::Error) -> Failure {
+    let fatal = upload.abort().is_err();
+    Failure { fatal, ..local(error) }
+}
+
+pub(crate) fn local(error: &io::Error) -> Failure {
+    Failure::new(Exit::Local, error.to_string()).alone()
+}
