@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::io;
 use std::process::ExitCode;
 
-use ftp_client::{DataAttempt, EpsvArgument, Error, Phase};
+use ftp_client::{CertificateFault, DataAttempt, EpsvArgument, Error, Phase, TlsError};
 use ftp_proto::{ReplyCode, Severity, Verb};
 
 /// How a run ended. The numbers are a contract.
@@ -20,7 +20,7 @@ pub(crate) enum Exit {
     Local = 3,
     /// Name resolution, connect, reset.
     Network = 4,
-    /// TLS is demanded or refused, or its handshake or certificate failed.
+    /// TLS is demanded or refused, its handshake or certificate failed, or data under it was cut.
     Tls = 5,
     /// The login was refused, or there is no password for it.
     Login = 6,
@@ -53,7 +53,7 @@ pub(crate) const TABLE: &[(Exit, &str)] = &[
     (Exit::Usage, "usage: option, URL, setting, a name that FTP cannot carry"),
     (Exit::Local, "local file or disk"),
     (Exit::Network, "network: name, address, connect, reset"),
-    (Exit::Tls, "TLS: demanded, refused, its handshake or its certificate"),
+    (Exit::Tls, "TLS: demanded, refused, its handshake, its certificate, cut data"),
     (Exit::Login, "login refused, or no password for it"),
     (Exit::Protocol, "a reply that is not FTP or not allowed here"),
     (Exit::Refused, "refused: 5yz to a command"),
@@ -160,9 +160,7 @@ impl Failure {
             534 => {
                 failure.exit = Exit::Tls;
                 failure.may_pass = false;
-                failure.message.push_str(
-                    "; the server wants TLS (ftpes://), which is not built into this version",
-                );
+                failure.message.push_str("; the server wants TLS: ftpes://, or --tls explicit");
             }
             530 | 331 | 332 => failure.exit = Exit::Login,
             _ if matches!(verb, Verb::User | Verb::Pass | Verb::Acct)
@@ -204,6 +202,9 @@ impl From<&Error> for Failure {
             Error::DataConnection(attempts) if attempts.iter().any(is_promise) => Exit::Unsupported,
             Error::DataConnection(_) => Exit::Data,
             Error::Incomplete { .. } | Error::Changed => Exit::Integrity,
+            Error::Tls(TlsError::Absent) => Exit::Unsupported,
+            Error::Tls(TlsError::File { .. } | TlsError::Settings(_)) => Exit::Usage,
+            Error::Tls(_) => Exit::Tls,
             Error::Local(_) => Exit::Local,
             Error::Unsupported(_) => Exit::Unsupported,
             // By a signal; which it was says who caught it.
@@ -220,6 +221,7 @@ impl From<&Error> for Failure {
             }
             cause = error.source();
         }
+        message.push_str(advice(error));
         if exit == Exit::Data {
             message.push_str("; the control connection works: ");
             message.push_str(match error {
@@ -254,6 +256,18 @@ impl From<&Error> for Failure {
         };
         let from_0 = exit == Exit::Integrity;
         Self { exit, message, fatal, code, phase, may_pass, from_0, told: false }
+    }
+}
+
+/// What an option can do about it.
+const fn advice(error: &Error) -> &'static str {
+    match error {
+        Error::Tls(TlsError::Certificate { fault: CertificateFault::NotOfControl, .. }) => "",
+        Error::Tls(TlsError::Certificate { pin: Some(_), .. }) => {
+            "; --pin accepts exactly the key that you name, once you know that it is the server's"
+        }
+        Error::Tls(TlsError::DataProtectionRefused(..)) => "; --tls-data has the other choice",
+        _ => "",
     }
 }
 
@@ -321,6 +335,13 @@ mod tests {
             (Error::DataConnection(Vec::new()), Exit::Data),
             (Error::Incomplete { bytes: 1, announced: Some(2) }, Exit::Integrity),
             (Error::Changed, Exit::Integrity),
+            (Error::Tls(TlsError::Absent), Exit::Unsupported),
+            (Error::Tls(TlsError::Settings("no roots".into())), Exit::Usage),
+            (Error::Tls(TlsError::Refused(reply(500))), Exit::Tls),
+            (Error::Tls(TlsError::DataProtectionRefused(Verb::Prot, reply(431))), Exit::Tls),
+            (Error::Tls(TlsError::TruncatedTls), Exit::Tls),
+            (Error::Tls(TlsError::InjectedPlaintext), Exit::Tls),
+            (Error::Tls(TlsError::Failed("alert".into())), Exit::Tls),
             (Error::Local(broken()), Exit::Local),
             (Error::Unsupported("this"), Exit::Unsupported),
         ] {

@@ -33,6 +33,7 @@ mod progress;
 mod prompt;
 mod remote;
 mod retrying;
+mod secure;
 #[allow(dead_code, reason = "the commands that use all of it are being written")]
 mod session;
 mod settings;

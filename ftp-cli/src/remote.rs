@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use ftp_client::{
     AddressRule, Client, ClientBuilder, Error, Extended, Family, Mode, Phase, Timeouts,
 };
-use ftp_proto::{Escaped, FtpUrl, Scheme};
+use ftp_proto::{Escaped, FtpUrl};
 
 use crate::credentials::{Credentials, Finder, VARIABLE};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
+use crate::secure::{self, Protection};
 use crate::signals::Cleanup;
 use crate::stdio::Messages;
 use crate::values;
@@ -21,31 +22,27 @@ use crate::values;
 ///
 /// # Errors
 ///
-/// `Usage` if it is no URL, `Unsupported` if it demands TLS.
+/// `Usage` if it is no URL.
 pub(crate) fn url(operand: &OsStr) -> Result<FtpUrl, Failure> {
-    let url = FtpUrl::parse(operand.as_bytes()).map_err(|error| {
+    FtpUrl::parse(operand.as_bytes()).map_err(|error| {
         // Not the operand itself, which may hold a password.
         let form = "ftp://[user@]host[:port]/path or [user@]host:path";
         let (kind, at) = (error.kind, error.at);
         Failure::usage(format!("not an FTP URL: {kind} at byte {at}; {form} is expected"))
-    })?;
-    if url.scheme() != Scheme::Ftp {
-        let message = format!("{url}: TLS is not built into this version; nothing was sent");
-        return Err(Failure::new(Exit::Unsupported, message));
-    }
-    Ok(url)
+    })
 }
 
 /// How to reach a server, read from the options before anything is done.
 #[derive(Clone)]
 pub(crate) struct Dialler {
     builder: ClientBuilder,
+    protection: Protection,
     /// The end of the time for the whole, whatever number of connections that takes.
     end: Option<Instant>,
 }
 
 impl Dialler {
-    /// Reads the groups data connection and time of the options.
+    /// Reads the groups data connection, TLS and time of the options.
     ///
     /// # Errors
     ///
@@ -110,7 +107,19 @@ impl Dialler {
             builder = builder.active_address(address);
         }
         let end = overall.map(|overall| Instant::now() + overall);
-        Ok(Self { builder, end })
+        Ok(Self { builder, protection: Protection::from_options(options)?, end })
+    }
+
+    /// The same for what is reached together: an option about TLS need not be about all of it.
+    ///
+    /// # Errors
+    ///
+    /// `Usage` if it is about nothing, and for URLs that contradict the options.
+    pub(crate) fn for_all<'a>(
+        self,
+        urls: impl IntoIterator<Item = &'a FtpUrl>,
+    ) -> Result<Self, Failure> {
+        Ok(Self { protection: self.protection.for_all(urls)?, ..self })
     }
 
     /// The same as settings of the client library.
@@ -173,19 +182,24 @@ impl Dialler {
             return Err(named(Error::Timeout(Phase::Overall).into()));
         }
         let mut builder = self.builder();
+        let protection = self.protection.clone().for_all([url])?;
+        if let Some(tls) = protection.of(url)? {
+            builder = builder.tls(tls);
+        }
         if let Some(account) = &credentials.account {
             builder = builder.account(account.as_bytes());
         }
         let mut client = builder.connect_to(url).map_err(|error| named(error.into()))?;
+        secure::tell(&client, options, messages);
         if credentials.is_personal
+            && client.tls().is_none()
             && let Some(address) = client.peer_addr().map(|peer| peer.ip())
             && is_public(address)
             && messages.is_terminal()
             && !options.is_quiet()
         {
             messages.say(format_args!(
-                "warning: the password goes to {address} in clear text; ftpes:// would protect \
-                 it, but TLS is not built into this version"
+                "warning: the password goes to {address} in clear text; ftpes:// would protect it"
             ));
         }
         let login = client.login(&credentials.user, credentials.password.as_bytes());
@@ -286,8 +300,6 @@ mod tests {
     #[test]
     fn url_refuses_what_it_cannot_do_hl_09_cl_65() {
         for (text, want) in [
-            ("ftps://h/x", Exit::Unsupported),
-            ("ftpes://u:geheim@h/x", Exit::Unsupported),
             ("http://h/x", Exit::Usage),
             ("ftp://u:geheim@:21/x", Exit::Usage),
             ("ftp://h/a%0d%0aDELE%20b", Exit::Usage),

@@ -88,9 +88,13 @@ impl ClientBuilder {
     /// Those of [`connect`](Self::connect).
     pub fn connect_to(mut self, url: &FtpUrl) -> Result<Client, Error> {
         self.config.tls = for_scheme(url.scheme(), self.config.tls.take());
-        match url.host() {
-            host if host.contains(':') => self.connect(&format!("[{host}]:{}", url.port())),
-            host => self.connect(&format!("{host}:{}", url.port())),
+        let host = match url.host() {
+            host if host.contains(':') => format!("[{host}]"),
+            host => host.to_owned(),
+        };
+        match url.named_port() {
+            Some(port) => self.connect(&format!("{host}:{port}")),
+            None => self.connect(&host),
         }
     }
 

@@ -41,10 +41,10 @@ impl Secured {
     ) -> Result<Self, Error> {
         let session = control.secure(context.control().map_err(Error::Tls)?, deadline)?;
         let info = context.settle(session);
-        trace::note(format_args!("{}, {}", info.version, info.cipher));
-        if let Some(pin) = &info.pin {
-            trace::note(format_args!("the key of the server's certificate is {pin}"));
-        }
+        let pin = info.pin.as_deref().unwrap_or("of a kind that is not known here");
+        let what = format!("{}, {}; the server's key is {pin}", info.version, info.cipher);
+        trace::note(format_args!("{what}"));
+        log::info!("{what}");
         let Tls { data, before_login, .. } = *settings;
         let (is_agreed, server_begins) = (false, false);
         Ok(Self { context, info, data, is_agreed, before_login, server_begins })
@@ -114,6 +114,8 @@ impl Secured {
         let is_resumed = session.is_resumed();
         self.info.resumed += u64::from(is_resumed);
         let how = if is_resumed { "session resumed" } else { "new session" };
-        trace::note(format_args!("data connection: {}, {how}", session.version()));
+        let what = format!("data connection: {}, {how}", session.version());
+        trace::note(format_args!("{what}"));
+        log::info!("{what}");
     }
 }

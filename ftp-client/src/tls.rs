@@ -160,7 +160,7 @@ impl Session {
                 Some(false) => {
                     let what =
                         "the server closed the connection in the middle of the TLS handshake";
-                    return Err(Error::Io(io::Error::new(ErrorKind::UnexpectedEof, what)));
+                    return Err(Error::Tls(TlsError::Failed(what.to_owned())));
                 }
                 None => return Ok(Some(PollFlags::IN)),
             }

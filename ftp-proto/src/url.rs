@@ -241,6 +241,12 @@ impl FtpUrl {
         &self.host
     }
 
+    /// The port that the URL names, if it does.
+    #[must_use]
+    pub const fn named_port(&self) -> Option<u16> {
+        self.port
+    }
+
     /// The port: the URL's, else that of its scheme.
     #[must_use]
     pub fn port(&self) -> u16 {
@@ -624,6 +630,7 @@ mod tests {
     fn a_colon_at_the_start_of_the_path_is_no_port() {
         let url = FtpUrl::parse(b"h::a").unwrap();
         assert_eq!((url.port(), url.path()), (21, &b":a"[..]));
+        assert_eq!(url.named_port(), None);
     }
 
     #[test]

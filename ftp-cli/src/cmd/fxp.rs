@@ -53,7 +53,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         false => Place::of(&target),
     };
     let places = [Place::of(&source), at_target];
-    let dialler = Dialler::from_options(options)?;
+    let dialler = Dialler::from_options(options)?.for_all([&source, &target])?;
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let dialler = dialler.stopped_by(&Cleanup::watch(stdio)?);
     let messages = stdio.messages.clone();

@@ -18,6 +18,7 @@ URLs, and their files go into DIR, over one control connection for each server."
         ("get -c ftp://host/pub/a.iso", "go on where an earlier one stopped"),
         ("get ftp://host/log.txt -", "to standard output"),
         ("get -j 4 -P logs ftp://host/a.log ftp://host/b.log", "several, four at a time"),
+        ("get ftpes://me@host/a", "under TLS, or not at all"),
     ],
     run: cmd::get::run,
 };

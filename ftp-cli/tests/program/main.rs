@@ -34,6 +34,8 @@ mod system_calls;
 mod terminal;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tls")]
+mod tls_client;
 mod usage;
 
 use std::process::Command;

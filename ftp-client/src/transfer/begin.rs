@@ -89,15 +89,8 @@ pub(crate) fn begin(
                             }
                         }
                         if let Some(mut plain) = data.take() {
-                            let is_over = ended.is_some();
                             data = match secure::secure(client, verb, &mut plain, &mut ended) {
                                 Ok(()) => Some(plain),
-                                // All was over before it began, without a data connection.
-                                Err(Error::Io(_) | Error::Timeout(Phase::Handshake))
-                                    if is_over && ended.as_ref() == Some(&first) =>
-                                {
-                                    None
-                                }
                                 Err(error) => {
                                     let control = &mut client.control;
                                     return Err(secure::give_up(control, verb, plain, error));

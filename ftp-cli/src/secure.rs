@@ -1,0 +1,262 @@
+//! The options about TLS: what they ask of which server.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use ftp_client::{Client, Tls};
+use ftp_proto::{FtpUrl, Scheme};
+
+use crate::exit::Failure;
+use crate::options::Options;
+use crate::stdio::Messages;
+use crate::values;
+
+/// Options that say how TLS is done, and so need it to be done.
+const HOW: &[&str] = &["ca-file", "client-cert", "client-key", "insecure", "pin", "tls-data"];
+
+/// What `--tls` says of servers whose URL does not.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Start {
+    Off,
+    Try,
+    Explicit,
+    Implicit,
+}
+
+const STARTS: &[(&str, Start)] = &[
+    ("off", Start::Off),
+    ("try", Start::Try),
+    ("explicit", Start::Explicit),
+    ("implicit", Start::Implicit),
+];
+
+/// How the options want connections protected, read before anything is done.
+#[derive(Clone)]
+pub(crate) struct Protection {
+    start: Option<Start>,
+    pins: Vec<String>,
+    ca_file: Option<PathBuf>,
+    client: Option<(PathBuf, PathBuf)>,
+    insecure: bool,
+    clear_data: bool,
+    /// One that would have no effect without TLS.
+    how: Option<&'static str>,
+}
+
+impl Protection {
+    /// Reads the group TLS of the options.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: a value that is none, or options that contradict each other.
+    pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
+        let start = options.parsed("tls", |text| values::word(text, STARTS))?;
+        let data = [("private", false), ("clear", true)];
+        let clear_data = options.parsed("tls-data", |text| values::word(text, &data))?;
+        let path = |long| options.value(long).map(PathBuf::from);
+        let client = match (path("client-cert"), path("client-key")) {
+            // Both may be in one file.
+            (Some(certificate), key) => {
+                let key = key.unwrap_or_else(|| certificate.clone());
+                Some((certificate, key))
+            }
+            (None, None) => None,
+            (None, Some(_)) => {
+                return Err(Failure::usage("--client-key needs --client-cert"));
+            }
+        };
+        let mut pins = Vec::new();
+        for pin in options.all("pin").map(OsStr::to_string_lossy) {
+            if let Err(error) = Tls::explicit().pin(&pin) {
+                let (kind, at) = (error.kind, error.at);
+                let form = "sha256// and the base64 of 32 bytes are expected";
+                return Err(Failure::usage(format!("--pin: {kind} at byte {at}; {form}")));
+            }
+            pins.push(pin.into_owned());
+        }
+        let found = Self {
+            start,
+            pins,
+            ca_file: path("ca-file"),
+            client,
+            insecure: options.has("insecure"),
+            clear_data: clear_data.unwrap_or(false),
+            how: options.last_of(HOW),
+        };
+        if found.insecure && (found.ca_file.is_some() || !found.pins.is_empty()) {
+            let which = if found.pins.is_empty() { "ca-file" } else { "pin" };
+            return Err(Failure::usage(format!(
+                "--insecure accepts every certificate, and --{which} only some"
+            )));
+        }
+        if found.ca_file.is_some() && !found.pins.is_empty() {
+            return Err(Failure::usage(
+                "--pin names the key itself, whoever vouches for it; --ca-file would not be asked",
+            ));
+        }
+        match (found.how, found.start) {
+            (Some(how), Some(Start::Off)) => {
+                Err(Failure::usage(format!("--{how} is about TLS, not --tls off")))
+            }
+            _ => Ok(found),
+        }
+    }
+
+    /// What is wanted for the server of `url`.
+    ///
+    /// # Errors
+    ///
+    /// `Usage` if the URL demands something else than the options.
+    pub(crate) fn of(&self, url: &FtpUrl) -> Result<Option<Tls>, Failure> {
+        let contradicts = |scheme: &str, word| {
+            Err(Failure::usage(format!("{scheme}:// and --tls {word} contradict each other")))
+        };
+        let tls = match (url.scheme(), self.start) {
+            (Scheme::Ftp, None | Some(Start::Off)) => return Ok(None),
+            (Scheme::Ftp, Some(Start::Try)) => Tls::opportunistic(),
+            (Scheme::Ftpes, None | Some(Start::Explicit))
+            | (Scheme::Ftp, Some(Start::Explicit)) => Tls::explicit(),
+            (Scheme::Ftps, None | Some(Start::Implicit)) | (Scheme::Ftp, Some(Start::Implicit)) => {
+                Tls::implicit()
+            }
+            (scheme, Some(start)) => {
+                let scheme = if scheme == Scheme::Ftps { "ftps" } else { "ftpes" };
+                let word = STARTS.iter().find(|(_, known)| *known == start);
+                return contradicts(scheme, word.map_or("", |(word, _)| *word));
+            }
+        };
+        let mut tls = tls.accept_invalid_certificates(self.insecure);
+        for pin in &self.pins {
+            tls = tls.pin(pin).map_err(|error| Failure::usage(format!("--pin: {error}")))?;
+        }
+        if let Some(file) = &self.ca_file {
+            tls = tls.ca_file(file);
+        }
+        if let Some((certificate, key)) = &self.client {
+            tls = tls.client_certificate(certificate, key);
+        }
+        Ok(Some(if self.clear_data { tls.data_in_clear() } else { tls }))
+    }
+
+    /// Insists that something of what is reached together is under TLS, if an option is about
+    /// that, and asks no more.
+    ///
+    /// # Errors
+    ///
+    /// `Usage` naming the option, and for URLs that contradict the options.
+    pub(crate) fn for_all<'a>(
+        self,
+        urls: impl IntoIterator<Item = &'a FtpUrl>,
+    ) -> Result<Self, Failure> {
+        let mut is_of_use = false;
+        for url in urls {
+            is_of_use |= self.of(url)?.is_some();
+        }
+        match self.how {
+            Some(how) if !is_of_use => Err(Failure::usage(format!(
+                "--{how} is about TLS: it needs ftpes://, ftps:// or --tls"
+            ))),
+            _ => Ok(Self { how: None, ..self }),
+        }
+    }
+}
+
+/// Says what became of TLS, where people have to know before anybody logs in.
+pub(crate) fn tell(client: &Client, options: &Options, messages: &Messages) {
+    if let Some(reply) = client.tls_refusal()
+        && !options.is_quiet()
+    {
+        messages
+            .say(format_args!("warning: the server refuses TLS ({reply}): going on in clear text"));
+    }
+    if options.has("insecure") && client.tls().is_some() && !options.is_quiet() {
+        messages.say(format_args!(
+            "warning: --insecure: anybody between here and the server could be the server"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options;
+
+    const PIN: &str = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+
+    fn protection(line: &str) -> Result<Protection, Failure> {
+        let (_, options) = options::parse(line.split(' ').map(Into::into)).unwrap();
+        Protection::from_options(&options)
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_are_refused() {
+        for (line, right) in [
+            ("get".to_owned(), true),
+            ("get --tls explicit -k".to_owned(), true),
+            (format!("get --pin {PIN} --pin {PIN}"), true),
+            ("get --client-cert c --client-key k".to_owned(), true),
+            ("get --client-cert both".to_owned(), true),
+            ("get --client-key k".to_owned(), false),
+            ("get --tls perhaps".to_owned(), false),
+            ("get --tls-data some".to_owned(), false),
+            ("get --pin sha256//short".to_owned(), false),
+            (format!("get --pin {PIN} -k"), false),
+            (format!("get --pin {PIN} --ca-file f"), false),
+            ("get --ca-file f --insecure".to_owned(), false),
+            ("get --tls off --ca-file f".to_owned(), false),
+        ] {
+            assert_eq!(protection(&line).is_ok(), right, "{line}");
+        }
+    }
+
+    #[test]
+    fn scheme_and_option_agree_or_nothing_is_sent_cl_65() {
+        let show = |tls: Tls| format!("{tls:?}");
+        let (explicit, implicit) = (show(Tls::explicit()), show(Tls::implicit()));
+        let opportunistic = show(Tls::opportunistic());
+        for (scheme, option, want) in [
+            ("ftp", "", Ok(None)),
+            ("ftp", "off", Ok(None)),
+            ("ftp", "try", Ok(Some(&opportunistic))),
+            ("ftp", "explicit", Ok(Some(&explicit))),
+            ("ftp", "implicit", Ok(Some(&implicit))),
+            ("ftpes", "", Ok(Some(&explicit))),
+            ("ftpes", "explicit", Ok(Some(&explicit))),
+            ("ftpes", "off", Err(())),
+            ("ftpes", "try", Err(())),
+            ("ftpes", "implicit", Err(())),
+            ("ftps", "", Ok(Some(&implicit))),
+            ("ftps", "implicit", Ok(Some(&implicit))),
+            ("ftps", "off", Err(())),
+            ("ftps", "try", Err(())),
+            ("ftps", "explicit", Err(())),
+        ] {
+            let line = if option.is_empty() { "get".into() } else { format!("get --tls {option}") };
+            let url = FtpUrl::parse(format!("{scheme}://h/a").as_bytes()).unwrap();
+            let found = protection(&line).unwrap().of(&url).map_err(|_| ());
+            assert_eq!(
+                found.map(|tls| tls.map(show)),
+                want.map(|tls| tls.cloned()),
+                "{url} {line}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_option_of_tls_needs_tls() {
+        let url = |text: &str| FtpUrl::parse(text.as_bytes()).unwrap();
+        let (clear, secure) = (url("ftp://h/a"), url("ftps://h/a"));
+        for (line, of_clear) in [
+            ("get", true),
+            ("get --tls off", true),
+            ("get -k", false),
+            ("get --tls try -k", true),
+            ("get --tls-data clear", false),
+        ] {
+            let protection = protection(line).unwrap();
+            assert_eq!(protection.for_all([&clear]).is_ok(), of_clear, "{line}");
+        }
+        let both = protection("fxp -k").unwrap().for_all([&clear, &secure]).unwrap();
+        assert!(both.for_all([&clear]).is_ok());
+    }
+}

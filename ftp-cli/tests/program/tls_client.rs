@@ -1,0 +1,108 @@
+//! Options and URLs of TLS, with servers that others wrote.
+
+use ftp_tests::peer::RealServer;
+use ftp_tests::process::run;
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::OurServer;
+use ftp_tests::tls::{Authority, Kind, Secured};
+
+use crate::{failed, ftp};
+
+/// The URL of a name at a server, with this scheme.
+fn url(scheme: &str, server: &RealServer, name: &str) -> String {
+    server.url(name).replacen("ftp", scheme, 1)
+}
+
+#[test]
+fn files_and_lists_go_under_tls_cl_65() {
+    let (authority, root) = (Authority::new(), TempRoot::new());
+    let pair = authority.issue(Kind::Good);
+    let ca = authority.write(&root, "ca.pem").into_os_string().into_string().unwrap();
+    for (implicit, scheme) in [(false, "ftpes"), (true, "ftps")] {
+        let secured = Secured { implicit, reuse: true, ..Secured::by(&pair) };
+        let Some(server) = RealServer::vsftpd_tls([127, 0, 0, 1], secured) else { return };
+        let local = root.write("a", b"under TLS");
+        let local = local.to_str().unwrap();
+        let there = url(scheme, &server, "b");
+        run(&mut ftp(&["put", "--ca-file", &ca, local, &there])).succeeded();
+        assert_eq!(server.root.read("b"), b"under TLS");
+        let got = run(&mut ftp(&["get", "--ca-file", &ca, &there, "-"])).succeeded();
+        assert_eq!(got, b"under TLS");
+        let listed = run(&mut ftp(&["ls", "--pin", &pair.pin(), &url(scheme, &server, "")]));
+        assert_eq!(listed.succeeded(), b"b\n");
+
+        let said = run(&mut ftp(&["get", "-v", "--ca-file", &ca, &there, "-"]));
+        let words = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(words.contains("TLS 1.3") && words.contains(&pair.pin()), "{words}");
+        assert!(words.contains("session resumed"), "{words}");
+        let said = run(&mut ftp(&["get", "--trace", "--ca-file", &ca, &there, "-"]));
+        let words = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(words.contains("= TLS 1.3"), "{words}");
+        assert!(words.contains("= data connection: TLS 1.3, session resumed"), "{words}");
+    }
+}
+
+#[test]
+fn the_option_says_what_the_url_does_not_cl_65_tl_21() {
+    let pair = Authority::new().issue(Kind::Good);
+    let Some(explicit) = RealServer::vsftpd_tls([127, 0, 0, 1], Secured::by(&pair)) else { return };
+    explicit.root.write("a", b"1");
+    let pin = pair.pin();
+    for option in ["explicit", "try"] {
+        let got = run(&mut ftp(&["get", "--tls", option, "--pin", &pin, &explicit.url("a"), "-"]));
+        assert_eq!(String::from_utf8_lossy(&got.stderr), "", "{option}");
+        assert_eq!(got.succeeded(), b"1");
+    }
+    // Without TLS at all. This one says 530, which is not that it does not know the command.
+    let Some(clear) = RealServer::vsftpd() else { return };
+    clear.root.write("a", b"1");
+    for option in ["try", "explicit"] {
+        let refused = run(&mut ftp(&["get", "--tls", option, &clear.url("a"), "-"]));
+        failed(&refused, 5, "refuses TLS: 530");
+    }
+    failed(&run(&mut ftp(&["get", &url("ftpes", &clear, "a"), "-"])), 5, "refuses TLS");
+}
+
+#[test]
+fn a_server_without_tls_is_gone_on_with_on_request_alone_tl_20_tl_21_hc_26() {
+    let server = OurServer::start();
+    server.root.write("a", b"1");
+    let there = server.url("a");
+    let got = run(&mut ftp(&["get", "--tls", "try", &there, "-"]));
+    let words = String::from_utf8_lossy(&got.stderr).into_owned();
+    assert!(words.contains("warning: the server refuses TLS (502 "), "{words}");
+    assert_eq!(got.succeeded(), b"1");
+    let got = run(&mut ftp(&["get", "-q", "--tls", "try", &there, "-"]));
+    assert_eq!(String::from_utf8_lossy(&got.stderr), "");
+    for line in [["--tls", "explicit", &there], ["-q", "-v", &there.replacen("ftp", "ftpes", 1)]] {
+        failed(&run(ftp(&["get"]).args(line).arg("-")), 5, "the server refuses TLS: 502 ");
+    }
+}
+
+#[test]
+fn what_is_not_trusted_is_5_and_says_what_to_pin_tl_19_tl_19a_li_06() {
+    let authority = Authority::new();
+    let root = TempRoot::new();
+    let ca = authority.write(&root, "ca.pem").into_os_string().into_string().unwrap();
+    for kind in [Kind::SelfSignedAuthority, Kind::Expired, Kind::OtherName] {
+        let pair = authority.issue(kind);
+        let Some(server) = RealServer::vsftpd_tls([127, 0, 0, 1], Secured::by(&pair)) else {
+            return;
+        };
+        server.root.write("a", b"1");
+        let there = url("ftpes", &server, "a");
+        failed(&run(&mut ftp(&["get", "--ca-file", &ca, &there, "-"])), 5, &pair.pin());
+        for more in [&["--pin", &pair.pin()][..], &["--insecure"]] {
+            let mut line = vec!["get"];
+            line.extend(more);
+            line.extend([there.as_str(), "-"]);
+            let got = run(&mut ftp(&line));
+            let warned = String::from_utf8_lossy(&got.stderr).contains("warning: --insecure");
+            assert_eq!(warned, more == ["--insecure"], "{got:?}");
+            assert_eq!(got.succeeded(), b"1", "{kind:?} {more:?}");
+        }
+        let other = authority.issue(Kind::Good).pin();
+        let got = run(&mut ftp(&["get", "--pin", &other, &there, "-"]));
+        failed(&got, 5, "not the pinned one");
+    }
+}
