@@ -18,6 +18,7 @@ mod footprint;
 mod fxp;
 mod get;
 mod hooks;
+mod interrupted;
 mod log;
 mod ls;
 mod mirror;

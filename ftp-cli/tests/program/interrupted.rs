@@ -1,0 +1,118 @@
+//! Signals at any moment: before there is a connection, while data moves, when all is done.
+
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ftp_server::{Rights, Server};
+use ftp_tests::content;
+use ftp_tests::process::Running;
+use ftp_tests::random::Random;
+use ftp_tests::root::TempRoot;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::ftp;
+
+/// How many runs are interrupted.
+const RUNS: usize = 120;
+
+/// How long after its start a run is interrupted at the latest: somewhat later it would be over.
+const LATEST_MICROS: usize = 60_000;
+
+#[test]
+fn signals_at_random_leave_nothing_half_done_hl_10_li_10() {
+    let mut random = Random::new(10);
+    let content = content::binary(4 << 20, 3);
+    let (root, here) = (TempRoot::new(), TempRoot::new());
+    root.write("file", &content);
+    let local = here.write("local", &content);
+    let server = Server::builder().root(root.path()).anonymous(Rights::FULL);
+    let server = server.bind("127.0.0.1:0").unwrap();
+    let url = |name: &str| format!("ftp://{}/{name}", server.local_addr());
+    let target = TempRoot::new();
+    let (mut ended, mut done) = (0, 0);
+    for _ in 0..RUNS {
+        let kind = *random.choose(&["get", "get -c", "put", "ls", "get -"]);
+        let (signal, code) = *random.choose(&[(Signal::INT, 130), (Signal::TERM, 143)]);
+        target.write("file", b"old");
+        let mut command = ftp(&[kind.split(' ').next().unwrap(), "-q"]);
+        match kind {
+            "get" => command.arg(url("file")).arg(target.join("file")),
+            "get -c" => command.arg("-c").arg(url("file")).arg(target.join("new")),
+            "put" => command.arg(&local).arg(url("new")),
+            "get -" => command.arg(url("file")).arg("-"),
+            _ => command.arg(url("")),
+        };
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut run = Running::start(&mut command);
+        thread::park_timeout(Duration::from_micros(random.below(LATEST_MICROS) as u64));
+        // It may be over already, and is not waited for yet.
+        let _ = kill_process(Pid::from_child(&run.child), signal);
+        let status = run.wait(Instant::now() + Duration::from_secs(1)).expect("it ends in time");
+        // Before it listens to signals there is nothing to be left behind.
+        let by_signal = status.code() == Some(code) || status.signal() == Some(signal.as_raw());
+        assert!(by_signal || status.success(), "{kind}: {status:?}");
+        let counted = if by_signal { &mut ended } else { &mut done };
+        *counted += 1;
+        match kind {
+            "get" if status.success() => assert!(target.read("file") == content, "{kind}"),
+            // The signal may have come when the file had its name.
+            "get" => {
+                let file = target.read("file");
+                assert!(file == b"old" || file == content, "{kind}: {} bytes", file.len());
+            }
+            _ => assert_eq!(target.read("file"), b"old", "{kind}: {status:?}"),
+        }
+        let mut names = target.names();
+        names.retain(|name| name != b"file");
+        match (kind, status.success()) {
+            ("get -c", true) => assert_eq!(names, [b"new"], "{kind}"),
+            ("get -c", false) => {
+                // It ends where it was cut, and what is there is right.
+                let kept = names.first().map(|name| target.read(name)).unwrap_or_default();
+                assert!(content.starts_with(&kept), "{kind}: {} bytes", kept.len());
+                let is_whole = kept.len() == content.len();
+                let right = |name: &Vec<u8>| name == b"new.part" || (is_whole && name == b"new");
+                assert!(names.len() <= 1 && names.iter().all(right), "{kind}: {names:?}");
+            }
+            _ => assert!(names.is_empty(), "{kind}: {names:?}"),
+        }
+        for name in names {
+            std::fs::remove_file(target.join(name)).unwrap();
+        }
+        if kind == "put" && status.success() {
+            assert!(root.read("new") == content, "{kind}");
+        }
+    }
+    // With all of it at one end there would be nothing random about it.
+    assert!(ended >= 10, "{ended} were ended, {done} came to their end");
+    // Once the sessions are over, whatever they do is done.
+    server.shutdown(Duration::from_secs(10));
+    let names = root.names();
+    assert!(names.iter().all(|name| name == b"file" || name == b"new"), "{names:?}");
+    assert!(root.names().len() == 1 || root.read("new") == content);
+}
+
+#[test]
+fn a_reader_that_goes_at_random_ends_it_hl_10() {
+    let mut random = Random::new(11);
+    let root = TempRoot::new();
+    let content = content::binary(4 << 20, 4);
+    root.write("file", &content);
+    let server = Server::builder().root(root.path()).anonymous(Rights::READ);
+    let server = server.bind("127.0.0.1:0").unwrap();
+    let url = format!("ftp://{}/file", server.local_addr());
+    for _ in 0..30 {
+        let mut get = ftp(&["get", "-q", &url, "-"]);
+        let mut get = Running::start(get.stdout(Stdio::piped()).stderr(Stdio::null()));
+        let mut output = get.child.stdout.take().unwrap();
+        let mut some = vec![0; random.below(2 << 20)];
+        output.read_exact(&mut some).unwrap();
+        assert!(content.starts_with(&some));
+        drop(output);
+        let status = get.wait(Instant::now() + Duration::from_secs(1)).expect("it ends in time");
+        assert_eq!(status.code(), Some(3), "{status:?}");
+    }
+}
