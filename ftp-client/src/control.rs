@@ -397,7 +397,8 @@ impl ControlConnection {
 
     /// Reads once what is there, if anything is; false at the end.
     fn fill(&mut self) -> Result<Option<bool>, Error> {
-        let mut buffer = [0; 4_096];
+        // A few replies long. Clearing it costs more than reading twice where one is longer.
+        let mut buffer = [0; 1_024];
         let stream = self.stream.as_mut().ok_or(Error::Closed)?;
         let read = stream.read(&mut buffer).map_err(|error| self.lost(error))?;
         let Some(count) = read else { return Ok(None) };

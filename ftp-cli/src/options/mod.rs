@@ -67,9 +67,13 @@ fn read(
     style: ParsingStyle,
     stand_ins: &StandIns,
 ) -> Result<(Given, Vec<String>), Fail> {
+    let texts = cluster::spread(texts, rows, style);
+    // getopts takes its time for each option that it knows: most of what a small `get` costs.
+    let is_there = |row: &&&Row| texts.iter().any(|text| may_be(row, text));
+    let rows: Vec<&Row> = rows.iter().filter(is_there).copied().collect();
     let mut parser = getopts::Options::new();
     parser.parsing_style(style);
-    for row in rows {
+    for row in &rows {
         let (hint, argument) = match row.value {
             Value::No => ("", HasArg::No),
             Value::Needed(hint) => (hint, HasArg::Yes),
@@ -77,7 +81,7 @@ fn read(
         };
         parser.opt(row.short, row.long, row.help, hint, argument, Occur::Multi);
     }
-    let matches = parser.parse(cluster::spread(texts, rows, style))?;
+    let matches = parser.parse(&texts)?;
     let mut given = Vec::new();
     for row in rows {
         let mut values = matches.opt_strs_pos(row.long).into_iter().peekable();
@@ -89,6 +93,15 @@ fn read(
     given.sort_by_key(|(at, _, _)| *at);
     let given = given.into_iter().map(|(_, long, value)| (long, value)).collect();
     Ok((given, matches.free))
+}
+
+/// Whether `text` may be this option, long or short. It need not be: it may be a value.
+fn may_be(row: &Row, text: &str) -> bool {
+    let Some(option) = text.strip_prefix('-') else { return false };
+    match option.strip_prefix('-') {
+        Some(long) => long.split('=').next() == Some(row.long),
+        None => !row.short.is_empty() && option.starts_with(row.short),
+    }
 }
 
 impl Options {
