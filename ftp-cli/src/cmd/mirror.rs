@@ -29,8 +29,10 @@ use crate::exit::{Exit, Failure};
 use crate::json::Object;
 use crate::options::Options;
 use crate::output;
-use crate::progress::is_talkative;
+use crate::pace::Pace;
+use crate::progress::{Board, When, is_talkative};
 use crate::remote::{self, shown};
+use crate::retrying::{Retrying, Witness};
 use crate::session::Sessions;
 use crate::signals::Cleanup;
 use crate::stdio::Stdio;
@@ -108,6 +110,9 @@ struct Mirror<'a> {
     creates_parents: bool,
     each: bool,
     is_talkative: bool,
+    when: When,
+    pace: Pace,
+    retrying: Retrying,
     cleanup: Cleanup,
     events: Events,
 }
@@ -148,6 +153,9 @@ impl<'a> Mirror<'a> {
             creates_parents: options.has("create-dirs"),
             each: options.is_verbose(),
             is_talkative: is_talkative(options, stdio),
+            when: When::from_options(options)?,
+            pace: Pace::new(options.parsed("limit-rate", values::rate)?),
+            retrying: Retrying::from_options(options)?,
             cleanup: Cleanup::watch(stdio)?,
             events: stdio.events.clone(),
         })
@@ -213,7 +221,7 @@ impl<'a> Mirror<'a> {
             return Ok(());
         }
         let plan = self.make_top(plan, &mut sessions, (url, &top), is_sure)?;
-        let is_watched = false;
+        let is_watched = !self.board(&plan, stdio).is_hidden() || !self.pace.is_free();
         let carriers = self.sessions(sessions, &plan).map(|sessions| {
             let to = Far { sessions, url, top: &top, takes_times };
             Box::new(Up::new(&ground, to, is_watched)) as Job<'_>
@@ -409,6 +417,12 @@ impl<'a> Mirror<'a> {
         output::print(&mut stdio.output, &text)
     }
 
+    /// Where the progress of all copies is shown.
+    fn board(&self, plan: &Plan, stdio: &Stdio) -> Board {
+        // One more than there are: what all come to is what counts, however few.
+        Board::new(self.when, stdio, plan.copies.len().max(2), Some(plan.bytes))
+    }
+
     /// Does what is planned.
     fn act(
         &self,
@@ -418,16 +432,26 @@ impl<'a> Mirror<'a> {
         stdio: &Stdio,
     ) -> Result<(), Failure> {
         let started = Instant::now();
+        let board = self.board(plan, stdio);
+        let witness = Witness {
+            messages: &stdio.messages,
+            events: &self.events,
+            canceller: self.cleanup.canceller(),
+            quiet: self.options.is_quiet(),
+        };
         let telling = Telling {
             messages: &stdio.messages,
             events: &self.events,
             each: self.each,
             source,
             target,
-            moved: &|_| {},
-            again: &|_, _| false,
+            board: &board,
+            pace: &self.pace,
+            retrying: self.retrying,
+            witness: &witness,
         };
         let (done, result) = act(plan, &mut jobs, &telling);
+        drop(board);
         for job in jobs {
             job.part(result.as_ref().err().filter(|failure| failure.fatal));
         }

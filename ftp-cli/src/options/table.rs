@@ -123,6 +123,8 @@ const REMOTE: &[Command] = &[Get, Put, Ls, Command::Mirror, Doctor];
 const FILES: &[Command] = &[Get, Put];
 const DIALOGUE: &[Command] = &[Get, Put, Ls, Command::Mirror, Fxp, Doctor];
 const TREES: &[Command] = &[Command::Mirror, Fxp];
+/// Those that try again what may pass.
+const STUBBORN: &[Command] = &[Get, Put, Command::Mirror];
 const ALL: &[Command] = Command::ALL;
 
 #[rustfmt::skip]
@@ -142,7 +144,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "p", "preserve",        No,                    &[Get],   "give the local file the time of the server's (MDTM)"),
     row(Transfer, "p", "preserve",        No,                    &[Put],   "give the server's file the time of the local one (MFMT)"),
     row(Transfer, "",  "verify",          Needed("none|size|hash"), FILES, "compare with what the server has; default size, if it tells"),
-    row(Transfer, "",  "limit-rate",      Needed("RATE"),        FILES,    "bytes a second in all, such as 500K or 2M"),
+    row(Transfer, "",  "limit-rate",      Needed("RATE"),        STUBBORN, "bytes a second in all, such as 500K or 2M"),
     row(Transfer, "j", "jobs",            Needed("N"),           FILES,    "move so many files at a time, each over a connection of its own"),
     row(Transfer, "c", "continue",        No,                    &[Fxp],   "go on where the target's file ends"),
     row(Transfer, "",  "reverse",         No,                    &[Fxp],   "the target listens; default: the source, and else the target"),
@@ -211,11 +213,11 @@ pub(crate) const TABLE: &[Row] = &[
     row(Robust,   "",  "stall-timeout",   Needed("TIME"),        REMOTE,   "for the next byte of a transfer; default 60"),
     row(Robust,   "",  "final-timeout",   Needed("TIME"),        DIALOGUE, "for the reply behind a transfer; default 300"),
     row(Robust,   "",  "timeout",         Needed("TIME"),        DIALOGUE, "for the whole; default none"),
-    row(Robust,   "",  "retry",           Needed("N"),           FILES,    "try again so often what may pass; never a 5yz; default 0"),
-    row(Robust,   "",  "retry-delay",     Needed("TIME"),        FILES,    "between tries; default 1, then twice as long, up to 60"),
+    row(Robust,   "",  "retry",           Needed("N"),           STUBBORN, "try again so often what may pass; never a 5yz; default 0"),
+    row(Robust,   "",  "retry-delay",     Needed("TIME"),        STUBBORN, "between tries; default 1, then twice as long, up to 60"),
     row(Output,   "q", "quiet",           No,                    &[Get, Put, Ls, Command::Mirror, Fxp, Doctor, Serve, Demo], "say nothing but errors"),
     row(Output,   "v", "verbose",         No,                    &[Get, Put, Ls, Command::Mirror, Fxp, Serve], "say more of what is done"),
-    row(Output,   "",  "progress",        Needed("auto|always|never"), FILES, "auto is on a terminal; default auto"),
+    row(Output,   "",  "progress",        Needed("auto|always|never"), STUBBORN, "auto is on a terminal; default auto"),
     row(Output,   "",  "json",            No,                    REMOTE,   "events as JSON, one a line, on standard output (docs/json.md)"),
     row(Output,   "",  "trace",           WithEqualSign("FILE"), DIALOGUE, "the dialogue with the server, explained, to FILE or standard error"),
     row(Program,  "h", "help",            No,                    ALL,      "say what a command does"),

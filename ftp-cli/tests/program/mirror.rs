@@ -560,3 +560,65 @@ fn events_say_what_is_done_with_each_object() {
     }
     assert!(!text.contains("pass"), "{text}");
 }
+
+#[test]
+fn what_may_pass_is_tried_again_if_that_is_wanted() {
+    let listing = b"type=file;size=4;modify=20200101000000; f\r\n".to_vec();
+    for (options, code) in [(&[][..], 9), (&["--retry", "1", "--retry-delay", "0"], 0)] {
+        let peer = Peer::start(&[
+            ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end")),
+            ("MLSD", Act::Send("150 list", listing.clone(), "226 done")),
+            ("RETR", Act::Say("450 busy")),
+            ("RETR", Act::Send("150 data", b"four".to_vec(), "226 done")),
+        ]);
+        let here = TempRoot::new();
+        let target = here.join("mine");
+        mirror(options, &peer.url("t"), shown(&target)).exited(code);
+        assert_eq!(target.join("f").exists(), code == 0);
+        // Neither is anything left that is not whole.
+        assert_eq!(fs::read_dir(target).unwrap().count(), usize::from(code == 0));
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_is_not_there_and_nothing_else_is_lost_hl_04() {
+    let listing = concat!(
+        "type=file;size=4;modify=20200101000000; a\r\n",
+        "type=file;size=4;modify=20200101000000; b\r\n",
+    );
+    for (retr, words) in [
+        (Act::Send("150 data", b"fo".to_vec(), "226 done"), "2 bytes came, the server says 4"),
+        (Act::Send("150 data (4 bytes)", b"fo".to_vec(), "226 done"), "2 of 4"),
+        (Act::Send("150 data", b"four".to_vec(), "426 cut"), "426 cut"),
+        (Act::Say("550 no"), "550 no"),
+    ] {
+        let peer = Peer::start(&[
+            ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end")),
+            ("MLSD", Act::Send("150 list", listing.into(), "226 done")),
+            ("RETR t/a", retr),
+            ("RETR t/b", Act::Send("150 data", b"four".to_vec(), "226 done")),
+        ]);
+        let here = TempRoot::new();
+        here.write("mine/a", b"the old one");
+        here.write("mine/kept", b"mine");
+        let ran = mirror(&["--delete"], &peer.url("t"), shown(&here.join("mine")));
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(said.contains(words) && ran.code() != Some(0), "{ran:?}");
+        assert_eq!(here.read("mine/a"), b"the old one");
+        assert_eq!(here.read("mine/kept"), b"mine");
+        let names: Vec<_> = fs::read_dir(here.join("mine")).unwrap().collect();
+        assert!(names.len() <= 3, "{names:?}");
+    }
+}
+
+#[test]
+fn progress_and_pace_take_nothing_from_what_comes() {
+    let server = OurServer::start();
+    fill(&server.root, "tree");
+    let here = TempRoot::new();
+    let options = ["--progress", "always", "--limit-rate", "2M", "-j", "2"];
+    mirror(&options, &server.url("tree"), shown(&here.join("a"))).exited(0);
+    assert_eq!(tree(&server.root.join("tree")), tree(&here.join("a")));
+    mirror(&options, shown(&here.join("a")), &server.url("b")).exited(0);
+    assert_eq!(tree(&server.root.join("b")), tree(&here.join("a")));
+}

@@ -3,12 +3,15 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::carrier::Carrier;
+use super::carrier::{Carrier, Watch};
 use super::plan::{Plan, Removed};
 use crate::events::Events;
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::json::Object;
+use crate::pace::Pace;
+use crate::progress::Board;
 use crate::remote::shown;
+use crate::retrying::{Retrying, Witness};
 use crate::stdio::Messages;
 use crate::tally::Tally;
 
@@ -26,11 +29,12 @@ pub(super) struct Telling<'a> {
     pub(super) each: bool,
     pub(super) source: &'a Naming<'a>,
     pub(super) target: &'a Naming<'a>,
-    /// Told of bytes as they move, from any thread.
-    pub(super) moved: &'a (dyn Fn(u64) + Sync),
-    /// Whether to try again what failed with this at the try of this number, from 1 on. It waits
-    /// before it says so.
-    pub(super) again: &'a (dyn Fn(u32, &Failure) -> bool + Sync),
+    /// Where progress is shown.
+    pub(super) board: &'a Board,
+    pub(super) pace: &'a Pace,
+    pub(super) retrying: Retrying,
+    /// Who is told of what is tried again.
+    pub(super) witness: &'a Witness<'a>,
 }
 
 impl Telling<'_> {
@@ -135,7 +139,7 @@ impl<'a> Run<'a> {
                     *state = State::Missing;
                 }
             } else if place.is_new && !self.is_over {
-                match insist(carrier, self.telling, |carrier| carrier.make(path)) {
+                match insist(carrier, self.telling, path, |carrier| carrier.make(path)) {
                     Ok(()) => {
                         self.tally.done();
                         self.done.made += 1;
@@ -166,7 +170,8 @@ impl<'a> Run<'a> {
                 (0..usize::from(is_counted)).for_each(|_| self.tally.done());
                 continue;
             }
-            match insist(carrier, self.telling, |carrier| carrier.remove(removal)) {
+            let path = &removal.path;
+            match insist(carrier, self.telling, path, |carrier| carrier.remove(removal)) {
                 Ok(false) => {}
                 Ok(true) => {
                     match is_counted {
@@ -202,9 +207,13 @@ fn copy_all<'a>(run: Run<'a>, jobs: &mut [Job<'_>]) -> Run<'a> {
             if lock(&run).state(copy.place) == State::Missing {
                 continue;
             }
-            let copied =
-                insist(carrier, telling, |carrier| carrier.copy(&place.path, copy, telling.moved));
             let path = plan.path_of(copy);
+            let copied = insist(carrier, telling, &path, |carrier| {
+                let about = |event: Object| telling.named(event, &path);
+                let meter = telling.board.begin(&shown(&path), 0, copy.size, &about);
+                let (pace, canceller) = (telling.pace, telling.witness.canceller);
+                carrier.copy(&place.path, copy, &mut Watch { meter, pace, canceller })
+            });
             let mut run = lock(&run);
             match copied {
                 Ok(bytes) => {
@@ -236,26 +245,20 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Does one thing, again if it failed with what may pass and that is wanted.
+/// Does one thing to the object at `path`, again if it failed with what may pass and that is wanted.
 fn insist<'a, T>(
     carrier: &mut (dyn Carrier + 'a),
     telling: &Telling<'_>,
+    path: &[u8],
     mut act: impl FnMut(&mut (dyn Carrier + 'a)) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let mut tries = 1;
-    loop {
-        let failure = match act(carrier) {
-            Ok(done) => return Ok(done),
-            Err(failure) => failure,
-        };
-        if failure.fatal {
-            carrier.disconnect();
-        }
-        if matches!(failure.exit, Exit::Interrupted | Exit::Terminated)
-            || !(telling.again)(tries, &failure)
-        {
-            return Err(failure);
-        }
-        tries += 1;
-    }
+    let about = |event: Object| telling.named(event, path);
+    telling.retrying.persist(telling.witness, &about, |_| {
+        act(carrier).inspect_err(|failure| {
+            if failure.fatal {
+                // Whatever is left of the connection is of no use to the next try.
+                carrier.disconnect();
+            }
+        })
+    })
 }

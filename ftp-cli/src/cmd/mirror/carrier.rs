@@ -4,7 +4,7 @@ use std::fs::Metadata;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 
-use ftp_client::{Client, Download, Error, FtpUrl, Reply, TimeVal, Upload, fxp};
+use ftp_client::{Canceller, Client, Download, Error, FtpUrl, Reply, TimeVal, Upload, fxp};
 
 use super::compare::Difference;
 use super::ground::{Directory, Draft};
@@ -12,11 +12,28 @@ use super::item::Stamp;
 use super::plan::{Copy, Removal, Removed};
 use super::side::{failed, join};
 use crate::exit::{Exit, Failure};
+use crate::pace::Pace;
+use crate::progress::Meter;
 use crate::remote::shown;
 use crate::session::Sessions;
 
 /// How much is moved at once.
 const BLOCK: usize = 256 * 1_024;
+
+/// Whoever keeps the pace of a file that moves, and shows how far it is.
+pub(super) struct Watch<'a> {
+    pub(super) meter: Meter<'a>,
+    pub(super) pace: &'a Pace,
+    pub(super) canceller: Option<&'a Canceller>,
+}
+
+impl Watch<'_> {
+    /// So many bytes moved.
+    fn moved(&mut self, bytes: usize) {
+        self.meter.add(bytes as u64);
+        self.pace.keep(bytes, self.canceller);
+    }
+}
 
 /// Does what a plan says. Paths are from the top, which is the empty one.
 pub(super) trait Carrier {
@@ -27,13 +44,13 @@ pub(super) trait Carrier {
     /// What went wrong; fatal if others are not to be tried.
     fn make(&mut self, path: &[u8]) -> Result<(), Failure>;
 
-    /// Copies a file into the directory at `path`, telling `moved` of each piece of it. Gives how
+    /// Copies a file into the directory at `path`, telling `watch` of each piece of it. Gives how
     /// many bytes it had.
     ///
     /// # Errors
     ///
     /// As of [`make`](Self::make).
-    fn copy(&mut self, path: &[u8], copy: &Copy, moved: &dyn Fn(u64)) -> Result<u64, Failure>;
+    fn copy(&mut self, path: &[u8], copy: &Copy, watch: &mut Watch<'_>) -> Result<u64, Failure>;
 
     /// Removes an object from the target, or looks at what is to be removed. Whether it is gone.
     ///
@@ -154,7 +171,7 @@ impl Carrier for Down<'_> {
         make_here(self.ground, path)
     }
 
-    fn copy(&mut self, path: &[u8], copy: &Copy, moved: &dyn Fn(u64)) -> Result<u64, Failure> {
+    fn copy(&mut self, path: &[u8], copy: &Copy, watch: &mut Watch<'_>) -> Result<u64, Failure> {
         let below = join(path, &copy.name);
         let there = join(self.from.top, &below);
         let directory = self.held.directory(self.ground, path)?;
@@ -167,7 +184,7 @@ impl Carrier for Down<'_> {
         let mut draft = Draft::new(directory).map_err(|error| failed(&below, &error))?;
         let download = client.retrieve(&there).map_err(|error| about(&there, &error))?;
         let is_announced = download.announced().is_some();
-        let bytes = receive(download, &mut draft, &mut self.block, moved)
+        let bytes = receive(download, &mut draft, &mut self.block, watch)
             .map_err(|failure| failure.about(shown(&there)))?;
         if !is_announced && copy.size.is_some_and(|size| size != bytes) {
             check_length(client, &there, bytes, copy.size)?;
@@ -204,10 +221,11 @@ fn receive(
     mut download: Download<'_>,
     draft: &mut Draft<'_>,
     block: &mut [u8],
-    moved: &dyn Fn(u64),
+    watch: &mut Watch<'_>,
 ) -> Result<u64, Failure> {
     loop {
-        let length = match download.read(block) {
+        let piece = watch.pace.piece(block.len());
+        let length = match download.read(block.get_mut(..piece).unwrap_or_default()) {
             Ok(0) => break,
             Ok(length) => length,
             Err(error) => {
@@ -223,7 +241,7 @@ fn receive(
             let fatal = failure.fatal | download.abort().is_err();
             return Err(Failure { fatal, ..failure });
         }
-        moved(length as u64);
+        watch.moved(length);
     }
     Ok(download.finish()?.bytes)
 }
@@ -262,7 +280,7 @@ pub(super) struct Up<'a> {
     to: Far<'a>,
     held: Held,
     block: Vec<u8>,
-    /// Whether somebody looks at the progress: then files go by way of a buffer.
+    /// Whether each piece is looked at, for progress or for a pace: then files go by way of a buffer.
     is_watched: bool,
 }
 
@@ -278,7 +296,7 @@ impl Carrier for Up<'_> {
         self.to.make(path)
     }
 
-    fn copy(&mut self, path: &[u8], copy: &Copy, moved: &dyn Fn(u64)) -> Result<u64, Failure> {
+    fn copy(&mut self, path: &[u8], copy: &Copy, watch: &mut Watch<'_>) -> Result<u64, Failure> {
         let below = join(path, &copy.name);
         let there = join(self.to.top, &below);
         let here = |error: &io::Error| failed(&below, error).alone();
@@ -288,7 +306,7 @@ impl Carrier for Up<'_> {
         let client = self.to.sessions.client(self.to.url)?;
         let upload = client.store(&there).map_err(|error| about(&there, &error))?;
         let sent = if self.is_watched {
-            send(upload, &mut file, &mut self.block, moved)
+            send(upload, &mut file, &mut self.block, watch)
         } else {
             send_whole(upload, &file)
         };
@@ -336,10 +354,11 @@ fn send(
     mut upload: Upload<'_>,
     file: &mut impl Read,
     block: &mut [u8],
-    moved: &dyn Fn(u64),
+    watch: &mut Watch<'_>,
 ) -> Result<u64, Failure> {
     loop {
-        let length = match file.read(block) {
+        let piece = watch.pace.piece(block.len());
+        let length = match file.read(block.get_mut(..piece).unwrap_or_default()) {
             Ok(0) => return Ok(upload.finish()?.bytes),
             Ok(length) => length,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -352,7 +371,7 @@ fn send(
                 (Ok(_), Err(error)) => Failure::from(&Error::Io(error)),
             });
         }
-        moved(length as u64);
+        watch.moved(length);
     }
 }
 
@@ -374,7 +393,7 @@ impl Carrier for Across<'_> {
         self.to.make(path)
     }
 
-    fn copy(&mut self, path: &[u8], copy: &Copy, moved: &dyn Fn(u64)) -> Result<u64, Failure> {
+    fn copy(&mut self, path: &[u8], copy: &Copy, watch: &mut Watch<'_>) -> Result<u64, Failure> {
         let below = join(path, &copy.name);
         let (source, target) = (join(self.from.top, &below), join(self.to.top, &below));
         let from = self.from.sessions.client(self.from.url)?;
@@ -396,7 +415,7 @@ impl Carrier for Across<'_> {
             self.options.direction = moved.direction;
         }
         let bytes = report.size.or(copy.size).unwrap_or_default();
-        moved(bytes);
+        watch.meter.add(bytes);
         self.to.set_time(&target, time)?;
         Ok(bytes)
     }
