@@ -76,7 +76,10 @@ impl Context {
             }
         };
         config.alpn_protocols = vec![b"ftp".to_vec()];
-        config.resumption = Resumption::store(Arc::new(Tickets::default()));
+        config.resumption = match settings.resumes {
+            true => Resumption::store(Arc::new(Tickets::default())),
+            false => Resumption::disabled(),
+        };
         Ok(Self { config: Arc::new(config), name, verifier })
     }
 

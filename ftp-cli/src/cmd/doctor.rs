@@ -8,6 +8,7 @@
 
 mod abilities;
 mod advice;
+mod certificate;
 mod diagnosis;
 mod entrance;
 mod finding;
@@ -15,15 +16,17 @@ mod probe;
 mod reach;
 mod recognise;
 mod report;
+mod tls;
 mod upload;
 mod ways;
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ftp_client::{Client, ClientBuilder, Error, Family, Mode, Timeouts};
+use ftp_client::{Client, ClientBuilder, Error, Family, Mode, Timeouts, Tls};
 use ftp_proto::{AddressClass, Escaped, FtpUrl, Scheme};
 use log::LevelFilter;
 
@@ -31,6 +34,7 @@ use crate::credentials::{Credentials, Finder};
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::remote::{self, Dialler};
+use crate::secure::Protection;
 use crate::signals::Cleanup;
 use crate::stdio::Stdio;
 use crate::trace;
@@ -39,7 +43,7 @@ use diagnosis::Diagnosis;
 use finding::{Check, Finding};
 use probe::Answer;
 use report::Report;
-use ways::Best;
+use ways::{Best, Way};
 
 /// So many addresses of a name are looked at.
 const MOST_ADDRESSES: usize = 8;
@@ -51,17 +55,32 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let url = remote::url(url)?;
     let timeouts = remote::timeouts(options)?;
     let dialler = Dialler::from_options(options)?;
+    let protection = Protection::from_options(options)?;
+    let word = options.value("tls").and_then(OsStr::to_str);
+    let tls = protection.of(&url)?;
+    // Without TLS in the URL, what the server offers is looked at all the same.
+    let secure_url = secured(&url);
+    let offered = secure_url.as_ref().and_then(|url| protection.of(url).ok().flatten());
     let credentials = Finder::new(options, &stdio.messages).find(&url)?;
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
-    let with_account = |builder: ClientBuilder| match &credentials.account {
-        Some(account) => builder.account(account.as_bytes()),
-        None => builder,
+    let complete = |builder: ClientBuilder| {
+        let builder = match &credentials.account {
+            Some(account) => builder.account(account.as_bytes()),
+            None => builder,
+        };
+        tls.iter().cloned().fold(builder, ClientBuilder::tls)
     };
     let dial = Dial {
-        calm: with_account(dialler.builder()),
-        builder: with_account(dialler.stopped_by(&cleanup).builder()),
+        calm: complete(dialler.builder()),
+        builder: complete(dialler.stopped_by(&cleanup).builder()),
         url: &url,
+        secure_url: secure_url.as_ref(),
+        offered,
+        tls: tls.clone(),
+        is_tried: word == Some("try"),
+        is_implicit: url.scheme() == Scheme::Ftps || word == Some("implicit"),
+        truncated: Cell::new(false),
         credentials: &credentials,
         timeouts,
         wanted: match options.last_of(&["active", "passive"]) {
@@ -90,6 +109,17 @@ struct Dial<'a> {
     /// The same, which no signal cancels: for cleaning up behind one.
     calm: ClientBuilder,
     url: &'a FtpUrl,
+    /// How connections are protected, if they are.
+    tls: Option<Tls>,
+    /// Whether clear text will do where TLS is refused.
+    is_tried: bool,
+    /// Whether TLS begins with the first byte.
+    is_implicit: bool,
+    /// How they could be, and the URL for that, if the URL says nothing of TLS.
+    offered: Option<Tls>,
+    secure_url: Option<&'a FtpUrl>,
+    /// Whether data under TLS ended without the end that TLS has.
+    truncated: Cell<bool>,
     credentials: &'a Credentials,
     timeouts: Timeouts,
     /// The mode of data connections that the options ask for.
@@ -138,9 +168,22 @@ impl Dial<'_> {
         Ok(client)
     }
 
+    /// The URL by which TLS is looked at.
+    fn secure_url(&self) -> &FtpUrl {
+        self.secure_url.filter(|_| self.tls.is_none()).unwrap_or(self.url)
+    }
+
     fn user(&self) -> String {
         Escaped(&self.credentials.user).to_string()
     }
+}
+
+/// The URL of the same server under TLS; `None` if it is one already.
+fn secured(url: &FtpUrl) -> Option<FtpUrl> {
+    let host =
+        if url.host().contains(':') { format!("[{}]", url.host()) } else { url.host().into() };
+    let secured = format!("ftpes://{host}:{}/", url.port());
+    (url.scheme() == Scheme::Ftp).then(|| FtpUrl::parse(secured.as_bytes()).ok()).flatten()
 }
 
 /// All checks in order; what is found goes to `report`. Ends early where nothing more can be found.
@@ -150,7 +193,7 @@ impl Dial<'_> {
 /// `Local` for standard output, `Interrupted`.
 fn examine(dial: &Dial<'_>, report: &mut Report<'_>, advice: &mut Advice) -> Result<(), Failure> {
     let Some(addresses) = resolved(dial, report)? else { return Ok(()) };
-    let implicit = dial.url.scheme() == Scheme::Ftps;
+    let implicit = dial.is_implicit;
     let look = |address: &SocketAddr| {
         (*address, probe::look(*address, dial.bind, &dial.timeouts, implicit))
     };
@@ -160,7 +203,20 @@ fn examine(dial: &Dial<'_>, report: &mut Report<'_>, advice: &mut Advice) -> Res
     if report.has_failed() {
         return Ok(());
     }
+    if let Some(tls) = dial.tls.as_ref().or(dial.offered.as_ref()) {
+        let seen = tls::look(dial, tls)?;
+        let is_refusal = matches!(seen.outcome, tls::Outcome::Refused(_));
+        let demands = dial.tls.is_some() && !(dial.is_tried && is_refusal);
+        report.all(tls::judge(&seen, demands))?;
+        if matches!(seen.outcome, tls::Outcome::Secured) && dial.tls.is_none() {
+            advice.scheme = Some("ftpes");
+        }
+    }
+    if report.has_failed() {
+        return Ok(());
+    }
     let Some((mut client, local, peer)) = entered(dial, report)? else { return Ok(()) };
+    let is_protected = client.tls().is_some();
     let learned = ways::ask(&mut client, local, peer);
     let _ = client.quit();
     let seen = ways::examine(dial, learned, (local, peer))?;
@@ -168,6 +224,9 @@ fn examine(dial: &Dial<'_>, report: &mut Report<'_>, advice: &mut Advice) -> Res
     report.all(findings)?;
     let Some(Best(way)) = best else { return Ok(()) };
     advice.way = Some(way);
+    if is_protected {
+        report.all(tls_on_data(dial, way)?)?;
+    }
     let mut client = dial.client(|builder| way.alone(builder))?;
     match abilities::look(&mut client) {
         Ok(seen) => report.all(abilities::judge(&seen))?,
@@ -222,14 +281,19 @@ fn entered(
         report.add(entrance::features(&features))?;
         report.add(entrance::system(&client.system()))?;
     }
-    let in_clear = dial.url.scheme() == Scheme::Ftp;
+    let in_clear = client.tls().is_none();
     let is_public = AddressClass::of(peer.ip()) == AddressClass::Public;
     if dial.credentials.is_personal && in_clear && is_public {
         let seen = format!("the password of {} goes to {} in clear", dial.user(), peer.ip());
         report.add(Finding::warn(Check::Login, Diagnosis::ClearPassword, seen))?;
     }
     match dial.login(&mut client) {
-        Ok(()) => report.add(Finding::ok(Check::Login, format!("logged in as {}", dial.user())))?,
+        Ok(()) => {
+            report.add(Finding::ok(Check::Login, format!("logged in as {}", dial.user())))?;
+            if !in_clear {
+                report.add(Finding::ok(Check::Protection, "the server took PBSZ and PROT"))?;
+            }
+        }
         Err(Error::Cancelled) => return Err(Error::Cancelled.into()),
         Err(error) => {
             report.add(entrance::refused(&dial.user(), &error, in_clear))?;
@@ -241,6 +305,32 @@ fn entered(
         report.add(entrance::system(&client.system()))?;
     }
     Ok(Some((client, local, peer)))
+}
+
+/// What TLS on data connections is like, by the way that works.
+fn tls_on_data(dial: &Dial<'_>, way: Way) -> Result<[Finding; 2], Failure> {
+    let reuse = match ways::without_resuming(dial, way)? {
+        None => Finding::ok(Check::Reuse, "data connections need not continue a session"),
+        Some(why) => {
+            let seen = format!("a data connection that continues no session fails: {why}");
+            Finding::warn(Check::Reuse, Diagnosis::ReuseDemanded, seen)
+        }
+    };
+    let end = match dial.truncated.get() {
+        false => Finding::ok(Check::CloseNotify, "the end of data is marked"),
+        true => Finding::fail(
+            Check::CloseNotify,
+            Diagnosis::NoCloseNotify,
+            "a listing ended without close_notify",
+        ),
+    };
+    Ok([reuse, end])
+}
+
+/// The time here, in seconds of Unix: what times of files and certificates are compared with.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// The connection broke, or was never made, where it worked before.

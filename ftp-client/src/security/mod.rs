@@ -44,6 +44,7 @@ pub struct Tls {
     pub(crate) before_login: bool,
     pub(crate) accepts_anything: bool,
     pub(crate) versions: (TlsVersion, TlsVersion),
+    pub(crate) resumes: bool,
 }
 
 /// When TLS begins.
@@ -97,6 +98,7 @@ impl Tls {
             before_login: false,
             accepts_anything: false,
             versions: (TlsVersion::V1_2, TlsVersion::V1_3),
+            resumes: true,
         }
     }
 
@@ -163,6 +165,13 @@ impl Tls {
     /// The oldest and the newest version to agree on: TLS 1.2 and TLS 1.3 by default.
     pub const fn versions(mut self, oldest: TlsVersion, newest: TlsVersion) -> Self {
         self.versions = (oldest, newest);
+        self
+    }
+
+    /// Whether data connections resume the session of the control connection where the server lets
+    /// them; they do, by default. Without it a server that insists on that is found out.
+    pub const fn resume_sessions(mut self, on: bool) -> Self {
+        self.resumes = on;
         self
     }
 

@@ -55,7 +55,6 @@ macro_rules! diagnoses {
     ($($variant:ident $name:literal $exit:ident, $means:literal, $side:ident: $cure:literal;)*) => {
         /// What can be wrong.
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-        #[allow(dead_code, reason = "those of TLS are about to be found")]
         pub(super) enum Diagnosis { $($variant),* }
 
         impl Diagnosis {
@@ -149,6 +148,12 @@ diagnoses! {
     CertificateWrongName "certificate-wrong-name" Tls,
         "The certificate is for other names than the one that was asked for.",
         Here: "use a name that the certificate has; or have the server get a certificate with this one";
+    CertificateNotPinned "certificate-not-pinned" Tls,
+        "The server shows another key than the one that was pinned: it has a new one, or somebody is in between.",
+        Server: "compare the new pin with the server's operator by another way before it is used";
+    CertificateEndsSoon "certificate-ends-soon" Tls,
+        "The certificate ends within two weeks, and then clients that check refuse it.",
+        Server: "renew it, and have the server read it again";
     CertificateUnusable "certificate-unusable" Tls,
         "The certificate is not one that a server can show.",
         Server: "issue a new one for a server (key usage serverAuth, an RSA key of 2048 bits or an ECDSA key)";
@@ -158,9 +163,12 @@ diagnoses! {
     ReuseDemanded "reuse-demanded" Tls,
         "The server takes a protected data connection only if it continues the TLS session of the control connection; clients that cannot (many libraries) fail with 522 or 425.",
         Server: "for such clients switch the demand off (vsftpd: require_ssl_reuse=NO, ProFTPD: TLSOptions NoSessionReuseRequired, serve: tls.session_reuse); this client meets it";
+    DataTls "data-tls" Tls,
+        "The data connection stands, and TLS on it fails, where TLS on the control connection works.",
+        Server: "look at its TLS log; a server that demands reuse of sessions must also take resumed ones (vsftpd before 3.0.5 cannot with TLS 1.3)";
     NoCloseNotify "no-close-notify" Tls,
         "The server ends protected data without saying that it is the end, so a file that somebody cuts short looks whole.",
-        Server: "update the server; until then compare sizes (--verify size) or hashes";
+        Server: "update the server; this client takes no file that may have been cut";
     ClearPassword "clear-password" Tls,
         "The password goes over public networks in clear, and so do files: whoever is in between reads both.",
         Here: "use ftpes:// if the check tls says that the server offers it, else ask its operator for TLS";

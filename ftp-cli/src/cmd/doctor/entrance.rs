@@ -1,6 +1,6 @@
 //! What the login and the words before it mean.
 
-use ftp_client::Error;
+use ftp_client::{Error, TlsError};
 use ftp_proto::{Features, Reply, Severity};
 
 use super::diagnosis::Diagnosis;
@@ -34,6 +34,13 @@ pub(super) fn refused(user: &str, error: &Error, in_clear: bool) -> Finding {
         }
         Error::Refused(..) => Diagnosis::LoginRefused,
         Error::ServiceClosing(_) => Diagnosis::LoginFailed,
+        Error::Tls(TlsError::DataProtectionRefused(..)) => {
+            return Finding::fail(
+                Check::Protection,
+                Diagnosis::ProtectionRefused,
+                error.to_string(),
+            );
+        }
         _ => Diagnosis::ConnectionLost,
     };
     Finding::fail(Check::Login, diagnosis, seen)

@@ -4,7 +4,6 @@ use super::diagnosis::Diagnosis;
 
 /// What is looked at, in the order of the report.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-#[allow(dead_code, reason = "those of TLS are about to be looked at")]
 pub(super) enum Check {
     Resolve,
     Connect,

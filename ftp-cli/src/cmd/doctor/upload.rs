@@ -7,13 +7,13 @@ pub(super) use judge::judge;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ftp_client::{Client, Error};
 use ftp_proto::Reply;
 
-use super::Dial;
 use super::ways::Way;
+use super::{Dial, now};
 use crate::exit::Failure;
 
 /// How much is stored, and appended, in bytes.
@@ -246,11 +246,6 @@ fn bytes(length: usize) -> Vec<u8> {
     }
     bytes.truncate(length);
     bytes
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// By how much a time is outside those between which it was taken, and how exactly that is known.

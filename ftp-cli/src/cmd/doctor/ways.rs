@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use ftp_client::{
     Client, ClientBuilder, Error, Extended, ListOptions, ListingForm, Mode, Phase, RawCommand,
+    TlsError,
 };
 use ftp_proto::{ExtendedAddress, HostPort, Reply, ReplyCode, Severity};
 
@@ -62,6 +63,8 @@ pub(super) enum Outcome {
     Unreachable { closed: bool, at: Option<SocketAddr> },
     /// The server gave up on the connection (425, 426).
     GaveUp(Reply),
+    /// The connection stands, and TLS on it failed.
+    Insecure(String),
     /// It cannot be tried, for this reason.
     NotTried(String),
     /// It broke the dialogue.
@@ -155,6 +158,25 @@ pub(super) fn examine(
     Ok(Seen { local, peer, seen_as, hosts, ports, no_such_family, outcomes, wanted: dial.wanted })
 }
 
+/// Whether a listing comes over a connection of this way that resumes no session of TLS; why not,
+/// if it does not.
+///
+/// # Errors
+///
+/// Of connecting and the login, and `Interrupted`.
+pub(super) fn without_resuming(dial: &Dial<'_>, way: Way) -> Result<Option<String>, Failure> {
+    let Some(tls) = dial.tls.clone() else { return Ok(None) };
+    let mut client = dial.client(|builder| way.alone(builder.tls(tls.resume_sessions(false))))?;
+    match listing(&mut client) {
+        Ok(_) | Err(Error::Tls(TlsError::TruncatedTls)) => {
+            let _ = client.quit();
+            Ok(None)
+        }
+        Err(error @ Error::Cancelled) => Err(error.into()),
+        Err(error) => Ok(Some(error.to_string())),
+    }
+}
+
 fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<Outcome, Failure> {
     if matches!(way, Way::Pasv | Way::Port) && peer.ip().to_canonical().is_ipv6() {
         return Ok(Outcome::NotTried(
@@ -167,6 +189,11 @@ fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<Outcome, Failu
             if is_whole {
                 let _ = client.quit();
             }
+            return Ok(Outcome::Works);
+        }
+        // It came, and whether it is whole nobody knows.
+        Err(Error::Tls(TlsError::TruncatedTls)) => {
+            dial.truncated.set(true);
             return Ok(Outcome::Works);
         }
         Err(error @ Error::Cancelled) => return Err(error.into()),
@@ -225,7 +252,15 @@ fn outcome(way: Way, error: Error) -> Outcome {
     };
     match error {
         Error::Refused(verb, reply) if is_way(verb) => Outcome::Refused(reply),
-        Error::Refused(_, reply) if matches!(reply.code().value(), 425 | 426 | 522) => {
+        // 522 to a listing is about TLS (RFC 4217 §10.2).
+        Error::Refused(_, reply) if reply.code().value() == 522 => {
+            Outcome::Insecure(reply.to_string())
+        }
+        Error::Tls(error) => Outcome::Insecure(error.to_string()),
+        Error::Timeout(phase @ Phase::Handshake) => {
+            Outcome::Insecure(Error::Timeout(phase).to_string())
+        }
+        Error::Refused(_, reply) if matches!(reply.code().value(), 425 | 426) => {
             Outcome::GaveUp(reply)
         }
         Error::Refused(_, reply) => Outcome::NotTried(format!("listings are refused: {reply}")),

@@ -3,6 +3,8 @@
 
 mod networks;
 mod scene;
+#[cfg(feature = "tls")]
+mod secured;
 mod talkers;
 mod troubles;
 

@@ -1,6 +1,7 @@
 //! What the ways that were tried mean, taken together.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 
 use ftp_client::Mode;
 use ftp_proto::{AddressClass, AddressRule, HostReason, NetworkProtocols, Reply, ReplyCode};
@@ -71,6 +72,7 @@ fn passive(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Fi
         }
         Outcome::Unanswered => wrong(blocked, format!("{name} is never answered")),
         Outcome::GaveUp(reply) => wrong(blocked, format!("{name}: the server gave up: {reply}")),
+        Outcome::Insecure(why) => wrong(Diagnosis::DataTls, format!("{name}: {why}")),
         Outcome::Broken(why) if other_works => wrong(blocked, format!("{name}: {why}")),
         Outcome::Broken(why) => wrong(Diagnosis::ConnectionLost, format!("{name}: {why}")),
         Outcome::Refused(reply) => {
@@ -109,6 +111,12 @@ fn announced(seen: &Seen) -> Option<Finding> {
     Some(Finding::warn(Check::Pasv, diagnosis, words))
 }
 
+/// Two ports that are no further apart are those of a range that somebody set.
+const NARROW: u16 = 16;
+
+/// The ports that Linux chooses from, where nobody set a range.
+const KERNELS: RangeInclusive<u16> = 32_768..=60_999;
+
 /// The range of ports that showed.
 fn ports(seen: &Seen) -> Option<Finding> {
     let (low, high) = (seen.ports.iter().min()?, seen.ports.iter().max()?);
@@ -117,8 +125,10 @@ fn ports(seen: &Seen) -> Option<Finding> {
     different.dedup();
     let count = different.len();
     let words = format!("{tries} tries gave {count} different ports from {low} to {high}");
-    // Of a hundred, eight draws are hardly ever of three.
-    let is_few = tries >= 6 && count <= 2;
+    // A kernel that chooses by itself gives the same port again, too, but out of thousands.
+    let is_chosen = |port: &u16| KERNELS.contains(port);
+    let is_narrow = high - low < NARROW && (count == 2 || !is_chosen(low));
+    let is_few = tries >= 6 && count <= 2 && is_narrow;
     Some(match is_few {
         true => Finding::warn(Check::Ports, Diagnosis::FewPorts, words),
         false => Finding::ok(Check::Ports, words),
@@ -142,6 +152,7 @@ fn active(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Fin
         (Outcome::Works, None) => {
             Finding::ok(check, format!("the server connected to {local} by {name}"))
         }
+        (Outcome::Insecure(why), _) => wrong(Diagnosis::DataTls, format!("{name}: {why}")),
         (Outcome::NotTried(why), _) => {
             Finding::skip(check, format!("{name} cannot be tried: {why}"))
         }
@@ -226,6 +237,10 @@ mod tests {
         Outcome::Unreachable { closed: false, at: None }
     }
 
+    fn insecure() -> Outcome {
+        Outcome::Insecure("alert".to_owned())
+    }
+
     fn closed() -> Outcome {
         Outcome::Unreachable { closed: true, at: None }
     }
@@ -288,6 +303,7 @@ mod tests {
                 [WORKS, WORKS, Outcome::GaveUp(reply(425)), Outcome::GaveUp(reply(425))],
                 &["active-blocked"],
             ),
+            (outer, [insecure(), insecure(), insecure(), insecure()], &["!data-tls", "data-tls"]),
             (inner, [WORKS, WORKS, refused(500), refused(500)], &["active-behind-nat"]),
             (inner, [WORKS, WORKS, silent(), silent()], &["active-behind-nat"]),
             (inner, all(), &["middlebox-rewrites"]),
@@ -342,7 +358,9 @@ mod tests {
     fn a_range_of_two_ports_is_few() {
         for (ports, want) in [
             (&[50_000, 50_001, 50_000, 50_001, 50_000, 50_001, 50_000, 50_001][..], true),
-            (&[50_000; 8], true),
+            (&[5_000; 8], true),
+            (&[50_000; 8], false),
+            (&[33_151, 56_357, 33_151, 56_357, 33_151, 56_357, 33_151, 56_357], false),
             (&[50_000, 50_001, 50_002, 50_001, 50_000, 50_001, 50_000, 50_001], false),
             (&[50_000, 50_001], false),
         ] {

@@ -1,0 +1,138 @@
+//! What was seen of TLS means.
+
+use ftp_client::{CertificateFault, TlsInfo};
+
+use super::super::certificate::Certificate;
+use super::super::diagnosis::Diagnosis;
+use super::super::finding::{Check, Finding, Grade};
+use super::{Outcome, Seen};
+
+/// A certificate that ends within so many days wants to be renewed.
+const SOON: i64 = 14;
+
+/// Judges it. What is wrong stops whoever `demands` TLS; without that a refusal is no fault.
+pub(in super::super) fn judge(seen: &Seen, demands: bool) -> Vec<Finding> {
+    let wrong = |check, diagnosis, seen: String| {
+        let grade = if demands { Grade::Fail } else { Grade::Warn };
+        Finding { check, grade, diagnosis: Some(diagnosis), seen }
+    };
+    let mut findings = Vec::new();
+    if let Some(TlsInfo { version, cipher, .. }) = &seen.info {
+        let versions: Vec<String> = seen.versions.iter().map(ToString::to_string).collect();
+        let words = format!("{version} with {cipher}; offered are {}", versions.join(" and "));
+        findings.push(Finding::ok(Check::Tls, words));
+    }
+    findings.push(match &seen.outcome {
+        Outcome::Secured => certificate(seen),
+        Outcome::Refused(reply) if demands => {
+            wrong(Check::Tls, Diagnosis::TlsNotOffered, format!("AUTH TLS is refused: {reply}"))
+        }
+        Outcome::Refused(reply) => Finding::ok(Check::Tls, format!("TLS is not offered: {reply}")),
+        Outcome::Failed(why) => wrong(Check::Tls, Diagnosis::TlsHandshake, why.clone()),
+        Outcome::Certificate(fault, detail, pin) => {
+            let diagnosis = diagnosis(*fault, shown(seen));
+            let pin = pin.as_ref().map_or_else(String::new, |pin| format!("; its pin is {pin}"));
+            let detail = ftp_proto::Escaped(detail.as_bytes());
+            wrong(Check::Certificate, diagnosis, format!("{fault}: {detail}{pin}"))
+        }
+    });
+    findings
+}
+
+fn shown(seen: &Seen) -> Option<Certificate> {
+    Certificate::read(seen.info.as_ref()?.certificates.first()?)
+}
+
+const fn diagnosis(fault: CertificateFault, shown: Option<Certificate>) -> Diagnosis {
+    match (fault, shown) {
+        (CertificateFault::Expired, _) => Diagnosis::CertificateExpired,
+        (CertificateFault::NotYetValid, _) => Diagnosis::CertificateNotYetValid,
+        (CertificateFault::WrongName, _) => Diagnosis::CertificateWrongName,
+        (CertificateFault::NotPinned, _) => Diagnosis::CertificateNotPinned,
+        // One that says it is an authority is refused for that, not for want of another.
+        (
+            CertificateFault::UnknownIssuer | CertificateFault::Other,
+            Some(Certificate { vouches_for_itself: true, .. }),
+        ) => Diagnosis::CertificateSelfSigned,
+        (CertificateFault::UnknownIssuer, _) => Diagnosis::CertificateUnknownIssuer,
+        _ => Diagnosis::CertificateUnusable,
+    }
+}
+
+/// One that was accepted.
+fn certificate(seen: &Seen) -> Finding {
+    let check = Check::Certificate;
+    let Some(Certificate { not_after, .. }) = shown(seen) else {
+        return Finding::ok(check, "accepted");
+    };
+    let days = (not_after.unix_seconds() - seen.now).div_euclid(86_400);
+    let (year, month, day) = (not_after.year(), not_after.month(), not_after.day());
+    let words = format!("accepted; it ends on {year:04}-{month:02}-{day:02}");
+    match days {
+        days if days < 0 => Finding::ok(check, format!("{words}, which is over")),
+        days if days < SOON => {
+            let words = format!("{words}, in {days} days");
+            Finding::warn(check, Diagnosis::CertificateEndsSoon, words)
+        }
+        _ => Finding::ok(check, words),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ftp_proto::{Reply, ReplyCode};
+
+    use super::*;
+
+    fn seen(outcome: Outcome) -> Seen {
+        Seen { outcome, info: None, versions: Vec::new(), now: 0 }
+    }
+
+    #[test]
+    fn what_is_wrong_stops_who_demands_tls_only() {
+        let refused = || Outcome::Refused(Reply::new(ReplyCode::new(502).unwrap(), "no"));
+        let fault = |fault| Outcome::Certificate(fault, "so".to_owned(), None);
+        for (outcome, demands, want) in [
+            (Outcome::Secured, true, None),
+            (refused(), true, Some(("tls-not-offered", Grade::Fail))),
+            (refused(), false, None),
+            (Outcome::Failed("alert".into()), true, Some(("tls-handshake", Grade::Fail))),
+            (Outcome::Failed("alert".into()), false, Some(("tls-handshake", Grade::Warn))),
+            (fault(CertificateFault::Expired), true, Some(("certificate-expired", Grade::Fail))),
+            (fault(CertificateFault::Expired), false, Some(("certificate-expired", Grade::Warn))),
+            (
+                fault(CertificateFault::NotPinned),
+                true,
+                Some(("certificate-not-pinned", Grade::Fail)),
+            ),
+        ] {
+            let found = judge(&seen(outcome.clone()), demands);
+            let names: Vec<_> = found
+                .iter()
+                .filter_map(|found| Some((found.diagnosis?.row().name, found.grade)))
+                .collect();
+            assert_eq!(names, want.into_iter().collect::<Vec<_>>(), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn each_fault_of_a_certificate_has_its_diagnosis() {
+        let time = ftp_proto::TimeVal::new(2030, 1, 1, 0, 0, 0).unwrap();
+        let of = |vouches_for_itself| {
+            Some(Certificate { vouches_for_itself, not_before: time, not_after: time })
+        };
+        for (fault, shown, want) in [
+            (CertificateFault::UnknownIssuer, of(false), "certificate-unknown-issuer"),
+            (CertificateFault::UnknownIssuer, None, "certificate-unknown-issuer"),
+            (CertificateFault::UnknownIssuer, of(true), "certificate-self-signed"),
+            (CertificateFault::Other, of(true), "certificate-self-signed"),
+            (CertificateFault::Other, of(false), "certificate-unusable"),
+            (CertificateFault::WrongPurpose, of(false), "certificate-unusable"),
+            (CertificateFault::WrongName, of(true), "certificate-wrong-name"),
+            (CertificateFault::Expired, of(true), "certificate-expired"),
+            (CertificateFault::NotYetValid, of(false), "certificate-not-yet-valid"),
+        ] {
+            assert_eq!(diagnosis(fault, shown).row().name, want, "{fault:?}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Servers under TLS, each with one thing wrong; the same matrix as that of networks.
+
+use ftp_server::{Rights, Server, SessionReuse, Tls, TlsPolicy};
+use ftp_tests::peer::RealServer;
+use ftp_tests::root::TempRoot;
+use ftp_tests::tls::{Authority, Kind, Pair, Secured};
+
+use super::scene::{Ours, USER};
+use super::{Found, examined};
+
+/// A server of ours that shows a certificate.
+struct Shown {
+    server: Server,
+    _root: TempRoot,
+}
+
+impl Shown {
+    fn with(pair: &Pair, change: impl FnOnce(Tls) -> Tls) -> Self {
+        let root = TempRoot::new();
+        root.mkdir("in");
+        root.write("file", b"12345");
+        let (certificate, key) = (pair.certificate_pem(), pair.key_pem());
+        let tls = Tls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
+        let builder = Server::builder().root(root.path()).tls(change(tls));
+        let builder = builder.user(USER, "anonymous@", Rights::FULL);
+        Self { server: builder.bind("127.0.0.1:0").unwrap(), _root: root }
+    }
+
+    fn url(&self, scheme: &str) -> String {
+        format!("{scheme}://{}/", self.server.local_addr())
+    }
+}
+
+/// What is wrong, the exit code, and words of the best command line.
+type Want<'a> = (&'a [&'a str], i32, Option<&'a str>);
+
+#[track_caller]
+fn is(name: &str, found: &Found, (wrong, exit, best): Want<'_>) {
+    assert!(found.wrong.iter().eq(wrong), "{name}: {wrong:?}: {:?}", found.ran);
+    found.ran.exited(exit);
+    let words = found.best();
+    let is_best = match (&words, best) {
+        (Some(words), Some(best)) => words.contains(best),
+        (None, None) => true,
+        _ => false,
+    };
+    assert!(is_best, "{name}: {words:?}, not {best:?}");
+}
+
+/// An authority, and the file of its certificate.
+fn authority(root: &TempRoot) -> (Authority, String) {
+    let authority = Authority::new();
+    let file = authority.write(root, "authority.pem");
+    (authority, file.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn each_certificate_has_its_diagnosis_and_no_other_tl_19() {
+    let root = TempRoot::new();
+    let (authority, file) = authority(&root);
+    for (kind, want) in [
+        (Kind::Good, (&[][..], 0, Some("ftpes://"))),
+        (Kind::EndsSoon, (&["certificate-ends-soon"], 0, Some("ftpes://"))),
+        (Kind::Expired, (&["certificate-expired"], 5, None)),
+        (Kind::NotYetValid, (&["certificate-not-yet-valid"], 5, None)),
+        (Kind::OtherName, (&["certificate-wrong-name"], 5, None)),
+        (Kind::OtherUsage, (&["certificate-unusable"], 5, None)),
+        (Kind::SelfSigned, (&["certificate-self-signed"], 5, None)),
+        (Kind::SelfSignedAuthority, (&["certificate-self-signed"], 5, None)),
+    ] {
+        let pair = authority.issue(kind);
+        // Ours does not start with one whose time is not now.
+        let shown = match kind {
+            Kind::Expired | Kind::NotYetValid => {
+                match RealServer::vsftpd_tls(std::net::Ipv4Addr::LOCALHOST, Secured::by(&pair)) {
+                    None => continue,
+                    Some(vsftpd) => Err(vsftpd),
+                }
+            }
+            _ => Ok(Shown::with(&pair, |tls| tls)),
+        };
+        let url = |scheme: &str| match &shown {
+            Ok(ours) => ours.url(scheme),
+            Err(vsftpd) => format!("{scheme}://{}/", vsftpd.address),
+        };
+        let name = format!("{kind:?}");
+        let found = examined(&["--ca-file", &file, &url("ftpes")]);
+        is(&name, &found, want);
+        // Whoever does without TLS is told, and not stopped.
+        let (wrong, _, _) = want;
+        let best = if want.1 == 0 { "ftpes://" } else { "ftp://" };
+        let found = examined(&["--ca-file", &file, &url("ftp")]);
+        is(&name, &found, (wrong, 0, Some(best)));
+        // What the diagnosis says would help does.
+        if wrong == ["certificate-self-signed"] {
+            let found = examined(&["--pin", &pair.pin(), &url("ftpes")]);
+            is(&name, &found, (&[], 0, Some("ftpes://")));
+            let seen = examined(&[&url("ftpes")]).seen("certificate");
+            assert!(seen.contains(&pair.pin()), "{seen}");
+        }
+    }
+    let good = Shown::with(&authority.issue(Kind::Good), |tls| tls);
+    let found = examined(&[&good.url("ftpes")]);
+    is("unknown authority", &found, (&["certificate-unknown-issuer"], 5, None));
+    let other = authority.issue(Kind::Good).pin();
+    let found = examined(&["--pin", &other, &good.url("ftpes")]);
+    is("another pin", &found, (&["certificate-not-pinned"], 5, None));
+}
+
+#[test]
+fn each_way_of_doing_tls_has_its_diagnosis_and_no_other() {
+    let root = TempRoot::new();
+    let (authority, file) = authority(&root);
+    let pair = authority.issue(Kind::Good);
+    let plain = Ours::start("127.0.0.1:0");
+    let at = |scheme: &str| format!("{scheme}://{}/", plain.address());
+    is("no TLS", &examined(&[&at("ftpes")]), (&["tls-not-offered"], 5, None));
+    is("no TLS at once", &examined(&[&at("ftps")]), (&["plain-on-tls-port"], 5, None));
+    is("no TLS wanted", &examined(&[&at("ftp")]), (&[], 0, Some("ftp://")));
+    let tried = examined(&["--tls", "try", &at("ftp")]);
+    is("TLS tried", &tried, (&[], 0, Some("ftp://")));
+
+    let demanding = Shown::with(&pair, |tls| tls.control(TlsPolicy::Required));
+    let found = examined(&["--ca-file", &file, &demanding.url("ftp")]);
+    is("TLS demanded", &found, (&["login-needs-tls"], 5, None));
+
+    let reuse = Shown::with(&pair, |tls| tls.session_reuse(SessionReuse::Require));
+    let found = examined(&["--ca-file", &file, &reuse.url("ftpes")]);
+    is("reuse demanded by ours", &found, (&["reuse-demanded"], 0, Some("ftpes://")));
+    let secured = Secured { reuse: true, ..Secured::by(&pair) };
+    let host = std::net::Ipv4Addr::LOCALHOST;
+    let vsftpd = RealServer::vsftpd_tls(host, secured).map(|server| ("vsftpd", server));
+    let proftpd = RealServer::proftpd_tls(host, secured).map(|server| ("ProFTPD", server));
+    for (name, server) in vsftpd.into_iter().chain(proftpd) {
+        let url = format!("ftpes://{}@{}/", server.user, server.address).replace("anonymous@", "");
+        let mut doctor = super::doctor(&["--ca-file", &file, &url]);
+        let found = Found::of(ftp_tests::process::run(doctor.env("FTP_PASSWORD", server.password)));
+        is(name, &found, (&["reuse-demanded"], 0, Some("ftpes://")));
+    }
+}
+
+#[test]
+fn under_tls_all_is_looked_at_and_nothing_goes_in_clear() {
+    let root = TempRoot::new();
+    let (authority, file) = authority(&root);
+    let good = Shown::with(&authority.issue(Kind::Good), |tls| tls);
+    let found = examined(&["--ca-file", &file, "--upload-dir", "in", &good.url("ftpes")]);
+    is("all", &found, (&[], 0, Some("ftpes://")));
+    let said = String::from_utf8(found.ran.stdout.clone()).unwrap();
+    assert!(!said.contains("\"result\":\"skip\""), "{said}");
+    assert!(found.seen("tls").contains("TLS 1.2 and TLS 1.3"), "{said}");
+    assert!(found.seen("certificate").contains("it ends on "), "{said}");
+    for check in ["protection", "reuse", "close-notify"] {
+        found.seen(check);
+    }
+    // Between the client and a server that is not what it should be no name is ever sent.
+    let unknown = super::scene::between(good.server.local_addr(), |from, line| {
+        let is_user = from == super::scene::From::Client
+            && ["USER", "PASS"].iter().any(|verb| line.to_uppercase().starts_with(verb));
+        assert!(!is_user, "{line}");
+        match line {
+            line if line.starts_with("AUTH") => Some("NOOP".to_owned()),
+            line => Some(line.to_owned()),
+        }
+    });
+    let found = examined(&["--ca-file", &file, &format!("ftpes://me:secret@{unknown}/")]);
+    assert!(!found.ran.stdout.is_empty() && found.ran.code() == Some(5), "{:?}", found.ran);
+}
