@@ -237,7 +237,7 @@ impl From<&Error> for Failure {
             Error::Refused(_, reply) => {
                 matches!(reply.code(), ReplyCode::NO_SPACE | ReplyCode::OVER_QUOTA)
             }
-            Error::Argument(_) => false,
+            Error::Argument(_) | Error::Incomplete { .. } => false,
             _ => true,
         };
         let code = error.reply().map(|reply| reply.code().value());

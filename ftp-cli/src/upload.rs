@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::time::{Duration, SystemTime};
 
-use ftp_client::{Client, Entered, Error, HashAlgorithm, Report, Upload};
+use ftp_client::{Client, Entered, Error, HashAlgorithm, Place, Report, Upload};
 use ftp_proto::{Pathname, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -207,7 +207,16 @@ impl Job<'_> {
             self.remote.place.go(self.client)?;
         }
         loop {
-            let path = self.remote.place.path().to_vec();
+            let mut path = self.remote.place.path().to_vec();
+            if way == Way::Unique
+                && let Some(slash) = path.iter().rposition(|byte| *byte == b'/')
+            {
+                // Of a path that is one part (%2F) the directory is in front.
+                let name = path.split_off(slash + 1);
+                self.client.cwd(path.get(..slash.max(1)).unwrap_or_default())?;
+                self.remote.place = Place::at(&name);
+                path = name;
+            }
             let name = shown(&path);
             let error = match begin(self.client, way, if wish { &path } else { b"" }) {
                 Ok(upload) => {

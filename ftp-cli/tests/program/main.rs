@@ -37,6 +37,7 @@ mod terminal;
 mod tls;
 #[cfg(feature = "tls")]
 mod tls_client;
+mod transfers;
 mod usage;
 
 use std::process::Command;

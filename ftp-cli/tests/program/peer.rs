@@ -22,7 +22,7 @@ pub(crate) enum Act {
     TakeAndRefuse(&'static str, usize, &'static str),
 }
 
-/// Such a server, for one control connection.
+/// Such a server, for one control connection or several.
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<String>>>,
@@ -33,14 +33,21 @@ impl Peer {
     /// answered as a plain server would. An act is used up when it was the first of several for
     /// the same command.
     pub(crate) fn start(acts: &[(&'static str, Act)]) -> Self {
+        Self::start_several(vec![acts.to_vec()])
+    }
+
+    /// The same for several control connections, one after the other.
+    pub(crate) fn start_several(acts: Vec<Vec<(&'static str, Act)>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (acts, log) = (acts.to_vec(), Arc::clone(&seen));
-        // Ends with the connection, or with the test.
+        let log = Arc::clone(&seen);
+        // Ends with the connections, or with the test.
         thread::spawn(move || {
-            if let Ok((control, _)) = listener.accept() {
-                let _ = serve(&control, acts, &log);
+            for acts in acts {
+                if let Ok((control, _)) = listener.accept() {
+                    let _ = serve(&control, acts, &log);
+                }
             }
         });
         Self { address, seen }

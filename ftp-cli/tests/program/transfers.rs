@@ -1,0 +1,600 @@
+//! The options of `get` and `put`: several files, checks, times, retries.
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use ftp_server::ServerConfig;
+use ftp_tests::process::{LIMIT, Running, run, run_with};
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::{ClosedPort, OurServer};
+
+use crate::peer::{Act, Peer};
+use crate::{failed, ftp};
+
+const TEN: &str = "150 data (10 bytes)";
+const PLAIN: &str = "150 data";
+
+fn ten(byte: u8) -> Vec<u8> {
+    vec![byte; 10]
+}
+
+fn sent(byte: u8) -> Act {
+    Act::Send(TEN, ten(byte), "226 done")
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+/// How often a line that begins with `start` came.
+fn count(peer: &Peer, start: &str) -> usize {
+    peer.seen().split(", ").filter(|line| line.starts_with(start)).count()
+}
+
+#[test]
+fn several_files_come_over_one_control_connection_tl_24() {
+    let here = TempRoot::new();
+    // The peer takes one connection.
+    let peer =
+        Peer::start(&[("RETR a", sent(b'a')), ("RETR d/b", sent(b'b')), ("RETR", sent(b'c'))]);
+    let urls = [peer.url("a"), peer.url("d/b"), peer.url("c")];
+    run(ftp(&["get", "-P"]).arg(here.path()).args(&urls)).succeeded();
+    assert_eq!(here.names(), [b"a", b"b", b"c"]);
+    assert_eq!(here.read("b"), ten(b'b'));
+    assert_eq!((count(&peer, "USER"), count(&peer, "TYPE")), (1, 1), "{}", peer.seen());
+
+    // One fails, the others come; and another user is another connection, refused here.
+    let here = TempRoot::new();
+    let peer = Peer::start(&[("RETR a", Act::Say("550 no such file")), ("RETR b", sent(b'b'))]);
+    let ran = run(ftp(&["get", "-P"]).arg(here.path()).args([peer.url("a"), peer.url("b")]));
+    failed(&ran, 12, "1 of 2 files fetched, 1 failed, 0 not tried");
+    failed(&ran, 12, "550 no such file");
+    assert_eq!(here.names(), [b"b"]);
+}
+
+#[test]
+fn what_is_gone_for_one_server_is_tried_with_the_others() {
+    let here = TempRoot::new();
+    let dead = Peer::start(&[("RETR", Act::Say("421 going down"))]);
+    let peer = Peer::start(&[("RETR", sent(b'c'))]);
+    let urls = [dead.url("a"), dead.url("b"), peer.url("c")];
+    let ran = run(ftp(&["get", "-P"]).arg(here.path()).args(&urls));
+    failed(&ran, 12, "1 of 3 files fetched, 1 failed, 1 not tried");
+    assert_eq!(here.names(), [b"c"]);
+    assert_eq!(count(&dead, "RETR"), 1);
+}
+
+#[test]
+fn a_file_after_one_that_was_looked_for_elsewhere_comes_from_its_own_place_cl_60() {
+    // Behind the CWD of the first a plain name would be another file: it logs in anew.
+    let server = OurServer::start();
+    server.root.mkdir("d");
+    server.root.write("d/x", b"wrong");
+    server.root.write("x", b"right");
+    let here = TempRoot::new();
+    let urls = [format!("{}d/missing", server.url("")), server.url("x")];
+    run(ftp(&["get", "-P"]).arg(here.path()).args(&urls)).exited(12);
+    assert_eq!(here.read("x"), b"right");
+}
+
+#[test]
+fn operands_that_would_lose_a_file_are_refused() {
+    let closed = ClosedPort::new();
+    let url = |name: &str| format!("ftp://{}/{name}", closed.address());
+    let here = TempRoot::new();
+    let dir = text(here.path());
+    for (arguments, words) in [
+        (vec!["get", &url("a"), &url("b")], "-P DIR URL..."),
+        (vec!["get", &url("a"), "host:b"], "./NAME"),
+        (vec!["get", "-P", &dir, &url("a"), &url("d/a")], "two files would become a"),
+        (vec!["get", "-P", &dir, &url("d/..")], "names no file"),
+        (vec!["get", "-P", &dir], "needs URLs"),
+        (vec!["get", "-j", "2", &url("a"), &dir], "-P DIR URL..."),
+        (vec!["get", "-j", "0", "-P", &dir, &url("a")], "from 1 to 64"),
+        (vec!["get", "-c", &url("a"), "-"], "regular local file"),
+        (vec!["get", "-p", &url("a"), "-"], "regular local file"),
+        (vec!["get", "--retry-delay", "1", &url("a"), "-"], "--retry"),
+        (vec!["get", "--limit-rate", "0", &url("a"), "-"], "more than 0"),
+        (vec!["get", "-a", "--verify", "hash", &url("a"), "-"], "--ascii"),
+        (vec!["put", "--append", "-c", "x", &url("a")], "exclude each other"),
+        (vec!["put", "--unique", "-c", "x", &url("a")], "exclude each other"),
+        (vec!["put", "-p", "-", &url("a")], "not standard input"),
+        (vec!["put", "--append", "--verify", "hash", "x", &url("a")], "whole files"),
+    ] {
+        failed(&run(&mut ftp(&arguments)), 2, words);
+    }
+    assert!(here.names().is_empty());
+}
+
+#[test]
+fn no_clobber_skips_and_says_so() {
+    let here = TempRoot::new();
+    let old = text(&here.write("old", b"old"));
+    // Nothing is sent for a file that is here.
+    let closed = ClosedPort::new();
+    let ran = run(&mut ftp(&["get", "-n", &format!("ftp://{}/x", closed.address()), &old]));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("old: exists, skipped"), "{ran:?}");
+    ran.succeeded();
+    assert_eq!(here.read("old"), b"old");
+
+    let listed = ("FEAT", Act::Say("211-x\r\n SIZE\r\n211 end"));
+    let stored = ("STOR", Act::Take("150 go", "226 done"));
+    for (size, feat, code, stores) in
+        [("213 3", None, 0, false), ("550 no", Some(listed), 0, true), ("550 no", None, 14, false)]
+    {
+        let acts: Vec<_> =
+            [("SIZE", Act::Say(size)), stored.clone()].into_iter().chain(feat).collect();
+        let peer = Peer::start(&acts);
+        let ran = run(&mut ftp(&["put", "-n", "--verify", "none", &old, &peer.url("x")]));
+        ran.exited(code);
+        assert_eq!(count(&peer, "STOR"), usize::from(stores), "{}", peer.seen());
+        if code == 0 && !stores {
+            assert!(String::from_utf8_lossy(&ran.stderr).contains("x: exists, skipped"), "{ran:?}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_came_meanwhile_stays_with_no_clobber() {
+    let here = TempRoot::new();
+    let local = here.join("file");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ftp://{}/file", listener.local_addr().unwrap());
+    let mut get = ftp(&["get", "-n", &url, &text(&local)]);
+    let mut get = Running::start(get.stdout(Stdio::null()).stderr(Stdio::null()));
+    let (control, data) = crate::signals::begin_with(&listener, TEN).unwrap();
+    fs::write(&local, "another's").unwrap();
+    (&data).write_all(&ten(b'x')).unwrap();
+    drop(data);
+    (&control).write_all(b"226 done\r\n").unwrap();
+    drop(control);
+    let status = get.wait(Instant::now() + LIMIT).expect("it ends");
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(fs::read(&local).unwrap(), b"another's");
+    assert_eq!(here.names(), [b"file"]);
+}
+
+#[test]
+fn a_size_that_is_asked_for_and_not_told_is_unsupported() {
+    let here = TempRoot::new();
+    let (file, new) = (text(&here.write("old", b"0123456789")), text(&here.join("new")));
+    let acts = |size: &'static str| {
+        let retr = Act::Send(PLAIN, ten(b'x'), "226 done");
+        [("RETR", retr), ("STOR", Act::Take("150 go", "226 done")), ("SIZE", Act::Say(size))]
+    };
+    for (option, size, code) in [
+        ("size", "213 10", 0),
+        ("size", "213 11", 11),
+        ("size", "550 no", 14),
+        ("none", "213 11", 0),
+    ] {
+        for arguments in [["get", "URL", &new], ["put", &file, "URL"]] {
+            let peer = Peer::start(&acts(size));
+            let url = peer.url("x");
+            let arguments = arguments.map(|word| if word == "URL" { &*url } else { word });
+            let ran = run(ftp(&arguments).args(["--verify", option]));
+            ran.exited(code);
+            assert_eq!(count(&peer, "SIZE") > 0, option == "size", "{}", peer.seen());
+            let is_there = here.names().contains(&b"new".to_vec());
+            assert_eq!(is_there, code == 0 && arguments[0] == "get", "{ran:?}");
+            let _ = fs::remove_file(&new);
+        }
+    }
+}
+
+#[test]
+fn hashes_are_compared_and_none_is_no_success() {
+    let server = OurServer::start();
+    let here = TempRoot::new();
+    let file = text(&here.write("file", b"0123456789"));
+    let ran = run(&mut ftp(&["put", "--verify", "hash", "--trace", &file, &server.url("x")]));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("> HASH x\n"), "{ran:?}");
+    ran.succeeded();
+    let input =
+        run_with(&mut ftp(&["put", "--verify", "hash", "-", &server.url("y")]), b"y", LIMIT);
+    input.succeeded();
+    let new = text(&here.join("new"));
+    run(&mut ftp(&["get", "--verify", "hash", &server.url("x"), &new])).succeeded();
+    assert_eq!(
+        run(&mut ftp(&["get", "--verify", "hash", &server.url("x"), "-"])).succeeded(),
+        b"0123456789"
+    );
+    fs::remove_file(&new).unwrap();
+    // The part that is here already counts, too.
+    here.write("new.part", b"01234");
+    run(&mut ftp(&["get", "-c", "--verify", "hash", &server.url("x"), &new])).succeeded();
+    assert_eq!(here.read("new"), b"0123456789");
+    fs::remove_file(&new).unwrap();
+
+    let feat = || ("FEAT", Act::Say("211-x\r\n HASH SHA-1*\r\n211 end"));
+    // That of "0123456789" is 87acec17cd9dcd20a716cc2cf67417b71c8a7016.
+    let right = "213 SHA-1 0-9 87acec17cd9dcd20a716cc2cf67417b71c8a7016 x";
+    let wrong = "213 SHA-1 0-9 87acec17cd9dcd20a716cc2cf67417b71c8a7017 x";
+    for (hash, code) in [(right, 0), (wrong, 11), ("550 not now", 14)] {
+        for option in ["-b", "-c"] {
+            let retr = ("RETR", Act::Send(TEN, b"0123456789".to_vec(), "226 done"));
+            let peer = Peer::start(&[retr, feat(), ("HASH", Act::Say(hash))]);
+            let arguments = ["get", option, "--verify", "hash", &peer.url("x"), &new];
+            run(&mut ftp(&arguments)).exited(code);
+            // What is known to be wrong is not kept for --continue.
+            let left = usize::from(code == 0 || option == "-c" && code == 14);
+            assert_eq!(here.names().len(), 1 + left, "{hash} {option} {:?}", here.names());
+            let _ = (fs::remove_file(&new), fs::remove_file(here.join("new.part")));
+        }
+        let stor = ("STOR", Act::Take("150 go", "226 done"));
+        let peer = Peer::start(&[stor, feat(), ("HASH", Act::Say(hash))]);
+        run(&mut ftp(&["put", "--verify", "hash", &file, &peer.url("x")])).exited(code);
+    }
+    // Nothing is moved where it cannot be checked.
+    let peer = Peer::start(&[]);
+    let ran = run(&mut ftp(&["get", "--verify", "hash", &peer.url("x"), &new]));
+    failed(&ran, 14, "no digest that is known here");
+    assert_eq!(count(&peer, "RETR"), 0);
+}
+
+#[test]
+fn times_are_kept_both_ways_or_it_is_no_success() {
+    let server = OurServer::start();
+    let here = TempRoot::new();
+    let file = here.write("file", b"content");
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+    run(&mut ftp(&["put", "-p", &text(&file), &server.url("x")])).succeeded();
+    let modified = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    assert_eq!(modified(&server.root.join("x")), time);
+    let new = here.join("new");
+    for option in ["-b", "-c", "--in-place"] {
+        run(&mut ftp(&["get", "-p", option, &server.url("x"), &text(&new)])).succeeded();
+        assert_eq!(modified(&new), time, "{option}");
+        fs::remove_file(&new).unwrap();
+    }
+
+    let peer = Peer::start(&[("RETR", sent(b'x'))]);
+    let ran = run(&mut ftp(&["get", "-p", &peer.url("x"), &text(&new)]));
+    failed(&ran, 14, "does not tell when");
+    assert_eq!(count(&peer, "RETR"), 0);
+    let peer = Peer::start(&[("STOR", Act::Take("150 go", "226 done"))]);
+    let ran = run(&mut ftp(&["put", "-p", &text(&file), &peer.url("x")]));
+    failed(&ran, 14, "the file is there, and its time is not");
+}
+
+#[test]
+fn directories_are_made_on_request_only() {
+    let server = OurServer::start();
+    let here = TempRoot::new();
+    let file = text(&here.write("file", b"content"));
+    let url = server.url("a/b/c/file");
+    failed(&run(&mut ftp(&["put", &file, &url])), 8, "550");
+    assert!(server.root.names().is_empty());
+    run(&mut ftp(&["put", "--create-dirs", &file, &url])).succeeded();
+    assert_eq!(server.root.read("a/b/c/file"), b"content");
+    // A drop box is asked for nothing more while the directory is there.
+    let ran = run(&mut ftp(&["put", "--create-dirs", "--trace", &file, &server.url("a/b/other")]));
+    assert!(!String::from_utf8_lossy(&ran.stderr).contains("> MKD"), "{ran:?}");
+    ran.succeeded();
+
+    let local = text(&here.join("x/y/file"));
+    failed(&run(&mut ftp(&["get", &url, &local])), 3, "x/y/file");
+    run(&mut ftp(&["get", "--create-dirs", &url, &local])).succeeded();
+    assert_eq!(here.read("x/y/file"), b"content");
+    run(ftp(&["get", "--create-dirs", &url]).arg(here.join("z/"))).succeeded();
+    assert_eq!(here.read("z/file"), b"content");
+    run(ftp(&["get", "--create-dirs", "-P"]).arg(here.join("p/q")).arg(&url)).succeeded();
+    assert_eq!(here.read("p/q/file"), b"content");
+}
+
+#[test]
+fn in_place_writes_under_the_final_name_from_the_first_byte() {
+    let here = TempRoot::new();
+    let old = here.write("old", b"a longer old file");
+    let get = |act: Act| {
+        let peer = Peer::start(&[("RETR", act)]);
+        run(&mut ftp(&["get", "--in-place", &peer.url("x"), &text(&old)]))
+    };
+    // Before a byte came nothing is lost.
+    get(Act::Say("550 no")).exited(8);
+    assert_eq!(here.read("old"), b"a longer old file");
+    get(Act::Send(TEN, b"12345".to_vec(), "426 cut")).exited(9);
+    assert_eq!(here.read("old"), b"12345");
+    get(sent(b'x')).succeeded();
+    assert_eq!((here.read("old"), here.names()), (ten(b'x'), vec![b"old".to_vec()]));
+}
+
+#[test]
+fn a_unique_name_is_the_servers_and_is_printed() {
+    let server = OurServer::start();
+    server.root.mkdir("d");
+    let here = TempRoot::new();
+    let file = text(&here.write("file", b"content"));
+    let root = server.url("");
+    for url in [format!("{root}d/"), format!("{root}d/wish"), format!("{root}d%2Fwish")] {
+        let arguments = ["put", "--unique", "--verify", "size", &file, &url];
+        let printed = run(&mut ftp(&arguments)).succeeded();
+        let name = printed.strip_suffix(b"\n").unwrap();
+        assert_eq!(server.root.read([b"d/", name].concat()), b"content");
+    }
+    // One that wants no wish, and does not tell the name.
+    let acts = [("STOU x", Act::Say("501 no")), ("STOU", Act::Take("150 go", "226 done"))];
+    let peer = Peer::start(&acts);
+    assert!(run(&mut ftp(&["put", "--unique", &file, &peer.url("x")])).succeeded().is_empty());
+    assert!(peer.seen().contains("STOU x, EPSV, STOU, "), "{}", peer.seen());
+    let ran =
+        run(ftp(&["put", "--unique", "--verify", "size", &file]).arg(Peer::start(&acts).url("x")));
+    failed(&ran, 14, "does not tell the name");
+}
+
+#[test]
+fn what_may_pass_is_tried_again_and_5yz_and_452_never() {
+    let here = TempRoot::new();
+    let (file, new) = (text(&here.write("file", &ten(b'x'))), text(&here.join("new")));
+    let busy = || Act::Say("450 busy");
+    for (acts, retries, code, tries) in [
+        (vec![busy(), sent(b'x')], "1", 0, 2),
+        (vec![busy(), busy(), sent(b'x')], "1", 9, 2),
+        (vec![busy(), sent(b'x')], "0", 9, 1),
+        (vec![Act::Say("550 no"), sent(b'x')], "5", 8, 1),
+        (vec![Act::Say("425 no data"), sent(b'x')], "5", 0, 2),
+        (vec![Act::Send(TEN, vec![b'y'; 9], "226 done"), sent(b'x')], "5", 0, 2),
+        (vec![Act::Send(TEN, vec![b'y'; 9], "226 done"); 3], "5", 11, 2),
+        (vec![Act::Send(TEN, vec![b'y'; 9], "426 cut"), sent(b'x')], "5", 0, 2),
+    ] {
+        let shown = format!("{acts:?}");
+        let acts: Vec<_> = acts.into_iter().map(|act| ("RETR", act)).collect();
+        let peer = Peer::start(&acts);
+        let limits = ["--retry", retries, "--retry-delay", "0"];
+        let limits = if retries == "0" { &limits[..2] } else { &limits[..] };
+        run(ftp(&["get", &peer.url("x"), &new]).args(limits)).exited(code);
+        assert_eq!(count(&peer, "RETR"), tries, "{shown}: {}", peer.seen());
+        assert_eq!(fs::read(&new).ok(), (code == 0).then(|| ten(b'x')), "{shown}");
+        let _ = fs::remove_file(&new);
+    }
+    for (refusal, tries) in [("452 full", 1), ("552 quota", 1), ("553 no", 1), ("450 busy", 2)] {
+        let peer = Peer::start(&[("STOR", Act::Say(refusal))]);
+        let arguments = ["put", "--retry", "1", "--retry-delay", "0", &file, &peer.url("x")];
+        run(&mut ftp(&arguments));
+        assert_eq!(count(&peer, "STOR"), tries, "{refusal}: {}", peer.seen());
+    }
+    // What went into a pipe cannot be taken back.
+    let peer =
+        Peer::start(&[("RETR", Act::Send(TEN, vec![b'y'; 9], "426 cut")), ("RETR", sent(b'x'))]);
+    let arguments = ["get", "--retry", "3", "--retry-delay", "0", &peer.url("x"), "-"];
+    let ran = run(&mut ftp(&arguments));
+    ran.exited(9);
+    assert_eq!((ran.stdout.as_slice(), count(&peer, "RETR")), (&b"yyyyyyyyy"[..], 1));
+}
+
+#[test]
+fn a_server_that_takes_fewer_connections_gets_fewer() {
+    let here = TempRoot::new();
+    let names: Vec<String> = (0..20).map(|number| format!("file{number}")).collect();
+    for sessions in [1, 3, 0] {
+        let config = ServerConfig { sessions, ..ServerConfig::default() };
+        let server = OurServer::with(config);
+        let locals: Vec<String> =
+            names.iter().map(|name| text(&here.write(name, name.as_bytes()))).collect();
+        run(ftp(&["put", "-j", "8"]).args(&locals).arg(server.url(""))).succeeded();
+        for name in &names {
+            assert_eq!(server.root.read(name), name.as_bytes());
+        }
+        let there = TempRoot::new();
+        let urls = names.iter().map(|name| server.url(name));
+        run(ftp(&["get", "-j", "8", "-P"]).arg(there.path()).args(urls)).succeeded();
+        assert_eq!(there.names().len(), names.len());
+        for name in &names {
+            assert_eq!(there.read(name), name.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn a_part_whose_file_was_replaced_on_the_server_is_not_continued_as_09() {
+    let here = TempRoot::new();
+    let new = text(&here.join("new"));
+    let told = |time: &'static str| [("SIZE", Act::Say("213 10")), ("MDTM", Act::Say(time))];
+    let get = |acts: &[(&'static str, Act)]| {
+        let peer = Peer::start(acts);
+        (run(&mut ftp(&["get", "-c", &peer.url("x"), &new])), peer)
+    };
+    // Both times are long before the part: only what was written down tells.
+    let [size, time] = told("213 19990101000000");
+    let cut = ("RETR", Act::Send(TEN, b"aaaa".to_vec(), "426 cut"));
+    get(&[cut.clone(), size.clone(), time.clone()]).0.exited(9);
+    assert_eq!(here.read("new.part"), b"aaaa");
+    let [_, other] = told("213 19990202000000");
+    let (ran, peer) = get(&[("RETR", sent(b'b')), size.clone(), other]);
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("starting anew"), "{ran:?}");
+    ran.succeeded();
+    assert!(!peer.seen().contains("REST"), "{}", peer.seen());
+    assert_eq!(here.read("new"), ten(b'b'));
+    fs::remove_file(&new).unwrap();
+
+    // The same file is, whatever the clock here says of the part.
+    get(&[cut, size.clone(), time.clone()]).0.exited(9);
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+    let part = fs::File::options().write(true).open(here.join("new.part")).unwrap();
+    part.set_modified(long_ago).unwrap();
+    let rest = ("RETR", Act::Send(PLAIN, vec![b'a'; 6], "226 done"));
+    let (ran, peer) = get(&[rest, size, time]);
+    ran.succeeded();
+    assert!(peer.seen().contains("REST 4, RETR x"), "{}", peer.seen());
+    assert_eq!(here.read("new"), ten(b'a'));
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_continued_is_no_success() {
+    let here = TempRoot::new();
+    here.write("new.part", b"aaaa");
+    let acts = [
+        ("SIZE", Act::Say("213 10")),
+        ("MDTM", Act::Say("213 19990101000000")),
+        ("MDTM", Act::Say("213 19990202000000")),
+        ("RETR", Act::Send(PLAIN, vec![b'b'; 6], "226 done")),
+    ];
+    let ran = run(&mut ftp(&["get", "-c", &Peer::start(&acts).url("x"), &text(&here.join("new"))]));
+    failed(&ran, 11, "changed while it was continued");
+    assert!(here.names().is_empty(), "a mixture is of no use: {:?}", here.names());
+}
+
+#[test]
+fn a_server_that_cannot_restart_sends_it_anew() {
+    let here = TempRoot::new();
+    here.write("new.part", b"aaaa");
+    let acts =
+        [("SIZE", Act::Say("213 10")), ("REST 4", Act::Say("502 what?")), ("RETR", sent(b'b'))];
+    run(&mut ftp(&["get", "-c", &Peer::start(&acts).url("x"), &text(&here.join("new"))]))
+        .succeeded();
+    assert_eq!((here.read("new"), here.names()), (ten(b'b'), vec![b"new".to_vec()]));
+}
+
+#[test]
+fn an_upload_goes_on_only_behind_what_is_the_beginning_of_this_file() {
+    let here = TempRoot::new();
+    let file = text(&here.write("file", &ten(b'x')));
+    for (time, way) in [("213 29990101000000", "APPE x"), ("213 19990101000000", "STOR x")] {
+        let acts = [
+            ("SIZE", Act::Say("213 4")),
+            ("SIZE", Act::Say("213 10")),
+            ("MDTM", Act::Say(time)),
+            (way, Act::Take("150 go", "226 done")),
+        ];
+        let peer = Peer::start(&acts);
+        run(&mut ftp(&["put", "-c", &file, &peer.url("x")])).succeeded();
+        assert!(peer.seen().contains(way), "{}", peer.seen());
+    }
+}
+
+#[test]
+fn cuts_anywhere_leave_no_file_under_its_name_hl_04() {
+    let mut random = ftp_tests::random::Random::new(4);
+    for _ in 0..12 {
+        let here = TempRoot::new();
+        let length = random.below(200_000);
+        let cut = Act::SendAndBreak("150 data (200000 bytes)", vec![b'x'; length]);
+        let peer = Peer::start(&[("RETR", cut)]);
+        let ran = run(&mut ftp(&["get", &peer.url("x"), &text(&here.join("new"))]));
+        assert_ne!(ran.code(), Some(0), "{ran:?}");
+        assert!(here.names().is_empty(), "{length}: {:?}", here.names());
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(said.contains("-c would resume"), length > 0, "{said}");
+    }
+}
+
+#[test]
+fn two_that_fetch_one_name_leave_one_whole_file_hl_12_cl_53() {
+    let server = OurServer::start();
+    let (a, b) = (vec![b'a'; 3_000_000], vec![b'b'; 3_000_000]);
+    server.root.write("a", &a);
+    server.root.write("b", &b);
+    let here = TempRoot::new();
+    for _ in 0..5 {
+        let start = |name: &str| {
+            Running::start(
+                ftp(&["get", &server.url(name), &text(&here.join("x"))])
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null()),
+            )
+        };
+        let mut both = [start("a"), start("b")];
+        for one in &mut both {
+            let status = one.wait(Instant::now() + LIMIT).expect("it ends");
+            assert_eq!(status.code(), Some(0));
+        }
+        let got = here.read("x");
+        assert!(got == a || got == b);
+        assert_eq!(here.names(), [b"x"]);
+    }
+}
+
+#[test]
+fn a_signal_ends_several_at_once_and_a_slow_one_within_a_second_li_10_hl_10() {
+    let server = OurServer::start();
+    let names: Vec<String> = (0..4).map(|number| format!("file{number}")).collect();
+    for name in &names {
+        server.root.write(name, &[b'x'; 4_000_000]);
+    }
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let here = TempRoot::new();
+        let urls = names.iter().map(|name| server.url(name));
+        let mut get = ftp(&["get", "-j", "4", "--limit-rate", "1000", "-P"]);
+        get.arg(here.path()).args(urls).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut get = Running::start(&mut get);
+        // All are being written to.
+        let begun = || {
+            let names = here.names();
+            let some = |name: &Vec<u8>| here.join(name).metadata().is_ok_and(|m| m.len() > 0);
+            (names.len() == 4 && names.iter().all(some)).then_some(())
+        };
+        get.wait_until(Duration::from_secs(20), begun).unwrap();
+        let id = get.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+        let status = get.wait(Instant::now() + Duration::from_secs(1)).expect("it ends");
+        assert_eq!(status.code(), Some(code));
+        assert!(here.names().is_empty(), "{:?}", here.names());
+    }
+}
+
+#[test]
+fn a_rate_is_a_limit_and_loses_nothing() {
+    let server = OurServer::start();
+    let content = ftp_tests::content::binary(100_000, 7);
+    server.root.write("x", &content);
+    let here = TempRoot::new();
+    let new = text(&here.join("new"));
+    let start = Instant::now();
+    run(&mut ftp(&["get", "--limit-rate", "200K", &server.url("x"), &new])).succeeded();
+    // Faster would be more than is allowed, however fast the machine is.
+    assert!(start.elapsed() >= Duration::from_millis(450), "{:?}", start.elapsed());
+    assert_eq!(here.read("new"), content);
+    run(&mut ftp(&["put", "--limit-rate", "1M", &new, &server.url("y")])).succeeded();
+    assert_eq!(server.root.read("y"), content);
+}
+
+#[test]
+fn a_connection_that_breaks_is_made_anew_and_goes_on_with_the_part() {
+    let here = TempRoot::new();
+    let first = Peer::start_several(vec![
+        vec![
+            ("SIZE", Act::Say("213 10")),
+            ("MDTM", Act::Say("213 19990101000000")),
+            ("RETR", Act::SendAndBreak(TEN, b"aaaa".to_vec())),
+        ],
+        vec![
+            ("SIZE", Act::Say("213 10")),
+            ("MDTM", Act::Say("213 19990101000000")),
+            ("RETR", Act::Send(PLAIN, b"bbbbbb".to_vec(), "226 done")),
+        ],
+    ]);
+    let new = text(&here.join("new"));
+    let limits = ["--retry", "1", "--retry-delay", "0"];
+    run(ftp(&["get", "-c", &first.url("x"), &new]).args(limits)).succeeded();
+    assert_eq!(here.read("new"), b"aaaabbbbbb");
+    assert!(first.seen().contains("REST 4, RETR x"), "{}", first.seen());
+    assert_eq!(count(&first, "USER"), 2);
+}
+
+#[test]
+fn the_limit_for_the_whole_counts_for_all_connections() {
+    let here = TempRoot::new();
+    let hang = || vec![("RETR", Act::SendAndHang(TEN, Vec::new()))];
+    let peer = Peer::start_several(vec![hang(), hang(), hang(), hang()]);
+    let new = text(&here.join("new"));
+    let limits =
+        ["--retry", "3", "--retry-delay", "0", "--timeout", "1", "--stall-timeout", "400ms"];
+    let start = Instant::now();
+    failed(&run(ftp(&["get", &peer.url("x"), &new]).args(limits)), 10, "timed out");
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(count(&peer, "RETR") >= 2, "{}", peer.seen());
+}
+
+#[test]
+fn input_that_was_read_is_not_sent_in_part_by_another_try() {
+    let peer = Peer::start(&[("STOR", Act::TakeAndRefuse("150 go", 10, "426 cut"))]);
+    let arguments = ["put", "--retry", "3", "--retry-delay", "0", "-", &peer.url("x")];
+    let ran = run_with(&mut ftp(&arguments), &vec![b'x'; 5_000_000], LIMIT);
+    ran.exited(9);
+    assert_eq!(count(&peer, "STOR"), 1, "{}", peer.seen());
+}
