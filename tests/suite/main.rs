@@ -19,6 +19,8 @@ mod interop_ftplib;
 mod interop_fxp;
 mod interop_fxp_client;
 mod interop_lftp;
+#[cfg(feature = "tls")]
+mod interop_tls;
 mod nat;
 mod peers;
 mod properties;

@@ -54,7 +54,7 @@ impl Configured {
 }
 
 /// What it says until a line holds `words`.
-fn said_until(served: &Served, words: &str) -> Vec<String> {
+pub(crate) fn said_until(served: &Served, words: &str) -> Vec<String> {
     let mut lines = Vec::new();
     loop {
         let line = served.log.recv_timeout(LIMIT);

@@ -1,16 +1,21 @@
 //! `serve` with TLS: which certificates it takes, the one that it makes, and what SIGHUP does.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use ftp_tests::process::run;
+use ftp_server::PasswordHash;
+use ftp_tests::process::{Running, run};
+use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
-use ftp_tests::tls::{Authority, Kind};
+use ftp_tests::tls::{Authority, Kind, Pair, TlsClient};
 
+use crate::config::said_until;
 use crate::serve::Served;
-use crate::{failed, ftp};
+use crate::{failed, ftp, ftp_with_hangup};
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("temporary names are text")
@@ -22,6 +27,13 @@ fn serve(home: &TempRoot, arguments: &[&str]) -> Command {
     command.args(arguments).env_remove("STATE_DIRECTORY").env_remove("XDG_STATE_HOME");
     command.env("HOME", home.path()).current_dir(home.path());
     command
+}
+
+/// What the server at `address` shows behind `AUTH TLS`.
+#[track_caller]
+fn shown(address: SocketAddr, client: &TlsClient) -> Vec<u8> {
+    let mut session = RawSession::greeted(address);
+    session.start_tls(client).certificate.expect("a server shows one")
 }
 
 #[test]
@@ -160,11 +172,13 @@ fn a_certificate_of_its_own_is_made_once_and_kept() {
     let parent = file.parent().unwrap();
     assert_eq!(fs::metadata(parent).unwrap().permissions().mode() & 0o777, 0o700);
     assert_eq!(fs::read_dir(parent).unwrap().count(), 1, "no temporary file stays");
+    let certificate = shown(served.address, &TlsClient::trusting_anybody());
     let content = fs::read(&file).unwrap();
     drop(served);
 
     let served = Served::of(serve(&home, &["--tls-self-signed"]).arg(root.path()));
     assert_eq!(pin(&served), first);
+    assert_eq!(shown(served.address, &TlsClient::trusting_anybody()), certificate);
     assert_eq!(fs::read(&file).unwrap(), content);
     assert!(
         check().contains(&format!("{} can be shown; clients may --pin {first}", file.display()))
@@ -184,4 +198,132 @@ fn a_certificate_of_its_own_is_made_once_and_kept() {
     elsewhere.env("STATE_DIRECTORY", home.join("of systemd")).arg(root.path());
     assert_ne!(pin(&Served::of(&mut elsewhere)), first);
     assert!(home.join("of systemd/self-signed.pem").is_file());
+}
+
+/// Says what the server shows to a client that asks at once.
+#[track_caller]
+fn is_shown(served: &Served, pair: &Pair) {
+    let found = shown(served.address, &TlsClient::trusting_anybody());
+    assert!(found == pair.certificate()[..], "another certificate than was expected");
+}
+
+#[test]
+fn a_hangup_loads_a_new_certificate_for_new_connections_tl_26_ht_23() {
+    let (home, authority) = (TempRoot::new(), Authority::new());
+    let first = authority.issue(Kind::Good);
+    let files = first.write(&home, "server");
+    // Without a file of settings, too.
+    let config = home.write("server.toml", b"[timeouts]\nidle = \"5 min\"\n");
+    for with_file in [false, true] {
+        let _ = first.write(&home, "server");
+        let mut command = ftp_with_hangup(&["serve", "--listen", "127.0.0.1:0", "-u", "user:p"]);
+        command.args(["--tls-cert", "server.crt", "--tls-key", "server.key"]);
+        command.args(["--set", "tls.control=required", "--write"]);
+        if with_file {
+            command.arg("--config").arg(&config);
+        }
+        let root = TempRoot::new();
+        let served = Served::of(command.current_dir(home.path()).arg(root.path()));
+        is_shown(&served, &first);
+        let client = TlsClient::trusting_anybody();
+        let mut session = RawSession::secure(served.address, &client, "user", "p");
+        session.expect("TYPE I", 200);
+
+        // A new one counts for connections that come, and costs the others nothing.
+        let second = authority.issue(Kind::Good);
+        let _ = second.write(&home, "server");
+        served.signal("HUP");
+        said_until(&served, "changed: the certificate");
+        is_shown(&served, &second);
+        let mut data = session.tls_data(&client, "STOR file");
+        let data_shown = data.shaken().certificate;
+        assert_eq!(data_shown.as_deref(), Some(&first.certificate()[..]), "of its own session");
+        data.write_all(b"content").and_then(|()| data.finish()).unwrap();
+        drop(data.read_to_its_end());
+        session.expect_reply(226);
+        assert_eq!(root.read("file"), b"content");
+
+        // What is broken changes nothing, and is said.
+        let third = authority.issue(Kind::Good).write(&home, "third");
+        let expired = authority.issue(Kind::Expired).write(&home, "expired");
+        let of = |path: &Path| fs::read(path).unwrap();
+        for (certificate, key, words) in [
+            (of(&third.certificate), of(&files.key), "server.key does not belong to"),
+            (of(&expired.certificate), of(&expired.key), "server.crt expired at 2021"),
+            (Vec::new(), of(&third.key), "server.crt is empty"),
+            (of(&third.certificate), b"garbage".to_vec(), "no private key in"),
+        ] {
+            home.write("server.crt", &certificate);
+            home.write("server.key", &key);
+            served.signal("HUP");
+            let said = said_until(&served, "nothing has changed");
+            let last = said.last().unwrap();
+            assert!(last.contains(words), "{words}: {said:?}");
+            is_shown(&served, &second);
+        }
+        fs::remove_file(&files.key).unwrap();
+        served.signal("HUP");
+        let said = said_until(&served, "nothing has changed");
+        assert!(said.last().unwrap().contains("server.key: No such file"), "{said:?}");
+        is_shown(&served, &second);
+        session.expect_in_step();
+    }
+}
+
+#[test]
+fn a_port_of_its_own_begins_with_tls_tl_03() {
+    let (home, root) = (TempRoot::new(), TempRoot::new());
+    root.write("file", b"content");
+    let mut command = ftp(&["serve", "--listen-tls", "127.0.0.1:0", "--tls-self-signed"]);
+    command.env("HOME", home.path()).args(["-u", "user:p"]).arg(root.path());
+    let mut running = Running::start(command.stderr(Stdio::piped()).stdin(Stdio::null()));
+    let mut lines = BufReader::new(running.child.stderr.take().unwrap()).lines();
+    let mut said = Vec::new();
+    let address: SocketAddr = loop {
+        let line = lines.next().expect("serve says more").unwrap();
+        if let Some((_, at)) = line.split_once("listening with TLS from the start on ") {
+            break at.parse().unwrap();
+        }
+        said.push(line);
+    };
+    let in_clear = |line: &String| line.contains("listening on");
+    assert!(!said.iter().any(in_clear), "no other port is opened: {said:?}");
+    let client = TlsClient::trusting_anybody();
+    let mut session = RawSession::implicit(address, &client);
+    session.expect("USER user", 331);
+    session.expect("PASS p", 230);
+    // PBSZ and PROT are done.
+    assert_eq!(session.tls_download(&client, "RETR file"), b"content");
+}
+
+#[test]
+fn who_has_to_be_protected_is_not_served_in_clear_tl_02() {
+    let (home, root) = (TempRoot::new(), TempRoot::new());
+    let hash = PasswordHash::new(b"p").unwrap();
+    let user = |name: &str, tls: &str| {
+        let root = text(root.path());
+        format!("[users.{name}]\npassword = \"{hash}\"\nroot = \"{root}\"\ntls = \"{tls}\"\n")
+    };
+    let text = user("open", "optional") + &user("closed", "required");
+    home.write("server.toml", text.as_bytes());
+    let arguments = ["--config", "server.toml", "--tls-self-signed"];
+    let client = TlsClient::trusting_anybody();
+    let said = |served: &Served, name: &str, secure: bool| {
+        let mut session = RawSession::greeted(served.address);
+        if secure {
+            session.start_tls(&client);
+        }
+        let reply = session.ask(format!("USER {name}"));
+        if reply.code == 331 { session.ask("PASS p").code } else { reply.code }
+    };
+    let served = Served::of(&mut serve(&home, &arguments));
+    assert_eq!([said(&served, "open", false), said(&served, "open", true)], [230, 230]);
+    assert_eq!([said(&served, "closed", false), said(&served, "closed", true)], [534, 230]);
+    // For all of them, but for who comes from here.
+    for (exempt, want) in [("192.0.2.0/24", 534), ("127.0.0.0/8", 230)] {
+        let exempt = format!("tls.exempt={exempt}");
+        let more = ["--set", "tls.control=required", "--set", &exempt];
+        let served = Served::of(&mut serve(&home, &[&arguments[..], &more].concat()));
+        assert_eq!([said(&served, "open", false), said(&served, "open", true)], [want, 230]);
+    }
 }

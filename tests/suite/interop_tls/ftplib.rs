@@ -1,0 +1,35 @@
+//! Python's `FTP_TLS`, which does TLS by OpenSSL and resumes nothing by itself: `ftplib.py` has it
+//! resume the session of its control connection, as is usual.
+
+use ftp_tests::peer::Peer;
+use ftp_tests::process::{LIMIT, run_with};
+
+use super::{Client, Meeting, Step, outcome};
+
+pub(super) const FTPLIB: Client = Client {
+    name: "ftplib",
+    find: || Peer::python("ftplib, ssl"),
+    can_be_active: true,
+    appends: true,
+    perform: |meeting, steps| perform(meeting, "resume", steps),
+};
+
+/// As it comes.
+pub(super) const FTPLIB_AS_IT_IS: Client = Client {
+    name: "ftplib as it is",
+    perform: |meeting, steps| perform(meeting, "as it is", steps),
+    ..FTPLIB
+};
+
+fn perform(meeting: &Meeting, sessions: &str, steps: &[Step]) -> Result<Vec<u8>, String> {
+    let script = meeting.home.write("script.py", include_bytes!("ftplib.py"));
+    let (mut command, cell, at) = (meeting.command(), meeting.cell, meeting.address());
+    command.arg(script).args([at.ip().to_string(), at.port().to_string()]);
+    command.args([meeting.server.user, meeting.server.password]);
+    command.arg(&meeting.ca_file).arg(cell.version.name());
+    command.arg(if cell.implicit { "implicit" } else { "explicit" });
+    command.arg(if cell.active { "active" } else { "passive" }).arg(sessions);
+    let line = |Step { verb, local, remote }: &Step| format!("{verb:?}\t{local}\t{remote}\n");
+    let lines: String = steps.iter().map(line).collect();
+    outcome(run_with(&mut command, lines.as_bytes(), LIMIT))
+}
