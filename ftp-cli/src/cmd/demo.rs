@@ -1,16 +1,17 @@
 //! `demo`: a server and a client on this computer, their dialogue, and proof that what went in
 //! comes out.
 
+use std::fmt::Display;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ftp_client::{Client, EntryKind, Extended, ListLimits, fxp};
-use ftp_proto::Network;
-use ftp_server::{Rights, Server, ServerConfig};
+use ftp_client::{Client, EntryKind, Extended, ListLimits, Mode, Tls, fxp};
+use ftp_proto::{Network, RepresentationType};
+use ftp_server::{Rights, Server, ServerConfig, TlsPolicy};
 use log::LevelFilter;
 
 use crate::events::Events;
@@ -24,6 +25,9 @@ use crate::trace::{self, Dialogue};
 
 /// The file that everybody has.
 const README: &[u8] = include_bytes!("../../../README.md");
+
+/// Lines whose ends differ between systems.
+const TEXT: &[u8] = b"one line\nand another\n\nand the last\n";
 
 /// How long the generated file is.
 const LENGTH: u64 = 64 * 1_024 * 1_024;
@@ -43,8 +47,16 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
     let (messages, watches) = (stdio.messages.clone(), stdio.is_process);
     let output = &mut *stdio.output;
-    let mut demo =
-        Demo { output, messages, watches, ending: Arc::default(), dialogue, quiet, checks: 0 };
+    let mut demo = Demo {
+        output,
+        messages,
+        watches,
+        ending: Arc::default(),
+        dialogue,
+        quiet,
+        checks: 0,
+        root: PathBuf::new(),
+    };
     let ending = Arc::clone(&demo.ending);
     let checks = demo.run();
     // A signal takes the directory away, at which the rest fails: how it ends is the signal's say.
@@ -52,6 +64,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let checks = checks?;
     output::print(&mut *stdio.output, format!("demo: all {checks} checks passed\n").as_bytes())
 }
+
+/// How long all that one client does may take.
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// How long a signal waits for the temporary directory to be removable.
 const CLEANING: Duration = Duration::from_millis(500);
@@ -66,16 +81,19 @@ struct Demo<'a> {
     dialogue: Lines,
     quiet: bool,
     checks: u32,
+    /// The directory of the first server.
+    root: PathBuf,
 }
 
 impl Demo<'_> {
     fn run(&mut self) -> Result<u32, Failure> {
         let start = Instant::now();
-        let internal = |what: &str, error: &dyn std::fmt::Display| {
+        let internal = |what: &str, error: &dyn Display| {
             Failure::new(Exit::Internal, format!("{what}: {error}"))
         };
         let root = tempfile::Builder::new().prefix("ftp-cli-demo-").tempdir();
         let root = root.map_err(|error| Failure::local("temporary directory", &error))?;
+        root.path().clone_into(&mut self.root);
         if self.watches {
             let (place, messages) = (root.path().to_owned(), self.messages.clone());
             let ending = Arc::clone(&self.ending);
@@ -107,7 +125,7 @@ impl Demo<'_> {
         self.step(&format!("a server on {address}, in an empty temporary directory"))?;
 
         self.step("first by PASV (RFC 959), whose reply spells out address and port")?;
-        let builder = || Client::builder().overall(Some(Duration::from_secs(120)));
+        let builder = || Client::builder().overall(Some(LONGEST));
         let connect_to = |address: SocketAddr, builder: ftp_client::ClientBuilder| {
             let mut client = builder.connect(&address.to_string())?;
             client.login("demo", &password)?;
@@ -117,7 +135,18 @@ impl Demo<'_> {
         let mut client = connect(builder().epsv(Extended::Never))?;
         self.put(&mut client, "README.md", README, README.len() as u64)?;
         self.get(&mut client, "README.md", README, 0, README.len() as u64)?;
+        self.step(
+            "as text (TYPE A): on the wire each line ends in CR LF, in files as is usual here",
+        )?;
+        self.text(&mut client)?;
         client.quit()?;
+        self.step("in active mode, where the server connects to the client: PORT, then EPRT")?;
+        for eprt in [Extended::Never, Extended::Always] {
+            let mut client = connect(builder().mode(Mode::Active).eprt(eprt))?;
+            self.put(&mut client, "README.md", README, README.len() as u64)?;
+            self.get(&mut client, "README.md", README, 0, README.len() as u64)?;
+            client.quit()?;
+        }
         self.step("then by EPSV (RFC 2428), whose reply is a port alone, and with a bigger file")?;
         let generated = Generated::new();
         let mut client = connect(builder())?;
@@ -125,8 +154,14 @@ impl Demo<'_> {
         self.list(&mut client)?;
         self.get(&mut client, "64 MiB.bin", generated.from(0), 0, LENGTH)?;
         let half = LENGTH / 2;
+        self.step("resumed in the middle (REST), as after a connection that broke")?;
         self.get(&mut client, "64 MiB.bin", generated.from(half), half, LENGTH - half)?;
+        self.put(&mut client, "half.bin", generated.from(0), half)?;
+        self.resume(&mut client, "half.bin", generated.from(half), half)?;
+        self.get(&mut client, "half.bin", generated.from(0), 0, LENGTH)?;
         client.quit()?;
+
+        self.encrypted(root.path(), &password)?;
 
         let place = root.path().join("other");
         fs::create_dir(&place).map_err(|error| Failure::local("temporary directory", &error))?;
@@ -135,8 +170,14 @@ impl Demo<'_> {
         self.step(&text)?;
         let mut source = connect(builder())?;
         let mut target = connect_to(other.local_addr(), builder())?;
-        self.copy(&mut source, &mut target, "64 MiB.bin")?;
-        self.get(&mut target, "64 MiB.bin", generated.from(0), 0, LENGTH)?;
+        for (direction, name, what) in [
+            (fxp::Direction::Forward, "forward.bin", "the source listens"),
+            (fxp::Direction::Reverse, "reverse.bin", "in reverse: the target listens"),
+        ] {
+            self.step(what)?;
+            self.copy(&mut source, &mut target, direction, name)?;
+            self.get(&mut target, name, generated.from(0), 0, LENGTH)?;
+        }
         source.quit()?;
         target.quit()?;
         let report = other.shutdown(Duration::from_secs(5));
@@ -151,6 +192,40 @@ impl Demo<'_> {
         Ok(self.checks)
     }
 
+    /// The same over TLS, with a certificate that is made for it, and known by its pin.
+    fn encrypted(&mut self, root: &Path, password: &[u8]) -> Result<(), Failure> {
+        let internal = |error: &dyn Display| Failure::new(Exit::Internal, format!("TLS: {error}"));
+        let Ok(pem) = super::serve::self_signed(vec!["127.0.0.1".to_owned()]) else {
+            return self.step("TLS is not built into this version: not shown");
+        };
+        let tls = ftp_server::Tls::from_pem(pem.as_bytes(), pem.as_bytes());
+        let tls = tls.map_err(|error| internal(&error))?;
+        let tls = tls.control(TlsPolicy::Required).data(TlsPolicy::Required);
+        let trust = Tls::explicit().pin(&tls.pin()).map_err(|error| internal(&error))?;
+        let builder = Server::builder().root(root).tls(tls);
+        let server = builder.user("demo", password, Rights::FULL).bind(("127.0.0.1", 0));
+        let server = server.map_err(|error| internal(&error))?;
+        let address = server.local_addr();
+        self.step(&format!(
+            "under TLS, by AUTH TLS (RFC 4217), to a server on {address} that insists"
+        ))?;
+        let builder = Client::builder().overall(Some(LONGEST)).tls(trust);
+        let mut client = builder.connect(&address.to_string())?;
+        client.login("demo", password)?;
+        let version = client.tls().map(|info| info.version.to_string());
+        let text =
+            format!("the control connection is under {}", version.as_deref().unwrap_or("nothing"));
+        self.check(version.is_some(), &text)?;
+        self.put(&mut client, "README.md", README, README.len() as u64)?;
+        self.get(&mut client, "README.md", README, 0, README.len() as u64)?;
+        client.quit()?;
+        let mut clear = Client::builder().overall(Some(LONGEST)).connect(&address.to_string())?;
+        let refused = clear.login("demo", password).is_err();
+        self.check(refused, "who comes without TLS is sent away before the password")?;
+        let report = server.shutdown(Duration::from_secs(5));
+        self.check(report.cut + report.stuck == 0, "every session there ended by itself")
+    }
+
     fn put(
         &mut self,
         client: &mut Client,
@@ -159,11 +234,7 @@ impl Demo<'_> {
         length: u64,
     ) -> Result<(), Failure> {
         let mut upload = client.store(name)?;
-        let local = |error: io::Error| match ftp_client::Error::recover(error) {
-            Ok(error) => error.into(),
-            Err(error) => Failure::local("copying", &error),
-        };
-        io::copy(&mut (&mut content).take(length), &mut upload).map_err(local)?;
+        io::copy(&mut (&mut content).take(length), &mut upload).map_err(copying)?;
         let report = upload.finish()?;
         let moved = output::transferred(report.bytes, report.duration);
         self.check(report.bytes == length, &format!("put {name}: {moved}"))
@@ -204,12 +275,57 @@ impl Demo<'_> {
         &mut self,
         source: &mut Client,
         target: &mut Client,
+        direction: fxp::Direction,
         name: &str,
     ) -> Result<(), Failure> {
-        let report = fxp::transfer(source, name, target, name, fxp::Options::default());
+        let options = fxp::Options { direction, ..fxp::Options::default() };
+        let report = fxp::transfer(source, "64 MiB.bin", target, name, options);
         let report = report.map_err(|error| super::fxp::failure(&error))?;
         let moved = output::transferred(LENGTH, report.duration);
-        self.check(report.size == Some(LENGTH), &format!("copy {name}: {moved}"))
+        let text = format!("copy 64 MiB.bin to {name}: {moved}, none of it through the client");
+        self.check(report.size == Some(LENGTH), &text)
+    }
+
+    /// Appends by REST and STOR to a file of `offset` bytes, until it has all of `LENGTH`.
+    fn resume(
+        &mut self,
+        client: &mut Client,
+        name: &str,
+        content: impl Read,
+        offset: u64,
+    ) -> Result<(), Failure> {
+        let mut upload = client.store_from(name, offset)?;
+        io::copy(&mut content.take(LENGTH - offset), &mut upload).map_err(copying)?;
+        let report = upload.finish()?;
+        let moved = output::transferred(report.bytes, report.duration);
+        let size = client.size(name)?;
+        let text = format!("put {name} from byte {offset} on: {moved}, {LENGTH} bytes in all");
+        self.check(report.bytes == LENGTH - offset && size == Some(LENGTH), &text)
+    }
+
+    /// A text there and back as text, and back as it lies there.
+    fn text(&mut self, client: &mut Client) -> Result<(), Failure> {
+        let lines = TEXT.iter().filter(|byte| **byte == b'\n').count();
+        let as_read = |client: &mut Client, representation| {
+            client.set_representation(representation);
+            let (mut download, mut content) = (client.retrieve("text")?, Vec::new());
+            // An error, too: finish() says what it was.
+            let _ = download.read_to_end(&mut content);
+            download.finish()?;
+            Ok::<_, Failure>(content)
+        };
+        client.set_representation(RepresentationType::Ascii);
+        let mut upload = client.store("text")?;
+        upload.write_all(TEXT).map_err(copying)?;
+        upload.finish()?;
+        let stored = fs::read(self.root.join("text"));
+        let stored = stored.map_err(|error| Failure::local("temporary directory", &error))?;
+        let what = format!("put text: {lines} lines, stored as they were here");
+        self.check(stored == TEXT, &what)?;
+        let content = as_read(client, RepresentationType::Ascii)?;
+        self.check(content == TEXT, "get text: the same lines")?;
+        let content = as_read(client, RepresentationType::Image)?;
+        self.check(content == TEXT, "get text, byte for byte: the same bytes")
     }
 
     fn list(&mut self, client: &mut Client) -> Result<(), Failure> {
@@ -220,8 +336,11 @@ impl Demo<'_> {
             }
         }
         sizes.sort();
-        let want =
-            [("64 MiB.bin".to_owned(), LENGTH), ("README.md".to_owned(), README.len() as u64)];
+        let want = [
+            ("64 MiB.bin".to_owned(), LENGTH),
+            ("README.md".to_owned(), README.len() as u64),
+            ("text".to_owned(), TEXT.len() as u64),
+        ];
         let text: Vec<String> =
             sizes.iter().map(|(name, size)| format!("{name} ({size})")).collect();
         self.check(sizes == want, &format!("list: {}", text.join(", ")))
@@ -248,6 +367,14 @@ impl Demo<'_> {
             true => Ok(()),
             false => Err(Failure::new(Exit::Integrity, format!("demo failed: {text}"))),
         }
+    }
+}
+
+/// What an upload failed with.
+fn copying(error: io::Error) -> Failure {
+    match ftp_client::Error::recover(error) {
+        Ok(error) => error.into(),
+        Err(error) => Failure::local("copying", &error),
     }
 }
 

@@ -11,11 +11,18 @@ use crate::stdio::Stdio;
 /// What the environment says.
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("FTP_PASSWORD", "The password, where neither an option nor the URL has it."),
+    ("HOME", "Where .netrc is looked for."),
+    (
+        "STATE_DIRECTORY, XDG_STATE_HOME, HOME",
+        "Where serve --tls-self-signed keeps its certificate: the first that is set.",
+    ),
     ("TMPDIR", "Where demo makes its temporary directory; default /tmp."),
+    ("SSL_CERT_FILE, SSL_CERT_DIR", "The certificates that servers' are checked against."),
 ];
 
 /// Files beside those of options.
 const FILES: &[(&str, &str)] = &[
+    ("~/.netrc", "Users and passwords, for servers whose URL has no password."),
     ("NAME.part", "What get --continue left of NAME, and goes on with."),
     ("server.toml", "Settings and users of serve --config; dist/server.toml explains each key."),
 ];
@@ -177,6 +184,8 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::path::PathBuf;
 
     #[test]
     fn each_command_option_and_exit_code_is_in_the_man_page() {
@@ -196,6 +205,33 @@ mod tests {
         }
         for event in ["start", "progress", "retry", "entry", "check", "done", "error", "summary"] {
             assert!(page.contains(&format!("\\fB{event}\\fR\n")), "{event}");
+        }
+    }
+
+    /// Each name that is looked up anywhere in this crate.
+    #[test]
+    fn what_is_read_of_the_environment_is_in_the_man_page() {
+        let mut directories = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+        let mut names = vec![crate::credentials::VARIABLE.to_owned()];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                    continue;
+                }
+                let text = fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+                for way in ["var_os(\"", "var(\"", "variable(\""] {
+                    let found = code.split(way).skip(1);
+                    names.extend(found.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+                }
+            }
+        }
+        assert!(names.len() > 3, "{names:?}");
+        for name in names {
+            let is_told = |(told, _): &(&str, &str)| told.split(", ").any(|told| told == name);
+            assert!(ENVIRONMENT.iter().any(is_told), "{name}");
         }
     }
 

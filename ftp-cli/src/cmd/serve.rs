@@ -23,6 +23,7 @@ use self::certificate::Certificates;
 use self::homes::{Kept, Sweeper};
 use self::hooks::Hooks;
 use self::plan::{Plan, Refusal};
+pub(in crate::cmd) use self::tls::self_signed;
 use self::transfers::Transfers;
 use crate::credentials::VARIABLE;
 use crate::events::Events;

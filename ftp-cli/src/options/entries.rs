@@ -158,9 +158,10 @@ pub(super) const DEMO: Entry = Entry {
     usage: "[-q]",
     summary: "show a server and a client at work",
     about: "\
-Starts a server on this computer in a temporary directory, puts files there, lists them, gets them
-back and compares them, has one copied to a second server, with the dialogue shown; then cleans
-up. Needs no network.",
+Starts a server on this computer in a temporary directory; puts files there, lists them, gets them
+back and compares them, in passive and active mode, as text, resumed in the middle, and under TLS;
+has one copied to a second server, forward and in reverse; shows the dialogue, and cleans up. Needs
+no network.",
     operands: &[],
     examples: &[],
     run: cmd::demo::run,
