@@ -16,13 +16,16 @@ mod checksum;
 mod cmd;
 mod credentials;
 mod download;
+mod each;
 #[allow(dead_code, reason = "the commands that use all of it are being written")]
 mod events;
 #[allow(dead_code, reason = "the commands that use all of it are being written")]
 mod exit;
+mod facts;
 mod jobs;
 #[allow(dead_code, reason = "the commands that use all of it are being written")]
 mod json;
+mod look;
 mod netrc;
 mod options;
 mod origin;

@@ -1,9 +1,53 @@
 //! What people and programs read: standard output, and how sizes and times are written.
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::time::Duration;
 
+use ftp_proto::Escaped;
+
 use crate::exit::Failure;
+use crate::options::Options;
+use crate::stdio::{Output, Stdio};
+
+/// Lines of results on standard output: exact bytes, but that on a terminal what acts on it is
+/// escaped, unless `--raw-names` is given (LI-04, LI-05).
+pub(crate) struct Lines {
+    output: BufWriter<Output>,
+    escapes: bool,
+}
+
+impl Lines {
+    pub(crate) fn new(options: &Options, stdio: &Stdio) -> Self {
+        let escapes = stdio.output_is_terminal && !options.has("raw-names");
+        Self::to(stdio.shared_output.clone(), escapes)
+    }
+
+    pub(crate) fn to(output: Output, escapes: bool) -> Self {
+        Self { output: BufWriter::new(output), escapes }
+    }
+
+    /// Writes one line.
+    ///
+    /// # Errors
+    ///
+    /// `Local`: standard output is closed or full.
+    pub(crate) fn print(&mut self, line: &[u8]) -> Result<(), Failure> {
+        let written = match self.escapes {
+            true => writeln!(self.output, "{}", Escaped(line)),
+            false => self.output.write_all(line).and_then(|()| self.output.write_all(b"\n")),
+        };
+        written.map_err(|error| Failure::local("standard output", &error))
+    }
+
+    /// Has all that was written be seen.
+    ///
+    /// # Errors
+    ///
+    /// As [`print`](Self::print).
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        self.output.flush().map_err(|error| Failure::local("standard output", &error))
+    }
+}
 
 /// Writes data or results to standard output.
 ///

@@ -10,7 +10,7 @@ use ftp_client::{
 };
 use ftp_proto::{Escaped, FtpUrl};
 
-use crate::credentials::{Credentials, Finder, VARIABLE};
+use crate::credentials::{Credentials, VARIABLE};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::secure::{self, Protection};
@@ -138,21 +138,6 @@ impl Dialler {
             Some(canceller) => Self { builder: self.builder.canceller(canceller.clone()), ..self },
             None => self,
         }
-    }
-
-    /// Connects to the server of `url` and logs in.
-    ///
-    /// # Errors
-    ///
-    /// What the client says; `Login` if there is no password, before anything is sent.
-    pub(crate) fn connect(
-        &self,
-        options: &Options,
-        url: &FtpUrl,
-        messages: &Messages,
-    ) -> Result<Client, Failure> {
-        let credentials = Finder::new(options, messages).find(url)?;
-        self.connect_as(&credentials, options, url, messages)
     }
 
     /// Connects to the server of `url` and logs in as whoever that is.

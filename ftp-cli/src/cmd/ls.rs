@@ -1,14 +1,21 @@
-//! `ls URL`: the names in a directory, or with `-l` more about each.
+//! `ls URL`: the names in a directory, or with `-l` more about each; with `-R` of the directories in
+//! it too, with `-g` only those that fit a pattern.
 
-use std::io::{BufWriter, Write};
-
-use ftp_client::{Client, Entered, Error, ListOptions, Listed, ListingForm, Place};
-use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Modified, Precision};
+use ftp_client::{
+    Client, Entered, Error, ListOptions, Listed, ListingForm, Place, Skipped, WalkOptions, Walked,
+};
+use ftp_proto::{Entry, Escaped, FtpUrl, Pattern};
 use log::LevelFilter;
 
+use crate::events::Events;
 use crate::exit::{Exit, Failure};
+use crate::facts;
+use crate::json::Object;
+use crate::look;
 use crate::options::Options;
-use crate::remote::{self, Dialler};
+use crate::output::Lines;
+use crate::remote;
+use crate::session::Sessions;
 use crate::signals::Cleanup;
 use crate::stdio::{Messages, Stdio};
 use crate::{trace, values};
@@ -18,58 +25,131 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         return Err(Failure::usage("ls takes one URL: ftp-cli ls [-l] URL"));
     };
     let url = remote::url(url)?;
-    let dialler = Dialler::from_options(options)?;
-    let form = options.parsed("listing", |text| values::word(text, &FORMS))?;
-    let list = ListOptions { all: options.has("all"), form: form.unwrap_or_default() };
+    let how = How::from_options(options)?;
+    let pattern = match options.has("glob") {
+        true => Some(pattern(&url)?),
+        false => None,
+    };
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
-    let mut client = dialler.stopped_by(&cleanup).connect(options, &url, &stdio.messages)?;
+    let mut sessions = Sessions::new(options, stdio, &cleanup)?;
     let mut lister = Lister {
-        list,
-        long: options.has("long"),
-        escape: stdio.output_is_terminal,
-        output: BufWriter::new(&mut *stdio.output),
-        messages: &stdio.messages,
-        unreadable: None,
+        how,
+        pattern,
+        lines: Lines::new(options, stdio),
+        messages: stdio.messages.clone(),
+        events: stdio.events.clone(),
+        shown: 0,
+        left_out: None,
     };
-    let listed = lister.list(&mut client, &url);
-    let flushed = lister.output.flush().map_err(|error| Failure::local("standard output", &error));
-    let unreadable = lister.unreadable.take();
-    remote::part(client, listed.as_ref().err());
-    listed
-        .map_err(|failure| Failure { message: format!("{url}: {}", failure.message), ..failure })?;
-    flushed?;
-    unreadable.map_or(Ok(()), Err)
+    let listed = lister.list(sessions.client(&url)?, Place::of(&url));
+    let done = lister.finish(listed, &url);
+    sessions.part(done.as_ref().err().filter(|failure| failure.fatal));
+    done
 }
 
 /// The words of `--listing`.
-const FORMS: [(&str, ListingForm); 4] = [
+pub(super) const FORMS: [(&str, ListingForm); 4] = [
     ("auto", ListingForm::Auto),
     ("mlsd", ListingForm::Mlsd),
     ("list", ListingForm::List),
     ("nlst", ListingForm::Nlst),
 ];
 
-struct Lister<'a, W: Write> {
-    list: ListOptions,
-    long: bool,
-    escape: bool,
-    output: W,
-    messages: &'a Messages,
-    /// The first line that was no entry; the others were listed.
-    unreadable: Option<Failure>,
+/// What is wanted of a listing.
+#[derive(Clone, Copy)]
+pub(super) struct How {
+    pub(super) list: ListOptions,
+    pub(super) long: bool,
+    pub(super) recursive: bool,
 }
 
-impl<W: Write> Lister<'_, W> {
-    fn list(&mut self, client: &mut Client, url: &FtpUrl) -> Result<(), Failure> {
-        let mut place = Place::of(url);
+impl How {
+    /// Reads the group listing of the options.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: what cannot be.
+    pub(super) fn from_options(options: &Options) -> Result<Self, Failure> {
+        let form = options.parsed("listing", |text| values::word(text, &FORMS))?;
+        let form = form.unwrap_or_default();
+        let recursive = options.has("recursive");
+        if recursive && form == ListingForm::Nlst {
+            let message = "--listing nlst tells no directory from a file, which -R has to";
+            return Err(Failure::usage(message));
+        }
+        let list = ListOptions { all: options.has("all"), form };
+        Ok(Self { list, long: options.has("long"), recursive })
+    }
+}
+
+/// What names have to fit: the last part of a URL.
+fn pattern(url: &FtpUrl) -> Result<Pattern, Failure> {
+    match url.path().rsplit(|byte| *byte == b'/').next() {
+        None | Some(b"") => {
+            let message = format!("{url} ends without the pattern that --glob is about");
+            Err(Failure::usage(message))
+        }
+        Some(name) => Ok(Pattern::of(name)),
+    }
+}
+
+/// Lists one directory.
+pub(super) struct Lister {
+    pub(super) how: How,
+    pub(super) pattern: Option<Pattern>,
+    pub(super) lines: Lines,
+    pub(super) messages: Messages,
+    pub(super) events: Events,
+    /// How many entries were printed.
+    pub(super) shown: u64,
+    /// Why something was left out; the rest was listed.
+    pub(super) left_out: Option<Failure>,
+}
+
+impl Lister {
+    /// Lists what is at `place`: the directory, or the one that the pattern is for.
+    ///
+    /// # Errors
+    ///
+    /// What ended it early. What was left out is told by [`finish`](Self::finish).
+    pub(super) fn list(&mut self, client: &mut Client, mut place: Place) -> Result<(), Failure> {
         loop {
-            match self.attempt(client, place.path()) {
+            let path = place.path().to_vec();
+            let directory = match self.pattern {
+                Some(_) => look::split(&path).0,
+                None => &path,
+            };
+            let attempt = match self.how.recursive {
+                true => self.walk(client, directory),
+                false => self.attempt(client, directory),
+            };
+            match attempt {
                 Ok(listed) => return listed,
                 Err(error) if place.enter(client, &error)? == Entered::There => {}
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// What it came to.
+    ///
+    /// # Errors
+    ///
+    /// What ended it early, what was left out, or standard output.
+    pub(super) fn finish(
+        &mut self,
+        listed: Result<(), Failure>,
+        what: &dyn std::fmt::Display,
+    ) -> Result<(), Failure> {
+        let flushed = self.lines.flush();
+        listed.map_err(|failure| failure.about(what))?;
+        flushed?;
+        if let Some(failure) = self.left_out.take() {
+            return Err(failure);
+        }
+        self.events.done(Object::event("done").text("source", &what.to_string()), 0);
+        Ok(())
     }
 
     /// `Err` if the listing could not begin, `Ok(Err)` if it could not end.
@@ -78,9 +158,10 @@ impl<W: Write> Lister<'_, W> {
         client: &mut Client,
         directory: &[u8],
     ) -> Result<Result<(), Failure>, Error> {
-        let mut list = self.list;
+        let mut list = self.how.list;
         // Names alone every server tells exactly.
-        if list.form == ListingForm::Auto && !self.long && !client.features()?.has("MLST") {
+        let is_plain = !self.how.long && !self.events.is_on();
+        if list.form == ListingForm::Auto && is_plain && !client.features()?.has("MLST") {
             list.form = ListingForm::Nlst;
         }
         let entries = client.list_with(directory, list)?;
@@ -89,12 +170,18 @@ impl<W: Write> Lister<'_, W> {
         for listed in entries {
             is_empty = false;
             let printed = match listed {
-                Ok(Listed::Entry(entry)) if form == ListingForm::Nlst => self.name(&entry.name),
-                Ok(Listed::Entry(entry)) => self.entry(&entry),
+                Ok(Listed::Entry(entry)) if form == ListingForm::Nlst => self.name(&entry),
+                Ok(Listed::Entry(entry)) => self.entry(&entry.name, &entry),
                 // Made for people: they may understand it.
-                Ok(Listed::Unparsed(line)) if form == ListingForm::List => self.print(&line),
+                Ok(Listed::Unparsed(line))
+                    if form == ListingForm::List
+                        && self.pattern.is_none()
+                        && !self.events.is_on() =>
+                {
+                    self.lines.print(&line)
+                }
                 Ok(Listed::Unparsed(line)) => {
-                    self.note(&line);
+                    self.leave_out(&format!("not understood: {}", Escaped(&line)));
                     Ok(())
                 }
                 Err(error) => Err(error.into()),
@@ -110,126 +197,152 @@ impl<W: Write> Lister<'_, W> {
         Ok(Ok(()))
     }
 
+    /// The same for a tree. Names are paths below the directory.
+    fn walk(
+        &mut self,
+        client: &mut Client,
+        directory: &[u8],
+    ) -> Result<Result<(), Failure>, Error> {
+        let options = WalkOptions { list: self.how.list, ..WalkOptions::default() };
+        let mut is_first = true;
+        for walked in client.walk(directory, options) {
+            let walked = match walked {
+                Ok(walked) => walked,
+                Err(error) if is_first => return Err(error),
+                Err(error) => return Ok(Err(error.into())),
+            };
+            is_first = false;
+            let printed = match walked {
+                Walked::Entry { path, entry, .. } => {
+                    let below = path.strip_prefix(directory).unwrap_or(&path);
+                    // Of an absolute one the `/` in front is the directory itself.
+                    let below = match directory {
+                        [] => below,
+                        _ => below.strip_prefix(b"/").unwrap_or(below),
+                    };
+                    self.entry(below, &entry)
+                }
+                Walked::Skipped { why: Skipped::Loop, .. } => Ok(()),
+                Walked::Skipped { directory, why } => {
+                    self.leave_out(&format!("{}: {why}", Escaped(&directory)));
+                    Ok(())
+                }
+            };
+            if printed.is_err() {
+                return Ok(printed);
+            }
+        }
+        if is_first && !directory.is_empty() {
+            client.cwd(directory)?;
+        }
+        Ok(Ok(()))
+    }
+
     /// What `NLST` gives: some servers put a directory in front that is not the one they were
     /// asked for.
-    fn name(&mut self, line: &[u8]) -> Result<(), Failure> {
-        let name = line.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty());
-        match name.unwrap_or(line) {
+    fn name(&mut self, entry: &Entry) -> Result<(), Failure> {
+        let name = entry.name.rsplit(|byte| *byte == b'/').next().filter(|name| !name.is_empty());
+        match name.unwrap_or(&entry.name).to_vec().as_slice() {
             b"." | b".." => Ok(()),
-            name => self.print(name),
+            name => self.entry(name, entry),
         }
     }
 
-    fn entry(&mut self, entry: &Entry) -> Result<(), Failure> {
-        if !self.long {
-            return self.print(&entry.name);
+    fn entry(&mut self, name: &[u8], entry: &Entry) -> Result<(), Failure> {
+        if let Some(pattern) = &self.pattern
+            && !pattern.matches(look::split(name).1)
+        {
+            return Ok(());
         }
-        let mut line = columns(entry).into_bytes();
-        line.extend_from_slice(&entry.name);
+        self.shown += 1;
+        if self.events.is_on() {
+            self.events.tell(facts::event(name, entry));
+            return Ok(());
+        }
+        if !self.how.long {
+            return self.lines.print(name);
+        }
+        let mut line = facts::columns(entry).into_bytes();
+        line.extend_from_slice(name);
         if let Some(target) = &entry.target {
             line.extend_from_slice(b" -> ");
             line.extend_from_slice(target);
         }
-        self.print(&line)
+        self.lines.print(&line)
     }
 
-    fn print(&mut self, line: &[u8]) -> Result<(), Failure> {
-        let written = if self.escape {
-            writeln!(self.output, "{}", Escaped(line))
-        } else {
-            self.output.write_all(line).and_then(|()| self.output.write_all(b"\n"))
-        };
-        written.map_err(|error| Failure::local("standard output", &error))
-    }
-
-    fn note(&mut self, line: &[u8]) {
-        self.messages.say(format_args!("not understood, left out: {}", Escaped(line)));
-        self.unreadable.get_or_insert_with(|| {
-            Failure::new(Exit::Protocol, "the listing holds lines that are no entries".to_owned())
+    fn leave_out(&mut self, why: &str) {
+        self.messages.say(format_args!("left out, {why}"));
+        self.left_out.get_or_insert_with(|| match self.how.recursive {
+            true => Failure::new(Exit::Partial, "not all of the tree was listed").alone(),
+            false => {
+                let message = "the listing holds lines that are no entries";
+                Failure::new(Exit::Protocol, message).alone()
+            }
         });
     }
 }
 
-/// What stands before the name: `-rw-r--r--         1024  2024-02-29 13:45  `. The time is UTC
-/// where the server says so, by `MLSD`, and else as it tells it; what it does not tell is `?`, or
-/// `-` where there is nothing to tell.
-fn columns(entry: &Entry) -> String {
-    let kind = match entry.kind {
-        Some(EntryKind::File) => '-',
-        Some(EntryKind::Directory) => 'd',
-        Some(EntryKind::Link) => 'l',
-        _ => '?',
-    };
-    let permissions = entry.permissions.map_or_else(|| "?".repeat(9), |mode| mode.to_string());
-    let size = entry.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
-    let time = entry.modified.map_or_else(
-        || "-".to_owned(),
-        |Modified { time, precision, .. }| {
-            let (year, month, day) = (time.year(), time.month(), time.day());
-            let date = format!("{year:04}-{month:02}-{day:02}");
-            match precision {
-                Precision::Day => date,
-                _ => format!("{date} {:02}:{:02}", time.hour(), time.minute()),
-            }
-        },
-    );
-    format!("{kind}{permissions} {size:>12}  {time:<16}  ")
-}
-
 #[cfg(test)]
 mod tests {
-    use ftp_proto::{Facts, ListLine};
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::stdio::Output;
 
-    #[test]
-    fn columns_show_what_is_known() {
-        for (facts, want) in [
-            (
-                "type=file;size=1024;modify=20240229134559;UNIX.mode=0644; x",
-                "-rw-r--r--         1024  2024-02-29 13:45  ",
-            ),
-            ("type=dir;UNIX.mode=100755; x", "drwxr-xr-x            -  -                 "),
-            ("Type=OS.unix=slink:/etc; x", "l?????????            -  -                 "),
-            (" x", "??????????            -  -                 "),
-            ("type=file;UNIX.mode=worse; x", "-?????????            -  -                 "),
-        ] {
-            let facts_of = Facts::parse(facts.as_bytes()).unwrap();
-            assert_eq!(columns(&Entry::from(&facts_of)), want, "{facts}");
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
         }
-        let now = ftp_proto::TimeVal::new(2024, 6, 1, 0, 0, 0).unwrap();
-        let line = b"lrwxrwxrwx 1 u g 7 Feb 29 2020 x -> /etc";
-        let ListLine::Entry(entry) = ListLine::parse(line, now) else { panic!() };
-        assert_eq!(columns(&entry), "lrwxrwxrwx            7  2020-02-29        ");
-    }
 
-    fn lister(escape: bool, long: bool) -> (Lister<'static, Vec<u8>>, &'static Messages) {
-        let messages: &'static Messages =
-            Box::leak(Box::new(Messages::new(std::io::sink(), false)));
-        (
-            Lister {
-                list: ListOptions::default(),
-                long,
-                escape,
-                output: Vec::new(),
-                messages,
-                unreadable: None,
-            },
-            messages,
-        )
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     #[test]
     fn names_are_stripped_and_exact_li_04_li_05() {
         let lines: [&[u8]; 7] = [b"a", b"dir/b", b".", b"dir/..", b"d/", b" c\xff", b"\x1b[2J"];
-        for (escape, want) in
+        for (escapes, want) in
             [(false, &b"a\nb\nd/\n c\xff\n\x1b[2J\n"[..]), (true, b"a\nb\nd/\n c\\xff\n\\x1b[2J\n")]
         {
-            let (mut lister, _) = lister(escape, false);
+            let kept = Kept::default();
+            let mut lister = Lister {
+                how: How { list: ListOptions::default(), long: false, recursive: false },
+                pattern: None,
+                lines: Lines::to(Output::new(kept.clone()), escapes),
+                messages: Messages::new(io::sink(), false),
+                events: Events::default(),
+                shown: 0,
+                left_out: None,
+            };
             for line in lines {
-                lister.name(line).unwrap();
+                lister.name(&Entry::new(line)).unwrap();
             }
-            assert_eq!(lister.output, want);
+            lister.lines.flush().unwrap();
+            assert_eq!(*kept.0.lock().unwrap(), want);
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_the_last_part_of_a_url() {
+        for (url, fits, not) in [
+            ("ftp://h/d/*.txt", "a.txt", "a.tx"),
+            ("ftp://h/a%3F", "ab", "a"),
+            ("h:a[bc]", "ac", "ad"),
+            ("ftp://h/plain", "plain", "plainer"),
+        ] {
+            let pattern = pattern(&FtpUrl::parse(url.as_bytes()).unwrap()).ok().unwrap();
+            assert!(pattern.matches(fits.as_bytes()) && !pattern.matches(not.as_bytes()), "{url}");
+        }
+        for url in ["ftp://h/", "ftp://h/d/"] {
+            let url = FtpUrl::parse(url.as_bytes()).unwrap();
+            assert_eq!(pattern(&url).unwrap_err().exit, Exit::Usage, "{url}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod chmod;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod doctor;
@@ -9,6 +10,12 @@ pub(crate) mod help;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod mirror;
+pub(crate) mod mkdir;
+pub(crate) mod mv;
 pub(crate) mod passwd;
 pub(crate) mod put;
+pub(crate) mod quote;
+pub(crate) mod rm;
+pub(crate) mod rmdir;
 pub(crate) mod serve;
+pub(crate) mod stat;

@@ -44,9 +44,16 @@ pub(super) const LS: Entry = Entry {
     summary: "list a directory",
     about: "\
 One name a line, in the server's order; with -l what the server tells about each as well, times in
-UTC. Names are printed byte for byte, on a terminal with control characters escaped.",
+UTC where the server tells that. Names are printed byte for byte, on a terminal with control
+characters escaped unless --raw-names is given. With -R what is in the directories below follows
+each directory, as paths; with -g the last part of the URL is a pattern (*, ?, [a-z]) that names
+have to fit. Links are shown and not followed.",
     operands: &[Operand::Url],
-    examples: &[("ls -l ftp://host/pub/", "with size and date")],
+    examples: &[
+        ("ls -l ftp://host/pub/", "with size and date"),
+        ("ls -g 'ftp://host/pub/*.iso'", "the names that fit"),
+        ("ls -R --json ftp://host/pub/", "all below, for programs"),
+    ],
     run: cmd::ls::run,
 };
 
@@ -79,6 +86,94 @@ Symbolic links are left out on either side, and never followed; FIFOs and device
         ("mirror --dry-run -v ftp://host/pub/ pub", "what would be done, and why"),
     ],
     run: cmd::mirror::run,
+};
+
+pub(super) const STAT: Entry = Entry {
+    name: "stat",
+    usage: "[OPTION]... URL...",
+    summary: "show what is known of objects",
+    about: "\
+One fact a line, as name: value: name, type (file, dir, link, other), size, modified, permissions,
+mode, owner, group, target; what the server does not tell is left out. A time that it tells by its
+own clock alone is modified_local. Between two objects there is an empty line.",
+    operands: &[Operand::Url],
+    examples: &[("stat ftp://host/pub/a.iso", "size and time, and what else is known")],
+    run: cmd::stat::run,
+};
+
+pub(super) const RM: Entry = Entry {
+    name: "rm",
+    usage: "[-r] [-f] [OPTION]... URL...",
+    summary: "remove files",
+    about: "\
+With -r a directory and all that is in it, too. A symbolic link is removed itself, and nothing
+behind it: what a server shows as a directory has to prove that it is none in disguise.",
+    operands: &[Operand::Url],
+    examples: &[
+        ("rm ftp://me@host/old.log", "one file"),
+        ("rm -rf ftp://me@host/tmp/x", "a tree, if it is there"),
+    ],
+    run: cmd::rm::run,
+};
+
+pub(super) const MKDIR: Entry = Entry {
+    name: "mkdir",
+    usage: "[-p] [OPTION]... URL...",
+    summary: "make directories",
+    about: "\
+With -p those that it lies in too, as far as they are not there; one that is there is no failure.",
+    operands: &[Operand::Url],
+    examples: &[("mkdir -p ftp://me@host/2026/11/20", "all three, if need be")],
+    run: cmd::mkdir::run,
+};
+
+pub(super) const RMDIR: Entry = Entry {
+    name: "rmdir",
+    usage: "[OPTION]... URL...",
+    summary: "remove empty directories",
+    about: "\
+A directory that holds something is refused by the server.",
+    operands: &[Operand::Url],
+    examples: &[("rmdir ftp://me@host/inbox/old", "if nothing is in it")],
+    run: cmd::rmdir::run,
+};
+
+pub(super) const MV: Entry = Entry {
+    name: "mv",
+    usage: "[OPTION]... URL NEWPATH",
+    summary: "rename a file or directory",
+    about: "\
+NEWPATH is taken byte for byte and counts from the directory in which the login ends, unless it
+begins with /; one that ends in / is a directory, where the object keeps its name. It may also be
+a URL of the same server. Most servers replace a file that is there.",
+    operands: &[Operand::Url],
+    examples: &[("mv ftp://me@host/in/a.txt done/", "to done/a.txt")],
+    run: cmd::mv::run,
+};
+
+pub(super) const CHMOD: Entry = Entry {
+    name: "chmod",
+    usage: "[OPTION]... MODE URL...",
+    summary: "set permission bits",
+    about: "\
+MODE is three or four octal digits, or letters as chmod(1) has them: u+w, go-rwx, a=r,u+x; these
+need a server that tells the bits there are. Where nobody is named, all are meant.",
+    operands: &[Operand::Words("644|755|600|700|u+w|go-rwx"), Operand::Url],
+    examples: &[("chmod 640 ftp://me@host/a.txt", "SITE CHMOD")],
+    run: cmd::chmod::run,
+};
+
+pub(super) const QUOTE: Entry = Entry {
+    name: "quote",
+    usage: "[OPTION]... URL COMMAND...",
+    summary: "send raw commands",
+    about: "\
+Each COMMAND is one line, sent as it is, in the directory of the URL; what the server replies is
+printed. A command that moves data, or changes how the connections are read, is refused here.
+Others of this computer see a password in a command line.",
+    operands: &[Operand::Url],
+    examples: &[("quote ftp://me@host/ 'SITE HELP' NOOP", "two commands")],
+    run: cmd::quote::run,
 };
 
 pub(super) const FXP: Entry = Entry {

@@ -268,7 +268,7 @@ mod tests {
             ("get --passiv", "did you mean --passive?"),
             ("--write serve", "behind the command that takes it: serve"),
             ("--active serve", "serve takes no --active"),
-            ("serve --active", "only get, put, ls, mirror, doctor takes it"),
+            ("serve --active", "only get, put, ls"),
             ("--pipeline put", "put takes no --pipeline"),
             ("get -z", "unknown option -z; ftp-cli help get lists"),
             ("--zzzzzzzz", "ftp-cli --help lists"),

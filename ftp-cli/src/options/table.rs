@@ -4,7 +4,9 @@
 use std::fmt;
 
 use super::Command;
-use Command::{Demo, Doctor, Fxp, Get, Ls, Passwd, Put, Serve};
+use Command::{
+    Chmod, Demo, Doctor, Fxp, Get, Ls, Mkdir, Mv, Passwd, Put, Quote, Rm, Rmdir, Serve, Stat,
+};
 use Group::{Data, Listing, Login, Mirror, Output, Program, Robust, Server, Tls, Transfer};
 use Value::{Needed, No, WithEqualSign};
 
@@ -117,11 +119,14 @@ const fn row(
     Row { group, short, long, value, commands, help }
 }
 
-const CLIENT: &[Command] = &[Get, Put, Ls, Command::Mirror];
+const CLIENT: &[Command] =
+    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Command::Mirror];
 /// Those that connect to one server, and one that examines it.
-const REMOTE: &[Command] = &[Get, Put, Ls, Command::Mirror, Doctor];
+const REMOTE: &[Command] =
+    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Command::Mirror, Doctor];
 const FILES: &[Command] = &[Get, Put];
-const DIALOGUE: &[Command] = &[Get, Put, Ls, Command::Mirror, Fxp, Doctor];
+const DIALOGUE: &[Command] =
+    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Command::Mirror, Fxp, Doctor];
 const TREES: &[Command] = &[Command::Mirror, Fxp];
 /// Those that try again what may pass.
 const STUBBORN: &[Command] = &[Get, Put, Command::Mirror];
@@ -157,10 +162,15 @@ pub(crate) const TABLE: &[Row] = &[
     row(Mirror,   "",  "exclude",         Needed("GLOB"),        TREES,    "leave out what fits, and do not remove it; repeatable"),
     row(Mirror,   "",  "dry-run",         No,                    TREES,    "print what would be done, and do nothing"),
     row(Mirror,   "",  "size-only",       No,                    TREES,    "files of one size are the same, whatever their times"),
+    row(Listing,  "r", "recursive",       No,                    &[Rm],    "a directory too, with all that is in it"),
+    row(Listing,  "f", "force",           No,                    &[Rm],    "what is not there is no failure"),
+    row(Listing,  "p", "parents",         No,                    &[Mkdir], "those that it lies in, too; what is there is no failure"),
+    row(Listing,  "R", "recursive",       No,                    &[Ls],    "what is in the directories below, too"),
+    row(Listing,  "g", "glob",            No,                    &[Ls],    "the last part of the URL is a pattern for names"),
     row(Listing,  "",  "listing",         Needed("auto|mlsd|list"), TREES, "auto is MLSD, else LIST; default auto"),
     row(Listing,  "l", "long",            No,                    &[Ls],    "kind, permissions, size and date too"),
     row(Listing,  "a", "all",             No,                    &[Ls],    "hidden names too (LIST -a)"),
-    row(Listing,  "",  "listing",         Needed("auto|mlsd|list|nlst"), &[Ls], "auto is MLSD, else LIST or NLST; default auto"),
+    row(Listing,  "",  "listing",         Needed("auto|mlsd|list|nlst"), &[Ls, Stat], "auto is MLSD, else LIST or NLST; default auto"),
     row(Transfer, "",  "upload-dir",      Needed("DIRECTORY"),   &[Doctor], "store two small files there, append, resume, rename and delete them"),
     row(Server,   "",  "listen",          Needed("ADDRESS"),     &[Serve], "PORT, :PORT (all addresses) or HOST:PORT; repeatable; default 127.0.0.1:2121"),
     row(Server,   "",  "listen-tls",      Needed("ADDRESS"),     &[Serve], "the same, with TLS from the first byte (by custom port 990); repeatable"),
@@ -215,10 +225,11 @@ pub(crate) const TABLE: &[Row] = &[
     row(Robust,   "",  "timeout",         Needed("TIME"),        DIALOGUE, "for the whole; default none"),
     row(Robust,   "",  "retry",           Needed("N"),           STUBBORN, "try again so often what may pass; never a 5yz; default 0"),
     row(Robust,   "",  "retry-delay",     Needed("TIME"),        STUBBORN, "between tries; default 1, then twice as long, up to 60"),
-    row(Output,   "q", "quiet",           No,                    &[Get, Put, Ls, Command::Mirror, Fxp, Doctor, Serve, Demo], "say nothing but errors"),
-    row(Output,   "v", "verbose",         No,                    &[Get, Put, Ls, Command::Mirror, Fxp, Serve], "say more of what is done"),
+    row(Output,   "q", "quiet",           No,                    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Command::Mirror, Fxp, Doctor, Serve, Demo], "say nothing but errors"),
+    row(Output,   "v", "verbose",         No,                    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Command::Mirror, Fxp, Serve], "say more of what is done"),
     row(Output,   "",  "progress",        Needed("auto|always|never"), STUBBORN, "auto is on a terminal; default auto"),
     row(Output,   "",  "json",            No,                    REMOTE,   "events as JSON, one a line, on standard output (docs/json.md)"),
+    row(Output,   "",  "raw-names",       No,                    &[Ls, Stat, Quote], "names as they are on a terminal too, control characters and all"),
     row(Output,   "",  "trace",           WithEqualSign("FILE"), DIALOGUE, "the dialogue with the server, explained, to FILE or standard error"),
     row(Program,  "h", "help",            No,                    ALL,      "say what a command does"),
     row(Program,  "V", "version",         No,                    ALL,      "say which version this is"),

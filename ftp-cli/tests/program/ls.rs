@@ -2,6 +2,7 @@
 
 use ftp_tests::process::run;
 use ftp_tests::site::OurServer;
+use ftp_tests::terminal::Terminal;
 
 use crate::peer::{Act, Peer};
 use crate::{failed, ftp};
@@ -133,4 +134,110 @@ fn a_directory_that_is_not_there_is_not_an_empty_one() {
             assert!(peer.seen().contains("CWD a"), "{}", peer.seen());
         }
     }
+}
+
+#[test]
+fn a_tree_is_listed_and_patterns_choose() {
+    let server = OurServer::start();
+    server.root.mkdir("d/e");
+    server.root.write("d/a.txt", b"1");
+    server.root.write("d/e/b.txt", b"12");
+    server.root.write("d/e/c.bin", b"123");
+    let sorted = |arguments: &[&str], url: &str| {
+        let out = run(ftp(arguments).arg(url)).succeeded();
+        let mut lines: Vec<String> =
+            String::from_utf8(out).unwrap().lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let root = server.url("");
+    assert_eq!(sorted(&["ls", "-R"], &root), ["d", "d/a.txt", "d/e", "d/e/b.txt", "d/e/c.bin"]);
+    assert_eq!(sorted(&["ls", "-R"], &format!("{root}d/")), ["a.txt", "e", "e/b.txt", "e/c.bin"]);
+    assert_eq!(sorted(&["ls", "-R"], &format!("{root}%2F")).len(), 5);
+    assert_eq!(sorted(&["ls", "-Rg"], &format!("{root}d/*.txt")), ["a.txt", "e/b.txt"]);
+    assert_eq!(sorted(&["ls", "-g"], &format!("{root}d/*.txt")), ["a.txt"]);
+    assert_eq!(sorted(&["ls", "-g"], &format!("{root}d/e/[bc].%3F%3F%3F")), ["b.txt", "c.bin"]);
+    assert_eq!(sorted(&["ls", "-g"], &format!("{root}d/x*")), [""; 0]);
+    failed(&run(&mut ftp(&["ls", "-g", &format!("{root}missing/*")])), 8, "550");
+    failed(&run(&mut ftp(&["ls", "-R", &format!("{root}missing")])), 8, "550");
+    failed(&run(&mut ftp(&["ls", "-g", &root])), 2, "without the pattern");
+    failed(&run(&mut ftp(&["ls", "-R", "--listing", "nlst", &root])), 2, "tells no directory");
+}
+
+#[test]
+fn a_tree_of_which_not_all_can_be_listed_is_partial_li_06() {
+    let list = |lines: &[u8]| Act::Send("150 list", lines.to_vec(), "226 done");
+    let peer = Peer::start(&[
+        ("FEAT", FEAT),
+        ("MLSD x/d", Act::Say("550 not yours")),
+        ("MLSD x/e", list(b"type=file; f\r\nnonsense\r\n")),
+        ("MLSD x", list(b"type=dir; d\r\ntype=dir; e\r\ntype=dir; ../g\r\n")),
+    ]);
+    let ran = run(&mut ftp(&["ls", "-R", &peer.url("x")]));
+    ran.exited(12);
+    assert_eq!(ran.stdout, b"d\ne\ne/f\n", "{ran:?}");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    for words in
+        ["x/d: not listed", "550 not yours", "not understood: nonsense", "not a name: ../g"]
+    {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(!peer.seen().contains("../g"), "{}", peer.seen());
+}
+
+#[test]
+fn json_has_what_is_known_and_every_name_exactly_li_05_hl_08() {
+    let list = |lines: &[u8]| Act::Send("150 list", lines.to_vec(), "226 done");
+    let lines =
+        b"-rw-r--r-- 1 u g 5 Jan 2 2020 -rf\r\nlrwxrwxrwx 1 u g 5 Jan 2 2020 y\xff -> z\r\n\
+        -rw-r--r-- 1 u g 5 Jan 2 2020 \x1b[2J\r\n";
+    let peer = Peer::start(&[("LIST", list(lines))]);
+    let json = run(&mut ftp(&["ls", "--json", &peer.url("")])).succeeded();
+    let json = String::from_utf8(json).unwrap();
+    let lines: Vec<&str> = json.lines().collect();
+    assert_eq!(lines.len(), 5, "{json}");
+    assert_eq!(
+        lines[0],
+        concat!(
+            r#"{"v":1,"event":"entry","name":"-rf","type":"file","size":5,"modified_local":"2020-01-02","#,
+            r#""permissions":"rw-r--r--","mode":"0644","owner":"u","group":"g"}"#
+        )
+    );
+    let link = "\"name\":\"y\u{fffd}\",\"name_b64\":\"ef8=\",\"type\":\"link\"";
+    assert!(lines[1].contains(link) && lines[1].contains("\"target\":\"z\""), "{json}");
+    assert!(lines[2].contains(r#""name":"\u001b[2J""#), "{json}");
+    assert!(lines[3].contains(r#""event":"done""#), "{json}");
+    assert!(lines[4].starts_with(r#"{"v":1,"event":"summary","exit":0"#), "{json}");
+
+    // What is not understood would be missing.
+    let peer = Peer::start(&[("LIST", list(b"nonsense\r\n"))]);
+    let ran = run(&mut ftp(&["ls", "--json", &peer.url("")]));
+    ran.exited(7);
+    let peer = Peer::start(&[("FEAT", FEAT), ("MLSD", Act::Say("550 no"))]);
+    let ran = run(&mut ftp(&["ls", "--json", &peer.url("x")]));
+    ran.exited(8);
+    let json = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(json.contains(r#""event":"error","kind":"refused","exit":8"#), "{json}");
+    assert!(json.contains(r#""code":550"#), "{json}");
+}
+
+#[test]
+fn a_terminal_is_shown_escapes_and_exact_names_on_request_li_04_li_05_hl_08() {
+    let names = b"-x\r\na\x1b]0;title\x07\r\n\xc2\x9b2J\r\nb\xe2\x80\xaec\r\nd\xff\r\n\x7f\r\n";
+    let start = |option: &[&str]| {
+        let nlst = Act::Send("150 names", names.to_vec(), "226 done");
+        let peer = Peer::start(&[("NLST", nlst)]);
+        let mut terminal = Terminal::start(ftp(&["ls", "-q"]).args(option).arg(peer.url("")));
+        let (status, shown) = terminal.end();
+        assert!(status.success(), "{shown:?}");
+        shown.replace("\r\n", "\n")
+    };
+    let escaped = start(&[]);
+    assert!(
+        !escaped.contains(['\x1b', '\x07', '\u{9b}', '\u{202e}', '\x7f', '\u{fffd}']),
+        "{escaped:?}"
+    );
+    assert!(escaped.starts_with("-x\na\\x1b]0;title\\x07\n"), "{escaped:?}");
+    let raw = start(&["--raw-names"]);
+    assert!(raw.contains("\x1b]0;title\x07\n\u{9b}2J\nb\u{202e}c\nd\u{fffd}\n\x7f\n"), "{raw:?}");
 }

@@ -22,6 +22,7 @@ mod interrupted;
 mod log;
 mod ls;
 mod mirror;
+mod objects;
 mod order;
 mod passwords;
 mod peer;

@@ -1,0 +1,168 @@
+//! `chmod MODE URL...`: permission bits, in octal or in letters.
+
+use ftp_client::{Client, Error, ListingForm};
+use ftp_proto::{EntryKind, Permissions};
+
+use crate::each::{self, Became};
+use crate::exit::{Exit, Failure};
+use crate::look;
+use crate::options::Options;
+use crate::stdio::Stdio;
+
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    let Some((mode, urls @ [_, ..])) = options.operands.split_first() else {
+        return Err(Failure::usage("chmod needs a mode and a URL: ftp-cli chmod MODE URL..."));
+    };
+    let mode = Mode::parse(&mode.to_string_lossy()).ok_or_else(|| {
+        let mode = mode.to_string_lossy();
+        Failure::usage(format!("\"{mode}\" is not a mode; 644, 0755, u+w, go-rwx, a=r,u+x are"))
+    })?;
+    each::each(options, stdio, urls, "modes set", |client, url, _| {
+        let set = each::at(client, url, |client, path| mode.set(client, path))?;
+        match set {
+            true => Ok(Became::Done("set")),
+            false => {
+                let message = "the server does not tell the mode that MODE would change; \
+                     an octal one needs no other";
+                Err(Failure::new(Exit::Unsupported, message).alone())
+            }
+        }
+    })
+}
+
+/// What is to become of the permission bits.
+#[derive(Debug, Eq, PartialEq)]
+enum Mode {
+    /// They are these.
+    Bits(u16),
+    /// They change one after the other.
+    Changes(Vec<Change>),
+}
+
+#[derive(Debug, Eq, PartialEq)]
+struct Change {
+    /// The bits of those it is about: of `u`, `g`, `o`.
+    who: u16,
+    /// `+`, `-` or `=`.
+    how: u8,
+    /// Of `rwxXst`.
+    letters: Vec<u8>,
+}
+
+impl Mode {
+    /// Reads three or four octal digits, or what POSIX writes in letters: `u+w,go=`. Who is not
+    /// named is all, whatever masks the server has. `None` for anything else.
+    fn parse(text: &str) -> Option<Self> {
+        if let Some(bits) = Permissions::parse(text.as_bytes()) {
+            return Some(Self::Bits(bits.mode()));
+        }
+        text.split(',').map(Change::parse).collect::<Option<_>>().map(Self::Changes)
+    }
+
+    /// Sets the mode of what is at `path`; not if it has to be known, and is not told.
+    fn set(&self, client: &mut Client, path: &[u8]) -> Result<bool, Error> {
+        let bits = match self {
+            Self::Bits(bits) => *bits,
+            Self::Changes(changes) => {
+                let mut entry = look::look(client, path, ListingForm::Auto)?;
+                if entry.as_ref().is_some_and(|entry| entry.permissions.is_none()) {
+                    // MLST of many servers tells no mode, and their LIST does.
+                    entry = look::look(client, path, ListingForm::List)?;
+                }
+                let Some(before) = entry.as_ref().and_then(|entry| entry.permissions) else {
+                    // What is not there is refused with the server's reason.
+                    if entry.is_none() {
+                        client.cwd(path)?;
+                    }
+                    return Ok(false);
+                };
+                let is_directory =
+                    entry.is_some_and(|entry| entry.kind == Some(EntryKind::Directory));
+                changes.iter().fold(before.mode(), |bits, change| change.apply(bits, is_directory))
+            }
+        };
+        client.chmod(path, Permissions::new(bits))?;
+        Ok(true)
+    }
+}
+
+impl Change {
+    fn parse(text: &str) -> Option<Self> {
+        let at = text.find(['+', '-', '='])?;
+        let (who, rest) = text.split_at_checked(at)?;
+        let who = who.bytes().try_fold(0, |bits, who| {
+            Some(
+                bits | match who {
+                    b'u' => 0o4700,
+                    b'g' => 0o2070,
+                    b'o' => 0o1007,
+                    b'a' => 0o7777,
+                    _ => return None,
+                },
+            )
+        })?;
+        let (how, letters) = rest.as_bytes().split_first()?;
+        let is_known = letters.iter().all(|letter| b"rwxXst".contains(letter));
+        let who = if who == 0 { 0o7777 } else { who };
+        is_known.then(|| Self { who, how: *how, letters: letters.to_vec() })
+    }
+
+    fn apply(&self, bits: u16, is_directory: bool) -> u16 {
+        let letters = self.letters.iter().fold(0, |sum, letter| {
+            sum | match letter {
+                b'r' => 0o444,
+                b'w' => 0o222,
+                b'x' => 0o111,
+                // Where somebody may already, or it is a directory.
+                b'X' if is_directory || bits & 0o111 != 0 => 0o111,
+                b's' => 0o6000,
+                b't' => 0o1000,
+                _ => 0,
+            }
+        });
+        match self.how {
+            b'+' => bits | letters & self.who,
+            b'-' => bits & !(letters & self.who),
+            // The special bits stay, unless they are named.
+            _ => bits & !(self.who & 0o777) | letters & self.who,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_read_and_applied() {
+        for (text, before, directory, want) in [
+            ("644", 0, false, 0o644),
+            ("0755", 0, false, 0o755),
+            ("1777", 0, false, 0o1777),
+            ("u+w", 0o444, false, 0o644),
+            ("+x", 0o644, false, 0o755),
+            ("go-rwx", 0o755, false, 0o700),
+            ("a=r,u+w", 0o777, false, 0o644),
+            ("go=", 0o4755, false, 0o4700),
+            ("a+X", 0o644, false, 0o644),
+            ("a+X", 0o744, false, 0o755),
+            ("a+X", 0o644, true, 0o755),
+            ("u+s,o+t", 0o755, false, 0o5755),
+            ("ug+s", 0o755, false, 0o6755),
+            ("u-s", 0o6755, false, 0o2755),
+            ("ug=rw,o=r", 0, false, 0o664),
+        ] {
+            let after = match Mode::parse(text).unwrap() {
+                Mode::Bits(bits) => bits,
+                Mode::Changes(changes) => {
+                    changes.iter().fold(before, |bits, change| change.apply(bits, directory))
+                }
+            };
+            assert_eq!(after, want, "{text} of {before:o}: {after:o}");
+        }
+        for text in ["", "8", "64", "00644", "999", "u", "u+q", "z+r", "u+w,", "rw", "+0644", "-1"]
+        {
+            assert_eq!(Mode::parse(text), None, "{text}");
+        }
+    }
+}

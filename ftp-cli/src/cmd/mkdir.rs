@@ -1,0 +1,58 @@
+//! `mkdir [-p] URL...`: makes directories.
+
+use ftp_client::{Client, Error};
+
+use crate::each::{self, Became};
+use crate::exit::Failure;
+use crate::look;
+use crate::options::Options;
+use crate::stdio::Stdio;
+
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    if options.operands.is_empty() {
+        return Err(Failure::usage("mkdir needs a URL: ftp-cli mkdir [-p] URL..."));
+    }
+    each::are_named(&options.operands)?;
+    let parents = options.has("parents");
+    each::each(options, stdio, &options.operands, "directories made", |client, url, _| {
+        each::at(client, url, |client, path| make(client, path, parents))
+    })
+}
+
+/// Makes a directory; with `parents` those that it lies in, too, and none that is there.
+///
+/// # Errors
+///
+/// The server's refusal: with `parents` of the first that is not there and cannot be made.
+pub(super) fn make(client: &mut Client, path: &[u8], parents: bool) -> Result<Became, Error> {
+    let made = Became::Done("made");
+    let refusal = match client.mkdir(path) {
+        Ok(_) => return Ok(made),
+        Err(error) if parents && look::is_no(&error) => error,
+        Err(error) => return Err(error),
+    };
+    // Which of the two it was, that it is there or that a parent is not, the reply does not say.
+    if look::is_directory(client, path)? {
+        return Ok(Became::Skipped("is there already"));
+    }
+    let mut first = None;
+    for (at, _) in path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/') {
+        let parent = path.get(..at).unwrap_or_default();
+        match client.mkdir(parent) {
+            Ok(_) => {}
+            Err(error) if look::is_no(&error) => {
+                if first.is_none() && !look::is_directory(client, parent)? {
+                    first = Some(error);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match client.mkdir(path) {
+        Ok(_) => Ok(made),
+        // Somebody else made it meanwhile, or the server does not show its directories.
+        Err(_) if look::is_directory(client, path)? => Ok(made),
+        Err(error) if look::is_no(&error) => Err(first.unwrap_or(refusal)),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,76 @@
+//! `mv URL NEWPATH`: renames an object, within its server.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use ftp_proto::FtpUrl;
+
+use crate::each::{self, Became};
+use crate::exit::Failure;
+use crate::look;
+use crate::options::Options;
+use crate::remote;
+use crate::stdio::Stdio;
+
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    let [from, to] = options.operands.as_slice() else {
+        return Err(Failure::usage("mv takes a URL and a path: ftp-cli mv URL NEWPATH"));
+    };
+    let url = remote::url(from)?;
+    each::is_named(&url)?;
+    let to = new_path(&url, to)?;
+    each::each(options, stdio, std::slice::from_ref(from), "objects moved", |client, url, _| {
+        // The new path counts from where the login ends, so that no directory is entered.
+        client.rename(look::without_slash(url.path()), &to)?;
+        Ok(Became::Done("moved"))
+    })
+}
+
+/// The path that the object gets: as it is written, from the directory of the login; with a `/` at
+/// its end, in that directory under its old name. A URL of the same server does as well.
+fn new_path(url: &FtpUrl, operand: &OsStr) -> Result<Vec<u8>, Failure> {
+    let bytes = operand.as_bytes();
+    let path = if bytes.windows(3).take(6).any(|part| part == b"://") {
+        let target = remote::url(operand)?;
+        let server = |url: &FtpUrl| (url.host().to_ascii_lowercase(), url.port());
+        let is_other_user = target.user().is_some() && target.user() != url.user();
+        if server(&target) != server(url) || is_other_user {
+            let message = format!("{target} is not where {url} is; ftp-cli fxp copies it there");
+            return Err(Failure::usage(message));
+        }
+        target.path().to_vec()
+    } else {
+        bytes.to_vec()
+    };
+    match path.as_slice() {
+        [] => Err(Failure::usage("mv: the new path is empty")),
+        [.., b'/'] => Ok(look::join(&path, look::split(url.path()).1)),
+        _ => Ok(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_new_path_counts_from_the_login() {
+        let url = FtpUrl::parse(b"ftp://u@h/a/b%20c").unwrap();
+        for (operand, want) in [
+            ("x", Some("x")),
+            ("d/x%20y", Some("d/x%20y")),
+            ("/x", Some("/x")),
+            ("d/", Some("d/b c")),
+            ("/", Some("/b c")),
+            ("ftp://h/x%20y", Some("x y")),
+            ("ftp://u@H:21/d/", Some("d/b c")),
+            ("ftp://v@h/x", None),
+            ("ftp://g/x", None),
+            ("http://h/x", None),
+            ("", None),
+        ] {
+            let found = new_path(&url, OsStr::new(operand)).ok();
+            assert_eq!(found.as_deref(), want.map(str::as_bytes), "{operand}");
+        }
+    }
+}

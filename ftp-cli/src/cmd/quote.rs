@@ -1,0 +1,131 @@
+//! `quote URL COMMAND...`: commands as somebody typed them, and all that the server replies.
+
+use std::os::unix::ffi::OsStrExt;
+
+use ftp_client::{Client, Error, RawCommand, Reply};
+use ftp_proto::{Escaped, FtpUrl, Severity};
+use log::LevelFilter;
+
+use crate::events::Events;
+use crate::exit::Failure;
+use crate::json::Object;
+use crate::options::Options;
+use crate::output::Lines;
+use crate::remote;
+use crate::session::Sessions;
+use crate::signals::Cleanup;
+use crate::stdio::Stdio;
+use crate::tally::Tally;
+use crate::trace;
+
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    let Some((url, commands @ [_, ..])) = options.operands.split_first() else {
+        let message = "quote needs a URL and a command: ftp-cli quote URL COMMAND...";
+        return Err(Failure::usage(message));
+    };
+    let url = remote::url(url)?;
+    let commands = commands.iter().map(|line| command(line.as_bytes()));
+    let commands = commands.collect::<Result<Vec<_>, _>>()?;
+    trace::start(options, &stdio.messages, LevelFilter::Warn)?;
+    let cleanup = Cleanup::watch(stdio)?;
+    let mut sessions = Sessions::new(options, stdio, &cleanup)?;
+    let (messages, events) = (stdio.messages.clone(), stdio.events.clone());
+    let mut lines = Lines::new(options, stdio);
+    let client = sessions.client(&url)?;
+    let mut tally = Tally::new(commands.len(), "commands done", &messages, &events);
+    let there = enter(client, &url);
+    match there {
+        Err(failure) => {
+            let _ = tally.failed(Failure { fatal: true, ..failure }, |error| error);
+        }
+        Ok(()) => {
+            for command in &commands {
+                match quote(client, command, &mut lines, &events) {
+                    Ok(()) => tally.done(),
+                    Err(failure) => {
+                        let about = |error: Object| error.text("source", command.verb().as_str());
+                        if tally.failed(failure.about(&url), about).is_break() {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    sessions.part(tally.fatal());
+    tally.finish()
+}
+
+/// Reads a command.
+///
+/// # Errors
+///
+/// `Usage` if it could be none, or end before its end.
+pub(super) fn command(line: &[u8]) -> Result<RawCommand, Failure> {
+    RawCommand::new(line).map_err(|error| {
+        // Not all of it, which may hold a password.
+        let verb = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+        let verb = verb.get(..verb.len().min(16)).unwrap_or_default();
+        Failure::usage(format!("quote {}: {error}", Escaped(verb))).alone()
+    })
+}
+
+/// Goes to the directory that a URL names.
+fn enter(client: &mut Client, url: &FtpUrl) -> Result<(), Failure> {
+    match url.path() {
+        b"" => Ok(()),
+        path => client.cwd(path).map_err(|error| Failure::from(error).about(url)),
+    }
+}
+
+/// Sends a command and prints its reply.
+///
+/// # Errors
+///
+/// The reply, if it is 4yz or 5yz; `Usage` for a command that moves data or changes how the
+/// connections are read; those of the connection.
+pub(super) fn quote(
+    client: &mut Client,
+    command: &RawCommand,
+    lines: &mut Lines,
+    events: &Events,
+) -> Result<(), Failure> {
+    let reply = match client.quote(command) {
+        Ok(reply) => reply,
+        Err(Error::ServiceClosing(reply)) => {
+            print(&reply, lines, events)?;
+            return Err(Error::ServiceClosing(reply).into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    print(&reply, lines, events)?;
+    match reply.code().severity() {
+        Severity::Transient | Severity::Permanent => {
+            Err(Failure::from(Error::Refused(command.verb(), reply)).alone())
+        }
+        _ => {
+            let text = reply.lines().collect::<Vec<_>>().join(&b'\n');
+            let done = Object::event("done").text("source", command.verb().as_str());
+            let code = u64::from(reply.code().value());
+            events.done(done.number("code", code).name("message", &text), 0);
+            Ok(())
+        }
+    }
+}
+
+/// Prints all lines of a reply, as they came but for their ends; programs are told them as text.
+fn print(reply: &Reply, lines: &mut Lines, events: &Events) -> Result<(), Failure> {
+    if events.is_on() {
+        return Ok(());
+    }
+    let (code, last) = (reply.code(), reply.lines().count() - 1);
+    for (at, line) in reply.lines().enumerate() {
+        let start = match at {
+            _ if at == last => format!("{code} "),
+            0 => format!("{code}-"),
+            _ => String::new(),
+        };
+        lines.print(&[start.as_bytes(), line].concat())?;
+    }
+    lines.flush()
+}

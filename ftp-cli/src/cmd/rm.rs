@@ -1,0 +1,334 @@
+//! `rm [-r] [-f] URL...`: removes files, and trees.
+//!
+//! FTP has no command for a tree, and servers differ in what they show of symbolic links: some list
+//! one to a directory as a directory. Nothing behind a link is ever meant, so each "directory" has
+//! to pass these before anything in it is touched:
+//!
+//! - no listing shows it as a link, `LIST` being asked too where `MLSD` was read;
+//! - `DELE` is refused: where that is the system's unlink, it removes a link and no directory;
+//! - `RMD` is refused, and not because it is no directory;
+//! - that is because it is not empty, in the server's words, or there may be as many directories as
+//!   are listed beside it, by the count of links of the one that they lie in (a directory has two,
+//!   and one more for each directory in it; some servers always say 1 or 2).
+//!
+//! One that follows links in all of these and gives neither reasons nor counts is believed: of those
+//! that were tried that is aioftp alone, where a link that the user names lies in the directory of
+//! the login.
+
+use std::collections::HashMap;
+
+use ftp_client::{Client, Entered, Error, ListLimits, ListOptions, Listing, ListingForm, Place};
+use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Verb};
+
+use crate::each::{self, Became, Told};
+use crate::exit::{Exit, Failure};
+use crate::json::Object;
+use crate::look::{self, is_no, join};
+use crate::options::Options;
+use crate::stdio::Stdio;
+
+/// How deep a tree may be, and how many objects it may have: a server can invent them.
+const DEPTH: usize = 128;
+const OBJECTS: usize = 10_000_000;
+
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    if options.operands.is_empty() {
+        return Err(Failure::usage("rm needs a URL: ftp-cli rm [-r] [-f] URL..."));
+    }
+    each::are_named(&options.operands)?;
+    let how = How { recursive: options.has("recursive"), force: options.has("force") };
+    each::each(options, stdio, &options.operands, "objects removed", |client, url, told| {
+        remove(client, url, Place::of(url), how, told)
+    })
+}
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct How {
+    /// A directory, with all that is in it.
+    pub(super) recursive: bool,
+    /// What is not there is no failure.
+    pub(super) force: bool,
+}
+
+/// Removes the object at `place`.
+///
+/// # Errors
+///
+/// The server's refusal; `Partial` if of a tree some was removed and some was not.
+pub(super) fn remove(
+    client: &mut Client,
+    url: &FtpUrl,
+    mut place: Place,
+    how: How,
+    told: &Told,
+) -> Result<Became, Failure> {
+    loop {
+        let path = look::without_slash(place.path()).to_vec();
+        let error = match client.delete(&path) {
+            Ok(()) => return Ok(Became::Done("removed")),
+            Err(error) if is_refusal(&error) => error,
+            Err(error) => return Err(error.into()),
+        };
+        if how.recursive
+            && let Some(seen) = tree_at(client, &path)?
+        {
+            let (removed, left, failures, last) = (0, OBJECTS, 0, None);
+            let mut tree = Tree { client, url, told, removed, left, failures, last };
+            tree.directory(&path, seen)?;
+            return tree.finish();
+        }
+        match place.enter(client, &error)? {
+            Entered::There => {}
+            _ if how.force && look::look(client, &path, ListingForm::Auto)?.is_none() => {
+                // A directory that is shown nowhere is there if it can be entered.
+                return match client.cwd(&path) {
+                    Ok(()) => Err(error.into()),
+                    Err(refused) if is_no(&refused) => Ok(Became::Skipped("is not there")),
+                    Err(error) => Err(error.into()),
+                };
+            }
+            _ => return Err(error.into()),
+        }
+    }
+}
+
+/// What the server says to be a directory and not a link.
+fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
+    let (directory, name) = look::split(path);
+    let found = look::look(client, path, ListingForm::Auto)?;
+    if found.and_then(|entry| entry.kind) != Some(EntryKind::Directory) {
+        return Ok(None);
+    }
+    let beside = links(client, directory)?;
+    let count = beside.values().filter(|entry| entry.kind == Some(EntryKind::Directory)).count();
+    let may_be = match look::split(directory) {
+        // Of the first directory, and of the login's, nothing is told.
+        (_, b"") => true,
+        (above, name) => {
+            let itself = links(client, above)?.remove(name);
+            count as u64 <= most_directories(itself.and_then(|entry| entry.links))
+        }
+    };
+    Ok(match beside.get(name) {
+        Some(listed) if listed.kind == Some(EntryKind::Link) => None,
+        listed => Some(Seen { depth: 0, links: listed.and_then(|listed| listed.links), may_be }),
+    })
+}
+
+/// How many directories a directory with this count of links can hold. One is what file systems
+/// say that do not count.
+fn most_directories(links: Option<u64>) -> u64 {
+    links.and_then(|links| links.checked_sub(2)).unwrap_or(u64::MAX)
+}
+
+/// What `LIST` shows of a directory, by name, if it shows it.
+fn links(client: &mut Client, directory: &[u8]) -> Result<HashMap<Vec<u8>, Entry>, Error> {
+    let entries = match list(client, directory, ListingForm::List)? {
+        Ok(listing) => listing.entries,
+        Err(_) => Vec::new(),
+    };
+    Ok(entries.into_iter().map(|entry| (entry.name.clone(), entry)).collect())
+}
+
+/// A whole listing, hidden names too where the server lists them. The inner error is a refusal.
+fn list(
+    client: &mut Client,
+    directory: &[u8],
+    form: ListingForm,
+) -> Result<Result<Listing, Error>, Error> {
+    let mut listed = Err(Error::Closed);
+    for all in [true, false] {
+        let entries = client.list_with(directory, ListOptions { all, form });
+        listed = entries.and_then(|entries| entries.gather(ListLimits::default()));
+        match &listed {
+            // Some take -a for a name, and say that it is not there, or nothing.
+            Ok(listing) if listing.entries.is_empty() && all => {}
+            Err(error) if is_no(error) => {}
+            Err(_) => return listed.map(Ok),
+            Ok(_) => break,
+        }
+    }
+    Ok(listed)
+}
+
+/// A tree that is being removed.
+struct Tree<'a> {
+    client: &'a mut Client,
+    url: &'a FtpUrl,
+    told: &'a Told,
+    removed: usize,
+    /// How many objects may still be looked at.
+    left: usize,
+    failures: usize,
+    last: Option<Failure>,
+}
+
+impl Tree<'_> {
+    /// Removes a directory and what is in it. Whether it is gone; the error is one that ends it all.
+    fn directory(&mut self, path: &[u8], seen: Seen) -> Result<bool, Failure> {
+        let Seen { depth, links, may_be } = seen;
+        // What is empty needs no listing.
+        let refused = match self.client.rmdir(path) {
+            Ok(()) => return Ok(self.gone(path)),
+            Err(error) if is_refusal(&error) => error,
+            Err(error) => return Err(error.into()),
+        };
+        if says(&refused, NO_DIRECTORY) || !(may_be || says(&refused, NOT_EMPTY)) {
+            return self.keep(path, "the server shows links as directories");
+        }
+        if depth >= DEPTH {
+            return self.keep(path, "the tree is too deep");
+        }
+        let mut form = ListingForm::Auto;
+        loop {
+            let listing = match list(self.client, path, form)? {
+                Ok(listing) => listing,
+                Err(error) => return self.failed(path, error.into()),
+            };
+            if !self.contents(path, &listing, depth, links)? {
+                // Why is said already.
+                return Ok(false);
+            }
+            match self.client.rmdir(path) {
+                Ok(()) => return Ok(self.gone(path)),
+                // MLSD leaves out what LIST shows: ProFTPD's links that lead nowhere.
+                Err(error) if is_refusal(&error) && listing.form != ListingForm::List => {
+                    form = ListingForm::List;
+                }
+                Err(error) => return self.failed(path, error.into()),
+            }
+        }
+    }
+
+    /// Removes what is in a directory. Whether all that is listed is gone.
+    fn contents(
+        &mut self,
+        path: &[u8],
+        listing: &Listing,
+        depth: usize,
+        links: Option<u64>,
+    ) -> Result<bool, Failure> {
+        let listed = self.by_list(path, listing)?;
+        let is_link = |entry: &Entry| {
+            listed.get(&entry.name).is_some_and(|listed| listed.kind == Some(EntryKind::Link))
+        };
+        let is_directory = |entry: &&Entry| entry.kind == Some(EntryKind::Directory);
+        let directories = listing.entries.iter().filter(is_directory);
+        let count = directories.filter(|entry| !is_link(entry)).count() as u64;
+        let most = most_directories(links);
+        let mut all_gone = true;
+        for entry in &listing.entries {
+            self.left = self.left.checked_sub(1).ok_or_else(|| {
+                Failure::new(Exit::Unsupported, format!("more than {OBJECTS} objects"))
+            })?;
+            let path = join(path, &entry.name);
+            all_gone &= if !entry.is_safe_name() {
+                self.keep(&path, "not a name in a directory")?
+            } else if is_link(entry) || !matches!(entry.kind, None | Some(EntryKind::Directory)) {
+                self.entry(&path, None)?
+            } else {
+                let links = listed.get(&entry.name).unwrap_or(entry).links;
+                self.entry(&path, Some(Seen { depth: depth + 1, links, may_be: count <= most }))?
+            };
+        }
+        Ok(all_gone)
+    }
+
+    /// Removes what a listing shows, maybe as a directory.
+    fn entry(&mut self, path: &[u8], directory: Option<Seen>) -> Result<bool, Failure> {
+        let error = match self.client.delete(path) {
+            Ok(()) => return Ok(self.gone(path)),
+            Err(error) if is_refusal(&error) => error,
+            Err(error) => return Err(error.into()),
+        };
+        match directory {
+            Some(_) if says(&error, NO_DIRECTORY) => {
+                self.keep(path, "the server shows links as directories")
+            }
+            Some(seen) => self.directory(path, seen),
+            None => self.failed(path, error.into()),
+        }
+    }
+
+    /// What `LIST` says, by name, where a listing shows directories by other means.
+    fn by_list(
+        &mut self,
+        path: &[u8],
+        listing: &Listing,
+    ) -> Result<HashMap<Vec<u8>, Entry>, Failure> {
+        let is_directory = |entry: &Entry| entry.kind == Some(EntryKind::Directory);
+        if listing.form == ListingForm::List || !listing.entries.iter().any(is_directory) {
+            return Ok(HashMap::new());
+        }
+        Ok(links(self.client, path)?)
+    }
+
+    fn gone(&mut self, path: &[u8]) -> bool {
+        self.removed += 1;
+        self.told.done("removed", &Escaped(path));
+        self.told.events.done(self.about(Object::event("done"), path), 0);
+        true
+    }
+
+    fn about(&self, object: Object, path: &[u8]) -> Object {
+        object.text("source", &self.url.to_string()).name("name", path)
+    }
+
+    /// Something stays, for a reason of ours.
+    fn keep(&mut self, path: &[u8], why: &str) -> Result<bool, Failure> {
+        let why = format!("{why}; nothing behind it was removed");
+        self.failed(path, Failure::new(Exit::Unsupported, why).alone())
+    }
+
+    /// Something stays.
+    fn failed(&mut self, path: &[u8], failure: Failure) -> Result<bool, Failure> {
+        if failure.fatal {
+            return Err(failure);
+        }
+        let mut failure = failure.about(Escaped(path));
+        self.told.events.failed(&failure, |error| self.about(error, path));
+        failure.told = true;
+        self.told.messages.say(&failure.message);
+        self.failures += 1;
+        self.last = Some(failure);
+        Ok(false)
+    }
+
+    fn finish(self) -> Result<Became, Failure> {
+        let Some(last) = self.last else { return Ok(Became::Told) };
+        let (removed, failures) = (self.removed, self.failures);
+        let message = format!("{removed} objects removed, {failures} not");
+        let exit = if removed > 0 { Exit::Partial } else { last.exit };
+        Err(Failure { message, exit, ..last })
+    }
+}
+
+/// What listings say of a directory.
+#[derive(Clone, Copy)]
+struct Seen {
+    /// How many directories it lies in, below the first.
+    depth: usize,
+    /// Its count of links, if that is told.
+    links: Option<u64>,
+    /// Whether all directories that are listed with it can be some, by the count of links of the
+    /// one that they lie in.
+    may_be: bool,
+}
+
+/// What servers say, in small letters, of what is no directory, and of one that is not empty: the
+/// words of their systems.
+const NO_DIRECTORY: &[&[u8]] = &[b"not a directory", b"enotdir"];
+const NOT_EMPTY: &[&[u8]] = &[b"not empty", b"notempty", b"isn't empty"];
+
+/// Whether a refusal holds one of these.
+fn says(error: &Error, words: &[&[u8]]) -> bool {
+    let Some(reply) = error.reply() else { return false };
+    let text = reply.text().to_ascii_lowercase();
+    words.iter().any(|words| text.windows(words.len()).any(|part| part == *words))
+}
+
+/// Whether the server refuses, for good or for now: some say 4yz to what a directory is refused.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error, Error::Refused(Verb::Dele | Verb::Rmd, reply) if reply.code().value() != 530)
+}

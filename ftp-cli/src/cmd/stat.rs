@@ -1,0 +1,56 @@
+//! `stat URL...`: what a server tells of objects.
+
+use ftp_client::{Client, Error, ListingForm};
+use ftp_proto::{Entry, EntryKind};
+
+use super::ls::FORMS;
+use crate::each::{self, Became};
+use crate::exit::Failure;
+use crate::facts;
+use crate::look;
+use crate::options::Options;
+use crate::output::Lines;
+use crate::stdio::Stdio;
+use crate::values;
+
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    if options.operands.is_empty() {
+        return Err(Failure::usage("stat needs a URL: ftp-cli stat URL..."));
+    }
+    let form = options.parsed("listing", |text| values::word(text, &FORMS))?.unwrap_or_default();
+    let mut lines = Lines::new(options, stdio);
+    let mut is_first = true;
+    each::each(options, stdio, &options.operands, "objects found", |client, url, told| {
+        let entry = each::at(client, url, |client, path| stat(client, path, form))?;
+        let name = match url.path() {
+            b"" => b".",
+            path => path,
+        };
+        if told.events.is_on() {
+            told.events.tell(facts::event(name, &entry));
+            return Ok(Became::Done("found"));
+        }
+        if !std::mem::take(&mut is_first) {
+            lines.print(b"")?;
+        }
+        for line in facts::lines(name, &entry) {
+            lines.print(&line)?;
+        }
+        lines.flush()?;
+        Ok(Became::Told)
+    })
+}
+
+/// What is at `path`. The server has the last word on what it shows nowhere: a directory that can
+/// be entered is one.
+fn stat(client: &mut Client, path: &[u8], form: ListingForm) -> Result<Entry, Error> {
+    if let Some(entry) = look::look(client, path, form)? {
+        return Ok(entry);
+    }
+    if !path.is_empty() {
+        client.cwd(path)?;
+    }
+    let mut entry = Entry::new(path);
+    entry.kind = Some(EntryKind::Directory);
+    Ok(entry)
+}

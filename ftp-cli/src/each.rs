@@ -1,0 +1,152 @@
+//! What the commands share that do one thing to each of several objects on servers.
+
+use std::ffi::OsString;
+use std::ops::ControlFlow;
+
+use ftp_client::{Client, Entered, Error, Place};
+use ftp_proto::FtpUrl;
+use log::LevelFilter;
+
+use crate::events::Events;
+use crate::exit::Failure;
+use crate::json::Object;
+use crate::options::Options;
+use crate::progress::is_talkative;
+use crate::remote;
+use crate::session::Sessions;
+use crate::signals::Cleanup;
+use crate::stdio::{Messages, Stdio};
+use crate::tally::Tally;
+use crate::trace;
+
+/// Who is told what is done.
+pub(crate) struct Told {
+    pub(crate) messages: Messages,
+    pub(crate) events: Events,
+    /// Whether people want to know of what went well.
+    pub(crate) is_talkative: bool,
+}
+
+impl Told {
+    /// By the options.
+    pub(crate) fn new(options: &Options, stdio: &Stdio) -> Self {
+        let (messages, events) = (stdio.messages.clone(), stdio.events.clone());
+        Self { messages, events, is_talkative: is_talkative(options, stdio) }
+    }
+
+    /// Says that something was done to the object that a command is about.
+    pub(crate) fn done(&self, what: &str, object: &dyn std::fmt::Display) {
+        if self.is_talkative {
+            self.messages.say(format_args!("{object}: {what}"));
+        }
+    }
+}
+
+/// What became of an object.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Became {
+    /// What was to be done was, and people are told in these words.
+    Done(&'static str),
+    /// It was that way already.
+    Skipped(&'static str),
+    /// It was done, and told already.
+    Told,
+}
+
+/// Does `act` to the object of each URL, in order, over one control connection for each server.
+/// `what` completes "2 of 3": `objects removed`.
+///
+/// # Errors
+///
+/// `Usage` for what is no URL, before anything is sent; then as [`Tally::finish`].
+pub(crate) fn each(
+    options: &Options,
+    stdio: &mut Stdio,
+    urls: &[OsString],
+    what: &'static str,
+    mut act: impl FnMut(&mut Client, &FtpUrl, &Told) -> Result<Became, Failure>,
+) -> Result<(), Failure> {
+    let urls = urls.iter().map(|url| remote::url(url)).collect::<Result<Vec<_>, _>>()?;
+    trace::start(options, &stdio.messages, LevelFilter::Warn)?;
+    let cleanup = Cleanup::watch(stdio)?;
+    let mut sessions = Sessions::new(options, stdio, &cleanup)?;
+    let told = Told::new(options, stdio);
+    let mut tally = Tally::new(urls.len(), what, &told.messages, &told.events);
+    for url in &urls {
+        let became = match sessions.client(url) {
+            Ok(client) => act(client, url, &told).map_err(|failure| failure.about(url)),
+            Err(failure) => Err(failure),
+        };
+        let about = |object: Object| object.text("source", &url.to_string());
+        let flow = match became {
+            Ok(became) => {
+                tally.done();
+                let done = about(Object::event("done"));
+                match became {
+                    Became::Told => {}
+                    Became::Done(words) => {
+                        told.done(words, url);
+                        told.events.done(done, 0);
+                    }
+                    Became::Skipped(words) => {
+                        told.done(words, url);
+                        told.events.skipped(done);
+                    }
+                }
+                ControlFlow::Continue(())
+            }
+            Err(failure) => tally.failed(failure, about),
+        };
+        if flow.is_break() {
+            break;
+        }
+    }
+    sessions.part(tally.fatal());
+    tally.finish()
+}
+
+/// Does `act` with the path of a URL, and once more part by part where the server does not know it
+/// as a whole (CL-60).
+///
+/// # Errors
+///
+/// Those of `act`, and of the way there.
+pub(crate) fn at<T>(
+    client: &mut Client,
+    url: &FtpUrl,
+    mut act: impl FnMut(&mut Client, &[u8]) -> Result<T, Error>,
+) -> Result<T, Failure> {
+    let mut place = Place::of(url);
+    loop {
+        match act(client, place.path()) {
+            Ok(done) => return Ok(done),
+            Err(error) if place.enter(client, &error)? == Entered::There => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Insists that a URL names something that can be made, moved or removed: not the directory of the
+/// login, the first one, `.` or `..`.
+///
+/// # Errors
+///
+/// `Usage`.
+pub(crate) fn is_named(url: &FtpUrl) -> Result<(), Failure> {
+    let (_, name) = crate::look::split(url.path());
+    match name {
+        b"" | b"." | b".." => {
+            Err(Failure::usage(format!("{url} has no name at its end; nothing is done to it")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// As [`is_named`], of all operands, before anything is sent.
+///
+/// # Errors
+///
+/// `Usage`.
+pub(crate) fn are_named(urls: &[OsString]) -> Result<(), Failure> {
+    urls.iter().try_for_each(|url| is_named(&remote::url(url)?))
+}

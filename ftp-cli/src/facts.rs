@@ -1,0 +1,195 @@
+//! What is known of an object, as programs (`--json`) and people (`stat`, `ls -l`) are told it.
+//! The fields are those of docs/json.md, in its order, and absent where nothing is known.
+
+use ftp_proto::{Entry, EntryKind, Modified, Precision, TimeVal, Zone};
+
+use crate::json::Object;
+
+/// The event `entry` of `--json`, under this name.
+pub(crate) fn event(name: &[u8], entry: &Entry) -> Object {
+    let mut object = Object::event("entry").name("name", name);
+    for (key, value) in fields(entry) {
+        object = match value {
+            Value::Number(number) => object.number(key, number),
+            Value::Text(text) => object.text(key, &text),
+            Value::Name(name) => object.name(key, name),
+        };
+    }
+    object
+}
+
+/// The same as `key: value`, a line each, in bytes as they came.
+pub(crate) fn lines(name: &[u8], entry: &Entry) -> Vec<Vec<u8>> {
+    let line = |key: &str, value: &[u8]| [key.as_bytes(), b": ", value].concat();
+    let mut lines = vec![line("name", name)];
+    lines.extend(fields(entry).map(|(key, value)| match value {
+        Value::Number(number) => line(key, number.to_string().as_bytes()),
+        Value::Text(text) => line(key, text.as_bytes()),
+        Value::Name(name) => line(key, name),
+    }));
+    lines
+}
+
+enum Value<'a> {
+    Number(u64),
+    Text(String),
+    /// Bytes of the server's.
+    Name(&'a [u8]),
+}
+
+/// All that is known but the name.
+fn fields(entry: &Entry) -> impl Iterator<Item = (&'static str, Value<'_>)> {
+    let kind = entry.kind.map(|kind| match kind {
+        EntryKind::File => "file",
+        EntryKind::Directory => "dir",
+        EntryKind::Link => "link",
+        EntryKind::Other => "other",
+    });
+    let (modified, local) = match entry.modified {
+        Some(Modified { time, precision, zone: Zone::Utc }) if precision > Precision::Day => {
+            (Some(rfc_3339(time)), None)
+        }
+        // Which moment that is only the server knows.
+        Some(modified) => (None, Some(as_told(modified))),
+        None => (None, None),
+    };
+    [
+        ("type", kind.map(|kind| Value::Text(kind.to_owned()))),
+        ("size", entry.size.map(Value::Number)),
+        ("modified", modified.map(Value::Text)),
+        ("modified_local", local.map(Value::Text)),
+        ("permissions", entry.permissions.map(|mode| Value::Text(mode.to_string()))),
+        ("mode", entry.permissions.map(|mode| Value::Text(format!("{:04o}", mode.mode())))),
+        ("owner", name(entry.owner.as_ref())),
+        ("group", name(entry.group.as_ref())),
+        ("target", name(entry.target.as_ref())),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key, value?)))
+}
+
+/// `2024-02-29T13:45:59Z`, with a fraction if there is one (RFC 3339 §5.6).
+fn rfc_3339(time: TimeVal) -> String {
+    let fraction = match time.nanosecond() {
+        0 => String::new(),
+        nanos => format!(".{nanos:09}").trim_end_matches('0').to_owned(),
+    };
+    let (date, clock) = (date(time), format!("{:02}:{:02}", time.hour(), time.minute()));
+    format!("{date}T{clock}:{:02}{fraction}Z", time.second())
+}
+
+/// As much as the server told, by its own clock: `2024-02-29`, `2024-02-29T13:45`.
+fn as_told(Modified { time, precision, .. }: Modified) -> String {
+    let (date, clock) = (date(time), format!("{:02}:{:02}", time.hour(), time.minute()));
+    match precision {
+        Precision::Day => date,
+        Precision::Minute => format!("{date}T{clock}"),
+        Precision::Second => format!("{date}T{clock}:{:02}", time.second()),
+    }
+}
+
+fn name(bytes: Option<&Vec<u8>>) -> Option<Value<'_>> {
+    bytes.map(|bytes| Value::Name(bytes))
+}
+
+fn date(time: TimeVal) -> String {
+    format!("{:04}-{:02}-{:02}", time.year(), time.month(), time.day())
+}
+
+/// What `ls -l` puts before the name: `-rw-r--r--         1024  2024-02-29 13:45  `. The time is UTC
+/// where the server says so, by `MLSD`, and else as it tells it; what it does not tell is `?`, or
+/// `-` where there is nothing to tell.
+pub(crate) fn columns(entry: &Entry) -> String {
+    let kind = match entry.kind {
+        Some(EntryKind::File) => '-',
+        Some(EntryKind::Directory) => 'd',
+        Some(EntryKind::Link) => 'l',
+        _ => '?',
+    };
+    let permissions = entry.permissions.map_or_else(|| "?".repeat(9), |mode| mode.to_string());
+    let size = entry.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
+    let time = entry.modified.map_or_else(
+        || "-".to_owned(),
+        |Modified { time, precision, .. }| match precision {
+            Precision::Day => date(time),
+            _ => format!("{} {:02}:{:02}", date(time), time.hour(), time.minute()),
+        },
+    );
+    format!("{kind}{permissions} {size:>12}  {time:<16}  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use ftp_proto::{Facts, ListLine};
+
+    use super::*;
+
+    fn of_facts(facts: &str) -> Entry {
+        Entry::from(&Facts::parse(facts.as_bytes()).unwrap())
+    }
+
+    fn of_line(line: &[u8]) -> Entry {
+        let now = TimeVal::new(2024, 6, 1, 0, 0, 0).unwrap();
+        let ListLine::Entry(entry) = ListLine::parse(line, now) else { panic!() };
+        entry
+    }
+
+    #[test]
+    fn columns_show_what_is_known() {
+        for (facts, want) in [
+            (
+                "type=file;size=1024;modify=20240229134559;UNIX.mode=0644; x",
+                "-rw-r--r--         1024  2024-02-29 13:45  ",
+            ),
+            ("type=dir;UNIX.mode=100755; x", "drwxr-xr-x            -  -                 "),
+            ("Type=OS.unix=slink:/etc; x", "l?????????            -  -                 "),
+            (" x", "??????????            -  -                 "),
+            ("type=file;UNIX.mode=worse; x", "-?????????            -  -                 "),
+        ] {
+            assert_eq!(columns(&of_facts(facts)), want, "{facts}");
+        }
+        let entry = of_line(b"lrwxrwxrwx 1 u g 7 Feb 29 2020 x -> /etc");
+        assert_eq!(columns(&entry), "lrwxrwxrwx            7  2020-02-29        ");
+    }
+
+    #[test]
+    fn both_forms_say_the_same_and_only_what_is_known() {
+        let facts = "type=file;size=1024;modify=20240229134559.25;UNIX.mode=0644;UNIX.owner=u; x";
+        let line = b"lrwxrwxrwx 1 u g\xff 7 May 29 12:30 x -> e\xff";
+        let old = b"-rw-r--r-- 1 u g 7 Feb 29 2020 x";
+        for (entry, want) in [
+            (
+                of_facts(facts),
+                r#""type":"file","size":1024,"modified":"2024-02-29T13:45:59.25Z","permissions":"rw-r--r--","mode":"0644","owner":"u"}"#,
+            ),
+            (
+                of_line(line),
+                concat!(
+                    r#""type":"link","size":7,"modified_local":"2024-05-29T12:30","permissions":"rwxrwxrwx","mode":"0777","owner":"u","#,
+                    "\"group\":\"g\u{fffd}\",\"group_b64\":\"Z/8=\",\"target\":\"e\u{fffd}\",\"target_b64\":\"Zf8=\"}"
+                ),
+            ),
+            (
+                of_line(old),
+                r#""type":"file","size":7,"modified_local":"2020-02-29","permissions":"rw-r--r--","mode":"0644","owner":"u","group":"g"}"#,
+            ),
+            (of_facts(" x"), "}"),
+        ] {
+            let line = event(b"n", &entry).into_line();
+            let start = r#"{"v":1,"event":"entry","name":"n""#;
+            let want =
+                if want == "}" { format!("{start}}}\n") } else { format!("{start},{want}\n") };
+            assert_eq!(line, want);
+            let keys: Vec<_> = lines(b"n", &entry)
+                .into_iter()
+                .map(|line| String::from_utf8_lossy(&line).split(": ").next().unwrap().to_owned())
+                .collect();
+            for key in &keys {
+                assert!(line.contains(&format!("\"{key}\":")), "{key} in {line}");
+            }
+            let count = line.matches("\":").count() - line.matches("_b64").count();
+            assert_eq!(keys.len() + 2, count, "{line}");
+        }
+        assert_eq!(lines(b"a\xff", &of_facts("size=5; x")), [&b"name: a\xff"[..], b"size: 5"]);
+    }
+}

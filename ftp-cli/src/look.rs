@@ -1,0 +1,172 @@
+//! What one object on a server is, from a server that may not say it at once.
+
+use ftp_client::{Client, Error, ListOptions, Listed, ListingForm};
+use ftp_proto::{Entry, EntryKind, Modified, Precision, Severity, Verb, Zone};
+
+/// The directory that `path` lies in, and its name there, which is empty for the first directory
+/// and for the one of the login.
+pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
+    let path = path.get(..end).unwrap_or_default();
+    match path.iter().rposition(|byte| *byte == b'/') {
+        None => (b"", path),
+        Some(at) => {
+            let (directory, name) = path.split_at_checked(at + 1).unwrap_or((path, b""));
+            let above = directory.strip_suffix(b"/").filter(|above| !above.is_empty());
+            (above.unwrap_or(directory), name)
+        }
+    }
+}
+
+/// A path without the `/` at its end, which some servers take for another name.
+pub(crate) fn without_slash(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|byte| *byte != b'/').map_or(1, |at| at + 1);
+    path.get(..end.min(path.len())).unwrap_or_default()
+}
+
+/// What a name in a directory makes a path.
+pub(crate) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    match directory {
+        [] | [.., b'/'] => [directory, name].concat(),
+        _ => [directory, b"/", name].concat(),
+    }
+}
+
+/// Looks for the object at `path`: by `MLST`, else in the listing of the directory that it lies in,
+/// with the size and time that `SIZE` and `MDTM` tell exactly. `form` is how to list; a form other
+/// than `Auto` asks no `MLST`. `None` if there is no trace of it, which a server may also say of
+/// what it does not show.
+///
+/// # Errors
+///
+/// 4yz and 530, and those of the connection.
+pub(crate) fn look(
+    client: &mut Client,
+    path: &[u8],
+    form: ListingForm,
+) -> Result<Option<Entry>, Error> {
+    if form == ListingForm::Auto
+        && client.features()?.has("MLST")
+        && let Some(entry) = client.stat(path)?
+    {
+        return Ok(Some(entry));
+    }
+    let (directory, name) = split(path);
+    let mut found = match name {
+        b"" | b"." | b".." => None,
+        name => in_listing(client, directory, name, form)?,
+    };
+    let may_be_file = |entry: &Entry| matches!(entry.kind, None | Some(EntryKind::File));
+    let is_exact = |entry: &Entry| {
+        entry.modified.is_some_and(|modified| modified.precision == Precision::Second)
+    };
+    if name.is_empty() || found.as_ref().is_some_and(|entry| !may_be_file(entry) || is_exact(entry))
+    {
+        return Ok(found);
+    }
+    if let Some(size) = client.size(path)? {
+        let entry = found.get_or_insert_with(|| Entry::new(name));
+        entry.size = Some(size);
+        entry.kind = entry.kind.or(Some(EntryKind::File));
+    }
+    if let Some(entry) = &mut found
+        && let Some(time) = client.modified(path)?
+    {
+        entry.modified = Some(Modified { time, precision: Precision::Second, zone: Zone::Utc });
+    }
+    Ok(found)
+}
+
+/// What the listing of a directory says of a name in it.
+fn in_listing(
+    client: &mut Client,
+    directory: &[u8],
+    name: &[u8],
+    form: ListingForm,
+) -> Result<Option<Entry>, Error> {
+    let hidden = name.first() == Some(&b'.');
+    let found = find(client, directory, name, ListOptions { all: hidden, form })?;
+    if found.is_none() && hidden {
+        // Some servers take -a for a name.
+        return find(client, directory, name, ListOptions { all: false, form });
+    }
+    Ok(found)
+}
+
+fn find(
+    client: &mut Client,
+    directory: &[u8],
+    name: &[u8],
+    options: ListOptions,
+) -> Result<Option<Entry>, Error> {
+    let entries = match client.list_with(directory, options) {
+        Err(error) if is_no(&error) => return Ok(None),
+        entries => entries?,
+    };
+    let mut found = None;
+    for listed in entries {
+        match listed {
+            Ok(Listed::Entry(entry)) if found.is_none() && entry.name == name => {
+                found = Some(entry);
+            }
+            Ok(_) => {}
+            // Some refuse an empty directory, or one that is not there, at the end.
+            Err(error) if is_no(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// Whether the server says for good that it has no answer.
+pub(crate) fn is_no(error: &Error) -> bool {
+    matches!(error, Error::Refused(verb, reply)
+        if reply.code().severity() == Severity::Permanent
+            && !matches!(verb, Verb::User | Verb::Pass | Verb::Epsv | Verb::Pasv)
+            && reply.code().value() != 530)
+}
+
+/// Whether `path` is a directory, as far as the server tells.
+///
+/// # Errors
+///
+/// As [`look`].
+pub(crate) fn is_directory(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
+    let found = look(client, path, ListingForm::Auto)?;
+    if let Some(EntryKind::Link) = found.as_ref().and_then(|entry| entry.kind) {
+        // To a directory or not: whoever can enter it knows.
+        return match client.cwd(path) {
+            Err(error) if is_no(&error) => Ok(false),
+            entered => entered.map(|()| true),
+        };
+    }
+    Ok(found.is_some_and(|entry| entry.kind == Some(EntryKind::Directory)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_split_at_their_last_name() {
+        for (path, directory, name) in [
+            ("a", "", "a"),
+            ("a/b", "a", "b"),
+            ("a/b/c/", "a/b", "c"),
+            ("/a", "/", "a"),
+            ("/a/b", "/a", "b"),
+            ("//a", "/", "a"),
+            ("/", "", ""),
+            ("", "", ""),
+            ("a//b", "a/", "b"),
+        ] {
+            let (is_directory, is_name) = split(path.as_bytes());
+            assert_eq!((is_directory, is_name), (directory.as_bytes(), name.as_bytes()), "{path}");
+        }
+        for (directory, name, want) in
+            [("", "a", "a"), ("a", "b", "a/b"), ("/", "a", "/a"), ("a/", "b", "a/b")]
+        {
+            assert_eq!(join(directory.as_bytes(), name.as_bytes()), want.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! `stat`, `rm`, `mkdir`, `rmdir`, `mv`, `chmod`, `quote`: one thing done to objects on servers.
+
+use std::fs::{self, Permissions};
+use std::ops::Deref;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use ftp_tests::peer::RealServer;
+use ftp_tests::process::run;
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::{OurServer, Site};
+
+use crate::peer::{Act, Peer};
+use crate::{failed, ftp};
+
+/// A server, and whether it shows symbolic links to directories as what they are, or removes them
+/// like files.
+struct Server {
+    name: &'static str,
+    site: Box<dyn Deref<Target = Site>>,
+    knows_links: bool,
+}
+
+/// All servers that can be had here, ours first.
+fn servers() -> Vec<Server> {
+    let host = std::net::Ipv4Addr::LOCALHOST;
+    let ours = OurServer::start();
+    let mut servers = vec![Server { name: "ours", site: Box::new(ours), knows_links: true }];
+    for (name, server, knows_links) in [
+        ("vsftpd", RealServer::vsftpd_at(host), true),
+        ("proftpd", RealServer::proftpd_at(host), true),
+        ("pure-ftpd", RealServer::pure_ftpd_at(host), true),
+        ("pyftpdlib", RealServer::pyftpdlib_at(host), true),
+        ("inetutils", RealServer::inetutils_at(host), false),
+        ("busybox", RealServer::busybox_at(host), true),
+        ("twisted", RealServer::twisted_at(host), false),
+        ("ftp-srv", RealServer::ftp_srv_at(host), false),
+        ("aioftp", RealServer::aioftp_at(host), false),
+    ] {
+        if let Some(server) = server {
+            servers.push(Server { name, site: Box::new(server), knows_links });
+        }
+    }
+    servers
+}
+
+/// A tree with all that is awkward in it, and what must stay beside it.
+fn plant(root: &TempRoot) {
+    for directory in ["outside", "t", "t/sub", "t/sub/deep", "t/empty"] {
+        // Some servers are nobody.
+        fs::set_permissions(root.mkdir(directory), Permissions::from_mode(0o777)).unwrap();
+    }
+    for file in ["outside/keep", "t/a", "t/.hidden", "t/sub/b c", "t/sub/deep/d"] {
+        root.write(file, b"12345");
+    }
+    for (target, link) in [
+        ("../outside", "t/link"),
+        ("../outside/keep", "t/to-file"),
+        ("nowhere", "t/dangling"),
+        ("../../outside", "t/sub/link"),
+    ] {
+        symlink(target, root.join(link)).unwrap();
+    }
+}
+
+#[test]
+fn a_tree_is_removed_and_nothing_behind_a_link() {
+    for server in servers() {
+        let (name, site) = (server.name, &**server.site);
+        plant(&site.root);
+        if name == "twisted" {
+            // It lists no directory with such a link in it.
+            fs::remove_file(site.root.join("t/dangling")).unwrap();
+        }
+        let ran = run(&mut ftp(&["rm", "-r", &site.url("t")]));
+        assert!(site.root.join("outside/keep").exists(), "{name}: {ran:?}");
+        if server.knows_links {
+            assert_eq!(ran.code(), Some(0), "{name}: {ran:?}");
+            site.assert_only(&[b"outside"]);
+            assert!(ran.stderr.is_empty() && ran.stdout.is_empty(), "{name}: {ran:?}");
+        } else {
+            assert!(matches!(ran.code(), Some(8 | 12 | 14)), "{name}: {ran:?}");
+            assert!(site.root.join("t/link").is_symlink(), "{name}: {ran:?}");
+        }
+        // A link that is named is a link.
+        site.clear();
+        plant(&site.root);
+        let ran = run(&mut ftp(&["rm", "-r", &site.url("t/link").replace("%2F", "/")]));
+        assert!(site.root.join("outside/keep").exists(), "{name}: {ran:?}");
+        assert_eq!(ran.code() == Some(0), server.knows_links, "{name}: {ran:?}");
+        assert_eq!(site.root.join("t/link").is_symlink(), !server.knows_links, "{name}");
+        site.clear();
+    }
+}
+
+#[test]
+fn every_server_is_served() {
+    for server in servers() {
+        let (name, site) = (server.name, &**server.site);
+        let at = |path: &str| site.url(path).replace("%2F", "/");
+        let ok = |arguments: &[&str]| {
+            let ran = run(&mut ftp(arguments));
+            assert_eq!(ran.code(), Some(0), "{name}: {ran:?}");
+            String::from_utf8(ran.stdout).unwrap()
+        };
+        ok(&["mkdir", &at("d")]);
+        ok(&["mkdir", "-p", &at("d/e/f"), &at("d/e"), &at("g/h")]);
+        assert!(site.root.join("d/e/f").is_dir() && site.root.join("g/h").is_dir(), "{name}");
+        if !matches!(name, "ftp-srv") {
+            let ran = run(&mut ftp(&["mkdir", &at("d")]));
+            assert!(matches!(ran.code(), Some(8 | 9)), "{name}: {ran:?}");
+        }
+
+        site.root.write("d/file", b"12345");
+        let facts = ok(&["stat", &at("d/file"), &at("d/e")]);
+        let (file, directory) = facts.split_once("\n\n").unwrap();
+        assert!(file.starts_with("name: d/file\ntype: file\nsize: 5\nmodified"), "{name}: {facts}");
+        assert!(directory.starts_with("name: d/e\ntype: dir\n"), "{name}: {facts}");
+        let json = ok(&["stat", "--json", &at("d/file")]);
+        let start = r#"{"v":1,"event":"entry","name":"d/file","type":"file","size":5,"modified"#;
+        assert!(json.starts_with(start), "{name}: {json}");
+        for command in ["stat", "rm", "rmdir"] {
+            let ran = run(&mut ftp(&[command, &at("d/missing")]));
+            assert!(matches!(ran.code(), Some(8 | 9)), "{name}: {ran:?}");
+            let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+            assert!(said.contains("refused: 5") || said.contains("refused: 4"), "{name}: {said}");
+        }
+        if !matches!(name, "aioftp" | "ftp-srv") {
+            // They say 451 to a directory that is not there.
+            ok(&["rm", "-f", &at("d/missing"), &at("nowhere/missing")]);
+        }
+
+        ok(&["mv", &at("d/file"), "d/e/"]);
+        assert!(site.root.join("d/e/file").is_file(), "{name}");
+        ok(&["mv", &at("d/e/file"), "d/f2"]);
+        assert_eq!(site.root.read("d/f2"), b"12345", "{name}");
+
+        // vsftpd lets no anonymous user do it.
+        if !matches!(name, "vsftpd" | "twisted" | "aioftp" | "busybox") {
+            ok(&["chmod", "640", &at("d/f2")]);
+            let mode =
+                |path: &str| fs::metadata(site.root.join(path)).unwrap().permissions().mode();
+            assert_eq!(mode("d/f2") & 0o7777, 0o640, "{name}");
+            ok(&["chmod", "u+x,g=", &at("d/f2")]);
+            assert_eq!(mode("d/f2") & 0o7777, 0o700, "{name}");
+        }
+
+        let replies = ok(&["quote", &at("d"), "PWD", "TYPE I"]);
+        let lines: Vec<&str> = replies.lines().collect();
+        assert!(lines[0].starts_with("257 \"") && lines[0].contains("/d\""), "{name}: {replies}");
+        assert!(lines[1].starts_with("200 ") || lines[1].starts_with("250 "), "{name}: {replies}");
+
+        ok(&["rm", &at("d/f2")]);
+        ok(&["rmdir", &at("d/e/f"), &at("d/e"), &at("d"), &at("g/h"), &at("g")]);
+        site.assert_only(&[]);
+    }
+}
+
+#[test]
+fn a_link_that_is_shown_as_a_directory_is_not_entered() {
+    let feat = || ("FEAT", Act::Say("211-features\r\n MLST type*;\r\n211 end"));
+    let tree = "type=dir; l\r\n";
+    let list = |lines: &str| Act::Send("150 list", lines.as_bytes().to_vec(), "226 done");
+    // What LIST says of it, what DELE and RMD say to it, the links of the directory that it is in,
+    // and whether it may be entered.
+    let directory = "drwxr-xr-x 2 u g 0 Jan 2 2020 l\r\n";
+    let link = "lrwxrwxrwx 1 u g 0 Jan 2 2020 l -> x\r\n";
+    let is = "550 Is a directory";
+    for (listed, dele, rmd, links, enters) in [
+        (directory, is, "550 no", 3, true),
+        (directory, is, "451 failed", 3, true),
+        (directory, is, "550 no", 1, true),
+        (directory, is, "550 Directory not empty", 2, true),
+        ("nothing that is known\r\n", is, "550 no", 3, true),
+        (link, is, "550 Directory not empty", 3, false),
+        (directory, is, "550 no", 2, false),
+        (directory, is, "451 failed", 2, false),
+        (directory, is, "550 Not a directory", 3, false),
+        (directory, "550 ENOTDIR: not a directory", "550 no", 3, false),
+    ] {
+        let above = format!("drwxr-xr-x {links} u g 0 Jan 2 2020 t\r\n");
+        let peer = Peer::start(&[
+            feat(),
+            ("MLST t", Act::Say("250-entry\r\n type=dir; t\r\n250 end")),
+            ("LIST -a t", list(listed)),
+            ("LIST -a", list(&above)),
+            ("MLSD t/l", list("type=file; victim\r\n")),
+            ("MLSD t", list(tree)),
+            ("DELE t/l/victim", Act::Say("250 gone")),
+            ("DELE t/l", Act::Say(dele)),
+            ("DELE t", Act::Say("550 Is a directory")),
+            ("RMD t/l", Act::Say(rmd)),
+            ("RMD t/l", Act::Say("250 gone")),
+            ("RMD t", Act::Say("550 not empty")),
+            ("RMD t", Act::Say("250 gone")),
+        ]);
+        let ran = run(&mut ftp(&["rm", "-r", &peer.url("t")]));
+        let seen = peer.seen();
+        assert_eq!(
+            seen.contains("DELE t/l/victim"),
+            enters,
+            "{listed} {dele} {rmd} {links}: {seen}"
+        );
+        assert_eq!(ran.code() == Some(0), enters, "{listed} {dele} {rmd} {links}: {ran:?} {seen}");
+    }
+}
+
+#[test]
+fn rm_says_what_it_could_not_do_li_06() {
+    let server = OurServer::start();
+    let root = &server.root;
+    root.mkdir("t");
+    root.write("t/a", b"");
+    root.write("b", b"");
+    let url = |name: &str| server.url(name);
+    failed(&run(&mut ftp(&["rm", &url("t")])), 8, "550");
+    failed(&run(&mut ftp(&["rm", "-f", &url("t")])), 8, "550");
+    failed(&run(&mut ftp(&["rm", &url("x")])), 8, "DELE refused: 550");
+    let ran = run(&mut ftp(&["rm", &url("x"), &url("b")]));
+    failed(&ran, 12, "1 of 2 objects removed, 1 failed, 0 not tried");
+    assert!(!root.join("b").exists());
+    let json = run(&mut ftp(&["rm", "-r", "-f", "--json", &url("t"), &url("x")])).succeeded();
+    let json = String::from_utf8(json).unwrap();
+    assert!(json.contains(r#""name":"t/a""#) && json.contains(r#""name":"t""#), "{json}");
+    assert!(json.contains(r#""skipped":true"#), "{json}");
+    assert!(json.contains(r#""exit":0,"done":2,"failed":0,"skipped":1,"not_tried":0"#), "{json}");
+    for whole in ["", "%2F", "%2E%2E"] {
+        let url = format!("{}{whole}", url(""));
+        failed(&run(&mut ftp(&["rm", "-rf", &url])), 2, "no name at its end");
+    }
+}
+
+#[test]
+fn a_tree_that_cannot_all_be_removed_is_partial_li_06() {
+    let list = |lines: &str| Act::Send("150 list", lines.as_bytes().to_vec(), "226 done");
+    let names = "-rw-r--r-- 1 u g 0 Jan 2 2020 a\r\n-rw-r--r-- 1 u g 0 Jan 2 2020 ../b\r\n\
+        -rw-r--r-- 1 u g 0 Jan 2 2020 c\r\n";
+    let peer = Peer::start(&[
+        ("LIST -a t", list(names)),
+        ("LIST", list("drwxr-xr-x 2 u g 0 Jan 2 2020 t\r\n")),
+        ("DELE t/a", Act::Say("250 gone")),
+        ("DELE t/c", Act::Say("550 busy")),
+        ("DELE t", Act::Say("550 Is a directory")),
+        ("RMD t", Act::Say("550 not empty")),
+    ]);
+    let ran = run(&mut ftp(&["rm", "-r", &peer.url("t")]));
+    failed(&ran, 12, "1 objects removed, 2 not");
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(said.contains("t/c: DELE refused: 550 busy"), "{said}");
+    assert!(said.contains("t/../b: not a name"), "{said}");
+    let seen = peer.seen();
+    assert!(!seen.contains("..") && seen.matches("RMD t").count() == 1, "{seen}");
+}
+
+#[test]
+fn a_path_that_is_refused_whole_is_entered_cl_60() {
+    for (arguments, refused, then) in [
+        (&["rm"][..], ("DELE a/b", Act::Say("550 no")), ("DELE b", Act::Say("250 gone"))),
+        (&["rmdir"], ("RMD a/b", Act::Say("550 no")), ("RMD b", Act::Say("250 gone"))),
+        (&["mkdir"], ("MKD a/b", Act::Say("550 no")), ("MKD b", Act::Say("257 \"b\" made"))),
+        (
+            &["chmod", "644"],
+            ("SITE CHMOD 644 a/b", Act::Say("550 no")),
+            ("SITE CHMOD 644 b", Act::Say("200 set")),
+        ),
+    ] {
+        let then_seen = then.0;
+        let peer = Peer::start(&[refused, then]);
+        run(ftp(arguments).arg(peer.url("a/b"))).succeeded();
+        assert!(peer.seen().contains(&format!("CWD a, {then_seen}")), "{}", peer.seen());
+    }
+}
+
+#[test]
+fn one_connection_does_for_all_objects_of_a_server() {
+    let server = OurServer::start();
+    for name in ["a", "b", "c"] {
+        server.root.write(name, b"");
+    }
+    let urls = ["a", "b", "c"].map(|name| server.url(name));
+    let ran = run(ftp(&["rm", "-v", "--trace"]).args(&urls));
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    ran.succeeded();
+    assert_eq!(said.matches("> USER").count(), 1, "{said}");
+    assert_eq!(said.matches(": removed").count(), 3, "{said}");
+}
+
+#[test]
+fn mkdir_with_parents_says_what_is_in_the_way_li_06() {
+    let server = OurServer::start();
+    server.root.write("file", b"");
+    failed(&run(&mut ftp(&["mkdir", "-p", &server.url("file")])), 8, "550");
+    let below = format!("{}file/x/y", server.url(""));
+    failed(&run(&mut ftp(&["mkdir", "-p", &below])), 8, "MKD refused: 5");
+    server.root.mkdir("d");
+    let json = run(&mut ftp(&["mkdir", "-p", "--json", &server.url("d")])).succeeded();
+    assert!(String::from_utf8(json).unwrap().contains(r#""skipped":true"#));
+}
+
+#[test]
+fn chmod_in_letters_needs_the_mode_there_is() {
+    let server = OurServer::start();
+    let path = server.root.write("file", b"");
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    run(&mut ftp(&["chmod", "go-r", &server.url("file")])).succeeded();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+    failed(&run(&mut ftp(&["chmod", "u+x", &server.url("missing")])), 8, "550");
+    failed(&run(&mut ftp(&["chmod", "u+q", &server.url("file")])), 2, "is not a mode");
+    // A server that tells size and time only.
+    let peer = Peer::start(&[("SIZE", Act::Say("213 5"))]);
+    failed(&run(&mut ftp(&["chmod", "u+x", &peer.url("file")])), 14, "does not tell the mode");
+    let peer = Peer::start(&[]);
+    failed(&run(&mut ftp(&["chmod", "644", &peer.url("file")])), 8, "502 what?");
+}
+
+#[test]
+fn quote_prints_every_reply_and_shows_no_password_li_11_li_12() {
+    let peer = Peer::start(&[
+        ("SITE HELP", Act::Say("214-first\r\n  second\x1b[2J\r\n214 last")),
+        ("SITE NO", Act::Say("504 no such\r\n")),
+        ("XYZ \u{e9}", Act::Say("250 odd")),
+        ("PASS second", Act::Say("202 not needed")),
+    ]);
+    let mut quote = ftp(&["quote", "--trace", &peer.url("")]);
+    let ran = run(quote.args(["SITE HELP", "XYZ \u{e9}", "PASS second", "acct third"]));
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert_eq!(ran.code(), Some(12), "{ran:?}");
+    let want = "214-first\n  second\x1b[2J\n214 last\n250 odd\n202 not needed\n502 what?\n";
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), want);
+    assert!(!said.contains("PASS second") && !said.contains("third"), "{said}");
+    assert!(said.contains("> PASS ****") && said.contains("> ACCT ****"), "{said}");
+
+    for (command, words) in [
+        ("RETR x", "uses a data connection"),
+        ("AUTH TLS", "changes how the connections are read"),
+        ("NOOP\r\nDELE x", "NOOP"),
+        ("", "quote"),
+    ] {
+        let peer = Peer::start(&[]);
+        failed(&run(&mut ftp(&["quote", &peer.url(""), command])), 2, words);
+    }
+    let peer = Peer::start(&[("SITE X", Act::Say("450 later"))]);
+    run(&mut ftp(&["quote", &peer.url(""), "SITE X"])).exited(9);
+    let peer = Peer::start(&[("CWD", Act::Say("550 no"))]);
+    failed(&run(&mut ftp(&["quote", &peer.url("d"), "NOOP"])), 8, "CWD refused: 550");
+    let json = run(&mut ftp(&["quote", "--json", &OurServer::start().url(""), "NOOP"]));
+    let json = String::from_utf8(json.succeeded()).unwrap();
+    assert!(json.contains(r#""event":"done","source":"NOOP","code":200,"message":""#), "{json}");
+}
+
+#[test]
+fn stat_asks_what_a_server_can_answer() {
+    let list = |lines: &str| Act::Send("150 list", lines.as_bytes().to_vec(), "226 done");
+    // By LIST of the directory it is in, with the exact size and time.
+    let peer = Peer::start(&[
+        (
+            "LIST d",
+            list("-rw-r----- 1 me us 7 Jan 2 2020 a b\r\ndrwxr-xr-x 2 u g 0 Jan 2 2020 c\r\n"),
+        ),
+        ("SIZE d/a b", Act::Say("213 8")),
+        ("MDTM d/a b", Act::Say("213 20200102030405")),
+    ]);
+    let facts = run(&mut ftp(&["stat", &peer.url("d/a%20b")])).succeeded();
+    let want = "name: d/a b\ntype: file\nsize: 8\nmodified: 2020-01-02T03:04:05Z\n\
+        permissions: rw-r-----\nmode: 0640\nowner: me\ngroup: us\n";
+    assert_eq!(String::from_utf8_lossy(&facts), want);
+    // What is shown nowhere, and can be entered.
+    let peer = Peer::start(&[("LIST", list("")), ("CWD", Act::Say("250 there"))]);
+    let facts = run(&mut ftp(&["stat", &peer.url("d")])).succeeded();
+    assert_eq!(facts, b"name: d\ntype: dir\n");
+    let peer = Peer::start(&[("LIST", list("")), ("CWD", Act::Say("550 no such thing"))]);
+    failed(&run(&mut ftp(&["stat", &peer.url("d")])), 8, "550 no such thing");
+    // Bytes that are no UTF-8, exactly and in base64.
+    let peer = Peer::start(&[("SIZE a\u{e9}", Act::Say("213 8"))]);
+    let json = run(&mut ftp(&["stat", "--json", &peer.url("a%C3%A9")])).succeeded();
+    assert!(String::from_utf8(json).unwrap().contains("\"name\":\"a\u{e9}\",\"type\":\"file\""));
+}
+
+#[test]
+fn mv_tells_which_name_was_refused() {
+    let server = OurServer::start();
+    server.root.write("a", b"1");
+    failed(&run(&mut ftp(&["mv", &server.url("x"), "y"])), 8, "RNFR refused: 550");
+    failed(&run(&mut ftp(&["mv", &server.url("a"), "no/where"])), 8, "RNTO refused: 5");
+    failed(&run(&mut ftp(&["mv", &server.url("a"), "ftp://elsewhere/x"])), 2, "fxp");
+    run(&mut ftp(&["mv", &server.url("a"), &server.url("b")])).succeeded();
+    assert_eq!(server.root.read("b"), b"1");
+}
