@@ -3,6 +3,8 @@
 use ftp_client::{Client, Error, ListingForm};
 use ftp_proto::{EntryKind, Permissions};
 
+use std::os::unix::ffi::OsStrExt;
+
 use crate::each::{self, Became};
 use crate::exit::{Exit, Failure};
 use crate::look;
@@ -13,26 +15,27 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let Some((mode, urls @ [_, ..])) = options.operands.split_first() else {
         return Err(Failure::usage("chmod needs a mode and a URL: ftp-cli chmod MODE URL..."));
     };
-    let mode = Mode::parse(&mode.to_string_lossy()).ok_or_else(|| {
-        let mode = mode.to_string_lossy();
-        Failure::usage(format!("\"{mode}\" is not a mode; 644, 0755, u+w, go-rwx, a=r,u+x are"))
-    })?;
+    let mode = Mode::read(mode.as_bytes())?;
     each::each(options, stdio, urls, "modes set", |client, url, _| {
-        let set = each::at(client, url, |client, path| mode.set(client, path))?;
-        match set {
-            true => Ok(Became::Done("set")),
-            false => {
-                let message = "the server does not tell the mode that MODE would change; \
-                     an octal one needs no other";
-                Err(Failure::new(Exit::Unsupported, message).alone())
-            }
-        }
+        became(each::at(client, url, |client, path| mode.set(client, path))?)
     })
+}
+
+/// What it is that the mode was set, or could not be.
+fn became(is_set: bool) -> Result<Became, Failure> {
+    match is_set {
+        true => Ok(Became::Done("set")),
+        false => {
+            let message = "the server does not tell the mode that MODE would change; \
+                 an octal one needs no other";
+            Err(Failure::new(Exit::Unsupported, message).alone())
+        }
+    }
 }
 
 /// What is to become of the permission bits.
 #[derive(Debug, Eq, PartialEq)]
-enum Mode {
+pub(super) enum Mode {
     /// They are these.
     Bits(u16),
     /// They change one after the other.
@@ -40,7 +43,7 @@ enum Mode {
 }
 
 #[derive(Debug, Eq, PartialEq)]
-struct Change {
+pub(super) struct Change {
     /// The bits of those it is about: of `u`, `g`, `o`.
     who: u16,
     /// `+`, `-` or `=`.
@@ -50,6 +53,28 @@ struct Change {
 }
 
 impl Mode {
+    /// Reads what somebody wrote.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: it is none.
+    pub(super) fn read(text: &[u8]) -> Result<Self, Failure> {
+        let text = String::from_utf8_lossy(text);
+        Self::parse(&text).ok_or_else(|| {
+            let known = "644, 0755, u+w, go-rwx, a=r,u+x are";
+            Failure::usage(format!("\"{text}\" is not a mode; {known}")).alone()
+        })
+    }
+
+    /// Sets the mode of what is at `path`.
+    ///
+    /// # Errors
+    ///
+    /// The server's refusal; `Unsupported` if the mode there is has to be known, and is not told.
+    pub(super) fn put(&self, client: &mut Client, path: &[u8]) -> Result<Became, Failure> {
+        became(self.set(client, path)?)
+    }
+
     /// Reads three or four octal digits, or what POSIX writes in letters: `u+w,go=`. Who is not
     /// named is all, whatever masks the server has. `None` for anything else.
     fn parse(text: &str) -> Option<Self> {

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod batch;
 pub(crate) mod chmod;
 pub(crate) mod completions;
 pub(crate) mod demo;

@@ -158,7 +158,7 @@ fn last(path: &[u8]) -> &[u8] {
 }
 
 /// Opens a local file. Another try with the next one is always possible.
-fn open(name: &OsStr) -> Result<File, Failure> {
+pub(super) fn open(name: &OsStr) -> Result<File, Failure> {
     let file = File::open(name).and_then(|file| match file.metadata()?.is_dir() {
         true => Err(ErrorKind::IsADirectory.into()),
         false => Ok(file),
@@ -226,7 +226,7 @@ impl Putter<'_, '_, '_> {
     }
 }
 
-fn is_regular(file: &File) -> bool {
+pub(super) fn is_regular(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.is_file())
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 
 /// What is at `path`. The server has the last word on what it shows nowhere: a directory that can
 /// be entered is one.
-fn stat(client: &mut Client, path: &[u8], form: ListingForm) -> Result<Entry, Error> {
+pub(super) fn stat(client: &mut Client, path: &[u8], form: ListingForm) -> Result<Entry, Error> {
     if let Some(entry) = look::look(client, path, form)? {
         return Ok(entry);
     }

@@ -176,6 +176,32 @@ Others of this computer see a password in a command line.",
     run: cmd::quote::run,
 };
 
+pub(super) const BATCH: Entry = Entry {
+    name: "batch",
+    usage: "[OPTION]... URL [FILE|-]",
+    summary: "do what the lines of a file say",
+    about: "\
+One command a line, over one control connection, beginning in the directory of the URL:
+
+    get REMOTE [LOCAL]           put LOCAL [REMOTE]
+    ls [-l] [-a] [-R] [PATH]     stat PATH...
+    rm [-r] [-f] PATH...         mkdir [-p] PATH...           rmdir PATH...
+    mv FROM TO                   chmod MODE PATH...           cd DIRECTORY
+    ascii                        binary                       quote COMMAND...
+
+Words are quoted as in a shell ('...', \"...\", \\), nothing is expanded, and # begins a comment.
+Without FILE the lines come from standard input, as they come. A FILE is read before its first
+line is done, so that a wrong line is an error before anything happens. What fails is said and the
+next line follows, unless --stop-on-error is given; behind a 452 or 552 no further file is uploaded.
+At the end stands how many lines were done, failed, and were not tried.",
+    operands: &[Operand::Url, Operand::File],
+    examples: &[
+        ("batch ftp://me@host/inbox/ jobs.txt", "what the file says"),
+        ("batch --stop-on-error ftp://me@host/", "what comes by standard input, up to an error"),
+    ],
+    run: cmd::batch::run,
+};
+
 pub(super) const FXP: Entry = Entry {
     name: "fxp",
     usage: "[OPTION]... SRC-URL DST-URL",

@@ -261,10 +261,10 @@ mod tests {
     fn parse_refuses_and_says_what_to_do() {
         for (line, want) in [
             ("get --contineu x", "did you mean --continue?"),
-            ("get --append x", "only put takes it"),
+            ("get --append x", "only put, batch takes it"),
             ("put -l", "only ls takes it"),
-            ("serve -a", "only get (--ascii), put (--ascii), ls (--all) takes it"),
-            ("-c get", "behind the command that takes it: get, put, fxp"),
+            ("serve -a", "only get (--ascii), put (--ascii), ls (--all)"),
+            ("-c get", "behind the command that takes it: get, put, "),
             ("get --passiv", "did you mean --passive?"),
             ("--write serve", "behind the command that takes it: serve"),
             ("--active serve", "serve takes no --active"),

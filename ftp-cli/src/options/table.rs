@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::Command;
 use Command::{
-    Chmod, Demo, Doctor, Fxp, Get, Ls, Mkdir, Mv, Passwd, Put, Quote, Rm, Rmdir, Serve, Stat,
+    Batch, Chmod, Demo, Doctor, Fxp, Get, Ls, Mkdir, Mv, Passwd, Put, Quote, Rm, Rmdir, Serve, Stat,
 };
 use Group::{Data, Listing, Login, Mirror, Output, Program, Robust, Server, Tls, Transfer};
 use Value::{Needed, No, WithEqualSign};
@@ -120,22 +120,24 @@ const fn row(
 }
 
 const CLIENT: &[Command] =
-    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Command::Mirror];
+    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror];
 /// Those that connect to one server, and one that examines it.
 const REMOTE: &[Command] =
-    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Command::Mirror, Doctor];
+    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror, Doctor];
 const FILES: &[Command] = &[Get, Put];
+/// Those that move files, and one that moves some of them.
+const MOVERS: &[Command] = &[Get, Put, Batch];
 const DIALOGUE: &[Command] =
-    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Command::Mirror, Fxp, Doctor];
+    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror, Fxp, Doctor];
 const TREES: &[Command] = &[Command::Mirror, Fxp];
 /// Those that try again what may pass.
-const STUBBORN: &[Command] = &[Get, Put, Command::Mirror];
+const STUBBORN: &[Command] = &[Get, Put, Batch, Command::Mirror];
 const ALL: &[Command] = Command::ALL;
 
 #[rustfmt::skip]
 pub(crate) const TABLE: &[Row] = &[
-    row(Transfer, "a", "ascii",           No,                    FILES,    "translate line ends (TYPE A)"),
-    row(Transfer, "b", "binary",          No,                    FILES,    "byte for byte (TYPE I); default"),
+    row(Transfer, "a", "ascii",           No,                    MOVERS,    "translate line ends (TYPE A)"),
+    row(Transfer, "b", "binary",          No,                    MOVERS,    "byte for byte (TYPE I); default"),
     row(Transfer, "c", "continue",        No,                    &[Get],   "go on where NAME.part or a shorter file ends; keep NAME.part on failure"),
     row(Transfer, "c", "continue",        No,                    &[Put],   "go on where the server's file ends"),
     row(Transfer, "",  "append",          No,                    &[Put],   "add to the server's file (APPE)"),
@@ -148,9 +150,15 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "",  "create-dirs",     No,                    &[Put],   "make the server's directories that are not there (MKD)"),
     row(Transfer, "p", "preserve",        No,                    &[Get],   "give the local file the time of the server's (MDTM)"),
     row(Transfer, "p", "preserve",        No,                    &[Put],   "give the server's file the time of the local one (MFMT)"),
-    row(Transfer, "",  "verify",          Needed("none|size|hash"), FILES, "compare with what the server has; default size, if it tells"),
+    row(Transfer, "",  "verify",          Needed("none|size|hash"), MOVERS, "compare with what the server has; default size, if it tells"),
     row(Transfer, "",  "limit-rate",      Needed("RATE"),        STUBBORN, "bytes a second in all, such as 500K or 2M"),
     row(Transfer, "j", "jobs",            Needed("N"),           FILES,    "move so many files at a time, each over a connection of its own"),
+    row(Transfer, "c", "continue",        No,                    &[Batch], "of get and put: go on where an earlier one ended"),
+    row(Transfer, "",  "append",          No,                    &[Batch], "of put: add to the server's file (APPE)"),
+    row(Transfer, "n", "no-clobber",      No,                    &[Batch], "of get and put: skip a file that is there already"),
+    row(Transfer, "",  "in-place",        No,                    &[Batch], "of get: write under the final name from the first byte on"),
+    row(Transfer, "",  "create-dirs",     No,                    &[Batch], "of get and put: make the directories that are not there"),
+    row(Transfer, "p", "preserve",        No,                    &[Batch], "of get and put: give the file the time of the other"),
     row(Transfer, "c", "continue",        No,                    &[Fxp],   "go on where the target's file ends"),
     row(Transfer, "",  "reverse",         No,                    &[Fxp],   "the target listens; default: the source, and else the target"),
     row(Transfer, "r", "recursive",       No,                    &[Fxp],   "a directory and all that is in it, as far as it differs"),
@@ -162,6 +170,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Mirror,   "",  "exclude",         Needed("GLOB"),        TREES,    "leave out what fits, and do not remove it; repeatable"),
     row(Mirror,   "",  "dry-run",         No,                    TREES,    "print what would be done, and do nothing"),
     row(Mirror,   "",  "size-only",       No,                    TREES,    "files of one size are the same, whatever their times"),
+    row(Transfer, "",  "stop-on-error",   No,                    &[Batch], "do no line behind one that failed"),
     row(Listing,  "r", "recursive",       No,                    &[Rm],    "a directory too, with all that is in it"),
     row(Listing,  "f", "force",           No,                    &[Rm],    "what is not there is no failure"),
     row(Listing,  "p", "parents",         No,                    &[Mkdir], "those that it lies in, too; what is there is no failure"),
@@ -225,11 +234,11 @@ pub(crate) const TABLE: &[Row] = &[
     row(Robust,   "",  "timeout",         Needed("TIME"),        DIALOGUE, "for the whole; default none"),
     row(Robust,   "",  "retry",           Needed("N"),           STUBBORN, "try again so often what may pass; never a 5yz; default 0"),
     row(Robust,   "",  "retry-delay",     Needed("TIME"),        STUBBORN, "between tries; default 1, then twice as long, up to 60"),
-    row(Output,   "q", "quiet",           No,                    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Command::Mirror, Fxp, Doctor, Serve, Demo], "say nothing but errors"),
-    row(Output,   "v", "verbose",         No,                    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Command::Mirror, Fxp, Serve], "say more of what is done"),
+    row(Output,   "q", "quiet",           No,                    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror, Fxp, Doctor, Serve, Demo], "say nothing but errors"),
+    row(Output,   "v", "verbose",         No,                    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror, Fxp, Serve], "say more of what is done"),
     row(Output,   "",  "progress",        Needed("auto|always|never"), STUBBORN, "auto is on a terminal; default auto"),
     row(Output,   "",  "json",            No,                    REMOTE,   "events as JSON, one a line, on standard output (docs/json.md)"),
-    row(Output,   "",  "raw-names",       No,                    &[Ls, Stat, Quote], "names as they are on a terminal too, control characters and all"),
+    row(Output,   "",  "raw-names",       No,                    &[Ls, Stat, Quote, Batch], "names as they are on a terminal too, control characters and all"),
     row(Output,   "",  "trace",           WithEqualSign("FILE"), DIALOGUE, "the dialogue with the server, explained, to FILE or standard error"),
     row(Program,  "h", "help",            No,                    ALL,      "say what a command does"),
     row(Program,  "V", "version",         No,                    ALL,      "say which version this is"),

@@ -1,0 +1,269 @@
+//! The lines of a batch: words as a shell has them, and the commands that they make.
+
+use crate::exit::Failure;
+use crate::values;
+
+/// What a line asks for. Names are bytes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Order {
+    Get { remote: Vec<u8>, local: Option<Vec<u8>> },
+    Put { local: Vec<u8>, remote: Option<Vec<u8>> },
+    Ls { long: bool, all: bool, recursive: bool, path: Vec<u8> },
+    Stat(Vec<Vec<u8>>),
+    Rm { recursive: bool, force: bool, paths: Vec<Vec<u8>> },
+    Mkdir { parents: bool, paths: Vec<Vec<u8>> },
+    Rmdir(Vec<Vec<u8>>),
+    Mv { from: Vec<u8>, to: Vec<u8> },
+    Chmod { mode: Vec<u8>, paths: Vec<Vec<u8>> },
+    Cd(Vec<u8>),
+    Ascii,
+    Binary,
+    Quote(Vec<u8>),
+}
+
+/// The commands, as people are told of them.
+pub(super) const USAGES: [(&str, &str); 13] = [
+    ("get", "get REMOTE [LOCAL]"),
+    ("put", "put LOCAL [REMOTE]"),
+    ("ls", "ls [-l] [-a] [-R] [PATH]"),
+    ("stat", "stat PATH..."),
+    ("rm", "rm [-r] [-f] PATH..."),
+    ("mkdir", "mkdir [-p] PATH..."),
+    ("rmdir", "rmdir PATH..."),
+    ("mv", "mv FROM TO"),
+    ("chmod", "chmod MODE PATH..."),
+    ("cd", "cd DIRECTORY"),
+    ("ascii", "ascii"),
+    ("binary", "binary"),
+    ("quote", "quote COMMAND..."),
+];
+
+/// Splits a line into words, as a shell does: between blanks, with `'...'`, `"..."` and `\` for
+/// what holds blanks, and `#` in front of a word for the rest of the line. Nothing is expanded.
+///
+/// # Errors
+///
+/// `Usage`: a quote that is not closed, a `\` at the end.
+pub(super) fn words(line: &[u8]) -> Result<Vec<Vec<u8>>, Failure> {
+    let wrong = |what: &str| Err(Failure::usage(what).alone());
+    let (mut words, mut word, mut rest) = (Vec::new(), None::<Vec<u8>>, line.iter());
+    while let Some(byte) = rest.next() {
+        match byte {
+            b' ' | b'\t' | b'\r' => words.extend(word.take()),
+            b'#' if word.is_none() => break,
+            b'\'' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match rest.next() {
+                        Some(b'\'') => break,
+                        Some(byte) => word.push(*byte),
+                        None => return wrong("a ' is not closed"),
+                    }
+                }
+            }
+            b'"' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match rest.next() {
+                        Some(b'"') => break,
+                        Some(b'\\') => match rest.next() {
+                            Some(byte @ (b'"' | b'\\' | b'$' | b'`')) => word.push(*byte),
+                            Some(byte) => word.extend([b'\\', *byte]),
+                            None => return wrong("a \" is not closed"),
+                        },
+                        Some(byte) => word.push(*byte),
+                        None => return wrong("a \" is not closed"),
+                    }
+                }
+            }
+            b'\\' => match rest.next() {
+                Some(byte) => word.get_or_insert_default().push(*byte),
+                None => return wrong("nothing follows the \\ at the end"),
+            },
+            byte => word.get_or_insert_default().push(*byte),
+        }
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+impl Order {
+    /// Reads a line. `None` if it is empty or a comment.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`, with what the command takes.
+    pub(super) fn parse(line: &[u8]) -> Result<Option<Self>, Failure> {
+        let mut words = words(line)?.into_iter();
+        let Some(name) = words.next() else { return Ok(None) };
+        let name = String::from_utf8_lossy(&name).into_owned();
+        let Some((_, usage)) = USAGES.iter().find(|(known, _)| *known == name) else {
+            let name = crate::remote::shown(name.as_bytes());
+            let hint = match values::nearest(&name, USAGES.iter().map(|(known, _)| *known)) {
+                Some(near) => format!("did you mean {near}?"),
+                None => "ftp-cli help batch lists them".to_owned(),
+            };
+            return Err(Failure::usage(format!("there is no command {name}; {hint}")).alone());
+        };
+        let mut words = Words { flags: Vec::new(), words: words.collect() };
+        let order = match name.as_str() {
+            "ls" => words.takes(b"laR"),
+            "rm" => words.takes(b"rf"),
+            "mkdir" => words.takes(b"p"),
+            _ => words.takes(b""),
+        }
+        .then(|| words.order(&name))
+        .flatten();
+        order.map(Some).ok_or_else(|| Failure::usage(format!("the form is: {usage}")).alone())
+    }
+}
+
+/// What follows the name of a command.
+struct Words {
+    flags: Vec<u8>,
+    words: Vec<Vec<u8>>,
+}
+
+impl Words {
+    /// Takes flags off the front; not if there are others than `known`. `--` ends them. A command
+    /// without flags has names that may begin with `-`.
+    fn takes(&mut self, known: &[u8]) -> bool {
+        if known.is_empty() {
+            return true;
+        }
+        while let Some([b'-', flags @ ..]) = self.words.first().map(Vec::as_slice) {
+            let flags = flags.to_vec();
+            self.words.remove(0);
+            match flags.as_slice() {
+                b"-" => return true,
+                [] => return false,
+                flags if flags.iter().all(|flag| known.contains(flag)) => {
+                    self.flags.extend_from_slice(flags);
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    fn order(&mut self, name: &str) -> Option<Order> {
+        let has = |flag| self.flags.contains(&flag);
+        let words = std::mem::take(&mut self.words);
+        if words.iter().any(Vec::is_empty) {
+            return None;
+        }
+        let some = !words.is_empty();
+        Some(match (name, words.as_slice()) {
+            ("get", [remote]) => Order::Get { remote: remote.clone(), local: None },
+            ("get", [remote, local]) => {
+                Order::Get { remote: remote.clone(), local: Some(local.clone()) }
+            }
+            ("put", [local]) => Order::Put { local: local.clone(), remote: None },
+            ("put", [local, remote]) => {
+                Order::Put { local: local.clone(), remote: Some(remote.clone()) }
+            }
+            ("ls", [] | [_]) => Order::Ls {
+                long: has(b'l'),
+                all: has(b'a'),
+                recursive: has(b'R'),
+                path: words.into_iter().next().unwrap_or_default(),
+            },
+            ("stat", _) if some => Order::Stat(words),
+            ("rm", _) if some => Order::Rm { recursive: has(b'r'), force: has(b'f'), paths: words },
+            ("mkdir", _) if some => Order::Mkdir { parents: has(b'p'), paths: words },
+            ("rmdir", _) if some => Order::Rmdir(words),
+            ("mv", [from, to]) => Order::Mv { from: from.clone(), to: to.clone() },
+            ("chmod", [mode, paths @ ..]) if !paths.is_empty() => {
+                Order::Chmod { mode: mode.clone(), paths: paths.to_vec() }
+            }
+            ("cd", [path]) => Order::Cd(path.clone()),
+            ("ascii", []) => Order::Ascii,
+            ("binary", []) => Order::Binary,
+            ("quote", _) if some => Order::Quote(words.join(&b' ')),
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_those_of_a_shell() {
+        for (line, want) in [
+            ("", Ok(&[][..])),
+            ("  \t\r", Ok(&[])),
+            ("# all of it", Ok(&[])),
+            ("a b\tc", Ok(&["a", "b", "c"])),
+            ("a # b", Ok(&["a"])),
+            ("a#b c", Ok(&["a#b", "c"])),
+            ("'a b' \"c d\"", Ok(&["a b", "c d"])),
+            ("a' 'b\"c\"", Ok(&["a bc"])),
+            (r"a\ b \# \\", Ok(&["a b", "#", "\\"])),
+            (r#""a\"b\\c\d$x""#, Ok(&["a\"b\\c\\d$x"])),
+            (r"'a\b'", Ok(&[r"a\b"])),
+            ("''", Ok(&[""])),
+            ("*.txt $HOME ~", Ok(&["*.txt", "$HOME", "~"])),
+            ("'a", Err("a ' is not closed")),
+            ("\"a", Err("a \" is not closed")),
+            ("\"a\\", Err("a \" is not closed")),
+            ("a \\", Err("nothing follows")),
+        ] {
+            match (words(line.as_bytes()), want) {
+                (Ok(words), Ok(want)) => {
+                    let want: Vec<&[u8]> = want.iter().map(|word| word.as_bytes()).collect();
+                    assert_eq!(words, want, "{line}");
+                }
+                (Err(failure), Err(want)) => assert!(failure.message.contains(want), "{line}"),
+                (Ok(words), Err(_)) => panic!("{line}: {words:?}"),
+                (Err(failure), Ok(_)) => panic!("{line}: {}", failure.message),
+            }
+        }
+        assert_eq!(words(b"\xff '\xfe '").unwrap(), [&b"\xff"[..], b"\xfe "]);
+    }
+
+    #[test]
+    fn lines_make_orders_or_say_the_form() {
+        let bytes = |text: &str| text.as_bytes().to_vec();
+        for (line, want) in [
+            ("get a", Order::Get { remote: bytes("a"), local: None }),
+            ("get -x 'l m'", Order::Get { remote: bytes("-x"), local: Some(bytes("l m")) }),
+            ("put a b/", Order::Put { local: bytes("a"), remote: Some(bytes("b/")) }),
+            ("ls", Order::Ls { long: false, all: false, recursive: false, path: Vec::new() }),
+            ("ls -la d", Order::Ls { long: true, all: true, recursive: false, path: bytes("d") }),
+            (
+                "ls -- -l",
+                Order::Ls { long: false, all: false, recursive: false, path: bytes("-l") },
+            ),
+            (
+                "rm -r -f a b",
+                Order::Rm { recursive: true, force: true, paths: vec![bytes("a"), bytes("b")] },
+            ),
+            ("mkdir -p a/b", Order::Mkdir { parents: true, paths: vec![bytes("a/b")] }),
+            ("mv a b", Order::Mv { from: bytes("a"), to: bytes("b") }),
+            ("chmod 644 a", Order::Chmod { mode: bytes("644"), paths: vec![bytes("a")] }),
+            ("cd ..", Order::Cd(bytes(".."))),
+            ("ascii # now", Order::Ascii),
+            ("quote SITE CHMOD 644 'a b'", Order::Quote(bytes("SITE CHMOD 644 a b"))),
+            ("quote 'SITE  X'", Order::Quote(bytes("SITE  X"))),
+        ] {
+            assert_eq!(Order::parse(line.as_bytes()).ok(), Some(Some(want)), "{line}");
+        }
+        for (line, words) in [
+            ("get", "get REMOTE [LOCAL]"),
+            ("get a b c", "get REMOTE [LOCAL]"),
+            ("get ''", "get REMOTE [LOCAL]"),
+            ("rm", "rm [-r] [-f] PATH..."),
+            ("rm -x a", "rm [-r] [-f] PATH..."),
+            ("ls - a", "ls [-l] [-a] [-R] [PATH]"),
+            ("ascii now", "ascii"),
+            ("gte a", "did you mean get?"),
+            ("frobnicate", "help batch"),
+            ("\u{1b}[2J", "\\x1b[2J"),
+        ] {
+            let message = Order::parse(line.as_bytes()).unwrap_err().message;
+            assert!(message.contains(words), "{line}: {message}");
+        }
+    }
+}

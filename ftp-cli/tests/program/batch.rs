@@ -1,0 +1,253 @@
+//! `batch`: a queue of commands over one control connection.
+
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::ops::Deref;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use ftp_tests::peer::RealServer;
+use ftp_tests::process::{LIMIT, Ran, Running, run, run_with};
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::{OurServer, Site};
+
+use crate::peer::{Act, Peer};
+use crate::{failed, ftp};
+
+/// `batch` in a directory of its own.
+fn batch(here: &TempRoot, arguments: &[&str]) -> Command {
+    let mut batch = ftp(&["batch"]);
+    batch.args(arguments).current_dir(here.path());
+    batch
+}
+
+fn said(ran: &Ran) -> String {
+    String::from_utf8_lossy(&ran.stderr).into_owned()
+}
+
+#[test]
+fn every_server_does_what_the_lines_say() {
+    let host = Ipv4Addr::LOCALHOST;
+    let mut servers: Vec<(&str, Box<dyn Deref<Target = Site>>)> =
+        vec![("ours", Box::new(OurServer::start()))];
+    for (name, server) in [
+        ("vsftpd", RealServer::vsftpd_at(host)),
+        ("proftpd", RealServer::proftpd_at(host)),
+        ("pure-ftpd", RealServer::pure_ftpd_at(host)),
+        ("pyftpdlib", RealServer::pyftpdlib_at(host)),
+    ] {
+        if let Some(server) = server {
+            servers.push((name, Box::new(server)));
+        }
+    }
+    for (name, site) in servers {
+        let site = &**site;
+        let here = TempRoot::new();
+        here.write("one", b"1\n2\n");
+        here.write("two words", b"22");
+        let script = "# a queue\n\
+            mkdir -p 'd e/f'\n\
+            cd \"d e\"\n\
+            put one\n\
+            put 'two words' f/\n\
+            put one f/text   # again\n\
+            get f/two\\ words back\n\
+            ascii\n\
+            put one lines\n\
+            binary\n\
+            ls f\n\
+            mv one f/three\n\
+            stat f/three\n\
+            rm -f missing f/text\n\
+            quote NOOP\n\
+            cd ..\n\
+            get 'd e/f/three'\n";
+        here.write("script", script.as_bytes());
+        let ran = run(&mut batch(&here, &["--trace", &site.url(""), "script"]));
+        let (told, shown) = (said(&ran), String::from_utf8_lossy(&ran.stdout).into_owned());
+        assert_eq!(ran.code(), Some(0), "{name}: {ran:?}");
+        assert!(told.contains("16 lines done, 0 failed, 0 not tried"), "{name}: {told}");
+        assert_eq!(told.matches("> USER").count(), 1, "{name}: {told}");
+        for line in ["two words\n", "text\n", "name: f/three\ntype: file\nsize: 4\n"] {
+            assert!(shown.contains(line), "{name}: {shown}");
+        }
+        assert_eq!(here.read("back"), b"22", "{name}");
+        assert_eq!(here.read("three"), b"1\n2\n", "{name}");
+        assert_eq!(site.root.read("d e/lines"), b"1\n2\n", "{name}");
+        assert!(!site.root.join("d e/f/text").exists(), "{name}");
+        let ran = run_with(&mut batch(&here, &["-q", &site.url("")]), b"rm -r 'd e'\n", LIMIT);
+        assert_eq!((ran.code(), said(&ran).as_str()), (Some(0), ""), "{name}: {ran:?}");
+        site.assert_only(&[]);
+    }
+}
+
+#[test]
+fn what_fails_is_said_and_the_next_line_follows_li_06() {
+    let server = OurServer::start();
+    let here = TempRoot::new();
+    here.write("a", b"1");
+    let script = b"get missing\nput nowhere\nput a\nfrobnicate\nls 'unclosed\nquote SITE NOTHING\n\
+        quote RETR a\nrm a x\ncd nowhere\nascii\n";
+    let ran = run_with(&mut batch(&here, &[&server.url("")]), script, LIMIT);
+    failed_with_replies(&ran, 12);
+    let told = said(&ran);
+    for words in [
+        "line 1: missing: RETR refused: 550",
+        "line 2: nowhere: ",
+        "line 4: there is no command frobnicate",
+        "line 5: a ' is not closed",
+        "line 6: SITE refused: 50",
+        "line 7: ",
+        "line 8: x: DELE refused: 550",
+        "line 9: CWD refused: 550",
+        "2 lines done, 8 failed, 0 not tried",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    server.assert_only(&[]);
+    assert_eq!(here.names(), [b"a"]);
+
+    // Nothing was done: the code is that of the last failure.
+    let ran = run_with(&mut batch(&here, &[&server.url("")]), b"get missing\n", LIMIT);
+    failed(&ran, 8, "0 lines done, 1 failed");
+    let script = here.write("script", b"put a\nget missing\nput a b\nput a c\n");
+    let arguments = ["--stop-on-error", &server.url(""), script.to_str().unwrap()];
+    failed(&run(&mut batch(&here, &arguments)), 12, "1 lines done, 1 failed, 2 not tried");
+    server.assert_only(&[b"a"]);
+}
+
+/// As `failed`, of a run that prints replies.
+#[track_caller]
+fn failed_with_replies(ran: &Ran, code: i32) {
+    ran.exited(code);
+}
+
+#[test]
+fn a_file_with_a_wrong_line_does_nothing() {
+    let here = TempRoot::new();
+    for (text, words) in [
+        ("put a\n\nbogus x\n", "script:3: there is no command bogus"),
+        ("put a\nget\n", "script:2: the form is: get REMOTE [LOCAL]"),
+        ("put 'a", "script:1: a ' is not closed"),
+    ] {
+        here.write("script", text.as_bytes());
+        let peer = Peer::start(&[]);
+        failed(&run(&mut batch(&here, &[&peer.url(""), "script"])), 2, words);
+        assert_eq!(peer.seen(), "");
+    }
+    failed(&run(&mut batch(&here, &["ftp://127.0.0.1/", "nothing"])), 3, "nothing: ");
+    failed(&run(&mut batch(&here, &["ftp://127.0.0.1/", "/dev/zero"])), 3, "/dev/zero: ");
+    failed(&run(&mut batch(&here, &[])), 2, "batch takes a URL");
+}
+
+#[test]
+fn lines_are_done_as_they_come() {
+    let server = OurServer::start();
+    let here = TempRoot::new();
+    let mut batch = batch(&here, &["-q", &server.url("")]);
+    let mut batch = Running::start(batch.stdin(Stdio::piped()).stderr(Stdio::null()));
+    let mut input = batch.child.stdin.take().unwrap();
+    for name in ["one", "two"] {
+        writeln!(input, "mkdir {name}").unwrap();
+        let made = || server.root.join(name).is_dir().then_some(());
+        batch.wait_until(Duration::from_secs(20), made).unwrap();
+    }
+    drop(input);
+    assert!(batch.wait(std::time::Instant::now() + LIMIT).unwrap().success());
+}
+
+#[test]
+fn a_full_server_gets_no_further_upload() {
+    let here = TempRoot::new();
+    here.write("a", b"1");
+    for (code, reply) in [(452, "452 no space"), (552, "552 over quota")] {
+        let peer = Peer::start(&[
+            ("STOR b", Act::Say(reply)),
+            ("STOR", Act::Take("150 go on", "226 done")),
+            ("MKD", Act::Say("257 \"d\" made")),
+        ]);
+        let script = b"put a\nput a b\nput a c\nmkdir d\n";
+        let ran = run_with(&mut batch(&here, &[&peer.url("")]), script, LIMIT);
+        failed(&ran, 12, "2 lines done, 2 failed");
+        let seen = peer.seen();
+        assert!(!seen.contains("STOR c") && seen.contains("MKD d"), "{seen}");
+        assert!(said(&ran).contains(&format!("refused: {code}")), "{ran:?}");
+        assert!(said(&ran).contains("line 3: not tried"), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_is_lost_costs_one_line() {
+    // Our server ends a session that is idle.
+    let config = ftp_server::ServerConfig {
+        login_delay: Duration::ZERO,
+        idle: Duration::from_millis(300),
+        ..ftp_server::ServerConfig::default()
+    };
+    let server = OurServer::with(config);
+    server.root.mkdir("d/e");
+    let here = TempRoot::new();
+    let url = format!("{}d/", server.url(""));
+    let mut batch = batch(&here, &["--trace=trace", &url]);
+    let mut batch = Running::start(batch.stdin(Stdio::piped()).stderr(Stdio::null()));
+    let mut input = batch.child.stdin.take().unwrap();
+    writeln!(input, "cd e\nmkdir one").unwrap();
+    let made = |name: &str| server.root.join(name).is_dir().then_some(());
+    batch.wait_until(Duration::from_secs(20), || made("d/e/one")).unwrap();
+    let gone = || (server.server.sessions().is_empty()).then_some(());
+    batch.wait_until(Duration::from_secs(20), gone).unwrap();
+    writeln!(input, "mkdir two").unwrap();
+    batch.wait_until(Duration::from_secs(20), || made("d/e/two")).unwrap();
+    drop(input);
+    assert!(batch.wait(std::time::Instant::now() + LIMIT).unwrap().success());
+
+    // In a transfer.
+    let peer =
+        Peer::start(&[("RETR", Act::SendAndBreak("150 data (10 bytes)", b"12345".to_vec()))]);
+    let ran = run_with(&mut self::batch(&here, &[&peer.url("")]), b"get a\nget b\n", LIMIT);
+    ran.exited(4);
+    assert!(said(&ran).contains("line 1: ") && said(&ran).contains("line 2: "), "{ran:?}");
+    assert!(!here.join("a").exists() && !here.join("b").exists());
+}
+
+#[test]
+fn programs_are_told_line_by_line_and_nobody_a_password_li_12() {
+    let server = OurServer::start();
+    let here = TempRoot::new();
+    here.write("a", b"123");
+    let script = b"put a\nget missing\nrm a\nquote PASS geheim\nmkdir 'd\xff'\n";
+    let ran = run_with(&mut batch(&here, &["--json", "--trace", &server.url("")]), script, LIMIT);
+    ran.exited(12);
+    let json = String::from_utf8(ran.stdout.clone()).unwrap();
+    for words in [
+        r#""event":"done","source":"a","target":"a","line":1,"bytes":3"#,
+        r#""event":"error","kind":"refused","exit":8,"message":"line 2: "#,
+        r#""event":"done","name":"a","line":3"#,
+        "\"name\":\"d\u{fffd}\",\"name_b64\":\"ZP8=\",\"line\":5",
+        r#""event":"summary","exit":12,"kind":"partial""#,
+    ] {
+        assert!(json.contains(words), "{words}: {json}");
+    }
+    assert!(!json.contains("geheim") && !said(&ran).contains("geheim"), "{json} {ran:?}");
+    assert!(server.root.join(b"d\xff").is_dir());
+}
+
+#[test]
+fn options_of_transfers_hold_for_its_lines() {
+    let server = OurServer::start();
+    let here = TempRoot::new();
+    here.write("a", b"new");
+    server.root.write("a", b"old");
+    let lines = b"put a\nget a b\n";
+    let ran = run_with(&mut batch(&here, &["-n", &server.url("")]), lines, LIMIT);
+    ran.exited(0);
+    assert_eq!(server.root.read("a"), b"old");
+    assert_eq!(here.read("b"), b"old");
+    let verify = ["--verify", "size", &server.url("")];
+    let ran = run_with(&mut batch(&here, &verify), b"ascii\nput a\n", LIMIT);
+    failed(&ran, 12, "ascii changes bytes");
+    let ran =
+        run_with(&mut batch(&here, &["--create-dirs", &server.url("")]), b"put a x/y/z\n", LIMIT);
+    ran.exited(0);
+    assert_eq!(server.root.read("x/y/z"), b"new");
+}
