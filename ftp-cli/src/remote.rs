@@ -122,7 +122,21 @@ impl Dialler {
         Ok(Self { protection: self.protection.for_all(urls)?, ..self })
     }
 
-    /// The same as settings of the client library.
+    /// The same as settings of the client library, for the server of `url`.
+    ///
+    /// # Errors
+    ///
+    /// `Usage` if the URL contradicts an option.
+    fn builder_for(&self, url: &FtpUrl) -> Result<ClientBuilder, Failure> {
+        let protection = self.protection.clone().for_all([url])?;
+        let builder = self.builder();
+        Ok(match protection.of(url)? {
+            Some(tls) => builder.tls(tls),
+            None => builder,
+        })
+    }
+
+    /// The same without TLS.
     pub(crate) fn builder(&self) -> ClientBuilder {
         self.builder.clone().overall(self.left())
     }
@@ -166,11 +180,7 @@ impl Dialler {
         if self.left() == Some(Duration::ZERO) {
             return Err(named(Error::Timeout(Phase::Overall).into()));
         }
-        let mut builder = self.builder();
-        let protection = self.protection.clone().for_all([url])?;
-        if let Some(tls) = protection.of(url)? {
-            builder = builder.tls(tls);
-        }
+        let mut builder = self.builder_for(url)?;
         if let Some(account) = &credentials.account {
             builder = builder.account(account.as_bytes());
         }

@@ -168,7 +168,10 @@ fn fault(error: &CertificateError) -> CertificateFault {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             CertificateFault::WrongName
         }
-        CertificateError::UnknownIssuer => CertificateFault::UnknownIssuer,
+        // Somebody of the same name, with another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            CertificateFault::UnknownIssuer
+        }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             CertificateFault::WrongPurpose
         }

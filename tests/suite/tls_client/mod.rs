@@ -1,4 +1,6 @@
 //! Our client under TLS: against servers that others wrote, and against ours.
 
+mod peer;
 mod real;
+mod scripted;
 mod session;

@@ -1,0 +1,517 @@
+//! The client against a peer that plays a script under TLS, and breaks its rules.
+
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use ftp_client::{CertificateFault, Client, Error, Phase, Timeouts, Tls, TlsError, TlsVersion};
+use ftp_tests::tls::{Authority, End, Kind, TlsServer, Version};
+
+use super::peer::{Server, explicit, sound, timeouts};
+
+/// What the client makes of the file `a`.
+fn get(client: &mut Client) -> Result<Vec<u8>, Error> {
+    let mut file = client.retrieve("a")?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|error| Error::recover(error).unwrap())?;
+    file.finish()?;
+    Ok(bytes)
+}
+
+fn put(client: &mut Client, bytes: &[u8]) -> Result<(), Error> {
+    let mut file = client.store("a")?;
+    file.write_all(bytes).map_err(|error| Error::recover(error).unwrap())?;
+    file.finish().map(drop)
+}
+
+#[test]
+fn tls_comes_first_and_data_is_protected_behind_the_login_cl_01_cl_02_tl_08() {
+    for before_login in [false, true] {
+        let (authority, pair, tls) = sound();
+        let tls = tls.alpn(&["ftp"]);
+        let server = Server::start(move |mut peer| {
+            peer.reply("220 ready");
+            peer.answer("AUTH TLS", "234 go on");
+            assert!(peer.encrypt(&tls));
+            let protect = [("PBSZ 0", "200 PBSZ=0"), ("PROT P", "200 private")];
+            let log_in = [("USER u", "331 password"), ("PASS p", "230 in")];
+            let order = if before_login { [protect, log_in] } else { [log_in, protect] };
+            order.concat().into_iter().for_each(|(line, reply)| peer.answer(line, reply));
+            // No FEAT of before, nor any other memory.
+            peer.answer("FEAT", "211-features\r\n SIZE\r\n211 end");
+            peer.answer("QUIT", "221 bye");
+        });
+        let tls = explicit(&authority).protect_before_login(before_login);
+        let mut client = server.log_in(tls);
+        let info = client.tls().unwrap().clone();
+        assert_eq!(info.version, TlsVersion::V1_3);
+        assert!(info.alpn && info.pin == Some(pair.pin()), "{info:?}");
+        assert_eq!(info.certificates, [pair.certificate().to_vec()]);
+        assert!(client.features().unwrap().has("SIZE"));
+        client.quit().unwrap();
+        server.end();
+    }
+}
+
+#[test]
+fn bytes_behind_the_consent_are_not_looked_at_tl_22_ht_02() {
+    for injected in ["230 ok\r\n", "220", "\r\n", "\x16\x03\x01"] {
+        let (authority, _, _) = sound();
+        let server = Server::start(move |mut peer| {
+            peer.reply("220 ready");
+            peer.expect("AUTH TLS");
+            peer.send(format!("234 go on\r\n{injected}"));
+            peer.expect_end();
+        });
+        let error = server.connect(explicit(&authority)).unwrap_err();
+        let is_it = matches!(error, Error::Tls(TlsError::InjectedPlaintext));
+        assert!(is_it, "{injected:?}: {error}");
+        server.end();
+    }
+}
+
+#[test]
+fn without_consent_nobody_logs_in_tl_20_ht_03_ht_04() {
+    for (reply, want) in [
+        ("500 what?", 500),
+        ("502 no", 502),
+        ("504 not that", 504),
+        ("530 log in first", 530),
+        ("534 no", 534),
+        ("421 later", 0),
+        ("431 later", 431),
+        ("450 later", 450),
+        ("200 fine", 200),
+        ("220 hello again", 220),
+        ("230 in", 230),
+        ("232 in", 232),
+        ("235 done", 235),
+        ("334 more", 334),
+    ] {
+        let (authority, _, _) = sound();
+        let server = Server::start(move |mut peer| {
+            peer.reply("220 ready");
+            peer.answer("AUTH TLS", reply);
+            peer.expect_end();
+        });
+        match server.connect(explicit(&authority)).unwrap_err() {
+            Error::Tls(TlsError::Refused(reply)) => assert_eq!(reply.code().value(), want),
+            Error::ServiceClosing(_) | Error::Unexpected(..) => {}
+            error => panic!("{reply}: {error:?}"),
+        }
+        server.end();
+    }
+    // Silence, and an end.
+    for hangs_up in [false, true] {
+        let (authority, _, _) = sound();
+        let server = Server::start(move |mut peer| {
+            peer.reply("220 ready");
+            peer.expect("AUTH TLS");
+            if !hangs_up {
+                peer.expect_end();
+            }
+        });
+        let limits = Timeouts { reply: Duration::from_millis(150), ..timeouts() };
+        let builder = Client::builder().timeouts(limits);
+        match server.connect_with(builder, explicit(&authority)).unwrap_err() {
+            Error::Timeout(Phase::Reply) if !hangs_up => {}
+            Error::Closed if hangs_up => {}
+            error => panic!("{error:?}"),
+        }
+        server.end();
+    }
+    // A greeting that says more than it can know.
+    let (authority, _, _) = sound();
+    let server = Server::start(|mut peer| {
+        peer.reply("230 in");
+        peer.expect_end();
+    });
+    assert!(matches!(server.connect(explicit(&authority)), Err(Error::Greeting(_))));
+    server.end();
+}
+
+#[test]
+fn going_on_in_clear_is_a_choice_that_shows_tl_21_hc_26() {
+    for (reply, goes_on) in [
+        ("500 what?", true),
+        ("502 no", true),
+        ("504 not that", true),
+        ("534 no", true),
+        ("530 log in first", false),
+        ("431 later", false),
+        ("450 later", false),
+        ("200 fine", false),
+    ] {
+        let server = Server::start(move |mut peer| {
+            peer.reply("220 ready");
+            peer.answer("AUTH TLS", reply);
+            if goes_on {
+                peer.answer("USER u", "230 in");
+            }
+            peer.expect_end();
+        });
+        let (authority, _, _) = sound();
+        let tls = Tls::opportunistic().roots([authority.certificate().to_vec()]);
+        match server.connect(tls) {
+            Ok(mut client) => {
+                assert!(goes_on, "{reply}");
+                // Before USER.
+                let said = client.tls_refusal().unwrap().to_string();
+                assert!(reply.starts_with(&said[..3]) && client.tls().is_none(), "{said}");
+                client.login("u", "p").unwrap();
+            }
+            Err(error) => assert!(!goes_on, "{reply}: {error}"),
+        }
+        server.end();
+    }
+    // A handshake that fails is no refusal: nothing goes on in clear.
+    let server = Server::start(|mut peer| {
+        peer.reply("220 ready");
+        peer.answer("AUTH TLS", "234 go on");
+        peer.send("500 no\r\n");
+        peer.line();
+    });
+    assert!(matches!(
+        server.connect(Tls::opportunistic().accept_invalid_certificates(true)),
+        Err(Error::Tls(_))
+    ));
+    server.end();
+}
+
+#[test]
+fn data_that_would_not_be_protected_is_not_moved_tl_20_ht_05() {
+    for (pbsz, prot) in [
+        ("500 what?", None),
+        ("503 no", None),
+        ("431 later", None),
+        ("200 PBSZ=0", Some("534 no")),
+        ("200 PBSZ=0", Some("431 later")),
+        ("200 PBSZ=0", Some("504 not that")),
+    ] {
+        let (authority, _, tls) = sound();
+        let server = Server::start(move |mut peer| {
+            peer.reply("220 ready");
+            peer.answer("AUTH TLS", "234 go on");
+            assert!(peer.encrypt(&tls));
+            peer.answer("USER u", "230 in");
+            peer.answer("PBSZ 0", pbsz);
+            if let Some(prot) = prot {
+                peer.answer("PROT P", prot);
+            }
+            peer.expect_end();
+        });
+        let mut client = server.connect(explicit(&authority)).unwrap();
+        let error = client.login("u", "p").unwrap_err();
+        let is_it = matches!(error, Error::Tls(TlsError::DataProtectionRefused(..)));
+        assert!(is_it, "{error}");
+        assert!(matches!(get(&mut client), Err(Error::Closed)));
+        server.end();
+    }
+}
+
+#[test]
+fn bad_certificates_end_it_before_anybody_logs_in_tl_19_ht_10() {
+    use CertificateFault::{
+        Expired, NotPinned, NotYetValid, Other, UnknownIssuer, WrongName, WrongPurpose,
+    };
+    let (authority, other) = (Authority::new(), Authority::new());
+    let trusts = || explicit(&authority);
+    let pin = other.issue(Kind::Good).pin();
+    for (pair, tls, want) in [
+        (authority.issue(Kind::Good), trusts(), None),
+        (authority.issue(Kind::EndsSoon), trusts(), None),
+        (authority.issue(Kind::Expired), trusts(), Some(Expired)),
+        (authority.issue(Kind::NotYetValid), trusts(), Some(NotYetValid)),
+        (authority.issue(Kind::OtherName), trusts(), Some(WrongName)),
+        (authority.issue(Kind::OtherUsage), trusts(), Some(WrongPurpose)),
+        (authority.issue(Kind::SelfSigned), trusts(), Some(UnknownIssuer)),
+        (authority.issue(Kind::SelfSignedAuthority), trusts(), Some(Other)),
+        (other.issue(Kind::Good), trusts(), Some(UnknownIssuer)),
+        (authority.issue(Kind::Good), trusts().pin(&pin).unwrap(), Some(NotPinned)),
+    ] {
+        for version in Version::ALL {
+            let shown = TlsServer::showing(&pair).version(version);
+            let server = Server::start(move |mut peer| {
+                peer.reply("220 ready");
+                peer.answer("AUTH TLS", "234 go on");
+                if peer.encrypt(&shown) {
+                    peer.expect_end();
+                }
+            });
+            match (server.connect(tls.clone()), want) {
+                (Ok(_), None) => {}
+                (Err(Error::Tls(TlsError::Certificate { fault, pin, detail })), Some(want)) => {
+                    assert_eq!((fault, pin), (want, Some(pair.pin())), "{detail}");
+                }
+                (result, want) => panic!("{want:?}: {result:?}"),
+            }
+            server.end();
+        }
+    }
+}
+
+#[test]
+fn a_pin_is_all_that_counts_tl_19a() {
+    let authority = Authority::new();
+    for kind in [Kind::SelfSigned, Kind::SelfSignedAuthority, Kind::Expired, Kind::OtherName] {
+        let pair = authority.issue(kind);
+        let other = authority.issue(Kind::Good).pin();
+        let shown = TlsServer::showing(&pair);
+        let server = Server::start(move |mut peer| {
+            peer.reply("220 ready");
+            peer.answer("AUTH TLS", "234 go on");
+            assert!(peer.encrypt(&shown));
+            peer.expect_end();
+        });
+        let tls = Tls::explicit().pin(&other).unwrap().pin(&pair.pin()).unwrap();
+        drop(server.connect(tls).unwrap());
+        server.end();
+    }
+}
+
+#[test]
+fn the_certificate_of_data_is_that_of_the_control_connection_tl_18_ht_09() {
+    let authority = Authority::new();
+    let pair = authority.issue(Kind::Good);
+    for accepts_anything in [false, true] {
+        for kind in [Kind::Good, Kind::OtherName, Kind::Expired, Kind::SelfSigned] {
+            // Another key, and no session of the control connection's to resume.
+            let control = TlsServer::showing(&pair).tickets(0).forgetful();
+            let stranger = TlsServer::showing(&authority.issue(kind));
+            let server = Server::secured(control, move |mut peer, _| {
+                peer.image_epsv();
+                peer.answer("RETR a", "150 here it comes");
+                let data = peer.data();
+                assert!(stranger.accept(data).is_err(), "{kind:?}");
+                peer.reply("426 no handshake");
+                peer.answer("NOOP", "200 ok");
+                peer.expect_end();
+            });
+            let tls = explicit(&authority).accept_invalid_certificates(accepts_anything);
+            let mut client = server.log_in(tls);
+            match get(&mut client).unwrap_err() {
+                Error::Tls(TlsError::Certificate { fault, .. }) => {
+                    assert_eq!(fault, CertificateFault::NotOfControl);
+                }
+                error => panic!("{error:?}"),
+            }
+            // The replies are in step.
+            client.noop().unwrap();
+            drop(client);
+            server.end();
+        }
+    }
+}
+
+#[test]
+fn a_cut_download_is_never_whole_tl_17_ht_07() {
+    let content = [&[b'x'; 68][..], b"\r\n"].concat().repeat(1_000);
+    for version in Version::ALL {
+        // Behind each record, none included, by FIN and by RST; and all of them without the end.
+        for records in 0..=5 {
+            for resets in [false, true] {
+                for verb in ["RETR a", "LIST"] {
+                    let (authority, _, tls) = sound();
+                    let (tls, content) = (tls.version(version), content.clone());
+                    let server = Server::secured(tls, move |mut peer, tls| {
+                        if verb == "RETR a" {
+                            peer.image_epsv();
+                        } else {
+                            peer.answer("FEAT", "211 none");
+                            peer.epsv();
+                        }
+                        peer.answer(verb, "150 here it comes");
+                        let mut data = peer.secure_data(&tls);
+                        let all = data.records(&content);
+                        assert_eq!(all.len(), 5);
+                        data.inject(&all[..records].concat()).unwrap();
+                        if resets {
+                            data.reset();
+                        } else {
+                            data.cut().unwrap();
+                        }
+                        // As if nothing had happened.
+                        peer.reply("226 done");
+                        peer.answer("NOOP", "200 ok");
+                        peer.expect_end();
+                    });
+                    let mut client = server.log_in(explicit(&authority));
+                    let error = match verb {
+                        "LIST" => client
+                            .list("")
+                            .and_then(|mut lines| lines.find_map(Result::err).map_or(Ok(()), Err)),
+                        _ => get(&mut client).map(drop),
+                    };
+                    let case = format!("{version:?} {records} {resets} {verb}: {error:?}");
+                    match error {
+                        Err(Error::Tls(TlsError::TruncatedTls)) => assert!(!resets, "{case}"),
+                        Err(Error::Io(_)) => assert!(resets, "{case}"),
+                        _ => panic!("{case}"),
+                    }
+                    client.noop().unwrap();
+                    drop(client);
+                    server.end();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_whole_download_ends_on_both_sides_tl_16_tl_17() {
+    for version in Version::ALL {
+        let (authority, _, tls) = sound();
+        let tls = tls.version(version);
+        let server = Server::secured(tls, move |mut peer, tls| {
+            peer.image_epsv();
+            peer.answer("RETR a", "150 here it comes");
+            let mut data = peer.secure_data(&tls);
+            assert!(data.shaken().resumed);
+            data.write_all(&[7; 70_000]).unwrap();
+            data.finish().unwrap();
+            assert_eq!(data.read_to_its_end(), (Vec::new(), End::CloseNotify));
+            peer.reply("226 done");
+            peer.epsv();
+            peer.answer("STOR a", "150 go on");
+            let mut data = peer.secure_data(&tls);
+            assert!(data.shaken().resumed);
+            assert_eq!(data.read_to_its_end(), (vec![7; 700_000], End::CloseNotify));
+            data.finish().unwrap();
+            peer.reply("226 done");
+            peer.expect_end();
+        });
+        let mut client = server.log_in(explicit(&authority));
+        assert_eq!(get(&mut client).unwrap(), vec![7; 70_000]);
+        put(&mut client, &vec![7; 700_000]).unwrap();
+        let info = client.tls().unwrap();
+        assert_eq!((info.data_connections, info.resumed), (2, 2));
+        drop(client);
+        server.end();
+    }
+}
+
+#[test]
+fn a_server_that_does_not_end_an_upload_is_not_waited_for_long_tl_16_ht_08() {
+    let (authority, _, tls) = sound();
+    let server = Server::secured(tls, move |mut peer, tls| {
+        peer.image_epsv();
+        peer.answer("STOR a", "150 go on");
+        let mut data = peer.secure_data(&tls);
+        assert_eq!(data.read_to_its_end(), (b"hello".to_vec(), End::CloseNotify));
+        peer.reply("226 done");
+        // Neither close_notify nor FIN.
+        peer.expect_end();
+        drop(data);
+    });
+    let mut client = server.log_in(explicit(&authority));
+    let began = Instant::now();
+    put(&mut client, b"hello").unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(2));
+    drop(client);
+    server.end();
+}
+
+#[test]
+fn clear_data_under_prot_p_is_refused_ht_17_ht_18() {
+    let (authority, _, tls) = sound();
+    let server = Server::secured(tls, move |mut peer, _| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 here it comes");
+        let mut data = peer.data();
+        data.write_all(b"in clear, whatever was agreed on").unwrap();
+        let _ = data.read_to_end(&mut Vec::new());
+        drop(data);
+        peer.reply("226 done");
+        peer.answer("NOOP", "200 ok");
+        peer.expect_end();
+    });
+    let mut client = server.log_in(explicit(&authority));
+    let error = get(&mut client).unwrap_err();
+    assert!(matches!(error, Error::Tls(TlsError::Failed(_))), "{error:?}");
+    client.noop().unwrap();
+    drop(client);
+    server.end();
+}
+
+#[test]
+fn under_prot_c_bytes_stay_what_they_are_ht_18() {
+    let hello = b"\x16\x03\x01\x00\x05hello".to_vec();
+    let (authority, _, tls) = sound();
+    let sent = hello.clone();
+    let server = Server::start(move |mut peer| {
+        peer.reply("220 ready");
+        peer.answer("AUTH TLS", "234 go on");
+        assert!(peer.encrypt(&tls));
+        peer.answer("USER u", "230 in");
+        peer.answer("PBSZ 0", "200 PBSZ=0");
+        peer.answer("PROT C", "200 clear");
+        peer.image_epsv();
+        peer.answer("RETR a", "150 here it comes");
+        peer.data().write_all(&sent).unwrap();
+        peer.reply("226 done");
+        peer.expect_end();
+    });
+    let mut client = server.log_in(explicit(&authority).data_in_clear());
+    assert_eq!(get(&mut client).unwrap(), hello);
+    assert_eq!(client.tls().unwrap().data_connections, 0);
+    drop(client);
+    server.end();
+}
+
+#[test]
+fn a_handshake_that_stalls_ends_in_time() {
+    let limits = Timeouts { handshake: Duration::from_millis(150), ..timeouts() };
+    let (authority, _, tls) = sound();
+    let server = Server::start(|mut peer| {
+        peer.reply("220 ready");
+        peer.answer("AUTH TLS", "234 go on");
+        peer.line();
+    });
+    let builder = Client::builder().timeouts(limits);
+    let error = server.connect_with(builder.clone(), explicit(&authority)).unwrap_err();
+    assert!(matches!(error, Error::Timeout(Phase::Handshake)), "{error:?}");
+    server.end();
+    // On a data connection: the transfer is aborted, and the session goes on.
+    let server = Server::secured(tls, |mut peer, _| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 here it comes");
+        let data = peer.data();
+        peer.answer("ABOR", "426 aborted\r\n226 ok");
+        drop(data);
+        peer.answer("NOOP", "200 ok");
+        peer.expect_end();
+    });
+    let limits = Timeouts { handshake: Duration::from_millis(500), ..timeouts() };
+    let mut client =
+        server.connect_with(Client::builder().timeouts(limits), explicit(&authority)).unwrap();
+    client.login("u", "p").unwrap();
+    let error = get(&mut client).unwrap_err();
+    assert!(matches!(error, Error::Timeout(Phase::Handshake)), "{error:?}");
+    client.noop().unwrap();
+    drop(client);
+    server.end();
+}
+
+#[test]
+fn replies_that_came_together_are_all_heard_under_tls() {
+    // More in one record than is taken at a time, and the end of a transfer behind its beginning.
+    let (authority, _, tls) = sound();
+    let server = Server::secured(tls, move |mut peer, tls| {
+        let long = format!("214-{}\r\n", "x".repeat(12_000));
+        peer.answer("HELP", &format!("{long}214 end"));
+        peer.image_epsv();
+        peer.expect("RETR a");
+        peer.send("150 here it comes\r\n226 done\r\n");
+        let mut data = peer.secure_data(&tls);
+        data.write_all(b"hello").unwrap();
+        data.finish().unwrap();
+        peer.answer("NOOP", "200 ok");
+        peer.expect_end();
+    });
+    let mut client = server.log_in(explicit(&authority));
+    let help = ftp_client::RawCommand::new("HELP").unwrap();
+    assert_eq!(client.quote(&help).unwrap().lines().count(), 2);
+    assert_eq!(get(&mut client).unwrap(), b"hello");
+    client.noop().unwrap();
+    drop(client);
+    server.end();
+}
