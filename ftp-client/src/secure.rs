@@ -21,6 +21,15 @@ pub(crate) struct Secured {
     pub(crate) before_login: bool,
     /// The server was told to begin the handshakes of data connections, for a copy to another.
     pub(crate) server_begins: bool,
+    pub(crate) demand: Demand,
+}
+
+/// Whether the server refuses data connections that resume no session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Demand {
+    Unknown,
+    Made,
+    NotMade,
 }
 
 /// What came of asking for TLS.
@@ -47,7 +56,8 @@ impl Secured {
         log::info!("{what}");
         let Tls { data, before_login, .. } = *settings;
         let (is_agreed, server_begins) = (false, false);
-        Ok(Self { context, info, data, is_agreed, before_login, server_begins })
+        let demand = Demand::Unknown;
+        Ok(Self { context, info, data, is_agreed, before_login, server_begins, demand })
     }
 
     /// Asks for TLS by `AUTH` (RFC 4217 §4). Nothing but 234 is consent: no login is assumed, and
@@ -101,6 +111,11 @@ impl Secured {
     pub(crate) fn data(&self) -> Option<Result<Session, Error>> {
         let is_private = self.data == ProtectionLevel::Private;
         is_private.then(|| self.context.data().map_err(Error::Tls))
+    }
+
+    /// Whether the next data connection would resume nothing, which the server refuses.
+    pub(crate) fn lacks_session(&self) -> bool {
+        self.is_data_private() && self.demand == Demand::Made && !self.context.has_session()
     }
 
     /// Whether data connections are protected.

@@ -122,6 +122,11 @@ impl Stream {
         self.tls.as_ref().is_some_and(|tls| tls.has_unread())
     }
 
+    /// Under TLS: whether there is data, or the end, which is left to be read.
+    pub(crate) fn look(&mut self) -> Result<bool, Error> {
+        self.tls.as_mut().map_or(Ok(false), |tls| tls.look(&self.socket))
+    }
+
     /// Marks the end of what is sent as TLS does, where that is on. The mark may have to wait for
     /// [`flush`](Self::flush).
     pub(crate) fn mark_end(&mut self) {

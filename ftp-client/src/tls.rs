@@ -35,6 +35,7 @@ pub(crate) struct Context {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     verifier: Arc<Verifier>,
+    tickets: Arc<Tickets>,
 }
 
 impl Context {
@@ -76,11 +77,17 @@ impl Context {
             }
         };
         config.alpn_protocols = vec![b"ftp".to_vec()];
+        let tickets = Arc::new(Tickets::default());
         config.resumption = match settings.resumes {
-            true => Resumption::store(Arc::new(Tickets::default())),
+            true => Resumption::store(Arc::clone(&tickets) as _),
             false => Resumption::disabled(),
         };
-        Ok(Self { config: Arc::new(config), name, verifier })
+        Ok(Self { config: Arc::new(config), name, verifier, tickets })
+    }
+
+    /// Whether the next connection has a session to resume.
+    pub(crate) fn has_session(&self) -> bool {
+        self.tickets.has_any()
     }
 
     /// A session for the control connection.
@@ -177,6 +184,17 @@ impl Session {
     /// Whether a read would not have to wait, whatever the socket says.
     pub(crate) fn has_unread(&self) -> bool {
         self.decrypted > 0 || !self.unread.is_empty() || self.is_over
+    }
+
+    /// Decrypts what is there and gives none of it. True once there is data, or the end.
+    pub(crate) fn look(&mut self, socket: &TcpStream) -> Result<bool, Error> {
+        while !self.has_unread() && self.take(socket)?.is_some() {}
+        Ok(self.has_unread())
+    }
+
+    /// Whether the end has come, and no data before it.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.is_over && self.decrypted == 0
     }
 
     /// Reads what there is; 0 is the end, and one that is marked. `None` means that nothing is

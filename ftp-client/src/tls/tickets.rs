@@ -24,6 +24,11 @@ struct Kept {
 }
 
 impl Tickets {
+    pub(super) fn has_any(&self) -> bool {
+        let kept = self.kept();
+        kept.tls12.is_some() || !kept.tls13.is_empty()
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

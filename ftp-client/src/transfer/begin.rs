@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::{Command, Progress, Reply, RepresentationType, Verb};
 
-use super::{Part, abort, accepted, ahead, is_end_of_transfer, is_upload, secure};
+use super::{Part, abort, accepted, ahead, is_end_of_transfer, is_upload, refill, secure};
 use crate::client::Client;
 use crate::control::ControlConnection;
 use crate::data::{self, Advance, Opening, Prepared};
 use crate::error::{Error, Phase};
+use crate::secure::{Demand, Secured};
 use crate::stream::Stream;
 use crate::trace;
 use crate::wait::Deadline;
@@ -44,8 +45,11 @@ pub(crate) fn begin(
     client.begin_handshakes(false)?;
     let mut attempts = Vec::new();
     let mut epsv_failed = false;
+    // What has a name of the server's choice is not begun twice.
+    let mut may_refill = verb != Verb::Stou;
     let mut started = Instant::now();
     let mut deadline = client.control.reply_deadline();
+    refill::refill(client)?;
     let mut sent = ahead::send(client, command, part, representation, deadline)?;
     loop {
         let is_sent = sent.is_some();
@@ -89,13 +93,25 @@ pub(crate) fn begin(
                             }
                         }
                         if let Some(mut plain) = data.take() {
-                            data = match secure::secure(client, verb, &mut plain, &mut ended) {
-                                Ok(()) => Some(plain),
-                                Err(error) => {
-                                    let control = &mut client.control;
-                                    return Err(secure::give_up(control, verb, plain, error));
+                            let error = match shake_hands(client, verb, &mut plain, &mut ended) {
+                                Ok(()) => {
+                                    data = Some(plain);
+                                    return Ok(Begun { verb, data, first, ended, started });
                                 }
+                                Err(error) => error,
                             };
+                            let control = &mut client.control;
+                            let error = secure::give_up(control, verb, plain, error);
+                            let is_demanded = |secured: &Secured| secured.demand == Demand::Made;
+                            if client.secured.as_ref().is_some_and(is_demanded)
+                                && matches!(error, Error::Refused(..))
+                                && may_refill
+                            {
+                                may_refill = false;
+                                refill::refill(client)?;
+                                continue;
+                            }
+                            return Err(error);
                         }
                         return Ok(Begun { verb, data, first, ended, started });
                     }
@@ -114,15 +130,30 @@ pub(crate) fn begin(
     }
 }
 
+/// Puts the data connection under TLS, if it is to be, and has an eye on a refusal.
+fn shake_hands(
+    client: &mut Client,
+    verb: Verb,
+    data: &mut Stream,
+    ended: &mut Option<Reply>,
+) -> Result<(), Error> {
+    let began = Instant::now();
+    secure::secure(client, verb, data, ended)?;
+    match data.session() {
+        Some(session) if !session.is_resumed() => refill::look(client, verb, data, ended, began),
+        _ => Ok(()),
+    }
+}
+
 /// How the wait for a transfer's beginning ended.
-enum Met {
+pub(super) enum Met {
     Begun { data: Option<Stream>, first: Reply, ended: Option<Reply> },
     NoData(Error),
 }
 
 /// Waits for the data connection and for the first reply, in either order. A negative reply ends
 /// the wait (CL-31), and so does a last one: then all is over already (CL-08).
-fn meet(
+pub(super) fn meet(
     client: &mut Client,
     verb: Verb,
     opening: Opening,

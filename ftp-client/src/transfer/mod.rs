@@ -6,6 +6,7 @@ mod begin;
 mod download;
 mod file;
 mod part;
+mod refill;
 mod secure;
 mod unique;
 mod upload;

@@ -320,7 +320,7 @@ fn a_cut_download_is_never_whole_tl_17_ht_07() {
                             peer.epsv();
                         }
                         peer.answer(verb, "150 here it comes");
-                        let mut data = peer.secure_data(&tls);
+                        let mut data = peer.secure_data(tls);
                         let all = data.records(&content);
                         assert_eq!(all.len(), 5);
                         data.inject(&all[..records].concat()).unwrap();
@@ -364,7 +364,7 @@ fn a_whole_download_ends_on_both_sides_tl_16_tl_17() {
         let server = Server::secured(tls, move |mut peer, tls| {
             peer.image_epsv();
             peer.answer("RETR a", "150 here it comes");
-            let mut data = peer.secure_data(&tls);
+            let mut data = peer.secure_data(tls);
             assert!(data.shaken().resumed);
             data.write_all(&[7; 70_000]).unwrap();
             data.finish().unwrap();
@@ -372,7 +372,7 @@ fn a_whole_download_ends_on_both_sides_tl_16_tl_17() {
             peer.reply("226 done");
             peer.epsv();
             peer.answer("STOR a", "150 go on");
-            let mut data = peer.secure_data(&tls);
+            let mut data = peer.secure_data(tls);
             assert!(data.shaken().resumed);
             assert_eq!(data.read_to_its_end(), (vec![7; 700_000], End::CloseNotify));
             data.finish().unwrap();
@@ -395,7 +395,7 @@ fn a_server_that_does_not_end_an_upload_is_not_waited_for_long_tl_16_ht_08() {
     let server = Server::secured(tls, move |mut peer, tls| {
         peer.image_epsv();
         peer.answer("STOR a", "150 go on");
-        let mut data = peer.secure_data(&tls);
+        let mut data = peer.secure_data(tls);
         assert_eq!(data.read_to_its_end(), (b"hello".to_vec(), End::CloseNotify));
         peer.reply("226 done");
         // Neither close_notify nor FIN.
@@ -501,7 +501,7 @@ fn replies_that_came_together_are_all_heard_under_tls() {
         peer.image_epsv();
         peer.expect("RETR a");
         peer.send("150 here it comes\r\n226 done\r\n");
-        let mut data = peer.secure_data(&tls);
+        let mut data = peer.secure_data(tls);
         data.write_all(b"hello").unwrap();
         data.finish().unwrap();
         peer.answer("NOOP", "200 ok");

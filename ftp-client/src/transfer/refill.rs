@@ -1,0 +1,144 @@
+//! Sessions to resume on data connections, where the server demands that and the client has run
+//! out of them.
+//!
+//! A ticket of TLS 1.3 is good for one connection (RFC 8446 §C.4). ProFTPD gives two at login and
+//! one with each download, none with uploads, and refuses a data connection that resumes nothing:
+//! after two uploads there would be no third. But it gives tickets with the handshake of a listing
+//! before it refuses that.
+
+use std::time::{Duration, Instant};
+
+use ftp_proto::{Command, Progress, Reply, Verb};
+use rustix::event::PollFlags;
+use rustix::fd::AsFd;
+
+use super::begin::{Met, meet};
+use super::{CLOSING, abort, accepted, secure};
+use crate::client::Client;
+use crate::data::{self, Prepared};
+use crate::error::{Error, Phase};
+use crate::secure::Demand;
+use crate::stream::Stream;
+use crate::tls::Session;
+use crate::trace;
+
+/// How long a server may take to refuse a data connection that resumes nothing, in terms of the
+/// handshake before it, at least and at most.
+const TIMES: u32 = 3;
+const LEAST: Duration = Duration::from_millis(250);
+const MOST: Duration = Duration::from_secs(1);
+
+/// Looks, once for each control connection, whether a server that could be resumed until now
+/// refuses a data connection that began anew. `began` is when its handshake did.
+pub(super) fn look(
+    client: &mut Client,
+    verb: Verb,
+    data: &mut Stream,
+    ended: &mut Option<Reply>,
+    began: Instant,
+) -> Result<(), Error> {
+    let control = &mut client.control;
+    let Some(secured) = &mut client.secured else { return Ok(()) };
+    if secured.demand != Demand::Unknown || secured.info.resumed == 0 || !control.is_outstanding() {
+        return Ok(());
+    }
+    let patience = (began.elapsed() * TIMES).clamp(LEAST, MOST);
+    let mut patience = control.deadline(patience, Phase::Handshake);
+    let mut is_over = false;
+    loop {
+        match control.poll_reply()? {
+            Some((Progress::Final, reply)) => {
+                if matches!(reply.code().value(), 425 | 426 | 522 | 534) {
+                    secured.demand = Demand::Made;
+                }
+                accepted(verb, &reply)?;
+                *ended = Some(reply);
+                return Ok(());
+            }
+            Some(_) => {
+                control.go_on(patience)?;
+                continue;
+            }
+            None => {}
+        }
+        if !is_over && data.look()? {
+            is_over = data.session().is_some_and(Session::is_over);
+            if !is_over {
+                // It sends data.
+                break;
+            }
+            // An empty file, or the server has hung up: it says which, once it is answered.
+            data.part();
+            patience = control.reply_deadline();
+        }
+        let waited = match is_over {
+            true => control.wait(patience),
+            false => control.wait_with(data.as_fd(), PollFlags::IN, patience).map(drop),
+        };
+        match waited {
+            Ok(()) => {}
+            Err(Error::Timeout(Phase::Handshake)) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    secured.demand = Demand::NotMade;
+    Ok(())
+}
+
+/// Gets new sessions if the server demands what is not there.
+pub(super) fn refill(client: &mut Client) -> Result<(), Error> {
+    if client.secured.as_ref().is_none_or(|secured| !secured.lacks_session()) {
+        return Ok(());
+    }
+    trace::note(format_args!("no session is left to resume: a listing brings new ones"));
+    let Client { control, config, ways, .. } = &mut *client;
+    let Prepared { opening, .. } = data::prepare(control, config, ways, false, &mut Vec::new())?;
+    let Ok(opening) = opening else { return Ok(()) };
+    let deadline = control.reply_deadline();
+    let line = Command::Nlst(None).encode().map_err(Error::Argument)?;
+    control.send(Verb::Nlst, &line, deadline)?;
+    let (mut data, mut ended) = match meet(client, Verb::Nlst, opening, deadline) {
+        Ok(Met::Begun { data: Some(data), ended, .. }) => (data, ended),
+        Ok(_) => return abort::resync(&mut client.control, None),
+        Err(Error::Refused(..)) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let shaken = secure::secure(client, Verb::Nlst, &mut data, &mut ended);
+    let heard = shaken.and_then(|()| hear_out(client, &mut data));
+    let control = &mut client.control;
+    match heard {
+        Ok(true) => {
+            drop(data);
+            if control.is_outstanding() { control.final_reply(deadline).map(drop) } else { Ok(()) }
+        }
+        Ok(false) => abort::resync(control, Some(data)),
+        Err(error) => match secure::give_up(control, Verb::Nlst, data, error) {
+            // That is what it was for.
+            Error::Refused(..) | Error::Io(_) => Ok(()),
+            error => Err(error),
+        },
+    }
+}
+
+/// Reads to the end, which the refusal is, and passes over what comes. False if it does not come.
+fn hear_out(client: &Client, data: &mut Stream) -> Result<bool, Error> {
+    let control = &client.control;
+    let deadline = control.deadline(CLOSING, Phase::FinalReply);
+    let mut buffer = [0; 4_096];
+    loop {
+        match data.read(&mut buffer) {
+            Ok(Some(1..)) => {}
+            Ok(None) => match control.waiter().wait_for(data.as_fd(), PollFlags::IN, deadline) {
+                Ok(()) => {}
+                Err(Error::Timeout(_)) => return Ok(false),
+                Err(error) => return Err(error),
+            },
+            // In whichever way it ends.
+            Ok(Some(_)) | Err(Error::Tls(_) | Error::Io(_)) => return Ok(true),
+            Err(error) => return Err(error),
+        }
+        if control.go_on(deadline).is_err() {
+            return Ok(false);
+        }
+    }
+}
