@@ -11,7 +11,7 @@ use ftp_server::PasswordHash;
 use ftp_tests::process::{Running, run};
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
-use ftp_tests::tls::{Authority, Kind, Pair, TlsClient};
+use ftp_tests::tls::{Authority, Kind, Pair, TlsClient, Version};
 
 use crate::config::said_until;
 use crate::serve::Served;
@@ -325,5 +325,50 @@ fn who_has_to_be_protected_is_not_served_in_clear_tl_02() {
         let more = ["--set", "tls.control=required", "--set", &exempt];
         let served = Served::of(&mut serve(&home, &[&arguments[..], &more].concat()));
         assert_eq!([said(&served, "open", false), said(&served, "open", true)], [want, 230]);
+    }
+}
+
+#[test]
+fn clients_are_let_in_by_certificates_where_that_is_set_tl_25() {
+    let (home, root, authority) = (TempRoot::new(), TempRoot::new(), Authority::new());
+    let files = authority.issue(Kind::Good).write(&home, "server");
+    let ca = authority.write(&home, "ca.pem");
+    let (certificate, key) = (text(&files.certificate), text(&files.key));
+    let ca_file = format!("tls.client_ca={}", text(&ca));
+    let pair = ["--tls-cert", certificate, "--tls-key", key, "-u", "joe:p", "-u", "ann:p"];
+    let serving = |settings: &[&str]| {
+        let mut command = serve(&home, &pair);
+        command.args(["--set", &ca_file]).args(settings.iter().flat_map(|set| ["--set", set]));
+        Served::of(command.arg(root.path()))
+    };
+    let joe = authority.issue(Kind::Client("joe"));
+    let stranger = Authority::new().issue(Kind::Client("joe"));
+    // Whether there is a session, and what `user` gets for the right password.
+    let login = |served: &Served, user: &str, shown: Option<&Pair>| {
+        let client = TlsClient::trusting(&authority).version(Version::V1_2);
+        let client = shown.map_or(client.clone(), |pair| client.certificate(pair));
+        let mut session = RawSession::greeted(served.address);
+        session.expect("AUTH TLS", 234);
+        let tls = client.connect(session.stream().try_clone().unwrap()).ok()?;
+        session.put_on(Box::new(tls));
+        let reply = session.ask(format!("USER {user}"));
+        Some(if reply.code == 331 { session.ask("PASS p").code } else { reply.code })
+    };
+    let served = serving(&[]);
+    assert_eq!(login(&served, "joe", None), Some(230));
+    assert_eq!(login(&served, "ann", Some(&joe)), Some(230));
+    assert_eq!(login(&served, "joe", Some(&stranger)), None);
+    let served = serving(&["tls.client_certificates=required"]);
+    assert_eq!(login(&served, "joe", None), None);
+    assert_eq!(login(&served, "ann", Some(&joe)), Some(230));
+    let served = serving(&["tls.cert_user=true"]);
+    assert_eq!(login(&served, "joe", Some(&joe)), Some(230));
+    assert_eq!(login(&served, "ann", Some(&joe)), Some(530));
+    assert_eq!(login(&served, "joe", None), Some(530));
+    // What is no authority's certificate is refused at start.
+    for (content, words) in [(&b""[..], "ca.pem is empty"), (b"x", "no certificate in")] {
+        home.write("ca.pem", content);
+        let ran = run(serve(&home, &pair).args(["--set", &ca_file]).arg(root.path()));
+        failed(&ran, 2, words);
     }
 }
