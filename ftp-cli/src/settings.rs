@@ -162,6 +162,7 @@ pub(crate) const TABLE: &[Row<Settings>] = &[
     setting!("timeouts.idle",           "without a command",                               server.idle,           idle_time,    time),
     setting!("timeouts.data_connect",   "to open a data connection",                       server.data_connect,   waiting_time, time),
     setting!("timeouts.stall",          "without a byte in a transfer",                    server.stall,          waiting_time, time),
+    setting!("timeouts.tls_handshake",  "for a TLS handshake in all",                      server.tls_handshake,  waiting_time, time),
     setting!("timeouts.shutdown_grace", "for transfers to finish at SIGTERM",              shutdown_grace,        duration,     time),
     setting!("limits.sessions",         "sessions in all; 0: what the system allows",      server.sessions,       count,        usize::to_string),
     setting!("limits.per_address",      "sessions of a host; 0: any number, as loopback",  server.per_address,    count,        usize::to_string),

@@ -32,6 +32,9 @@ pub struct ServerConfig {
     pub idle: Duration,
     /// How long a data connection may take to come about once 150 was sent. 30 s.
     pub data_connect: Duration,
+    /// How long a TLS handshake may take in all, on the control connection and on each data
+    /// connection. 10 s.
+    pub tls_handshake: Duration,
     /// How long a transfer may go without one byte moved. 60 s.
     pub stall: Duration,
     /// How many sessions there may be. 0: as many as the system's limits allow, found at start.
@@ -194,6 +197,7 @@ impl Default for ServerConfig {
             login: Duration::from_secs(60),
             idle: Duration::from_secs(300),
             data_connect: Duration::from_secs(30),
+            tls_handshake: Duration::from_secs(10),
             stall: Duration::from_secs(60),
             sessions: 0,
             per_address: 0,

@@ -61,9 +61,6 @@ pub const BAD_LINES: u32 = 10;
 /// what the deepest path of a session needs in a debug build, several times over.
 pub const SESSION_STACK: usize = 256 * 1024;
 
-/// How long a TLS handshake may take, from its first byte to its last.
-pub const HANDSHAKE: Duration = Duration::from_secs(10);
-
 /// The stack of a thread that handshakes are computed in, in bytes: more than four times that of a
 /// session, since the C library hands the stacks of threads that ended on to those that fit, with
 /// all the pages that were touched.

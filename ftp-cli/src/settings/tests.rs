@@ -93,6 +93,7 @@ fn set_reaches_its_own_field() {
         ("tls.certificate=/etc/ftp/cert.pem", "\"/etc/ftp/cert.pem\""),
         ("tls.key=/etc/ftp/key.pem", "\"/etc/ftp/key.pem\""),
         ("tls.self_signed=true", "true"),
+        ("timeouts.tls_handshake=3", "3 s"),
         ("tls.control=required", "required"),
         ("tls.data=off", "off"),
         ("tls.session_reuse=require", "require"),

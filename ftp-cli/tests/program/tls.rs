@@ -372,3 +372,24 @@ fn clients_are_let_in_by_certificates_where_that_is_set_tl_25() {
         failed(&ran, 2, words);
     }
 }
+
+#[test]
+fn a_handshake_that_stalls_ends_when_it_is_set_to_ht_11_tl_12() {
+    let (home, root) = (TempRoot::new(), TempRoot::new());
+    let arguments = ["--tls-self-signed", "-u", "user:p", "--set", "timeouts.tls_handshake=500ms"];
+    let served = Served::of(serve(&home, &arguments).arg(root.path()));
+    let client = TlsClient::trusting_anybody();
+    let hello = client.hello();
+    for said in [&[][..], &hello[..1], &hello[..hello.len() - 1]] {
+        let mut session = RawSession::greeted(served.address);
+        session.expect("AUTH TLS", 234);
+        session.send(said);
+        session.expect_closed();
+    }
+    let mut session = RawSession::secure(served.address, &client, "user", "p");
+    let mut silent = session.passive();
+    session.expect("LIST", 150);
+    silent.write_all(&hello[..1]);
+    session.expect_reply(522);
+    session.expect_in_step();
+}

@@ -109,7 +109,7 @@ pub(crate) fn protect(
         OpenError::Failed(error) => OpenError::Unprotected(error),
         other => other,
     };
-    let deadline = Instant::now() + limits::HANDSHAKE;
+    let deadline = deadline(Instant::now(), session.context.config.tls_handshake);
     let handshake = secured.protect_data(is_upload).map_err(OpenError::Unprotected)?;
     let mut until_ready = |flags| wait(fd(stream), flags, deadline, 0, monitor);
     let connection =

@@ -125,7 +125,8 @@ impl Runner {
         let gone = || io::Error::from(io::ErrorKind::Unsupported);
         let acceptor = self.session.context.tls.as_ref().ok_or_else(gone)?;
         let (handshake, mut secured) = acceptor.protect_control()?;
-        secured.established(self.control.protect(handshake)?);
+        let limit = self.session.context.config.tls_handshake;
+        secured.established(self.control.protect(handshake, limit)?);
         self.session.secured = Some(Box::new(secured));
         if with_data {
             self.session.has_buffer_size = true;
@@ -352,7 +353,7 @@ impl Runner {
             }
             Outcome::Unprotect(reply) => {
                 self.control.send(&reply)?;
-                self.control.unprotect()?;
+                self.control.unprotect(self.session.context.config.tls_handshake)?;
                 return Ok(if self.is_inside { Next::Elsewhere } else { Next::Continue });
             }
             Outcome::Transfer(transfer) => {

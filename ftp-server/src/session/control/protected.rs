@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -11,7 +11,7 @@ use rustix::net::{RecvFlags, SendFlags};
 
 use super::Control;
 use crate::context::Line;
-use crate::limits;
+use crate::data::deadline;
 use crate::tls::{Connection, Handshake, size_of_records};
 
 impl Control {
@@ -26,11 +26,15 @@ impl Control {
             || rustix::net::recv(&self.line.stream, &mut byte, flags).is_ok_and(|(n, _)| n > 0)
     }
 
-    /// Protects the connection from here on.
-    pub(in crate::session) fn protect(&mut self, handshake: Handshake) -> io::Result<&Connection> {
+    /// Protects the connection from here on, within `limit`.
+    pub(in crate::session) fn protect(
+        &mut self,
+        handshake: Handshake,
+        limit: Duration,
+    ) -> io::Result<&Connection> {
         let line = Arc::clone(&self.line);
         line.set_protected(true);
-        let latest = Instant::now() + limits::HANDSHAKE;
+        let latest = deadline(Instant::now(), limit);
         let deadline = self.end.map_or(latest, |end| end.min(latest));
         let wait = &mut |flags| wait_until(&line, flags, deadline);
         let connection = handshake.carry_out(&line.stream, deadline, wait)?;
@@ -40,9 +44,9 @@ impl Control {
         self.protection.as_deref().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Ends the protection, and goes on in clear once the client has done so as well.
-    pub(in crate::session) fn unprotect(&mut self) -> io::Result<()> {
-        let deadline = Instant::now() + limits::HANDSHAKE;
+    /// Ends the protection, and goes on in clear once the client has done so as well, within `limit`.
+    pub(in crate::session) fn unprotect(&mut self, limit: Duration) -> io::Result<()> {
+        let deadline = deadline(Instant::now(), limit);
         self.close_protection()?;
         let mut bytes = [0; 1_024];
         while let Some(connection) = &self.protection
