@@ -94,12 +94,26 @@ impl Events {
         });
     }
 
-    /// One item failed; `about` are fields that say which.
+    /// One item failed; `about` are fields that say which. Of one that a signal cut short nothing
+    /// is told: which signal it was, whoever caught it tells by [`cancelled`](Self::cancelled).
     pub(crate) fn failed(&self, failure: &Failure, about: impl FnOnce(Object) -> Object) {
+        if failure.exit == Exit::Interrupted {
+            return;
+        }
         self.with(|stream| {
             stream.counts.failed += 1;
             stream.write(about(Object::event("error").failure(failure)));
         });
+    }
+
+    /// A signal ends the run: its error, and the summary.
+    pub(crate) fn cancelled(&self, failure: &Failure) {
+        self.with(|stream| {
+            stream.counts.failed += 1;
+            stream.write(Object::event("error").failure(failure));
+        });
+        // There is nobody left to be told that it could not be written.
+        let _ = self.close(failure.exit);
     }
 
     /// So many items were not tried.

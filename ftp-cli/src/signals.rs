@@ -184,10 +184,7 @@ pub(crate) fn end(signal: i32, messages: &Messages, events: &Events) {
         }
         let word = if exit == Exit::Interrupted { "interrupted" } else { "terminated" };
         messages.say(word);
-        if events.is_on() {
-            events.failed(&Failure::new(exit, word), |error| error);
-            let _ = events.close(exit);
-        }
+        events.cancelled(&Failure::new(exit, word));
         messages.settle();
         let _ = said.send(());
     });

@@ -205,6 +205,10 @@ impl<'a> Context<'a> {
             return;
         }
         let object = object.number("bytes", done.bytes).seconds("seconds", done.time);
+        let object = match &done.unique {
+            Some(name) => object.name("name", name),
+            None => object,
+        };
         self.events.done(object.text("verified", done.verified.as_str()), done.bytes);
         if self.talkative {
             let moved = output::transferred(done.bytes, done.time);

@@ -20,6 +20,7 @@ mod fxp;
 mod get;
 mod hooks;
 mod interrupted;
+mod json;
 mod log;
 mod ls;
 mod mirror;
