@@ -17,13 +17,10 @@ mod cmd;
 mod credentials;
 mod download;
 mod each;
-#[allow(dead_code, reason = "the commands that use all of it are being written")]
 mod events;
-#[allow(dead_code, reason = "the commands that use all of it are being written")]
 mod exit;
 mod facts;
 mod jobs;
-#[allow(dead_code, reason = "the commands that use all of it are being written")]
 mod json;
 mod look;
 mod netrc;
@@ -37,13 +34,11 @@ mod prompt;
 mod remote;
 mod retrying;
 mod secure;
-#[allow(dead_code, reason = "the commands that use all of it are being written")]
 mod session;
 mod settings;
 mod signals;
 mod sink;
 mod stdio;
-#[allow(dead_code, reason = "the commands that use all of it are being written")]
 mod tally;
 mod target;
 mod trace;
