@@ -4,6 +4,9 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::fchown;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use nix::unistd::{Gid, Group, Uid, User, getresgid, getresuid, setgroups, setresgid, setresuid};
 
@@ -96,6 +99,55 @@ impl RunAs {
         match is_root() {
             true => fchown(file, Some(self.user.as_raw()), Some(self.group.as_raw())),
             false => Ok(()),
+        }
+    }
+}
+
+/// What may be done in a directory.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Allowed {
+    /// It can be listed, and what is in it opened.
+    pub(crate) read: bool,
+    /// Files can be made in it.
+    pub(crate) write: bool,
+}
+
+/// Looks at each directory that it is given, and prints `r` or `-`, and `w` or `-`, on a line each.
+const LOOK: &str = "for d do
+    test -r \"$d\" && test -x \"$d\" && printf r || printf -- -
+    test -w \"$d\" && test -x \"$d\" && echo w || echo -
+done";
+
+/// So many directories are looked at by one shell: the system limits its arguments.
+const AT_ONCE: usize = 200;
+
+impl RunAs {
+    /// What this user may do in directories, in their order. A shell that is started as this user
+    /// looks, so that the kernel itself says it, directories above and access lists included.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if there is no shell or this process may not start one as somebody else.
+    pub(crate) fn allowed(&self, directories: &[&Path]) -> io::Result<Vec<Allowed>> {
+        let mut allowed = Vec::new();
+        for some in directories.chunks(AT_ONCE) {
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", LOOK, "sh"]);
+            for directory in some {
+                shell.arg(std::path::absolute(directory)?);
+            }
+            // From a directory that everybody may be in. Further groups are dropped with the user.
+            shell.current_dir("/").stdin(Stdio::null()).stderr(Stdio::null());
+            let said = shell.uid(self.user.as_raw()).gid(self.group.as_raw()).output()?.stdout;
+            let lines = said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+            let is = |line: &[u8], at, letter| line.get(at) == Some(&letter);
+            allowed.extend(
+                lines.map(|line| Allowed { read: is(line, 0, b'r'), write: is(line, 1, b'w') }),
+            );
+        }
+        match allowed.len() == directories.len() {
+            true => Ok(allowed),
+            false => Err(io::Error::other("the shell did not look at all of them")),
         }
     }
 }

@@ -95,6 +95,38 @@ fn only_root_can_become_somebody_else_hp_25() {
 }
 
 #[test]
+fn a_check_looks_at_directories_as_who_will_serve_them() {
+    if !is_root() {
+        return;
+    }
+    let root = TempRoot::new();
+    let inner = root.mkdir("a 'b'");
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let check = |more: &[&str]| {
+        let mut check = ftp(&["serve", "--check", "--listen", "0"]);
+        check.args(["--set", "security.run_as=nobody"]).args(more).arg(&inner);
+        String::from_utf8(run(&mut check).succeeded()).unwrap()
+    };
+    mode(root.path(), 0o755);
+    for (outer_mode, inner_mode, more, want) in [
+        (0o755, 0o755, &[][..], "directories that can be used as rights say: 1"),
+        (0o755, 0o700, &[], "cannot be read; give nobody the permission"),
+        // What is above counts as well.
+        (0o700, 0o755, &[], "cannot be read; give nobody the permission"),
+        (0o755, 0o755, &["--write"], "cannot be written to; give nobody the permission"),
+        (0o755, 0o777, &["--write"], "directories that can be used as rights say: 1"),
+    ] {
+        mode(root.path(), outer_mode);
+        mode(&inner, inner_mode);
+        let said = check(more);
+        assert!(said.contains(want), "{outer_mode:o} {inner_mode:o} {more:?}: {said}");
+        assert_eq!(said.contains("fail  DIR: "), !want.contains("can be used"), "{said}");
+    }
+}
+
+#[test]
 fn root_without_another_user_is_warned_once() {
     if !is_root() {
         return;

@@ -20,8 +20,8 @@ use crate::exit::Failure;
 const LENGTH: usize = 64 << 10;
 const MORE: usize = 1 << 10;
 
-/// How long cleaning up may take over a new connection: a signal leaves a second.
-const CLEANING: Duration = Duration::from_millis(900);
+/// How long cleaning up may take over a new connection: a signal leaves half a second.
+const CLEANING: Duration = Duration::from_millis(450);
 
 /// What became of one step.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSock
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use ftp_proto::{AddressClass, Escaped, PortRanges};
+use ftp_proto::{AddressClass, Escaped};
 use ftp_server::{PartialPolicy, PassiveAddress, Rights};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::certificate;
 use super::plan::Plan;
 use crate::options::Options;
-use crate::privileges;
+use crate::privileges::{self, Allowed};
 use crate::settings::{Settings, TABLE, USER, shown};
 use crate::target::shown_path;
 
@@ -103,19 +103,30 @@ fn directories(plan: &Plan) -> Vec<Finding> {
         of_users.map(|(name, user)| (format!("user {}", shown(name)), &user.root, user.rights));
     let of_anyone = plan.anonymous().map(|(root, rights)| ("anonymous".to_owned(), root, rights));
     let of_options = plan.quick.iter().map(|quick| ("DIR".to_owned(), &quick.root, quick.rights));
+    let all: Vec<(String, &PathBuf, Rights)> =
+        of_users.chain(of_anyone).chain(of_options).collect();
     let (mut findings, mut good) = (Vec::new(), 0);
-    for (whose, root, rights) in of_users.chain(of_anyone).chain(of_options) {
-        match lack(root, rights) {
+    let run_as = plan.settings.run_as.as_ref().filter(|_| privileges::is_root());
+    let who = run_as.map_or_else(|| "whoever runs the server".to_owned(), ToString::to_string);
+    let looked = match run_as {
+        None => all.iter().map(|(_, root, _)| allowed(root)).collect(),
+        Some(run_as) => {
+            let roots: Vec<&Path> = all.iter().map(|(_, root, _)| root.as_path()).collect();
+            run_as.allowed(&roots).unwrap_or_else(|error| {
+                let what_to_do = "run this check as that user to see for it";
+                findings.push((
+                    "warn",
+                    format!("directories cannot be looked at as {run_as}: {error}; {what_to_do}"),
+                ));
+                roots.iter().map(|root| allowed(root)).collect()
+            })
+        }
+    };
+    for ((whose, root, rights), allowed) in all.into_iter().zip(looked) {
+        match lack(root, rights, allowed, &who) {
             None => good += 1,
             Some(lack) => findings.push(("fail", format!("{whose}: {}: {lack}", shown_path(root)))),
         }
-    }
-    if let (Some(run_as), true) = (&plan.settings.run_as, privileges::is_root()) {
-        let what_to_do = "run this check as that user to see for it";
-        findings.push((
-            "warn",
-            format!("directories are looked at as root, not as {run_as}; {what_to_do}"),
-        ));
     }
     if good > 0 {
         findings.push(("ok", format!("directories that can be used as rights say: {good}")));
@@ -123,8 +134,15 @@ fn directories(plan: &Plan) -> Vec<Finding> {
     findings
 }
 
-/// What cannot be done in a directory by this process, though the user has the right to it.
-fn lack(root: &Path, rights: Rights) -> Option<String> {
+/// What this process may do in a directory.
+fn allowed(root: &Path) -> Allowed {
+    let may = |access_to| access(root, access_to | Access::EXEC_OK).is_ok();
+    Allowed { read: may(Access::READ_OK), write: may(Access::WRITE_OK) }
+}
+
+/// What cannot be done in a directory by `who` the server runs as, though the user has the right to
+/// it.
+fn lack(root: &Path, rights: Rights, allowed: Allowed, who: &str) -> Option<String> {
     match root.metadata() {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => return Some("is no directory; logins are refused until it is one".to_owned()),
@@ -134,15 +152,14 @@ fn lack(root: &Path, rights: Rights) -> Option<String> {
     }
     let has = |one: &Rights| rights.contains(*one);
     let reads = [Rights::LIST, Rights::RETRIEVE].iter().any(has);
-    if reads && let Err(error) = access(root, Access::READ_OK | Access::EXEC_OK) {
-        return Some(format!(
-            "cannot be read: {error}; give whoever runs the server the permission"
-        ));
+    if reads && !allowed.read {
+        return Some(format!("cannot be read; give {who} the permission, there and above"));
     }
     let changes = [Rights::CREATE, Rights::DELETE, Rights::RENAME, Rights::MKDIR].iter().any(has);
-    if changes && let Err(error) = access(root, Access::WRITE_OK | Access::EXEC_OK) {
-        let what_to_do = "give whoever runs the server the permission, or take the right away";
-        return Some(format!("cannot be written to: {error}; {what_to_do}"));
+    if changes && !allowed.write {
+        return Some(format!(
+            "cannot be written to; give {who} the permission, or take the right away"
+        ));
     }
     None
 }
@@ -313,9 +330,9 @@ fn hook(settings: &Settings) -> Option<Finding> {
     })
 }
 
-/// How many of the passive ports can be had.
+/// How many of the passive ports can be had; without a range, which ports the kernel gives.
 fn ports(settings: &Settings) -> Option<Finding> {
-    let ranges: &PortRanges = settings.server.passive_ports.as_ref()?;
+    let Some(ranges) = settings.server.passive_ports.as_ref() else { return any_port(settings) };
     let host = settings.all_listen().first()?.ip();
     let taken = ranges.iter().filter_map(|port| {
         let error = TcpListener::bind((host, port)).err()?;
@@ -333,6 +350,18 @@ fn ports(settings: &Settings) -> Option<Finding> {
         }
         (_, false) => ("warn", format!("passive.ports: {free} of {all} can be had, {named}")),
     })
+}
+
+/// What a firewall or NAT has to let in where no range of passive ports is set.
+fn any_port(settings: &Settings) -> Option<Finding> {
+    if settings.all_listen().iter().all(|at| at.ip().to_canonical().is_loopback()) {
+        return None;
+    }
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let (low, high) = range.trim().split_once(char::is_whitespace)?;
+    let (low, high) = (low.trim(), high.trim());
+    let why = "a firewall or NAT in front has to let all of these in; with a range, that alone";
+    Some(("ok", format!("passive.ports: any of the kernel's, {low} to {high}: {why}")))
 }
 
 /// Whether clients from outside can reach what PASV announces.
@@ -435,7 +464,9 @@ mod tests {
         drop(taken);
         let found = ports(&settings(&[&format!("passive.ports={port}")])).unwrap();
         assert_eq!(found, ("ok", "passive.ports: 1 of 1 can be had".to_owned()));
-        assert_eq!(ports(&settings(&[])), None);
+        assert_eq!(ports(&settings(&["listen.addresses=127.0.0.1:21"])), None);
+        let found = ports(&settings(&["listen.addresses=192.168.0.9:21"])).unwrap();
+        assert!(found.0 == "ok" && found.1.contains("has to let all of these in"), "{found:?}");
     }
 
     #[test]
@@ -475,6 +506,7 @@ mod tests {
     #[test]
     fn a_directory_must_be_there_and_allow_what_rights_say() {
         let root = tempfile::tempdir().unwrap();
+        let lack = |path: &Path, rights| lack(path, rights, allowed(path), "it");
         assert_eq!(lack(root.path(), Rights::FULL), None);
         let missing = lack(&root.path().join("x"), Rights::READ).unwrap();
         assert!(missing.contains("until it is there"), "{missing}");

@@ -1,7 +1,13 @@
 //! Servers that talk FTP and have something wrong with them, over loopback.
 
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
 use ftp_server::{Rights, ServerConfig};
-use ftp_tests::process::run;
+use ftp_tests::process::{Running, run};
+use ftp_tests::raw::DEADLINE;
 use ftp_tests::root::TempRoot;
 
 use super::scene::{From, Ours, between};
@@ -129,6 +135,28 @@ fn each_trouble_of_a_server_is_found_and_no_other() {
         found.ran.exited(code);
         is_clean(&ours.root);
     }
+}
+
+#[test]
+fn a_signal_in_the_middle_of_an_upload_leaves_no_file_li_10() {
+    let ours = Ours::start("127.0.0.1:0");
+    // The end of what is stored is never confirmed.
+    let is_stored = Arc::new(AtomicBool::new(false));
+    let address = between(ours.address(), move |from, line| {
+        is_stored.fetch_or(line.starts_with("STOR "), Ordering::Relaxed);
+        let is_end = from == From::Server && line.starts_with("226 ");
+        (!is_end || !is_stored.load(Ordering::Relaxed)).then(|| line.to_owned())
+    });
+    let url = format!("ftp://{address}/");
+    let mut command = ftp(&["doctor", "--upload-dir", "in", &url]);
+    let mut running = Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
+    let is_there = || (ours.root.tree().len() > 2).then_some(());
+    running.wait_until(DEADLINE, is_there).unwrap();
+    let id = running.child.id().to_string();
+    assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
+    let status = running.wait(Instant::now() + DEADLINE).expect("it ends");
+    assert_eq!(status.code(), Some(130));
+    is_clean(&ours.root);
 }
 
 #[test]
