@@ -21,6 +21,8 @@ pub(super) enum Outcome {
     Certificate(CertificateFault, String, Option<String>),
     /// The two did not agree.
     Failed(String),
+    /// This program cannot do it, for this reason.
+    Unable(String),
 }
 
 /// What was seen.
@@ -49,6 +51,12 @@ pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<Seen, Failure> {
             (Outcome::Certificate(fault, detail, pin), info)
         }
         Err(error @ Error::Cancelled) => return Err(error.into()),
+        // Who does not ask for TLS can do without what it takes here.
+        Err(Error::Tls(error @ (TlsError::Absent | TlsError::Settings(_))))
+            if dial.tls.is_none() =>
+        {
+            (Outcome::Unable(error.to_string()), None)
+        }
         Err(
             error @ Error::Tls(TlsError::Absent | TlsError::File { .. } | TlsError::Settings(_)),
         ) => return Err(error.into()),

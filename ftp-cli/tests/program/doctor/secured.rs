@@ -1,9 +1,14 @@
 //! Servers under TLS, each with one thing wrong; the same matrix as that of networks.
 
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+
 use ftp_server::{Rights, Server, SessionReuse, Tls, TlsPolicy};
 use ftp_tests::peer::RealServer;
 use ftp_tests::root::TempRoot;
-use ftp_tests::tls::{Authority, Kind, Pair, Secured};
+use ftp_tests::tls::{Authority, Kind, Pair, Secured, TlsServer};
 
 use super::scene::{Ours, USER};
 use super::{Found, examined};
@@ -29,6 +34,89 @@ impl Shown {
     fn url(&self, scheme: &str) -> String {
         format!("{scheme}://{}/", self.server.local_addr())
     }
+}
+
+/// What a server under TLS does wrong that no real one at hand does.
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    /// Data ends without close_notify.
+    Cut,
+    /// TLS on data connections fails on its side.
+    Unshaken,
+    /// It refuses `PROT P`.
+    Refuses,
+}
+
+/// Such a server, which does passive mode and listings alone.
+fn faulty(pair: &Pair, fault: Fault) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let tls = Arc::new(TlsServer::showing(pair));
+    thread::spawn(move || {
+        for tcp in listener.incoming() {
+            let (Ok(tcp), tls) = (tcp, Arc::clone(&tls)) else { return };
+            // However it ends.
+            thread::spawn(move || serve(tcp, &tls, fault).map(drop));
+        }
+    });
+    address
+}
+
+fn serve(tcp: TcpStream, tls: &TlsServer, fault: Fault) -> io::Result<()> {
+    let mut clear = tcp.try_clone()?;
+    clear.write_all(b"220 ready\r\n")?;
+    while line(&mut clear)? != "AUTH TLS" {
+        clear.write_all(b"502 what?\r\n")?;
+    }
+    clear.write_all(b"234 go on\r\n")?;
+    let mut control = tls.accept(tcp)?;
+    let mut listener = TcpListener::bind("127.0.0.1:0")?;
+    loop {
+        let command = line(&mut control)?;
+        let reply = match command.split(' ').next().unwrap_or_default() {
+            "USER" => "331 password".to_owned(),
+            "PASS" => "230 in".to_owned(),
+            "PROT" if fault == Fault::Refuses => "534 no".to_owned(),
+            "PBSZ" | "PROT" | "TYPE" => "200 fine".to_owned(),
+            "REST" => "350 go on".to_owned(),
+            "ABOR" => "226 aborted".to_owned(),
+            "QUIT" => "221 bye".to_owned(),
+            verb @ ("EPSV" | "PASV") => {
+                listener = TcpListener::bind("127.0.0.1:0")?;
+                let port = listener.local_addr()?.port();
+                let [high, low] = port.to_be_bytes();
+                match verb {
+                    "EPSV" => format!("229 here (|||{port}|)"),
+                    _ => format!("227 here (127,0,0,1,{high},{low})"),
+                }
+            }
+            "LIST" if fault == Fault::Unshaken => {
+                control.write_all(b"150 listing\r\n")?;
+                drop(listener.accept()?);
+                "522 TLS on the data connection failed".to_owned()
+            }
+            "LIST" => {
+                control.write_all(b"150 listing\r\n")?;
+                let mut data = tls.accept(listener.accept()?.0)?;
+                data.write_all(b"-rw-r--r-- 1 u g 5 Jan 1 2020 file\r\n")?;
+                data.cut()?;
+                "226 done".to_owned()
+            }
+            _ => "502 what?".to_owned(),
+        };
+        control.write_all(format!("{reply}\r\n").as_bytes())?;
+    }
+}
+
+/// A command line without its end.
+fn line(from: &mut impl Read) -> io::Result<String> {
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    while !line.ends_with(b"\r\n") {
+        from.read_exact(&mut byte)?;
+        line.extend(byte);
+    }
+    line.truncate(line.len() - 2);
+    Ok(String::from_utf8_lossy(&line).into_owned())
 }
 
 /// What is wrong, the exit code, and words of the best command line.
@@ -123,6 +211,16 @@ fn each_way_of_doing_tls_has_its_diagnosis_and_no_other() {
     let demanding = Shown::with(&pair, |tls| tls.control(TlsPolicy::Required));
     let found = examined(&["--ca-file", &file, &demanding.url("ftp")]);
     is("TLS demanded", &found, (&["login-needs-tls"], 5, None));
+
+    for (fault, want) in [
+        (Fault::Cut, (&["no-close-notify"][..], 5, Some("ftpes://"))),
+        (Fault::Unshaken, (&["data-tls"], 5, None)),
+        (Fault::Refuses, (&["protection-refused"], 5, None)),
+    ] {
+        let address = faulty(&pair, fault);
+        let found = examined(&["--ca-file", &file, &format!("ftpes://{address}/")]);
+        is(want.0[0], &found, want);
+    }
 
     let reuse = Shown::with(&pair, |tls| tls.session_reuse(SessionReuse::Require));
     let found = examined(&["--ca-file", &file, &reuse.url("ftpes")]);

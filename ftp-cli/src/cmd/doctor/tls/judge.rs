@@ -28,6 +28,7 @@ pub(in super::super) fn judge(seen: &Seen, demands: bool) -> Vec<Finding> {
             wrong(Check::Tls, Diagnosis::TlsNotOffered, format!("AUTH TLS is refused: {reply}"))
         }
         Outcome::Refused(reply) => Finding::ok(Check::Tls, format!("TLS is not offered: {reply}")),
+        Outcome::Unable(why) => Finding::skip(Check::Tls, why.clone()),
         Outcome::Failed(why) => wrong(Check::Tls, Diagnosis::TlsHandshake, why.clone()),
         Outcome::Certificate(fault, detail, pin) => {
             let diagnosis = diagnosis(*fault, shown(seen));
@@ -96,6 +97,7 @@ mod tests {
             (Outcome::Secured, true, None),
             (refused(), true, Some(("tls-not-offered", Grade::Fail))),
             (refused(), false, None),
+            (Outcome::Unable("no roots".into()), false, None),
             (Outcome::Failed("alert".into()), true, Some(("tls-handshake", Grade::Fail))),
             (Outcome::Failed("alert".into()), false, Some(("tls-handshake", Grade::Warn))),
             (fault(CertificateFault::Expired), true, Some(("certificate-expired", Grade::Fail))),
