@@ -108,6 +108,7 @@ struct Mirror<'a> {
     is_dry: bool,
     jobs: usize,
     creates_parents: bool,
+    resumes: bool,
     each: bool,
     is_talkative: bool,
     when: When,
@@ -151,6 +152,7 @@ impl<'a> Mirror<'a> {
             is_dry: options.has("dry-run"),
             jobs,
             creates_parents: options.has("create-dirs"),
+            resumes: options.has("continue"),
             each: options.is_verbose(),
             is_talkative: is_talkative(options, stdio),
             when: When::from_options(options)?,
@@ -169,16 +171,17 @@ impl<'a> Mirror<'a> {
         };
         let mut sessions = Sessions::new(self.options, stdio, &self.cleanup)?;
         let top = top_of(url);
-        let client = sessions.client(url)?;
         let rule = if self.size_only { Rule::SizeOnly } else { Rule::SameTime };
         let wish =
             Wish { choice: &self.choice, rule, deletes: self.deletes, objects: plan::OBJECTS };
-        let mut source = Remote { client, top: &top, options: self.list, first: None };
-        let made = match &found {
-            Some(ground) => Plan::make(&mut source, &mut Local(ground), false, &wish),
-            None => Plan::make(&mut source, &mut Nothing, true, &wish),
-        };
-        let mut plan = made.map_err(|failure| failure.about(url))?;
+        let mut plan = self.insist(stdio, url, || {
+            let client = sessions.client(url)?;
+            let mut source = Remote { client, top: &top, options: self.list, first: None };
+            match &found {
+                Some(ground) => Plan::make(&mut source, &mut Local(ground), false, &wish),
+                None => Plan::make(&mut source, &mut Nothing, true, &wish),
+            }
+        })?;
         if self.is_decided(&plan, stdio)? {
             return Ok(());
         }
@@ -194,11 +197,14 @@ impl<'a> Mirror<'a> {
         }
         let carriers = self.sessions(sessions, &plan).map(|sessions| {
             let from = Far { sessions, url, top: &top, takes_times: false };
-            Box::new(Down::new(from, &ground)) as Job<'_>
+            Box::new(Down::new(from, &ground, self.resumes)) as Job<'_>
         });
         let carriers = carriers.collect();
         let (there, local) = (|path: &[u8]| named(url, path), |path: &[u8]| below(here, path));
         let done = self.act(&plan, carriers, (&there, &local), stdio);
+        if plan.copies.is_empty() {
+            return done;
+        }
         // A file that has its name while its content is only in memory would not survive a power
         // cut: once for all is what thousands of small files can afford.
         let synced = ground.sync().map_err(|error| Failure::local(shown_path(here), &error));
@@ -210,13 +216,15 @@ impl<'a> Mirror<'a> {
             Directory::open(here).map_err(|error| Failure::local(shown_path(here), &error))?;
         let mut sessions = Sessions::new(self.options, stdio, &self.cleanup)?;
         let top = top_of(url);
-        let client = sessions.client(url)?;
-        let takes_times = self.takes_times(client)?;
-        let mut target = Remote { client, top: &top, options: self.list, first: None };
-        let (is_new, is_sure) = self.look_for(&mut target, url)?;
-        let wish = self.wish_for_server(takes_times);
-        let plan = Plan::make(&mut Local(&ground), &mut target, is_new, &wish)
-            .map_err(|failure| failure.about(shown_path(here)))?;
+        let (plan, takes_times, is_sure) = self.insist(stdio, url, || {
+            let client = sessions.client(url)?;
+            let takes_times = self.takes_times(client)?;
+            let mut target = Remote { client, top: &top, options: self.list, first: None };
+            let (is_new, is_sure) = self.look_for(&mut target)?;
+            let wish = self.wish_for_server(takes_times);
+            let plan = Plan::make(&mut Local(&ground), &mut target, is_new, &wish)?;
+            Ok((plan, takes_times, is_sure))
+        })?;
         if self.is_decided(&plan, stdio)? {
             return Ok(());
         }
@@ -224,7 +232,7 @@ impl<'a> Mirror<'a> {
         let is_watched = !self.board(&plan, stdio).is_hidden() || !self.pace.is_free();
         let carriers = self.sessions(sessions, &plan).map(|sessions| {
             let to = Far { sessions, url, top: &top, takes_times };
-            Box::new(Up::new(&ground, to, is_watched)) as Job<'_>
+            Box::new(Up::new(&ground, to, is_watched, self.resumes)) as Job<'_>
         });
         let carriers = carriers.collect();
         let (local, there) = (|path: &[u8]| below(here, path), |path: &[u8]| named(url, path));
@@ -245,19 +253,17 @@ impl<'a> Mirror<'a> {
         let mut targets = Sessions::new(self.options, stdio, &self.cleanup)?;
         targets.log_in_as(to, of_target);
         let (top_from, top_to) = (top_of(from), top_of(to));
-        let client = targets.client(to)?;
-        let takes_times = self.takes_times(client)?;
-        let mut source = Remote {
-            client: sources.client(from)?,
-            top: &top_from,
-            options: self.list,
-            first: None,
-        };
-        let mut target = Remote { client, top: &top_to, options: self.list, first: None };
-        let (is_new, is_sure) = self.look_for(&mut target, to)?;
-        let wish = self.wish_for_server(takes_times);
-        let plan = Plan::make(&mut source, &mut target, is_new, &wish)
-            .map_err(|failure| failure.about(from))?;
+        let (plan, takes_times, is_sure) = self.insist(stdio, from, || {
+            let client = targets.client(to)?;
+            let takes_times = self.takes_times(client)?;
+            let mut target = Remote { client, top: &top_to, options: self.list, first: None };
+            let (is_new, is_sure) = self.look_for(&mut target)?;
+            let client = sources.client(from)?;
+            let mut source = Remote { client, top: &top_from, options: self.list, first: None };
+            let wish = self.wish_for_server(takes_times);
+            let plan = Plan::make(&mut source, &mut target, is_new, &wish)?;
+            Ok((plan, takes_times, is_sure))
+        })?;
         if self.is_decided(&plan, stdio)? {
             return Ok(());
         }
@@ -290,7 +296,7 @@ impl<'a> Mirror<'a> {
     }
 
     /// Whether the top of the target is to be made, and whether that is sure.
-    fn look_for(&self, target: &mut Remote<'_>, url: &FtpUrl) -> Result<(bool, bool), Failure> {
+    fn look_for(&self, target: &mut Remote<'_>) -> Result<(bool, bool), Failure> {
         if target.top.is_empty() || target.top == b"/" {
             return Ok((false, true));
         }
@@ -301,8 +307,26 @@ impl<'a> Mirror<'a> {
                 Ok((!is_there, is_there))
             }
             Err(failure) if is_refused(&failure) => Ok((true, true)),
-            Err(failure) => Err(failure.about(url)),
+            Err(failure) => Err(failure),
         }
+    }
+
+    /// Looks at both trees, and again if that failed with what may pass and it is wanted.
+    fn insist<T>(
+        &self,
+        stdio: &Stdio,
+        url: &FtpUrl,
+        mut look: impl FnMut() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let about = |event: Object| event.text("source", &url.to_string());
+        let looked = self.retrying.persist(&self.witness(stdio), &about, |_| look());
+        looked.map_err(|failure| failure.about(url))
+    }
+
+    fn witness<'w>(&'w self, stdio: &'w Stdio) -> Witness<'w> {
+        let canceller = self.cleanup.canceller();
+        let (messages, events) = (&stdio.messages, &self.events);
+        Witness { messages, events, canceller, quiet: self.options.is_quiet() }
     }
 
     /// Makes the top of the target, and those above it if that is wanted.
@@ -433,12 +457,7 @@ impl<'a> Mirror<'a> {
     ) -> Result<(), Failure> {
         let started = Instant::now();
         let board = self.board(plan, stdio);
-        let witness = Witness {
-            messages: &stdio.messages,
-            events: &self.events,
-            canceller: self.cleanup.canceller(),
-            quiet: self.options.is_quiet(),
-        };
+        let witness = self.witness(stdio);
         let telling = Telling {
             messages: &stdio.messages,
             events: &self.events,

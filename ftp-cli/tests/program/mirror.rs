@@ -578,6 +578,17 @@ fn what_may_pass_is_tried_again_if_that_is_wanted() {
         // Neither is anything left that is not whole.
         assert_eq!(fs::read_dir(target).unwrap().count(), usize::from(code == 0));
     }
+    // A listing, too, by which nothing has been done yet.
+    let peer = Peer::start(&[
+        ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end")),
+        ("MLSD", Act::Say("450 busy")),
+        ("MLSD", Act::Send("150 list", listing, "226 done")),
+        ("RETR", Act::Send("150 data", b"four".to_vec(), "226 done")),
+    ]);
+    let here = TempRoot::new();
+    let options = ["--retry", "1", "--retry-delay", "0"];
+    mirror(&options, &peer.url("t"), shown(&here.join("mine"))).exited(0);
+    assert_eq!(here.read("mine/f"), b"four");
 }
 
 #[test]
@@ -621,4 +632,48 @@ fn progress_and_pace_take_nothing_from_what_comes() {
     assert_eq!(tree(&server.root.join("tree")), tree(&here.join("a")));
     mirror(&options, shown(&here.join("a")), &server.url("b")).exited(0);
     assert_eq!(tree(&server.root.join("b")), tree(&here.join("a")));
+}
+
+#[test]
+fn a_file_that_was_cut_goes_on_in_its_middle() {
+    let listing = b"type=file;size=8;modify=20200101000000; f\r\n".to_vec();
+    let feat = ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end"));
+    let list = ("MLSD", Act::Send("150 list", listing, "226 done"));
+    let here = TempRoot::new();
+    let target = here.join("mine");
+    let cut = ("RETR", Act::Send("150 data", b"firs".to_vec(), "426 cut"));
+    let peer = Peer::start(&[feat.clone(), list.clone(), cut]);
+    failed(&mirror(&["-c"], &peer.url("t"), shown(&target)), 9, "426 cut");
+    assert!(!target.join("f").exists());
+    let rest = ("RETR", Act::Send("150 data", b"-rst".to_vec(), "226 done"));
+    let peer = Peer::start(&[feat.clone(), list, ("SIZE", Act::Say("213 8")), rest]);
+    mirror(&["-c", "--delete"], &peer.url("t"), shown(&target)).exited(0);
+    assert!(peer.seen().contains("REST 4, RETR t/f"), "{}", peer.seen());
+    assert_eq!(fs::read(target.join("f")).unwrap(), b"firs-rst");
+    assert_eq!(fs::read_dir(&target).unwrap().count(), 1);
+
+    // Upwards, of a file that is shorter there and newer than the one here.
+    let server = OurServer::start();
+    age(&here.write("up/g", b"first-rest"), 5);
+    next_second(false);
+    server.root.write("up/g", b"first");
+    let ran = mirror(&["-c", "--trace"], shown(&here.join("up")), &server.url("up"));
+    ran.exited(0);
+    assert_eq!((sent(&ran, "REST 5"), sent(&ran, "STOR")), (1, 1), "{ran:?}");
+    assert_eq!(server.root.read("up/g"), b"first-rest");
+    // One that is older is begun anew.
+    age(&server.root.write("up/g", b"other"), 9);
+    let ran = mirror(&["-c", "--trace"], shown(&here.join("up")), &server.url("up"));
+    ran.exited(0);
+    assert_eq!((sent(&ran, "REST"), sent(&ran, "STOR")), (0, 1), "{ran:?}");
+    assert_eq!(server.root.read("up/g"), b"first-rest");
+}
+
+#[test]
+fn a_server_that_takes_fewer_connections_gets_fewer_jobs() {
+    let server = OurServer::with(ServerConfig { per_user: 2, ..ServerConfig::default() });
+    fill(&server.root, "tree");
+    let here = TempRoot::new();
+    mirror(&["-j", "5"], &server.url("tree"), shown(&here.join("a"))).exited(0);
+    assert_eq!(tree(&server.root.join("tree")), tree(&here.join("a")));
 }

@@ -1,7 +1,7 @@
 //! What carries objects from one side to the other, one after the other: each job has one.
 
 use std::fs::Metadata;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 
 use ftp_client::{Canceller, Client, Download, Error, FtpUrl, Reply, TimeVal, Upload, fxp};
@@ -59,6 +59,13 @@ pub(super) trait Carrier {
     /// As of [`make`](Self::make).
     fn remove(&mut self, removal: &Removal) -> Result<bool, Failure>;
 
+    /// Connects, where that is not done yet.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot.
+    fn connect(&mut self) -> Result<(), Failure>;
+
     /// Forgets connections that may have failed.
     fn disconnect(&mut self);
 
@@ -76,6 +83,10 @@ pub(super) struct Far<'a> {
 }
 
 impl Far<'_> {
+    fn connect(&mut self) -> Result<(), Failure> {
+        self.sessions.client(self.url).map(drop)
+    }
+
     fn make(&mut self, path: &[u8]) -> Result<(), Failure> {
         let path = join(self.top, path);
         let made = self.sessions.client(self.url)?.mkdir(&path);
@@ -158,11 +169,13 @@ pub(super) struct Down<'a> {
     ground: &'a Directory,
     held: Held,
     block: Vec<u8>,
+    /// `--continue`.
+    resumes: bool,
 }
 
 impl<'a> Down<'a> {
-    pub(super) fn new(from: Far<'a>, ground: &'a Directory) -> Self {
-        Self { from, ground, held: Held::default(), block: vec![0; BLOCK] }
+    pub(super) fn new(from: Far<'a>, ground: &'a Directory, resumes: bool) -> Self {
+        Self { from, ground, held: Held::default(), block: vec![0; BLOCK], resumes }
     }
 }
 
@@ -181,13 +194,27 @@ impl Carrier for Down<'_> {
             Some(seconds) => Some(seconds),
             None => modified(client, &there)?,
         };
-        let mut draft = Draft::new(directory).map_err(|error| failed(&below, &error))?;
-        let download = client.retrieve(&there).map_err(|error| about(&there, &error))?;
+        let here = |error: io::Error| failed(&below, &error);
+        let (mut draft, kept) = match modified.filter(|_| self.resumes) {
+            Some(modified) => Draft::part(directory, &copy.name, modified).map_err(here)?,
+            None => (Draft::new(directory).map_err(here)?, 0),
+        };
+        // What is as long as the whole or longer is no part of it.
+        let download = match copy.size {
+            Some(size) if (1..size).contains(&kept) => client.retrieve_rest(&there, kept, None),
+            _ => client.retrieve(&there),
+        };
+        let download = download.map_err(|error| about(&there, &error))?;
+        let offset = download.offset();
+        if offset != kept {
+            draft.empty().map_err(here)?;
+        }
         let is_announced = download.announced().is_some();
         let bytes = receive(download, &mut draft, &mut self.block, watch)
             .map_err(|failure| failure.about(shown(&there)))?;
-        if !is_announced && copy.size.is_some_and(|size| size != bytes) {
-            check_length(client, &there, bytes, copy.size)?;
+        let all = offset + bytes;
+        if !is_announced && copy.size.is_some_and(|size| size != all) {
+            check_length(client, &there, all, copy.size)?;
         }
         draft
             .commit(&copy.name, copy.replaces(), modified)
@@ -204,7 +231,15 @@ impl Carrier for Down<'_> {
         let is_directory = removal.what == Removed::Directory;
         let directory = self.ground.below(path);
         let gone = directory.and_then(|directory| directory.remove(name, is_directory));
-        gone.map(|()| true).map_err(|error| failed(&removal.path, &error))
+        match gone {
+            // What was kept of a file is the file by now.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+            gone => gone.map(|()| true).map_err(|error| failed(&removal.path, &error)),
+        }
+    }
+
+    fn connect(&mut self) -> Result<(), Failure> {
+        self.from.connect()
     }
 
     fn disconnect(&mut self) {
@@ -282,12 +317,14 @@ pub(super) struct Up<'a> {
     block: Vec<u8>,
     /// Whether each piece is looked at, for progress or for a pace: then files go by way of a buffer.
     is_watched: bool,
+    /// `--continue`.
+    resumes: bool,
 }
 
 impl<'a> Up<'a> {
-    pub(super) fn new(ground: &'a Directory, to: Far<'a>, is_watched: bool) -> Self {
+    pub(super) fn new(ground: &'a Directory, to: Far<'a>, is_watched: bool, resumes: bool) -> Self {
         let block = if is_watched { vec![0; BLOCK] } else { Vec::new() };
-        Self { ground, to, held: Held::default(), block, is_watched }
+        Self { ground, to, held: Held::default(), block, is_watched, resumes }
     }
 }
 
@@ -304,7 +341,15 @@ impl Carrier for Up<'_> {
         let mut file = directory.read(&copy.name).map_err(|error| here(&error))?;
         let before = file.metadata().map_err(|error| here(&error))?;
         let client = self.to.sessions.client(self.to.url)?;
-        let upload = client.store(&there).map_err(|error| about(&there, &error))?;
+        let upload = match self.resumes && copy.may_continue {
+            true => client.store_rest(&there, before.len()),
+            false => client.store(&there),
+        };
+        let upload = upload.map_err(|error| about(&there, &error))?;
+        let offset = upload.offset();
+        if offset > 0 {
+            file.seek(SeekFrom::Start(offset)).map_err(|error| here(&error))?;
+        }
         let sent = if self.is_watched {
             send(upload, &mut file, &mut self.block, watch)
         } else {
@@ -312,7 +357,7 @@ impl Carrier for Up<'_> {
         };
         let bytes = sent.map_err(|failure| failure.about(shown(&there)))?;
         let after = file.metadata().map_err(|error| here(&error))?;
-        if bytes != before.len() || version(&before) != version(&after) {
+        if offset + bytes != before.len() || version(&before) != version(&after) {
             // Without its time it is another file, and is sent again next time.
             let message = format!("{}: changed while it was sent", shown(&below));
             return Err(Failure::new(Exit::Integrity, message).alone());
@@ -323,6 +368,10 @@ impl Carrier for Up<'_> {
 
     fn remove(&mut self, removal: &Removal) -> Result<bool, Failure> {
         self.to.remove(removal)
+    }
+
+    fn connect(&mut self) -> Result<(), Failure> {
+        self.to.connect()
     }
 
     fn disconnect(&mut self) {
@@ -422,6 +471,10 @@ impl Carrier for Across<'_> {
 
     fn remove(&mut self, removal: &Removal) -> Result<bool, Failure> {
         self.to.remove(removal)
+    }
+
+    fn connect(&mut self) -> Result<(), Failure> {
+        self.from.connect().and_then(|()| self.to.connect())
     }
 
     fn disconnect(&mut self) {

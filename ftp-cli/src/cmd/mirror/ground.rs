@@ -7,10 +7,14 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps};
+use rustix::fs::flock;
+use rustix::fs::{
+    AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps,
+};
 use rustix::io::Errno;
 
 use super::item::{Item, Kind};
@@ -142,13 +146,15 @@ impl Directory {
     }
 }
 
-/// A file without its final name. Dropped, it is gone.
+/// A file without its final name. Dropped, it is gone, or kept to go on with.
 #[derive(Debug)]
 pub(super) struct Draft<'a> {
     directory: &'a Directory,
     file: File,
     name: Vec<u8>,
     is_done: bool,
+    /// The time of the file that this is the beginning of, if that is to be kept.
+    keeps: Option<i64>,
 }
 
 impl<'a> Draft<'a> {
@@ -169,13 +175,59 @@ impl<'a> Draft<'a> {
             let mode = Mode::from_raw_mode(0o666);
             match rustix::fs::openat(&directory.0, os(&name)?, flags, mode) {
                 Ok(file) => {
-                    return Ok(Self { directory, file: file.into(), name, is_done: false });
+                    let file = file.into();
+                    return Ok(Self { directory, file, name, is_done: false, keeps: None });
                 }
                 // Left by a process that had this number.
                 Err(Errno::EXIST) => {}
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// What an earlier run kept of a file called `name`, or an empty one, and how much is in it. It is
+    /// the beginning of the same file only if its time is `modified`, that of the file, which it
+    /// gets when it is kept.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub(super) fn part(
+        directory: &'a Directory,
+        name: &[u8],
+        modified: i64,
+    ) -> io::Result<(Self, u64)> {
+        let part = [super::TEMPORARY, b"part-", name].concat();
+        if part.len() > 255 {
+            return Ok((Self::new(directory)?, 0));
+        }
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW;
+        let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = rustix::fs::openat(&directory.0, os(&part)?, flags, Mode::from_raw_mode(0o666))?;
+        let file = File::from(file);
+        let metadata = file.metadata()?;
+        let is_ours = metadata.is_file() && metadata.nlink() == 1;
+        // Two that go on with one would each take what the other wrote for its own.
+        if !is_ours || flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Ok((Self::new(directory)?, 0));
+        }
+        let is_beginning = metadata.mtime() == modified;
+        let length = if is_beginning { metadata.len() } else { 0 };
+        let keeps = Some(modified);
+        let draft = Self { directory, file, name: part, is_done: false, keeps };
+        if !is_beginning {
+            draft.empty()?;
+        }
+        Ok((draft, length))
+    }
+
+    /// Takes away what is in it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub(super) fn empty(&self) -> io::Result<()> {
+        self.file.set_len(0)
     }
 
     /// Gives it its name, and `modified` for its time, seconds since 1970-01-01T00:00:00Z. With
@@ -235,9 +287,16 @@ impl Write for Draft<'_> {
 
 impl Drop for Draft<'_> {
     fn drop(&mut self) {
-        if !self.is_done {
-            let _ = self.directory.remove(&self.name, false);
+        if self.is_done {
+            return;
         }
+        if let Some(modified) = self.keeps
+            && self.file.metadata().is_ok_and(|metadata| metadata.len() > 0)
+            && set_times(&self.file, modified).is_ok()
+        {
+            return;
+        }
+        let _ = self.directory.remove(&self.name, false);
     }
 }
 
@@ -263,7 +322,7 @@ fn os(name: &[u8]) -> io::Result<&OsStr> {
 mod tests {
     use super::*;
     use std::fs;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn scene() -> (tempfile::TempDir, Directory) {
         let root = tempfile::tempdir().unwrap();
@@ -337,6 +396,38 @@ mod tests {
         let metadata = fs::metadata(&path).unwrap();
         assert_eq!((metadata.mode() & 0o7777, metadata.mtime()), (0o640, 1_000_000_000));
         assert_eq!(fs::read_dir(root.path().join("tree")).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_part_is_gone_on_with_only_if_it_is_of_the_same_file() {
+        let (root, tree) = scene();
+        let part = root.path().join("tree/.ftp-cli-part-f");
+        let (mut draft, length) = Draft::part(&tree, b"f", 1_000_000_000).unwrap();
+        assert_eq!(length, 0);
+        draft.write_all(b"abc").unwrap();
+        // Not by two at a time.
+        assert_eq!(Draft::part(&tree, b"f", 1_000_000_000).unwrap().1, 0);
+        drop(draft);
+        assert_eq!(fs::read(&part).unwrap(), b"abc");
+        let (mut draft, length) = Draft::part(&tree, b"f", 1_000_000_000).unwrap();
+        assert_eq!(length, 3);
+        draft.write_all(b"def").unwrap();
+        drop(draft);
+        // Of another time it is another file, and of no bytes it is nothing.
+        assert_eq!(Draft::part(&tree, b"f", 1_000_000_001).unwrap().1, 0);
+        assert!(!part.exists());
+        let (mut draft, _) = Draft::part(&tree, b"f", 1_000_000_001).unwrap();
+        draft.write_all(b"whole").unwrap();
+        draft.commit(b"f", false, Some(1_000_000_001)).unwrap();
+        assert!(!part.exists());
+        assert_eq!(fs::read(root.path().join("tree/f")).unwrap(), b"whole");
+        // Nor through a link that somebody planted.
+        symlink("../outside/f", &part).unwrap();
+        assert!(Draft::part(&tree, b"f", 1).is_err());
+        fs::remove_file(&part).unwrap();
+        fs::hard_link(root.path().join("outside/f"), &part).unwrap();
+        drop(Draft::part(&tree, b"f", 1).unwrap());
+        assert_eq!(fs::read(root.path().join("outside/f")).unwrap(), b"outside");
     }
 
     #[test]

@@ -69,6 +69,9 @@ pub(super) struct Copy {
     pub(super) size: Option<u64>,
     pub(super) stamp: Option<Stamp>,
     pub(super) why: Difference,
+    /// Whether the target's file may be the beginning of it: it is shorter, and was written after
+    /// the source was last changed.
+    pub(super) may_continue: bool,
 }
 
 impl Copy {
@@ -293,7 +296,13 @@ impl Planner<'_> {
         }
         match verdict {
             Verdict::Same => self.plan.same += 1,
-            Verdict::Differs(why) => self.copy(place, item, why),
+            Verdict::Differs(why) => {
+                let may_continue = is_beginning(&item, &other);
+                self.copy(place, item, why);
+                if let Some(copy) = self.plan.copies.last_mut() {
+                    copy.may_continue = may_continue;
+                }
+            }
             Verdict::Unclear => self.copy(place, item, Difference::Doubt),
         }
         Ok(())
@@ -302,7 +311,7 @@ impl Planner<'_> {
     fn copy(&mut self, place: usize, item: Item, why: Difference) {
         let Item { name, size, stamp, .. } = item;
         self.plan.bytes = self.plan.bytes.saturating_add(size.unwrap_or_default());
-        self.plan.copies.push(Copy { place, name, size, stamp, why });
+        self.plan.copies.push(Copy { place, name, size, stamp, why, may_continue: false });
     }
 
     /// Takes down what a directory of the target has and the source has not.
@@ -431,6 +440,15 @@ impl Planner<'_> {
     fn leave_out(&mut self, path: &[u8], what: &str) {
         self.plan.left_out.push(format!("{}: left out, it is {what}", shown(path)));
     }
+}
+
+/// Whether a file of the target may be what an earlier run copied of one.
+fn is_beginning(source: &Item, target: &Item) -> bool {
+    let is_shorter = target.size > Some(0) && target.size < source.size;
+    let is_newer = source.stamp.zip(target.stamp).is_some_and(|(of_source, of_target)| {
+        of_target.earliest > of_source.latest.max(source.changed.unwrap_or(i64::MIN))
+    });
+    is_shorter && is_newer
 }
 
 /// Asks when a file was modified, unless that is known to the second.
