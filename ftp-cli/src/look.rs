@@ -126,6 +126,21 @@ pub(crate) fn is_no(error: &Error) -> bool {
             && reply.code().value() != 530)
 }
 
+/// Finds out whether there is a directory at `path` by entering it, and goes back to where the
+/// session was, if the server tells where that is (`PWD`).
+///
+/// # Errors
+///
+/// The server's refusal to enter it.
+pub(crate) fn can_enter(client: &mut Client, path: &[u8]) -> Result<(), Error> {
+    let here = match client.pwd() {
+        Err(Error::Refused(..)) => None,
+        here => Some(here?),
+    };
+    client.cwd(path)?;
+    here.map_or(Ok(()), |here| client.cwd(here.as_bytes()))
+}
+
 /// Whether `path` is a directory, as far as the server tells.
 ///
 /// # Errors
@@ -135,7 +150,7 @@ pub(crate) fn is_directory(client: &mut Client, path: &[u8]) -> Result<bool, Err
     let found = look(client, path, ListingForm::Auto)?;
     if let Some(EntryKind::Link) = found.as_ref().and_then(|entry| entry.kind) {
         // To a directory or not: whoever can enter it knows.
-        return match client.cwd(path) {
+        return match can_enter(client, path) {
             Err(error) if is_no(&error) => Ok(false),
             entered => entered.map(|()| true),
         };

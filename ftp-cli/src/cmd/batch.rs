@@ -73,6 +73,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         representation,
         went: Vec::new(),
         is_full: false,
+        returns: None,
     };
     let mut count = Count { stops: options.has("stop-on-error"), ..Count::default() };
     match script {
@@ -217,6 +218,8 @@ struct Queue<'a> {
     went: Vec<Vec<u8>>,
     /// The server has no space left for uploads.
     is_full: bool,
+    /// Whether the server tells where the session is, once that was asked.
+    returns: Option<bool>,
 }
 
 impl Queue<'_> {
@@ -225,7 +228,15 @@ impl Queue<'_> {
         if let Err(failure) = connected(&mut self.sessions, self.url, &self.went) {
             return Err(Failure { fatal: true, ..failure });
         }
+        if order.may_enter() && self.returns.is_none() {
+            let told = connected(&mut self.sessions, self.url, &self.went)?.pwd();
+            self.returns = Some(told.is_ok());
+        }
         let done = self.order(number, order);
+        if order.may_enter() && self.returns == Some(false) {
+            // It may be anywhere now, and the next line is about where it was.
+            self.sessions.drop_client(self.url);
+        }
         let Err(failure) = &done else { return done };
         if failure.fatal && !is_signal(failure) {
             let is_full =

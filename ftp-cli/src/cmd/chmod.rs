@@ -97,7 +97,7 @@ impl Mode {
                 let Some(before) = entry.as_ref().and_then(|entry| entry.permissions) else {
                     // What is not there is refused with the server's reason.
                     if entry.is_none() {
-                        client.cwd(path)?;
+                        look::can_enter(client, path)?;
                     }
                     return Ok(false);
                 };

@@ -192,7 +192,7 @@ impl Lister {
         }
         if is_empty && form != ListingForm::Mlsd && !directory.is_empty() {
             // Some servers, vsftpd among them, list what is not there as if it were empty.
-            client.cwd(directory)?;
+            look::can_enter(client, directory)?;
         }
         Ok(Ok(()))
     }
@@ -233,7 +233,7 @@ impl Lister {
             }
         }
         if is_first && !directory.is_empty() {
-            client.cwd(directory)?;
+            look::can_enter(client, directory)?;
         }
         Ok(Ok(()))
     }

@@ -82,7 +82,7 @@ pub(super) fn remove(
             Entered::There => {}
             _ if how.force && look::look(client, &path, ListingForm::Auto)?.is_none() => {
                 // A directory that is shown nowhere is there if it can be entered.
-                return match client.cwd(&path) {
+                return match look::can_enter(client, &path) {
                     Ok(()) => Err(error.into()),
                     Err(refused) if is_no(&refused) => Ok(Became::Skipped("is not there")),
                     Err(error) => Err(error.into()),

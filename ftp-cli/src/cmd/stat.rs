@@ -48,7 +48,7 @@ pub(super) fn stat(client: &mut Client, path: &[u8], form: ListingForm) -> Resul
         return Ok(entry);
     }
     if !path.is_empty() {
-        client.cwd(path)?;
+        look::can_enter(client, path)?;
     }
     let mut entry = Entry::new(path);
     entry.kind = Some(EntryKind::Directory);

@@ -251,3 +251,30 @@ fn options_of_transfers_hold_for_its_lines() {
     ran.exited(0);
     assert_eq!(server.root.read("x/y/z"), b"new");
 }
+
+#[test]
+fn looking_into_a_directory_does_not_lead_the_next_line_there() {
+    let here = TempRoot::new();
+    let empty = || Act::Send("150 list", Vec::new(), "226 done");
+    let acts = |pwd: &'static str| {
+        [
+            ("PWD", Act::Say(pwd)),
+            ("NLST", empty()),
+            ("LIST", empty()),
+            ("MKD", Act::Say("257 \"x\" made")),
+        ]
+    };
+    // One that tells where it is is led back, and one that does not is connected to anew.
+    let peer = Peer::start(&acts("257 \"/home\""));
+    let ran = run_with(&mut batch(&here, &[&peer.url("")]), b"ls d\nstat d\nmkdir x\n", LIMIT);
+    ran.exited(0);
+    let seen = peer.seen();
+    assert_eq!(seen.matches("CWD d, CWD /home").count(), 2, "{seen}");
+    assert!(seen.find("MKD x") > seen.rfind("CWD /home"), "{seen}");
+
+    // It takes one connection.
+    let peer = Peer::start(&acts("550 no"));
+    let ran = run_with(&mut batch(&here, &[&peer.url("")]), b"ls d\nmkdir x\n", LIMIT);
+    failed(&ran, 12, "1 lines done, 1 failed");
+    assert!(!peer.seen().contains("MKD"), "{}", peer.seen());
+}

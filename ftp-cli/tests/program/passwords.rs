@@ -96,7 +96,7 @@ fn a_descriptor_is_read_to_the_end_of_its_line_li_01() {
 }
 
 #[test]
-fn netrc_tells_user_password_and_account_li_01_li_03() {
+fn netrc_tells_user_password_and_account_li_01_li_03_hl_11() {
     let here = TempRoot::new();
     let home = here.path().to_str().unwrap();
     let data = || ("RETR", Act::Send("150 data", b"12345".to_vec(), "226 done"));

@@ -88,6 +88,18 @@ pub(super) fn words(line: &[u8]) -> Result<Vec<Vec<u8>>, Failure> {
 }
 
 impl Order {
+    /// Whether it may have to enter a directory, to find out whether there is one.
+    pub(super) const fn may_enter(&self) -> bool {
+        matches!(
+            self,
+            Self::Ls { .. }
+                | Self::Stat(_)
+                | Self::Rm { .. }
+                | Self::Mkdir { parents: true, .. }
+                | Self::Chmod { .. }
+        )
+    }
+
     /// Reads a line. `None` if it is empty or a comment.
     ///
     /// # Errors
