@@ -156,3 +156,25 @@ impl<'a> Sessions<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_for_one_server_user_and_way_of_tls_tl_24_ht_22() {
+        let server = |text: &str| Server::of(&FtpUrl::parse(text.as_bytes()).unwrap());
+        for (one, other, is_same) in [
+            ("ftpes://u@h/a", "ftpes://u@H:21/b", true),
+            ("ftps://h/a", "ftps://h:990/b", true),
+            ("ftpes://h/a", "ftp://h/a", false),
+            ("ftpes://h:990/a", "ftps://h/a", false),
+            ("ftpes://u@h/a", "ftpes://v@h/a", false),
+            ("ftpes://u:p@h/a", "ftpes://u:q@h/a", false),
+            ("ftpes://h/a", "ftpes://h:2121/a", false),
+            ("ftpes://h/a", "ftpes://h.example/a", false),
+        ] {
+            assert_eq!(server(one) == server(other), is_same, "{one} {other}");
+        }
+    }
+}

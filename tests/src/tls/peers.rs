@@ -108,7 +108,7 @@ impl RealServer {
             let protocol = secured.version.map_or("TLSv1.2 TLSv1.3", Version::name);
             format!(
                 "ModulePath {}\nLoadModule mod_tls.c\nTLSEngine on\nTLSLog {}\n\
-                 TLSProtocol {protocol}\nTLSRequired off\nTLSVerifyClient off\n\
+                 TLSProtocol {protocol}\nTLSRequired off\nTLSVerifyClient off\nTLSVerifyServer off\n\
                  TLSECCertificateFile {}\nTLSECCertificateKeyFile {}\n{options}",
                 modules.display(),
                 etc.join("tls.log").display(),

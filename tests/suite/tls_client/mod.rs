@@ -1,5 +1,6 @@
 //! Our client under TLS: against servers that others wrote, and against ours.
 
+mod ours;
 mod peer;
 mod real;
 mod scripted;

@@ -24,7 +24,7 @@ fn put(client: &mut Client, bytes: &[u8]) -> Result<(), Error> {
 }
 
 #[test]
-fn tls_comes_first_and_data_is_protected_behind_the_login_cl_01_cl_02_tl_08() {
+fn tls_comes_first_and_data_is_protected_behind_the_login_cl_01_cl_02_tl_06_tl_08_tl_23() {
     for before_login in [false, true] {
         let (authority, pair, tls) = sound();
         let tls = tls.alpn(&["ftp"]);
@@ -357,15 +357,16 @@ fn a_cut_download_is_never_whole_tl_17_ht_07() {
 }
 
 #[test]
-fn a_whole_download_ends_on_both_sides_tl_16_tl_17() {
+fn a_whole_download_ends_on_both_sides_tl_06_tl_08_tl_16_tl_17() {
     for version in Version::ALL {
         let (authority, _, tls) = sound();
-        let tls = tls.version(version);
+        let tls = tls.version(version).alpn(&["ftp"]);
         let server = Server::secured(tls, move |mut peer, tls| {
             peer.image_epsv();
             peer.answer("RETR a", "150 here it comes");
             let mut data = peer.secure_data(tls);
             assert!(data.shaken().resumed);
+            assert_eq!(data.shaken().alpn.as_deref(), Some(&b"ftp"[..]));
             data.write_all(&[7; 70_000]).unwrap();
             data.finish().unwrap();
             assert_eq!(data.read_to_its_end(), (Vec::new(), End::CloseNotify));
