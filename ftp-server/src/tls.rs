@@ -13,11 +13,13 @@ mod pool;
 pub(crate) use self::connection::{Connection, RECORD, size_of_records};
 pub(crate) use self::handshake::Handshake;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use base64ct::{Base64, Encoding};
 use ftp_proto::{HostName, Network, TimeVal};
@@ -26,7 +28,7 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert, ServerConfig,
-    ServerSessionMemoryCache, WebPkiClientVerifier,
+    StoresServerSessions, WebPkiClientVerifier,
 };
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
@@ -36,6 +38,7 @@ use sha2::{Digest, Sha256};
 use self::certificate::Certificate;
 use self::load::Pem;
 use self::pool::Pool;
+use crate::limits;
 use crate::protection::{
     ClientCertificates, SessionReuse, TlsError, TlsInfo, TlsPolicy, TlsVersion,
 };
@@ -306,8 +309,15 @@ impl Acceptor {
         self.settings.0.exempt.iter().any(|network| network.contains(peer))
     }
 
-    /// Begins to protect a control connection.
+    /// Begins to protect a control connection. What that takes is made by the threads for handshakes:
+    /// what is freed on the way the C library keeps for the thread that did.
     pub(crate) fn protect_control(self: &Arc<Self>) -> io::Result<(Handshake, Secured)> {
+        let acceptor = Arc::clone(self);
+        let deadline = Instant::now() + limits::HANDSHAKE;
+        self.pool.run(deadline, move || acceptor.make())?
+    }
+
+    fn make(self: &Arc<Self>) -> io::Result<(Handshake, Secured)> {
         let reuse = self.settings.0.reuse;
         let named = Arc::new(Named::new(Arc::clone(&self.settings.0.pair)));
         let mut config = self.config.clone();
@@ -315,7 +325,7 @@ impl Acceptor {
         if reuse != SessionReuse::Off {
             // Its own, so that what others were given means nothing here (RFC 4217 §15.2.6).
             config.ticketer = ring::Ticketer::new().map_err(io::Error::other)?;
-            config.session_storage = ServerSessionMemoryCache::new(REMEMBERED);
+            config.session_storage = Arc::new(Remembered::default());
         }
         config.send_tls13_tickets = match reuse {
             SessionReuse::Off => 0,
@@ -324,25 +334,18 @@ impl Acceptor {
             SessionReuse::Require => 64,
         };
         let handshake = Handshake::new(Arc::new(config.clone()), Arc::clone(&self.pool))?;
-        // Those of a download the client reads with the rest. Behind an upload nobody may: to close
-        // with them unread would reset the connection under the data.
-        config.send_tls13_tickets = match reuse {
-            SessionReuse::Off => 0,
-            _ => 2,
-        };
-        let downloads = Arc::new(config.clone());
         config.send_tls13_tickets = 0;
-        let uploads = Arc::new(config);
-        let acceptor = Arc::clone(self);
-        Ok((handshake, Secured { acceptor, downloads, uploads, named, user: None, info: None }))
+        let (acceptor, config) = (Arc::clone(self), Arc::new(config));
+        Ok((handshake, Secured { acceptor, config, named, user: None, info: None }))
     }
 }
 
 /// What the data connections of a protected control connection share with it.
 pub(crate) struct Secured {
     pub(crate) acceptor: Arc<Acceptor>,
-    downloads: Arc<ServerConfig>,
-    uploads: Arc<ServerConfig>,
+    /// Without tickets: behind an upload nobody may read them, and to close with them unread would
+    /// reset the connection under the data.
+    config: Arc<ServerConfig>,
     named: Arc<Named>,
     /// The certificate of the client, if it showed one.
     user: Option<Vec<u8>>,
@@ -374,8 +377,49 @@ impl Secured {
 
     /// Begins to protect a data connection.
     pub(crate) fn protect_data(&self, is_upload: bool) -> io::Result<Handshake> {
-        let config = if is_upload { &self.uploads } else { &self.downloads };
-        Handshake::new(Arc::clone(config), Arc::clone(&self.acceptor.pool))
+        let mut config = Arc::clone(&self.config);
+        if !is_upload && self.acceptor.reuse() != SessionReuse::Off {
+            Arc::make_mut(&mut config).send_tls13_tickets = 2;
+        }
+        Handshake::new(config, Arc::clone(&self.acceptor.pool))
+    }
+}
+
+/// The sessions of TLS 1.2 of clients that take no tickets, the oldest first.
+#[derive(Debug, Default)]
+struct Remembered(Mutex<VecDeque<(Vec<u8>, Vec<u8>)>>);
+
+impl Remembered {
+    fn sessions(&self) -> MutexGuard<'_, VecDeque<(Vec<u8>, Vec<u8>)>> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl StoresServerSessions for Remembered {
+    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
+        let mut sessions = self.sessions();
+        sessions.retain(|(known, _)| *known != key);
+        if sessions.len() == REMEMBERED {
+            sessions.pop_front();
+        }
+        sessions.push_back((key, value));
+        true
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let sessions = self.sessions();
+        sessions.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone())
+    }
+
+    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let mut sessions = self.sessions();
+        let at = sessions.iter().position(|(known, _)| known == key)?;
+        sessions.remove(at).map(|(_, value)| value)
+    }
+
+    fn can_cache(&self) -> bool {
+        true
     }
 }
 

@@ -230,9 +230,9 @@ impl Connection {
 
     pub(crate) fn receive(
         &mut self,
-        _bytes: &[u8],
-        _plain: &mut Vec<u8>,
+        _bytes: &mut [u8],
         _answer: &mut Vec<u8>,
+        _sink: &mut dyn FnMut(&[u8]),
     ) -> io::Result<()> {
         match self.0 {}
     }

@@ -4,6 +4,9 @@
 //! the README. A debug build is allowed twice as much for a session; how large its
 //! code is does not count.
 
+#[cfg(feature = "tls")]
+mod tls;
+
 use std::io::Write;
 
 use ftp_tests::raw::{DEADLINE, RawSession};

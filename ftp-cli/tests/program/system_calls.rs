@@ -1,6 +1,9 @@
 //! The n-th system call of a session fails, for each call, each plausible error and every n until
 //! a whole dialogue has no n-th call of the kind.
 
+#[cfg(feature = "tls")]
+mod tls;
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

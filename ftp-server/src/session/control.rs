@@ -145,11 +145,11 @@ impl Control {
         }
         let mut bytes = [0; 1_024];
         let count = (&self.line.stream).read(&mut bytes)?;
-        self.take(bytes.get(..count).unwrap_or_default());
+        self.take(bytes.get_mut(..count).unwrap_or_default());
         Ok(())
     }
 
-    fn take(&mut self, bytes: &[u8]) {
+    fn take(&mut self, bytes: &mut [u8]) {
         if bytes.is_empty() {
             self.ended = true;
         }
@@ -219,7 +219,7 @@ impl Control {
             }
             let mut bytes = [0; 1_024];
             match rustix::net::recv(&self.line.stream, &mut bytes, RecvFlags::DONTWAIT) {
-                Ok((count, _)) => self.take(bytes.get(..count).unwrap_or_default()),
+                Ok((count, _)) => self.take(bytes.get_mut(..count).unwrap_or_default()),
                 Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(_) => self.ended = true,
             }
@@ -244,8 +244,8 @@ impl Control {
 
     /// Writes bytes as they are: a Telnet answer, or several replies at once.
     pub(super) fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self.encrypt(bytes)? {
-            Some(records) => self.write(&records),
+        match self.protection {
+            Some(_) => self.encrypt(bytes),
             None => self.write(bytes),
         }
     }
@@ -392,7 +392,7 @@ impl Control {
             look.reads = look.reads.checked_sub(1)?;
             let mut bytes = [0; 1_024];
             match rustix::net::recv(&self.line.stream, &mut bytes, RecvFlags::DONTWAIT) {
-                Ok((count, _)) => self.take(bytes.get(..count).unwrap_or_default()),
+                Ok((count, _)) => self.take(bytes.get_mut(..count).unwrap_or_default()),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return None,
                 Err(_) => self.ended = true,

@@ -70,8 +70,7 @@ impl Connection {
         let mut incoming = std::mem::take(&mut self.incoming);
         let used = self.look_at(&mut incoming, answer, &mut |_| Ok(()), true);
         if let Ok(used) = used {
-            incoming.drain(..used);
-            self.incoming = incoming;
+            self.keep(incoming.get(used..).unwrap_or_default());
         }
         used.map(drop)
     }
@@ -101,24 +100,28 @@ impl Connection {
         std::mem::take(&mut self.incoming)
     }
 
-    /// Decrypts what came: the plain text goes behind `plain`, what is to be sent behind `answer`.
+    /// Decrypts what came, and keeps what is no whole record yet. The plain text goes to `sink`, what
+    /// is to be sent behind `answer`.
     pub(crate) fn receive(
         &mut self,
-        bytes: &[u8],
-        plain: &mut Vec<u8>,
+        bytes: &mut [u8],
         answer: &mut Vec<u8>,
+        sink: &mut dyn FnMut(&[u8]),
     ) -> io::Result<()> {
-        let mut incoming = std::mem::take(&mut self.incoming);
-        incoming.extend_from_slice(bytes);
-        let used = self.decrypt(&mut incoming, answer, &mut |bytes| {
-            plain.extend_from_slice(bytes);
+        let mut sink = |bytes: &[u8]| {
+            sink(bytes);
             Ok(())
-        })?;
-        // An idle connection keeps nothing.
-        if used < incoming.len() {
-            incoming.drain(..used);
-            self.incoming = incoming;
-        }
+        };
+        // Mostly records come whole, and nothing is to be kept of them.
+        let mut kept = std::mem::take(&mut self.incoming);
+        let came = if kept.is_empty() {
+            bytes
+        } else {
+            kept.extend_from_slice(bytes);
+            &mut kept
+        };
+        let used = self.decrypt(came, answer, &mut sink)?;
+        self.keep(came.get(used..).unwrap_or_default());
         Ok(())
     }
 

@@ -7,3 +7,5 @@ mod directories;
 mod mirror;
 mod races;
 mod sessions;
+#[cfg(feature = "tls")]
+mod tls;

@@ -40,7 +40,7 @@ impl Control {
         let connection = handshake.carry_out(&line.stream, deadline, wait)?;
         self.protection = Some(Box::new(connection));
         // What came right behind the handshake.
-        self.decrypt(&[]);
+        self.decrypt(&mut []);
         self.protection.as_deref().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
@@ -54,7 +54,7 @@ impl Control {
             && !self.ended
         {
             match rustix::net::recv(&self.line.stream, &mut bytes, RecvFlags::DONTWAIT) {
-                Ok((count, _)) => self.take(bytes.get(..count).unwrap_or_default()),
+                Ok((count, _)) => self.take(bytes.get_mut(..count).unwrap_or_default()),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => wait_until(&self.line, PollFlags::IN, deadline)?,
                 Err(error) => return Err(error.into()),
@@ -82,29 +82,45 @@ impl Control {
 
     /// Decrypts what has come. A record that is none ends the connection, as does the peer's word
     /// that this was all.
-    pub(super) fn decrypt(&mut self, bytes: &[u8]) {
-        let Some(connection) = &mut self.protection else { return };
+    pub(super) fn decrypt(&mut self, bytes: &mut [u8]) {
+        let Self { protection, decoder, plain, ended, line, .. } = self;
+        let Some(connection) = protection else { return };
         let mut answer = Vec::new();
-        let received = connection.receive(bytes, &mut self.plain, &mut answer);
-        self.ended |= connection.is_closed();
+        let received = connection.receive(bytes, &mut answer, &mut |bytes| {
+            // One record may have more than the decoder takes at once.
+            let taken = if plain.is_empty() { decoder.push(bytes) } else { 0 };
+            plain.extend_from_slice(bytes.get(taken..).unwrap_or_default());
+        });
+        *ended |= connection.is_closed();
         if let Err(error) = received {
-            log::debug!("{:?}: TLS: {error}", self.line.stream.peer_addr());
-            self.ended = true;
+            log::debug!("{:?}: TLS: {error}", line.stream.peer_addr());
+            *ended = true;
         }
         if !answer.is_empty() && self.write(&answer).is_err() {
             self.ended = true;
         }
     }
 
-    /// The records of `bytes`, if the connection is protected.
-    pub(super) fn encrypt(&mut self, bytes: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        let Some(connection) = &mut self.protection else { return Ok(None) };
-        let mut records = vec![0; size_of_records(bytes.len())];
-        let count = connection.encrypt(bytes, &mut records)?;
-        records.truncate(count);
-        Ok(Some(records))
+    /// Writes bytes under TLS.
+    pub(super) fn encrypt(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(connection) = &mut self.protection else { return self.write(bytes) };
+        // What an idle session has freed the C library keeps for its thread, of each size apart: most
+        // replies are to be made without.
+        let (mut short, mut long);
+        let records = if bytes.len() <= SHORT {
+            short = [0; size_of_records(SHORT)];
+            &mut short[..]
+        } else {
+            long = vec![0; size_of_records(bytes.len())];
+            &mut long[..]
+        };
+        let count = connection.encrypt(bytes, records)?;
+        self.write(records.get(..count).unwrap_or_default())
     }
 }
+
+/// The longest reply that is encrypted on the stack, in bytes.
+const SHORT: usize = 512;
 
 /// Waits until the socket is ready, at most until `deadline`; what is cut is not waited for.
 fn wait_until(line: &Line, flags: PollFlags, deadline: Instant) -> io::Result<()> {

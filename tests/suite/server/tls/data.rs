@@ -3,10 +3,11 @@
 
 use std::io::Write;
 
-use ftp_server::SessionReuse;
+use ftp_server::{LogFormat, SessionReuse};
 use ftp_tests::raw::RawSession;
 use ftp_tests::tls::{End, TlsClient, Version};
 
+use super::super::events::Log;
 use super::Secure;
 
 /// Bytes of which none is where another was.
@@ -245,4 +246,46 @@ fn the_server_does_not_wait_for_the_end_of_tcp_tl_15() {
     // The socket is still open on this side.
     session.expect_reply(226);
     assert_eq!(data.read_to_its_end(), (Vec::new(), End::CloseNotify));
+}
+
+#[test]
+fn log_lines_say_what_was_protected_tl_09() {
+    for (version, word) in [(Version::V1_2, "1.2"), (Version::V1_3, "1.3")] {
+        let log = Log::new();
+        let observer = log.in_format(LogFormat::Text);
+        let secure = Secure::built(|tls| tls, |builder| builder.observer(observer));
+        let client = secure.client().version(version);
+        let mut session = secure.session(&client);
+        session.tls_upload(&client, "STOR f", b"content");
+        assert_eq!(session.tls_download(&client, "RETR f"), b"content");
+        let stranger = secure.client().version(version);
+        let mut data = session.tls_data(&stranger, "STOR g");
+        data.write_all(b"half").unwrap();
+        data.cut().unwrap();
+        session.expect_reply(426);
+        let data = session.passive();
+        session.expect("LIST", 150);
+        data.close();
+        session.expect_reply(522);
+        session.expect("PROT C", 200);
+        assert_eq!(session.download("RETR f"), b"content");
+        let ends: Vec<_> = log
+            .lines()
+            .iter()
+            .filter_map(|line| {
+                let (_, end) = line.split_once("user=\"u\"")?;
+                let from = end.find(" end=").or_else(|| end.find(" tls="))?;
+                Some(end[from + 1..].replace(word, "VERSION"))
+            })
+            .collect();
+        let want = [
+            "tls=VERSION",
+            "end=close-notify reply=226 tls=VERSION reuse=yes",
+            "end=close-notify reply=226 tls=VERSION reuse=yes",
+            "end=truncated reply=426 tls=VERSION reuse=no",
+            "end=no-tls reply=522",
+            "end=fin reply=226",
+        ];
+        assert_eq!(ends, want);
+    }
 }

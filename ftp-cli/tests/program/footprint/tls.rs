@@ -1,0 +1,43 @@
+//! What an idle session costs under TLS. A client by hand costs more than that: the sessions are
+//! fewer than in clear.
+
+use ftp_tests::raw::RawSession;
+use ftp_tests::root::TempRoot;
+use ftp_tests::tls::{Authority, Kind, PairFiles, TlsClient};
+
+use crate::figures::{allow_descriptors, mapped};
+use crate::serve::Served;
+
+/// In KiB, of a release build.
+const IDLE_TLS_SESSION: u64 = 32;
+const SESSIONS: u64 = 500;
+
+#[test]
+fn footprint_of_idle_tls_sessions() {
+    allow_descriptors();
+    let (root, etc, authority) = (TempRoot::new(), TempRoot::new(), Authority::new());
+    let PairFiles { certificate, key, .. } = authority.issue(Kind::Good).write(&etc, "server");
+    let [certificate, key] = [&certificate, &key].map(|path| path.to_str().unwrap());
+    let pair = ["--user", "u:p", "--tls-cert", certificate, "--tls-key", key];
+    let served = Served::start(&root, &pair);
+    let process = served.running.child.id();
+    let log_in = || {
+        let client = TlsClient::trusting(&authority);
+        let mut session = RawSession::secure(served.address, &client, "u", "p");
+        session.expect("PWD", 257);
+        session.expect("TYPE I", 200);
+        session
+    };
+    // Stacks of the threads for handshakes, and what they need once.
+    drop((0..4).map(|_| log_in()).collect::<Vec<_>>());
+    let before = mapped(process, "Pss:");
+    let mut sessions: Vec<_> = (0..SESSIONS).map(|_| log_in()).collect();
+    let grown = mapped(process, "Pss:").saturating_sub(before);
+    for session in &mut sessions {
+        session.expect_in_step();
+    }
+    let each = grown as f64 / SESSIONS as f64;
+    println!("{SESSIONS} idle sessions under TLS: {grown} KiB, {each:.1} KiB each");
+    let slack = if cfg!(debug_assertions) { 2 } else { 1 };
+    assert!(grown <= slack * IDLE_TLS_SESSION * SESSIONS, "{each:.1} KiB each");
+}
