@@ -27,8 +27,8 @@ use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
-    ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert, ServerConfig,
-    StoresServerSessions, WebPkiClientVerifier,
+    ClientHello, NoServerSessionStorage, ParsedCertificate, ProducesTickets, ResolvesServerCert,
+    ServerConfig, StoresServerSessions, WebPkiClientVerifier,
 };
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
@@ -247,6 +247,8 @@ pub(crate) struct Acceptor {
     settings: Tls,
     /// What all connections have in common.
     config: ServerConfig,
+    /// Seals the tickets of all of them.
+    tickets: Arc<dyn ProducesTickets>,
     pool: Arc<Pool>,
 }
 
@@ -274,7 +276,8 @@ impl Acceptor {
         config.alpn_protocols = vec![b"ftp".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self { settings, config, pool })
+        let tickets = ring::Ticketer::new().map_err(io::Error::other)?;
+        Ok(Self { settings, config, tickets, pool })
     }
 
     /// Whether control connections are protected.
@@ -318,34 +321,31 @@ impl Acceptor {
     }
 
     fn make(self: &Arc<Self>) -> io::Result<(Handshake, Secured)> {
-        let reuse = self.settings.0.reuse;
-        let named = Arc::new(Named::new(Arc::clone(&self.settings.0.pair)));
-        let mut config = self.config.clone();
-        config.cert_resolver = Arc::clone(&named) as Arc<dyn ResolvesServerCert>;
-        if reuse != SessionReuse::Off {
-            // Its own, so that what others were given means nothing here (RFC 4217 §15.2.6).
-            config.ticketer = ring::Ticketer::new().map_err(io::Error::other)?;
-            config.session_storage = Arc::new(Remembered::default());
-        }
-        config.send_tls13_tickets = match reuse {
+        let mut secured = Secured {
+            acceptor: Arc::clone(self),
+            resumption: None,
+            named: Arc::new(Named::new(Arc::clone(&self.settings.0.pair))),
+            user: None,
+            info: None,
+        };
+        let tickets = match self.reuse() {
             SessionReuse::Off => 0,
             SessionReuse::Observe => 2,
             SessionReuse::Prefer => 8,
             SessionReuse::Require => 64,
         };
-        let handshake = Handshake::new(Arc::new(config.clone()), Arc::clone(&self.pool))?;
-        config.send_tls13_tickets = 0;
-        let (acceptor, config) = (Arc::clone(self), Arc::new(config));
-        Ok((handshake, Secured { acceptor, config, named, user: None, info: None }))
+        if tickets > 0 {
+            secured.resumption = Some(Arc::new(Resumption::new(&self.tickets)?));
+        }
+        Ok((secured.begin(tickets)?, secured))
     }
 }
 
 /// What the data connections of a protected control connection share with it.
 pub(crate) struct Secured {
     pub(crate) acceptor: Arc<Acceptor>,
-    /// Without tickets: behind an upload nobody may read them, and to close with them unread would
-    /// reset the connection under the data.
-    config: Arc<ServerConfig>,
+    /// What can be resumed, if anything can.
+    resumption: Option<Arc<Resumption>>,
     named: Arc<Named>,
     /// The certificate of the client, if it showed one.
     user: Option<Vec<u8>>,
@@ -375,28 +375,69 @@ impl Secured {
         !self.acceptor.settings.0.cert_user || self.user.as_deref().is_some_and(is_named)
     }
 
-    /// Begins to protect a data connection.
+    /// Begins to protect a data connection. An upload brings no tickets: nobody may read them behind
+    /// it, and to close with them unread would reset the connection under the data.
     pub(crate) fn protect_data(&self, is_upload: bool) -> io::Result<Handshake> {
-        let mut config = Arc::clone(&self.config);
-        if !is_upload && self.acceptor.reuse() != SessionReuse::Off {
-            Arc::make_mut(&mut config).send_tls13_tickets = 2;
+        self.begin(if is_upload || self.resumption.is_none() { 0 } else { 2 })
+    }
+
+    /// Begins a handshake that ends with so many tickets of TLS 1.3.
+    fn begin(&self, tickets: usize) -> io::Result<Handshake> {
+        let mut config = self.acceptor.config.clone();
+        config.cert_resolver = Arc::clone(&self.named) as Arc<dyn ResolvesServerCert>;
+        if let Some(resumption) = &self.resumption {
+            config.ticketer = Arc::clone(resumption) as Arc<dyn ProducesTickets>;
+            config.session_storage = Arc::clone(resumption) as Arc<dyn StoresServerSessions>;
         }
-        Handshake::new(config, Arc::clone(&self.acceptor.pool))
+        config.send_tls13_tickets = tickets;
+        Handshake::new(Arc::new(config), Arc::clone(&self.acceptor.pool))
     }
 }
 
-/// The sessions of TLS 1.2 of clients that take no tickets, the oldest first.
-#[derive(Debug, Default)]
-struct Remembered(Mutex<VecDeque<(Vec<u8>, Vec<u8>)>>);
+/// What data connections can resume of their control connection, and of no other: what others were
+/// given means nothing here (RFC 4217 §15.2.6).
+#[derive(Debug)]
+struct Resumption {
+    /// Stands in each ticket, under a seal that others cannot make.
+    own: [u8; 16],
+    tickets: Arc<dyn ProducesTickets>,
+    /// The sessions of TLS 1.2 of clients that take no tickets, the oldest first.
+    remembered: Mutex<VecDeque<(Vec<u8>, Vec<u8>)>>,
+}
 
-impl Remembered {
+impl Resumption {
+    fn new(tickets: &Arc<dyn ProducesTickets>) -> io::Result<Self> {
+        let mut own = [0; 16];
+        provider().secure_random.fill(&mut own).map_err(|_| io::Error::other("no random bytes"))?;
+        Ok(Self { own, tickets: Arc::clone(tickets), remembered: Mutex::default() })
+    }
+
     fn sessions(&self) -> MutexGuard<'_, VecDeque<(Vec<u8>, Vec<u8>)>> {
         // Nothing panics while it is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl StoresServerSessions for Remembered {
+impl ProducesTickets for Resumption {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.tickets.lifetime()
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.tickets.encrypt(&[&self.own, plain].concat())
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        let plain = self.tickets.decrypt(cipher)?;
+        plain.strip_prefix(&self.own).map(<[u8]>::to_vec)
+    }
+}
+
+impl StoresServerSessions for Resumption {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
         let mut sessions = self.sessions();
         sessions.retain(|(known, _)| *known != key);

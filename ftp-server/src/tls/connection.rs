@@ -19,6 +19,10 @@ pub(crate) const RECORD: usize = 5 + FRAGMENT + 2_048;
 /// of certificates.
 const MESSAGE: usize = 4 * RECORD;
 
+/// How large a buffer is made that is freed soon, in bytes: small ones the C library keeps for the
+/// thread that has freed them, and each session has a thread.
+pub(super) const UNKEPT: usize = 2_048;
+
 /// How much plain text one record carries at most.
 const FRAGMENT: usize = 16 * 1_024;
 
@@ -62,6 +66,9 @@ impl Connection {
 
     /// Takes what came and keeps it.
     pub(super) fn keep(&mut self, bytes: &[u8]) {
+        if self.incoming.is_empty() && !bytes.is_empty() {
+            self.incoming.reserve(UNKEPT);
+        }
         self.incoming.extend_from_slice(bytes);
     }
 

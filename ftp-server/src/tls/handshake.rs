@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use rustls::server::ServerConfig;
 
-use super::connection::Connection;
+use super::connection::{Connection, UNKEPT};
 use super::pool::Pool;
 
 /// A connection that is being agreed upon.
@@ -52,7 +52,7 @@ impl Handshake {
                 continue;
             }
             let (went_on, answer, shaken) = pool.run(deadline, move || {
-                let mut answer = Vec::new();
+                let mut answer = Vec::with_capacity(UNKEPT);
                 let went_on = connection.shake(&mut answer);
                 (went_on, answer, connection)
             })?;

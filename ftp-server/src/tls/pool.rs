@@ -6,8 +6,8 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -19,6 +19,34 @@ pub(super) struct Pool {
 }
 
 type Work = Box<dyn FnOnce() + Send>;
+
+/// Where what comes of some work is put.
+struct Desk<T> {
+    result: Mutex<Result<Option<T>, Gone>>,
+    changed: Condvar,
+}
+
+/// Nothing will come any more.
+struct Gone;
+
+/// Says so when the work ends without a result, by a panic above all.
+struct Worker<T>(Arc<Desk<T>>);
+
+impl<T> Desk<T> {
+    fn put(&self, result: Result<Option<T>, Gone>) {
+        let mut place = self.result.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(&*place, Ok(None)) {
+            *place = result;
+        }
+        self.changed.notify_one();
+    }
+}
+
+impl<T> Drop for Worker<T> {
+    fn drop(&mut self) {
+        self.0.put(Err(Gone));
+    }
+}
 
 impl Pool {
     pub(super) fn start() -> io::Result<Self> {
@@ -34,23 +62,33 @@ impl Pool {
     }
 
     /// Has `work` done, and waits for what comes of it: `TimedOut` at `deadline`.
+    ///
+    /// A channel would do as well, but for its memory: the C library keeps of it, for each session's
+    /// thread, what was freed there.
     pub(super) fn run<T: Send + 'static>(
         &self,
         deadline: Instant,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
-        let (done, result) = sync_channel(1);
+        let desk = Arc::new(Desk { result: Mutex::new(Ok(None)), changed: Condvar::new() });
         let gone = || io::Error::other("the handshake ended by a defect");
-        let work = move || {
-            // Whoever wanted it may have left.
-            let _ = done.send(work());
-        };
+        let worker = Worker(Arc::clone(&desk));
+        let work = move || worker.0.put(Ok(Some(work())));
         self.queue.send(Box::new(work)).map_err(|_| gone())?;
-        let rest = deadline.saturating_duration_since(Instant::now());
-        result.recv_timeout(rest).map_err(|error| match error {
-            RecvTimeoutError::Timeout => io::ErrorKind::TimedOut.into(),
-            RecvTimeoutError::Disconnected => gone(),
-        })
+        let mut place = desk.result.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match std::mem::replace(&mut *place, Ok(None)) {
+                Ok(Some(result)) => return Ok(result),
+                Ok(None) => {}
+                Err(Gone) => return Err(gone()),
+            }
+            let rest = deadline.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let woken = desk.changed.wait_timeout(place, rest);
+            place = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 }
 
@@ -60,5 +98,29 @@ fn serve(queue: &Mutex<Receiver<Work>>) {
         let Ok(work) = next else { return };
         // A panic is the matter of one handshake, whose session sees that nobody answers.
         let _ = catch_unwind(AssertUnwindSafe(work));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn work_is_done_elsewhere_and_a_panic_costs_one_handshake_ht_12() {
+        let pool = Pool::start().unwrap();
+        let far = Instant::now() + Duration::from_secs(60);
+        let here = thread::current().id();
+        for _ in 0..20 {
+            assert!(pool.run(far, move || thread::current().id() != here).unwrap());
+            let failed = pool.run(far, || -> u32 { panic!("as a defect would") });
+            assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::Other);
+        }
+        let (hold, held) = channel::<()>();
+        let soon = Instant::now() + Duration::from_millis(50);
+        let late = pool.run(soon, move || held.recv().is_err());
+        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(hold);
     }
 }
