@@ -19,7 +19,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64ct::{Base64, Encoding};
 use ftp_proto::{HostName, Network, TimeVal};
@@ -38,7 +38,7 @@ use sha2::{Digest, Sha256};
 use self::certificate::Certificate;
 use self::load::Pem;
 use self::pool::Pool;
-use crate::limits;
+use crate::data::deadline;
 use crate::protection::{
     ClientCertificates, SessionReuse, TlsError, TlsInfo, TlsPolicy, TlsVersion,
 };
@@ -312,11 +312,14 @@ impl Acceptor {
         self.settings.0.exempt.iter().any(|network| network.contains(peer))
     }
 
-    /// Begins to protect a control connection. What that takes is made by the threads for handshakes:
+    /// Begins to protect a control connection, within `limit`. What that takes is made by the threads for handshakes:
     /// what is freed on the way the C library keeps for the thread that did.
-    pub(crate) fn protect_control(self: &Arc<Self>) -> io::Result<(Handshake, Secured)> {
+    pub(crate) fn protect_control(
+        self: &Arc<Self>,
+        limit: Duration,
+    ) -> io::Result<(Handshake, Secured)> {
         let acceptor = Arc::clone(self);
-        let deadline = Instant::now() + limits::HANDSHAKE;
+        let deadline = deadline(Instant::now(), limit);
         self.pool.run(deadline, move || acceptor.make())?
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ftp_proto::{HostName, Network, TimeVal};
 use rustix::event::PollFlags;
@@ -169,7 +169,10 @@ impl Acceptor {
         match self.0 {}
     }
 
-    pub(crate) fn protect_control(self: &Arc<Self>) -> io::Result<(Handshake, Secured)> {
+    pub(crate) fn protect_control(
+        self: &Arc<Self>,
+        _limit: Duration,
+    ) -> io::Result<(Handshake, Secured)> {
         match self.0 {}
     }
 }

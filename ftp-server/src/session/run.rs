@@ -124,8 +124,8 @@ impl Runner {
     fn protect(&mut self, with_data: bool) -> io::Result<()> {
         let gone = || io::Error::from(io::ErrorKind::Unsupported);
         let acceptor = self.session.context.tls.as_ref().ok_or_else(gone)?;
-        let (handshake, mut secured) = acceptor.protect_control()?;
         let limit = self.session.context.config.tls_handshake;
+        let (handshake, mut secured) = acceptor.protect_control(limit)?;
         secured.established(self.control.protect(handshake, limit)?);
         self.session.secured = Some(Box::new(secured));
         if with_data {

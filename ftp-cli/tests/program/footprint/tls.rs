@@ -9,7 +9,7 @@ use crate::figures::{allow_descriptors, mapped};
 use crate::serve::Served;
 
 /// In KiB, of a release build.
-const IDLE_TLS_SESSION: u64 = 32;
+const IDLE_TLS_SESSION: u64 = 28;
 const SESSIONS: u64 = 500;
 
 #[test]
