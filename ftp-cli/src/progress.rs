@@ -1,5 +1,7 @@
 //! Progress on standard error: bytes, total, rate, time left.
 
+mod screen;
+
 use std::fmt::{self, Write};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
 
+use self::screen::Screen;
 use crate::events::Events;
 use crate::exit::Failure;
 use crate::json::Object;
@@ -124,7 +127,8 @@ impl Board {
     /// A bar that is not drawn yet. `total` is that of the file that begins.
     fn bar(&self, total: Option<u64>) -> (ProgressBar, Duration) {
         let (target, every) = if self.messages.is_terminal() {
-            (ProgressDrawTarget::stderr_with_hz(HERTZ), TERMINAL)
+            let screen = Box::new(Screen::default());
+            (ProgressDrawTarget::term_like_with_hz(screen, HERTZ), TERMINAL)
         } else {
             let lines = Box::new(Lines(self.messages.clone()));
             (ProgressDrawTarget::term_like_with_hz(lines, HERTZ), ELSEWHERE)

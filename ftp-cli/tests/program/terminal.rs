@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ftp_tests::peer::Peer as Tmux;
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
 use ftp_tests::terminal::Terminal;
@@ -157,4 +158,75 @@ fn an_odd_terminal_makes_nothing_panic_hl_13() {
     shell.env("PATH", "/usr/bin:/bin").stdout(Stdio::piped());
     let (status, shown) = Terminal::start(&mut shell).end();
     assert!(status.success(), "{shown}");
+}
+
+/// A tmux of its own, which ends with this: what a person has on the screen, not what was sent.
+struct Screen {
+    tmux: Tmux,
+    socket: std::path::PathBuf,
+}
+
+impl Screen {
+    fn run(&self, arguments: &[&str]) -> String {
+        let mut tmux = self.tmux.command();
+        tmux.arg("-S").arg(&self.socket).args(["-f", "/dev/null"]).args(arguments);
+        String::from_utf8(run(&mut tmux).succeeded()).unwrap()
+    }
+
+    /// Waits until the screen is as `wanted` says.
+    fn shows(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            let screen = self.run(&["capture-pane", "-p"]);
+            if wanted(&screen) {
+                return screen;
+            }
+            assert!(Instant::now() < end, "{what}: {screen}");
+            thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.run(&["kill-server"]);
+    }
+}
+
+#[test]
+fn progress_goes_on_in_a_window_that_changes_li_04() {
+    let Some(tmux) = Tmux::find("tmux") else { return };
+    let here = TempRoot::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ftp://{}/{NAME}", listener.local_addr().unwrap());
+    let enough = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let server = scope.spawn(|| serve(&listener, &enough));
+        let screen = Screen { tmux, socket: here.join("socket") };
+        let local = here.join("x");
+        let line = format!(
+            "echo before; {} get '{url}' {}; echo after; read wait",
+            env!("CARGO_BIN_EXE_ftp-cli"),
+            local.to_str().unwrap()
+        );
+        screen.run(&["new-session", "-d", "-x", "80", "-y", "12", &line]);
+        let position = |screen: &str| {
+            let line = screen.lines().rev().find(|line| line.contains("iB of 953.67 MiB"));
+            line.map(str::to_owned)
+        };
+        for columns in ["80", "70", "100", "72"] {
+            screen.run(&["resize-window", "-x", columns, "-y", "12"]);
+            // It goes on there, in a line of its own.
+            let first = screen.shows("progress", |screen| position(screen).is_some());
+            let second = screen.shows("more progress", |screen| {
+                position(screen).is_some() && position(screen) != position(&first)
+            });
+            assert_eq!(second.matches("953.67 MiB").count(), 1, "{columns}: {second}");
+        }
+        enough.store(true, Ordering::SeqCst);
+        server.join().unwrap().unwrap();
+        let last = screen.shows("the end", |screen| screen.contains("after"));
+        assert!(last.starts_with("before\nftp-cli: "), "{last}");
+        assert!(!last.contains("of 953.67 MiB"), "{last}");
+    });
 }
