@@ -1,6 +1,6 @@
 //! Options and URLs of TLS, with servers that others wrote.
 
-use ftp_tests::peer::RealServer;
+use ftp_tests::peer::{Peer, RealServer};
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
@@ -105,4 +105,79 @@ fn what_is_not_trusted_is_5_and_says_what_to_pin_tl_19_tl_19a_li_06() {
         let got = run(&mut ftp(&["get", "--pin", &other, &there, "-"]));
         failed(&got, 5, "not the pinned one");
     }
+}
+
+/// Calls that a transfer makes, and an error that each can end with.
+const CALLS: &[(&str, &str)] = &[
+    ("socket", "EMFILE"),
+    ("connect", "ECONNREFUSED"),
+    ("setsockopt", "ENOMEM"),
+    ("getsockopt", "ENOMEM"),
+    ("poll", "ENOMEM"),
+    ("poll", "EINTR"),
+    ("recvfrom", "ECONNRESET"),
+    ("recvfrom", "EINTR"),
+    ("sendto", "EPIPE"),
+    ("writev", "ECONNRESET"),
+    ("writev", "EINTR"),
+    ("shutdown", "ENOTCONN"),
+    ("fsync", "EIO"),
+];
+
+#[test]
+fn the_nth_system_call_fails_under_tls_at_scale_go_06() {
+    let Some(strace) = Peer::find("strace") else { return };
+    let authority = Authority::new();
+    let pair = authority.issue(Kind::Good);
+    let (certificate, key) = (pair.certificate_pem(), pair.key_pem());
+    let tls = ftp_server::Tls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
+    let server = OurServer::built(ftp_server::Server::builder().tls(tls));
+    let (here, etc) = (TempRoot::new(), TempRoot::new());
+    let content = ftp_tests::content::binary(700_000, 3);
+    let (local, log) = (here.join("a"), etc.join("log"));
+    let there = server.url("a").replacen("ftp", "ftpes", 1);
+    // The first few of each are enough to see that it works.
+    let most = ftp_tests::scale::count(3, 1_000);
+    let mut failed = 0;
+    for verb in ["get", "put"] {
+        for (call, error) in CALLS {
+            for n in 1..=most {
+                server.clear();
+                let _ = std::fs::remove_file(&local);
+                match verb {
+                    "get" => drop(server.root.write("a", &content)),
+                    _ => drop(here.write("a", &content)),
+                }
+                let mut command = strace.command();
+                command.args(["-f", "-qq", "-o"]).arg(&log);
+                command.args(["-e", &format!("trace={call}"), "-e"]);
+                command.arg(format!("inject={call}:error={error}:when={n}"));
+                command.args([env!("CARGO_BIN_EXE_ftp-cli"), verb, "--pin", &pair.pin()]);
+                command.args(["--connect-timeout", "5s", "--reply-timeout", "5s"]);
+                match verb {
+                    "get" => command.arg(&there).arg(&local),
+                    _ => command.arg(&local).arg(&there),
+                };
+                let ran = run(&mut command);
+                let case = format!("{verb}: {call} {n} {error}: {ran:?}");
+                let arrived = match verb {
+                    "get" => local.is_file().then(|| here.read("a")),
+                    _ => server.root.join("a").is_file().then(|| server.root.read("a")),
+                };
+                match ran.code() {
+                    Some(0) => assert!(arrived.as_ref() == Some(&content), "{case}"),
+                    // No panic, and nothing half-written under the name.
+                    Some(1..=14) => {
+                        failed += 1;
+                        assert!(arrived.is_none_or(|arrived| arrived == content), "{case}");
+                    }
+                    _ => panic!("{case}"),
+                }
+                if !String::from_utf8_lossy(&etc.read("log")).contains("INJECTED") {
+                    break;
+                }
+            }
+        }
+    }
+    assert!(failed > 20, "{failed} runs failed");
 }

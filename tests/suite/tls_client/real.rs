@@ -3,6 +3,7 @@
 //! cannot do is a row; a row that no longer holds fails.
 
 use ftp_client::{Mode, TlsVersion};
+use ftp_tests::content::large;
 use ftp_tests::peer::RealServer;
 use ftp_tests::tls::{Authority, Kind, Secured, Version};
 
@@ -56,7 +57,9 @@ impl Server<'_> {
             _ => TlsVersion::V1_3,
         };
         assert_eq!(info(&client).version, want, "{case}");
-        for (index, what) in STEPS.into_iter().enumerate() {
+        let more = large().then_some([Step::Put(64 << 20), Step::Get(64 << 20)]);
+        let steps = STEPS.into_iter().chain(more.into_iter().flatten());
+        for (index, what) in steps.enumerate() {
             let done = step(&mut client, site, what);
             let lack = self.lacks.iter().find(|lack| lack.what == what);
             match (done, lack) {
