@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use ftp_proto::HostName;
 
-use crate::protection::TlsPolicy;
+use crate::protection::{TlsInfo, TlsPolicy};
 use crate::storage::{Capabilities, Storage};
 
 /// What is known when a login is to be decided.
@@ -34,6 +34,8 @@ pub struct LoginAttempt<'a> {
     pub host: Option<&'a HostName>,
     /// Where the control connection comes from.
     pub peer: SocketAddr,
+    /// How the control connection is protected, if it is.
+    pub tls: Option<TlsInfo>,
     /// When the session ends without a login: there is no use in taking longer.
     pub deadline: Instant,
 }
@@ -229,6 +231,7 @@ mod tests {
             account: None,
             host: None,
             peer,
+            tls: None,
             deadline: Instant::now(),
         };
         assert!(!format!("{attempt:?}").contains("secret"));

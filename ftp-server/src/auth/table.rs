@@ -157,7 +157,7 @@ mod tests {
         let (user, password, peer) =
             (user.as_bytes(), password.as_bytes(), ([127, 0, 0, 1], 1).into());
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        LoginAttempt { user, password, account: None, host: None, peer, deadline }
+        LoginAttempt { user, password, account: None, host: None, peer, tls: None, deadline }
     }
 
     fn try_login(table: &UserTable, user: &str, password: &str) -> Option<Rights> {

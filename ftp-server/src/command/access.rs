@@ -66,10 +66,10 @@ fn login(
     account: Option<&[u8]>,
 ) -> Outcome {
     let start = Instant::now();
-    let (peer, host) = (session.peer, session.host.as_ref());
+    let (peer, host, tls) = (session.peer, session.host.as_ref(), session.tls());
     let deadline = session.login_deadline();
     let attempt =
-        LoginAttempt { user: &name, password: &password.0, account, host, peer, deadline };
+        LoginAttempt { user: &name, password: &password.0, account, host, peer, tls, deadline };
     let error = match Arc::clone(&session.context).authenticator.login(&attempt) {
         Ok(_) if !has_certificate_of(session, &name) => {
             let (error, reason) = (AuthError::Refused, LoginRefusal::Certificate);
