@@ -11,10 +11,6 @@ use super::{Ended, Pump, Target};
 use crate::data::Outgoing;
 use crate::tls::{Connection, RECORD, size_of_records};
 
-/// How many bytes are encrypted before they are sent, at most: the client decrypts them while the
-/// next are encrypted.
-const PIECE: usize = 4 * 16 * 1_024;
-
 impl Pump<'_> {
     /// Sends all of `outgoing`, a `close_notify`, and closes the sending side.
     pub(super) fn send_protected(
@@ -39,7 +35,7 @@ impl Pump<'_> {
             while !rest.is_empty() {
                 let space = records.space();
                 let overhead = size_of_records(space.len()) - space.len();
-                let most = rest.len().min(space.len() - overhead).min(PIECE);
+                let most = rest.len().min(space.len() - overhead);
                 let mut length = 0;
                 let encrypt = |most| {
                     length = connection.encrypt(rest.get(..most).unwrap_or(rest), space)?;

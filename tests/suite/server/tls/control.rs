@@ -5,7 +5,10 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use ftp_proto::Network;
-use ftp_server::{Login, MemoryStorage, Rights, TlsPolicy, UserTable};
+use ftp_server::{
+    AuthError, Authenticator, Login, LoginAttempt, MemoryStorage, Rights, TlsPolicy, TlsVersion,
+    UserTable,
+};
 use ftp_tests::raw::RawSession;
 use ftp_tests::tls::{TlsClient, Version};
 
@@ -407,4 +410,35 @@ fn nobody_is_sent_elsewhere_under_prot_p_dc_32() {
     }
     play(&mut session, &[("PORT 127,0,0,1,200,200", 200), ("PROT C", 200)]);
     play(&mut session, &[("EPRT |1|127.0.0.9|51400|", 200)]);
+}
+
+/// Lets in whoever comes under this version of TLS.
+struct Only(TlsVersion);
+
+impl Authenticator for Only {
+    fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+        match attempt.tls {
+            Some(tls) if tls.version == self.0 => {
+                Ok(Login::new(std::sync::Arc::new(MemoryStorage::new()), Rights::FULL))
+            }
+            _ => Err(AuthError::Refused),
+        }
+    }
+}
+
+#[test]
+fn who_decides_about_logins_knows_of_tls() {
+    let secure = Secure::built(|tls| tls, |builder| builder.authenticator(Only(TlsVersion::V1_3)));
+    play(&mut secure.fixture.greeted(), &[("USER u", 331), ("PASS p", 530)]);
+    for (version, code) in [(Version::V1_2, 530), (Version::V1_3, 230)] {
+        let mut session = secure.greeted(&secure.client().version(version));
+        play(&mut session, &[("USER u", 331), ("PASS p", code)]);
+    }
+    // And the oldest version is what was asked for.
+    let newest = Secure::with(|tls| tls.min_version(TlsVersion::V1_3));
+    let mut session = newest.fixture.greeted();
+    session.expect("AUTH TLS", 234);
+    let old = newest.client().version(Version::V1_2);
+    assert!(old.connect(session.stream().try_clone().unwrap()).is_err());
+    newest.session(&newest.client()).expect_in_step();
 }
