@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use ftp_server::PasswordHash;
+use ftp_tests::peer::Peer;
 use ftp_tests::process::{Running, run};
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
@@ -392,4 +393,37 @@ fn a_handshake_that_stalls_ends_when_it_is_set_to_ht_11_tl_12() {
     silent.write_all(&hello[..1]);
     session.expect_reply(522);
     session.expect_in_step();
+}
+
+#[test]
+fn clients_that_pin_a_certificate_of_its_own_take_it_and_no_other_tl_19a() {
+    let (home, root) = (TempRoot::new(), TempRoot::new());
+    root.write("file", b"content");
+    let arguments = ["--tls-self-signed", "--set", "tls.control=required", "-u", "user:p"];
+    let served = Served::of(serve(&home, &arguments).arg(root.path()));
+    let pin = served.said.lines().find_map(|line| line.split_once("--pin ")).unwrap().1;
+    let url = format!("ftpes://user:p@{}/file", served.address);
+    let get = |options: &[&str]| run(ftp(&["get"]).args(options).args([&url, "-"]));
+    assert_eq!(get(&["--pin", pin]).succeeded(), b"content");
+    let other = Authority::new().issue(Kind::Good).pin();
+    failed(&get(&["--pin", &other]), 5, "");
+    // Who knows no pin is told which it would be.
+    failed(&get(&[]), 5, pin);
+
+    // Other people's clients, and their libraries, take it as well.
+    let Some(curl) = Peer::find("curl") else { return };
+    let file = home.join(".local/state/ftp-cli/self-signed.pem");
+    let url = url.replace("ftpes://", "ftp://");
+    for trust in [&["--cacert", text(&file)][..], &["--insecure", "--pinnedpubkey", pin]] {
+        let mut command = curl.command();
+        command.args(["--disable", "--silent", "--show-error", "--ssl-reqd"]).args(trust);
+        assert_eq!(run(command.arg(&url)).succeeded(), b"content");
+    }
+    let Some(lftp) = Peer::find("lftp") else { return };
+    let script = format!(
+        "set ssl:ca-file {}; set ftp:ssl-force yes; set net:max-retries 1; open {}; cat file",
+        text(&file),
+        url.trim_end_matches("/file"),
+    );
+    assert_eq!(run(lftp.command().args(["-c", &script])).succeeded(), b"content");
 }
