@@ -8,13 +8,14 @@ use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
 use ftp_tests::tls::{Authority, Kind, Secured, Version};
 
-use super::{Client, Meeting, Step, Verb, outcome};
+use super::{Client, Meeting, Resumes, Step, Verb, outcome};
 
 pub(super) const CURL: Client = Client {
     name: "curl",
     find: || Peer::find("curl"),
     can_be_active: true,
     appends: true,
+    resumes: Resumes::NotBehindUploads,
     perform,
 };
 

@@ -4,19 +4,21 @@
 use ftp_tests::peer::Peer;
 use ftp_tests::process::{LIMIT, run_with};
 
-use super::{Client, Meeting, Step, outcome};
+use super::{Client, Meeting, Resumes, Step, outcome};
 
 pub(super) const FTPLIB: Client = Client {
     name: "ftplib",
     find: || Peer::python("ftplib, ssl"),
     can_be_active: true,
     appends: true,
+    resumes: Resumes::All,
     perform: |meeting, steps| perform(meeting, "resume", steps),
 };
 
 /// As it comes.
 pub(super) const FTPLIB_AS_IT_IS: Client = Client {
     name: "ftplib as it is",
+    resumes: Resumes::Nothing,
     perform: |meeting, steps| perform(meeting, "as it is", steps),
     ..FTPLIB
 };

@@ -4,7 +4,7 @@ use ftp_tests::peer::Peer;
 use ftp_tests::process::run;
 use ftp_tests::tls::Version;
 
-use super::{Client, Meeting, Step, Verb, outcome};
+use super::{Client, Meeting, Resumes, Step, Verb, outcome};
 
 /// It has no APPE but to continue.
 pub(super) const LFTP: Client = Client {
@@ -12,6 +12,7 @@ pub(super) const LFTP: Client = Client {
     find: || Peer::find("lftp"),
     can_be_active: true,
     appends: false,
+    resumes: Resumes::All,
     perform,
 };
 

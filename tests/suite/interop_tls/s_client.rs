@@ -13,7 +13,7 @@ use ftp_tests::peer::Peer;
 use ftp_tests::process::Running;
 use ftp_tests::tls::Version;
 
-use super::{Client, Meeting, Step, Verb};
+use super::{Client, Meeting, Resumes, Step, Verb};
 
 /// How long a reply, or the end of a transfer, may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -23,6 +23,7 @@ pub(super) const S_CLIENT: Client = Client {
     find: || Peer::find("openssl"),
     can_be_active: false,
     appends: true,
+    resumes: Resumes::All,
     perform,
 };
 
