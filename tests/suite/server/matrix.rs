@@ -22,6 +22,8 @@ use ftp_server::{
     SyncPolicy,
 };
 use ftp_tests::raw::RawSession;
+#[cfg(feature = "tls")]
+use ftp_tests::tls::TlsClient;
 use tempfile::TempDir;
 
 use self::scene::Scene;
@@ -216,7 +218,13 @@ impl Field {
         };
         let ipv4 = start("127.0.0.1:0").unwrap();
         let ipv6 = start("[::1]:0").ok();
-        Servers { ipv4, ipv6, tls: self.protected(), client: client() }
+        Servers {
+            ipv4,
+            ipv6,
+            tls: self.protected(),
+            #[cfg(feature = "tls")]
+            client: TlsClient::trusting_anybody().name("127.0.0.1"),
+        }
     }
 
     /// A server with a certificate.
@@ -259,20 +267,9 @@ struct Servers {
     ipv6: Option<Server>,
     /// With a certificate.
     tls: Option<Server>,
-    client: Client,
-}
-
-/// Who speaks TLS to the server that has a certificate. A server's name is none of what is asked.
-#[cfg(feature = "tls")]
-type Client = ftp_tests::tls::TlsClient;
-#[cfg(not(feature = "tls"))]
-type Client = ();
-
-fn client() -> Client {
+    /// Who speaks TLS to it. It asks for no name, so that any HOST goes with that.
     #[cfg(feature = "tls")]
-    return Client::trusting_anybody().name("127.0.0.1");
-    #[cfg(not(feature = "tls"))]
-    ()
+    client: TlsClient,
 }
 
 /// Lets in whoever has a directory, with password `p`: each cell has a user of its own. The name

@@ -6,9 +6,11 @@ use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
 use ftp_tests::raw::{NoReply, RawData, RawListener, RawSession};
+#[cfg(feature = "tls")]
+use ftp_tests::tls::TlsClient;
 
 use super::table::unescape;
-use super::{Client, Field, Servers};
+use super::{Field, Servers};
 
 /// A session in the state that a cell asks for.
 pub(super) struct Scene {
@@ -19,7 +21,8 @@ pub(super) struct Scene {
     is_busy: bool,
     /// The server shuts down meanwhile.
     pub(super) is_draining: bool,
-    client: Client,
+    #[cfg(feature = "tls")]
+    client: TlsClient,
 }
 
 enum Data {
@@ -49,6 +52,7 @@ impl Scene {
             data: None,
             is_busy: false,
             is_draining: false,
+            #[cfg(feature = "tls")]
             client: servers.client.clone(),
         };
         #[cfg(feature = "tls")]
