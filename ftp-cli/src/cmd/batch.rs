@@ -286,14 +286,13 @@ impl Queue<'_> {
                 queue.lines.flush()?;
                 Ok(Became::Told)
             }),
-            Order::Rm { recursive, force, paths } => {
-                let how = rm::How { recursive: *recursive, force: *force };
-                self.each(number, paths, |queue, path| {
-                    is_named(path)?;
-                    let client = connected(&mut queue.sessions, queue.url, &queue.went)?;
-                    rm::remove(client, queue.url, Place::at(path), how, &queue.told)
-                })
-            }
+            Order::Rm { recursive, force, paths } => self.each(number, paths, |queue, path| {
+                is_named(path)?;
+                let as_directory = path.ends_with(b"/");
+                let how = rm::How { recursive: *recursive, force: *force, as_directory };
+                let client = connected(&mut queue.sessions, queue.url, &queue.went)?;
+                rm::remove(client, queue.url, Place::at(path), how, &queue.told)
+            }),
             Order::Mkdir { parents, paths } => self.each(number, paths, |queue, path| {
                 let client = connected(&mut queue.sessions, queue.url, &queue.went)?;
                 Ok(mkdir::make(client, path, *parents)?)

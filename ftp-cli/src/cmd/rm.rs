@@ -9,11 +9,12 @@
 //! - `RMD` is refused, and not because it is no directory;
 //! - that is because it is not empty, in the server's words, or there may be as many directories as
 //!   are listed beside it, by the count of links of the one that they lie in (a directory has two,
-//!   and one more for each directory in it; some servers always say 1 or 2).
+//!   and one more for each directory in it; some servers always say 1 or 2, and so do some file
+//!   systems).
 //!
-//! One that follows links in all of these and gives neither reasons nor counts is believed: of those
-//! that were tried that is aioftp alone, where a link that the user names lies in the directory of
-//! the login.
+//! A server that gives neither reasons nor counts proves nothing, and what it shows stays: aioftp
+//! does where a link lies in the directory of the login, or in any on Btrfs. There the user's word
+//! counts: what is named with a `/` at its end is a directory.
 
 use std::collections::HashMap;
 
@@ -36,8 +37,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         return Err(Failure::usage("rm needs a URL: ftp-cli rm [-r] [-f] URL..."));
     }
     each::are_named(&options.operands)?;
-    let how = How { recursive: options.has("recursive"), force: options.has("force") };
+    let (recursive, force) = (options.has("recursive"), options.has("force"));
     each::each(options, stdio, &options.operands, "objects removed", |client, url, told| {
+        let how = How { recursive, force, as_directory: url.is_directory() };
         remove(client, url, Place::of(url), how, told)
     })
 }
@@ -49,6 +51,8 @@ pub(super) struct How {
     pub(super) recursive: bool,
     /// What is not there is no failure.
     pub(super) force: bool,
+    /// By its name (`x/`) the user says that it is a directory, and not a link to one.
+    pub(super) as_directory: bool,
 }
 
 /// Removes the object at `place`.
@@ -75,7 +79,8 @@ pub(super) fn remove(
         {
             let (removed, left, failures, last) = (0, OBJECTS, 0, None);
             let mut tree = Tree { client, url, told, removed, left, failures, last };
-            tree.directory(&path, seen)?;
+            let proof = if how.as_directory { seen.proof.or_named() } else { seen.proof };
+            tree.directory(&path, Seen { proof, ..seen })?;
             return tree.finish();
         }
         match place.enter(client, &error)? {
@@ -100,35 +105,32 @@ fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
     if found.and_then(|entry| entry.kind) != Some(EntryKind::Directory) {
         return Ok(None);
     }
-    let beside = links(client, directory)?;
-    let count = beside.values().filter(|entry| entry.kind == Some(EntryKind::Directory)).count();
-    let may_be = match look::split(directory) {
-        // Of the first directory, and of the login's, nothing is told.
-        (_, b"") => true,
-        (above, name) => {
-            let itself = links(client, above)?.remove(name);
-            count as u64 <= most_directories(itself.and_then(|entry| entry.links))
-        }
+    let beside = by_list(client, directory)?;
+    let count = beside.entries.iter().filter(|entry| is_directory(entry)).count();
+    let itself = match (beside.itself, look::split(directory)) {
+        (Some(itself), _) => Some(itself),
+        // Of the first directory, and of the login's, nothing else is told.
+        (None, (_, b"")) => None,
+        (None, (above, name)) => named(by_list(client, above)?.entries, name),
     };
-    Ok(match beside.get(name) {
+    let proof = Proof::by_count(count, itself.and_then(|itself| itself.links));
+    Ok(match named(beside.entries, name) {
         Some(listed) if listed.kind == Some(EntryKind::Link) => None,
-        listed => Some(Seen { depth: 0, links: listed.and_then(|listed| listed.links), may_be }),
+        listed => Some(Seen { depth: 0, links: listed.and_then(|listed| listed.links), proof }),
     })
 }
 
-/// How many directories a directory with this count of links can hold. One is what file systems
-/// say that do not count.
-fn most_directories(links: Option<u64>) -> u64 {
-    links.and_then(|links| links.checked_sub(2)).unwrap_or(u64::MAX)
+fn named(entries: Vec<Entry>, name: &[u8]) -> Option<Entry> {
+    entries.into_iter().find(|entry| entry.name == name)
 }
 
-/// What `LIST` shows of a directory, by name, if it shows it.
-fn links(client: &mut Client, directory: &[u8]) -> Result<HashMap<Vec<u8>, Entry>, Error> {
-    let entries = match list(client, directory, ListingForm::List)? {
-        Ok(listing) => listing.entries,
-        Err(_) => Vec::new(),
-    };
-    Ok(entries.into_iter().map(|entry| (entry.name.clone(), entry)).collect())
+fn is_directory(entry: &Entry) -> bool {
+    entry.kind == Some(EntryKind::Directory)
+}
+
+/// What `LIST` shows of a directory, if it shows it.
+fn by_list(client: &mut Client, directory: &[u8]) -> Result<Listing, Error> {
+    Ok(list(client, directory, ListingForm::List)?.unwrap_or_default())
 }
 
 /// A whole listing, hidden names too where the server lists them. The inner error is a refusal.
@@ -167,18 +169,22 @@ struct Tree<'a> {
 impl Tree<'_> {
     /// Removes a directory and what is in it. Whether it is gone; the error is one that ends it all.
     fn directory(&mut self, path: &[u8], seen: Seen) -> Result<bool, Failure> {
-        let Seen { depth, links, may_be } = seen;
+        let Seen { depth, links, proof } = seen;
         // What is empty needs no listing.
         let refused = match self.client.rmdir(path) {
             Ok(()) => return Ok(self.gone(path)),
             Err(error) if is_refusal(&error) => error,
             Err(error) => return Err(error.into()),
         };
-        if says(&refused, NO_DIRECTORY) || !(may_be || says(&refused, NOT_EMPTY)) {
-            return self.keep(path, "the server shows links as directories");
+        match proof {
+            _ if says(&refused, NO_DIRECTORY) => return self.keep(path, SHOWN_AS_DIRECTORY),
+            Proof::Directory => {}
+            _ if says(&refused, NOT_EMPTY) => {}
+            Proof::TooMany => return self.keep(path, SHOWN_AS_DIRECTORY),
+            Proof::None => return self.keep(path, UNTOLD),
         }
         if depth >= DEPTH {
-            return self.keep(path, "the tree is too deep");
+            return self.keep(path, "the tree is too deep; nothing in it was removed");
         }
         let mut form = ListingForm::Auto;
         loop {
@@ -209,14 +215,12 @@ impl Tree<'_> {
         depth: usize,
         links: Option<u64>,
     ) -> Result<bool, Failure> {
-        let listed = self.by_list(path, listing)?;
+        let listed = self.links(path, listing)?;
         let is_link = |entry: &Entry| {
             listed.get(&entry.name).is_some_and(|listed| listed.kind == Some(EntryKind::Link))
         };
-        let is_directory = |entry: &&Entry| entry.kind == Some(EntryKind::Directory);
-        let directories = listing.entries.iter().filter(is_directory);
-        let count = directories.filter(|entry| !is_link(entry)).count() as u64;
-        let most = most_directories(links);
+        let directories = listing.entries.iter().filter(|entry| is_directory(entry));
+        let proof = Proof::by_count(directories.filter(|entry| !is_link(entry)).count(), links);
         let mut all_gone = true;
         for entry in &listing.entries {
             self.left = self.left.checked_sub(1).ok_or_else(|| {
@@ -224,12 +228,12 @@ impl Tree<'_> {
             })?;
             let path = join(path, &entry.name);
             all_gone &= if !entry.is_safe_name() {
-                self.keep(&path, "not a name in a directory")?
+                self.keep(&path, "not a name in a directory; it was not removed")?
             } else if is_link(entry) || !matches!(entry.kind, None | Some(EntryKind::Directory)) {
                 self.entry(&path, None)?
             } else {
                 let links = listed.get(&entry.name).unwrap_or(entry).links;
-                self.entry(&path, Some(Seen { depth: depth + 1, links, may_be: count <= most }))?
+                self.entry(&path, Some(Seen { depth: depth + 1, links, proof }))?
             };
         }
         Ok(all_gone)
@@ -243,25 +247,23 @@ impl Tree<'_> {
             Err(error) => return Err(error.into()),
         };
         match directory {
-            Some(_) if says(&error, NO_DIRECTORY) => {
-                self.keep(path, "the server shows links as directories")
-            }
+            Some(_) if says(&error, NO_DIRECTORY) => self.keep(path, SHOWN_AS_DIRECTORY),
             Some(seen) => self.directory(path, seen),
             None => self.failed(path, error.into()),
         }
     }
 
     /// What `LIST` says, by name, where a listing shows directories by other means.
-    fn by_list(
+    fn links(
         &mut self,
         path: &[u8],
         listing: &Listing,
     ) -> Result<HashMap<Vec<u8>, Entry>, Failure> {
-        let is_directory = |entry: &Entry| entry.kind == Some(EntryKind::Directory);
         if listing.form == ListingForm::List || !listing.entries.iter().any(is_directory) {
             return Ok(HashMap::new());
         }
-        Ok(links(self.client, path)?)
+        let entries = by_list(self.client, path)?.entries;
+        Ok(entries.into_iter().map(|entry| (entry.name.clone(), entry)).collect())
     }
 
     fn gone(&mut self, path: &[u8]) -> bool {
@@ -277,7 +279,6 @@ impl Tree<'_> {
 
     /// Something stays, for a reason of ours.
     fn keep(&mut self, path: &[u8], why: &str) -> Result<bool, Failure> {
-        let why = format!("{why}; nothing behind it was removed");
         self.failed(path, Failure::new(Exit::Unsupported, why).alone())
     }
 
@@ -311,10 +312,46 @@ struct Seen {
     depth: usize,
     /// Its count of links, if that is told.
     links: Option<u64>,
-    /// Whether all directories that are listed with it can be some, by the count of links of the
-    /// one that they lie in.
-    may_be: bool,
+    proof: Proof,
 }
+
+/// What is known, before the server says why it does not remove it, of whether a "directory" is
+/// one.
+#[derive(Clone, Copy)]
+enum Proof {
+    /// All that are listed with it can be directories, or the user says that it is one.
+    Directory,
+    /// More are listed than there can be.
+    TooMany,
+    /// Nothing.
+    None,
+}
+
+impl Proof {
+    /// By how many directories are listed in one, and its count of links. One link is what file
+    /// systems say that do not count.
+    fn by_count(directories: usize, links: Option<u64>) -> Self {
+        match links.and_then(|links| links.checked_sub(2)) {
+            Some(most) if directories as u64 <= most => Self::Directory,
+            Some(_) => Self::TooMany,
+            None => Self::None,
+        }
+    }
+
+    /// With the user's word that it is a directory, against which a count still stands.
+    const fn or_named(self) -> Self {
+        match self {
+            Self::TooMany => Self::TooMany,
+            Self::Directory | Self::None => Self::Directory,
+        }
+    }
+}
+
+/// Why something is not entered.
+const SHOWN_AS_DIRECTORY: &str =
+    "the server shows links as directories; nothing behind it was removed";
+const UNTOLD: &str = "the server does not tell whether it is a directory or a link to one; nothing \
+    behind it was removed; a / at the end of its name says that it is a directory";
 
 /// What servers say, in small letters, of what is no directory, and of one that is not empty: the
 /// words of their systems.

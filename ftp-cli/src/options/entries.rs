@@ -107,7 +107,8 @@ pub(super) const RM: Entry = Entry {
     summary: "remove files",
     about: "\
 With -r a directory and all that is in it, too. A symbolic link is removed itself, and nothing
-behind it: what a server shows as a directory has to prove that it is none in disguise.",
+behind it: what a server shows as a directory has to prove that it is none in disguise. Where the
+server tells too little for that, it stays, unless a / at the end of its name says that it is one.",
     operands: &[Operand::Url],
     examples: &[
         ("rm ftp://me@host/old.log", "one file"),

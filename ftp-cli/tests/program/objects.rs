@@ -71,8 +71,15 @@ fn a_tree_is_removed_and_nothing_behind_a_link() {
             // It lists no directory with such a link in it.
             fs::remove_file(site.root.join("t/dangling")).unwrap();
         }
-        let ran = run(&mut ftp(&["rm", "-r", &site.url("t")]));
+        let mut ran = run(&mut ftp(&["rm", "-r", &site.url("t")]));
         assert!(site.root.join("outside/keep").exists(), "{name}: {ran:?}");
+        if name == "busybox" {
+            // It gives no reasons, and of the directory of the login no count.
+            failed(&ran, 14, "a / at the end of its name says that it is a directory");
+            assert!(site.root.join("t/a").exists(), "{name}: {ran:?}");
+            ran = run(&mut ftp(&["rm", "-r", &format!("{}/", site.url("t"))]));
+            assert!(site.root.join("outside/keep").exists(), "{name}: {ran:?}");
+        }
         if server.knows_links {
             assert_eq!(ran.code(), Some(0), "{name}: {ran:?}");
             site.assert_only(&[b"outside"]);
@@ -88,6 +95,12 @@ fn a_tree_is_removed_and_nothing_behind_a_link() {
         assert!(site.root.join("outside/keep").exists(), "{name}: {ran:?}");
         assert_eq!(ran.code() == Some(0), server.knows_links, "{name}: {ran:?}");
         assert_eq!(site.root.join("t/link").is_symlink(), !server.knows_links, "{name}");
+        // In the directory of the login there is the least to tell it by.
+        symlink("outside", site.root.join("named")).unwrap();
+        let ran = run(&mut ftp(&["rm", "-r", &site.url("named")]));
+        assert!(site.root.join("outside/keep").exists(), "{name}: {ran:?}");
+        assert_eq!(ran.code() == Some(0), server.knows_links, "{name}: {ran:?}");
+        assert_eq!(site.root.join("named").is_symlink(), !server.knows_links, "{name}");
         site.clear();
     }
 }
@@ -168,7 +181,9 @@ fn a_link_that_is_shown_as_a_directory_is_not_entered() {
     for (listed, dele, rmd, links, enters) in [
         (directory, is, "550 no", 3, true),
         (directory, is, "451 failed", 3, true),
-        (directory, is, "550 no", 1, true),
+        (directory, is, "550 no", 1, false),
+        (directory, is, "451 failed", 1, false),
+        (directory, is, "550 Directory not empty", 1, true),
         (directory, is, "550 Directory not empty", 2, true),
         ("nothing that is known\r\n", is, "550 no", 3, true),
         (link, is, "550 Directory not empty", 3, false),
@@ -201,6 +216,54 @@ fn a_link_that_is_shown_as_a_directory_is_not_entered() {
             "{listed} {dele} {rmd} {links}: {seen}"
         );
         assert_eq!(ran.code() == Some(0), enters, "{listed} {dele} {rmd} {links}: {ran:?} {seen}");
+    }
+}
+
+#[test]
+fn what_no_server_proves_to_be_a_directory_needs_the_word_of_the_user() {
+    let list = |lines: &str| Act::Send("150 list", lines.as_bytes().to_vec(), "226 done");
+    let named = "drwxr-xr-x 1 u g 0 Jan 2 2020 t\r\n";
+    // What else LIST says of the directory of the login, what RMD says, whether the name ends in a
+    // slash, and whether it may be entered.
+    for (itself, rmd, slash, enters) in [
+        ("", "550 no", "", false),
+        ("", "451 failed", "", false),
+        ("", "550 no", "/", true),
+        ("", "550 Not a directory", "/", false),
+        ("", "550 not empty", "", true),
+        ("drwxr-xr-x 3 u g 0 Jan 2 2020 .\r\n", "550 no", "", true),
+        ("drwxr-xr-x 2 u g 0 Jan 2 2020 .\r\n", "550 no", "", false),
+        ("drwxr-xr-x 2 u g 0 Jan 2 2020 .\r\n", "550 no", "/", false),
+        ("drwxr-xr-x 1 u g 0 Jan 2 2020 .\r\n", "550 no", "", false),
+        ("drwxr-xr-x 9 u g 0 Jan 2 2020 ..\r\n", "550 no", "", false),
+    ] {
+        let start = || {
+            Peer::start(&[
+                ("LIST -a t", list("-rw-r--r-- 1 u g 0 Jan 2 2020 victim\r\n")),
+                ("LIST -a", list(&format!("{itself}{named}"))),
+                ("LIST", list(named)),
+                ("DELE t/victim", Act::Say("250 gone")),
+                ("DELE t", Act::Say("550 Is a directory")),
+                ("RMD t", Act::Say(rmd)),
+                ("RMD t", Act::Say("250 gone")),
+            ])
+        };
+        let what = format!("{itself:?} {rmd} {slash}");
+        let peer = start();
+        let ran = run(&mut ftp(&["rm", "-r", &format!("{}{slash}", peer.url("t"))]));
+        let seen = peer.seen();
+        assert_eq!(seen.contains("DELE t/victim"), enters, "{what}: {seen}");
+        assert_eq!(ran.code(), Some(if enters { 0 } else { 14 }), "{what}: {ran:?} {seen}");
+        if !enters {
+            failed(&ran, 14, "nothing behind it was removed");
+        }
+        // A queue does the same.
+        let peer = start();
+        let queue = TempRoot::new();
+        let queue = queue.write("queue", format!("rm -r t{slash}\n").as_bytes());
+        let ran = run(&mut ftp(&["batch", &peer.url(""), queue.to_str().unwrap()]));
+        let seen = peer.seen();
+        assert_eq!(seen.contains("DELE t/victim"), enters, "{what}: {ran:?} {seen}");
     }
 }
 

@@ -79,7 +79,16 @@ impl<'a> Entries<'a> {
     ) -> Result<Listing, Error> {
         let mut listing = Listing { form: self.form(), ..Listing::default() };
         let mut held = 0_usize;
-        while let Some(listed) = self.step(with_roles)? {
+        while let Some(listed) = self.step(true)? {
+            if let Listed::Entry(entry) = &listed
+                && entry.role != Role::Member
+                && !with_roles
+            {
+                if entry.role == Role::Itself {
+                    listing.itself = Some(entry.clone());
+                }
+                continue;
+            }
             held = held.saturating_add(weight(&listed));
             if listing.entries.len() + listing.unparsed.len() >= limits.entries
                 || held > limits.bytes
@@ -129,6 +138,9 @@ pub struct Listing {
     pub entries: Vec<Entry>,
     /// Lines in no known form; see [`Listed::Unparsed`].
     pub unparsed: Vec<Vec<u8>>,
+    /// The listed directory itself, where the server lists it as `.` or by the fact `type=cdir`.
+    /// The last, if there are several.
+    pub itself: Option<Entry>,
     /// How it was listed.
     pub form: ListingForm,
 }
