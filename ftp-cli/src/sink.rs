@@ -43,6 +43,8 @@ pub(crate) struct Growing {
     start: Option<u64>,
     /// What it is the beginning of, to be written down with the first byte.
     origin: Option<Origin>,
+    /// Whether it was made for this, and goes again if nothing comes.
+    is_new: bool,
 }
 
 impl Growing {
@@ -59,6 +61,14 @@ impl Growing {
     }
 }
 
+impl Drop for Growing {
+    fn drop(&mut self) {
+        if self.is_new {
+            remove_empty(&self.file, &self.path);
+        }
+    }
+}
+
 /// `NAME.part`.
 pub(crate) struct Part {
     pub(crate) growing: Growing,
@@ -68,10 +78,13 @@ pub(crate) struct Part {
 impl Drop for Part {
     fn drop(&mut self) {
         // There is nothing in it to go on with. Once it was renamed this is not its path any more.
-        let Growing { file, path, .. } = &self.growing;
-        if file.metadata().is_ok_and(|metadata| metadata.len() == 0) && is_at(file, path) {
-            let _ = fs::remove_file(path);
-        }
+        remove_empty(&self.growing.file, &self.growing.path);
+    }
+}
+
+fn remove_empty(file: &File, path: &Path) {
+    if file.metadata().is_ok_and(|metadata| metadata.len() == 0) && is_at(file, path) {
+        let _ = fs::remove_file(path);
     }
 }
 
@@ -144,11 +157,11 @@ impl Sink {
         origin: Option<Origin>,
     ) -> Result<Self, Failure> {
         let path = part_of(&target);
-        let file = open_alone(&path, true, length)?;
+        let (file, is_new) = open_alone(&path, length)?;
         if let Ok(old) = fs::metadata(&target) {
             take_over(&file, &old).map_err(|error| Failure::local(shown_path(&path), &error))?;
         }
-        let growing = Growing { file, path, start: Some(offset), origin };
+        let growing = Growing { file, path, start: Some(offset), origin, is_new };
         Ok(Self::Part(Part { growing, target }))
     }
 
@@ -159,8 +172,8 @@ impl Sink {
     ///
     /// `Local` if it cannot be opened, or if somebody else writes to it.
     pub(crate) fn in_place(path: PathBuf, length: u64, offset: u64) -> Result<Self, Failure> {
-        let file = open_alone(&path, true, length)?;
-        Ok(Self::InPlace(Growing { file, path, start: Some(offset), origin: None }))
+        let (file, is_new) = open_alone(&path, length)?;
+        Ok(Self::InPlace(Growing { file, path, start: Some(offset), origin: None, is_new }))
     }
 
     /// What the bytes are written to, for messages.
@@ -228,7 +241,10 @@ impl Sink {
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
                 synced => synced,
             },
-            Self::InPlace(growing) => growing.begun().and_then(|file| file.sync_all()),
+            Self::InPlace(growing) => {
+                growing.is_new = false;
+                growing.begun().and_then(|file| file.sync_all())
+            }
             Self::Part(Part { growing, target }) => growing
                 .begun()
                 .and_then(|file| {
@@ -267,10 +283,16 @@ fn rename(from: &Path, to: &Path, replaces: bool) -> io::Result<()> {
 }
 
 /// Opens a file for appending that nobody else appends to: two that go on with the same file would
-/// each take what the other wrote for its own. `length` is how long it was found to be.
-fn open_alone(path: &Path, create: bool, length: u64) -> Result<File, Failure> {
+/// each take what the other wrote for its own. `length` is how long it was found to be; with the
+/// file comes whether it had to be made.
+fn open_alone(path: &Path, length: u64) -> Result<(File, bool), Failure> {
     let failed = |error: &io::Error| Failure::local(shown_path(path), error);
-    let file = OpenOptions::new().append(true).create(create).open(path);
+    let made = OpenOptions::new().append(true).create_new(true).open(path);
+    let is_new = made.is_ok();
+    let file = made.or_else(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => OpenOptions::new().append(true).open(path),
+        _ => Err(error),
+    });
     let file = file.map_err(|error| failed(&error))?;
     // Where there are no locks, it is as it was found or it is not.
     let is_locked = flock(&file, FlockOperation::NonBlockingLockExclusive)
@@ -279,7 +301,7 @@ fn open_alone(path: &Path, create: bool, length: u64) -> Result<File, Failure> {
     if is_locked || !is_same || !is_at(&file, path) {
         return Err(failed(&io::Error::other("another program is writing to it")));
     }
-    Ok(file)
+    Ok((file, is_new))
 }
 
 /// Whether `path` leads to this file.

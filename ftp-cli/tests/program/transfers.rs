@@ -291,10 +291,11 @@ fn directories_are_made_on_request_only() {
 fn in_place_writes_under_the_final_name_from_the_first_byte() {
     let here = TempRoot::new();
     let old = here.write("old", b"a longer old file");
-    let get = |act: Act| {
+    let get_to = |path: &Path, act: Act| {
         let peer = Peer::start(&[("RETR", act)]);
-        run(&mut ftp(&["get", "--in-place", &peer.url("x"), &text(&old)]))
+        run(&mut ftp(&["get", "--in-place", &peer.url("x"), &text(path)]))
     };
+    let get = |act: Act| get_to(&old, act);
     // Before a byte came nothing is lost.
     get(Act::Say("550 no")).exited(8);
     assert_eq!(here.read("old"), b"a longer old file");
@@ -302,6 +303,23 @@ fn in_place_writes_under_the_final_name_from_the_first_byte() {
     assert_eq!(here.read("old"), b"12345");
     get(sent(b'x')).succeeded();
     assert_eq!((here.read("old"), here.names()), (ten(b'x'), vec![b"old".to_vec()]));
+
+    // What is not there stays so if nothing comes, unless nothing is what the file holds.
+    let new = here.join("new");
+    for (option, act, code) in [
+        ("--in-place", Act::Say("550 no"), 8),
+        ("--in-place", Act::Send("150 data", Vec::new(), "426 cut"), 9),
+        ("-c", Act::Say("550 no"), 8),
+        ("--in-place", Act::Send("150 data", Vec::new(), "226 done"), 0),
+    ] {
+        let peer = Peer::start(&[("RETR", act)]);
+        let ran = run(&mut ftp(&["get", option, &peer.url("x"), &text(&new)]));
+        ran.exited(code);
+        assert_eq!(here.names().len(), if code == 0 { 2 } else { 1 }, "{option} {code}");
+    }
+    // An empty file that was there stays.
+    get_to(&new, Act::Say("550 no")).exited(8);
+    assert_eq!(here.read("new"), b"");
 }
 
 #[test]
