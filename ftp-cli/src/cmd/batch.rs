@@ -1,11 +1,11 @@
 //! `batch URL [FILE|-]`: a queue of commands over one control connection, one a line.
 
+mod count;
 mod line;
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
-use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -13,6 +13,7 @@ use ftp_client::{Client, ListOptions, Place};
 use ftp_proto::{Escaped, FtpUrl, Pathname, ReplyCode, RepresentationType};
 use log::LevelFilter;
 
+use self::count::{Count, tell};
 use self::line::Order;
 use super::{chmod, ls, mkdir, put, quote, rm, stat};
 use crate::download::download;
@@ -73,9 +74,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         representation,
         went: Vec::new(),
         is_full: false,
+        astray: None,
         returns: None,
     };
-    let mut count = Count { stops: options.has("stop-on-error"), ..Count::default() };
+    let mut count = Count::new(options.has("stop-on-error"));
     match script {
         Some(script) => {
             let mut orders = script.into_iter();
@@ -85,7 +87,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
                     break;
                 }
             }
-            count.left = orders.len();
+            count.leave(orders.len());
         }
         None => {
             let mut input = input;
@@ -97,7 +99,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
                     Ok(Some(line)) => match Order::parse(&line) {
                         Ok(None) => continue,
                         Ok(Some(order)) => queue.act(number, &order),
-                        Err(failure) => Err(failure),
+                        Err(failure) => {
+                            queue.misread(number, &line);
+                            Err(failure)
+                        }
                     },
                     Err(failure) => Err(failure),
                 };
@@ -107,8 +112,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             }
         }
     }
-    let last = count.last.as_ref().filter(|last| last.fatal);
-    queue.sessions.part(last);
+    queue.sessions.part(count.fatal());
     count.finish(&queue.told, options.is_quiet())
 }
 
@@ -149,62 +153,6 @@ fn next(input: &mut impl BufRead) -> Result<Option<Vec<u8>>, Failure> {
     Ok(Some(line))
 }
 
-/// What the lines came to.
-#[derive(Default)]
-struct Count {
-    done: usize,
-    failed: usize,
-    left: usize,
-    stops: bool,
-    last: Option<Failure>,
-}
-
-impl Count {
-    /// One more line. What it failed with is said at once. `Break` if no other is to follow.
-    fn add(&mut self, told: &Told, number: usize, done: Result<(), Failure>) -> ControlFlow<()> {
-        let Err(failure) = done else {
-            self.done += 1;
-            return ControlFlow::Continue(());
-        };
-        self.failed += 1;
-        let mut failure = failure.about(format_args!("line {number}"));
-        if !failure.told {
-            told.events.failed(&failure, |error| error.number("line", number as u64));
-        }
-        failure.told = true;
-        told.messages.say(&failure.message);
-        let ends = self.stops || failure.fatal;
-        self.last = Some(failure);
-        match ends {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
-    }
-
-    /// Says what it came to.
-    ///
-    /// # Errors
-    ///
-    /// If any line failed: `Partial`, or the last failure's code if none was done.
-    fn finish(self, told: &Told, is_quiet: bool) -> Result<(), Failure> {
-        let Self { done, failed, left, last, .. } = self;
-        told.events.not_tried(left);
-        let counts = format!("{done} lines done, {failed} failed, {left} not tried");
-        let Some(last) = last else {
-            if !is_quiet {
-                told.messages.say(counts);
-            }
-            return Ok(());
-        };
-        let exit = match last.exit {
-            Exit::Interrupted | Exit::Terminated => last.exit,
-            _ if done > 0 => Exit::Partial,
-            exit => exit,
-        };
-        Err(Failure { message: counts, exit, ..last })
-    }
-}
-
 /// The connection, and what lines changed for those behind them.
 struct Queue<'a> {
     sessions: Sessions<'a>,
@@ -218,6 +166,9 @@ struct Queue<'a> {
     went: Vec<Vec<u8>>,
     /// The server has no space left for uploads.
     is_full: bool,
+    /// The line of a `cd` that failed: names behind it are meant in another directory than the
+    /// session is in.
+    astray: Option<usize>,
     /// Whether the server tells where the session is, once that was asked.
     returns: Option<bool>,
 }
@@ -225,6 +176,10 @@ struct Queue<'a> {
 impl Queue<'_> {
     /// Does what a line says. A failure ends the queue only if no connection can be had.
     fn act(&mut self, number: usize, order: &Order) -> Result<(), Failure> {
+        if let Some(line) = self.astray.filter(|_| order.is_relative()) {
+            let message = format!("not tried: line {line} did not lead to where this is meant");
+            return Err(Failure::new(Exit::Refused, message).alone());
+        }
         if let Err(failure) = connected(&mut self.sessions, self.url, &self.went) {
             return Err(Failure { fatal: true, ..failure });
         }
@@ -251,6 +206,13 @@ impl Queue<'_> {
             true => failure,
             false => failure.alone(),
         })
+    }
+
+    /// A line that is no command may have been meant as a `cd`.
+    fn misread(&mut self, number: usize, line: &[u8]) {
+        if line.trim_ascii_start().starts_with(b"cd") {
+            self.astray = Some(number);
+        }
     }
 
     fn order(&mut self, number: usize, order: &Order) -> Result<(), Failure> {
@@ -320,7 +282,12 @@ impl Queue<'_> {
                 })
             }
             Order::Cd(path) => {
-                connected(&mut self.sessions, self.url, &self.went)?.cwd(path)?;
+                let client = connected(&mut self.sessions, self.url, &self.went)?;
+                if let Err(error) = client.cwd(path) {
+                    self.astray = Some(number);
+                    return Err(Failure::from(error).about(shown(path)));
+                }
+                self.astray = None;
                 if path.starts_with(b"/") {
                     self.went.clear();
                 }
@@ -352,14 +319,14 @@ impl Queue<'_> {
         settings.resume || matches!(settings.verify, Verify::Size | Verify::Hash)
     }
 
-    /// Does the same to each path; the first failure is the line's, behind trying the others.
+    /// Does the same to each path. The last failure is the line's; those before are said here.
     fn each(
         &mut self,
         number: usize,
         paths: &[Vec<u8>],
         mut act: impl FnMut(&mut Self, &[u8]) -> Result<Became, Failure>,
     ) -> Result<(), Failure> {
-        let mut first = Ok(());
+        let mut last = Ok(());
         for path in paths {
             let name = shown(path);
             let object = Object::event("done").name("name", path).number("line", number as u64);
@@ -374,19 +341,17 @@ impl Queue<'_> {
                     self.told.events.skipped(object);
                 }
                 Err(failure) => {
-                    let failure = failure.about(name);
-                    if failure.fatal {
-                        return Err(failure);
+                    let fatal = failure.fatal;
+                    if let Err(before) = std::mem::replace(&mut last, Err(failure.about(name))) {
+                        tell(&self.told, number, before);
                     }
-                    if first.is_err() {
-                        self.told.messages.say(&failure.message);
-                    } else {
-                        first = Err(failure);
+                    if fatal {
+                        break;
                     }
                 }
             }
         }
-        first
+        last
     }
 
     fn get(&mut self, number: usize, path: &[u8], local: Option<&[u8]>) -> Result<(), Failure> {

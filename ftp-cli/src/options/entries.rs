@@ -193,7 +193,8 @@ One command a line, over one control connection, beginning in the directory of t
 Words are quoted as in a shell ('...', \"...\", \\), nothing is expanded, and # begins a comment.
 Without FILE the lines come from standard input, as they come. A FILE is read before its first
 line is done, so that a wrong line is an error before anything happens. What fails is said and the
-next line follows, unless --stop-on-error is given; behind a 452 or 552 no further file is uploaded.
+next line follows, unless --stop-on-error is given; behind a 452 or 552 no further file is uploaded,
+and behind a cd that fails nothing is done to a name that does not begin with /, until one succeeds.
 At the end stands how many lines were done, failed, and were not tried.",
     operands: &[Operand::Url, Operand::File],
     examples: &[

@@ -99,7 +99,7 @@ fn what_fails_is_said_and_the_next_line_follows_li_06() {
         "line 6: SITE refused: 50",
         "line 7: ",
         "line 8: x: DELE refused: 550",
-        "line 9: CWD refused: 550",
+        "line 9: nowhere: CWD refused: 550",
         "2 lines done, 8 failed, 0 not tried",
     ] {
         assert!(told.contains(words), "{words}: {told}");
@@ -114,6 +114,56 @@ fn what_fails_is_said_and_the_next_line_follows_li_06() {
     let arguments = ["--stop-on-error", &server.url(""), script.to_str().unwrap()];
     failed(&run(&mut batch(&here, &arguments)), 12, "1 lines done, 1 failed, 2 not tried");
     server.assert_only(&[b"a"]);
+}
+
+#[test]
+fn behind_a_cd_that_fails_no_name_is_taken_for_another() {
+    let server = OurServer::start();
+    let here = TempRoot::new();
+    here.write("a", b"1");
+    for name in ["keep", "there", "gone"] {
+        server.root.write(name, b"old");
+    }
+    server.root.mkdir("d");
+    server.root.write("d/a", b"d");
+    for wrong in ["cd nowhere", "cd nowhere else", "cd 'nowhere"] {
+        let script = format!(
+            "{wrong}\nrm keep\nput a there\nput a\nget keep\nmv keep /k\ncd ..\nquote DELE keep\nls\n\
+             rm -f /gone keep\nrm -f /gone\nput a /new\nbinary\ncd /d\nget a got\nrm a\n"
+        );
+        let ran = run_with(&mut batch(&here, &[&server.url("")]), script.as_bytes(), LIMIT);
+        failed(&ran, 12, "6 lines done, 10 failed");
+        let words = "line 2: not tried: line 1 did not lead to where this is meant";
+        assert!(said(&ran).contains(words), "{ran:?}");
+        for name in ["keep", "there"] {
+            assert_eq!(server.root.read(name), b"old", "{wrong} {name}: {ran:?}");
+        }
+        assert_eq!(server.root.read("new"), b"1", "{wrong}");
+        assert_eq!((here.read("got"), here.names().len()), (b"d".to_vec(), 2), "{wrong}");
+        assert!(!server.root.join("d/a").exists() && !server.root.join("a").exists(), "{wrong}");
+        server.root.write("d/a", b"d");
+    }
+}
+
+#[test]
+fn every_failure_of_a_line_is_told_in_its_order_li_06() {
+    let server = OurServer::start();
+    let here = TempRoot::new();
+    server.root.write("there", b"");
+    let script = b"rm one two there three\n";
+    let ran = run_with(&mut batch(&here, &["--json", &server.url("")]), script, LIMIT);
+    failed_with_replies(&ran, 8);
+    let (told, json) = (said(&ran), String::from_utf8_lossy(&ran.stdout).into_owned());
+    let mut at = 0;
+    for name in ["one", "two", "three"] {
+        let words = format!("line 1: {name}: DELE refused: 550");
+        let found = told.find(&words);
+        assert!(found >= Some(at) && json.contains(&words), "{words}: {told} {json}");
+        at = found.unwrap();
+    }
+    assert_eq!(json.matches("\"event\":\"error\"").count(), 3, "{json}");
+    assert!(json.contains("\"done\":1,\"failed\":3"), "{json}");
+    assert!(!server.root.join("there").exists());
 }
 
 /// As `failed`, of a run that prints replies.

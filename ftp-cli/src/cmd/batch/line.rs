@@ -100,6 +100,24 @@ impl Order {
         )
     }
 
+    /// Whether it is about something in the directory that the session is in. A raw command may be.
+    pub(super) fn is_relative(&self) -> bool {
+        let is_relative = |path: &Vec<u8>| !path.starts_with(b"/");
+        match self {
+            Self::Get { remote, .. } => is_relative(remote),
+            Self::Put { remote, .. } => remote.as_ref().is_none_or(is_relative),
+            Self::Ls { path, .. } | Self::Cd(path) => is_relative(path),
+            Self::Stat(paths)
+            | Self::Rm { paths, .. }
+            | Self::Mkdir { paths, .. }
+            | Self::Rmdir(paths)
+            | Self::Chmod { paths, .. } => paths.iter().any(is_relative),
+            Self::Mv { from, to } => is_relative(from) || is_relative(to),
+            Self::Ascii | Self::Binary => false,
+            Self::Quote(_) => true,
+        }
+    }
+
     /// Reads a line. `None` if it is empty or a comment.
     ///
     /// # Errors

@@ -1,0 +1,87 @@
+//! What the lines of a batch came to.
+
+use std::ops::ControlFlow;
+
+use crate::each::Told;
+use crate::exit::{Exit, Failure};
+
+/// What the lines came to.
+#[derive(Default)]
+pub(super) struct Count {
+    done: usize,
+    failed: usize,
+    left: usize,
+    stops: bool,
+    last: Option<Failure>,
+}
+
+impl Count {
+    /// Of no line yet. `stops`: the first failure is the end.
+    pub(super) fn new(stops: bool) -> Self {
+        Self { stops, ..Self::default() }
+    }
+
+    /// So many lines are left, with which it makes no sense to go on.
+    pub(super) const fn leave(&mut self, lines: usize) {
+        self.left = lines;
+    }
+
+    /// The failure that broke it off, for whoever parts with the server.
+    pub(super) fn fatal(&self) -> Option<&Failure> {
+        self.last.as_ref().filter(|last| last.fatal)
+    }
+
+    /// One more line. What it failed with is said at once. `Break` if no other is to follow.
+    pub(super) fn add(
+        &mut self,
+        told: &Told,
+        number: usize,
+        done: Result<(), Failure>,
+    ) -> ControlFlow<()> {
+        let Err(failure) = done else {
+            self.done += 1;
+            return ControlFlow::Continue(());
+        };
+        self.failed += 1;
+        let failure = tell(told, number, failure);
+        let ends = self.stops || failure.fatal;
+        self.last = Some(failure);
+        match ends {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Says what it came to.
+    ///
+    /// # Errors
+    ///
+    /// If any line failed: `Partial`, or the last failure's code if none was done.
+    pub(super) fn finish(self, told: &Told, is_quiet: bool) -> Result<(), Failure> {
+        let Self { done, failed, left, last, .. } = self;
+        told.events.not_tried(left);
+        let counts = format!("{done} lines done, {failed} failed, {left} not tried");
+        let Some(last) = last else {
+            if !is_quiet {
+                told.messages.say(counts);
+            }
+            return Ok(());
+        };
+        let exit = match last.exit {
+            Exit::Interrupted | Exit::Terminated => last.exit,
+            _ if done > 0 => Exit::Partial,
+            exit => exit,
+        };
+        Err(Failure { message: counts, exit, ..last })
+    }
+}
+
+/// Says what something in a line failed with, and gives that back as said.
+pub(super) fn tell(told: &Told, number: usize, failure: Failure) -> Failure {
+    let failure = failure.about(format_args!("line {number}"));
+    if !failure.told {
+        told.events.failed(&failure, |error| error.number("line", number as u64));
+    }
+    told.messages.say(&failure.message);
+    Failure { told: true, ..failure }
+}
