@@ -152,7 +152,8 @@ impl Job<'_> {
             sent.map_err(|error| local(&error))?;
         }
         let size = before + done.bytes;
-        self.finish(done, size, checksum, modified)
+        let finished = self.finish(done, size, checksum, modified);
+        finished.map_err(|failure| if settings.append { failure.for_good() } else { failure })
     }
 
     /// Where to go on: behind what the server has, unless that is known not to be the beginning of
@@ -223,7 +224,9 @@ impl Job<'_> {
                     let board = &self.context.board;
                     let meter = board.begin(&name, offset, length, self.about);
                     let checksum = checksum.as_deref_mut();
-                    return Pump { context: self.context, meter, checksum }.run(upload, source);
+                    let sent = Pump { context: self.context, meter, checksum }.run(upload, source);
+                    let appends = self.context.settings.append;
+                    return sent.map_err(|failure| if appends { added(failure) } else { failure });
                 }
                 Err(error) => error,
             };
@@ -328,6 +331,13 @@ impl Job<'_> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// What was added to a file with `--append` may be there, all or in part, whatever failed: another
+/// try would add it again.
+fn added(mut failure: Failure) -> Failure {
+    failure.message.push_str("; how much was added to the file is not known");
+    failure.for_good()
 }
 
 fn begin<'a>(client: &'a mut Client, way: Way, path: &[u8]) -> Result<Upload<'a>, Error> {

@@ -323,6 +323,31 @@ fn in_place_writes_under_the_final_name_from_the_first_byte() {
 }
 
 #[test]
+fn what_may_have_been_appended_is_not_appended_again() {
+    let here = TempRoot::new();
+    let file = text(&here.write("file", b"12345"));
+    let feat = || ("FEAT", Act::Say("211-x\r\n SIZE\r\n211 end"));
+    let again = || ("APPE", Act::Take("150 go", "226 done"));
+    // What the first APPE meets, what else is asked for, the exit code, and how often APPE is sent.
+    for (act, verify, code, tries) in [
+        (Act::Say("450 busy"), "none", 0, 2),
+        (Act::Take("150 go", "426 cut"), "none", 9, 1),
+        (Act::Take("150 go", "451 error"), "none", 9, 1),
+        (Act::TakeAndRefuse("150 go", 3, "426 cut"), "none", 9, 1),
+        (Act::Take("150 go", "226 done"), "size", 11, 1),
+    ] {
+        let peer = Peer::start(&[("APPE", act), again(), feat(), ("SIZE", Act::Say("213 1"))]);
+        let retry = ["put", "--append", "--retry", "3", "--retry-delay", "0s", "--verify", verify];
+        let ran = run(ftp(&retry).args([&file, &peer.url("x")]));
+        ran.exited(code);
+        assert_eq!(count(&peer, "APPE"), tries, "{verify} {code}: {}", peer.seen());
+        if code == 9 {
+            failed(&ran, 9, "how much was added to the file is not known");
+        }
+    }
+}
+
+#[test]
 fn a_unique_name_is_the_servers_and_is_printed() {
     let server = OurServer::start();
     server.root.mkdir("d");
