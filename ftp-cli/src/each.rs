@@ -81,7 +81,7 @@ pub(crate) fn each(
         let flow = match became {
             Ok(became) => {
                 tally.done();
-                let done = about(Object::event("done"));
+                let done = || about(Object::event("done"));
                 match became {
                     Became::Told => {}
                     Became::Done(words) => {

@@ -100,8 +100,10 @@ impl Board {
         total: Option<u64>,
         about: &'a dyn Fn(Object) -> Object,
     ) -> Meter<'a> {
-        let start = about(Object::event("start")).number_if("size", total);
-        self.events.tell(start.number_if("offset", Some(done).filter(|done| *done > 0)));
+        self.events.tell(|| {
+            let start = about(Object::event("start")).number_if("size", total);
+            start.number_if("offset", Some(done).filter(|done| *done > 0))
+        });
         let is_shown = match (self.when, self.messages.is_terminal()) {
             (When::Never, _) | (When::Auto, false) => false,
             (_, true) | (When::Always, _) => true,
@@ -205,8 +207,10 @@ impl Meter<'_> {
         self.done += bytes;
         if self.told.elapsed() >= ELSEWHERE && self.board.events.is_on() {
             self.told = Instant::now();
-            let event = (self.about)(Object::event("progress")).number("bytes", self.done);
-            self.board.events.tell(event.number_if("size", self.total));
+            self.board.events.tell(|| {
+                let event = (self.about)(Object::event("progress")).number("bytes", self.done);
+                event.number_if("size", self.total)
+            });
         }
         if !self.is_shown {
             return;

@@ -83,8 +83,10 @@ impl Retrying {
                 let message = &failure.message;
                 witness.messages.say(format_args!("{message}; try {next} of {all} in {time}"));
             }
-            let event = about(Object::event("retry").number("attempt", next.into()));
-            witness.events.tell(event.seconds("delay", pause).failure(&failure));
+            witness.events.tell(|| {
+                let event = about(Object::event("retry").number("attempt", next.into()));
+                event.seconds("delay", pause).failure(&failure)
+            });
             pace::pause_until(Instant::now() + pause, witness.canceller);
         }
     }

@@ -198,18 +198,21 @@ impl<'a> Context<'a> {
         target: &str,
         about: &dyn Fn(Object) -> Object,
     ) {
-        let object = about(Object::event("done"));
         if let Some(why) = done.skipped {
             self.note(format_args!("{target}: {why}, skipped"));
-            self.events.skipped(object);
+            self.events.skipped(|| about(Object::event("done")));
             return;
         }
-        let object = object.number("bytes", done.bytes).seconds("seconds", done.time);
-        let object = match &done.unique {
-            Some(name) => object.name("name", name),
-            None => object,
+        let object = || {
+            let object = about(Object::event("done"));
+            let object = object.number("bytes", done.bytes).seconds("seconds", done.time);
+            let object = match &done.unique {
+                Some(name) => object.name("name", name),
+                None => object,
+            };
+            object.text("verified", done.verified.as_str())
         };
-        self.events.done(object.text("verified", done.verified.as_str()), done.bytes);
+        self.events.done(object, done.bytes);
         if self.talkative {
             let moved = output::transferred(done.bytes, done.time);
             self.messages.say(format_args!("{source} -> {target}: {moved}"));

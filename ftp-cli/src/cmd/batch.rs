@@ -239,7 +239,7 @@ impl Queue<'_> {
                 let client = connected(&mut queue.sessions, queue.url, &queue.went)?;
                 let entry = stat::stat(client, path, ListOptions::default().form)?;
                 if queue.told.events.is_on() {
-                    queue.told.events.tell(facts::event(path, &entry));
+                    queue.told.events.tell(|| facts::event(path, &entry));
                     return Ok(Became::Done("found"));
                 }
                 for line in facts::lines(path, &entry) {
@@ -329,7 +329,7 @@ impl Queue<'_> {
         let mut last = Ok(());
         for path in paths {
             let name = shown(path);
-            let object = Object::event("done").name("name", path).number("line", number as u64);
+            let object = || Object::event("done").name("name", path).number("line", number as u64);
             match act(self, path) {
                 Ok(Became::Told) => {}
                 Ok(Became::Done(words)) => {

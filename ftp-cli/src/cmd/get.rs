@@ -143,8 +143,7 @@ fn server(item: &Item) -> Server {
 
 /// The fields of events that say which file it is.
 fn about(item: &Item) -> impl Fn(Object) -> Object {
-    let (source, target) = (item.url.to_string(), item.target.name().to_vec());
-    move |object| object.text("source", &source).name("target", &target)
+    |object| object.text("source", &item.url.to_string()).name("target", &item.target.name())
 }
 
 impl Getter<'_, '_> {

@@ -421,9 +421,11 @@ impl<'a> Mirror<'a> {
         for (what, path, copy) in made.chain(copies).chain(removals) {
             if self.events.is_on() {
                 let size = copy.and_then(|copy| copy.size);
-                let entry = Object::event("entry").name("name", &path).text("action", what);
                 let why = copy.map(|copy| copy.why.to_string());
-                self.events.tell(entry.text_if("why", why.as_deref()).number_if("size", size));
+                self.events.tell(|| {
+                    let entry = Object::event("entry").name("name", &path).text("action", what);
+                    entry.text_if("why", why.as_deref()).number_if("size", size)
+                });
                 continue;
             }
             let path = if path.is_empty() { b".".to_vec() } else { path };

@@ -105,9 +105,9 @@ pub(super) fn quote(
         }
         _ => {
             let text = reply.lines().collect::<Vec<_>>().join(&b'\n');
-            let done = Object::event("done").text("source", command.verb().as_str());
             let code = u64::from(reply.code().value());
-            events.done(done.number("code", code).name("message", &text), 0);
+            let done = || Object::event("done").text("source", command.verb().as_str());
+            events.done(|| done().number("code", code).name("message", &text), 0);
             Ok(())
         }
     }

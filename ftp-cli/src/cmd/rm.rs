@@ -269,7 +269,7 @@ impl Tree<'_> {
     fn gone(&mut self, path: &[u8]) -> bool {
         self.removed += 1;
         self.told.done("removed", &Escaped(path));
-        self.told.events.done(self.about(Object::event("done"), path), 0);
+        self.told.events.done(|| self.about(Object::event("done"), path), 0);
         true
     }
 

@@ -27,7 +27,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             path => path,
         };
         if told.events.is_on() {
-            told.events.tell(facts::event(name, &entry));
+            told.events.tell(|| facts::event(name, &entry));
             return Ok(Became::Done("found"));
         }
         if !std::mem::take(&mut is_first) {

@@ -38,7 +38,9 @@ pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<(Option<Command>, Options), Failure> {
     let arguments = StandIns::new(arguments)?;
-    let first: Vec<&Row> = global_rows().collect();
+    // To find those takes its time, and mostly there is none.
+    let is_led = arguments.texts.first().is_some_and(|text| text.starts_with('-'));
+    let first: Vec<&Row> = if is_led { global_rows().collect() } else { Vec::new() };
     let (before, free) = read(&arguments.texts, &first, ParsingStyle::StopAtFirstFree, &arguments)
         .map_err(|fail| explain(&fail, None))?;
     let Some((name, rest)) = free.split_first() else {

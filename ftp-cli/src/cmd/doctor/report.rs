@@ -35,7 +35,7 @@ impl<'a> Report<'a> {
     /// `Local`: standard output.
     pub(super) fn add(&mut self, finding: Finding) -> Result<(), Failure> {
         if self.stdio.events.is_on() {
-            self.stdio.events.tell(event(&finding));
+            self.stdio.events.tell(|| event(&finding));
         } else if !self.quiet || matches!(finding.grade, Grade::Warn | Grade::Fail) {
             let is_new = finding.diagnosis.is_some_and(|new| !self.explained.contains(&new));
             output::print(&mut self.stdio.output, text(&finding, is_new).as_bytes())?;
@@ -74,7 +74,7 @@ impl<'a> Report<'a> {
     pub(super) fn end(self, command: Option<&str>) -> Result<(), Failure> {
         if let Some(command) = command {
             if self.stdio.events.is_on() {
-                self.stdio.events.done(Object::event("done").text("command", command), 0);
+                self.stdio.events.done(|| Object::event("done").text("command", command), 0);
             } else {
                 let line = format!("{:<6}{}\n", "best", Printable(command));
                 output::print(&mut self.stdio.output, line.as_bytes())?;

@@ -45,8 +45,13 @@ impl Telling<'_> {
     }
 
     fn done(&self, path: &[u8], what: &str, bytes: u64) {
-        let event = self.named(Object::event("done"), path).text("action", what);
-        self.events.done(event.number("bytes", bytes), bytes);
+        self.events.done(
+            || {
+                let event = self.named(Object::event("done"), path).text("action", what);
+                event.number("bytes", bytes)
+            },
+            bytes,
+        );
         if self.each {
             self.messages.say(format_args!("{}: {what}", shown(path)));
         }
