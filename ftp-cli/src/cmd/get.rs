@@ -143,7 +143,7 @@ fn server(item: &Item) -> Server {
 
 /// The fields of events that say which file it is.
 fn about(item: &Item) -> impl Fn(Object) -> Object {
-    |object| object.text("source", &item.url.to_string()).name("target", &item.target.name())
+    |object| object.text("source", &item.url.to_string()).name("target", item.target.name())
 }
 
 impl Getter<'_, '_> {
