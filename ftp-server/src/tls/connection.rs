@@ -102,7 +102,8 @@ impl Connection {
         self.is_closed
     }
 
-    /// Whether nothing of a record has come that is not whole.
+    /// Hands over what was kept: bytes that came and were not decrypted, as those right behind a
+    /// handshake or behind the peer's `close_notify`.
     pub(crate) fn take_kept(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.incoming)
     }

@@ -140,7 +140,8 @@ fn answers(table: &Table) -> &'static Answers {
         let start = Instant::now();
         let answers = field.ask_all(table);
         let taken = start.elapsed();
-        assert!(taken < Duration::from_secs(60), "{} cells took {taken:?}", answers.len());
+        // A cell that hangs shows here; a machine that has other things to do does not.
+        assert!(taken < Duration::from_secs(600), "{} cells took {taken:?}", answers.len());
         answers
     })
 }

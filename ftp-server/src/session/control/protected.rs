@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ftp_proto::limits::READ_AHEAD;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -45,6 +46,7 @@ impl Control {
     }
 
     /// Ends the protection, and goes on in clear once the client has done so as well, within `limit`.
+    /// Of what it says before that, no more is kept than may wait.
     pub(in crate::session) fn unprotect(&mut self, limit: Duration) -> io::Result<()> {
         let deadline = deadline(Instant::now(), limit);
         self.close_protection()?;
@@ -58,6 +60,14 @@ impl Control {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => wait_until(&self.line, PollFlags::IN, deadline)?,
                 Err(error) => return Err(error.into()),
+            }
+            if Instant::now() >= deadline {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            // Nobody takes it out again while this goes on.
+            if self.plain.len() > READ_AHEAD {
+                let why = "more and more is said under TLS that was to end";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
             }
         }
         if let Some(mut connection) = self.protection.take() {

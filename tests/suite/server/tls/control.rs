@@ -355,6 +355,21 @@ fn rein_goes_back_to_clear_where_that_is_allowed_cm_19_cm_20() {
 }
 
 #[test]
+fn who_goes_on_under_tls_behind_rein_is_not_listened_to_for_ever_cm_20() {
+    let secure = Secure::new();
+    let mut session = secure.fixture.greeted();
+    session.expect("AUTH TLS", 234);
+    let mut tls = secure.client().connect(session.stream().try_clone().unwrap()).unwrap();
+    tls.write_all(b"REIN\r\n").unwrap();
+    let lines = b"NOOP\r\n".repeat(10_000);
+    // What the kernel holds for both is a few MiB, and the server keeps next to nothing.
+    let refused = (0..2_000).any(|_| tls.write_all(&lines).is_err());
+    assert!(refused, "114 MiB were taken");
+    let mut session = secure.greeted(&secure.client());
+    play(&mut session, &[("USER u", 331), ("PASS p", 230)]);
+}
+
+#[test]
 fn implicit_listeners_protect_everything_tl_03_rp_13() {
     let secure =
         Secure::built(|tls| tls, |builder| builder.implicit_tls(([127, 0, 0, 1], 0).into()));
