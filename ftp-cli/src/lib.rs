@@ -22,6 +22,7 @@ mod exit;
 mod facts;
 mod jobs;
 mod json;
+mod links;
 mod look;
 mod netrc;
 mod options;

@@ -44,7 +44,7 @@ use choice::Choice;
 use compare::Rule;
 use ground::Directory;
 use plan::{Plan, Wish};
-use side::{Contents, Local, Remote, Side, is_refused, join};
+use side::{Contents, Links, Local, Remote, Side, is_refused, join};
 
 /// How the names of temporary files begin.
 const TEMPORARY: &[u8] = b".ftp-cli-";
@@ -176,13 +176,14 @@ impl<'a> Mirror<'a> {
             Wish { choice: &self.choice, rule, deletes: self.deletes, objects: plan::OBJECTS };
         let mut plan = self.insist(stdio, url, || {
             let client = sessions.client(url)?;
-            let mut source = Remote { client, top: &top, options: self.list, first: None };
+            let mut source = Remote::new(client, &top, self.list);
             match &found {
                 Some(ground) => Plan::make(&mut source, &mut Local(ground), false, &wish),
                 None => Plan::make(&mut source, &mut Nothing, true, &wish),
             }
         })?;
         if self.is_decided(&plan, stdio)? {
+            sessions.part(None);
             return Ok(());
         }
         let ground = match found {
@@ -219,13 +220,14 @@ impl<'a> Mirror<'a> {
         let (plan, takes_times, is_sure) = self.insist(stdio, url, || {
             let client = sessions.client(url)?;
             let takes_times = self.takes_times(client)?;
-            let mut target = Remote { client, top: &top, options: self.list, first: None };
+            let mut target = Remote::new(client, &top, self.list);
             let (is_new, is_sure) = self.look_for(&mut target)?;
             let wish = self.wish_for_server(takes_times);
             let plan = Plan::make(&mut Local(&ground), &mut target, is_new, &wish)?;
             Ok((plan, takes_times, is_sure))
         })?;
         if self.is_decided(&plan, stdio)? {
+            sessions.part(None);
             return Ok(());
         }
         let plan = self.make_top(plan, &mut sessions, (url, &top), is_sure)?;
@@ -256,15 +258,17 @@ impl<'a> Mirror<'a> {
         let (plan, takes_times, is_sure) = self.insist(stdio, from, || {
             let client = targets.client(to)?;
             let takes_times = self.takes_times(client)?;
-            let mut target = Remote { client, top: &top_to, options: self.list, first: None };
+            let mut target = Remote::new(client, &top_to, self.list);
             let (is_new, is_sure) = self.look_for(&mut target)?;
             let client = sources.client(from)?;
-            let mut source = Remote { client, top: &top_from, options: self.list, first: None };
+            let mut source = Remote::new(client, &top_from, self.list);
             let wish = self.wish_for_server(takes_times);
             let plan = Plan::make(&mut source, &mut target, is_new, &wish)?;
             Ok((plan, takes_times, is_sure))
         })?;
         if self.is_decided(&plan, stdio)? {
+            sources.part(None);
+            targets.part(None);
             return Ok(());
         }
         let plan = self.make_top(plan, &mut targets, (to, &top_to), is_sure)?;
@@ -504,12 +508,8 @@ impl Side for Nothing {
         Ok(true)
     }
 
-    fn kinds(
-        &mut self,
-        _path: &[u8],
-        _items: &[item::Item],
-    ) -> Result<std::collections::HashMap<Vec<u8>, item::Kind>, Failure> {
-        Ok(std::collections::HashMap::new())
+    fn links(&mut self, _path: &[u8]) -> Result<Links, Failure> {
+        Ok(Links::told())
     }
 
     fn is_local(&self) -> bool {

@@ -18,12 +18,13 @@
 
 use std::collections::HashMap;
 
-use ftp_client::{Client, Entered, Error, ListLimits, ListOptions, Listing, ListingForm, Place};
+use ftp_client::{Client, Entered, Error, Listing, ListingForm, Place};
 use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Verb};
 
 use crate::each::{self, Became, Told};
 use crate::exit::{Exit, Failure};
 use crate::json::Object;
+use crate::links::{NO_DIRECTORY, NOT_EMPTY, Proof, by_list, is_directory, list, says};
 use crate::look::{self, is_no, join};
 use crate::options::Options;
 use crate::stdio::Stdio;
@@ -122,36 +123,6 @@ fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
 
 fn named(entries: Vec<Entry>, name: &[u8]) -> Option<Entry> {
     entries.into_iter().find(|entry| entry.name == name)
-}
-
-fn is_directory(entry: &Entry) -> bool {
-    entry.kind == Some(EntryKind::Directory)
-}
-
-/// What `LIST` shows of a directory, if it shows it.
-fn by_list(client: &mut Client, directory: &[u8]) -> Result<Listing, Error> {
-    Ok(list(client, directory, ListingForm::List)?.unwrap_or_default())
-}
-
-/// A whole listing, hidden names too where the server lists them. The inner error is a refusal.
-fn list(
-    client: &mut Client,
-    directory: &[u8],
-    form: ListingForm,
-) -> Result<Result<Listing, Error>, Error> {
-    let mut listed = Err(Error::Closed);
-    for all in [true, false] {
-        let entries = client.list_with(directory, ListOptions { all, form });
-        listed = entries.and_then(|entries| entries.gather(ListLimits::default()));
-        match &listed {
-            // Some take -a for a name, and say that it is not there, or nothing.
-            Ok(listing) if listing.entries.is_empty() && all => {}
-            Err(error) if is_no(error) => {}
-            Err(_) => return listed.map(Ok),
-            Ok(_) => break,
-        }
-    }
-    Ok(listed)
 }
 
 /// A tree that is being removed.
@@ -315,55 +286,11 @@ struct Seen {
     proof: Proof,
 }
 
-/// What is known, before the server says why it does not remove it, of whether a "directory" is
-/// one.
-#[derive(Clone, Copy)]
-enum Proof {
-    /// All that are listed with it can be directories, or the user says that it is one.
-    Directory,
-    /// More are listed than there can be.
-    TooMany,
-    /// Nothing.
-    None,
-}
-
-impl Proof {
-    /// By how many directories are listed in one, and its count of links. One link is what file
-    /// systems say that do not count.
-    fn by_count(directories: usize, links: Option<u64>) -> Self {
-        match links.and_then(|links| links.checked_sub(2)) {
-            Some(most) if directories as u64 <= most => Self::Directory,
-            Some(_) => Self::TooMany,
-            None => Self::None,
-        }
-    }
-
-    /// With the user's word that it is a directory, against which a count still stands.
-    const fn or_named(self) -> Self {
-        match self {
-            Self::TooMany => Self::TooMany,
-            Self::Directory | Self::None => Self::Directory,
-        }
-    }
-}
-
 /// Why something is not entered.
 const SHOWN_AS_DIRECTORY: &str =
     "the server shows links as directories; nothing behind it was removed";
 const UNTOLD: &str = "the server does not tell whether it is a directory or a link to one; nothing \
     behind it was removed; a / at the end of its name says that it is a directory";
-
-/// What servers say, in small letters, of what is no directory, and of one that is not empty: the
-/// words of their systems.
-const NO_DIRECTORY: &[&[u8]] = &[b"not a directory", b"enotdir"];
-const NOT_EMPTY: &[&[u8]] = &[b"not empty", b"notempty", b"isn't empty"];
-
-/// Whether a refusal holds one of these.
-fn says(error: &Error, words: &[&[u8]]) -> bool {
-    let Some(reply) = error.reply() else { return false };
-    let text = reply.text().to_ascii_lowercase();
-    words.iter().any(|words| text.windows(words.len()).any(|part| part == *words))
-}
 
 /// Whether the server refuses, for good or for now: some say 4yz to what a directory is refused.
 fn is_refusal(error: &Error) -> bool {

@@ -64,12 +64,17 @@ pub(super) const MIRROR: Entry = Entry {
     about: "\
 One of SRC and DST is a URL, the other a directory here; DST is made if it is not there. A file is
 copied if DST lacks it, or if size or time of modification differ, and gets the time of its
-source. A server that cannot set times has its own: there a file is the same if it is as large and
-was written after the one here was last changed. Whatever cannot be told is copied. A run that was
-cut is simply started again.
+source. A server that cannot set times (neither MFMT nor SITE UTIME in its FEAT) has its own: there
+a file is the same if it is as large and was written after the one here was last changed. That
+compares two clocks: if the server's is ahead by minutes, so many minutes of changes to a file that
+keep its size can be missed; if it is behind, more is copied than need be. Whatever cannot be told
+is copied. A run that was cut is simply started again.
 
 --delete removes what SRC lacks when all else is done, but nothing from a directory in which
-anything failed, or whose listing was not understood. What --exclude leaves out is not removed.
+anything failed, or whose listing was not understood, and nothing behind a link. Some servers list
+links as directories: where the count of links tells of one among them, nothing in them is deleted,
+and a directory that SRC lacks has to be proved one, as for rm -r. What --exclude leaves out is not
+removed.
 
 GLOB is a name with *, ? and [a-z]; with a / it is a path from the top, and with one at its end it
 means directories. The last GLOB that fits decides. What none fits is taken, unless the first is
@@ -213,7 +218,8 @@ The file never passes here: one server listens, the other connects to it, and bo
 that. A DST-URL that ends in / is a directory. Users are those of the URLs; FTP_PASSWORD is for a
 single one that has no password there.
 
-With -r both are directories, and what differs of the tree is copied, as mirror does it.",
+With -r both are directories, and what differs of the tree is copied, as mirror does it; help mirror
+says what counts as the same, also where the target cannot set times.",
     operands: &[Operand::Url],
     examples: &[
         ("fxp -r ftp://me@one/pub ftp://you@two/pub", "a tree, as far as it differs"),

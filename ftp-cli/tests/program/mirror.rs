@@ -262,6 +262,17 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     let ran = mirror(&["--dry-run"], shown(&target), &server.url("none"));
     assert_eq!(ran.succeeded(), b"make .\nmake sub\ncopy sub/old\n");
     assert!(!server.root.join("none").exists());
+    // Every server hears the end of it.
+    let (from, to) = (server.url("tree"), server.url("none"));
+    for (command, source, target, servers) in [
+        (&["mirror"][..], &*from, shown(&target), 1),
+        (&["mirror"], shown(&target), &*to, 1),
+        (&["fxp", "-r"], &*from, &*to, 2),
+    ] {
+        let ran = run(ftp(command).args(["--dry-run", "--trace", source, target]));
+        ran.exited(0);
+        assert_eq!(sent(&ran, "QUIT"), servers, "{command:?} {ran:?}");
+    }
 }
 
 #[test]
@@ -458,7 +469,7 @@ fn what_is_not_there_is_no_empty_tree() {
 fn nothing_is_deleted_behind_a_link_on_a_server_hc_08() {
     let here = TempRoot::new();
     here.write("mine/kept", b"mine");
-    let check = |site: &Site| {
+    let check = |site: &Site, tells: Tells| {
         let owner = fs::metadata(site.root.path()).unwrap().uid();
         site.root.write("precious/file", b"precious");
         site.root.write("tree/old/file", b"old");
@@ -467,15 +478,67 @@ fn nothing_is_deleted_behind_a_link_on_a_server_hc_08() {
             std::os::unix::fs::chown(site.root.join(name), Some(owner), Some(owner)).unwrap();
         }
         let ran = mirror(&["--delete"], shown(&here.join("mine")), &site.url("tree"));
-        ran.exited(0);
         assert_eq!(site.root.read("precious/file"), b"precious", "{ran:?}");
-        assert_eq!(fs::read_dir(site.root.join("tree")).unwrap().count(), 1, "{ran:?}");
+        // The link may go, what it leads to not; where nothing tells links, nothing goes.
+        let goes = tells != Tells::Nothing;
+        ran.exited(if goes { 0 } else { 12 });
+        let left = fs::read_dir(site.root.join("tree")).unwrap().count();
+        assert_eq!(left == 1, goes, "{ran:?}");
     };
-    check(&OurServer::start());
-    RealServer::vsftpd().iter().for_each(|server| check(server));
-    RealServer::proftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
-    RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
-    RealServer::pyftpdlib().iter().for_each(|server| check(server));
+    at_every_server(&check);
+}
+
+/// The same of a link that has the name of a directory here: what is in it is not gone through.
+#[test]
+fn nothing_is_deleted_behind_a_link_with_the_name_of_a_directory_hc_08_cl_52() {
+    let here = TempRoot::new();
+    here.mkdir("mine/link/sub");
+    here.write("mine/real/kept", b"mine");
+    let check = |site: &Site, tells: Tells| {
+        let owner = fs::metadata(site.root.path()).unwrap().uid();
+        site.root.write("precious/file", b"precious");
+        site.root.write("precious/sub/file", b"precious");
+        site.root.write("tree/real/old", b"old");
+        symlink("../precious", site.root.join("tree/link")).unwrap();
+        for name in ["tree", "tree/real", "precious", "precious/sub"] {
+            std::os::unix::fs::chown(site.root.join(name), Some(owner), Some(owner)).unwrap();
+        }
+        let ran = mirror(&["--delete"], shown(&here.join("mine")), &site.url("tree"));
+        assert_eq!(site.root.read("precious/file"), b"precious", "{ran:?}");
+        assert_eq!(site.root.read("precious/sub/file"), b"precious", "{ran:?}");
+        ran.exited(12);
+        // Nor is it a reason to leave what lies in a directory.
+        let stays = site.root.join("tree/real/old").exists();
+        assert_eq!(stays, tells != Tells::Links, "{ran:?}");
+    };
+    at_every_server(&check);
+}
+
+/// What a server tells of links to directories.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Tells {
+    /// One of its listings shows them as links.
+    Links,
+    /// They are listed as directories, and `DELE` or `RMD` tell them apart.
+    WhenRemoved,
+    /// The count of links of the directory that they lie in is too low, and that is all.
+    Nothing,
+}
+
+/// Runs a check with each server there is.
+fn at_every_server(check: &dyn Fn(&Site, Tells)) {
+    let host = Ipv4Addr::LOCALHOST;
+    check(&OurServer::start(), Tells::WhenRemoved);
+    for (server, tells) in [
+        (RealServer::vsftpd(), Tells::Links),
+        (RealServer::proftpd_at(host), Tells::Links),
+        (RealServer::pure_ftpd_at(host), Tells::Links),
+        (RealServer::pyftpdlib(), Tells::Links),
+        (RealServer::twisted_at(host), Tells::Nothing),
+        (RealServer::aioftp_at(host), Tells::Nothing),
+    ] {
+        server.iter().for_each(|server| check(server, tells));
+    }
 }
 
 #[test]

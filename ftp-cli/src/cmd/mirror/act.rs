@@ -171,7 +171,7 @@ impl<'a> Run<'a> {
             if self.state(removal.place) != State::Fine {
                 continue;
             }
-            let is_counted = removal.what != Removed::Below;
+            let is_counted = !matches!(removal.what, Removed::Below { .. });
             if gone.is_some_and(|gone| is_below(&removal.path, gone)) {
                 (0..usize::from(is_counted)).for_each(|_| self.tally.done());
                 continue;

@@ -4,7 +4,7 @@ use std::fs::Metadata;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 
-use ftp_client::{Canceller, Client, Download, Error, FtpUrl, Reply, TimeVal, Upload, fxp};
+use ftp_client::{Canceller, Client, Download, Error, FtpUrl, TimeVal, Upload, fxp};
 
 use super::compare::Difference;
 use super::ground::{Directory, Draft};
@@ -12,6 +12,7 @@ use super::item::Stamp;
 use super::plan::{Copy, Removal, Removed};
 use super::side::{failed, join};
 use crate::exit::{Exit, Failure};
+use crate::links::{NO_DIRECTORY, NOT_EMPTY, Proof, says};
 use crate::pace::Pace;
 use crate::progress::Meter;
 use crate::remote::shown;
@@ -99,27 +100,34 @@ impl Far<'_> {
         let gone = match removal.what {
             Removed::Directory => client.rmdir(&path),
             Removed::Entry => client.delete(&path),
-            Removed::Below => return self.look_before(&path),
+            Removed::Below { proof } => return self.look_before(&path, proof),
         };
         gone.map(|()| true).map_err(|error| about(&path, &error))
     }
 
     /// Makes sure that what is shown as a directory is no link to one. Where `DELE` is the system's
     /// unlink it removes a link and no directory; `RMD` removes one that is empty, and says of a
-    /// link, on many servers, that it is no directory. Whether it is gone.
-    fn look_before(&mut self, path: &[u8]) -> Result<bool, Failure> {
+    /// link, on many servers, that it is no directory. Where listings do not prove a directory, the
+    /// server has to say that it is not empty. Whether it is gone.
+    fn look_before(&mut self, path: &[u8], proof: Proof) -> Result<bool, Failure> {
         let client = self.sessions.client(self.url)?;
         match client.delete(path) {
             Err(Error::Refused(..)) => {}
             gone => return gone.map(|()| true).map_err(|error| about(path, &error)),
         }
         match client.rmdir(path) {
-            Err(Error::Refused(_, reply)) if says_no_directory(&reply) => {
-                let message =
-                    format!("{}: shown as a directory, and none: left alone", shown(path));
-                Err(Failure::new(Exit::Refused, message).alone())
+            Err(error @ Error::Refused(..)) => {
+                if says(&error, NO_DIRECTORY)
+                    || !(proof == Proof::Directory || says(&error, NOT_EMPTY))
+                {
+                    let message = format!(
+                        "{}: shown as a directory, and maybe a link: left alone",
+                        shown(path)
+                    );
+                    return Err(Failure::new(Exit::Refused, message).alone());
+                }
+                Ok(false)
             }
-            Err(Error::Refused(..)) => Ok(false),
             gone => gone.map(|()| true).map_err(|error| about(path, &error)),
         }
     }
@@ -135,12 +143,6 @@ impl Far<'_> {
             Failure { message, ..failure }
         })
     }
-}
-
-/// Whether a refusal is about an object that is no directory.
-fn says_no_directory(reply: &Reply) -> bool {
-    let text = reply.text().to_ascii_lowercase();
-    text.windows(b"not a directory".len()).any(|words| words == b"not a directory")
 }
 
 /// What a command about `path` failed with.
@@ -224,7 +226,7 @@ impl Carrier for Down<'_> {
 
     fn remove(&mut self, removal: &Removal) -> Result<bool, Failure> {
         // Nothing is opened through a link here.
-        if removal.what == Removed::Below {
+        if matches!(removal.what, Removed::Below { .. }) {
             return Ok(false);
         }
         let (path, name) = split(&removal.path);

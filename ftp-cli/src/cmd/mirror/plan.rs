@@ -3,12 +3,15 @@
 //! the total.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use super::choice::Choice;
 use super::compare::{Difference, Rule, Verdict, compare};
 use super::item::{Item, Kind, Stamp, check_name};
-use super::side::{Contents, Side, join};
+use super::side::{Contents, Links, Side, join};
 use crate::exit::{Exit, Failure};
+use crate::links::Proof;
+use crate::look::split;
 use crate::remote::shown;
 
 /// How deep a tree may be: a server can list one that has no end.
@@ -101,7 +104,10 @@ pub(super) enum Removed {
     Directory,
     /// Nothing yet: what is in this directory comes next, and it is made sure first that it is one.
     /// Servers show links to directories as directories, and nothing behind a link is ever meant.
-    Below,
+    Below {
+        /// Whether it is one, as far as listings tell.
+        proof: Proof,
+    },
 }
 
 impl Plan {
@@ -125,6 +131,7 @@ impl Plan {
             seen: 0,
             held: 0,
             above: Vec::new(),
+            links: HashMap::new(),
         };
         planner.enter(&[], top_is_new)?;
         Ok(planner.plan)
@@ -132,7 +139,7 @@ impl Plan {
 
     /// How many objects go.
     pub(super) fn removed(&self) -> impl Iterator<Item = &Removal> {
-        self.removals.iter().filter(|removal| removal.what != Removed::Below)
+        self.removals.iter().filter(|removal| !matches!(removal.what, Removed::Below { .. }))
     }
 
     /// The path of a copy, from the top.
@@ -152,6 +159,8 @@ struct Planner<'a> {
     held: usize,
     /// What the server tells the directories by that are being looked at.
     above: Vec<Vec<u8>>,
+    /// What the target told of links.
+    links: HashMap<Vec<u8>, Rc<Links>>,
 }
 
 impl Planner<'_> {
@@ -336,12 +345,47 @@ impl Planner<'_> {
             }
             doubt => doubt,
         };
+        let doubt = match doubt {
+            None => self.doubt_on_the_way(path)?,
+            doubt => doubt,
+        };
         if let Some(doubt) = doubt {
             let message = format!("{}: nothing is deleted there: {doubt}", name_of(path));
             self.fail_with(place, Failure::new(Exit::Protocol, message).alone());
             return Ok(());
         }
         self.remove_all(path, place, extra, 1).map(drop)
+    }
+
+    /// Why what is in a directory of both sides may lie behind a link of the target, where nothing
+    /// is ever removed.
+    fn doubt_on_the_way(&mut self, path: &[u8]) -> Result<Option<String>, Failure> {
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        let ends: Vec<usize> = ends.chain((!path.is_empty()).then_some(path.len())).collect();
+        for end in ends {
+            let (above, name) = split(path.get(..end).unwrap_or_default());
+            let may_be_link = match self.links(above) {
+                // That the source has a directory of the name is the user's word for one.
+                Ok(links) => links.names.contains(name) || links.proof.or_named() == Proof::TooMany,
+                Err(failure) if failure.fatal => return Err(failure),
+                Err(failure) => return Ok(Some(failure.message)),
+            };
+            if may_be_link {
+                let part = name_of(path.get(..end).unwrap_or_default());
+                return Ok(Some(format!("{part} is shown as a directory, and may be a link")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the target tells of links in a directory, which is asked once.
+    fn links(&mut self, path: &[u8]) -> Result<Rc<Links>, Failure> {
+        if let Some(links) = self.links.get(path) {
+            return Ok(Rc::clone(links));
+        }
+        let links = Rc::new(self.target.links(path)?);
+        self.links.insert(path.to_vec(), Rc::clone(&links));
+        Ok(links)
     }
 
     /// Whether all of them go.
@@ -353,8 +397,12 @@ impl Planner<'_> {
         depth: usize,
     ) -> Result<bool, Failure> {
         items.sort_by(|one, other| one.name.cmp(&other.name));
-        let kinds = match self.target.kinds(path, &items) {
-            Ok(kinds) => kinds,
+        let links = match items.iter().any(|item| item.kind == Kind::Directory) {
+            true => self.links(path),
+            false => Ok(Rc::new(Links::told())),
+        };
+        let links = match links {
+            Ok(links) => links,
             Err(failure) if failure.fatal => return Err(failure),
             Err(failure) => {
                 self.fail_with(place, failure);
@@ -364,7 +412,7 @@ impl Planner<'_> {
         let mut all_go = true;
         for item in items {
             let its_path = join(path, &item.name);
-            let kind = kinds.get(&item.name).copied().unwrap_or(Kind::Unknown);
+            let kind = if links.names.contains(&item.name) { Kind::Link } else { item.kind };
             if !self.wish.choice.takes(&its_path, kind == Kind::Directory) {
                 all_go = false;
                 continue;
@@ -395,7 +443,8 @@ impl Planner<'_> {
                         all_go = false;
                         continue;
                     }
-                    let (path, what) = (its_path.clone(), Removed::Below);
+                    let what = Removed::Below { proof: links.proof };
+                    let path = its_path.clone();
                     self.plan.removals.push(Removal { place, path, what });
                     if !self.remove_all(&its_path, place, below.items, depth + 1)? {
                         all_go = false;
@@ -498,12 +547,14 @@ mod tests {
         is_empty: bool,
         asked: Vec<String>,
         links: Vec<&'static str>,
+        proof: Proof,
     }
 
     fn tree(paths: &[&'static str], is_local: bool) -> Tree {
         let paths = paths.to_vec();
         let (doubt, refused, is_empty) = (None, None, true);
-        Tree { paths, doubt, refused, is_local, is_empty, asked: Vec::new(), links: Vec::new() }
+        let (asked, links, proof) = (Vec::new(), Vec::new(), Proof::Directory);
+        Tree { paths, doubt, refused, is_local, is_empty, asked, links, proof }
     }
 
     impl Side for Tree {
@@ -549,14 +600,13 @@ mod tests {
             Ok(self.is_empty)
         }
 
-        fn kinds(
-            &mut self,
-            _path: &[u8],
-            items: &[Item],
-        ) -> Result<HashMap<Vec<u8>, Kind>, Failure> {
-            let is_link = |item: &Item| self.links.iter().any(|link| link.as_bytes() == item.name);
-            let kind = |item: &Item| if is_link(item) { Kind::Link } else { item.kind };
-            Ok(items.iter().map(|item| (item.name.clone(), kind(item))).collect())
+        fn links(&mut self, path: &[u8]) -> Result<Links, Failure> {
+            if self.is_local {
+                return Ok(Links::told());
+            }
+            let listed = self.list(path, 0)?.items.into_iter().map(|item| item.name);
+            let is_link = |name: &[u8]| self.links.iter().any(|link| link.as_bytes() == name);
+            Ok(Links { names: listed.filter(|name| is_link(name)).collect(), proof: self.proof })
         }
 
         fn is_local(&self) -> bool {
@@ -650,6 +700,25 @@ mod tests {
     }
 
     #[test]
+    fn nothing_goes_behind_what_may_be_a_link_of_the_same_name_hc_08() {
+        let all = ["l/", "l/precious=1@1", "l/d/", "l/d/precious=1@1", "r/", "r/old=1@1"];
+        for (links, proof, want) in [
+            (&[][..], Proof::Directory, "-l/precious -l/d/precious -r/old"),
+            (&["l"], Proof::Directory, "-r/old !2"),
+            // Nothing tells but the name of a directory at the source.
+            (&[], Proof::None, "-l/precious -l/d/precious -r/old"),
+            // More are listed than there can be: any of them may be one.
+            (&[], Proof::TooMany, "!3"),
+        ] {
+            let mut source = tree(&["l/", "l/d/", "r/"], true);
+            let mut target = tree(&all, false);
+            (target.links, target.proof) = (links.to_vec(), proof);
+            let plan = make(&mut source, &mut target, &Choice::default());
+            assert_eq!(told(&plan), want, "{links:?} {proof:?}");
+        }
+    }
+
+    #[test]
     fn one_question_for_a_file_that_may_be_the_same() {
         let mut source = tree(&["a=1@x", "b=2@x", "c=1@x"], false);
         let mut target = tree(&["a=1@5", "b=1@5"], true);
@@ -686,8 +755,8 @@ mod tests {
             Ok(true)
         }
 
-        fn kinds(&mut self, _path: &[u8], _: &[Item]) -> Result<HashMap<Vec<u8>, Kind>, Failure> {
-            Ok(HashMap::new())
+        fn links(&mut self, _path: &[u8]) -> Result<Links, Failure> {
+            Ok(Links::told())
         }
 
         fn is_local(&self) -> bool {

@@ -1,13 +1,15 @@
 //! The two sides of a mirror, as far as a plan has to look at them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
-use ftp_client::{Client, Error, ListLimits, ListOptions, ListingForm};
+use ftp_client::{Client, EntryKind, Error, ListLimits, ListOptions, ListingForm};
 
 use super::ground::Directory;
-use super::item::{Item, Kind};
+use super::item::Item;
 use crate::exit::{Exit, Failure};
+use crate::links::{Proof, by_list};
+use crate::look::split;
 use crate::remote::shown;
 
 /// What is in a directory.
@@ -16,6 +18,22 @@ pub(super) struct Contents {
     pub(super) items: Vec<Item>,
     /// Why something that is not there may not be taken for gone.
     pub(super) doubt: Option<String>,
+}
+
+/// What is known of the directories that a listing shows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Links {
+    /// These are links.
+    pub(super) names: HashSet<Vec<u8>>,
+    /// Whether the others are directories.
+    pub(super) proof: Proof,
+}
+
+impl Links {
+    /// Of a listing that tells links from what they lead to.
+    pub(super) fn told() -> Self {
+        Self { names: HashSet::new(), proof: Proof::Directory }
+    }
 }
 
 /// A tree that is looked at. Paths are from its top, which is the empty one.
@@ -42,13 +60,13 @@ pub(super) trait Side {
     /// What ends the connection.
     fn is_empty(&mut self, path: &[u8]) -> Result<bool, Failure>;
 
-    /// What the objects in a directory are that are about to be removed: a server may have told
-    /// links from what they lead to, or not.
+    /// Which of the directories that were listed in one are none: a server may have told links from
+    /// what they lead to, or not.
     ///
     /// # Errors
     ///
     /// If it cannot be listed.
-    fn kinds(&mut self, path: &[u8], items: &[Item]) -> Result<HashMap<Vec<u8>, Kind>, Failure>;
+    fn links(&mut self, path: &[u8]) -> Result<Links, Failure>;
 
     /// Whether its objects are files of this system.
     fn is_local(&self) -> bool;
@@ -72,8 +90,8 @@ impl Side for Local<'_> {
         Ok(true)
     }
 
-    fn kinds(&mut self, _path: &[u8], items: &[Item]) -> Result<HashMap<Vec<u8>, Kind>, Failure> {
-        Ok(items.iter().map(|item| (item.name.clone(), item.kind)).collect())
+    fn links(&mut self, _path: &[u8]) -> Result<Links, Failure> {
+        Ok(Links::told())
     }
 
     fn is_local(&self) -> bool {
@@ -102,9 +120,15 @@ pub(super) struct Remote<'a> {
     pub(super) options: ListOptions,
     /// What is in the top, where that was listed already.
     pub(super) first: Option<Contents>,
+    /// How many links directories have, by what commands call them, as far as that was listed.
+    counts: HashMap<Vec<u8>, Option<u64>>,
 }
 
-impl Remote<'_> {
+impl<'a> Remote<'a> {
+    pub(super) fn new(client: &'a mut Client, top: &'a [u8], options: ListOptions) -> Self {
+        Self { client, top, options, first: None, counts: HashMap::new() }
+    }
+
     fn named(&self, path: &[u8]) -> Vec<u8> {
         join(self.top, path)
     }
@@ -119,10 +143,11 @@ impl Remote<'_> {
         let path = self.named(path);
         let limits = ListLimits { entries: limit, ..ListLimits::default() };
         let listing = self.client.list_with(&path, options);
-        listing.and_then(|entries| entries.gather(limits)).map_err(|error| {
-            let fatal = !matches!(error, Error::Refused(..) | Error::Argument(_));
-            Failure { fatal, ..Failure::from(error) }.about(shown(&path))
-        })
+        listing.and_then(|entries| entries.gather(limits)).map_err(|error| about(&path, error))
+    }
+
+    fn by_list(&mut self, path: &[u8]) -> Result<ftp_client::Listing, Failure> {
+        by_list(self.client, path).map_err(|error| about(path, error))
     }
 }
 
@@ -167,7 +192,7 @@ impl Side for Remote<'_> {
         if self.options.form != ListingForm::List {
             match self.client.stat(&path) {
                 Ok(Some(entry)) => {
-                    return Ok(entry.kind == Some(ftp_client::EntryKind::Directory));
+                    return Ok(entry.kind == Some(EntryKind::Directory));
                 }
                 Ok(None) => {}
                 Err(error) => return refused(error),
@@ -189,24 +214,40 @@ impl Side for Remote<'_> {
     }
 
     /// Some servers that list links as what they lead to in `MLSD` show them in `LIST`.
-    fn kinds(&mut self, path: &[u8], items: &[Item]) -> Result<HashMap<Vec<u8>, Kind>, Failure> {
-        let as_listed = items.iter().map(|item| (item.name.clone(), item.kind));
-        let mut kinds: HashMap<_, _> = as_listed.collect();
-        if items.iter().any(|item| item.kind == Kind::Directory) {
-            let options = ListOptions::by(ListingForm::List);
-            let listing = self.gather(path, options, ListLimits::default().entries)?;
-            for item in listing.entries.into_iter().map(Item::from) {
-                if item.kind == Kind::Link {
-                    kinds.insert(item.name, Kind::Link);
-                }
-            }
+    fn links(&mut self, path: &[u8]) -> Result<Links, Failure> {
+        let path = self.named(path);
+        let listed = self.by_list(&path)?;
+        let of_kind =
+            |kind: EntryKind| listed.entries.iter().filter(move |entry| entry.kind == Some(kind));
+        for entry in of_kind(EntryKind::Directory) {
+            self.counts.insert(join(&path, &entry.name), entry.links);
         }
-        Ok(kinds)
+        let count = match (&listed.itself, split(&path)) {
+            (Some(itself), _) => itself.links,
+            // Of the first directory, and of the login's, nothing else is told.
+            (None, (_, b"")) => None,
+            (None, (above, name)) => match self.counts.get(&path) {
+                Some(count) => *count,
+                None => {
+                    let above = self.by_list(above)?.entries;
+                    above.into_iter().find(|entry| entry.name == name).and_then(|entry| entry.links)
+                }
+            },
+        };
+        let proof = Proof::by_count(of_kind(EntryKind::Directory).count(), count);
+        let names = of_kind(EntryKind::Link).map(|entry| entry.name.clone()).collect();
+        Ok(Links { names, proof })
     }
 
     fn is_local(&self) -> bool {
         false
     }
+}
+
+/// What a listing failed with: a refusal is about that directory alone.
+fn about(path: &[u8], error: Error) -> Failure {
+    let fatal = !matches!(error, Error::Refused(..) | Error::Argument(_));
+    Failure { fatal, ..Failure::from(error) }.about(shown(path))
 }
 
 /// What servers that list by `ls`, or as if, take for a part of a pattern.
