@@ -1,5 +1,6 @@
 //! Progress on standard error: bytes, total, rate, time left.
 
+mod line;
 mod screen;
 
 use std::fmt::{self, Write};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
 
+use self::line::{Line, figures};
 use self::screen::Screen;
 use crate::events::Events;
 use crate::exit::Failure;
@@ -57,8 +59,6 @@ pub(crate) struct Board {
     events: Events,
     /// How many files there are.
     files: usize,
-    /// How many bytes they have together, if that is known.
-    total: Option<u64>,
     state: Arc<Mutex<State>>,
 }
 
@@ -68,17 +68,39 @@ struct State {
     drawn: Option<Instant>,
     /// Bytes of all files so far.
     bytes: u64,
+    /// How many they have together, if that is known.
+    total: Option<u64>,
     /// Files begun so far.
     begun: usize,
     /// What is moved now, as it is shown.
-    what: String,
+    line: Line,
 }
 
 impl Board {
     /// For `files` files that have `total` bytes together.
     pub(crate) fn new(when: When, stdio: &Stdio, files: usize, total: Option<u64>) -> Self {
         let (messages, events) = (stdio.messages.clone(), stdio.events.clone());
-        Self { when, messages, events, files, total, state: Arc::default() }
+        let state = Arc::new(Mutex::new(State { total, ..State::default() }));
+        Self { when, messages, events, files, state }
+    }
+
+    /// Whether somebody at a terminal sees how far several files are, and nobody knows how many
+    /// bytes they have together.
+    pub(crate) fn lacks_total(&self) -> bool {
+        let is_drawn = self.when != When::Never && self.messages.is_terminal();
+        is_drawn && self.files > 1 && self.state().total.is_none()
+    }
+
+    /// So many bytes the files have together.
+    pub(crate) fn set_total(&self, total: u64) {
+        let bar = {
+            let mut state = self.state();
+            state.total = Some(total);
+            state.bar.as_ref().map(|(bar, _)| bar.clone())
+        };
+        if let Some(bar) = bar {
+            bar.set_length(total);
+        }
     }
 
     /// Whether nobody is shown or told anything.
@@ -112,12 +134,13 @@ impl Board {
         let meter = Meter { board: self, name, about, done, total, told: Instant::now(), is_shown };
         if is_shown {
             // Made while nothing is locked: what is drawn asks for the state.
-            let bar = self.state().bar.is_none().then(|| self.bar(total));
+            let is_first = self.state().bar.is_none();
+            let bar = is_first.then(|| self.bar(total));
             let mut state = self.state();
             state.begun += 1;
             // Of a single file it may be a second try.
             state.bytes = if self.files == 1 { done } else { state.bytes + done };
-            state.what = meter.shown(state.begun);
+            state.line = meter.line(state.begun);
             if let Some(bar) = bar {
                 state.bar.get_or_insert(bar);
                 state.drawn.get_or_insert_with(Instant::now);
@@ -135,21 +158,20 @@ impl Board {
             let lines = Box::new(Lines(self.messages.clone()));
             (ProgressDrawTarget::term_like_with_hz(lines, HERTZ), ELSEWHERE)
         };
-        let total = if self.files == 1 { total } else { self.total };
-        let template = match (self.files, total) {
-            (1, Some(_)) => "{what}{bytes} of {total_bytes}  {bytes_per_sec}  {eta} left",
-            (1, None) => "{what}{bytes}  {bytes_per_sec}  {elapsed}",
-            (_, Some(_)) => "{what}; all: {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left",
-            (_, None) => "{what}; all: {bytes}  {bytes_per_sec}  {elapsed}",
-        };
+        let total = if self.files == 1 { total } else { self.state().total };
         let bar = ProgressBar::with_draw_target(total, target);
-        if let Ok(style) = ProgressStyle::with_template(template) {
+        if let Ok(style) = ProgressStyle::with_template("{line}") {
             // Asked for while the bar is drawn, which is done with the state unlocked.
-            let state = Arc::clone(&self.state);
-            bar.set_style(style.with_key("what", move |_: &ProgressState, out: &mut dyn Write| {
-                let state = state.lock().unwrap_or_else(PoisonError::into_inner);
-                let _ = out.write_str(&state.what);
-            }));
+            let (state, is_terminal) = (Arc::clone(&self.state), self.messages.is_terminal());
+            let draw = move |progress: &ProgressState, out: &mut dyn Write| {
+                let line = state.lock().unwrap_or_else(PoisonError::into_inner).line.clone();
+                let columns = match is_terminal {
+                    true => Screen::default().width().into(),
+                    false => usize::MAX,
+                };
+                let _ = out.write_str(&line.with(&figures(progress)).fitting(columns));
+            };
+            bar.set_style(style.with_key("line", draw));
         }
         bar.reset_eta();
         if self.messages.is_terminal() {
@@ -196,7 +218,7 @@ impl Drop for Meter<'_> {
     fn drop(&mut self) {
         if self.is_shown {
             let mut state = self.board.state();
-            state.what = self.shown(state.begun);
+            state.line = self.line(state.begun);
         }
     }
 }
@@ -223,21 +245,21 @@ impl Meter<'_> {
         }
         let (bar, position, begun) = (bar.clone(), state.bytes, state.begun);
         state.drawn = Some(Instant::now());
-        state.what = self.shown(begun);
+        state.line = self.line(begun);
         drop(state);
         bar.set_position(position);
     }
 
     /// What stands in front: the name, and of several files the number and the bytes of this one.
-    fn shown(&self, begun: usize) -> String {
-        let (name, files) = (&self.name, self.board.files);
+    fn line(&self, begun: usize) -> Line {
+        let (name, files) = (self.name.clone(), self.board.files);
         if files == 1 {
-            return format!("{name}  ");
+            return Line { head: String::new(), name, tail: "  ".to_owned() };
         }
         let done = output::size(self.done);
         let of =
             self.total.map_or_else(String::new, |total| format!(" of {}", output::size(total)));
-        format!("[{begun}/{files}] {name}  {done}{of}")
+        Line { head: format!("[{begun}/{files}] "), name, tail: format!("  {done}{of}; all: ") }
     }
 }
 

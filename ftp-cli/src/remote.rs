@@ -48,13 +48,32 @@ impl Dialler {
     ///
     /// `Usage`: a value that is none.
     pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
+        // An option that could have no effect was meant otherwise.
+        let mode = mode(options);
+        if let Some(long) = options.last_of(&["epsv", "epsv-all", "pipeline", "passive-address"])
+            && mode == Mode::Active
+        {
+            let message = format!("--{long} is about passive mode, not --active");
+            return Err(Failure::usage(message));
+        }
+        if let Some(long) = options.last_of(&["eprt", "active-ports", "active-address"])
+            && mode == Mode::Passive
+        {
+            let message = format!("--{long} is about active mode: it needs --active");
+            return Err(Failure::usage(message));
+        }
+        Self::in_both_modes(options)
+    }
+
+    /// The same for who tries passive and active mode, whichever the options ask for.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: a value that is none.
+    pub(crate) fn in_both_modes(options: &Options) -> Result<Self, Failure> {
         let limit = |long| options.parsed(long, values::waiting_time);
         let timeouts = timeouts(options)?;
         let overall: Option<Duration> = limit("timeout")?;
-        let mode = match options.last_of(&["active", "passive"]) {
-            Some("active") => Mode::Active,
-            _ => Mode::Passive,
-        };
         let words =
             [("auto", Extended::Auto), ("always", Extended::Always), ("never", Extended::Never)];
         let extended = |long| options.parsed(long, |text| values::word(text, &words));
@@ -63,27 +82,13 @@ impl Dialler {
         let ports = options.parsed("active-ports", values::ports)?;
         let address = options.parsed("active-address", values::host)?;
         let (epsv_all, pipeline) = (options.has("epsv-all"), options.has("pipeline"));
-        // An option that could have no effect was meant otherwise.
-        let given = |longs: &[&'static str]| options.last_of(longs);
-        if let Some(long) = given(&["epsv", "epsv-all", "pipeline", "passive-address"])
-            && mode == Mode::Active
-        {
-            let message = format!("--{long} is about passive mode, not --active");
-            return Err(Failure::usage(message));
-        }
-        if let Some(long) = given(&["eprt", "active-ports", "active-address"])
-            && mode == Mode::Passive
-        {
-            let message = format!("--{long} is about active mode: it needs --active");
-            return Err(Failure::usage(message));
-        }
-        if let Some(long) = given(&["epsv-all", "pipeline"])
+        if let Some(long) = options.last_of(&["epsv-all", "pipeline"])
             && epsv == Some(Extended::Never)
         {
             let message = format!("--{long} and --epsv never contradict each other");
             return Err(Failure::usage(message));
         }
-        let mut builder = Client::builder().timeouts(timeouts).mode(mode);
+        let mut builder = Client::builder().timeouts(timeouts).mode(mode(options));
         builder = builder.epsv(epsv.unwrap_or_default()).eprt(eprt.unwrap_or_default());
         builder = builder.epsv_all(epsv_all).pipeline(pipeline);
         builder = builder.passive_address(rule.unwrap_or_default());
@@ -142,7 +147,7 @@ impl Dialler {
     }
 
     /// What is left of the time for the whole, if that has a limit.
-    fn left(&self) -> Option<Duration> {
+    pub(crate) fn left(&self) -> Option<Duration> {
         self.end.map(|end| end.saturating_duration_since(Instant::now()))
     }
 
@@ -222,6 +227,14 @@ pub(crate) fn timeouts(options: &Options) -> Result<Timeouts, Failure> {
         stall: limit("stall-timeout")?.unwrap_or(default.stall),
         final_reply: limit("final-timeout")?.unwrap_or(default.final_reply),
     })
+}
+
+/// Who listens for data connections.
+pub(crate) fn mode(options: &Options) -> Mode {
+    match options.last_of(&["active", "passive"]) {
+        Some("active") => Mode::Active,
+        _ => Mode::Passive,
+    }
 }
 
 /// Which addresses of the server are wanted.

@@ -94,6 +94,7 @@ impl Demo<'_> {
         let root = tempfile::Builder::new().prefix("ftp-cli-demo-").tempdir();
         let root = root.map_err(|error| Failure::local("temporary directory", &error))?;
         root.path().clone_into(&mut self.root);
+        let _unless_it_has_something = Empty(root.path().to_owned());
         if self.watches {
             let (place, messages) = (root.path().to_owned(), self.messages.clone());
             let ending = Arc::clone(&self.ending);
@@ -367,6 +368,16 @@ impl Demo<'_> {
             true => Ok(()),
             false => Err(Failure::new(Exit::Integrity, format!("demo failed: {text}"))),
         }
+    }
+}
+
+/// A directory that is removed if nothing is in it: that takes no descriptor, where removing all
+/// of one does.
+struct Empty(PathBuf);
+
+impl Drop for Empty {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
     }
 }
 

@@ -26,17 +26,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ftp_client::{Client, ClientBuilder, Error, Family, Mode, Timeouts, Tls};
+use ftp_client::{Client, ClientBuilder, Error, Family, Mode, Phase, Timeouts, Tls};
 use ftp_proto::{AddressClass, Escaped, FtpUrl, Scheme};
 use log::LevelFilter;
 
 use crate::credentials::{Credentials, Finder};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::remote::{self, Dialler};
 use crate::secure::Protection;
 use crate::signals::Cleanup;
-use crate::stdio::Stdio;
+use crate::stdio::{Messages, Stdio};
 use crate::trace;
 use advice::Advice;
 use diagnosis::Diagnosis;
@@ -54,7 +54,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     };
     let url = remote::url(url)?;
     let timeouts = remote::timeouts(options)?;
-    let dialler = Dialler::from_options(options)?;
+    let dialler = Dialler::in_both_modes(options)?;
     let protection = Protection::from_options(options)?;
     let word = options.value("tls").and_then(OsStr::to_str);
     let tls = protection.of(&url)?;
@@ -64,16 +64,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let credentials = Finder::new(options, &stdio.messages).find(&url)?;
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
-    let complete = |builder: ClientBuilder| {
-        let builder = match &credentials.account {
-            Some(account) => builder.account(account.as_bytes()),
-            None => builder,
-        };
-        tls.iter().cloned().fold(builder, ClientBuilder::tls)
-    };
     let dial = Dial {
-        calm: complete(dialler.builder()),
-        builder: complete(dialler.stopped_by(&cleanup).builder()),
+        calm: dialler.clone(),
+        dialler: dialler.stopped_by(&cleanup),
+        messages: stdio.messages.clone(),
         url: &url,
         secure_url: secure_url.as_ref(),
         offered,
@@ -83,31 +77,28 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         truncated: Cell::new(false),
         credentials: &credentials,
         timeouts,
-        wanted: match options.last_of(&["active", "passive"]) {
-            Some("active") => Mode::Active,
-            _ => Mode::Passive,
-        },
+        wanted: remote::mode(options),
         family: remote::family(options),
         bind: remote::bind(options)?,
         upload: options.value("upload-dir").map(OsStr::as_bytes),
     };
     let mut report = Report::new(stdio, options.is_quiet());
-    let mut advice = Advice {
-        url: url.to_string(),
-        user: options.value("user").map(|user| user.to_string_lossy().into_owned()),
-        ..Advice::default()
-    };
+    let mut advice = Advice { url: url.to_string(), ..Advice::default() };
     examine(&dial, &mut report, &mut advice).map_err(|failure| failure.about(&url)).and_then(|()| {
-        let command = advice.way.is_some().then(|| advice.command());
+        let command = advice.way.map(|way| {
+            advice.kept = advice::kept(options, way);
+            advice.command()
+        });
         report.end(command.as_deref()).map_err(|failure| failure.about(&url))
     })
 }
 
 /// How to reach the server that is examined.
 struct Dial<'a> {
-    builder: ClientBuilder,
+    dialler: Dialler,
     /// The same, which no signal cancels: for cleaning up behind one.
-    calm: ClientBuilder,
+    calm: Dialler,
+    messages: Messages,
     url: &'a FtpUrl,
     /// How connections are protected, if they are.
     tls: Option<Tls>,
@@ -130,9 +121,45 @@ struct Dial<'a> {
 }
 
 impl Dial<'_> {
+    /// What is left of the time for the whole counts from now.
+    fn builder(&self) -> ClientBuilder {
+        self.complete(self.dialler.builder())
+    }
+
+    fn complete(&self, builder: ClientBuilder) -> ClientBuilder {
+        let builder = match &self.credentials.account {
+            Some(account) => builder.account(account.as_bytes()),
+            None => builder,
+        };
+        self.tls.iter().cloned().fold(builder, ClientBuilder::tls)
+    }
+
+    /// # Errors
+    ///
+    /// `Timeout` once the time for the whole is over: what fails then tells nothing of the server.
+    fn in_time(&self) -> Result<(), Failure> {
+        match self.dialler.left() {
+            Some(Duration::ZERO) => Err(Error::Timeout(Phase::Overall).into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The limits of time, each no longer than what is left of that for the whole.
+    fn timeouts(&self) -> Timeouts {
+        let most = self.dialler.left().unwrap_or(Duration::MAX);
+        let Timeouts { resolve, connect, data_connect, greeting, .. } = self.timeouts;
+        Timeouts {
+            resolve: resolve.min(most),
+            connect: connect.min(most),
+            data_connect: data_connect.min(most),
+            greeting: greeting.min(most),
+            ..self.timeouts
+        }
+    }
+
     /// Connects, without logging in.
     fn connect(&self) -> Result<Client, Error> {
-        self.builder.clone().connect_to(self.url)
+        self.builder().connect_to(self.url)
     }
 
     fn login(&self, client: &mut Client) -> Result<(), Error> {
@@ -151,7 +178,8 @@ impl Dial<'_> {
     ) -> Result<Client, Failure> {
         let reply = self.timeouts.reply.min(self.timeouts.data_connect * 2);
         let timeouts = Timeouts { reply, ..self.timeouts };
-        let builder = change(self.builder.clone().timeouts(timeouts));
+        self.in_time()?;
+        let builder = change(self.builder().timeouts(timeouts));
         let mut client = builder.connect_to(self.url)?;
         self.login(&mut client).map_err(|error| Failure::login(&error))?;
         Ok(client)
@@ -163,7 +191,8 @@ impl Dial<'_> {
     ///
     /// What the client says.
     fn undisturbed(&self, limit: Duration) -> Result<Client, Error> {
-        let mut client = self.calm.clone().overall(Some(limit)).connect_to(self.url)?;
+        let builder = self.complete(self.calm.builder()).overall(Some(limit));
+        let mut client = builder.connect_to(self.url)?;
         self.login(&mut client)?;
         Ok(client)
     }
@@ -178,26 +207,32 @@ impl Dial<'_> {
     }
 }
 
+/// Whether a URL says nothing of TLS.
+fn url_is_plain(url: &FtpUrl) -> bool {
+    url.scheme() == Scheme::Ftp
+}
+
 /// The URL of the same server under TLS; `None` if it is one already.
 fn secured(url: &FtpUrl) -> Option<FtpUrl> {
     let host =
         if url.host().contains(':') { format!("[{}]", url.host()) } else { url.host().into() };
     let secured = format!("ftpes://{host}:{}/", url.port());
-    (url.scheme() == Scheme::Ftp).then(|| FtpUrl::parse(secured.as_bytes()).ok()).flatten()
+    url_is_plain(url).then(|| FtpUrl::parse(secured.as_bytes()).ok()).flatten()
 }
 
 /// All checks in order; what is found goes to `report`. Ends early where nothing more can be found.
 ///
 /// # Errors
 ///
-/// `Local` for standard output, `Interrupted`.
+/// `Local` for standard output, `Interrupted`, and `Timeout` if the time for the whole is over.
 fn examine(dial: &Dial<'_>, report: &mut Report<'_>, advice: &mut Advice) -> Result<(), Failure> {
     let Some(addresses) = resolved(dial, report)? else { return Ok(()) };
     let implicit = dial.is_implicit;
     let look = |address: &SocketAddr| {
-        (*address, probe::look(*address, dial.bind, &dial.timeouts, implicit))
+        (*address, probe::look(*address, dial.bind, &dial.timeouts(), implicit))
     };
     let answers: Vec<(SocketAddr, Answer)> = addresses.iter().map(look).collect();
+    dial.in_time()?;
     report.all(reach::addresses(&answers, implicit))?;
     advice.family = reach::good_family(&answers);
     if report.has_failed() {
@@ -205,6 +240,7 @@ fn examine(dial: &Dial<'_>, report: &mut Report<'_>, advice: &mut Advice) -> Res
     }
     if let Some(tls) = dial.tls.as_ref().or(dial.offered.as_ref()) {
         let seen = tls::look(dial, tls)?;
+        dial.in_time()?;
         let is_refusal = matches!(seen.outcome, tls::Outcome::Refused(_));
         let demands = dial.tls.is_some() && !(dial.is_tried && is_refusal);
         report.all(tls::judge(&seen, demands))?;
@@ -217,24 +253,41 @@ fn examine(dial: &Dial<'_>, report: &mut Report<'_>, advice: &mut Advice) -> Res
     }
     let Some((mut client, local, peer)) = entered(dial, report)? else { return Ok(()) };
     let is_protected = client.tls().is_some();
+    if is_protected && url_is_plain(dial.url) {
+        // What was asked for by --tls.
+        advice.scheme = Some(if dial.is_implicit { "ftps" } else { "ftpes" });
+    }
     let learned = ways::ask(&mut client, local, peer);
     let _ = client.quit();
+    dial.in_time()?;
     let seen = ways::examine(dial, learned, (local, peer))?;
     let (findings, best) = ways::judge(&seen);
     report.all(findings)?;
     let Some(Best(way)) = best else { return Ok(()) };
     advice.way = Some(way);
     if is_protected {
-        report.all(tls_on_data(dial, way)?)?;
+        match tls_on_data(dial, way) {
+            Ok(findings) => report.all(findings)?,
+            Err(failure) => return report.add(not_again(Check::Reuse, failure)?),
+        }
     }
-    let mut client = dial.client(|builder| way.alone(builder))?;
+    let mut client = match dial.client(|builder| way.alone(builder)) {
+        Ok(client) => client,
+        Err(failure) => return report.add(not_again(Check::List, failure)?),
+    };
     match abilities::look(&mut client) {
         Ok(seen) => report.all(abilities::judge(&seen))?,
-        Err(error) => report.add(lost(Check::List, error)?)?,
+        Err(error) => {
+            dial.in_time()?;
+            report.add(lost(Check::List, error)?)?;
+        }
     }
     let _ = client.quit();
     match dial.upload {
-        Some(directory) => report.all(upload::judge(&upload::examine(dial, way, directory)?)),
+        Some(directory) => match upload::examine(dial, way, directory) {
+            Ok(seen) => report.all(upload::judge(&seen)),
+            Err(failure) => report.add(not_again(Check::Put, failure)?),
+        },
         None => report.add(Finding::skip(
             Check::Put,
             "uploads and the clock are looked at with --upload-dir DIR only",
@@ -245,7 +298,8 @@ fn examine(dial: &Dial<'_>, report: &mut Report<'_>, advice: &mut Advice) -> Res
 /// The addresses of the server, those of the wanted family.
 fn resolved(dial: &Dial<'_>, report: &mut Report<'_>) -> Result<Option<Vec<SocketAddr>>, Failure> {
     let (host, port) = (dial.url.host(), dial.url.port());
-    let found = probe::resolve(host, port, dial.timeouts.resolve);
+    let found = probe::resolve(host, port, dial.timeouts().resolve);
+    dial.in_time()?;
     let is_wanted = |address: &SocketAddr| {
         let of_bind = dial.bind.is_none_or(|bind| bind.is_ipv4() == address.is_ipv4());
         of_bind
@@ -268,6 +322,7 @@ fn entered(
     let mut client = match dial.connect() {
         Ok(client) => client,
         Err(error) => {
+            dial.in_time()?;
             report.add(lost(Check::Connect, error)?)?;
             return Ok(None);
         }
@@ -296,6 +351,7 @@ fn entered(
         }
         Err(Error::Cancelled) => return Err(Error::Cancelled.into()),
         Err(error) => {
+            dial.in_time()?;
             report.add(entrance::refused(&dial.user(), &error, in_clear))?;
             return Ok(None);
         }
@@ -338,5 +394,27 @@ fn lost(check: Check, error: Error) -> Result<Finding, Failure> {
     match error {
         Error::Cancelled => Err(error.into()),
         error => Ok(Finding::fail(check, Diagnosis::ConnectionLost, error.to_string())),
+    }
+}
+
+/// A login failed that worked before.
+///
+/// # Errors
+///
+/// The failure itself, where it tells nothing of the server.
+fn not_again(check: Check, failure: Failure) -> Result<Finding, Failure> {
+    let (diagnosis, why) = refused_again(failure)?;
+    Ok(Finding::fail(check, diagnosis, why))
+}
+
+/// The same as what is wrong, and the words that were seen.
+fn refused_again(failure: Failure) -> Result<(Diagnosis, String), Failure> {
+    match failure.exit {
+        Exit::Interrupted | Exit::Local | Exit::Usage => Err(failure),
+        _ if failure.phase == Some(Phase::Overall) => Err(failure),
+        Exit::Login | Exit::Temporary | Exit::Refused => {
+            Ok((Diagnosis::LoginAgain, failure.message))
+        }
+        _ => Ok((Diagnosis::ConnectionLost, failure.message)),
     }
 }

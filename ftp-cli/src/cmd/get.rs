@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ftp_client::Phase;
+use ftp_client::{Client, Phase, Place};
 use ftp_proto::{FtpUrl, RepresentationType};
 use log::LevelFilter;
 
@@ -15,7 +15,7 @@ use crate::exit::{Exit, Failure};
 use crate::jobs::{self, Worker};
 use crate::json::Object;
 use crate::options::Options;
-use crate::progress::When;
+use crate::progress::{Board, When};
 use crate::remote::{self, shown};
 use crate::session::Sessions;
 use crate::signals::Cleanup;
@@ -54,11 +54,16 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let context = Context::new(options, stdio, &settings, &cleanup, (when, count, None));
     let tally = Mutex::new(Tally::new(count, "files fetched", &stdio.messages, &stdio.events));
     let given_up = Mutex::default();
+    let ahead = Mutex::new(match context.board.lacks_total() {
+        true => of_one_server(&items, &settings),
+        false => Vec::new(),
+    });
     jobs::run(settings.jobs, items, || Getter {
         sessions: sessions.another(),
         context: &context,
         tally: &tally,
         given_up: &given_up,
+        ahead: &ahead,
         last: None,
     });
     drop(context);
@@ -130,6 +135,8 @@ struct Getter<'a, 'b> {
     tally: &'a Mutex<Tally<'b>>,
     /// Servers with which it makes no sense to go on.
     given_up: &'a Mutex<HashSet<Server>>,
+    /// Files whose sizes are asked for before the first is moved.
+    ahead: &'a Mutex<Vec<FtpUrl>>,
     /// What the last file failed with, if it did.
     last: Option<Failure>,
 }
@@ -156,8 +163,10 @@ impl Getter<'_, '_> {
     }
 
     fn fetch(&mut self, item: &Item, about: &dyn Fn(Object) -> Object) -> Result<Done, Failure> {
-        let Self { sessions, context, .. } = self;
+        let Self { sessions, context, ahead, .. } = self;
         context.settings.retrying.persist(&context.witness(), about, |anew| {
+            ask_ahead(&context.board, sessions.client(&item.url)?, &mut lock(ahead));
+            // Once more: a question that was not answered costs that connection, and no file.
             let client = sessions.client(&item.url)?;
             let mut remote = Remote::of(&item.url, item.representation);
             let done = download(context, client, &mut remote, &item.target, (anew, about));
@@ -166,6 +175,38 @@ impl Getter<'_, '_> {
             }
             done
         })
+    }
+}
+
+/// So many sizes are asked for ahead, each of which takes a command and its reply.
+const MOST_AHEAD: usize = 100;
+
+/// The files whose sizes can be asked for over one connection and add up to the total; none if it
+/// would not be that of all, or they are many.
+fn of_one_server(items: &[Item], settings: &Settings) -> Vec<FtpUrl> {
+    let is_skipped = |item: &&Item| settings.no_clobber && download::exists(&item.target);
+    let items: Vec<&Item> = items.iter().filter(|item| !is_skipped(item)).collect();
+    let is_alike = |item: &&Item| {
+        let first = items.first().map(|first| (server(first), first.url.user()));
+        let is_image = item.representation == RepresentationType::Image;
+        first == Some((server(item), item.url.user())) && is_image
+    };
+    match items.len() <= MOST_AHEAD && items.iter().all(is_alike) {
+        true => items.into_iter().map(|item| item.url.clone()).collect(),
+        false => Vec::new(),
+    }
+}
+
+/// Asks how long the files are, for whoever watches; not again if the server does not tell.
+fn ask_ahead(board: &Board, client: &mut Client, ahead: &mut Vec<FtpUrl>) {
+    let files = std::mem::take(ahead);
+    if files.is_empty() {
+        return;
+    }
+    let mut size = |url: &FtpUrl| client.size(Place::of(url).path()).ok().flatten();
+    let total = files.iter().try_fold(0_u64, |total, url| total.checked_add(size(url)?));
+    if let Some(total) = total {
+        board.set_total(total);
     }
 }
 

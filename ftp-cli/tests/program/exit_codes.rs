@@ -140,6 +140,20 @@ fn what_nobody_foresaw_is_1_li_06() {
 }
 
 #[test]
+fn demo_without_descriptors_leaves_nothing_behind() {
+    let temporary = TempRoot::new();
+    // With more a server starts, which waits for descriptors as a server has to.
+    for most in 6..11 {
+        let mut shell = Command::new("/bin/sh");
+        let line = format!("ulimit -n {most}; exec \"$0\" demo -q");
+        shell.args(["-c", &line, env!("CARGO_BIN_EXE_ftp-cli")]);
+        let ran = run(shell.env_clear().env("TMPDIR", temporary.path()));
+        assert!(ran.code().is_some_and(|code| code != 0), "{most}: {ran:?}");
+        assert!(temporary.names().is_empty(), "{most}: {:?}", temporary.names());
+    }
+}
+
+#[test]
 fn several_items_of_which_some_fail_are_12_li_06() {
     let here = TempRoot::new();
     let names = ["a", "b", "c"].map(|name| here.write(name, b"x").to_str().unwrap().to_owned());

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ftp_server::{Rights, Server};
 use ftp_tests::peer::Peer as Tmux;
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
@@ -111,6 +112,44 @@ fn who_wants_no_progress_has_none_li_04() {
 }
 
 #[test]
+fn progress_of_several_files_has_a_total_li_04() {
+    let (here, root) = (TempRoot::new(), TempRoot::new());
+    root.write("one", &[b'x'; 40_000]);
+    root.write("two", &[b'y'; 40_000]);
+    let server = Server::builder().root(root.path()).anonymous(Rights::READ);
+    let server = server.bind("127.0.0.1:0").unwrap();
+    let url = |name: &str| format!("ftp://{}/{name}", server.local_addr());
+    for options in [&["--jobs", "1"][..], &["--jobs", "2"]] {
+        let mut command = ftp(&["get", "--limit-rate", "60K", "-P"]);
+        command.arg(here.path()).args(options).args([url("one"), url("two")]);
+        let mut terminal = Terminal::start(&mut command);
+        terminal.expect(" of 78.12 KiB");
+        let (status, shown) = terminal.end();
+        assert!(status.success(), "{shown:?}");
+    }
+    assert_eq!(std::fs::read(here.join("two")).unwrap(), [b'y'; 40_000]);
+}
+
+#[test]
+fn nobody_asks_for_sizes_for_whom_no_terminal_shows_a_total_li_04() {
+    let here = TempRoot::new();
+    let data = || Act::Send("150 data (10 bytes)", vec![b'x'; 10], "226 done");
+    for when in ["auto", "always", "never"] {
+        let peer = Peer::start(&[("RETR", data())]);
+        let mut command = ftp(&["get", "--progress", when, "-P"]);
+        run(command.arg(here.path()).args([peer.url("one"), peer.url("two")])).succeeded();
+        assert!(!peer.seen().contains("SIZE"), "{when}: {}", peer.seen());
+    }
+    // A question that is never answered as it should be costs the total, and no file.
+    let garbage = ("SIZE", Act::Say("213 99999999999999999999"));
+    let peer = Peer::start(&[("RETR", data()), garbage]);
+    let mut command = ftp(&["get", "-P"]);
+    command.arg(here.path()).args([peer.url("one"), peer.url("two")]);
+    let (status, shown) = Terminal::start(&mut command).end();
+    assert!(status.success() && peer.seen().contains("SIZE one"), "{shown}");
+}
+
+#[test]
 fn what_a_server_says_does_not_act_on_a_terminal_li_04_hl_08() {
     let hostile = b"a\x1b[2Jb\x07\r\nc\xc2\x9b31m\r\n\xe2\x80\xaetxt.exe\r\n".to_vec();
     let list = || Act::Send("150 names", hostile.clone(), "226 done");
@@ -209,12 +248,12 @@ fn progress_goes_on_in_a_window_that_changes_li_04() {
             env!("CARGO_BIN_EXE_ftp-cli"),
             local.to_str().unwrap()
         );
-        screen.run(&["new-session", "-d", "-x", "80", "-y", "12", &line]);
+        screen.run(&["new-session", "-d", "-x", "30", "-y", "12", &line]);
         let position = |screen: &str| {
             let line = screen.lines().rev().find(|line| line.contains("iB of 953.67 MiB"));
             line.map(str::to_owned)
         };
-        for columns in ["80", "70", "100", "72"] {
+        for columns in ["30", "80", "70", "100", "72"] {
             screen.run(&["resize-window", "-x", columns, "-y", "12"]);
             // It goes on there, in a line of its own.
             let first = screen.shows("progress", |screen| position(screen).is_some());
@@ -222,6 +261,12 @@ fn progress_goes_on_in_a_window_that_changes_li_04() {
                 position(screen).is_some() && position(screen) != position(&first)
             });
             assert_eq!(second.matches("953.67 MiB").count(), 1, "{columns}: {second}");
+            if columns == "30" {
+                // What there is no room for is left out, not folded.
+                let lines: Vec<&str> = second.lines().filter(|line| !line.is_empty()).collect();
+                assert_eq!(lines.len(), 2, "{second}");
+                assert!(lines[1].starts_with("a\u{2026}  "), "{second}");
+            }
         }
         enough.store(true, Ordering::SeqCst);
         server.join().unwrap().unwrap();

@@ -1,22 +1,61 @@
 //! The command line that is best for a server, by what was found.
 
 use super::ways::Way;
+use crate::options::Options;
 
 /// What the advice is made of.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Advice {
     /// The URL, without a password.
     pub(super) url: String,
-    /// Of `--user`.
-    pub(super) user: Option<String>,
     /// The way to data connections; `None` if there is none.
     pub(super) way: Option<Way>,
     /// The family whose addresses alone are good: `-4` or `-6`.
     pub(super) family: Option<&'static str>,
     /// The scheme that is better than the URL's.
     pub(super) scheme: Option<&'static str>,
-    /// The key of a certificate that is to be trusted.
-    pub(super) pin: Option<String>,
+    /// Options that were given and without which it would be another server or another way, each
+    /// with its value.
+    pub(super) kept: Vec<String>,
+}
+
+/// What is kept of the options: how TLS is checked, who logs in, and from where. None holds a
+/// secret.
+const KEPT: [&str; 12] = [
+    "ca-file",
+    "pin",
+    "client-cert",
+    "client-key",
+    "tls-data",
+    "insecure",
+    "user",
+    "account",
+    "password-file",
+    "password-command",
+    "netrc-file",
+    "bind",
+];
+
+/// The same, where the way is one of active mode.
+const OF_ACTIVE_MODE: [&str; 2] = ["active-address", "active-ports"];
+
+/// The options that the command line has to have, too.
+pub(super) fn kept(options: &Options, way: Way) -> Vec<String> {
+    let mut kept = Vec::new();
+    let active = OF_ACTIVE_MODE.iter().filter(|_| way.is_active());
+    for long in KEPT.iter().chain(active) {
+        let values: Vec<_> = match *long {
+            "pin" => options.all(long).collect(),
+            long => options.value(long).into_iter().collect(),
+        };
+        if values.is_empty() && options.has(long) {
+            kept.push(format!("--{long}"));
+        }
+        for value in values {
+            kept.extend([format!("--{long}"), value.to_string_lossy().into_owned()]);
+        }
+    }
+    kept
 }
 
 impl Advice {
@@ -31,12 +70,7 @@ impl Advice {
             Some(Way::Eprt) => add(&["--active"]),
             Some(Way::Port) => add(&["--active", "--eprt", "never"]),
         }
-        if let Some(pin) = &self.pin {
-            add(&["--pin", pin]);
-        }
-        if let Some(user) = &self.user {
-            add(&["--user", user]);
-        }
+        self.kept.iter().for_each(|word| add(&[word]));
         let url = match (self.scheme, self.url.split_once("://")) {
             (Some(scheme), Some((_, rest))) => format!("{scheme}://{rest}"),
             _ => self.url.clone(),
@@ -58,6 +92,7 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options;
 
     #[test]
     fn the_command_line_has_what_the_server_needs_and_no_more() {
@@ -78,16 +113,24 @@ mod tests {
                 Advice { way: Some(Way::Port), family: Some("-4"), ..plain() },
                 "ftp-cli ls -l -4 --active --eprt never ftp://me@host:2121/",
             ),
+            (Advice { scheme: Some("ftpes"), ..plain() }, "ftp-cli ls -l ftpes://me@host:2121/"),
             (
-                Advice { scheme: Some("ftpes"), pin: Some("sha256//a+b=".into()), ..plain() },
-                "ftp-cli ls -l --pin sha256//a+b= ftpes://me@host:2121/",
-            ),
-            (
-                Advice { user: Some("a'b c".into()), url: "ftp://[::1]/".into(), ..plain() },
-                "ftp-cli ls -l --user 'a'\\''b c' 'ftp://[::1]/'",
+                Advice { kept: vec!["a'b c".into()], url: "ftp://[::1]/".into(), ..plain() },
+                "ftp-cli ls -l 'a'\\''b c' 'ftp://[::1]/'",
             ),
         ] {
             assert_eq!(advice.command(), want);
         }
+    }
+
+    #[test]
+    fn what_was_given_and_is_needed_is_kept() {
+        let line = "doctor -k --pin sha256//a= --user x --pin sha256//b= --user me --json \
+                    --active-ports 300-400 --timeout 5 --tls-data clear";
+        let (_, options) = options::parse(line.split_whitespace().map(Into::into)).unwrap();
+        let passive = "--pin sha256//a= --pin sha256//b= --tls-data clear --insecure --user me";
+        assert_eq!(kept(&options, Way::Epsv).join(" "), passive);
+        let active = format!("{passive} --active-ports 300-400");
+        assert_eq!(kept(&options, Way::Port).join(" "), active);
     }
 }

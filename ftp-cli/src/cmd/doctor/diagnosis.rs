@@ -181,6 +181,9 @@ diagnoses! {
     LoginFailed "login-failed" Temporary,
         "The login failed for a reason that may pass, as the server says itself.",
         Server: "wait and try again; look at its log if it stays so";
+    LoginAgain "login-again" Temporary,
+        "The server let this user in before and does not now: it bounds the sessions or logins of one address, or bans who comes often.",
+        Server: "wait some minutes and examine again; raise its limits for one address (vsftpd: max_per_ip, ProFTPD: MaxClientsPerHost, Pure-FTPd: -C, serve: limits.per_address), or look for this client's address in lists of bans";
     ClockSkew "clock-skew" Integrity,
         "The clocks of the two computers differ, so that times of files mislead whatever compares them (mirror, --continue, make).",
         Server: "set its clock (NTP), and see that MDTM and MLSD tell UTC (vsftpd: use_localtime=NO)";

@@ -42,7 +42,7 @@ pub(super) struct Seen {
 ///
 /// `Unsupported` where this program has no TLS, `Usage` for files of the options, `Interrupted`.
 pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<Seen, Failure> {
-    let connect = |tls: Tls| dial.builder.clone().tls(tls).connect_to(dial.secure_url());
+    let connect = |tls: Tls| dial.builder().tls(tls).connect_to(dial.secure_url());
     let (outcome, info) = match connect(tls.clone()) {
         Ok(client) => (Outcome::Secured, part(client)),
         Err(Error::Tls(TlsError::Refused(reply))) => (Outcome::Refused(reply), None),

@@ -57,7 +57,8 @@ pub(super) struct Seen {
 ///
 /// # Errors
 ///
-/// Of connecting and the login, and `Interrupted`; nothing is left then, as far as can be done.
+/// Of connecting and the login, `Interrupted`, and `Timeout` if the time for the whole is over.
+/// Nothing is left then, as far as can be done, and what is left is named in a message.
 pub(super) fn examine(dial: &Dial<'_>, way: Way, directory: &[u8]) -> Result<Seen, Failure> {
     let mut client = dial.client(|builder| way.alone(builder))?;
     let name = format!("ftp-cli-doctor-{:016x}", RandomState::new().build_hasher().finish());
@@ -85,10 +86,14 @@ pub(super) fn examine(dial: &Dial<'_>, way: Way, directory: &[u8]) -> Result<See
     let (delete, left) = clean(dial, &mut client, there);
     (seen.delete, seen.left) = (delete, left);
     let _ = client.quit();
-    match tried {
+    let is_over = match tried {
         Err(error @ Error::Cancelled) => Err(error.into()),
-        _ => Ok(seen),
+        _ => dial.in_time(),
+    };
+    if is_over.is_err() && !seen.left.is_empty() {
+        dial.messages.say(format_args!("still at the server: {}", seen.left.join(", ")));
     }
+    is_over.map(|()| seen)
 }
 
 /// The steps, and the files that they may have left.

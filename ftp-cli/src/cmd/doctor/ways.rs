@@ -14,7 +14,8 @@ use ftp_client::{
 };
 use ftp_proto::{ExtendedAddress, HostPort, Reply, ReplyCode, Severity};
 
-use super::Dial;
+use super::diagnosis::Diagnosis;
+use super::{Dial, refused_again};
 use crate::exit::Failure;
 
 /// How often the server is asked for a port, so that the range of them shows.
@@ -69,6 +70,8 @@ pub(super) enum Outcome {
     NotTried(String),
     /// It broke the dialogue.
     Broken(String),
+    /// The login failed that worked before: what is wrong, and the words.
+    NotAgain(Diagnosis, String),
 }
 
 /// All that was seen of the ways to a server.
@@ -146,7 +149,7 @@ fn address_of_ours(stat: &Reply, local: IpAddr, peer: IpAddr) -> Option<IpAddr> 
 ///
 /// # Errors
 ///
-/// Of the login, which worked before.
+/// `Interrupted`, and `Timeout` if the time for the whole is over.
 pub(super) fn examine(
     dial: &Dial<'_>,
     learned: Dialogue,
@@ -173,7 +176,10 @@ pub(super) fn without_resuming(dial: &Dial<'_>, way: Way) -> Result<Option<Strin
             Ok(None)
         }
         Err(error @ Error::Cancelled) => Err(error.into()),
-        Err(error) => Ok(Some(error.to_string())),
+        Err(error) => {
+            dial.in_time()?;
+            Ok(Some(error.to_string()))
+        }
     }
 }
 
@@ -183,7 +189,13 @@ fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<Outcome, Failu
             "it carries IPv4 addresses only, and this is IPv6".to_owned(),
         ));
     }
-    let mut client = dial.client(|builder| way.alone(builder))?;
+    let mut client = match dial.client(|builder| way.alone(builder)) {
+        Ok(client) => client,
+        Err(failure) => {
+            let (diagnosis, why) = refused_again(failure)?;
+            return Ok(Outcome::NotAgain(diagnosis, why));
+        }
+    };
     let outcome = match listing(&mut client) {
         Ok(is_whole) => {
             if is_whole {
@@ -197,7 +209,10 @@ fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<Outcome, Failu
             return Ok(Outcome::Works);
         }
         Err(error @ Error::Cancelled) => return Err(error.into()),
-        Err(error) => outcome(way, error),
+        Err(error) => {
+            dial.in_time()?;
+            outcome(way, error)
+        }
     };
     match outcome {
         // Who may not list may transfer all the same.
@@ -229,7 +244,7 @@ fn connects(dial: &Dial<'_>, client: &mut Client, way: Way, peer: SocketAddr) ->
     };
     let mut at = peer;
     at.set_port(port);
-    let outcome = match TcpStream::connect_timeout(&at, dial.timeouts.data_connect) {
+    let outcome = match TcpStream::connect_timeout(&at, dial.timeouts().data_connect) {
         Ok(_) => Outcome::Works,
         Err(error) => unreachable(&error, Some(at)),
     };

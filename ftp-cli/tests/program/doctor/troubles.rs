@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use ftp_server::{Rights, ServerConfig};
@@ -208,4 +208,83 @@ fn who_may_not_get_in_or_store_is_told_why() {
         }
         found.ran.exited(code);
     }
+}
+
+#[test]
+fn a_login_that_is_refused_the_next_time_is_a_finding_and_no_mere_error() {
+    // The second way cannot be tried, or no way at all.
+    for (taken, best, first) in [(2, true, "pasv"), (1, false, "epsv")] {
+        let ours = Ours::start("127.0.0.1:0");
+        let logins = Arc::new(AtomicUsize::new(0));
+        let address = between(ours.address(), move |from, line| {
+            let is_login = from == From::Server && line.starts_with("230 ");
+            let is_one_too_many = is_login && logins.fetch_add(1, Ordering::Relaxed) >= taken;
+            Some(match is_one_too_many {
+                true => "530 Sorry, you come too often".to_owned(),
+                false => line.to_owned(),
+            })
+        });
+        let found = examined(&["--upload-dir", "in", &format!("ftp://{address}/")]);
+        assert!(found.wrong.iter().eq(["login-again"]), "{:?}", found.ran);
+        assert!(found.seen(first).contains("you come too often"), "{:?}", found.ran);
+        assert_eq!(found.best().is_some(), best, "{:?}", found.ran);
+        found.ran.exited(9);
+        is_clean(&ours.root);
+    }
+}
+
+#[test]
+fn the_time_for_the_whole_ends_the_examination_and_accuses_nobody_cl_28() {
+    // Each way would wait for itself: together that is longer.
+    let ours = Ours::start("127.0.0.1:0");
+    let address = between(ours.address(), |from, line| {
+        (from == From::Server || !line.starts_with("LIST")).then(|| line.to_owned())
+    });
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for address in [address, silent.local_addr().unwrap()] {
+        let found = examined(&["--timeout", "1", &format!("ftp://{address}/")]);
+        assert!(found.wrong.is_empty(), "{:?}", found.ran);
+        found.ran.exited(10);
+        let said = String::from_utf8_lossy(&found.ran.stdout).into_owned();
+        assert!(said.contains("\"phase\":\"overall\""), "{said}");
+    }
+}
+
+#[test]
+fn a_file_that_a_signal_leaves_at_the_server_is_named_li_10() {
+    let ours = Ours::start("127.0.0.1:0");
+    // The end of what is stored is never confirmed, and nothing is deleted.
+    let is_stored = Arc::new(AtomicBool::new(false));
+    let address = between(ours.address(), move |from, line| {
+        is_stored.fetch_or(line.starts_with("STOR "), Ordering::Relaxed);
+        let is_end = from == From::Server && line.starts_with("226 ");
+        if line.starts_with("DELE") {
+            return Some("XYZZ".to_owned());
+        }
+        (!is_end || !is_stored.load(Ordering::Relaxed)).then(|| line.to_owned())
+    });
+    let url = format!("ftp://{address}/");
+    let mut command = ftp(&["doctor", "--upload-dir", "in", &url]);
+    let mut running = Running::start(command.stdout(Stdio::null()).stderr(Stdio::piped()));
+    let is_there = || (ours.root.tree().len() > 2).then_some(());
+    running.wait_until(DEADLINE, is_there).unwrap();
+    let id = running.child.id().to_string();
+    assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
+    let status = running.wait(Instant::now() + DEADLINE).expect("it ends");
+    assert_eq!(status.code(), Some(130));
+    let mut said = String::new();
+    std::io::Read::read_to_string(running.child.stderr.as_mut().unwrap(), &mut said).unwrap();
+    assert!(said.contains("still at the server: in/ftp-cli-doctor-"), "{said}");
+}
+
+#[test]
+fn options_of_active_mode_need_no_active_where_it_is_tried_anyway() {
+    let ours = Ours::start("127.0.0.1:0");
+    let found =
+        examined(&["--active-address", "127.0.0.1", "--active-ports", "20000-60000", &ours.url()]);
+    assert!(found.wrong.is_empty(), "{:?}", found.ran);
+    found.ran.exited(0);
+    // They are heeded: nobody listens at the address that is announced.
+    let found = examined(&["--active-address", "127.0.0.9", &ours.url()]);
+    assert!(found.seen("eprt").contains("refused"), "{:?}", found.ran);
 }

@@ -75,6 +75,7 @@ fn passive(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Fi
         Outcome::Insecure(why) => wrong(Diagnosis::DataTls, format!("{name}: {why}")),
         Outcome::Broken(why) if other_works => wrong(blocked, format!("{name}: {why}")),
         Outcome::Broken(why) => wrong(Diagnosis::ConnectionLost, format!("{name}: {why}")),
+        Outcome::NotAgain(diagnosis, why) => wrong(*diagnosis, format!("{name}: {why}")),
         Outcome::Refused(reply) => {
             let words = format!("{name} is refused: {reply}");
             match other {
@@ -152,6 +153,7 @@ fn active(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Fin
         (Outcome::Works, None) => {
             Finding::ok(check, format!("the server connected to {local} by {name}"))
         }
+        (Outcome::NotAgain(diagnosis, why), _) => wrong(*diagnosis, format!("{name}: {why}")),
         (Outcome::Insecure(why), _) => wrong(Diagnosis::DataTls, format!("{name}: {why}")),
         (Outcome::NotTried(why), _) => {
             Finding::skip(check, format!("{name} cannot be tried: {why}"))

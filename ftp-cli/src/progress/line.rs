@@ -1,0 +1,107 @@
+//! The line that shows progress, cut to what there is room for: a line that is folded cannot be
+//! wiped away as one.
+
+use indicatif::{HumanBytes, HumanDuration, ProgressState};
+
+/// What is left out stands there as this.
+const ELLIPSIS: char = '\u{2026}';
+
+/// What stands in a line, the name by itself: that is shortened first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Line {
+    pub(super) head: String,
+    pub(super) name: String,
+    pub(super) tail: String,
+}
+
+impl Line {
+    /// The same with `figures` behind it.
+    pub(super) fn with(mut self, figures: &str) -> Self {
+        self.tail.push_str(figures);
+        self
+    }
+
+    /// The line in fewer than `columns`: the name is shortened, of which a letter stays, and then
+    /// the end of the line.
+    pub(super) fn fitting(self, columns: usize) -> String {
+        let Self { head, name, tail } = self;
+        let room = columns.saturating_sub(1);
+        let beside = width(&head) + width(&tail);
+        let name = shortened(&name, room.saturating_sub(beside).max(2));
+        shortened(&format!("{head}{name}{tail}"), room)
+    }
+}
+
+/// How much came or went, of how much, how fast, and how long that takes or took.
+pub(super) fn figures(progress: &ProgressState) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it saturates, and is no less than 0"
+    )]
+    let (bytes, rate) = (HumanBytes(progress.pos()), HumanBytes(progress.per_sec() as u64));
+    match progress.len() {
+        Some(total) => {
+            let (total, left) = (HumanBytes(total), HumanDuration(progress.eta()));
+            format!("{bytes} of {total}  {rate}/s  {left:#} left")
+        }
+        None => format!("{bytes}  {rate}/s  {:#}", HumanDuration(progress.elapsed())),
+    }
+}
+
+/// How many columns a text takes at most. Letters of East Asia take two, and some others are
+/// counted like them.
+fn width(text: &str) -> usize {
+    text.chars().map(columns).sum()
+}
+
+const fn columns(char: char) -> usize {
+    if (char as u32) < 0x1100 || char == ELLIPSIS { 1 } else { 2 }
+}
+
+/// As much of the beginning as there is room for, with a mark if that is not all.
+fn shortened(text: &str, room: usize) -> String {
+    if width(text) <= room {
+        return text.to_owned();
+    }
+    let (mut left, mut short) = (room.saturating_sub(1), String::new());
+    for char in text.chars() {
+        let Some(rest) = left.checked_sub(columns(char)) else { break };
+        short.push(char);
+        left = rest;
+    }
+    if room > 0 {
+        short.push(ELLIPSIS);
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_fits_and_the_name_is_shortened_first_li_04() {
+        let line = |name: &str| Line {
+            head: "[1/2] ".to_owned(),
+            name: name.to_owned(),
+            tail: "  1 of 2".to_owned(),
+        };
+        for (name, columns, want) in [
+            ("abcdef", usize::MAX, "[1/2] abcdef  1 of 2"),
+            ("abcdef", 21, "[1/2] abcdef  1 of 2"),
+            ("abcdef", 20, "[1/2] abcd\u{2026}  1 of 2"),
+            ("abcdef", 17, "[1/2] a\u{2026}  1 of 2"),
+            ("abcdef", 12, "[1/2] a\u{2026}  \u{2026}"),
+            ("\u{6f22}\u{5b57}\u{6f22}", 21, "[1/2] \u{6f22}\u{5b57}\u{6f22}  1 of 2"),
+            ("\u{6f22}\u{5b57}\u{6f22}", 20, "[1/2] \u{6f22}\u{5b57}\u{2026}  1 of 2"),
+            ("abcdef", 2, "\u{2026}"),
+            ("abcdef", 1, ""),
+            ("abcdef", 0, ""),
+        ] {
+            let shown = line(name).fitting(columns);
+            assert_eq!(shown, want, "{name} in {columns}");
+            assert!(width(&shown) < columns.max(1), "{shown:?} in {columns}");
+        }
+    }
+}
