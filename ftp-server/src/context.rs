@@ -16,6 +16,7 @@ use crate::data::{Announcer, Buffers, PassivePorts};
 use crate::digest::Running;
 use crate::observer::{Observers, Refusal};
 use crate::presence::Presence;
+use crate::protection::Resumed;
 use crate::relay::Relay;
 use crate::session;
 use crate::tls::Acceptor;
@@ -63,6 +64,8 @@ pub(crate) struct Register {
     gone: Condvar,
     /// No session is given time to end by itself.
     hurried: AtomicBool,
+    /// The data connections under TLS of all sessions so far.
+    pub(crate) resumed: Resumed,
 }
 
 /// A session as the register knows it: its control connection, and whether it may be woken.

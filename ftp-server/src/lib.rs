@@ -72,7 +72,9 @@ pub use name_pattern::NamePattern;
 pub use observer::{
     Direction, Event, EventKind, LoginRefusal, Observer, Refusal, SessionEnd, Transfer, TransferEnd,
 };
-pub use protection::{ClientCertificates, SessionReuse, TlsError, TlsInfo, TlsPolicy, TlsVersion};
+pub use protection::{
+    ClientCertificates, Resumptions, SessionReuse, TlsError, TlsInfo, TlsPolicy, TlsVersion,
+};
 pub use server::{Cutter, Server, ServerBuilder, ShutdownReport};
 pub use storage::{
     Capabilities, Confinement, ConfinementPolicy, Entries, Entry, EntryKind, Fault, FaultStorage,

@@ -2,6 +2,7 @@
 //! wrong with it.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Whether connections are protected by TLS.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -24,7 +25,8 @@ pub enum TlsPolicy {
 pub enum SessionReuse {
     /// None is ever resumed: no tickets.
     Off,
-    /// Clients may resume or not; events tell which.
+    /// Clients may resume or not; events tell which, and
+    /// [`Server::resumptions`](crate::Server::resumptions) how many.
     #[default]
     Observe,
     /// The same, with tickets enough for many connections at a time, and a warning for each that
@@ -133,6 +135,41 @@ pub enum TlsError {
     /// The library was built without the feature `tls`.
     #[error("built without TLS")]
     Absent,
+}
+
+/// How many data connections were protected so far, as [`Server::resumptions`] has it.
+///
+/// [`Server::resumptions`]: crate::Server::resumptions
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub struct Resumptions {
+    /// Those that resumed a session of their control connection.
+    pub resumed: u64,
+    /// Those that did not: they had a full handshake, and with [`SessionReuse::Require`] were refused
+    /// behind it.
+    pub missed: u64,
+}
+
+/// Counts them while it goes on.
+#[derive(Debug, Default)]
+pub(crate) struct Resumed {
+    resumed: AtomicU64,
+    missed: AtomicU64,
+}
+
+impl Resumed {
+    /// Counts one data connection, and returns how many there are with it.
+    pub(crate) fn count(&self, is_resumed: bool) -> Resumptions {
+        let count = if is_resumed { &self.resumed } else { &self.missed };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.get()
+    }
+
+    pub(crate) fn get(&self) -> Resumptions {
+        let [resumed, missed] =
+            [&self.resumed, &self.missed].map(|count| count.load(Ordering::Relaxed));
+        Resumptions { resumed, missed }
+    }
 }
 
 /// How a TLS connection came about.

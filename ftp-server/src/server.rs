@@ -16,6 +16,7 @@ use crate::context::{Context, Current, Register};
 use crate::error::Error;
 use crate::listener::{self, Greeting};
 use crate::observer::{Observer, Observers};
+use crate::protection::Resumptions;
 use crate::storage::{ConfinementPolicy, LocalStorage, Storage};
 use crate::tls::{Acceptor, Tls};
 use crate::who::SessionInfo;
@@ -115,6 +116,13 @@ impl Server {
     #[must_use]
     pub fn sessions(&self) -> Vec<SessionInfo> {
         self.current.get().register.who()
+    }
+
+    /// How many data connections were under TLS since the start, and how many of them resumed a
+    /// session of their control connection. The end of the server is logged with it.
+    #[must_use]
+    pub fn resumptions(&self) -> Resumptions {
+        self.current.get().register.resumed.get()
     }
 
     /// Ends the session of this number as a shutdown does whose deadline has come: a transfer is cut
@@ -256,6 +264,10 @@ impl Server {
             report.cut,
             report.stuck
         );
+        let Resumptions { resumed, missed } = register.resumed.get();
+        if resumed + missed > 0 {
+            log::info!("data under TLS: {resumed} connections resumed a session, {missed} did not");
+        }
         report
     }
 }

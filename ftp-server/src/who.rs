@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use ftp_proto::Verb;
 
+use crate::protection::TlsVersion;
 use crate::storage::VirtualPath;
 
 /// A session, as it was when [`Server::sessions`](crate::Server::sessions) looked.
@@ -22,6 +23,8 @@ pub struct SessionInfo {
     pub user: Option<Vec<u8>>,
     /// Since when it is connected.
     pub since: SystemTime,
+    /// The version of TLS that protects the control connection; `None` in clear.
+    pub tls: Option<TlsVersion>,
     /// What it does.
     pub activity: Activity,
 }
@@ -44,25 +47,32 @@ pub enum Activity {
     },
 }
 
-/// What a session shows of itself. It writes this at a login and at the ends of a transfer; all it
+/// What a session shows of itself. It writes this at a login, when TLS begins
+/// or ends, and at the ends of a transfer; all it
 /// costs meanwhile is a number.
 #[derive(Debug)]
 pub(crate) struct Shown {
     peer: SocketAddr,
     since: SystemTime,
     user: Mutex<Option<Vec<u8>>>,
+    tls: Mutex<Option<TlsVersion>>,
     transfer: Mutex<Option<(Verb, VirtualPath)>>,
     moved: AtomicU64,
 }
 
 impl Shown {
     pub(crate) fn new(peer: SocketAddr) -> Self {
-        let (user, transfer) = (Mutex::default(), Mutex::default());
-        Self { peer, since: SystemTime::now(), user, transfer, moved: AtomicU64::new(0) }
+        let (user, tls, transfer) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { peer, since: SystemTime::now(), user, tls, transfer, moved: AtomicU64::new(0) }
     }
 
     pub(crate) fn set_user(&self, user: Option<&[u8]>) {
         *locked(&self.user) = user.map(<[u8]>::to_vec);
+    }
+
+    /// Says that TLS protects it from now on, or does not any more.
+    pub(crate) fn set_tls(&self, version: Option<TlsVersion>) {
+        *locked(&self.tls) = version;
     }
 
     /// Says what begins, or that it is over.
@@ -82,7 +92,7 @@ impl Shown {
             None => Activity::Idle,
         };
         let (peer, since, user) = (self.peer, self.since, locked(&self.user).clone());
-        SessionInfo { number, peer, user, since, activity }
+        SessionInfo { number, peer, user, since, tls: *locked(&self.tls), activity }
     }
 }
 

@@ -25,7 +25,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::limits;
-use crate::protection::SessionReuse;
+use crate::protection::{Resumptions, SessionReuse};
 use crate::session::Session;
 use crate::tls::Connection;
 
@@ -114,13 +114,20 @@ pub(crate) fn protect(
     let mut until_ready = |flags| wait(fd(stream), flags, deadline, 0, monitor);
     let connection =
         handshake.carry_out(stream, deadline, &mut until_ready).map_err(unprotected)?;
-    if connection.info().is_some_and(|info| info.resumed) {
+    let is_resumed = connection.info().is_some_and(|info| info.resumed);
+    let counts = session.context.register.resumed.count(is_resumed);
+    if is_resumed {
         return Ok(Some(connection));
     }
     match secured.acceptor.reuse() {
         SessionReuse::Off | SessionReuse::Observe => {}
         SessionReuse::Prefer => {
-            log::warn!("{}: a data connection has a TLS session of its own", session.peer);
+            let Resumptions { resumed, missed } = counts;
+            let so_far = format!("{missed} have so far, {resumed} have not");
+            log::warn!(
+                "{}: a data connection has a TLS session of its own; {so_far}",
+                session.peer
+            );
         }
         SessionReuse::Require => {
             let why = "the TLS session is none of the control connection";

@@ -127,6 +127,7 @@ impl Runner {
         let limit = self.session.context.config.tls_handshake;
         let (handshake, mut secured) = acceptor.protect_control(limit)?;
         secured.established(self.control.protect(handshake, limit)?);
+        self.line().shown.set_tls(secured.info().map(|info| info.version));
         self.session.secured = Some(Box::new(secured));
         if with_data {
             self.session.has_buffer_size = true;
@@ -354,6 +355,7 @@ impl Runner {
             Outcome::Unprotect(reply) => {
                 self.control.send(&reply)?;
                 self.control.unprotect(self.session.context.config.tls_handshake)?;
+                self.line().shown.set_tls(None);
                 return Ok(if self.is_inside { Next::Elsewhere } else { Next::Continue });
             }
             Outcome::Transfer(transfer) => {

@@ -338,6 +338,7 @@ fn rein_goes_back_to_clear_where_that_is_allowed_cm_19_cm_20() {
         tls.write_all(b"USER u\r\nPASS p\r\nREIN\r\n").unwrap();
         let (said, end) = tls.read_to_its_end();
         assert_eq!(end, ftp_tests::tls::End::CloseNotify);
+        assert!(secure.fixture.server.sessions()[0].tls.is_some(), "until the client agrees");
         let said = String::from_utf8(said).unwrap();
         let codes: Vec<_> = said.lines().map(|line| line.split_once(' ').unwrap().0).collect();
         assert_eq!(codes, ["331", "230", "220"]);
@@ -349,8 +350,14 @@ fn rein_goes_back_to_clear_where_that_is_allowed_cm_19_cm_20() {
         session.expect("TYPE I", 200);
         assert_eq!(session.download("RETR f"), b"content");
         // And under TLS once more.
+        assert_eq!(secure.fixture.server.sessions()[0].tls, None);
         session.start_tls(&client);
         play(&mut session, &[("PWD", 530), ("USER u", 331), ("PASS p", 230)]);
+        let want = match version {
+            Version::V1_2 => TlsVersion::V1_2,
+            Version::V1_3 => TlsVersion::V1_3,
+        };
+        assert_eq!(secure.fixture.server.sessions()[0].tls, Some(want));
     }
 }
 

@@ -133,6 +133,9 @@ fn sessions_are_resumed_as_the_policy_says_tl_09_tl_10_ht_16() {
             let mut session = secure.session(&client);
             let count = resumed(&mut session, &client, "STOR f", 50);
             assert!(want.contains(&count), "{version:?} {reuse:?}: {count}");
+            let counted = secure.fixture.server.resumptions();
+            let resumed = count as u64;
+            assert_eq!((counted.resumed, counted.missed), (resumed, 50 - resumed), "{reuse:?}");
         }
         let secure = Secure::with(|tls| tls.session_reuse(SessionReuse::Require));
         let client = secure.client().version(version);
@@ -166,6 +169,46 @@ fn a_session_of_nobody_or_of_somebody_else_is_522_tl_09_tl_11_ht_15_hd_06() {
         }
         assert_eq!(of_a.tls_download(&a, "RETR f"), b"content");
         of_b.expect("PWD", 257);
+        // What was refused is counted as well, and a change of the settings keeps the counts.
+        let server = &secure.fixture.server;
+        server.set_tls(None).unwrap();
+        let counted = server.resumptions();
+        assert_eq!((counted.resumed, counted.missed), (1, 2));
+    }
+}
+
+#[test]
+fn a_session_of_before_rein_or_auth_is_522_tl_09_tl_11_ht_15() {
+    for version in Version::ALL {
+        let secure = Secure::with(|tls| tls.session_reuse(SessionReuse::Require));
+        secure.fixture.write("f", b"content");
+        let former = secure.client().version(version);
+        let mut session = secure.fixture.greeted();
+        session.expect("AUTH TLS", 234);
+        let tcp = session.stream().try_clone().unwrap();
+        let mut tls = former.connect(tcp.try_clone().unwrap()).unwrap();
+        tls.write_all(b"REIN\r\n").unwrap();
+        assert_eq!(tls.read_to_its_end().1, End::CloseNotify);
+        tls.close_notify().unwrap();
+        drop(tls);
+        // The same connection, and all that its client could resume before.
+        let mut session = RawSession::over(tcp);
+        let now = secure.client().version(version);
+        session.start_tls(&now);
+        session.expect("USER u", 331);
+        session.expect("PASS p", 230);
+        session.protect();
+        let tickets = former.sessions().count();
+        assert!(tickets > 0, "nothing to try");
+        let data = session.passive();
+        session.expect("RETR f", 150);
+        if let Ok(mut data) = former.connect(data.into_stream()) {
+            assert!(!data.shaken().resumed);
+            assert_eq!(data.read_to_its_end().0, b"");
+        }
+        session.expect_reply(522);
+        session.expect("TYPE I", 200);
+        assert_eq!(session.tls_download(&now, "RETR f"), b"content");
     }
 }
 
