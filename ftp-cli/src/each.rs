@@ -13,6 +13,7 @@ use crate::json::Object;
 use crate::options::Options;
 use crate::progress::is_talkative;
 use crate::remote;
+use crate::retrying::{Retrying, Witness};
 use crate::session::Sessions;
 use crate::signals::Cleanup;
 use crate::stdio::{Messages, Stdio};
@@ -53,7 +54,8 @@ pub(crate) enum Became {
     Told,
 }
 
-/// Does `act` to the object of each URL, in order, over one control connection for each server.
+/// Does `act` to the object of each URL, in order, over one control connection for each server, and
+/// again as `--retry` says.
 /// `what` completes "2 of 3": `objects removed`.
 ///
 /// # Errors
@@ -67,17 +69,22 @@ pub(crate) fn each(
     mut act: impl FnMut(&mut Client, &FtpUrl, &Told) -> Result<Became, Failure>,
 ) -> Result<(), Failure> {
     let urls = urls.iter().map(|url| remote::url(url)).collect::<Result<Vec<_>, _>>()?;
+    let retrying = Retrying::from_options(options)?;
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
     let told = Told::new(options, stdio);
+    let witness = Witness::new(options, stdio, &cleanup);
     let mut tally = Tally::new(urls.len(), what, &told.messages, &told.events);
     for url in &urls {
-        let became = match sessions.client(url) {
-            Ok(client) => act(client, url, &told).map_err(|failure| failure.about(url)),
-            Err(failure) => Err(failure),
-        };
         let about = |object: Object| object.text("source", &url.to_string());
+        let became = retrying.persist(&witness, &about, |_| {
+            let became = act(sessions.client(url)?, url, &told);
+            if became.as_ref().is_err_and(Failure::is_end_of_connection) {
+                sessions.drop_client(url);
+            }
+            became.map_err(|failure| failure.about(url))
+        });
         let flow = match became {
             Ok(became) => {
                 tally.done();

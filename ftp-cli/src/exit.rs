@@ -138,6 +138,12 @@ impl Failure {
         Self { may_pass: false, from_0: false, ..self }
     }
 
+    /// Whether the control connection is of no more use. One that a signal cut short is: it parts
+    /// in order.
+    pub(crate) fn is_end_of_connection(&self) -> bool {
+        self.fatal && self.exit != Exit::Interrupted
+    }
+
     /// Says what it was about, in front.
     pub(crate) fn about(self, what: impl std::fmt::Display) -> Self {
         Self { message: format!("{what}: {}", self.message), ..self }

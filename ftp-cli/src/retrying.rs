@@ -9,7 +9,8 @@ use crate::exit::Failure;
 use crate::json::Object;
 use crate::options::Options;
 use crate::pace;
-use crate::stdio::Messages;
+use crate::signals::Cleanup;
+use crate::stdio::{Messages, Stdio};
 use crate::values;
 
 /// The first pause without `--retry-delay`; each further one is twice as long, up to the longest.
@@ -31,6 +32,14 @@ pub(crate) struct Witness<'a> {
     pub(crate) events: &'a Events,
     pub(crate) canceller: Option<&'a Canceller>,
     pub(crate) quiet: bool,
+}
+
+impl<'a> Witness<'a> {
+    /// Who is told by the options, and the signals that `cleanup` waits for.
+    pub(crate) fn new(options: &Options, stdio: &'a Stdio, cleanup: &'a Cleanup) -> Self {
+        let (messages, events) = (&stdio.messages, &stdio.events);
+        Self { messages, events, canceller: cleanup.canceller(), quiet: options.is_quiet() }
+    }
 }
 
 impl Retrying {

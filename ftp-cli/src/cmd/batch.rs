@@ -233,6 +233,7 @@ impl Queue<'_> {
                 };
                 let client = connected(&mut self.sessions, self.url, &self.went)?;
                 let listed = lister.list(client, Place::at(path));
+                let listed = listed.map_err(|failure| failure.about(shown(path)));
                 lister.finish(listed, &shown(path))
             }
             Order::Stat(paths) => self.each(number, paths, |queue, path| {

@@ -170,7 +170,7 @@ impl Getter<'_, '_> {
             let client = sessions.client(&item.url)?;
             let mut remote = Remote::of(&item.url, item.representation);
             let done = download(context, client, &mut remote, &item.target, (anew, about));
-            if done.as_ref().is_err_and(is_end_of_connection) {
+            if done.as_ref().is_err_and(Failure::is_end_of_connection) {
                 sessions.drop_client(&item.url);
             }
             done
@@ -210,11 +210,6 @@ fn ask_ahead(board: &Board, client: &mut Client, ahead: &mut Vec<FtpUrl>) {
     }
 }
 
-/// Whether the connection is of no more use. One that a signal cut short is: it parts in order.
-fn is_end_of_connection(failure: &Failure) -> bool {
-    failure.fatal && failure.exit != Exit::Interrupted
-}
-
 impl Worker for Getter<'_, '_> {
     type Item = Item;
 
@@ -249,7 +244,7 @@ impl Worker for Getter<'_, '_> {
     }
 
     fn failed(&mut self, item: &Item, failure: Failure) -> ControlFlow<()> {
-        if is_end_of_connection(&failure) {
+        if failure.is_end_of_connection() {
             lock(self.given_up).insert(server(item));
         }
         self.last = Some(failure.clone());

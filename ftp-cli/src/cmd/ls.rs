@@ -15,6 +15,7 @@ use crate::look;
 use crate::options::Options;
 use crate::output::Lines;
 use crate::remote;
+use crate::retrying::{Retrying, Witness};
 use crate::session::Sessions;
 use crate::signals::Cleanup;
 use crate::stdio::{Messages, Stdio};
@@ -30,6 +31,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         true => Some(pattern(&url)?),
         false => None,
     };
+    let retrying = Retrying::from_options(options)?;
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
@@ -42,7 +44,17 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         shown: 0,
         left_out: None,
     };
-    let listed = lister.list(sessions.client(&url)?, Place::of(&url));
+    let about = |object: Object| object.text("source", &url.to_string());
+    let listed = retrying.persist(&Witness::new(options, stdio, &cleanup), &about, |_| {
+        let listed = lister.list(sessions.client(&url)?, Place::of(&url));
+        if listed.as_ref().is_err_and(Failure::is_end_of_connection) {
+            sessions.drop_client(&url);
+        }
+        // What was printed would be printed again.
+        let is_silent = lister.shown == 0;
+        let listed = listed.map_err(|failure| failure.about(&url));
+        listed.map_err(|failure| if is_silent { failure } else { failure.for_good() })
+    });
     let done = lister.finish(listed, &url);
     sessions.part(done.as_ref().err().filter(|failure| failure.fatal));
     done
@@ -101,7 +113,7 @@ pub(super) struct Lister {
     pub(super) lines: Lines,
     pub(super) messages: Messages,
     pub(super) events: Events,
-    /// How many entries were printed.
+    /// How much was printed, or left out: lines.
     pub(super) shown: u64,
     /// Why something was left out; the rest was listed.
     pub(super) left_out: Option<Failure>,
@@ -143,7 +155,7 @@ impl Lister {
         what: &dyn std::fmt::Display,
     ) -> Result<(), Failure> {
         let flushed = self.lines.flush();
-        listed.map_err(|failure| failure.about(what))?;
+        listed?;
         flushed?;
         if let Some(failure) = self.left_out.take() {
             return Err(failure);
@@ -178,6 +190,7 @@ impl Lister {
                         && self.pattern.is_none()
                         && !self.events.is_on() =>
                 {
+                    self.shown += 1;
                     self.lines.print(&line)
                 }
                 Ok(Listed::Unparsed(line)) => {
@@ -272,6 +285,7 @@ impl Lister {
     }
 
     fn leave_out(&mut self, why: &str) {
+        self.shown += 1;
         self.messages.say(format_args!("left out, {why}"));
         self.left_out.get_or_insert_with(|| match self.how.recursive {
             true => Failure::new(Exit::Partial, "not all of the tree was listed").alone(),

@@ -218,7 +218,7 @@ impl Putter<'_, '_, '_> {
             let done = upload(context, client, &mut remote, &mut source, (anew, about));
             // All are for the same directory.
             *place = Some(remote.place);
-            if done.as_ref().is_err_and(is_end_of_connection) {
+            if done.as_ref().is_err_and(Failure::is_end_of_connection) {
                 sessions.drop_client(url);
             }
             done
@@ -228,11 +228,6 @@ impl Putter<'_, '_, '_> {
 
 pub(super) fn is_regular(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.is_file())
-}
-
-/// Whether the connection is of no more use. One that a signal cut short is: it parts in order.
-fn is_end_of_connection(failure: &Failure) -> bool {
-    failure.fatal && failure.exit != Exit::Interrupted
 }
 
 impl<'i> Worker for Putter<'_, '_, 'i> {

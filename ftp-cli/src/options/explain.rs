@@ -24,6 +24,7 @@ pub(super) fn explain(fail: &Fail, command: Option<Command>) -> Failure {
                 None if !takers.is_empty() => {
                     format!("it stands behind the command that takes it: {takers}")
                 }
+                Some(_) if takers.contains(", ") => format!("only {takers} take it"),
                 Some(_) if !takers.is_empty() => format!("only {takers} takes it"),
                 _ => {
                     let longs = TABLE.iter().filter(known).map(|row| row.long);

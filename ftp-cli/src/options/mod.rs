@@ -263,7 +263,7 @@ mod tests {
     fn parse_refuses_and_says_what_to_do() {
         for (line, want) in [
             ("get --contineu x", "did you mean --continue?"),
-            ("get --append x", "only put, batch takes it"),
+            ("get --append x", "only put, batch take it"),
             ("put -l", "only ls takes it"),
             ("serve -a", "only get (--ascii), put (--ascii), ls (--all)"),
             ("-c get", "behind the command that takes it: get, put, "),

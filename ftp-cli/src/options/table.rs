@@ -130,8 +130,11 @@ const MOVERS: &[Command] = &[Get, Put, Batch];
 const DIALOGUE: &[Command] =
     &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror, Fxp, Doctor];
 const TREES: &[Command] = &[Command::Mirror, Fxp];
-/// Those that try again what may pass.
-const STUBBORN: &[Command] = &[Get, Put, Batch, Command::Mirror];
+/// Those that move files themselves, and show how far they are.
+const CARRIERS: &[Command] = &[Get, Put, Batch, Command::Mirror];
+/// Those that try again what may pass. A raw command is sent once: nobody knows what it does.
+const STUBBORN: &[Command] =
+    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Batch, Command::Mirror];
 const ALL: &[Command] = Command::ALL;
 
 #[rustfmt::skip]
@@ -237,7 +240,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Robust,   "",  "retry-delay",     Needed("TIME"),        STUBBORN, "between tries; default 1, then twice as long, up to 60"),
     row(Output,   "q", "quiet",           No,                    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror, Fxp, Doctor, Serve, Demo], "say nothing but errors"),
     row(Output,   "v", "verbose",         No,                    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror, Fxp, Serve], "say more of what is done"),
-    row(Output,   "",  "progress",        Needed("auto|always|never"), STUBBORN, "auto is on a terminal; default auto"),
+    row(Output,   "",  "progress",        Needed("auto|always|never"), CARRIERS, "auto is on a terminal; default auto"),
     row(Output,   "",  "json",            No,                    REMOTE,   "events as JSON, one a line, on standard output (docs/json.md)"),
     row(Output,   "",  "raw-names",       No,                    &[Ls, Stat, Quote, Batch], "names as they are on a terminal too, control characters and all"),
     row(Output,   "",  "trace",           WithEqualSign("FILE"), DIALOGUE, "the dialogue with the server, explained, to FILE or standard error"),

@@ -241,3 +241,17 @@ fn a_terminal_is_shown_escapes_and_exact_names_on_request_li_04_li_05_hl_08() {
     let raw = start(&["--raw-names"]);
     assert!(raw.contains("\x1b]0;title\x07\n\u{9b}2J\nb\u{202e}c\nd\u{fffd}\n\x7f\n"), "{raw:?}");
 }
+
+#[test]
+fn what_was_printed_is_not_printed_again() {
+    let cut = Act::Send("150 list", b"a\r\nb\r\n".to_vec(), "426 cut");
+    let whole = Act::Send("150 list", b"a\r\nb\r\n".to_vec(), "226 done");
+    let empty = Act::Send("150 list", Vec::new(), "426 cut");
+    for (first, code, want) in [(cut, 9, "a\nb\n"), (empty, 0, "a\nb\n")] {
+        let peer = Peer::start(&[("NLST", first), ("NLST", whole.clone())]);
+        let retry = ["ls", "--retry", "3", "--retry-delay", "0s"];
+        let ran = run(ftp(&retry).arg(peer.url("")));
+        ran.exited(code);
+        assert_eq!(String::from_utf8_lossy(&ran.stdout), want, "{}", peer.seen());
+    }
+}

@@ -448,3 +448,50 @@ fn mv_tells_which_name_was_refused() {
     run(&mut ftp(&["mv", &server.url("a"), &server.url("b")])).succeeded();
     assert_eq!(server.root.read("b"), b"1");
 }
+
+#[test]
+fn every_command_tries_again_what_may_pass_and_a_raw_one_is_sent_once() {
+    let busy = || Act::Say("450 busy");
+    for (command, verb, done, rest) in [
+        ("ls", "NLST", Act::Send("150 list", b"a\r\n".to_vec(), "226 done"), &[][..]),
+        ("stat", "SIZE", Act::Say("213 1"), &[]),
+        ("rm", "DELE", Act::Say("250 gone"), &[]),
+        ("mkdir", "MKD", Act::Say("257 \"x\" made"), &[]),
+        ("rmdir", "RMD", Act::Say("250 gone"), &[]),
+        ("mv", "RNTO", Act::Say("250 moved"), &["y"]),
+        ("chmod", "SITE CHMOD", Act::Say("200 done"), &[]),
+    ] {
+        let before: &[&str] = if command == "chmod" { &["644"] } else { &[] };
+        let with = |options: &[&str], acts: &[(&'static str, Act)]| {
+            let peer = Peer::start(acts);
+            let mut ftp = ftp(&[command]);
+            let ran = run(ftp.args(options).args(before).arg(peer.url("x")).args(rest));
+            (ran, peer.seen().matches(verb).count(), peer.seen())
+        };
+        let retry = ["--retry", "1", "--retry-delay", "0s"];
+        let moves = ("RNFR", Act::Say("350 go on"));
+        let listed = ("LIST", Act::Send("150 list", Vec::new(), "226 done"));
+        let passes = [(verb, busy()), (verb, done.clone()), moves.clone(), listed.clone()];
+        let (ran, tries, seen) = with(&retry, &passes);
+        ran.exited(0);
+        assert_eq!(tries, 2, "{command}: {seen}");
+        assert!(String::from_utf8_lossy(&ran.stderr).contains("try 2 of 2"), "{command}: {ran:?}");
+        let (ran, tries, seen) = with(&[], &passes);
+        ran.exited(9);
+        assert_eq!(tries, 1, "{command}: {seen}");
+        let (ran, tries, seen) = with(&retry, &[(verb, Act::Say("553 never")), moves, listed]);
+        assert_eq!(tries, 1, "{command}: {seen}");
+        // What has no size may be a directory.
+        assert_eq!(ran.code() == Some(0), command == "stat", "{command}: {ran:?} {seen}");
+    }
+    // A connection that breaks is made anew.
+    let broken = Act::SendAndBreak("150 list", Vec::new());
+    let whole = Act::Send("150 list", b"a\r\n".to_vec(), "226 done");
+    let peer = Peer::start_several(vec![vec![("NLST", broken)], vec![("NLST", whole)]]);
+    let ran = run(&mut ftp(&["ls", "--retry", "1", "--retry-delay", "0s", &peer.url("x")]));
+    assert_eq!(ran.succeeded(), b"a\n");
+    let peer = Peer::start(&[("NOOP", busy()), ("NOOP", Act::Say("200 fine"))]);
+    let ran = run(&mut ftp(&["quote", "--retry", "1", &peer.url(""), "NOOP"]));
+    failed(&ran, 2, "take it");
+    assert_eq!(peer.seen(), "");
+}
