@@ -30,6 +30,7 @@ mod passwords;
 mod peer;
 mod privileges;
 mod put;
+mod readme;
 mod scale;
 mod serve;
 mod shells;
