@@ -55,6 +55,8 @@ pub struct ShutdownReport {
     /// Sessions that had not ended a few seconds after they were cut: their storage or
     /// authenticator does not return. Their threads end when it does.
     pub stuck: usize,
+    /// The data connections under TLS of all sessions that there were.
+    pub resumptions: Resumptions,
 }
 
 /// Ends the grace of a shutdown early, from another thread than the one that waits in
@@ -256,15 +258,16 @@ impl Server {
         {
             log::error!("the thread that hands sessions over had panicked");
         }
-        let report =
-            ShutdownReport { drained: before.saturating_sub(left), cut: left - stuck, stuck };
+        let resumptions = register.resumed.get();
+        let drained = before.saturating_sub(left);
+        let report = ShutdownReport { drained, cut: left - stuck, stuck, resumptions };
         log::info!(
             "stopped: {} sessions drained, {} cut, {} stuck",
             report.drained,
             report.cut,
             report.stuck
         );
-        let Resumptions { resumed, missed } = register.resumed.get();
+        let Resumptions { resumed, missed } = resumptions;
         if resumed + missed > 0 {
             log::info!("data under TLS: {resumed} connections resumed a session, {missed} did not");
         }

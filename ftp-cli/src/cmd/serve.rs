@@ -156,7 +156,12 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     hooks.finish(grace.saturating_sub(start.elapsed()));
     transfers.flush();
     let (drained, cut) = (report.drained, report.cut + report.stuck);
-    say(Level::Info, &format!("stopped; sessions ended: {drained}, cut: {cut}"));
+    let (resumed, missed) = (report.resumptions.resumed, report.resumptions.missed);
+    let tls = match resumed + missed {
+        0 => String::new(),
+        _ => format!("; data connections under TLS that resumed: {resumed}, did not: {missed}"),
+    };
+    say(Level::Info, &format!("stopped; sessions ended: {drained}, cut: {cut}{tls}"));
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod certificates;
 mod control;
 mod data;
 mod hostile;
+mod renegotiation;
 
 use ftp_server::{ServerBuilder, Tls};
 use ftp_tests::raw::RawSession;
