@@ -288,11 +288,7 @@ impl Queue<'_> {
                     self.astray = Some(number);
                     return Err(Failure::from(error).about(shown(path)));
                 }
-                self.astray = None;
-                if path.starts_with(b"/") {
-                    self.went.clear();
-                }
-                self.went.push(path.clone());
+                self.went_to(path);
                 Ok(())
             }
             Order::Ascii if self.counts_bytes() => {
@@ -308,11 +304,27 @@ impl Queue<'_> {
                 Ok(())
             }
             Order::Quote(command) => {
+                let leads_to = line::leads_to(command);
                 let command = quote::command(command)?;
                 let client = connected(&mut self.sessions, self.url, &self.went)?;
-                quote::quote(client, &command, &mut self.lines, &self.told.events)
+                let done = quote::quote(client, &command, &mut self.lines, &self.told.events);
+                match (leads_to, &done) {
+                    (Some(path), Ok(())) => self.went_to(path),
+                    (Some(_), Err(_)) => self.astray = Some(number),
+                    (None, _) => {}
+                }
+                done
             }
         }
+    }
+
+    /// The session is in another directory, and so will be one that takes its place.
+    fn went_to(&mut self, path: &[u8]) {
+        self.astray = None;
+        if path.starts_with(b"/") {
+            self.went.clear();
+        }
+        self.went.push(path.to_vec());
     }
 
     fn counts_bytes(&self) -> bool {

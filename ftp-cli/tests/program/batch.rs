@@ -146,6 +146,29 @@ fn behind_a_cd_that_fails_no_name_is_taken_for_another() {
 }
 
 #[test]
+fn a_raw_command_that_changes_the_directory_is_a_cd() {
+    let here = TempRoot::new();
+    // A connection that takes the place of a broken one is led to the same directory.
+    for (raw, led) in [("CWD d e", "CWD d e, "), ("xcwd /d", "CWD /d, "), ("CDUP", "CWD .., ")] {
+        let broken = Act::SendAndBreak("150 data (10 bytes)", b"12345".to_vec());
+        let first =
+            vec![("RETR", broken), ("xcwd", Act::Say("250 in")), ("CDUP", Act::Say("250 up"))];
+        let peer = Peer::start_several(vec![first, vec![("MKD", Act::Say("257 \"x\" made"))]]);
+        let script = format!("quote {raw}\nget a\nmkdir x\n");
+        let ran = run_with(&mut batch(&here, &[&peer.url("")]), script.as_bytes(), LIMIT);
+        ran.exited(12);
+        let seen = peer.seen();
+        let (_, second) = seen.rsplit_once("USER").unwrap();
+        assert!(second.contains(led) && second.contains("MKD x"), "{seen}");
+    }
+    let peer = Peer::start(&[("CWD", Act::Say("550 no")), ("DELE", Act::Say("250 gone"))]);
+    let script = b"quote CWD d\nrm a\n";
+    let ran = run_with(&mut batch(&here, &[&peer.url("")]), script, LIMIT);
+    ran.exited(8);
+    assert!(!peer.seen().contains("DELE"), "{}", peer.seen());
+}
+
+#[test]
 fn every_failure_of_a_line_is_told_in_its_order_li_06() {
     let server = OurServer::start();
     let here = TempRoot::new();

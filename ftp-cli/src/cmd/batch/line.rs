@@ -148,6 +148,17 @@ impl Order {
     }
 }
 
+/// Where a raw command leads the session, if it does.
+pub(super) fn leads_to(command: &[u8]) -> Option<&[u8]> {
+    let verb = command.split(|byte| *byte == b' ').next().unwrap_or_default();
+    let argument = command.get(verb.len() + 1..).unwrap_or_default();
+    match verb.to_ascii_uppercase().as_slice() {
+        b"CWD" | b"XCWD" => Some(argument),
+        b"CDUP" | b"XCUP" => Some(b".."),
+        _ => None,
+    }
+}
+
 /// What follows the name of a command.
 struct Words {
     flags: Vec<u8>,
