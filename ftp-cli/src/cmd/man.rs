@@ -2,8 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::exit;
-use crate::exit::Failure;
+use crate::exit::{self, Exit, Failure};
 use crate::options::{Command, Entry, Group, Options, Row, TABLE, Value};
 use crate::output;
 use crate::stdio::Stdio;
@@ -72,7 +71,9 @@ fn page() -> String {
     section(&mut text, "EXIT STATUS");
     paragraphs(&mut text, "In brackets the kind that --json names.");
     for (exit, meaning) in exit::TABLE {
-        let meaning = format!("{meaning} [{}]", exit.kind());
+        // Nothing that failed, so it has no kind.
+        let kind = (*exit != Exit::Success).then(|| format!(" [{}]", exit.kind()));
+        let meaning = format!("{meaning}{}", kind.unwrap_or_default());
         item(&mut text, &exit.code().to_string(), &meaning);
     }
     section(&mut text, "JSON LINES");
@@ -200,7 +201,9 @@ mod tests {
             assert!(page.contains(&escaped(row.help)), "{}", row.help);
         }
         for (exit, meaning) in exit::TABLE {
-            let item = format!("\\fB{}\\fR\n{} [{}]", exit.code(), escaped(meaning), exit.kind());
+            let kind = format!(" [{}]\n", exit.kind());
+            let kind = if exit.code() == 0 { "\n" } else { &kind };
+            let item = format!("\\fB{}\\fR\n{}{kind}", exit.code(), escaped(meaning));
             assert!(page.contains(&item), "{meaning}");
         }
         for event in ["start", "progress", "retry", "entry", "check", "done", "error", "summary"] {
