@@ -189,7 +189,11 @@ impl Dialler {
         if let Some(account) = &credentials.account {
             builder = builder.account(account.as_bytes());
         }
-        let mut client = builder.connect_to(url).map_err(|error| named(error.into()))?;
+        let mut client = builder.connect_to(url).map_err(|error| {
+            let advice = secure::advice(&error, options);
+            let failure = named(error.into());
+            Failure { message: failure.message + advice, ..failure }
+        })?;
         secure::tell(&client, options, messages);
         if credentials.is_personal
             && client.tls().is_none()

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use ftp_client::{Client, Tls};
+use ftp_client::{Client, Error, Tls, TlsError};
 use ftp_proto::{FtpUrl, Scheme};
 
 use crate::exit::Failure;
@@ -173,6 +173,19 @@ pub(crate) fn tell(client: &Client, options: &Options, messages: &Messages) {
         messages.say(format_args!(
             "warning: --insecure: anybody between here and the server could be the server"
         ));
+    }
+}
+
+/// What helps where `--tls try` does not go on in clear text, because the server did not say that
+/// it has no TLS: one that wants a login first says so to every command.
+pub(crate) fn advice(error: &Error, options: &Options) -> &'static str {
+    let tries = options.value("tls").is_some_and(|start| start == "try");
+    match error {
+        Error::Tls(TlsError::Refused(_)) if tries => {
+            "; that is not to say that it has no TLS, so --tls try ends here: --tls off goes on \
+             in clear text"
+        }
+        _ => "",
     }
 }
 

@@ -59,6 +59,8 @@ fn the_option_says_what_the_url_does_not_cl_65_tl_21() {
     for option in ["try", "explicit"] {
         let refused = run(&mut ftp(&["get", "--tls", option, &clear.url("a"), "-"]));
         failed(&refused, 5, "refuses TLS: 530");
+        let helps = String::from_utf8_lossy(&refused.stderr).contains("--tls off");
+        assert_eq!(helps, option == "try", "{refused:?}");
     }
     failed(&run(&mut ftp(&["get", &url("ftpes", &clear, "a"), "-"])), 5, "refuses TLS");
 }

@@ -77,6 +77,12 @@ impl fmt::Display for Error {
                  fxp.networks and the right fxp of ftp-cli serve",
             )?;
         }
+        if self.attempts.iter().any(Attempt::may_be_about_trust) {
+            f.write_str(
+                "; a server that leaves at the handshake with the other may not trust the other's \
+                 certificate: TLSVerifyClient, TLSVerifyServer and TLSCACertificateFile of ProFTPD",
+            )?;
+        }
         match self.attempts.as_slice() {
             [only] if only.direction == Direction::Reverse && only.is_about_the_way() => {
                 f.write_str("; the other direction may work")
@@ -101,11 +107,13 @@ pub struct Attempt {
     pub other: Option<crate::Error>,
     /// The reply of the other server, if it took the transfer for complete all the same.
     pub confirmed: Option<Reply>,
+    /// Whether the two were to do a handshake of TLS with each other.
+    pub is_protected: bool,
 }
 
 impl Attempt {
     pub(super) const fn new(direction: Direction, side: Side, error: crate::Error) -> Self {
-        Self { direction, side, error, other: None, confirmed: None }
+        Self { direction, side, error, other: None, confirmed: None, is_protected: false }
     }
 
     /// Whether it failed because no data connection came about, so that another direction may
@@ -118,6 +126,12 @@ impl Attempt {
             crate::Error::Unsupported(_) => true,
             _ => false,
         }
+    }
+
+    /// Whether a server may have left because it does not trust the other.
+    fn may_be_about_trust(&self) -> bool {
+        let has_left = |error| matches!(error, &(crate::Error::Closed | crate::Error::Io(_)));
+        self.is_protected && (has_left(&self.error) || self.other.as_ref().is_some_and(has_left))
     }
 
     /// Whether a server may have refused because the other is not the client.

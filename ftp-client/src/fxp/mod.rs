@@ -34,6 +34,7 @@ use std::time::{Duration, Instant};
 use ftp_proto::{AddressRule, Command, Pathname, Reply, RepresentationType, RestartMarker, Verb};
 
 use crate::client::Client;
+use crate::security::TlsError;
 use crate::trace;
 use pair::Pair;
 
@@ -74,7 +75,7 @@ pub struct Options {
     /// connects to. [`Peer`](AddressRule::Peer).
     pub address: AddressRule,
     /// Whether the sizes of both files are compared at the end, where both servers tell them.
-    /// True.
+    /// True. Under TLS they are compared in any case: a server may take for the end what is none.
     pub compare_sizes: bool,
 }
 
@@ -131,7 +132,9 @@ pub struct Moved {
 /// [`Error`], with the words of whichever server failed. What the other was doing is aborted, and
 /// both clients can be used on, except where that is in doubt: then the connection in question is
 /// closed. A cancel ends it at once; the next call on each client, or
-/// [`quit`](Client::quit), then aborts. [`Incomplete`](crate::Error::Incomplete) if both servers confirmed and the sizes differ.
+/// [`quit`](Client::quit), then aborts. [`Incomplete`](crate::Error::Incomplete) if both servers
+/// confirmed and the sizes differ; [`Unchecked`](crate::TlsError::Unchecked) if the data went under
+/// TLS and they do not tell sizes.
 pub fn transfer(
     source: &mut Client,
     source_path: impl AsRef<[u8]>,
@@ -182,12 +185,17 @@ pub fn transfer(
         let mut pair = Pair::new(source, target, *direction);
         match pair.run(options.address, marker, &retrieve, &store) {
             Ok(moved) => {
-                let size = match options.compare_sizes {
+                let is_protected = protection::is_protected(source, target);
+                let size = match options.compare_sizes || is_protected {
                     true => {
                         compare((source, from.as_bytes()), (target, to.as_bytes()), *direction)?
                     }
                     false => None,
                 };
+                if is_protected && size.is_none() {
+                    let error = crate::Error::Tls(TlsError::Unchecked);
+                    return Err(Error::new(Attempt::new(*direction, Side::Target, error)));
+                }
                 let duration = started.elapsed();
                 return Ok(Report { offset, size, moved: Some(moved), duration });
             }

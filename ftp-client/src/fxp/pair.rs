@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ftp_proto::{AddressRule, Progress, Reply, ReplyCode, RestartMarker, Verb};
 
+use super::protection::Handshake;
 use super::{Attempt, Direction, Moved, Side, protection, verb_of, way};
 use crate::client::Client;
 use crate::error::{Error, Phase};
@@ -141,6 +142,8 @@ pub(super) struct Pair<'a> {
     source: End<'a>,
     target: End<'a>,
     direction: Direction,
+    /// Who begins the handshake of TLS between them, once that is agreed on.
+    handshake: Handshake,
 }
 
 /// Whose error it is, and the error.
@@ -154,7 +157,7 @@ impl<'a> Pair<'a> {
     ) -> Self {
         let source = End::new(Side::Source, source);
         let target = End::new(Side::Target, target);
-        Self { source, target, direction }
+        Self { source, target, direction, handshake: Handshake::None }
     }
 
     /// Copies. Nothing is owed on either control connection afterwards, or it is closed; unless it
@@ -184,6 +187,7 @@ impl<'a> Pair<'a> {
         };
         let handshake = protection::agree(passive.client, active.client);
         let handshake = handshake.map_err(|error| (active.side, error))?;
+        self.handshake = handshake;
         trace::note(format_args!("the {} is to listen:", passive.side));
         let address =
             way::listen(passive.client, rule, handshake).map_err(|error| (passive.side, error))?;
@@ -277,6 +281,7 @@ impl<'a> Pair<'a> {
             Side::Target => (&mut self.target, &mut self.source),
         };
         let mut attempt = Attempt::new(self.direction, side, error);
+        attempt.is_protected = self.handshake != Handshake::None;
         if matches!(attempt.error, Error::Cancelled) {
             return Box::new(attempt);
         }

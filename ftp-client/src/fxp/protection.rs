@@ -50,6 +50,11 @@ pub(super) fn agree(passive: &mut Client, active: &mut Client) -> Result<Handsha
     ))
 }
 
+/// Whether a copy between the two goes under TLS.
+pub(super) fn is_protected(one: &Client, other: &Client) -> bool {
+    is_private(one) && is_private(other)
+}
+
 fn is_private(client: &Client) -> bool {
     client.secured.as_ref().is_some_and(Secured::is_data_private)
 }

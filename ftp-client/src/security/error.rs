@@ -39,6 +39,14 @@ pub enum TlsError {
     /// came may have been cut, whatever the server says.
     #[error("the data ended without the end that TLS marks: it may have been cut on the way")]
     TruncatedTls,
+    /// Both servers confirmed a file that went from one to the other under TLS
+    /// ([`fxp`](crate::fxp)), and do not tell its size. Some take it for whole when the connection
+    /// breaks, whatever TLS says of the end, so that it may be cut.
+    #[error(
+        "both servers confirmed what went between them under TLS, but without sizes to compare it \
+         may have been cut on the way"
+    )]
+    Unchecked,
     /// The server's certificate was refused.
     #[error("the server's certificate is refused: {fault}{}{}", Detail(.detail), Digest(.pin))]
     Certificate {

@@ -11,7 +11,6 @@ use crate::client::Client;
 use crate::control::ControlConnection;
 use crate::data::{self, Advance, Opening, Prepared};
 use crate::error::{Error, Phase};
-use crate::secure::{Demand, Secured};
 use crate::stream::Stream;
 use crate::trace;
 use crate::wait::Deadline;
@@ -100,16 +99,15 @@ pub(crate) fn begin(
                                 }
                                 Err(error) => error,
                             };
-                            let control = &mut client.control;
-                            let error = secure::give_up(control, verb, plain, error);
-                            let is_demanded = |secured: &Secured| secured.demand == Demand::Made;
-                            if client.secured.as_ref().is_some_and(is_demanded)
-                                && matches!(error, Error::Refused(..))
-                                && may_refill
-                            {
+                            let error = secure::give_up(&mut client.control, verb, plain, error);
+                            if may_refill && refill::may_help(client, &error) {
                                 may_refill = false;
-                                refill::refill(client)?;
-                                continue;
+                                match refill::refill(client) {
+                                    Ok(true) => continue,
+                                    Err(Error::Cancelled) => return Err(Error::Cancelled),
+                                    // The refusal says more.
+                                    Ok(false) | Err(_) => {}
+                                }
                             }
                             return Err(error);
                         }

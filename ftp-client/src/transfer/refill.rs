@@ -17,7 +17,7 @@ use super::{CLOSING, abort, accepted, secure};
 use crate::client::Client;
 use crate::data::{self, Prepared};
 use crate::error::{Error, Phase};
-use crate::secure::Demand;
+use crate::secure::{Demand, Secured};
 use crate::stream::Stream;
 use crate::tls::Session;
 use crate::trace;
@@ -28,8 +28,21 @@ const TIMES: u32 = 3;
 const LEAST: Duration = Duration::from_millis(250);
 const MOST: Duration = Duration::from_secs(1);
 
-/// Looks, once for each control connection, whether a server that could be resumed until now
-/// refuses a data connection that began anew. `began` is when its handshake did.
+/// Whether a reply may be what a server says to a data connection that resumes no session.
+fn is_demand(reply: &Reply) -> bool {
+    matches!(reply.code().value(), 425 | 426 | 522 | 534)
+}
+
+/// Whether a transfer was refused, as far as one can tell, for want of a session. Nothing of its
+/// data has moved then.
+pub(super) fn may_help(client: &Client, error: &Error) -> bool {
+    let is_made = |secured: &Secured| secured.demand == Demand::Made;
+    client.secured.as_ref().is_some_and(is_made)
+        && matches!(error, Error::Refused(_, reply) if is_demand(reply))
+}
+
+/// Looks whether a server that could be resumed until now refuses a data connection that began
+/// anew, until it has let one pass. `began` is when its handshake did.
 pub(super) fn look(
     client: &mut Client,
     verb: Verb,
@@ -39,41 +52,42 @@ pub(super) fn look(
 ) -> Result<(), Error> {
     let control = &mut client.control;
     let Some(secured) = &mut client.secured else { return Ok(()) };
-    if secured.demand != Demand::Unknown || secured.info.resumed == 0 || !control.is_outstanding() {
+    let may_demand = secured.demand != Demand::NotMade && secured.info.resumed > 0;
+    if !may_demand || !control.is_outstanding() {
         return Ok(());
     }
+    let limit = client.config.timeouts.final_reply;
     let patience = (began.elapsed() * TIMES).clamp(LEAST, MOST);
     let mut patience = control.deadline(patience, Phase::Handshake);
     let mut is_over = false;
     loop {
-        match control.poll_reply()? {
+        let waited = match control.poll_reply()? {
             Some((Progress::Final, reply)) => {
-                if matches!(reply.code().value(), 425 | 426 | 522 | 534) {
+                if is_demand(&reply) {
                     secured.demand = Demand::Made;
                 }
                 accepted(verb, &reply)?;
                 *ended = Some(reply);
                 return Ok(());
             }
-            Some(_) => {
-                control.go_on(patience)?;
-                continue;
+            Some(_) => control.go_on(patience),
+            None => {
+                if !is_over && data.look()? {
+                    is_over = data.session().is_some_and(Session::is_over);
+                    if !is_over {
+                        // It sends data.
+                        break;
+                    }
+                    // An empty file, or the server has hung up: it says which, once it is
+                    // answered, and ProFTPD not before.
+                    data.part();
+                    patience = control.deadline(limit, Phase::FinalReply);
+                }
+                match is_over {
+                    true => control.wait(patience),
+                    false => control.wait_with(data.as_fd(), PollFlags::IN, patience).map(drop),
+                }
             }
-            None => {}
-        }
-        if !is_over && data.look()? {
-            is_over = data.session().is_some_and(Session::is_over);
-            if !is_over {
-                // It sends data.
-                break;
-            }
-            // An empty file, or the server has hung up: it says which, once it is answered.
-            data.part();
-            patience = control.reply_deadline();
-        }
-        let waited = match is_over {
-            true => control.wait(patience),
-            false => control.wait_with(data.as_fd(), PollFlags::IN, patience).map(drop),
         };
         match waited {
             Ok(()) => {}
@@ -85,11 +99,18 @@ pub(super) fn look(
     Ok(())
 }
 
-/// Gets new sessions if the server demands what is not there.
-pub(super) fn refill(client: &mut Client) -> Result<(), Error> {
-    if client.secured.as_ref().is_none_or(|secured| !secured.lacks_session()) {
-        return Ok(());
+/// Gets new sessions if the server demands what is not there. Whether there is one now, or none is
+/// needed.
+pub(super) fn refill(client: &mut Client) -> Result<bool, Error> {
+    let lacks = |client: &Client| client.secured.as_ref().is_some_and(Secured::lacks_session);
+    if lacks(client) {
+        list(client)?;
     }
+    Ok(!lacks(client))
+}
+
+/// Begins a listing, which is all that it takes, and hears it out.
+fn list(client: &mut Client) -> Result<(), Error> {
     trace::note(format_args!("no session is left to resume: a listing brings new ones"));
     let Client { control, config, ways, .. } = &mut *client;
     let Prepared { opening, .. } = data::prepare(control, config, ways, false, &mut Vec::new())?;

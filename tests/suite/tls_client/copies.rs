@@ -1,0 +1,136 @@
+//! Copies between two servers under TLS, both of which play a script: who is told to begin the
+//! handshake, and that nobody's word makes a success of what may have been cut.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use ftp_client::fxp::{self, Direction, Options};
+use ftp_client::{Error, TlsError};
+
+use super::peer::{Peer, Server, explicit, sound};
+
+/// What one server is told and answers, line by line: replies, or `!` to hang up.
+type Script = &'static [(&'static str, &'static str)];
+
+const LISTENS: (&str, &str) = ("CPSV", "227 Entering Passive Mode (127,0,0,1,195,84)");
+const FEATURES: (&str, &str) = ("FEAT", "211-features\r\n SIZE\r\n CPSV\r\n211 end");
+const CONNECTS: (&str, &str) = ("PORT 127,0,0,1,195,84", "200 ok");
+const IMAGE: (&str, &str) = ("TYPE I", "200 ok");
+const NO_SSCN: (&str, &str) = ("SSCN ON", "500 what?");
+const STORES: (&str, &str) = ("STOR b", "150 go\n226 there");
+const SENDS: (&str, &str) = ("RETR a", "150 going\n226 sent");
+
+/// Plays one server. What follows the first reply to `STOR` waits until the source was told.
+fn play(peer: &mut Peer, script: Script, told: &Sender<()>, is_told: Option<&Receiver<()>>) {
+    for (line, replies) in script {
+        peer.expect(line);
+        if line.starts_with("RETR") {
+            let _ = told.send(());
+        }
+        for (index, reply) in replies.split('\n').map(str::trim_end).enumerate() {
+            if let (1, true, Some(is_told)) = (index, line.starts_with("STOR"), is_told) {
+                is_told.recv_timeout(Duration::from_secs(20)).expect("RETR is sent");
+            }
+            match reply {
+                "!" => return,
+                reply => peer.reply(reply),
+            }
+        }
+    }
+    peer.expect_end();
+}
+
+/// Copies `a` of the one to `b` of the other.
+fn copy(source: Script, target: Script, options: Options) -> Result<fxp::Report, fxp::Error> {
+    let (sender, receiver) = channel();
+    let meet = |script, is_told: Option<Receiver<()>>| {
+        let ((authority, _, tls), sender) = (sound(), sender.clone());
+        let script =
+            move |mut peer: Peer, _: &_| play(&mut peer, script, &sender, is_told.as_ref());
+        let server = Server::secured(tls, script);
+        let client = server.log_in(explicit(&authority));
+        (server, client)
+    };
+    let ((one, mut from), (other, mut to)) = (meet(source, None), meet(target, Some(receiver)));
+    let copied = fxp::transfer(&mut from, "a", &mut to, "b", options);
+    drop((from, to, sender));
+    one.end();
+    other.end();
+    copied
+}
+
+fn only(direction: Direction) -> Options {
+    Options { direction, compare_sizes: false, ..Options::default() }
+}
+
+#[test]
+fn who_listens_begins_the_handshake_by_cpsv_fx_11() {
+    let report = copy(
+        &[IMAGE, FEATURES, LISTENS, SENDS, ("SIZE a", "213 5")],
+        &[IMAGE, NO_SSCN, CONNECTS, STORES, ("SIZE b", "213 5")],
+        only(Direction::Forward),
+    )
+    .unwrap();
+    assert_eq!(report.size, Some(5));
+    let report = copy(
+        &[IMAGE, NO_SSCN, CONNECTS, SENDS, ("SIZE a", "213 5")],
+        &[IMAGE, FEATURES, LISTENS, STORES, ("SIZE b", "213 5")],
+        only(Direction::Reverse),
+    )
+    .unwrap();
+    assert_eq!(report.size, Some(5));
+}
+
+#[test]
+fn who_connects_begins_it_by_sscn_fx_11() {
+    const LISTENS_ALONE: (&str, &str) = ("PASV", LISTENS.1);
+    const BEGINS: (&str, &str) = ("SSCN ON", "200 client");
+    copy(
+        &[IMAGE, LISTENS_ALONE, SENDS, ("SIZE a", "213 5")],
+        &[IMAGE, BEGINS, CONNECTS, STORES, ("SIZE b", "213 5")],
+        only(Direction::Forward),
+    )
+    .unwrap();
+}
+
+#[test]
+fn without_equal_sizes_a_protected_copy_is_no_success_fx_11() {
+    type Case = (Script, Script, Option<(u64, u64)>);
+    let cases: [Case; 4] = [
+        (&[("SIZE a", "213 5")], &[("SIZE b", "213 4")], Some((4, 5))),
+        (&[("SIZE a", "213 5")], &[("SIZE b", "213 0")], Some((0, 5))),
+        (&[("SIZE a", "213 5")], &[("SIZE b", "502 what?")], None),
+        (&[("SIZE a", "502 what?")], &[], None),
+    ];
+    for (of_source, of_target, want) in cases {
+        // Whether it was asked for or not.
+        for compare_sizes in [false, true] {
+            let source = [&[IMAGE, FEATURES, LISTENS, SENDS], of_source].concat().leak();
+            let target = [&[IMAGE, NO_SSCN, CONNECTS, STORES], of_target].concat().leak();
+            let options = Options { compare_sizes, ..only(Direction::Forward) };
+            let error = copy(source, target, options).unwrap_err();
+            match (&error.last().unwrap().error, want) {
+                (Error::Incomplete { bytes, announced }, Some((there, wanted))) => {
+                    assert_eq!((*bytes, *announced), (there, Some(wanted)));
+                }
+                (Error::Tls(TlsError::Unchecked), None) => {}
+                (error, want) => panic!("{want:?}: {error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_that_leaves_may_not_trust_the_other_fx_11() {
+    for (source, target) in [
+        (
+            &[IMAGE, FEATURES, LISTENS, ("RETR a", "150 going\n!")][..],
+            ("STOR b", "150 go\n425 gone"),
+        ),
+        (&[IMAGE, FEATURES, LISTENS, ("RETR a", "150 go\n425 gone")], ("STOR b", "150 go\n!")),
+    ] {
+        let target = [IMAGE, NO_SSCN, CONNECTS, target].to_vec().leak();
+        let error = copy(source, target, only(Direction::Forward)).unwrap_err();
+        assert!(error.to_string().contains("TLSVerifyClient"), "{error}");
+    }
+}
