@@ -382,26 +382,26 @@ fn is_met(client: &Client) {
 }
 
 #[test]
-fn curl_meets_us_under_tls_at_scale_go_13() {
+fn curl_meets_us_under_tls_go_13() {
     is_met(&curl::CURL);
 }
 
 #[test]
-fn lftp_meets_us_under_tls_at_scale_go_13() {
+fn lftp_meets_us_under_tls_go_13() {
     is_met(&lftp::LFTP);
 }
 
 #[test]
-fn ftplib_meets_us_under_tls_at_scale_go_13() {
+fn ftplib_meets_us_under_tls_go_13() {
     is_met(&ftplib::FTPLIB);
 }
 
 #[test]
-fn ftplib_as_it_is_meets_us_under_tls_at_scale() {
+fn ftplib_as_it_is_meets_us_under_tls() {
     is_met(&ftplib::FTPLIB_AS_IT_IS);
 }
 
 #[test]
-fn s_client_meets_us_under_tls_at_scale() {
+fn s_client_meets_us_under_tls() {
     is_met(&s_client::S_CLIENT);
 }
