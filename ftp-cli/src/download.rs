@@ -256,7 +256,8 @@ impl Job<'_> {
         let offset = if fits { length } else { 0 };
         let start =
             Start { offset, origin: Some(origin), is_whole: fits && origin.size == Some(offset) };
-        if !fits && length > 0 {
+        // Of one that begins anew it is said already why.
+        if !fits && !anew && length > 0 {
             let name = shown_path(if kept.is_some() { &part } else { path });
             self.context.note(format_args!(
                 "{name} is not known to be the beginning of the file: starting anew"

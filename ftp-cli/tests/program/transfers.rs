@@ -323,6 +323,26 @@ fn in_place_writes_under_the_final_name_from_the_first_byte() {
 }
 
 #[test]
+fn why_a_part_is_given_up_is_said_once() {
+    let here = TempRoot::new();
+    let part = here.write("new.part", b"xxxxx");
+    let ago = SystemTime::now() - Duration::from_secs(60);
+    fs::File::options().write(true).open(&part).unwrap().set_modified(ago).unwrap();
+    let peer = Peer::start(&[
+        ("FEAT", Act::Say("211-x\r\n SIZE\r\n211 end")),
+        ("SIZE", Act::Say("213 10")),
+        ("REST", Act::Say("502 no")),
+        ("RETR", sent(b'x')),
+    ]);
+    let ran = run(&mut ftp(&["get", "-c", &peer.url("x"), &text(&here.join("new"))]));
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(said.contains("the server cannot continue a file"), "{said} {}", peer.seen());
+    assert_eq!(said.matches("starting anew").count(), 1, "{said}");
+    ran.exited(0);
+    assert_eq!(here.read("new"), ten(b'x'));
+}
+
+#[test]
 fn what_may_have_been_appended_is_not_appended_again() {
     let here = TempRoot::new();
     let file = text(&here.write("file", b"12345"));
