@@ -156,8 +156,10 @@ pub(crate) fn on_signals(
 
 /// Whether this process was started with a signal ignored; not, where the system does not tell.
 pub(crate) fn is_ignored(signal: i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // As bytes: the name of the process, which is in it, need not be UTF-8.
+    let status = std::fs::read("/proc/self/status").unwrap_or_default();
+    let mask = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"SigIgn:"));
+    let mask = mask.and_then(|mask| std::str::from_utf8(mask).ok());
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
