@@ -27,6 +27,7 @@ use crate::credentials::Finder;
 use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::json::Object;
+use crate::look;
 use crate::options::Options;
 use crate::output;
 use crate::pace::Pace;
@@ -196,6 +197,7 @@ impl<'a> Mirror<'a> {
         if let Some(first) = plan.directories.first_mut() {
             first.is_new = false;
         }
+        clear(&ground, &plan.temporary);
         let carriers = self.sessions(sessions, &plan).map(|sessions| {
             let from = Far { sessions, url, top: &top, takes_times: false };
             Box::new(Down::new(from, &ground, self.resumes)) as Job<'_>
@@ -514,6 +516,14 @@ impl Side for Nothing {
 
     fn is_local(&self) -> bool {
         true
+    }
+}
+
+/// Removes what runs left that were killed. What cannot be removed is in nobody's way.
+fn clear(ground: &Directory, temporary: &[Vec<u8>]) {
+    for path in temporary {
+        let (above, name) = look::split(path);
+        let _ = ground.below(above).and_then(|directory| directory.clear(name));
     }
 }
 

@@ -321,6 +321,22 @@ fn an_interrupted_mirror_goes_on_where_it_was() {
     assert_eq!(tree(&source), tree(&server.root.join("tree")));
 }
 
+#[test]
+fn what_a_killed_run_left_goes_with_the_next() {
+    let server = OurServer::start();
+    server.root.write("tree/sub/f", b"whole");
+    let here = TempRoot::new();
+    let kept = here.write("mine/sub/.ftp-cli-part-f", b"to go on with");
+    let left = [".ftp-cli-1f-0.tmp", "sub/.ftp-cli-1f-1.tmp"];
+    let left = left.map(|name| here.write(format!("mine/{name}"), b"half"));
+    mirror(&["--dry-run"], &server.url("tree"), shown(&here.join("mine"))).exited(0);
+    assert!(left.iter().all(|path| path.exists()));
+    mirror(&[], &server.url("tree"), shown(&here.join("mine"))).exited(0);
+    assert!(!left.iter().any(|path| path.exists()));
+    assert!(kept.exists());
+    assert_eq!(here.read("mine/sub/f"), b"whole");
+}
+
 /// A server that lists these lines and has every file.
 fn hostile(lines: &str) -> Peer {
     let listing = lines.replace('\n', "\r\n").into_bytes();

@@ -136,6 +136,28 @@ impl Directory {
         Ok(rustix::fs::unlinkat(&self.0, os(name)?, flags)?)
     }
 
+    /// Removes a temporary file that a run left which was killed: nobody holds its lock. Whether
+    /// it did.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub(super) fn clear(&self, name: &[u8]) -> io::Result<bool> {
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = match rustix::fs::openat(&self.0, os(name)?, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            // It got its name meanwhile.
+            Err(Errno::NOENT) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        if !file.metadata()?.is_file()
+            || flock(&file, FlockOperation::NonBlockingLockExclusive).is_err()
+        {
+            return Ok(false);
+        }
+        self.remove(name, false).map(|()| true)
+    }
+
     /// Gives everything that was written to this file system to the disk.
     ///
     /// # Errors
@@ -176,6 +198,9 @@ impl<'a> Draft<'a> {
             match rustix::fs::openat(&directory.0, os(&name)?, flags, mode) {
                 Ok(file) => {
                     let file = file.into();
+                    // Says that somebody still writes to it. Where there are no locks it is only
+                    // never taken for one that was left.
+                    let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
                     return Ok(Self { directory, file, name, is_done: false, keeps: None });
                 }
                 // Left by a process that had this number.
@@ -305,6 +330,16 @@ fn set_times(file: impl AsFd, seconds: i64) -> io::Result<()> {
     Ok(rustix::fs::futimens(file, &Timestamps { last_access: time, last_modification: time })?)
 }
 
+/// Whether a name is one that a [`Draft`] gets which is not kept to go on with.
+pub(super) fn is_temporary(name: &[u8]) -> bool {
+    let inner = name.strip_prefix(super::TEMPORARY).and_then(|name| name.strip_suffix(b".tmp"));
+    let mut parts = inner.unwrap_or_default().split(|byte| *byte == b'-');
+    let is_number = |part: Option<&[u8]>| {
+        part.is_some_and(|part| !part.is_empty() && part.iter().all(u8::is_ascii_hexdigit))
+    };
+    is_number(parts.next()) && is_number(parts.next()) && parts.next().is_none()
+}
+
 /// A name as the system takes it.
 ///
 /// # Errors
@@ -374,6 +409,35 @@ mod tests {
         }
         assert!(tree.below(b"../outside").is_err());
         assert_eq!(tree.items(10).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_run_left_goes_and_nothing_else_does() {
+        let (root, tree) = scene();
+        let draft = Draft::new(&tree).unwrap();
+        let held = draft.name.clone();
+        assert!(is_temporary(&held));
+        assert!(!tree.clear(&held).unwrap(), "somebody writes to it");
+        // As a process that is killed leaves it: with no descriptor to it.
+        let left = b".ftp-cli-1f-0.tmp";
+        fs::write(root.path().join("tree/.ftp-cli-1f-0.tmp"), "half").unwrap();
+        symlink("../outside/f", root.path().join("tree/.ftp-cli-2f-0.tmp")).unwrap();
+        assert!(tree.clear(left).unwrap());
+        assert!(!tree.clear(left).unwrap(), "it is gone");
+        assert!(tree.clear(b".ftp-cli-2f-0.tmp").is_err());
+        assert!(root.path().join("outside/f").exists());
+        for name in [
+            &b"f.tmp"[..],
+            b".ftp-cli-part-f",
+            b".ftp-cli-part-f.tmp",
+            b".ftp-cli-Ab3xYz",
+            b".ftp-cli-1-2-3.tmp",
+            b".ftp-cli--2.tmp",
+            b".ftp-cli-.tmp",
+            b".ftp-cli-1-2",
+        ] {
+            assert!(!is_temporary(name), "{}", name.escape_ascii());
+        }
     }
 
     #[test]

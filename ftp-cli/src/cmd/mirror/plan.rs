@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::choice::Choice;
 use super::compare::{Difference, Rule, Verdict, compare};
+use super::ground::is_temporary;
 use super::item::{Item, Kind, Stamp, check_name};
 use super::side::{Contents, Links, Side, join};
 use crate::exit::{Exit, Failure};
@@ -42,6 +43,8 @@ pub(super) struct Plan {
     pub(super) copies: Vec<Copy>,
     /// Each directory first as what lies [`Below`](Removed::Below), then what is in it, then itself.
     pub(super) removals: Vec<Removal>,
+    /// Temporary files at the target, of which some may be of runs that were killed.
+    pub(super) temporary: Vec<Vec<u8>>,
     /// What cannot be done.
     pub(super) failures: Vec<Failure>,
     /// What is left out on purpose, in words.
@@ -193,6 +196,10 @@ impl Planner<'_> {
         let mut doubt = contents.doubt;
         let is_empty = contents.items.is_empty();
         let names: HashSet<Vec<u8>> = contents.items.iter().map(|item| item.name.clone()).collect();
+        if self.target.is_local() {
+            let temporary = there.items.iter().filter(|item| is_temporary(&item.name));
+            self.plan.temporary.extend(temporary.map(|item| join(path, &item.name)));
+        }
         let mut targets: HashMap<Vec<u8>, Item> =
             there.items.into_iter().map(|item| (item.name.clone(), item)).collect();
         let mut directories = Vec::new();
