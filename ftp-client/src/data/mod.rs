@@ -6,6 +6,7 @@ mod passive;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use ftp_proto::{EpsvArgument, NetworkProtocol, NetworkProtocols, Reply, ReplyCode, Verb};
 use rustix::event::PollFlags;
@@ -92,6 +93,22 @@ impl Opening {
     /// Whether the client opens it.
     pub(crate) const fn is_passive(&self) -> bool {
         matches!(self, Self::Connecting(_) | Self::Connected(_))
+    }
+
+    /// Makes closing what we open look like a failure to the server, as
+    /// [`Stream::reset_when_closed`]. An upload that ends before the server's first reply, by a
+    /// signal or for its silence, has sent nothing, and the server must not take that for the whole
+    /// file; nor the part that it has when the process is killed.
+    pub(crate) fn reset_when_closed(&self) {
+        match self {
+            Self::Connecting(socket) => {
+                // Fails only on a socket that is beyond sending anything.
+                let _ = socket.set_linger(Some(Duration::ZERO));
+            }
+            Self::Connected(stream) => stream.reset_when_closed(),
+            // What is not accepted is reset when the listener is closed.
+            Self::Listening(_) => {}
+        }
     }
 
     /// Takes the connection once the wait says that there is something.

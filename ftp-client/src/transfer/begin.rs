@@ -65,6 +65,9 @@ pub(crate) fn begin(
         let (error, usable) = match opening {
             Err(error) => (error, true),
             Ok(opening) => {
+                if is_upload(verb) {
+                    opening.reset_when_closed();
+                }
                 if !is_sent {
                     client.put_part_in_force(part)?;
                     (started, deadline) = (Instant::now(), client.control.reply_deadline());
@@ -80,16 +83,11 @@ pub(crate) fn begin(
                     Met::Begun { data, first, mut ended } => {
                         client.ways.no_epsv |= epsv_failed;
                         let mut data = data;
-                        if let Some(data) = &data {
-                            if client.config.connector.is_none() {
-                                // One that failed meanwhile says so when it is used.
-                                let _ = data.keep_alive(client.config.keepalive);
-                            }
-                            if is_upload(verb) {
-                                // A process that is killed from here on closes it too, and the
-                                // server must not take the part that it has for the whole.
-                                data.reset_when_closed();
-                            }
+                        if let Some(data) = &data
+                            && client.config.connector.is_none()
+                        {
+                            // One that failed meanwhile says so when it is used.
+                            let _ = data.keep_alive(client.config.keepalive);
                         }
                         if let Some(mut plain) = data.take() {
                             let error = match shake_hands(client, verb, &mut plain, &mut ended) {
@@ -183,7 +181,12 @@ pub(super) fn meet(
                 if let Some(opening) = opening {
                     let patience = first.is_some().then_some(data_deadline);
                     match overtaken(control, opening, server, patience) {
-                        Ok(stream) => data = stream,
+                        Ok(stream) => {
+                            data = stream;
+                            if let Some(data) = data.as_ref().filter(|_| is_upload(verb)) {
+                                data.reset_when_closed();
+                            }
+                        }
                         Err(error @ Error::Cancelled) => return Err(error),
                         // What it sent, if anything, did not come here.
                         Err(error) => return Ok(Met::NoData(error)),
@@ -229,6 +232,9 @@ pub(super) fn meet(
                 Err(error) => return waited(control, error),
             },
             Ok(Advance::Open(stream)) => {
+                if is_upload(verb) {
+                    stream.reset_when_closed();
+                }
                 data = Some(stream);
                 if let Some(first) = first {
                     return Ok(Met::Begun { data, first, ended: None });

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ftp_client::{Canceller, Client, ClientBuilder, Error, Mode};
 
-use crate::peer::{Server, timeouts};
+use crate::peer::{Server, timeouts, was_reset};
 
 /// Longer than what may take a second at most, shorter than any limit that is set here.
 const SOON: Duration = Duration::from_secs(5);
@@ -91,6 +91,23 @@ fn a_cancel_ends_the_wait_for_a_reply() {
     is_cancelled(client.noop());
     is_cancelled(client.noop());
     client.quit().unwrap();
+    server.end();
+}
+
+/// The server has the data connection already, and would take its end for that of an empty file.
+#[test]
+fn an_upload_that_is_cancelled_before_the_first_reply_is_no_file_hl_04() {
+    let canceller = Canceller::new().unwrap();
+    let button = canceller.clone();
+    let (server, mut client) = Server::logged_in_with(builder(&canceller), move |mut peer| {
+        peer.image_epsv();
+        peer.expect("STOR a");
+        let data = peer.data();
+        button.cancel();
+        assert!(was_reset(&data));
+    });
+    is_cancelled(client.store("a").map(drop));
+    drop(client);
     server.end();
 }
 
