@@ -7,11 +7,13 @@ use std::thread;
 
 use ftp_server::{Rights, Server, SessionReuse, Tls, TlsPolicy};
 use ftp_tests::peer::RealServer;
+use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
 use ftp_tests::tls::{Authority, Kind, Pair, Secured, TlsServer};
 
 use super::scene::{Ours, USER};
 use super::{Found, examined};
+use crate::ftp;
 
 /// A server of ours that shows a certificate.
 struct Shown {
@@ -232,7 +234,7 @@ fn each_way_of_doing_tls_has_its_diagnosis_and_no_other() {
     for (name, server) in vsftpd.into_iter().chain(proftpd) {
         let url = format!("ftpes://{}@{}/", server.user, server.address).replace("anonymous@", "");
         let mut doctor = super::doctor(&["--ca-file", &file, &url]);
-        let found = Found::of(ftp_tests::process::run(doctor.env("FTP_PASSWORD", server.password)));
+        let found = Found::of(run(doctor.env("FTP_PASSWORD", server.password)));
         is(name, &found, (&["reuse-demanded"], 0, Some("ftpes://")));
     }
 }
@@ -263,4 +265,21 @@ fn under_tls_all_is_looked_at_and_nothing_goes_in_clear() {
     });
     let found = examined(&["--ca-file", &file, &format!("ftpes://me:secret@{unknown}/")]);
     assert!(!found.ran.stdout.is_empty() && found.ran.code() == Some(5), "{:?}", found.ran);
+}
+
+#[test]
+fn the_best_command_line_has_the_tls_that_was_asked_for_and_works() {
+    let root = TempRoot::new();
+    let (authority, file) = authority(&root);
+    let pair = authority.issue(Kind::Good);
+    let shown = Shown::with(&pair, |tls| tls.control(TlsPolicy::Required));
+    let pin = pair.pin();
+    for trust in [["--ca-file", &file], ["--pin", &pin]] {
+        let url = shown.url("ftp");
+        let found = examined(&[&["--tls", "explicit"], &trust[..], &[&url]].concat());
+        let best = found.best().unwrap();
+        assert_eq!(best, format!("ftp-cli ls -l {} {}", trust.join(" "), shown.url("ftpes")));
+        let words: Vec<&str> = best.split(' ').skip(1).collect();
+        run(&mut ftp(&words)).succeeded();
+    }
 }
