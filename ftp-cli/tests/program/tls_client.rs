@@ -1,10 +1,14 @@
 //! Options and URLs of TLS, with servers that others wrote.
 
+use std::net::Ipv4Addr;
+
+use ftp_tests::network::in_own_network;
 use ftp_tests::peer::{Peer, RealServer};
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
-use ftp_tests::tls::{Authority, Kind, Secured};
+use ftp_tests::terminal::Terminal;
+use ftp_tests::tls::{Authority, Kind, Pair, Secured};
 
 use crate::{failed, ftp};
 
@@ -106,6 +110,52 @@ fn what_is_not_trusted_is_5_and_says_what_to_pin_tl_19_tl_19a_li_06() {
         let other = authority.issue(Kind::Good).pin();
         let got = run(&mut ftp(&["get", "--pin", &other, &there, "-"]));
         failed(&got, 5, "not the pinned one");
+    }
+}
+
+/// A server of ours under TLS.
+fn ours(host: Ipv4Addr, pair: &Pair) -> OurServer {
+    let (certificate, key) = (pair.certificate_pem(), pair.key_pem());
+    let tls = ftp_server::Tls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
+    OurServer::at(host, ftp_server::Server::builder().tls(tls), ftp_server::Rights::FULL)
+}
+
+#[test]
+fn what_the_system_trusts_is_trusted_tl_19() {
+    let (authority, root) = (Authority::new(), TempRoot::new());
+    let server = ours(Ipv4Addr::LOCALHOST, &authority.issue(Kind::Good));
+    server.root.write("a", b"1");
+    let there = server.url("a").replacen("ftp", "ftpes", 1);
+    let get = |trusted| run(ftp(&["get", &there, "-"]).env("SSL_CERT_FILE", trusted));
+    assert_eq!(get(authority.write(&root, "ca.pem")).succeeded(), b"1");
+    let other = get(Authority::new().write(&root, "other.pem"));
+    failed(&other, 5, "its issuer is not trusted here");
+    failed(&get(root.join("none.pem")), 2, "no certificates of authorities");
+}
+
+#[test]
+fn a_password_in_clear_to_a_public_address_is_warned_of_once_li_13() {
+    let test = "tls_client::a_password_in_clear_to_a_public_address_is_warned_of_once_li_13";
+    let host = Ipv4Addr::new(198, 51, 100, 7);
+    if !in_own_network(test, &[&host.to_string()]) {
+        return;
+    }
+    let pair = Authority::new().issue(Kind::Good);
+    let server = ours(host, &pair);
+    server.root.write("a", b"1");
+    let clear = server.url("a");
+    let secure = clear.replacen("ftp", "ftpes", 1);
+    let pin = ["--pin", &pair.pin()];
+    for (url, options, times) in [(&clear, &[][..], 1), (&clear, &["-q"], 0), (&secure, &pin, 0)] {
+        let mut get = ftp(&["get", url, "-"]);
+        let (status, shown) = Terminal::start(get.args(options)).end();
+        assert!(status.success(), "{shown}");
+        let warning = format!("the password goes to {host} in clear text; ftpes:// would");
+        assert_eq!(shown.matches(&warning).count(), times, "{url} {options:?}: {shown}");
+        // Nobody reads it there.
+        let got = run(ftp(&["get", url, "-"]).args(options));
+        assert!(!String::from_utf8_lossy(&got.stderr).contains("clear text"), "{got:?}");
+        assert_eq!(got.succeeded(), b"1");
     }
 }
 

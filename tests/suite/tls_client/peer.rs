@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ftp_client::{Client, ClientBuilder, Error, Timeouts, Tls};
-use ftp_tests::tls::{Authority, Kind, Pair, TlsServer, TlsStream};
+use ftp_tests::tls::{Authority, Handshake, Kind, Pair, TlsServer, TlsStream};
 
 /// Longer than any wait of a test that passes.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -174,6 +174,14 @@ impl Peer {
                 true
             }
             Err(_) => false,
+        }
+    }
+
+    /// What the handshake came to.
+    pub(super) fn shaken(&self) -> Handshake {
+        match &self.control {
+            Channel::Secure(tls) => tls.shaken(),
+            _ => panic!("it is not under TLS"),
         }
     }
 

@@ -53,6 +53,38 @@ fn tls_comes_first_and_data_is_protected_behind_the_login_cl_01_cl_02_tl_06_tl_0
 }
 
 #[test]
+fn the_name_of_the_server_and_of_the_protocol_go_out_tl_06() {
+    // An address is no name (RFC 6066 §3).
+    for (host, name) in [("localhost", Some("localhost")), ("127.0.0.1", None)] {
+        for version in Version::ALL {
+            let (authority, _, tls) = sound();
+            let server =
+                Server::secured(tls.version(version).alpn(&["ftp"]), move |mut peer, tls| {
+                    let asked = |shaken: ftp_tests::tls::Handshake| {
+                        assert_eq!(shaken.server_name.as_deref(), name, "{host} {version:?}");
+                        assert_eq!(shaken.alpn.as_deref(), Some(&b"ftp"[..]), "{host} {version:?}");
+                    };
+                    asked(peer.shaken());
+                    peer.image_epsv();
+                    peer.answer("RETR a", "150 here it comes");
+                    let mut data = peer.secure_data(tls);
+                    asked(data.shaken());
+                    data.finish().unwrap();
+                    peer.reply("226 done");
+                    peer.expect_end();
+                });
+            let builder = Client::builder().timeouts(timeouts()).tls(explicit(&authority));
+            let address = format!("{host}:{}", server.address.port());
+            let mut client = builder.connect(&address).unwrap();
+            client.login("u", "p").unwrap();
+            assert_eq!(get(&mut client).unwrap(), b"");
+            drop(client);
+            server.end();
+        }
+    }
+}
+
+#[test]
 fn bytes_behind_the_consent_are_not_looked_at_tl_22_ht_02() {
     for injected in ["230 ok\r\n", "220", "\r\n", "\x16\x03\x01"] {
         let (authority, _, _) = sound();
