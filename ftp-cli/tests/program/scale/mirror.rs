@@ -242,7 +242,8 @@ fn a_mirror_that_was_interrupted_goes_on_at_scale() {
     let root = TempRoot::in_memory();
     let served = Served::start(&root, &["--user", "u:p", "--write"]);
     let here = TempRoot::in_memory();
-    let count = scale::count(200, 10_000);
+    // So many that it is not done before it hears of the signal.
+    let count = scale::count(1_000, 10_000);
     fill(&here, count);
     let (source, back) = (here.join("tree"), here.join("back"));
     let relay = Relay::to(served.address);
