@@ -1,8 +1,10 @@
 //! The ports of passive data connections: which there are, and who holds them.
 
 use std::collections::{HashMap, HashSet};
+use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -12,11 +14,16 @@ use rustix::io::Errno;
 use super::PassiveListener;
 use crate::{admission, limits, random};
 
+/// How many ports that the system might choose are tried before it is asked to.
+const TRIES: usize = 8;
+
 /// All ports that may be listened on. Shared by all sessions: no two of them have one at a time.
 #[derive(Debug)]
 pub(crate) struct PassivePorts {
-    /// `None`: the system chooses.
+    /// `None`: those that the system chooses from.
     ranges: Option<PortRanges>,
+    /// Which those are, as far as it is known.
+    system: Option<RangeInclusive<u16>>,
     held: Mutex<Held>,
     given_back: Condvar,
 }
@@ -42,7 +49,11 @@ pub(super) struct Lease {
 
 impl PassivePorts {
     pub(crate) fn new(ranges: Option<PortRanges>) -> Arc<Self> {
-        Arc::new(Self { ranges, held: Mutex::default(), given_back: Condvar::new() })
+        let system = match ranges {
+            None => of_the_system(),
+            Some(_) => None,
+        };
+        Arc::new(Self { ranges, system, held: Mutex::default(), given_back: Condvar::new() })
     }
 
     /// Listens for `client` on the host of `local`. The port that is tried first is one that
@@ -56,7 +67,7 @@ impl PassivePorts {
         local: SocketAddr,
         client: IpAddr,
     ) -> io::Result<PassiveListener> {
-        let Some(ranges) = &self.ranges else { return PassiveListener::bind(local, 0) };
+        let Some(ranges) = &self.ranges else { return self.listen_anywhere(local) };
         let start = Instant::now();
         loop {
             let before = self.held().returned;
@@ -77,6 +88,22 @@ impl PassivePorts {
                 held = woken.unwrap_or_else(PoisonError::into_inner).0;
             }
         }
+    }
+
+    /// Listens on a port that the system might choose. It is asked to where several of them are
+    /// taken, and not before: it looks for one that no connection had for a minute, which takes
+    /// milliseconds behind some thousand transfers.
+    fn listen_anywhere(&self, local: SocketAddr) -> io::Result<PassiveListener> {
+        let ports = self.system.as_ref().map(|ports| (*ports.start(), ports.len() as u64));
+        for (first, count) in ports.iter().cycle().take(TRIES) {
+            let ahead = random::number()?.checked_rem(*count).unwrap_or_default();
+            let port = first.saturating_add(u16::try_from(ahead).unwrap_or_default());
+            match PassiveListener::bind(local, port) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                listening => return listening,
+            }
+        }
+        PassiveListener::bind(local, 0)
     }
 
     fn try_all(
@@ -127,6 +154,18 @@ impl PassivePorts {
         // Nothing panics while it is held.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The ports that the system chooses from for all programs, unless some of them are kept back.
+fn of_the_system() -> Option<RangeInclusive<u16>> {
+    let read = |name| fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok();
+    if !read("ip_local_reserved_ports")?.trim().is_empty() {
+        return None;
+    }
+    let range = read("ip_local_port_range")?;
+    let mut ends = range.split_whitespace().map(str::parse);
+    let (Some(Ok(first)), Some(Ok(last))) = (ends.next(), ends.next()) else { return None };
+    (1 <= first && first <= last).then_some(first..=last)
 }
 
 impl Lease {
@@ -210,6 +249,28 @@ mod tests {
         assert_eq!(Some(again.port()), port);
         drop((listeners, again));
         assert!(ports.held().ports.is_empty() && ports.held().networks.is_empty());
+    }
+
+    #[test]
+    fn without_a_range_ports_are_those_of_the_system_dc_03_hd_08() {
+        let ports = PassivePorts::new(None);
+        let listeners: Vec<_> =
+            (0..200).map(|_| ports.listen(local(), client(1)).unwrap()).collect();
+        let chosen: HashSet<u16> = listeners.iter().map(PassiveListener::port).collect();
+        assert_eq!(chosen.len(), listeners.len());
+        let Some(system) = &ports.system else { return println!("skipped: not known which") };
+        assert!(chosen.iter().all(|port| system.contains(port)), "{system:?}: {chosen:?}");
+        // Where there is one port and it is taken, the system finds another.
+        let taken = listeners[0].port();
+        let few = Arc::new(PassivePorts {
+            ranges: None,
+            system: Some(taken..=taken),
+            held: Mutex::default(),
+            given_back: Condvar::new(),
+        });
+        assert_ne!(few.listen(local(), client(1)).unwrap().port(), taken);
+        drop(listeners);
+        assert_eq!(few.listen(local(), client(1)).unwrap().port(), taken);
     }
 
     #[test]
