@@ -54,6 +54,12 @@ fn a_pair_that_is_no_good_is_refused_with_its_file_and_the_reason() {
     let broken = home.write("broken", broken);
     let broken_key = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
     let broken_key = home.write("broken.key", broken_key);
+    let locked = b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\
+        DEK-Info: AES-128-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
+    let locked = home.write("locked.key", locked);
+    // Nobody ever writes to it.
+    let pipe = home.join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let (missing, directory) = (home.join("missing"), home.mkdir("directory"));
     let (certificate, key) = (&good.certificate, &good.key);
     for (certificate, key, culprit, reason) in [
@@ -70,7 +76,10 @@ fn a_pair_that_is_no_good_is_refused_with_its_file_and_the_reason() {
         (&garbage, key, &garbage, "no certificate in"),
         (certificate, &garbage, &garbage, "no private key in"),
         (&der, key, &der, "no certificate in"),
-        (&cut, key, &cut, ""),
+        (&cut, key, &cut, "it is cut"),
+        (&pipe, key, &pipe, "is empty"),
+        (certificate, &pipe, &pipe, "is empty"),
+        (certificate, &locked, &locked, "but an encrypted one"),
         (key, key, key, "no certificate in"),
         (certificate, certificate, certificate, "no private key in"),
         (&broken, key, &broken, "cannot use"),
@@ -187,7 +196,8 @@ fn a_certificate_of_its_own_is_made_once_and_kept() {
     // What is no pair is not made anew: somebody may have pinned it.
     fs::write(&file, b"garbage").unwrap();
     let ran = run(serve(&home, &["--tls-self-signed"]).arg(root.path()));
-    failed(&ran, 2, "TLS: no certificate in");
+    let damaged = format!("TLS: {} is damaged: no certificate in", file.display());
+    failed(&ran, 2, &damaged);
     // Nowhere to keep it.
     let mut nowhere = serve(&home, &["--tls-self-signed"]);
     failed(

@@ -1,11 +1,14 @@
 //! Certificates and keys from PEM files, looked at before they are used.
 
-use std::fs;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ftp_proto::TimeVal;
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustls::RootCertStore;
 use rustls::crypto::ring;
 use rustls::sign::CertifiedKey;
@@ -14,6 +17,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::certificate::Certificate;
 use crate::protection::TlsError;
+
+/// Much longer than any chain of certificates, in bytes.
+const LONGEST: u64 = 1 << 20;
 
 /// What a file holds, and what to call it.
 pub(super) struct Pem {
@@ -24,7 +30,7 @@ pub(super) struct Pem {
 impl Pem {
     pub(super) fn read(path: &Path) -> Result<Self, TlsError> {
         let name = path.display().to_string();
-        match fs::read(path) {
+        match read(path) {
             Ok(bytes) => Ok(Self { name, bytes }),
             Err(source) => Err(TlsError::Unreadable { file: name, source }),
         }
@@ -41,7 +47,7 @@ impl Pem {
             return Err(TlsError::Empty { file });
         }
         let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.bytes).collect();
-        let all = all.map_err(|error| unusable(&self.name, &error))?;
+        let all = all.map_err(|error| self.broken(&error))?;
         if all.is_empty() { Err(TlsError::NoCertificate { file }) } else { Ok(all) }
     }
 
@@ -50,15 +56,36 @@ impl Pem {
         if self.bytes.trim_ascii().is_empty() {
             return Err(TlsError::Empty { file });
         }
+        // As PKCS #8 says it, and as OpenSSL did before.
+        let holds = |mark: &[u8]| self.bytes.windows(mark.len()).any(|window| window == mark);
+        let encrypted = holds(b"BEGIN ENCRYPTED PRIVATE KEY") || holds(b"Proc-Type: 4,ENCRYPTED");
         PrivateKeyDer::from_pem_slice(&self.bytes).map_err(|error| match error {
-            pem::Error::NoItemsFound => {
-                let mark = b"BEGIN ENCRYPTED PRIVATE KEY";
-                let encrypted = self.bytes.windows(mark.len()).any(|window| window == mark);
-                TlsError::NoKey { file, encrypted }
-            }
-            error => unusable(&self.name, &error),
+            pem::Error::NoItemsFound => TlsError::NoKey { file, encrypted },
+            _ if encrypted => TlsError::NoKey { file, encrypted },
+            error => self.broken(&error),
         })
     }
+
+    fn broken(&self, error: &pem::Error) -> TlsError {
+        match error {
+            pem::Error::MissingSectionEnd { .. } => {
+                unusable(&self.name, &"it is cut: what begins in it has no end")
+            }
+            error => unusable(&self.name, error),
+        }
+    }
+}
+
+/// The whole of a file. One without an end is cut, and is no PEM then; for whoever may write to a pipe
+/// one day nobody waits.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let without_waiting = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(without_waiting).open(path)?;
+    // A pipe that somebody writes to already is read to its end.
+    fcntl_setfl(&file, OFlags::empty())?;
+    let mut bytes = Vec::new();
+    file.take(LONGEST).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The pair of a certificate, with those that lead to its issuer behind it, and its key: they belong

@@ -46,6 +46,9 @@ impl Certificates {
                     None => own(settings)?,
                 };
                 let loaded = Tls::from_pem(&pem, &pem);
+                if let Err(error) = &loaded {
+                    return Err(damaged(error));
+                }
                 self.own = Some(pem);
                 loaded
             }
@@ -75,6 +78,16 @@ fn with_policies(tls: Tls, protection: &Protection) -> Result<Tls, TlsError> {
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unusable(error: TlsError) -> Failure {
     Failure::usage(format!("TLS: {}", in_full(&error)))
+}
+
+/// Our own certificate is not what we made. It is not made anew unasked: clients may know its key.
+fn damaged(error: &TlsError) -> Failure {
+    let path = match state_directory() {
+        Ok(directory) => shown_path(&directory.join(OWN)),
+        Err(failure) => return failure,
+    };
+    let what_to_do = "remove it to have a new one made, with another key";
+    Failure::usage(format!("TLS: {path} is damaged: {}; {what_to_do}", in_full(error)))
 }
 
 /// Where the server keeps what it makes for itself.
