@@ -27,8 +27,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Starts a program. Its standard streams are the terminal, but for those that `command` has
-    /// elsewhere by [`Terminal::wrapped`].
+    /// Starts a program whose standard streams are the terminal.
     #[track_caller]
     #[must_use]
     pub fn start(command: &mut Command) -> Self {
