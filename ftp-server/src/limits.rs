@@ -21,6 +21,10 @@ pub const UNUSED_LISTENER: Duration = Duration::from_secs(60);
 /// How long a command that needs a passive port waits for one while all are in use.
 pub const PORT_WAIT: Duration = Duration::from_secs(1);
 
+/// How long a passive port that no session has is tried again: a program that this process is
+/// just starting has copies of what was open here until it is loaded.
+pub const PORT_COPY_WAIT: Duration = Duration::from_millis(200);
+
 /// How often the host names of passive addresses are looked up.
 pub const LOOKUP: Duration = Duration::from_secs(300);
 

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use ftp_proto::PortRanges;
@@ -79,6 +80,11 @@ impl PassivePorts {
             loop {
                 let left = limits::PORT_WAIT.saturating_sub(start.elapsed());
                 if held.returned != before && !left.is_zero() {
+                    break;
+                }
+                if held.ports.is_empty() && start.elapsed() < limits::PORT_COPY_WAIT {
+                    drop(held);
+                    thread::sleep(limits::PORT_COPY_WAIT / 100);
                     break;
                 }
                 if held.ports.is_empty() || left.is_zero() {
@@ -205,7 +211,6 @@ impl Drop for Lease {
 mod tests {
     use std::collections::BTreeMap;
     use std::net::TcpListener;
-    use std::thread;
 
     use super::*;
 
@@ -304,6 +309,19 @@ mod tests {
             thread::park_timeout(limits::PORT_WAIT / 10);
             drop(first);
             second.join().unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_port_that_a_copy_is_left_of_is_tried_again_cm_37() {
+        let (range, copy) = free(1);
+        let ports = PassivePorts::new(Some(range));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::park_timeout(limits::PORT_COPY_WAIT / 20);
+                drop(copy);
+            });
+            assert!(ports.listen(local(), client(1)).is_ok());
         });
     }
 
