@@ -167,6 +167,23 @@ impl Server {
         self.change(&former, &former.with(config, Arc::new(authenticator), tls))
     }
 
+    /// The same and [`set_tls`](Self::set_tls) in one step: no connection gets settings of before
+    /// with a certificate of now, or the other way about.
+    ///
+    /// # Errors
+    ///
+    /// Those of both; nothing has changed then.
+    pub fn reconfigure_with_tls(
+        &self,
+        config: ServerConfig,
+        authenticator: impl Authenticator + 'static,
+        tls: Option<Tls>,
+    ) -> Result<(), Error> {
+        let former = self.current.get();
+        let acceptor = acceptor(tls, &former)?;
+        self.change(&former, &former.with(config, Arc::new(authenticator), acceptor))
+    }
+
     /// Protects the connections that come from now on by this, or does not any more; those that are
     /// there keep what they began with, for data connections too. To be called by one thread at a
     /// time, as [`reconfigure`](Self::reconfigure). Without TLS, implicit listeners close what
@@ -177,8 +194,7 @@ impl Server {
     /// [`Error::Tls`] if there are no threads for handshakes; nothing has changed then.
     pub fn set_tls(&self, tls: Option<Tls>) -> Result<(), Error> {
         let former = self.current.get();
-        let acceptor = tls.map(|tls| Acceptor::new(tls, former.tls.as_deref())).transpose();
-        let acceptor = acceptor.map_err(Error::Tls)?.map(Arc::new);
+        let acceptor = acceptor(tls, &former)?;
         let (config, authenticator) = (former.config.clone(), Arc::clone(&former.authenticator));
         self.change(&former, &former.with(config, authenticator, acceptor))
     }
@@ -298,6 +314,12 @@ impl Cutter {
     pub fn cut(&self) {
         self.register.hurry();
     }
+}
+
+/// What protects connections by `tls`. The threads for handshakes stay.
+fn acceptor(tls: Option<Tls>, former: &Context) -> Result<Option<Arc<Acceptor>>, Error> {
+    let acceptor = tls.map(|tls| Acceptor::new(tls, former.tls.as_deref())).transpose();
+    Ok(acceptor.map_err(Error::Tls)?.map(Arc::new))
 }
 
 impl Drop for Server {

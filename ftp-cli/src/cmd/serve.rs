@@ -261,8 +261,8 @@ fn reload(
         let log = transfers.prepare(plan.settings.log_transfers.as_deref());
         let log = log.map_err(|failure| format!("log.transfers: {}", failure.message))?;
         hooks.prepare(&plan.settings).map_err(|error| no_thread("hooks", &error).message)?;
-        server.set_tls(loaded.clone()).map_err(|error| in_full(&error))?;
-        server.reconfigure(config, homes.clone()).map_err(|error| in_full(&error))?;
+        let changed = server.reconfigure_with_tls(config, homes.clone(), loaded.clone());
+        changed.map_err(|error| in_full(&error))?;
         transfers.set(log);
         hooks.set(&plan.settings);
         Ok::<_, String>((kept, std::mem::replace(tls, loaded)))

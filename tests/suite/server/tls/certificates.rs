@@ -5,7 +5,9 @@ use std::error::Error as _;
 use std::fs;
 use std::net::TcpStream;
 
-use ftp_server::{ClientCertificates, Error, MemoryStorage, Rights, Server, Tls, TlsError};
+use ftp_server::{
+    ClientCertificates, Error, MemoryStorage, Rights, Server, ServerConfig, Tls, TlsError,
+};
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 use ftp_tests::tls::{Authority, Kind, TlsClient, Version};
@@ -121,6 +123,13 @@ fn a_new_pair_is_for_new_connections_and_a_broken_one_for_none_tl_26_ht_23() {
     let config = secure.fixture.server.config();
     secure.fixture.server.reconfigure(config, ftp_server::UserTable::new()).unwrap();
     assert_eq!(shown(&secure, &client), renewed.certificate().to_vec());
+    // Both in one step.
+    let config = ServerConfig { banner: "Of now".to_owned(), ..secure.fixture.server.config() };
+    let other = secure.authority.issue(Kind::Good);
+    let (users, tls) = (ftp_server::UserTable::new(), Some(tls_of(&other)));
+    secure.fixture.server.reconfigure_with_tls(config, users, tls).unwrap();
+    assert_eq!(shown(&secure, &client), other.certificate().to_vec());
+    assert_eq!(secure.fixture.server.config().banner, "Of now");
     secure.fixture.server.set_tls(None).unwrap();
     play(&mut secure.fixture.greeted(), &[("AUTH TLS", 502)]);
     drop(again);
