@@ -185,20 +185,7 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::stdio::tests::Kept;
 
     #[test]
     fn a_summary_counts_and_ends_the_lines() {
@@ -211,7 +198,7 @@ mod tests {
         events.close(Exit::Partial).unwrap();
         events.close(Exit::Success).unwrap();
         events.tell(|| Object::event("progress"));
-        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(kept.bytes()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");
         assert_eq!(lines[1], r#"{"v":1,"event":"done","skipped":true}"#);

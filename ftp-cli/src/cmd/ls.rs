@@ -299,25 +299,11 @@ impl Lister {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
-    use std::sync::{Arc, Mutex};
+    use std::io;
 
     use super::*;
     use crate::stdio::Output;
-
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::stdio::tests::Kept;
 
     #[test]
     fn names_are_stripped_and_exact_li_04_li_05() {
@@ -339,7 +325,7 @@ mod tests {
                 lister.name(&Entry::new(line)).unwrap();
             }
             lister.lines.flush().unwrap();
-            assert_eq!(*kept.0.lock().unwrap(), want);
+            assert_eq!(kept.bytes(), want);
         }
     }
 

@@ -1,0 +1,242 @@
+//! Two trees as text, and what a mirror of them would do.
+
+use super::*;
+use crate::cmd::mirror::choice::Choice;
+
+/// A tree as text: `d/` is a directory, `f=5@100` a file of a size and a time, `l>` a link,
+/// `?x` something of which nothing is said.
+struct Tree {
+    paths: Vec<&'static str>,
+    doubt: Option<(&'static str, &'static str)>,
+    refused: Option<&'static str>,
+    is_local: bool,
+    is_empty: bool,
+    asked: Vec<String>,
+    links: Vec<&'static str>,
+    proof: Proof,
+}
+
+fn tree(paths: &[&'static str], is_local: bool) -> Tree {
+    let paths = paths.to_vec();
+    let (doubt, refused, is_empty) = (None, None, true);
+    let (asked, links, proof) = (Vec::new(), Vec::new(), Proof::Directory);
+    Tree { paths, doubt, refused, is_local, is_empty, asked, links, proof }
+}
+
+impl Side for Tree {
+    fn list(&mut self, path: &[u8], _limit: usize) -> Result<Contents, Failure> {
+        let path = std::str::from_utf8(path).unwrap();
+        if self.refused == Some(path) {
+            return Err(Failure::new(Exit::Refused, format!("{path}: 550 no")).alone());
+        }
+        let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
+        let below = self.paths.iter().filter_map(|item| item.strip_prefix(&prefix));
+        let here = below.filter(|item| {
+            let name = item.strip_suffix('/').unwrap_or(item);
+            !item.is_empty() && (!name.contains('/') || name.starts_with(".."))
+        });
+        let items = here.map(|text| {
+            let (name, size, stamp, kind) = match text.split_once('=') {
+                Some((name, facts)) => {
+                    let (size, time) = facts.split_once('@').unwrap();
+                    let time = time.parse().ok().map(Stamp::at);
+                    (name, size.parse().ok(), time, Kind::File)
+                }
+                None if text.ends_with('/') => {
+                    (text.trim_end_matches('/'), None, None, Kind::Directory)
+                }
+                None if text.ends_with('>') => (text.trim_end_matches('>'), None, None, Kind::Link),
+                None => (text.trim_start_matches('?'), None, None, Kind::Unknown),
+            };
+            let (name, changed, unique) = (name.as_bytes().to_vec(), None, None);
+            Item { name, kind, size, stamp, changed, unique }
+        });
+        let doubt = self.doubt.filter(|(at, _)| *at == path).map(|(_, why)| why.to_owned());
+        Ok(Contents { items: items.collect(), doubt })
+    }
+
+    fn modified(&mut self, path: &[u8]) -> Result<Option<i64>, Failure> {
+        self.asked.push(String::from_utf8(path.to_vec()).unwrap());
+        Ok(None)
+    }
+
+    fn is_empty(&mut self, _path: &[u8]) -> Result<bool, Failure> {
+        Ok(self.is_empty)
+    }
+
+    fn links(&mut self, path: &[u8]) -> Result<Links, Failure> {
+        if self.is_local {
+            return Ok(Links::told());
+        }
+        let listed = self.list(path, 0)?.items.into_iter().map(|item| item.name);
+        let is_link = |name: &[u8]| self.links.iter().any(|link| link.as_bytes() == name);
+        Ok(Links { names: listed.filter(|name| is_link(name)).collect(), proof: self.proof })
+    }
+
+    fn is_local(&self) -> bool {
+        self.is_local
+    }
+}
+
+fn make(source: &mut Tree, target: &mut Tree, choice: &Choice) -> Plan {
+    let wish = Wish { choice, rule: Rule::SameTime, deletes: true, objects: 5_000 };
+    Plan::make(source, target, false, &wish).unwrap()
+}
+
+/// What a plan says, in words: what is made, copied, removed, and how much cannot be done.
+fn told(plan: &Plan) -> String {
+    let text = |path: &[u8]| String::from_utf8(path.to_vec()).unwrap();
+    let made = plan.directories.iter().filter(|place| place.is_new);
+    let made = made.map(|place| format!("+{}/", text(&place.path)));
+    let copies = plan.copies.iter().map(|copy| text(&plan.path_of(copy)));
+    let gone = |removal: &Removal| match plan.directories[removal.place].has_failed {
+        true => format!("({})", text(&removal.path)),
+        false => format!("-{}", text(&removal.path)),
+    };
+    let removals = plan.removed().map(gone);
+    let mut words: Vec<String> = made.chain(copies).chain(removals).collect();
+    words.extend((!plan.failures.is_empty()).then(|| format!("!{}", plan.failures.len())));
+    words.join(" ")
+}
+
+#[test]
+fn a_plan_is_what_differs() {
+    for (source, target, want) in [
+        (&["a=1@5", "d/", "d/b=2@6"][..], &[][..], "+d/ a d/b"),
+        (&["a=1@5", "d/", "d/b=2@6"], &["a=1@5", "d/", "d/b=2@6"], ""),
+        (&["a=1@5", "b=1@5", "c=1@5"], &["a=2@5", "b=1@6", "c=1@5"], "a b"),
+        (&["a=1@x"], &["a=1@5"], "a"),
+        // What is there and is not at the source goes, what is in a directory before it.
+        (&["a=1@5"], &["a=1@5", "b=1@5", "d/", "d/e/", "d/e/f=1@1"], "-b -d/e/f -d/e -d"),
+        // A link goes as a link, and nothing that cannot be told what it is.
+        (&["a=1@5"], &["a=1@5", "l>"], "-l"),
+        (&["a=1@5"], &["a=1@5", "b=1@1", "?x"], "(b) !1"),
+        // Nothing takes the place of anything else, and what has the name stays.
+        (&["a=1@5"], &["a/", "b=1@1"], "(b) !1"),
+        (&["d/", "d/x=1@1"], &["d=1@1", "b=1@1"], "(b) !1"),
+        (&["a=1@5"], &["a>"], "!1"),
+        // What the source leaves out is there all the same.
+        (&["l>", "a=1@5"], &["l=1@1", "a=1@5"], ""),
+        // Names that lead elsewhere, and then nothing in that directory is touched.
+        (&["../x=1@1", "a=1@5"], &["b=1@1"], "a !2"),
+        (&["..=1@1"], &["b=1@1"], "!2"),
+        (&["d/", "d/../../x=1@1"], &["d/", "d/b=1@1", "c=1@1"], "-c !2"),
+        (&["?x"], &["b=1@1"], "(b) !1"),
+    ] {
+        let (mut source, mut target) = (tree(source, false), tree(target, true));
+        let plan = make(&mut source, &mut target, &Choice::default());
+        let shown = format!("{:?} {:?}", source.paths, target.paths);
+        assert_eq!(told(&plan), want, "{shown}");
+    }
+}
+
+#[test]
+fn nothing_is_removed_on_a_listing_that_is_in_doubt() {
+    let all = || tree(&["a=1@5", "d/", "d/b=1@5"], true);
+    let mut source = tree(&["a=1@5", "d/"], false);
+    source.doubt = Some(("d", "a line that is not understood"));
+    assert_eq!(told(&make(&mut source, &mut all(), &Choice::default())), "!1");
+    let mut source = tree(&["a=1@5", "d/"], false);
+    source.refused = Some("d");
+    assert_eq!(told(&make(&mut source, &mut all(), &Choice::default())), "!1");
+    // An empty one may be that of a directory that is not there.
+    let mut source = tree(&["a=1@5", "d/"], false);
+    source.is_empty = false;
+    assert_eq!(told(&make(&mut source, &mut all(), &Choice::default())), "!1");
+    let mut source = tree(&["a=1@5", "d/"], false);
+    assert_eq!(told(&make(&mut source, &mut all(), &Choice::default())), "-d/b");
+    // What the target's listing leaves in doubt stays, too, and all above it.
+    let (mut source, mut target) = (tree(&["a=1@5"], true), all());
+    (target.is_local, target.doubt) = (false, Some(("d", "what is this")));
+    assert_eq!(told(&make(&mut source, &mut target, &Choice::default())), "!1");
+    let (mut source, mut target) = (tree(&["a=1@5"], true), all());
+    (target.is_local, target.refused) = (false, Some("d"));
+    assert_eq!(told(&make(&mut source, &mut target, &Choice::default())), "!1");
+}
+
+#[test]
+fn a_link_that_is_listed_as_a_directory_is_not_gone_through_hc_08() {
+    let mut target = tree(&["l/", "l/precious=1@1", "b=1@1"], false);
+    target.links.push("l");
+    let plan = make(&mut tree(&[], true), &mut target, &Choice::default());
+    assert_eq!(told(&plan), "-b -l");
+    assert!(plan.removals.iter().all(|removal| removal.what == Removed::Entry));
+}
+
+#[test]
+fn nothing_goes_behind_what_may_be_a_link_of_the_same_name_hc_08() {
+    let all = ["l/", "l/precious=1@1", "l/d/", "l/d/precious=1@1", "r/", "r/old=1@1"];
+    for (links, proof, want) in [
+        (&[][..], Proof::Directory, "-l/precious -l/d/precious -r/old"),
+        (&["l"], Proof::Directory, "-r/old !2"),
+        // Nothing tells but the name of a directory at the source.
+        (&[], Proof::None, "-l/precious -l/d/precious -r/old"),
+        // More are listed than there can be: any of them may be one.
+        (&[], Proof::TooMany, "!3"),
+    ] {
+        let mut source = tree(&["l/", "l/d/", "r/"], true);
+        let mut target = tree(&all, false);
+        (target.links, target.proof) = (links.to_vec(), proof);
+        let plan = make(&mut source, &mut target, &Choice::default());
+        assert_eq!(told(&plan), want, "{links:?} {proof:?}");
+    }
+}
+
+#[test]
+fn one_question_for_a_file_that_may_be_the_same() {
+    let mut source = tree(&["a=1@x", "b=2@x", "c=1@x"], false);
+    let mut target = tree(&["a=1@5", "b=1@5"], true);
+    let plan = make(&mut source, &mut target, &Choice::default());
+    assert_eq!(told(&plan), "a b c");
+    assert_eq!(source.asked, ["a"]);
+    assert_eq!(plan.copies[0].why, Difference::Doubt);
+}
+
+/// A server that lists a directory in itself, without end.
+struct Endless {
+    width: usize,
+    unique: Option<&'static [u8]>,
+}
+
+impl Side for Endless {
+    fn list(&mut self, _path: &[u8], _limit: usize) -> Result<Contents, Failure> {
+        let item = |number: usize| Item {
+            name: format!("d{number}").into_bytes(),
+            kind: Kind::Directory,
+            size: None,
+            stamp: None,
+            changed: None,
+            unique: self.unique.map(<[u8]>::to_vec),
+        };
+        Ok(Contents { items: (0..self.width).map(item).collect(), doubt: None })
+    }
+
+    fn modified(&mut self, _path: &[u8]) -> Result<Option<i64>, Failure> {
+        Ok(None)
+    }
+
+    fn is_empty(&mut self, _path: &[u8]) -> Result<bool, Failure> {
+        Ok(true)
+    }
+
+    fn links(&mut self, _path: &[u8]) -> Result<Links, Failure> {
+        Ok(Links::told())
+    }
+
+    fn is_local(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_tree_without_an_end_ends_hc_14() {
+    let (choice, mut target) = (Choice::default(), tree(&[], true));
+    let wish = Wish { choice: &choice, rule: Rule::SameTime, deletes: true, objects: 5_000 };
+    let mut plan =
+        |width, unique| Plan::make(&mut Endless { width, unique }, &mut target, true, &wish);
+    let deep = plan(1, None).unwrap();
+    assert_eq!((deep.directories.len(), deep.failures.len()), (DEPTH + 1, 1));
+    let known = plan(3, Some(b"same")).unwrap();
+    assert_eq!((known.directories.len(), known.failures.len()), (4, 9));
+    assert_eq!(plan(100, None).unwrap_err().exit, Exit::Protocol);
+}
