@@ -18,8 +18,10 @@ use crate::ftp;
 /// How many runs are interrupted.
 const RUNS: usize = 120;
 
-/// How long after its start a run is interrupted at the latest: somewhat later it would be over.
+/// How long after its start a run is interrupted at the latest, in microseconds: less than this where
+/// it would be over mostly, but not less than the other.
 const LATEST_MICROS: usize = 60_000;
+const FIRST_MICROS: usize = 2_000;
 
 #[test]
 fn signals_at_random_leave_nothing_half_done_hl_10_li_10() {
@@ -33,6 +35,8 @@ fn signals_at_random_leave_nothing_half_done_hl_10_li_10() {
     let url = |name: &str| format!("ftp://{}/{name}", server.local_addr());
     let target = TempRoot::new();
     let (mut ended, mut done) = (0, 0);
+    // How long one takes is not known beforehand, and differs with what else goes on.
+    let mut latest = LATEST_MICROS;
     for _ in 0..RUNS {
         let kind = *random.choose(&["get", "get -c", "put", "ls", "get -"]);
         let (signal, code) = *random.choose(&[(Signal::INT, 130), (Signal::TERM, 143)]);
@@ -47,7 +51,7 @@ fn signals_at_random_leave_nothing_half_done_hl_10_li_10() {
         };
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut run = Running::start(&mut command);
-        thread::park_timeout(Duration::from_micros(random.below(LATEST_MICROS) as u64));
+        thread::park_timeout(Duration::from_micros(random.below(latest) as u64));
         // It may be over already, and is not waited for yet.
         let _ = kill_process(Pid::from_child(&run.child), signal);
         let status = run.wait(Instant::now() + Duration::from_secs(1)).expect("it ends in time");
@@ -56,6 +60,10 @@ fn signals_at_random_leave_nothing_half_done_hl_10_li_10() {
         assert!(by_signal || status.success(), "{kind}: {status:?}");
         let counted = if by_signal { &mut ended } else { &mut done };
         *counted += 1;
+        latest = match by_signal {
+            true => (latest * 5 / 4).min(LATEST_MICROS),
+            false => (latest * 4 / 5).max(FIRST_MICROS),
+        };
         match kind {
             "get" if status.success() => assert!(target.read("file") == content, "{kind}"),
             // The signal may have come when the file had its name.
