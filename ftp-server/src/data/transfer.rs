@@ -11,6 +11,7 @@ use ftp_proto::AsciiDecoder;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
+use super::buffers::Buffer;
 use super::{Buffers, Interruption, Monitor, OpenError, Outgoing, deadline, fd, pause, wait};
 use crate::limits;
 use crate::pace::Pace;
@@ -193,19 +194,31 @@ impl<'a> Pump<'a> {
         }
     }
 
+    /// Takes what comes next of `outgoing` in place of what is in `buffer`; false if it is the last.
+    fn fill(
+        &mut self,
+        buffer: &mut Buffer<'_>,
+        outgoing: &mut dyn Outgoing,
+    ) -> Result<bool, Ended> {
+        let room = buffer.room();
+        let bytes = buffer.bytes();
+        bytes.clear();
+        let more = outgoing.fill(room, bytes).map_err(Ended::Storage)?;
+        // The time that took is none the client let pass.
+        self.last = Instant::now();
+        if bytes.is_empty() {
+            self.look_now_and_then(Instant::now())?;
+        }
+        Ok(more)
+    }
+
     fn send_from_buffer(&mut self, outgoing: &mut dyn Outgoing) -> Result<(), Ended> {
         let mut buffer = self.buffers.small();
         let mut more = true;
         while more {
+            more = self.fill(&mut buffer, outgoing)?;
             let room = buffer.room();
             let bytes = buffer.bytes();
-            bytes.clear();
-            more = outgoing.fill(room, bytes).map_err(Ended::Storage)?;
-            // The time that took is none the client let pass.
-            self.last = Instant::now();
-            if bytes.is_empty() {
-                self.look_now_and_then(Instant::now())?;
-            }
             let is_full = bytes.len() >= room;
             let mut rest = bytes.as_slice();
             while !rest.is_empty() {

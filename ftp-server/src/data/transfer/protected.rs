@@ -21,15 +21,9 @@ impl Pump<'_> {
         let (mut buffer, mut records) = (self.buffers.small(), self.buffers.small());
         let mut more = true;
         while more {
+            more = self.fill(&mut buffer, outgoing)?;
             let room = buffer.room();
             let bytes = buffer.bytes();
-            bytes.clear();
-            more = outgoing.fill(room, bytes).map_err(Ended::Storage)?;
-            // The time that took is none the client let pass.
-            self.last = Instant::now();
-            if bytes.is_empty() {
-                self.look_now_and_then(Instant::now())?;
-            }
             let is_full = bytes.len() >= room;
             let mut rest = bytes.as_slice();
             while !rest.is_empty() {
