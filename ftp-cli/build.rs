@@ -2,11 +2,15 @@
 //! small transfer costs. None of it is needed, and where it is not sure to work it is left out.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// From this C library on the loader reads relative relocations that are packed (`DT_RELR`).
 const PACKED_FROM: (u32, u32) = (2, 36);
+
+/// Identical code folding, of the linker.
+const FOLDING: &str = "-Wl,--icf=all";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -27,6 +31,12 @@ fn main() {
         // GNU ld and lld that are too old for it warn, and leave them as they are.
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
+    // Functions of the same instructions once: under other types Rust makes many such. Nothing here
+    // tells functions apart by their addresses. GNU ld does not know it, and lld, which Rust links by
+    // where it comes with one, does.
+    if links_with(FOLDING) {
+        println!("cargo::rustc-link-arg-bins={FOLDING}");
+    }
     // The unwinder within the program, in place of a shared library that is read at each start.
     if let Some(directory) = archive("libgcc_eh.a") {
         println!("cargo::rustc-link-search=native={}", directory.display());
@@ -41,6 +51,22 @@ fn c_library() -> Option<(u32, u32)> {
     let (major, minor) = text.trim().strip_prefix("glibc ")?.split_once('.')?;
     let minor = minor.split('.').next()?;
     Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// Whether the compiler that builds the program links one that does nothing, with this option.
+fn links_with(option: &str) -> bool {
+    let (Some(rustc), Some(out)) = (env::var_os("RUSTC"), env::var_os("OUT_DIR")) else {
+        return false;
+    };
+    let source = Path::new(&out).join("nothing.rs");
+    fs::write(&source, "fn main() {}\n").is_ok()
+        && Command::new(rustc)
+            .arg(format!("-Clink-arg={option}"))
+            .arg("-o")
+            .arg(source.with_extension("out"))
+            .arg(&source)
+            .output()
+            .is_ok_and(|output| output.status.success())
 }
 
 /// The directory of an archive that comes with the C compiler, which links the program.
