@@ -1,5 +1,6 @@
 //! What options and settings take: times, words, numbers; and which known word is meant.
 
+use std::iter;
 use std::time::Duration;
 
 use ftp_proto::{ParseError, ParseErrorKind, PortRanges};
@@ -15,21 +16,40 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
 /// A sentence that says what is wrong.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
-    let split = text.find(|char: char| !char.is_ascii_digit() && char != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let unit = match unit.trim() {
-        "ms" => 0.001,
-        "" | "s" | "sec" | "second" | "seconds" => 1.0,
-        "m" | "min" | "minute" | "minutes" => 60.0,
-        "h" | "hour" | "hours" => 3_600.0,
+    let (number, unit) = split(text);
+    let millis = match unit {
+        "ms" => 1,
+        "" | "s" | "sec" | "second" | "seconds" => 1_000,
+        "m" | "min" | "minute" | "minutes" => 60_000,
+        "h" | "hour" | "hours" => 3_600_000,
         _ => return Err(format!("\"{text}\" is not a time; 30, 250 ms, 30s, 5 min, 2 h are")),
     };
-    let number: f64 = number.parse().map_err(|_| format!("\"{text}\" has no number"))?;
-    let time = Duration::try_from_secs_f64(number * unit).unwrap_or(Duration::MAX);
-    if time > LONGEST {
-        return Err(format!("\"{text}\" is more than a year"));
+    let number = billionths(number).ok_or_else(|| format!("\"{text}\" has no number"))?;
+    // A billionth of a second is a nanosecond.
+    match u64::try_from(number.saturating_mul(millis) / 1_000).map(Duration::from_nanos) {
+        Ok(time) if time <= LONGEST => Ok(time),
+        _ => Err(format!("\"{text}\" is more than a year")),
     }
-    Ok(time)
+}
+
+/// A number with digits behind the point, and the unit behind it.
+fn split(text: &str) -> (&str, &str) {
+    let end = text.find(|char: char| !char.is_ascii_digit() && char != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    (number, unit.trim())
+}
+
+/// Reads a decimal number exactly: `30` or `1.5`, in billionths, with what is finer cut off.
+fn billionths(number: &str) -> Option<u128> {
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && part.is_empty() || part.contains('.') {
+        return None;
+    }
+    let digits = whole.bytes().chain(part.bytes().chain(iter::repeat(b'0')).take(9));
+    // Of what is too large the most that there is: it is too large for each that asks.
+    Some(digits.fold(0, |sum: u128, digit| {
+        sum.saturating_mul(10).saturating_add(u128::from(digit.wrapping_sub(b'0')))
+    }))
 }
 
 /// As [`duration`], and more than no time.
@@ -87,25 +107,16 @@ pub(crate) fn rate(text: &str) -> Result<u64, String> {
     let wrong = || format!("\"{text}\" is not a rate; 4096, 500K, 2 MiB/s are");
     let bare = text.trim();
     let bare = bare.strip_suffix("/s").unwrap_or(bare).trim_end();
-    let end = bare.find(|char: char| !char.is_ascii_digit() && char != '.').unwrap_or(bare.len());
-    let (number, unit) = bare.split_at(end);
-    let unit = match unit.trim() {
-        "" | "B" => 1_u64,
+    let (number, unit) = split(bare);
+    let unit = match unit {
+        "" | "B" => 1,
         "K" | "k" | "KiB" => 1 << 10,
         "M" | "m" | "MiB" => 1 << 20,
         "G" | "g" | "GiB" => 1 << 30,
         _ => return Err(wrong()),
     };
-    // Three digits behind the point do.
-    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
-    let thousandths: u64 = match part.len() {
-        1..=3 => format!("{part:0<3}").parse().map_err(|_| wrong())?,
-        _ => return Err(wrong()),
-    };
-    let whole: u64 = whole.parse().map_err(|_| wrong())?;
-    let bytes =
-        whole.checked_mul(unit).and_then(|bytes| bytes.checked_add(thousandths * unit / 1_000));
-    match bytes {
+    let number = billionths(number).ok_or_else(wrong)?;
+    match u64::try_from(number.saturating_mul(unit) / 1_000_000_000).ok() {
         Some(0) => Err("no byte a second; it must be more than 0".to_owned()),
         Some(bytes) => Ok(bytes),
         None => Err(format!("\"{text}\" is too large")),
@@ -215,6 +226,9 @@ mod tests {
             ("5m", 300_000, "5 min"),
             ("2 hours", 7_200_000, "2 h"),
             ("90 min", 5_400_000, "90 min"),
+            (".5 h", 1_800_000, "30 min"),
+            ("5.", 5_000, "5 s"),
+            ("0.0010000000009", 1, "1 ms"),
             ("0", 0, "0 s"),
         ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
@@ -246,10 +260,15 @@ mod tests {
 
     #[test]
     fn duration_refuses() {
-        for text in ["", "s", "abc", "-1", "1.2.3", "5 parsecs", "1e9", "9000 h", "inf", "\u{661}"]
+        for text in
+            ["", "s", "abc", "-1", ".", "1.2.3", "5 parsecs", "1e9", "9000 h", "inf", "\u{661}"]
         {
             assert!(duration(text).is_err(), "{text}");
         }
+        let digits = "9".repeat(1_000);
+        assert!(duration(&digits).unwrap_err().contains("more than a year"));
+        assert!(rate(&digits).unwrap_err().contains("too large"));
+        assert_eq!(duration("8760 h"), Ok(LONGEST));
         assert!(waiting_time("0").is_err());
     }
 
@@ -305,11 +324,13 @@ mod tests {
             (" 2 MiB/s ", Ok(2_097_152)),
             ("1G", Ok(1 << 30)),
             ("0", Err("more than 0")),
-            ("0.0001K", Err("is not a rate")),
+            ("0.0001K", Err("more than 0")),
             ("K", Err("is not a rate")),
             ("", Err("is not a rate")),
             ("-1", Err("is not a rate")),
-            ("1.", Err("is not a rate")),
+            ("1.", Ok(1)),
+            ("0.0005M", Ok(524)),
+            (".", Err("is not a rate")),
             ("1.2.3", Err("is not a rate")),
             ("5 parsecs", Err("is not a rate")),
             ("99999999999G", Err("is too large")),
