@@ -1,12 +1,18 @@
 //! `Command` to a line: the one place where command lines are made, and so the one place that
 //! has to refuse CR, LF and NUL (RFC 2640 §3.1).
 
+use std::fmt::Display;
+
 use super::{Command, OptsArgument, Password, RawCommand, SiteArgument};
 use crate::error::{ParseError, ParseErrorKind};
 use crate::extended_address::EpsvArgument;
+use crate::host_name::LanguageTag;
 use crate::limits;
 use crate::line::IAC;
-use crate::pathname::is_line_break;
+use crate::pathname::{Pathname, is_line_break};
+
+/// Room for the line of most commands, in bytes.
+const USUAL_LINE: usize = 64;
 
 impl Command {
     /// The line that is sent, CR LF included, 0xFF doubled (RFC 854).
@@ -18,16 +24,26 @@ impl Command {
     /// such as `UnexpectedEnd` for a name that must not be empty; one that it would read as
     /// something else, such as a `;` inside a fact, `UnexpectedByte`.
     pub fn encode(&self) -> Result<Vec<u8>, ParseError> {
-        let verb = self.verb();
-        let (text, combined);
-        let argument: Option<&[u8]> = match self {
+        let line = self.line();
+        check(&line)?;
+        // What would be read as another command is not sent as this one.
+        match Self::parse_line(&line)? {
+            same if same == *self => finish(line),
+            _ => Err(ParseError::new("argument", 0, ParseErrorKind::UnexpectedByte)),
+        }
+    }
+
+    /// Verb and argument as they are, whatever is in them.
+    fn line(&self) -> Vec<u8> {
+        let mut line = Vec::with_capacity(USUAL_LINE);
+        line.extend_from_slice(self.verb().as_str().as_bytes());
+        match self {
             Self::User(bytes)
             | Self::Opts(OptsArgument::Other(bytes))
             | Self::Acct(Password(bytes))
-            | Self::Pass(Password(bytes)) => Some(bytes),
-            Self::Clnt(bytes) | Self::Known(_, bytes) => {
-                Some(bytes).filter(|all| !all.is_empty()).map(Vec::as_slice)
-            }
+            | Self::Pass(Password(bytes))
+            | Self::Site(SiteArgument::Other(bytes)) => put(&mut line, bytes),
+            Self::Clnt(bytes) | Self::Known(_, bytes) => put_some(&mut line, bytes),
             Self::Cwd(path)
             | Self::Retr(path)
             | Self::Stor(path)
@@ -39,86 +55,70 @@ impl Command {
             | Self::Mkd(path)
             | Self::Hash(path)
             | Self::Size(path)
-            | Self::Mdtm(path) => Some(path.as_bytes()),
+            | Self::Mdtm(path) => put(&mut line, path.as_bytes()),
             Self::List(path)
             | Self::Nlst(path)
             | Self::Mlsd(path)
             | Self::Mlst(path)
             | Self::Stou(path)
             | Self::Avbl(path)
-            | Self::Stat(path) => path.as_ref().map(AsRef::as_ref),
-            Self::Help(verb) => verb.as_deref(),
-            Self::Port(host_port) => {
-                text = host_port.to_string();
-                Some(text.as_bytes())
+            | Self::Stat(path) => {
+                put_some(&mut line, path.as_ref().map_or(b"", Pathname::as_bytes));
             }
-            Self::Eprt(address) => {
-                text = address.to_string();
-                Some(text.as_bytes())
+            Self::Help(verb) => {
+                if let Some(verb) = verb {
+                    put(&mut line, verb);
+                }
             }
-            Self::Rest(marker) => {
-                text = marker.to_string();
-                Some(text.as_bytes())
+            Self::Port(host_port) => show(&mut line, host_port),
+            Self::Eprt(address) => show(&mut line, address),
+            Self::Rest(marker) => show(&mut line, marker),
+            Self::Allo { size, record } => {
+                show(&mut line, size);
+                if let Some(record) = record {
+                    put(&mut line, b"R");
+                    show(&mut line, record);
+                }
             }
-            Self::Allo { size, record: None } => {
-                text = size.to_string();
-                Some(text.as_bytes())
+            Self::Host(host) => show(&mut line, host),
+            Self::Lang(tag) => {
+                put_some(&mut line, tag.as_ref().map_or("", LanguageTag::as_str).as_bytes());
             }
-            Self::Allo { size, record: Some(record) } => {
-                text = format!("{size} R {record}");
-                Some(text.as_bytes())
-            }
-            Self::Host(host) => {
-                text = host.to_string();
-                Some(text.as_bytes())
-            }
-            Self::Lang(tag) => tag.as_ref().map(|tag| tag.as_str().as_bytes()),
-            Self::Auth(mechanism) => {
-                text = mechanism.to_string();
-                Some(text.as_bytes())
-            }
-            Self::Pbsz(size) => {
-                text = size.to_string();
-                Some(text.as_bytes())
-            }
-            Self::Prot(level) => Some(level.as_str().as_bytes()),
+            Self::Auth(mechanism) => show(&mut line, mechanism),
+            Self::Pbsz(size) => show(&mut line, size),
+            Self::Prot(level) => put(&mut line, level.as_str().as_bytes()),
             Self::Mfmt(time, path) => {
-                combined = [time.to_string().as_bytes(), b" ", path.as_bytes()].concat();
-                Some(&combined)
+                show(&mut line, time);
+                put(&mut line, path.as_bytes());
             }
             Self::Mff(facts) => {
-                let mut line = Vec::new();
+                line.push(b' ');
                 facts.encode(&mut line);
-                combined = line;
-                Some(&combined)
             }
             Self::Site(SiteArgument::Help(word)) => {
-                combined = [b"HELP ".as_slice(), word].concat();
-                Some(combined.trim_ascii_end())
+                put(&mut line, b"HELP");
+                put_some(&mut line, word);
             }
             Self::Site(SiteArgument::Chmod { mode, path }) => {
-                combined = [format!("CHMOD {mode:03o} ").as_bytes(), path.as_bytes()].concat();
-                Some(&combined)
+                show(&mut line, &format_args!("CHMOD {mode:03o}"));
+                put(&mut line, path.as_bytes());
             }
-            Self::Site(SiteArgument::Other(words)) => Some(words),
-            Self::Opts(OptsArgument::Hash(None)) => Some(b"HASH"),
-            Self::Opts(OptsArgument::Hash(Some(name))) => {
-                text = format!("HASH {name}");
-                Some(text.as_bytes())
+            Self::Opts(OptsArgument::Utf8) => put(&mut line, b"UTF8 ON"),
+            Self::Opts(OptsArgument::Hash(name)) => {
+                put(&mut line, b"HASH");
+                if let Some(name) = name {
+                    put(&mut line, name.as_bytes());
+                }
             }
-            Self::Epsv(EpsvArgument::Protocol(protocol)) => {
-                text = protocol.number().to_string();
-                Some(text.as_bytes())
-            }
-            Self::Epsv(EpsvArgument::All) => Some(b"ALL"),
             Self::Opts(OptsArgument::Mlst(list)) => {
-                combined = [b"MLST ".as_slice(), list].concat();
-                Some(combined.strip_suffix(b" ").unwrap_or(&combined))
+                put(&mut line, b"MLST");
+                put_some(&mut line, list);
             }
-            Self::Type(representation) => Some(representation.as_str().as_bytes()),
-            Self::Stru(structure) => Some(structure.as_str().as_bytes()),
-            Self::Mode(mode) => Some(mode.as_str().as_bytes()),
-            Self::Opts(OptsArgument::Utf8) => Some(b"UTF8 ON"),
+            Self::Epsv(EpsvArgument::Protocol(protocol)) => show(&mut line, &protocol.number()),
+            Self::Epsv(EpsvArgument::All) => put(&mut line, b"ALL"),
+            Self::Type(representation) => put(&mut line, representation.as_str().as_bytes()),
+            Self::Stru(structure) => put(&mut line, structure.as_str().as_bytes()),
+            Self::Mode(mode) => put(&mut line, mode.as_str().as_bytes()),
             Self::Epsv(EpsvArgument::Default)
             | Self::Cdup
             | Self::Quit
@@ -129,19 +129,9 @@ impl Command {
             | Self::Feat
             | Self::Rein
             | Self::Ccc
-            | Self::Noop => None,
-        };
-        let mut line = verb.as_str().as_bytes().to_vec();
-        if let Some(argument) = argument {
-            line.push(b' ');
-            line.extend_from_slice(argument);
+            | Self::Noop => {}
         }
-        check(&line)?;
-        // What would be read as another command is not sent as this one.
-        match Self::parse_line(&line)? {
-            same if same == *self => finish(&line),
-            _ => Err(ParseError::new("argument", 0, ParseErrorKind::UnexpectedByte)),
-        }
+        line
     }
 
     /// The same line with the X form of the verb that RFC 775 had before RFC 959: `XMKD`, `XRMD`,
@@ -173,7 +163,7 @@ impl RawCommand {
     ///
     /// `TooLong` for a line over [`limits::COMMAND_LINE`].
     pub fn encode(&self) -> Result<Vec<u8>, ParseError> {
-        finish(&self.line)
+        finish(self.line.clone())
     }
 }
 
@@ -185,21 +175,46 @@ pub(super) fn check(line: &[u8]) -> Result<(), ParseError> {
     }
 }
 
-fn finish(line: &[u8]) -> Result<Vec<u8>, ParseError> {
-    check(line)?;
+/// A word of the argument, behind a SP.
+fn put(line: &mut Vec<u8>, word: &[u8]) {
+    line.push(b' ');
+    line.extend_from_slice(word);
+}
+
+/// The same, unless it is empty: then there is none.
+fn put_some(line: &mut Vec<u8>, word: &[u8]) {
+    if !word.is_empty() {
+        put(line, word);
+    }
+}
+
+/// A word of the argument as it is shown, behind a SP.
+fn show(line: &mut Vec<u8>, word: &dyn Display) {
+    put(line, word.to_string().as_bytes());
+}
+
+/// Ends a line in which [`check`] found nothing.
+fn finish(mut line: Vec<u8>) -> Result<Vec<u8>, ParseError> {
     if line.len() > limits::COMMAND_LINE {
         let at = limits::COMMAND_LINE;
         return Err(ParseError::new("command line", at, ParseErrorKind::TooLong));
     }
-    let mut out = Vec::with_capacity(line.len() + 2);
+    if line.contains(&IAC) {
+        line = double_iac(&line);
+    }
+    line.extend_from_slice(b"\r\n");
+    Ok(line)
+}
+
+fn double_iac(line: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
     for &byte in line {
         if byte == IAC {
             out.push(IAC);
         }
         out.push(byte);
     }
-    out.extend_from_slice(b"\r\n");
-    Ok(out)
+    out
 }
 
 #[cfg(test)]
@@ -208,7 +223,6 @@ mod tests {
     use crate::fact::Facts;
     use crate::host_name::HostName;
     use crate::line::{LineDecoder, LineEvent};
-    use crate::pathname::Pathname;
     use crate::security::AuthMechanism;
     use crate::verb::Verb;
 

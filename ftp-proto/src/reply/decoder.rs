@@ -87,6 +87,9 @@ impl ReplyDecoder {
     fn read_lines(&mut self) -> Result<Option<Reply>, ParseError> {
         loop {
             let waiting = self.input.waiting();
+            if waiting.is_empty() {
+                return Ok(None);
+            }
             let end = waiting.iter().position(|&byte| byte == b'\n');
             let piece = waiting.get(..end.unwrap_or(waiting.len())).unwrap_or_default();
             self.line.extend_from_slice(piece);
