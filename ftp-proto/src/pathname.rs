@@ -161,19 +161,15 @@ pub struct Escaped<'a>(pub &'a [u8]);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use fmt::Write;
         for chunk in self.0.utf8_chunks() {
-            for char in chunk.valid().chars() {
-                match char {
-                    '\\' => f.write_str("\\\\")?,
-                    '\0'..='\x1f' | '\x7f' => write!(f, "\\x{:02x}", u32::from(char))?,
-                    '\u{80}'..='\u{9f}'
-                    | '\u{61c}'
-                    | '\u{200e}'
-                    | '\u{200f}'
-                    | '\u{2028}'..='\u{202e}'
-                    | '\u{2066}'..='\u{2069}' => write!(f, "\\u{{{:x}}}", u32::from(char))?,
-                    _ => f.write_char(char)?,
+            for plain in chunk.valid().split_inclusive(is_escaped) {
+                let mut chars = plain.chars();
+                match chars.next_back().filter(|last| is_escaped(*last)) {
+                    Some(last) => {
+                        f.write_str(chars.as_str())?;
+                        escape(last, f)?;
+                    }
+                    None => f.write_str(plain)?,
                 }
             }
             for byte in chunk.invalid() {
@@ -182,6 +178,27 @@ impl fmt::Display for Escaped<'_> {
         }
         Ok(())
     }
+}
+
+fn escape(char: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match char {
+        '\\' => f.write_str("\\\\"),
+        '\0'..='\x7f' => write!(f, "\\x{:02x}", u32::from(char)),
+        _ => write!(f, "\\u{{{:x}}}", u32::from(char)),
+    }
+}
+
+/// Whether a character could act on a terminal, or looks like an escape.
+const fn is_escaped(char: char) -> bool {
+    matches!(char,
+        '\\'
+        | '\0'..='\x1f'
+        | '\x7f'..='\u{9f}'
+        | '\u{61c}'
+        | '\u{200e}'
+        | '\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
