@@ -2,9 +2,8 @@
 //! write, comes here, the one place that does, with what to wait for and until when.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -139,7 +138,10 @@ impl Waiter {
         interest: PollFlags,
         deadline: Deadline,
     ) -> Result<(), Error> {
-        self.wait(&mut vec![PollFd::from_borrowed_fd(fd, interest)], deadline)
+        // With room for what cancels.
+        let mut fds = Vec::with_capacity(2);
+        fds.push(PollFd::from_borrowed_fd(fd, interest));
+        self.wait(&mut fds, deadline)
     }
 
     /// Lets time go by, unless the limit for the whole would be reached in it: then it is false,
@@ -174,29 +176,36 @@ impl Waiter {
         deadline: Deadline,
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> Result<io::Result<T>, Error> {
+        let result = Arc::new(Mutex::new(None));
+        let slot = Arc::clone(&result);
+        let work = Box::new(move || {
+            let done = work();
+            *lock(&slot) = Some(done);
+        });
+        Ok(self.run_aside(deadline, work)?.and_then(|()| {
+            lock(&result).take().unwrap_or_else(|| Err(io::Error::other("it panicked")))
+        }))
+    }
+
+    /// The same, whatever comes out of it: once for all kinds of results.
+    fn run_aside(
+        &self,
+        deadline: Deadline,
+        work: Box<dyn FnOnce() + Send>,
+    ) -> Result<io::Result<()>, Error> {
         self.check()?;
-        let (sender, receiver) = mpsc::sync_channel(1);
-        let begin = || {
-            if LEFT.load(Ordering::Relaxed) >= MOST_LEFT {
-                return Err(io::Error::other("too many look-ups and connectors that do not end"));
-            }
-            let aside = Arc::new(Aside { bell: Bell::new()?, is_over: AtomicBool::new(false) });
-            let helper = Helper(Arc::clone(&aside));
-            thread::Builder::new().name("ftp helper".to_owned()).spawn(move || {
-                // Nobody listens any more once the wait is over.
-                let _ = sender.send(work());
-                drop(helper);
-            })?;
-            Ok(aside)
-        };
-        let aside = match begin() {
+        let aside = match Aside::begin(work) {
             Ok(aside) => aside,
             Err(error) => return Ok(Err(error)),
         };
         self.wait_for(aside.bell.as_fd(), PollFlags::IN, deadline)
             .inspect_err(|_| aside.leave())?;
-        Ok(receiver.try_recv().unwrap_or_else(|_| Err(io::Error::other("it panicked"))))
+        Ok(Ok(()))
     }
+}
+
+fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a thread that [`Waiter::run`] starts shares with whoever waits for it.
@@ -207,6 +216,20 @@ struct Aside {
 }
 
 impl Aside {
+    /// Starts the thread, unless too many have been left to themselves.
+    fn begin(work: Box<dyn FnOnce() + Send>) -> io::Result<Arc<Self>> {
+        if LEFT.load(Ordering::Relaxed) >= MOST_LEFT {
+            return Err(io::Error::other("too many look-ups and connectors that do not end"));
+        }
+        let aside = Arc::new(Self { bell: Bell::new()?, is_over: AtomicBool::new(false) });
+        let helper = Helper(Arc::clone(&aside));
+        thread::Builder::new().name("ftp helper".to_owned()).spawn(move || {
+            work();
+            drop(helper);
+        })?;
+        Ok(aside)
+    }
+
     /// The wait is over before the thread is, which counts from now on.
     fn leave(&self) {
         LEFT.fetch_add(1, Ordering::Relaxed);
@@ -253,6 +276,8 @@ fn poll_for(fds: &mut [PollFd<'_>], limit: Duration) -> Result<bool, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
 
     #[test]
