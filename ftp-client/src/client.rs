@@ -69,15 +69,16 @@ use crate::{connect, login, trace};
 /// [`quit`](Self::quit) says good-bye.
 #[derive(Debug)]
 pub struct Client {
-    pub(crate) control: ControlConnection,
-    pub(crate) config: Config,
+    // In boxes, like what TLS needs: a client is given from hand to hand.
+    pub(crate) control: Box<ControlConnection>,
+    pub(crate) config: Box<Config>,
     pub(crate) ways: Ways,
     /// The data connection of a transfer that was dropped before its end.
     pub(crate) abandoned: Option<Stream>,
     /// The part of a file that is in force at the server, for the next transfer.
     pub(crate) part: Part,
     welcome: Reply,
-    pub(crate) secured: Option<Secured>,
+    pub(crate) secured: Option<Box<Secured>>,
     tls_refusal: Option<Reply>,
     /// The type of the transfers to come, and the type in force; `None` if that is not known.
     wanted: RepresentationType,
@@ -102,7 +103,7 @@ impl Client {
         ClientBuilder::default()
     }
 
-    pub(crate) fn connect(config: Config, server: Server) -> Result<Self, Error> {
+    pub(crate) fn connect(config: Box<Config>, server: Server) -> Result<Self, Error> {
         let host = config.host_command.then(|| server.host_name()).transpose();
         let host = host.map_err(Error::Argument)?.map(Command::Host);
         // Before anything is sent: what is wrong with it is the caller's.
@@ -116,7 +117,8 @@ impl Client {
             None => Some(stream.addresses().map_err(Error::Io)?),
         };
         let reply_limit = config.timeouts.reply;
-        let mut control = ControlConnection::new(stream, server, addresses, reply_limit, waiter);
+        let control = ControlConnection::new(stream, server, addresses, reply_limit, waiter);
+        let mut control = Box::new(control);
         let (limit, mut secured) = (config.timeouts.handshake, None);
         let deadline = |control: &ControlConnection| control.deadline(limit, Phase::Handshake);
         if let Some(settings) = config.tls.as_ref().filter(|tls| tls.start == Start::Implicit)

@@ -186,7 +186,8 @@ impl Default for Config {
 #[derive(Clone, Debug, Default)]
 #[must_use = "nothing happens before connect()"]
 pub struct ClientBuilder {
-    pub(crate) config: Config,
+    /// In a box, since every setting moves the builder, and the client takes this over.
+    pub(crate) config: Box<Config>,
 }
 
 impl ClientBuilder {

@@ -35,7 +35,7 @@ pub(crate) enum Demand {
 /// What came of asking for TLS.
 pub(crate) enum Asked {
     /// It is on.
-    Secured(Secured),
+    Secured(Box<Secured>),
     /// The server does not know it, and the caller goes on without it.
     InClear(Reply),
 }
@@ -47,7 +47,7 @@ impl Secured {
         settings: &Tls,
         control: &mut ControlConnection,
         deadline: Deadline,
-    ) -> Result<Self, Error> {
+    ) -> Result<Box<Self>, Error> {
         let session = control.secure(context.control().map_err(Error::Tls)?, deadline)?;
         let info = context.settle(session);
         let pin = info.pin.as_deref().unwrap_or("of a kind that is not known here");
@@ -57,7 +57,8 @@ impl Secured {
         let Tls { data, before_login, .. } = *settings;
         let (is_agreed, server_begins) = (false, false);
         let demand = Demand::Unknown;
-        Ok(Self { context, info, data, is_agreed, before_login, server_begins, demand })
+        let this = Self { context, info, data, is_agreed, before_login, server_begins, demand };
+        Ok(Box::new(this))
     }
 
     /// Asks for TLS by `AUTH` (RFC 4217 §4). Nothing but 234 is consent: no login is assumed, and

@@ -56,7 +56,7 @@ pub(super) fn is_protected(one: &Client, other: &Client) -> bool {
 }
 
 fn is_private(client: &Client) -> bool {
-    client.secured.as_ref().is_some_and(Secured::is_data_private)
+    client.secured.as_deref().is_some_and(Secured::is_data_private)
 }
 
 impl Client {
