@@ -2,7 +2,8 @@
 //! temporary file. A SIGHUP that is ignored, as `nohup` has it, stays so. A file that would exceed the limit of `ulimit -f` is an
 //! error of the write (EFBIG), as on a full disk, and no end of the process.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::time::Duration;
@@ -23,6 +24,9 @@ const LAST_WORD: Duration = Duration::from_millis(250);
 /// How long a server may take to hear that it is over. Together with the last word it is less than
 /// a second.
 const GOOD_BYE: Duration = Duration::from_millis(500);
+
+/// Room for what the system tells of this process, in bytes: there is more where it has many cores.
+const STATUS: usize = 2_048;
 
 /// How far the process is with ending by a signal.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -156,12 +160,23 @@ pub(crate) fn on_signals(
 
 /// Whether this process was started with a signal ignored; not, where the system does not tell.
 pub(crate) fn is_ignored(signal: i32) -> bool {
+    ignored().is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+/// The signals that are ignored, a bit for each, the lowest for 1.
+fn ignored() -> Option<u64> {
     // As bytes: the name of the process, which is in it, need not be UTF-8.
-    let status = std::fs::read("/proc/self/status").unwrap_or_default();
-    let mask = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"SigIgn:"));
-    let mask = mask.and_then(|mask| std::str::from_utf8(mask).ok());
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+    let mut status = Vec::with_capacity(STATUS);
+    File::open("/proc/self/status").ok()?.read_to_end(&mut status).ok()?;
+    let mut lines = status.as_slice();
+    while !lines.is_empty() {
+        if let Some(mask) = lines.strip_prefix(b"SigIgn:\t") {
+            let digits = mask.get(..16).and_then(|digits| std::str::from_utf8(digits).ok())?;
+            return u64::from_str_radix(digits, 16).ok();
+        }
+        lines.skip_until(b'\n').ok()?;
+    }
+    None
 }
 
 /// Ends the process: 130 for SIGINT, 143 for SIGTERM, and as by the signal itself for SIGHUP.
