@@ -42,6 +42,7 @@ mod sink;
 mod stdio;
 mod tally;
 mod target;
+mod threads;
 mod trace;
 mod transfer;
 mod upload;

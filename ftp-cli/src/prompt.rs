@@ -23,6 +23,7 @@ use crate::credentials::{Secret, read_line};
 use crate::exit::{Exit, Failure};
 use crate::signals::is_ignored;
 use crate::stdio::Printable;
+use crate::threads;
 
 /// What does to the process what it does by default, but with the terminal as it was. What asks it
 /// to end is for [`crate::signals`], which tidies up and calls [`restore`]; SIGTTIN and SIGTTOU come
@@ -186,7 +187,7 @@ fn watch() -> io::Result<()> {
             heed(signal);
         }
     };
-    std::thread::Builder::new().name("terminal".to_owned()).spawn(act)?;
+    threads::start("terminal", act)?;
     let _ = WATCHED.set(());
     Ok(())
 }

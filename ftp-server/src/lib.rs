@@ -56,6 +56,7 @@ mod reply;
 mod server;
 mod session;
 mod storage;
+mod threads;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 mod tls;
 mod watch;

@@ -65,6 +65,10 @@ pub const BAD_LINES: u32 = 10;
 /// what the deepest path of a session needs in a debug build, several times over.
 pub const SESSION_STACK: usize = 256 * 1024;
 
+/// The stack of the thread that names are looked up in, in bytes: what the C library and its plug-ins
+/// for that take is not ours to say.
+pub const LOOKUP_STACK: usize = 2 * 1024 * 1024;
+
 /// The stack of a thread that handshakes are computed in, in bytes: more than four times that of a
 /// session, since the C library hands the stacks of threads that ended on to those that fit, with
 /// all the pages that were touched.

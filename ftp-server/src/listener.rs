@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::context::{Context, Current};
 use crate::observer::{Event, EventKind, Refusal};
-use crate::{limits, session};
+use crate::{limits, session, threads};
 
 /// How long the loop rests when the system is out of something.
 const REST: Duration = Duration::from_millis(50);
@@ -53,9 +53,8 @@ pub(crate) fn start(
     greeting: Greeting,
     current: Arc<Current>,
 ) -> io::Result<JoinHandle<()>> {
-    let thread = thread::Builder::new().name("ftp-accept".to_owned());
-    let thread = thread.stack_size(limits::SESSION_STACK);
-    thread.spawn(move || accept_all(&listener, greeting, &current))
+    let accept = move || accept_all(&listener, greeting, &current);
+    threads::start(Some("ftp-accept"), limits::SESSION_STACK, accept)
 }
 
 /// What comes first on a connection.
@@ -159,12 +158,9 @@ fn receive(
     };
     let registration = context.register.enter(stream, peer);
     let line = Arc::clone(&registration.line);
-    let thread = thread::Builder::new().stack_size(limits::SESSION_STACK);
     let session_current = Arc::clone(current);
-    let spawned = thread.spawn(move || {
-        session::run(registration, peer, greeting, &session_current, permit);
-    });
-    if let Err(error) = spawned {
+    let session = move || session::run(registration, peer, greeting, &session_current, permit);
+    if let Err(error) = threads::start(None, limits::SESSION_STACK, session) {
         complaints.log("no thread for a session", &error);
         turn_away(&line.stream, peer, greeting, &context, Refusal::Resources);
     }

@@ -3,11 +3,11 @@
 use std::io;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use crate::observer::{Refusal, SessionEnd};
 use crate::session::Runner;
-use crate::{limits, listener};
+use crate::{limits, listener, threads};
 
 /// Takes sessions over from their threads. A thread that was confined to a user's files stays so
 /// for good, as does every thread it starts: what comes after that user runs in a thread started
@@ -21,12 +21,8 @@ impl Relay {
     /// Starts the thread, which ends upon [`stop`](Self::stop) or with the relay.
     pub(crate) fn start(&self) -> io::Result<JoinHandle<()>> {
         let (queue, sessions) = mpsc::channel();
-        let relay = thread::Builder::new().name("ftp-relay".to_owned());
-        let relay = relay.stack_size(limits::SESSION_STACK).spawn(move || {
-            for runner in sessions {
-                go_on(runner);
-            }
-        })?;
+        let work = move || sessions.into_iter().for_each(go_on);
+        let relay = threads::start(Some("ftp-relay"), limits::SESSION_STACK, work)?;
         *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue);
         Ok(relay)
     }
@@ -47,8 +43,8 @@ impl Relay {
 
 fn go_on(runner: Box<Runner>) {
     let (line, ending) = (Arc::clone(runner.line()), runner.ending());
-    let thread = thread::Builder::new().stack_size(limits::SESSION_STACK);
-    if let Err(error) = thread.spawn(move || runner.go_on()) {
+    let session = move || runner.go_on();
+    if let Err(error) = threads::start(None, limits::SESSION_STACK, session) {
         log::warn!("no thread for a session: {error}");
         if !line.is_protected() {
             listener::refuse(&line.stream, Refusal::Resources);

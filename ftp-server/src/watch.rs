@@ -6,13 +6,12 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Instant;
 
 use crate::admission::host_of;
 use crate::context::Line;
 use crate::observer::{Event, EventKind, Observers};
-use crate::{limits, session};
+use crate::{limits, session, threads};
 
 /// Who waits for an authenticator, and a thread that looks after them. Dropped, the thread ends.
 #[derive(Debug, Default)]
@@ -48,9 +47,8 @@ impl Watchdog {
     /// Starts the thread, which tells of bans that are over.
     pub(crate) fn start(&self, observers: Observers) -> io::Result<()> {
         let shared = Arc::clone(&self.shared);
-        let thread = thread::Builder::new().name("ftp-watch".to_owned());
-        thread.stack_size(limits::SESSION_STACK).spawn(move || shared.run(&observers))?;
-        Ok(())
+        let watch = move || shared.run(&observers);
+        threads::start(Some("ftp-watch"), limits::SESSION_STACK, watch).map(drop)
     }
 
     /// Ends the connection of `line` at `deadline`, unless the watch is over before.
@@ -160,6 +158,7 @@ impl Shared {
 mod tests {
     use std::io::Read;
     use std::net::{TcpListener, TcpStream};
+    use std::thread;
     use std::time::Duration;
 
     use super::*;

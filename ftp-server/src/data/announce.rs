@@ -5,12 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread;
 
 use ftp_proto::{AddressClass, Network};
 
 use crate::config::{PassiveAddress, ServerConfig};
-use crate::limits;
+use crate::{limits, threads};
 
 /// Knows what to announce to whom.
 #[derive(Debug)]
@@ -92,8 +91,7 @@ impl Announcer {
         let (stop, stopped) = mpsc::channel();
         let (looked_up, first) = mpsc::channel();
         let announcer = Arc::downgrade(self);
-        let thread = thread::Builder::new().name("ftp-names".to_owned());
-        thread.spawn(move || {
+        threads::start(Some("ftp-names"), limits::LOOKUP_STACK, move || {
             while let Some(announcer) = announcer.upgrade() {
                 let found = announcer.look_up(addresses_of);
                 drop(announcer);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::limits;
+use crate::{limits, threads};
 
 /// Where a log goes. Whoever writes never waits: a thread of its own does, for a pipe that nobody
 /// reads, a disk that hangs or is full. Up to [`limits::LOG_WAITING`] bytes wait for it; what comes
@@ -74,8 +74,7 @@ impl LogWriter {
         let (name, state) = (name.into(), Mutex::new(state));
         let shared = Arc::new(Shared { name, state, changed: Condvar::new() });
         let writing = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("ftp-log".to_owned());
-        thread.stack_size(limits::SESSION_STACK).spawn(move || writing.run())?;
+        threads::start(Some("ftp-log"), limits::SESSION_STACK, move || writing.run())?;
         Ok(Self(Arc::new(Handle(shared))))
     }
 

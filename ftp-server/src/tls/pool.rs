@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use crate::limits;
+use crate::{limits, threads};
 
 /// A few threads, which end when this is dropped.
 pub(super) struct Pool {
@@ -55,8 +55,7 @@ impl Pool {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         for _ in 0..processors.min(limits::HANDSHAKE_THREADS) {
             let work = Arc::clone(&work);
-            let thread = thread::Builder::new().name("ftp-tls".to_owned());
-            thread.stack_size(limits::HANDSHAKE_STACK).spawn(move || serve(&work))?;
+            threads::start(Some("ftp-tls"), limits::HANDSHAKE_STACK, move || serve(&work))?;
         }
         Ok(Self { queue })
     }

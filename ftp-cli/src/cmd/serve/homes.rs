@@ -10,7 +10,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::thread;
 use std::time::{Duration, SystemTime};
 
 use ftp_proto::Escaped;
@@ -26,6 +25,7 @@ use crate::credentials::Secret;
 use crate::exit::{Exit, Failure};
 use crate::settings::User;
 use crate::target::shown_path;
+use crate::threads;
 
 /// Who may log in, each to a directory that is looked for at the login: one that was made anew, or
 /// mounted meanwhile, is the one that its path leads to.
@@ -213,7 +213,7 @@ impl Sweeper {
         let paths = Arc::new(homes.paths());
         let (stop, stopped) = mpsc::channel();
         let walked = Arc::clone(&paths);
-        thread::Builder::new().name("sweep".to_owned()).spawn(move || {
+        threads::start("sweep", move || {
             loop {
                 for path in &*walked {
                     if stopped.try_recv() == Err(TryRecvError::Disconnected) {
@@ -316,6 +316,8 @@ impl Storage for Unopened {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+
+    use std::thread;
 
     use super::*;
 

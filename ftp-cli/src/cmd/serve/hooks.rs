@@ -24,7 +24,7 @@ use super::LOG;
 use super::homes;
 use crate::credentials::VARIABLE;
 use crate::settings::Settings;
-use crate::values;
+use crate::{threads, values};
 
 /// How many programs run at a time.
 const AT_ONCE: usize = 4;
@@ -86,7 +86,7 @@ impl Hooks {
     pub(super) fn prepare(self: &Arc<Self>, settings: &Settings) -> io::Result<()> {
         while !settings.stored_hook.is_empty() && self.state().threads < AT_ONCE {
             let hooks = Arc::clone(self);
-            thread::Builder::new().name("hooks".to_owned()).spawn(move || hooks.work())?;
+            threads::start("hooks", move || hooks.work())?;
             self.state().threads += 1;
         }
         Ok(())

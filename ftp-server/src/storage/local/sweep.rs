@@ -17,8 +17,8 @@ use super::hidden::{self, is_old, seconds_left};
 use super::name::{self, Hidden};
 use super::policy::KEPT;
 use super::root::{self, Root};
-use crate::limits;
 use crate::storage::{EntryKind, Metadata};
+use crate::{limits, threads};
 
 /// How many bytes of entries are asked for in one call. There is one such buffer for each level of
 /// the tree that is open, [`limits::PATH_DEPTH`] at most.
@@ -32,8 +32,7 @@ const AGAIN: Duration = Duration::from_secs(60 * 60);
 pub(super) fn start(root: &Arc<Root>) -> io::Result<Sender<()>> {
     let (kept, news) = mpsc::channel();
     let weak = Arc::downgrade(root);
-    let builder = std::thread::Builder::new().name("sweep".to_owned());
-    builder.stack_size(limits::SESSION_STACK).spawn(move || {
+    threads::start(Some("sweep"), limits::SESSION_STACK, move || {
         while let Some(root) = weak.upgrade() {
             let due = Walk::of(&root);
             drop(root);

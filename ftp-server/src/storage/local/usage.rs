@@ -12,14 +12,13 @@ use std::collections::BTreeMap;
 use std::sync::{
     Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
 };
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::directory::Directory;
 use super::root::Root;
 use super::sweep;
-use crate::limits;
 use crate::storage::{EntryKind, StorageError, StorageErrorKind};
+use crate::{limits, threads};
 
 /// How old a count may be, for whoever still has room by it.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);
@@ -193,11 +192,8 @@ impl Usage {
     /// Starts the thread that counts.
     fn count(self: &Arc<Self>, root: &Arc<Root>) -> std::io::Result<()> {
         let (counting, root) = (Counting(Arc::clone(self)), Arc::clone(root));
-        let builder = thread::Builder::new().name("count".to_owned());
-        let started = builder.stack_size(limits::SESSION_STACK).spawn(move || {
-            counting.0.walk(|| sweep::count(&root));
-        });
-        started.map(drop)
+        let count = move || counting.0.walk(|| sweep::count(&root));
+        threads::start(Some("count"), limits::SESSION_STACK, count).map(drop)
     }
 
     /// Takes what a walk through the tree gives; walks again if that cannot have met all there is.
