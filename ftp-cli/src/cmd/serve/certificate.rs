@@ -10,7 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ftp_proto::HostName;
 use ftp_server::{PassiveAddress, Tls, TlsError};
 
-use super::{check, in_full, tls};
+use super::check::{self, Findings};
+use super::{in_full, tls};
 use crate::exit::{Exit, Failure};
 use crate::settings::{Protection, Settings};
 use crate::target::shown_path;
@@ -175,57 +176,58 @@ fn wanted(settings: &Settings) -> Vec<String> {
 }
 
 /// What `--check` has to say of it.
-pub(super) fn findings(settings: &Settings) -> Vec<(&'static str, String)> {
+pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     let mut file = settings.tls.certificate.clone();
     if settings.tls.self_signed {
         match state_directory() {
             Ok(directory) => file = Some(directory.join(OWN)),
-            Err(failure) => return vec![("fail", failure.message)],
+            Err(failure) => return findings.fail(format_args!("{}", failure.message)),
         }
     }
-    let Some(file) = file else { return Vec::new() };
+    let Some(file) = file else { return };
     let shown = shown_path(&file);
     // To look makes nothing.
     if settings.tls.self_signed && !file.exists() {
         let what = "tls.self_signed: the first start will make a certificate";
-        return vec![("ok", format!("{what} and keep it in {shown}"))];
+        return findings.ok(format_args!("{what} and keep it in {shown}"));
     }
     match Certificates::default().load(settings) {
         Ok(Some(tls)) => {
-            let good = ("ok", format!("{shown} can be shown; clients may --pin {}", tls.pin()));
-            let odd = end(&tls, &shown).into_iter().chain(misfits(&tls, &shown, settings));
-            std::iter::once(good).chain(odd).collect()
+            findings.ok(format_args!("{shown} can be shown; clients may --pin {}", tls.pin()));
+            if let Some(left) = seconds_left(&tls).filter(|left| *left < SOON) {
+                let days = left / 86_400;
+                let what_to_do = "renew it, and send SIGHUP";
+                findings.warn(format_args!("{shown} expires in {days} days; {what_to_do}"));
+            }
+            misfits(&tls, &shown, settings, findings);
         }
-        Ok(None) => Vec::new(),
+        Ok(None) => {}
         Err(failure) => {
-            vec![("fail", format!("{}; nothing is served before that is mended", failure.message))]
+            let why = failure.message;
+            findings.fail(format_args!("{why}; nothing is served before that is mended"));
         }
     }
 }
 
-/// Whether it is over soon.
-fn end(tls: &Tls, shown: &str) -> Option<(&'static str, String)> {
-    let end = tls.not_after()?;
+/// How long it can still be shown; less than nothing, if it is over.
+fn seconds_left(tls: &Tls) -> Option<i64> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-    let left = end.unix_seconds() - i64::try_from(now).ok()?;
-    (left < SOON).then(|| {
-        let days = left / 86_400;
-        let what_to_do = "renew it, and send SIGHUP";
-        ("warn", format!("{shown} expires in {days} days; {what_to_do}"))
-    })
+    Some(tls.not_after()?.unix_seconds() - i64::try_from(now).ok()?)
 }
 
 /// Whether it is for what the settings call this host.
-fn misfits(tls: &Tls, shown: &str, settings: &Settings) -> Option<(&'static str, String)> {
+fn misfits(tls: &Tls, shown: &str, settings: &Settings, findings: &mut Findings) {
     let counts = |name: &String| name.parse::<IpAddr>().map_or(true, |host| !host.is_loopback());
     let misfits: Vec<String> =
         wanted(settings).into_iter().filter(counts).filter(|name| !tls.is_for(name)).collect();
-    (!misfits.is_empty()).then(|| {
-        let what_to_do = match settings.tls.self_signed {
-            true => "remove the file to have a new one made, with another key",
-            false => "have one issued that does",
-        };
-        let why = "clients that go there and look at names refuse it";
-        ("warn", format!("{shown} does not name {}: {why}; {what_to_do}", misfits.join(", ")))
-    })
+    if misfits.is_empty() {
+        return;
+    }
+    let what_to_do = match settings.tls.self_signed {
+        true => "remove the file to have a new one made, with another key",
+        false => "have one issued that does",
+    };
+    let why = "clients that go there and look at names refuse it";
+    let misfits = misfits.join(", ");
+    findings.warn(format_args!("{shown} does not name {misfits}: {why}; {what_to_do}"));
 }

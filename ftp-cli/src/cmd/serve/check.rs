@@ -1,8 +1,8 @@
 //! `--check`: what is in force and where it is from, then what will not work and what to do.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::fmt::Write;
+use std::fmt::{Arguments, Write};
+use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::os::unix::fs::MetadataExt;
@@ -26,58 +26,78 @@ const COLUMN: usize = 48;
 /// How many ports that cannot be had are named.
 const NAMED: usize = 5;
 
-/// What a look at one thing gave: `ok`, `warn` or `fail`, and a sentence.
-type Finding = (&'static str, String);
+/// What looking at one thing after the other gave: lines of `ok`, `warn` or `fail`, and a sentence.
+#[derive(Default)]
+pub(super) struct Findings(String);
+
+impl Findings {
+    pub(super) fn ok(&mut self, words: Arguments<'_>) {
+        self.push("ok", words);
+    }
+
+    pub(super) fn warn(&mut self, words: Arguments<'_>) {
+        self.push("warn", words);
+    }
+
+    pub(super) fn fail(&mut self, words: Arguments<'_>) {
+        self.push("fail", words);
+    }
+
+    fn push(&mut self, kind: &str, words: Arguments<'_>) {
+        let _ = writeln!(self.0, "{kind:<5} {words}");
+    }
+}
 
 /// All of it: the settings as TOML, with where each is from as its comment, and the findings.
 pub(super) fn check(plan: &Plan, options: &Options) -> String {
     let mut text = String::new();
     let settings = &plan.settings;
-    let mut line = |key: &str, value: String, origin: &str| {
+    let mut line = |key: &str, value: &str, origin: &str| {
         let _ = writeln!(text, "{:<COLUMN$} # {origin}", format!("{key} = {value}"));
     };
     for row in TABLE {
-        line(row.key, row.literal(settings), settings.origins.of(row.key));
+        line(row.key, &row.literal(settings), settings.origins.of(row.key));
     }
     for (name, user) in &settings.users {
         for row in USER {
             let key = format!("users.{}.{}", shown(name), row.key);
-            line(&key, row.literal(user), user.origins.of(row.key));
+            line(&key, &row.literal(user), user.origins.of(row.key));
         }
     }
     for words in plan.in_words() {
         let _ = writeln!(text, "# {}", Escaped(words.as_bytes()));
     }
     text.push('\n');
-    let mut findings = addresses(settings);
-    findings.extend(plan.overridden().into_iter().map(|line| ("warn", line)));
-    findings.extend(directories(plan));
-    findings.extend(users(plan));
-    findings.extend(certificate::findings(settings));
-    findings.extend(readable(plan, options));
-    findings.extend(rates(settings));
-    findings.extend(transfers(settings));
-    findings.extend(log_in_reach(plan));
-    findings.extend(hook(settings));
+    let mut findings = Findings(text);
+    addresses(settings, &mut findings);
+    plan.overridden().iter().for_each(|line| findings.warn(format_args!("{line}")));
+    directories(plan, &mut findings);
+    users(plan, &mut findings);
+    certificate::check(settings, &mut findings);
+    readable(plan, options, &mut findings);
+    rates(settings, &mut findings);
+    transfers(settings, &mut findings);
+    log_in_reach(plan, &mut findings);
+    hook(settings, &mut findings);
     if settings.server.passive {
-        findings.extend(ports(settings));
-        findings.extend(too_few_ports(settings));
-        findings.push(announced(settings));
+        ports(settings, &mut findings);
+        too_few_ports(settings, &mut findings);
+        announced(settings, &mut findings);
     }
-    for (kind, words) in findings {
-        let _ = writeln!(text, "{kind:<5} {words}");
-    }
-    text
+    findings.0
 }
 
 /// Whether each address can be listened on.
-fn addresses(settings: &Settings) -> Vec<Finding> {
-    let addresses = settings.all_listen();
-    let finding = |address: &SocketAddr| match TcpListener::bind(address) {
-        Ok(_) => ("ok", format!("{address} can be listened on")),
-        Err(error) => ("fail", format!("{address} cannot be listened on: {}", reason(&error))),
-    };
-    addresses.iter().map(finding).collect()
+fn addresses(settings: &Settings, findings: &mut Findings) {
+    for address in settings.all_listen() {
+        match TcpListener::bind(address) {
+            Ok(_) => findings.ok(format_args!("{address} can be listened on")),
+            Err(error) => {
+                let why = reason(&error);
+                findings.fail(format_args!("{address} cannot be listened on: {why}"));
+            }
+        }
+    }
 }
 
 /// Why a port cannot be had, and what to do.
@@ -96,42 +116,52 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
+/// Whose directory it is, where, and what they may do there.
+type Home<'a> = (String, &'a Path, Rights);
+
+fn all_homes(plan: &Plan) -> Vec<Home<'_>> {
+    let mut all = Vec::new();
+    for (name, user) in plan.users_of_file() {
+        all.push((format!("user {}", shown(name)), &*user.root, user.rights));
+    }
+    if let Some((root, rights)) = plan.anonymous() {
+        all.push(("anonymous".to_owned(), root, rights));
+    }
+    if let Some(quick) = &plan.quick {
+        all.push(("DIR".to_owned(), &quick.root, quick.rights));
+    }
+    all
+}
+
 /// Whether the directories of users are there for what each may do.
-fn directories(plan: &Plan) -> Vec<Finding> {
-    let of_users = plan.users_of_file();
-    let of_users =
-        of_users.map(|(name, user)| (format!("user {}", shown(name)), &user.root, user.rights));
-    let of_anyone = plan.anonymous().map(|(root, rights)| ("anonymous".to_owned(), root, rights));
-    let of_options = plan.quick.iter().map(|quick| ("DIR".to_owned(), &quick.root, quick.rights));
-    let all: Vec<(String, &PathBuf, Rights)> =
-        of_users.chain(of_anyone).chain(of_options).collect();
-    let (mut findings, mut good) = (Vec::new(), 0);
+fn directories(plan: &Plan, findings: &mut Findings) {
+    let all = all_homes(plan);
+    let roots: Vec<&Path> = all.iter().map(|(_, root, _)| *root).collect();
     let run_as = plan.settings.run_as.as_ref().filter(|_| privileges::is_root());
-    let who = run_as.map_or_else(|| "whoever runs the server".to_owned(), ToString::to_string);
-    let looked = match run_as {
-        None => all.iter().map(|(_, root, _)| allowed(root)).collect(),
-        Some(run_as) => {
-            let roots: Vec<&Path> = all.iter().map(|(_, root, _)| root.as_path()).collect();
-            run_as.allowed(&roots).unwrap_or_else(|error| {
-                let what_to_do = "run this check as that user to see for it";
-                findings.push((
-                    "warn",
-                    format!("directories cannot be looked at as {run_as}: {error}; {what_to_do}"),
-                ));
-                roots.iter().map(|root| allowed(root)).collect()
-            })
+    let looked = run_as.and_then(|run_as| match run_as.allowed(&roots) {
+        Ok(looked) => Some(looked),
+        Err(error) => {
+            let what_to_do = "run this check as that user to see for it";
+            findings.warn(format_args!(
+                "directories cannot be looked at as {run_as}: {error}; {what_to_do}"
+            ));
+            None
         }
-    };
+    });
+    let looked = looked.unwrap_or_else(|| roots.iter().map(|root| allowed(root)).collect());
+    let who = run_as.map_or_else(|| "whoever runs the server".to_owned(), ToString::to_string);
+    let mut good = 0;
     for ((whose, root, rights), allowed) in all.into_iter().zip(looked) {
         match lack(root, rights, allowed, &who) {
             None => good += 1,
-            Some(lack) => findings.push(("fail", format!("{whose}: {}: {lack}", shown_path(root)))),
+            Some(lack) => {
+                findings.fail(format_args!("{whose}: {}: {lack}", shown_path(root)));
+            }
         }
     }
     if good > 0 {
-        findings.push(("ok", format!("directories that can be used as rights say: {good}")));
+        findings.ok(format_args!("directories that can be used as rights say: {good}"));
     }
-    findings
 }
 
 /// What this process may do in a directory.
@@ -165,20 +195,19 @@ fn lack(root: &Path, rights: Rights, allowed: Allowed, who: &str) -> Option<Stri
 }
 
 /// What users are promised and will not get.
-fn users(plan: &Plan) -> Vec<Finding> {
-    let mut findings = Vec::new();
+fn users(plan: &Plan, findings: &mut Findings) {
     for (name, user) in
         plan.users_of_file().filter(|(_, user)| !user.rights.contains(Rights::MKDIR))
     {
         let name = shown(name);
         if user.mkdir_parents {
             let why = "mkdir_parents makes nothing without the right mkdir; add it to the rights";
-            findings.push(("warn", format!("user {name}: {why}")));
+            findings.warn(format_args!("user {name}: {why}"));
         }
         if user.mkdir_existing_ok {
             let why =
                 "mkdir_existing_ok means MKD, which needs the right mkdir; add it to the rights";
-            findings.push(("warn", format!("user {name}: {why}")));
+            findings.warn(format_args!("user {name}: {why}"));
         }
     }
     let is_anonymous =
@@ -188,16 +217,15 @@ fn users(plan: &Plan) -> Vec<Finding> {
     {
         let why = "anyone gets in by this name in other letters, without a password, to what is \
                    anonymous; rename the user";
-        findings.push(("warn", format!("user {}: {why}", shown(name))));
+        findings.warn(format_args!("user {}: {why}", shown(name)));
     }
     if plan.settings.server.partial == PartialPolicy::Resume {
-        findings.extend(shared_roots(plan));
+        shared_roots(plan, findings);
     }
-    findings
 }
 
 /// Users of one directory who upload there: none of them can go on with what another left.
-fn shared_roots(plan: &Plan) -> Vec<Finding> {
+fn shared_roots(plan: &Plan, findings: &mut Findings) {
     let mut roots: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
     // A drop box keeps nothing of a cut upload.
     for (name, user) in plan.users_of_file().filter(|(_, user)| user.rights.contains(Rights::WRITE))
@@ -205,64 +233,67 @@ fn shared_roots(plan: &Plan) -> Vec<Finding> {
         let root = user.root.canonicalize().unwrap_or_else(|_| user.root.clone());
         roots.entry(root).or_default().push(shown(name));
     }
-    let shared = roots.into_iter().filter(|(_, names)| names.len() > 1);
-    let finding = |(root, names): (PathBuf, Vec<String>)| {
-        let more = if names.len() > NAMED { ", ..." } else { "" };
-        let names = names.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
+    for (root, names) in roots.iter().filter(|(_, names)| names.len() > 1) {
+        let (names, root) = (first_of(names), shown_path(root));
         let why = "what a cut upload left, only the user whose it was can go on with";
-        let root = shown_path(&root);
-        ("warn", format!("users {names}{more}: all have {root}; {why} (transfer.partial)"))
-    };
-    shared.map(finding).collect()
+        findings.warn(format_args!("users {names}: all have {root}; {why} (transfer.partial)"));
+    }
+}
+
+/// As many of them as are named.
+fn first_of(all: &[String]) -> String {
+    match all.get(..NAMED) {
+        Some(first) if all.len() > NAMED => format!("{}, ...", first.join(", ")),
+        _ => all.join(", "),
+    }
 }
 
 /// Whether everybody on this computer can read what should be secret.
-fn readable(plan: &Plan, options: &Options) -> Vec<Finding> {
+fn readable(plan: &Plan, options: &Options, findings: &mut Findings) {
     let config = options.value("config").filter(|_| !plan.settings.users.is_empty());
-    let password = options.value("password-file");
-    let files = config.map(|path| (path, "the hashes of passwords")).into_iter();
-    let key = plan.settings.tls.key.as_ref().map(|path| (path.as_os_str(), "the private key"));
-    let files = files.chain(password.map(|path| (path, "a password"))).chain(key);
-    let is_open = |path: &OsStr| {
-        let metadata = Path::new(path).metadata();
-        metadata.is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o004 != 0)
-    };
-    let finding = |(path, what): (&OsStr, _)| {
-        let path = shown_path(Path::new(path));
-        let what_to_do = "take that away by chmod o-r";
-        (
-            "warn",
-            format!("{path}: its mode lets all users of this computer read {what}; {what_to_do}"),
-        )
-    };
-    files.filter(|(path, _)| is_open(path)).map(finding).collect()
+    let key = plan.settings.tls.key.as_deref().map(Path::as_os_str);
+    for (path, what) in [
+        (config, "the hashes of passwords"),
+        (options.value("password-file"), "a password"),
+        (key, "the private key"),
+    ] {
+        let Some(path) = path.map(Path::new) else { continue };
+        let is_open = |metadata: Metadata| metadata.is_file() && metadata.mode() & 0o004 != 0;
+        if path.metadata().is_ok_and(is_open) {
+            let path = shown_path(path);
+            let what_to_do = "take that away by chmod o-r";
+            findings.warn(format_args!(
+                "{path}: its mode lets all users of this computer read {what}; {what_to_do}"
+            ));
+        }
+    }
 }
 
 /// A rate of 0 may be meant to stop everything.
-fn rates(settings: &Settings) -> Vec<Finding> {
-    let rates = [
+fn rates(settings: &Settings, findings: &mut Findings) {
+    for (key, rate) in [
         ("transfer.rate_per_session", settings.rate_per_session),
         ("transfer.rate_per_user", settings.rate_per_user),
-    ];
-    let zero = rates.iter().filter(|(_, rate)| *rate == Some(0));
-    zero.map(|(key, _)| ("warn", format!("{key}: 0 is no limit; to say so, leave it empty")))
-        .collect()
+    ] {
+        if rate == Some(0) {
+            findings.warn(format_args!("{key}: 0 is no limit; to say so, leave it empty"));
+        }
+    }
 }
 
 /// Whether more sessions may be than can have a data connection.
-fn too_few_ports(settings: &Settings) -> Option<Finding> {
-    let ports = settings.server.passive_ports.as_ref()?.count();
-    let sessions = settings.server.sessions;
+fn too_few_ports(settings: &Settings, findings: &mut Findings) {
+    let Some(ports) = &settings.server.passive_ports else { return };
+    let (ports, sessions) = (ports.count(), settings.server.sessions);
     let words = match sessions {
         0 if ports < FEW_PORTS => "as many sessions as the system allows".to_owned(),
         _ if ports < sessions => format!("{sessions} sessions (limits.sessions)"),
-        _ => return None,
+        _ => return,
     };
     let what_to_do = "who finds none gets 425; widen the range";
-    Some((
-        "warn",
-        format!("passive.ports: {ports} for {words}, one for each transfer; {what_to_do}"),
-    ))
+    findings.warn(format_args!(
+        "passive.ports: {ports} for {words}, one for each transfer; {what_to_do}"
+    ));
 }
 
 /// Fewer passive ports than this are few for a server whose sessions nobody has limited: one
@@ -270,8 +301,8 @@ fn too_few_ports(settings: &Settings) -> Option<Finding> {
 const FEW_PORTS: usize = 20;
 
 /// Whether the log of transfers can be added to.
-fn transfers(settings: &Settings) -> Option<Finding> {
-    let path = settings.log_transfers.as_deref()?;
+fn transfers(settings: &Settings, findings: &mut Findings) {
+    let Some(path) = settings.log_transfers.as_deref() else { return };
     let looked = match access(path, Access::WRITE_OK) {
         // It is made then.
         Err(Errno::NOENT) => {
@@ -280,18 +311,20 @@ fn transfers(settings: &Settings) -> Option<Finding> {
         looked => looked,
     };
     let shown = shown_path(path);
-    Some(match looked {
-        Ok(()) => ("ok", format!("log.transfers: {shown} can be written")),
+    match looked {
+        Ok(()) => findings.ok(format_args!("log.transfers: {shown} can be written")),
         Err(error) => {
             let what_to_do = "give whoever starts the server the permission, or name another file";
-            ("fail", format!("log.transfers: {shown} cannot be written: {error}; {what_to_do}"))
+            findings.fail(format_args!(
+                "log.transfers: {shown} cannot be written: {error}; {what_to_do}"
+            ));
         }
-    })
+    }
 }
 
 /// Whether a user's directory holds the log of transfers.
-fn log_in_reach(plan: &Plan) -> Option<Finding> {
-    let path = plan.settings.log_transfers.as_deref()?;
+fn log_in_reach(plan: &Plan, findings: &mut Findings) {
+    let Some(path) = plan.settings.log_transfers.as_deref() else { return };
     let in_full = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let log = match (path.canonicalize(), path.parent(), path.file_name()) {
         (Ok(log), ..) => log,
@@ -300,107 +333,108 @@ fn log_in_reach(plan: &Plan) -> Option<Finding> {
     };
     // A link to it can be changed where the link is.
     let places = [log, path.parent().map_or_else(PathBuf::new, in_full)];
-    let of_users = plan.users_of_file().map(|(_, user)| &user.root);
-    let of_anyone = plan.anonymous().map(|(root, _)| root);
-    let roots = of_users.chain(of_anyone).chain(plan.quick.iter().map(|quick| &quick.root));
-    let holds = |root: &&PathBuf| {
+    let holds = |root: &Path| {
         let root = in_full(root);
         places.iter().any(|place| place.starts_with(&root))
     };
-    let mut holding = roots.filter(holds);
-    let root = holding.next()?;
-    let more = if holding.any(|other| other != root) { " and others" } else { "" };
+    let mut roots = all_homes(plan);
+    roots.retain(|(_, root, _)| holds(root));
+    let Some((_, root, _)) = roots.first() else { return };
+    let more = if roots.iter().any(|(_, other, _)| other != root) { " and others" } else { "" };
     let (log, root) = (shown_path(path), shown_path(root));
     let what_to_do = "whose users could read or change it; name a file elsewhere";
-    Some(("warn", format!("log.transfers: {log} is in {root}{more}, {what_to_do}")))
+    findings.warn(format_args!("log.transfers: {log} is in {root}{more}, {what_to_do}"));
 }
 
 /// Whether the program for stored files can be started.
-fn hook(settings: &Settings) -> Option<Finding> {
-    let program = Path::new(settings.stored_hook.first()?);
+fn hook(settings: &Settings, findings: &mut Findings) {
+    let Some(program) = settings.stored_hook.first().map(Path::new) else { return };
     let shown = shown_path(program);
-    let looked = access(program, Access::EXEC_OK);
-    Some(match looked {
-        Ok(()) if program.is_file() => ("ok", format!("hooks.stored: {shown} can be started")),
-        Ok(()) => ("fail", format!("hooks.stored: {shown} is no program; name one")),
+    match access(program, Access::EXEC_OK) {
+        Ok(()) if program.is_file() => {
+            findings.ok(format_args!("hooks.stored: {shown} can be started"));
+        }
+        Ok(()) => findings.fail(format_args!("hooks.stored: {shown} is no program; name one")),
         Err(error) => {
             let what_to_do = "name another program, or give whoever runs the server the permission";
-            ("fail", format!("hooks.stored: {shown} cannot be started: {error}; {what_to_do}"))
+            findings.fail(format_args!(
+                "hooks.stored: {shown} cannot be started: {error}; {what_to_do}"
+            ));
         }
-    })
+    }
 }
 
 /// How many of the passive ports can be had; without a range, which ports the kernel gives.
-fn ports(settings: &Settings) -> Option<Finding> {
-    let Some(ranges) = settings.server.passive_ports.as_ref() else { return any_port(settings) };
-    let host = settings.all_listen().first()?.ip();
-    let taken = ranges.iter().filter_map(|port| {
-        let error = TcpListener::bind((host, port)).err()?;
-        Some(format!("{port} ({})", error.kind()))
-    });
-    let taken: Vec<String> = taken.collect();
-    let (all, free) = (ranges.count(), ranges.count() - taken.len());
-    let named: Vec<&str> = taken.iter().take(NAMED).map(String::as_str).collect();
-    let more = if taken.len() > NAMED { ", ..." } else { "" };
-    let named = format!("not {}{more}", named.join(", "));
-    Some(match (free, taken.is_empty()) {
-        (_, true) => ("ok", format!("passive.ports: {all} of {all} can be had")),
-        (0, false) => {
-            ("fail", format!("passive.ports: none of {all} can be had, {named}: take others"))
+fn ports(settings: &Settings, findings: &mut Findings) {
+    let Some(ranges) = settings.server.passive_ports.as_ref() else {
+        return any_port(settings, findings);
+    };
+    let Some(host) = settings.all_listen().first().map(SocketAddr::ip) else { return };
+    let mut taken = Vec::new();
+    for port in ranges.iter() {
+        if let Err(error) = TcpListener::bind((host, port)) {
+            taken.push(format!("{port} ({})", error.kind()));
         }
-        (_, false) => ("warn", format!("passive.ports: {free} of {all} can be had, {named}")),
-    })
+    }
+    let (all, free) = (ranges.count(), ranges.count() - taken.len());
+    let named = first_of(&taken);
+    match (free, taken.is_empty()) {
+        (_, true) => findings.ok(format_args!("passive.ports: {all} of {all} can be had")),
+        (0, false) => findings.fail(format_args!(
+            "passive.ports: none of {all} can be had, not {named}: take others"
+        )),
+        (_, false) => {
+            findings.warn(format_args!("passive.ports: {free} of {all} can be had, not {named}"));
+        }
+    }
 }
 
 /// What a firewall or NAT has to let in where no range of passive ports is set.
-fn any_port(settings: &Settings) -> Option<Finding> {
+fn any_port(settings: &Settings, findings: &mut Findings) {
     if settings.all_listen().iter().all(|at| at.ip().to_canonical().is_loopback()) {
-        return None;
+        return;
     }
-    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
-    let (low, high) = range.trim().split_once(char::is_whitespace)?;
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let Some((low, high)) = range.trim().split_once(char::is_whitespace) else { return };
     let (low, high) = (low.trim(), high.trim());
     let why = "a firewall or NAT in front has to let all of these in; with a range, that alone";
-    Some(("ok", format!("passive.ports: any of the kernel's, {low} to {high}: {why}")))
+    findings.ok(format_args!("passive.ports: any of the kernel's, {low} to {high}: {why}"));
 }
 
 /// Whether clients from outside can reach what PASV announces.
-fn announced(settings: &Settings) -> Finding {
-    let what_to_do = "set passive.address to the public address of the NAT, or to its name";
-    let of_address = |address: Ipv4Addr, whose: &str| match AddressClass::of(address.into()) {
-        AddressClass::Public => ("ok", format!("{whose} announces {address}, which is public")),
-        _ => (
-            "warn",
-            format!(
-                "{whose} announces {address}, which no client on the internet can reach; {what_to_do}"
-            ),
-        ),
-    };
+fn announced(settings: &Settings, findings: &mut Findings) {
     match &settings.server.passive_address {
-        Some(PassiveAddress::Address(address)) => of_address(*address, "passive.address"),
+        Some(PassiveAddress::Address(address)) => reach(*address, "passive.address", findings),
         Some(PassiveAddress::Name(name)) => match look_up(name) {
-            Ok(Some(address)) => of_address(address, &format!("passive.address {name}")),
-            Ok(None) => (
-                "fail",
-                format!("passive.address: {name} has no IPv4 address; take a name that has"),
-            ),
-            Err(error) => (
-                "fail",
-                format!(
-                    "passive.address: {name} cannot be looked up ({error}); mend the name or the resolver"
-                ),
-            ),
+            Ok(Some(address)) => reach(address, &format!("passive.address {name}"), findings),
+            Ok(None) => findings.fail(format_args!(
+                "passive.address: {name} has no IPv4 address; take a name that has"
+            )),
+            Err(error) => findings.fail(format_args!(
+                "passive.address: {name} cannot be looked up ({error}); mend the name or the resolver"
+            )),
         },
         None => {
             let hosts = settings.all_listen().into_iter().map(|at| at.ip().to_canonical());
             match hosts.filter(|host| !host.is_loopback()).find_map(local) {
-                Some(address) => of_address(address, "PASV"),
-                None => {
-                    ("ok", "PASV is for clients of this computer, or there is no IPv4".to_owned())
-                }
+                Some(address) => reach(address, "PASV", findings),
+                None => findings.ok(format_args!(
+                    "PASV is for clients of this computer, or there is no IPv4"
+                )),
             }
         }
     }
+}
+
+/// Whether clients from outside can reach an address, which is `whose`.
+fn reach(address: Ipv4Addr, whose: &str, findings: &mut Findings) {
+    if AddressClass::of(address.into()) == AddressClass::Public {
+        return findings.ok(format_args!("{whose} announces {address}, which is public"));
+    }
+    let what_to_do = "set passive.address to the public address of the NAT, or to its name";
+    findings.warn(format_args!(
+        "{whose} announces {address}, which no client on the internet can reach; {what_to_do}"
+    ));
 }
 
 fn look_up(name: &str) -> io::Result<Option<Ipv4Addr>> {
@@ -442,13 +476,21 @@ mod tests {
         settings
     }
 
+    /// What was found: of which kind it is, and the sentence.
+    fn found(look: impl FnOnce(&mut Findings)) -> Vec<(String, String)> {
+        let mut findings = Findings::default();
+        look(&mut findings);
+        let lines = findings.0.lines().map(|line| line.split_once(' ').unwrap());
+        lines.map(|(kind, words)| (kind.to_owned(), words.trim().to_owned())).collect()
+    }
+
     #[test]
     fn an_address_that_is_taken_is_found() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         let both = format!("listen.addresses={address},127.0.0.1:0,192.0.2.1:2121");
-        let found = addresses(&settings(&[&both]));
-        let kinds: Vec<_> = found.iter().map(|(kind, _)| *kind).collect();
+        let found = found(|findings| addresses(&settings(&[&both]), findings));
+        let kinds: Vec<_> = found.iter().map(|(kind, _)| &**kind).collect();
         assert_eq!(kinds, ["fail", "ok", "fail"], "{found:?}");
         assert!(found[0].1.contains("a program does so already"), "{found:?}");
         assert!(found[2].1.contains("no address of this computer"), "{found:?}");
@@ -458,15 +500,18 @@ mod tests {
     fn ports_that_are_taken_are_counted() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
-        let found = ports(&settings(&[&format!("passive.ports={port}")])).unwrap();
-        assert_eq!(found.0, "fail");
-        assert!(found.1.contains(&format!("none of 1 can be had, not {port}")), "{found:?}");
+        let at = |assignment: &str| {
+            found(|findings| ports(&settings(&[assignment]), findings)).pop().unwrap_or_default()
+        };
+        let (kind, words) = at(&format!("passive.ports={port}"));
+        assert_eq!(kind, "fail");
+        assert!(words.contains(&format!("none of 1 can be had, not {port}")), "{words}");
         drop(taken);
-        let found = ports(&settings(&[&format!("passive.ports={port}")])).unwrap();
-        assert_eq!(found, ("ok", "passive.ports: 1 of 1 can be had".to_owned()));
-        assert_eq!(ports(&settings(&["listen.addresses=127.0.0.1:21"])), None);
-        let found = ports(&settings(&["listen.addresses=192.168.0.9:21"])).unwrap();
-        assert!(found.0 == "ok" && found.1.contains("has to let all of these in"), "{found:?}");
+        let (kind, words) = at(&format!("passive.ports={port}"));
+        assert_eq!((&*kind, &*words), ("ok", "passive.ports: 1 of 1 can be had"));
+        assert_eq!(at("listen.addresses=127.0.0.1:21").0, "");
+        let (kind, words) = at("listen.addresses=192.168.0.9:21");
+        assert!(kind == "ok" && words.contains("has to let all of these in"), "{kind} {words}");
     }
 
     #[test]
@@ -480,7 +525,7 @@ mod tests {
             (&["listen.addresses=192.168.0.9:21"], "warn", "PASV announces 192.168.0.9"),
             (&["listen.addresses=8.8.8.8:21"], "ok", "PASV announces 8.8.8.8"),
         ] {
-            let found = announced(&settings(assignments));
+            let found = &found(|findings| announced(&settings(assignments), findings))[0];
             assert_eq!(found.0, want, "{found:?}");
             assert!(found.1.contains(words), "{found:?}");
         }
@@ -489,16 +534,19 @@ mod tests {
     #[test]
     fn a_log_of_transfers_must_be_one_that_can_be_written() {
         let root = tempfile::tempdir().unwrap();
-        let at =
-            |path: &Path| transfers(&settings(&[&format!("log.transfers={}", path.display())]));
-        assert_eq!(transfers(&settings(&[])), None);
+        let looked = |settings: &Settings| found(|findings| transfers(settings, findings));
+        let at = |path: &Path| {
+            let found = looked(&settings(&[&format!("log.transfers={}", path.display())]));
+            found.into_iter().next().unwrap()
+        };
+        assert!(looked(&settings(&[])).is_empty());
         let file = tempfile::NamedTempFile::new().unwrap();
         for path in [file.path(), &root.path().join("new")] {
-            let found = at(path).unwrap();
+            let found = at(path);
             assert_eq!(found.0, "ok", "{found:?}");
         }
         assert!(!root.path().join("new").exists(), "to look makes nothing");
-        let found = at(&root.path().join("none/new")).unwrap();
+        let found = at(&root.path().join("none/new"));
         assert_eq!(found.0, "fail", "{found:?}");
         assert!(found.1.contains("No such file"), "{found:?}");
     }
