@@ -1,7 +1,6 @@
 //! A configuration file: TOML to [`Settings`], and everything that is wrong with it, each with
 //! line and column.
 
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
@@ -84,36 +83,36 @@ impl File {
         for (name, value) in root.get_ref() {
             reader.section(settings, name, value);
         }
-        let mut syntax: Vec<_> =
-            errors.iter().map(|error| (reader.start_of(error), error)).collect();
-        syntax.sort_by_key(|(at, _)| *at);
         // What stands on a line that is no TOML is not what was meant; nor is what follows a
         // bracket that was left open.
-        let mut broken = BTreeSet::new();
-        for (at, error) in &syntax {
-            let line = reader.lines.line(*at);
-            broken.insert(line);
-            if error.message().starts_with("unclosed") {
-                broken.insert(line + 1);
+        let mut is_broken = vec![false; reader.lines.count() + 2];
+        for error in &errors {
+            let line = reader.lines.line(reader.start_of(error));
+            let is_unclosed = error.message().starts_with("unclosed");
+            is_broken
+                .iter_mut()
+                .skip(line)
+                .take(1 + usize::from(is_unclosed))
+                .for_each(|it| *it = true);
+        }
+        let mut first = First::default();
+        for (at, wrong) in std::mem::take(&mut reader.problems) {
+            if is_broken.get(reader.lines.line(at)) == Some(&false) {
+                first.add(at, || wrong);
             }
         }
-        let mut problems = std::mem::take(&mut reader.problems);
-        problems.retain(|(at, _)| !broken.contains(&reader.lines.line(*at)));
-        problems.sort();
-        let count = problems.len() + syntax.len();
-        problems.truncate(MOST);
-        problems
-            .extend(syntax.into_iter().take(MOST).map(|(at, error)| (at, reader.syntax(error))));
-        problems.sort();
-        if problems.is_empty() {
+        for error in &errors {
+            first.add(reader.start_of(error), || reader.syntax(error));
+        }
+        if first.count == 0 {
             return Ok(());
         }
-        let show = |(at, wrong): &(usize, String)| {
+        let mut shown = Vec::new();
+        for (at, wrong) in &first.problems {
             let (line, column) = reader.lines.position(*at);
-            format!("{}:{line}:{column}: {wrong}", self.name)
-        };
-        let mut shown: Vec<String> = problems.iter().take(MOST).map(show).collect();
-        if let Some(more @ 1..) = count.checked_sub(MOST) {
+            shown.push(format!("{}:{line}:{column}: {wrong}", self.name));
+        }
+        if let Some(more @ 1..) = first.count.checked_sub(MOST) {
             shown.push(format!("{}: and {more} more", self.name));
         }
         Err(shown)
@@ -123,6 +122,28 @@ impl File {
     pub(super) fn place(&self, at: usize) -> String {
         let (line, column) = Lines::of(&self.text).position(at);
         format!("{}:{line}:{column}", self.name)
+    }
+}
+
+/// The first problems of a file, as many as are said, and how many there are.
+#[derive(Default)]
+struct First {
+    /// By where they are.
+    problems: Vec<(usize, String)>,
+    count: usize,
+}
+
+impl First {
+    /// Adds one at the byte `at`; of what is behind enough others, words are not even made.
+    fn add(&mut self, at: usize, words: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.problems.len() == MOST && self.problems.last().is_some_and(|(last, _)| *last < at) {
+            return;
+        }
+        let problem = (at, words());
+        let place = self.problems.partition_point(|other| *other <= problem);
+        self.problems.insert(place, problem);
+        self.problems.truncate(MOST);
     }
 }
 
@@ -141,6 +162,10 @@ impl<'a> Lines<'a> {
     /// The line of a byte, counted from 1.
     pub(super) fn line(&self, at: usize) -> usize {
         self.starts.partition_point(|start| *start <= at)
+    }
+
+    fn count(&self) -> usize {
+        self.starts.len()
     }
 
     /// Where a line begins.

@@ -5,9 +5,6 @@ use std::path::PathBuf;
 use ftp_proto::Network;
 use ftp_server::{ClientCertificates, SessionReuse, TlsPolicy, TlsVersion};
 
-use super::word_of;
-use crate::values::word;
-
 /// How connections are protected, and by what.
 #[derive(Clone, Debug)]
 pub(crate) struct Protection {
@@ -112,56 +109,6 @@ const CERTIFICATE: &str = "tls.certificate and tls.key, or tls.self_signed";
 
 /// What there has to be for TLS on a control connection.
 const CONTROL: &str = "tls.control other than off, or listen.implicit_tls";
-
-const POLICIES: &[(&str, TlsPolicy)] = &[
-    ("off", TlsPolicy::Off),
-    ("optional", TlsPolicy::Optional),
-    ("required", TlsPolicy::Required),
-];
-
-pub(super) fn policy(text: &str) -> Result<TlsPolicy, String> {
-    word(text, POLICIES)
-}
-
-pub(super) fn policy_word(policy: &TlsPolicy) -> String {
-    word_of(policy, POLICIES)
-}
-
-const REUSE: &[(&str, SessionReuse)] = &[
-    ("off", SessionReuse::Off),
-    ("observe", SessionReuse::Observe),
-    ("prefer", SessionReuse::Prefer),
-    ("require", SessionReuse::Require),
-];
-
-pub(super) fn reuse(text: &str) -> Result<SessionReuse, String> {
-    word(text, REUSE)
-}
-
-pub(super) fn reuse_word(reuse: &SessionReuse) -> String {
-    word_of(reuse, REUSE)
-}
-
-const VERSIONS: &[(&str, TlsVersion)] = &[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
-
-pub(super) fn version(text: &str) -> Result<TlsVersion, String> {
-    word(text, VERSIONS)
-}
-
-pub(super) fn version_word(version: &TlsVersion) -> String {
-    word_of(version, VERSIONS)
-}
-
-const CLIENTS: &[(&str, ClientCertificates)] =
-    &[("optional", ClientCertificates::Optional), ("required", ClientCertificates::Required)];
-
-pub(super) fn clients(text: &str) -> Result<ClientCertificates, String> {
-    word(text, CLIENTS)
-}
-
-pub(super) fn clients_word(clients: &ClientCertificates) -> String {
-    word_of(clients, CLIENTS)
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,13 +1,14 @@
 //! The values of a file: their types, and the keys that they are for.
 
-use std::fmt::Display;
+use std::fmt::Arguments;
 use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeString, DeValue};
 
 use super::file::Lines;
-use super::row::{Keyed, Kind, Row, list_of, quoted};
+use super::form::{FieldMut, Form};
+use super::row::{Kind, list_of, quoted};
 use super::user::is_name;
 use super::{Settings, TABLE, USER, User, suggestion};
 use crate::values;
@@ -30,7 +31,7 @@ type Key<'a> = Spanned<DeString<'a>>;
 type Value<'a> = Spanned<DeValue<'a>>;
 
 impl Reader<'_> {
-    fn wrong(&mut self, at: usize, key: &str, wrong: impl Display) {
+    fn wrong(&mut self, at: usize, key: &str, wrong: Arguments<'_>) {
         self.problems.push((at, format!("{key}: {wrong}")));
     }
 
@@ -103,7 +104,13 @@ impl Reader<'_> {
                 for (name, value) in table {
                     let key = format!("{text}.{}", shown(name.get_ref()));
                     match TABLE.iter().find(|row| row.key == key) {
-                        Some(row) => self.set(settings, row, &key, name, value),
+                        Some(row) => {
+                            let field = (row.field_mut)(settings);
+                            if self.set(row.form, field, &key, value) {
+                                let at = value.span().start;
+                                settings.origins.note(row.key, &self.line_of(name), Some(at));
+                            }
+                        }
                         None => self.unknown(name.span().start, &key, suggestion(&key)),
                     }
                 }
@@ -130,13 +137,19 @@ impl Reader<'_> {
             return self.wrong(at, &key, format_args!("is {is}; a table is wanted: [{key}]"));
         };
         if !is_name(text) {
-            return self.wrong(at, &key, "is no name that a client can send");
+            return self.wrong(at, &key, format_args!("is no name that a client can send"));
         }
         let mut user = User::default();
         for (name, value) in table {
             let (text, key) = (name.get_ref(), format!("{key}.{}", shown(name.get_ref())));
             match USER.iter().find(|row| row.key == text) {
-                Some(row) => self.set(&mut user, row, &key, name, value),
+                Some(row) => {
+                    let field = (row.field_mut)(&mut user);
+                    if self.set(row.form, field, &key, value) {
+                        let at = value.span().start;
+                        user.origins.note(row.key, &self.line_of(name), Some(at));
+                    }
+                }
                 None => {
                     let near = values::nearest(text, USER.iter().map(|row| row.key));
                     self.unknown(name.span().start, &key, near);
@@ -150,29 +163,24 @@ impl Reader<'_> {
         settings.users.insert(text.to_string(), user);
     }
 
-    /// Reads a value, and sets it.
-    fn set<T: Keyed>(
-        &mut self,
-        values: &mut T,
-        row: &Row<T>,
-        key: &str,
-        name: &Key<'_>,
-        value: &Value<'_>,
-    ) {
-        let at = value.span().start;
-        let Some(text) = self.read(row, key, value) else { return };
-        match (row.set)(values, &text) {
-            Ok(()) => {
-                let line = self.lines.line(name.span().start);
-                values.origins().note(row.key, &format!("{}:{line}", self.name), Some(at));
-            }
-            Err(wrong) => self.wrong(at, key, wrong),
+    /// Where a key is: `FILE:LINE`.
+    fn line_of(&self, name: &Key<'_>) -> String {
+        format!("{}:{}", self.name, self.lines.line(name.span().start))
+    }
+
+    /// Reads a value, and sets the field to it; false if it is wrong.
+    fn set(&mut self, form: Form, field: FieldMut<'_>, key: &str, value: &Value<'_>) -> bool {
+        let Some(text) = self.read(form, key, value) else { return false };
+        let set = field.set(&text);
+        if let Err(wrong) = &set {
+            self.wrong(value.span().start, key, format_args!("{wrong}"));
         }
+        set.is_ok()
     }
 
     /// The value as it is behind `--set`, if it is of the right type.
-    fn read<T: Keyed>(&mut self, row: &Row<T>, key: &str, value: &Value<'_>) -> Option<String> {
-        match (row.kind, value.get_ref()) {
+    fn read(&mut self, form: Form, key: &str, value: &Value<'_>) -> Option<String> {
+        match (form.kind(), value.get_ref()) {
             (Kind::Switch, DeValue::Boolean(yes)) => Some(yes.to_string()),
             (Kind::NumberOrNone, DeValue::String(text)) if text.is_empty() => Some(String::new()),
             (
@@ -192,7 +200,7 @@ impl Reader<'_> {
                     _ => text.to_owned(),
                 };
                 let items: Vec<&str> =
-                    items.iter().filter_map(|item| self.item(row, key, item, whole)).collect();
+                    items.iter().filter_map(|item| self.item(form, key, item, &whole)).collect();
                 (self.problems.len() == before).then(|| whole(&items.join(",")))
             }
             (Kind::Arguments, DeValue::Array(items)) => {
@@ -207,7 +215,7 @@ impl Reader<'_> {
             (Kind::Overrides, DeValue::Array(items)) => {
                 let before = self.problems.len();
                 let items: Vec<String> =
-                    items.iter().filter_map(|item| self.special(row, key, item)).collect();
+                    items.iter().filter_map(|item| self.special(form, key, item)).collect();
                 (self.problems.len() == before).then(|| items.join(";"))
             }
             (kind, other) => {
@@ -219,12 +227,12 @@ impl Reader<'_> {
     }
 
     /// One text of a list, which `whole` makes a value that can be tried by itself.
-    fn item<'v, T: Keyed>(
+    fn item<'v>(
         &mut self,
-        row: &Row<T>,
+        form: Form,
         key: &str,
         item: &'v Value<'_>,
-        whole: impl Fn(&str) -> String,
+        whole: &dyn Fn(&str) -> String,
     ) -> Option<&'v str> {
         let at = item.span().start;
         let Some(text) = item.get_ref().as_str() else {
@@ -232,20 +240,20 @@ impl Reader<'_> {
             self.wrong(at, key, format_args!("is {is}; {wanted} is wanted"));
             return None;
         };
-        let ends_item = |char: char| match row.kind {
+        let ends_item = |char: char| match form.kind() {
             Kind::Overrides => matches!(char, ',' | ';' | '='),
             _ => char == ',',
         };
         if text.trim().is_empty() || text.contains(ends_item) {
             self.wrong(at, key, format_args!("\"{text}\" is not one item"));
-        } else if let Err(wrong) = (row.set)(&mut T::default(), &whole(text)) {
-            self.wrong(at, key, wrong);
+        } else if let Err(wrong) = form.check(&whole(text)) {
+            self.wrong(at, key, format_args!("{wrong}"));
         }
         Some(text)
     }
 
     /// `{ clients = ["10.0.0.0/8"], address = "10.0.0.5" }`.
-    fn special<T: Keyed>(&mut self, row: &Row<T>, key: &str, item: &Value<'_>) -> Option<String> {
+    fn special(&mut self, form: Form, key: &str, item: &Value<'_>) -> Option<String> {
         let Some(table) = item.get_ref().as_table() else {
             let (is, wanted) = (named(item.get_ref()), Kind::Overrides.wanted());
             self.wrong(item.span().start, key, format_args!("has {is} in it; {wanted} is wanted"));
@@ -257,7 +265,7 @@ impl Reader<'_> {
             match (&**name.get_ref(), value.get_ref()) {
                 ("clients", DeValue::Array(items)) => {
                     let whole = |network: &str| format!("{network}=192.0.2.1");
-                    let items = items.iter().filter_map(|item| self.item(row, key, item, whole));
+                    let items = items.iter().filter_map(|item| self.item(form, key, item, &whole));
                     clients = items.collect();
                 }
                 ("clients", other) => {
@@ -266,7 +274,8 @@ impl Reader<'_> {
                     self.wrong(value.span().start, key, wrong);
                 }
                 ("address", _) => {
-                    address = self.item(row, key, value, |address| format!("::/0={address}"));
+                    let whole = |address: &str| format!("::/0={address}");
+                    address = self.item(form, key, value, &whole);
                 }
                 (other, _) => {
                     let near = values::nearest(other, ["clients", "address"].into_iter());

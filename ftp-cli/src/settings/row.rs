@@ -1,33 +1,33 @@
 //! What a key is: to the reader of files, to `--set`, to `--check`, to `help` and to
 //! `dist/server.toml` alike.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use ftp_proto::{HostName, Network, PortRanges};
-use ftp_server::{
-    ClientCertificates, ConfinementPolicy, LogFormat, NamePattern, PartialPolicy, PassiveAddress,
-    PassiveOverride, PasswordHash, Rights, SessionReuse, SyncPolicy, TlsPolicy, TlsVersion,
-};
+use super::form::{Field, FieldMut, Form};
 
-use super::Listen;
-use crate::privileges::RunAs;
-
-/// One key of a `T`: what it is about, how its value is read and shown.
+/// One key of a `T`: what it is about, and which field has its value.
 pub(crate) struct Row<T: 'static> {
     pub(crate) key: &'static str,
     pub(crate) help: &'static str,
-    pub(crate) kind: Kind,
-    pub(crate) set: fn(&mut T, &str) -> Result<(), String>,
-    pub(crate) show: fn(&T) -> String,
+    pub(crate) form: Form,
+    pub(crate) field: fn(&T) -> Field<'_>,
+    pub(crate) field_mut: fn(&mut T) -> FieldMut<'_>,
 }
 
 impl<T> Row<T> {
+    /// Sets the value, or says what is wrong with the text.
+    pub(super) fn set(&self, values: &mut T, text: &str) -> Result<(), String> {
+        (self.field_mut)(values).set(text)
+    }
+
+    /// The value as `help` shows it.
+    pub(crate) fn show(&self, values: &T) -> String {
+        (self.field)(values).show()
+    }
+
     /// The value as a file has it.
     pub(crate) fn literal(&self, values: &T) -> String {
-        self.kind.literal(unquoted(&(self.show)(values)))
+        self.form.kind().literal(unquoted(&self.show(values)))
     }
 }
 
@@ -122,102 +122,47 @@ pub(super) fn unquoted(text: &str) -> &str {
     text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }
 
-/// The types of values, each of which is of one kind.
-pub(super) trait Kinded {
-    const KIND: Kind;
-}
-
-macro_rules! kinds {
-    ($($type:ty: $kind:ident),+ $(,)?) => { $(impl Kinded for $type { const KIND: Kind = Kind::$kind; })+ };
-}
-
-kinds! {
-    bool: Switch,
-    u32: Number,
-    usize: Number,
-    Duration: Time,
-    u64: Size,
-    Option<u64>: Size,
-    Option<usize>: NumberOrNone,
-    String: Text,
-    PathBuf: Text,
-    SyncPolicy: Text,
-    PartialPolicy: Text,
-    ConfinementPolicy: Text,
-    LogFormat: Text,
-    TlsPolicy: Text,
-    TlsVersion: Text,
-    SessionReuse: Text,
-    ClientCertificates: Text,
-    Option<PathBuf>: Text,
-    Option<RunAs>: Text,
-    Option<PortRanges>: Text,
-    Option<PassiveAddress>: Text,
-    Option<PasswordHash>: Text,
-    Vec<HostName>: List,
-    Vec<Listen>: List,
-    Vec<Network>: List,
-    Vec<NamePattern>: List,
-    Vec<String>: Arguments,
-    Rights: Words,
-    Vec<PassiveOverride>: Overrides,
-}
-
-/// The kind of the field that a function gives.
-pub(super) const fn kind_of<T, V: Kinded>(_: fn(&T) -> &V) -> Kind {
-    V::KIND
-}
-
-/// A row: key, help, the field of a `$of`, how it is read and how it is shown. The type of the field
-/// says of which kind a value is, unless `as` does.
+/// A row: key, the form of its value, the field of a `$of` that has it, and help.
 macro_rules! row {
-    ($of:ty, $key:literal, $help:literal, $($field:ident).+, $($how:tt)*) => {
-        row!(
-            @ $crate::settings::row::kind_of(|values: &$of| &values.$($field).+),
-            $of, $key, $help, $($field).+, $($how)*
-        )
-    };
-    ($of:ty, $key:literal as $kind:ident, $($rest:tt)*) => {
-        row!(@ $crate::settings::row::Kind::$kind, $of, $key, $($rest)*)
-    };
-    (@ $kind:expr, $of:ty, $key:literal, $help:literal, $($field:ident).+, $read:expr, $show:expr) => {
+    ($of:ty, $key:literal, $form:ident, $($field:ident).+, $help:literal) => {
         Row {
             key: $key,
             help: $help,
-            kind: $kind,
-            set: |values: &mut $of, text| {
-                values.$($field).+ = $read(text)?;
-                Ok(())
+            form: $crate::settings::form::Form::$form,
+            field: |values: &$of| $crate::settings::form::Field::$form(&values.$($field).+),
+            field_mut: |values: &mut $of| {
+                $crate::settings::form::FieldMut::$form(&mut values.$($field).+)
             },
-            show: |values: &$of| $show(&values.$($field).+),
         }
     };
 }
 pub(super) use row;
 
-/// What has keys.
-pub(super) trait Keyed: Default + 'static {
-    /// Where its values are from.
-    fn origins(&mut self) -> &mut Origins;
-}
-
 /// Where values are from that are not the default.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Origins(BTreeMap<&'static str, (String, Option<usize>)>);
+pub(crate) struct Origins(Vec<(&'static str, Origin)>);
+
+/// `server.toml:14` or the like, and which byte of the file the value begins with.
+type Origin = (String, Option<usize>);
 
 impl Origins {
     /// `at`: which byte of the file a value begins with.
     pub(super) fn note(&mut self, key: &'static str, origin: &str, at: Option<usize>) {
-        self.0.insert(key, (origin.to_owned(), at));
+        self.0.retain(|(other, _)| *other != key);
+        self.0.push((key, (origin.to_owned(), at)));
     }
 
     /// `server.toml:14`, `--set`, the name of another option, or `default`.
     pub(crate) fn of(&self, key: &str) -> &str {
-        self.0.get(key).map_or("default", |(origin, _)| origin)
+        self.get(key).map_or("default", |(origin, _)| origin)
     }
 
     pub(super) fn at(&self, key: &str) -> Option<usize> {
-        self.0.get(key).and_then(|(_, at)| *at)
+        self.get(key).and_then(|(_, at)| *at)
+    }
+
+    fn get(&self, key: &str) -> Option<&Origin> {
+        self.0.iter().find_map(|(other, origin)| (*other == key).then_some(origin))
     }
 }
 
