@@ -335,3 +335,50 @@ fn the_document_names_every_kind_and_event() {
         assert!(text.contains(&format!("`{word}`")), "{word}");
     }
 }
+
+/// Each command, where it does what it is to and where it does not: what it tells.
+#[test]
+fn every_command_keeps_to_the_document() {
+    let server = OurServer::start();
+    let here = TempRoot::new();
+    fs::create_dir_all(here.join("tree/sub")).unwrap();
+    fs::write(here.join("tree/a"), "one").unwrap();
+    fs::write(here.join("tree/sub/b"), "two").unwrap();
+    fs::write(here.join("queue"), "ls\nquote NOOP\nget missing\nput tree/a a\n").unwrap();
+    let (root, up) = (server.url(""), server.url("up/"));
+    let at = |name: &str| server.url(name);
+    let (file, other, missing) = (at("up/a"), at("up/c"), at("missing"));
+    let made = at("new");
+    for (arguments, exit, want) in [
+        (&["mirror", "--dry-run", "tree", &up][..], 0, "entry entry entry entry summary"),
+        (&["mirror", "tree", &up], 0, ""),
+        (&["mirror", "tree", &up], 0, "summary"),
+        (&["mirror", &up, "copy"], 0, ""),
+        (&["mirror", "--delete", "empty", &up], 3, "error summary"),
+        (&["ls", "-lR", &root], 0, "entry entry entry entry done summary"),
+        (&["ls", &missing], 8, "error summary"),
+        (&["stat", &file, &missing], 12, "entry done error summary"),
+        (&["chmod", "600", &file], 0, "done summary"),
+        (&["chmod", "600", &missing], 8, "error summary"),
+        (&["mv", &file, &other], 0, "done summary"),
+        (&["mv", &missing, &other], 8, "error summary"),
+        (&["mkdir", &made], 0, "done summary"),
+        (&["mkdir", &made], 8, "error summary"),
+        (&["rmdir", &made, &made], 12, "done error summary"),
+        (&["quote", &root, "NOOP", "SITE HELP"], 0, "done done summary"),
+        (&["quote", &root, "DELE missing"], 8, "error summary"),
+        (&["batch", &root, "queue"], 12, "entry done done error start done summary"),
+        (&["doctor", "--upload-dir", "/", &root], 0, ""),
+        (&["rm", &missing], 8, "error summary"),
+        (&["rm", "-r", &up], 0, ""),
+    ] {
+        let mut command = ftp(arguments);
+        let ran = run(command.args(["--json", "-q"]).current_dir(here.path()));
+        let (lines, events) = told(&ran, exit);
+        if !want.is_empty() {
+            assert_eq!(events, want, "{arguments:?}: {lines:#?}");
+        }
+        let secret = lines.iter().any(|line| format!("{line:?}").contains("word@"));
+        assert!(!secret, "{arguments:?}: {lines:#?}");
+    }
+}
