@@ -1,7 +1,6 @@
 //! `--jobs`: several items at a time, each over a connection of its own. A server that takes no
 //! further connection (421) gets fewer, and the items go to those that it took.
 
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,49 +9,45 @@ use crate::exit::Failure;
 /// The 421 of a server that takes no further session.
 pub(crate) const SERVICE_CLOSING: u16 = 421;
 
-/// Whoever works, with connections of their own.
+/// Whoever works, with connections of their own. What is to be done they know by its number.
 pub(crate) trait Worker {
-    /// What is to be done.
-    type Item;
-
     /// Makes sure that there is a connection for an item.
     ///
     /// # Errors
     ///
     /// Why there is none.
-    fn connect(&mut self, item: &Self::Item) -> Result<(), Failure>;
+    fn connect(&mut self, item: usize) -> Result<(), Failure>;
 
     /// Does an item.
     ///
     /// # Errors
     ///
     /// Why it is not done.
-    fn act(&mut self, item: &Self::Item) -> Result<(), Failure>;
+    fn act(&mut self, item: usize) -> Result<(), Failure>;
 
     /// Tells that an item failed. `Break` if to go on with others would be no use.
-    fn failed(&mut self, item: &Self::Item, failure: Failure) -> ControlFlow<()>;
+    fn failed(&mut self, item: usize, failure: Failure) -> ControlFlow<()>;
 
     /// Parts with the servers.
-    fn end(self);
+    fn end(self: Box<Self>);
 }
 
 /// What is left, and how many work on it.
-struct Queue<T> {
-    items: VecDeque<T>,
+struct Queue {
+    /// The next one is the last.
+    items: Vec<usize>,
     workers: usize,
 }
 
-/// Works through `items` with as many workers, made by `hire`, as there is work for, up to `jobs`.
-pub(crate) fn run<W: Worker>(jobs: usize, items: Vec<W::Item>, hire: impl Fn() -> W + Sync)
-where
-    W::Item: Send,
-{
-    let workers = jobs.clamp(1, items.len().max(1));
-    let queue = Mutex::new(Queue { items: items.into(), workers });
+/// Works through so many `items`, numbered from 0, with as many workers, made by `hire`, as there is
+/// work for, up to `jobs`.
+pub(crate) fn run<'a>(jobs: usize, items: usize, hire: &(dyn Fn() -> Box<dyn Worker + 'a> + Sync)) {
+    let workers = jobs.clamp(1, items.max(1));
+    let queue = Mutex::new(Queue { items: (0..items).rev().collect(), workers });
     std::thread::scope(|threads| {
         for number in 1..workers {
             let name = format!("job {number}");
-            let (queue, hire) = (&queue, &hire);
+            let queue = &queue;
             let thread = std::thread::Builder::new().name(name);
             if thread.spawn_scoped(threads, move || work(queue, hire())).is_err() {
                 // A thread more is nothing that anything depends on.
@@ -64,40 +59,35 @@ where
 }
 
 /// Works until nothing is left, or others can do the rest.
-fn work<W: Worker>(queue: &Mutex<Queue<W::Item>>, mut worker: W) {
+fn work(queue: &Mutex<Queue>, mut worker: Box<dyn Worker + '_>) {
     while let Some(item) = next(queue) {
-        let done = match worker.connect(&item) {
+        let done = match worker.connect(item) {
             Err(failure) if failure.code == Some(SERVICE_CLOSING) => match give_back(queue, item) {
                 None => return worker.end(),
                 Some(item) => {
-                    report(queue, &mut worker, &item, failure);
+                    report(queue, &mut *worker, item, failure);
                     continue;
                 }
             },
-            connected => connected.and_then(|()| worker.act(&item)),
+            connected => connected.and_then(|()| worker.act(item)),
         };
         if let Err(failure) = done {
-            report(queue, &mut worker, &item, failure);
+            report(queue, &mut *worker, item, failure);
         }
     }
     worker.end();
 }
 
-fn report<W: Worker>(
-    queue: &Mutex<Queue<W::Item>>,
-    worker: &mut W,
-    item: &W::Item,
-    failure: Failure,
-) {
+fn report(queue: &Mutex<Queue>, worker: &mut dyn Worker, item: usize, failure: Failure) {
     if worker.failed(item, failure).is_break() {
         lock(queue).items.clear();
     }
 }
 
 /// The next item. `None` sends the worker home.
-fn next<T>(queue: &Mutex<Queue<T>>) -> Option<T> {
+fn next(queue: &Mutex<Queue>) -> Option<usize> {
     let mut queue = lock(queue);
-    let next = queue.items.pop_front();
+    let next = queue.items.pop();
     if next.is_none() {
         queue.workers -= 1;
     }
@@ -105,17 +95,17 @@ fn next<T>(queue: &Mutex<Queue<T>>) -> Option<T> {
 }
 
 /// Leaves an item to the others and sends the worker home; gives it back to the last one.
-fn give_back<T>(queue: &Mutex<Queue<T>>, item: T) -> Option<T> {
+fn give_back(queue: &Mutex<Queue>, item: usize) -> Option<usize> {
     let mut queue = lock(queue);
     if queue.workers == 1 {
         return Some(item);
     }
     queue.workers -= 1;
-    queue.items.push_front(item);
+    queue.items.push(item);
     None
 }
 
-fn lock<T>(queue: &Mutex<Queue<T>>) -> MutexGuard<'_, Queue<T>> {
+fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -135,9 +125,7 @@ mod tests {
     }
 
     impl Worker for Hand<'_> {
-        type Item = usize;
-
-        fn connect(&mut self, _: &usize) -> Result<(), Failure> {
+        fn connect(&mut self, _: usize) -> Result<(), Failure> {
             let take = |places: usize| places.checked_sub(1);
             let order = Ordering::SeqCst;
             self.has_place = self.has_place || self.places.fetch_update(order, order, take).is_ok();
@@ -150,8 +138,8 @@ mod tests {
             }
         }
 
-        fn act(&mut self, item: &usize) -> Result<(), Failure> {
-            match self.stops_at == Some(*item) {
+        fn act(&mut self, item: usize) -> Result<(), Failure> {
+            match self.stops_at == Some(item) {
                 true => Err(Failure::usage("no")),
                 false => {
                     self.log.lock().unwrap().push(item.to_string());
@@ -160,18 +148,19 @@ mod tests {
             }
         }
 
-        fn failed(&mut self, item: &usize, failure: Failure) -> ControlFlow<()> {
+        fn failed(&mut self, item: usize, failure: Failure) -> ControlFlow<()> {
             self.log.lock().unwrap().push(format!("{item} failed: {}", failure.message));
             ControlFlow::Break(())
         }
 
-        fn end(self) {}
+        fn end(self: Box<Self>) {}
     }
 
     fn done(jobs: usize, places: usize, items: usize, stops_at: Option<usize>) -> Vec<String> {
         let (places, log) = (AtomicUsize::new(places), Mutex::new(Vec::new()));
-        let hire = || Hand { places: &places, has_place: false, log: &log, stops_at };
-        run(jobs, (0..items).collect(), hire);
+        run(jobs, items, &|| {
+            Box::new(Hand { places: &places, has_place: false, log: &log, stops_at })
+        });
         let mut log = log.into_inner().unwrap();
         log.sort_by_key(|line| line.split(' ').next().unwrap().parse::<usize>().unwrap());
         log

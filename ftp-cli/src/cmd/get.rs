@@ -58,13 +58,16 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         true => of_one_server(&items, &settings),
         false => Vec::new(),
     });
-    jobs::run(settings.jobs, items, || Getter {
-        sessions: sessions.another(),
-        context: &context,
-        tally: &tally,
-        given_up: &given_up,
-        ahead: &ahead,
-        last: None,
+    jobs::run(settings.jobs, count, &|| {
+        Box::new(Getter {
+            items: &items,
+            sessions: sessions.another(),
+            context: &context,
+            tally: &tally,
+            given_up: &given_up,
+            ahead: &ahead,
+            last: None,
+        })
     });
     drop(context);
     tally.into_inner().unwrap_or_else(PoisonError::into_inner).finish()
@@ -130,6 +133,7 @@ fn items(options: &Options, settings: &Settings) -> Result<Vec<Item>, Failure> {
 }
 
 struct Getter<'a, 'b> {
+    items: &'a [Item],
     sessions: Sessions<'a>,
     context: &'a Context<'a>,
     tally: &'a Mutex<Tally<'b>>,
@@ -153,7 +157,11 @@ fn about(item: &Item) -> impl Fn(Object) -> Object {
     |object| object.text("source", &item.url.to_string()).name("target", item.target.name())
 }
 
-impl Getter<'_, '_> {
+impl<'a> Getter<'a, '_> {
+    fn item(&self, number: usize) -> &'a Item {
+        self.items.get(number).expect("only items that there are get done")
+    }
+
     fn is_given_up(&self, item: &Item) -> bool {
         lock(self.given_up).contains(&server(item))
     }
@@ -211,9 +219,8 @@ fn ask_ahead(board: &Board, client: &mut Client, ahead: &mut Vec<FtpUrl>) {
 }
 
 impl Worker for Getter<'_, '_> {
-    type Item = Item;
-
-    fn connect(&mut self, item: &Item) -> Result<(), Failure> {
+    fn connect(&mut self, number: usize) -> Result<(), Failure> {
+        let item = self.item(number);
         // Alone it is connected within the tries of --retry, and for some nothing is sent at all.
         let is_alone = self.context.settings.jobs == 1 || self.sessions.is_open(&item.url);
         if is_alone || self.is_given_up(item) || self.is_skipped(item) {
@@ -228,7 +235,8 @@ impl Worker for Getter<'_, '_> {
         }
     }
 
-    fn act(&mut self, item: &Item) -> Result<(), Failure> {
+    fn act(&mut self, number: usize) -> Result<(), Failure> {
+        let item = self.item(number);
         if self.is_given_up(item) {
             return Ok(());
         }
@@ -243,7 +251,8 @@ impl Worker for Getter<'_, '_> {
         Ok(())
     }
 
-    fn failed(&mut self, item: &Item, failure: Failure) -> ControlFlow<()> {
+    fn failed(&mut self, number: usize, failure: Failure) -> ControlFlow<()> {
+        let item = self.item(number);
         if failure.is_end_of_connection() {
             lock(self.given_up).insert(server(item));
         }
@@ -251,10 +260,10 @@ impl Worker for Getter<'_, '_> {
         // Only this one has failed with other servers, unless nothing goes on any more.
         let is_over = failure.exit == Exit::Interrupted || failure.phase == Some(Phase::Overall);
         let failure = Failure { fatal: is_over, ..failure };
-        lock(self.tally).failed(failure, about(item))
+        lock(self.tally).failed(failure, &about(item))
     }
 
-    fn end(self) {
+    fn end(self: Box<Self>) {
         self.sessions.part(self.last.as_ref());
     }
 }

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -62,17 +61,19 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     // Of several none is standard input.
     let escapes = stdio.output_is_terminal;
     let input = Mutex::new(Interruptible { input: &mut *stdio.input, cleanup: &cleanup });
-    jobs::run(settings.jobs, items, || Putter {
-        sessions: sessions.another(),
-        context: &context,
-        tally: &tally,
-        input: &input,
-        url: &url,
-        representation,
-        place: None,
-        escapes,
-        last: None,
-        items: PhantomData,
+    jobs::run(settings.jobs, items.len(), &|| {
+        Box::new(Putter {
+            items: &items,
+            sessions: sessions.another(),
+            context: &context,
+            tally: &tally,
+            input: &input,
+            url: &url,
+            representation,
+            place: None,
+            escapes,
+            last: None,
+        })
     });
     drop(context);
     tally.into_inner().unwrap_or_else(PoisonError::into_inner).finish()
@@ -166,7 +167,8 @@ pub(super) fn open(name: &OsStr) -> Result<File, Failure> {
     file.map_err(|error: io::Error| local(&error))
 }
 
-struct Putter<'a, 'b, 'i> {
+struct Putter<'a, 'b> {
+    items: &'a [Item<'a>],
     sessions: Sessions<'a>,
     context: &'a Context<'a>,
     tally: &'a Mutex<Tally<'b>>,
@@ -179,10 +181,13 @@ struct Putter<'a, 'b, 'i> {
     escapes: bool,
     /// What the last file failed with, if it did.
     last: Option<Failure>,
-    items: PhantomData<Item<'i>>,
 }
 
-impl Putter<'_, '_, '_> {
+impl<'a> Putter<'a, '_> {
+    fn item(&self, number: usize) -> &'a Item<'a> {
+        self.items.get(number).expect("only items that there are get done")
+    }
+
     fn send(&mut self, item: &Item<'_>, about: &dyn Fn(Object) -> Object) -> Result<Done, Failure> {
         let opened;
         let file = match &item.file {
@@ -230,10 +235,8 @@ pub(super) fn is_regular(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.is_file())
 }
 
-impl<'i> Worker for Putter<'_, '_, 'i> {
-    type Item = Item<'i>;
-
-    fn connect(&mut self, _: &Item<'i>) -> Result<(), Failure> {
+impl Worker for Putter<'_, '_> {
+    fn connect(&mut self, _: usize) -> Result<(), Failure> {
         // Alone it is connected within the tries of --retry.
         if self.context.settings.jobs == 1 || self.sessions.is_open(self.url) {
             return Ok(());
@@ -251,7 +254,8 @@ impl<'i> Worker for Putter<'_, '_, 'i> {
         }
     }
 
-    fn act(&mut self, item: &Item<'i>) -> Result<(), Failure> {
+    fn act(&mut self, number: usize) -> Result<(), Failure> {
+        let item = self.item(number);
         let about = item.about(self.url);
         let done = self.send(item, &about)?;
         self.last = None;
@@ -269,16 +273,17 @@ impl<'i> Worker for Putter<'_, '_, 'i> {
         Ok(())
     }
 
-    fn failed(&mut self, item: &Item<'i>, failure: Failure) -> ControlFlow<()> {
+    fn failed(&mut self, number: usize, failure: Failure) -> ControlFlow<()> {
+        let item = self.item(number);
         let failure = match failure.exit {
             Exit::Local => failure.about(item.shown()),
             _ => failure.about(format_args!("{} to {}", item.shown(), self.url)),
         };
         self.last = Some(failure.clone());
-        lock(self.tally).failed(failure, item.about(self.url))
+        lock(self.tally).failed(failure, &item.about(self.url))
     }
 
-    fn end(self) {
+    fn end(self: Box<Self>) {
         self.sessions.part(self.last.as_ref().filter(|last| last.fatal));
     }
 }
