@@ -84,17 +84,20 @@ fn read(
         parser.opt(row.short, row.long, row.help, hint, argument, Occur::Multi);
     }
     let matches = parser.parse(&texts)?;
-    let mut given = Vec::new();
+    // By where they stand: no argument has more than one any more.
+    let mut given = vec![None; texts.len()];
+    let mut put = |at, long, value| {
+        if let Some(place) = given.get_mut(at) {
+            *place = Some((long, value));
+        }
+    };
     for row in rows {
-        let mut values = matches.opt_strs_pos(row.long).into_iter().peekable();
-        for at in matches.opt_positions(row.long) {
-            let value = values.next_if(|(value_at, _)| *value_at == at);
-            given.push((at, row.long, value.map(|(_, text)| stand_ins.restore(&text))));
+        matches.opt_positions(row.long).into_iter().for_each(|at| put(at, row.long, None));
+        for (at, text) in matches.opt_strs_pos(row.long) {
+            put(at, row.long, Some(stand_ins.restore(&text)));
         }
     }
-    given.sort_by_key(|(at, _, _)| *at);
-    let given = given.into_iter().map(|(_, long, value)| (long, value)).collect();
-    Ok((given, matches.free))
+    Ok((given.into_iter().flatten().collect(), matches.free))
 }
 
 /// Whether `text` may be this option, long or short. It need not be: it may be a value.
