@@ -88,6 +88,11 @@ impl From<Entry> for Item {
     }
 }
 
+/// Puts objects of one directory in the order of their names; those of one name stay in theirs.
+pub(super) fn sort(items: &mut [Item]) {
+    items.sort_by(|one, other| one.name.cmp(&other.name));
+}
+
 impl Item {
     /// A local object.
     pub(super) fn local(name: &[u8], stat: &Stat) -> Self {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::choice::Choice;
 use super::compare::{Difference, Rule, Verdict, compare};
 use super::ground::is_temporary;
-use super::item::{Item, Kind, Stamp, check_name};
+use super::item::{self, Item, Kind, Stamp, check_name};
 use super::side::{Contents, Links, Side, join};
 use crate::exit::{Exit, Failure};
 use crate::links::Proof;
@@ -292,7 +292,7 @@ impl Planner<'_> {
         if self.seen >= self.wish.objects {
             return Err(too_many());
         }
-        contents.items.sort_by(|one, other| one.name.cmp(&other.name));
+        item::sort(&mut contents.items);
         Ok(contents)
     }
 
@@ -403,7 +403,7 @@ impl Planner<'_> {
         mut items: Vec<Item>,
         depth: usize,
     ) -> Result<bool, Failure> {
-        items.sort_by(|one, other| one.name.cmp(&other.name));
+        item::sort(&mut items);
         let links = match items.iter().any(|item| item.kind == Kind::Directory) {
             true => self.links(path),
             false => Ok(Rc::new(Links::told())),

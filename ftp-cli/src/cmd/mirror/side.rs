@@ -6,7 +6,7 @@ use std::io;
 use ftp_client::{Client, EntryKind, Error, ListLimits, ListOptions, ListingForm};
 
 use super::ground::Directory;
-use super::item::Item;
+use super::item::{self, Item};
 use crate::exit::{Exit, Failure};
 use crate::links::{Proof, by_list};
 use crate::look::split;
@@ -167,7 +167,7 @@ impl Side for Remote<'_> {
         };
         // The same name twice would be two files in one place.
         let mut items: Vec<Item> = listing.entries.into_iter().map(Item::from).collect();
-        items.sort_by(|one, other| one.name.cmp(&other.name));
+        item::sort(&mut items);
         items.dedup_by(|other, one| other.name == one.name);
         Ok(Contents { items, doubt })
     }
