@@ -166,21 +166,26 @@ impl Dial<'_> {
         client.login(&self.credentials.user, self.credentials.password.as_bytes())
     }
 
-    /// Connects with other settings and logs in, which has worked before. What is tried may never
-    /// be answered: not longer than two data connections may take is waited for a reply.
+    /// Connects and logs in, which has worked before, for one way to data connections.
     ///
     /// # Errors
     ///
     /// What the client says.
-    fn client(
-        &self,
-        change: impl FnOnce(ClientBuilder) -> ClientBuilder,
-    ) -> Result<Client, Failure> {
+    fn client(&self, way: Way) -> Result<Client, Failure> {
+        self.client_by(self.builder(), way)
+    }
+
+    /// The same with other settings. What is tried may never be answered: not longer than two data
+    /// connections may take is waited for a reply.
+    ///
+    /// # Errors
+    ///
+    /// What the client says.
+    fn client_by(&self, builder: ClientBuilder, way: Way) -> Result<Client, Failure> {
         let reply = self.timeouts.reply.min(self.timeouts.data_connect * 2);
         let timeouts = Timeouts { reply, ..self.timeouts };
         self.in_time()?;
-        let builder = change(self.builder().timeouts(timeouts));
-        let mut client = builder.connect_to(self.url)?;
+        let mut client = way.alone(builder.timeouts(timeouts)).connect_to(self.url)?;
         self.login(&mut client).map_err(|error| Failure::login(&error))?;
         Ok(client)
     }
@@ -202,8 +207,8 @@ impl Dial<'_> {
         self.secure_url.filter(|_| self.tls.is_none()).unwrap_or(self.url)
     }
 
-    fn user(&self) -> String {
-        Escaped(&self.credentials.user).to_string()
+    fn user(&self) -> Escaped<'_> {
+        Escaped(&self.credentials.user)
     }
 }
 
@@ -271,7 +276,7 @@ fn examine(dial: &Dial<'_>, report: &mut Report<'_>, advice: &mut Advice) -> Res
             Err(failure) => return report.add(not_again(Check::Reuse, failure)?),
         }
     }
-    let mut client = match dial.client(|builder| way.alone(builder)) {
+    let mut client = match dial.client(way) {
         Ok(client) => client,
         Err(failure) => return report.add(not_again(Check::List, failure)?),
     };
@@ -290,7 +295,7 @@ fn examine(dial: &Dial<'_>, report: &mut Report<'_>, advice: &mut Advice) -> Res
         },
         None => report.add(Finding::skip(
             Check::Put,
-            "uploads and the clock are looked at with --upload-dir DIR only",
+            format_args!("uploads and the clock are looked at with --upload-dir DIR only"),
         )),
     }
 }
@@ -339,20 +344,24 @@ fn entered(
     let in_clear = client.tls().is_none();
     let is_public = AddressClass::of(peer.ip()) == AddressClass::Public;
     if dial.credentials.is_personal && in_clear && is_public {
-        let seen = format!("the password of {} goes to {} in clear", dial.user(), peer.ip());
-        report.add(Finding::warn(Check::Login, Diagnosis::ClearPassword, seen))?;
+        report.add(Finding::warn(
+            Check::Login,
+            Diagnosis::ClearPassword,
+            format_args!("the password of {} goes to {} in clear", dial.user(), peer.ip()),
+        ))?;
     }
     match dial.login(&mut client) {
         Ok(()) => {
-            report.add(Finding::ok(Check::Login, format!("logged in as {}", dial.user())))?;
+            report.add(Finding::ok(Check::Login, format_args!("logged in as {}", dial.user())))?;
             if !in_clear {
-                report.add(Finding::ok(Check::Protection, "the server took PBSZ and PROT"))?;
+                let seen = format_args!("the server took PBSZ and PROT");
+                report.add(Finding::ok(Check::Protection, seen))?;
             }
         }
         Err(Error::Cancelled) => return Err(Error::Cancelled.into()),
         Err(error) => {
             dial.in_time()?;
-            report.add(entrance::refused(&dial.user(), &error, in_clear))?;
+            report.add(entrance::refused(dial.user(), &error, in_clear))?;
             return Ok(None);
         }
     }
@@ -366,18 +375,21 @@ fn entered(
 /// What TLS on data connections is like, by the way that works.
 fn tls_on_data(dial: &Dial<'_>, way: Way) -> Result<[Finding; 2], Failure> {
     let reuse = match ways::without_resuming(dial, way)? {
-        None => Finding::ok(Check::Reuse, "data connections need not continue a session"),
-        Some(why) => {
-            let seen = format!("a data connection that continues no session fails: {why}");
-            Finding::warn(Check::Reuse, Diagnosis::ReuseDemanded, seen)
+        None => {
+            Finding::ok(Check::Reuse, format_args!("data connections need not continue a session"))
         }
+        Some(why) => Finding::warn(
+            Check::Reuse,
+            Diagnosis::ReuseDemanded,
+            format_args!("a data connection that continues no session fails: {why}"),
+        ),
     };
     let end = match dial.truncated.get() {
-        false => Finding::ok(Check::CloseNotify, "the end of data is marked"),
+        false => Finding::ok(Check::CloseNotify, format_args!("the end of data is marked")),
         true => Finding::fail(
             Check::CloseNotify,
             Diagnosis::NoCloseNotify,
-            "a listing ended without close_notify",
+            format_args!("a listing ended without close_notify"),
         ),
     };
     Ok([reuse, end])
@@ -393,7 +405,7 @@ fn now() -> i64 {
 fn lost(check: Check, error: Error) -> Result<Finding, Failure> {
     match error {
         Error::Cancelled => Err(error.into()),
-        error => Ok(Finding::fail(check, Diagnosis::ConnectionLost, error.to_string())),
+        error => Ok(Finding::fail(check, Diagnosis::ConnectionLost, format_args!("{error}"))),
     }
 }
 
@@ -404,7 +416,7 @@ fn lost(check: Check, error: Error) -> Result<Finding, Failure> {
 /// The failure itself, where it tells nothing of the server.
 fn not_again(check: Check, failure: Failure) -> Result<Finding, Failure> {
     let (diagnosis, why) = refused_again(failure)?;
-    Ok(Finding::fail(check, diagnosis, why))
+    Ok(Finding::fail(check, diagnosis, format_args!("{why}")))
 }
 
 /// The same as what is wrong, and the words that were seen.

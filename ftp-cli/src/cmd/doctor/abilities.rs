@@ -77,54 +77,57 @@ fn entries(client: &mut Client, form: ListingForm) -> Result<(usize, Option<Stri
 /// Judges them.
 pub(super) fn judge(seen: &Seen) -> Vec<Finding> {
     let Seen { features, mlsd, list, rest, size, utf8 } = seen;
-    let listed = |check, word: &str, without: &str| {
-        let seen = match features.parameters(word) {
-            Some(b"") => format!("{word} is listed"),
-            Some(parameters) => format!("{word} is listed: {}", Escaped(parameters)),
-            None => format!("{word} is not listed: {without}"),
-        };
-        Finding::ok(check, seen)
+    let listed = |check, word: &str, without: &str| match features.parameters(word) {
+        Some(b"") => Finding::ok(check, format_args!("{word} is listed")),
+        Some(parameters) => {
+            Finding::ok(check, format_args!("{word} is listed: {}", Escaped(parameters)))
+        }
+        None => Finding::ok(check, format_args!("{word} is not listed: {without}")),
     };
     vec![
         match mlsd {
-            Some(Listing::Refused(reply)) => {
-                let seen = format!("MLST is listed, and MLSD is refused: {reply}");
-                Finding::warn(Check::Mlsd, Diagnosis::MlsdBroken, seen)
-            }
+            Some(Listing::Refused(reply)) => Finding::warn(
+                Check::Mlsd,
+                Diagnosis::MlsdBroken,
+                format_args!("MLST is listed, and MLSD is refused: {reply}"),
+            ),
             Some(listing) => came(Check::Mlsd, listing, Diagnosis::MlsdBroken),
             None => Finding::ok(
                 Check::Mlsd,
-                "MLSD is not listed: LIST is read instead, which guesses at sizes and times",
+                format_args!(
+                    "MLSD is not listed: LIST is read instead, which guesses at sizes and times"
+                ),
             ),
         },
         came(Check::List, list, Diagnosis::ListingUnreadable),
         match utf8 {
-            Some(reply) => Finding::ok(Check::Utf8, format!("OPTS UTF8 ON: {reply}")),
+            Some(reply) => Finding::ok(Check::Utf8, format_args!("OPTS UTF8 ON: {reply}")),
             None => listed(Check::Utf8, "UTF8", "names beyond ASCII go as the bytes that they are"),
         },
         match rest {
             Some(reply) if reply.code().severity() == Severity::Intermediate => {
-                Finding::ok(Check::Rest, format!("REST 0: {reply}"))
+                Finding::ok(Check::Rest, format_args!("REST 0: {reply}"))
             }
             Some(reply) => {
-                Finding::warn(Check::Rest, Diagnosis::NoRestart, format!("REST 0: {reply}"))
+                Finding::warn(Check::Rest, Diagnosis::NoRestart, format_args!("REST 0: {reply}"))
             }
-            None => Finding::skip(Check::Rest, "REST was not answered"),
+            None => Finding::skip(Check::Rest, format_args!("REST was not answered")),
         },
         match size {
             Some(reply) if matches!(reply.code().value(), 500 | 502) => Finding::ok(
                 Check::Size,
-                format!("SIZE is not known ({reply}): sizes are not checked"),
+                format_args!("SIZE is not known ({reply}): sizes are not checked"),
             ),
-            Some(_) => Finding::ok(Check::Size, "SIZE is known"),
-            None => Finding::skip(Check::Size, "SIZE was not answered"),
+            Some(_) => Finding::ok(Check::Size, format_args!("SIZE is known")),
+            None => Finding::skip(Check::Size, format_args!("SIZE was not answered")),
         },
         listed(Check::Mfmt, "MFMT", "times of files cannot be set (put -p)"),
         match hashes(features) {
-            hashes if hashes.is_empty() => {
-                Finding::ok(Check::Hash, "no digests are listed: --verify hash cannot be had")
-            }
-            hashes => Finding::ok(Check::Hash, format!("digests: {}", hashes.join(", "))),
+            hashes if hashes.is_empty() => Finding::ok(
+                Check::Hash,
+                format_args!("no digests are listed: --verify hash cannot be had"),
+            ),
+            hashes => Finding::ok(Check::Hash, format_args!("digests: {}", hashes.join(", "))),
         },
     ]
 }
@@ -132,11 +135,15 @@ pub(super) fn judge(seen: &Seen) -> Vec<Finding> {
 fn came(check: Check, listing: &Listing, diagnosis: Diagnosis) -> Finding {
     match listing {
         Listing::Came { unreadable: Some(line), .. } => {
-            Finding::warn(check, diagnosis, format!("a line is no entry: {line}"))
+            Finding::warn(check, diagnosis, format_args!("a line is no entry: {line}"))
         }
-        Listing::Came { entries, .. } => Finding::ok(check, format!("{entries} entries were read")),
-        Listing::Refused(reply) => Finding::skip(check, format!("listings are refused: {reply}")),
-        Listing::Failed(why) => Finding::skip(check, format!("no listing came: {why}")),
+        Listing::Came { entries, .. } => {
+            Finding::ok(check, format_args!("{entries} entries were read"))
+        }
+        Listing::Refused(reply) => {
+            Finding::skip(check, format_args!("listings are refused: {reply}"))
+        }
+        Listing::Failed(why) => Finding::skip(check, format_args!("no listing came: {why}")),
     }
 }
 

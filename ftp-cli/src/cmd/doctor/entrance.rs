@@ -1,32 +1,33 @@
 //! What the login and the words before it mean.
 
 use ftp_client::{Error, TlsError};
-use ftp_proto::{Features, Reply, Severity};
+use ftp_proto::{Escaped, Features, Reply, Severity};
 
 use super::diagnosis::Diagnosis;
 use super::finding::{Check, Finding};
 
 /// What the server says that it can do.
 pub(super) fn features(features: &Features) -> Finding {
-    let words: Vec<_> =
-        features.iter().map(|(word, _)| ftp_proto::Escaped(word).to_string()).collect();
+    let words: Vec<_> = features.iter().map(|(word, _)| Escaped(word).to_string()).collect();
     match words.as_slice() {
-        [] => Finding::ok(Check::Features, "FEAT tells nothing: commands are simply tried"),
-        words => Finding::ok(Check::Features, words.join(" ")),
+        [] => Finding::ok(
+            Check::Features,
+            format_args!("FEAT tells nothing: commands are simply tried"),
+        ),
+        words => Finding::ok(Check::Features, format_args!("{}", words.join(" "))),
     }
 }
 
 /// What kind of system it says it is.
 pub(super) fn system(answer: &Result<Vec<u8>, Error>) -> Finding {
     match answer {
-        Ok(text) => Finding::ok(Check::System, ftp_proto::Escaped(text).to_string()),
-        Err(error) => Finding::ok(Check::System, format!("not told: {error}")),
+        Ok(text) => Finding::ok(Check::System, format_args!("{}", Escaped(text))),
+        Err(error) => Finding::ok(Check::System, format_args!("not told: {error}")),
     }
 }
 
 /// A login that came to nothing. `in_clear` is whether there was no TLS.
-pub(super) fn refused(user: &str, error: &Error, in_clear: bool) -> Finding {
-    let seen = format!("{user}: {error}");
+pub(super) fn refused(user: Escaped<'_>, error: &Error, in_clear: bool) -> Finding {
     let diagnosis = match error {
         Error::Refused(_, reply) if in_clear && wants_tls(reply) => Diagnosis::LoginNeedsTls,
         Error::Refused(_, reply) if reply.code().severity() == Severity::Transient => {
@@ -38,12 +39,12 @@ pub(super) fn refused(user: &str, error: &Error, in_clear: bool) -> Finding {
             return Finding::fail(
                 Check::Protection,
                 Diagnosis::ProtectionRefused,
-                error.to_string(),
+                format_args!("{error}"),
             );
         }
         _ => Diagnosis::ConnectionLost,
     };
-    Finding::fail(Check::Login, diagnosis, seen)
+    Finding::fail(Check::Login, diagnosis, format_args!("{user}: {error}"))
 }
 
 /// Whether a refusal is for want of TLS. Only 534 means that by its code (RFC 4217 §5), so servers
@@ -81,10 +82,10 @@ mod tests {
             (332, "account", true, "login-refused"),
         ] {
             let reply = Reply::new(ReplyCode::new(code).unwrap(), text);
-            let found = refused("me", &Error::Refused(Verb::User, reply), in_clear);
+            let found = refused(Escaped(b"me"), &Error::Refused(Verb::User, reply), in_clear);
             assert_eq!(found.diagnosis.unwrap().row().name, want, "{code} {text}");
         }
-        let lost = refused("me", &Error::Closed, true);
+        let lost = refused(Escaped(b"me"), &Error::Closed, true);
         assert_eq!(lost.diagnosis, Some(Diagnosis::ConnectionLost));
     }
 }

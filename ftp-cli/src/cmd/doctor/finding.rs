@@ -1,5 +1,7 @@
 //! What is looked at, and what a look gave: one line for people, one event for programs.
 
+use std::fmt::Arguments;
+
 use super::diagnosis::Diagnosis;
 
 /// What is looked at, in the order of the report.
@@ -114,22 +116,22 @@ pub(super) struct Finding {
 
 impl Finding {
     /// Nothing is wrong with it.
-    pub(super) fn ok(check: Check, seen: impl Into<String>) -> Self {
-        Self { check, grade: Grade::Ok, seen: seen.into(), diagnosis: None }
+    pub(super) fn ok(check: Check, seen: Arguments<'_>) -> Self {
+        Self { check, grade: Grade::Ok, seen: seen.to_string(), diagnosis: None }
     }
 
     /// It could not be looked at, and why.
-    pub(super) fn skip(check: Check, seen: impl Into<String>) -> Self {
-        Self { check, grade: Grade::Skip, seen: seen.into(), diagnosis: None }
+    pub(super) fn skip(check: Check, seen: Arguments<'_>) -> Self {
+        Self { check, grade: Grade::Skip, seen: seen.to_string(), diagnosis: None }
     }
 
     /// Something is wrong, in a way that this client copes with.
-    pub(super) fn warn(check: Check, diagnosis: Diagnosis, seen: impl Into<String>) -> Self {
-        Self { check, grade: Grade::Warn, seen: seen.into(), diagnosis: Some(diagnosis) }
+    pub(super) fn warn(check: Check, diagnosis: Diagnosis, seen: Arguments<'_>) -> Self {
+        Self { check, grade: Grade::Warn, seen: seen.to_string(), diagnosis: Some(diagnosis) }
     }
 
     /// What was asked for cannot be had.
-    pub(super) fn fail(check: Check, diagnosis: Diagnosis, seen: impl Into<String>) -> Self {
-        Self { check, grade: Grade::Fail, seen: seen.into(), diagnosis: Some(diagnosis) }
+    pub(super) fn fail(check: Check, diagnosis: Diagnosis, seen: Arguments<'_>) -> Self {
+        Self { check, grade: Grade::Fail, seen: seen.to_string(), diagnosis: Some(diagnosis) }
     }
 }

@@ -1,5 +1,6 @@
 //! What the first look at a server's addresses means.
 
+use std::fmt::Arguments;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -25,12 +26,15 @@ pub(super) fn resolved(
     most: usize,
 ) -> (Finding, Option<Vec<SocketAddr>>) {
     let host = Escaped(host.as_bytes());
-    let fail = |diagnosis, seen| (Finding::fail(Check::Resolve, diagnosis, seen), None);
+    let fail = |diagnosis, seen: Arguments<'_>| {
+        let finding = Finding::fail(Check::Resolve, diagnosis, seen);
+        (finding, None)
+    };
     let all = match found {
-        None => return fail(Diagnosis::NameUnanswered, format!("{host}: no answer")),
-        Some(Err(error)) => return fail(Diagnosis::NameUnknown, format!("{host}: {error}")),
+        None => return fail(Diagnosis::NameUnanswered, format_args!("{host}: no answer")),
+        Some(Err(error)) => return fail(Diagnosis::NameUnknown, format_args!("{host}: {error}")),
         Some(Ok(all)) if all.is_empty() => {
-            return fail(Diagnosis::NameUnknown, format!("{host} has no address"));
+            return fail(Diagnosis::NameUnknown, format_args!("{host} has no address"));
         }
         Some(Ok(all)) => all,
     };
@@ -38,14 +42,17 @@ pub(super) fn resolved(
     let (count, shown) = (all.len(), shown.join(", "));
     let mut wanted: Vec<SocketAddr> = all.into_iter().filter(is_wanted).collect();
     if wanted.is_empty() {
-        return fail(Diagnosis::NoAddressOfFamily, format!("{host} has only {shown}"));
+        return fail(Diagnosis::NoAddressOfFamily, format_args!("{host} has only {shown}"));
     }
     wanted.truncate(most);
-    let seen = match count {
-        1 => format!("{host} is at {shown}"),
-        count => format!("{host} has {count} addresses: {shown}"),
+    let finding = match count {
+        1 => Finding::ok(Check::Resolve, format_args!("{host} is at {shown}")),
+        count => {
+            let seen = format_args!("{host} has {count} addresses: {shown}");
+            Finding::ok(Check::Resolve, seen)
+        }
     };
-    (Finding::ok(Check::Resolve, seen), Some(wanted))
+    (finding, Some(wanted))
 }
 
 /// The option for the family whose addresses are good, if all of the other are not.
@@ -77,7 +84,7 @@ pub(super) fn addresses(answers: &[(SocketAddr, Answer)], implicit: bool) -> Vec
     }
     let softened = judged.into_iter().flatten().map(|finding| match finding.diagnosis {
         Some(_) if finding.grade == Grade::Fail => {
-            Finding::warn(finding.check, Diagnosis::AddressDead, finding.seen)
+            Finding { grade: Grade::Warn, diagnosis: Some(Diagnosis::AddressDead), ..finding }
         }
         _ => finding,
     });
@@ -85,79 +92,88 @@ pub(super) fn addresses(answers: &[(SocketAddr, Answer)], implicit: bool) -> Vec
 }
 
 fn one(address: SocketAddr, answer: &Answer, implicit: bool) -> Vec<Finding> {
-    let connected = || Finding::ok(Check::Connect, format!("{address} can be connected to"));
-    let fail = |check, diagnosis, seen: String| Finding::fail(check, diagnosis, seen);
-    let (talker, first, after, asked) = match answer {
+    let connected = || Finding::ok(Check::Connect, format_args!("{address} can be connected to"));
+    match answer {
         Answer::Failed(kind, why) => {
             let diagnosis = match kind {
                 ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Diagnosis::PortClosed,
                 _ => Diagnosis::HostUnreachable,
             };
-            return vec![fail(Check::Connect, diagnosis, format!("{address}: {why}"))];
+            vec![Finding::fail(Check::Connect, diagnosis, format_args!("{address}: {why}"))]
         }
-        Answer::Unanswered => {
-            let seen = format!("{address} does not answer");
-            return vec![fail(Check::Connect, Diagnosis::HostSilent, seen)];
+        Answer::Unanswered => vec![Finding::fail(
+            Check::Connect,
+            Diagnosis::HostSilent,
+            format_args!("{address} does not answer"),
+        )],
+        Answer::Closed => vec![
+            connected(),
+            Finding::fail(
+                Check::Greeting,
+                Diagnosis::ClosedUnspoken,
+                format_args!("{address} closed the connection without a word"),
+            ),
+        ],
+        Answer::Silent(time) => vec![
+            connected(),
+            Finding::fail(
+                Check::Greeting,
+                Diagnosis::GreetingNever,
+                format_args!("{address} said nothing in {:.0} s", time.as_secs_f64()),
+            ),
+        ],
+        Answer::Talks { talker: Talker::Ftp(reply), after, .. } if !implicit => vec![
+            connected(),
+            Finding::ok(Check::Protocol, format_args!("{address} talks FTP")),
+            greeting(address, reply, *after),
+        ],
+        Answer::Talks { talker, first, asked, .. } => {
+            vec![connected(), protocol(address, talker, first, (implicit, *asked))]
         }
-        Answer::Closed => {
-            let seen = format!("{address} closed the connection without a word");
-            return vec![connected(), fail(Check::Greeting, Diagnosis::ClosedUnspoken, seen)];
-        }
-        Answer::Silent(time) => {
-            let seen = format!("{address} said nothing in {:.0} s", time.as_secs_f64());
-            return vec![connected(), fail(Check::Greeting, Diagnosis::GreetingNever, seen)];
-        }
-        Answer::Talks { talker, first, after, asked } => (talker, first, *after, *asked),
-    };
-    let said = Escaped(first.get(..SHOWN).unwrap_or(first).trim_ascii_end()).to_string();
-    let other = |diagnosis, what: &str| {
-        let seen = format!("{address} talks {what}: {said}");
-        vec![connected(), fail(Check::Protocol, diagnosis, seen)]
-    };
+    }
+}
+
+/// What a server is that talks anything but FTP, or FTP where TLS is expected at once.
+fn protocol(
+    address: SocketAddr,
+    talker: &Talker,
+    first: &[u8],
+    (implicit, asked): (bool, bool),
+) -> Finding {
+    let fail = |diagnosis, seen: Arguments<'_>| Finding::fail(Check::Protocol, diagnosis, seen);
+    let said = Escaped(first.get(..SHOWN).unwrap_or(first).trim_ascii_end());
+    let other = |diagnosis, what| fail(diagnosis, format_args!("{address} talks {what}: {said}"));
     match talker {
-        Talker::Ftp(reply) if implicit => {
-            let seen = format!("{address} greets in clear: {}", shown(reply));
-            vec![connected(), fail(Check::Protocol, Diagnosis::PlainOnTlsPort, seen)]
-        }
         Talker::Ftp(reply) => {
-            let mut findings =
-                vec![connected(), Finding::ok(Check::Protocol, format!("{address} talks FTP"))];
-            findings.push(greeting(address, reply, after));
-            findings
+            fail(Diagnosis::PlainOnTlsPort, format_args!("{address} greets in clear: {reply}"))
         }
         Talker::Tls if implicit => {
-            vec![connected(), Finding::ok(Check::Protocol, format!("{address} talks TLS at once"))]
+            Finding::ok(Check::Protocol, format_args!("{address} talks TLS at once"))
         }
-        Talker::Tls => {
-            let seen = format!("{address} waits for TLS");
-            vec![connected(), fail(Check::Protocol, Diagnosis::TlsOnPlainPort, seen)]
-        }
+        Talker::Tls => fail(Diagnosis::TlsOnPlainPort, format_args!("{address} waits for TLS")),
         Talker::Ssh => other(Diagnosis::SshOnPort, "SSH"),
         Talker::Http => other(Diagnosis::HttpOnPort, "HTTP"),
         Talker::Mail(name) => other(Diagnosis::OtherProtocol, name),
         // It began as FTP does, and never ended.
-        Talker::Unfinished if !asked => {
-            let seen = format!("{address} began a greeting and did not end it: {said}");
-            vec![connected(), fail(Check::Greeting, Diagnosis::GreetingNever, seen)]
-        }
+        Talker::Unfinished if !asked => Finding::fail(
+            Check::Greeting,
+            Diagnosis::GreetingNever,
+            format_args!("{address} began a greeting and did not end it: {said}"),
+        ),
         Talker::Unfinished | Talker::Unknown => other(Diagnosis::OtherProtocol, "something else"),
     }
 }
 
 fn greeting(address: SocketAddr, reply: &Reply, after: Duration) -> Finding {
-    let seen = format!("{address} greets after {:.1} s: {}", after.as_secs_f64(), shown(reply));
-    match reply.code().severity() {
-        Severity::Completion | Severity::Preliminary if after >= LATE => {
-            Finding::warn(Check::Greeting, Diagnosis::GreetingLate, seen)
-        }
-        Severity::Completion | Severity::Preliminary => Finding::ok(Check::Greeting, seen),
-        _ => Finding::fail(Check::Greeting, Diagnosis::GreetingRefused, seen),
-    }
-}
-
-/// A reply on one line, escaped.
-pub(super) fn shown(reply: &Reply) -> String {
-    reply.to_string()
+    let seconds = after.as_secs_f64();
+    let is_welcome =
+        matches!(reply.code().severity(), Severity::Completion | Severity::Preliminary);
+    let judge = |seen: Arguments<'_>| match is_welcome {
+        true if after >= LATE => Finding::warn(Check::Greeting, Diagnosis::GreetingLate, seen),
+        true => Finding::ok(Check::Greeting, seen),
+        false => Finding::fail(Check::Greeting, Diagnosis::GreetingRefused, seen),
+    };
+    judge(format_args!("{address} greets after {seconds:.1} s: {reply}"))
 }
 
 #[cfg(test)]

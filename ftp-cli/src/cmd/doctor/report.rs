@@ -35,7 +35,7 @@ impl<'a> Report<'a> {
     /// `Local`: standard output.
     pub(super) fn add(&mut self, finding: Finding) -> Result<(), Failure> {
         if self.stdio.events.is_on() {
-            self.stdio.events.tell(|| event(&finding));
+            self.stdio.events.tell(&|| event(&finding));
         } else if !self.quiet || matches!(finding.grade, Grade::Warn | Grade::Fail) {
             let is_new = finding.diagnosis.is_some_and(|new| !self.explained.contains(&new));
             output::print(&mut self.stdio.output, text(&finding, is_new).as_bytes())?;
@@ -74,7 +74,7 @@ impl<'a> Report<'a> {
     pub(super) fn end(self, command: Option<&str>) -> Result<(), Failure> {
         if let Some(command) = command {
             if self.stdio.events.is_on() {
-                self.stdio.events.done(|| Object::event("done").text("command", command), 0);
+                self.stdio.events.done(&|| Object::event("done").text("command", command), 0);
             } else {
                 let line = format!("{:<6}{}\n", "best", Printable(command));
                 output::print(&mut self.stdio.output, line.as_bytes())?;
@@ -146,8 +146,11 @@ mod tests {
 
     #[test]
     fn a_finding_is_explained_once_and_lines_are_not_long() {
-        let found =
-            Finding::warn(Check::Pasv, Diagnosis::PasvPrivateAddress, "227 announces 10.0.0.5");
+        let found = Finding::warn(
+            Check::Pasv,
+            Diagnosis::PasvPrivateAddress,
+            format_args!("227 announces 10.0.0.5"),
+        );
         let whole = text(&found, true);
         assert!(whole.starts_with("warn  pasv          227 announces 10.0.0.5\n"), "{whole}");
         assert!(
@@ -155,18 +158,19 @@ mod tests {
         );
         assert!(whole.lines().all(|line| line.chars().count() <= WIDTH), "{whole}");
         assert_eq!(text(&found, false).lines().count(), 1);
-        let odd = text(&Finding::ok(Check::List, "a\x1b[2Jb"), false);
+        let odd = text(&Finding::ok(Check::List, format_args!("a\x1b[2Jb")), false);
         assert_eq!(odd, "ok    list          a\\x1b[2Jb\n");
     }
 
     #[test]
     fn an_event_has_all_of_it() {
-        let found = Finding::fail(Check::Epsv, Diagnosis::PassiveBlocked, "no answer");
+        let found =
+            Finding::fail(Check::Epsv, Diagnosis::PassiveBlocked, format_args!("no answer"));
         let line = event(&found).into_line();
         let start = r#"{"v":1,"event":"check","name":"epsv","result":"fail","seen":"no answer","diagnosis":"passive-blocked","means":"#;
         assert!(line.starts_with(start), "{line}");
         assert!(line.contains(r#""side":"server","cure":""#), "{line}");
-        let fine = event(&Finding::ok(Check::List, "3 entries")).into_line();
+        let fine = event(&Finding::ok(Check::List, format_args!("3 entries"))).into_line();
         assert_eq!(
             fine,
             "{\"v\":1,\"event\":\"check\",\"name\":\"list\",\"result\":\"ok\",\"seen\":\"3 entries\"}\n"

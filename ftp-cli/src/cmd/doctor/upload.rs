@@ -60,7 +60,7 @@ pub(super) struct Seen {
 /// Of connecting and the login, `Interrupted`, and `Timeout` if the time for the whole is over.
 /// Nothing is left then, as far as can be done, and what is left is named in a message.
 pub(super) fn examine(dial: &Dial<'_>, way: Way, directory: &[u8]) -> Result<Seen, Failure> {
-    let mut client = dial.client(|builder| way.alone(builder))?;
+    let mut client = dial.client(way)?;
     let name = format!("ftp-cli-doctor-{:016x}", RandomState::new().build_hasher().finish());
     let path = |suffix: &str| match directory {
         [] => format!("{name}{suffix}").into_bytes(),

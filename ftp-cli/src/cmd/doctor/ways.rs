@@ -169,7 +169,7 @@ pub(super) fn examine(
 /// Of connecting and the login, and `Interrupted`.
 pub(super) fn without_resuming(dial: &Dial<'_>, way: Way) -> Result<Option<String>, Failure> {
     let Some(tls) = dial.tls.clone() else { return Ok(None) };
-    let mut client = dial.client(|builder| way.alone(builder.tls(tls.resume_sessions(false))))?;
+    let mut client = dial.client_by(dial.builder().tls(tls.resume_sessions(false)), way)?;
     match listing(&mut client) {
         Ok(_) | Err(Error::Tls(TlsError::TruncatedTls)) => {
             let _ = client.quit();
@@ -189,7 +189,7 @@ fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<Outcome, Failu
             "it carries IPv4 addresses only, and this is IPv6".to_owned(),
         ));
     }
-    let mut client = match dial.client(|builder| way.alone(builder)) {
+    let mut client = match dial.client(way) {
         Ok(client) => client,
         Err(failure) => {
             let (diagnosis, why) = refused_again(failure)?;

@@ -4,7 +4,7 @@ use ftp_client::{CertificateFault, TlsInfo};
 
 use super::super::certificate::Certificate;
 use super::super::diagnosis::Diagnosis;
-use super::super::finding::{Check, Finding, Grade};
+use super::super::finding::{Check, Finding};
 use super::{Outcome, Seen};
 
 /// A certificate that ends within so many days wants to be renewed.
@@ -12,29 +12,32 @@ const SOON: i64 = 14;
 
 /// Judges it. What is wrong stops whoever `demands` TLS; without that a refusal is no fault.
 pub(in super::super) fn judge(seen: &Seen, demands: bool) -> Vec<Finding> {
-    let wrong = |check, diagnosis, seen: String| {
-        let grade = if demands { Grade::Fail } else { Grade::Warn };
-        Finding { check, grade, diagnosis: Some(diagnosis), seen }
-    };
+    let wrong = if demands { Finding::fail } else { Finding::warn };
     let mut findings = Vec::new();
     if let Some(TlsInfo { version, cipher, .. }) = &seen.info {
         let versions: Vec<String> = seen.versions.iter().map(ToString::to_string).collect();
-        let words = format!("{version} with {cipher}; offered are {}", versions.join(" and "));
-        findings.push(Finding::ok(Check::Tls, words));
+        findings.push(Finding::ok(
+            Check::Tls,
+            format_args!("{version} with {cipher}; offered are {}", versions.join(" and ")),
+        ));
     }
     findings.push(match &seen.outcome {
         Outcome::Secured => certificate(seen),
-        Outcome::Refused(reply) if demands => {
-            wrong(Check::Tls, Diagnosis::TlsNotOffered, format!("AUTH TLS is refused: {reply}"))
+        Outcome::Refused(reply) if demands => wrong(
+            Check::Tls,
+            Diagnosis::TlsNotOffered,
+            format_args!("AUTH TLS is refused: {reply}"),
+        ),
+        Outcome::Refused(reply) => {
+            Finding::ok(Check::Tls, format_args!("TLS is not offered: {reply}"))
         }
-        Outcome::Refused(reply) => Finding::ok(Check::Tls, format!("TLS is not offered: {reply}")),
-        Outcome::Unable(why) => Finding::skip(Check::Tls, why.clone()),
-        Outcome::Failed(why) => wrong(Check::Tls, Diagnosis::TlsHandshake, why.clone()),
+        Outcome::Unable(why) => Finding::skip(Check::Tls, format_args!("{why}")),
+        Outcome::Failed(why) => wrong(Check::Tls, Diagnosis::TlsHandshake, format_args!("{why}")),
         Outcome::Certificate(fault, detail, pin) => {
             let diagnosis = diagnosis(*fault, shown(seen));
             let pin = pin.as_ref().map_or_else(String::new, |pin| format!("; its pin is {pin}"));
             let detail = ftp_proto::Escaped(detail.as_bytes());
-            wrong(Check::Certificate, diagnosis, format!("{fault}: {detail}{pin}"))
+            wrong(Check::Certificate, diagnosis, format_args!("{fault}: {detail}{pin}"))
         }
     });
     findings
@@ -64,18 +67,18 @@ const fn diagnosis(fault: CertificateFault, shown: Option<Certificate>) -> Diagn
 fn certificate(seen: &Seen) -> Finding {
     let check = Check::Certificate;
     let Some(Certificate { not_after, .. }) = shown(seen) else {
-        return Finding::ok(check, "accepted");
+        return Finding::ok(check, format_args!("accepted"));
     };
     let days = (not_after.unix_seconds() - seen.now).div_euclid(86_400);
     let (year, month, day) = (not_after.year(), not_after.month(), not_after.day());
     let words = format!("accepted; it ends on {year:04}-{month:02}-{day:02}");
     match days {
-        days if days < 0 => Finding::ok(check, format!("{words}, which is over")),
+        days if days < 0 => Finding::ok(check, format_args!("{words}, which is over")),
         days if days < SOON => {
-            let words = format!("{words}, in {days} days");
-            Finding::warn(check, Diagnosis::CertificateEndsSoon, words)
+            let diagnosis = Diagnosis::CertificateEndsSoon;
+            Finding::warn(check, diagnosis, format_args!("{words}, in {days} days"))
         }
-        _ => Finding::ok(check, words),
+        _ => Finding::ok(check, format_args!("{words}")),
     }
 }
 
@@ -83,6 +86,7 @@ fn certificate(seen: &Seen) -> Finding {
 mod tests {
     use ftp_proto::{Reply, ReplyCode};
 
+    use super::super::super::finding::Grade;
     use super::*;
 
     fn seen(outcome: Outcome) -> Seen {

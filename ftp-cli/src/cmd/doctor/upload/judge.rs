@@ -1,5 +1,7 @@
 //! What the steps of an upload mean.
 
+use std::fmt::Arguments;
+
 use ftp_proto::{Reply, ReplyCode, Severity};
 
 use super::super::diagnosis::Diagnosis;
@@ -14,22 +16,25 @@ pub(in super::super) fn judge(seen: &Seen) -> Vec<Finding> {
     let directory = &seen.directory;
     let mut findings = vec![match (&seen.put, &seen.back) {
         (Step::Done, Step::Changed(how)) => {
-            Finding::fail(Check::Put, Diagnosis::UploadChanged, how.clone())
+            Finding::fail(Check::Put, Diagnosis::UploadChanged, format_args!("{how}"))
         }
-        (Step::Done, Step::Done) => {
-            Finding::ok(Check::Put, format!("64 KiB were stored in {directory}, and are whole"))
+        (Step::Done, Step::Done) => Finding::ok(
+            Check::Put,
+            format_args!("64 KiB were stored in {directory}, and are whole"),
+        ),
+        (Step::Done, _) => {
+            Finding::ok(Check::Put, format_args!("64 KiB were stored in {directory}"))
         }
-        (Step::Done, _) => Finding::ok(Check::Put, format!("64 KiB were stored in {directory}")),
         (Step::Refused(reply), _) => {
             let diagnosis =
                 if is_for_now(reply) { Diagnosis::UploadFailed } else { Diagnosis::UploadRefused };
-            Finding::fail(Check::Put, diagnosis, format!("storing in {directory}: {reply}"))
+            Finding::fail(Check::Put, diagnosis, format_args!("storing in {directory}: {reply}"))
         }
         (Step::Changed(why) | Step::Failed(why), _) => {
-            let seen = format!("storing in {directory}: {why}");
-            Finding::fail(Check::Put, Diagnosis::UploadFailed, seen)
+            let diagnosis = Diagnosis::UploadFailed;
+            Finding::fail(Check::Put, diagnosis, format_args!("storing in {directory}: {why}"))
         }
-        (Step::NotTried, _) => Finding::skip(Check::Put, "nothing could be stored"),
+        (Step::NotTried, _) => Finding::skip(Check::Put, format_args!("nothing could be stored")),
     }];
     for (check, step, what, diagnosis) in [
         (Check::Append, &seen.append, "1 KiB was appended", Diagnosis::AppendRefused),
@@ -37,25 +42,32 @@ pub(in super::super) fn judge(seen: &Seen) -> Vec<Finding> {
         (Check::Rename, &seen.rename, "a file was renamed", Diagnosis::RenameRefused),
     ] {
         findings.push(match step {
-            Step::Done => Finding::ok(check, what),
-            Step::Refused(reply) => Finding::warn(check, diagnosis, reply.to_string()),
-            Step::Failed(why) => Finding::warn(check, diagnosis, why.clone()),
+            Step::Done => Finding::ok(check, format_args!("{what}")),
+            Step::Refused(reply) => Finding::warn(check, diagnosis, format_args!("{reply}")),
+            Step::Failed(why) => Finding::warn(check, diagnosis, format_args!("{why}")),
             // A file that is not what it should be is worse than none.
-            Step::Changed(how) => Finding::fail(check, Diagnosis::UploadChanged, how.clone()),
-            Step::NotTried => Finding::skip(check, "nothing is there to try it with"),
+            Step::Changed(how) => {
+                Finding::fail(check, Diagnosis::UploadChanged, format_args!("{how}"))
+            }
+            Step::NotTried => Finding::skip(check, format_args!("nothing is there to try it with")),
         });
     }
     findings.push(match (&seen.delete, seen.left.as_slice()) {
-        (Step::NotTried, []) => Finding::skip(Check::Delete, "nothing is there to delete"),
-        (_, []) => Finding::ok(Check::Delete, "what was stored is deleted"),
+        (Step::NotTried, []) => {
+            Finding::skip(Check::Delete, format_args!("nothing is there to delete"))
+        }
+        (_, []) => Finding::ok(Check::Delete, format_args!("what was stored is deleted")),
         (step, left) => {
             let why = match step {
                 Step::Refused(reply) => reply.to_string(),
                 Step::Failed(why) | Step::Changed(why) => why.clone(),
                 Step::Done | Step::NotTried => String::new(),
             };
-            let seen = format!("still there: {}: {why}", left.join(", "));
-            Finding::warn(Check::Delete, Diagnosis::DeleteRefused, seen)
+            Finding::warn(
+                Check::Delete,
+                Diagnosis::DeleteRefused,
+                format_args!("still there: {}: {why}", left.join(", ")),
+            )
         }
     });
     findings.push(clock(seen.clock));
@@ -70,16 +82,19 @@ fn is_for_now(reply: &Reply) -> bool {
 /// By how much the server's clock is ahead, and how exactly that is known.
 fn clock(skew: Option<(i64, i64)>) -> Finding {
     let Some((skew, exact)) = skew else {
-        return Finding::skip(Check::Clock, "the server does not tell the time of a file (MDTM)");
+        let seen = format_args!("the server does not tell the time of a file (MDTM)");
+        return Finding::skip(Check::Clock, seen);
     };
-    let words = match skew {
-        0 => format!("the clocks agree within {exact} s"),
-        skew if skew > 0 => format!("the server's clock is {skew} s ahead of this computer's"),
-        skew => format!("the server's clock is {} s behind this computer's", -skew),
-    };
-    match skew.abs() {
+    let judge = |words: Arguments<'_>| match skew.abs() {
         skew if skew > TOLERATED => Finding::warn(Check::Clock, Diagnosis::ClockSkew, words),
         _ => Finding::ok(Check::Clock, words),
+    };
+    match skew {
+        0 => judge(format_args!("the clocks agree within {exact} s")),
+        skew if skew > 0 => {
+            judge(format_args!("the server's clock is {skew} s ahead of this computer's"))
+        }
+        skew => judge(format_args!("the server's clock is {} s behind this computer's", -skew)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the ways that were tried mean, taken together.
 
+use std::fmt::Arguments;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
@@ -42,55 +43,64 @@ fn wrong(
     seen: &Seen,
     mode: Mode,
     other_works: bool,
-    (check, diagnosis, words): (Check, Diagnosis, String),
+    (check, diagnosis, words): (Check, Diagnosis, Arguments<'_>),
 ) -> Finding {
     let grade = if seen.wanted == mode && !other_works { Grade::Fail } else { Grade::Warn };
-    Finding { check, grade, diagnosis: Some(diagnosis), seen: words }
+    Finding { check, grade, diagnosis: Some(diagnosis), seen: words.to_string() }
 }
 
 fn passive(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Finding {
     let is_epsv = check == Check::Epsv;
     let (name, other_name) = if is_epsv { ("EPSV", "PASV") } else { ("PASV", "EPSV") };
     let other_works = is_good(other);
-    let wrong =
-        |diagnosis, words| wrong(seen, Mode::Passive, other_works, (check, diagnosis, words));
+    let wrong = |diagnosis, words: Arguments<'_>| {
+        wrong(seen, Mode::Passive, other_works, (check, diagnosis, words))
+    };
     let blocked = match (other_works, is_epsv) {
         (true, true) => Diagnosis::EpsvBlocked,
         (true, false) => Diagnosis::PasvBlocked,
         (false, _) => Diagnosis::PassiveBlocked,
     };
     match this {
-        Outcome::Works => Finding::ok(check, format!("a listing came by {name}")),
+        Outcome::Works => Finding::ok(check, format_args!("a listing came by {name}")),
         Outcome::Unreachable { closed, at } => {
             let what = if *closed { "is rejected" } else { "is not answered" };
             let diagnosis =
                 if *closed && !other_works { Diagnosis::PassiveClosed } else { blocked };
             wrong(
                 diagnosis,
-                format!("{name} is answered, and a connection to {} {what}", place(*at)),
+                format_args!("{name} is answered, and a connection to {} {what}", place(*at)),
             )
         }
-        Outcome::Unanswered => wrong(blocked, format!("{name} is never answered")),
-        Outcome::GaveUp(reply) => wrong(blocked, format!("{name}: the server gave up: {reply}")),
-        Outcome::Insecure(why) => wrong(Diagnosis::DataTls, format!("{name}: {why}")),
-        Outcome::Broken(why) if other_works => wrong(blocked, format!("{name}: {why}")),
-        Outcome::Broken(why) => wrong(Diagnosis::ConnectionLost, format!("{name}: {why}")),
-        Outcome::NotAgain(diagnosis, why) => wrong(*diagnosis, format!("{name}: {why}")),
+        Outcome::Unanswered => wrong(blocked, format_args!("{name} is never answered")),
+        Outcome::GaveUp(reply) => {
+            wrong(blocked, format_args!("{name}: the server gave up: {reply}"))
+        }
+        Outcome::Insecure(why) => wrong(Diagnosis::DataTls, format_args!("{name}: {why}")),
+        Outcome::Broken(why) if other_works => wrong(blocked, format_args!("{name}: {why}")),
+        Outcome::Broken(why) => wrong(Diagnosis::ConnectionLost, format_args!("{name}: {why}")),
+        Outcome::NotAgain(diagnosis, why) => wrong(*diagnosis, format_args!("{name}: {why}")),
         Outcome::Refused(reply) => {
             let words = format!("{name} is refused: {reply}");
             match other {
-                _ if !is_permanent(reply) => wrong(Diagnosis::FewPorts, words),
+                _ if !is_permanent(reply) => wrong(Diagnosis::FewPorts, format_args!("{words}")),
                 Outcome::Refused(other) if is_permanent(other) => {
-                    wrong(Diagnosis::PassiveOff, words)
+                    wrong(Diagnosis::PassiveOff, format_args!("{words}"))
                 }
-                Outcome::NotTried(_) if is_epsv => wrong(Diagnosis::EpsvUnsupported, words),
+                Outcome::NotTried(_) if is_epsv => {
+                    wrong(Diagnosis::EpsvUnsupported, format_args!("{words}"))
+                }
                 // If PASV does not do either, that has a cause of its own.
-                _ if is_epsv => Finding::warn(check, Diagnosis::EpsvUnsupported, words),
-                _ if other_works => Finding::ok(check, format!("{words}; {other_name} works")),
-                _ => Finding::skip(check, words),
+                _ if is_epsv => {
+                    Finding::warn(check, Diagnosis::EpsvUnsupported, format_args!("{words}"))
+                }
+                _ if other_works => Finding::ok(check, format_args!("{words}; {other_name} works")),
+                _ => Finding::skip(check, format_args!("{words}")),
             }
         }
-        Outcome::NotTried(why) => Finding::skip(check, format!("{name} cannot be tried: {why}")),
+        Outcome::NotTried(why) => {
+            Finding::skip(check, format_args!("{name} cannot be tried: {why}"))
+        }
     }
 }
 
@@ -104,12 +114,15 @@ fn announced(seen: &Seen) -> Option<Finding> {
     let other = seen.hosts.iter().find(|host| host.to_canonical() != peer)?;
     let (class, reason) =
         (AddressClass::of(*other), AddressRule::Smart.choose(*other, peer).reason);
-    let words = format!("227 announces {other}, which is {class}, and the server is {peer}");
     let diagnosis = match reason {
         HostReason::NotForUs(_) | HostReason::NotThere(_) => Diagnosis::PasvPrivateAddress,
         _ => Diagnosis::PasvOtherAddress,
     };
-    Some(Finding::warn(Check::Pasv, diagnosis, words))
+    Some(Finding::warn(
+        Check::Pasv,
+        diagnosis,
+        format_args!("227 announces {other}, which is {class}, and the server is {peer}"),
+    ))
 }
 
 /// Two ports that are no further apart are those of a range that somebody set.
@@ -121,18 +134,17 @@ const KERNELS: RangeInclusive<u16> = 32_768..=60_999;
 /// The range of ports that showed.
 fn ports(seen: &Seen) -> Option<Finding> {
     let (low, high) = (seen.ports.iter().min()?, seen.ports.iter().max()?);
-    let (tries, mut different) = (seen.ports.len(), seen.ports.clone());
-    different.sort_unstable();
-    different.dedup();
-    let count = different.len();
+    let tries = seen.ports.len();
+    let is_new = |(at, port): &(usize, &u16)| !seen.ports.iter().take(*at).any(|old| old == *port);
+    let count = seen.ports.iter().enumerate().filter(is_new).count();
     let words = format!("{tries} tries gave {count} different ports from {low} to {high}");
     // A kernel that chooses by itself gives the same port again, too, but out of thousands.
     let is_chosen = |port: &u16| KERNELS.contains(port);
     let is_narrow = high - low < NARROW && (count == 2 || !is_chosen(low));
     let is_few = tries >= 6 && count <= 2 && is_narrow;
     Some(match is_few {
-        true => Finding::warn(Check::Ports, Diagnosis::FewPorts, words),
-        false => Finding::ok(Check::Ports, words),
+        true => Finding::warn(Check::Ports, Diagnosis::FewPorts, format_args!("{words}")),
+        false => Finding::ok(Check::Ports, format_args!("{words}")),
     })
 }
 
@@ -141,34 +153,39 @@ fn active(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Fin
     let local = seen.local.ip().to_canonical();
     let other_works = is_good(other);
     let outside = outside(seen);
-    let wrong =
-        |diagnosis, words| wrong(seen, Mode::Active, other_works, (check, diagnosis, words));
+    let wrong = |diagnosis, words: Arguments<'_>| {
+        wrong(seen, Mode::Active, other_works, (check, diagnosis, words))
+    };
     let diagnosis =
         if outside.is_some() { Diagnosis::ActiveBehindNat } else { Diagnosis::ActiveBlocked };
     match (this, outside) {
         (Outcome::Works, Some(outside)) => {
-            let words = format!("{name} with {local} works, and {outside}");
-            Finding::warn(check, Diagnosis::MiddleboxRewrites, words)
+            let diagnosis = Diagnosis::MiddleboxRewrites;
+            Finding::warn(
+                check,
+                diagnosis,
+                format_args!("{name} with {local} works, and {outside}"),
+            )
         }
         (Outcome::Works, None) => {
-            Finding::ok(check, format!("the server connected to {local} by {name}"))
+            Finding::ok(check, format_args!("the server connected to {local} by {name}"))
         }
-        (Outcome::NotAgain(diagnosis, why), _) => wrong(*diagnosis, format!("{name}: {why}")),
-        (Outcome::Insecure(why), _) => wrong(Diagnosis::DataTls, format!("{name}: {why}")),
+        (Outcome::NotAgain(diagnosis, why), _) => wrong(*diagnosis, format_args!("{name}: {why}")),
+        (Outcome::Insecure(why), _) => wrong(Diagnosis::DataTls, format_args!("{name}: {why}")),
         (Outcome::NotTried(why), _) => {
-            Finding::skip(check, format!("{name} cannot be tried: {why}"))
+            Finding::skip(check, format_args!("{name} cannot be tried: {why}"))
         }
         (Outcome::Refused(reply), _) if other_works => {
-            Finding::ok(check, format!("{name} is refused: {reply}; the other command works"))
+            Finding::ok(check, format_args!("{name} is refused: {reply}; the other command works"))
         }
         (Outcome::Refused(reply), Some(outside)) => {
-            wrong(diagnosis, format!("{name} with {local} is refused: {reply}; {outside}"))
+            wrong(diagnosis, format_args!("{name} with {local} is refused: {reply}; {outside}"))
         }
         (Outcome::Refused(reply), None) => {
             let words = format!("{name} is refused: {reply}");
             match seen.wanted {
-                Mode::Active => wrong(Diagnosis::ActiveOff, words),
-                Mode::Passive => Finding::ok(check, format!("{words}; nothing needs it")),
+                Mode::Active => wrong(Diagnosis::ActiveOff, format_args!("{words}")),
+                Mode::Passive => Finding::ok(check, format_args!("{words}; nothing needs it")),
             }
         }
         (outcome, outside) => {
@@ -178,7 +195,7 @@ fn active(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Fin
                 _ => "the server's connection did not come".to_owned(),
             };
             let outside = outside.map_or_else(String::new, |outside| format!("; {outside}"));
-            wrong(diagnosis, format!("{name} with {local}: {how}{outside}"))
+            wrong(diagnosis, format_args!("{name} with {local}: {how}{outside}"))
         }
     }
 }
@@ -206,19 +223,19 @@ const fn is_ipv4(address: IpAddr) -> bool {
 fn families(reply: Option<&Reply>) -> Finding {
     let check = Check::Families;
     let Some(reply) = reply else {
-        return Finding::skip(check, "an unknown protocol was not answered");
+        return Finding::skip(check, format_args!("an unknown protocol was not answered"));
     };
     let list = NetworkProtocols::find(reply.text())
         .filter(|_| reply.code() == ReplyCode::PROTOCOL_NOT_SUPPORTED);
-    Finding::ok(
-        check,
-        match list.map(|list| (list.ipv4, list.ipv6)) {
-            Some((true, true)) => "522 lists IPv4 and IPv6".to_owned(),
-            Some((true, false)) => "522 lists IPv4".to_owned(),
-            Some((false, true)) => "522 lists IPv6".to_owned(),
-            _ => format!("an unknown protocol is answered without a list of those it has: {reply}"),
-        },
-    )
+    match list.map(|list| (list.ipv4, list.ipv6)) {
+        Some((true, true)) => Finding::ok(check, format_args!("522 lists IPv4 and IPv6")),
+        Some((true, false)) => Finding::ok(check, format_args!("522 lists IPv4")),
+        Some((false, true)) => Finding::ok(check, format_args!("522 lists IPv6")),
+        _ => {
+            let seen = "an unknown protocol is answered without a list of those it has";
+            Finding::ok(check, format_args!("{seen}: {reply}"))
+        }
+    }
 }
 
 #[cfg(test)]
