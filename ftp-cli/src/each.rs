@@ -35,6 +35,26 @@ impl Told {
         Self { messages, events, is_talkative: is_talkative(options, stdio) }
     }
 
+    /// Says what became of an object; `event` is the one that tells programs that it is done.
+    pub(crate) fn became(
+        &self,
+        became: Became,
+        object: &dyn std::fmt::Display,
+        event: &dyn Fn() -> Object,
+    ) {
+        match became {
+            Became::Told => {}
+            Became::Done(words) => {
+                self.done(words, object);
+                self.events.done(event, 0);
+            }
+            Became::Skipped(words) => {
+                self.done(words, object);
+                self.events.skipped(event);
+            }
+        }
+    }
+
     /// Says that something was done to the object that a command is about.
     pub(crate) fn done(&self, what: &str, object: &dyn std::fmt::Display) {
         if self.is_talkative {
@@ -66,7 +86,7 @@ pub(crate) fn each(
     stdio: &mut Stdio,
     urls: &[OsString],
     what: &'static str,
-    mut act: impl FnMut(&mut Client, &FtpUrl, &Told) -> Result<Became, Failure>,
+    act: &mut dyn FnMut(&mut Client, &FtpUrl, &Told) -> Result<Became, Failure>,
 ) -> Result<(), Failure> {
     let urls = urls.iter().map(|url| remote::url(url)).collect::<Result<Vec<_>, _>>()?;
     let retrying = Retrying::from_options(options)?;
@@ -88,21 +108,10 @@ pub(crate) fn each(
         let flow = match became {
             Ok(became) => {
                 tally.done();
-                let done = || about(Object::event("done"));
-                match became {
-                    Became::Told => {}
-                    Became::Done(words) => {
-                        told.done(words, url);
-                        told.events.done(done, 0);
-                    }
-                    Became::Skipped(words) => {
-                        told.done(words, url);
-                        told.events.skipped(done);
-                    }
-                }
+                told.became(became, url, &|| about(Object::event("done")));
                 ControlFlow::Continue(())
             }
-            Err(failure) => tally.failed(failure, about),
+            Err(failure) => tally.failed(failure, &about),
         };
         if flow.is_break() {
             break;

@@ -122,7 +122,7 @@ impl Board {
         total: Option<u64>,
         about: &'a dyn Fn(Object) -> Object,
     ) -> Meter<'a> {
-        self.events.tell(|| {
+        self.events.tell(&|| {
             let start = about(Object::event("start")).number_if("size", total);
             start.number_if("offset", Some(done).filter(|done| *done > 0))
         });
@@ -229,7 +229,7 @@ impl Meter<'_> {
         self.done += bytes;
         if self.told.elapsed() >= ELSEWHERE && self.board.events.is_on() {
             self.told = Instant::now();
-            self.board.events.tell(|| {
+            self.board.events.tell(&|| {
                 let event = (self.about)(Object::event("progress")).number("bytes", self.done);
                 event.number_if("size", self.total)
             });

@@ -72,31 +72,12 @@ impl Retrying {
         about: &dyn Fn(Object) -> Object,
         mut attempt: impl FnMut(bool) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let (mut tries, mut anew) = (0, false);
+        let mut tries = Tries { wanted: self, made: 0, anew: false };
         loop {
-            let failure = match attempt(anew) {
-                Ok(done) => return Ok(done),
-                Err(failure) => failure,
-            };
-            let is_cancelled = witness.canceller.is_some_and(Canceller::is_cancelled);
-            if tries >= self.more || is_cancelled || !(failure.may_pass || failure.from_0 && !anew)
-            {
-                return Err(failure);
+            match attempt(tries.anew) {
+                Err(failure) => tries.await_next(failure, witness, about)?,
+                done => return done,
             }
-            anew |= failure.from_0;
-            tries += 1;
-            let pause = self.pause(tries);
-            let (next, all) = (tries + 1, u64::from(self.more) + 1);
-            if !witness.quiet {
-                let time = values::show(pause);
-                let message = &failure.message;
-                witness.messages.say(format_args!("{message}; try {next} of {all} in {time}"));
-            }
-            witness.events.tell(|| {
-                let event = about(Object::event("retry").number("attempt", next.into()));
-                event.seconds("delay", pause).failure(&failure)
-            });
-            pace::pause_until(Instant::now() + pause, witness.canceller);
         }
     }
 
@@ -104,6 +85,50 @@ impl Retrying {
     fn pause(self, number: u32) -> Duration {
         let grown = || PAUSE.saturating_mul(2_u32.saturating_pow(number - 1)).min(LONGEST);
         self.delay.unwrap_or_else(grown)
+    }
+}
+
+/// The tries of one thing that is to be done.
+struct Tries {
+    wanted: Retrying,
+    /// How many were made beyond the first.
+    made: u32,
+    /// Whether the next one begins anew.
+    anew: bool,
+}
+
+impl Tries {
+    /// Announces the next try and waits until it is time for it.
+    ///
+    /// # Errors
+    ///
+    /// The failure, if there is none.
+    fn await_next(
+        &mut self,
+        failure: Failure,
+        witness: &Witness<'_>,
+        about: &dyn Fn(Object) -> Object,
+    ) -> Result<(), Failure> {
+        let is_cancelled = witness.canceller.is_some_and(Canceller::is_cancelled);
+        let helps = failure.may_pass || failure.from_0 && !self.anew;
+        if self.made >= self.wanted.more || is_cancelled || !helps {
+            return Err(failure);
+        }
+        self.anew |= failure.from_0;
+        self.made += 1;
+        let pause = self.wanted.pause(self.made);
+        let (next, all) = (self.made + 1, u64::from(self.wanted.more) + 1);
+        if !witness.quiet {
+            let time = values::show(pause);
+            let message = &failure.message;
+            witness.messages.say(format_args!("{message}; try {next} of {all} in {time}"));
+        }
+        witness.events.tell(&|| {
+            let event = about(Object::event("retry").number("attempt", next.into()));
+            event.seconds("delay", pause).failure(&failure)
+        });
+        pace::pause_until(Instant::now() + pause, witness.canceller);
+        Ok(())
     }
 }
 

@@ -173,19 +173,21 @@ struct Queue<'a> {
     returns: Option<bool>,
 }
 
-impl Queue<'_> {
+/// What a line does to each of its paths.
+type Act<'a, 'q> = dyn FnMut(&mut Queue<'q>, &[u8]) -> Result<Became, Failure> + 'a;
+
+impl<'a> Queue<'a> {
     /// Does what a line says. A failure ends the queue only if no connection can be had.
     fn act(&mut self, number: usize, order: &Order) -> Result<(), Failure> {
         if let Some(line) = self.astray.filter(|_| order.is_relative()) {
             let message = format!("not tried: line {line} did not lead to where this is meant");
             return Err(Failure::new(Exit::Refused, message).alone());
         }
-        if let Err(failure) = connected(&mut self.sessions, self.url, &self.went) {
+        if let Err(failure) = self.client() {
             return Err(Failure { fatal: true, ..failure });
         }
         if order.may_enter() && self.returns.is_none() {
-            let told = connected(&mut self.sessions, self.url, &self.went)?.pwd();
-            self.returns = Some(told.is_ok());
+            self.returns = Some(self.client()?.pwd().is_ok());
         }
         let done = self.order(number, order);
         if order.may_enter() && self.returns == Some(false) {
@@ -206,6 +208,11 @@ impl Queue<'_> {
             true => failure,
             false => failure.alone(),
         })
+    }
+
+    /// As [`connected`].
+    fn client(&mut self) -> Result<&mut Client, Failure> {
+        connected(&mut self.sessions, self.url, &self.went)
     }
 
     /// A line that is no command may have been meant as a `cd`.
@@ -231,16 +238,14 @@ impl Queue<'_> {
                     shown: 0,
                     left_out: None,
                 };
-                let client = connected(&mut self.sessions, self.url, &self.went)?;
-                let listed = lister.list(client, Place::at(path));
+                let listed = lister.list(self.client()?, Place::at(path));
                 let listed = listed.map_err(|failure| failure.about(shown(path)));
                 lister.finish(listed, &shown(path))
             }
-            Order::Stat(paths) => self.each(number, paths, |queue, path| {
-                let client = connected(&mut queue.sessions, queue.url, &queue.went)?;
-                let entry = stat::stat(client, path, ListOptions::default().form)?;
+            Order::Stat(paths) => self.each(number, paths, &mut |queue, path| {
+                let entry = stat::stat(queue.client()?, path, ListOptions::default().form)?;
                 if queue.told.events.is_on() {
-                    queue.told.events.tell(|| facts::event(path, &entry));
+                    queue.told.events.tell(&|| facts::event(path, &entry));
                     return Ok(Became::Done("found"));
                 }
                 for line in facts::lines(path, &entry) {
@@ -249,42 +254,39 @@ impl Queue<'_> {
                 queue.lines.flush()?;
                 Ok(Became::Told)
             }),
-            Order::Rm { recursive, force, paths } => self.each(number, paths, |queue, path| {
-                is_named(path)?;
-                let as_directory = path.ends_with(b"/");
-                let how = rm::How { recursive: *recursive, force: *force, as_directory };
-                let client = connected(&mut queue.sessions, queue.url, &queue.went)?;
-                rm::remove(client, queue.url, Place::at(path), how, &queue.told)
+            Order::Rm { recursive, force, paths } => {
+                self.each(number, paths, &mut |queue, path| {
+                    is_named(path)?;
+                    let as_directory = path.ends_with(b"/");
+                    let how = rm::How { recursive: *recursive, force: *force, as_directory };
+                    let client = connected(&mut queue.sessions, queue.url, &queue.went)?;
+                    rm::remove(client, queue.url, Place::at(path), how, &queue.told)
+                })
+            }
+            Order::Mkdir { parents, paths } => self.each(number, paths, &mut |queue, path| {
+                Ok(mkdir::make(queue.client()?, path, *parents)?)
             }),
-            Order::Mkdir { parents, paths } => self.each(number, paths, |queue, path| {
-                let client = connected(&mut queue.sessions, queue.url, &queue.went)?;
-                Ok(mkdir::make(client, path, *parents)?)
-            }),
-            Order::Rmdir(paths) => self.each(number, paths, |queue, path| {
+            Order::Rmdir(paths) => self.each(number, paths, &mut |queue, path| {
                 is_named(path)?;
-                connected(&mut queue.sessions, queue.url, &queue.went)?.rmdir(path)?;
+                queue.client()?.rmdir(path)?;
                 Ok(Became::Done("removed"))
             }),
             Order::Mv { from, to } => {
-                self.each(number, std::slice::from_ref(from), |queue, from| {
+                self.each(number, std::slice::from_ref(from), &mut |queue, from| {
                     let to = match to.as_slice() {
                         [.., b'/'] => look::join(to, look::split(from).1),
                         to => to.to_vec(),
                     };
-                    connected(&mut queue.sessions, queue.url, &queue.went)?.rename(from, &to)?;
+                    queue.client()?.rename(from, &to)?;
                     Ok(Became::Done("moved"))
                 })
             }
             Order::Chmod { mode, paths } => {
                 let mode = chmod::Mode::read(mode)?;
-                self.each(number, paths, |queue, path| {
-                    let client = connected(&mut queue.sessions, queue.url, &queue.went)?;
-                    mode.put(client, path)
-                })
+                self.each(number, paths, &mut |queue, path| mode.put(queue.client()?, path))
             }
             Order::Cd(path) => {
-                let client = connected(&mut self.sessions, self.url, &self.went)?;
-                if let Err(error) = client.cwd(path) {
+                if let Err(error) = self.client()?.cwd(path) {
                     self.astray = Some(number);
                     return Err(Failure::from(error).about(shown(path)));
                 }
@@ -337,22 +339,14 @@ impl Queue<'_> {
         &mut self,
         number: usize,
         paths: &[Vec<u8>],
-        mut act: impl FnMut(&mut Self, &[u8]) -> Result<Became, Failure>,
+        act: &mut Act<'_, 'a>,
     ) -> Result<(), Failure> {
         let mut last = Ok(());
         for path in paths {
             let name = shown(path);
-            let object = || Object::event("done").name("name", path).number("line", number as u64);
+            let event = || Object::event("done").name("name", path).number("line", number as u64);
             match act(self, path) {
-                Ok(Became::Told) => {}
-                Ok(Became::Done(words)) => {
-                    self.told.done(words, &name);
-                    self.told.events.done(object, 0);
-                }
-                Ok(Became::Skipped(words)) => {
-                    self.told.done(words, &name);
-                    self.told.events.skipped(object);
-                }
+                Ok(became) => self.told.became(became, &name, &event),
                 Err(failure) => {
                     let fatal = failure.fatal;
                     if let Err(before) = std::mem::replace(&mut last, Err(failure.about(name))) {

@@ -16,7 +16,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         return Err(Failure::usage("chmod needs a mode and a URL: ftp-cli chmod MODE URL..."));
     };
     let mode = Mode::read(mode.as_bytes())?;
-    each::each(options, stdio, urls, "modes set", |client, url, _| {
+    each::each(options, stdio, urls, "modes set", &mut |client, url, _| {
         became(each::at(client, url, |client, path| mode.set(client, path))?)
     })
 }

@@ -406,7 +406,7 @@ impl<'a> Mirror<'a> {
         self.tell(plan, stdio)?;
         for failure in &plan.failures {
             stdio.messages.say(&failure.message);
-            self.events.failed(failure, |error| error);
+            self.events.failed(failure, &|error| error);
         }
         match plan.failures.last() {
             None => Ok(true),
@@ -428,7 +428,7 @@ impl<'a> Mirror<'a> {
             if self.events.is_on() {
                 let size = copy.and_then(|copy| copy.size);
                 let why = copy.map(|copy| copy.why.to_string());
-                self.events.tell(|| {
+                self.events.tell(&|| {
                     let entry = Object::event("entry").name("name", &path).text("action", what);
                     entry.text_if("why", why.as_deref()).number_if("size", size)
                 });

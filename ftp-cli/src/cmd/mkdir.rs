@@ -14,7 +14,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
     each::are_named(&options.operands)?;
     let parents = options.has("parents");
-    each::each(options, stdio, &options.operands, "directories made", |client, url, _| {
+    each::each(options, stdio, &options.operands, "directories made", &mut |client, url, _| {
         each::at(client, url, |client, path| make(client, path, parents))
     })
 }

@@ -19,11 +19,17 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let url = remote::url(from)?;
     each::is_named(&url)?;
     let to = new_path(&url, to)?;
-    each::each(options, stdio, std::slice::from_ref(from), "objects moved", |client, url, _| {
-        // The new path counts from where the login ends, so that no directory is entered.
-        client.rename(look::without_slash(url.path()), &to)?;
-        Ok(Became::Done("moved"))
-    })
+    each::each(
+        options,
+        stdio,
+        std::slice::from_ref(from),
+        "objects moved",
+        &mut |client, url, _| {
+            // The new path counts from where the login ends, so that no directory is entered.
+            client.rename(look::without_slash(url.path()), &to)?;
+            Ok(Became::Done("moved"))
+        },
+    )
 }
 
 /// The path that the object gets: as it is written, from the directory of the login; with a `/` at

@@ -36,7 +36,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let there = enter(client, &url);
     match there {
         Err(failure) => {
-            let _ = tally.failed(Failure { fatal: true, ..failure }, |error| error);
+            let _ = tally.failed(Failure { fatal: true, ..failure }, &|error| error);
         }
         Ok(()) => {
             for command in &commands {
@@ -44,7 +44,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
                     Ok(()) => tally.done(),
                     Err(failure) => {
                         let about = |error: Object| error.text("source", command.verb().as_str());
-                        if tally.failed(failure.about(&url), about).is_break() {
+                        if tally.failed(failure.about(&url), &about).is_break() {
                             break;
                         }
                     }
@@ -106,8 +106,11 @@ pub(super) fn quote(
         _ => {
             let text = reply.lines().collect::<Vec<_>>().join(&b'\n');
             let code = u64::from(reply.code().value());
-            let done = || Object::event("done").text("source", command.verb().as_str());
-            events.done(|| done().number("code", code).name("message", &text), 0);
+            let done = || {
+                let done = Object::event("done").text("source", command.verb().as_str());
+                done.number("code", code).name("message", &text)
+            };
+            events.done(&done, 0);
             Ok(())
         }
     }

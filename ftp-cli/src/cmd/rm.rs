@@ -39,7 +39,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
     each::are_named(&options.operands)?;
     let (recursive, force) = (options.has("recursive"), options.has("force"));
-    each::each(options, stdio, &options.operands, "objects removed", |client, url, told| {
+    each::each(options, stdio, &options.operands, "objects removed", &mut |client, url, told| {
         let how = How { recursive, force, as_directory: url.is_directory() };
         remove(client, url, Place::of(url), how, told)
     })
@@ -240,7 +240,7 @@ impl Tree<'_> {
     fn gone(&mut self, path: &[u8]) -> bool {
         self.removed += 1;
         self.told.done("removed", &Escaped(path));
-        self.told.events.done(|| self.about(Object::event("done"), path), 0);
+        self.told.events.done(&|| self.about(Object::event("done"), path), 0);
         true
     }
 
@@ -259,7 +259,7 @@ impl Tree<'_> {
             return Err(failure);
         }
         let mut failure = failure.about(Escaped(path));
-        self.told.events.failed(&failure, |error| self.about(error, path));
+        self.told.events.failed(&failure, &|error| self.about(error, path));
         failure.told = true;
         self.told.messages.say(&failure.message);
         self.failures += 1;

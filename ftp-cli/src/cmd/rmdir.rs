@@ -10,7 +10,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         return Err(Failure::usage("rmdir needs a URL: ftp-cli rmdir URL..."));
     }
     each::are_named(&options.operands)?;
-    each::each(options, stdio, &options.operands, "directories removed", |client, url, _| {
+    each::each(options, stdio, &options.operands, "directories removed", &mut |client, url, _| {
         each::at(client, url, |client, path| client.rmdir(path))?;
         Ok(Became::Done("removed"))
     })

@@ -20,14 +20,14 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let form = options.parsed("listing", |text| values::word(text, &FORMS))?.unwrap_or_default();
     let mut lines = Lines::new(options, stdio);
     let mut is_first = true;
-    each::each(options, stdio, &options.operands, "objects found", |client, url, told| {
+    each::each(options, stdio, &options.operands, "objects found", &mut |client, url, told| {
         let entry = each::at(client, url, |client, path| stat(client, path, form))?;
         let name = match url.path() {
             b"" => b".",
             path => path,
         };
         if told.events.is_on() {
-            told.events.tell(|| facts::event(name, &entry));
+            told.events.tell(&|| facts::event(name, &entry));
             return Ok(Became::Done("found"));
         }
         if !std::mem::take(&mut is_first) {

@@ -80,7 +80,7 @@ impl Count {
 pub(super) fn tell(told: &Told, number: usize, failure: Failure) -> Failure {
     let failure = failure.about(format_args!("line {number}"));
     if !failure.told {
-        told.events.failed(&failure, |error| error.number("line", number as u64));
+        told.events.failed(&failure, &|error| error.number("line", number as u64));
     }
     told.messages.say(&failure.message);
     Failure { told: true, ..failure }
