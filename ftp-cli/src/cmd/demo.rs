@@ -1,7 +1,7 @@
 //! `demo`: a server and a client on this computer, their dialogue, and proof that what went in
 //! comes out.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -123,9 +123,9 @@ impl Demo<'_> {
         };
         let server = serve("127.0.0.1", root.path())?;
         let address = server.local_addr();
-        self.step(&format!("a server on {address}, in an empty temporary directory"))?;
+        self.step(&format_args!("a server on {address}, in an empty temporary directory"))?;
 
-        self.step("first by PASV (RFC 959), whose reply spells out address and port")?;
+        self.step(&"first by PASV (RFC 959), whose reply spells out address and port")?;
         let builder = || Client::builder().overall(Some(LONGEST));
         let connect_to = |address: SocketAddr, builder: ftp_client::ClientBuilder| {
             let mut client = builder.connect(&address.to_string())?;
@@ -134,32 +134,30 @@ impl Demo<'_> {
         };
         let connect = |builder| connect_to(address, builder);
         let mut client = connect(builder().epsv(Extended::Never))?;
-        self.put(&mut client, "README.md", README, README.len() as u64)?;
-        self.get(&mut client, "README.md", README, 0, README.len() as u64)?;
+        self.readme(&mut client)?;
         self.step(
-            "as text (TYPE A): on the wire each line ends in CR LF, in files as is usual here",
+            &"as text (TYPE A): on the wire each line ends in CR LF, in files as is usual here",
         )?;
         self.text(&mut client)?;
         client.quit()?;
-        self.step("in active mode, where the server connects to the client: PORT, then EPRT")?;
+        self.step(&"in active mode, where the server connects to the client: PORT, then EPRT")?;
         for eprt in [Extended::Never, Extended::Always] {
             let mut client = connect(builder().mode(Mode::Active).eprt(eprt))?;
-            self.put(&mut client, "README.md", README, README.len() as u64)?;
-            self.get(&mut client, "README.md", README, 0, README.len() as u64)?;
+            self.readme(&mut client)?;
             client.quit()?;
         }
-        self.step("then by EPSV (RFC 2428), whose reply is a port alone, and with a bigger file")?;
+        self.step(&"then by EPSV (RFC 2428), whose reply is a port alone, and with a bigger file")?;
         let generated = Generated::new();
         let mut client = connect(builder())?;
-        self.put(&mut client, "64 MiB.bin", generated.from(0), LENGTH)?;
+        self.put(&mut client, "64 MiB.bin", &mut generated.from(0), LENGTH)?;
         self.list(&mut client)?;
-        self.get(&mut client, "64 MiB.bin", generated.from(0), 0, LENGTH)?;
+        self.get(&mut client, "64 MiB.bin", &mut generated.from(0), 0, LENGTH)?;
         let half = LENGTH / 2;
-        self.step("resumed in the middle (REST), as after a connection that broke")?;
-        self.get(&mut client, "64 MiB.bin", generated.from(half), half, LENGTH - half)?;
-        self.put(&mut client, "half.bin", generated.from(0), half)?;
-        self.resume(&mut client, "half.bin", generated.from(half), half)?;
-        self.get(&mut client, "half.bin", generated.from(0), 0, LENGTH)?;
+        self.step(&"resumed in the middle (REST), as after a connection that broke")?;
+        self.get(&mut client, "64 MiB.bin", &mut generated.from(half), half, LENGTH - half)?;
+        self.put(&mut client, "half.bin", &mut generated.from(0), half)?;
+        self.resume(&mut client, "half.bin", &mut generated.from(half), half)?;
+        self.get(&mut client, "half.bin", &mut generated.from(0), 0, LENGTH)?;
         client.quit()?;
 
         self.encrypted(root.path(), &password)?;
@@ -167,29 +165,29 @@ impl Demo<'_> {
         let place = root.path().join("other");
         fs::create_dir(&place).map_err(|error| Failure::local("temporary directory", &error))?;
         let other = serve("127.0.0.2", &place)?;
-        let text = format!("last from that server to another on {} (FXP)", other.local_addr());
-        self.step(&text)?;
+        let address_of_other = other.local_addr();
+        self.step(&format_args!("last from that server to another on {address_of_other} (FXP)"))?;
         let mut source = connect(builder())?;
-        let mut target = connect_to(other.local_addr(), builder())?;
+        let mut target = connect_to(address_of_other, builder())?;
         for (direction, name, what) in [
             (fxp::Direction::Forward, "forward.bin", "the source listens"),
             (fxp::Direction::Reverse, "reverse.bin", "in reverse: the target listens"),
         ] {
-            self.step(what)?;
+            self.step(&what)?;
             self.copy(&mut source, &mut target, direction, name)?;
-            self.get(&mut target, name, generated.from(0), 0, LENGTH)?;
+            self.get(&mut target, name, &mut generated.from(0), 0, LENGTH)?;
         }
         source.quit()?;
         target.quit()?;
         let report = other.shutdown(Duration::from_secs(5));
-        self.check(report.cut + report.stuck == 0, "every session there ended by itself")?;
+        self.check(report.cut + report.stuck == 0, &"every session there ended by itself")?;
         let report = server.shutdown(Duration::from_secs(5));
-        self.check(report.cut + report.stuck == 0, "every session ended by itself")?;
+        self.check(report.cut + report.stuck == 0, &"every session ended by itself")?;
         let place = root.path().to_owned();
         root.close().map_err(|error| Failure::local("temporary directory", &error))?;
-        self.check(!place.exists(), "nothing is left behind")?;
+        self.check(!place.exists(), &"nothing is left behind")?;
         let seconds = start.elapsed().as_secs_f64();
-        self.step(&format!("done in {seconds:.1} s"))?;
+        self.step(&format_args!("done in {seconds:.1} s"))?;
         Ok(self.checks)
     }
 
@@ -197,7 +195,7 @@ impl Demo<'_> {
     fn encrypted(&mut self, root: &Path, password: &[u8]) -> Result<(), Failure> {
         let internal = |error: &dyn Display| Failure::new(Exit::Internal, format!("TLS: {error}"));
         let Ok(pem) = super::serve::self_signed(vec!["127.0.0.1".to_owned()]) else {
-            return self.step("TLS is not built into this version: not shown");
+            return self.step(&"TLS is not built into this version: not shown");
         };
         let tls = ftp_server::Tls::from_pem(pem.as_bytes(), pem.as_bytes());
         let tls = tls.map_err(|error| internal(&error))?;
@@ -207,38 +205,44 @@ impl Demo<'_> {
         let server = builder.user("demo", password, Rights::FULL).bind(("127.0.0.1", 0));
         let server = server.map_err(|error| internal(&error))?;
         let address = server.local_addr();
-        self.step(&format!(
+        self.step(&format_args!(
             "under TLS, by AUTH TLS (RFC 4217), to a server on {address} that insists"
         ))?;
         let builder = Client::builder().overall(Some(LONGEST)).tls(trust);
         let mut client = builder.connect(&address.to_string())?;
         client.login("demo", password)?;
         let version = client.tls().map(|info| info.version.to_string());
-        let text =
-            format!("the control connection is under {}", version.as_deref().unwrap_or("nothing"));
-        self.check(version.is_some(), &text)?;
-        self.put(&mut client, "README.md", README, README.len() as u64)?;
-        self.get(&mut client, "README.md", README, 0, README.len() as u64)?;
+        let under = version.as_deref().unwrap_or("nothing");
+        let what = format_args!("the control connection is under {under}");
+        self.check(version.is_some(), &what)?;
+        self.readme(&mut client)?;
         client.quit()?;
         let mut clear = Client::builder().overall(Some(LONGEST)).connect(&address.to_string())?;
         let refused = clear.login("demo", password).is_err();
-        self.check(refused, "who comes without TLS is sent away before the password")?;
+        self.check(refused, &"who comes without TLS is sent away before the password")?;
         let report = server.shutdown(Duration::from_secs(5));
-        self.check(report.cut + report.stuck == 0, "every session there ended by itself")
+        self.check(report.cut + report.stuck == 0, &"every session there ended by itself")
+    }
+
+    /// The file that everybody has, there and back.
+    fn readme(&mut self, client: &mut Client) -> Result<(), Failure> {
+        let length = README.len() as u64;
+        self.put(client, "README.md", &mut &*README, length)?;
+        self.get(client, "README.md", &mut &*README, 0, length)
     }
 
     fn put(
         &mut self,
         client: &mut Client,
         name: &str,
-        mut content: impl Read,
+        content: &mut dyn Read,
         length: u64,
     ) -> Result<(), Failure> {
         let mut upload = client.store(name)?;
-        io::copy(&mut (&mut content).take(length), &mut upload).map_err(copying)?;
+        io::copy(&mut content.take(length), &mut upload).map_err(copying)?;
         let report = upload.finish()?;
         let moved = output::transferred(report.bytes, report.duration);
-        self.check(report.bytes == length, &format!("put {name}: {moved}"))
+        self.check(report.bytes == length, &format_args!("put {name}: {moved}"))
     }
 
     /// Gets the `length` bytes of a file from `offset` on and compares each with `content`.
@@ -246,7 +250,7 @@ impl Demo<'_> {
         &mut self,
         client: &mut Client,
         name: &str,
-        mut content: impl Read,
+        content: &mut dyn Read,
         offset: u64,
         length: u64,
     ) -> Result<(), Failure> {
@@ -269,7 +273,8 @@ impl Demo<'_> {
         let moved = output::transferred(report.bytes, report.duration);
         let from = if offset > 0 { format!(" from byte {offset} on") } else { String::new() };
         let whole = report.bytes == length;
-        self.check(same && whole, &format!("get {name}{from}: {moved}, the same byte for byte"))
+        let what = format_args!("get {name}{from}: {moved}, the same byte for byte");
+        self.check(same && whole, &what)
     }
 
     fn copy(
@@ -283,8 +288,9 @@ impl Demo<'_> {
         let report = fxp::transfer(source, "64 MiB.bin", target, name, options);
         let report = report.map_err(|error| super::fxp::failure(&error))?;
         let moved = output::transferred(LENGTH, report.duration);
-        let text = format!("copy 64 MiB.bin to {name}: {moved}, none of it through the client");
-        self.check(report.size == Some(LENGTH), &text)
+        let what =
+            format_args!("copy 64 MiB.bin to {name}: {moved}, none of it through the client");
+        self.check(report.size == Some(LENGTH), &what)
     }
 
     /// Appends by REST and STOR to a file of `offset` bytes, until it has all of `LENGTH`.
@@ -292,7 +298,7 @@ impl Demo<'_> {
         &mut self,
         client: &mut Client,
         name: &str,
-        content: impl Read,
+        content: &mut dyn Read,
         offset: u64,
     ) -> Result<(), Failure> {
         let mut upload = client.store_from(name, offset)?;
@@ -300,8 +306,9 @@ impl Demo<'_> {
         let report = upload.finish()?;
         let moved = output::transferred(report.bytes, report.duration);
         let size = client.size(name)?;
-        let text = format!("put {name} from byte {offset} on: {moved}, {LENGTH} bytes in all");
-        self.check(report.bytes == LENGTH - offset && size == Some(LENGTH), &text)
+        let is_whole = report.bytes == LENGTH - offset && size == Some(LENGTH);
+        let what = format_args!("put {name} from byte {offset} on: {moved}, {LENGTH} bytes in all");
+        self.check(is_whole, &what)
     }
 
     /// A text there and back as text, and back as it lies there.
@@ -321,49 +328,49 @@ impl Demo<'_> {
         upload.finish()?;
         let stored = fs::read(self.root.join("text"));
         let stored = stored.map_err(|error| Failure::local("temporary directory", &error))?;
-        let what = format!("put text: {lines} lines, stored as they were here");
+        let what = format_args!("put text: {lines} lines, stored as they were here");
         self.check(stored == TEXT, &what)?;
         let content = as_read(client, RepresentationType::Ascii)?;
-        self.check(content == TEXT, "get text: the same lines")?;
+        self.check(content == TEXT, &"get text: the same lines")?;
         let content = as_read(client, RepresentationType::Image)?;
-        self.check(content == TEXT, "get text, byte for byte: the same bytes")
+        self.check(content == TEXT, &"get text, byte for byte: the same bytes")
     }
 
     fn list(&mut self, client: &mut Client) -> Result<(), Failure> {
-        let mut sizes = Vec::new();
+        let line = |name: &str, size: u64| format!("{name} ({size})");
+        let mut found = Vec::new();
         for entry in client.list("")?.gather(ListLimits::default())?.entries {
             if let (Some(size), Some(EntryKind::File)) = (entry.size, entry.kind) {
-                sizes.push((shown(&entry.name), size));
+                found.push(line(&shown(&entry.name), size));
             }
         }
-        sizes.sort();
+        found.sort_unstable();
         let want = [
-            ("64 MiB.bin".to_owned(), LENGTH),
-            ("README.md".to_owned(), README.len() as u64),
-            ("text".to_owned(), TEXT.len() as u64),
+            line("64 MiB.bin", LENGTH),
+            line("README.md", README.len() as u64),
+            line("text", TEXT.len() as u64),
         ];
-        let text: Vec<String> =
-            sizes.iter().map(|(name, size)| format!("{name} ({size})")).collect();
-        self.check(sizes == want, &format!("list: {}", text.join(", ")))
+        self.check(found == want, &format_args!("list: {}", found.join(", ")))
     }
 
     /// One line of what is done; the dialogue so far stands above it.
-    fn step(&mut self, text: &str) -> Result<(), Failure> {
+    fn step(&mut self, text: &dyn Display) -> Result<(), Failure> {
         let lines = self.dialogue.take();
         if self.quiet {
             return Ok(());
         }
         let mut out = String::new();
         for line in lines.lines() {
-            out.push_str(&format!("    {}\n", Printable(line)));
+            let _ = writeln!(out, "    {}", Printable(line));
         }
-        out.push_str(&format!("{text}\n"));
+        let _ = writeln!(out, "{text}");
         output::print(self.output, out.as_bytes())
     }
 
-    fn check(&mut self, right: bool, text: &str) -> Result<(), Failure> {
+    fn check(&mut self, right: bool, text: &dyn Display) -> Result<(), Failure> {
         self.checks += 1;
-        self.step(&format!("{} {text}", if right { "ok  " } else { "FAIL" }))?;
+        let verdict = if right { "ok  " } else { "FAIL" };
+        self.step(&format_args!("{verdict} {text}"))?;
         match right {
             true => Ok(()),
             false => Err(Failure::new(Exit::Integrity, format!("demo failed: {text}"))),

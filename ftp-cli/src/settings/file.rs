@@ -89,11 +89,9 @@ impl File {
         for error in &errors {
             let line = reader.lines.line(reader.start_of(error));
             let is_unclosed = error.message().starts_with("unclosed");
-            is_broken
-                .iter_mut()
-                .skip(line)
-                .take(1 + usize::from(is_unclosed))
-                .for_each(|it| *it = true);
+            if let Some(lines) = is_broken.get_mut(line..=line + usize::from(is_unclosed)) {
+                lines.fill(true);
+            }
         }
         let mut first = First::default();
         for (at, wrong) in std::mem::take(&mut reader.problems) {
