@@ -10,9 +10,11 @@ mod plan;
 mod tls;
 mod transfers;
 
+use std::fmt::Display;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use ftp_server::{Cutter, EventLog, LogFormat, Server, ServerBuilder, Tls};
@@ -39,13 +41,6 @@ use crate::trace;
 /// Where the server logs, as far as it is known here what there is to say.
 const LOG: &str = "ftp_server";
 
-/// What a signal asks for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Event {
-    Stop,
-    Reload,
-}
-
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let mut plan = Plan::new(options, std::env::var_os(VARIABLE)).map_err(|refusal| {
         refusal.lines.iter().for_each(|line| stdio.messages.line(line));
@@ -61,33 +56,35 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let log = EventLog::new(plan.settings.log_format, queue);
     let log = Arc::new(log.with_sessions(options.is_verbose()));
     trace::start_in(&log, options);
-    let say = |level, text: &str| match log.format() {
+    let say = |level, text: &dyn Display| match log.format() {
         _ if quiet => {}
         LogFormat::Text => messages.say(text),
         LogFormat::Json => log.message(level, text),
     };
     if privileges::is_root() && plan.settings.run_as.is_none() {
         let text = "warning: running as root; --set security.run_as=USER gives that up";
-        say(Level::Warn, text);
+        say(Level::Warn, &text);
     }
     // Before anybody is told that there is a server to stop.
-    let (sender, events) = mpsc::channel();
+    let (sender, woken) = mpsc::channel();
+    let is_to_stop = Arc::new(AtomicBool::new(false));
     let (last_word, cutter) = (messages.clone(), Arc::new(OnceLock::<Cutter>::new()));
     let (mut count, has_file, second) = (0_u32, options.has("config"), Arc::clone(&cutter));
     let hooks = Arc::new(Hooks::default());
-    let hooks_too = Arc::clone(&hooks);
+    let (hooks_too, stops) = (Arc::clone(&hooks), Arc::clone(&is_to_stop));
     // Without a file to read, a certificate or a log to open again, it means that the terminal is gone.
     let has_certificate = plan.settings.tls.certificate.is_some();
     let hears_hangup = has_file || has_certificate || plan.settings.log_transfers.is_some();
     signals::on_signals(hears_hangup, move |signal| {
         if hears_hangup && signal == SIGHUP {
             // Whoever waits for sessions to end reads nothing again.
-            let _ = sender.send(Event::Reload);
+            let _ = sender.send(());
             return;
         }
         count = count.saturating_add(1);
+        stops.store(true, Ordering::SeqCst);
         match (count, second.get()) {
-            (1, _) if sender.send(Event::Stop).is_ok() => {}
+            (1, _) if sender.send(()).is_ok() => {}
             // Each session says what became of its transfer, and keeps what it may.
             (2, Some(cutter)) => {
                 cutter.cut();
@@ -113,13 +110,15 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let mut sweeper = sweep(&plan, None);
     listening(&server).iter().for_each(|line| say(Level::Info, line));
     if let Some(tls) = tls.as_ref().filter(|_| plan.settings.tls.self_signed) {
-        say(Level::Info, &format!("clients know this server by --pin {}", tls.pin()));
+        say(Level::Info, &format_args!("clients know this server by --pin {}", tls.pin()));
     }
     kept.iter().for_each(Kept::tell);
-    plan.overridden().iter().for_each(|line| say(Level::Warn, &format!("warning: {line}")));
+    for line in plan.overridden() {
+        say(Level::Warn, &format_args!("warning: {line}"));
+    }
     plan.in_words().iter().for_each(|line| say(Level::Info, line));
     let started = plan.clone();
-    while next(&events) == Event::Reload {
+    while goes_on(&woken, &is_to_stop) {
         // Whatever the file says now: who renames a log waits for it.
         let is_open = transfers.open_again();
         if !has_file && !has_certificate {
@@ -161,7 +160,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         0 => String::new(),
         _ => format!("; data connections under TLS that resumed: {resumed}, did not: {missed}"),
     };
-    say(Level::Info, &format!("stopped; sessions ended: {drained}, cut: {cut}{tls}"));
+    say(Level::Info, &format_args!("stopped; sessions ended: {drained}, cut: {cut}{tls}"));
     Ok(())
 }
 
@@ -169,12 +168,13 @@ fn no_thread(what: &str, error: &io::Error) -> Failure {
     Failure::new(Exit::Internal, format!("no thread for {what}: {error}"))
 }
 
-/// What is asked for next: to read the file again, however often that was said, or to stop.
-fn next(events: &Receiver<Event>) -> Event {
+/// Waits for what signals ask for: to read the file again, however often that was said, or, with
+/// false, to stop.
+fn goes_on(woken: &Receiver<()>, is_to_stop: &AtomicBool) -> bool {
     // An error would mean that the thread of the signals is gone: stop as at a signal.
-    let Ok(first) = events.recv() else { return Event::Stop };
-    let is_stop = |event| event == Event::Stop;
-    if is_stop(first) || events.try_iter().any(is_stop) { Event::Stop } else { Event::Reload }
+    let has_asker = woken.recv().is_ok();
+    while woken.try_recv().is_ok() {}
+    has_asker && !is_to_stop.load(Ordering::SeqCst)
 }
 
 /// The server, and what keeps its sessions in their directories.
@@ -192,17 +192,17 @@ fn start(
     let addresses = available(&plan.settings.listen, has_ipv6);
     let (homes, run_as) = (plan.homes(), plan.settings.run_as.clone());
     let builder = builder.config(plan.settings.server()).authenticator(homes.clone());
+    let looked = Arc::new(Mutex::new(Ok(None)));
+    let found = Arc::clone(&looked);
     // Whoever serves the directories is to be able to open them.
-    let (sender, looked) = mpsc::channel();
     let builder = builder.once_bound(move || {
         run_as.map_or(Ok(()), |run_as| run_as.give_up_root())?;
-        let found = homes.look();
-        let is_some = found.is_ok();
-        drop(sender.send(found));
-        if is_some { Ok(()) } else { Err(io::Error::other("no directory to serve")) }
+        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+        *found = homes.look();
+        if found.is_ok() { Ok(()) } else { Err(io::Error::other("no directory to serve")) }
     });
     let bound = builder.bind_all(&addresses);
-    let looked = looked.try_recv().unwrap_or(Ok(None));
+    let looked = looked.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let server = bound.map_err(|error| {
         // An address that cannot be had is a matter of the network.
         let exit = match error {
