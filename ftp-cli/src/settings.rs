@@ -14,7 +14,6 @@ mod sample;
 mod tests;
 mod user;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,7 +30,7 @@ pub(crate) use reader::shown;
 pub(crate) use row::{Origins, Row};
 use row::{row, unquoted};
 use user::is_name;
-pub(crate) use user::{USER, User};
+pub(crate) use user::{USER, User, Users};
 
 /// What a server is started with, apart from the users and the directory that options name.
 #[derive(Clone, Debug)]
@@ -47,7 +46,7 @@ pub(crate) struct Settings {
     pub(crate) rate_per_user: Option<u64>,
     pub(crate) anonymous: Anonymous,
     /// The users of the file.
-    pub(crate) users: BTreeMap<String, User>,
+    pub(crate) users: Users,
     /// How long transfers may go on once the server is to stop.
     pub(crate) shutdown_grace: Duration,
     /// Whom the process goes on as once it listens.
@@ -91,7 +90,7 @@ impl Default for Settings {
                 quota: 0,
                 limits: UserLimits::default(),
             },
-            users: BTreeMap::new(),
+            users: Users::default(),
             shutdown_grace: Duration::from_secs(30),
             run_as: None,
             log_format: LogFormat::default(),
@@ -215,7 +214,7 @@ impl Settings {
         if !is_name(name) {
             return Err(format!("users.NAME: {} is no name that a client can send", shown(name)));
         }
-        let user = self.users.entry(name.to_owned()).or_default();
+        let user = self.users.with(name);
         row.set(user, value).map_err(|wrong| format!("users.{}.{key}: {wrong}", shown(name)))?;
         user.origins.note(row.key, "--set", None);
         Ok(())
@@ -282,7 +281,7 @@ impl Settings {
         for (key, why) in self.tls.contradictions(!self.implicit.is_empty()) {
             wrong.push(format!("{}: {key}: {why}", place(&self.origins, key)));
         }
-        for (name, user) in &self.users {
+        for (name, user) in self.users.iter() {
             if user.tls == TlsPolicy::Required
                 && let Some(needed) = self.tls.lacks_for_users(!self.implicit.is_empty())
             {
@@ -290,7 +289,7 @@ impl Settings {
                 wrong.push(format!("{place}: users.{}.tls: needs {needed}", shown(name)));
             }
         }
-        for (name, user) in &self.users {
+        for (name, user) in self.users.iter() {
             // Only a user of --set may be so.
             for lack in user.lacks() {
                 wrong.push(format!("--set: users.{}: has no {lack}", shown(name)));
@@ -303,12 +302,7 @@ impl Settings {
     pub(crate) fn changes(&self, other: &Self) -> Vec<&'static str> {
         let differs = |row: &&Row<Self>| row.show(self) != row.show(other);
         let mut changes: Vec<_> = TABLE.iter().filter(differs).map(|row| row.key).collect();
-        let users = self.users.iter().zip(&other.users);
-        let is_same =
-            |((name, user), (other_name, other)): ((&String, &User), (&String, &User))| {
-                name == other_name && user.is_same(other)
-            };
-        if self.users.len() != other.users.len() || !users.into_iter().all(is_same) {
+        if !self.users.is_same(&other.users) {
             changes.push("users");
         }
         changes

@@ -160,7 +160,7 @@ impl Reader<'_> {
         for lack in user.lacks().filter(|lack| is_whole && table.get(*lack).is_none()) {
             self.wrong(at, &key, format_args!("has no {lack}"));
         }
-        settings.users.insert(text.to_string(), user);
+        *settings.users.with(text) = user;
     }
 
     /// Where a key is: `FILE:LINE`.

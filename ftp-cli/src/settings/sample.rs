@@ -112,7 +112,7 @@ fn the_user_of_the_sample_has_every_key_with_its_default() {
     let mut settings = Settings::default();
     let file = File::open(path.path().as_ref(), Reading::First).unwrap();
     assert_eq!(file.apply(&mut settings), Ok(()));
-    let user = &settings.users["cam1"];
+    let (_, user) = settings.users.iter().find(|(name, _)| *name == "cam1").unwrap();
     for row in USER {
         assert_ne!(user.origins.of(row.key), "default", "{} is not in it", row.key);
         if !EXAMPLES.iter().any(|(key, _)| *key == row.key) {

@@ -39,6 +39,38 @@ impl Default for User {
     }
 }
 
+/// The users of a file, in the order of their names.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Users(Vec<(String, User)>);
+
+impl Users {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &User)> {
+        self.0.iter().map(|(name, user)| (name, user))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The user of this name; one that has nothing but defaults, if there was none.
+    pub(super) fn with(&mut self, name: &str) -> &mut User {
+        let place = self.0.partition_point(|(other, _)| other.as_str() < name);
+        if self.0.get(place).is_none_or(|(other, _)| other != name) {
+            self.0.insert(place, (name.to_owned(), User::default()));
+        }
+        let (_, user) = self.0.get_mut(place).expect("it was there, or was just put there");
+        user
+    }
+
+    /// Whether all users and their values are those of the others, wherever they are from.
+    pub(super) fn is_same(&self, others: &Self) -> bool {
+        let is_same = |((name, user), (other_name, other)): (&(String, User), &(String, User))| {
+            name == other_name && user.is_same(other)
+        };
+        self.0.len() == others.0.len() && self.0.iter().zip(&others.0).all(is_same)
+    }
+}
+
 macro_rules! key {
     ($($row:tt)*) => { row!(User, $($row)*) };
 }

@@ -58,7 +58,7 @@ pub(super) fn check(plan: &Plan, options: &Options) -> String {
     for row in TABLE {
         line(row.key, &row.literal(settings), settings.origins.of(row.key));
     }
-    for (name, user) in &settings.users {
+    for (name, user) in settings.users.iter() {
         for row in USER {
             let key = format!("users.{}.{}", shown(name), row.key);
             line(&key, &row.literal(user), user.origins.of(row.key));

@@ -1,7 +1,7 @@
 //! Users and their directories.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -35,8 +35,8 @@ pub(super) struct Homes {
     config: Arc<ServerConfig>,
     users: HashMap<Vec<u8>, Arc<Home>>,
     anonymous: Option<Arc<Home>>,
-    /// By path and quota.
-    by_path: HashMap<(PathBuf, u64), Arc<Home>>,
+    /// Those of a path differ by their quotas.
+    by_path: BTreeMap<PathBuf, Vec<Arc<Home>>>,
     /// Some of them, open from the start: each takes descriptors.
     kept: Arc<Mutex<Vec<Arc<LocalStorage>>>>,
 }
@@ -134,18 +134,24 @@ impl Homes {
     }
 
     /// All directories.
-    fn paths(&self) -> BTreeSet<PathBuf> {
-        self.by_path.keys().map(|(path, _)| path.clone()).collect()
+    fn paths(&self) -> Vec<PathBuf> {
+        self.by_path.keys().cloned().collect()
+    }
+
+    fn homes(&self) -> impl Iterator<Item = &Arc<Home>> {
+        self.by_path.values().flatten()
     }
 
     fn home(&mut self, path: &Path, quota: u64) -> Arc<Home> {
-        let config = &self.config;
-        let new = || {
-            let (found, capabilities) = Default::default();
-            let config = Arc::clone(config);
-            Arc::new(Home { path: path.to_owned(), quota, config, found, capabilities })
-        };
-        Arc::clone(self.by_path.entry((path.to_owned(), quota)).or_insert_with(new))
+        let there = self.by_path.entry(path.to_owned()).or_default();
+        if let Some(home) = there.iter().find(|home| home.quota == quota) {
+            return Arc::clone(home);
+        }
+        let (found, capabilities) = Default::default();
+        let config = Arc::clone(&self.config);
+        let home = Arc::new(Home { path: path.to_owned(), quota, config, found, capabilities });
+        there.push(Arc::clone(&home));
+        home
     }
 
     /// Looks at all directories, says which are not there, and gives back what keeps sessions in
@@ -156,7 +162,7 @@ impl Homes {
     /// `Local` if none of them can be used, or if sessions cannot be confined as they have to be.
     pub(super) fn look(&self) -> Result<Option<Kept>, Failure> {
         let (mut walls, mut failure) = (None, None);
-        for home in self.by_path.values() {
+        for home in self.homes() {
             let shown = shown_path(&home.path);
             match home.open() {
                 Ok(storage) => {
@@ -183,7 +189,7 @@ impl Homes {
         let is_lacking = self.config.confine == ConfinementPolicy::BestEffort
             && !(walls.openat2 && walls.landlock.is_some());
         let level = if is_lacking { Level::Warn } else { Level::Info };
-        let shown = if self.by_path.len() == 1 { shown } else { "their roots".to_owned() };
+        let shown = if self.homes().count() == 1 { shown } else { "their roots".to_owned() };
         Ok(Some(Kept { level, text: format!("sessions are kept beneath {shown} by {walls}") }))
     }
 }
@@ -203,7 +209,7 @@ impl Kept {
 
 /// Removes from all directories, now and each day, what uploads have left that nobody goes on with.
 pub(super) struct Sweeper {
-    paths: Arc<BTreeSet<PathBuf>>,
+    paths: Arc<Vec<PathBuf>>,
     _stop: Sender<()>,
 }
 
