@@ -8,7 +8,6 @@
 //! and remove files meanwhile. What the walk may have missed of that is counted besides, and what
 //! it may have met in vain is not taken away: the count may be too high then, never too low.
 
-use std::collections::BTreeMap;
 use std::sync::{
     Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
 };
@@ -34,7 +33,10 @@ const WAIT: Duration = Duration::from_secs(5);
 const WALKS: u32 = 3;
 
 /// All that is in use, by device and inode of the root.
-static USAGES: Mutex<BTreeMap<(u64, u64), Weak<Usage>>> = Mutex::new(BTreeMap::new());
+static USAGES: Mutex<Vec<(Identity, Weak<Usage>)>> = Mutex::new(Vec::new());
+
+/// Device and inode of a root.
+type Identity = (u64, u64);
 
 /// The bytes beneath a root.
 #[derive(Debug, Default)]
@@ -119,15 +121,16 @@ impl State {
 }
 
 impl Usage {
-    /// The one of the root with this device and inode.
-    pub(super) fn of(identity: (u64, u64)) -> Arc<Self> {
+    /// The one of this root.
+    pub(super) fn of(identity: Identity) -> Arc<Self> {
         let mut usages = USAGES.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(usage) = usages.get(&identity).and_then(Weak::upgrade) {
+        let known = usages.iter().find(|(known, _)| *known == identity);
+        if let Some(usage) = known.and_then(|(_, usage)| usage.upgrade()) {
             return usage;
         }
-        usages.retain(|_, usage| usage.strong_count() > 0);
+        usages.retain(|(_, usage)| usage.strong_count() > 0);
         let usage = Arc::default();
-        usages.insert(identity, Arc::downgrade(&usage));
+        usages.push((identity, Arc::downgrade(&usage)));
         usage
     }
 
