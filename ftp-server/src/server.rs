@@ -70,6 +70,13 @@ pub struct Cutter {
 #[must_use = "a builder does nothing before bind"]
 #[derive(Default)]
 pub struct ServerBuilder {
+    /// In memory of its own: it goes from hand to hand with each call.
+    parts: Box<Parts>,
+}
+
+/// What a server is made of.
+#[derive(Default)]
+struct Parts {
     config: ServerConfig,
     users: Vec<(Vec<u8>, Vec<u8>, Rights)>,
     anonymous: Option<Rights>,
@@ -333,19 +340,19 @@ impl Drop for Server {
 impl ServerBuilder {
     /// Replaces the settings.
     pub fn config(mut self, config: ServerConfig) -> Self {
-        self.config = config;
+        self.parts.config = config;
         self
     }
 
     /// Serves the files below this directory.
     pub fn root(mut self, root: impl AsRef<Path>) -> Self {
-        self.root = Some(root.as_ref().to_owned());
+        self.parts.root = Some(root.as_ref().to_owned());
         self
     }
 
     /// Serves this storage.
     pub fn storage(mut self, storage: impl Storage + 'static) -> Self {
-        self.storage = Some(Arc::new(storage));
+        self.parts.storage = Some(Arc::new(storage));
         self
     }
 
@@ -356,47 +363,47 @@ impl ServerBuilder {
         password: impl Into<Vec<u8>>,
         rights: Rights,
     ) -> Self {
-        self.users.push((name.into(), password.into(), rights));
+        self.parts.users.push((name.into(), password.into(), rights));
         self
     }
 
     /// Lets `anonymous` and `ftp` in with any password (RFC 1635).
     pub fn anonymous(mut self, rights: Rights) -> Self {
-        self.anonymous = Some(rights);
+        self.parts.anonymous = Some(rights);
         self
     }
 
     /// Leaves it to this authenticator who may log in and what each works on; users, root and
     /// storage named here are then not looked at.
     pub fn authenticator(mut self, authenticator: impl Authenticator + 'static) -> Self {
-        self.authenticator = Some(Arc::new(authenticator));
+        self.parts.authenticator = Some(Arc::new(authenticator));
         self
     }
 
     /// Does `act` when all addresses are bound, and before the root directory is opened and the
     /// first thread starts: the moment to give up the privileges that ports below 1024 need.
     pub fn once_bound(mut self, act: impl FnOnce() -> io::Result<()> + Send + 'static) -> Self {
-        self.once_bound = Some(Box::new(act));
+        self.parts.once_bound = Some(Box::new(act));
         self
     }
 
     /// Protects connections by TLS, as it says. Without it `AUTH` is not served.
     pub fn tls(mut self, tls: Tls) -> Self {
-        self.tls = Some(tls);
+        self.parts.tls = Some(tls);
         self
     }
 
     /// Listens on this address as well, with TLS from the first byte on: clients are greeted inside,
     /// and their data is protected without their asking. By custom that is port 990.
     pub fn implicit_tls(mut self, address: SocketAddr) -> Self {
-        self.implicit.push(address);
+        self.parts.implicit.push(address);
         self
     }
 
     /// Tells this observer what happens. There may be several; each event goes to all of them in the
     /// order in which they were given.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
-        self.observers.add(Arc::new(observer));
+        self.parts.observers.add(Arc::new(observer));
         self
     }
 
@@ -415,7 +422,7 @@ impl ServerBuilder {
                 break;
             }
         }
-        self.start(vec![result?])
+        self.parts.start(vec![result?])
     }
 
     /// Listens on every one of `addresses`, of which there may be none where there is one of
@@ -427,10 +434,12 @@ impl ServerBuilder {
     pub fn bind_all(self, addresses: &[SocketAddr]) -> Result<Server, Error> {
         let listeners: Result<Vec<_>, _> =
             addresses.iter().map(|address| listen(*address)).collect();
-        self.start(listeners?)
+        self.parts.start(listeners?)
     }
+}
 
-    fn start(mut self, clear: Vec<TcpListener>) -> Result<Server, Error> {
+impl Parts {
+    fn start(mut self: Box<Self>, clear: Vec<TcpListener>) -> Result<Server, Error> {
         if self.tls.is_none() && !self.implicit.is_empty() {
             return Err(Error::NoCertificate);
         }
@@ -452,11 +461,11 @@ impl ServerBuilder {
         };
         log::info!(target: "ftp_server::admission", "at most {cap} sessions, by {reason}");
         let admission = Admission::new(cap, self.config.per_address);
-        let (config, observers) = (self.config.clone(), self.observers.clone());
         // Threads for handshakes are no session's, and so never confined.
         let tls = self.tls.take().map(|tls| Acceptor::new(tls, None)).transpose();
         let tls = tls.map_err(Error::Tls)?.map(Arc::new);
-        let authenticator = self.into_authenticator()?;
+        let authenticator = self.take_authenticator()?;
+        let Self { config, observers, .. } = *self;
         let context = Context::observed(config, authenticator, tls, admission, observers);
         context.watchdog.start(context.observers.clone()).map_err(Error::Thread)?;
         context.announcer.start().map_err(Error::Thread)?;
@@ -478,11 +487,11 @@ impl ServerBuilder {
         Ok(server)
     }
 
-    fn into_authenticator(self) -> Result<Arc<dyn Authenticator>, Error> {
-        if let Some(authenticator) = self.authenticator {
+    fn take_authenticator(&mut self) -> Result<Arc<dyn Authenticator>, Error> {
+        if let Some(authenticator) = self.authenticator.take() {
             return Ok(authenticator);
         }
-        let storage = match (self.storage, self.root) {
+        let storage = match (self.storage.take(), self.root.take()) {
             (Some(storage), _) => storage,
             (None, Some(root)) => {
                 let shown = root.display().to_string();
@@ -508,7 +517,7 @@ impl ServerBuilder {
         };
         let login = |rights| Login::new(Arc::clone(&storage), rights);
         let mut table = UserTable::new();
-        for (name, password, rights) in self.users {
+        for (name, password, rights) in self.users.drain(..) {
             table = table.user(name, password, login(rights));
         }
         if let Some(rights) = self.anonymous {

@@ -25,7 +25,7 @@ pub(super) fn retr(session: &Session, path: &Pathname) -> Outcome {
     let opened = open(storage, path, session.parameters.representation, session.restart);
     opened.map_or_else(
         |error| reply::storage_failure(&error, Purpose::Existing).into(),
-        Outcome::Transfer,
+        Outcome::from,
     )
 }
 

@@ -103,8 +103,17 @@ impl<'a> Pump<'a> {
         most: usize,
         work: impl FnOnce(usize) -> Result<usize, E>,
     ) -> Result<Result<usize, E>, Ended> {
+        let reserved = self.reserve(most)?;
+        let done = work(reserved);
+        let moved = done.as_ref().map_or(0, |moved| *moved);
+        self.throttle.give_back(reserved.saturating_sub(moved));
+        Ok(done)
+    }
+
+    /// How many bytes of `most` have their turn, which is waited for.
+    fn reserve(&mut self, most: usize) -> Result<usize, Ended> {
         if self.throttle.is_off() {
-            return Ok(work(most));
+            return Ok(most);
         }
         let (reserved, at) = self.throttle.reserve(most);
         if at.saturating_duration_since(Instant::now()) > AHEAD {
@@ -116,10 +125,7 @@ impl<'a> Pump<'a> {
             self.last = Instant::now();
             (self.looked, self.looked_at) = (self.moved, self.last);
         }
-        let done = work(reserved);
-        let moved = done.as_ref().map_or(0, |moved| *moved);
-        self.throttle.give_back(reserved.saturating_sub(moved));
-        Ok(done)
+        Ok(reserved)
     }
 
     fn moved(&mut self, count: usize) -> Result<(), Ended> {

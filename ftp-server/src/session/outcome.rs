@@ -21,7 +21,7 @@ pub(crate) enum Outcome {
     /// Send this, end TLS, and go on in clear.
     Unprotect(Reply),
     /// Send 150, move data, send the final reply.
-    Transfer(Transfer),
+    Transfer(Box<Transfer>),
     /// Work, and send what comes of it.
     Work(Working),
 }
@@ -107,6 +107,6 @@ impl From<Working> for Outcome {
 
 impl From<Transfer> for Outcome {
     fn from(transfer: Transfer) -> Self {
-        Self::Transfer(transfer)
+        Self::Transfer(Box::new(transfer))
     }
 }

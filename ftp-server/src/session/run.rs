@@ -360,7 +360,7 @@ impl Runner {
             }
             Outcome::Transfer(transfer) => {
                 self.line().set_busy(true);
-                let next = self.transfer(verb, transfer);
+                let next = self.transfer(verb, *transfer);
                 self.line().set_busy(false);
                 return next;
             }
