@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use ftp_client::{CertificateFault, DataAttempt, EpsvArgument, Error, Phase, TlsError};
-use ftp_proto::{ReplyCode, Severity, Verb};
+use ftp_proto::{FtpUrl, ReplyCode, Severity, Verb};
 
 /// How a run ended. The numbers are a contract.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -119,13 +119,15 @@ pub(crate) struct Failure {
     pub(crate) from_0: bool,
     /// Whether `--json` was told already: it sums up what several items failed with.
     pub(crate) told: bool,
+    /// Whether the message names the server that it is about.
+    pub(crate) named: bool,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         let (message, from_0) = (message.into(), exit == Exit::Integrity);
-        let (fatal, may_pass, told) = (true, false, false);
-        Self { exit, message, fatal, code: None, phase: None, may_pass, from_0, told }
+        let (fatal, may_pass, told, named) = (true, false, false, false);
+        Self { exit, message, fatal, code: None, phase: None, may_pass, from_0, told, named }
     }
 
     /// The same, of which others on the same control connection need not be in fear.
@@ -147,6 +149,16 @@ impl Failure {
     /// Says what it was about, in front.
     pub(crate) fn about(self, what: impl std::fmt::Display) -> Self {
         Self { message: format!("{what}: {}", self.message), ..self }
+    }
+
+    /// Says which URL it was about, in front. Whoever reads only this line has to know the server.
+    pub(crate) fn of(self, url: &FtpUrl) -> Self {
+        Self { named: true, ..self.about(url) }
+    }
+
+    /// As [`about`](Self::about), unless it says which server it is about.
+    pub(crate) fn about_unnamed(self, what: impl std::fmt::Display) -> Self {
+        if self.named { self } else { self.about(what) }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -261,7 +273,7 @@ impl From<&Error> for Failure {
             _ => false,
         };
         let from_0 = exit == Exit::Integrity;
-        Self { exit, message, fatal, code, phase, may_pass, from_0, told: false }
+        Self { fatal, code, phase, may_pass, from_0, ..Self::new(exit, message) }
     }
 }
 

@@ -177,11 +177,7 @@ impl Dialler {
                  {VARIABLE} and --password-file keep it from them"
             ));
         }
-        // Whoever reads only this line has to know which server it is about.
-        let named = |failure: Failure| Failure {
-            message: format!("{url}: {}", failure.message),
-            ..failure
-        };
+        let named = |failure: Failure| failure.of(url);
         if self.left() == Some(Duration::ZERO) {
             return Err(named(Error::Timeout(Phase::Overall).into()));
         }

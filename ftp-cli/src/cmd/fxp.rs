@@ -7,11 +7,15 @@ use log::LevelFilter;
 
 use super::mirror;
 use crate::credentials::Finder;
+use crate::events::Events;
 use crate::exit::{Exit, Failure};
+use crate::json::Object;
 use crate::options::Options;
 use crate::output;
 use crate::progress::is_talkative;
 use crate::remote::{self, Dialler};
+use crate::retrying::{Retrying, Witness};
+use crate::session::Sessions;
 use crate::signals::Cleanup;
 use crate::stdio::Stdio;
 use crate::target::name_of;
@@ -27,8 +31,17 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         let message = format!("{source} names a directory; fxp copies one with -r");
         return Err(Failure::usage(message));
     }
-    let only_of_trees =
-        ["jobs", "create-dirs", "include", "exclude", "dry-run", "size-only", "listing"];
+    let only_of_trees = [
+        "jobs",
+        "create-dirs",
+        "include",
+        "exclude",
+        "dry-run",
+        "size-only",
+        "listing",
+        "delete",
+        "max-delete",
+    ];
     if let (Some(long), false) = (options.last_of(&only_of_trees), is_tree) {
         return Err(Failure::usage(format!("--{long} is about trees: it needs -r")));
     }
@@ -47,38 +60,84 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if is_tree {
         return mirror::across(options, stdio, [&source, &target], choice);
     }
-    let at_target = match target.is_directory() {
-        // Under the name that it has at the source.
-        true => Place::inside(&target, name_of(source.path())?.as_encoded_bytes()),
-        false => Place::of(&target),
+    let under = match target.is_directory() {
+        // The name that it has at the source.
+        true => Some(name_of(source.path())?),
+        false => None,
     };
-    let places = [Place::of(&source), at_target];
+    let retrying = Retrying::from_options(options)?;
     let dialler = Dialler::from_options(options)?.for_all([&source, &target])?;
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
-    let dialler = dialler.stopped_by(&Cleanup::watch(stdio)?);
+    let cleanup = Cleanup::watch(stdio)?;
+    let dialler = dialler.stopped_by(&cleanup);
     let messages = stdio.messages.clone();
     let [of_source, of_target] = Finder::new(options, &messages).find_both([&source, &target])?;
-    let mut from = dialler.connect_as(&of_source, options, &source, &messages)?;
-    let mut at = dialler.connect_as(&of_target, options, &target, &messages)?;
+    // The same server twice is two connections: each is busy with its part.
+    let mut from = Sessions::with(options, dialler.clone(), messages.clone());
+    from.log_in_as(&source, of_source);
+    let mut at = Sessions::with(options, dialler, messages.clone());
+    at.log_in_as(&target, of_target);
 
-    let copied = copy([&mut from, &mut at], places, choice).map_err(|error| {
-        let failure = failure(&error);
-        Failure { message: format!("{source} to {target}: {}", failure.message), ..failure }
+    let about = |object: Object| {
+        object.text("source", &source.to_string()).text("target", &target.to_string())
+    };
+    let copied = retrying.persist(&Witness::new(options, stdio, &cleanup), &about, |anew| {
+        let clients = [from.client(&source)?, at.client(&target)?];
+        let place = under.map(|name| Place::inside(&target, name.as_encoded_bytes()));
+        let places = [Place::of(&source), place.unwrap_or_else(|| Place::of(&target))];
+        let choice = if anew { fxp::Options { resume: Resume::No, ..choice } } else { choice };
+        stdio.events.tell(&|| about(Object::event("start")));
+        let copied = copy(clients, places, choice)
+            .map_err(|error| failure(&error).about(format_args!("{source} to {target}")));
+        if copied.as_ref().is_err_and(Failure::is_end_of_connection) {
+            // Which of the two ended is not always known.
+            from.drop_client(&source);
+            at.drop_client(&target);
+        }
+        copied
     });
-    remote::part(from, copied.as_ref().err());
-    remote::part(at, copied.as_ref().err());
-    let report = copied?;
-    if is_talkative(options, stdio) {
-        let moved = match (report.size, report.moved) {
-            (_, None) => "it is there already".to_owned(),
-            (Some(size), Some(_)) => {
-                output::transferred(size.saturating_sub(report.offset), report.duration)
+    match &copied {
+        Ok(report) => {
+            tell(report, &stdio.events, &about);
+            if is_talkative(options, stdio) {
+                messages.say(format_args!("{source} -> {target}: {}", in_words(report)));
             }
-            (None, Some(_)) => format!("in {:.2} s", report.duration.as_secs_f64()),
-        };
-        messages.say(format_args!("{source} -> {target}: {moved}"));
+        }
+        Err(failure) => stdio.events.failed(failure, &about),
     }
-    Ok(())
+    let failed = copied.as_ref().err();
+    from.part(failed);
+    at.part(failed);
+    copied.map(drop).map_err(|failure| Failure { told: true, ..failure })
+}
+
+/// How many bytes were moved, as far as that is known.
+fn moved(report: &fxp::Report) -> Option<u64> {
+    match (&report.moved, report.size) {
+        (None, _) => Some(0),
+        (Some(_), size) => Some(size?.saturating_sub(report.offset)),
+    }
+}
+
+/// The event of what was copied.
+fn tell(report: &fxp::Report, events: &Events, about: &dyn Fn(Object) -> Object) {
+    let bytes = moved(report);
+    let verified = if report.size.is_some() { "size" } else { "none" };
+    let done = || {
+        about(Object::event("done"))
+            .number_if("bytes", bytes)
+            .seconds("seconds", report.duration)
+            .text("verified", verified)
+    };
+    events.done(&done, bytes.unwrap_or(0));
+}
+
+fn in_words(report: &fxp::Report) -> String {
+    match (&report.moved, moved(report)) {
+        (None, _) => "it is there already".to_owned(),
+        (Some(_), Some(bytes)) => output::transferred(bytes, report.duration),
+        (Some(_), None) => format!("in {:.2} s", report.duration.as_secs_f64()),
+    }
 }
 
 /// Copies. A server that refuses the whole path may know it part by part (RFC 1738 §3.2.2).

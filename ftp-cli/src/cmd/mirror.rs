@@ -326,7 +326,7 @@ impl<'a> Mirror<'a> {
     ) -> Result<T, Failure> {
         let about = |event: Object| event.text("source", &url.to_string());
         let looked = self.retrying.persist(&self.witness(stdio), &about, |_| look());
-        looked.map_err(|failure| failure.about(url))
+        looked.map_err(|failure| failure.about_unnamed(url))
     }
 
     fn witness<'w>(&'w self, stdio: &'w Stdio) -> Witness<'w> {

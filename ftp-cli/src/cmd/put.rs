@@ -277,7 +277,7 @@ impl Worker for Putter<'_, '_> {
         let item = self.item(number);
         let failure = match failure.exit {
             Exit::Local => failure.about(item.shown()),
-            _ => failure.about(format_args!("{} to {}", item.shown(), self.url)),
+            _ => failure.about_unnamed(format_args!("{} to {}", item.shown(), self.url)),
         };
         self.last = Some(failure.clone());
         lock(self.tally).failed(failure, &item.about(self.url))

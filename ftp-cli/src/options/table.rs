@@ -134,7 +134,7 @@ const TREES: &[Command] = &[Command::Mirror, Fxp];
 const CARRIERS: &[Command] = &[Get, Put, Batch, Command::Mirror];
 /// Those that try again what may pass. A raw command is sent once: nobody knows what it does.
 const STUBBORN: &[Command] =
-    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Batch, Command::Mirror];
+    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Batch, Command::Mirror, Fxp];
 const ALL: &[Command] = Command::ALL;
 
 #[rustfmt::skip]
@@ -154,7 +154,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "p", "preserve",        No,                    &[Get],   "give the local file the time of the server's (MDTM)"),
     row(Transfer, "p", "preserve",        No,                    &[Put],   "give the server's file the time of the local one (MFMT)"),
     row(Transfer, "",  "verify",          Needed("none|size|hash"), MOVERS, "compare with what the server has; default size, if it tells"),
-    row(Transfer, "",  "limit-rate",      Needed("RATE"),        STUBBORN, "bytes a second in all, such as 500K or 2M"),
+    row(Transfer, "",  "limit-rate",      Needed("RATE"),        CARRIERS, "bytes a second in all, such as 500K or 2M"),
     row(Transfer, "j", "jobs",            Needed("N"),           FILES,    "move so many files at a time, each over a connection of its own"),
     row(Transfer, "c", "continue",        No,                    &[Batch], "of get and put: go on where an earlier one ended"),
     row(Transfer, "",  "append",          No,                    &[Batch], "of put: add to the server's file (APPE); --retry adds nothing again"),
@@ -168,8 +168,8 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "c", "continue",        No,                    &[Command::Mirror], "go on in the middle of a file that was cut; keep what comes of one"),
     row(Transfer, "j", "jobs",            Needed("N"),           TREES,    "so many files at a time, each over connections of its own; default 1"),
     row(Transfer, "",  "create-dirs",     No,                    TREES,    "make the directories above DST, too"),
-    row(Mirror,   "",  "delete",          No,                    &[Command::Mirror], "remove what SRC lacks from DST"),
-    row(Mirror,   "",  "max-delete",      Needed("N"),           &[Command::Mirror], "do nothing at all if more than N objects would be removed"),
+    row(Mirror,   "",  "delete",          No,                    TREES,    "remove what SRC lacks from DST"),
+    row(Mirror,   "",  "max-delete",      Needed("N"),           TREES,    "do nothing at all if more than N objects would be removed"),
     row(Mirror,   "",  "include",         Needed("GLOB"),        TREES,    "take what fits; repeatable, the last GLOB that fits decides"),
     row(Mirror,   "",  "exclude",         Needed("GLOB"),        TREES,    "leave out what fits, and do not remove it; repeatable"),
     row(Mirror,   "",  "dry-run",         No,                    TREES,    "print what would be done, and do nothing"),
@@ -241,7 +241,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Output,   "q", "quiet",           No,                    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror, Fxp, Doctor, Serve, Demo], "say nothing but errors"),
     row(Output,   "v", "verbose",         No,                    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror, Fxp, Serve], "say more of what is done"),
     row(Output,   "",  "progress",        Needed("auto|always|never"), CARRIERS, "auto is on a terminal; default auto"),
-    row(Output,   "",  "json",            No,                    REMOTE,   "events as JSON, one a line, on standard output (docs/json.md)"),
+    row(Output,   "",  "json",            No,                    DIALOGUE, "events as JSON, one a line, on standard output (docs/json.md)"),
     row(Output,   "",  "raw-names",       No,                    &[Ls, Stat, Quote, Batch], "names as they are on a terminal too, control characters and all"),
     row(Output,   "",  "trace",           WithEqualSign("FILE"), DIALOGUE, "the dialogue with the server, explained, to FILE or standard error"),
     row(Program,  "h", "help",            No,                    ALL,      "say what a command does"),

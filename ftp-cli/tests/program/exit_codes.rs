@@ -212,3 +212,31 @@ fn the_codes_are_where_scripts_look_for_them_li_06() {
         assert!(readme.contains(&row), "README lacks {row}");
     }
 }
+
+/// A line says which server it is about, once, whichever command it was.
+#[test]
+fn a_server_that_is_not_there_is_named_once() {
+    let (closed, here) = (ClosedPort::new(), TempRoot::new());
+    let url = format!("ftp://{}/d/", closed.address());
+    here.write("file", b"");
+    for arguments in [
+        &["get", "-P", ".", &url[..url.len() - 1]][..],
+        &["put", "file", &url],
+        &["ls", &url],
+        &["stat", &url],
+        &["rm", "-r", &url],
+        &["mkdir", &url],
+        &["rmdir", &url],
+        &["mv", &url, "e"],
+        &["chmod", "600", &url],
+        &["quote", &url, "NOOP"],
+        &["mirror", &url, "."],
+        &["mirror", ".", &url],
+        &["fxp", "-r", &url, &url],
+    ] {
+        let ran = run(ftp(arguments).current_dir(here.path()));
+        failed(&ran, 4, "cannot connect to");
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(said.matches("ftp://").count(), 1, "{said}");
+    }
+}

@@ -14,6 +14,7 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
 use socket2::SockRef;
 
+use crate::json::told;
 use crate::peer::{Act, Peer};
 use crate::{failed, ftp};
 
@@ -136,6 +137,39 @@ fn a_failure_has_the_code_of_its_cause_li_06_hc_02() {
         let limits = [&limits[..], &["--reverse"]].concat();
         check(&fxp(&limits, &ours.url("file"), &peer.url("x")), &peer, code, words);
     }
+}
+
+#[test]
+fn what_may_pass_is_tried_again_and_programs_are_told() {
+    let ours = OurServer::start();
+    let content = b"12345".to_vec();
+    let sent = |last| Act::Send("150 data", content.clone(), last);
+    let retry = ["--json", "-q", "--retry", "2", "--retry-delay", "1ms"];
+    let then = || ("RETR", sent("226 done"));
+    let again = "start retry start done summary";
+    for (acts, code, want) in [
+        (vec![vec![("RETR", Act::Say("450 busy")), then()]], 0, again),
+        (vec![vec![("RETR", sent("421 bye"))], vec![then()]], 0, again),
+        (vec![vec![("RETR", Act::Say("550 none")), then()]], 8, "start error summary"),
+    ] {
+        let peer = Peer::start_several(acts);
+        let ran = fxp(&retry, &peer.url("x"), &ours.url("copy"));
+        let (lines, events) = told(&ran, code);
+        assert_eq!(events, want, "{ran:?}");
+        for line in &lines[..lines.len() - 1] {
+            assert!(line.text("source").ends_with("/x"), "{line:?}");
+            assert!(line.text("target").ends_with("/copy"), "{line:?}");
+        }
+        if code == 0 {
+            assert_eq!(ours.root.read("copy"), content, "{ran:?}");
+        }
+    }
+    let (one, other) = (self::ours(ONE, true, "127.0.0.12"), self::ours(OTHER, true, "127.0.0.11"));
+    one.root.write("file", &content);
+    let copy = || told(&fxp(&["--json", "-c"], &one.url("file"), &other.url("copy")), 0).0;
+    let (first, again) = (copy(), copy());
+    assert_eq!((first[1].number("bytes"), first[1].text("verified")), (Some(5), "size"));
+    assert_eq!((again[1].number("bytes"), again[1].text("verified")), (Some(0), "size"));
 }
 
 #[test]

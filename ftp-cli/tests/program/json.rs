@@ -25,7 +25,7 @@ enum Value {
 
 /// One line, its fields in order.
 #[derive(Debug)]
-struct Line(Vec<(String, Value)>);
+pub(crate) struct Line(Vec<(String, Value)>);
 
 impl Line {
     /// Reads a flat object (RFC 8259), and insists on one.
@@ -64,14 +64,14 @@ impl Line {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
-    fn text(&self, key: &str) -> &str {
+    pub(crate) fn text(&self, key: &str) -> &str {
         match self.get(key) {
             Some(Value::Text(text)) => text,
             _ => "",
         }
     }
 
-    fn number(&self, key: &str) -> Option<u64> {
+    pub(crate) fn number(&self, key: &str) -> Option<u64> {
         match self.get(key) {
             Some(Value::Number(number)) => number.parse().ok(),
             _ => None,
@@ -152,7 +152,7 @@ fn lines(output: &[u8]) -> Vec<Line> {
 
 /// The lines of a run that ended with `code`, and the words for their events.
 #[track_caller]
-fn told(ran: &Ran, code: u64) -> (Vec<Line>, String) {
+pub(crate) fn told(ran: &Ran, code: u64) -> (Vec<Line>, String) {
     ran.exited(i32::try_from(code).unwrap());
     let lines = lines(&ran.stdout);
     let events: Vec<&str> = lines.iter().map(|line| line.text("event")).collect();

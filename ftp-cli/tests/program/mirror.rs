@@ -14,6 +14,7 @@ use ftp_tests::process::{Ran, run};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
 
+use crate::json::told;
 use crate::peer::{Act, Peer};
 use crate::{failed, ftp};
 
@@ -617,6 +618,18 @@ fn a_tree_goes_from_server_to_server_fx_08() {
         assert_eq!(sent(&changed, "STOR"), 1, "{changed:?}");
         assert_eq!(target.root.read("copy/a.txt"), b"two");
         assert_eq!(target.root.read("copy/mine"), b"mine");
+        // What the source lacks goes only if that is asked for, and no more than may go.
+        let delete = |most: &str| {
+            let (from, to) = (source.url("tree"), target.url("copy"));
+            let options = [options, &["--delete", "--max-delete", most, "--json", "-q"]].concat();
+            run(ftp(&["fxp", "-r"]).args(options).args([from, to]))
+        };
+        let (lines, _) = told(&delete("0"), 2);
+        assert!(lines[0].text("message").starts_with("1 objects would be deleted"), "{lines:?}");
+        let (lines, events) = told(&delete("1"), 0);
+        assert_eq!(events, "done summary");
+        assert_eq!(lines[0].text("action"), "removed");
+        assert_eq!(tree(&source.root.join("tree")), tree(&target.root.join("copy")));
     }
 }
 
