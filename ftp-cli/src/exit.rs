@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::process::ExitCode;
 
 use ftp_client::{CertificateFault, DataAttempt, EpsvArgument, Error, Phase, TlsError};
@@ -102,9 +103,14 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command failed: its exit code, and a sentence for people.
+/// Why a command failed: its exit code, and a sentence for people. It is as wide as a pointer, since
+/// most of what is done here can fail and mostly does not.
 #[derive(Clone, Debug)]
-pub(crate) struct Failure {
+pub(crate) struct Failure(Box<Cause>);
+
+/// What is known of a failure.
+#[derive(Clone, Debug)]
+pub(crate) struct Cause {
     pub(crate) exit: Exit,
     pub(crate) message: String,
     /// Whether to try further files over the same control connection would be no use.
@@ -123,21 +129,61 @@ pub(crate) struct Failure {
     pub(crate) named: bool,
 }
 
+impl Deref for Failure {
+    type Target = Cause;
+
+    fn deref(&self) -> &Cause {
+        &self.0
+    }
+}
+
+impl DerefMut for Failure {
+    fn deref_mut(&mut self) -> &mut Cause {
+        &mut self.0
+    }
+}
+
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         let (message, from_0) = (message.into(), exit == Exit::Integrity);
         let (fatal, may_pass, told, named) = (true, false, false, false);
-        Self { exit, message, fatal, code: None, phase: None, may_pass, from_0, told, named }
+        let (code, phase) = (None, None);
+        let cause = Cause { exit, message, fatal, code, phase, may_pass, from_0, told, named };
+        Self(Box::new(cause))
     }
 
     /// The same, of which others on the same control connection need not be in fear.
     pub(crate) fn alone(self) -> Self {
-        Self { fatal: false, ..self }
+        self.fatal_if(false)
+    }
+
+    /// The same, which is the end for others on the same control connection, too, or is not.
+    pub(crate) fn fatal_if(mut self, fatal: bool) -> Self {
+        self.fatal = fatal;
+        self
     }
 
     /// The same, which no further try mends.
-    pub(crate) fn for_good(self) -> Self {
-        Self { may_pass: false, from_0: false, ..self }
+    pub(crate) fn for_good(mut self) -> Self {
+        (self.may_pass, self.from_0) = (false, false);
+        self
+    }
+
+    /// The same with another exit code.
+    pub(crate) fn ending(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    /// The same in other words.
+    pub(crate) fn saying(mut self, message: String) -> Self {
+        self.message = message;
+        self
+    }
+
+    /// Only the words.
+    pub(crate) fn into_message(self) -> String {
+        self.0.message
     }
 
     /// Whether the control connection is of no more use. One that a signal cut short is: it parts
@@ -148,12 +194,15 @@ impl Failure {
 
     /// Says what it was about, in front.
     pub(crate) fn about(self, what: impl std::fmt::Display) -> Self {
-        Self { message: format!("{what}: {}", self.message), ..self }
+        let message = format!("{what}: {}", self.message);
+        self.saying(message)
     }
 
     /// Says which URL it was about, in front. Whoever reads only this line has to know the server.
     pub(crate) fn of(self, url: &FtpUrl) -> Self {
-        Self { named: true, ..self.about(url) }
+        let mut failure = self.about(url);
+        failure.named = true;
+        failure
     }
 
     /// As [`about`](Self::about), unless it says which server it is about.
@@ -273,7 +322,9 @@ impl From<&Error> for Failure {
             _ => false,
         };
         let from_0 = exit == Exit::Integrity;
-        Self { fatal, code, phase, may_pass, from_0, ..Self::new(exit, message) }
+        let (told, named) = (false, false);
+        let cause = Cause { exit, message, fatal, code, phase, may_pass, from_0, told, named };
+        Self(Box::new(cause))
     }
 }
 

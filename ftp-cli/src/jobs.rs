@@ -131,10 +131,11 @@ mod tests {
             self.has_place = self.has_place || self.places.fetch_update(order, order, take).is_ok();
             match self.has_place {
                 true => Ok(()),
-                false => Err(Failure {
-                    code: Some(421),
-                    ..Failure::new(Exit::Temporary, "421 too many")
-                }),
+                false => {
+                    let mut failure = Failure::new(Exit::Temporary, "421 too many");
+                    failure.code = Some(421);
+                    Err(failure)
+                }
             }
         }
 

@@ -187,8 +187,9 @@ impl Dialler {
         }
         let mut client = builder.connect_to(url).map_err(|error| {
             let advice = secure::advice(&error, options);
-            let failure = named(error.into());
-            Failure { message: failure.message + advice, ..failure }
+            let mut failure = named(error.into());
+            failure.message.push_str(advice);
+            failure
         })?;
         secure::tell(&client, options, messages);
         if credentials.is_personal

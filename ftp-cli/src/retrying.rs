@@ -147,7 +147,9 @@ mod tests {
             anews.push(anew);
             match left.next() {
                 Some((exit, may_pass)) => {
-                    Err(Failure { may_pass: *may_pass, ..Failure::new(*exit, "no") })
+                    let mut failure = Failure::new(*exit, "no");
+                    failure.may_pass = *may_pass;
+                    Err(failure)
                 }
                 None => Ok(()),
             }

@@ -247,7 +247,7 @@ impl Job<'_> {
             match self.remote.place.enter(self.client, &error)? {
                 Entered::There => {}
                 Entered::Nowhere => return Err(error.into()),
-                Entered::HalfWay => return Err(Failure { fatal: true, ..Failure::from(error) }),
+                Entered::HalfWay => return Err(Failure::from(error).fatal_if(true)),
             }
         }
     }
@@ -322,11 +322,9 @@ impl Job<'_> {
                 let message = format!(
                     "--preserve: the file is there, and its time is not: {verb} refused: {reply}"
                 );
-                Err(Failure {
-                    code: Some(reply.code().value()),
-                    ..Failure::new(Exit::Unsupported, message)
-                }
-                .alone())
+                let mut failure = Failure::new(Exit::Unsupported, message).alone();
+                failure.code = Some(reply.code().value());
+                Err(failure)
             }
             Err(error) => Err(error.into()),
         }
@@ -420,7 +418,7 @@ fn left_of(mut file: &File) -> Option<u64> {
 /// Ends an upload whose source failed: not by a short file that the server takes for a whole one.
 fn unreadable(upload: Upload<'_>, error: &io::Error) -> Failure {
     let fatal = upload.abort().is_err();
-    Failure { fatal, ..local(error) }
+    local(error).fatal_if(fatal)
 }
 
 pub(crate) fn local(error: &io::Error) -> Failure {

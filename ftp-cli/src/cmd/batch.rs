@@ -184,7 +184,7 @@ impl<'a> Queue<'a> {
             return Err(Failure::new(Exit::Refused, message).alone());
         }
         if let Err(failure) = self.client() {
-            return Err(Failure { fatal: true, ..failure });
+            return Err(failure.fatal_if(true));
         }
         if order.may_enter() && self.returns.is_none() {
             self.returns = Some(self.client()?.pwd().is_ok());

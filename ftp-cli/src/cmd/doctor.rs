@@ -425,8 +425,8 @@ fn refused_again(failure: Failure) -> Result<(Diagnosis, String), Failure> {
         Exit::Interrupted | Exit::Local | Exit::Usage => Err(failure),
         _ if failure.phase == Some(Phase::Overall) => Err(failure),
         Exit::Login | Exit::Temporary | Exit::Refused => {
-            Ok((Diagnosis::LoginAgain, failure.message))
+            Ok((Diagnosis::LoginAgain, failure.into_message()))
         }
-        _ => Ok((Diagnosis::ConnectionLost, failure.message)),
+        _ => Ok((Diagnosis::ConnectionLost, failure.into_message())),
     }
 }

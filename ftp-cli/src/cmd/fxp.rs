@@ -108,7 +108,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let failed = copied.as_ref().err();
     from.part(failed);
     at.part(failed);
-    copied.map(drop).map_err(|failure| Failure { told: true, ..failure })
+    copied.map(drop).map_err(|mut failure| {
+        failure.told = true;
+        failure
+    })
 }
 
 /// How many bytes were moved, as far as that is known.
@@ -172,7 +175,7 @@ pub(super) fn failure(error: &fxp::Error) -> Failure {
     };
     let message = error.to_string();
     match error.is_about_the_way() {
-        true => Failure { exit: Exit::Data, message, fatal: true, ..last },
-        false => Failure { message, ..last },
+        true => last.saying(message).ending(Exit::Data).fatal_if(true),
+        false => last.saying(message),
     }
 }

@@ -259,8 +259,7 @@ impl Worker for Getter<'_, '_> {
         self.last = Some(failure.clone());
         // Only this one has failed with other servers, unless nothing goes on any more.
         let is_over = failure.exit == Exit::Interrupted || failure.phase == Some(Phase::Overall);
-        let failure = Failure { fatal: is_over, ..failure };
-        lock(self.tally).failed(failure, &about(item))
+        lock(self.tally).failed(failure.fatal_if(is_over), &about(item))
     }
 
     fn end(self: Box<Self>) {

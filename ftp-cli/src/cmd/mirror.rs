@@ -412,7 +412,9 @@ impl<'a> Mirror<'a> {
             None => Ok(true),
             Some(last) => {
                 let what = format!("{} objects could not be mirrored", plan.failures.len());
-                Err(Failure { message: what, told: true, exit: Exit::Partial, ..last.clone() })
+                let mut failure = last.clone().saying(what).ending(Exit::Partial);
+                failure.told = true;
+                Err(failure)
             }
         }
     }

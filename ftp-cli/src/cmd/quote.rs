@@ -36,7 +36,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let there = enter(client, &url);
     match there {
         Err(failure) => {
-            let _ = tally.failed(Failure { fatal: true, ..failure }, &|error| error);
+            let _ = tally.failed(failure.fatal_if(true), &|error| error);
         }
         Ok(()) => {
             for command in &commands {

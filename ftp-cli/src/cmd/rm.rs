@@ -272,7 +272,7 @@ impl Tree<'_> {
         let (removed, failures) = (self.removed, self.failures);
         let message = format!("{removed} objects removed, {failures} not");
         let exit = if removed > 0 { Exit::Partial } else { last.exit };
-        Err(Failure { message, exit, ..last })
+        Err(last.saying(message).ending(exit))
     }
 }
 

@@ -256,11 +256,11 @@ fn reload(
     }
     let (config, homes) = (plan.settings.server(), plan.homes());
     let change = || {
-        let loaded = loaded.map_err(|failure| failure.message)?;
-        let kept = homes.look().map_err(|failure| failure.message)?;
+        let loaded = loaded.map_err(Failure::into_message)?;
+        let kept = homes.look().map_err(Failure::into_message)?;
         let log = transfers.prepare(plan.settings.log_transfers.as_deref());
         let log = log.map_err(|failure| format!("log.transfers: {}", failure.message))?;
-        hooks.prepare(&plan.settings).map_err(|error| no_thread("hooks", &error).message)?;
+        hooks.prepare(&plan.settings).map_err(|error| no_thread("hooks", &error).into_message())?;
         let changed = server.reconfigure_with_tls(config, homes.clone(), loaded.clone());
         changed.map_err(|error| in_full(&error))?;
         transfers.set(log);

@@ -72,16 +72,17 @@ impl Count {
             _ if done > 0 => Exit::Partial,
             exit => exit,
         };
-        Err(Failure { message: counts, exit, ..last })
+        Err(last.saying(counts).ending(exit))
     }
 }
 
 /// Says what something in a line failed with, and gives that back as said.
 pub(super) fn tell(told: &Told, number: usize, failure: Failure) -> Failure {
-    let failure = failure.about(format_args!("line {number}"));
+    let mut failure = failure.about(format_args!("line {number}"));
     if !failure.told {
         told.events.failed(&failure, &|error| error.number("line", number as u64));
     }
     told.messages.say(&failure.message);
-    Failure { told: true, ..failure }
+    failure.told = true;
+    failure
 }

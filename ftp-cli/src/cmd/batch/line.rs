@@ -303,7 +303,7 @@ mod tests {
             ("frobnicate", "help batch"),
             ("\u{1b}[2J", "\\x1b[2J"),
         ] {
-            let message = Order::parse(line.as_bytes()).unwrap_err().message;
+            let message = Order::parse(line.as_bytes()).unwrap_err().into_message();
             assert!(message.contains(words), "{line}: {message}");
         }
     }

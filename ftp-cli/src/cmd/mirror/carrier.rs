@@ -140,7 +140,7 @@ impl Far<'_> {
         set.map(drop).map_err(|error| {
             let failure = about(path, &error);
             let message = format!("{}; it was copied, but keeps another time", failure.message);
-            Failure { message, ..failure }
+            failure.saying(message)
         })
     }
 }
@@ -276,7 +276,7 @@ fn receive(
         if let Err(error) = draft.write_all(block.get(..length).unwrap_or_default()) {
             let failure = failed(b"the local file", &error);
             let fatal = failure.fatal | download.abort().is_err();
-            return Err(Failure { fatal, ..failure });
+            return Err(failure.fatal_if(fatal));
         }
         watch.moved(length);
     }
@@ -429,7 +429,7 @@ fn send(
 /// Ends an upload whose file cannot be read: not with a short file that is taken for a whole one.
 fn unreadable(upload: Upload<'_>, error: &io::Error) -> Failure {
     let fatal = upload.abort().is_err();
-    Failure { fatal, ..Failure::new(Exit::Local, error.to_string()) }
+    Failure::new(Exit::Local, error.to_string()).fatal_if(fatal)
 }
 
 /// From server to server.

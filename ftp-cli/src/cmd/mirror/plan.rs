@@ -375,7 +375,7 @@ impl Planner<'_> {
                 // That the source has a directory of the name is the user's word for one.
                 Ok(links) => links.names.contains(name) || links.proof.or_named() == Proof::TooMany,
                 Err(failure) if failure.fatal => return Err(failure),
-                Err(failure) => return Ok(Some(failure.message)),
+                Err(failure) => return Ok(Some(failure.into_message())),
             };
             if may_be_link {
                 let part = name_of(path.get(..end).unwrap_or_default());

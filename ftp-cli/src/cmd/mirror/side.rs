@@ -109,7 +109,7 @@ pub(super) fn failed(path: &[u8], error: &io::Error) -> Failure {
             | io::ErrorKind::QuotaExceeded
             | io::ErrorKind::ReadOnlyFilesystem
     );
-    Failure { fatal, ..Failure::local(what, error) }
+    Failure::local(what, error).fatal_if(fatal)
 }
 
 /// A tree on a server.
@@ -247,7 +247,7 @@ impl Side for Remote<'_> {
 /// What a listing failed with: a refusal is about that directory alone.
 fn about(path: &[u8], error: Error) -> Failure {
     let fatal = !matches!(error, Error::Refused(..) | Error::Argument(_));
-    Failure { fatal, ..Failure::from(error) }.about(shown(path))
+    Failure::from(error).fatal_if(fatal).about(shown(path))
 }
 
 /// What servers that list by `ls`, or as if, take for a part of a pattern.

@@ -203,7 +203,7 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
         }
         Ok(None) => {}
         Err(failure) => {
-            let why = failure.message;
+            let why = failure.into_message();
             findings.fail(format_args!("{why}; nothing is served before that is mended"));
         }
     }
