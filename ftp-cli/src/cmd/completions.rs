@@ -27,7 +27,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 
 /// `-u` and `--user`.
 fn spellings(row: &Row) -> impl Iterator<Item = String> {
-    let short = (!row.short.is_empty()).then(|| format!("-{}", row.short));
+    let short = row.short.map(|short| format!("-{short}"));
     short.into_iter().chain([format!("--{}", row.long)])
 }
 

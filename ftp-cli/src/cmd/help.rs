@@ -106,8 +106,8 @@ fn about(command: Command) -> String {
 
 fn option(text: &mut String, row: &Row) {
     let short = match row.short {
-        "" => "    ".to_owned(),
-        short => format!("-{short}, "),
+        None => "    ".to_owned(),
+        Some(short) => format!("-{short}, "),
     };
     line(text, &format!("{short}--{}{}", row.long, row.value), row.help);
 }

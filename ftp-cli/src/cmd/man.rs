@@ -65,7 +65,7 @@ fn page() -> String {
             let _ = writeln!(text, ".SS {}", escaped(group.title()));
         }
         for row in rows {
-            option(&mut text, row, row.commands.len() < Command::ALL.len());
+            option(&mut text, row, row.commands.iter().count() < Command::ALL.len());
         }
     }
     section(&mut text, "EXIT STATUS");
@@ -138,8 +138,8 @@ fn capital(text: &str) -> String {
 
 fn option(text: &mut String, row: &Row, names_commands: bool) {
     let short = match row.short {
-        "" => String::new(),
-        short => format!("\\fB\\-{short}\\fR, "),
+        None => String::new(),
+        Some(short) => format!("\\fB\\-{short}\\fR, "),
     };
     let value = match row.value {
         Value::No => String::new(),

@@ -43,10 +43,9 @@ pub(super) fn spread(texts: &[String], rows: &[&Row], style: ParsingStyle) -> Ve
 fn take_apart(options: &str, rows: &[&Row], spread: &mut Vec<String>) {
     let mut rest = options;
     while let Some(name) = rest.chars().next() {
-        let option = format!("-{name}");
-        let row = rows.iter().find(|row| is_short(row, &option));
+        let row = rows.iter().find(|row| row.short == Some(name));
         if row.is_some_and(|row| row.value == Value::No) {
-            spread.push(option);
+            spread.push(format!("-{name}"));
             rest = rest.get(name.len_utf8()..).unwrap_or_default();
         } else {
             spread.push(format!("-{rest}"));
@@ -56,7 +55,7 @@ fn take_apart(options: &str, rows: &[&Row], spread: &mut Vec<String>) {
 }
 
 fn is_short(row: &Row, option: &str) -> bool {
-    !row.short.is_empty() && option.strip_prefix('-') == Some(row.short)
+    option.strip_prefix('-').is_some_and(|name| row.is_short(name))
 }
 
 const fn takes_word(row: &Row) -> bool {

@@ -12,10 +12,9 @@ pub(super) fn explain(fail: &Fail, command: Option<Command>) -> Failure {
         1 => format!("-{name}"),
         _ => format!("--{name}"),
     };
-    let is = |row: &Row, name: &str| row.long == name || row.short == name;
     Failure::usage(match fail {
         Fail::UnrecognizedOption(name) => {
-            let known = |row: &&Row| command.is_none_or(|command| row.commands.contains(&command));
+            let known = |row: &&Row| command.is_none_or(|command| row.commands.contains(command));
             let takers = takers(name);
             let hint = match command {
                 _ if is_password(name) && takers.is_empty() => {
@@ -41,7 +40,7 @@ pub(super) fn explain(fail: &Fail, command: Option<Command>) -> Failure {
             format!("{who}unknown option {}; {hint}", dashed(name))
         }
         Fail::ArgumentMissing(name) => {
-            let row = TABLE.iter().find(|row| is(row, name));
+            let row = TABLE.iter().find(|row| row.is_called(name));
             let hint = match row.map(|row| row.value) {
                 Some(Value::Needed(hint)) => hint,
                 _ => "VALUE",
@@ -56,10 +55,10 @@ pub(super) fn explain(fail: &Fail, command: Option<Command>) -> Failure {
 /// The commands that take an option of this name, long or short: `get, put`. A short one may mean
 /// different things: `mkdir (--parents), get (--preserve)`.
 fn takers(name: &str) -> String {
-    let rows = || TABLE.iter().filter(|row| row.long == name || row.short == name);
+    let rows = || TABLE.iter().filter(|row| row.is_called(name));
     let is_ambiguous = rows().any(|row| rows().any(|other| other.long != row.long));
     let of = |command: &Command| {
-        let row = rows().find(|row| row.commands.contains(command))?;
+        let row = rows().find(|row| row.commands.contains(*command))?;
         Some(match is_ambiguous {
             true => format!("{} (--{})", command.name(), row.long),
             false => command.name().to_owned(),

@@ -76,12 +76,14 @@ fn read(
     let mut parser = getopts::Options::new();
     parser.parsing_style(style);
     for row in &rows {
-        let (hint, argument) = match row.value {
-            Value::No => ("", HasArg::No),
-            Value::Needed(hint) => (hint, HasArg::Yes),
-            Value::WithEqualSign(hint) => (hint, HasArg::Maybe),
+        let argument = match row.value {
+            Value::No => HasArg::No,
+            Value::Needed(_) => HasArg::Yes,
+            Value::WithEqualSign(_) => HasArg::Maybe,
         };
-        parser.opt(row.short, row.long, row.help, hint, argument, Occur::Multi);
+        let short = row.short.map_or_else(String::new, String::from);
+        // Help is made from the table itself.
+        parser.opt(&short, row.long, "", "", argument, Occur::Multi);
     }
     let matches = parser.parse(&texts)?;
     // By where they stand: no argument has more than one any more.
@@ -105,7 +107,7 @@ fn may_be(row: &Row, text: &str) -> bool {
     let Some(option) = text.strip_prefix('-') else { return false };
     match option.strip_prefix('-') {
         Some(long) => long.split('=').next() == Some(row.long),
-        None => !row.short.is_empty() && option.starts_with(row.short),
+        None => row.short.is_some_and(|short| option.starts_with(short)),
     }
 }
 
@@ -184,8 +186,8 @@ mod tests {
     #[test]
     fn table_is_sound() {
         for row in TABLE {
-            assert!(row.short.len() <= 1 && row.long.len() > 1, "{}", row.long);
-            assert!(!row.help.is_empty() && !row.commands.is_empty(), "{}", row.long);
+            assert!(row.long.len() > 1, "{}", row.long);
+            assert!(!row.help.is_empty() && row.commands.iter().next().is_some(), "{}", row.long);
             // Before the command it is not known yet whose an option is.
             let before = |row: &Row| row.group.is_global();
             for other in TABLE.iter().filter(|other| other.long == row.long) {
@@ -194,14 +196,14 @@ mod tests {
                 assert!(row.short == other.short || !before(row) || !before(other), "{}", row.long);
             }
             for other in TABLE.iter().filter(|other| before(row) && before(other)) {
-                let clash = !row.short.is_empty() && row.short == other.short;
-                assert!(!clash || row.long == other.long, "-{} before the command", row.short);
+                let clash = row.short.is_some() && row.short == other.short;
+                assert!(!clash || row.long == other.long, "-{:?} before the command", row.short);
             }
         }
         for command in Command::ALL {
-            let mut names: Vec<&str> = Vec::new();
+            let mut names: Vec<String> = Vec::new();
             for row in command.rows() {
-                for name in [row.short, row.long].into_iter().filter(|name| !name.is_empty()) {
+                for name in row.short.map(String::from).into_iter().chain([row.long.to_owned()]) {
                     assert!(!names.contains(&name), "{} has {name} twice", command.name());
                     names.push(name);
                 }

@@ -66,8 +66,8 @@ pub(super) fn script() -> String {
 
 fn option(text: &mut String, condition: &str, row: &Row) {
     let _ = write!(text, "complete -c ftp-cli -n '{condition}'");
-    if !row.short.is_empty() {
-        let _ = write!(text, " -s {}", row.short);
+    if let Some(short) = row.short {
+        let _ = write!(text, " -s {short}");
     }
     let _ = write!(text, " -l {}", row.long);
     if let Value::Needed(_) = row.value {
