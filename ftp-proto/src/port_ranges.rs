@@ -36,8 +36,8 @@ impl PortRanges {
         let error = |at, kind| ParseError::new("port ranges", at, kind);
         let mut ranges = Vec::new();
         let mut at = 0;
-        for item in input.split(|&byte| byte == b',') {
-            if ranges.len() == limits::PORT_RANGES {
+        for (count, item) in input.split(|&byte| byte == b',').enumerate() {
+            if count == limits::PORT_RANGES {
                 return Err(error(at, ParseErrorKind::TooLong));
             }
             let text = item.trim_ascii();
@@ -48,12 +48,12 @@ impl PortRanges {
             let first = ends.next().flatten();
             let last = ends.next().unwrap_or(first);
             match (first, last) {
-                (Some(first), Some(last)) if first <= last => ranges.push(first..=last),
+                (Some(first), Some(last)) if first <= last => add(&mut ranges, first..=last),
                 _ => return Err(error(at, ParseErrorKind::BadNumber)),
             }
             at += item.len() + 1;
         }
-        Ok(Self(merged(ranges)))
+        Ok(Self(ranges))
     }
 
     /// How many ports there are, 1 to 65535.
@@ -85,19 +85,20 @@ fn port(digits: &[u8]) -> Option<u16> {
     number::decimal(digits)?.try_into().ok().filter(|port| *port != 0)
 }
 
-/// Sorted, with ranges that overlap or touch made one.
-fn merged(mut ranges: Vec<RangeInclusive<u16>>) -> Vec<RangeInclusive<u16>> {
-    ranges.sort_unstable_by_key(|range| *range.start());
-    let mut merged: Vec<RangeInclusive<u16>> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match merged.last_mut() {
-            Some(last) if u32::from(*range.start()) <= u32::from(*last.end()) + 1 => {
-                *last = *last.start()..=*last.end().max(range.end());
-            }
-            _ => merged.push(range),
+/// Adds a range to those that are there, which stay sorted; those that it overlaps or touches
+/// become one with it.
+fn add(ranges: &mut Vec<RangeInclusive<u16>>, range: RangeInclusive<u16>) {
+    let (mut first, mut last) = range.into_inner();
+    ranges.retain(|other| {
+        let is_apart = u32::from(*other.end()) + 1 < u32::from(first)
+            || u32::from(last) + 1 < u32::from(*other.start());
+        if !is_apart {
+            (first, last) = (first.min(*other.start()), last.max(*other.end()));
         }
-    }
-    merged
+        is_apart
+    });
+    let at = ranges.partition_point(|other| *other.end() < first);
+    ranges.insert(at, first..=last);
 }
 
 impl fmt::Display for PortRanges {
