@@ -108,10 +108,14 @@ impl ReplyDecoder {
             if self.total > limits::REPLY_TOTAL {
                 return Err(error(limits::REPLY_TOTAL, ParseErrorKind::TooLong));
             }
-            let line = undouble_iac(std::mem::take(&mut self.line));
-            if let Some(reply) = self.take_line(&line)? {
+            let mut line = undouble_iac(std::mem::take(&mut self.line));
+            let reply = self.take_line(&line)?;
+            // The next line goes where this one was.
+            line.clear();
+            self.line = line;
+            if reply.is_some() {
                 self.total = 0;
-                return Ok(Some(reply));
+                return Ok(reply);
             }
         }
     }
