@@ -3,7 +3,7 @@
 //! error of the write (EFBIG), as on a full disk, and no end of the process.
 
 use std::fs::File;
-use std::io::{self, BufRead, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::time::Duration;
@@ -89,8 +89,7 @@ impl Cleanup {
     pub(crate) fn watch(stdio: &Stdio) -> Result<Self, Failure> {
         let mut this = Self::default();
         if stdio.is_process {
-            let failed = |error| Failure::new(Exit::Internal, format!("signals: {error}"));
-            let canceller = Canceller::new().map_err(failed)?;
+            let canceller = Canceller::new().map_err(|error| refused(&error))?;
             this.canceller = Some(canceller.clone());
             let (cleanup, messages) = (this.clone(), stdio.messages.clone());
             let events = stdio.events.clone();
@@ -143,19 +142,26 @@ impl Cleanup {
 /// `Internal` if the system refuses the handlers or the thread.
 pub(crate) fn on_signals(
     hears_hangup: bool,
-    mut act: impl FnMut(i32) + Send + 'static,
+    act: impl FnMut(i32) + Send + 'static,
 ) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::new(Exit::Internal, format!("signals: {error}"));
+    listen(hears_hangup, Box::new(act)).map_err(|error| refused(&error))
+}
+
+fn listen(hears_hangup: bool, mut act: Box<dyn FnMut(i32) + Send>) -> io::Result<()> {
     let wanted = [SIGINT, SIGTERM, SIGHUP, SIGXFSZ];
     let is_heard = |signal: &i32| *signal != SIGHUP || hears_hangup || !is_ignored(SIGHUP);
-    let wanted = wanted.into_iter().filter(is_heard);
-    let mut signals = Signals::new(wanted).map_err(failed)?;
-    let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+    let mut signals = Signals::new(wanted.into_iter().filter(is_heard))?;
+    let thread = std::thread::Builder::new().name("signals".to_owned());
+    thread.spawn(move || {
         for signal in signals.forever().filter(|signal| *signal != SIGXFSZ) {
             act(signal);
         }
-    });
-    thread.map(|_| ()).map_err(failed)
+    })?;
+    Ok(())
+}
+
+fn refused(error: &io::Error) -> Failure {
+    Failure::new(Exit::Internal, format!("signals: {error}"))
 }
 
 /// Whether this process was started with a signal ignored; not, where the system does not tell.
@@ -168,15 +174,10 @@ fn ignored() -> Option<u64> {
     // As bytes: the name of the process, which is in it, need not be UTF-8.
     let mut status = Vec::with_capacity(STATUS);
     File::open("/proc/self/status").ok()?.read_to_end(&mut status).ok()?;
-    let mut lines = status.as_slice();
-    while !lines.is_empty() {
-        if let Some(mask) = lines.strip_prefix(b"SigIgn:\t") {
-            let digits = mask.get(..16).and_then(|digits| std::str::from_utf8(digits).ok())?;
-            return u64::from_str_radix(digits, 16).ok();
-        }
-        lines.skip_until(b'\n').ok()?;
-    }
-    None
+    // From the end, which it is nearer to.
+    let mut lines = status.rsplit(|byte| *byte == b'\n');
+    let mask = lines.find_map(|line| line.strip_prefix(b"SigIgn:\t"))?;
+    u64::from_str_radix(std::str::from_utf8(mask).ok()?, 16).ok()
 }
 
 /// Ends the process: 130 for SIGINT, 143 for SIGTERM, and as by the signal itself for SIGHUP.
