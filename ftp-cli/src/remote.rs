@@ -120,10 +120,7 @@ impl Dialler {
     /// # Errors
     ///
     /// `Usage` if it is about nothing, and for URLs that contradict the options.
-    pub(crate) fn for_all<'a>(
-        self,
-        urls: impl IntoIterator<Item = &'a FtpUrl>,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn for_all(self, urls: &[&FtpUrl]) -> Result<Self, Failure> {
         Ok(Self { protection: self.protection.for_all(urls)?, ..self })
     }
 
@@ -133,9 +130,9 @@ impl Dialler {
     ///
     /// `Usage` if the URL contradicts an option.
     fn builder_for(&self, url: &FtpUrl) -> Result<ClientBuilder, Failure> {
-        let protection = self.protection.clone().for_all([url])?;
+        let tls = self.protection.alone(url)?;
         let builder = self.builder();
-        Ok(match protection.of(url)? {
+        Ok(match tls {
             Some(tls) => builder.tls(tls),
             None => builder,
         })
@@ -152,11 +149,11 @@ impl Dialler {
     }
 
     /// Lets a signal cancel the client.
-    pub(crate) fn stopped_by(self, cleanup: &Cleanup) -> Self {
-        match cleanup.canceller() {
-            Some(canceller) => Self { builder: self.builder.canceller(canceller.clone()), ..self },
-            None => self,
+    pub(crate) fn stopped_by(mut self, cleanup: &Cleanup) -> Self {
+        if let Some(canceller) = cleanup.canceller() {
+            self.builder = self.builder.canceller(canceller.clone());
         }
+        self
     }
 
     /// Connects to the server of `url` and logs in as whoever that is.

@@ -139,15 +139,12 @@ impl Protection {
     }
 
     /// Insists that something of what is reached together is under TLS, if an option is about
-    /// that, and asks no more.
+    /// that.
     ///
     /// # Errors
     ///
     /// `Usage` naming the option, and for URLs that contradict the options.
-    pub(crate) fn for_all<'a>(
-        self,
-        urls: impl IntoIterator<Item = &'a FtpUrl>,
-    ) -> Result<Self, Failure> {
+    fn check(&self, urls: &[&FtpUrl]) -> Result<(), Failure> {
         let mut is_of_use = false;
         for url in urls {
             is_of_use |= self.of(url)?.is_some();
@@ -156,8 +153,29 @@ impl Protection {
             Some(how) if !is_of_use => Err(Failure::usage(format!(
                 "--{how} is about TLS: it needs ftpes://, ftps:// or --tls"
             ))),
-            _ => Ok(Self { how: None, ..self }),
+            _ => Ok(()),
         }
+    }
+
+    /// The same, and asks no more.
+    ///
+    /// # Errors
+    ///
+    /// Those of the same.
+    pub(crate) fn for_all(mut self, urls: &[&FtpUrl]) -> Result<Self, Failure> {
+        self.check(urls)?;
+        self.how = None;
+        Ok(self)
+    }
+
+    /// What is wanted for the server of `url`, reached by itself.
+    ///
+    /// # Errors
+    ///
+    /// Those of both [`of`](Self::of) and [`for_all`](Self::for_all).
+    pub(crate) fn alone(&self, url: &FtpUrl) -> Result<Option<Tls>, Failure> {
+        self.check(&[url])?;
+        self.of(url)
     }
 }
 
@@ -267,9 +285,9 @@ mod tests {
             ("get --tls-data clear", false),
         ] {
             let protection = protection(line).unwrap();
-            assert_eq!(protection.for_all([&clear]).is_ok(), of_clear, "{line}");
+            assert_eq!(protection.for_all(&[&clear]).is_ok(), of_clear, "{line}");
         }
-        let both = protection("fxp -k").unwrap().for_all([&clear, &secure]).unwrap();
-        assert!(both.for_all([&clear]).is_ok());
+        let both = protection("fxp -k").unwrap().for_all(&[&clear, &secure]).unwrap();
+        assert!(both.for_all(&[&clear]).is_ok());
     }
 }

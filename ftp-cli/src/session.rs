@@ -16,7 +16,7 @@ use crate::stdio::{Messages, Stdio};
 /// Connects and logs in where that is not done yet.
 pub(crate) struct Sessions<'a> {
     options: &'a Options,
-    dialler: Dialler,
+    dialler: Arc<Dialler>,
     messages: Messages,
     open: Vec<(Server, Client)>,
     /// Looks for each login once, since it may have to be asked for.
@@ -65,6 +65,7 @@ impl<'a> Sessions<'a> {
 
     /// The same, with what has been read from the options before.
     pub(crate) fn with(options: &'a Options, dialler: Dialler, messages: Messages) -> Self {
+        let dialler = Arc::new(dialler);
         let finder = Arc::new(Mutex::new(Finder::new(options, &messages)));
         let known = Arc::default();
         Self { options, dialler, messages, open: Vec::new(), finder, known }
@@ -73,7 +74,7 @@ impl<'a> Sessions<'a> {
     /// Further connections to the same servers, for another thread. Who logs in is not asked for
     /// again.
     pub(crate) fn another(&self) -> Self {
-        let (dialler, messages) = (self.dialler.clone(), self.messages.clone());
+        let (dialler, messages) = (Arc::clone(&self.dialler), self.messages.clone());
         let finder = Arc::clone(&self.finder);
         let known = Arc::clone(&self.known);
         Self { options: self.options, dialler, messages, open: Vec::new(), finder, known }

@@ -66,7 +66,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         false => None,
     };
     let retrying = Retrying::from_options(options)?;
-    let dialler = Dialler::from_options(options)?.for_all([&source, &target])?;
+    let dialler = Dialler::from_options(options)?.for_all(&[&source, &target])?;
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
     let dialler = dialler.stopped_by(&cleanup);
