@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use rustix::event::PollFlags;
 use rustls::client::Resumption;
+use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion};
 use rustls_pki_types::ServerName;
 
@@ -48,21 +49,17 @@ impl Context {
         })?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = Arc::new(Verifier::new(settings, Arc::clone(&provider))?);
-        let (oldest, newest) = settings.versions;
-        let known = [
-            (TlsVersion::V1_2, &rustls::version::TLS12),
-            (TlsVersion::V1_3, &rustls::version::TLS13),
-        ];
-        let versions: Vec<_> = known
-            .into_iter()
-            .filter(|(version, _)| (oldest..=newest).contains(version))
-            .map(|(_, version)| version)
-            .collect();
-        if versions.is_empty() {
-            return Err(TlsError::Settings("no version of TLS is left to agree on".to_owned()));
-        }
+        let versions: &[_] = match settings.versions {
+            (TlsVersion::V1_2, TlsVersion::V1_2) => &[&TLS12],
+            (TlsVersion::V1_3, TlsVersion::V1_3) => &[&TLS13],
+            (TlsVersion::V1_2, TlsVersion::V1_3) => &[&TLS12, &TLS13],
+            (TlsVersion::V1_3, TlsVersion::V1_2) => {
+                let what = "no version of TLS is left to agree on";
+                return Err(TlsError::Settings(what.to_owned()));
+            }
+        };
         let builder = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&versions)
+            .with_protocol_versions(versions)
             .map_err(|error| failed(&error))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::clone(&verifier) as _);

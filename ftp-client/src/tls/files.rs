@@ -1,5 +1,6 @@
 //! Certificates and keys: PEM files, and what the system trusts.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -15,16 +16,16 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match all {
         Ok(all) if !all.is_empty() => Ok(all),
-        Ok(_) => Err(useless(path, "there is no certificate in it")),
-        Err(error) => Err(useless(path, &error.to_string())),
+        Ok(_) => Err(useless(path, &"there is no certificate in it")),
+        Err(error) => Err(useless(path, &error)),
     }
 }
 
 /// The private key of a file.
 pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| match error {
-        pem::Error::NoItemsFound => useless(path, "there is no private key in it"),
-        error => useless(path, &error.to_string()),
+        pem::Error::NoItemsFound => useless(path, &"there is no private key in it"),
+        error => useless(path, &error),
     })
 }
 
@@ -35,7 +36,7 @@ pub(super) fn roots(roots: &Roots) -> Result<Arc<RootCertStore>, TlsError> {
         Roots::System => return system(),
         Roots::File(path) => {
             for certificate in certificates(path)? {
-                store.add(certificate).map_err(|error| useless(path, &error.to_string()))?;
+                store.add(certificate).map_err(|error| useless(path, &error))?;
             }
         }
         Roots::Certificates(all) => {
@@ -70,9 +71,9 @@ fn system() -> Result<Arc<RootCertStore>, TlsError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|error| useless(path, &error.to_string()))
+    std::fs::read(path).map_err(|error| useless(path, &error))
 }
 
-fn useless(path: &Path, reason: &str) -> TlsError {
-    TlsError::File { path: path.to_owned(), reason: reason.to_owned() }
+fn useless(path: &Path, reason: &dyn Display) -> TlsError {
+    TlsError::File { path: path.to_owned(), reason: reason.to_string() }
 }
