@@ -199,21 +199,18 @@ fn interleave(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
             all.push(address);
         }
     }
-    let Some(first) = all.first().map(SocketAddr::is_ipv4) else { return all };
-    let (mut one, mut other) = (Vec::new(), Vec::new());
-    for address in all {
-        if address.is_ipv4() == first { one.push(address) } else { other.push(address) }
-    }
-    let (mut one, mut other) = (one.into_iter(), other.into_iter());
-    let mut mixed = Vec::new();
-    loop {
-        let pair = [one.next(), other.next()];
-        if pair == [None, None] || mixed.len() >= MOST_ADDRESSES {
-            mixed.truncate(MOST_ADDRESSES);
-            return mixed;
+    let first_is_ipv4 = all.first().is_some_and(SocketAddr::is_ipv4);
+    for at in 0..all.len().min(MOST_ADDRESSES) {
+        let wants_ipv4 = first_is_ipv4 == (at % 2 == 0);
+        // Once a family has none left, the rest of the other follows.
+        let next = all.iter().skip(at).position(|address| address.is_ipv4() == wants_ipv4);
+        if let Some(behind) = next {
+            let address = all.remove(at + behind);
+            all.insert(at, address);
         }
-        mixed.extend(pair.into_iter().flatten());
     }
+    all.truncate(MOST_ADDRESSES);
+    all
 }
 
 /// How long to wait before the next address: all are to have their try within the limit.
