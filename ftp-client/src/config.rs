@@ -350,10 +350,16 @@ impl ClientBuilder {
     /// 220; [`Error::Protocol`] if what answers is no FTP server; [`Error::Cancelled`];
     /// [`Error::Unsupported`] for settings that exclude each other,
     /// before anything is sent.
-    pub fn connect(mut self, server: &str) -> Result<Client, Error> {
+    pub fn connect(self, server: &str) -> Result<Client, Error> {
+        self.connect_at(server, None)
+    }
+
+    /// The same, at `port` if there is one, whatever `server` says of it.
+    pub(crate) fn connect_at(mut self, server: &str, port: Option<u16>) -> Result<Client, Error> {
         self.config.check()?;
         let is_implicit = self.config.tls.as_ref().is_some_and(|tls| tls.start == Start::Implicit);
-        let server = Server::parse(server, is_implicit).map_err(Error::Argument)?;
+        let mut server = Server::parse(server, is_implicit).map_err(Error::Argument)?;
+        server.port = port.unwrap_or(server.port);
         Client::connect(self.config, server)
     }
 }

@@ -5,6 +5,7 @@ mod abort;
 mod secure;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,11 +22,15 @@ use crate::stream::Stream;
 use crate::trace;
 use crate::wait::{Deadline, Waiter};
 
+/// How much is read at a time, in bytes: a few replies.
+const BUFFER: usize = 1_024;
+
 /// A stream of commands and replies, and what is still owed on it.
-#[derive(Debug)]
 pub(crate) struct ControlConnection {
     /// `None` once it is closed.
     stream: Option<Stream>,
+    /// What is read goes through it.
+    buffer: Box<[u8]>,
     decoder: ReplyDecoder,
     /// The command whose last reply has not come yet.
     outstanding: Option<(Verb, Exchange)>,
@@ -46,10 +51,17 @@ impl ControlConnection {
         reply_limit: Duration,
         waiter: Waiter,
     ) -> Self {
-        let decoder = ReplyDecoder::new();
-        let stream = Some(stream);
-        let (outstanding, behind) = (None, VecDeque::new());
-        Self { stream, decoder, outstanding, behind, server, addresses, reply_limit, waiter }
+        Self {
+            stream: Some(stream),
+            buffer: vec![0; BUFFER].into(),
+            decoder: ReplyDecoder::new(),
+            outstanding: None,
+            behind: VecDeque::new(),
+            server,
+            addresses,
+            reply_limit,
+            waiter,
+        }
     }
 
     /// The server as the caller named it.
@@ -397,12 +409,10 @@ impl ControlConnection {
 
     /// Reads once what is there, if anything is; false at the end.
     fn fill(&mut self) -> Result<Option<bool>, Error> {
-        // A few replies long. Clearing it costs more than reading twice where one is longer.
-        let mut buffer = [0; 1_024];
         let stream = self.stream.as_mut().ok_or(Error::Closed)?;
-        let read = stream.read(&mut buffer).map_err(|error| self.lost(error))?;
+        let read = stream.read(&mut self.buffer).map_err(|error| self.lost(error))?;
         let Some(count) = read else { return Ok(None) };
-        let read = buffer.get(..count).unwrap_or_default();
+        let read = self.buffer.get(..count).unwrap_or_default();
         // It takes all of it: the decoder was emptied before.
         let taken = self.decoder.push(read);
         debug_assert_eq!(taken, count);
@@ -412,6 +422,18 @@ impl ControlConnection {
     fn lost(&mut self, error: Error) -> Error {
         self.close();
         closed_or(error)
+    }
+}
+
+/// Without what was read: much of it, and none of it is for a log.
+impl fmt::Debug for ControlConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { server, addresses, outstanding, .. } = self;
+        f.debug_struct("ControlConnection")
+            .field("server", server)
+            .field("addresses", addresses)
+            .field("outstanding", outstanding)
+            .finish_non_exhaustive()
     }
 }
 

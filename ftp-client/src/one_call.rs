@@ -88,13 +88,9 @@ impl ClientBuilder {
     /// Those of [`connect`](Self::connect).
     pub fn connect_to(mut self, url: &FtpUrl) -> Result<Client, Error> {
         self.config.tls = for_scheme(url.scheme(), self.config.tls.take());
-        let host = match url.host() {
-            host if host.contains(':') => format!("[{host}]"),
-            host => host.to_owned(),
-        };
-        match url.named_port() {
-            Some(port) => self.connect(&format!("{host}:{port}")),
-            None => self.connect(&host),
+        match url.host() {
+            host if host.contains(':') => self.connect_at(&format!("[{host}]"), url.named_port()),
+            host => self.connect_at(host, url.named_port()),
         }
     }
 
