@@ -12,6 +12,7 @@ mod transfers;
 
 use std::fmt::Display;
 use std::io;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -42,7 +43,7 @@ use crate::trace;
 const LOG: &str = "ftp_server";
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    let mut plan = Plan::new(options, std::env::var_os(VARIABLE)).map_err(|refusal| {
+    let plan = Plan::new(options, std::env::var_os(VARIABLE)).map_err(|refusal| {
         refusal.lines.iter().for_each(|line| stdio.messages.line(line));
         refusal.failure
     })?;
@@ -117,7 +118,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         say(Level::Warn, &format_args!("warning: {line}"));
     }
     plan.in_words().iter().for_each(|line| say(Level::Info, line));
-    let started = plan.clone();
+    let started = Rc::new(plan);
+    let mut plan = Rc::clone(&started);
     while goes_on(&woken, &is_to_stop) {
         // Whatever the file says now: who renames a log waits for it.
         let is_open = transfers.open_again();
@@ -138,7 +140,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
                     if found != kept {
                         found.iter().for_each(Kept::tell);
                     }
-                    (plan, kept) = (new, found);
+                    (plan, kept) = (Rc::new(new), found);
                     sweeper = sweep(&plan, sweeper);
                 }
             }
@@ -190,8 +192,8 @@ fn start(
         builder = builder.implicit_tls(address);
     }
     let addresses = available(&plan.settings.listen, has_ipv6);
-    let (homes, run_as) = (plan.homes(), plan.settings.run_as.clone());
-    let builder = builder.config(plan.settings.server()).authenticator(homes.clone());
+    let (homes, run_as) = (Arc::new(plan.homes()), plan.settings.run_as.clone());
+    let builder = builder.config(plan.settings.server()).authenticator(Arc::clone(&homes));
     let looked = Arc::new(Mutex::new(Ok(None)));
     let found = Arc::clone(&looked);
     // Whoever serves the directories is to be able to open them.
@@ -261,7 +263,7 @@ fn reload(
         let log = transfers.prepare(plan.settings.log_transfers.as_deref());
         let log = log.map_err(|failure| format!("log.transfers: {}", failure.message))?;
         hooks.prepare(&plan.settings).map_err(|error| no_thread("hooks", &error).into_message())?;
-        let changed = server.reconfigure_with_tls(config, homes.clone(), loaded.clone());
+        let changed = server.reconfigure_with_tls(config, homes, loaded.clone());
         changed.map_err(|error| in_full(&error))?;
         transfers.set(log);
         hooks.set(&plan.settings);

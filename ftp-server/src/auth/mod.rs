@@ -208,6 +208,17 @@ pub trait Authenticator: Send + Sync {
     }
 }
 
+/// For whoever keeps the authenticator, to ask it as well.
+impl<T: Authenticator + ?Sized> Authenticator for Arc<T> {
+    fn login(&self, attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+        (**self).login(attempt)
+    }
+
+    fn offer(&self) -> Offer {
+        (**self).offer()
+    }
+}
+
 /// Whether `offered` is `password`, in a time that depends on the length of `offered` alone.
 fn equal_in_constant_time(password: &[u8], offered: &[u8]) -> bool {
     let padded = password.iter().copied().chain(std::iter::repeat(0));

@@ -29,7 +29,6 @@ use crate::threads;
 
 /// Who may log in, each to a directory that is looked for at the login: one that was made anew, or
 /// mounted meanwhile, is the one that its path leads to.
-#[derive(Clone)]
 pub(super) struct Homes {
     table: UserTable,
     config: Arc<ServerConfig>,
@@ -38,7 +37,7 @@ pub(super) struct Homes {
     /// Those of a path differ by their quotas.
     by_path: BTreeMap<PathBuf, Vec<Arc<Home>>>,
     /// Some of them, open from the start: each takes descriptors.
-    kept: Arc<Mutex<Vec<Arc<LocalStorage>>>>,
+    kept: Mutex<Vec<Arc<LocalStorage>>>,
 }
 
 thread_local! {

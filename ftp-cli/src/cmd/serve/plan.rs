@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use ftp_proto::Escaped;
@@ -28,14 +29,13 @@ const OPTIONS: &[(&str, &str)] = &[
 ];
 
 /// Settings, users and the directory of the command line.
-#[derive(Clone)]
 pub(super) struct Plan {
     pub(super) settings: Settings,
-    pub(super) quick: Option<Quick>,
+    /// The same in each plan of a server.
+    pub(super) quick: Option<Rc<Quick>>,
 }
 
 /// The directory of the command line, and who may log in to it.
-#[derive(Clone)]
 pub(super) struct Quick {
     pub(super) root: PathBuf,
     pub(super) users: Vec<NameAndPassword>,
@@ -64,7 +64,7 @@ impl Plan {
     pub(super) fn new(options: &Options, environment: Option<OsString>) -> Result<Self, Refusal> {
         let settings = settings(options, Reading::First)?;
         let quick = Quick::new(options, &settings, environment)?;
-        Ok(Self { settings, quick })
+        Ok(Self { settings, quick: quick.map(Rc::new) })
     }
 
     /// The same with the file as it is now.
