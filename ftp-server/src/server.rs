@@ -443,10 +443,13 @@ impl Parts {
         if self.tls.is_none() && !self.implicit.is_empty() {
             return Err(Error::NoCertificate);
         }
-        let implicit: Result<Vec<_>, _> = self.implicit.iter().map(|at| listen(*at)).collect();
-        let greet = |sockets: Vec<_>, greeting| sockets.into_iter().map(move |one| (one, greeting));
-        let listeners: Vec<(TcpListener, _)> =
-            greet(clear, Greeting::Clear).chain(greet(implicit?, Greeting::Tls)).collect();
+        let mut listeners = Vec::new();
+        for socket in clear {
+            listeners.push((socket, Greeting::Clear));
+        }
+        for address in &self.implicit {
+            listeners.push((listen(*address)?, Greeting::Tls));
+        }
         let Some((first, _)) = listeners.first() else {
             return Err(Error::Address(io::ErrorKind::InvalidInput.into()));
         };

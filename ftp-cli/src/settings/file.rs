@@ -95,12 +95,15 @@ impl File {
         }
         let mut first = First::default();
         for (at, wrong) in std::mem::take(&mut reader.problems) {
-            if is_broken.get(reader.lines.line(at)) == Some(&false) {
-                first.add(at, || wrong);
+            if is_broken.get(reader.lines.line(at)) == Some(&false) && first.counts(at) {
+                first.add(at, wrong);
             }
         }
         for error in &errors {
-            first.add(reader.start_of(error), || reader.syntax(error));
+            let at = reader.start_of(error);
+            if first.counts(at) {
+                first.add(at, reader.syntax(error));
+            }
         }
         if first.count == 0 {
             return Ok(());
@@ -132,13 +135,15 @@ struct First {
 }
 
 impl First {
-    /// Adds one at the byte `at`; of what is behind enough others, words are not even made.
-    fn add(&mut self, at: usize, words: impl FnOnce() -> String) {
+    /// Counts one at the byte `at`. False if it is behind enough others, so that nobody will read
+    /// its words.
+    fn counts(&mut self, at: usize) -> bool {
         self.count += 1;
-        if self.problems.len() == MOST && self.problems.last().is_some_and(|(last, _)| *last < at) {
-            return;
-        }
-        let problem = (at, words());
+        self.problems.len() < MOST || self.problems.last().is_some_and(|(last, _)| at <= *last)
+    }
+
+    fn add(&mut self, at: usize, words: String) {
+        let problem = (at, words);
         let place = self.problems.partition_point(|other| *other <= problem);
         self.problems.insert(place, problem);
         self.problems.truncate(MOST);

@@ -51,12 +51,7 @@ impl Reply {
     ) -> Self {
         let mut text = clean(first.into());
         for line in between {
-            let line = clean(line.into());
-            text.push(b'\n');
-            if line.first().is_some_and(u8::is_ascii_digit) {
-                text.push(b' ');
-            }
-            text.extend_from_slice(&line);
+            add_between(&mut text, line.into());
         }
         text.push(b'\n');
         text.extend_from_slice(&clean(last.into()));
@@ -109,6 +104,15 @@ impl Reply {
         }
         out
     }
+}
+
+fn add_between(text: &mut Vec<u8>, line: Vec<u8>) {
+    let line = clean(line);
+    text.push(b'\n');
+    if line.first().is_some_and(u8::is_ascii_digit) {
+        text.push(b' ');
+    }
+    text.extend_from_slice(&line);
 }
 
 fn clean(mut text: Vec<u8>) -> Vec<u8> {

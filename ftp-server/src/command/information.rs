@@ -27,21 +27,22 @@ pub(super) fn feat(session: &Session) -> Outcome {
     let offer = session.offer();
     let served = RULES.iter().filter(|rule| rule.is_enabled(session));
     let served = served.filter(|rule| is_permitted(rule.verb, offer.rights));
-    let mut features: Vec<String> = served
-        .filter_map(|rule| match (rule.verb, rule.feature?) {
-            // Without a certificate they have nothing to do with.
-            (Verb::Pbsz | Verb::Prot, _) if session.context.tls.is_none() => None,
-            (Verb::Hash, feature) => Some(format!("{feature} {}", algorithm_list(session))),
-            (Verb::Mlst, feature) => Some(format!("{feature} {}", fact_list(session))),
-            (Verb::Mff, feature) => match changeable_facts(offer).as_str() {
-                "" => None,
-                facts => Some(format!("{feature} {facts}")),
-            },
-            (_, feature) => Some(feature.to_owned()),
-        })
-        .collect();
     // Not a command but the way paths work here (RFC 3659 §6).
-    features.push("TVFS".to_owned());
+    let mut features = vec!["TVFS".to_owned()];
+    for rule in served {
+        let Some(feature) = rule.feature else { continue };
+        features.push(match rule.verb {
+            // Without a certificate they have nothing to do with.
+            Verb::Pbsz | Verb::Prot if session.context.tls.is_none() => continue,
+            Verb::Hash => format!("{feature} {}", algorithm_list(session)),
+            Verb::Mlst => format!("{feature} {}", fact_list(session)),
+            Verb::Mff => match changeable_facts(offer).as_str() {
+                "" => continue,
+                facts => format!("{feature} {facts}"),
+            },
+            _ => feature.to_owned(),
+        });
+    }
     features.sort_unstable();
     let lines = features.iter().map(|feature| format!(" {feature}"));
     Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features:", lines, "End").into()
@@ -74,16 +75,21 @@ fn is_permitted(verb: Verb, rights: Rights) -> bool {
 
 /// The facts there are, those that are now chosen marked with `*` (RFC 3659 §7.8).
 fn fact_list(session: &Session) -> String {
-    session.facts.names().map(|(name, chosen)| format!("{name}{};", mark(chosen))).collect()
+    let mut list = String::new();
+    for (name, chosen) in session.facts.names() {
+        list.extend([name, mark(chosen), ";"]);
+    }
+    list
 }
 
 /// The algorithms there are, the one that is now chosen marked with `*`
 /// (draft-bryan-ftpext-hash-02 §3.1).
 fn algorithm_list(session: &Session) -> String {
-    let shown = |algorithm: Algorithm| {
-        format!("{}{};", algorithm.name(), mark(algorithm == session.algorithm))
-    };
-    Algorithm::ALL.into_iter().map(shown).collect()
+    let mut list = String::new();
+    for algorithm in Algorithm::ALL {
+        list.extend([algorithm.name(), mark(algorithm == session.algorithm), ";"]);
+    }
+    list
 }
 
 const fn mark(chosen: bool) -> &'static str {
@@ -110,9 +116,11 @@ pub(super) fn opts(session: &mut Session, option: &OptsArgument) -> Outcome {
         OptsArgument::Utf8 => Reply::new(ReplyCode::OKAY, "UTF8 is on").into(),
         OptsArgument::Mlst(list) => {
             session.facts = FactSelection::parse(list);
-            let chosen = session.facts.names().filter(|(_, chosen)| *chosen);
-            let list: String = chosen.map(|(name, _)| format!("{name};")).collect();
-            Reply::new(ReplyCode::OKAY, format!("MLST OPTS {list}").trim_end()).into()
+            let mut text = "MLST OPTS ".to_owned();
+            for (name, _) in session.facts.names().filter(|(_, chosen)| *chosen) {
+                text.extend([name, ";"]);
+            }
+            Reply::new(ReplyCode::OKAY, text.trim_end()).into()
         }
         OptsArgument::Hash(name)
             if Rule::of(Verb::Hash).is_some_and(|rule| rule.is_enabled(session)) =>

@@ -218,8 +218,8 @@ fn seconds_left(tls: &Tls) -> Option<i64> {
 /// Whether it is for what the settings call this host.
 fn misfits(tls: &Tls, shown: &str, settings: &Settings, findings: &mut Findings) {
     let counts = |name: &String| name.parse::<IpAddr>().map_or(true, |host| !host.is_loopback());
-    let misfits: Vec<String> =
-        wanted(settings).into_iter().filter(counts).filter(|name| !tls.is_for(name)).collect();
+    let mut misfits = wanted(settings);
+    misfits.retain(|name| counts(name) && !tls.is_for(name));
     if misfits.is_empty() {
         return;
     }

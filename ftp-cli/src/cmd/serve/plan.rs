@@ -189,14 +189,15 @@ fn settings(options: &Options, reading: Reading) -> Result<Settings, Refusal> {
         set.map_err(|wrong| Failure::usage(format!("{origin}: {wrong}")))
     };
     for (option, key) in OPTIONS.iter().filter(|(option, _)| options.has(option)) {
-        let mut values = options.all(option).map(OsStr::to_string_lossy);
+        let mut values: Vec<String> =
+            options.all(option).map(|value| value.to_string_lossy().into_owned()).collect();
         let value = match *option {
             "tls-self-signed" => "true".to_owned(),
             "tls-cert" | "tls-key" => absolute(options, option)?,
             // Listening can be done more than once.
-            "listen" | "listen-tls" => values.collect::<Vec<_>>().join(","),
+            "listen" | "listen-tls" => values.join(","),
             // Of the others the last counts, as of every option.
-            _ => values.next_back().map(|value| value.to_string()).unwrap_or_default(),
+            _ => values.pop().unwrap_or_default(),
         };
         by_option(&mut settings, option, key, &value)?;
     }
