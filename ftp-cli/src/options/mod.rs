@@ -38,11 +38,15 @@ pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<(Option<Command>, Options), Failure> {
     let arguments = StandIns::new(arguments)?;
-    // To find those takes its time, and mostly there is none.
-    let is_led = arguments.texts.first().is_some_and(|text| text.starts_with('-'));
-    let first: Vec<&Row> = if is_led { global_rows().collect() } else { Vec::new() };
-    let (before, free) = read(&arguments.texts, &first, ParsingStyle::StopAtFirstFree, &arguments)
-        .map_err(|fail| explain(&fail, None))?;
+    let (before, free) = match arguments.texts.first() {
+        Some(first) if first.starts_with('-') => {
+            let rows: Vec<&Row> = global_rows().collect();
+            read(&arguments.texts, &rows, ParsingStyle::StopAtFirstFree, &arguments)
+                .map_err(|fail| explain(&fail, None))?
+        }
+        // Mostly there is none in front of the command.
+        _ => (Vec::new(), arguments.texts.clone()),
+    };
     let Some((name, rest)) = free.split_first() else {
         return Ok((None, Options { given: before, operands: Vec::new() }));
     };
@@ -71,7 +75,8 @@ fn read(
 ) -> Result<(Given, Vec<String>), Fail> {
     let texts = cluster::spread(texts, rows, style);
     // getopts takes its time for each option that it knows: most of what a small `get` costs.
-    let is_there = |row: &&&Row| texts.iter().any(|text| may_be(row, text));
+    let dashed: Vec<&str> = texts.iter().filter_map(|text| text.strip_prefix('-')).collect();
+    let is_there = |row: &&&Row| dashed.iter().any(|option| may_be(row, option));
     let rows: Vec<&Row> = rows.iter().filter(is_there).copied().collect();
     let mut parser = getopts::Options::new();
     parser.parsing_style(style);
@@ -102,9 +107,9 @@ fn read(
     Ok((given.into_iter().flatten().collect(), matches.free))
 }
 
-/// Whether `text` may be this option, long or short. It need not be: it may be a value.
-fn may_be(row: &Row, text: &str) -> bool {
-    let Some(option) = text.strip_prefix('-') else { return false };
+/// Whether what stands behind a `-` may be this option, long or short. It need not be: it may be a
+/// value.
+fn may_be(row: &Row, option: &str) -> bool {
     match option.strip_prefix('-') {
         Some(long) => long.split('=').next() == Some(row.long),
         None => row.short.is_some_and(|short| option.starts_with(short)),
