@@ -1,15 +1,17 @@
 //! Progress on standard error: bytes, total, rate, time left.
 
-mod bar;
-mod figures;
 mod line;
+mod screen;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fmt::{self, Write};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-pub(crate) use self::bar::Bar;
-use self::bar::Place;
-use self::line::Line;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
+
+use self::line::{Line, figures};
+use self::screen::Screen;
 use crate::events::Events;
 use crate::exit::Failure;
 use crate::json::Object;
@@ -20,6 +22,9 @@ use crate::stdio::{Messages, Stdio};
 /// How long until it is drawn anew: on a terminal, and elsewhere, where each is a line.
 const TERMINAL: Duration = Duration::from_millis(100);
 const ELSEWHERE: Duration = Duration::from_secs(1);
+
+/// What indicatif allows. It lets the first twenty through at once, so the time is kept here.
+const HERTZ: u8 = 20;
 
 /// When progress is shown.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,12 +59,12 @@ pub(crate) struct Board {
     events: Events,
     /// How many files there are.
     files: usize,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
 struct State {
-    bar: Option<(Bar, Duration)>,
+    bar: Option<(ProgressBar, Duration)>,
     drawn: Option<Instant>,
     /// Bytes of all files so far.
     bytes: u64,
@@ -67,13 +72,15 @@ struct State {
     total: Option<u64>,
     /// Files begun so far.
     begun: usize,
+    /// What is moved now, as it is shown.
+    line: Line,
 }
 
 impl Board {
     /// For `files` files that have `total` bytes together.
     pub(crate) fn new(when: When, stdio: &Stdio, files: usize, total: Option<u64>) -> Self {
         let (messages, events) = (stdio.messages.clone(), stdio.events.clone());
-        let state = Mutex::new(State { total, ..State::default() });
+        let state = Arc::new(Mutex::new(State { total, ..State::default() }));
         Self { when, messages, events, files, state }
     }
 
@@ -92,7 +99,7 @@ impl Board {
             state.bar.as_ref().map(|(bar, _)| bar.clone())
         };
         if let Some(bar) = bar {
-            bar.set_total(total);
+            bar.set_length(total);
         }
     }
 
@@ -126,31 +133,51 @@ impl Board {
         let name = name.to_owned();
         let meter = Meter { board: self, name, about, done, total, told: Instant::now(), is_shown };
         if is_shown {
+            // Made while nothing is locked: what is drawn asks for the state.
+            let is_first = self.state().bar.is_none();
+            let bar = is_first.then(|| self.bar(total));
             let mut state = self.state();
             state.begun += 1;
             // Of a single file it may be a second try.
             state.bytes = if self.files == 1 { done } else { state.bytes + done };
-            let line = meter.line(state.begun);
-            match &state.bar {
-                Some((bar, _)) => bar.set_line(line),
-                None => {
-                    let total = if self.files == 1 { total } else { state.total };
-                    state.bar = Some(self.bar(line, total));
-                    state.drawn = Some(Instant::now());
-                }
+            state.line = meter.line(state.begun);
+            if let Some(bar) = bar {
+                state.bar.get_or_insert(bar);
+                state.drawn.get_or_insert_with(Instant::now);
             }
         }
         meter
     }
 
-    /// A bar that is not drawn yet.
-    fn bar(&self, line: Line, total: Option<u64>) -> (Bar, Duration) {
-        if !self.messages.is_terminal() {
-            return (Bar::new(Place::Lines(self.messages.clone()), line, total), ELSEWHERE);
+    /// A bar that is not drawn yet. `total` is that of the file that begins.
+    fn bar(&self, total: Option<u64>) -> (ProgressBar, Duration) {
+        let (target, every) = if self.messages.is_terminal() {
+            let screen = Box::new(Screen::default());
+            (ProgressDrawTarget::term_like_with_hz(screen, HERTZ), TERMINAL)
+        } else {
+            let lines = Box::new(Lines(self.messages.clone()));
+            (ProgressDrawTarget::term_like_with_hz(lines, HERTZ), ELSEWHERE)
+        };
+        let total = if self.files == 1 { total } else { self.state().total };
+        let bar = ProgressBar::with_draw_target(total, target);
+        if let Ok(style) = ProgressStyle::with_template("{line}") {
+            // Asked for while the bar is drawn, which is done with the state unlocked.
+            let (state, is_terminal) = (Arc::clone(&self.state), self.messages.is_terminal());
+            let draw = move |progress: &ProgressState, out: &mut dyn Write| {
+                let line = state.lock().unwrap_or_else(PoisonError::into_inner).line.clone();
+                let columns = match is_terminal {
+                    true => Screen::default().width().into(),
+                    false => usize::MAX,
+                };
+                let _ = out.write_str(&line.with(&figures(progress)).fitting(columns));
+            };
+            bar.set_style(style.with_key("line", draw));
         }
-        let bar = Bar::new(Place::Terminal, line, total);
-        self.messages.share_with(Some(bar.clone()));
-        (bar, TERMINAL)
+        bar.reset_eta();
+        if self.messages.is_terminal() {
+            self.messages.share_with(Some(bar.clone()));
+        }
+        (bar, every)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -168,9 +195,9 @@ impl Drop for Board {
         if let Some((bar, _)) = bar {
             if !self.messages.is_terminal() {
                 // The last line, or the only one.
-                bar.set_bytes(position);
+                bar.set_position(position);
             }
-            bar.wipe();
+            bar.finish_and_clear();
         }
     }
 }
@@ -190,10 +217,8 @@ pub(crate) struct Meter<'a> {
 impl Drop for Meter<'_> {
     fn drop(&mut self) {
         if self.is_shown {
-            let state = self.board.state();
-            if let Some((bar, _)) = &state.bar {
-                bar.set_line(self.line(state.begun));
-            }
+            let mut state = self.board.state();
+            state.line = self.line(state.begun);
         }
     }
 }
@@ -220,9 +245,9 @@ impl Meter<'_> {
         }
         let (bar, position, begun) = (bar.clone(), state.bytes, state.begun);
         state.drawn = Some(Instant::now());
+        state.line = self.line(begun);
         drop(state);
-        bar.set_line(self.line(begun));
-        bar.set_bytes(position);
+        bar.set_position(position);
     }
 
     /// What stands in front: the name, and of several files the number and the bytes of this one.
@@ -241,4 +266,56 @@ impl Meter<'_> {
 /// Whether a word about success is wanted: by people at a terminal, and with `--verbose`.
 pub(crate) fn is_talkative(options: &Options, stdio: &Stdio) -> bool {
     options.is_verbose() || (stdio.messages.is_terminal() && !options.is_quiet())
+}
+
+/// Draws into what is no terminal: each state on a line of its own.
+struct Lines(Messages);
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lines")
+    }
+}
+
+impl TermLike for Lines {
+    fn width(&self) -> u16 {
+        100
+    }
+
+    fn move_cursor_up(&self, _lines: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_down(&self, _lines: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_right(&self, _columns: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_left(&self, _columns: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_line(&self, line: &str) -> io::Result<()> {
+        self.write_str(line)
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        // indicatif pads the last line with spaces and draws nothing to wipe.
+        let text = text.trim_end();
+        if !text.is_empty() {
+            self.0.line(text);
+        }
+        Ok(())
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use ftp_proto::Escaped;
 use ftp_server::LogWriter;
+use indicatif::ProgressBar;
 
 use crate::events::Events;
-use crate::progress::Bar;
 use crate::signals::Ending;
 
 /// What a run reads and writes: data on `input` and `output`, words for people on `messages`.
@@ -119,7 +119,7 @@ pub(crate) struct Messages {
     /// Writes what is said, if nobody may wait for that.
     queue: Arc<OnceLock<LogWriter>>,
     /// What is drawn at the foot of the terminal, and gives way to what is said.
-    bar: Arc<Mutex<Option<Bar>>>,
+    bar: Arc<Mutex<Option<ProgressBar>>>,
 }
 
 /// How long the end of the program waits for what was said to be written.
@@ -132,7 +132,7 @@ impl Messages {
     }
 
     /// From now on this bar, if any, is wiped away before something is said, and drawn again.
-    pub(crate) fn share_with(&self, bar: Option<Bar>) {
+    pub(crate) fn share_with(&self, bar: Option<ProgressBar>) {
         *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = bar;
     }
 

@@ -2,14 +2,15 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use env_logger::{Builder, Target};
 use ftp_proto::Escaped;
 use ftp_server::EventLog;
-use log::{LevelFilter, Log, Metadata, Record};
+use log::LevelFilter;
 
 use crate::exit::Failure;
 use crate::options::Options;
@@ -56,8 +57,17 @@ pub(crate) fn start(
 /// Starts to log what a server says besides its events, among these.
 pub(crate) fn start_in(log: &Arc<EventLog>, options: &Options) {
     let (level, log) = (level(options, LevelFilter::Info), Arc::clone(log));
-    let levels = vec![(LIFE, of_life(level)), (EVENTS, LevelFilter::Off), ("ftp_server", level)];
-    begin(levels, move |record| log.message(record.level(), record.args()));
+    let _ = Builder::new()
+        .filter_level(LevelFilter::Off)
+        .filter_module("ftp_server", level)
+        .filter_module(LIFE, of_life(level))
+        .filter_module(EVENTS, LevelFilter::Off)
+        .target(Target::Pipe(Box::new(io::sink())))
+        .format(move |_, record| {
+            log.message(record.level(), record.args());
+            Ok(())
+        })
+        .try_init();
 }
 
 /// How much is said.
@@ -90,53 +100,24 @@ pub(crate) fn install(dialogue: Dialogue, messages: &Messages, level: LevelFilte
         Dialogue::Writer(writer) => Some(Mutex::new(writer)),
         _ => None,
     };
-    let messages = messages.clone();
-    let levels =
-        vec![(LIFE, of_life(level)), (WIRE, wire), ("ftp_client", level), ("ftp_server", level)];
-    begin(levels, move |record| {
-        let line = format!("{} {}\n", now(), Printable(&record.args().to_string()));
-        match &file {
-            Some(file) if record.target() == WIRE => {
-                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-                // There is nobody to tell that a trace cannot be written.
-                let _ = file.write_all(line.as_bytes());
+    let _ = Builder::new()
+        .filter_level(LevelFilter::Off)
+        .filter_module("ftp_client", level)
+        .filter_module("ftp_server", level)
+        .filter_module(LIFE, of_life(level))
+        .filter_module(WIRE, wire)
+        .target(Target::Pipe(Box::new(ToMessages(messages.clone()))))
+        .format(move |out, record| {
+            let line = format!("{} {}\n", now(), Printable(&record.args().to_string()));
+            match &file {
+                Some(file) if record.target() == WIRE => {
+                    let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                    file.write_all(line.as_bytes())
+                }
+                _ => out.write_all(line.as_bytes()),
             }
-            _ => messages.write(line.as_bytes()),
-        }
-    });
-}
-
-/// What is said of a target and those below it, the narrower ones first.
-type Levels = Vec<(&'static str, LevelFilter)>;
-
-/// Makes this the log of the process, unless it has one.
-fn begin(levels: Levels, write: impl Fn(&Record<'_>) + Send + Sync + 'static) {
-    let most = levels.iter().map(|(_, level)| *level).max();
-    if log::set_boxed_logger(Box::new(Selected { levels, write: Box::new(write) })).is_ok() {
-        log::set_max_level(most.unwrap_or(LevelFilter::Off));
-    }
-}
-
-/// A log of what the levels let through; of a target that is none of theirs, nothing.
-struct Selected {
-    levels: Levels,
-    write: Box<dyn Fn(&Record<'_>) + Send + Sync>,
-}
-
-impl Log for Selected {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let is_of = |(target, _): &&(&str, _)| metadata.target().starts_with(target);
-        let found = self.levels.iter().find(is_of);
-        found.is_some_and(|(_, level)| metadata.level() <= *level)
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
-            (self.write)(record);
-        }
-    }
-
-    fn flush(&self) {}
+        })
+        .try_init();
 }
 
 /// The time of day, UTC: `15:04:05.678`.
@@ -145,4 +126,17 @@ fn now() -> String {
     let (seconds, millis) = (time.as_secs(), time.subsec_millis());
     let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
     format!("{hour:02}:{minute:02}:{second:02}.{millis:03}")
+}
+
+struct ToMessages(Messages);
+
+impl Write for ToMessages {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

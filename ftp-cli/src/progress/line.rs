@@ -1,6 +1,8 @@
 //! The line that shows progress, cut to what there is room for: a line that is folded cannot be
 //! wiped away as one.
 
+use indicatif::{HumanBytes, HumanDuration, ProgressState};
+
 /// What is left out stands there as this.
 const ELLIPSIS: char = '\u{2026}';
 
@@ -27,6 +29,23 @@ impl Line {
         let beside = width(&head) + width(&tail);
         let name = shortened(&name, room.saturating_sub(beside).max(2));
         shortened(&format!("{head}{name}{tail}"), room)
+    }
+}
+
+/// How much came or went, of how much, how fast, and how long that takes or took.
+pub(super) fn figures(progress: &ProgressState) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it saturates, and is no less than 0"
+    )]
+    let (bytes, rate) = (HumanBytes(progress.pos()), HumanBytes(progress.per_sec() as u64));
+    match progress.len() {
+        Some(total) => {
+            let (total, left) = (HumanBytes(total), HumanDuration(progress.eta()));
+            format!("{bytes} of {total}  {rate}/s  {left:#} left")
+        }
+        None => format!("{bytes}  {rate}/s  {:#}", HumanDuration(progress.elapsed())),
     }
 }
 
