@@ -60,10 +60,10 @@ impl Exchange {
             return unexpected;
         }
         // What nobody here knows may be answered in any way; nothing is decided on it.
-        let allowed = row_of(self.verb).is_none_or(|row| match code.severity() {
-            Severity::Preliminary => !row.preliminary.is_empty(),
-            Severity::Completion => !row.completion.is_empty(),
-            Severity::Intermediate => !row.intermediate.is_empty(),
+        let allowed = codes_of(self.verb).is_none_or(|codes| match code.severity() {
+            Severity::Preliminary | Severity::Completion | Severity::Intermediate => {
+                codes.iter().any(|listed| listed / 100 == code.value() / 100)
+            }
             Severity::Transient | Severity::Permanent => true,
         });
         if !allowed {
@@ -83,104 +83,81 @@ impl Exchange {
     }
 }
 
-/// What may answer a group of verbs, beside what may answer any.
-struct Row {
-    verbs: &'static [Verb],
-    preliminary: &'static [u16],
-    completion: &'static [u16],
-    intermediate: &'static [u16],
-    negative: &'static [u16],
-}
-
-const fn row(
-    verbs: &'static [Verb],
-    preliminary: &'static [u16],
-    completion: &'static [u16],
-    intermediate: &'static [u16],
-    negative: &'static [u16],
-) -> Row {
-    Row { verbs, preliminary, completion, intermediate, negative }
-}
-
 /// What may answer any command: the end of the service, the line or its argument is wrong, the
 /// command is not there, comes at the wrong time, or before the login or the protection it needs
 /// (RFC 959 §5.4; RFC 2228 §5.1).
 const ANY: &[u16] = &[421, 500, 501, 502, 503, 504, 530, 533, 534, 535];
 
-/// RFC 959 §5.4 and its extensions: verbs, then their codes of 1yz, 2yz, 3yz, and of 4yz and 5yz.
-/// Where a later RFC adds a code, or servers use one that the table of §5.4 has for a neighbour,
-/// it stands here too; each such group says so.
-#[rustfmt::skip]
-const ROWS: &[Row] = {
+/// RFC 959 §5.4 and its extensions: verbs, and the codes that may answer them beside those of
+/// [`ANY`], in ascending order. Where a later RFC adds a code, or servers use one that the table
+/// of §5.4 has for a neighbour, it stands here too; each such group says so. What nobody here
+/// knows is in no table.
+const fn codes_of(verb: Verb) -> Option<&'static [u16]> {
     use Verb::{
         Abor, Acct, Adat, Allo, Appe, Auth, Avbl, Ccc, Cdup, Clnt, Comb, Conf, Cpsv, Csid, Cwd,
         Dele, Dsiz, Enc, Eprt, Epsv, Feat, Hash, Help, Host, Lang, List, Lprt, Lpsv, Mdtm, Mfct,
-        Mff, Mfmt, Mic, Mkd, Mlsd, Mlst, Mode, Nlst, Noop, Opts, Pass, Pasv, Pbsz, Port, Prot,
-        Pwd, Quit, Rang, Rein, Rest, Retr, Rmd, Rmda, Rnfr, Rnto, Site, Size, Smnt, Sscn, Stat,
-        Stor, Stou, Stru, Syst, Type, User, Xcrc, Xmd5, Xsha, Xsha1, Xsha256, Xsha512,
+        Mff, Mfmt, Mic, Mkd, Mlsd, Mlst, Mode, Nlst, Noop, Opts, Other, Pass, Pasv, Pbsz, Port,
+        Prot, Pwd, Quit, Rang, Rein, Rest, Retr, Rmd, Rmda, Rnfr, Rnto, Site, Size, Smnt, Sscn,
+        Stat, Stor, Stou, Stru, Syst, Type, User, Xcrc, Xmd5, Xsha, Xsha1, Xsha256, Xsha512,
     };
-    &[
+    Some(match verb {
         // Login; 232, 235, 334, 335 and 336 are RFC 2228's.
-        row(&[User], &[], &[230, 232], &[331, 332, 336], &[431]),
-        row(&[Pass], &[], &[202, 230], &[332], &[451]),
-        row(&[Acct], &[], &[202, 230], &[], &[451]),
-        row(&[Auth], &[], &[232, 234], &[334], &[431]),
-        row(&[Adat], &[], &[232, 235], &[335], &[]),
-        row(&[Host], &[], &[220], &[], &[550]),
-        row(&[Rein], &[120], &[220], &[], &[]),
-        row(&[Quit], &[], &[221], &[], &[]),
+        User => &[230, 232, 331, 332, 336, 431],
+        Pass => &[202, 230, 332, 451],
+        Acct => &[202, 230, 451],
+        Auth => &[232, 234, 334, 431],
+        Adat => &[232, 235, 335],
+        Host => &[220, 550],
+        Rein => &[120, 220],
+        Quit => &[221],
         // Directories; servers use 200 for CDUP and 250 for all of them.
-        row(&[Cwd, Smnt], &[], &[202, 250], &[], &[450, 550]),
-        row(&[Cdup], &[], &[200, 250], &[], &[550]),
-        row(&[Pwd], &[], &[257], &[], &[550]),
-        row(&[Mkd], &[], &[250, 257], &[], &[450, 451, 452, 521, 550, 552, 553]),
-        row(&[Rmd, Rmda], &[], &[250], &[], &[450, 550]),
+        Cwd | Smnt => &[202, 250, 450, 550],
+        Cdup => &[200, 250, 550],
+        Pwd => &[257, 550],
+        Mkd => &[250, 257, 450, 451, 452, 521, 550, 552, 553],
+        Rmd | Rmda => &[250, 450, 550],
         // Parameters.
-        row(&[Type, Stru, Mode], &[], &[200], &[], &[]),
-        row(&[Port, Eprt, Lprt], &[], &[200], &[], &[425, 521, 522]),
-        row(&[Pasv, Cpsv], &[], &[227, 229], &[], &[425, 521, 522]),
-        row(&[Epsv], &[], &[200, 229], &[], &[425, 521, 522]),
-        row(&[Lpsv], &[], &[228], &[], &[425, 521]),
-        row(&[Allo], &[], &[200, 202], &[], &[452, 552]),
-        row(&[Opts, Sscn], &[], &[200, 202], &[], &[451]),
-        row(&[Lang, Clnt, Csid], &[], &[200], &[], &[]),
-        row(&[Pbsz, Prot, Ccc], &[], &[200], &[], &[536, 550]),
+        Type | Stru | Mode => &[200],
+        Port | Eprt | Lprt => &[200, 425, 521, 522],
+        Pasv | Cpsv => &[227, 229, 425, 521, 522],
+        Epsv => &[200, 229, 425, 521, 522],
+        Lpsv => &[228, 425, 521],
+        Allo => &[200, 202, 452, 552],
+        Opts | Sscn => &[200, 202, 451],
+        Lang | Clnt | Csid => &[200],
+        Pbsz | Prot | Ccc => &[200, 536, 550],
         // Protected commands get protected replies, 6yz, which nobody here reads (RFC 2228 §3).
-        row(&[Mic, Conf, Enc], &[], &[], &[], &[537]),
+        Mic | Conf | Enc => &[537],
         // Transfers; 522 for a data connection that could not be protected is RFC 4217's, 554 and
         // 555 are RFC 1123's.
-        row(&[Retr], &[110, 125, 150], &[226, 250], &[],
-            &[425, 426, 450, 451, 521, 522, 550, 551, 554, 555]),
-        row(&[Stor, Stou, Appe], &[110, 125, 150], &[226, 250], &[],
-            &[425, 426, 450, 451, 452, 521, 522, 532, 550, 551, 552, 553, 554, 555]),
-        row(&[List, Nlst, Mlsd], &[125, 150], &[226, 250], &[],
-            &[425, 426, 450, 451, 521, 522, 550, 551]),
-        row(&[Rest], &[], &[], &[350], &[554]),
-        row(&[Rang], &[], &[], &[350], &[551]),
-        row(&[Abor], &[], &[225, 226], &[], &[]),
+        Retr => &[110, 125, 150, 226, 250, 425, 426, 450, 451, 521, 522, 550, 551, 554, 555],
+        Stor | Stou | Appe => &[
+            110, 125, 150, 226, 250, 425, 426, 450, 451, 452, 521, 522, 532, 550, 551, 552, 553,
+            554, 555,
+        ],
+        List | Nlst | Mlsd => &[125, 150, 226, 250, 425, 426, 450, 451, 521, 522, 550, 551],
+        Rest => &[350, 554],
+        Rang => &[350, 551],
+        Abor => &[225, 226],
         // Files.
-        row(&[Rnfr], &[], &[], &[350], &[450, 550]),
-        row(&[Rnto], &[], &[250], &[], &[450, 451, 452, 532, 550, 552, 553]),
-        row(&[Dele], &[], &[200, 250], &[], &[450, 550]),
-        row(&[Size, Mdtm, Avbl, Dsiz], &[], &[213], &[], &[450, 451, 550]),
-        row(&[Mfmt, Mfct, Mff], &[], &[213], &[], &[450, 451, 550]),
-        row(&[Hash], &[], &[213], &[], &[450, 451, 550, 551, 552, 553, 556]),
-        row(&[Xcrc, Xmd5, Xsha, Xsha1, Xsha256, Xsha512], &[], &[213, 250], &[],
-            &[450, 451, 550, 551, 552, 553]),
-        row(&[Comb], &[], &[250], &[], &[450, 451, 550]),
-        row(&[Mlst], &[], &[250], &[], &[450, 451, 550]),
+        Rnfr => &[350, 450, 550],
+        Rnto => &[250, 450, 451, 452, 532, 550, 552, 553],
+        Dele => &[200, 250, 450, 550],
+        Size | Mdtm | Avbl | Dsiz => &[213, 450, 451, 550],
+        Mfmt | Mfct | Mff => &[213, 450, 451, 550],
+        Hash => &[213, 450, 451, 550, 551, 552, 553, 556],
+        Xcrc | Xmd5 | Xsha | Xsha1 | Xsha256 | Xsha512 => &[213, 250, 450, 451, 550, 551, 552, 553],
+        Comb => &[250, 450, 451, 550],
+        Mlst => &[250, 450, 451, 550],
         // Information; servers that need no data connection for it answer STAT like LIST.
-        row(&[Stat], &[125, 150], &[211, 212, 213, 226, 250], &[], &[450, 451, 550]),
-        row(&[Help], &[], &[211, 214], &[], &[]),
-        row(&[Feat], &[], &[211], &[], &[]),
-        row(&[Syst], &[], &[215], &[], &[]),
-        row(&[Noop], &[], &[200], &[], &[]),
-        row(&[Site], &[150], &[200, 202, 211, 214, 250], &[350], &[450, 550, 553]),
-    ]
-};
-
-fn row_of(verb: Verb) -> Option<&'static Row> {
-    ROWS.iter().find(|row| row.verbs.contains(&verb))
+        Stat => &[125, 150, 211, 212, 213, 226, 250, 450, 451, 550],
+        Help => &[211, 214],
+        Feat => &[211],
+        Syst => &[215],
+        Noop => &[200],
+        Site => &[150, 200, 202, 211, 214, 250, 350, 450, 550, 553],
+        Other(_) => return None,
+    })
 }
 
 /// Whether the table of RFC 959 §5.4, or an extension of it, lists `code` among the replies to
@@ -196,11 +173,7 @@ fn row_of(verb: Verb) -> Option<&'static Row> {
 #[must_use]
 pub fn is_listed(verb: Verb, code: ReplyCode) -> bool {
     let code = code.value();
-    let Some(row) = row_of(verb) else { return ANY.contains(&code) };
-    let Row { preliminary, completion, intermediate, negative, .. } = row;
-    [*preliminary, completion, intermediate, negative, ANY]
-        .iter()
-        .any(|codes| codes.contains(&code))
+    ANY.contains(&code) || codes_of(verb).is_some_and(|codes| codes.contains(&code))
 }
 
 #[cfg(test)]
@@ -240,17 +213,11 @@ mod tests {
     }
 
     #[test]
-    fn every_known_verb_has_one_row_with_codes_of_its_columns() {
+    fn codes_of_known_verbs_stand_in_order() {
         for verb in Verb::KNOWN {
-            let rows = ROWS.iter().filter(|row| row.verbs.contains(verb)).count();
-            assert_eq!(rows, 1, "{verb}");
-        }
-        for row in ROWS {
-            for (codes, digits) in
-                [(row.preliminary, &[1][..]), (row.completion, &[2]), (row.intermediate, &[3])]
-            {
-                assert!(codes.iter().all(|code| digits.contains(&(code / 100))), "{:?}", row.verbs);
-            }
+            let codes = codes_of(*verb).unwrap();
+            assert!(codes.is_sorted_by(|one, next| one < next), "{verb}");
+            assert!(codes.iter().all(|code| (100..600).contains(code)), "{verb}");
         }
     }
 
