@@ -26,7 +26,7 @@ pub(crate) struct Sessions<'a> {
 }
 
 /// What two URLs must have in common to share a connection.
-#[derive(Clone, Eq, PartialEq)]
+#[derive(Clone)]
 struct Server {
     scheme: Scheme,
     host: String,
@@ -39,11 +39,20 @@ impl Server {
     fn of(url: &FtpUrl) -> Self {
         Self {
             scheme: url.scheme(),
-            host: url.host().to_ascii_lowercase(),
+            host: url.host().to_owned(),
             port: url.port(),
             user: url.user().map(<[u8]>::to_vec),
             password: url.password().map(<[u8]>::to_vec),
         }
+    }
+
+    /// Whether a URL is about it.
+    fn is_of(&self, url: &FtpUrl) -> bool {
+        self.scheme == url.scheme()
+            && self.host.eq_ignore_ascii_case(url.host())
+            && self.port == url.port()
+            && self.user.as_deref() == url.user()
+            && self.password.as_deref() == url.password()
     }
 }
 
@@ -94,9 +103,8 @@ impl<'a> Sessions<'a> {
     ///
     /// What the client says; `Login` if there is no password, before anything is sent.
     pub(crate) fn client(&mut self, url: &FtpUrl) -> Result<&mut Client, Failure> {
-        let server = Server::of(url);
         let has_moved = |(open, client): &mut (Server, Client)| {
-            *open == server && client.is_ready() && client.has_moved()
+            open.is_of(url) && client.is_ready() && client.has_moved()
         };
         if let Some(at) = self.open.iter_mut().position(has_moved) {
             let (_, client) = self.open.swap_remove(at);
@@ -112,16 +120,15 @@ impl<'a> Sessions<'a> {
     ///
     /// As [`client`](Self::client).
     pub(crate) fn client_as_it_is(&mut self, url: &FtpUrl) -> Result<(&mut Client, bool), Failure> {
-        let server = Server::of(url);
-        let is_dead = |(open, client): &mut (Server, Client)| *open == server && !client.is_ready();
+        let is_dead = |(open, client): &mut (Server, Client)| open.is_of(url) && !client.is_ready();
         if let Some(at) = self.open.iter_mut().position(is_dead) {
             self.open.swap_remove(at);
         }
-        let found = self.open.iter().position(|(open, _)| *open == server);
+        let found = self.open.iter().position(|(open, _)| open.is_of(url));
         let at = match found {
             Some(at) => at,
             None => {
-                let known = self.known.iter().find(|(known, _)| *known == server);
+                let known = self.known.iter().find(|(known, _)| known.is_of(url));
                 let credentials = match known {
                     Some((_, credentials)) => credentials.clone(),
                     // Kept locked while somebody is asked: other threads want the same answer.
@@ -129,7 +136,7 @@ impl<'a> Sessions<'a> {
                 };
                 let (options, messages) = (self.options, &self.messages);
                 let client = self.dialler.connect_as(&credentials, options, url, messages)?;
-                self.open.push((server, client));
+                self.open.push((Server::of(url), client));
                 self.open.len() - 1
             }
         };
@@ -139,15 +146,13 @@ impl<'a> Sessions<'a> {
 
     /// Whether there is a connection to the server of `url` already.
     pub(crate) fn is_open(&self, url: &FtpUrl) -> bool {
-        let server = Server::of(url);
-        self.open.iter().any(|(open, _)| *open == server)
+        self.open.iter().any(|(open, _)| open.is_of(url))
     }
 
     /// Closes the connection to the server of `url` without a word: it failed. Behind a signal it
     /// stays, for what [`part`](Self::part) has to say.
     pub(crate) fn drop_client(&mut self, url: &FtpUrl) {
-        let server = Server::of(url);
-        self.open.retain(|(open, _)| *open != server);
+        self.open.retain(|(open, _)| !open.is_of(url));
     }
 
     /// Says good-bye to all servers behind what was done, as [`remote::part`].
@@ -164,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_for_one_server_user_and_way_of_tls_tl_24_ht_22() {
-        let server = |text: &str| Server::of(&FtpUrl::parse(text.as_bytes()).unwrap());
+        let url = |text: &str| FtpUrl::parse(text.as_bytes()).unwrap();
         for (one, other, is_same) in [
             ("ftpes://u@h/a", "ftpes://u@H:21/b", true),
             ("ftps://h/a", "ftps://h:990/b", true),
@@ -175,7 +180,7 @@ mod tests {
             ("ftpes://h/a", "ftpes://h:2121/a", false),
             ("ftpes://h/a", "ftpes://h.example/a", false),
         ] {
-            assert_eq!(server(one) == server(other), is_same, "{one} {other}");
+            assert_eq!(Server::of(&url(one)).is_of(&url(other)), is_same, "{one} {other}");
         }
     }
 }
