@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use ftp_client::HashAlgorithm;
+use rustix::io::pread;
 use sha2::Digest as _;
 
 /// How much of a file is read at a time, in bytes.
@@ -60,7 +60,7 @@ impl Checksum {
         let mut at = 0;
         while at < length {
             let wanted = usize::try_from(length - at).unwrap_or(BLOCK).min(BLOCK);
-            let count = file.read_at(block.get_mut(..wanted).unwrap_or_default(), at)?;
+            let count = pread(file, block.get_mut(..wanted).unwrap_or_default(), at)?;
             if count == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

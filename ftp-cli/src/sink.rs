@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::fs::{CWD, FlockOperation, Mode, RenameFlags, fchmod, flock, renameat_with};
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
@@ -318,7 +318,7 @@ fn take_over(file: &File, old: &Metadata) -> io::Result<()> {
     if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
         let _ = fchown(file, Some(old.uid()), Some(old.gid()));
     }
-    file.set_permissions(Permissions::from_mode(old.mode() & 0o777))
+    Ok(fchmod(file, Mode::from_raw_mode(old.mode() & 0o777))?)
 }
 
 impl Write for Sink {
