@@ -1,7 +1,5 @@
 //! Single files (RFC 959 §4.1.3; RFC 3659 §3 and §4): SIZE, MDTM, DELE, RNFR, RNTO.
 
-use std::io;
-
 use ftp_proto::{Pathname, Reply, ReplyCode, RepresentationType, TimeVal};
 
 use crate::auth::Rights;
@@ -10,9 +8,7 @@ use crate::limits;
 use crate::observer::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
-use crate::storage::{
-    EntryKind, Metadata, Source, Storage, StorageError, StorageErrorKind, VirtualPath,
-};
+use crate::storage::{EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath};
 
 /// `SIZE <file>`: 213 with how many bytes RETR would send under the type in force. In type ASCII
 /// they have to be counted, so that only small files have an answer. In type image it also tells
@@ -22,16 +18,17 @@ pub(super) fn size(session: &Session, path: &Pathname) -> Outcome {
     let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
     let size = match session.parameters.representation {
         RepresentationType::Image => match regular(storage, &path) {
-            Ok(metadata) => Ok(metadata.size),
-            Err(error) => kept_size(session, storage, &path, error),
+            Ok(metadata) => Ok(Some(metadata.size)),
+            Err(error) => kept_size(session, storage, &path, error).map(Some),
         },
         RepresentationType::Ascii => {
-            storage.read(&path).and_then(Bounded::over).and_then(AsciiOutgoing::count)
+            let source = storage.read(&path);
+            source.and_then(|source| AsciiOutgoing::count(source, limits::ASCII_SIZE))
         }
     };
     match size {
-        Ok(size) => Reply::new(ReplyCode::FILE_STATUS, size.to_string()).into(),
-        Err(error) if error.kind == TOO_LARGE => {
+        Ok(Some(size)) => Reply::new(ReplyCode::FILE_STATUS, size.to_string()).into(),
+        Ok(None) => {
             let text = "Too large to count in type ASCII, use TYPE I";
             Reply::new(ReplyCode::FILE_UNAVAILABLE, text).into()
         }
@@ -52,42 +49,6 @@ fn kept_size(
             storage.partial_size(path, owner).or(Err(error))
         }
         _ => Err(error),
-    }
-}
-
-/// What [`Bounded`] says of a file that is larger than it may be.
-const TOO_LARGE: StorageErrorKind = StorageErrorKind::OverQuota;
-
-/// A file of at most [`limits::ASCII_SIZE`] bytes, also if it grows while it is read.
-struct Bounded {
-    source: Box<dyn Source>,
-    left: u64,
-}
-
-impl Bounded {
-    fn over(source: Box<dyn Source>) -> Result<Box<dyn Source>, StorageError> {
-        if source.size() > limits::ASCII_SIZE {
-            return Err(TOO_LARGE.into());
-        }
-        Ok(Box::new(Self { source, left: limits::ASCII_SIZE }))
-    }
-}
-
-impl io::Read for Bounded {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.source.read(buffer)?;
-        self.left = self.left.checked_sub(count as u64).ok_or(io::ErrorKind::FileTooLarge)?;
-        Ok(count)
-    }
-}
-
-impl Source for Bounded {
-    fn size(&self) -> u64 {
-        self.source.size()
-    }
-
-    fn seek_to(&mut self, offset: u64) -> Result<(), StorageError> {
-        self.source.seek_to(offset)
     }
 }
 

@@ -33,25 +33,26 @@ struct Target {
 /// `LIST [<path>]`: a line for people about each entry, in the form of `ls -l`.
 pub(super) fn list(session: &Session, path: Option<&Pathname>) -> Outcome {
     let (now, show_ids) = (now(), session.context.config.show_ids);
-    show(session, path, move |_prefix, entry, out| {
+    let line = move |_prefix: &[u8], entry: &Entry, out: &mut Vec<u8>| {
         listing::list_line(&entry.name, &entry.metadata, now, show_ids, out);
-    })
+    };
+    show(session, path, Box::new(line))
 }
 
 /// `NLST [<path>]`: the names, each so that RETR takes it (RFC 1123 §4.1.2.7).
 pub(super) fn nlst(session: &Session, path: Option<&Pathname>) -> Outcome {
-    show(session, path, |prefix, entry, out| {
+    let line = |prefix: &[u8], entry: &Entry, out: &mut Vec<u8>| {
         out.extend_from_slice(prefix);
         out.extend_from_slice(&entry.name);
         out.extend_from_slice(b"\r\n");
-    })
+    };
+    show(session, path, Box::new(line))
 }
 
-fn show(
-    session: &Session,
-    path: Option<&Pathname>,
-    line: impl Fn(&[u8], &Entry, &mut Vec<u8>) + 'static,
-) -> Outcome {
+/// Appends the line of an entry, whose name is to have this in front of it.
+type Line = Box<dyn Fn(&[u8], &Entry, &mut Vec<u8>)>;
+
+fn show(session: &Session, path: Option<&Pathname>, line: Line) -> Outcome {
     let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
     match target(session, storage, path) {
         Ok(Target { path, prefix, entries, pattern, .. }) => {
@@ -61,7 +62,7 @@ fn show(
                     line(&prefix, entry, out);
                 }
             };
-            let outgoing = ListingOutgoing::new(Vec::new(), entries, line);
+            let outgoing = ListingOutgoing::new(Vec::new(), entries, Box::new(line));
             Transfer::send(path, if is_pattern { outgoing.not_empty() } else { outgoing }).into()
         }
         Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
@@ -255,7 +256,7 @@ pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Outcome {
             out.extend_from_slice(b"\r\n");
         }
     };
-    Transfer::send(path, ListingOutgoing::new(head, entries, line)).into()
+    Transfer::send(path, ListingOutgoing::new(head, entries, Box::new(line))).into()
 }
 
 /// `MLST [<path>]`: the facts of one object, in the reply, with its absolute path.

@@ -103,15 +103,19 @@ impl AsciiOutgoing {
         Ok(Self { source, size, read: 0, encoder, raw, skip: offset, ready })
     }
 
-    /// How many bytes the whole file has when it is converted.
-    pub(crate) fn count(source: Box<dyn Source>) -> Result<u64, StorageError> {
+    /// How many bytes the whole file has when it is converted. `None` if it has more than `most`
+    /// before that, also if it grows while it is read.
+    pub(crate) fn count(source: Box<dyn Source>, most: u64) -> Result<Option<u64>, StorageError> {
         let mut outgoing = Self::new(source, 0)?;
         let (mut count, mut converted) = (0, Vec::new());
-        while outgoing.convert(CONVERT, &mut converted)? {
+        while outgoing.size <= most && outgoing.read <= most {
+            if !outgoing.convert(CONVERT, &mut converted)? {
+                return Ok(Some(count));
+            }
             count += converted.len() as u64;
             converted.clear();
         }
-        Ok(count)
+        Ok(None)
     }
 
     fn convert(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
@@ -178,18 +182,21 @@ fn read_some(
     }
 }
 
+/// Appends the line of an entry, if it has one.
+pub(crate) type Line = Box<dyn Fn(&Entry, &mut Vec<u8>)>;
+
 /// The lines of a listing: some at once, then one for each entry that has one.
-pub(crate) struct ListingOutgoing<F> {
+pub(crate) struct ListingOutgoing {
     head: Vec<u8>,
     entries: Entries,
-    line: F,
+    line: Line,
     /// Without one line there is no listing.
     needs_line: bool,
 }
 
-impl<F: FnMut(&Entry, &mut Vec<u8>)> ListingOutgoing<F> {
+impl ListingOutgoing {
     /// `head`, then what `line` appends for each of `entries`.
-    pub(crate) fn new(head: Vec<u8>, entries: Entries, line: F) -> Self {
+    pub(crate) fn new(head: Vec<u8>, entries: Entries, line: Line) -> Self {
         Self { head, entries, line, needs_line: false }
     }
 
@@ -200,7 +207,7 @@ impl<F: FnMut(&Entry, &mut Vec<u8>)> ListingOutgoing<F> {
     }
 }
 
-impl<F: FnMut(&Entry, &mut Vec<u8>)> Outgoing for ListingOutgoing<F> {
+impl Outgoing for ListingOutgoing {
     fn prepare(&mut self) -> Result<bool, StorageError> {
         for_a_tick(|| {
             if !self.needs_line || !self.head.is_empty() {
