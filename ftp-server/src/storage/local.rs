@@ -27,7 +27,7 @@ mod tests;
 mod usage;
 mod waiting;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -336,7 +336,7 @@ impl LocalStorage {
                 // What was kept is older than this. Once the file is removed again nobody is to
                 // go on with it, as with a part of what the user stores now.
                 let kept = name::kept(user, &target.name);
-                let _ = hidden::remove(self.root.usage(), &target.directory, &kept);
+                let _ = hidden::remove(self.root.usage(), target.directory.as_fd(), &kept);
             }
         }
         if let (WriteMode::Append | WriteMode::From(1..), Some(user)) = (mode, user)
@@ -433,7 +433,7 @@ impl Storage for LocalStorage {
         {
             return Err(nothing());
         }
-        match hidden::remove(self.root.usage(), &target.directory, &kept).map_err(system)? {
+        match hidden::remove(self.root.usage(), target.directory.as_fd(), &kept).map_err(system)? {
             true => Ok(()),
             false => Err(StorageErrorKind::Busy.into()),
         }

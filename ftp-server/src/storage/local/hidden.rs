@@ -4,7 +4,7 @@
 //! The kernel gives the lock back with the process, so that what a server left that was killed is
 //! told from what another one, perhaps in another container, is just writing.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, unlinkat};
@@ -31,7 +31,7 @@ pub(super) fn unlock(file: impl AsFd) {
 
 /// Opens a hidden file for writing at its end, and locks it. EWOULDBLOCK if somebody has it,
 /// ENOENT if it is none that this storage has made.
-pub(super) fn open_locked(directory: &impl AsFd, name: &[u8]) -> Result<(OwnedFd, Metadata)> {
+pub(super) fn open_locked(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(OwnedFd, Metadata)> {
     let flags = OFlags::WRONLY
         | OFlags::APPEND
         | OFlags::NONBLOCK
@@ -81,7 +81,7 @@ pub(super) fn seconds_left(file: &Metadata) -> i64 {
 }
 
 /// Whether nobody writes to a hidden file just now.
-pub(super) fn is_left(directory: &impl AsFd, name: &[u8]) -> bool {
+pub(super) fn is_left(directory: BorrowedFd<'_>, name: &[u8]) -> bool {
     open_locked(directory, name).is_ok_and(|(file, _)| {
         unlock(&file);
         true
@@ -89,7 +89,7 @@ pub(super) fn is_left(directory: &impl AsFd, name: &[u8]) -> bool {
 }
 
 /// Removes a hidden file that nobody writes to. False if somebody does.
-pub(super) fn remove(usage: &Usage, directory: &impl AsFd, name: &[u8]) -> Result<bool> {
+pub(super) fn remove(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool> {
     let change = usage.change();
     let (file, found) = match open_locked(directory, name) {
         Ok(found) => found,

@@ -131,7 +131,7 @@ impl Replacement {
         let usage = Arc::clone(target.directory.root().usage());
         let mut charge = usage.begin(target.directory.root(), policy.limit())?.in_place();
         let change = usage.change();
-        let (file, metadata) = match hidden::open_locked(&target.directory, &kept) {
+        let (file, metadata) = match hidden::open_locked(target.directory.as_fd(), &kept) {
             Ok(opened) => opened,
             Err(Errno::WOULDBLOCK) => return Err(system(Errno::WOULDBLOCK)),
             // Gone by now, or on a file system without locks, where nothing is kept.
@@ -247,7 +247,7 @@ impl Replacement {
         if self.hidden.as_ref() != Some(&kept) {
             hidden::lock(&self.output)?;
             // What is newer counts, unless somebody goes on with the older just now.
-            if !hidden::remove(self.directory.root().usage(), &self.directory, &kept)? {
+            if !hidden::remove(self.directory.root().usage(), self.directory.as_fd(), &kept)? {
                 return Ok(false);
             }
         }
@@ -270,7 +270,7 @@ impl Replacement {
     fn forget_kept(&self) {
         if let WhenCut::Keep(kept) = &self.when_cut {
             // If it stays, it is there for a day.
-            let _ = hidden::remove(self.directory.root().usage(), &self.directory, kept);
+            let _ = hidden::remove(self.directory.root().usage(), self.directory.as_fd(), kept);
         }
     }
 }

@@ -181,7 +181,7 @@ impl<'a> Walk<'a> {
             self.due = Some(self.due.map_or(left, |due| due.min(left)));
             return;
         }
-        let removed = match hidden::remove(self.root.usage(), directory, name) {
+        let removed = match hidden::remove(self.root.usage(), directory.as_fd(), name) {
             Ok(removed) => removed,
             // Without locks nobody can say that it is theirs, but a day is long.
             Err(_) if is_old(found) => {
@@ -215,8 +215,8 @@ pub(super) fn empty(parent: &Directory, name: &[u8]) -> bool {
         }
         is_read_from_the_start
     };
-    all(&|name| name::hidden(name).is_some() && hidden::is_left(&directory, name))
-        && all(&|name| hidden::remove(usage, &directory, name).unwrap_or(false))
+    all(&|name| name::hidden(name).is_some() && hidden::is_left(directory.as_fd(), name))
+        && all(&|name| hidden::remove(usage, directory.as_fd(), name).unwrap_or(false))
 }
 
 /// Opens a directory in another, with the device it is on. Not a link to one, and not the top of
