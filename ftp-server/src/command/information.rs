@@ -1,5 +1,7 @@
 //! Information (RFC 959 §4.1.3; RFC 2389): SYST, FEAT, OPTS, HELP, STAT, NOOP.
 
+use std::fmt::Write;
+
 use ftp_proto::{Escaped, OptsArgument, ProtectionLevel, Reply, ReplyCode, Verb};
 
 use super::attribute::may_chmod;
@@ -77,7 +79,7 @@ fn is_permitted(verb: Verb, rights: Rights) -> bool {
 fn fact_list(session: &Session) -> String {
     let mut list = String::new();
     for (name, chosen) in session.facts.names() {
-        list.extend([name, mark(chosen), ";"]);
+        let _ = write!(list, "{name}{};", mark(chosen));
     }
     list
 }
@@ -87,7 +89,8 @@ fn fact_list(session: &Session) -> String {
 fn algorithm_list(session: &Session) -> String {
     let mut list = String::new();
     for algorithm in Algorithm::ALL {
-        list.extend([algorithm.name(), mark(algorithm == session.algorithm), ";"]);
+        let mark = mark(algorithm == session.algorithm);
+        let _ = write!(list, "{}{mark};", algorithm.name());
     }
     list
 }
@@ -118,7 +121,7 @@ pub(super) fn opts(session: &mut Session, option: &OptsArgument) -> Outcome {
             session.facts = FactSelection::parse(list);
             let mut text = "MLST OPTS ".to_owned();
             for (name, _) in session.facts.names().filter(|(_, chosen)| *chosen) {
-                text.extend([name, ";"]);
+                let _ = write!(text, "{name};");
             }
             Reply::new(ReplyCode::OKAY, text.trim_end()).into()
         }

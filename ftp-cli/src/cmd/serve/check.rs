@@ -17,7 +17,7 @@ use super::certificate;
 use super::plan::Plan;
 use crate::options::Options;
 use crate::privileges::{self, Allowed};
-use crate::settings::{Settings, TABLE, USER, shown};
+use crate::settings::{Settings, TABLE, USER, User, shown};
 use crate::target::shown_path;
 
 /// Where explanations begin behind a value.
@@ -196,9 +196,8 @@ fn lack(root: &Path, rights: Rights, allowed: Allowed, who: &str) -> Option<Stri
 
 /// What users are promised and will not get.
 fn users(plan: &Plan, findings: &mut Findings) {
-    for (name, user) in
-        plan.users_of_file().filter(|(_, user)| !user.rights.contains(Rights::MKDIR))
-    {
+    let users = plan.users_of_file();
+    for (name, user) in users.iter().filter(|(_, user)| !user.rights.contains(Rights::MKDIR)) {
         let name = shown(name);
         if user.mkdir_parents {
             let why = "mkdir_parents makes nothing without the right mkdir; add it to the rights";
@@ -211,25 +210,22 @@ fn users(plan: &Plan, findings: &mut Findings) {
         }
     }
     let is_anonymous =
-        |name: &&String| ["anonymous", "ftp"].iter().any(|other| other.eq_ignore_ascii_case(name));
-    for (name, _) in
-        plan.users_of_file().filter(|(name, _)| plan.lets_anyone_in() && is_anonymous(name))
-    {
+        |name: &str| ["anonymous", "ftp"].iter().any(|other| other.eq_ignore_ascii_case(name));
+    for (name, _) in users.iter().filter(|(name, _)| plan.lets_anyone_in() && is_anonymous(name)) {
         let why = "anyone gets in by this name in other letters, without a password, to what is \
                    anonymous; rename the user";
         findings.warn(format_args!("user {}: {why}", shown(name)));
     }
     if plan.settings.server.partial == PartialPolicy::Resume {
-        shared_roots(plan, findings);
+        shared_roots(&users, findings);
     }
 }
 
 /// Users of one directory who upload there: none of them can go on with what another left.
-fn shared_roots(plan: &Plan, findings: &mut Findings) {
+fn shared_roots(users: &[(&String, &User)], findings: &mut Findings) {
     let mut roots: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
     // A drop box keeps nothing of a cut upload.
-    for (name, user) in plan.users_of_file().filter(|(_, user)| user.rights.contains(Rights::WRITE))
-    {
+    for (name, user) in users.iter().filter(|(_, user)| user.rights.contains(Rights::WRITE)) {
         let root = user.root.canonicalize().unwrap_or_else(|_| user.root.clone());
         roots.entry(root).or_default().push(shown(name));
     }

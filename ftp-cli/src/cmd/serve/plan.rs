@@ -84,8 +84,8 @@ impl Plan {
     }
 
     /// The users of the file, but for those whose names options give to others.
-    pub(super) fn users_of_file(&self) -> impl Iterator<Item = (&String, &User)> {
-        self.settings.users.iter().filter(|(name, _)| !self.is_overridden(name))
+    pub(super) fn users_of_file(&self) -> Vec<(&String, &User)> {
+        self.settings.users.iter().filter(|(name, _)| !self.is_overridden(name)).collect()
     }
 
     fn is_overridden(&self, name: &str) -> bool {
@@ -95,15 +95,14 @@ impl Plan {
 
     /// What the file says of who may log in, and options say otherwise.
     pub(super) fn overridden(&self) -> Vec<String> {
-        let users = self.settings.users.iter().filter(|(name, _)| self.is_overridden(name));
-        let mut lines: Vec<String> = users
-            .map(|(name, user)| {
-                let (name, origin) = (shown(name), user.origins.of("root"));
-                format!(
-                    "--user {name} stands in for users.{name} ({origin}), of which nothing counts"
-                )
-            })
-            .collect();
+        let mut lines = Vec::new();
+        for (name, user) in self.settings.users.iter().filter(|(name, _)| self.is_overridden(name))
+        {
+            let (name, origin) = (shown(name), user.origins.of("root"));
+            lines.push(format!(
+                "--user {name} stands in for users.{name} ({origin}), of which nothing counts"
+            ));
+        }
         if self.settings.anonymous.enabled && self.anonymous().is_none() {
             let origin = self.settings.origins.of("anonymous.enabled");
             lines.push(format!(
@@ -155,7 +154,7 @@ impl Plan {
         };
         let anyone = |rights| format!("anyone (anonymous) may {}", may(rights));
         let mut lines = Vec::new();
-        match self.users_of_file().count() {
+        match self.users_of_file().len() {
             0 => {}
             1 => lines.push("a user of the file may log in".to_owned()),
             count => lines.push(format!("{count} users of the file may log in")),
