@@ -12,7 +12,6 @@ use crate::checksum::Checksum;
 use crate::exit::{Exit, Failure};
 use crate::json::Object;
 use crate::origin::Origin;
-use crate::remote::shown;
 use crate::sink::{Committed, Sink};
 use crate::target::{self, Target, shown_path};
 use crate::transfer::{self, BLOCK, Context, Done, Remote, Verified, Verify};
@@ -27,7 +26,7 @@ use crate::transfer::{self, BLOCK, Context, Done, Remote, Verified, Verify};
 pub(crate) fn download(
     context: &Context<'_>,
     client: &mut Client,
-    remote: &mut Remote,
+    remote: &mut Remote<'_>,
     target: &Target,
     (anew, about): (bool, &dyn Fn(Object) -> Object),
 ) -> Result<Done, Failure> {
@@ -36,7 +35,7 @@ pub(crate) fn download(
         return Ok(Done::skipped("exists"));
     }
     let mut job = Job { context, client, remote, about, begun: false, no_restart: false };
-    job.run(target, anew).map_err(|failure| failure.about(&job.remote.name))
+    job.run(target, anew).map_err(|failure| failure.about(job.remote.name))
 }
 
 /// Whether there is something that `--no-clobber` leaves alone.
@@ -44,10 +43,10 @@ pub(crate) fn exists(target: &Target) -> bool {
     matches!(target, Target::File(path) if fs::symlink_metadata(path).is_ok())
 }
 
-struct Job<'a> {
+struct Job<'a, 'r> {
     context: &'a Context<'a>,
     client: &'a mut Client,
-    remote: &'a mut Remote,
+    remote: &'a mut Remote<'r>,
     about: &'a dyn Fn(Object) -> Object,
     /// Whether bytes were given to a stream, which cannot be taken back.
     begun: bool,
@@ -71,7 +70,7 @@ struct Moved {
     is_known: bool,
 }
 
-impl Job<'_> {
+impl Job<'_, '_> {
     fn run(&mut self, target: &Target, anew: bool) -> Result<Done, Failure> {
         let settings = self.context.settings;
         self.client.set_representation(self.remote.representation);
@@ -157,7 +156,7 @@ impl Job<'_> {
                 Ok(download) => {
                     let mut pump = Pump {
                         context: self.context,
-                        name: shown(&path),
+                        path: &path,
                         about: self.about,
                         sink,
                         checksum,
@@ -284,7 +283,7 @@ impl Start {
 /// The transfer of the bytes.
 struct Pump<'a> {
     context: &'a Context<'a>,
-    name: String,
+    path: &'a [u8],
     about: &'a dyn Fn(Object) -> Object,
     sink: &'a mut Sink,
     checksum: &'a mut Option<Checksum>,
@@ -303,7 +302,7 @@ impl Pump<'_> {
         // From an offset on, some servers announce the rest and some the whole.
         let total = size.or(announced.filter(|_| offset == 0));
         let Context { board, settings, cleanup, .. } = self.context;
-        let mut meter = board.begin(&self.name, offset, total, self.about);
+        let mut meter = board.begin(self.path, offset, total, self.about);
         let mut block = vec![0; settings.pace.piece(BLOCK)];
         loop {
             let length = match download.read(&mut block) {

@@ -17,6 +17,7 @@ use crate::exit::Failure;
 use crate::json::Object;
 use crate::options::Options;
 use crate::output;
+use crate::remote::shown;
 use crate::stdio::{Messages, Stdio};
 
 /// How long until it is drawn anew: on a terminal, and elsewhere, where each is a line.
@@ -117,7 +118,7 @@ impl Board {
     /// fields of its events.
     pub(crate) fn begin<'a>(
         &'a self,
-        name: &str,
+        path: &[u8],
         done: u64,
         total: Option<u64>,
         about: &'a dyn Fn(Object) -> Object,
@@ -130,7 +131,7 @@ impl Board {
             (When::Never, _) | (When::Auto, false) => false,
             (_, true) | (When::Always, _) => true,
         };
-        let name = name.to_owned();
+        let name = if is_shown { shown(path) } else { String::new() };
         let meter = Meter { board: self, name, about, done, total, told: Instant::now(), is_shown };
         if is_shown {
             // Made while nothing is locked: what is drawn asks for the state.
@@ -205,6 +206,7 @@ impl Drop for Board {
 /// The progress of one transfer.
 pub(crate) struct Meter<'a> {
     board: &'a Board,
+    /// What is moved, if it is shown.
     name: String,
     about: &'a dyn Fn(Object) -> Object,
     done: u64,

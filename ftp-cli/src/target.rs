@@ -3,11 +3,14 @@
 //! until the new file is whole.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use ftp_proto::Escaped;
 
 use crate::exit::Failure;
 use crate::remote::shown;
@@ -38,6 +41,16 @@ pub(crate) fn name_of(remote: &[u8]) -> Result<&OsStr, Failure> {
         return Err(Failure::usage(format!("\"{name}\" at the end of the URL names no file")));
     }
     Ok(OsStr::from_bytes(name))
+}
+
+/// As people are shown it.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Output => f.write_str("standard output"),
+            Self::Direct(path) | Self::File(path) => Escaped(path.as_os_str().as_bytes()).fmt(f),
+        }
+    }
 }
 
 impl Target {
@@ -88,14 +101,6 @@ impl Target {
         match self {
             Self::Output => b"-",
             Self::Direct(path) | Self::File(path) => path.as_os_str().as_bytes(),
-        }
-    }
-
-    /// What people are shown it as.
-    pub(crate) fn shown(&self) -> String {
-        match self {
-            Self::Output => "standard output".to_owned(),
-            Self::Direct(path) | Self::File(path) => shown_path(path),
         }
     }
 

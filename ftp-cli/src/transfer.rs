@@ -1,6 +1,7 @@
 //! What all transfers of a command have in common: their options, where they show what they do,
 //! and what they come to. `download.rs` and `upload.rs` move one file each.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use ftp_client::{Client, Digest, Error, HashAlgorithm, Place};
@@ -183,7 +184,7 @@ impl<'a> Context<'a> {
     }
 
     /// Says something that is not an error, and yet not what was expected.
-    pub(crate) fn note(&self, message: impl std::fmt::Display) {
+    pub(crate) fn note(&self, message: impl Display) {
         if !self.quiet {
             self.messages.say(message);
         }
@@ -194,8 +195,8 @@ impl<'a> Context<'a> {
     pub(crate) fn report(
         &self,
         done: &Done,
-        source: &str,
-        target: &str,
+        source: &dyn Display,
+        target: &dyn Display,
         about: &dyn Fn(Object) -> Object,
     ) {
         if let Some(why) = done.skipped {
@@ -221,17 +222,17 @@ impl<'a> Context<'a> {
 }
 
 /// A file on a server.
-pub(crate) struct Remote {
+pub(crate) struct Remote<'a> {
     pub(crate) place: Place,
     /// What it is called in messages: a URL, or a path.
-    pub(crate) name: String,
+    pub(crate) name: &'a dyn Display,
     pub(crate) representation: RepresentationType,
 }
 
-impl Remote {
+impl<'a> Remote<'a> {
     /// The file of a URL.
-    pub(crate) fn of(url: &FtpUrl, representation: RepresentationType) -> Self {
-        Self { place: Place::of(url), name: url.to_string(), representation }
+    pub(crate) fn of(url: &'a FtpUrl, representation: RepresentationType) -> Self {
+        Self { place: Place::of(url), name: url, representation }
     }
 }
 

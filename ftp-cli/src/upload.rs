@@ -12,7 +12,6 @@ use crate::checksum::Checksum;
 use crate::exit::{Exit, Failure};
 use crate::json::Object;
 use crate::progress::Meter;
-use crate::remote::shown;
 use crate::signals::Cleanup;
 use crate::transfer::{self, BLOCK, Context, Done, Remote, Verified, Verify};
 
@@ -63,17 +62,17 @@ impl Read for Interruptible<'_> {
 pub(crate) fn upload(
     context: &Context<'_>,
     client: &mut Client,
-    remote: &mut Remote,
+    remote: &mut Remote<'_>,
     source: &mut Source<'_>,
     (anew, about): (bool, &dyn Fn(Object) -> Object),
 ) -> Result<Done, Failure> {
     Job { context, client, remote, about, made_directories: false }.run(source, anew)
 }
 
-struct Job<'a> {
+struct Job<'a, 'r> {
     context: &'a Context<'a>,
     client: &'a mut Client,
-    remote: &'a mut Remote,
+    remote: &'a mut Remote<'r>,
     about: &'a dyn Fn(Object) -> Object,
     made_directories: bool,
 }
@@ -86,7 +85,7 @@ enum Way {
     Unique,
 }
 
-impl Job<'_> {
+impl Job<'_, '_> {
     fn run(&mut self, source: &mut Source<'_>, anew: bool) -> Result<Done, Failure> {
         let settings = self.context.settings;
         self.client.set_representation(self.remote.representation);
@@ -169,7 +168,7 @@ impl Job<'_> {
         let modified = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
         let modified = modified.and_then(|time| i64::try_from(time.as_secs()).ok());
         if time.zip(modified).is_some_and(|(there, here)| here > there) {
-            let name = &self.remote.name;
+            let name = self.remote.name;
             self.context.note(format_args!(
                 "the local file is newer than what {name} has of it: starting anew"
             ));
@@ -218,11 +217,10 @@ impl Job<'_> {
                 self.remote.place = Place::at(&name);
                 path = name;
             }
-            let name = shown(&path);
             let error = match begin(self.client, way, if wish { &path } else { b"" }) {
                 Ok(upload) => {
                     let board = &self.context.board;
-                    let meter = board.begin(&name, offset, length, self.about);
+                    let meter = board.begin(&path, offset, length, self.about);
                     let checksum = checksum.as_deref_mut();
                     let sent = Pump { context: self.context, meter, checksum }.run(upload, source);
                     let appends = self.context.settings.append;

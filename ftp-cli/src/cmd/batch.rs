@@ -379,12 +379,12 @@ impl<'a> Queue<'a> {
         let done = settings.retrying.persist(&context.witness(), &about, |anew| {
             let client = connected(sessions, url, went)?;
             let place = Place::at(path);
-            let mut remote = Remote { place, name: name.clone(), representation: *representation };
+            let mut remote = Remote { place, name: &name, representation: *representation };
             let done = download(context, client, &mut remote, &target, (anew, &about));
             drop_broken(sessions, url, &done);
             done
         })?;
-        self.context.report(&done, &name, &shown(&here), &about);
+        self.context.report(&done, &name, &Escaped(&here), &about);
         Ok(())
     }
 
@@ -416,7 +416,7 @@ impl<'a> Queue<'a> {
                 false => Source::Reader(&mut stream),
             };
             let place = Place::at(&path);
-            let mut remote = Remote { place, name: name.clone(), representation: *representation };
+            let mut remote = Remote { place, name: &name, representation: *representation };
             let done = upload(context, client, &mut remote, &mut source, (anew, &about));
             drop_broken(sessions, url, &done);
             done

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ftp_client::{Client, Phase, Place};
-use ftp_proto::{FtpUrl, RepresentationType};
+use ftp_proto::{Escaped, FtpUrl, RepresentationType};
 use log::LevelFilter;
 
 use crate::download::{self, download};
@@ -246,7 +246,7 @@ impl Worker for Getter<'_, '_> {
             false => self.fetch(item, &about)?,
         };
         self.last = None;
-        self.context.report(&done, &shown(item.url.path()), &item.target.shown(), &about);
+        self.context.report(&done, &Escaped(item.url.path()), &item.target, &about);
         lock(self.tally).done();
         Ok(())
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ftp_client::Place;
-use ftp_proto::{FtpUrl, RepresentationType};
+use ftp_proto::{Escaped, FtpUrl, RepresentationType};
 use log::LevelFilter;
 
 use crate::exit::{Exit, Failure};
@@ -218,8 +218,8 @@ impl<'a> Putter<'a, '_> {
                 (_, _, Some(input)) => Source::Reader(&mut **input),
                 _ => Source::Reader(&mut io::empty()),
             };
-            let name = url.to_string();
-            let mut remote = Remote { place: place_now, name, representation: *representation };
+            let representation = *representation;
+            let mut remote = Remote { place: place_now, name: *url, representation };
             let done = upload(context, client, &mut remote, &mut source, (anew, about));
             // All are for the same directory.
             *place = Some(remote.place);
@@ -259,7 +259,7 @@ impl Worker for Putter<'_, '_> {
         let about = item.about(self.url);
         let done = self.send(item, &about)?;
         self.last = None;
-        self.context.report(&done, &item.shown(), &shown(&item.path), &about);
+        self.context.report(&done, &item.shown(), &Escaped(&item.path), &about);
         lock(self.tally).done();
         if let Some(name) = &done.unique
             && !self.context.events.is_on()

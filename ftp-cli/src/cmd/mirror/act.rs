@@ -216,7 +216,7 @@ fn copy_all<'a>(run: Run<'a>, jobs: &mut [Job<'_>]) -> Run<'a> {
             let path = plan.path_of(copy);
             let copied = insist(carrier, telling, &path, |carrier| {
                 let about = |event: Object| telling.named(event, &path);
-                let meter = telling.board.begin(&shown(&path), 0, copy.size, &about);
+                let meter = telling.board.begin(&path, 0, copy.size, &about);
                 let (pace, canceller) = (telling.pace, telling.witness.canceller);
                 carrier.copy(&place.path, copy, &mut Watch { meter, pace, canceller })
             });
