@@ -2,7 +2,7 @@
 //! further connection (421) gets fewer, and the items go to those that it took.
 
 use std::ops::ControlFlow;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::exit::Failure;
 
@@ -34,16 +34,25 @@ pub(crate) trait Worker {
 
 /// What is left, and how many work on it.
 struct Queue {
+    state: Mutex<State>,
+    /// An item came back, or no more can.
+    settled: Condvar,
+}
+
+struct State {
     /// The next one is the last.
     items: Vec<usize>,
     workers: usize,
+    /// How many items wait for a connection, and may come back.
+    undecided: usize,
 }
 
 /// Works through so many `items`, numbered from 0, with as many workers, made by `hire`, as there is
 /// work for, up to `jobs`.
 pub(crate) fn run<'a>(jobs: usize, items: usize, hire: &(dyn Fn() -> Box<dyn Worker + 'a> + Sync)) {
     let workers = jobs.clamp(1, items.max(1));
-    let queue = Mutex::new(Queue { items: (0..items).rev().collect(), workers });
+    let state = State { items: (0..items).rev().collect(), workers, undecided: 0 };
+    let queue = Queue { state: Mutex::new(state), settled: Condvar::new() };
     std::thread::scope(|threads| {
         for number in 1..workers {
             let name = format!("job {number}");
@@ -51,7 +60,7 @@ pub(crate) fn run<'a>(jobs: usize, items: usize, hire: &(dyn Fn() -> Box<dyn Wor
             let thread = std::thread::Builder::new().name(name);
             if thread.spawn_scoped(threads, move || work(queue, hire())).is_err() {
                 // A thread more is nothing that anything depends on.
-                lock(queue).workers -= 1;
+                queue.lock().workers -= 1;
             }
         }
         work(&queue, hire());
@@ -59,59 +68,83 @@ pub(crate) fn run<'a>(jobs: usize, items: usize, hire: &(dyn Fn() -> Box<dyn Wor
 }
 
 /// Works until nothing is left, or others can do the rest.
-fn work(queue: &Mutex<Queue>, mut worker: Box<dyn Worker + '_>) {
-    while let Some(item) = next(queue) {
+fn work(queue: &Queue, mut worker: Box<dyn Worker + '_>) {
+    while let Some(taken) = queue.next() {
+        let item = taken.item;
         let done = match worker.connect(item) {
-            Err(failure) if failure.code == Some(SERVICE_CLOSING) => match give_back(queue, item) {
-                None => return worker.end(),
-                Some(item) => {
-                    report(queue, &mut *worker, item, failure);
-                    continue;
+            Err(failure) if failure.code == Some(SERVICE_CLOSING) => {
+                if taken.give_back() {
+                    return worker.end();
                 }
-            },
-            connected => connected.and_then(|()| worker.act(item)),
+                Err(failure)
+            }
+            connected => {
+                drop(taken);
+                connected.and_then(|()| worker.act(item))
+            }
         };
-        if let Err(failure) = done {
-            report(queue, &mut *worker, item, failure);
+        if let Err(failure) = done
+            && worker.failed(item, failure).is_break()
+        {
+            queue.lock().items.clear();
         }
     }
     worker.end();
 }
 
-fn report(queue: &Mutex<Queue>, worker: &mut dyn Worker, item: usize, failure: Failure) {
-    if worker.failed(item, failure).is_break() {
-        lock(queue).items.clear();
+impl Queue {
+    /// The next item. `None` sends the worker home: nothing is left, nor can come back.
+    fn next(&self) -> Option<Taken<'_>> {
+        let mut state = self.lock();
+        loop {
+            if let Some(item) = state.items.pop() {
+                state.undecided += 1;
+                return Some(Taken { queue: self, item });
+            }
+            if state.undecided == 0 {
+                state.workers -= 1;
+                return None;
+            }
+            state = self.settled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The next item. `None` sends the worker home.
-fn next(queue: &Mutex<Queue>) -> Option<usize> {
-    let mut queue = lock(queue);
-    let next = queue.items.pop();
-    if next.is_none() {
-        queue.workers -= 1;
-    }
-    next
+/// An item for which there is no connection yet. Until this is dropped, whoever has nothing to do
+/// waits for it to come back.
+struct Taken<'a> {
+    queue: &'a Queue,
+    item: usize,
 }
 
-/// Leaves an item to the others and sends the worker home; gives it back to the last one.
-fn give_back(queue: &Mutex<Queue>, item: usize) -> Option<usize> {
-    let mut queue = lock(queue);
-    if queue.workers == 1 {
-        return Some(item);
+impl Taken<'_> {
+    /// Leaves the item to the others, if there are any: then the worker is to go home.
+    fn give_back(self) -> bool {
+        let mut state = self.queue.lock();
+        if state.workers == 1 {
+            return false;
+        }
+        state.workers -= 1;
+        state.items.push(self.item);
+        true
     }
-    queue.workers -= 1;
-    queue.items.push(item);
-    None
 }
 
-fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.queue.lock().undecided -= 1;
+        self.queue.settled.notify_all();
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use super::*;
     use crate::exit::Exit;
@@ -132,6 +165,8 @@ mod tests {
             match self.has_place {
                 true => Ok(()),
                 false => {
+                    // Long enough for the others to be done with the rest.
+                    std::thread::sleep(Duration::from_millis(5));
                     let mut failure = Failure::new(Exit::Temporary, "421 too many");
                     failure.code = Some(421);
                     Err(failure)
