@@ -24,7 +24,7 @@ use crate::stdio::{Messages, Printable, Stdio};
 use crate::trace::{self, Dialogue};
 
 /// The file that everybody has.
-const README: &[u8] = include_bytes!("../../../README.md");
+const LICENCE: &[u8] = include_bytes!("../../../LICENSE-MIT");
 
 /// Lines whose ends differ between systems.
 const TEXT: &[u8] = b"one line\nand another\n\nand the last\n";
@@ -134,7 +134,7 @@ impl Demo<'_> {
         };
         let connect = |builder| connect_to(address, builder);
         let mut client = connect(builder().epsv(Extended::Never))?;
-        self.readme(&mut client)?;
+        self.licence(&mut client)?;
         self.step(
             &"as text (TYPE A): on the wire each line ends in CR LF, in files as is usual here",
         )?;
@@ -143,7 +143,7 @@ impl Demo<'_> {
         self.step(&"in active mode, where the server connects to the client: PORT, then EPRT")?;
         for eprt in [Extended::Never, Extended::Always] {
             let mut client = connect(builder().mode(Mode::Active).eprt(eprt))?;
-            self.readme(&mut client)?;
+            self.licence(&mut client)?;
             client.quit()?;
         }
         self.step(&"then by EPSV (RFC 2428), whose reply is a port alone, and with a bigger file")?;
@@ -215,7 +215,7 @@ impl Demo<'_> {
         let under = version.as_deref().unwrap_or("nothing");
         let what = format_args!("the control connection is under {under}");
         self.check(version.is_some(), &what)?;
-        self.readme(&mut client)?;
+        self.licence(&mut client)?;
         client.quit()?;
         let mut clear = Client::builder().overall(Some(LONGEST)).connect(&address.to_string())?;
         let refused = clear.login("demo", password).is_err();
@@ -225,10 +225,10 @@ impl Demo<'_> {
     }
 
     /// The file that everybody has, there and back.
-    fn readme(&mut self, client: &mut Client) -> Result<(), Failure> {
-        let length = README.len() as u64;
-        self.put(client, "README.md", &mut &*README, length)?;
-        self.get(client, "README.md", &mut &*README, 0, length)
+    fn licence(&mut self, client: &mut Client) -> Result<(), Failure> {
+        let length = LICENCE.len() as u64;
+        self.put(client, "LICENSE-MIT", &mut &*LICENCE, length)?;
+        self.get(client, "LICENSE-MIT", &mut &*LICENCE, 0, length)
     }
 
     fn put(
@@ -347,7 +347,7 @@ impl Demo<'_> {
         found.sort_unstable();
         let want = [
             line("64 MiB.bin", LENGTH),
-            line("README.md", README.len() as u64),
+            line("LICENSE-MIT", LICENCE.len() as u64),
             line("text", TEXT.len() as u64),
         ];
         self.check(found == want, &format_args!("list: {}", found.join(", ")))

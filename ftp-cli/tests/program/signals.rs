@@ -234,7 +234,7 @@ fn demo_that_is_ended_cleans_up_li_10() {
     demo.env("TMPDIR", temporary.path()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut demo = Running::start(&mut demo);
     let mut lines = BufReader::new(demo.child.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().contains("put README.md")));
+    assert!(lines.any(|line| line.unwrap().contains("put LICENSE-MIT")));
     let id = demo.child.id().to_string();
     assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
     let status = demo.wait(Instant::now() + Duration::from_secs(1)).expect("it ends");
