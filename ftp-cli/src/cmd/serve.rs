@@ -13,9 +13,8 @@ mod transfers;
 use std::fmt::Display;
 use std::io;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use ftp_server::{Cutter, EventLog, LogFormat, Server, ServerBuilder, Tls};
@@ -42,6 +41,13 @@ use crate::trace;
 /// Where the server logs, as far as it is known here what there is to say.
 const LOG: &str = "ftp_server";
 
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Event {
+    Stop,
+    Reload,
+}
+
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let plan = Plan::new(options, std::env::var_os(VARIABLE)).map_err(|refusal| {
         refusal.lines.iter().for_each(|line| stdio.messages.line(line));
@@ -67,25 +73,23 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         say(Level::Warn, &text);
     }
     // Before anybody is told that there is a server to stop.
-    let (sender, woken) = mpsc::channel();
-    let is_to_stop = Arc::new(AtomicBool::new(false));
+    let (sender, events) = mpsc::channel();
     let (last_word, cutter) = (messages.clone(), Arc::new(OnceLock::<Cutter>::new()));
     let (mut count, has_file, second) = (0_u32, options.has("config"), Arc::clone(&cutter));
     let hooks = Arc::new(Hooks::default());
-    let (hooks_too, stops) = (Arc::clone(&hooks), Arc::clone(&is_to_stop));
+    let hooks_too = Arc::clone(&hooks);
     // Without a file to read, a certificate or a log to open again, it means that the terminal is gone.
     let has_certificate = plan.settings.tls.certificate.is_some();
     let hears_hangup = has_file || has_certificate || plan.settings.log_transfers.is_some();
     signals::on_signals(hears_hangup, move |signal| {
         if hears_hangup && signal == SIGHUP {
             // Whoever waits for sessions to end reads nothing again.
-            let _ = sender.send(());
+            let _ = sender.send(Event::Reload);
             return;
         }
         count = count.saturating_add(1);
-        stops.store(true, Ordering::SeqCst);
         match (count, second.get()) {
-            (1, _) if sender.send(()).is_ok() => {}
+            (1, _) if sender.send(Event::Stop).is_ok() => {}
             // Each session says what became of its transfer, and keeps what it may.
             (2, Some(cutter)) => {
                 cutter.cut();
@@ -120,7 +124,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     plan.in_words().iter().for_each(|line| say(Level::Info, line));
     let started = Rc::new(plan);
     let mut plan = Rc::clone(&started);
-    while goes_on(&woken, &is_to_stop) {
+    while next(&events) == Event::Reload {
         // Whatever the file says now: who renames a log waits for it.
         let is_open = transfers.open_again();
         if !has_file && !has_certificate {
@@ -170,13 +174,12 @@ fn no_thread(what: &str, error: &io::Error) -> Failure {
     Failure::new(Exit::Internal, format!("no thread for {what}: {error}"))
 }
 
-/// Waits for what signals ask for: to read the file again, however often that was said, or, with
-/// false, to stop.
-fn goes_on(woken: &Receiver<()>, is_to_stop: &AtomicBool) -> bool {
+/// What is asked for next: to read the file again, however often that was said, or to stop.
+fn next(events: &Receiver<Event>) -> Event {
     // An error would mean that the thread of the signals is gone: stop as at a signal.
-    let has_asker = woken.recv().is_ok();
-    while woken.try_recv().is_ok() {}
-    has_asker && !is_to_stop.load(Ordering::SeqCst)
+    let Ok(first) = events.recv() else { return Event::Stop };
+    let is_stop = |event| event == Event::Stop;
+    if is_stop(first) || events.try_iter().any(is_stop) { Event::Stop } else { Event::Reload }
 }
 
 /// The server, and what keeps its sessions in their directories.
@@ -194,17 +197,17 @@ fn start(
     let addresses = available(&plan.settings.listen, has_ipv6);
     let (homes, run_as) = (Arc::new(plan.homes()), plan.settings.run_as.clone());
     let builder = builder.config(plan.settings.server()).authenticator(Arc::clone(&homes));
-    let looked = Arc::new(Mutex::new(Ok(None)));
-    let found = Arc::clone(&looked);
     // Whoever serves the directories is to be able to open them.
+    let (sender, looked) = mpsc::channel();
     let builder = builder.once_bound(move || {
         run_as.map_or(Ok(()), |run_as| run_as.give_up_root())?;
-        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-        *found = homes.look();
-        if found.is_ok() { Ok(()) } else { Err(io::Error::other("no directory to serve")) }
+        let found = homes.look();
+        let is_some = found.is_ok();
+        drop(sender.send(found));
+        if is_some { Ok(()) } else { Err(io::Error::other("no directory to serve")) }
     });
     let bound = builder.bind_all(&addresses);
-    let looked = looked.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let looked = looked.try_recv().unwrap_or(Ok(None));
     let server = bound.map_err(|error| {
         // An address that cannot be had is a matter of the network.
         let exit = match error {

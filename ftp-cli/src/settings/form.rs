@@ -1,6 +1,5 @@
 //! The forms that values have: how each is read, and how it is shown.
 
-use std::fmt::{Display, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -248,8 +247,8 @@ fn show_umask(umask: &u32) -> String {
 }
 
 /// Nothing, for what is up to the system.
-fn optional<T: Display>(value: &Option<T>) -> String {
-    or_quotes(joined(value.as_slice(), ""))
+fn optional<T: ToString>(value: &Option<T>) -> String {
+    or_quotes(value.as_ref().map_or_else(String::new, ToString::to_string))
 }
 
 /// What is shown of nothing.
@@ -258,16 +257,9 @@ fn or_quotes(shown: String) -> String {
 }
 
 /// Items with something between them.
-fn joined<T: Display>(items: &[T], between: &str) -> String {
-    joined_any(&mut items.iter().map(|item| item as &dyn Display), between)
-}
-
-fn joined_any(items: &mut dyn Iterator<Item = &dyn Display>, between: &str) -> String {
-    let mut text = String::new();
-    for (place, item) in items.enumerate() {
-        let _ = write!(text, "{}{item}", if place > 0 { between } else { "" });
-    }
-    text
+fn joined<T: ToString>(items: &[T], between: &str) -> String {
+    let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+    items.join(between)
 }
 
 /// Reads the items of a list with commas between them.
