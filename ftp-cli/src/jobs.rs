@@ -35,7 +35,7 @@ pub(crate) trait Worker {
 /// What is left, and how many work on it.
 struct Queue {
     state: Mutex<State>,
-    /// An item came back, or no more can.
+    /// An item came back, or no more can, or it is over.
     settled: Condvar,
 }
 
@@ -45,13 +45,16 @@ struct State {
     workers: usize,
     /// How many items wait for a connection, and may come back.
     undecided: usize,
+    /// To go on would be no use: what comes back now is not tried any more.
+    is_over: bool,
 }
 
 /// Works through so many `items`, numbered from 0, with as many workers, made by `hire`, as there is
 /// work for, up to `jobs`.
 pub(crate) fn run<'a>(jobs: usize, items: usize, hire: &(dyn Fn() -> Box<dyn Worker + 'a> + Sync)) {
     let workers = jobs.clamp(1, items.max(1));
-    let state = State { items: (0..items).rev().collect(), workers, undecided: 0 };
+    let items = (0..items).rev().collect();
+    let state = State { items, workers, undecided: 0, is_over: false };
     let queue = Queue { state: Mutex::new(state), settled: Condvar::new() };
     std::thread::scope(|threads| {
         for number in 1..workers {
@@ -86,7 +89,7 @@ fn work(queue: &Queue, mut worker: Box<dyn Worker + '_>) {
         if let Err(failure) = done
             && worker.failed(item, failure).is_break()
         {
-            queue.lock().items.clear();
+            queue.end();
         }
     }
     worker.end();
@@ -101,12 +104,20 @@ impl Queue {
                 state.undecided += 1;
                 return Some(Taken { queue: self, item });
             }
-            if state.undecided == 0 {
+            if state.undecided == 0 || state.is_over {
                 state.workers -= 1;
                 return None;
             }
             state = self.settled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Nothing more is begun, not even what comes back later.
+    fn end(&self) {
+        let mut state = self.lock();
+        state.items.clear();
+        state.is_over = true;
+        self.settled.notify_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -122,9 +133,14 @@ struct Taken<'a> {
 }
 
 impl Taken<'_> {
-    /// Leaves the item to the others, if there are any: then the worker is to go home.
+    /// Leaves the item to the others, if there are any, or to nobody once it is over: then the
+    /// worker is to go home.
     fn give_back(self) -> bool {
         let mut state = self.queue.lock();
+        if state.is_over {
+            state.workers -= 1;
+            return true;
+        }
         if state.workers == 1 {
             return false;
         }
@@ -143,6 +159,7 @@ impl Drop for Taken<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
@@ -154,7 +171,9 @@ mod tests {
         places: &'a AtomicUsize,
         has_place: bool,
         log: &'a Mutex<Vec<String>>,
-        stops_at: Option<usize>,
+        stops_at: fn(usize) -> bool,
+        /// Where the first that fails and one that has no place wait for each other.
+        meeting: Option<&'a Barrier>,
     }
 
     impl Worker for Hand<'_> {
@@ -165,6 +184,7 @@ mod tests {
             match self.has_place {
                 true => Ok(()),
                 false => {
+                    self.meeting.map(Barrier::wait);
                     // Long enough for the others to be done with the rest.
                     std::thread::sleep(Duration::from_millis(5));
                     let mut failure = Failure::new(Exit::Temporary, "421 too many");
@@ -175,7 +195,7 @@ mod tests {
         }
 
         fn act(&mut self, item: usize) -> Result<(), Failure> {
-            match self.stops_at == Some(item) {
+            match (self.stops_at)(item) {
                 true => Err(Failure::usage("no")),
                 false => {
                     self.log.lock().unwrap().push(item.to_string());
@@ -185,18 +205,21 @@ mod tests {
         }
 
         fn failed(&mut self, item: usize, failure: Failure) -> ControlFlow<()> {
-            self.log.lock().unwrap().push(format!("{item} failed: {}", failure.message));
+            let mut log = self.log.lock().unwrap();
+            log.push(format!("{item} failed: {}", failure.message));
+            if log.len() == 1 {
+                self.meeting.map(Barrier::wait);
+            }
             ControlFlow::Break(())
         }
 
         fn end(self: Box<Self>) {}
     }
 
-    fn done(jobs: usize, places: usize, items: usize, stops_at: Option<usize>) -> Vec<String> {
+    fn done(jobs: usize, places: usize, items: usize, stops_at: fn(usize) -> bool) -> Vec<String> {
         let (places, log) = (AtomicUsize::new(places), Mutex::new(Vec::new()));
-        run(jobs, items, &|| {
-            Box::new(Hand { places: &places, has_place: false, log: &log, stops_at })
-        });
+        let (places, log_of, has_place, meeting) = (&places, &log, false, None);
+        run(jobs, items, &|| Box::new(Hand { places, has_place, log: log_of, stops_at, meeting }));
         let mut log = log.into_inner().unwrap();
         log.sort_by_key(|line| line.split(' ').next().unwrap().parse::<usize>().unwrap());
         log
@@ -206,16 +229,27 @@ mod tests {
     fn a_server_that_takes_fewer_gets_fewer_and_nothing_is_lost() {
         let all = |count: usize| (0..count).map(|item| item.to_string()).collect::<Vec<_>>();
         for (jobs, places) in [(1, 1), (4, 4), (4, 1), (8, 2), (3, 100)] {
-            assert_eq!(done(jobs, places, 50, None), all(50), "{jobs} {places}");
+            assert_eq!(done(jobs, places, 50, |_| false), all(50), "{jobs} {places}");
         }
-        assert_eq!(done(4, 4, 0, None), all(0));
+        assert_eq!(done(4, 4, 0, |_| false), all(0));
     }
 
     #[test]
     fn the_last_one_says_what_is_wrong() {
-        let log = done(4, 0, 50, None);
+        let log = done(4, 0, 50, |_| false);
         assert_eq!(log.len(), 1, "{log:?}");
         assert!(log[0].ends_with("failed: 421 too many"), "{log:?}");
-        assert_eq!(done(1, 1, 3, Some(1)), ["0", "1 failed: no"]);
+        assert_eq!(done(1, 1, 3, |item| item == 1), ["0", "1 failed: no"]);
+    }
+
+    #[test]
+    fn what_comes_back_once_it_is_over_is_not_tried() {
+        let (places, log) = (&AtomicUsize::new(1), &Mutex::new(Vec::new()));
+        let (stops_at, meeting): (fn(usize) -> bool, _) = (|_| true, &Barrier::new(2));
+        let (has_place, meeting) = (false, Some(meeting));
+        run(2, 2, &|| Box::new(Hand { places, has_place, log, stops_at, meeting }));
+        let log = log.lock().unwrap();
+        assert_eq!(log.len(), 1, "{log:?}");
+        assert!(log[0].ends_with("failed: no"), "{log:?}");
     }
 }
