@@ -192,6 +192,10 @@ pub(crate) struct Printable<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Most of what is said, and all that is escaped already.
+        if self.0.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return f.write_str(self.0);
+        }
         for (index, part) in self.0.split('\\').enumerate() {
             if index > 0 {
                 f.write_str("\\")?;
