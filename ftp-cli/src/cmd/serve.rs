@@ -197,17 +197,17 @@ fn start(
     let addresses = available(&plan.settings.listen, has_ipv6);
     let (homes, run_as) = (Arc::new(plan.homes()), plan.settings.run_as.clone());
     let builder = builder.config(plan.settings.server()).authenticator(Arc::clone(&homes));
+    let looked = Arc::new(OnceLock::new());
+    let found = Arc::clone(&looked);
     // Whoever serves the directories is to be able to open them.
-    let (sender, looked) = mpsc::channel();
     let builder = builder.once_bound(move || {
         run_as.map_or(Ok(()), |run_as| run_as.give_up_root())?;
-        let found = homes.look();
-        let is_some = found.is_ok();
-        drop(sender.send(found));
-        if is_some { Ok(()) } else { Err(io::Error::other("no directory to serve")) }
+        match found.get_or_init(|| homes.look()) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(io::Error::other("no directory to serve")),
+        }
     });
     let bound = builder.bind_all(&addresses);
-    let looked = looked.try_recv().unwrap_or(Ok(None));
     let server = bound.map_err(|error| {
         // An address that cannot be had is a matter of the network.
         let exit = match error {
@@ -215,12 +215,13 @@ fn start(
             ftp_server::Error::OnceBound(_) => Exit::Usage,
             _ => Exit::Internal,
         };
-        match &looked {
-            Err(failure) => failure.clone(),
-            Ok(_) => Failure::new(exit, in_full(&error)),
+        match looked.get() {
+            Some(Err(failure)) => failure.clone(),
+            _ => Failure::new(exit, in_full(&error)),
         }
     })?;
-    Ok((server, looked.ok().flatten()))
+    let kept = looked.get().and_then(|looked| looked.clone().ok().flatten());
+    Ok((server, kept))
 }
 
 /// Tidies the directories of a plan up. Without a thread for it that waits for the next start. What
