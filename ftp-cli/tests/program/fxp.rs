@@ -170,6 +170,8 @@ fn what_may_pass_is_tried_again_and_programs_are_told() {
     let (first, again) = (copy(), copy());
     assert_eq!((first[1].number("bytes"), first[1].text("verified")), (Some(5), "size"));
     assert_eq!((again[1].number("bytes"), again[1].text("verified")), (Some(0), "size"));
+    let into = told(&fxp(&["--json"], &one.url("file"), &other.url("")), 0).0;
+    assert!(into[1].text("target").ends_with("/file"), "{into:?}");
 }
 
 #[test]
