@@ -258,8 +258,12 @@ fn or_quotes(shown: String) -> String {
 
 /// Items with something between them.
 fn joined<T: ToString>(items: &[T], between: &str) -> String {
-    let items: Vec<String> = items.iter().map(ToString::to_string).collect();
-    items.join(between)
+    let mut text = String::new();
+    for (place, item) in items.iter().enumerate() {
+        text.push_str(if place > 0 { between } else { "" });
+        text.push_str(&item.to_string());
+    }
+    text
 }
 
 /// Reads the items of a list with commas between them.
