@@ -321,10 +321,10 @@ impl From<&Error> for Failure {
             Exit::Timeout => phase != Some(Phase::Overall),
             _ => false,
         };
-        let from_0 = exit == Exit::Integrity;
-        let (told, named) = (false, false);
-        let cause = Cause { exit, message, fatal, code, phase, may_pass, from_0, told, named };
-        Self(Box::new(cause))
+        let mut failure = Self::new(exit, message);
+        (failure.fatal, failure.may_pass) = (fatal, may_pass);
+        (failure.code, failure.phase) = (code, phase);
+        failure
     }
 }
 

@@ -298,6 +298,13 @@ pub(crate) fn shown(path: &[u8]) -> String {
     Escaped(path).to_string()
 }
 
+/// The file `name` in the directory of a URL, as both are shown.
+pub(crate) fn shown_in(url: &FtpUrl, name: &[u8]) -> String {
+    let directory = url.to_string();
+    let between = if directory.ends_with('/') { "" } else { "/" };
+    format!("{directory}{between}{}", shown(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

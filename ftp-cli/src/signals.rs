@@ -17,6 +17,7 @@ use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::prompt;
 use crate::stdio::{Messages, Stdio};
+use crate::threads;
 
 /// How long the last word may take: nobody may be reading standard error.
 const LAST_WORD: Duration = Duration::from_millis(250);
@@ -151,8 +152,7 @@ fn listen(hears_hangup: bool, mut act: Box<dyn FnMut(i32) + Send>) -> io::Result
     let wanted = [SIGINT, SIGTERM, SIGHUP, SIGXFSZ];
     let is_heard = |signal: &i32| *signal != SIGHUP || hears_hangup || !is_ignored(SIGHUP);
     let mut signals = Signals::new(wanted.into_iter().filter(is_heard))?;
-    let thread = std::thread::Builder::new().name("signals".to_owned());
-    thread.spawn(move || {
+    threads::start("signals", move || {
         for signal in signals.forever().filter(|signal| *signal != SIGXFSZ) {
             act(signal);
         }

@@ -13,7 +13,7 @@ use crate::json::Object;
 use crate::options::Options;
 use crate::output;
 use crate::progress::is_talkative;
-use crate::remote::{self, Dialler, shown};
+use crate::remote::{self, Dialler};
 use crate::retrying::{Retrying, Witness};
 use crate::session::Sessions;
 use crate::signals::Cleanup;
@@ -78,11 +78,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let mut at = Sessions::with(options, dialler, messages.clone());
     at.log_in_as(&target, of_target);
 
-    // In a directory, the file itself.
-    let copy_at = match (under, target.to_string()) {
-        (None, url) => url,
-        (Some(name), url) if url.ends_with('/') => url + &shown(name.as_encoded_bytes()),
-        (Some(name), url) => format!("{url}/{}", shown(name.as_encoded_bytes())),
+    let copy_at = match under {
+        Some(name) => remote::shown_in(&target, name.as_encoded_bytes()),
+        None => target.to_string(),
     };
     let about =
         |object: Object| object.text("source", &source.to_string()).text("target", &copy_at);

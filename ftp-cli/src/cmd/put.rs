@@ -102,12 +102,10 @@ impl Item<'_> {
 
     /// The fields of events that say which file it is.
     fn about(&self, url: &FtpUrl) -> impl Fn(Object) -> Object {
-        let (source, name) = (self.local.as_bytes().to_vec(), url.to_string());
-        // In a directory, the file itself.
-        let target = match (url.is_directory(), name.ends_with('/')) {
-            (false, _) => name,
-            (true, true) => format!("{name}{}", shown(last(&self.path))),
-            (true, false) => format!("{name}/{}", shown(last(&self.path))),
+        let source = self.local.as_bytes().to_vec();
+        let target = match url.is_directory() {
+            true => remote::shown_in(url, last(&self.path)),
+            false => url.to_string(),
         };
         move |object| object.name("source", &source).text("target", &target)
     }
