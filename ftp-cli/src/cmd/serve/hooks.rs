@@ -29,7 +29,8 @@ use crate::{threads, values};
 /// How many programs run at a time.
 const AT_ONCE: usize = 4;
 
-/// How many files wait for theirs. For what is stored beyond that none is started.
+/// How many files can wait for theirs. When as many wait, a user who has fewer files in the queue
+/// than another takes a place of that other's.
 const WAITING: usize = 1_000;
 
 /// How often it is looked whether a program has ended: soon at first, then less often.
@@ -65,10 +66,54 @@ pub(super) struct Hooks {
     changed: Condvar,
 }
 
+/// The files that wait for their program: users take turns, so that one who stores many small
+/// files does not hold up the others.
+#[derive(Default)]
+struct Queue {
+    /// One for each user with a file here, in the order of their turns; none is empty.
+    users: VecDeque<VecDeque<Stored>>,
+    /// How many files wait in all.
+    length: usize,
+}
+
+impl Queue {
+    /// Takes a file in. Gives back the file that has no place: the latest of the user with most,
+    /// who can be the same one.
+    fn push(&mut self, stored: Stored) -> Option<Stored> {
+        let is_of_user =
+            |queue: &VecDeque<Stored>| queue.front().is_some_and(|first| first.user == stored.user);
+        let at = self.users.iter().position(is_of_user);
+        match at.and_then(|at| self.users.get_mut(at)) {
+            Some(queue) => queue.push_back(stored),
+            None => self.users.push_back(VecDeque::from([stored])),
+        }
+        self.length += 1;
+        if self.length <= WAITING {
+            return None;
+        }
+        let longest = self.users.iter_mut().max_by_key(|queue| queue.len());
+        let refused = longest.and_then(VecDeque::pop_back);
+        self.users.retain(|queue| !queue.is_empty());
+        self.length -= 1;
+        refused
+    }
+
+    /// The next file, of the user whose turn it is.
+    fn pop(&mut self) -> Option<Stored> {
+        let mut queue = self.users.pop_front()?;
+        let stored = queue.pop_front();
+        if !queue.is_empty() {
+            self.users.push_back(queue);
+        }
+        self.length -= 1;
+        stored
+    }
+}
+
 #[derive(Default)]
 struct State {
     hook: Option<Arc<Hook>>,
-    waiting: VecDeque<Stored>,
+    waiting: Queue,
     running: usize,
     threads: usize,
     /// Nobody waits for those that run any more.
@@ -111,11 +156,11 @@ impl Hooks {
     /// killed, and the others are not started.
     pub(super) fn finish(&self, limit: Duration) {
         let is_busy =
-            |state: &mut State| !state.is_cut && (state.running > 0 || !state.waiting.is_empty());
+            |state: &mut State| !state.is_cut && (state.running > 0 || state.waiting.length > 0);
         let waited = self.changed.wait_timeout_while(self.state(), limit, is_busy);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.is_over = true;
-        let left = std::mem::take(&mut state.waiting).len();
+        let left = std::mem::take(&mut state.waiting).length;
         if left > 0 {
             log::error!(target: LOG, "hooks.stored: not started for {left} files: the server ends");
         }
@@ -126,10 +171,10 @@ impl Hooks {
 
     fn work(&self) {
         loop {
-            let is_idle = |state: &mut State| state.waiting.is_empty() && !state.is_over;
+            let is_idle = |state: &mut State| state.waiting.length == 0 && !state.is_over;
             let waited = self.changed.wait_while(self.state(), is_idle);
             let mut state = waited.unwrap_or_else(PoisonError::into_inner);
-            let Some(stored) = state.waiting.pop_front() else { return };
+            let Some(stored) = state.waiting.pop() else { return };
             state.running += 1;
             drop(state);
             let run = || stored.run(|| self.state().is_over);
@@ -143,15 +188,18 @@ impl Hooks {
         }
     }
 
-    /// Takes note of a file, or says that there are too many.
+    /// Queues a file, and logs which file has no place.
     fn push(&self, stored: Stored) {
         let mut state = self.state();
-        if state.is_over || state.waiting.len() >= WAITING {
-            drop(state);
-            return stored.complain("not started: too many files wait for theirs");
-        }
-        state.waiting.push_back(stored);
+        let refused = match state.is_over {
+            true => Some(stored),
+            false => state.waiting.push(stored),
+        };
+        drop(state);
         self.changed.notify_all();
+        if let Some(refused) = refused {
+            refused.complain("not started: too many files wait for theirs");
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -268,14 +316,34 @@ mod tests {
     }
 
     #[test]
-    fn so_many_wait_and_no_more() {
+    fn a_thousand_files_wait_and_no_more() {
         let hooks = Hooks::default();
         for _ in 0..WAITING + 3 {
             hooks.push(stored(&["/bin/true"], Duration::from_secs(60)));
         }
-        assert_eq!(hooks.state().waiting.len(), WAITING);
+        assert_eq!(hooks.state().waiting.length, WAITING);
         hooks.finish(Duration::ZERO);
         hooks.push(stored(&["/bin/true"], Duration::from_secs(60)));
-        assert_eq!(hooks.state().waiting.len(), 0);
+        assert_eq!(hooks.state().waiting.length, 0);
+    }
+
+    #[test]
+    fn a_user_with_many_files_does_not_starve_the_others() {
+        let of = |user: &[u8]| {
+            let user = user.to_vec();
+            Stored { user, ..stored(&["/bin/true"], Duration::from_secs(60)) }
+        };
+        let mut queue = Queue::default();
+        for _ in 0..WAITING {
+            assert!(queue.push(of(b"camera")).is_none());
+        }
+        // The queue is full: the user who filled it gives up a place, and gets none.
+        assert_eq!(queue.push(of(b"scanner")).unwrap().user, b"camera");
+        assert_eq!(queue.push(of(b"camera")).unwrap().user, b"camera");
+        assert_eq!(queue.length, WAITING);
+        let first: Vec<_> = (0..3).map(|_| queue.pop().unwrap().user).collect();
+        assert_eq!(first, [&b"camera"[..], b"scanner", b"camera"]);
+        while queue.pop().is_some() {}
+        assert_eq!((queue.length, queue.users.len()), (0, 0));
     }
 }
