@@ -17,20 +17,6 @@ const MARGIN: usize = 4 * 1024;
 /// 4 KiB of it.
 const IDLE: usize = 8;
 
-/// What zeros are copied from.
-static ZEROS: [u8; MARGIN] = [0; MARGIN];
-
-/// Appends so many zeros, for what is read in their place. In a program that is built for size
-/// `Vec::resize` sets one byte at a time, which takes longer than all else that is done to a block.
-pub(super) fn add_zeros(bytes: &mut Vec<u8>, count: usize) {
-    bytes.reserve(count);
-    let end = bytes.len() + count;
-    while bytes.len() < end {
-        let piece = ZEROS.len().min(end - bytes.len());
-        bytes.extend_from_slice(ZEROS.get(..piece).unwrap_or_default());
-    }
-}
-
 /// The large buffers of a server.
 #[derive(Debug)]
 pub(crate) struct Buffers {
@@ -85,7 +71,7 @@ impl Buffers {
         bytes.try_reserve_exact(LARGE).ok()?;
         state.lent += 1;
         drop(state);
-        add_zeros(&mut bytes, LARGE);
+        bytes.resize(LARGE, 0);
         Some(bytes)
     }
 
@@ -141,15 +127,6 @@ impl Drop for Buffer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn zeros_are_added_behind_what_is_there() {
-        for count in [0, 1, MARGIN - 1, MARGIN, MARGIN + 1, LARGE] {
-            let mut bytes = b"ab".to_vec();
-            add_zeros(&mut bytes, count);
-            assert_eq!(bytes, [b"ab".as_slice(), &vec![0; count]].concat());
-        }
-    }
 
     #[test]
     fn there_are_only_so_many_large_buffers() {

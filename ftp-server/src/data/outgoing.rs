@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::AsciiEncoder;
 
-use super::buffers::add_zeros;
 use crate::pace::for_a_tick;
 use crate::storage::{Entries, Entry, Source, StorageError, StorageErrorKind};
 
@@ -170,7 +169,7 @@ fn read_some(
     out: &mut Vec<u8>,
 ) -> Result<usize, StorageError> {
     let before = out.len();
-    add_zeros(out, room);
+    out.resize(before + room, 0);
     loop {
         match source.read(out.get_mut(before..).unwrap_or_default()) {
             Ok(count) => {
