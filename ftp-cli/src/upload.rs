@@ -81,6 +81,8 @@ struct Job<'a, 'r> {
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Way {
     Store,
+    /// Without a byte, from the end of what the server has: so that it gives the file its name.
+    Rest,
     Append,
     Unique,
 }
@@ -106,13 +108,13 @@ impl Job<'_, '_> {
         if settings.no_clobber && self.is_there()? {
             return Ok(Done::skipped("exists"));
         }
-        let offset = match (settings.resume, length) {
+        let (offset, is_named) = match (settings.resume, length) {
             (true, None) => {
                 return Err(Failure::usage("--continue needs a regular file").alone());
             }
-            (true, Some(_)) if anew => 0,
+            (true, Some(_)) if anew => (0, false),
             (true, Some(length)) => self.offset(length, modified)?,
-            _ => 0,
+            _ => (0, false),
         };
         if let Source::File(file) = source
             && length.is_some()
@@ -120,8 +122,13 @@ impl Job<'_, '_> {
             let mut file: &File = file;
             file.seek(SeekFrom::Start(offset)).map_err(|error| local(&error))?;
         }
+        // A server that keeps an interrupted upload tells its size: only a file that has its name
+        // is there, and any other needs the final reply.
+        let has_all = offset > 0 && length == Some(offset);
+        let is_there = has_all && (is_named || self.client.exists(self.remote.place.path())?);
         let way = match () {
             () if settings.unique => Way::Unique,
+            () if has_all => Way::Rest,
             // As curl does: APPE where servers refuse REST before STOR.
             () if settings.append || offset > 0 => Way::Append,
             () => Way::Store,
@@ -137,7 +144,7 @@ impl Job<'_, '_> {
             Source::File(_) if length.is_some() => None,
             _ => checksum.as_mut().map(|(_, checksum)| checksum),
         };
-        let done = if offset > 0 && length == Some(offset) {
+        let done = if is_there {
             Done::moved(0, Duration::ZERO)
         } else {
             let report = self.send(source, way, (offset, length), streamed)?;
@@ -151,15 +158,25 @@ impl Job<'_, '_> {
             sent.map_err(|error| local(&error))?;
         }
         let size = before + done.bytes;
+        if way == Way::Rest && !is_there {
+            // Some servers take REST, and cut the file off all the same; some begin a new one.
+            let path = self.remote.place.path();
+            transfer::check_size(self.client, path, size, Verify::BestEffort)?;
+        }
         let finished = self.finish(done, size, checksum, modified);
         finished.map_err(|failure| if settings.append { failure.for_good() } else { failure })
     }
 
-    /// Where to go on: behind what the server has, unless that is known not to be the beginning of
-    /// this file.
-    fn offset(&mut self, length: u64, modified: Option<SystemTime>) -> Result<u64, Failure> {
+    /// Where to go on: after what the server has, unless that is known not to be the beginning of
+    /// this file. And whether the server told a time of it, as it does of what has its name.
+    fn offset(
+        &mut self,
+        length: u64,
+        modified: Option<SystemTime>,
+    ) -> Result<(u64, bool), Failure> {
         let path = self.remote.place.path();
-        let Some(there) = self.client.size(path)?.filter(|there| *there > 0) else { return Ok(0) };
+        let there = self.client.size(path)?.filter(|there| *there > 0);
+        let Some(there) = there else { return Ok((0, false)) };
         if there > length {
             let message = format!("the server's file is longer: {there} bytes, not {length}");
             return Err(Failure::new(Exit::Integrity, message).alone().for_good());
@@ -172,20 +189,24 @@ impl Job<'_, '_> {
             self.context.note(format_args!(
                 "the local file is newer than what {name} has of it: starting anew"
             ));
-            return Ok(0);
+            return Ok((0, false));
         }
-        Ok(there)
+        Ok((there, time.is_some()))
     }
 
     /// Whether the server has a file of that name already, for `--no-clobber`.
     fn is_there(&mut self) -> Result<bool, Failure> {
         let path = self.remote.place.path();
-        if self.client.size(path)?.is_some() || self.client.stat(path)?.is_some() {
+        if self.client.exists(path)? {
             return Ok(true);
         }
         // What the server does not tell is not known to be absent (CL-17).
         let features = self.client.features()?;
-        if features.has("SIZE") || features.has("MLST") {
+        if features.has("MDTM") || features.has("MLST") {
+            return Ok(false);
+        }
+        // A size alone may be that of an interrupted upload.
+        if self.client.size(path)?.is_none() && features.has("SIZE") {
             return Ok(false);
         }
         let message = "--no-clobber: the server does not tell whether the file is there";
@@ -197,7 +218,7 @@ impl Job<'_, '_> {
     fn send(
         &mut self,
         source: &mut Source<'_>,
-        way: Way,
+        mut way: Way,
         (offset, length): (u64, Option<u64>),
         mut checksum: Option<&mut Checksum>,
     ) -> Result<Report, Failure> {
@@ -217,7 +238,8 @@ impl Job<'_, '_> {
                 self.remote.place = Place::at(&name);
                 path = name;
             }
-            let error = match begin(self.client, way, if wish { &path } else { b"" }) {
+            let wished = if wish { &path[..] } else { b"" };
+            let error = match begin(self.client, (way, offset), wished) {
                 Ok(upload) => {
                     let board = &self.context.board;
                     let meter = board.begin(&path, offset, length, self.about);
@@ -237,6 +259,11 @@ impl Job<'_, '_> {
                 if !(std::mem::take(&mut wish) && !path.is_empty() && is_permanent(&error)) {
                     return Err(error.into());
                 }
+                continue;
+            }
+            if way == Way::Rest && matches!(error, Error::Refused(Verb::Rest | Verb::Stor, _)) {
+                // To add nothing does no harm to a file that is there.
+                way = Way::Append;
                 continue;
             }
             if self.makes_directories(&error)? {
@@ -336,9 +363,14 @@ fn added(mut failure: Failure) -> Failure {
     failure.for_good()
 }
 
-fn begin<'a>(client: &'a mut Client, way: Way, path: &[u8]) -> Result<Upload<'a>, Error> {
+fn begin<'a>(
+    client: &'a mut Client,
+    (way, offset): (Way, u64),
+    path: &[u8],
+) -> Result<Upload<'a>, Error> {
     match way {
         Way::Store => client.store(path),
+        Way::Rest => client.store_from(path, offset),
         Way::Append => client.append(path),
         Way::Unique => client.store_unique(path),
     }

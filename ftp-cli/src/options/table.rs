@@ -187,7 +187,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "",  "unique",          No,                    &[Put],   "let the server choose a new name (STOU), and print it"),
     row(Transfer, "P", "directory",       Needed("DIR"),         &[Get],   "where the files of several URLs go"),
     row(Transfer, "n", "no-clobber",      No,                    &[Get],   "skip a file that is here already"),
-    row(Transfer, "n", "no-clobber",      No,                    &[Put],   "skip a file that is on the server already (SIZE, MLST)"),
+    row(Transfer, "n", "no-clobber",      No,                    &[Put],   "skip a file that is on the server already (MDTM, MLST)"),
     row(Transfer, "",  "in-place",        No,                    &[Get],   "write under the final name from the first byte on"),
     row(Transfer, "",  "create-dirs",     No,                    &[Get],   "make the local directories that are not there"),
     row(Transfer, "",  "create-dirs",     No,                    &[Put],   "make the server's directories that are not there (MKD)"),

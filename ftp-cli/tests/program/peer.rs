@@ -18,6 +18,10 @@ pub(crate) enum Act {
     SendAndBreak(&'static str, Vec<u8>),
     /// Says the first, takes data to its end, says the last.
     Take(&'static str, &'static str),
+    /// Says the first, takes data to its end, and breaks the control connection.
+    TakeAndBreak(&'static str),
+    /// Says the first, takes data to its end, and then says nothing more.
+    TakeAndHang(&'static str),
     /// Says the first, takes this many bytes, ends the data connection, says the last.
     TakeAndRefuse(&'static str, usize, &'static str),
 }
@@ -130,6 +134,18 @@ fn serve(
                 say(first)?;
                 std::io::copy(&mut data.accept()?.0, &mut std::io::sink())?;
                 say(last)?;
+            }
+            Act::TakeAndBreak(first) => {
+                say(first)?;
+                std::io::copy(&mut data.accept()?.0, &mut std::io::sink())?;
+                return Ok(());
+            }
+            Act::TakeAndHang(first) => {
+                say(first)?;
+                std::io::copy(&mut data.accept()?.0, &mut std::io::sink())?;
+                // Until the client goes.
+                let _ = lines.read(&mut [0]);
+                return Ok(());
             }
             Act::TakeAndRefuse(first, length, last) => {
                 say(first)?;

@@ -54,6 +54,68 @@ fn a_size_that_differs_afterwards_is_no_success() {
     }
 }
 
+/// What a server says of an upload of which it has all and which has no name yet.
+fn kept() -> Vec<(&'static str, Act)> {
+    vec![("SIZE", Act::Say("213 7")), ("MDTM", Act::Say("550 no")), ("MLST", Act::Say("550 no"))]
+}
+
+#[test]
+fn an_upload_that_has_only_a_size_is_not_taken_for_a_file() {
+    let here = TempRoot::new();
+    let local = file(&here, "a", b"content");
+    let take = || Act::Take("150 go", "226 done");
+    for (acts, code, wanted) in [
+        (vec![("STOR", take())], 0, "REST 7, STOR x"),
+        // As a server that cannot restart uploads says it, sooner or later.
+        (vec![("REST", Act::Say("502 what?")), ("APPE", take())], 0, "REST 7, EPSV, APPE x"),
+        (vec![("STOR", Act::Say("451 no")), ("APPE", take())], 0, "REST 7, STOR x, "),
+        (vec![("STOR", Act::Say("451 no")), ("APPE", Act::Say("553 no"))], 8, "APPE x"),
+        (vec![("STOR", Act::Take("150 go", "552 full"))], 8, "REST 7, STOR x"),
+    ] {
+        let peer = Peer::start(&[acts, kept()].concat());
+        run(&mut ftp(&["put", "-c", "--verify", "none", &local, &peer.url("x")])).exited(code);
+        assert!(peer.seen().contains(wanted), "{}", peer.seen());
+    }
+    // It took REST, and began a new file all the same.
+    let acts = [
+        ("SIZE", Act::Say("213 7")),
+        ("SIZE", Act::Say("213 0")),
+        ("MDTM", Act::Say("550 no")),
+        ("STOR", take()),
+    ];
+    let peer = Peer::start(&acts);
+    run(&mut ftp(&["put", "-c", "--verify", "none", &local, &peer.url("x")])).exited(11);
+    // What has a time, or facts, has its name.
+    for proof in [
+        ("MDTM", Act::Say("213 29990101000000")),
+        ("MLST", Act::Say("250-Begin\r\n type=file;size=7; x\r\n250 End")),
+    ] {
+        let peer = Peer::start(&[("SIZE", Act::Say("213 7")), proof]);
+        run(&mut ftp(&["put", "-c", &local, &peer.url("x")])).succeeded();
+        assert!(!peer.seen().contains("STOR"), "{}", peer.seen());
+    }
+}
+
+#[test]
+fn an_upload_whose_last_reply_was_lost_is_confirmed_by_another_try() {
+    let here = TempRoot::new();
+    let local = file(&here, "a", b"content");
+    for (lost, limit) in
+        [(Act::TakeAndBreak("150 go"), "20"), (Act::TakeAndHang("150 go"), "250ms")]
+    {
+        let peer = Peer::start_several(vec![
+            vec![("SIZE", Act::Say("550 no")), ("STOR", lost)],
+            [kept(), vec![("STOR", Act::Take("150 go", "226 done"))]].concat(),
+        ]);
+        let mut put = ftp(&["put", "-c", "--retry", "1", "--retry-delay", "0"]);
+        let ran = run(put.args(["--final-timeout", limit, &local, &peer.url("x")]));
+        ran.succeeded();
+        let seen = peer.seen();
+        assert!(seen.contains("REST 7, STOR x, "), "{seen}");
+        assert_eq!(seen.matches("STOR x").count(), 2, "{seen}");
+    }
+}
+
 #[test]
 fn several_files_go_on_after_a_failure() {
     let here = TempRoot::new();

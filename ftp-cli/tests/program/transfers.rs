@@ -121,14 +121,19 @@ fn no_clobber_skips_and_says_so() {
     ran.succeeded();
     assert_eq!(here.read("old"), b"old");
 
-    let listed = ("FEAT", Act::Say("211-x\r\n SIZE\r\n211 end"));
-    let stored = ("STOR", Act::Take("150 go", "226 done"));
-    for (size, feat, code, stores) in
-        [("213 3", None, 0, false), ("550 no", Some(listed), 0, true), ("550 no", None, 14, false)]
-    {
-        let acts: Vec<_> =
-            [("SIZE", Act::Say(size)), stored.clone()].into_iter().chain(feat).collect();
-        let peer = Peer::start(&acts);
+    let feat = |text| ("FEAT", Act::Say(text));
+    let (size, both) = ("211-x\r\n SIZE\r\n211 end", "211-x\r\n SIZE\r\n MDTM\r\n211 end");
+    let there = ("MDTM", Act::Say("213 20260101000000"));
+    for (acts, code, stores) in [
+        (vec![there], 0, false),
+        (vec![("SIZE", Act::Say("550 no")), feat(size)], 0, true),
+        (vec![("SIZE", Act::Say("550 no"))], 14, false),
+        // A size alone may be that of an interrupted upload, which is no file.
+        (vec![("SIZE", Act::Say("213 3")), feat(both)], 0, true),
+        (vec![("SIZE", Act::Say("213 3")), feat(size)], 14, false),
+    ] {
+        let stored = ("STOR", Act::Take("150 go", "226 done"));
+        let peer = Peer::start(&[acts, vec![stored]].concat());
         let ran = run(&mut ftp(&["put", "-n", "--verify", "none", &old, &peer.url("x")]));
         ran.exited(code);
         assert_eq!(count(&peer, "STOR"), usize::from(stores), "{}", peer.seen());

@@ -50,6 +50,19 @@ impl Client {
         Ok(reply.and_then(|reply| facts_in(&reply)).map(|facts| Entry::from(&facts)))
     }
 
+    /// Whether the server proves that there is an object at `path`, by `MDTM` or `MLST`. `SIZE` does
+    /// not prove it: a server that keeps an interrupted upload under a hidden name tells the size of
+    /// what it keeps, so that the client can resume. `false` means that nothing proves it, not that
+    /// the object is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] for 4yz and 530; [`Error::Argument`].
+    pub fn exists(&mut self, path: impl AsRef<[u8]>) -> Result<bool, Error> {
+        let path = path.as_ref();
+        Ok(self.modified(path)?.is_some() || self.stat(path)?.is_some())
+    }
+
     /// Sets when the object at `path` was modified (`MFMT`, or `SITE UTIME` where the server lists
     /// that and does not know the first). Gives the time that the server says it stored, which may
     /// be coarser; `None` if it does not say.

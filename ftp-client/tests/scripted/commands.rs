@@ -83,6 +83,22 @@ fn one_object_is_told_by_mlst_cl_17() {
 }
 
 #[test]
+fn a_size_does_not_prove_that_a_file_exists() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("MDTM a", "550 no such file");
+        peer.answer("MLST a", "502 what");
+        peer.answer("MDTM b", "213 20260101000000");
+        peer.answer("MDTM c", "502 what");
+        peer.answer("MLST c", "250-Begin\r\n type=file; c\r\n250 End");
+        peer.answer("MDTM d", "450 not now");
+    });
+    let found: Vec<_> = ["a", "b", "c"].map(|path| client.exists(path).unwrap()).into();
+    assert_eq!(found, [false, true, true]);
+    assert!(matches!(client.exists("d"), Err(Error::Refused(Verb::Mdtm, _))));
+    server.end();
+}
+
+#[test]
 fn times_and_modes_are_set_cl_06() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         let time = "20200102030405";

@@ -257,6 +257,26 @@ fn a_cut_upload_goes_on_where_the_file_of_the_server_ends() {
 }
 
 #[test]
+fn an_upload_of_which_only_the_last_reply_was_lost_earns_another() {
+    let server = Server::start(vec![
+        cut_upload("550 no such file"),
+        on(|mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            // The length of what is kept under no name.
+            peer.answer("SIZE a", "213 12");
+            let data = opened(&mut peer, "REST 12, STOR a");
+            assert_eq!(read_all(data), b"");
+            peer.reply("226 done");
+            peer.answer("SIZE a", "213 12");
+        }),
+    ]);
+    let done = server.queue().upload(&mut Cursor::new(b"hello, world"), "a").unwrap();
+    assert_eq!((done.tries, done.resumed, done.size), (2, 12, 12));
+    assert!(done.report.is_some());
+    server.end();
+}
+
+#[test]
 fn an_upload_does_not_go_on_with_what_it_has_not_sent() {
     for (before, then) in [
         // The file that stood there still does.
