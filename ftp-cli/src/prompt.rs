@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use signal_hook::consts::{
@@ -155,7 +155,11 @@ impl Hiding {
     }
 
     fn show(&self) {
-        // What of the password was typed when a signal came is nobody's input.
+        // The kernel takes up what is typed a moment later, and would show what it had not taken up
+        // by now. To be asked whether there is input has it do so at once, while nothing is shown.
+        let mut typed = [PollFd::new(&self.terminal, PollFlags::IN)];
+        let _ = poll(&mut typed, Some(&Timespec::default()));
+        // A password that a signal interrupts is not input of another program.
         let _ = tcsetattr(self.terminal.as_fd(), OptionalActions::Flush, &self.shown);
     }
 }

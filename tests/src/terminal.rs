@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
@@ -101,7 +102,7 @@ impl Terminal {
         let left = end.saturating_duration_since(Instant::now());
         let limit = Timespec::try_from(left).expect("a minute at most");
         let mut watched = [PollFd::new(&self.master, PollFlags::IN)];
-        if !poll(&mut watched, Some(&limit)).is_ok_and(|count| count > 0) {
+        if !retry_on_intr(|| poll(&mut watched, Some(&limit))).is_ok_and(|count| count > 0) {
             return false;
         }
         let mut piece = [0; 4_096];
@@ -171,8 +172,9 @@ impl Terminal {
             ];
             let left = end.saturating_duration_since(Instant::now());
             let limit = Timespec::try_from(left).expect("a minute at most");
-            let count = poll(&mut watched, Some(&limit)).unwrap_or_default();
-            assert!(count > 0, "it does not end: {:?}", String::from_utf8_lossy(&self.seen));
+            let count = retry_on_intr(|| poll(&mut watched, Some(&limit)));
+            let seen = String::from_utf8_lossy(&self.seen);
+            assert!(count.is_ok_and(|count| count > 0), "it does not end: {count:?}, {seen:?}");
             let [process, shown] = &watched;
             let (has_ended, has_shown) =
                 (!process.revents().is_empty(), shown.revents().contains(PollFlags::IN));
