@@ -32,10 +32,10 @@ const BEHAVIOURS: usize = 700;
 const SHORT: Duration = Duration::from_millis(250);
 
 /// A limit that no call runs into.
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(90);
 
 /// How long a call, with connecting and logging in, may take: many times what it should.
-const BOUND: Duration = Duration::from_secs(15);
+const BOUND: Duration = Duration::from_secs(60);
 
 /// How many are played at a time; nearly all of them wait.
 const AT_A_TIME: usize = 8;
