@@ -326,7 +326,7 @@ impl ControlConnection {
     ) -> Result<bool, Error> {
         let control = self.stream.as_ref().ok_or(Error::Closed)?;
         if control.has_unread() {
-            return Ok(false);
+            return self.go_on(deadline).map(|()| false);
         }
         let other = PollFd::from_borrowed_fd(other, interest);
         let mut fds = vec![other, PollFd::new(control, PollFlags::IN)];
@@ -339,7 +339,7 @@ impl ControlConnection {
         let (one, two) = (self.stream.as_ref(), other.stream.as_ref());
         let (one, two) = (one.ok_or(Error::Closed)?, two.ok_or(Error::Closed)?);
         if one.has_unread() || two.has_unread() {
-            return other.waiter.check();
+            return self.go_on(deadline).and_then(|()| other.waiter.check());
         }
         let mut fds = vec![PollFd::new(one, PollFlags::IN), PollFd::new(two, PollFlags::IN)];
         fds.extend(other.waiter.canceller().map(|it| PollFd::new(it, PollFlags::IN)));
@@ -351,7 +351,7 @@ impl ControlConnection {
     pub(crate) fn wait(&self, deadline: Deadline) -> Result<(), Error> {
         let stream = self.stream.as_ref().ok_or(Error::Closed)?;
         if stream.has_unread() {
-            return self.waiter.check();
+            return self.go_on(deadline);
         }
         self.waiter.wait_for(stream.as_fd(), PollFlags::IN, deadline)
     }

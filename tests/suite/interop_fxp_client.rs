@@ -34,6 +34,11 @@ fn to(direction: Direction) -> Options {
     Options { direction, ..Options::default() }
 }
 
+/// How often a copy is made with the target listening, and with the source, which costs half a
+/// second each time.
+const RUNS: [(Direction, usize); 2] =
+    [(Direction::TargetListens, 30), (Direction::SourceListens, 4)];
+
 /// Files from one to the other and back, each of the two listening, over the same control
 /// connections; then the rest of one that was cut, and what the source or the target refuses.
 #[track_caller]
@@ -42,9 +47,8 @@ fn copies_both_ways(one: &Site, other: &Site) {
         source.clear();
         target.clear();
         let (mut from, mut at) = (client(source), client(target));
-        // A target that listens and says nothing until it is connected to costs time for each.
-        let small = SIZES.into_iter().map(|size| (Direction::Forward, size));
-        let big = [(Direction::Forward, 3_000_000), (Direction::Reverse, 3_000_000)];
+        let small = SIZES.into_iter().map(|size| (Direction::TargetListens, size));
+        let big = [(Direction::TargetListens, 3_000_000), (Direction::SourceListens, 3_000_000)];
         for (seed, (direction, size)) in (1..).zip(small.chain(big)) {
             let content = binary(size, seed);
             source.root.write("file", &content);
@@ -58,11 +62,11 @@ fn copies_both_ways(one: &Site, other: &Site) {
         let content = binary(100_000, 9);
         source.root.write("file", &content);
         for (direction, there) in [
-            (Direction::Forward, 0),
-            (Direction::Forward, 1),
-            (Direction::Forward, 99_999),
-            (Direction::Forward, 100_000),
-            (Direction::Reverse, 60_000),
+            (Direction::TargetListens, 0),
+            (Direction::TargetListens, 1),
+            (Direction::TargetListens, 99_999),
+            (Direction::TargetListens, 100_000),
+            (Direction::SourceListens, 60_000),
         ] {
             target.root.write("copy", &content[..there]);
             let options = Options { resume: Resume::Find, ..to(direction) };
@@ -72,25 +76,48 @@ fn copies_both_ways(one: &Site, other: &Site) {
             assert_eq!(report.offset, there as u64, "{what}");
             assert_same(&what, &target.root.read("copy"), &content);
         }
-        for direction in [Direction::Forward, Direction::Reverse] {
-            let copied = fxp::transfer(&mut from, "file", &mut at, "no/such/file", to(direction));
-            let error = copied.unwrap_err();
-            assert_eq!(error.last().unwrap().side, Side::Target, "{error}");
-            from.noop().unwrap();
-            at.noop().unwrap();
-
-            // Some do not hear ABOR while they wait for a connection: that is closed in the end.
-            let timeouts = Timeouts { reply: Duration::from_secs(3), ..Timeouts::default() };
-            let mut hasty = client_with(target, timeouts);
-            let copied = fxp::transfer(&mut from, "missing", &mut hasty, "copy 2", to(direction));
-            let error = copied.unwrap_err();
-            let last = error.last().unwrap();
-            assert_eq!(last.side, Side::Source, "{error}");
-            assert!(matches!(last.error, Error::Refused(Verb::Retr, _)), "{error}");
-            from.noop().unwrap();
-            match (hasty.noop(), &last.other) {
-                (Ok(()), _) | (Err(Error::Closed), Some(Error::Timeout(_))) => {}
-                (result, _) => panic!("{result:?} behind {error}"),
+        // What the source cannot read leaves the target's file as it is, and both usable.
+        source.root.mkdir("directory");
+        let old = binary(1_000, 3);
+        for (direction, runs) in RUNS {
+            target.root.write("copy", &old);
+            for run in 0..runs {
+                for path in ["missing", "directory", "no/such/file"] {
+                    let error = fxp::transfer(&mut from, path, &mut at, "copy", to(direction))
+                        .expect_err(path);
+                    let last = error.last().unwrap();
+                    assert_eq!(last.side, Side::Source, "{error}");
+                    assert!(matches!(last.error, Error::Refused(Verb::Retr, _)), "{error}");
+                    let what = format!("run {run} of {path} to {}, {direction:?}", target.address);
+                    assert_same(&what, &target.root.read("copy"), &old);
+                    from.noop().unwrap();
+                    at.noop().unwrap();
+                }
+                let what = format!("run {run} to {}, {direction:?}", target.address);
+                fxp::transfer(&mut from, "file", &mut at, "other", to(direction))
+                    .unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert_same(&what, &target.root.read("other"), &content);
+            }
+        }
+        let big = binary(8_000_000, 4);
+        source.root.write("file", &big);
+        for (direction, runs) in RUNS {
+            for _ in 0..runs.min(2) {
+                // Some do not hear ABOR while they wait for a connection: that is closed in the end.
+                let timeouts = Timeouts { reply: Duration::from_secs(3), ..Timeouts::default() };
+                let mut hasty = client_with(source, timeouts);
+                let copied =
+                    fxp::transfer(&mut hasty, "file", &mut at, "no/such/file", to(direction));
+                let error = copied.unwrap_err();
+                let last = error.last().unwrap();
+                assert_eq!(last.side, Side::Target, "{error}");
+                assert!(matches!(last.error, Error::Refused(Verb::Stor, _)), "{error}");
+                at.noop().unwrap();
+                match (hasty.noop(), &last.other, direction) {
+                    (Ok(()), ..) => {}
+                    (Err(Error::Closed), Some(Error::Timeout(_)), Direction::SourceListens) => {}
+                    (result, ..) => panic!("{result:?} after {error}"),
+                }
             }
         }
     }
@@ -139,27 +166,27 @@ fn direction_found(source: &Site, target: &Site) -> Direction {
 }
 
 #[test]
-fn in_reverse_where_the_source_refuses_to_listen_fx_08() {
+fn the_source_listens_where_the_target_refuses_to_fx_08() {
     let no_passive = |host| {
         let fxp_networks = vec![ftp_proto::Network::parse(b"127.0.0.0/8").unwrap()];
         let config = ServerConfig { passive: false, fxp_networks, ..ServerConfig::default() };
         OurServer::at(host, Server::builder().config(config), Rights::FULL | Rights::FXP)
     };
     let open = ours(OTHER, &["127.0.0.11"]);
-    assert_eq!(direction_found(&no_passive(ONE), &open), Direction::Reverse);
+    assert_eq!(direction_found(&open, &no_passive(ONE)), Direction::SourceListens);
     let Some(vsftpd) = RealServer::vsftpd_without(ONE, &["pasv_enable"]) else { return };
-    assert_eq!(direction_found(&vsftpd, &open), Direction::Reverse);
+    assert_eq!(direction_found(&open, &vsftpd), Direction::SourceListens);
     let Some(proftpd) = RealServer::proftpd_at(OTHER) else { return };
-    assert_eq!(direction_found(&vsftpd, &proftpd), Direction::Reverse);
-    assert_eq!(direction_found(&proftpd, &vsftpd), Direction::Forward);
+    assert_eq!(direction_found(&proftpd, &vsftpd), Direction::SourceListens);
+    assert_eq!(direction_found(&vsftpd, &proftpd), Direction::TargetListens);
 }
 
 #[test]
-fn in_reverse_where_the_target_refuses_to_connect_fx_08() {
+fn the_source_listens_where_it_refuses_to_connect_fx_08() {
     let Some(proftpd) = RealServer::proftpd_at(ONE) else { return };
     for settings in [&["port_enable"][..], &["port_promiscuous"]] {
         let Some(vsftpd) = RealServer::vsftpd_without(OTHER, settings) else { return };
-        assert_eq!(direction_found(&proftpd, &vsftpd), Direction::Reverse);
+        assert_eq!(direction_found(&vsftpd, &proftpd), Direction::SourceListens);
     }
     // Ours refuses whoever is in none of its networks, and turns its connections away.
     let vsftpd = RealServer::vsftpd_at(OTHER).unwrap();
@@ -191,15 +218,21 @@ fn refusals_are_named_and_what_to_do_fx_08() {
     else {
         return;
     };
-    let words = ["target: PORT refused: 500", "; in reverse: target: STOR refused: 425 Security"];
+    let words = [
+        "target: STOR refused: 425 Security",
+        "; where the source listens: target: PORT refused: 500",
+    ];
     fails(&open, &vsftpd, Direction::Auto, &words);
-    let words = ["source: RETR refused: 425 Security", "; in reverse: source: PORT refused: 500"];
+    let words = [
+        "source: PORT refused: 500",
+        "; where the source listens: source: RETR refused: 425 Security",
+    ];
     fails(&vsftpd, &open, Direction::Auto, &words);
     // These let whoever is quick take the port of PASV.
     for server in [RealServer::proftpd_fxp(OTHER, false), RealServer::pure_ftpd_fxp(OTHER, false)] {
         let Some(server) = server else { return };
-        fails(&open, &server, Direction::Forward, &["target: PORT refused: 500"]);
-        fails(&server, &open, Direction::Reverse, &["source: PORT refused: 500"]);
+        fails(&open, &server, Direction::SourceListens, &["target: PORT refused: 500"]);
+        fails(&server, &open, Direction::TargetListens, &["source: PORT refused: 500"]);
     }
 }
 
@@ -215,7 +248,7 @@ fn over_ipv6_fx_10() {
     };
     let (one, _source, mut from) = start();
     let (other, _target, mut at) = start();
-    for direction in [Direction::Forward, Direction::Reverse] {
+    for direction in [Direction::TargetListens, Direction::SourceListens] {
         let content = binary(100_000, 5);
         one.write("file", &content);
         fxp::transfer(&mut from, "file", &mut at, "copy", to(direction)).unwrap();

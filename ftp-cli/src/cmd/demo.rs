@@ -170,8 +170,8 @@ impl Demo<'_> {
         let mut source = connect(builder())?;
         let mut target = connect_to(address_of_other, builder())?;
         for (direction, name, what) in [
-            (fxp::Direction::Forward, "forward.bin", "the source listens"),
-            (fxp::Direction::Reverse, "reverse.bin", "in reverse: the target listens"),
+            (fxp::Direction::TargetListens, "copied.bin", "the target listens"),
+            (fxp::Direction::SourceListens, "reverse.bin", "in reverse: the source listens"),
         ] {
             self.step(&what)?;
             self.copy(&mut source, &mut target, direction, name)?;

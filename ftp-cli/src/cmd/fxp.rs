@@ -20,6 +20,7 @@ use crate::signals::Cleanup;
 use crate::stdio::Stdio;
 use crate::target::name_of;
 use crate::trace;
+use crate::values;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [source, target] = options.operands.as_slice() else {
@@ -51,8 +52,11 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             return Err(Failure::usage(message));
         }
     }
+    let listeners = [("source", Direction::SourceListens), ("target", Direction::TargetListens)];
     let choice = fxp::Options {
-        direction: if options.has("reverse") { Direction::Reverse } else { Direction::Auto },
+        direction: options
+            .parsed("listen", |text| values::word(text, &listeners))?
+            .unwrap_or_default(),
         resume: if options.has("continue") { Resume::Find } else { Resume::No },
         address: remote::address_rule(options)?.unwrap_or_default(),
         ..fxp::Options::default()
@@ -157,7 +161,9 @@ fn copy(
         let copied = fxp::transfer(from, source.path(), at, target.path(), options);
         let Err(error) = &copied else { return copied };
         let Some(last) = error.last() else { return copied };
-        if !matches!(last.error, Error::Refused(Verb::Retr | Verb::Stor, _)) {
+        let is_refusal = matches!(last.error, Error::Refused(Verb::Retr | Verb::Stor, _));
+        // The reason says more than a connection that stopping the other ended.
+        if !is_refusal || !from.is_ready() || !at.is_ready() {
             return copied;
         }
         let (client, place) = match last.side {

@@ -215,7 +215,8 @@ pub(super) const FXP: Entry = Entry {
     summary: "copy a file from server to server",
     about: "\
 The file never passes here: one server listens, the other connects to it, and both must allow
-that. A DST-URL that ends in / is a directory. Users are those of the URLs; FTP_PASSWORD is for a
+that. A file that the source cannot send leaves the file of that name at the target as it is. How
+long the data takes is only limited by --timeout. A DST-URL that ends in / is a directory. Users are those of the URLs; FTP_PASSWORD is for a
 single one that has no password there.
 
 With -r both are directories, and what differs of the tree is copied, as mirror does it; help mirror

@@ -203,7 +203,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "",  "create-dirs",     No,                    &[Batch], "of get and put: make the directories that are not there"),
     row(Transfer, "p", "preserve",        No,                    &[Batch], "of get and put: give the file the time of the other"),
     row(Transfer, "c", "continue",        No,                    &[Fxp],   "go on where the target's file ends"),
-    row(Transfer, "",  "reverse",         No,                    &[Fxp],   "the target listens; default: the source, and else the target"),
+    row(Transfer, "",  "listen",          Needed("source|target"), &[Fxp], "the server that listens; default: the target, else the source"),
     row(Transfer, "r", "recursive",       No,                    &[Fxp],   "a directory and all that is in it, as far as it differs"),
     row(Transfer, "c", "continue",        No,                    &[Command::Mirror], "go on in the middle of a file that was cut; keep what comes of one"),
     row(Transfer, "j", "jobs",            Needed("N"),           TREES,    "so many files at a time, each over connections of its own; default 1"),

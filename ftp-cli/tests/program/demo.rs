@@ -26,7 +26,7 @@ fn demo_shows_the_dialogue_and_cleans_up() {
         "ok   list: 64 MiB.bin (67108864), LICENSE-MIT (",
         "ok   get 64 MiB.bin from byte 33554432 on: ",
         "ok   put half.bin from byte 33554432 on: ",
-        "ok   copy 64 MiB.bin to forward.bin: ",
+        "ok   copy 64 MiB.bin to copied.bin: ",
         "ok   copy 64 MiB.bin to reverse.bin: ",
         "ok   nothing is left behind",
     ] {

@@ -36,17 +36,25 @@ fn fxp(options: &[&str], from: &str, to: &str) -> Ran {
 #[test]
 fn a_file_is_copied_in_either_direction_fx_08() {
     let content: Vec<u8> = (0..100_000_u32).map(|at| (at % 251) as u8).collect();
-    for (passive, options, reverse) in
-        [(true, &[][..], false), (true, &["--reverse"][..], true), (false, &[][..], true)]
-    {
-        let (one, other) = (ours(ONE, passive, "127.0.0.12"), ours(OTHER, true, "127.0.0.11"));
+    for (passive, options, target_listens) in [
+        (true, &[][..], true),
+        (true, &["--listen=source"][..], false),
+        (true, &["--listen=target"][..], true),
+        (false, &[][..], false),
+    ] {
+        let (one, other) = (ours(ONE, true, "127.0.0.12"), ours(OTHER, passive, "127.0.0.11"));
         one.root.write("file", &content);
         other.root.write("copy", b"old");
         let ran = fxp(&[options, &["--trace"]].concat(), &one.url("file"), &other.url("copy"));
         ran.exited(0);
         assert!(ran.stdout.is_empty(), "{ran:?}");
         let said = String::from_utf8_lossy(&ran.stderr);
-        assert_eq!(said.contains("the source is to connect to 127.0.0.12:"), reverse, "{said}");
+        assert!(said.contains("> RETR") && said.contains("> STOR"), "{said}");
+        // The source is told first, whichever listens.
+        assert!(said.find("> RETR") < said.find("> STOR"), "{said}");
+        let connects = said.contains("the source is to connect to 127.0.0.12:");
+        // What was agreed on before the target refused to listen counts for nothing.
+        assert_eq!(connects, target_listens, "{said}");
         assert!(other.root.read("copy") == content, "{said}");
         // Neither says who it is, nor is asked for more than is needed.
         assert!(!said.contains("STAT") && !said.contains("pass word"), "{said}");
@@ -69,12 +77,12 @@ fn a_file_is_copied_in_either_direction_fx_08() {
 
 #[test]
 fn both_refusals_are_told_and_what_to_do_fx_08() {
-    let (one, other) = (ours(ONE, false, "127.0.0.13"), ours(OTHER, true, "127.0.0.13"));
+    let (one, other) = (ours(ONE, true, "127.0.0.13"), ours(OTHER, false, "127.0.0.13"));
     one.root.write("file", b"content");
     other.root.write("copy", b"old");
     let ran = fxp(&[], &one.url("file"), &other.url("copy"));
-    failed(&ran, 13, "source: PASV refused: 5");
-    failed(&ran, 13, "; in reverse: source: PORT refused: 5");
+    failed(&ran, 13, "target: PASV refused: 5");
+    failed(&ran, 13, "; where the source listens: target: PORT refused: 5");
     failed(&ran, 13, "fxp.networks");
     failed(&ran, 13, "AllowForeignAddress");
     assert_eq!(other.root.read("copy"), b"old");
@@ -115,13 +123,14 @@ fn a_failure_has_the_code_of_its_cause_li_06_hc_02() {
         (sent("226 done"), "213 5", 0, ""),
         (sent("226 done"), "550 unknown", 0, ""),
         (sent("226 done"), "213 6", 11, "5 of 6"),
-        (sent("426 cut"), "", 9, "source: RETR refused: 426 cut"),
-        (sent("551 disk"), "", 8, "source: RETR refused: 551 disk"),
+        (sent("426 cut"), "", 9, "source: RETR broken off: 426 cut"),
+        (sent("551 disk"), "", 8, "source: RETR broken off: 551 disk"),
         (sent("421 bye"), "", 9, "421 bye"),
         (sent("331 what"), "", 7, "331 what"),
         (hangs, "", 10, "timed out"),
         (Act::Say("550 none"), "", 8, "source: RETR refused: 550 none"),
-        (Act::Say("425 no way"), "", 13, "; in reverse: source: PORT refused: 502"),
+        (Act::Say("425 no way"), "", 13, "source: PORT refused: 502"),
+        (Act::Say("425 no way"), "", 13, "; where the source listens: source: RETR refused: 425"),
     ] {
         // It announces a host that is not it, and is connected to all the same.
         let peer = Peer::start(&[("RETR", retr), ("SIZE", Act::Say(size))]);
@@ -129,12 +138,12 @@ fn a_failure_has_the_code_of_its_cause_li_06_hc_02() {
     }
     for (stor, code, words) in [
         (Act::Take("150 go", "226 there"), 0, ""),
-        (Act::Take("150 go", "452 disk full"), 9, "target: STOR refused: 452 disk full"),
+        (Act::Take("150 go", "452 disk full"), 9, "target: STOR broken off: 452 disk full"),
         (Act::Say("553 bad name"), 8, "target: STOR refused: 553 bad name"),
         (Act::Say("425 no way"), 13, "target: STOR refused: 425 no way"),
     ] {
         let peer = Peer::start(&[("STOR", stor)]);
-        let limits = [&limits[..], &["--reverse"]].concat();
+        let limits = [&limits[..], &["--listen=target"]].concat();
         check(&fxp(&limits, &ours.url("file"), &peer.url("x")), &peer, code, words);
     }
 }
@@ -183,14 +192,15 @@ fn a_path_that_is_refused_whole_is_tried_part_by_part_cl_60() {
         ("RETR a", Act::Send("150 data", b"12345".to_vec(), "226 done")),
     ]);
     fxp(&[], &source.url("x/a"), &ours.url("copy")).exited(0);
-    assert!(source.seen().contains("RETR x/a, CWD x, PASV, RETR a, "), "{}", source.seen());
+    let again = "PASV, RETR x/a, CWD x, PORT 127,0,0,1,";
+    assert!(source.seen().contains(again), "{}", source.seen());
     assert_eq!(ours.root.read("copy"), b"12345");
     let target = Peer::start(&[
         ("STOR x/b", Act::Say("550 none")),
         ("STOR b", Act::Take("150 go", "226 there")),
     ]);
-    fxp(&["--reverse"], &ours.url("file"), &target.url("x/b")).exited(0);
-    assert!(target.seen().contains("STOR x/b, CWD x, PASV, STOR b, "), "{}", target.seen());
+    fxp(&[], &ours.url("file"), &target.url("x/b")).exited(0);
+    assert!(target.seen().contains("CWD x, PASV, STOR b, "), "{}", target.seen());
 }
 
 /// A server that begins each transfer, tells of that, and never ends it unless it is aborted. Gives

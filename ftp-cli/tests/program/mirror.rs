@@ -592,11 +592,11 @@ fn promiscuous(host: Ipv4Addr, active: bool, networks: &str) -> OurServer {
 fn a_tree_goes_from_server_to_server_fx_08() {
     let (one, other) = (Ipv4Addr::new(127, 0, 0, 21), Ipv4Addr::new(127, 0, 0, 22));
     for (active, options) in
-        [(true, &[][..]), (true, &["--reverse"][..]), (false, &[]), (true, &["--jobs", "3"])]
+        [(true, &[][..]), (true, &["--listen=source"][..]), (false, &[]), (true, &["--jobs", "3"])]
     {
-        let source = promiscuous(one, true, "127.0.0.22");
         // One that connects to nobody can only listen.
-        let target = promiscuous(other, active, "127.0.0.21");
+        let source = promiscuous(one, active, "127.0.0.22");
+        let target = promiscuous(other, true, "127.0.0.21");
         fill(&source.root, "tree");
         let fxp = || {
             let (from, to) = (source.url("tree"), target.url("copy"));

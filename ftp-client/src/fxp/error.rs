@@ -5,6 +5,7 @@ use std::fmt;
 use ftp_proto::{Reply, ReplyCode, Verb};
 
 use super::Direction;
+use crate::transfer;
 
 /// One of the two servers.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -67,8 +68,12 @@ impl std::error::Error for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, attempt) in self.attempts.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "; in reverse: " };
-            write!(f, "{separator}{attempt}")?;
+            match attempt.direction {
+                _ if index == 0 => {}
+                Direction::SourceListens => f.write_str("; where the source listens: ")?,
+                _ => f.write_str("; where the target listens: ")?,
+            }
+            write!(f, "{attempt}")?;
         }
         if self.attempts.iter().any(Attempt::may_be_about_third_hosts) {
             f.write_str(
@@ -83,10 +88,15 @@ impl fmt::Display for Error {
                  certificate: TLSVerifyClient, TLSVerifyServer and TLSCACertificateFile of ProFTPD",
             )?;
         }
+        if self.attempts.iter().any(Attempt::may_be_about_sessions) {
+            f.write_str(
+                "; a server that demands that protected data connections resume the session of the \
+                 control connection cannot copy to another server: require_ssl_reuse=NO of vsftpd, \
+                 TLSOptions NoSessionReuseRequired of ProFTPD, tls.session_reuse of ftp-cli serve",
+            )?;
+        }
         match self.attempts.as_slice() {
-            [only] if only.direction == Direction::Reverse && only.is_about_the_way() => {
-                f.write_str("; the other direction may work")
-            }
+            [only] if only.is_about_the_way() => f.write_str("; the other direction may work"),
             _ => Ok(()),
         }
     }
@@ -96,7 +106,7 @@ impl fmt::Display for Error {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Attempt {
-    /// Forward or reverse.
+    /// Which server listened: never [`Auto`](Direction::Auto).
     pub direction: Direction,
     /// Whose fault ended it.
     pub side: Side,
@@ -109,11 +119,15 @@ pub struct Attempt {
     pub confirmed: Option<Reply>,
     /// Whether the two were to do a handshake of TLS with each other.
     pub is_protected: bool,
+    /// Whether `side` and the other server had begun to transfer (1yz).
+    pub(super) had_begun: (bool, bool),
 }
 
 impl Attempt {
     pub(super) const fn new(direction: Direction, side: Side, error: crate::Error) -> Self {
-        Self { direction, side, error, other: None, confirmed: None, is_protected: false }
+        let (other, confirmed) = (None, None);
+        let (is_protected, had_begun) = (false, (false, false));
+        Self { direction, side, error, other, confirmed, is_protected, had_begun }
     }
 
     /// Whether it failed because no data connection came about, so that another direction may
@@ -134,6 +148,19 @@ impl Attempt {
         self.is_protected && (has_left(&self.error) || self.other.as_ref().is_some_and(has_left))
     }
 
+    /// Whether a server may have refused because the data connection resumed no session of its own.
+    fn may_be_about_sessions(&self) -> bool {
+        let has_refused = |error: &crate::Error| {
+            matches!(
+                error,
+                crate::Error::Refused(Verb::Retr | Verb::Stor, reply)
+                    if transfer::is_demand_for_session(reply)
+            )
+        };
+        self.is_protected
+            && (has_refused(&self.error) || self.other.as_ref().is_some_and(has_refused))
+    }
+
     /// Whether a server may have refused because the other is not the client.
     fn may_be_about_third_hosts(&self) -> bool {
         match &self.error {
@@ -150,15 +177,33 @@ impl fmt::Display for Attempt {
             Side::Source => Side::Target,
             Side::Target => Side::Source,
         };
-        write!(f, "{}: {}", self.side, self.error)?;
+        let (this_had_begun, other_had_begun) = self.had_begun;
+        say(f, self.side, &self.error, this_had_begun)?;
         if let Some(error) = &self.other {
-            write!(f, "; {other}: {error}")?;
+            f.write_str("; ")?;
+            say(f, other, error, other_had_begun)?;
         }
         match (&self.confirmed, other) {
             (Some(_), Side::Target) => {
                 f.write_str("; the target takes what came for the whole file")
             }
-            _ => Ok(()),
+            (Some(_), Side::Source) => f.write_str("; the source sent all of it"),
+            (None, _) => Ok(()),
         }
+    }
+}
+
+/// What failed at a server. A transfer that had begun was not refused.
+fn say(
+    f: &mut fmt::Formatter<'_>,
+    side: Side,
+    error: &crate::Error,
+    had_begun: bool,
+) -> fmt::Result {
+    match error {
+        crate::Error::Refused(verb, reply) if had_begun => {
+            write!(f, "{side}: {verb} broken off: {reply}")
+        }
+        error => write!(f, "{side}: {error}"),
     }
 }

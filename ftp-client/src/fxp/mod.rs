@@ -36,18 +36,20 @@ use ftp_proto::{AddressRule, Command, Pathname, Reply, RepresentationType, Resta
 use crate::client::Client;
 use crate::security::TlsError;
 use crate::trace;
-use pair::Pair;
+use pair::{Failure, Pair};
 
 /// Which server listens for the data connection.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum Direction {
-    /// Forward, and then in reverse if no data connection comes about that way.
+    /// The target listens; if no data connection comes about that way, the source does.
     #[default]
     Auto,
-    /// The source listens, the target connects to it.
-    Forward,
-    /// The target listens, the source connects to it.
-    Reverse,
+    /// The target listens and the source connects to it (RFC 959 §5.2, figure 3). The source's
+    /// first reply shows whether it can read the file before the target opens its own.
+    TargetListens,
+    /// The source listens and the target connects to it. The source can then reply only after the
+    /// target has been told to store, so only a prompt refusal leaves the target's file untouched.
+    SourceListens,
 }
 
 /// Where in the file a copy begins.
@@ -60,6 +62,8 @@ pub enum Resume {
     From(u64),
     /// Where the target's file ends, if both servers tell sizes, the source's is not smaller, and
     /// the source was not modified after the target, as far as they tell. Else at the beginning.
+    /// With equal sizes nothing is copied if `MDTM` or `MLST` proves that the target has the file:
+    /// some servers tell the size of an upload that was cut and has no name yet.
     Find,
 }
 
@@ -108,7 +112,7 @@ pub struct Report {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Moved {
-    /// Forward or reverse.
+    /// Which server listened: never [`Auto`](Direction::Auto).
     pub direction: Direction,
     /// The source's last reply, 2yz.
     pub source: Reply,
@@ -125,7 +129,11 @@ pub struct Moved {
 /// only bounded by the servers, and by [`overall`](crate::ClientBuilder::overall): nothing of it is
 /// seen here, and servers are not asked about it meanwhile, which many do not stand.
 ///
-/// The target is told first, so that a file that the source then refuses may be empty there.
+/// The source is told first (`RETR`), and the target (`STOR`) only after the source's 150, so a
+/// missing or unreadable source leaves the target's file as it is. Where the source cannot send
+/// its 150 before the target acts, because it listens or because TLS is on, its refusal is waited
+/// for half a second, or four times as long as it took for the reply before, up to 5 s. A target
+/// that refuses the source's data connection may have emptied its file by then.
 ///
 /// # Errors
 ///
@@ -144,9 +152,9 @@ pub fn transfer(
 ) -> Result<Report, Error> {
     let started = Instant::now();
     let order: &[Direction] = match options.direction {
-        Direction::Auto => &[Direction::Forward, Direction::Reverse],
-        Direction::Forward => &[Direction::Forward],
-        Direction::Reverse => &[Direction::Reverse],
+        Direction::Auto => &[Direction::TargetListens, Direction::SourceListens],
+        Direction::TargetListens => &[Direction::TargetListens],
+        Direction::SourceListens => &[Direction::SourceListens],
     };
     let direction = order.first().copied().unwrap_or_default();
     let failed = |side| move |error| Error::new(Attempt::new(direction, side, error));
@@ -170,13 +178,16 @@ pub fn transfer(
 
     let offset = match options.resume {
         Resume::No | Resume::From(_) => given,
-        Resume::Find => match find_offset((source, from.as_bytes()), (target, to.as_bytes()))? {
-            Found::Offset(offset) => offset,
-            Found::Whole(size) => {
-                let duration = started.elapsed();
-                return Ok(Report { offset: size, size: Some(size), moved: None, duration });
+        Resume::Find => {
+            let found = find_offset((source, from.as_bytes()), (target, to.as_bytes()));
+            match found.map_err(|(side, error)| failed(side)(error))? {
+                Found::Offset(offset) => offset,
+                Found::Whole(size) => {
+                    let duration = started.elapsed();
+                    return Ok(Report { offset: size, size: Some(size), moved: None, duration });
+                }
             }
-        },
+        }
     };
     let marker = marker(offset)?;
 
@@ -234,22 +245,31 @@ enum Found {
     Offset(u64),
 }
 
-fn find_offset(source: (&mut Client, &[u8]), target: (&mut Client, &[u8])) -> Result<Found, Error> {
-    let failed = |side| move |error| Error::new(Attempt::new(Direction::Forward, side, error));
-    let ((source, from), (target, to)) = (source, target);
-    let there = target.size(to).map_err(failed(Side::Target))?;
+fn find_offset(
+    (source, from): (&mut Client, &[u8]),
+    (target, to): (&mut Client, &[u8]),
+) -> Result<Found, Failure> {
+    let of_source = |error| (Side::Source, error);
+    let of_target = |error| (Side::Target, error);
+    let there = target.size(to).map_err(of_target)?;
     let Some(there) = there.filter(|there| *there > 0) else { return Ok(Found::Offset(0)) };
-    let whole = source.size(from).map_err(failed(Side::Source))?;
+    let whole = source.size(from).map_err(of_source)?;
     let Some(whole) = whole.filter(|whole| there <= *whole) else { return Ok(Found::Offset(0)) };
-    let modified = source.modified(from).map_err(failed(Side::Source))?;
+    let modified = source.modified(from).map_err(of_source)?;
+    let mut is_there = false;
     if let Some(modified) = modified {
-        let written = target.modified(to).map_err(failed(Side::Target))?;
+        let written = target.modified(to).map_err(of_target)?;
+        is_there = written.is_some();
         if written.is_some_and(|written| written.unix_seconds() < modified.unix_seconds()) {
-            trace::note(format_args!("the source was modified since: starting anew"));
+            trace::note(format_args!("the source was modified since: starting from the beginning"));
             return Ok(Found::Offset(0));
         }
     }
-    Ok(if there == whole { Found::Whole(whole) } else { Found::Offset(there) })
+    if there == whole && (is_there || target.exists(to).map_err(of_target)?) {
+        return Ok(Found::Whole(whole));
+    }
+    // Nothing may be left to send. The target's confirmation is what counts.
+    Ok(Found::Offset(there))
 }
 
 /// The size of both files, if both servers tell. What goes wrong with asking takes nothing from a

@@ -1,7 +1,7 @@
 //! Two servers and one transfer: the commands in their order, both control connections watched at
 //! once, and what is left of the transfer at one stopped when the other fails.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ftp_proto::{AddressRule, Progress, Reply, ReplyCode, RestartMarker, Verb};
 
@@ -13,9 +13,12 @@ use crate::trace;
 use crate::transfer::{self, Part, abort};
 use crate::wait::Deadline;
 
-/// How long the target may take to refuse `STOR` before the source is told to send. One that
-/// listens may say 150 only once the source has connected (FX-04).
+/// How long the source may take to refuse `RETR` before the target is told to store, where it can
+/// say 150 only after the target has acted (FX-04): at least and at most, and in terms of how long
+/// its reply before took.
 const REFUSAL: Duration = Duration::from_millis(500);
+const LATE_REFUSAL: Duration = Duration::from_secs(5);
+const TIMES: u32 = 4;
 
 /// How long a server may take to notice by itself that a transfer that had begun is over at the
 /// other. It then needs no `ABOR`, and its reason may be the better one.
@@ -144,10 +147,12 @@ pub(super) struct Pair<'a> {
     direction: Direction,
     /// Who begins the handshake of TLS between them, once that is agreed on.
     handshake: Handshake,
+    /// How long the source took for its part of the agreement.
+    pace: Duration,
 }
 
 /// Whose error it is, and the error.
-type Failure = (Side, Error);
+pub(super) type Failure = (Side, Error);
 
 impl<'a> Pair<'a> {
     pub(super) fn new(
@@ -157,7 +162,7 @@ impl<'a> Pair<'a> {
     ) -> Self {
         let source = End::new(Side::Source, source);
         let target = End::new(Side::Target, target);
-        Self { source, target, direction, handshake: Handshake::None }
+        Self { source, target, direction, handshake: Handshake::None, pace: Duration::ZERO }
     }
 
     /// Copies. Nothing is owed on either control connection afterwards, or it is closed; unless it
@@ -182,50 +187,88 @@ impl<'a> Pair<'a> {
     /// One listens, the other is told where (FX-02, FX-03, FX-05, FX-10).
     fn agree(&mut self, rule: AddressRule) -> Result<(), Failure> {
         let (passive, active) = match self.direction {
-            Direction::Auto | Direction::Forward => (&mut self.source, &mut self.target),
-            Direction::Reverse => (&mut self.target, &mut self.source),
+            Direction::Auto | Direction::TargetListens => (&mut self.target, &mut self.source),
+            Direction::SourceListens => (&mut self.source, &mut self.target),
         };
         let handshake = protection::agree(passive.client, active.client);
         let handshake = handshake.map_err(|error| (active.side, error))?;
         self.handshake = handshake;
         trace::note(format_args!("the {} is to listen:", passive.side));
+        let asked = Instant::now();
         let address =
             way::listen(passive.client, rule, handshake).map_err(|error| (passive.side, error))?;
+        let listened = asked.elapsed();
         trace::note(format_args!("the {} is to connect to {address}:", active.side));
-        way::announce(active.client, address).map_err(|error| (active.side, error))
+        let asked = Instant::now();
+        way::announce(active.client, address).map_err(|error| (active.side, error))?;
+        self.pace = if active.side == Side::Source { asked.elapsed() } else { listened };
+        Ok(())
     }
 
-    /// `REST` to both where it is wanted, `STOR`, time to refuse it, `RETR`.
+    /// `REST` to both where it is wanted, `RETR`, the source's first reply, `STOR`.
     fn begin(
         &mut self,
         marker: RestartMarker,
         retrieve: &[u8],
         store: &[u8],
     ) -> Result<(), Failure> {
-        let Self { source, target, .. } = self;
-        // Before STOR, which cannot be taken back if the source refuses.
-        source.restart_at(marker).map_err(|error| (Side::Source, error))?;
-        target.restart_at(marker).map_err(|error| (Side::Target, error))?;
-        target.send(store).map_err(|error| (Side::Target, error))?;
-        let refusal = target.client.control.deadline(REFUSAL, Phase::Reply);
-        loop {
-            // More can only be behind a 1yz, which ends this.
-            target.poll().map_err(|error| (Side::Target, error))?;
-            if let Some(reply) = target.confirmed.take() {
-                return Err((Side::Target, Error::Unexpected(Verb::Stor, reply)));
-            }
-            if target.has_begun {
-                break;
-            }
-            match target.client.control.wait(refusal) {
-                Ok(()) => {}
-                Err(Error::Timeout(_)) => break,
-                Err(error) => return Err((Side::Target, error)),
-            }
+        let of_source = |error| (Side::Source, error);
+        let of_target = |error| (Side::Target, error);
+        // While nothing has begun that a refusal of it would have to stop.
+        self.source.restart_at(marker).map_err(of_source)?;
+        self.target.restart_at(marker).map_err(of_target)?;
+        self.source.send(retrieve).map_err(of_source)?;
+        self.hear_source()?;
+        self.target.send(store).map_err(of_target)?;
+        if !self.source.has_begun {
+            self.source.deadline = self.source.client.control.reply_deadline();
         }
-        source.send(retrieve).map_err(|error| (Side::Source, error))?;
-        if !target.has_begun {
-            target.deadline = target.client.control.reply_deadline();
+        Ok(())
+    }
+
+    /// Waits until the source has begun, so that it can read the file, or has had the time to refuse
+    /// it: `STOR` cannot be taken back.
+    fn hear_source(&mut self) -> Result<(), Failure> {
+        let Self { source, target, direction, handshake, pace } = self;
+        let of_source = |error| (Side::Source, error);
+        // The target's port listens: the source's connection waits there, and its 150 needs nothing
+        // more, unless a handshake comes before it.
+        let listens = *direction == Direction::SourceListens;
+        let is_free = !listens && *handshake == Handshake::None;
+        let mut patience = source.deadline;
+        if !is_free {
+            let limit = (*pace * TIMES).clamp(REFUSAL, LATE_REFUSAL);
+            patience = patience.or(Some(source.client.control.deadline(limit, Phase::Reply)));
+        }
+        while !source.has_begun && source.is_owing() {
+            if source.take().map_err(of_source)? {
+                continue;
+            }
+            let control = &mut source.client.control;
+            match control.wait_beside(&target.client.control, patience) {
+                Ok(()) => {}
+                Err(Error::Timeout(Phase::Reply))
+                    if !is_free && source.deadline.remaining().is_ok() =>
+                {
+                    break;
+                }
+                Err(error) => {
+                    let is_source = control.check().is_err() || matches!(error, Error::Timeout(_));
+                    if !matches!(error, Error::Cancelled) {
+                        control.close();
+                    }
+                    return Err((if is_source { Side::Source } else { Side::Target }, error));
+                }
+            }
+            // It was asked for nothing, but may leave.
+            target.client.control.check_clear().map_err(|error| (Side::Target, error))?;
+        }
+        if listens
+            && !source.has_begun
+            && let Some(reply) = source.confirmed.take()
+        {
+            // Nobody was told to take it.
+            return Err(of_source(Error::Unexpected(Verb::Retr, reply)));
         }
         Ok(())
     }
@@ -282,10 +325,18 @@ impl<'a> Pair<'a> {
         };
         let mut attempt = Attempt::new(self.direction, side, error);
         attempt.is_protected = self.handshake != Handshake::None;
+        attempt.had_begun = (this.has_begun, other.has_begun);
         if matches!(attempt.error, Error::Cancelled) {
             return Box::new(attempt);
         }
-        attempt.other = other.stop(this.has_begun);
+        let is_released = self.direction != Direction::SourceListens
+            && side == Side::Target
+            && !this.has_begun
+            && other.has_begun
+            && other.is_owing()
+            && release(this.client);
+        attempt.other = other.stop(this.has_begun || is_released);
+        attempt.had_begun.1 = other.has_begun;
         attempt.confirmed = other.confirmed.take();
         // A broken data connection is what comes of a refusal: that one counts.
         let distance = distance_of(&attempt.error);
@@ -296,9 +347,21 @@ impl<'a> Pair<'a> {
         if is_result && let Some(reason) = attempt.other.take_if(is_reason) {
             attempt.side = other.side;
             attempt.other = Some(std::mem::replace(&mut attempt.error, reason));
+            attempt.had_begun = (other.has_begun, this.has_begun);
         }
         Box::new(attempt)
     }
+}
+
+/// Has a target that refused `STOR` give up the port to which the source has connected: few servers
+/// hear `ABOR` while a connection takes nothing from them, and all notice that it is reset. Whether
+/// that was done.
+fn release(target: &mut Client) -> bool {
+    if !target.control.is_open() || target.control.is_outstanding() {
+        return false;
+    }
+    trace::note(format_args!("the target is to leave the port that the source has connected to:"));
+    way::ask(target, Handshake::None).is_ok()
 }
 
 /// How far an error is from what went wrong at first: that the data connection broke (426) says less

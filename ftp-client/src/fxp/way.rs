@@ -18,6 +18,19 @@ pub(super) fn listen(
     rule: AddressRule,
     handshake: Handshake,
 ) -> Result<SocketAddr, Error> {
+    let (reply, host) = ask(client, handshake)?;
+    let address = match read(&reply, host, rule) {
+        Ok(address) => address,
+        Err(error) => return Err(client.control.protocol_error(error)),
+    };
+    if address.port() < FIRST_FREE_PORT && !client.config.allow_low_ports {
+        return Err(Error::Unsupported("a data port below 1024"));
+    }
+    Ok(address)
+}
+
+/// Asks a server to listen, which ends its listening anywhere else. Gives its reply and its address.
+pub(super) fn ask(client: &mut Client, handshake: Handshake) -> Result<(Reply, IpAddr), Error> {
     let Some(host) = host_of(client) else {
         return Err(Error::Unsupported("a listening server whose address is not known"));
     };
@@ -31,15 +44,7 @@ pub(super) fn listen(
         }
         Extended::Auto | Extended::Never => Command::Pasv,
     };
-    let reply = client.control.order(&command)?;
-    let address = match read(&reply, host, rule) {
-        Ok(address) => address,
-        Err(error) => return Err(client.control.protocol_error(error)),
-    };
-    if address.port() < FIRST_FREE_PORT && !client.config.allow_low_ports {
-        return Err(Error::Unsupported("a data port below 1024"));
-    }
-    Ok(address)
+    Ok((client.control.order(&command)?, host))
 }
 
 /// The address of a server, as far as it is known: not where a connector found the way to a name.

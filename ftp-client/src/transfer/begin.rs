@@ -209,17 +209,18 @@ pub(super) fn meet(
                 None => continue,
             }
         };
-        let data_ready = if first.is_some() && waiting.is_ready()? {
-            true
+        let waited_for = if first.is_some() && waiting.is_ready()? {
+            Ok(true)
         } else if came {
-            // More may have come with it.
-            false
+            // More may have come with it, and of 1yz there may be no end.
+            control.go_on(data_deadline).map(|()| false)
         } else {
             let (other, interest) = waiting.interest();
-            match control.wait_with(other, interest, data_deadline) {
-                Ok(data_ready) => data_ready,
-                Err(error) => return waited(control, error),
-            }
+            control.wait_with(other, interest, data_deadline)
+        };
+        let data_ready = match waited_for {
+            Ok(data_ready) => data_ready,
+            Err(error) => return waited(control, error),
         };
         if !data_ready {
             opening = Some(waiting);

@@ -14,6 +14,7 @@ mod upload;
 pub(crate) use begin::{Begun, begin};
 pub use download::Download;
 pub(crate) use part::Part;
+pub(crate) use refill::is_demand as is_demand_for_session;
 pub use upload::Upload;
 
 use std::time::{Duration, Instant};

@@ -29,7 +29,7 @@ const LEAST: Duration = Duration::from_millis(250);
 const MOST: Duration = Duration::from_secs(1);
 
 /// Whether a reply may be what a server says to a data connection that resumes no session.
-fn is_demand(reply: &Reply) -> bool {
+pub(crate) fn is_demand(reply: &Reply) -> bool {
     matches!(reply.code().value(), 425 | 426 | 522 | 534)
 }
 

@@ -301,6 +301,43 @@ fn without_a_data_connection_a_transfer_that_began_is_no_success_hc_17_hc_19() {
 }
 
 #[test]
+fn endless_150s_do_not_hide_a_port_that_is_silent_hc_12_hc_19() {
+    let hole = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    hole.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    hole.listen(0).unwrap();
+    let silent = hole.local_addr().unwrap().as_socket().unwrap();
+    let _first = TcpStream::connect(silent).unwrap();
+    for is_active in [false, true] {
+        let timeouts = Timeouts { data_connect: SHORT, reply: SHORT, ..timeouts() };
+        let builder = match is_active {
+            true => active_builder(),
+            false => Client::builder().epsv(Extended::Always),
+        };
+        let (server, mut client) =
+            Server::logged_in_with(builder.timeouts(timeouts), move |mut peer| {
+                peer.answer("TYPE I", "200 ok");
+                if is_active {
+                    active(&mut peer, "EPRT");
+                    peer.reply("200 ok");
+                } else {
+                    peer.answer("EPSV", &format!("229 (|||{}|)", silent.port()));
+                }
+                peer.expect("RETR a");
+                // Until the client has had enough.
+                while peer.try_send(&b"150 still\r\n".repeat(100)) {}
+            });
+        let error = get(&mut client).unwrap_err();
+        let Error::DataConnection(attempts) = &error else { panic!("{error}") };
+        assert!(
+            matches!(attempts[0].error, Error::Timeout(Phase::DataConnect | Phase::Reply)),
+            "{error}"
+        );
+        assert!(matches!(client.noop(), Err(Error::Closed)), "it cannot be used on");
+        server.end();
+    }
+}
+
+#[test]
 fn a_server_that_cannot_connect_says_so() {
     let (server, mut client) = Server::logged_in_with(active_builder(), |mut peer| {
         peer.answer("TYPE I", "200 ok");

@@ -39,7 +39,7 @@ fn patient() -> Limits {
 impl Meeting {
     /// Plays `script`: a line each, of `s` or `t` and what that server does. `> LINE` is told by
     /// the client, `< LINE` is its reply, `^` stands for `ABOR` with its synch, `!` closes the
-    /// control connection, `~` floods it with 1yz until it is closed, `*` cancels its client. Then each is asked for a `NOOP`, or is closed.
+    /// control connection, `~` floods it with 1yz until it is closed, `*` cancels its client, `.` takes 300 ms. Then each is asked for a `NOOP`, or is closed.
     fn new(script: &str, then: [Then; 2]) -> Self {
         Self::with(script, then, patient(), "127.0.0.1:0")
     }
@@ -116,6 +116,7 @@ fn direct(script: &str, peers: [Peer; 2], buttons: &[Option<Canceller>; 2], then
             ("<", line) => there.reply(line.trim()),
             ("^", _) => there.expect_abort(),
             ("*", _) => button.as_ref().unwrap().cancel(),
+            (".", _) => std::thread::sleep(Duration::from_millis(300)),
             ("!", _) => peer.take().unwrap().close(),
             ("~", _) => {
                 let (mut peer, still) = (peer.take().unwrap(), b"150 still\r\n".repeat(100));
@@ -141,16 +142,19 @@ fn only(direction: Direction) -> Options {
 /// Both are in type image.
 const TYPES: &str = "s> TYPE I\n s< 200 ok\n t> TYPE I\n t< 200 ok\n";
 
-/// The source listens, at a port of 200*256+1, and announces a victim.
-const FORWARD: &str = "s> PASV\n s< 227 here (203,0,113,9,200,1)\n \
-                       t> PORT 127,0,0,1,200,1\n t< 200 ok\n";
+/// The target listens, at a port of 200*256+1, and announces a victim.
+const TARGET_LISTENS: &str = "t> PASV\n t< 227 here (203,0,113,9,200,1)\n \
+                              s> PORT 127,0,0,1,200,1\n s< 200 ok\n";
 
-/// The target does.
-const REVERSE: &str = "t> PASV\n t< 227 here (203,0,113,9,200,2)\n \
-                       s> PORT 127,0,0,1,200,2\n s< 200 ok\n";
+/// The source does.
+const SOURCE_LISTENS: &str = "s> PASV\n s< 227 here (203,0,113,9,200,2)\n \
+                              t> PORT 127,0,0,1,200,2\n t< 200 ok\n";
 
 /// Both have begun.
-const BEGUN: &str = "t> STOR b\n t< 150 go\n s> RETR a\n s< 150 going\n";
+const BEGUN: &str = "s> RETR a\n s< 150 going\n t> STOR b\n t< 150 go\n";
+
+/// The target is asked to leave the port at which it listens.
+const RELEASED: &str = "t> PASV\n t< 227 there (203,0,113,9,200,3)\n";
 
 const SIZES: &str = "s> SIZE a\n s< 213 5\n t> SIZE b\n t< 213 5\n";
 
@@ -189,150 +193,187 @@ fn fails_with(
 }
 
 #[test]
-fn the_source_listens_first_fx_01_fx_02_fx_05_fx_06_hc_02() {
+fn the_target_listens_first_fx_01_fx_03_fx_05_fx_06_hc_02() {
     for last in [
         "s< 226 sent\n t< 226 there\n",
         "t< 226 there\n s< 226 sent\n",
         "t< 250 there\n s< 150 still going\n s< 250 sent\n",
     ] {
-        let script = [TYPES, FORWARD, BEGUN, last, SIZES].concat();
+        let script = [TYPES, TARGET_LISTENS, BEGUN, last, SIZES].concat();
         let report = succeeds(&script, Options::default());
         assert_eq!((report.offset, report.size), (0, Some(5)));
         let moved = report.moved.unwrap();
-        assert_eq!(moved.direction, Direction::Forward);
+        assert_eq!(moved.direction, Direction::TargetListens);
         assert!(moved.source.text() == b"sent" && moved.target.text() == b"there");
     }
 }
 
 #[test]
-fn the_target_listens_in_reverse_fx_03_fx_05_hc_02() {
-    let script = [TYPES, REVERSE, BEGUN, "s< 226 sent\n t< 226 there\n"].concat();
-    let report = succeeds(&script, only(Direction::Reverse));
-    assert_eq!(report.moved.unwrap().direction, Direction::Reverse);
+fn the_source_listens_where_that_is_chosen_fx_02_fx_05_hc_02() {
+    let script = [TYPES, SOURCE_LISTENS, BEGUN, "s< 226 sent\n t< 226 there\n"].concat();
+    let report = succeeds(&script, only(Direction::SourceListens));
+    assert_eq!(report.moved.unwrap().direction, Direction::SourceListens);
     assert_eq!(report.size, None);
 }
 
 #[test]
-fn a_target_that_listens_may_answer_when_it_is_connected_to_fx_04() {
-    // It says nothing to STOR until the source is told to send.
-    let late = "t> STOR b\n s> RETR a\n t< 150 connected\n s< 150 going\n s< 226\n t< 226\n";
-    succeeds(&[TYPES, REVERSE, late].concat(), only(Direction::Reverse));
-    succeeds(&[TYPES, FORWARD, late].concat(), only(Direction::Forward));
-    // And a source that sends no 150 at all (CL-08).
-    let none = "t> STOR b\n s> RETR a\n s< 226\n t< 226\n";
-    succeeds(&[TYPES, REVERSE, none].concat(), only(Direction::Reverse));
+fn a_source_that_listens_may_answer_when_it_is_connected_to_fx_04() {
+    // It says nothing to RETR until the target is told to store.
+    let late = "s> RETR a\n t> STOR b\n s< 150 connected\n t< 150 going\n s< 226\n t< 226\n";
+    succeeds(&[TYPES, SOURCE_LISTENS, late].concat(), only(Direction::SourceListens));
+    // A target may say nothing until all is there, or no 150 at all (CL-08).
+    let late = "s> RETR a\n s< 150 going\n t> STOR b\n s< 226\n t< 150 so\n t< 226\n";
+    succeeds(&[TYPES, TARGET_LISTENS, late].concat(), only(Direction::TargetListens));
+    let none = "s> RETR a\n s< 226\n t> STOR b\n t< 226\n";
+    succeeds(&[TYPES, TARGET_LISTENS, none].concat(), only(Direction::TargetListens));
 }
 
 #[test]
-fn what_refuses_one_direction_is_tried_in_reverse_fx_08() {
+fn a_source_that_refuses_leaves_the_target_alone_fx_04() {
+    // Nothing is said to the target, however long a source takes that needs nothing of it.
+    for refusal in ["550 none", "450 busy", "553 bad name"] {
+        for (listens, direction) in [
+            (TARGET_LISTENS, Direction::Auto),
+            (TARGET_LISTENS, Direction::TargetListens),
+            (SOURCE_LISTENS, Direction::SourceListens),
+        ] {
+            let script = format!("{TYPES} {listens} s> RETR a\n s< {refusal}\n");
+            let words = ["source: RETR refused: ", refusal];
+            fails(&script, only(direction), Side::Source, &words, [Usable, Usable]);
+        }
+    }
+    let script = format!("{TYPES} {TARGET_LISTENS} s> RETR a\n s.\n s< 550 none\n");
+    fails(&script, only(Direction::Auto), Side::Source, &["550 none"], [Usable, Usable]);
+    // Where it listens, it is given the more time the longer its replies take.
+    let slow = "s> PASV\n s.\n s< 227 here (127,0,0,1,200,2)\n \
+                t> PORT 127,0,0,1,200,2\n t< 200 ok\n";
+    let script = format!("{TYPES} {slow} s> RETR a\n s.\n s.\n s< 550 none\n");
+    fails(&script, only(Direction::SourceListens), Side::Source, &["550 none"], [Usable, Usable]);
+}
+
+#[test]
+fn what_refuses_one_direction_is_tried_in_the_other_fx_08() {
     let last = "s< 226 sent\n t< 226 there\n";
     for refused in [
-        "s> PASV\n s< 502 no\n",
-        "s> PASV\n s< 425 not now\n",
-        "s> PASV\n s< 227 here (127,0,0,1,3,255)\n",
-        "s> PASV\n s< 227 here (127,0,0,1,200,1)\n t> PORT 127,0,0,1,200,1\n t< 500 illegal\n",
+        "t> PASV\n t< 502 no\n",
+        "t> PASV\n t< 425 not now\n",
+        "t> PASV\n t< 227 here (127,0,0,1,3,255)\n",
+        "t> PASV\n t< 227 here (127,0,0,1,200,1)\n s> PORT 127,0,0,1,200,1\n s< 500 illegal\n",
     ] {
-        let script = [TYPES, refused, REVERSE, BEGUN, last, SIZES].concat();
+        let script = [TYPES, refused, SOURCE_LISTENS, BEGUN, last, SIZES].concat();
         let report = succeeds(&script, Options::default());
-        assert_eq!(report.moved.unwrap().direction, Direction::Reverse);
+        assert_eq!(report.moved.unwrap().direction, Direction::SourceListens);
     }
     // The same when it comes out only at the transfer.
     for refused in [
-        "t> STOR b\n t< 425 cannot connect\n",
-        "t> STOR b\n t< 150 go\n s> RETR a\n s< 425 bad host\n t^\n t< 426 cut\n t< 226 aborted\n",
-        "t> STOR b\n t< 150 go\n s> RETR a\n t< 425 cannot\n s^\n s< 425 nobody\n s< 226 ok\n",
+        "s> RETR a\n s< 425 cannot connect\n".to_owned(),
+        "s> RETR a\n s< 150 go\n t> STOR b\n s< 425 cannot\n t^\n t< 425 nobody\n t< 226 ok\n"
+            .to_owned(),
+        format!("s> RETR a\n s< 150 go\n t> STOR b\n t< 425 bad host\n {RELEASED} s< 426 cut\n"),
+        // All of a small file is on its way before anybody looks.
+        "s> RETR a\n s< 150 go\n s< 226 sent\n t> STOR b\n t< 425 bad host\n".to_owned(),
     ] {
-        let script = [TYPES, FORWARD, refused, REVERSE, BEGUN, last, SIZES].concat();
+        let refused = refused.as_str();
+        let script = [TYPES, TARGET_LISTENS, refused, SOURCE_LISTENS, BEGUN, last, SIZES].concat();
         succeeds(&script, Options::default());
     }
 }
 
 #[test]
 fn both_refusals_are_named_fx_08() {
-    let port = "s> PASV\n s< 227 (127,0,0,1,200,1)\n t> PORT 127,0,0,1,200,1\n t< 500 no third\n";
+    let port = "t> PASV\n t< 227 (127,0,0,1,200,1)\n s> PORT 127,0,0,1,200,1\n s< 500 no third\n";
     let words = [
-        "target: PORT refused: 500 no third; in reverse: target: PASV refused: 502 not here",
+        "source: PORT refused: 500 no third; where the source listens: source: PASV refused: 502 no",
         "port_promiscuous",
         "AllowForeignAddress",
         "-W",
         "fxp.networks",
     ];
-    let script = [TYPES, port, "t> PASV\n t< 502 not here\n"].concat();
-    fails(&script, Options::default(), Side::Target, &words, [Usable, Usable]);
+    let script = [TYPES, port, "s> PASV\n s< 502 not here\n"].concat();
+    fails(&script, Options::default(), Side::Source, &words, [Usable, Usable]);
 
-    let words = ["source: PASV refused: 502 none; in reverse: source: PORT refused: 501 no"];
-    let reverse = "t> PASV\n t< 227 (1,2,3,4,200,2)\n s> PORT 127,0,0,1,200,2\n s< 501 no\n";
-    let script = [TYPES, "s> PASV\n s< 502 none\n", reverse].concat();
+    let words =
+        ["target: PASV refused: 502 none; where the source listens: target: PORT refused: 501 no"];
+    let other = "s> PASV\n s< 227 (1,2,3,4,200,2)\n t> PORT 127,0,0,1,200,2\n t< 501 no\n";
+    let script = [TYPES, "t> PASV\n t< 502 none\n", other].concat();
     let limits = patient();
-    let said = (Side::Source, &words[..]);
+    let said = (Side::Target, &words[..]);
     let error = fails_with(&script, Options::default(), limits, said, [Usable, Usable]);
     assert!(error.is_about_the_way() && error.attempts.len() == 2);
 
     // One direction alone says that there is another.
     let script = [TYPES, "t> PASV\n t< 502 none\n"].concat();
     let words = ["target: PASV refused: 502 none; the other direction may work"];
-    fails(&script, only(Direction::Reverse), Side::Target, &words, [Usable, Usable]);
+    fails(&script, only(Direction::TargetListens), Side::Target, &words, [Usable, Usable]);
 
     // That a connection broke says less than why there was none.
-    let script = [TYPES, FORWARD, BEGUN, "s< 426 broken pipe\n t< 425 not from there"].concat();
-    let words = ["target: STOR refused: 425 not from there; source: RETR refused: 426 broken"];
-    fails(&script, only(Direction::Forward), Side::Target, &words, [Usable, Usable]);
+    let script = [TYPES, TARGET_LISTENS, BEGUN, "s< 426 broken pipe\n t< 425 not from there"];
+    let words =
+        ["target: STOR broken off: 425 not from there; source: RETR broken off: 426 broken"];
+    fails(&script.concat(), only(Direction::TargetListens), Side::Target, &words, [Usable, Usable]);
 }
 
 #[test]
 fn a_refusal_stops_the_other_fx_07() {
     let options = Options::default();
     let both = [Usable, Usable];
-    let begun = [TYPES, FORWARD, BEGUN].concat();
-    let before = [TYPES, FORWARD, "t> STOR b\n"].concat();
+    let begun = [TYPES, TARGET_LISTENS, BEGUN].concat();
+    let before = [TYPES, TARGET_LISTENS, "s> RETR a\n s< 150 going\n t> STOR b\n"].concat();
     for (script, side, words) in [
-        // Not even asked for.
-        (format!("{before} t< 553 bad name"), Side::Target, "target: STOR refused: 553 bad name"),
-        // Refused by the source: what the target has begun is aborted, in each order of replies.
+        // Refused by the target, whose port the source has connected to: in each order of replies.
         (
-            format!("{before} t< 150 go\n s> RETR a\n s< 550 none\n t^\n t< 426 cut\n t< 226 ok"),
-            Side::Source,
-            "source: RETR refused: 550 none",
+            format!("{before} t< 553 bad name\n {RELEASED} s< 426 reset"),
+            Side::Target,
+            "target: STOR refused: 553 bad name; source: RETR broken off: 426 reset",
         ),
         (
-            format!("{before} t< 150 go\n s> RETR a\n s< 550 none\n t^\n t< 226 done\n t< 225 ok"),
-            Side::Source,
-            "550 none",
+            format!("{before} t< 553 bad name\n {RELEASED} s^\n s< 426 cut\n s< 226 ok"),
+            Side::Target,
+            "target: STOR refused: 553 bad name",
         ),
         (
-            format!("{before} s> RETR a\n s< 450 busy\n t^\n t< 226 done\n t< 226 ok"),
-            Side::Source,
-            "450 busy",
+            format!("{before} s< 226 sent\n t< 553 bad name"),
+            Side::Target,
+            "target: STOR refused: 553 bad name; the source sent all of it",
+        ),
+        (
+            format!("{before} t< 452 full\n t> PASV\n t< 500 what\n s^\n s< 226 done\n s< 225 ok"),
+            Side::Target,
+            "target: STOR refused: 452 full",
         ),
         // Half way.
         (
             format!("{begun} t< 452 disk full\n s^\n s< 426 cut\n s< 226 ok"),
             Side::Target,
-            "target: STOR refused: 452 disk full",
+            "target: STOR broken off: 452 disk full",
         ),
         (
             format!("{begun} s< 451 disk error\n t^\n t< 426 cut\n t< 226 ok"),
             Side::Source,
-            "source: RETR refused: 451 disk error",
+            "source: RETR broken off: 451 disk error",
         ),
         // Both at once: the one who knows why is the one who counts.
         (
             format!("{begun} s< 426 broken pipe\n t< 552 quota"),
             Side::Target,
-            "target: STOR refused: 552 quota; source: RETR refused: 426 broken pipe",
+            "target: STOR broken off: 552 quota; source: RETR broken off: 426 broken pipe",
         ),
         (
             format!("{begun} s< 426 cut\n t< 426 cut too"),
             Side::Source,
-            "source: RETR refused: 426 cut; target: STOR refused: 426 cut too",
+            "source: RETR broken off: 426 cut; target: STOR broken off: 426 cut too",
         ),
         (
-            format!("{before} t< 150 go\n s> RETR a\n t< 451 reset\n s< 550 none"),
-            Side::Source,
-            "source: RETR refused: 550 none; target: STOR refused: 451 reset",
+            format!("{before} s< 451 reset\n t< 553 no"),
+            Side::Target,
+            "target: STOR refused: 553 no; source: RETR broken off: 451 reset",
         ),
         // It ends a wait for the other, which needs no ABOR.
-        (format!("{begun} s< 226 sent\n t< 426 cut"), Side::Target, "426 cut"),
+        (
+            format!("{begun} s< 226 sent\n t< 426 cut"),
+            Side::Target,
+            "target: STOR broken off: 426 cut; the source sent all of it",
+        ),
         (
             format!("{begun} t< 226 there\n s< 426 cut"),
             Side::Source,
@@ -350,7 +391,7 @@ fn a_refusal_stops_the_other_fx_07() {
 
 #[test]
 fn what_ends_a_connection_leaves_the_other_usable_fx_07() {
-    let begun = [TYPES, FORWARD, BEGUN].concat();
+    let begun = [TYPES, TARGET_LISTENS, BEGUN].concat();
     for (end, side, words, then) in [
         ("s< 421 bye\n t^\n t< 426 cut\n t< 226 ok", Side::Source, "421 bye", [Closed, Usable]),
         ("t< 421 bye\n s^\n s< 426 cut\n s< 226 ok", Side::Target, "421 bye", [Usable, Closed]),
@@ -367,34 +408,40 @@ fn what_ends_a_connection_leaves_the_other_usable_fx_07() {
     }
     // Before anything has begun.
     for (end, side, words, then) in [
-        ("s> PASV\n s< 227 nowhere", Side::Source, "FTP", [Closed, Usable]),
-        ("s> PASV\n s< 421 bye", Side::Source, "421 bye", [Closed, Usable]),
-        ("s> PASV\n s< 530 who?", Side::Source, "530 who?", [Usable, Usable]),
-        ("s> PASV\n s!", Side::Source, "closed", [Closed, Usable]),
+        ("t> PASV\n t< 227 nowhere", Side::Target, "FTP", [Usable, Closed]),
+        ("t> PASV\n t< 421 bye", Side::Target, "421 bye", [Usable, Closed]),
+        ("t> PASV\n t< 530 who?", Side::Target, "530 who?", [Usable, Usable]),
+        ("t> PASV\n t!", Side::Target, "closed", [Usable, Closed]),
     ] {
         fails(&format!("{TYPES} {end}"), Options::default(), side, &[words], then);
     }
     // Confirmed before there was anything to confirm.
-    let script = [TYPES, FORWARD, "t> STOR b\n t< 226 already there"].concat();
-    fails(&script, Options::default(), Side::Target, &["226 already"], [Usable, Usable]);
-    let script = [TYPES, FORWARD, "t> STOR b\n t< 200 what"].concat();
-    fails(&script, Options::default(), Side::Target, &["200 what"], [Usable, Closed]);
-    // The source is gone when its turn comes.
-    let script = [TYPES, FORWARD, "s!\n t> STOR b\n t< 150 go\n t^\n t< 426 cut\n t< 226 ok"];
-    fails(&script.concat(), Options::default(), Side::Source, &["closed"], [Closed, Usable]);
+    let script = [TYPES, SOURCE_LISTENS, "s> RETR a\n s< 226 already sent"].concat();
+    let options = only(Direction::SourceListens);
+    fails(&script, options, Side::Source, &["226 already"], [Usable, Usable]);
+    let script = [TYPES, TARGET_LISTENS, "s> RETR a\n s< 200 what"].concat();
+    fails(&script, Options::default(), Side::Source, &["200 what"], [Closed, Usable]);
+    // The target is gone when its turn comes, or goes while the source is heard.
+    let aborted = "s^\n s< 426 cut\n s< 226 ok";
+    for script in [
+        format!("{TYPES} {TARGET_LISTENS} t!\n s> RETR a\n s< 150 go\n {aborted}"),
+        format!("{TYPES} {TARGET_LISTENS} s> RETR a\n t!\n {aborted}"),
+    ] {
+        fails(&script, Options::default(), Side::Target, &["closed"], [Usable, Closed]);
+    }
 }
 
 #[test]
 fn a_server_that_hangs_is_closed_and_the_other_stopped_fx_07_cl_12() {
-    let options = only(Direction::Forward);
+    let options = only(Direction::TargetListens);
     let short = |limits: &mut Timeouts| (limits.reply, limits.final_reply) = (SHORT, SHORT);
     let hasty = |side| {
         let mut limits = patient();
         short(&mut limits[usize::from(side == Side::Target)].0);
         limits
     };
-    let begun = [TYPES, FORWARD, BEGUN].concat();
-    let before = [TYPES, FORWARD, "t> STOR b\n s> RETR a\n"].concat();
+    let begun = [TYPES, TARGET_LISTENS, BEGUN].concat();
+    let before = [TYPES, TARGET_LISTENS, "s> RETR a\n"].concat();
     let phase = |error: &fxp::Error| match error.last().unwrap().error {
         Error::Timeout(phase) => phase,
         _ => panic!("{error}"),
@@ -418,7 +465,7 @@ fn a_server_that_hangs_is_closed_and_the_other_stopped_fx_07_cl_12() {
     assert_eq!(phase(&error), Phase::FinalReply);
     // It does not even begin.
     let error = fails_with(
-        &format!("{before} s< 150 go\n s^\n s< 426 cut\n s< 226 ok"),
+        &format!("{before} s< 150 go\n t> STOR b\n s^\n s< 426 cut\n s< 226 ok"),
         options,
         hasty(Side::Target),
         (Side::Target, &["target: timed out"]),
@@ -426,7 +473,7 @@ fn a_server_that_hangs_is_closed_and_the_other_stopped_fx_07_cl_12() {
     );
     assert_eq!(phase(&error), Phase::Reply);
     let error = fails_with(
-        &format!("{before} t< 150 go\n t^\n t< 426 cut\n t< 226 ok"),
+        &before,
         options,
         hasty(Side::Source),
         (Side::Source, &["source: timed out"]),
@@ -451,11 +498,11 @@ fn a_flood_from_one_does_not_drown_the_other_fx_07_hc_17() {
     let soon = Timeouts { reply: Duration::from_millis(500), ..timeouts() };
     for (who, says, side) in [("s", "t< 452 full", Side::Target), ("t", "s< 451 bad", Side::Source)]
     {
-        let script = [TYPES, FORWARD, BEGUN, who, "~\n", says].concat();
+        let script = [TYPES, TARGET_LISTENS, BEGUN, who, "~\n", says].concat();
         let limits = [(soon, None, None), (soon, None, None)];
         let then = if who == "s" { [Closed, Usable] } else { [Usable, Closed] };
         let mut meeting = Meeting::with(&script, then, limits, "127.0.0.1:0");
-        let error = meeting.copy(only(Direction::Forward)).unwrap_err();
+        let error = meeting.copy(only(Direction::TargetListens)).unwrap_err();
         assert_eq!(error.last().unwrap().side, side, "{error}");
         meeting.end(who, then);
     }
@@ -463,7 +510,7 @@ fn a_flood_from_one_does_not_drown_the_other_fx_07_hc_17() {
 
 #[test]
 fn an_abort_that_is_not_answered_closes_the_connection_cl_11_cl_15() {
-    let begun = [TYPES, FORWARD, BEGUN].concat();
+    let begun = [TYPES, TARGET_LISTENS, BEGUN].concat();
     for answers in ["", "t< 426 cut\n"] {
         let mut limits = patient();
         limits[1].0.reply = SHORT * 4;
@@ -471,7 +518,7 @@ fn an_abort_that_is_not_answered_closes_the_connection_cl_11_cl_15() {
             &format!("{begun} s< 451 disk\n t^\n {answers}"),
             Options::default(),
             limits,
-            (Side::Source, &["source: RETR refused: 451 disk; target: timed out"]),
+            (Side::Source, &["source: RETR broken off: 451 disk; target: timed out"]),
             [Usable, Closed],
         );
         assert!(matches!(error.last().unwrap().other, Some(Error::Timeout(Phase::Reply))));
@@ -480,17 +527,18 @@ fn an_abort_that_is_not_answered_closes_the_connection_cl_11_cl_15() {
 
 #[test]
 fn a_cancel_ends_it_and_good_bye_aborts_cl_15() {
-    let begun = [TYPES, FORWARD, BEGUN].concat();
+    let begun = [TYPES, TARGET_LISTENS, BEGUN].concat();
     let left = "s^\n s< 426 cut\n s< 226 ok\n s> QUIT\n s< 221 bye\n \
                 t^\n t< 426 cut\n t< 226 ok\n t> QUIT\n t< 221 bye\n";
-    let waiting = [TYPES, FORWARD, "t> STOR b\n t*\n"].concat();
-    let not_begun = "s> QUIT\n s< 221 bye\n t^\n t< 426 cut\n t< 226 ok\n t> QUIT\n t< 221 bye\n";
+    let waiting = [TYPES, TARGET_LISTENS, "s> RETR a\n"].concat();
+    let not_begun = "s^\n s< 426 cut\n s< 226 ok\n s> QUIT\n s< 221 bye\n t> QUIT\n t< 221 bye\n";
     // One for both, or one of one of them.
     for (script, shared, side) in [
         (format!("{begun} s*\n {left}"), true, Side::Source),
         (format!("{begun} s*\n {left}"), false, Side::Source),
         (format!("{begun} t*\n {left}"), false, Side::Target),
-        (format!("{waiting} {not_begun}"), false, Side::Target),
+        (format!("{waiting} s*\n {not_begun}"), false, Side::Source),
+        (format!("{waiting} t*\n {not_begun}"), false, Side::Target),
     ] {
         let mut limits = patient();
         let canceller = Canceller::new().unwrap();
@@ -507,7 +555,7 @@ fn a_cancel_ends_it_and_good_bye_aborts_cl_15() {
 
 #[test]
 fn sizes_that_differ_are_no_success() {
-    let moved = [TYPES, FORWARD, BEGUN, "s< 226 sent\n t< 226 there\n"].concat();
+    let moved = [TYPES, TARGET_LISTENS, BEGUN, "s< 226 sent\n t< 226 there\n"].concat();
     for (sizes, want) in [
         ("s> SIZE a\n s< 213 5\n t> SIZE b\n t< 213 4\n", Some("4 of 5 bytes")),
         ("s> SIZE a\n s< 213 5\n t> SIZE b\n t< 213 6\n", Some("6 bytes came")),
@@ -530,16 +578,17 @@ fn resuming_tells_both_right_before_the_transfer_fx_12() {
     let options = Options { resume: Resume::From(7), ..only(Direction::Auto) };
     let rest = "s> REST 7\n s< 350 ok\n t> REST 7\n t< 350 ok\n";
     let last = "s< 226 sent\n t< 226 there\n";
-    let script = [TYPES, FORWARD, rest, BEGUN, last].concat();
+    let script = [TYPES, TARGET_LISTENS, rest, BEGUN, last].concat();
     assert_eq!(succeeds(&script, options).offset, 7);
-    // Again for the other direction, though the source was not yet asked to send.
-    let refused = "t> STOR b\n t< 425 cannot connect\n";
-    let script = [TYPES, FORWARD, rest, refused, REVERSE, rest, BEGUN, last].concat();
+    // Again for the other direction, though the target was not yet asked to store.
+    let refused = "s> RETR a\n s< 425 cannot connect\n";
+    let script = [TYPES, TARGET_LISTENS, rest, refused, SOURCE_LISTENS, rest, BEGUN, last].concat();
     succeeds(&script, options);
     // Refused by one: nothing is begun.
-    let script = [TYPES, FORWARD, "s> REST 7\n s< 502 no\n"].concat();
+    let script = [TYPES, TARGET_LISTENS, "s> REST 7\n s< 502 no\n"].concat();
     fails(&script, options, Side::Source, &["REST refused: 502 no"], [Usable, Usable]);
-    let script = [TYPES, FORWARD, "s> REST 7\n s< 350 ok\n t> REST 7\n t< 451 no\n"].concat();
+    let script =
+        [TYPES, TARGET_LISTENS, "s> REST 7\n s< 350 ok\n t> REST 7\n t< 451 no\n"].concat();
     fails(&script, options, Side::Target, &["REST refused: 451 no"], [Usable, Usable]);
     // More than FTP can carry: nothing is sent.
     let far = Options { resume: Resume::From(u64::MAX), ..options };
@@ -549,13 +598,14 @@ fn resuming_tells_both_right_before_the_transfer_fx_12() {
 #[test]
 fn a_restart_that_was_not_used_is_told_again_fx_12_as_10() {
     // What comes between may have made the server forget it.
-    let script = [TYPES, FORWARD, "s> REST 7\n s< 350 ok\n t> REST 7\n t< 451 no\n"].concat();
+    let script =
+        [TYPES, TARGET_LISTENS, "s> REST 7\n s< 350 ok\n t> REST 7\n t< 451 no\n"].concat();
     let data = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = data.local_addr().unwrap().port();
     let again = "s> REST 7\n s< 350 ok\n s> RETR a\n s< 550 none";
     let script = format!("{script}s> EPSV\n s< 229 (|||{port}|)\n {again}");
     let mut meeting = Meeting::new(&script, [Usable, Usable]);
-    let options = Options { resume: Resume::From(7), ..only(Direction::Forward) };
+    let options = Options { resume: Resume::From(7), ..only(Direction::TargetListens) };
     meeting.copy(options).unwrap_err();
     drop(meeting.source.retrieve_from("a", 7));
     meeting.end("told again", [Usable, Usable]);
@@ -563,7 +613,7 @@ fn a_restart_that_was_not_used_is_told_again_fx_12_as_10() {
 
 #[test]
 fn resuming_finds_where_the_target_ends_fx_12_as_09() {
-    let options = Options { resume: Resume::Find, ..only(Direction::Forward) };
+    let options = Options { resume: Resume::Find, ..only(Direction::TargetListens) };
     let sizes = "t> SIZE b\n t< 213 7\n s> SIZE a\n s< 213 9\n";
     let rest = "s> REST 7\n s< 350 ok\n t> REST 7\n t< 350 ok\n";
     let last = "s< 226 sent\n t< 226 there\n";
@@ -585,13 +635,40 @@ fn resuming_finds_where_the_target_ends_fx_12_as_09() {
         ("t> SIZE b\n t< 550 no".to_owned(), "", 0),
         ("t> SIZE b\n t< 213 0".to_owned(), "", 0),
     ] {
-        let script = format!("{TYPES} {found}\n {FORWARD} {rest} {BEGUN} {last}");
+        let script = format!("{TYPES} {found}\n {TARGET_LISTENS} {rest} {BEGUN} {last}");
         assert_eq!(succeeds(&script, options).offset, offset, "{script}");
     }
     // All of it: nothing is moved.
     let whole = "t> SIZE b\n t< 213 9\n s> SIZE a\n s< 213 9\n";
-    let report = succeeds(&[TYPES, whole, older].concat(), options);
-    assert!(report.moved.is_none() && report.size == Some(9) && report.offset == 9);
+    let entry = "t> MLST b\n t< 250-so\n t< size=9;type=file; b\n t< 250 end\n";
+    let unknown = "s> MDTM a\n s< 502 what\n t> MDTM b\n t< 502 what\n";
+    for proof in [older.to_owned(), format!("{unknown} {entry}")] {
+        let report = succeeds(&[TYPES, whole, &proof].concat(), options);
+        assert!(report.moved.is_none() && report.size == Some(9) && report.offset == 9);
+    }
+}
+
+#[test]
+fn a_size_without_a_file_is_no_whole_copy_fx_12_as_09() {
+    // A server that keeps what came of a cut upload tells its size, and has no such file.
+    let options = Options { resume: Resume::Find, ..only(Direction::TargetListens) };
+    let whole = "t> SIZE b\n t< 213 9\n s> SIZE a\n s< 213 9\n";
+    let rest = "s> REST 9\n s< 350 ok\n t> REST 9\n t< 350 ok\n";
+    let last = "s< 226 sent\n t< 226 there\n";
+    let unproved = "t> MDTM b\n t< 550 none\n t> MLST b\n t< 550 none\n";
+    for times in [
+        "s> MDTM a\n s< 213 20200101000000\n t> MDTM b\n t< 550 none\n",
+        "s> MDTM a\n s< 502 what\n",
+    ] {
+        let found = [TYPES, whole, times, unproved].concat();
+        let script = [&found, TARGET_LISTENS, rest, BEGUN, last].concat();
+        let report = succeeds(&script, options);
+        assert!(report.moved.is_some() && report.offset == 9, "{script}");
+        // It is there once the target has confirmed it.
+        let refused = "s> RETR a\n s< 150 go\n t> STOR b\n s< 226 sent\n t< 552 quota\n";
+        let script = [&found, TARGET_LISTENS, rest, refused].concat();
+        fails(&script, options, Side::Target, &["552 quota"], [Usable, Usable]);
+    }
 }
 
 #[test]
@@ -600,43 +677,43 @@ fn what_was_left_over_is_put_right_fx_01_as_10() {
     let left = "s> TYPE A\n s< 200 ok\n t> REST 100\n t< 350 ok\n";
     let rest = "t> REST 0\n t< 350 ok\n";
     let last = "s< 226 sent\n t< 226 there\n";
-    let script = [left, TYPES, FORWARD, rest, BEGUN, last].concat();
+    let script = [left, TYPES, TARGET_LISTENS, rest, BEGUN, last].concat();
     let mut meeting = Meeting::new(&script, [Usable, Usable]);
     meeting.source.quote(&RawCommand::new("TYPE A").unwrap()).unwrap();
     meeting.target.quote(&RawCommand::new("REST 100").unwrap()).unwrap();
-    meeting.copy(only(Direction::Forward)).unwrap();
+    meeting.copy(only(Direction::TargetListens)).unwrap();
     meeting.end("left over", [Usable, Usable]);
 }
 
 #[test]
 fn each_file_has_its_own_port_fx_09() {
     let last = "s< 226 sent\n t< 226 there\n";
-    let again = "s> PASV\n s< 227 (127,0,0,1,200,3)\n t> PORT 127,0,0,1,200,3\n t< 200 ok\n";
-    let script = [TYPES, FORWARD, BEGUN, last, again, BEGUN, last].concat();
+    let again = "t> PASV\n t< 227 (127,0,0,1,200,3)\n s> PORT 127,0,0,1,200,3\n s< 200 ok\n";
+    let script = [TYPES, TARGET_LISTENS, BEGUN, last, again, BEGUN, last].concat();
     let mut meeting = Meeting::new(&script, [Usable, Usable]);
-    meeting.copy(only(Direction::Forward)).unwrap();
-    meeting.copy(only(Direction::Forward)).unwrap();
+    meeting.copy(only(Direction::TargetListens)).unwrap();
+    meeting.copy(only(Direction::TargetListens)).unwrap();
     meeting.end("twice", [Usable, Usable]);
 }
 
 #[test]
 fn the_announced_host_counts_where_it_was_chosen_fx_05() {
     let address = AddressRule::Reply;
-    let there = "s> PASV\n s< 227 (203,0,113,9,200,1)\n t> PORT 203,0,113,9,200,1\n t< 200 ok\n";
+    let there = "t> PASV\n t< 227 (203,0,113,9,200,1)\n s> PORT 203,0,113,9,200,1\n s< 200 ok\n";
     let script = [TYPES, there, BEGUN, "s< 226\n t< 226\n"].concat();
-    succeeds(&script, Options { address, ..only(Direction::Forward) });
+    succeeds(&script, Options { address, ..only(Direction::TargetListens) });
 }
 
 #[test]
 fn ipv6_goes_by_epsv_and_eprt_fx_10() {
-    let forward = "s> EPSV 2\n s< 229 (|||50001|)\n t> EPRT |2|::1|50001|\n t< 200 ok\n";
-    let reverse = "t> EPSV 2\n t< 229 (|||50002|)\n s> EPRT |2|::1|50002|\n s< 200 ok\n";
+    let target = "t> EPSV 2\n t< 229 (|||50001|)\n s> EPRT |2|::1|50001|\n s< 200 ok\n";
+    let source = "s> EPSV 2\n s< 229 (|||50002|)\n t> EPRT |2|::1|50002|\n t< 200 ok\n";
     let last = "s< 226\n t< 226\n";
-    let refused = "s> EPSV 2\n s< 522 only (1)\n";
+    let refused = "t> EPSV 2\n t< 522 only (1)\n";
     for (direction, script) in [
-        (Direction::Forward, [TYPES, forward, BEGUN, last].concat()),
-        (Direction::Reverse, [TYPES, reverse, BEGUN, last].concat()),
-        (Direction::Auto, [TYPES, refused, reverse, BEGUN, last].concat()),
+        (Direction::TargetListens, [TYPES, target, BEGUN, last].concat()),
+        (Direction::SourceListens, [TYPES, source, BEGUN, last].concat()),
+        (Direction::Auto, [TYPES, refused, source, BEGUN, last].concat()),
     ] {
         let then = [Usable, Usable];
         let mut meeting = Meeting::with(&script, then, patient(), "[::1]:0");
@@ -669,7 +746,7 @@ fn a_server_that_is_promised_epsv_alone_is_told_no_address_cl_34() {
         peer.answer("TYPE I", "200 ok");
         peer.expect_end();
     });
-    let options = Options { direction: Direction::Forward, ..Options::default() };
+    let options = Options { direction: Direction::SourceListens, ..Options::default() };
     let error = fxp::transfer(&mut source, "a", &mut target, "b", options).unwrap_err();
     assert!(error.to_string().contains("EPSV ALL"), "{error}");
     drop((source, target));

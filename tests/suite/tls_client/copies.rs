@@ -20,16 +20,16 @@ const NO_SSCN: (&str, &str) = ("SSCN ON", "500 what?");
 const STORES: (&str, &str) = ("STOR b", "150 go\n226 there");
 const SENDS: (&str, &str) = ("RETR a", "150 going\n226 sent");
 
-/// Plays one server. What follows the first reply to `STOR` waits until the source was told.
+/// Plays one server. What follows the first reply to `RETR` waits until the target was told.
 fn play(peer: &mut Peer, script: Script, told: &Sender<()>, is_told: Option<&Receiver<()>>) {
     for (line, replies) in script {
         peer.expect(line);
-        if line.starts_with("RETR") {
+        if line.starts_with("STOR") {
             let _ = told.send(());
         }
         for (index, reply) in replies.split('\n').map(str::trim_end).enumerate() {
-            if let (1, true, Some(is_told)) = (index, line.starts_with("STOR"), is_told) {
-                is_told.recv_timeout(Duration::from_secs(20)).expect("RETR is sent");
+            if let (1, true, Some(is_told)) = (index, line.starts_with("RETR"), is_told) {
+                is_told.recv_timeout(Duration::from_secs(20)).expect("STOR is sent");
             }
             match reply {
                 "!" => return,
@@ -51,7 +51,7 @@ fn copy(source: Script, target: Script, options: Options) -> Result<fxp::Report,
         let client = server.log_in(explicit(&authority));
         (server, client)
     };
-    let ((one, mut from), (other, mut to)) = (meet(source, None), meet(target, Some(receiver)));
+    let ((one, mut from), (other, mut to)) = (meet(source, Some(receiver)), meet(target, None));
     let copied = fxp::transfer(&mut from, "a", &mut to, "b", options);
     drop((from, to, sender));
     one.end();
@@ -68,14 +68,14 @@ fn who_listens_begins_the_handshake_by_cpsv_fx_11() {
     let report = copy(
         &[IMAGE, FEATURES, LISTENS, SENDS, ("SIZE a", "213 5")],
         &[IMAGE, NO_SSCN, CONNECTS, STORES, ("SIZE b", "213 5")],
-        only(Direction::Forward),
+        only(Direction::SourceListens),
     )
     .unwrap();
     assert_eq!(report.size, Some(5));
     let report = copy(
         &[IMAGE, NO_SSCN, CONNECTS, SENDS, ("SIZE a", "213 5")],
         &[IMAGE, FEATURES, LISTENS, STORES, ("SIZE b", "213 5")],
-        only(Direction::Reverse),
+        only(Direction::TargetListens),
     )
     .unwrap();
     assert_eq!(report.size, Some(5));
@@ -88,7 +88,7 @@ fn who_connects_begins_it_by_sscn_fx_11() {
     copy(
         &[IMAGE, LISTENS_ALONE, SENDS, ("SIZE a", "213 5")],
         &[IMAGE, BEGINS, CONNECTS, STORES, ("SIZE b", "213 5")],
-        only(Direction::Forward),
+        only(Direction::SourceListens),
     )
     .unwrap();
 }
@@ -107,7 +107,7 @@ fn without_equal_sizes_a_protected_copy_is_no_success_fx_11() {
         for compare_sizes in [false, true] {
             let source = [&[IMAGE, FEATURES, LISTENS, SENDS], of_source].concat().leak();
             let target = [&[IMAGE, NO_SSCN, CONNECTS, STORES], of_target].concat().leak();
-            let options = Options { compare_sizes, ..only(Direction::Forward) };
+            let options = Options { compare_sizes, ..only(Direction::SourceListens) };
             let error = copy(source, target, options).unwrap_err();
             match (&error.last().unwrap().error, want) {
                 (Error::Incomplete { bytes, announced }, Some((there, wanted))) => {
@@ -121,6 +121,25 @@ fn without_equal_sizes_a_protected_copy_is_no_success_fx_11() {
 }
 
 #[test]
+fn a_demand_for_resumed_sessions_is_named_fx_11() {
+    for (source, target, direction) in [
+        (
+            &[IMAGE, FEATURES, LISTENS, ("RETR a", "150 going\n522 session reuse required")][..],
+            &[IMAGE, NO_SSCN, CONNECTS, ("STOR b", "150 go\n426 cut")][..],
+            Direction::SourceListens,
+        ),
+        (
+            &[IMAGE, NO_SSCN, CONNECTS, ("RETR a", "150 going\n226 sent")],
+            &[IMAGE, FEATURES, LISTENS, ("STOR b", "150 go\n425 cannot build it")],
+            Direction::TargetListens,
+        ),
+    ] {
+        let error = copy(source, target, only(direction)).unwrap_err();
+        assert!(error.to_string().contains("NoSessionReuseRequired of ProFTPD"), "{error}");
+    }
+}
+
+#[test]
 fn a_server_that_leaves_may_not_trust_the_other_fx_11() {
     for (source, target) in [
         (
@@ -130,7 +149,7 @@ fn a_server_that_leaves_may_not_trust_the_other_fx_11() {
         (&[IMAGE, FEATURES, LISTENS, ("RETR a", "150 go\n425 gone")], ("STOR b", "150 go\n!")),
     ] {
         let target = [IMAGE, NO_SSCN, CONNECTS, target].to_vec().leak();
-        let error = copy(source, target, only(Direction::Forward)).unwrap_err();
+        let error = copy(source, target, only(Direction::SourceListens)).unwrap_err();
         assert!(error.to_string().contains("TLSVerifyClient"), "{error}");
     }
 }

@@ -232,7 +232,7 @@ fn protected_data_goes_from_server_to_server_where_one_begins_the_handshake_fx_1
     one.root.write("file", &content);
     let connect = |site| super::session::connect(site, &authority, Mode::Passive, false).unwrap();
     let (mut source, mut target) = (connect(&one), connect(&two));
-    for direction in [fxp::Direction::Forward, fxp::Direction::Reverse] {
+    for direction in [fxp::Direction::TargetListens, fxp::Direction::SourceListens] {
         let options = fxp::Options { direction, ..fxp::Options::default() };
         fxp::transfer(&mut source, "file", &mut target, "copy", options)
             .unwrap_or_else(|error| panic!("{direction:?}: {error}"));
