@@ -33,7 +33,7 @@ pub(crate) enum Exit {
     Temporary = 9,
     /// A phase, or the whole, took too long.
     Timeout = 10,
-    /// Fewer or more bytes than announced.
+    /// Fewer or more bytes than announced, or a listing that is not proved whole.
     Integrity = 11,
     /// Of several items some failed.
     Partial = 12,
@@ -60,7 +60,7 @@ pub(crate) const TABLE: &[(Exit, &str)] = &[
     (Exit::Refused, "refused: 5yz to a command"),
     (Exit::Temporary, "refused for now: 4yz or 421 to a command"),
     (Exit::Timeout, "timed out"),
-    (Exit::Integrity, "integrity: another length or hash, or changed while it was resumed"),
+    (Exit::Integrity, "integrity: another length or hash, a cut listing, or changed while resumed"),
     (Exit::Partial, "of several items some failed"),
     (Exit::Data, "no data connection, 425 included"),
     (Exit::Unsupported, "the server, or this version, lacks what was asked for"),
@@ -268,7 +268,7 @@ impl From<&Error> for Failure {
             Error::Io(_) | Error::Closed => Exit::Network,
             Error::DataConnection(attempts) if attempts.iter().any(is_promise) => Exit::Unsupported,
             Error::DataConnection(_) => Exit::Data,
-            Error::Incomplete { .. } | Error::Changed => Exit::Integrity,
+            Error::Incomplete { .. } | Error::ListingCut(_) | Error::Changed => Exit::Integrity,
             Error::Tls(TlsError::Absent) => Exit::Unsupported,
             Error::Tls(TlsError::File { .. } | TlsError::Settings(_)) => Exit::Usage,
             Error::Tls(_) => Exit::Tls,
@@ -304,7 +304,7 @@ impl From<&Error> for Failure {
             Error::Refused(_, reply) => {
                 matches!(reply.code(), ReplyCode::NO_SPACE | ReplyCode::OVER_QUOTA)
             }
-            Error::Argument(_) | Error::Incomplete { .. } => false,
+            Error::Argument(_) | Error::Incomplete { .. } | Error::ListingCut(_) => false,
             _ => true,
         };
         let code = error.reply().map(|reply| reply.code().value());

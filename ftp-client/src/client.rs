@@ -89,6 +89,8 @@ pub struct Client {
     hash: Option<String>,
     /// Listed by the server, and refused as unknown.
     no_mlsd: bool,
+    /// `LIST -a` was refused where `LIST` was not.
+    no_flags: bool,
     pub(crate) no_range: bool,
     /// Verbs that the server did not know, and whether it knows the X form.
     x_forms: Vec<(Verb, bool)>,
@@ -156,6 +158,7 @@ impl Client {
             utf8_asked: false,
             hash: None,
             no_mlsd: false,
+            no_flags: false,
             no_range: false,
             x_forms: Vec::new(),
             length_check: false,

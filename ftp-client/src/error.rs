@@ -65,6 +65,11 @@ pub enum Error {
         /// because they were asked for. Of an upload, how many there should be.
         announced: Option<u64>,
     },
+    /// The server confirmed a listing that is not proved whole: something may be missing from it,
+    /// or in it that is not in the directory. Whoever removes what a listing lacks must not, by
+    /// this one.
+    #[error("the listing is not proved whole: {0}")]
+    ListingCut(ListingCut),
     /// The file on the server is not known to be the one whose beginning is here already. To go on
     /// with it could make one file of two.
     #[error("the file on the server is not known to be the one that was begun")]
@@ -96,7 +101,8 @@ impl Error {
             | Self::Timeout(_)
             | Self::Io(_)
             | Self::Closed
-            | Self::Incomplete { .. } => true,
+            | Self::Incomplete { .. }
+            | Self::ListingCut(ListingCut::LineEnd) => true,
             // A server does not come to like a promise or a command that it does not know.
             Self::DataConnection(attempts) => {
                 let is_permanent = |error: &Self| {
@@ -110,6 +116,7 @@ impl Error {
             | Self::Protocol(_)
             | Self::Desynchronised
             | Self::Argument(_)
+            | Self::ListingCut(_)
             | Self::Changed
             | Self::Tls(_)
             | Self::Local(_)
@@ -126,6 +133,7 @@ impl Error {
             | Self::ServiceClosing(reply)
             | Self::Greeting(reply)
             | Self::Unexpected(_, reply)
+            | Self::ListingCut(ListingCut::Reply(reply))
             | Self::Tls(TlsError::Refused(reply) | TlsError::DataProtectionRefused(_, reply)) => {
                 Some(reply)
             }
@@ -172,6 +180,7 @@ impl Error {
             Self::Incomplete { bytes, announced } => {
                 Self::Incomplete { bytes: *bytes, announced: *announced }
             }
+            Self::ListingCut(why) => Self::ListingCut(why.clone()),
             Self::Changed => Self::Changed,
             Self::Tls(error) => Self::Tls(error.clone()),
             Self::Local(error) => Self::Local(io_again(error)),
@@ -204,9 +213,9 @@ impl From<Error> for io::Error {
                 io::ErrorKind::InvalidData
             }
             Error::Closed | Error::ServiceClosing(_) => io::ErrorKind::ConnectionAborted,
-            Error::Incomplete { .. } | Error::Tls(TlsError::TruncatedTls) => {
-                io::ErrorKind::UnexpectedEof
-            }
+            Error::Incomplete { .. }
+            | Error::ListingCut(_)
+            | Error::Tls(TlsError::TruncatedTls) => io::ErrorKind::UnexpectedEof,
             Error::Tls(_) => io::ErrorKind::InvalidData,
             Error::Unsupported(_) => io::ErrorKind::Unsupported,
             _ => io::ErrorKind::Other,
@@ -318,6 +327,28 @@ impl fmt::Display for Attempts<'_> {
             write!(f, "{separator}{attempt}")?;
         }
         Ok(())
+    }
+}
+
+/// Why a listing that the server confirmed is not proved whole. `Display` says it for people.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ListingCut {
+    /// The text of the final reply says so, such as `226 Output truncated to 10000 matches`.
+    Reply(Reply),
+    /// The last line has no line end, so that its name may go on. The line is not given.
+    LineEnd,
+    /// The directory is listed as if it were all that is in itself, and cannot be entered to look.
+    OwnName,
+}
+
+impl fmt::Display for ListingCut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reply(reply) => write!(f, "the server says {reply}"),
+            Self::LineEnd => f.write_str("its last line has no end"),
+            Self::OwnName => f.write_str("its only entry has the name of the directory itself"),
+        }
     }
 }
 

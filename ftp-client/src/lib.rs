@@ -173,7 +173,7 @@ pub use canceller::Canceller;
 pub use client::{Client, Digest, HashAlgorithm};
 pub use config::{ClientBuilder, Extended, Family, Mode, Timeouts};
 pub use connector::{Connector, Purpose, Target};
-pub use error::{AnnouncedHost, DataAttempt, Error, Phase};
+pub use error::{AnnouncedHost, DataAttempt, Error, ListingCut, Phase};
 pub use listing::{
     Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,
     WalkOptions, Walked,

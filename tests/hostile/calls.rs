@@ -77,6 +77,7 @@ pub(crate) fn described(error: &Error) -> String {
             format!("data ({})", ways.collect::<Vec<_>>().join(", "))
         }
         Error::Incomplete { .. } => "incomplete".to_owned(),
+        Error::ListingCut(_) => "cut".to_owned(),
         Error::Unsupported(_) => "unsupported".to_owned(),
         Error::Cancelled => "cancelled".to_owned(),
         _ => "an error that no table knows".to_owned(),

@@ -227,7 +227,7 @@ fn codes(call: Call, behaviour: &Behaviour, outcome: &str) -> Vec<i32> {
         ("timeout", _) => vec![10],
         ("io" | "closed", _) => vec![4],
         ("data", _) => vec![13, 14],
-        ("incomplete", _) => vec![11],
+        ("incomplete" | "cut", _) => vec![11],
         ("unsupported", _) => vec![14],
         // What a listing has in it, which is compared with what was sent.
         _ => Vec::new(),

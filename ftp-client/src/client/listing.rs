@@ -1,16 +1,17 @@
 //! Listings: `MLSD`, `LIST`, `NLST`, and whole trees.
 
-use ftp_proto::{Command, Pathname, ReplyCode};
+use ftp_proto::{Command, EntryKind, Pathname, ReplyCode, Severity, Verb};
 
 use super::{Client, is_unknown};
-use crate::error::Error;
-use crate::listing::{Entries, Lines, ListOptions, ListingForm, Walk, WalkOptions};
+use crate::error::{Error, ListingCut};
+use crate::listing::WalkOptions;
+use crate::listing::{Beginning, Entries, Lines, ListLimits, ListOptions, ListingForm, Walk};
 use crate::trace;
 use crate::transfer::{self, Begun, Part, Transfer};
 
 impl Client {
     /// What is in a directory, the working directory if it is empty: by `MLSD` where the server
-    /// lists `MLST`, else by `LIST`.
+    /// lists `MLST`, else by `LIST`, and then maybe without names that begin with a dot.
     ///
     /// # Errors
     ///
@@ -19,23 +20,141 @@ impl Client {
         self.list_with(directory, ListOptions::default())
     }
 
-    /// The same, listed as `options` say.
+    /// The same, listed as `options` say. Of a file, servers list by `LIST` and `NLST` the file
+    /// itself.
+    ///
+    /// Some servers list a directory that must not be read, but by its name, as if it lay in
+    /// itself and were all that does. One that seems to is therefore entered (`CWD`), listed from
+    /// within, and left again.
     ///
     /// # Errors
     ///
-    /// Those of [`retrieve`](Self::retrieve).
+    /// Those of [`retrieve`](Self::retrieve); [`Error::ListingCut`] where a listing of a few
+    /// entries is not proved whole, of which other listings tell behind their last entry.
     pub fn list_with(
         &mut self,
         directory: impl AsRef<[u8]>,
         options: ListOptions,
     ) -> Result<Entries<'_>, Error> {
-        let directory = directory.as_ref();
-        let lines = self.list_lines(directory, options)?;
-        Ok(Entries::new(lines, sent_as(directory)))
+        self.list_what_is(directory.as_ref(), options, false)
+    }
+
+    /// The same of what has to be a directory: a file that is listed as itself is an error.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`list_with`](Self::list_with).
+    pub fn list_directory(
+        &mut self,
+        directory: impl AsRef<[u8]>,
+        options: ListOptions,
+    ) -> Result<Entries<'_>, Error> {
+        self.list_what_is(directory.as_ref(), options, true)
+    }
+
+    fn list_what_is(
+        &mut self,
+        directory: &[u8],
+        options: ListOptions,
+        is_directory: bool,
+    ) -> Result<Entries<'_>, Error> {
+        // Before anything is sent.
+        self.with_flags(directory, options)?;
+        let (form, begun) = match options.form {
+            ListingForm::Auto => match self.begin_mlsd_if_listed(directory)? {
+                Some(begun) => (ListingForm::Mlsd, Some(begun)),
+                None => (ListingForm::List, None),
+            },
+            form => (form, None),
+        };
+        let options = ListOptions { form, ..options };
+        if form == ListingForm::Mlsd || (directory.is_empty() && !options.all) {
+            let begun = match begun {
+                Some(begun) => begun,
+                None => self.begin_listing(directory, options)?,
+            };
+            let sent = sent_as(directory);
+            let lines = Lines::new(Transfer::new(self, begun), form, sent.clone());
+            return Ok(Entries::new(lines, sent));
+        }
+        if form == ListingForm::Nlst && options.all && !directory.is_empty() {
+            // Pure-FTPd lists the working directory where a flag comes before a path.
+            match self.list_within(directory, options)? {
+                Within::Listed(within) => return Ok(Entries::resume(self, *within)),
+                Within::Refused(Some(error)) if is_directory => return Err(error),
+                Within::Refused(_) => {}
+            }
+        }
+        let mut beginning = self.begin_with_flags(directory, options)?;
+        if let Some(kind) = beginning.own_name().map(|entry| entry.kind)
+            && (is_directory || kind != Some(EntryKind::File))
+        {
+            let may_be_file = !is_directory && kind != Some(EntryKind::Directory);
+            match self.list_within(directory, options)? {
+                Within::Listed(within) => beginning = *within,
+                Within::Refused(_) if may_be_file => {}
+                Within::Refused(Some(error)) => return Err(error),
+                Within::Refused(None) => return Err(Error::ListingCut(ListingCut::OwnName)),
+            }
+        }
+        Ok(Entries::resume(self, beginning))
+    }
+
+    /// Begins a listing by `LIST` or `NLST` with the flag that is asked for, or without it where
+    /// the server does not know it.
+    fn begin_with_flags(
+        &mut self,
+        directory: &[u8],
+        options: ListOptions,
+    ) -> Result<Beginning, Error> {
+        let sent = sent_as(directory);
+        let mut all = options.all && !self.no_flags;
+        let mut is_refused = false;
+        loop {
+            let begun = self.begin_listing(directory, ListOptions { all, ..options });
+            let beginning = begun.and_then(|begun| {
+                let lines = Lines::new(Transfer::new(self, begun), options.form, sent.clone());
+                Entries::new(lines, sent.clone()).begin()
+            });
+            match beginning {
+                // It may take the flag for a name, and say that it is not there, or list nothing.
+                Err(error) if all && is_no(&error) => is_refused = true,
+                Ok(beginning) if all && beginning.is_empty() => {}
+                Ok(beginning) => {
+                    self.no_flags |= is_refused;
+                    return Ok(beginning);
+                }
+                Err(error) => return Err(error),
+            }
+            all = false;
+        }
+    }
+
+    /// Lists a directory from within it, and goes back.
+    fn list_within(&mut self, directory: &[u8], options: ListOptions) -> Result<Within, Error> {
+        let moved = self.moved;
+        let here = match self.pwd() {
+            Err(Error::Refused(..)) => return Ok(Within::Refused(None)),
+            here => here?,
+        };
+        match self.cwd(directory) {
+            Err(error @ Error::Refused(..)) => return Ok(Within::Refused(Some(error))),
+            entered => entered?,
+        }
+        let listed = self.list_what_is(b"", options, true);
+        let listed = listed.and_then(|entries| entries.read_ahead(ListLimits::default()));
+        if let Err(error) = self.cwd(here.as_bytes()) {
+            // From now on relative paths would mean something else.
+            self.control.close();
+            return Err(error);
+        }
+        self.moved = moved;
+        listed.map(|listed| Within::Listed(Box::new(listed)))
     }
 
     /// The lines of such a listing as they come. [`Facts::parse`](crate::Facts::parse) reads those
-    /// of `MLSD` with facts that [`Entry`](crate::Entry) has no place for.
+    /// of `MLSD` with facts that [`Entry`](crate::Entry) has no place for. Here a directory that
+    /// seems to lie in itself is not looked at again, and nothing is asked twice.
     ///
     /// # Errors
     ///
@@ -48,26 +167,28 @@ impl Client {
         let directory = directory.as_ref();
         // Before anything is sent.
         self.with_flags(directory, options)?;
-        let mut form = options.form;
-        let mut begun = None;
-        if form == ListingForm::Auto {
-            (form, begun) = match self.begin_mlsd_if_listed(directory)? {
+        let (form, begun) = match options.form {
+            ListingForm::Auto => match self.begin_mlsd_if_listed(directory)? {
                 Some(begun) => (ListingForm::Mlsd, Some(begun)),
                 None => (ListingForm::List, None),
-            };
-        }
+            },
+            form => (form, None),
+        };
         let begun = match begun {
             Some(begun) => begun,
-            None => {
-                let command = match form {
-                    ListingForm::Nlst => Command::Nlst(self.with_flags(directory, options)?),
-                    ListingForm::Mlsd => Command::Mlsd(self.pathname_or_none(directory)?),
-                    _ => Command::List(self.with_flags(directory, options)?),
-                };
-                transfer::begin(self, &command, Part::default(), None)?
-            }
+            None => self.begin_listing(directory, ListOptions { form, ..options })?,
         };
-        Ok(Lines::new(Transfer::new(self, begun), form))
+        Ok(Lines::new(Transfer::new(self, begun), form, sent_as(directory)))
+    }
+
+    /// Begins a listing of a form other than `Auto`.
+    fn begin_listing(&mut self, directory: &[u8], options: ListOptions) -> Result<Begun, Error> {
+        let command = match options.form {
+            ListingForm::Nlst => Command::Nlst(self.with_flags(directory, options)?),
+            ListingForm::Mlsd => Command::Mlsd(self.pathname_or_none(directory)?),
+            _ => Command::List(self.with_flags(directory, options)?),
+        };
+        transfer::begin(self, &command, Part::default(), None)
     }
 
     /// Goes through a directory, the working directory if it is empty, and all that is below it,
@@ -127,6 +248,20 @@ impl Client {
             (true, directory) => self.pathname_or_none(&[b"-a ", directory].concat()),
         }
     }
+}
+
+/// What came of a listing from within a directory.
+enum Within {
+    Listed(Box<Beginning>),
+    /// The directory cannot be entered, or the server does not tell the way back.
+    Refused(Option<Error>),
+}
+
+/// Whether the server says for good that it does not list this.
+fn is_no(error: &Error) -> bool {
+    matches!(error, Error::Refused(Verb::List | Verb::Nlst, reply)
+        if reply.code().severity() == Severity::Permanent
+            && reply.code() != ReplyCode::NOT_LOGGED_IN)
 }
 
 /// How a directory is named to `LIST` and `NLST`, where servers take a `-` in front for options

@@ -3,15 +3,19 @@
 use ftp_proto::{ListEvent, ListReader, ParseError, ParseErrorKind, limits};
 
 use super::ListingForm;
-use crate::error::Error;
-use crate::transfer::Transfer;
+use super::cut::says_cut;
+use crate::client::Client;
+use crate::error::{Error, ListingCut};
+use crate::transfer::{Begun, Transfer};
 
 /// The lines of a listing: bytes, without their line ends. Empty lines are left out, but for those
 /// of `LIST`.
 ///
-/// The last item is an error if the server does not say that the listing is whole, so a loop that
-/// takes all items without one has seen all of it. Dropped before that, it does no I/O; the next
-/// call on the client aborts the transfer first.
+/// The last item is an error if the listing is not proved whole: the server does not say so, says
+/// in the same reply that something is missing, or the last line has no end
+/// ([`Error::ListingCut`]). So a loop that takes all items without one has seen all that the server
+/// lists. Dropped before that, it does no I/O; the next call on the client aborts the transfer
+/// first.
 ///
 /// ```no_run
 /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
@@ -31,11 +35,39 @@ pub struct Lines<'a> {
     /// Bytes read so far.
     bytes: u64,
     form: ListingForm,
+    /// The directory as it was named to the server.
+    directory: Vec<u8>,
+}
+
+/// What is left of a listing, apart from the client.
+#[derive(Debug)]
+pub(super) struct Rest {
+    begun: Begun,
+    reader: ListReader,
+    bytes: u64,
+    form: ListingForm,
+    directory: Vec<u8>,
 }
 
 impl<'a> Lines<'a> {
-    pub(crate) fn new(transfer: Transfer<'a>, form: ListingForm) -> Self {
-        Self { transfer: Some(transfer), reader: ListReader::new(), bytes: 0, form }
+    pub(crate) fn new(transfer: Transfer<'a>, form: ListingForm, directory: Vec<u8>) -> Self {
+        let reader = ListReader::new();
+        Self { transfer: Some(transfer), reader, bytes: 0, form, directory }
+    }
+
+    /// What is left of it, if anything is.
+    pub(super) fn suspend(self) -> Option<Rest> {
+        let Self { transfer, reader, bytes, form, directory } = self;
+        transfer.map(|transfer| {
+            let begun = transfer.suspend();
+            Rest { begun, reader, bytes, form, directory }
+        })
+    }
+
+    /// Goes on with it.
+    pub(super) fn resume(client: &'a mut Client, rest: Rest) -> Self {
+        let Rest { begun, reader, bytes, form, directory } = rest;
+        Self { transfer: Some(Transfer::new(client, begun)), reader, bytes, form, directory }
     }
 
     /// How the directory is listed: never [`Auto`](ListingForm::Auto).
@@ -47,22 +79,16 @@ impl<'a> Lines<'a> {
     fn step(&mut self) -> Result<Option<Vec<u8>>, Error> {
         loop {
             let Some(transfer) = &mut self.transfer else { return Ok(None) };
-            let event = match self.reader.next() {
-                Some(event) => event,
-                None => {
-                    let mut piece = [0; limits::READ_AHEAD];
-                    let count = transfer.read(&mut piece)?;
-                    self.bytes += count as u64;
-                    if count > 0 {
-                        self.reader.push(piece.get(..count).unwrap_or_default());
-                        continue;
-                    }
-                    // The last line may lack its end.
-                    match self.reader.finish() {
-                        Some(event) => event,
-                        None => return self.conclude(),
-                    }
+            let Some(event) = self.reader.next() else {
+                let mut piece = [0; limits::READ_AHEAD];
+                let count = transfer.read(&mut piece)?;
+                self.bytes += count as u64;
+                if count > 0 {
+                    self.reader.push(piece.get(..count).unwrap_or_default());
+                    continue;
                 }
+                let is_cut = self.reader.finish().is_some();
+                return self.conclude(is_cut);
             };
             match event {
                 ListEvent::Line(line) if line.is_empty() && self.form != ListingForm::List => {}
@@ -72,11 +98,16 @@ impl<'a> Lines<'a> {
         }
     }
 
-    fn conclude(&mut self) -> Result<Option<Vec<u8>>, Error> {
-        if let Some(mut transfer) = self.transfer.take() {
-            transfer.conclude(self.bytes)?;
+    fn conclude(&mut self, is_cut: bool) -> Result<Option<Vec<u8>>, Error> {
+        let Some(mut transfer) = self.transfer.take() else { return Ok(None) };
+        let reply = transfer.conclude(self.bytes)?.reply;
+        if says_cut(&reply, &self.directory) {
+            return Err(Error::ListingCut(ListingCut::Reply(reply)));
         }
-        Ok(None)
+        match is_cut {
+            true => Err(Error::ListingCut(ListingCut::LineEnd)),
+            false => Ok(None),
+        }
     }
 }
 

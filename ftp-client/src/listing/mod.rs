@@ -1,10 +1,12 @@
 //! What is in directories: lines as the server sent them, entries that are read from them, and
 //! whole trees (RFC 959 §4.1.3 `LIST`, `NLST`; RFC 3659 §7 `MLSD`).
 
+mod cut;
 mod entries;
 mod lines;
 mod walk;
 
+pub(crate) use entries::Beginning;
 pub use entries::{Entries, ListLimits, Listed, Listing};
 pub use lines::Lines;
 pub use walk::{Skipped, Walk, WalkOptions, Walked};
@@ -27,8 +29,9 @@ pub enum ListingForm {
 /// What is wanted of a listing.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct ListOptions {
-    /// Asks for names with a dot in front too, by `-a` behind `LIST` and `NLST`. Servers that take
-    /// it for a name refuse it, or list nothing; `MLSD` shows what it shows without.
+    /// Asks for names with a dot in front too, by `-a` in `LIST` and `NLST`; without it servers may
+    /// leave them out. Where a server takes it for a name, and so refuses it or lists nothing, the
+    /// listing is made without. `MLSD` shows what it shows without.
     pub all: bool,
     /// By which command.
     pub form: ListingForm,

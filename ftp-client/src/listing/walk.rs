@@ -9,13 +9,13 @@ use ftp_proto::{Entry, EntryKind, Escaped, Role};
 use super::entries::{too_long, weight_of};
 use super::{ListLimits, ListOptions, Listing};
 use crate::client::Client;
-use crate::error::Error;
+use crate::error::{Error, ListingCut};
 
 /// How far a walk goes, and how it lists.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct WalkOptions {
-    /// How each directory is listed. `NLST` tells no directory from a file, so with it a walk
-    /// stays in the first.
+    /// How each directory is listed: by default with names that begin with a dot. `NLST` tells no
+    /// directory from a file, so with it a walk stays in the first.
     pub list: ListOptions,
     /// How many directories deep it goes: with 1 only what is in the first is given. 128.
     pub depth: usize,
@@ -26,7 +26,8 @@ pub struct WalkOptions {
 
 impl Default for WalkOptions {
     fn default() -> Self {
-        Self { list: ListOptions::default(), depth: 128, limits: ListLimits::default() }
+        let list = ListOptions { all: true, ..ListOptions::default() };
+        Self { list, depth: 128, limits: ListLimits::default() }
     }
 }
 
@@ -62,6 +63,8 @@ pub enum Skipped {
     Unparsed(Vec<u8>),
     /// A directory that cannot be listed: the server refuses, or its path cannot be sent.
     Unlisted(Error),
+    /// What else is in a directory of which the listing is not proved whole.
+    Cut(ListingCut),
     /// A directory deeper than [`WalkOptions::depth`].
     TooDeep,
     /// A directory that is one of those it lies in, by what the server tells it by (RFC 3659
@@ -75,6 +78,7 @@ impl fmt::Display for Skipped {
             Self::UnsafeName(entry) => write!(f, "not a name: {}", Escaped(&entry.name)),
             Self::Unparsed(line) => write!(f, "not understood: {}", Escaped(line)),
             Self::Unlisted(error) => write!(f, "not listed: {error}"),
+            Self::Cut(why) => write!(f, "not proved to be all: {why}"),
             Self::TooDeep => f.write_str("too deep"),
             Self::Loop => f.write_str("lies in itself"),
         }
@@ -89,7 +93,8 @@ impl fmt::Display for Skipped {
 /// objects apart. What is left out is given too, with the reason.
 ///
 /// The error that ends a walk is its last item: the first directory cannot be listed, the
-/// connection is lost, or there is more than the limits allow. A walk that is dropped leaves the
+/// connection is lost, there is more than the limits allow, or, behind all else, the listing of
+/// some directory is not proved whole ([`Error::ListingCut`]). A walk that is dropped leaves the
 /// client as it was.
 #[derive(Debug)]
 #[must_use = "nothing is listed before the first item is asked for"]
@@ -105,6 +110,8 @@ pub struct Walk<'a> {
     left: usize,
     /// How many bytes of memory `ready` takes.
     held: usize,
+    /// Why the first listing that is not proved whole is not.
+    cut: Option<ListingCut>,
 }
 
 /// A directory whose entries were read.
@@ -154,7 +161,7 @@ impl<'a> Walk<'a> {
         let first = Below { path: directory.to_vec(), unique: None };
         let open = vec![Open { unique: None, directories: vec![first].into_iter(), held: 0 }];
         let left = options.limits.entries;
-        Self { client, options, ready: VecDeque::new(), open, left, held: 0 }
+        Self { client, options, ready: VecDeque::new(), open, left, held: 0, cut: None }
     }
 
     fn step(&mut self) -> Result<Option<Walked>, Error> {
@@ -162,7 +169,12 @@ impl<'a> Walk<'a> {
             if let Some(walked) = self.ready.pop_front() {
                 return Ok(Some(walked));
             }
-            let Some(open) = self.open.last_mut() else { return Ok(None) };
+            let Some(open) = self.open.last_mut() else {
+                return match self.cut.take() {
+                    Some(why) => Err(Error::ListingCut(why)),
+                    None => Ok(None),
+                };
+            };
             match open.directories.next() {
                 Some(below) => self.enter(below)?,
                 None => drop(self.open.pop()),
@@ -178,17 +190,22 @@ impl<'a> Walk<'a> {
         let bytes = self.options.limits.bytes.saturating_sub(elsewhere);
         let limits = ListLimits { entries: self.left, bytes };
         self.held = 0;
-        let listing = self
-            .client
-            .list_with(&path, self.options.list)
-            .and_then(|mut entries| entries.gather_with(limits, true));
-        let Listing { entries, unparsed, .. } = match listing {
-            Ok(listing) => listing,
+        let (listing, ended) = match self.client.list_directory(&path, self.options.list) {
+            Ok(mut entries) => entries.gather_with(limits, true),
+            Err(error) => (Listing::default(), Err(error)),
+        };
+        let Listing { entries, unparsed, .. } = listing;
+        match ended {
+            Ok(()) => {}
+            Err(Error::ListingCut(why)) => {
+                self.skip(&path, Skipped::Cut(why.clone()))?;
+                self.cut.get_or_insert(why);
+            }
             Err(error @ (Error::Refused(..) | Error::Argument(_))) if !is_first => {
                 return self.skip(&path, Skipped::Unlisted(error));
             }
             Err(error) => return Err(error),
-        };
+        }
         let itself = entries.iter().find(|entry| entry.role == Role::Itself);
         let unique = itself.and_then(|entry| entry.unique.clone()).or(unique);
         if self.is_open(unique.as_deref()) {

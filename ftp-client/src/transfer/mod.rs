@@ -121,6 +121,12 @@ impl<'a> Transfer<'a> {
         Self { client, verb, data, first, ended, moved, drained, failed, started }
     }
 
+    /// The same apart from the client, to go on later. No other command may come between.
+    pub(crate) fn suspend(mut self) -> Begun {
+        let (verb, first, started) = (self.verb, self.first.clone(), self.started);
+        Begun { verb, data: self.data.take(), first, ended: self.ended.take(), started }
+    }
+
     /// The client, once nothing is owed to it.
     pub(crate) const fn client(&mut self) -> &mut Client {
         self.client
@@ -134,9 +140,11 @@ impl<'a> Transfer<'a> {
     /// Reads data; 0 is the end of the data, which is not yet success.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         self.check()?;
-        // Without a 1yz all was over before it began (CL-08). A data connection that the server
-        // never took is then reset or stays silent, and means that there is no data.
-        let may_be_void = self.is_over_at_once() && !self.moved && !self.is_secure();
+        if self.data.is_none() && self.is_over_at_once() && !self.moved {
+            // Without a 1yz all was over before it began (CL-08), here without a data connection:
+            // nothing was sent, which is not to say that there is nothing.
+            return Err(self.fail(Error::Incomplete { bytes: 0, announced: None }));
+        }
         let mut deadline = self.deadline();
         loop {
             let Some(data) = &mut self.data else { return Ok(0) };
@@ -158,10 +166,6 @@ impl<'a> Transfer<'a> {
             };
             match waited {
                 Ok(()) => {}
-                Err(Error::Io(_) | Error::Timeout(Phase::Stall)) if may_be_void => {
-                    self.data = None;
-                    return Ok(0);
-                }
                 Err(error) => return Err(self.fail(error)),
             }
         }

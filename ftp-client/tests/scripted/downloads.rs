@@ -124,7 +124,7 @@ fn an_answer_to_something_else_is_no_end_of_a_transfer_hc_17() {
 }
 
 #[test]
-fn a_data_connection_that_was_never_taken_is_no_data_cl_08() {
+fn a_confirmation_without_a_beginning_and_without_data_is_an_error_cl_08() {
     let timeouts = Timeouts { data_connect: SHORT, ..timeouts() };
     let builder = Client::builder().timeouts(timeouts);
     let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
@@ -137,8 +137,10 @@ fn a_data_connection_that_was_never_taken_is_no_data_cl_08() {
         peer.listen();
         peer.answer("NOOP", "200 ok");
     });
-    assert_eq!(read_all(client.retrieve("a").unwrap()).unwrap(), b"");
-    assert_eq!(read_all(client.retrieve("b").unwrap()).unwrap(), b"");
+    let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
+    assert!(matches!(error, Error::Timeout(Phase::Stall)), "{error}");
+    let error = read_all(client.retrieve("b").unwrap()).unwrap_err();
+    assert!(matches!(error, Error::Io(_)), "{error}");
     client.noop().unwrap();
     server.end();
 }

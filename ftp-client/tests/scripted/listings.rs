@@ -1,9 +1,11 @@
 //! `NLST`, `LIST` and `MLSD`.
 
 use std::io::Write;
+use std::time::Duration;
 
 use ftp_client::{
-    Client, Entry, EntryKind, Error, ListLimits, ListOptions, Listed, ListingForm, ParseErrorKind,
+    Client, Entry, EntryKind, Error, ListLimits, ListOptions, Listed, ListingCut, ListingForm,
+    ParseErrorKind,
 };
 
 use crate::peer::{Peer, Server};
@@ -38,7 +40,7 @@ fn names(entries: &[Entry]) -> Vec<&[u8]> {
 #[test]
 fn lines_are_given_as_they_come_as_07_cl_45() {
     let (server, mut client) = Server::logged_in(|mut peer| {
-        listing(&mut peer, "NLST", b"a\r\n b \r\n\r\nc");
+        listing(&mut peer, "NLST", b"a\r\n b \r\n\r\nc\n");
         listing(&mut peer, "LIST ./-l", b"total 2\r\n\r\n-rw a\r\n");
         peer.epsv();
         peer.expect("NLST ./-a");
@@ -73,7 +75,11 @@ fn entries_come_by_mlsd_where_it_is_listed_ls_49() {
         // A flag is no matter of MLSD.
         listing(&mut peer, "MLSD", b"type=file; .hidden\r\n");
         listing(&mut peer, "LIST -a", b"-rw-r--r-- 1 u g 5 Jan 2 2020 .hidden\r\n");
-        listing(&mut peer, "NLST -a ./-d", b"./-d/.\r\n./-d/..\r\n./-d/.hidden\r\n");
+        // Pure-FTPd lists the working directory for a flag and a path.
+        peer.answer("PWD", "257 \"/home\"");
+        peer.answer("CWD -d", "250 there");
+        listing(&mut peer, "NLST -a", b".\r\n..\r\n.hidden\r\n");
+        peer.answer("CWD /home", "250 back");
     });
     let mut entries = client.list("pub").unwrap();
     assert_eq!(entries.form(), ListingForm::Mlsd);
@@ -255,7 +261,7 @@ fn a_cut_listing_ends_with_an_error_hc_20() {
     });
     let mut names = client.list_lines("", NAMES).unwrap();
     assert_eq!(names.next().unwrap().unwrap(), b"a");
-    assert_eq!(names.next().unwrap().unwrap(), b"b");
+    // The last line, which has no end, is none.
     assert!(matches!(names.next(), Some(Err(Error::Refused(..)))));
     assert!(names.next().is_none());
     drop(names);
@@ -306,7 +312,7 @@ fn lines_do_not_depend_on_how_they_are_cut() {
         peer.answer("NLST", "150 ok");
         let mut data = peer.data();
         data.set_nodelay(true).unwrap();
-        for byte in b"a\r\nbc\r\nd" {
+        for byte in b"a\r\nbc\r\nd\n" {
             data.write_all(&[*byte]).unwrap();
         }
         drop(data);
@@ -315,4 +321,192 @@ fn lines_do_not_depend_on_how_they_are_cut() {
     let names: Result<Vec<_>, _> = client.list_lines("", NAMES).unwrap().collect();
     assert_eq!(names.unwrap(), [&b"a"[..], b"bc", b"d"]);
     server.end();
+}
+
+/// The entries of a listing, and how it ended.
+fn counted(client: &mut Client, directory: &str, options: ListOptions) -> (usize, Option<Error>) {
+    match client.list_with(directory, options) {
+        Err(error) => (0, Some(error)),
+        Ok(entries) => {
+            let (mut count, mut end) = (0, None);
+            for listed in entries {
+                match listed {
+                    Ok(_) => count += 1,
+                    Err(error) => end = Some(error),
+                }
+            }
+            (count, end)
+        }
+    }
+}
+
+#[test]
+fn a_listing_that_its_confirmation_calls_cut_ends_with_an_error() {
+    const SAID: &str = "226-Options: -l \r\n226 Output truncated to 2 matches";
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        for (command, line) in [
+            ("LIST", "-rw-r--r-- 1 u g 5 Jan 2 2020 "),
+            ("MLSD", "type=file; "),
+            ("NLST", ""),
+            ("LIST d", "-rw-r--r-- 1 u g 5 Jan 2 2020 "),
+        ] {
+            peer.epsv();
+            peer.answer(command, "150 ok");
+            peer.send_data(format!("{line}a\r\n{line}b\r\n").as_bytes());
+            peer.reply(SAID);
+        }
+        peer.epsv();
+        peer.answer("LIST no/d", "150 ok");
+        peer.send_data(b"");
+        peer.reply("226 Transfer done (but failed to open directory).");
+        peer.answer("NOOP", "200 ok");
+    });
+    for (directory, options) in [("", LINES), ("", FACTS), ("", NAMES), ("d", LINES)] {
+        let (count, end) = counted(&mut client, directory, options);
+        let Some(Error::ListingCut(ListingCut::Reply(reply))) = end else { panic!("{end:?}") };
+        assert_eq!((count, reply.text()), (2, &b"Output truncated to 2 matches"[..]));
+    }
+    let (count, end) = counted(&mut client, "no/d", LINES);
+    assert!(count == 0 && matches!(end, Some(Error::ListingCut(_))), "{end:?}");
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_listing_cut_within_its_last_line_ends_with_an_error() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        listing(&mut peer, "MLSD", b"type=file; a\r\ntype=file; ot");
+        listing(&mut peer, "LIST", b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n-rw-r--r-- 1 u g 5 Jan");
+        listing(&mut peer, "NLST d", b"d/a\r\nd/ot\r");
+        peer.answer("NOOP", "200 ok");
+    });
+    for (directory, options) in [("", FACTS), ("", LINES), ("d", NAMES)] {
+        let (count, end) = counted(&mut client, directory, options);
+        assert_eq!(count, 1, "{options:?}");
+        assert!(matches!(end, Some(Error::ListingCut(ListingCut::LineEnd))), "{end:?}");
+    }
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_listing_whose_data_connection_is_reset_ends_with_an_error() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        for first in ["150 ok", "226 done"] {
+            peer.epsv();
+            peer.answer("MLSD", first);
+            if first.starts_with("150") {
+                let data = peer.data();
+                socket2::SockRef::from(&data).set_linger(Some(Duration::ZERO)).unwrap();
+                drop(data);
+                peer.reply("226 done");
+            } else {
+                // What was not accepted is reset.
+                peer.listen();
+            }
+        }
+        // Without a 150, too, an orderly end is one.
+        peer.epsv();
+        peer.expect("MLSD");
+        peer.send_data(b"");
+        peer.reply("226 nothing there");
+        peer.answer("NOOP", "200 ok");
+    });
+    for _ in 0..2 {
+        let (count, end) = counted(&mut client, "", FACTS);
+        assert!(count == 0 && matches!(end, Some(Error::Io(_))), "{end:?}");
+    }
+    assert!(matches!(counted(&mut client, "", FACTS), (0, None)));
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn a_directory_that_is_listed_as_itself_is_entered_to_look() {
+    const SUB: &[u8] = b"drwx--x--x 2 u g 4096 Jan 2 2020 sub\r\n";
+    const FILE: &[u8] = b"-rw-r--r-- 1 u g 5 Jan 2 2020 sub\r\n";
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        // It may only be entered.
+        listing(&mut peer, "LIST t/sub", SUB);
+        peer.answer("PWD", "257 \"/\"");
+        peer.answer("CWD t/sub", "250 there");
+        peer.epsv();
+        peer.answer("LIST", "150 ok");
+        peer.send_data(b"");
+        peer.reply("226 Transfer done (but failed to open directory).");
+        peer.answer("CWD /", "250 back");
+        // It holds a directory of its name, and can be listed.
+        listing(&mut peer, "LIST t/sub/", SUB);
+        peer.answer("PWD", "257 \"/\"");
+        peer.answer("CWD t/sub/", "250 there");
+        listing(&mut peer, "LIST", SUB);
+        peer.answer("CWD /", "250 back");
+        // It must not be entered, or nothing tells the way back.
+        listing(&mut peer, "LIST sub", SUB);
+        peer.answer("PWD", "257 \"/\"");
+        peer.answer("CWD sub", "550 no");
+        listing(&mut peer, "LIST sub", SUB);
+        peer.answer("PWD", "502 no");
+        peer.answer("XPWD", "502 no");
+        // The line of the directory itself is proof enough.
+        let data = [&b"drwxr-xr-x 2 u g 4096 Jan 2 2020 .\r\n"[..], SUB].concat();
+        listing(&mut peer, "LIST -a t/sub", &data);
+        // A file is listed as itself, and is no directory.
+        listing(&mut peer, "LIST sub", FILE);
+        listing(&mut peer, "LIST sub", FILE);
+        peer.answer("PWD", "257 \"/\"");
+        peer.answer("CWD sub", "550 not a directory");
+        listing(&mut peer, "NLST sub", b"sub\r\n");
+        peer.answer("PWD", "257 \"/\"");
+        peer.answer("CWD sub", "550 not a directory");
+        peer.answer("NOOP", "200 ok");
+    });
+    let end = client.list_with("t/sub", LINES).unwrap_err();
+    assert!(matches!(end, Error::ListingCut(ListingCut::Reply(_))), "{end}");
+    assert_eq!(names(&gather(&mut client, "t/sub/", LINES)), [b"sub"]);
+    assert!(matches!(client.list_with("sub", LINES), Err(Error::Refused(..))));
+    let end = client.list_with("sub", LINES).unwrap_err();
+    assert!(matches!(end, Error::ListingCut(ListingCut::OwnName)), "{end}");
+    let all = ListOptions { all: true, ..LINES };
+    assert_eq!(names(&gather(&mut client, "t/sub", all)), [b"sub"]);
+    assert_eq!(names(&gather(&mut client, "sub", LINES)), [b"sub"]);
+    assert!(matches!(client.list_directory("sub", LINES), Err(Error::Refused(..))));
+    assert_eq!(names(&gather(&mut client, "sub", NAMES)), [b"sub"]);
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn hidden_names_are_asked_for_where_the_server_knows_how() {
+    const A: &[u8] = b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n";
+    let all = ListOptions { all: true, ..LINES };
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        // The flag is a name to it: it finds nothing, then says so, and is not asked again.
+        listing(&mut peer, "LIST -a d", b"");
+        listing(&mut peer, "LIST d", A);
+        peer.epsv();
+        peer.answer("LIST -a d", "550 -a d: no such file or directory");
+        listing(&mut peer, "LIST d", A);
+        listing(&mut peer, "LIST e", A);
+        peer.answer("NOOP", "200 ok");
+    });
+    for directory in ["d", "d", "e"] {
+        let listed = client.list_with(directory, all).unwrap();
+        let listed = listed.gather(ListLimits::default()).unwrap();
+        assert_eq!((names(&listed.entries), listed.shows_hidden), (vec![&b"a"[..]], false));
+    }
+    client.noop().unwrap();
+    server.end();
+    for (lines, hidden) in [
+        (&b"drwxr-xr-x 2 u g 4096 Jan 2 2020 .\r\n"[..], true),
+        (b"-rw-r--r-- 1 u g 5 Jan 2 2020 .a\r\n", true),
+        (b"01-29-26  09:16AM       <DIR>          a b\r\n", true),
+        (A, false),
+    ] {
+        let (server, mut client) =
+            Server::logged_in(|mut peer| listing(&mut peer, "LIST -a d", lines));
+        let listed = client.list_with("d", all).unwrap().gather(ListLimits::default()).unwrap();
+        assert_eq!(listed.shows_hidden, hidden);
+        server.end();
+    }
 }

@@ -182,3 +182,45 @@ fn a_walk_by_list_goes_on_behind_a_cut_directory() {
     assert_eq!(walked.len(), 5);
     server.end();
 }
+
+#[test]
+fn a_walk_asks_for_hidden_names_and_ends_with_an_error_where_a_listing_was_cut() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("FEAT", "500 what");
+        for (command, lines, last) in [
+            (
+                "LIST -a",
+                "drwxr-xr-x 2 u g 4096 Jan 2 2020 .\r\ndrwxr-xr-x 2 u g 4096 Jan 2 2020 .d\r\n\
+                 drwxr-xr-x 2 u g 4096 Jan 2 2020 e\r\n",
+                "226 done",
+            ),
+            (
+                "LIST -a .d",
+                "-rw-r--r-- 1 u g 5 Jan 2 2020 one\r\n-rw-r--r-- 1 u g 5 Jan 2 2020 two\r\n",
+                "226 Output truncated to 2 matches",
+            ),
+            ("LIST -a e", "-rw-r--r-- 1 u g 5 Jan 2 2020 three\r\n", "226 done"),
+        ] {
+            peer.epsv();
+            peer.answer(command, "150 ok");
+            peer.send_data(lines.as_bytes());
+            peer.reply(last);
+        }
+    });
+    let mut paths = Vec::new();
+    let mut walked = client.walk("", WalkOptions::default());
+    let end = loop {
+        match walked.next().unwrap() {
+            Ok(Walked::Entry { path, .. }) => paths.push(String::from_utf8(path).unwrap()),
+            Ok(Walked::Skipped { directory, why: Skipped::Cut(_) }) => {
+                assert_eq!(directory, b".d");
+            }
+            Ok(walked) => panic!("{walked:?}"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(end, Error::ListingCut(_)), "{end}");
+    assert!(walked.next().is_none());
+    assert_eq!(paths, [".d", "e", ".d/one", ".d/two", "e/three"]);
+    server.end();
+}

@@ -1,0 +1,108 @@
+//! Whether a listing that ended is whole, as far as the reply that ended it tells.
+
+use ftp_proto::Reply;
+
+/// What servers put into the reply that ends a listing, 226 as for any other, where not all of it
+/// was sent; in small letters.
+const CUT: [&[u8]; 28] = [
+    // Pure-FTPd: "Output truncated to 10000 matches".
+    b"truncated",
+    b"incomplete",
+    b"not complete",
+    b"partial list",
+    b"partial director",
+    b"limit reached",
+    b"limit exceeded",
+    b"limit was reached",
+    b"exceeds the limit",
+    b"too many",
+    b"only the first",
+    // vsftpd: "Transfer done (but failed to open directory)."
+    b"failed",
+    // Pure-FTPd: "Sorry, we were unable to read [d]".
+    b"unable to",
+    b"could not",
+    b"couldn't",
+    b"cannot",
+    b"can't",
+    b"can not",
+    b"not able to",
+    b"permission denied",
+    b"access denied",
+    b"access is denied",
+    b"not permitted",
+    b"no such",
+    b"not found",
+    b"aborted",
+    b"interrupted",
+    b"with error",
+];
+
+/// Whether the reply that ends the listing of a directory says that something is missing. Names do
+/// not count: what is quoted in it, and the directory as it was asked for.
+pub(super) fn says_cut(reply: &Reply, directory: &[u8]) -> bool {
+    reply.lines().any(|line| {
+        let text = without_names(line, directory).to_ascii_lowercase();
+        CUT.iter().any(|words| text.windows(words.len()).any(|part| part == *words))
+    })
+}
+
+/// A line without what stands in double quotes, and without the directory.
+fn without_names(line: &[u8], directory: &[u8]) -> Vec<u8> {
+    let quotes = line.iter().filter(|byte| **byte == b'"').count();
+    // A quote without its other half may be a part of a name: all of the line counts then.
+    let parts = line.split(|byte| *byte == b'"').enumerate();
+    let shown = parts.filter(|(at, _)| at % 2 == 0 || quotes % 2 == 1).map(|(_, part)| part);
+    let mut text = shown.collect::<Vec<_>>().join(&b' ');
+    let is_in_word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let named = text.windows(directory.len().max(1)).enumerate().position(|(at, part)| {
+        let before = at.checked_sub(1).and_then(|before| text.get(before));
+        part == directory && !is_in_word(before) && !is_in_word(text.get(at + part.len()))
+    });
+    if let Some(at) = named {
+        text.drain(at..at + directory.len());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ftp_proto::ReplyDecoder;
+
+    #[test]
+    fn replies_that_confirm_half_a_listing_are_told_from_the_others() {
+        for (text, directory, want) in [
+            // vsftpd.
+            ("226 Transfer done (but failed to open directory).", "d", true),
+            ("226 Directory send OK.", "d", false),
+            // Pure-FTPd.
+            ("226 Output truncated to 10000 matches", "", true),
+            ("226-Options: -a -l \r\n226 Output truncated to 10000 matches", "", true),
+            ("226-Sorry, we were unable to read [t/sub]\r\n226 0 matches total", "t/sub", true),
+            ("226-Options: -a -l \r\n226 6 matches total", "", false),
+            // ProFTPD, pyftpdlib, IIS, wu-ftpd, Serv-U, FileZilla Server, Gene6, CrushFTP.
+            ("226 Transfer complete", "", false),
+            ("226 Transfer complete.", "", false),
+            ("226 Transfer complete. 1,234 bytes transferred. 12.34 KB/sec.", "", false),
+            ("226 Successfully transferred \"/pub\"", "pub", false),
+            ("226 Operation successful", "", false),
+            ("226 Directory sent OK. (12 ms)", "", false),
+            ("250 Requested file action okay, completed.", "", false),
+            ("226-free space: 12 GB\r\n226 Closing data connection.", "", false),
+            ("226 Listing aborted: permission denied", "", true),
+            ("226 Transfer complete. Speed limited to 100 KB/s", "", false),
+            ("226 Too many entries, only the first 2000 were sent", "", true),
+            ("226 Output truncated to 10000 matches", "d", true),
+            // Names say nothing.
+            ("226 Successfully transferred \"/truncated\"", "truncated", false),
+            ("226 Listed /backup/incomplete", "/backup/incomplete", false),
+            ("226 Listed \"failed", "", true),
+        ] {
+            let mut decoder = ReplyDecoder::new();
+            decoder.push(format!("{text}\r\n").as_bytes());
+            let reply = decoder.next().unwrap().unwrap();
+            assert_eq!(says_cut(&reply, directory.as_bytes()), want, "{text}");
+        }
+    }
+}
