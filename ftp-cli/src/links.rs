@@ -62,12 +62,16 @@ impl Proof {
 ///
 /// # Errors
 ///
-/// Those of the connection, and 4yz.
-pub(crate) fn by_list(client: &mut Client, directory: &[u8]) -> Result<Listing, Error> {
-    Ok(list(client, directory, ListingForm::List)?.unwrap_or_default())
+/// Those of the connection, 4yz, and a listing that is not proved whole.
+pub(crate) fn by_list(client: &mut Client, directory: &[u8]) -> Result<Option<Listing>, Error> {
+    match list(client, directory, ListingForm::List)? {
+        Err(error @ Error::ListingCut(_)) => Err(error),
+        listed => Ok(listed.ok()),
+    }
 }
 
-/// A whole listing, hidden names too where the server lists them. The inner error is a refusal.
+/// A whole listing, hidden names too where the server lists them. The inner error is a refusal, or
+/// that the listing is not proved whole.
 ///
 /// # Errors
 ///
@@ -77,17 +81,9 @@ pub(crate) fn list(
     directory: &[u8],
     form: ListingForm,
 ) -> Result<Result<Listing, Error>, Error> {
-    let mut listed = Err(Error::Closed);
-    for all in [true, false] {
-        let entries = client.list_with(directory, ListOptions { all, form });
-        listed = entries.and_then(|entries| entries.gather(ListLimits::default()));
-        match &listed {
-            // Some take -a for a name, and say that it is not there, or nothing.
-            Ok(listing) if listing.entries.is_empty() && all => {}
-            Err(error) if is_no(error) => {}
-            Err(_) => return listed.map(Ok),
-            Ok(_) => break,
-        }
+    let entries = client.list_directory(directory, ListOptions { all: true, form });
+    match entries.and_then(|entries| entries.gather(ListLimits::default())) {
+        Err(error) if is_no(&error) || matches!(error, Error::ListingCut(_)) => Ok(Err(error)),
+        listed => listed.map(Ok),
     }
-    Ok(listed)
 }

@@ -84,22 +84,8 @@ fn in_listing(
     name: &[u8],
     form: ListingForm,
 ) -> Result<Option<Entry>, Error> {
-    let hidden = name.first() == Some(&b'.');
-    let found = find(client, directory, name, ListOptions { all: hidden, form })?;
-    if found.is_none() && hidden {
-        // Some servers take -a for a name.
-        return find(client, directory, name, ListOptions { all: false, form });
-    }
-    Ok(found)
-}
-
-fn find(
-    client: &mut Client,
-    directory: &[u8],
-    name: &[u8],
-    options: ListOptions,
-) -> Result<Option<Entry>, Error> {
-    let entries = match client.list_with(directory, options) {
+    let all = name.first() == Some(&b'.');
+    let entries = match client.list_with(directory, ListOptions { all, form }) {
         Err(error) if is_no(&error) => return Ok(None),
         entries => entries?,
     };
@@ -110,6 +96,8 @@ fn find(
                 found = Some(entry);
             }
             Ok(_) => {}
+            // It is there, whatever else is.
+            Err(Error::ListingCut(_)) if found.is_some() => return Ok(found),
             // Some refuse an empty directory, or one that is not there, at the end.
             Err(error) if is_no(&error) => return Ok(None),
             Err(error) => return Err(error),

@@ -146,7 +146,7 @@ impl<'a> Mirror<'a> {
         Ok(Self {
             options,
             choice,
-            list: ListOptions::by(form.unwrap_or_default()),
+            list: ListOptions { all: true, form: form.unwrap_or_default() },
             size_only: options.has("size-only"),
             deletes: options.has("delete"),
             max_delete,

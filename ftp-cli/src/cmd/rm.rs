@@ -106,13 +106,17 @@ fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
     if found.and_then(|entry| entry.kind) != Some(EntryKind::Directory) {
         return Ok(None);
     }
-    let beside = by_list(client, directory)?;
+    let Some(beside) = by_list(client, directory)? else {
+        return Ok(Some(Seen { depth: 0, links: None, proof: Proof::None }));
+    };
     let count = beside.entries.iter().filter(|entry| is_directory(entry)).count();
     let itself = match (beside.itself, look::split(directory)) {
         (Some(itself), _) => Some(itself),
         // Of the first directory, and of the login's, nothing else is told.
         (None, (_, b"")) => None,
-        (None, (above, name)) => named(by_list(client, above)?.entries, name),
+        (None, (above, name)) => {
+            by_list(client, above)?.and_then(|above| named(above.entries, name))
+        }
     };
     let proof = Proof::by_count(count, itself.and_then(|itself| itself.links));
     Ok(match named(beside.entries, name) {
@@ -186,7 +190,10 @@ impl Tree<'_> {
         depth: usize,
         links: Option<u64>,
     ) -> Result<bool, Failure> {
-        let listed = self.links(path, listing)?;
+        let listed = match self.links(path, listing) {
+            Ok(listed) => listed,
+            Err(failure) => return self.failed(path, failure),
+        };
         let is_link = |entry: &Entry| {
             listed.get(&entry.name).is_some_and(|listed| listed.kind == Some(EntryKind::Link))
         };
@@ -233,8 +240,9 @@ impl Tree<'_> {
         if listing.form == ListingForm::List || !listing.entries.iter().any(is_directory) {
             return Ok(HashMap::new());
         }
-        let entries = by_list(self.client, path)?.entries;
-        Ok(entries.into_iter().map(|entry| (entry.name.clone(), entry)).collect())
+        let entries = by_list(self.client, path)?.map(|listing| listing.entries);
+        let entries = entries.into_iter().flatten();
+        Ok(entries.map(|entry| (entry.name.clone(), entry)).collect())
     }
 
     fn gone(&mut self, path: &[u8]) -> bool {

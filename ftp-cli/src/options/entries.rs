@@ -47,7 +47,10 @@ One name a line, in the server's order; with -l what the server tells about each
 UTC where the server tells that. Names are printed byte for byte, on a terminal with control
 characters escaped unless --raw-names is given. With -R what is in the directories below follows
 each directory, as paths; with -g the last part of the URL is a pattern (*, ?, [a-z]) that names
-have to fit. Links are shown and not followed.",
+have to fit. Links are shown and not followed.
+
+Names that begin with a dot are listed if the server shows them unasked, as those with MLSD do; -a
+asks for them. A listing that is not proved whole ends with exit 11, behind what was listed.",
     operands: &[Operand::Url],
     examples: &[
         ("ls -l ftp://host/pub/", "with size and date"),
@@ -74,7 +77,8 @@ is copied. A run that was cut is simply started again.
 anything failed, or whose listing was not understood, and nothing behind a link. Some servers list
 links as directories: where the count of links tells of one among them, nothing in them is deleted,
 and a directory that SRC lacks has to be proved one, as for rm -r. What --exclude leaves out is not
-removed.
+removed. Names that begin with a dot are mirrored as others; one that SRC lacks stays if nothing
+shows that the server lists such names.
 
 GLOB is a name with *, ? and [a-z]; with a / it is a path from the top, and with one at its end it
 means directories. The last GLOB that fits decides. What none fits is taken, unless the first is

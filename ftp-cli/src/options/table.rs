@@ -222,7 +222,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Listing,  "g", "glob",            No,                    &[Ls],    "the last part of the URL is a pattern for names"),
     row(Listing,  "",  "listing",         Needed("auto|mlsd|list"), TREES, "auto is MLSD, else LIST; default auto"),
     row(Listing,  "l", "long",            No,                    &[Ls],    "kind, permissions, size and date too"),
-    row(Listing,  "a", "all",             No,                    &[Ls],    "hidden names too (LIST -a)"),
+    row(Listing,  "a", "all",             No,                    &[Ls],    "ask for names that begin with a dot (LIST -a)"),
     row(Listing,  "",  "listing",         Needed("auto|mlsd|list|nlst"), &[Ls, Stat], "auto is MLSD, else LIST or NLST; default auto"),
     row(Transfer, "",  "upload-dir",      Needed("DIRECTORY"),   &[Doctor], "store two small files there, append, resume, rename and delete them"),
     row(Server,   "",  "listen",          Needed("ADDRESS"),     &[Serve], "PORT, :PORT (all addresses) or HOST:PORT; repeatable; default 127.0.0.1:2121"),

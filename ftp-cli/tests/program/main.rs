@@ -43,6 +43,7 @@ mod tls;
 mod tls_client;
 mod transfers;
 mod usage;
+mod whole;
 
 use std::process::Command;
 

@@ -16,6 +16,8 @@ pub(crate) enum Act {
     SendAndHang(&'static str, Vec<u8>),
     /// Says the first, sends the data, and breaks both connections.
     SendAndBreak(&'static str, Vec<u8>),
+    /// Takes no data connection, so that it is reset, and says this.
+    Reset(&'static str),
     /// Says the first, takes data to its end, says the last.
     Take(&'static str, &'static str),
     /// Says the first, takes data to its end, and breaks the control connection.
@@ -129,6 +131,10 @@ fn serve(
                 say(first)?;
                 data.accept()?.0.write_all(&bytes)?;
                 return Ok(());
+            }
+            Act::Reset(text) => {
+                data = TcpListener::bind("127.0.0.1:0")?;
+                say(text)?;
             }
             Act::Take(first, last) => {
                 say(first)?;

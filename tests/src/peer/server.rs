@@ -3,7 +3,8 @@
 use std::fs::{File, Permissions, set_permissions};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Deref;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -65,6 +66,30 @@ impl RealServer {
             }
         };
         Self::vsftpd_with(host, without, |_, _| {}, greets)
+    }
+
+    /// The same as it is configured by default in what is listed, so without names that begin with
+    /// a dot, and never as root, who may read every directory.
+    #[track_caller]
+    #[must_use]
+    pub fn vsftpd_unprivileged() -> Option<Self> {
+        let change = |config: &mut String, _: &TempRoot| {
+            *config = config.replace("force_dot_files=YES\n", "");
+        };
+        let own = |command: &mut Command, etc: &TempRoot| {
+            if geteuid().is_root() {
+                // Its configuration has to be its own.
+                etc.give_to(NOBODY);
+                let config = etc.join("vsftpd.conf");
+                chown(config, Some(NOBODY), Some(NOBODY)).expect("an own file");
+                command.uid(NOBODY).gid(NOBODY);
+            }
+        };
+        let server = Self::vsftpd_with(Ipv4Addr::LOCALHOST, change, own, greets)?;
+        if geteuid().is_root() {
+            server.site.root.give_to(NOBODY);
+        }
+        Some(server)
     }
 
     /// The same with another configuration, which `change` makes, and another environment.

@@ -182,7 +182,13 @@ impl Planner<'_> {
             let message = "is listed as empty, and nothing shows that it is there";
             return Err(Failure::new(Exit::Refused, message));
         }
-        let there = if is_new { Contents::default() } else { self.read_target(path)? };
+        let there = match is_new {
+            true => Contents::default(),
+            false => match self.read_target(path)? {
+                Some(there) => there,
+                None => return Ok(()),
+            },
+        };
         let place = self.plan.directories.len();
         let path_there = path.to_vec();
         self.plan.directories.push(Place { path: path_there, is_new, has_failed: false });
@@ -193,7 +199,7 @@ impl Planner<'_> {
         if self.held > HELD {
             return Err(too_many());
         }
-        let mut doubt = contents.doubt;
+        let (mut doubt, contents_hide) = (contents.doubt, contents.hides);
         let is_empty = contents.items.is_empty();
         let names: HashSet<Vec<u8>> = contents.items.iter().map(|item| item.name.clone()).collect();
         if self.target.is_local() {
@@ -247,7 +253,10 @@ impl Planner<'_> {
         }
         if self.wish.deletes {
             targets.retain(|name, _| !names.contains(name));
-            let extra: Vec<Item> = targets.into_values().collect();
+            let mut extra: Vec<Item> = targets.into_values().collect();
+            if contents_hide {
+                self.keep_hidden(path, &mut extra);
+            }
             self.remove_extra(path, place, extra, there.doubt.or(doubt), is_empty)?;
         }
         for (name, is_new, unique) in directories {
@@ -273,16 +282,25 @@ impl Planner<'_> {
         self.count(contents)
     }
 
-    fn read_target(&mut self, path: &[u8]) -> Result<Contents, Failure> {
+    /// What is in a directory of the target; `None` if too little is known of it to do anything.
+    fn read_target(&mut self, path: &[u8]) -> Result<Option<Contents>, Failure> {
         let contents = self.target.list(path, self.wish.objects - self.seen);
         match contents {
-            Ok(contents) => self.count(contents),
+            Ok(contents) => self.count(contents).map(Some),
             Err(failure) if failure.fatal => Err(failure),
+            // It is not refused, and what it lists is not all: what has a name there is not known.
+            Err(failure) if failure.exit == Exit::Integrity => match path.is_empty() {
+                true => Err(failure),
+                false => {
+                    self.plan.failures.push(failure);
+                    Ok(None)
+                }
+            },
             // All is copied anew, if that is allowed; nothing is removed.
             Err(failure) => {
                 let doubt = Some(failure.message.clone());
                 self.plan.left_out.push(format!("{}: all of it is copied", failure.message));
-                Ok(Contents { items: Vec::new(), doubt })
+                Ok(Some(Contents { items: Vec::new(), doubt, hides: true }))
             }
         }
     }
@@ -328,6 +346,23 @@ impl Planner<'_> {
         let Item { name, size, stamp, .. } = item;
         self.plan.bytes = self.plan.bytes.saturating_add(size.unwrap_or_default());
         self.plan.copies.push(Copy { place, name, size, stamp, why, may_continue: false });
+    }
+
+    /// Leaves what a source may have and not list.
+    fn keep_hidden(&mut self, path: &[u8], extra: &mut Vec<Item>) {
+        let choice = self.wish.choice;
+        let is_hidden = |item: &mut Item| {
+            item.name.first() == Some(&b'.')
+                && !item.name.starts_with(super::TEMPORARY)
+                && choice.takes(&join(path, &item.name), item.kind == Kind::Directory)
+        };
+        for item in extra.extract_if(.., is_hidden) {
+            let message = format!(
+                "{}: not deleted: nothing shows that SRC lists names that begin with a dot",
+                shown(&join(path, &item.name))
+            );
+            self.plan.failures.push(Failure::new(Exit::Integrity, message).alone());
+        }
     }
 
     /// Takes down what a directory of the target has and the source has not.

@@ -18,6 +18,8 @@ pub(super) struct Contents {
     pub(super) items: Vec<Item>,
     /// Why something that is not there may not be taken for gone.
     pub(super) doubt: Option<String>,
+    /// Whether it may hold more names that begin with a dot.
+    pub(super) hides: bool,
 }
 
 /// What is known of the directories that a listing shows.
@@ -79,7 +81,7 @@ impl Side for Local<'_> {
     fn list(&mut self, path: &[u8], limit: usize) -> Result<Contents, Failure> {
         let items = self.0.below(path).and_then(|directory| directory.items(limit));
         let items = items.map_err(|error| failed(path, &error))?;
-        Ok(Contents { items, doubt: None })
+        Ok(Contents { items, doubt: None, hides: false })
     }
 
     fn modified(&mut self, _path: &[u8]) -> Result<Option<i64>, Failure> {
@@ -142,11 +144,11 @@ impl<'a> Remote<'a> {
     ) -> Result<ftp_client::Listing, Failure> {
         let path = self.named(path);
         let limits = ListLimits { entries: limit, ..ListLimits::default() };
-        let listing = self.client.list_with(&path, options);
+        let listing = self.client.list_directory(&path, options);
         listing.and_then(|entries| entries.gather(limits)).map_err(|error| about(&path, error))
     }
 
-    fn by_list(&mut self, path: &[u8]) -> Result<ftp_client::Listing, Failure> {
+    fn by_list(&mut self, path: &[u8]) -> Result<Option<ftp_client::Listing>, Failure> {
         by_list(self.client, path).map_err(|error| about(path, error))
     }
 }
@@ -165,11 +167,12 @@ impl Side for Remote<'_> {
         } else {
             None
         };
+        let hides = !listing.shows_hidden;
         // The same name twice would be two files in one place.
         let mut items: Vec<Item> = listing.entries.into_iter().map(Item::from).collect();
         item::sort(&mut items);
         items.dedup_by(|other, one| other.name == one.name);
-        Ok(Contents { items, doubt })
+        Ok(Contents { items, doubt, hides })
     }
 
     fn modified(&mut self, path: &[u8]) -> Result<Option<i64>, Failure> {
@@ -186,7 +189,7 @@ impl Side for Remote<'_> {
     fn is_empty(&mut self, path: &[u8]) -> Result<bool, Failure> {
         let path = self.named(path);
         let refused = |error| match error {
-            Error::Refused(..) | Error::Argument(_) => Ok(false),
+            Error::Refused(..) | Error::Argument(_) | Error::ListingCut(_) => Ok(false),
             error => Err(Failure::from(error)),
         };
         if self.options.form != ListingForm::List {
@@ -216,7 +219,9 @@ impl Side for Remote<'_> {
     /// Some servers that list links as what they lead to in `MLSD` show them in `LIST`.
     fn links(&mut self, path: &[u8]) -> Result<Links, Failure> {
         let path = self.named(path);
-        let listed = self.by_list(&path)?;
+        let Some(listed) = self.by_list(&path)? else {
+            return Ok(Links { names: HashSet::new(), proof: Proof::None });
+        };
         let of_kind =
             |kind: EntryKind| listed.entries.iter().filter(move |entry| entry.kind == Some(kind));
         for entry in of_kind(EntryKind::Directory) {
@@ -229,8 +234,9 @@ impl Side for Remote<'_> {
             (None, (above, name)) => match self.counts.get(&path) {
                 Some(count) => *count,
                 None => {
-                    let above = self.by_list(above)?.entries;
-                    above.into_iter().find(|entry| entry.name == name).and_then(|entry| entry.links)
+                    let above = self.by_list(above)?.map(|listing| listing.entries);
+                    let itself = above.into_iter().flatten().find(|entry| entry.name == name);
+                    itself.and_then(|entry| entry.links)
                 }
             },
         };
@@ -244,9 +250,10 @@ impl Side for Remote<'_> {
     }
 }
 
-/// What a listing failed with: a refusal is about that directory alone.
+/// What a listing failed with: a refusal, and one that is not whole, is about that directory alone.
 fn about(path: &[u8], error: Error) -> Failure {
-    let fatal = !matches!(error, Error::Refused(..) | Error::Argument(_));
+    let alone = matches!(error, Error::Refused(..) | Error::Argument(_) | Error::ListingCut(_));
+    let fatal = !alone;
     Failure::from(error).fatal_if(fatal).about(shown(path))
 }
 

@@ -14,13 +14,17 @@ struct Tree {
     asked: Vec<String>,
     links: Vec<&'static str>,
     proof: Proof,
+    hides: bool,
+    /// Whose listing is not proved whole.
+    cut: Option<&'static str>,
 }
 
 fn tree(paths: &[&'static str], is_local: bool) -> Tree {
     let paths = paths.to_vec();
     let (doubt, refused, is_empty) = (None, None, true);
     let (asked, links, proof) = (Vec::new(), Vec::new(), Proof::Directory);
-    Tree { paths, doubt, refused, is_local, is_empty, asked, links, proof }
+    let (hides, cut) = (false, None);
+    Tree { paths, doubt, refused, is_local, is_empty, asked, links, proof, hides, cut }
 }
 
 impl Side for Tree {
@@ -28,6 +32,9 @@ impl Side for Tree {
         let path = std::str::from_utf8(path).unwrap();
         if self.refused == Some(path) {
             return Err(Failure::new(Exit::Refused, format!("{path}: 550 no")).alone());
+        }
+        if self.cut == Some(path) {
+            return Err(Failure::new(Exit::Integrity, format!("{path}: cut")).alone());
         }
         let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
         let below = self.paths.iter().filter_map(|item| item.strip_prefix(&prefix));
@@ -52,7 +59,7 @@ impl Side for Tree {
             Item { name, kind, size, stamp, changed, unique }
         });
         let doubt = self.doubt.filter(|(at, _)| *at == path).map(|(_, why)| why.to_owned());
-        Ok(Contents { items: items.collect(), doubt })
+        Ok(Contents { items: items.collect(), doubt, hides: self.hides })
     }
 
     fn modified(&mut self, path: &[u8]) -> Result<Option<i64>, Failure> {
@@ -208,7 +215,8 @@ impl Side for Endless {
             changed: None,
             unique: self.unique.map(<[u8]>::to_vec),
         };
-        Ok(Contents { items: (0..self.width).map(item).collect(), doubt: None })
+        let items = (0..self.width).map(item).collect();
+        Ok(Contents { items, doubt: None, hides: false })
     }
 
     fn modified(&mut self, _path: &[u8]) -> Result<Option<i64>, Failure> {
@@ -239,4 +247,33 @@ fn a_tree_without_an_end_ends_hc_14() {
     let known = plan(3, Some(b"same")).unwrap();
     assert_eq!((known.directories.len(), known.failures.len()), (4, 9));
     assert_eq!(plan(100, None).unwrap_err().exit, Exit::Protocol);
+}
+
+#[test]
+fn what_the_source_may_have_and_not_list_stays() {
+    const THERE: [&str; 4] = ["a=1@5", ".b=1@5", "c=1@5", ".ftp-cli-part-x=1@5"];
+    for (hides, is_local, want) in [
+        (false, true, "-.b -.ftp-cli-part-x -c"),
+        (true, true, "-.ftp-cli-part-x -c !1"),
+        (true, false, "-.ftp-cli-part-x -c !1"),
+    ] {
+        let mut source = Tree { hides, ..tree(&["a=1@5"], !is_local) };
+        let plan = make(&mut source, &mut tree(&THERE, is_local), &Choice::default());
+        assert_eq!(told(&plan), want, "{hides} {is_local}");
+        assert!(plan.failures.iter().all(|failure| failure.exit == Exit::Integrity));
+    }
+}
+
+#[test]
+fn a_target_whose_listing_is_cut_is_left_alone() {
+    let choice = Choice::default();
+    let paths = ["d/", "d/a=1@5"];
+    let mut source = tree(&paths, true);
+    let mut target = Tree { cut: Some("d"), ..tree(&["d/", "d/b=1@5"], false) };
+    assert_eq!(told(&make(&mut source, &mut target, &choice)), "!1");
+    let mut target = Tree { cut: Some(""), ..tree(&["x=1@5"], false) };
+    let rule = Rule::SameTime;
+    let wish = Wish { choice: &choice, rule, deletes: true, objects: 5_000 };
+    let failure = Plan::make(&mut source, &mut target, false, &wish).unwrap_err();
+    assert_eq!(failure.exit, Exit::Integrity);
 }

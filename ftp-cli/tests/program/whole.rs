@@ -1,0 +1,236 @@
+//! What is not proved whole: listings that servers cut, hide or make up, each as the server does it
+//! by default. Nothing is deleted by one, and nothing is a success.
+
+use std::fs::{self, Permissions};
+use std::net::Ipv4Addr;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+use ftp_tests::peer::RealServer;
+use ftp_tests::process::{Ran, run};
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::{OurServer, Site};
+
+use crate::peer::{Act, Peer};
+use crate::{failed, ftp};
+
+fn tool(arguments: &[&str]) -> Ran {
+    run(ftp(arguments).args(["--stall-timeout", "20"]))
+}
+
+/// A local tree, as an operand.
+fn here(root: &TempRoot, name: &str) -> String {
+    root.join(name).to_str().unwrap().to_owned()
+}
+
+/// Gives everything to the owner of the root, which the server runs as.
+fn give(site: &Site) {
+    let owner = fs::metadata(site.root.path()).unwrap().uid();
+    let mut left = vec![site.root.path().to_owned()];
+    while let Some(path) = left.pop() {
+        let _ = chown(&path, Some(owner), Some(owner));
+        let below = path.is_dir().then(|| fs::read_dir(&path).unwrap());
+        left.extend(below.into_iter().flatten().map(|entry| entry.unwrap().path()));
+    }
+}
+
+/// Runs a check with each server that lists as it does by default.
+fn at_every_server(check: &dyn Fn(&Site, &str)) {
+    let host = Ipv4Addr::LOCALHOST;
+    let ours = OurServer::start();
+    for form in ["auto", "list"] {
+        check(&ours, form);
+        ours.clear();
+        for server in [
+            RealServer::vsftpd_unprivileged(),
+            RealServer::proftpd_at(host),
+            RealServer::pure_ftpd_at(host),
+            RealServer::pyftpdlib(),
+        ] {
+            server.iter().for_each(|server| check(server, form));
+        }
+    }
+}
+
+#[test]
+fn names_that_begin_with_a_dot_are_mirrored_from_every_server() {
+    at_every_server(&|site, form| {
+        for name in ["t/.htaccess", "t/.well-known/x/.y", "t/a", "t/sub/.only"] {
+            site.root.write(name, name.as_bytes());
+        }
+        give(site);
+        let (local, copy) = (TempRoot::new(), ["t/.well-known/x/.y", "t/sub/.only", "t/.htaccess"]);
+        let target = here(&local, "t");
+        let options = ["mirror", "--delete", "--listing", form];
+        for _ in 0..2 {
+            tool(&[&options[..], &[&site.url("t"), &target]].concat()).exited(0);
+            for name in copy {
+                assert_eq!(local.read(name), name.as_bytes(), "{form} {name}");
+            }
+        }
+        // Up again: nothing is new there, and a name that went here goes there.
+        fs::remove_file(local.join("t/.htaccess")).unwrap();
+        let ran = tool(&[&options[..], &["-v", &target, &site.url("t")]].concat());
+        ran.exited(0);
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(said.contains("; 0 directories made, 1 objects deleted"), "{form} {said}");
+        assert!(!site.root.join("t/.htaccess").exists());
+        tool(&["ls", "-R", "-a", "--listing", form, &site.url("t")]).exited(0);
+        tool(&["rm", "-r", &site.url("t")]).exited(0);
+        assert!(!site.root.join("t").exists());
+    });
+}
+
+#[test]
+fn a_name_with_a_dot_that_a_server_may_hide_is_not_deleted_here() {
+    const LINE: &[u8] = b"-rw-r--r-- 1 u g 4 Jan 2 2020 f\r\n";
+    let peer = Peer::start(&[
+        ("LIST -a", Act::Say("550 -a t: no such file or directory")),
+        ("LIST t", Act::Send("150 list", LINE.to_vec(), "226 done")),
+        ("RETR", Act::Send("150 data", b"data".to_vec(), "226 done")),
+    ]);
+    let local = TempRoot::new();
+    local.write("t/.env", b"mine");
+    local.write("t/old", b"mine");
+    let ran = tool(&["mirror", "--delete", &peer.url("t"), &here(&local, "t")]);
+    failed(&ran, 12, "nothing shows that SRC lists names that begin with a dot");
+    assert_eq!(local.read("t/.env"), b"mine");
+    assert!(!local.join("t/old").exists() && local.join("t/f").exists());
+}
+
+/// How many files there are, where Pure-FTPd lists 10,000 names, `.` and `..` among them.
+const MANY: usize = 10_050;
+
+#[test]
+fn a_listing_that_pure_ftpd_cuts_is_no_success_and_deletes_nothing() {
+    let Some(server) = RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST) else { return };
+    let local = TempRoot::new();
+    for number in 0..MANY {
+        let name = format!("t/big/{number:05}");
+        server.root.write(&name, b"");
+        local.write(&name, b"");
+    }
+    give(&server);
+    let count = |root: &TempRoot| fs::read_dir(root.join("t/big")).unwrap().count();
+    for form in ["auto", "list", "nlst"] {
+        let ran = tool(&["ls", "--listing", form, &server.url("t/big")]);
+        ran.exited(11);
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(said.contains("Output truncated to 10000 matches"), "{form} {said}");
+        assert!(ran.stdout.len() > 9_000 * 6, "{form}");
+    }
+    tool(&["ls", "-R", &server.url("t")]).exited(11);
+    for form in ["auto", "list"] {
+        for top in ["t", "t/big"] {
+            let (url, target) = (server.url(top), here(&local, top));
+            let options = ["mirror", "--delete", "--listing", form];
+            tool(&[&options[..], &[&url, &target]].concat()).exited(11);
+            tool(&[&options[..], &[&target, &url]].concat()).exited(11);
+            let other = TempRoot::new();
+            tool(&["mirror", "--listing", form, &url, &here(&other, "new")]).exited(11);
+        }
+    }
+    let ran = tool(&["rm", "-r", &server.url("t")]);
+    assert!(ran.code() == Some(11), "{ran:?}");
+    assert_eq!((count(&local), count(&server.root)), (MANY, MANY));
+}
+
+#[test]
+fn a_directory_that_vsftpd_lists_as_itself_is_neither_copied_nor_taken_for_empty() {
+    let Some(server) = RealServer::vsftpd_unprivileged() else { return };
+    server.root.write("t/sub/secret", b"there");
+    server.root.write("t/a", b"a");
+    give(&server);
+    let sub = server.root.join("t/sub");
+    fs::set_permissions(&sub, Permissions::from_mode(0o311)).unwrap();
+    for form in ["auto", "list"] {
+        let local = TempRoot::new();
+        local.write("t/sub/mine", b"mine");
+        for (top, code) in [("t", 12), ("t/sub", 11)] {
+            let options = ["mirror", "--delete", "--listing", form];
+            let ran = tool(&[&options[..], &[&server.url(top), &here(&local, top)]].concat());
+            failed(&ran, code, "failed to open directory");
+            assert_eq!(local.read("t/sub/mine"), b"mine");
+            assert!(!local.join("t/sub/sub").exists());
+        }
+        let other = OurServer::start();
+        other.root.write("t/sub/mine", b"mine");
+        let ran = tool(&["fxp", "-r", "--delete", &server.url("t"), &other.url("t")]);
+        assert!(ran.code() != Some(0), "{ran:?}");
+        assert_eq!(other.root.read("t/sub/mine"), b"mine");
+        assert!(!other.root.join("t/sub/sub").exists());
+    }
+    for options in [&["ls"][..], &["ls", "-l"], &["ls", "-a"], &["ls", "-R"], &["ls", "-l", "-a"]] {
+        let ran = tool(&[options, &[&server.url("t/sub")]].concat());
+        failed(&ran, 11, "failed to open directory");
+    }
+    tool(&["ls", "-R", &server.url("t")]).exited(11);
+    let ran = tool(&["rm", "-r", &server.url("t/sub/")]);
+    assert!(ran.code() != Some(0), "{ran:?}");
+    // One that does hold a directory of its name is listed.
+    server.root.mkdir("u/u");
+    give(&server);
+    for options in [&["ls"][..], &["ls", "-l"], &["ls", "-a"], &["ls", "-R"]] {
+        let ran = tool(&[options, &[&server.url("u")]].concat());
+        ran.exited(0);
+        assert_eq!(String::from_utf8_lossy(&ran.stdout).lines().count(), 1, "{ran:?}");
+    }
+    let local = TempRoot::new();
+    tool(&["mirror", &server.url("u"), &here(&local, "u")]).exited(0);
+    assert!(local.join("u/u").is_dir());
+    fs::set_permissions(&sub, Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn nothing_is_deleted_on_a_listing_that_was_confirmed_and_not_proved_whole() {
+    const LIST: &[u8] = b"type=file;size=4;modify=20200101000000; f\r\n";
+    const DIRECTORY: &[u8] = b"type=dir; d\r\n";
+    let feat = ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end"));
+    let stat = ("MLST", Act::Say("250-is\r\n type=dir; /t\r\n250 end"));
+    let file = ("RETR", Act::Send("150 data", b"data".to_vec(), "226 done"));
+    let cut = || [LIST, b"type=file; prec"].concat();
+    for (act, in_top, below) in [
+        (
+            Act::Send("150 list", LIST.to_vec(), "226-so\r\n226 Output truncated to 1 matches"),
+            11,
+            12,
+        ),
+        (
+            Act::Send("150 list", LIST.to_vec(), "226 Transfer done (but failed to open it)."),
+            11,
+            12,
+        ),
+        (Act::Send("150 list", cut(), "226 done"), 11, 12),
+        (Act::Reset("226 done"), 4, 4),
+    ] {
+        for is_below in [false, true] {
+            let local = TempRoot::new();
+            local.write("mine/d/precious", b"mine");
+            local.write("mine/precious", b"mine");
+            let top = Act::Send(
+                "150 list",
+                [LIST, DIRECTORY, b"type=file;size=4;modify=20200101000000; precious\r\n"].concat(),
+                "226 done",
+            );
+            let acts = match is_below {
+                true => vec![("MLSD t/d", act.clone()), ("MLSD t", top)],
+                false => vec![("MLSD t", act.clone())],
+            };
+            let acts = [&acts[..], &[feat.clone(), stat.clone(), file.clone()]].concat();
+            let peer = Peer::start(&acts);
+            let ran = tool(&["mirror", "--delete", &peer.url("t"), &here(&local, "mine")]);
+            failed(&ran, if is_below { below } else { in_top }, "");
+            assert_eq!(local.read("mine/d/precious"), b"mine", "{act:?}");
+            assert!(local.join("mine/precious").exists(), "{act:?}");
+        }
+    }
+}
+
+#[test]
+fn a_void_data_connection_is_no_empty_file() {
+    let peer = Peer::start(&[("RETR", Act::Reset("226 nothing to send"))]);
+    let local = TempRoot::new();
+    local.write("f", b"before");
+    let ran = tool(&["get", "--verify", "none", &peer.url("f"), &here(&local, "f")]);
+    failed(&ran, 4, "");
+    assert_eq!(local.read("f"), b"before");
+}
