@@ -77,17 +77,6 @@ fn permissions(mode: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// What an entry of `MLSD` or `MLST` is to the directory that is listed (RFC 3659 §7.5.1).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Relation {
-    /// Something in it, or named by itself.
-    Entry,
-    /// The directory itself.
-    Current,
-    /// The directory that it is in.
-    Parent,
-}
-
 /// A fact that `MLSD` and `MLST` can tell.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Fact {
@@ -162,20 +151,17 @@ impl FactSelection {
 pub(crate) fn mlsx_facts(
     name: &[u8],
     metadata: &Metadata,
-    relation: Relation,
     perm: &str,
     selection: FactSelection,
     out: &mut Vec<u8>,
 ) {
     let Metadata { kind, size, modified, mode, identity: (device, inode), .. } = *metadata;
     if selection.has(Fact::Type) {
-        out.extend_from_slice(match (kind, relation) {
-            (EntryKind::File, _) => b"type=file;",
-            (EntryKind::Directory, Relation::Entry) => b"type=dir;",
-            (EntryKind::Directory, Relation::Current) => b"type=cdir;",
-            (EntryKind::Directory, Relation::Parent) => b"type=pdir;",
-            (EntryKind::Symlink, _) => b"type=OS.unix=slink;",
-            (EntryKind::Special, _) => b"type=OS.unix=special;",
+        out.extend_from_slice(match kind {
+            EntryKind::File => &b"type=file;"[..],
+            EntryKind::Directory => b"type=dir;",
+            EntryKind::Symlink => b"type=OS.unix=slink;",
+            EntryKind::Special => b"type=OS.unix=special;",
         });
     }
     if selection.has(Fact::Size) && kind == EntryKind::File {
@@ -348,9 +334,9 @@ mod tests {
         }
     }
 
-    fn facts(metadata: Metadata, relation: Relation, selection: FactSelection) -> String {
+    fn facts(metadata: Metadata, selection: FactSelection) -> String {
         let mut out = Vec::new();
-        mlsx_facts(b" a;b= c", &metadata, relation, "adfrw", selection, &mut out);
+        mlsx_facts(b" a;b= c", &metadata, "adfrw", selection, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -358,15 +344,13 @@ mod tests {
     fn facts_of_every_kind_ls_01_ls_03_ls_06_ls_07_ls_08_ls_13() {
         let all = FactSelection::default();
         let tail = "modify=20240305140309;perm=adfrw;unique=fd01g2a;UNIX.mode=0644;  a;b= c";
-        for (kind, relation, want) in [
-            (EntryKind::File, Relation::Entry, "type=file;size=1234;"),
-            (EntryKind::Directory, Relation::Entry, "type=dir;"),
-            (EntryKind::Directory, Relation::Current, "type=cdir;"),
-            (EntryKind::Directory, Relation::Parent, "type=pdir;"),
-            (EntryKind::Symlink, Relation::Entry, "type=OS.unix=slink;"),
-            (EntryKind::Special, Relation::Entry, "type=OS.unix=special;"),
+        for (kind, want) in [
+            (EntryKind::File, "type=file;size=1234;"),
+            (EntryKind::Directory, "type=dir;"),
+            (EntryKind::Symlink, "type=OS.unix=slink;"),
+            (EntryKind::Special, "type=OS.unix=special;"),
         ] {
-            let line = facts(Metadata { kind, ..FILE }, relation, all);
+            let line = facts(Metadata { kind, ..FILE }, all);
             assert_eq!(line, format!("{want}{tail}"));
             let read = ftp_proto::Facts::parse(line.as_bytes()).unwrap();
             assert_eq!(read.name(), b" a;b= c");
@@ -383,14 +367,14 @@ mod tests {
             (253_402_300_799, "modify=99991231235959;  a;b= c"),
             (253_402_300_800, "  a;b= c"),
         ] {
-            assert_eq!(facts(Metadata { modified, ..FILE }, Relation::Entry, only), want);
+            assert_eq!(facts(Metadata { modified, ..FILE }, only), want);
         }
     }
 
     #[test]
     fn unique_keeps_device_and_inode_apart_ls_08() {
         let only = FactSelection::parse(b"unique;");
-        let unique = |identity| facts(Metadata { identity, ..FILE }, Relation::Entry, only);
+        let unique = |identity| facts(Metadata { identity, ..FILE }, only);
         assert_ne!(unique((0x1, 0x11)), unique((0x11, 0x1)));
         assert_eq!(unique((u64::MAX, 0)), "unique=ffffffffffffffffg0;  a;b= c");
     }
@@ -404,7 +388,7 @@ mod tests {
             (b"types;;siz;", "  a;b= c"),
             (b"", "  a;b= c"),
         ] {
-            assert_eq!(facts(FILE, Relation::Entry, FactSelection::parse(list)), want);
+            assert_eq!(facts(FILE, FactSelection::parse(list)), want);
         }
         let all: Vec<_> = FactSelection::default().names().collect();
         let names = ["type", "size", "modify", "perm", "unique", "UNIX.mode"];

@@ -207,7 +207,13 @@ impl<'a> Walk<'a> {
             Err(error) => return Err(error),
         }
         let itself = entries.iter().find(|entry| entry.role == Role::Itself);
-        let unique = itself.and_then(|entry| entry.unique.clone()).or(unique);
+        let mut unique = itself.and_then(|entry| entry.unique.clone()).or(unique);
+        let tells_apart =
+            |entry: &Entry| entry.kind == Some(EntryKind::Directory) && entry.unique.is_some();
+        if is_first && unique.is_none() && entries.iter().any(tells_apart) {
+            // No line told it of the first directory, and no entry of another did.
+            unique = self.client.stat(&path)?.and_then(|entry| entry.unique);
+        }
         if self.is_open(unique.as_deref()) {
             return self.skip(&path, Skipped::Loop);
         }

@@ -93,6 +93,18 @@ fn a_walk_does_not_follow_what_leads_back() {
 }
 
 #[test]
+fn a_walk_knows_its_first_directory_without_a_line_about_it() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        mlsd(&mut peer, "", "type=dir;unique=2; a\ntype=file;unique=3; f\n");
+        peer.answer("MLST", "250-Facts:\r\n type=dir;unique=1; /\r\n250 End");
+        mlsd(&mut peer, "a", "type=dir;unique=1; up\n");
+    });
+    let want = ["0 a", "0 f", "1 a/up", "a/up: lies in itself"];
+    assert_eq!(walk(&mut client, "", by(ListingForm::Mlsd)), want);
+    server.end();
+}
+
+#[test]
 fn a_walk_is_bounded_hc_14() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         for depth in 0..3 {

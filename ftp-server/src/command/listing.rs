@@ -9,7 +9,7 @@ use crate::auth::Rights;
 use crate::context::Context;
 use crate::data::ListingOutgoing;
 use crate::limits;
-use crate::listing::{self, Fact, FactSelection, Relation};
+use crate::listing::{self, FactSelection};
 use crate::name_pattern::is_denied;
 use crate::pace::for_a_tick;
 use crate::reply::{self, Purpose};
@@ -62,7 +62,7 @@ fn show(session: &Session, path: Option<&Pathname>, line: Line) -> Outcome {
                     line(&prefix, entry, out);
                 }
             };
-            let outgoing = ListingOutgoing::new(Vec::new(), entries, Box::new(line));
+            let outgoing = ListingOutgoing::new(entries, Box::new(line));
             Transfer::send(path, if is_pattern { outgoing.not_empty() } else { outgoing }).into()
         }
         Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
@@ -218,45 +218,33 @@ fn is_shown(entry: &Entry, pattern: Option<&Pattern>) -> bool {
         && !listing::has_line_break(&entry.name)
 }
 
-/// `MLSD [<directory>]`: a line of facts for programs about the directory, its parent and each
-/// entry (RFC 3659 §7).
+/// `MLSD [<directory>]`: a line of facts for programs about each entry (RFC 3659 §7). The directory
+/// and its parent have no line: RFC 3659 §7.2 leaves them out or in, and clients such as rclone take
+/// a line of `type=cdir` for a directory in it, whose name is a path. `MLST` tells their facts.
 pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Outcome {
     let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
     let path = session.resolve_or_here(path);
     let listed = storage.stat(&path).and_then(|metadata| match metadata.kind {
-        EntryKind::Directory => Ok((metadata, storage.list(&path)?)),
+        EntryKind::Directory => storage.list(&path),
         // It may well be one, but not here.
         EntryKind::Symlink => Err(StorageErrorKind::Denied.into()),
         _ => Err(StorageErrorKind::NotDirectory.into()),
     });
-    let (metadata, entries) = match listed {
-        Ok(listed) => listed,
+    let entries = match listed {
+        Ok(entries) => entries,
         Err(error) if error.kind == StorageErrorKind::NotDirectory => {
             return Reply::new(ReplyCode::BAD_ARGUMENT, "Not a directory").into();
         }
         Err(error) => return reply::storage_failure(&error, Purpose::Existing).into(),
     };
     let shown = Shown::of(session);
-    let mut head = Vec::new();
-    // Without the fact that tells them apart, these two would be taken for entries.
-    if session.facts.has(Fact::Type) {
-        shown.about(path.as_bytes(), &metadata, Relation::Current, path.is_root(), &mut head);
-        head.extend_from_slice(b"\r\n");
-        if let Some(parent) = path.parent()
-            && let Ok(metadata) = storage.stat(&parent)
-        {
-            let is_root = parent.is_root();
-            shown.about(parent.as_bytes(), &metadata, Relation::Parent, is_root, &mut head);
-            head.extend_from_slice(b"\r\n");
-        }
-    }
     let line = move |entry: &Entry, out: &mut Vec<u8>| {
         if entry.metadata.kind != EntryKind::Special && !listing::has_line_break(&entry.name) {
-            shown.about(&entry.name, &entry.metadata, Relation::Entry, false, out);
+            shown.about(&entry.name, &entry.metadata, false, out);
             out.extend_from_slice(b"\r\n");
         }
     };
-    Transfer::send(path, ListingOutgoing::new(head, entries, Box::new(line))).into()
+    Transfer::send(path, ListingOutgoing::new(entries, Box::new(line))).into()
 }
 
 /// `MLST [<path>]`: the facts of one object, in the reply, with its absolute path.
@@ -267,7 +255,7 @@ pub(super) fn mlst(session: &Session, path: Option<&Pathname>) -> Outcome {
         Ok(metadata) => {
             let mut line = b" ".to_vec();
             let shown = Shown::of(session);
-            shown.about(path.as_bytes(), &metadata, Relation::Entry, path.is_root(), &mut line);
+            shown.about(path.as_bytes(), &metadata, path.is_root(), &mut line);
             Reply::multi_line(ReplyCode::FILE_ACTION_OKAY, "Facts:", [line], "End").into()
         }
         Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
@@ -288,16 +276,9 @@ impl Shown {
         Self { facts: session.facts, rights, context: Arc::clone(&session.context) }
     }
 
-    fn about(
-        &self,
-        name: &[u8],
-        metadata: &Metadata,
-        relation: Relation,
-        is_root: bool,
-        out: &mut Vec<u8>,
-    ) {
+    fn about(&self, name: &[u8], metadata: &Metadata, is_root: bool, out: &mut Vec<u8>) {
         let perm = self.letters(name, metadata.kind, is_root);
-        listing::mlsx_facts(name, metadata, relation, &perm, self.facts, out);
+        listing::mlsx_facts(name, metadata, &perm, self.facts, out);
     }
 
     /// A letter for each command that would be let through. `name` may have a directory part.

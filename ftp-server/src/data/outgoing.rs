@@ -195,9 +195,9 @@ pub(crate) struct ListingOutgoing {
 }
 
 impl ListingOutgoing {
-    /// `head`, then what `line` appends for each of `entries`.
-    pub(crate) fn new(head: Vec<u8>, entries: Entries, line: Line) -> Self {
-        Self { head, entries, line, needs_line: false }
+    /// What `line` appends for each of `entries`.
+    pub(crate) fn new(entries: Entries, line: Line) -> Self {
+        Self { head: Vec::new(), entries, line, needs_line: false }
     }
 
     /// The same, but `NotFound` where it would be empty. [`prepare`](Outgoing::prepare) looks for

@@ -77,6 +77,42 @@ fn rclone_copies_checks_and_syncs_a_tree() {
     }
 }
 
+/// Its commands that the others leave out, none with an option about the server.
+#[test]
+fn rclone_sees_no_directory_that_is_not_there_ls_03() {
+    for &way in RCLONE.ways {
+        let Some(meeting) = Meeting::new(RCLONE.find, way) else { return };
+        let remote = rclone_remote(&meeting, way);
+        let rclone = |arguments: &[&str], input: &[u8]| {
+            let mut command = meeting.command();
+            rclone_options(&mut command);
+            let ran = run_with(command.args(arguments), input, LIMIT);
+            String::from_utf8(ran.succeeded()).expect("what it says is UTF-8")
+        };
+        let of = |path: &str| format!("{remote}{path}");
+        rclone(&["mkdir", &of("a/b")], b"");
+        rclone(&["rcat", &of("a/b/x")], b"12345");
+        meeting.local.write("y", b"123");
+        rclone(&["copy", "y", &of("a")], b"");
+        assert_eq!(rclone(&["cat", &of("a/b/x")], b""), "12345");
+        assert_eq!(rclone(&["ls", &of("")], b"").lines().count(), 2);
+        let directories = rclone(&["lsd", "-R", &of("")], b"");
+        let mut names: Vec<_> =
+            directories.lines().filter_map(|line| line.split(' ').next_back()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["a", "a/b"], "{directories}");
+        assert!(rclone(&["size", &of("")], b"").contains("Total objects: 2 (2)"));
+        assert!(rclone(&["tree", &of("")], b"").contains("2 directories, 2 files"));
+        rclone(&["move", &of("a/b"), &of("c")], b"");
+        rclone(&["delete", &of("c")], b"");
+        meeting.server.assert_only(&[b"a", b"c"]);
+        rclone(&["rmdirs", "--leave-root", &of("")], b"");
+        rclone(&["mkdir", &of("d")], b"");
+        rclone(&["rmdir", &of("d")], b"");
+        assert_eq!(rclone(&["lsf", "-R", &of("")], b""), "a/\na/y\n");
+    }
+}
+
 /// Trees up and down, by programs that make and list directories as they go.
 #[test]
 fn ncftp_copies_a_tree() {

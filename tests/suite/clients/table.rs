@@ -198,8 +198,7 @@ pub(super) const RCLONE: Client = Client {
     },
 };
 
-/// What stands before a path on our server. Without MLSD: rclone takes the line about the listed
-/// directory itself (LS-03) for a directory in it, whose name is a whole path.
+/// What stands before a path on our server.
 pub(super) fn rclone_remote(meeting: &Meeting, way: Way) -> String {
     let mut obscure = meeting.command();
     let hidden = run(obscure.args(["obscure", meeting.server.password])).succeeded();
@@ -207,8 +206,7 @@ pub(super) fn rclone_remote(meeting: &Meeting, way: Way) -> String {
     let (host, port, user) = (meeting.host(), meeting.port(), meeting.server.user);
     let disabled = way == Way::Passive;
     let pass = hidden.trim();
-    let options = format!("disable_mlsd=true,disable_epsv={disabled}");
-    format!(":ftp,host={host},port={port},user={user},pass={pass},{options}:")
+    format!(":ftp,host={host},port={port},user={user},pass={pass},disable_epsv={disabled}:")
 }
 
 /// No configuration, and no second try.
