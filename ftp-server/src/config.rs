@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ftp_proto::{HostName, Network, ParseError, ParseErrorKind, PortRanges};
 
+use crate::limits;
 use crate::name_pattern::NamePattern;
 use crate::storage::{ConfinementPolicy, PartialPolicy, SyncPolicy};
 
@@ -113,14 +114,16 @@ pub struct ServerConfig {
     /// Whether a LF alone in a command line is refused, with 500, in place of ending it. `false`:
     /// scripts and devices send it.
     pub strict_crlf: bool,
-    /// How many bytes of a storage that tells its free space are kept free: an upload does not
-    /// begin where less is left, one that runs ends with 452 when it comes to that, `ALLO` refuses
-    /// to, and `AVBL` leaves them out. Each upload looks again behind 8 MiB at most, so that many
-    /// at a time may take so much more each. What already has its room, as to make a directory or
-    /// to give a file another name, is not asked. 0.
+    /// How many bytes of a storage that tells its free space are kept free: an upload or `MKD` does
+    /// not begin where less is left, an upload that runs ends with 452 when it comes to that, `ALLO`
+    /// refuses to, and `AVBL` leaves them out. What is kept of cut uploads is given up before that,
+    /// the oldest first. Each upload looks again after 8 MiB at most, so that each of many at a time
+    /// may take that much more. An inode that is free counts as 4 KiB at most, where a file system
+    /// has a fixed number of them. To give a file another name needs no room. 0.
     pub min_free: u64,
-    /// What of an upload is on disk when 226 is sent, below a root directory.
-    /// [`SyncPolicy::File`].
+    /// What of an upload is on disk when 226 is sent, and of what `RNTO`, `MKD`, `RMD` and `DELE` do
+    /// when they are answered, below a root directory.
+    /// [`SyncPolicy::FileAndDirectory`].
     pub sync: SyncPolicy,
     /// How far the kernel has to keep sessions beneath a root directory.
     /// [`ConfinementPolicy::BestEffort`].
@@ -131,6 +134,11 @@ pub struct ServerConfig {
     /// What becomes of a new file whose upload was cut, below a root directory.
     /// [`PartialPolicy::Resume`].
     pub partial: PartialPolicy,
+    /// How many cut uploads of one user are kept, the youngest; 0: any number. 100.
+    pub partial_files: usize,
+    /// How many bytes are kept of all cut uploads of one user, of the youngest; a larger one is not
+    /// kept. 0: any number. 10 GiB.
+    pub partial_bytes: u64,
     /// The permission bits that what is new does not get, below a root directory. `0o022`.
     pub umask: u32,
 }
@@ -227,9 +235,11 @@ impl Default for ServerConfig {
             strict_crlf: false,
             min_free: 0,
             deny_hardlinks: false,
-            sync: SyncPolicy::File,
+            sync: SyncPolicy::FileAndDirectory,
             confine: ConfinementPolicy::BestEffort,
             partial: PartialPolicy::Resume,
+            partial_files: limits::PARTIAL_FILES,
+            partial_bytes: limits::PARTIAL_BYTES,
             umask: 0o022,
         }
     }

@@ -79,7 +79,7 @@ pub use protection::{
 pub use server::{Cutter, Server, ServerBuilder, ShutdownReport};
 pub use storage::{
     Capabilities, Confinement, ConfinementPolicy, Entries, Entry, EntryKind, Fault, FaultStorage,
-    LocalStorage, MemoryStorage, Metadata, PartialPolicy, Source, Storage, StorageCall,
+    LocalStorage, MemoryStorage, Metadata, PartialPolicy, RoomFor, Source, Storage, StorageCall,
     StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Tally, Upload, VirtualPath, Walls,
     WriteMode,
 };

@@ -137,3 +137,13 @@ pub const HASH_LANES: u32 = 32;
 
 /// How many rounds a `$5$` or `$6$` may have: a second or two.
 pub const HASH_ROUNDS: u32 = 1_000_000;
+
+/// How many cut uploads of one user are kept, unless that is set otherwise.
+pub const PARTIAL_FILES: usize = 100;
+
+/// How many bytes are kept of all cut uploads of one user, unless that is set otherwise.
+pub const PARTIAL_BYTES: u64 = 10 * 1024 * 1024 * 1024;
+
+/// How many names a session is told the length of a cut upload for that it has not resumed yet: for
+/// more `SIZE` says that there is nothing, since `APPE` could not be told from one to a new file.
+pub const PARTIALS_TOLD: usize = 32;

@@ -1,12 +1,13 @@
 //! Clients that fall silent while they upload, as when a cable is cut, and the same clients going on
 //! with it.
 
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use ftp_server::{
-    FaultStorage, LocalStorage, Rights, Server, ServerConfig, Storage, StorageCall, VirtualPath,
-    WriteMode,
+    Fault, FaultStorage, LocalStorage, Rights, Server, ServerConfig, Storage, StorageCall,
+    VirtualPath, WriteMode,
 };
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;
@@ -42,18 +43,25 @@ impl Watched {
         let some = || (self.storage.count(StorageCall::UploadWrite) > before + 3).then_some(());
         client.wait_until(Duration::from_secs(30), some).expect("an upload goes on");
         kill_process_group(Pid::from_child(&client.child), Signal::STOP).expect("it runs");
-        let path = VirtualPath::root().join(b"there");
-        // Nobody goes on with it any more, so that somebody can.
-        let is_over = || {
-            let is_kept = self.storage.partial_size(&path, b"u").is_ok();
-            is_kept && self.storage.write_as(&path, WriteMode::Append, b"u").is_ok()
-        };
-        let end = Instant::now() + Duration::from_secs(30);
-        while !is_over() {
-            assert!(Instant::now() < end, "the client is not given up");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        wait_until_it_is_kept(&self.storage);
         assert!(self.root.names()[0].starts_with(b".ftp-upload-kept-"), "it is not published");
+    }
+}
+
+/// Waits until an upload is kept and no session writes to it any more.
+#[track_caller]
+fn wait_until_it_is_kept(storage: &FaultStorage) {
+    let path = VirtualPath::root().join(b"there");
+    let is_over = || {
+        // This keeps all that is there, one byte more than the client is told.
+        let told = storage.partial_size(&path, b"u").ok();
+        let resumes = |told| storage.write_as(&path, WriteMode::From(told + 1), b"u");
+        told.is_some_and(|told| resumes(told).is_ok())
+    };
+    let end = Instant::now() + Duration::from_secs(30);
+    while !is_over() {
+        assert!(Instant::now() < end, "the client is not given up");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -138,4 +146,89 @@ fn lftp_goes_on_with_an_upload_that_was_cut_fs_15() {
     assert!(dialogue.contains("REST "), "{dialogue}");
     assert_same("what came in three parts", &watched.root.read("there"), &content);
     assert_eq!(watched.root.names(), [b"there"]);
+}
+
+/// Stops a client when the server has all that it sent, and before it hears so; then waits until the
+/// server has given it up.
+#[track_caller]
+fn kill_at_the_end(storage: &FaultStorage, mut client: Running) {
+    let before = storage.count(StorageCall::UploadFlush);
+    let all = || (storage.count(StorageCall::UploadFlush) > before).then_some(());
+    client.wait_until(Duration::from_secs(30), all).expect("an upload comes to its end");
+    kill_process_group(Pid::from_child(&client.child), Signal::KILL).expect("it runs");
+    wait_until_it_is_kept(storage);
+}
+
+/// What a script does that resumes an upload after a time limit.
+const SCRIPT: &str = "
+import ftplib, os, sys
+port, source, slow = sys.argv[1:]
+ftp = ftplib.FTP(timeout=30)
+ftp.connect('127.0.0.1', int(port))
+ftp.login('u', 'p')
+ftp.voidcmd('TYPE I')
+try:
+    there = ftp.size('there')
+except ftplib.error_perm:
+    there = 0
+with open(source, 'rb') as file:
+    if there < os.path.getsize(source):
+        file.seek(there)
+        ftp.storbinary('STOR there', file, rest=there or None)
+";
+
+#[test]
+fn clients_resume_an_upload_whose_last_reply_never_came_fs_15() {
+    let content = binary(300_000, 4);
+    let local = TempRoot::new();
+    let source = local.write("source", &content);
+    let script = local.write("script.py", SCRIPT.as_bytes());
+    let begin = |client: &str, peer: &Peer, address: SocketAddr, resumes: bool| match client {
+        "curl" => {
+            let mut command = curl(peer);
+            command.args(if resumes { &["-C", "-"][..] } else { &[] });
+            command.arg("-T").arg(&source).arg(format!("ftp://u:p@{address}/there"));
+            command
+        }
+        "lftp" => {
+            let option = if resumes { "-c" } else { "" };
+            let script = format!(
+                "set net:max-retries 1; set net:timeout 20; set cmd:fail-exit yes;\n\
+                 open -u u,p ftp://{address}\nput {option} source -o there\n"
+            );
+            let script = local.write("script.lftp", script.as_bytes());
+            let mut command = peer.command();
+            command.env("HOME", local.path()).current_dir(local.path()).arg("-f").arg(script);
+            command
+        }
+        _ => {
+            let mut command = peer.command();
+            command.arg(&script).arg(address.port().to_string()).arg(&source).arg("slow");
+            command
+        }
+    };
+    for (client, peer) in [
+        ("curl", Peer::find("curl")),
+        ("lftp", Peer::find("lftp")),
+        ("ftplib", Peer::python("ftplib")),
+    ] {
+        let Some(peer) = peer else { continue };
+        let root = TempRoot::new();
+        let storage = LocalStorage::open(root.path()).expect("a storage");
+        // The sync of it takes a while, twice.
+        let delay = Fault::Delay(Duration::from_secs(1));
+        let storage = FaultStorage::new(storage).at(StorageCall::UploadFlush, 1, delay);
+        let storage = storage.at(StorageCall::UploadFlush, 2, delay);
+        let server = Server::builder().storage(storage.clone()).user("u", "p", Rights::FULL);
+        let server = server.bind("127.0.0.1:0").expect("a server");
+        for resumes in [false, true] {
+            let mut command = begin(client, &peer, server.local_addr(), resumes);
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            kill_at_the_end(&storage, Running::start(&mut command));
+        }
+        run(&mut begin(client, &peer, server.local_addr(), true)).succeeded();
+        // It says that it is done: then the file is there.
+        assert_eq!(root.names(), [b"there"], "{client}");
+        assert_same("what came at last", &root.read("there"), &content);
+    }
 }

@@ -10,7 +10,8 @@ use ftp_tests::root::TempRoot;
 use crate::serve::Served;
 
 /// The calls that matter here.
-const CALLS: &str = "trace=fadvise64,fdatasync,fsync,linkat,renameat,renameat2,write,sendto";
+const CALLS: &str =
+    "trace=fadvise64,fdatasync,fsync,linkat,mkdirat,renameat,renameat2,unlinkat,write,sendto";
 
 /// A server whose system calls strace writes down; `None`, having said so, where there is no
 /// strace or nobody may be traced.
@@ -21,7 +22,7 @@ fn traced(root: &TempRoot, log: &TempRoot, sync: &str) -> Option<Served> {
         return None;
     }
     let mut command = strace.command();
-    command.args(["-f", "-s", "64", "-e", CALLS, "-o"]).arg(log.join("trace"));
+    command.args(["-f", "-y", "-s", "64", "-e", CALLS, "-o"]).arg(log.join("trace"));
     command.arg(env!("CARGO_BIN_EXE_ftp-cli")).args(["serve", "--listen", "0", "--write"]);
     command.args(["--user", "u:p", "--set", sync]).arg(root.path());
     Some(Served::of(&mut command))
@@ -116,6 +117,83 @@ fn an_upload_is_synced_and_named_before_226_hf_07_fs_12() {
             [want(&["linkat", "renameat"]), want(&["linkat", "renameat2"])].contains(replaced),
             "{sync}: {replaced:?}"
         );
-        assert_eq!(grown, &[&["data"][..], file, &["226"]].concat(), "{sync}: {trace}");
+        assert_eq!(grown, &want(&[]), "{sync}: {trace}");
     }
+}
+
+/// What was asked for before each reply, in order: calls that make or remove names, and syncs of
+/// directories with their path below `root`.
+fn steps(trace: &str, root: &TempRoot) -> Vec<(String, Vec<String>)> {
+    let root = root.path().display().to_string();
+    let (mut steps, mut calls) = (Vec::new(), Vec::new());
+    for line in trace.lines() {
+        let call = line.split_once(' ').map_or(line, |(_, call)| call.trim_start());
+        let (name, arguments) = call.split_once('(').unwrap_or_default();
+        match name {
+            "write" | "sendto" => {
+                let said = arguments.split('"').nth(1).unwrap_or_default();
+                if said.get(3..4) == Some(" ") && said.as_bytes()[..3].is_ascii() {
+                    steps.push((said[..3].to_owned(), std::mem::take(&mut calls)));
+                }
+            }
+            "fsync" => {
+                let path = arguments.split(['<', '>']).nth(1).unwrap_or_default();
+                let path = path.strip_prefix(&root).unwrap_or(path);
+                calls.push(format!("fsync /{}", path.trim_start_matches('/')));
+            }
+            "fdatasync" | "linkat" | "mkdirat" | "renameat" | "renameat2" | "unlinkat" => {
+                calls.push(name.replace("renameat2", "renameat"));
+            }
+            _ => {}
+        }
+    }
+    steps
+}
+
+#[test]
+fn what_a_reply_promises_is_synced_before_it_by_default_fs_12_hf_07() {
+    let (root, log) = (TempRoot::new(), TempRoot::new());
+    // Nothing is said of `transfer.sync`.
+    let Some(mut served) = traced(&root, &log, "transfer.partial=resume") else { return };
+    let mut session = RawSession::login(served.address, "u", "p");
+    session.expect("TYPE I", 200);
+    session.expect("MKD a", 257);
+    session.expect("MKD a/b", 257);
+    session.expect("MKD c", 257);
+    for command in ["STOR a/b/f", "STOR a/b/f", "APPE a/b/f", "APPE a/b/g", "STOU"] {
+        session.upload(command, b"data");
+    }
+    for line in ["RNFR a/b/f", "RNTO c/f", "RNFR c/f", "RNTO c/h"] {
+        session.expect(line, if line.starts_with("RNFR") { 350 } else { 250 });
+    }
+    for line in ["RNFR a/b/g", "RNTO c/h", "DELE c/h", "RMD c"] {
+        session.expect(line, if line.starts_with("RNFR") { 350 } else { 250 });
+    }
+    session.expect("NOOP", 200);
+    let all = || {
+        let trace = String::from_utf8(log.read("trace")).unwrap();
+        let steps = steps(&trace, &root);
+        (steps.len() > 20 && steps.last()?.0 == "200").then_some(steps)
+    };
+    let steps = served.running.wait_until(Duration::from_secs(30), all).unwrap();
+    let done = steps.into_iter().filter(|(code, _)| ["226", "250", "257"].contains(&&**code));
+    let done: Vec<String> = done.map(|(_, calls)| calls.join(", ")).collect();
+    let want = [
+        "mkdirat, fsync /",
+        "mkdirat, fsync /a",
+        "mkdirat, fsync /",
+        "fdatasync, linkat, fsync /a/b",
+        // The name is taken, so that a link is not enough.
+        "fdatasync, linkat, renameat, fsync /a/b",
+        "fdatasync, fsync /a/b",
+        "fdatasync, linkat, fsync /a/b",
+        "fdatasync, linkat, fsync /",
+        "renameat, fsync /c, fsync /a/b",
+        "renameat, fsync /c",
+        // The first does not replace.
+        "renameat, renameat, fsync /c, fsync /a/b",
+        "unlinkat, fsync /c",
+        "unlinkat, fsync /",
+    ];
+    assert_eq!(done, want);
 }

@@ -2,6 +2,7 @@
 
 use ftp_proto::{Pathname, Reply, ReplyCode};
 
+use super::space;
 use crate::auth::Rights;
 use crate::observer::EventKind;
 use crate::reply::{self, Purpose};
@@ -42,6 +43,12 @@ pub(super) fn mkd(session: &Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
     let Some(storage) = session.storage(Rights::MKDIR) else { return reply::no_right().into() };
     let existing_ok = session.user().is_some_and(|user| user.mkdir_existing_ok);
+    let room = space::check(session, storage, path.parent().unwrap_or_default());
+    if let Err(refusal) = room
+        && storage.stat(&path).is_err()
+    {
+        return refusal.into();
+    }
     match session.check_new_name(&path).and_then(|()| storage.mkdir(&path)) {
         Ok(()) => {
             session.tell(EventKind::DirectoryMade { path: &path });

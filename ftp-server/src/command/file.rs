@@ -13,19 +13,26 @@ use crate::storage::{EntryKind, Metadata, Storage, StorageError, StorageErrorKin
 /// `SIZE <file>`: 213 with how many bytes RETR would send under the type in force. In type ASCII
 /// they have to be counted, so that only small files have an answer. In type image it also tells
 /// a user how much is kept of an upload that was cut.
-pub(super) fn size(session: &Session, path: &Pathname) -> Outcome {
+pub(super) fn size(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
+    session.told.retain(|(told, _)| *told != path);
     let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
+    let mut kept = None;
     let size = match session.parameters.representation {
         RepresentationType::Image => match regular(storage, &path) {
             Ok(metadata) => Ok(Some(metadata.size)),
-            Err(error) => kept_size(session, storage, &path, error).map(Some),
+            Err(error) => {
+                let size = kept_size(session, storage, &path, error);
+                kept = size.as_ref().ok().copied();
+                size.map(Some)
+            }
         },
         RepresentationType::Ascii => {
             let source = storage.read(&path);
             source.and_then(|source| AsciiOutgoing::count(source, limits::ASCII_SIZE))
         }
     };
+    session.told.extend(kept.map(|size| (path, size)));
     match size {
         Ok(Some(size)) => Reply::new(ReplyCode::FILE_STATUS, size.to_string()).into(),
         Ok(None) => {
@@ -36,8 +43,8 @@ pub(super) fn size(session: &Session, path: &Pathname) -> Outcome {
     }
 }
 
-/// How much came of an upload of this user that was cut, where there is no file: what `REST` and
-/// `APPE` may go on with.
+/// How much of an upload of this user that was cut is kept, where there is no file: after that many
+/// bytes `REST` with `STOR`, or `APPE`, resumes it.
 fn kept_size(
     session: &Session,
     storage: &dyn Storage,
@@ -45,7 +52,10 @@ fn kept_size(
     error: StorageError,
 ) -> Result<u64, StorageError> {
     match session.owner() {
-        Some(owner) if error.kind == StorageErrorKind::NotFound => {
+        Some(owner)
+            if error.kind == StorageErrorKind::NotFound
+                && session.told.len() < limits::PARTIALS_TOLD =>
+        {
             storage.partial_size(path, owner).or(Err(error))
         }
         _ => Err(error),
@@ -76,8 +86,9 @@ fn regular(storage: &dyn Storage, path: &VirtualPath) -> Result<Metadata, Storag
 
 /// `DELE <file>`: 250; a directory is 550. What is kept of an upload of this user goes as well:
 /// where there is no file, it is what `SIZE` tells of.
-pub(super) fn dele(session: &Session, path: &Pathname) -> Outcome {
+pub(super) fn dele(session: &mut Session, path: &Pathname) -> Outcome {
     let path = session.resolve(path);
+    session.told.retain(|(told, _)| *told != path);
     let Some(storage) = session.storage(Rights::DELETE) else { return reply::no_right().into() };
     let removed = match (storage.remove(&path), session.owner()) {
         (Ok(()), Some(owner)) => {
@@ -121,6 +132,7 @@ pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Outcome {
     let Some(from) = session.rename_from.take() else {
         return Reply::new(ReplyCode::BAD_SEQUENCE, "RNFR comes first").into();
     };
+    session.told.retain(|(told, _)| ![&from, &to].contains(&told));
     let Some(storage) = session.storage(Rights::RENAME) else { return reply::no_right().into() };
     let replace = session.context.config.overwrite && session.storage(Rights::DELETE).is_some();
     let renamed = session.check_new_name(&to).and_then(|()| storage.rename(&from, &to, replace));

@@ -9,7 +9,7 @@ use crate::auth::Rights;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
 use crate::storage::{
-    Storage, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath,
+    RoomFor, Storage, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, VirtualPath,
 };
 
 /// How many bytes an upload may store before it looks again how much is left. To look takes three
@@ -61,7 +61,8 @@ pub(super) struct Room {
     left: u64,
 }
 
-/// How much there is in a directory for an upload. None where nothing is kept free, or nobody tells
+/// How much there is in a directory for an upload, what is kept of cut ones having been given up if
+/// that is needed. None where nothing is kept free, or nobody tells
 /// how much there is: then only the upload itself can be refused.
 ///
 /// # Errors
@@ -77,7 +78,7 @@ pub(super) fn check(
     if min_free == 0 {
         return Ok(None);
     }
-    match storage.space(&directory) {
+    match storage.make_room(&directory, min_free, RoomFor::New) {
         Ok(free) if free < min_free => Err(no_space()),
         Ok(free) => Ok(Some(Room { directory, left: free - min_free })),
         Err(_) => Ok(None),
@@ -108,7 +109,8 @@ struct Within {
 impl Within {
     /// Looks again.
     fn look(&mut self) -> Result<(), StorageError> {
-        self.left = match self.storage.space(&self.directory) {
+        let wanted = self.min_free.saturating_add(1);
+        self.left = match self.storage.make_room(&self.directory, wanted, RoomFor::More) {
             Ok(free) if free <= self.min_free => return Err(Kind::NoSpace.into()),
             Ok(free) => STEP.min(free - self.min_free),
             // It was removed, or moved away. What cannot be known refuses nothing.

@@ -48,18 +48,36 @@ fn open(
 
 /// `STOR <file>`: receives it; with a restart offset, behind that many old bytes. For some users
 /// the directories above it are made as well, if they are missing.
-pub(super) fn stor(session: &Session, path: &Pathname) -> Outcome {
+pub(super) fn stor(session: &mut Session, path: &Pathname) -> Outcome {
+    // It is resumed by REST, or begins again.
+    take_told(session, path);
     let may_replace = session.context.config.overwrite && session.storage(Rights::WRITE).is_some();
     let mode = if may_replace { WriteMode::Replace } else { WriteMode::Create };
-    receive(session, path, Rights::CREATE, mode)
+    receive(session, path, Rights::CREATE, mode, None)
 }
 
-/// `APPE <file>`: receives what is added to it; with a restart offset it is `STOR` with one.
-pub(super) fn appe(session: &Session, path: &Pathname) -> Outcome {
-    receive(session, path, Rights::APPEND, WriteMode::Append)
+/// `APPE <file>`: receives what is added to it; with a restart offset it is `STOR` with one. Where
+/// there is no file it makes one, unless `SIZE` told how much is kept of one that was cut: what
+/// follows that many bytes comes now.
+pub(super) fn appe(session: &mut Session, path: &Pathname) -> Outcome {
+    let told = take_told(session, path);
+    receive(session, path, Rights::APPEND, WriteMode::Append, told)
 }
 
-fn receive(session: &Session, path: &Pathname, right: Rights, mode: WriteMode) -> Outcome {
+/// What `SIZE` told of a cut upload, which holds for one command that stores.
+fn take_told(session: &mut Session, path: &Pathname) -> Option<u64> {
+    let path = session.resolve(path);
+    let at = session.told.iter().position(|(told, _)| *told == path)?;
+    Some(session.told.swap_remove(at).1)
+}
+
+fn receive(
+    session: &Session,
+    path: &Pathname,
+    right: Rights,
+    mode: WriteMode,
+    told: Option<u64>,
+) -> Outcome {
     let path = session.resolve(path);
     let ascii = session.parameters.representation == RepresentationType::Ascii;
     let (right, mode) = match session.restart {
@@ -88,6 +106,15 @@ fn receive(session: &Session, path: &Pathname, right: Rights, mode: WriteMode) -
     if makes && storage.stat(&path).is_err_and(|error| error.kind == StorageErrorKind::NotFound) {
         return reply::no_right().into();
     }
+    let mode = match (mode, told) {
+        (WriteMode::Append, Some(_)) if storage.stat(&path).is_ok() => {
+            // What the client sends would follow another file than the one it knows.
+            let error = StorageError::from(StorageErrorKind::Busy);
+            return reply::storage_failure(&error, Purpose::MakeFile).into();
+        }
+        (WriteMode::Append, Some(told)) => WriteMode::From(told),
+        (mode, _) => mode,
+    };
     let directory = path.parent().unwrap_or_default();
     let makes_parents = makes_parents(session, mode);
     // Where a directory is made on the way, its room is that of the one it is made in.

@@ -66,6 +66,8 @@ pub(crate) struct Session {
     pub(crate) rename_from: Option<VirtualPath>,
     /// What `REST` set, in bytes; 0 is nothing.
     pub(crate) restart: u64,
+    /// Cut uploads whose length `SIZE` told, and which `APPE` resumes.
+    pub(crate) told: Vec<(VirtualPath, u64)>,
     /// What data connections share with the control connection, if that is under TLS.
     pub(crate) secured: Option<Box<Secured>>,
     /// It was from the start.
@@ -133,6 +135,7 @@ impl Session {
             epsv_all: false,
             rename_from: None,
             restart: 0,
+            told: Vec::new(),
             secured: None,
             is_implicit: false,
             has_buffer_size: false,

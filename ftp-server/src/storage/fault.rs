@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{
-    Capabilities, Entries, Entry, Metadata, Source, Storage, StorageError, StorageErrorKind,
-    StreamEnd, Upload, VirtualPath, WriteMode,
+    Capabilities, Entries, Entry, Metadata, RoomFor, Source, Storage, StorageError,
+    StorageErrorKind, StreamEnd, Upload, VirtualPath, WriteMode,
 };
 
 /// A method of a storage, or of what a storage has given out.
@@ -59,7 +59,7 @@ pub enum StorageCall {
     SetTimes,
     /// [`Storage::chmod`].
     Chmod,
-    /// [`Storage::space`].
+    /// [`Storage::space`] and [`Storage::make_room`].
     Space,
     /// [`Storage::quota`].
     Quota,
@@ -265,6 +265,16 @@ impl Storage for FaultStorage {
     fn forget_partial(&self, path: &VirtualPath, user: &[u8]) -> Result<(), StorageError> {
         self.call(StorageCall::ForgetPartial)?;
         self.inner.forget_partial(path, user)
+    }
+
+    fn make_room(
+        &self,
+        path: &VirtualPath,
+        wanted: u64,
+        purpose: RoomFor,
+    ) -> Result<u64, StorageError> {
+        self.call(StorageCall::Space)?;
+        self.inner.make_room(path, wanted, purpose)
     }
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {

@@ -14,11 +14,13 @@ mod entries;
 mod failure;
 mod hidden;
 mod name;
+mod names;
 mod output;
 mod phase;
 mod policy;
 mod replacement;
 mod root;
+mod shelf;
 mod source;
 mod sweep;
 mod target;
@@ -34,8 +36,7 @@ use std::sync::Arc;
 pub use self::policy::{PartialPolicy, SyncPolicy};
 
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, chmodat, fchmod, fstatvfs,
-    mkdirat, openat, renameat, unlinkat, utimensat,
+    AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, chmodat, fstatvfs, utimensat,
 };
 use rustix::io::{Errno, retry_on_intr};
 
@@ -43,17 +44,17 @@ use self::append::Appending;
 use self::changeable::Changeable;
 use self::directory::Directory;
 use self::entries::DirectoryEntries;
-use self::failure::{as_kind, creation, existing, lookup, rename_error, system};
-use self::policy::{Policy, Umask};
+use self::failure::{as_kind, creation, existing, lookup, system};
+use self::policy::{Bounds, Policy, Umask};
 use self::replacement::{Replacement, WhenCut};
 use self::root::Root;
 use self::source::LocalSource;
 use self::target::Target;
-use self::usage::Usage;
+use self::usage::{COST_OF_OBJECT as OBJECT, Usage};
 use self::waiting::Waiting;
 use super::{
-    Capabilities, Confinement, ConfinementPolicy, Entries, EntryKind, Metadata, Source, Storage,
-    StorageError, StorageErrorKind, Upload, VirtualPath, Walls, WriteMode,
+    Capabilities, Confinement, ConfinementPolicy, Entries, EntryKind, Metadata, RoomFor, Source,
+    Storage, StorageError, StorageErrorKind, Upload, VirtualPath, Walls, WriteMode,
 };
 use crate::config::ServerConfig;
 
@@ -131,7 +132,7 @@ impl LocalStorage {
         Ok(Self { root: Arc::new(root), policy: Policy::default(), confinement })
     }
 
-    /// The same with another policy; [`SyncPolicy::File`] is the default.
+    /// The same with another policy; [`SyncPolicy::FileAndDirectory`] is the default.
     #[must_use]
     pub fn with_sync(self, sync: SyncPolicy) -> Self {
         Self { policy: Policy { sync, ..self.policy }, ..self }
@@ -141,6 +142,15 @@ impl LocalStorage {
     #[must_use]
     pub fn with_partial(self, partial: PartialPolicy) -> Self {
         Self { policy: Policy { partial, ..self.policy }, ..self }
+    }
+
+    /// The same with other bounds on what is kept of cut uploads for each user: how many files, and
+    /// how many bytes of all of them; 0 for any number. The oldest go first; what is larger by
+    /// itself is not kept. [`limits::PARTIAL_FILES`](crate::limits::PARTIAL_FILES) and
+    /// [`limits::PARTIAL_BYTES`](crate::limits::PARTIAL_BYTES) are the defaults.
+    #[must_use]
+    pub fn with_partial_bounds(self, files: usize, bytes: u64) -> Self {
+        Self { policy: Policy { bounds: Bounds { files, bytes }, ..self.policy }, ..self }
     }
 
     /// The same with other permission bits taken from what is new, of the `0o666` of a file and
@@ -197,9 +207,10 @@ impl LocalStorage {
     /// number. What would be more is `OverQuota`: 552.
     ///
     /// What counts is the length of each regular file, once for each of its names, what is kept of
-    /// cut uploads, and what running uploads have written. A file that is replaced counts until the
-    /// new one has its name: until then both are there, and the old one stays if the new one does
-    /// not come. Directories, symbolic links and other objects are free.
+    /// cut uploads, and what running uploads have written. An empty file and a directory count as
+    /// 4 KiB. A file that is replaced counts until the new one has its name: until then both are
+    /// there, and the old one stays if the new one does not come. Symbolic links and other objects
+    /// are free.
     ///
     /// All storages of one root in a process share the count, with limits of their own or none. It
     /// begins with a walk through the tree when a limit is first asked for; a million files are some
@@ -211,7 +222,9 @@ impl LocalStorage {
     /// other processes, and storages of a directory above or below. So it is made anew, while no
     /// upload runs, when an upload is begun by a count a day old, or would be refused by one ten
     /// minutes old, which waits; and after the last storage of the root is gone, and the last
-    /// [`Tally`] of it. Directories that cannot be read are left out.
+    /// [`Tally`] of it. A count never falls for what could not be read: while a directory below the
+    /// root cannot be, a new count is at least the old one. So [`chmod`](Storage::chmod) is
+    /// `Denied` here if it would keep the server from reading a directory.
     ///
     /// ```
     /// use ftp_server::{LocalStorage, Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode};
@@ -250,7 +263,7 @@ impl LocalStorage {
     }
 
     /// The same with what settings say of files: [`sync`](ServerConfig::sync),
-    /// [`partial`](ServerConfig::partial), [`umask`](ServerConfig::umask),
+    /// [`partial`](ServerConfig::partial), its bounds, [`umask`](ServerConfig::umask),
     /// [`deny_hardlinks`](ServerConfig::deny_hardlinks) and [`confine`](ServerConfig::confine).
     ///
     /// # Errors
@@ -258,6 +271,7 @@ impl LocalStorage {
     /// Those of [`with_confinement`](Self::with_confinement).
     pub fn configured(self, config: &ServerConfig) -> Result<Self, StorageError> {
         let storage = self.with_sync(config.sync).with_partial(config.partial);
+        let storage = storage.with_partial_bounds(config.partial_files, config.partial_bytes);
         let storage = storage.with_umask(config.umask).with_deny_hardlinks(config.deny_hardlinks);
         storage.with_confinement(config.confine)
     }
@@ -317,6 +331,13 @@ impl LocalStorage {
         }
     }
 
+    /// How many more objects the file system of a directory can hold, if it has a limit.
+    fn inodes(&self, path: &VirtualPath) -> Result<Option<u64>, StorageError> {
+        let directory = self.open_directory(path, OFlags::PATH)?;
+        let system = retry_on_intr(|| fstatvfs(&directory)).map_err(system)?;
+        Ok(Some(system.f_favail).filter(|_| system.f_files > 0))
+    }
+
     /// Whether it is known, within a moment, how much may be stored yet.
     fn knows_what_is_left(&self) -> Result<bool, StorageError> {
         let Some(limit) = self.policy.limit() else { return Ok(true) };
@@ -332,17 +353,20 @@ impl LocalStorage {
     ) -> Result<Box<dyn Upload>, StorageError> {
         if let Some(old) = target.existing {
             needs_file(old.kind)?;
-            if let Some(user) = user {
-                // What was kept is older than this. Once the file is removed again nobody is to
-                // go on with it, as with a part of what the user stores now.
+        }
+        match (mode, user) {
+            (WriteMode::From(from @ 1..), Some(user)) if target.existing.is_none() => {
+                if let Some(resumed) = Replacement::resume(&target, from, self.policy, user)? {
+                    return Ok(Box::new(resumed));
+                }
+            }
+            (_, Some(user)) => {
+                // What was kept is older than this, and nothing resumes it any more. It would only
+                // take room from what comes now.
                 let kept = name::kept(user, &target.name);
                 let _ = hidden::remove(self.root.usage(), target.directory.as_fd(), &kept);
             }
-        }
-        if let (WriteMode::Append | WriteMode::From(1..), Some(user)) = (mode, user)
-            && let Some(resumed) = Replacement::resume(&target, mode, self.policy, user)?
-        {
-            return Ok(Box::new(resumed));
+            (_, None) => {}
         }
         let size = target.existing.map_or(0, |old| old.size);
         if matches!(mode, WriteMode::From(from) if from > size) {
@@ -420,7 +444,10 @@ impl Storage for LocalStorage {
             WhenCut::Keep(kept) => hidden::kept(&target.directory, &kept),
             WhenCut::Discard | WhenCut::Publish => None,
         };
-        found.map(|found| found.size).ok_or_else(|| StorageErrorKind::NotFound.into())
+        // A client that sent all of it and never heard so must find that a byte is missing: if it is
+        // told its own length, it takes the file for stored.
+        let told = found.map(|found| found.size.saturating_sub(1)).filter(|&told| told > 0);
+        told.ok_or_else(|| StorageErrorKind::NotFound.into())
     }
 
     fn forget_partial(&self, path: &VirtualPath, user: &[u8]) -> Result<(), StorageError> {
@@ -440,55 +467,15 @@ impl Storage for LocalStorage {
     }
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        if path.is_root() {
-            return Err(StorageErrorKind::IsDirectory.into());
-        }
-        name::check_existing(path)?;
-        let (directory, name) = self.parent(path)?;
-        let change = self.root.usage().change();
-        let size = change.size_of(&directory, name);
-        retry_on_intr(|| unlinkat(&directory, name, AtFlags::empty())).map_err(existing)?;
-        change.freed(size);
-        Ok(())
+        names::remove(self, path)
     }
 
     fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        if path.is_root() {
-            return Err(StorageErrorKind::Denied.into());
-        }
-        name::check_existing(path)?;
-        let (directory, name) = self.parent(path)?;
-        let remove = || match retry_on_intr(|| unlinkat(&directory, name, AtFlags::REMOVEDIR)) {
-            // Some file systems say so of a directory that is not empty.
-            Err(Errno::EXIST) => Err(Errno::NOTEMPTY),
-            removed => removed,
-        };
-        match remove() {
-            // To its user a directory is empty that has nothing but what is hidden.
-            Err(Errno::NOTEMPTY) if sweep::empty(&directory, name) => remove(),
-            removed => removed,
-        }
-        .map_err(existing)
+        names::rmdir(self, path)
     }
 
     fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        if path.is_root() {
-            return Err(StorageErrorKind::Exists.into());
-        }
-        name::check_new(path)?;
-        let (directory, name) = self.parent(path)?;
-        let bits = self.policy.umask.apply(0o777);
-        retry_on_intr(|| mkdirat(&directory, name, bits)).map_err(creation)?;
-        if self.policy.umask.is_looser_than_process() {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let made = retry_on_intr(|| openat(&directory, name, flags, Mode::empty()));
-            let made = made.map_err(existing)?;
-            // What the directory hands on it keeps.
-            let handed_on = root::metadata_of(&made).map_err(system)?.mode & 0o7000;
-            let bits = bits | Mode::from_raw_mode(handed_on);
-            retry_on_intr(|| fchmod(&made, bits)).map_err(system)?;
-        }
-        Ok(())
+        names::mkdir(self, path)
     }
 
     fn rename(
@@ -497,50 +484,7 @@ impl Storage for LocalStorage {
         to: &VirtualPath,
         replace: bool,
     ) -> Result<(), StorageError> {
-        if from.is_root() {
-            return Err(StorageErrorKind::Denied.into());
-        }
-        name::check_existing(from)?;
-        if to.is_root() {
-            return Err(StorageErrorKind::IsDirectory.into());
-        }
-        name::check_new(to)?;
-        let (from_directory, from_name) = self.parent(from)?;
-        let (to_directory, to_name) = self.parent(to)?;
-        let change = self.root.usage().change();
-        change.moves(&from_directory, from_name);
-        match from_directory.rename_new(from_name, &to_directory, to_name) {
-            Err(Errno::EXIST) => {}
-            // Which of the two names is too long?
-            Err(errno @ Errno::NAMETOOLONG) => {
-                from_directory.metadata(from_name).map_err(existing)?;
-                return Err(rename_error(errno));
-            }
-            done => return done.map_err(rename_error),
-        }
-        let old = from_directory.metadata(from_name).map_err(existing)?;
-        let taken = to_directory.metadata(to_name).map_err(existing)?;
-        if old.identity == taken.identity {
-            // The same name, or the same in other letters where case is folded; or another name
-            // of the same file, which rename(2) leaves alone.
-            let one_name = old.kind == EntryKind::Directory || old.links == 1 || from == to;
-            if !one_name && !replace {
-                return Err(StorageErrorKind::Exists.into());
-            }
-        } else if !replace {
-            return Err(StorageErrorKind::Exists.into());
-        } else if taken.kind == EntryKind::Directory {
-            // rename(2) would let a directory take the place of an empty one.
-            return Err(StorageErrorKind::IsDirectory.into());
-        }
-        let replaced = match old.identity == taken.identity {
-            true => 0,
-            false => change.size_of(&to_directory, to_name),
-        };
-        retry_on_intr(|| renameat(&from_directory, from_name, &to_directory, to_name))
-            .map_err(rename_error)?;
-        change.freed(replaced);
-        Ok(())
+        names::rename(self, from, to, replace)
     }
 
     fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
@@ -559,6 +503,13 @@ impl Storage for LocalStorage {
         self.policy.check_links(&object.metadata)?;
         // By whatever name: a link can lead to the root.
         if object.metadata.identity == self.root.identity() {
+            return Err(StorageErrorKind::Denied.into());
+        }
+        // What is in a directory that the server cannot read would not count.
+        if self.policy.limit().is_some()
+            && object.metadata.kind == EntryKind::Directory
+            && mode & 0o500 != 0o500
+        {
             return Err(StorageErrorKind::Denied.into());
         }
         // What a directory hands on to what is made in it is not for users to change.
@@ -580,6 +531,29 @@ impl Storage for LocalStorage {
             return Err(StorageErrorKind::Unsupported.into());
         }
         Ok(system.f_bavail.saturating_mul(system.f_frsize))
+    }
+
+    fn make_room(
+        &self,
+        path: &VirtualPath,
+        wanted: u64,
+        purpose: RoomFor,
+    ) -> Result<u64, StorageError> {
+        let free = || {
+            let bytes = self.space(path)?;
+            // Where there is a fixed number of inodes, each new object takes one.
+            let inodes = match purpose {
+                RoomFor::New => self.inodes(path)?.map(|free| free.saturating_mul(OBJECT)),
+                RoomFor::More => None,
+            };
+            Ok(inodes.filter(|&inodes| inodes < wanted).map_or(bytes, |inodes| inodes.min(bytes)))
+        };
+        let before = free()?;
+        if before >= wanted {
+            return Ok(before);
+        }
+        let given_up = shelf::give_up(&self.root, || free().is_ok_and(|free| free >= wanted));
+        if given_up > 0 { free() } else { Ok(before) }
     }
 
     fn quota(&self) -> Result<Option<u64>, StorageError> {

@@ -14,7 +14,7 @@ use self::room::{Charge, Content, Room};
 use self::tree::{Directory, Node, Object, Tree, now};
 use self::upload::{MemorySource, MemoryUpload};
 use super::{
-    Capabilities, Entries, Entry, EntryKind, Metadata, Source, Storage, StorageError,
+    Capabilities, Entries, Entry, EntryKind, Metadata, RoomFor, Source, Storage, StorageError,
     StorageErrorKind as Kind, Upload, VirtualPath, WriteMode,
 };
 
@@ -155,21 +155,21 @@ impl MemoryStorage {
             Err(_) => None,
         };
         let key = user.map(|user| (user.to_vec(), path.as_bytes().to_vec()));
-        if let (Some(_), Some(key)) = (&old, &key) {
+        let mut restart = if let WriteMode::From(from) = mode { from } else { 0 };
+        if let Some(key) = &key
+            && (old.is_some() || restart == 0)
+        {
             // What was kept is no part of what the user stores now.
             tree.kept.remove(key);
         }
         let keep_as = key.filter(|_| old.is_none());
         let mut content = Content { bytes: Vec::new(), charge: self.charge(0)? };
-        let mut restart = if let WriteMode::From(from) = mode { from } else { 0 };
-        if let (Some(key), WriteMode::Append | WriteMode::From(1..)) = (&keep_as, mode)
+        if let Some(key) = &keep_as
             && tree.kept_size(key).is_some_and(|size| size >= restart)
             && let Some((kept, _)) = tree.kept.remove(key)
         {
             content = kept;
-            if let WriteMode::From(from) = mode {
-                content.truncate(usize::try_from(from).unwrap_or(usize::MAX));
-            }
+            content.truncate(usize::try_from(restart).unwrap_or(usize::MAX));
             restart = 0;
         }
         if restart > 0 {
@@ -225,7 +225,10 @@ impl Storage for MemoryStorage {
         let mut tree = self.tree();
         let key = (user.to_vec(), path.as_bytes().to_vec());
         let size = if tree.object(path).is_ok() { None } else { tree.kept_size(&key) };
-        size.ok_or_else(|| Kind::NotFound.into())
+        // Never all that a client may have sent.
+        size.and_then(|size| size.checked_sub(1))
+            .filter(|&told| told > 0)
+            .ok_or_else(|| Kind::NotFound.into())
     }
 
     fn forget_partial(&self, path: &VirtualPath, user: &[u8]) -> Result<(), StorageError> {
@@ -329,6 +332,20 @@ impl Storage for MemoryStorage {
     fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {
         self.tree().directory(path)?;
         Ok(self.room.limit.saturating_sub(self.room.used.load(Ordering::SeqCst)))
+    }
+
+    fn make_room(
+        &self,
+        path: &VirtualPath,
+        wanted: u64,
+        _purpose: RoomFor,
+    ) -> Result<u64, StorageError> {
+        loop {
+            let free = self.space(path)?;
+            if free >= wanted || !self.tree().drop_oldest(None) {
+                return Ok(free);
+            }
+        }
     }
 }
 

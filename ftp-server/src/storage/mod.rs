@@ -42,7 +42,7 @@ use rustix::io::Errno;
 /// | `flush` | sends the last part |
 /// | `commit` | completes the multipart upload: the object is there, whole, from then on; with `If-None-Match: *` for `Create`, whose failure is `Exists` |
 /// | `abort`, drop | aborts the multipart upload |
-/// | `write_as`, `partial_size`, `forget_partial` | for `StreamEnd::Cut` keeps the upload, by user and key, and the sum of its parts; a rule of the bucket's own removes it after a day |
+/// | `write_as`, `partial_size`, `forget_partial` | for `StreamEnd::Cut` keeps the upload, by user and key, and one less than the sum of its parts; a rule of the bucket's own removes it after a day |
 /// | `remove` | HEAD, for `NotFound`, and DELETE |
 /// | `mkdir`, `rmdir` | an empty object `key/`; `rmdir` is `NotEmpty` where the prefix has anything else |
 /// | `rename` | `Unsupported`: it would be a copy and a removal, neither at once nor in one step; 502 to RNTO |
@@ -116,9 +116,9 @@ pub trait Storage: Send + Sync {
     fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError>;
 
     /// As [`write`](Self::write), for a user of this name, who alone logs in by it. Of a new file
-    /// whose upload is cut a storage may keep what came: [`WriteMode::Append`] and
-    /// [`WriteMode::From`] of the same user then go on with it as if it were the file, which it
-    /// becomes, and shows as, with [`Upload::commit`].
+    /// whose upload is cut a storage may keep what came: [`WriteMode::From`] of the same user then
+    /// resumes it as if it were the file, which it becomes, and shows as, with [`Upload::commit`].
+    /// Any other mode begins a new file, and gives up what was kept.
     ///
     /// As it stands, nothing is kept.
     ///
@@ -134,8 +134,10 @@ pub trait Storage: Send + Sync {
         self.write(path, mode)
     }
 
-    /// How many bytes are kept of an upload of `user` to `path`, where there is no file: what
-    /// [`write_as`](Self::write_as) can go on with.
+    /// How many bytes `user` is told are kept of an upload to `path`, where there is no file:
+    /// after them [`write_as`](Self::write_as) can resume it. It must be less than what came, and
+    /// more than 0. A client that sent all of it and never heard so would otherwise find the length
+    /// of its own file, and take it for stored.
     ///
     /// As it stands, nothing is.
     ///
@@ -235,6 +237,23 @@ pub trait Storage: Send + Sync {
     /// `NotFound`, `NotDirectory`, `Denied`, `Io`; `Unsupported` for a place that does not tell.
     fn space(&self, _path: &VirtualPath) -> Result<u64, StorageError> {
         Err(StorageErrorKind::Unsupported.into())
+    }
+
+    /// Gives up what is kept of cut uploads, the oldest first, until `wanted` bytes are free in the
+    /// directory at `path`. Returns how many are free then, less if objects that can still be made
+    /// there are fewer than fit in `wanted`. By default nothing is kept, and this is
+    /// [`space`](Self::space).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`space`](Self::space).
+    fn make_room(
+        &self,
+        path: &VirtualPath,
+        _wanted: u64,
+        _purpose: RoomFor,
+    ) -> Result<u64, StorageError> {
+        self.space(path)
     }
 
     /// How many bytes are left of what this user may have here in all, however much room there is;
@@ -347,6 +366,15 @@ pub trait Upload: io::Write {
 
     /// Not all bytes came, and this is why. What was there before stays.
     fn abort(self: Box<Self>, end: StreamEnd);
+}
+
+/// What room is needed for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RoomFor {
+    /// An object that is to be made.
+    New,
+    /// More bytes of one that is there.
+    More,
 }
 
 /// How a stream of bytes to the server ended, if not well.

@@ -4,10 +4,12 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
-use ftp_server::{ServerConfig, SyncPolicy};
+use ftp_server::{LocalStorage, Login, Rights, Server, ServerConfig, SyncPolicy, UserTable};
 use ftp_tests::peer::{Peer, impossible, skipped};
 use ftp_tests::raw::RawSession;
 use rustix::fs::{Advice, fadvise, sync};
@@ -210,5 +212,124 @@ fn a_disk_that_becomes_read_only_in_an_upload_is_451_and_then_550_cm_105_cm_106_
         assert_eq!(session.download("RETR old"), b"old");
         assert_eq!(names(&disk.directory), ["old"], "{command}");
         session.expect_in_step();
+    }
+}
+
+impl Disk {
+    /// What this disk would be after a power cut in this moment: another one, with all that the
+    /// kernel has given to the device, and nothing that it still holds.
+    fn after_power_cut(&self, fixture: &Fixture) -> Self {
+        let image = NamedTempFile::new().expect("a temporary file");
+        std::fs::copy(self.image.path(), image.path()).expect("a copy");
+        let attached = self.losetup.command().args(["--find", "--show"]).arg(image.path()).output();
+        let device = attached.expect("losetup runs").stdout;
+        let device = String::from_utf8_lossy(&device).trim().to_owned();
+        let directory = fixture.path("after");
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let losetup = self.losetup.clone();
+        let disk = Self { image, losetup, device, directory };
+        succeeds(Command::new("mount").arg(&disk.device).arg(&disk.directory));
+        disk
+    }
+
+    /// All paths on it, but for those of the file system itself.
+    fn paths(&self) -> Vec<String> {
+        let (mut paths, mut directories) = (Vec::new(), vec![String::new()]);
+        while let Some(directory) = directories.pop() {
+            for name in names(&self.directory.join(&directory)) {
+                let path = format!("{directory}{name}");
+                if self.directory.join(&path).is_dir() {
+                    directories.push(format!("{path}/"));
+                }
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        paths
+    }
+}
+
+#[test]
+fn what_was_reported_as_done_outlives_a_power_cut_fs_12_hf_07() {
+    let fixture = Fixture::new();
+    let Some(disk) = Disk::over(&fixture, "ext4", &[], 32) else { return };
+    let storage = LocalStorage::open(&disk.directory).expect("a storage");
+    let storage = storage.configured(&quick()).expect("a storage");
+    let login = Login::new(Arc::new(storage), Rights::FULL).with_mkdir_parents(true);
+    let table = UserTable::new().user("u", "p", login);
+    let server = Server::builder().config(quick()).authenticator(table);
+    let server = server.bind("127.0.0.1:0").expect("a server");
+    let mut session = RawSession::login(server.local_addr(), "u", "p");
+    session.expect("TYPE I", 200);
+    let content = vec![b'x'; 100_000];
+    let abc = ["a", "a/b", "a/b/c"];
+    let (f, d, moved) = ("a/b/c/f", "d", "d/moved");
+    for (command, want) in [
+        ("STOR a/b/c/f", &[f][..]),
+        ("STOR a/b/c/f", &[f]),
+        ("APPE a/b/c/f", &[f]),
+        ("APPE a/b/c/g", &[f, "a/b/c/g"]),
+        ("DELE a/b/c/g", &[f]),
+        ("MKD d", &[f, d]),
+        ("RNFR a/b/c/f", &[f, d]),
+        ("RNTO d/moved", &[d, moved]),
+        ("MKD d/e", &[d, "d/e", moved]),
+        ("RMD d/e", &[d, moved]),
+    ] {
+        match command.split(' ').next().expect("a verb") {
+            "STOR" | "APPE" => session.upload(command, &content),
+            "RNFR" => drop(session.expect(command, 350)),
+            "MKD" => drop(session.expect(command, 257)),
+            _ => drop(session.expect(command, 250)),
+        }
+        let after = disk.after_power_cut(&fixture);
+        let mut want: Vec<&str> = abc.iter().chain(want).copied().collect();
+        want.sort_unstable();
+        assert_eq!(after.paths(), want, "{command}");
+        let file = want.iter().find(|path| [f, moved].contains(path)).expect("it is there");
+        let there = std::fs::read(after.directory.join(file)).expect("it");
+        let times = if command.starts_with("STOR") { 1 } else { 2 };
+        assert!(there == content.repeat(times), "{command}: {}", there.len());
+    }
+}
+
+#[test]
+fn a_disk_that_refuses_chmod_takes_uploads_over_a_file_cm_105_fs_17() {
+    let fixture = Fixture::configured(ServerConfig { umask: 0, ..quick() });
+    let Some(bindfs) = Peer::find("bindfs") else { return };
+    let (below, directory) = (fixture.path("below"), fixture.path("disk"));
+    std::fs::create_dir(&below).expect("a directory");
+    std::fs::create_dir(&directory).expect("a directory");
+    if !Path::new("/dev/fuse").exists() {
+        return impossible("this kernel has no FUSE");
+    }
+    let mounted = bindfs.command().arg("--chmod-deny").arg(&below).arg(&directory).output();
+    if !mounted.is_ok_and(|mounted| mounted.status.success()) {
+        return skipped("bindfs cannot mount");
+    }
+    let _mounted = Mounted(directory);
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    for (name, mode) in [("same", 0o644), ("other", 0o600)] {
+        let file = below.join(name);
+        std::fs::write(&file, "old").expect("a file");
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).expect("its mode");
+        for (command, want) in [("STOR", "new"), ("APPE", "newnew")] {
+            session.upload(format!("{command} disk/{name}"), b"new");
+            assert_eq!(std::fs::read(&file).expect("it"), want.as_bytes(), "{command} {name}");
+        }
+    }
+    session.upload("STOR disk/another", b"new");
+    session.expect("MKD disk/d", 257);
+    // A client that asks for it is told.
+    session.expect("SITE CHMOD 600 disk/same", 550);
+}
+
+/// A mounted directory, which is not one any more when this is gone.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
     }
 }

@@ -10,11 +10,11 @@ use ftp_tests::raw::RawSession;
 use super::{Fixture, published_in};
 
 /// A file system of its own over the root of a fixture, gone with this.
-struct Mount(PathBuf);
+pub(super) struct Mount(PathBuf);
 
 impl Mount {
     /// `None`, having said so, where nothing can be mounted.
-    fn over(fixture: &Fixture, options: &str) -> Option<Self> {
+    pub(super) fn over(fixture: &Fixture, options: &str) -> Option<Self> {
         let directory = fixture.path("full");
         std::fs::create_dir(&directory).expect("a directory");
         let mut mount = Command::new("mount");
@@ -77,7 +77,7 @@ fn a_full_disk_is_452_and_leaves_the_old_file_cm_86_cm_106_hf_01_hf_02() {
 }
 
 /// How many bytes a file system has left for anybody.
-fn free(mount: &Mount) -> u64 {
+pub(super) fn free(mount: &Mount) -> u64 {
     let found = rustix::fs::statvfs(&mount.0).expect("a file system");
     found.f_bavail * found.f_frsize
 }

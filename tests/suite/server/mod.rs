@@ -17,6 +17,7 @@ mod features;
 mod framing;
 mod full;
 mod guessing;
+mod kept;
 mod life;
 mod listings;
 mod log;

@@ -42,10 +42,13 @@ pub(super) fn wait_until(mut ready: impl FnMut() -> bool) {
 #[test]
 fn a_cut_upload_is_gone_on_with_by_rest_and_by_appe_fs_15_cm_121_st_15() {
     for (rest, command, rest_of_it, want) in [
-        (None, "APPE f", &b"567"[..], &b"01234567"[..]),
+        (None, "APPE f", &b"4567"[..], &b"01234567"[..]),
+        (Some(4), "STOR f", b"4567", b"01234567"),
         (Some(5), "STOR f", b"567", b"01234567"),
         (Some(5), "APPE f", b"567", b"01234567"),
         (Some(3), "STOR f", b"xyz", b"012xyz"),
+        // A client that knows that it has sent all of it.
+        (Some(5), "STOR f", b"", b"01234"),
         (None, "STOR f", b"anew", b"anew"),
     ] {
         let fixture = Fixture::new();
@@ -63,11 +66,11 @@ fn a_cut_upload_is_gone_on_with_by_rest_and_by_appe_fs_15_cm_121_st_15() {
             &[("MDTM f", 550), ("MLST f", 550), ("SIZE f", 550), ("RNFR f", 550), ("TYPE I", 200)],
         );
         assert_eq!(session.download("NLST"), b"");
-        assert_eq!(session.expect("SIZE f", 213).bytes, b"213 5\r\n");
-        session.expect("REST 6", 350);
+        assert_eq!(session.expect("SIZE f", 213).bytes, b"213 4\r\n");
         session.expect("PASV", 227);
         session.expect("REST 6", 350);
         session.expect("STOR f", 554);
+        assert_eq!(session.expect("SIZE f", 213).bytes, b"213 4\r\n");
         if let Some(offset) = rest {
             session.expect(format!("REST {offset}"), 350);
         }
@@ -82,18 +85,19 @@ fn what_is_kept_can_be_cut_again_and_is_dropped_by_abor_fs_15_dc_46() {
     let fixture = Fixture::new();
     cut(&fixture, fixture.session(), "STOR f", b"01234");
     let mut session = fixture.session();
-    session.expect("TYPE I", 200);
+    play(&mut session, &[("TYPE I", 200), ("SIZE f", 213)]);
+    let mut second = fixture.session();
+    play(&mut second, &[("TYPE I", 200), ("SIZE f", 213)]);
     let mut data = session.passive();
     session.expect("APPE f", 150);
-    data.write_all(b"567");
-    wait_until(|| moved(&mut session) == 3);
+    data.write_all(b"4567");
+    wait_until(|| moved(&mut session) == 4);
     // Two do not go on with it at once.
-    let mut second = fixture.session();
     second.expect("PASV", 227);
     second.expect("APPE f", 450);
     data.reset();
     session.expect_reply(426);
-    assert_eq!(session.expect("SIZE f", 213).bytes, b"213 8\r\n");
+    assert_eq!(session.expect("SIZE f", 213).bytes, b"213 7\r\n");
     let mut data = session.passive();
     session.expect("APPE f", 150);
     data.write_all(b"8");
@@ -219,11 +223,11 @@ fn to_remove_or_to_give_a_name_forgets_what_was_to_be_stored_under_it_fs_15_cm_9
     // What somebody is just going on with stays.
     let mut session = begin();
     let mut going_on = fixture.session();
-    going_on.expect("TYPE I", 200);
+    play(&mut going_on, &[("TYPE I", 200), ("SIZE f", 213)]);
     let mut data = going_on.passive();
     going_on.expect("APPE f", 150);
     play(&mut session, &[("DELE f", 450)]);
-    data.write_all(b"567");
+    data.write_all(b"4567");
     data.close();
     going_on.expect_reply(226);
     assert_eq!(fixture.read("f"), b"01234567");

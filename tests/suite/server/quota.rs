@@ -12,7 +12,9 @@ use ftp_server::{
     Storage, StorageError, StreamEnd, SyncPolicy, Upload, UserTable, VirtualPath, WriteMode,
 };
 use ftp_tests::raw::{DEADLINE, RawSession};
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
+use super::partial::{moved, wait_until};
 use super::{Fixture, play, published_in, quick};
 
 /// A server whose user `u` may have so many bytes in all.
@@ -84,7 +86,7 @@ fn a_quota_is_552_and_leaves_the_old_file_cm_54_cm_105_cm_106_cm_128_hp_23_hf_03
     assert_eq!(store(&mut session, None, "STOR old", 600_000), 226);
     assert_eq!(store(&mut session, None, "STOR last", 400_000), 226);
     assert_eq!(store(&mut session, None, "STOR more", 0), 552);
-    play(&mut session, &[("ALLO 0", 200), ("ALLO 1", 552), ("AVBL", 213), ("MKD d", 257)]);
+    play(&mut session, &[("ALLO 0", 200), ("ALLO 1", 552), ("AVBL", 213), ("MKD d", 552)]);
     play(&mut session, &[("RNFR last", 350), ("RNTO old", 250), ("ALLO 600000", 200)]);
     play(&mut session, &[("DELE old", 250), ("ALLO 1000000", 200), ("ALLO 1000001", 552)]);
     // Another has no limit there, but all of it counts.
@@ -110,13 +112,14 @@ fn what_came_of_a_cut_upload_counts_until_it_is_forgotten_hp_23_fs_15_cm_90() {
     cut.expect_reply(426);
     // What had not come by then is of no interest.
     let kept = session.expect("SIZE f", 213).text();
-    let kept: u64 = kept.trim_start_matches("213 ").parse().expect("a number");
+    let told: u64 = kept.trim_start_matches("213 ").parse().expect("a number");
+    let kept = told + 1;
     assert_eq!(fixture.stored(), kept);
     let left = 1_000_000 - kept;
     session.expect(format!("ALLO {left}"), 200);
     session.expect(format!("ALLO {}", left + 1), 552);
-    // Going on with it costs only what is new.
-    let more = usize::try_from(left).expect("a length");
+    // To resume it costs only what is new.
+    let more = usize::try_from(1_000_000 - told).expect("a length");
     assert_eq!(store(&mut session, None, "APPE f", more + 1), 552);
     assert!(fixture.names().is_empty());
     session.expect("ALLO 1000000", 200);
@@ -154,6 +157,44 @@ fn what_many_store_at_once_stays_below_a_quota_hp_23() {
     let mut session = fixture.session();
     let available = session.expect("AVBL", 213).text();
     assert_eq!(available, format!("213 {left}"));
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_still_counts_hp_23_cm_140() {
+    // Mode bits bind neither root nor a server that root runs, so this is nobody in particular: the
+    // threads of the server have the rights of the one that starts it.
+    let without_rights = std::thread::spawn(|| {
+        let mut sets = capabilities(None).expect("what this thread may do");
+        let beyond = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+        (sets.effective, sets.permitted) =
+            (sets.effective.difference(beyond), sets.permitted.difference(beyond));
+        sets.inheritable = CapabilitySet::empty();
+        set_capabilities(None, sets).expect("less than that");
+        let fixture = limited(1_000_000);
+        let mut session = fixture.session();
+        play(&mut session, &[("TYPE I", 200), ("MKD d", 257)]);
+        session.upload("STOR d/f", &[b'f'; 600_000]);
+        // Who is bound by a quota cannot hide it.
+        session.expect("SITE CHMOD 300 d", 550);
+        // Another user can, and then the next count would miss it.
+        let mut free = RawSession::login(fixture.server.local_addr(), "free", "p");
+        play(&mut free, &[("TYPE I", 200), ("SITE CHMOD 300 d", 200)]);
+        session.upload("STOR g", &[b'g'; 100]);
+        let mut data = session.passive();
+        session.expect("APPE g", 150);
+        data.write_all(b"more");
+        wait_until(|| moved(&mut session) == 4);
+        free.expect("DELE g", 250);
+        data.reset();
+        session.expect_reply(426);
+        // The count is in doubt, and made again meanwhile.
+        for _ in 0..50 {
+            session.expect("ALLO 500000", 552);
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        free.expect("SITE CHMOD 755 d", 200);
+    });
+    without_rights.join().expect("it holds");
 }
 
 #[test]

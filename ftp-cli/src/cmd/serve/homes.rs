@@ -64,6 +64,7 @@ struct Home {
     config: Arc<ServerConfig>,
     /// The directory as it was last found.
     found: Mutex<Option<Found>>,
+    remembered: Remembered,
     /// What can be done there, once that is known.
     capabilities: OnceLock<Capabilities>,
 }
@@ -73,9 +74,11 @@ struct Found {
     identity: Identity,
     /// While a session has it open.
     storage: Weak<LocalStorage>,
-    /// With a quota, what is in use, or each stay of the user would begin with a walk.
-    _tally: Option<Tally>,
 }
+
+/// What is in use in a directory, for a quota, and what is kept there of cut uploads. All homes of
+/// one path share it, or each stay of a user would begin with a walk.
+type Remembered = Arc<Mutex<Option<(Identity, Tally)>>>;
 
 /// Device and inode, and when it was made, if the file system knows: what is made anew may get the
 /// inode of what was removed.
@@ -147,8 +150,10 @@ impl Homes {
             return Arc::clone(home);
         }
         let (found, capabilities) = Default::default();
-        let config = Arc::clone(&self.config);
-        let home = Arc::new(Home { path: path.to_owned(), quota, config, found, capabilities });
+        let remembered =
+            there.first().map_or_else(Default::default, |home| Arc::clone(&home.remembered));
+        let (path, config) = (path.to_owned(), Arc::clone(&self.config));
+        let home = Arc::new(Home { path, quota, config, found, remembered, capabilities });
         there.push(Arc::clone(&home));
         home
     }
@@ -280,11 +285,13 @@ impl Home {
         if let Some(storage) = found.as_ref().and_then(|found| found.storage.upgrade()) {
             return Ok(storage);
         }
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(remembered.take_if(|(known, _)| *known != identity));
         let storage = LocalStorage::open(&self.path)?.configured(&self.config)?;
         let storage = Arc::new(storage.with_quota(self.quota));
         let _ = self.capabilities.set(storage.capabilities());
-        let tally = (self.quota > 0).then(|| storage.tally());
-        *found = Some(Found { identity, storage: Arc::downgrade(&storage), _tally: tally });
+        *remembered = Some((identity, storage.tally()));
+        *found = Some(Found { identity, storage: Arc::downgrade(&storage) });
         Ok(storage)
     }
 }
@@ -373,7 +380,6 @@ mod tests {
         upload.write_all(&[b'm'; 70]).unwrap();
         upload.commit().unwrap();
         drop(storage);
-        assert!(free.found.lock().unwrap().as_ref().unwrap()._tally.is_none());
         assert_eq!(left(&limited), Some(QUOTA - 1_070));
         // Another directory, perhaps with the inode of the first.
         fs::remove_dir_all(&root).unwrap();

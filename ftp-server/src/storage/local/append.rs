@@ -1,16 +1,19 @@
 //! An upload that continues a file in place.
 
 use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, ftruncate, openat};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::directory::Directory;
 use super::hidden::{lock, unlock};
 use super::output::Output;
 use super::policy::Policy;
 use super::root;
 use super::target::Target;
-use super::usage::Charge;
+use super::usage::{self, Charge, Usage};
 use super::{existing, system};
 use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
 
@@ -20,9 +23,16 @@ use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
 /// at a time: the file is locked, by `flock`, where the file system can.
 #[derive(Debug)]
 pub(super) struct Appending {
+    /// Where it was found.
+    directory: Directory,
+    name: Vec<u8>,
     output: Output,
-    /// The length before, while it may have to be restored.
-    restore: Option<u64>,
+    /// Device and inode.
+    identity: (u64, u64),
+    /// The length before.
+    length: u64,
+    /// Whether it has the length that it is to have.
+    is_done: bool,
 }
 
 impl Appending {
@@ -42,7 +52,8 @@ impl Appending {
         let Target { directory, name, .. } = target;
         let file = retry_on_intr(|| openat(&directory, &*name, flags, Mode::empty()));
         let file = file.map_err(existing)?;
-        policy.check_readable(&root::metadata_of(&file).map_err(system)?)?;
+        let opened = root::metadata_of(&file).map_err(system)?;
+        policy.check_readable(&opened)?;
         if lock(&file) == Err(Errno::WOULDBLOCK) {
             return Err(StorageErrorKind::Busy.into());
         }
@@ -56,7 +67,15 @@ impl Appending {
         };
         let length = length.inspect_err(|_| unlock(&file))?;
         let output = Output::new(file, length, policy.sync, charge.in_place());
-        Ok(Self { output, restore: Some(length) })
+        let identity = opened.identity;
+        directory.root().usage().grows(identity, length);
+        Ok(Self { directory, name, output, identity, length, is_done: false })
+    }
+
+    /// Whether the file still has the name by which the client knows it.
+    fn has_its_name(&self) -> bool {
+        let found = self.directory.metadata(&self.name);
+        found.is_ok_and(|found| found.identity == self.identity)
     }
 }
 
@@ -73,12 +92,21 @@ impl io::Write for Appending {
 impl Upload for Appending {
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
         self.output.sync().map_err(system)?;
-        // Removed, or replaced by another upload: what was added here nobody will ever read.
-        if root::metadata_of(&self.output).map_err(system)?.links == 0 {
+        let names = self.directory.names(self.output.policy(), Some(self.output.as_fd()));
+        names.and_then(|names| names.sync()).map_err(system)?;
+        let root = Arc::clone(self.directory.root());
+        let change = root.usage().change();
+        // Removed, renamed, or replaced by another upload: a client that reads that name will never
+        // find what was added here.
+        if !self.has_its_name() {
             return Err(StorageErrorKind::NotFound.into());
         }
+        if self.length == 0 && self.output.position() > 0 {
+            // It costs what it holds from now on.
+            change.freed(usage::COST_OF_OBJECT);
+        }
         self.output.charge().keep();
-        self.restore = None;
+        self.is_done = true;
         Ok(())
     }
 
@@ -87,24 +115,35 @@ impl Upload for Appending {
 
 impl Drop for Appending {
     fn drop(&mut self) {
-        if let Some(length) = self.restore
-            && let Ok(now) = root::metadata_of(&self.output)
-        {
-            // Never makes it longer, if somebody has cut it further meanwhile.
-            let cut = match now.size > length {
-                true => retry_on_intr(|| ftruncate(&self.output, length)),
-                false => Ok(()),
-            };
-            if let Err(errno) = cut {
-                // A disk that cannot even be given space back is beyond help from here: one that
-                // is read-only, or btrfs above its quota.
-                log::warn!("what was added to a file could not be cut off again: {errno}");
-            }
-            if now.links == 0 || cut.is_err() {
-                // Whoever removed it saw a length that was not to last; or it does last.
-                self.output.charge().lost();
-            }
+        let root = Arc::clone(self.directory.root());
+        if !self.is_done {
+            self.cut_back(root.usage());
         }
+        root.usage().has_grown(self.identity);
         unlock(&self.output);
+    }
+}
+
+impl Appending {
+    /// Gives the file its former length again. No other command removes or replaces it meanwhile,
+    /// so that one that does takes the length that counts for its size.
+    fn cut_back(&mut self, usage: &Usage) {
+        let _change = usage.change();
+        let now = root::metadata_of(&self.output);
+        // Never makes it longer, if somebody has cut it further meanwhile.
+        let cut = match now {
+            Ok(now) if now.size <= self.length => Ok(()),
+            Ok(_) => retry_on_intr(|| ftruncate(&self.output, self.length)),
+            Err(errno) => Err(errno),
+        };
+        if let Err(errno) = cut {
+            // A disk that cannot even be given space back is beyond help from here: one that is
+            // read-only, or btrfs above its quota.
+            log::warn!("what was added to a file could not be cut off again: {errno}");
+        }
+        if now.is_ok_and(|now| now.links == 0) || cut.is_err() {
+            // The command that removed it saw a length that was not to last; or it does last.
+            self.output.charge().lost();
+        }
     }
 }

@@ -3,9 +3,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, openat, renameat, renameat_with};
-use rustix::io::{Errno, Result, retry_on_intr};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, RenameFlags, fsync, openat, renameat, renameat_with, syncfs,
+};
+use rustix::io::{Errno, Result, fcntl_dupfd_cloexec, retry_on_intr};
 
+use super::policy::SyncPolicy;
 use super::root::{self, Root};
 use crate::limits;
 use crate::storage::Metadata;
@@ -17,23 +20,32 @@ pub(super) struct Directory {
     root: Arc<Root>,
     /// None for the root itself.
     below: Option<Arc<OwnedFd>>,
-    /// How many directories it was below the root when it was opened, if no link was followed.
-    depth: usize,
+    /// How it was opened, relative to the root.
+    path: Arc<[u8]>,
 }
 
 impl Directory {
     /// Opens the directory at `path`, relative to the root and empty for the root itself.
     pub(super) fn open(root: &Arc<Root>, path: &[u8]) -> Result<Self> {
-        let depth = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).count();
-        let below = match depth {
+        let below = match depth(path) {
             0 => None,
             _ => Some(Arc::new(root.open_beneath(path, OFlags::PATH | OFlags::DIRECTORY)?)),
         };
-        Ok(Self { root: Arc::clone(root), below, depth })
+        Ok(Self { root: Arc::clone(root), below, path: path.into() })
+    }
+
+    /// How it was opened, relative to the root and empty for the root itself.
+    pub(super) fn path(&self) -> &[u8] {
+        &self.path
     }
 
     pub(super) fn root(&self) -> &Arc<Root> {
         &self.root
+    }
+
+    /// Whether both were opened by the same path.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.path == other.path
     }
 
     /// What has this name, a symbolic link being itself.
@@ -41,10 +53,21 @@ impl Directory {
         root::metadata_at(self, name, AtFlags::empty())
     }
 
-    /// The same directory opened so that fsync makes its names durable.
-    pub(super) fn readable(&self) -> Result<OwnedFd> {
+    /// What puts on the disk which names it has, if the policy says so; to be asked for before they
+    /// change. `file` is an open file in it, if there is one.
+    pub(super) fn names(&self, sync: SyncPolicy, file: Option<BorrowedFd<'_>>) -> Result<Names> {
+        if sync != SyncPolicy::FileAndDirectory {
+            return Ok(Names::Left);
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        retry_on_intr(|| openat(self, ".", flags, Mode::empty()))
+        match retry_on_intr(|| openat(self, ".", flags, Mode::empty())) {
+            // A directory that may be written but not read, such as a drop box.
+            Err(Errno::ACCESS) => match file {
+                Some(file) => fcntl_dupfd_cloexec(file, 0).map(Names::FileSystem),
+                None => Ok(Names::Everything),
+            },
+            opened => opened.map(Names::Directory),
+        }
     }
 
     /// Renames, but EEXIST if the new name is taken. Atomic, except on file systems that cannot
@@ -72,7 +95,7 @@ impl Directory {
             let path = "../".repeat(levels);
             root::metadata_at(self, path.as_str(), AtFlags::empty()).map(|above| above.identity)
         };
-        if self.below.is_none() || above(self.depth)? == self.root.identity() {
+        if self.below.is_none() || above(depth(&self.path))? == self.root.identity() {
             return Ok(());
         }
         let mut below = None;
@@ -88,6 +111,42 @@ impl Directory {
             below = identity;
         }
         Err(Errno::NOENT)
+    }
+}
+
+/// How many directories a path leads down, if no link is followed.
+fn depth(path: &[u8]) -> usize {
+    path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).count()
+}
+
+/// What puts on the disk which names a directory has.
+#[derive(Debug)]
+pub(super) enum Names {
+    /// Nothing does: the system writes them when it likes.
+    Left,
+    /// A sync of the directory.
+    Directory(OwnedFd),
+    /// A sync of the file system of this file: the directory cannot be opened.
+    FileSystem(OwnedFd),
+    /// A sync of all file systems: nothing can be opened.
+    Everything,
+}
+
+impl Names {
+    pub(super) fn sync(&self) -> Result<()> {
+        match self {
+            Self::Left => Ok(()),
+            Self::Directory(directory) => match retry_on_intr(|| fsync(directory)) {
+                // There is no such thing on this file system.
+                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(()),
+                synced => synced,
+            },
+            Self::FileSystem(file) => retry_on_intr(|| syncfs(file)),
+            Self::Everything => {
+                rustix::fs::sync();
+                Ok(())
+            }
+        }
     }
 }
 

@@ -91,7 +91,7 @@ impl DirectoryEntries {
             Err(Errno::NOENT | Errno::NOTCONN | Errno::STALE | Errno::ACCESS | Errno::PERM) => {
                 Ok(None)
             }
-            metadata => metadata.map(Some),
+            metadata => metadata.map(|found| Some(self.root.usage().settled(found))),
         }
     }
 }

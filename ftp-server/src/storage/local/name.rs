@@ -53,18 +53,29 @@ pub(super) fn temporary() -> Result<Vec<u8>, Errno> {
     Ok(name)
 }
 
+/// Which of all users a kept upload belongs to: the first digits of its hidden name.
+pub(super) type Owner = [u8; 12];
+
 /// The name under which a cut upload to the file `name` is kept for `user`: the same for the same
-/// two, and telling neither.
+/// two, and telling neither. All of one user begin alike.
 pub(super) fn kept(user: &[u8], name: &[u8]) -> Vec<u8> {
     let mut digest = Sha256::new();
     digest.update(user.len().to_be_bytes());
     digest.update(user);
+    let owner = digest.clone().finalize();
     digest.update(name);
+    let file = digest.finalize();
     let mut kept = [TEMPORARY_PREFIX, KEPT].concat();
-    for byte in digest.finalize().iter().take(16) {
+    for byte in owner.iter().take(6).chain(file.iter().take(10)) {
         kept.extend_from_slice(format!("{byte:02x}").as_bytes());
     }
     kept
+}
+
+/// Whose a kept upload is, by its hidden name.
+pub(super) fn owner(kept: &[u8]) -> Owner {
+    let digits = kept.strip_prefix(TEMPORARY_PREFIX).and_then(|rest| rest.strip_prefix(KEPT));
+    digits.and_then(|digits| digits.first_chunk()).copied().unwrap_or_default()
 }
 
 /// What a hidden name stands for.

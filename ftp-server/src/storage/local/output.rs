@@ -95,9 +95,9 @@ impl Output {
         Ok(())
     }
 
-    /// Whether the name has to be on the disk too.
-    pub(super) fn syncs_directory(&self) -> bool {
-        self.sync == SyncPolicy::FileAndDirectory
+    /// What of it is to be on the disk.
+    pub(super) const fn policy(&self) -> SyncPolicy {
+        self.sync
     }
 }
 

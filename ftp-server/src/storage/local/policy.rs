@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustix::fs::Mode;
 
+use crate::limits;
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
 
 /// How long what came of a cut upload is kept for its user.
@@ -17,12 +18,12 @@ pub enum SyncPolicy {
     /// under the new name.
     None,
     /// The content, before it gets its name: after a power cut the name leads to the whole old
-    /// content or to the whole new one.
-    #[default]
+    /// content or to the whole new one, or a new file is missing.
     File,
-    /// The content and then the name: after a power cut the name leads to the new content. Needs
-    /// the right to read the directory. If the disk fails at the name, the upload is reported as
-    /// failed although the new content is there.
+    /// The content and then the name: after a power cut the name leads to the new content. What is
+    /// renamed, removed or made is on the disk too when it is reported as done. If the disk fails
+    /// at the name, the command is reported as failed although it took effect.
+    #[default]
     FileAndDirectory,
 }
 
@@ -32,8 +33,9 @@ pub enum SyncPolicy {
 /// up by `ABOR`, one that the storage could not store, and one of an identity that many share.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum PartialPolicy {
-    /// It stays for a day, hidden from everybody: the same user is told its length by `SIZE`, and
-    /// goes on with it by `REST` and `STOR` or by `APPE`. It gets its name when it is whole.
+    /// It stays for a day, hidden from everybody. `SIZE` tells the same user one byte less than
+    /// came, so that a client that sent all of it still has something to send. The user resumes it
+    /// by `REST` and `STOR`, or by `APPE` after that `SIZE`. It gets its name when it is whole.
     #[default]
     Resume,
     /// It goes.
@@ -44,15 +46,39 @@ pub enum PartialPolicy {
 }
 
 /// All that is chosen for one storage.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Policy {
     pub(super) sync: SyncPolicy,
     pub(super) partial: PartialPolicy,
+    /// How much is kept of the cut uploads of each user.
+    pub(super) bounds: Bounds,
     pub(super) umask: Umask,
     /// How many bytes there may be beneath the root; 0 for any number.
     pub(super) quota: u64,
     /// Whether a file with several names is left alone.
     pub(super) deny_hardlinks: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let bounds = Bounds { files: limits::PARTIAL_FILES, bytes: limits::PARTIAL_BYTES };
+        let (sync, partial, umask) = Default::default();
+        Self { sync, partial, bounds, umask, quota: 0, deny_hardlinks: false }
+    }
+}
+
+/// How many cut uploads of one user are kept, and how many bytes of them; 0 for any number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) files: usize,
+    pub(super) bytes: u64,
+}
+
+impl Bounds {
+    /// Whether this number of files with this number of bytes may be kept.
+    pub(super) const fn allow(self, files: usize, bytes: u64) -> bool {
+        (self.files == 0 || files <= self.files) && (self.bytes == 0 || bytes <= self.bytes)
+    }
 }
 
 impl Policy {

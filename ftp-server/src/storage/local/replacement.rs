@@ -5,17 +5,18 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{
-    Access, AtFlags, CWD, Mode, OFlags, accessat, copy_file_range, fchmod, fsync, ftruncate,
-    linkat, openat, renameat, unlinkat,
+    Access, AtFlags, CWD, Mode, OFlags, accessat, copy_file_range, fchmod, ftruncate, linkat,
+    openat, renameat, unlinkat,
 };
 use rustix::io::{Errno, pread, retry_on_intr, write};
 
 use super::directory::Directory;
 use super::output::Output;
 use super::phase::{self, Phase};
-use super::policy::{PartialPolicy, Policy, Umask};
+use super::policy::{Bounds, PartialPolicy, Policy, Umask};
+use super::shelf::{self, Part};
 use super::target::Target;
-use super::usage::Charge;
+use super::usage::{self, Charge};
 use super::{as_kind, creation, existing, hidden, name, root, system};
 use crate::pace::Pace;
 use crate::storage::{Metadata, StorageError, StorageErrorKind, StreamEnd, Upload, WriteMode};
@@ -48,6 +49,10 @@ pub(super) struct Replacement {
     refusal: Option<StorageErrorKind>,
     /// What is done if it is cut.
     when_cut: WhenCut,
+    /// How much is kept of its user's cut uploads.
+    bounds: Bounds,
+    /// What it resumes, by device and inode.
+    resumed: Option<(u64, u64)>,
     /// How it ended, as long as it has not got its name.
     end: StreamEnd,
 }
@@ -96,6 +101,8 @@ impl Replacement {
             taken: old.is_some(),
             refusal: refusal(mode),
             when_cut,
+            bounds: policy.bounds,
+            resumed: None,
             end: StreamEnd::Cut,
         };
         let bits = match old {
@@ -103,7 +110,7 @@ impl Replacement {
             None => policy.umask.is_looser_than_process().then(|| policy.umask.apply(0o666)),
         };
         if let Some(bits) = bits {
-            retry_on_intr(|| fchmod(&new.output, bits)).map_err(system)?;
+            set_mode(&new.output, bits).map_err(system)?;
         }
         if keep > 0 {
             let old = new.open_old(policy)?;
@@ -113,12 +120,11 @@ impl Replacement {
         Ok(new)
     }
 
-    /// Goes on with what was kept of an earlier upload of `user` to `target`, where there is no
-    /// file: behind all of it, or behind its first bytes with [`WriteMode::From`]. `None` if
-    /// nothing was kept.
+    /// Resumes what was kept of an earlier upload of `user` to `target`, where there is no file,
+    /// after its first `length` bytes. `None` if nothing was kept.
     pub(super) fn resume(
         target: &Target,
-        mode: WriteMode,
+        length: u64,
         policy: Policy,
         user: &[u8],
     ) -> Result<Option<Self>, StorageError> {
@@ -137,7 +143,6 @@ impl Replacement {
             // Gone by now, or on a file system without locks, where nothing is kept.
             Err(_) => return Ok(None),
         };
-        let length = if let WriteMode::From(from) = mode { from } else { metadata.size };
         let cut = match length <= metadata.size {
             true => retry_on_intr(|| ftruncate(&file, length)).map_err(system),
             false => Err(StorageErrorKind::BadRestart.into()),
@@ -153,8 +158,10 @@ impl Replacement {
             hidden: Some(kept.clone()),
             taken: false,
             // There was no file. If there is one now, it is not to be lost.
-            refusal: refusal(mode).or(Some(StorageErrorKind::Exists)),
+            refusal: Some(StorageErrorKind::Exists),
             when_cut: WhenCut::Keep(kept),
+            bounds: policy.bounds,
+            resumed: Some(metadata.identity),
             end: StreamEnd::Cut,
         }))
     }
@@ -184,7 +191,15 @@ impl Replacement {
         self.give_name()?;
         change.freed(replaced);
         self.output.charge().keep();
+        self.leave_shelf();
         Ok(())
+    }
+
+    /// What it resumed is not kept any more.
+    fn leave_shelf(&self) {
+        if let Some(identity) = self.resumed {
+            self.directory.root().usage().shelf().take(identity);
+        }
     }
 
     fn give_name(&mut self) -> Result<(), Errno> {
@@ -235,6 +250,8 @@ impl Replacement {
                 return Ok(false);
             }
             WhenCut::Publish => None,
+            // The user is told one byte less than came: then nothing would be left of it.
+            WhenCut::Keep(_) if self.output.position() == 1 => return Ok(false),
             WhenCut::Keep(kept) => Some(kept.clone()),
         };
         // The user will be told how much there is, and send only the rest.
@@ -252,6 +269,10 @@ impl Replacement {
             }
         }
         let root = Arc::clone(self.directory.root());
+        let part = Part::new(self.directory.path(), &kept, root::metadata_of(&self.output)?);
+        if !shelf::make_way(&root, &part, self.bounds) {
+            return Ok(false);
+        }
         let _change = root.usage().change();
         if self.hidden.as_ref() != Some(&kept) {
             match &self.hidden {
@@ -260,9 +281,10 @@ impl Replacement {
             }?;
         }
         self.output.charge().keep();
+        root.usage().shelf().put(part);
         self.hidden = None;
         hidden::unlock(&self.output);
-        self.directory.root().has_kept();
+        root.has_kept();
         Ok(true)
     }
 
@@ -311,17 +333,15 @@ impl Upload for Replacement {
         self.end = StreamEnd::Failed;
         self.finish_copying()?;
         self.output.sync().map_err(system)?;
-        let directory = match self.output.syncs_directory() {
-            true => Some(self.directory.readable().map_err(system)?),
-            false => None,
-        };
+        let file = Some(self.output.as_fd());
+        let names = self.directory.names(self.output.policy(), file).map_err(system)?;
+        if self.output.position() == 0 {
+            self.output.charge().grow(usage::COST_OF_OBJECT)?;
+        }
         self.publish().map_err(|errno| self.refuse(errno))?;
         phase::next(Phase::Published);
         self.forget_kept();
-        if let Some(directory) = directory {
-            retry_on_intr(|| fsync(&directory)).map_err(system)?;
-        }
-        Ok(())
+        names.sync().map_err(system)
     }
 
     fn abort(mut self: Box<Self>, end: StreamEnd) {
@@ -343,6 +363,7 @@ impl Drop for Replacement {
         if let Some(hidden) = &self.hidden {
             // Only ever this name, which nobody else has. If it stays, it stays hidden.
             let _ = retry_on_intr(|| unlinkat(&self.directory, &**hidden, AtFlags::empty()));
+            self.leave_shelf();
             hidden::unlock(&self.output);
         }
     }
@@ -391,14 +412,37 @@ fn make(directory: &Directory, umask: Umask) -> Result<(OwnedFd, Option<Vec<u8>>
     let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
     let make = |name: &[u8]| {
         let file = retry_on_intr(|| openat(directory, name, flags, mode))?;
-        // Between these two calls nobody has it, and somebody may have tidied it away.
-        let _ = hidden::lock(&file);
-        match directory.metadata(name) {
-            Err(Errno::NOENT) => Err(Errno::EXIST),
-            _ => Ok(file),
-        }
+        claim(directory, name, &file).map(|()| file)
     };
     with_temporary_name(make).map(|(file, name)| (file, Some(name)))
+}
+
+/// Takes a hidden file that was just made. EEXIST if another thread or process found it without a
+/// lock and tidies it away: then another name is needed.
+pub(super) fn claim(directory: &Directory, name: &[u8], file: &OwnedFd) -> Result<(), Errno> {
+    match (hidden::lock(file), directory.metadata(name)) {
+        (_, Err(Errno::NOENT)) => Err(Errno::EXIST),
+        (Err(Errno::WOULDBLOCK), _) => {
+            // The process that has the lock may only have looked, and leave it.
+            let _ = retry_on_intr(|| unlinkat(directory, name, AtFlags::empty()));
+            Err(Errno::EXIST)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Gives an open file or directory these permission bits, if it has others. File systems that know
+/// no bits, or one owner for all, refuse that even to a server that made the file; it is used with
+/// the bits that it has then.
+pub(super) fn set_mode(object: impl AsFd, bits: Mode) -> Result<(), Errno> {
+    let now = root::metadata_of(&object)?.mode;
+    if now == bits.as_raw_mode() {
+        return Ok(());
+    }
+    match retry_on_intr(|| fchmod(&object, bits)) {
+        Err(Errno::PERM | Errno::OPNOTSUPP) => Ok(()),
+        changed => changed,
+    }
 }
 
 /// Does something with a temporary name that nobody has; EEXIST tells that somebody has it.

@@ -146,7 +146,7 @@ impl Root {
     /// out of the root, or where the system forbids to look.
     pub(super) fn stat(&self, path: &[u8]) -> Result<Metadata> {
         let error = match self.open_beneath(path, OFlags::PATH) {
-            Ok(object) => return metadata_of(&object),
+            Ok(object) => return metadata_of(&object).map(|found| self.usage.settled(found)),
             Err(error) => error,
         };
         let link = self.open_beneath(path, OFlags::PATH | OFlags::NOFOLLOW);

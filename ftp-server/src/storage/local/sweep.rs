@@ -17,12 +17,17 @@ use super::hidden::{self, is_old, seconds_left};
 use super::name::{self, Hidden};
 use super::policy::KEPT;
 use super::root::{self, Root};
+use super::shelf::Part;
+use super::usage::{self, Seen};
 use crate::storage::{EntryKind, Metadata};
 use crate::{limits, threads};
 
-/// How many bytes of entries are asked for in one call. There is one such buffer for each level of
-/// the tree that is open, [`limits::PATH_DEPTH`] at most.
+/// How many bytes of entries are asked for in one call.
 const BUFFER: usize = 8 * 1024;
+
+/// How many directories of the way down are held open. Deeper down, those above are opened again
+/// when they are needed.
+const OPEN: usize = 64;
 
 /// How soon a tree is walked again at the earliest: a million files are some seconds of reading.
 const AGAIN: Duration = Duration::from_secs(60 * 60);
@@ -66,25 +71,48 @@ pub(super) fn wait(news: &Receiver<()>, due: Option<Duration>) -> bool {
     }
 }
 
-/// Walks the tree below `root` now. Returns how many bytes its files have, each counted by each of
-/// its names, and those that are kept for users among them. `None` if nobody else has the root any
-/// more: then not all of it was met.
-pub(super) fn count(root: &Arc<Root>) -> Option<u64> {
-    let mut walk = Walk { root, bytes: Some(0), removed: 0, due: None, is_over: false };
+/// Walks the tree below `root` now. Returns what its files and directories cost, each file counted
+/// by each of its names, and those that are kept for users among them. `None` if nobody else has the
+/// root any more: then not all of it was met.
+pub(super) fn count(root: &Arc<Root>) -> Option<Seen> {
+    let mut walk = Walk::new(root, Some(0));
     walk.all();
-    walk.bytes.filter(|_| !walk.is_over)
+    if !walk.is_whole {
+        log::warn!("quota: not all directories can be read, so the count may be too low");
+    }
+    let is_whole = walk.is_whole;
+    let seen = walk.bytes.map(|bytes| Seen { bytes, is_whole });
+    seen.filter(|_| !walk.is_over)
 }
 
-/// One walk through a tree.
+/// One walk through a tree, however deep: the path that a client can name has an end, but what it
+/// moves about has none.
 pub(super) struct Walk<'a> {
     root: &'a Arc<Root>,
-    /// What the files have that were met, if they are only to be counted.
+    /// What was met costs, if it is only to be counted.
     bytes: Option<u64>,
+    /// Whether all of it could be read.
+    is_whole: bool,
     removed: u64,
     /// When the next of what is kept is too old, in seconds from now.
     due: Option<i64>,
     /// It ended before its time, since nobody but this walk has the root any more.
     is_over: bool,
+    /// The directories from the top to where it is.
+    way: Vec<Level>,
+}
+
+/// A directory that is being read.
+struct Level {
+    /// `None` while the walk is far below it.
+    directory: Option<OwnedFd>,
+    identity: (u64, u64),
+    name: Vec<u8>,
+    /// Directories in it that are still to be walked through.
+    below: Vec<Vec<u8>>,
+    /// Where to read on.
+    position: u64,
+    is_read: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -94,8 +122,13 @@ impl<'a> Walk<'a> {
         seconds.map(Duration::from_secs)
     }
 
+    const fn new(root: &'a Arc<Root>, bytes: Option<u64>) -> Self {
+        let way = Vec::new();
+        Self { root, bytes, is_whole: true, removed: 0, due: None, is_over: false, way }
+    }
+
     fn through(root: &'a Arc<Root>) -> Self {
-        let mut walk = Self { root, bytes: None, removed: 0, due: None, is_over: false };
+        let mut walk = Self::new(root, None);
         walk.all();
         match walk.removed {
             0 => {}
@@ -105,69 +138,151 @@ impl<'a> Walk<'a> {
         walk
     }
 
+    /// What cannot be read is passed over: nothing here is worth an error.
     fn all(&mut self) {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
-        if let Ok(top) = self.root.open_beneath(b"", flags) {
-            self.directory(&top, self.root.identity().0, 0);
+        match self.root.open_beneath(b"", flags) {
+            Ok(top) => self.enter(top, self.root.identity(), Vec::new()),
+            Err(_) => self.is_whole = false,
         }
-    }
-
-    /// Whether nobody but this walk is interested in the tree any more.
-    fn is_over(&mut self) -> bool {
-        self.is_over = self.is_over || Arc::strong_count(self.root) <= 1;
-        self.is_over
-    }
-
-    /// What cannot be read is passed over: nothing here is worth an error.
-    fn directory(&mut self, directory: &OwnedFd, device: u64, depth: usize) {
         let mut buffer = Vec::with_capacity(BUFFER);
-        let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
-        while !self.is_over() {
-            let entry = match entries.next() {
-                Some(Ok(entry)) => entry,
-                Some(Err(Errno::INTR)) => continue,
-                Some(Err(_)) | None => return,
-            };
-            let name = entry.file_name().to_bytes();
-            match entry.file_type() {
-                FileType::RegularFile | FileType::Unknown
-                    if self.bytes.is_some() || name::is_temporary(name) =>
-                {
-                    let found = root::metadata_at(directory, name, AtFlags::empty());
-                    match found {
-                        Ok(found) if found.kind == EntryKind::File => {
-                            self.file(directory, name, &found);
-                        }
-                        Ok(Metadata { kind: EntryKind::Directory, .. }) => {
-                            self.below(directory, name, device, depth);
-                        }
-                        Ok(_) | Err(_) => {}
-                    }
-                }
-                // Some file systems do not say here what is what.
-                FileType::Directory | FileType::Unknown => {
-                    self.below(directory, name, device, depth);
-                }
-                _ => {}
+        while let Some(level) = self.way.last_mut() {
+            if self.is_over || Arc::strong_count(self.root) <= 1 {
+                // Only this walk still has the root.
+                self.is_over = true;
+                return;
+            }
+            match level.below.pop() {
+                Some(name) => self.down(name),
+                None if level.is_read => self.up(),
+                None => self.read(&mut buffer),
             }
         }
     }
 
-    fn below(&mut self, directory: &OwnedFd, name: &[u8], device: u64, depth: usize) {
-        if depth < limits::PATH_DEPTH
-            && !matches!(name, b"." | b"..")
-            && let Some((below, device)) = open(directory, name, device)
-        {
-            self.directory(&below, device, depth + 1);
+    fn enter(&mut self, directory: OwnedFd, identity: (u64, u64), name: Vec<u8>) {
+        let (below, directory) = (Vec::new(), Some(directory));
+        self.way.push(Level { directory, identity, name, below, position: 0, is_read: false });
+        let far = self.way.len().checked_sub(OPEN + 1);
+        if let Some(far) = far.and_then(|far| self.way.get_mut(far)) {
+            far.directory = None;
         }
+    }
+
+    fn down(&mut self, name: Vec<u8>) {
+        let Some(level) = self.way.last() else { return };
+        let Some(directory) = &level.directory else { return };
+        match open(directory, &name, level.identity.0) {
+            Ok(Some((below, identity))) => {
+                self.add(usage::COST_OF_OBJECT);
+                self.enter(below, identity, name);
+            }
+            // Removed or replaced meanwhile, or the top of another file system without files.
+            Ok(None) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+            Err(_) => {
+                self.add(usage::COST_OF_OBJECT);
+                self.is_whole = false;
+            }
+        }
+    }
+
+    /// Continues with the directory above, which has to be opened again if it was too far.
+    fn up(&mut self) {
+        let left = self.way.pop().and_then(|level| level.directory);
+        let Some(above) = self.way.last_mut() else { return };
+        if above.directory.is_some() {
+            return;
+        }
+        let found = left.ok_or(Errno::NOENT).and_then(|left| {
+            let directory = retry_on_intr(|| openat(&left, "..", FLAGS, Mode::empty()))?;
+            match root::metadata_of(&directory)?.identity == above.identity {
+                true => seek(&directory, SeekFrom::Start(above.position)).map(|_| directory),
+                // The directory was moved while the walk was in it.
+                false => Err(Errno::NOENT),
+            }
+        });
+        match found {
+            Ok(directory) => above.directory = Some(directory),
+            Err(_) => {
+                self.way.clear();
+                self.is_whole = false;
+            }
+        }
+    }
+
+    /// Reads some more entries.
+    fn read(&mut self, buffer: &mut Vec<u8>) {
+        let Some(level) = self.way.last_mut() else { return };
+        let Some(directory) = level.directory.take() else {
+            // It is open as long as the walk is in it.
+            level.is_read = true;
+            self.is_whole = false;
+            return;
+        };
+        let mut entries = RawDir::new(&directory, buffer.spare_capacity_mut());
+        let (mut below, mut position, mut is_read) = (Vec::new(), level.position, false);
+        loop {
+            let entry = match entries.next() {
+                Some(Ok(entry)) => entry,
+                Some(Err(Errno::INTR)) => continue,
+                ended => {
+                    is_read = true;
+                    self.is_whole = self.is_whole && ended.is_none();
+                    break;
+                }
+            };
+            position = entry.next_entry_cookie();
+            let name = entry.file_name().to_bytes();
+            match entry.file_type() {
+                _ if matches!(name, b"." | b"..") => {}
+                FileType::RegularFile | FileType::Unknown
+                    if self.bytes.is_some() || name::is_temporary(name) =>
+                {
+                    match root::metadata_at(&directory, name, AtFlags::empty()) {
+                        Ok(found) if found.kind == EntryKind::File => {
+                            self.file(&directory, name, &found);
+                        }
+                        Ok(Metadata { kind: EntryKind::Directory, .. }) => {
+                            below.push(name.to_vec());
+                        }
+                        Ok(_) | Err(Errno::NOENT) => {}
+                        Err(_) => self.is_whole = false,
+                    }
+                }
+                // Some file systems do not say here what is what.
+                FileType::Directory | FileType::Unknown => below.push(name.to_vec()),
+                _ => {}
+            }
+            if entries.is_buffer_empty() {
+                break;
+            }
+        }
+        if let Some(level) = self.way.last_mut() {
+            let directory = Some(directory);
+            let (identity, name) = (level.identity, std::mem::take(&mut level.name));
+            *level = Level { directory, identity, name, below, position, is_read };
+        }
+    }
+
+    /// Counts, if it is a walk that counts.
+    fn add(&mut self, cost: u64) {
+        if let Some(bytes) = &mut self.bytes {
+            *bytes = bytes.saturating_add(cost);
+        }
+    }
+
+    /// The directory where it is, relative to the root.
+    fn path(&self) -> Vec<u8> {
+        let names: Vec<&[u8]> = self.way.iter().skip(1).map(|level| &*level.name).collect();
+        names.join(&b'/')
     }
 
     fn file(&mut self, directory: &OwnedFd, name: &[u8], found: &Metadata) {
         let hidden = name::hidden(name);
-        if let Some(bytes) = &mut self.bytes {
+        if self.bytes.is_some() {
             // What an upload writes that goes on is counted by whoever writes it.
             if hidden != Some(Hidden::Running) {
-                *bytes = bytes.saturating_add(found.size);
+                self.add(usage::cost_of_file(found.size));
             }
             return;
         }
@@ -179,6 +294,7 @@ impl<'a> Walk<'a> {
         if what == Hidden::Kept && !is_old(found) {
             let left = seconds_left(found);
             self.due = Some(self.due.map_or(left, |due| due.min(left)));
+            self.root.usage().shelf().put(Part::new(&self.path(), name, *found));
             return;
         }
         let removed = match hidden::remove(self.root.usage(), directory.as_fd(), name) {
@@ -219,13 +335,21 @@ pub(super) fn empty(parent: &Directory, name: &[u8]) -> bool {
         && all(&|name| hidden::remove(usage, directory.as_fd(), name).unwrap_or(false))
 }
 
-/// Opens a directory in another, with the device it is on. Not a link to one, and not the top of
-/// a file system that is none, such as `/proc`.
-fn open(directory: impl AsFd, name: &[u8], device: u64) -> Option<(OwnedFd, u64)> {
-    let flags =
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let below = retry_on_intr(|| openat(&directory, name, flags, Mode::empty())).ok()?;
-    let found = root::metadata_of(&below).ok()?.identity.0;
+/// An open directory, and its device and inode.
+type Opened = (OwnedFd, (u64, u64));
+
+/// How a directory is opened.
+const FLAGS: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC);
+
+/// Opens a directory in another that is on `device`, and says what it is. `None` for the top of a
+/// file system that has no files, such as `/proc`.
+fn open(directory: impl AsFd, name: &[u8], device: u64) -> Result<Option<Opened>, Errno> {
+    let below = retry_on_intr(|| openat(&directory, name, FLAGS, Mode::empty()))?;
+    let found = root::metadata_of(&below)?.identity;
     let is_made_up = || fstatvfs(&below).is_ok_and(|system| system.f_blocks == 0);
-    if found != device && is_made_up() { None } else { Some((below, found)) }
+    Ok(if found.0 != device && is_made_up() { None } else { Some((below, found)) })
 }

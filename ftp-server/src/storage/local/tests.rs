@@ -5,6 +5,8 @@ mod killed;
 mod objects;
 mod partial;
 mod quota;
+mod shelf;
+mod unseen;
 mod upload;
 
 use std::fs;

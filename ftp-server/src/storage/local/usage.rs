@@ -1,4 +1,4 @@
-//! How many bytes the files beneath a root have, for those who may have only so many.
+//! What the files and directories below a root cost, for users who may have only a part of it.
 //!
 //! All that this process has open of a root shares one count. It is made by a walk when somebody
 //! with a limit first needs it, and kept by what is done from then on. What running uploads have
@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 
 use super::directory::Directory;
 use super::root::Root;
+use super::shelf::Shelf;
 use super::sweep;
-use crate::storage::{EntryKind, StorageError, StorageErrorKind};
+use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
 use crate::{limits, threads};
 
 /// How old a count may be, for whoever still has room by it.
@@ -29,6 +30,14 @@ const OLD_FOR_REFUSAL: Duration = Duration::from_secs(10 * 60);
 /// meanwhile, and is not heard.
 const WAIT: Duration = Duration::from_secs(5);
 
+/// What a directory costs, and a file without content: about what it takes on a disk.
+pub(super) const COST_OF_OBJECT: u64 = 4 * 1024;
+
+/// What a regular file of this length costs.
+pub(super) const fn cost_of_file(size: u64) -> u64 {
+    if size == 0 { COST_OF_OBJECT } else { size }
+}
+
 /// How many walks are tried while directories are moved about.
 const WALKS: u32 = 3;
 
@@ -38,7 +47,7 @@ static USAGES: Mutex<Vec<(Identity, Weak<Usage>)>> = Mutex::new(Vec::new());
 /// Device and inode of a root.
 type Identity = (u64, u64);
 
-/// The bytes beneath a root.
+/// What is below a root.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
     /// Held while files come and go: by many at a time where there is no count, else by one, for
@@ -48,6 +57,10 @@ pub(super) struct Usage {
     state: Mutex<State>,
     /// A thread that counted has ended.
     counted: Condvar,
+    /// What is kept of cut uploads.
+    shelf: Shelf,
+    /// The files that are just being added to, each with its length without that.
+    growing: Mutex<Vec<(Identity, u64)>>,
 }
 
 #[derive(Debug, Default)]
@@ -65,9 +78,18 @@ struct State {
     uploads: usize,
 }
 
+/// What a walk has seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    /// What it costs.
+    pub(super) bytes: u64,
+    /// Whether that was all: nothing could not be read.
+    pub(super) is_whole: bool,
+}
+
 #[derive(Debug)]
 struct Count {
-    /// What files have that have a name, those that are kept for users among them.
+    /// What all that has a name costs, what is kept for users included.
     bytes: u64,
     made: Instant,
     /// It may be too high.
@@ -200,18 +222,21 @@ impl Usage {
     }
 
     /// Takes what a walk through the tree gives; walks again if that cannot have met all there is.
-    pub(super) fn walk(&self, mut count: impl FnMut() -> Option<u64>) {
+    /// What it could not see may still be there, so that the count does not fall then.
+    pub(super) fn walk(&self, mut count: impl FnMut() -> Option<Seen>) {
         for _ in 0..WALKS {
             let alone = self.alone();
             self.state().meanwhile = Some(Meanwhile::default());
             drop(alone);
-            let bytes = count();
+            let seen = count();
             let _alone = self.alone();
             let mut state = self.state();
             let meanwhile = state.meanwhile.take().unwrap_or_default();
-            let Some(bytes) = bytes else { return };
+            let Some(seen) = seen else { return };
             if !meanwhile.is_unknown {
-                let bytes = bytes.saturating_add(meanwhile.bytes);
+                let former = state.count.as_ref().map_or(0, |count| count.bytes);
+                let least = if seen.is_whole { 0 } else { former };
+                let bytes = seen.bytes.saturating_add(meanwhile.bytes).max(least);
                 // It may have met what uploads write in place that began before this.
                 state.counts += 1;
                 let (made, is_doubtful) = (Instant::now(), false);
@@ -252,6 +277,35 @@ impl Usage {
     #[cfg(test)]
     pub(super) fn forget(&self) {
         self.state().count = None;
+    }
+
+    /// What is kept of cut uploads.
+    pub(super) const fn shelf(&self) -> &Shelf {
+        &self.shelf
+    }
+
+    fn growing(&self) -> MutexGuard<'_, Vec<(Identity, u64)>> {
+        self.growing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A file is being added to from now on, which may yet be cut back to this length.
+    pub(super) fn grows(&self, file: Identity, length: u64) {
+        self.growing().push((file, length));
+    }
+
+    /// A file has the length it is to have.
+    pub(super) fn has_grown(&self, file: Identity) {
+        self.growing().retain(|(growing, _)| *growing != file);
+    }
+
+    /// What users are told of a file: what is just being added to it may go again.
+    pub(super) fn settled(&self, mut found: Metadata) -> Metadata {
+        if found.kind == EntryKind::File {
+            let growing = self.growing();
+            let known = growing.iter().find(|(file, _)| *file == found.identity);
+            found.size = known.map_or(found.size, |(_, length)| found.size.min(*length));
+        }
+        found
     }
 
     /// To be held while something gets a name, or loses one.
@@ -323,10 +377,12 @@ pub(super) struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// How many bytes go with a name, if that matters to anybody.
+    /// What goes with a file's name, if that matters to anybody.
     pub(super) fn size_of(&self, directory: &Directory, name: &[u8]) -> u64 {
         let found = self.alone.as_ref().and_then(|_| directory.metadata(name).ok());
-        found.filter(|found| found.kind == EntryKind::File).map_or(0, |found| found.size)
+        found
+            .filter(|found| found.kind == EntryKind::File)
+            .map_or(0, |found| cost_of_file(found.size))
     }
 
     /// What has this name is about to get another one.
@@ -337,7 +393,9 @@ impl Change<'_> {
         let found = directory.metadata(name);
         let mut state = self.usage.state();
         match found {
-            Ok(found) if found.kind == EntryKind::File => state.may_be_missed(found.size),
+            Ok(found) if found.kind == EntryKind::File => {
+                state.may_be_missed(cost_of_file(found.size));
+            }
             Ok(found) if found.kind != EntryKind::Directory => {}
             _ => {
                 if let Some(meanwhile) = &mut state.meanwhile {
@@ -402,7 +460,7 @@ impl Charge {
     /// Takes over the first `kept` bytes of a file of `size`, the rest being gone.
     pub(super) fn take_over(&mut self, size: u64, kept: u64) {
         let mut state = self.usage.state();
-        state.subtract(size);
+        state.subtract(cost_of_file(size));
         state.running = state.running.saturating_add(kept);
         self.bytes = self.bytes.saturating_add(kept);
     }

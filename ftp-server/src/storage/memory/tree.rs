@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::room::{Charge, Content};
+use crate::limits;
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind, VirtualPath};
 
 /// How long what came of a cut upload is kept for its user.
@@ -104,6 +105,23 @@ impl Tree {
                 let rest = path.strip_prefix(from.as_bytes()).unwrap_or_default();
                 self.kept.insert((user, [to.as_bytes(), rest].concat()), kept);
             }
+        }
+    }
+
+    /// Drops the oldest of what is kept, for one user if one is given. False if nothing is.
+    pub(super) fn drop_oldest(&mut self, user: Option<&[u8]>) -> bool {
+        let of_user = |key: &UserPath| user.is_none_or(|user| user == key.0);
+        let kept = self.kept.iter().filter(|(key, _)| of_user(key));
+        let oldest = kept.min_by_key(|(_, (_, since))| *since).map(|(key, _)| key.clone());
+        oldest.is_some_and(|key| self.kept.remove(&key).is_some())
+    }
+
+    /// Keeps what came of an upload; the oldest of its user goes if there are too many.
+    pub(super) fn keep(&mut self, key: UserPath, content: Content) {
+        let user = key.0.clone();
+        self.kept.insert(key, (content, Instant::now()));
+        if self.kept.keys().filter(|key| key.0 == user).count() > limits::PARTIAL_FILES {
+            self.drop_oldest(Some(&user));
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::MemoryStorage;
 use super::room::Content;
@@ -113,11 +112,12 @@ impl Upload for MemoryUpload {
 
 impl Drop for MemoryUpload {
     fn drop(&mut self) {
-        let content = self.content.take().filter(|content| !content.bytes.is_empty());
+        // Of a single byte the user would be told nothing.
+        let content = self.content.take().filter(|content| content.bytes.len() > 1);
         if let (Some(content), Some(key)) = (content, self.keep_as.take()) {
             let mut tree = self.storage.tree();
             if tree.object(&self.path).is_err() {
-                tree.kept.insert(key, (content, Instant::now()));
+                tree.keep(key, content);
             }
         }
     }

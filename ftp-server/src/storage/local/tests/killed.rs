@@ -236,8 +236,9 @@ fn what_was_kept_outlives_the_server_fs_14_fs_15() {
     // Killed again, while it goes on.
     let mut served = Served::start(&tree.root, Phase::Data);
     let mut client = Client::login(served.address);
+    assert_eq!(client.size("f"), Some(99_999));
     let mut data = client.begin("APPE f");
-    let rest = whole[100_000..200_000].to_vec();
+    let rest = whole[99_999..200_000].to_vec();
     // What is in the way of the server's end is lost with it.
     let sender = std::thread::spawn(move || drop(data.write_all(&rest)));
     assert_eq!(word(&mut served.said).as_deref(), Some("Data"));

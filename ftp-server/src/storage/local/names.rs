@@ -1,0 +1,143 @@
+//! Names that are made, given to something else, and removed: `MKD`, `RNFR` and `RNTO`, `DELE` and
+//! `RMD`. By the policy they are on the disk before the client hears of it.
+
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::directory::Directory;
+use super::failure::{creation, existing, rename_error, system};
+use super::{LocalStorage, name, replacement, root, sweep, usage};
+use crate::storage::{EntryKind, StorageError, StorageErrorKind, VirtualPath};
+
+pub(super) fn remove(storage: &LocalStorage, path: &VirtualPath) -> Result<(), StorageError> {
+    if path.is_root() {
+        return Err(StorageErrorKind::IsDirectory.into());
+    }
+    name::check_existing(path)?;
+    let (directory, name) = storage.parent(path)?;
+    let names = directory.names(storage.policy.sync, None).map_err(system)?;
+    let change = storage.root.usage().change();
+    let size = change.size_of(&directory, name);
+    retry_on_intr(|| unlinkat(&directory, name, AtFlags::empty())).map_err(existing)?;
+    change.freed(size);
+    drop(change);
+    names.sync().map_err(system)
+}
+
+pub(super) fn rmdir(storage: &LocalStorage, path: &VirtualPath) -> Result<(), StorageError> {
+    if path.is_root() {
+        return Err(StorageErrorKind::Denied.into());
+    }
+    name::check_existing(path)?;
+    let (directory, name) = storage.parent(path)?;
+    let names = directory.names(storage.policy.sync, None).map_err(system)?;
+    let remove = || {
+        let change = storage.root.usage().change();
+        match retry_on_intr(|| unlinkat(&directory, name, AtFlags::REMOVEDIR)) {
+            // Some file systems say so of a directory that is not empty.
+            Err(Errno::EXIST) => Err(Errno::NOTEMPTY),
+            removed => removed.inspect(|()| change.freed(usage::COST_OF_OBJECT)),
+        }
+    };
+    match remove() {
+        // To its user a directory is empty that has nothing but what is hidden.
+        Err(Errno::NOTEMPTY) if sweep::empty(&directory, name) => remove(),
+        removed => removed,
+    }
+    .map_err(existing)?;
+    names.sync().map_err(system)
+}
+
+pub(super) fn mkdir(storage: &LocalStorage, path: &VirtualPath) -> Result<(), StorageError> {
+    if path.is_root() {
+        return Err(StorageErrorKind::Exists.into());
+    }
+    name::check_new(path)?;
+    let (directory, name) = storage.parent(path)?;
+    let names = directory.names(storage.policy.sync, None).map_err(system)?;
+    let umask = storage.policy.umask;
+    let bits = umask.apply(0o777);
+    if directory.metadata(name).is_ok() {
+        return Err(StorageErrorKind::Exists.into());
+    }
+    let usage = storage.root.usage();
+    let mut charge = usage.begin(&storage.root, storage.policy.limit())?;
+    charge.grow(usage::COST_OF_OBJECT)?;
+    let change = usage.change();
+    retry_on_intr(|| mkdirat(&directory, name, bits)).map_err(creation)?;
+    charge.keep();
+    drop(change);
+    if umask.is_looser_than_process() {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = retry_on_intr(|| openat(&directory, name, flags, Mode::empty()));
+        let made = made.map_err(existing)?;
+        // What the directory hands on it keeps.
+        let handed_on = root::metadata_of(&made).map_err(system)?.mode & 0o7000;
+        let bits = bits | Mode::from_raw_mode(handed_on);
+        replacement::set_mode(&made, bits).map_err(system)?;
+    }
+    names.sync().map_err(system)
+}
+
+pub(super) fn rename(
+    storage: &LocalStorage,
+    from: &VirtualPath,
+    to: &VirtualPath,
+    replace: bool,
+) -> Result<(), StorageError> {
+    if from.is_root() {
+        return Err(StorageErrorKind::Denied.into());
+    }
+    name::check_existing(from)?;
+    if to.is_root() {
+        return Err(StorageErrorKind::IsDirectory.into());
+    }
+    name::check_new(to)?;
+    let (from_directory, from_name) = storage.parent(from)?;
+    let (to_directory, to_name) = storage.parent(to)?;
+    let names = |directory: &Directory| directory.names(storage.policy.sync, None).map_err(system);
+    let (to_names, from_names) = (names(&to_directory)?, names(&from_directory)?);
+    let usage = storage.root.usage();
+    let change = usage.change();
+    change.moves(&from_directory, from_name);
+    match from_directory.rename_new(from_name, &to_directory, to_name) {
+        Err(Errno::EXIST) => {
+            let old = from_directory.metadata(from_name).map_err(existing)?;
+            let taken = to_directory.metadata(to_name).map_err(existing)?;
+            if old.identity == taken.identity {
+                // The same name, or the same in other letters where case is folded; or another name
+                // of the same file, which rename(2) leaves alone.
+                let one_name = old.kind == EntryKind::Directory || old.links == 1 || from == to;
+                if !one_name && !replace {
+                    return Err(StorageErrorKind::Exists.into());
+                }
+            } else if !replace {
+                return Err(StorageErrorKind::Exists.into());
+            } else if taken.kind == EntryKind::Directory {
+                // rename(2) would let a directory take the place of an empty one.
+                return Err(StorageErrorKind::IsDirectory.into());
+            }
+            let replaced = match old.identity == taken.identity {
+                true => 0,
+                false => change.size_of(&to_directory, to_name),
+            };
+            retry_on_intr(|| renameat(&from_directory, from_name, &to_directory, to_name))
+                .map_err(rename_error)?;
+            change.freed(replaced);
+        }
+        // Which of the two names is too long?
+        Err(errno @ Errno::NAMETOOLONG) => {
+            from_directory.metadata(from_name).map_err(existing)?;
+            return Err(rename_error(errno));
+        }
+        done => done.map_err(rename_error)?,
+    }
+    usage.shelf().moved(from.relative(), to.relative());
+    drop(change);
+    // The new name first: there is no moment at which neither is on the disk.
+    to_names.sync().map_err(system)?;
+    if !to_directory.is_same(&from_directory) {
+        from_names.sync().map_err(system)?;
+    }
+    Ok(())
+}

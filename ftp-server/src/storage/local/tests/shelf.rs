@@ -1,0 +1,124 @@
+//! How much is kept of cut uploads, and that a hidden file belongs to one process only.
+
+use super::*;
+use crate::storage::RoomFor;
+
+/// Cuts an upload of so many bytes.
+fn cut(storage: &LocalStorage, user: &str, name: &str, length: usize) {
+    let mut upload = storage.write_as(&path(name), WriteMode::Replace, user.as_bytes()).unwrap();
+    upload.write_all(&vec![b'c'; length]).unwrap();
+}
+
+/// Which of these names something is kept under.
+fn kept<'a>(storage: &LocalStorage, user: &str, names: &[&'a str]) -> Vec<&'a str> {
+    let is_kept = |name: &str| storage.partial_size(&path(name), user.as_bytes()).is_ok();
+    names.iter().copied().filter(|name| is_kept(name)).collect()
+}
+
+#[test]
+fn the_oldest_cut_uploads_of_a_user_make_way_fs_15() {
+    const NAMES: [&str; 5] = ["a", "b", "d/c", "e", "f"];
+    for (files, bytes, want) in [
+        (3, 0, vec!["d/c", "e", "f"]),
+        (0, 250, vec!["e", "f"]),
+        (4, 350, vec!["d/c", "e", "f"]),
+        (0, 0, NAMES.to_vec()),
+    ] {
+        let tree = Tree::new();
+        fs::create_dir(tree.root.join("d")).unwrap();
+        for storage in tree.storages() {
+            let storage = storage.with_partial_bounds(files, bytes);
+            cut(&storage, "bob", "a", 100);
+            NAMES.iter().for_each(|name| cut(&storage, "ann", name, 100));
+            assert_eq!(kept(&storage, "ann", &NAMES), want, "{files} {bytes}");
+            // Those of other users are not touched.
+            assert_eq!(kept(&storage, "bob", &NAMES), ["a"]);
+            // What is too large by itself drives nothing out.
+            if bytes > 0 {
+                cut(&storage, "ann", "large", 400);
+                assert_eq!(kept(&storage, "ann", &["large"]), [""; 0]);
+                assert_eq!(kept(&storage, "ann", &NAMES), want);
+            }
+            for (user, name) in NAMES.map(|name| ("ann", name)).into_iter().chain([("bob", "a")]) {
+                let _ = storage.forget_partial(&path(name), user.as_bytes());
+            }
+            assert_eq!(tree.names("").len() + tree.names("d").len(), 1);
+        }
+    }
+}
+
+#[test]
+fn cut_uploads_are_bounded_wherever_they_go_fs_15() {
+    let tree = Tree::new();
+    fs::create_dir(tree.root.join("d")).unwrap();
+    let storage = tree.storage().with_partial_bounds(2, 0);
+    ["d/a", "d/b"].iter().for_each(|name| cut(&storage, "ann", name, 10));
+    // They move with their directory, and still make way.
+    storage.rename(&path("d"), &path("e"), false).unwrap();
+    cut(&storage, "ann", "c", 10);
+    assert_eq!(kept(&storage, "ann", &["e/a", "e/b", "c"]), ["e/b", "c"]);
+    // Another process finds what is there when it has looked.
+    let hidden = tree.names("e");
+    fs::rename(tree.root.join("e"), tree.root.join("f")).unwrap();
+    drop(storage);
+    let storage = tree.storage().with_partial_bounds(2, 0);
+    storage.tidy_up();
+    cut(&storage, "ann", "g", 10);
+    assert_eq!(kept(&storage, "ann", &["f/b", "c", "g"]).len(), 2);
+    // One that was resumed to its end is not kept, one that was moved away is not found.
+    let left = kept(&storage, "ann", &["f/b", "c"]);
+    let mut resumed = storage.write_as(&path(left[0]), WriteMode::From(9), b"ann").unwrap();
+    resumed.write_all(b"!").unwrap();
+    resumed.commit().unwrap();
+    cut(&storage, "ann", "h", 10);
+    assert_eq!(kept(&storage, "ann", &["g", "h"]), ["g", "h"]);
+    assert_eq!(hidden.len(), 1);
+}
+
+#[test]
+fn one_that_is_resumed_does_not_make_way_fs_15() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        let storage = storage.with_partial_bounds(2, 0);
+        ["a", "b"].iter().for_each(|name| cut(&storage, "ann", name, 10));
+        let mut resumed = storage.write_as(&path("a"), WriteMode::From(9), b"ann").unwrap();
+        cut(&storage, "ann", "c", 10);
+        assert_eq!(kept(&storage, "ann", &["a", "b", "c"]), ["a", "c"]);
+        resumed.write_all(b"!!").unwrap();
+        // Nor by itself, when it is cut again.
+        drop(resumed);
+        assert_eq!(storage.partial_size(&path("a"), b"ann").unwrap(), 10);
+        // And not for want of room.
+        let resumed = storage.write_as(&path("a"), WriteMode::From(9), b"ann").unwrap();
+        let free = storage.make_room(&path("/"), u64::MAX, RoomFor::More).unwrap();
+        assert!(free < u64::MAX);
+        assert_eq!(kept(&storage, "ann", &["a", "b", "c"]), ["a"]);
+        resumed.abort(crate::storage::StreamEnd::Abort);
+        assert!(tree.names("").is_empty());
+    }
+}
+
+#[test]
+fn a_file_that_was_tidied_away_as_it_was_made_gets_another_name_fs_12_fs_14() {
+    let tree = Tree::new();
+    let storage = tree.deprived(true, false);
+    let directory = Directory::open(&storage.root, b"").unwrap();
+    let name = name::temporary().unwrap();
+    let shown = tree.root.join(std::str::from_utf8(&name).unwrap());
+    let claim = |file: &fs::File| {
+        let file = OwnedFd::from(file.try_clone().unwrap());
+        replacement::claim(&directory, &name, &file)
+    };
+    // Whoever tidies up has locked it, and is about to remove it.
+    let file = fs::File::create_new(&shown).unwrap();
+    let other = fs::File::open(&shown).unwrap();
+    other.try_lock().unwrap();
+    assert_eq!(claim(&file), Err(Errno::EXIST));
+    assert!(!shown.exists());
+    // It was faster, and is gone.
+    drop(other);
+    assert_eq!(claim(&file), Err(Errno::EXIST));
+    let file = fs::File::create_new(&shown).unwrap();
+    assert_eq!(claim(&file), Ok(()));
+    assert!(fs::File::open(&shown).unwrap().try_lock().is_err());
+}

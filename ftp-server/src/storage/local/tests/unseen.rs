@@ -1,0 +1,149 @@
+//! Counts where not all can be seen, or where it changes while it is looked at.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use super::*;
+
+/// What the count says is in use; a walk that is under way is waited for.
+fn counted(storage: &LocalStorage, limit: u64) -> u64 {
+    storage.quota().unwrap();
+    storage.root.usage().settle();
+    limit - storage.quota().unwrap().unwrap()
+}
+
+#[test]
+fn a_tree_deeper_than_any_path_still_counts_hp_23() {
+    const LIMIT: u64 = 10_000_000;
+    let tree = Tree::new();
+    let storage = tree.storage().with_quota(LIMIT);
+    let deep = |name: &str, levels: usize| {
+        let mut at = VirtualPath::root();
+        for _ in 0..levels {
+            at = at.join(name.as_bytes());
+            storage.mkdir(&at).unwrap();
+        }
+        at
+    };
+    let (upper, lower) = (deep("u", 120), deep("l", 120));
+    let mut upload = storage.write(&lower.join(b"f"), WriteMode::Create).unwrap();
+    upload.write_all(&[b'f'; 500_000]).unwrap();
+    upload.commit().unwrap();
+    let before = counted(&storage, LIMIT);
+    // No command names the file any more, and it is there.
+    storage.rename(&path("l"), &upper.join(b"l"), false).unwrap();
+    storage.root.usage().forget();
+    assert_eq!(counted(&storage, LIMIT), before);
+    // What is left over down there is swept as well.
+    let mut below = tree.root.clone();
+    for name in std::iter::repeat_n("u", 120).chain(std::iter::repeat_n("l", 120)) {
+        below.push(name);
+    }
+    fs::write(below.join(".ftp-upload-0123456789abcdef"), "left").unwrap();
+    fs::create_dir(below.join("beside")).unwrap();
+    tree.storage().tidy_up();
+    let mut names: Vec<_> =
+        fs::read_dir(&below).unwrap().map(|it| it.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["beside", "f"]);
+}
+
+#[test]
+fn a_cut_append_is_taken_back_while_nobody_removes_the_file_hp_23_fs_16() {
+    const LIMIT: u64 = 10_000;
+    let tree = Tree::new();
+    tree.put("f", [b'f'; 500]);
+    let storage = tree.storage().with_quota(LIMIT);
+    assert_eq!(counted(&storage, LIMIT), 500);
+    let (ready, is_ready) = mpsc::channel();
+    let (go, may_go) = mpsc::channel::<()>();
+    let length = || fs::metadata(tree.root.join("f")).unwrap().len();
+    thread::scope(|scope| {
+        let storage = &storage;
+        let cut = scope.spawn(move || {
+            let mut upload = storage.write(&path("f"), WriteMode::Append).unwrap();
+            upload.write_all(&[b'a'; 1_000]).unwrap();
+            ready.send(()).unwrap();
+            may_go.recv().unwrap();
+            drop(upload);
+        });
+        is_ready.recv().unwrap();
+        // Whoever removes or replaces a file has this from the look at its length to the end.
+        let change = storage.root.usage().change();
+        go.send(()).unwrap();
+        for _ in 0..50 {
+            assert_eq!((length(), cut.is_finished()), (1_500, false));
+            thread::sleep(Duration::from_millis(2));
+        }
+        drop(change);
+        cut.join().unwrap();
+    });
+    assert_eq!((length(), counted(&storage, LIMIT)), (500, 500));
+}
+
+#[test]
+fn a_count_never_falls_for_what_could_not_be_seen_hp_23() {
+    use super::usage::Seen;
+    const LIMIT: u64 = 10_000;
+    let tree = Tree::new();
+    let storage = tree.storage().with_quota(LIMIT);
+    let usage = storage.root.usage();
+    for (bytes, is_whole, want) in
+        [(5_000, true, 5_000), (1_000, false, 5_000), (6_000, false, 6_000), (1_000, true, 1_000)]
+    {
+        usage.walk(|| Some(Seen { bytes, is_whole }));
+        assert_eq!(storage.quota().unwrap(), Some(LIMIT - want), "{bytes} {is_whole}");
+    }
+}
+
+#[test]
+fn a_user_with_a_quota_makes_no_directory_that_cannot_be_counted_hp_23_cm_140() {
+    let tree = Tree::new();
+    fs::create_dir(tree.root.join("d")).unwrap();
+    tree.put("f", "f");
+    for storage in tree.storages() {
+        let limited = storage.clone().with_quota(100_000);
+        for mode in [0o000, 0o300, 0o077, 0o600] {
+            assert_eq!(kind(limited.chmod(&path("d"), mode)), Some(StorageErrorKind::Denied));
+        }
+        for mode in [0o500, 0o700, 0o755] {
+            limited.chmod(&path("d"), mode).unwrap();
+        }
+        limited.chmod(&path("f"), 0o200).unwrap();
+        storage.chmod(&path("d"), 0o300).unwrap();
+        storage.chmod(&path("d"), 0o755).unwrap();
+    }
+}
+
+#[test]
+fn directories_and_empty_files_cost_hp_23_cm_86() {
+    const LIMIT: u64 = 20_000;
+    let over = Some(StorageErrorKind::OverQuota);
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        let storage = storage.with_quota(LIMIT);
+        storage.mkdir(&path("d")).unwrap();
+        storage.mkdir(&path("d/e")).unwrap();
+        upload(&storage, "empty", WriteMode::Create, b"");
+        assert_eq!(counted(&storage, LIMIT), 3 * 4_096);
+        // What has content costs that.
+        upload(&storage, "empty", WriteMode::Append, b"no more");
+        assert_eq!(counted(&storage, LIMIT), 2 * 4_096 + 7);
+        upload(&storage, "empty", WriteMode::Replace, b"");
+        upload(&storage, "empty", WriteMode::Append, b"");
+        assert_eq!(counted(&storage, LIMIT), 3 * 4_096);
+        storage.mkdir(&path("f")).unwrap();
+        assert_eq!(kind(storage.mkdir(&path("g"))), over);
+        assert_eq!(kind(storage.mkdir(&path("f"))), Some(StorageErrorKind::Exists));
+        let another = storage.write(&path("another"), WriteMode::Create).unwrap();
+        assert_eq!(kind(another.commit()), over);
+        storage.root.usage().forget();
+        assert_eq!(counted(&storage, LIMIT), 4 * 4_096);
+        for name in ["d/e", "d", "f"] {
+            storage.rmdir(&path(name)).unwrap();
+        }
+        storage.remove(&path("empty")).unwrap();
+        assert_eq!((counted(&storage, LIMIT), tree.names("").len()), (0, 0));
+    }
+}

@@ -1,0 +1,179 @@
+//! What is kept of a cut upload is never taken for the file, nor for the beginning of another one,
+//! and is in nobody's way.
+
+use std::time::Duration;
+
+use ftp_server::{
+    Fault, FaultStorage, LocalStorage, MemoryStorage, Rights, Server, ServerConfig, Storage,
+    StorageCall, VirtualPath,
+};
+use ftp_tests::raw::RawSession;
+
+use super::full::{Mount, free};
+use super::partial::{moved, wait_until};
+use super::{Fixture, KEPT, names_in, play, quick};
+
+/// A server whose disk takes a while over the sync of its first upload.
+fn slow(storage: impl Storage + 'static) -> (Server, FaultStorage) {
+    let delay = Fault::Delay(Duration::from_millis(500));
+    let storage = FaultStorage::new(storage).at(StorageCall::UploadFlush, 1, delay);
+    let server = Server::builder().config(quick()).storage(storage.clone());
+    let server = server.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server");
+    (server, storage)
+}
+
+#[test]
+fn an_upload_whose_last_reply_was_lost_is_not_taken_for_stored_fs_15_cm_121() {
+    let path = VirtualPath::root().join(b"f");
+    for is_on_disk in [true, false] {
+        let root = tempfile::tempdir().expect("a directory");
+        let (server, storage) = match is_on_disk {
+            true => slow(LocalStorage::open(root.path()).expect("a storage")),
+            false => slow(MemoryStorage::new()),
+        };
+        let login = || {
+            let mut session = RawSession::login(server.local_addr(), "u", "p");
+            session.expect("TYPE I", 200);
+            session
+        };
+        let mut session = login();
+        let mut data = session.passive();
+        session.expect("STOR f", 150);
+        data.write_all(b"0123456789");
+        data.close();
+        // All of it has come, and the client goes before it can hear so.
+        wait_until(|| storage.count(StorageCall::UploadFlush) == 1);
+        drop(session);
+        wait_until(|| storage.partial_size(&path, b"u").is_ok());
+        let mut session = login();
+        play(&mut session, &[("MLST f", 550), ("MDTM f", 550)]);
+        assert_eq!(session.expect("SIZE f", 213).bytes, b"213 9\r\n", "{is_on_disk}");
+        session.expect("REST 9", 350);
+        session.upload("STOR f", b"9");
+        assert_eq!(session.download("RETR f"), b"0123456789", "{is_on_disk}");
+    }
+}
+
+/// Cuts an upload of `content` to `name`.
+fn cut(fixture: &Fixture, name: &str, content: &[u8]) {
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    let mut data = session.passive();
+    session.expect(format!("STOR {name}"), 150);
+    data.write_all(content);
+    wait_until(|| moved(&mut session) == content.len() as u64);
+    data.reset();
+    session.expect_reply(426);
+}
+
+#[test]
+fn appe_to_a_new_name_does_not_go_on_with_what_was_cut_fs_15() {
+    // Nothing was said of its length in this session, or no longer is.
+    for before in [&[][..], &["SIZE f", "DELE f"], &["SIZE g"]] {
+        let fixture = Fixture::new();
+        cut(&fixture, "f", b"half of yester");
+        let mut session = fixture.session();
+        session.expect("TYPE I", 200);
+        before.iter().for_each(|line| drop(session.ask(line)));
+        session.upload("APPE f", b"today\n");
+        assert_eq!((fixture.read("f"), fixture.names()), (b"today\n".into(), vec!["f".into()]));
+    }
+    // And what was told holds for what was told of.
+    let fixture = Fixture::new();
+    cut(&fixture, "f", b"half of");
+    let mut session = fixture.session();
+    play(&mut session, &[("TYPE I", 200), ("SIZE f", 213)]);
+    fixture.write("f", "another file");
+    session.expect("PASV", 227);
+    session.expect("APPE f", 450);
+    assert_eq!(fixture.read("f"), b"another file");
+}
+
+#[test]
+fn a_cut_upload_makes_way_for_the_same_one_from_its_start_fs_15_hp_23() {
+    let fixture = Fixture::new();
+    let storage = LocalStorage::open(fixture.root.path()).expect("a storage").with_quota(10_000);
+    let server = Server::builder().config(quick()).storage(storage).user("u", "p", Rights::FULL);
+    let fixture = Fixture { server: server.bind("127.0.0.1:0").expect("a server"), ..fixture };
+    cut(&fixture, "f", &[b'c'; 7_000]);
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    session.upload("STOR f", &[b'n'; 8_000]);
+    assert_eq!((fixture.read("f").len(), fixture.names()), (8_000, vec!["f".to_owned()]));
+    // It goes at the beginning: the new one does not have to come to its end.
+    session.expect("DELE f", 250);
+    cut(&fixture, "f", &[b'c'; 7_000]);
+    let data = session.passive();
+    session.expect("STOR f", 150);
+    wait_until(|| fixture.names().iter().all(|name| !name.starts_with(KEPT)));
+    data.close();
+    session.expect_reply(226);
+}
+
+#[test]
+fn cut_uploads_go_first_where_there_is_no_room_fs_15_cm_105_cm_106() {
+    const KEEP: u64 = 1 << 20;
+    let config = ServerConfig { min_free: KEEP, ..quick() };
+    let fixture = Fixture::configured(config);
+    let Some(mount) = Mount::over(&fixture, "size=4m") else { return };
+    for name in ["a", "b", "c"] {
+        cut(&fixture, &format!("full/{name}"), &vec![b'c'; 900_000]);
+    }
+    let kept = |name: &str| {
+        let mut session = fixture.session();
+        session.expect("TYPE I", 200);
+        session.ask(format!("SIZE full/{name}")).code == 213
+    };
+    assert!(["a", "b", "c"].into_iter().all(kept));
+    // There is room for one more but for the oldest of them.
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    session.upload("STOR full/whole", &vec![b'n'; 900_000]);
+    assert_eq!(["a", "b", "c"].map(kept), [false, true, true]);
+    // Where an upload would not even begin, as well, and for a directory.
+    let others = usize::try_from(free(&mount) - KEEP + 4_096).expect("a length");
+    std::fs::write(fixture.path("full/others"), vec![b'o'; others]).expect("a file");
+    session.expect("MKD full/d", 257);
+    assert_eq!(["b", "c"].map(kept), [false, true]);
+    assert!(free(&mount) >= KEEP);
+}
+
+#[test]
+fn inodes_are_kept_free_as_well_cm_86_cm_105() {
+    // One more than 15 objects take 64 KiB at least, and the root is one of all 64.
+    let config = ServerConfig { min_free: 64 << 10, ..quick() };
+    let fixture = Fixture::configured(config);
+    let Some(_mount) = Mount::over(&fixture, "size=4m,nr_inodes=64") else { return };
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    let made = (0..64).take_while(|number| session.ask(format!("MKD full/{number}")).code == 257);
+    assert_eq!(made.count(), 64 - 16);
+    play(&mut session, &[("MKD full/more", 452), ("MKD full/1", 550), ("PASV", 227)]);
+    session.expect("STOR full/file", 452);
+    assert_eq!(names_in(&fixture.path("full")).len(), 64 - 16);
+    // There is room for bytes.
+    play(&mut session, &[("RMD full/1", 250), ("RMD full/2", 250), ("ALLO 3000000", 200)]);
+    session.upload("STOR full/file", &[b'x'; 100_000]);
+}
+
+#[test]
+fn size_tells_nothing_of_what_may_be_cut_off_again_fs_16_cm_121() {
+    let fixture = Fixture::new();
+    fixture.write("f", "old");
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    let mut data = session.passive();
+    session.expect("APPE f", 150);
+    data.write_all(b" and new");
+    wait_until(|| moved(&mut session) == 8);
+    let mut other = fixture.session();
+    other.expect("TYPE I", 200);
+    assert_eq!(other.expect("SIZE f", 213).text(), "213 3");
+    for command in ["MLST f", "STAT ."] {
+        let told = String::from_utf8_lossy(&other.ask(command).bytes).into_owned();
+        assert!(told.contains("ize=3;") || told.contains(" 3 "), "{told}");
+    }
+    data.close();
+    session.expect_reply(226);
+    assert_eq!(other.expect("SIZE f", 213).text(), "213 11");
+}
