@@ -234,3 +234,30 @@ fn a_void_data_connection_is_no_empty_file() {
     failed(&ran, 4, "");
     assert_eq!(local.read("f"), b"before");
 }
+
+#[test]
+fn a_directory_that_is_made_meanwhile_is_not_taken_for_a_link() {
+    let line = |links: u64, name: &str| {
+        format!("drwxr-xr-x {links} u g 4096 Jan 2 2020 {name}\r\n").into_bytes()
+    };
+    let list = |links, name| Act::Send("150 list", line(links, name), "226 done");
+    let facts = |data: &[u8]| Act::Send("150 list", data.to_vec(), "226 done");
+    let local = TempRoot::new();
+    local.mkdir("mine/d");
+    for (count, code) in [(3, 0), (2, 7)] {
+        let peer = Peer::start(&[
+            ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end")),
+            ("MLSD t/d", facts(b"type=file;size=4;modify=20200101000000; extra\r\n")),
+            ("MLSD t", facts(b"type=dir; d\r\n")),
+            ("LIST -a t", list(2, "d")),
+            ("LIST -a t", list(2, "d")),
+            // When it is asked first there is no directory in it yet.
+            ("LIST -a", list(2, "t")),
+            ("LIST -a", list(count, "t")),
+            ("DELE t/d/extra", Act::Say("250 gone")),
+        ]);
+        let ran = tool(&["mirror", "--delete", &here(&local, "mine"), &peer.url("t")]);
+        ran.exited(code);
+        assert_eq!(peer.seen().contains("DELE"), code == 0, "{} {ran:?}", peer.seen());
+    }
+}

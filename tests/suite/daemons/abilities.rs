@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use ftp_client::{Error, TimeVal, Verb};
+use ftp_client::{Error, ListingForm, TimeVal, Verb};
 use ftp_proto::EntryKind;
 use ftp_tests::content::{SIZES, binary, text};
 use ftp_tests::site::Site;
@@ -57,6 +57,7 @@ impl Ability {
             Self::List,
             Self::Names,
             Self::NamesBelow,
+            Self::HiddenNames,
             Self::NoEntries,
             Self::NoNames,
             Self::Rename,
@@ -156,6 +157,7 @@ impl Ability {
                 let names = session.names(b"directory").map_err(said)?;
                 equal("names", shown(&names), shown(&[b"below"]))
             }
+            Self::HiddenNames => hidden_names(site, session),
             Self::NoEntries => {
                 session.mkdir(b"directory").map_err(said)?;
                 equal("entries", session.list(b"directory").map_err(said)?, vec![])
@@ -339,6 +341,17 @@ fn list(site: &Site, session: &mut Session) -> Shown {
     let below = session.list(b"directory").map_err(said)?;
     let below: Vec<_> = below.into_iter().map(|entry| (entry.name, entry.size)).collect();
     equal("entries below", below, vec![(b"below".to_vec(), Some(0))])
+}
+
+fn hidden_names(site: &Site, session: &mut Session) -> Shown {
+    plant(site, session)?;
+    session.put(b"directory/.hidden", b"").map_err(said)?;
+    let want = shown(&[&b"directory"[..], b"directory/.hidden", b"directory/below", b"file"]);
+    for form in [ListingForm::Auto, ListingForm::List] {
+        let paths = sorted(session.walk(form).map_err(said)?);
+        equal("paths", shown(&paths), want.clone())?;
+    }
+    Ok(())
 }
 
 fn many_entries(site: &Site, session: &mut Session) -> Shown {

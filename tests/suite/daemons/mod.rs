@@ -87,6 +87,8 @@ enum Ability {
     Names,
     /// Those of another directory than the working directory.
     NamesBelow,
+    /// All that is in a tree, which names that begin with a dot are in.
+    HiddenNames,
     /// 3,000 entries.
     ManyEntries,
     /// An empty directory.

@@ -5,7 +5,10 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ftp_client::{Client, ClientBuilder, Entry, Error, Extended, ListOptions, Listed, ListingForm};
+use ftp_client::{
+    Client, ClientBuilder, Entry, Error, Extended, ListOptions, Listed, ListingForm, WalkOptions,
+    Walked,
+};
 use ftp_client::{Mode, RepresentationType, TimeVal, Timeouts};
 use ftp_tests::site::Site;
 
@@ -133,6 +136,19 @@ impl Session {
             }
         }
         Ok(names)
+    }
+
+    /// The paths of all that is below the working directory.
+    pub(super) fn walk(&mut self, form: ListingForm) -> Result<Vec<Vec<u8>>, Error> {
+        let mut paths = Vec::new();
+        let options = WalkOptions::default();
+        let options = WalkOptions { list: ListOptions { form, ..options.list }, ..options };
+        for walked in self.client.walk("", options) {
+            if let Walked::Entry { path, .. } = walked? {
+                paths.push(path);
+            }
+        }
+        Ok(paths)
     }
 
     pub(super) fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<(), Error> {

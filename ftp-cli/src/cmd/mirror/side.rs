@@ -12,6 +12,9 @@ use crate::links::{Proof, by_list};
 use crate::look::split;
 use crate::remote::shown;
 
+/// How often a directory is looked at in which more directories are listed than were counted.
+const LOOKS: usize = 3;
+
 /// What is in a directory.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
@@ -148,6 +151,23 @@ impl<'a> Remote<'a> {
         listing.and_then(|entries| entries.gather(limits)).map_err(|error| about(&path, error))
     }
 
+    /// How many links a directory has, by the listing of the one that it lies in.
+    fn count_of(&mut self, path: &[u8]) -> Result<Option<u64>, Failure> {
+        let (above, name) = split(path);
+        if let Some(count) = self.counts.get(path) {
+            return Ok(*count);
+        }
+        // Of the first directory, and of the login's, nothing is told.
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let above = self.by_list(above)?.map(|listing| listing.entries);
+        let itself = above.into_iter().flatten().find(|entry| entry.name == name);
+        let count = itself.and_then(|entry| entry.links);
+        self.counts.insert(path.to_vec(), count);
+        Ok(count)
+    }
+
     fn by_list(&mut self, path: &[u8]) -> Result<Option<ftp_client::Listing>, Failure> {
         by_list(self.client, path).map_err(|error| about(path, error))
     }
@@ -219,30 +239,31 @@ impl Side for Remote<'_> {
     /// Some servers that list links as what they lead to in `MLSD` show them in `LIST`.
     fn links(&mut self, path: &[u8]) -> Result<Links, Failure> {
         let path = self.named(path);
-        let Some(listed) = self.by_list(&path)? else {
-            return Ok(Links { names: HashSet::new(), proof: Proof::None });
-        };
-        let of_kind =
-            |kind: EntryKind| listed.entries.iter().filter(move |entry| entry.kind == Some(kind));
-        for entry in of_kind(EntryKind::Directory) {
-            self.counts.insert(join(&path, &entry.name), entry.links);
-        }
-        let count = match (&listed.itself, split(&path)) {
-            (Some(itself), _) => itself.links,
-            // Of the first directory, and of the login's, nothing else is told.
-            (None, (_, b"")) => None,
-            (None, (above, name)) => match self.counts.get(&path) {
-                Some(count) => *count,
-                None => {
-                    let above = self.by_list(above)?.map(|listing| listing.entries);
-                    let itself = above.into_iter().flatten().find(|entry| entry.name == name);
-                    itself.and_then(|entry| entry.links)
+        let mut looks = 1;
+        loop {
+            let known = self.count_of(&path)?;
+            let Some(listed) = self.by_list(&path)? else {
+                return Ok(Links { names: HashSet::new(), proof: Proof::None });
+            };
+            let of_kind = |kind: EntryKind| {
+                listed.entries.iter().filter(move |entry| entry.kind == Some(kind))
+            };
+            let count = listed.itself.as_ref().map_or(known, |itself| itself.links);
+            let proof = Proof::by_count(of_kind(EntryKind::Directory).count(), count);
+            if proof == Proof::TooMany && looks < LOOKS {
+                // A directory that was made since it was counted is no link.
+                looks += 1;
+                self.counts.remove(&path);
+                if listed.itself.is_some() || self.count_of(&path)? != known {
+                    continue;
                 }
-            },
-        };
-        let proof = Proof::by_count(of_kind(EntryKind::Directory).count(), count);
-        let names = of_kind(EntryKind::Link).map(|entry| entry.name.clone()).collect();
-        Ok(Links { names, proof })
+            }
+            for entry in of_kind(EntryKind::Directory) {
+                self.counts.insert(join(&path, &entry.name), entry.links);
+            }
+            let names = of_kind(EntryKind::Link).map(|entry| entry.name.clone()).collect();
+            return Ok(Links { names, proof });
+        }
     }
 
     fn is_local(&self) -> bool {
