@@ -132,7 +132,7 @@ pub(crate) const TABLE: &[Row<Settings>] = &[
     setting!("timeouts.data_connect",          WaitingTime, server.data_connect,               "to open a data connection"),
     setting!("timeouts.stall",                 WaitingTime, server.stall,                      "without a byte in a transfer"),
     setting!("timeouts.tls_handshake",         WaitingTime, server.tls_handshake,              "for a TLS handshake in all"),
-    setting!("timeouts.shutdown_grace",        Time,        shutdown_grace,                    "for transfers to finish at SIGTERM"),
+    setting!("timeouts.shutdown_grace",        Time,        shutdown_grace,                    "for transfers to finish at SIGTERM; 5 s if one stands still"),
     setting!("limits.sessions",                Count,       server.sessions,                   "sessions in all; 0: what the system allows"),
     setting!("limits.per_address",             Count,       server.per_address,                "sessions of a host; 0: any number, as loopback"),
     setting!("limits.per_user",                Count,       server.per_user,                   "sessions of a user; 0: any number"),

@@ -14,6 +14,7 @@ use crate::ban::Bans;
 use crate::config::ServerConfig;
 use crate::data::{Announcer, Buffers, PassivePorts};
 use crate::digest::Running;
+use crate::limits;
 use crate::observer::{Observers, Refusal};
 use crate::presence::Presence;
 use crate::protection::Resumed;
@@ -74,6 +75,8 @@ pub(crate) struct Line {
     pub(crate) stream: TcpStream,
     /// Data moves: the session is left alone until its grace is over.
     busy: AtomicBool,
+    /// Its transfer depends on the client: data is to come, to go, or to be connected for.
+    moving: AtomicBool,
     /// The grace is over, or it is not wanted any more: whatever goes on, ends.
     cut: AtomicBool,
     /// It is under TLS: only the session can write what its client understands.
@@ -270,25 +273,32 @@ impl Register {
         self.gone.notify_all();
     }
 
-    /// As [`wait`](Self::wait), and no longer than until [`hurry`](Self::hurry).
-    pub(crate) fn wait_patiently(&self, limit: Duration) -> usize {
-        self.wait_while(limit, || !self.hurried.load(Ordering::SeqCst))
+    /// As [`wait`](Self::wait), and no longer than until [`hurry`](Self::hurry). Cuts each transfer
+    /// in which no byte moves for `stall`: waiting for it only delays the end. Returns how many
+    /// sessions are left, and how many were cut.
+    pub(crate) fn drain(&self, limit: Duration, stall: Duration) -> (usize, usize) {
+        let start = Instant::now();
+        let mut seen = HashMap::new();
+        let mut cut = Vec::new();
+        let mut sessions = self.sessions();
+        while !sessions.is_empty() && !self.hurried.load(Ordering::SeqCst) {
+            for (number, line) in sessions.iter().filter(|(_, line)| !line.is_cut()) {
+                if line.stands_still(seen.entry(*number).or_default(), stall) {
+                    line.cut();
+                    cut.push(*number);
+                }
+            }
+            let Some(rest) = limit.checked_sub(start.elapsed()) else { break };
+            let woken = self.gone.wait_timeout(sessions, rest.min(limits::TICK));
+            sessions = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        (sessions.len(), cut.iter().filter(|number| !sessions.contains_key(number)).count())
     }
 
     /// Waits until no session is left, or for `limit`; returns how many are left.
     pub(crate) fn wait(&self, limit: Duration) -> usize {
-        self.wait_while(limit, || true)
-    }
-
-    fn wait_while(&self, limit: Duration, is_patient: impl Fn() -> bool) -> usize {
-        let start = Instant::now();
-        let mut sessions = self.sessions();
-        while !sessions.is_empty() && is_patient() {
-            let Some(rest) = limit.checked_sub(start.elapsed()) else { break };
-            let woken = self.gone.wait_timeout(sessions, rest);
-            sessions = woken.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        sessions.len()
+        let woken = self.gone.wait_timeout_while(self.sessions(), limit, |left| !left.is_empty());
+        woken.unwrap_or_else(PoisonError::into_inner).0.len()
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<u64, Arc<Line>>> {
@@ -299,13 +309,20 @@ impl Register {
 
 impl Line {
     pub(crate) fn new(stream: TcpStream, peer: SocketAddr) -> Self {
-        let [busy, cut, protected] = [const { AtomicBool::new(false) }; 3];
-        Self { stream, busy, cut, protected, shown: Shown::new(peer) }
+        let [busy, moving, cut, protected] = [const { AtomicBool::new(false) }; 4];
+        Self { stream, busy, moving, cut, protected, shown: Shown::new(peer) }
     }
 
     /// Says that data moves from now on, or no longer does.
     pub(crate) fn set_busy(&self, busy: bool) {
         self.busy.store(busy, Ordering::SeqCst);
+        self.moving.store(false, Ordering::SeqCst);
+    }
+
+    /// Says that the transfer depends on the client from now on, or no longer does: what the storage
+    /// takes its time for is not the client's.
+    pub(crate) fn set_moving(&self, moving: bool) {
+        self.moving.store(moving, Ordering::SeqCst);
     }
 
     /// Says that TLS begins, or has ended.
@@ -326,6 +343,17 @@ impl Line {
     fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
         self.wake();
+    }
+
+    /// Whether no byte of a transfer that depends on the client has moved for `stall`, by what was
+    /// `seen` of it before.
+    fn stands_still(&self, seen: &mut Option<(u64, Instant)>, stall: Duration) -> bool {
+        let now = self.moving.load(Ordering::SeqCst).then(|| self.shown.moved());
+        *seen = now.map(|moved| match *seen {
+            Some((before, since)) if before == moved => (moved, since),
+            _ => (moved, Instant::now()),
+        });
+        seen.is_some_and(|(_, since)| since.elapsed() >= stall)
     }
 
     /// Ends a blocked read of the control connection; writing still works, for the last 421.

@@ -12,6 +12,9 @@ pub const PATH_DEPTH: usize = 128;
 /// How often a transfer that is not moving looks whether it should go on.
 pub const TICK: Duration = Duration::from_millis(250);
 
+/// How long a transfer may stand still while the server stops, if `stall` is not less.
+pub const DRAIN_STALL: Duration = Duration::from_secs(5);
+
 /// How long a peer may leave a reply unread before it is disconnected.
 pub const REPLY_WRITE: Duration = Duration::from_secs(30);
 

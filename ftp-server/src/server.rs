@@ -14,6 +14,7 @@ use crate::auth::{Authenticator, Login, Rights, UserTable};
 use crate::config::ServerConfig;
 use crate::context::{Context, Current, Register};
 use crate::error::Error;
+use crate::limits;
 use crate::listener::{self, Greeting};
 use crate::observer::{Observer, Observers};
 use crate::protection::Resumptions;
@@ -265,7 +266,8 @@ impl Server {
         }
         // Those that were accepted in between are sessions like any other.
         let before = before.max(register.wake_idle());
-        let left = register.wait_patiently(deadline.saturating_sub(start.elapsed()));
+        let stall = self.current.get().config.stall.min(limits::DRAIN_STALL);
+        let (left, stalled) = register.drain(deadline.saturating_sub(start.elapsed()), stall);
         let mut stuck = 0;
         if left > 0 {
             register.cut();
@@ -282,8 +284,9 @@ impl Server {
             log::error!("the thread that hands sessions over had panicked");
         }
         let resumptions = register.resumed.get();
-        let drained = before.saturating_sub(left);
-        let report = ShutdownReport { drained, cut: left - stuck, stuck, resumptions };
+        let cut = left + stalled - stuck;
+        let drained = before.saturating_sub(cut + stuck);
+        let report = ShutdownReport { drained, cut, stuck, resumptions };
         log::info!(
             "stopped: {} sessions drained, {} cut, {} stuck",
             report.drained,

@@ -85,8 +85,12 @@ impl Shown {
         self.moved.store(bytes, Ordering::Relaxed);
     }
 
+    pub(crate) fn moved(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn info(&self, number: u64) -> SessionInfo {
-        let bytes = self.moved.load(Ordering::Relaxed);
+        let bytes = self.moved();
         let activity = match locked(&self.transfer).clone() {
             Some((verb, path)) => Activity::Transfer { verb, path, bytes },
             None => Activity::Idle,

@@ -15,9 +15,9 @@ use std::io;
 use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ftp_server::{Cutter, EventLog, LogFormat, Server, ServerBuilder, Tls};
+use ftp_server::{Activity, Cutter, EventLog, LogFormat, Server, ServerBuilder, SessionInfo, Tls};
 use log::{Level, LevelFilter};
 use signal_hook::consts::SIGHUP;
 
@@ -36,7 +36,7 @@ use crate::privileges;
 use crate::settings::{FIXED, available, has_ipv6};
 use crate::signals;
 use crate::stdio::Stdio;
-use crate::trace;
+use crate::{trace, values};
 
 /// Where the server logs, as far as it is known here what there is to say.
 const LOG: &str = "ftp_server";
@@ -156,6 +156,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
     drop(sweeper);
     let (grace, start) = (plan.settings.shutdown_grace, Instant::now());
+    if let Some(waits) = waits_for(&server, grace) {
+        say(Level::Info, &waits);
+    }
     let report = server.shutdown(grace);
     // What was stored while transfers could finish has its program, too.
     hooks.finish(grace.saturating_sub(start.elapsed()));
@@ -168,6 +171,18 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     };
     say(Level::Info, &format_args!("stopped; sessions ended: {drained}, cut: {cut}{tls}"));
     Ok(())
+}
+
+/// What the end of the server waits for, if for anything.
+fn waits_for(server: &Server, grace: Duration) -> Option<String> {
+    let is_busy = |session: &SessionInfo| session.activity != Activity::Idle;
+    let transfers = match server.sessions().iter().filter(|session| is_busy(session)).count() {
+        0 => return None,
+        1 => "1 transfer".to_owned(),
+        count => format!("{count} transfers"),
+    };
+    let grace = values::show(grace);
+    Some(format!("stopping: waiting up to {grace} for {transfers}; a second signal ends them now"))
 }
 
 fn no_thread(what: &str, error: &io::Error) -> Failure {

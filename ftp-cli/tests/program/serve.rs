@@ -314,6 +314,46 @@ fn a_second_signal_cuts_and_what_came_can_be_gone_on_with_fs_15_st_13_hf_15() {
     }
 }
 
+#[test]
+fn a_transfer_that_stands_still_does_not_hold_up_the_end_st_13() {
+    let root = TempRoot::new();
+    std::fs::File::create(root.join("large")).unwrap().set_len(1 << 30).unwrap();
+    // The grace is longer than this test may take.
+    let grace = ["--user", "u:p", "--write", "--set", "timeouts.shutdown_grace=10 min"];
+    let mut served = Served::start(&root, &grace);
+    let begin = |line: &str| {
+        let mut session = RawSession::login(served.address, "u", "p");
+        session.expect("TYPE I", 200);
+        let data = session.passive();
+        session.expect(line, 150);
+        (session, data)
+    };
+    let (mut still, unread) = begin("RETR large");
+    let (mut moving, mut upload) = begin("STOR new");
+    served.signal("TERM");
+    // The upload goes on while the download that nobody reads is waited for.
+    let control = still.stream();
+    control.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let (end, mut sent) = (Instant::now() + LIMIT, 0);
+    while control.peek(&mut [0]).is_err() {
+        assert!(Instant::now() < end, "still waited for");
+        upload.write_all(b"x");
+        sent += 1;
+    }
+    still.expect_reply(426);
+    still.expect_reply(421);
+    drop(unread);
+    drop(upload);
+    moving.expect_reply(226);
+    let status = served.running.wait(Instant::now() + LIMIT).expect("it ends");
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(root.read("new").len(), sent);
+    let lines: Vec<_> = served.log.iter().collect();
+    let waits = "stopping: waiting up to 10 min for 2 transfers; a second signal ends them now";
+    assert!(lines.iter().any(|line| line.ends_with(waits)), "{lines:?}");
+    assert!(lines.iter().any(|line| line.ends_with("sessions ended: 1, cut: 1")), "{lines:?}");
+}
+
 /// How long a process has worked so far, in ticks for itself and in the kernel.
 fn time_of_processor(process: u32) -> String {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();

@@ -231,6 +231,11 @@ impl Control {
         self.end = end;
     }
 
+    /// Says that the transfer depends on the client from now on, or no longer does.
+    pub(super) fn set_moving(&self, moving: bool) {
+        self.line.set_moving(moving);
+    }
+
     /// Shows how many bytes a transfer has moved so far.
     pub(super) fn show_moved(&self, bytes: u64) {
         self.line.shown.set_moved(bytes);

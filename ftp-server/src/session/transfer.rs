@@ -252,6 +252,7 @@ impl<'a> Watch<'a> {
         }
         self.running = true;
         let session = self.session;
+        self.control.set_moving(true);
         let opened = match channel {
             Some(channel) => channel.open(session, self),
             None => Err(OpenError::Failed(io::ErrorKind::NotConnected.into())),
@@ -294,6 +295,7 @@ impl<'a> Watch<'a> {
                 let connection = protection.as_mut();
                 let (moved, ended) =
                     data::receive(&stream, connection, &mut *upload, ascii, limits, self);
+                self.control.set_moving(false);
                 self.is_told = protection.as_ref().is_some_and(Connection::is_closed);
                 let ended = match self.finish(&mut *upload, moved, ended, start.elapsed()) {
                     Ended::Complete => {

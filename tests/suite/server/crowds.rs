@@ -196,7 +196,9 @@ fn a_shutdown_of_very_many_counts_each_at_scale_go_12_st_13() {
     let cut = endless.len();
     assert_eq!((report.drained, report.cut, report.stuck), (count - cut, cut, 0));
     let slack = Duration::from_secs(if scale::is_full() { 2 } else { 20 });
-    assert!(took >= grace && took < grace + slack, "{took:?}");
+    // Those that stand still are cut sooner than those that move.
+    let stall = Duration::from_secs(5);
+    assert!(took >= stall && took < grace + slack, "{took:?}");
     let mut names: Vec<_> = (0..of_each).map(|n| format!("whole{n}")).collect();
     names.extend(["large".to_owned(), "middling".to_owned()]);
     names.sort();
