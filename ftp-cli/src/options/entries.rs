@@ -220,8 +220,8 @@ pub(super) const FXP: Entry = Entry {
     about: "\
 The file never passes here: one server listens, the other connects to it, and both must allow
 that. A file that the source cannot send leaves the file of that name at the target as it is. How
-long the data takes is only limited by --timeout. A DST-URL that ends in / is a directory. Users are those of the URLs; FTP_PASSWORD is for a
-single one that has no password there.
+long the data takes is only limited by --timeout. A DST-URL that ends in / is a directory. Users are
+those of the URLs; FTP_PASSWORD is for a single one that has no password there.
 
 With -r both are directories, and what differs of the tree is copied, as mirror does it; help mirror
 says what counts as the same, also where the target cannot set times.",
