@@ -329,7 +329,8 @@ impl Client {
         Ok(self.order(&Command::Syst)?.text().to_vec())
     }
 
-    /// Sends a command as somebody typed it, and gives its last reply, whatever it says.
+    /// Sends a command as somebody typed it, and gives its last reply, whatever it says: all of
+    /// it, up to [`limits::REPLY_TOTAL`] bytes.
     ///
     /// ```no_run
     /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
@@ -344,7 +345,7 @@ impl Client {
     ///
     /// [`Error::Argument`] for a verb that uses a data connection, or that changes the meaning of
     /// what follows on either connection: `AUTH`, `CCC`, `MODE`, `STRU`, and under TLS `PROT` and
-    /// `REIN`. Nothing is sent then.
+    /// `REIN`. Nothing is sent then. [`Error::Protocol`] for a longer reply.
     pub fn quote(&mut self, command: &RawCommand) -> Result<Reply, Error> {
         let verb = command.verb();
         let refuse = |what| {
@@ -375,7 +376,10 @@ impl Client {
             }
             _ => {}
         }
-        let reply = self.control.request_line(verb, &line)?;
+        self.control.keep_whole_replies(true);
+        let reply = self.control.request_line(verb, &line);
+        self.control.keep_whole_replies(false);
+        let reply = reply?;
         if reply.code().severity() == Severity::Intermediate {
             // Whatever it was, it is not what the next transfer wants.
             let highest = RestartMarker::new(limits::RESTART_MARKER).unwrap_or_default();

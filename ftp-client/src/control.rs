@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ftp_proto::{Command, Exchange, ParseError, Progress, Reply, ReplyCode, ReplyDecoder};
-use ftp_proto::{Severity, Verb};
+use ftp_proto::{Severity, Verb, limits};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd};
 
@@ -118,6 +118,12 @@ impl ControlConnection {
     /// The command that waits for its last reply.
     pub(crate) fn outstanding(&self) -> Option<Verb> {
         self.outstanding.as_ref().map(|(verb, _)| *verb)
+    }
+
+    /// Keeps all that a reply may hold, where its text is the result, or little of it.
+    pub(crate) fn keep_whole_replies(&mut self, whole: bool) {
+        let limit = if whole { limits::REPLY_TOTAL } else { limits::REPLY_TEXT };
+        self.decoder.set_text_limit(limit);
     }
 
     /// Closes the connection: nothing that is said on it could be understood any more.

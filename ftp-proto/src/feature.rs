@@ -122,7 +122,7 @@ mod tests {
         lines.iter().for_each(|line| sent.extend_from_slice(format!("{line}\r\n").as_bytes()));
         sent.extend_from_slice(b"211 End\r\n");
         let mut decoder = ReplyDecoder::new();
-        decoder.push(&sent);
+        let _ = decoder.push(&sent);
         let features = Features::read(&decoder.next().unwrap().unwrap());
         let listed: Vec<_> = features.iter().collect();
         let want: [(&[u8], &[u8]); 5] = [

@@ -19,11 +19,20 @@
 //!
 //! // ... the server reads the line, whatever the pieces it arrives in ...
 //! let mut lines = LineDecoder::new();
-//! lines.push(&line[..3]);
-//! assert_eq!(lines.next(), None);
-//! lines.push(&line[3..]);
-//! let Some(LineEvent::Line(line)) = lines.next() else { panic!("a whole line was pushed") };
-//! assert_eq!(Command::parse_line(&line)?, Command::Pasv);
+//! let mut commands = Vec::new();
+//! for piece in [&line[..3], &line[3..]] {
+//!     let mut rest = piece;
+//!     while !rest.is_empty() {
+//!         // It takes what it has room for: what is left is pushed again.
+//!         let taken = lines.push(rest);
+//!         rest = &rest[taken..];
+//!         while let Some(event) = lines.next() {
+//!             let LineEvent::Line(line) = event else { panic!("no Telnet was sent") };
+//!             commands.push(Command::parse_line(&line)?);
+//!         }
+//!     }
+//! }
+//! assert_eq!(commands, [Command::Pasv]);
 //!
 //! // ... and answers with the host-port where it listens: 195 * 256 + 84 is 50004.
 //! let tuple = HostPort { host: [192, 0, 2, 1].into(), port: 50_004 };
@@ -33,7 +42,8 @@
 //!
 //! // The client reads the reply and finds the tuple in its text.
 //! let mut replies = ReplyDecoder::new();
-//! replies.push(&reply);
+//! let taken = replies.push(&reply);
+//! assert_eq!(taken, reply.len(), "there is room for a reply that is short");
 //! let reply = replies.next()?.expect("a whole reply was pushed");
 //! assert_eq!(HostPort::find(reply.text())?, tuple);
 //! # Ok::<(), ftp_proto::ParseError>(())

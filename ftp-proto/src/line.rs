@@ -72,18 +72,28 @@ enum Last {
 /// Turns the bytes of the control connection into command lines.
 ///
 /// A line ends at CR LF or, unless [`strict`](Self::strict), at a bare LF. Feed it what was read
-/// with [`push`](Self::push), then take events with [`next`](Self::next) until there is none.
+/// with [`push`](Self::push), then take events with [`next`](Self::next) until there is none, and
+/// push the rest of what was read.
+///
+/// Set `SO_OOBINLINE` on the socket. Clients send `ABOR` after a Telnet Synch, whose last byte is
+/// urgent data: without the option it is missing from what is read, and the line is not `ABOR`.
 ///
 /// ```
 /// use ftp_proto::{LineDecoder, LineEvent};
 ///
 /// let mut decoder = LineDecoder::new();
-/// decoder.push(b"USER anonym");
-/// assert_eq!(decoder.next(), None);
-/// decoder.push(b"ous\r\nNOOP\n");
-/// assert_eq!(decoder.next(), Some(LineEvent::Line(b"USER anonymous".into())));
-/// assert_eq!(decoder.next(), Some(LineEvent::Line(b"NOOP".into())));
-/// assert_eq!(decoder.next(), None);
+/// let mut lines = Vec::new();
+/// for mut rest in [&b"USER anonym"[..], b"ous\r\nNOOP\n"] {
+///     while !rest.is_empty() {
+///         let taken = decoder.push(rest);
+///         rest = &rest[taken..];
+///         while let Some(event) = decoder.next() {
+///             let LineEvent::Line(line) = event else { panic!("a line is too long, or none") };
+///             lines.push(line.into_owned());
+///         }
+///     }
+/// }
+/// assert_eq!(lines, [&b"USER anonymous"[..], b"NOOP"]);
 /// ```
 #[derive(Clone, Debug)]
 pub struct LineDecoder {
@@ -129,8 +139,9 @@ impl LineDecoder {
     }
 
     /// Takes bytes as they were read, at most [`room`](Self::room) of them, and returns how many
-    /// it took.
+    /// it took. Push the rest again after [`next`](Self::next) has returned `None`.
     #[inline]
+    #[must_use = "it may take fewer bytes than it was given"]
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         self.input.push(bytes)
     }
@@ -453,7 +464,7 @@ mod tests {
                 assert!(decoder.input.capacity() <= 2 * limits::READ_AHEAD);
             }
             assert_eq!(events, [LineEvent::TooLong, LineEvent::Unterminated], "{size}");
-            decoder.push(b"\r\nNOOP\r\n");
+            let _ = decoder.push(b"\r\nNOOP\r\n");
             assert_eq!(decoder.next(), None, "nothing comes after the end");
         }
     }
@@ -514,11 +525,11 @@ mod tests {
     #[test]
     fn discard_forgets_all_fr_28() {
         let mut decoder = LineDecoder::new();
-        decoder.push(b"AUTH TLS\r\nUSER x\r\nPA\xff");
+        let _ = decoder.push(b"AUTH TLS\r\nUSER x\r\nPA\xff");
         assert_eq!(decoder.next(), Some(line(b"AUTH TLS")));
         decoder.discard();
         assert!(!decoder.is_mid_line());
-        decoder.push(b"NOOP\r\n");
+        let _ = decoder.push(b"NOOP\r\n");
         assert_eq!(decoder.next(), Some(line(b"NOOP")));
     }
 
@@ -536,16 +547,16 @@ mod tests {
     fn mid_line_is_between_the_first_byte_and_the_line_end() {
         let mut decoder = LineDecoder::new();
         assert!(!decoder.is_mid_line());
-        decoder.push(b"NO");
+        let _ = decoder.push(b"NO");
         assert!(decoder.is_mid_line(), "bytes wait");
         assert_eq!(decoder.next(), None);
         assert!(decoder.is_mid_line(), "a line is begun");
-        decoder.push(b"OP\r\n");
+        let _ = decoder.push(b"OP\r\n");
         assert_eq!(decoder.next(), Some(line(b"NOOP")));
         assert!(!decoder.is_mid_line());
         for begun in [&b"\r"[..], b"\xff"] {
             let mut decoder = LineDecoder::new();
-            decoder.push(begun);
+            let _ = decoder.push(begun);
             assert_eq!(decoder.next(), None);
             assert!(decoder.is_mid_line(), "{begun:?} was looked at");
         }
@@ -554,11 +565,11 @@ mod tests {
     #[test]
     fn discard_keeps_what_the_session_is() {
         let mut decoder = LineDecoder::strict();
-        decoder.push(&b"\xff\xfd\x01".repeat(limits::TELNET_ANSWERS as usize));
+        let _ = decoder.push(&b"\xff\xfd\x01".repeat(limits::TELNET_ANSWERS as usize));
         let answers = std::iter::from_fn(|| decoder.next().map(LineEvent::into_owned)).count();
         assert_eq!(answers, limits::TELNET_ANSWERS as usize);
         decoder.discard();
-        decoder.push(b"\xff\xfd\x01NOOP\nNOOP\r\n");
+        let _ = decoder.push(b"\xff\xfd\x01NOOP\nNOOP\r\n");
         assert_eq!(decoder.next(), Some(malformed(4, ParseErrorKind::UnexpectedByte)));
     }
 

@@ -376,6 +376,23 @@ fn chmod_in_letters_needs_the_mode_there_is() {
 }
 
 #[test]
+fn quote_loses_no_line_of_a_long_reply_rp_20() {
+    let ours = OurServer::start();
+    let name = |number| format!("{number:04} {}", "long ".repeat(20));
+    (0..1_000).for_each(|number| drop(ours.root.write(name(number), b"")));
+    let ran = run(&mut ftp(&["quote", &ours.url(""), "STAT ."]));
+    let said = String::from_utf8(ran.succeeded()).unwrap();
+    assert!(said.len() > 100_000, "{} bytes", said.len());
+    let missing: Vec<_> = (0..1_000).filter(|number| !said.contains(&name(*number))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    // What is longer than any reply may be is an error, and not its beginning.
+    let line = "x".repeat(10_000);
+    let endless: &str = format!("211-a\r\n{}211 b", format!(" {line}\r\n").repeat(110)).leak();
+    let peer = Peer::start(&[("STAT", Act::Say(endless))]);
+    failed(&run(&mut ftp(&["quote", &peer.url(""), "STAT ."])), 7, "too long");
+}
+
+#[test]
 fn quote_prints_every_reply_and_shows_no_password_li_11_li_12() {
     let peer = Peer::start(&[
         ("SITE HELP", Act::Say("214-first\r\n  second\x1b[2J\r\n214 last")),

@@ -174,7 +174,7 @@ mod tests {
                 sent.extend_from_slice(format!("{start}{line}\r\n").as_bytes());
             }
             let mut decoder = ftp_proto::ReplyDecoder::new();
-            decoder.push(&sent);
+            let _ = decoder.push(&sent);
             let reply = decoder.next().unwrap().unwrap();
             let found = facts_in(&reply).map(|facts| facts.name().to_vec());
             assert_eq!(found.as_deref(), want.map(str::as_bytes), "{lines:?}");

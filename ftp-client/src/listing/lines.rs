@@ -84,7 +84,9 @@ impl<'a> Lines<'a> {
                 let count = transfer.read(&mut piece)?;
                 self.bytes += count as u64;
                 if count > 0 {
-                    self.reader.push(piece.get(..count).unwrap_or_default());
+                    // It takes all of it: it was emptied before.
+                    let taken = self.reader.push(piece.get(..count).unwrap_or_default());
+                    debug_assert_eq!(taken, count);
                     continue;
                 }
                 let is_cut = self.reader.finish().is_some();

@@ -340,7 +340,7 @@ mod tests {
         let encoded = command.encode().unwrap();
         assert_eq!(encoded, b"RETR a\xff\xff\xff\xffb\r\n");
         let mut decoder = LineDecoder::new();
-        decoder.push(&encoded);
+        let _ = decoder.push(&encoded);
         let Some(LineEvent::Line(line)) = decoder.next() else { panic!("one line was pushed") };
         assert_eq!(Command::parse_line(&line), Ok(command));
     }

@@ -23,12 +23,18 @@ pub enum ListEvent {
 /// use ftp_proto::{ListEvent, ListReader};
 ///
 /// let mut reader = ListReader::new();
-/// reader.push(b"one\r\ntw");
-/// assert_eq!(reader.next(), Some(ListEvent::Line(b"one".to_vec())));
-/// assert_eq!(reader.next(), None);
-/// reader.push(b"o");
-/// assert_eq!(reader.next(), None);
-/// assert_eq!(reader.finish(), Some(ListEvent::Line(b"two".to_vec())));
+/// let mut lines = Vec::new();
+/// for mut rest in [&b"one\r\ntw"[..], b"o"] {
+///     while !rest.is_empty() {
+///         let taken = reader.push(rest);
+///         rest = &rest[taken..];
+///         while let Some(event) = reader.next() {
+///             lines.push(event);
+///         }
+///     }
+/// }
+/// lines.extend(reader.finish());
+/// assert_eq!(lines, [ListEvent::Line(b"one".to_vec()), ListEvent::Line(b"two".to_vec())]);
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct ListReader {
@@ -46,7 +52,8 @@ impl ListReader {
     }
 
     /// Takes bytes as they were read, at most [`room`](Self::room) of them, and returns how many
-    /// it took.
+    /// it took. Push the rest again after [`next`](Self::next) has returned `None`.
+    #[must_use = "it may take fewer bytes than it was given"]
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         self.input.push(bytes)
     }

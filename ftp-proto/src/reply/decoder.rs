@@ -10,19 +10,26 @@ use crate::read_ahead::ReadAhead;
 ///
 /// Lines end at CR LF or bare LF. `NNN-` begins a reply of several lines, which ends at the line
 /// that begins with the same `NNN` and SP, or is `NNN` alone; all between is text. Feed it what
-/// was read with [`push`](Self::push), then take replies with [`next`](Self::next).
+/// was read with [`push`](Self::push), then take replies with [`next`](Self::next), until all that
+/// was read is pushed.
 ///
 /// ```
 /// use ftp_proto::ReplyDecoder;
 ///
 /// let mut decoder = ReplyDecoder::new();
-/// decoder.push(b"220-Welcome\r\n220 really\r\n331 ");
-/// let reply = decoder.next()?.expect("a whole reply was pushed");
-/// assert_eq!(reply.to_string(), "220 Welcome / really");
-/// assert_eq!(decoder.next()?, None);
+/// let mut replies = Vec::new();
+/// let mut rest: &[u8] = b"220-Welcome\r\n220 really\r\n331 ";
+/// while !rest.is_empty() {
+///     let taken = decoder.push(rest);
+///     rest = &rest[taken..];
+///     while let Some(reply) = decoder.next()? {
+///         replies.push(reply.to_string());
+///     }
+/// }
+/// assert_eq!(replies, ["220 Welcome / really"]);
 /// # Ok::<(), ftp_proto::ParseError>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ReplyDecoder {
     input: ReadAhead,
     line: Vec<u8>,
@@ -31,20 +38,45 @@ pub struct ReplyDecoder {
     /// Lines of it with LF between them, and whether there is room for more.
     text: Vec<u8>,
     full: bool,
+    /// How much text is kept of a reply, in bytes.
+    text_limit: usize,
     /// Bytes of the reply in all.
     total: usize,
     failed: Option<ParseError>,
 }
 
+impl Default for ReplyDecoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl ReplyDecoder {
     /// A decoder at the start of a session.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self {
+            input: ReadAhead::new(),
+            line: Vec::new(),
+            code: None,
+            text: Vec::new(),
+            full: false,
+            text_limit: limits::REPLY_TEXT,
+            total: 0,
+            failed: None,
+        }
+    }
+
+    /// Sets how much text is kept of each reply that begins from now on, in bytes. A longer reply
+    /// [is cut](Reply::is_cut): it keeps its last line, and its first lines as far as they fit.
+    /// [`limits::REPLY_TEXT`] at first; [`limits::REPLY_TOTAL`] keeps all that a reply may have.
+    pub const fn set_text_limit(&mut self, bytes: usize) {
+        self.text_limit = bytes;
     }
 
     /// Takes bytes as they were read, at most [`room`](Self::room) of them, and returns how many
-    /// it took.
+    /// it took. Push the rest again after [`next`](Self::next) has returned `None`.
+    #[must_use = "it may take fewer bytes than it was given"]
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         self.input.push(bytes)
     }
@@ -79,7 +111,7 @@ impl ReplyDecoder {
         let reply = self.read_lines();
         if let Err(error) = &reply {
             self.failed = Some(*error);
-            *self = Self { failed: self.failed, ..Self::default() };
+            *self = Self { failed: self.failed, text_limit: self.text_limit, ..Self::new() };
         }
         reply
     }
@@ -132,15 +164,16 @@ impl ReplyDecoder {
                     self.text.extend_from_slice(text);
                     Ok(None)
                 }
-                Some(b' ') | None => Ok(Some(Reply::received(code, text.to_vec()))),
+                Some(b' ') | None => Ok(Some(Reply::received(code, text.to_vec(), false))),
                 Some(_) => Err(error(3, ParseErrorKind::UnexpectedByte)),
             },
             (Some(open), Some(code)) if open == code && matches!(separator, Some(b' ') | None) => {
                 // Always kept: this is where the value of a 227 or 257 stands.
                 self.text.push(b'\n');
                 self.text.extend_from_slice(text);
-                (self.code, self.full) = (None, false);
-                Ok(Some(Reply::received(code, std::mem::take(&mut self.text))))
+                self.code = None;
+                let is_cut = std::mem::take(&mut self.full);
+                Ok(Some(Reply::received(code, std::mem::take(&mut self.text), is_cut)))
             }
             (Some(_), _) => {
                 self.keep(line);
@@ -151,7 +184,7 @@ impl ReplyDecoder {
 
     /// Keeps a line while there is room for it.
     fn keep(&mut self, line: &[u8]) {
-        self.full |= self.text.len() + 1 + line.len() > limits::REPLY_TEXT;
+        self.full |= self.text.len() + 1 + line.len() > self.text_limit;
         if !self.full {
             self.text.push(b'\n');
             self.text.extend_from_slice(line);
@@ -292,10 +325,35 @@ mod tests {
     }
 
     #[test]
+    fn a_reply_says_that_lines_are_missing_rp_20() {
+        let line = [&[b'x'; 500][..], b"\r\n"].concat();
+        for (lines, limit, want) in [
+            (130, limits::REPLY_TEXT, false),
+            (131, limits::REPLY_TEXT, true),
+            (1_000, limits::REPLY_TOTAL, false),
+        ] {
+            let mut decoder = ReplyDecoder::new();
+            decoder.set_text_limit(limit);
+            let input = [b"211-\r\n", &line.repeat(lines)[..], b"211 end\r\n200 next\r\n"].concat();
+            let mut replies = Vec::new();
+            let mut rest = input.as_slice();
+            while !rest.is_empty() {
+                let taken = decoder.push(rest);
+                rest = &rest[taken..];
+                replies.extend(std::iter::from_fn(|| decoder.next().unwrap()));
+            }
+            let [reply, next] = replies.as_slice() else { panic!("{} replies", replies.len()) };
+            assert_eq!(reply.is_cut(), want, "{lines} lines");
+            assert_eq!(reply.lines().count() == lines + 2, !want, "{lines} lines");
+            assert!(!next.is_cut());
+        }
+    }
+
+    #[test]
     fn endless_replies_end_rp_20_hc_12() {
         for line in [&b"220-more\r\n"[..], b"\n"] {
             let mut decoder = ReplyDecoder::new();
-            decoder.push(b"220-\r\n");
+            let _ = decoder.push(b"220-\r\n");
             let mut pushed = 0;
             let error = loop {
                 pushed += decoder.push(line);
@@ -308,7 +366,7 @@ mod tests {
             };
             assert_eq!(error.kind, TooLong);
             assert!(!decoder.is_clear());
-            decoder.push(b"220 end\r\n");
+            let _ = decoder.push(b"220 end\r\n");
             assert!(decoder.next().is_err(), "the error stays");
         }
     }
@@ -316,12 +374,12 @@ mod tests {
     #[test]
     fn a_million_features_end_rp_20_hc_22() {
         let mut decoder = ReplyDecoder::new();
-        decoder.push(b"211-Features:\r\n");
+        let _ = decoder.push(b"211-Features:\r\n");
         let (mut lines, mut held) = (0, 0);
         let error = loop {
             lines += 1;
             assert!(lines < 1_000_000, "all of it was read");
-            decoder.push(format!(" F{lines}\r\n").as_bytes());
+            let _ = decoder.push(format!(" F{lines}\r\n").as_bytes());
             match decoder.next() {
                 Ok(reply) => assert_eq!(reply, None),
                 Err(error) => break error,
@@ -338,11 +396,11 @@ mod tests {
         let mut decoder = ReplyDecoder::new();
         assert!(decoder.is_clear());
         for (bytes, clear) in [(&b"220-"[..], false), (b"a\r\n", false), (b"220 b\r\n", true)] {
-            decoder.push(bytes);
+            let _ = decoder.push(bytes);
             while decoder.next().unwrap().is_some() {}
             assert_eq!(decoder.is_clear(), clear, "{bytes:?}");
         }
-        decoder.push(b"200 a\r\n200 b\r\n");
+        let _ = decoder.push(b"200 a\r\n200 b\r\n");
         assert!(decoder.next().unwrap().is_some());
         assert!(!decoder.is_clear());
     }
@@ -355,7 +413,7 @@ mod tests {
             Reply::multi_line(ReplyCode::SYSTEM_STATUS, "a", ["211 x", "", " y"], "End"),
         ] {
             let mut decoder = ReplyDecoder::new();
-            decoder.push(&reply.encode());
+            let _ = decoder.push(&reply.encode());
             assert_eq!(decoder.next(), Ok(Some(reply)));
             assert!(decoder.is_clear());
         }

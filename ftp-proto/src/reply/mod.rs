@@ -28,6 +28,8 @@ pub struct Reply {
     code: ReplyCode,
     /// The lines with LF between them, which no line holds: one buffer, whose bound bounds it all.
     text: Vec<u8>,
+    /// Lines are missing.
+    is_cut: bool,
 }
 
 impl Reply {
@@ -35,7 +37,7 @@ impl Reply {
     /// write a reply of its own.
     #[must_use]
     pub fn new(code: ReplyCode, text: impl Into<Vec<u8>>) -> Self {
-        Self { code, text: clean(text.into()) }
+        Self { code, text: clean(text.into()), is_cut: false }
     }
 
     /// A reply of several lines: what stands behind the code in the first, lines between, and
@@ -55,12 +57,12 @@ impl Reply {
         }
         text.push(b'\n');
         text.extend_from_slice(&clean(last.into()));
-        Self { code, text }
+        Self { code, text, is_cut: false }
     }
 
     /// What a decoder read.
-    const fn received(code: ReplyCode, text: Vec<u8>) -> Self {
-        Self { code, text }
+    const fn received(code: ReplyCode, text: Vec<u8>, is_cut: bool) -> Self {
+        Self { code, text, is_cut }
     }
 
     /// The code.
@@ -74,6 +76,13 @@ impl Reply {
     #[must_use]
     pub fn lines(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
         self.text.split(|&byte| byte == b'\n')
+    }
+
+    /// Whether lines are missing before the last one, because a decoder had no room for them:
+    /// see [`ReplyDecoder::set_text_limit`].
+    #[must_use]
+    pub const fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// The text of the last line, which is where 227, 229 and 257 carry their value.

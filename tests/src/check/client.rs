@@ -143,7 +143,7 @@ fn is_timeout(kind: ErrorKind) -> bool {
 /// Whatever the server said, the client said commands.
 fn assert_commands(said: &[u8]) {
     let mut decoder = LineDecoder::strict();
-    decoder.push(said);
+    let _ = decoder.push(said);
     let events = std::iter::from_fn(|| decoder.next().map(LineEvent::into_owned));
     for event in events.filter(|event| !matches!(event, LineEvent::Answer(_))) {
         let LineEvent::Line(line) = &event else { panic!("the client sent {event:?}") };

@@ -251,7 +251,7 @@ fn decode_replies(pieces: &[&[u8]]) -> (Vec<Reply>, Option<ParseError>) {
         }
     }
     if decoder.is_clear() {
-        decoder.push(b"200 next\r\n");
+        let _ = decoder.push(b"200 next\r\n");
         let next = decoder.next().map(|reply| reply.map(|reply| code_and_lines(&reply)));
         assert_eq!(next, Ok(Some((200, vec![b"next".to_vec()]))), "nothing was left over");
     }

@@ -77,7 +77,7 @@ fn replies_read_back() {
     let make = |random: &mut Random| {
         let reply = make::reply(random);
         let mut decoder = ReplyDecoder::new();
-        decoder.push(&reply.encode());
+        let _ = decoder.push(&reply.encode());
         assert_eq!(decoder.next().as_ref(), Ok(&Some(reply.clone())));
         assert!(decoder.is_clear());
         reply.encode()
