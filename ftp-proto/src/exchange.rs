@@ -125,7 +125,8 @@ const fn codes_of(verb: Verb) -> Option<&'static [u16]> {
         Allo => &[200, 202, 452, 552],
         Opts | Sscn => &[200, 202, 451],
         Lang | Clnt | Csid => &[200],
-        Pbsz | Prot | Ccc => &[200, 536, 550],
+        Pbsz | Ccc => &[200, 536, 550],
+        Prot => &[200, 431, 536, 550],
         // Protected commands get protected replies, 6yz, which nobody here reads (RFC 2228 §3).
         Mic | Conf | Enc => &[537],
         // Transfers; 522 for a data connection that could not be protected is RFC 4217's, 554 and
@@ -235,6 +236,8 @@ mod tests {
             (Verb::Noop, 250, false),
             (Verb::Noop, 421, true),
             (Verb::Size, 213, true),
+            (Verb::Prot, 431, true),
+            (Verb::Pbsz, 431, false),
             (Verb::parse(b"XYZZY").unwrap(), 500, true),
             (Verb::parse(b"XYZZY").unwrap(), 200, false),
         ] {

@@ -170,8 +170,9 @@ impl ExtendedAddress {
         Ok(Self { address, port })
     }
 
-    /// Finds the port in the text of a 229 reply, `... (|||50004|)`: from the first `(`, any
-    /// delimiter, two fields that are empty by RFC 2428 §3, the port, the delimiter.
+    /// Finds the port in the text of a 229 reply, `... (|||50004|)`: behind the first `(` where it
+    /// can be read, any delimiter, two fields that are empty by RFC 2428 §3, the port, the
+    /// delimiter. Text in other brackets may stand before it, as in `Mode (EPSV) (|||50004|)`.
     ///
     /// Fields that a server fills nevertheless are passed over: the data connection goes to the
     /// host of the control connection, whatever a reply says.
@@ -189,19 +190,35 @@ impl ExtendedAddress {
     /// `UnexpectedEnd` where the bracket or a field is missing, `UnexpectedByte` for a delimiter
     /// outside 33 to 126, `BadNumber` for a port that is not 1 to 65535.
     pub fn find_port(text: &[u8]) -> Result<u16, ParseError> {
-        let error = |at, kind| ParseError::new("229 reply", at, kind);
-        let end = error(text.len(), ParseErrorKind::UnexpectedEnd);
-        let at = text.iter().position(|&byte| byte == b'(').ok_or(end)? + 1;
+        Self::find(text).map(|(_, port)| port)
+    }
+
+    /// The first tuple in the text of a 229 reply that can be read: where it begins, behind its
+    /// bracket, and the port in it; or what is wrong with the first.
+    fn find(text: &[u8]) -> Result<(usize, u16), ParseError> {
+        let end = ParseError::new("229 reply", text.len(), ParseErrorKind::UnexpectedEnd);
+        let mut wrong = None;
+        for (at, _) in text.iter().enumerate().filter(|&(_, &byte)| byte == b'(') {
+            match Self::port_at(text, at + 1, end) {
+                Ok(port) => return Ok((at + 1, port)),
+                Err(error) => wrong = wrong.or(Some(error)),
+            }
+        }
+        Err(wrong.unwrap_or(end))
+    }
+
+    fn port_at(text: &[u8], at: usize, end: ParseError) -> Result<u16, ParseError> {
+        let error = |kind| ParseError::new("229 reply", at, kind);
         let (&delimiter, rest) = text.get(at..).and_then(<[u8]>::split_first).ok_or(end)?;
         if !matches!(delimiter, 33..=126) {
-            return Err(error(at, ParseErrorKind::UnexpectedByte));
+            return Err(error(ParseErrorKind::UnexpectedByte));
         }
         let mut fields = rest.split(|&byte| byte == delimiter);
         let mut field = || fields.next().ok_or(end);
         let (_protocol, _address, port, _behind) = (field()?, field()?, field()?, field()?);
         match number::decimal(port).and_then(|port| u16::try_from(port).ok()) {
             Some(port) if port != 0 => Ok(port),
-            _ => Err(error(at, ParseErrorKind::BadNumber)),
+            _ => Err(error(ParseErrorKind::BadNumber)),
         }
     }
 
@@ -217,7 +234,7 @@ impl ExtendedAddress {
     /// ```
     #[must_use]
     pub fn find_protocol(text: &[u8]) -> Option<NetworkProtocol> {
-        let at = text.iter().position(|&byte| byte == b'(')? + 1;
+        let (at, _) = Self::find(text).ok()?;
         let (&delimiter, rest) = text.get(at..)?.split_first()?;
         NetworkProtocol::parse(rest.split(|&byte| byte == delimiter).next()?, at).ok()
     }

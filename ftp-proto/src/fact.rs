@@ -156,8 +156,9 @@ impl Facts {
     /// one without `=` is passed over, as unknown facts must be (RFC 3659 §7.5).
     ///
     /// Two things that the RFC forbids are read, since servers send them: an SP inside the value
-    /// of a fact (ProFTPD with groups called `domain users`), as long as `;` and SP stand behind
-    /// the facts; and a last fact without its `;`.
+    /// of an owner, a group or a fact that is not known here (ProFTPD with groups called
+    /// `domain users`), as long as `;` and SP stand behind the facts; and a last fact without its
+    /// `;`.
     ///
     /// # Errors
     ///
@@ -173,14 +174,16 @@ impl Facts {
             (first, true)
         } else {
             match line.windows(2).position(|pair| pair == b"; ") {
-                Some(semicolon) => (semicolon + 1, true),
-                None => (first, false),
+                Some(at) if may_hold_blanks(line.get(..at).unwrap_or_default()) => (at + 1, true),
+                _ => (first, false),
             }
         };
         if space + 1 == line.len() {
             return Err(end());
         }
-        let has_facts = space == 0 || eight::find(line, b'=').is_some_and(|at| at < space);
+        let facts = line.get(..space).unwrap_or_default();
+        let last = facts.rsplit(|&byte| byte == b';').next().filter(|_| !closed);
+        let has_facts = space == 0 || eight::find(last.unwrap_or(facts), b'=').is_some();
         if line.get(first) == Some(&b'\t') || !has_facts {
             return Err(error(first, ParseErrorKind::UnexpectedByte));
         }
@@ -254,6 +257,16 @@ impl Facts {
     pub fn modify(&self) -> Option<TimeVal> {
         TimeVal::parse(self.get("modify")?).ok()
     }
+}
+
+/// Whether each of these is a fact, and SP stand only in values that can have some.
+fn may_hold_blanks(facts: &[u8]) -> bool {
+    facts.split(|&byte| byte == b';').all(|fact| {
+        let Some((name, value)) = eight::split_once(fact, b'=') else { return false };
+        let takes_blanks =
+            matches!(Fact::parse(name), None | Some(Fact::UnixOwner | Fact::UnixGroup));
+        !name.contains(&b' ') && (takes_blanks || !value.contains(&b' '))
+    })
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ impl HostPort {
 
     /// Finds the tuple in the text of a 227 reply: the first place where six numbers with commas
     /// between them stand, with or without brackets, since servers differ in all that surrounds
-    /// them (RFC 1123 §4.1.2.6).
+    /// them (RFC 1123 §4.1.2.6). Only if there is none, SP may stand behind the commas.
     ///
     /// ```
     /// use ftp_proto::HostPort;
@@ -65,6 +65,15 @@ impl HostPort {
     /// `UnexpectedEnd` where there are no six numbers in a row, `BadNumber` where one of them is
     /// above 255 or the port is 0.
     pub fn find(text: &[u8]) -> Result<Self, ParseError> {
+        match Self::find_with(text, false) {
+            Err(ParseError { kind: ParseErrorKind::UnexpectedEnd, .. }) => {
+                Self::find_with(text, true)
+            }
+            found => found,
+        }
+    }
+
+    fn find_with(text: &[u8], blanks: bool) -> Result<Self, ParseError> {
         let error = |at, kind| ParseError::new("host-port", at, kind);
         let mut rest = text;
         loop {
@@ -74,10 +83,17 @@ impl HostPort {
                 return Err(error(text.len(), ParseErrorKind::UnexpectedEnd));
             }
             let at = text.len() - rest.len();
-            let length =
-                rest.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b',').count();
+            let mut before = 0;
+            let belongs = |byte: &&u8| {
+                let last = std::mem::replace(&mut before, **byte);
+                byte.is_ascii_digit()
+                    || **byte == b','
+                    || blanks && **byte == b' ' && matches!(last, b',' | b' ')
+            };
+            let length = rest.iter().take_while(belongs).count();
             let (run, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-            let mut fields = run.split(|&byte| byte == b',').filter(|field| !field.is_empty());
+            let fields = run.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+            let mut fields = fields.filter(|field| !field.is_empty());
             if run.windows(2).all(|pair| pair != b",,") && fields.clone().count() >= 6 {
                 let mut octets = [0; 6];
                 for (octet, field) in octets.iter_mut().zip(&mut fields) {
@@ -166,6 +182,10 @@ mod tests {
             "10,0,0,5,195,84",
             "2 ways, 1 port: 10,0,0,5,195,84 (20 s)",
             "Entering Passive Mode (10,0,0,5,195,84,)",
+            "Entering Passive Mode (10, 0, 0, 5, 195, 84)",
+            "Entering Passive Mode 10, 0,  0, 5,195, 84.",
+            "port 5, 10,0,0,5,195,84",
+            "1, 2, 3, 4, 5, 6: 10,0,0,5,195,84",
         ] {
             assert_eq!(HostPort::find(text.as_bytes()), Ok(want), "{text}");
         }

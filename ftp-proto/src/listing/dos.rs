@@ -51,7 +51,24 @@ pub(super) fn parse(line: &[u8], reference: TimeVal, order: &mut Option<Order>) 
     };
     let ymd = numbers.ymd(order);
     entry.modified = ymd.and_then(|ymd| modified(ymd, Some(time.clock), reference));
+    let (name, target) = match entry.kind {
+        Some(EntryKind::Link) => split_target(name),
+        _ => (name, None),
+    };
+    entry.target = target.map(<[u8]>::to_vec);
     Some(named(entry, name))
+}
+
+/// Splits `name [target]`, as `dir` shows links and junctions.
+fn split_target(name: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let parts = name.strip_suffix(b"]").and_then(|rest| {
+        let at = rest.windows(2).rposition(|pair| pair == b" [")?;
+        Some((rest.get(..at)?, rest.get(at + 2..)?))
+    });
+    match parts {
+        Some((name, target)) if !name.is_empty() && !target.is_empty() => (name, Some(target)),
+        _ => (name, None),
+    }
 }
 
 /// Reads one line of IBM's server for OS/2: size, attributes and `DIR`, date, time, name.

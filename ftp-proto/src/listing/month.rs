@@ -14,7 +14,8 @@ pub(super) fn is_mark(suffix: &[u8], marks: &[&[u8]]) -> bool {
 }
 
 /// The number of a month by its name, in English or in a language that servers were seen to
-/// send, in any case of ASCII letters, a `.` or `,` behind it or not.
+/// send, in any case of ASCII letters, a `.` or `,` behind it or not. 0 if the name is that of
+/// different months in different languages, so that the date has its form but no time.
 pub(super) fn month(word: &[u8]) -> Option<u16> {
     let name = word.strip_suffix(b",").unwrap_or(word);
     let name = name.strip_suffix(b".").unwrap_or(name);
@@ -43,6 +44,9 @@ pub(super) fn month(word: &[u8]) -> Option<u16> {
         return None;
     }
     let is_name = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
+    if AMBIGUOUS.iter().any(is_name) {
+        return Some(0);
+    }
     let at = MONTHS.iter().position(|names| names.iter().any(is_name));
     u16::try_from(at?).ok().map(|at| at + 1)
 }
@@ -50,6 +54,9 @@ pub(super) fn month(word: &[u8]) -> Option<u16> {
 /// What the names below begin with, as far as it is ASCII: a glance that spares most words the
 /// search.
 const INITIALS: &[u8] = b"acdefgjklmnopsw";
+
+/// July and November in Polish, June and October in Croatian.
+const AMBIGUOUS: [&str; 2] = ["lip", "lis"];
 
 /// Names of months other than English ones of three letters: English, German, French, Italian,
 /// Spanish, Portuguese, Dutch, Scandinavian, Polish, Hungarian, Russian, in UTF-8.
@@ -61,17 +68,24 @@ const MONTHS: [&[&str]; 12] = [
     &["april", "avr", "avril", "abr", "kwi", "ápr", "апр", "апреля"],
     &["mai", "mag", "mei", "maj", "máj", "май", "мая"],
     &["june", "juni", "juin", "giu", "cze", "jún", "июн", "июня"],
-    &["july", "juli", "juil", "juillet", "lug", "lip", "júl", "июл", "июля"],
+    &["july", "juli", "juil", "juillet", "lug", "júl", "июл", "июля"],
     &["august", "aoû", "août", "aout", "ago", "sie", "авг", "августа"],
     &["september", "sept", "septembre", "set", "wrz", "szept", "сен", "сентября"],
     &["october", "oktober", "octobre", "okt", "ott", "out", "paź", "окт", "октября"],
-    &["november", "novembre", "lis", "ноя", "ноября"],
+    &["november", "novembre", "ноя", "ноября"],
     &["december", "dezember", "décembre", "dez", "déc", "dic", "des", "gru", "дек", "декабря"],
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_of_two_months_is_no_time() {
+        for name in AMBIGUOUS {
+            assert_eq!(month(name.as_bytes()), Some(0), "{name}");
+        }
+    }
 
     #[test]
     fn no_name_stands_for_two_months() {

@@ -6,6 +6,9 @@ use super::entry::{Entry, EntryKind, Permissions};
 use super::words::{Word, Words, split_digits};
 use crate::time_val::TimeVal;
 
+/// How wide the column of the group is at least.
+const GROUP_COLUMN: usize = 8;
+
 /// What earlier lines told about where names begin; see [`Column::LooseYear`].
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Habits {
@@ -176,12 +179,13 @@ fn read_size(
         ([], [b'-', rest @ ..]) => {
             (!rest.is_empty() && rest.iter().all(u8::is_ascii_digit)).then_some(word.start)
         }
-        // `ftpadmin125435904`: the group is as wide as its column, and the size follows.
+        // `ftpadmin125435904`: the group is as wide as its column, and the size follows. Behind a
+        // shorter one there is no size, and those digits are the group's.
         ([], rest) => {
             let digits = rest.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
             let (group, digits) = rest.split_at_checked(rest.len() - digits)?;
             let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
-            if digits.is_empty() || !group.iter().all(is_name) {
+            if digits.is_empty() || group.len() < GROUP_COLUMN || !group.iter().all(is_name) {
                 return None;
             }
             entry.set_size(digits);
@@ -208,9 +212,13 @@ fn is_owner(
     let mut behind_number = behind;
     let number = behind_number.next().filter(Word::is_digits);
     let follows = |words| date::read(words, reference).is_some();
+    // One without a time may well begin a name.
+    let follows_whole =
+        |words| date::read(words, reference).is_some_and(|date| date.column != Column::NoTime);
     let is_year = (1970..=reference.year() + 1).contains(&year);
+    // What looks like the year is the size, where it is no year or a whole date follows it.
     (number.is_some() && follows(behind_number) && (before.is_none() || !is_year))
-        || (!is_year && follows(behind))
+        || if is_year { follows_whole(behind) } else { follows(behind) }
 }
 
 /// Reads links, owner and group out of what stands between the mode and the size.
