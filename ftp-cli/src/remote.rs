@@ -28,6 +28,9 @@ pub(crate) fn url(operand: &OsStr) -> Result<FtpUrl, Failure> {
         // Not the operand itself, which may hold a password.
         let form = "ftp://[user@]host[:port]/path or [user@]host:path";
         let (kind, at) = (error.kind, error.at);
+        if operand.as_bytes().get(at) == Some(&b'#') {
+            return Failure::usage("not an FTP URL: # begins a fragment; write %23 in a name");
+        }
         Failure::usage(format!("not an FTP URL: {kind} at byte {at}; {form} is expected"))
     })
 }
@@ -296,13 +299,6 @@ fn is_public(address: IpAddr) -> bool {
 /// A path as people are shown it.
 pub(crate) fn shown(path: &[u8]) -> String {
     Escaped(path).to_string()
-}
-
-/// The file `name` in the directory of a URL, as both are shown.
-pub(crate) fn shown_in(url: &FtpUrl, name: &[u8]) -> String {
-    let directory = url.to_string();
-    let between = if directory.ends_with('/') { "" } else { "/" };
-    format!("{directory}{between}{}", shown(name))
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Where a file is: `ftp://user@host:port/a/b;type=i` (RFC 1738 §3.2) and the short form
 //! `user@host:path`.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
@@ -8,7 +11,7 @@ use std::str::FromStr;
 use crate::error::{ParseError, ParseErrorKind};
 use crate::number;
 use crate::parameters::RepresentationType;
-use crate::pathname::{Escaped, is_line_break};
+use crate::pathname::is_line_break;
 
 /// How the control connection is protected, from the scheme of the URL.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -32,7 +35,8 @@ impl Scheme {
     }
 }
 
-/// A URL of an FTP object, percent-decoded. `Debug` and `Display` show no password.
+/// A URL of an FTP object, percent-decoded. `Display` writes a URL in ASCII that reads back as the
+/// same but for the password, which neither it nor `Debug` shows.
 ///
 /// ```
 /// use ftp_proto::FtpUrl;
@@ -47,6 +51,7 @@ impl Scheme {
 ///
 /// let short = FtpUrl::parse(b"me@host.example:/var/a%20b")?;
 /// assert_eq!(short.path(), b"/var/a%20b", "taken byte for byte, as scp does");
+/// assert_eq!(short.to_string(), "ftp://me@host.example//var/a%2520b");
 /// # Ok::<(), ftp_proto::ParseError>(())
 /// ```
 #[derive(Clone, Eq, PartialEq)]
@@ -68,16 +73,18 @@ impl FtpUrl {
     ///
     /// The path of a URL is split at `/` before it is percent-decoded; it is relative to the
     /// directory the login ends in, and absolute if it begins with `%2F`. `;type=` takes `a`,
-    /// `i` or `d` in either case. In brackets stands an IPv6 address, which a zone may follow
-    /// behind `%25` (RFC 6874 §2) or, as people write it, behind a bare `%`.
+    /// `i` or `d` in either case. An empty port is none (RFC 3986 §3.2.3), and a `#` has to be
+    /// written `%23`, as it begins a fragment (§3.5), which no file has. In brackets stands an IPv6
+    /// address, which a zone may follow behind `%25` (RFC 6874 §2) or, as people write it, behind a
+    /// bare `%`.
     ///
     /// # Errors
     ///
     /// `UnknownWord` for another scheme or type; `UnexpectedEnd` without a host or zone or with
     /// half an escape; `BadNumber` for a port that is not 1 to 65535 or an escape that is not
     /// hexadecimal; `LineBreak` for CR, LF or NUL in any part, escaped or not; `UnexpectedByte`
-    /// for a host of other characters than names and addresses have, and for brackets around
-    /// anything but an IPv6 address.
+    /// for a `#` in a URL, for a host of other characters than names and addresses have, and for
+    /// brackets around anything but an IPv6 address.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         if let Some(at) = input.iter().position(|&byte| is_line_break(byte)) {
             return Err(error(at, ParseErrorKind::LineBreak));
@@ -100,13 +107,16 @@ impl FtpUrl {
             _ => return Err(error(0, ParseErrorKind::UnknownWord)),
         };
         let rest = input.get(start..).unwrap_or_default();
+        if let Some(at) = rest.iter().position(|&byte| byte == b'#') {
+            return Err(error(start + at, ParseErrorKind::UnexpectedByte));
+        }
         let slash = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
         let (authority, path) = rest.split_at_checked(slash).unwrap_or((rest, &[]));
         // The last `@`: whatever stands before it cannot be a host.
         let split = authority.iter().rposition(|&byte| byte == b'@');
         let place_at = split.map_or(0, |at| at + 1);
         let place = authority.get(place_at..).unwrap_or_default();
-        let mut url = Self::at_place(scheme, place, start + place_at, zone_of_url)?;
+        let mut url = Self::at_place(scheme, place, start + place_at, true)?;
         if let Some(login) = split.and_then(|at| authority.get(..at)) {
             let colon = login.iter().position(|&byte| byte == b':').unwrap_or(login.len());
             let (user, password) = login.split_at_checked(colon).unwrap_or((login, &[]));
@@ -160,7 +170,7 @@ impl FtpUrl {
         };
         let place = input.get(host_at..host_end + port).unwrap_or_default();
         // Only a URL is escaped; here a `%` is a `%`, and the user, zone and path are as they are.
-        let mut url = Self::at_place(Scheme::Ftp, place, host_at, |zone, _| Ok(zone.to_vec()))?;
+        let mut url = Self::at_place(Scheme::Ftp, place, host_at, false)?;
         let user = head.get(..host_at.saturating_sub(1)).filter(|user| !user.is_empty());
         url.user = user.map(<[u8]>::to_vec);
         path.split(|&byte| byte == b'/').for_each(|part| url.push_part(part));
@@ -168,26 +178,29 @@ impl FtpUrl {
     }
 
     /// All but login and path, from `host[:port]`; `at` is where that stands in the input, and
-    /// `unescape` undoes what is escaped in a zone.
+    /// `is_escaped` says whether a `%` in it begins an escape.
     fn at_place(
         scheme: Scheme,
         input: &[u8],
         at: usize,
-        unescape: Unescape,
+        is_escaped: bool,
     ) -> Result<Self, ParseError> {
         let (host, port) = if let Some(rest) = input.strip_prefix(b"[") {
             let close = rest.iter().position(|&byte| byte == b']');
             let close = close.ok_or(error(at, ParseErrorKind::UnexpectedEnd))?;
             let (host, port) = rest.split_at_checked(close).unwrap_or((rest, &[]));
-            (ipv6_host(host, at + 1, unescape)?, port.get(1..).unwrap_or_default())
+            (ipv6_host(host, at + 1, is_escaped)?, port.get(1..).unwrap_or_default())
         } else {
             let colon = input.iter().position(|&byte| byte == b':').unwrap_or(input.len());
             let (host, port) = input.split_at_checked(colon).unwrap_or((input, &[]));
-            (name(host, at)?, port)
+            match is_escaped {
+                true => (name(&percent_decode(host, at)?, at)?, port),
+                false => (name(host, at)?, port),
+            }
         };
         let port_at = at + input.len() - port.len();
         let port = match port.split_first() {
-            None => None,
+            None | Some((b':', [])) => None,
             Some((b':', digits)) => {
                 let port = number::decimal(digits).and_then(|port| u16::try_from(port).ok());
                 let bad = error(port_at + 1, ParseErrorKind::BadNumber);
@@ -259,6 +272,27 @@ impl FtpUrl {
         &self.path
     }
 
+    /// The URL of what `path` names below the directory that this one names. Parts of `path` stand
+    /// between `/`; nothing in it is escaped.
+    ///
+    /// ```
+    /// let directory: ftp_proto::FtpUrl = "ftp://host.example/pub/".parse()?;
+    /// assert_eq!(directory.below(b"a/50%").to_string(), "ftp://host.example/pub/a/50%25");
+    /// # Ok::<(), ftp_proto::ParseError>(())
+    /// ```
+    #[must_use]
+    pub fn below(&self, path: &[u8]) -> Self {
+        let mut url = Self { path: Vec::new(), ends: Vec::new(), lists: false, ..self.clone() };
+        url.representation = None;
+        let mut parts: Vec<_> = self.parts().map(<[u8]>::to_vec).collect();
+        // What follows the last `/` continues that part: it is empty, or ends in a `%2F`.
+        let last = parts.pop_if(|last| last.is_empty() || last.ends_with(b"/"));
+        parts.iter().for_each(|part| url.push_part(part));
+        let path = [last.as_deref().unwrap_or_default(), path].concat();
+        path.split(|&byte| byte == b'/').for_each(|part| url.push_part(part));
+        url
+    }
+
     /// The parts of the path: each was decoded on its own, so a part of a URL may hold a `/` that
     /// was written `%2F`. Joined by `/` they are the [`path`](Self::path); an empty path is one
     /// empty part. All but the last are what `CWD` takes one by one (RFC 1738 §3.2.2).
@@ -302,17 +336,47 @@ impl fmt::Display for FtpUrl {
         };
         write!(f, "{scheme}://")?;
         if let Some(user) = &self.user {
-            write!(f, "{}@", Escaped(user))?;
+            write!(f, "{}@", Percent(user))?;
         }
-        if self.host.contains(':') {
-            write!(f, "[{}]", Escaped(self.host.as_bytes()))?;
-        } else {
-            write!(f, "{}", Escaped(self.host.as_bytes()))?;
+        match self.host.split_once('%') {
+            Some((address, zone)) => write!(f, "[{address}%25{}]", Percent(zone.as_bytes()))?,
+            None if self.host.contains(':') => write!(f, "[{}]", self.host)?,
+            None => write!(f, "{}", Percent(self.host.as_bytes()))?,
         }
         if let Some(port) = self.port {
             write!(f, ":{port}")?;
         }
-        write!(f, "/{}", Escaped(&self.path))
+        for part in self.parts() {
+            write!(f, "/{}", Percent(part))?;
+        }
+        f.write_str(match self.representation {
+            Some(RepresentationType::Ascii) => ";type=a",
+            Some(RepresentationType::Image) => ";type=i",
+            None if self.lists => ";type=d",
+            None => "",
+        })
+    }
+}
+
+/// Bytes as they stand in a part of a URL: what could mean anything there is escaped.
+struct Percent<'a>(&'a [u8]);
+
+impl fmt::Display for Percent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=".contains(byte);
+        let mut rest = self.0;
+        while !rest.is_empty() {
+            let plain = rest.iter().take_while(|byte| is_plain(byte)).count();
+            let (plain, others) = rest.split_at_checked(plain).unwrap_or((rest, &[]));
+            f.write_str(std::str::from_utf8(plain).unwrap_or_default())?;
+            let escaped = others.iter().take_while(|byte| !is_plain(byte)).count();
+            let (escaped, others) = others.split_at_checked(escaped).unwrap_or((others, &[]));
+            for byte in escaped {
+                write!(f, "%{byte:02X}")?;
+            }
+            rest = others;
+        }
+        Ok(())
     }
 }
 
@@ -326,11 +390,8 @@ const fn error(at: usize, kind: ParseErrorKind) -> ParseError {
     ParseError::new("URL", at, kind)
 }
 
-/// Undoes escapes, given bytes and where they stand in the whole.
-type Unescape = fn(&[u8], usize) -> Result<Vec<u8>, ParseError>;
-
 /// What stands in brackets: an IPv6 address, and `%` and a zone if there is one.
-fn ipv6_host(input: &[u8], at: usize, unescape: Unescape) -> Result<String, ParseError> {
+fn ipv6_host(input: &[u8], at: usize, is_escaped: bool) -> Result<String, ParseError> {
     let end = input.iter().position(|&byte| byte == b'%').unwrap_or(input.len());
     let (address, zone) = input.split_at_checked(end).unwrap_or((input, &[]));
     let address = std::str::from_utf8(address).ok();
@@ -339,7 +400,8 @@ fn ipv6_host(input: &[u8], at: usize, unescape: Unescape) -> Result<String, Pars
     if let Some((_, zone)) = zone.split_first() {
         let zone_at = at + end + 1;
         host.push('%');
-        host.push_str(&name(&unescape(zone, zone_at)?, zone_at)?);
+        let zone = if is_escaped { zone_of_url(zone, zone_at)? } else { zone.to_vec() };
+        host.push_str(&name(&zone, zone_at)?);
     }
     Ok(host)
 }
@@ -389,253 +451,4 @@ fn percent_decode(input: &[u8], at: usize) -> Result<Vec<u8>, ParseError> {
         rest = tail;
     }
     Ok(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ParseErrorKind::{BadNumber, LineBreak, UnexpectedByte, UnexpectedEnd, UnknownWord};
-
-    /// user, password, host, port, path of a URL that must parse.
-    fn parts(text: &str) -> (Option<String>, Option<String>, String, u16, String) {
-        let url = FtpUrl::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"));
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        let (user, password) = (url.user().map(text), url.password().map(text));
-        (user, password, url.host().to_owned(), url.port(), text(url.path()))
-    }
-
-    #[test]
-    fn parse_reads_urls_cl_60_cl_61_cl_65() {
-        for (text, user, password, host, port, path) in [
-            ("ftp://h", None, None, "h", 21, ""),
-            ("ftp://h/", None, None, "h", 21, ""),
-            ("FTP://h/a/b", None, None, "h", 21, "a/b"),
-            ("ftpes://h:2121//a", None, None, "h", 2121, "/a"),
-            ("ftps://h/%2Fetc/motd", None, None, "h", 990, "/etc/motd"),
-            ("ftp://u:p@h/x", Some("u"), Some("p"), "h", 21, "x"),
-            ("ftp://u@h:1/x", Some("u"), None, "h", 1, "x"),
-            ("ftp://u:@h/x", Some("u"), Some(""), "h", 21, "x"),
-            ("ftp://a%40b:c%3Ad@h/%23?#", Some("a@b"), Some("c:d"), "h", 21, "#?#"),
-            ("ftp://a@b@c/", Some("a@b"), None, "c", 21, ""),
-            ("ftp://[::1]:2121/x", None, None, "::1", 2121, "x"),
-            ("ftp://h/a%2Fb/c", None, None, "h", 21, "a/b/c"),
-            ("ftp://@h/", None, None, "h", 21, ""),
-            ("ftp://127.0.0.1/a;b", None, None, "127.0.0.1", 21, "a;b"),
-            ("ftp://h/a;type=i", None, None, "h", 21, "a"),
-            ("h:a b%20", None, None, "h", 21, "a b%20"),
-            ("u@h:", Some("u"), None, "h", 21, ""),
-            ("u@h:2121:/a:b", Some("u"), None, "h", 2121, "/a:b"),
-            ("u@h:2121", Some("u"), None, "h", 21, "2121"),
-            ("u%41@v@h:p@q", Some("u%41@v"), None, "h", 21, "p@q"),
-            ("u@[::1]:2121:a", Some("u"), None, "::1", 2121, "a"),
-            ("[::1]:a", None, None, "::1", 21, "a"),
-            ("h:a/b@c", None, None, "h", 21, "a/b@c"),
-            ("h:a://b", None, None, "h", 21, "a://b"),
-            ("u@h:ftp://b", Some("u"), None, "h", 21, "ftp://b"),
-            ("u@ftp://b", Some("u"), None, "ftp", 21, "//b"),
-            ("[::1]:a://b", None, None, "::1", 21, "a://b"),
-        ] {
-            let want = (
-                user.map(str::to_owned),
-                password.map(str::to_owned),
-                host.to_owned(),
-                port,
-                path.to_owned(),
-            );
-            assert_eq!(parts(text), want, "{text}");
-        }
-    }
-
-    #[test]
-    fn parts_are_split_before_they_are_decoded_cl_60_cl_61() {
-        for (text, want) in [
-            ("ftp://h", &[""][..]),
-            ("ftp://h/", &[""]),
-            ("ftp://h/a/b/c", &["a", "b", "c"]),
-            ("ftp://h/a%2Fb/c", &["a/b", "c"]),
-            ("ftp://h/a/b%2fc;type=i", &["a", "b/c"]),
-            ("ftp://h/%2Fetc/motd", &["/etc", "motd"]),
-            ("ftp://h/%2F/etc/motd", &["/", "etc", "motd"]),
-            ("ftp://h//a", &["", "a"]),
-            ("ftp://h/a//b/", &["a", "", "b", ""]),
-            ("h:", &[""]),
-            ("h:/a%2Fb/c", &["", "a%2Fb", "c"]),
-        ] {
-            let url = FtpUrl::parse(text.as_bytes()).unwrap();
-            let parts: Vec<_> = url.parts().collect();
-            let want: Vec<_> = want.iter().map(|part| part.as_bytes()).collect();
-            assert_eq!(parts, want, "{text}");
-            assert_eq!(url.path(), parts.join(&b'/'), "{text}");
-        }
-        let [one, other] =
-            ["ftp://h/a%2Fb", "ftp://h/a/b"].map(|text| FtpUrl::parse(text.as_bytes()));
-        assert_ne!(one, other, "the same path, other directories");
-    }
-
-    #[test]
-    fn zones_are_read_escaped_and_bare_hl_09() {
-        for (text, want) in [
-            ("ftp://[fe80::1%eth0]/x", "fe80::1%eth0"),
-            ("ftp://[fe80::1%25eth0]/x", "fe80::1%eth0"),
-            ("ftp://[fe80::1%25eth0%2E1]:21/", "fe80::1%eth0.1"),
-            ("ftp://[fe80::1%25]/", "fe80::1%25"),
-            ("ftp://[fe80::1%2525]/", "fe80::1%25"),
-            ("ftp://[fe80::1%2]/", "fe80::1%2"),
-            ("ftp://[::ffff:127.0.0.1]/", "::ffff:127.0.0.1"),
-            ("u@[fe80::1%eth0]:x", "fe80::1%eth0"),
-            ("[fe80::1%251]:x", "fe80::1%251"),
-        ] {
-            assert_eq!(parts(text).2, want, "{text}");
-        }
-    }
-
-    #[test]
-    fn without_a_user_there_is_none_cl_64() {
-        for text in ["ftp://h/", "ftp://@h/", "ftp://:p@h/", "h:a", "@h:a"] {
-            assert_eq!(FtpUrl::parse(text.as_bytes()).unwrap().user(), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn parse_reads_types_cl_63() {
-        let url = |text: &str| FtpUrl::parse(text.as_bytes());
-        for text in ["ftp://h/a;TYPE=A", "ftp://h/a;Type=a", "ftp://h/a;tYPe=A"] {
-            let ascii = url(text).unwrap();
-            assert_eq!(ascii.representation(), Some(RepresentationType::Ascii), "{text}");
-            assert_eq!(ascii.path(), b"a", "{text}");
-        }
-        let image = url("ftp://h/a;type=i").unwrap();
-        assert_eq!(image.representation(), Some(RepresentationType::Image));
-        let list = url("ftp://h/a;type=d").unwrap();
-        assert!(list.is_directory() && list.representation().is_none());
-        assert!(!url("ftp://h/a").unwrap().is_directory());
-        assert!(url("ftp://h/a/").unwrap().is_directory());
-        assert!(url("ftp://h").unwrap().is_directory());
-        assert_eq!(url("ftp://h/a;type=x").map_err(|error| error.kind), Err(UnknownWord));
-    }
-
-    #[test]
-    fn parse_refuses_cl_62_hl_09() {
-        for (text, kind) in [
-            ("", UnexpectedEnd),
-            ("plain-name", UnexpectedEnd),
-            ("./a/b", UnexpectedEnd),
-            ("./a:b", UnexpectedEnd),
-            ("a/b@h:c", UnexpectedEnd),
-            ("[::1:a", UnexpectedEnd),
-            (":a", UnexpectedEnd),
-            ("http://h/", UnknownWord),
-            ("://h/", UnknownWord),
-            ("ftp://", UnexpectedEnd),
-            ("ftp:///a", UnexpectedEnd),
-            ("ftp://u@/a", UnexpectedEnd),
-            ("ftp://h:0/", BadNumber),
-            ("ftp://h:65536/", BadNumber),
-            ("ftp://h:-1/", BadNumber),
-            ("ftp://h:/", BadNumber),
-            ("ftp://[::1/", UnexpectedEnd),
-            ("ftp://[::1]x/", UnexpectedByte),
-            ("ftp://[]/", UnexpectedByte),
-            ("ftp://[:]/", UnexpectedByte),
-            ("ftp://[abc]/", UnexpectedByte),
-            ("ftp://[abc]:21/", UnexpectedByte),
-            ("ftp://[127.0.0.1]/", UnexpectedByte),
-            ("ftp://[::1\u{e9}]/", UnexpectedByte),
-            ("[abc]:x", UnexpectedByte),
-            ("ftp://[%25eth0]/", UnexpectedByte),
-            ("ftp://[fe80::1%]/", UnexpectedEnd),
-            ("ftp://[fe80::1%eth 0]/", UnexpectedByte),
-            ("ftp://[fe80::1%25e%2F]/", UnexpectedByte),
-            ("ftp://[fe80::1%25e%0A]/", LineBreak),
-            ("ftp://[fe80::1%25e%4]/", UnexpectedEnd),
-            ("h://b", UnknownWord),
-            ("svn+ssh://h/b", UnknownWord),
-            ("a.b-c://h/b", UnknownWord),
-            ("ftp://h h/", UnexpectedByte),
-            ("ftp://h~/", UnexpectedByte),
-            ("ftp://h%41/", UnexpectedByte),
-            ("ftp://[::1%a:b]/", UnexpectedByte),
-            ("ftp://h\u{1b}/", UnexpectedByte),
-            ("ftp://h/%0d%0aDELE", LineBreak),
-            ("ftp://h/%00", LineBreak),
-            ("ftp://u%0a@h/", LineBreak),
-            ("ftp://u:%0A@h/", LineBreak),
-            ("ftp://h/a\nb", LineBreak),
-            ("h:a\rb", LineBreak),
-            ("ftp://h/%4", UnexpectedEnd),
-            ("ftp://h/%zz", BadNumber),
-            ("ftp://h/%+1", BadNumber),
-        ] {
-            let got = FtpUrl::parse(text.as_bytes()).map_err(|error| error.kind);
-            assert_eq!(got, Err(kind), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn bytes_that_are_not_utf_8_stay() {
-        let url = FtpUrl::parse(b"ftp://h/%ff\xfe").unwrap();
-        assert_eq!(url.path(), b"\xff\xfe");
-    }
-
-    #[test]
-    fn passwords_are_not_shown() {
-        let url = FtpUrl::parse(b"ftp://u:secret@[::1]:21/a%1bb").unwrap();
-        assert_eq!(url.to_string(), "ftp://u@[::1]:21/a\\x1bb");
-        assert!(!format!("{url:?}").contains("secret"));
-    }
-
-    #[test]
-    fn hosts_and_zones_are_shown_escaped_hc_28() {
-        let url = FtpUrl::parse("ftp://[::1%\u{9b}2J\u{202e}]/".as_bytes()).unwrap();
-        assert_eq!(url.to_string(), "ftp://[::1%\\u{9b}2J\\u{202e}]/");
-        assert!(!format!("{url:?}").contains(['\u{9b}', '\u{202e}']));
-    }
-
-    #[test]
-    fn a_percent_in_a_short_form_user_is_no_escape() {
-        for user in ["50%", "%0d", "u%zz"] {
-            let url = FtpUrl::parse(format!("{user}@h:p").as_bytes()).unwrap();
-            assert_eq!(url.user(), Some(user.as_bytes()));
-        }
-    }
-
-    #[test]
-    fn errors_say_where() {
-        for (text, at) in [
-            ("ftp://h/ab%zz", 10),
-            ("ftp://h/ab%4", 10),
-            ("ftp://h/abc;type=x", 11),
-            ("ftp://ab%zz@h/", 8),
-            ("ftp://u@[::1/", 8),
-            ("ftp://h/%41%00", 11),
-            ("ftp://h/a/b/%zz", 12),
-            ("ftp://user:%zz@h/", 11),
-            ("ftp://u:p@h h/", 10),
-            ("ftp://h:x/", 8),
-            ("ftp://u@h:0/", 10),
-            ("ftp://[::1]:65536/", 12),
-            ("ftp://[::1]x/", 11),
-            ("ftp://u@[abc]/", 9),
-            ("ftp://[fe80::1%25e%zz]/", 18),
-            ("ftp://[fe80::1%e/]/", 6),
-            ("ftp://[fe80::1%e f]/", 15),
-            ("u@h:0:a", 4),
-        ] {
-            let got = FtpUrl::parse(text.as_bytes()).map_err(|error| error.at);
-            assert_eq!(got, Err(at), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_colon_at_the_start_of_the_path_is_no_port() {
-        let url = FtpUrl::parse(b"h::a").unwrap();
-        assert_eq!((url.port(), url.path()), (21, &b":a"[..]));
-        assert_eq!(url.named_port(), None);
-    }
-
-    #[test]
-    fn debug_is_display_without_secrets() {
-        let url = FtpUrl::parse(b"ftp://u:p@h/a").unwrap();
-        assert_eq!(format!("{url:?}"), "FtpUrl(ftp://u@h/a)");
-    }
 }

@@ -83,7 +83,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     at.log_in_as(&target, of_target);
 
     let copy_at = match under {
-        Some(name) => remote::shown_in(&target, name.as_encoded_bytes()),
+        Some(name) => target.below(name.as_encoded_bytes()).to_string(),
         None => target.to_string(),
     };
     let about =

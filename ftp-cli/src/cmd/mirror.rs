@@ -536,8 +536,10 @@ fn top_of(url: &FtpUrl) -> Vec<u8> {
 
 /// What people and programs are told that something on a server is called.
 fn named(url: &FtpUrl, path: &[u8]) -> Vec<u8> {
-    let shown = url.to_string();
-    join(shown.as_bytes(), path)
+    match path {
+        b"" => url.to_string().into_bytes(),
+        path => url.below(path).to_string().into_bytes(),
+    }
 }
 
 /// The same of something here.

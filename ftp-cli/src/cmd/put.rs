@@ -104,7 +104,7 @@ impl Item<'_> {
     fn about(&self, url: &FtpUrl) -> impl Fn(Object) -> Object {
         let source = self.local.as_bytes().to_vec();
         let target = match url.is_directory() {
-            true => remote::shown_in(url, last(&self.path)),
+            true => url.below(last(&self.path)).to_string(),
             false => url.to_string(),
         };
         move |object| object.name("source", &source).text("target", &target)

@@ -100,7 +100,7 @@ mod tests {
             ("226 Listed \"failed", "", true),
         ] {
             let mut decoder = ReplyDecoder::new();
-            decoder.push(format!("{text}\r\n").as_bytes());
+            let _ = decoder.push(format!("{text}\r\n").as_bytes());
             let reply = decoder.next().unwrap().unwrap();
             assert_eq!(says_cut(&reply, directory.as_bytes()), want, "{text}");
         }

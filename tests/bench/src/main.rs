@@ -32,12 +32,12 @@ fn main() {
     let mut replies = ReplyDecoder::new();
     let mut once: Box<dyn FnMut()> = match operation.as_str() {
         "command-line" => Box::new(|| {
-            lines.push(black_box(b"RETR name\r\n"));
+            let _ = lines.push(black_box(b"RETR name\r\n"));
             let Some(LineEvent::Line(line)) = lines.next() else { panic!("a whole line") };
             black_box(&Command::parse_line(&line).expect("a command"));
         }),
         "reply" => Box::new(|| {
-            replies.push(black_box(REPLY));
+            let _ = replies.push(black_box(REPLY));
             black_box(replies.next().expect("a reply"));
         }),
         "227" => Box::new(|| {
