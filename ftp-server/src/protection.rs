@@ -33,7 +33,8 @@ pub enum SessionReuse {
     /// does not resume.
     Prefer,
     /// A data connection that does not resume is refused with 522. Tickets enough for 64 uploads in a
-    /// row, and two more with each download or listing.
+    /// row, and two more with each download or listing. They are good as long as their control
+    /// connection, seven days at most (RFC 8446 §4.6.1).
     Require,
 }
 

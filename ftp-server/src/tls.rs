@@ -9,16 +9,16 @@ mod connection;
 mod handshake;
 mod load;
 mod pool;
+mod resumption;
 
 pub(crate) use self::connection::{Connection, RECORD, size_of_records};
 pub(crate) use self::handshake::Handshake;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use base64ct::{Base64, Encoding};
@@ -38,13 +38,11 @@ use sha2::{Digest, Sha256};
 use self::certificate::Certificate;
 use self::load::Pem;
 use self::pool::Pool;
+use self::resumption::Resumption;
 use crate::data::deadline;
 use crate::protection::{
     ClientCertificates, SessionReuse, TlsError, TlsInfo, TlsPolicy, TlsVersion,
 };
-
-/// How many sessions of TLS 1.2 a control connection remembers for clients that take no tickets.
-const REMEMBERED: usize = 4;
 
 /// A certificate with its key, and what is asked of the connections that it protects.
 ///
@@ -247,8 +245,6 @@ pub(crate) struct Acceptor {
     settings: Tls,
     /// What all connections have in common.
     config: ServerConfig,
-    /// Seals the tickets of all of them.
-    tickets: Arc<dyn ProducesTickets>,
     pool: Arc<Pool>,
 }
 
@@ -276,8 +272,7 @@ impl Acceptor {
         config.alpn_protocols = vec![b"ftp".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        let tickets = ring::Ticketer::new().map_err(io::Error::other)?;
-        Ok(Self { settings, config, tickets, pool })
+        Ok(Self { settings, config, pool })
     }
 
     /// Whether control connections are protected.
@@ -338,7 +333,7 @@ impl Acceptor {
             SessionReuse::Require => 64,
         };
         if tickets > 0 {
-            secured.resumption = Some(Arc::new(Resumption::new(&self.tickets)?));
+            secured.resumption = Some(Arc::new(Resumption::new()?));
         }
         Ok((secured.begin(tickets)?, secured))
     }
@@ -394,76 +389,6 @@ impl Secured {
         }
         config.send_tls13_tickets = tickets;
         Handshake::new(Arc::new(config), Arc::clone(&self.acceptor.pool))
-    }
-}
-
-/// What data connections can resume of their control connection, and of no other: what others were
-/// given means nothing here (RFC 4217 §15.2.6).
-#[derive(Debug)]
-struct Resumption {
-    /// Stands in each ticket, under a seal that others cannot make.
-    own: [u8; 16],
-    tickets: Arc<dyn ProducesTickets>,
-    /// The sessions of TLS 1.2 of clients that take no tickets, the oldest first.
-    remembered: Mutex<VecDeque<(Vec<u8>, Vec<u8>)>>,
-}
-
-impl Resumption {
-    fn new(tickets: &Arc<dyn ProducesTickets>) -> io::Result<Self> {
-        let mut own = [0; 16];
-        provider().secure_random.fill(&mut own).map_err(|_| io::Error::other("no random bytes"))?;
-        Ok(Self { own, tickets: Arc::clone(tickets), remembered: Mutex::default() })
-    }
-
-    fn sessions(&self) -> MutexGuard<'_, VecDeque<(Vec<u8>, Vec<u8>)>> {
-        // Nothing panics while it is held.
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl ProducesTickets for Resumption {
-    fn enabled(&self) -> bool {
-        true
-    }
-
-    fn lifetime(&self) -> u32 {
-        self.tickets.lifetime()
-    }
-
-    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        self.tickets.encrypt(&[&self.own, plain].concat())
-    }
-
-    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
-        let plain = self.tickets.decrypt(cipher)?;
-        plain.strip_prefix(&self.own).map(<[u8]>::to_vec)
-    }
-}
-
-impl StoresServerSessions for Resumption {
-    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
-        let mut sessions = self.sessions();
-        sessions.retain(|(known, _)| *known != key);
-        if sessions.len() == REMEMBERED {
-            sessions.pop_front();
-        }
-        sessions.push_back((key, value));
-        true
-    }
-
-    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        let sessions = self.sessions();
-        sessions.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone())
-    }
-
-    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
-        let mut sessions = self.sessions();
-        let at = sessions.iter().position(|(known, _)| known == key)?;
-        sessions.remove(at).map(|(_, value)| value)
-    }
-
-    fn can_cache(&self) -> bool {
-        true
     }
 }
 

@@ -94,7 +94,9 @@ fn a_pair_that_is_no_good_is_refused_with_its_file_and_the_reason() {
         failed(&ran, 2, "TLS: ");
         // The same, before it is needed.
         let check = ["--check", "--tls-cert", text(certificate), "--tls-key", text(key)];
-        let said = String::from_utf8(run(serve(&home, &check).arg(".")).succeeded()).unwrap();
+        let ran = run(serve(&home, &check).arg("."));
+        ran.exited(2);
+        let said = String::from_utf8(ran.stdout).unwrap();
         let line = said.lines().find(|line| line.starts_with("fail  TLS: "));
         assert!(line.is_some_and(|line| line.contains(reason)), "{what}: {said}");
     }
@@ -436,4 +438,38 @@ fn clients_that_pin_a_certificate_of_its_own_take_it_and_no_other_tl_19a() {
         url.trim_end_matches("/file"),
     );
     assert_eq!(run(lftp.command().args(["-c", &script])).succeeded(), b"content");
+}
+
+#[test]
+fn a_session_that_only_uploads_is_not_522_after_half_a_day_tl_10() {
+    const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+    if Peer::find("faketime").is_none() || !Path::new(FAKETIME).exists() {
+        return;
+    }
+    let (home, root, authority) = (TempRoot::new(), TempRoot::new(), Authority::new());
+    let pair = authority.issue(Kind::Good).write(&home, "good");
+    for version in Version::ALL {
+        let offset = home.write("offset", b"+0");
+        let files = ["--tls-cert", text(&pair.certificate), "--tls-key", text(&pair.key)];
+        let mut command = serve(&home, &files);
+        command.args(["--set", "tls.session_reuse=require", "--set", "security.confine=off"]);
+        command.args(["--user", "u:p", "--write"]).arg(root.path());
+        command.env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", &offset);
+        command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        let served = Served::of(&mut command);
+        let client = TlsClient::trusting(&authority).version(version);
+        let mut session = RawSession::greeted(served.address);
+        session.start_tls(&client);
+        session.expect("USER u", 331);
+        session.expect("PASS p", 230);
+        session.protect();
+        let mut days = Vec::new();
+        for hours in [0, 7, 13, 20, 160] {
+            fs::write(&offset, format!("+{}", hours * 3_600)).unwrap();
+            session.tls_upload(&client, "STOR f", b"content");
+            let line = said_until(&served, "verb=STOR").pop().unwrap();
+            days.push(line.split('T').next().unwrap().to_owned());
+        }
+        assert_ne!(days.first(), days.last(), "the clock of the server was to move: {days:?}");
+    }
 }

@@ -1,0 +1,127 @@
+//! What the data connections of a control connection can resume of it, and nobody else of it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use rustls::server::{ProducesTickets, StoresServerSessions};
+
+use super::provider;
+
+/// How many sessions of TLS 1.2 a control connection remembers for clients that take no tickets.
+const REMEMBERED: usize = 4;
+
+/// How many seconds a client may use a ticket: as long as it can be (RFC 8446 §4.6.1). A session that
+/// only uploads gets no others than those of its control connection.
+const LIFETIME: u32 = 7 * 24 * 60 * 60;
+
+const KEY_LEN: usize = 32;
+
+/// Seals the tickets of one control connection by a key of its own, which ends with it: what others
+/// were given means nothing here (RFC 4217 §15.2.6), and what it gave itself is good while it lasts.
+pub(super) struct Resumption {
+    key: [u8; KEY_LEN],
+    /// The sessions of TLS 1.2 of clients that take no tickets, the oldest first.
+    remembered: Mutex<VecDeque<(Vec<u8>, Vec<u8>)>>,
+}
+
+impl Resumption {
+    pub(super) fn new() -> io::Result<Self> {
+        let mut key = [0; KEY_LEN];
+        provider().secure_random.fill(&mut key).map_err(|_| io::Error::other("no random bytes"))?;
+        Ok(Self { key, remembered: Mutex::default() })
+    }
+
+    /// Made when it is needed: it is larger than the key that it is made of, and sessions are many.
+    fn seal(&self) -> Option<LessSafeKey> {
+        UnboundKey::new(&CHACHA20_POLY1305, &self.key).ok().map(LessSafeKey::new)
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, VecDeque<(Vec<u8>, Vec<u8>)>> {
+        // Nothing panics while it is held.
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Resumption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resumption").finish_non_exhaustive()
+    }
+}
+
+impl ProducesTickets for Resumption {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        LIFETIME
+    }
+
+    /// The nonce, then what it seals.
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        let mut nonce = [0; NONCE_LEN];
+        provider().secure_random.fill(&mut nonce).ok()?;
+        let mut sealed = plain.to_vec();
+        let nonce_once = Nonce::assume_unique_for_key(nonce);
+        self.seal()?.seal_in_place_append_tag(nonce_once, Aad::empty(), &mut sealed).ok()?;
+        Some([&nonce[..], &sealed].concat())
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, sealed) = cipher.split_first_chunk::<NONCE_LEN>()?;
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let mut sealed = sealed.to_vec();
+        let plain = self.seal()?.open_in_place(nonce, Aad::empty(), &mut sealed).ok()?;
+        Some(plain.to_vec())
+    }
+}
+
+impl StoresServerSessions for Resumption {
+    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
+        let mut sessions = self.sessions();
+        sessions.retain(|(known, _)| *known != key);
+        if sessions.len() == REMEMBERED {
+            sessions.pop_front();
+        }
+        sessions.push_back((key, value));
+        true
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let sessions = self.sessions();
+        sessions.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone())
+    }
+
+    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let mut sessions = self.sessions();
+        let at = sessions.iter().position(|(known, _)| known == key)?;
+        sessions.remove(at).map(|(_, value)| value)
+    }
+
+    fn can_cache(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_is_good_for_its_own_control_connection_alone_tl_11() {
+        let (ours, others) = (Resumption::new().unwrap(), Resumption::new().unwrap());
+        let ticket = ours.encrypt(b"a session").unwrap();
+        assert_eq!(ours.decrypt(&ticket).unwrap(), b"a session");
+        assert_eq!(others.decrypt(&ticket), None);
+        assert_ne!(ours.encrypt(b"a session").unwrap(), ticket);
+        for at in 0..ticket.len() {
+            let mut other = ticket.clone();
+            other[at] ^= 1;
+            assert_eq!(ours.decrypt(&other), None);
+            assert_eq!(ours.decrypt(&ticket[..at]), None);
+        }
+    }
+}
