@@ -92,10 +92,11 @@ impl Protection {
 
     /// What a user who has to be protected cannot be protected without.
     pub(super) fn lacks_for_users(&self, is_implicit: bool) -> Option<&'static str> {
-        match (self.is_on(), self.can_protect(is_implicit)) {
-            (false, _) => Some(CERTIFICATE),
-            (true, false) => Some(CONTROL),
-            (true, true) => None,
+        match (self.is_on(), self.can_protect(is_implicit), self.data) {
+            (false, ..) => Some(CERTIFICATE),
+            (true, false, _) => Some(CONTROL),
+            (true, true, TlsPolicy::Off) => Some("tls.data other than off"),
+            (true, true, _) => None,
         }
     }
 
@@ -136,6 +137,10 @@ mod tests {
             (
                 &["tls.self_signed=true", "tls.control=off", "users.a.tls=required"],
                 "users.a.tls: needs tls.control",
+            ),
+            (
+                &["tls.self_signed=true", "tls.data=off", "users.a.tls=required"],
+                "users.a.tls: needs tls.data other than off",
             ),
         ] {
             let mut settings = Settings::default();

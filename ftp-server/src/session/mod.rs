@@ -174,6 +174,8 @@ impl Session {
     pub(crate) fn data_policy(&self) -> TlsPolicy {
         let own = self.user().map_or(TlsPolicy::Optional, |user| user.tls);
         match self.demands(Acceptor::data_policy) {
+            // What a user needs holds, whatever the server does for others.
+            _ if own == TlsPolicy::Required => own,
             TlsPolicy::Optional => own,
             policy => policy,
         }
