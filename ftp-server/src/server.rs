@@ -512,9 +512,7 @@ impl Parts {
                 log::log!(level, "sessions are kept beneath {shown} by {walls}");
                 let all = self.users.iter().map(|(_, _, rights)| rights).chain(&self.anonymous);
                 // Where nobody uploads, nothing of uploads is to be looked for.
-                let is_written = all.copied().any(|rights| {
-                    rights.contains(Rights::WRITE) || rights.contains(Rights::APPEND)
-                });
+                let is_written = all.copied().any(Rights::let_upload);
                 let local =
                     if is_written { local.with_sweeper().map_err(Error::Thread)? } else { local };
                 Arc::new(local)

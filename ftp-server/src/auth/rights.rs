@@ -100,6 +100,12 @@ impl Rights {
     pub const fn contains(self, rights: Self) -> bool {
         self.0 & rights.0 == rights.0
     }
+
+    /// Whether files can be sent to the server: new ones, or more of those that are there.
+    #[must_use]
+    pub const fn let_upload(self) -> bool {
+        self.contains(Self::CREATE) || self.contains(Self::APPEND)
+    }
 }
 
 /// A word that names no right.

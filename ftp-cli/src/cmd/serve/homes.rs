@@ -1,7 +1,7 @@
 //! Users and their directories.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -34,6 +34,8 @@ pub(super) struct Homes {
     config: Arc<ServerConfig>,
     users: HashMap<Vec<u8>, Arc<Home>>,
     anonymous: Option<Arc<Home>>,
+    /// Where some of them may store files.
+    written: BTreeSet<PathBuf>,
     /// Those of a path differ by their quotas.
     by_path: BTreeMap<PathBuf, Vec<Arc<Home>>>,
     /// Some of them, open from the start: each takes descriptors.
@@ -87,15 +89,15 @@ type Identity = (u64, u64, Option<SystemTime>);
 impl Homes {
     /// Nobody; the directories are used as `config` says.
     pub(super) fn new(config: &ServerConfig) -> Self {
-        let (table, users, by_path, kept) = Default::default();
+        let (table, users, written, by_path, kept) = Default::default();
         let config = Arc::new(config.clone());
-        Self { table, config, users, anonymous: None, by_path, kept }
+        Self { table, config, users, anonymous: None, written, by_path, kept }
     }
 
     /// Lets a user of the file in.
     pub(super) fn user(mut self, name: &str, user: &User) -> Self {
         let Some(hash) = user.password.clone() else { return self };
-        let home = self.home(&user.root, user.quota);
+        let home = self.home(&user.root, user.quota, user.rights);
         let login = home
             .login(user.rights)
             .with_tls(user.tls)
@@ -115,7 +117,7 @@ impl Homes {
         root: &Path,
         rights: Rights,
     ) -> Self {
-        let home = self.home(root, 0);
+        let home = self.home(root, 0, rights);
         self.table = self.table.user(name, password.as_bytes(), home.login(rights));
         self.users.insert(name.to_vec(), home);
         self
@@ -129,22 +131,20 @@ impl Homes {
         quota: u64,
         limits: UserLimits,
     ) -> Self {
-        let home = self.home(root, quota);
+        let home = self.home(root, quota, rights);
         self.table = self.table.anonymous(home.login(rights).with_limits(limits));
         self.anonymous = Some(home);
         self
-    }
-
-    /// All directories.
-    fn paths(&self) -> Vec<PathBuf> {
-        self.by_path.keys().cloned().collect()
     }
 
     fn homes(&self) -> impl Iterator<Item = &Arc<Home>> {
         self.by_path.values().flatten()
     }
 
-    fn home(&mut self, path: &Path, quota: u64) -> Arc<Home> {
+    fn home(&mut self, path: &Path, quota: u64, rights: Rights) -> Arc<Home> {
+        if rights.let_upload() {
+            self.written.insert(path.to_owned());
+        }
         let there = self.by_path.entry(path.to_owned()).or_default();
         if let Some(home) = there.iter().find(|home| home.quota == quota) {
             return Arc::clone(home);
@@ -211,16 +211,17 @@ impl Kept {
     }
 }
 
-/// Removes from all directories, now and each day, what uploads have left that nobody goes on with.
+/// Removes from the directories that files can be stored in, now and each day, what uploads have left
+/// that nobody goes on with.
 pub(super) struct Sweeper {
-    paths: Arc<Vec<PathBuf>>,
+    paths: Arc<BTreeSet<PathBuf>>,
     _stop: Sender<()>,
 }
 
 impl Sweeper {
     /// Starts the thread, which ends when this is dropped and the walk that is under way is done.
     pub(super) fn start(homes: &Homes) -> io::Result<Self> {
-        let paths = Arc::new(homes.paths());
+        let paths = Arc::new(homes.written.clone());
         let (stop, stopped) = mpsc::channel();
         let walked = Arc::clone(&paths);
         threads::start("sweep", move || {
@@ -244,7 +245,7 @@ impl Sweeper {
 
     /// Whether these directories are the ones it looks after.
     pub(super) fn is_for(&self, homes: &Homes) -> bool {
-        *self.paths == homes.paths()
+        *self.paths == homes.written
     }
 }
 
@@ -343,7 +344,8 @@ mod tests {
                     "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5".parse().unwrap(),
                 );
                 let (root, quota) = (root.path().to_owned(), *quota);
-                let user = User { password, root, quota, ..User::default() };
+                let rights = Rights::DROP_BOX;
+                let user = User { password, root, quota, rights, ..User::default() };
                 homes = homes.user(&number.to_string(), &user);
             }
             homes
@@ -354,6 +356,10 @@ mod tests {
         assert!(sweeper.is_for(&homes(&[(first, 7), (first, 0)])));
         assert!(!sweeper.is_for(&homes(&[(first, 0), (second, 0)])));
         assert!(!sweeper.is_for(&homes(&[(second, 0)])));
+        // Where nobody stores anything, disks are left to sleep.
+        let none = Homes::new(&ServerConfig::default());
+        let read = none.anonymous(second.path(), Rights::READ, 0, UserLimits::default());
+        assert!(Sweeper::start(&read).unwrap().paths.is_empty());
     }
 
     #[test]
@@ -364,7 +370,8 @@ mod tests {
         fs::create_dir(&root).unwrap();
         fs::write(root.join("file"), [b'f'; 1_000]).unwrap();
         let mut homes = Homes::new(&ServerConfig::default());
-        let (limited, free) = (homes.home(&root, QUOTA), homes.home(&root, 0));
+        let (limited, free) =
+            (homes.home(&root, QUOTA, Rights::FULL), homes.home(&root, 0, Rights::FULL));
         let left = |home: &Home| home.open().unwrap().quota().unwrap();
         assert_eq!(left(&limited), Some(QUOTA - 1_000));
         // Nobody has it open. Another walk would meet this.
