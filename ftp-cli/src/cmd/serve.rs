@@ -31,7 +31,6 @@ use crate::credentials::VARIABLE;
 use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
-use crate::output;
 use crate::privileges;
 use crate::settings::{FIXED, available, has_ipv6};
 use crate::signals;
@@ -56,7 +55,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let messages = stdio.messages.clone();
     if options.has("check") {
         trace::start(options, &messages, LevelFilter::Info)?;
-        return output::print(&mut stdio.output, check::check(&plan, options).as_bytes());
+        return check::check(&plan, options, stdio);
     }
     let quiet = options.is_quiet();
     let queue = messages.queued().map_err(|error| no_thread("the log", &error))?;
@@ -118,7 +117,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         say(Level::Info, &format_args!("clients know this server by --pin {}", tls.pin()));
     }
     kept.iter().for_each(Kept::tell);
-    for line in plan.overridden() {
+    for line in plan.overridden().into_iter().chain(plan.lost(options)) {
         say(Level::Warn, &format_args!("warning: {line}"));
     }
     plan.in_words().iter().for_each(|line| say(Level::Info, line));

@@ -239,7 +239,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Server,   "",  "passive-address", Needed("ADDRESS"),     &[Serve], "told to clients behind PASV: the NAT's public address or name"),
     row(Server,   "",  "config",          Needed("FILE"),        &[Serve], "settings and users; read again at SIGHUP"),
     row(Server,   "",  "set",             Needed("KEY=VALUE"),   &[Serve], "a setting of the list below, over the file's; repeatable"),
-    row(Server,   "",  "check",           No,                    &[Serve], "say what is set and what will not work, and serve nothing"),
+    row(Server,   "",  "check",           No,                    &[Serve], "say what is set and what will not work; exits as serve would"),
     row(Login,    "u", "user",            Needed("NAME"),        REMOTE,   "log in as NAME; default: the URL's user, else anonymous"),
     row(Login,    "",  "password-file",   Needed("FILE"),        REMOTE,   "the first line is the password; default: the URL's, FTP_PASSWORD, netrc"),
     row(Login,    "",  "password-fd",     Needed("N"),           REMOTE,   "the next line of an open descriptor is the password"),

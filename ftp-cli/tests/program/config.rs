@@ -214,7 +214,9 @@ root = \"/nonexistent/a\"
 ",
         address.port()
     ));
-    let said = String::from_utf8(configured.check(&[]).succeeded()).unwrap();
+    let ran = configured.check(&[]);
+    ran.exited(4);
+    let said = String::from_utf8(ran.stdout).unwrap();
     for want in [
         &format!("fail  {address} cannot be listened on: a program does so already"),
         "fail  user a: /nonexistent/a: No such file or directory",
@@ -227,7 +229,7 @@ root = \"/nonexistent/a\"
 
 /// What `--check` warns of and says to fail, without the part in front of it.
 fn found(ran: Ran) -> Vec<String> {
-    let said = String::from_utf8(ran.succeeded()).unwrap();
+    let said = String::from_utf8(ran.stdout).unwrap();
     let (_, findings) = said.split_once("\n\n").unwrap();
     // Which ports are free is the machine's matter.
     let is_odd = |line: &&str| !line.starts_with("ok") && !line.contains(" can be had");
@@ -327,6 +329,12 @@ stored = [\"/nonexistent/hook\", \"x\"]
         ["--check", "--user", "u", "--password-file", "password", "--listen", "127.0.0.1:0"];
     let check = || run(configured.command(&options).arg(elsewhere.path()));
     let want = [
+        "warn  server.toml: its mode lets all users of this computer read the hashes of \
+         passwords; take that away by chmod o-r"
+            .to_owned(),
+        "warn  password: its mode lets all users of this computer read a password; take that \
+         away by chmod o-r"
+            .to_owned(),
         "fail  user gone: /nonexistent/gone: No such file or directory (os error 2); logins are \
          refused until it is there"
             .to_owned(),
@@ -346,22 +354,20 @@ stored = [\"/nonexistent/hook\", \"x\"]
             "warn  users \"a b\", ftp: all have {root}; what a cut upload left, only the user \
              whose it was can go on with (transfer.partial)"
         ),
-        "warn  server.toml: its mode lets all users of this computer read the hashes of \
-         passwords; take that away by chmod o-r"
-            .to_owned(),
-        "warn  password: its mode lets all users of this computer read a password; take that \
-         away by chmod o-r"
-            .to_owned(),
         "warn  transfer.rate_per_session: 0 is no limit; to say so, leave it empty".to_owned(),
         "warn  transfer.rate_per_user: 0 is no limit; to say so, leave it empty".to_owned(),
         "fail  hooks.stored: /nonexistent/hook cannot be started: No such file or directory (os \
-         error 2); name another program, or give whoever runs the server the permission"
+         error 2); name another program, or give the user of the server the permission"
             .to_owned(),
         "warn  passive.ports: 4 for 5 sessions (limits.sessions), one for each transfer; who \
          finds none gets 425; widen the range"
             .to_owned(),
     ];
-    assert_eq!(found(check()), want);
+    let ran = check();
+    // As serve would for the first of them.
+    ran.exited(3);
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("--check: 3 lines say fail"), "{ran:?}");
+    assert_eq!(found(ran), want);
 
     // Each goes away with what it is about.
     fs::set_permissions(&toml, fs::Permissions::from_mode(0o640)).unwrap();
@@ -374,7 +380,9 @@ stored = [\"/nonexistent/hook\", \"x\"]
     let text = text.replace("/a file", "") + "[transfer]\npartial = \"discard\"\n";
     let text = text.replacen("[transfer]\n", "", 1);
     configured.here.write("server.toml", text.as_bytes());
-    assert_eq!(found(check()), [""; 0], "{text}");
+    let ran = check();
+    ran.exited(0);
+    assert_eq!(found(ran), [""; 0], "{text}");
 }
 
 #[test]

@@ -2,12 +2,14 @@
 
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
 use std::process::Command;
 
 use ftp_tests::peer::Peer;
 use ftp_tests::process::run;
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::root::TempRoot;
+use ftp_tests::tls::{Authority, Kind};
 
 use crate::figures::wait_until;
 use crate::serve::Served;
@@ -66,7 +68,8 @@ fn a_server_started_by_root_goes_on_as_somebody_else_hp_25() {
         for id in ["Uid", "Gid"] {
             assert!(status.contains(&format!("\n{id}:\t{ids}")), "{status}");
         }
-        assert!(status.contains("\nGroups:\t \n"), "{status}");
+        // Those that root is in are gone.
+        assert!(status.contains(&format!("\nGroups:\t{NOBODY} \n")), "{status}");
         assert!(status.contains("\nCapEff:\t0000000000000000\n"), "{status}");
     }
     assert!(threads > 3, "the first, those of signals and of listeners, and the session's");
@@ -101,13 +104,16 @@ fn a_check_looks_at_directories_as_who_will_serve_them() {
     }
     let root = TempRoot::new();
     let inner = root.mkdir("a 'b'");
-    let mode = |path: &std::path::Path, mode| {
+    let mode = |path: &Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
     let check = |more: &[&str]| {
         let mut check = ftp(&["serve", "--check", "--listen", "0"]);
         check.args(["--set", "security.run_as=nobody"]).args(more).arg(&inner);
-        String::from_utf8(run(&mut check).succeeded()).unwrap()
+        let ran = run(&mut check);
+        let said = String::from_utf8(ran.stdout.clone()).unwrap();
+        ran.exited(if said.contains("\nfail ") { 3 } else { 0 });
+        said
     };
     mode(root.path(), 0o755);
     for (outer_mode, inner_mode, more, want) in [
@@ -124,6 +130,100 @@ fn a_check_looks_at_directories_as_who_will_serve_them() {
         assert!(said.contains(want), "{outer_mode:o} {inner_mode:o} {more:?}: {said}");
         assert_eq!(said.contains("fail  DIR: "), !want.contains("can be used"), "{said}");
     }
+}
+
+#[test]
+fn a_check_ends_as_serve_would() {
+    let (root, taken) = (TempRoot::new(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let taken = taken.local_addr().unwrap().to_string();
+    let log = format!("log.transfers={}", root.join("none/log").display());
+    let root = root.path().to_str().unwrap();
+    for (arguments, code) in [
+        (&["--listen", &taken, root][..], 4),
+        (&["--listen", "127.0.0.1:0", "--set", &log, root], 3),
+        (&["--listen", "127.0.0.1:0", "/nonexistent"], 3),
+        (&["--listen", "127.0.0.1:0", "--tls-cert", "/no", "--tls-key", "/no", root], 2),
+    ] {
+        for check in [&[][..], &["--check"]] {
+            let ran = run(ftp(&["serve"]).args(check).args(arguments));
+            assert_eq!(ran.code(), Some(code), "{ran:?}");
+        }
+    }
+}
+
+#[test]
+fn a_check_looks_at_ports_as_who_will_serve_them() {
+    if !is_root() {
+        return;
+    }
+    let (root, low) = (TempRoot::new(), low_port());
+    let mode = |mode| std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(root.path(), mode(0o755)).unwrap();
+    let mut check = ftp(&["serve", "--check", "--listen", &format!("127.0.0.1:{}", low + 1)]);
+    check.args(["--set", "active.source_port=true", "--passive-ports", &format!("{low}")]);
+    check.args(["--set", "security.run_as=nobody"]).arg(root.path());
+    let ran = run(&mut check);
+    ran.exited(4);
+    let said = String::from_utf8(ran.stdout).unwrap();
+    assert!(said.contains("\nok    127.0.0.1:"), "root listens: {said}");
+    assert!(said.contains("\nfail  passive.ports: none of 1 can be had"), "{said}");
+    let source = format!("\nwarn  active.source_port: nobody may not use port {low}");
+    assert!(said.contains(&source), "{said}");
+}
+
+#[test]
+fn what_sighup_can_read_no_more_without_root_is_said_before() {
+    if !is_root() {
+        return;
+    }
+    let (here, root, authority) = (TempRoot::new(), TempRoot::new(), Authority::new());
+    for directory in [here.path(), root.path()] {
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let pair = authority.issue(Kind::Good).write(&here, "pair");
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let arguments = [
+        "--listen=127.0.0.1:0".to_owned(),
+        format!("--tls-cert={}", text(&pair.certificate)),
+        format!("--tls-key={}", text(&pair.key)),
+        "--set=security.run_as=nobody".to_owned(),
+        text(root.path()),
+    ];
+    let said = || {
+        let check = run(ftp(&["serve", "--check"]).args(&arguments)).succeeded();
+        let served = Served::of(ftp(&["serve"]).args(&arguments));
+        (String::from_utf8(check).unwrap(), served.said().to_owned())
+    };
+    for (mode, is_lost) in [(0o600, true), (0o644, false)] {
+        std::fs::set_permissions(&pair.key, std::fs::Permissions::from_mode(mode)).unwrap();
+        let words = format!("tls.key: {} cannot be read as nobody", pair.key.display());
+        let (check, served) = said();
+        assert_eq!(check.contains(&format!("\nwarn  {words}")), is_lost, "{check}");
+        assert_eq!(served.contains(&format!("warning: {words}")), is_lost, "{served}");
+    }
+}
+
+#[test]
+fn the_users_own_groups_count_without_root() {
+    let Some(unshare) = Peer::find("unshare").filter(|_| is_root()) else { return };
+    let (here, root) = (TempRoot::new(), TempRoot::new());
+    // Which of them a user is in is the system's to know: it has another list for this test.
+    let mut groups = std::fs::read_to_string("/etc/group").unwrap();
+    groups.push_str("sharers:x:64999:nobody\n");
+    let groups = here.write("group", groups.as_bytes());
+    root.write("shared", b"x");
+    let shared = root.path().join("shared");
+    chown(&shared, Some(0), Some(64_999)).unwrap();
+    std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o640)).unwrap();
+    std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = unshare.command();
+    let script = "mount --bind \"$1\" /etc/group && shift && exec \"$@\"";
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(groups);
+    command.arg(env!("CARGO_BIN_EXE_ftp-cli")).args(["serve", "--listen", "127.0.0.1:0"]);
+    command.args(["--set", "security.run_as=nobody"]).arg(root.path());
+    let served = Served::of(&mut command);
+    let mut session = RawSession::login(served.address, "anonymous", "me");
+    assert_eq!(session.download("RETR shared"), b"x");
 }
 
 #[test]
@@ -157,7 +257,7 @@ fn a_log_of_transfers_is_opened_again_by_whom_it_was_made_for() {
         said.find(|line| line.contains("transfers")).expect("it says what it did")
     };
     let owner = || std::fs::metadata(&log).unwrap().uid();
-    let upload = |served: &Served, log: &std::path::Path, lines: usize| {
+    let upload = |served: &Served, log: &Path, lines: usize| {
         RawSession::login(served.address, "u", "p").upload("STOR file", b"x");
         wait_until("a line of the log", || {
             std::fs::read_to_string(log).is_ok_and(|log| log.lines().count() == lines)

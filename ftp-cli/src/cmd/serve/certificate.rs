@@ -181,7 +181,9 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     if settings.tls.self_signed {
         match state_directory() {
             Ok(directory) => file = Some(directory.join(OWN)),
-            Err(failure) => return findings.fail(format_args!("{}", failure.message)),
+            Err(failure) => {
+                return findings.fail(failure.exit, format_args!("{}", failure.message));
+            }
         }
     }
     let Some(file) = file else { return };
@@ -203,8 +205,10 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
         }
         Ok(None) => {}
         Err(failure) => {
+            let exit = failure.exit;
             let why = failure.into_message();
-            findings.fail(format_args!("{why}; nothing is served before that is mended"));
+            findings
+                .fail(exit, format_args!("{why}; the server does not start before that is right"));
         }
     }
 }

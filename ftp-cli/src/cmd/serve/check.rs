@@ -1,4 +1,7 @@
 //! `--check`: what is in force and where it is from, then what will not work and what to do.
+//!
+//! It goes the way of `serve`: what root is needed for comes first, then root is given up, and the rest
+//! is looked at as who will do it. The first that fails gives the exit code.
 
 use std::collections::BTreeMap;
 use std::fmt::{Arguments, Write};
@@ -15,9 +18,11 @@ use rustix::io::Errno;
 
 use super::certificate;
 use super::plan::Plan;
+use crate::exit::{Exit, Failure};
 use crate::options::Options;
-use crate::privileges::{self, Allowed};
+use crate::output;
 use crate::settings::{Settings, TABLE, USER, User, shown};
+use crate::stdio::Stdio;
 use crate::target::shown_path;
 
 /// Where explanations begin behind a value.
@@ -28,7 +33,11 @@ const NAMED: usize = 5;
 
 /// What looking at one thing after the other gave: lines of `ok`, `warn` or `fail`, and a sentence.
 #[derive(Default)]
-pub(super) struct Findings(String);
+pub(super) struct Findings {
+    text: String,
+    /// How many fail, and the exit code of the first.
+    failed: Option<(u32, Exit)>,
+}
 
 impl Findings {
     pub(super) fn ok(&mut self, words: Arguments<'_>) {
@@ -39,17 +48,55 @@ impl Findings {
         self.push("warn", words);
     }
 
-    pub(super) fn fail(&mut self, words: Arguments<'_>) {
+    /// `exit` is that of `serve` where this keeps it from starting.
+    pub(super) fn fail(&mut self, exit: Exit, words: Arguments<'_>) {
         self.push("fail", words);
+        let (count, first) = self.failed.unwrap_or((0, exit));
+        self.failed = Some((count + 1, first));
     }
 
     fn push(&mut self, kind: &str, words: Arguments<'_>) {
-        let _ = writeln!(self.0, "{kind:<5} {words}");
+        let _ = writeln!(self.text, "{kind:<5} {words}");
     }
 }
 
-/// All of it: the settings as TOML, with where each is from as its comment, and the findings.
-pub(super) fn check(plan: &Plan, options: &Options) -> String {
+/// Prints all of it: the settings as TOML, with where each is from as its comment, and the findings.
+///
+/// # Errors
+///
+/// Some of the findings say `fail`.
+pub(super) fn check(plan: &Plan, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    let mut findings = Findings { text: effective(plan), failed: None };
+    let settings = &plan.settings;
+    certificate::check(settings, &mut findings);
+    transfers(settings, &mut findings);
+    log_in_reach(plan, &mut findings);
+    readable(plan, options, &mut findings);
+    addresses(settings, &mut findings);
+    plan.overridden().iter().for_each(|line| findings.warn(format_args!("{line}")));
+    if let Some(error) = plan.settings.run_as.as_ref().and_then(|user| user.give_up_root().err()) {
+        findings.fail(Exit::Usage, format_args!("security.run_as: {error}"));
+    }
+    plan.lost(options).iter().for_each(|line| findings.warn(format_args!("{line}")));
+    directories(plan, &mut findings);
+    users(plan, &mut findings);
+    rates(settings, &mut findings);
+    hook(settings, &mut findings);
+    if settings.server.passive {
+        ports(settings, &mut findings);
+        too_few_ports(settings, &mut findings);
+        announced(settings, &mut findings);
+    }
+    output::print(&mut stdio.output, findings.text.as_bytes())?;
+    match findings.failed {
+        None => Ok(()),
+        Some((1, exit)) => Err(Failure::new(exit, "--check: 1 line says fail")),
+        Some((count, exit)) => Err(Failure::new(exit, format!("--check: {count} lines say fail"))),
+    }
+}
+
+/// The settings, and who may do what by them.
+fn effective(plan: &Plan) -> String {
     let mut text = String::new();
     let settings = &plan.settings;
     let mut line = |key: &str, value: &str, origin: &str| {
@@ -68,23 +115,7 @@ pub(super) fn check(plan: &Plan, options: &Options) -> String {
         let _ = writeln!(text, "# {}", Escaped(words.as_bytes()));
     }
     text.push('\n');
-    let mut findings = Findings(text);
-    addresses(settings, &mut findings);
-    plan.overridden().iter().for_each(|line| findings.warn(format_args!("{line}")));
-    directories(plan, &mut findings);
-    users(plan, &mut findings);
-    certificate::check(settings, &mut findings);
-    readable(plan, options, &mut findings);
-    rates(settings, &mut findings);
-    transfers(settings, &mut findings);
-    log_in_reach(plan, &mut findings);
-    hook(settings, &mut findings);
-    if settings.server.passive {
-        ports(settings, &mut findings);
-        too_few_ports(settings, &mut findings);
-        announced(settings, &mut findings);
-    }
-    findings.0
+    text
 }
 
 /// Whether each address can be listened on.
@@ -94,7 +125,8 @@ fn addresses(settings: &Settings, findings: &mut Findings) {
             Ok(_) => findings.ok(format_args!("{address} can be listened on")),
             Err(error) => {
                 let why = reason(&error);
-                findings.fail(format_args!("{address} cannot be listened on: {why}"));
+                findings
+                    .fail(Exit::Network, format_args!("{address} cannot be listened on: {why}"));
             }
         }
     }
@@ -135,27 +167,15 @@ fn all_homes(plan: &Plan) -> Vec<Home<'_>> {
 
 /// Whether the directories of users are there for what each may do.
 fn directories(plan: &Plan, findings: &mut Findings) {
-    let all = all_homes(plan);
-    let roots: Vec<&Path> = all.iter().map(|(_, root, _)| *root).collect();
-    let run_as = plan.settings.run_as.as_ref().filter(|_| privileges::is_root());
-    let looked = run_as.and_then(|run_as| match run_as.allowed(&roots) {
-        Ok(looked) => Some(looked),
-        Err(error) => {
-            let what_to_do = "run this check as that user to see for it";
-            findings.warn(format_args!(
-                "directories cannot be looked at as {run_as}: {error}; {what_to_do}"
-            ));
-            None
-        }
-    });
-    let looked = looked.unwrap_or_else(|| roots.iter().map(|root| allowed(root)).collect());
-    let who = run_as.map_or_else(|| "whoever runs the server".to_owned(), ToString::to_string);
+    let run_as = plan.settings.run_as.as_ref();
+    let who = run_as.map_or_else(|| "the user of the server".to_owned(), ToString::to_string);
     let mut good = 0;
-    for ((whose, root, rights), allowed) in all.into_iter().zip(looked) {
-        match lack(root, rights, allowed, &who) {
+    for (whose, root, rights) in all_homes(plan) {
+        match lack(root, rights, &who) {
             None => good += 1,
             Some(lack) => {
-                findings.fail(format_args!("{whose}: {}: {lack}", shown_path(root)));
+                let words = format_args!("{whose}: {}: {lack}", shown_path(root));
+                findings.fail(Exit::Local, words);
             }
         }
     }
@@ -164,29 +184,27 @@ fn directories(plan: &Plan, findings: &mut Findings) {
     }
 }
 
-/// What this process may do in a directory.
-fn allowed(root: &Path) -> Allowed {
-    let may = |access_to| access(root, access_to | Access::EXEC_OK).is_ok();
-    Allowed { read: may(Access::READ_OK), write: may(Access::WRITE_OK) }
-}
-
 /// What cannot be done in a directory by `who` the server runs as, though the user has the right to
 /// it.
-fn lack(root: &Path, rights: Rights, allowed: Allowed, who: &str) -> Option<String> {
+fn lack(root: &Path, rights: Rights, who: &str) -> Option<String> {
     match root.metadata() {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => return Some("is no directory; logins are refused until it is one".to_owned()),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            return Some(format!("cannot be read; give {who} the permission, there and above"));
+        }
         Err(error) => {
             return Some(format!("{error}; logins are refused until it is there"));
         }
     }
+    let may = |access_to| access(root, access_to | Access::EXEC_OK).is_ok();
     let has = |one: &Rights| rights.contains(*one);
     let reads = [Rights::LIST, Rights::RETRIEVE].iter().any(has);
-    if reads && !allowed.read {
+    if reads && !may(Access::READ_OK) {
         return Some(format!("cannot be read; give {who} the permission, there and above"));
     }
     let changes = [Rights::CREATE, Rights::DELETE, Rights::RENAME, Rights::MKDIR].iter().any(has);
-    if changes && !allowed.write {
+    if changes && !may(Access::WRITE_OK) {
         return Some(format!(
             "cannot be written to; give {who} the permission, or take the right away"
         ));
@@ -310,10 +328,11 @@ fn transfers(settings: &Settings, findings: &mut Findings) {
     match looked {
         Ok(()) => findings.ok(format_args!("log.transfers: {shown} can be written")),
         Err(error) => {
-            let what_to_do = "give whoever starts the server the permission, or name another file";
-            findings.fail(format_args!(
-                "log.transfers: {shown} cannot be written: {error}; {what_to_do}"
-            ));
+            let what_to_do =
+                "give the user who starts the server the permission, or name another file";
+            let words =
+                format_args!("log.transfers: {shown} cannot be written: {error}; {what_to_do}");
+            findings.fail(Exit::Local, words);
         }
     }
 }
@@ -350,12 +369,15 @@ fn hook(settings: &Settings, findings: &mut Findings) {
         Ok(()) if program.is_file() => {
             findings.ok(format_args!("hooks.stored: {shown} can be started"));
         }
-        Ok(()) => findings.fail(format_args!("hooks.stored: {shown} is no program; name one")),
+        Ok(()) => {
+            findings
+                .fail(Exit::Local, format_args!("hooks.stored: {shown} is no program; name one"));
+        }
         Err(error) => {
-            let what_to_do = "name another program, or give whoever runs the server the permission";
-            findings.fail(format_args!(
-                "hooks.stored: {shown} cannot be started: {error}; {what_to_do}"
-            ));
+            let what_to_do = "name another program, or give the user of the server the permission";
+            let words =
+                format_args!("hooks.stored: {shown} cannot be started: {error}; {what_to_do}");
+            findings.fail(Exit::Local, words);
         }
     }
 }
@@ -376,9 +398,10 @@ fn ports(settings: &Settings, findings: &mut Findings) {
     let named = first_of(&taken);
     match (free, taken.is_empty()) {
         (_, true) => findings.ok(format_args!("passive.ports: {all} of {all} can be had")),
-        (0, false) => findings.fail(format_args!(
-            "passive.ports: none of {all} can be had, not {named}: take others"
-        )),
+        (0, false) => findings.fail(
+            Exit::Network,
+            format_args!("passive.ports: none of {all} can be had, not {named}: take others"),
+        ),
         (_, false) => {
             findings.warn(format_args!("passive.ports: {free} of {all} can be had, not {named}"));
         }
@@ -403,20 +426,24 @@ fn announced(settings: &Settings, findings: &mut Findings) {
         Some(PassiveAddress::Address(address)) => reach(*address, "passive.address", findings),
         Some(PassiveAddress::Name(name)) => match look_up(name) {
             Ok(Some(address)) => reach(address, &format!("passive.address {name}"), findings),
-            Ok(None) => findings.fail(format_args!(
-                "passive.address: {name} has no IPv4 address; take a name that has"
-            )),
-            Err(error) => findings.fail(format_args!(
-                "passive.address: {name} cannot be looked up ({error}); mend the name or the resolver"
-            )),
+            Ok(None) => findings.fail(
+                Exit::Network,
+                format_args!("passive.address: {name} has no IPv4 address; take a name that has"),
+            ),
+            Err(error) => findings.fail(
+                Exit::Network,
+                format_args!(
+                    "passive.address: {name} cannot be looked up ({error}); check the name and the \
+                     resolver"
+                ),
+            ),
         },
         None => {
             let hosts = settings.all_listen().into_iter().map(|at| at.ip().to_canonical());
             match hosts.filter(|host| !host.is_loopback()).find_map(local) {
                 Some(address) => reach(address, "PASV", findings),
-                None => findings.ok(format_args!(
-                    "PASV is for clients of this computer, or there is no IPv4"
-                )),
+                None => findings
+                    .ok(format_args!("PASV is for clients of this computer, or there is no IPv4")),
             }
         }
     }
@@ -476,7 +503,7 @@ mod tests {
     fn found(look: impl FnOnce(&mut Findings)) -> Vec<(String, String)> {
         let mut findings = Findings::default();
         look(&mut findings);
-        let lines = findings.0.lines().map(|line| line.split_once(' ').unwrap());
+        let lines = findings.text.lines().map(|line| line.split_once(' ').unwrap());
         lines.map(|(kind, words)| (kind.to_owned(), words.trim().to_owned())).collect()
     }
 
@@ -550,7 +577,7 @@ mod tests {
     #[test]
     fn a_directory_must_be_there_and_allow_what_rights_say() {
         let root = tempfile::tempdir().unwrap();
-        let lack = |path: &Path, rights| lack(path, rights, allowed(path), "it");
+        let lack = |path: &Path, rights| lack(path, rights, "it");
         assert_eq!(lack(root.path(), Rights::FULL), None);
         let missing = lack(&root.path().join("x"), Rights::READ).unwrap();
         assert!(missing.contains("until it is there"), "{missing}");

@@ -1,9 +1,11 @@
 //! What is to be served, where and to whom: options over a file over defaults.
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -108,6 +110,48 @@ impl Plan {
             lines.push(format!(
                 "--anonymous stands in for [anonymous] ({origin}), of which nothing counts"
             ));
+        }
+        lines
+    }
+
+    /// What whom the process has become cannot do, of what root could: to be asked once root is given
+    /// up.
+    pub(super) fn lost(&self, options: &Options) -> Vec<String> {
+        let Some(run_as) = &self.settings.run_as else { return Vec::new() };
+        let tls = &self.settings.tls;
+        let files = [
+            ("--config", options.value("config").map(Path::new)),
+            ("tls.certificate", tls.certificate.as_deref()),
+            ("tls.key", tls.key.as_deref()),
+            ("tls.client_ca", tls.client_ca.as_deref()),
+        ];
+        let is_denied = |path: &Path| {
+            fs::File::open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+        };
+        let mut lines = Vec::new();
+        for (what, path) in files.into_iter().filter_map(|(what, path)| Some((what, path?))) {
+            if is_denied(path) {
+                let path = shown_path(path);
+                lines.push(format!(
+                    "{what}: {path} cannot be read as {run_as}, so SIGHUP changes nothing; make it \
+                     readable for a group of {run_as} (chgrp, chmod g+r), or restart in place of SIGHUP"
+                ));
+            }
+        }
+        if self.settings.server.active_source_port {
+            let below = |at: SocketAddr| SocketAddr::new(at.ip(), at.port().saturating_sub(1));
+            let all = self.settings.all_listen().into_iter().map(below);
+            let is_denied = |at: &SocketAddr| {
+                TcpListener::bind(at)
+                    .is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+            };
+            lines.extend(all.into_iter().find(is_denied).map(|at| {
+                let port = at.port();
+                format!(
+                    "active.source_port: {run_as} may not use port {port}, so active data comes from \
+                     any port; let net.ipv4.ip_unprivileged_port_start be {port} or less"
+                )
+            }));
         }
         lines
     }
