@@ -50,7 +50,7 @@ impl HostPort {
 
     /// Finds the tuple in the text of a 227 reply: the first place where six numbers with commas
     /// between them stand, with or without brackets, since servers differ in all that surrounds
-    /// them (RFC 1123 §4.1.2.6). Only if there is none, SP may stand behind the commas.
+    /// them (RFC 1123 §4.1.2.6). Only if there is none, SP may stand after the commas.
     ///
     /// ```
     /// use ftp_proto::HostPort;
@@ -92,9 +92,12 @@ impl HostPort {
             };
             let length = rest.iter().take_while(belongs).count();
             let (run, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-            let fields = run.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-            let mut fields = fields.filter(|field| !field.is_empty());
-            if run.windows(2).all(|pair| pair != b",,") && fields.clone().count() >= 6 {
+            // One comma more may stand after the numbers.
+            let run = run.trim_ascii_end();
+            let run = run.strip_suffix(b",").unwrap_or(run);
+            let mut fields = run.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+            let is_whole = fields.clone().all(|field| !field.is_empty());
+            if is_whole && fields.clone().count() >= 6 {
                 let mut octets = [0; 6];
                 for (octet, field) in octets.iter_mut().zip(&mut fields) {
                     *octet = number::octet(field).ok_or(error(at, ParseErrorKind::BadNumber))?;
@@ -186,6 +189,7 @@ mod tests {
             "Entering Passive Mode 10, 0,  0, 5,195, 84.",
             "port 5, 10,0,0,5,195,84",
             "1, 2, 3, 4, 5, 6: 10,0,0,5,195,84",
+            "1, ,2,3,4,5,6: 10, 0,0,5,195,84",
         ] {
             assert_eq!(HostPort::find(text.as_bytes()), Ok(want), "{text}");
         }

@@ -18,10 +18,12 @@ pub fn host_port(data: &[u8]) {
         assert_eq!(HostPort::from(SocketAddrV4::from(tuple)), tuple);
     }
     let found = HostPort::find(data);
-    let plain = plain_tuple(data).map(|[h1, h2, h3, h4, p1, p2]| HostPort {
-        host: [h1, h2, h3, h4].into(),
-        port: u16::from_be_bytes([p1, p2]),
-    });
+    let without_blanks = without_blanks(data);
+    let numbers = plain_run(data).or_else(|| plain_run(&without_blanks));
+    let plain =
+        numbers.and_then(|numbers| plain_octets(&numbers)).map(|[h1, h2, h3, h4, p1, p2]| {
+            HostPort { host: [h1, h2, h3, h4].into(), port: u16::from_be_bytes([p1, p2]) }
+        });
     assert_eq!(found.ok(), plain.filter(|tuple| tuple.port != 0));
     if let Ok(tuple) = found {
         let text = format!("Entering Passive Mode ({tuple}).");
@@ -29,19 +31,32 @@ pub fn host_port(data: &[u8]) {
     }
 }
 
-/// The octets of the first run of digits and commas that has six numbers; `None` if one of them is
-/// too large.
-fn plain_tuple(text: &[u8]) -> Option<[u8; 6]> {
+/// The first run of digits and commas that has six numbers.
+fn plain_run(text: &[u8]) -> Option<Vec<&str>> {
     let runs = text.split(|&byte| !byte.is_ascii_digit() && byte != b',');
     let runs = runs.filter_map(|run| std::str::from_utf8(run).ok());
-    // Between the numbers one comma; one more behind the last is what some servers write.
+    // Between the numbers one comma; one more after the last is what some servers write.
     let inner = runs.map(|run| run.trim_start_matches(','));
     let inner = inner.map(|run| run.strip_suffix(',').unwrap_or(run));
-    let tuples = inner.map(|run| run.split(',').collect::<Vec<_>>());
-    let mut tuples = tuples.filter(|numbers| !numbers.contains(&"") && numbers.len() >= 6);
-    let first = tuples.next()?;
+    let mut tuples = inner.map(|run| run.split(',').collect::<Vec<_>>());
+    tuples.find(|numbers| !numbers.contains(&"") && numbers.len() >= 6)
+}
+
+/// All but the SP that stand after a comma.
+fn without_blanks(text: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::new();
+    for &byte in text {
+        if byte != b' ' || kept.last() != Some(&b',') {
+            kept.push(byte);
+        }
+    }
+    kept
+}
+
+/// The first six; `None` if one of them is too large.
+fn plain_octets(numbers: &[&str]) -> Option<[u8; 6]> {
     let octet = |text: &&str| text.parse().ok().filter(|_: &u8| text.len() <= 3);
-    let octets: Option<Vec<u8>> = first.iter().take(6).map(octet).collect();
+    let octets: Option<Vec<u8>> = numbers.iter().take(6).map(octet).collect();
     octets?.try_into().ok()
 }
 
@@ -70,9 +85,14 @@ pub fn extended_address(data: &[u8]) {
     }
 }
 
-/// The third field behind the first bracket.
+/// The third field after the first bracket that has such a one.
 fn plain_port(text: &[u8]) -> Option<u16> {
-    let mut behind = text.iter().copied().skip_while(|&byte| byte != b'(').skip(1);
+    let brackets = (1..=text.len()).filter(|at| text.get(at - 1) == Some(&b'('));
+    brackets.filter_map(|at| plain_port_of(text.split_at(at).1)).next()
+}
+
+fn plain_port_of(text: &[u8]) -> Option<u16> {
+    let mut behind = text.iter().copied();
     let delimiter = behind.next().filter(|byte| (33..127).contains(byte))?;
     let mut fields = vec![Vec::new()];
     for byte in behind {

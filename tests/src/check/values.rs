@@ -1,6 +1,6 @@
 //! What replies carry: times, facts, digests.
 
-use ftp_proto::{Facts, FileDigest, TimeVal};
+use ftp_proto::{Fact, Facts, FileDigest, TimeVal};
 
 use super::{breaks_lines, plain_number};
 
@@ -65,11 +65,18 @@ pub fn facts(data: &[u8]) {
     let first = data.iter().position(|byte| matches!(byte, b' ' | b'\t'));
     // Facts that hold an SP end at `;` and SP.
     let is_closed = |at: usize| at == 0 || data.get(at - 1) == Some(&b';');
-    let behind = || data.windows(2).position(|pair| pair == b"; ").map(|at| at + 1);
+    let after = || data.windows(2).position(|pair| pair == b"; ").map(|at| at + 1);
+    let after = || after().filter(|&at| may_hold_blanks(data.split_at(at - 1).0));
     let space = first.filter(|&at| data.get(at) == Some(&b' '));
-    let space = space.map(|at| if is_closed(at) { at } else { behind().unwrap_or(at) });
+    let space = space.map(|at| if is_closed(at) { at } else { after().unwrap_or(at) });
     let space = space.filter(|&at| at + 1 < data.len());
-    let space = space.filter(|&at| at == 0 || data.iter().take(at).any(|&byte| byte == b'='));
+    // Of several facts the last may lack its `;`, but not its `=`.
+    let space = space.filter(|&at| {
+        let facts = data.split_at(at).0;
+        let unclosed = facts.iter().rposition(|&byte| byte == b';').map_or(0, |at| at + 1);
+        let proof = if is_closed(at) { facts } else { facts.split_at(unclosed).1 };
+        at == 0 || proof.contains(&b'=')
+    });
     let facts = Facts::parse(data);
     assert_eq!(facts.is_ok(), space.is_some());
     let (Ok(facts), Some(space)) = (facts, space) else { return };
@@ -97,6 +104,19 @@ pub fn facts(data: &[u8]) {
     facts.encode(&mut line);
     assert!(line.len() <= data.len() + 1, "only a `;` may be added");
     assert_eq!(Facts::parse(&line), Ok(facts));
+}
+
+/// Whether all are facts, with SP in no value but those of owners, groups and unknown facts.
+fn may_hold_blanks(facts: &[u8]) -> bool {
+    facts.split(|&byte| byte == b';').all(|fact| {
+        let Some(equals) = fact.iter().position(|&byte| byte == b'=') else { return false };
+        let (name, value) = fact.split_at(equals);
+        let strict = Fact::ALL.iter().filter(|fact| {
+            !matches!(fact, Fact::UnixOwner | Fact::UnixGroup)
+                && name.eq_ignore_ascii_case(fact.as_str().as_bytes())
+        });
+        !name.contains(&b' ') && (!value.contains(&b' ') || strict.count() == 0)
+    })
 }
 
 /// The text of a 213 reply to `HASH`.
