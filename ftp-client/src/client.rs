@@ -2,6 +2,7 @@
 //! files and directories are in modules of their own.
 
 mod attribute;
+mod bytes;
 mod digest;
 mod directory;
 mod listing;
@@ -85,6 +86,8 @@ pub struct Client {
     pub(crate) in_force: Option<RepresentationType>,
     features: Option<Features>,
     utf8_asked: bool,
+    /// Whether it is known how the server reads 0xFF.
+    knows_iac: bool,
     /// The algorithm that `HASH` was told to use.
     hash: Option<String>,
     /// Listed by the server, and refused as unknown.
@@ -156,6 +159,7 @@ impl Client {
             in_force: None,
             features: None,
             utf8_asked: false,
+            knows_iac: false,
             hash: None,
             no_mlsd: false,
             no_flags: false,
@@ -366,6 +370,7 @@ impl Client {
         }
         let line = command.encode().map_err(Error::Argument)?;
         self.settle()?;
+        self.learn_iac(&line)?;
         match verb {
             Verb::Cwd | Verb::Cdup | Verb::Smnt => self.moved = true,
             Verb::Type => self.in_force = None,
@@ -443,6 +448,7 @@ impl Client {
     /// Checks a path, and sees to it that the server reads it as UTF-8 where that matters.
     pub(crate) fn pathname(&mut self, path: &[u8]) -> Result<Pathname, Error> {
         let pathname = Pathname::new(path).map_err(Error::Argument)?;
+        self.learn_iac(path)?;
         if !path.is_ascii() && !self.utf8_asked && std::str::from_utf8(path).is_ok() {
             if self.features()?.has("UTF8") {
                 // Many servers do UTF-8 without it and refuse the option: no harm (RFC 2640).

@@ -4,6 +4,7 @@
 mod abort;
 mod secure;
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::ErrorKind;
@@ -40,7 +41,12 @@ pub(crate) struct ControlConnection {
     addresses: Option<(SocketAddr, SocketAddr)>,
     reply_limit: Duration,
     waiter: Waiter,
+    /// Whether the server reads 0xFF as itself, and not as the beginning of a Telnet command.
+    takes_bytes: bool,
 }
+
+/// Interpret As Command (RFC 854), which commands are encoded with twice.
+const IAC: u8 = 0xff;
 
 impl ControlConnection {
     /// Takes over a connected socket on which nothing was read yet.
@@ -61,6 +67,21 @@ impl ControlConnection {
             addresses,
             reply_limit,
             waiter,
+            takes_bytes: false,
+        }
+    }
+
+    /// Says whether the server reads 0xFF as itself. By RFC 854 it is sent twice, which at first it
+    /// is.
+    pub(crate) const fn take_bytes(&mut self, takes_bytes: bool) {
+        self.takes_bytes = takes_bytes;
+    }
+
+    /// An encoded line as this server reads it.
+    fn as_read<'l>(&self, line: &'l [u8]) -> Cow<'l, [u8]> {
+        match self.takes_bytes && line.contains(&IAC) {
+            true => Cow::Owned(once(line)),
+            false => Cow::Borrowed(line),
         }
     }
 
@@ -189,8 +210,9 @@ impl ControlConnection {
         self.check()?;
         debug_assert!(self.outstanding.is_none(), "the caller reads every last reply");
         self.check_clear()?;
-        trace::sent(verb, line);
-        self.write(line, deadline)?;
+        let line = self.as_read(line);
+        trace::sent(verb, &line);
+        self.write(&line, deadline)?;
         self.outstanding = Some((verb, Exchange::new(verb)));
         Ok(())
     }
@@ -211,8 +233,9 @@ impl ControlConnection {
         self.check_clear()?;
         let mut bytes = Vec::new();
         for (verb, line) in &lines {
-            trace::sent(*verb, line);
-            bytes.extend_from_slice(line);
+            let line = self.as_read(line);
+            trace::sent(*verb, &line);
+            bytes.extend_from_slice(&line);
         }
         self.write(&bytes, deadline)?;
         self.behind = lines.iter().map(|(verb, _)| (*verb, Exchange::new(*verb))).collect();
@@ -441,6 +464,19 @@ impl fmt::Debug for ControlConnection {
             .field("outstanding", outstanding)
             .finish_non_exhaustive()
     }
+}
+
+/// Makes one 0xFF of each pair.
+fn once(line: &[u8]) -> Vec<u8> {
+    let mut bytes = line.iter().copied().peekable();
+    let mut out = Vec::new();
+    while let Some(byte) = bytes.next() {
+        if byte == IAC {
+            bytes.next_if_eq(&IAC);
+        }
+        out.push(byte);
+    }
+    out
 }
 
 /// A reset is one more way for a server to hang up.

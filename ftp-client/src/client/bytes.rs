@@ -1,0 +1,53 @@
+//! Names that hold the byte 0xFF, which begins a Telnet command on the control connection: RFC 854
+//! has it sent twice, and some servers then read two.
+
+use ftp_proto::{Features, Reply};
+
+use super::Client;
+use crate::error::Error;
+use crate::trace;
+
+impl Client {
+    /// Sets whether a 0xFF in commands is sent twice, as RFC 854 has it. Without this call the
+    /// client goes by the greeting and `FEAT`: it sends 0xFF once to vsftpd, Pure-FTPd and
+    /// pyftpdlib, which read each byte as itself, and twice to other servers.
+    pub const fn double_telnet_byte(&mut self, doubles: bool) {
+        self.knows_iac = true;
+        self.control.take_bytes(!doubles);
+    }
+
+    /// Finds out how the server reads 0xFF, before the first one is sent.
+    pub(super) fn learn_iac(&mut self, text: &[u8]) -> Result<(), Error> {
+        if self.knows_iac || !text.contains(&0xff) {
+            return Ok(());
+        }
+        let takes_bytes = names_itself(&self.welcome) || is_known(&self.features()?);
+        if takes_bytes {
+            trace::note(format_args!("this server reads 0xFF as itself: it is sent once"));
+        }
+        self.double_telnet_byte(!takes_bytes);
+        Ok(())
+    }
+}
+
+/// Whether a greeting names a server that reads each byte as itself.
+fn names_itself(welcome: &Reply) -> bool {
+    let names: [&[u8]; 3] = [b"vsftpd", b"pure-ftpd", b"pyftpdlib"];
+    welcome.lines().any(|line| {
+        let line = line.to_ascii_lowercase();
+        names.iter().any(|name| line.windows(name.len()).any(|part| part == *name))
+    })
+}
+
+/// Whether the features are those of such a server: the greeting is the owner's to choose.
+fn is_known(features: &Features) -> bool {
+    let lists = |names: &[&str]| names.iter().all(|name| features.has(name));
+    let is_pure = lists(&["ESTA", "ESTP"]);
+    let is_vsftpd = lists(&["EPRT", "EPSV", "MDTM", "PASV", "REST", "SIZE", "TVFS"])
+        && !lists(&["MLST"])
+        && !lists(&["MFMT"]);
+    let facts = b"unix.mode;unix.uid;unix.gid;";
+    let holds_facts = |words: &[u8]| words.windows(facts.len()).any(|part| part == facts);
+    let is_pyftpdlib = features.iter().any(|(_, words)| holds_facts(words));
+    is_pure || is_vsftpd || is_pyftpdlib
+}
