@@ -1,13 +1,84 @@
-//! `--jobs`: several items at a time, each over a connection of its own. A server that takes no
-//! further connection (421) gets fewer, and the items go to those that it took.
+//! `--jobs`: several items at a time, each over a separate connection. A server that refuses a
+//! further connection, in whatever way, gets fewer, and the items go to those that it took.
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::ops::ControlFlow;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::exit::Failure;
 
-/// The 421 of a server that takes no further session.
-pub(crate) const SERVICE_CLOSING: u16 = 421;
+/// Why a worker has no connection for an item.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The server has let another worker in: it takes no more connections than it has.
+    OneFewer(Failure),
+    /// The server has let nobody in: the item fails with this.
+    Failed(Failure),
+}
+
+/// The servers that several workers connect to. Servers refuse the connection that exceeds a limit
+/// in many ways (421, 530 to the greeting or to `PASS`, a reset), so that only one thing tells a
+/// limit from a fault: whether the server has let another connection in. The first connection to a
+/// server is therefore made alone, while the others wait.
+pub(crate) struct Doors<K> {
+    doors: Mutex<HashMap<K, Arc<Mutex<Door>>>>,
+}
+
+/// What is known of a server.
+enum Door {
+    Untried,
+    Open,
+    /// Another try would not help.
+    Shut(Failure),
+}
+
+impl<K: Eq + Hash> Doors<K> {
+    pub(crate) fn new() -> Self {
+        Self { doors: Mutex::default() }
+    }
+
+    /// Connects to `server` by `connect`.
+    ///
+    /// # Errors
+    ///
+    /// What `connect` failed with, and what that means for the item.
+    pub(crate) fn enter(
+        &self,
+        server: K,
+        connect: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Refusal> {
+        let door = Arc::clone(
+            lock(&self.doors).entry(server).or_insert_with(|| Arc::new(Mutex::new(Door::Untried))),
+        );
+        let mut first = lock(&door);
+        match &*first {
+            Door::Untried => {}
+            Door::Open => {
+                drop(first);
+                return connect().map_err(Refusal::OneFewer);
+            }
+            // The worker that was refused has an item that says so.
+            Door::Shut(failure) => return Err(Refusal::OneFewer(failure.clone())),
+        }
+        match connect() {
+            Ok(()) => {
+                *first = Door::Open;
+                Ok(())
+            }
+            Err(failure) => {
+                if !failure.may_pass {
+                    *first = Door::Shut(failure.clone());
+                }
+                Err(Refusal::Failed(failure))
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Whoever works, with connections of their own. What is to be done they know by its number.
 pub(crate) trait Worker {
@@ -16,7 +87,7 @@ pub(crate) trait Worker {
     /// # Errors
     ///
     /// Why there is none.
-    fn connect(&mut self, item: usize) -> Result<(), Failure>;
+    fn connect(&mut self, item: usize) -> Result<(), Refusal>;
 
     /// Does an item.
     ///
@@ -75,15 +146,19 @@ fn work(queue: &Queue, mut worker: Box<dyn Worker + '_>) {
     while let Some(taken) = queue.next() {
         let item = taken.item;
         let done = match worker.connect(item) {
-            Err(failure) if failure.code == Some(SERVICE_CLOSING) => {
+            Err(Refusal::OneFewer(failure)) => {
                 if taken.give_back() {
                     return worker.end();
                 }
                 Err(failure)
             }
-            connected => {
+            Err(Refusal::Failed(failure)) => {
                 drop(taken);
-                connected.and_then(|()| worker.act(item))
+                Err(failure)
+            }
+            Ok(()) => {
+                drop(taken);
+                worker.act(item)
             }
         };
         if let Err(failure) = done
@@ -177,7 +252,7 @@ mod tests {
     }
 
     impl Worker for Hand<'_> {
-        fn connect(&mut self, _: usize) -> Result<(), Failure> {
+        fn connect(&mut self, _: usize) -> Result<(), Refusal> {
             let take = |places: usize| places.checked_sub(1);
             let order = Ordering::SeqCst;
             self.has_place = self.has_place || self.places.fetch_update(order, order, take).is_ok();
@@ -187,9 +262,7 @@ mod tests {
                     self.meeting.map(Barrier::wait);
                     // Long enough for the others to be done with the rest.
                     std::thread::sleep(Duration::from_millis(5));
-                    let mut failure = Failure::new(Exit::Temporary, "421 too many");
-                    failure.code = Some(421);
-                    Err(failure)
+                    Err(Refusal::OneFewer(Failure::new(Exit::Login, "530 too many")))
                 }
             }
         }
@@ -238,8 +311,28 @@ mod tests {
     fn the_last_one_says_what_is_wrong() {
         let log = done(4, 0, 50, |_| false);
         assert_eq!(log.len(), 1, "{log:?}");
-        assert!(log[0].ends_with("failed: 421 too many"), "{log:?}");
+        assert!(log[0].ends_with("failed: 530 too many"), "{log:?}");
         assert_eq!(done(1, 1, 3, |item| item == 1), ["0", "1 failed: no"]);
+    }
+
+    #[test]
+    fn any_refusal_after_one_got_in_is_one_fewer() {
+        let doors = Doors::new();
+        let refused = || Err(Failure::new(Exit::Login, "530 no"));
+        let broken = || {
+            let mut failure = Failure::new(Exit::Network, "reset");
+            failure.may_pass = true;
+            Err(failure)
+        };
+        assert!(matches!(doors.enter("a", broken), Err(Refusal::Failed(_))));
+        assert!(doors.enter("a", || Ok(())).is_ok());
+        assert!(matches!(doors.enter("a", refused), Err(Refusal::OneFewer(_))));
+        assert!(matches!(doors.enter("a", broken), Err(Refusal::OneFewer(_))));
+        assert!(doors.enter("a", || Ok(())).is_ok());
+        // A password that is wrong is tried once, and not by all workers.
+        assert!(matches!(doors.enter("b", refused), Err(Refusal::Failed(_))));
+        let again = doors.enter("b", || panic!("it is known that this fails"));
+        assert!(matches!(again, Err(Refusal::OneFewer(_))));
     }
 
     #[test]

@@ -12,7 +12,8 @@ use log::LevelFilter;
 
 use crate::download::{self, download};
 use crate::exit::{Exit, Failure};
-use crate::jobs::{self, Worker};
+use crate::jobs::Refusal;
+use crate::jobs::{self, Doors, Worker};
 use crate::json::Object;
 use crate::options::Options;
 use crate::progress::{Board, When};
@@ -58,6 +59,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         true => of_one_server(&items, &settings),
         false => Vec::new(),
     });
+    let doors = Doors::new();
     jobs::run(settings.jobs, count, &|| {
         Box::new(Getter {
             items: &items,
@@ -65,6 +67,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             context: &context,
             tally: &tally,
             given_up: &given_up,
+            doors: &doors,
             ahead: &ahead,
             last: None,
         })
@@ -139,6 +142,7 @@ struct Getter<'a, 'b> {
     tally: &'a Mutex<Tally<'b>>,
     /// Servers with which it makes no sense to go on.
     given_up: &'a Mutex<HashSet<Server>>,
+    doors: &'a Doors<(Server, Option<Vec<u8>>)>,
     /// Files whose sizes are asked for before the first is moved.
     ahead: &'a Mutex<Vec<FtpUrl>>,
     /// What the last file failed with, if it did.
@@ -219,19 +223,19 @@ fn ask_ahead(board: &Board, client: &mut Client, ahead: &mut Vec<FtpUrl>) {
 }
 
 impl Worker for Getter<'_, '_> {
-    fn connect(&mut self, number: usize) -> Result<(), Failure> {
+    fn connect(&mut self, number: usize) -> Result<(), Refusal> {
         let item = self.item(number);
         // Alone it is connected within the tries of --retry, and for some nothing is sent at all.
         let is_alone = self.context.settings.jobs == 1 || self.sessions.is_open(&item.url);
         if is_alone || self.is_given_up(item) || self.is_skipped(item) {
             return Ok(());
         }
-        match self.sessions.client(&item.url) {
+        let (doors, sessions) = (self.doors, &mut self.sessions);
+        let login = (server(item), item.url.user().map(<[u8]>::to_vec));
+        match doors.enter(login, || sessions.client(&item.url).map(drop)) {
             // The tries are in what comes next.
-            Err(failure) if failure.code != Some(jobs::SERVICE_CLOSING) && failure.may_pass => {
-                Ok(())
-            }
-            connected => connected.map(drop),
+            Err(Refusal::Failed(failure)) if failure.may_pass => Ok(()),
+            connected => connected,
         }
     }
 

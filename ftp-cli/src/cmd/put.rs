@@ -14,7 +14,7 @@ use ftp_proto::{Escaped, FtpUrl, RepresentationType};
 use log::LevelFilter;
 
 use crate::exit::{Exit, Failure};
-use crate::jobs::{self, Worker};
+use crate::jobs::{self, Doors, Refusal, Worker};
 use crate::json::Object;
 use crate::options::Options;
 use crate::output;
@@ -61,12 +61,14 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     // Of several none is standard input.
     let escapes = stdio.output_is_terminal;
     let input = Mutex::new(Interruptible { input: &mut *stdio.input, cleanup: &cleanup });
+    let doors = Doors::new();
     jobs::run(settings.jobs, items.len(), &|| {
         Box::new(Putter {
             items: &items,
             sessions: sessions.another(),
             context: &context,
             tally: &tally,
+            doors: &doors,
             input: &input,
             url: &url,
             representation,
@@ -170,6 +172,8 @@ struct Putter<'a, 'b> {
     sessions: Sessions<'a>,
     context: &'a Context<'a>,
     tally: &'a Mutex<Tally<'b>>,
+    /// All files go to one server.
+    doors: &'a Doors<()>,
     input: &'a Mutex<Interruptible<'b>>,
     url: &'a FtpUrl,
     representation: RepresentationType,
@@ -234,21 +238,16 @@ pub(super) fn is_regular(file: &File) -> bool {
 }
 
 impl Worker for Putter<'_, '_> {
-    fn connect(&mut self, _: usize) -> Result<(), Failure> {
+    fn connect(&mut self, _: usize) -> Result<(), Refusal> {
         // Alone it is connected within the tries of --retry.
         if self.context.settings.jobs == 1 || self.sessions.is_open(self.url) {
             return Ok(());
         }
-        match self.sessions.client_as_it_is(self.url) {
+        self.place = None;
+        match self.doors.enter((), || self.sessions.client_as_it_is(self.url).map(drop)) {
             // The tries are in what comes next.
-            Err(failure) if failure.code != Some(jobs::SERVICE_CLOSING) && failure.may_pass => {
-                Ok(())
-            }
-            Err(failure) => Err(failure),
-            Ok(_) => {
-                self.place = None;
-                Ok(())
-            }
+            Err(Refusal::Failed(failure)) if failure.may_pass => Ok(()),
+            connected => connected,
         }
     }
 

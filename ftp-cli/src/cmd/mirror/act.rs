@@ -7,7 +7,6 @@ use super::carrier::{Carrier, Watch};
 use super::plan::{Plan, Removed};
 use crate::events::Events;
 use crate::exit::Failure;
-use crate::jobs::SERVICE_CLOSING;
 use crate::json::Object;
 use crate::pace::Pace;
 use crate::progress::Board;
@@ -205,8 +204,10 @@ fn copy_all<'a>(run: Run<'a>, jobs: &mut [Job<'_>]) -> Run<'a> {
     let (plan, telling) = (run.plan, run.telling);
     let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(run.is_over));
     let run = Mutex::new(run);
-    let work = &|carrier: &mut dyn Carrier| {
-        while !is_over.load(Ordering::Relaxed) {
+    // The first has its connection. A server that refuses a further one, in whatever way, gets
+    // fewer: before anything is taken on that others could do.
+    let work = &|carrier: &mut dyn Carrier, is_first: bool| {
+        while !is_over.load(Ordering::Relaxed) && (is_first || carrier.connect().is_ok()) {
             let Some(copy) = plan.copies.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
             let Some(place) = plan.directories.get(copy.place) else { continue };
             // Counted as not tried.
@@ -236,20 +237,11 @@ fn copy_all<'a>(run: Run<'a>, jobs: &mut [Job<'_>]) -> Run<'a> {
         }
     };
     if let [only] = jobs {
-        work(&mut **only);
+        work(&mut **only, true);
     } else {
-        // The first has its connection. A server that takes no further one (421) gets fewer.
-        let takes_part = |job: &mut Job<'_>| match job.connect() {
-            Err(failure) => failure.code != Some(SERVICE_CLOSING),
-            Ok(()) => true,
-        };
         std::thread::scope(|threads| {
             for (number, job) in jobs.iter_mut().enumerate() {
-                threads.spawn(move || {
-                    if number == 0 || takes_part(job) {
-                        work(&mut **job);
-                    }
-                });
+                threads.spawn(move || work(&mut **job, number == 0));
             }
         });
     }
