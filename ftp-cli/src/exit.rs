@@ -41,6 +41,8 @@ pub(crate) enum Exit {
     Data = 13,
     /// The server, or this version, lacks what was asked for.
     Unsupported = 14,
+    /// More would be done than an option allows, so that nothing was.
+    Limit = 15,
     /// SIGINT.
     Interrupted = 130,
     /// SIGTERM.
@@ -64,6 +66,7 @@ pub(crate) const TABLE: &[(Exit, &str)] = &[
     (Exit::Partial, "of several items some failed"),
     (Exit::Data, "no data connection, 425 included"),
     (Exit::Unsupported, "the server, or this version, lacks what was asked for"),
+    (Exit::Limit, "nothing was done: more would be deleted than --max-delete allows"),
     (Exit::Interrupted, "interrupted (SIGINT)"),
     (Exit::Terminated, "terminated (SIGTERM)"),
 ];
@@ -92,6 +95,7 @@ impl Exit {
             Self::Partial => "partial",
             Self::Data => "data",
             Self::Unsupported => "unsupported",
+            Self::Limit => "limit",
             Self::Interrupted | Self::Terminated => "cancelled",
         }
     }
@@ -375,7 +379,7 @@ mod tests {
     fn table_is_whole_and_in_order() {
         assert!(TABLE.is_sorted_by_key(|(exit, _)| exit.code()));
         let codes: Vec<u8> = TABLE.iter().map(|(exit, _)| exit.code()).collect();
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 130, 143]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 130, 143]);
     }
 
     #[test]
@@ -470,7 +474,7 @@ mod tests {
     fn kinds_are_frozen() {
         let kinds: Vec<&str> = TABLE.iter().map(|(exit, _)| exit.kind()).collect();
         let want = "ok internal usage local network tls login protocol refused temporary timeout \
-                    integrity partial data unsupported cancelled cancelled";
+                    integrity partial data unsupported limit cancelled cancelled";
         assert_eq!(kinds.join(" "), want);
     }
 

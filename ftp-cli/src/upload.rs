@@ -12,6 +12,7 @@ use crate::checksum::Checksum;
 use crate::exit::{Exit, Failure};
 use crate::json::Object;
 use crate::progress::Meter;
+use crate::remote::shown;
 use crate::signals::Cleanup;
 use crate::transfer::{self, BLOCK, Context, Done, Remote, Verified, Verify};
 
@@ -327,10 +328,35 @@ impl Job<'_, '_> {
             transfer::compare_digest(self.client, &path, ours)?;
             done.verified = Verified::Hash;
         }
+        self.check_name(&path)?;
         if settings.preserve {
             self.preserve(&path, modified)?;
         }
         Ok(done)
+    }
+
+    /// Makes sure that the server kept a name that is not UTF-8: some store U+FFFD for its bytes,
+    /// and then say of that file how long the one is that was sent.
+    fn check_name(&mut self, path: &[u8]) -> Result<(), Failure> {
+        let is_asked = self.context.settings.verify != Verify::None;
+        if !is_asked || std::str::from_utf8(path).is_ok() || !self.client.features()?.has("MLST") {
+            return Ok(());
+        }
+        let Ok(Some(entry)) = self.client.stat(path) else { return Ok(()) };
+        // Not every server sends a 0xFF twice, so that a pair of them may have become one.
+        let last = |path: &[u8]| {
+            let mut name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path).to_vec();
+            name.dedup_by(|byte, before| (*byte, *before) == (0xff, 0xff));
+            name
+        };
+        if last(&entry.name) == last(path) {
+            return Ok(());
+        }
+        let message = format!(
+            "the server does not keep names that are not UTF-8: it stored {}",
+            shown(&entry.name)
+        );
+        Err(Failure::new(Exit::Integrity, message).alone().for_good())
     }
 
     /// `--preserve`: has the server store the time of the local file.

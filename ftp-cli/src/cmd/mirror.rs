@@ -11,6 +11,7 @@ mod compare;
 mod ground;
 mod item;
 mod plan;
+mod probe;
 mod side;
 
 use std::ffi::OsString;
@@ -45,6 +46,7 @@ use choice::Choice;
 use compare::Rule;
 use ground::Directory;
 use plan::{Plan, Wish};
+use probe::Names;
 use side::{Contents, Links, Local, Remote, Side, is_refused, join};
 
 /// How the names of temporary files begin.
@@ -178,6 +180,7 @@ impl<'a> Mirror<'a> {
         let mut plan = self.insist(stdio, url, || {
             let client = sessions.client(url)?;
             let mut source = Remote::new(client, &top, self.list);
+            self.look_at(&mut source)?;
             match &found {
                 Some(ground) => Plan::make(&mut source, &mut Local(ground), false, &wish),
                 None => Plan::make(&mut source, &mut Nothing, true, &wish),
@@ -199,7 +202,8 @@ impl<'a> Mirror<'a> {
         }
         clear(&ground, &plan.temporary);
         let carriers = self.sessions(sessions, &plan).map(|sessions| {
-            let from = Far { sessions, url, top: &top, takes_times: false };
+            let names = Names::UNKNOWN;
+            let from = Far { sessions, url, top: &top, takes_times: false, names };
             Box::new(Down::new(from, &ground, self.resumes)) as Job<'_>
         });
         let carriers = carriers.collect();
@@ -233,9 +237,10 @@ impl<'a> Mirror<'a> {
             return Ok(());
         }
         let plan = self.make_top(plan, &mut sessions, (url, &top), is_sure)?;
+        let names = probe::learn_names(sessions.client(url)?, &top, &plan)?;
         let is_watched = !self.board(&plan, stdio).is_hidden() || !self.pace.is_free();
         let carriers = self.sessions(sessions, &plan).map(|sessions| {
-            let to = Far { sessions, url, top: &top, takes_times };
+            let to = Far { sessions, url, top: &top, takes_times, names };
             Box::new(Up::new(&ground, to, is_watched, self.resumes)) as Job<'_>
         });
         let carriers = carriers.collect();
@@ -264,6 +269,7 @@ impl<'a> Mirror<'a> {
             let (is_new, is_sure) = self.look_for(&mut target)?;
             let client = sources.client(from)?;
             let mut source = Remote::new(client, &top_from, self.list);
+            self.look_at(&mut source)?;
             let wish = self.wish_for_server(takes_times);
             let plan = Plan::make(&mut source, &mut target, is_new, &wish)?;
             Ok((plan, takes_times, is_sure))
@@ -274,10 +280,13 @@ impl<'a> Mirror<'a> {
             return Ok(());
         }
         let plan = self.make_top(plan, &mut targets, (to, &top_to), is_sure)?;
+        let names = probe::learn_names(targets.client(to)?, &top_to, &plan)?;
         let pairs = self.sessions(sources, &plan).zip(self.sessions(targets, &plan));
         let carriers = pairs.map(|(sources, targets)| {
-            let from = Far { sessions: sources, url: from, top: &top_from, takes_times: false };
-            let to = Far { sessions: targets, url: to, top: &top_to, takes_times };
+            let (top, unknown) = (&top_from, Names::UNKNOWN);
+            let from =
+                Far { sessions: sources, url: from, top, takes_times: false, names: unknown };
+            let to = Far { sessions: targets, url: to, top: &top_to, takes_times, names };
             Box::new(Across { from, to, options: choice }) as Job<'_>
         });
         let carriers = carriers.collect();
@@ -299,6 +308,21 @@ impl<'a> Mirror<'a> {
     fn takes_times(&self, client: &mut ftp_client::Client) -> Result<bool, Failure> {
         let features = client.features()?;
         Ok(features.has("MFMT") || features.has_with("SITE", "UTIME"))
+    }
+
+    /// Lists the top of the source, which has to be a directory.
+    fn look_at(&self, source: &mut Remote<'_>) -> Result<(), Failure> {
+        match source.list(&[], plan::OBJECTS) {
+            Ok(contents) if contents.may_be_of_file(source.top) && source.is_file()? => {}
+            Ok(contents) => {
+                source.first = Some(contents);
+                return Ok(());
+            }
+            Err(failure) if is_refused(&failure) && source.is_file()? => {}
+            Err(failure) => return Err(failure),
+        }
+        let message = "is a file, not a directory; use ftp-cli get";
+        Err(Failure::new(Exit::Refused, message))
     }
 
     /// Whether the top of the target is to be made, and whether that is sure.
@@ -386,14 +410,14 @@ impl<'a> Mirror<'a> {
     ///
     /// # Errors
     ///
-    /// `Usage` if more would be removed than is allowed: nothing is done then.
+    /// `Limit` if more would be removed than is allowed: nothing is done then.
     fn is_decided(&self, plan: &Plan, stdio: &mut Stdio) -> Result<bool, Failure> {
         let count = plan.removed().count();
         if let Some(most) = self.max_delete.filter(|most| count > *most) {
             let message = format!(
                 "{count} objects would be deleted, and --max-delete is {most}; nothing was done"
             );
-            return Err(Failure::usage(message));
+            return Err(Failure::new(Exit::Limit, message));
         }
         for left_out in &plan.left_out {
             if !self.options.is_quiet() {

@@ -84,7 +84,12 @@ GLOB is a name with *, ? and [a-z]; with a / it is a path from the top, and with
 means directories. The last GLOB that fits decides. What none fits is taken, unless the first is
 an --include: then such files are left out.
 
-Symbolic links are left out on either side, and never followed; FIFOs and devices are left out.",
+Symbolic links are left out on either side, and never followed; FIFOs and devices are left out, and
+temporary files of this program. Each file that was sent is compared with the server's SIZE, as put
+does. A file whose name the server would change fails.
+
+Exit status: 8 if the URL of SRC is a file, 12 if some objects failed, 15 if more would be deleted
+than --max-delete allows; then nothing was done.",
     operands: &[Operand::Directory],
     examples: &[
         ("mirror ftp://host/pub/ pub", "the tree /pub, to ./pub"),

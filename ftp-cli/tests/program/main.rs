@@ -24,6 +24,7 @@ mod json;
 mod log;
 mod ls;
 mod mirror;
+mod mirror_field;
 mod objects;
 mod order;
 mod passwords;

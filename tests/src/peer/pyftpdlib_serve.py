@@ -1,4 +1,4 @@
-"""pyftpdlib over one directory: serve.py HOST PORT ROOT [PEM implicit|explicit VERSION]"""
+"""pyftpdlib over one directory: serve.py HOST PORT ROOT [by-default | PEM implicit|explicit VERSION]"""
 
 import sys
 
@@ -19,7 +19,12 @@ class Bytes:
         super(handlers.FTPHandler, self).push(text.encode("utf8", "surrogateescape"))
 
 
-if not tls:
+if tls == ["by-default"]:
+
+    class Handler(handlers.FTPHandler):
+        authorizer = DummyAuthorizer()
+
+elif not tls:
 
     class Handler(Bytes, handlers.FTPHandler):
         pass

@@ -92,6 +92,17 @@ impl RealServer {
         Some(server)
     }
 
+    /// The same with these lines more in its configuration, and this time zone.
+    #[track_caller]
+    #[must_use]
+    pub fn vsftpd_also(lines: &str, zone: &str) -> Option<Self> {
+        let change = |config: &mut String, _: &TempRoot| config.push_str(lines);
+        let environment = |command: &mut Command, _: &TempRoot| {
+            command.env("TZ", zone);
+        };
+        Self::vsftpd_with(Ipv4Addr::LOCALHOST, change, environment, greets)
+    }
+
     /// The same with another configuration, which `change` makes, and another environment.
     #[track_caller]
     pub(crate) fn vsftpd_with(
@@ -131,6 +142,13 @@ impl RealServer {
     }
 
     /// The same with these lines more in its configuration.
+    #[track_caller]
+    #[must_use]
+    pub fn proftpd_also(lines: &str) -> Option<Self> {
+        Self::proftpd_with(Ipv4Addr::LOCALHOST, |_| lines.to_owned(), greets)
+    }
+
+    /// The same with lines that know where its files are.
     #[track_caller]
     pub(crate) fn proftpd_with(
         host: impl Into<IpAddr>,
@@ -173,6 +191,15 @@ impl RealServer {
     }
 
     /// The same with these arguments more.
+    #[track_caller]
+    #[must_use]
+    pub fn pure_ftpd_also(arguments: &[&str]) -> Option<Self> {
+        Self::pure_ftpd_with(Ipv4Addr::LOCALHOST, |command, _| {
+            command.args(arguments);
+        })
+    }
+
+    /// The same with arguments that know where its files are.
     #[track_caller]
     pub(crate) fn pure_ftpd_with(
         host: impl Into<IpAddr>,
@@ -254,6 +281,18 @@ impl RealServer {
     pub fn pyftpdlib_at(host: impl Into<IpAddr>) -> Option<Self> {
         let python = Peer::python("pyftpdlib")?;
         Some(Self::script(host, &python, include_str!("pyftpdlib_serve.py")))
+    }
+
+    /// The same with its default settings: names are UTF-8, and other bytes become U+FFFD.
+    #[track_caller]
+    #[must_use]
+    pub fn pyftpdlib_by_default() -> Option<Self> {
+        let python = Peer::python("pyftpdlib")?;
+        let script = include_str!("pyftpdlib_serve.py");
+        let more = |command: &mut Command, _: &TempRoot| {
+            command.arg("by-default");
+        };
+        Some(Self::script_with(Ipv4Addr::LOCALHOST, &python, script, more, greets))
     }
 
     /// A script that is given HOST PORT ROOT and serves this directory to [`LOGIN`].

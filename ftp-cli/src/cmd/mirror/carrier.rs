@@ -10,6 +10,7 @@ use super::compare::Difference;
 use super::ground::{Directory, Draft};
 use super::item::Stamp;
 use super::plan::{Copy, Removal, Removed};
+use super::probe::{Names, is_text};
 use super::side::{failed, join};
 use crate::exit::{Exit, Failure};
 use crate::links::{NO_DIRECTORY, NOT_EMPTY, Proof, says};
@@ -17,6 +18,7 @@ use crate::pace::Pace;
 use crate::progress::Meter;
 use crate::remote::shown;
 use crate::session::Sessions;
+use crate::transfer::{self, Verify};
 
 /// How much is moved at once.
 const BLOCK: usize = 256 * 1_024;
@@ -81,22 +83,43 @@ pub(super) struct Far<'a> {
     pub(super) top: &'a [u8],
     /// Whether its server takes the times that it is given.
     pub(super) takes_times: bool,
+    /// What it makes of names that are not UTF-8.
+    pub(super) names: Names,
 }
 
 impl Far<'_> {
+    /// The connection to it.
+    fn client(&mut self) -> Result<&mut Client, Failure> {
+        let client = self.sessions.client(self.url)?;
+        if let Names::Kept { doubles: Some(doubles) } = self.names {
+            client.double_telnet_byte(doubles);
+        }
+        Ok(client)
+    }
+
     fn connect(&mut self) -> Result<(), Failure> {
-        self.sessions.client(self.url).map(drop)
+        self.client().map(drop)
+    }
+
+    /// Refuses a name that the server would change.
+    fn check(&self, path: &[u8]) -> Result<(), Failure> {
+        if self.names != Names::Changed || is_text(path) {
+            return Ok(());
+        }
+        let why = "the server does not keep names that are not UTF-8";
+        Err(Failure::new(Exit::Refused, format!("{}: {why}", shown(path))).alone())
     }
 
     fn make(&mut self, path: &[u8]) -> Result<(), Failure> {
+        self.check(path)?;
         let path = join(self.top, path);
-        let made = self.sessions.client(self.url)?.mkdir(&path);
+        let made = self.client()?.mkdir(&path);
         made.map(drop).map_err(|error| about(&path, &error))
     }
 
     fn remove(&mut self, removal: &Removal) -> Result<bool, Failure> {
         let path = join(self.top, &removal.path);
-        let client = self.sessions.client(self.url)?;
+        let client = self.client()?;
         let gone = match removal.what {
             Removed::Directory => client.rmdir(&path),
             Removed::Entry => client.delete(&path),
@@ -110,7 +133,7 @@ impl Far<'_> {
     /// link, on many servers, that it is no directory. Where listings do not prove a directory, the
     /// server has to say that it is not empty. Whether it is gone.
     fn look_before(&mut self, path: &[u8], proof: Proof) -> Result<bool, Failure> {
-        let client = self.sessions.client(self.url)?;
+        let client = self.client()?;
         match client.delete(path) {
             Err(Error::Refused(..)) => {}
             gone => return gone.map(|()| true).map_err(|error| about(path, &error)),
@@ -136,7 +159,7 @@ impl Far<'_> {
     fn set_time(&mut self, path: &[u8], seconds: Option<i64>) -> Result<(), Failure> {
         let time = seconds.and_then(TimeVal::from_unix_seconds).filter(|_| self.takes_times);
         let Some(time) = time else { return Ok(()) };
-        let set = self.sessions.client(self.url)?.set_modified(path, time);
+        let set = self.client()?.set_modified(path, time);
         set.map(drop).map_err(|error| {
             let failure = about(path, &error);
             let message = format!("{}; it was copied, but keeps another time", failure.message);
@@ -190,7 +213,7 @@ impl Carrier for Down<'_> {
         let below = join(path, &copy.name);
         let there = join(self.from.top, &below);
         let directory = self.held.directory(self.ground, path)?;
-        let client = self.from.sessions.client(self.from.url)?;
+        let client = self.from.client()?;
         // Before the data: what is written there meanwhile is newer than this, and comes next time.
         let modified = match copy.stamp.and_then(Stamp::exact) {
             Some(seconds) => Some(seconds),
@@ -215,8 +238,11 @@ impl Carrier for Down<'_> {
         let bytes = receive(download, &mut draft, &mut self.block, watch)
             .map_err(|failure| failure.about(shown(&there)))?;
         let all = offset + bytes;
-        if !is_announced && copy.size.is_some_and(|size| size != all) {
-            check_length(client, &there, all, copy.size)?;
+        match copy.size {
+            _ if is_announced => {}
+            Some(size) if size != all => check_length(client, &there, all, copy.size)?,
+            Some(_) => {}
+            None => prove(client, &there, all)?,
         }
         draft
             .commit(&copy.name, copy.replaces(), modified)
@@ -302,6 +328,13 @@ fn check_length(
     }
 }
 
+/// Makes sure that the server's file has all of its bytes, by the rule of `get` and `put`: a 226 is
+/// the server's word alone.
+fn prove(client: &mut Client, path: &[u8], bytes: u64) -> Result<(), Failure> {
+    let proved = transfer::check_size(client, path, bytes, Verify::BestEffort);
+    proved.map(drop).map_err(|failure| failure.about(shown(path)))
+}
+
 /// When a file on a server was modified, in seconds since 1970-01-01T00:00:00Z, if it tells.
 fn modified(client: &mut Client, path: &[u8]) -> Result<Option<i64>, Failure> {
     match client.modified(path) {
@@ -337,12 +370,13 @@ impl Carrier for Up<'_> {
 
     fn copy(&mut self, path: &[u8], copy: &Copy, watch: &mut Watch<'_>) -> Result<u64, Failure> {
         let below = join(path, &copy.name);
+        self.to.check(&below)?;
         let there = join(self.to.top, &below);
         let here = |error: &io::Error| failed(&below, error).alone();
         let directory = self.held.directory(self.ground, path)?;
         let mut file = directory.read(&copy.name).map_err(|error| here(&error))?;
         let before = file.metadata().map_err(|error| here(&error))?;
-        let client = self.to.sessions.client(self.to.url)?;
+        let client = self.to.client()?;
         let upload = match self.resumes && copy.may_continue {
             true => client.store_rest(&there, before.len()),
             false => client.store(&there),
@@ -364,6 +398,8 @@ impl Carrier for Up<'_> {
             let message = format!("{}: changed while it was sent", shown(&below));
             return Err(Failure::new(Exit::Integrity, message).alone());
         }
+        let client = self.to.client()?;
+        prove(client, &there, before.len())?;
         self.to.set_time(&there, Some(before.mtime()))?;
         Ok(bytes)
     }
@@ -446,13 +482,14 @@ impl Carrier for Across<'_> {
 
     fn copy(&mut self, path: &[u8], copy: &Copy, watch: &mut Watch<'_>) -> Result<u64, Failure> {
         let below = join(path, &copy.name);
+        self.to.check(&below)?;
         let (source, target) = (join(self.from.top, &below), join(self.to.top, &below));
-        let from = self.from.sessions.client(self.from.url)?;
+        let from = self.from.client()?;
         let time = match copy.stamp.and_then(Stamp::exact) {
             None if self.to.takes_times => modified(from, &source)?,
             time => time,
         };
-        let at = self.to.sessions.client(self.to.url)?;
+        let at = self.to.client()?;
         // Of what differs otherwise, the target's may be as large and yet another file.
         let resume = match copy.why {
             Difference::Size => self.options.resume,

@@ -135,9 +135,6 @@ pub(super) fn check_name(name: &[u8]) -> Result<(), &'static str> {
     if name.len() > 255 {
         return Err("has a name of more than 255 bytes");
     }
-    if name.starts_with(super::TEMPORARY) {
-        return Err("has the name of a temporary file of this program");
-    }
     Ok(())
 }
 
@@ -187,7 +184,7 @@ mod tests {
             (b"a\0b", false),
             (b"a\r\nDELE b", false),
             (b"a\nb", false),
-            (b".ftp-cli-x", false),
+            (b".ftp-cli-x", true),
         ] {
             assert_eq!(check_name(name).is_ok(), right, "{}", name.escape_ascii());
         }

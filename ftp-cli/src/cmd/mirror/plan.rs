@@ -217,6 +217,10 @@ impl Planner<'_> {
                 self.fail(place, &its_path, Exit::Protocol, why);
                 continue;
             }
+            if item.name.starts_with(super::TEMPORARY) {
+                self.leave_out(&its_path, "a temporary file of this program");
+                continue;
+            }
             let other = targets.get(&item.name);
             if !self.wish.choice.takes(&its_path, item.kind == Kind::Directory) {
                 continue;
@@ -552,10 +556,9 @@ fn ask(side: &mut dyn Side, path: &[u8], item: &mut Item) -> Result<(), Failure>
     Ok(())
 }
 
-/// Whether something of this name can be removed. Temporary files of runs that were killed can.
+/// Whether something of this name can be removed.
 fn check_target_name(name: &[u8], is_local: bool) -> Result<(), &'static str> {
     match check_name(name) {
-        Err(_) if name.starts_with(super::TEMPORARY) && !name.contains(&b'/') => Ok(()),
         // What FTP cannot carry can lie here all the same.
         Err(_) if is_local && !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/') => {
             Ok(())

@@ -6,7 +6,7 @@ use std::io;
 use ftp_client::{Client, EntryKind, Error, ListLimits, ListOptions, ListingForm};
 
 use super::ground::Directory;
-use super::item::{self, Item};
+use super::item::{self, Item, Kind};
 use crate::exit::{Exit, Failure};
 use crate::links::{Proof, by_list};
 use crate::look::split;
@@ -23,6 +23,14 @@ pub(super) struct Contents {
     pub(super) doubt: Option<String>,
     /// Whether it may hold more names that begin with a dot.
     pub(super) hides: bool,
+}
+
+impl Contents {
+    /// Whether this may be the listing of a file at `path` rather than of a directory.
+    pub(super) fn may_be_of_file(&self, path: &[u8]) -> bool {
+        let is_it = |item: &Item| item.kind == Kind::File && split(&item.name).1 == split(path).1;
+        matches!(self.items.as_slice(), [only] if is_it(only))
+    }
 }
 
 /// What is known of the directories that a listing shows.
@@ -136,6 +144,23 @@ impl<'a> Remote<'a> {
 
     fn named(&self, path: &[u8]) -> Vec<u8> {
         join(self.top, path)
+    }
+
+    /// Whether the top is a file: of a directory, servers tell no size.
+    ///
+    /// # Errors
+    ///
+    /// What ends the connection.
+    pub(super) fn is_file(&mut self) -> Result<bool, Failure> {
+        let refused = |error| match error {
+            Error::Refused(..) | Error::Argument(_) => Ok(false),
+            error => Err(Failure::from(error)),
+        };
+        match self.client.stat(self.top) {
+            Ok(Some(entry)) if entry.kind.is_some() => Ok(entry.kind == Some(EntryKind::File)),
+            Ok(_) => self.client.size(self.top).map(|size| size.is_some()).or_else(refused),
+            Err(error) => refused(error),
+        }
     }
 
     /// Every listing has a bound, in number and in memory.

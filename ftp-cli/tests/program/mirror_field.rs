@@ -1,0 +1,236 @@
+//! `mirror`, and `get` and `put` of several files, with the servers and disks that people have: limits
+//! on connections, clocks of other zones, names of other encodings, a 226 that is not true.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use ftp_tests::peer::RealServer;
+use ftp_tests::process::run;
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::{OurServer, Site};
+
+use crate::mirror::{fill, mirror, sent, shown, tree};
+use crate::peer::{Act, Peer};
+use crate::{failed, ftp};
+
+const FEAT: (&str, Act) = ("FEAT", Act::Say("211-have\r\n SIZE\r\n211 end"));
+
+#[test]
+fn a_226_that_half_of_the_file_came_with_is_no_copy() {
+    let here = TempRoot::new();
+    here.write("up/f", b"123456");
+    for (size, code) in [("213 3", 11), ("213 6", 0), ("550 not for you", 0)] {
+        let peer = Peer::start(&[
+            FEAT,
+            ("MKD", Act::Say("257 made")),
+            ("MLSD", Act::Say("550 none")),
+            ("LIST", Act::Say("550 none")),
+            ("STOR", Act::Take("150 go", "226 all of it")),
+            ("SIZE", Act::Say(size)),
+        ]);
+        let ran = mirror(&[], shown(&here.join("up")), &peer.url("t"));
+        ran.exited(code);
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(said.contains("the server says 3"), code != 0, "{ran:?}");
+        assert!(peer.seen().contains("SIZE t/f"), "{}", peer.seen());
+        // The same rule, and the same answer.
+        let peer = Peer::start(&[
+            FEAT,
+            ("STOR", Act::Take("150 go", "226 all of it")),
+            ("SIZE", Act::Say(size)),
+        ]);
+        run(ftp(&["put"]).arg(here.join("up/f")).arg(peer.url("f"))).exited(code);
+    }
+}
+
+#[test]
+fn a_download_that_nothing_announced_is_compared_with_size() {
+    let here = TempRoot::new();
+    for (size, code) in [("213 9", 12), ("213 4", 0)] {
+        let lines =
+            b"type=file;modify=20200101000000; f\r\ntype=file;size=1;modify=20200101000000; g\r\n";
+        let peer = Peer::start(&[
+            ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n SIZE\r\n211 end")),
+            ("MLSD", Act::Send("150 list", lines.to_vec(), "226 done")),
+            ("RETR t/f", Act::Send("150 data", b"four".to_vec(), "226 done")),
+            ("RETR t/g", Act::Send("150 data", b"g".to_vec(), "226 done")),
+            ("SIZE", Act::Say(size)),
+        ]);
+        let target = here.join(size.replace(' ', "-"));
+        mirror(&[], &peer.url("t"), shown(&target)).exited(code);
+        assert_eq!(target.join("f").exists(), code == 0);
+        assert!(target.join("g").exists());
+    }
+}
+
+#[test]
+fn the_url_of_a_file_is_said_to_be_one_and_nothing_is_made() {
+    let check = |site: &Site| {
+        site.root.write("t/c.txt", b"content");
+        site.root.write("t/same/same", b"a file with the name of its directory");
+        let here = TempRoot::new();
+        let url = format!("{}/c.txt", site.url("t"));
+        let ran = mirror(&[], &url, shown(&here.join("copy")));
+        failed(&ran, 8, "is a file, not a directory; use ftp-cli get");
+        assert!(!here.join("copy").exists());
+        let url = format!("{}/same", site.url("t"));
+        mirror(&[], &url, shown(&here.join("same"))).exited(0);
+        assert!(here.join("same/same").is_file());
+    };
+    check(&OurServer::start());
+    RealServer::vsftpd().iter().for_each(|server| check(server));
+    RealServer::proftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
+    RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
+    RealServer::pyftpdlib().iter().for_each(|server| check(server));
+}
+
+#[test]
+fn parts_of_an_interrupted_mirror_go_nowhere() {
+    let (here, server) = (TempRoot::new(), OurServer::start());
+    here.write("up/f", b"content");
+    here.write("up/.ftp-cli-part-f", b"con");
+    here.write("up/d/.ftp-cli-1f-0.tmp", b"x");
+    let ran = mirror(&["--delete"], shown(&here.join("up")), &server.url("t"));
+    ran.exited(0);
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(
+        said.matches("left out, it is a temporary file of this program").count(),
+        2,
+        "{said}"
+    );
+    assert_eq!(tree(&server.root.join("t")).len(), 2, "the file and the directory");
+    // Nor from a server, where others may have left theirs.
+    server.root.write("t/.ftp-cli-part-f", b"con");
+    mirror(&[], &server.url("t"), shown(&here.join("down"))).exited(0);
+    assert!(!here.join("down/.ftp-cli-part-f").exists());
+}
+
+/// Moves twelve files each way with more jobs than the server lets in.
+fn with_too_many_jobs(start: &dyn Fn() -> Option<RealServer>) {
+    let names: Vec<String> = (0..12).map(|number| format!("f{number}")).collect();
+    let here = TempRoot::new();
+    let locals: Vec<_> = names.iter().map(|name| here.write(name, name.as_bytes())).collect();
+    // What the server still counts of the connections of one command is in the way of the next.
+    if let Some(server) = start() {
+        run(ftp(&["put", "-j", "6"]).args(&locals).arg(server.url(""))).exited(0);
+        assert!(names.iter().all(|name| server.root.read(name) == name.as_bytes()));
+    }
+    if let Some(server) = start() {
+        names.iter().for_each(|name| drop(server.root.write(name, name.as_bytes())));
+        let there = TempRoot::new();
+        let urls = names.iter().map(|name| server.url(name));
+        run(ftp(&["get", "-j", "6", "-P"]).arg(there.path()).args(urls)).exited(0);
+        assert!(names.iter().all(|name| there.read(name) == name.as_bytes()));
+    }
+    if let Some(server) = start() {
+        fill(&server.root, "tree");
+        let there = TempRoot::new();
+        mirror(&["-j", "6"], &server.url("tree"), shown(&there.join("a"))).exited(0);
+        assert_eq!(tree(&server.root.join("tree")), tree(&there.join("a")));
+    }
+}
+
+#[test]
+fn a_limit_on_connections_costs_no_file_whatever_the_server_says() {
+    // 530 to PASS, to PASS, and for a greeting.
+    for limit in ["MaxClientsPerHost 2", "MaxClientsPerUser 2", "MaxConnectionsPerHost 2"] {
+        with_too_many_jobs(&|| RealServer::proftpd_also(&format!("{limit}\n")));
+    }
+    with_too_many_jobs(&|| RealServer::vsftpd_also("max_per_ip=2\n", "UTC"));
+    with_too_many_jobs(&|| RealServer::pure_ftpd_also(&["--maxclientsperip", "2"]));
+}
+
+#[test]
+fn a_wrong_password_is_tried_once_by_many_jobs() {
+    let acts = vec![vec![("PASS", Act::Say("530 no"))]; 4];
+    let peer = Peer::start_several(acts);
+    let here = TempRoot::new();
+    let locals: Vec<_> = ["a", "b", "c", "d"].iter().map(|name| here.write(name, b"x")).collect();
+    let url = peer.url("").replace("ftp://", "ftp://user:wrong@");
+    run(ftp(&["put", "-j", "4"]).args(&locals).arg(url)).exited(6);
+    assert_eq!(peer.seen().matches("PASS").count(), 1, "{}", peer.seen());
+}
+
+/// Names that are not UTF-8, with the byte that Telnet commands begin with and without it.
+const NAMES: [&[u8]; 5] =
+    [b"caf\xe9", b"d\xfcr/x\xe4", b"\xff\xff", b"a\xffb", b"d\xff/\xffin\xff"];
+
+fn fill_with_bytes(root: &TempRoot, top: &str) {
+    for name in NAMES {
+        root.write([top.as_bytes(), b"/utf-\xc3\xa9/", name].concat(), name);
+        root.write([top.as_bytes(), b"/", name].concat(), name);
+    }
+}
+
+/// A name, as a part of a path.
+fn at<'a>(directory: &Path, name: &'a [u8]) -> std::path::PathBuf {
+    directory.join::<&'a OsStr>(OsStr::from_bytes(name))
+}
+
+#[test]
+fn names_of_any_bytes_arrive_as_they_are() {
+    let check = |site: &Site| {
+        let here = TempRoot::new();
+        fill_with_bytes(&here, "tree");
+        let (source, back) = (here.join("tree"), here.join("back"));
+        mirror(&[], shown(&source), &site.url("copy")).exited(0);
+        let names = |root: &Path| {
+            tree(root)
+                .into_iter()
+                .map(|(path, file)| (path, file.map(|file| file.0)))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(&source), names(&site.root.join("copy")));
+        let again = mirror(&["--size-only", "--trace"], shown(&source), &site.url("copy"));
+        again.exited(0);
+        assert_eq!((sent(&again, "STOR"), sent(&again, "MKD")), (0, 0), "{again:?}");
+        mirror(&["-j", "2"], &site.url("copy"), shown(&back)).exited(0);
+        assert_eq!(names(&source), names(&back));
+        // What is not there any more is found and removed by the same names.
+        fs::remove_dir_all(at(&source, b"d\xff")).unwrap();
+        fs::remove_file(at(&source, b"a\xffb")).unwrap();
+        mirror(&["--delete", "--size-only"], shown(&source), &site.url("copy")).exited(0);
+        assert_eq!(names(&source), names(&site.root.join("copy")));
+        // One by one, too.
+        let url = site.url(b"one\xffname".as_slice());
+        run(ftp(&["put"]).arg(at(&source, b"caf\xe9")).arg(&url)).exited(0);
+        assert_eq!(site.root.read(b"one\xffname"), b"caf\xe9");
+        let got = run(ftp(&["get"]).arg(&url).arg("-"));
+        got.exited(0);
+        assert_eq!(got.stdout, b"caf\xe9");
+        run(ftp(&["rm"]).arg(&url)).exited(0);
+        assert!(!at(site.root.path(), b"one\xffname").exists());
+    };
+    check(&OurServer::start());
+    RealServer::vsftpd().iter().for_each(|server| check(server));
+    RealServer::proftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
+    RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
+    RealServer::pyftpdlib().iter().for_each(|server| check(server));
+    // Servers that do not name themselves.
+    let silent = RealServer::vsftpd_also("ftpd_banner=hello\n", "UTC");
+    silent.iter().for_each(|server| check(server));
+}
+
+#[test]
+fn names_that_a_server_would_change_are_not_sent() {
+    let Some(server) = RealServer::pyftpdlib_by_default() else { return };
+    let here = TempRoot::new();
+    here.write("tree/plain", b"plain");
+    here.write("tree/utf-\u{e9}", b"text");
+    here.write(b"tree/caf\xe9", b"e");
+    here.write(b"tree/caf\xe8", b"f");
+    here.write(b"tree/d\xfcr/x", b"g");
+    let ran = mirror(&[], shown(&here.join("tree")), &server.url("copy"));
+    failed(&ran, 12, "caf\\xe9: the server does not keep names that are not UTF-8");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(said.contains("d\\xfcr: the server does not keep names"), "{said}");
+    let copied = fs::read_dir(server.root.join("copy")).unwrap().count();
+    assert_eq!(copied, 2, "only the names that it keeps");
+    // A single file is told of once it is there.
+    let url = server.url(b"caf\xe9".as_slice());
+    let ran = run(ftp(&["put"]).arg(here.join("tree/plain")).arg(url));
+    failed(&ran, 11, "does not keep names that are not UTF-8");
+}
