@@ -175,8 +175,7 @@ impl<'a> Mirror<'a> {
         let mut sessions = Sessions::new(self.options, stdio, &self.cleanup)?;
         let top = top_of(url);
         let rule = if self.size_only { Rule::SizeOnly } else { Rule::SameTime };
-        let wish =
-            Wish { choice: &self.choice, rule, deletes: self.deletes, objects: plan::OBJECTS };
+        let wish = self.wish(rule, false);
         let mut plan = self.insist(stdio, url, || {
             let client = sessions.client(url)?;
             let mut source = Remote::new(client, &top, self.list);
@@ -301,7 +300,12 @@ impl<'a> Mirror<'a> {
             (false, true) => Rule::SameTime,
             (false, false) => Rule::NotBefore,
         };
-        Wish { choice: &self.choice, rule, deletes: self.deletes, objects: plan::OBJECTS }
+        self.wish(rule, self.resumes)
+    }
+
+    fn wish(&self, rule: Rule, resumes: bool) -> Wish<'_> {
+        let (choice, deletes, is_dry) = (&self.choice, self.deletes, self.is_dry);
+        Wish { choice, rule, deletes, objects: plan::OBJECTS, resumes, is_dry }
     }
 
     /// Whether a server says that it takes the times that it is given.
@@ -542,6 +546,10 @@ impl Side for Nothing {
 
     fn is_local(&self) -> bool {
         true
+    }
+
+    fn is_coarse(&mut self, _path: &[u8]) -> Result<bool, Failure> {
+        Ok(false)
     }
 }
 

@@ -69,9 +69,12 @@ One of SRC and DST is a URL, the other a directory here; DST is made if it is no
 copied if DST lacks it, or if size or time of modification differ, and gets the time of its
 source. A server that cannot set times (neither MFMT nor SITE UTIME in its FEAT) has its own: there
 a file is the same if it is as large and was written after the one here was last changed. That
-compares two clocks: if the server's is ahead by minutes, so many minutes of changes to a file that
-keep its size can be missed; if it is behind, more is copied than need be. Whatever cannot be told
-is copied. A run that was cut is simply started again.
+compares two clocks, so that mirror measures the server's first, by a file that it stores and
+removes (.ftp-cli-clock.tmp), and says by how much it differs: some servers tell local time. If the
+clock cannot be measured, or SRC is a server, too (fxp -r), files that changed up to 14 hours before
+they were copied are copied again. Where DST keeps only every second time, as FAT does, the even
+second beside a time is that time. Whatever cannot be told is copied. A run that was cut is simply
+started again.
 
 --delete removes what SRC lacks when all else is done, but nothing from a directory in which
 anything failed, or whose listing was not understood, and nothing behind a link. Some servers list

@@ -2,17 +2,18 @@
 //! on connections, clocks of other zones, names of other encodings, a 226 that is not true.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use ftp_tests::peer::RealServer;
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
 
-use crate::mirror::{fill, mirror, sent, shown, tree};
+use crate::mirror::{fill, mirror, next_second, sent, shown, tree};
 use crate::peer::{Act, Peer};
 use crate::{failed, ftp};
 
@@ -233,4 +234,95 @@ fn names_that_a_server_would_change_are_not_sent() {
     let url = server.url(b"caf\xe9".as_slice());
     let ran = run(ftp(&["put"]).arg(here.join("tree/plain")).arg(url));
     failed(&ran, 11, "does not keep names that are not UTF-8");
+}
+
+/// Mirrors up, changes a file without a change of its size, and mirrors again.
+fn changed_within_the_hours(server: &RealServer, source: &str, root: &TempRoot, options: &[&str]) {
+    next_second(false);
+    let again = mirror(options, source, &server.url("t"));
+    again.exited(0);
+    assert_eq!(sent(&again, "STOR"), 0, "what has not changed: {again:?}");
+    root.write("up/sub/f", b"two");
+    let changed = mirror(options, source, &server.url("t"));
+    changed.exited(0);
+    assert_eq!(server.root.read("t/sub/f"), b"two", "{changed:?}");
+    assert_eq!(sent(&changed, "STOR"), 1, "{changed:?}");
+    assert!(!server.root.join("t/.ftp-cli-clock.tmp").exists());
+}
+
+#[test]
+fn a_server_that_tells_local_time_hides_no_change() {
+    for (zone, said) in [
+        ("Asia/Tokyo", Some("the server's clock is 9:00:00 ahead of the one here")),
+        ("Pacific/Honolulu", Some("the server's clock is 10:00:00 behind the one here")),
+        ("UTC", None),
+    ] {
+        let Some(server) = RealServer::vsftpd_also("use_localtime=YES\n", zone) else { return };
+        let here = TempRoot::new();
+        here.write("up/sub/f", b"one");
+        here.write("up/g", b"one");
+        let source = here.join("up");
+        next_second(false);
+        let first = mirror(&["--trace"], shown(&source), &server.url("t"));
+        first.exited(0);
+        changed_within_the_hours(&server, shown(&source), &here, &["--trace"]);
+        let again = mirror(&[], shown(&source), &server.url("t"));
+        let heard = String::from_utf8_lossy(&again.stderr);
+        assert_eq!(heard.contains("the server's clock is "), said.is_some(), "{heard}");
+        assert!(heard.contains(said.unwrap_or_default()), "{heard}");
+    }
+}
+
+#[test]
+fn where_the_clock_cannot_be_measured_files_are_copied_rather_than_missed() {
+    let lines = "use_localtime=YES\ncmds_denied=MDTM\n";
+    let Some(server) = RealServer::vsftpd_also(lines, "Asia/Tokyo") else { return };
+    let here = TempRoot::new();
+    here.write("up/f", b"one");
+    let source = here.join("up");
+    mirror(&[], shown(&source), &server.url("t")).exited(0);
+    here.write("up/f", b"two");
+    mirror(&[], shown(&source), &server.url("t")).exited(0);
+    assert_eq!(server.root.read("t/f"), b"two");
+    assert!(!server.root.join("t/.ftp-cli-clock.tmp").exists());
+}
+
+#[test]
+fn a_source_that_tells_local_time_hides_no_change_from_a_copy_between_servers() {
+    let lines = "use_localtime=YES\npasv_promiscuous=YES\nport_promiscuous=YES\n";
+    let Some(source) = RealServer::vsftpd_also(lines, "Pacific/Honolulu") else { return };
+    let Some(target) = RealServer::vsftpd_also(lines, "UTC") else { return };
+    source.root.write("t/f", b"one");
+    let copy = || run(ftp(&["fxp", "-r"]).args([source.url("t"), target.url("t")])).exited(0);
+    copy();
+    source.root.write("t/f", b"two");
+    copy();
+    assert_eq!(target.root.read("t/f"), b"two");
+}
+
+#[test]
+fn a_server_on_fat_is_given_a_file_once() {
+    let here = TempRoot::new();
+    let file = here.write("up/f", b"123456");
+    let odd = SystemTime::UNIX_EPOCH + Duration::from_secs(1_577_836_801);
+    File::options().write(true).open(file).unwrap().set_modified(odd).unwrap();
+    let list = b"type=file;size=6;modify=20200101000000; f\r\n";
+    for (told, stores) in [("213 20010909014642", 1), ("213 20010909014641", 2)] {
+        let peer = Peer::start(&[
+            (
+                "FEAT",
+                Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n MFMT\r\n SIZE\r\n211 end"),
+            ),
+            ("MLST", Act::Say("250-listing\r\n type=dir; t\r\n250 end")),
+            ("MLSD", Act::Send("150 list", list.to_vec(), "226 done")),
+            ("STOR", Act::Take("150 go", "226 all of it")),
+            ("MFMT", Act::Say("213 Modify=20010909014641; x")),
+            ("MDTM", Act::Say(told)),
+            ("SIZE", Act::Say("213 6")),
+            ("DELE", Act::Say("250 gone")),
+        ]);
+        mirror(&[], shown(&here.join("up")), &peer.url("t")).exited(0);
+        let seen = peer.seen();
+        assert_eq!(seen.matches("STOR").count(), stores, "{seen}");
+    }
 }

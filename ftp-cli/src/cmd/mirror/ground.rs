@@ -22,6 +22,9 @@ use super::item::{Item, Kind};
 /// How many temporary files this process has made, which makes their names.
 static MADE: AtomicU32 = AtomicU32::new(0);
 
+/// A time that FAT does not keep.
+pub(super) const ODD_TIME: i64 = 1_000_000_001;
+
 /// How a directory is opened.
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
@@ -156,6 +159,18 @@ impl Directory {
             return Ok(false);
         }
         self.remove(name, false).map(|()| true)
+    }
+
+    /// Whether its file system keeps only every second time, as FAT does: shown by a file that is
+    /// made in it and removed.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub(super) fn is_coarse(&self) -> io::Result<bool> {
+        let draft = Draft::new(self)?;
+        set_times(&draft.file, ODD_TIME)?;
+        Ok(draft.file.metadata()?.mtime() != ODD_TIME)
     }
 
     /// Gives everything that was written to this file system to the disk.

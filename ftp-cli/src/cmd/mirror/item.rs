@@ -6,6 +6,8 @@ use rustix::fs::{FileType, Stat};
 /// The longest that a clock anywhere is ahead of UTC, and behind it, in seconds.
 const AHEAD: i64 = 14 * 3_600;
 const BEHIND: i64 = 12 * 3_600;
+/// By how many seconds time zones differ.
+const ZONES: i64 = 15 * 60;
 
 /// What an object is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -52,6 +54,44 @@ impl Stamp {
     /// The time, if it is known to the second.
     pub(super) fn exact(self) -> Option<i64> {
         (self.earliest == self.latest).then_some(self.earliest)
+    }
+}
+
+/// By how many seconds the clock of a side is ahead of the one here, within these bounds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Clock {
+    pub(super) least: i64,
+    pub(super) most: i64,
+}
+
+impl Clock {
+    /// The one here.
+    pub(super) const OURS: Self = Self { least: 0, most: 0 };
+    /// One that is right, and may tell the time of any zone.
+    pub(super) const UNKNOWN: Self = Self { least: -BEHIND, most: AHEAD };
+
+    /// By a file that was written between two times here, and has a third there. A clock that may
+    /// be right, in this zone or another, is: what differs by less than a second does not show.
+    pub(super) const fn by(before: i64, there: i64, after: i64) -> Self {
+        let zone = (there - before).div_euclid(ZONES) * ZONES;
+        if there - zone <= after {
+            return Self { least: zone, most: zone };
+        }
+        Self { least: there - after - 1, most: there + 1 - before }
+    }
+}
+
+impl Stamp {
+    /// A time of `clock` by the one here.
+    pub(super) const fn by(self, clock: Clock) -> Self {
+        Self { earliest: self.earliest - clock.most, latest: self.latest - clock.least }
+    }
+}
+
+impl Item {
+    /// The same with its time by the clock here, if the side's clock is `clock`.
+    pub(super) fn by(&self, clock: Clock) -> Self {
+        Self { stamp: self.stamp.map(|stamp| stamp.by(clock)), ..self.clone() }
     }
 }
 
@@ -160,6 +200,24 @@ mod tests {
             assert_eq!(stamp, want, "{precision:?} {zone:?}");
             assert_eq!(stamp.exact().is_some(), precision == Precision::Second);
         }
+    }
+
+    #[test]
+    fn a_clock_is_no_more_exact_than_the_file_it_was_measured_by() {
+        for (there, least, most) in
+            [(100, 0, 0), (101, 0, 0), (102, 0, 3), (99, -3, 0), (32_502, 32_400, 32_403)]
+        {
+            assert_eq!(Clock::by(100, there, 101), Clock { least, most }, "{there}");
+        }
+        for zone in [9 * 3_600, -10 * 3_600, 20_700, -12_600] {
+            for there in [100, 101] {
+                let clock = Clock { least: zone, most: zone };
+                assert_eq!(Clock::by(100, there + zone, 101), clock);
+            }
+        }
+        let clock = Clock { least: 5, most: 7 };
+        assert_eq!(Stamp::at(100).by(clock), Stamp { earliest: 93, latest: 95 });
+        assert_eq!(Stamp::at(100).by(Clock::OURS).exact(), Some(100));
     }
 
     #[test]

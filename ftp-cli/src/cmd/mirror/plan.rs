@@ -2,13 +2,15 @@
 //! `--dry-run` says exactly that, `--max-delete` is kept before anything goes, and progress knows
 //! the total.
 
+mod same;
+
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::choice::Choice;
-use super::compare::{Difference, Rule, Verdict, compare};
+use super::compare::{Difference, Rule};
 use super::ground::is_temporary;
-use super::item::{self, Item, Kind, Stamp, check_name};
+use super::item::{self, Clock, Item, Kind, Stamp, check_name};
 use super::side::{Contents, Links, Side, join};
 use crate::exit::{Exit, Failure};
 use crate::links::Proof;
@@ -32,6 +34,10 @@ pub(super) struct Wish<'a> {
     pub(super) deletes: bool,
     /// How many objects both trees may have.
     pub(super) objects: usize,
+    /// `--continue`, where that goes by times.
+    pub(super) resumes: bool,
+    /// Whether nothing may be written, not even to learn something.
+    pub(super) is_dry: bool,
 }
 
 /// What is to be done, in order: directories, copies, removals.
@@ -135,6 +141,9 @@ impl Plan {
             held: 0,
             above: Vec::new(),
             links: HashMap::new(),
+            clock: None,
+            refused: 0,
+            coarse: None,
         };
         planner.enter(&[], top_is_new)?;
         Ok(planner.plan)
@@ -164,6 +173,11 @@ struct Planner<'a> {
     above: Vec<Vec<u8>>,
     /// What the target told of links.
     links: HashMap<Vec<u8>, Rc<Links>>,
+    /// The target's clock, once it is known, and how many directories did not tell.
+    clock: Option<Clock>,
+    refused: usize,
+    /// Whether a directory of the target keeps only every second time.
+    coarse: Option<(Vec<u8>, bool)>,
 }
 
 impl Planner<'_> {
@@ -316,34 +330,6 @@ impl Planner<'_> {
         }
         item::sort(&mut contents.items);
         Ok(contents)
-    }
-
-    fn compare(
-        &mut self,
-        place: usize,
-        path: &[u8],
-        mut item: Item,
-        mut other: Item,
-    ) -> Result<(), Failure> {
-        let mut verdict = compare(&item, &other, self.wish.rule);
-        if verdict == Verdict::Unclear {
-            // One question for a file that may be the same costs less than the file.
-            ask(&mut *self.source, path, &mut item)?;
-            ask(&mut *self.target, path, &mut other)?;
-            verdict = compare(&item, &other, self.wish.rule);
-        }
-        match verdict {
-            Verdict::Same => self.plan.same += 1,
-            Verdict::Differs(why) => {
-                let may_continue = is_beginning(&item, &other);
-                self.copy(place, item, why);
-                if let Some(copy) = self.plan.copies.last_mut() {
-                    copy.may_continue = may_continue;
-                }
-            }
-            Verdict::Unclear => self.copy(place, item, Difference::Doubt),
-        }
-        Ok(())
     }
 
     fn copy(&mut self, place: usize, item: Item, why: Difference) {
@@ -535,25 +521,6 @@ impl Planner<'_> {
     fn leave_out(&mut self, path: &[u8], what: &str) {
         self.plan.left_out.push(format!("{}: left out, it is {what}", shown(path)));
     }
-}
-
-/// Whether a file of the target may be what an earlier run copied of one.
-fn is_beginning(source: &Item, target: &Item) -> bool {
-    let is_shorter = target.size > Some(0) && target.size < source.size;
-    let is_newer = source.stamp.zip(target.stamp).is_some_and(|(of_source, of_target)| {
-        of_target.earliest > of_source.latest.max(source.changed.unwrap_or(i64::MIN))
-    });
-    is_shorter && is_newer
-}
-
-/// Asks when a file was modified, unless that is known to the second.
-fn ask(side: &mut dyn Side, path: &[u8], item: &mut Item) -> Result<(), Failure> {
-    if item.stamp.and_then(Stamp::exact).is_none()
-        && let Some(time) = side.modified(path)?
-    {
-        item.stamp = Some(Stamp::at(time));
-    }
-    Ok(())
 }
 
 /// Whether something of this name can be removed.

@@ -1,7 +1,12 @@
 //! What is learned of a target by making something there that is removed at once.
 
-use ftp_client::{Client, Error, ListOptions};
+use std::io::Write;
+use std::time::SystemTime;
 
+use ftp_client::{Client, Error, ListOptions, TimeVal};
+
+use super::ground::ODD_TIME;
+use super::item::Clock;
 use super::plan::Plan;
 use super::side::join;
 use crate::exit::Failure;
@@ -21,6 +26,71 @@ pub(super) enum Names {
 impl Names {
     /// Of a server that was not asked.
     pub(super) const UNKNOWN: Self = Self::Kept { doubles: None };
+}
+
+/// Writes a file into `directory` and asks when it was modified, gives it the time `set` before if
+/// that is wanted, and removes it. Gives the time here before and after, and what was told; `None`
+/// if the server refuses any of it.
+fn time_of_file(
+    client: &mut Client,
+    directory: &[u8],
+    set: Option<i64>,
+) -> Result<Option<(i64, i64, i64)>, Failure> {
+    let refused = |error| match error {
+        Error::Refused(..) | Error::Unsupported(_) => Ok(None),
+        error => Err(Failure::from(error)),
+    };
+    // One name for all runs: where nothing may be deleted, one file is left, and not one for each.
+    let path = join(directory, &[super::TEMPORARY, b"clock.tmp"].concat());
+    let before = now();
+    let stored = client.store(&path).and_then(|mut upload| {
+        upload.write_all(b"\n").map_err(|error| Error::recover(error).unwrap_or_else(Error::Io))?;
+        upload.finish()
+    });
+    if let Err(error) = stored {
+        return refused(error);
+    }
+    let after = now();
+    let set = match set.and_then(TimeVal::from_unix_seconds) {
+        Some(time) => client.set_modified(&path, time).map(drop),
+        None => Ok(()),
+    };
+    let told = set.and_then(|()| client.modified(&path));
+    match client.delete(&path) {
+        Ok(()) | Err(Error::Refused(..)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    match told {
+        Ok(told) => Ok(told.map(|there| (before, there.unix_seconds(), after))),
+        Err(error) => refused(error),
+    }
+}
+
+/// The time here, in seconds since 1970-01-01T00:00:00Z.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default()
+}
+
+/// The server's clock: some tell the time of their zone as if it were UTC. `None` if it lets no file
+/// be written into `directory`, or tells no times.
+///
+/// # Errors
+///
+/// What ends the connection.
+pub(super) fn clock(client: &mut Client, directory: &[u8]) -> Result<Option<Clock>, Failure> {
+    let told = time_of_file(client, directory, None)?;
+    Ok(told.map(|(before, there, after)| Clock::by(before, there, after)))
+}
+
+/// Whether the server's file system keeps only every second time.
+///
+/// # Errors
+///
+/// What ends the connection.
+pub(super) fn is_coarse(client: &mut Client, directory: &[u8]) -> Result<bool, Failure> {
+    let told = time_of_file(client, directory, Some(ODD_TIME))?;
+    Ok(told.is_some_and(|(_, there, _)| (there - ODD_TIME).abs() == 1))
 }
 
 /// The end of the name of a directory that shows what a server makes of such names: a Telnet byte,

@@ -6,7 +6,8 @@ use std::io;
 use ftp_client::{Client, EntryKind, Error, ListLimits, ListOptions, ListingForm};
 
 use super::ground::Directory;
-use super::item::{self, Item, Kind};
+use super::item::{self, Clock, Item, Kind};
+use super::probe;
 use crate::exit::{Exit, Failure};
 use crate::links::{Proof, by_list};
 use crate::look::split;
@@ -83,6 +84,23 @@ pub(super) trait Side {
 
     /// Whether its objects are files of this system.
     fn is_local(&self) -> bool;
+
+    /// What its clock says, by a file that is written into a directory and removed; `None` if that
+    /// cannot be done there.
+    ///
+    /// # Errors
+    ///
+    /// What ends the connection.
+    fn clock(&mut self, _path: &[u8]) -> Result<Option<Clock>, Failure> {
+        Ok(Some(Clock::OURS))
+    }
+
+    /// Whether it keeps only every second time in a directory, as FAT does, by such a file.
+    ///
+    /// # Errors
+    ///
+    /// What ends the connection.
+    fn is_coarse(&mut self, path: &[u8]) -> Result<bool, Failure>;
 }
 
 /// A local tree.
@@ -109,6 +127,11 @@ impl Side for Local<'_> {
 
     fn is_local(&self) -> bool {
         true
+    }
+
+    fn is_coarse(&mut self, path: &[u8]) -> Result<bool, Failure> {
+        // Where nothing can be written, nothing is copied.
+        Ok(self.0.below(path).and_then(|directory| directory.is_coarse()).unwrap_or(false))
     }
 }
 
@@ -293,6 +316,16 @@ impl Side for Remote<'_> {
 
     fn is_local(&self) -> bool {
         false
+    }
+
+    fn clock(&mut self, path: &[u8]) -> Result<Option<Clock>, Failure> {
+        let path = self.named(path);
+        probe::clock(self.client, &path)
+    }
+
+    fn is_coarse(&mut self, path: &[u8]) -> Result<bool, Failure> {
+        let path = self.named(path);
+        probe::is_coarse(self.client, &path)
     }
 }
 

@@ -17,6 +17,8 @@ struct Tree {
     hides: bool,
     /// Whose listing is not proved whole.
     cut: Option<&'static str>,
+    clock: Option<Clock>,
+    is_coarse: bool,
 }
 
 fn tree(paths: &[&'static str], is_local: bool) -> Tree {
@@ -24,7 +26,21 @@ fn tree(paths: &[&'static str], is_local: bool) -> Tree {
     let (doubt, refused, is_empty) = (None, None, true);
     let (asked, links, proof) = (Vec::new(), Vec::new(), Proof::Directory);
     let (hides, cut) = (false, None);
-    Tree { paths, doubt, refused, is_local, is_empty, asked, links, proof, hides, cut }
+    let (clock, is_coarse) = (Some(Clock::OURS), false);
+    Tree {
+        paths,
+        doubt,
+        refused,
+        is_local,
+        is_empty,
+        asked,
+        links,
+        proof,
+        hides,
+        cut,
+        clock,
+        is_coarse,
+    }
 }
 
 impl Side for Tree {
@@ -83,10 +99,27 @@ impl Side for Tree {
     fn is_local(&self) -> bool {
         self.is_local
     }
+
+    fn clock(&mut self, path: &[u8]) -> Result<Option<Clock>, Failure> {
+        self.asked.push(format!("clock {}", String::from_utf8_lossy(path)));
+        Ok(self.clock)
+    }
+
+    fn is_coarse(&mut self, path: &[u8]) -> Result<bool, Failure> {
+        self.asked.push(format!("coarse {}", String::from_utf8_lossy(path)));
+        Ok(self.is_coarse)
+    }
 }
 
 fn make(source: &mut Tree, target: &mut Tree, choice: &Choice) -> Plan {
-    let wish = Wish { choice, rule: Rule::SameTime, deletes: true, objects: 5_000 };
+    let wish = Wish {
+        choice,
+        rule: Rule::SameTime,
+        deletes: true,
+        objects: 5_000,
+        resumes: true,
+        is_dry: false,
+    };
     Plan::make(source, target, false, &wish).unwrap()
 }
 
@@ -223,6 +256,10 @@ impl Side for Endless {
         Ok(None)
     }
 
+    fn is_coarse(&mut self, _path: &[u8]) -> Result<bool, Failure> {
+        Ok(false)
+    }
+
     fn is_empty(&mut self, _path: &[u8]) -> Result<bool, Failure> {
         Ok(true)
     }
@@ -239,7 +276,14 @@ impl Side for Endless {
 #[test]
 fn a_tree_without_an_end_ends_hc_14() {
     let (choice, mut target) = (Choice::default(), tree(&[], true));
-    let wish = Wish { choice: &choice, rule: Rule::SameTime, deletes: true, objects: 5_000 };
+    let wish = Wish {
+        choice: &choice,
+        rule: Rule::SameTime,
+        deletes: true,
+        objects: 5_000,
+        resumes: true,
+        is_dry: false,
+    };
     let mut plan =
         |width, unique| Plan::make(&mut Endless { width, unique }, &mut target, true, &wish);
     let deep = plan(1, None).unwrap();
@@ -273,7 +317,94 @@ fn a_target_whose_listing_is_cut_is_left_alone() {
     assert_eq!(told(&make(&mut source, &mut target, &choice)), "!1");
     let mut target = Tree { cut: Some(""), ..tree(&["x=1@5"], false) };
     let rule = Rule::SameTime;
-    let wish = Wish { choice: &choice, rule, deletes: true, objects: 5_000 };
+    let wish =
+        Wish { choice: &choice, rule, deletes: true, objects: 5_000, resumes: true, is_dry: false };
     let failure = Plan::make(&mut source, &mut target, false, &wish).unwrap_err();
     assert_eq!(failure.exit, Exit::Integrity);
+}
+
+fn by_clock(
+    clock: Option<Clock>,
+    source: &[&'static str],
+    target: &[&'static str],
+) -> (Plan, String) {
+    let (mut source, mut target) = (tree(source, true), tree(target, false));
+    target.clock = clock;
+    let choice = Choice::default();
+    let (rule, objects) = (Rule::NotBefore, 5_000);
+    let wish =
+        Wish { choice: &choice, rule, deletes: false, objects, resumes: true, is_dry: false };
+    let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
+    let text = told(&plan);
+    (plan, text)
+}
+
+#[test]
+fn a_change_within_the_hours_that_a_clock_is_ahead_is_no_match() {
+    let ahead = Some(Clock { least: 32_399, most: 32_401 });
+    // Stored at 1,000 here; changed since, or before, and the same size.
+    let there = &["a=5@33400", "b=5@33400"];
+    let (plan, text) = by_clock(ahead, &["a=5@2000", "b=5@900"], there);
+    assert_eq!((text.as_str(), plan.same), ("a", 1));
+    assert_eq!(plan.left_out.len(), 1, "{:?}", plan.left_out);
+    assert!(plan.left_out[0].contains("is 9:00:00 ahead of the one here"), "{:?}", plan.left_out);
+    // What cannot be measured may be the time of any zone.
+    let (plan, text) = by_clock(None, &["a=5@2000", "b=5@900"], &["a=5@33400", "b=5@80000"]);
+    assert_eq!((text.as_str(), plan.same), ("a", 1));
+    let (plan, text) = by_clock(Some(Clock::OURS), &["a=5@900"], &["a=5@1000"]);
+    assert_eq!((text.as_str(), plan.same, plan.left_out.len()), ("", 1, 0));
+    // Nor is what was stored before a change the beginning of the file.
+    for (at, want) in [("a=5@2000", false), ("a=5@900", true)] {
+        let (plan, _) = by_clock(ahead, &[at], &["a=4@33400"]);
+        assert_eq!(plan.copies[0].may_continue, want, "{at}");
+    }
+}
+
+#[test]
+fn a_source_whose_clock_nothing_tells_hides_no_change() {
+    // Changed at 20,000, which its server calls 2,000, after it was copied at 10,000.
+    let (mut source, mut target) = (tree(&["a=5@2000"], false), tree(&["a=5@10000"], false));
+    let choice = Choice::default();
+    let rule = Rule::NotBefore;
+    let (deletes, objects, resumes, is_dry) = (false, 9, false, false);
+    let wish = Wish { choice: &choice, rule, deletes, objects, resumes, is_dry };
+    let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
+    assert_eq!(told(&plan), "a");
+    // Half a day later it is known.
+    let mut target = tree(&["a=5@46000"], false);
+    let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
+    assert_eq!((told(&plan).as_str(), plan.same), ("", 1));
+}
+
+#[test]
+fn the_clock_is_measured_once_and_only_if_it_matters() {
+    let choice = Choice::default();
+    let mut target = tree(&["a=5@33400", "b=5@33400", "c=1@3"], false);
+    let mut source = tree(&["a=5@900", "b=5@900", "c=2@3"], true);
+    let mut asked = |rule, is_dry| {
+        let wish =
+            Wish { choice: &choice, rule, deletes: false, objects: 9, resumes: false, is_dry };
+        target.asked.clear();
+        let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
+        let asked = target.asked.iter().filter(|asked| asked.starts_with("clock")).count();
+        (asked, plan.left_out.len())
+    };
+    assert_eq!(asked(Rule::NotBefore, false), (1, 0));
+    assert_eq!(asked(Rule::NotBefore, true), (0, 1));
+    assert_eq!(asked(Rule::SameTime, false), (0, 0));
+    assert_eq!(asked(Rule::SizeOnly, false), (0, 0));
+}
+
+#[test]
+fn what_fat_makes_of_a_time_is_that_time() {
+    let source = ["a=5@101", "b=5@101", "c=5@101", "d=5@100", "e=5@103"];
+    let target = ["a=5@100", "b=5@102", "c=5@99", "d=5@101", "e=5@100"];
+    for (is_coarse, want) in [(true, "c d e"), (false, "a b c d e")] {
+        let (mut source, mut target) = (tree(&source, false), tree(&target, true));
+        target.is_coarse = is_coarse;
+        let plan = make(&mut source, &mut target, &Choice::default());
+        assert_eq!(told(&plan), want);
+        let asked = target.asked.iter().filter(|asked| asked.starts_with("coarse")).count();
+        assert_eq!(asked, 1, "once for a directory");
+    }
 }

@@ -1,0 +1,148 @@
+//! Whether a file is the same on both sides, where the times of both tell that, and the clocks by
+//! which they do.
+
+use super::super::compare::{Difference, Rule, Verdict, compare};
+use super::super::item::{Clock, Item, Stamp};
+use super::super::side::Side;
+use super::Planner;
+use crate::exit::Failure;
+use crate::look::split;
+
+/// In how many directories the target's clock cannot be measured before that is given up.
+const REFUSALS: usize = 4;
+
+impl Planner<'_> {
+    pub(super) fn compare(
+        &mut self,
+        place: usize,
+        path: &[u8],
+        mut item: Item,
+        mut other: Item,
+    ) -> Result<(), Failure> {
+        let rule = self.wish.rule;
+        let is_resumed = self.wish.resumes && is_shorter(&item, &other);
+        let goes_by_clocks = is_resumed || rule == Rule::NotBefore && item.size == other.size;
+        let [of_source, of_target] = match goes_by_clocks {
+            true => [self.clock_of_source(), self.clock(path)?],
+            false => [Clock::OURS; 2],
+        };
+        let judge =
+            |item: &Item, other: &Item| compare(&item.by(of_source), &other.by(of_target), rule);
+        let mut verdict = judge(&item, &other);
+        if verdict == Verdict::Unclear {
+            // One question for a file that may be the same costs less than the file.
+            ask(&mut *self.source, path, &mut item)?;
+            ask(&mut *self.target, path, &mut other)?;
+            verdict = judge(&item, &other);
+        }
+        if verdict == Verdict::Differs(Difference::Time)
+            && rule == Rule::SameTime
+            && is_rounded(&item, &other)
+            && self.is_coarse(path)?
+        {
+            verdict = Verdict::Same;
+        }
+        match verdict {
+            Verdict::Same => self.plan.same += 1,
+            Verdict::Differs(why) => {
+                let may_continue =
+                    is_resumed && is_newer(&item.by(of_source), &other.by(of_target));
+                self.copy(place, item, why);
+                if let Some(copy) = self.plan.copies.last_mut() {
+                    copy.may_continue = may_continue;
+                }
+            }
+            Verdict::Unclear => self.copy(place, item, Difference::Doubt),
+        }
+        Ok(())
+    }
+
+    /// The source's clock, which is not measured: nothing is written there.
+    fn clock_of_source(&self) -> Clock {
+        if self.source.is_local() { Clock::OURS } else { Clock::UNKNOWN }
+    }
+
+    /// The target's clock, which is measured where times of its own count: a server that tells the
+    /// time of another zone would hide changes for hours.
+    fn clock(&mut self, path: &[u8]) -> Result<Clock, Failure> {
+        if let Some(clock) = self.clock {
+            return Ok(clock);
+        }
+        let (clock, note) = match self.wish.is_dry {
+            true => {
+                let note = "the server's clock is not measured in a dry run: if it differs from \
+                            the one here, other files are copied";
+                (Clock::OURS, Some(note.to_owned()))
+            }
+            false => match self.target.clock(split(path).0)? {
+                Some(clock) => (clock, difference(clock)),
+                None if self.refused < REFUSALS => {
+                    self.refused += 1;
+                    return Ok(Clock::UNKNOWN);
+                }
+                None => {
+                    let note = "the server's clock cannot be measured: files that changed up to \
+                                14 hours before they were copied are copied again";
+                    (Clock::UNKNOWN, Some(note.to_owned()))
+                }
+            },
+        };
+        self.plan.left_out.extend(note);
+        self.clock = Some(clock);
+        Ok(clock)
+    }
+
+    /// Whether the target keeps only every second time where `path` lies.
+    fn is_coarse(&mut self, path: &[u8]) -> Result<bool, Failure> {
+        let (directory, _) = split(path);
+        if let Some((_, is_coarse)) = self.coarse.as_ref().filter(|(at, _)| at == directory) {
+            return Ok(*is_coarse);
+        }
+        let is_coarse = !self.wish.is_dry && self.target.is_coarse(directory)?;
+        self.coarse = Some((directory.to_vec(), is_coarse));
+        Ok(is_coarse)
+    }
+}
+
+/// Whether a file of the target may be what an earlier run copied of one, by its size.
+fn is_shorter(source: &Item, target: &Item) -> bool {
+    target.size > Some(0) && target.size < source.size
+}
+
+/// Whether a file of the target was written after the source was last changed.
+fn is_newer(source: &Item, target: &Item) -> bool {
+    source.stamp.zip(target.stamp).is_some_and(|(of_source, of_target)| {
+        of_target.earliest > of_source.latest.max(source.changed.unwrap_or(i64::MIN))
+    })
+}
+
+/// Whether the target's time is what FAT makes of the source's: the even second beside it.
+fn is_rounded(source: &Item, target: &Item) -> bool {
+    let exact = |item: &Item| item.stamp.and_then(Stamp::exact);
+    exact(source).zip(exact(target)).is_some_and(|(of_source, of_target)| {
+        of_target % 2 == 0 && of_source.abs_diff(of_target) == 1
+    })
+}
+
+/// What users are told of a clock that differs by a minute or more.
+fn difference(clock: Clock) -> Option<String> {
+    let between = i64::midpoint(clock.least, clock.most);
+    let (seconds, way) = (between.abs(), if between > 0 { "ahead of" } else { "behind" });
+    (seconds >= 60).then(|| {
+        let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+        format!(
+            "the server's clock is {hours}:{minutes:02}:{seconds:02} {way} the one here: its times \
+             are compared by that"
+        )
+    })
+}
+
+/// Asks when a file was modified, unless that is known to the second.
+fn ask(side: &mut dyn Side, path: &[u8], item: &mut Item) -> Result<(), Failure> {
+    if item.stamp.and_then(Stamp::exact).is_none()
+        && let Some(time) = side.modified(path)?
+    {
+        item.stamp = Some(Stamp::at(time));
+    }
+    Ok(())
+}
