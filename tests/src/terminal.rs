@@ -174,7 +174,9 @@ impl Terminal {
             let limit = Timespec::try_from(left).expect("a minute at most");
             let count = retry_on_intr(|| poll(&mut watched, Some(&limit)));
             let seen = String::from_utf8_lossy(&self.seen);
-            assert!(count.is_ok_and(|count| count > 0), "it does not end: {count:?}, {seen:?}");
+            let threads = if count == Ok(0) { threads_of(&self.child) } else { String::new() };
+            let is_over = count.is_ok_and(|count| count > 0);
+            assert!(is_over, "it does not end: {count:?}, {seen:?}{threads}");
             let [process, shown] = &watched;
             let (has_ended, has_shown) =
                 (!process.revents().is_empty(), shown.revents().contains(PollFlags::IN));
@@ -194,6 +196,23 @@ impl Drop for Terminal {
         let _gone = self.child.kill();
         let _reaped = self.child.wait();
     }
+}
+
+/// What each thread of a program waits for, and which signals it has pending: for the words of a test
+/// that failed.
+fn threads_of(child: &Child) -> String {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).into_iter().flatten();
+    let mut text = String::new();
+    for path in tasks.flatten().map(|task| task.path()) {
+        let read = |name| std::fs::read_to_string(path.join(name)).unwrap_or_default();
+        let status = read("status");
+        let wanted = ["Name:", "State:", "SigPnd:", "ShdPnd:", "SigBlk:", "SigIgn:", "SigCgt:"];
+        let lines = status.lines().filter(|line| wanted.iter().any(|name| line.starts_with(name)));
+        let words: Vec<&str> = lines.collect();
+        let (call, place) = (read("syscall"), read("wchan"));
+        text.push_str(&format!("\n{} in {place}, {}", words.join(" "), call.trim()));
+    }
+    text
 }
 
 #[cfg(test)]
