@@ -111,6 +111,15 @@ impl ControlConnection {
         deadline.remaining().map(drop)
     }
 
+    /// The same among replies that may have no end: with the deadline the connection is over.
+    pub(crate) fn go_on_or_close(&mut self, deadline: Deadline) -> Result<(), Error> {
+        let result = self.go_on(deadline);
+        if matches!(result, Err(Error::Timeout(_))) {
+            self.close();
+        }
+        result
+    }
+
     /// Begins, or ends, to say good-bye, which a cancel leaves a little time.
     pub(crate) fn leave(&mut self, leaving: bool) {
         self.waiter.leave(leaving);

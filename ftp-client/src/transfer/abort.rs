@@ -30,7 +30,7 @@ pub(crate) fn resync(control: &mut ControlConnection, data: Option<Stream>) -> R
     // A transfer that is over already, as a short download soon is, needs no ABOR.
     while control.is_outstanding() && control.poll_reply()?.is_some() {
         // There may be no end of 1yz.
-        deadline.remaining().inspect_err(|_| control.close())?;
+        control.go_on_or_close(deadline)?;
     }
     if !control.is_outstanding() {
         return Ok(());

@@ -280,7 +280,7 @@ impl<'a> Transfer<'a> {
                 accepted(self.verb, &reply)?;
                 return Err(Error::Unexpected(self.verb, reply));
             }
-            deadline.remaining().inspect_err(|_| control.close())?;
+            control.go_on_or_close(deadline)?;
         }
         if is_upload(self.verb) {
             // Kept open until the reply: a server that sees a reset may drop what it was sent.

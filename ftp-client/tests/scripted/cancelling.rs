@@ -112,6 +112,33 @@ fn an_upload_that_is_cancelled_before_the_first_reply_is_no_file_hl_04() {
 }
 
 #[test]
+fn endless_150s_do_not_hide_a_cancel_hc_12() {
+    // After all was sent, and while what was dropped is aborted.
+    for is_dropped in [false, true] {
+        let canceller = Canceller::new().unwrap();
+        let button = canceller.clone();
+        let (server, mut client) = Server::logged_in_with(builder(&canceller), move |mut peer| {
+            peer.image_epsv();
+            peer.answer("STOR a", "150 go");
+            let _data = peer.data();
+            let flood = b"150 go\r\n".repeat(10_000);
+            let pressed = press(button);
+            while peer.try_send(&flood) {}
+            pressed.join().unwrap();
+        });
+        let mut file = client.store("a").unwrap();
+        file.write_all(b"12345").unwrap();
+        match is_dropped {
+            false => is_cancelled(file.finish()),
+            true => drop(file),
+        }
+        is_cancelled(client.noop());
+        drop(client);
+        server.end();
+    }
+}
+
+#[test]
 fn a_cancelled_download_can_be_aborted_in_good_order_cl_15() {
     for abandoned in [false, true] {
         let canceller = Canceller::new().unwrap();
