@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use ftp_client::{Client, fxp};
 use ftp_server::{
     Fault, FaultStorage, LocalStorage, Rights, Server, ServerConfig, Storage, StorageCall,
     VirtualPath, WriteMode,
@@ -13,6 +14,7 @@ use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;
 use ftp_tests::peer::Peer;
 use ftp_tests::process::{Running, run};
+use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -230,5 +232,54 @@ fn clients_resume_an_upload_whose_last_reply_never_came_fs_15() {
         // It says that it is done: then the file is there.
         assert_eq!(root.names(), [b"there"], "{client}");
         assert_same("what came at last", &root.read("there"), &content);
+    }
+}
+
+/// How many bytes `STAT` says have come.
+fn moved(session: &mut RawSession) -> Option<u64> {
+    let reply = session.expect("STAT", 211);
+    let text = String::from_utf8_lossy(&reply.bytes).into_owned();
+    let (_, moved) = text.split_once("in progress: ")?;
+    moved.split(' ').next()?.parse().ok()
+}
+
+#[test]
+fn a_copy_between_servers_goes_on_with_an_upload_whose_226_was_lost_fs_15_fx_12() {
+    let content = binary(100_000, 4);
+    let source = Watched::start();
+    source.root.write("file", &content);
+    let client = |watched: &Watched| {
+        let mut client = Client::builder().connect(&watched.server.local_addr().to_string())?;
+        client.login("u", "p").map(|_| client)
+    };
+    for direction in [fxp::Direction::TargetListens, fxp::Direction::SourceListens] {
+        for count in [2, 60_000, 99_999, 100_000] {
+            let target = Watched::start();
+            let mut session = RawSession::login(target.server.local_addr(), "u", "p");
+            session.expect("TYPE I", 200);
+            let mut data = session.passive();
+            session.expect("STOR there", 150);
+            data.write_all(&content[..count]);
+            let end = Instant::now() + Duration::from_secs(30);
+            while moved(&mut session) != Some(count as u64) {
+                assert!(Instant::now() < end, "{count} bytes do not come");
+            }
+            drop(session);
+            wait_until_it_is_kept(&target.storage);
+            drop(data);
+            assert!(!target.root.names().contains(&b"there".to_vec()), "it is not published");
+
+            let (mut from, mut to) = (client(&source).unwrap(), client(&target).unwrap());
+            let options =
+                fxp::Options { direction, resume: fxp::Resume::Find, ..fxp::Options::default() };
+            let what = format!("{count} bytes, {direction:?}");
+            let report = fxp::transfer(&mut from, "file", &mut to, "there", options)
+                .unwrap_or_else(|error| panic!("{what}: {error}"));
+            // The last byte at least is sent, and earns the 226.
+            assert_eq!(report.offset, count as u64 - 1, "{what}");
+            assert!(report.moved.is_some(), "{what}");
+            assert_same(&what, &target.root.read("there"), &content);
+            assert_eq!(target.root.names(), [b"there"], "{what}");
+        }
     }
 }
