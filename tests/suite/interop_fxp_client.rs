@@ -153,6 +153,20 @@ fn between_ours_and_proftpd_fx_02_fx_03_fx_12() {
     copies_both_ways(&ours(ONE, &["127.0.0.12"]), &other);
 }
 
+#[test]
+fn between_pure_ftpd_and_vsftpd_fx_02_fx_03_fx_12() {
+    let servers = (RealServer::pure_ftpd_at(ONE), RealServer::vsftpd_at(OTHER));
+    let (Some(one), Some(other)) = servers else { return };
+    copies_both_ways(&one, &other);
+}
+
+#[test]
+fn between_pure_ftpd_and_proftpd_fx_02_fx_03_fx_12() {
+    let servers = (RealServer::pure_ftpd_at(ONE), RealServer::proftpd_at(OTHER));
+    let (Some(one), Some(other)) = servers else { return };
+    copies_both_ways(&one, &other);
+}
+
 /// A copy without a choice of direction; gives the one that worked.
 #[track_caller]
 fn direction_found(source: &Site, target: &Site) -> Direction {
