@@ -236,7 +236,7 @@ impl<'a> Mirror<'a> {
             return Ok(());
         }
         let plan = self.make_top(plan, &mut sessions, (url, &top), is_sure)?;
-        let names = probe::learn_names(sessions.client(url)?, &top, &plan)?;
+        let names = probe::learn_names(&mut sessions, url, &top, &plan)?;
         let is_watched = !self.board(&plan, stdio).is_hidden() || !self.pace.is_free();
         let carriers = self.sessions(sessions, &plan).map(|sessions| {
             let to = Far { sessions, url, top: &top, takes_times, names };
@@ -279,7 +279,7 @@ impl<'a> Mirror<'a> {
             return Ok(());
         }
         let plan = self.make_top(plan, &mut targets, (to, &top_to), is_sure)?;
-        let names = probe::learn_names(targets.client(to)?, &top_to, &plan)?;
+        let names = probe::learn_names(&mut targets, to, &top_to, &plan)?;
         let pairs = self.sessions(sources, &plan).zip(self.sessions(targets, &plan));
         let carriers = pairs.map(|(sources, targets)| {
             let (top, unknown) = (&top_from, Names::UNKNOWN);

@@ -210,30 +210,51 @@ fn names_of_any_bytes_arrive_as_they_are() {
     RealServer::proftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
     RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
     RealServer::pyftpdlib().iter().for_each(|server| check(server));
+    RealServer::inetutils_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
     // Servers that do not name themselves.
     let silent = RealServer::vsftpd_also("ftpd_banner=hello\n", "UTC");
     silent.iter().for_each(|server| check(server));
 }
 
+/// A tree with one name that is UTF-8, and three that are not, of which some servers make one.
+fn fill_with_names_that_some_change(root: &TempRoot) {
+    root.write("tree/utf-\u{e9}", b"text");
+    root.write(b"tree/caf\xe9", b"e");
+    root.write(b"tree/caf\xe8", b"f");
+    root.write(b"tree/d\xfcr/x", b"g");
+}
+
 #[test]
 fn names_that_a_server_would_change_are_not_sent() {
+    let (here, local) = (TempRoot::new(), Ipv4Addr::LOCALHOST);
+    fill_with_names_that_some_change(&here);
+    let check = |server: &RealServer| {
+        let ran = mirror(&[], shown(&here.join("tree")), &server.url("copy"));
+        failed(&ran, 12, "caf\\xe9: the server does not keep names that are not UTF-8");
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(said.contains("d\\xfcr: the server does not keep names"), "{said}");
+        let copied: Vec<_> = tree(&server.root.join("copy")).into_iter().map(|at| at.0).collect();
+        assert_eq!(copied, [Path::new("utf-\u{e9}")], "only the name that it keeps");
+    };
+    // Two store U+FFFD, one closes the connection.
+    RealServer::ftp_srv_at(local).iter().for_each(check);
+    RealServer::aioftp_at(local).iter().for_each(check);
     let Some(server) = RealServer::pyftpdlib_by_default() else { return };
-    let here = TempRoot::new();
-    here.write("tree/plain", b"plain");
-    here.write("tree/utf-\u{e9}", b"text");
-    here.write(b"tree/caf\xe9", b"e");
-    here.write(b"tree/caf\xe8", b"f");
-    here.write(b"tree/d\xfcr/x", b"g");
-    let ran = mirror(&[], shown(&here.join("tree")), &server.url("copy"));
-    failed(&ran, 12, "caf\\xe9: the server does not keep names that are not UTF-8");
-    let said = String::from_utf8_lossy(&ran.stderr);
-    assert!(said.contains("d\\xfcr: the server does not keep names"), "{said}");
-    let copied = fs::read_dir(server.root.join("copy")).unwrap().count();
-    assert_eq!(copied, 2, "only the names that it keeps");
+    check(&server);
     // A single file is told of once it is there.
     let url = server.url(b"caf\xe9".as_slice());
-    let ran = run(ftp(&["put"]).arg(here.join("tree/plain")).arg(url));
+    let ran = run(ftp(&["put"]).arg(at(&here.join("tree"), b"caf\xe9")).arg(url));
     failed(&ran, 11, "does not keep names that are not UTF-8");
+}
+
+#[test]
+fn names_that_a_server_only_shows_in_another_way_are_sent() {
+    let Some(server) = RealServer::busybox_at(Ipv4Addr::LOCALHOST) else { return };
+    let here = TempRoot::new();
+    fill_with_names_that_some_change(&here);
+    mirror(&[], shown(&here.join("tree")), &server.url("copy")).exited(0);
+    let names = |root: &Path| tree(root).into_iter().map(|at| at.0).collect::<Vec<_>>();
+    assert_eq!(names(&here.join("tree")), names(&server.root.join("copy")));
 }
 
 /// Mirrors up, changes a file without a change of its size, and mirrors again.

@@ -3,13 +3,15 @@
 use std::io::Write;
 use std::time::SystemTime;
 
-use ftp_client::{Client, Error, ListOptions, TimeVal};
+use ftp_client::{Client, Entry, Error, ListLimits, ListOptions, TimeVal};
+use ftp_proto::FtpUrl;
 
 use super::ground::ODD_TIME;
 use super::item::Clock;
 use super::plan::Plan;
 use super::side::join;
 use crate::exit::Failure;
+use crate::session::Sessions;
 
 /// What a server makes of names that are not UTF-8.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -93,9 +95,9 @@ pub(super) fn is_coarse(client: &mut Client, directory: &[u8]) -> Result<bool, F
     Ok(told.is_some_and(|(_, there, _)| (there - ODD_TIME).abs() == 1))
 }
 
-/// The end of the name of a directory that shows what a server makes of such names: a Telnet byte,
-/// and one that no UTF-8 has alone.
-const ODD: &[u8] = b"\xff-\xe9";
+/// The ends of the names of directories that show what a server makes of such names: a Telnet byte,
+/// and one that no UTF-8 has alone, in which they differ.
+const ODD: [&[u8]; 2] = [b"\xff-\xe9", b"\xff-\xe8"];
 
 /// Whether a path is UTF-8, so that every server keeps it that keeps any name.
 pub(super) fn is_text(path: &[u8]) -> bool {
@@ -103,45 +105,95 @@ pub(super) fn is_text(path: &[u8]) -> bool {
 }
 
 /// Finds out what a server makes of names that are not UTF-8, if `plan` has one: some store U+FFFD
-/// for each such byte, where two files would become one, and 226 would tell nothing of it. `top` is
-/// a directory that is there.
+/// for each such byte, where two files would become one, and 226 would tell nothing of it; some
+/// close the connection. `top` is a directory that is there.
 ///
 /// # Errors
 ///
-/// What ends the connection.
-pub(super) fn learn_names(client: &mut Client, top: &[u8], plan: &Plan) -> Result<Names, Failure> {
-    let made = plan.directories.iter().filter(|place| place.is_new);
+/// What there is no connection for.
+pub(super) fn learn_names(
+    sessions: &mut Sessions<'_>,
+    url: &FtpUrl,
+    top: &[u8],
+    plan: &Plan,
+) -> Result<Names, Failure> {
+    let mut made = plan.directories.iter().filter(|place| place.is_new);
     let is_all_text = plan.copies.iter().all(|copy| is_text(&plan.path_of(copy)))
-        && made.into_iter().all(|place| is_text(&place.path));
+        && made.all(|place| is_text(&place.path));
     if is_all_text {
         return Ok(Names::UNKNOWN);
     }
-    let start = format!("{:x}-", std::process::id());
-    let name = [super::TEMPORARY, start.as_bytes(), ODD].concat();
-    let path = join(top, &name);
-    match client.mkdir(&path) {
-        Ok(_) => {}
-        // Each of the names is refused then, or not.
-        Err(Error::Refused(..)) => return Ok(Names::UNKNOWN),
-        Err(error) => return Err(error.into()),
+    match try_names(sessions.client(url)?, top) {
+        Ok(names) => Ok(names),
+        Err(Error::Refused(..)) => Ok(Names::UNKNOWN),
+        Err(error) => {
+            sessions.drop_client(url);
+            match error {
+                Error::Closed => Ok(Names::Changed),
+                error => Err(error.into()),
+            }
+        }
     }
+}
+
+/// Makes a directory with such a name, and looks for it.
+fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
+    let start = format!("{:x}-", std::process::id());
+    let start = [super::TEMPORARY, start.as_bytes()].concat();
+    let [name, other] = ODD.map(|odd| [&start, odd].concat());
+    // Where even that is refused, each of the names is refused, or not.
+    client.mkdir(join(top, &name))?;
     let listed = client
         .list_with(top, ListOptions { all: true, ..ListOptions::default() })
-        .and_then(|entries| entries.gather(ftp_client::ListLimits::default()));
-    // In the same form, whatever it means.
-    let removed = client.rmdir(&path);
-    let listing = match (listed, removed) {
-        (Ok(listing), Ok(()) | Err(Error::Refused(..))) => listing,
-        (Err(Error::Refused(..)), _) => return Ok(Names::UNKNOWN),
-        (Err(error), _) | (_, Err(error)) => return Err(error.into()),
+        .and_then(|entries| entries.gather(ListLimits::default()));
+    let listed = match listed {
+        Err(Error::Refused(..)) => Vec::new(),
+        listed => listed?.entries,
     };
-    let holds = |name: &[u8]| listing.entries.iter().any(|entry| entry.name == name);
-    if holds(&name) {
-        return Ok(Names::UNKNOWN);
+    let holds = |name: &[u8]| listed.iter().any(|entry| entry.name == name);
+    let doubled = [&start, b"\xff".as_slice(), ODD[0]].concat();
+    let names = if holds(&name) {
+        Names::UNKNOWN
+    } else if holds(&doubled) {
+        Names::Kept { doubles: Some(false) }
+    } else if stores_another(client, top, &start, &listed)? {
+        Names::Changed
+    } else {
+        // It shows what it has in another way, or not at all: are two names two directories?
+        match client.mkdir(join(top, &other)) {
+            Err(Error::Refused(..)) => Names::Changed,
+            made => {
+                made?;
+                remove(client, &join(top, &other))?;
+                Names::UNKNOWN
+            }
+        }
+    };
+    // In the form in which it was made, whatever that means.
+    remove(client, &join(top, &name))?;
+    Ok(names)
+}
+
+/// Whether one of the names that are listed and begin so is a directory's: it is removed.
+fn stores_another(
+    client: &mut Client,
+    top: &[u8],
+    start: &[u8],
+    listed: &[Entry],
+) -> Result<bool, Error> {
+    for entry in listed.iter().filter(|entry| entry.name.starts_with(start)) {
+        if remove(client, &join(top, &entry.name))? {
+            return Ok(true);
+        }
     }
-    let doubled = [super::TEMPORARY, start.as_bytes(), b"\xff", ODD].concat();
-    Ok(match holds(&doubled) {
-        true => Names::Kept { doubles: Some(false) },
-        false => Names::Changed,
-    })
+    Ok(false)
+}
+
+/// Removes a directory. Whether the server did.
+fn remove(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
+    match client.rmdir(path) {
+        Ok(()) => Ok(true),
+        Err(Error::Refused(..) | Error::Argument(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
