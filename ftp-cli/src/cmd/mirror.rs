@@ -47,7 +47,7 @@ use compare::Rule;
 use ground::Directory;
 use plan::{Plan, Wish};
 use probe::Names;
-use side::{Contents, Links, Local, Remote, Side, is_refused, join};
+use side::{Local, Nothing, Remote, Side, is_refused, join};
 
 /// How the names of temporary files begin.
 const TEMPORARY: &[u8] = b".ftp-cli-";
@@ -73,11 +73,13 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         }
         (true, false) => {
             let (url, here) = (remote::url(source)?, Path::new(target));
-            Mirror::new(options, stdio, &[&url])?.down(&url, here, stdio)
+            let done = Mirror::new(options, stdio, &[&url])?.down(&url, here, stdio);
+            told(done, [url.to_string().as_bytes(), target.as_bytes()], stdio)
         }
         (false, true) => {
             let (here, url) = (Path::new(source), remote::url(target)?);
-            Mirror::new(options, stdio, &[&url])?.up(here, &url, stdio)
+            let done = Mirror::new(options, stdio, &[&url])?.up(here, &url, stdio);
+            told(done, [source.as_bytes(), url.to_string().as_bytes()], stdio)
         }
     }
 }
@@ -89,7 +91,25 @@ pub(super) fn across(
     urls: [&FtpUrl; 2],
     choice: fxp::Options,
 ) -> Result<(), Failure> {
-    Mirror::new(options, stdio, &urls)?.across(urls, choice, stdio)
+    let done = Mirror::new(options, stdio, &urls)?.across(urls, choice, stdio);
+    let [source, target] = urls.map(ToString::to_string);
+    told(done, [source.as_bytes(), target.as_bytes()], stdio)
+}
+
+/// Tells programs which trees a failure is about that ended all.
+fn told(
+    done: Result<(), Failure>,
+    [source, target]: [&[u8]; 2],
+    stdio: &Stdio,
+) -> Result<(), Failure> {
+    done.map_err(|mut failure| {
+        if !failure.told {
+            let about = |error: Object| error.name("source", source).name("target", target);
+            stdio.events.failed(&failure, &about);
+            failure.told = true;
+        }
+        failure
+    })
 }
 
 /// Whether an operand names something on a server: it has a scheme, or a colon before any `/`.
@@ -521,35 +541,6 @@ impl<'a> Mirror<'a> {
             ));
         }
         result
-    }
-}
-
-/// A tree that is not there.
-struct Nothing;
-
-impl Side for Nothing {
-    fn list(&mut self, _path: &[u8], _limit: usize) -> Result<Contents, Failure> {
-        Ok(Contents::default())
-    }
-
-    fn modified(&mut self, _path: &[u8]) -> Result<Option<i64>, Failure> {
-        Ok(None)
-    }
-
-    fn is_empty(&mut self, _path: &[u8]) -> Result<bool, Failure> {
-        Ok(true)
-    }
-
-    fn links(&mut self, _path: &[u8]) -> Result<Links, Failure> {
-        Ok(Links::told())
-    }
-
-    fn is_local(&self) -> bool {
-        true
-    }
-
-    fn is_coarse(&mut self, _path: &[u8]) -> Result<bool, Failure> {
-        Ok(false)
     }
 }
 

@@ -13,6 +13,7 @@ use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
 
+use crate::json::told;
 use crate::mirror::{fill, mirror, next_second, sent, shown, tree};
 use crate::peer::{Act, Peer};
 use crate::{failed, ftp};
@@ -345,5 +346,24 @@ fn a_server_on_fat_is_given_a_file_once() {
         mirror(&[], shown(&here.join("up")), &peer.url("t")).exited(0);
         let seen = peer.seen();
         assert_eq!(seen.matches("STOR").count(), stores, "{seen}");
+    }
+}
+
+#[test]
+fn a_failure_of_the_whole_says_which_trees_it_is_about() {
+    let here = TempRoot::new();
+    let (tree, missing) = (here.mkdir("tree"), here.join("missing"));
+    let url = "ftp://user@127.0.0.1:1/t";
+    let (tree, missing) = (shown(&tree), shown(&missing));
+    for (command, source, target, code) in [
+        (&["mirror"][..], url, tree, 4),
+        (&["mirror"], tree, url, 4),
+        (&["mirror"], missing, url, 3),
+        (&["fxp", "-r"], url, url, 4),
+    ] {
+        let ran = run(ftp(command).args(["--json", source, target]).env("FTP_PASSWORD", "x"));
+        let (lines, events) = told(&ran, code);
+        assert_eq!(events, "error summary");
+        assert_eq!((lines[0].text("source"), lines[0].text("target")), (source, target));
     }
 }

@@ -135,6 +135,35 @@ impl Side for Local<'_> {
     }
 }
 
+/// A tree that is not there.
+pub(super) struct Nothing;
+
+impl Side for Nothing {
+    fn list(&mut self, _path: &[u8], _limit: usize) -> Result<Contents, Failure> {
+        Ok(Contents::default())
+    }
+
+    fn modified(&mut self, _path: &[u8]) -> Result<Option<i64>, Failure> {
+        Ok(None)
+    }
+
+    fn is_empty(&mut self, _path: &[u8]) -> Result<bool, Failure> {
+        Ok(true)
+    }
+
+    fn links(&mut self, _path: &[u8]) -> Result<Links, Failure> {
+        Ok(Links::told())
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+
+    fn is_coarse(&mut self, _path: &[u8]) -> Result<bool, Failure> {
+        Ok(false)
+    }
+}
+
 /// A failure that is about one local object.
 pub(super) fn failed(path: &[u8], error: &io::Error) -> Failure {
     let what = if path.is_empty() { ".".to_owned() } else { shown(path) };
