@@ -364,6 +364,24 @@ mod tests {
     }
 
     #[test]
+    fn text_in_brackets_before_the_tuple_is_passed_over_cl_28() {
+        for text in [
+            "Entering Extended Passive Mode (EPSV) (|||50004|)",
+            "Extended Passive Mode (IPv6 only) (|2||50004|).",
+            "Mode (a|b|c|d) (|||50004|)",
+            "Mode ((|||50004|))",
+            "( (|||50004|)",
+        ] {
+            assert_eq!(ExtendedAddress::find_port(text.as_bytes()), Ok(50_004), "{text}");
+        }
+        let named = ExtendedAddress::find_protocol(b"Mode (EPSV) (|2||50004|)");
+        assert_eq!(named, Some(NetworkProtocol::Ipv6));
+        // What is wrong with the first is said where none can be read.
+        let error = ExtendedAddress::find_port(b"Mode (EPSV) (|||0|)").unwrap_err();
+        assert_eq!(error.kind, UnexpectedEnd);
+    }
+
+    #[test]
     fn find_protocol_reads_cl_28() {
         for (text, want) in [
             ("ok (|||6446|)", None),

@@ -6,8 +6,10 @@ use super::entry::{Entry, EntryKind, Permissions};
 use super::words::{Word, Words, split_digits};
 use crate::time_val::TimeVal;
 
-/// How wide the column of the group is at least.
+/// How wide the columns of the group and the size are at least, where the one fills up to the
+/// other.
 const GROUP_COLUMN: usize = 8;
+const SIZE_COLUMN: usize = 6;
 
 /// What earlier lines told about where names begin; see [`Column::LooseYear`].
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -179,13 +181,14 @@ fn read_size(
         ([], [b'-', rest @ ..]) => {
             (!rest.is_empty() && rest.iter().all(u8::is_ascii_digit)).then_some(word.start)
         }
-        // `ftpadmin125435904`: the group is as wide as its column, and the size follows. Behind a
-        // shorter one there is no size, and those digits are the group's.
+        // `ftpadmin125435904`: the group and the size are as wide as their columns. Otherwise there
+        // is no size, and those digits are the group's.
         ([], rest) => {
             let digits = rest.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
             let (group, digits) = rest.split_at_checked(rest.len() - digits)?;
             let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
-            if digits.is_empty() || group.len() < GROUP_COLUMN || !group.iter().all(is_name) {
+            let is_filled = group.len() >= GROUP_COLUMN && digits.len() >= SIZE_COLUMN;
+            if !is_filled || !group.iter().all(is_name) {
                 return None;
             }
             entry.set_size(digits);
