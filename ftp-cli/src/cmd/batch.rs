@@ -373,7 +373,7 @@ impl<'a> Queue<'a> {
         }
         let (name, here) = (shown(path), target.name().to_vec());
         let about = |object: Object| {
-            object.text("source", &name).name("target", &here).number("line", number as u64)
+            object.name("source", path).name("target", &here).number("line", number as u64)
         };
         let Self { sessions, context, url, went, representation, .. } = self;
         let done = settings.retrying.persist(&context.witness(), &about, |anew| {
@@ -405,7 +405,7 @@ impl<'a> Queue<'a> {
         let is_regular = put::is_regular(&file);
         let name = shown(&path);
         let about = |object: Object| {
-            object.name("source", local).text("target", &name).number("line", number as u64)
+            object.name("source", local).name("target", &path).number("line", number as u64)
         };
         let Self { sessions, context, url, went, representation, .. } = self;
         let mut stream = &file;
