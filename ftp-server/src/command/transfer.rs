@@ -125,15 +125,20 @@ fn receive(
     {
         room = parent;
     }
+    let begin = || {
+        session.check_new_name(&path)?;
+        match session.owner() {
+            Some(owner) => storage.write_as(&path, mode, owner),
+            None => storage.write(&path, mode),
+        }
+    };
+    // A part that is resumed must not be given up to make room for itself.
+    let resumed = matches!(mode, WriteMode::From(_)).then(begin);
     let room = match space::check(session, storage, room) {
         Ok(room) => room,
         Err(refusal) => return refusal.into(),
     };
-    let begin = || match session.owner() {
-        Some(owner) => storage.write_as(&path, mode, owner),
-        None => storage.write(&path, mode),
-    };
-    let begun = match session.check_new_name(&path).and_then(|()| begin()) {
+    let begun = match resumed.unwrap_or_else(begin) {
         Err(error) if error.kind == StorageErrorKind::NotFound && makes_parents => {
             make_all(session, storage, directory).and_then(|()| begin())
         }

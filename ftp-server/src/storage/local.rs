@@ -331,11 +331,13 @@ impl LocalStorage {
         }
     }
 
-    /// How many more objects the file system of a directory can hold, if it has a limit.
-    fn inodes(&self, path: &VirtualPath) -> Result<Option<u64>, StorageError> {
+    /// How many more objects the file system of a directory can hold, if these are fewer than fit in
+    /// `wanted` bytes, and than a quarter of all: some are made for few large files.
+    fn lack_of_inodes(&self, path: &VirtualPath, wanted: u64) -> Result<Option<u64>, StorageError> {
         let directory = self.open_directory(path, OFlags::PATH)?;
         let system = retry_on_intr(|| fstatvfs(&directory)).map_err(system)?;
-        Ok(Some(system.f_favail).filter(|_| system.f_files > 0))
+        let enough = wanted.div_ceil(OBJECT).min(system.f_files / 4);
+        Ok(Some(system.f_favail).filter(|&free| free < enough))
     }
 
     /// Whether it is known, within a moment, how much may be stored yet.
@@ -543,10 +545,10 @@ impl Storage for LocalStorage {
             let bytes = self.space(path)?;
             // Where there is a fixed number of inodes, each new object takes one.
             let inodes = match purpose {
-                RoomFor::New => self.inodes(path)?.map(|free| free.saturating_mul(OBJECT)),
+                RoomFor::New => self.lack_of_inodes(path, wanted)?,
                 RoomFor::More => None,
             };
-            Ok(inodes.filter(|&inodes| inodes < wanted).map_or(bytes, |inodes| inodes.min(bytes)))
+            Ok(inodes.map_or(bytes, |inodes| inodes.saturating_mul(OBJECT).min(bytes)))
         };
         let before = free()?;
         if before >= wanted {

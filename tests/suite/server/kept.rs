@@ -139,11 +139,37 @@ fn cut_uploads_go_first_where_there_is_no_room_fs_15_cm_105_cm_106() {
 }
 
 #[test]
-fn inodes_are_kept_free_as_well_cm_86_cm_105() {
-    // One more than 15 objects take 64 KiB at least, and the root is one of all 64.
-    let config = ServerConfig { min_free: 64 << 10, ..quick() };
+fn a_cut_upload_is_not_given_up_for_its_own_rest_fs_15_cm_106() {
+    const KEEP: u64 = 1 << 20;
+    let config = ServerConfig { min_free: KEEP, ..quick() };
     let fixture = Fixture::configured(config);
-    let Some(_mount) = Mount::over(&fixture, "size=4m,nr_inodes=64") else { return };
+    let Some(mount) = Mount::over(&fixture, "size=4m") else { return };
+    cut(&fixture, "full/older", &vec![b'o'; 300_000]);
+    cut(&fixture, "full/f", &vec![b'c'; 900_000]);
+    cut(&fixture, "full/newer", &vec![b'n'; 300_000]);
+    // Others take the room meanwhile, but for what the other two have.
+    let others = usize::try_from(free(&mount) - KEEP + 400_000).expect("a length");
+    std::fs::write(fixture.path("full/others"), vec![b'o'; others]).expect("a file");
+    let mut session = fixture.session();
+    play(&mut session, &[("TYPE I", 200), ("SIZE full/f", 213), ("REST 899999", 350)]);
+    session.upload("STOR full/f", b"ce");
+    assert_eq!(fixture.read("full/f").len(), 900_001);
+    assert_eq!(names_in(&fixture.path("full")), ["f", "others"]);
+}
+
+#[test]
+fn inodes_are_kept_free_as_well_cm_86_cm_105() {
+    // 16 objects take 64 KiB at least. 1 MiB is more than all 64: a quarter of them is kept free.
+    for min_free in [64 << 10, 1 << 20] {
+        let config = ServerConfig { min_free, ..quick() };
+        let fixture = Fixture::configured(config);
+        let Some(_mount) = Mount::over(&fixture, "size=8m,nr_inodes=64") else { return };
+        keeps_a_quarter_of_64_inodes(&fixture);
+    }
+}
+
+fn keeps_a_quarter_of_64_inodes(fixture: &Fixture) {
+    // The root is one of them.
     let mut session = fixture.session();
     session.expect("TYPE I", 200);
     let made = (0..64).take_while(|number| session.ask(format!("MKD full/{number}")).code == 257);

@@ -135,7 +135,7 @@ impl Replacement {
             return Ok(None);
         }
         let usage = Arc::clone(target.directory.root().usage());
-        let mut charge = usage.begin(target.directory.root(), policy.limit())?.in_place();
+        let mut charge = usage.go_on(target.directory.root(), policy.limit())?.in_place();
         let change = usage.change();
         let (file, metadata) = match hidden::open_locked(target.directory.as_fd(), &kept) {
             Ok(opened) => opened,

@@ -1,12 +1,15 @@
 //! What is kept of cut uploads below a root: whose it is, where, and which goes first.
 //!
 //! What an earlier process left comes here by the first walk of the sweeper, the rest when it is
-//! kept. A part is known by its device and inode. One that others have moved or removed cannot be
-//! found any more; it counts until its day is over.
+//! kept. A part is known by its device and inode. One that others have moved or removed is not found
+//! any more, and forgotten where it should make way. One whose day is over counts, and makes way, as
+//! long as nobody has swept it away.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use std::os::fd::AsFd;
+
+use rustix::io::Errno;
 
 use super::directory::Directory;
 use super::hidden;
@@ -38,12 +41,19 @@ impl Part {
         name::owner(&self.name)
     }
 
-    /// Removes it. False if it is not where it was, or a session resumes it just now.
+    /// Removes it. False if a session resumes it just now, or if the system fails. What others have
+    /// removed or moved is gone from here as well.
     fn remove(&self, root: &Arc<Root>) -> bool {
-        let Ok(directory) = Directory::open(root, &self.directory) else { return false };
-        // Removed, it is no longer on the shelf.
-        hidden::remove(root.usage(), directory.as_fd(), &self.name).is_ok()
-            && !root.usage().shelf().has(self.file.identity)
+        let is_gone = match Directory::open(root, &self.directory) {
+            Ok(directory) => hidden::remove(root.usage(), directory.as_fd(), &self.name),
+            Err(errno) => Ok(matches!(errno, Errno::NOENT | Errno::NOTDIR)),
+        };
+        let is_gone = is_gone.unwrap_or(false);
+        if is_gone {
+            // By then it may have another number: some file systems give them as they like.
+            root.usage().shelf().take(self.file.identity);
+        }
+        is_gone
     }
 }
 
@@ -57,17 +67,13 @@ impl Shelf {
     pub(super) fn put(&self, part: Part) {
         let mut parts = self.parts();
         let identity = part.file.identity;
-        parts.retain(|old| old.file.identity != identity && !hidden::is_old(&old.file));
+        parts.retain(|old| old.file.identity != identity);
         parts.push(part);
     }
 
     /// A part is removed, or has become a file.
     pub(super) fn take(&self, identity: (u64, u64)) {
         self.parts().retain(|part| part.file.identity != identity);
-    }
-
-    fn has(&self, identity: (u64, u64)) -> bool {
-        self.parts().iter().any(|part| part.file.identity == identity)
     }
 
     /// A directory has another path now, and what is in it.
@@ -84,9 +90,7 @@ impl Shelf {
     /// The parts of one user, or of all, the oldest first.
     fn by_age(&self, owner: Option<Owner>) -> Vec<Part> {
         let mut parts = self.parts().clone();
-        parts.retain(|part| {
-            owner.is_none_or(|owner| owner == part.owner()) && !hidden::is_old(&part.file)
-        });
+        parts.retain(|part| owner.is_none_or(|owner| owner == part.owner()));
         parts.sort_by_key(|part| part.file.modified);
         parts
     }

@@ -334,10 +334,29 @@ impl Usage {
         {
             return Err(StorageErrorKind::OverQuota.into());
         }
+        Ok(self.charge(limit))
+    }
+
+    /// The same where nothing has to be left: the upload goes on with a part that counts already, and
+    /// what it does not keep of that makes room.
+    ///
+    /// # Errors
+    ///
+    /// `Busy` if counting takes too long to wait for.
+    pub(super) fn go_on(
+        self: &Arc<Self>,
+        root: &Arc<Root>,
+        limit: Option<u64>,
+    ) -> Result<Charge, StorageError> {
+        limit.map(|limit| self.left(root, limit)).transpose()?;
+        Ok(self.charge(limit))
+    }
+
+    fn charge(self: &Arc<Self>, limit: Option<u64>) -> Charge {
         let mut state = self.state();
         state.uploads += 1;
         let (usage, counts) = (Arc::clone(self), state.counts);
-        Ok(Charge { usage, limit, bytes: 0, in_place: false, counts })
+        Charge { usage, limit, bytes: 0, in_place: false, counts }
     }
 }
 

@@ -74,6 +74,25 @@ impl Tree {
 }
 
 #[test]
+fn a_cut_upload_that_fills_the_quota_can_be_resumed_hp_23_fs_15() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        let storage = storage.with_quota(1_000);
+        cut(&storage, "f", WriteMode::Replace, 1_000);
+        assert_eq!(storage.quota().unwrap(), Some(0));
+        // The last byte again, which is what its user is told to send.
+        store(&storage, "f", WriteMode::From(999), 1).unwrap();
+        assert_eq!(storage.stat(&path("f")).unwrap().size, 1_000);
+        tree.check(&storage, 1_000, "resumed");
+        storage.remove(&path("f")).unwrap();
+        cut(&storage, "f", WriteMode::Replace, 1_000);
+        let more = kind(store(&storage, "f", WriteMode::From(999), 2));
+        assert_eq!(more, Some(StorageErrorKind::OverQuota));
+        tree.check(&storage, 1_000, "refused");
+    }
+}
+
+#[test]
 fn whatever_is_done_the_count_is_what_there_is_hp_23() {
     const LIMIT: u64 = 100_000;
     let tree = Tree::new();

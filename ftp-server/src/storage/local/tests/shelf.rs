@@ -1,5 +1,6 @@
 //! How much is kept of cut uploads, and that a hidden file belongs to one process only.
 
+use super::super::shelf::Part;
 use super::*;
 use crate::storage::RoomFor;
 
@@ -73,6 +74,48 @@ fn cut_uploads_are_bounded_wherever_they_go_fs_15() {
     cut(&storage, "ann", "h", 10);
     assert_eq!(kept(&storage, "ann", &["g", "h"]), ["g", "h"]);
     assert_eq!(hidden.len(), 1);
+}
+
+#[test]
+fn what_nobody_resumes_any_more_makes_way_until_it_is_swept_fs_15() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        let storage = storage.with_partial_bounds(2, 0);
+        ["a", "b"].iter().for_each(|name| cut(&storage, "ann", name, 10));
+        let hidden = |name: &str| name::kept(b"ann", name.as_bytes());
+        let shown = |name: &str| tree.root.join(String::from_utf8(hidden(name)).unwrap());
+        let then = std::time::SystemTime::now() - policy::KEPT - policy::KEPT / 2;
+        let old = fs::OpenOptions::new().append(true).open(shown("a")).unwrap();
+        old.set_modified(then).unwrap();
+        // As a walk finds it that comes before its day is over, and not again for a day.
+        let directory = Directory::open(&storage.root, b"").unwrap();
+        let found = directory.metadata(&hidden("a")).unwrap();
+        storage.root.usage().shelf().put(Part::new(b"", &hidden("a"), found));
+        let [given_up, left] = ["a", "b"].map(shown);
+        cut(&storage, "ann", "c", 10);
+        assert_eq!((given_up.exists(), left.exists()), (false, true));
+        let given_up = storage.make_room(&path("/"), u64::MAX, RoomFor::More);
+        assert!(given_up.is_ok() && tree.names("").is_empty());
+    }
+}
+
+#[test]
+fn what_others_have_removed_is_in_nobodys_way_fs_15() {
+    let tree = Tree::new();
+    fs::create_dir(tree.root.join("d")).unwrap();
+    for storage in tree.storages() {
+        let storage = storage.with_partial_bounds(0, 25);
+        ["d/a", "b"].iter().for_each(|name| cut(&storage, "ann", name, 10));
+        for name in tree.names("d") {
+            fs::remove_file(tree.root.join("d").join(name)).unwrap();
+        }
+        fs::remove_dir(tree.root.join("d")).unwrap();
+        cut(&storage, "ann", "c", 15);
+        assert_eq!(kept(&storage, "ann", &["b", "c"]), ["b", "c"]);
+        let _ = storage.make_room(&path("/"), u64::MAX, RoomFor::More);
+        fs::create_dir(tree.root.join("d")).unwrap();
+        assert_eq!(tree.names(""), ["d"]);
+    }
 }
 
 #[test]
