@@ -370,7 +370,7 @@ impl LocalStorage {
             }
             (_, None) => {}
         }
-        let size = target.existing.map_or(0, |old| old.size);
+        let size = target.existing.map_or(0, |old| self.root.usage().settled(old).size);
         if matches!(mode, WriteMode::From(from) if from > size) {
             return Err(StorageErrorKind::BadRestart.into());
         }
@@ -422,7 +422,8 @@ impl Storage for LocalStorage {
         let file = self.root.open_beneath(path.relative(), flags).map_err(lookup)?;
         let metadata = root::metadata_of(&file).map_err(system)?;
         self.policy.check_readable(&metadata)?;
-        Ok(Box::new(LocalSource::new(file, metadata.size)))
+        let former = self.root.usage().former(&metadata);
+        Ok(Box::new(LocalSource::new(file, metadata.size, former)))
     }
 
     fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {

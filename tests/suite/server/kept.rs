@@ -199,7 +199,20 @@ fn size_tells_nothing_of_what_may_be_cut_off_again_fs_16_cm_121() {
         let told = String::from_utf8_lossy(&other.ask(command).bytes).into_owned();
         assert!(told.contains("ize=3;") || told.contains(" 3 "), "{told}");
     }
+    // Nor does a download get it, in whole or from where it was told.
+    assert_eq!(other.download("RETR f"), b"old");
+    other.expect("REST 1", 350);
+    assert_eq!(other.download("RETR f"), b"ld");
+    for (offset, code) in [(4, 554), (3, 450)] {
+        other.expect("PASV", 227);
+        other.expect(format!("REST {offset}"), 350);
+        other.expect("STOR f", code);
+    }
+    play(&mut other, &[("TYPE A", 200)]);
+    assert_eq!(other.download("RETR f"), b"old");
+    play(&mut other, &[("TYPE I", 200)]);
     data.close();
     session.expect_reply(226);
     assert_eq!(other.expect("SIZE f", 213).text(), "213 11");
+    assert_eq!(other.download("RETR f"), b"old and new");
 }

@@ -13,17 +13,28 @@ use crate::storage::{Source, StorageError, StorageErrorKind};
 pub(super) struct LocalSource {
     file: OwnedFd,
     size: u64,
+    /// What is left of it to read, if it is not read to its end: what an upload is just adding may go
+    /// again.
+    left: Option<u64>,
 }
 
 impl LocalSource {
-    pub(super) const fn new(file: OwnedFd, size: u64) -> Self {
-        Self { file, size }
+    /// `former` is how long it was, if an upload is adding to it.
+    pub(super) fn new(file: OwnedFd, size: u64, former: Option<u64>) -> Self {
+        Self { file, size: former.unwrap_or(size), left: former }
     }
 }
 
 impl io::Read for LocalSource {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(retry_on_intr(|| read(&self.file, &mut *buffer))?)
+        let most = self.left.and_then(|left| usize::try_from(left).ok()).unwrap_or(buffer.len());
+        let most = most.min(buffer.len());
+        let buffer = buffer.get_mut(..most).unwrap_or_default();
+        let count = retry_on_intr(|| read(&self.file, &mut *buffer))?;
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
+        }
+        Ok(count)
     }
 }
 
@@ -37,10 +48,12 @@ impl Source for LocalSource {
             return Err(StorageErrorKind::BadRestart.into());
         }
         retry_on_intr(|| seek(&self.file, SeekFrom::Start(offset))).map_err(super::system)?;
+        self.left = self.left.map(|_| self.size - offset);
         Ok(())
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.file.as_fd())
+        // The kernel would send all of it.
+        self.left.is_none().then(|| self.file.as_fd())
     }
 }

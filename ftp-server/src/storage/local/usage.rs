@@ -301,11 +301,16 @@ impl Usage {
     /// What users are told of a file: what is just being added to it may go again.
     pub(super) fn settled(&self, mut found: Metadata) -> Metadata {
         if found.kind == EntryKind::File {
-            let growing = self.growing();
-            let known = growing.iter().find(|(file, _)| *file == found.identity);
-            found.size = known.map_or(found.size, |(_, length)| found.size.min(*length));
+            found.size = self.former(&found).unwrap_or(found.size);
         }
         found
+    }
+
+    /// How long a file was that is just being added to.
+    pub(super) fn former(&self, found: &Metadata) -> Option<u64> {
+        let growing = self.growing();
+        let known = growing.iter().find(|(file, _)| *file == found.identity);
+        known.map(|(_, length)| found.size.min(*length))
     }
 
     /// To be held while something gets a name, or loses one.
