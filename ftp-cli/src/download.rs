@@ -16,6 +16,9 @@ use crate::sink::{Committed, Sink};
 use crate::target::{self, Target, shown_path};
 use crate::transfer::{self, BLOCK, Context, Done, Remote, Verified, Verify};
 
+/// How much more than is wanted is read, in bytes, before the transfer is aborted.
+const OVER: u64 = 1 << 20;
+
 /// Downloads a file. `anew` has it begin at byte 0 whatever is here; `about` are the fields of its
 /// events.
 ///
@@ -101,6 +104,7 @@ impl Job<'_, '_> {
             false => match self.transfer(&mut sink, &start, &mut checksum) {
                 Err(_) if std::mem::take(&mut self.no_restart) => {
                     self.context.note("the server cannot continue a file: starting anew");
+                    sink.restore();
                     drop(sink);
                     return self.run(target, true);
                 }
@@ -163,12 +167,20 @@ impl Job<'_, '_> {
                     };
                     let moved = pump.run(download, start.offset, size);
                     let is_stream = sink.is_stream();
+                    let bytes = match &moved {
+                        Ok(moved) => moved.bytes,
+                        Err((_, bytes)) => *bytes,
+                    };
+                    // It took REST, and sent the file from its start.
+                    self.no_restart = size.is_some_and(|size| start.offset + bytes > size);
                     return match moved {
-                        Ok(moved) => {
+                        Ok(moved) if !self.no_restart => {
                             self.begun = is_stream && moved.bytes > 0;
                             Ok(moved)
                         }
+                        Ok(_) => Err(transfer::wrong_size(start.offset + bytes, size.unwrap_or(0))),
                         Err((failure, bytes)) => {
+                            sink.restore_repeated();
                             let failure = cut(failure, sink, bytes);
                             Err(if is_stream && bytes > 0 { failure.for_good() } else { failure })
                         }
@@ -204,7 +216,13 @@ impl Job<'_, '_> {
         }
         let verify = self.context.settings.verify;
         if verified == Verified::None && self.remote.representation == RepresentationType::Image {
-            verified = transfer::check_size(self.client, &path, came, verify)?;
+            verified =
+                transfer::check_size(self.client, &path, came, verify).map_err(|failure| {
+                    match failure.exit {
+                        Exit::Integrity => grown(failure),
+                        _ => failure,
+                    }
+                })?;
         }
         if let Some((algorithm, checksum)) = digest {
             transfer::compare_digest(self.client, &path, (algorithm, checksum.finish()))?;
@@ -318,6 +336,21 @@ impl Pump<'_> {
                     return Err((failure, bytes));
                 }
             };
+            let transferred = download.transferred();
+            let over = size.map_or(0, |size| (offset + transferred).saturating_sub(size));
+            if offset > 0 && over > 0 {
+                // None of it is of use, and a little more is sooner read than stopped.
+                if over <= OVER {
+                    continue;
+                }
+                let failure = match download.abort() {
+                    Ok(()) => {
+                        transfer::wrong_size(offset + transferred, offset + transferred - over)
+                    }
+                    Err(error) => Failure::from(&error),
+                };
+                return Err((failure, transferred));
+            }
             let bytes = block.get(..length).unwrap_or_default();
             if let Err(error) = self.sink.write_all(bytes) {
                 let (what, bytes) = (self.sink.shown(), download.transferred());
@@ -343,6 +376,12 @@ impl Pump<'_> {
             Err(error) => Err((Failure::from(&error), bytes)),
         }
     }
+}
+
+/// The server told the size only afterwards.
+fn grown(mut failure: Failure) -> Failure {
+    failure.message.push_str("; for a file that grows, --verify none accepts what came");
+    failure
 }
 
 /// Says what became of the bytes that came.

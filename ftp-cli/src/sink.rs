@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -15,6 +15,7 @@ use crate::origin::Origin;
 use crate::signals::Cleanup;
 use crate::stdio::Output;
 use crate::target::{Target, parent, part_of, shown_path};
+use crate::transfer::BLOCK;
 
 /// Something that takes the bytes of a download and makes them a file at the end.
 pub(crate) enum Sink {
@@ -41,6 +42,8 @@ pub(crate) struct Growing {
     pub(crate) path: PathBuf,
     /// Where the first byte goes. What stands behind it now stays until that comes.
     start: Option<u64>,
+    /// The same, also once that byte came.
+    offset: u64,
     /// What it is the beginning of, to be written down with the first byte.
     origin: Option<Origin>,
     /// Whether it was made for this, and goes again if nothing comes.
@@ -58,6 +61,38 @@ impl Growing {
             self.start = None;
         }
         Ok(&mut self.file)
+    }
+
+    /// Takes away what came, and leaves what was there before.
+    fn restore(&self) {
+        if self.start.is_none() && self.offset > 0 {
+            // What cannot be cut off now is cut off, or found to be too long, by the next try.
+            let _ = self.file.set_len(self.offset);
+        }
+    }
+
+    /// Whether all that came is what the file begins with: then the server may have sent it from
+    /// its start, although it agreed to another offset.
+    fn is_repeated(&self) -> io::Result<bool> {
+        if self.start.is_some() || self.offset == 0 {
+            return Ok(false);
+        }
+        let file = File::open(&self.path)?;
+        let length = file.metadata()?.len().saturating_sub(self.offset).min(self.offset);
+        let (mut first, mut came) = (vec![0; BLOCK], vec![0; BLOCK]);
+        let mut at = 0;
+        while at < length {
+            let piece = usize::try_from(length - at).unwrap_or(BLOCK).min(BLOCK);
+            let first = first.get_mut(..piece).unwrap_or_default();
+            let came = came.get_mut(..piece).unwrap_or_default();
+            file.read_exact_at(first, at)?;
+            file.read_exact_at(came, self.offset + at)?;
+            if first != came {
+                return Ok(false);
+            }
+            at += piece as u64;
+        }
+        Ok(length > 0)
     }
 }
 
@@ -161,7 +196,7 @@ impl Sink {
         if let Ok(old) = fs::metadata(&target) {
             take_over(&file, &old).map_err(|error| Failure::local(shown_path(&path), &error))?;
         }
-        let growing = Growing { file, path, start: Some(offset), origin, is_new };
+        let growing = Growing { file, path, start: Some(offset), offset, origin, is_new };
         Ok(Self::Part(Part { growing, target }))
     }
 
@@ -173,7 +208,8 @@ impl Sink {
     /// `Local` if it cannot be opened, or if somebody else writes to it.
     pub(crate) fn in_place(path: PathBuf, length: u64, offset: u64) -> Result<Self, Failure> {
         let (file, is_new) = open_alone(&path, length)?;
-        Ok(Self::InPlace(Growing { file, path, start: Some(offset), origin: None, is_new }))
+        let (start, origin) = (Some(offset), None);
+        Ok(Self::InPlace(Growing { file, path, start, offset, origin, is_new }))
     }
 
     /// What the bytes are written to, for messages.
@@ -217,8 +253,32 @@ impl Sink {
         file.set_modified(time).map_err(|error| Failure::local(self.shown(), &error))
     }
 
-    /// Removes what `--continue` would go on with, since it is known to be wrong.
+    const fn growing(&self) -> Option<&Growing> {
+        match self {
+            Self::InPlace(growing) | Self::Part(Part { growing, .. }) => Some(growing),
+            Self::Output(_) | Self::Direct(..) | Self::Replacing(_) => None,
+        }
+    }
+
+    /// Takes away what came after the offset at which the download resumed.
+    pub(crate) fn restore(&self) {
+        if let Some(growing) = self.growing() {
+            growing.restore();
+        }
+    }
+
+    /// The same, if what came may be the beginning of the file once more.
+    pub(crate) fn restore_repeated(&self) {
+        if let Some(growing) = self.growing()
+            && growing.is_repeated().unwrap_or(true)
+        {
+            growing.restore();
+        }
+    }
+
+    /// Takes away what came, since it is known to be wrong, and `NAME.part` as a whole.
     pub(crate) fn discard(self) {
+        self.restore();
         if let Self::Part(part) = &self
             && is_at(&part.growing.file, &part.growing.path)
         {

@@ -334,6 +334,6 @@ pub(crate) fn check_size(
 }
 
 pub(crate) fn wrong_size(bytes: u64, size: u64) -> Failure {
-    let message = format!("{bytes} bytes are here, the server says {size}");
+    let message = format!("size mismatch: {bytes} bytes here, {size} on the server");
     Failure::new(Exit::Integrity, message).alone()
 }

@@ -1,7 +1,8 @@
 //! One file from here to a server: confirmed, or failed.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
 use ftp_client::{Client, Entered, Error, HashAlgorithm, Place, Report, Upload};
@@ -92,13 +93,13 @@ impl Job<'_, '_> {
     fn run(&mut self, source: &mut Source<'_>, anew: bool) -> Result<Done, Failure> {
         let settings = self.context.settings;
         self.client.set_representation(self.remote.representation);
-        let (length, modified) = match source {
-            Source::File(file) => {
-                let metadata = file.metadata().map_err(|error| local(&error))?;
-                (metadata.is_file().then_some(metadata.len()), metadata.modified().ok())
-            }
-            Source::Reader(_) => (None, None),
+        let metadata = match source {
+            Source::File(file) => Some(file.metadata().map_err(|error| local(&error))?),
+            Source::Reader(_) => None,
         };
+        let modified = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
+        let regular = metadata.filter(Metadata::is_file);
+        let length = regular.as_ref().map(Metadata::len);
         let mut checksum = match settings.verify {
             Verify::Hash => {
                 let algorithm = transfer::algorithm(self.client)?;
@@ -152,11 +153,23 @@ impl Job<'_, '_> {
             let unique = report.unique_name.map(Pathname::into_bytes);
             Done { unique, ..Done::moved(report.bytes, report.duration) }
         };
-        if let (Source::File(file), Some(_), Some((_, checksum))) = (source, length, &mut checksum)
+        if let (Source::File(file), Some(_), Some((_, checksum))) = (&source, length, &mut checksum)
         {
             // Not while it is sent, which the kernel does alone.
             let sent = checksum.update_from(file, offset + done.bytes);
             sent.map_err(|error| local(&error))?;
+        }
+        if let (Source::File(file), Some(then)) = (&source, &regular)
+            && settings.verify != Verify::None
+        {
+            let now = file.metadata().map_err(|error| local(&error))?;
+            let is_all = self.remote.representation != RepresentationType::Image
+                || then.len() == offset + done.bytes;
+            if !is_all || !is_unchanged(then, &now) {
+                let message = "changed while it was sent; --verify none accepts that";
+                let failure = Failure::new(Exit::Integrity, message).alone();
+                return Err(if settings.append { failure.for_good() } else { failure });
+            }
         }
         let size = before + done.bytes;
         if way == Way::Rest && !is_there {
@@ -465,9 +478,15 @@ impl Pump<'_> {
     }
 }
 
+/// Whether a file that was sent is as it was `before`, as far as its length and time tell.
+pub(crate) fn is_unchanged(before: &Metadata, now: &Metadata) -> bool {
+    let version = |of: &Metadata| (of.len(), of.mtime(), of.mtime_nsec());
+    version(before) == version(now)
+}
+
 /// How many bytes a regular file has from its position on.
 fn left_of(mut file: &File) -> Option<u64> {
-    let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    let metadata = file.metadata().ok().filter(Metadata::is_file)?;
     Some(metadata.len().saturating_sub(file.stream_position().ok()?))
 }
 

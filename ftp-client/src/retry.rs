@@ -168,7 +168,8 @@ impl Retry {
     ///
     /// The last one if all tries failed, else the first that no further try would mend: those of
     /// [`client`](Self::client) and [`Client::retrieve`]; [`Error::Changed`]; [`Error::Local`] for
-    /// what `sink` fails with. `sink` then holds what came.
+    /// what `sink` fails with. `sink` then holds what came, and what it held before the try if that
+    /// was [`Error::Incomplete`].
     pub fn download(
         &mut self,
         path: impl AsRef<[u8]>,
@@ -213,6 +214,10 @@ impl Retry {
                 }
             });
             is_doubtful = matches!(report, Err(Error::Incomplete { .. }));
+            if is_doubtful && offset > 0 {
+                // Not a mixture, where a server took REST and sent the file from its start.
+                sink.cut(offset).map_err(Error::Local)?;
+            }
             Ok((offset, Some(report?)))
         })
     }

@@ -1,8 +1,12 @@
 //! `put`: whole, or aborted.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::time::Instant;
 
-use ftp_tests::process::{LIMIT, run, run_with};
+use ftp_tests::process::{LIMIT, Running, run, run_with};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
 
@@ -51,6 +55,29 @@ fn a_size_that_differs_afterwards_is_no_success() {
     for (size, code) in [("213 7", 0), ("550 no", 0), ("213 6", 11)] {
         let acts = [("STOR", Act::Take("150 go", "226 done")), ("SIZE", Act::Say(size))];
         run(&mut ftp(&["put", &local, &Peer::start(&acts).url("x")])).exited(code);
+    }
+}
+
+#[test]
+fn a_file_that_is_rewritten_while_it_is_sent_is_no_success() {
+    let here = TempRoot::new();
+    for (options, code) in [(&[][..], 11), (&["--append"], 11), (&["--verify", "none"], 0)] {
+        let local = file(&here, "a", b"content");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ftp://{}/x", listener.local_addr().unwrap());
+        let mut put = ftp(&["put", &local, &url]);
+        put.args(options).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut put = Running::start(&mut put);
+        let (control, data) = crate::signals::begin_with(&listener, "150 go").unwrap();
+        // As long as before, and not the same, before the last reply.
+        let mut got = Vec::new();
+        (&data).read_to_end(&mut got).unwrap();
+        assert_eq!(got, b"content");
+        fs::write(&local, b"CONTENT").unwrap();
+        (&control).write_all(b"226 done\r\n").unwrap();
+        drop(control);
+        let status = put.wait(Instant::now() + LIMIT).expect("it ends");
+        assert_eq!(status.code(), Some(code), "{options:?}");
     }
 }
 

@@ -508,6 +508,62 @@ fn a_file_that_changes_while_it_is_continued_is_no_success() {
 }
 
 #[test]
+fn a_server_that_takes_rest_and_sends_from_0_leaves_no_mixture_as_09() {
+    let whole = b"0123456789".to_vec();
+    let size = || ("SIZE", Act::Say("213 10"));
+    let get = |here: &TempRoot, acts: &[(&'static str, Act)]| {
+        let peer = Peer::start(acts);
+        run(&mut ftp(&["get", "-c", &peer.url("x"), &text(&here.join("x"))]))
+    };
+    for name in ["x", "x.part"] {
+        let begin = || {
+            let here = TempRoot::new();
+            here.write(name, b"0123");
+            here
+        };
+        // All of it from the start: it comes again, as a whole.
+        let here = begin();
+        let again = Act::Send(PLAIN, whole.clone(), "226 done");
+        let acts = [size(), ("RETR", again.clone()), ("RETR", again)];
+        let ran = get(&here, &acts);
+        assert!(String::from_utf8_lossy(&ran.stderr).contains("starting anew"), "{ran:?}");
+        ran.succeeded();
+        assert_eq!((here.read("x"), here.names()), (whole.clone(), vec![b"x".to_vec()]));
+        // Cut before that shows: only what was there stays.
+        let here = begin();
+        let acts = [size(), ("RETR", Act::SendAndBreak(PLAIN, b"012".to_vec()))];
+        assert_ne!(get(&here, &acts).code(), Some(0));
+        assert_eq!((here.read(name), here.names()), (b"0123".to_vec(), vec![name.into()]));
+        // The rest, cut, is worth keeping.
+        let here = begin();
+        let acts = [size(), ("RETR", Act::SendAndBreak(PLAIN, b"456".to_vec()))];
+        assert_ne!(get(&here, &acts).code(), Some(0));
+        assert_eq!((here.read(name), here.names()), (b"0123456".to_vec(), vec![name.into()]));
+        // Fewer bytes than were missing, and a confirmation all the same.
+        let here = begin();
+        let acts = [size(), ("RETR", Act::Send(PLAIN, b"012".to_vec(), "226 done"))];
+        get(&here, &acts).exited(11);
+        if name == "x" {
+            assert_eq!(here.read("x"), b"0123");
+        }
+        assert_eq!(here.names().len(), usize::from(name == "x"));
+    }
+}
+
+#[test]
+fn a_file_that_grew_meanwhile_is_told_how_to_be_had() {
+    let here = TempRoot::new();
+    let new = text(&here.join("new"));
+    let acts = [("RETR", Act::Send(PLAIN, ten(b'x'), "226 done")), ("SIZE", Act::Say("213 12"))];
+    let url = Peer::start(&acts).url("x");
+    failed(&run(&mut ftp(&["get", &url, &new])), 11, "--verify none accepts what came");
+    assert!(here.names().is_empty());
+    let url = Peer::start(&acts).url("x");
+    run(&mut ftp(&["get", "--verify", "none", &url, &new])).succeeded();
+    assert_eq!(here.read("new"), ten(b'x'));
+}
+
+#[test]
 fn a_server_that_cannot_restart_sends_it_anew() {
     let here = TempRoot::new();
     here.write("new.part", b"aaaa");

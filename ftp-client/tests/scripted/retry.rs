@@ -195,6 +195,21 @@ fn what_is_here_is_the_beginning_or_goes_as_09() {
 }
 
 #[test]
+fn a_sink_holds_no_mixture_where_rest_was_taken_for_nothing_as_09() {
+    let server = Server::start(vec![on(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        about(&mut peer, 12, THEN);
+        opened(&mut peer, "REST 5, RETR a").write_all(b"hello, world").unwrap();
+        peer.reply("226 done");
+    })]);
+    let mut sink = b"hello".to_vec();
+    let failed = server.queue().tries(1).download("a", &mut sink);
+    assert!(matches!(failed, Err(Error::Incomplete { .. })), "{failed:?}");
+    assert_eq!(sink, b"hello");
+    server.end();
+}
+
+#[test]
 fn a_download_that_was_not_whole_begins_anew_hc_19() {
     // It says 350 and sends the whole all the same.
     let server = Server::start(vec![on(|mut peer| {

@@ -1,6 +1,5 @@
 //! What carries objects from one side to the other, one after the other: each job has one.
 
-use std::fs::Metadata;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 
@@ -19,6 +18,7 @@ use crate::progress::Meter;
 use crate::remote::shown;
 use crate::session::Sessions;
 use crate::transfer::{self, Verify};
+use crate::upload::is_unchanged;
 
 /// How much is moved at once.
 const BLOCK: usize = 256 * 1_024;
@@ -393,7 +393,7 @@ impl Carrier for Up<'_> {
         };
         let bytes = sent.map_err(|failure| failure.about(shown(&there)))?;
         let after = file.metadata().map_err(|error| here(&error))?;
-        if offset + bytes != before.len() || version(&before) != version(&after) {
+        if offset + bytes != before.len() || !is_unchanged(&before, &after) {
             // Without its time it is another file, and is sent again next time.
             let message = format!("{}: changed while it was sent", shown(&below));
             return Err(Failure::new(Exit::Integrity, message).alone());
@@ -419,11 +419,6 @@ impl Carrier for Up<'_> {
     fn part(self: Box<Self>, failure: Option<&Failure>) {
         self.to.sessions.part(failure);
     }
-}
-
-/// What changes when the content of a file does.
-fn version(metadata: &Metadata) -> (u64, i64, i64) {
-    (metadata.len(), metadata.mtime(), metadata.mtime_nsec())
 }
 
 /// Sends a file at once.
