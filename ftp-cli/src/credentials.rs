@@ -74,7 +74,14 @@ impl<'a> Finder<'a> {
     ///
     /// `Login` if there is a user and no password, `Local` or `Usage` for where it should come from.
     pub(crate) fn find(&mut self, url: &FtpUrl) -> Result<Credentials, Failure> {
-        let user = self.options.value("user").map(OsStr::as_bytes).or(url.user());
+        let named = self.options.value("user").map(OsStr::as_bytes);
+        if named.is_some_and(|user| user.contains(&b':')) {
+            return Err(Failure::usage(
+                "--user takes a name alone (not shown: it holds a colon); name --password-file, or \
+                 write ftp://NAME@HOST/PATH, with %3A for a colon in NAME",
+            ));
+        }
+        let user = named.or(url.user());
         if let (None, Some(option)) = (user, given::option(self.options)) {
             let message = format!("--{option} needs a user: --user, or one in the URL");
             return Err(Failure::usage(message));
@@ -168,6 +175,9 @@ impl<'a> Finder<'a> {
     fn line(&mut self) -> Result<Option<Secret>, Failure> {
         if self.given.is_none() {
             self.given = Given::open(self.options)?;
+            if let Some(warning) = self.given.as_ref().and_then(|given| given.warning.as_ref()) {
+                self.note(format_args!("{warning}"));
+            }
         }
         self.given.as_mut().map(Given::line).transpose()
     }

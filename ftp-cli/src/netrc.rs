@@ -8,7 +8,7 @@
 
 mod file;
 
-pub(crate) use file::{Loaded, in_home, load};
+pub(crate) use file::{Loaded, in_home, load, unfit};
 
 use crate::credentials::Secret;
 

@@ -10,8 +10,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use ftp_proto::Escaped;
-
 use crate::exit::Failure;
 use crate::remote::shown;
 
@@ -48,7 +46,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Output => f.write_str("standard output"),
-            Self::Direct(path) | Self::File(path) => Escaped(path.as_os_str().as_bytes()).fmt(f),
+            Self::Direct(path) | Self::File(path) => f.write_str(&shown_path(path)),
         }
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct ControlConnection {
     outstanding: Option<(Verb, Exchange)>,
     /// Commands that were sent behind it, whose replies follow.
     behind: VecDeque<(Verb, Exchange)>,
+    /// The password or account in the last command, which no reply is to show.
+    secret: Vec<u8>,
     server: Server,
     addresses: Option<(SocketAddr, SocketAddr)>,
     reply_limit: Duration,
@@ -63,6 +65,7 @@ impl ControlConnection {
             decoder: ReplyDecoder::new(),
             outstanding: None,
             behind: VecDeque::new(),
+            secret: Vec::new(),
             server,
             addresses,
             reply_limit,
@@ -219,6 +222,7 @@ impl ControlConnection {
         self.check()?;
         debug_assert!(self.outstanding.is_none(), "the caller reads every last reply");
         self.check_clear()?;
+        self.secret = secret_in(verb, line);
         let line = self.as_read(line);
         trace::sent(verb, &line);
         self.write(&line, deadline)?;
@@ -240,6 +244,7 @@ impl ControlConnection {
             lines.push((command.verb(), command.encode().map_err(Error::Argument)?));
         }
         self.check_clear()?;
+        self.secret.clear();
         let mut bytes = Vec::new();
         for (verb, line) in &lines {
             let line = self.as_read(line);
@@ -434,8 +439,9 @@ impl ControlConnection {
 
     /// A whole reply out of what was read so far. 421 ends it all, at any time (CL-10).
     fn decode(&mut self) -> Result<Option<Reply>, Error> {
-        let reply = self.decoder.next().map_err(|error| self.protocol_error(error))?;
-        if let Some(reply) = &reply {
+        let mut reply = self.decoder.next().map_err(|error| self.protocol_error(error))?;
+        if let Some(reply) = &mut reply {
+            reply.conceal(&self.secret);
             trace::received(reply);
             if reply.code() == ReplyCode::SERVICE_CLOSING {
                 self.close();
@@ -486,6 +492,15 @@ fn once(line: &[u8]) -> Vec<u8> {
         out.push(byte);
     }
     out
+}
+
+/// What is secret in a command line, as a server would repeat it: there 0xFF is not doubled.
+fn secret_in(verb: Verb, line: &[u8]) -> Vec<u8> {
+    if !matches!(verb, Verb::Pass | Verb::Acct) {
+        return Vec::new();
+    }
+    let argument = line.iter().position(|byte| *byte == b' ').and_then(|at| line.get(at + 1..));
+    once(argument.unwrap_or_default().trim_ascii_end())
 }
 
 /// A reset is one more way for a server to hang up.

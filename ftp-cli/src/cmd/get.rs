@@ -117,7 +117,7 @@ fn items(options: &Options, settings: &Settings) -> Result<Vec<Item>, Failure> {
     }
     let (operand, local) = match operands {
         [url] => (url, None),
-        [_, second] if remote::url(second).is_ok() => {
+        [_, second] if FtpUrl::parse(second.as_bytes()).is_ok() => {
             return Err(Failure::usage(
                 "a second URL needs a directory for the files: ftp-cli get -P DIR URL...; a local \
                  name with a colon is written ./NAME",

@@ -33,6 +33,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let Some((url, locals @ [_, ..])) = options.operands.split_last() else {
         return Err(Failure::usage("put needs a file and a URL: ftp-cli put LOCAL... URL"));
     };
+    if locals.iter().any(|local| remote::is_url(local.as_bytes())) {
+        return Err(Failure::usage("put takes files and one URL, which stands last"));
+    }
     let url = remote::url(url)?;
     let paths = remote_paths(locals, &url)?;
     let settings = Settings::from_options(options)?;

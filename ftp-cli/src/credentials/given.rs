@@ -7,12 +7,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 
-use ftp_proto::Escaped;
-use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, geteuid, getpid, pidfd_getfd, pidfd_open};
 
 use super::{Secret, read_line};
 use crate::exit::{Exit, Failure};
+use crate::netrc::unfit;
 use crate::options::Options;
+use crate::remote::shown;
 
 /// The options, of which the last that was given counts.
 const OPTIONS: [&str; 3] = ["password-file", "password-fd", "password-command"];
@@ -24,6 +25,8 @@ const LONGEST_OUTPUT: u64 = 1 << 20;
 pub(super) struct Given {
     input: Box<dyn Read + Send>,
     name: String,
+    /// Why others may know what is read, if they may.
+    pub(super) warning: Option<String>,
 }
 
 /// Which option names a source, if one does.
@@ -41,10 +44,12 @@ impl Given {
     pub(super) fn open(options: &Options) -> Result<Option<Self>, Failure> {
         let Some(option) = option(options) else { return Ok(None) };
         let Some(value) = options.value(option) else { return Ok(None) };
+        let mut warning = None;
         let (input, name): (Box<dyn Read + Send>, _) = match option {
             "password-file" => {
-                let name = Escaped(value.as_bytes()).to_string();
+                let name = shown(value.as_bytes());
                 let file = File::open(value).map_err(|error| Failure::local(&name, &error))?;
+                warning = open_to_others(&file).map(|why| format!("{name}: {why}"));
                 (Box::new(BufReader::new(file)), name)
             }
             "password-fd" => {
@@ -60,7 +65,7 @@ impl Given {
                 (Box::new(Cursor::new(printed(value, &name)?)), name)
             }
         };
-        Ok(Some(Self { input, name }))
+        Ok(Some(Self { input, name, warning }))
     }
 
     /// The next line.
@@ -71,6 +76,12 @@ impl Given {
     pub(super) fn line(&mut self) -> Result<Secret, Failure> {
         read_line(&mut self.input, &self.name)
     }
+}
+
+/// Why others may know what is in a file, if they may.
+fn open_to_others(file: &File) -> Option<String> {
+    let metadata = file.metadata().ok().filter(fs::Metadata::is_file)?;
+    unfit(&metadata, geteuid().as_raw())
 }
 
 fn number(text: &str) -> Result<i32, String> {

@@ -5,9 +5,8 @@ use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 
-use ftp_proto::Escaped;
-
 use crate::exit::Failure;
+use crate::remote::shown;
 
 /// A longer first line is no password, and the file is the wrong one.
 const LONGEST: usize = 4_096;
@@ -47,7 +46,7 @@ impl Secret {
 ///
 /// `Local` if the file cannot be read, `Usage` if its first line is empty or too long.
 pub(crate) fn read_file(path: &OsStr) -> Result<Secret, Failure> {
-    let shown = Escaped(path.as_bytes()).to_string();
+    let shown = shown(path.as_bytes());
     let file = File::open(path).map_err(|error| Failure::local(&shown, &error))?;
     read_line(&mut BufReader::new(file), &shown)
 }

@@ -49,7 +49,7 @@ pub(crate) fn load(path: &Path) -> io::Result<Loaded> {
 }
 
 /// Why `user` should trust no password of a file: it may be known to others, or be theirs.
-fn unfit(metadata: &Metadata, user: u32) -> Option<String> {
+pub(crate) fn unfit(metadata: &Metadata, user: u32) -> Option<String> {
     let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
     if owner != user && owner != 0 {
         return Some(format!("it belongs to another user (uid {owner})"));

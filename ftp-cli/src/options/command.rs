@@ -2,9 +2,13 @@
 //! in `entries.rs`. Dispatch, `help`, the man page and completions are made from that.
 
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use ftp_proto::FtpUrl;
 
 use super::{Options, Row, TABLE, entries};
 use crate::exit::Failure;
+use crate::remote;
 use crate::stdio::Stdio;
 use crate::values;
 
@@ -125,9 +129,13 @@ impl Command {
     ///
     /// Usage, with the command that may be meant.
     pub(crate) fn find(name: &OsStr) -> Result<Self, Failure> {
+        let bytes = name.as_bytes();
         let name = name.to_string_lossy();
         if let Some(command) = Self::ALL.iter().find(|command| command.name() == name) {
             return Ok(*command);
+        }
+        if let Some(failure) = lacking(bytes) {
+            return Err(failure);
         }
         let hint = match values::nearest(&name, Self::ALL.iter().map(|command| command.name())) {
             Some(near) => format!("did you mean \"{near}\"?"),
@@ -140,4 +148,17 @@ impl Command {
     pub(crate) fn rows(self) -> impl Iterator<Item = &'static Row> {
         TABLE.iter().filter(move |row| row.commands.contains(self))
     }
+}
+
+/// What is said where a URL stands in the place of the command. A password in it is not shown.
+fn lacking(argument: &[u8]) -> Option<Failure> {
+    let lists = "ftp-cli help lists the commands";
+    if remote::is_url(argument) {
+        return Some(Failure::usage(match FtpUrl::parse(argument) {
+            Ok(url) => format!("no command before the URL; to download it: ftp-cli get {url}"),
+            Err(_) => format!("no command before the URL; {lists}"),
+        }));
+    }
+    let message = format!("no such command (not shown: it may hold a password); {lists}");
+    remote::may_hold_password(argument).then(|| Failure::usage(message))
 }

@@ -337,3 +337,103 @@ fn passwd_asks_twice_on_a_terminal() {
     assert!(status.success() && shown.contains("$argon2id$"), "{shown}");
     assert!(!shown.contains("geheim") && terminal.echoes(), "{shown}");
 }
+
+/// Insists that a run says nothing of a password, anywhere.
+#[track_caller]
+fn hides(ran: &ftp_tests::process::Ran) {
+    for bytes in [&ran.stdout, &ran.stderr] {
+        assert!(!String::from_utf8_lossy(bytes).contains("geheim"), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_password_in_a_wrong_place_is_neither_sent_nor_shown_hl_01() {
+    let here = TempRoot::new();
+    let script = here.write("script", b"get ftp://u:geheim@h/x\n");
+    let script = script.to_str().unwrap();
+    let peer = Peer::start(&[]);
+    let url = &peer.url("x");
+    let local = here.join("local").to_str().unwrap().to_owned();
+    for arguments in [
+        &["get", "-u", "me:geheim", url, &local][..],
+        &["ls", "--json", "--user=me:geheim", url],
+        &["--user", "me:geheim", "doctor", url],
+        &["ftp://u:geheim@h/x"],
+        &["-q", "u:geheim@h/x"],
+        &["http://u:geheim@h/x"],
+        &["get", "u:geheim@h/x", &local],
+        &["get", "--json", "ftp:/u:geheim@h/x", &local],
+        &["get", url, "u:geheim@h/x"],
+        &["put", "--json", "ftp://u:geheim@h/x", url],
+        &["mirror", "u:geheim@h/x", &local],
+        &["rm", "u:geheim@h/x"],
+        &["batch", url, script],
+    ] {
+        let mut ftp = ftp(arguments);
+        let ran = run(ftp.env("FTP_PASSWORD", "other").current_dir(here.path()));
+        ran.exited(2);
+        hides(&ran);
+    }
+    let message = "--password-file";
+    failed(&run(&mut ftp(&["get", "-u", "me:geheim", url, &local])), 2, message);
+    failed(&run(&mut ftp(&["ftp://u:geheim@h/x"])), 2, "ftp-cli get ftp://u@h/x");
+    let mut batch = ftp(&["batch", &url.replace("/x", "/")]);
+    let lines = b"get ftp://u:geheim@h/x\nu:geheim@h\nput ftp://u:geheim@h/x\n";
+    let ran = ftp_tests::process::run_with(&mut batch, lines, ftp_tests::process::LIMIT);
+    ran.exited(2);
+    hides(&ran);
+    // Local files may have such names as long as nothing takes them for URLs.
+    let odd = here.write("10:30@home", b"content");
+    let peer = Peer::start(&[("STOR", Act::Take("150 go", "226 done"))]);
+    run(&mut ftp(&["put", odd.to_str().unwrap(), &peer.url("x")])).succeeded();
+    assert!(!peer.seen().contains("geheim"), "{}", peer.seen());
+}
+
+#[test]
+fn a_server_that_repeats_a_password_is_not_quoted_li_12_hl_11() {
+    let here = TempRoot::new();
+    let file = private(&here, "password", "geheim\n");
+    for (acts, options) in [
+        (vec![("PASS", Act::Say("530-PASS geheim\r\n530 'PASS geheim': no"))], &[][..]),
+        (vec![("PASS", Act::Say("421 geheim"))], &[]),
+        (vec![("PASS", Act::Say("geheim"))], &[]),
+        (
+            vec![("PASS", Act::Say("332 ok")), ("ACCT", Act::Say("530 geheim?"))],
+            &["--account", "geheim"],
+        ),
+    ] {
+        for command in [&["ls", "--json", "--trace"][..], &["doctor", "--trace"]] {
+            // doctor logs in more than once.
+            let peer = Peer::start_several(vec![acts.clone(); 8]);
+            let url = peer.url("").replace("ftp://", "ftp://u@");
+            let mut ftp = ftp(command);
+            ftp.args(["--password-file", &file, "--timeout", "20", &url]).args(options);
+            let ran = run(&mut ftp);
+            assert_ne!(ran.code(), Some(0), "{ran:?}");
+            assert!(peer.seen().contains("PASS geheim"), "{}", peer.seen());
+            hides(&ran);
+        }
+    }
+    let peer = Peer::start(&[("PASS geheim", Act::Say("230 geheim"))]);
+    let ran = run(&mut ftp(&["quote", "--trace", &peer.url(""), "PASS geheim"]));
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "230 ****\n");
+    hides(&ran);
+}
+
+#[test]
+fn a_password_file_for_all_to_read_is_warned_of() {
+    let here = TempRoot::new();
+    let file = private(&here, "password", "geheim\n");
+    for (mode, options, warns) in
+        [(0o600, &[][..], false), (0o644, &[], true), (0o640, &["-q"], false)]
+    {
+        fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        let peer = Peer::start(&[("RETR", Act::Send("150 go", b"x".to_vec(), "226 done"))]);
+        let url = peer.url("x").replace("ftp://", "ftp://u@");
+        let mut get = ftp(&["get", "--password-file", &file, &url, "-"]);
+        let ran = run(get.args(options));
+        ran.exited(0);
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!(said.contains("chmod 600"), warns, "{mode:o}: {said}");
+    }
+}

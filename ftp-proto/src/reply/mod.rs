@@ -65,6 +65,34 @@ impl Reply {
         Self { code, text, is_cut }
     }
 
+    /// Replaces each occurrence of `secret` in the text by `****`: servers repeat what they refuse,
+    /// and replies are shown. One of fewer than four bytes is replaced only where it is a word, so
+    /// that nobody learns it from the words in which it is missing.
+    pub fn conceal(&mut self, secret: &[u8]) {
+        const WHOLE: usize = 4;
+        let is_word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+        if secret.is_empty() {
+            return;
+        }
+        let text = std::mem::take(&mut self.text);
+        let mut rest = text.as_slice();
+        let mut last = None;
+        while let Some((byte, behind)) = rest.split_first() {
+            match rest.strip_prefix(secret) {
+                Some(behind)
+                    if secret.len() >= WHOLE || !is_word(last) && !is_word(behind.first()) =>
+                {
+                    self.text.extend_from_slice(b"****");
+                    (rest, last) = (behind, None);
+                }
+                _ => {
+                    self.text.push(*byte);
+                    (rest, last) = (behind, Some(byte));
+                }
+            }
+        }
+    }
+
     /// The code.
     #[must_use]
     pub const fn code(&self) -> ReplyCode {
@@ -172,6 +200,27 @@ mod tests {
         let name = "x\r\n226 done\0";
         let reply = Reply::multi_line(ReplyCode::FILE_STATUS, name, [name], name);
         assert_eq!(reply.encode(), b"213-x??226 done?\r\nx??226 done?\r\n213 x??226 done?\r\n");
+    }
+
+    #[test]
+    fn conceal_leaves_nothing_of_a_secret() {
+        for (text, secret, want) in [
+            ("'PASS S3cret': no", "S3cret", "'PASS ****': no"),
+            ("S3cretS3cret, S3cre", "S3cret", "********, S3cre"),
+            ("xS3cret1", "S3cret", "x****1"),
+            ("no such password: p", "p", "no such password: ****"),
+            ("p", "p", "****"),
+            ("nothing", "", "nothing"),
+            ("a\u{e9}b", "\u{e9}", "a\u{e9}b"),
+        ] {
+            let mut reply = Reply::new(ReplyCode::NOT_LOGGED_IN, text);
+            reply.conceal(secret.as_bytes());
+            assert_eq!(String::from_utf8_lossy(reply.text()), want, "{text}");
+        }
+        let mut reply =
+            Reply::multi_line(ReplyCode::NOT_LOGGED_IN, "S3cret", ["- S3cret"], "S3cret");
+        reply.conceal(b"S3cret");
+        assert_eq!(reply.to_string(), "530 **** / - **** / ****");
     }
 
     #[test]
