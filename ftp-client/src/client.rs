@@ -400,16 +400,16 @@ impl Client {
         Ok(reply)
     }
 
-    /// Ends the session (`QUIT`), behind aborting a transfer that was left before its end. A cancel
-    /// leaves it a second for that. A server that closes the connection without a 221 has ended it
-    /// as well.
+    /// Ends the session (`QUIT`), after aborting a transfer that was left before its end. A server
+    /// that does not answer `QUIT` is left after 2 s, and after a cancel within a second. One that
+    /// closes the connection without a 221 has ended the session as well.
     ///
     /// # Errors
     ///
     /// [`Error::Refused`], and those of the control connection but [`Error::Closed`].
     pub fn quit(mut self) -> Result<(), Error> {
         self.control.leave(true);
-        let answer = self.settle().and_then(|()| self.control.order(&Command::Quit));
+        let answer = self.settle().and_then(|()| self.control.say_good_bye());
         self.control.part();
         match answer {
             Ok(_) | Err(Error::Closed | Error::ServiceClosing(_)) => Ok(()),

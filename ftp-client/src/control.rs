@@ -26,6 +26,9 @@ use crate::wait::{Deadline, Waiter};
 /// How much is read at a time, in bytes: a few replies.
 const BUFFER: usize = 1_024;
 
+/// How long a server may take to answer `QUIT`.
+const GOOD_BYE: Duration = Duration::from_secs(2);
+
 /// A stream of commands and replies, and what is still owed on it.
 pub(crate) struct ControlConnection {
     /// `None` once it is closed.
@@ -209,6 +212,18 @@ impl ControlConnection {
         match reply.code().severity() {
             Severity::Completion => Ok(reply),
             _ => Err(Error::Refused(command.verb(), reply)),
+        }
+    }
+
+    /// Sends `QUIT`, whose answer is worth a short wait and no more.
+    pub(crate) fn say_good_bye(&mut self) -> Result<(), Error> {
+        let limit = self.reply_limit.min(GOOD_BYE);
+        let deadline = self.deadline(limit, Phase::Reply);
+        self.send(Verb::Quit, b"QUIT\r\n", deadline)?;
+        let reply = self.final_reply(deadline)?;
+        match reply.code().severity() {
+            Severity::Completion => Ok(()),
+            _ => Err(Error::Refused(Verb::Quit, reply)),
         }
     }
 

@@ -1,8 +1,13 @@
 //! The commands about one object, and the forms of commands that old servers know.
 
-use ftp_client::{Entry, EntryKind, Error, Fact, HashAlgorithm, Permissions, TimeVal, Verb};
+use std::time::Duration;
 
-use crate::peer::Server;
+use ftp_client::{
+    Client, Entry, EntryKind, Error, Fact, HashAlgorithm, Permissions, Phase, TimeVal, Timeouts,
+    Verb,
+};
+
+use crate::peer::{Server, timeouts};
 
 const MD5: &str = "fcb217f0a094ad05f572e3678615b9d1";
 
@@ -204,5 +209,18 @@ fn digests_by_the_older_commands_hc_21() {
         client.hash("a", Some(HashAlgorithm::Md5)),
         Err(Error::Refused(Verb::Xmd5, _))
     ));
+    server.end();
+}
+
+#[test]
+fn a_server_that_does_not_answer_quit_is_left_soon() {
+    let long = Duration::from_secs(600);
+    let builder = Client::builder().timeouts(Timeouts { reply: long, ..timeouts() });
+    let (server, client) = Server::logged_in_with(builder, |mut peer| {
+        peer.expect("QUIT");
+        peer.expect_end();
+    });
+    // Had it waited for the reply, the peer would have hung up first, which is no error.
+    assert!(matches!(client.quit(), Err(Error::Timeout(Phase::Reply))));
     server.end();
 }
