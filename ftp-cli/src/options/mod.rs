@@ -166,8 +166,10 @@ impl Options {
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Option<T>, Failure> {
         let Some(value) = self.value(long) else { return Ok(None) };
-        let value = parse(&value.to_string_lossy());
-        value.map(Some).map_err(|wrong| Failure::usage(format!("--{long}: {wrong}")))
+        let Some(text) = value.to_str() else {
+            return Err(Failure::usage(format!("--{long}: the value is not UTF-8")));
+        };
+        parse(text).map(Some).map_err(|wrong| Failure::usage(format!("--{long}: {wrong}")))
     }
 
     /// Whether `--trace` was given, and its last file if that has one.

@@ -232,8 +232,8 @@ fn settings(options: &Options, reading: Reading) -> Result<Settings, Refusal> {
         set.map_err(|wrong| Failure::usage(format!("{origin}: {wrong}")))
     };
     for (option, key) in OPTIONS.iter().filter(|(option, _)| options.has(option)) {
-        let mut values: Vec<String> =
-            options.all(option).map(|value| value.to_string_lossy().into_owned()).collect();
+        let texts = options.all(option).map(|value| text(option, value));
+        let mut values = texts.collect::<Result<Vec<String>, _>>()?;
         let value = match *option {
             "tls-self-signed" => "true".to_owned(),
             "tls-cert" | "tls-key" => absolute(options, option)?,
@@ -250,13 +250,21 @@ fn settings(options: &Options, reading: Reading) -> Result<Settings, Refusal> {
         by_option(&mut settings, "listen-tls", "listen.addresses", "")?;
     }
     for assignment in options.all("set") {
-        let set = settings.set(&assignment.to_string_lossy());
+        let set = settings.set(&text("set", assignment)?);
         set.map_err(|wrong| Failure::usage(format!("--set {wrong}")))?;
     }
     match settings.contradictions(file.as_ref()) {
         lines if lines.is_empty() => Ok(settings),
         lines => Err(refusal("settings", lines)),
     }
+}
+
+/// The value of an option that is a setting. One that is not UTF-8 would be another.
+fn text(option: &str, value: &OsStr) -> Result<String, Failure> {
+    value.to_str().map(str::to_owned).ok_or_else(|| {
+        let value = shown_path(value.as_ref());
+        Failure::usage(format!("--{option}: {value} is not UTF-8, as settings are"))
+    })
 }
 
 /// The path that an option names from where the server was started.
