@@ -353,12 +353,12 @@ impl Pump<'_> {
             }
             let bytes = block.get(..length).unwrap_or_default();
             if let Err(error) = self.sink.write_all(bytes) {
-                let (what, bytes) = (self.sink.shown(), download.transferred());
+                let (failure, bytes) = (self.sink.failed(&error), download.transferred());
                 // Nobody waits for more, so nobody waits for the server to have understood it.
                 if error.kind() != ErrorKind::BrokenPipe {
                     let _ = download.abort();
                 }
-                return Err((Failure::local(what, &error), bytes));
+                return Err((failure, bytes));
             }
             if let Some(checksum) = &mut self.checksum {
                 checksum.update(bytes);

@@ -135,7 +135,7 @@ impl Events {
             let (counts, started) = (stream.counts, stream.started);
             stream.write_last(&|| counts.summary(exit, started.elapsed()));
             let failed = stream.failed.take();
-            failed.map_or(Ok(()), |error| Err(Failure::local("events", &error)))
+            failed.map_or(Ok(()), |error| Err(Failure::output(&error)))
         })
     }
 

@@ -45,6 +45,8 @@ pub(crate) enum Exit {
     Limit = 15,
     /// SIGINT.
     Interrupted = 130,
+    /// SIGPIPE: nobody reads standard output any more. The signal itself ends the process.
+    BrokenPipe = 141,
     /// SIGTERM.
     Terminated = 143,
 }
@@ -96,7 +98,7 @@ impl Exit {
             Self::Data => "data",
             Self::Unsupported => "unsupported",
             Self::Limit => "limit",
-            Self::Interrupted | Self::Terminated => "cancelled",
+            Self::Interrupted | Self::BrokenPipe | Self::Terminated => "cancelled",
         }
     }
 }
@@ -221,6 +223,21 @@ impl Failure {
     /// A local file: `what` went wrong, and why.
     pub(crate) fn local(what: impl std::fmt::Display, error: &io::Error) -> Self {
         Self::new(Exit::Local, format!("{what}: {error}"))
+    }
+
+    /// Standard output cannot be written to. Where its reader has gone this ends all, without a
+    /// word, as it ends other programs.
+    pub(crate) fn output(error: &io::Error) -> Self {
+        let failure = Self::local("standard output", error);
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => failure.ending(Exit::BrokenPipe),
+            _ => failure,
+        }
+    }
+
+    /// Whether a signal ends the run, so that nothing else counts.
+    pub(crate) fn is_signal(&self) -> bool {
+        matches!(self.exit, Exit::Interrupted | Exit::BrokenPipe | Exit::Terminated)
     }
 
     /// What a login failed with: every refusal here is about the login.

@@ -67,7 +67,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
     let exit = match &done {
         Ok(()) => Exit::Success,
         Err(failure) => {
-            stdio.messages.say(&failure.message);
+            if failure.exit != Exit::BrokenPipe {
+                stdio.messages.say(&failure.message);
+            }
             if !failure.told {
                 stdio.events.failed(failure, &|error| error);
             }
@@ -77,12 +79,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
     let exit = match stdio.events.close(exit) {
         // All was done, but who asked was not told.
         Err(failure) if exit == Exit::Success => {
-            stdio.messages.say(&failure.message);
+            if failure.exit != Exit::BrokenPipe {
+                stdio.messages.say(&failure.message);
+            }
             failure.exit
         }
         _ => exit,
     };
     stdio.messages.settle();
+    if exit == Exit::BrokenPipe && stdio.is_process {
+        signals::end_by_broken_pipe();
+    }
     exit.into()
 }
 

@@ -36,7 +36,7 @@ impl Lines {
             true => writeln!(self.output, "{}", Escaped(line)),
             false => self.output.write_all(line).and_then(|()| self.output.write_all(b"\n")),
         };
-        written.map_err(|error| Failure::local("standard output", &error))
+        written.map_err(|error| Failure::output(&error))
     }
 
     /// Has all that was written be seen.
@@ -45,7 +45,7 @@ impl Lines {
     ///
     /// As [`print`](Self::print).
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
-        self.output.flush().map_err(|error| Failure::local("standard output", &error))
+        self.output.flush().map_err(|error| Failure::output(&error))
     }
 }
 

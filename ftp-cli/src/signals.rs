@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use ftp_client::Canceller;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
@@ -178,6 +178,12 @@ fn ignored() -> Option<u64> {
     let mut lines = status.rsplit(|byte| *byte == b'\n');
     let mask = lines.find_map(|line| line.strip_prefix(b"SigIgn:\t"))?;
     u64::from_str_radix(std::str::from_utf8(mask).ok()?, 16).ok()
+}
+
+/// Ends the process as SIGPIPE ends other programs. Here it is ignored, so that a connection that
+/// breaks is an error.
+pub(crate) fn end_by_broken_pipe() {
+    let _ = emulate_default_handler(SIGPIPE);
 }
 
 /// Ends the process: 130 for SIGINT, 143 for SIGTERM, and as by the signal itself for SIGHUP.

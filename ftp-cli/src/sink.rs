@@ -212,6 +212,14 @@ impl Sink {
         Ok(Self::InPlace(Growing { file, path, start, offset, origin, is_new }))
     }
 
+    /// What a write to it failed with.
+    pub(crate) fn failed(&self, error: &io::Error) -> Failure {
+        match self {
+            Self::Output(_) => Failure::output(error),
+            _ => Failure::local(self.shown(), error),
+        }
+    }
+
     /// What the bytes are written to, for messages.
     pub(crate) fn shown(&self) -> String {
         match self {
@@ -293,7 +301,6 @@ impl Sink {
     ///
     /// `Local`; the old file is then still there.
     pub(crate) fn commit(mut self, replaces: bool) -> Result<Committed, Failure> {
-        let what = self.shown();
         let done = match &mut self {
             Self::Output(output) => output.flush(),
             // What cannot be synced needs no sync: FIFOs and devices say EINVAL.
@@ -322,7 +329,7 @@ impl Sink {
             Err(error) if !replaces && error.kind() == io::ErrorKind::AlreadyExists => {
                 Ok(Committed::Exists)
             }
-            Err(error) => Err(Failure::local(what, &error)),
+            Err(error) => Err(self.failed(&error)),
         }
     }
 }

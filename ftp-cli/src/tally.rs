@@ -79,7 +79,7 @@ impl<'a> Tally<'a> {
         let message = if last.fatal { format!("{}; {counts}", last.message) } else { counts };
         // A signal ends all of it, whatever was done.
         let exit = match last.exit {
-            Exit::Interrupted | Exit::Terminated => last.exit,
+            exit if last.is_signal() => exit,
             _ if done > 0 => Exit::Partial,
             exit => exit,
         };

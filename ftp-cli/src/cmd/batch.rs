@@ -195,7 +195,7 @@ impl<'a> Queue<'a> {
             self.sessions.drop_client(self.url);
         }
         let Err(failure) = &done else { return done };
-        if failure.fatal && !is_signal(failure) {
+        if failure.fatal && !failure.is_signal() {
             let is_full =
                 [ReplyCode::NO_SPACE, ReplyCode::OVER_QUOTA].map(|code| Some(code.value()));
             match is_full.contains(&failure.code) && matches!(order, Order::Put { .. }) {
@@ -204,7 +204,7 @@ impl<'a> Queue<'a> {
                 false => self.sessions.drop_client(self.url),
             }
         }
-        done.map_err(|failure| match is_signal(&failure) {
+        done.map_err(|failure| match failure.is_signal() {
             true => failure,
             false => failure.alone(),
         })
@@ -447,14 +447,10 @@ fn connected<'c>(
 
 /// Parts with a connection that is of no more use, so that another try makes a new one.
 fn drop_broken<T>(sessions: &mut Sessions<'_>, url: &FtpUrl, done: &Result<T, Failure>) {
-    let is_broken = |failure: &Failure| failure.fatal && !is_signal(failure);
+    let is_broken = |failure: &Failure| failure.fatal && !failure.is_signal();
     if done.as_ref().is_err_and(|failure| is_broken(failure) && failure.code.is_none()) {
         sessions.drop_client(url);
     }
-}
-
-fn is_signal(failure: &Failure) -> bool {
-    matches!(failure.exit, Exit::Interrupted | Exit::Terminated)
 }
 
 /// Insists that a path names something that can be removed.

@@ -69,7 +69,11 @@ fn page() -> String {
         }
     }
     section(&mut text, "EXIT STATUS");
-    paragraphs(&mut text, "In brackets the kind that --json names.");
+    paragraphs(
+        &mut text,
+        "In brackets the kind that --json names. If the reader of standard output goes away, SIGPIPE ends \
+         ftp-cli without a message.",
+    );
     for (exit, meaning) in exit::TABLE {
         // Nothing that failed, so it has no kind.
         let kind = (*exit != Exit::Success).then(|| format!(" [{}]", exit.kind()));

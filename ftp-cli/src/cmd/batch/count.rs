@@ -68,7 +68,7 @@ impl Count {
             return Ok(());
         };
         let exit = match last.exit {
-            Exit::Interrupted | Exit::Terminated => last.exit,
+            exit if last.is_signal() => exit,
             _ if done > 0 => Exit::Partial,
             exit => exit,
         };
@@ -82,7 +82,9 @@ pub(super) fn tell(told: &Told, number: usize, failure: Failure) -> Failure {
     if !failure.told {
         told.events.failed(&failure, &|error| error.number("line", number as u64));
     }
-    told.messages.say(&failure.message);
+    if failure.exit != Exit::BrokenPipe {
+        told.messages.say(&failure.message);
+    }
     failure.told = true;
     failure
 }
