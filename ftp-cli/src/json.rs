@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::exit::Failure;
+use crate::output;
 
 /// One line of `--json`, built field by field. What the fields mean is in `docs/json.md`.
 #[derive(Clone, Debug)]
@@ -19,7 +20,7 @@ impl Object {
     pub(crate) fn failure(self, failure: &Failure) -> Self {
         self.text("kind", failure.exit.kind())
             .number("exit", failure.exit.code().into())
-            .text("message", &failure.message)
+            .text("message", &output::plain(&failure.message))
             .number_if("code", failure.code.map(Into::into))
             .text_if("phase", failure.phase.map(ftp_client::Phase::as_str))
     }

@@ -1,5 +1,6 @@
 //! What people and programs read: standard output, and how sizes and times are written.
 
+use std::borrow::Cow;
 use std::io::{BufWriter, Write};
 use std::time::Duration;
 
@@ -56,7 +57,26 @@ impl Lines {
 /// `Local`: standard output is closed or full.
 pub(crate) fn print(output: &mut dyn Write, bytes: &[u8]) -> Result<(), Failure> {
     let written = output.write_all(bytes).and_then(|()| output.flush());
-    written.map_err(|error| Failure::local("standard output", &error))
+    written.map_err(|error| Failure::output(&error))
+}
+
+/// Words for people, without the number that the system has for an error: its name is there too.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    const MARK: &str = " (os error ";
+    let mut text = Cow::Borrowed(text);
+    let mut from = 0;
+    while let Some(at) = text.get(from..).and_then(|rest| rest.find(MARK)) {
+        let (start, number) = (from + at, from + at + MARK.len());
+        let rest = text.get(number..).unwrap_or_default();
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        if digits > 0 && rest.get(digits..).is_some_and(|rest| rest.starts_with(')')) {
+            text.to_mut().replace_range(start..number + digits + 1, "");
+            from = start;
+        } else {
+            from = number;
+        }
+    }
+    text
 }
 
 /// A number of bytes with three digits or so: `17 B`, `1.5 KiB`, `64.0 MiB`.
@@ -88,6 +108,21 @@ pub(crate) fn transferred(bytes: u64, time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plain_leaves_out_the_numbers_of_errors() {
+        for (text, want) in [
+            ("x: Permission denied (os error 13)", "x: Permission denied"),
+            ("a (os error 2) at path \"b\"; c (os error 111)", "a at path \"b\"; c"),
+            (
+                "a (os error ), b (os error x) (os error 1",
+                "a (os error ), b (os error x) (os error 1",
+            ),
+            ("nothing", "nothing"),
+        ] {
+            assert_eq!(plain(text), want);
+        }
+    }
 
     #[test]
     fn size_keeps_three_digits() {

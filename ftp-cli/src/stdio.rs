@@ -12,6 +12,7 @@ use ftp_server::LogWriter;
 use indicatif::ProgressBar;
 
 use crate::events::Events;
+use crate::output;
 use crate::signals::Ending;
 
 /// What a run reads and writes: data on `input` and `output`, words for people on `messages`.
@@ -168,7 +169,8 @@ impl Messages {
 
     /// One line, as it is but for control characters.
     pub(crate) fn line(&self, line: impl fmt::Display) {
-        self.write(format!("{}\n", Printable(&line.to_string())).as_bytes());
+        let line = line.to_string();
+        self.write(format!("{}\n", Printable(&output::plain(&line))).as_bytes());
     }
 
     /// Bytes as they are. That standard error cannot be written to is nothing to fail over.

@@ -14,6 +14,7 @@ use log::LevelFilter;
 
 use crate::exit::Failure;
 use crate::options::Options;
+use crate::output;
 use crate::stdio::{Messages, Printable};
 
 /// The target under which the client logs each line it sends and receives. Passwords are `****`
@@ -64,7 +65,8 @@ pub(crate) fn start_in(log: &Arc<EventLog>, options: &Options) {
         .filter_module(EVENTS, LevelFilter::Off)
         .target(Target::Pipe(Box::new(io::sink())))
         .format(move |_, record| {
-            log.message(record.level(), record.args());
+            let words = record.args().to_string();
+            log.message(record.level(), format_args!("{}", output::plain(&words)));
             Ok(())
         })
         .try_init();

@@ -5,6 +5,7 @@
 mod files;
 mod tickets;
 mod verify;
+mod words;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -69,7 +70,11 @@ impl Context {
                 let (chain, secret) = (files::certificates(certificate)?, files::key(key)?);
                 builder.with_client_auth_cert(chain, secret).map_err(|error| TlsError::File {
                     path: key.clone(),
-                    reason: format!("no key for {}: {error}", certificate.display()),
+                    reason: format!(
+                        "not the key for {}: {}",
+                        certificate.display(),
+                        words::failure(&error)
+                    ),
                 })?
             }
         };
@@ -323,5 +328,5 @@ impl Session {
 
 /// A failure that is not about a certificate.
 fn failed(error: &rustls::Error) -> TlsError {
-    TlsError::Failed(error.to_string())
+    TlsError::Failed(words::failure(error))
 }

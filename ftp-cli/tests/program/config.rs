@@ -335,7 +335,7 @@ stored = [\"/nonexistent/hook\", \"x\"]
         "warn  password: its mode lets all users of this computer read a password; take that \
          away by chmod o-r"
             .to_owned(),
-        "fail  user gone: /nonexistent/gone: No such file or directory (os error 2); logins are \
+        "fail  user gone: /nonexistent/gone: No such file or directory; logins are \
          refused until it is there"
             .to_owned(),
         format!(
@@ -356,8 +356,8 @@ stored = [\"/nonexistent/hook\", \"x\"]
         ),
         "warn  transfer.rate_per_session: 0 is no limit; to say so, leave it empty".to_owned(),
         "warn  transfer.rate_per_user: 0 is no limit; to say so, leave it empty".to_owned(),
-        "fail  hooks.stored: /nonexistent/hook cannot be started: No such file or directory (os \
-         error 2); name another program, or give the user of the server the permission"
+        "fail  hooks.stored: /nonexistent/hook cannot be started: No such file or directory; \
+         name another program, or give the user of the server the permission"
             .to_owned(),
         "warn  passive.ports: 4 for 5 sessions (limits.sessions), one for each transfer; who \
          finds none gets 425; widen the range"

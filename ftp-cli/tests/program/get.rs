@@ -1,6 +1,6 @@
 //! `get`: whole, or not at all.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 use std::time::Duration;
@@ -97,7 +97,7 @@ fn what_the_user_named_is_obeyed_li_08_hl_05_hl_06() {
         run(ftp(&["get", &url]).arg(local))
     };
     here.write("real", b"old");
-    fs::set_permissions(here.join("real"), fs::Permissions::from_mode(0o640)).unwrap();
+    fs::set_permissions(here.join("real"), Permissions::from_mode(0o640)).unwrap();
     symlink("real", here.join("link")).unwrap();
     get("link").succeeded();
     assert_eq!(here.read("real"), b"new");
@@ -203,6 +203,7 @@ fn the_trace_explains_and_hides_the_password_li_12() {
     let trace = format!("--trace={log}");
     let url = format!("ftp://user@{}/file", server.address);
     let password = here.write("password", b"pass word\n").to_str().unwrap().to_owned();
+    fs::set_permissions(&password, Permissions::from_mode(0o600)).unwrap();
     let arguments = ["get", &trace, "--epsv", "never", "--password-file", &password, &url, "-"];
     let ran = run(&mut ftp(&arguments));
     assert!(ran.stderr.is_empty(), "{ran:?}");

@@ -45,6 +45,7 @@ mod tls_client;
 mod transfers;
 mod usage;
 mod whole;
+mod words;
 
 use std::process::Command;
 

@@ -36,7 +36,7 @@ fn a_226_that_half_of_the_file_came_with_is_no_copy() {
         let ran = mirror(&[], shown(&here.join("up")), &peer.url("t"));
         ran.exited(code);
         let said = String::from_utf8_lossy(&ran.stderr);
-        assert_eq!(said.contains("the server says 3"), code != 0, "{ran:?}");
+        assert_eq!(said.contains("3 on the server"), code != 0, "{ran:?}");
         assert!(peer.seen().contains("SIZE t/f"), "{}", peer.seen());
         // The same rule, and the same answer.
         let peer = Peer::start(&[

@@ -272,7 +272,7 @@ fn a_log_of_transfers_is_opened_again_by_whom_it_was_made_for() {
     // Nobody has made a new one.
     std::fs::rename(&log, &older).unwrap();
     let said = said_after_hangup(&served);
-    let what_to_do = "Permission denied (os error 13); transfers go to the file before. Whoever \
+    let what_to_do = "Permission denied; transfers go to the file before. Whoever \
                       renames it is to make a new one that nobody (security.run_as) may write, or \
                       let that one write its directory";
     assert!(said.contains(&format!("{}: {what_to_do}", log.display())), "{said}");

@@ -40,7 +40,7 @@ fn what_is_wrong_is_said_and_nothing_is_done() {
         (&["get", "--tls", "try", "ftpes://127.0.0.1/x"], 2, "contradict each other"),
         (&["get", "--insecure", "ftp://127.0.0.1/x"], 2, "--insecure is about TLS"),
         (&["get", "--pin", "sha256//x", "ftpes://127.0.0.1/x"], 2, "--pin"),
-        (&["get", "--ca-file", "/nonexistent/x", "ftpes://127.0.0.1/x"], 2, "/nonexistent/x"),
+        (&["get", "--ca-file", "/nonexistent/x", "ftpes://127.0.0.1/x"], 3, "/nonexistent/x"),
         (&["get", "ftp://u@127.0.0.1/x", "/dev/null"], 6, "FTP_PASSWORD"),
         (&["get", "ftp://127.0.0.1/x", "/nonexistent/x"], 3, "/nonexistent/x"),
         (&["put", "ftp://127.0.0.1/x"], 2, "put needs a file"),

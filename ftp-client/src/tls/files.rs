@@ -8,6 +8,7 @@ use rustls::RootCertStore;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::words;
 use crate::security::{Roots, TlsError};
 
 /// All certificates of a file, at least one.
@@ -17,7 +18,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     match all {
         Ok(all) if !all.is_empty() => Ok(all),
         Ok(_) => Err(useless(path, &"there is no certificate in it")),
-        Err(error) => Err(useless(path, &error)),
+        Err(error) => Err(useless(path, &words::pem(&error))),
     }
 }
 
@@ -25,7 +26,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| match error {
         pem::Error::NoItemsFound => useless(path, &"there is no private key in it"),
-        error => useless(path, &error),
+        error => useless(path, &words::pem(&error)),
     })
 }
 
@@ -36,13 +37,15 @@ pub(super) fn roots(roots: &Roots) -> Result<Arc<RootCertStore>, TlsError> {
         Roots::System => return system(),
         Roots::File(path) => {
             for certificate in certificates(path)? {
-                store.add(certificate).map_err(|error| useless(path, &error))?;
+                store.add(certificate).map_err(|error| useless(path, &words::failure(&error)))?;
             }
         }
         Roots::Certificates(all) => {
             for certificate in all {
                 let added = store.add(CertificateDer::from(certificate.clone()));
-                added.map_err(|error| TlsError::Settings(format!("a root: {error}")))?;
+                added.map_err(|error| {
+                    TlsError::Settings(format!("a root: {}", words::failure(&error)))
+                })?;
             }
         }
     }

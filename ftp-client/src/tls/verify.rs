@@ -12,7 +12,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::files;
+use super::{files, words};
 use crate::security::{CertificateFault, Pin, Tls, TlsError};
 
 /// Looks at certificates, for all connections of one client.
@@ -70,9 +70,8 @@ impl Verifier {
     pub(super) fn explain(&self, error: &Error) -> TlsError {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).take();
         match error {
-            Error::InvalidCertificate(error) => {
-                refused.unwrap_or_else(|| certificate(fault(error), error.to_string(), None))
-            }
+            Error::InvalidCertificate(error) => refused
+                .unwrap_or_else(|| certificate(fault(error), words::certificate(error), None)),
             error => super::failed(error),
         }
     }
@@ -99,9 +98,9 @@ impl Verifier {
                 match chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
                     Ok(_) => Ok(()),
                     Err(Error::InvalidCertificate(error)) => {
-                        Err((fault(&error), error.to_string()))
+                        Err((fault(&error), words::certificate(&error)))
                     }
-                    Err(error) => Err((CertificateFault::Other, error.to_string())),
+                    Err(error) => Err((CertificateFault::Other, words::failure(&error))),
                 }
             }
         }

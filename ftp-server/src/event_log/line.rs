@@ -55,7 +55,10 @@ impl Line {
                 line.seconds(duration);
                 line.word("end", end.as_str());
                 if let SessionEnd::Failed(error) = end {
-                    line.bytes("error", error.to_string().as_bytes());
+                    let text = error.to_string();
+                    // Without the number, which says no more.
+                    let words = text.split(" (os error ").next().unwrap_or_default();
+                    line.bytes("error", words.as_bytes());
                 }
             }
             EventKind::Transferred(transfer) => line.transfer(&transfer),

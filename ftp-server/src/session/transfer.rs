@@ -149,7 +149,8 @@ impl Runner {
                 (TransferEnd::Stall, vec![aborted("Data connection stalled")])
             }
             End::Ended(Ended::Storage(error)) => {
-                log::warn!("{}: storage: {error}: {:?}", self.session.peer, error.source);
+                let why = error.source.as_ref().map_or(String::new(), |why| format!(": {why}"));
+                log::warn!("{}: storage: {error}{why}", self.session.peer);
                 (TransferEnd::Storage, vec![reply::transfer_failure(error)])
             }
             End::Refused(error, purpose) => {

@@ -71,6 +71,10 @@ impl Pem {
             pem::Error::MissingSectionEnd { .. } => {
                 unusable(&self.name, &"it is cut: what begins in it has no end")
             }
+            pem::Error::IllegalSectionStart { .. } => {
+                unusable(&self.name, &"a section does not begin as in PEM")
+            }
+            pem::Error::Base64Decode(_) => unusable(&self.name, &"a section is not base64"),
             error => unusable(&self.name, error),
         }
     }
@@ -120,7 +124,9 @@ pub(super) fn pair(certificate: &Pem, key: &Pem) -> Result<CertifiedKey, TlsErro
 pub(super) fn roots(pem: &Pem) -> Result<Arc<RootCertStore>, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in pem.certificates()? {
-        roots.add(certificate).map_err(|error| unusable(&pem.name, &error))?;
+        roots
+            .add(certificate)
+            .map_err(|_| unusable(&pem.name, &"a certificate in it cannot be read"))?;
     }
     Ok(Arc::new(roots))
 }

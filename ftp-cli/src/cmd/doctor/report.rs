@@ -33,7 +33,8 @@ impl<'a> Report<'a> {
     /// # Errors
     ///
     /// `Local`: standard output.
-    pub(super) fn add(&mut self, finding: Finding) -> Result<(), Failure> {
+    pub(super) fn add(&mut self, mut finding: Finding) -> Result<(), Failure> {
+        finding.seen = output::plain(&finding.seen).into_owned();
         if self.stdio.events.is_on() {
             self.stdio.events.tell(&|| event(&finding));
         } else if !self.quiet || matches!(finding.grade, Grade::Warn | Grade::Fail) {

@@ -87,7 +87,7 @@ pub(super) fn check(plan: &Plan, options: &Options, stdio: &mut Stdio) -> Result
         too_few_ports(settings, &mut findings);
         announced(settings, &mut findings);
     }
-    output::print(&mut stdio.output, findings.text.as_bytes())?;
+    output::print(&mut stdio.output, output::plain(&findings.text).as_bytes())?;
     match findings.failed {
         None => Ok(()),
         Some((1, exit)) => Err(Failure::new(exit, "--check: 1 line says fail")),

@@ -1,0 +1,125 @@
+//! What people are told: no words of libraries, no numbers of the system's errors.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use ftp_tests::process::{Ran, run};
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::{ClosedPort, OurServer};
+
+use crate::{failed, ftp};
+
+/// Insists that a run says nothing that only a programmer reads.
+#[track_caller]
+fn speaks(ran: &Ran) {
+    for bytes in [&ran.stdout, &ran.stderr] {
+        let said = String::from_utf8_lossy(bytes);
+        for word in ["os error", "Other(", "OtherError", "DnsName", "(UNIX)", "Some(", "Os {"] {
+            assert!(!said.contains(word), "{word} in {ran:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_is_said_without_the_numbers_of_errors() {
+    let (server, here, closed) = (OurServer::start(), TempRoot::new(), ClosedPort::new());
+    let (file, top) = (&server.url("file"), &server.url(""));
+    let refused = &format!("ftp://{}/x", closed.address());
+    let local = here.join("local").to_str().unwrap().to_owned();
+    let none = "/nonexistent/x";
+    for (arguments, code) in [
+        (&["get", file, none][..], 3),
+        (&["get", "--trace=/nonexistent/x", file, &local], 3),
+        (&["get", "--password-file", none, "-u", "u", file, &local], 3),
+        (&["get", "-u", "u", "--netrc-file", none, file, &local], 3),
+        (&["get", refused, &local], 4),
+        (&["put", none, file], 3),
+        (&["mirror", none, top], 3),
+        (&["batch", top, none], 3),
+        (&["serve", none], 3),
+        (&["serve", "--config", none], 3),
+        (&["serve", "--tls-cert", none, "--tls-key", none], 2),
+        (&["serve", "--set", "log.transfers=/nonexistent/x/y"], 3),
+        (&["serve", "--listen", "192.0.2.1:2121"], 4),
+        (&["doctor", refused], 4),
+    ] {
+        for json in [false, true] {
+            let mut ftp = ftp(arguments);
+            if json && arguments[0] != "serve" {
+                ftp.arg("--json");
+            }
+            let ran = run(ftp.current_dir(here.path()));
+            assert_eq!(ran.code(), Some(code), "{ran:?}");
+            speaks(&ran);
+        }
+    }
+    for arguments in [
+        &["serve", "--check", none][..],
+        &["serve", "--check", "--listen", "192.0.2.1:2121"],
+        &["serve", "--check", "--set", "log.transfers=/nonexistent/x/y"],
+    ] {
+        speaks(&run(ftp(arguments).current_dir(here.path())));
+    }
+}
+
+#[test]
+fn a_setting_that_is_not_utf_8_is_refused_and_names_no_other_file() {
+    let here = TempRoot::new();
+    for option in ["--set", "--passive-address"] {
+        let mut ftp = ftp(&["serve", "--check", option]);
+        ftp.arg(OsStr::from_bytes(b"log.transfers=/tmp/\xff")).current_dir(here.path());
+        failed(&run(&mut ftp), 2, "is not UTF-8");
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn certificates_are_refused_in_words() {
+    use ftp_tests::tls::{Authority, Kind};
+
+    let (authority, root) = (Authority::new(), TempRoot::new());
+    let ca = authority.write(&root, "ca.pem").into_os_string().into_string().unwrap();
+    for (kind, words) in [
+        (Kind::SelfSignedAuthority, "a CA certificate used as a server certificate"),
+        (Kind::SelfSigned, "its issuer is not trusted here"),
+        (Kind::Expired, "it has expired (on 202"),
+        (Kind::NotYetValid, "it is not valid yet (it will be on 2100-"),
+        (Kind::OtherName, "it is for another name (elsewhere.example.invalid, not 127.0.0.1)"),
+        (Kind::OtherUsage, "it is not for servers"),
+    ] {
+        let pair = authority.issue(kind);
+        let (certificate, key) = (pair.certificate_pem(), pair.key_pem());
+        let tls = ftp_server::Tls::from_pem(certificate.as_bytes(), key.as_bytes());
+        // Ours does not start with one that is not valid now.
+        let Ok(tls) = tls else { continue };
+        let server = OurServer::at(
+            std::net::Ipv4Addr::LOCALHOST,
+            ftp_server::Server::builder().tls(tls),
+            ftp_server::Rights::FULL,
+        );
+        let there = server.url("a").replacen("ftp", "ftpes", 1);
+        for more in [&[][..], &["--json"]] {
+            let ran = run(ftp(&["get", "--ca-file", &ca, &there, "-"]).args(more));
+            failed(&ran, 5, words);
+            speaks(&ran);
+        }
+        speaks(&run(&mut ftp(&["doctor", "--ca-file", &ca, &there])));
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_missing_ca_file_is_not_a_mistake_in_the_command_line_li_06() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    let url = server.url("a").replacen("ftp", "ftpes", 1);
+    let text = here.write("text", b"no certificate").to_str().unwrap().to_owned();
+    for (file, words) in
+        [("/nonexistent/ca.pem", "No such file or directory"), (&text, "no certificate in it")]
+    {
+        let ran = run(&mut ftp(&["get", "--ca-file", file, &url, "-"]));
+        failed(&ran, 3, words);
+        speaks(&ran);
+        let ran = run(&mut ftp(&["ls", "--json", "--ca-file", file, &url]));
+        assert!(String::from_utf8_lossy(&ran.stdout).contains(r#""kind":"local","exit":3"#));
+    }
+}

@@ -1,0 +1,128 @@
+//! What rustls and its parts say, for people: no names of Rust types, no seconds since 1970.
+
+use ftp_proto::TimeVal;
+use rustls::CertificateError;
+use rustls_pki_types::{UnixTime, pem};
+
+/// What is wrong with a certificate, beside the kind of fault that it is.
+pub(super) fn certificate(error: &CertificateError) -> String {
+    match error {
+        CertificateError::ExpiredContext { not_after, .. } => format!("on {}", date(*not_after)),
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            format!("it will be on {}", date(*not_before))
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            // As `DnsName("a.example.org")`.
+            let name = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
+            let names: Vec<_> = presented.iter().map(name).collect();
+            match names.as_slice() {
+                [] => format!("it has no name, not {}", expected.to_str()),
+                names => format!("{}, not {}", names.join(", "), expected.to_str()),
+            }
+        }
+        CertificateError::InvalidPurposeContext { .. } => "another purpose".to_owned(),
+        CertificateError::Other(error) => match spelt(&error.to_string()) {
+            words if words == "ca used as end entity" => {
+                "a CA certificate used as a server certificate, as self-signed ones often are"
+                    .to_owned()
+            }
+            words => words,
+        },
+        error => spelt(&error.to_string()),
+    }
+}
+
+/// What failed, if it is not about a certificate.
+pub(super) fn failure(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(error) => certificate(error),
+        error => spelt(&error.to_string()),
+    }
+}
+
+/// Why a file is not PEM.
+pub(super) fn pem(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a section has no end: it is cut".to_owned(),
+        pem::Error::IllegalSectionStart { .. } => "a section does not begin as in PEM".to_owned(),
+        pem::Error::Base64Decode(_) => "a section is not base64".to_owned(),
+        error => spelt(&error.to_string()),
+    }
+}
+
+/// The day of a time, in UTC.
+fn date(time: UnixTime) -> String {
+    let time = i64::try_from(time.as_secs()).ok().and_then(TimeVal::from_unix_seconds);
+    let Some(time) = time.map(|time| time.to_string()) else { return "a day unknown".to_owned() };
+    let part = |range: std::ops::Range<usize>| time.get(range).unwrap_or_default();
+    format!("{}-{}-{}", part(0..4), part(4..6), part(6..8))
+}
+
+/// Text with the names of types as the words that they are made of: `HandshakeFailure` becomes
+/// `handshake failure`.
+fn spelt(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    for part in text.split_inclusive(|char: char| !char.is_ascii_alphanumeric()) {
+        let word = part.trim_end_matches(|char: char| !char.is_ascii_alphanumeric());
+        let humps = word.bytes().zip(word.bytes().skip(1));
+        let is_name = word.starts_with(|char: char| char.is_ascii_uppercase())
+            && humps.filter(|(one, two)| is_hump(*one, *two)).count() > 0;
+        if !is_name {
+            out.push_str(part);
+            continue;
+        }
+        let mut before = b' ';
+        for char in part.chars() {
+            let byte = u8::try_from(char).unwrap_or_default();
+            if is_hump(before, byte) {
+                out.push(' ');
+            }
+            out.push(char.to_ascii_lowercase());
+            before = byte;
+        }
+    }
+    out
+}
+
+/// Whether a word of a name ends between two letters.
+const fn is_hump(one: u8, two: u8) -> bool {
+    (one.is_ascii_lowercase() || one.is_ascii_digit()) && two.is_ascii_uppercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn names_of_types_are_spelt() {
+        for (text, want) in [
+            ("received fatal alert: HandshakeFailure", "received fatal alert: handshake failure"),
+            ("peer is incompatible: Tls12NotOffered", "peer is incompatible: tls12 not offered"),
+            ("UnknownIssuer", "unknown issuer"),
+            ("no TLS, OK: Revoked", "no TLS, OK: Revoked"),
+            ("CaUsedAsEndEntity", "ca used as end entity"),
+            ("\u{e9}t\u{e9} (BadEncoding)", "\u{e9}t\u{e9} (bad encoding)"),
+        ] {
+            assert_eq!(spelt(text), want);
+        }
+    }
+
+    #[test]
+    fn certificates_have_dates_and_names() {
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let expired = CertificateError::ExpiredContext {
+            time: at(1_795_237_211),
+            not_after: at(1_577_836_800),
+        };
+        assert_eq!(certificate(&expired), "on 2020-01-01");
+        let early = CertificateError::NotValidYetContext { time: at(0), not_before: at(86_400) };
+        assert_eq!(certificate(&early), "it will be on 1970-01-02");
+        let name = CertificateError::NotValidForNameContext {
+            expected: "a.example".try_into().unwrap(),
+            presented: vec!["DnsName(\"b.example\")".to_owned(), "DnsName(\"c\")".to_owned()],
+        };
+        assert_eq!(certificate(&name), "b.example, c, not a.example");
+    }
+}
