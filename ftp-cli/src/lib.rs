@@ -13,6 +13,7 @@
 //! ```
 
 mod checksum;
+mod closed;
 mod cmd;
 mod credentials;
 mod download;

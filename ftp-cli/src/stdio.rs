@@ -11,6 +11,7 @@ use ftp_proto::Escaped;
 use ftp_server::LogWriter;
 use indicatif::ProgressBar;
 
+use crate::closed::{self, Closed};
 use crate::events::Events;
 use crate::output;
 use crate::signals::Ending;
@@ -37,11 +38,13 @@ impl Stdio {
     pub fn process() -> Self {
         // Not io::stdout(): that looks for line feeds in each block of a file it is given.
         let output = match io::stdout().as_fd().try_clone_to_owned() {
+            _ if closed::is_output_closed() => Output::new(Closed),
             Ok(descriptor) => Output::new(File::from(descriptor)),
             Err(_) => Output::new(io::stdout()),
         };
         // Nor io::stdin(): that takes a descriptor that cannot be read for the end of the data.
         let input: Box<dyn Read + Send> = match io::stdin().as_fd().try_clone_to_owned() {
+            _ if closed::is_input_closed() => Box::new(Closed),
             Ok(descriptor) => Box::new(File::from(descriptor)),
             Err(_) => Box::new(io::stdin()),
         };

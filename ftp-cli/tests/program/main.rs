@@ -36,6 +36,7 @@ mod scale;
 mod serve;
 mod shells;
 mod signals;
+mod streams;
 mod system_calls;
 mod terminal;
 #[cfg(feature = "tls")]

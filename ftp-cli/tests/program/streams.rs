@@ -1,0 +1,105 @@
+//! Standard streams that are closed, that nobody reads any more, and that lead nowhere on purpose.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+
+use ftp_tests::process::run;
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::OurServer;
+
+use crate::{failed, ftp};
+
+/// The binary by a shell, with a redirection.
+fn redirected(arguments: &[&str], how: &str) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.env_clear().env("LC_ALL", "C.UTF-8").env("HOME", "/nonexistent");
+    let program = env!("CARGO_BIN_EXE_ftp-cli");
+    shell.args(["-c", &format!("exec \"$0\" \"$@\" {how}"), program]).args(arguments);
+    shell
+}
+
+/// A server with a file, and a directory to mirror.
+fn site() -> OurServer {
+    let server = OurServer::start();
+    server.root.write("file", b"content");
+    server
+}
+
+/// What writes data, results or events to standard output.
+fn writers(server: &OurServer, here: &TempRoot) -> Vec<Vec<String>> {
+    let (file, top) = (server.url("file"), server.url(""));
+    let local = here.join("local").to_str().unwrap().to_owned();
+    let tree = here.join("tree").to_str().unwrap().to_owned();
+    let script = here.write("script", b"ls\n").to_str().unwrap().to_owned();
+    [
+        &["get", &file, "-"][..],
+        &["ls", &top],
+        &["stat", &file],
+        &["quote", &top, "NOOP"],
+        &["batch", &top, &script],
+        &["mirror", "--dry-run", &top, &tree],
+        &["mirror", "--json", &top, &tree],
+        &["get", "--json", &file, &local],
+        &["doctor", &top],
+        &["man"],
+        &["help"],
+        &["--version"],
+        &["completions", "bash"],
+    ]
+    .iter()
+    .map(|words| words.iter().map(|word| (*word).to_owned()).collect())
+    .collect()
+}
+
+#[test]
+fn closed_standard_streams_are_errors_and_not_silence() {
+    let (server, here) = (site(), TempRoot::new());
+    for words in writers(&server, &here) {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let ran = run(&mut redirected(&words, ">&-"));
+        failed(&ran, 3, "standard output: it is closed");
+        let ran = run(&mut redirected(&words, "<&- >&-"));
+        failed(&ran, 3, "standard output: it is closed");
+    }
+    let there = server.url("there");
+    for words in [&["put", "-", &there][..], &["batch", &server.url("")], &["passwd"]] {
+        failed(&run(&mut redirected(words, "<&-")), 3, "standard input: it is closed");
+    }
+    server.assert_only(&[b"file"]);
+    // What needs neither does without.
+    let local = here.join("local").to_str().unwrap().to_owned();
+    run(&mut redirected(&["get", &server.url("file"), &local], "<&- >&- 2>&-")).succeeded();
+    assert_eq!(here.read("local"), b"content");
+}
+
+#[test]
+fn streams_that_lead_nowhere_on_purpose_are_none_of_the_closed_ones() {
+    let (server, here) = (site(), TempRoot::new());
+    for how in [">/dev/null", "1<>/dev/null", "<>/dev/null >&0 2>&0"] {
+        for words in writers(&server, &here) {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let ran = run(&mut redirected(&words, how));
+            assert_eq!(ran.code(), Some(0), "{how}: {ran:?}");
+        }
+    }
+    for how in ["</dev/null", "<>/dev/null"] {
+        run(&mut redirected(&["put", "-", &server.url("empty")], how)).succeeded();
+        assert_eq!(server.root.read("empty"), b"");
+    }
+}
+
+#[test]
+fn who_reads_no_more_ends_it_without_a_word() {
+    let (server, here) = (site(), TempRoot::new());
+    for words in writers(&server, &here) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let mut ftp = ftp(&words);
+        ftp.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
+        let ended = ftp.spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!(ended.status.signal(), Some(13), "{words:?}: {ended:?}");
+        assert!(ended.stderr.is_empty(), "{words:?}: {ended:?}");
+    }
+    assert!(!here.names().iter().any(|name| name.starts_with(b".ftp-cli-")), "{:?}", here.names());
+}
