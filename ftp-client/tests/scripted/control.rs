@@ -341,11 +341,56 @@ fn a_million_features_are_none_hc_22() {
 #[test]
 fn bytes_that_are_not_utf8_ask_for_nothing() {
     let (server, mut client) = Server::logged_in(|mut peer| {
-        peer.expect(b"DELE \xff\xff\xe9");
+        peer.expect(b"DELE \xe9");
         peer.reply("250 ok");
     });
-    client.delete(b"\xff\xe9").unwrap();
+    client.delete(b"\xe9").unwrap();
     server.end();
+}
+
+#[test]
+fn a_0xff_is_sent_once_to_servers_that_would_keep_two() {
+    let vsftpd = "211-Features:\r\n EPRT\r\n EPSV\r\n MDTM\r\n PASV\r\n REST STREAM\r\n SIZE\r\n \
+                  TVFS\r\n211 End";
+    let pure = "211-Extensions supported:\r\n ESTA\r\n ESTP\r\n UTF8\r\n211 End.";
+    let proftpd = "211-Features:\r\n EPRT\r\n EPSV\r\n MDTM\r\n MFMT\r\n PASV\r\n REST STREAM\r\n SIZE\r\n \
+                   TVFS\r\n UTF8\r\n211 End";
+    for (greeting, features, wire) in [
+        ("220 (vsFTPd 3.0.3)", None, &b"DELE a\xffb"[..]),
+        (
+            "220---------- Welcome to Pure-FTPd [privsep] [TLS] ----------\r\n220 x",
+            None,
+            b"DELE a\xffb",
+        ),
+        ("220 pyftpdlib 1.5.7 ready.", None, b"DELE a\xffb"),
+        ("220 hello", Some(vsftpd), b"DELE a\xffb"),
+        ("220 hello", Some(pure), b"DELE a\xffb"),
+        ("220 hello", Some(proftpd), b"DELE a\xff\xffb"),
+        ("220 hello", Some("502 no"), b"DELE a\xff\xffb"),
+    ] {
+        let server = Server::start(move |mut peer| {
+            peer.reply(greeting);
+            peer.answer("USER u", "331 password");
+            peer.answer("PASS p", "230 in");
+            if let Some(features) = features {
+                peer.answer("FEAT", features);
+            }
+            // Once is often enough to look.
+            for _ in 0..2 {
+                peer.expect(wire);
+                peer.reply("250 ok");
+            }
+            peer.expect(b"DELE a\xff\xffb");
+            peer.reply("250 ok");
+        });
+        let mut client = server.connect(Client::builder().timeouts(timeouts())).unwrap();
+        client.login("u", "p").unwrap();
+        client.delete(b"a\xffb").unwrap();
+        client.quote(&RawCommand::new(b"DELE a\xffb").unwrap()).unwrap();
+        client.double_telnet_byte(true);
+        client.delete(b"a\xffb").unwrap();
+        server.end();
+    }
 }
 
 #[test]
