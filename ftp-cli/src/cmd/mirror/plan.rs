@@ -142,7 +142,7 @@ impl Plan {
             above: Vec::new(),
             links: HashMap::new(),
             clock: None,
-            refused: 0,
+            refused: Vec::new(),
             coarse: None,
         };
         planner.enter(&[], top_is_new)?;
@@ -173,9 +173,9 @@ struct Planner<'a> {
     above: Vec<Vec<u8>>,
     /// What the target told of links.
     links: HashMap<Vec<u8>, Rc<Links>>,
-    /// The target's clock, once it is known, and how many directories did not tell.
+    /// The target's clock, once it is known, and the directories that did not tell.
     clock: Option<Clock>,
-    refused: usize,
+    refused: Vec<Vec<u8>>,
     /// Whether a directory of the target keeps only every second time.
     coarse: Option<(Vec<u8>, bool)>,
 }

@@ -4,7 +4,7 @@
 use super::super::compare::{Difference, Rule, Verdict, compare};
 use super::super::item::{Clock, Item, Stamp};
 use super::super::side::Side;
-use super::Planner;
+use super::{Planner, name_of};
 use crate::exit::Failure;
 use crate::look::split;
 
@@ -68,28 +68,29 @@ impl Planner<'_> {
         if let Some(clock) = self.clock {
             return Ok(clock);
         }
-        let (clock, note) = match self.wish.is_dry {
-            true => {
-                let note = "the server's clock is not measured in a dry run: if it differs from \
-                            the one here, other files are copied";
-                (Clock::OURS, Some(note.to_owned()))
-            }
-            false => match self.target.clock(split(path).0)? {
-                Some(clock) => (clock, difference(clock)),
-                None if self.refused < REFUSALS => {
-                    self.refused += 1;
-                    return Ok(Clock::UNKNOWN);
-                }
-                None => {
-                    let note = "the server's clock cannot be measured: files that changed up to \
-                                14 hours before they were copied are copied again";
-                    (Clock::UNKNOWN, Some(note.to_owned()))
-                }
-            },
-        };
-        self.plan.left_out.extend(note);
-        self.clock = Some(clock);
-        Ok(clock)
+        let (directory, _) = split(path);
+        if self.wish.is_dry {
+            let note = "the server's clock is not measured in a dry run: if it differs from the one \
+                        here, other files are copied";
+            self.plan.left_out.push(note.to_owned());
+            return Ok(*self.clock.insert(Clock::OURS));
+        }
+        if self.refused.len() == REFUSALS || self.refused.iter().any(|at| at == directory) {
+            return Ok(Clock::UNKNOWN);
+        }
+        if let Some(clock) = self.target.clock(directory)? {
+            self.plan.left_out.extend(difference(clock));
+            return Ok(*self.clock.insert(clock));
+        }
+        if self.refused.is_empty() {
+            self.plan.left_out.push(format!(
+                "{}: the server's clock cannot be measured there: files that changed up to 14 \
+                 hours before they were copied are copied again",
+                name_of(directory)
+            ));
+        }
+        self.refused.push(directory.to_vec());
+        Ok(Clock::UNKNOWN)
     }
 
     /// Whether the target keeps only every second time where `path` lies.

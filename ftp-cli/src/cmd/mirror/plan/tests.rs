@@ -377,6 +377,20 @@ fn a_source_whose_clock_nothing_tells_hides_no_change() {
 }
 
 #[test]
+fn a_clock_that_cannot_be_measured_is_asked_for_in_few_directories() {
+    let mut source = tree(&["a=5@900", "b=5@900"], true);
+    let mut target = Tree { clock: None, ..tree(&["a=5@100000", "b=5@100000"], false) };
+    let (choice, rule) = (Choice::default(), Rule::NotBefore);
+    let (deletes, objects, resumes, is_dry) = (false, 99, false, false);
+    let wish = Wish { choice: &choice, rule, deletes, objects, resumes, is_dry };
+    let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
+    let asked = target.asked.iter().filter(|asked| asked.starts_with("clock"));
+    assert_eq!((asked.count(), plan.same), (1, 2), "{:?}", target.asked);
+    let note = "the top: the server's clock cannot be measured there";
+    assert!(plan.left_out[0].starts_with(note), "{:?}", plan.left_out);
+}
+
+#[test]
 fn the_clock_is_measured_once_and_only_if_it_matters() {
     let choice = Choice::default();
     let mut target = tree(&["a=5@33400", "b=5@33400", "c=1@3"], false);
