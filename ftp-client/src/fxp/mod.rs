@@ -79,7 +79,8 @@ pub struct Options {
     /// connects to. [`Peer`](AddressRule::Peer).
     pub address: AddressRule,
     /// Whether the sizes of both files are compared at the end, where both servers tell them.
-    /// True. Under TLS they are compared in any case: a server may take for the end what is none.
+    /// True. Under TLS they are compared in any case, as a server may take for the end what is
+    /// none, and so they are where one says 226 and never 150, as it may have had no connection.
     pub compare_sizes: bool,
 }
 
@@ -141,8 +142,10 @@ pub struct Moved {
 /// both clients can be used on, except where that is in doubt: then the connection in question is
 /// closed. A cancel ends it at once; the next call on each client, or
 /// [`quit`](Client::quit), then aborts. [`Incomplete`](crate::Error::Incomplete) if both servers
-/// confirmed and the sizes differ; [`Unchecked`](crate::TlsError::Unchecked) if the data went under
-/// TLS and they do not tell sizes.
+/// confirmed and the sizes differ. Where they do not tell sizes,
+/// [`Unchecked`](crate::TlsError::Unchecked) if the data went under TLS, and
+/// [`Unexpected`](crate::Error::Unexpected) if one said that the transfer is over and never that it
+/// began.
 pub fn transfer(
     source: &mut Client,
     source_path: impl AsRef<[u8]>,
@@ -196,16 +199,27 @@ pub fn transfer(
         let mut pair = Pair::new(source, target, *direction);
         match pair.run(options.address, marker, &retrieve, &store) {
             Ok(moved) => {
+                let sudden = pair.without_beginning();
                 let is_protected = protection::is_protected(source, target);
-                let size = match options.compare_sizes || is_protected {
+                let size = match options.compare_sizes || is_protected || sudden.is_some() {
                     true => {
                         compare((source, from.as_bytes()), (target, to.as_bytes()), *direction)?
                     }
                     false => None,
                 };
-                if is_protected && size.is_none() {
-                    let error = crate::Error::Tls(TlsError::Unchecked);
-                    return Err(Error::new(Attempt::new(*direction, Side::Target, error)));
+                let doubt = match sudden {
+                    Some(side) => {
+                        let reply = match side {
+                            Side::Source => &moved.source,
+                            Side::Target => &moved.target,
+                        };
+                        Some((side, crate::Error::Unexpected(verb_of(side), reply.clone())))
+                    }
+                    None => is_protected
+                        .then_some((Side::Target, crate::Error::Tls(TlsError::Unchecked))),
+                };
+                if let Some((side, error)) = doubt.filter(|_| size.is_none()) {
+                    return Err(Error::new(Attempt::new(*direction, side, error)));
                 }
                 let duration = started.elapsed();
                 return Ok(Report { offset, size, moved: Some(moved), duration });

@@ -184,6 +184,13 @@ impl<'a> Pair<'a> {
         }
     }
 
+    /// Who said that all is over and never that it began, so that a data connection may have been
+    /// none (CL-08).
+    pub(super) fn without_beginning(&self) -> Option<Side> {
+        let ends = [&self.target, &self.source].into_iter();
+        ends.filter(|end| !end.has_begun).map(|end| end.side).next()
+    }
+
     /// One listens, the other is told where (FX-02, FX-03, FX-05, FX-10).
     fn agree(&mut self, rule: AddressRule) -> Result<(), Failure> {
         let (passive, active) = match self.direction {

@@ -221,11 +221,28 @@ fn a_source_that_listens_may_answer_when_it_is_connected_to_fx_04() {
     // It says nothing to RETR until the target is told to store.
     let late = "s> RETR a\n t> STOR b\n s< 150 connected\n t< 150 going\n s< 226\n t< 226\n";
     succeeds(&[TYPES, SOURCE_LISTENS, late].concat(), only(Direction::SourceListens));
-    // A target may say nothing until all is there, or no 150 at all (CL-08).
+    // A target may say nothing until all is there.
     let late = "s> RETR a\n s< 150 going\n t> STOR b\n s< 226\n t< 150 so\n t< 226\n";
     succeeds(&[TYPES, TARGET_LISTENS, late].concat(), only(Direction::TargetListens));
-    let none = "s> RETR a\n s< 226\n t> STOR b\n t< 226\n";
-    succeeds(&[TYPES, TARGET_LISTENS, none].concat(), only(Direction::TargetListens));
+}
+
+#[test]
+fn an_end_without_a_beginning_is_a_copy_only_by_its_size_fx_06_cl_08() {
+    let options = only(Direction::TargetListens);
+    let untold = "s> SIZE a\n s< 213 5\n t> SIZE b\n t< 502 what\n";
+    let other = "s> SIZE a\n s< 213 5\n t> SIZE b\n t< 213 0\n";
+    for (ends, side, verb) in [
+        ("s> RETR a\n s< 226\n t> STOR b\n t< 226\n", Side::Target, "STOR"),
+        ("s> RETR a\n s< 150\n t> STOR b\n t< 226\n s< 226\n", Side::Target, "STOR"),
+        ("s> RETR a\n s< 226\n t> STOR b\n t< 150\n t< 226\n", Side::Source, "RETR"),
+    ] {
+        let script = [TYPES, TARGET_LISTENS, ends].concat();
+        // A connection that was reset would look the same.
+        fails(&format!("{script}{untold}"), options, side, &[verb, ": 226"], [Usable, Usable]);
+        let words = ["incomplete"];
+        fails(&format!("{script}{other}"), options, Side::Target, &words, [Usable, Usable]);
+        assert_eq!(succeeds(&format!("{script}{SIZES}"), options).size, Some(5));
+    }
 }
 
 #[test]
