@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use super::server::{LOGIN, RealServer, is_root, user_entry};
+use super::server::{LOGIN, RealServer, greets, is_root, user_entry};
 use super::{Peer, skipped};
 use crate::process::run;
 use crate::root::TempRoot;
@@ -24,6 +24,21 @@ impl RealServer {
     pub fn twisted_at(host: impl Into<IpAddr>) -> Option<Self> {
         let python = Peer::python("twisted.protocols.ftp")?;
         Some(Self::script(host, &python, include_str!("twisted_serve.py")))
+    }
+
+    /// vsftpd that takes one connection at a time from each host.
+    #[track_caller]
+    #[must_use]
+    pub fn vsftpd_of_one(host: impl Into<IpAddr>) -> Option<Self> {
+        let change = |config: &mut String, _: &TempRoot| config.push_str("max_per_ip=1\n");
+        Self::vsftpd_with(host, change, |_, _| {}, greets)
+    }
+
+    /// ProFTPD that lets one client at a time in from each host.
+    #[track_caller]
+    #[must_use]
+    pub fn proftpd_of_one(host: impl Into<IpAddr>) -> Option<Self> {
+        Self::proftpd_with(host, |_| "MaxClientsPerHost 1\n".to_owned(), greets)
     }
 
     /// Python's aioftp with one user, whose root is the root.

@@ -330,7 +330,7 @@ impl Deref for RealServer {
 }
 
 /// Whether a server greets at `address` yet.
-fn greets(address: SocketAddr) -> bool {
+pub(super) fn greets(address: SocketAddr) -> bool {
     RawSession::greeting(address).is_some_and(|reply| reply.code == 220)
 }
 
