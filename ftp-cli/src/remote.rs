@@ -185,6 +185,12 @@ impl Dialler {
         self.builder.clone().overall(self.left())
     }
 
+    /// The same, with `limit` for the whole unless the options have one.
+    pub(crate) fn within(mut self, limit: Duration) -> Self {
+        self.end.get_or_insert_with(|| Instant::now() + limit);
+        self
+    }
+
     /// What is left of the time for the whole, if that has a limit.
     pub(crate) fn left(&self) -> Option<Duration> {
         self.end.map(|end| end.saturating_duration_since(Instant::now()))

@@ -2,16 +2,25 @@
 //! about it on which side. It talks to the named server alone, and sends nothing in clear that the
 //! URL wants protected.
 //!
-//! What is looked at is data (`probe`, `ways`, `abilities`, `upload` fill in what was seen), what it
-//! means is worked out from that data alone (`reach`, `entrance`, `judge`), and what is said about
-//! it stands in one table (`diagnosis`).
+//! What is looked at is data (`probe`, `ways`, `ports`, `packets`, `abilities`, `upload` fill in what
+//! was seen), what it means is worked out from that data alone (`reach`, `entrance`, `judge`), and what
+//! is said about it stands in one table (`diagnosis`).
+//!
+//! Checks that do not need each other run side by side, as far as the server takes several connections
+//! (`places`). One deadline is for all of it, and no wait takes more than a share of what is left
+//! (`dial`).
 
 mod abilities;
 mod advice;
 mod certificate;
 mod diagnosis;
+mod dial;
 mod entrance;
 mod finding;
+mod object;
+mod packets;
+mod places;
+mod ports;
 mod probe;
 mod reach;
 mod recognise;
@@ -20,27 +29,32 @@ mod tls;
 mod upload;
 mod ways;
 
-use std::cell::Cell;
 use std::ffi::OsStr;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ftp_client::{Client, ClientBuilder, Error, Family, Mode, Phase, Timeouts, Tls};
-use ftp_proto::{AddressClass, Escaped, FtpUrl, Scheme};
+use ftp_client::{Client, Error, Family, Phase, RawCommand};
+use ftp_proto::{AddressClass, Features, FtpUrl, Reply, Scheme};
 use log::LevelFilter;
 
-use crate::credentials::{Credentials, Finder};
-use crate::exit::{Exit, Failure};
+use crate::credentials::Finder;
+use crate::exit::Failure;
 use crate::options::Options;
 use crate::remote::{self, Dialler};
 use crate::secure::Protection;
 use crate::signals::Cleanup;
-use crate::stdio::{Messages, Stdio};
+use crate::stdio::Stdio;
 use crate::trace;
 use advice::Advice;
 use diagnosis::Diagnosis;
+use dial::{Dial, refused_again};
 use finding::{Check, Finding};
+use object::Object;
+use packets::Passage;
+use places::{Inside, Places};
 use probe::Answer;
 use report::Report;
 use ways::{Best, Way};
@@ -64,7 +78,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let credentials = Finder::new(options, &stdio.messages).find(&url)?;
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
-    let dial = Dial {
+    // A password may have been asked for until here.
+    let dialler = dialler.within(dial::WHOLE);
+    let mut dial = Dial {
         calm: dialler.clone(),
         dialler: dialler.stopped_by(&cleanup),
         messages: stdio.messages.clone(),
@@ -74,142 +90,36 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         tls: tls.clone(),
         is_tried: word == Some("try"),
         is_implicit: url.scheme() == Scheme::Ftps || word == Some("implicit"),
-        truncated: Cell::new(false),
+        truncated: AtomicBool::new(false),
         credentials: &credentials,
         timeouts,
+        greeted: Duration::ZERO,
         wanted: remote::mode(options),
         family: remote::family(options),
         bind: remote::bind(options)?,
+        rule: remote::address_rule(options)?.unwrap_or_default(),
         upload: options.value("upload-dir").map(OsStr::as_bytes),
+        places: Places::new(),
     };
     let mut report = Report::new(stdio, options.is_quiet());
     let mut advice = Advice { url: url.to_string(), ..Advice::default() };
-    examine(&dial, &mut report, &mut advice).map_err(|failure| failure.about(&url)).and_then(|()| {
-        let command = advice.way.map(|way| {
-            advice.kept = advice::kept(options, way);
-            advice.command()
-        });
-        report.end(command.as_deref()).map_err(|failure| failure.about(&url))
+    let examined = examine(&mut dial, &mut report, &mut advice);
+    let unfinished = match examined {
+        // What was found by then is worth telling.
+        Err(failure) if failure.phase == Some(Phase::Overall) => Some(failure),
+        examined => examined.map_err(|failure| failure.about(&url)).map(|()| None)?,
+    };
+    let command = advice.way.map(|way| {
+        advice.kept = advice::kept(options, way);
+        advice.command()
+    });
+    report.end(command.as_deref()).map_err(|failure| failure.about(&url))?;
+    unfinished.map_or(Ok(()), |mut failure| {
+        failure.message.push_str(
+            ", before everything was examined; allow more with --timeout TIME (default: 30 s)",
+        );
+        Err(failure.about(&url))
     })
-}
-
-/// How to reach the server that is examined.
-struct Dial<'a> {
-    dialler: Dialler,
-    /// The same, which no signal cancels: for cleaning up behind one.
-    calm: Dialler,
-    messages: Messages,
-    url: &'a FtpUrl,
-    /// How connections are protected, if they are.
-    tls: Option<Tls>,
-    /// Whether clear text will do where TLS is refused.
-    is_tried: bool,
-    /// Whether TLS begins with the first byte.
-    is_implicit: bool,
-    /// How they could be, and the URL for that, if the URL says nothing of TLS.
-    offered: Option<Tls>,
-    secure_url: Option<&'a FtpUrl>,
-    /// Whether data under TLS ended without the end that TLS has.
-    truncated: Cell<bool>,
-    credentials: &'a Credentials,
-    timeouts: Timeouts,
-    /// The mode of data connections that the options ask for.
-    wanted: Mode,
-    family: Family,
-    bind: Option<IpAddr>,
-    upload: Option<&'a [u8]>,
-}
-
-impl Dial<'_> {
-    /// What is left of the time for the whole counts from now.
-    fn builder(&self) -> ClientBuilder {
-        self.complete(self.dialler.builder())
-    }
-
-    fn complete(&self, builder: ClientBuilder) -> ClientBuilder {
-        let builder = match &self.credentials.account {
-            Some(account) => builder.account(account.as_bytes()),
-            None => builder,
-        };
-        self.tls.iter().cloned().fold(builder, ClientBuilder::tls)
-    }
-
-    /// # Errors
-    ///
-    /// `Timeout` once the time for the whole is over: what fails then tells nothing of the server.
-    fn in_time(&self) -> Result<(), Failure> {
-        match self.dialler.left() {
-            Some(Duration::ZERO) => Err(Error::Timeout(Phase::Overall).into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// The limits of time, each no longer than what is left of that for the whole.
-    fn timeouts(&self) -> Timeouts {
-        let most = self.dialler.left().unwrap_or(Duration::MAX);
-        let Timeouts { resolve, connect, data_connect, greeting, .. } = self.timeouts;
-        Timeouts {
-            resolve: resolve.min(most),
-            connect: connect.min(most),
-            data_connect: data_connect.min(most),
-            greeting: greeting.min(most),
-            ..self.timeouts
-        }
-    }
-
-    /// Connects, without logging in.
-    fn connect(&self) -> Result<Client, Error> {
-        self.builder().connect_to(self.url)
-    }
-
-    fn login(&self, client: &mut Client) -> Result<(), Error> {
-        client.login(&self.credentials.user, self.credentials.password.as_bytes())
-    }
-
-    /// Connects and logs in, which has worked before, for one way to data connections.
-    ///
-    /// # Errors
-    ///
-    /// What the client says.
-    fn client(&self, way: Way) -> Result<Client, Failure> {
-        self.client_by(self.builder(), way)
-    }
-
-    /// The same with other settings. What is tried may never be answered: not longer than two data
-    /// connections may take is waited for a reply.
-    ///
-    /// # Errors
-    ///
-    /// What the client says.
-    fn client_by(&self, builder: ClientBuilder, way: Way) -> Result<Client, Failure> {
-        let reply = self.timeouts.reply.min(self.timeouts.data_connect * 2);
-        let timeouts = Timeouts { reply, ..self.timeouts };
-        self.in_time()?;
-        let mut client = way.alone(builder.timeouts(timeouts)).connect_to(self.url)?;
-        self.login(&mut client).map_err(|error| Failure::login(&error))?;
-        Ok(client)
-    }
-
-    /// The same with the settings of the options, for `limit` in all, whatever was cancelled.
-    ///
-    /// # Errors
-    ///
-    /// What the client says.
-    fn undisturbed(&self, limit: Duration) -> Result<Client, Error> {
-        let builder = self.complete(self.calm.builder()).overall(Some(limit));
-        let mut client = builder.connect_to(self.url)?;
-        self.login(&mut client)?;
-        Ok(client)
-    }
-
-    /// The URL by which TLS is looked at.
-    fn secure_url(&self) -> &FtpUrl {
-        self.secure_url.filter(|_| self.tls.is_none()).unwrap_or(self.url)
-    }
-
-    fn user(&self) -> Escaped<'_> {
-        Escaped(&self.credentials.user)
-    }
 }
 
 /// Whether a URL says nothing of TLS.
@@ -219,9 +129,7 @@ fn url_is_plain(url: &FtpUrl) -> bool {
 
 /// The URL of the same server under TLS; `None` if it is one already.
 fn secured(url: &FtpUrl) -> Option<FtpUrl> {
-    let host =
-        if url.host().contains(':') { format!("[{}]", url.host()) } else { url.host().into() };
-    let secured = format!("ftpes://{host}:{}/", url.port());
+    let secured = format!("ftpes://{}/", dial::server(url));
     url_is_plain(url).then(|| FtpUrl::parse(secured.as_bytes()).ok()).flatten()
 }
 
@@ -230,74 +138,211 @@ fn secured(url: &FtpUrl) -> Option<FtpUrl> {
 /// # Errors
 ///
 /// `Local` for standard output, `Interrupted`, and `Timeout` if the time for the whole is over.
-fn examine(dial: &Dial<'_>, report: &mut Report<'_>, advice: &mut Advice) -> Result<(), Failure> {
+fn examine(
+    dial: &mut Dial<'_>,
+    report: &mut Report<'_>,
+    advice: &mut Advice,
+) -> Result<(), Failure> {
     let Some(addresses) = resolved(dial, report)? else { return Ok(()) };
-    let implicit = dial.is_implicit;
-    let look = |address: &SocketAddr| {
-        (*address, probe::look(*address, dial.bind, &dial.timeouts(), implicit))
-    };
-    let answers: Vec<(SocketAddr, Answer)> = addresses.iter().map(look).collect();
+    let answers = answers(dial, addresses)?;
     dial.in_time()?;
-    report.all(reach::addresses(&answers, implicit))?;
+    report.all(reach::addresses(&answers, dial.is_implicit))?;
     advice.family = reach::good_family(&answers);
+    dial.greeted = reach::slowest(&answers);
+    let dial = &*dial;
     if report.has_failed() {
         return Ok(());
     }
-    if let Some(tls) = dial.tls.as_ref().or(dial.offered.as_ref()) {
+    if let Some(tls) = &dial.tls {
         let seen = tls::look(dial, tls)?;
         dial.in_time()?;
         let is_refusal = matches!(seen.outcome, tls::Outcome::Refused(_));
-        let demands = dial.tls.is_some() && !(dial.is_tried && is_refusal);
-        report.all(tls::judge(&seen, demands))?;
-        if matches!(seen.outcome, tls::Outcome::Secured) && dial.tls.is_none() {
-            advice.scheme = Some("ftpes");
-        }
+        report.all(tls::judge(&seen, !(dial.is_tried && is_refusal), None))?;
     }
     if report.has_failed() {
         return Ok(());
     }
-    let Some((mut client, local, peer)) = entered(dial, report)? else { return Ok(()) };
-    let is_protected = client.tls().is_some();
+    let Some(entered) = entered(dial, report, advice)? else { return Ok(()) };
+    let is_protected = entered.client.it.tls().is_some();
     if is_protected && url_is_plain(dial.url) {
         // What was asked for by --tls.
         advice.scheme = Some(if dial.is_implicit { "ftps" } else { "ftpes" });
     }
-    let learned = ways::ask(&mut client, local, peer);
-    let _ = client.quit();
+    let best = moved(dial, entered, report, advice)?;
     dial.in_time()?;
-    let seen = ways::examine(dial, learned, (local, peer))?;
-    let (findings, best) = ways::judge(&seen);
-    report.all(findings)?;
     let Some(Best(way)) = best else { return Ok(()) };
     advice.way = Some(way);
-    if is_protected {
-        match tls_on_data(dial, way) {
-            Ok(findings) => report.all(findings)?,
-            Err(failure) => return report.add(not_again(Check::Reuse, failure)?),
-        }
-    }
-    let mut client = match dial.client(way) {
-        Ok(client) => client,
-        Err(failure) => return report.add(not_again(Check::List, failure)?),
+    used(dial, way, is_protected, report, advice)?;
+    dial.in_time()
+}
+
+/// The first look at each address, all at a time.
+fn answers(
+    dial: &Dial<'_>,
+    addresses: Vec<SocketAddr>,
+) -> Result<Vec<(SocketAddr, Answer)>, Failure> {
+    let look = |address| {
+        let timeouts = dial.timeouts_of_look();
+        (address, probe::look(address, dial.bind, &timeouts, dial.is_implicit))
     };
-    match abilities::look(&mut client) {
-        Ok(seen) => report.all(abilities::judge(&seen))?,
-        Err(error) => {
-            dial.in_time()?;
-            report.add(lost(Check::List, error)?)?;
+    scope(|scope| {
+        let all: Vec<_> =
+            addresses.into_iter().map(|address| start(scope, move || look(address))).collect();
+        all.into_iter().map(|one| one.map(joined)).collect()
+    })
+}
+
+/// Tries each way to data connections, and what else needs none of them, side by side.
+fn moved(
+    dial: &Dial<'_>,
+    entered: Entered<'_>,
+    report: &mut Report<'_>,
+    advice: &mut Advice,
+) -> Result<Option<Best>, Failure> {
+    let Entered { mut client, local, peer, features } = entered;
+    // What the dialogue alone tells goes first: it is soon over.
+    let seen_as = ways::seen_as(&mut client.it, local, peer);
+    let no_such_family = ways::no_such_family(&mut client.it, local);
+    let (learned, outcomes, passage, tls) = scope(|scope| {
+        let outcomes = Way::ALL.map(|way| start(scope, move || ways::attempt(dial, way, peer)));
+        let passage = start(scope, || packets::up(dial));
+        let tls = dial.offered.as_ref().filter(|_| dial.tls.is_none());
+        let tls = tls.map(|tls| start(scope, || tls::look(dial, tls)));
+        let learned = ports::ask(dial, &mut client.it, peer);
+        client.part();
+        let [one, two, three, four] = outcomes.map(|outcome| outcome.and_then(joined));
+        let outcomes = [one?, two?, three?, four?];
+        let tls = tls.map(|tls| tls.and_then(joined)).transpose()?;
+        Ok::<_, Failure>((learned, outcomes, passage.and_then(joined)?, tls))
+    })?;
+    if let Some(seen) = tls {
+        report.all(tls::judge(&seen, false, Some(&features)))?;
+        if matches!(seen.outcome, tls::Outcome::Secured) {
+            advice.scheme = Some("ftpes");
         }
     }
-    let _ = client.quit();
-    match dial.upload {
-        Some(directory) => match upload::examine(dial, way, directory) {
-            Ok(seen) => report.all(upload::judge(&seen)),
-            Err(failure) => report.add(not_again(Check::Put, failure)?),
-        },
-        None => report.add(Finding::skip(
-            Check::Put,
-            format_args!("uploads and the clock are looked at with --upload-dir DIR only"),
-        )),
+    let wanted = dial.wanted;
+    let seen =
+        ways::Seen { local, peer, seen_as, ports: learned, no_such_family, outcomes, wanted };
+    let (findings, best) = ways::judge(&seen);
+    report.all(findings)?;
+    report.add(packets::judge(&passage))?;
+    let (peak, refused) = dial.places.seen();
+    report.add(match refused {
+        Some(asked) => Finding::warn(
+            Check::Parallel,
+            Diagnosis::FewConnections,
+            format_args!("of {asked} connections at a time the server let {peak} in"),
+        ),
+        None => Finding::ok(Check::Parallel, format_args!("{peak} connections at a time work")),
+    })?;
+    Ok(best)
+}
+
+/// Looks at what there is beyond moving bytes, by the best way, side by side.
+fn used(
+    dial: &Dial<'_>,
+    way: Way,
+    is_protected: bool,
+    report: &mut Report<'_>,
+    advice: &mut Advice,
+) -> Result<(), Failure> {
+    let (reuse, listed, upload) = scope(|scope| {
+        let reuse = is_protected.then(|| start(scope, || tls_on_data(dial, way)));
+        let upload = dial
+            .upload
+            .map(|directory| start(scope, move || upload::examine(dial, way, directory)));
+        let listed = start(scope, || listed(dial, way)).and_then(joined);
+        let reuse = reuse.map_or(Ok(Vec::new()), |reuse| reuse.and_then(joined));
+        (reuse, listed, upload.map(|upload| upload.and_then(joined)))
+    });
+    let listed = listed.map(|(object, findings)| {
+        if matches!(object, Some(Object::Missing(_))) {
+            advice.url = top(dial.url);
+        }
+        findings
+    });
+    let upload = upload.unwrap_or_else(|| {
+        let seen = format_args!("uploads and the clock are looked at with --upload-dir DIR only");
+        Ok(vec![Finding::skip(Check::Put, seen)])
+    });
+    // What one of them found is told, whatever became of the others.
+    let mut failed = None;
+    for findings in [reuse, listed, upload] {
+        match findings {
+            Ok(findings) => report.all(findings)?,
+            Err(failure) => failed = failed.or(Some(failure)),
+        }
     }
+    failed.map_or(Ok(()), Err)
+}
+
+/// What is at the path of the URL, what listings are like there, and whether something large comes.
+fn listed(dial: &Dial<'_>, way: Way) -> Result<(Option<Object>, Vec<Finding>), Failure> {
+    let mut inside = match dial.client(way) {
+        Ok(inside) => inside,
+        Err(error) => return Ok((None, vec![not_again(Check::List, &error)?])),
+    };
+    let client = &mut inside.it;
+    let path = object::path(dial.url);
+    let object = match object::look(client, &path) {
+        Ok(object) => object,
+        Err(error) => return Ok((None, vec![lost(Check::Path, &error)?])),
+    };
+    let mut findings = vec![object::judge(&path, &object)];
+    let directory = if object == Object::Directory { path.as_slice() } else { b"" };
+    let seen = match abilities::look(client, directory) {
+        Ok(seen) => seen,
+        Err(error) => {
+            findings.push(lost(Check::List, &error)?);
+            return Ok((Some(object), findings));
+        }
+    };
+    findings.extend(abilities::judge(&seen));
+    let large = match object {
+        Object::File => Some(path),
+        _ => abilities::large(client, directory, &seen),
+    };
+    let passage = match large {
+        Some(path) => packets::down(client, &path)?,
+        None => Passage::Unknown(format!(
+            "no file of {} bytes or more is there to read: name one in the URL, or use --upload-dir",
+            packets::LEAST
+        )),
+    };
+    if dial.upload.is_none() || !matches!(passage, Passage::Unknown(_)) {
+        findings.push(packets::judge(&passage));
+    }
+    if !matches!(passage, Passage::Stalled(_)) {
+        inside.part();
+    }
+    Ok((Some(object), findings))
+}
+
+/// The URL without its path.
+fn top(url: &FtpUrl) -> String {
+    let whole = url.to_string();
+    let host = whole.find("://").map_or(0, |at| at + 3);
+    let end = whole.get(host..).and_then(|rest| rest.find('/'));
+    end.and_then(|end| whole.get(..=host + end)).unwrap_or(&whole).to_owned()
+}
+
+/// Begins work that others need not wait for.
+fn start<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>, Failure> {
+    let started = Builder::new().name("check".to_owned()).spawn_scoped(scope, work);
+    started.map_err(|error| Failure::local("cannot start a thread", &error))
+}
+
+/// What came of it.
+fn joined<T>(work: ScopedJoinHandle<'_, T>) -> T {
+    work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn say(client: &mut Client, command: &str) -> Option<Reply> {
+    client.quote(&RawCommand::new(command).ok()?).ok()
 }
 
 /// The addresses of the server, those of the wanted family.
@@ -320,22 +365,35 @@ fn resolved(dial: &Dial<'_>, report: &mut Report<'_>) -> Result<Option<Vec<Socke
 }
 
 /// A client that is logged in, with its own address and the server's.
-fn entered(
-    dial: &Dial<'_>,
+struct Entered<'a> {
+    client: Inside<'a, Client>,
+    local: SocketAddr,
+    peer: SocketAddr,
+    features: Features,
+}
+
+fn entered<'a>(
+    dial: &'a Dial<'_>,
     report: &mut Report<'_>,
-) -> Result<Option<(Client, SocketAddr, SocketAddr)>, Failure> {
-    let mut client = match dial.connect() {
-        Ok(client) => client,
+    advice: &mut Advice,
+) -> Result<Option<Entered<'a>>, Failure> {
+    let mut inside = match dial.connect() {
+        Ok(inside) => inside,
         Err(error) => {
             dial.in_time()?;
-            report.add(lost(Check::Connect, error)?)?;
+            report.add(match &error {
+                // It took one a moment ago.
+                Error::ServiceClosing(_) | Error::Greeting(_) => not_again(Check::Connect, &error)?,
+                error => lost(Check::Connect, error)?,
+            })?;
             return Ok(None);
         }
     };
+    let client = &mut inside.it;
     let addresses = client.local_addr().zip(client.peer_addr());
     let Some((local, peer)) = addresses else { return Ok(None) };
     // Some tell only who is logged in.
-    let features = client.features().unwrap_or_default();
+    let mut features = client.features().unwrap_or_default();
     let tells = features.iter().next().is_some();
     if tells {
         report.add(entrance::features(&features))?;
@@ -350,7 +408,7 @@ fn entered(
             format_args!("the password of {} goes to {} in clear", dial.user(), peer.ip()),
         ))?;
     }
-    match dial.login(&mut client) {
+    match dial.login(client) {
         Ok(()) => {
             report.add(Finding::ok(Check::Login, format_args!("logged in as {}", dial.user())))?;
             if !in_clear {
@@ -361,30 +419,55 @@ fn entered(
         Err(Error::Cancelled) => return Err(Error::Cancelled.into()),
         Err(error) => {
             dial.in_time()?;
-            report.add(entrance::refused(dial.user(), &error, in_clear))?;
+            drop(inside);
+            let tls = offered(dial, report, advice, &features)?;
+            report.add(entrance::refused(dial.user(), &error, in_clear.then_some(tls)))?;
             return Ok(None);
         }
     }
     if !tells {
-        report.add(entrance::features(&client.features().unwrap_or_default()))?;
+        features = client.features().unwrap_or_default();
+        report.add(entrance::features(&features))?;
         report.add(entrance::system(&client.system()))?;
     }
-    Ok(Some((client, local, peer)))
+    Ok(Some(Entered { client: inside, local, peer, features }))
+}
+
+/// Whether TLS is there where the URL says nothing of it; that is told.
+fn offered(
+    dial: &Dial<'_>,
+    report: &mut Report<'_>,
+    advice: &mut Advice,
+    features: &Features,
+) -> Result<entrance::Offer, Failure> {
+    let Some(tls) = dial.offered.as_ref().filter(|_| dial.tls.is_none()) else {
+        return Ok(entrance::Offer::Unknown);
+    };
+    let seen = tls::look(dial, tls)?;
+    report.all(tls::judge(&seen, false, Some(features)))?;
+    if matches!(seen.outcome, tls::Outcome::Secured) {
+        advice.scheme = Some("ftpes");
+    }
+    Ok(match seen.outcome {
+        tls::Outcome::Refused(_) => entrance::Offer::Refused,
+        _ => entrance::Offer::Unknown,
+    })
 }
 
 /// What TLS on data connections is like, by the way that works.
-fn tls_on_data(dial: &Dial<'_>, way: Way) -> Result<[Finding; 2], Failure> {
+fn tls_on_data(dial: &Dial<'_>, way: Way) -> Result<Vec<Finding>, Failure> {
     let reuse = match ways::without_resuming(dial, way)? {
-        None => {
+        Ok(None) => {
             Finding::ok(Check::Reuse, format_args!("data connections need not continue a session"))
         }
-        Some(why) => Finding::warn(
+        Ok(Some(why)) => Finding::warn(
             Check::Reuse,
             Diagnosis::ReuseDemanded,
             format_args!("a data connection that continues no session fails: {why}"),
         ),
+        Err(error) => return Ok(vec![not_again(Check::Reuse, &error)?]),
     };
-    let end = match dial.truncated.get() {
+    let end = match dial.truncated.load(Ordering::Relaxed) {
         false => Finding::ok(Check::CloseNotify, format_args!("the end of data is marked")),
         true => Finding::fail(
             Check::CloseNotify,
@@ -392,7 +475,7 @@ fn tls_on_data(dial: &Dial<'_>, way: Way) -> Result<[Finding; 2], Failure> {
             format_args!("a listing ended without close_notify"),
         ),
     };
-    Ok([reuse, end])
+    Ok(vec![reuse, end])
 }
 
 /// The time here, in seconds of Unix: what times of files and certificates are compared with.
@@ -402,9 +485,9 @@ fn now() -> i64 {
 }
 
 /// The connection broke, or was never made, where it worked before.
-fn lost(check: Check, error: Error) -> Result<Finding, Failure> {
+fn lost(check: Check, error: &Error) -> Result<Finding, Failure> {
     match error {
-        Error::Cancelled => Err(error.into()),
+        Error::Cancelled | Error::Timeout(Phase::Overall) => Err(error.into()),
         error => Ok(Finding::fail(check, Diagnosis::ConnectionLost, format_args!("{error}"))),
     }
 }
@@ -414,19 +497,7 @@ fn lost(check: Check, error: Error) -> Result<Finding, Failure> {
 /// # Errors
 ///
 /// The failure itself, where it tells nothing of the server.
-fn not_again(check: Check, failure: Failure) -> Result<Finding, Failure> {
-    let (diagnosis, why) = refused_again(failure)?;
+fn not_again(check: Check, error: &Error) -> Result<Finding, Failure> {
+    let (diagnosis, why) = refused_again(error)?;
     Ok(Finding::fail(check, diagnosis, format_args!("{why}")))
-}
-
-/// The same as what is wrong, and the words that were seen.
-fn refused_again(failure: Failure) -> Result<(Diagnosis, String), Failure> {
-    match failure.exit {
-        Exit::Interrupted | Exit::Local | Exit::Usage => Err(failure),
-        _ if failure.phase == Some(Phase::Overall) => Err(failure),
-        Exit::Login | Exit::Temporary | Exit::Refused => {
-            Ok((Diagnosis::LoginAgain, failure.into_message()))
-        }
-        _ => Ok((Diagnosis::ConnectionLost, failure.into_message())),
-    }
 }

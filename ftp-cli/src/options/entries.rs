@@ -251,7 +251,11 @@ connections, listings, and with --upload-dir at uploads, whose files it deletes.
 warn (something is wrong that this client copes with), fail, or skip (it could not be looked at),
 with what it means, what to do and on which side. The last line is the best command line for this
 server. Exit 0 if all that is needed works, else the code of the first fail. It connects to nothing
-but the named server.",
+but the named server.
+
+The checks run side by side as far as the server takes several connections. The whole ends after
+30 s: allow more with --timeout TIME. If that is too short for all checks, doctor reports those that
+are done, and ends with the code of the first fail, or 10.",
     operands: &[Operand::Url],
     examples: &[
         ("doctor ftp://me@host", "all but uploads"),

@@ -1,24 +1,44 @@
 //! What the server can do beyond moving bytes: listings that programs can read, names, resuming,
 //! sizes, times, digests.
 
-use ftp_client::{Client, Error, ListOptions, Listed, ListingForm, RawCommand};
-use ftp_proto::{Escaped, Features, Reply, Severity};
+use ftp_client::{Client, Error, ListOptions, Listed, ListingForm, Phase};
+use ftp_proto::{EntryKind, Escaped, Features, Reply, Severity};
 
 use super::diagnosis::Diagnosis;
 use super::finding::{Check, Finding};
+use super::packets::LEAST;
+use super::say;
+use crate::look;
 
 /// So many entries of a listing show what form they have.
 const ENOUGH: usize = 1_000;
 
+/// In so many directories a large file is looked for.
+const DIRECTORIES: usize = 3;
+
 /// What a listing came to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Listing {
-    /// It came: how many entries, and the first line that was none.
-    Came { entries: usize, unreadable: Option<String> },
+    /// It came.
+    Came(Came),
     /// The server refused it.
     Refused(Reply),
+    /// It began and did not end, for this reason.
+    Stuck(Diagnosis, String),
     /// It could not be had, for this reason.
     Failed(String),
+}
+
+/// What a listing has in it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Came {
+    pub(super) entries: usize,
+    /// The first line that was no entry.
+    pub(super) unreadable: Option<String>,
+    /// The name of a file that takes more than one packet.
+    large: Option<Vec<u8>>,
+    /// The first directories in it.
+    directories: Vec<Vec<u8>>,
 }
 
 /// What was seen of a server's abilities.
@@ -35,43 +55,83 @@ pub(super) struct Seen {
     pub(super) utf8: Option<Reply>,
 }
 
-/// Looks at what a server can do, over a connection that is logged in.
+/// Looks at what a server can do, over a connection that is logged in, and at its listings of
+/// `directory`.
 ///
 /// # Errors
 ///
 /// Those of the control connection in the first of the questions.
-pub(super) fn look(client: &mut Client) -> Result<Seen, Error> {
+pub(super) fn look(client: &mut Client, directory: &[u8]) -> Result<Seen, Error> {
     let features = client.features()?;
-    let mut say = |command: &str| client.quote(&RawCommand::new(command).ok()?).ok();
+    let mut say = |command: &str| say(client, command);
     let utf8 = features.has("UTF8").then(|| say("OPTS UTF8 ON")).flatten();
     let (rest, size) = (say("REST 0"), say("SIZE ."));
-    let mlsd = features.has("MLST").then(|| list(client, ListingForm::Mlsd));
-    let list = list(client, ListingForm::List);
+    let mlsd = features.has("MLST").then(|| list(client, directory, ListingForm::Mlsd));
+    let list = list(client, directory, ListingForm::List);
     Ok(Seen { features, mlsd, list, rest, size, utf8 })
 }
 
-fn list(client: &mut Client, form: ListingForm) -> Listing {
-    match entries(client, form) {
-        Ok((entries, unreadable)) => Listing::Came { entries, unreadable },
+fn list(client: &mut Client, directory: &[u8], form: ListingForm) -> Listing {
+    match entries(client, directory, form) {
+        Ok(came) => Listing::Came(came),
         Err(Error::Refused(_, reply)) => Listing::Refused(reply),
+        Err(error @ Error::Timeout(Phase::Stall)) => {
+            Listing::Stuck(Diagnosis::BigPacketsLost, error.to_string())
+        }
+        Err(error @ Error::Timeout(Phase::FinalReply)) => {
+            Listing::Stuck(Diagnosis::FinalReplyNever, error.to_string())
+        }
         Err(error) => Listing::Failed(error.to_string()),
     }
 }
 
-fn entries(client: &mut Client, form: ListingForm) -> Result<(usize, Option<String>), Error> {
-    let (mut count, mut unreadable) = (0, None);
-    for listed in client.list_with("", ListOptions::by(form))? {
+fn entries(client: &mut Client, directory: &[u8], form: ListingForm) -> Result<Came, Error> {
+    let mut came = Came::default();
+    for listed in client.list_with(directory, ListOptions::by(form))? {
         match listed? {
-            Listed::Entry(_) => count += 1,
+            Listed::Entry(entry) => {
+                came.entries += 1;
+                let is_large = entry.size.is_some_and(|size| size >= LEAST);
+                match entry.kind {
+                    Some(EntryKind::File) if is_large => {
+                        came.large.get_or_insert(entry.name);
+                    }
+                    Some(EntryKind::Directory) if came.directories.len() < DIRECTORIES => {
+                        came.directories.push(entry.name);
+                    }
+                    _ => {}
+                }
+            }
             Listed::Unparsed(line) => {
-                unreadable.get_or_insert_with(|| Escaped(&line).to_string());
+                came.unreadable.get_or_insert_with(|| Escaped(&line).to_string());
             }
         }
-        if count >= ENOUGH {
+        if came.entries >= ENOUGH {
             break;
         }
     }
-    Ok((count, unreadable))
+    Ok(came)
+}
+
+/// The path of a file that takes more than one packet, in the directory that was listed or in one
+/// of the first in it.
+pub(super) fn large(client: &mut Client, directory: &[u8], seen: &Seen) -> Option<Vec<u8>> {
+    let came =
+        [seen.mlsd.as_ref(), Some(&seen.list)].into_iter().flatten().find_map(|listing| {
+            match listing {
+                Listing::Came(came) => Some(came),
+                _ => None,
+            }
+        })?;
+    let form = if seen.mlsd.is_some() { ListingForm::Auto } else { ListingForm::List };
+    if let Some(name) = &came.large {
+        return Some(look::join(directory, name));
+    }
+    came.directories.iter().find_map(|name| {
+        let inner = look::join(directory, name);
+        let large = entries(client, &inner, form).ok()?.large?;
+        Some(look::join(&inner, &large))
+    })
 }
 
 /// Judges them.
@@ -134,15 +194,16 @@ pub(super) fn judge(seen: &Seen) -> Vec<Finding> {
 
 fn came(check: Check, listing: &Listing, diagnosis: Diagnosis) -> Finding {
     match listing {
-        Listing::Came { unreadable: Some(line), .. } => {
+        Listing::Came(Came { unreadable: Some(line), .. }) => {
             Finding::warn(check, diagnosis, format_args!("a line is no entry: {line}"))
         }
-        Listing::Came { entries, .. } => {
+        Listing::Came(Came { entries, .. }) => {
             Finding::ok(check, format_args!("{entries} entries were read"))
         }
         Listing::Refused(reply) => {
             Finding::skip(check, format_args!("listings are refused: {reply}"))
         }
+        Listing::Stuck(diagnosis, why) => Finding::fail(check, *diagnosis, format_args!("{why}")),
         Listing::Failed(why) => Finding::skip(check, format_args!("no listing came: {why}")),
     }
 }
@@ -171,7 +232,7 @@ mod tests {
     }
 
     fn good() -> Seen {
-        let came = Listing::Came { entries: 3, unreadable: None };
+        let came = Listing::Came(Came { entries: 3, ..Came::default() });
         Seen {
             features: features(&[" MLST type*;", " UTF8", " HASH SHA-256*;SHA-1;"]),
             mlsd: Some(came.clone()),
@@ -189,7 +250,8 @@ mod tests {
     #[test]
     fn what_is_listed_must_work_and_what_is_not_may_be_missing() {
         assert_eq!(names(&good()), [""; 0]);
-        let odd = Listing::Came { entries: 3, unreadable: Some("?".to_owned()) };
+        let odd = Came { entries: 3, unreadable: Some("?".to_owned()), ..Came::default() };
+        let odd = Listing::Came(odd);
         for (seen, want) in [
             (Seen { mlsd: None, features: features(&[]), utf8: None, ..good() }, &[][..]),
             (Seen { mlsd: Some(Listing::Refused(reply(500))), ..good() }, &["mlsd-broken"]),
@@ -197,6 +259,10 @@ mod tests {
             (Seen { mlsd: Some(Listing::Failed("no data".into())), ..good() }, &[]),
             (Seen { list: odd, ..good() }, &["listing-unreadable"]),
             (Seen { list: Listing::Refused(reply(550)), ..good() }, &[]),
+            (
+                Seen { list: Listing::Stuck(Diagnosis::BigPacketsLost, "x".into()), ..good() },
+                &["big-packets-lost"],
+            ),
             (Seen { rest: Some(reply(502)), ..good() }, &["no-restart"]),
             (Seen { size: Some(reply(500)), ..good() }, &[]),
             (Seen { rest: None, size: None, ..good() }, &[]),

@@ -84,7 +84,7 @@ diagnoses! {
         Here: "look for a slip in the name; if it is right, ask the resolver by another program, such as getent hosts";
     NameUnanswered "name-unanswered" Timeout,
         "The resolver of this computer did not answer in time, which says nothing about the server.",
-        Here: "mend the resolver (/etc/resolv.conf), or use the server's address instead of its name";
+        Here: "repair the resolver (/etc/resolv.conf), or use the server's address instead of its name";
     NoAddressOfFamily "no-address-of-family" Network,
         "The server has addresses, but none of the kind that was asked for.",
         Here: "leave out -4, -6 or --bind";
@@ -96,7 +96,7 @@ diagnoses! {
         Between: "let TCP to this port pass to the server, and see that the computer is on";
     HostUnreachable "host-unreachable" Network,
         "The network says that there is no way to this address.",
-        Between: "mend the route, from here or at the router that the message is from";
+        Between: "repair the route, from here or at the router that the message is from";
     AddressDead "address-dead" Network,
         "Some of the addresses of this name cannot be used; clients that try such a one first are slow, or fail.",
         Server: "let the server listen on every address that its name has, or take the dead ones out of the DNS";
@@ -107,10 +107,10 @@ diagnoses! {
         "A web server talks at this port, not an FTP server.",
         Here: "use a web client (curl, wget) with http:// or https://, or tell the port of the FTP server";
     TlsOnPlainPort "tls-on-plain-port" Tls,
-        "The server waits for TLS at once at this port (implicit TLS), where the URL means one that begins in clear.",
+        "The server waits for TLS at once at this port (implicit TLS), where the URL means one that begins unencrypted.",
         Here: "use ftps:// with this port";
     PlainOnTlsPort "plain-on-tls-port" Tls,
-        "The server begins in clear at this port, where ftps:// means one that begins with TLS.",
+        "The server begins unencrypted at this port, where ftps:// means one that begins with TLS.",
         Here: "use ftpes://, which has the server switch to TLS before anything secret is sent";
     OtherProtocol "other-protocol" Protocol,
         "What talks at this port is no FTP server.",
@@ -120,7 +120,7 @@ diagnoses! {
         Server: "look at the server's log and load, and switch its look-ups of client names off (vsftpd: reverse_lookup_enable=NO, ProFTPD: UseReverseDNS off, Pure-FTPd: -H)";
     GreetingLate "greeting-late" Timeout,
         "The server takes long to greet, which most often is a look-up of the client's name that nobody answers; clients with little patience give up.",
-        Server: "switch look-ups of client names off (vsftpd: reverse_lookup_enable=NO, ProFTPD: UseReverseDNS off, Pure-FTPd: -H), or mend its resolver";
+        Server: "switch look-ups of client names off (vsftpd: reverse_lookup_enable=NO, ProFTPD: UseReverseDNS off, Pure-FTPd: -H), or repair its resolver";
     ClosedUnspoken "closed-unspoken" Network,
         "The server takes the connection and closes it without a word, as one does that bans this address or refuses it by a list.",
         Server: "look for this client's address in lists of bans (fail2ban, hosts.deny) and in the server's log";
@@ -140,11 +140,11 @@ diagnoses! {
         "The certificate's time has not begun: it is new, or one of the two clocks is wrong.",
         Server: "set the clocks of both computers, or issue the certificate again";
     CertificateSelfSigned "certificate-self-signed" Tls,
-        "The certificate vouches for itself, so nothing tells this server from somebody in between.",
-        Here: "compare the pin with the server's operator by another way and use --pin with it; or have the server get a certificate of an authority";
+        "The certificate is self-signed, so the server's identity cannot be verified.",
+        Here: "compare the pin with the server's operator out of band and use it with --pin; or have the server get a certificate that a trusted CA signed";
     CertificateUnknownIssuer "certificate-unknown-issuer" Tls,
         "The certificate is from an authority that this computer does not know, or the server leaves out the certificates in between.",
-        Server: "have it send the whole chain (fullchain.pem); with an authority of one's own, name it here by --ca-file";
+        Server: "have it send the whole chain (fullchain.pem); if a private CA signed it, name that CA with --ca-file";
     CertificateWrongName "certificate-wrong-name" Tls,
         "The certificate is for other names than the one that was asked for.",
         Here: "use a name that the certificate has; or have the server get a certificate with this one";
@@ -157,8 +157,14 @@ diagnoses! {
     CertificateUnusable "certificate-unusable" Tls,
         "The certificate is not one that a server can show.",
         Server: "issue a new one for a server (key usage serverAuth, an RSA key of 2048 bits or an ECDSA key)";
+    TlsBroken "tls-broken" Tls,
+        "The server lists AUTH TLS among its features and refuses it.",
+        Server: "look at its TLS log, give it a certificate and a key that it can read, and switch TLS on";
+    TlsStalls "tls-stalls" Timeout,
+        "The server agrees to TLS, and then the handshake stops. Its messages are large: packets of full size are lost on the way (MTU), or the server hangs.",
+        Between: "let ICMP \"fragmentation needed\" pass or limit the MSS of TCP connections at the router; if the path is good, look at the server's TLS log";
     ProtectionRefused "protection-refused" Tls,
-        "Commands are protected, files and listings would go in clear: the server refuses PROT P.",
+        "Commands are protected, files and listings would go unencrypted: the server refuses PROT P.",
         Server: "let it protect data connections (PBSZ 0, PROT P); --tls-data clear does without";
     ReuseDemanded "reuse-demanded" Tls,
         "The server takes a protected data connection only if it continues the TLS session of the control connection; clients that cannot (many libraries) fail with 522 or 425.",
@@ -170,7 +176,7 @@ diagnoses! {
         "The server ends protected data without saying that it is the end, so a file that somebody cuts short looks whole.",
         Server: "update the server; this client takes no file that may have been cut";
     ClearPassword "clear-password" Tls,
-        "The password goes over public networks in clear, and so do files: whoever is in between reads both.",
+        "The password goes over public networks unencrypted, and so do files: anyone on the network path reads both.",
         Here: "use ftpes:// if the check tls says that the server offers it, else ask its operator for TLS";
     LoginRefused "login-refused" Login,
         "The server does not take this user with this password.",
@@ -178,6 +184,9 @@ diagnoses! {
     LoginNeedsTls "login-needs-tls" Tls,
         "The server takes logins under TLS only.",
         Here: "use ftpes:// instead of ftp://";
+    LoginTlsMissing "login-tls-missing" Tls,
+        "The server takes logins under TLS only, and refuses TLS as well, so nobody can log in.",
+        Server: "switch TLS on with a certificate, or allow logins without it";
     LoginFailed "login-failed" Temporary,
         "The login failed for a reason that may pass, as the server says itself.",
         Server: "wait and try again; look at its log if it stays so";
@@ -211,6 +220,9 @@ diagnoses! {
     PassiveOff "passive-off" Data,
         "The server refuses to listen for data connections, so clients behind a NAT or firewall cannot use it.",
         Server: "switch passive mode on (vsftpd: pasv_enable=YES); --active works where the server can reach this computer";
+    PassivePartly "passive-ports-partly" Data,
+        "Some of the server's passive ports can be reached and others cannot, so transfers fail by chance: a firewall or NAT opens or forwards only a part of the range.",
+        Server: "open and forward the whole range, or narrow the server's range to the ports that are open (vsftpd: pasv_min_port and pasv_max_port, ProFTPD: PassivePorts, Pure-FTPd: -p, serve: passive.ports)";
     FewPorts "few-ports" Data,
         "The server has very few passive ports, one for each transfer that runs or ended a minute ago; clients in parallel get 425.",
         Server: "widen its range of passive ports to a hundred or more";
@@ -226,6 +238,21 @@ diagnoses! {
     ActiveOff "active-off" Data,
         "The server refuses to connect to clients (active mode).",
         Here: "stay with passive mode, the default";
+    ReplyNever "reply-never" Timeout,
+        "The server lets this user in and then leaves commands without an answer: it hangs, or a proxy or firewall in between loses them.",
+        Server: "look at its log and processes for this time; if the commands are not in its log, look for the proxy or firewall in between";
+    FinalReplyNever "final-reply-never" Timeout,
+        "The server begins a listing and never confirms its end, so every transfer ends in a timeout, whatever the way of the data connection. The server hangs at the end of a transfer, or a proxy or firewall loses its reply.",
+        Server: "look at its log and processes for this time; if it sent the reply (226), look for the proxy or firewall in between that loses it";
+    BigPacketsLost "big-packets-lost" Network,
+        "Small things pass, large ones stall: MTU. The path takes only packets that are smaller than the full size, as tunnels, VPN and PPPoE do, and the ICMP messages that say so are dropped.",
+        Between: "let ICMP \"fragmentation needed\" (IPv6: \"packet too big\") pass, or limit the MSS of TCP connections at the router (nft: tcp option maxseg size set rt mtu); to prove it, set the MTU of this computer's interface to 1280 and try again";
+    FewConnections "few-connections" Temporary,
+        "The server takes few connections at a time from one address, so programs that open several (-j, graphical clients) are refused.",
+        Server: "raise its limit for one address (vsftpd: max_per_ip, ProFTPD: MaxClientsPerHost, Pure-FTPd: -C, serve: limits.per_address), or use one connection at a time (no -j)";
+    PathMissing "path-missing" Refused,
+        "The login works, and the path of the URL names nothing that this user can use.",
+        Here: "look for a slip in the path (upper and lower case count); the best command line below lists the directory after the login";
     MlsdBroken "mlsd-broken" Protocol,
         "The server lists MLSD among what it can do and does not do it.",
         Server: "update it; here --listing list is the way around";
@@ -238,6 +265,9 @@ diagnoses! {
     UploadRefused "upload-refused" Refused,
         "The server does not let this user store files in that directory.",
         Server: "give the user the right to write there, and the directory to the user that the server runs as; or name another --upload-dir";
+    UploadDirMissing "upload-dir-missing" Refused,
+        "There is no such directory for this user, so nothing can be stored in it.",
+        Here: "look for a slip in --upload-dir, or create the directory with ftp-cli mkdir";
     UploadFailed "upload-failed" Temporary,
         "An upload could not be ended, for want of space or for a reason that may pass.",
         Server: "see that there is room on its disk and in the user's quota";

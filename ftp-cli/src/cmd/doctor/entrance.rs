@@ -26,25 +26,42 @@ pub(super) fn system(answer: &Result<Vec<u8>, Error>) -> Finding {
     }
 }
 
-/// A login that came to nothing. `in_clear` is whether there was no TLS.
-pub(super) fn refused(user: Escaped<'_>, error: &Error, in_clear: bool) -> Finding {
-    let diagnosis = match error {
-        Error::Refused(_, reply) if in_clear && wants_tls(reply) => Diagnosis::LoginNeedsTls,
+/// What is known of TLS at a server that was asked without it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Offer {
+    Refused,
+    /// It is offered, or nobody knows.
+    Unknown,
+}
+
+/// A login that came to nothing. `offer` is `None` if it was protected by TLS.
+pub(super) fn refused(user: Escaped<'_>, error: &Error, offer: Option<Offer>) -> Finding {
+    let diagnosis = match (error, offer) {
+        (Error::Refused(_, reply), Some(Offer::Refused)) if wants_tls(reply) => {
+            Diagnosis::LoginTlsMissing
+        }
+        (Error::Refused(_, reply), Some(_)) if wants_tls(reply) => Diagnosis::LoginNeedsTls,
+        (error, _) => of(error),
+    };
+    match diagnosis {
+        Diagnosis::ProtectionRefused => {
+            Finding::fail(Check::Protection, diagnosis, format_args!("{error}"))
+        }
+        _ => Finding::fail(Check::Login, diagnosis, format_args!("{user}: {error}")),
+    }
+}
+
+/// What a login without a word of TLS failed for.
+fn of(error: &Error) -> Diagnosis {
+    match error {
         Error::Refused(_, reply) if reply.code().severity() == Severity::Transient => {
             Diagnosis::LoginFailed
         }
         Error::Refused(..) => Diagnosis::LoginRefused,
         Error::ServiceClosing(_) => Diagnosis::LoginFailed,
-        Error::Tls(TlsError::DataProtectionRefused(..)) => {
-            return Finding::fail(
-                Check::Protection,
-                Diagnosis::ProtectionRefused,
-                format_args!("{error}"),
-            );
-        }
+        Error::Tls(TlsError::DataProtectionRefused(..)) => Diagnosis::ProtectionRefused,
         _ => Diagnosis::ConnectionLost,
-    };
-    Finding::fail(Check::Login, diagnosis, format_args!("{user}: {error}"))
+    }
 }
 
 /// Whether a refusal is for want of TLS. Only 534 means that by its code (RFC 4217 §5), so servers
@@ -82,10 +99,15 @@ mod tests {
             (332, "account", true, "login-refused"),
         ] {
             let reply = Reply::new(ReplyCode::new(code).unwrap(), text);
-            let found = refused(Escaped(b"me"), &Error::Refused(Verb::User, reply), in_clear);
+            let offer = in_clear.then_some(Offer::Unknown);
+            let found = refused(Escaped(b"me"), &Error::Refused(Verb::User, reply), offer);
             assert_eq!(found.diagnosis.unwrap().row().name, want, "{code} {text}");
         }
-        let lost = refused(Escaped(b"me"), &Error::Closed, true);
+        let encrypt = || Reply::new(ReplyCode::new(530).unwrap(), "must use encryption");
+        let error = Error::Refused(Verb::Pass, encrypt());
+        let found = refused(Escaped(b"me"), &error, Some(Offer::Refused));
+        assert_eq!(found.diagnosis, Some(Diagnosis::LoginTlsMissing));
+        let lost = refused(Escaped(b"me"), &Error::Closed, Some(Offer::Unknown));
         assert_eq!(lost.diagnosis, Some(Diagnosis::ConnectionLost));
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Arguments;
 
 use super::diagnosis::Diagnosis;
 
-/// What is looked at, in the order of the report.
+/// What is looked at.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Check {
     Resolve,
@@ -25,6 +25,9 @@ pub(super) enum Check {
     Eprt,
     Port,
     Families,
+    Packets,
+    Parallel,
+    Path,
     Mlsd,
     List,
     Utf8,
@@ -62,6 +65,9 @@ impl Check {
             Self::Eprt => "eprt",
             Self::Port => "port",
             Self::Families => "families",
+            Self::Packets => "packets",
+            Self::Parallel => "parallel",
+            Self::Path => "path",
             Self::Mlsd => "mlsd",
             Self::List => "list",
             Self::Utf8 => "utf8",

@@ -20,6 +20,9 @@ const QUIET: Duration = Duration::from_secs(5);
 /// greeting, a web server calls it a bad request.
 const QUESTION: &[u8] = b"FEAT\r\n\r\n";
 
+/// How long a server that was looked at may take to say good-bye.
+const PARTING: Duration = Duration::from_secs(1);
+
 /// The most that is read of what a server says first.
 const MOST_SAID: usize = 64 << 10;
 
@@ -101,7 +104,13 @@ pub(super) fn look(
                 Heard::End | Heard::Nothing => Answer::Closed,
             };
         }
-        Heard::Words(first) => return talks(first, start, false),
+        Heard::Words(first) => {
+            let answer = talks(first, start, false);
+            if let Answer::Talks { talker: Talker::Ftp(_), .. } = &answer {
+                part(&stream);
+            }
+            return answer;
+        }
         // A server of TLS that closes would have waited.
         Heard::End => return Answer::Closed,
         Heard::Nothing => {}
@@ -130,13 +139,36 @@ fn talks(first: Vec<u8>, start: Instant, asked: bool) -> Answer {
     Answer::Talks { talker: recognise(&first), first, after: start.elapsed(), asked }
 }
 
-fn connect(address: SocketAddr, bind: Option<IpAddr>, limit: Duration) -> io::Result<TcpStream> {
+pub(super) fn connect(
+    address: SocketAddr,
+    bind: Option<IpAddr>,
+    limit: Duration,
+) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if let Some(bind) = bind {
         socket.bind(&SocketAddr::new(bind, 0).into())?;
     }
     socket.connect_timeout(&address.into(), limit)?;
     Ok(socket.into())
+}
+
+/// Ends a session of FTP that was only looked at, and waits until the server has ended it: some count
+/// it until then.
+fn part(mut stream: &TcpStream) {
+    let until = Instant::now() + PARTING;
+    if stream.write_all(b"QUIT\r\n").is_err() {
+        return;
+    }
+    let mut buffer = [0; 4_096];
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
+            return;
+        }
+        if !matches!(stream.read(&mut buffer), Ok(1..)) {
+            return;
+        }
+    }
 }
 
 /// What was heard until a point in time.

@@ -72,6 +72,15 @@ pub(super) fn good_family(answers: &[(SocketAddr, Answer)]) -> Option<&'static s
     }
 }
 
+/// How long the slowest of those that greet took for it.
+pub(super) fn slowest(answers: &[(SocketAddr, Answer)]) -> Duration {
+    let times = answers.iter().filter_map(|(_, answer)| match answer {
+        Answer::Talks { after, .. } => Some(*after),
+        _ => None,
+    });
+    times.max().unwrap_or_default()
+}
+
 /// Judges the addresses of a server. Where at least one of them is good, the bad ones are only a
 /// warning.
 pub(super) fn addresses(answers: &[(SocketAddr, Answer)], implicit: bool) -> Vec<Finding> {

@@ -5,10 +5,14 @@ mod judge;
 
 pub(super) use judge::judge;
 
-use ftp_client::{CertificateFault, Client, Error, Tls, TlsError, TlsInfo, TlsVersion};
+use std::thread::scope;
+
+use ftp_client::{CertificateFault, Client, Error, Phase, Tls, TlsError, TlsInfo, TlsVersion};
 use ftp_proto::Reply;
 
-use super::{Dial, now};
+use super::packets::{self, Passage};
+use super::places::Inside;
+use super::{Dial, joined, now, start};
 use crate::exit::Failure;
 
 /// What came of connecting as the options want it.
@@ -21,6 +25,12 @@ pub(super) enum Outcome {
     Certificate(CertificateFault, String, Option<String>),
     /// The two did not agree.
     Failed(String),
+    /// The handshake stood still, and so does anything large without TLS.
+    PacketsLost(String),
+    /// The handshake stood still.
+    Stalled(String),
+    /// The server did not let it connect, and had done so before.
+    NotAgain(String),
     /// This program cannot do it, for this reason.
     Unable(String),
 }
@@ -42,15 +52,20 @@ pub(super) struct Seen {
 ///
 /// `Unsupported` where this program has no TLS, `Usage` for files of the options, `Interrupted`.
 pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<Seen, Failure> {
-    let connect = |tls: Tls| dial.builder().tls(tls).connect_to(dial.secure_url());
-    let (outcome, info) = match connect(tls.clone()) {
-        Ok(client) => (Outcome::Secured, part(client)),
+    let (outcome, info) = match dial.connect_by(tls) {
+        Ok(inside) => (Outcome::Secured, part(inside)),
         Err(Error::Tls(TlsError::Refused(reply))) => (Outcome::Refused(reply), None),
         Err(Error::Tls(TlsError::Certificate { fault, detail, pin })) => {
-            let info = connect(tls.clone().accept_invalid_certificates(true)).ok().and_then(part);
+            let any = tls.clone().accept_invalid_certificates(true);
+            let info = dial.connect_by(&any).ok().and_then(part);
             (Outcome::Certificate(fault, detail, pin), info)
         }
         Err(error @ Error::Cancelled) => return Err(error.into()),
+        Err(error @ Error::Timeout(Phase::Overall)) => (Outcome::Unable(error.to_string()), None),
+        Err(error @ Error::Timeout(Phase::Handshake)) => (stalled(dial, &error)?, None),
+        Err(error @ Error::Timeout(Phase::Reply)) if dial.tls.is_none() => {
+            (Outcome::Unable(error.to_string()), None)
+        }
         // Who does not ask for TLS can do without what it takes here.
         Err(Error::Tls(error @ (TlsError::Absent | TlsError::Settings(_))))
             if dial.tls.is_none() =>
@@ -60,23 +75,46 @@ pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<Seen, Failure> {
         Err(
             error @ Error::Tls(TlsError::Absent | TlsError::File { .. } | TlsError::Settings(_)),
         ) => return Err(error.into()),
+        // It took one a moment ago.
+        Err(error @ (Error::ServiceClosing(_) | Error::Greeting(_))) if dial.tls.is_some() => {
+            (Outcome::NotAgain(error.to_string()), None)
+        }
+        Err(error @ (Error::ServiceClosing(_) | Error::Greeting(_))) => {
+            (Outcome::Unable(error.to_string()), None)
+        }
         Err(error) => (Outcome::Failed(error.to_string()), None),
     };
     let mut versions = Vec::new();
     if info.is_some() {
-        for version in [TlsVersion::V1_2, TlsVersion::V1_3] {
+        let agrees = |version| {
             let only = tls.clone().versions(version, version).accept_invalid_certificates(true);
-            if connect(only).ok().and_then(part).is_some() {
-                versions.push(version);
-            }
-        }
+            dial.connect_by(&only).ok().and_then(part).is_some()
+        };
+        let both = [TlsVersion::V1_2, TlsVersion::V1_3];
+        let agreed = scope(|scope| {
+            let [old, new] = both.map(|version| start(scope, move || agrees(version)));
+            Ok::<_, Failure>([old.map(joined)?, new.map(joined)?])
+        })?;
+        versions.extend(both.into_iter().zip(agreed).filter(|(_, is)| *is).map(|(one, _)| one));
     }
     Ok(Seen { outcome, info, versions, now: now() })
 }
 
+/// A handshake that stood still. Whether large things stall shows without TLS, too.
+fn stalled(dial: &Dial<'_>, error: &Error) -> Result<Outcome, Failure> {
+    if dial.is_implicit {
+        return Ok(Outcome::Stalled(error.to_string()));
+    }
+    match dial.connect_plainly().and_then(|mut inside| packets::long_command(&mut inside.it)) {
+        Ok(Passage::Stalled(seen)) => Ok(Outcome::PacketsLost(seen)),
+        Err(error @ Error::Cancelled) => Err(error.into()),
+        _ => Ok(Outcome::Stalled(error.to_string())),
+    }
+}
+
 /// What was agreed on; and good-bye.
-fn part(client: Client) -> Option<TlsInfo> {
-    let info = client.tls().cloned();
-    let _ = client.quit();
+fn part(inside: Inside<'_, Client>) -> Option<TlsInfo> {
+    let info = inside.it.tls().cloned();
+    inside.part();
     info
 }

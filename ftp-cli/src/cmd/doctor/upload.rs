@@ -3,22 +3,26 @@
 
 mod judge;
 
-pub(super) use judge::judge;
-
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use ftp_client::{Client, Error};
+use ftp_client::{Client, Error, Phase};
 use ftp_proto::Reply;
 
+use super::dial::Dial;
+use super::finding::{Check, Finding};
 use super::ways::Way;
-use super::{Dial, now};
+use super::{not_again, now};
 use crate::exit::Failure;
+use crate::look;
 
 /// How much is stored, and appended, in bytes.
 const LENGTH: usize = 64 << 10;
 const MORE: usize = 1 << 10;
+
+/// How much fits into one packet of any network.
+const SMALL: usize = 256;
 
 /// How long cleaning up may take over a new connection: a signal leaves half a second.
 const CLEANING: Duration = Duration::from_millis(450);
@@ -31,6 +35,10 @@ pub(super) enum Step {
     Refused(Reply),
     /// It was done, and what is there now is not what should be.
     Changed(String),
+    /// Data stood still, or the end of it was never confirmed.
+    Stalled(String),
+    /// There was no data connection, which says nothing of files.
+    NoData(String),
     Failed(String),
     /// Not tried, since one before it failed.
     NotTried,
@@ -40,6 +48,10 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) directory: String,
+    /// Whether there is no such directory, as far as the server tells.
+    pub(super) is_missing: bool,
+    /// A small file, tried only where a large one stalled.
+    pub(super) small: Step,
     pub(super) put: Step,
     /// Whether what was stored came back; `NotTried` and `Refused` are no fault of the upload.
     pub(super) back: Step,
@@ -53,14 +65,21 @@ pub(super) struct Seen {
     pub(super) left: Vec<String>,
 }
 
-/// Tries all of it in a directory. What it stores it removes, whatever happens.
+/// Tries all of it in a directory, and judges it. What it stores it removes, whatever happens.
 ///
 /// # Errors
 ///
-/// Of connecting and the login, `Interrupted`, and `Timeout` if the time for the whole is over.
-/// Nothing is left then, as far as can be done, and what is left is named in a message.
-pub(super) fn examine(dial: &Dial<'_>, way: Way, directory: &[u8]) -> Result<Seen, Failure> {
-    let mut client = dial.client(way)?;
+/// `Interrupted`, and `Timeout` if the time for the whole is over. Nothing is left then, as far as
+/// can be done, and what is left is named in a message.
+pub(super) fn examine(
+    dial: &Dial<'_>,
+    way: Way,
+    directory: &[u8],
+) -> Result<Vec<Finding>, Failure> {
+    let mut inside = match dial.client(way) {
+        Ok(inside) => inside,
+        Err(error) => return Ok(vec![not_again(Check::Put, &error)?]),
+    };
     let name = format!("ftp-cli-doctor-{:016x}", RandomState::new().build_hasher().finish());
     let path = |suffix: &str| match directory {
         [] => format!("{name}{suffix}").into_bytes(),
@@ -69,9 +88,11 @@ pub(super) fn examine(dial: &Dial<'_>, way: Way, directory: &[u8]) -> Result<See
             [directory, slash, name.as_bytes(), suffix.as_bytes()].concat()
         }
     };
-    let mut trial = Trial { client: &mut client, there: Vec::new() };
+    let mut trial = Trial { client: &mut inside.it, there: Vec::new() };
     let mut seen = Seen {
         directory: ftp_proto::Escaped(directory).to_string(),
+        is_missing: false,
+        small: Step::NotTried,
         put: Step::NotTried,
         back: Step::NotTried,
         append: Step::NotTried,
@@ -81,11 +102,36 @@ pub(super) fn examine(dial: &Dial<'_>, way: Way, directory: &[u8]) -> Result<See
         clock: None,
         left: Vec::new(),
     };
-    let tried = trial.all(&mut seen, &path);
-    let Trial { there, .. } = trial;
-    let (delete, left) = clean(dial, &mut client, there);
-    (seen.delete, seen.left) = (delete, left);
-    let _ = client.quit();
+    let mut tried = trial.all(&mut seen, &path);
+    let mut there = trial.there;
+    if let Step::Refused(_) = seen.put {
+        seen.is_missing = matches!(look::can_enter(&mut inside.it, directory),
+            Err(error) if look::is_no(&error));
+    }
+    let mut client = Some(inside);
+    // Whether something small fares better tells why something large did not.
+    let is_stalled = matches!(seen.put, Step::Stalled(_)) && tried.is_ok();
+    if is_stalled && dial.in_time().is_ok() {
+        drop(client.take());
+        client = dial.client(way).ok();
+    }
+    if let Some(inside) = client.as_mut().filter(|_| is_stalled) {
+        let mut trial = Trial { client: &mut inside.it, there };
+        match step(trial.store(&path(".small"), &bytes(SMALL), How::Whole)) {
+            Ok(small) => seen.small = small,
+            Err(error) => tried = Err(error),
+        }
+        there = trial.there;
+    }
+    let patience = match tried {
+        Ok(()) if dial.in_time().is_ok() => dial.patience(),
+        _ => CLEANING,
+    };
+    let old = client.as_mut().map(|inside| &mut inside.it);
+    (seen.delete, seen.left) = clean(dial, old, there, patience);
+    if let Some(inside) = client {
+        inside.part();
+    }
     let is_over = match tried {
         Err(error @ Error::Cancelled) => Err(error.into()),
         _ => dial.in_time(),
@@ -93,7 +139,7 @@ pub(super) fn examine(dial: &Dial<'_>, way: Way, directory: &[u8]) -> Result<See
     if is_over.is_err() && !seen.left.is_empty() {
         dial.messages.say(format_args!("still at the server: {}", seen.left.join(", ")));
     }
-    is_over.map(|()| seen)
+    is_over.map(|()| judge::judge(&seen))
 }
 
 /// The steps, and the files that they may have left.
@@ -201,20 +247,32 @@ fn step(result: Result<(), Error>) -> Result<Step, Error> {
         Ok(()) => Ok(Step::Done),
         Err(Error::Refused(_, reply)) => Ok(Step::Refused(reply)),
         Err(Error::Cancelled) => Err(Error::Cancelled),
+        Err(error @ Error::Timeout(Phase::Stall | Phase::FinalReply)) => {
+            Ok(Step::Stalled(error.to_string()))
+        }
+        Err(error @ Error::DataConnection(_)) => Ok(Step::NoData(error.to_string())),
         Err(error) => Ok(Step::Failed(error.to_string())),
     }
 }
 
 /// Removes the files, over a new connection if the old one is of no use any more. Gives what came of
 /// it, and what is still there.
-fn clean(dial: &Dial<'_>, client: &mut Client, there: Vec<(Vec<u8>, bool)>) -> (Step, Vec<String>) {
+fn clean(
+    dial: &Dial<'_>,
+    mut client: Option<&mut Client>,
+    there: Vec<(Vec<u8>, bool)>,
+    patience: Duration,
+) -> (Step, Vec<String>) {
     let mut another = None;
     let (mut worst, mut left) = (Step::NotTried, Vec::new());
     for (name, is_there) in there.into_iter().rev() {
-        let mut deleted = client.delete(&name);
+        let mut deleted = match &mut client {
+            Some(client) => client.delete(&name),
+            None => Err(Error::Closed),
+        };
         if !matches!(deleted, Ok(()) | Err(Error::Refused(..))) {
             if another.is_none() {
-                another = dial.undisturbed(CLEANING).ok();
+                another = dial.undisturbed(patience).ok();
             }
             if let Some(another) = &mut another {
                 deleted = another.delete(&name);

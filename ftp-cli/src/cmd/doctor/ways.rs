@@ -6,20 +6,20 @@ mod judge;
 pub(super) use judge::{Best, judge};
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
 
 use ftp_client::{
     Client, ClientBuilder, Error, Extended, ListOptions, ListingForm, Mode, Phase, RawCommand,
     TlsError,
 };
-use ftp_proto::{ExtendedAddress, HostPort, Reply, ReplyCode, Severity};
+use ftp_proto::{ExtendedAddress, HostPort, Reply, Severity};
 
 use super::diagnosis::Diagnosis;
-use super::{Dial, refused_again};
+use super::dial::{Dial, refused_again};
+use super::ports::Ports;
+use super::{probe, say};
 use crate::exit::Failure;
-
-/// How often the server is asked for a port, so that the range of them shows.
-const TRIES: usize = 8;
 
 /// So many lines of a listing show that data flows.
 const ENOUGH: usize = 1_000;
@@ -46,6 +46,15 @@ impl Way {
         }
     }
 
+    const fn command(self) -> &'static str {
+        match self {
+            Self::Epsv => "EPSV",
+            Self::Pasv => "PASV",
+            Self::Eprt => "EPRT",
+            Self::Port => "PORT",
+        }
+    }
+
     pub(super) const fn is_active(self) -> bool {
         matches!(self, Self::Eprt | Self::Port)
     }
@@ -62,6 +71,10 @@ pub(super) enum Outcome {
     Unanswered,
     /// No connection: rejected if `closed`, else nobody answered.
     Unreachable { closed: bool, at: Option<SocketAddr> },
+    /// The connection stands, and what should come over it does not.
+    Stalled,
+    /// The transfer has no end, or no beginning: which reply is missing, in words.
+    Unfinished(&'static str),
     /// The server gave up on the connection (425, 426).
     GaveUp(Reply),
     /// The connection stands, and TLS on it failed.
@@ -81,9 +94,7 @@ pub(super) struct Seen {
     pub(super) peer: SocketAddr,
     /// From where the server says that we come, if it does and that is not where we are.
     pub(super) seen_as: Option<IpAddr>,
-    /// The hosts behind PASV, and the ports behind PASV or EPSV, of each try.
-    pub(super) hosts: Vec<IpAddr>,
-    pub(super) ports: Vec<u16>,
+    pub(super) ports: Ports,
     /// The answer to a protocol that does not exist.
     pub(super) no_such_family: Option<Reply>,
     /// In the order of [`Way::ALL`].
@@ -92,42 +103,14 @@ pub(super) struct Seen {
     pub(super) wanted: Mode,
 }
 
-/// What is learned from the dialogue alone.
-#[derive(Debug, Default)]
-pub(super) struct Dialogue {
-    seen_as: Option<IpAddr>,
-    hosts: Vec<IpAddr>,
-    ports: Vec<u16>,
-    no_such_family: Option<Reply>,
+/// Where the server says that it sees us, if that is not where we are.
+pub(super) fn seen_as(client: &mut Client, local: SocketAddr, peer: SocketAddr) -> Option<IpAddr> {
+    address_of_ours(&say(client, "STAT")?, local.ip(), peer.ip())
 }
 
-/// Asks for ports and addresses. What breaks the connection ends the questions: trying the ways
-/// tells why.
-pub(super) fn ask(client: &mut Client, local: SocketAddr, peer: SocketAddr) -> Dialogue {
-    let mut learned = Dialogue::default();
-    if let Some(reply) = say(client, "STAT") {
-        learned.seen_as = address_of_ours(&reply, local.ip(), peer.ip());
-    }
-    let command = if peer.ip().to_canonical().is_ipv4() { "PASV" } else { "EPSV" };
-    for _ in 0..TRIES {
-        let Some(reply) = say(client, command) else { return learned };
-        match HostPort::find(reply.text()) {
-            Ok(found) if reply.code() == ReplyCode::PASSIVE => {
-                learned.hosts.push(found.host.into());
-                learned.ports.push(found.port);
-            }
-            _ if reply.code() == ReplyCode::EXTENDED_PASSIVE => {
-                learned.ports.extend(ExtendedAddress::find_port(reply.text()));
-            }
-            _ => break,
-        }
-    }
-    learned.no_such_family = say(client, &format!("EPRT |9|{}|9|", local.ip().to_canonical()));
-    learned
-}
-
-fn say(client: &mut Client, command: &str) -> Option<Reply> {
-    client.quote(&RawCommand::new(command).ok()?).ok()
+/// The answer to a protocol that does not exist.
+pub(super) fn no_such_family(client: &mut Client, local: SocketAddr) -> Option<Reply> {
+    say(client, &format!("EPRT |9|{}|9|", local.ip().to_canonical()))
 }
 
 /// The address that a server names behind "connected": where it sees us.
@@ -145,81 +128,87 @@ fn address_of_ours(stat: &Reply, local: IpAddr, peer: IpAddr) -> Option<IpAddr> 
         .then_some(found)
 }
 
-/// Tries each way, and puts all together.
+/// Whether a listing comes over a connection of this way that resumes no session of TLS; why not,
+/// if it does not. The inner error is that of a login which failed.
 ///
 /// # Errors
 ///
 /// `Interrupted`, and `Timeout` if the time for the whole is over.
-pub(super) fn examine(
+pub(super) fn without_resuming(
     dial: &Dial<'_>,
-    learned: Dialogue,
-    (local, peer): (SocketAddr, SocketAddr),
-) -> Result<Seen, Failure> {
-    let [one, two, three, four] = Way::ALL.map(|way| attempt(dial, way, peer));
-    let Dialogue { seen_as, hosts, ports, no_such_family } = learned;
-    let outcomes = [one?, two?, three?, four?];
-    Ok(Seen { local, peer, seen_as, hosts, ports, no_such_family, outcomes, wanted: dial.wanted })
-}
-
-/// Whether a listing comes over a connection of this way that resumes no session of TLS; why not,
-/// if it does not.
-///
-/// # Errors
-///
-/// Of connecting and the login, and `Interrupted`.
-pub(super) fn without_resuming(dial: &Dial<'_>, way: Way) -> Result<Option<String>, Failure> {
-    let Some(tls) = dial.tls.clone() else { return Ok(None) };
-    let mut client = dial.client_by(dial.builder().tls(tls.resume_sessions(false)), way)?;
-    match listing(&mut client) {
+    way: Way,
+) -> Result<Result<Option<String>, Error>, Failure> {
+    let Some(tls) = &dial.tls else { return Ok(Ok(None)) };
+    let change = |builder: ClientBuilder| builder.tls(tls.clone().resume_sessions(false));
+    let mut inside = match dial.client_by(way, change) {
+        Ok(inside) => inside,
+        Err(error) => return Ok(Err(error)),
+    };
+    match listing(&mut inside.it) {
         Ok(_) | Err(Error::Tls(TlsError::TruncatedTls)) => {
-            let _ = client.quit();
-            Ok(None)
+            inside.part();
+            Ok(Ok(None))
         }
-        Err(error @ Error::Cancelled) => Err(error.into()),
-        Err(error) => {
-            dial.in_time()?;
-            Ok(Some(error.to_string()))
-        }
+        Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => Err(error.into()),
+        Err(error) => Ok(Ok(Some(error.to_string()))),
     }
 }
 
-fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<Outcome, Failure> {
+/// Tries one way.
+///
+/// # Errors
+///
+/// `Interrupted`.
+pub(super) fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<Outcome, Failure> {
     if matches!(way, Way::Pasv | Way::Port) && peer.ip().to_canonical().is_ipv6() {
         return Ok(Outcome::NotTried(
             "it carries IPv4 addresses only, and this is IPv6".to_owned(),
         ));
     }
-    let mut client = match dial.client(way) {
-        Ok(client) => client,
-        Err(failure) => {
-            let (diagnosis, why) = refused_again(failure)?;
+    let mut inside = match dial.client(way) {
+        Ok(inside) => inside,
+        Err(error @ Error::Timeout(Phase::Overall)) => {
+            return Ok(Outcome::NotTried(error.to_string()));
+        }
+        Err(error) => {
+            let (diagnosis, why) = refused_again(&error)?;
             return Ok(Outcome::NotAgain(diagnosis, why));
         }
     };
-    let outcome = match listing(&mut client) {
+    let client = &mut inside.it;
+    // Asked apart from the listing, so that a command that is never answered is known from a listing
+    // that is not.
+    if !way.is_active() {
+        let command = RawCommand::new(way.command()).map_err(Error::Argument);
+        match command.and_then(|command| client.quote(&command)) {
+            Ok(reply) if reply.code().severity() == Severity::Completion => {}
+            Ok(reply) => return Ok(Outcome::Refused(reply)),
+            Err(Error::Timeout(Phase::Reply)) => return Ok(Outcome::Unanswered),
+            Err(error @ Error::Cancelled) => return Err(error.into()),
+            Err(error) => return Ok(outcome(way, error)),
+        }
+    }
+    match listing(client) {
         Ok(is_whole) => {
             if is_whole {
-                let _ = client.quit();
+                inside.part();
             }
-            return Ok(Outcome::Works);
+            Ok(Outcome::Works)
         }
         // It came, and whether it is whole nobody knows.
         Err(Error::Tls(TlsError::TruncatedTls)) => {
-            dial.truncated.set(true);
-            return Ok(Outcome::Works);
+            dial.truncated.store(true, Ordering::Relaxed);
+            Ok(Outcome::Works)
         }
-        Err(error @ Error::Cancelled) => return Err(error.into()),
-        Err(error) => {
-            dial.in_time()?;
-            outcome(way, error)
-        }
-    };
-    match outcome {
-        // Who may not list may transfer all the same.
-        Outcome::NotTried(why) if !way.is_active() => {
-            Ok(connects(dial, &mut client, way, peer).unwrap_or(Outcome::NotTried(why)))
-        }
-        outcome => Ok(outcome),
+        Err(Error::ListingCut(_)) => Ok(Outcome::Works),
+        Err(error @ Error::Cancelled) => Err(error.into()),
+        Err(error) => Ok(match outcome(way, error) {
+            // Who may not list may transfer all the same.
+            Outcome::NotTried(why) if !way.is_active() => {
+                connects(dial, client, way, peer).unwrap_or(Outcome::NotTried(why))
+            }
+            outcome => outcome,
+        }),
     }
 }
 
@@ -237,14 +226,15 @@ fn listing(client: &mut Client) -> Result<bool, Error> {
 
 /// Connects to the port that the server names, and leaves it.
 fn connects(dial: &Dial<'_>, client: &mut Client, way: Way, peer: SocketAddr) -> Option<Outcome> {
-    let reply = say(client, if way == Way::Epsv { "EPSV" } else { "PASV" })?;
-    let port = match way {
-        Way::Epsv => ExtendedAddress::find_port(reply.text()).ok()?,
-        _ => HostPort::find(reply.text()).ok()?.port,
+    let reply = say(client, way.command())?;
+    let at = match way {
+        Way::Epsv => dial.data_address(None, ExtendedAddress::find_port(reply.text()).ok()?, peer),
+        _ => {
+            let found = HostPort::find(reply.text()).ok()?;
+            dial.data_address(Some(found.host.into()), found.port, peer)
+        }
     };
-    let mut at = peer;
-    at.set_port(port);
-    let outcome = match TcpStream::connect_timeout(&at, dial.timeouts().data_connect) {
+    let outcome = match probe::connect(at, dial.bind, dial.timeouts().data_connect) {
         Ok(_) => Outcome::Works,
         Err(error) => unreachable(&error, Some(at)),
     };
@@ -279,12 +269,15 @@ fn outcome(way: Way, error: Error) -> Outcome {
             Outcome::GaveUp(reply)
         }
         Error::Refused(_, reply) => Outcome::NotTried(format!("listings are refused: {reply}")),
-        Error::Timeout(Phase::DataConnect | Phase::Stall) => {
-            Outcome::Unreachable { closed: false, at }
+        error @ Error::Timeout(Phase::Overall) => Outcome::NotTried(error.to_string()),
+        Error::Timeout(Phase::DataConnect) => Outcome::Unreachable { closed: false, at },
+        Error::Timeout(Phase::Stall) => Outcome::Stalled,
+        Error::Timeout(Phase::FinalReply) => {
+            Outcome::Unfinished("a listing came, and its final reply never did")
         }
         // The server does not answer before its connection to us stands.
         Error::Timeout(_) if way.is_active() => Outcome::Unreachable { closed: false, at },
-        Error::Timeout(_) => Outcome::Unanswered,
+        Error::Timeout(_) => Outcome::Unfinished("LIST is never answered"),
         Error::Io(error) => unreachable(&error, at),
         Error::Unsupported(why) => Outcome::NotTried(why.to_owned()),
         error => Outcome::Broken(error.to_string()),
@@ -303,6 +296,8 @@ fn is_permanent(reply: &Reply) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ftp_proto::ReplyCode;
+
     use super::*;
 
     #[test]

@@ -7,6 +7,7 @@ mod scene;
 mod secured;
 mod talkers;
 mod troubles;
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -60,6 +61,14 @@ impl Found {
         lines.filter_map(|line| field(line, "seen").map(str::to_owned)).collect()
     }
 
+    /// How long it took by its own account, in seconds.
+    pub(crate) fn seconds(&self) -> f64 {
+        let said = String::from_utf8(self.ran.stdout.clone()).unwrap();
+        let last = said.lines().next_back().unwrap();
+        let (_, rest) = last.split_once("\"seconds\":").unwrap();
+        rest.trim_end_matches('}').parse().unwrap()
+    }
+
     /// The best command line.
     pub(crate) fn best(&self) -> Option<String> {
         let said = String::from_utf8(self.ran.stdout.clone()).unwrap();
@@ -80,10 +89,18 @@ fn field<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     rest.get(..end)
 }
 
-/// The examination, with limits of time for tests.
+/// The examination, with limits of time for tests: short ones where tests make something wait, and a
+/// long one for the whole, since the machine may have much to do.
 fn doctor(arguments: &[&str]) -> Command {
     let limits = ["doctor", "--json", "--connect-timeout", "2", "--reply-timeout", "8"];
-    ftp(&[&limits[..], arguments].concat())
+    let others = ["--stall-timeout", "5", "--final-timeout", "5", "--timeout", "120"];
+    ftp(&[&limits[..], &others, arguments].concat())
+}
+
+/// What is found with these arguments and the limits that the program has by default.
+#[track_caller]
+pub(crate) fn examined_by_default(arguments: &[&str]) -> Found {
+    Found::of(run(&mut ftp(&[&["doctor", "--json"], arguments].concat())))
 }
 
 /// What is found with these arguments.

@@ -10,7 +10,7 @@ use ftp_tests::network::{Host, in_own_network};
 use ftp_tests::peer::{Peer, RealServer, impossible};
 use ftp_tests::process::run;
 
-use super::scene::Ours;
+use super::scene::{From, Ours, between};
 use super::talkers::{self, Talk};
 use super::{Found, examined};
 
@@ -224,6 +224,85 @@ fn firewall_at_the_client() -> Row {
     Row { network: "firewall at the client", wrong, exit: 0, found, seen, best }
 }
 
+/// What loses packets of full size that come.
+const LOSES_LARGE: &str = "nft 'table ip filter {
+        chain in {
+            type filter hook input priority filter
+            iif wire meta length > 1400 drop
+        }
+    }'";
+
+/// Packets of full size get lost on the way to the server, to the client, or both.
+fn large_packets(
+    network: &'static str,
+    (to_server, to_client): (bool, bool),
+    more: &[&str],
+    seen: (&'static str, &'static str),
+) -> Row {
+    let (client, server) = direct();
+    for (host, is_lossy) in [(&server, to_server), (&client, to_client)] {
+        if is_lossy {
+            host.set_up(LOSES_LARGE);
+        }
+    }
+    let ours = Ours::at(&server, SERVER, ServerConfig::default());
+    ours.root.write("large", &[b'x'; 50_000]);
+    let found = client.at(|| examined(&[more, &[&ours.url()]].concat()));
+    let (wrong, best) = (&["big-packets-lost"], Some("ls -l ftp://"));
+    Row { network, wrong, exit: 4, found, seen, best }
+}
+
+/// A listing that takes more than one packet gets lost.
+fn a_large_listing() -> Row {
+    let (client, server) = direct();
+    client.set_up(LOSES_LARGE);
+    let ours = Ours::at(&server, SERVER, ServerConfig::default());
+    for at in 0..200 {
+        ours.root.write(format!("a-name-that-takes-some-room-{at}"), b"");
+    }
+    let found = client.at(|| examined(&[&ours.url()]));
+    let (seen, wrong) = (("epsv", "the listing stalls"), &["big-packets-lost"]);
+    Row { network: "large listing lost", wrong, exit: 4, found, seen, best: None }
+}
+
+fn half_of_the_ports() -> Row {
+    let (client, server) = direct();
+    server.set_up(
+        "nft 'table ip filter {
+            chain in {
+                type filter hook input priority filter
+                tcp dport 1 drop
+            }
+        }'",
+    );
+    let ours = Ours::at(&server, SERVER, ServerConfig::default());
+    let count = AtomicUsize::new(0);
+    let count = std::sync::Arc::new(count);
+    let address = server.at(|| {
+        between(ours.address(), move |from, line| {
+            let is_port = from == From::Server && line.starts_with("22") && line.contains('(');
+            match is_port && count.fetch_add(1, Ordering::Relaxed) % 2 == 1 {
+                true if line.starts_with("227") => Some("227 (198,51,100,9,0,1)".to_owned()),
+                true => Some("229 (|||1|)".to_owned()),
+                false => Some(line.to_owned()),
+            }
+        })
+    });
+    let found = client.at(|| examined(&[&format!("ftp://{address}/")]));
+    let (seen, wrong) = (("ports", "; not connected: 1"), &["passive-ports-partly"]);
+    let network = "half of the passive ports dropped";
+    Row { network, wrong, exit: 13, found, seen, best: Some("ls -l ftp://") }
+}
+
+fn one_connection() -> Row {
+    let (client, server) = direct();
+    let config = ServerConfig { per_address: 1, ..ServerConfig::default() };
+    let ours = Ours::at(&server, SERVER, config);
+    let found = client.at(|| examined(&["--upload-dir", "in", &ours.url()]));
+    let (seen, wrong) = (("parallel", "the server let 1 in"), &["few-connections"]);
+    Row { network: "one connection", wrong, exit: 0, found, seen, best: Some("ls -l ftp://") }
+}
+
 fn two_ports() -> Row {
     let (client, server) = direct();
     let ours = Ours::at(&server, SERVER, ports("20500-20501"));
@@ -288,11 +367,27 @@ const ROWS: &[Network] = &[
         let (network, verdict) = ("passive ports rejected", "reject with tcp reset");
         Some(passive_ports(network, verdict, &["passive-closed"]))
     },
+    || Some(half_of_the_ports()),
+    || {
+        let seen = ("packets", "a command of 900 bytes is answered, and one of 1900 bytes is not");
+        Some(large_packets("large packets lost to the server", (true, false), &[], seen))
+    },
+    || {
+        let seen = ("packets", "of large 0 bytes came, and then nothing more");
+        Some(large_packets("large packets lost to the client", (false, true), &[], seen))
+    },
+    || {
+        let seen = ("put", "and a small file is stored at once");
+        let upload = &["--upload-dir", "in"];
+        Some(large_packets("large packets lost, uploads", (true, true), upload, seen))
+    },
+    || Some(a_large_listing()),
     || Some(a_middlebox_that_swallows_epsv()),
     || Some(client_behind_nat("client behind NAT", "", &["active-behind-nat"])),
     client_vsftpd_behind_nat,
     || Some(firewall_at_the_client()),
     || Some(two_ports()),
+    || Some(one_connection()),
     || Some(password_in_clear()),
     || Some(nobody_answers()),
     || Some(no_way_there()),

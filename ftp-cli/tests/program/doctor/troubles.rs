@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use ftp_server::{Rights, ServerConfig};
+use ftp_tests::peer::RealServer;
 use ftp_tests::process::{Running, run};
 use ftp_tests::raw::DEADLINE;
 use ftp_tests::root::TempRoot;
@@ -179,14 +180,21 @@ fn who_may_not_get_in_or_store_is_told_why() {
     assert!(found.wrong.is_empty(), "{:?}", found.ran);
     is_clean(&ours.root);
 
+    // It does no TLS either, and whether it lists it is another matter.
     let wants_tls = between(ours.address(), |from, line| match from {
+        From::Server if line.starts_with(" AVBL") => Some(" AUTH TLS".to_owned()),
         From::Server if line.starts_with("331") => {
             Some("530 Non-anonymous sessions must use encryption.".to_owned())
         }
         _ => Some(line.to_owned()),
     });
     let found = examined(&[&format!("ftp://{wants_tls}/")]);
-    assert!(found.wrong.iter().eq(["login-needs-tls"]), "{:?}", found.ran);
+    let wrong = if cfg!(feature = "tls") {
+        &["login-tls-missing", "tls-broken"][..]
+    } else {
+        &["login-needs-tls"]
+    };
+    assert!(found.wrong.iter().eq(wrong), "{:?}", found.ran);
     found.ran.exited(5);
 
     for (rights, want, code) in
@@ -212,8 +220,8 @@ fn who_may_not_get_in_or_store_is_told_why() {
 
 #[test]
 fn a_login_that_is_refused_the_next_time_is_a_finding_and_no_mere_error() {
-    // The second way cannot be tried, or no way at all.
-    for (taken, best, first) in [(2, true, "pasv"), (1, false, "epsv")] {
+    // Nothing is known beyond the ways, or no way at all can be tried.
+    for (taken, best, first) in [(6, true, "list"), (1, false, "epsv")] {
         let ours = Ours::start("127.0.0.1:0");
         let logins = Arc::new(AtomicUsize::new(0));
         let address = between(ours.address(), move |from, line| {
@@ -287,4 +295,80 @@ fn options_of_active_mode_need_no_active_where_it_is_tried_anyway() {
     // They are heeded: nobody listens at the address that is announced.
     let found = examined(&["--active-address", "127.0.0.9", &ours.url()]);
     assert!(found.seen("eprt").contains("refused"), "{:?}", found.ran);
+}
+
+#[test]
+fn a_path_that_is_not_there_is_no_success() {
+    let ours = Ours::start("127.0.0.1:0");
+    for (path, wrong, code, best) in [
+        ("missing/", &["path-missing"][..], 8, ""),
+        ("in/missing", &["path-missing"], 8, ""),
+        ("in/", &[], 0, "in/"),
+        ("file", &[], 0, "file"),
+    ] {
+        let found = examined(&[&format!("{}{path}", ours.url())]);
+        assert!(found.wrong.iter().eq(wrong), "{path}: {:?}", found.ran);
+        found.ran.exited(code);
+        // The best command line works.
+        let command = found.best().unwrap();
+        assert_eq!(command, format!("ftp-cli ls -l {}{best}", ours.url()));
+        let words: Vec<&str> = command.split(' ').skip(1).collect();
+        run(&mut ftp(&words)).succeeded();
+    }
+    // What is wrong with it is no matter of rights.
+    let found = examined(&["--upload-dir", "missing", &ours.url()]);
+    assert!(found.wrong.iter().eq(["upload-dir-missing"]), "{:?}", found.ran);
+    found.ran.exited(8);
+}
+
+#[test]
+fn a_final_reply_that_never_comes_is_no_fault_of_a_firewall() {
+    let ours = Ours::start("127.0.0.1:0");
+    let address = between(ours.address(), |from, line| {
+        let is_end = from == From::Server && line.starts_with("226 ");
+        (!is_end).then(|| line.to_owned())
+    });
+    let found = examined(&[&format!("ftp://{address}/")]);
+    assert!(found.wrong.iter().eq(["final-reply-never"]), "{:?}", found.ran);
+    assert!(found.seen("epsv").contains("its final reply never did"), "{:?}", found.ran);
+    found.ran.exited(10);
+    assert_eq!(found.best(), None);
+}
+
+#[test]
+fn half_of_the_passive_ports_forwarded_is_no_fault_of_epsv() {
+    // Each second port that is named is one to which nobody listens.
+    let ours = Ours::start("127.0.0.1:0");
+    let count = Arc::new(AtomicUsize::new(0));
+    let address = between(ours.address(), move |from, line| {
+        let is_port = from == From::Server && (line.starts_with("227") || line.starts_with("229"));
+        if !is_port || count.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            return Some(line.to_owned());
+        }
+        Some(match line.starts_with("227") {
+            true => "227 (127,0,0,1,0,1)".to_owned(),
+            false => "229 (|||1|)".to_owned(),
+        })
+    });
+    let found = examined(&[&format!("ftp://{address}/")]);
+    assert!(found.wrong.iter().eq(["passive-ports-partly"]), "{:?}", found.ran);
+    assert!(found.seen("ports").contains("; not connected: 1"), "{:?}", found.ran);
+    found.ran.exited(13);
+    assert_eq!(found.best(), Some(format!("ftp-cli ls -l --active ftp://{address}/")));
+}
+
+#[test]
+fn a_server_of_one_connection_for_each_host_is_no_broken_one() {
+    let host = std::net::Ipv4Addr::LOCALHOST;
+    let vsftpd = RealServer::vsftpd_of_one(host).map(|server| ("vsftpd", server));
+    let proftpd = RealServer::proftpd_of_one(host).map(|server| ("ProFTPD", server));
+    for (name, server) in vsftpd.into_iter().chain(proftpd) {
+        let url = format!("ftp://{}@{}/", server.user, server.address).replace("anonymous@", "");
+        let mut doctor = doctor(&[&url]);
+        let found = Found::of(run(doctor.env("FTP_PASSWORD", server.password)));
+        assert!(found.wrong.iter().eq(["few-connections"]), "{name}: {:?}", found.ran);
+        assert!(found.seen("parallel").ends_with("the server let 1 in"), "{name}: {:?}", found.ran);
+        found.ran.exited(0);
+        assert_eq!(found.best(), Some(format!("ftp-cli ls -l {url}")), "{name}");
+    }
 }

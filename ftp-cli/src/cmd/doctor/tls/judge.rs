@@ -1,6 +1,7 @@
 //! What was seen of TLS means.
 
 use ftp_client::{CertificateFault, TlsInfo};
+use ftp_proto::Features;
 
 use super::super::certificate::Certificate;
 use super::super::diagnosis::Diagnosis;
@@ -10,8 +11,13 @@ use super::{Outcome, Seen};
 /// A certificate that ends within so many days wants to be renewed.
 const SOON: i64 = 14;
 
-/// Judges it. What is wrong stops whoever `demands` TLS; without that a refusal is no fault.
-pub(in super::super) fn judge(seen: &Seen, demands: bool) -> Vec<Finding> {
+/// Judges it. What is wrong stops a user who `demands` TLS; without that a refusal is no fault, unless
+/// the server lists TLS among its `features`.
+pub(in super::super) fn judge(
+    seen: &Seen,
+    demands: bool,
+    features: Option<&Features>,
+) -> Vec<Finding> {
     let wrong = if demands { Finding::fail } else { Finding::warn };
     let mut findings = Vec::new();
     if let Some(TlsInfo { version, cipher, .. }) = &seen.info {
@@ -28,11 +34,21 @@ pub(in super::super) fn judge(seen: &Seen, demands: bool) -> Vec<Finding> {
             Diagnosis::TlsNotOffered,
             format_args!("AUTH TLS is refused: {reply}"),
         ),
+        Outcome::Refused(reply) if features.is_some_and(|features| features.has("AUTH")) => wrong(
+            Check::Tls,
+            Diagnosis::TlsBroken,
+            format_args!("FEAT lists AUTH, and AUTH TLS is refused: {reply}"),
+        ),
         Outcome::Refused(reply) => {
             Finding::ok(Check::Tls, format_args!("TLS is not offered: {reply}"))
         }
         Outcome::Unable(why) => Finding::skip(Check::Tls, format_args!("{why}")),
         Outcome::Failed(why) => wrong(Check::Tls, Diagnosis::TlsHandshake, format_args!("{why}")),
+        Outcome::PacketsLost(why) => {
+            wrong(Check::Tls, Diagnosis::BigPacketsLost, format_args!("TLS stalls, and {why}"))
+        }
+        Outcome::Stalled(why) => wrong(Check::Tls, Diagnosis::TlsStalls, format_args!("{why}")),
+        Outcome::NotAgain(why) => wrong(Check::Tls, Diagnosis::LoginAgain, format_args!("{why}")),
         Outcome::Certificate(fault, detail, pin) => {
             let diagnosis = diagnosis(*fault, shown(seen));
             let pin = pin.as_ref().map_or_else(String::new, |pin| format!("; its pin is {pin}"));
@@ -112,12 +128,26 @@ mod tests {
                 Some(("certificate-not-pinned", Grade::Fail)),
             ),
         ] {
-            let found = judge(&seen(outcome.clone()), demands);
+            let found = judge(&seen(outcome.clone()), demands, None);
             let names: Vec<_> = found
                 .iter()
                 .filter_map(|found| Some((found.diagnosis?.row().name, found.grade)))
                 .collect();
             assert_eq!(names, want.into_iter().collect::<Vec<_>>(), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn tls_that_is_listed_and_refused_is_broken() {
+        let lists = |word: &str| {
+            let code = ReplyCode::SYSTEM_STATUS;
+            Features::read(&Reply::multi_line(code, "F", [word], "End"))
+        };
+        let refused = || Outcome::Refused(Reply::new(ReplyCode::new(502).unwrap(), "no"));
+        for (features, want) in [(" AUTH TLS", Some("tls-broken")), (" UTF8", None)] {
+            let found = judge(&seen(refused()), false, Some(&lists(features)));
+            let names = found.iter().find_map(|found| Some(found.diagnosis?.row().name));
+            assert_eq!(names, want, "{features}");
         }
     }
 

@@ -18,6 +18,11 @@ pub(in super::super) fn judge(seen: &Seen) -> Vec<Finding> {
         (Step::Done, Step::Changed(how)) => {
             Finding::fail(Check::Put, Diagnosis::UploadChanged, format_args!("{how}"))
         }
+        (Step::Done, Step::Stalled(why)) => Finding::fail(
+            Check::Put,
+            Diagnosis::BigPacketsLost,
+            format_args!("64 KiB were stored in {directory}, and reading them: {why}"),
+        ),
         (Step::Done, Step::Done) => Finding::ok(
             Check::Put,
             format_args!("64 KiB were stored in {directory}, and are whole"),
@@ -26,9 +31,24 @@ pub(in super::super) fn judge(seen: &Seen) -> Vec<Finding> {
             Finding::ok(Check::Put, format_args!("64 KiB were stored in {directory}"))
         }
         (Step::Refused(reply), _) => {
-            let diagnosis =
-                if is_for_now(reply) { Diagnosis::UploadFailed } else { Diagnosis::UploadRefused };
+            let diagnosis = match is_for_now(reply) {
+                true => Diagnosis::UploadFailed,
+                false if seen.is_missing => Diagnosis::UploadDirMissing,
+                false => Diagnosis::UploadRefused,
+            };
             Finding::fail(Check::Put, diagnosis, format_args!("storing in {directory}: {reply}"))
+        }
+        (Step::Stalled(why), _) => {
+            let (diagnosis, small) = match seen.small {
+                Step::Done => (Diagnosis::BigPacketsLost, ", and a small file is stored at once"),
+                Step::Stalled(_) => (Diagnosis::FinalReplyNever, ", as for a small file"),
+                _ => (Diagnosis::UploadFailed, ""),
+            };
+            let seen = format_args!("storing 64 KiB in {directory}: {why}{small}");
+            Finding::fail(Check::Put, diagnosis, seen)
+        }
+        (Step::NoData(why), _) => {
+            Finding::skip(Check::Put, format_args!("storing in {directory}: {why}"))
         }
         (Step::Changed(why) | Step::Failed(why), _) => {
             let diagnosis = Diagnosis::UploadFailed;
@@ -44,7 +64,10 @@ pub(in super::super) fn judge(seen: &Seen) -> Vec<Finding> {
         findings.push(match step {
             Step::Done => Finding::ok(check, format_args!("{what}")),
             Step::Refused(reply) => Finding::warn(check, diagnosis, format_args!("{reply}")),
-            Step::Failed(why) => Finding::warn(check, diagnosis, format_args!("{why}")),
+            Step::NoData(why) => Finding::skip(check, format_args!("{why}")),
+            Step::Failed(why) | Step::Stalled(why) => {
+                Finding::warn(check, diagnosis, format_args!("{why}"))
+            }
             // A file that is not what it should be is worse than none.
             Step::Changed(how) => {
                 Finding::fail(check, Diagnosis::UploadChanged, format_args!("{how}"))
@@ -60,7 +83,9 @@ pub(in super::super) fn judge(seen: &Seen) -> Vec<Finding> {
         (step, left) => {
             let why = match step {
                 Step::Refused(reply) => reply.to_string(),
-                Step::Failed(why) | Step::Changed(why) => why.clone(),
+                Step::Failed(why) | Step::Changed(why) | Step::Stalled(why) | Step::NoData(why) => {
+                    why.clone()
+                }
                 Step::Done | Step::NotTried => String::new(),
             };
             Finding::warn(
@@ -110,6 +135,8 @@ mod tests {
     fn good() -> Seen {
         Seen {
             directory: "in".to_owned(),
+            is_missing: false,
+            small: Step::NotTried,
             put: Step::Done,
             back: Step::Done,
             append: Step::Done,
@@ -132,11 +159,18 @@ mod tests {
             clock: None,
             ..good()
         };
+        let stalled = || Step::Stalled("no byte".to_owned());
         let changed = || Step::Changed("bytes".to_owned());
         let left = vec!["in/x".to_owned()];
         for (seen, want) in [
             (good(), &[][..]),
             (Seen { put: refused(550), ..none() }, &["upload-refused"]),
+            (Seen { put: refused(550), is_missing: true, ..none() }, &["upload-dir-missing"]),
+            (Seen { put: stalled(), small: Step::Done, ..none() }, &["big-packets-lost"]),
+            (Seen { put: stalled(), small: stalled(), ..none() }, &["final-reply-never"]),
+            (Seen { put: stalled(), ..none() }, &["upload-failed"]),
+            (Seen { put: Step::NoData("x".into()), ..none() }, &[]),
+            (Seen { back: stalled(), ..good() }, &["big-packets-lost"]),
             (Seen { put: refused(553), ..none() }, &["upload-refused"]),
             (Seen { put: refused(452), ..none() }, &["upload-failed"]),
             (Seen { put: refused(552), ..none() }, &["upload-failed"]),

@@ -2,13 +2,13 @@
 
 use std::fmt::Arguments;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 
 use ftp_client::Mode;
 use ftp_proto::{AddressClass, AddressRule, HostReason, NetworkProtocols, Reply, ReplyCode};
 
 use super::super::diagnosis::Diagnosis;
 use super::super::finding::{Check, Finding, Grade};
+use super::super::ports;
 use super::{Outcome, Seen, Way, is_permanent};
 
 /// The way that is best here.
@@ -21,14 +21,18 @@ pub(in super::super) fn judge(seen: &Seen) -> (Vec<Finding>, Option<Best>) {
     let mut findings = vec![passive(seen, Check::Epsv, (epsv, pasv))];
     findings.extend(announced(seen));
     findings.push(passive(seen, Check::Pasv, (pasv, epsv)));
-    findings.extend(ports(seen));
+    findings.extend(ports::judge(&seen.ports, seen.wanted));
     findings.push(active(seen, Check::Eprt, (eprt, port)));
     findings.push(active(seen, Check::Port, (port, eprt)));
     findings.push(families(seen.no_such_family.as_ref()));
-    let mut works =
-        Way::ALL.into_iter().zip(&seen.outcomes).filter(|(_, outcome)| is_good(outcome));
-    // With --active those of active mode come first.
-    let wanted = seen.wanted == Mode::Active;
+    // A port that was not reached by chance says nothing against its command.
+    let is_partly = seen.ports.is_partly();
+    let mut works = Way::ALL.into_iter().zip(&seen.outcomes).filter(|(way, outcome)| {
+        let by_chance = is_partly && !way.is_active();
+        is_good(outcome) || (by_chance && matches!(outcome, Outcome::Unreachable { .. }))
+    });
+    // With --active those of active mode come first, and also where the other fails by chance.
+    let wanted = seen.wanted == Mode::Active || is_partly;
     let best = works.clone().find(|(way, _)| way.is_active() == wanted).or_else(|| works.next());
     (findings, best.map(|(way, _)| Best(way)))
 }
@@ -57,6 +61,8 @@ fn passive(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Fi
         wrong(seen, Mode::Passive, other_works, (check, diagnosis, words))
     };
     let blocked = match (other_works, is_epsv) {
+        // It is by chance which of the ports it was.
+        _ if seen.ports.is_partly() => Diagnosis::PassivePartly,
         (true, true) => Diagnosis::EpsvBlocked,
         (true, false) => Diagnosis::PasvBlocked,
         (false, _) => Diagnosis::PassiveBlocked,
@@ -65,18 +71,29 @@ fn passive(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Fi
         Outcome::Works => Finding::ok(check, format_args!("a listing came by {name}")),
         Outcome::Unreachable { closed, at } => {
             let what = if *closed { "is rejected" } else { "is not answered" };
-            let diagnosis =
-                if *closed && !other_works { Diagnosis::PassiveClosed } else { blocked };
+            let diagnosis = if *closed && blocked == Diagnosis::PassiveBlocked {
+                Diagnosis::PassiveClosed
+            } else {
+                blocked
+            };
             wrong(
                 diagnosis,
                 format_args!("{name} is answered, and a connection to {} {what}", place(*at)),
             )
+        }
+        // Nothing that lets one command through and not the other.
+        Outcome::Unanswered if matches!(other, Outcome::Unanswered) => {
+            wrong(Diagnosis::ReplyNever, format_args!("{name} is never answered"))
         }
         Outcome::Unanswered => wrong(blocked, format_args!("{name} is never answered")),
         Outcome::GaveUp(reply) => {
             wrong(blocked, format_args!("{name}: the server gave up: {reply}"))
         }
         Outcome::Insecure(why) => wrong(Diagnosis::DataTls, format_args!("{name}: {why}")),
+        Outcome::Stalled => wrong(Diagnosis::BigPacketsLost, format_args!("{name}: {STALLED}")),
+        Outcome::Unfinished(why) => {
+            wrong(Diagnosis::FinalReplyNever, format_args!("{name}: {why}"))
+        }
         Outcome::Broken(why) if other_works => wrong(blocked, format_args!("{name}: {why}")),
         Outcome::Broken(why) => wrong(Diagnosis::ConnectionLost, format_args!("{name}: {why}")),
         Outcome::NotAgain(diagnosis, why) => wrong(*diagnosis, format_args!("{name}: {why}")),
@@ -104,6 +121,9 @@ fn passive(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Fi
     }
 }
 
+/// What is said where data does not come.
+const STALLED: &str = "the data connection stands, and the listing stalls on it";
+
 fn place(at: Option<SocketAddr>) -> String {
     at.map_or_else(|| "the port".to_owned(), |at| at.to_string())
 }
@@ -111,7 +131,7 @@ fn place(at: Option<SocketAddr>) -> String {
 /// What host the server announces behind PASV, if that is another than the one that was called.
 fn announced(seen: &Seen) -> Option<Finding> {
     let peer = seen.peer.ip().to_canonical();
-    let other = seen.hosts.iter().find(|host| host.to_canonical() != peer)?;
+    let other = seen.ports.hosts.iter().find(|host| host.to_canonical() != peer)?;
     let (class, reason) =
         (AddressClass::of(*other), AddressRule::Smart.choose(*other, peer).reason);
     let diagnosis = match reason {
@@ -123,29 +143,6 @@ fn announced(seen: &Seen) -> Option<Finding> {
         diagnosis,
         format_args!("227 announces {other}, which is {class}, and the server is {peer}"),
     ))
-}
-
-/// Two ports that are no further apart are those of a range that somebody set.
-const NARROW: u16 = 16;
-
-/// The ports that Linux chooses from, where nobody set a range.
-const KERNELS: RangeInclusive<u16> = 32_768..=60_999;
-
-/// The range of ports that showed.
-fn ports(seen: &Seen) -> Option<Finding> {
-    let (low, high) = (seen.ports.iter().min()?, seen.ports.iter().max()?);
-    let tries = seen.ports.len();
-    let is_new = |(at, port): &(usize, &u16)| !seen.ports.iter().take(*at).any(|old| old == *port);
-    let count = seen.ports.iter().enumerate().filter(is_new).count();
-    let words = format!("{tries} tries gave {count} different ports from {low} to {high}");
-    // A kernel that chooses by itself gives the same port again, too, but out of thousands.
-    let is_chosen = |port: &u16| KERNELS.contains(port);
-    let is_narrow = high - low < NARROW && (count == 2 || !is_chosen(low));
-    let is_few = tries >= 6 && count <= 2 && is_narrow;
-    Some(match is_few {
-        true => Finding::warn(Check::Ports, Diagnosis::FewPorts, format_args!("{words}")),
-        false => Finding::ok(Check::Ports, format_args!("{words}")),
-    })
 }
 
 fn active(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Finding {
@@ -172,6 +169,16 @@ fn active(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Fin
         }
         (Outcome::NotAgain(diagnosis, why), _) => wrong(*diagnosis, format_args!("{name}: {why}")),
         (Outcome::Insecure(why), _) => wrong(Diagnosis::DataTls, format_args!("{name}: {why}")),
+        (Outcome::Stalled, _) => {
+            wrong(Diagnosis::BigPacketsLost, format_args!("{name}: {STALLED}"))
+        }
+        (Outcome::Unfinished(why), _) => {
+            wrong(Diagnosis::FinalReplyNever, format_args!("{name}: {why}"))
+        }
+        // Where commands are not answered in passive mode either, that tells nothing of active mode.
+        (Outcome::Unreachable { .. }, _) if leaves_unanswered(seen) => {
+            Finding::skip(check, format_args!("{name}: the server leaves commands unanswered"))
+        }
         (Outcome::NotTried(why), _) => {
             Finding::skip(check, format_args!("{name} cannot be tried: {why}"))
         }
@@ -198,6 +205,15 @@ fn active(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Fin
             wrong(diagnosis, format_args!("{name} with {local}: {how}{outside}"))
         }
     }
+}
+
+/// Whether the server leaves commands unanswered that need no way to data connections.
+fn leaves_unanswered(seen: &Seen) -> bool {
+    let [epsv, pasv, ..] = &seen.outcomes;
+    let is_unfinished = |outcome| matches!(outcome, &Outcome::Unfinished(_));
+    is_unfinished(epsv)
+        || is_unfinished(pasv)
+        || matches!((epsv, pasv), (Outcome::Unanswered, Outcome::Unanswered))
 }
 
 /// Why a NAT must be between, if one must.
@@ -240,6 +256,7 @@ fn families(reply: Option<&Reply>) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::ports::{Port, Ports};
     use super::*;
 
     const WORKS: Outcome = Outcome::Works;
@@ -256,6 +273,10 @@ mod tests {
         Outcome::Unreachable { closed: false, at: None }
     }
 
+    fn unfinished() -> Outcome {
+        Outcome::Unfinished("no 226")
+    }
+
     fn insecure() -> Outcome {
         Outcome::Insecure("alert".to_owned())
     }
@@ -264,13 +285,18 @@ mod tests {
         Outcome::Unreachable { closed: true, at: None }
     }
 
+    /// The ports of tries that found some open and some not.
+    fn reached(open: u16, closed: u16) -> Vec<Port> {
+        let port = |at| Port { number: 50_000 + at, is_reached: at < open };
+        (0..open + closed).map(port).collect()
+    }
+
     fn seen(local: &str, peer: &str, outcomes: [Outcome; 4]) -> Seen {
         Seen {
             local: format!("{local}:40000").parse().unwrap(),
             peer: format!("{peer}:21").parse().unwrap(),
             seen_as: None,
-            hosts: vec![peer.parse().unwrap()],
-            ports: (50_000..50_008).collect(),
+            ports: Ports { hosts: vec![peer.parse().unwrap()], ports: reached(8, 0) },
             no_such_family: None,
             outcomes,
             wanted: Mode::Passive,
@@ -327,6 +353,22 @@ mod tests {
             (inner, [WORKS, WORKS, silent(), silent()], &["active-behind-nat"]),
             (inner, all(), &["middlebox-rewrites"]),
             (
+                outer,
+                [unfinished(), unfinished(), unfinished(), unfinished()],
+                &["!final-reply-never", "final-reply-never"],
+            ),
+            (outer, [unfinished(), unfinished(), silent(), silent()], &["!final-reply-never"]),
+            (
+                outer,
+                [Outcome::Unanswered, Outcome::Unanswered, silent(), silent()],
+                &["!reply-never"],
+            ),
+            (
+                outer,
+                [Outcome::Stalled, Outcome::Stalled, Outcome::Stalled, Outcome::Stalled],
+                &["!big-packets-lost", "big-packets-lost"],
+            ),
+            (
                 inner,
                 [silent(), silent(), silent(), silent()],
                 &["!passive-blocked", "active-behind-nat"],
@@ -353,6 +395,34 @@ mod tests {
     }
 
     #[test]
+    fn a_range_that_is_reached_in_part_is_no_fault_of_a_command() {
+        for (outcomes, want, best) in [
+            (
+                [silent(), WORKS, WORKS, WORKS],
+                &["passive-ports-partly", "!passive-ports-partly"][..],
+                Way::Eprt,
+            ),
+            (
+                [WORKS, silent(), silent(), silent()],
+                &["!passive-ports-partly", "active-blocked", "passive-ports-partly"],
+                Way::Epsv,
+            ),
+            ([WORKS, WORKS, WORKS, WORKS], &["!passive-ports-partly"], Way::Eprt),
+            ([closed(), closed(), refused(500), WORKS], &["!passive-ports-partly"], Way::Port),
+        ] {
+            let mut seen = seen("198.51.100.2", "203.0.113.9", outcomes);
+            seen.ports.ports = reached(4, 4);
+            let mut found = names(&seen);
+            found.sort();
+            found.dedup();
+            let mut want = want.to_vec();
+            want.sort_unstable();
+            assert_eq!(found, want, "{:?}", seen.outcomes);
+            assert_eq!(judge(&seen).1, Some(Best(best)), "{:?}", seen.outcomes);
+        }
+    }
+
+    #[test]
     fn the_announced_host_is_compared_with_the_one_that_was_called() {
         for (host, peer, want) in [
             ("10.0.0.5", "203.0.113.9", Some("pasv-private-address")),
@@ -364,28 +434,12 @@ mod tests {
             ("203.0.113.9", "203.0.113.9", None),
         ] {
             let mut seen = seen("198.51.100.2", peer, [WORKS, WORKS, WORKS, WORKS]);
-            seen.hosts = vec![host.parse().unwrap()];
+            seen.ports.hosts = vec![host.parse().unwrap()];
             assert_eq!(
                 names(&seen),
                 want.map(str::to_owned).into_iter().collect::<Vec<_>>(),
                 "{host}"
             );
-        }
-    }
-
-    #[test]
-    fn a_range_of_two_ports_is_few() {
-        for (ports, want) in [
-            (&[50_000, 50_001, 50_000, 50_001, 50_000, 50_001, 50_000, 50_001][..], true),
-            (&[5_000; 8], true),
-            (&[50_000; 8], false),
-            (&[33_151, 56_357, 33_151, 56_357, 33_151, 56_357, 33_151, 56_357], false),
-            (&[50_000, 50_001, 50_002, 50_001, 50_000, 50_001, 50_000, 50_001], false),
-            (&[50_000, 50_001], false),
-        ] {
-            let mut seen = seen("198.51.100.2", "203.0.113.9", [WORKS, WORKS, WORKS, WORKS]);
-            seen.ports = ports.to_vec();
-            assert_eq!(names(&seen).contains(&"few-ports".to_owned()), want, "{ports:?}");
         }
     }
 

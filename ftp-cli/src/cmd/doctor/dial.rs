@@ -1,0 +1,248 @@
+//! How the server that is examined is reached, and how long anything is waited for.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use ftp_client::{AddressRule, Client, ClientBuilder, Error, Family, Mode, Phase, Timeouts, Tls};
+use ftp_proto::{Escaped, FtpUrl};
+
+use super::diagnosis::Diagnosis;
+use super::places::{Inside, Places};
+use super::ways::Way;
+use crate::credentials::Credentials;
+use crate::exit::{Exit, Failure};
+use crate::remote::Dialler;
+use crate::stdio::Messages;
+
+/// How long the whole examination may take (default without `--timeout`).
+pub(super) const WHOLE: Duration = Duration::from_secs(30);
+
+/// What a wait takes at most is a share of the time that is left, so that one wait after the other
+/// never takes all of it; but no wait is shorter than this, which a good network may need.
+const SHARE: u32 = 4;
+const SHORTEST: Duration = Duration::from_millis(2_500);
+
+/// How to reach the server that is examined.
+pub(super) struct Dial<'a> {
+    pub(super) dialler: Dialler,
+    /// The same, which no signal cancels: for cleaning up after one.
+    pub(super) calm: Dialler,
+    pub(super) messages: Messages,
+    pub(super) url: &'a FtpUrl,
+    /// How connections are protected, if they are.
+    pub(super) tls: Option<Tls>,
+    /// Whether clear text will do where TLS is refused.
+    pub(super) is_tried: bool,
+    /// Whether TLS begins with the first byte.
+    pub(super) is_implicit: bool,
+    /// How they could be, and the URL for that, if the URL says nothing of TLS.
+    pub(super) offered: Option<Tls>,
+    pub(super) secure_url: Option<&'a FtpUrl>,
+    /// Whether data under TLS ended without the end that TLS has.
+    pub(super) truncated: AtomicBool,
+    pub(super) credentials: &'a Credentials,
+    pub(super) timeouts: Timeouts,
+    /// How long the server took to greet.
+    pub(super) greeted: Duration,
+    /// The mode of data connections that the options ask for.
+    pub(super) wanted: Mode,
+    pub(super) family: Family,
+    pub(super) bind: Option<IpAddr>,
+    pub(super) rule: AddressRule,
+    pub(super) upload: Option<&'a [u8]>,
+    pub(super) places: Places,
+}
+
+impl Dial<'_> {
+    /// What is left of the time for the whole counts from now.
+    fn builder(&self) -> ClientBuilder {
+        self.complete(self.dialler.builder()).timeouts(self.timeouts())
+    }
+
+    fn complete(&self, builder: ClientBuilder) -> ClientBuilder {
+        let builder = match &self.credentials.account {
+            Some(account) => builder.account(account.as_bytes()),
+            None => builder,
+        };
+        self.tls.iter().cloned().fold(builder, ClientBuilder::tls)
+    }
+
+    /// # Errors
+    ///
+    /// `Timeout` once the time for the whole is over: what fails then tells nothing of the server.
+    pub(super) fn in_time(&self) -> Result<(), Failure> {
+        match self.left() {
+            Duration::ZERO => Err(Error::Timeout(Phase::Overall).into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn left(&self) -> Duration {
+        self.dialler.left().unwrap_or(WHOLE)
+    }
+
+    /// What anything is waited for at most.
+    pub(super) fn patience(&self) -> Duration {
+        (self.left() / SHARE).max(SHORTEST)
+    }
+
+    /// The limits of time: those of the options, and none longer than [`patience`](Self::patience).
+    pub(super) fn timeouts(&self) -> Timeouts {
+        let most = self.patience();
+        let Timeouts {
+            resolve,
+            connect,
+            greeting,
+            handshake,
+            reply,
+            data_connect,
+            stall,
+            final_reply,
+        } = self.timeouts;
+        Timeouts {
+            resolve: resolve.min(most),
+            connect: connect.min(most),
+            // A server that looks for names first does so each time.
+            greeting: greeting.min(most.max(self.greeted * 2)),
+            handshake: handshake.min(most),
+            reply: reply.min(most),
+            data_connect: data_connect.min(most),
+            stall: stall.min(most),
+            final_reply: final_reply.min(most),
+        }
+    }
+
+    /// The same for the first look, which may wait longer for a greeting.
+    pub(super) fn timeouts_of_look(&self) -> Timeouts {
+        let greeting = self.timeouts.greeting.min((self.left() / 2).max(SHORTEST));
+        Timeouts { greeting, ..self.timeouts() }
+    }
+
+    /// Connects, without logging in.
+    ///
+    /// # Errors
+    ///
+    /// What the client says.
+    pub(super) fn connect(&self) -> Result<Inside<'_, Client>, Error> {
+        self.enter(|| self.builder().connect_to(self.url))
+    }
+
+    /// The same by TLS, whatever the URL says.
+    ///
+    /// # Errors
+    ///
+    /// What the client says.
+    pub(super) fn connect_by(&self, tls: &Tls) -> Result<Inside<'_, Client>, Error> {
+        let url = self.secure_url.filter(|_| self.tls.is_none()).unwrap_or(self.url);
+        self.enter(|| self.builder().tls(tls.clone()).connect_to(url))
+    }
+
+    /// The same without TLS; nobody logs in.
+    ///
+    /// # Errors
+    ///
+    /// What the client says.
+    pub(super) fn connect_plainly(&self) -> Result<Inside<'_, Client>, Error> {
+        let server = server(self.url);
+        let builder = || self.dialler.builder().timeouts(self.timeouts());
+        self.enter(|| builder().connect(&server))
+    }
+
+    /// Connects and logs in, which has worked before, for one way to data connections.
+    ///
+    /// # Errors
+    ///
+    /// What the client says.
+    pub(super) fn client(&self, way: Way) -> Result<Inside<'_, Client>, Error> {
+        self.client_by(way, |builder| builder)
+    }
+
+    /// The same with other settings.
+    ///
+    /// # Errors
+    ///
+    /// What the client says.
+    pub(super) fn client_by(
+        &self,
+        way: Way,
+        change: impl Fn(ClientBuilder) -> ClientBuilder,
+    ) -> Result<Inside<'_, Client>, Error> {
+        self.enter(|| {
+            let mut client = way.alone(change(self.builder())).connect_to(self.url)?;
+            self.login(&mut client)?;
+            Ok(client)
+        })
+    }
+
+    fn enter<T>(&self, connect: impl Fn() -> Result<T, Error>) -> Result<Inside<'_, T>, Error> {
+        let left = self.dialler.left();
+        let end = left.map(|left| Instant::now() + left);
+        self.places.enter(end, || match left {
+            Some(_) if self.left().is_zero() => Err(Error::Timeout(Phase::Overall)),
+            _ => connect(),
+        })
+    }
+
+    pub(super) fn login(&self, client: &mut Client) -> Result<(), Error> {
+        client.login(&self.credentials.user, self.credentials.password.as_bytes())
+    }
+
+    /// A client that is logged in with the settings of the options, for `limit` in all, whatever was
+    /// cancelled and however many connections there are.
+    ///
+    /// # Errors
+    ///
+    /// What the client says.
+    pub(super) fn undisturbed(&self, limit: Duration) -> Result<Client, Error> {
+        let builder = self.complete(self.calm.builder()).overall(Some(limit));
+        let mut client = builder.connect_to(self.url)?;
+        self.login(&mut client)?;
+        Ok(client)
+    }
+
+    /// Where to connect to after a 227 or 229 reply.
+    pub(super) fn data_address(
+        &self,
+        host: Option<IpAddr>,
+        port: u16,
+        peer: SocketAddr,
+    ) -> SocketAddr {
+        let chosen = host.map(|host| self.rule.choose(host, peer.ip()).host);
+        let mut at = peer;
+        at.set_port(port);
+        if let Some(host) = chosen.filter(|host| *host != peer.ip().to_canonical()) {
+            at.set_ip(host);
+        }
+        at
+    }
+
+    pub(super) fn user(&self) -> Escaped<'_> {
+        Escaped(&self.credentials.user)
+    }
+}
+
+/// The host and port of a URL, as an address is written.
+pub(super) fn server(url: &FtpUrl) -> String {
+    match url.host() {
+        host if host.contains(':') => format!("[{host}]:{}", url.port()),
+        host => format!("{host}:{}", url.port()),
+    }
+}
+
+/// What is wrong, and the words, of a login that failed and worked before.
+///
+/// # Errors
+///
+/// The failure itself, where it tells nothing of the server.
+pub(super) fn refused_again(error: &Error) -> Result<(Diagnosis, String), Failure> {
+    let failure = Failure::login(error);
+    match failure.exit {
+        Exit::Interrupted | Exit::Local | Exit::Usage => Err(failure),
+        _ if failure.phase == Some(Phase::Overall) => Err(failure),
+        Exit::Login | Exit::Temporary | Exit::Refused => {
+            Ok((Diagnosis::LoginAgain, failure.into_message()))
+        }
+        _ => Ok((Diagnosis::ConnectionLost, failure.into_message())),
+    }
+}

@@ -1,0 +1,58 @@
+//! What the path of the URL names.
+
+use ftp_client::{Client, Error, ListingForm, Place};
+use ftp_proto::{EntryKind, Escaped, FtpUrl};
+
+use super::diagnosis::Diagnosis;
+use super::finding::{Check, Finding};
+use crate::look;
+
+/// What is there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Object {
+    /// The directory in which the login ends.
+    Login,
+    Directory,
+    File,
+    /// Nothing, or a directory that this user cannot enter; the server's words.
+    Missing(String),
+}
+
+/// The path as commands name it.
+pub(super) fn path(url: &FtpUrl) -> Vec<u8> {
+    Place::of(url).path().to_vec()
+}
+
+/// Looks what `path` names.
+///
+/// # Errors
+///
+/// 4yz and 530, and those of the connection.
+pub(super) fn look(client: &mut Client, path: &[u8]) -> Result<Object, Error> {
+    if path.is_empty() {
+        return Ok(Object::Login);
+    }
+    let refused = match look::can_enter(client, path) {
+        Ok(()) => return Ok(Object::Directory),
+        Err(error) if look::is_no(&error) => error,
+        Err(error) => return Err(error),
+    };
+    let found = look::look(client, path, ListingForm::Auto)?;
+    Ok(match found.map(|entry| entry.kind) {
+        None | Some(Some(EntryKind::Directory)) => Object::Missing(refused.to_string()),
+        Some(_) => Object::File,
+    })
+}
+
+/// Judges it.
+pub(super) fn judge(path: &[u8], object: &Object) -> Finding {
+    let (check, path) = (Check::Path, Escaped(path));
+    match object {
+        Object::Login => Finding::ok(check, format_args!("the directory after the login")),
+        Object::Directory => Finding::ok(check, format_args!("{path} is a directory")),
+        Object::File => Finding::ok(check, format_args!("{path} is a file")),
+        Object::Missing(why) => {
+            Finding::fail(check, Diagnosis::PathMissing, format_args!("{path}: {why}"))
+        }
+    }
+}

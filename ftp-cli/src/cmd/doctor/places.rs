@@ -1,0 +1,206 @@
+//! How many connections the server takes at a time from here: checks run side by side as far as it
+//! does, and wait for each other where it does not.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ftp_client::{Client, Error, Phase, Verb};
+
+/// A server may count a connection for a moment after its end: how often one that is alone tries
+/// again, and after how long.
+const TRIES: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Counts the connections of this examination.
+#[derive(Debug)]
+pub(super) struct Places {
+    state: Mutex<State>,
+    freed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Connections that are open, or being made.
+    open: usize,
+    /// How many the server takes, as far as is known.
+    most: usize,
+    /// Those that are let in, and the most that were at a time.
+    inside: usize,
+    peak: usize,
+    /// How many were open when the server first refused one; 0 if it refused none.
+    refused_at: usize,
+    /// Whether it let nobody in although nobody was there: no further try is repeated.
+    is_shut: bool,
+}
+
+/// Something for which a place is held.
+#[derive(Debug)]
+pub(super) struct Inside<'a, T> {
+    /// Dropped before its place is free.
+    pub(super) it: T,
+    _place: Place<'a>,
+}
+
+impl Inside<'_, Client> {
+    /// Says good-bye, and frees the place.
+    pub(super) fn part(self) {
+        let Self { it, _place } = self;
+        let _ = it.quit();
+    }
+}
+
+#[derive(Debug)]
+struct Place<'a> {
+    places: &'a Places,
+    is_inside: bool,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut state = self.places.state();
+        state.open -= 1;
+        state.inside -= usize::from(self.is_inside);
+        drop(state);
+        self.places.freed.notify_all();
+    }
+}
+
+impl Places {
+    pub(super) const fn new() -> Self {
+        let state =
+            State { open: 0, most: usize::MAX, inside: 0, peak: 0, refused_at: 0, is_shut: false };
+        Self { state: Mutex::new(state), freed: Condvar::new() }
+    }
+
+    /// Connects by `connect` as soon as there is a place. If the server lets nobody else in, it waits
+    /// until one of the others has ended.
+    ///
+    /// # Errors
+    ///
+    /// The last one of `connect`. After `end` nothing waits any more.
+    pub(super) fn enter<T>(
+        &self,
+        end: Option<Instant>,
+        connect: impl Fn() -> Result<T, Error>,
+    ) -> Result<Inside<'_, T>, Error> {
+        let mut tries = 0;
+        loop {
+            let mut place = self.take(end);
+            let error = match connect() {
+                Ok(it) => {
+                    place.is_inside = true;
+                    let mut state = self.state();
+                    state.inside += 1;
+                    state.peak = state.peak.max(state.inside);
+                    drop(state);
+                    return Ok(Inside { it, _place: place });
+                }
+                Err(error) => error,
+            };
+            let is_over = end.is_some_and(|end| Instant::now() >= end);
+            let mut state = self.state();
+            if is_over || state.is_shut || !may_be_full(&error, state.open > 1) {
+                return Err(error);
+            }
+            if state.open > 1 {
+                state.refused_at = state.refused_at.max(state.open);
+                state.most = state.most.min(state.open - 1);
+                continue;
+            }
+            tries += 1;
+            if tries == TRIES {
+                state.is_shut = true;
+                return Err(error);
+            }
+            drop(state);
+            // The place is held meanwhile: whoever waits for it would fare no better.
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// The most connections that were let in at a time, and how many there were when the server
+    /// first refused one, if it did so for that.
+    pub(super) fn seen(&self) -> (usize, Option<usize>) {
+        let State { peak, refused_at, is_shut, .. } = *self.state();
+        (peak, Some(refused_at).filter(|at| *at > 0 && !is_shut))
+    }
+
+    fn take(&self, end: Option<Instant>) -> Place<'_> {
+        let mut state = self.state();
+        while state.open >= state.most {
+            let left = end.map_or(PAUSE, |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.freed.wait_timeout(state, left.min(PAUSE));
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        state.open += 1;
+        Place { places: self, is_inside: false }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a server may say this that has no place for one more. With others there, whatever it
+/// does may mean that.
+fn may_be_full(error: &Error, are_others: bool) -> bool {
+    match error {
+        Error::ServiceClosing(_) | Error::Greeting(_) | Error::Closed | Error::Io(_) => true,
+        // The same user logged in before.
+        Error::Refused(verb, _) => matches!(verb, Verb::User | Verb::Pass | Verb::Acct),
+        Error::Timeout(phase) => are_others && matches!(phase, Phase::Connect | Phase::Greeting),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    /// A server that lets `most` in at a time, and what came of six who come together.
+    fn six(most: usize) -> (Places, usize) {
+        let (places, inside) = (Places::new(), AtomicUsize::new(0));
+        let arrived = std::sync::Barrier::new(6);
+        let connect = || match inside.fetch_add(1, Ordering::SeqCst) {
+            there if there < most => Ok(()),
+            _ => {
+                inside.fetch_sub(1, Ordering::SeqCst);
+                Err(Error::Closed)
+            }
+        };
+        let work = || {
+            arrived.wait();
+            let Ok(entered) = places.enter(None, connect) else { return 0 };
+            inside.fetch_sub(1, Ordering::SeqCst);
+            drop(entered);
+            1
+        };
+        let count = thread::scope(|scope| {
+            let all: Vec<_> = (0..6).map(|_| scope.spawn(work)).collect();
+            all.into_iter().map(|one| one.join().unwrap()).sum()
+        });
+        (places, count)
+    }
+
+    #[test]
+    fn all_get_in_one_after_the_other_if_need_be() {
+        for most in [1, 2, 6] {
+            let (places, count) = six(most);
+            assert_eq!(count, 6, "{most}");
+            assert!(places.seen().0 <= most, "{most}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_lets_nobody_in_is_not_asked_for_ever() {
+        let (places, count) = six(0);
+        assert_eq!(count, 0);
+        assert_eq!(places.seen(), (0, None));
+    }
+}

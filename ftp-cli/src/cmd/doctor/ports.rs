@@ -1,0 +1,169 @@
+//! The ports that the server names for passive mode: how wide their range is, and whether all of it
+//! can be reached. They are connected to as they are named, since a server that names another one
+//! closes the last.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use ftp_client::{Client, Mode};
+use ftp_proto::{ExtendedAddress, HostPort, ReplyCode};
+
+use super::diagnosis::Diagnosis;
+use super::dial::Dial;
+use super::finding::{Check, Finding, Grade};
+use super::{probe, say};
+
+/// How often the server is asked for a port.
+const TRIES: usize = 8;
+
+/// What a port is waited for: long enough for a second try of the kernel's, which comes after a
+/// second.
+const PATIENCE: Duration = Duration::from_millis(1_300);
+
+/// One port that the server named.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Port {
+    pub(super) number: u16,
+    /// Whether a connection to it stood.
+    pub(super) is_reached: bool,
+}
+
+/// What was learned of the ports.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ports {
+    /// The hosts of the 227 replies.
+    pub(super) hosts: Vec<IpAddr>,
+    pub(super) ports: Vec<Port>,
+}
+
+impl Ports {
+    /// Whether some of the ports can be reached and others cannot.
+    pub(super) fn is_partly(&self) -> bool {
+        let of = |is: bool| self.ports.iter().any(|port| port.is_reached == is);
+        of(true) && of(false)
+    }
+}
+
+/// Asks for ports and connects to each. What breaks the connection ends the questions: trying the
+/// ways tells why.
+pub(super) fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Ports {
+    let mut learned = Ports::default();
+    let command = if peer.ip().to_canonical().is_ipv4() { "PASV" } else { "EPSV" };
+    for _ in 0..TRIES {
+        let Some(reply) = say(client, command) else { break };
+        let (host, number) = match HostPort::find(reply.text()) {
+            Ok(found) if reply.code() == ReplyCode::PASSIVE => {
+                (Some(found.host.into()), found.port)
+            }
+            _ if reply.code() == ReplyCode::EXTENDED_PASSIVE => {
+                match ExtendedAddress::find_port(reply.text()) {
+                    Ok(port) => (None, port),
+                    Err(_) => break,
+                }
+            }
+            _ => break,
+        };
+        learned.hosts.extend(host);
+        let at = dial.data_address(host, number, peer);
+        let limit = PATIENCE.min(dial.timeouts().data_connect);
+        let is_reached = probe::connect(at, dial.bind, limit).is_ok();
+        if dial.in_time().is_err() {
+            // Nobody knows whether it would have been.
+            break;
+        }
+        learned.ports.push(Port { number, is_reached });
+    }
+    learned
+}
+
+/// Two ports that are no further apart are those of a range that somebody set.
+const NARROW: u16 = 16;
+
+/// The ports that Linux chooses from, where nobody set a range.
+const KERNELS: RangeInclusive<u16> = 32_768..=60_999;
+
+/// Judges the range of ports that showed.
+pub(super) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
+    let check = Check::Ports;
+    let mut numbers: Vec<u16> = learned.ports.iter().map(|port| port.number).collect();
+    let tries = numbers.len();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let (low, high) = (*numbers.first()?, *numbers.last()?);
+    let words = match numbers.len() {
+        1 => format!("{tries} tries gave one port, {low}"),
+        count => format!("{tries} tries gave {count} different ports from {low} to {high}"),
+    };
+    if learned.is_partly() {
+        let seen = format_args!(
+            "{words}; connected: {}; not connected: {}",
+            listed(learned, true),
+            listed(learned, false)
+        );
+        let diagnosis = Some(Diagnosis::PassivePartly);
+        let grade = if wanted == Mode::Passive { Grade::Fail } else { Grade::Warn };
+        return Some(Finding { check, grade, seen: seen.to_string(), diagnosis });
+    }
+    // A kernel that chooses by itself gives the same port again, too, but out of thousands.
+    let is_chosen = |port: u16| KERNELS.contains(&port);
+    let is_narrow = high - low < NARROW && (numbers.len() == 2 || !is_chosen(low));
+    let is_few = tries >= 6 && numbers.len() <= 2 && is_narrow;
+    Some(match is_few {
+        true => Finding::warn(check, Diagnosis::FewPorts, format_args!("{words}")),
+        false => Finding::ok(check, format_args!("{words}")),
+    })
+}
+
+fn listed(learned: &Ports, is_reached: bool) -> String {
+    let ports = learned.ports.iter().filter(|port| port.is_reached == is_reached);
+    let mut numbers: Vec<u16> = ports.map(|port| port.number).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(ports: &[(u16, bool)]) -> Ports {
+        let port =
+            |(number, is_reached): &(u16, bool)| Port { number: *number, is_reached: *is_reached };
+        Ports { hosts: Vec::new(), ports: ports.iter().map(port).collect() }
+    }
+
+    fn name(learned: &Ports) -> Option<&'static str> {
+        judge(learned, Mode::Passive)?.diagnosis.map(|diagnosis| diagnosis.row().name)
+    }
+
+    #[test]
+    fn a_range_of_two_ports_is_few() {
+        for (ports, want) in [
+            (&[50_000, 50_001, 50_000, 50_001, 50_000, 50_001, 50_000, 50_001][..], true),
+            (&[5_000; 8], true),
+            (&[50_000; 8], false),
+            (&[33_151, 56_357, 33_151, 56_357, 33_151, 56_357, 33_151, 56_357], false),
+            (&[50_000, 50_001, 50_002, 50_001, 50_000, 50_001, 50_000, 50_001], false),
+            (&[50_000, 50_001], false),
+        ] {
+            let ports: Vec<_> = ports.iter().map(|port| (*port, true)).collect();
+            assert_eq!(name(&of(&ports)), want.then_some("few-ports"), "{ports:?}");
+        }
+        let one = judge(&of(&[(1_033, true); 8]), Mode::Passive).unwrap();
+        assert_eq!(one.seen, "8 tries gave one port, 1033");
+    }
+
+    #[test]
+    fn a_range_that_is_reached_in_part_is_told_with_its_ports() {
+        let half = of(&[(50_060, false), (50_001, true), (50_070, false), (50_001, true)]);
+        assert_eq!(name(&half), Some("passive-ports-partly"));
+        let found = judge(&half, Mode::Passive).unwrap();
+        assert!(found.seen.contains("connected: 50001; not connected: 50060, 50070"), "{found:?}");
+        assert_eq!(found.grade, Grade::Fail);
+        assert_eq!(judge(&half, Mode::Active).unwrap().grade, Grade::Warn);
+        // That none is reached, the ways tell.
+        assert_eq!(name(&of(&[(50_060, false), (50_070, false)])), None);
+        assert!(judge(&of(&[]), Mode::Passive).is_none());
+    }
+}
