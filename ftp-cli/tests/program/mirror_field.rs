@@ -128,6 +128,11 @@ fn with_too_many_jobs(start: &dyn Fn() -> Option<RealServer>) {
         assert!(names.iter().all(|name| there.read(name) == name.as_bytes()));
     }
     if let Some(server) = start() {
+        fill(&here, "tree");
+        mirror(&["-j", "6"], shown(&here.join("tree")), &server.url("tree")).exited(0);
+        assert_eq!(tree(&server.root.join("tree")).len(), tree(&here.join("tree")).len());
+    }
+    if let Some(server) = start() {
         fill(&server.root, "tree");
         let there = TempRoot::new();
         mirror(&["-j", "6"], &server.url("tree"), shown(&there.join("a"))).exited(0);
@@ -143,6 +148,23 @@ fn a_limit_on_connections_costs_no_file_whatever_the_server_says() {
     }
     with_too_many_jobs(&|| RealServer::vsftpd_also("max_per_ip=2\n", "UTC"));
     with_too_many_jobs(&|| RealServer::pure_ftpd_also(&["--maxclientsperip", "2"]));
+}
+
+#[test]
+fn a_limit_of_either_server_costs_a_copy_between_them_no_file() {
+    let lines = "AllowForeignAddress on\nMaxClientsPerHost 2\n";
+    let (pure, pro) =
+        (|| RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST), || RealServer::proftpd_also(lines));
+    for (source, target) in [(pure(), pro()), (pro(), pure())] {
+        let (Some(source), Some(target)) = (source, target) else { return };
+        fill(&source.root, "t");
+        run(ftp(&["fxp", "-r", "-j", "6"]).args([source.url("t"), target.url("t")])).exited(0);
+        let files = |site: &Site| {
+            let objects = tree(&site.root.join("t")).into_iter();
+            objects.map(|(path, file)| (path, file.map(|file| file.0))).collect::<Vec<_>>()
+        };
+        assert_eq!(files(&source), files(&target));
+    }
 }
 
 #[test]
