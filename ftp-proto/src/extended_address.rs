@@ -170,7 +170,7 @@ impl ExtendedAddress {
         Ok(Self { address, port })
     }
 
-    /// Finds the port in the text of a 229 reply, `... (|||50004|)`: behind the first `(` where it
+    /// Finds the port in the text of a 229 reply, `... (|||50004|)`: after the first `(` where it
     /// can be read, any delimiter, two fields that are empty by RFC 2428 §3, the port, the
     /// delimiter. Text in other brackets may stand before it, as in `Mode (EPSV) (|||50004|)`.
     ///
@@ -193,7 +193,7 @@ impl ExtendedAddress {
         Self::find(text).map(|(_, port)| port)
     }
 
-    /// The first tuple in the text of a 229 reply that can be read: where it begins, behind its
+    /// The first tuple in the text of a 229 reply that can be read: where it begins, after its
     /// bracket, and the port in it; or what is wrong with the first.
     fn find(text: &[u8]) -> Result<(usize, u16), ParseError> {
         let end = ParseError::new("229 reply", text.len(), ParseErrorKind::UnexpectedEnd);

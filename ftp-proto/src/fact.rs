@@ -157,7 +157,7 @@ impl Facts {
     ///
     /// Two things that the RFC forbids are read, since servers send them: an SP inside the value
     /// of an owner, a group or a fact that is not known here (ProFTPD with groups called
-    /// `domain users`), as long as `;` and SP stand behind the facts; and a last fact without its
+    /// `domain users`), as long as `;` and SP follow the facts; and a last fact without its
     /// `;`.
     ///
     /// # Errors

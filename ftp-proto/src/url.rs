@@ -75,8 +75,8 @@ impl FtpUrl {
     /// directory the login ends in, and absolute if it begins with `%2F`. `;type=` takes `a`,
     /// `i` or `d` in either case. An empty port is none (RFC 3986 §3.2.3), and a `#` has to be
     /// written `%23`, as it begins a fragment (§3.5), which no file has. In brackets stands an IPv6
-    /// address, which a zone may follow behind `%25` (RFC 6874 §2) or, as people write it, behind a
-    /// bare `%`.
+    /// address, to which `%25` and a zone may be added (RFC 6874 §2) or, as people write it, a bare
+    /// `%` and the zone.
     ///
     /// # Errors
     ///

@@ -14,7 +14,7 @@ pub(super) fn is_mark(suffix: &[u8], marks: &[&[u8]]) -> bool {
 }
 
 /// The number of a month by its name, in English or in a language that servers were seen to
-/// send, in any case of ASCII letters, a `.` or `,` behind it or not. 0 if the name is that of
+/// send, in any case of ASCII letters, a `.` or `,` after it or not. 0 if the name is that of
 /// different months in different languages, so that the date has its form but no time.
 pub(super) fn month(word: &[u8]) -> Option<u16> {
     let name = word.strip_suffix(b",").unwrap_or(word);
