@@ -289,7 +289,8 @@ impl<'a> Mirror<'a> {
             let client = sources.client(from)?;
             let mut source = Remote::new(client, &top_from, self.list);
             self.look_at(&mut source)?;
-            let wish = self.wish_for_server(takes_times);
+            // Where a copy between servers is resumed does not depend on times.
+            let wish = Wish { resumes: false, ..self.wish_for_server(takes_times) };
             let plan = Plan::make(&mut source, &mut target, is_new, &wish)?;
             Ok((plan, takes_times, is_sure))
         })?;
