@@ -141,8 +141,9 @@ impl Appending {
             // read-only, or btrfs above its quota.
             log::warn!("what was added to a file could not be cut off again: {errno}");
         }
-        if now.is_ok_and(|now| now.links == 0) || cut.is_err() {
-            // The command that removed it saw a length that was not to last; or it does last.
+        if !self.has_its_name() || cut.is_err() {
+            // The command that removed it saw a length that was not to last; or it does last. What is
+            // removed keeps a hidden name on file systems of the network or in user space.
             self.output.charge().lost();
         }
     }

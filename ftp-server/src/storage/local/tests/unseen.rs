@@ -83,6 +83,24 @@ fn a_cut_append_is_taken_back_while_nobody_removes_the_file_hp_23_fs_16() {
 }
 
 #[test]
+fn a_removed_file_that_keeps_a_hidden_name_while_it_is_open_counts_hp_23_fs_16() {
+    const LIMIT: u64 = 10_000;
+    let tree = Tree::new();
+    tree.put("f", [b'f'; 500]);
+    tree.put("g", [b'g'; 5_000]);
+    let storage = tree.storage().with_quota(LIMIT);
+    assert_eq!(counted(&storage, LIMIT), 5_500);
+    let mut cut = storage.write(&path("f"), WriteMode::Append).unwrap();
+    cut.write_all(&[b'a'; 1_000]).unwrap();
+    // As NFS and FUSE have it, which take it away when it is closed.
+    fs::hard_link(tree.root.join("f"), tree.root.join(".nfs0001")).unwrap();
+    storage.remove(&path("f")).unwrap();
+    drop(cut);
+    fs::remove_file(tree.root.join(".nfs0001")).unwrap();
+    assert_eq!(counted(&storage, LIMIT), 5_000);
+}
+
+#[test]
 fn a_count_never_falls_for_what_could_not_be_seen_hp_23() {
     use super::usage::Seen;
     const LIMIT: u64 = 10_000;
