@@ -50,10 +50,10 @@ fn open(
 /// the directories above it are made as well, if they are missing.
 pub(super) fn stor(session: &mut Session, path: &Pathname) -> Outcome {
     // It is resumed by REST, or begins again.
-    take_told(session, path);
+    let told = take_told(session, path).filter(|_| session.restart > 0);
     let may_replace = session.context.config.overwrite && session.storage(Rights::WRITE).is_some();
     let mode = if may_replace { WriteMode::Replace } else { WriteMode::Create };
-    receive(session, path, Rights::CREATE, mode, None)
+    receive(session, path, Rights::CREATE, mode, told)
 }
 
 /// `APPE <file>`: receives what is added to it; with a restart offset it is `STOR` with one. Where
@@ -107,8 +107,9 @@ fn receive(
         return reply::no_right().into();
     }
     let mode = match (mode, told) {
-        (WriteMode::Append, Some(_)) if storage.stat(&path).is_ok() => {
-            // What the client sends would follow another file than the one it knows.
+        (WriteMode::Append | WriteMode::From(_), Some(_)) if storage.stat(&path).is_ok() => {
+            // Somebody has stored it meanwhile: what the client sends would follow another file than
+            // the one it knows.
             let error = StorageError::from(StorageErrorKind::Busy);
             return reply::storage_failure(&error, Purpose::MakeFile).into();
         }

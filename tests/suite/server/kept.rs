@@ -78,15 +78,26 @@ fn appe_to_a_new_name_does_not_go_on_with_what_was_cut_fs_15() {
         session.upload("APPE f", b"today\n");
         assert_eq!((fixture.read("f"), fixture.names()), (b"today\n".into(), vec!["f".into()]));
     }
-    // And what was told holds for what was told of.
-    let fixture = Fixture::new();
-    cut(&fixture, "f", b"half of");
-    let mut session = fixture.session();
-    play(&mut session, &[("TYPE I", 200), ("SIZE f", 213)]);
-    fixture.write("f", "another file");
-    session.expect("PASV", 227);
-    session.expect("APPE f", 450);
-    assert_eq!(fixture.read("f"), b"another file");
+}
+
+#[test]
+fn the_rest_of_a_cut_upload_does_not_follow_another_file_fs_15() {
+    for before in [&[][..], &[("REST 6", 350)]] {
+        let fixture = Fixture::new();
+        cut(&fixture, "f", b"half of");
+        let mut session = fixture.session();
+        play(&mut session, &[("TYPE I", 200), ("SIZE f", 213)]);
+        // Somebody else was faster.
+        fixture.write("f", "another file");
+        session.expect("PASV", 227);
+        play(&mut session, before);
+        session.expect(if before.is_empty() { "APPE f" } else { "STOR f" }, 450);
+        assert_eq!(fixture.read("f"), b"another file");
+        // From then on it is the one that is known.
+        session.expect("REST 8", 350);
+        session.upload("STOR f", b"house");
+        assert_eq!(fixture.read("f"), b"another house");
+    }
 }
 
 #[test]
