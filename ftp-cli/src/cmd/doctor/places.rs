@@ -8,7 +8,7 @@ use ftp_client::{Client, Error, Phase, Verb};
 
 /// A server may count a connection for a moment after its end: how often one that is alone tries
 /// again, and after how long.
-const TRIES: u32 = 4;
+const TRIES: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Counts the connections of this examination.

@@ -52,8 +52,12 @@ pub(in super::super) fn judge(
         Outcome::Certificate(fault, detail, pin) => {
             let diagnosis = diagnosis(*fault, shown(seen));
             let pin = pin.as_ref().map_or_else(String::new, |pin| format!("; its pin is {pin}"));
-            let detail = ftp_proto::Escaped(detail.as_bytes());
-            wrong(Check::Certificate, diagnosis, format_args!("{fault}: {detail}{pin}"))
+            let seen = match diagnosis {
+                // More than that nobody needs to know of its issuer.
+                Diagnosis::CertificateSelfSigned => "it is self-signed".to_owned(),
+                _ => format!("{fault}: {}", ftp_proto::Escaped(detail.as_bytes())),
+            };
+            wrong(Check::Certificate, diagnosis, format_args!("{seen}{pin}"))
         }
     });
     findings
