@@ -35,6 +35,7 @@ mod admission;
 mod auth;
 mod ban;
 mod command;
+mod complaints;
 mod config;
 mod context;
 mod data;

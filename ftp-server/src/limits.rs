@@ -119,6 +119,13 @@ pub const BAN_HOSTS: usize = 4_096;
 
 /// The most failed logins that are counted before a host is banned: each is remembered with its
 /// time.
+/// How many refusals, and other lines that cost a client no data connection, a session has in the log
+/// per second. The next line counts the others.
+pub const REFUSAL_LINES: u32 = 10;
+
+/// How many bytes a name has in a line of the log, as it is written there with its escapes.
+pub const LOG_NAME: usize = 512;
+
 pub const BAN_AFTER: usize = 1_000;
 
 /// How many bytes of a password are hashed, and how many one may have where it is kept as a hash:

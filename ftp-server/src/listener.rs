@@ -5,11 +5,12 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use crate::complaints::Complaints;
 use crate::context::{Context, Current};
 use crate::observer::{Event, EventKind, Refusal};
 use crate::{limits, session, threads};
@@ -179,7 +180,7 @@ fn turn_away(
         refuse(stream, refusal);
     }
     let (peer, kind) = (session::canonical(peer), EventKind::Refused(refusal));
-    context.observers.tell_unharmed(&Event { session: None, peer, user: None, tls: None, kind });
+    context.observers.tell_unharmed(&Event::of_peer(peer, kind));
 }
 
 /// Says 421 on a connection that is then dropped.
@@ -190,41 +191,6 @@ pub(crate) fn refuse(mut stream: &TcpStream, refusal: Refusal) {
     let _ = stream.set_nonblocking(true);
     let _ = stream.write(&reply);
     let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Write);
-}
-
-/// At most one line a second of each kind, with a count: logs must not fill the disk when
-/// something fails a thousand times a second.
-#[derive(Debug, Default)]
-pub(crate) struct Complaints {
-    kinds: Vec<(&'static str, Instant, u64)>,
-}
-
-impl Complaints {
-    fn log(&mut self, kind: &'static str, detail: &dyn std::fmt::Display) {
-        match self.due(kind, Instant::now()) {
-            Some(0) => log::warn!("{kind}: {detail}"),
-            Some(unsaid) => log::warn!("{kind}: {detail} (and {unsaid} times before)"),
-            None => {}
-        }
-    }
-
-    /// How many were left unsaid before one that is to be said now; `None` if it is not.
-    pub(crate) fn due(&mut self, kind: &'static str, now: Instant) -> Option<u64> {
-        match self.kinds.iter_mut().find(|(known, ..)| *known == kind) {
-            Some((_, last, unsaid)) if now - *last < Duration::from_secs(1) => {
-                *unsaid += 1;
-                None
-            }
-            Some((_, last, unsaid)) => {
-                *last = now;
-                Some(std::mem::take(unsaid))
-            }
-            None => {
-                self.kinds.push((kind, now, 0));
-                Some(0)
-            }
-        }
-    }
 }
 
 /// Insists that a socket has what [`set_keepalive`] sets.
@@ -259,21 +225,6 @@ mod tests {
         ] {
             assert_eq!(Trouble::of(&errno.into()), want, "{errno}");
         }
-    }
-
-    #[test]
-    fn a_thousand_complaints_a_second_are_one_line_of_each_kind_ho_06() {
-        let mut complaints = Complaints::default();
-        let start = Instant::now();
-        let mut lines = Vec::new();
-        for number in 0..3_000 {
-            let now = start + Duration::from_millis(number);
-            for kind in ["a", "b"] {
-                lines.extend(complaints.due(kind, now).map(|unsaid| (kind, unsaid)));
-            }
-        }
-        let want = [("a", 0), ("b", 0), ("a", 999), ("b", 999), ("a", 999), ("b", 999)];
-        assert_eq!(lines, want);
     }
 
     #[test]

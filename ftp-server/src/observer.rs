@@ -68,6 +68,16 @@ pub struct Event<'a> {
     pub tls: Option<TlsInfo>,
     /// What has happened.
     pub kind: EventKind<'a>,
+    /// How many events like it had no line in logs since the last one that had; `None` if this one
+    /// has none either.
+    pub(crate) unsaid: Option<u64>,
+}
+
+impl<'a> Event<'a> {
+    /// An event outside of all sessions, which has its line in logs.
+    pub(crate) const fn of_peer(peer: SocketAddr, kind: EventKind<'a>) -> Self {
+        Self { session: None, peer, user: None, tls: None, kind, unsaid: Some(0) }
+    }
 }
 
 /// What has happened.
@@ -186,6 +196,14 @@ pub struct Transfer<'a> {
     pub reply: Option<ReplyCode>,
     /// How the data connection was protected, if it was.
     pub tls: Option<TlsInfo>,
+}
+
+impl Transfer<'_> {
+    /// Whether a client can have thousands of them per second: no data connection is needed.
+    pub(crate) const fn is_cheap(&self) -> bool {
+        matches!(self.direction, Direction::Read)
+            || matches!(self.end, TransferEnd::Refused | TransferEnd::NoData | TransferEnd::NoTls)
+    }
 }
 
 /// Which way bytes went.

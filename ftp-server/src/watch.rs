@@ -121,13 +121,7 @@ impl Shared {
                 drop(state);
                 for (_, peer) in over {
                     let kind = EventKind::BanEnded { network: host_of(peer.ip()) };
-                    observers.tell_unharmed(&Event {
-                        session: None,
-                        peer,
-                        user: None,
-                        tls: None,
-                        kind,
-                    });
+                    observers.tell_unharmed(&Event::of_peer(peer, kind));
                 }
                 state = self.state();
                 continue;

@@ -83,7 +83,7 @@ fn listen(session: &mut Session) -> Result<u16, Reply> {
             Ok(port)
         }
         Err(error) => {
-            log::warn!("{}: cannot listen for data: {error}", session.peer);
+            session.warn("cannot listen for data", &error);
             Err(Reply::new(ReplyCode::NO_DATA_CONNECTION, "Cannot open a passive connection"))
         }
     }
@@ -113,7 +113,7 @@ fn connect_to(session: &mut Session, host: IpAddr, port: u16) -> Outcome {
     // Of two servers neither would be the TLS client (RFC 4217 §7).
     let is_lonely = session.protection == ProtectionLevel::Private && host != session.peer.ip();
     if port < FIRST_PORT || is_lonely || !session.may_have_data_with(host) {
-        log::warn!("{}: data connection to {host} port {port} refused", session.peer);
+        session.warn("data connection refused", &format_args!("to {host} port {port}"));
         let text = "Only your own address and a port from 1024 on";
         return Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text).into();
     }

@@ -124,10 +124,7 @@ pub(crate) fn protect(
         SessionReuse::Prefer => {
             let Resumptions { resumed, missed } = counts;
             let so_far = format!("{missed} have so far, {resumed} have not");
-            log::warn!(
-                "{}: a data connection has a TLS session of its own; {so_far}",
-                session.peer
-            );
+            session.warn("a data connection has a TLS session of its own", &so_far);
         }
         SessionReuse::Require => {
             let why = "the TLS session is none of the control connection";

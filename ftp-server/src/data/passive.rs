@@ -80,8 +80,7 @@ impl PassiveListener {
                     // By a reset: an orderly end would be an empty file to a server that stores
                     // what it gets from here.
                     let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-                    let peer = session.peer;
-                    log::warn!("{peer}: data connection from {stranger} turned away");
+                    session.warn("data connection turned away", &format_args!("from {stranger}"));
                     strangers += 1;
                     if strangers == limits::STRANGERS {
                         let error = io::Error::other("too many connections from elsewhere");

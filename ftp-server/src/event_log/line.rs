@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ftp_proto::{Escaped, RepresentationType, TimeVal};
 use log::Level;
 
+use crate::limits;
 use crate::observer::{Event, EventKind, SessionEnd, Transfer};
 
 /// A line without its time. As [`Display`](fmt::Display) it is the text form.
@@ -23,6 +24,8 @@ enum Value {
     Word(String),
     /// What a peer may have made up: it is escaped, and is put into quotes.
     Quoted(String),
+    /// Words for people, of any length.
+    Message(String),
 }
 
 impl Line {
@@ -88,7 +91,7 @@ impl Line {
     /// Words for people.
     pub(super) fn message(level: Level, text: &str) -> Self {
         let level = level.as_str().to_ascii_lowercase();
-        let fields = vec![("level", Value::Word(level)), ("text", Value::Quoted(printable(text)))];
+        let fields = vec![("level", Value::Word(level)), ("text", Value::Message(printable(text)))];
         Self { event: "message", fields }
     }
 
@@ -141,7 +144,8 @@ impl Line {
                 Value::Seconds(seconds) => write!(json, "{:.3}", seconds.as_secs_f64()),
                 Value::Word(word) => write!(json, "\"{word}\""),
                 // Nothing else of what JSON wants escaped is left in it.
-                Value::Quoted(text) => {
+                Value::Quoted(text) => write!(json, "\"{}\"", cut(text, r#"\""#)),
+                Value::Message(text) => {
                     write!(json, "\"{}\"", text.replace('\\', r"\\").replace('"', r#"\""#))
                 }
             };
@@ -161,11 +165,60 @@ impl fmt::Display for Line {
                 Value::Seconds(seconds) => write!(f, "{:.3}", seconds.as_secs_f64())?,
                 Value::Word(word) => f.write_str(word)?,
                 // Backslashes were doubled, so that this one is another.
-                Value::Quoted(text) => write!(f, "\"{}\"", text.replace('"', r#"\""#))?,
+                Value::Quoted(text) => write!(f, "\"{}\"", cut(text, r#"""#))?,
+                Value::Message(text) => f.write_str(text)?,
             }
         }
         Ok(())
     }
+}
+
+/// Stands at the end of a name that was cut. A backslash of the name itself is never followed by a
+/// dot.
+const MARK: &str = r"\...";
+
+/// An escaped name as it stands between quotes, with a backslash in front of each character of
+/// `special`, in at most [`limits::LOG_NAME`] bytes. What is too long ends with [`MARK`]: no escape
+/// is cut in two.
+fn cut(escaped: &str, special: &str) -> String {
+    let write = |text: &str| {
+        let mut written = String::with_capacity(text.len());
+        for character in text.chars() {
+            if special.contains(character) {
+                written.push('\\');
+            }
+            written.push(character);
+        }
+        written
+    };
+    let (mark, mut written) = (write(MARK), String::new());
+    // Where it can be cut so that the mark has room.
+    let mut end = 0;
+    let mut rest = escaped;
+    while !rest.is_empty() {
+        let (escape, behind) = rest.split_at_checked(length_of_escape(rest)).unwrap_or((rest, ""));
+        written += &write(escape);
+        rest = behind;
+        if written.len() + mark.len() <= limits::LOG_NAME {
+            end = written.len();
+        } else if written.len() > limits::LOG_NAME {
+            written.truncate(end);
+            return written + &mark;
+        }
+    }
+    written
+}
+
+/// How many bytes the character has that an escaped text begins with, or its escape: `\\\\`, `\\x1b` or
+/// `\\u{202e}`.
+fn length_of_escape(text: &str) -> usize {
+    let length = match text.as_bytes() {
+        [b'\\', b'x', ..] => 4,
+        [b'\\', b'u', ..] => text.find('}').map_or(text.len(), |end| end + 1),
+        [b'\\', ..] => 2,
+        _ => text.chars().next().map_or(0, char::len_utf8),
+    };
+    length.min(text.len())
 }
 
 /// The word for what happened.
@@ -237,7 +290,7 @@ mod tests {
         let tls = user
             .map(|_| TlsInfo { version: TlsVersion::V1_2, resumed: false })
             .filter(|_| session == Some(8));
-        let line = Line::of(&Event { session, peer, user, tls, kind }, 0);
+        let line = Line::of(&Event { session, peer, user, tls, kind, unsaid: Some(0) }, 0);
         let time = Stamp(UNIX_EPOCH + Duration::from_millis(1_795_187_045_678));
         (line.to_string(), line.json(&time))
     }
@@ -385,7 +438,7 @@ mod tests {
     fn what_was_not_said_is_counted() {
         let peer = SocketAddr::from(([192, 0, 2, 9], 50_212));
         let kind = EventKind::Refused(Refusal::Resources);
-        let line = Line::of(&Event { session: None, peer, user: None, tls: None, kind }, 999);
+        let line = Line::of(&Event::of_peer(peer, kind), 999);
         let want = "refused peer=192.0.2.9 port=50212 reason=resources unsaid=999";
         assert_eq!(line.to_string(), want);
     }
@@ -393,10 +446,7 @@ mod tests {
     #[test]
     fn an_ipv6_peer_has_no_brackets() {
         let peer = "[2001:db8::1]:21".parse().unwrap();
-        let line = Line::of(
-            &Event { session: None, peer, user: None, tls: None, kind: EventKind::LoggedIn },
-            0,
-        );
+        let line = Line::of(&Event::of_peer(peer, EventKind::LoggedIn), 0);
         assert_eq!(line.to_string(), "login peer=2001:db8::1 port=21");
     }
 
@@ -409,5 +459,29 @@ mod tests {
         let want = "{\"time\":\"1970-01-01T00:00:00.000Z\",\"event\":\"message\",\"level\":\"warn\",\
                     \"text\":\"\u{e9} a\\\\x1b[2J \\\"b\\\"\\\\x0alogin\"}";
         assert_eq!(json, want);
+    }
+
+    #[test]
+    fn a_name_is_cut_and_says_so_ho_06() {
+        let both = |name: &[u8]| {
+            let escaped = Escaped(name).to_string();
+            (cut(&escaped, "\""), cut(&escaped, "\"\\"))
+        };
+        for name in [&b""[..], &[b'a'; 512], "\u{e9}".repeat(256).as_bytes()] {
+            let whole = String::from_utf8(name.to_vec()).unwrap();
+            assert_eq!(both(name), (whole.clone(), whole), "{}", name.len());
+        }
+        for (name, text, json) in [
+            (&[b'a'; 513][..], "a".repeat(508), "a".repeat(507)),
+            (&[1; 4_000], r"\x01".repeat(127), r"\\x01".repeat(101)),
+            (&[b'"'; 257], "\\\"".repeat(254), "\\\"".repeat(253)),
+            (&[b'\\'; 300], r"\\".repeat(254), r"\\\\".repeat(126)),
+            ("\u{202e}".repeat(99).as_bytes(), r"\u{202e}".repeat(63), r"\\u{202e}".repeat(56)),
+        ] {
+            let (in_text, in_json) = both(name);
+            assert_eq!(in_text, text + r"\...");
+            assert_eq!(in_json, json + r"\\...");
+            assert!(in_text.len() <= limits::LOG_NAME && in_json.len() <= limits::LOG_NAME);
+        }
     }
 }

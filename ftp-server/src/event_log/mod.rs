@@ -13,7 +13,7 @@ use std::time::Instant;
 use log::Level;
 
 use self::line::{Line, Stamp};
-use crate::listener::Complaints;
+use crate::complaints::Complaints;
 use crate::observer::{Event, EventKind, Observer, SessionEnd};
 
 pub use writer::LogWriter;
@@ -81,10 +81,10 @@ impl EventLog {
 
 impl Observer for EventLog {
     fn observe(&self, event: &Event<'_>) {
-        if level(event) > Level::Info && !self.is_verbose {
+        let Some(unsaid) = self.refusals.due(event) else { return };
+        if level(event) > Level::Info && !self.is_verbose && unsaid == 0 {
             return;
         }
-        let Some(unsaid) = self.refusals.due(event) else { return };
         let (time, line) = (Stamp::now(), Line::of(event, unsaid));
         self.writer.line(&match self.format() {
             LogFormat::Text => format!("{time} {line}"),
@@ -126,15 +126,16 @@ fn level(event: &Event<'_>) -> Level {
     }
 }
 
-/// Connections that are refused may be very many: a line a second for each reason is enough.
+/// Connections that are refused may be very many: a line a second for each reason is enough. What may
+/// be very much in a session, that has counted.
 #[derive(Debug, Default)]
 struct Refusals(Mutex<Complaints>);
 
 impl Refusals {
     /// How many of the kind had no line before this one; `None` if this one has none either.
     fn due(&self, event: &Event<'_>) -> Option<u64> {
-        let EventKind::Refused(refusal) = event.kind else { return Some(0) };
+        let EventKind::Refused(refusal) = event.kind else { return event.unsaid };
         let mut complaints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        complaints.due(refusal.as_str(), Instant::now())
+        complaints.due(refusal.as_str(), 1, Instant::now())
     }
 }

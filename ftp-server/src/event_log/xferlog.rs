@@ -143,7 +143,7 @@ mod tests {
             };
             let kind = EventKind::Transferred(transfer);
             let peer = ([192, 0, 2, 9], 50_000).into();
-            let event = Event { session: Some(1), peer, user: Some(b"u"), tls: None, kind };
+            let event = Event { session: Some(1), user: Some(b"u"), ..Event::of_peer(peer, kind) };
             let line = line(&event, &transfer, at(0));
             assert_eq!(line.and_then(|line| line.chars().last()), want, "{end:?}");
             assert_eq!(end.is_whole(), want == Some('c'), "{end:?}");
@@ -195,7 +195,7 @@ mod tests {
         ] {
             let (session, peer) = (Some(1), ([192, 0, 2, 9], 50_000).into());
             let kind = EventKind::Transferred(transfer);
-            let event = Event { session, peer, user: Some(user), tls: None, kind };
+            let event = Event { session, user: Some(user), ..Event::of_peer(peer, kind) };
             let want = want.map(|want| format!("{head} {want}"));
             assert_eq!(line(&event, &transfer, at(1_795_187_045)), want);
         }

@@ -9,6 +9,7 @@ pub(crate) use control::time_out;
 pub(crate) use outcome::{Outcome, Transfer, Work, Working};
 pub(crate) use run::{Runner, run};
 
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,9 +20,11 @@ use ftp_proto::{
 };
 
 use crate::auth::{Offer, Rights};
+use crate::complaints::Complaints;
 use crate::context::{Context, Current};
 use crate::data::{self, DataChannel};
 use crate::digest::Algorithm;
+use crate::limits;
 use crate::listing::FactSelection;
 use crate::name_pattern::is_denied;
 use crate::observer::{Event, EventKind};
@@ -51,6 +54,8 @@ pub(crate) struct Session {
     pub(crate) login_failures: u32,
     /// `CLNT` was given.
     pub(crate) is_client_known: bool,
+    /// How often the log was told of what this client can repeat.
+    complaints: RefCell<Complaints>,
     pub(crate) parameters: TransferParameters,
     /// What `OPTS MLST` chose.
     pub(crate) facts: FactSelection,
@@ -127,6 +132,7 @@ impl Session {
             nobody_since: Instant::now(),
             login_failures: 0,
             is_client_known: false,
+            complaints: RefCell::default(),
             parameters: TransferParameters::default(),
             facts: FactSelection::default(),
             algorithm: Algorithm::default(),
@@ -153,7 +159,8 @@ impl Session {
             None => self.nobody_since,
         };
         let Self { number, login_failures, is_client_known, .. } = *self;
-        *self = Self { number, login_failures, is_client_known, nobody_since, ..new };
+        let complaints = self.complaints.take().into();
+        *self = Self { number, login_failures, is_client_known, complaints, nobody_since, ..new };
     }
 
     /// Forgets all that was said in clear, where somebody else may have said it, but for the host and
@@ -199,7 +206,36 @@ impl Session {
         let user = self.user().map(|user| &*user.name);
         let (session, peer) = (Some(self.number), self.peer);
         let tls = self.tls();
-        self.context.observers.tell(&Event { session, peer, user, tls, kind });
+        let unsaid = self.unsaid(&kind);
+        self.context.observers.tell(&Event { session, peer, user, tls, kind, unsaid });
+    }
+
+    /// What [`Event::unsaid`] says of an event: refusals cost a client next to nothing, and must not
+    /// fill the disk with lines.
+    fn unsaid(&self, kind: &EventKind<'_>) -> Option<u64> {
+        const REFUSALS: &str = "refusals";
+        let mut complaints = self.complaints.borrow_mut();
+        match kind {
+            EventKind::Transferred(transfer) if transfer.is_cheap() => {
+                complaints.due(REFUSALS, limits::REFUSAL_LINES, Instant::now())
+            }
+            EventKind::LoginRefused { .. } => {
+                complaints.due("logins", limits::REFUSAL_LINES, Instant::now())
+            }
+            // The last line of a session says how many were left out at its end.
+            EventKind::Ended { .. } => Some(complaints.take_unsaid(REFUSALS)),
+            _ => Some(0),
+        }
+    }
+
+    /// Warns of something that a client can bring about as often as it likes.
+    pub(crate) fn warn(&self, kind: &'static str, detail: &dyn std::fmt::Display) {
+        let text = format_args!("{}: {kind}: {detail}", self.peer);
+        match self.complaints.borrow_mut().due(kind, 1, Instant::now()) {
+            Some(0) => log::warn!("{text}"),
+            Some(unsaid) => log::warn!("{text} (and {unsaid} times before)"),
+            None => {}
+        }
     }
 
     /// When the session ends if nobody is logged in by then.

@@ -56,13 +56,8 @@ impl Ending {
     pub(crate) fn tell(&self, end: SessionEnd<'_>) {
         let kind = EventKind::Ended { duration: self.start.elapsed(), end };
         let (session, peer) = (Some(self.number), self.peer);
-        self.current.get().observers.tell_unharmed(&Event {
-            session,
-            peer,
-            user: None,
-            tls: None,
-            kind,
-        });
+        let event = Event { session, ..Event::of_peer(peer, kind) };
+        self.current.get().observers.tell_unharmed(&event);
     }
 }
 

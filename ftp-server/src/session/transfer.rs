@@ -150,7 +150,7 @@ impl Runner {
             }
             End::Ended(Ended::Storage(error)) => {
                 let why = error.source.as_ref().map_or(String::new(), |why| format!(": {why}"));
-                log::warn!("{}: storage: {error}{why}", self.session.peer);
+                self.session.warn("storage", &format_args!("{error}{why}"));
                 (TransferEnd::Storage, vec![reply::transfer_failure(error)])
             }
             End::Refused(error, purpose) => {
@@ -163,7 +163,7 @@ impl Runner {
                 (TransferEnd::NoData, vec![Reply::new(ReplyCode::NO_DATA_CONNECTION, text)])
             }
             End::NoTls(error) => {
-                log::warn!("{}: no TLS on a data connection: {error}", self.session.peer);
+                self.session.warn("no TLS on a data connection", error);
                 let text = "Cannot protect the data connection";
                 (TransferEnd::NoTls, vec![Reply::new(ReplyCode::PROTOCOL_NOT_SUPPORTED, text)])
             }
