@@ -13,9 +13,9 @@ use crate::auth::Authenticator;
 use crate::ban::Bans;
 use crate::config::ServerConfig;
 use crate::data::{Announcer, Buffers, PassivePorts};
-use crate::digest::Running;
 use crate::limits;
 use crate::observer::{Observers, Refusal};
+use crate::places::Places;
 use crate::presence::Presence;
 use crate::protection::Resumed;
 use crate::relay::Relay;
@@ -44,7 +44,9 @@ pub(crate) struct Context {
     /// The large buffers of all transfers.
     pub(crate) buffers: Arc<Buffers>,
     /// Which digests are being made.
-    pub(crate) digests: Arc<Running>,
+    pub(crate) digests: Arc<Places>,
+    /// Which searches go on for where a transfer begins, and for names that match.
+    pub(crate) searches: Arc<Places>,
     /// Starts threads for sessions that cannot go on in theirs.
     pub(crate) relay: Arc<Relay>,
     pub(crate) register: Arc<Register>,
@@ -123,6 +125,7 @@ impl Context {
             admission,
             presence: Arc::default(),
             digests: Arc::default(),
+            searches: Arc::default(),
             relay: Arc::default(),
             register: Arc::default(),
         })
@@ -167,6 +170,7 @@ impl Context {
             admission: Arc::clone(&self.admission),
             presence: Arc::clone(&self.presence),
             digests: Arc::clone(&self.digests),
+            searches: Arc::clone(&self.searches),
             relay: Arc::clone(&self.relay),
             register: Arc::clone(&self.register),
         })

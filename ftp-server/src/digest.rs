@@ -2,16 +2,14 @@
 //! made piece by piece, so that the session can look up from it.
 
 use std::io::ErrorKind;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ftp_proto::{FileDigest, Pathname, Reply, ReplyCode};
 use sha2::digest::DynDigest;
 
-use crate::admission;
 use crate::limits;
 use crate::pace::for_a_tick;
+use crate::places::Place;
 use crate::reply::{self, Purpose};
 use crate::session::Work;
 use crate::storage::Source;
@@ -58,50 +56,6 @@ impl Algorithm {
     }
 }
 
-/// The digests that are being made: for each the host it is made for.
-#[derive(Debug, Default)]
-pub(crate) struct Running(Mutex<Vec<IpAddr>>);
-
-impl Running {
-    fn hosts(&self) -> MutexGuard<'_, Vec<IpAddr>> {
-        // Nothing panics while it is held; a poisoned list is as good as any.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One of the [`limits::DIGESTS`] that may be made at a time in the whole server; dropping it gives
-/// it back.
-#[derive(Debug)]
-pub(crate) struct Permit {
-    running: Arc<Running>,
-    host: IpAddr,
-}
-
-impl Permit {
-    /// Takes one for `peer`; `None` if there is none left, or if the peer's host has
-    /// [`limits::DIGESTS_OF_HOST`] already.
-    pub(crate) fn get(running: &Arc<Running>, peer: IpAddr) -> Option<Self> {
-        let host = admission::network_of(peer);
-        let mut hosts = running.hosts();
-        let of_host = hosts.iter().filter(|other| **other == host).count();
-        if hosts.len() >= limits::DIGESTS || of_host >= limits::DIGESTS_OF_HOST {
-            return None;
-        }
-        hosts.push(host);
-        drop(hosts);
-        Some(Self { running: Arc::clone(running), host })
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let mut hosts = self.running.hosts();
-        if let Some(at) = hosts.iter().position(|host| *host == self.host) {
-            hosts.swap_remove(at);
-        }
-    }
-}
-
 /// A digest that is being made.
 pub(crate) struct Digesting {
     source: Box<dyn Source>,
@@ -114,7 +68,7 @@ pub(crate) struct Digesting {
     begun: Instant,
     limit: Duration,
     buffer: Vec<u8>,
-    _permit: Permit,
+    _place: Place,
 }
 
 impl Digesting {
@@ -122,7 +76,7 @@ impl Digesting {
         source: Box<dyn Source>,
         algorithm: Algorithm,
         pathname: Pathname,
-        permit: Permit,
+        place: Place,
     ) -> Self {
         Self {
             source,
@@ -133,7 +87,7 @@ impl Digesting {
             begun: Instant::now(),
             limit: limits::DIGEST_TIME,
             buffer: vec![0; PIECE],
-            _permit: permit,
+            _place: place,
         }
     }
 
@@ -178,6 +132,10 @@ impl Work for Digesting {
 
     fn done(&self) -> u64 {
         self.done
+    }
+
+    fn is_placed(&self) -> bool {
+        true
     }
 }
 
@@ -225,8 +183,8 @@ mod tests {
         end: Option<ErrorKind>,
     ) -> Digesting {
         let source = Box::new(Dripping { rest: content, interrupt: false, end });
-        let permit = Permit::get(&Arc::default(), [127, 0, 0, 1].into()).unwrap();
-        Digesting::new(source, algorithm, Pathname::new("a name").unwrap(), permit)
+        let place = Place::get(&std::sync::Arc::default(), [127, 0, 0, 1].into()).unwrap();
+        Digesting::new(source, algorithm, Pathname::new("a name").unwrap(), place)
     }
 
     fn reply(mut digesting: Digesting) -> String {
@@ -279,24 +237,6 @@ mod tests {
         let mut slow = digesting(b"abcdef", Algorithm::Sha256, None);
         slow.limit = Duration::ZERO;
         assert!(reply(slow).starts_with("556 "));
-    }
-
-    #[test]
-    fn no_more_than_two_at_a_time_cm_126() {
-        let running = Arc::default();
-        let get = |host: &str| Permit::get(&running, host.parse().unwrap());
-        let first = get("192.0.2.1").unwrap();
-        for same in ["192.0.2.1", "::ffff:192.0.2.1"] {
-            assert!(get(same).is_none(), "half of them are for others");
-        }
-        let second = get("2001:db8::1").unwrap();
-        assert!(get("192.0.2.2").is_none());
-        drop(first);
-        assert!(get("2001:db8::2").is_none(), "one /64 is one host");
-        assert!(get("2001:db8:0:1::2").is_some());
-        drop(second);
-        assert!(get("2001:db8::2").is_some());
-        assert!(running.hosts().is_empty());
     }
 
     #[test]

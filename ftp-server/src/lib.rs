@@ -48,6 +48,7 @@ mod listing;
 mod name_pattern;
 mod observer;
 mod pace;
+mod places;
 mod presence;
 mod protection;
 mod random;

@@ -91,12 +91,13 @@ pub const ASCII_SIZE: u64 = 1024 * 1024;
 /// How many entries a STAT of a directory lists on the control connection.
 pub const STAT_ENTRIES: usize = 1_000;
 
-/// How many digests are made at a time in the whole server. Each keeps a processor busy.
-pub const DIGESTS: usize = 2;
+/// How much work that keeps a processor busy is done at a time in the whole server: two digests,
+/// and two searches as [`PREPARE`] describes.
+pub const HEAVY: usize = 2;
 
-/// How many of them one IPv4 address, or one /64 of IPv6, may have: half, so that no host keeps
+/// How much of each one IPv4 address, or one /64 of IPv6, may have: half, so that no host keeps
 /// all others from theirs.
-pub const DIGESTS_OF_HOST: usize = DIGESTS / 2;
+pub const HEAVY_OF_HOST: usize = HEAVY / 2;
 
 /// The largest file that is read for its digest, in bytes: a larger one mostly takes longer than
 /// [`DIGEST_TIME`].
@@ -106,19 +107,14 @@ pub const DIGEST_SIZE: u64 = 8 * 1024 * 1024 * 1024;
 pub const DIGEST_TIME: Duration = Duration::from_secs(60);
 
 /// How long may be read before the 150 of what is sent, to find where a restart begins in type
-/// ASCII or what matches a pattern: it costs a processor and no network.
+/// ASCII or what matches a pattern: it costs a processor and no network. What takes longer than a
+/// [`TICK`] needs one of [`HEAVY`] places, and the time spent waiting for it counts.
 pub const PREPARE: Duration = Duration::from_secs(60);
 
 /// How many bytes of a log wait to be written: what a server that is busy says in some seconds. More
 /// would only be more that is late.
 pub const LOG_WAITING: usize = 256 * 1_024;
 
-/// How many hosts with failed logins are remembered. Without a bound, who has many addresses could
-/// fill the memory with them.
-pub const BAN_HOSTS: usize = 4_096;
-
-/// The most failed logins that are counted before a host is banned: each is remembered with its
-/// time.
 /// How many refusals, and other lines that cost a client no data connection, a session has in the log
 /// per second. The next line counts the others.
 pub const REFUSAL_LINES: u32 = 10;
@@ -126,6 +122,12 @@ pub const REFUSAL_LINES: u32 = 10;
 /// How many bytes a name has in a line of the log, as it is written there with its escapes.
 pub const LOG_NAME: usize = 512;
 
+/// How many hosts with failed logins are remembered. Without a bound, who has many addresses could
+/// fill the memory with them.
+pub const BAN_HOSTS: usize = 4_096;
+
+/// The most failed logins that are counted before a host is banned: each is remembered with its
+/// time.
 pub const BAN_AFTER: usize = 1_000;
 
 /// How many bytes of a password are hashed, and how many one may have where it is kept as a hash:

@@ -3,8 +3,9 @@
 use ftp_proto::{Pathname, Reply, ReplyCode};
 
 use crate::auth::Rights;
-use crate::digest::{Digesting, Permit};
+use crate::digest::Digesting;
 use crate::limits;
+use crate::places::Place;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session, Working};
 
@@ -21,10 +22,10 @@ pub(super) fn hash(session: &Session, path: &Pathname) -> Outcome {
     if source.size() > limits::DIGEST_SIZE {
         return reply::too_much_to_digest().into();
     }
-    let Some(permit) = Permit::get(&session.context.digests, session.peer.ip()) else {
+    let Some(place) = Place::get(&session.context.digests, session.peer.ip()) else {
         let text = "Other digests are being made, try again";
         return Reply::new(ReplyCode::FILE_BUSY, text).into();
     };
     let algorithm = session.algorithm;
-    Working::new(resolved, Digesting::new(source, algorithm, path.clone(), permit)).into()
+    Working::new(resolved, Digesting::new(source, algorithm, path.clone(), place)).into()
 }

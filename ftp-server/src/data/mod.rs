@@ -177,7 +177,11 @@ fn wait(
 }
 
 /// Waits until `until`, or until `monitor` finds that it is over.
-fn pause(until: Instant, moved: u64, monitor: &mut dyn Monitor) -> Result<(), Interruption> {
+pub(crate) fn pause(
+    until: Instant,
+    moved: u64,
+    monitor: &mut dyn Monitor,
+) -> Result<(), Interruption> {
     loop {
         if let Some(interruption) = monitor.look(moved) {
             return Err(interruption);

@@ -40,6 +40,12 @@ pub(crate) trait Work {
 
     /// How many bytes have been read or gathered so far, for the log.
     fn done(&self) -> u64;
+
+    /// Whether it has its place among the few that may keep a processor busy; otherwise it gets one
+    /// when it takes long.
+    fn is_placed(&self) -> bool {
+        false
+    }
 }
 
 /// A transfer that may begin: the object is open, only the data connection is missing.

@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::data::{self, Ended, Interruption, Limits, Monitor, OpenError};
 use crate::limits;
 use crate::observer::{self, EventKind, TransferEnd};
+use crate::places::Place;
 use crate::protection::TlsInfo;
 use crate::rate::Throttle;
 use crate::reply::{self, Purpose};
@@ -73,6 +74,7 @@ impl Runner {
         let start = Instant::now();
         self.line().shown.set_transfer(Some((verb, path.clone())));
         let mut watch = Watch::new(&mut self.control, &self.session);
+        let mut place = None;
         let ended = loop {
             if let Some(reply) = work.step() {
                 break Ok(reply);
@@ -80,10 +82,17 @@ impl Runner {
             if let Some(interruption) = watch.look(work.done()) {
                 break Err(interruption);
             }
+            if place.is_none() && !work.is_placed() {
+                place = match watch.place(start) {
+                    Ok(Some(place)) => Some(place),
+                    Ok(None) => break Ok(reply::too_much_to_prepare()),
+                    Err(interruption) => break Err(interruption),
+                };
+            }
         };
         let done = work.done();
         // It is over for those who wait for their turn before the client can know.
-        drop(work);
+        drop((work, place));
         let failed = watch.failed;
         let (end, replies, next) = match ended {
             Ok(reply) if reply.code().severity() == Severity::Completion => {
@@ -347,6 +356,7 @@ impl<'a> Watch<'a> {
     /// converted byte in a file, to copy the beginning of one, to find a name for a pattern.
     fn prepare(&mut self, direction: &mut Direction) -> Result<(), End> {
         let start = Instant::now();
+        let mut place = None;
         loop {
             let (prepared, purpose) = match direction {
                 Direction::Send(outgoing) => (outgoing.prepare(), Purpose::Existing),
@@ -358,9 +368,30 @@ impl<'a> Watch<'a> {
             if let Some(interruption) = self.look(0) {
                 return Err(End::Ended(Ended::Interrupted(interruption)));
             }
-            if matches!(direction, Direction::Send(_)) && start.elapsed() >= limits::PREPARE {
+            if !matches!(direction, Direction::Send(_)) {
+                continue;
+            }
+            if place.is_none() {
+                let waited = self.place(start);
+                place = waited.map_err(|why| End::Ended(Ended::Interrupted(why)))?;
+            }
+            if place.is_none() || start.elapsed() >= limits::PREPARE {
                 return Err(End::TooLong);
             }
+        }
+    }
+
+    /// A place among the searches that take long, which is waited for: without one, every session
+    /// of a host could keep a processor busy. `None` if there was none until [`limits::PREPARE`]
+    /// had passed since `start`.
+    fn place(&mut self, start: Instant) -> Result<Option<Place>, Interruption> {
+        let (searches, peer) = (&self.session.context.searches, self.session.peer.ip());
+        loop {
+            let place = Place::get(searches, peer);
+            if place.is_some() || start.elapsed() >= limits::PREPARE {
+                return Ok(place);
+            }
+            data::pause(Instant::now() + limits::TICK, 0, self)?;
         }
     }
 }

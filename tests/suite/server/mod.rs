@@ -28,6 +28,7 @@ mod paths;
 mod quota;
 mod rates;
 mod rights;
+mod searches;
 #[cfg(feature = "tls")]
 mod tls;
 mod unique;

@@ -1,0 +1,73 @@
+//! Work that keeps a processor busy for a client: few of it at a time, and less for one host.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::admission;
+use crate::limits;
+
+/// The places of one kind of work in the whole server: for each that is taken the host it is for.
+#[derive(Debug, Default)]
+pub(crate) struct Places(Mutex<Vec<IpAddr>>);
+
+/// One of [`limits::HEAVY`] places; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Place {
+    places: Arc<Places>,
+    host: IpAddr,
+}
+
+impl Places {
+    fn hosts(&self) -> MutexGuard<'_, Vec<IpAddr>> {
+        // Nothing panics while it is held; a poisoned list is as good as any.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Takes one for `peer`; `None` if there is none left, or if the peer's host has
+    /// [`limits::HEAVY_OF_HOST`] already.
+    pub(crate) fn get(places: &Arc<Places>, peer: IpAddr) -> Option<Self> {
+        let host = admission::network_of(peer);
+        let mut hosts = places.hosts();
+        let of_host = hosts.iter().filter(|other| **other == host).count();
+        if hosts.len() >= limits::HEAVY || of_host >= limits::HEAVY_OF_HOST {
+            return None;
+        }
+        hosts.push(host);
+        drop(hosts);
+        Some(Self { places: Arc::clone(places), host })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut hosts = self.places.hosts();
+        if let Some(at) = hosts.iter().position(|host| *host == self.host) {
+            hosts.swap_remove(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_two_at_a_time_cm_126() {
+        let places = Arc::default();
+        let get = |host: &str| Place::get(&places, host.parse().unwrap());
+        let first = get("192.0.2.1").unwrap();
+        for same in ["192.0.2.1", "::ffff:192.0.2.1"] {
+            assert!(get(same).is_none(), "half of them are for others");
+        }
+        let second = get("2001:db8::1").unwrap();
+        assert!(get("192.0.2.2").is_none());
+        drop(first);
+        assert!(get("2001:db8::2").is_none(), "one /64 is one host");
+        assert!(get("2001:db8:0:1::2").is_some());
+        drop(second);
+        assert!(get("2001:db8::2").is_some());
+        assert!(places.hosts().is_empty());
+    }
+}
