@@ -81,6 +81,8 @@ pub(crate) struct Line {
     moving: AtomicBool,
     /// The grace is over, or it is not wanted any more: whatever goes on, ends.
     cut: AtomicBool,
+    /// It was closed for others that want its place.
+    gave_way: AtomicBool,
     /// It is under TLS: only the session can write what its client understands.
     protected: AtomicBool,
     /// What others may see of it.
@@ -313,8 +315,8 @@ impl Register {
 
 impl Line {
     pub(crate) fn new(stream: TcpStream, peer: SocketAddr) -> Self {
-        let [busy, moving, cut, protected] = [const { AtomicBool::new(false) }; 4];
-        Self { stream, busy, moving, cut, protected, shown: Shown::new(peer) }
+        let [busy, moving, cut, gave_way, protected] = [const { AtomicBool::new(false) }; 5];
+        Self { stream, busy, moving, cut, gave_way, protected, shown: Shown::new(peer) }
     }
 
     /// Says that data moves from now on, or no longer does.
@@ -358,6 +360,19 @@ impl Line {
             _ => (moved, Instant::now()),
         });
         seen.is_some_and(|(_, since)| since.elapsed() >= stall)
+    }
+
+    /// Whether its last reply was sent already, and nothing more can be.
+    pub(crate) fn has_given_way(&self) -> bool {
+        self.gave_way.load(Ordering::SeqCst)
+    }
+
+    /// Ends the session now, for others that want its place; it is told as far as it understands and
+    /// reads it.
+    pub(crate) fn give_way(&self) {
+        self.gave_way.store(true, Ordering::SeqCst);
+        self.cut.store(true, Ordering::SeqCst);
+        session::break_off(self, &Refusal::Full.reply());
     }
 
     /// Ends a blocked read of the control connection; writing still works, for the last 421.

@@ -158,6 +158,7 @@ fn receive(
         return turn_away(&stream, peer, greeting, &context, Refusal::Full);
     };
     let registration = context.register.enter(stream, peer);
+    permit.is_for(&registration.line);
     let line = Arc::clone(&registration.line);
     let session_current = Arc::clone(current);
     let session = move || session::run(registration, peer, greeting, &session_current, permit);

@@ -411,10 +411,15 @@ impl Control {
 pub(crate) fn time_out(line: &Line) {
     let peer = line.stream.peer_addr().map_or_else(|_| "-".to_owned(), |peer| peer.to_string());
     log::error!("{peer}: the login was not decided in time, and its connection is closed");
+    break_off(line, &Reply::new(ReplyCode::SERVICE_CLOSING, "Timeout"));
+}
+
+/// Closes a connection from outside of its session, with this last reply.
+pub(crate) fn break_off(line: &Line, reply: &Reply) {
     if !line.is_protected() {
-        let reply = Reply::new(ReplyCode::SERVICE_CLOSING, "Timeout").encode();
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         // A peer that is gone, or that has left so much unread, needs no answer.
-        let _ = rustix::net::send(&line.stream, &reply, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        let _ = rustix::net::send(&line.stream, &reply.encode(), flags);
     }
     let _ = line.stream.shutdown(Shutdown::Both);
 }

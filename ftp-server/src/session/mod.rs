@@ -5,7 +5,7 @@ mod outcome;
 mod run;
 mod transfer;
 
-pub(crate) use control::time_out;
+pub(crate) use control::{break_off, time_out};
 pub(crate) use outcome::{Outcome, Transfer, Work, Working};
 pub(crate) use run::{Runner, run};
 

@@ -182,7 +182,7 @@ impl Runner {
     }
 
     fn end(self: Box<Self>, served: &io::Result<()>) {
-        let Self { mut control, session, mut permit, registration, start, .. } = *self;
+        let Self { mut control, session, permit, registration, start, .. } = *self;
         let end = served.as_ref().map_or_else(SessionEnd::Failed, |()| SessionEnd::Closed);
         session.tell(EventKind::Ended { duration: start.elapsed(), end });
         // Who sees the end of the session finds its port, its user's count and its place free.
@@ -256,6 +256,9 @@ impl Runner {
 
     /// Says 421, after which the connection closes.
     pub(super) fn close(&mut self, why: &str) -> io::Result<()> {
+        if self.line().has_given_way() {
+            return Ok(());
+        }
         self.control.send(&Reply::new(ReplyCode::SERVICE_CLOSING, why))
     }
 

@@ -129,6 +129,42 @@ fn a_crowd_without_logins_keeps_no_user_out_at_scale_ho_09() {
     user.expect_in_step();
 }
 
+#[test]
+fn one_host_that_says_nothing_keeps_nobody_else_from_logging_in_st_12_ho_09() {
+    let test = "server::crowds::\
+                one_host_that_says_nothing_keeps_nobody_else_from_logging_in_st_12_ho_09";
+    let hosts: Vec<_> = (1..=9).map(|last| format!("192.0.2.{last}/24")).collect();
+    if !in_own_network(test, &hosts.iter().map(String::as_str).collect::<Vec<_>>()) {
+        return;
+    }
+    let root = tempfile::tempdir().expect("a directory");
+    let login = Duration::from_secs(600);
+    let config = ServerConfig { sessions: 64, per_address: 64, login, ..super::quick() };
+    let server = Server::builder().root(root.path()).config(config).user("u", "p", Rights::FULL);
+    let server = server.bind("192.0.2.1:0").expect("a server");
+    let address = server.local_addr();
+    let from = |last| IpAddr::from([192, 0, 2, last]);
+    let silent =
+        |last| (0..50).filter_map(|_| knock(from(last), address)).collect::<Vec<TcpStream>>();
+    let mut one = silent(2);
+    assert_eq!(one.len(), 4, "an eighth of half of the places");
+    let user = |last| RawSession::login_from(from(last), address, "u", "p");
+    let mut first = user(1);
+    // All places without a login are taken by hosts that have their share.
+    let others: Vec<_> = (3..=9).map(silent).collect();
+    assert!(others.iter().all(|held| held.len() == 4), "{others:?}");
+    let mut second = user(1);
+    // The oldest of all gave way, and was told so.
+    let mut said = String::new();
+    one[0].read_to_string(&mut said).expect("its end");
+    assert!(said.ends_with("421 Too many connections\r\n"), "{said}");
+    // Who is logged in stays, and makes no difference to others of its host.
+    for session in [&mut first, &mut second] {
+        session.expect_in_step();
+    }
+    drop((one, others));
+}
+
 /// A tenth of the sessions is in transfers: half of those end within the grace, half of them never.
 #[test]
 fn a_shutdown_of_very_many_counts_each_at_scale_go_12_st_13() {
