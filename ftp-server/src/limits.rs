@@ -24,6 +24,10 @@ pub const UNUSED_LISTENER: Duration = Duration::from_secs(60);
 /// How long a command that needs a passive port waits for one while all are in use.
 pub const PORT_WAIT: Duration = Duration::from_secs(1);
 
+/// How long a passive port may stay unused before it gives way to another host, where all are in use:
+/// a client connects within a moment of the reply that tells it the port.
+pub const PORT_UNUSED: Duration = Duration::from_secs(5);
+
 /// How long a passive port that no session has is tried again: a program that this process is
 /// just starting has copies of what was open here until it is loaded.
 pub const PORT_COPY_WAIT: Duration = Duration::from_millis(200);

@@ -16,11 +16,18 @@ use crate::{limits, listener};
 /// A socket that listens for one data connection. Dropping it closes the port.
 #[derive(Debug)]
 pub(crate) struct PassiveListener {
-    listener: TcpListener,
+    socket: Listening,
     port: u16,
     since: Instant,
-    /// Given back behind the closing of the port.
-    _lease: Option<Lease>,
+}
+
+#[derive(Debug)]
+enum Listening {
+    /// On a port of the system's choice.
+    Own(TcpListener),
+    /// On one of a list, where it may have to give way until a transfer needs it. What is leased is
+    /// given back after the closing of the port.
+    Leased(Lease),
 }
 
 impl PassiveListener {
@@ -36,12 +43,26 @@ impl PassiveListener {
         socket.listen(4)?;
         let listener = TcpListener::from(socket);
         let port = listener.local_addr()?.port();
-        Ok(Self { listener, port, since: Instant::now(), _lease: None })
+        Ok(Self { socket: Listening::Own(listener), port, since: Instant::now() })
     }
 
     /// The same with the port held in a list of them.
-    pub(super) fn leased(self, lease: Lease) -> Self {
-        Self { _lease: Some(lease), ..self }
+    pub(super) fn leased(self, mut lease: Lease) -> Self {
+        if let Listening::Own(listener) = self.socket {
+            lease.open(self.port, listener);
+        }
+        Self { socket: Listening::Leased(lease), ..self }
+    }
+
+    /// What listens, for a transfer: the port gives way no more.
+    pub(super) fn listener(self) -> io::Result<(TcpListener, Option<Lease>)> {
+        match self.socket {
+            Listening::Own(listener) => Ok((listener, None)),
+            Listening::Leased(lease) => match lease.listener() {
+                Some(listener) => Ok((listener, Some(lease))),
+                None => Err(io::Error::other("the port was needed by others meanwhile")),
+            },
+        }
     }
 
     /// The port it listens on.
@@ -68,11 +89,13 @@ impl PassiveListener {
         deadline: Instant,
         monitor: &mut dyn Monitor,
     ) -> Result<TcpStream, OpenError> {
-        // The port is closed by the end of this call, whatever comes of it.
+        // The port is closed by the end of this call, and given back then, whatever comes of it.
+        let (_lease, listener);
+        (listener, _lease) = self.listener()?;
         let mut strangers = 0;
         loop {
-            wait(fd(&self.listener), PollFlags::IN, deadline, 0, monitor)?;
-            match self.listener.accept() {
+            wait(fd(&listener), PollFlags::IN, deadline, 0, monitor)?;
+            match listener.accept() {
                 Ok((stream, from)) if session.may_have_data_with(from.ip()) => {
                     return prepare(stream).map_err(OpenError::Failed);
                 }
@@ -105,9 +128,10 @@ mod tests {
     #[test]
     fn data_connections_notice_a_dead_peer_st_14() {
         let passive = PassiveListener::bind(([127, 0, 0, 1], 0).into(), 0).unwrap();
-        let _client = TcpStream::connect(passive.listener.local_addr().unwrap()).unwrap();
+        let (listener, _) = passive.listener().unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let accepted = loop {
-            match passive.listener.accept() {
+            match listener.accept() {
                 Ok((stream, _)) => break stream,
                 Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
             }

@@ -1,9 +1,10 @@
 //! The ports of passive data connections: which there are, and who holds them.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -13,7 +14,8 @@ use ftp_proto::PortRanges;
 use rustix::io::Errno;
 
 use super::PassiveListener;
-use crate::{admission, limits, random};
+use crate::admission::{self, count_down};
+use crate::{limits, random};
 
 /// How many ports that the system might choose are tried before it is asked to.
 const TRIES: usize = 8;
@@ -34,8 +36,22 @@ struct Held {
     ports: HashSet<u16>,
     /// How many each network of one client holds.
     networks: HashMap<IpAddr, usize>,
+    /// Those that are listened on, the oldest first.
+    opened: BTreeMap<u64, Opened>,
+    /// How many of them there were so far.
+    count: u64,
     /// How many were given back so far that had been in use.
     returned: u64,
+}
+
+/// A port that a session has, until it gives it back or has to give way.
+#[derive(Debug)]
+struct Opened {
+    network: IpAddr,
+    port: u16,
+    since: Instant,
+    /// What listens there; `None` once a transfer waits for its connection.
+    listener: Option<TcpListener>,
 }
 
 /// One port, or the search for one; dropping it gives the port back.
@@ -44,8 +60,8 @@ pub(super) struct Lease {
     ports: Arc<PassivePorts>,
     network: IpAddr,
     port: Option<u16>,
-    /// Whether the port was listened on: others may wait for it.
-    is_in_use: bool,
+    /// Its number among the ports that are listened on: others may wait for it.
+    number: Option<u64>,
 }
 
 impl PassivePorts {
@@ -62,7 +78,8 @@ impl PassivePorts {
     ///
     /// Ports are mostly held for the moment that a client takes to connect: where it was other
     /// sessions that had them, one is waited for, though not for long. Clients that transfer many
-    /// files at once do not come again after a 425.
+    /// files at once do not come again after a 425. A port that no transfer has asked for in longer than
+    /// that gives way: the oldest of the host that holds most, where that is more than `client` has.
     pub(crate) fn listen(
         self: &Arc<Self>,
         local: SocketAddr,
@@ -80,6 +97,9 @@ impl PassivePorts {
             loop {
                 let left = limits::PORT_WAIT.saturating_sub(start.elapsed());
                 if held.returned != before && !left.is_zero() {
+                    break;
+                }
+                if held.make_way(admission::network_of(client), ranges.count()) {
                     break;
                 }
                 if held.ports.is_empty() && start.elapsed() < limits::PORT_COPY_WAIT {
@@ -128,10 +148,7 @@ impl PassivePorts {
                 continue;
             }
             match PassiveListener::bind(local, port) {
-                Ok(listener) => {
-                    lease.is_in_use = true;
-                    return Ok(listener.leased(lease));
-                }
+                Ok(listener) => return Ok(listener.leased(lease)),
                 Err(error) => match Errno::from_io_error(&error) {
                     // Somebody else's, or not for the likes of us: others may do.
                     Some(errno @ (Errno::ADDRINUSE | Errno::ACCESS | Errno::PERM)) => last = errno,
@@ -148,12 +165,12 @@ impl PassivePorts {
         let network = admission::network_of(client);
         let mut held = self.held();
         let share = held.networks.entry(network).or_default();
-        if *share >= (count / 2).max(1) {
+        if *share >= share_of(count) {
             let text = "this client holds half of the passive ports";
             return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
         }
         *share += 1;
-        Ok(Lease { ports: Arc::clone(self), network, port: None, is_in_use: false })
+        Ok(Lease { ports: Arc::clone(self), network, port: None, number: None })
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -174,6 +191,41 @@ fn of_the_system() -> Option<RangeInclusive<u16>> {
     (1 <= first && first <= last).then_some(first..=last)
 }
 
+impl Held {
+    /// Closes the oldest of the ports that were not used for long, of the host that holds most.
+    /// False if there is none, or if the host of `network` holds as many itself.
+    fn make_way(&mut self, network: IpAddr, count: usize) -> bool {
+        let of = |network| self.networks.get(network).copied().unwrap_or_default();
+        let own = of(&network);
+        if own >= share_of(count) {
+            return false;
+        }
+        let unused = self.opened.iter().filter(|(_, opened)| {
+            opened.listener.is_some() && opened.since.elapsed() >= limits::PORT_UNUSED
+        });
+        let held = unused.map(|(number, opened)| (of(&opened.network), Reverse(*number)));
+        let most = held.max().filter(|(most, _)| *most > own);
+        most.is_some_and(|(_, Reverse(number))| self.give_back(number))
+    }
+
+    /// Closes a port that is listened on, and gives it back; false if it was before.
+    fn give_back(&mut self, number: u64) -> bool {
+        let Some(Opened { network, port, listener, .. }) = self.opened.remove(&number) else {
+            return false;
+        };
+        drop(listener);
+        self.ports.remove(&port);
+        count_down(&mut self.networks, network);
+        true
+    }
+}
+
+/// How many of `count` ports one host may hold: half, and one in any case. The other half is left for
+/// all others.
+fn share_of(count: usize) -> usize {
+    (count / 2).max(1)
+}
+
 impl Lease {
     /// Takes `port` in place of the one it has; false if another has it.
     fn take(&mut self, port: u16) -> bool {
@@ -186,21 +238,33 @@ impl Lease {
         }
         true
     }
+
+    /// Has the port listened on: it is held until it is given back, or has to give way.
+    pub(super) fn open(&mut self, port: u16, listener: TcpListener) {
+        let mut held = self.ports.held();
+        let number = held.count;
+        held.count += 1;
+        let (network, since) = (self.network, Instant::now());
+        held.opened.insert(number, Opened { network, port, since, listener: Some(listener) });
+        self.number = Some(number);
+    }
+
+    /// What listens on the port, which has not to give way from now on; `None` if it had to before.
+    pub(super) fn listener(&self) -> Option<TcpListener> {
+        self.ports.held().opened.get_mut(&self.number?)?.listener.take()
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         let mut held = self.ports.held();
-        if let Some(port) = self.port {
-            held.ports.remove(&port);
-        }
-        if let Some(share) = held.networks.get_mut(&self.network) {
-            *share -= 1;
-            if *share == 0 {
-                held.networks.remove(&self.network);
+        let Some(number) = self.number else {
+            if let Some(port) = self.port {
+                held.ports.remove(&port);
             }
-        }
-        if self.is_in_use {
+            return count_down(&mut held.networks, self.network);
+        };
+        if held.give_back(number) {
             held.returned += 1;
             self.ports.given_back.notify_all();
         }
@@ -209,9 +273,6 @@ impl Drop for Lease {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::net::TcpListener;
-
     use super::*;
 
     fn client(last: u8) -> IpAddr {
@@ -293,6 +354,39 @@ mod tests {
         drop(others);
         let ports = PassivePorts::new(Some(one));
         assert!(ports.listen(local(), client(1)).is_ok(), "half of one port is one");
+    }
+
+    #[test]
+    fn two_hosts_that_only_ask_for_ports_do_not_hold_all_of_them_hd_09() {
+        let (ranges, others) = free(4);
+        drop(others);
+        let ports = PassivePorts::new(Some(ranges));
+        let listen = |last| ports.listen(local(), client(last)).unwrap();
+        let opened = || ports.held().opened.keys().copied().collect::<Vec<_>>();
+        let (first, [second, used]) = ([listen(1), listen(1)], [listen(2), listen(2)]);
+        // All are held; those that are not used give way, the oldest first.
+        assert!(ports.listen(local(), client(3)).is_err(), "their clients may be about to connect");
+        let pass_time = || {
+            for opened in ports.held().opened.values_mut() {
+                opened.since = opened.since.checked_sub(limits::PORT_UNUSED).unwrap();
+            }
+        };
+        pass_time();
+        let third = listen(3);
+        assert_eq!(opened(), [1, 2, 3, 4]);
+        let fourth = listen(4);
+        assert_eq!(opened(), [1, 3, 4, 5]);
+        pass_time();
+        assert!(second.listener().is_err());
+        // One that is used does not, nor does one of a host that holds no more than the client.
+        let used = used.listener().unwrap();
+        assert!(ports.listen(local(), client(4)).is_err());
+        let [fifth, sixth, seventh] = [5, 6, 7].map(listen);
+        assert_eq!(opened(), [3, 6, 7, 8]);
+        assert!(ports.listen(local(), client(8)).is_err());
+        drop((first, used, third, fourth, fifth, sixth, seventh));
+        let held = ports.held();
+        assert!(held.ports.is_empty() && held.networks.is_empty() && held.opened.is_empty());
     }
 
     #[test]
