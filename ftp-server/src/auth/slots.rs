@@ -2,6 +2,7 @@
 //! moment, and anybody can ask for it.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -14,7 +15,8 @@ pub(super) static SLOTS: LazyLock<Slots> = LazyLock::new(|| {
     Slots::new(processors.min(limits::HASHES), admission::memory_in_all().unwrap_or(0) / 16)
 });
 
-/// So many at a time, with so much memory together, in the order in which they came.
+/// At most `most` at a time, with at most `memory` together. Hosts take turns, so that many logins of
+/// one host delay those of another by one at most; those of a host come in their order.
 #[derive(Debug)]
 pub(super) struct Slots {
     most: usize,
@@ -28,8 +30,8 @@ pub(super) struct Slots {
 struct State {
     running: usize,
     memory: u64,
-    /// Who waits.
-    waiting: VecDeque<u64>,
+    /// Who waits: the host whose turn it is first, and its oldest first.
+    waiting: VecDeque<(IpAddr, VecDeque<u64>)>,
     next: u64,
 }
 
@@ -44,34 +46,36 @@ impl Slots {
         Self { most, memory, state: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// Does `work`, which takes `memory` bytes, when it is its turn; not at all if that has not
+    /// Does `work` for `peer`, which takes `memory` bytes, when it is its turn; not at all if that has not
     /// come by `deadline`. Work that takes more than all there is runs alone.
     pub(super) fn run<T>(
         &self,
+        peer: IpAddr,
         memory: u64,
         deadline: Instant,
         work: impl FnOnce() -> T,
     ) -> Option<T> {
-        let _slot = self.take(memory, deadline)?;
+        let _slot = self.take(peer, memory, deadline)?;
         Some(work())
     }
 
-    fn take(&self, memory: u64, deadline: Instant) -> Option<Slot<'_>> {
+    fn take(&self, peer: IpAddr, memory: u64, deadline: Instant) -> Option<Slot<'_>> {
+        let host = admission::network_of(peer);
         let mut state = self.state();
         let ticket = state.next;
         state.next += 1;
-        state.waiting.push_back(ticket);
-        while !(state.waiting.front() == Some(&ticket) && self.has_room(&state, memory)) {
+        state.queue(host, ticket);
+        while !(state.is_next(ticket) && self.has_room(&state, memory)) {
             let rest = deadline.saturating_duration_since(Instant::now());
             if rest.is_zero() {
-                state.waiting.retain(|waiting| *waiting != ticket);
+                state.leave(host, ticket);
                 self.changed.notify_all();
                 return None;
             }
             let woken = self.changed.wait_timeout(state, rest);
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.waiting.pop_front();
+        state.take_turn();
         state.running += 1;
         state.memory += memory;
         // The next one may have room as well.
@@ -87,6 +91,35 @@ impl Slots {
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it is held; poisoned counts are as good as any.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn queue(&mut self, host: IpAddr, ticket: u64) {
+        match self.waiting.iter_mut().find(|(waiting, _)| *waiting == host) {
+            Some((_, tickets)) => tickets.push_back(ticket),
+            None => self.waiting.push_back((host, VecDeque::from([ticket]))),
+        }
+    }
+
+    fn is_next(&self, ticket: u64) -> bool {
+        self.waiting.front().is_some_and(|(_, tickets)| tickets.front() == Some(&ticket))
+    }
+
+    /// Takes out who is next; the next of that host comes after all other hosts.
+    fn take_turn(&mut self) {
+        let Some((host, mut tickets)) = self.waiting.pop_front() else { return };
+        tickets.pop_front();
+        if !tickets.is_empty() {
+            self.waiting.push_back((host, tickets));
+        }
+    }
+
+    fn leave(&mut self, host: IpAddr, ticket: u64) {
+        if let Some((_, tickets)) = self.waiting.iter_mut().find(|(waiting, _)| *waiting == host) {
+            tickets.retain(|waiting| *waiting != ticket);
+        }
+        self.waiting.retain(|(_, tickets)| !tickets.is_empty());
     }
 }
 
@@ -106,6 +139,8 @@ mod tests {
 
     use super::*;
 
+    const HOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     /// How many of 24 ran at a time at most, each with this memory; those in front wait for `want`.
     fn most_at_a_time(slots: &Slots, memory: u64, want: usize) -> usize {
         let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -121,7 +156,7 @@ mod tests {
                         thread::yield_now();
                         now.fetch_sub(1, Ordering::SeqCst);
                     };
-                    assert!(slots.run(memory, deadline, work).is_some());
+                    assert!(slots.run(HOST, memory, deadline, work).is_some());
                 });
             }
         });
@@ -143,13 +178,13 @@ mod tests {
     fn who_waits_too_long_goes_and_the_next_one_comes_hs_32() {
         let slots = Slots::new(1, 0);
         let soon = || Instant::now() + Duration::from_millis(50);
-        let held = slots.take(0, soon()).unwrap();
-        assert!(slots.run(0, soon(), || ()).is_none());
-        assert!(slots.run(0, Instant::now(), || ()).is_none());
+        let held = slots.take(HOST, 0, soon()).unwrap();
+        assert!(slots.run(HOST, 0, soon(), || ()).is_none());
+        assert!(slots.run(HOST, 0, Instant::now(), || ()).is_none());
         assert!(slots.state().waiting.is_empty());
         let later = Instant::now() + Duration::from_secs(60);
         thread::scope(|scope| {
-            let next = scope.spawn(|| slots.run(0, later, || ()));
+            let next = scope.spawn(|| slots.run(HOST, 0, later, || ()));
             drop(held);
             assert!(next.join().unwrap().is_some());
         });
@@ -160,9 +195,36 @@ mod tests {
         let slots = Slots::new(1, 0);
         let far = Instant::now() + Duration::from_secs(60);
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            slots.run(0, far, || panic!("as the test wants"))
+            slots.run(HOST, 0, far, || panic!("as the test wants"))
         }));
         assert!(panicked.is_err());
-        assert_eq!(slots.run(0, far, || 1), Some(1));
+        assert_eq!(slots.run(HOST, 0, far, || 1), Some(1));
+    }
+
+    #[test]
+    fn one_host_with_many_guesses_does_not_keep_others_waiting_hs_32() {
+        let slots = Slots::new(1, 0);
+        let far = Instant::now() + Duration::from_secs(60);
+        let order = Mutex::new(Vec::new());
+        let held = slots.take(HOST, 0, far).unwrap();
+        thread::scope(|scope| {
+            // The second host comes after all of the first one.
+            for (count, host) in [(8, "192.0.2.1"), (2, "2001:db8::1"), (3, "192.0.2.2")] {
+                for _ in 0..count {
+                    let before = slots.state().next;
+                    let (slots, order) = (&slots, &order);
+                    scope.spawn(move || {
+                        slots
+                            .run(host.parse().unwrap(), 0, far, || order.lock().unwrap().push(host))
+                    });
+                    while slots.state().next == before {
+                        thread::yield_now();
+                    }
+                }
+            }
+            drop(held);
+        });
+        let (a, b, c) = ("192.0.2.1", "2001:db8::1", "192.0.2.2");
+        assert_eq!(*order.lock().unwrap(), [a, b, c, a, b, c, a, c, a, a, a, a, a]);
     }
 }

@@ -15,8 +15,8 @@ const ANONYMOUS: &[u8] = b"anonymous";
 /// or with hashes, as they are kept in files.
 ///
 /// A name that is not in the table costs what some name in it does, and always the same one, so
-/// that time does not tell them apart. Hashes are computed a few at a time, in the order in which
-/// the logins came; one whose turn has not come when the session ends is [`AuthError::Unavailable`].
+/// that time does not tell them apart. Hashes are computed a few at a time, and hosts take turns; a
+/// login whose turn has not come when the session ends is [`AuthError::Unavailable`].
 #[derive(Clone, Default)]
 pub struct UserTable {
     users: Vec<User>,
@@ -102,7 +102,7 @@ impl Secret {
             Self::Hash(hash) => hash,
         };
         let verify = || hash.verify(attempt.password);
-        match SLOTS.run(hash.memory(), attempt.deadline, verify) {
+        match SLOTS.run(attempt.peer.ip(), hash.memory(), attempt.deadline, verify) {
             Some(Ok(is_right)) => Ok(is_right),
             Some(Err(error)) => {
                 log::error!("a password cannot be verified: {error}");
@@ -230,7 +230,7 @@ mod tests {
         let table = UserTable::new().user_with_hash("u", hash, login);
         let far = std::time::Instant::now() + std::time::Duration::from_secs(60);
         // All there is, so that nobody else gets a slot meanwhile.
-        let refused = SLOTS.run(u64::MAX / 2, far, || {
+        let refused = SLOTS.run([127, 0, 0, 1].into(), u64::MAX / 2, far, || {
             let deadline = std::time::Instant::now();
             ["u", "unknown"]
                 .map(|user| table.login(&LoginAttempt { deadline, ..attempt(user, "p") }).err())
