@@ -54,8 +54,8 @@ pub struct ServerConfig {
     /// after twice as long, all further ones after four times. Zero: at once. 1 s (RFC 2577 §5).
     pub login_delay: Duration,
     /// How many logins from one IPv4 address, or one /64 of IPv6, may fail within
-    /// [`ban_window`](Self::ban_window); then new connections from there get 421 for as long as
-    /// [`ban_for`](Self::ban_for). Connections that are there go on, and no user is locked out.
+    /// [`ban_window`](Self::ban_window); then new connections, and logins over those that exist, get 421 for as
+    /// long as [`ban_for`](Self::ban_for). Who is logged in goes on, and no user is locked out.
     /// Loopback is exempt, since a proxy or tunnel lends its address to everybody; behind one on
     /// another machine this is better off. At most
     /// [`limits::BAN_AFTER`](crate::limits::BAN_AFTER), for [`BAN_HOSTS`](crate::limits::BAN_HOSTS)

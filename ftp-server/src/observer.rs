@@ -102,8 +102,8 @@ pub enum EventKind<'a> {
         /// Why.
         reason: LoginRefusal,
     },
-    /// Too many logins from a host failed, the last one in this session: nobody there is listened to
-    /// for a while, but those who are connected already.
+    /// Too many logins from a host failed, the last one in this session: for a while new connections
+    /// from there are refused, and nobody logs in over those that exist.
     #[non_exhaustive]
     Banned {
         /// The host, or the IPv6 network of 64 bits that counts as one.
@@ -281,6 +281,8 @@ pub enum LoginRefusal {
     /// `protection`: the user has to log in under TLS, or without
     /// ([`Login::tls`](crate::Login::tls)).
     Protection,
+    /// `banned`: too many logins failed from this host.
+    Banned,
 }
 
 /// How a session ended.
@@ -370,6 +372,7 @@ impl LoginRefusal {
             Self::TooMany => "too-many",
             Self::Certificate => "certificate",
             Self::Protection => "protection",
+            Self::Banned => "banned",
         }
     }
 }

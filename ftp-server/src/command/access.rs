@@ -66,11 +66,19 @@ fn login(
     account: Option<&[u8]>,
 ) -> Outcome {
     let start = Instant::now();
+    if is_banned(session, start) {
+        return refuse_banned(session, &name);
+    }
     let (peer, host, tls) = (session.peer, session.host.as_ref(), session.tls());
     let deadline = session.login_deadline();
     let attempt =
         LoginAttempt { user: &name, password: &password.0, account, host, peer, tls, deadline };
-    let error = match Arc::clone(&session.context).authenticator.login(&attempt) {
+    let answer = Arc::clone(&session.context).authenticator.login(&attempt);
+    // Others of the host may have failed while this one waited for its turn.
+    if is_banned(session, Instant::now()) {
+        return refuse_banned(session, &name);
+    }
+    let error = match answer {
         Ok(_) if !has_certificate_of(session, &name) => {
             let (error, reason) = (AuthError::Refused, LoginRefusal::Certificate);
             return refuse(session, &name, error, reason, start);
@@ -88,6 +96,17 @@ fn login(
         AuthError::Unavailable => LoginRefusal::Unavailable,
     };
     refuse(session, &name, error, reason, start)
+}
+
+/// Whether too many logins from the client's host have failed, in whichever sessions.
+fn is_banned(session: &Session, now: Instant) -> bool {
+    session.current.get().bans.hold(session.peer.ip(), now)
+}
+
+/// A connection that was there before the ban makes no more guesses.
+fn refuse_banned(session: &Session, name: &[u8]) -> Outcome {
+    session.tell(EventKind::LoginRefused { user: name, reason: LoginRefusal::Banned });
+    Outcome::Close(Refusal::Banned.reply())
 }
 
 /// Whether the client has shown a certificate of this user's, where it has to.

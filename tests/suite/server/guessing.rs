@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -200,11 +201,13 @@ fn a_host_that_guesses_is_not_listened_to_for_a_while_hs_28_hs_29() {
             let _ = greeting(again, at(to));
             std::thread::park_timeout(Duration::from_millis(50));
         }
-        // The user is not locked out elsewhere, nor who is here already.
+        // The user is not locked out elsewhere, nor who is logged in already.
         let mut elsewhere = RawSession::login_from(other.parse().unwrap(), at(to), "u", "p");
         elsewhere.expect_in_step();
         user.expect_in_step();
-        play(&mut idle, &[("USER u", 331), ("PASS p", 230)]);
+        idle.expect("USER u", 331);
+        assert_eq!(idle.expect("PASS p", 421).bytes, b"421 Too many failed logins\r\n");
+        idle.expect_closed();
         while greeting(again, at(to)) != 220 {
             assert!(begun.elapsed() < Duration::from_secs(30), "the ban does not end");
             std::thread::park_timeout(Duration::from_millis(50));
@@ -223,6 +226,47 @@ fn a_host_that_guesses_is_not_listened_to_for_a_while_hs_28_hs_29() {
         assert!(begun.elapsed() >= ban_for, "{:?}: the ban ends early", begun.elapsed());
         RawSession::login_from(again.parse().unwrap(), at(to), "u", "p").expect_in_step();
     }
+}
+
+#[test]
+fn connections_that_are_open_make_no_more_guesses_than_others_hs_28() {
+    let test = "server::guessing::connections_that_are_open_make_no_more_guesses_than_others_hs_28";
+    if !in_own_network(test, &["192.0.2.1/24", "192.0.2.2/24"]) {
+        return;
+    }
+    /// Counts how often it is asked.
+    struct Counting(AtomicUsize);
+
+    impl Authenticator for Counting {
+        fn login(&self, _attempt: &LoginAttempt<'_>) -> Result<Login, AuthError> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Err(AuthError::Refused)
+        }
+    }
+
+    let asked = Arc::new(Counting(AtomicUsize::new(0)));
+    let log = Log::new();
+    let ban_for = Duration::from_secs(600);
+    let config = ServerConfig { ban_after: 5, ban_for, ..super::quick() };
+    let builder = Server::builder().config(config).authenticator(Arc::clone(&asked));
+    let server = builder.observer(log.in_format(LogFormat::Text)).bind("192.0.2.1:0");
+    let server = server.expect("a server");
+    let mut sessions: Vec<_> = (0..20)
+        .map(|_| {
+            let mut session = RawSession::connect_from([192, 0, 2, 2].into(), server.local_addr());
+            session.expect_reply(220);
+            session
+        })
+        .collect();
+    let (first, rest) = sessions.split_at_mut(5);
+    first.iter_mut().for_each(|session| fail(session, 530));
+    first.iter_mut().chain(rest).for_each(|session| fail(session, 421));
+    sessions.iter_mut().for_each(RawSession::expect_closed);
+    assert_eq!(asked.0.load(Ordering::SeqCst), 5, "guesses");
+    let refused = |line: &&String| line.contains(" login-refused ");
+    let lines = log.lines();
+    let banned = lines.iter().filter(refused).filter(|line| line.contains(" reason=banned"));
+    assert_eq!((lines.iter().filter(refused).count(), banned.count()), (25, 20), "{lines:?}");
 }
 
 #[test]
