@@ -6,6 +6,7 @@
 //! Without `FTP_SCALE=1` each way of connecting is tried with one policy, and each policy with some
 //! way; with it all with all, and files of 64 MiB.
 
+mod closes;
 mod curl;
 mod ftplib;
 mod lftp;
@@ -148,6 +149,8 @@ const LACKS: &[Lack] = &[
 struct Reuse {
     protected: AtomicUsize,
     resumed: AtomicUsize,
+    /// Those that did not end well.
+    cut: AtomicUsize,
 }
 
 impl Observer for Reuse {
@@ -157,6 +160,7 @@ impl Observer for Reuse {
         {
             self.protected.fetch_add(1, Ordering::SeqCst);
             self.resumed.fetch_add(usize::from(tls.resumed), Ordering::SeqCst);
+            self.cut.fetch_add(usize::from(!transfer.end.is_whole()), Ordering::SeqCst);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! TLS as the server speaks it (RFC 4217), judged by sessions made by hand.
 
 mod certificates;
+mod closes;
 mod control;
 mod data;
 mod hostile;

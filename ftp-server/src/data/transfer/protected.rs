@@ -13,11 +13,17 @@ use crate::tls::{Connection, RECORD, size_of_records};
 
 impl Pump<'_> {
     /// Sends all of `outgoing`, a `close_notify`, and closes the sending side.
+    ///
+    /// The last bytes leave together with the end. A client that knows the size closes as soon as it
+    /// has them, and to write to it after that would reset the connection: a loss, by its looks. So
+    /// the connection can be lost before the end only while bytes are missing. Of no bytes none can.
     pub(super) fn send_protected(
         &mut self,
         connection: &mut Connection,
         outgoing: &mut dyn Outgoing,
     ) -> Result<(), Ended> {
+        // Where it fails, all is sent as well.
+        let _ = rustix::net::sockopt::set_tcp_cork(self.data, true);
         let (mut buffer, mut records) = (self.buffers.small(), self.buffers.small());
         let mut more = true;
         while more {
@@ -46,6 +52,13 @@ impl Pump<'_> {
             }
         }
         outgoing.check_end(self.moved).map_err(Ended::Storage)?;
+        match self.close(connection) {
+            Err(Ended::Broken(_)) if self.moved == 0 => Ok(()),
+            closed => closed,
+        }
+    }
+
+    fn close(&mut self, connection: &mut Connection) -> Result<(), Ended> {
         let mut record = [0; size_of_records(0)];
         let length = connection.close(&mut record).map_err(Ended::Broken)?;
         self.write(record.get(..length).unwrap_or_default())?;
