@@ -145,8 +145,8 @@ impl LocalStorage {
     }
 
     /// The same with other bounds on what is kept of cut uploads for each user: how many files, and
-    /// how many bytes of all of them; 0 for any number. The oldest go first; what is larger by
-    /// itself is not kept. [`limits::PARTIAL_FILES`](crate::limits::PARTIAL_FILES) and
+    /// how many bytes of all of them; 0 for any number. The oldest go first; of what is larger by
+    /// itself the beginning is kept. [`limits::PARTIAL_FILES`](crate::limits::PARTIAL_FILES) and
     /// [`limits::PARTIAL_BYTES`](crate::limits::PARTIAL_BYTES) are the defaults.
     #[must_use]
     pub fn with_partial_bounds(self, files: usize, bytes: u64) -> Self {

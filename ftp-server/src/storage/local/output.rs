@@ -4,7 +4,7 @@ use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Advice, fadvise, fdatasync};
+use rustix::fs::{Advice, fadvise, fdatasync, ftruncate};
 use rustix::io::{Result, retry_on_intr, write};
 
 use super::phase::{self, Phase};
@@ -69,6 +69,18 @@ impl Output {
     /// How long the file is by now.
     pub(super) const fn position(&self) -> u64 {
         self.position
+    }
+
+    /// Leaves no more than the first `length` bytes of what is written.
+    pub(super) fn cut_to(&mut self, length: u64) -> Result<()> {
+        let gone = self.position.saturating_sub(length);
+        if gone > 0 {
+            retry_on_intr(|| ftruncate(&self.file, length))?;
+            self.charge.shrink(gone);
+            self.position = length;
+            self.is_synced = false;
+        }
+        Ok(())
     }
 
     fn advance(&mut self, added: u64) {

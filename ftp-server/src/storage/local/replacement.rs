@@ -244,6 +244,10 @@ impl Replacement {
     /// Keeps, or publishes, what came of a cut upload to a new name. An error, or that nothing is
     /// to be kept, means that it goes.
     fn keep(&mut self) -> Result<bool, Errno> {
+        if matches!(self.when_cut, WhenCut::Keep(_)) && self.bounds.bytes > 0 {
+            // Of what is larger than all that may be kept, the beginning is still worth something.
+            self.output.cut_to(self.bounds.bytes)?;
+        }
         let kept = match &self.when_cut {
             WhenCut::Discard => return Ok(false),
             _ if self.output.position() == 0 || self.directory.metadata(&self.name).is_ok() => {

@@ -97,17 +97,13 @@ impl Shelf {
 }
 
 /// Makes way for `new`, which its user is to have besides what is kept for that user already: the
-/// oldest parts go first. False if there is no way, since it is too large or since all others are
-/// just being resumed.
+/// oldest parts go first. False if there is no way, since the others are just being resumed.
 pub(super) fn make_way(root: &Arc<Root>, new: &Part, bounds: Bounds) -> bool {
     let size = new.file.size;
     let mut parts = root.usage().shelf().by_age(Some(new.owner()));
     parts.retain(|part| part.file.identity != new.file.identity);
     let mut bytes: u64 = parts.iter().map(|part| part.file.size).sum();
     let mut files = parts.len();
-    if !bounds.allow(1, size) {
-        return false;
-    }
     let mut oldest = parts.iter();
     while !bounds.allow(files + 1, size.saturating_add(bytes)) {
         let Some(part) = oldest.next() else { return false };

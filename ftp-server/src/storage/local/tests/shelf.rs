@@ -34,17 +34,36 @@ fn the_oldest_cut_uploads_of_a_user_make_way_fs_15() {
             assert_eq!(kept(&storage, "ann", &NAMES), want, "{files} {bytes}");
             // Those of other users are not touched.
             assert_eq!(kept(&storage, "bob", &NAMES), ["a"]);
-            // What is too large by itself drives nothing out.
-            if bytes > 0 {
-                cut(&storage, "ann", "large", 400);
-                assert_eq!(kept(&storage, "ann", &["large"]), [""; 0]);
-                assert_eq!(kept(&storage, "ann", &NAMES), want);
-            }
             for (user, name) in NAMES.map(|name| ("ann", name)).into_iter().chain([("bob", "a")]) {
                 let _ = storage.forget_partial(&path(name), user.as_bytes());
             }
             assert_eq!(tree.names("").len() + tree.names("d").len(), 1);
         }
+    }
+}
+
+#[test]
+fn a_cut_upload_that_is_too_large_keeps_its_beginning_fs_15() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        let storage = storage.with_partial_bounds(0, 250).with_quota(10_000);
+        let told = |name: &str| storage.partial_size(&path(name), b"ann").ok();
+        cut(&storage, "ann", "small", 100);
+        cut(&storage, "ann", "f", 400);
+        assert_eq!((told("small"), told("f")), (None, Some(249)));
+        assert_eq!(storage.quota().unwrap(), Some(10_000 - 250));
+        // What was kept does not go when more of it came.
+        for length in [1, 2, 300] {
+            let mut resumed = storage.write_as(&path("f"), WriteMode::From(249), b"ann").unwrap();
+            resumed.write_all(&vec![b'r'; length]).unwrap();
+            drop(resumed);
+            assert_eq!((told("f"), storage.quota().unwrap()), (Some(249), Some(10_000 - 250)));
+        }
+        let mut resumed = storage.write_as(&path("f"), WriteMode::From(249), b"ann").unwrap();
+        resumed.write_all(&[b'e'; 300]).unwrap();
+        resumed.commit().unwrap();
+        assert_eq!(tree.get("f"), [[b'c'; 249].as_slice(), &[b'e'; 300]].concat());
+        storage.remove(&path("f")).unwrap();
     }
 }
 
