@@ -465,6 +465,9 @@ fn tls_on_data(dial: &Dial<'_>, way: Way) -> Result<Vec<Finding>, Failure> {
             Diagnosis::ReuseDemanded,
             format_args!("a data connection that continues no session fails: {why}"),
         ),
+        Err(error) if ways::is_unreached(&error) => {
+            Finding::skip(Check::Reuse, format_args!("{error}"))
+        }
         Err(error) => return Ok(vec![not_again(Check::Reuse, &error)?]),
     };
     let end = match dial.truncated.load(Ordering::Relaxed) {

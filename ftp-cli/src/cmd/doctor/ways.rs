@@ -129,7 +129,8 @@ fn address_of_ours(stat: &Reply, local: IpAddr, peer: IpAddr) -> Option<IpAddr> 
 }
 
 /// Whether a listing comes over a connection of this way that resumes no session of TLS; why not,
-/// if it does not. The inner error is that of a login which failed.
+/// if it does not. The inner error is that of a login which failed, or of a data connection that did
+/// not even begin.
 ///
 /// # Errors
 ///
@@ -150,8 +151,16 @@ pub(super) fn without_resuming(
             Ok(Ok(None))
         }
         Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => Err(error.into()),
+        Err(error) if is_unreached(&error) => Ok(Err(error)),
         Err(error) => Ok(Ok(Some(error.to_string()))),
     }
+}
+
+/// Whether it failed for want of a connection, which is no matter of TLS.
+pub(super) fn is_unreached(error: &Error) -> bool {
+    let is_late = |error: &Error| matches!(error, Error::Timeout(Phase::DataConnect));
+    matches!(error, Error::DataConnection(attempts)
+        if attempts.iter().any(|attempt| is_late(&attempt.error)))
 }
 
 /// Tries one way.
