@@ -9,6 +9,7 @@ use ftp_tests::peer::Peer;
 use ftp_tests::process::run;
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::root::TempRoot;
+#[cfg(feature = "tls")]
 use ftp_tests::tls::{Authority, Kind};
 
 use crate::figures::wait_until;
@@ -142,6 +143,7 @@ fn a_check_ends_as_serve_would() {
         (&["--listen", &taken, root][..], 4),
         (&["--listen", "127.0.0.1:0", "--set", &log, root], 3),
         (&["--listen", "127.0.0.1:0", "/nonexistent"], 3),
+        #[cfg(feature = "tls")]
         (&["--listen", "127.0.0.1:0", "--tls-cert", "/no", "--tls-key", "/no", root], 2),
     ] {
         for check in [&[][..], &["--check"]] {
@@ -171,6 +173,7 @@ fn a_check_looks_at_ports_as_who_will_serve_them() {
     assert!(said.contains(&source), "{said}");
 }
 
+#[cfg(feature = "tls")]
 #[test]
 fn what_sighup_can_read_no_more_without_root_is_said_before() {
     if !is_root() {
