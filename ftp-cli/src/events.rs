@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::exit::{Exit, Failure};
+use crate::hidden::Hidden;
 use crate::json::Object;
 use crate::options::Options;
 use crate::stdio::{Messages, Output};
@@ -17,6 +18,8 @@ pub(crate) struct Events(Arc<Mutex<Stream>>);
 
 struct Stream {
     output: Option<Lines>,
+    /// What no error shows.
+    hidden: Hidden,
     /// The first line that could not be written.
     failed: Option<io::Error>,
     started: Instant,
@@ -42,19 +45,19 @@ struct Counts {
 
 impl Default for Events {
     fn default() -> Self {
-        Self::to(None)
+        Self::to(None, Hidden::default())
     }
 }
 
 impl Events {
     /// Events to standard output, if `--json` says so.
-    pub(crate) fn from_options(options: &Options, output: &Output) -> Self {
-        Self::to(options.has("json").then(|| Lines::Output(output.clone())))
+    pub(crate) fn from_options(options: &Options, output: &Output, hidden: Hidden) -> Self {
+        Self::to(options.has("json").then(|| Lines::Output(output.clone())), hidden)
     }
 
-    fn to(output: Option<Lines>) -> Self {
+    fn to(output: Option<Lines>, hidden: Hidden) -> Self {
         let (failed, counts, closed) = (None, Counts::default(), false);
-        let stream = Stream { output, failed, started: Instant::now(), counts, closed };
+        let stream = Stream { output, hidden, failed, started: Instant::now(), counts, closed };
         Self(Arc::new(Mutex::new(stream)))
     }
 
@@ -102,7 +105,8 @@ impl Events {
         }
         self.with(|stream| {
             stream.counts.failed += 1;
-            stream.write(&|| about(Object::event("error").failure(failure)));
+            let hidden = stream.hidden.clone();
+            stream.write(&|| about(Object::event("error").failure(failure)).without(&hidden));
         });
     }
 
@@ -110,7 +114,8 @@ impl Events {
     pub(crate) fn cancelled(&self, failure: &Failure) {
         self.with(|stream| {
             stream.counts.failed += 1;
-            stream.write(&|| Object::event("error").failure(failure));
+            let hidden = stream.hidden.clone();
+            stream.write(&|| Object::event("error").failure(failure).without(&hidden));
         });
         // There is nobody left to be told that it could not be written.
         let _ = self.close(failure.exit);
@@ -190,7 +195,7 @@ mod tests {
     #[test]
     fn a_summary_counts_and_ends_the_lines() {
         let kept = Kept::default();
-        let events = Events::to(Some(Lines::Output(Output::new(kept.clone()))));
+        let events = Events::to(Some(Lines::Output(Output::new(kept.clone()))), Hidden::default());
         events.done(&|| Object::event("done"), 7);
         events.skipped(&|| Object::event("done"));
         events.failed(&Failure::usage("no"), &|error| error.text("source", "x"));
@@ -212,7 +217,7 @@ mod tests {
     #[test]
     fn a_line_that_cannot_be_written_is_a_failure_and_nobody_is_told_without_the_option() {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-        let events = Events::to(Some(Lines::Output(Output::new(full))));
+        let events = Events::to(Some(Lines::Output(Output::new(full))), Hidden::default());
         events.tell(&|| Object::event("progress"));
         assert_eq!(events.close(Exit::Success).unwrap_err().exit, Exit::Local);
         let silent = Events::default();

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::exit::Failure;
+use crate::hidden::Hidden;
 use crate::output;
 
 /// One line of `--json`, built field by field. What the fields mean is in `docs/json.md`.
@@ -23,6 +24,11 @@ impl Object {
             .text("message", &output::plain(&failure.message))
             .number_if("code", failure.code.map(Into::into))
             .text_if("phase", failure.phase.map(ftp_client::Phase::as_str))
+    }
+
+    /// The same with nothing in its fields that is hidden.
+    pub(crate) fn without(self, hidden: &Hidden) -> Self {
+        Self(hidden.leave_out(self.0).into_owned())
     }
 
     /// A field of text.

@@ -21,6 +21,7 @@ mod each;
 mod events;
 mod exit;
 mod facts;
+mod hidden;
 mod jobs;
 mod json;
 mod links;
@@ -54,14 +55,18 @@ use std::process::ExitCode;
 
 use events::Events;
 use exit::{Exit, Failure};
+use hidden::Hidden;
 use options::{Command, Options};
 pub use stdio::Stdio;
 
 /// Does what `arguments` say, the name of the program not among them. What goes wrong is said on
 /// standard error; the exit code is one of the table that `help` prints.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let hidden = Hidden::among(&arguments);
+    stdio.messages.hide(&hidden);
     let done = options::parse(arguments).and_then(|(command, options)| {
-        stdio.events = Events::from_options(&options, &stdio.shared_output);
+        stdio.events = Events::from_options(&options, &stdio.shared_output, hidden);
         dispatch(command, &options, &mut stdio)
     });
     stdio.ending.heed();

@@ -1,5 +1,6 @@
 //! The standard streams of a run, so that a test can hold the other ends.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
@@ -13,6 +14,7 @@ use indicatif::ProgressBar;
 
 use crate::closed::{self, Closed};
 use crate::events::Events;
+use crate::hidden::Hidden;
 use crate::output;
 use crate::signals::Ending;
 
@@ -124,6 +126,8 @@ pub(crate) struct Messages {
     queue: Arc<OnceLock<LogWriter>>,
     /// What is drawn at the foot of the terminal, and gives way to what is said.
     bar: Arc<Mutex<Option<ProgressBar>>>,
+    /// What is never said.
+    hidden: Arc<OnceLock<Hidden>>,
 }
 
 /// How long the end of the program waits for what was said to be written.
@@ -131,8 +135,13 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Messages {
     pub(crate) fn new(writer: impl Write + Send + 'static, is_terminal: bool) -> Self {
-        let (queue, bar) = (Arc::default(), Arc::default());
-        Self { writer: Arc::new(Mutex::new(Box::new(writer))), is_terminal, queue, bar }
+        let (queue, bar, hidden) = (Arc::default(), Arc::default(), Arc::default());
+        Self { writer: Arc::new(Mutex::new(Box::new(writer))), is_terminal, queue, bar, hidden }
+    }
+
+    /// From now on these arguments are left out of what is said.
+    pub(crate) fn hide(&self, hidden: &Hidden) {
+        let _ = self.hidden.set(hidden.clone());
     }
 
     /// From now on this bar, if any, is wiped away before something is said, and drawn again.
@@ -173,7 +182,16 @@ impl Messages {
     /// One line, as it is but for control characters.
     pub(crate) fn line(&self, line: impl fmt::Display) {
         let line = line.to_string();
-        self.write(format!("{}\n", Printable(&output::plain(&line))).as_bytes());
+        self.write(format!("{}\n", Printable(&self.plain(&line))).as_bytes());
+    }
+
+    /// Words for people, without what is hidden and without numbers of errors.
+    pub(crate) fn plain<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let text = output::plain(text);
+        match self.hidden.get() {
+            Some(hidden) => hidden.leave_out(text),
+            None => text,
+        }
     }
 
     /// Bytes as they are. That standard error cannot be written to is nothing to fail over.

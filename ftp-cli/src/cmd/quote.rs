@@ -66,6 +66,9 @@ pub(super) fn command(line: &[u8]) -> Result<RawCommand, Failure> {
         // Not all of it, which may hold a password.
         let verb = line.split(|byte| *byte == b' ').next().unwrap_or_default();
         let verb = verb.get(..verb.len().min(16)).unwrap_or_default();
+        if remote::may_hold_password(line) {
+            return Failure::usage(format!("quote: not a command: {error}")).alone();
+        }
         Failure::usage(format!("quote {}: {error}", Escaped(verb))).alone()
     })
 }

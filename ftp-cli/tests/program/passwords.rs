@@ -1,5 +1,6 @@
 //! Where passwords come from, and who does not get to see them.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -435,5 +436,61 @@ fn a_password_file_for_all_to_read_is_warned_of() {
         ran.exited(0);
         let said = String::from_utf8_lossy(&ran.stderr).into_owned();
         assert_eq!(said.contains("chmod 600"), warns, "{mode:o}: {said}");
+    }
+}
+
+/// Each command with each number of operands it may take, and each option that takes a value.
+fn places() -> Vec<Vec<String>> {
+    let good = "ftp://127.0.0.1:1/y";
+    let owned = |place: &[&str]| place.iter().map(|word| (*word).to_owned()).collect();
+    let help = |words: &[&str]| String::from_utf8(run(&mut ftp(words)).stdout).unwrap();
+    let summary = help(&["help"]);
+    let lines = summary.lines().filter_map(|line| line.strip_prefix("  "));
+    let commands: Vec<&str> = lines
+        .filter_map(|line| line.split_once(' ').map(|(name, _)| name))
+        .filter(|name| name.len() > 1 && name.bytes().all(|byte| byte.is_ascii_lowercase()))
+        .collect();
+    assert!(commands.contains(&"get") && commands.contains(&"serve"), "{summary}");
+    let mut places: Vec<Vec<String>> = Vec::new();
+    for command in commands.into_iter().filter(|name| *name != "demo") {
+        for operands in [
+            &["@"][..],
+            &[good, "@"],
+            &["@", good],
+            &["l", "@"],
+            &["@", "l"],
+            &[good, "l", "@"],
+            &["--", "@", "@", "@"],
+        ] {
+            places.push(owned(&[&[command], operands].concat()));
+        }
+        let options = help(&["help", command]);
+        let words = options.split(|char: char| !char.is_ascii_alphanumeric() && char != '-');
+        let options: BTreeSet<&str> = words.filter(|word| word.starts_with("--")).collect();
+        for option in options.into_iter().filter(|option| option.len() > 3) {
+            places.push(owned(&[command, &format!("{option}=@"), good, "l"]));
+        }
+    }
+    places.extend([&["@"][..], &["-x@", "get", good], &["get", "-x@", good]].map(owned));
+    places
+}
+
+#[test]
+fn no_place_of_the_command_line_echoes_what_may_hold_a_password() {
+    let here = TempRoot::new();
+    for place in places() {
+        for form in ["u:geheim@127.0.0.1/x", "http://u:geheim@h/x", "ftp://u:geheim@127.0.0.1:1/x"]
+        {
+            let words: Vec<String> = place.iter().map(|word| word.replace('@', form)).collect();
+            let mut ftp = ftp(&words.iter().map(String::as_str).collect::<Vec<_>>());
+            hides(&run(ftp.current_dir(here.path())));
+        }
+    }
+    // The same for programs.
+    for words in [
+        &["put", "--json", "u:geheim@h", "ftp://127.0.0.1:1/y"],
+        &["get", "--json", "--jobs=u:geheim@h", "ftp://127.0.0.1:1/y"],
+    ] {
+        hides(&run(ftp(words).current_dir(here.path())));
     }
 }

@@ -34,7 +34,7 @@ impl<'a> Report<'a> {
     ///
     /// `Local`: standard output.
     pub(super) fn add(&mut self, mut finding: Finding) -> Result<(), Failure> {
-        finding.seen = output::plain(&finding.seen).into_owned();
+        finding.seen = self.stdio.messages.plain(&finding.seen).into_owned();
         if self.stdio.events.is_on() {
             self.stdio.events.tell(&|| event(&finding));
         } else if !self.quiet || matches!(finding.grade, Grade::Warn | Grade::Fail) {
