@@ -103,7 +103,8 @@ impl Job<'_, '_> {
             true => Moved { bytes: 0, time: Duration::ZERO, is_known: false },
             false => match self.transfer(&mut sink, &start, &mut checksum) {
                 Err(_) if std::mem::take(&mut self.no_restart) => {
-                    self.context.note("the server cannot continue a file: starting anew");
+                    self.context
+                        .note("the server cannot continue a file: downloading from the start");
                     sink.restore();
                     drop(sink);
                     return self.run(target, true);
@@ -277,7 +278,7 @@ impl Job<'_, '_> {
         if !fits && !anew && length > 0 {
             let name = shown_path(if kept.is_some() { &part } else { path });
             self.context.note(format_args!(
-                "{name} is not known to be the beginning of the file: starting anew"
+                "{name} is not known to be the beginning of the file: downloading from the start"
             ));
         }
         let is_in_place = self.context.settings.in_place || kept.is_none() && fits;

@@ -38,8 +38,20 @@ pub(crate) fn url(operand: &OsStr) -> Result<FtpUrl, Failure> {
         if operand.as_bytes().get(at) == Some(&b'#') {
             return Failure::usage("not an FTP URL: # begins a fragment; write %23 in a name");
         }
-        Failure::usage(format!("not an FTP URL: {kind} at byte {at}; {form} is expected"))
+        if !bytes.contains(&b':')
+            && !bytes.contains(&b'@')
+            && FtpUrl::parse(&with_scheme(bytes)).is_ok()
+        {
+            let operand = Escaped(bytes);
+            let message = format!("\"{operand}\" has no scheme; did you mean ftp://{operand}?");
+            return Failure::usage(message);
+        }
+        Failure::usage(format!("not an FTP URL: {kind} at byte {at}; expected {form}"))
     })
+}
+
+fn with_scheme(operand: &[u8]) -> Vec<u8> {
+    [b"ftp://", operand].concat()
 }
 
 /// The schemes of FTP URLs.

@@ -54,7 +54,7 @@ impl Retrying {
         let more = options.parsed("retry", number)?.unwrap_or(0);
         let delay = options.parsed("retry-delay", values::duration)?;
         if delay.is_some() && more == 0 {
-            return Err(Failure::usage("--retry-delay is about --retry, which is not given"));
+            return Err(Failure::usage("--retry-delay has no effect without --retry"));
         }
         Ok(Self { more, delay })
     }

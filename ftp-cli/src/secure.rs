@@ -91,12 +91,12 @@ impl Protection {
         }
         if found.ca_file.is_some() && !found.pins.is_empty() {
             return Err(Failure::usage(
-                "--pin names the key itself, whoever vouches for it; --ca-file would not be asked",
+                "--pin accepts the key itself, so --ca-file would have no effect; remove one of them",
             ));
         }
         match (found.how, found.start) {
             (Some(how), Some(Start::Off)) => {
-                Err(Failure::usage(format!("--{how} is about TLS, not --tls off")))
+                Err(Failure::usage(format!("--{how} applies to TLS only, not to --tls off")))
             }
             _ => Ok(found),
         }
@@ -151,7 +151,7 @@ impl Protection {
         }
         match self.how {
             Some(how) if !is_of_use => Err(Failure::usage(format!(
-                "--{how} is about TLS: it needs ftpes://, ftps:// or --tls"
+                "--{how} applies to TLS only: use ftpes://, ftps:// or --tls"
             ))),
             _ => Ok(()),
         }

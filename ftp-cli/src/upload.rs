@@ -201,7 +201,7 @@ impl Job<'_, '_> {
         if time.zip(modified).is_some_and(|(there, here)| here > there) {
             let name = self.remote.name;
             self.context.note(format_args!(
-                "the local file is newer than what {name} has of it: starting anew"
+                "the local file is newer than what {name} has of it: sending it from the start"
             ));
             return Ok((0, false));
         }

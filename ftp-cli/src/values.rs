@@ -22,7 +22,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "" | "s" | "sec" | "second" | "seconds" => 1_000,
         "m" | "min" | "minute" | "minutes" => 60_000,
         "h" | "hour" | "hours" => 3_600_000,
-        _ => return Err(format!("\"{text}\" is not a time; 30, 250 ms, 30s, 5 min, 2 h are")),
+        _ => return Err(format!("invalid time \"{text}\": expected 30, 250 ms, 5 min")),
     };
     let number = billionths(number).ok_or_else(|| format!("\"{text}\" has no number"))?;
     // A billionth of a second is a nanosecond.
@@ -59,7 +59,7 @@ fn billionths(number: &str) -> Option<u128> {
 /// As [`duration`], and for 0.
 pub(crate) fn waiting_time(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => Err("no time at all; it must be more than 0".to_owned()),
+        Duration::ZERO => Err("the time must be greater than 0".to_owned()),
         time => Ok(time),
     }
 }
@@ -104,7 +104,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 ///
 /// A sentence that says what is wrong.
 pub(crate) fn rate(text: &str) -> Result<u64, String> {
-    let wrong = || format!("\"{text}\" is not a rate; 4096, 500K, 2 MiB/s are");
+    let wrong = || format!("invalid rate \"{text}\": expected 4096, 500K, 2 MiB/s");
     let bare = text.trim();
     let bare = bare.strip_suffix("/s").unwrap_or(bare).trim_end();
     let (number, unit) = split(bare);
@@ -117,7 +117,7 @@ pub(crate) fn rate(text: &str) -> Result<u64, String> {
     };
     let number = billionths(number).ok_or_else(wrong)?;
     match u64::try_from(number.saturating_mul(unit) / 1_000_000_000).ok() {
-        Some(0) => Err("no byte a second; it must be more than 0".to_owned()),
+        Some(0) => Err("the rate must be greater than 0".to_owned()),
         Some(bytes) => Ok(bytes),
         None => Err(format!("\"{text}\" is too large")),
     }
@@ -178,7 +178,7 @@ pub(crate) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String
 }
 
 fn none_of(text: &str, words: &mut dyn Iterator<Item = &str>) -> String {
-    format!("\"{text}\" is none of {}", words.collect::<Vec<_>>().join(", "))
+    format!("\"{text}\" is not one of {}", words.collect::<Vec<_>>().join(", "))
 }
 
 /// The one of `known` that differs least from `given`, if it is near enough to be meant.
@@ -325,16 +325,16 @@ mod tests {
             ("1.5M", Ok(1_572_864)),
             (" 2 MiB/s ", Ok(2_097_152)),
             ("1G", Ok(1 << 30)),
-            ("0", Err("more than 0")),
-            ("0.0001K", Err("more than 0")),
-            ("K", Err("is not a rate")),
-            ("", Err("is not a rate")),
-            ("-1", Err("is not a rate")),
+            ("0", Err("greater than 0")),
+            ("0.0001K", Err("greater than 0")),
+            ("K", Err("invalid rate")),
+            ("", Err("invalid rate")),
+            ("-1", Err("invalid rate")),
             ("1.", Ok(1)),
             ("0.0005M", Ok(524)),
-            (".", Err("is not a rate")),
-            ("1.2.3", Err("is not a rate")),
-            ("5 parsecs", Err("is not a rate")),
+            (".", Err("invalid rate")),
+            ("1.2.3", Err("invalid rate")),
+            ("5 parsecs", Err("invalid rate")),
             ("99999999999G", Err("is too large")),
         ] {
             match (rate(text), want) {

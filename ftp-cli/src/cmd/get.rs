@@ -105,7 +105,7 @@ fn items(options: &Options, settings: &Settings) -> Result<Vec<Item>, Failure> {
             let name = name_of(url.path())?;
             if !taken.insert(name.to_owned()) {
                 let name = shown(name.as_bytes());
-                let message = format!("two files would become {name}, and one be lost");
+                let message = format!("two sources would both be written to {name}");
                 return Err(Failure::usage(message));
             }
         }

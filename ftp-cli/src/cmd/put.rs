@@ -151,7 +151,7 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
     let mut taken = HashSet::new();
     if let Some(path) = paths.iter().find(|path| !taken.insert(path.as_slice())) {
         let path = shown(path);
-        return Err(Failure::usage(format!("two files would become {path}, and one be lost")));
+        return Err(Failure::usage(format!("two sources would both be written to {path}")));
     }
     Ok(paths)
 }

@@ -137,7 +137,8 @@ impl Command {
         if let Some(failure) = lacking(bytes) {
             return Err(failure);
         }
-        let hint = match values::nearest(&name, Self::ALL.iter().map(|command| command.name())) {
+        let near = || values::nearest(&name, Self::ALL.iter().map(|command| command.name()));
+        let hint = match own_name(&name).or_else(near) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => "ftp-cli help lists them".to_owned(),
         };
@@ -148,6 +149,20 @@ impl Command {
     pub(crate) fn rows(self) -> impl Iterator<Item = &'static Row> {
         TABLE.iter().filter(move |row| row.commands.contains(self))
     }
+}
+
+/// What a command of other clients is called here.
+fn own_name(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "cat" | "download" | "reget" | "mget" | "wget" => "get",
+        "cp" | "sync" => "mirror",
+        "del" | "dele" | "delete" | "mdelete" => "rm",
+        "dir" | "list" | "nlist" => "ls",
+        "mput" | "upload" => "put",
+        "move" | "ren" | "rename" => "mv",
+        "test" => "doctor",
+        _ => return None,
+    })
 }
 
 /// What is said where a URL stands in the place of the command. A password in it is not shown.

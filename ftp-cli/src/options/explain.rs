@@ -20,14 +20,20 @@ pub(super) fn explain(fail: &Fail, command: Option<Command>) -> Failure {
                 _ if is_password(name) && takers.is_empty() => {
                     "no option takes a password: --password-file names a file with it".to_owned()
                 }
+                Some(Command::Get | Command::Put | Command::Ls)
+                    if matches!(name.as_str(), "r" | "recursive") =>
+                {
+                    "to copy a directory: ftp-cli mirror SRC DST".to_owned()
+                }
                 None if !takers.is_empty() => {
                     format!("it stands behind the command that takes it: {takers}")
                 }
                 Some(_) if takers.contains(", ") => format!("only {takers} take it"),
                 Some(_) if !takers.is_empty() => format!("only {takers} takes it"),
                 _ => {
+                    let own = command.and_then(|command| own_name(name, command));
                     let longs = TABLE.iter().filter(known).map(|row| row.long);
-                    match (values::nearest(name, longs), command) {
+                    match (own.or_else(|| values::nearest(name, longs)), command) {
                         (Some(near), _) => format!("did you mean --{near}?"),
                         (None, Some(command)) => {
                             format!("ftp-cli help {} lists the options", command.name())
@@ -65,6 +71,29 @@ fn takers(name: &str) -> String {
         })
     };
     Command::ALL.iter().filter_map(of).collect::<Vec<_>>().join(", ")
+}
+
+/// What an option of curl, wget or lftp is called here.
+fn own_name(name: &str, command: Command) -> Option<&'static str> {
+    const NAMES: &[(&str, &str)] = &[
+        ("C", "continue"),
+        ("T", "timeout"),
+        ("cacert", "ca-file"),
+        ("exclude-glob", "exclude"),
+        ("include-glob", "include"),
+        ("interface", "bind"),
+        ("k", "insecure"),
+        ("m", "timeout"),
+        ("max-time", "timeout"),
+        ("parallel", "jobs"),
+        ("pinnedpubkey", "pin"),
+        ("ssl", "tls"),
+        ("ssl-reqd", "tls"),
+        ("tries", "retry"),
+    ];
+    let (_, own) = NAMES.iter().find(|(foreign, _)| *foreign == name)?;
+    let mut rows = TABLE.iter().filter(|row| row.long == *own);
+    rows.any(|row| row.commands.contains(command)).then_some(*own)
 }
 
 /// Whether it looks like an option that would take a password.

@@ -293,6 +293,11 @@ mod tests {
             ("get --pasword x", "no option takes a password"),
             ("gte x", "did you mean \"get\"?"),
             ("frobnicate", "ftp-cli help lists them"),
+            ("get -r x", "to copy a directory: ftp-cli mirror"),
+            ("get --interface x", "did you mean --bind?"),
+            ("mirror --parallel=3", "did you mean --jobs?"),
+            ("del x", "did you mean \"rm\"?"),
+            ("ren x", "did you mean \"mv\"?"),
         ] {
             let failure = parse_texts(line).unwrap_err();
             assert_eq!(failure.exit, Exit::Usage, "{line}");

@@ -223,7 +223,7 @@ fn rate(text: &str) -> Result<Option<u64>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    let wrong = |_| format!("\"{text}\" is not a rate; 500 KiB/s, 30 MiB/s are");
+    let wrong = |_| format!("invalid rate \"{text}\": expected 500 KiB/s, 30 MiB/s");
     size(text.strip_suffix("/s").unwrap_or(text)).map(Some).map_err(wrong)
 }
 

@@ -90,7 +90,7 @@ fn operands_that_would_lose_a_file_are_refused() {
     for (arguments, words) in [
         (vec!["get", &url("a"), &url("b")], "-P DIR URL..."),
         (vec!["get", &url("a"), "host:b"], "./NAME"),
-        (vec!["get", "-P", &dir, &url("a"), &url("d/a")], "two files would become a"),
+        (vec!["get", "-P", &dir, &url("a"), &url("d/a")], "two sources would both be written to a"),
         (vec!["get", "-P", &dir, &url("d/..")], "names no file"),
         (vec!["get", "-P", &dir], "needs URLs"),
         (vec!["get", "-j", "2", &url("a"), &dir], "-P DIR URL..."),
@@ -98,7 +98,7 @@ fn operands_that_would_lose_a_file_are_refused() {
         (vec!["get", "-c", &url("a"), "-"], "regular local file"),
         (vec!["get", "-p", &url("a"), "-"], "regular local file"),
         (vec!["get", "--retry-delay", "1", &url("a"), "-"], "--retry"),
-        (vec!["get", "--limit-rate", "0", &url("a"), "-"], "more than 0"),
+        (vec!["get", "--limit-rate", "0", &url("a"), "-"], "greater than 0"),
         (vec!["get", "-a", "--verify", "hash", &url("a"), "-"], "--ascii"),
         (vec!["put", "--append", "-c", "x", &url("a")], "exclude each other"),
         (vec!["put", "--unique", "-c", "x", &url("a")], "exclude each other"),
@@ -342,7 +342,7 @@ fn why_a_part_is_given_up_is_said_once() {
     let ran = run(&mut ftp(&["get", "-c", &peer.url("x"), &text(&here.join("new"))]));
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
     assert!(said.contains("the server cannot continue a file"), "{said} {}", peer.seen());
-    assert_eq!(said.matches("starting anew").count(), 1, "{said}");
+    assert_eq!(said.matches("downloading from the start").count(), 1, "{said}");
     ran.exited(0);
     assert_eq!(here.read("new"), ten(b'x'));
 }
@@ -474,7 +474,7 @@ fn a_part_whose_file_was_replaced_on_the_server_is_not_continued_as_09() {
     assert_eq!(here.read("new.part"), b"aaaa");
     let [_, other] = told("213 19990202000000");
     let (ran, peer) = get(&[("RETR", sent(b'b')), size.clone(), other]);
-    assert!(String::from_utf8_lossy(&ran.stderr).contains("starting anew"), "{ran:?}");
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("downloading from the start"), "{ran:?}");
     ran.succeeded();
     assert!(!peer.seen().contains("REST"), "{}", peer.seen());
     assert_eq!(here.read("new"), ten(b'b'));
@@ -526,7 +526,10 @@ fn a_server_that_takes_rest_and_sends_from_0_leaves_no_mixture_as_09() {
         let again = Act::Send(PLAIN, whole.clone(), "226 done");
         let acts = [size(), ("RETR", again.clone()), ("RETR", again)];
         let ran = get(&here, &acts);
-        assert!(String::from_utf8_lossy(&ran.stderr).contains("starting anew"), "{ran:?}");
+        assert!(
+            String::from_utf8_lossy(&ran.stderr).contains("downloading from the start"),
+            "{ran:?}"
+        );
         ran.succeeded();
         assert_eq!((here.read("x"), here.names()), (whole.clone(), vec![b"x".to_vec()]));
         // Cut before that shows: only what was there stays.

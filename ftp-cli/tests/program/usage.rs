@@ -38,7 +38,8 @@ fn what_is_wrong_is_said_and_nothing_is_done() {
         (&["get", "ftp://127.0.0.1/x", "--timeout", "0"], 2, "--timeout"),
         (&["get", "ftp://127.0.0.1/x%0aDELE%20x"], 2, "not an FTP URL"),
         (&["get", "--tls", "try", "ftpes://127.0.0.1/x"], 2, "contradict each other"),
-        (&["get", "--insecure", "ftp://127.0.0.1/x"], 2, "--insecure is about TLS"),
+        (&["ls", "ftp.example.org/x"], 2, "has no scheme; did you mean ftp://ftp.example.org/x?"),
+        (&["get", "--insecure", "ftp://127.0.0.1/x"], 2, "--insecure applies to TLS only"),
         (&["get", "--pin", "sha256//x", "ftpes://127.0.0.1/x"], 2, "--pin"),
         (&["get", "--ca-file", "/nonexistent/x", "ftpes://127.0.0.1/x"], 3, "/nonexistent/x"),
         (&["get", "ftp://u@127.0.0.1/x", "/dev/null"], 6, "FTP_PASSWORD"),
@@ -59,7 +60,7 @@ fn what_is_wrong_is_said_and_nothing_is_done() {
         (
             &["fxp", "--passive-address", "x", "ftp://h/x", "ftp://h/y"],
             2,
-            "none of peer, smart, reply",
+            "not one of peer, smart, reply",
         ),
         (&["fxp", "-u", "u", "ftp://127.0.0.1/x", "ftp://127.0.0.1/y"], 2, "only get, put, ls"),
         (&["fxp", "ftp://u@127.0.0.1/x", "ftp://v@127.0.0.1/y"], 6, "--password-file"),
