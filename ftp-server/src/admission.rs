@@ -232,7 +232,7 @@ pub(crate) fn count_down<Key: Eq + Hash>(counts: &mut HashMap<Key, usize>, key: 
 /// home is, and what a site is.
 const NETWORKS: [u32; 3] = [64, 56, 48];
 
-/// The network of so many bits that an IPv6 address is in. IPv4 addresses are on their own.
+/// The network of that length which an IPv6 address is in. IPv4 addresses are on their own.
 fn masked(peer: IpAddr, bits: u32) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {

@@ -177,7 +177,7 @@ impl fmt::Display for Line {
 /// dot.
 const MARK: &str = r"\...";
 
-/// An escaped name as it stands between quotes, with a backslash in front of each character of
+/// An escaped name for a place between quotes, with a backslash in front of each character of
 /// `special`, in at most [`limits::LOG_NAME`] bytes. What is too long ends with [`MARK`]: no escape
 /// is cut in two.
 fn cut(escaped: &str, special: &str) -> String {
@@ -196,9 +196,9 @@ fn cut(escaped: &str, special: &str) -> String {
     let mut end = 0;
     let mut rest = escaped;
     while !rest.is_empty() {
-        let (escape, behind) = rest.split_at_checked(length_of_escape(rest)).unwrap_or((rest, ""));
+        let (escape, after) = rest.split_at_checked(length_of_escape(rest)).unwrap_or((rest, ""));
         written += &write(escape);
-        rest = behind;
+        rest = after;
         if written.len() + mark.len() <= limits::LOG_NAME {
             end = written.len();
         } else if written.len() > limits::LOG_NAME {

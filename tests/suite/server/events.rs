@@ -312,46 +312,6 @@ fn connections_that_are_refused_have_a_line_a_second_ho_06() {
     assert!(refused[0].ends_with(" reason=full"), "{refused:?}");
 }
 
-/// The names are as hostile as a line of commands can have them.
-#[test]
-fn refused_transfers_with_long_names_do_not_fill_the_log_ho_06() {
-    for format in [LogFormat::Text, LogFormat::Json] {
-        let log = Log::new();
-        let fixture = Fixture::with(|builder| builder.observer(log.in_format(format)));
-        let address = fixture.server.local_addr();
-        let [mut session, mut other] =
-            ["u", "reader"].map(|user| RawSession::login(address, user, "p"));
-        let start = Instant::now();
-        for _ in 0..500 {
-            session.expect([b"RETR ", &[1; 4_000][..]].concat(), 425);
-        }
-        other.expect([b"STOR ", &[b'"'; 4_000][..]].concat(), 425);
-        session.expect("QUIT", 221);
-        session.expect_closed();
-        let seconds = start.elapsed().as_secs();
-        let lines = log.lines();
-        let mark = if format == LogFormat::Text { "unsaid=" } else { "\"unsaid\":" };
-        let (mut refused, mut ended, mut unsaid) = (0, 0, 0);
-        for line in &lines {
-            assert!(line.len() < 1_000, "{} bytes: {line}", line.len());
-            refused += usize::from(line.contains("RETR"));
-            ended += usize::from(line.contains("ended"));
-            if let Some((_, rest)) = line.split_once(mark) {
-                let count: String = rest.chars().take_while(char::is_ascii_digit).collect();
-                unsaid += count.parse::<usize>().expect("a count");
-            }
-        }
-        // Some a second, and none is lost from the count.
-        let most = 10 * (usize::try_from(seconds).unwrap() + 1);
-        assert!((1..=most).contains(&refused), "{refused} lines in {seconds} s");
-        assert_eq!(refused + unsaid, 500, "{lines:?}");
-        assert!(ended > 0, "{lines:?}");
-        // What another session does is not left out.
-        let stored = lines.iter().filter(|line| line.contains("STOR")).count();
-        assert_eq!(stored, 1, "{lines:?}");
-    }
-}
-
 #[test]
 fn new_settings_have_the_observers_of_the_old_ones() {
     let log = Log::new();
