@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use ftp_tests::compare::{assert_same, assert_same_stream};
 use ftp_tests::content::{LARGE, SIZES, Stream, binary, large, text};
-use ftp_tests::names::{NAMES, doubled, percent};
+use ftp_tests::names::{NAMES, percent};
 use ftp_tests::peer::RealServer;
 use ftp_tests::process::{LIMIT, Ran, run, run_with};
 use ftp_tests::root::TempRoot;
@@ -41,8 +41,6 @@ fn ftp(command: &str) -> Command {
 struct Meeting<'a> {
     site: &'a Site,
     local: TempRoot,
-    /// Under which name the server has what our client sends as another.
-    arrives: fn(&[u8]) -> Vec<u8>,
 }
 
 impl Meeting<'_> {
@@ -52,7 +50,7 @@ impl Meeting<'_> {
         let source = self.local.write("source", content);
         run(ftp("put").args(options).arg(source).arg(self.site.url(name))).succeeded();
         let what = format!("put {} {options:?}", percent(name));
-        assert_same(&what, &self.site.root.read((self.arrives)(name)), content);
+        assert_same(&what, &self.site.root.read(name), content);
     }
 
     /// Downloads `name` and insists that it is `content`.
@@ -104,16 +102,14 @@ fn sent_ahead(meeting: &Meeting<'_>, content: &[u8]) {
 fn every_name(meeting: &Meeting<'_>, names: &[&[u8]]) {
     for (seed, name) in (1..).zip(names) {
         meeting.put(&[], name, &binary(300, seed));
-        meeting.site.root.write((meeting.arrives)(name), &binary(400, seed));
+        meeting.site.root.write(name, &binary(400, seed));
         meeting.get(&[], name, &binary(400, seed));
         // Named by the URL, in a directory that is given.
         let directory = TempRoot::new();
         run(ftp("get").arg(meeting.site.url(name)).arg(directory.path())).succeeded();
         assert_same(&percent(name), &directory.read(name), &binary(400, seed));
     }
-    let there: Vec<_> = names.iter().map(|name| (meeting.arrives)(name)).collect();
-    let there: Vec<_> = there.iter().map(Vec::as_slice).collect();
-    meeting.site.assert_only(&there);
+    meeting.site.assert_only(names);
     for data in DATA {
         let listing = run(ftp("ls").args(data).arg(meeting.site.url(""))).succeeded();
         let mut got: Vec<&[u8]> =
@@ -234,14 +230,14 @@ fn a_gibibyte_there_and_back(meeting: &Meeting<'_>) {
 
 /// Each scenario against one server, which is absent where its peer is not installed.
 macro_rules! meets {
-    ($server:ident, $start:expr, $arrives:expr, $takes:expr) => {
+    ($server:ident, $start:expr, $takes:expr) => {
         mod $server {
             use super::{Meeting, NAMES, TempRoot};
 
             fn meeting(scenario: impl FnOnce(&Meeting<'_>)) {
                 if let Some(server) = $start {
                     let local = TempRoot::new();
-                    scenario(&Meeting { site: &server, local, arrives: $arrives });
+                    scenario(&Meeting { site: &server, local });
                 }
             }
 
@@ -279,29 +275,20 @@ macro_rules! meets {
     };
 }
 
-meets!(ours, Some(super::OurServer::start()), <[u8]>::to_vec, |_| true);
+meets!(ours, Some(super::OurServer::start()), |_| true);
 
-// Of the others only ProFTPD reads IAC IAC as one 0xFF (RFC 854): elsewhere what is sent right
-// arrives doubled. vsftpd, ProFTPD and Pure-FTPd take a leading ~ for a home directory.
-meets!(vsftpd, super::RealServer::vsftpd(), super::doubled, |name| !name.starts_with(b"~"));
-meets!(pyftpdlib, super::RealServer::pyftpdlib(), super::doubled, |_| true);
+// vsftpd, ProFTPD and Pure-FTPd take a leading ~ for a home directory.
+meets!(vsftpd, super::RealServer::vsftpd(), |name| !name.starts_with(b"~"));
+meets!(pyftpdlib, super::RealServer::pyftpdlib(), |_| true);
 // It rests 0.2 s between two connections, so that there are few names.
-meets!(
-    proftpd,
-    super::RealServer::proftpd_at(super::Ipv4Addr::LOCALHOST),
-    <[u8]>::to_vec,
-    |name| !name.starts_with(b"~") && (name.len() < 5 || name.starts_with(b"iac"))
-);
+meets!(proftpd, super::RealServer::proftpd_at(super::Ipv4Addr::LOCALHOST), |name| !name
+    .starts_with(b"~")
+    && (name.len() < 5 || name.starts_with(b"iac")));
 // It stores a space at an end of a name, and a control byte, as an underscore, and refuses a backslash.
-meets!(
-    pure_ftpd,
-    super::RealServer::pure_ftpd_at(super::Ipv4Addr::LOCALHOST),
-    super::doubled,
-    |name| {
-        let is_taken = |byte: &u8| !byte.is_ascii_control() && *byte != b'\\';
-        !name.starts_with(b"~") && name.trim_ascii() == *name && name.iter().all(is_taken)
-    }
-);
+meets!(pure_ftpd, super::RealServer::pure_ftpd_at(super::Ipv4Addr::LOCALHOST), |name| {
+    let is_taken = |byte: &u8| !byte.is_ascii_control() && *byte != b'\\';
+    !name.starts_with(b"~") && name.trim_ascii() == *name && name.iter().all(is_taken)
+});
 
 /// The essentials with a server that lacks more than these need.
 macro_rules! meets_briefly {
@@ -310,7 +297,7 @@ macro_rules! meets_briefly {
         fn $server() {
             if let Some(server) = $start {
                 let local = TempRoot::new();
-                the_essentials(&Meeting { site: &server, local, arrives: <[u8]>::to_vec });
+                the_essentials(&Meeting { site: &server, local });
             }
         })*
     };

@@ -59,7 +59,10 @@ impl Terminal {
         };
         // setsid makes it the controlling terminal, which nothing in std does.
         let mut session = Command::new("setsid");
-        session.arg("--ctty").arg(command.get_program()).args(command.get_args());
+        // As on any terminal, no signal is ignored: not even those that are where these tests run in
+        // the background or under `nohup`.
+        session.args(["--ctty", "/usr/bin/env", "--default-signal"]);
+        session.arg(command.get_program()).args(command.get_args());
         session.env_clear().env("TERM", "xterm");
         for (name, value) in command.get_envs() {
             if let Some(value) = value {

@@ -14,7 +14,7 @@ use ftp_tests::terminal::Terminal;
 use rustix::process::Signal;
 
 use crate::peer::{Act, Peer};
-use crate::{failed, ftp, ftp_with_hangup};
+use crate::{failed, ftp};
 
 /// A file that only its owner can read.
 fn private(root: &TempRoot, name: &str, text: &str) -> String {
@@ -190,7 +190,7 @@ fn no_environment_makes_it_panic_hl_13() {
 /// `get` of `u` at a peer, on a terminal.
 fn asked(peer: &Peer, options: &[&str]) -> Terminal {
     let url = peer.url("x").replace("ftp://", "ftp://u@");
-    let mut get = ftp_with_hangup(&["get", &url, "-"]);
+    let mut get = ftp(&["get", &url, "-"]);
     let mut terminal = Terminal::start(get.args(options));
     terminal.expect("Password for u at 127.0.0.1: ");
     assert!(!terminal.echoes());
