@@ -114,13 +114,13 @@ fn every_name(meeting: &Meeting<'_>, names: &[&[u8]]) {
         let listing = run(ftp("ls").args(data).arg(meeting.site.url(""))).succeeded();
         let mut got: Vec<&[u8]> =
             listing.strip_suffix(b"\n").unwrap().split(|b| *b == b'\n').collect();
-        let mut want = there.clone();
+        let mut want = names.to_vec();
         got.sort_unstable();
         want.sort_unstable();
         let show = |names: &[&[u8]]| names.iter().map(|name| percent(name)).collect::<Vec<_>>();
         assert_eq!(show(&got), show(&want), "ls {data:?}");
         let long = run(ftp("ls").arg("-l").args(data).arg(meeting.site.url(""))).succeeded();
-        for name in &there {
+        for name in names {
             let found = long.split(|byte| *byte == b'\n').any(|line| line.ends_with(name));
             assert!(found, "ls -l {data:?} has no {}", percent(name));
         }

@@ -178,7 +178,7 @@ impl Connection {
                     Ok(ConnectionState::PeerClosed) => (self.is_closed, speaks) = (true, true),
                     Ok(_) => is_done = true,
                     Err(error) => {
-                        self.complain(answer);
+                        self.complain(bytes.get_mut(used + discard..shown), answer);
                         return Err(broken(error));
                     }
                 }
@@ -213,10 +213,16 @@ impl Connection {
         Ok(())
     }
 
-    /// Puts the alert that says what was wrong behind `answer`.
-    fn complain(&mut self, answer: &mut Vec<u8>) {
+    /// Puts the alert that says what was wrong behind `answer`. `records` are those with the fault:
+    /// rustls looks at the messages in them again.
+    fn complain(&mut self, records: Option<&mut [u8]>, answer: &mut Vec<u8>) {
+        let records = records.unwrap_or_default();
+        let mut used = 0;
         loop {
-            match self.inner.process_tls_records(&mut []).state {
+            let rest = records.get_mut(used..).unwrap_or_default();
+            let UnbufferedStatus { discard, state, .. } = self.inner.process_tls_records(rest);
+            used += discard;
+            match state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
                     if encode(&mut data, answer).is_err() {
                         return;

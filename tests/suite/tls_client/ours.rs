@@ -193,12 +193,17 @@ fn a_client_certificate_is_shown_to_who_asks_tl_25() {
     for tls in
         [Tls::explicit(), Tls::explicit().client_certificate(&stranger.certificate, &stranger.key)]
     {
-        let error = connect(tls).unwrap_err();
-        assert!(matches!(error, Error::Tls(TlsError::Failed(_)) | Error::Closed), "{error:?}");
+        // What the client has sent meanwhile may reset the connection before the alert is read.
+        let is_told = |error| match error {
+            Error::Tls(TlsError::Failed(words)) => words.contains("received fatal alert"),
+            Error::Closed => false,
+            error => panic!("{error:?}"),
+        };
+        assert!((0..10).any(|_| is_told(connect(tls.clone()).unwrap_err())), "no alert came");
     }
     // Before anything is sent.
     for (certificate, key, words) in [
-        (&ca, &files.key, "no key for"),
+        (&ca, &files.key, "not the key for"),
         (&files.key, &files.key, "no certificate in it"),
         (&files.certificate, &files.certificate, "no private key in it"),
     ] {
