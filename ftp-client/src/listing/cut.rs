@@ -39,7 +39,8 @@ const CUT: [&[u8]; 28] = [
 ];
 
 /// Whether the reply that ends the listing of a directory says that something is missing. Names do
-/// not count: what is quoted in it, and the directory as it was asked for.
+/// not count: what is quoted in it, and the path that was asked for. A name alone counts, as it may
+/// be one of the server's own words.
 pub(super) fn says_cut(reply: &Reply, directory: &[u8]) -> bool {
     reply.lines().any(|line| {
         let text = without_names(line, directory).to_ascii_lowercase();
@@ -47,13 +48,16 @@ pub(super) fn says_cut(reply: &Reply, directory: &[u8]) -> bool {
     })
 }
 
-/// A line without what stands in double quotes, and without the directory.
+/// A line without what stands in double quotes, and without the directory if that is a path.
 fn without_names(line: &[u8], directory: &[u8]) -> Vec<u8> {
     let quotes = line.iter().filter(|byte| **byte == b'"').count();
     // A quote without its other half may be a part of a name: all of the line counts then.
     let parts = line.split(|byte| *byte == b'"').enumerate();
     let shown = parts.filter(|(at, _)| at % 2 == 0 || quotes % 2 == 1).map(|(_, part)| part);
     let mut text = shown.collect::<Vec<_>>().join(&b' ');
+    if !directory.contains(&b'/') {
+        return text;
+    }
     let is_in_word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let named = text.windows(directory.len().max(1)).enumerate().position(|(at, part)| {
         let before = at.checked_sub(1).and_then(|before| text.get(before));
@@ -103,6 +107,21 @@ mod tests {
             let _ = decoder.push(format!("{text}\r\n").as_bytes());
             let reply = decoder.next().unwrap().unwrap();
             assert_eq!(says_cut(&reply, directory.as_bytes()), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_directory_with_the_name_of_a_word_does_not_hide_that_its_listing_is_cut() {
+        for (text, directory) in [
+            ("226 Output truncated to 10000 matches", "truncated"),
+            ("226 Transfer done (but failed to open directory).", "failed"),
+            ("226-Sorry, we were unable to read [unable to]\r\n226 0 matches total", "unable to"),
+            ("226 Too many entries", "Too many"),
+        ] {
+            let mut decoder = ReplyDecoder::new();
+            let _ = decoder.push(format!("{text}\r\n").as_bytes());
+            let reply = decoder.next().unwrap().unwrap();
+            assert!(says_cut(&reply, directory.as_bytes()), "{text}");
         }
     }
 }
