@@ -332,6 +332,26 @@ fn where_the_clock_cannot_be_measured_files_are_copied_rather_than_missed() {
 }
 
 #[test]
+fn what_a_mirror_leaves_where_nothing_may_be_removed_is_named() {
+    let Some(server) = RealServer::vsftpd_also("cmds_denied=DELE,RMD\n", "UTC") else { return };
+    let here = TempRoot::new();
+    here.write("up/f", b"one");
+    let source = here.join("up");
+    mirror(&[], shown(&source), &server.url("t")).exited(0);
+    let again = mirror(&[], shown(&source), &server.url("t"));
+    again.exited(0);
+    let heard = String::from_utf8_lossy(&again.stderr);
+    let stays = "a test, which the server refuses to remove: it stays";
+    assert!(heard.contains(&format!("t/.ftp-cli-clock.tmp: {stays}")), "{heard}");
+    here.write("up/caf\u{e9}", b"one");
+    fs::rename(here.join("up/caf\u{e9}"), source.join(OsStr::from_bytes(b"caf\xe9"))).unwrap();
+    let odd = mirror(&[], shown(&source), &server.url("t"));
+    odd.exited(0);
+    let heard = String::from_utf8_lossy(&odd.stderr);
+    assert!(heard.contains(&format!("\\xff-\\xe9: {stays}")), "{heard}");
+}
+
+#[test]
 fn a_source_that_tells_local_time_hides_no_change_from_a_copy_between_servers() {
     let lines = "use_localtime=YES\npasv_promiscuous=YES\nport_promiscuous=YES\n";
     let Some(source) = RealServer::vsftpd_also(lines, "Pacific/Honolulu") else { return };

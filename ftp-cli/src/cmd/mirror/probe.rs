@@ -11,6 +11,7 @@ use super::item::Clock;
 use super::plan::Plan;
 use super::side::join;
 use crate::exit::Failure;
+use crate::remote::shown;
 use crate::session::Sessions;
 
 /// What a server makes of names that are not UTF-8.
@@ -59,7 +60,8 @@ fn time_of_file(
     };
     let told = set.and_then(|()| client.modified(&path));
     match client.delete(&path) {
-        Ok(()) | Err(Error::Refused(..)) => {}
+        Ok(()) => {}
+        Err(Error::Refused(..)) => stays(&path),
         Err(error) => return Err(error.into()),
     }
     match told {
@@ -157,20 +159,21 @@ fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
     } else if holds(&doubled) {
         Names::Kept { doubles: Some(false) }
     } else if stores_another(client, top, &start, &listed)? {
-        Names::Changed
+        // In the form in which it was made, whatever that means.
+        remove(client, &join(top, &name))?;
+        return Ok(Names::Changed);
     } else {
         // It shows what it has in another way, or not at all: are two names two directories?
         match client.mkdir(join(top, &other)) {
             Err(Error::Refused(..)) => Names::Changed,
             made => {
                 made?;
-                remove(client, &join(top, &other))?;
+                remove_probe(client, &join(top, &other))?;
                 Names::UNKNOWN
             }
         }
     };
-    // In the form in which it was made, whatever that means.
-    remove(client, &join(top, &name))?;
+    remove_probe(client, &join(top, &name))?;
     Ok(names)
 }
 
@@ -187,6 +190,20 @@ fn stores_another(
         }
     }
     Ok(false)
+}
+
+/// Removes a directory that was made to learn from it, or says that it stays.
+fn remove_probe(client: &mut Client, path: &[u8]) -> Result<(), Error> {
+    if !remove(client, path)? {
+        stays(path);
+    }
+    Ok(())
+}
+
+/// Tells users of what a server lets be made and not be removed.
+fn stays(path: &[u8]) {
+    let path = shown(path);
+    log::warn!(target: "ftp_client", "{path}: a test, which the server refuses to remove: it stays");
 }
 
 /// Removes a directory. Whether the server did.
