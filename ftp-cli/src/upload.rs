@@ -68,7 +68,8 @@ pub(crate) fn upload(
     source: &mut Source<'_>,
     (anew, about): (bool, &dyn Fn(Object) -> Object),
 ) -> Result<Done, Failure> {
-    Job { context, client, remote, about, made_directories: false }.run(source, anew)
+    Job { context, client, remote, about, made_directories: false, no_restart: false }
+        .run(source, anew)
 }
 
 struct Job<'a, 'r> {
@@ -77,6 +78,8 @@ struct Job<'a, 'r> {
     remote: &'a mut Remote<'r>,
     about: &'a dyn Fn(Object) -> Object,
     made_directories: bool,
+    /// Whether the server refused to go on with a file at all.
+    no_restart: bool,
 }
 
 /// How the server is told to take the file.
@@ -149,7 +152,14 @@ impl Job<'_, '_> {
         let done = if is_there {
             Done::moved(0, Duration::ZERO)
         } else {
-            let report = self.send(source, way, (offset, length), streamed)?;
+            let report = match self.send(source, way, (offset, length), streamed) {
+                Err(_) if std::mem::take(&mut self.no_restart) => {
+                    self.context
+                        .note("the server cannot continue a file: sending it from the start");
+                    return self.run(source, true);
+                }
+                sent => sent?,
+            };
             let unique = report.unique_name.map(Pathname::into_bytes);
             Done { unique, ..Done::moved(report.bytes, report.duration) }
         };
@@ -280,6 +290,10 @@ impl Job<'_, '_> {
                 way = Way::Append;
                 continue;
             }
+            self.no_restart = offset > 0 && is_no_restart(&error);
+            if self.no_restart {
+                return Err(error.into());
+            }
             if self.makes_directories(&error)? {
                 continue;
             }
@@ -393,6 +407,13 @@ impl Job<'_, '_> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether a server says that it lets no file be continued, as ProFTPD does by default; its 451 means
+/// that it takes the whole.
+fn is_no_restart(error: &Error) -> bool {
+    matches!(error, Error::Refused(Verb::Appe | Verb::Stor, reply)
+        if reply.code().value() == 451 && reply.text().ends_with(b"Restart not permitted, try again"))
 }
 
 /// What was added to a file with `--append` may be there, all or in part, whatever failed: another

@@ -49,6 +49,32 @@ fn a_226_that_half_of_the_file_came_with_is_no_copy() {
 }
 
 #[test]
+fn a_server_that_lets_no_upload_be_continued_takes_it_from_the_start() {
+    let here = TempRoot::new();
+    let file = here.write("f", b"123456");
+    let refusal = "451 f: Append/Restart not permitted, try again";
+    let peer = Peer::start(&[
+        FEAT,
+        ("SIZE", Act::Say("213 3")),
+        ("SIZE", Act::Say("213 6")),
+        ("APPE", Act::Say(refusal)),
+        ("STOR", Act::Take("150 go", "226 all of it")),
+    ]);
+    let ran = run(ftp(&["put", "-c"]).arg(&file).arg(peer.url("f")));
+    ran.exited(0);
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(
+        said.contains("the server cannot continue a file: sending it from the start"),
+        "{said}"
+    );
+    // Another 451 may pass: what is there stays.
+    let acts = [FEAT, ("SIZE", Act::Say("213 3")), ("APPE", Act::Say("451 try again"))];
+    let peer = Peer::start(&acts);
+    run(ftp(&["put", "-c"]).arg(&file).arg(peer.url("f"))).exited(9);
+    assert!(!peer.seen().contains("STOR"), "{}", peer.seen());
+}
+
+#[test]
 fn a_download_that_nothing_announced_is_compared_with_size() {
     let here = TempRoot::new();
     for (size, code) in [("213 9", 12), ("213 4", 0)] {
