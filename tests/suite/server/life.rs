@@ -170,6 +170,8 @@ fn new_settings_are_for_sessions_that_begin_or_begin_anew_cm_17() {
     assert_eq!(other.expect("REIN", 421).text(), "421 Not available to your address");
     other.expect_closed();
     named.expect_in_step();
+    // The client sees the end before the server has done with the session.
+    super::partial::wait_until(|| fixture.server.sessions().len() == 4);
     let report = fixture.server.shutdown(Duration::from_secs(20));
     assert_eq!((report.drained, report.cut, report.stuck), (4, 0, 0));
 }

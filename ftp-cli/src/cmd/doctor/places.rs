@@ -36,6 +36,8 @@ struct State {
 /// Something for which a place is held.
 #[derive(Debug)]
 pub(super) struct Inside<'a, T> {
+    /// Dropped before the server can let the next one in.
+    counted: Counted<'a>,
     /// Dropped before its place is free.
     pub(super) it: T,
     _place: Place<'a>,
@@ -44,24 +46,29 @@ pub(super) struct Inside<'a, T> {
 impl Inside<'_, Client> {
     /// Says good-bye, and frees the place.
     pub(super) fn part(self) {
-        let Self { it, _place } = self;
+        let Self { counted, it, _place } = self;
+        drop(counted);
         let _ = it.quit();
     }
 }
 
 #[derive(Debug)]
-struct Place<'a> {
-    places: &'a Places,
-    is_inside: bool,
-}
+struct Place<'a>(&'a Places);
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut state = self.places.state();
-        state.open -= 1;
-        state.inside -= usize::from(self.is_inside);
-        drop(state);
-        self.places.freed.notify_all();
+        self.0.state().open -= 1;
+        self.0.freed.notify_all();
+    }
+}
+
+/// One of those that are let in.
+#[derive(Debug)]
+struct Counted<'a>(&'a Places);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.state().inside -= 1;
     }
 }
 
@@ -85,15 +92,14 @@ impl Places {
     ) -> Result<Inside<'_, T>, Error> {
         let mut tries = 0;
         loop {
-            let mut place = self.take(end);
+            let place = self.take(end);
             let error = match connect() {
                 Ok(it) => {
-                    place.is_inside = true;
                     let mut state = self.state();
                     state.inside += 1;
                     state.peak = state.peak.max(state.inside);
                     drop(state);
-                    return Ok(Inside { it, _place: place });
+                    return Ok(Inside { counted: Counted(self), it, _place: place });
                 }
                 Err(error) => error,
             };
@@ -136,7 +142,7 @@ impl Places {
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
         state.open += 1;
-        Place { places: self, is_inside: false }
+        Place(self)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -163,12 +169,21 @@ mod tests {
 
     use super::*;
 
+    /// A connection that the server has let in.
+    struct Held<'a>(&'a AtomicUsize);
+
+    impl Drop for Held<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
     /// A server that lets `most` in at a time, and what came of six who come together.
     fn six(most: usize) -> (Places, usize) {
         let (places, inside) = (Places::new(), AtomicUsize::new(0));
         let arrived = std::sync::Barrier::new(6);
         let connect = || match inside.fetch_add(1, Ordering::SeqCst) {
-            there if there < most => Ok(()),
+            there if there < most => Ok(Held(&inside)),
             _ => {
                 inside.fetch_sub(1, Ordering::SeqCst);
                 Err(Error::Closed)
@@ -176,10 +191,7 @@ mod tests {
         };
         let work = || {
             arrived.wait();
-            let Ok(entered) = places.enter(None, connect) else { return 0 };
-            inside.fetch_sub(1, Ordering::SeqCst);
-            drop(entered);
-            1
+            usize::from(places.enter(None, connect).is_ok())
         };
         let count = thread::scope(|scope| {
             let all: Vec<_> = (0..6).map(|_| scope.spawn(work)).collect();
