@@ -106,7 +106,7 @@ fn a_password_goes_to_its_own_server() {
 fn a_failure_has_the_code_of_its_cause_li_06_hc_02() {
     let ours = OurServer::start();
     ours.root.write("file", b"12345");
-    let limits = ["--timeout", "2", "--final-timeout", "500ms"];
+    let limits = ["--timeout", "8", "--final-timeout", "4"];
     // Whoever reads only this line knows both servers.
     let check = |ran: &Ran, peer: &Peer, code, words| match code {
         0 => ran.exited(0),
