@@ -108,7 +108,7 @@ fn dispatch(command: Option<Command>, options: &Options, stdio: &mut Stdio) -> R
         return cmd::help::print(command, stdio);
     }
     match command {
-        Some(command) => (command.entry().run)(options, stdio),
+        Some(command) => cmd::run(command, options, stdio),
         None => Err(Failure::usage("no command; ftp-cli --help lists them")),
     }
 }

@@ -6,13 +6,10 @@ mod fish;
 mod zsh;
 
 use crate::exit::Failure;
-use crate::options::{Completes, Operand, Options, Row};
+use crate::options::{Completes, Operand, Options, Row, SHELLS};
 use crate::output;
 use crate::stdio::Stdio;
 use crate::values;
-
-/// The shells, as the operand names them.
-pub(crate) const SHELLS: &str = "bash|zsh|fish";
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [shell] = options.operands.as_slice() else {

@@ -1,4 +1,4 @@
-//! The commands, one file each.
+//! The commands, one file each, and which function does each.
 
 pub(crate) mod batch;
 pub(crate) mod chmod;
@@ -20,3 +20,38 @@ pub(crate) mod rm;
 pub(crate) mod rmdir;
 pub(crate) mod serve;
 pub(crate) mod stat;
+
+use crate::exit::Failure;
+use crate::options::{Command, Options};
+use crate::stdio::Stdio;
+
+/// Does what `command` stands for. The match is exhaustive: a command that nothing does is a
+/// compile error.
+///
+/// # Errors
+///
+/// The failure that the program ends with.
+pub(crate) fn run(command: Command, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    match command {
+        Command::Get => get::run(options, stdio),
+        Command::Put => put::run(options, stdio),
+        Command::Ls => ls::run(options, stdio),
+        Command::Mirror => mirror::run(options, stdio),
+        Command::Stat => stat::run(options, stdio),
+        Command::Rm => rm::run(options, stdio),
+        Command::Mkdir => mkdir::run(options, stdio),
+        Command::Rmdir => rmdir::run(options, stdio),
+        Command::Mv => mv::run(options, stdio),
+        Command::Chmod => chmod::run(options, stdio),
+        Command::Quote => quote::run(options, stdio),
+        Command::Batch => batch::run(options, stdio),
+        Command::Fxp => fxp::run(options, stdio),
+        Command::Doctor => doctor::run(options, stdio),
+        Command::Serve => serve::run(options, stdio),
+        Command::Passwd => passwd::run(options, stdio),
+        Command::Demo => demo::run(options, stdio),
+        Command::Help => help::run(options, stdio),
+        Command::Man => man::run(options, stdio),
+        Command::Completions => completions::run(options, stdio),
+    }
+}

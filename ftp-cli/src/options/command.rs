@@ -1,15 +1,14 @@
 //! The commands, as data: a command is a variant, its place in [`Command::ALL`], and one [`Entry`]
-//! in `entries.rs`. Dispatch, `help`, the man page and completions are made from that.
+//! in `entries.rs`. `help`, the man page and completions are made from that.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use ftp_proto::FtpUrl;
 
-use super::{Options, Row, TABLE, entries};
+use super::{Row, TABLE, entries};
 use crate::exit::Failure;
 use crate::remote;
-use crate::stdio::Stdio;
 use crate::values;
 
 /// What the program is told to do.
@@ -52,7 +51,7 @@ pub(crate) enum Operand {
     Words(&'static str),
 }
 
-/// One command, as people are told of it.
+/// One command, as users are told of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
     pub(crate) name: &'static str,
@@ -66,7 +65,6 @@ pub(crate) struct Entry {
     pub(crate) operands: &'static [Operand],
     /// Command lines, without the name of the program, and what each does.
     pub(crate) examples: &'static [(&'static str, &'static str)],
-    pub(crate) run: fn(&Options, &mut Stdio) -> Result<(), Failure>,
 }
 
 impl Command {
@@ -93,7 +91,7 @@ impl Command {
         Self::Completions,
     ];
 
-    /// What people are told of it, and what does it.
+    /// What users are told of it.
     pub(crate) const fn entry(self) -> Entry {
         match self {
             Self::Get => entries::GET,

@@ -1,7 +1,9 @@
 //! What people are told of each command; `help`, the man page and completions show it.
 
 use super::command::{Entry, Operand};
-use crate::cmd;
+
+/// The shells for which `completions` knows how to complete.
+pub(crate) const SHELLS: &str = "bash|zsh|fish";
 
 pub(super) const GET: Entry = Entry {
     name: "get",
@@ -20,7 +22,6 @@ URLs, and their files go into DIR, over one control connection for each server."
         ("get -j 4 -P logs ftp://host/a.log ftp://host/b.log", "several, four at a time"),
         ("get ftpes://me@host/a", "under TLS, or not at all"),
     ],
-    run: cmd::get::run,
 };
 
 pub(super) const PUT: Entry = Entry {
@@ -35,7 +36,6 @@ number of files under their own names.",
         ("put a.txt b.txt ftp://me@host/inbox/", "two files, under their names"),
         ("put - ftp://me@host/etc.tar", "what comes by standard input"),
     ],
-    run: cmd::put::run,
 };
 
 pub(super) const LS: Entry = Entry {
@@ -57,7 +57,6 @@ asks for them. A listing that is not proved whole ends with exit 11, behind what
         ("ls -g 'ftp://host/pub/*.iso'", "the names that fit"),
         ("ls -R --json ftp://host/pub/", "all below, for programs"),
     ],
-    run: cmd::ls::run,
 };
 
 pub(super) const MIRROR: Entry = Entry {
@@ -102,7 +101,6 @@ than --max-delete allows; then nothing was done.",
         ),
         ("mirror --dry-run -v ftp://host/pub/ pub", "what would be done, and why"),
     ],
-    run: cmd::mirror::run,
 };
 
 pub(super) const STAT: Entry = Entry {
@@ -115,7 +113,6 @@ mode, owner, group, target; what the server does not tell is left out. A time th
 own clock alone is modified_local. Between two objects there is an empty line.",
     operands: &[Operand::Url],
     examples: &[("stat ftp://host/pub/a.iso", "size and time, and what else is known")],
-    run: cmd::stat::run,
 };
 
 pub(super) const RM: Entry = Entry {
@@ -131,7 +128,6 @@ server tells too little for that, it stays, unless a / at the end of its name sa
         ("rm ftp://me@host/old.log", "one file"),
         ("rm -rf ftp://me@host/tmp/x", "a tree, if it is there"),
     ],
-    run: cmd::rm::run,
 };
 
 pub(super) const MKDIR: Entry = Entry {
@@ -142,7 +138,6 @@ pub(super) const MKDIR: Entry = Entry {
 With -p those that it lies in too, as far as they are not there; one that is there is no failure.",
     operands: &[Operand::Url],
     examples: &[("mkdir -p ftp://me@host/2026/11/20", "all three, if need be")],
-    run: cmd::mkdir::run,
 };
 
 pub(super) const RMDIR: Entry = Entry {
@@ -153,7 +148,6 @@ pub(super) const RMDIR: Entry = Entry {
 A directory that holds something is refused by the server.",
     operands: &[Operand::Url],
     examples: &[("rmdir ftp://me@host/inbox/old", "if nothing is in it")],
-    run: cmd::rmdir::run,
 };
 
 pub(super) const MV: Entry = Entry {
@@ -166,7 +160,6 @@ begins with /; one that ends in / is a directory, where the object keeps its nam
 a URL of the same server. Most servers replace a file that is there.",
     operands: &[Operand::Url],
     examples: &[("mv ftp://me@host/in/a.txt done/", "to done/a.txt")],
-    run: cmd::mv::run,
 };
 
 pub(super) const CHMOD: Entry = Entry {
@@ -178,7 +171,6 @@ MODE is three or four octal digits, or letters as chmod(1) has them: u+w, go-rwx
 need a server that tells the bits there are. Where nobody is named, all are meant.",
     operands: &[Operand::Words("644|755|600|700|u+w|go-rwx"), Operand::Url],
     examples: &[("chmod 640 ftp://me@host/a.txt", "SITE CHMOD")],
-    run: cmd::chmod::run,
 };
 
 pub(super) const QUOTE: Entry = Entry {
@@ -191,7 +183,6 @@ printed. A command that moves data, or changes how the connections are read, is 
 Others of this computer see a password in a command line.",
     operands: &[Operand::Url],
     examples: &[("quote ftp://me@host/ 'SITE HELP' NOOP", "two commands")],
-    run: cmd::quote::run,
 };
 
 pub(super) const BATCH: Entry = Entry {
@@ -218,7 +209,6 @@ At the end stands how many lines were done, failed, and were not tried.",
         ("batch ftp://me@host/inbox/ jobs.txt", "what the file says"),
         ("batch --stop-on-error ftp://me@host/", "what comes by standard input, up to an error"),
     ],
-    run: cmd::batch::run,
 };
 
 pub(super) const FXP: Entry = Entry {
@@ -238,7 +228,6 @@ says what counts as the same, also where the target cannot set times.",
         ("fxp -r ftp://me@one/pub ftp://you@two/pub", "a tree, as far as it differs"),
         ("fxp ftp://me@one/a.iso ftp://you@two/pub/", "to /pub of two"),
     ],
-    run: cmd::fxp::run,
 };
 
 pub(super) const DOCTOR: Entry = Entry {
@@ -261,7 +250,6 @@ are done, and ends with the code of the first fail, or 10.",
         ("doctor ftp://me@host", "all but uploads"),
         ("doctor --upload-dir inbox ftp://me@host", "uploads and the clock, too"),
     ],
-    run: cmd::doctor::run,
 };
 
 pub(super) const SERVE: Entry = Entry {
@@ -284,7 +272,6 @@ exits with 0; a second signal cuts them, a third waits for nothing.",
         ),
         ("serve --config server.toml --check", "what is in force and what will fail"),
     ],
-    run: cmd::serve::run,
 };
 
 pub(super) const PASSWD: Entry = Entry {
@@ -296,7 +283,6 @@ Prints the hash of a password, by argon2id, for a file that serve reads. It is a
 for, or read from standard input where that is no terminal.",
     operands: &[],
     examples: &[],
-    run: cmd::passwd::run,
 };
 
 pub(super) const DEMO: Entry = Entry {
@@ -310,7 +296,6 @@ has one copied to a second server, forward and in reverse; shows the dialogue, a
 no network.",
     operands: &[],
     examples: &[],
-    run: cmd::demo::run,
 };
 
 pub(super) const HELP: Entry = Entry {
@@ -320,7 +305,6 @@ pub(super) const HELP: Entry = Entry {
     about: "",
     operands: &[Operand::Command],
     examples: &[],
-    run: cmd::help::run,
 };
 
 pub(super) const MAN: Entry = Entry {
@@ -330,7 +314,6 @@ pub(super) const MAN: Entry = Entry {
     about: "In the language of roff: ftp-cli man | man -l - shows it.",
     operands: &[],
     examples: &[("man > ftp-cli.1", "for a directory of man pages")],
-    run: cmd::man::run,
 };
 
 pub(super) const COMPLETIONS: Entry = Entry {
@@ -338,7 +321,6 @@ pub(super) const COMPLETIONS: Entry = Entry {
     usage: "SHELL",
     summary: "print what completes command lines in a shell",
     about: "SHELL is bash, zsh or fish. The first lines of what is printed say where it belongs.",
-    operands: &[Operand::Words(cmd::completions::SHELLS)],
+    operands: &[Operand::Words(SHELLS)],
     examples: &[("completions bash > ~/.bash_completion", "for bash")],
-    run: cmd::completions::run,
 };

@@ -12,6 +12,7 @@ mod stand_in;
 mod table;
 
 pub(crate) use command::{Command, Entry, Operand};
+pub(crate) use entries::SHELLS;
 pub(crate) use table::{Completes, Group, Row, TABLE, Value, global_rows};
 
 use std::ffi::{OsStr, OsString};
