@@ -9,8 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 use ftp_proto::Escaped;
 use toml::de::DeTable;
 
-use super::Settings;
+use super::lines::Lines;
 use super::reader::Reader;
+use super::table::Settings;
 use crate::exit::{Exit, Failure};
 use crate::values;
 
@@ -78,8 +79,8 @@ impl File {
     pub(crate) fn apply(&self, settings: &mut Settings) -> Result<(), Vec<String>> {
         let (root, errors) = DeTable::parse_recoverable(&self.text);
         let is_whole = errors.is_empty();
-        let lines = Lines::of(&self.text);
-        let mut reader = Reader { name: &self.name, lines, is_whole, problems: Vec::new() };
+        let mut reader =
+            Reader { name: &self.name, lines: self.lines(), is_whole, problems: Vec::new() };
         for (name, value) in root.get_ref() {
             reader.section(settings, name, value);
         }
@@ -119,10 +120,8 @@ impl File {
         Err(shown)
     }
 
-    /// Where the byte `at` is: `FILE:LINE:COLUMN`.
-    pub(super) fn place(&self, at: usize) -> String {
-        let (line, column) = Lines::of(&self.text).position(at);
-        format!("{}:{line}:{column}", self.name)
+    pub(crate) fn lines(&self) -> Lines<'_> {
+        Lines::of(&self.text)
     }
 }
 
@@ -147,39 +146,6 @@ impl First {
         let place = self.problems.partition_point(|other| *other <= problem);
         self.problems.insert(place, problem);
         self.problems.truncate(MOST);
-    }
-}
-
-/// Where lines begin, to find an offset in bytes among them.
-pub(super) struct Lines<'a> {
-    pub(super) text: &'a str,
-    starts: Vec<usize>,
-}
-
-impl<'a> Lines<'a> {
-    pub(super) fn of(text: &'a str) -> Self {
-        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        Self { text, starts: std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect() }
-    }
-
-    /// The line of a byte, counted from 1.
-    pub(super) fn line(&self, at: usize) -> usize {
-        self.starts.partition_point(|start| *start <= at)
-    }
-
-    fn count(&self) -> usize {
-        self.starts.len()
-    }
-
-    /// Where a line begins.
-    pub(super) fn start(&self, line: usize) -> usize {
-        self.starts.get(line.saturating_sub(1)).copied().unwrap_or_default()
-    }
-
-    /// Line and column, in characters, each counted from 1.
-    pub(super) fn position(&self, at: usize) -> (usize, usize) {
-        let line = self.line(at);
-        (line, self.text.get(self.start(line)..at).map_or(0, |before| before.chars().count()) + 1)
     }
 }
 

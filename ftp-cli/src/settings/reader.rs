@@ -6,11 +6,12 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeString, DeValue};
 
-use super::file::Lines;
-use super::form::{FieldMut, Form};
-use super::row::{Kind, list_of, quoted};
-use super::user::is_name;
-use super::{Settings, TABLE, USER, User, suggestion};
+use super::kind::Kind;
+use super::lines::Lines;
+use super::row::Row;
+use super::table::{Settings, TABLE, suggestion};
+use super::toml_text::{list_of, shown};
+use super::user::{USER, User, is_name};
 use crate::values;
 
 /// The table of the users.
@@ -105,10 +106,9 @@ impl Reader<'_> {
                     let key = format!("{text}.{}", shown(name.get_ref()));
                     match TABLE.iter().find(|row| row.key == key) {
                         Some(row) => {
-                            let field = (row.field_mut)(settings);
-                            if self.set(row.form, field, &key, value) {
+                            if self.set(row, settings, &key, value) {
                                 let at = value.span().start;
-                                settings.origins.note(row.key, &self.line_of(name), Some(at));
+                                settings.origins.note(row.key, self.line_of(name), Some(at));
                             }
                         }
                         None => self.unknown(name.span().start, &key, suggestion(&key)),
@@ -144,10 +144,9 @@ impl Reader<'_> {
             let (text, key) = (name.get_ref(), format!("{key}.{}", shown(name.get_ref())));
             match USER.iter().find(|row| row.key == text) {
                 Some(row) => {
-                    let field = (row.field_mut)(&mut user);
-                    if self.set(row.form, field, &key, value) {
+                    if self.set(row, &mut user, &key, value) {
                         let at = value.span().start;
-                        user.origins.note(row.key, &self.line_of(name), Some(at));
+                        user.origins.note(row.key, self.line_of(name), Some(at));
                     }
                 }
                 None => {
@@ -168,19 +167,20 @@ impl Reader<'_> {
         format!("{}:{}", self.name, self.lines.line(name.span().start))
     }
 
-    /// Reads a value, and sets the field to it; false if it is wrong.
-    fn set(&mut self, form: Form, field: FieldMut<'_>, key: &str, value: &Value<'_>) -> bool {
-        let Some(text) = self.read(form, key, value) else { return false };
-        let set = field.set(&text);
+    /// Reads a value, and sets the field of `values` to it. Returns whether the value is good.
+    fn set<T>(&mut self, row: &Row<T>, values: &mut T, key: &str, value: &Value<'_>) -> bool {
+        let rule = Rule { key, kind: row.kind, check: row.check };
+        let Some(text) = self.read(&rule, value) else { return false };
+        let set = (row.set)(values, &text);
         if let Err(wrong) = &set {
             self.wrong(value.span().start, key, format_args!("{wrong}"));
         }
         set.is_ok()
     }
 
-    /// The value as it is behind `--set`, if it is of the right type.
-    fn read(&mut self, form: Form, key: &str, value: &Value<'_>) -> Option<String> {
-        match (form.kind(), value.get_ref()) {
+    /// The value as it is written for `--set`, if it is of the right type.
+    fn read(&mut self, rule: &Rule<'_>, value: &Value<'_>) -> Option<String> {
+        match (rule.kind, value.get_ref()) {
             (Kind::Switch, DeValue::Boolean(yes)) => Some(yes.to_string()),
             (Kind::NumberOrNone, DeValue::String(text)) if text.is_empty() => Some(String::new()),
             (
@@ -193,80 +193,95 @@ impl Reader<'_> {
             (Kind::Time | Kind::Size | Kind::Text | Kind::Words, DeValue::String(text)) => {
                 Some(text.to_string())
             }
-            (kind @ (Kind::List | Kind::Words), DeValue::Array(items)) => {
-                let before = self.problems.len();
-                let whole = |text: &str| match kind {
-                    Kind::Words => format!("[{text}]"),
-                    _ => text.to_owned(),
-                };
-                let items: Vec<&str> =
-                    items.iter().filter_map(|item| self.item(form, key, item, &whole)).collect();
-                (self.problems.len() == before).then(|| whole(&items.join(",")))
+            (Kind::List, DeValue::Array(items)) => self.list(rule, items, str::to_owned),
+            (Kind::Words, DeValue::Array(items)) => {
+                let words = self.list(rule, items, |words| format!("[{words}]"))?;
+                Some(format!("[{words}]"))
             }
             (Kind::Arguments, DeValue::Array(items)) => {
-                let before = self.problems.len();
-                for item in items.iter().filter(|item| item.get_ref().as_str().is_none()) {
-                    let (is, wanted) = (named(item.get_ref()), Kind::Text.wanted());
-                    self.wrong(item.span().start, key, format_args!("is {is}; {wanted} is wanted"));
-                }
-                let items = items.iter().filter_map(|item| item.get_ref().as_str());
-                (self.problems.len() == before).then(|| list_of(items))
+                let items: Option<Vec<&str>> =
+                    all(items.iter().map(|item| self.text(rule.key, item)));
+                Some(list_of(items?.into_iter()))
             }
             (Kind::Overrides, DeValue::Array(items)) => {
-                let before = self.problems.len();
-                let items: Vec<String> =
-                    items.iter().filter_map(|item| self.special(form, key, item)).collect();
-                (self.problems.len() == before).then(|| items.join(";"))
+                let items: Option<Vec<String>> =
+                    all(items.iter().map(|item| self.special(rule, item)));
+                Some(items?.join(";"))
             }
-            (kind, other) => {
-                let (is, wanted) = (named(other), kind.wanted());
-                self.wrong(value.span().start, key, format_args!("is {is}; {wanted} is wanted"));
+            (_, _) => {
+                self.mistyped(rule.key, value, rule.kind);
                 None
             }
         }
     }
 
-    /// One text of a list, which `whole` makes a value that can be tried by itself.
+    /// Texts with commas between them. `whole` makes of one item a value that can be tried by
+    /// itself.
+    fn list(
+        &mut self,
+        rule: &Rule<'_>,
+        items: &[Value<'_>],
+        whole: impl Fn(&str) -> String,
+    ) -> Option<String> {
+        let items: Option<Vec<&str>> = all(items.iter().map(|item| self.item(rule, item, &whole)));
+        Some(items?.join(","))
+    }
+
+    /// One text of a list.
     fn item<'v>(
         &mut self,
-        form: Form,
-        key: &str,
+        rule: &Rule<'_>,
         item: &'v Value<'_>,
-        whole: &dyn Fn(&str) -> String,
+        whole: impl Fn(&str) -> String,
     ) -> Option<&'v str> {
-        let at = item.span().start;
-        let Some(text) = item.get_ref().as_str() else {
-            let (is, wanted) = (named(item.get_ref()), Kind::Text.wanted());
-            self.wrong(at, key, format_args!("is {is}; {wanted} is wanted"));
-            return None;
-        };
-        let ends_item = |char: char| match form.kind() {
+        let text = self.text(rule.key, item)?;
+        let ends_item = |char: char| match rule.kind {
             Kind::Overrides => matches!(char, ',' | ';' | '='),
             _ => char == ',',
         };
-        if text.trim().is_empty() || text.contains(ends_item) {
-            self.wrong(at, key, format_args!("\"{text}\" is not one item"));
-        } else if let Err(wrong) = form.check(&whole(text)) {
-            self.wrong(at, key, format_args!("{wrong}"));
+        let wrong = if text.trim().is_empty() || text.contains(ends_item) {
+            format!("\"{text}\" is not one item")
+        } else {
+            match (rule.check)(&whole(text)) {
+                Ok(()) => return Some(text),
+                Err(wrong) => wrong,
+            }
+        };
+        self.wrong(item.span().start, rule.key, format_args!("{wrong}"));
+        None
+    }
+
+    fn text<'v>(&mut self, key: &str, value: &'v Value<'_>) -> Option<&'v str> {
+        let text = value.get_ref().as_str();
+        if text.is_none() {
+            self.mistyped(key, value, Kind::Text);
         }
-        Some(text)
+        text
+    }
+
+    /// Says that the value is of another type.
+    fn mistyped(&mut self, key: &str, value: &Value<'_>, wanted: Kind) {
+        let is = named(value.get_ref());
+        let wanted = wanted.wanted();
+        self.wrong(value.span().start, key, format_args!("is {is}; {wanted} is wanted"));
     }
 
     /// `{ clients = ["10.0.0.0/8"], address = "10.0.0.5" }`.
-    fn special(&mut self, form: Form, key: &str, item: &Value<'_>) -> Option<String> {
+    fn special(&mut self, rule: &Rule<'_>, item: &Value<'_>) -> Option<String> {
+        let key = rule.key;
+        let wanted = Kind::Overrides.wanted();
         let Some(table) = item.get_ref().as_table() else {
-            let (is, wanted) = (named(item.get_ref()), Kind::Overrides.wanted());
+            let is = named(item.get_ref());
             self.wrong(item.span().start, key, format_args!("has {is} in it; {wanted} is wanted"));
             return None;
         };
         let before = self.problems.len();
-        let (mut clients, mut address) = (Vec::new(), None);
+        let mut clients = None;
+        let mut address = None;
         for (name, value) in table {
             match (&**name.get_ref(), value.get_ref()) {
                 ("clients", DeValue::Array(items)) => {
-                    let whole = |network: &str| format!("{network}=192.0.2.1");
-                    let items = items.iter().filter_map(|item| self.item(form, key, item, &whole));
-                    clients = items.collect();
+                    clients = self.list(rule, items, |network| format!("{network}=192.0.2.1"));
                 }
                 ("clients", other) => {
                     let (is, wanted) = (named(other), Kind::List.wanted());
@@ -274,8 +289,7 @@ impl Reader<'_> {
                     self.wrong(value.span().start, key, wrong);
                 }
                 ("address", _) => {
-                    let whole = |address: &str| format!("::/0={address}");
-                    address = self.item(form, key, value, &whole);
+                    address = self.item(rule, value, |address| format!("::/0={address}"));
                 }
                 (other, _) => {
                     let near = values::nearest(other, ["clients", "address"].into_iter());
@@ -283,38 +297,31 @@ impl Reader<'_> {
                 }
             }
         }
-        match (clients.as_slice(), address) {
-            ([_, ..], Some(address)) => Some(format!("{}={address}", clients.join(","))),
-            _ if self.problems.len() > before => None,
+        match (clients.filter(|clients| !clients.is_empty()), address) {
+            (Some(clients), Some(address)) => Some(format!("{clients}={address}")),
             _ => {
-                let wanted = Kind::Overrides.wanted();
-                self.wrong(
-                    item.span().start,
-                    key,
-                    format_args!("lacks a part; {wanted} is wanted"),
-                );
+                if self.problems.len() == before {
+                    let wrong = format_args!("lacks a part; {wanted} is wanted");
+                    self.wrong(item.span().start, key, wrong);
+                }
                 None
             }
         }
     }
 }
 
-impl Kind {
-    /// What a value has to be.
-    pub(super) const fn wanted(self) -> &'static str {
-        match self {
-            Self::Switch => "true or false, without quotes,",
-            Self::Number => "a whole number, without quotes,",
-            Self::NumberOrNone => "a whole number, without quotes, or \"\"",
-            Self::Time => "a time, as \"30 s\" or \"5 min\",",
-            Self::Size => "a size, as \"64 MiB\",",
-            Self::Text => "a text in quotes",
-            Self::List => "a list, as [\"...\", \"...\"],",
-            Self::Words => "a word in quotes or a list of them",
-            Self::Arguments => "a list, as [\"/path/program\", \"argument\"],",
-            Self::Overrides => "[{ clients = [\"10.0.0.0/8\"], address = \"10.0.0.5\" }]",
-        }
-    }
+/// What a value has to be.
+struct Rule<'a> {
+    key: &'a str,
+    kind: Kind,
+    /// Says what is wrong with its text.
+    check: fn(&str) -> Result<(), String>,
+}
+
+/// All of the items, if none is missing. It asks for every one, so that each wrong item is named.
+fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
+    let items: Vec<Option<T>> = items.collect();
+    items.into_iter().collect()
 }
 
 /// What a value is, with its article.
@@ -327,14 +334,5 @@ const fn named(value: &DeValue<'_>) -> &'static str {
         DeValue::Datetime(_) => "a date",
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
-    }
-}
-
-/// A key as it is written: in quotes where it needs them.
-pub(crate) fn shown(key: &str) -> String {
-    let is_bare = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_');
-    match !key.is_empty() && key.chars().all(is_bare) {
-        true => key.to_owned(),
-        false => quoted(key),
     }
 }

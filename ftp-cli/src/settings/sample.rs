@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use ftp_server::Rights;
 
-use super::row::{ARGUMENTS, Kind, Row};
+use super::kind::{ARGUMENTS, Kind};
+use super::row::Row;
 use super::{File, Reading, Settings, TABLE, USER, User};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/server.toml");
@@ -44,7 +45,7 @@ pub(super) fn sample() -> String {
         let _ = write!(text, "\n[{table}]\n");
         for row in TABLE.iter().filter(|row| table_of(row) == table) {
             let (_, key) = row.key.split_once('.').unwrap();
-            let (help, form, value) = (row.help, form(row.form.kind()), row.literal(&settings));
+            let (help, form, value) = (row.help, form(row.kind), row.literal(&settings));
             let _ = write!(text, "# {help}{form}\n{key} = {value}\n");
         }
     }
@@ -52,7 +53,7 @@ pub(super) fn sample() -> String {
     for row in USER {
         let example = EXAMPLES.iter().find(|(key, _)| *key == row.key);
         let value = example.map_or_else(|| row.literal(&user), |(_, value)| (*value).to_owned());
-        let _ = write!(text, "# {}{}\n#{} = {value}\n", row.help, form(row.form.kind()), row.key);
+        let _ = write!(text, "# {}{}\n#{} = {value}\n", row.help, form(row.kind), row.key);
     }
     text
 }
@@ -91,7 +92,7 @@ fn the_sample_names_every_key_with_its_default() {
     let mut settings = Settings::default();
     assert_eq!(file.apply(&mut settings), Ok(()));
     for row in TABLE {
-        assert_eq!(row.show(&settings), row.show(&Settings::default()), "{}", row.key);
+        assert_eq!((row.show)(&settings), (row.show)(&Settings::default()), "{}", row.key);
         assert!(settings.origins.of(row.key).starts_with(PATH), "{} is not in it", row.key);
     }
     assert!(settings.users.is_empty());
@@ -116,7 +117,7 @@ fn the_user_of_the_sample_has_every_key_with_its_default() {
     for row in USER {
         assert_ne!(user.origins.of(row.key), "default", "{} is not in it", row.key);
         if !EXAMPLES.iter().any(|(key, _)| *key == row.key) {
-            assert_eq!(row.show(user), row.show(&User::default()), "{}", row.key);
+            assert_eq!((row.show)(user), (row.show)(&User::default()), "{}", row.key);
         }
     }
 }

@@ -1,15 +1,16 @@
 //! What keys take, and what they show.
 
+use super::toml_text::unquoted;
 use super::*;
 
 #[test]
 fn every_key_reads_what_it_shows() {
     for setting in TABLE {
         let mut settings = Settings::default();
-        let shown = setting.show(&settings);
+        let shown = (setting.show)(&settings);
         for value in [&*shown, unquoted(&shown)] {
             settings.set(&format!("{}={value}", setting.key)).unwrap();
-            assert_eq!(setting.show(&settings), shown, "{}", setting.key);
+            assert_eq!((setting.show)(&settings), shown, "{}", setting.key);
         }
         assert!(!setting.help.is_empty() && setting.key.contains('.'), "{}", setting.key);
     }
@@ -30,7 +31,7 @@ fn what_is_shown_in_quotes_can_be_typed_so() {
         settings.set(assignment).unwrap();
         assert_eq!(settings.server.banner, banner, "{assignment}");
         let shown = TABLE.iter().find(|setting| setting.key == "server.banner").unwrap();
-        settings.set(&format!("server.banner={}", shown.show(&settings))).unwrap();
+        settings.set(&format!("server.banner={}", (shown.show)(&settings))).unwrap();
         assert_eq!(settings.server.banner, banner, "{assignment}");
     }
     let mut settings = Settings::default();
@@ -119,11 +120,11 @@ fn set_reaches_its_own_field() {
         settings.set(assignment).unwrap();
         let key = assignment.split('=').next().unwrap().trim();
         for setting in TABLE {
-            let shown = setting.show(&settings);
+            let shown = (setting.show)(&settings);
             if setting.key == key {
                 assert_eq!(shown, want, "{assignment}");
             } else {
-                assert_eq!(shown, setting.show(&default), "{} by {key}", setting.key);
+                assert_eq!(shown, (setting.show)(&default), "{} by {key}", setting.key);
             }
         }
     }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use ftp_server::{PasswordHash, Rights, TlsPolicy, UserLimits};
 
-use super::row::{Origins, Row, row};
+use super::forms::{HOME, OWN_COUNT, PASSWORD, RATE, RIGHTS, SIZE, SWITCH, TLS};
+use super::origins::Origins;
+use super::row::{Row, row};
 
 /// A user of the file.
 #[derive(Clone, Debug)]
@@ -71,22 +73,18 @@ impl Users {
     }
 }
 
-macro_rules! key {
-    ($($row:tt)*) => { row!(User, $($row)*) };
-}
-
 #[rustfmt::skip]
 pub(crate) const USER: &[Row<User>] = &[
-    key!("password",                       Password,    password,                          "its hash, as ftp-cli passwd prints it; $argon2id$, $6$ or $5$"),
-    key!("root",                           Home,        root,                              "the directory that is / to the user"),
-    key!("rights",                         Rights,      rights,                            "what the user may do: read, full, drop-box, or a list"),
-    key!("quota",                          Size,        quota,                             "bytes below the root in all; 0: any number"),
-    key!("tls",                            Tls,         tls,                               "off, optional, required: TLS for this user, beyond what [tls] says"),
-    key!("mkdir_parents",                  Switch,      mkdir_parents,                     "true, false: whether STOR makes the directories above a file"),
-    key!("mkdir_existing_ok",              Switch,      mkdir_existing_ok,                 "true, false: whether MKD of a directory that is there is a success"),
-    key!("per_user",                       OwnCount,    limits.sessions,                   "sessions at a time, in place of limits.per_user; 0: any number"),
-    key!("rate_per_session",               Rate,        limits.rate_per_session,           "in place of transfer.rate_per_session; 0: any"),
-    key!("rate_per_user",                  Rate,        limits.rate_per_user,              "in place of transfer.rate_per_user; 0: any"),
+    row!(User, "password",                       PASSWORD,     password,                          "its hash, as ftp-cli passwd prints it; $argon2id$, $6$ or $5$"),
+    row!(User, "root",                           HOME,         root,                              "the directory that is / to the user"),
+    row!(User, "rights",                         RIGHTS,       rights,                            "what the user may do: read, full, drop-box, or a list"),
+    row!(User, "quota",                          SIZE,         quota,                             "bytes below the root in all; 0: any number"),
+    row!(User, "tls",                            TLS,          tls,                               "off, optional, required: TLS for this user, beyond what [tls] says"),
+    row!(User, "mkdir_parents",                  SWITCH,       mkdir_parents,                     "true, false: whether STOR makes the directories above a file"),
+    row!(User, "mkdir_existing_ok",              SWITCH,       mkdir_existing_ok,                 "true, false: whether MKD of a directory that is there is a success"),
+    row!(User, "per_user",                       OWN_COUNT,    limits.sessions,                   "sessions at a time, in place of limits.per_user; 0: any number"),
+    row!(User, "rate_per_session",               RATE,         limits.rate_per_session,           "in place of transfer.rate_per_session; 0: any"),
+    row!(User, "rate_per_user",                  RATE,         limits.rate_per_user,              "in place of transfer.rate_per_user; 0: any"),
 ];
 
 impl User {
@@ -98,7 +96,7 @@ impl User {
 
     /// Whether all values are those of another, wherever they are from.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        let is_same = |row: &Row<Self>| row.show(self) == row.show(other);
+        let is_same = |row: &Row<Self>| (row.show)(self) == (row.show)(other);
         self.password == other.password && USER.iter().all(is_same)
     }
 }

@@ -253,7 +253,7 @@ fn settings(options: &Options, reading: Reading) -> Result<Settings, Refusal> {
         let set = settings.set(&text("set", assignment)?);
         set.map_err(|wrong| Failure::usage(format!("--set {wrong}")))?;
     }
-    match settings.contradictions(file.as_ref()) {
+    match settings.contradictions(file.as_ref().map(File::lines).as_ref()) {
         lines if lines.is_empty() => Ok(settings),
         lines => Err(refusal("settings", lines)),
     }

@@ -1,0 +1,13 @@
+//! The forms that values have, by what they look like.
+
+mod lists;
+mod numbers;
+mod texts;
+mod words;
+
+pub(crate) use lists::{ADDRESSES, ARGUMENTS, HOSTS, NETWORKS, OVERRIDES, PATTERNS};
+pub(crate) use numbers::{
+    ATTEMPTS, COUNT, IDLE_TIME, NUMBER, OWN_COUNT, RATE, SIZE, TIME, UMASK, WAITING_TIME,
+};
+pub(crate) use texts::{ADDRESS, DIRECTORY, FILE, HOME, LINE, PASSWORD, PORTS, RIGHTS, RUN_AS};
+pub(crate) use words::{CLIENTS, CONFINE, LOG, PARTIAL, REUSE, SWITCH, SYNC, TLS, VERSION};

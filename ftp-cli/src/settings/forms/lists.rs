@@ -1,0 +1,110 @@
+//! Values of several items.
+
+use ftp_proto::{HostName, Network};
+use ftp_server::{NamePattern, PassiveOverride};
+use toml::de::DeTable;
+
+use super::texts::passive_address;
+use crate::settings::form::{Form, or_quotes};
+use crate::settings::kind::{self, Kind};
+use crate::settings::listen::{self, Listen};
+use crate::settings::toml_text::list_of;
+
+pub(crate) const ADDRESSES: Form<Vec<Listen>> =
+    Form::new(Kind::List, listen::addresses, |addresses| listen::shown(addresses));
+
+pub(crate) const HOSTS: Form<Vec<HostName>> =
+    Form::new(Kind::List, hosts, |hosts| format!("\"{}\"", joined(hosts, ", ")));
+
+pub(crate) const NETWORKS: Form<Vec<Network>> =
+    Form::new(Kind::List, networks, |networks| show_networks(networks));
+
+pub(crate) const PATTERNS: Form<Vec<NamePattern>> =
+    Form::new(Kind::List, patterns, |patterns| or_quotes(joined(patterns, ",")));
+
+/// A program and its arguments, `["/path/program", "argument"]` as in TOML. Empty or `[]`: none.
+pub(crate) const ARGUMENTS: Form<Vec<String>> =
+    Form::new(Kind::Arguments, arguments, |items| list_of(items.iter().map(String::as_str)));
+
+/// `NETWORK[,NETWORK]...=ADDRESS`, several with `;` between them.
+pub(crate) const OVERRIDES: Form<Vec<PassiveOverride>> =
+    Form::new(Kind::Overrides, overrides, |overrides| show_overrides(overrides));
+
+/// Reads the items of a list with commas between them.
+fn each_of<T>(text: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(read).collect()
+}
+
+fn joined<T: ToString>(items: &[T], between: &str) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(between)
+}
+
+fn hosts(text: &str) -> Result<Vec<HostName>, String> {
+    each_of(text, |name| {
+        HostName::parse(name.as_bytes()).map_err(|_| format!("\"{name}\" is not a name of a host"))
+    })
+}
+
+fn networks(text: &str) -> Result<Vec<Network>, String> {
+    each_of(text, |item| {
+        let wrong = |_| format!("\"{item}\" is not a network; 10.0.0.0/8 and 192.0.2.1 are");
+        Network::parse(item.as_bytes()).map_err(wrong)
+    })
+}
+
+fn show_networks(networks: &[Network]) -> String {
+    or_quotes(joined(networks, ","))
+}
+
+fn patterns(text: &str) -> Result<Vec<NamePattern>, String> {
+    each_of(text, |item| {
+        let wrong = |error| format!("\"{item}\": {error}; such are *.exe and .ht*");
+        NamePattern::parse(item.as_bytes()).map_err(wrong)
+    })
+}
+
+fn arguments(text: &str) -> Result<Vec<String>, String> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let items = strings(text).ok_or_else(|| format!("\"{text}\" is not {}", kind::ARGUMENTS))?;
+    match items.first() {
+        Some(program) if !program.starts_with('/') => {
+            Err(format!("\"{program}\" does not begin with /"))
+        }
+        _ if items.iter().any(|item| item.contains('\0')) => {
+            Err("an argument has no NUL".to_owned())
+        }
+        _ => Ok(items),
+    }
+}
+
+/// The strings of a TOML array, if the text is one and no more.
+fn strings(text: &str) -> Option<Vec<String>> {
+    let line = format!("items = {text}");
+    let table = DeTable::parse(&line).ok()?;
+    if table.get_ref().len() != 1 {
+        return None;
+    }
+    let items = table.get_ref().get("items")?.get_ref().as_array()?;
+    items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect()
+}
+
+fn overrides(text: &str) -> Result<Vec<PassiveOverride>, String> {
+    let mut overrides = Vec::new();
+    for item in text.split(';').filter(|item| !item.trim().is_empty()) {
+        let Some((clients, address)) = item.split_once('=') else {
+            return Err(format!("\"{item}\" is not NETWORKS=ADDRESS"));
+        };
+        overrides.push(PassiveOverride {
+            clients: networks(clients)?,
+            address: passive_address(address.trim())?,
+        });
+    }
+    Ok(overrides)
+}
+
+fn show_overrides(overrides: &[PassiveOverride]) -> String {
+    let show = |o: &PassiveOverride| format!("{}={}", show_networks(&o.clients), o.address);
+    or_quotes(overrides.iter().map(show).collect::<Vec<_>>().join(";"))
+}

@@ -1,0 +1,85 @@
+//! Numbers, times, sizes and rates.
+
+use std::time::Duration;
+
+use crate::settings::form::{Form, optional, unless_empty};
+use crate::settings::kind::Kind;
+use crate::values::{duration, show, show_size, size, waiting_time};
+
+/// How many failed logins of a host the server can count.
+const MOST_FAILURES: u32 = 1_000;
+
+pub(crate) const COUNT: Form<usize> = Form::new(Kind::Number, count, usize::to_string);
+
+/// Empty: as for all users.
+pub(crate) const OWN_COUNT: Form<Option<usize>> =
+    Form::new(Kind::NumberOrNone, |text| unless_empty(text, count), optional);
+
+fn count(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| format!("\"{text}\" is not a number"))
+}
+
+/// A number of failures, 0 included.
+pub(crate) const NUMBER: Form<u32> = Form::new(
+    Kind::Number,
+    |text| match text.parse() {
+        Ok(number) if number <= MOST_FAILURES => Ok(number),
+        _ => Err(format!("\"{text}\" is not a number from 0 to {MOST_FAILURES}")),
+    },
+    u32::to_string,
+);
+
+pub(crate) const ATTEMPTS: Form<u32> = Form::new(
+    Kind::Number,
+    |text| match text.parse() {
+        Ok(0) | Err(_) => Err(format!("\"{text}\" is not a number above 0")),
+        Ok(number) => Ok(number),
+    },
+    u32::to_string,
+);
+
+/// Three octal digits at most, as everywhere.
+pub(crate) const UMASK: Form<u32> = Form::new(
+    Kind::Text,
+    |text| {
+        let is_octal = !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+        let bits = u32::from_str_radix(text, 8).ok().filter(|bits| is_octal && *bits <= 0o777);
+        bits.ok_or_else(|| format!("\"{text}\" is not a mask from 000 to 777, in octal digits"))
+    },
+    |umask| format!("{umask:03o}"),
+);
+
+pub(crate) const TIME: Form<Duration> = Form::new(Kind::Time, duration, |time| show(*time));
+
+/// A time above 0.
+pub(crate) const WAITING_TIME: Form<Duration> =
+    Form::new(Kind::Time, waiting_time, |time| show(*time));
+
+/// RFC 1123 §4.1.3.2 wants at least five minutes. A session that may be idle for more than a day
+/// was forgotten by its user.
+pub(crate) const IDLE_TIME: Form<Duration> = Form::new(
+    Kind::Time,
+    |text| match waiting_time(text)? {
+        time if time < Duration::from_secs(10) => Err("less than 10 s".to_owned()),
+        time if time > Duration::from_secs(86_400) => Err("more than 24 h".to_owned()),
+        time => Ok(time),
+    },
+    |time| show(*time),
+);
+
+pub(crate) const SIZE: Form<u64> = Form::new(Kind::Size, size, show_size);
+
+/// Bytes per second. Empty: as set elsewhere; 0: unlimited.
+pub(crate) const RATE: Form<Option<u64>> = Form::new(
+    Kind::Size,
+    |text| {
+        let text = text.trim();
+        let wrong = |_| format!("invalid rate \"{text}\": expected 500 KiB/s, 30 MiB/s");
+        unless_empty(text, |text| size(text.strip_suffix("/s").unwrap_or(text)).map_err(wrong))
+    },
+    |rate| match rate {
+        None => "\"\"".to_owned(),
+        Some(0) => "0".to_owned(),
+        Some(bytes) => format!("{}/s", show_size(bytes)),
+    },
+);

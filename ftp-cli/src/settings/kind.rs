@@ -1,0 +1,117 @@
+//! What a file has to say for a value.
+
+use super::toml_text::{list_of, quoted};
+
+/// How a program and its arguments are written.
+pub(super) const ARGUMENTS: &str = "[\"/path/program\", \"argument\"]";
+
+/// What a file has to say for a value. Behind `--set` all of them are plain text, and items have
+/// commas between them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    /// `true`, `false`.
+    Switch,
+    /// `64`.
+    Number,
+    /// `64`, or `""` for none.
+    NumberOrNone,
+    /// `"5 min"`, or a number of seconds.
+    Time,
+    /// `"64 MiB"`, or a number of bytes.
+    Size,
+    /// `"text"`.
+    Text,
+    /// `["text", "text"]`.
+    List,
+    /// `"text"` or `["text", "text"]`.
+    Words,
+    /// `["/path/program", "argument"]`, behind `--set`, too: an argument may have commas.
+    Arguments,
+    /// `[{ clients = ["network"], address = "address" }]`.
+    Overrides,
+}
+
+impl Kind {
+    /// What is to be written behind `--set`, where that is not plain to see.
+    pub(crate) const fn hint(self) -> &'static str {
+        match self {
+            Self::Overrides => ": 10.0.0.0/8=10.0.0.5;...",
+            Self::Arguments => ": [\"/program\", ...]",
+            _ => "",
+        }
+    }
+
+    /// What a value has to be.
+    pub(super) const fn wanted(self) -> &'static str {
+        match self {
+            Self::Switch => "true or false, without quotes,",
+            Self::Number => "a whole number, without quotes,",
+            Self::NumberOrNone => "a whole number, without quotes, or \"\"",
+            Self::Time => "a time, as \"30 s\" or \"5 min\",",
+            Self::Size => "a size, as \"64 MiB\",",
+            Self::Text => "a text in quotes",
+            Self::List => "a list, as [\"...\", \"...\"],",
+            Self::Words => "a word in quotes or a list of them",
+            Self::Arguments => "a list, as [\"/path/program\", \"argument\"],",
+            Self::Overrides => "[{ clients = [\"10.0.0.0/8\"], address = \"10.0.0.5\" }]",
+        }
+    }
+
+    /// The value that `text` is behind `--set`, as a file has it.
+    pub(super) fn literal(self, text: &str) -> String {
+        match self {
+            Self::Switch | Self::Number | Self::Arguments => text.to_owned(),
+            Self::NumberOrNone if !text.is_empty() => text.to_owned(),
+            Self::Words if text.starts_with('[') => list(text.trim_matches(['[', ']'])),
+            Self::Time | Self::Size | Self::Text | Self::Words | Self::NumberOrNone => quoted(text),
+            Self::List => list(text),
+            Self::Overrides => {
+                let item = |item: &str| {
+                    let (clients, address) = item.split_once('=').unwrap_or_default();
+                    format!("{{ clients = {}, address = {} }}", list(clients), quoted(address))
+                };
+                let items: Vec<String> =
+                    text.split(';').filter(|item| !item.is_empty()).map(item).collect();
+                format!("[{}]", items.join(", "))
+            }
+        }
+    }
+}
+
+fn list(text: &str) -> String {
+    list_of(text.split(',').map(str::trim).filter(|item| !item.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_are_as_a_file_has_them() {
+        for (kind, text, want) in [
+            (Kind::Switch, "true", "true"),
+            (Kind::Number, "64", "64"),
+            (Kind::NumberOrNone, "64", "64"),
+            (Kind::NumberOrNone, "", "\"\""),
+            (Kind::Time, "5 min", "\"5 min\""),
+            (Kind::Text, "", "\"\""),
+            (Kind::Text, "a \"b\" \\ \u{1} \u{e9}", "\"a \\\"b\\\" \\\\ \\u0001 \u{e9}\""),
+            (Kind::List, "", "[]"),
+            (Kind::List, "a, b", "[\"a\", \"b\"]"),
+            (Kind::Words, "full", "\"full\""),
+            (Kind::Words, "[list, read]", "[\"list\", \"read\"]"),
+            (Kind::Words, "[read]", "[\"read\"]"),
+            (Kind::Overrides, "", "[]"),
+            (
+                Kind::Overrides,
+                "10.0.0.0/8,192.0.2.1/32=10.0.0.5;::/0=a.example",
+                "[{ clients = [\"10.0.0.0/8\", \"192.0.2.1/32\"], address = \"10.0.0.5\" }, \
+                 { clients = [\"::/0\"], address = \"a.example\" }]",
+            ),
+        ] {
+            assert_eq!(kind.literal(text), want);
+            let key = format!("key = {want}");
+            assert!(toml::de::DeTable::parse(&key).is_ok(), "{key}");
+        }
+    }
+}

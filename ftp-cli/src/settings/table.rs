@@ -1,0 +1,303 @@
+//! The keys of `serve`, what they set, and what contradicts what.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ftp_server::{LogFormat, Rights, ServerConfig, TlsPolicy, UserLimits};
+
+use super::forms::{
+    ADDRESS, ADDRESSES, ARGUMENTS, ATTEMPTS, CLIENTS, CONFINE, COUNT, DIRECTORY, FILE, HOSTS,
+    IDLE_TIME, LINE, LOG, NETWORKS, NUMBER, OVERRIDES, OWN_COUNT, PARTIAL, PATTERNS, PORTS, RATE,
+    REUSE, RIGHTS, RUN_AS, SIZE, SWITCH, SYNC, TIME, TLS, UMASK, VERSION, WAITING_TIME,
+};
+use super::lines::Lines;
+use super::listen::{Listen, available, has_ipv6};
+use super::origins::Origins;
+use super::protection::Protection;
+use super::row::{Row, row};
+use super::toml_text::{shown, unquoted};
+use super::user::{USER, Users, is_name};
+use crate::privileges::RunAs;
+use crate::values;
+
+/// What a server is started with, apart from the users and the directory that options name.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) listen: Vec<Listen>,
+    /// Where TLS comes before the greeting.
+    pub(crate) implicit: Vec<Listen>,
+    pub(crate) tls: Protection,
+    pub(crate) server: ServerConfig,
+    /// What a session moves in a second at most, in bytes; `Some(0)`, in so many words, any number.
+    pub(crate) rate_per_session: Option<u64>,
+    /// The same for all sessions of a user.
+    pub(crate) rate_per_user: Option<u64>,
+    pub(crate) anonymous: Anonymous,
+    /// The users of the file.
+    pub(crate) users: Users,
+    /// How long transfers may go on once the server is to stop.
+    pub(crate) shutdown_grace: Duration,
+    /// Whom the process goes on as once it listens.
+    pub(crate) run_as: Option<RunAs>,
+    pub(crate) log_format: LogFormat,
+    /// Where transfers are logged in the form of xferlog(5).
+    pub(crate) log_transfers: Option<PathBuf>,
+    /// What is started for each file that was stored, with its arguments; empty for nothing.
+    pub(crate) stored_hook: Vec<String>,
+    /// How long it may take.
+    pub(crate) hook_timeout: Duration,
+    /// Where all of that is from.
+    pub(crate) origins: Origins,
+}
+
+/// What anyone may do.
+#[derive(Clone, Debug)]
+pub(crate) struct Anonymous {
+    pub(crate) enabled: bool,
+    pub(crate) root: PathBuf,
+    pub(crate) rights: Rights,
+    pub(crate) quota: u64,
+    pub(crate) limits: UserLimits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let min_free = 64 * 1024 * 1024;
+        let server = ServerConfig { per_address: 64, min_free, ..ServerConfig::default() };
+        Self {
+            listen: vec![Listen::default()],
+            implicit: Vec::new(),
+            tls: Protection::default(),
+            server,
+            rate_per_session: None,
+            rate_per_user: None,
+            anonymous: Anonymous {
+                enabled: false,
+                root: PathBuf::new(),
+                rights: Rights::READ,
+                quota: 0,
+                limits: UserLimits::default(),
+            },
+            users: Users::default(),
+            shutdown_grace: Duration::from_secs(30),
+            run_as: None,
+            log_format: LogFormat::default(),
+            log_transfers: None,
+            stored_hook: Vec::new(),
+            hook_timeout: Duration::from_secs(60),
+            origins: Origins::default(),
+        }
+    }
+}
+
+// There is no `server.name`: the greeting is the banner alone, `HOST` goes by `hosts.names`, and no
+// other reply names the server.
+#[rustfmt::skip]
+pub(crate) const TABLE: &[Row<Settings>] = &[
+    row!(Settings, "listen.addresses",               ADDRESSES,    listen,                            "where to listen: PORT, :PORT (all) or HOST:PORT"),
+    row!(Settings, "listen.implicit_tls",            ADDRESSES,    implicit,                          "the same, with TLS from the first byte; by custom port 990"),
+    row!(Settings, "tls.certificate",                FILE,         tls.certificate,                   "a PEM file: the server's, then those above it"),
+    row!(Settings, "tls.key",                        FILE,         tls.key,                           "a PEM file: its private key, without a pass phrase"),
+    row!(Settings, "tls.self_signed",                SWITCH,       tls.self_signed,                   "true, false: make and keep a certificate of our own"),
+    row!(Settings, "tls.control",                    TLS,          tls.control,                       "off, optional, required: TLS before a login"),
+    row!(Settings, "tls.data",                       TLS,          tls.data,                          "off, optional, required: TLS for transfers"),
+    row!(Settings, "tls.session_reuse",              REUSE,        tls.session_reuse,                 "off, observe, prefer, require: data resumes control"),
+    row!(Settings, "tls.allow_missing_close_notify", SWITCH,       tls.allow_missing_close_notify,    "true, false: take uploads that may be cut"),
+    row!(Settings, "tls.min_version",                VERSION,      tls.min_version,                   "1.2, 1.3: the oldest version of TLS"),
+    row!(Settings, "tls.client_ca",                  FILE,         tls.client_ca,                     "a PEM file: who issues clients' certificates"),
+    row!(Settings, "tls.client_certificates",        CLIENTS,      tls.client_certificates,           "optional, required: that clients show one"),
+    row!(Settings, "tls.cert_user",                  SWITCH,       tls.cert_user,                     "true, false: whether USER has to be the certificate's name"),
+    row!(Settings, "tls.exempt",                     NETWORKS,     tls.exempt,                        "who may do without TLS where it is required"),
+    row!(Settings, "tls.auth_ssl_alias",             SWITCH,       tls.auth_ssl_alias,                "true, false: whether AUTH SSL is served as AUTH TLS"),
+    row!(Settings, "server.banner",                  LINE,         server.banner,                     "text of the greeting"),
+    row!(Settings, "hosts.names",                    HOSTS,        server.hosts,                      "names that HOST may choose; none: any"),
+    row!(Settings, "timeouts.login",                 WAITING_TIME, server.login,                      "from connecting to being logged in"),
+    row!(Settings, "timeouts.idle",                  IDLE_TIME,    server.idle,                       "without a command"),
+    row!(Settings, "timeouts.data_connect",          WAITING_TIME, server.data_connect,               "to open a data connection"),
+    row!(Settings, "timeouts.stall",                 WAITING_TIME, server.stall,                      "without a byte in a transfer"),
+    row!(Settings, "timeouts.tls_handshake",         WAITING_TIME, server.tls_handshake,              "for a TLS handshake in all"),
+    row!(Settings, "timeouts.shutdown_grace",        TIME,         shutdown_grace,                    "for transfers to finish at SIGTERM; 5 s if one stands still"),
+    row!(Settings, "limits.sessions",                COUNT,        server.sessions,                   "sessions in all; 0: what the system allows"),
+    row!(Settings, "limits.per_address",             COUNT,        server.per_address,                "sessions of a host; 0: any number, as loopback"),
+    row!(Settings, "limits.per_user",                COUNT,        server.per_user,                   "sessions of a user; 0: any number"),
+    row!(Settings, "limits.login_failures",          ATTEMPTS,     server.login_failures,             "wrong passwords before the connection is closed"),
+    row!(Settings, "limits.login_delay",             TIME,         server.login_delay,                "before a wrong password is answered; then 2, 4 times"),
+    row!(Settings, "limits.ban_after",               NUMBER,       server.ban_after,                  "wrong passwords of a host in ban_window; 0: any number"),
+    row!(Settings, "limits.ban_window",              WAITING_TIME, server.ban_window,                 "in which they are counted"),
+    row!(Settings, "limits.ban_for",                 TIME,         server.ban_for,                    "how long the host then gets 421; 0: not at all"),
+    row!(Settings, "limits.buffers",                 SIZE,         server.buffers,                    "memory of all transfers' large buffers together"),
+    row!(Settings, "limits.min_free",                SIZE,         server.min_free,                   "free space below which uploads and MKD are 452; 0: none"),
+    row!(Settings, "passive.enabled",                SWITCH,       server.passive,                    "true, false: whether PASV and EPSV are served"),
+    row!(Settings, "passive.ports",                  PORTS,        server.passive_ports,              "for data connections: 50000-50099,51000"),
+    row!(Settings, "passive.address",                ADDRESS,      server.passive_address,            "told to clients: the NAT's address, or its name"),
+    row!(Settings, "passive.overrides",              OVERRIDES,    server.passive_overrides,          "told to clients of some networks"),
+    row!(Settings, "active.enabled",                 SWITCH,       server.active,                     "true, false: whether PORT and EPRT are served"),
+    row!(Settings, "active.source_port",             SWITCH,       server.active_source_port,         "true, false: from port 20 where we listen on 21"),
+    row!(Settings, "fxp.networks",                   NETWORKS,     server.fxp_networks,               "where users may transfer to and from (FXP)"),
+    row!(Settings, "network.allow",                  NETWORKS,     server.allow,                      "who may connect, and nobody else"),
+    row!(Settings, "network.deny",                   NETWORKS,     server.deny,                       "who may not, even if allowed"),
+    row!(Settings, "transfer.partial",               PARTIAL,      server.partial,                    "resume, discard, publish: what a cut upload leaves"),
+    row!(Settings, "transfer.partial_files",         COUNT,        server.partial_files,              "cut uploads kept for a user at most; 0: any number"),
+    row!(Settings, "transfer.partial_bytes",         SIZE,         server.partial_bytes,              "bytes kept of a user's cut uploads at most; 0: any number"),
+    row!(Settings, "transfer.umask",                 UMASK,        server.umask,                      "permission bits that new files do not get: 022"),
+    row!(Settings, "transfer.overwrite",             SWITCH,       server.overwrite,                  "true, false: whether files may be replaced"),
+    row!(Settings, "transfer.rate_per_session",      RATE,         rate_per_session,                  "bytes a session moves in a second: 30 MiB/s"),
+    row!(Settings, "transfer.rate_per_user",         RATE,         rate_per_user,                     "bytes all sessions of a user move in a second"),
+    row!(Settings, "security.confine",               CONFINE,      server.confine,                    "best-effort, require, off: Landlock for sessions"),
+    row!(Settings, "security.run_as",                RUN_AS,       run_as,                            "USER or USER:GROUP to be once the ports are bound"),
+    row!(Settings, "listing.show_ids",               SWITCH,       server.show_ids,                   "true, false: numbers of owner and group in LIST"),
+    row!(Settings, "security.deny_names",            PATTERNS,     server.deny_names,                 "names not to be made, as *.exe; letters in any case"),
+    row!(Settings, "security.deny_hardlinks",        SWITCH,       server.deny_hardlinks,             "true, false: whether files with several names are 550"),
+    row!(Settings, "security.strict_crlf",           SWITCH,       server.strict_crlf,                "true, false: whether LF alone ends no command"),
+    row!(Settings, "compatibility.dash_password",    SWITCH,       server.dash_password,              "true, false: take a - off passwords"),
+    row!(Settings, "transfer.sync",                  SYNC,         server.sync,                       "none, file, file+dir: what is on disk at 226 and 250"),
+    row!(Settings, "log.format",                     LOG,          log_format,                        "text, json: lines of logins and transfers"),
+    row!(Settings, "log.transfers",                  FILE,         log_transfers,                     "a file for transfers, in the form of xferlog"),
+    row!(Settings, "hooks.stored",                   ARGUMENTS,    stored_hook,                       "a program for each file that is stored"),
+    row!(Settings, "hooks.timeout",                  WAITING_TIME, hook_timeout,                      "how long it may take before it is killed"),
+    row!(Settings, "anonymous.enabled",              SWITCH,       anonymous.enabled,                 "true, false: whether anyone may log in"),
+    row!(Settings, "anonymous.root",                 DIRECTORY,    anonymous.root,                    "the directory that is / to them"),
+    row!(Settings, "anonymous.rights",               RIGHTS,       anonymous.rights,                  "what they may do: read, full, drop-box, or a list"),
+    row!(Settings, "anonymous.quota",                SIZE,         anonymous.quota,                   "bytes below that directory in all; 0: any number"),
+    row!(Settings, "anonymous.per_user",             OWN_COUNT,    anonymous.limits.sessions,         "sessions of all of them, in place of limits.per_user; 0: any"),
+    row!(Settings, "anonymous.rate_per_session",     RATE,         anonymous.limits.rate_per_session, "in place of transfer.rate_per_session; 0: any"),
+    row!(Settings, "anonymous.rate_per_user",        RATE,         anonymous.limits.rate_per_user,    "of all of them, in place of transfer.rate_per_user; 0: any"),
+];
+
+/// What a running server keeps as it is, whatever is read anew.
+pub(crate) const FIXED: &[&str] =
+    &["listen.addresses", "listen.implicit_tls", "limits.sessions", "security.run_as"];
+
+impl Settings {
+    /// Applies one `KEY=VALUE`.
+    ///
+    /// # Errors
+    ///
+    /// A sentence: the form, the key with what may be meant, or the value is wrong.
+    pub(crate) fn set(&mut self, assignment: &str) -> Result<(), String> {
+        let Some((key, value)) = assignment.split_once('=') else {
+            return Err(format!("\"{assignment}\" is not KEY=VALUE"));
+        };
+        let (key, value) = (key.trim(), unquoted(value.trim()));
+        if let Some((name, key)) = key.strip_prefix("users.").and_then(|key| key.rsplit_once('.')) {
+            return self.set_user(unquoted(name), key, value);
+        }
+        let Some(row) = TABLE.iter().find(|row| row.key == key) else {
+            let hint = match suggestion(key) {
+                Some(near) => format!("did you mean {near}?"),
+                None => "ftp-cli help serve lists the settings".to_owned(),
+            };
+            return Err(format!("unknown setting {key}; {hint}"));
+        };
+        self.set_row(row, value, "--set")
+    }
+
+    fn set_user(&mut self, name: &str, key: &str, value: &str) -> Result<(), String> {
+        let Some(row) = USER.iter().find(|row| row.key == key) else {
+            let keys: Vec<&str> = USER.iter().map(|row| row.key).collect();
+            return Err(format!("unknown setting users.NAME.{key}; there are {}", keys.join(", ")));
+        };
+        if !is_name(name) {
+            return Err(format!("users.NAME: {} is no name that a client can send", shown(name)));
+        }
+        let user = self.users.with(name);
+        (row.set)(user, value).map_err(|wrong| format!("users.{}.{key}: {wrong}", shown(name)))?;
+        user.origins.note(row.key, "--set".to_owned(), None);
+        Ok(())
+    }
+
+    /// Applies the value of the option `origin`.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what is wrong with the value.
+    pub(crate) fn set_by_option(
+        &mut self,
+        key: &str,
+        value: &str,
+        origin: &str,
+    ) -> Result<(), String> {
+        match TABLE.iter().find(|row| row.key == key) {
+            Some(row) => self.set_row(row, value, origin),
+            None => Err(format!("there is no setting {key}")),
+        }
+    }
+
+    fn set_row(&mut self, row: &Row<Self>, text: &str, origin: &str) -> Result<(), String> {
+        (row.set)(self, text).map_err(|wrong| format!("{}: {wrong}", row.key))?;
+        self.origins.note(row.key, origin.to_owned(), None);
+        Ok(())
+    }
+
+    /// All that is listened on, in clear and with TLS from the start.
+    pub(crate) fn all_listen(&self) -> Vec<SocketAddr> {
+        available(&[&self.listen[..], &self.implicit].concat(), has_ipv6)
+    }
+
+    /// What the server is told.
+    pub(crate) fn server(&self) -> ServerConfig {
+        let rate_per_session = self.rate_per_session.unwrap_or(0);
+        let rate_per_user = self.rate_per_user.unwrap_or(0);
+        ServerConfig { rate_per_session, rate_per_user, ..self.server.clone() }
+    }
+
+    /// What contradicts itself, following where it was said. `lines` are those of the file that
+    /// was read.
+    pub(crate) fn contradictions(&self, lines: Option<&Lines<'_>>) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let place = |key: &str| self.origins.place(key, lines);
+        if self.anonymous.enabled && self.anonymous.root == Path::new("") {
+            let place = place("anonymous.enabled");
+            wrong.push(format!("{place}: anonymous.enabled: needs anonymous.root"));
+        }
+        if self.listen.is_empty() && self.implicit.is_empty() {
+            let place = place("listen.addresses");
+            wrong.push(format!("{place}: listen.addresses: no address to listen on"));
+        }
+        let is_in_clear = |one: &&Listen| {
+            one.address.port() != 0 && self.listen.iter().any(|other| other.address == one.address)
+        };
+        if let Some(both) = self.implicit.iter().find(is_in_clear) {
+            let place = place("listen.implicit_tls");
+            let why = "is in listen.addresses, too; a port greets in one way";
+            wrong.push(format!("{place}: listen.implicit_tls: \"{both}\" {why}"));
+        }
+        for (key, why) in self.tls.contradictions(!self.implicit.is_empty()) {
+            wrong.push(format!("{}: {key}: {why}", place(key)));
+        }
+        for (name, user) in self.users.iter() {
+            if user.tls == TlsPolicy::Required
+                && let Some(needed) = self.tls.lacks_for_users(!self.implicit.is_empty())
+            {
+                let place = user.origins.place("tls", lines);
+                wrong.push(format!("{place}: users.{}.tls: needs {needed}", shown(name)));
+            }
+        }
+        for (name, user) in self.users.iter() {
+            // Only a user of --set may be so.
+            for lack in user.lacks() {
+                wrong.push(format!("--set: users.{}: has no {lack}", shown(name)));
+            }
+        }
+        wrong
+    }
+
+    /// The keys of the values that differ from those of another; `users` for any of those.
+    pub(crate) fn changes(&self, other: &Self) -> Vec<&'static str> {
+        let differs = |row: &&Row<Self>| (row.show)(self) != (row.show)(other);
+        let mut changes: Vec<_> = TABLE.iter().filter(differs).map(|row| row.key).collect();
+        if !self.users.is_same(&other.users) {
+            changes.push("users");
+        }
+        changes
+    }
+}
+
+/// The key that may be meant: one that is written nearly so, or that ends in this word.
+pub(super) fn suggestion(key: &str) -> Option<&'static str> {
+    let keys = || TABLE.iter().map(|row| row.key);
+    let last = key.rsplit('.').next().unwrap_or_default();
+    let is_last = |known: &&str| known.rsplit('.').next() == Some(last);
+    values::nearest(key, keys()).or_else(|| keys().find(is_last))
+}
