@@ -1,8 +1,9 @@
 //! Facts about objects: one entry of `MLST` and `MLSD` (RFC 3659 §7.2).
 
 use crate::error::{ParseError, ParseErrorKind};
+use crate::number;
+use crate::split::split_once;
 use crate::time_val::TimeVal;
-use crate::{eight, number};
 
 /// What the fact `type` says an entry is (RFC 3659 §7.5.1).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -23,12 +24,16 @@ impl FactType {
     /// Reads the value of the fact, in any case.
     pub(crate) fn read(value: &[u8]) -> Self {
         let is = |word: &str| value.eq_ignore_ascii_case(word.as_bytes());
-        match value.len() {
-            3 if is("dir") => Self::Directory,
-            4 if is("file") => Self::File,
-            4 if is("cdir") => Self::CurrentDirectory,
-            4 if is("pdir") => Self::ParentDirectory,
-            _ => Self::Other,
+        if is("file") {
+            Self::File
+        } else if is("dir") {
+            Self::Directory
+        } else if is("cdir") {
+            Self::CurrentDirectory
+        } else if is("pdir") {
+            Self::ParentDirectory
+        } else {
+            Self::Other
         }
     }
 }
@@ -169,21 +174,22 @@ impl Facts {
         let error = |at, kind| ParseError::new("MLSx entry", at, kind);
         let end = || error(line.len(), ParseErrorKind::UnexpectedEnd);
         let first = memchr::memchr2(b' ', b'\t', line).ok_or_else(end)?;
-        let is_closed = |space: usize| matches!(line.get(..space), Some([] | [.., b';']));
-        let (space, closed) = if is_closed(first) {
+        let (before, _) = line.split_at(first);
+        let (space, closed) = if matches!(before, [] | [.., b';']) {
             (first, true)
         } else {
             match line.windows(2).position(|pair| pair == b"; ") {
-                Some(at) if may_hold_blanks(line.get(..at).unwrap_or_default()) => (at + 1, true),
+                Some(at) if may_hold_blanks(line.split_at(at).0) => (at + 1, true),
                 _ => (first, false),
             }
         };
-        if space + 1 == line.len() {
+        let (facts, name) = line.split_at(space);
+        if name.len() == 1 {
             return Err(end());
         }
-        let facts = line.get(..space).unwrap_or_default();
+        // Of facts that are not closed the last must be one.
         let last = facts.rsplit(|&byte| byte == b';').next().filter(|_| !closed);
-        let has_facts = space == 0 || eight::find(last.unwrap_or(facts), b'=').is_some();
+        let has_facts = facts.is_empty() || last.unwrap_or(facts).contains(&b'=');
         if line.get(first) == Some(&b'\t') || !has_facts {
             return Err(error(first, ParseErrorKind::UnexpectedByte));
         }
@@ -201,24 +207,19 @@ impl Facts {
         out.extend_from_slice(&self.line);
     }
 
-    /// All that stands in front of the SP.
-    fn facts(&self) -> &[u8] {
-        self.line.get(..self.space).unwrap_or_default()
+    /// All before the SP, and the SP with the name after it.
+    fn halves(&self) -> (&[u8], &[u8]) {
+        self.line.split_at(self.space)
     }
 
     /// Each fact as it stands in front of its `;`.
     fn each(&self) -> impl Iterator<Item = &[u8]> {
-        let mut rest = self.facts();
-        std::iter::from_fn(move || {
-            let (fact, behind) = eight::split_once(rest, b';')?;
-            rest = behind;
-            Some(fact)
-        })
+        self.halves().0.split(|&byte| byte == b';').filter(|fact| !fact.is_empty())
     }
 
     /// All facts in order, those without `=` left out: names as they came, values byte for byte.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.each().filter_map(|fact| eight::split_once(fact, b'='))
+        self.each().filter_map(|fact| split_once(fact, b'='))
     }
 
     /// The value of a fact, its name in any case.
@@ -228,16 +229,15 @@ impl Facts {
         self.each().find_map(|fact| {
             let (name, value) = fact.split_at_checked(wanted.len())?;
             let value = value.strip_prefix(b"=")?;
-            // Nearly all servers write it as it is asked for.
-            let is_same = |(a, b): (&u8, &u8)| a == b || a.eq_ignore_ascii_case(b);
-            name.iter().zip(wanted).all(is_same).then_some(value)
+            name.eq_ignore_ascii_case(wanted).then_some(value)
         })
     }
 
     /// The pathname, byte for byte. From a hostile server it may hold `/` or be `..`.
     #[must_use]
     pub fn name(&self) -> &[u8] {
-        self.line.get(self.space + 1..).unwrap_or_default()
+        let (_, name) = self.halves();
+        name.strip_prefix(b" ").unwrap_or(name)
     }
 
     /// The fact `type`.
@@ -262,7 +262,7 @@ impl Facts {
 /// Whether each of these is a fact, and SP stand only in values that can have some.
 fn may_hold_blanks(facts: &[u8]) -> bool {
     facts.split(|&byte| byte == b';').all(|fact| {
-        let Some((name, value)) = eight::split_once(fact, b'=') else { return false };
+        let Some((name, value)) = split_once(fact, b'=') else { return false };
         let takes_blanks =
             matches!(Fact::parse(name), None | Some(Fact::UnixOwner | Fact::UnixGroup));
         !name.contains(&b' ') && (takes_blanks || !value.contains(&b' '))

@@ -1,7 +1,7 @@
 //! The feature list of `FEAT` (RFC 2389 §3.2).
 
-use crate::eight;
 use crate::reply::Reply;
+use crate::split::split_or_all;
 
 /// What a server says it can do: feature words with their parameters.
 ///
@@ -88,7 +88,7 @@ impl Features {
 
     /// All features in order: the word as it came, and its parameters, empty if it has none.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.0.iter().map(|line| eight::split_once(line, b' ').unwrap_or((line, &[])))
+        self.0.iter().map(|line| split_or_all(line, b' '))
     }
 }
 

@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use crate::error::{ParseError, ParseErrorKind};
+use crate::limits;
 use crate::read_ahead::ReadAhead;
-use crate::{eight, limits};
 
 /// Interpret As Command: the byte that starts a Telnet command (RFC 854).
 pub(crate) const IAC: u8 = 255;
@@ -140,7 +140,6 @@ impl LineDecoder {
 
     /// Takes bytes as they were read, at most [`room`](Self::room) of them, and returns how many
     /// it took. Push the rest again after [`next`](Self::next) has returned `None`.
-    #[inline]
     #[must_use = "it may take fewer bytes than it was given"]
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         self.input.push(bytes)
@@ -167,7 +166,6 @@ impl LineDecoder {
     }
 
     /// The next event, or `None` until more bytes are pushed.
-    #[inline]
     #[expect(clippy::should_implement_trait, reason = "the end is not final: more may be pushed")]
     pub fn next(&mut self) -> Option<LineEvent<'_>> {
         if self.length == 0
@@ -221,12 +219,12 @@ impl LineDecoder {
         let room = limits::COMMAND_LINE.saturating_sub(self.length);
         let run = plain_run(waiting.get(..room).unwrap_or(waiting));
         if run > 0 {
+            let bytes = self.input.take(run);
             if self.malformed.is_none() {
-                self.line.extend_from_slice(waiting.get(..run).unwrap_or_default());
+                self.line.extend_from_slice(bytes);
             }
             self.last = Last::Other;
             self.length += run;
-            self.input.take(run);
         }
     }
 
@@ -344,19 +342,10 @@ impl LineDecoder {
 }
 
 /// How many bytes stand before the first that may mean something other than itself: LF, CR, NUL
-/// and IAC are looked at one by one, and with them what else is no higher than CR.
+/// and IAC are looked at one by one, and with them every other byte below CR.
 fn plain_run(bytes: &[u8]) -> usize {
-    const ABOVE_CR: u8 = b'\r' + 1;
-    let (eights, rest) = bytes.as_chunks();
-    for (at, &eight) in eights.iter().enumerate() {
-        let eight = u64::from_le_bytes(eight);
-        let marks = eight::below(eight, ABOVE_CR) | eight::below(!eight, !IAC + 1);
-        if marks > 0 {
-            return 8 * at + eight::first(marks);
-        }
-    }
-    let special = |&byte: &u8| byte < ABOVE_CR || byte == IAC;
-    bytes.len() - rest.len() + rest.iter().position(special).unwrap_or(rest.len())
+    let is_special = |&byte: &u8| byte <= b'\r' || byte == IAC;
+    bytes.iter().position(is_special).unwrap_or(bytes.len())
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 use std::fmt;
 
 use crate::error::{ParseError, ParseErrorKind};
-use crate::octets::Octets;
 
 /// A pathname as the wire carries it: at least one byte, any byte but NUL, CR and LF.
 ///
@@ -21,7 +20,7 @@ use crate::octets::Octets;
 /// # Ok::<(), ftp_proto::ParseError>(())
 /// ```
 #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Pathname(Octets);
+pub struct Pathname(Box<[u8]>);
 
 impl Pathname {
     /// Takes `bytes` as a pathname.
@@ -43,7 +42,7 @@ impl Pathname {
     /// The bytes, exactly.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_slice()
+        &self.0
     }
 
     /// The bytes, given away.
@@ -88,7 +87,7 @@ impl Pathname {
         if path.is_empty() {
             return Err(error(first + 1, ParseErrorKind::UnexpectedEnd));
         }
-        Ok(Self(path.as_slice().into()))
+        Ok(Self(path.into()))
     }
 
     /// The pathname in quotes, each `"` in it doubled, as a 257 reply carries it.

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use crate::eight;
 use crate::error::{ParseError, ParseErrorKind};
 
 /// A point in time as FTP writes it, in UTC, to the nanosecond. Years 0 to 9999.
@@ -56,29 +55,36 @@ impl TimeVal {
     /// calendar.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| Err(ParseError::new("time-val", at, kind));
-        let not_a_digit = |digits: &[u8]| digits.iter().position(|byte| !byte.is_ascii_digit());
-        let (Some(date), Some(clock)) = (eight_digits(input, 0), eight_digits(input, 6)) else {
+        let not_a_digit = |bytes: &[u8]| bytes.iter().position(|byte| !byte.is_ascii_digit());
+        let Some((digits, fraction)) = input.split_first_chunk::<14>() else {
             return match not_a_digit(input) {
-                Some(at) if at < 14 => error(at, ParseErrorKind::UnexpectedByte),
-                _ => error(input.len(), ParseErrorKind::UnexpectedEnd),
+                Some(at) => error(at, ParseErrorKind::UnexpectedByte),
+                None => error(input.len(), ParseErrorKind::UnexpectedEnd),
             };
         };
-        let fraction = input.get(14..).unwrap_or_default();
-        let nanosecond = match fraction.split_first() {
-            None => 0,
-            Some((b'.', [])) => return error(15, ParseErrorKind::UnexpectedEnd),
-            Some((b'.', digits)) => {
+        if let Some(at) = not_a_digit(digits) {
+            return error(at, ParseErrorKind::UnexpectedByte);
+        }
+        let nanosecond = match fraction {
+            [] => 0,
+            [b'.'] => return error(15, ParseErrorKind::UnexpectedEnd),
+            [b'.', digits @ ..] => {
                 if let Some(at) = not_a_digit(digits) {
                     return error(15 + at, ParseErrorKind::UnexpectedByte);
                 }
-                let padded = digits.iter().map(|digit| u32::from(digit - b'0'));
-                padded.chain(std::iter::repeat(0)).take(9).fold(0, |sum, digit| sum * 10 + digit)
+                let padded = digits.iter().chain(std::iter::repeat(&b'0')).take(9);
+                padded.fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'))
             }
-            Some(_) => return error(14, ParseErrorKind::UnexpectedByte),
+            _ => return error(14, ParseErrorKind::UnexpectedByte),
         };
-        let [century, year, month, day] = eight::pairs(date);
-        let [_, hour, minute, second] = eight::pairs(clock);
-        let year = u16::from(century) * 100 + u16::from(year);
+        let [c1, c2, y1, y2, mon1, mon2, d1, d2, h1, h2, min1, min2, s1, s2] =
+            digits.map(|digit| digit - b'0');
+        let year = u16::from(c1 * 10 + c2) * 100 + u16::from(y1 * 10 + y2);
+        let month = mon1 * 10 + mon2;
+        let day = d1 * 10 + d2;
+        let hour = h1 * 10 + h2;
+        let minute = min1 * 10 + min2;
+        let second = s1 * 10 + s2;
         if let Some(time) = Self::new(year, month, day, hour, minute, second) {
             return Ok(Self { nanosecond, ..time });
         }
@@ -100,10 +106,11 @@ impl TimeVal {
     /// the years 0 to 9999.
     #[must_use]
     pub fn from_unix_seconds(seconds: i64) -> Option<Self> {
-        let (days, second_of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+        let second_of_day = seconds.rem_euclid(86_400);
         // Howard Hinnant's civil_from_days: years begin in March, so that the leap day is last.
-        let days = days.checked_add(719_468)?;
-        let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+        let days = seconds.div_euclid(86_400) + 719_468;
+        let era = days.div_euclid(146_097);
+        let day_of_era = days.rem_euclid(146_097);
         let year_of_era =
             (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
@@ -127,7 +134,8 @@ impl TimeVal {
     pub fn unix_seconds(&self) -> i64 {
         let month = i64::from(self.month);
         let year = i64::from(self.year) - i64::from(month <= 2);
-        let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+        let era = year.div_euclid(400);
+        let year_of_era = year.rem_euclid(400);
         let month_from_march = if month > 2 { month - 3 } else { month + 9 };
         let day_of_year = (153 * month_from_march + 2) / 5 + i64::from(self.day) - 1;
         let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
@@ -189,13 +197,6 @@ impl fmt::Display for TimeVal {
         }
         Ok(())
     }
-}
-
-/// The values of the eight digits at `at`; `None` unless there are eight.
-fn eight_digits(input: &[u8], at: usize) -> Option<u64> {
-    let digits = u64::from_le_bytes(*input.get(at..)?.first_chunk()?);
-    // What is below `0` borrows, and so is over 9 as well.
-    Some(digits.wrapping_sub(eight::each(b'0'))).filter(|values| eight::all_below(*values, 10))
 }
 
 const fn days_of_month(year: u16, month: u8) -> u8 {

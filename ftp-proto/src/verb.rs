@@ -3,21 +3,26 @@
 use std::fmt;
 
 use crate::error::{ParseError, ParseErrorKind};
-use crate::{eight, limits};
+use crate::limits;
+use crate::split::split_or_all;
 
 /// A verb that is well formed but that no document this crate follows defines.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct OtherVerb {
     bytes: [u8; limits::VERB],
-    length: u8,
+    length: usize,
 }
 
 impl OtherVerb {
     /// The verb in upper case: 1 to 12 ASCII letters and digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        let bytes = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
-        std::str::from_utf8(bytes).unwrap_or_default()
+        self.word()
+    }
+
+    fn word(&self) -> &str {
+        let word = self.bytes.get(..self.length).expect("it was written to this array");
+        std::str::from_utf8(word).expect("letters and digits are ASCII")
     }
 }
 
@@ -48,25 +53,15 @@ macro_rules! verbs {
                 }
             }
 
-            /// The verb whose word in upper case is `packed`.
-            #[inline]
-            fn from_packed(packed: u64) -> Option<Self> {
-                #[expect(non_upper_case_globals, reason = "named after the variants")]
-                mod words {
-                    $(pub(super) const $variant: u64 = super::pack($word.as_bytes());)*
-                    pub(super) const Xcup: u64 = super::pack(b"XCUP");
-                    pub(super) const Xcwd: u64 = super::pack(b"XCWD");
-                    pub(super) const Xmkd: u64 = super::pack(b"XMKD");
-                    pub(super) const Xpwd: u64 = super::pack(b"XPWD");
-                    pub(super) const Xrmd: u64 = super::pack(b"XRMD");
-                }
-                Some(match packed {
-                    $(words::$variant => Self::$variant,)*
-                    words::Xcup => Self::Cdup,
-                    words::Xcwd => Self::Cwd,
-                    words::Xmkd => Self::Mkd,
-                    words::Xpwd => Self::Pwd,
-                    words::Xrmd => Self::Rmd,
+            /// The verb that `word`, in upper case, names.
+            fn known(word: &str) -> Option<Self> {
+                Some(match word {
+                    $($word => Self::$variant,)*
+                    "XCUP" => Self::Cdup,
+                    "XCWD" => Self::Cwd,
+                    "XMKD" => Self::Mkd,
+                    "XPWD" => Self::Pwd,
+                    "XRMD" => Self::Rmd,
                     _ => return None,
                 })
             }
@@ -221,23 +216,6 @@ verbs! {
     Xsha512 "XSHA512",
 }
 
-/// How many bytes fit one number, behind a first that tells words apart that begin with NUL. No
-/// known verb is longer.
-const PACKED: usize = 7;
-
-/// A word as one number, so that finding a verb is a search among numbers: that runs for every
-/// command.
-const fn pack(word: &[u8]) -> u64 {
-    assert!(word.len() <= PACKED);
-    let mut packed = 1;
-    let mut rest = word;
-    while let Some((&byte, head)) = rest.split_last() {
-        packed = packed << 8 | byte as u64;
-        rest = head;
-    }
-    packed
-}
-
 impl Verb {
     /// Reads a verb that fills all of `word`.
     ///
@@ -247,11 +225,6 @@ impl Verb {
     /// letter or digit stands or the first is a digit, `TooLong` beyond 12 bytes.
     pub fn parse(word: &[u8]) -> Result<Self, ParseError> {
         let error = |at, kind| Err(ParseError::new("verb", at, kind));
-        if let Some((verb, end)) = Self::of_letters(word)
-            && end == word.len()
-        {
-            return Ok(verb);
-        }
         let Some(first) = word.first() else {
             return error(0, ParseErrorKind::UnexpectedEnd);
         };
@@ -267,13 +240,8 @@ impl Verb {
         };
         upper.copy_from_slice(word);
         upper.make_ascii_uppercase();
-        if upper.len() <= PACKED
-            && let Some(verb) = Self::from_packed(pack(upper))
-        {
-            return Ok(verb);
-        }
-        let length = u8::try_from(word.len()).unwrap_or_default();
-        Ok(Self::Other(OtherVerb { bytes, length }))
+        let verb = OtherVerb { bytes, length: word.len() };
+        Ok(Self::known(verb.as_str()).unwrap_or(Self::Other(verb)))
     }
 
     /// Splits a line, as [`LineDecoder`](crate::LineDecoder) gives it, into its verb and its
@@ -291,34 +259,9 @@ impl Verb {
     /// # Errors
     ///
     /// Those of [`Verb::parse`] for what stands before the first SP.
-    #[inline]
     pub fn split(line: &[u8]) -> Result<(Self, &[u8]), ParseError> {
-        if let Some((verb, end)) = Self::of_letters(line) {
-            return Ok((verb, line.get(end + 1..).unwrap_or_default()));
-        }
-        let end = line.iter().position(|&byte| byte == b' ').unwrap_or(line.len());
-        let (word, rest) = line.split_at_checked(end).unwrap_or((line, &[]));
-        Ok((Self::parse(word)?, rest.get(1..).unwrap_or_default()))
-    }
-
-    /// The known verb that `line` begins with and where it ends, at SP or at the end of the line,
-    /// if it is made of letters alone: most are, and this runs for every command.
-    fn of_letters(line: &[u8]) -> Option<(Self, usize)> {
-        // Without that bit, what was a letter is one in upper case, and nothing else is a letter.
-        const CASE: u8 = b'a' - b'A';
-        let first = line.first_chunk().copied().unwrap_or_else(|| {
-            let mut padded = [b' '; 8];
-            padded.iter_mut().zip(line).for_each(|(place, byte)| *place = *byte);
-            padded
-        });
-        let bytes = u64::from_le_bytes(first);
-        let end = eight::first_below(bytes ^ eight::each(b' '), 1);
-        if end > PACKED {
-            return None;
-        }
-        let behind = 1 << (8 * end);
-        let packed = bytes & !eight::each(CASE) & (behind - 1) | behind;
-        Some((Self::from_packed(packed)?, end))
+        let (word, argument) = split_or_all(line, b' ');
+        Ok((Self::parse(word)?, argument))
     }
 }
 
