@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
@@ -12,6 +12,7 @@ use crate::error::{ParseError, ParseErrorKind};
 use crate::number;
 use crate::parameters::RepresentationType;
 use crate::pathname::is_line_break;
+use crate::split::{split_once, split_or_all};
 
 /// How the control connection is protected, from the scheme of the URL.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -62,8 +63,8 @@ pub struct FtpUrl {
     host: String,
     port: Option<u16>,
     path: Vec<u8>,
-    /// Where in `path` each of its parts ends; one at least.
-    ends: Vec<usize>,
+    /// What stands between the `/` of `path`; one at least.
+    parts: Vec<Vec<u8>>,
     representation: Option<RepresentationType>,
     lists: bool,
 }
@@ -106,43 +107,44 @@ impl FtpUrl {
             b"ftps" => Scheme::Ftps,
             _ => return Err(error(0, ParseErrorKind::UnknownWord)),
         };
-        let rest = input.get(start..).unwrap_or_default();
+        let (_, rest) = input.split_at(start);
         if let Some(at) = rest.iter().position(|&byte| byte == b'#') {
             return Err(error(start + at, ParseErrorKind::UnexpectedByte));
         }
-        let slash = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
-        let (authority, path) = rest.split_at_checked(slash).unwrap_or((rest, &[]));
+        let (authority, path) = split_or_all(rest, b'/');
         // The last `@`: whatever stands before it cannot be a host.
-        let split = authority.iter().rposition(|&byte| byte == b'@');
-        let place_at = split.map_or(0, |at| at + 1);
-        let place = authority.get(place_at..).unwrap_or_default();
-        let mut url = Self::at_place(scheme, place, start + place_at, true)?;
-        if let Some(login) = split.and_then(|at| authority.get(..at)) {
-            let colon = login.iter().position(|&byte| byte == b':').unwrap_or(login.len());
-            let (user, password) = login.split_at_checked(colon).unwrap_or((login, &[]));
+        let (login, place) = match authority.iter().rposition(|&byte| byte == b'@') {
+            Some(at) => (authority.get(..at), authority.split_at(at + 1).1),
+            None => (None, authority),
+        };
+        let place_at = start + authority.len() - place.len();
+        let mut url = Self::at_place(scheme, place, place_at, true)?;
+        if let Some(login) = login {
+            let (user, password) = match split_once(login, b':') {
+                Some((user, password)) => (user, Some(password)),
+                None => (login, None),
+            };
             url.user = Some(percent_decode(user, start)?).filter(|user| !user.is_empty());
-            let password = password.split_first().map(|(_, password)| password);
-            let decode = |password| percent_decode(password, start + colon + 1);
+            let decode = |password| percent_decode(password, start + user.len() + 1);
             url.password = password.map(decode).transpose()?;
         }
-        let path = path.get(1..).unwrap_or_default();
-        let mut at = start + slash + 1;
+        let mut at = start + authority.len() + 1;
         let is_type = |six: &[u8]| six.eq_ignore_ascii_case(b";type=");
         let path = match path.windows(6).position(is_type) {
             Some(end) => {
-                let code = path.get(end + 6..).unwrap_or_default();
-                match code {
+                let (path, parameter) = path.split_at(end);
+                match parameter.split_at(6).1 {
                     b"a" | b"A" => url.representation = Some(RepresentationType::Ascii),
                     b"i" | b"I" => url.representation = Some(RepresentationType::Image),
                     b"d" | b"D" => url.lists = true,
                     _ => return Err(error(at + end, ParseErrorKind::UnknownWord)),
                 }
-                path.get(..end).unwrap_or_default()
+                path
             }
             None => path,
         };
         for part in path.split(|&byte| byte == b'/') {
-            url.push_part(&percent_decode(part, at)?);
+            url.push_part(percent_decode(part, at)?);
             at += part.len() + 1;
         }
         Ok(url)
@@ -153,27 +155,28 @@ impl FtpUrl {
         let end = error(input.len(), ParseErrorKind::UnexpectedEnd);
         // As with scp, the first colon ends the host, and what holds a `/` before it is a file.
         let stop = input.iter().position(|byte| matches!(byte, b':' | b'[' | b'/')).ok_or(end)?;
-        let head = input.get(..stop).unwrap_or_default();
-        let host_at = head.iter().rposition(|&byte| byte == b'@').map_or(0, |at| at + 1);
-        let bracket = input.get(host_at) == Some(&b'[');
-        let host_end = if bracket {
-            let close = input.iter().skip(host_at).position(|&byte| byte == b']');
-            host_at + close.ok_or(end)? + 1
-        } else {
-            stop
+        let (head, _) = input.split_at(stop);
+        let at_sign = head.iter().rposition(|&byte| byte == b'@');
+        let host_at = at_sign.map_or(0, |at| at + 1);
+        let (_, host) = input.split_at(host_at);
+        let host_length = match host.starts_with(b"[") {
+            true => host.iter().position(|&byte| byte == b']').ok_or(end)? + 1,
+            false => stop - host_at,
         };
-        let behind = input.get(host_end..).and_then(|rest| rest.strip_prefix(b":")).ok_or(end)?;
-        let digits = behind.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let (port, path) = match behind.get(digits..).and_then(|rest| rest.strip_prefix(b":")) {
-            Some(path) if digits > 0 => (digits + 1, path),
-            _ => (0, behind),
+        let (_, rest) = host.split_at(host_length);
+        let rest = rest.strip_prefix(b":").ok_or(end)?;
+        let (place_length, path) = match split_once(rest, b':') {
+            Some((port, path)) if !port.is_empty() && port.iter().all(u8::is_ascii_digit) => {
+                (host_length + 1 + port.len(), path)
+            }
+            _ => (host_length, rest),
         };
-        let place = input.get(host_at..host_end + port).unwrap_or_default();
+        let (place, _) = host.split_at(place_length);
         // Only a URL is escaped; here a `%` is a `%`, and the user, zone and path are as they are.
         let mut url = Self::at_place(Scheme::Ftp, place, host_at, false)?;
-        let user = head.get(..host_at.saturating_sub(1)).filter(|user| !user.is_empty());
+        let user = at_sign.map(|at| head.split_at(at).0).filter(|user| !user.is_empty());
         url.user = user.map(<[u8]>::to_vec);
-        path.split(|&byte| byte == b'/').for_each(|part| url.push_part(part));
+        path.split(|&byte| byte == b'/').for_each(|part| url.push_part(part.to_vec()));
         Ok(url)
     }
 
@@ -186,27 +189,31 @@ impl FtpUrl {
         is_escaped: bool,
     ) -> Result<Self, ParseError> {
         let (host, port) = if let Some(rest) = input.strip_prefix(b"[") {
-            let close = rest.iter().position(|&byte| byte == b']');
-            let close = close.ok_or(error(at, ParseErrorKind::UnexpectedEnd))?;
-            let (host, port) = rest.split_at_checked(close).unwrap_or((rest, &[]));
-            (ipv6_host(host, at + 1, is_escaped)?, port.get(1..).unwrap_or_default())
+            let unclosed = error(at, ParseErrorKind::UnexpectedEnd);
+            let (host, rest) = split_once(rest, b']').ok_or(unclosed)?;
+            let host = ipv6_host(host, at + 1, is_escaped)?;
+            match rest {
+                [] => (host, rest),
+                [b':', port @ ..] => (host, port),
+                _ => {
+                    let at = at + input.len() - rest.len();
+                    return Err(error(at, ParseErrorKind::UnexpectedByte));
+                }
+            }
         } else {
-            let colon = input.iter().position(|&byte| byte == b':').unwrap_or(input.len());
-            let (host, port) = input.split_at_checked(colon).unwrap_or((input, &[]));
+            let (host, port) = split_or_all(input, b':');
             match is_escaped {
                 true => (name(&percent_decode(host, at)?, at)?, port),
                 false => (name(host, at)?, port),
             }
         };
-        let port_at = at + input.len() - port.len();
-        let port = match port.split_first() {
-            None | Some((b':', [])) => None,
-            Some((b':', digits)) => {
+        let port = match port {
+            [] => None,
+            digits => {
                 let port = number::decimal(digits).and_then(|port| u16::try_from(port).ok());
-                let bad = error(port_at + 1, ParseErrorKind::BadNumber);
+                let bad = error(at + input.len() - digits.len(), ParseErrorKind::BadNumber);
                 Some(port.filter(|port| *port != 0).ok_or(bad)?)
             }
-            Some(_) => return Err(error(port_at, ParseErrorKind::UnexpectedByte)),
         };
         Ok(Self {
             scheme,
@@ -215,18 +222,18 @@ impl FtpUrl {
             host,
             port,
             path: Vec::new(),
-            ends: Vec::new(),
+            parts: Vec::new(),
             representation: None,
             lists: false,
         })
     }
 
-    fn push_part(&mut self, part: &[u8]) {
-        if !self.ends.is_empty() {
+    fn push_part(&mut self, part: Vec<u8>) {
+        if !self.parts.is_empty() {
             self.path.push(b'/');
         }
-        self.path.extend_from_slice(part);
-        self.ends.push(self.path.len());
+        self.path.extend_from_slice(&part);
+        self.parts.push(part);
     }
 
     /// How the control connection is protected.
@@ -282,14 +289,16 @@ impl FtpUrl {
     /// ```
     #[must_use]
     pub fn below(&self, path: &[u8]) -> Self {
-        let mut url = Self { path: Vec::new(), ends: Vec::new(), lists: false, ..self.clone() };
+        let mut url = self.clone();
+        let mut parts = std::mem::take(&mut url.parts);
+        url.path.clear();
         url.representation = None;
-        let mut parts: Vec<_> = self.parts().map(<[u8]>::to_vec).collect();
+        url.lists = false;
         // What follows the last `/` continues that part: it is empty, or ends in a `%2F`.
         let last = parts.pop_if(|last| last.is_empty() || last.ends_with(b"/"));
-        parts.iter().for_each(|part| url.push_part(part));
+        parts.into_iter().for_each(|part| url.push_part(part));
         let path = [last.as_deref().unwrap_or_default(), path].concat();
-        path.split(|&byte| byte == b'/').for_each(|part| url.push_part(part));
+        path.split(|&byte| byte == b'/').for_each(|part| url.push_part(part.to_vec()));
         url
     }
 
@@ -297,12 +306,7 @@ impl FtpUrl {
     /// was written `%2F`. Joined by `/` they are the [`path`](Self::path); an empty path is one
     /// empty part. All but the last are what `CWD` takes one by one (RFC 1738 §3.2.2).
     pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
-        let mut start = 0;
-        self.ends.iter().map(move |&end| {
-            let part = self.path.get(start..end);
-            start = end + 1;
-            part.unwrap_or_default()
-        })
+        self.parts.iter().map(Vec::as_slice)
     }
 
     /// Whether the path stands for a directory: it is empty, ends in `/`, or `;type=d` says so.
@@ -364,19 +368,10 @@ struct Percent<'a>(&'a [u8]);
 impl fmt::Display for Percent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=".contains(byte);
-        let mut rest = self.0;
-        while !rest.is_empty() {
-            let plain = rest.iter().take_while(|byte| is_plain(byte)).count();
-            let (plain, others) = rest.split_at_checked(plain).unwrap_or((rest, &[]));
-            f.write_str(std::str::from_utf8(plain).unwrap_or_default())?;
-            let escaped = others.iter().take_while(|byte| !is_plain(byte)).count();
-            let (escaped, others) = others.split_at_checked(escaped).unwrap_or((others, &[]));
-            for byte in escaped {
-                write!(f, "%{byte:02X}")?;
-            }
-            rest = others;
-        }
-        Ok(())
+        self.0.iter().try_for_each(|byte| match is_plain(byte) {
+            true => f.write_char(char::from(*byte)),
+            false => write!(f, "%{byte:02X}"),
+        })
     }
 }
 
@@ -392,13 +387,15 @@ const fn error(at: usize, kind: ParseErrorKind) -> ParseError {
 
 /// What stands in brackets: an IPv6 address, and `%` and a zone if there is one.
 fn ipv6_host(input: &[u8], at: usize, is_escaped: bool) -> Result<String, ParseError> {
-    let end = input.iter().position(|&byte| byte == b'%').unwrap_or(input.len());
-    let (address, zone) = input.split_at_checked(end).unwrap_or((input, &[]));
-    let address = std::str::from_utf8(address).ok();
-    let address = address.filter(|address| address.parse::<Ipv6Addr>().is_ok());
-    let mut host = address.ok_or(error(at, ParseErrorKind::UnexpectedByte))?.to_owned();
-    if let Some((_, zone)) = zone.split_first() {
-        let zone_at = at + end + 1;
+    let (address, zone) = match split_once(input, b'%') {
+        Some((address, zone)) => (address, Some(zone)),
+        None => (input, None),
+    };
+    let text = std::str::from_utf8(address).ok();
+    let text = text.filter(|text| text.parse::<Ipv6Addr>().is_ok());
+    let mut host = text.ok_or(error(at, ParseErrorKind::UnexpectedByte))?.to_owned();
+    if let Some(zone) = zone {
+        let zone_at = at + address.len() + 1;
         host.push('%');
         let zone = if is_escaped { zone_of_url(zone, zone_at)? } else { zone.to_vec() };
         host.push_str(&name(&zone, zone_at)?);
