@@ -137,7 +137,8 @@ impl AddressRule {
     /// use ftp_proto::{AddressClass, AddressRule, HostReason};
     ///
     /// // A server behind a NAT announces the address that it has inside.
-    /// let (inside, outside) = ([10, 0, 0, 5].into(), [203, 0, 113, 7].into());
+    /// let inside = [10, 0, 0, 5].into();
+    /// let outside = [203, 0, 113, 7].into();
     /// let chosen = AddressRule::Smart.choose(inside, outside);
     /// assert_eq!(chosen.host, outside);
     /// assert_eq!(chosen.reason, HostReason::NotForUs(AddressClass::Private));
@@ -145,7 +146,8 @@ impl AddressRule {
     /// ```
     #[must_use]
     pub fn choose(self, announced: IpAddr, peer: IpAddr) -> ChosenHost {
-        let (announced, peer) = (announced.to_canonical(), peer.to_canonical());
+        let announced = announced.to_canonical();
+        let peer = peer.to_canonical();
         let (host, reason) = match (self, AddressClass::of(announced)) {
             _ if announced == peer => (peer, HostReason::Same),
             (Self::Peer, _) => (peer, HostReason::PeerRule),

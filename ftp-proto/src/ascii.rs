@@ -22,17 +22,18 @@ impl AsciiEncoder {
         let Some(last) = input.last() else { return };
         // Room for lines of some length, so that `out` rarely grows in between.
         out.reserve(input.len() + input.len() / 32);
-        let mut copied = 0;
+        let mut rest = input;
         for at in memchr::memchr_iter(b'\n', input) {
-            let before = at.checked_sub(1).and_then(|before| input.get(before));
-            let is_after_cr = before.map_or(self.after_cr, |&byte| byte == b'\r');
-            if !is_after_cr {
-                out.extend_from_slice(input.get(copied..at).unwrap_or_default());
-                out.push(b'\r');
-                copied = at;
+            let copied = input.len() - rest.len();
+            let (text, from_lf) = rest.split_at(at - copied);
+            if text.last().map_or(self.after_cr, |&byte| byte == b'\r') {
+                continue;
             }
+            out.extend_from_slice(text);
+            out.push(b'\r');
+            rest = from_lf;
         }
-        out.extend_from_slice(input.get(copied..).unwrap_or_default());
+        out.extend_from_slice(rest);
         self.after_cr = *last == b'\r';
     }
 }
@@ -61,15 +62,16 @@ impl AsciiDecoder {
         self.held_cr = *last == b'\r';
         let input = input.strip_suffix(b"\r").unwrap_or(input);
         out.reserve(input.len());
-        let mut copied = 0;
+        let mut rest = input;
         for at in memchr::memchr_iter(b'\n', input) {
-            let before = at.checked_sub(1);
-            if let Some(cr) = before.filter(|&before| input.get(before) == Some(&b'\r')) {
-                out.extend_from_slice(input.get(copied..cr).unwrap_or_default());
-                copied = at;
+            let copied = input.len() - rest.len();
+            let (text, from_lf) = rest.split_at(at - copied);
+            if let Some(text) = text.strip_suffix(b"\r") {
+                out.extend_from_slice(text);
+                rest = from_lf;
             }
         }
-        out.extend_from_slice(input.get(copied..).unwrap_or_default());
+        out.extend_from_slice(rest);
     }
 
     /// Appends the CR that was held back, at the end of the data.

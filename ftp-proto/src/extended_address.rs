@@ -152,18 +152,21 @@ impl ExtendedAddress {
         }
         let mut fields = rest.split(|&byte| byte == delimiter);
         let mut field = || fields.next().ok_or(end);
-        let (family, address, port, last) = (field()?, field()?, field()?, field()?);
+        let family = field()?;
+        let address = field()?;
+        let port = field()?;
+        let last = field()?;
         let address_at = family.len() + 2;
         let port_at = address_at + address.len() + 1;
         if !last.is_empty() || fields.next().is_some() {
             return Err(error(port_at + port.len() + 1, ParseErrorKind::UnexpectedByte));
         }
         let family = NetworkProtocol::parse(family, 1)?;
-        let text = std::str::from_utf8(address).unwrap_or_default();
-        let address = match family {
+        let text = std::str::from_utf8(address).ok();
+        let address = text.and_then(|text| match family {
             NetworkProtocol::Ipv4 => text.parse::<Ipv4Addr>().map(IpAddr::V4).ok(),
             NetworkProtocol::Ipv6 => text.parse::<Ipv6Addr>().map(IpAddr::V6).ok(),
-        };
+        });
         let address = address.ok_or(error(address_at, ParseErrorKind::BadNumber))?;
         let port = number::decimal(port).and_then(|port| port.try_into().ok());
         let port = port.ok_or(error(port_at, ParseErrorKind::BadNumber))?;
@@ -215,7 +218,11 @@ impl ExtendedAddress {
         }
         let mut fields = rest.split(|&byte| byte == delimiter);
         let mut field = || fields.next().ok_or(end);
-        let (_protocol, _address, port, _behind) = (field()?, field()?, field()?, field()?);
+        let _protocol = field()?;
+        let _address = field()?;
+        let port = field()?;
+        // The port is closed by a delimiter too.
+        let _after = field()?;
         match number::decimal(port).and_then(|port| u16::try_from(port).ok()) {
             Some(port) if port != 0 => Ok(port),
             _ => Err(error(ParseErrorKind::BadNumber)),

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::error::{ParseError, ParseErrorKind};
 use crate::number;
 use crate::pathname::Pathname;
+use crate::split::split_once;
 
 /// A digest as a 213 reply carries it: `SHA-256 0-49 169cd2… name`.
 ///
@@ -43,19 +44,18 @@ impl FileDigest {
         let end = error(text.len(), ParseErrorKind::UnexpectedEnd);
         let mut fields = text.splitn(4, |&byte| byte == b' ');
         let mut field = || fields.next().filter(|field| !field.is_empty()).ok_or(end);
-        let (algorithm, range, digits, pathname) = (field()?, field()?, field()?, field()?);
+        let algorithm = field()?;
+        let range = field()?;
+        let digits = field()?;
+        let pathname = field()?;
         if let Some(at) = algorithm.iter().position(|byte| !is_name_byte(*byte)) {
             return Err(error(at, ParseErrorKind::UnexpectedByte));
         }
         let at = algorithm.len() + 1;
-        let mut ends = range.splitn(2, |&byte| byte == b'-').map(number::decimal);
-        let (first, last) = (ends.next().flatten(), ends.next().flatten());
-        let (Some(first), Some(last)) = (first, last) else {
-            return Err(error(at, ParseErrorKind::BadNumber));
-        };
-        if last < first {
-            return Err(error(at, ParseErrorKind::BadNumber));
-        }
+        let bad_range = error(at, ParseErrorKind::BadNumber);
+        let (first, last) = split_once(range, b'-').ok_or(bad_range)?;
+        let first = number::decimal(first).ok_or(bad_range)?;
+        let last = number::decimal(last).filter(|last| *last >= first).ok_or(bad_range)?;
         let digest = bytes(digits).ok_or(error(at + range.len() + 1, ParseErrorKind::BadNumber))?;
         Ok(Self {
             algorithm: String::from_utf8_lossy(algorithm).to_ascii_uppercase(),

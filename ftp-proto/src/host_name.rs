@@ -134,7 +134,7 @@ impl LanguageTag {
     /// The first part: the language itself.
     #[must_use]
     pub fn primary(&self) -> &str {
-        self.0.split('-').next().unwrap_or_default()
+        self.0.split_once('-').map_or(&self.0, |(primary, _)| primary)
     }
 }
 

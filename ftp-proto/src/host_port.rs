@@ -77,12 +77,11 @@ impl HostPort {
         let error = |at, kind| ParseError::new("host-port", at, kind);
         let mut rest = text;
         loop {
-            let skipped = rest.iter().take_while(|byte| !byte.is_ascii_digit()).count();
-            rest = rest.get(skipped..).unwrap_or_default();
-            if rest.is_empty() {
+            let Some(skipped) = rest.iter().position(u8::is_ascii_digit) else {
                 return Err(error(text.len(), ParseErrorKind::UnexpectedEnd));
-            }
-            let at = text.len() - rest.len();
+            };
+            let at = text.len() - rest.len() + skipped;
+            let (_, from_digit) = rest.split_at(skipped);
             let mut before = 0;
             let belongs = |byte: &&u8| {
                 let last = std::mem::replace(&mut before, **byte);
@@ -90,8 +89,8 @@ impl HostPort {
                     || **byte == b','
                     || blanks && **byte == b' ' && matches!(last, b',' | b' ')
             };
-            let length = rest.iter().take_while(belongs).count();
-            let (run, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            let length = from_digit.iter().take_while(belongs).count();
+            let (run, after) = from_digit.split_at(length);
             // One comma more may stand after the numbers.
             let run = run.trim_ascii_end();
             let run = run.strip_suffix(b",").unwrap_or(run);

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::error::{ParseError, ParseErrorKind};
 use crate::extended_address::NetworkProtocol;
 use crate::number;
+use crate::split::split_once;
 
 /// All addresses of one family that begin with the same bits; a single address is a network too.
 ///
@@ -35,15 +36,16 @@ impl Network {
     /// `BadNumber`, at the address or the length, for what is none.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |at| ParseError::new("network", at, ParseErrorKind::BadNumber);
-        let slash = input.iter().position(|&byte| byte == b'/');
-        let (address, length) =
-            input.split_at_checked(slash.unwrap_or(input.len())).ok_or(error(0))?;
-        let text = std::str::from_utf8(address).unwrap_or_default();
-        let address: IpAddr = text.parse().map_err(|_| error(0))?;
+        let (text, digits) = match split_once(input, b'/') {
+            Some((text, digits)) => (text, Some(digits)),
+            None => (input, None),
+        };
+        let address = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+        let address: IpAddr = address.ok_or(error(0))?;
         let bits = width(address);
-        let prefix = match length.split_first() {
+        let prefix = match digits {
             None => bits,
-            Some((_, digits)) => {
+            Some(digits) => {
                 let at = text.len() + 1;
                 let prefix = number::decimal(digits).and_then(|prefix| u8::try_from(prefix).ok());
                 prefix.filter(|prefix| *prefix <= bits).ok_or(error(at))?
@@ -99,11 +101,11 @@ const fn width(address: IpAddr) -> u8 {
 fn first(address: IpAddr, prefix: u8) -> IpAddr {
     match address {
         IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or_default();
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
             Ipv4Addr::from_bits(address.to_bits() & mask).into()
         }
         IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or_default();
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
             Ipv6Addr::from_bits(address.to_bits() & mask).into()
         }
     }

@@ -1,8 +1,5 @@
 //! Decimal digits to numbers, with no sign, no space and no overflow.
 
-/// So many digits are never over `u64::MAX`.
-const ALWAYS_FIT: usize = 19;
-
 /// Reads one or more ASCII digits that fill all of `digits`; `None` for anything else or for a
 /// value over `u64::MAX`.
 pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
@@ -10,9 +7,7 @@ pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
         return None;
     }
     let digit = |byte: &u8| Some(u64::from(byte.wrapping_sub(b'0'))).filter(|digit| *digit <= 9);
-    let (first, rest) = digits.split_at_checked(ALWAYS_FIT).unwrap_or((digits, &[]));
-    let first = first.iter().try_fold(0_u64, |value, next| Some(value * 10 + digit(next)?))?;
-    rest.iter().try_fold(first, |value, next| value.checked_mul(10)?.checked_add(digit(next)?))
+    digits.iter().try_fold(0_u64, |value, next| value.checked_mul(10)?.checked_add(digit(next)?))
 }
 
 /// Reads one to seven octal digits that fill all of `digits`, as many as the mode of a file may

@@ -54,7 +54,7 @@ impl Pattern {
                         tokens.push(Token::Many);
                     } else {
                         tokens.extend(std::iter::repeat_n(Token::Byte(b'*'), more + 1));
-                        rest = behind.get(more..).unwrap_or_default();
+                        (_, rest) = behind.split_at(more);
                     }
                 }
                 b'?' => tokens.push(Token::One),
@@ -81,7 +81,8 @@ impl Pattern {
     /// the lengths of name and pattern multiplied, whatever the pattern.
     #[must_use]
     pub fn matches(&self, name: &[u8]) -> bool {
-        let (mut tokens, mut rest) = (self.0.as_slice(), name);
+        let mut tokens = self.0.as_slice();
+        let mut rest = name;
         // Behind the last `*`, and what it has not taken yet.
         let mut retry: Option<(&[Token], &[u8])> = None;
         loop {
@@ -91,13 +92,15 @@ impl Pattern {
                     tokens = behind;
                 }
                 (Some((token, behind)), Some((&byte, others))) if token.matches(byte) => {
-                    (tokens, rest) = (behind, others);
+                    tokens = behind;
+                    rest = others;
                 }
                 (None, None) => return true,
                 _ => {
                     let Some((behind, [_taken, others @ ..])) = retry else { return false };
                     retry = Some((behind, others));
-                    (tokens, rest) = (behind, others);
+                    tokens = behind;
+                    rest = others;
                 }
             }
         }
@@ -128,7 +131,8 @@ impl Set {
         let members = input.get(usize::from(negated)..)?;
         // The first member may be a `]`.
         let end = members.iter().skip(1).position(|&byte| byte == b']')? + 1;
-        let (mut members, behind) = (members.get(..end)?, members.get(end + 1..)?);
+        let (mut members, from_bracket) = members.split_at(end);
+        let behind = from_bracket.strip_prefix(b"]")?;
         let mut set = Self { low: 0, high: 0 };
         loop {
             members = match members {

@@ -76,7 +76,8 @@ impl PortRanges {
     /// All of them once, beginning with the one at `start` and going round; `start` counts from
     /// 0 and is taken modulo [`count`](Self::count).
     pub fn iter_from(&self, start: usize) -> impl Iterator<Item = u16> {
-        let start = start.checked_rem(self.count()).unwrap_or_default();
+        // There is at least one port.
+        let start = start % self.count();
         self.iter().skip(start).chain(self.iter().take(start))
     }
 }
@@ -93,7 +94,8 @@ fn add(ranges: &mut Vec<RangeInclusive<u16>>, range: RangeInclusive<u16>) {
         let is_apart = u32::from(*other.end()) + 1 < u32::from(first)
             || u32::from(last) + 1 < u32::from(*other.start());
         if !is_apart {
-            (first, last) = (first.min(*other.start()), last.max(*other.end()));
+            first = first.min(*other.start());
+            last = last.max(*other.end());
         }
         is_apart
     });

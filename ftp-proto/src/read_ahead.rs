@@ -20,7 +20,6 @@ impl ReadAhead {
     }
 
     /// Takes as many of `bytes` as there is [`room`](Self::room) for, and returns how many.
-    #[inline]
     pub(crate) fn push(&mut self, bytes: &[u8]) -> usize {
         if self.is_empty() {
             self.release();
@@ -45,14 +44,14 @@ impl ReadAhead {
 
     /// What was not looked at yet.
     pub(crate) fn waiting(&self) -> &[u8] {
-        self.bytes.get(self.start..).unwrap_or_default()
+        self.bytes.get(self.start..).expect("`start` is never beyond the end")
     }
 
     /// Passes over the first `count` bytes of [`waiting`](Self::waiting) and gives them.
     pub(crate) fn take(&mut self, count: usize) -> &[u8] {
         let end = (self.start + count).min(self.bytes.len());
         let start = std::mem::replace(&mut self.start, end);
-        self.bytes.get(start..end).unwrap_or_default()
+        self.bytes.get(start..end).expect("`start` is never beyond the end")
     }
 
     /// Forgets all, and gives memory back.

@@ -141,8 +141,7 @@ impl Command {
     ///
     /// Those of [`encode`](Self::encode), and `Unsupported` for a verb without an X form.
     pub fn encode_x_form(&self) -> Result<Vec<u8>, ParseError> {
-        let line = self.encode()?;
-        let verb = self.verb();
+        let mut line = self.encode()?;
         let x_form: &[u8] = match self {
             Self::Mkd(_) => b"XMKD",
             Self::Rmd(_) => b"XRMD",
@@ -151,8 +150,8 @@ impl Command {
             Self::Cwd(_) => b"XCWD",
             _ => return Err(ParseError::new("X form", 0, ParseErrorKind::Unsupported)),
         };
-        let behind = line.get(verb.as_str().len()..).unwrap_or_default();
-        Ok([x_form, behind].concat())
+        let argument = line.split_off(self.verb().as_str().len());
+        Ok([x_form, &argument].concat())
     }
 }
 

@@ -254,7 +254,6 @@ impl Command {
     /// # Errors
     ///
     /// Those of [`Verb::split`] and of [`Command::parse`].
-    #[inline]
     pub fn parse_line(line: &[u8]) -> Result<Self, ParseError> {
         let (verb, argument) = Verb::split(line)?;
         Self::parse(verb, argument)

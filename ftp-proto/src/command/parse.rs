@@ -11,6 +11,7 @@ use crate::parameters::{RepresentationType, Structure, TransferMode};
 use crate::pathname::Pathname;
 use crate::restart::RestartMarker;
 use crate::security::{self, AuthMechanism, ProtectionLevel};
+use crate::split::{split_once, split_or_all};
 use crate::time_val::TimeVal;
 use crate::verb::Verb;
 use crate::{hash, limits, number};
@@ -27,7 +28,6 @@ impl Command {
     /// `UnsupportedProtocol` for an address family (522), `UnknownWord` at 0 of `verb` for
     /// [`Verb::Other`] (500); every other kind is an argument that is not what the verb takes
     /// (501).
-    #[inline]
     pub fn parse(verb: Verb, argument: &[u8]) -> Result<Self, ParseError> {
         let trimmed = || trim_spaces(argument);
         Ok(match verb {
@@ -111,9 +111,11 @@ impl Command {
 }
 
 fn trim_spaces(argument: &[u8]) -> &[u8] {
-    let start = argument.iter().position(|&byte| byte != b' ').unwrap_or(argument.len());
-    let end = argument.iter().rposition(|&byte| byte != b' ').map_or(start, |last| last + 1);
-    argument.get(start..end).unwrap_or_default()
+    let mut trimmed = argument;
+    while let [b' ', rest @ ..] | [rest @ .., b' '] = trimmed {
+        trimmed = rest;
+    }
+    trimmed
 }
 
 fn user_name(argument: &[u8]) -> Result<Vec<u8>, ParseError> {
@@ -174,17 +176,15 @@ fn allo(argument: &[u8]) -> Result<Command, ParseError> {
 /// A time, one SP, a pathname (draft-somers-ftp-mfxx-04 §3).
 fn mfmt(argument: &[u8]) -> Result<Command, ParseError> {
     let end = ParseError::new("MFMT argument", argument.len(), ParseErrorKind::UnexpectedEnd);
-    let space = argument.iter().position(|&byte| byte == b' ').ok_or(end)?;
-    let (time, path) = argument.split_at_checked(space).ok_or(end)?;
-    let time = TimeVal::parse(time)?;
-    Ok(Command::Mfmt(time, Pathname::try_from(path.get(1..).unwrap_or_default())?))
+    let (time, path) = split_once(argument, b' ').ok_or(end)?;
+    Ok(Command::Mfmt(TimeVal::parse(time)?, Pathname::try_from(path)?))
 }
 
 /// One fact or more, each with its `=` and its `;`, one SP, a pathname
 /// (draft-somers-ftp-mfxx-04 §5).
 fn mff(argument: &[u8]) -> Result<Command, ParseError> {
     super::encode::check(argument)?;
-    let facts = argument.split(|&byte| byte == b' ').next().unwrap_or_default();
+    let (facts, _path) = split_or_all(argument, b' ');
     let is_fact = |fact: &[u8]| fact.contains(&b'=');
     if !facts.strip_suffix(b";").is_some_and(|facts| facts.split(|&byte| byte == b';').all(is_fact))
     {

@@ -76,7 +76,8 @@ pub(super) fn read(mut words: Words<'_>, reference: TimeVal) -> Option<Date> {
                 return month_and_day(month, day, second, false, words, reference);
             }
             // `3 29 03:26`: only with a time, as any three numbers could be day, month and year.
-            let (month, day) = (short(digits, 2)?, short(second.bytes, 2)?);
+            let month = short(digits, 2)?;
+            let day = short(second.bytes, 2)?;
             let time = words.next()?;
             let ymd = Ymd { year: None, month, day };
             let clock = clock(time.bytes)?;
@@ -93,15 +94,19 @@ pub(super) fn read(mut words: Words<'_>, reference: TimeVal) -> Option<Date> {
             month_and_day(month, short(digits, 2)?, day, false, words, reference)
         }
         (4, suffix) if is_mark(suffix, &YEAR_MARKS) => {
-            let (month, last) = (words.next()?, words.next()?);
+            let month = words.next()?;
+            let last = words.next()?;
             let (month_digits, month_mark) = split_digits(month.bytes);
             let (day_digits, day_mark) = split_digits(last.bytes);
             if !is_mark(month_mark, &MONTH_MARKS) || !is_mark(day_mark, &DAY_MARKS) {
                 return None;
             }
-            let year = Some(short(digits, 4)?);
-            let (month, day) = (short(month_digits, 2)?, short(day_digits, 2)?);
-            Some(Date::at(Ymd { year, month, day }, None, reference, last))
+            let ymd = Ymd {
+                year: Some(short(digits, 4)?),
+                month: short(month_digits, 2)?,
+                day: short(day_digits, 2)?,
+            };
+            Some(Date::at(ymd, None, reference, last))
         }
         _ => joined(first, words, reference),
     }
@@ -158,14 +163,17 @@ fn joined(first: Word<'_>, words: Words<'_>, reference: TimeVal) -> Option<Date>
         return None;
     }
     let mut parts = first.bytes.split(|&byte| byte == mark);
-    let (a, b) = (parts.next()?, parts.next()?);
-    let (c, end) = (parts.next(), parts.next());
+    let a = parts.next()?;
+    let b = parts.next()?;
+    let c = parts.next();
+    let end = parts.next();
     let next = words.peek();
     let time = next.and_then(|word| Some((word, clock(word.bytes)?)));
     match (a.len(), c, end) {
         // `09-26 13:45`, `09-26 2000`
         (1 | 2, None, None) => {
-            let (month, day) = (short(a, 2)?, short(b, 2)?);
+            let month = short(a, 2)?;
+            let day = short(b, 2)?;
             let ymd = |year| Ymd { year, month, day };
             let word = next?;
             match time_or_year(word.bytes)? {
@@ -201,7 +209,9 @@ fn joined(first: Word<'_>, words: Words<'_>, reference: TimeVal) -> Option<Date>
         }
         // `24-04-2003 17:12`: the order of day and month must follow from the numbers.
         (1 | 2, Some(c), None) => {
-            let (a, b, year) = (short(a, 2)?, short(b, 2)?, four_digits(c)?);
+            let a = short(a, 2)?;
+            let b = short(b, 2)?;
+            let year = four_digits(c)?;
             let (word, clock) = time?;
             let (day, month) = match (mark, a > 12, b > 12) {
                 (b'.', ..) | (_, true, _) => (a, b),
@@ -219,7 +229,8 @@ fn joined(first: Word<'_>, words: Words<'_>, reference: TimeVal) -> Option<Date>
 /// ahead of `reference`: servers leave the year out for the last months, and their clock
 /// may be in another zone.
 pub(super) fn modified(ymd: Ymd, clock: Option<Clock>, reference: TimeVal) -> Option<Modified> {
-    let (month, day) = (u8::try_from(ymd.month).ok()?, u8::try_from(ymd.day).ok()?);
+    let month = u8::try_from(ymd.month).ok()?;
+    let day = u8::try_from(ymd.day).ok()?;
     let (hour, minute, second, precision) = match clock {
         None => (0, 0, 0, Precision::Day),
         Some(Clock { hour, minute, second: None }) => (hour, minute, 0, Precision::Minute),
@@ -247,7 +258,8 @@ pub(super) fn clock(word: &[u8]) -> Option<Clock> {
     let (hour, rest) = split_digits(word);
     let (minute, rest) = split_digits(rest.strip_prefix(b":")?);
     let small = |digits| short(digits, 2).and_then(|value| u8::try_from(value).ok());
-    let (hour, minute) = (small(hour)?, small(minute)?);
+    let hour = small(hour)?;
+    let minute = small(minute)?;
     let second = match rest.strip_prefix(b":") {
         None if rest.is_empty() => None,
         None => return None,

@@ -157,10 +157,11 @@ impl<'a> Numbers<'a> {
     fn ymd(&self, order: Option<Order>) -> Option<Ymd> {
         let [a, b, c] = self.parts;
         if a.len() == 4 {
-            let (month, day) = (short(b, 2)?, short(c, 2)?);
-            return Some(Ymd { year: Some(year(a)?), month, day });
+            return Some(Ymd { year: Some(year(a)?), month: short(b, 2)?, day: short(c, 2)? });
         }
-        let (a, b, year) = (short(a, 2)?, short(b, 2)?, Some(year(c)?));
+        let a = short(a, 2)?;
+        let b = short(b, 2)?;
+        let year = Some(year(c)?);
         match order {
             Some(Order::DayFirst) => Some(Ymd { year, month: b, day: a }),
             Some(Order::MonthFirst) => Some(Ymd { year, month: a, day: b }),

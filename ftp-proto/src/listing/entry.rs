@@ -228,31 +228,37 @@ impl Entry {
 impl From<&Facts> for Entry {
     fn from(facts: &Facts) -> Self {
         let mut entry = Self::new(facts.name());
-        let (mut kind, mut size, mut directory_size, mut modify) = (None, None, None, None);
+        let mut kind = None;
+        let mut size = None;
+        let mut directory_size = None;
+        let mut modify = None;
         let mut unique = None;
-        let (mut mode, mut owners, mut groups) = (None, [None; 3], [None; 3]);
-        let ([owner_name, owner, uid], [group_name, group, gid]) = (&mut owners, &mut groups);
+        let mut mode = None;
+        let mut owners = [None; 3];
+        let mut groups = [None; 3];
+        let [owner_name, owner, uid] = &mut owners;
+        let [group_name, group, gid] = &mut groups;
+        let mut known = [
+            ("type", &mut kind),
+            ("size", &mut size),
+            // A directory's, which ProFTPD and BSD servers send instead of `size`.
+            ("sizd", &mut directory_size),
+            ("modify", &mut modify),
+            ("unique", &mut unique),
+            ("unix.mode", &mut mode),
+            ("unix.ownername", owner_name),
+            ("unix.owner", owner),
+            ("unix.uid", uid),
+            ("unix.groupname", group_name),
+            ("unix.group", group),
+            ("unix.gid", gid),
+        ];
         for (name, value) in facts.iter() {
-            // Lengths first: this runs for each fact of each line.
             let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
-            let slot = match name.len() {
-                4 if is("type") => &mut kind,
-                4 if is("size") => &mut size,
-                // A directory's, which ProFTPD and BSD servers send instead of `size`.
-                4 if is("sizd") => &mut directory_size,
-                6 if is("modify") => &mut modify,
-                6 if is("unique") => &mut unique,
-                8 if is("unix.uid") => &mut *uid,
-                8 if is("unix.gid") => &mut *gid,
-                9 if is("unix.mode") => &mut mode,
-                10 if is("unix.owner") => &mut *owner,
-                10 if is("unix.group") => &mut *group,
-                14 if is("unix.ownername") => &mut *owner_name,
-                14 if is("unix.groupname") => &mut *group_name,
-                _ => continue,
-            };
-            // A fact given twice has its first value.
-            slot.get_or_insert(value);
+            if let Some((_, slot)) = known.iter_mut().find(|(word, _)| is(word)) {
+                // A fact given twice has its first value.
+                slot.get_or_insert(value);
+            }
         }
         if let Some(kind) = kind {
             entry.set_kind(kind);
@@ -283,10 +289,12 @@ impl Entry {
             FactType::File => self.kind = Some(EntryKind::File),
             FactType::Directory => self.kind = Some(EntryKind::Directory),
             FactType::CurrentDirectory => {
-                (self.kind, self.role) = (Some(EntryKind::Directory), Role::Itself);
+                self.kind = Some(EntryKind::Directory);
+                self.role = Role::Itself;
             }
             FactType::ParentDirectory => {
-                (self.kind, self.role) = (Some(EntryKind::Directory), Role::Parent);
+                self.kind = Some(EntryKind::Directory);
+                self.role = Role::Parent;
             }
             FactType::Other => match link_target(fact) {
                 Some(target) => {

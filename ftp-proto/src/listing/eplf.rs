@@ -11,7 +11,8 @@ pub(super) fn parse(line: &[u8]) -> Option<Entry> {
     let line = line.strip_prefix(b"+")?;
     let tab = line.iter().position(|&byte| byte == b'\t')?;
     let mut entry = Entry::new(line.get(tab + 1..)?);
-    let (mut retrieve, mut enter) = (false, false);
+    let mut retrieve = false;
+    let mut enter = false;
     let mut sized = false;
     for fact in line.get(..tab)?.split(|&byte| byte == b',') {
         match fact {

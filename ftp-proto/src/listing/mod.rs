@@ -232,8 +232,9 @@ fn is_header(line: &[u8]) -> bool {
 /// A number, which may have a sign, separators and a unit: `-1`, `1,234`, `1.5K`, `12KiB`.
 fn is_sum(word: &[u8]) -> bool {
     let number = word.strip_prefix(b"-").unwrap_or(word);
-    let digits = number.iter().take_while(|byte| matches!(byte, b'0'..=b'9' | b'.' | b','));
-    let unit = number.get(digits.count()..).unwrap_or_default();
+    let is_unit = |byte: &u8| !matches!(byte, b'0'..=b'9' | b'.' | b',');
+    let digits = number.iter().position(is_unit).unwrap_or(number.len());
+    let (_, unit) = number.split_at(digits);
     number.first().is_some_and(u8::is_ascii_digit)
         && unit.len() <= 3
         && unit.iter().all(u8::is_ascii_alphabetic)

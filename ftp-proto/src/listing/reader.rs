@@ -2,6 +2,7 @@
 
 use crate::limits;
 use crate::read_ahead::ReadAhead;
+use crate::split::split_once;
 
 /// What a [`ListReader`] found next.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -73,8 +74,10 @@ impl ListReader {
             if waiting.is_empty() {
                 return None;
             }
-            let end = waiting.iter().position(|&byte| byte == b'\n');
-            let piece = waiting.get(..end.unwrap_or(waiting.len())).unwrap_or_default();
+            let (piece, is_ended) = match split_once(waiting, b'\n') {
+                Some((piece, _)) => (piece, true),
+                None => (waiting, false),
+            };
             // A CR at the limit may belong to the line end, so one byte more is held until the
             // next tells.
             let length = self.line.len() + piece.len();
@@ -83,14 +86,14 @@ impl ListReader {
             if !self.too_long && content <= limits::LISTING_LINE {
                 self.line.extend_from_slice(piece);
             }
-            let looked_at = piece.len() + usize::from(end.is_some());
+            let looked_at = piece.len() + usize::from(is_ended);
             self.input.take(looked_at);
             if !self.too_long && content > limits::LISTING_LINE {
                 self.line = Vec::new();
-                self.too_long = end.is_none();
+                self.too_long = !is_ended;
                 return Some(ListEvent::TooLong);
             }
-            if end.is_some() && !std::mem::take(&mut self.too_long) {
+            if is_ended && !std::mem::take(&mut self.too_long) {
                 return Some(self.take_line());
             }
         }

@@ -66,7 +66,7 @@ pub(super) fn parse(line: &[u8], reference: TimeVal, habits: &mut Habits) -> Opt
         before = Some(word);
     };
     entry = sized;
-    let columns = line.get(start..end).unwrap_or_default();
+    let columns = line.get(start..end)?;
     if netware {
         entry.owner = some(columns.trim_ascii());
     } else {
@@ -230,7 +230,7 @@ fn read_columns(columns: &[u8], entry: &mut Entry) {
     let size = entry.size.unwrap_or(0);
     let words = Words::new(columns);
     if let Some(links) = words.peek().filter(Word::is_digits) {
-        let owner = columns.get(links.end()..).unwrap_or_default().trim_ascii();
+        let owner = columns.split_at(links.end()).1.trim_ascii();
         // NetPresenz for the Mac: both forks of the file, which sum up to its size. A file of
         // one byte that belongs to root looks the same, so one link is taken for a link.
         let forks = crate::number::decimal(links.bytes).zip(crate::number::decimal(owner));
@@ -247,7 +247,8 @@ fn read_columns(columns: &[u8], entry: &mut Entry) {
         return;
     }
     let (owner, group) = split_owner(columns);
-    (entry.owner, entry.group) = (some(owner), some(group));
+    entry.owner = some(owner);
+    entry.group = some(group);
 }
 
 /// Splits owner and group: at the first gap wider than one SP, or else at the first SP, as groups
@@ -256,7 +257,7 @@ fn split_owner(columns: &[u8]) -> (&[u8], &[u8]) {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let gap = columns.windows(2).position(|pair| pair.iter().all(is_blank));
     let at = gap.or_else(|| columns.iter().position(is_blank)).unwrap_or(columns.len());
-    let (owner, group) = columns.split_at_checked(at).unwrap_or((columns, &[]));
+    let (owner, group) = columns.split_at(at);
     (owner, group.trim_ascii_start())
 }
 

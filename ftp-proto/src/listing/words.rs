@@ -59,7 +59,7 @@ impl<'a> Iterator for Words<'a> {
 /// Leading ASCII digits, and what is behind them.
 pub(super) fn split_digits(bytes: &[u8]) -> (&[u8], &[u8]) {
     let length = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    bytes.split_at_checked(length).unwrap_or((bytes, &[]))
+    bytes.split_at(length)
 }
 
 /// A number of at most `most` digits that fill all of `digits`.

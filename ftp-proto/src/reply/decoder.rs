@@ -5,6 +5,7 @@ use crate::error::{ParseError, ParseErrorKind};
 use crate::limits;
 use crate::line::IAC;
 use crate::read_ahead::ReadAhead;
+use crate::split::split_once;
 
 /// Turns the bytes of the control connection into replies.
 ///
@@ -122,16 +123,18 @@ impl ReplyDecoder {
             if waiting.is_empty() {
                 return Ok(None);
             }
-            let end = waiting.iter().position(|&byte| byte == b'\n');
-            let piece = waiting.get(..end.unwrap_or(waiting.len())).unwrap_or_default();
+            let (piece, is_ended) = match split_once(waiting, b'\n') {
+                Some((piece, _)) => (piece, true),
+                None => (waiting, false),
+            };
             self.line.extend_from_slice(piece);
-            let looked_at = piece.len() + usize::from(end.is_some());
+            let looked_at = piece.len() + usize::from(is_ended);
             self.input.take(looked_at);
             let length = self.line.strip_suffix(b"\r").unwrap_or(&self.line).len();
             if length > limits::REPLY_LINE {
                 return Err(error(limits::REPLY_LINE, ParseErrorKind::TooLong));
             }
-            if end.is_none() {
+            if !is_ended {
                 return Ok(None);
             }
             self.line.truncate(length);

@@ -83,11 +83,13 @@ impl Reply {
                     if secret.len() >= WHOLE || !is_word(last) && !is_word(behind.first()) =>
                 {
                     self.text.extend_from_slice(b"****");
-                    (rest, last) = (behind, None);
+                    rest = behind;
+                    last = None;
                 }
                 _ => {
                     self.text.push(*byte);
-                    (rest, last) = (behind, Some(byte));
+                    rest = behind;
+                    last = Some(byte);
                 }
             }
         }
@@ -116,7 +118,10 @@ impl Reply {
     /// The text of the last line, which is where 227, 229 and 257 carry their value.
     #[must_use]
     pub fn text(&self) -> &[u8] {
-        self.lines().next_back().unwrap_or_default()
+        match self.text.iter().rposition(|&byte| byte == b'\n') {
+            Some(last) => self.text.split_at(last + 1).1,
+            None => &self.text,
+        }
     }
 
     /// The reply as it is sent: CR LF behind each line, 0xFF doubled (RFC 854). A CR or NUL that
