@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::Network;
 
-use crate::admission::Admission;
 use crate::auth::Authenticator;
-use crate::ban::Bans;
 use crate::config::ServerConfig;
 use crate::data::{Announcer, Buffers, PassivePorts};
 use crate::limits;
+use crate::net::admission::Admission;
+use crate::net::ban::Bans;
 use crate::observer::{Observers, Refusal};
 use crate::places::Places;
 use crate::presence::Presence;

@@ -31,11 +31,8 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("ftp-server is built on openat2, O_TMPFILE and sendfile of Linux");
 
-mod admission;
 mod auth;
-mod ban;
 mod command;
-mod complaints;
 mod config;
 mod context;
 mod data;
@@ -43,15 +40,14 @@ mod digest;
 mod error;
 mod event_log;
 pub mod limits;
-mod listener;
 mod listing;
 mod name_pattern;
+mod net;
 mod observer;
 mod pace;
 mod places;
 mod presence;
 mod protection;
-mod random;
 mod rate;
 mod relay;
 mod reply;

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::admission;
 use crate::limits;
+use crate::net::admission;
 
 /// The places of one kind of work in the whole server: for each that is taken the host it is for.
 #[derive(Debug, Default)]

@@ -5,9 +5,10 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::net::socket;
 use crate::observer::{Refusal, SessionEnd};
 use crate::session::Runner;
-use crate::{limits, listener, threads};
+use crate::{limits, threads};
 
 /// Takes sessions over from their threads. A thread that was confined to a user's files stays so
 /// for good, as does every thread it starts: what comes after that user runs in a thread started
@@ -47,7 +48,7 @@ fn go_on(runner: Box<Runner>) {
     if let Err(error) = threads::start(None, limits::SESSION_STACK, session) {
         log::warn!("no thread for a session: {error}");
         if !line.is_protected() {
-            listener::refuse(&line.stream, Refusal::Resources);
+            socket::refuse(&line.stream, &Refusal::Resources.reply());
         }
         ending.tell(SessionEnd::Failed(&error));
     }

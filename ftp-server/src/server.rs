@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use crate::admission::{self, Admission};
 use crate::auth::{Authenticator, Login, Rights, UserTable};
 use crate::config::ServerConfig;
 use crate::context::{Context, Current, Register};
 use crate::error::Error;
 use crate::limits;
-use crate::listener::{self, Greeting};
+use crate::net::admission::{self, Admission};
+use crate::net::{listener, socket};
 use crate::observer::{Observer, Observers};
 use crate::protection::Resumptions;
+use crate::session::Greeting;
 use crate::storage::{ConfinementPolicy, LocalStorage, Storage};
 use crate::tls::{Acceptor, Tls};
 use crate::who::SessionInfo;
@@ -532,7 +533,7 @@ impl Parts {
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    listener::bind(address).map_err(|source| Error::Bind { address, source })
+    socket::bind(address).map_err(|source| Error::Bind { address, source })
 }
 
 impl std::fmt::Debug for Listening {

@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::admission::host_of;
 use crate::context::Line;
+use crate::net::admission::host_of;
 use crate::observer::{Event, EventKind, Observers};
 use crate::{limits, session, threads};
 

@@ -8,7 +8,8 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64ct::{Base64ShaCrypt, Base64Unpadded, Encoding};
 
 use super::equal_in_constant_time;
-use crate::{limits, random};
+use crate::limits;
+use crate::net::random;
 
 /// What a new hash costs: the choice of OWASP for small hosts.
 const MEMORY: u32 = 7 * 1024;

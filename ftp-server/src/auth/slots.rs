@@ -7,7 +7,8 @@ use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use crate::{admission, limits};
+use crate::limits;
+use crate::net::admission;
 
 /// Those of this process, whatever number of servers it runs.
 pub(super) static SLOTS: LazyLock<Slots> = LazyLock::new(|| {

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use ftp_proto::{Escaped, HostName, LanguageTag, Password, Reply, ReplyCode};
 
-use crate::admission;
 use crate::auth::{AuthError, Login, LoginAttempt};
 use crate::config::ServerConfig;
 use crate::context::Context;
 use crate::data;
+use crate::net::admission;
 use crate::observer::{EventKind, LoginRefusal, Refusal};
 use crate::presence::Present;
 use crate::protection::TlsPolicy;

@@ -404,10 +404,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::admission::Admission;
     use crate::auth::UserTable;
     use crate::config::ServerConfig;
     use crate::context::{Context, Current};
+    use crate::net::admission::Admission;
 
     #[test]
     fn no_verb_has_two_rules() {

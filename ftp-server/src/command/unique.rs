@@ -6,7 +6,7 @@ use ftp_proto::{AsciiDecoder, Pathname, RepresentationType};
 
 use super::space;
 use crate::auth::Rights;
-use crate::random;
+use crate::net::random;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session, Transfer};
 use crate::storage::{StorageError, StorageErrorKind, Upload, VirtualPath, WriteMode};

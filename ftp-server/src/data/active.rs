@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{Monitor, OpenError, fd, wait};
-use crate::listener;
+use crate::net::socket;
 
 /// Connects from `local`, the address the control connection came to, to `address`: from the port
 /// below that of `local` if `from_port_below` says so and it can be had, else from any.
@@ -37,7 +37,7 @@ pub(super) fn connect(
 fn begin(mut local: SocketAddr, port: u16, address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
-    listener::set_keepalive(&socket)?;
+    socket::set_keepalive(&socket)?;
     if local.is_ipv4() != address.is_ipv4() {
         // To a third host of the other family, from whatever address leads there.
         local.set_ip(match address {
@@ -67,6 +67,6 @@ mod tests {
         let client = TcpListener::bind("127.0.0.1:0").unwrap();
         let local = ([127, 0, 0, 1], 21).into();
         let socket = begin(local, 0, client.local_addr().unwrap()).unwrap();
-        listener::expect_keepalive(&socket);
+        socket::expect_keepalive(&socket);
     }
 }

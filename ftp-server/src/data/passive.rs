@@ -10,8 +10,9 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::ports::Lease;
 use super::{Monitor, OpenError, fd, prepare, wait};
+use crate::limits;
+use crate::net::socket;
 use crate::session::Session;
-use crate::{limits, listener};
 
 /// A socket that listens for one data connection. Dropping it closes the port.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl PassiveListener {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
-        listener::set_keepalive(&socket)?;
+        socket::set_keepalive(&socket)?;
         socket.bind(&address.into())?;
         socket.listen(4)?;
         let listener = TcpListener::from(socket);
@@ -136,6 +137,6 @@ mod tests {
                 Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
             }
         };
-        listener::expect_keepalive(&accepted);
+        socket::expect_keepalive(&accepted);
     }
 }

@@ -14,8 +14,9 @@ use ftp_proto::PortRanges;
 use rustix::io::Errno;
 
 use super::PassiveListener;
-use crate::admission::{self, count_down};
-use crate::{limits, random};
+use crate::limits;
+use crate::net::admission::{self, count_down};
+use crate::net::random;
 
 /// How many ports that the system might choose are tried before it is asked to.
 const TRIES: usize = 8;

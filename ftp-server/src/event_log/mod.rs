@@ -13,7 +13,7 @@ use std::time::Instant;
 use log::Level;
 
 use self::line::{Line, Stamp};
-use crate::complaints::Complaints;
+use crate::net::complaints::Complaints;
 use crate::observer::{Event, EventKind, Observer, SessionEnd};
 
 pub use writer::LogWriter;

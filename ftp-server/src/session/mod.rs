@@ -7,7 +7,7 @@ mod transfer;
 
 pub(crate) use control::{break_off, time_out};
 pub(crate) use outcome::{Outcome, Transfer, Work, Working};
-pub(crate) use run::{Runner, run};
+pub(crate) use run::{Greeting, Runner, run};
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
@@ -20,13 +20,13 @@ use ftp_proto::{
 };
 
 use crate::auth::{Offer, Rights};
-use crate::complaints::Complaints;
 use crate::context::{Context, Current};
 use crate::data::{self, DataChannel};
 use crate::digest::Algorithm;
 use crate::limits;
 use crate::listing::FactSelection;
 use crate::name_pattern::is_denied;
+use crate::net::complaints::Complaints;
 use crate::observer::{Event, EventKind};
 use crate::presence::Present;
 use crate::protection::{TlsInfo, TlsPolicy};
@@ -347,9 +347,9 @@ mod tests {
     use ftp_proto::Network;
 
     use super::*;
-    use crate::admission::Admission;
     use crate::auth::UserTable;
     use crate::config::ServerConfig;
+    use crate::net::admission::Admission;
     use crate::storage::LocalStorage;
 
     /// A session of a user, between these addresses.

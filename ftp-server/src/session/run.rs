@@ -11,15 +11,23 @@ use ftp_proto::{Escaped, LineEvent, ParseErrorKind, ProtectionLevel, Reply, Repl
 use super::control::{Arrival, Control};
 use super::outcome::Outcome;
 use super::{Access, Session};
-use crate::admission::Permit;
 use crate::command;
 use crate::context::{Current, Line, Registration};
 use crate::data::DataChannel;
 use crate::limits;
-use crate::listener::Greeting;
+use crate::net::admission::Permit;
 use crate::observer::{Event, EventKind, SessionEnd};
 use crate::storage::StorageError;
 use crate::watch::Watch;
+
+/// What comes first on a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Greeting {
+    /// The 220, in clear.
+    Clear,
+    /// A TLS handshake.
+    Tls,
+}
 
 /// Serves one client from the greeting to the end, in this thread as long as it is the right one.
 pub(crate) fn run(
@@ -422,11 +430,11 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::admission::Admission;
     use crate::auth::UserTable;
     use crate::config::ServerConfig;
     use crate::context::Context;
     use crate::data::PassivePorts;
+    use crate::net::admission::Admission;
 
     #[test]
     fn a_port_that_is_not_used_is_closed_dc_12() {

@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use crate::random;
+use crate::net::random;
 use crate::storage::{StorageError, StorageErrorKind, VirtualPath};
 
 /// How the names of unfinished uploads begin. The user never meets such a name.

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::admission::network_of;
 use crate::config::ServerConfig;
 use crate::limits;
+use crate::net::admission::network_of;
 
 /// Counts the failed logins of each host.
 #[derive(Debug)]

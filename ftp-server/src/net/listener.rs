@@ -1,52 +1,23 @@
 //! The accept loop: no error ends it, only the server's own shutdown does.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::complaints::Complaints;
+use super::complaints::Complaints;
+use super::socket;
 use crate::context::{Context, Current};
 use crate::observer::{Event, EventKind, Refusal};
-use crate::{limits, session, threads};
+use crate::session::{self, Greeting};
+use crate::{limits, threads};
 
 /// How long the loop rests when the system is out of something.
 const REST: Duration = Duration::from_millis(50);
-
-/// How many connections wait in the kernel to be accepted.
-const BACKLOG: i32 = 1_024;
-
-/// Makes the listening socket. What is set on it here, accepted sockets inherit, so that a
-/// session costs no call for it.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        // `[::]` takes IPv4 clients as well, as their mapped addresses.
-        socket.set_only_v6(false)?;
-    }
-    socket.set_tcp_nodelay(true)?;
-    socket.set_out_of_band_inline(true)?;
-    set_keepalive(&socket)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
-/// Keepalive after 60 s, each 10 s, six times; no unacknowledged byte for more than 120 s.
-pub(crate) fn set_keepalive(socket: &Socket) -> io::Result<()> {
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(10))
-        .with_retries(6);
-    socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(Some(Duration::from_secs(120)))
-}
 
 /// Starts accepting in a thread of its own, which ends when the listening socket is shut down.
 pub(crate) fn start(
@@ -56,15 +27,6 @@ pub(crate) fn start(
 ) -> io::Result<JoinHandle<()>> {
     let accept = move || accept_all(&listener, greeting, &current);
     threads::start(Some("ftp-accept"), limits::SESSION_STACK, accept)
-}
-
-/// What comes first on a connection.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Greeting {
-    /// The 220, in clear.
-    Clear,
-    /// A TLS handshake.
-    Tls,
 }
 
 fn accept_all(listener: &TcpListener, greeting: Greeting, current: &Arc<Current>) {
@@ -178,31 +140,10 @@ fn turn_away(
     refusal: Refusal,
 ) {
     if greeting == Greeting::Clear {
-        refuse(stream, refusal);
+        socket::refuse(stream, &refusal.reply());
     }
     let (peer, kind) = (session::canonical(peer), EventKind::Refused(refusal));
     context.observers.tell_unharmed(&Event::of_peer(peer, kind));
-}
-
-/// Says 421 on a connection that is then dropped.
-pub(crate) fn refuse(mut stream: &TcpStream, refusal: Refusal) {
-    let reply = refusal.reply().encode();
-    // A new socket has room for one line; a peer that is gone already needs no answer. Only the
-    // sending side is closed here, and the rest by dropping it.
-    let _ = stream.set_nonblocking(true);
-    let _ = stream.write(&reply);
-    let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Write);
-}
-
-/// Insists that a socket has what [`set_keepalive`] sets.
-#[cfg(test)]
-pub(crate) fn expect_keepalive(socket: &impl std::os::fd::AsFd) {
-    let socket = SockRef::from(socket);
-    assert!(socket.keepalive().unwrap());
-    assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
-    assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(10));
-    assert_eq!(socket.tcp_keepalive_retries().unwrap(), 6);
-    assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(120)));
 }
 
 #[cfg(test)]
@@ -226,15 +167,5 @@ mod tests {
         ] {
             assert_eq!(Trouble::of(&errno.into()), want, "{errno}");
         }
-    }
-
-    #[test]
-    fn sockets_notice_a_dead_peer_st_14_fr_23_fr_31_hf_11() {
-        let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (stream, _) = listener.accept().unwrap();
-        expect_keepalive(&stream);
-        assert!(stream.nodelay().unwrap());
-        assert!(SockRef::from(&stream).out_of_band_inline().unwrap());
     }
 }

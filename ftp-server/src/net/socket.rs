@@ -1,0 +1,73 @@
+//! How sockets are set up, and how one is closed with a last word.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use ftp_proto::Reply;
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+/// How many connections wait in the kernel to be accepted.
+const BACKLOG: i32 = 1_024;
+
+/// Makes the listening socket. What is set on it here, accepted sockets inherit, so that a
+/// session costs no call for it.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // `[::]` takes IPv4 clients as well, as their mapped addresses.
+        socket.set_only_v6(false)?;
+    }
+    socket.set_tcp_nodelay(true)?;
+    socket.set_out_of_band_inline(true)?;
+    set_keepalive(&socket)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Keepalive after 60 s, each 10 s, six times; no unacknowledged byte for more than 120 s.
+pub(crate) fn set_keepalive(socket: &Socket) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(6);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(Duration::from_secs(120)))
+}
+
+/// Sends a last reply on a connection that is then dropped.
+pub(crate) fn refuse(mut stream: &TcpStream, reply: &Reply) {
+    // A new socket has room for one line; a peer that is gone already needs no answer. Only the
+    // sending side is closed here, and the rest by dropping it.
+    let _ = stream.set_nonblocking(true);
+    let _ = stream.write(&reply.encode());
+    let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Write);
+}
+
+/// Insists that a socket has what [`set_keepalive`] sets.
+#[cfg(test)]
+pub(crate) fn expect_keepalive(socket: &impl std::os::fd::AsFd) {
+    let socket = SockRef::from(socket);
+    assert!(socket.keepalive().unwrap());
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
+    assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(10));
+    assert_eq!(socket.tcp_keepalive_retries().unwrap(), 6);
+    assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(120)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_notice_a_dead_peer_st_14_fr_23_fr_31_hf_11() {
+        let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        expect_keepalive(&stream);
+        assert!(stream.nodelay().unwrap());
+        assert!(SockRef::from(&stream).out_of_band_inline().unwrap());
+    }
+}
