@@ -38,12 +38,11 @@ mod context;
 mod data;
 mod digest;
 mod error;
-mod event_log;
 pub mod limits;
 mod listing;
+mod log;
 mod name_pattern;
 mod net;
-mod observer;
 mod pace;
 mod places;
 mod presence;
@@ -60,17 +59,17 @@ mod tls;
 mod watch;
 mod who;
 
+pub use self::log::{
+    Direction, Event, EventKind, EventLog, LogFormat, LogWriter, LoginRefusal, Observer, Refusal,
+    SessionEnd, Transfer, TransferEnd, Xferlog,
+};
 pub use auth::{
     AuthError, Authenticator, Login, LoginAttempt, Offer, PasswordHash, PasswordHashError, Rights,
     UnknownRight, UserLimits, UserTable,
 };
 pub use config::{PassiveAddress, PassiveOverride, ServerConfig};
 pub use error::Error;
-pub use event_log::{EventLog, LogFormat, LogWriter, Xferlog};
 pub use name_pattern::NamePattern;
-pub use observer::{
-    Direction, Event, EventKind, LoginRefusal, Observer, Refusal, SessionEnd, Transfer, TransferEnd,
-};
 pub use protection::{
     ClientCertificates, Resumptions, SessionReuse, TlsError, TlsInfo, TlsPolicy, TlsVersion,
 };

@@ -5,8 +5,8 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::log::{Refusal, SessionEnd};
 use crate::net::socket;
-use crate::observer::{Refusal, SessionEnd};
 use crate::session::Runner;
 use crate::{limits, threads};
 

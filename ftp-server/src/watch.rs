@@ -9,8 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::context::Line;
+use crate::log::{Event, EventKind, Observers};
 use crate::net::admission::host_of;
-use crate::observer::{Event, EventKind, Observers};
 use crate::{limits, session, threads};
 
 /// Who waits for an authenticator, and a thread that looks after them. Dropped, the thread ends.

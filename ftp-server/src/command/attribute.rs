@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use ftp_proto::{Facts, Pathname, Permissions, Reply, ReplyCode, SiteArgument, TimeVal};
 
 use crate::auth::{Offer, Rights};
-use crate::observer::EventKind;
+use crate::log::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
 use crate::storage::Capabilities;

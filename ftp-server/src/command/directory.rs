@@ -4,7 +4,7 @@ use ftp_proto::{Pathname, Reply, ReplyCode};
 
 use super::space;
 use crate::auth::Rights;
-use crate::observer::EventKind;
+use crate::log::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
 use crate::storage::{StorageErrorKind, VirtualPath};

@@ -5,7 +5,7 @@ use ftp_proto::{Pathname, Reply, ReplyCode, RepresentationType, TimeVal};
 use crate::auth::Rights;
 use crate::data::AsciiOutgoing;
 use crate::limits;
-use crate::observer::EventKind;
+use crate::log::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
 use crate::storage::{EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath};

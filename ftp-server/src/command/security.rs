@@ -2,7 +2,7 @@
 
 use ftp_proto::{AuthMechanism, ProtectionLevel, Reply, ReplyCode};
 
-use crate::observer::EventKind;
+use crate::log::EventKind;
 use crate::protection::TlsPolicy;
 use crate::session::{Outcome, Session};
 

@@ -7,7 +7,7 @@ use ftp_proto::{AsciiDecoder, Pathname, Reply, ReplyCode, RepresentationType, Re
 use super::space;
 use crate::auth::Rights;
 use crate::data::{AsciiOutgoing, ImageOutgoing};
-use crate::observer::EventKind;
+use crate::log::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session, Transfer};
 use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode};

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::complaints::Complaints;
 use super::socket;
 use crate::context::{Context, Current};
-use crate::observer::{Event, EventKind, Refusal};
+use crate::log::{Event, EventKind, Refusal};
 use crate::session::{self, Greeting};
 use crate::{limits, threads};
 

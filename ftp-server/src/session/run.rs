@@ -15,8 +15,8 @@ use crate::command;
 use crate::context::{Current, Line, Registration};
 use crate::data::DataChannel;
 use crate::limits;
+use crate::log::{Event, EventKind, SessionEnd};
 use crate::net::admission::Permit;
-use crate::observer::{Event, EventKind, SessionEnd};
 use crate::storage::StorageError;
 use crate::watch::Watch;
 

@@ -15,7 +15,7 @@ use crate::command;
 use crate::context::Context;
 use crate::data::{self, Ended, Interruption, Limits, Monitor, OpenError};
 use crate::limits;
-use crate::observer::{self, EventKind, TransferEnd};
+use crate::log::{EventKind, TransferEnd};
 use crate::places::Place;
 use crate::protection::TlsInfo;
 use crate::rate::Throttle;
@@ -185,13 +185,13 @@ impl Session {
     fn tell_of_transfer(&self, verb: Verb, path: &VirtualPath, told: &Told<'_>) {
         let Told { bytes, start, end, replies, tls } = *told;
         let direction = match verb {
-            Verb::Stor | Verb::Stou | Verb::Appe => observer::Direction::Received,
-            Verb::Hash | Verb::Stat => observer::Direction::Read,
-            _ => observer::Direction::Sent,
+            Verb::Stor | Verb::Stou | Verb::Appe => crate::log::Direction::Received,
+            Verb::Hash | Verb::Stat => crate::log::Direction::Read,
+            _ => crate::log::Direction::Sent,
         };
         let (representation, duration) = (self.parameters.representation, start.elapsed());
         let reply = replies.first().map(Reply::code);
-        self.tell(EventKind::Transferred(observer::Transfer {
+        self.tell(EventKind::Transferred(crate::log::Transfer {
             verb,
             path,
             direction,

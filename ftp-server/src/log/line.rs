@@ -7,7 +7,7 @@ use ftp_proto::{Escaped, RepresentationType, TimeVal};
 use log::Level;
 
 use crate::limits;
-use crate::observer::{Event, EventKind, SessionEnd, Transfer};
+use crate::log::{Event, EventKind, SessionEnd, Transfer};
 
 /// A line without its time. As [`Display`](fmt::Display) it is the text form.
 pub(super) struct Line {
@@ -281,7 +281,7 @@ mod tests {
     use ftp_proto::{Network, ReplyCode, Verb};
 
     use super::*;
-    use crate::observer::{Direction, LoginRefusal, Refusal, TransferEnd};
+    use crate::log::{Direction, LoginRefusal, Refusal, TransferEnd};
     use crate::protection::{TlsInfo, TlsVersion};
     use crate::storage::VirtualPath;
 

@@ -8,7 +8,7 @@ use ftp_proto::{Escaped, RepresentationType, Verb};
 
 use super::line::calendar;
 use super::writer::LogWriter;
-use crate::observer::{Direction, Event, EventKind, Observer, Transfer, TransferEnd};
+use crate::log::{Direction, Event, EventKind, Observer, Transfer, TransferEnd};
 
 /// Writes a line in the form of xferlog(5) for each file that was sent or received, to its end or
 /// not. Listings have none, nor have transfers that never had a data connection.

@@ -1,10 +1,6 @@
 //! The log of what happens: one line for each login, refusal and transfer. `docs/log.md` says what
 //! stands in it.
 
-mod line;
-mod writer;
-mod xferlog;
-
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,12 +8,10 @@ use std::time::Instant;
 
 use log::Level;
 
-use self::line::{Line, Stamp};
+use super::line::{self, Line, Stamp};
+use super::observer::{Event, EventKind, Observer, SessionEnd};
+use super::writer::LogWriter;
 use crate::net::complaints::Complaints;
-use crate::observer::{Event, EventKind, Observer, SessionEnd};
-
-pub use writer::LogWriter;
-pub use xferlog::Xferlog;
 
 /// How the lines of a log are written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

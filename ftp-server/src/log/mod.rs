@@ -1,0 +1,16 @@
+//! What happens in a server: the events, who is told of them, and the logs that are made of them.
+
+mod event_log;
+mod line;
+mod observer;
+mod observers;
+mod writer;
+mod xferlog;
+
+pub use event_log::{EventLog, LogFormat};
+pub use observer::{
+    Direction, Event, EventKind, LoginRefusal, Observer, Refusal, SessionEnd, Transfer, TransferEnd,
+};
+pub(crate) use observers::Observers;
+pub use writer::LogWriter;
+pub use xferlog::Xferlog;
