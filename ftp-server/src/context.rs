@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::Network;
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, UserSessions};
 use crate::config::ServerConfig;
 use crate::data::{Announcer, Buffers, PassivePorts};
 use crate::limits;
@@ -16,7 +16,6 @@ use crate::log::{Observers, Refusal};
 use crate::net::admission::Admission;
 use crate::net::ban::Bans;
 use crate::places::Places;
-use crate::presence::Presence;
 use crate::protection::Resumed;
 use crate::relay::Relay;
 use crate::session;
@@ -36,7 +35,7 @@ pub(crate) struct Context {
     pub(crate) passive_ports: Arc<PassivePorts>,
     pub(crate) announcer: Arc<Announcer>,
     /// Who is logged in, if users may have only so many sessions.
-    pub(crate) presence: Arc<Presence>,
+    pub(crate) user_sessions: Arc<UserSessions>,
     /// Who failed to log in too often.
     pub(crate) bans: Arc<Bans>,
     /// Looks after those who wait for the authenticator.
@@ -125,7 +124,7 @@ impl Context {
             tls,
             observers,
             admission,
-            presence: Arc::default(),
+            user_sessions: Arc::default(),
             digests: Arc::default(),
             searches: Arc::default(),
             relay: Arc::default(),
@@ -170,7 +169,7 @@ impl Context {
             tls,
             observers: self.observers.clone(),
             admission: Arc::clone(&self.admission),
-            presence: Arc::clone(&self.presence),
+            user_sessions: Arc::clone(&self.user_sessions),
             digests: Arc::clone(&self.digests),
             searches: Arc::clone(&self.searches),
             relay: Arc::clone(&self.relay),

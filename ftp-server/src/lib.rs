@@ -45,7 +45,6 @@ mod name_pattern;
 mod net;
 mod pace;
 mod places;
-mod presence;
 mod protection;
 mod rate;
 mod relay;

@@ -4,10 +4,12 @@ mod password;
 mod rights;
 mod slots;
 mod table;
+mod user_sessions;
 
 pub use password::{PasswordHash, PasswordHashError};
 pub use rights::{Rights, UnknownRight};
 pub use table::UserTable;
+pub(crate) use user_sessions::{UserSession, UserSessions};
 
 use std::fmt;
 use std::net::SocketAddr;

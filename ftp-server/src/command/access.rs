@@ -6,13 +6,12 @@ use std::time::Instant;
 
 use ftp_proto::{Escaped, HostName, LanguageTag, Password, Reply, ReplyCode};
 
-use crate::auth::{AuthError, Login, LoginAttempt};
+use crate::auth::{AuthError, Login, LoginAttempt, UserSession};
 use crate::config::ServerConfig;
 use crate::context::Context;
 use crate::data;
 use crate::log::{EventKind, LoginRefusal, Refusal};
 use crate::net::admission;
-use crate::presence::Present;
 use crate::protection::TlsPolicy;
 use crate::rate::{Rate, Throttle};
 use crate::session::{Access, Outcome, Session, User};
@@ -170,22 +169,22 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
         session.tell(EventKind::LoginRefused { user: &name, reason });
         return Reply::new(ReplyCode::DENIED_BY_POLICY, why).into();
     }
-    let Context { config, presence, .. } = &*session.context;
+    let Context { config, user_sessions, .. } = &*session.context;
     let sessions = login.limits.sessions.unwrap_or(config.per_user);
     let rate_per_user = login.limits.rate_per_user.unwrap_or(config.rate_per_user);
     let rate_per_session = login.limits.rate_per_session.unwrap_or(config.rate_per_session);
-    let mut present = None;
+    let mut counted = None;
     if sessions > 0 || rate_per_user > 0 {
         let user = login.name.as_deref().unwrap_or(&name);
-        present = presence.enter(user, sessions, rate_per_user);
-        if present.is_none() {
+        counted = user_sessions.enter(user, sessions, rate_per_user);
+        if counted.is_none() {
             let reason = LoginRefusal::TooMany;
             session.tell(EventKind::LoginRefused { user: &name, reason });
             let text = "Too many connections of this user";
             return Outcome::Close(Reply::new(ReplyCode::SERVICE_CLOSING, text));
         }
     }
-    let shared = present.as_ref().and_then(Present::rate);
+    let shared = counted.as_ref().and_then(UserSession::rate);
     let throttle = Throttle::new(Rate::new(rate_per_session).into_iter().chain(shared));
     let Login {
         storage,
@@ -207,7 +206,7 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
         mkdir_parents,
         tls,
         throttle,
-        _present: present,
+        _counted: counted,
     });
     session.directory = VirtualPath::root();
     session.tell(EventKind::LoggedIn);

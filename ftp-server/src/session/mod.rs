@@ -19,7 +19,7 @@ use ftp_proto::{
     TransferParameters,
 };
 
-use crate::auth::{Offer, Rights};
+use crate::auth::{Offer, Rights, UserSession};
 use crate::context::{Context, Current};
 use crate::data::{self, DataChannel};
 use crate::digest::Algorithm;
@@ -28,7 +28,6 @@ use crate::listing::FactSelection;
 use crate::log::{Event, EventKind};
 use crate::name_pattern::is_denied;
 use crate::net::complaints::Complaints;
-use crate::presence::Present;
 use crate::protection::{TlsInfo, TlsPolicy};
 use crate::rate::Throttle;
 use crate::reply::{self, Purpose};
@@ -116,7 +115,7 @@ pub(crate) struct User {
     /// How fast bytes may move.
     pub(crate) throttle: Throttle,
     /// Counts this session, if users may have only so many.
-    pub(crate) _present: Option<Present>,
+    pub(crate) _counted: Option<UserSession>,
 }
 
 impl Session {
@@ -370,7 +369,7 @@ mod tests {
             mkdir_parents: false,
             tls: TlsPolicy::default(),
             throttle: Throttle::default(),
-            _present: None,
+            _counted: None,
         };
         session.access = Access::User(user);
         session

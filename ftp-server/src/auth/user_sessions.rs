@@ -7,7 +7,7 @@ use crate::rate::Rate;
 
 /// Counts the sessions of each user.
 #[derive(Debug, Default)]
-pub(crate) struct Presence {
+pub(crate) struct UserSessions {
     users: Mutex<HashMap<Vec<u8>, Common>>,
 }
 
@@ -19,13 +19,13 @@ struct Common {
 
 /// One session of a user; dropping it counts it no more.
 #[derive(Debug)]
-pub(crate) struct Present {
-    presence: Arc<Presence>,
+pub(crate) struct UserSession {
+    registry: Arc<UserSessions>,
     user: Vec<u8>,
     rate: Option<Arc<Rate>>,
 }
 
-impl Presence {
+impl UserSessions {
     /// Counts one session more; `None` if the user has `limit` already, of which 0 is none. All of
     /// them may move `bytes_per_second` together, of which 0 is no limit either. Names are compared
     /// byte for byte: which of them are one user's, the authenticator knows.
@@ -34,7 +34,7 @@ impl Presence {
         user: &[u8],
         limit: usize,
         bytes_per_second: u64,
-    ) -> Option<Present> {
+    ) -> Option<UserSession> {
         let user = user.to_vec();
         let mut users = self.users();
         let new = || Common { sessions: 0, rate: Rate::new(bytes_per_second) };
@@ -45,7 +45,7 @@ impl Presence {
         common.sessions += 1;
         let rate = common.rate.clone();
         drop(users);
-        Some(Present { presence: Arc::clone(self), user, rate })
+        Some(UserSession { registry: Arc::clone(self), user, rate })
     }
 
     fn users(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Common>> {
@@ -54,16 +54,16 @@ impl Presence {
     }
 }
 
-impl Present {
+impl UserSession {
     /// How fast this session and the others of its user may be together.
     pub(crate) fn rate(&self) -> Option<Arc<Rate>> {
         self.rate.clone()
     }
 }
 
-impl Drop for Present {
+impl Drop for UserSession {
     fn drop(&mut self) {
-        let mut users = self.presence.users();
+        let mut users = self.registry.users();
         if let Some(common) = users.get_mut(&self.user) {
             common.sessions -= 1;
             if common.sessions == 0 {
@@ -79,25 +79,25 @@ mod tests {
 
     #[test]
     fn each_user_is_counted_apart_cm_15() {
-        let presence = Arc::new(Presence::default());
-        let first = presence.enter(b"a", 2, 0).unwrap();
-        let second = presence.enter(b"a", 2, 0).unwrap();
-        assert!(presence.enter(b"a", 2, 0).is_none());
-        let other = presence.enter(b"A", 2, 0).unwrap();
+        let registry = Arc::new(UserSessions::default());
+        let first = registry.enter(b"a", 2, 0).unwrap();
+        let second = registry.enter(b"a", 2, 0).unwrap();
+        assert!(registry.enter(b"a", 2, 0).is_none());
+        let other = registry.enter(b"A", 2, 0).unwrap();
         drop(first);
-        assert!(presence.enter(b"a", 2, 0).is_some());
+        assert!(registry.enter(b"a", 2, 0).is_some());
         drop((second, other));
-        assert!(presence.users().is_empty(), "users that are gone cost nothing");
+        assert!(registry.users().is_empty(), "users that are gone cost nothing");
     }
 
     #[test]
     fn the_sessions_of_a_user_have_one_rate() {
-        let presence = Arc::new(Presence::default());
-        let enter = |user: &[u8]| presence.enter(user, 0, 1_000).unwrap();
+        let registry = Arc::new(UserSessions::default());
+        let enter = |user: &[u8]| registry.enter(user, 0, 1_000).unwrap();
         let users = [enter(b"a"), enter(b"a"), enter(b"b")];
         let [first, second, other] = users.each_ref().map(|present| present.rate().unwrap());
         assert!(Arc::ptr_eq(&first, &second));
         assert!(!Arc::ptr_eq(&first, &other));
-        assert!(presence.enter(b"c", 1, 0).unwrap().rate().is_none());
+        assert!(registry.enter(b"c", 1, 0).unwrap().rate().is_none());
     }
 }
