@@ -16,10 +16,10 @@ use crate::log::{Observers, Refusal};
 use crate::net::admission::Admission;
 use crate::net::ban::Bans;
 use crate::places::Places;
-use crate::protection::Resumed;
 use crate::relay::Relay;
 use crate::session;
 use crate::tls::Acceptor;
+use crate::tls::Resumed;
 use crate::watch::Watchdog;
 use crate::who::{SessionInfo, Shown};
 

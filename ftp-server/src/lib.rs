@@ -45,7 +45,6 @@ mod name_pattern;
 mod net;
 mod pace;
 mod places;
-mod protection;
 mod rate;
 mod relay;
 mod reply;
@@ -53,7 +52,6 @@ mod server;
 mod session;
 mod storage;
 mod threads;
-#[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 mod tls;
 mod watch;
 mod who;
@@ -69,9 +67,6 @@ pub use auth::{
 pub use config::{PassiveAddress, PassiveOverride, ServerConfig};
 pub use error::Error;
 pub use name_pattern::NamePattern;
-pub use protection::{
-    ClientCertificates, Resumptions, SessionReuse, TlsError, TlsInfo, TlsPolicy, TlsVersion,
-};
 pub use server::{Cutter, Server, ServerBuilder, ShutdownReport};
 pub use storage::{
     Capabilities, Confinement, ConfinementPolicy, Entries, Entry, EntryKind, Fault, FaultStorage,
@@ -79,5 +74,7 @@ pub use storage::{
     StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Tally, Upload, VirtualPath, Walls,
     WriteMode,
 };
-pub use tls::Tls;
+pub use tls::{
+    ClientCertificates, Resumptions, SessionReuse, Tls, TlsError, TlsInfo, TlsPolicy, TlsVersion,
+};
 pub use who::{Activity, SessionInfo};

@@ -17,9 +17,9 @@ use crate::limits;
 use crate::log::{Observer, Observers};
 use crate::net::admission::{self, Admission};
 use crate::net::{listener, socket};
-use crate::protection::Resumptions;
 use crate::session::Greeting;
 use crate::storage::{ConfinementPolicy, LocalStorage, Storage};
+use crate::tls::Resumptions;
 use crate::tls::{Acceptor, Tls};
 use crate::who::SessionInfo;
 

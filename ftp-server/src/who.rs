@@ -7,8 +7,8 @@ use std::time::SystemTime;
 
 use ftp_proto::Verb;
 
-use crate::protection::TlsVersion;
 use crate::storage::VirtualPath;
+use crate::tls::TlsVersion;
 
 /// A session, as it was when [`Server::sessions`](crate::Server::sessions) looked.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -19,8 +19,8 @@ use std::time::Instant;
 
 use ftp_proto::HostName;
 
-use crate::protection::{TlsInfo, TlsPolicy};
 use crate::storage::{Capabilities, Storage};
+use crate::tls::{TlsInfo, TlsPolicy};
 
 /// What is known when a login is to be decided.
 #[derive(Clone, Copy)]

@@ -12,10 +12,10 @@ use crate::context::Context;
 use crate::data;
 use crate::log::{EventKind, LoginRefusal, Refusal};
 use crate::net::admission;
-use crate::protection::TlsPolicy;
 use crate::rate::{Rate, Throttle};
 use crate::session::{Access, Outcome, Session, User};
 use crate::storage::VirtualPath;
+use crate::tls::TlsPolicy;
 
 /// How many bytes of a client's name go to the log.
 const CLIENT_NAME: usize = 256;

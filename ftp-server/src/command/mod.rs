@@ -19,9 +19,9 @@ pub(crate) use information::status;
 use self::parameter::only;
 use ftp_proto::{Command, ParseErrorKind, Reply, ReplyCode, Verb};
 
-use crate::protection::TlsPolicy;
 use crate::session::{Access, Outcome, Session};
 use crate::storage::Capabilities;
+use crate::tls::TlsPolicy;
 
 /// When a command is looked at: read by the gate, in the order the checks run, by `HELP` and
 /// `FEAT`.

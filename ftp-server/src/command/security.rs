@@ -3,8 +3,8 @@
 use ftp_proto::{AuthMechanism, ProtectionLevel, Reply, ReplyCode};
 
 use crate::log::EventKind;
-use crate::protection::TlsPolicy;
 use crate::session::{Outcome, Session};
+use crate::tls::TlsPolicy;
 
 /// `AUTH TLS`: 234, then the handshake; 504 for other mechanisms. Whoever was logged in is not any
 /// more (RFC 4217 §4.2).

@@ -25,9 +25,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::limits;
-use crate::protection::{Resumptions, SessionReuse};
 use crate::session::Session;
 use crate::tls::Connection;
+use crate::tls::{Resumptions, SessionReuse};
 
 /// How the next data connection comes about.
 pub(crate) enum DataChannel {

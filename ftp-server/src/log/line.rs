@@ -282,8 +282,8 @@ mod tests {
 
     use super::*;
     use crate::log::{Direction, LoginRefusal, Refusal, TransferEnd};
-    use crate::protection::{TlsInfo, TlsVersion};
     use crate::storage::VirtualPath;
+    use crate::tls::{TlsInfo, TlsVersion};
 
     fn both(session: Option<u64>, user: Option<&[u8]>, kind: EventKind<'_>) -> (String, String) {
         let peer = SocketAddr::from(([192, 0, 2, 9], 50_212));

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ftp_proto::{Network, Reply, ReplyCode, RepresentationType, Verb};
 
-use crate::protection::TlsInfo;
 use crate::storage::VirtualPath;
+use crate::tls::TlsInfo;
 
 /// Is told what happened, after the fact and in the order of each session.
 ///

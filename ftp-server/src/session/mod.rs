@@ -28,11 +28,11 @@ use crate::listing::FactSelection;
 use crate::log::{Event, EventKind};
 use crate::name_pattern::is_denied;
 use crate::net::complaints::Complaints;
-use crate::protection::{TlsInfo, TlsPolicy};
 use crate::rate::Throttle;
 use crate::reply::{self, Purpose};
 use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath};
 use crate::tls::{Acceptor, Secured};
+use crate::tls::{TlsInfo, TlsPolicy};
 
 /// What the server knows of one client.
 pub(crate) struct Session {

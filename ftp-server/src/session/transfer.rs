@@ -17,11 +17,11 @@ use crate::data::{self, Ended, Interruption, Limits, Monitor, OpenError};
 use crate::limits;
 use crate::log::{EventKind, TransferEnd};
 use crate::places::Place;
-use crate::protection::TlsInfo;
 use crate::rate::Throttle;
 use crate::reply::{self, Purpose};
 use crate::storage::{StorageError, StreamEnd, Upload, VirtualPath};
 use crate::tls::Connection;
+use crate::tls::TlsInfo;
 
 /// What became of a transfer.
 enum End {

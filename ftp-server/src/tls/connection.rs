@@ -9,8 +9,8 @@ use rustls::server::{ServerConfig, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{HandshakeKind, ProtocolVersion};
 
+use super::policy::{TlsInfo, TlsVersion};
 use crate::limits;
-use crate::protection::{TlsInfo, TlsVersion};
 
 /// The longest record there may be, with its header (RFC 5246 §6.2.3).
 pub(crate) const RECORD: usize = 5 + FRAGMENT + 2_048;

@@ -16,7 +16,7 @@ use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::certificate::Certificate;
-use crate::protection::TlsError;
+use super::policy::TlsError;
 
 /// Much longer than any chain of certificates, in bytes.
 const LONGEST: u64 = 1 << 20;

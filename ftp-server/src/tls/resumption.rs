@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use rustls::server::{ProducesTickets, StoresServerSessions};
 
-use super::provider;
+use super::provider::provider;
 
 /// How many sessions of TLS 1.2 a control connection remembers for clients that take no tickets.
 const REMEMBERED: usize = 4;

@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 use ftp_proto::{HostName, Network, TimeVal};
 use rustix::event::PollFlags;
 
-use crate::protection::{
-    ClientCertificates, SessionReuse, TlsError, TlsInfo, TlsPolicy, TlsVersion,
-};
+use super::policy::{ClientCertificates, SessionReuse, TlsError, TlsInfo, TlsPolicy, TlsVersion};
 
 /// See the feature `tls`.
 pub(crate) const RECORD: usize = 18 * 1_024;
