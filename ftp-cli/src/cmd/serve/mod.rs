@@ -6,7 +6,7 @@ mod check;
 mod homes;
 mod hooks;
 mod plan;
-#[cfg_attr(not(feature = "tls"), path = "serve/tls_absent.rs")]
+#[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 mod tls;
 mod transfers;
 
