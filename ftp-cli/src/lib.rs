@@ -48,7 +48,6 @@ mod threads;
 mod trace;
 mod transfer;
 mod upload;
-mod values;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

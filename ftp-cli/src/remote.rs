@@ -13,10 +13,10 @@ use ftp_proto::{Escaped, FtpUrl};
 use crate::credentials::{Credentials, VARIABLE};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
+use crate::options::values;
 use crate::secure::{self, Protection};
 use crate::signals::Cleanup;
 use crate::stdio::Messages;
-use crate::values;
 
 /// Reads an operand that names something on a server.
 ///

@@ -8,10 +8,10 @@ use crate::events::Events;
 use crate::exit::Failure;
 use crate::json::Object;
 use crate::options::Options;
+use crate::options::values;
 use crate::pace;
 use crate::signals::Cleanup;
 use crate::stdio::{Messages, Stdio};
-use crate::values;
 
 /// The first pause without `--retry-delay`; each further one is twice as long, up to the longest.
 const PAUSE: Duration = Duration::from_secs(1);

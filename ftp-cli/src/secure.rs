@@ -8,8 +8,8 @@ use ftp_proto::{FtpUrl, Scheme};
 
 use crate::exit::Failure;
 use crate::options::Options;
+use crate::options::values;
 use crate::stdio::Messages;
-use crate::values;
 
 /// Options that say how TLS is done, and so need it to be done.
 const HOW: &[&str] = &["ca-file", "client-cert", "client-key", "insecure", "pin", "tls-data"];

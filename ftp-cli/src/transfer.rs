@@ -12,6 +12,7 @@ use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::json::Object;
 use crate::options::Options;
+use crate::options::values;
 use crate::output;
 use crate::pace::Pace;
 use crate::progress::{Board, When, is_talkative};
@@ -19,7 +20,6 @@ use crate::remote::shown;
 use crate::retrying::{Retrying, Witness};
 use crate::signals::Cleanup;
 use crate::stdio::{Messages, Output, Stdio};
-use crate::values;
 
 /// How much is moved at once.
 pub(crate) const BLOCK: usize = 256 * 1_024;

@@ -11,6 +11,7 @@ use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::json::Object;
 use crate::options::Options;
+use crate::options::values;
 use crate::output;
 use crate::progress::is_talkative;
 use crate::remote::{self, Dialler};
@@ -20,7 +21,6 @@ use crate::signals::Cleanup;
 use crate::stdio::Stdio;
 use crate::target::name_of;
 use crate::trace;
-use crate::values;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [source, target] = options.operands.as_slice() else {

@@ -13,13 +13,14 @@ use crate::facts;
 use crate::json::Object;
 use crate::look;
 use crate::options::Options;
+use crate::options::values;
 use crate::output::Lines;
 use crate::remote;
 use crate::retrying::{Retrying, Witness};
 use crate::session::Sessions;
 use crate::signals::Cleanup;
 use crate::stdio::{Messages, Stdio};
-use crate::{trace, values};
+use crate::trace;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [url] = options.operands.as_slice() else {

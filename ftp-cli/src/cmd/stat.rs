@@ -9,9 +9,9 @@ use crate::exit::Failure;
 use crate::facts;
 use crate::look;
 use crate::options::Options;
+use crate::options::values;
 use crate::output::Lines;
 use crate::stdio::Stdio;
-use crate::values;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.operands.is_empty() {

@@ -6,10 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 
 use ftp_proto::FtpUrl;
 
+use super::values;
 use super::{Row, TABLE, entries};
 use crate::exit::Failure;
 use crate::remote;
-use crate::values;
 
 /// What the program is told to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

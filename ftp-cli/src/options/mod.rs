@@ -4,12 +4,13 @@
 //! `--` ends options. Names of files need not be UTF-8: getopts, which refuses all arguments if
 //! one is not, gets a stand-in for each of those and its value is put back here.
 
-mod cluster;
+mod clusters;
 mod command;
 mod entries;
-mod explain;
-mod stand_in;
+mod hints;
+mod stand_ins;
 mod table;
+pub(crate) mod values;
 
 pub(crate) use command::{Command, Entry, Operand};
 pub(crate) use entries::SHELLS;
@@ -20,8 +21,8 @@ use std::ffi::{OsStr, OsString};
 use getopts::{Fail, HasArg, Occur, ParsingStyle};
 
 use crate::exit::Failure;
-use explain::explain;
-use stand_in::StandIns;
+use hints::explain;
+use stand_ins::StandIns;
 
 /// Options as they were given, in order, and operands.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +75,7 @@ fn read(
     style: ParsingStyle,
     stand_ins: &StandIns,
 ) -> Result<(Given, Vec<String>), Fail> {
-    let texts = cluster::spread(texts, rows, style);
+    let texts = clusters::spread(texts, rows, style);
     // getopts takes its time for each option that it knows: most of what a small `get` costs.
     let dashed: Vec<&str> = texts.iter().filter_map(|text| text.strip_prefix('-')).collect();
     let is_there = |row: &&&Row| dashed.iter().any(|option| may_be(row, option));

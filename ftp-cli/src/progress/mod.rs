@@ -43,7 +43,7 @@ impl When {
     /// Usage: another word.
     pub(crate) fn from_options(options: &Options) -> Result<Self, Failure> {
         let words = [("auto", Self::Auto), ("always", Self::Always), ("never", Self::Never)];
-        let when = options.parsed("progress", |text| crate::values::word(text, &words))?;
+        let when = options.parsed("progress", |text| crate::options::values::word(text, &words))?;
         Ok(when.unwrap_or(if options.is_quiet() || options.trace() == Some(None) {
             Self::Never
         } else {

@@ -13,7 +13,7 @@ use super::lines::Lines;
 use super::reader::Reader;
 use super::table::Settings;
 use crate::exit::{Exit, Failure};
-use crate::values;
+use crate::options::values;
 
 /// The largest file that is read, in bytes. A longer one is something else.
 const LARGEST: u64 = 4 * 1024 * 1024;

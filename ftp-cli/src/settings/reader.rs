@@ -12,7 +12,7 @@ use super::row::Row;
 use super::table::{Settings, TABLE, suggestion};
 use super::toml_text::{list_of, shown};
 use super::user::{USER, User, is_name};
-use crate::values;
+use crate::options::values;
 
 /// The table of the users.
 const USERS: &str = "users";

@@ -1,7 +1,7 @@
 //! The lines of a batch: words as a shell has them, and the commands that they make.
 
 use crate::exit::Failure;
-use crate::values;
+use crate::options::values;
 
 /// What a line asks for. Names are bytes.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -6,10 +6,10 @@ mod fish;
 mod zsh;
 
 use crate::exit::Failure;
+use crate::options::values;
 use crate::options::{Completes, Operand, Options, Row, SHELLS};
 use crate::output;
 use crate::stdio::Stdio;
-use crate::values;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [shell] = options.operands.as_slice() else {

@@ -31,11 +31,12 @@ use crate::credentials::VARIABLE;
 use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
+use crate::options::values;
 use crate::privileges;
 use crate::settings::{FIXED, available, has_ipv6};
 use crate::signals;
 use crate::stdio::Stdio;
-use crate::{trace, values};
+use crate::trace;
 
 /// Where the server logs, as far as it is known here what there is to say.
 const LOG: &str = "ftp_server";

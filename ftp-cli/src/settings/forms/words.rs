@@ -5,9 +5,9 @@ use ftp_server::{
     TlsPolicy, TlsVersion,
 };
 
+use crate::options::values::word;
 use crate::settings::form::Form;
 use crate::settings::kind::Kind;
-use crate::values::word;
 
 /// A type whose values have a word each.
 trait Words: Copy + PartialEq + 'static {

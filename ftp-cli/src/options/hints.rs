@@ -2,9 +2,9 @@
 
 use getopts::Fail;
 
+use super::values;
 use super::{Command, Row, TABLE, Value};
 use crate::exit::Failure;
-use crate::values;
 
 /// What getopts found wrong, and what to do about it. `command` is `None` in front of it.
 pub(super) fn explain(fail: &Fail, command: Option<Command>) -> Failure {
