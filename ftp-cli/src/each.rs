@@ -7,14 +7,14 @@ use ftp_client::{Client, Entered, Error, Place};
 use ftp_proto::FtpUrl;
 use log::LevelFilter;
 
+use crate::connect::dialler;
+use crate::connect::retry::{Retrying, Witness};
+use crate::connect::sessions::Sessions;
 use crate::events::Events;
 use crate::exit::Failure;
 use crate::json::Object;
 use crate::options::Options;
 use crate::progress::is_talkative;
-use crate::remote;
-use crate::retrying::{Retrying, Witness};
-use crate::session::Sessions;
 use crate::signals::Cleanup;
 use crate::stdio::{Messages, Stdio};
 use crate::tally::Tally;
@@ -88,7 +88,7 @@ pub(crate) fn each(
     what: &'static str,
     act: &mut dyn FnMut(&mut Client, &FtpUrl, &Told) -> Result<Became, Failure>,
 ) -> Result<(), Failure> {
-    let urls = urls.iter().map(|url| remote::url(url)).collect::<Result<Vec<_>, _>>()?;
+    let urls = urls.iter().map(|url| dialler::url(url)).collect::<Result<Vec<_>, _>>()?;
     let retrying = Retrying::from_options(options)?;
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
@@ -164,5 +164,5 @@ pub(crate) fn is_named(url: &FtpUrl) -> Result<(), Failure> {
 ///
 /// `Usage`.
 pub(crate) fn are_named(urls: &[OsString]) -> Result<(), Failure> {
-    urls.iter().try_for_each(|url| is_named(&remote::url(url)?))
+    urls.iter().try_for_each(|url| is_named(&dialler::url(url)?))
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use ftp_proto::{Escaped, FtpUrl};
 
-use crate::remote::{is_url, may_hold_password};
+use crate::connect::dialler::{is_url, may_hold_password};
 
 /// What stands in their place.
 const INSTEAD: &str = "(an argument that may hold a password)";

@@ -13,9 +13,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
+use crate::connect::prompt;
 use crate::events::Events;
 use crate::exit::{Exit, Failure};
-use crate::prompt;
 use crate::stdio::{Messages, Stdio};
 use crate::threads;
 

@@ -10,8 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::connect::dialler::shown;
 use crate::exit::Failure;
-use crate::remote::shown;
 
 /// As many symbolic links as Linux follows.
 const LINKS: usize = 40;

@@ -8,6 +8,8 @@ use ftp_client::{Client, Digest, Error, HashAlgorithm, Place};
 use ftp_proto::{FtpUrl, RepresentationType};
 
 use crate::checksum::Checksum;
+use crate::connect::dialler::shown;
+use crate::connect::retry::{Retrying, Witness};
 use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::json::Object;
@@ -16,8 +18,6 @@ use crate::options::values;
 use crate::output;
 use crate::pace::Pace;
 use crate::progress::{Board, When, is_talkative};
-use crate::remote::shown;
-use crate::retrying::{Retrying, Witness};
 use crate::signals::Cleanup;
 use crate::stdio::{Messages, Output, Stdio};
 

@@ -10,10 +10,10 @@ use ftp_proto::{Pathname, ReplyCode, RepresentationType, Severity, TimeVal, Verb
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::checksum::Checksum;
+use crate::connect::dialler::shown;
 use crate::exit::{Exit, Failure};
 use crate::json::Object;
 use crate::progress::Meter;
-use crate::remote::shown;
 use crate::signals::Cleanup;
 use crate::transfer::{self, BLOCK, Context, Done, Remote, Verified, Verify};
 

@@ -14,11 +14,11 @@ use ftp_proto::{Network, RepresentationType};
 use ftp_server::{Rights, Server, ServerConfig, TlsPolicy};
 use log::LevelFilter;
 
+use crate::connect::dialler::shown;
 use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::output;
-use crate::remote::shown;
 use crate::signals;
 use crate::stdio::{Messages, Printable, Stdio};
 use crate::trace::{self, Dialogue};

@@ -6,7 +6,10 @@ use ftp_proto::RepresentationType;
 use log::LevelFilter;
 
 use super::mirror;
-use crate::credentials::Finder;
+use crate::connect::credentials::Finder;
+use crate::connect::dialler::{self, Dialler};
+use crate::connect::retry::{Retrying, Witness};
+use crate::connect::sessions::Sessions;
 use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::json::Object;
@@ -14,9 +17,6 @@ use crate::options::Options;
 use crate::options::values;
 use crate::output;
 use crate::progress::is_talkative;
-use crate::remote::{self, Dialler};
-use crate::retrying::{Retrying, Witness};
-use crate::session::Sessions;
 use crate::signals::Cleanup;
 use crate::stdio::Stdio;
 use crate::target::name_of;
@@ -26,7 +26,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [source, target] = options.operands.as_slice() else {
         return Err(Failure::usage("fxp needs two URLs: ftp-cli fxp SRC-URL DST-URL"));
     };
-    let (source, target) = (remote::url(source)?, remote::url(target)?);
+    let (source, target) = (dialler::url(source)?, dialler::url(target)?);
     let is_tree = options.has("recursive");
     if source.is_directory() && !is_tree {
         let message = format!("{source} names a directory; fxp copies one with -r");
@@ -58,7 +58,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             .parsed("listen", |text| values::word(text, &listeners))?
             .unwrap_or_default(),
         resume: if options.has("continue") { Resume::Find } else { Resume::No },
-        address: remote::address_rule(options)?.unwrap_or_default(),
+        address: dialler::address_rule(options)?.unwrap_or_default(),
         ..fxp::Options::default()
     };
     if is_tree {

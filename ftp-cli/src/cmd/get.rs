@@ -10,6 +10,8 @@ use ftp_client::{Client, Phase, Place};
 use ftp_proto::{Escaped, FtpUrl, RepresentationType};
 use log::LevelFilter;
 
+use crate::connect::dialler::{self, shown};
+use crate::connect::sessions::Sessions;
 use crate::download::{self, download};
 use crate::exit::{Exit, Failure};
 use crate::jobs::Refusal;
@@ -17,8 +19,6 @@ use crate::jobs::{self, Doors, Worker};
 use crate::json::Object;
 use crate::options::Options;
 use crate::progress::{Board, When};
-use crate::remote::{self, shown};
-use crate::session::Sessions;
 use crate::signals::Cleanup;
 use crate::stdio::Stdio;
 use crate::tally::Tally;
@@ -87,7 +87,7 @@ struct Item {
 fn items(options: &Options, settings: &Settings) -> Result<Vec<Item>, Failure> {
     let creates = settings.create_directories;
     let file = |operand: &OsString| {
-        let url = remote::url(operand)?;
+        let url = dialler::url(operand)?;
         if url.is_directory() {
             return Err(Failure::usage(format!("{url} names a directory; ftp-cli ls lists it")));
         }

@@ -7,6 +7,9 @@ use ftp_client::{
 use ftp_proto::{Entry, Escaped, FtpUrl, Pattern};
 use log::LevelFilter;
 
+use crate::connect::dialler;
+use crate::connect::retry::{Retrying, Witness};
+use crate::connect::sessions::Sessions;
 use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::facts;
@@ -15,9 +18,6 @@ use crate::look;
 use crate::options::Options;
 use crate::options::values;
 use crate::output::Lines;
-use crate::remote;
-use crate::retrying::{Retrying, Witness};
-use crate::session::Sessions;
 use crate::signals::Cleanup;
 use crate::stdio::{Messages, Stdio};
 use crate::trace;
@@ -26,7 +26,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [url] = options.operands.as_slice() else {
         return Err(Failure::usage("ls takes one URL: ftp-cli ls [-l] URL"));
     };
-    let url = remote::url(url)?;
+    let url = dialler::url(url)?;
     let how = How::from_options(options)?;
     let pattern = match options.has("glob") {
         true => Some(pattern(&url)?),

@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn what_is_read_of_the_environment_is_in_the_man_page() {
         let mut directories = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
-        let mut names = vec![crate::credentials::VARIABLE.to_owned()];
+        let mut names = vec![crate::connect::credentials::VARIABLE.to_owned()];
         while let Some(directory) = directories.pop() {
             for entry in fs::read_dir(directory).unwrap() {
                 let path = entry.unwrap().path();

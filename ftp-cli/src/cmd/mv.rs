@@ -5,18 +5,18 @@ use std::os::unix::ffi::OsStrExt;
 
 use ftp_proto::FtpUrl;
 
+use crate::connect::dialler;
 use crate::each::{self, Became};
 use crate::exit::Failure;
 use crate::look;
 use crate::options::Options;
-use crate::remote;
 use crate::stdio::Stdio;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [from, to] = options.operands.as_slice() else {
         return Err(Failure::usage("mv takes a URL and a path: ftp-cli mv URL NEWPATH"));
     };
-    let url = remote::url(from)?;
+    let url = dialler::url(from)?;
     each::is_named(&url)?;
     let to = new_path(&url, to)?;
     each::each(
@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 fn new_path(url: &FtpUrl, operand: &OsStr) -> Result<Vec<u8>, Failure> {
     let bytes = operand.as_bytes();
     let path = if bytes.windows(3).take(6).any(|part| part == b"://") {
-        let target = remote::url(operand)?;
+        let target = dialler::url(operand)?;
         let server = |url: &FtpUrl| (url.host().to_ascii_lowercase(), url.port());
         let is_other_user = target.user().is_some() && target.user() != url.user();
         if server(&target) != server(url) || is_other_user {

@@ -4,12 +4,12 @@ use std::io::{self, ErrorKind, IsTerminal};
 
 use ftp_server::PasswordHash;
 
-use crate::credentials::{self, Secret};
+use crate::connect::credentials::{self, Secret};
+use crate::connect::prompt::Terminal;
 use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::output;
-use crate::prompt::Terminal;
 use crate::signals;
 use crate::stdio::Stdio;
 

@@ -13,14 +13,14 @@ use ftp_client::Place;
 use ftp_proto::{Escaped, FtpUrl, RepresentationType};
 use log::LevelFilter;
 
+use crate::connect::dialler::{self, shown};
+use crate::connect::sessions::Sessions;
 use crate::exit::{Exit, Failure};
 use crate::jobs::{self, Doors, Refusal, Worker};
 use crate::json::Object;
 use crate::options::Options;
 use crate::output;
 use crate::progress::When;
-use crate::remote::{self, shown};
-use crate::session::Sessions;
 use crate::signals::Cleanup;
 use crate::stdio::Stdio;
 use crate::tally::Tally;
@@ -33,10 +33,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let Some((url, locals @ [_, ..])) = options.operands.split_last() else {
         return Err(Failure::usage("put needs a file and a URL: ftp-cli put LOCAL... URL"));
     };
-    if locals.iter().any(|local| remote::is_url(local.as_bytes())) {
+    if locals.iter().any(|local| dialler::is_url(local.as_bytes())) {
         return Err(Failure::usage("put takes files and one URL, which stands last"));
     }
-    let url = remote::url(url)?;
+    let url = dialler::url(url)?;
     let paths = remote_paths(locals, &url)?;
     let settings = Settings::from_options(options)?;
     let representation = settings.representation(&url)?;

@@ -6,13 +6,13 @@ use ftp_client::{Client, Error, RawCommand, Reply};
 use ftp_proto::{Escaped, FtpUrl, Severity};
 use log::LevelFilter;
 
+use crate::connect::dialler;
+use crate::connect::sessions::Sessions;
 use crate::events::Events;
 use crate::exit::Failure;
 use crate::json::Object;
 use crate::options::Options;
 use crate::output::Lines;
-use crate::remote;
-use crate::session::Sessions;
 use crate::signals::Cleanup;
 use crate::stdio::Stdio;
 use crate::tally::Tally;
@@ -23,7 +23,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         let message = "quote needs a URL and a command: ftp-cli quote URL COMMAND...";
         return Err(Failure::usage(message));
     };
-    let url = remote::url(url)?;
+    let url = dialler::url(url)?;
     let commands = commands.iter().map(|line| command(line.as_bytes()));
     let commands = commands.collect::<Result<Vec<_>, _>>()?;
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
@@ -66,7 +66,7 @@ pub(super) fn command(line: &[u8]) -> Result<RawCommand, Failure> {
         // Not all of it, which may hold a password.
         let verb = line.split(|byte| *byte == b' ').next().unwrap_or_default();
         let verb = verb.get(..verb.len().min(16)).unwrap_or_default();
-        if remote::may_hold_password(line) {
+        if dialler::may_hold_password(line) {
             return Failure::usage(format!("quote: not a command: {error}")).alone();
         }
         Failure::usage(format!("quote {}: {error}", Escaped(verb))).alone()

@@ -12,12 +12,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, T
 
 use self::line::{Line, figures};
 use self::screen::Screen;
+use crate::connect::dialler::shown;
 use crate::events::Events;
 use crate::exit::Failure;
 use crate::json::Object;
 use crate::options::Options;
 use crate::output;
-use crate::remote::shown;
 use crate::stdio::{Messages, Stdio};
 
 /// How long until it is drawn anew: on a terminal, and elsewhere, where each is a line.

@@ -16,6 +16,8 @@ use log::LevelFilter;
 use self::count::{Count, tell};
 use self::line::Order;
 use super::{chmod, ls, mkdir, put, quote, rm, stat};
+use crate::connect::dialler::{self, shown};
+use crate::connect::sessions::Sessions;
 use crate::download::download;
 use crate::each::{Became, Told};
 use crate::exit::{Exit, Failure};
@@ -25,8 +27,6 @@ use crate::look;
 use crate::options::Options;
 use crate::output::Lines;
 use crate::progress::When;
-use crate::remote::{self, shown};
-use crate::session::Sessions;
 use crate::signals::Cleanup;
 use crate::stdio::Stdio;
 use crate::target::{Target, name_of, shown_path};
@@ -48,7 +48,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             return Err(Failure::usage("batch takes a URL and a file: ftp-cli batch URL [FILE|-]"));
         }
     };
-    let url = remote::url(url)?;
+    let url = dialler::url(url)?;
     let settings = Settings::from_options(options)?;
     let representation = settings.representation(&url)?;
     let script = match script {

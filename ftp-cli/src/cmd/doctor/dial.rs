@@ -10,9 +10,9 @@ use ftp_proto::{Escaped, FtpUrl};
 use super::diagnosis::Diagnosis;
 use super::places::{Inside, Places};
 use super::ways::Way;
-use crate::credentials::Credentials;
+use crate::connect::credentials::Credentials;
+use crate::connect::dialler::Dialler;
 use crate::exit::{Exit, Failure};
-use crate::remote::Dialler;
 use crate::stdio::Messages;
 
 /// How long the whole examination may take (default without `--timeout`).

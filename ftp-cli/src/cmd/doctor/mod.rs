@@ -40,11 +40,11 @@ use ftp_client::{Client, Error, Family, Phase, RawCommand};
 use ftp_proto::{AddressClass, Features, FtpUrl, Reply, Scheme};
 use log::LevelFilter;
 
-use crate::credentials::Finder;
+use crate::connect::credentials::Finder;
+use crate::connect::dialler::{self, Dialler};
+use crate::connect::tls_options::Protection;
 use crate::exit::Failure;
 use crate::options::Options;
-use crate::remote::{self, Dialler};
-use crate::secure::Protection;
 use crate::signals::Cleanup;
 use crate::stdio::Stdio;
 use crate::trace;
@@ -66,8 +66,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [url] = options.operands.as_slice() else {
         return Err(Failure::usage("doctor takes one URL: ftp-cli doctor URL"));
     };
-    let url = remote::url(url)?;
-    let timeouts = remote::timeouts(options)?;
+    let url = dialler::url(url)?;
+    let timeouts = dialler::timeouts(options)?;
     let dialler = Dialler::in_both_modes(options)?;
     let protection = Protection::from_options(options)?;
     let word = options.value("tls").and_then(OsStr::to_str);
@@ -94,10 +94,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         credentials: &credentials,
         timeouts,
         greeted: Duration::ZERO,
-        wanted: remote::mode(options),
-        family: remote::family(options),
-        bind: remote::bind(options)?,
-        rule: remote::address_rule(options)?.unwrap_or_default(),
+        wanted: dialler::mode(options),
+        family: dialler::family(options),
+        bind: dialler::bind(options)?,
+        rule: dialler::address_rule(options)?.unwrap_or_default(),
         upload: options.value("upload-dir").map(OsStr::as_bytes),
         places: Places::new(),
     };

@@ -5,13 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::carrier::{Carrier, Watch};
 use super::plan::{Plan, Removed};
+use crate::connect::dialler::shown;
+use crate::connect::retry::{Retrying, Witness};
 use crate::events::Events;
 use crate::exit::Failure;
 use crate::json::Object;
 use crate::pace::Pace;
 use crate::progress::Board;
-use crate::remote::shown;
-use crate::retrying::{Retrying, Witness};
 use crate::stdio::Messages;
 use crate::tally::Tally;
 

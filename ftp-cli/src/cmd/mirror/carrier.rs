@@ -11,12 +11,12 @@ use super::item::Stamp;
 use super::plan::{Copy, Removal, Removed};
 use super::probe::{Names, is_text};
 use super::side::{failed, join};
+use crate::connect::dialler::shown;
+use crate::connect::sessions::Sessions;
 use crate::exit::{Exit, Failure};
 use crate::links::{NO_DIRECTORY, NOT_EMPTY, Proof, says};
 use crate::pace::Pace;
 use crate::progress::Meter;
-use crate::remote::shown;
-use crate::session::Sessions;
 use crate::transfer::{self, Verify};
 use crate::upload::is_unchanged;
 

@@ -24,7 +24,10 @@ use std::time::Instant;
 use ftp_client::{FtpUrl, ListOptions, ListingForm, Place, fxp};
 use log::LevelFilter;
 
-use crate::credentials::Finder;
+use crate::connect::credentials::Finder;
+use crate::connect::dialler::{self, shown};
+use crate::connect::retry::{Retrying, Witness};
+use crate::connect::sessions::Sessions;
 use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::json::Object;
@@ -34,9 +37,6 @@ use crate::options::values;
 use crate::output;
 use crate::pace::Pace;
 use crate::progress::{Board, When, is_talkative};
-use crate::remote::{self, shown};
-use crate::retrying::{Retrying, Witness};
-use crate::session::Sessions;
 use crate::signals::Cleanup;
 use crate::stdio::Stdio;
 use crate::target::shown_path;
@@ -73,12 +73,12 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             Err(Failure::usage(message))
         }
         (true, false) => {
-            let (url, here) = (remote::url(source)?, Path::new(target));
+            let (url, here) = (dialler::url(source)?, Path::new(target));
             let done = Mirror::new(options, stdio, &[&url])?.down(&url, here, stdio);
             told(done, [url.to_string().as_bytes(), target.as_bytes()], stdio)
         }
         (false, true) => {
-            let (here, url) = (Path::new(source), remote::url(target)?);
+            let (here, url) = (Path::new(source), dialler::url(target)?);
             let done = Mirror::new(options, stdio, &[&url])?.up(here, &url, stdio);
             told(done, [source.as_bytes(), url.to_string().as_bytes()], stdio)
         }

@@ -10,9 +10,9 @@ use super::ground::ODD_TIME;
 use super::item::Clock;
 use super::plan::Plan;
 use super::side::join;
+use crate::connect::dialler::shown;
+use crate::connect::sessions::Sessions;
 use crate::exit::Failure;
-use crate::remote::shown;
-use crate::session::Sessions;
 
 /// What a server makes of names that are not UTF-8.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -21,7 +21,7 @@ use ftp_server::{
 use log::Level;
 
 use super::{LOG, in_full};
-use crate::credentials::Secret;
+use crate::connect::credentials::Secret;
 use crate::exit::{Exit, Failure};
 use crate::settings::User;
 use crate::target::shown_path;

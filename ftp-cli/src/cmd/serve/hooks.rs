@@ -22,7 +22,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::LOG;
 use super::homes;
-use crate::credentials::VARIABLE;
+use crate::connect::credentials::VARIABLE;
 use crate::options::values;
 use crate::settings::Settings;
 use crate::threads;

@@ -27,7 +27,7 @@ use self::hooks::Hooks;
 use self::plan::{Plan, Refusal};
 pub(in crate::cmd) use self::tls::self_signed;
 use self::transfers::Transfers;
-use crate::credentials::VARIABLE;
+use crate::connect::credentials::VARIABLE;
 use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;

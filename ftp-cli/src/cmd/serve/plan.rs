@@ -13,7 +13,7 @@ use ftp_proto::Escaped;
 use ftp_server::{Rights, UserLimits};
 
 use super::homes::Homes;
-use crate::credentials::{self, Secret, VARIABLE};
+use crate::connect::credentials::{self, Secret, VARIABLE};
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::settings::{File, Reading, Settings, User, shown};

@@ -12,10 +12,10 @@ use super::compare::{Difference, Rule};
 use super::ground::is_temporary;
 use super::item::{self, Clock, Item, Kind, Stamp, check_name};
 use super::side::{Contents, Links, Side, join};
+use crate::connect::dialler::shown;
 use crate::exit::{Exit, Failure};
 use crate::links::Proof;
 use crate::look::split;
-use crate::remote::shown;
 
 /// How deep a tree may be: a server can list one that has no end.
 const DEPTH: usize = 128;

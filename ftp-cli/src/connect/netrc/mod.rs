@@ -10,7 +10,7 @@ mod file;
 
 pub(crate) use file::{Loaded, in_home, load, unfit};
 
-use crate::credentials::Secret;
+use super::credentials::Secret;
 
 /// A longer word is no password, and the file another's.
 const WORD: usize = 4_096;

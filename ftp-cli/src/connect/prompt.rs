@@ -19,7 +19,7 @@ use signal_hook::consts::{
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
-use crate::credentials::{Secret, read_line};
+use super::credentials::{Secret, read_line};
 use crate::exit::{Exit, Failure};
 use crate::signals::is_ignored;
 use crate::stdio::Printable;

@@ -15,10 +15,10 @@ use ftp_proto::{Escaped, FtpUrl};
 use given::Given;
 pub(crate) use secret::{Secret, read_file, read_line, read_only_line};
 
+use super::netrc;
+use super::prompt::Terminal;
 use crate::exit::{Exit, Failure};
-use crate::netrc;
 use crate::options::Options;
-use crate::prompt::Terminal;
 use crate::stdio::Messages;
 use crate::target::shown_path;
 

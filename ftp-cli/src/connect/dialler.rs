@@ -10,11 +10,11 @@ use ftp_client::{
 };
 use ftp_proto::{Escaped, FtpUrl};
 
-use crate::credentials::{Credentials, VARIABLE};
+use super::credentials::{Credentials, VARIABLE};
+use super::tls_options::{self, Protection};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::values;
-use crate::secure::{self, Protection};
 use crate::signals::Cleanup;
 use crate::stdio::Messages;
 
@@ -243,12 +243,12 @@ impl Dialler {
             builder = builder.account(account.as_bytes());
         }
         let mut client = builder.connect_to(url).map_err(|error| {
-            let advice = secure::advice(&error, options);
+            let advice = tls_options::advice(&error, options);
             let mut failure = named(error.into());
             failure.message.push_str(advice);
             failure
         })?;
-        secure::tell(&client, options, messages);
+        tls_options::tell(&client, options, messages);
         if credentials.is_personal
             && client.tls().is_none()
             && let Some(address) = client.peer_addr().map(|peer| peer.ip())

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 
+use crate::connect::dialler::shown;
 use crate::exit::Failure;
-use crate::remote::shown;
 
 /// A longer first line is no password, and the file is the wrong one.
 const LONGEST: usize = 4_096;

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ftp_client::Client;
 use ftp_proto::{FtpUrl, Scheme};
 
-use crate::credentials::{Credentials, Finder};
+use super::credentials::{Credentials, Finder};
+use super::dialler::{self, Dialler};
 use crate::exit::Failure;
 use crate::options::Options;
-use crate::remote::{self, Dialler};
 use crate::signals::Cleanup;
 use crate::stdio::{Messages, Stdio};
 
@@ -155,10 +155,10 @@ impl<'a> Sessions<'a> {
         self.open.retain(|(open, _)| !open.is_of(url));
     }
 
-    /// Says good-bye to all servers behind what was done, as [`remote::part`].
+    /// Says good-bye to all servers behind what was done, as [`dialler::part`].
     pub(crate) fn part(self, failure: Option<&Failure>) {
         for (_, client) in self.open {
-            remote::part(client, failure);
+            dialler::part(client, failure);
         }
     }
 }

@@ -10,10 +10,10 @@ use std::process::{Command, Stdio};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, geteuid, getpid, pidfd_getfd, pidfd_open};
 
 use super::{Secret, read_line};
+use crate::connect::dialler::shown;
+use crate::connect::netrc::unfit;
 use crate::exit::{Exit, Failure};
-use crate::netrc::unfit;
 use crate::options::Options;
-use crate::remote::shown;
 
 /// The options, of which the last that was given counts.
 const OPTIONS: [&str; 3] = ["password-file", "password-fd", "password-command"];
