@@ -10,15 +10,15 @@ use log::LevelFilter;
 use crate::connect::dialler;
 use crate::connect::retry::{Retrying, Witness};
 use crate::connect::sessions::Sessions;
+use crate::console::progress::is_talkative;
+use crate::console::signals::Cleanup;
+use crate::console::stdio::{Messages, Stdio};
+use crate::console::trace;
 use crate::events::Events;
 use crate::exit::Failure;
 use crate::json::Object;
 use crate::options::Options;
-use crate::progress::is_talkative;
-use crate::signals::Cleanup;
-use crate::stdio::{Messages, Stdio};
 use crate::tally::Tally;
-use crate::trace;
 
 /// Who is told what is done.
 pub(crate) struct Told {

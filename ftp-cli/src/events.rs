@@ -6,11 +6,11 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::console::hidden::Hidden;
+use crate::console::stdio::{Messages, Output};
 use crate::exit::{Exit, Failure};
-use crate::hidden::Hidden;
 use crate::json::Object;
 use crate::options::Options;
-use crate::stdio::{Messages, Output};
 
 /// Tells what happens, from any thread.
 #[derive(Clone)]
@@ -190,7 +190,7 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stdio::tests::Kept;
+    use crate::console::stdio::tests::Kept;
 
     #[test]
     fn a_summary_counts_and_ends_the_lines() {

@@ -3,9 +3,9 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use crate::console::hidden::Hidden;
+use crate::display;
 use crate::exit::Failure;
-use crate::hidden::Hidden;
-use crate::output;
 
 /// One line of `--json`, built field by field. What the fields mean is in `docs/json.md`.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ impl Object {
     pub(crate) fn failure(self, failure: &Failure) -> Self {
         self.text("kind", failure.exit.kind())
             .number("exit", failure.exit.code().into())
-            .text("message", &output::plain(&failure.message))
+            .text("message", &display::plain(&failure.message))
             .number_if("code", failure.code.map(Into::into))
             .text_if("phase", failure.phase.map(ftp_client::Phase::as_str))
     }

@@ -13,44 +13,38 @@
 //! ```
 
 mod checksum;
-mod closed;
 mod cmd;
 mod connect;
+mod console;
+mod display;
 mod download;
 mod each;
 mod events;
 mod exit;
 mod facts;
-mod hidden;
 mod jobs;
 mod json;
 mod links;
 mod look;
 mod options;
 mod origin;
-mod output;
 mod pace;
 mod privileges;
-mod progress;
 mod settings;
-mod signals;
 mod sink;
-mod stdio;
 mod tally;
 mod target;
-mod threads;
-mod trace;
 mod transfer;
 mod upload;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use console::hidden::Hidden;
+pub use console::stdio::Stdio;
 use events::Events;
 use exit::{Exit, Failure};
-use hidden::Hidden;
 use options::{Command, Options};
-pub use stdio::Stdio;
 
 /// Does what `arguments` say, the name of the program not among them. What goes wrong is said on
 /// standard error; the exit code is one of the table that `help` prints.
@@ -87,7 +81,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
     };
     stdio.messages.settle();
     if exit == Exit::BrokenPipe && stdio.is_process {
-        signals::end_by_broken_pipe();
+        console::signals::end_by_broken_pipe();
     }
     exit.into()
 }
@@ -95,7 +89,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
 fn dispatch(command: Option<Command>, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.has("version") {
         let version = concat!("ftp-cli ", env!("CARGO_PKG_VERSION"), "\n");
-        return output::print(&mut stdio.output, version.as_bytes());
+        return display::print(&mut stdio.output, version.as_bytes());
     }
     if options.has("help") {
         return cmd::help::print(command, stdio);

@@ -10,10 +10,10 @@ use rustix::fs::{CWD, FlockOperation, Mode, RenameFlags, fchmod, flock, renameat
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
+use crate::console::signals::Cleanup;
+use crate::console::stdio::Output;
 use crate::exit::Failure;
 use crate::origin::Origin;
-use crate::signals::Cleanup;
-use crate::stdio::Output;
 use crate::target::{Target, parent, part_of, shown_path};
 use crate::transfer::BLOCK;
 

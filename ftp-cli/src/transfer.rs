@@ -10,16 +10,16 @@ use ftp_proto::{FtpUrl, RepresentationType};
 use crate::checksum::Checksum;
 use crate::connect::dialler::shown;
 use crate::connect::retry::{Retrying, Witness};
+use crate::console::progress::{Board, When, is_talkative};
+use crate::console::signals::Cleanup;
+use crate::console::stdio::{Messages, Output, Stdio};
+use crate::display;
 use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::json::Object;
 use crate::options::Options;
 use crate::options::values;
-use crate::output;
 use crate::pace::Pace;
-use crate::progress::{Board, When, is_talkative};
-use crate::signals::Cleanup;
-use crate::stdio::{Messages, Output, Stdio};
 
 /// How much is moved at once.
 pub(crate) const BLOCK: usize = 256 * 1_024;
@@ -215,7 +215,7 @@ impl<'a> Context<'a> {
         };
         self.events.done(&object, done.bytes);
         if self.talkative {
-            let moved = output::transferred(done.bytes, done.time);
+            let moved = display::transferred(done.bytes, done.time);
             self.messages.say(format_args!("{source} -> {target}: {moved}"));
         }
     }

@@ -11,10 +11,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::checksum::Checksum;
 use crate::connect::dialler::shown;
+use crate::console::progress::Meter;
+use crate::console::signals::Cleanup;
 use crate::exit::{Exit, Failure};
 use crate::json::Object;
-use crate::progress::Meter;
-use crate::signals::Cleanup;
 use crate::transfer::{self, BLOCK, Context, Done, Remote, Verified, Verify};
 
 /// Where the bytes of an upload come from.

@@ -15,7 +15,7 @@ const READERS: [&str; 17] = [
     "ftp-cli/src/download.rs",
     "ftp-cli/src/sink.rs",
     "ftp-cli/src/target.rs",
-    "ftp-cli/src/trace.rs",
+    "ftp-cli/src/console/trace.rs",
     "ftp-cli/src/upload.rs",
     "ftp-client/src/listing/entries.rs",
     "ftp-server/src/command/listing.rs",

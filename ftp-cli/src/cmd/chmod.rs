@@ -5,11 +5,11 @@ use ftp_proto::{EntryKind, Permissions};
 
 use std::os::unix::ffi::OsStrExt;
 
+use crate::console::stdio::Stdio;
 use crate::each::{self, Became};
 use crate::exit::{Exit, Failure};
 use crate::look;
 use crate::options::Options;
-use crate::stdio::Stdio;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let Some((mode, urls @ [_, ..])) = options.operands.split_first() else {

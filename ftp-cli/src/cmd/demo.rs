@@ -15,13 +15,13 @@ use ftp_server::{Rights, Server, ServerConfig, TlsPolicy};
 use log::LevelFilter;
 
 use crate::connect::dialler::shown;
+use crate::console::signals;
+use crate::console::stdio::{Messages, Printable, Stdio};
+use crate::console::trace::{self, Dialogue};
+use crate::display;
 use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
-use crate::output;
-use crate::signals;
-use crate::stdio::{Messages, Printable, Stdio};
-use crate::trace::{self, Dialogue};
 
 /// The file that everybody has.
 const LICENCE: &[u8] = include_bytes!("../../../LICENSE-MIT");
@@ -62,7 +62,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     // A signal takes the directory away, at which the rest fails: how it ends is the signal's say.
     let _unless_a_signal_ends_it = ending.lock();
     let checks = checks?;
-    output::print(&mut *stdio.output, format!("demo: all {checks} checks passed\n").as_bytes())
+    display::print(&mut *stdio.output, format!("demo: all {checks} checks passed\n").as_bytes())
 }
 
 /// How long all that one client does may take.
@@ -241,7 +241,7 @@ impl Demo<'_> {
         let mut upload = client.store(name)?;
         io::copy(&mut content.take(length), &mut upload).map_err(copying)?;
         let report = upload.finish()?;
-        let moved = output::transferred(report.bytes, report.duration);
+        let moved = display::transferred(report.bytes, report.duration);
         self.check(report.bytes == length, &format_args!("put {name}: {moved}"))
     }
 
@@ -270,7 +270,7 @@ impl Demo<'_> {
             same &= content.read_exact(want).is_ok() && came == want;
         }
         let report = download.finish()?;
-        let moved = output::transferred(report.bytes, report.duration);
+        let moved = display::transferred(report.bytes, report.duration);
         let from = if offset > 0 { format!(" from byte {offset} on") } else { String::new() };
         let whole = report.bytes == length;
         let what = format_args!("get {name}{from}: {moved}, the same byte for byte");
@@ -287,7 +287,7 @@ impl Demo<'_> {
         let options = fxp::Options { direction, ..fxp::Options::default() };
         let report = fxp::transfer(source, "64 MiB.bin", target, name, options);
         let report = report.map_err(|error| super::fxp::failure(&error))?;
-        let moved = output::transferred(LENGTH, report.duration);
+        let moved = display::transferred(LENGTH, report.duration);
         let what =
             format_args!("copy 64 MiB.bin to {name}: {moved}, none of it through the client");
         self.check(report.size == Some(LENGTH), &what)
@@ -304,7 +304,7 @@ impl Demo<'_> {
         let mut upload = client.store_from(name, offset)?;
         io::copy(&mut content.take(LENGTH - offset), &mut upload).map_err(copying)?;
         let report = upload.finish()?;
-        let moved = output::transferred(report.bytes, report.duration);
+        let moved = display::transferred(report.bytes, report.duration);
         let size = client.size(name)?;
         let is_whole = report.bytes == LENGTH - offset && size == Some(LENGTH);
         let what = format_args!("put {name} from byte {offset} on: {moved}, {LENGTH} bytes in all");
@@ -364,7 +364,7 @@ impl Demo<'_> {
             let _ = writeln!(out, "    {}", Printable(line));
         }
         let _ = writeln!(out, "{text}");
-        output::print(self.output, out.as_bytes())
+        display::print(self.output, out.as_bytes())
     }
 
     fn check(&mut self, right: bool, text: &dyn Display) -> Result<(), Failure> {

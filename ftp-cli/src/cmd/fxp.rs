@@ -10,17 +10,17 @@ use crate::connect::credentials::Finder;
 use crate::connect::dialler::{self, Dialler};
 use crate::connect::retry::{Retrying, Witness};
 use crate::connect::sessions::Sessions;
+use crate::console::progress::is_talkative;
+use crate::console::signals::Cleanup;
+use crate::console::stdio::Stdio;
+use crate::console::trace;
+use crate::display;
 use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::json::Object;
 use crate::options::Options;
 use crate::options::values;
-use crate::output;
-use crate::progress::is_talkative;
-use crate::signals::Cleanup;
-use crate::stdio::Stdio;
 use crate::target::name_of;
-use crate::trace;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [source, target] = options.operands.as_slice() else {
@@ -145,7 +145,7 @@ fn tell(report: &fxp::Report, events: &Events, about: &dyn Fn(Object) -> Object)
 fn in_words(report: &fxp::Report) -> String {
     match (&report.moved, moved(report)) {
         (None, _) => "it is there already".to_owned(),
-        (Some(_), Some(bytes)) => output::transferred(bytes, report.duration),
+        (Some(_), Some(bytes)) => display::transferred(bytes, report.duration),
         (Some(_), None) => format!("in {:.2} s", report.duration.as_secs_f64()),
     }
 }

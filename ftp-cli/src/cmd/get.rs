@@ -12,18 +12,18 @@ use log::LevelFilter;
 
 use crate::connect::dialler::{self, shown};
 use crate::connect::sessions::Sessions;
+use crate::console::progress::{Board, When};
+use crate::console::signals::Cleanup;
+use crate::console::stdio::Stdio;
+use crate::console::trace;
 use crate::download::{self, download};
 use crate::exit::{Exit, Failure};
 use crate::jobs::Refusal;
 use crate::jobs::{self, Doors, Worker};
 use crate::json::Object;
 use crate::options::Options;
-use crate::progress::{Board, When};
-use crate::signals::Cleanup;
-use crate::stdio::Stdio;
 use crate::tally::Tally;
 use crate::target::{Target, name_of};
-use crate::trace;
 use crate::transfer::{Context, Done, Remote, Settings};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {

@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
+use crate::console::stdio::Stdio;
+use crate::display;
 use crate::exit;
 use crate::exit::Failure;
 use crate::options::{self, Command, Entry, Group, Options, Row};
-use crate::output;
 use crate::settings::{self, Settings};
-use crate::stdio::Stdio;
 
 /// What operands and options are.
 pub(super) const URLS: &str = "\
@@ -36,7 +36,7 @@ pub(crate) fn print(command: Option<Command>, stdio: &mut Stdio) -> Result<(), F
         Some(Command::Help) | None => program(),
         Some(command) => about(command),
     };
-    output::print(&mut stdio.output, text.as_bytes())
+    display::print(&mut stdio.output, text.as_bytes())
 }
 
 fn program() -> String {

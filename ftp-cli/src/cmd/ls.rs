@@ -10,6 +10,10 @@ use log::LevelFilter;
 use crate::connect::dialler;
 use crate::connect::retry::{Retrying, Witness};
 use crate::connect::sessions::Sessions;
+use crate::console::signals::Cleanup;
+use crate::console::stdio::{Messages, Stdio};
+use crate::console::trace;
+use crate::display::Lines;
 use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::facts;
@@ -17,10 +21,6 @@ use crate::json::Object;
 use crate::look;
 use crate::options::Options;
 use crate::options::values;
-use crate::output::Lines;
-use crate::signals::Cleanup;
-use crate::stdio::{Messages, Stdio};
-use crate::trace;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [url] = options.operands.as_slice() else {
@@ -303,8 +303,8 @@ mod tests {
     use std::io;
 
     use super::*;
-    use crate::stdio::Output;
-    use crate::stdio::tests::Kept;
+    use crate::console::stdio::Output;
+    use crate::console::stdio::tests::Kept;
 
     #[test]
     fn names_are_stripped_and_exact_li_04_li_05() {

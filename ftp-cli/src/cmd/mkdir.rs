@@ -2,11 +2,11 @@
 
 use ftp_client::{Client, Error};
 
+use crate::console::stdio::Stdio;
 use crate::each::{self, Became};
 use crate::exit::Failure;
 use crate::look;
 use crate::options::Options;
-use crate::stdio::Stdio;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.operands.is_empty() {

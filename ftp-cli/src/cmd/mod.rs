@@ -21,9 +21,9 @@ pub(crate) mod rmdir;
 pub(crate) mod serve;
 pub(crate) mod stat;
 
+use crate::console::stdio::Stdio;
 use crate::exit::Failure;
 use crate::options::{Command, Options};
-use crate::stdio::Stdio;
 
 /// Does what `command` stands for. The match is exhaustive: a command that nothing does is a
 /// compile error.

@@ -6,11 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 use ftp_proto::FtpUrl;
 
 use crate::connect::dialler;
+use crate::console::stdio::Stdio;
 use crate::each::{self, Became};
 use crate::exit::Failure;
 use crate::look;
 use crate::options::Options;
-use crate::stdio::Stdio;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [from, to] = options.operands.as_slice() else {

@@ -6,12 +6,12 @@ use ftp_server::PasswordHash;
 
 use crate::connect::credentials::{self, Secret};
 use crate::connect::prompt::Terminal;
+use crate::console::signals;
+use crate::console::stdio::Stdio;
+use crate::display;
 use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
-use crate::output;
-use crate::signals;
-use crate::stdio::Stdio;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if !options.operands.is_empty() {
@@ -27,7 +27,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         ErrorKind::InvalidInput => Failure::usage(error.to_string()),
         _ => Failure::new(Exit::Internal, error.to_string()),
     })?;
-    output::print(&mut stdio.output, format!("{hash}\n").as_bytes())
+    display::print(&mut stdio.output, format!("{hash}\n").as_bytes())
 }
 
 /// Asks twice on the terminal.

@@ -15,17 +15,17 @@ use log::LevelFilter;
 
 use crate::connect::dialler::{self, shown};
 use crate::connect::sessions::Sessions;
+use crate::console::progress::When;
+use crate::console::signals::Cleanup;
+use crate::console::stdio::Stdio;
+use crate::console::trace;
+use crate::display;
 use crate::exit::{Exit, Failure};
 use crate::jobs::{self, Doors, Refusal, Worker};
 use crate::json::Object;
 use crate::options::Options;
-use crate::output;
-use crate::progress::When;
-use crate::signals::Cleanup;
-use crate::stdio::Stdio;
 use crate::tally::Tally;
 use crate::target::shown_path;
-use crate::trace;
 use crate::transfer::{Context, Done, Remote, Settings};
 use crate::upload::{Interruptible, Source, local, upload};
 
@@ -268,7 +268,7 @@ impl Worker for Putter<'_, '_> {
                 true => shown(name).into_bytes(),
                 false => name.clone(),
             };
-            output::print(&mut self.context.output.clone(), &[&line, &b"\n"[..]].concat())?;
+            display::print(&mut self.context.output.clone(), &[&line, &b"\n"[..]].concat())?;
         }
         Ok(())
     }

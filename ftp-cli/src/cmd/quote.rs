@@ -8,15 +8,15 @@ use log::LevelFilter;
 
 use crate::connect::dialler;
 use crate::connect::sessions::Sessions;
+use crate::console::signals::Cleanup;
+use crate::console::stdio::Stdio;
+use crate::console::trace;
+use crate::display::Lines;
 use crate::events::Events;
 use crate::exit::Failure;
 use crate::json::Object;
 use crate::options::Options;
-use crate::output::Lines;
-use crate::signals::Cleanup;
-use crate::stdio::Stdio;
 use crate::tally::Tally;
-use crate::trace;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let Some((url, commands @ [_, ..])) = options.operands.split_first() else {

@@ -21,13 +21,13 @@ use std::collections::HashMap;
 use ftp_client::{Client, Entered, Error, Listing, ListingForm, Place};
 use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Verb};
 
+use crate::console::stdio::Stdio;
 use crate::each::{self, Became, Told};
 use crate::exit::{Exit, Failure};
 use crate::json::Object;
 use crate::links::{NO_DIRECTORY, NOT_EMPTY, Proof, by_list, is_directory, list, says};
 use crate::look::{self, is_no, join};
 use crate::options::Options;
-use crate::stdio::Stdio;
 
 /// How deep a tree may be, and how many objects it may have: a server can invent them.
 const DEPTH: usize = 128;

@@ -1,9 +1,9 @@
 //! `rmdir URL...`: removes empty directories.
 
+use crate::console::stdio::Stdio;
 use crate::each::{self, Became};
 use crate::exit::Failure;
 use crate::options::Options;
-use crate::stdio::Stdio;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.operands.is_empty() {

@@ -4,14 +4,14 @@ use ftp_client::{Client, Error, ListingForm};
 use ftp_proto::{Entry, EntryKind};
 
 use super::ls::FORMS;
+use crate::console::stdio::Stdio;
+use crate::display::Lines;
 use crate::each::{self, Became};
 use crate::exit::Failure;
 use crate::facts;
 use crate::look;
 use crate::options::Options;
 use crate::options::values;
-use crate::output::Lines;
-use crate::stdio::Stdio;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.operands.is_empty() {

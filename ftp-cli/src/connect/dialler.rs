@@ -12,11 +12,11 @@ use ftp_proto::{Escaped, FtpUrl};
 
 use super::credentials::{Credentials, VARIABLE};
 use super::tls_options::{self, Protection};
+use crate::console::signals::Cleanup;
+use crate::console::stdio::Messages;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::values;
-use crate::signals::Cleanup;
-use crate::stdio::Messages;
 
 /// Reads an operand that names something on a server.
 ///

@@ -20,13 +20,13 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
 use super::credentials::{Secret, read_line};
+use crate::console::signals::is_ignored;
+use crate::console::stdio::Printable;
+use crate::console::threads;
 use crate::exit::{Exit, Failure};
-use crate::signals::is_ignored;
-use crate::stdio::Printable;
-use crate::threads;
 
 /// What does to the process what it does by default, but with the terminal as it was. What asks it
-/// to end is for [`crate::signals`], which tidies up and calls [`restore`]; SIGTTIN and SIGTTOU come
+/// to end is for [`crate::console::signals`], which tidies up and calls [`restore`]; SIGTTIN and SIGTTOU come
 /// to who is in the background, where the terminal is another's already.
 const DEFAULTS: [i32; 9] =
     [SIGABRT, SIGALRM, SIGPROF, SIGQUIT, SIGTSTP, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU];

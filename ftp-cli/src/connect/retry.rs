@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use ftp_client::Canceller;
 
+use crate::console::signals::Cleanup;
+use crate::console::stdio::{Messages, Stdio};
 use crate::events::Events;
 use crate::exit::Failure;
 use crate::json::Object;
 use crate::options::Options;
 use crate::options::values;
 use crate::pace;
-use crate::signals::Cleanup;
-use crate::stdio::{Messages, Stdio};
 
 /// The first pause without `--retry-delay`; each further one is twice as long, up to the longest.
 const PAUSE: Duration = Duration::from_secs(1);

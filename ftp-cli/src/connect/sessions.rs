@@ -8,10 +8,10 @@ use ftp_proto::{FtpUrl, Scheme};
 
 use super::credentials::{Credentials, Finder};
 use super::dialler::{self, Dialler};
+use crate::console::signals::Cleanup;
+use crate::console::stdio::{Messages, Stdio};
 use crate::exit::Failure;
 use crate::options::Options;
-use crate::signals::Cleanup;
-use crate::stdio::{Messages, Stdio};
 
 /// Connects and logs in where that is not done yet.
 pub(crate) struct Sessions<'a> {

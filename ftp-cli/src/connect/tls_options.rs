@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use ftp_client::{Client, Error, Tls, TlsError};
 use ftp_proto::{FtpUrl, Scheme};
 
+use crate::console::stdio::Messages;
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::options::values;
-use crate::stdio::Messages;
 
 /// Options that say how TLS is done, and so need it to be done.
 const HOW: &[&str] = &["ca-file", "client-cert", "client-key", "insecure", "pin", "tls-data"];

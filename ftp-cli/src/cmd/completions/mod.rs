@@ -5,11 +5,11 @@ mod bash;
 mod fish;
 mod zsh;
 
+use crate::console::stdio::Stdio;
+use crate::display;
 use crate::exit::Failure;
 use crate::options::values;
 use crate::options::{Completes, Operand, Options, Row, SHELLS};
-use crate::output;
-use crate::stdio::Stdio;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [shell] = options.operands.as_slice() else {
@@ -19,7 +19,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         [("bash", bash::script), ("zsh", zsh::script), ("fish", fish::script)];
     let script = values::word(&shell.to_string_lossy(), &shells)
         .map_err(|wrong| Failure::usage(format!("completions: {wrong}")))?;
-    output::print(&mut stdio.output, script().as_bytes())
+    display::print(&mut stdio.output, script().as_bytes())
 }
 
 /// `-u` and `--user`.

@@ -12,8 +12,8 @@ use super::places::{Inside, Places};
 use super::ways::Way;
 use crate::connect::credentials::Credentials;
 use crate::connect::dialler::Dialler;
+use crate::console::stdio::Messages;
 use crate::exit::{Exit, Failure};
-use crate::stdio::Messages;
 
 /// How long the whole examination may take (default without `--timeout`).
 pub(super) const WHOLE: Duration = Duration::from_secs(30);

@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use super::diagnosis::{Diagnosis, Row};
 use super::finding::{Finding, Grade};
+use crate::console::stdio::{Printable, Stdio};
+use crate::display;
 use crate::exit::Failure;
 use crate::json::Object;
-use crate::output;
-use crate::stdio::{Printable, Stdio};
 
 /// Where the words of a finding begin, and how long a line may be, in characters.
 const COLUMN: usize = 20;
@@ -39,7 +39,7 @@ impl<'a> Report<'a> {
             self.stdio.events.tell(&|| event(&finding));
         } else if !self.quiet || matches!(finding.grade, Grade::Warn | Grade::Fail) {
             let is_new = finding.diagnosis.is_some_and(|new| !self.explained.contains(&new));
-            output::print(&mut self.stdio.output, text(&finding, is_new).as_bytes())?;
+            display::print(&mut self.stdio.output, text(&finding, is_new).as_bytes())?;
         }
         self.explained.extend(finding.diagnosis);
         match finding.grade {
@@ -78,7 +78,7 @@ impl<'a> Report<'a> {
                 self.stdio.events.done(&|| Object::event("done").text("command", command), 0);
             } else {
                 let line = format!("{:<6}{}\n", "best", Printable(command));
-                output::print(&mut self.stdio.output, line.as_bytes())?;
+                display::print(&mut self.stdio.output, line.as_bytes())?;
             }
         }
         match self.failed.as_slice() {

@@ -7,12 +7,12 @@ use super::carrier::{Carrier, Watch};
 use super::plan::{Plan, Removed};
 use crate::connect::dialler::shown;
 use crate::connect::retry::{Retrying, Witness};
+use crate::console::progress::Board;
+use crate::console::stdio::Messages;
 use crate::events::Events;
 use crate::exit::Failure;
 use crate::json::Object;
 use crate::pace::Pace;
-use crate::progress::Board;
-use crate::stdio::Messages;
 use crate::tally::Tally;
 
 /// A carrier that may work in a thread of its own.

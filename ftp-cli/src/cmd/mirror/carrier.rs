@@ -13,10 +13,10 @@ use super::probe::{Names, is_text};
 use super::side::{failed, join};
 use crate::connect::dialler::shown;
 use crate::connect::sessions::Sessions;
+use crate::console::progress::Meter;
 use crate::exit::{Exit, Failure};
 use crate::links::{NO_DIRECTORY, NOT_EMPTY, Proof, says};
 use crate::pace::Pace;
-use crate::progress::Meter;
 use crate::transfer::{self, Verify};
 use crate::upload::is_unchanged;
 

@@ -28,19 +28,19 @@ use crate::connect::credentials::Finder;
 use crate::connect::dialler::{self, shown};
 use crate::connect::retry::{Retrying, Witness};
 use crate::connect::sessions::Sessions;
+use crate::console::progress::{Board, When, is_talkative};
+use crate::console::signals::Cleanup;
+use crate::console::stdio::Stdio;
+use crate::console::trace;
+use crate::display;
 use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::json::Object;
 use crate::look;
 use crate::options::Options;
 use crate::options::values;
-use crate::output;
 use crate::pace::Pace;
-use crate::progress::{Board, When, is_talkative};
-use crate::signals::Cleanup;
-use crate::stdio::Stdio;
 use crate::target::shown_path;
-use crate::trace;
 use act::{Done, Job, Naming, Telling, act};
 use carrier::{Across, Down, Far, Up};
 use choice::Choice;
@@ -498,7 +498,7 @@ impl<'a> Mirror<'a> {
             }
             text.push(b'\n');
         }
-        output::print(&mut stdio.output, &text)
+        display::print(&mut stdio.output, &text)
     }
 
     /// Where the progress of all copies is shown.
@@ -538,7 +538,7 @@ impl<'a> Mirror<'a> {
             let Done { copied, bytes, made, removed } = done;
             stdio.messages.say(format_args!(
                 "{copied} files copied, {}; {made} directories made, {removed} objects deleted, {} files the same",
-                output::transferred(bytes, started.elapsed()),
+                display::transferred(bytes, started.elapsed()),
                 plan.same,
             ));
         }

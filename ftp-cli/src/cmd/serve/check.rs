@@ -18,11 +18,11 @@ use rustix::io::Errno;
 
 use super::certificate;
 use super::plan::Plan;
+use crate::console::stdio::Stdio;
+use crate::display;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
-use crate::output;
 use crate::settings::{Settings, TABLE, USER, User, shown};
-use crate::stdio::Stdio;
 use crate::target::shown_path;
 
 /// Where explanations begin behind a value.
@@ -87,7 +87,7 @@ pub(super) fn check(plan: &Plan, options: &Options, stdio: &mut Stdio) -> Result
         too_few_ports(settings, &mut findings);
         announced(settings, &mut findings);
     }
-    output::print(&mut stdio.output, output::plain(&findings.text).as_bytes())?;
+    display::print(&mut stdio.output, display::plain(&findings.text).as_bytes())?;
     match findings.failed {
         None => Ok(()),
         Some((1, exit)) => Err(Failure::new(exit, "--check: 1 line says fail")),

@@ -22,10 +22,10 @@ use log::Level;
 
 use super::{LOG, in_full};
 use crate::connect::credentials::Secret;
+use crate::console::threads;
 use crate::exit::{Exit, Failure};
 use crate::settings::User;
 use crate::target::shown_path;
-use crate::threads;
 
 /// Who may log in, each to a directory that is looked for at the login: one that was made anew, or
 /// mounted meanwhile, is the one that its path leads to.

@@ -23,9 +23,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::LOG;
 use super::homes;
 use crate::connect::credentials::VARIABLE;
+use crate::console::threads;
 use crate::options::values;
 use crate::settings::Settings;
-use crate::threads;
 
 /// How many programs run at a time.
 const AT_ONCE: usize = 4;

@@ -28,15 +28,15 @@ use self::plan::{Plan, Refusal};
 pub(in crate::cmd) use self::tls::self_signed;
 use self::transfers::Transfers;
 use crate::connect::credentials::VARIABLE;
+use crate::console::signals;
+use crate::console::stdio::Stdio;
+use crate::console::trace;
 use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::values;
 use crate::privileges;
 use crate::settings::{FIXED, available, has_ipv6};
-use crate::signals;
-use crate::stdio::Stdio;
-use crate::trace;
 
 /// Where the server logs, as far as it is known here what there is to say.
 const LOG: &str = "ftp_server";

@@ -17,9 +17,9 @@ pub(crate) use secret::{Secret, read_file, read_line, read_only_line};
 
 use super::netrc;
 use super::prompt::Terminal;
+use crate::console::stdio::Messages;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
-use crate::stdio::Messages;
 use crate::target::shown_path;
 
 /// The environment variable that may hold the password.

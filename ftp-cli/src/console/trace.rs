@@ -12,10 +12,10 @@ use ftp_proto::Escaped;
 use ftp_server::EventLog;
 use log::LevelFilter;
 
+use super::stdio::{Messages, Printable};
+use crate::display;
 use crate::exit::Failure;
 use crate::options::Options;
-use crate::output;
-use crate::stdio::{Messages, Printable};
 
 /// The target under which the client logs each line it sends and receives. Passwords are `****`
 /// there already.
@@ -66,7 +66,7 @@ pub(crate) fn start_in(log: &Arc<EventLog>, options: &Options) {
         .target(Target::Pipe(Box::new(io::sink())))
         .format(move |_, record| {
             let words = record.args().to_string();
-            log.message(record.level(), format_args!("{}", output::plain(&words)));
+            log.message(record.level(), format_args!("{}", display::plain(&words)));
             Ok(())
         })
         .try_init();

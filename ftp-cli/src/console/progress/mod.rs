@@ -12,13 +12,13 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, T
 
 use self::line::{Line, figures};
 use self::screen::Screen;
+use super::stdio::{Messages, Stdio};
 use crate::connect::dialler::shown;
+use crate::display;
 use crate::events::Events;
 use crate::exit::Failure;
 use crate::json::Object;
 use crate::options::Options;
-use crate::output;
-use crate::stdio::{Messages, Stdio};
 
 /// How long until it is drawn anew: on a terminal, and elsewhere, where each is a line.
 const TERMINAL: Duration = Duration::from_millis(100);
@@ -258,9 +258,9 @@ impl Meter<'_> {
         if files == 1 {
             return Line { head: String::new(), name, tail: "  ".to_owned() };
         }
-        let done = output::size(self.done);
+        let done = display::size(self.done);
         let of =
-            self.total.map_or_else(String::new, |total| format!(" of {}", output::size(total)));
+            self.total.map_or_else(String::new, |total| format!(" of {}", display::size(total)));
         Line { head: format!("[{begun}/{files}] "), name, tail: format!("  {done}{of}; all: ") }
     }
 }

@@ -12,11 +12,11 @@ use ftp_proto::Escaped;
 use ftp_server::LogWriter;
 use indicatif::ProgressBar;
 
-use crate::closed::{self, Closed};
+use super::closed::{self, Closed};
+use super::hidden::Hidden;
+use super::signals::Ending;
+use crate::display;
 use crate::events::Events;
-use crate::hidden::Hidden;
-use crate::output;
-use crate::signals::Ending;
 
 /// What a run reads and writes: data on `input` and `output`, words for people on `messages`.
 pub struct Stdio {
@@ -187,7 +187,7 @@ impl Messages {
 
     /// Words for people, without what is hidden and without numbers of errors.
     pub(crate) fn plain<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let text = output::plain(text);
+        let text = display::plain(text);
         match self.hidden.get() {
             Some(hidden) => hidden.leave_out(text),
             None => text,

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use ftp_proto::Escaped;
 
+use crate::console::stdio::{Output, Stdio};
 use crate::exit::Failure;
 use crate::options::Options;
-use crate::stdio::{Output, Stdio};
 
 /// Lines of results on standard output: exact bytes, but that on a terminal what acts on it is
 /// escaped, unless `--raw-names` is given (LI-04, LI-05).

@@ -1,0 +1,10 @@
+//! What the program shares with the terminal and the process: standard streams, messages, signals,
+//! the trace and progress.
+
+pub(crate) mod closed;
+pub(crate) mod hidden;
+pub(crate) mod progress;
+pub(crate) mod signals;
+pub(crate) mod stdio;
+pub(crate) mod threads;
+pub(crate) mod trace;
