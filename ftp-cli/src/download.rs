@@ -10,8 +10,8 @@ use ftp_proto::{RepresentationType, Severity, TimeVal, Verb};
 
 use crate::checksum::Checksum;
 use crate::exit::{Exit, Failure};
-use crate::json::Object;
 use crate::origin::Origin;
+use crate::report::json::Object;
 use crate::sink::{Committed, Sink};
 use crate::target::{self, Target, shown_path};
 use crate::transfer::{self, BLOCK, Context, Done, Remote, Verified, Verify};

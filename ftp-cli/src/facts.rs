@@ -3,7 +3,7 @@
 
 use ftp_proto::{Entry, EntryKind, Modified, Precision, TimeVal, Zone};
 
-use crate::json::Object;
+use crate::report::json::Object;
 
 /// The event `entry` of `--json`, under this name.
 pub(crate) fn event(name: &[u8], entry: &Entry) -> Object {

@@ -18,21 +18,17 @@ mod connect;
 mod console;
 mod display;
 mod download;
-mod each;
-mod events;
 mod exit;
 mod facts;
-mod jobs;
-mod json;
 mod links;
 mod look;
 mod options;
 mod origin;
 mod pace;
 mod privileges;
+mod report;
 mod settings;
 mod sink;
-mod tally;
 mod target;
 mod transfer;
 mod upload;
@@ -42,9 +38,9 @@ use std::process::ExitCode;
 
 use console::hidden::Hidden;
 pub use console::stdio::Stdio;
-use events::Events;
 use exit::{Exit, Failure};
 use options::{Command, Options};
+use report::events::Events;
 
 /// Does what `arguments` say, the name of the program not among them. What goes wrong is said on
 /// standard error; the exit code is one of the table that `help` prints.

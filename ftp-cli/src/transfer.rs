@@ -14,12 +14,12 @@ use crate::console::progress::{Board, When, is_talkative};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::{Messages, Output, Stdio};
 use crate::display;
-use crate::events::Events;
 use crate::exit::{Exit, Failure};
-use crate::json::Object;
 use crate::options::Options;
 use crate::options::values;
 use crate::pace::Pace;
+use crate::report::events::Events;
+use crate::report::json::Object;
 
 /// How much is moved at once.
 pub(crate) const BLOCK: usize = 256 * 1_024;

@@ -14,7 +14,7 @@ use crate::connect::dialler::shown;
 use crate::console::progress::Meter;
 use crate::console::signals::Cleanup;
 use crate::exit::{Exit, Failure};
-use crate::json::Object;
+use crate::report::json::Object;
 use crate::transfer::{self, BLOCK, Context, Done, Remote, Verified, Verify};
 
 /// Where the bytes of an upload come from.

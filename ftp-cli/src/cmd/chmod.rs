@@ -6,18 +6,18 @@ use ftp_proto::{EntryKind, Permissions};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::console::stdio::Stdio;
-use crate::each::{self, Became};
 use crate::exit::{Exit, Failure};
 use crate::look;
 use crate::options::Options;
+use crate::report::for_each_url::{self, Became};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let Some((mode, urls @ [_, ..])) = options.operands.split_first() else {
         return Err(Failure::usage("chmod needs a mode and a URL: ftp-cli chmod MODE URL..."));
     };
     let mode = Mode::read(mode.as_bytes())?;
-    each::each(options, stdio, urls, "modes set", &mut |client, url, _| {
-        became(each::at(client, url, |client, path| mode.set(client, path))?)
+    for_each_url::each(options, stdio, urls, "modes set", &mut |client, url, _| {
+        became(for_each_url::at(client, url, |client, path| mode.set(client, path))?)
     })
 }
 

@@ -19,9 +19,9 @@ use crate::console::signals;
 use crate::console::stdio::{Messages, Printable, Stdio};
 use crate::console::trace::{self, Dialogue};
 use crate::display;
-use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
+use crate::report::events::Events;
 
 /// The file that everybody has.
 const LICENCE: &[u8] = include_bytes!("../../../LICENSE-MIT");

@@ -15,11 +15,11 @@ use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
 use crate::display;
-use crate::events::Events;
 use crate::exit::{Exit, Failure};
-use crate::json::Object;
 use crate::options::Options;
 use crate::options::values;
+use crate::report::events::Events;
+use crate::report::json::Object;
 use crate::target::name_of;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {

@@ -18,11 +18,11 @@ use crate::console::stdio::Stdio;
 use crate::console::trace;
 use crate::download::{self, download};
 use crate::exit::{Exit, Failure};
-use crate::jobs::Refusal;
-use crate::jobs::{self, Doors, Worker};
-use crate::json::Object;
 use crate::options::Options;
-use crate::tally::Tally;
+use crate::report::jobs::Refusal;
+use crate::report::jobs::{self, Doors, Worker};
+use crate::report::json::Object;
+use crate::report::tally::Tally;
 use crate::target::{Target, name_of};
 use crate::transfer::{Context, Done, Remote, Settings};
 

@@ -14,13 +14,13 @@ use crate::console::signals::Cleanup;
 use crate::console::stdio::{Messages, Stdio};
 use crate::console::trace;
 use crate::display::Lines;
-use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::facts;
-use crate::json::Object;
 use crate::look;
 use crate::options::Options;
 use crate::options::values;
+use crate::report::events::Events;
+use crate::report::json::Object;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [url] = options.operands.as_slice() else {

@@ -3,20 +3,26 @@
 use ftp_client::{Client, Error};
 
 use crate::console::stdio::Stdio;
-use crate::each::{self, Became};
 use crate::exit::Failure;
 use crate::look;
 use crate::options::Options;
+use crate::report::for_each_url::{self, Became};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.operands.is_empty() {
         return Err(Failure::usage("mkdir needs a URL: ftp-cli mkdir [-p] URL..."));
     }
-    each::are_named(&options.operands)?;
+    for_each_url::are_named(&options.operands)?;
     let parents = options.has("parents");
-    each::each(options, stdio, &options.operands, "directories made", &mut |client, url, _| {
-        each::at(client, url, |client, path| make(client, path, parents))
-    })
+    for_each_url::each(
+        options,
+        stdio,
+        &options.operands,
+        "directories made",
+        &mut |client, url, _| {
+            for_each_url::at(client, url, |client, path| make(client, path, parents))
+        },
+    )
 }
 
 /// Makes a directory; with `parents` those that it lies in, too, and none that is there.

@@ -7,19 +7,19 @@ use ftp_proto::FtpUrl;
 
 use crate::connect::dialler;
 use crate::console::stdio::Stdio;
-use crate::each::{self, Became};
 use crate::exit::Failure;
 use crate::look;
 use crate::options::Options;
+use crate::report::for_each_url::{self, Became};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [from, to] = options.operands.as_slice() else {
         return Err(Failure::usage("mv takes a URL and a path: ftp-cli mv URL NEWPATH"));
     };
     let url = dialler::url(from)?;
-    each::is_named(&url)?;
+    for_each_url::is_named(&url)?;
     let to = new_path(&url, to)?;
-    each::each(
+    for_each_url::each(
         options,
         stdio,
         std::slice::from_ref(from),

@@ -9,9 +9,9 @@ use crate::connect::prompt::Terminal;
 use crate::console::signals;
 use crate::console::stdio::Stdio;
 use crate::display;
-use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
+use crate::report::events::Events;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if !options.operands.is_empty() {

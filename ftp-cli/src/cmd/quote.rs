@@ -12,11 +12,11 @@ use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
 use crate::display::Lines;
-use crate::events::Events;
 use crate::exit::Failure;
-use crate::json::Object;
 use crate::options::Options;
-use crate::tally::Tally;
+use crate::report::events::Events;
+use crate::report::json::Object;
+use crate::report::tally::Tally;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let Some((url, commands @ [_, ..])) = options.operands.split_first() else {

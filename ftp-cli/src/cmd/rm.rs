@@ -22,12 +22,12 @@ use ftp_client::{Client, Entered, Error, Listing, ListingForm, Place};
 use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Verb};
 
 use crate::console::stdio::Stdio;
-use crate::each::{self, Became, Told};
 use crate::exit::{Exit, Failure};
-use crate::json::Object;
 use crate::links::{NO_DIRECTORY, NOT_EMPTY, Proof, by_list, is_directory, list, says};
 use crate::look::{self, is_no, join};
 use crate::options::Options;
+use crate::report::for_each_url::{self, Became, Told};
+use crate::report::json::Object;
 
 /// How deep a tree may be, and how many objects it may have: a server can invent them.
 const DEPTH: usize = 128;
@@ -37,12 +37,18 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.operands.is_empty() {
         return Err(Failure::usage("rm needs a URL: ftp-cli rm [-r] [-f] URL..."));
     }
-    each::are_named(&options.operands)?;
+    for_each_url::are_named(&options.operands)?;
     let (recursive, force) = (options.has("recursive"), options.has("force"));
-    each::each(options, stdio, &options.operands, "objects removed", &mut |client, url, told| {
-        let how = How { recursive, force, as_directory: url.is_directory() };
-        remove(client, url, Place::of(url), how, told)
-    })
+    for_each_url::each(
+        options,
+        stdio,
+        &options.operands,
+        "objects removed",
+        &mut |client, url, told| {
+            let how = How { recursive, force, as_directory: url.is_directory() };
+            remove(client, url, Place::of(url), how, told)
+        },
+    )
 }
 
 /// What is asked for.

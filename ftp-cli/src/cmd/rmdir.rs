@@ -1,17 +1,23 @@
 //! `rmdir URL...`: removes empty directories.
 
 use crate::console::stdio::Stdio;
-use crate::each::{self, Became};
 use crate::exit::Failure;
 use crate::options::Options;
+use crate::report::for_each_url::{self, Became};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.operands.is_empty() {
         return Err(Failure::usage("rmdir needs a URL: ftp-cli rmdir URL..."));
     }
-    each::are_named(&options.operands)?;
-    each::each(options, stdio, &options.operands, "directories removed", &mut |client, url, _| {
-        each::at(client, url, |client, path| client.rmdir(path))?;
-        Ok(Became::Done("removed"))
-    })
+    for_each_url::are_named(&options.operands)?;
+    for_each_url::each(
+        options,
+        stdio,
+        &options.operands,
+        "directories removed",
+        &mut |client, url, _| {
+            for_each_url::at(client, url, |client, path| client.rmdir(path))?;
+            Ok(Became::Done("removed"))
+        },
+    )
 }

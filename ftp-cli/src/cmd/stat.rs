@@ -6,12 +6,12 @@ use ftp_proto::{Entry, EntryKind};
 use super::ls::FORMS;
 use crate::console::stdio::Stdio;
 use crate::display::Lines;
-use crate::each::{self, Became};
 use crate::exit::Failure;
 use crate::facts;
 use crate::look;
 use crate::options::Options;
 use crate::options::values;
+use crate::report::for_each_url::{self, Became};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.operands.is_empty() {
@@ -20,25 +20,31 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let form = options.parsed("listing", |text| values::word(text, &FORMS))?.unwrap_or_default();
     let mut lines = Lines::new(options, stdio);
     let mut is_first = true;
-    each::each(options, stdio, &options.operands, "objects found", &mut |client, url, told| {
-        let entry = each::at(client, url, |client, path| stat(client, path, form))?;
-        let name = match url.path() {
-            b"" => b".",
-            path => path,
-        };
-        if told.events.is_on() {
-            told.events.tell(&|| facts::event(name, &entry));
-            return Ok(Became::Done("found"));
-        }
-        if !std::mem::take(&mut is_first) {
-            lines.print(b"")?;
-        }
-        for line in facts::lines(name, &entry) {
-            lines.print(&line)?;
-        }
-        lines.flush()?;
-        Ok(Became::Told)
-    })
+    for_each_url::each(
+        options,
+        stdio,
+        &options.operands,
+        "objects found",
+        &mut |client, url, told| {
+            let entry = for_each_url::at(client, url, |client, path| stat(client, path, form))?;
+            let name = match url.path() {
+                b"" => b".",
+                path => path,
+            };
+            if told.events.is_on() {
+                told.events.tell(&|| facts::event(name, &entry));
+                return Ok(Became::Done("found"));
+            }
+            if !std::mem::take(&mut is_first) {
+                lines.print(b"")?;
+            }
+            for line in facts::lines(name, &entry) {
+                lines.print(&line)?;
+            }
+            lines.flush()?;
+            Ok(Became::Told)
+        },
+    )
 }
 
 /// What is at `path`. The server has the last word on what it shows nowhere: a directory that can

@@ -6,12 +6,12 @@ use ftp_client::Canceller;
 
 use crate::console::signals::Cleanup;
 use crate::console::stdio::{Messages, Stdio};
-use crate::events::Events;
 use crate::exit::Failure;
-use crate::json::Object;
 use crate::options::Options;
 use crate::options::values;
 use crate::pace;
+use crate::report::events::Events;
+use crate::report::json::Object;
 
 /// The first pause without `--retry-delay`; each further one is twice as long, up to the longest.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -16,8 +16,8 @@ use signal_hook::low_level::emulate_default_handler;
 use super::stdio::{Messages, Stdio};
 use super::threads;
 use crate::connect::prompt;
-use crate::events::Events;
 use crate::exit::{Exit, Failure};
+use crate::report::events::Events;
 
 /// How long the last word may take: nobody may be reading standard error.
 const LAST_WORD: Duration = Duration::from_millis(250);

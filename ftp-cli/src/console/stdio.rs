@@ -16,7 +16,7 @@ use super::closed::{self, Closed};
 use super::hidden::Hidden;
 use super::signals::Ending;
 use crate::display;
-use crate::events::Events;
+use crate::report::events::Events;
 
 /// What a run reads and writes: data on `input` and `output`, words for people on `messages`.
 pub struct Stdio {

@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use crate::each::Told;
 use crate::exit::{Exit, Failure};
+use crate::report::for_each_url::Told;
 
 /// What the lines came to.
 #[derive(Default)]

@@ -7,7 +7,7 @@ use super::finding::{Finding, Grade};
 use crate::console::stdio::{Printable, Stdio};
 use crate::display;
 use crate::exit::Failure;
-use crate::json::Object;
+use crate::report::json::Object;
 
 /// Where the words of a finding begin, and how long a line may be, in characters.
 const COLUMN: usize = 20;

@@ -9,11 +9,11 @@ use crate::connect::dialler::shown;
 use crate::connect::retry::{Retrying, Witness};
 use crate::console::progress::Board;
 use crate::console::stdio::Messages;
-use crate::events::Events;
 use crate::exit::Failure;
-use crate::json::Object;
 use crate::pace::Pace;
-use crate::tally::Tally;
+use crate::report::events::Events;
+use crate::report::json::Object;
+use crate::report::tally::Tally;
 
 /// A carrier that may work in a thread of its own.
 pub(super) type Job<'a> = Box<dyn Carrier + Send + 'a>;

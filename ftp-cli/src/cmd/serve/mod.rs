@@ -31,11 +31,11 @@ use crate::connect::credentials::VARIABLE;
 use crate::console::signals;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
-use crate::events::Events;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::values;
 use crate::privileges;
+use crate::report::events::Events;
 use crate::settings::{FIXED, available, has_ipv6};
 
 /// Where the server logs, as far as it is known here what there is to say.

@@ -15,10 +15,10 @@ use self::screen::Screen;
 use super::stdio::{Messages, Stdio};
 use crate::connect::dialler::shown;
 use crate::display;
-use crate::events::Events;
 use crate::exit::Failure;
-use crate::json::Object;
 use crate::options::Options;
+use crate::report::events::Events;
+use crate::report::json::Object;
 
 /// How long until it is drawn anew: on a terminal, and elsewhere, where each is a line.
 const TERMINAL: Duration = Duration::from_millis(100);

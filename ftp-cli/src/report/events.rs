@@ -6,10 +6,10 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::json::Object;
 use crate::console::hidden::Hidden;
 use crate::console::stdio::{Messages, Output};
 use crate::exit::{Exit, Failure};
-use crate::json::Object;
 use crate::options::Options;
 
 /// Tells what happens, from any thread.

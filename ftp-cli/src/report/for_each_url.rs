@@ -7,6 +7,9 @@ use ftp_client::{Client, Entered, Error, Place};
 use ftp_proto::FtpUrl;
 use log::LevelFilter;
 
+use super::events::Events;
+use super::json::Object;
+use super::tally::Tally;
 use crate::connect::dialler;
 use crate::connect::retry::{Retrying, Witness};
 use crate::connect::sessions::Sessions;
@@ -14,11 +17,8 @@ use crate::console::progress::is_talkative;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::{Messages, Stdio};
 use crate::console::trace;
-use crate::events::Events;
 use crate::exit::Failure;
-use crate::json::Object;
 use crate::options::Options;
-use crate::tally::Tally;
 
 /// Who is told what is done.
 pub(crate) struct Told {

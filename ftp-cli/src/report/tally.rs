@@ -3,10 +3,10 @@
 
 use std::ops::ControlFlow;
 
+use super::events::Events;
+use super::json::Object;
 use crate::console::stdio::Messages;
-use crate::events::Events;
 use crate::exit::{Exit, Failure};
-use crate::json::Object;
 
 /// Counts the items of a command. What each fails with is said when it does; at the end the code
 /// is the item's own if there was only one, `Partial` if others were done, and else the last
