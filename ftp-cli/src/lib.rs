@@ -12,26 +12,19 @@
 //! assert_eq!(exit, 2.into());
 //! ```
 
-mod checksum;
 mod cmd;
 mod connect;
 mod console;
 mod display;
-mod download;
 mod exit;
 mod facts;
 mod links;
 mod look;
 mod options;
-mod origin;
-mod pace;
 mod privileges;
 mod report;
 mod settings;
-mod sink;
-mod target;
 mod transfer;
-mod upload;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -20,7 +20,7 @@ use crate::options::Options;
 use crate::options::values;
 use crate::report::events::Events;
 use crate::report::json::Object;
-use crate::target::name_of;
+use crate::transfer::target::name_of;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [source, target] = options.operands.as_slice() else {

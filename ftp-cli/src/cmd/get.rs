@@ -16,14 +16,14 @@ use crate::console::progress::{Board, When};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
-use crate::download::{self, download};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::report::jobs::Refusal;
 use crate::report::jobs::{self, Doors, Worker};
 use crate::report::json::Object;
 use crate::report::tally::Tally;
-use crate::target::{Target, name_of};
+use crate::transfer::download::{self, download};
+use crate::transfer::target::{Target, name_of};
 use crate::transfer::{Context, Done, Remote, Settings};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {

@@ -25,9 +25,9 @@ use crate::options::Options;
 use crate::report::jobs::{self, Doors, Refusal, Worker};
 use crate::report::json::Object;
 use crate::report::tally::Tally;
-use crate::target::shown_path;
+use crate::transfer::target::shown_path;
+use crate::transfer::upload::{Interruptible, Source, local, upload};
 use crate::transfer::{Context, Done, Remote, Settings};
-use crate::upload::{Interruptible, Source, local, upload};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let Some((url, locals @ [_, ..])) = options.operands.split_last() else {

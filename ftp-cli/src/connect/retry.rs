@@ -9,9 +9,9 @@ use crate::console::stdio::{Messages, Stdio};
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::options::values;
-use crate::pace;
 use crate::report::events::Events;
 use crate::report::json::Object;
+use crate::transfer::rate_limit;
 
 /// The first pause without `--retry-delay`; each further one is twice as long, up to the longest.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -127,7 +127,7 @@ impl Tries {
             let event = about(Object::event("retry").number("attempt", next.into()));
             event.seconds("delay", pause).failure(&failure)
         });
-        pace::pause_until(Instant::now() + pause, witness.canceller);
+        rate_limit::pause_until(Instant::now() + pause, witness.canceller);
         Ok(())
     }
 }

@@ -23,16 +23,16 @@ use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
 use crate::display::Lines;
-use crate::download::download;
 use crate::exit::{Exit, Failure};
 use crate::facts;
 use crate::look;
 use crate::options::Options;
 use crate::report::for_each_url::{Became, Told};
 use crate::report::json::Object;
-use crate::target::{Target, name_of, shown_path};
+use crate::transfer::download::download;
+use crate::transfer::target::{Target, name_of, shown_path};
+use crate::transfer::upload::{Interruptible, Source, upload};
 use crate::transfer::{Context, Remote, Settings, Verify};
-use crate::upload::{Interruptible, Source, upload};
 
 /// A longer line is no command.
 const LINE: u64 = 64 * 1_024;

@@ -10,10 +10,10 @@ use crate::connect::retry::{Retrying, Witness};
 use crate::console::progress::Board;
 use crate::console::stdio::Messages;
 use crate::exit::Failure;
-use crate::pace::Pace;
 use crate::report::events::Events;
 use crate::report::json::Object;
 use crate::report::tally::Tally;
+use crate::transfer::rate_limit::Pace;
 
 /// A carrier that may work in a thread of its own.
 pub(super) type Job<'a> = Box<dyn Carrier + Send + 'a>;

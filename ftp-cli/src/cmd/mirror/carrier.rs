@@ -16,9 +16,9 @@ use crate::connect::sessions::Sessions;
 use crate::console::progress::Meter;
 use crate::exit::{Exit, Failure};
 use crate::links::{NO_DIRECTORY, NOT_EMPTY, Proof, says};
-use crate::pace::Pace;
+use crate::transfer::rate_limit::Pace;
+use crate::transfer::upload::is_unchanged;
 use crate::transfer::{self, Verify};
-use crate::upload::is_unchanged;
 
 /// How much is moved at once.
 const BLOCK: usize = 256 * 1_024;

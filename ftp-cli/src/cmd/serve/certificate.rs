@@ -14,7 +14,7 @@ use super::check::{self, Findings};
 use super::{in_full, tls};
 use crate::exit::{Exit, Failure};
 use crate::settings::{Protection, Settings};
-use crate::target::shown_path;
+use crate::transfer::target::shown_path;
 
 /// The file of our own certificate and its key, in the state directory.
 const OWN: &str = "self-signed.pem";

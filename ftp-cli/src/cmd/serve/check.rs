@@ -23,7 +23,7 @@ use crate::display;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::settings::{Settings, TABLE, USER, User, shown};
-use crate::target::shown_path;
+use crate::transfer::target::shown_path;
 
 /// Where explanations begin behind a value.
 const COLUMN: usize = 48;

@@ -25,7 +25,7 @@ use crate::connect::credentials::Secret;
 use crate::console::threads;
 use crate::exit::{Exit, Failure};
 use crate::settings::User;
-use crate::target::shown_path;
+use crate::transfer::target::shown_path;
 
 /// Who may log in, each to a directory that is looked for at the login: one that was made anew, or
 /// mounted meanwhile, is the one that its path leads to.

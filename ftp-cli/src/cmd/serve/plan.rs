@@ -17,7 +17,7 @@ use crate::connect::credentials::{self, Secret, VARIABLE};
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::settings::{File, Reading, Settings, User, shown};
-use crate::target::shown_path;
+use crate::transfer::target::shown_path;
 
 /// The options that set a setting.
 const OPTIONS: &[(&str, &str)] = &[

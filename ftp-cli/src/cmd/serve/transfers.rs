@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 use super::{LOG, no_thread};
 use crate::exit::Failure;
 use crate::privileges::RunAs;
-use crate::target::shown_path;
+use crate::transfer::target::shown_path;
 
 /// How long the end waits for the log to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);

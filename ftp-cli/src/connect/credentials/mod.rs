@@ -20,7 +20,7 @@ use super::prompt::Terminal;
 use crate::console::stdio::Messages;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
-use crate::target::shown_path;
+use crate::transfer::target::shown_path;
 
 /// The environment variable that may hold the password.
 pub(crate) const VARIABLE: &str = "FTP_PASSWORD";

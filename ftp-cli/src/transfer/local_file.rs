@@ -10,11 +10,11 @@ use rustix::fs::{CWD, FlockOperation, Mode, RenameFlags, fchmod, flock, renameat
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
+use super::part_origin::Origin;
+use super::target::{Target, parent, part_of, shown_path};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Output;
 use crate::exit::Failure;
-use crate::origin::Origin;
-use crate::target::{Target, parent, part_of, shown_path};
 use crate::transfer::BLOCK;
 
 /// Something that takes the bytes of a download and makes them a file at the end.

@@ -8,12 +8,12 @@ use std::time::{Duration, SystemTime};
 use ftp_client::{Client, Download, Entered, Error, HashAlgorithm};
 use ftp_proto::{RepresentationType, Severity, TimeVal, Verb};
 
-use crate::checksum::Checksum;
+use super::checksum::Checksum;
+use super::local_file::{Committed, Sink};
+use super::part_origin::Origin;
+use super::target::{self, Target, shown_path};
 use crate::exit::{Exit, Failure};
-use crate::origin::Origin;
 use crate::report::json::Object;
-use crate::sink::{Committed, Sink};
-use crate::target::{self, Target, shown_path};
 use crate::transfer::{self, BLOCK, Context, Done, Remote, Verified, Verify};
 
 /// How much more than is wanted is read, in bytes, before the transfer is aborted.

@@ -9,7 +9,7 @@ use ftp_client::{Client, Entered, Error, HashAlgorithm, Place, Report, Upload};
 use ftp_proto::{Pathname, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::checksum::Checksum;
+use super::checksum::Checksum;
 use crate::connect::dialler::shown;
 use crate::console::progress::Meter;
 use crate::console::signals::Cleanup;

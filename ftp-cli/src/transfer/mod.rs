@@ -1,13 +1,20 @@
 //! What all transfers of a command have in common: their options, where they show what they do,
 //! and what they come to. `download.rs` and `upload.rs` move one file each.
 
+pub(crate) mod checksum;
+pub(crate) mod download;
+pub(crate) mod local_file;
+pub(crate) mod part_origin;
+pub(crate) mod rate_limit;
+pub(crate) mod target;
+pub(crate) mod upload;
+
 use std::fmt::Display;
 use std::time::Duration;
 
 use ftp_client::{Client, Digest, Error, HashAlgorithm, Place};
 use ftp_proto::{FtpUrl, RepresentationType};
 
-use crate::checksum::Checksum;
 use crate::connect::dialler::shown;
 use crate::connect::retry::{Retrying, Witness};
 use crate::console::progress::{Board, When, is_talkative};
@@ -17,9 +24,10 @@ use crate::display;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::values;
-use crate::pace::Pace;
 use crate::report::events::Events;
 use crate::report::json::Object;
+use crate::transfer::checksum::Checksum;
+use crate::transfer::rate_limit::Pace;
 
 /// How much is moved at once.
 pub(crate) const BLOCK: usize = 256 * 1_024;
