@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::console::stdio::Stdio;
 use crate::exit::{Exit, Failure};
-use crate::look;
 use crate::options::Options;
+use crate::remote::object;
 use crate::report::for_each_url::{self, Became};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -89,15 +89,15 @@ impl Mode {
         let bits = match self {
             Self::Bits(bits) => *bits,
             Self::Changes(changes) => {
-                let mut entry = look::look(client, path, ListingForm::Auto)?;
+                let mut entry = object::look(client, path, ListingForm::Auto)?;
                 if entry.as_ref().is_some_and(|entry| entry.permissions.is_none()) {
                     // MLST of many servers tells no mode, and their LIST does.
-                    entry = look::look(client, path, ListingForm::List)?;
+                    entry = object::look(client, path, ListingForm::List)?;
                 }
                 let Some(before) = entry.as_ref().and_then(|entry| entry.permissions) else {
                     // What is not there is refused with the server's reason.
                     if entry.is_none() {
-                        look::can_enter(client, path)?;
+                        object::can_enter(client, path)?;
                     }
                     return Ok(false);
                 };

@@ -15,10 +15,10 @@ use crate::console::stdio::{Messages, Stdio};
 use crate::console::trace;
 use crate::display::Lines;
 use crate::exit::{Exit, Failure};
-use crate::facts;
-use crate::look;
 use crate::options::Options;
 use crate::options::values;
+use crate::remote::object;
+use crate::remote::show_entry;
 use crate::report::events::Events;
 use crate::report::json::Object;
 
@@ -130,7 +130,7 @@ impl Lister {
         loop {
             let path = place.path().to_vec();
             let directory = match self.pattern {
-                Some(_) => look::split(&path).0,
+                Some(_) => object::split(&path).0,
                 None => &path,
             };
             let attempt = match self.how.recursive {
@@ -206,7 +206,7 @@ impl Lister {
         }
         if is_empty && form != ListingForm::Mlsd && !directory.is_empty() {
             // Some servers, vsftpd among them, list what is not there as if it were empty.
-            look::can_enter(client, directory)?;
+            object::can_enter(client, directory)?;
         }
         Ok(Ok(()))
     }
@@ -247,7 +247,7 @@ impl Lister {
             }
         }
         if is_first && !directory.is_empty() {
-            look::can_enter(client, directory)?;
+            object::can_enter(client, directory)?;
         }
         Ok(Ok(()))
     }
@@ -264,19 +264,19 @@ impl Lister {
 
     fn entry(&mut self, name: &[u8], entry: &Entry) -> Result<(), Failure> {
         if let Some(pattern) = &self.pattern
-            && !pattern.matches(look::split(name).1)
+            && !pattern.matches(object::split(name).1)
         {
             return Ok(());
         }
         self.shown += 1;
         if self.events.is_on() {
-            self.events.tell(&|| facts::event(name, entry));
+            self.events.tell(&|| show_entry::event(name, entry));
             return Ok(());
         }
         if !self.how.long {
             return self.lines.print(name);
         }
-        let mut line = facts::columns(entry).into_bytes();
+        let mut line = show_entry::columns(entry).into_bytes();
         line.extend_from_slice(name);
         if let Some(target) = &entry.target {
             line.extend_from_slice(b" -> ");

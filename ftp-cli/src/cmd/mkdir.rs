@@ -4,8 +4,8 @@ use ftp_client::{Client, Error};
 
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
-use crate::look;
 use crate::options::Options;
+use crate::remote::object;
 use crate::report::for_each_url::{self, Became};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -34,11 +34,11 @@ pub(super) fn make(client: &mut Client, path: &[u8], parents: bool) -> Result<Be
     let made = Became::Done("made");
     let refusal = match client.mkdir(path) {
         Ok(_) => return Ok(made),
-        Err(error) if parents && look::is_no(&error) => error,
+        Err(error) if parents && object::is_no(&error) => error,
         Err(error) => return Err(error),
     };
     // Which of the two it was, that it is there or that a parent is not, the reply does not say.
-    if look::is_directory(client, path)? {
+    if object::is_directory(client, path)? {
         return Ok(Became::Skipped("is there already"));
     }
     let mut first = None;
@@ -46,8 +46,8 @@ pub(super) fn make(client: &mut Client, path: &[u8], parents: bool) -> Result<Be
         let parent = path.get(..at).unwrap_or_default();
         match client.mkdir(parent) {
             Ok(_) => {}
-            Err(error) if look::is_no(&error) => {
-                if first.is_none() && !look::is_directory(client, parent)? {
+            Err(error) if object::is_no(&error) => {
+                if first.is_none() && !object::is_directory(client, parent)? {
                     first = Some(error);
                 }
             }
@@ -57,8 +57,8 @@ pub(super) fn make(client: &mut Client, path: &[u8], parents: bool) -> Result<Be
     match client.mkdir(path) {
         Ok(_) => Ok(made),
         // Somebody else made it meanwhile, or the server does not show its directories.
-        Err(_) if look::is_directory(client, path)? => Ok(made),
-        Err(error) if look::is_no(&error) => Err(first.unwrap_or(refusal)),
+        Err(_) if object::is_directory(client, path)? => Ok(made),
+        Err(error) if object::is_no(&error) => Err(first.unwrap_or(refusal)),
         Err(error) => Err(error),
     }
 }

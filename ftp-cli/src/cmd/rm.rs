@@ -23,9 +23,9 @@ use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Verb};
 
 use crate::console::stdio::Stdio;
 use crate::exit::{Exit, Failure};
-use crate::links::{NO_DIRECTORY, NOT_EMPTY, Proof, by_list, is_directory, list, says};
-use crate::look::{self, is_no, join};
 use crate::options::Options;
+use crate::remote::links::{NO_DIRECTORY, NOT_EMPTY, Proof, by_list, is_directory, list, says};
+use crate::remote::object::{self, is_no, join};
 use crate::report::for_each_url::{self, Became, Told};
 use crate::report::json::Object;
 
@@ -75,7 +75,7 @@ pub(super) fn remove(
     told: &Told,
 ) -> Result<Became, Failure> {
     loop {
-        let path = look::without_slash(place.path()).to_vec();
+        let path = object::without_slash(place.path()).to_vec();
         let error = match client.delete(&path) {
             Ok(()) => return Ok(Became::Done("removed")),
             Err(error) if is_refusal(&error) => error,
@@ -92,9 +92,9 @@ pub(super) fn remove(
         }
         match place.enter(client, &error)? {
             Entered::There => {}
-            _ if how.force && look::look(client, &path, ListingForm::Auto)?.is_none() => {
+            _ if how.force && object::look(client, &path, ListingForm::Auto)?.is_none() => {
                 // A directory that is shown nowhere is there if it can be entered.
-                return match look::can_enter(client, &path) {
+                return match object::can_enter(client, &path) {
                     Ok(()) => Err(error.into()),
                     Err(refused) if is_no(&refused) => Ok(Became::Skipped("is not there")),
                     Err(error) => Err(error.into()),
@@ -107,8 +107,8 @@ pub(super) fn remove(
 
 /// What the server says to be a directory and not a link.
 fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
-    let (directory, name) = look::split(path);
-    let found = look::look(client, path, ListingForm::Auto)?;
+    let (directory, name) = object::split(path);
+    let found = object::look(client, path, ListingForm::Auto)?;
     if found.and_then(|entry| entry.kind) != Some(EntryKind::Directory) {
         return Ok(None);
     }
@@ -116,7 +116,7 @@ fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
         return Ok(Some(Seen { depth: 0, links: None, proof: Proof::None }));
     };
     let count = beside.entries.iter().filter(|entry| is_directory(entry)).count();
-    let itself = match (beside.itself, look::split(directory)) {
+    let itself = match (beside.itself, object::split(directory)) {
         (Some(itself), _) => Some(itself),
         // Of the first directory, and of the login's, nothing else is told.
         (None, (_, b"")) => None,

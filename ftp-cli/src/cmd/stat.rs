@@ -7,10 +7,10 @@ use super::ls::FORMS;
 use crate::console::stdio::Stdio;
 use crate::display::Lines;
 use crate::exit::Failure;
-use crate::facts;
-use crate::look;
 use crate::options::Options;
 use crate::options::values;
+use crate::remote::object;
+use crate::remote::show_entry;
 use crate::report::for_each_url::{self, Became};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -32,13 +32,13 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
                 path => path,
             };
             if told.events.is_on() {
-                told.events.tell(&|| facts::event(name, &entry));
+                told.events.tell(&|| show_entry::event(name, &entry));
                 return Ok(Became::Done("found"));
             }
             if !std::mem::take(&mut is_first) {
                 lines.print(b"")?;
             }
-            for line in facts::lines(name, &entry) {
+            for line in show_entry::lines(name, &entry) {
                 lines.print(&line)?;
             }
             lines.flush()?;
@@ -50,11 +50,11 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 /// What is at `path`. The server has the last word on what it shows nowhere: a directory that can
 /// be entered is one.
 pub(super) fn stat(client: &mut Client, path: &[u8], form: ListingForm) -> Result<Entry, Error> {
-    if let Some(entry) = look::look(client, path, form)? {
+    if let Some(entry) = object::look(client, path, form)? {
         return Ok(entry);
     }
     if !path.is_empty() {
-        look::can_enter(client, path)?;
+        object::can_enter(client, path)?;
     }
     let mut entry = Entry::new(path);
     entry.kind = Some(EntryKind::Directory);

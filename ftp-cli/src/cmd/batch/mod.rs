@@ -24,9 +24,9 @@ use crate::console::stdio::Stdio;
 use crate::console::trace;
 use crate::display::Lines;
 use crate::exit::{Exit, Failure};
-use crate::facts;
-use crate::look;
 use crate::options::Options;
+use crate::remote::object;
+use crate::remote::show_entry;
 use crate::report::for_each_url::{Became, Told};
 use crate::report::json::Object;
 use crate::transfer::download::download;
@@ -245,10 +245,10 @@ impl<'a> Queue<'a> {
             Order::Stat(paths) => self.each(number, paths, &mut |queue, path| {
                 let entry = stat::stat(queue.client()?, path, ListOptions::default().form)?;
                 if queue.told.events.is_on() {
-                    queue.told.events.tell(&|| facts::event(path, &entry));
+                    queue.told.events.tell(&|| show_entry::event(path, &entry));
                     return Ok(Became::Done("found"));
                 }
-                for line in facts::lines(path, &entry) {
+                for line in show_entry::lines(path, &entry) {
                     queue.lines.print(&line)?;
                 }
                 queue.lines.flush()?;
@@ -274,7 +274,7 @@ impl<'a> Queue<'a> {
             Order::Mv { from, to } => {
                 self.each(number, std::slice::from_ref(from), &mut |queue, from| {
                     let to = match to.as_slice() {
-                        [.., b'/'] => look::join(to, look::split(from).1),
+                        [.., b'/'] => object::join(to, object::split(from).1),
                         to => to.to_vec(),
                     };
                     queue.client()?.rename(from, &to)?;
@@ -398,7 +398,7 @@ impl<'a> Queue<'a> {
         let name = name_of(local)?.as_bytes();
         let path = match path {
             None => name.to_vec(),
-            Some(path) if path.ends_with(b"/") => look::join(path, name),
+            Some(path) if path.ends_with(b"/") => object::join(path, name),
             Some(path) => path.to_vec(),
         };
         let file = put::open(OsStr::from_bytes(local)).map_err(|failure| named(failure).alone())?;
@@ -455,7 +455,7 @@ fn drop_broken<T>(sessions: &mut Sessions<'_>, url: &FtpUrl, done: &Result<T, Fa
 
 /// Insists that a path names something that can be removed.
 fn is_named(path: &[u8]) -> Result<(), Failure> {
-    match look::split(path).1 {
+    match object::split(path).1 {
         b"" | b"." | b".." => {
             Err(Failure::usage("this has no name at its end; nothing is done to it").alone())
         }

@@ -5,7 +5,7 @@ use ftp_proto::{EntryKind, Escaped, FtpUrl};
 
 use super::diagnosis::Diagnosis;
 use super::finding::{Check, Finding};
-use crate::look;
+use crate::remote::object;
 
 /// What is there.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,12 +32,12 @@ pub(super) fn look(client: &mut Client, path: &[u8]) -> Result<Object, Error> {
     if path.is_empty() {
         return Ok(Object::Login);
     }
-    let refused = match look::can_enter(client, path) {
+    let refused = match object::can_enter(client, path) {
         Ok(()) => return Ok(Object::Directory),
-        Err(error) if look::is_no(&error) => error,
+        Err(error) if object::is_no(&error) => error,
         Err(error) => return Err(error),
     };
-    let found = look::look(client, path, ListingForm::Auto)?;
+    let found = object::look(client, path, ListingForm::Auto)?;
     Ok(match found.map(|entry| entry.kind) {
         None | Some(Some(EntryKind::Directory)) => Object::Missing(refused.to_string()),
         Some(_) => Object::File,

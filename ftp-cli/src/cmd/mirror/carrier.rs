@@ -15,7 +15,7 @@ use crate::connect::dialler::shown;
 use crate::connect::sessions::Sessions;
 use crate::console::progress::Meter;
 use crate::exit::{Exit, Failure};
-use crate::links::{NO_DIRECTORY, NOT_EMPTY, Proof, says};
+use crate::remote::links::{NO_DIRECTORY, NOT_EMPTY, Proof, says};
 use crate::transfer::rate_limit::Pace;
 use crate::transfer::upload::is_unchanged;
 use crate::transfer::{self, Verify};

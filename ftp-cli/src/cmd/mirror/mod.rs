@@ -34,9 +34,9 @@ use crate::console::stdio::Stdio;
 use crate::console::trace;
 use crate::display;
 use crate::exit::{Exit, Failure};
-use crate::look;
 use crate::options::Options;
 use crate::options::values;
+use crate::remote::object;
 use crate::report::events::Events;
 use crate::report::json::Object;
 use crate::transfer::rate_limit::Pace;
@@ -549,7 +549,7 @@ impl<'a> Mirror<'a> {
 /// Removes what runs left that were killed. What cannot be removed is in nobody's way.
 fn clear(ground: &Directory, temporary: &[Vec<u8>]) {
     for path in temporary {
-        let (above, name) = look::split(path);
+        let (above, name) = object::split(path);
         let _ = ground.below(above).and_then(|directory| directory.clear(name));
     }
 }

@@ -10,8 +10,8 @@ use super::item::{self, Clock, Item, Kind};
 use super::probe;
 use crate::connect::dialler::shown;
 use crate::exit::{Exit, Failure};
-use crate::links::{Proof, by_list};
-use crate::look::split;
+use crate::remote::links::{Proof, by_list};
+use crate::remote::object::split;
 
 /// How often a directory is looked at in which more directories are listed than were counted.
 const LOOKS: usize = 3;

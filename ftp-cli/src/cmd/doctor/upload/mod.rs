@@ -15,7 +15,7 @@ use super::finding::{Check, Finding};
 use super::ways::Way;
 use super::{not_again, now};
 use crate::exit::Failure;
-use crate::look;
+use crate::remote::object;
 
 /// How much is stored, and appended, in bytes.
 const LENGTH: usize = 64 << 10;
@@ -105,8 +105,8 @@ pub(super) fn examine(
     let mut tried = trial.all(&mut seen, &path);
     let mut there = trial.there;
     if let Step::Refused(_) = seen.put {
-        seen.is_missing = matches!(look::can_enter(&mut inside.it, directory),
-            Err(error) if look::is_no(&error));
+        seen.is_missing = matches!(object::can_enter(&mut inside.it, directory),
+            Err(error) if object::is_no(&error));
     }
     let mut client = Some(inside);
     // Whether something small fares better tells why something large did not.

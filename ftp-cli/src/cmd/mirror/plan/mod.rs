@@ -14,8 +14,8 @@ use super::item::{self, Clock, Item, Kind, Stamp, check_name};
 use super::side::{Contents, Links, Side, join};
 use crate::connect::dialler::shown;
 use crate::exit::{Exit, Failure};
-use crate::links::Proof;
-use crate::look::split;
+use crate::remote::links::Proof;
+use crate::remote::object::split;
 
 /// How deep a tree may be: a server can list one that has no end.
 const DEPTH: usize = 128;

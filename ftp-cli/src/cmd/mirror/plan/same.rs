@@ -6,7 +6,7 @@ use super::super::item::{Clock, Item, Stamp};
 use super::super::side::Side;
 use super::{Planner, name_of};
 use crate::exit::Failure;
-use crate::look::split;
+use crate::remote::object::split;
 
 /// In how many directories the target's clock cannot be measured before that is given up.
 const REFUSALS: usize = 4;

@@ -8,7 +8,7 @@
 use ftp_client::{Client, Error, ListLimits, ListOptions, Listing, ListingForm};
 use ftp_proto::{Entry, EntryKind};
 
-use crate::look::is_no;
+use super::object::is_no;
 
 /// What servers say, in small letters, of what is no directory, and of one that is not empty: the
 /// words of their systems.
