@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::item::Item;
+use super::entry::Item;
 
 /// What makes two files the same, beside their size.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -88,7 +88,7 @@ pub(super) fn compare(source: &Item, target: &Item, rule: Rule) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::item::{Kind, Stamp};
+    use super::super::entry::{Kind, Stamp};
     use super::*;
     use Difference::{Doubt, Size, Time};
     use Verdict::{Differs, Same, Unclear};

@@ -4,15 +4,15 @@
 //! Both trees are looked at first, with one listing for each directory, which makes a [`Plan`]; then
 //! it is done. What a run that was cut has copied is the same on both sides for the next.
 
-mod act;
-mod carrier;
-mod choice;
 mod compare;
-mod ground;
-mod item;
+mod copy;
+mod entry;
+mod execute;
+mod filter;
+mod local_tree;
 mod plan;
 mod probe;
-mod side;
+mod trees;
 
 use std::ffi::OsString;
 use std::fs;
@@ -41,14 +41,14 @@ use crate::report::events::Events;
 use crate::report::json::Object;
 use crate::transfer::rate_limit::Pace;
 use crate::transfer::target::shown_path;
-use act::{Done, Job, Naming, Telling, act};
-use carrier::{Across, Down, Far, Up};
-use choice::Choice;
 use compare::Rule;
-use ground::Directory;
+use copy::{Across, Down, Far, Up};
+use execute::{Done, Job, Naming, Telling, act};
+use filter::Choice;
+use local_tree::Directory;
 use plan::{Plan, Wish};
 use probe::Names;
-use side::{Local, Nothing, Remote, Side, is_refused, join};
+use trees::{Local, Nothing, Remote, Side, is_refused, join};
 
 /// How the names of temporary files begin.
 const TEMPORARY: &[u8] = b".ftp-cli-";

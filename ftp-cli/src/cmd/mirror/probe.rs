@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use ftp_client::{Client, Entry, Error, ListLimits, ListOptions, TimeVal};
 use ftp_proto::FtpUrl;
 
-use super::ground::ODD_TIME;
-use super::item::Clock;
+use super::entry::Clock;
+use super::local_tree::ODD_TIME;
 use super::plan::Plan;
-use super::side::join;
+use super::trees::join;
 use crate::connect::dialler::shown;
 use crate::connect::sessions::Sessions;
 use crate::exit::Failure;

@@ -7,11 +7,11 @@ mod same;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use super::choice::Choice;
 use super::compare::{Difference, Rule};
-use super::ground::is_temporary;
-use super::item::{self, Clock, Item, Kind, Stamp, check_name};
-use super::side::{Contents, Links, Side, join};
+use super::entry::{self, Clock, Item, Kind, Stamp, check_name};
+use super::filter::Choice;
+use super::local_tree::is_temporary;
+use super::trees::{Contents, Links, Side, join};
 use crate::connect::dialler::shown;
 use crate::exit::{Exit, Failure};
 use crate::remote::links::Proof;
@@ -328,7 +328,7 @@ impl Planner<'_> {
         if self.seen >= self.wish.objects {
             return Err(too_many());
         }
-        item::sort(&mut contents.items);
+        entry::sort(&mut contents.items);
         Ok(contents)
     }
 
@@ -428,7 +428,7 @@ impl Planner<'_> {
         mut items: Vec<Item>,
         depth: usize,
     ) -> Result<bool, Failure> {
-        item::sort(&mut items);
+        entry::sort(&mut items);
         let links = match items.iter().any(|item| item.kind == Kind::Directory) {
             true => self.links(path),
             false => Ok(Rc::new(Links::told())),

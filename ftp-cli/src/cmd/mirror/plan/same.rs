@@ -2,9 +2,9 @@
 //! which they do.
 
 use super::super::compare::{Difference, Rule, Verdict, compare};
-use super::super::item::{Clock, Item, Stamp};
-use super::super::side::Side;
 use super::{Planner, name_of};
+use crate::cmd::mirror::entry::{Clock, Item, Stamp};
+use crate::cmd::mirror::trees::Side;
 use crate::exit::Failure;
 use crate::remote::object::split;
 

@@ -1,7 +1,7 @@
 //! Two trees as text, and what a mirror of them would do.
 
 use super::*;
-use crate::cmd::mirror::choice::Choice;
+use crate::cmd::mirror::filter::Choice;
 
 /// A tree as text: `d/` is a directory, `f=5@100` a file of a size and a time, `l>` a link,
 /// `?x` something of which nothing is said.

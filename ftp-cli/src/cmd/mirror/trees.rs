@@ -5,8 +5,8 @@ use std::io;
 
 use ftp_client::{Client, EntryKind, Error, ListLimits, ListOptions, ListingForm};
 
-use super::ground::Directory;
-use super::item::{self, Clock, Item, Kind};
+use super::entry::{self, Clock, Item, Kind};
+use super::local_tree::Directory;
 use super::probe;
 use crate::connect::dialler::shown;
 use crate::exit::{Exit, Failure};
@@ -267,7 +267,7 @@ impl Side for Remote<'_> {
         let hides = !listing.shows_hidden;
         // The same name twice would be two files in one place.
         let mut items: Vec<Item> = listing.entries.into_iter().map(Item::from).collect();
-        item::sort(&mut items);
+        entry::sort(&mut items);
         items.dedup_by(|other, one| other.name == one.name);
         Ok(Contents { items, doubt, hides })
     }

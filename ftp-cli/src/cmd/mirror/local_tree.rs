@@ -17,7 +17,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::item::{Item, Kind};
+use super::entry::{Item, Kind};
 
 /// How many temporary files this process has made, which makes their names.
 static MADE: AtomicU32 = AtomicU32::new(0);

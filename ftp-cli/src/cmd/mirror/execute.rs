@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::carrier::{Carrier, Watch};
+use super::copy::{Carrier, Watch};
 use super::plan::{Plan, Removed};
 use crate::connect::dialler::shown;
 use crate::connect::retry::{Retrying, Witness};

@@ -6,11 +6,11 @@ use std::os::unix::fs::MetadataExt;
 use ftp_client::{Canceller, Client, Download, Error, FtpUrl, TimeVal, Upload, fxp};
 
 use super::compare::Difference;
-use super::ground::{Directory, Draft};
-use super::item::Stamp;
+use super::entry::Stamp;
+use super::local_tree::{Directory, Draft};
 use super::plan::{Copy, Removal, Removed};
 use super::probe::{Names, is_text};
-use super::side::{failed, join};
+use super::trees::{failed, join};
 use crate::connect::dialler::shown;
 use crate::connect::sessions::Sessions;
 use crate::console::progress::Meter;
