@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use ftp_client::{AddressRule, Client, ClientBuilder, Error, Family, Mode, Phase, Timeouts, Tls};
 use ftp_proto::{Escaped, FtpUrl};
 
+use super::data_connections::Way;
 use super::diagnosis::Diagnosis;
 use super::places::{Inside, Places};
-use super::ways::Way;
 use crate::connect::credentials::Credentials;
 use crate::connect::dialler::Dialler;
 use crate::console::stdio::Messages;

@@ -11,23 +11,19 @@
 //! (`dial`).
 
 mod abilities;
+mod addresses;
 mod advice;
-mod certificate;
+mod data_connections;
 mod diagnosis;
 mod dial;
-mod entrance;
 mod finding;
+mod login;
 mod object;
 mod packets;
 mod places;
-mod ports;
-mod probe;
-mod reach;
-mod recognise;
 mod report;
 mod tls;
 mod upload;
-mod ways;
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -48,16 +44,16 @@ use crate::console::stdio::Stdio;
 use crate::console::trace;
 use crate::exit::Failure;
 use crate::options::Options;
+use addresses::Answer;
 use advice::Advice;
+use data_connections::{Best, Way};
 use diagnosis::Diagnosis;
 use dial::{Dial, refused_again};
 use finding::{Check, Finding};
 use object::Object;
 use packets::Passage;
 use places::{Inside, Places};
-use probe::Answer;
 use report::Report;
-use ways::{Best, Way};
 
 /// So many addresses of a name are looked at.
 const MOST_ADDRESSES: usize = 8;
@@ -146,9 +142,9 @@ fn examine(
     let Some(addresses) = resolved(dial, report)? else { return Ok(()) };
     let answers = answers(dial, addresses)?;
     dial.in_time()?;
-    report.all(reach::addresses(&answers, dial.is_implicit))?;
-    advice.family = reach::good_family(&answers);
-    dial.greeted = reach::slowest(&answers);
+    report.all(addresses::judge::addresses(&answers, dial.is_implicit))?;
+    advice.family = addresses::judge::good_family(&answers);
+    dial.greeted = addresses::judge::slowest(&answers);
     let dial = &*dial;
     if report.has_failed() {
         return Ok(());
@@ -183,7 +179,7 @@ fn answers(
 ) -> Result<Vec<(SocketAddr, Answer)>, Failure> {
     let look = |address| {
         let timeouts = dial.timeouts_of_look();
-        (address, probe::look(address, dial.bind, &timeouts, dial.is_implicit))
+        (address, addresses::look(address, dial.bind, &timeouts, dial.is_implicit))
     };
     scope(|scope| {
         let all: Vec<_> =
@@ -201,14 +197,15 @@ fn moved(
 ) -> Result<Option<Best>, Failure> {
     let Entered { mut client, local, peer, features } = entered;
     // What the dialogue alone tells goes first: it is soon over.
-    let seen_as = ways::seen_as(&mut client.it, local, peer);
-    let no_such_family = ways::no_such_family(&mut client.it, local);
+    let seen_as = data_connections::seen_as(&mut client.it, local, peer);
+    let no_such_family = data_connections::no_such_family(&mut client.it, local);
     let (learned, outcomes, passage, tls) = scope(|scope| {
-        let outcomes = Way::ALL.map(|way| start(scope, move || ways::attempt(dial, way, peer)));
+        let outcomes =
+            Way::ALL.map(|way| start(scope, move || data_connections::attempt(dial, way, peer)));
         let passage = start(scope, || packets::up(dial));
         let tls = dial.offered.as_ref().filter(|_| dial.tls.is_none());
         let tls = tls.map(|tls| start(scope, || tls::look(dial, tls)));
-        let learned = ports::ask(dial, &mut client.it, peer);
+        let learned = data_connections::ports::ask(dial, &mut client.it, peer);
         client.part();
         let [one, two, three, four] = outcomes.map(|outcome| outcome.and_then(joined));
         let outcomes = [one?, two?, three?, four?];
@@ -222,9 +219,16 @@ fn moved(
         }
     }
     let wanted = dial.wanted;
-    let seen =
-        ways::Seen { local, peer, seen_as, ports: learned, no_such_family, outcomes, wanted };
-    let (findings, best) = ways::judge(&seen);
+    let seen = data_connections::Seen {
+        local,
+        peer,
+        seen_as,
+        ports: learned,
+        no_such_family,
+        outcomes,
+        wanted,
+    };
+    let (findings, best) = data_connections::judge(&seen);
     report.all(findings)?;
     report.add(packets::judge(&passage))?;
     let (peak, refused) = dial.places.seen();
@@ -348,7 +352,7 @@ fn say(client: &mut Client, command: &str) -> Option<Reply> {
 /// The addresses of the server, those of the wanted family.
 fn resolved(dial: &Dial<'_>, report: &mut Report<'_>) -> Result<Option<Vec<SocketAddr>>, Failure> {
     let (host, port) = (dial.url.host(), dial.url.port());
-    let found = probe::resolve(host, port, dial.timeouts().resolve);
+    let found = addresses::resolve(host, port, dial.timeouts().resolve);
     dial.in_time()?;
     let is_wanted = |address: &SocketAddr| {
         let of_bind = dial.bind.is_none_or(|bind| bind.is_ipv4() == address.is_ipv4());
@@ -359,7 +363,7 @@ fn resolved(dial: &Dial<'_>, report: &mut Report<'_>) -> Result<Option<Vec<Socke
                 _ => true,
             }
     };
-    let (finding, addresses) = reach::resolved(host, found, is_wanted, MOST_ADDRESSES);
+    let (finding, addresses) = addresses::judge::resolved(host, found, is_wanted, MOST_ADDRESSES);
     report.add(finding)?;
     Ok(addresses)
 }
@@ -396,8 +400,8 @@ fn entered<'a>(
     let mut features = client.features().unwrap_or_default();
     let tells = features.iter().next().is_some();
     if tells {
-        report.add(entrance::features(&features))?;
-        report.add(entrance::system(&client.system()))?;
+        report.add(login::features(&features))?;
+        report.add(login::system(&client.system()))?;
     }
     let in_clear = client.tls().is_none();
     let is_public = AddressClass::of(peer.ip()) == AddressClass::Public;
@@ -421,14 +425,14 @@ fn entered<'a>(
             dial.in_time()?;
             drop(inside);
             let tls = offered(dial, report, advice, &features)?;
-            report.add(entrance::refused(dial.user(), &error, in_clear.then_some(tls)))?;
+            report.add(login::refused(dial.user(), &error, in_clear.then_some(tls)))?;
             return Ok(None);
         }
     }
     if !tells {
         features = client.features().unwrap_or_default();
-        report.add(entrance::features(&features))?;
-        report.add(entrance::system(&client.system()))?;
+        report.add(login::features(&features))?;
+        report.add(login::system(&client.system()))?;
     }
     Ok(Some(Entered { client: inside, local, peer, features }))
 }
@@ -439,9 +443,9 @@ fn offered(
     report: &mut Report<'_>,
     advice: &mut Advice,
     features: &Features,
-) -> Result<entrance::Offer, Failure> {
+) -> Result<login::Offer, Failure> {
     let Some(tls) = dial.offered.as_ref().filter(|_| dial.tls.is_none()) else {
-        return Ok(entrance::Offer::Unknown);
+        return Ok(login::Offer::Unknown);
     };
     let seen = tls::look(dial, tls)?;
     report.all(tls::judge(&seen, false, Some(features)))?;
@@ -449,14 +453,14 @@ fn offered(
         advice.scheme = Some("ftpes");
     }
     Ok(match seen.outcome {
-        tls::Outcome::Refused(_) => entrance::Offer::Refused,
-        _ => entrance::Offer::Unknown,
+        tls::Outcome::Refused(_) => login::Offer::Refused,
+        _ => login::Offer::Unknown,
     })
 }
 
 /// What TLS on data connections is like, by the way that works.
 fn tls_on_data(dial: &Dial<'_>, way: Way) -> Result<Vec<Finding>, Failure> {
-    let reuse = match ways::without_resuming(dial, way)? {
+    let reuse = match data_connections::without_resuming(dial, way)? {
         Ok(None) => {
             Finding::ok(Check::Reuse, format_args!("data connections need not continue a session"))
         }
@@ -465,7 +469,7 @@ fn tls_on_data(dial: &Dial<'_>, way: Way) -> Result<Vec<Finding>, Failure> {
             Diagnosis::ReuseDemanded,
             format_args!("a data connection that continues no session fails: {why}"),
         ),
-        Err(error) if ways::is_unreached(&error) => {
+        Err(error) if data_connections::is_unreached(&error) => {
             Finding::skip(Check::Reuse, format_args!("{error}"))
         }
         Err(error) => return Ok(vec![not_again(Check::Reuse, &error)?]),

@@ -3,9 +3,9 @@
 use ftp_client::{CertificateFault, TlsInfo};
 use ftp_proto::Features;
 
-use super::super::certificate::Certificate;
 use super::super::diagnosis::Diagnosis;
 use super::super::finding::{Check, Finding};
+use super::certificate::Certificate;
 use super::{Outcome, Seen};
 
 /// A certificate that ends within so many days wants to be renewed.
@@ -13,7 +13,7 @@ const SOON: i64 = 14;
 
 /// Judges it. What is wrong stops a user who `demands` TLS; without that a refusal is no fault, unless
 /// the server lists TLS among its `features`.
-pub(in super::super) fn judge(
+pub(in crate::cmd::doctor) fn judge(
     seen: &Seen,
     demands: bool,
     features: Option<&Features>,

@@ -1,6 +1,7 @@
 //! TLS on the control connection, before anybody logs in: whether it is offered, in which versions,
 //! and whether the certificate is that of the server that was meant.
 
+pub(crate) mod certificate;
 mod judge;
 
 pub(super) use judge::judge;

@@ -12,7 +12,7 @@ use super::{Seen, Step};
 const TOLERATED: i64 = 60;
 
 /// Judges all steps.
-pub(in super::super) fn judge(seen: &Seen) -> Vec<Finding> {
+pub(in crate::cmd::doctor) fn judge(seen: &Seen) -> Vec<Finding> {
     let directory = &seen.directory;
     let mut findings = vec![match (&seen.put, &seen.back) {
         (Step::Done, Step::Changed(how)) => {

@@ -10,9 +10,9 @@ use std::time::Duration;
 use ftp_client::{Client, Error, Phase};
 use ftp_proto::Reply;
 
+use super::data_connections::Way;
 use super::dial::Dial;
 use super::finding::{Check, Finding};
-use super::ways::Way;
 use super::{not_again, now};
 use crate::exit::Failure;
 use crate::remote::object;

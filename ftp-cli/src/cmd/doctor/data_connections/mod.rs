@@ -2,6 +2,7 @@
 //! one leaves behind is no fault of the next.
 
 mod judge;
+pub(crate) mod ports;
 
 pub(super) use judge::{Best, judge};
 
@@ -15,10 +16,10 @@ use ftp_client::{
 };
 use ftp_proto::{ExtendedAddress, HostPort, Reply, Severity};
 
+use self::ports::Ports;
 use super::diagnosis::Diagnosis;
 use super::dial::{Dial, refused_again};
-use super::ports::Ports;
-use super::{probe, say};
+use super::{addresses, say};
 use crate::exit::Failure;
 
 /// So many lines of a listing show that data flows.
@@ -243,7 +244,7 @@ fn connects(dial: &Dial<'_>, client: &mut Client, way: Way, peer: SocketAddr) ->
             dial.data_address(Some(found.host.into()), found.port, peer)
         }
     };
-    let outcome = match probe::connect(at, dial.bind, dial.timeouts().data_connect) {
+    let outcome = match addresses::connect(at, dial.bind, dial.timeouts().data_connect) {
         Ok(_) => Outcome::Works,
         Err(error) => unreachable(&error, Some(at)),
     };

@@ -8,15 +8,15 @@ use ftp_proto::{AddressClass, AddressRule, HostReason, NetworkProtocols, Reply, 
 
 use super::super::diagnosis::Diagnosis;
 use super::super::finding::{Check, Finding, Grade};
-use super::super::ports;
+use super::ports;
 use super::{Outcome, Seen, Way, is_permanent};
 
 /// The way that is best here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in super::super) struct Best(pub(in super::super) Way);
+pub(in crate::cmd::doctor) struct Best(pub(in super::super) Way);
 
 /// Judges all ways; `None` if there is none at all.
-pub(in super::super) fn judge(seen: &Seen) -> (Vec<Finding>, Option<Best>) {
+pub(in crate::cmd::doctor) fn judge(seen: &Seen) -> (Vec<Finding>, Option<Best>) {
     let [epsv, pasv, eprt, port] = &seen.outcomes;
     let mut findings = vec![passive(seen, Check::Epsv, (epsv, pasv))];
     findings.extend(announced(seen));
@@ -256,7 +256,7 @@ fn families(reply: Option<&Reply>) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::ports::{Port, Ports};
+    use super::super::ports::{Port, Ports};
     use super::*;
 
     const WORKS: Outcome = Outcome::Works;

@@ -9,10 +9,10 @@ use std::time::Duration;
 use ftp_client::{Client, Mode};
 use ftp_proto::{ExtendedAddress, HostPort, ReplyCode};
 
-use super::diagnosis::Diagnosis;
-use super::dial::Dial;
-use super::finding::{Check, Finding, Grade};
-use super::{probe, say};
+use crate::cmd::doctor::diagnosis::Diagnosis;
+use crate::cmd::doctor::dial::Dial;
+use crate::cmd::doctor::finding::{Check, Finding, Grade};
+use crate::cmd::doctor::{addresses, say};
 
 /// How often the server is asked for a port.
 const TRIES: usize = 8;
@@ -23,23 +23,23 @@ const PATIENCE: Duration = Duration::from_millis(1_300);
 
 /// One port that the server named.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Port {
-    pub(super) number: u16,
+pub(in crate::cmd::doctor) struct Port {
+    pub(in crate::cmd::doctor) number: u16,
     /// Whether a connection to it stood.
-    pub(super) is_reached: bool,
+    pub(in crate::cmd::doctor) is_reached: bool,
 }
 
 /// What was learned of the ports.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ports {
+pub(in crate::cmd::doctor) struct Ports {
     /// The hosts of the 227 replies.
-    pub(super) hosts: Vec<IpAddr>,
-    pub(super) ports: Vec<Port>,
+    pub(in crate::cmd::doctor) hosts: Vec<IpAddr>,
+    pub(in crate::cmd::doctor) ports: Vec<Port>,
 }
 
 impl Ports {
     /// Whether some of the ports can be reached and others cannot.
-    pub(super) fn is_partly(&self) -> bool {
+    pub(in crate::cmd::doctor) fn is_partly(&self) -> bool {
         let of = |is: bool| self.ports.iter().any(|port| port.is_reached == is);
         of(true) && of(false)
     }
@@ -47,7 +47,7 @@ impl Ports {
 
 /// Asks for ports and connects to each. What breaks the connection ends the questions: trying the
 /// ways tells why.
-pub(super) fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Ports {
+pub(in crate::cmd::doctor) fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Ports {
     let mut learned = Ports::default();
     let command = if peer.ip().to_canonical().is_ipv4() { "PASV" } else { "EPSV" };
     for _ in 0..TRIES {
@@ -67,7 +67,7 @@ pub(super) fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Por
         learned.hosts.extend(host);
         let at = dial.data_address(host, number, peer);
         let limit = PATIENCE.min(dial.timeouts().data_connect);
-        let is_reached = probe::connect(at, dial.bind, limit).is_ok();
+        let is_reached = addresses::connect(at, dial.bind, limit).is_ok();
         if dial.in_time().is_err() {
             // Nobody knows whether it would have been.
             break;
@@ -84,7 +84,7 @@ const NARROW: u16 = 16;
 const KERNELS: RangeInclusive<u16> = 32_768..=60_999;
 
 /// Judges the range of ports that showed.
-pub(super) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
+pub(in crate::cmd::doctor) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
     let check = Check::Ports;
     let mut numbers: Vec<u16> = learned.ports.iter().map(|port| port.number).collect();
     let tries = numbers.len();

@@ -1,6 +1,9 @@
 //! A first look at each address of the server, before anything of FTP is said: does it connect, and
 //! who talks there.
 
+pub(crate) mod banner;
+pub(crate) mod judge;
+
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc;
@@ -10,7 +13,7 @@ use std::time::{Duration, Instant};
 use ftp_client::Timeouts;
 use socket2::{Domain, Socket, Type};
 
-use super::recognise::{Talker, recognise};
+use self::banner::{Talker, recognise};
 
 /// How long a server may be silent before it is asked. Those of FTP greet within this, unless they
 /// look for the client's name first.
