@@ -18,10 +18,8 @@ mod console;
 mod display;
 mod exit;
 mod options;
-mod privileges;
 mod remote;
 mod report;
-mod settings;
 mod transfer;
 
 use std::ffi::OsString;

@@ -11,7 +11,7 @@ const READERS: [&str; 17] = [
     "ftp-cli/src/cmd/doctor/mod.rs",
     "ftp-cli/src/cmd/mirror/probe.rs",
     "ftp-cli/src/cmd/serve/certificate.rs",
-    "ftp-cli/src/cmd/serve/homes.rs",
+    "ftp-cli/src/cmd/serve/users.rs",
     "ftp-cli/src/transfer/download.rs",
     "ftp-cli/src/transfer/local_file.rs",
     "ftp-cli/src/transfer/target.rs",

@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
+use super::serve::settings::{self, Settings};
 use crate::console::stdio::Stdio;
 use crate::display;
 use crate::exit;
 use crate::exit::Failure;
 use crate::options::{self, Command, Entry, Group, Options, Row};
-use crate::settings::{self, Settings};
 
 /// What operands and options are.
 pub(super) const URLS: &str = "\

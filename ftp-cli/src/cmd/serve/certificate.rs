@@ -11,9 +11,9 @@ use ftp_proto::HostName;
 use ftp_server::{PassiveAddress, Tls, TlsError};
 
 use super::check::{self, Findings};
+use super::settings::{Protection, Settings};
 use super::{in_full, tls};
 use crate::exit::{Exit, Failure};
-use crate::settings::{Protection, Settings};
 use crate::transfer::target::shown_path;
 
 /// The file of our own certificate and its key, in the state directory.

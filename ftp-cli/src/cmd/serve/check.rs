@@ -18,11 +18,11 @@ use rustix::io::Errno;
 
 use super::certificate;
 use super::plan::Plan;
+use super::settings::{Settings, TABLE, USER, User, shown};
 use crate::console::stdio::Stdio;
 use crate::display;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
-use crate::settings::{Settings, TABLE, USER, User, shown};
 use crate::transfer::target::shown_path;
 
 /// Where explanations begin behind a value.

@@ -21,11 +21,11 @@ use ftp_server::{Direction, Event, EventKind, Observer, Transfer};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::LOG;
-use super::homes;
+use super::settings::Settings;
+use super::users;
 use crate::connect::credentials::VARIABLE;
 use crate::console::threads;
 use crate::options::values;
-use crate::settings::Settings;
 
 /// How many programs run at a time.
 const AT_ONCE: usize = 4;
@@ -223,7 +223,7 @@ impl Observer for Hooks {
             user: event.user.unwrap_or_default().to_vec(),
             peer: event.peer.ip(),
             path: path.as_bytes().to_vec(),
-            local: homes::local_path(path),
+            local: users::local_path(path),
             bytes,
         });
     }

@@ -3,12 +3,14 @@
 
 mod certificate;
 mod check;
-mod homes;
 mod hooks;
 mod plan;
+pub(crate) mod privileges;
+pub(crate) mod settings;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 mod tls;
-mod transfers;
+mod transfer_log;
+mod users;
 
 use std::fmt::Display;
 use std::io;
@@ -22,11 +24,11 @@ use log::{Level, LevelFilter};
 use signal_hook::consts::SIGHUP;
 
 use self::certificate::Certificates;
-use self::homes::{Kept, Sweeper};
 use self::hooks::Hooks;
 use self::plan::{Plan, Refusal};
 pub(in crate::cmd) use self::tls::self_signed;
-use self::transfers::Transfers;
+use self::transfer_log::Transfers;
+use self::users::{Kept, Sweeper};
 use crate::connect::credentials::VARIABLE;
 use crate::console::signals;
 use crate::console::stdio::Stdio;
@@ -34,9 +36,9 @@ use crate::console::trace;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::values;
-use crate::privileges;
+
+use crate::cmd::serve::settings::{FIXED, available, has_ipv6};
 use crate::report::events::Events;
-use crate::settings::{FIXED, available, has_ipv6};
 
 /// Where the server logs, as far as it is known here what there is to say.
 const LOG: &str = "ftp_server";

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use ftp_proto::Escaped;
 use ftp_server::{Rights, UserLimits};
 
-use super::homes::Homes;
+use super::settings::{File, Reading, Settings, User, shown};
+use super::users::Homes;
 use crate::connect::credentials::{self, Secret, VARIABLE};
 use crate::exit::Failure;
 use crate::options::Options;
-use crate::settings::{File, Reading, Settings, User, shown};
 use crate::transfer::target::shown_path;
 
 /// The options that set a setting.

@@ -152,7 +152,7 @@ impl First {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::sample;
+    use crate::cmd::serve::settings::sample;
 
     fn apply(text: &str) -> Result<(), Vec<String>> {
         let file = File { name: "f".to_owned(), text: text.to_owned() };

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use ftp_proto::PortRanges;
 use ftp_server::{PassiveAddress, PasswordHash, PasswordHashError, Rights};
 
+use crate::cmd::serve::privileges::RunAs;
+use crate::cmd::serve::settings::form::{Form, optional, unless_empty};
+use crate::cmd::serve::settings::kind::Kind;
 use crate::options::values;
-use crate::privileges::RunAs;
-use crate::settings::form::{Form, optional, unless_empty};
-use crate::settings::kind::Kind;
 
 /// One line.
 pub(crate) const LINE: Form<String> = Form::new(

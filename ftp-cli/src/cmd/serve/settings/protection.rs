@@ -113,7 +113,7 @@ const CONTROL: &str = "tls.control other than off, or listen.implicit_tls";
 
 #[cfg(test)]
 mod tests {
-    use crate::settings::Settings;
+    use crate::cmd::serve::settings::Settings;
 
     #[test]
     fn what_is_demanded_needs_what_it_is_made_of() {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::cmd::serve::settings::form::{Form, optional, unless_empty};
+use crate::cmd::serve::settings::kind::Kind;
 use crate::options::values::{duration, show, show_size, size, waiting_time};
-use crate::settings::form::{Form, optional, unless_empty};
-use crate::settings::kind::Kind;
 
 /// How many failed logins of a host the server can count.
 const MOST_FAILURES: u32 = 1_000;

@@ -18,8 +18,8 @@ use super::protection::Protection;
 use super::row::{Row, row};
 use super::toml_text::{shown, unquoted};
 use super::user::{USER, Users, is_name};
+use crate::cmd::serve::privileges::RunAs;
 use crate::options::values;
-use crate::privileges::RunAs;
 
 /// What a server is started with, apart from the users and the directory that options name.
 #[derive(Clone, Debug)]

@@ -11,9 +11,9 @@ use std::time::Duration;
 use ftp_server::{Event, EventKind, LogWriter, Observer, Xferlog};
 use rustix::fs::OFlags;
 
+use super::privileges::RunAs;
 use super::{LOG, no_thread};
 use crate::exit::Failure;
-use crate::privileges::RunAs;
 use crate::transfer::target::shown_path;
 
 /// How long the end waits for the log to be written.

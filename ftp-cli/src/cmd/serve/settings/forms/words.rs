@@ -5,9 +5,9 @@ use ftp_server::{
     TlsPolicy, TlsVersion,
 };
 
+use crate::cmd::serve::settings::form::Form;
+use crate::cmd::serve::settings::kind::Kind;
 use crate::options::values::word;
-use crate::settings::form::Form;
-use crate::settings::kind::Kind;
 
 /// A type whose values have a word each.
 trait Words: Copy + PartialEq + 'static {

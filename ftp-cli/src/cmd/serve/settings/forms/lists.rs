@@ -5,10 +5,10 @@ use ftp_server::{NamePattern, PassiveOverride};
 use toml::de::DeTable;
 
 use super::texts::passive_address;
-use crate::settings::form::{Form, or_quotes};
-use crate::settings::kind::{self, Kind};
-use crate::settings::listen::{self, Listen};
-use crate::settings::toml_text::list_of;
+use crate::cmd::serve::settings::form::{Form, or_quotes};
+use crate::cmd::serve::settings::kind::{self, Kind};
+use crate::cmd::serve::settings::listen::{self, Listen};
+use crate::cmd::serve::settings::toml_text::list_of;
 
 pub(crate) const ADDRESSES: Form<Vec<Listen>> =
     Form::new(Kind::List, listen::addresses, |addresses| listen::shown(addresses));
