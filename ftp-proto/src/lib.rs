@@ -56,21 +56,16 @@ mod chunks;
 mod command;
 mod error;
 mod exchange;
-mod extended_address;
 mod fact;
 mod feature;
 mod hash;
-mod host_name;
-mod host_port;
 pub mod limits;
 mod line;
 mod listing;
-mod network;
 mod number;
 mod parameters;
 mod pathname;
 mod pattern;
-mod port_ranges;
 mod read_ahead;
 mod reply;
 mod restart;
@@ -80,27 +75,25 @@ mod time_val;
 mod url;
 mod verb;
 
-pub use address::{AddressClass, AddressRule, ChosenHost, HostReason};
+pub use address::{
+    AddressClass, AddressRule, ChosenHost, EpsvArgument, ExtendedAddress, HostName, HostPort,
+    HostReason, LanguageTag, Network, NetworkProtocol, NetworkProtocols, PortRanges,
+};
 pub use ascii::{AsciiDecoder, AsciiEncoder};
 pub use command::{Command, OptsArgument, Password, RawCommand, SiteArgument};
 pub use error::{ParseError, ParseErrorKind};
 pub use exchange::{Exchange, Progress, UnexpectedReply, is_listed};
-pub use extended_address::{EpsvArgument, ExtendedAddress, NetworkProtocol, NetworkProtocols};
 pub use fact::{Fact, FactType, Facts};
 pub use feature::Features;
 pub use hash::FileDigest;
-pub use host_name::{HostName, LanguageTag};
-pub use host_port::HostPort;
 pub use line::{LineDecoder, LineEvent};
 pub use listing::{
     Entry, EntryKind, ListEvent, ListForm, ListLine, ListParser, ListReader, Modified, Permissions,
     Precision, Role, Zone,
 };
-pub use network::Network;
 pub use parameters::{RepresentationType, Structure, TransferMode, TransferParameters};
 pub use pathname::{Escaped, Pathname};
 pub use pattern::Pattern;
-pub use port_ranges::PortRanges;
 pub use reply::{Category, Reply, ReplyCode, ReplyDecoder, Severity};
 pub use restart::RestartMarker;
 pub use security::{AuthMechanism, ProtectionLevel};

@@ -4,9 +4,8 @@
 use std::fmt::Display;
 
 use super::{Command, OptsArgument, Password, RawCommand, SiteArgument};
+use crate::address::{EpsvArgument, LanguageTag};
 use crate::error::{ParseError, ParseErrorKind};
-use crate::extended_address::EpsvArgument;
-use crate::host_name::LanguageTag;
 use crate::limits;
 use crate::line::IAC;
 use crate::pathname::{Pathname, is_line_break};
@@ -219,8 +218,8 @@ fn double_iac(line: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::HostName;
     use crate::fact::Facts;
-    use crate::host_name::HostName;
     use crate::line::{LineDecoder, LineEvent};
     use crate::security::AuthMechanism;
     use crate::verb::Verb;

@@ -6,11 +6,9 @@ mod parse;
 
 use std::fmt;
 
+use crate::address::{EpsvArgument, ExtendedAddress, HostName, HostPort, LanguageTag};
 use crate::error::ParseError;
-use crate::extended_address::{EpsvArgument, ExtendedAddress};
 use crate::fact::Facts;
-use crate::host_name::{HostName, LanguageTag};
-use crate::host_port::HostPort;
 use crate::parameters::{RepresentationType, Structure, TransferMode};
 use crate::pathname::Pathname;
 use crate::restart::RestartMarker;

@@ -1,11 +1,9 @@
 //! Verb and argument to `Command`.
 
 use super::{Command, OptsArgument, Password, SiteArgument};
+use crate::address::{EpsvArgument, ExtendedAddress, HostName, HostPort, LanguageTag};
 use crate::error::{ParseError, ParseErrorKind};
-use crate::extended_address::{EpsvArgument, ExtendedAddress};
 use crate::fact::Facts;
-use crate::host_name::{HostName, LanguageTag};
-use crate::host_port::HostPort;
 use crate::listing::Permissions;
 use crate::parameters::{RepresentationType, Structure, TransferMode};
 use crate::pathname::Pathname;
@@ -249,7 +247,7 @@ fn behind<'a>(word: &[u8], option: &'a [u8]) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::extended_address::NetworkProtocol;
+    use crate::address::NetworkProtocol;
     use ParseErrorKind::{
         BadNumber, LineBreak, TooLong, UnexpectedByte, UnexpectedEnd, UnknownWord, Unsupported,
         UnsupportedProtocol,

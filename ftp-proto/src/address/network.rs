@@ -4,8 +4,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::extended_address::NetworkProtocol;
 use crate::error::{ParseError, ParseErrorKind};
-use crate::extended_address::NetworkProtocol;
 use crate::number;
 use crate::split::split_once;
 

@@ -1,6 +1,18 @@
 //! Classes of addresses, and which host to connect to when a server behind a NAT announces its
 //! own idea of its address (RFC 1918, RFC 6598, RFC 6890; curl's CVE-2020-8284 and its like).
 
+mod extended_address;
+mod host_name;
+mod host_port;
+mod network;
+mod port_ranges;
+
+pub use extended_address::{EpsvArgument, ExtendedAddress, NetworkProtocol, NetworkProtocols};
+pub use host_name::{HostName, LanguageTag};
+pub use host_port::HostPort;
+pub use network::Network;
+pub use port_ranges::PortRanges;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
