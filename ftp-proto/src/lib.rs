@@ -59,6 +59,7 @@ mod exchange;
 mod fact;
 mod feature;
 mod hash;
+mod language;
 pub mod limits;
 mod line;
 mod listing;
@@ -77,7 +78,7 @@ mod verb;
 
 pub use address::{
     AddressClass, AddressRule, ChosenHost, EpsvArgument, ExtendedAddress, HostName, HostPort,
-    HostReason, LanguageTag, Network, NetworkProtocol, NetworkProtocols, PortRanges,
+    HostReason, Network, NetworkProtocol, NetworkProtocols, PortRanges,
 };
 pub use ascii::{AsciiDecoder, AsciiEncoder};
 pub use command::{Command, OptsArgument, Password, RawCommand, SiteArgument};
@@ -86,6 +87,7 @@ pub use exchange::{Exchange, Progress, UnexpectedReply, is_listed};
 pub use fact::{Fact, FactType, Facts};
 pub use feature::Features;
 pub use hash::FileDigest;
+pub use language::LanguageTag;
 pub use line::{LineDecoder, LineEvent};
 pub use listing::{
     Entry, EntryKind, ListEvent, ListForm, ListLine, ListParser, ListReader, Modified, Permissions,

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::extended_address::NetworkProtocol;
+use super::protocol::NetworkProtocol;
 use crate::error::{ParseError, ParseErrorKind};
 use crate::number;
 use crate::split::split_once;

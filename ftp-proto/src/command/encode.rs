@@ -4,8 +4,9 @@
 use std::fmt::Display;
 
 use super::{Command, OptsArgument, Password, RawCommand, SiteArgument};
-use crate::address::{EpsvArgument, LanguageTag};
+use crate::address::EpsvArgument;
 use crate::error::{ParseError, ParseErrorKind};
+use crate::language::LanguageTag;
 use crate::limits;
 use crate::line::IAC;
 use crate::pathname::{Pathname, is_line_break};

@@ -6,9 +6,10 @@ mod parse;
 
 use std::fmt;
 
-use crate::address::{EpsvArgument, ExtendedAddress, HostName, HostPort, LanguageTag};
+use crate::address::{EpsvArgument, ExtendedAddress, HostName, HostPort};
 use crate::error::ParseError;
 use crate::fact::Facts;
+use crate::language::LanguageTag;
 use crate::parameters::{RepresentationType, Structure, TransferMode};
 use crate::pathname::Pathname;
 use crate::restart::RestartMarker;

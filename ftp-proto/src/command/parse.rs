@@ -1,9 +1,10 @@
 //! Verb and argument to `Command`.
 
 use super::{Command, OptsArgument, Password, SiteArgument};
-use crate::address::{EpsvArgument, ExtendedAddress, HostName, HostPort, LanguageTag};
+use crate::address::{EpsvArgument, ExtendedAddress, HostName, HostPort};
 use crate::error::{ParseError, ParseErrorKind};
 use crate::fact::Facts;
+use crate::language::LanguageTag;
 use crate::listing::Permissions;
 use crate::parameters::{RepresentationType, Structure, TransferMode};
 use crate::pathname::Pathname;
