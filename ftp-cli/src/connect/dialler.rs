@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ftp_client::{
     AddressRule, Client, ClientBuilder, Error, Extended, Family, Mode, Phase, Timeouts,
 };
-use ftp_proto::{Escaped, FtpUrl};
+use ftp_proto::{AddressClass, Escaped, FtpUrl};
 
 use super::credentials::{Credentials, VARIABLE};
 use super::tls_options::{self, Protection};
@@ -335,22 +335,10 @@ pub(crate) fn address_rule(options: &Options) -> Result<Option<AddressRule>, Fai
     options.parsed("passive-address", |text| values::word(text, &rules))
 }
 
-/// Whether the way to an address may lead over the networks of others.
+/// Whether the way to an address can lead through other people's networks. A provider's shared
+/// network is one of them.
 fn is_public(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            !(address.is_loopback()
-                || address.is_private()
-                || address.is_link_local()
-                || address.is_unspecified())
-        }
-        IpAddr::V6(address) => {
-            !(address.is_loopback()
-                || address.is_unique_local()
-                || address.is_unicast_link_local()
-                || address.is_unspecified())
-        }
-    }
+    matches!(AddressClass::of(address), AddressClass::Public | AddressClass::Shared)
 }
 
 /// A path as people are shown it; of a URL that was given in place of one, without its password.
