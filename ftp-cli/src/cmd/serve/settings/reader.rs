@@ -8,7 +8,7 @@ use toml::de::{DeString, DeValue};
 
 use super::kind::Kind;
 use super::lines::Lines;
-use super::row::Row;
+use super::row::Setting;
 use super::table::{Settings, TABLE, suggestion};
 use super::toml_text::{list_of, shown};
 use super::user::{USER, User, is_name};
@@ -168,7 +168,7 @@ impl Reader<'_> {
     }
 
     /// Reads a value, and sets the field of `values` to it. Returns whether the value is good.
-    fn set<T>(&mut self, row: &Row<T>, values: &mut T, key: &str, value: &Value<'_>) -> bool {
+    fn set<T>(&mut self, row: &Setting<T>, values: &mut T, key: &str, value: &Value<'_>) -> bool {
         let rule = Rule { key, kind: row.kind, check: row.check };
         let Some(text) = self.read(&rule, value) else { return false };
         let set = (row.set)(values, &text);

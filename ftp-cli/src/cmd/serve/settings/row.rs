@@ -5,7 +5,7 @@ use super::kind::Kind;
 use super::toml_text::unquoted;
 
 /// One key of a `T`: what it is about, and how the field is read and shown that has its value.
-pub(crate) struct Row<T: 'static> {
+pub(crate) struct Setting<T: 'static> {
     pub(crate) key: &'static str,
     pub(crate) help: &'static str,
     pub(crate) kind: Kind,
@@ -17,7 +17,7 @@ pub(crate) struct Row<T: 'static> {
     pub(crate) show: fn(&T) -> String,
 }
 
-impl<T> Row<T> {
+impl<T> Setting<T> {
     /// The value as a file has it.
     pub(crate) fn literal(&self, values: &T) -> String {
         self.kind.literal(unquoted(&(self.show)(values)))
@@ -28,7 +28,7 @@ impl<T> Row<T> {
 /// field, and help.
 macro_rules! row {
     ($of:ty, $key:literal, $form:expr, $($field:ident).+, $help:literal) => {
-        Row {
+        Setting {
             key: $key,
             help: $help,
             kind: $form.kind,

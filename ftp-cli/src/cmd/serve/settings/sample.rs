@@ -5,7 +5,7 @@ use std::fmt::Write;
 use ftp_server::Rights;
 
 use super::kind::{ARGUMENTS, Kind};
-use super::row::Row;
+use super::row::Setting;
 use super::{File, Reading, Settings, TABLE, USER, User};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/server.toml");
@@ -35,7 +35,7 @@ const EXAMPLES: &[(&str, &str)] =
 pub(super) fn sample() -> String {
     let mut text = HEAD.to_owned();
     let (settings, user) = (Settings::default(), User::default());
-    let table_of = |row: &Row<Settings>| row.key.split_once('.').unwrap().0;
+    let table_of = |row: &Setting<Settings>| row.key.split_once('.').unwrap().0;
     let mut tables: Vec<&str> = Vec::new();
     for table in TABLE.iter().map(table_of) {
         if tables.contains(&table) {

@@ -15,7 +15,7 @@ use super::lines::Lines;
 use super::listen::{Listen, available, has_ipv6};
 use super::origins::Origins;
 use super::protection::Protection;
-use super::row::{Row, row};
+use super::row::{Setting, row};
 use super::toml_text::{shown, unquoted};
 use super::user::{USER, Users, is_name};
 use crate::cmd::serve::privileges::RunAs;
@@ -94,7 +94,7 @@ impl Default for Settings {
 // There is no `server.name`: the greeting is the banner alone, `HOST` goes by `hosts.names`, and no
 // other reply names the server.
 #[rustfmt::skip]
-pub(crate) const TABLE: &[Row<Settings>] = &[
+pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "listen.addresses",               ADDRESSES,    listen,                            "where to listen: PORT, :PORT (all) or HOST:PORT"),
     row!(Settings, "listen.implicit_tls",            ADDRESSES,    implicit,                          "the same, with TLS from the first byte; by custom port 990"),
     row!(Settings, "tls.certificate",                FILE,         tls.certificate,                   "a PEM file: the server's, then those above it"),
@@ -224,7 +224,7 @@ impl Settings {
         }
     }
 
-    fn set_row(&mut self, row: &Row<Self>, text: &str, origin: &str) -> Result<(), String> {
+    fn set_row(&mut self, row: &Setting<Self>, text: &str, origin: &str) -> Result<(), String> {
         (row.set)(self, text).map_err(|wrong| format!("{}: {wrong}", row.key))?;
         self.origins.note(row.key, origin.to_owned(), None);
         Ok(())
@@ -285,7 +285,7 @@ impl Settings {
 
     /// The keys of the values that differ from those of another; `users` for any of those.
     pub(crate) fn changes(&self, other: &Self) -> Vec<&'static str> {
-        let differs = |row: &&Row<Self>| (row.show)(self) != (row.show)(other);
+        let differs = |row: &&Setting<Self>| (row.show)(self) != (row.show)(other);
         let mut changes: Vec<_> = TABLE.iter().filter(differs).map(|row| row.key).collect();
         if !self.users.is_same(&other.users) {
             changes.push("users");

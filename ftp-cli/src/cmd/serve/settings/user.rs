@@ -6,7 +6,7 @@ use ftp_server::{PasswordHash, Rights, TlsPolicy, UserLimits};
 
 use super::forms::{HOME, OWN_COUNT, PASSWORD, RATE, RIGHTS, SIZE, SWITCH, TLS};
 use super::origins::Origins;
-use super::row::{Row, row};
+use super::row::{Setting, row};
 
 /// A user of the file.
 #[derive(Clone, Debug)]
@@ -74,7 +74,7 @@ impl Users {
 }
 
 #[rustfmt::skip]
-pub(crate) const USER: &[Row<User>] = &[
+pub(crate) const USER: &[Setting<User>] = &[
     row!(User, "password",                       PASSWORD,     password,                          "its hash, as ftp-cli passwd prints it; $argon2id$, $6$ or $5$"),
     row!(User, "root",                           HOME,         root,                              "the directory that is / to the user"),
     row!(User, "rights",                         RIGHTS,       rights,                            "what the user may do: read, full, drop-box, or a list"),
@@ -96,7 +96,7 @@ impl User {
 
     /// Whether all values are those of another, wherever they are from.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        let is_same = |row: &Row<Self>| (row.show)(self) == (row.show)(other);
+        let is_same = |row: &Setting<Self>| (row.show)(self) == (row.show)(other);
         self.password == other.password && USER.iter().all(is_same)
     }
 }
