@@ -65,7 +65,7 @@ fn page() -> String {
             let _ = writeln!(text, ".SS {}", escaped(group.title()));
         }
         for row in rows {
-            option(&mut text, row, row.commands.iter().count() < Command::ALL.len());
+            option(&mut text, row, row.commands.len() < Command::ALL.len());
         }
     }
     section(&mut text, "EXIT STATUS");

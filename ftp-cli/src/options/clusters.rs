@@ -1,61 +1,53 @@
-//! Short options in one argument, `-vq`: getopts does not tell in which order they stand there,
-//! and the last has to win. They are taken apart before it sees them.
+//! Takes clusters of short options apart, `-vq` to `-v -q`. getopts does not tell in which order
+//! they come in one argument, and of several that exclude each other the last counts.
 
 use getopts::ParsingStyle;
 
 use super::{Row, Value};
 
-/// The arguments with one short option in each, `-v -q`; a value stays with its option.
+/// The arguments with one short option in each; a value stays with its option.
 pub(super) fn spread(texts: &[String], rows: &[&Row], style: ParsingStyle) -> Vec<String> {
+    let stops_at_operand = matches!(style, ParsingStyle::StopAtFirstFree);
     let mut spread = Vec::with_capacity(texts.len());
     let mut texts = texts.iter();
     while let Some(text) = texts.next() {
+        let is_operand = !text.starts_with('-') || text == "-";
         let takes_next = match text.strip_prefix('-') {
-            // It ends the options, as an operand does where none may follow.
-            Some("-") => None,
-            None | Some("") if matches!(style, ParsingStyle::StopAtFirstFree) => None,
-            None | Some("") => Some(false),
-            Some(option) => match option.strip_prefix('-') {
-                Some(long) => Some(rows.iter().any(|row| row.long == long && takes_word(row))),
-                None => {
-                    take_apart(option, rows, &mut spread);
-                    Some(spread.last().is_some_and(|last| {
-                        rows.iter().any(|row| is_short(row, last) && takes_word(row))
-                    }))
+            Some(cluster) if !is_operand && !cluster.starts_with('-') => {
+                take_apart(cluster, rows, &mut spread)
+            }
+            _ => {
+                spread.push(text.clone());
+                if text == "--" || is_operand && stops_at_operand {
+                    break;
                 }
-            },
+                let is_this = |row: &&&Row| text.strip_prefix("--") == Some(row.long);
+                rows.iter().find(is_this).is_some_and(|row| takes_word(row))
+            }
         };
-        if !text.starts_with('-') || text == "-" || text.starts_with("--") {
-            spread.push(text.clone());
-        }
-        match takes_next {
-            None => break,
-            Some(true) => spread.extend(texts.next().cloned()),
-            Some(false) => {}
+        if takes_next {
+            spread.extend(texts.next().cloned());
         }
     }
     spread.extend(texts.cloned());
     spread
 }
 
-/// `vq` to `-v`, `-q`. What follows an option that takes a value is the value; what follows an
-/// unknown one is left for getopts to refuse.
-fn take_apart(options: &str, rows: &[&Row], spread: &mut Vec<String>) {
-    let mut rest = options;
-    while let Some(name) = rest.chars().next() {
+/// Takes `vq` to `-v`, `-q`, and returns whether the next argument is the value of the last. The
+/// rest of an option that takes a value is its value; getopts refuses the rest of an unknown one.
+fn take_apart(cluster: &str, rows: &[&Row], spread: &mut Vec<String>) -> bool {
+    let mut rest = cluster.chars();
+    loop {
+        let option = rest.as_str();
+        let Some(name) = rest.next() else { return false };
         let row = rows.iter().find(|row| row.short == Some(name));
         if row.is_some_and(|row| row.value == Value::No) {
             spread.push(format!("-{name}"));
-            rest = rest.get(name.len_utf8()..).unwrap_or_default();
         } else {
-            spread.push(format!("-{rest}"));
-            return;
+            spread.push(format!("-{option}"));
+            return rest.as_str().is_empty() && row.is_some_and(|row| takes_word(row));
         }
     }
-}
-
-fn is_short(row: &Row, option: &str) -> bool {
-    option.strip_prefix('-').is_some_and(|name| row.is_short(name))
 }
 
 const fn takes_word(row: &Row) -> bool {

@@ -145,7 +145,7 @@ impl Command {
 
     /// The options that it takes.
     pub(crate) fn rows(self) -> impl Iterator<Item = &'static Row> {
-        TABLE.iter().filter(move |row| row.commands.contains(self))
+        TABLE.iter().filter(move |row| row.commands.contains(&self))
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) fn explain(fail: &Fail, command: Option<Command>) -> Failure {
     };
     Failure::usage(match fail {
         Fail::UnrecognizedOption(name) => {
-            let known = |row: &&Row| command.is_none_or(|command| row.commands.contains(command));
+            let known = |row: &&Row| command.is_none_or(|command| row.commands.contains(&command));
             let takers = takers(name);
             let hint = match command {
                 _ if is_password(name) && takers.is_empty() => {
@@ -64,7 +64,7 @@ fn takers(name: &str) -> String {
     let rows = || TABLE.iter().filter(|row| row.is_called(name));
     let is_ambiguous = rows().any(|row| rows().any(|other| other.long != row.long));
     let of = |command: &Command| {
-        let row = rows().find(|row| row.commands.contains(*command))?;
+        let row = rows().find(|row| row.commands.contains(command))?;
         Some(match is_ambiguous {
             true => format!("{} (--{})", command.name(), row.long),
             false => command.name().to_owned(),
@@ -93,7 +93,7 @@ fn own_name(name: &str, command: Command) -> Option<&'static str> {
     ];
     let (_, own) = NAMES.iter().find(|(foreign, _)| *foreign == name)?;
     let mut rows = TABLE.iter().filter(|row| row.long == *own);
-    rows.any(|row| row.commands.contains(command)).then_some(*own)
+    rows.any(|row| row.commands.contains(&command)).then_some(*own)
 }
 
 /// Whether it looks like an option that would take a password.

@@ -1,8 +1,8 @@
 //! Options and operands, over getopts: global options, a command, its options and operands.
 //!
-//! One [`TABLE`] feeds getopts, `--help`, the man page and completions. An option given twice counts as it was given last;
-//! `--` ends options. Names of files need not be UTF-8: getopts, which refuses all arguments if
-//! one is not, gets a stand-in for each of those and its value is put back here.
+//! One [`TABLE`] feeds getopts, `--help`, the man page and completions. Of an option that is given
+//! twice the last counts; `--` ends options. Names of files need not be UTF-8: getopts refuses all
+//! arguments if one is not, so that it gets a stand-in for each of those.
 
 mod clusters;
 mod command;
@@ -27,8 +27,15 @@ use stand_ins::StandIns;
 /// Options as they were given, in order, and operands.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
-    given: Vec<(&'static str, Option<OsString>)>,
+    given: Vec<Given>,
     pub(crate) operands: Vec<OsString>,
+}
+
+/// An option as it was given.
+#[derive(Clone, Debug)]
+struct Given {
+    long: &'static str,
+    value: Option<OsString>,
 }
 
 /// Reads all arguments. `None` for the command if there is none.
@@ -40,94 +47,77 @@ pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<(Option<Command>, Options), Failure> {
     let arguments = StandIns::new(arguments)?;
-    let (before, free) = match arguments.texts.first() {
-        Some(first) if first.starts_with('-') => {
-            let rows: Vec<&Row> = global_rows().collect();
-            read(&arguments.texts, &rows, ParsingStyle::StopAtFirstFree, &arguments)
-                .map_err(|fail| explain(&fail, None))?
-        }
-        // Mostly there is none in front of the command.
-        _ => (Vec::new(), arguments.texts.clone()),
-    };
-    let Some((name, rest)) = free.split_first() else {
-        return Ok((None, Options { given: before, operands: Vec::new() }));
+    let global: Vec<&Row> = global_rows().collect();
+    let before = read(&arguments.texts, &global, ParsingStyle::StopAtFirstFree, &arguments)
+        .map_err(|fail| explain(&fail, None))?;
+    let Some((name, rest)) = before.free.split_first() else {
+        return Ok((None, Options { given: before.given, operands: Vec::new() }));
     };
     let command = Command::find(&arguments.restore(name))?;
     let rows: Vec<&Row> = command.rows().collect();
-    let taken = |long: &str| rows.iter().any(|row| row.long == long);
-    if let Some((long, _)) = before.iter().find(|(long, _)| !taken(long)) {
+    let is_taken = |given: &&Given| rows.iter().any(|row| row.long == given.long);
+    if let Some(Given { long, .. }) = before.given.iter().find(|given| !is_taken(given)) {
         return Err(Failure::usage(format!("{} takes no --{long}", command.name())));
     }
-    let (behind, free) = read(rest, &rows, ParsingStyle::FloatingFrees, &arguments)
+    let after = read(rest, &rows, ParsingStyle::FloatingFrees, &arguments)
         .map_err(|fail| explain(&fail, Some(command)))?;
-    let given = before.into_iter().chain(behind).collect();
-    let operands = free.iter().map(|text| arguments.restore(text)).collect();
+    let operands = after.free.iter().map(|text| arguments.restore(text)).collect();
+    let given = [before.given, after.given].concat();
     Ok((Some(command), Options { given, operands }))
 }
 
-/// Options in the order in which they were given, each by its long name with its value.
-type Given = Vec<(&'static str, Option<OsString>)>;
+/// What getopts made of the arguments before or after the command.
+struct Stage {
+    /// In the order of the arguments.
+    given: Vec<Given>,
+    /// The arguments that are not options.
+    free: Vec<String>,
+}
 
-/// One stage: getopts over `texts` with the options `rows`. Gives options and operands.
+/// Reads the options `rows` among `texts`.
 fn read(
     texts: &[String],
     rows: &[&'static Row],
     style: ParsingStyle,
     stand_ins: &StandIns,
-) -> Result<(Given, Vec<String>), Fail> {
-    let texts = clusters::spread(texts, rows, style);
-    // getopts takes its time for each option that it knows: most of what a small `get` costs.
-    let dashed: Vec<&str> = texts.iter().filter_map(|text| text.strip_prefix('-')).collect();
-    let is_there = |row: &&&Row| dashed.iter().any(|option| may_be(row, option));
-    let rows: Vec<&Row> = rows.iter().filter(is_there).copied().collect();
+) -> Result<Stage, Fail> {
     let mut parser = getopts::Options::new();
     parser.parsing_style(style);
-    for row in &rows {
+    for row in rows {
         let argument = match row.value {
             Value::No => HasArg::No,
             Value::Needed(_) => HasArg::Yes,
             Value::WithEqualSign(_) => HasArg::Maybe,
         };
         let short = row.short.map_or_else(String::new, String::from);
-        // Help is made from the table itself.
+        // The text of `help` comes from the table, not from getopts.
         parser.opt(&short, row.long, "", "", argument, Occur::Multi);
     }
-    let matches = parser.parse(&texts)?;
-    // By where they stand: no argument has more than one any more.
-    let mut given = vec![None; texts.len()];
-    let mut put = |at, long, value| {
-        if let Some(place) = given.get_mut(at) {
-            *place = Some((long, value));
-        }
-    };
+    let matches = parser.parse(clusters::spread(texts, rows, style))?;
+    let mut placed = Vec::new();
     for row in rows {
-        matches.opt_positions(row.long).into_iter().for_each(|at| put(at, row.long, None));
-        for (at, text) in matches.opt_strs_pos(row.long) {
-            put(at, row.long, Some(stand_ins.restore(&text)));
+        let values = matches.opt_strs_pos(row.long);
+        for place in matches.opt_positions(row.long) {
+            let value = values.iter().find(|(other, _)| *other == place);
+            let value = value.map(|(_, text)| stand_ins.restore(text));
+            placed.push((place, Given { long: row.long, value }));
         }
     }
-    Ok((given.into_iter().flatten().collect(), matches.free))
-}
-
-/// Whether what stands behind a `-` may be this option, long or short. It need not be: it may be a
-/// value.
-fn may_be(row: &Row, option: &str) -> bool {
-    match option.strip_prefix('-') {
-        Some(long) => long.split('=').next() == Some(row.long),
-        None => row.short.is_some_and(|short| option.starts_with(short)),
-    }
+    placed.sort_by_key(|(place, _)| *place);
+    let given = placed.into_iter().map(|(_, given)| given).collect();
+    Ok(Stage { given, free: matches.free })
 }
 
 impl Options {
     /// Whether a flag was given.
     pub(crate) fn has(&self, long: &str) -> bool {
-        self.given.iter().any(|(given, _)| *given == long)
+        self.given.iter().any(|given| given.long == long)
     }
 
     /// Which of several that exclude each other was given last.
     pub(crate) fn last_of(&self, longs: &[&str]) -> Option<&'static str> {
-        let last = self.given.iter().rev().find(|(given, _)| longs.contains(given));
-        last.map(|(given, _)| *given)
+        let last = self.given.iter().rev().find(|given| longs.contains(&given.long));
+        last.map(|given| given.long)
     }
 
     /// Whether only errors are to be said.
@@ -142,14 +132,14 @@ impl Options {
 
     /// Each value of an option, in order.
     pub(crate) fn all(&self, long: &str) -> impl DoubleEndedIterator<Item = &OsStr> {
-        let given = self.given.iter().filter(move |(given, _)| *given == long);
-        given.filter_map(|(_, value)| value.as_deref())
+        let given = self.given.iter().filter(move |given| given.long == long);
+        given.filter_map(|given| given.value.as_deref())
     }
 
     /// Each value of several options, with the option, in the order in which they were given.
     pub(crate) fn in_order(&self, longs: &[&str]) -> impl Iterator<Item = (&'static str, &OsStr)> {
-        let given = self.given.iter().filter(move |(given, _)| longs.contains(given));
-        given.filter_map(|(given, value)| Some((*given, value.as_deref()?)))
+        let given = self.given.iter().filter(move |given| longs.contains(&given.long));
+        given.filter_map(|given| Some((given.long, given.value.as_deref()?)))
     }
 
     /// The value that counts: the last.
@@ -176,8 +166,8 @@ impl Options {
 
     /// Whether `--trace` was given, and its last file if that has one.
     pub(crate) fn trace(&self) -> Option<Option<&OsStr>> {
-        let last = self.given.iter().rev().find(|(given, _)| *given == "trace");
-        last.map(|(_, file)| file.as_deref())
+        let last = self.given.iter().rev().find(|given| given.long == "trace");
+        last.map(|given| given.value.as_deref())
     }
 }
 
@@ -196,7 +186,7 @@ mod tests {
     fn table_is_sound() {
         for row in TABLE {
             assert!(row.long.len() > 1, "{}", row.long);
-            assert!(!row.help.is_empty() && row.commands.iter().next().is_some(), "{}", row.long);
+            assert!(!row.help.is_empty() && !row.commands.is_empty(), "{}", row.long);
             // Before the command it is not known yet whose an option is.
             let before = |row: &Row| row.group.is_global();
             for other in TABLE.iter().filter(|other| other.long == row.long) {

@@ -103,42 +103,14 @@ pub(crate) struct Row {
     pub(crate) long: &'static str,
     pub(crate) value: Value,
     /// Who takes it. An option that a command would ignore is not one of the command's.
-    pub(crate) commands: Commands,
+    pub(crate) commands: &'static [Command],
     pub(crate) help: &'static str,
 }
 
 impl Row {
     /// Whether it is called so, by its long name or by its short one.
     pub(crate) fn is_called(&self, name: &str) -> bool {
-        self.long == name || self.is_short(name)
-    }
-
-    /// Whether this is its short name.
-    pub(crate) fn is_short(&self, name: &str) -> bool {
-        self.short.is_some_and(|short| name.chars().eq([short]))
-    }
-}
-
-/// Several commands. They are bits and no list, since each pointer in the table would have to be put
-/// right whenever the program starts.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Commands(u32);
-
-impl Commands {
-    const fn of(commands: &[Command]) -> Self {
-        match commands {
-            [] => Self(0),
-            [first, rest @ ..] => Self(1 << *first as u32 | Self::of(rest).0),
-        }
-    }
-
-    pub(crate) const fn contains(self, command: Command) -> bool {
-        self.0 >> command as u32 & 1 == 1
-    }
-
-    /// Each of them, in the order of [`Command::ALL`].
-    pub(crate) fn iter(self) -> impl Iterator<Item = Command> {
-        Command::ALL.iter().copied().filter(move |command| self.contains(*command))
+        self.long == name || self.short.is_some_and(|short| name.chars().eq([short]))
     }
 }
 
@@ -148,7 +120,7 @@ const fn row(
     short: &str,
     long: &'static str,
     value: Value,
-    commands: &[Command],
+    commands: &'static [Command],
     help: &'static str,
 ) -> Row {
     let short = match short.as_bytes() {
@@ -156,7 +128,7 @@ const fn row(
         [short] => Some(*short as char),
         _ => panic!("a short option is one character"),
     };
-    Row { group, short, long, value, commands: Commands::of(commands), help }
+    Row { group, short, long, value, commands, help }
 }
 
 const CLIENT: &[Command] =
