@@ -17,17 +17,18 @@ use ftp_proto::{Pathname, RawCommand, Reply, ReplyCode, RepresentationType, Rest
 use ftp_proto::{Severity, Verb, limits};
 
 use crate::config::{ClientBuilder, Config};
-use crate::connect::Server;
 use crate::control::ControlConnection;
 use crate::data::Ways;
 use crate::error::{Error, Phase};
+use crate::net::connect;
+use crate::net::connect::Server;
+use crate::net::stream::Stream;
+use crate::net::wait::Waiter;
 use crate::secure::{Asked, Secured};
 use crate::security::{Start, TlsInfo};
-use crate::stream::Stream;
 use crate::tls;
 use crate::transfer::{self, Part};
-use crate::wait::Waiter;
-use crate::{connect, login, trace};
+use crate::{login, trace};
 
 /// A session with a server: the user-FTP process of RFC 959 §2.3.
 ///

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use ftp_proto::{AddressRule, Password, PortRanges};
 
-use crate::canceller::Canceller;
 use crate::client::Client;
-use crate::connect::Server;
-use crate::connector::{Connector, SharedConnector};
 use crate::error::Error;
+use crate::net::canceller::Canceller;
+use crate::net::connect::Server;
+use crate::net::connector::{Connector, SharedConnector};
 use crate::security::{Start, Tls};
 
 /// How long each phase may take. Each is a limit for the whole phase: a server that sends one

@@ -16,12 +16,12 @@ use ftp_proto::{Severity, Verb, limits};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd};
 
-use crate::connect::Server;
 use crate::error::{Error, Phase};
+use crate::net::connect::Server;
+use crate::net::stream::Stream;
+use crate::net::wait::{Deadline, Waiter};
 use crate::security::TlsError;
-use crate::stream::Stream;
 use crate::trace;
-use crate::wait::{Deadline, Waiter};
 
 /// How much is read at a time, in bytes: a few replies.
 const BUFFER: usize = 1_024;

@@ -140,12 +140,8 @@
 //! length and in time. The names in its listings are its own: ask [`Entry::is_safe_name`] before one
 //! becomes part of a local path.
 
-mod bell;
-mod canceller;
 mod client;
 mod config;
-mod connect;
-mod connector;
 mod control;
 mod copy;
 mod data;
@@ -153,13 +149,13 @@ mod error;
 pub mod fxp;
 mod listing;
 mod login;
+mod net;
 mod one_call;
 mod place;
 mod retry;
 mod secure;
 mod security;
 mod sink;
-mod stream;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(not(feature = "tls"))]
@@ -167,17 +163,16 @@ mod tls;
 mod tls;
 mod trace;
 mod transfer;
-mod wait;
 
-pub use canceller::Canceller;
 pub use client::{Client, Digest, HashAlgorithm};
 pub use config::{ClientBuilder, Extended, Family, Mode, Timeouts};
-pub use connector::{Connector, Purpose, Target};
 pub use error::{AnnouncedHost, DataAttempt, Error, ListingCut, Phase};
 pub use listing::{
     Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,
     WalkOptions, Walked,
 };
+pub use net::canceller::Canceller;
+pub use net::connector::{Connector, Purpose, Target};
 pub use one_call::{IntoUrl, get, put};
 pub use place::{Entered, Place};
 pub use retry::{IfChanged, Retried, Retry};

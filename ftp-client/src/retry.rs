@@ -11,10 +11,10 @@ use crate::client::Client;
 use crate::config::ClientBuilder;
 use crate::copy;
 use crate::error::Error;
+use crate::net::wait::Waiter;
 use crate::sink::Sink;
 use crate::trace;
 use crate::transfer::Report;
-use crate::wait::Waiter;
 
 /// Moves files one after the other, and does not give up when something goes wrong that may pass:
 /// it waits, connects and logs in again if it has to, and goes on where the file was cut.

@@ -5,10 +5,10 @@ use ftp_proto::{AuthMechanism, Command, ProtectionLevel, Reply, Severity};
 
 use crate::control::ControlConnection;
 use crate::error::Error;
+use crate::net::wait::Deadline;
 use crate::security::{Start, Tls, TlsError, TlsInfo};
 use crate::tls::{Context, Session};
 use crate::trace;
-use crate::wait::Deadline;
 
 /// A client that is under TLS.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use ftp_proto::{Reply, Verb};
 
 use super::ControlConnection;
 use crate::error::Error;
+use crate::net::wait::Deadline;
 use crate::trace;
-use crate::wait::Deadline;
 
 impl ControlConnection {
     /// Sends `ABOR` into a running transfer, so that its reply adds to what is outstanding:

@@ -4,8 +4,8 @@ use rustix::fd::AsFd;
 
 use super::ControlConnection;
 use crate::error::Error;
+use crate::net::wait::Deadline;
 use crate::tls::Session;
-use crate::wait::Deadline;
 
 impl ControlConnection {
     /// Puts the connection under TLS. Whatever fails closes it.

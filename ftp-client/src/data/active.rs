@@ -12,12 +12,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{Agreed, Opening, Prepared, Ways};
 use crate::config::Config;
-use crate::connect;
 use crate::control::ControlConnection;
 use crate::error::{DataAttempt, Error, Phase};
-use crate::stream::Stream;
+use crate::net::connect;
+use crate::net::stream::Stream;
+use crate::net::wait::Waiter;
 use crate::trace;
-use crate::wait::Waiter;
 
 /// One connection is wanted; a stranger's must not keep it out.
 const BACKLOG: i32 = 4;

@@ -15,9 +15,9 @@ use rustix::fd::{AsFd, BorrowedFd};
 use crate::config::{Config, Extended, Mode};
 use crate::control::ControlConnection;
 use crate::error::{AnnouncedHost, DataAttempt, Error};
-use crate::stream::Stream;
+use crate::net::stream::Stream;
+use crate::net::wait::is_ready;
 use crate::trace;
-use crate::wait::is_ready;
 
 /// Ports below this belong to services of other kinds; a server that names one wants somebody to
 /// talk to something else (CL-35).

@@ -10,11 +10,11 @@ use socket2::Socket;
 
 use super::{Agreed, FIRST_FREE_PORT, Opening, Prepared, Ways};
 use crate::config::{Config, Mode};
-use crate::connect::{self, Server};
-use crate::connector::Purpose;
 use crate::control::ControlConnection;
 use crate::error::{AnnouncedHost, DataAttempt, Error, Phase};
-use crate::stream::Stream;
+use crate::net::connect::{self, Server};
+use crate::net::connector::Purpose;
+use crate::net::stream::Stream;
 use crate::trace;
 
 /// Asks the server to listen and begins to connect.

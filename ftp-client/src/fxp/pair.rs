@@ -9,9 +9,9 @@ use super::protection::Handshake;
 use super::{Attempt, Direction, Moved, Side, protection, verb_of, way};
 use crate::client::Client;
 use crate::error::{Error, Phase};
+use crate::net::wait::Deadline;
 use crate::trace;
 use crate::transfer::{self, Part, abort};
-use crate::wait::Deadline;
 
 /// How long the source may take to refuse `RETR` before the target is told to store, where it can
 /// say 150 only after the target has acted (FX-04): at least and at most, and in terms of how long

@@ -6,7 +6,7 @@ use ftp_proto::{ReplyCode, Severity};
 
 use crate::control::ControlConnection;
 use crate::error::{Error, Phase};
-use crate::stream::Stream;
+use crate::net::stream::Stream;
 use crate::trace;
 
 /// How long the replies to an abort may take together. Servers that do not look at the control

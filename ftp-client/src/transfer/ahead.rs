@@ -6,8 +6,8 @@ use super::{Part, abort};
 use crate::client::Client;
 use crate::data::{self, Prepared};
 use crate::error::Error;
+use crate::net::wait::Deadline;
 use crate::trace;
-use crate::wait::Deadline;
 
 /// Sends all together, and reads the answers up to the verb's, which is outstanding then. `None` if
 /// the ordinary way has to be gone; nothing is owed on the control connection then.

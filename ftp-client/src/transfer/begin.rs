@@ -11,9 +11,9 @@ use crate::client::Client;
 use crate::control::ControlConnection;
 use crate::data::{self, Advance, Opening, Prepared};
 use crate::error::{Error, Phase};
-use crate::stream::Stream;
+use crate::net::stream::Stream;
+use crate::net::wait::Deadline;
 use crate::trace;
-use crate::wait::Deadline;
 
 /// How long strangers that came first are closed where nobody else is waited for.
 const STRANGERS: Duration = Duration::from_secs(1);

@@ -95,7 +95,7 @@ impl Transfer<'_> {
         self.check()?;
         let mut deadline = self.deadline();
         loop {
-            let is_open = |data: &&crate::stream::Stream| {
+            let is_open = |data: &&crate::net::stream::Stream| {
                 self.ended.is_none() && !data.is_broken() && data.session().is_none()
             };
             let Some(data) = self.data.as_ref().filter(is_open) else { return Ok(None) };

@@ -26,8 +26,8 @@ use rustix::fd::AsFd;
 use crate::client::Client;
 use crate::config::Timeouts;
 use crate::error::{Error, Phase};
-use crate::stream::Stream;
-use crate::wait::Deadline;
+use crate::net::stream::Stream;
+use crate::net::wait::Deadline;
 
 /// How long a server that has confirmed an upload may take to close the data connection. Some
 /// keep it open; then its word has to do.

@@ -17,8 +17,8 @@ use super::{CLOSING, abort, accepted, secure};
 use crate::client::Client;
 use crate::data::{self, Prepared};
 use crate::error::{Error, Phase};
+use crate::net::stream::Stream;
 use crate::secure::{Demand, Secured};
-use crate::stream::Stream;
 use crate::tls::Session;
 use crate::trace;
 

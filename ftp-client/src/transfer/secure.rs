@@ -9,8 +9,8 @@ use super::{CLOSING, Transfer, abort, accepted};
 use crate::client::Client;
 use crate::control::ControlConnection;
 use crate::error::{Error, Phase};
-use crate::stream::Stream;
-use crate::wait::Deadline;
+use crate::net::stream::Stream;
+use crate::net::wait::Deadline;
 
 /// Puts the data connection of a transfer under TLS, if that was agreed on. Meanwhile the server
 /// may refuse the transfer, or, as with an empty one, confirm it. What fails ends the transfer, and

@@ -10,11 +10,11 @@ use rustix::event::{PollFd, PollFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::{Config, Family};
-use crate::connector::{Purpose, SharedConnector, Target};
 use crate::error::{Error, Phase};
-use crate::stream::Stream;
+use crate::net::connector::{Purpose, SharedConnector, Target};
+use crate::net::stream::Stream;
+use crate::net::wait::{Deadline, Waiter};
 use crate::trace;
-use crate::wait::{Deadline, Waiter};
 
 /// How long an address may take before the next one is tried beside it (RFC 8305 §5).
 const STAGGER: Duration = Duration::from_millis(250);

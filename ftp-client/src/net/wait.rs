@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd};
 
-use crate::bell::Bell;
-use crate::canceller::Canceller;
 use crate::error::{Error, Phase};
+use crate::net::canceller::Canceller;
+use crate::net::wakeup::Bell;
 
 /// The longest that the kernel is told to wait at a time; the deadline is looked at in between.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rustix::fd::{AsFd, BorrowedFd};
 
-use crate::bell::Bell;
+use crate::net::wakeup::Bell;
 
 /// Stops clients from another thread, or from a handler of signals that has a thread of its own.
 ///

@@ -1,0 +1,8 @@
+//! Sockets: from a name to a connection, and all waiting for it.
+
+pub(crate) mod canceller;
+pub(crate) mod connect;
+pub(crate) mod connector;
+pub(crate) mod stream;
+pub(crate) mod wait;
+pub(crate) mod wakeup;
