@@ -18,17 +18,18 @@ use ftp_proto::{Severity, Verb, limits};
 
 use crate::config::{ClientBuilder, Config};
 use crate::control::ControlConnection;
+use crate::control::login;
+use crate::control::secure::{Asked, Secured};
 use crate::data::Ways;
 use crate::error::{Error, Phase};
 use crate::net::connect;
 use crate::net::connect::Server;
 use crate::net::stream::Stream;
 use crate::net::wait::Waiter;
-use crate::secure::{Asked, Secured};
 use crate::security::{Start, TlsInfo};
 use crate::tls;
+use crate::trace;
 use crate::transfer::{self, Part};
-use crate::{login, trace};
 
 /// A session with a server: the user-FTP process of RFC 959 §2.3.
 ///

@@ -148,12 +148,10 @@ mod data;
 mod error;
 pub mod fxp;
 mod listing;
-mod login;
 mod net;
 mod one_call;
 mod place;
 mod retry;
-mod secure;
 mod security;
 mod sink;
 #[cfg(feature = "tls")]

@@ -1,44 +1,137 @@
-//! TLS on the control connection.
+//! How a client comes under TLS: from the first byte on or by `AUTH TLS`, and how its data
+//! connections do, by `PBSZ` and `PROT` (RFC 4217 §4, §9, §12).
 
-use rustix::fd::AsFd;
+use ftp_proto::{AuthMechanism, Command, ProtectionLevel, Reply, Severity};
 
-use super::ControlConnection;
+use crate::control::ControlConnection;
 use crate::error::Error;
 use crate::net::wait::Deadline;
-use crate::tls::Session;
+use crate::security::{Start, Tls, TlsError, TlsInfo};
+use crate::tls::{Context, Session};
+use crate::trace;
 
-impl ControlConnection {
-    /// Puts the connection under TLS. Whatever fails closes it.
-    pub(crate) fn secure(
-        &mut self,
-        session: Session,
+/// A client that is under TLS.
+#[derive(Debug)]
+pub(crate) struct Secured {
+    context: Context,
+    pub(crate) info: TlsInfo,
+    /// What is wanted for data connections, and whether the server was told.
+    data: ProtectionLevel,
+    is_agreed: bool,
+    pub(crate) before_login: bool,
+    /// The server was told to begin the handshakes of data connections, for a copy to another.
+    pub(crate) server_begins: bool,
+    pub(crate) demand: Demand,
+}
+
+/// Whether the server refuses data connections that resume no session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Demand {
+    Unknown,
+    Made,
+    NotMade,
+}
+
+/// What came of asking for TLS.
+pub(crate) enum Asked {
+    /// It is on.
+    Secured(Box<Secured>),
+    /// The server does not know it, and the caller goes on without it.
+    InClear(Reply),
+}
+
+impl Secured {
+    /// Puts the control connection under TLS.
+    pub(crate) fn begin(
+        context: Context,
+        settings: &Tls,
+        control: &mut ControlConnection,
         deadline: Deadline,
-    ) -> Result<&Session, Error> {
-        if let Err(error) = self.shake_hands(session, deadline) {
-            self.close();
-            return Err(error);
-        }
-        self.stream.as_ref().and_then(|stream| stream.session()).ok_or(Error::Closed)
+    ) -> Result<Box<Self>, Error> {
+        let session = control.secure(context.control().map_err(Error::Tls)?, deadline)?;
+        let info = context.settle(session);
+        let pin = info.pin.as_deref().unwrap_or("of a kind that is not known here");
+        let what = format!("{}, {}; the server's key is {pin}", info.version, info.cipher);
+        trace::note(format_args!("{what}"));
+        log::info!("{what}");
+        let Tls { data, before_login, .. } = *settings;
+        let (is_agreed, server_begins) = (false, false);
+        let demand = Demand::Unknown;
+        let this = Self { context, info, data, is_agreed, before_login, server_begins, demand };
+        Ok(Box::new(this))
     }
 
-    fn shake_hands(&mut self, session: Session, deadline: Deadline) -> Result<(), Error> {
-        let stream = self.stream.as_mut().ok_or(Error::Closed)?;
-        stream.encrypt(session);
-        while let Some(interest) = stream.handshake()? {
-            self.waiter.wait_for(stream.as_fd(), interest, deadline)?;
+    /// Asks for TLS by `AUTH` (RFC 4217 §4). Nothing but 234 is consent: no login is assumed, and
+    /// none is tried without TLS unless the caller settled for that.
+    pub(crate) fn ask(
+        context: Context,
+        settings: &Tls,
+        control: &mut ControlConnection,
+        deadline: impl FnOnce(&ControlConnection) -> Deadline,
+    ) -> Result<Asked, Error> {
+        let reply = control.request(&Command::Auth(AuthMechanism::Tls))?;
+        if reply.code().value() != 234 {
+            let is_unknown = matches!(reply.code().value(), 500 | 502 | 504 | 534);
+            if is_unknown && settings.start == Start::Opportunistic {
+                trace::note(format_args!("no TLS here: going on in clear, passwords included"));
+                return Ok(Asked::InClear(reply));
+            }
+            control.close();
+            return Err(Error::Tls(TlsError::Refused(reply)));
         }
+        match control.check_clear() {
+            Ok(()) => {}
+            Err(Error::Closed) => return Err(Error::Closed),
+            Err(_) => {
+                control.close();
+                return Err(Error::Tls(TlsError::InjectedPlaintext));
+            }
+        }
+        let deadline = deadline(control);
+        Self::begin(context, settings, control, deadline).map(Asked::Secured)
+    }
+
+    /// Tells the server, once, what data connections are to be like. One that refuses it is left.
+    pub(crate) fn protect(&mut self, control: &mut ControlConnection) -> Result<(), Error> {
+        if self.is_agreed {
+            return Ok(());
+        }
+        for command in [Command::Pbsz(0), Command::Prot(self.data)] {
+            let reply = control.request(&command)?;
+            if reply.code().severity() != Severity::Completion {
+                control.close();
+                let error = TlsError::DataProtectionRefused(command.verb(), reply);
+                return Err(Error::Tls(error));
+            }
+        }
+        self.is_agreed = true;
         Ok(())
     }
 
-    /// Whether it is under TLS.
-    pub(crate) fn is_secure(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.session().is_some())
+    /// A session for the next data connection, if those are protected.
+    pub(crate) fn data(&self) -> Option<Result<Session, Error>> {
+        let is_private = self.data == ProtectionLevel::Private;
+        is_private.then(|| self.context.data().map_err(Error::Tls))
     }
 
-    /// Marks the end of the commands, where TLS does.
-    pub(crate) fn part(&mut self) {
-        if let Some(stream) = &mut self.stream {
-            stream.part();
-        }
+    /// Whether the next data connection would resume nothing, which the server refuses.
+    pub(crate) fn lacks_session(&self) -> bool {
+        self.is_data_private() && self.demand == Demand::Made && !self.context.has_session()
+    }
+
+    /// Whether data connections are protected.
+    pub(crate) fn is_data_private(&self) -> bool {
+        self.data == ProtectionLevel::Private
+    }
+
+    /// Counts a data connection whose handshake is done.
+    pub(crate) fn count(&mut self, session: &Session) {
+        self.info.data_connections += 1;
+        let is_resumed = session.is_resumed();
+        self.info.resumed += u64::from(is_resumed);
+        let how = if is_resumed { "session resumed" } else { "new session" };
+        let what = format!("data connection: {}, {how}", session.version());
+        trace::note(format_args!("{what}"));
+        log::info!("{what}");
     }
 }

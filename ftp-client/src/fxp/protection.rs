@@ -4,8 +4,8 @@
 use ftp_proto::{Command, Severity, Verb};
 
 use crate::client::Client;
+use crate::control::secure::Secured;
 use crate::error::Error;
-use crate::secure::Secured;
 use crate::trace;
 
 /// Who begins the handshake between the two servers.

@@ -15,10 +15,10 @@ use rustix::fd::AsFd;
 use super::begin::{Met, meet};
 use super::{CLOSING, abort, accepted, secure};
 use crate::client::Client;
+use crate::control::secure::{Demand, Secured};
 use crate::data::{self, Prepared};
 use crate::error::{Error, Phase};
 use crate::net::stream::Stream;
-use crate::secure::{Demand, Secured};
 use crate::tls::Session;
 use crate::trace;
 

@@ -2,7 +2,9 @@
 //! (RFC 959 §5.3, §5.4, §6).
 
 mod abort;
-mod secure;
+mod handshake;
+pub(crate) mod login;
+pub(crate) mod secure;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
