@@ -143,40 +143,38 @@
 mod client;
 mod config;
 mod control;
-mod copy;
 mod data;
 mod error;
+mod file;
 pub mod fxp;
 mod listing;
 mod net;
-mod one_call;
-mod place;
-mod retry;
 mod security;
-mod sink;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(not(feature = "tls"))]
-#[path = "tls_absent.rs"]
+#[path = "tls/absent.rs"]
 mod tls;
 mod trace;
 mod transfer;
+mod url_path;
 
+pub use client::builder::ClientBuilder;
+pub use client::get_put::{IntoUrl, get, put};
 pub use client::{Client, Digest, HashAlgorithm};
-pub use config::{ClientBuilder, Extended, Family, Mode, Timeouts};
+pub use config::{Extended, Family, Mode, Timeouts};
 pub use error::{AnnouncedHost, DataAttempt, Error, ListingCut, Phase};
+pub use file::retry::{IfChanged, Retried, Retry};
+pub use file::sink::Sink;
 pub use listing::{
     Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,
     WalkOptions, Walked,
 };
 pub use net::canceller::Canceller;
 pub use net::connector::{Connector, Purpose, Target};
-pub use one_call::{IntoUrl, get, put};
-pub use place::{Entered, Place};
-pub use retry::{IfChanged, Retried, Retry};
 pub use security::{CertificateFault, Tls, TlsError, TlsInfo, TlsVersion};
-pub use sink::Sink;
 pub use transfer::{Download, Ended, Report, Upload};
+pub use url_path::{Entered, Place};
 
 pub use ftp_proto::{
     AddressClass, AddressRule, EpsvArgument, HostReason, NetworkProtocol, PortRanges,

@@ -3,6 +3,7 @@
 pub(crate) mod abort;
 mod ahead;
 mod begin;
+pub(crate) mod copy;
 mod download;
 mod file;
 mod part;

@@ -1,4 +1,4 @@
-//! TLS by rustls: the one place, with the files below it, that knows of it. `tls_absent.rs` stands
+//! TLS by rustls: the one place, with the files below it, that knows of it. `tls/absent.rs` stands
 //! in for it where the feature `tls` is off. Nothing here waits: what would block is told to the
 //! caller, who waits where all waiting is done.
 

@@ -2,9 +2,11 @@
 //! files and directories are in modules of their own.
 
 mod attribute;
+pub(crate) mod builder;
 mod bytes;
 mod digest;
 mod directory;
+pub(crate) mod get_put;
 mod listing;
 mod transfers;
 
@@ -16,7 +18,7 @@ use ftp_proto::{Command, Features, OptsArgument, ParseError, ParseErrorKind, Pas
 use ftp_proto::{Pathname, RawCommand, Reply, ReplyCode, RepresentationType, RestartMarker};
 use ftp_proto::{Severity, Verb, limits};
 
-use crate::config::{ClientBuilder, Config};
+use crate::config::Config;
 use crate::control::ControlConnection;
 use crate::control::login;
 use crate::control::secure::{Asked, Secured};
@@ -105,11 +107,6 @@ pub struct Client {
 }
 
 impl Client {
-    /// Settings for a new client.
-    pub fn builder() -> ClientBuilder {
-        ClientBuilder::default()
-    }
-
     pub(crate) fn connect(config: Box<Config>, server: Server) -> Result<Self, Error> {
         let host = config.host_command.then(|| server.host_name()).transpose();
         let host = host.map_err(Error::Argument)?.map(Command::Host);

@@ -5,12 +5,12 @@ use std::io::{Read, Write};
 use ftp_proto::{FtpUrl, ParseError, ParseErrorKind, RepresentationType, Scheme};
 
 use crate::client::Client;
-use crate::config::ClientBuilder;
-use crate::copy;
+use crate::client::builder::ClientBuilder;
 use crate::error::Error;
-use crate::place::{Entered, Place};
 use crate::security::Tls;
 use crate::transfer::Report;
+use crate::transfer::copy;
+use crate::url_path::{Entered, Place};
 
 /// What names a file for [`get`] and [`put`]: a URL, or text that is one.
 pub trait IntoUrl {

@@ -1,4 +1,4 @@
-//! What stands in for `tls.rs` where the feature `tls` is off: settings for TLS are refused before
+//! What stands in for `tls/mod.rs` where the feature `tls` is off: settings for TLS are refused before
 //! anything is sent, so that no value of these types ever comes to be.
 
 use std::net::TcpStream;

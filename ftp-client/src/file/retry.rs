@@ -8,13 +8,13 @@ use std::time::Duration;
 use ftp_proto::{Password, ReplyCode, RepresentationType, Severity, Verb};
 
 use crate::client::Client;
-use crate::config::ClientBuilder;
-use crate::copy;
+use crate::client::builder::ClientBuilder;
 use crate::error::Error;
+use crate::file::sink::Sink;
 use crate::net::wait::Waiter;
-use crate::sink::Sink;
 use crate::trace;
 use crate::transfer::Report;
+use crate::transfer::copy;
 
 /// Moves files one after the other, and does not give up when something goes wrong that may pass:
 /// it waits, connects and logs in again if it has to, and goes on where the file was cut.
