@@ -9,7 +9,7 @@ use ftp_proto::{
 
 use super::{Client, is_unknown};
 use crate::error::{Error, Phase};
-use crate::transfer::Part;
+use crate::transfer::Range;
 
 /// An algorithm of [`Client::hash`].
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -185,7 +185,7 @@ impl Client {
         let line = command.encode().map_err(Error::Argument)?;
         self.settle()?;
         // It would be about a part of the file.
-        self.put_part_in_force(Part::default())?;
+        self.put_range_in_force(Range::default())?;
         let limit = self.config.timeouts.final_reply.max(self.config.timeouts.reply);
         let deadline = self.control.deadline(limit, Phase::Reply);
         self.control.send(command.verb(), &line, deadline)?;

@@ -7,7 +7,7 @@ use crate::error::{Error, ListingCut};
 use crate::listing::WalkOptions;
 use crate::listing::{Beginning, Entries, Lines, ListLimits, ListOptions, ListingForm, Walk};
 use crate::trace;
-use crate::transfer::{self, Begun, Part, Transfer};
+use crate::transfer::{self, Begun, Range, Transfer};
 
 impl Client {
     /// What is in a directory, the working directory if it is empty: by `MLSD` where the server
@@ -188,7 +188,7 @@ impl Client {
             ListingForm::Mlsd => Command::Mlsd(self.pathname_or_none(directory)?),
             _ => Command::List(self.with_flags(directory, options)?),
         };
-        transfer::begin(self, &command, Part::default(), None)
+        transfer::begin(self, &command, Range::default(), None)
     }
 
     /// Goes through a directory, the working directory if it is empty, and all that is below it,
@@ -220,7 +220,7 @@ impl Client {
             return Ok(None);
         }
         let command = Command::Mlsd(self.pathname_or_none(directory)?);
-        match transfer::begin(self, &command, Part::default(), None) {
+        match transfer::begin(self, &command, Range::default(), None) {
             Ok(begun) => Ok(Some(begun)),
             Err(Error::Refused(_, reply))
                 if is_unknown(&reply)

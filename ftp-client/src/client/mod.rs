@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::control::ControlConnection;
 use crate::control::login;
 use crate::control::secure::{Asked, Secured};
-use crate::data::Ways;
+use crate::data::DataModes;
 use crate::error::{Error, Phase};
 use crate::net::connect;
 use crate::net::connect::Server;
@@ -31,7 +31,7 @@ use crate::net::wait::Waiter;
 use crate::security::{Start, TlsInfo};
 use crate::tls;
 use crate::trace;
-use crate::transfer::{self, Part};
+use crate::transfer::{self, Range};
 
 /// A session with a server: the user-FTP process of RFC 959 §2.3.
 ///
@@ -77,11 +77,11 @@ pub struct Client {
     // In boxes, like what TLS needs: a client is given from hand to hand.
     pub(crate) control: Box<ControlConnection>,
     pub(crate) config: Box<Config>,
-    pub(crate) ways: Ways,
+    pub(crate) modes: DataModes,
     /// The data connection of a transfer that was dropped before its end.
     pub(crate) abandoned: Option<Stream>,
     /// The part of a file that is in force at the server, for the next transfer.
-    pub(crate) part: Part,
+    pub(crate) range: Range,
     welcome: Reply,
     pub(crate) secured: Option<Box<Secured>>,
     tls_refusal: Option<Reply>,
@@ -148,9 +148,9 @@ impl Client {
         Ok(Self {
             control,
             config,
-            ways: Ways::default(),
+            modes: DataModes::default(),
             abandoned: None,
-            part: Part::default(),
+            range: Range::default(),
             welcome,
             secured,
             tls_refusal,
@@ -375,7 +375,7 @@ impl Client {
             Verb::Type => self.in_force = None,
             Verb::Rein => {
                 (self.in_force, self.features, self.utf8_asked) = (None, None, false);
-                self.ways.all_said = false;
+                self.modes.all_said = false;
                 self.hash = None;
             }
             _ => {}
@@ -388,8 +388,8 @@ impl Client {
             // Whatever it was, it is not what the next transfer wants.
             let highest = RestartMarker::new(limits::RESTART_MARKER).unwrap_or_default();
             match verb {
-                Verb::Rest => self.part = Part::From(highest),
-                Verb::Rang => self.part = Part::Range(limits::RESTART_MARKER, 0),
+                Verb::Rest => self.range = Range::From(highest),
+                Verb::Rang => self.range = Range::Between(limits::RESTART_MARKER, 0),
                 _ => {}
             }
         }
@@ -476,32 +476,32 @@ impl Client {
     }
 
     /// Sends `REST` or `RANG` if the next transfer is about a part of its file, and takes back what
-    /// was sent for one that did not follow (AS-10). The same part is told again: a server may
+    /// was sent for one that did not follow. The same part is told again: a server may
     /// forget it with the next command (RFC 3659 §5.3).
-    pub(crate) fn put_part_in_force(&mut self, part: Part) -> Result<(), Error> {
-        let whole = Part::default();
-        if self.part == whole && part == whole {
+    pub(crate) fn put_range_in_force(&mut self, range: Range) -> Result<(), Error> {
+        let whole = Range::default();
+        if self.range == whole && range == whole {
             return Ok(());
         }
-        match (self.part, part) {
-            (Part::Range(..), Part::From(_)) => {
+        match (self.range, range) {
+            (Range::Between(..), Range::From(_)) => {
                 self.prepare(&Command::Known(Verb::Rang, b"1 0".to_vec()))?;
-                self.part = whole;
+                self.range = whole;
             }
-            (Part::From(_), Part::Range(..)) if self.part != whole => {
-                self.put_part_in_force(whole)?;
+            (Range::From(_), Range::Between(..)) if self.range != whole => {
+                self.put_range_in_force(whole)?;
             }
             _ => {}
         }
-        match part {
-            _ if part == whole && self.part == whole => {}
-            Part::From(marker) => self.prepare(&Command::Rest(marker))?,
-            Part::Range(first, last) => {
-                let range = format!("{first} {last}");
-                self.prepare(&Command::Known(Verb::Rang, range.into_bytes()))?;
+        match range {
+            _ if range == whole && self.range == whole => {}
+            Range::From(marker) => self.prepare(&Command::Rest(marker))?,
+            Range::Between(first, last) => {
+                let argument = format!("{first} {last}").into_bytes();
+                self.prepare(&Command::Known(Verb::Rang, argument))?;
             }
         }
-        self.part = part;
+        self.range = range;
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use ftp_proto::{TimeVal, Verb};
 
 use super::Client;
 use crate::error::Error;
-use crate::transfer::{self, Begun, Download, Part, Transfer, Upload};
+use crate::transfer::{self, Begun, Download, Range, Transfer, Upload};
 
 impl Client {
     /// Begins to download the file at `path` (`RETR`).
@@ -34,7 +34,7 @@ impl Client {
     ) -> Result<Download<'_>, Error> {
         let path = self.pathname(path.as_ref())?;
         let length = self.length_to_check(&path)?;
-        let begun = self.begin(&Command::Retr(path), Part::from_offset(offset)?)?;
+        let begun = self.begin(&Command::Retr(path), Range::from_offset(offset)?)?;
         Ok(self.download(begun, offset, length.map(|length| length.saturating_sub(offset))))
     }
 
@@ -57,7 +57,7 @@ impl Client {
     /// Those of [`store`](Self::store), and [`Error::Refused`] by a server that cannot restart.
     pub fn store_from(&mut self, path: impl AsRef<[u8]>, offset: u64) -> Result<Upload<'_>, Error> {
         let path = self.pathname(path.as_ref())?;
-        let begun = self.begin(&Command::Stor(path.clone()), Part::from_offset(offset)?)?;
+        let begun = self.begin(&Command::Stor(path.clone()), Range::from_offset(offset)?)?;
         Ok(self.upload(begun, offset, Some(path)))
     }
 
@@ -68,7 +68,7 @@ impl Client {
     /// Those of [`store`](Self::store).
     pub fn append(&mut self, path: impl AsRef<[u8]>) -> Result<Upload<'_>, Error> {
         let command = Command::Appe(self.pathname(path.as_ref())?);
-        let begun = self.begin(&command, Part::default())?;
+        let begun = self.begin(&command, Range::default())?;
         Ok(self.upload(begun, 0, None))
     }
 
@@ -82,7 +82,7 @@ impl Client {
     /// Those of [`store`](Self::store).
     pub fn store_unique(&mut self, wish: impl AsRef<[u8]>) -> Result<Upload<'_>, Error> {
         let command = Command::Stou(self.pathname_or_none(wish.as_ref())?);
-        let begun = self.begin(&command, Part::default())?;
+        let begun = self.begin(&command, Range::default())?;
         Ok(self.upload(begun, 0, None))
     }
 
@@ -107,7 +107,7 @@ impl Client {
         length: u64,
     ) -> Result<Download<'_>, Error> {
         let path = self.pathname(path.as_ref())?;
-        let range = Part::range(offset, length)?;
+        let range = Range::between(offset, length)?;
         let command = Command::Retr(path);
         let mut begun = None;
         if self.features()?.has_with("RANG", "STREAM") && !self.no_range {
@@ -126,8 +126,8 @@ impl Client {
         let begun = match begun {
             Some(begun) => begun,
             None => {
-                let part = Part::from_offset(offset)?;
-                self.begin_as(&command, part, RepresentationType::Image)?
+                let rest = Range::from_offset(offset)?;
+                self.begin_as(&command, rest, RepresentationType::Image)?
             }
         };
         let transfer = Transfer::new(self, begun);
@@ -234,26 +234,26 @@ impl Client {
         Ok(self.stat(path)?.and_then(|entry| entry.size))
     }
 
-    fn begin(&mut self, command: &Command, part: Part) -> Result<Begun, Error> {
-        self.begin_as(command, part, self.wanted)
+    fn begin(&mut self, command: &Command, range: Range) -> Result<Begun, Error> {
+        self.begin_as(command, range, self.wanted)
     }
 
     fn begin_as(
         &mut self,
         command: &Command,
-        part: Part,
+        range: Range,
         representation: RepresentationType,
     ) -> Result<Begun, Error> {
-        transfer::begin(self, command, part, Some(representation))
+        transfer::begin(self, command, range, Some(representation))
     }
 
     /// Begins at `offset`, or at 0 with a server that cannot begin elsewhere.
     fn begin_from(&mut self, command: &Command, offset: u64) -> Result<(Begun, u64), Error> {
-        match self.begin(command, Part::from_offset(offset)?) {
+        match self.begin(command, Range::from_offset(offset)?) {
             Err(Error::Refused(Verb::Rest, reply))
                 if reply.code().severity() == Severity::Permanent =>
             {
-                Ok((self.begin(command, Part::default())?, 0))
+                Ok((self.begin(command, Range::default())?, 0))
             }
             begun => Ok((begun?, offset)),
         }

@@ -10,12 +10,12 @@ use rustix::io::retry_on_intr;
 use rustix::rand::{GetRandomFlags, getrandom};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Agreed, Opening, Prepared, Ways};
+use super::modes::{self, DataModes};
+use super::opening::{Agreed, Opening, Prepared};
 use crate::config::Config;
 use crate::control::ControlConnection;
 use crate::error::{DataAttempt, Error, Phase};
 use crate::net::connect;
-use crate::net::stream::Stream;
 use crate::net::wait::Waiter;
 use crate::trace;
 
@@ -26,13 +26,13 @@ const BACKLOG: i32 = 4;
 pub(super) fn prepare(
     control: &mut ControlConnection,
     config: &Config,
-    ways: &mut Ways,
+    known: &mut DataModes,
     attempts: &mut Vec<DataAttempt>,
 ) -> Result<Prepared, Error> {
     let Some((local, _)) = control.addresses() else {
         return Err(Error::Unsupported("active mode over connections that a connector makes"));
     };
-    let mut way = super::choose(config.eprt, ways.no_eprt, (Verb::Eprt, Verb::Port));
+    let mut way = modes::choose(config.eprt, known.no_eprt, (Verb::Eprt, Verb::Port));
     let here = listen(local, config.active_ports.as_ref()).map_err(Error::Io);
     let there = here.and_then(|(listener, here)| {
         let told = match &config.active_address {
@@ -45,7 +45,7 @@ pub(super) fn prepare(
         Ok(there) => there,
         Err(error @ Error::Io(_)) => {
             attempts.push(DataAttempt::early(way, error));
-            return Err(super::give_up(attempts));
+            return Err(modes::give_up(attempts));
         }
         Err(error) => return Err(error),
     };
@@ -55,7 +55,7 @@ pub(super) fn prepare(
             (Verb::Port, SocketAddr::V6(_)) => {
                 let error = Error::Unsupported("PORT carries IPv4 addresses only");
                 attempts.push(DataAttempt::early(way, error));
-                return Err(super::give_up(attempts));
+                return Err(modes::give_up(attempts));
             }
             _ => Command::Eprt(ExtendedAddress::from(told)),
         };
@@ -66,16 +66,16 @@ pub(super) fn prepare(
         if reply.code().severity() == Severity::Completion {
             return Ok(Prepared { agreed, opening: Ok(Opening::Listening(listener)) });
         }
-        super::usable_protocols(&reply);
+        modes::usable_protocols(&reply);
         let falls_back = way == Verb::Eprt
-            && super::is_unknown(&reply)
-            && super::may_fall_back(config.eprt, control);
+            && modes::is_unknown(&reply)
+            && modes::may_fall_back(config.eprt, control);
         attempts.push(agreed.failed(Error::Refused(way, reply)));
         if !falls_back {
-            return Err(super::give_up(attempts));
+            return Err(modes::give_up(attempts));
         }
         trace::note(format_args!("EPRT does not work here: PORT from now on"));
-        ways.no_eprt = true;
+        known.no_eprt = true;
         way = Verb::Port;
     }
 }
@@ -189,36 +189,13 @@ fn announced(name: &str, local: IpAddr, config: &Config, waiter: &Waiter) -> Res
     }
 }
 
-/// Takes a connection, if it is from the server (CL-32).
-pub(super) fn accept(listener: &TcpListener, server: Option<IpAddr>) -> io::Result<Option<Stream>> {
-    let server = server.map(|server| server.to_canonical());
-    match listener.accept() {
-        Ok((socket, from)) if Some(from.ip().to_canonical()) == server => {
-            Stream::new(socket).map(Some)
-        }
-        Ok((_closed, from)) => {
-            trace::note(format_args!("closed a data connection from {from}: not the server"));
-            Ok(None)
-        }
-        // It was there and is gone again.
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::ConnectionAborted
-            ) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
     use std::sync::atomic::{AtomicU16, Ordering};
 
     use super::*;
+    use crate::data::opening::accept;
 
     #[test]
     fn only_the_server_gets_in_cl_32_hc_27() {

@@ -1,44 +1,46 @@
 //! Passive mode: `EPSV` (RFC 2428 §3), else `PASV` (RFC 959 §4.1.2). The connection goes to the
 //! host of the control connection, or to the one that a 227 announces if the caller's rule is so.
 
-use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
 use ftp_proto::{AddressRule, Command, EpsvArgument, ExtendedAddress, HostPort, HostReason};
 use ftp_proto::{NetworkProtocol, ParseError, Reply, ReplyCode, Severity, Verb};
-use socket2::Socket;
 
-use super::{Agreed, FIRST_FREE_PORT, Opening, Prepared, Ways};
+use super::modes::{self, DataModes};
+use super::opening::{Agreed, Opening, Prepared};
 use crate::config::{Config, Mode};
 use crate::control::ControlConnection;
 use crate::error::{AnnouncedHost, DataAttempt, Error, Phase};
 use crate::net::connect::{self, Server};
 use crate::net::connector::Purpose;
-use crate::net::stream::Stream;
 use crate::trace;
+
+/// Ports below this belong to services of other kinds; a server that names one wants the client to
+/// talk to something else.
+pub(crate) const FIRST_FREE_PORT: u16 = 1_024;
 
 /// Asks the server to listen and begins to connect.
 pub(super) fn prepare(
     control: &mut ControlConnection,
     config: &Config,
-    ways: &mut Ways,
+    known: &mut DataModes,
     epsv_failed: bool,
     attempts: &mut Vec<DataAttempt>,
 ) -> Result<Prepared, Error> {
-    if config.epsv_all && !ways.all_said {
+    if config.epsv_all && !known.all_said {
         promise(control, attempts)?;
-        ways.all_said = true;
+        known.all_said = true;
     }
     loop {
-        let no_epsv = ways.no_epsv || epsv_failed;
-        let way = super::choose(config.epsv, no_epsv, (Verb::Epsv, Verb::Pasv));
-        if way == Verb::Pasv && !super::is_ipv4(control) {
+        let no_epsv = known.no_epsv || epsv_failed;
+        let way = modes::choose(config.epsv, no_epsv, (Verb::Epsv, Verb::Pasv));
+        if way == Verb::Pasv && !modes::is_ipv4(control) {
             let error = Error::Unsupported("PASV carries IPv4 addresses only");
             attempts.push(DataAttempt::early(way, error));
-            return Err(super::give_up(attempts));
+            return Err(modes::give_up(attempts));
         }
         let epsv = match way {
-            Verb::Epsv => argument(ways),
+            Verb::Epsv => argument(known),
             _ => EpsvArgument::Default,
         };
         let command = match way {
@@ -63,30 +65,30 @@ pub(super) fn prepare(
             return Err(control.protocol_error(*error));
         }
         attempts.push(DataAttempt { epsv, ..DataAttempt::early(way, error) });
-        let falls_back = way == Verb::Epsv && super::may_fall_back(config.epsv, control);
+        let falls_back = way == Verb::Epsv && modes::may_fall_back(config.epsv, control);
         if let Some(protocol) = wants_protocol {
             trace::note(format_args!("EPSV {} from now on", protocol.number()));
-            ways.epsv_protocol = Some(protocol);
+            known.epsv_protocol = Some(protocol);
         } else if is_unknown && falls_back {
             trace::note(format_args!("EPSV does not work here: PASV from now on"));
-            ways.no_epsv = true;
+            known.no_epsv = true;
         } else {
-            return Err(super::give_up(attempts));
+            return Err(modes::give_up(attempts));
         }
     }
 }
 
 /// What `EPSV` has to be sent with here.
-fn argument(ways: &Ways) -> EpsvArgument {
-    ways.epsv_protocol.map_or(EpsvArgument::Default, EpsvArgument::Protocol)
+fn argument(known: &DataModes) -> EpsvArgument {
+    known.epsv_protocol.map_or(EpsvArgument::Default, EpsvArgument::Protocol)
 }
 
 /// The command that would set up the next data connection, if that is `EPSV` and nothing has to
 /// be said before it.
-pub(crate) fn ahead(config: &Config, ways: &Ways) -> Option<EpsvArgument> {
-    let is_free = config.mode == Mode::Passive && (!config.epsv_all || ways.all_said);
-    let way = super::choose(config.epsv, ways.no_epsv, (Verb::Epsv, Verb::Pasv));
-    (is_free && way == Verb::Epsv).then(|| argument(ways))
+pub(crate) fn ahead(config: &Config, known: &DataModes) -> Option<EpsvArgument> {
+    let is_free = config.mode == Mode::Passive && (!config.epsv_all || known.all_said);
+    let way = modes::choose(config.epsv, known.no_epsv, (Verb::Epsv, Verb::Pasv));
+    (is_free && way == Verb::Epsv).then(|| argument(known))
 }
 
 /// Begins to connect to where the answer to an `EPSV` that was sent ahead leads; `None` if that is
@@ -113,7 +115,7 @@ fn promise(control: &mut ControlConnection, attempts: &mut Vec<DataAttempt>) -> 
     }
     let error = Error::Refused(Verb::Epsv, reply);
     attempts.push(DataAttempt { epsv, ..DataAttempt::early(Verb::Epsv, error) });
-    Err(super::give_up(attempts))
+    Err(modes::give_up(attempts))
 }
 
 /// What became of asking the server to listen.
@@ -147,10 +149,10 @@ fn read(
     let refused =
         |error, is_unknown| Refusal { error, is_unknown, wants_protocol: None, listens: false };
     if reply.code().severity() != Severity::Completion {
-        let usable = super::usable_protocols(reply).unwrap_or_default();
+        let usable = modes::usable_protocols(reply).unwrap_or_default();
         let wants_protocol = nameable.filter(|protocol| usable.contains(*protocol));
         let error = Error::Refused(way, reply.clone());
-        let refusal = refused(error, super::is_unknown(reply));
+        let refusal = refused(error, modes::is_unknown(reply));
         return Answer::Refuses(Refusal { wants_protocol, ..refusal });
     }
     let is_229 = reply.code() == ReplyCode::EXTENDED_PASSIVE;
@@ -172,7 +174,7 @@ fn read(
 }
 
 /// The port, and the address with it, by a 227 or a 229, either of which may answer either command
-/// (CL-29); and what host a 227 announced, if it is another than `peer`.
+///; and what host a 227 announced, if it is another than `peer`.
 fn find(
     reply: &Reply,
     peer: Option<SocketAddr>,
@@ -247,19 +249,6 @@ fn open(
         }
         (None, None) => Err(Error::Unsupported("a server without an address")),
     }
-}
-
-/// Takes the socket once it can be written to: connected, or failed.
-pub(super) fn connected(socket: Socket) -> io::Result<Stream> {
-    match socket.take_error()? {
-        // Refused is another word: this was connected, and what came then is the transfer's.
-        Some(error) if error.kind() == ErrorKind::ConnectionReset => {
-            return Ok(Stream::broken(socket.into(), error));
-        }
-        Some(error) => return Err(error),
-        None => {}
-    }
-    Stream::new(socket.into())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::error::{Error, Phase};
 use crate::net::wait::Deadline;
 use crate::trace;
-use crate::transfer::{self, Part, abort};
+use crate::transfer::{self, Range, abort};
 
 /// How long the source may take to refuse `RETR` before the target is told to store, where it can
 /// say 150 only after the target has acted (FX-04): at least and at most, and in terms of how long
@@ -51,7 +51,7 @@ impl<'a> End<'a> {
 
     /// Sends `REST`, if the transfer begins elsewhere than the server would let it (FX-12).
     fn restart_at(&mut self, marker: RestartMarker) -> Result<(), Error> {
-        self.client.put_part_in_force(Part::From(marker))
+        self.client.put_range_in_force(Range::From(marker))
     }
 
     fn send(&mut self, line: &[u8]) -> Result<(), Error> {
@@ -59,7 +59,7 @@ impl<'a> End<'a> {
         let control = &mut self.client.control;
         self.deadline = control.reply_deadline();
         control.send(self.verb, line, self.deadline)?;
-        self.client.part = Part::default();
+        self.client.range = Range::default();
         Ok(())
     }
 

@@ -1,26 +1,30 @@
 //! Transfers: what both directions share, and how each ends (RFC 959 §5.4 and §6).
 
 pub(crate) mod abort;
-mod ahead;
 mod begin;
 pub(crate) mod copy;
 mod download;
-mod file;
-mod part;
-mod refill;
+mod meet;
+mod pipeline;
+mod range;
 mod secure;
+mod send_file;
+mod tls_end;
+mod tls_tickets;
 mod unique;
 mod upload;
+pub(crate) mod verdict;
 
 pub(crate) use begin::{Begun, begin};
 pub use download::Download;
-pub(crate) use part::Part;
-pub(crate) use refill::is_demand as is_demand_for_session;
+pub(crate) use range::Range;
+pub(crate) use tls_tickets::is_demand as is_demand_for_session;
 pub use upload::Upload;
+pub(crate) use verdict::{answers_something_else, is_end_of_transfer, uses_data};
 
 use std::time::{Duration, Instant};
 
-use ftp_proto::{Pathname, Progress, Reply, ReplyCode, Severity, Verb};
+use ftp_proto::{Pathname, Progress, Reply, Verb};
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
 
@@ -29,10 +33,7 @@ use crate::config::Timeouts;
 use crate::error::{Error, Phase};
 use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
-
-/// How long a server that has confirmed an upload may take to close the data connection. Some
-/// keep it open; then its word has to do.
-const CLOSING: Duration = Duration::from_secs(2);
+use verdict::{CLOSING, accepted, is_upload};
 
 /// How a transfer ended that was a success.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -83,38 +84,6 @@ pub(crate) struct Transfer<'a> {
     started: Instant,
 }
 
-/// Whether a verb sends data to the server.
-const fn is_upload(verb: Verb) -> bool {
-    matches!(verb, Verb::Stor | Verb::Appe | Verb::Stou)
-}
-
-/// Whether a verb uses a data connection.
-pub(crate) const fn uses_data(verb: Verb) -> bool {
-    matches!(
-        verb,
-        Verb::Appe | Verb::List | Verb::Mlsd | Verb::Nlst | Verb::Retr | Verb::Stor | Verb::Stou
-    )
-}
-
-/// Whether a reply says that a transfer is over, rather than that anything is (RFC 959 §5.4).
-pub(crate) fn is_end_of_transfer(reply: &Reply) -> bool {
-    [ReplyCode::TRANSFER_COMPLETE, ReplyCode::FILE_ACTION_OKAY].contains(&reply.code())
-}
-
-/// Refused, unless the reply is 2yz.
-pub(crate) fn accepted(verb: Verb, reply: &Reply) -> Result<(), Error> {
-    match reply.code().severity() {
-        Severity::Completion => Ok(()),
-        _ => Err(Error::Refused(verb, reply.clone())),
-    }
-}
-
-/// Whether a 2yz is the answer to some other command: a greeting, a status, a login, an address, a
-/// directory. Where one of those ends a transfer, the replies are out of step (HC-17).
-pub(crate) const fn answers_something_else(reply: &Reply) -> bool {
-    matches!(reply.code().value(), 210..=219 | 220 | 221 | 227..=229 | 230..=239 | 257)
-}
-
 impl<'a> Transfer<'a> {
     pub(crate) fn new(client: &'a mut Client, begun: Begun) -> Self {
         let Begun { verb, data, first, ended, started } = begun;
@@ -142,7 +111,7 @@ impl<'a> Transfer<'a> {
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         self.check()?;
         if self.data.is_none() && self.is_over_at_once() && !self.moved {
-            // Without a 1yz all was over before it began (CL-08), here without a data connection:
+            // Without a 1yz all was over before it began, here without a data connection:
             // nothing was sent, which is not to say that there is nothing.
             return Err(self.fail(Error::Incomplete { bytes: 0, announced: None }));
         }
@@ -243,7 +212,7 @@ impl<'a> Transfer<'a> {
             _ if !control.is_outstanding() => None,
             Error::Cancelled => None,
             Error::Io(_) | Error::Tls(_) => {
-                // The last reply is read in any case (CL-11), and the server knows by now.
+                // The last reply is read in any case, and the server knows by now.
                 self.data = None;
                 Some(control.final_reply(control.reply_deadline()))
             }

@@ -12,8 +12,9 @@ use ftp_proto::{Command, Progress, Reply, Verb};
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
 
-use super::begin::{Met, meet};
-use super::{CLOSING, abort, accepted, secure};
+use super::meet::{Met, meet};
+use super::verdict::{CLOSING, accepted};
+use super::{abort, secure};
 use crate::client::Client;
 use crate::control::secure::{Demand, Secured};
 use crate::data::{self, Prepared};
@@ -112,8 +113,8 @@ pub(super) fn refill(client: &mut Client) -> Result<bool, Error> {
 /// Begins a listing, which is all that it takes, and hears it out.
 fn list(client: &mut Client) -> Result<(), Error> {
     trace::note(format_args!("no session is left to resume: a listing brings new ones"));
-    let Client { control, config, ways, .. } = &mut *client;
-    let Prepared { opening, .. } = data::prepare(control, config, ways, false, &mut Vec::new())?;
+    let Client { control, config, modes, .. } = &mut *client;
+    let Prepared { opening, .. } = data::prepare(control, config, modes, false, &mut Vec::new())?;
     let Ok(opening) = opening else { return Ok(()) };
     let deadline = control.reply_deadline();
     let line = Command::Nlst(None).encode().map_err(Error::Argument)?;

@@ -2,7 +2,7 @@
 
 use ftp_proto::{Command, Reply, RepresentationType, Severity, Verb};
 
-use super::{Part, abort};
+use super::{Range, abort};
 use crate::client::Client;
 use crate::data::{self, Prepared};
 use crate::error::Error;
@@ -14,17 +14,17 @@ use crate::trace;
 pub(super) fn send(
     client: &mut Client,
     command: &Command,
-    part: Part,
+    range: Range,
     representation: Option<RepresentationType>,
     deadline: Deadline,
 ) -> Result<Option<Prepared>, Error> {
     // Nothing that changes a file: where it went wrong it would be sent a second time.
     let is_download = matches!(command.verb(), Verb::Retr | Verb::List | Verb::Nlst | Verb::Mlsd);
-    let is_whole = part == Part::default() && client.part == part;
+    let is_whole = range == Range::default() && client.range == range;
     if !client.config.pipeline || !is_download || !is_whole {
         return Ok(None);
     }
-    let Some(epsv) = data::ahead(&client.config, &client.ways) else { return Ok(None) };
+    let Some(epsv) = data::ahead(&client.config, &client.modes) else { return Ok(None) };
     let wanted = representation.filter(|wanted| client.in_force != Some(*wanted));
     let set_type = wanted.map(Command::Type);
     let commands = [set_type, Some(Command::Epsv(epsv)), Some(command.clone())];

@@ -5,22 +5,22 @@ use ftp_proto::{ParseError, ParseErrorKind, RestartMarker, limits};
 
 use crate::error::Error;
 
-/// A part of a file.
+/// What of a file a transfer is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Part {
+pub(crate) enum Range {
     /// All from here on; from 0 it is the whole.
     From(RestartMarker),
     /// From the first to the last byte, both counted from 0 and both in it.
-    Range(u64, u64),
+    Between(u64, u64),
 }
 
-impl Default for Part {
+impl Default for Range {
     fn default() -> Self {
         Self::From(RestartMarker::default())
     }
 }
 
-impl Part {
+impl Range {
     /// All from `offset` on.
     pub(crate) fn from_offset(offset: u64) -> Result<Self, Error> {
         // The parser of what is sent has the error for what cannot be.
@@ -29,10 +29,10 @@ impl Part {
     }
 
     /// `length` bytes from `offset` on.
-    pub(crate) fn range(offset: u64, length: u64) -> Result<Self, Error> {
+    pub(crate) fn between(offset: u64, length: u64) -> Result<Self, Error> {
         let last = length.checked_sub(1).and_then(|beyond_first| offset.checked_add(beyond_first));
         match last {
-            Some(last) if last <= limits::RESTART_MARKER => Ok(Self::Range(offset, last)),
+            Some(last) if last <= limits::RESTART_MARKER => Ok(Self::Between(offset, last)),
             _ => Err(Error::Argument(ParseError::new("range", 0, ParseErrorKind::BadNumber))),
         }
     }

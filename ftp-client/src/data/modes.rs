@@ -1,0 +1,109 @@
+//! Which of the four commands sets up a data connection, and what is known of the server's.
+
+use ftp_proto::{NetworkProtocol, NetworkProtocols, Reply, ReplyCode, Verb};
+
+use crate::config::Extended;
+use crate::control::ControlConnection;
+use crate::error::{DataAttempt, Error};
+use crate::trace;
+
+/// What is known of the server's commands for data connections.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DataModes {
+    /// `EPSV` does not work here: refused, unreadable, or its port could not be reached where
+    /// that of `PASV` could.
+    pub(crate) no_epsv: bool,
+    /// `EPRT` was refused.
+    pub(crate) no_eprt: bool,
+    /// The server wants to hear which protocol `EPSV` is about.
+    pub(crate) epsv_protocol: Option<NetworkProtocol>,
+    /// The server took `EPSV ALL`.
+    pub(crate) all_said: bool,
+}
+
+/// Of the command of RFC 2428 and that of RFC 959, the one to use now.
+pub(super) fn choose(extended: Extended, known_not_to_work: bool, pair: (Verb, Verb)) -> Verb {
+    match extended {
+        Extended::Always => pair.0,
+        Extended::Never => pair.1,
+        Extended::Auto if known_not_to_work => pair.1,
+        Extended::Auto => pair.0,
+    }
+}
+
+/// Whether the command of RFC 959 may be used where that of RFC 2428 failed.
+pub(crate) fn may_fall_back(extended: Extended, control: &ControlConnection) -> bool {
+    extended == Extended::Auto && is_ipv4(control)
+}
+
+/// Whether `PASV` and `PORT` can be used: they carry IPv4 addresses only. What a connector made of
+/// them is its own matter.
+pub(super) fn is_ipv4(control: &ControlConnection) -> bool {
+    control.addresses().is_none_or(|(_, peer)| peer.ip().to_canonical().is_ipv4())
+}
+
+/// Whether a reply says that the server does not know a command of RFC 2428.
+pub(super) fn is_unknown(reply: &Reply) -> bool {
+    [
+        ReplyCode::UNKNOWN_COMMAND,
+        ReplyCode::BAD_ARGUMENT,
+        ReplyCode::NOT_IMPLEMENTED,
+        ReplyCode::PROTOCOL_NOT_SUPPORTED,
+    ]
+    .contains(&reply.code())
+}
+
+/// The list in a 522 reply. `None` for another reply, and for one without a list.
+pub(super) fn usable_protocols(reply: &Reply) -> Option<NetworkProtocols> {
+    let is_522 = reply.code() == ReplyCode::PROTOCOL_NOT_SUPPORTED;
+    let list = NetworkProtocols::find(reply.text()).filter(|_| is_522)?;
+    trace::note(format_args!(
+        "522: the server says that it can use {}",
+        match (list.ipv4, list.ipv6) {
+            (true, true) => "IPv4 and IPv6",
+            (true, false) => "IPv4",
+            (false, true) => "IPv6",
+            (false, false) => "nothing that is known here",
+        }
+    ));
+    Some(list)
+}
+
+/// Ends the search for a way: with the one refusal that is not about the way, or with all.
+pub(super) fn give_up(attempts: &mut Vec<DataAttempt>) -> Error {
+    match attempts.pop() {
+        Some(last) if last.error.is_not_logged_in() => last.error,
+        last => {
+            attempts.extend(last);
+            Error::DataConnection(std::mem::take(attempts))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_is_chosen_cl_20() {
+        let pair = (Verb::Epsv, Verb::Pasv);
+        for (extended, failed, want) in [
+            (Extended::Auto, false, Verb::Epsv),
+            (Extended::Auto, true, Verb::Pasv),
+            (Extended::Always, true, Verb::Epsv),
+            (Extended::Never, false, Verb::Pasv),
+        ] {
+            assert_eq!(choose(extended, failed, pair), want, "{extended:?} {failed}");
+        }
+    }
+
+    #[test]
+    fn what_means_unknown_cl_21() {
+        for (code, want) in
+            [(500, true), (501, true), (502, true), (522, true), (503, false), (421, false)]
+        {
+            let reply = Reply::new(ReplyCode::new(code).unwrap(), "");
+            assert_eq!(is_unknown(&reply), want, "{code}");
+        }
+    }
+}

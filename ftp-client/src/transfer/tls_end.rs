@@ -1,0 +1,69 @@
+//! The mark at the end of the data under TLS, which tells it from a cut (RFC 4217 §12.6; RFC 8446
+//! §6.1).
+
+use rustix::event::PollFlags;
+use rustix::fd::AsFd;
+
+use super::Transfer;
+use super::verdict::CLOSING;
+use crate::error::{Error, Phase};
+use crate::security::TlsError;
+
+impl Transfer<'_> {
+    /// Whether its data is under TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.data.as_ref().is_some_and(|data| data.session().is_some())
+    }
+
+    /// Sends what TLS holds back of the data. A server that confirms what it `has_sent` to it before
+    /// all of that is on its way knows nothing of its end.
+    pub(super) fn flush(&mut self, has_sent: bool) -> Result<(), Error> {
+        let mut deadline = self.deadline();
+        loop {
+            let Some(data) = &mut self.data else { return Ok(()) };
+            let flushed = match data.flush() {
+                Ok(true) => return Ok(()),
+                Ok(false) => self.wait(PollFlags::OUT, &mut deadline),
+                Err(error) => Err(error),
+            };
+            flushed.map_err(|error| self.fail(error))?;
+            if has_sent && let Some(reply) = self.ended.clone() {
+                self.failed = Some(Error::Unexpected(self.verb, reply.clone()));
+                return Err(Error::Unexpected(self.verb, reply));
+            }
+        }
+    }
+
+    /// Marks the end of the data. Under TLS the server's mark is waited for as well, though not for
+    /// long, and none is missed: before it come the tickets by which the next data
+    /// connection resumes the session. Inside is why the end cannot have reached the server.
+    pub(super) fn end_sending(&mut self, has_sent: bool) -> Result<Option<Error>, Error> {
+        let is_secure = self.is_secure();
+        if let Some(data) = self.data.as_mut().filter(|_| is_secure) {
+            data.mark_end();
+            self.flush(has_sent)?;
+        }
+        let cut = self.data.as_ref().and_then(|data| data.end_writing().err()).map(Error::Io);
+        Ok(cut.or_else(|| if is_secure { self.hear_the_end() } else { None }))
+    }
+
+    fn hear_the_end(&mut self) -> Option<Error> {
+        let data = self.data.as_mut()?;
+        let control = &self.client.control;
+        let deadline = control.deadline(CLOSING, Phase::FinalReply);
+        loop {
+            // However much comes of what nobody asked for.
+            if control.go_on(deadline).is_err() {
+                return None;
+            }
+            match data.read(&mut [0; 512]) {
+                Ok(Some(0)) | Err(Error::Tls(TlsError::TruncatedTls)) => return None,
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    control.waiter().wait_for(data.as_fd(), PollFlags::IN, deadline).ok()?;
+                }
+                Err(error) => return Some(error),
+            }
+        }
+    }
+}
