@@ -62,8 +62,8 @@
 //! # }
 //! ```
 //!
-//! Where the line is cut often, [`Retry`] does all of it, as often as it takes: it connects and logs
-//! in again, and goes on, in both directions, with one file after the other.
+//! Where the line is cut often, [`Retry`] does all of it, as often as it takes: it connects and
+//! logs in again, and goes on, in both directions, with one file after the other.
 //!
 //! ```no_run
 //! use std::fs::File;
@@ -129,16 +129,16 @@
 //!
 //! The directory `examples` of this crate has small programs, which the tests run: `download`,
 //! `upload`, `resume`, `list` a tree, `active` mode behind a NAT, `fxp` from server to server,
-//! `cancel` from another thread, `errors` and what to do about them, `progress`, a `queue` that does
-//! not give up, a `proxy` by a [`Connector`], and `get_put`.
+//! `cancel` from another thread, `errors` and what to do about them, `progress`, a `queue` that
+//! does not give up, a `proxy` by a [`Connector`], and `get_put`.
 //!
 //! # Trust
 //!
 //! A server decides neither where data connections go, to the host of the control connection and
 //! not to a port below 1024 unless the [`ClientBuilder`] says otherwise, nor what is sent next: CR,
 //! LF and NUL in an argument are refused before a byte is written. What it sends is bounded in
-//! length and in time. The names in its listings are its own: ask [`Entry::is_safe_name`] before one
-//! becomes part of a local path.
+//! length and in time. The names in its listings are its own: ask [`Entry::is_safe_name`] before
+//! one becomes part of a local path.
 
 mod client;
 mod config;

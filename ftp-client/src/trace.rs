@@ -22,7 +22,8 @@ pub(crate) fn received(reply: &Reply) {
     if !log::log_enabled!(target: TARGET, log::Level::Debug) {
         return;
     }
-    let (code, last) = (reply.code(), reply.lines().count() - 1);
+    let code = reply.code();
+    let last = reply.lines().count() - 1;
     for (index, line) in reply.lines().enumerate() {
         let line = Escaped(line);
         match index {

@@ -68,8 +68,8 @@ impl Place {
         let name = parts.pop().unwrap_or_default();
         let path = url.path();
         let end = path.iter().rposition(|byte| *byte != b'/').map_or(1, |at| at + 1);
-        let path = path.get(..end.min(path.len())).unwrap_or_default();
-        let before = path.get(..path.len().saturating_sub(name.len())).unwrap_or_default();
+        let (path, _) = path.split_at(end.min(path.len()));
+        let (before, _) = path.split_at(path.len().saturating_sub(name.len()));
         Self::new(before.to_vec(), &parts, name)
     }
 

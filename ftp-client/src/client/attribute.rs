@@ -50,10 +50,10 @@ impl Client {
         Ok(reply.and_then(|reply| facts_in(&reply)).map(|facts| Entry::from(&facts)))
     }
 
-    /// Whether the server proves that there is an object at `path`, by `MDTM` or `MLST`. `SIZE` does
-    /// not prove it: a server that keeps an interrupted upload under a hidden name tells the size of
-    /// what it keeps, so that the client can resume. `false` means that nothing proves it, not that
-    /// the object is missing.
+    /// Whether the server proves that there is an object at `path`, by `MDTM` or `MLST`. `SIZE`
+    /// does not prove it: a server that keeps an interrupted upload under a hidden name tells the
+    /// size of what it keeps, so that the client can resume. `false` means that nothing proves it,
+    /// not that the object is missing.
     ///
     /// # Errors
     ///
@@ -118,11 +118,13 @@ impl Client {
         let reply = self.order(&Command::Opts(OptsArgument::Mlst(list.into_bytes())))?;
         // FEAT marks the facts that are sent, and would now mark others.
         self.features = None;
-        let chosen = reply.text().rsplit(|&byte| byte == b' ').next().unwrap_or_default();
+        let text = reply.text();
+        let begin = text.iter().rposition(|&byte| byte == b' ').map_or(0, |at| at + 1);
+        let (_, chosen) = text.split_at(begin);
         Ok(chosen.split(|&byte| byte == b';').filter_map(Fact::parse).collect())
     }
 
-    /// A 2yz reply. Any 5yz but 530 means that it is not known (CL-17).
+    /// A 2yz reply. Any 5yz but 530 means that it is not known.
     fn ask(&mut self, command: &Command) -> Result<Option<Reply>, Error> {
         let reply = self.control.request(command)?;
         match reply.code().severity() {

@@ -29,8 +29,7 @@ use crate::security::{Start, Tls};
 #[derive(Clone, Debug, Default)]
 #[must_use = "nothing happens before connect()"]
 pub struct ClientBuilder {
-    /// In a box, since every setting moves the builder, and the client takes this over.
-    pub(crate) config: Box<Config>,
+    pub(crate) config: Config,
 }
 
 impl Client {
@@ -55,8 +54,8 @@ impl ClientBuilder {
     }
 
     /// After how long without a byte the kernel begins to ask whether the peer is still there,
-    /// on either connection, from a second to about nine hours; 60 s by default, `None` for never. A
-    /// peer that does not answer six
+    /// on either connection, from a second to about nine hours; 60 s by default, `None` for never.
+    /// A peer that does not answer six
     /// times, 10 s apart, is gone.
     pub const fn keepalive(mut self, idle: Option<Duration>) -> Self {
         self.config.keepalive = idle;
@@ -130,8 +129,8 @@ impl ClientBuilder {
     }
 
     /// Which host a data connection goes to behind `PASV`, where the server announces one; the
-    /// host of the control connection by default. `EPSV`, which is asked first, announces none. With
-    /// a [`connector`](Self::connector) there is no choice.
+    /// host of the control connection by default. `EPSV`, which is asked first, announces none.
+    /// With a [`connector`](Self::connector) there is no choice.
     pub const fn passive_address(mut self, rule: AddressRule) -> Self {
         self.config.passive_address = rule;
         self

@@ -213,7 +213,7 @@ fn read_hash(text: &[u8], algorithm: HashAlgorithm) -> Result<Vec<u8>, ParseErro
     }
     let mut word = words.next().ok_or_else(end)?;
     if let Some(dash) = word.iter().position(|&byte| byte == b'-') {
-        let first = word.get(..dash).unwrap_or_default();
+        let first = word.get(..dash).expect("it was found in there");
         if first.is_empty() || first.iter().any(|&digit| digit != b'0') {
             return Err(wrong(ParseErrorKind::BadNumber));
         }

@@ -61,7 +61,7 @@ impl Client {
 
     /// Sends a command of directories that must end with 2yz. A server that does not know the
     /// plain verb is asked once whether it knows the X form of it, and what it knows is used from
-    /// then on (CL-16).
+    /// then on.
     fn order_in_a_form(&mut self, command: &Command) -> Result<Reply, Error> {
         let verb = command.verb();
         let plain = command.encode().map_err(Error::Argument)?;

@@ -151,7 +151,7 @@ impl ClientBuilder {
                 _ => {}
             }
         }
-        part(client);
+        say_good_bye(client);
         Ok(report)
     }
 
@@ -189,13 +189,13 @@ impl ClientBuilder {
                 _ => {}
             }
         }
-        part(client);
+        say_good_bye(client);
         Ok(report)
     }
 }
 
 /// The settings with which the server of a URL is connected to: what its scheme demands is not for
-/// them to take back (CL-65).
+/// them to take back.
 fn for_scheme(scheme: Scheme, settings: Option<Tls>) -> Option<Tls> {
     match scheme {
         Scheme::Ftp => settings,
@@ -228,7 +228,7 @@ fn is_image(url: &FtpUrl) -> bool {
 }
 
 /// Says good-bye. What was done is done: a server that does not answer changes nothing.
-fn part(client: Client) {
+fn say_good_bye(client: Client) {
     let _ = client.quit();
 }
 

@@ -213,7 +213,7 @@ impl Client {
     }
 
     /// Begins `MLSD` with a server that says it has it. One that then does not know it is not
-    /// asked again (HC-21), and what is no directory is left to `LIST`, which lists files too
+    /// asked again, and what is no directory is left to `LIST`, which lists files too
     /// (RFC 3659 §7.2.1 has 501 for that).
     fn begin_mlsd_if_listed(&mut self, directory: &[u8]) -> Result<Option<Begun>, Error> {
         if self.no_mlsd || !self.features()?.has("MLST") {
@@ -265,7 +265,7 @@ fn is_no(error: &Error) -> bool {
 }
 
 /// How a directory is named to `LIST` and `NLST`, where servers take a `-` in front for options
-/// (CL-45).
+///.
 fn sent_as(directory: &[u8]) -> Vec<u8> {
     match directory {
         [b'-', ..] => [b"./", directory].concat(),

@@ -15,7 +15,7 @@ pub use digest::{Digest, HashAlgorithm};
 use std::net::SocketAddr;
 
 use ftp_proto::{Command, Features, OptsArgument, ParseError, ParseErrorKind, Password};
-use ftp_proto::{Pathname, RawCommand, Reply, ReplyCode, RepresentationType, RestartMarker};
+use ftp_proto::{Pathname, RawCommand, Reply, ReplyCode, RepresentationType};
 use ftp_proto::{Severity, Verb, limits};
 
 use crate::config::Config;
@@ -74,16 +74,15 @@ use crate::transfer::{self, Range};
 /// [`quit`](Self::quit) says good-bye.
 #[derive(Debug)]
 pub struct Client {
-    // In boxes, like what TLS needs: a client is given from hand to hand.
-    pub(crate) control: Box<ControlConnection>,
-    pub(crate) config: Box<Config>,
+    pub(crate) control: ControlConnection,
+    pub(crate) config: Config,
     pub(crate) modes: DataModes,
     /// The data connection of a transfer that was dropped before its end.
     pub(crate) abandoned: Option<Stream>,
     /// The part of a file that is in force at the server, for the next transfer.
     pub(crate) range: Range,
     welcome: Reply,
-    pub(crate) secured: Option<Box<Secured>>,
+    pub(crate) secured: Option<Secured>,
     tls_refusal: Option<Reply>,
     /// The type of the transfers to come, and the type in force; `None` if that is not known.
     wanted: RepresentationType,
@@ -107,7 +106,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub(crate) fn connect(config: Box<Config>, server: Server) -> Result<Self, Error> {
+    pub(crate) fn connect(config: Config, server: Server) -> Result<Self, Error> {
         let host = config.host_command.then(|| server.host_name()).transpose();
         let host = host.map_err(Error::Argument)?.map(Command::Host);
         // Before anything is sent: what is wrong with it is the caller's.
@@ -121,9 +120,9 @@ impl Client {
             None => Some(stream.addresses().map_err(Error::Io)?),
         };
         let reply_limit = config.timeouts.reply;
-        let control = ControlConnection::new(stream, server, addresses, reply_limit, waiter);
-        let mut control = Box::new(control);
-        let (limit, mut secured) = (config.timeouts.handshake, None);
+        let mut control = ControlConnection::new(stream, server, addresses, reply_limit, waiter);
+        let limit = config.timeouts.handshake;
+        let mut secured = None;
         let deadline = |control: &ControlConnection| control.deadline(limit, Phase::Handshake);
         if let Some(settings) = config.tls.as_ref().filter(|tls| tls.start == Start::Implicit)
             && let Some(context) = context.take()
@@ -139,9 +138,9 @@ impl Client {
             }
         }
         let mut tls_refusal = None;
-        if let (Some(settings), Some(context)) = (&config.tls, context) {
+        if let Some((settings, context)) = config.tls.as_ref().zip(context) {
             match Secured::ask(context, settings, &mut control, deadline)? {
-                Asked::Secured(now) => secured = Some(now),
+                Asked::Secured(now) => secured = Some(*now),
                 Asked::InClear(reply) => tls_refusal = Some(reply),
             }
         }
@@ -386,9 +385,8 @@ impl Client {
         let reply = reply?;
         if reply.code().severity() == Severity::Intermediate {
             // Whatever it was, it is not what the next transfer wants.
-            let highest = RestartMarker::new(limits::RESTART_MARKER).unwrap_or_default();
             match verb {
-                Verb::Rest => self.range = Range::From(highest),
+                Verb::Rest => self.range = Range::from_highest(),
                 Verb::Rang => self.range = Range::Between(limits::RESTART_MARKER, 0),
                 _ => {}
             }
@@ -409,7 +407,7 @@ impl Client {
     pub fn quit(mut self) -> Result<(), Error> {
         self.control.leave(true);
         let answer = self.settle().and_then(|()| self.control.say_good_bye());
-        self.control.part();
+        self.control.say_end();
         match answer {
             Ok(_) | Err(Error::Closed | Error::ServiceClosing(_)) => Ok(()),
             Err(error) => Err(error),

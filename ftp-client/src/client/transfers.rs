@@ -200,9 +200,9 @@ impl Client {
         let size = if is_image { self.size(path.as_bytes())? } else { None };
         let offset = size.filter(|size| *size <= length).unwrap_or_default();
         let (begun, offset) = self.begin_from(&Command::Stor(path.clone()), offset)?;
-        let (wanted, is_checked) = (self.wanted, self.length_check || offset > 0);
-        let path = Some(path).filter(|_| is_checked && is_image);
-        Ok(Upload::new(Transfer::new(self, begun), wanted, offset, path))
+        let is_checked = is_image && (self.length_check || offset > 0);
+        let wanted = self.wanted;
+        Ok(Upload::new(Transfer::new(self, begun), wanted, offset, is_checked.then_some(path)))
     }
 
     /// Whether the length of files is checked beyond what the server says of itself; not, by

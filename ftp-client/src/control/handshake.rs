@@ -36,9 +36,9 @@ impl ControlConnection {
     }
 
     /// Marks the end of the commands, where TLS does.
-    pub(crate) fn part(&mut self) {
+    pub(crate) fn say_end(&mut self) {
         if let Some(stream) = &mut self.stream {
-            stream.part();
+            stream.say_end();
         }
     }
 }

@@ -24,7 +24,9 @@ pub(crate) fn login(
         last = &password;
         reply = control.request(last)?;
     }
-    if let (ReplyCode::NEED_ACCOUNT, Some(account)) = (reply.code(), &account) {
+    if reply.code() == ReplyCode::NEED_ACCOUNT
+        && let Some(account) = &account
+    {
         last = account;
         reply = control.request(last)?;
     }

@@ -294,7 +294,7 @@ impl ControlConnection {
                 Ok(None) => {}
                 Ok(Some(count)) => {
                     is_sent = rest.is_empty();
-                    rest = rest.get(count..).unwrap_or_default();
+                    rest = rest.get(count..).expect("a write takes no more than it is given");
                 }
                 Err(error) => {
                     // The server may have said why before it hung up.
@@ -307,7 +307,7 @@ impl ControlConnection {
         Ok(())
     }
 
-    /// Looks whether anything came that no command asked for (CL-13). A 421 and the end of the
+    /// Looks whether anything came that no command asked for. A 421 and the end of the
     /// connection are no surprise there.
     pub(crate) fn check_clear(&mut self) -> Result<(), Error> {
         let mut ended = false;
@@ -396,8 +396,8 @@ impl ControlConnection {
 
     /// Waits until a reply, or part of one, can be read here or on `other`, or either is cancelled.
     pub(crate) fn wait_beside(&self, other: &Self, deadline: Deadline) -> Result<(), Error> {
-        let (one, two) = (self.stream.as_ref(), other.stream.as_ref());
-        let (one, two) = (one.ok_or(Error::Closed)?, two.ok_or(Error::Closed)?);
+        let one = self.stream.as_ref().ok_or(Error::Closed)?;
+        let two = other.stream.as_ref().ok_or(Error::Closed)?;
         if one.has_unread() || two.has_unread() {
             return self.go_on(deadline).and_then(|()| other.waiter.check());
         }
@@ -454,7 +454,7 @@ impl ControlConnection {
         }
     }
 
-    /// A whole reply out of what was read so far. 421 ends it all, at any time (CL-10).
+    /// A whole reply out of what was read so far. 421 ends it all, at any time.
     fn decode(&mut self) -> Result<Option<Reply>, Error> {
         let mut reply = self.decoder.next().map_err(|error| self.protocol_error(error))?;
         if let Some(reply) = &mut reply {
@@ -473,7 +473,7 @@ impl ControlConnection {
         let stream = self.stream.as_mut().ok_or(Error::Closed)?;
         let read = stream.read(&mut self.buffer).map_err(|error| self.lost(error))?;
         let Some(count) = read else { return Ok(None) };
-        let read = self.buffer.get(..count).unwrap_or_default();
+        let read = self.buffer.get(..count).expect("a read gives no more than it has room for");
         // It takes all of it: the decoder was emptied before.
         let taken = self.decoder.push(read);
         debug_assert_eq!(taken, count);

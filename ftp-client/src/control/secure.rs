@@ -47,18 +47,22 @@ impl Secured {
         settings: &Tls,
         control: &mut ControlConnection,
         deadline: Deadline,
-    ) -> Result<Box<Self>, Error> {
+    ) -> Result<Self, Error> {
         let session = control.secure(context.control().map_err(Error::Tls)?, deadline)?;
         let info = context.settle(session);
         let pin = info.pin.as_deref().unwrap_or("of a kind that is not known here");
         let what = format!("{}, {}; the server's key is {pin}", info.version, info.cipher);
         trace::note(format_args!("{what}"));
         log::info!("{what}");
-        let Tls { data, before_login, .. } = *settings;
-        let (is_agreed, server_begins) = (false, false);
-        let demand = Demand::Unknown;
-        let this = Self { context, info, data, is_agreed, before_login, server_begins, demand };
-        Ok(Box::new(this))
+        Ok(Self {
+            context,
+            info,
+            data: settings.data,
+            is_agreed: false,
+            before_login: settings.before_login,
+            server_begins: false,
+            demand: Demand::Unknown,
+        })
     }
 
     /// Asks for TLS by `AUTH` (RFC 4217 §4). Nothing but 234 is consent: no login is assumed, and
@@ -88,7 +92,8 @@ impl Secured {
             }
         }
         let deadline = deadline(control);
-        Self::begin(context, settings, control, deadline).map(Asked::Secured)
+        let secured = Self::begin(context, settings, control, deadline)?;
+        Ok(Asked::Secured(Box::new(secured)))
     }
 
     /// Tells the server, once, what data connections are to be like. One that refuses it is left.

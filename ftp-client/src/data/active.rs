@@ -82,7 +82,8 @@ pub(super) fn prepare(
 
 /// What was told to the server, for people.
 fn explain(way: Verb, here: SocketAddr, told: SocketAddr) {
-    let (host, port) = (told.ip(), told.port());
+    let host = told.ip();
+    let port = told.port();
     let [high, low] = port.to_be_bytes();
     let sum = match way {
         Verb::Port => format!(" = {high}*256+{low}"),
@@ -265,7 +266,8 @@ mod tests {
 
     #[test]
     fn what_is_announced_fits_the_control_connection_cl_33() {
-        let (config, waiter) = (Config::default(), Waiter::default());
+        let config = Config::default();
+        let waiter = Waiter::default();
         let four = IpAddr::from([127, 0, 0, 1]);
         let six = IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]);
         for (name, local, want) in [

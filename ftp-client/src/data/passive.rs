@@ -61,8 +61,10 @@ pub(super) fn prepare(
             // RFC 2428 §3: let it close that port before it is asked again.
             control.request(&Command::Abor)?;
         }
-        if let (Verb::Pasv, Error::Protocol(error)) = (way, &error) {
-            return Err(control.protocol_error(*error));
+        if way == Verb::Pasv
+            && let Error::Protocol(error) = error
+        {
+            return Err(control.protocol_error(error));
         }
         attempts.push(DataAttempt { epsv, ..DataAttempt::early(way, error) });
         let falls_back = way == Verb::Epsv && modes::may_fall_back(config.epsv, control);
@@ -157,9 +159,7 @@ fn read(
     }
     let is_229 = reply.code() == ReplyCode::EXTENDED_PASSIVE;
     let named = ExtendedAddress::find_protocol(reply.text()).filter(|_| is_229);
-    if let (Some(wanted), Some(named)) = (nameable, named)
-        && wanted != named
-    {
+    if let Some((wanted, _)) = nameable.zip(named).filter(|(wanted, named)| wanted != named) {
         let error = Error::Unsupported("a 229 for another protocol than the control connection's");
         let refusal = refused(error, true);
         let wants_protocol = Some(wanted);

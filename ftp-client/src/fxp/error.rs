@@ -125,9 +125,15 @@ pub struct Attempt {
 
 impl Attempt {
     pub(super) const fn new(direction: Direction, side: Side, error: crate::Error) -> Self {
-        let (other, confirmed) = (None, None);
-        let (is_protected, had_begun) = (false, (false, false));
-        Self { direction, side, error, other, confirmed, is_protected, had_begun }
+        Self {
+            direction,
+            side,
+            error,
+            other: None,
+            confirmed: None,
+            is_protected: false,
+            had_begun: (false, false),
+        }
     }
 
     /// Whether it failed because no data connection came about, so that another direction may

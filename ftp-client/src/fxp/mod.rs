@@ -19,8 +19,9 @@
 //! Most servers refuse it unless they are told otherwise, since it lets their users send data to
 //! third hosts (RFC 2577 §3); [`Error`] says what has to be set where.
 //!
-//! Under TLS one of the two has to begin the handshake between them, which few can (`SSCN`, `CPSV`).
-//! With others, data has to go in clear: [`Tls::data_in_clear`](crate::Tls::data_in_clear).
+//! Under TLS one of the two has to begin the handshake between them, which few can (`SSCN`,
+//! `CPSV`). With others, data has to go in clear:
+//! [`Tls::data_in_clear`](crate::Tls::data_in_clear).
 
 mod error;
 mod pair;
@@ -159,7 +160,10 @@ pub fn transfer(
         Direction::TargetListens => &[Direction::TargetListens],
         Direction::SourceListens => &[Direction::SourceListens],
     };
-    let direction = order.first().copied().unwrap_or_default();
+    let direction = match options.direction {
+        Direction::Auto => Direction::TargetListens,
+        direction => direction,
+    };
     let failed = |side| move |error| Error::new(Attempt::new(direction, side, error));
     let of_source = failed(Side::Source);
     let of_target = failed(Side::Target);
@@ -242,7 +246,7 @@ fn line(path: &[u8], command: fn(Pathname) -> Command) -> Result<Vec<u8>, crate:
     command(path).encode().map_err(crate::Error::Argument)
 }
 
-/// Puts right what a copy needs of each server (FX-01): nothing running, names as UTF-8, type
+/// Puts right what a copy needs of each server: nothing running, names as UTF-8, type
 /// image. Mode and structure are never changed.
 fn prepare(client: &mut Client, path: &[u8]) -> Result<Pathname, crate::Error> {
     client.settle()?;

@@ -14,7 +14,7 @@ use crate::trace;
 use crate::transfer::{self, Range, abort};
 
 /// How long the source may take to refuse `RETR` before the target is told to store, where it can
-/// say 150 only after the target has acted (FX-04): at least and at most, and in terms of how long
+/// say 150 only after the target has acted: at least and at most, and in terms of how long
 /// its reply before took.
 const REFUSAL: Duration = Duration::from_millis(500);
 const LATE_REFUSAL: Duration = Duration::from_secs(5);
@@ -49,7 +49,7 @@ impl<'a> End<'a> {
         Self { side, client, verb, deadline, has_begun: false, is_last: false, confirmed: None }
     }
 
-    /// Sends `REST`, if the transfer begins elsewhere than the server would let it (FX-12).
+    /// Sends `REST`, if the transfer begins elsewhere than the server would let it.
     fn restart_at(&mut self, marker: RestartMarker) -> Result<(), Error> {
         self.client.put_range_in_force(Range::From(marker))
     }
@@ -185,13 +185,13 @@ impl<'a> Pair<'a> {
     }
 
     /// Who said that all is over and never that it began, so that a data connection may have been
-    /// none (CL-08).
+    /// none.
     pub(super) fn without_beginning(&self) -> Option<Side> {
         let ends = [&self.target, &self.source].into_iter();
         ends.filter(|end| !end.has_begun).map(|end| end.side).next()
     }
 
-    /// One listens, the other is told where (FX-02, FX-03, FX-05, FX-10).
+    /// One listens, the other is told where.
     fn agree(&mut self, rule: AddressRule) -> Result<(), Failure> {
         let (passive, active) = match self.direction {
             Direction::Auto | Direction::TargetListens => (&mut self.target, &mut self.source),
@@ -233,8 +233,8 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
-    /// Waits until the source has begun, so that it can read the file, or has had the time to refuse
-    /// it: `STOR` cannot be taken back.
+    /// Waits until the source has begun, so that it can read the file, or has had the time to
+    /// refuse it: `STOR` cannot be taken back.
     fn hear_source(&mut self) -> Result<(), Failure> {
         let Self { source, target, direction, handshake, pace } = self;
         let of_source = |error| (Side::Source, error);
@@ -280,7 +280,7 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
-    /// Waits for the last replies of both (FX-06).
+    /// Waits for the last replies of both.
     fn watch(&mut self) -> Result<(Reply, Reply), Failure> {
         let Self { source, target, .. } = self;
         loop {
@@ -298,7 +298,8 @@ impl<'a> Pair<'a> {
                 _ => (&*source, &*target),
             };
             let deadline = one.deadline.or(Some(other.deadline));
-            let (this, that) = (&one.client.control, &other.client.control);
+            let this = &one.client.control;
+            let that = &other.client.control;
             let waited = match more_of_source || more_of_target {
                 true => this.go_on(deadline).and_then(|()| that.check()),
                 false => this.wait_beside(that, deadline),
@@ -324,7 +325,7 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// Stops the other where one failed (FX-07), and finds out whose reason counts.
+    /// Stops the other where one failed, and finds out whose reason counts.
     fn give_up(&mut self, side: Side, error: Error) -> Box<Attempt> {
         let (this, other) = match side {
             Side::Source => (&mut self.source, &mut self.target),
@@ -371,8 +372,8 @@ fn release(target: &mut Client) -> bool {
     way::ask(target, Handshake::None).is_ok()
 }
 
-/// How far an error is from what went wrong at first: that the data connection broke (426) says less
-/// than that it did not come about (425), and this less than anything else.
+/// How far an error is from what went wrong at first: that the data connection broke (426) says
+/// less than that it did not come about (425), and this less than anything else.
 fn distance_of(error: &Error) -> u8 {
     match error {
         Error::Refused(_, reply) if reply.code() == ReplyCode::TRANSFER_ABORTED => 2,

@@ -20,7 +20,7 @@ pub(super) enum Handshake {
 }
 
 /// Has one of the two begin the handshake, where the data connections of both are protected
-/// (FX-11). The one that is to listen may do without, if it can be asked to listen by `CPSV`.
+///. The one that is to listen may do without, if it can be asked to listen by `CPSV`.
 pub(super) fn agree(passive: &mut Client, active: &mut Client) -> Result<Handshake, Error> {
     match (is_private(passive), is_private(active)) {
         (false, false) => {
@@ -56,7 +56,7 @@ pub(super) fn is_protected(one: &Client, other: &Client) -> bool {
 }
 
 fn is_private(client: &Client) -> bool {
-    client.secured.as_deref().is_some_and(Secured::is_data_private)
+    client.secured.as_ref().is_some_and(Secured::is_data_private)
 }
 
 impl Client {

@@ -29,7 +29,8 @@ pub(super) fn listen(
     Ok(address)
 }
 
-/// Asks a server to listen, which ends its listening anywhere else. Gives its reply and its address.
+/// Asks a server to listen, which ends its listening anywhere else. Gives its reply and its
+/// address.
 pub(super) fn ask(client: &mut Client, handshake: Handshake) -> Result<(Reply, IpAddr), Error> {
     let Some(host) = host_of(client) else {
         return Err(Error::Unsupported("a listening server whose address is not known"));

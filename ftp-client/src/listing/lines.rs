@@ -85,7 +85,9 @@ impl<'a> Lines<'a> {
                 self.bytes += count as u64;
                 if count > 0 {
                     // It takes all of it: it was emptied before.
-                    let taken = self.reader.push(piece.get(..count).unwrap_or_default());
+                    let taken = self.reader.push(
+                        piece.get(..count).expect("a read gives no more than it has room for"),
+                    );
                     debug_assert_eq!(taken, count);
                     continue;
                 }

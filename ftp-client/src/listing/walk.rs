@@ -218,7 +218,8 @@ impl<'a> Walk<'a> {
             return self.skip(&path, Skipped::Loop);
         }
         let depth = self.open.len() - 1;
-        let (mut directories, mut held) = (Vec::new(), 0);
+        let mut directories = Vec::new();
+        let mut held = 0;
         for line in unparsed {
             self.skip(&path, Skipped::Unparsed(line))?;
         }

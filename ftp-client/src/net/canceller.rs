@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rustix::fd::{AsFd, BorrowedFd};
 
-use crate::net::wakeup::Bell;
+use crate::net::wakeup::Wakeup;
 
 /// Stops clients from another thread, or from a handler of signals that has a thread of its own.
 ///
@@ -43,7 +43,7 @@ pub struct Canceller(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     at: OnceLock<Instant>,
-    bell: Bell,
+    wakeup: Wakeup,
 }
 
 impl Canceller {
@@ -53,14 +53,14 @@ impl Canceller {
     ///
     /// Those of the system, which may have no descriptor left.
     pub fn new() -> io::Result<Self> {
-        Ok(Self(Arc::new(Inner { at: OnceLock::new(), bell: Bell::new()? })))
+        Ok(Self(Arc::new(Inner { at: OnceLock::new(), wakeup: Wakeup::new()? })))
     }
 
     /// Cancels, for good. May be called any number of times.
     pub fn cancel(&self) {
         let Self(inner) = self;
         if inner.at.set(Instant::now()).is_ok() {
-            inner.bell.ring();
+            inner.wakeup.wake();
         }
     }
 
@@ -79,6 +79,6 @@ impl Canceller {
 /// is to be read from it.
 impl AsFd for Canceller {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.bell.as_fd()
+        self.0.wakeup.as_fd()
     }
 }

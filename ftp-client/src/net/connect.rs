@@ -41,7 +41,7 @@ impl Server {
     /// What `HOST` says of it: a name of ASCII labels, or an address. The zone of a link-local one
     /// means something on this host alone.
     pub(crate) fn host_name(&self) -> Result<HostName, ParseError> {
-        let address = self.host.split('%').next().unwrap_or_default();
+        let address = self.host.split_once('%').map_or(self.host.as_str(), |(address, _)| address);
         let address = address.parse().map(HostName::Address);
         address.or_else(|_| HostName::parse(self.host.as_bytes()))
     }
@@ -58,12 +58,12 @@ impl Server {
             Some(rest) => {
                 let close = rest.find(']');
                 let close = close.ok_or(error(text.len(), ParseErrorKind::UnexpectedEnd))?;
-                let (host, rest) = rest.split_at_checked(close).unwrap_or((rest, ""));
+                let (host, rest) = rest.split_at(close);
                 if !bare(host) {
                     return Err(error(1, ParseErrorKind::UnexpectedByte));
                 }
                 let at = close + 2;
-                match rest.get(1..).unwrap_or_default() {
+                match rest.get(1..).expect("it begins with the bracket") {
                     "" => (host, None, at),
                     rest => match rest.strip_prefix(':') {
                         Some(port) => (host, Some(port), at + 1),
@@ -124,7 +124,9 @@ pub(crate) fn through(
     waiter: &Waiter,
     deadline: Deadline,
 ) -> Result<Stream, Error> {
-    let (connector, host, port) = (Arc::clone(connector), server.host.clone(), server.port);
+    let connector = Arc::clone(connector);
+    let host = server.host.clone();
+    let port = server.port;
     let limit = deadline.remaining()?;
     let work = move || connector.connect(&Target::new(&host, port, purpose), limit);
     let stream = waiter.run(deadline, work)?.and_then(Stream::of_any_kind).map_err(Error::Io)?;
@@ -380,7 +382,8 @@ mod tests {
 
     fn try_all(addresses: &[SocketAddr], limit: Duration) -> Result<SocketAddr, Error> {
         let deadline = Deadline::after(limit, Phase::Connect);
-        let (waiter, stagger) = (Waiter::default(), Duration::from_millis(20));
+        let waiter = Waiter::default();
+        let stagger = Duration::from_millis(20);
         let stream = race(addresses.to_vec(), None, stagger, &waiter, deadline)?;
         Ok(stream.addresses().unwrap().1)
     }

@@ -136,7 +136,7 @@ impl Stream {
     }
 
     /// Says good-bye as TLS does, if there is room for it.
-    pub(crate) fn part(&mut self) {
+    pub(crate) fn say_end(&mut self) {
         self.mark_end();
         // Nobody waits for it, and a peer that has left needs none.
         let _ = self.flush();

@@ -12,7 +12,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 
 use crate::error::{Error, Phase};
 use crate::net::canceller::Canceller;
-use crate::net::wakeup::Bell;
+use crate::net::wakeup::Wakeup;
 
 /// The longest that the kernel is told to wait at a time; the deadline is looked at in between.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
@@ -104,7 +104,8 @@ impl Waiter {
         deadline: Deadline,
     ) -> Result<(), Error> {
         loop {
-            let (mut deadline, mut watched) = (deadline, false);
+            let mut deadline = deadline;
+            let mut watched = false;
             if let Some(canceller) = &self.canceller {
                 match (canceller.cancelled_at(), self.leaving) {
                     (Some(_), None) => return Err(Error::Cancelled),
@@ -198,7 +199,7 @@ impl Waiter {
             Ok(aside) => aside,
             Err(error) => return Ok(Err(error)),
         };
-        self.wait_for(aside.bell.as_fd(), PollFlags::IN, deadline)
+        self.wait_for(aside.wakeup.as_fd(), PollFlags::IN, deadline)
             .inspect_err(|_| aside.leave())?;
         Ok(Ok(()))
     }
@@ -210,7 +211,7 @@ fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// What a thread that [`Waiter::run`] starts shares with whoever waits for it.
 struct Aside {
-    bell: Bell,
+    wakeup: Wakeup,
     /// One of the two has ended. The other is the last.
     is_over: AtomicBool,
 }
@@ -221,7 +222,7 @@ impl Aside {
         if LEFT.load(Ordering::Relaxed) >= MOST_LEFT {
             return Err(io::Error::other("too many look-ups and connectors that do not end"));
         }
-        let aside = Arc::new(Self { bell: Bell::new()?, is_over: AtomicBool::new(false) });
+        let aside = Arc::new(Self { wakeup: Wakeup::new()?, is_over: AtomicBool::new(false) });
         let helper = Helper(Arc::clone(&aside));
         thread::Builder::new().name("ftp helper".to_owned()).spawn(move || {
             work();
@@ -251,7 +252,7 @@ impl Drop for Helper {
     fn drop(&mut self) {
         let Self(aside) = self;
         aside.end();
-        aside.bell.ring();
+        aside.wakeup.wake();
     }
 }
 
@@ -292,7 +293,8 @@ mod tests {
 
     #[test]
     fn a_pause_is_whole_or_ends_at_once() {
-        let (short, long) = (Duration::from_millis(20), Duration::from_secs(60));
+        let short = Duration::from_millis(20);
+        let long = Duration::from_secs(60);
         let canceller = Canceller::new().unwrap();
         for canceller in [None, Some(canceller.clone())] {
             let waiter = Waiter::new(Some(long), canceller);

@@ -10,23 +10,23 @@ type Ends = (io::PipeReader, io::PipeWriter);
 #[cfg(not(unix))]
 type Ends = (std::net::TcpStream, std::net::TcpStream);
 
-/// Becomes readable when it is rung, and stays so: nobody reads what came.
+/// Becomes readable when it is woken, and stays so: nothing reads what came.
 #[derive(Debug)]
-pub(crate) struct Bell(Ends);
+pub(crate) struct Wakeup(Ends);
 
-impl Bell {
+impl Wakeup {
     pub(crate) fn new() -> io::Result<Self> {
         ends().map(Self)
     }
 
-    pub(crate) fn ring(&self) {
+    pub(crate) fn wake(&self) {
         let Self((_, end)) = self;
         // One byte has room, and the other end lives as long as this one.
         let _ = (&*end).write(&[0]);
     }
 }
 
-impl AsFd for Bell {
+impl AsFd for Wakeup {
     fn as_fd(&self) -> BorrowedFd<'_> {
         let Self((end, _)) = self;
         end.as_fd()

@@ -27,7 +27,8 @@ impl Pin {
         let letters = base64.strip_suffix('=').unwrap_or(base64);
         let mut digest = [0; 32];
         let mut bytes = digest.iter_mut();
-        let (mut bits, mut count) = (0_u32, 0);
+        let mut bits = 0_u32;
+        let mut count = 0;
         for (index, letter) in letters.bytes().enumerate() {
             let at = PREFIX.len() + index;
             let value = LETTERS.iter().position(|known| *known == letter);

@@ -1,5 +1,5 @@
-//! What stands in for `tls/mod.rs` where the feature `tls` is off: settings for TLS are refused before
-//! anything is sent, so that no value of these types ever comes to be.
+//! What stands in for `tls/mod.rs` where the feature `tls` is off: settings for TLS are refused
+//! before anything is sent, so that no value of these types ever comes to be.
 
 use std::net::TcpStream;
 

@@ -43,7 +43,7 @@ pub(crate) struct Context {
 impl Context {
     /// Reads the files that the settings name, for a server that is known as `host`.
     pub(crate) fn new(settings: &Tls, host: &str) -> Result<Self, TlsError> {
-        let bare = host.split('%').next().unwrap_or_default();
+        let bare = host.split_once('%').map_or(host, |(address, _)| address);
         let name = ServerName::try_from(bare.to_owned());
         let name = name.map_err(|_| {
             TlsError::Settings(format!("{host:?} is no name that a certificate could be for"))
@@ -67,7 +67,8 @@ impl Context {
         let mut config = match &settings.client {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
-                let (chain, secret) = (files::certificates(certificate)?, files::key(key)?);
+                let chain = files::certificates(certificate)?;
+                let secret = files::key(key)?;
                 builder.with_client_auth_cert(chain, secret).map_err(|error| TlsError::File {
                     path: key.clone(),
                     reason: format!(
@@ -254,7 +255,8 @@ impl Session {
             }
         }
         while !self.unread.is_empty() {
-            let mut rest = self.raw.get(self.unread.clone()).unwrap_or_default();
+            let mut rest =
+                self.raw.get(self.unread.clone()).expect("it is a part of what was read");
             let taken = match self.connection.read_tls(&mut rest) {
                 // Behind the end that TLS marks nothing counts.
                 Ok(0) => self.unread.len(),

@@ -54,7 +54,7 @@ pub(super) fn pem(error: &pem::Error) -> String {
 fn date(time: UnixTime) -> String {
     let time = i64::try_from(time.as_secs()).ok().and_then(TimeVal::from_unix_seconds);
     let Some(time) = time.map(|time| time.to_string()) else { return "a day unknown".to_owned() };
-    let part = |range: std::ops::Range<usize>| time.get(range).unwrap_or_default();
+    let part = |range: std::ops::Range<usize>| time.get(range).expect("a time-val has 14 digits");
     format!("{}-{}-{}", part(0..4), part(4..6), part(6..8))
 }
 

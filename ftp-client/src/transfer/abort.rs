@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_millis(1_500);
 /// connection, or it is closed.
 ///
 /// Servers answer with one last reply to the transfer and one to `ABOR`, 426 and 226, 226 and
-/// 225, or 226 twice, so two are awaited, whatever they say (CL-15). Pure-FTPd answers neither the
+/// 225, or 226 twice, so two are awaited, whatever they say. Pure-FTPd answers neither the
 /// transfer nor `ABOR` if they cross. So a silent server is asked by `NOOP`: whatever it still had
 /// to say comes before the 200 to that, which answers neither of the two.
 pub(crate) fn resync(control: &mut ControlConnection, data: Option<Stream>) -> Result<(), Error> {

@@ -43,7 +43,7 @@ pub(crate) fn begin(
     tls_tickets::refill(client)?;
     let sent = pipeline::send(client, command, range, representation, deadline)?;
     let verb = command.verb();
-    let mut beginning = Beginning {
+    let mut setup = Setup {
         client,
         verb,
         line,
@@ -58,16 +58,16 @@ pub(crate) fn begin(
         attempts: Vec::new(),
     };
     loop {
-        match beginning.attempt()? {
+        match setup.attempt()? {
             Tried::Begun(begun) => return Ok(begun),
             Tried::Again => {}
-            Tried::NoData(attempt) => beginning.fall_back(attempt)?,
+            Tried::NoData(attempt) => setup.fall_back(attempt)?,
         }
     }
 }
 
 /// A transfer that is to begin, in one way or another.
-struct Beginning<'a> {
+struct Setup<'a> {
     client: &'a mut Client,
     verb: Verb,
     /// The command, encoded.
@@ -100,7 +100,7 @@ struct Unreached {
     is_usable: bool,
 }
 
-impl Beginning<'_> {
+impl Setup<'_> {
     fn attempt(&mut self) -> Result<Tried, Error> {
         let sent = self.sent.take();
         let is_sent = sent.is_some();

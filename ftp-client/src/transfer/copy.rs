@@ -20,7 +20,9 @@ pub(crate) fn receive(
             Ok(length) => length,
             Err(error) => return Err(Error::recover(error).unwrap_or_else(Error::Io)),
         };
-        if let Err(error) = writer.write_all(block.get(..length).unwrap_or_default()) {
+        if let Err(error) = writer
+            .write_all(block.get(..length).expect("a read gives no more than it has room for"))
+        {
             // What it fails with is not what the caller has to know.
             let _ = file.abort();
             return Err(Error::Local(error));
@@ -54,7 +56,8 @@ pub(crate) fn send(
                 return Err(Error::Local(error));
             }
         };
-        let written = file.write_all(block.get(..length).unwrap_or_default());
+        let written =
+            file.write_all(block.get(..length).expect("a read gives no more than it has room for"));
         *sent = file.transferred();
         written.map_err(|error| Error::recover(error).unwrap_or_else(Error::Io))?;
     }

@@ -59,12 +59,12 @@ pub struct Download<'a> {
     is_bounded: bool,
     /// Where in the file the transfer began.
     offset: u64,
-    text: Option<Text>,
+    text: Option<AsciiIn>,
 }
 
 /// Data with its line ends converted, and not yet given to the caller.
 #[derive(Debug, Default)]
-struct Text {
+struct AsciiIn {
     decoder: AsciiDecoder,
     converted: Vec<u8>,
     /// How much of `converted` was given.
@@ -79,17 +79,26 @@ impl<'a> Download<'a> {
     ) -> Self {
         let (announced, text) = match representation {
             RepresentationType::Image => (announced(transfer.first_reply()), None),
-            RepresentationType::Ascii => (None, Some(Text::default())),
+            RepresentationType::Ascii => (None, Some(AsciiIn::default())),
         };
-        let (expected, range, is_bounded) = (None, None, false);
-        let (bytes, ended) = (0, false);
-        Self { transfer, bytes, ended, announced, expected, range, is_bounded, offset, text }
+        Self {
+            transfer,
+            bytes: 0,
+            ended: false,
+            announced,
+            expected: None,
+            range: None,
+            is_bounded: false,
+            offset,
+            text,
+        }
     }
 
     /// Only the next `length` bytes are wanted. `is_bounded` says that the server promised to send
     /// no others (`RANG`).
     pub(crate) const fn with_range(mut self, length: u64, is_bounded: bool) -> Self {
-        (self.range, self.is_bounded) = (Some(length), is_bounded);
+        self.range = Some(length);
+        self.is_bounded = is_bounded;
         self
     }
 
@@ -180,7 +189,7 @@ impl<'a> Download<'a> {
             // Not a byte beyond: what is behind the part is not the caller's.
             let left = usize::try_from(range - self.bytes).unwrap_or(usize::MAX);
             let length = buffer.len().min(left);
-            buffer = buffer.get_mut(..length).unwrap_or_default();
+            buffer = buffer.get_mut(..length).expect("it is no longer");
             if buffer.is_empty() {
                 return Ok(0);
             }
@@ -192,7 +201,7 @@ impl<'a> Download<'a> {
             return Ok(count);
         };
         loop {
-            let ready = text.converted.get(text.given..).unwrap_or_default();
+            let ready = text.converted.get(text.given..).expect("no more is given than there is");
             let count = ready.len().min(buffer.len());
             if let (Some(to), Some(from)) = (buffer.get_mut(..count), ready.get(..count))
                 && count > 0
@@ -211,7 +220,7 @@ impl<'a> Download<'a> {
                 *ended = true;
                 text.decoder.finish(&mut text.converted);
             } else {
-                let piece = piece.get(..count).unwrap_or_default();
+                let piece = piece.get(..count).expect("a read gives no more than it has room for");
                 text.decoder.decode(piece, &mut text.converted);
             }
         }

@@ -20,7 +20,7 @@ pub use download::Download;
 pub(crate) use range::Range;
 pub(crate) use tls_tickets::is_demand as is_demand_for_session;
 pub use upload::Upload;
-pub(crate) use verdict::{answers_something_else, is_end_of_transfer, uses_data};
+pub(crate) use verdict::{accepted, answers_something_else, is_end_of_transfer, uses_data};
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ use crate::config::Timeouts;
 use crate::error::{Error, Phase};
 use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
-use verdict::{CLOSING, accepted, is_upload};
+use verdict::{CLOSING, is_upload};
 
 /// How a transfer ended that was a success.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -87,14 +87,28 @@ pub(crate) struct Transfer<'a> {
 impl<'a> Transfer<'a> {
     pub(crate) fn new(client: &'a mut Client, begun: Begun) -> Self {
         let Begun { verb, data, first, ended, started } = begun;
-        let (moved, drained, failed) = (false, false, None);
-        Self { client, verb, data, first, ended, moved, drained, failed, started }
+        Self {
+            client,
+            verb,
+            data,
+            first,
+            ended,
+            moved: false,
+            drained: false,
+            failed: None,
+            started,
+        }
     }
 
     /// The same apart from the client, to go on later. No other command may come between.
     pub(crate) fn suspend(mut self) -> Begun {
-        let (verb, first, started) = (self.verb, self.first.clone(), self.started);
-        Begun { verb, data: self.data.take(), first, ended: self.ended.take(), started }
+        Begun {
+            verb: self.verb,
+            data: self.data.take(),
+            first: self.first.clone(),
+            ended: self.ended.take(),
+            started: self.started,
+        }
     }
 
     /// The client, once nothing is owed to it.
@@ -175,7 +189,8 @@ impl<'a> Transfer<'a> {
     /// up says so there, and may leave the data connection as it is. If it confirms the transfer,
     /// that is kept for its end.
     fn wait(&mut self, interest: PollFlags, deadline: &mut Deadline) -> Result<(), Error> {
-        let (control, Some(data)) = (&mut self.client.control, &self.data) else { return Ok(()) };
+        let Some(data) = &self.data else { return Ok(()) };
+        let control = &mut self.client.control;
         if !control.is_outstanding() {
             return control.waiter().wait_for(data.as_fd(), interest, *deadline);
         }
@@ -256,7 +271,7 @@ impl<'a> Transfer<'a> {
             // Kept open until the reply: a server that sees a reset may drop what it was sent.
             cut = self.end_sending(has_sent)?;
         } else if let Some(mut data) = self.data.take() {
-            data.part();
+            data.say_end();
         }
         let control = &mut self.client.control;
         let reply = match self.ended.take() {
@@ -314,7 +329,8 @@ impl<'a> Transfer<'a> {
 
     /// Ends a transfer of which no more is wanted, `bytes` having come.
     pub(crate) fn stop(self, bytes: u64) -> Result<Report, Error> {
-        let (reply, duration) = (self.first.clone(), self.started.elapsed());
+        let reply = self.first.clone();
+        let duration = self.started.elapsed();
         self.abort()?;
         Ok(Report { bytes, reply, duration, ended: Ended::Stopped, unique_name: None })
     }

@@ -1,4 +1,4 @@
-//! `TYPE`, `EPSV` and a verb in one write, so that only one answer is waited for (CL-14).
+//! `TYPE`, `EPSV` and a verb in one write, so that only one answer is waited for.
 
 use ftp_proto::{Command, Reply, RepresentationType, Severity, Verb};
 

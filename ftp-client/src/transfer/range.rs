@@ -28,6 +28,12 @@ impl Range {
         marker.map(Self::From).map_err(Error::Argument)
     }
 
+    /// From the highest offset on that there can be, which no transfer wants.
+    pub(crate) fn from_highest() -> Self {
+        let highest = RestartMarker::new(limits::RESTART_MARKER);
+        Self::From(highest.expect("it is within its own limit"))
+    }
+
     /// `length` bytes from `offset` on.
     pub(crate) fn between(offset: u64, length: u64) -> Result<Self, Error> {
         let last = length.checked_sub(1).and_then(|beyond_first| offset.checked_add(beyond_first));

@@ -28,7 +28,9 @@ pub(super) fn secure(
     let limit = client.config.timeouts.handshake;
     let deadline = client.control.deadline(limit, Phase::Handshake);
     shake_hands(&mut client.control, verb, data, ended, deadline)?;
-    if let (Some(secured), Some(session)) = (&mut client.secured, data.session()) {
+    if let Some(secured) = &mut client.secured
+        && let Some(session) = data.session()
+    {
         secured.count(session);
     }
     Ok(())

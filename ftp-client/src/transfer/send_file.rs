@@ -70,7 +70,9 @@ fn send(upload: &mut Upload<'_>, mut file: &File) -> io::Result<u64> {
         loop {
             match file.read(&mut block) {
                 Ok(0) => break,
-                Ok(count) => upload.write_all(block.get(..count).unwrap_or_default())?,
+                Ok(count) => upload.write_all(
+                    block.get(..count).expect("a read gives no more than it has room for"),
+                )?,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

@@ -15,8 +15,8 @@ impl Transfer<'_> {
         self.data.as_ref().is_some_and(|data| data.session().is_some())
     }
 
-    /// Sends what TLS holds back of the data. A server that confirms what it `has_sent` to it before
-    /// all of that is on its way knows nothing of its end.
+    /// Sends what TLS holds back of the data. A server that confirms what it `has_sent` to it
+    /// before all of that is on its way knows nothing of its end.
     pub(super) fn flush(&mut self, has_sent: bool) -> Result<(), Error> {
         let mut deadline = self.deadline();
         loop {

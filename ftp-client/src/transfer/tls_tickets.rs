@@ -38,7 +38,7 @@ pub(crate) fn is_demand(reply: &Reply) -> bool {
 /// data has moved then.
 pub(super) fn may_help(client: &Client, error: &Error) -> bool {
     let is_made = |secured: &Secured| secured.demand == Demand::Made;
-    client.secured.as_deref().is_some_and(is_made)
+    client.secured.as_ref().is_some_and(is_made)
         && matches!(error, Error::Refused(_, reply) if is_demand(reply))
 }
 
@@ -81,7 +81,7 @@ pub(super) fn look(
                     }
                     // An empty file, or the server has hung up: it says which, once it is
                     // answered, and ProFTPD not before.
-                    data.part();
+                    data.say_end();
                     patience = control.deadline(limit, Phase::FinalReply);
                 }
                 match is_over {
@@ -103,7 +103,7 @@ pub(super) fn look(
 /// Gets new sessions if the server demands what is not there. Whether there is one now, or none is
 /// needed.
 pub(super) fn refill(client: &mut Client) -> Result<bool, Error> {
-    let lacks = |client: &Client| client.secured.as_deref().is_some_and(Secured::lacks_session);
+    let lacks = |client: &Client| client.secured.as_ref().is_some_and(Secured::lacks_session);
     if lacks(client) {
         list(client)?;
     }

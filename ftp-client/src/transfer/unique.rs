@@ -12,7 +12,7 @@ pub(super) fn name(reply: &Reply) -> Option<Pathname> {
 fn name_in(text: &[u8]) -> Option<Pathname> {
     let name = if let Some(rest) = behind(text, b"unique file name:") {
         let end = rest.iter().rposition(|&byte| byte == b')').unwrap_or(rest.len());
-        rest.get(..end).unwrap_or_default()
+        rest.get(..end).expect("it was found in there")
     } else if let Some(rest) = behind(text, b"FILE:") {
         rest
     } else {

@@ -13,7 +13,8 @@ const PIECE: usize = 16_384;
 /// A file that is being uploaded: write it, then call [`finish`](Self::finish).
 ///
 /// Each write goes to the socket at once; wrap it in a [`BufWriter`](std::io::BufWriter) if the
-/// pieces are small, and give a local file to [`send_file`](Self::send_file). It borrows the client, so that no other command can be sent meanwhile:
+/// pieces are small, and give a local file to [`send_file`](Self::send_file). It borrows the
+/// client, so that no other command can be sent meanwhile:
 ///
 /// ```no_run
 /// use std::io::Write;
@@ -99,12 +100,12 @@ pub struct Upload<'a> {
     offset: u64,
     /// The file whose length is to be asked for afterwards.
     check: Option<Pathname>,
-    pub(super) text: Option<Text>,
+    pub(super) text: Option<AsciiOut>,
 }
 
 /// The conversion of line ends, and its result, kept for its allocation.
 #[derive(Debug, Default)]
-pub(super) struct Text {
+pub(super) struct AsciiOut {
     encoder: AsciiEncoder,
     converted: Vec<u8>,
 }
@@ -118,7 +119,7 @@ impl<'a> Upload<'a> {
     ) -> Self {
         let text = match representation {
             RepresentationType::Image => None,
-            RepresentationType::Ascii => Some(Text::default()),
+            RepresentationType::Ascii => Some(AsciiOut::default()),
         };
         Self { transfer, bytes: 0, offset, check, text }
     }
@@ -183,14 +184,14 @@ impl Write for Upload<'_> {
         }
         let count = match &mut self.text {
             None => self.transfer.write(data)?,
-            Some(Text { encoder, converted }) => {
+            Some(AsciiOut { encoder, converted }) => {
                 let piece = data.get(..PIECE).unwrap_or(data);
                 converted.clear();
                 encoder.encode(piece, converted);
                 let mut rest = converted.as_slice();
                 while !rest.is_empty() {
                     let written = self.transfer.write(rest)?;
-                    rest = rest.get(written..).unwrap_or_default();
+                    rest = rest.get(written..).expect("a write takes no more than it is given");
                 }
                 piece.len()
             }
