@@ -97,7 +97,10 @@ fn queue(site: &Site, cutting: &Arc<Cutting>) -> Retry {
     }
     let limit = Duration::from_secs(120);
     // A server that has nothing to say to a reset is not waited for as long as people would.
-    let timeouts = Timeouts { reply: Duration::from_secs(5), ..Timeouts::default() };
+    // It may owe the reply to the command, or the last one: all bytes fit into the buffers of this
+    // machine, so that the client may have sent them before the reset.
+    let soon = Duration::from_secs(5);
+    let timeouts = Timeouts { reply: soon, final_reply: soon, ..Timeouts::default() };
     let builder = Client::builder()
         .timeouts(timeouts)
         .overall(Some(limit))
