@@ -8,13 +8,13 @@ use rustix::fs::{Mode, OFlags, ftruncate, openat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::Directory;
+use super::failure::{existing, system};
 use super::hidden::{lock, unlock};
 use super::output::Output;
 use super::policy::Policy;
 use super::root;
 use super::target::Target;
 use super::usage::{self, Charge, Usage};
-use super::{existing, system};
 use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
 
 /// A file that grows at its end, and is cut back to its old length unless the upload is committed.

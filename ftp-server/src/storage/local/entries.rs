@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, RawDir};
 use rustix::io::{Errno, Result};
 
+use super::failure::system;
 use super::name;
 use super::root::{self, Root};
 use crate::storage::{Entry, EntryKind, Metadata, StorageError, VirtualPath};
@@ -73,7 +74,7 @@ impl DirectoryEntries {
     fn end(&mut self, errno: Errno) -> StorageError {
         self.ended = true;
         self.names.clear();
-        super::system(errno)
+        system(errno)
     }
 
     /// What a name is; `None` if it is gone, or the file system it is the root of, or if that is

@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use crate::storage::{StorageError, StorageErrorKind};
+use crate::storage::{EntryKind, StorageError, StorageErrorKind};
 
 /// What a system call said, in general.
 pub(super) fn system(errno: Errno) -> StorageError {
@@ -47,5 +47,14 @@ pub(super) fn rename_error(errno: Errno) -> StorageError {
         Errno::INVAL => as_kind(StorageErrorKind::Denied, errno),
         Errno::EXIST => as_kind(StorageErrorKind::NotEmpty, errno),
         _ => creation(errno),
+    }
+}
+
+/// Refuses what cannot be read or written.
+pub(super) fn needs_file(kind: EntryKind) -> Result<(), StorageError> {
+    match kind {
+        EntryKind::File => Ok(()),
+        EntryKind::Directory => Err(StorageErrorKind::IsDirectory.into()),
+        EntryKind::Symlink | EntryKind::Special => Err(StorageErrorKind::NotFile.into()),
     }
 }

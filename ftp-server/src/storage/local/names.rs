@@ -6,33 +6,34 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::Directory;
 use super::failure::{creation, existing, rename_error, system};
-use super::{LocalStorage, name, replacement, root, sweep, usage};
+use super::files::Files;
+use super::{name, quota, replacement, root, sweep, usage};
 use crate::storage::{EntryKind, StorageError, StorageErrorKind, VirtualPath};
 
-pub(super) fn remove(storage: &LocalStorage, path: &VirtualPath) -> Result<(), StorageError> {
+pub(super) fn remove(files: &Files, path: &VirtualPath) -> Result<(), StorageError> {
     if path.is_root() {
         return Err(StorageErrorKind::IsDirectory.into());
     }
     name::check_existing(path)?;
-    let (directory, name) = storage.parent(path)?;
-    let names = directory.names(storage.policy.sync, None).map_err(system)?;
-    let change = storage.root.usage().change();
-    let size = change.size_of(&directory, name);
+    let (directory, name) = files.parent(path)?;
+    let names = directory.names(files.policy.sync, None).map_err(system)?;
+    let change = files.root.usage().change();
+    let size = change.size_of(|| directory.metadata(name).ok());
     retry_on_intr(|| unlinkat(&directory, name, AtFlags::empty())).map_err(existing)?;
     change.freed(size);
     drop(change);
     names.sync().map_err(system)
 }
 
-pub(super) fn rmdir(storage: &LocalStorage, path: &VirtualPath) -> Result<(), StorageError> {
+pub(super) fn rmdir(files: &Files, path: &VirtualPath) -> Result<(), StorageError> {
     if path.is_root() {
         return Err(StorageErrorKind::Denied.into());
     }
     name::check_existing(path)?;
-    let (directory, name) = storage.parent(path)?;
-    let names = directory.names(storage.policy.sync, None).map_err(system)?;
+    let (directory, name) = files.parent(path)?;
+    let names = directory.names(files.policy.sync, None).map_err(system)?;
     let remove = || {
-        let change = storage.root.usage().change();
+        let change = files.root.usage().change();
         match retry_on_intr(|| unlinkat(&directory, name, AtFlags::REMOVEDIR)) {
             // Some file systems say so of a directory that is not empty.
             Err(Errno::EXIST) => Err(Errno::NOTEMPTY),
@@ -48,20 +49,20 @@ pub(super) fn rmdir(storage: &LocalStorage, path: &VirtualPath) -> Result<(), St
     names.sync().map_err(system)
 }
 
-pub(super) fn mkdir(storage: &LocalStorage, path: &VirtualPath) -> Result<(), StorageError> {
+pub(super) fn mkdir(files: &Files, path: &VirtualPath) -> Result<(), StorageError> {
     if path.is_root() {
         return Err(StorageErrorKind::Exists.into());
     }
     name::check_new(path)?;
-    let (directory, name) = storage.parent(path)?;
-    let names = directory.names(storage.policy.sync, None).map_err(system)?;
-    let umask = storage.policy.umask;
+    let (directory, name) = files.parent(path)?;
+    let names = directory.names(files.policy.sync, None).map_err(system)?;
+    let umask = files.policy.umask;
     let bits = umask.apply(0o777);
     if directory.metadata(name).is_ok() {
         return Err(StorageErrorKind::Exists.into());
     }
-    let usage = storage.root.usage();
-    let mut charge = usage.begin(&storage.root, storage.policy.limit())?;
+    let usage = files.root.usage();
+    let mut charge = quota::begin(&files.root, files.policy.limit())?;
     charge.grow(usage::COST_OF_OBJECT)?;
     let change = usage.change();
     retry_on_intr(|| mkdirat(&directory, name, bits)).map_err(creation)?;
@@ -80,7 +81,7 @@ pub(super) fn mkdir(storage: &LocalStorage, path: &VirtualPath) -> Result<(), St
 }
 
 pub(super) fn rename(
-    storage: &LocalStorage,
+    files: &Files,
     from: &VirtualPath,
     to: &VirtualPath,
     replace: bool,
@@ -93,13 +94,13 @@ pub(super) fn rename(
         return Err(StorageErrorKind::IsDirectory.into());
     }
     name::check_new(to)?;
-    let (from_directory, from_name) = storage.parent(from)?;
-    let (to_directory, to_name) = storage.parent(to)?;
-    let names = |directory: &Directory| directory.names(storage.policy.sync, None).map_err(system);
+    let (from_directory, from_name) = files.parent(from)?;
+    let (to_directory, to_name) = files.parent(to)?;
+    let names = |directory: &Directory| directory.names(files.policy.sync, None).map_err(system);
     let (to_names, from_names) = (names(&to_directory)?, names(&from_directory)?);
-    let usage = storage.root.usage();
+    let usage = files.root.usage();
     let change = usage.change();
-    change.moves(&from_directory, from_name);
+    change.moves(|| from_directory.metadata(from_name).ok());
     match from_directory.rename_new(from_name, &to_directory, to_name) {
         Err(Errno::EXIST) => {
             let old = from_directory.metadata(from_name).map_err(existing)?;
@@ -119,7 +120,7 @@ pub(super) fn rename(
             }
             let replaced = match old.identity == taken.identity {
                 true => 0,
-                false => change.size_of(&to_directory, to_name),
+                false => change.size_of(|| to_directory.metadata(to_name).ok()),
             };
             retry_on_intr(|| renameat(&from_directory, from_name, &to_directory, to_name))
                 .map_err(rename_error)?;

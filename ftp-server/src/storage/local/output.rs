@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Advice, fadvise, fdatasync, ftruncate};
 use rustix::io::{Result, retry_on_intr, write};
 
+use super::failure::system;
 use super::phase::{self, Phase};
 use super::policy::SyncPolicy;
 use super::usage::Charge;
@@ -58,7 +59,7 @@ impl Output {
         let count = added.as_ref().map_or(0, |added| *added);
         self.charge.shrink(most.saturating_sub(count));
         self.advance(count);
-        added.map_err(super::system)
+        added.map_err(system)
     }
 
     /// What it costs its user.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustix::fs::Mode;
 
+use super::failure::needs_file;
 use crate::limits;
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
 
@@ -88,7 +89,7 @@ impl Policy {
 
     /// Refuses an object whose content is not to be sent, nor added to.
     pub(super) fn check_readable(self, object: &Metadata) -> Result<(), StorageError> {
-        super::needs_file(object.kind)?;
+        needs_file(object.kind)?;
         self.check_links(object)
     }
 

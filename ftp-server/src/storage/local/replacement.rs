@@ -11,13 +11,15 @@ use rustix::fs::{
 use rustix::io::{Errno, pread, retry_on_intr, write};
 
 use super::directory::Directory;
+use super::failure::{as_kind, creation, existing, system};
 use super::output::Output;
 use super::phase::{self, Phase};
 use super::policy::{Bounds, PartialPolicy, Policy, Umask};
-use super::shelf::{self, Part};
+use super::quota;
+use super::shelf::Part;
 use super::target::Target;
 use super::usage::{self, Charge};
-use super::{as_kind, creation, existing, hidden, name, root, system};
+use super::{eviction, hidden, name, root};
 use crate::pace::Pace;
 use crate::storage::{Metadata, StorageError, StorageErrorKind, StreamEnd, Upload, WriteMode};
 
@@ -135,7 +137,7 @@ impl Replacement {
             return Ok(None);
         }
         let usage = Arc::clone(target.directory.root().usage());
-        let mut charge = usage.go_on(target.directory.root(), policy.limit())?.in_place();
+        let mut charge = quota::go_on(target.directory.root(), policy.limit())?.in_place();
         let change = usage.change();
         let (file, metadata) = match hidden::open_locked(target.directory.as_fd(), &kept) {
             Ok(opened) => opened,
@@ -187,7 +189,7 @@ impl Replacement {
     fn publish(&mut self) -> Result<(), Errno> {
         let root = Arc::clone(self.directory.root());
         let change = root.usage().change();
-        let replaced = change.size_of(&self.directory, &self.name);
+        let replaced = change.size_of(|| self.directory.metadata(&self.name).ok());
         self.give_name()?;
         change.freed(replaced);
         self.output.charge().keep();
@@ -274,7 +276,7 @@ impl Replacement {
         }
         let root = Arc::clone(self.directory.root());
         let part = Part::new(self.directory.path(), &kept, root::metadata_of(&self.output)?);
-        if !shelf::make_way(&root, &part, self.bounds) {
+        if !eviction::make_way(&root, &part, self.bounds) {
             return Ok(false);
         }
         let _change = root.usage().change();

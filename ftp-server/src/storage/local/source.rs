@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::{read, retry_on_intr};
 
+use super::failure::system;
 use crate::storage::{Source, StorageError, StorageErrorKind};
 
 /// An open file and the size it had then.
@@ -47,7 +48,7 @@ impl Source for LocalSource {
         if offset > self.size {
             return Err(StorageErrorKind::BadRestart.into());
         }
-        retry_on_intr(|| seek(&self.file, SeekFrom::Start(offset))).map_err(super::system)?;
+        retry_on_intr(|| seek(&self.file, SeekFrom::Start(offset))).map_err(system)?;
         self.left = self.left.map(|_| self.size - offset);
         Ok(())
     }

@@ -6,6 +6,7 @@ use rustix::fs::{OFlags, readlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::Directory;
+use super::failure::{self, lookup, system};
 use super::name;
 use super::root::{self, Root};
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind, VirtualPath, WriteMode};
@@ -35,17 +36,17 @@ impl Target {
             let (parent, name) = root::split(&path);
             if matches!(name, b"." | b"..") {
                 // Only a link says so, and it means a directory.
-                root.open_beneath(&path, OFlags::PATH).map_err(super::lookup)?;
+                root.open_beneath(&path, OFlags::PATH).map_err(lookup)?;
                 return Err(StorageErrorKind::IsDirectory.into());
             }
             if name::is_temporary(name) {
                 return Err(StorageErrorKind::NameNotAllowed.into());
             }
-            let directory = Directory::open(root, parent).map_err(super::lookup)?;
+            let directory = Directory::open(root, parent).map_err(lookup)?;
             let existing = match directory.metadata(name) {
                 Ok(metadata) => Some(metadata),
                 Err(Errno::NOENT) => None,
-                Err(errno) => return Err(super::system(errno)),
+                Err(errno) => return Err(system(errno)),
             };
             match existing.map(|existing| existing.kind) {
                 Some(EntryKind::Directory) => return Err(StorageErrorKind::IsDirectory.into()),
@@ -54,12 +55,12 @@ impl Target {
                 _ => return Ok(Self { name: name.to_vec(), directory, existing }),
             }
             if !root.is_kernel_confined() {
-                return Err(super::system(Errno::LOOP));
+                return Err(system(Errno::LOOP));
             }
             let link = retry_on_intr(|| readlinkat(&directory, name, Vec::new()));
-            let link = link.map_err(super::existing)?.into_bytes();
+            let link = link.map_err(failure::existing)?.into_bytes();
             if link.starts_with(b"/") {
-                return Err(super::system(Errno::XDEV));
+                return Err(system(Errno::XDEV));
             }
             let mut next = parent.to_vec();
             if !next.is_empty() {
@@ -69,6 +70,6 @@ impl Target {
             next.extend_from_slice(link.get(..length).unwrap_or_default());
             path = next;
         }
-        Err(super::system(Errno::LOOP))
+        Err(system(Errno::LOOP))
     }
 }

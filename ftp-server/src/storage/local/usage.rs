@@ -13,22 +13,14 @@ use std::sync::{
 };
 use std::time::{Duration, Instant};
 
-use super::directory::Directory;
-use super::root::Root;
 use super::shelf::Shelf;
-use super::sweep;
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
-use crate::{limits, threads};
 
 /// How old a count may be, for whoever still has room by it.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How old a count may be by which an upload is refused.
 const OLD_FOR_REFUSAL: Duration = Duration::from_secs(10 * 60);
-
-/// How long a question waits for a count without which there is no answer. The client hears nothing
-/// meanwhile, and is not heard.
-const WAIT: Duration = Duration::from_secs(5);
 
 /// What a directory costs, and a file without content: about what it takes on a disk.
 pub(super) const COST_OF_OBJECT: u64 = 4 * 1024;
@@ -161,30 +153,18 @@ impl Usage {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many bytes of `limit` are left, counting first if nobody has, or long ago. Where an old
+    /// How many bytes of `limit` are left, `None` if that is not known within `longest`: without a
+    /// count, or with an old one, `start_count` is to start a thread that makes one. Where an old
     /// count leaves some, it does until there is a new one.
-    ///
-    /// # Errors
-    ///
-    /// `Busy` if counting takes too long to wait for. It goes on.
-    pub(super) fn left(
-        self: &Arc<Self>,
-        root: &Arc<Root>,
-        limit: u64,
-    ) -> Result<u64, StorageError> {
-        self.left_within(root, limit, WAIT)?.ok_or_else(|| StorageErrorKind::Busy.into())
-    }
-
-    /// The same, waiting so long at most. `None` if that was not enough.
     ///
     /// # Errors
     ///
     /// There is no thread to count in.
     pub(super) fn left_within(
         self: &Arc<Self>,
-        root: &Arc<Root>,
         limit: u64,
         longest: Duration,
+        start_count: impl Fn(Counting) -> std::io::Result<()>,
     ) -> Result<Option<u64>, StorageError> {
         let start = Instant::now();
         let mut state = self.state();
@@ -196,7 +176,7 @@ impl Usage {
             if !state.is_counting {
                 state.is_counting = true;
                 drop(state);
-                self.count(root)?;
+                start_count(Counting(Arc::clone(self)))?;
                 // It may have counted by now.
                 state = self.state();
             }
@@ -212,13 +192,6 @@ impl Usage {
             let waited = self.counted.wait_timeout_while(state, wait, is_counting);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-    }
-
-    /// Starts the thread that counts.
-    fn count(self: &Arc<Self>, root: &Arc<Root>) -> std::io::Result<()> {
-        let (counting, root) = (Counting(Arc::clone(self)), Arc::clone(root));
-        let count = move || counting.0.walk(|| sweep::count(&root));
-        threads::start(Some("count"), limits::SESSION_STACK, count).map(drop)
     }
 
     /// Takes what a walk through the tree gives; walks again if that cannot have met all there is.
@@ -324,40 +297,8 @@ impl Usage {
         Change { usage: self, alone: Some(alone), _shared: None }
     }
 
-    /// Begins an upload of somebody with this limit.
-    ///
-    /// # Errors
-    ///
-    /// `OverQuota` if nothing is left of it.
-    pub(super) fn begin(
-        self: &Arc<Self>,
-        root: &Arc<Root>,
-        limit: Option<u64>,
-    ) -> Result<Charge, StorageError> {
-        if let Some(limit) = limit
-            && self.left(root, limit)? == 0
-        {
-            return Err(StorageErrorKind::OverQuota.into());
-        }
-        Ok(self.charge(limit))
-    }
-
-    /// The same where nothing has to be left: the upload goes on with a part that counts already, and
-    /// what it does not keep of that makes room.
-    ///
-    /// # Errors
-    ///
-    /// `Busy` if counting takes too long to wait for.
-    pub(super) fn go_on(
-        self: &Arc<Self>,
-        root: &Arc<Root>,
-        limit: Option<u64>,
-    ) -> Result<Charge, StorageError> {
-        limit.map(|limit| self.left(root, limit)).transpose()?;
-        Ok(self.charge(limit))
-    }
-
-    fn charge(self: &Arc<Self>, limit: Option<u64>) -> Charge {
+    /// Counts an upload of somebody with this limit.
+    pub(super) fn charge(self: &Arc<Self>, limit: Option<u64>) -> Charge {
         let mut state = self.state();
         state.uploads += 1;
         let (usage, counts) = (Arc::clone(self), state.counts);
@@ -380,7 +321,14 @@ const fn is_too_old(age: Duration, left: u64, uploads: usize) -> bool {
 }
 
 /// A thread counts, or is about to; with this dropped it has ended.
-struct Counting(Arc<Usage>);
+pub(super) struct Counting(Arc<Usage>);
+
+impl Counting {
+    /// As [`Usage::walk`].
+    pub(super) fn walk(&self, count: impl FnMut() -> Option<Seen>) {
+        self.0.walk(count);
+    }
+}
 
 impl Drop for Counting {
     fn drop(&mut self) {
@@ -402,25 +350,25 @@ pub(super) struct Change<'a> {
 
 impl Change<'_> {
     /// What goes with a file's name, if that matters to anybody.
-    pub(super) fn size_of(&self, directory: &Directory, name: &[u8]) -> u64 {
-        let found = self.alone.as_ref().and_then(|_| directory.metadata(name).ok());
+    pub(super) fn size_of(&self, look: impl FnOnce() -> Option<Metadata>) -> u64 {
+        let found = self.alone.as_ref().and_then(|_| look());
         found
             .filter(|found| found.kind == EntryKind::File)
             .map_or(0, |found| cost_of_file(found.size))
     }
 
     /// What has this name is about to get another one.
-    pub(super) fn moves(&self, directory: &Directory, name: &[u8]) {
+    pub(super) fn moves(&self, look: impl FnOnce() -> Option<Metadata>) {
         if self.usage.state().meanwhile.is_none() {
             return;
         }
-        let found = directory.metadata(name);
+        let found = look();
         let mut state = self.usage.state();
         match found {
-            Ok(found) if found.kind == EntryKind::File => {
+            Some(found) if found.kind == EntryKind::File => {
                 state.may_be_missed(cost_of_file(found.size));
             }
-            Ok(found) if found.kind != EntryKind::Directory => {}
+            Some(found) if found.kind != EntryKind::Directory => {}
             _ => {
                 if let Some(meanwhile) = &mut state.meanwhile {
                     meanwhile.is_unknown = true;

@@ -3,9 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::LocalStorage;
-use super::target::Target;
-use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload, VirtualPath, WriteMode};
+use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
 
 /// How long an upload waits for a count without which nobody knows whether it may begin.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -13,35 +11,26 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long one step of it waits, in which nobody looks after the client.
 pub(super) const STEP: Duration = Duration::from_millis(100);
 
+/// The upload, if it could begin by now.
+type Begun = Result<Option<Box<dyn Upload>>, StorageError>;
+
 /// An upload that begins once the bytes beneath the root are counted. Until then nothing of it is
 /// anywhere.
 pub(super) struct Waiting {
-    storage: LocalStorage,
-    path: VirtualPath,
-    mode: WriteMode,
-    user: Option<Vec<u8>>,
+    /// Waits for [`STEP`] at most, and begins if that was enough.
+    begin: Box<dyn Fn() -> Begun + Send>,
     since: Instant,
     begun: Option<Box<dyn Upload>>,
 }
 
 impl Waiting {
-    pub(super) fn new(
-        storage: &LocalStorage,
-        path: &VirtualPath,
-        mode: WriteMode,
-        user: Option<&[u8]>,
-    ) -> Self {
-        let (storage, path, user) = (storage.clone(), path.clone(), user.map(<[u8]>::to_vec));
-        Self { storage, path, mode, user, since: Instant::now(), begun: None }
+    pub(super) fn new(begin: impl Fn() -> Begun + Send + 'static) -> Self {
+        Self { begin: Box::new(begin), since: Instant::now(), begun: None }
     }
 
-    /// Waits a moment, and begins if that was enough. What the path leads to is looked up anew.
     fn wait(&mut self) -> Result<(), StorageError> {
-        if self.storage.knows_what_is_left()? {
-            let target = Target::find(&self.storage.root, &self.path, self.mode)?;
-            let begun = self.storage.begin_at(target, self.mode, self.user.as_deref())?;
-            self.begun = Some(begun);
-        } else if self.since.elapsed() >= PATIENCE {
+        self.begun = (self.begin)()?;
+        if self.begun.is_none() && self.since.elapsed() >= PATIENCE {
             return Err(StorageErrorKind::Busy.into());
         }
         Ok(())

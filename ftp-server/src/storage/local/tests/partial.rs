@@ -323,7 +323,7 @@ fn what_is_not_of_an_upload_is_not_swept_and_not_counted_fs_14() {
 fn what_is_kept_is_swept_when_its_day_is_over_fs_14() {
     let tree = Tree::new();
     let storage = tree.storage();
-    let root = Arc::clone(&storage.root);
+    let root = Arc::clone(&storage.files.root);
     assert_eq!(sweep::Walk::of(&root), None);
     fs::create_dir(tree.root.join("d")).unwrap();
     for (name, hours) in [("a", 3), ("d/b", 20), ("c", 7)] {
@@ -425,7 +425,7 @@ fn what_is_gone_on_with_replaces_nothing_that_came_meanwhile_fs_15_fs_18() {
 fn the_sweeper_ends_with_its_storage_fs_14() {
     let tree = Tree::new();
     let storage = tree.storage().with_sweeper().unwrap().with_sweeper().unwrap();
-    let root = Arc::downgrade(&storage.root);
+    let root = Arc::downgrade(&storage.files.root);
     let (kept, news) = mpsc::channel();
     drop(storage);
     // It may be in its walk yet, for a moment.

@@ -67,7 +67,7 @@ impl Tree {
     fn check(&self, storage: &LocalStorage, limit: u64, what: &str) {
         // If that is in doubt, it is made anew behind our back.
         storage.quota().unwrap();
-        storage.root.usage().settle();
+        storage.files.root.usage().settle();
         let left = storage.quota().unwrap().unwrap();
         assert_eq!(limit - left, self.bytes(), "{what}: {:?}", self.names(""));
     }
@@ -168,7 +168,7 @@ fn what_is_too_much_is_refused_and_given_back_hp_23_cm_105_cm_106_hf_03() {
     for storage in tree.storages() {
         tree.put("old", [b'o'; 4_000]);
         let storage = storage.with_quota(LIMIT);
-        storage.root.usage().forget();
+        storage.files.root.usage().forget();
         for (mode, least) in [
             (WriteMode::Create, 6_001),
             (WriteMode::Replace, 6_001),
@@ -234,11 +234,11 @@ fn many_uploads_at_once_never_have_more_than_the_limit_hp_23() {
     });
     assert!(refused.load(Ordering::SeqCst) > 0 && stored.load(Ordering::SeqCst) > 0);
     // What came while it was counted anew may count twice until the next walk, and is never missed.
-    storages[0].root.usage().settle();
+    storages[0].files.root.usage().settle();
     let left = storages[0].quota().unwrap().unwrap();
     assert!(LIMIT - left >= tree.bytes(), "{left} left");
-    storages[0].root.usage().settle();
-    storages[0].root.usage().forget();
+    storages[0].files.root.usage().settle();
+    storages[0].files.root.usage().forget();
     tree.check(&storages[0], LIMIT, "in the end");
 }
 
@@ -268,7 +268,7 @@ fn what_comes_while_it_is_counted_is_not_missed_hp_23() {
             }
         });
         let counts = (0..100).map(|_| {
-            limited.root.usage().forget();
+            limited.files.root.usage().forget();
             LIMIT - limited.quota().unwrap().unwrap_or(LIMIT)
         });
         let least = counts.min();
@@ -276,7 +276,7 @@ fn what_comes_while_it_is_counted_is_not_missed_hp_23() {
         least
     });
     assert!(least >= Some(MOVED as u64 + REST), "{least:?}");
-    limited.root.usage().forget();
+    limited.files.root.usage().forget();
     tree.check(&limited, LIMIT, "in the end");
 }
 
@@ -288,7 +288,7 @@ fn a_walk_is_told_what_it_may_have_missed_hp_23() {
     tree.link("d", "link");
     let storage = tree.storage().with_quota(10_000);
     for is_first in [true, false] {
-        let usage = storage.root.usage();
+        let usage = storage.files.root.usage();
         tree.put("a", [b'a'; 300]);
         match is_first {
             true => usage.forget(),
@@ -323,7 +323,7 @@ fn a_directory_that_moves_has_the_walk_begin_anew_hp_23() {
     fs::create_dir(tree.root.join("d")).unwrap();
     fs::create_dir(tree.root.join("e")).unwrap();
     let storage = tree.storage().with_quota(LIMIT);
-    let usage = storage.root.usage();
+    let usage = storage.files.root.usage();
     let to_and_fro = || {
         storage.rename(&path("d"), &path("e/d"), false).unwrap();
         storage.rename(&path("e/d"), &path("d"), false).unwrap();
@@ -356,7 +356,7 @@ fn nobody_waits_for_a_count_who_can_do_without_hp_23() {
     let tree = Tree::new();
     tree.put("a", [b'a'; 100]);
     let storage = tree.storage().with_quota(LIMIT);
-    let usage = storage.root.usage();
+    let usage = storage.files.root.usage();
     // Met by the walk while somebody adds to it, so that the count is in doubt.
     let upload = storage.write(&path("a"), WriteMode::Append).unwrap();
     usage.forget();
@@ -388,7 +388,7 @@ fn an_upload_waits_for_a_count_step_by_step_hp_23_cm_105() {
     let tree = Tree::new();
     tree.put("old", [b'o'; 400]);
     let storage = tree.storage().with_quota(LIMIT);
-    let usage = storage.root.usage();
+    let usage = storage.files.root.usage();
     let begin = |name: &str, mode| {
         usage.forget();
         usage.seem_to_count(true);
@@ -462,7 +462,7 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
     for end in [None, Some(StreamEnd::Cut)] {
         let mut upload = free.write(&path("a"), WriteMode::Append).unwrap();
         upload.write_all(&[b'a'; 300]).unwrap();
-        limited.root.usage().forget();
+        limited.files.root.usage().forget();
         // The walk met them, and whoever writes them counts them too: rather too many.
         assert!(limited.quota().unwrap().unwrap() <= LIMIT - tree.bytes());
         match end {
@@ -474,7 +474,7 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
     // Removed while something is added to it.
     for adds in [true, false] {
         tree.put("b", [b'b'; 1_000]);
-        limited.root.usage().forget();
+        limited.files.root.usage().forget();
         tree.check(&limited, LIMIT, "before");
         let mut other = limited.write(&path("other"), WriteMode::Create).unwrap();
         let mut upload = limited.write(&path("b"), WriteMode::Append).unwrap();
@@ -496,7 +496,7 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
     tree.put("c", [b'c'; 2_000]);
     assert_eq!(limited.quota().unwrap().unwrap(), LIMIT - tree.bytes() + 2_000);
     // Nor has the thread that counted.
-    let (usage, root) = (limited.root.usage(), &limited.root);
+    let (usage, root) = (limited.files.root.usage(), &limited.files.root);
     while Arc::strong_count(usage) > 2 || Arc::strong_count(root) > 1 {
         thread::yield_now();
     }
@@ -511,7 +511,7 @@ fn the_sweeper_gives_back_what_it_removes_hp_23_fs_14() {
     let storage = tree.storage().with_quota(LIMIT);
     cut(&storage, "f", WriteMode::Replace, 900);
     tree.check(&storage, LIMIT, "kept");
-    storage.root.usage().forget();
+    storage.files.root.usage().forget();
     tree.check(&storage, LIMIT, "kept, and counted anew");
     let kept = tree.root.join(&tree.names("")[0]);
     let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(25 * 60 * 60);

@@ -1,5 +1,10 @@
 //! How much is kept of cut uploads, and that a hidden file belongs to one process only.
 
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+
+use super::super::directory::Directory;
 use super::super::shelf::Part;
 use super::*;
 use crate::storage::RoomFor;
@@ -107,9 +112,9 @@ fn what_nobody_resumes_any_more_makes_way_until_it_is_swept_fs_15() {
         let old = fs::OpenOptions::new().append(true).open(shown("a")).unwrap();
         old.set_modified(then).unwrap();
         // As a walk finds it that comes before its day is over, and not again for a day.
-        let directory = Directory::open(&storage.root, b"").unwrap();
+        let directory = Directory::open(&storage.files.root, b"").unwrap();
         let found = directory.metadata(&hidden("a")).unwrap();
-        storage.root.usage().shelf().put(Part::new(b"", &hidden("a"), found));
+        storage.files.root.usage().shelf().put(Part::new(b"", &hidden("a"), found));
         let [given_up, left] = ["a", "b"].map(shown);
         cut(&storage, "ann", "c", 10);
         assert_eq!((given_up.exists(), left.exists()), (false, true));
@@ -164,7 +169,7 @@ fn one_that_is_resumed_does_not_make_way_fs_15() {
 fn a_file_that_was_tidied_away_as_it_was_made_gets_another_name_fs_12_fs_14() {
     let tree = Tree::new();
     let storage = tree.deprived(true, false);
-    let directory = Directory::open(&storage.root, b"").unwrap();
+    let directory = Directory::open(&storage.files.root, b"").unwrap();
     let name = name::temporary().unwrap();
     let shown = tree.root.join(std::str::from_utf8(&name).unwrap());
     let claim = |file: &fs::File| {

@@ -9,7 +9,7 @@ use super::*;
 /// What the count says is in use; a walk that is under way is waited for.
 fn counted(storage: &LocalStorage, limit: u64) -> u64 {
     storage.quota().unwrap();
-    storage.root.usage().settle();
+    storage.files.root.usage().settle();
     limit - storage.quota().unwrap().unwrap()
 }
 
@@ -33,7 +33,7 @@ fn a_tree_deeper_than_any_path_still_counts_hp_23() {
     let before = counted(&storage, LIMIT);
     // No command names the file any more, and it is there.
     storage.rename(&path("l"), &upper.join(b"l"), false).unwrap();
-    storage.root.usage().forget();
+    storage.files.root.usage().forget();
     assert_eq!(counted(&storage, LIMIT), before);
     // What is left over down there is swept as well.
     let mut below = tree.root.clone();
@@ -70,7 +70,7 @@ fn a_cut_append_is_taken_back_while_nobody_removes_the_file_hp_23_fs_16() {
         });
         is_ready.recv().unwrap();
         // Whoever removes or replaces a file has this from the look at its length to the end.
-        let change = storage.root.usage().change();
+        let change = storage.files.root.usage().change();
         go.send(()).unwrap();
         for _ in 0..50 {
             assert_eq!((length(), cut.is_finished()), (1_500, false));
@@ -106,7 +106,7 @@ fn a_count_never_falls_for_what_could_not_be_seen_hp_23() {
     const LIMIT: u64 = 10_000;
     let tree = Tree::new();
     let storage = tree.storage().with_quota(LIMIT);
-    let usage = storage.root.usage();
+    let usage = storage.files.root.usage();
     for (bytes, is_whole, want) in
         [(5_000, true, 5_000), (1_000, false, 5_000), (6_000, false, 6_000), (1_000, true, 1_000)]
     {
@@ -156,7 +156,7 @@ fn directories_and_empty_files_cost_hp_23_cm_86() {
         assert_eq!(kind(storage.mkdir(&path("f"))), Some(StorageErrorKind::Exists));
         let another = storage.write(&path("another"), WriteMode::Create).unwrap();
         assert_eq!(kind(another.commit()), over);
-        storage.root.usage().forget();
+        storage.files.root.usage().forget();
         assert_eq!(counted(&storage, LIMIT), 4 * 4_096);
         for name in ["d/e", "d", "f"] {
             storage.rmdir(&path(name)).unwrap();

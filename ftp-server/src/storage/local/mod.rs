@@ -8,16 +8,20 @@
 //! in one step.
 
 mod append;
+mod begin;
 mod changeable;
 mod directory;
 mod entries;
+mod eviction;
 mod failure;
+mod files;
 mod hidden;
 mod name;
 mod names;
 mod output;
 mod phase;
 mod policy;
+mod quota;
 mod replacement;
 mod root;
 mod shelf;
@@ -29,7 +33,7 @@ mod tests;
 mod usage;
 mod waiting;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -38,20 +42,18 @@ pub use self::policy::{PartialPolicy, SyncPolicy};
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, chmodat, fstatvfs, utimensat,
 };
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::retry_on_intr;
 
-use self::append::Appending;
 use self::changeable::Changeable;
-use self::directory::Directory;
 use self::entries::DirectoryEntries;
-use self::failure::{as_kind, creation, existing, lookup, system};
+use self::failure::{lookup, system};
+use self::files::Files;
 use self::policy::{Bounds, Policy, Umask};
-use self::replacement::{Replacement, WhenCut};
+use self::replacement::WhenCut;
 use self::root::Root;
 use self::source::LocalSource;
 use self::target::Target;
 use self::usage::{COST_OF_OBJECT as OBJECT, Usage};
-use self::waiting::Waiting;
 use super::{
     Capabilities, Confinement, ConfinementPolicy, Entries, EntryKind, Metadata, RoomFor, Source,
     Storage, StorageError, StorageErrorKind, Upload, VirtualPath, Walls, WriteMode,
@@ -102,8 +104,7 @@ use crate::config::ServerConfig;
 /// ```
 #[derive(Clone, Debug)]
 pub struct LocalStorage {
-    root: Arc<Root>,
-    policy: Policy,
+    files: Files,
     confinement: Option<Arc<Confinement>>,
 }
 
@@ -129,19 +130,22 @@ impl LocalStorage {
         // For later: what reads it then may be confined.
         policy::mask_of_process();
         let confinement = confinement_if_any(&root)?.map(Arc::new);
-        Ok(Self { root: Arc::new(root), policy: Policy::default(), confinement })
+        let files = Files { root: Arc::new(root), policy: Policy::default() };
+        Ok(Self { files, confinement })
     }
 
     /// The same with another policy; [`SyncPolicy::FileAndDirectory`] is the default.
     #[must_use]
-    pub fn with_sync(self, sync: SyncPolicy) -> Self {
-        Self { policy: Policy { sync, ..self.policy }, ..self }
+    pub fn with_sync(mut self, sync: SyncPolicy) -> Self {
+        self.files.policy.sync = sync;
+        self
     }
 
     /// The same with another policy for cut uploads; [`PartialPolicy::Resume`] is the default.
     #[must_use]
-    pub fn with_partial(self, partial: PartialPolicy) -> Self {
-        Self { policy: Policy { partial, ..self.policy }, ..self }
+    pub fn with_partial(mut self, partial: PartialPolicy) -> Self {
+        self.files.policy.partial = partial;
+        self
     }
 
     /// The same with other bounds on what is kept of cut uploads for each user: how many files, and
@@ -149,16 +153,18 @@ impl LocalStorage {
     /// itself the beginning is kept. [`limits::PARTIAL_FILES`](crate::limits::PARTIAL_FILES) and
     /// [`limits::PARTIAL_BYTES`](crate::limits::PARTIAL_BYTES) are the defaults.
     #[must_use]
-    pub fn with_partial_bounds(self, files: usize, bytes: u64) -> Self {
-        Self { policy: Policy { bounds: Bounds { files, bytes }, ..self.policy }, ..self }
+    pub fn with_partial_bounds(mut self, files: usize, bytes: u64) -> Self {
+        self.files.policy.bounds = Bounds { files, bytes };
+        self
     }
 
     /// The same with other permission bits taken from what is new, of the `0o666` of a file and
     /// the `0o777` of a directory; `0o022` is the default. The mask of the process does not
     /// count, but a default ACL of a directory does, instead of either.
     #[must_use]
-    pub fn with_umask(self, umask: u32) -> Self {
-        Self { policy: Policy { umask: Umask::new(umask), ..self.policy }, ..self }
+    pub fn with_umask(mut self, umask: u32) -> Self {
+        self.files.policy.umask = Umask::new(umask);
+        self
     }
 
     /// The same with a thread that walks the tree now and removes what uploads have left that no
@@ -175,9 +181,9 @@ impl LocalStorage {
     ///
     /// The thread could not be started.
     pub fn with_sweeper(self) -> std::io::Result<Self> {
-        if self.root.sweeper().get().is_none() {
+        if self.files.root.sweeper().get().is_none() {
             // Of two at the same time the second ends at once, its sender being dropped.
-            let _ = self.root.sweeper().set(sweep::start(&self.root)?);
+            let _ = self.files.root.sweeper().set(sweep::start(&self.files.root)?);
         }
         Ok(self)
     }
@@ -190,15 +196,15 @@ impl LocalStorage {
     pub fn with_confinement(self, policy: ConfinementPolicy) -> Result<Self, StorageError> {
         let confinement = match policy {
             ConfinementPolicy::Off => None,
-            ConfinementPolicy::BestEffort => confinement_if_any(&self.root)?,
-            ConfinementPolicy::Require if !self.root.is_kernel_confined() => {
+            ConfinementPolicy::BestEffort => confinement_if_any(&self.files.root)?,
+            ConfinementPolicy::Require if !self.files.root.is_kernel_confined() => {
                 let source = std::io::Error::other("this system has no openat2");
                 return Err(StorageError {
                     kind: StorageErrorKind::Unsupported,
                     source: Some(source),
                 });
             }
-            ConfinementPolicy::Require => Some(Confinement::beneath(&*self.root)?),
+            ConfinementPolicy::Require => Some(Confinement::beneath(&*self.files.root)?),
         };
         Ok(Self { confinement: confinement.map(Arc::new), ..self })
     }
@@ -242,14 +248,15 @@ impl LocalStorage {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn with_quota(self, bytes: u64) -> Self {
-        Self { policy: Policy { quota: bytes, ..self.policy }, ..self }
+    pub fn with_quota(mut self, bytes: u64) -> Self {
+        self.files.policy.quota = bytes;
+        self
     }
 
     /// What keeps the count of [`with_quota`](Self::with_quota) where no storage of the root is kept.
     #[must_use]
     pub fn tally(&self) -> Tally {
-        Tally { _usage: Arc::clone(self.root.usage()) }
+        Tally { _usage: Arc::clone(self.files.root.usage()) }
     }
 
     /// The same where a file with more than one name is `Denied` to whoever would read it, add to
@@ -258,8 +265,9 @@ impl LocalStorage {
     /// others on this machine make names for files that are not theirs. To list, remove, rename
     /// and replace such a name does nothing to what else has the file.
     #[must_use]
-    pub fn with_deny_hardlinks(self, deny: bool) -> Self {
-        Self { policy: Policy { deny_hardlinks: deny, ..self.policy }, ..self }
+    pub fn with_deny_hardlinks(mut self, deny: bool) -> Self {
+        self.files.policy.deny_hardlinks = deny;
+        self
     }
 
     /// The same with what settings say of files: [`sync`](ServerConfig::sync),
@@ -280,7 +288,7 @@ impl LocalStorage {
     /// [`with_sweeper`](Self::with_sweeper) does again and again in a thread. For those who have
     /// many trees and one thread for them. It is to be one that is not confined elsewhere.
     pub fn tidy_up(&self) {
-        let root = Arc::clone(&self.root);
+        let root = Arc::clone(&self.files.root);
         sweep::once(&root);
     }
 
@@ -288,102 +296,7 @@ impl LocalStorage {
     #[must_use]
     pub fn walls(&self) -> Walls {
         let landlock = self.confinement.as_ref().map(|confinement| confinement.abi());
-        Walls { openat2: self.root.is_kernel_confined(), landlock }
-    }
-
-    /// Opens the directory at `path`, which must be one that may be searched.
-    fn open_directory(&self, path: &VirtualPath, flags: OFlags) -> Result<OwnedFd, StorageError> {
-        // To look up anything in it needs the right to search it, and `.` is always there.
-        let inside = [path.relative(), b"/."].concat();
-        let inside = inside.strip_prefix(b"/").unwrap_or(&inside);
-        match self.root.open_beneath(inside, flags | OFlags::DIRECTORY) {
-            // A file itself, or a name below a file?
-            Err(Errno::NOTDIR) if self.root.stat(path.relative()).is_ok() => {
-                Err(system(Errno::NOTDIR))
-            }
-            opened => opened.map_err(lookup),
-        }
-    }
-
-    /// The directory that holds `path`, and the name in it. The caller has refused the root.
-    fn parent<'a>(&self, path: &'a VirtualPath) -> Result<(Directory, &'a [u8]), StorageError> {
-        let name = path.name().ok_or(StorageErrorKind::Denied)?;
-        let parent = path.parent().unwrap_or_default();
-        let directory = Directory::open(&self.root, parent.relative()).map_err(lookup)?;
-        Ok((directory, name))
-    }
-
-    /// Begins an upload, of `user` alone if there is one, once it is known what is left for it.
-    fn begin(
-        &self,
-        path: &VirtualPath,
-        mode: WriteMode,
-        user: Option<&[u8]>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
-        if path.is_root() {
-            return Err(StorageErrorKind::IsDirectory.into());
-        }
-        name::check_new(path)?;
-        let target = Target::find(&self.root, path, mode)?;
-        match self.knows_what_is_left()? {
-            true => self.begin_at(target, mode, user),
-            false => Ok(Box::new(Waiting::new(self, path, mode, user))),
-        }
-    }
-
-    /// How many more objects the file system of a directory can hold, if these are fewer than fit in
-    /// `wanted` bytes, and than a quarter of all: some are made for few large files.
-    fn lack_of_inodes(&self, path: &VirtualPath, wanted: u64) -> Result<Option<u64>, StorageError> {
-        let directory = self.open_directory(path, OFlags::PATH)?;
-        let system = retry_on_intr(|| fstatvfs(&directory)).map_err(system)?;
-        let enough = wanted.div_ceil(OBJECT).min(system.f_files / 4);
-        Ok(Some(system.f_favail).filter(|&free| free < enough))
-    }
-
-    /// Whether it is known, within a moment, how much may be stored yet.
-    fn knows_what_is_left(&self) -> Result<bool, StorageError> {
-        let Some(limit) = self.policy.limit() else { return Ok(true) };
-        let left = self.root.usage().left_within(&self.root, limit, waiting::STEP)?;
-        Ok(left.is_some())
-    }
-
-    fn begin_at(
-        &self,
-        target: Target,
-        mode: WriteMode,
-        user: Option<&[u8]>,
-    ) -> Result<Box<dyn Upload>, StorageError> {
-        if let Some(old) = target.existing {
-            needs_file(old.kind)?;
-        }
-        match (mode, user) {
-            (WriteMode::From(from @ 1..), Some(user)) if target.existing.is_none() => {
-                if let Some(resumed) = Replacement::resume(&target, from, self.policy, user)? {
-                    return Ok(Box::new(resumed));
-                }
-            }
-            (_, Some(user)) => {
-                // What was kept is older than this, and nothing resumes it any more. It would only
-                // take room from what comes now.
-                let kept = name::kept(user, &target.name);
-                let _ = hidden::remove(self.root.usage(), target.directory.as_fd(), &kept);
-            }
-            (_, None) => {}
-        }
-        let size = target.existing.map_or(0, |old| self.root.usage().settled(old).size);
-        if matches!(mode, WriteMode::From(from) if from > size) {
-            return Err(StorageErrorKind::BadRestart.into());
-        }
-        let charge = self.root.usage().begin(&self.root, self.policy.limit())?;
-        match mode {
-            WriteMode::From(from) if from > 0 && from == size => {
-                Ok(Box::new(Appending::begin(target, Some(from), self.policy, charge)?))
-            }
-            WriteMode::Append if target.existing.is_some() => {
-                Ok(Box::new(Appending::begin(target, None, self.policy, charge)?))
-            }
-            _ => Ok(Box::new(Replacement::begin(target, mode, self.policy, user, charge)?)),
-        }
+        Walls { openat2: self.files.root.is_kernel_confined(), landlock }
     }
 }
 
@@ -394,7 +307,7 @@ impl Storage for LocalStorage {
 
     fn capabilities(&self) -> Capabilities {
         let always = Capabilities::SPACE | Capabilities::DIGEST;
-        match self.root.has_proc() {
+        match self.files.root.has_proc() {
             true => always | Capabilities::SET_TIMES | Capabilities::CHMOD,
             false => always,
         }
@@ -402,32 +315,32 @@ impl Storage for LocalStorage {
 
     fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
         name::check_existing(path)?;
-        self.root.stat(path.relative()).map_err(lookup)
+        self.files.root.stat(path.relative()).map_err(lookup)
     }
 
     fn check_directory(&self, path: &VirtualPath) -> Result<(), StorageError> {
         name::check_existing(path)?;
-        self.open_directory(path, OFlags::PATH).map(drop)
+        self.files.open_directory(path, OFlags::PATH).map(drop)
     }
 
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
         name::check_existing(path)?;
-        let directory = self.open_directory(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
-        Ok(Box::new(DirectoryEntries::new(&self.root, path, directory)))
+        let directory = self.files.open_directory(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        Ok(Box::new(DirectoryEntries::new(&self.files.root, path, directory)))
     }
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
         name::check_existing(path)?;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = self.root.open_beneath(path.relative(), flags).map_err(lookup)?;
+        let file = self.files.root.open_beneath(path.relative(), flags).map_err(lookup)?;
         let metadata = root::metadata_of(&file).map_err(system)?;
-        self.policy.check_readable(&metadata)?;
-        let former = self.root.usage().former(&metadata);
+        self.files.policy.check_readable(&metadata)?;
+        let former = self.files.root.usage().former(&metadata);
         Ok(Box::new(LocalSource::new(file, metadata.size, former)))
     }
 
     fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
-        self.begin(path, mode, None)
+        begin::begin(&self.files, path, mode, None)
     }
 
     fn write_as(
@@ -436,14 +349,14 @@ impl Storage for LocalStorage {
         mode: WriteMode,
         user: &[u8],
     ) -> Result<Box<dyn Upload>, StorageError> {
-        self.begin(path, mode, Some(user))
+        begin::begin(&self.files, path, mode, Some(user))
     }
 
     fn partial_size(&self, path: &VirtualPath, user: &[u8]) -> Result<u64, StorageError> {
         name::check_existing(path)?;
-        let target = Target::find(&self.root, path, WriteMode::Replace)
+        let target = Target::find(&self.files.root, path, WriteMode::Replace)
             .map_err(|error| StorageError { kind: StorageErrorKind::NotFound, ..error })?;
-        let found = match WhenCut::of(&target, self.policy, Some(user)) {
+        let found = match WhenCut::of(&target, self.files.policy, Some(user)) {
             WhenCut::Keep(kept) => hidden::kept(&target.directory, &kept),
             WhenCut::Discard | WhenCut::Publish => None,
         };
@@ -456,29 +369,32 @@ impl Storage for LocalStorage {
     fn forget_partial(&self, path: &VirtualPath, user: &[u8]) -> Result<(), StorageError> {
         name::check_existing(path)?;
         let nothing = || StorageError::from(StorageErrorKind::NotFound);
-        let target = Target::find(&self.root, path, WriteMode::Replace).map_err(|_| nothing())?;
+        let target =
+            Target::find(&self.files.root, path, WriteMode::Replace).map_err(|_| nothing())?;
         let kept = name::kept(user, &target.name);
-        if self.policy.partial != PartialPolicy::Resume
+        if self.files.policy.partial != PartialPolicy::Resume
             || hidden::kept(&target.directory, &kept).is_none()
         {
             return Err(nothing());
         }
-        match hidden::remove(self.root.usage(), target.directory.as_fd(), &kept).map_err(system)? {
+        match hidden::remove(self.files.root.usage(), target.directory.as_fd(), &kept)
+            .map_err(system)?
+        {
             true => Ok(()),
             false => Err(StorageErrorKind::Busy.into()),
         }
     }
 
     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        names::remove(self, path)
+        names::remove(&self.files, path)
     }
 
     fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        names::rmdir(self, path)
+        names::rmdir(&self.files, path)
     }
 
     fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
-        names::mkdir(self, path)
+        names::mkdir(&self.files, path)
     }
 
     fn rename(
@@ -487,12 +403,12 @@ impl Storage for LocalStorage {
         to: &VirtualPath,
         replace: bool,
     ) -> Result<(), StorageError> {
-        names::rename(self, from, to, replace)
+        names::rename(&self.files, from, to, replace)
     }
 
     fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
-        let object = Changeable::find(&self.root, path)?;
-        self.policy.check_links(&object.metadata)?;
+        let object = Changeable::find(&self.files.root, path)?;
+        self.files.policy.check_links(&object.metadata)?;
         let modified = Timespec { tv_sec: modified, tv_nsec: 0 };
         let unchanged = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
         let times = Timestamps { last_access: unchanged, last_modification: modified };
@@ -502,14 +418,14 @@ impl Storage for LocalStorage {
     }
 
     fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
-        let object = Changeable::find(&self.root, path)?;
-        self.policy.check_links(&object.metadata)?;
+        let object = Changeable::find(&self.files.root, path)?;
+        self.files.policy.check_links(&object.metadata)?;
         // By whatever name: a link can lead to the root.
-        if object.metadata.identity == self.root.identity() {
+        if object.metadata.identity == self.files.root.identity() {
             return Err(StorageErrorKind::Denied.into());
         }
         // What is in a directory that the server cannot read would not count.
-        if self.policy.limit().is_some()
+        if self.files.policy.limit().is_some()
             && object.metadata.kind == EntryKind::Directory
             && mode & 0o500 != 0o500
         {
@@ -527,7 +443,7 @@ impl Storage for LocalStorage {
 
     fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {
         name::check_existing(path)?;
-        let directory = self.open_directory(path, OFlags::PATH)?;
+        let directory = self.files.open_directory(path, OFlags::PATH)?;
         let system = retry_on_intr(|| fstatvfs(&directory)).map_err(system)?;
         // Some that are kept elsewhere say nothing, which is not that they are full.
         if system.f_blocks == 0 {
@@ -546,7 +462,7 @@ impl Storage for LocalStorage {
             let bytes = self.space(path)?;
             // Where there is a fixed number of inodes, each new object takes one.
             let inodes = match purpose {
-                RoomFor::New => self.lack_of_inodes(path, wanted)?,
+                RoomFor::New => self.files.lack_of_inodes(path, wanted)?,
                 RoomFor::More => None,
             };
             Ok(inodes.map_or(bytes, |inodes| inodes.saturating_mul(OBJECT).min(bytes)))
@@ -555,13 +471,14 @@ impl Storage for LocalStorage {
         if before >= wanted {
             return Ok(before);
         }
-        let given_up = shelf::give_up(&self.root, || free().is_ok_and(|free| free >= wanted));
+        let given_up =
+            eviction::give_up(&self.files.root, || free().is_ok_and(|free| free >= wanted));
         if given_up > 0 { free() } else { Ok(before) }
     }
 
     fn quota(&self) -> Result<Option<u64>, StorageError> {
-        let limit = self.policy.limit();
-        limit.map(|limit| self.root.usage().left(&self.root, limit)).transpose()
+        let limit = self.files.policy.limit();
+        limit.map(|limit| quota::left(&self.files.root, limit)).transpose()
     }
 }
 
@@ -570,14 +487,5 @@ fn confinement_if_any(root: &Root) -> Result<Option<Confinement>, StorageError> 
     match Confinement::beneath(root) {
         Err(StorageError { kind: StorageErrorKind::Unsupported, .. }) => Ok(None),
         made => made.map(Some),
-    }
-}
-
-/// Refuses what cannot be read or written.
-fn needs_file(kind: EntryKind) -> Result<(), StorageError> {
-    match kind {
-        EntryKind::File => Ok(()),
-        EntryKind::Directory => Err(StorageErrorKind::IsDirectory.into()),
-        EntryKind::Symlink | EntryKind::Special => Err(StorageErrorKind::NotFile.into()),
     }
 }

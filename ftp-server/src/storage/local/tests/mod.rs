@@ -42,7 +42,7 @@ impl Tree {
     fn deprived(&self, kernel_confined: bool, unnamed_files: bool) -> LocalStorage {
         let root = Root::open(&self.root).unwrap().deprived(kernel_confined, unnamed_files);
         let policy = Policy { sync: SyncPolicy::None, ..Policy::default() };
-        LocalStorage { root: Arc::new(root), policy, confinement: None }
+        LocalStorage { files: Files { root: Arc::new(root), policy }, confinement: None }
     }
 
     /// One of each kind of system.

@@ -1,0 +1,83 @@
+//! How an upload begins: by what is there already, what is kept of a cut one, and what is left.
+
+use std::os::fd::AsFd;
+
+use super::append::Appending;
+use super::failure::needs_file;
+use super::files::Files;
+use super::replacement::Replacement;
+use super::target::Target;
+use super::waiting::{self, Waiting};
+use super::{hidden, name, quota};
+use crate::storage::{StorageError, StorageErrorKind, Upload, VirtualPath, WriteMode};
+
+/// Begins an upload, of `user` alone if there is one, once it is known what is left for it.
+pub(super) fn begin(
+    files: &Files,
+    path: &VirtualPath,
+    mode: WriteMode,
+    user: Option<&[u8]>,
+) -> Result<Box<dyn Upload>, StorageError> {
+    if path.is_root() {
+        return Err(StorageErrorKind::IsDirectory.into());
+    }
+    name::check_new(path)?;
+    let target = Target::find(&files.root, path, mode)?;
+    match files.knows_what_is_left(waiting::STEP)? {
+        true => begin_at(files, target, mode, user),
+        false => Ok(Box::new(begin_later(files, path, mode, user))),
+    }
+}
+
+/// An upload that begins once it is known what is left. What the path leads to is looked up then.
+fn begin_later(files: &Files, path: &VirtualPath, mode: WriteMode, user: Option<&[u8]>) -> Waiting {
+    let files = files.clone();
+    let path = path.clone();
+    let user = user.map(<[u8]>::to_vec);
+    Waiting::new(move || {
+        if !files.knows_what_is_left(waiting::STEP)? {
+            return Ok(None);
+        }
+        let target = Target::find(&files.root, &path, mode)?;
+        begin_at(&files, target, mode, user.as_deref()).map(Some)
+    })
+}
+
+fn begin_at(
+    files: &Files,
+    target: Target,
+    mode: WriteMode,
+    user: Option<&[u8]>,
+) -> Result<Box<dyn Upload>, StorageError> {
+    if let Some(old) = target.existing {
+        needs_file(old.kind)?;
+    }
+    match (mode, user) {
+        (WriteMode::From(from @ 1..), Some(user)) if target.existing.is_none() => {
+            if let Some(resumed) = Replacement::resume(&target, from, files.policy, user)? {
+                return Ok(Box::new(resumed));
+            }
+        }
+        (_, Some(user)) => {
+            // What was kept is older than this, and nothing resumes it any more. It would only
+            // take room from what comes now.
+            let kept = name::kept(user, &target.name);
+            let _ = hidden::remove(files.root.usage(), target.directory.as_fd(), &kept);
+        }
+        (_, None) => {}
+    }
+    let size = target.existing.map_or(0, |old| files.root.usage().settled(old).size);
+    if matches!(mode, WriteMode::From(from) if from > size) {
+        return Err(StorageErrorKind::BadRestart.into());
+    }
+    let charge = quota::begin(&files.root, files.policy.limit())?;
+    match mode {
+        WriteMode::From(from) if from > 0 && from == size => {
+            Ok(Box::new(Appending::begin(target, Some(from), files.policy, charge)?))
+        }
+        WriteMode::Append if target.existing.is_some() => {
+            Ok(Box::new(Appending::begin(target, None, files.policy, charge)?))
+        }
+        _ => Ok(Box::new(Replacement::begin(target, mode, files.policy, user, charge)?)),
+    }
+}

@@ -1,0 +1,62 @@
+//! Cut uploads that make way: for newer ones of their user, and for others where a disk is full.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use super::directory::Directory;
+use super::hidden;
+use super::policy::Bounds;
+use super::root::Root;
+use super::shelf::Part;
+
+/// Makes way for `new`, which its user is to have besides what is kept for that user already: the
+/// oldest parts go first. False if there is no way, since the others are just being resumed.
+pub(super) fn make_way(root: &Arc<Root>, new: &Part, bounds: Bounds) -> bool {
+    let size = new.file.size;
+    let mut parts = root.usage().shelf().by_age(Some(new.owner()));
+    parts.retain(|part| part.file.identity != new.file.identity);
+    let mut bytes: u64 = parts.iter().map(|part| part.file.size).sum();
+    let mut files = parts.len();
+    let mut oldest = parts.iter();
+    while !bounds.allow(files + 1, size.saturating_add(bytes)) {
+        let Some(part) = oldest.next() else { return false };
+        if remove(part, root) {
+            files -= 1;
+            bytes = bytes.saturating_sub(part.file.size);
+        }
+    }
+    true
+}
+
+/// Removes parts of any user, the oldest first, until it is enough, or there are no more. Returns how
+/// many are gone.
+pub(super) fn give_up(root: &Arc<Root>, is_enough: impl Fn() -> bool) -> usize {
+    let mut gone = 0;
+    for part in root.usage().shelf().by_age(None) {
+        if gone > 0 && is_enough() {
+            break;
+        }
+        gone += usize::from(remove(&part, root));
+    }
+    if gone > 0 {
+        log::info!("{gone} cut uploads given up for want of room");
+    }
+    gone
+}
+
+/// Removes it. False if a session resumes it just now, or if the system fails. What others have
+/// removed or moved is gone from here as well.
+fn remove(part: &Part, root: &Arc<Root>) -> bool {
+    let is_gone = match Directory::open(root, &part.directory) {
+        Ok(directory) => hidden::remove(root.usage(), directory.as_fd(), &part.name),
+        Err(errno) => Ok(matches!(errno, Errno::NOENT | Errno::NOTDIR)),
+    };
+    let is_gone = is_gone.unwrap_or(false);
+    if is_gone {
+        // By then it may have another number: some file systems give them as they like.
+        root.usage().shelf().take(part.file.identity);
+    }
+    is_gone
+}

@@ -1,0 +1,74 @@
+//! The files below one root, under one policy: what a storage works on.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{OFlags, fstatvfs};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::directory::Directory;
+use super::failure::{lookup, system};
+use super::policy::Policy;
+use super::quota;
+use super::root::Root;
+use super::usage::COST_OF_OBJECT;
+use crate::storage::{StorageError, StorageErrorKind, VirtualPath};
+
+/// The root of a storage, and what is set about the files below it.
+#[derive(Clone, Debug)]
+pub(super) struct Files {
+    pub(super) root: Arc<Root>,
+    pub(super) policy: Policy,
+}
+
+impl Files {
+    /// Opens the directory at `path`, which must be one that may be searched.
+    pub(super) fn open_directory(
+        &self,
+        path: &VirtualPath,
+        flags: OFlags,
+    ) -> Result<OwnedFd, StorageError> {
+        // To look up anything in it needs the right to search it, and `.` is always there.
+        let inside = [path.relative(), b"/."].concat();
+        let inside = inside.strip_prefix(b"/").unwrap_or(&inside);
+        match self.root.open_beneath(inside, flags | OFlags::DIRECTORY) {
+            // A file itself, or a name below a file?
+            Err(Errno::NOTDIR) if self.root.stat(path.relative()).is_ok() => {
+                Err(system(Errno::NOTDIR))
+            }
+            opened => opened.map_err(lookup),
+        }
+    }
+
+    /// The directory that holds `path`, and the name in it. The caller has refused the root.
+    pub(super) fn parent<'a>(
+        &self,
+        path: &'a VirtualPath,
+    ) -> Result<(Directory, &'a [u8]), StorageError> {
+        let name = path.name().ok_or(StorageErrorKind::Denied)?;
+        let parent = path.parent().unwrap_or_default();
+        let directory = Directory::open(&self.root, parent.relative()).map_err(lookup)?;
+        Ok((directory, name))
+    }
+
+    /// How many more objects the file system of a directory can hold, if these are fewer than fit in
+    /// `wanted` bytes, and than a quarter of all: some are made for few large files.
+    pub(super) fn lack_of_inodes(
+        &self,
+        path: &VirtualPath,
+        wanted: u64,
+    ) -> Result<Option<u64>, StorageError> {
+        let directory = self.open_directory(path, OFlags::PATH)?;
+        let system = retry_on_intr(|| fstatvfs(&directory)).map_err(system)?;
+        let enough = wanted.div_ceil(COST_OF_OBJECT).min(system.f_files / 4);
+        Ok(Some(system.f_favail).filter(|&free| free < enough))
+    }
+
+    /// Whether it is known, within `longest`, how much may be stored yet.
+    pub(super) fn knows_what_is_left(&self, longest: Duration) -> Result<bool, StorageError> {
+        let Some(limit) = self.policy.limit() else { return Ok(true) };
+        let left = quota::left_within(&self.root, limit, longest)?;
+        Ok(left.is_some())
+    }
+}
