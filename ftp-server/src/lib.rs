@@ -36,6 +36,7 @@ mod command;
 mod config;
 mod context;
 mod data;
+mod deadline;
 mod digest;
 mod error;
 pub mod limits;
@@ -46,15 +47,13 @@ mod net;
 mod pace;
 mod places;
 mod rate;
-mod relay;
 mod reply;
 mod server;
+mod service;
 mod session;
 mod storage;
 mod threads;
 mod tls;
-mod watch;
-mod who;
 
 pub use self::log::{
     Direction, Event, EventKind, EventLog, LogFormat, LogWriter, LoginRefusal, Observer, Refusal,
@@ -68,6 +67,7 @@ pub use config::{PassiveAddress, PassiveOverride, ServerConfig};
 pub use error::Error;
 pub use name_pattern::NamePattern;
 pub use server::{Cutter, Server, ServerBuilder, ShutdownReport};
+pub use service::{Activity, SessionInfo};
 pub use storage::{
     Capabilities, Confinement, ConfinementPolicy, Entries, Entry, EntryKind, Fault, FaultStorage,
     LocalStorage, MemoryStorage, Metadata, PartialPolicy, RoomFor, Source, Storage, StorageCall,
@@ -77,4 +77,3 @@ pub use storage::{
 pub use tls::{
     ClientCertificates, Resumptions, SessionReuse, Tls, TlsError, TlsInfo, TlsPolicy, TlsVersion,
 };
-pub use who::{Activity, SessionInfo};

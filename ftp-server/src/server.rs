@@ -11,17 +11,18 @@ use socket2::SockRef;
 
 use crate::auth::{Authenticator, Login, Rights, UserTable};
 use crate::config::ServerConfig;
-use crate::context::{Context, Current, Register};
+use crate::context::{Context, Current};
 use crate::error::Error;
 use crate::limits;
 use crate::log::{Observer, Observers};
 use crate::net::admission::{self, Admission};
 use crate::net::{listener, socket};
-use crate::session::Greeting;
+use crate::service::Greeting;
+use crate::service::SessionInfo;
+use crate::service::register::Register;
 use crate::storage::{ConfinementPolicy, LocalStorage, Storage};
 use crate::tls::Resumptions;
 use crate::tls::{Acceptor, Tls};
-use crate::who::SessionInfo;
 
 /// How long sessions that were cut may take to say so before their connections are closed under
 /// them, and then to notice.

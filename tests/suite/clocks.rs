@@ -24,7 +24,7 @@ const READERS: [&str; 17] = [
     "ftp-server/src/storage/local/hidden.rs",
     "ftp-server/src/storage/memory/tree.rs",
     "ftp-server/src/tls/load.rs",
-    "ftp-server/src/who.rs",
+    "ftp-server/src/service/session_list.rs",
 ];
 
 /// How it is read: by std, and by the system calls that rustix has.

@@ -9,7 +9,7 @@ use ftp_proto::{Escaped, HostName, LanguageTag, Password, Reply, ReplyCode};
 use crate::auth::{AuthError, Login, LoginAttempt, UserSession};
 use crate::config::ServerConfig;
 use crate::context::Context;
-use crate::data;
+use crate::deadline;
 use crate::log::{EventKind, LoginRefusal, Refusal};
 use crate::net::admission;
 use crate::rate::{Rate, Throttle};
@@ -137,7 +137,7 @@ fn refuse(
             if bans.note(session.peer.ip(), start) {
                 let (network, duration) = (admission::host_of(session.peer.ip()), config.ban_for);
                 session.tell(EventKind::Banned { network, duration });
-                watchdog.ban(session.peer, data::deadline(start, duration));
+                watchdog.ban(session.peer, deadline::after(start, duration));
             }
         }
     }
@@ -149,7 +149,7 @@ fn refuse(
         _ => 4,
     });
     // Counted from the command, so that it hides how long the authenticator took.
-    let at = data::deadline(start, delay);
+    let at = deadline::after(start, delay);
     let closes = session.login_failures >= login_failures;
     let reply = match closes {
         true => Reply::new(ReplyCode::SERVICE_CLOSING, "Too many failed logins"),

@@ -1,13 +1,23 @@
-//! HASH (draft-bryan-ftpext-hash-02).
+//! HASH (draft-bryan-ftpext-hash-02): a digest that is made piece by piece, so that the session can
+//! look up from it.
 
-use ftp_proto::{Pathname, Reply, ReplyCode};
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
+
+use ftp_proto::{FileDigest, Pathname, Reply, ReplyCode};
+use sha2::digest::DynDigest;
 
 use crate::auth::Rights;
-use crate::digest::Digesting;
+use crate::digest::Algorithm;
 use crate::limits;
+use crate::pace::for_a_tick;
 use crate::places::Place;
 use crate::reply::{self, Purpose};
-use crate::session::{Outcome, Session, Working};
+use crate::session::{Outcome, Session, Work, Working};
+use crate::storage::Source;
+
+/// How many bytes are read at a time.
+const PIECE: usize = 32 * 1024;
 
 /// `HASH <file>`: 213 with the digest of all of it by the algorithm that is chosen. It tells as much
 /// of a file as to read it, and so needs that right. 553 for a directory, 556 for a file that is
@@ -28,4 +38,198 @@ pub(super) fn hash(session: &Session, path: &Pathname) -> Outcome {
     };
     let algorithm = session.algorithm;
     Working::new(resolved, Digesting::new(source, algorithm, path.clone(), place)).into()
+}
+
+/// A digest that is being made.
+struct Digesting {
+    source: Box<dyn Source>,
+    algorithm: Algorithm,
+    hasher: Box<dyn DynDigest + Send>,
+    /// The file as the client called it.
+    pathname: Pathname,
+    /// How many bytes have been read.
+    done: u64,
+    begun: Instant,
+    limit: Duration,
+    buffer: Vec<u8>,
+    _place: Place,
+}
+
+impl Digesting {
+    fn new(
+        source: Box<dyn Source>,
+        algorithm: Algorithm,
+        pathname: Pathname,
+        place: Place,
+    ) -> Self {
+        Self {
+            source,
+            algorithm,
+            hasher: algorithm.begin(),
+            pathname,
+            done: 0,
+            begun: Instant::now(),
+            limit: limits::DIGEST_TIME,
+            buffer: vec![0; PIECE],
+            _place: place,
+        }
+    }
+
+    /// Reads the next piece. True at the end of the file.
+    fn read(&mut self) -> Result<bool, Reply> {
+        // A file that grows as fast as it is read ends by this too.
+        if self.begun.elapsed() >= self.limit {
+            return Err(reply::too_much_to_digest());
+        }
+        match self.source.read(&mut self.buffer) {
+            Ok(0) => Ok(true),
+            Ok(count) => {
+                self.hasher.update(self.buffer.get(..count).unwrap_or_default());
+                self.done = self.done.saturating_add(count as u64);
+                Ok(false)
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(false),
+            Err(error) => Err(reply::storage_failure(&error.into(), Purpose::Digest)),
+        }
+    }
+
+    fn finish(&mut self) -> Reply {
+        let digest = FileDigest {
+            algorithm: self.algorithm.name().to_owned(),
+            first: 0,
+            last: self.done.saturating_sub(1),
+            digest: self.hasher.finalize_reset().into_vec(),
+            pathname: self.pathname.clone(),
+        };
+        Reply::new(ReplyCode::FILE_STATUS, digest.encode())
+    }
+}
+
+impl Work for Digesting {
+    fn step(&mut self) -> Option<Reply> {
+        match for_a_tick(|| self.read()) {
+            Ok(true) => Some(self.finish()),
+            Ok(false) => None,
+            Err(refusal) => Some(refusal),
+        }
+    }
+
+    fn done(&self) -> u64 {
+        self.done
+    }
+
+    fn is_placed(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{StorageError, StorageErrorKind};
+
+    /// Gives out its bytes three at a time, with an interruption before each.
+    struct Dripping {
+        rest: &'static [u8],
+        interrupt: bool,
+        end: Option<ErrorKind>,
+    }
+
+    impl std::io::Read for Dripping {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            self.interrupt = !self.interrupt;
+            if self.interrupt {
+                return Err(ErrorKind::Interrupted.into());
+            }
+            if let Some(end) = self.end.filter(|_| self.rest.is_empty()) {
+                return Err(end.into());
+            }
+            let count = self.rest.len().min(3);
+            buffer[..count].copy_from_slice(&self.rest[..count]);
+            self.rest = &self.rest[count..];
+            Ok(count)
+        }
+    }
+
+    impl Source for Dripping {
+        fn size(&self) -> u64 {
+            self.rest.len() as u64
+        }
+
+        fn seek_to(&mut self, _offset: u64) -> Result<(), StorageError> {
+            Err(StorageErrorKind::Io.into())
+        }
+    }
+
+    fn digesting(
+        content: &'static [u8],
+        algorithm: Algorithm,
+        end: Option<ErrorKind>,
+    ) -> Digesting {
+        let source = Box::new(Dripping { rest: content, interrupt: false, end });
+        let place = Place::get(&std::sync::Arc::default(), [127, 0, 0, 1].into()).unwrap();
+        Digesting::new(source, algorithm, Pathname::new("a name").unwrap(), place)
+    }
+
+    fn reply(mut digesting: Digesting) -> String {
+        let reply = std::iter::from_fn(|| Some(digesting.step())).flatten().next().unwrap();
+        String::from_utf8(reply.encode()).unwrap()
+    }
+
+    #[test]
+    fn digests_of_the_standard_cm_126() {
+        use Algorithm::{Sha1, Sha256, Sha512};
+        const TWO_BLOCKS: &[u8] = b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
+        for (content, algorithm, range, want) in [
+            (
+                &b"abc"[..],
+                Sha256,
+                "0-2",
+                "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+            ),
+            (
+                TWO_BLOCKS,
+                Sha256,
+                "0-55",
+                "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1",
+            ),
+            (
+                b"",
+                Sha256,
+                "0-0",
+                "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            ),
+            (b"abc", Sha1, "0-2", "a9993e364706816aba3e25717850c26c9cd0d89d"),
+            (TWO_BLOCKS, Sha1, "0-55", "84983e441c3bd26ebaae4aa1f95129e5e54670f1"),
+            (
+                b"abc",
+                Sha512,
+                "0-2",
+                "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
+                 2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
+            ),
+        ] {
+            let want = format!("213 {} {range} {want} a name\r\n", algorithm.name());
+            assert_eq!(reply(digesting(content, algorithm, None)), want);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_to_the_end_has_no_digest_cm_126() {
+        let broken = digesting(b"abcdef", Algorithm::Sha256, Some(ErrorKind::Other));
+        assert!(reply(broken).starts_with("451 "));
+        let mut slow = digesting(b"abcdef", Algorithm::Sha256, None);
+        slow.limit = Duration::ZERO;
+        assert!(reply(slow).starts_with("556 "));
+    }
+
+    #[test]
+    fn algorithms_are_found_by_their_names_cm_57() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(Algorithm::named(algorithm.name()), Some(algorithm));
+        }
+        for name in ["", "MD5", "SHA", "SHA256", "SHA-2560"] {
+            assert_eq!(Algorithm::named(name), None, "{name}");
+        }
+    }
 }

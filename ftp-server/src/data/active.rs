@@ -8,7 +8,7 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Monitor, OpenError, fd, wait};
+use super::wait::{Monitor, OpenError, fd, wait};
 use crate::net::socket;
 
 /// Connects from `local`, the address the control connection came to, to `address`: from the port

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::peer::DataPeer;
 use super::ports::Lease;
-use super::{Monitor, OpenError, fd, prepare, wait};
+use super::wait::{Monitor, OpenError, fd, wait};
 use crate::limits;
 use crate::net::socket;
-use crate::session::Session;
 
 /// A socket that listens for one data connection. Dropping it closes the port.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl PassiveListener {
     /// port. Others are turned away, until they are too many (RFC 2577 §3).
     pub(super) fn accept(
         self,
-        session: &Session,
+        peer: &DataPeer<'_>,
         deadline: Instant,
         monitor: &mut dyn Monitor,
     ) -> Result<TcpStream, OpenError> {
@@ -97,14 +97,15 @@ impl PassiveListener {
         loop {
             wait(fd(&listener), PollFlags::IN, deadline, 0, monitor)?;
             match listener.accept() {
-                Ok((stream, from)) if session.may_have_data_with(from.ip()) => {
+                Ok((stream, from)) if peer.may_have_data_with(from.ip()) => {
                     return prepare(stream).map_err(OpenError::Failed);
                 }
                 Ok((stream, stranger)) => {
                     // By a reset: an orderly end would be an empty file to a server that stores
                     // what it gets from here.
                     let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-                    session.warn("data connection turned away", &format_args!("from {stranger}"));
+                    peer.complaints
+                        .warn("data connection turned away", &format_args!("from {stranger}"));
                     strangers += 1;
                     if strangers == limits::STRANGERS {
                         let error = io::Error::other("too many connections from elsewhere");
@@ -120,6 +121,12 @@ impl PassiveListener {
             }
         }
     }
+}
+
+/// Prepares a connected data socket: the pump never blocks on it.
+pub(super) fn prepare(stream: TcpStream) -> io::Result<TcpStream> {
+    stream.set_nonblocking(true)?;
+    Ok(stream)
 }
 
 #[cfg(test)]

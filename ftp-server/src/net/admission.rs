@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ftp_proto::Network;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::context::Line;
 use crate::limits;
+use crate::service::session_handle::SessionHandle;
 
 /// How many connections of one host may be without a login wherever that leaves half of such places
 /// for others: a client that transfers several files at a time logs in as often at once.
@@ -50,7 +50,7 @@ struct Place {
     host: Option<IpAddr>,
     is_pending: bool,
     /// The connection, once it can be closed.
-    line: Option<Arc<Line>>,
+    line: Option<Arc<SessionHandle>>,
 }
 
 /// The right to be connected; dropping it gives the place back.
@@ -126,7 +126,7 @@ impl Admission {
 impl Permit {
     /// Says which connection has the place: it can be closed from now on to make room for others, as
     /// long as it is not logged in.
-    pub(crate) fn is_for(&self, line: &Arc<Line>) {
+    pub(crate) fn is_for(&self, line: &Arc<SessionHandle>) {
         if let Some(place) = self.admission.held().places.get_mut(&self.number) {
             place.line = Some(Arc::clone(line));
         }
@@ -359,7 +359,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, peer) = listener.accept().unwrap();
-        permit.is_for(&Arc::new(Line::new(stream, peer)));
+        permit.is_for(&Arc::new(SessionHandle::new(stream, peer)));
         Some(Connected { permit, client })
     }
 

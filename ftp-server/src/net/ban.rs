@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::config::ServerConfig;
+use crate::deadline;
 use crate::limits;
 use crate::net::admission::network_of;
 
@@ -64,7 +65,7 @@ impl Bans {
         }
         // What comes behind the ban is counted anew.
         record.failures = VecDeque::new();
-        record.banned_until = Some(crate::data::deadline(now, self.lasting));
+        record.banned_until = Some(deadline::after(now, self.lasting));
         true
     }
 

@@ -1,6 +1,9 @@
 //! How often the log says the same: it must not fill the disk when something fails a thousand times
 //! a second.
 
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// A few lines per second of each kind, and a count of those that were left out.
@@ -18,7 +21,7 @@ struct Kind {
 
 impl Complaints {
     /// Warns of `detail`, at most once per second for each kind.
-    pub(crate) fn log(&mut self, kind: &'static str, detail: &dyn std::fmt::Display) {
+    pub(crate) fn log(&mut self, kind: &'static str, detail: &dyn Display) {
         match self.due(kind, 1, Instant::now()) {
             Some(0) => log::warn!("{kind}: {detail}"),
             Some(unsaid) => log::warn!("{kind}: {detail} (and {unsaid} times before)"),
@@ -48,6 +51,40 @@ impl Complaints {
     pub(crate) fn take_unsaid(&mut self, kind: &'static str) -> u64 {
         let known = self.0.iter_mut().find(|known| known.name == kind);
         known.map_or(0, |known| std::mem::take(&mut known.unsaid))
+    }
+}
+
+/// The complaints about one client, who can bring them about as often as it likes.
+#[derive(Debug)]
+pub(crate) struct SessionComplaints {
+    peer: SocketAddr,
+    said: RefCell<Complaints>,
+}
+
+impl SessionComplaints {
+    pub(crate) fn new(peer: SocketAddr) -> Self {
+        Self { peer, said: RefCell::default() }
+    }
+
+    /// As [`Complaints::due`], now.
+    pub(crate) fn due(&self, kind: &'static str, most: u32) -> Option<u64> {
+        self.said.borrow_mut().due(kind, most, Instant::now())
+    }
+
+    /// As [`Complaints::take_unsaid`].
+    pub(crate) fn take_unsaid(&self, kind: &'static str) -> u64 {
+        self.said.borrow_mut().take_unsaid(kind)
+    }
+
+    /// Warns of `detail`, at most once per second for each kind.
+    pub(crate) fn warn(&self, kind: &'static str, detail: &dyn Display) {
+        match self.due(kind, 1) {
+            Some(0) => log::warn!("{}: {kind}: {detail}", self.peer),
+            Some(unsaid) => {
+                log::warn!("{}: {kind}: {detail} (and {unsaid} times before)", self.peer);
+            }
+            None => {}
+        }
     }
 }
 

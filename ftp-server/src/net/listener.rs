@@ -13,7 +13,7 @@ use super::complaints::Complaints;
 use super::socket;
 use crate::context::{Context, Current};
 use crate::log::{Event, EventKind, Refusal};
-use crate::session::{self, Greeting};
+use crate::service::{self, Greeting};
 use crate::{limits, threads};
 
 /// How long the loop rests when the system is out of something.
@@ -123,7 +123,7 @@ fn receive(
     permit.is_for(&registration.line);
     let line = Arc::clone(&registration.line);
     let session_current = Arc::clone(current);
-    let session = move || session::run(registration, peer, greeting, &session_current, permit);
+    let session = move || service::run(registration, peer, greeting, &session_current, permit);
     if let Err(error) = threads::start(None, limits::SESSION_STACK, session) {
         complaints.log("no thread for a session", &error);
         turn_away(&line.stream, peer, greeting, &context, Refusal::Resources);
@@ -142,7 +142,7 @@ fn turn_away(
     if greeting == Greeting::Clear {
         socket::refuse(stream, &refusal.reply());
     }
-    let (peer, kind) = (session::canonical(peer), EventKind::Refused(refusal));
+    let (peer, kind) = (socket::canonical(peer), EventKind::Refused(refusal));
     context.observers.tell_unharmed(&Event::of_peer(peer, kind));
 }
 

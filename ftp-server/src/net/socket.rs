@@ -1,7 +1,7 @@
 //! How sockets are set up, and how one is closed with a last word.
 
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use ftp_proto::Reply;
@@ -35,6 +35,15 @@ pub(crate) fn set_keepalive(socket: &Socket) -> io::Result<()> {
         .with_retries(6);
     socket.set_tcp_keepalive(&keepalive)?;
     socket.set_tcp_user_timeout(Some(Duration::from_secs(120)))
+}
+
+/// An IPv4-mapped address as the IPv4 address it is; any other as it is, with the scope that a
+/// link-local one needs.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
+    }
 }
 
 /// Sends a last reply on a connection that is then dropped.

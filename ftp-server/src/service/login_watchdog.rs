@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::context::Line;
+use super::session_handle::SessionHandle;
 use crate::log::{Event, EventKind, Observers};
 use crate::net::admission::host_of;
-use crate::{limits, session, threads};
+use crate::{limits, threads};
 
 /// Who waits for an authenticator, and a thread that looks after them. Dropped, the thread ends.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    watched: HashMap<u64, (Instant, Arc<Line>)>,
+    watched: HashMap<u64, (Instant, Arc<SessionHandle>)>,
     /// Until when bans last, and who brought them about: one of each host that is banned.
     bans: Vec<(Instant, SocketAddr)>,
     next: u64,
@@ -52,7 +52,7 @@ impl Watchdog {
     }
 
     /// Ends the connection of `line` at `deadline`, unless the watch is over before.
-    pub(crate) fn watch(&self, line: &Arc<Line>, deadline: Instant) -> Watch {
+    pub(crate) fn watch(&self, line: &Arc<SessionHandle>, deadline: Instant) -> Watch {
         let mut state = self.shared.state();
         let number = state.next;
         state.next += 1;
@@ -111,7 +111,7 @@ impl Shared {
             state.watched.retain(|_, (deadline, line)| {
                 let is_late = *deadline <= now;
                 if is_late {
-                    session::time_out(line);
+                    line.time_out();
                 }
                 !is_late
             });
@@ -163,7 +163,7 @@ mod tests {
         let connect = || {
             let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (stream, peer) = listener.accept().unwrap();
-            (client, Arc::new(Line::new(stream, peer)))
+            (client, Arc::new(SessionHandle::new(stream, peer)))
         };
         let watchdog = Watchdog::default();
         watchdog.start(Observers::default()).unwrap();

@@ -2,27 +2,34 @@
 
 use std::io;
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::log::{Refusal, SessionEnd};
-use crate::net::socket;
-use crate::session::Runner;
 use crate::{limits, threads};
+
+/// A session that is handed from its thread to another.
+pub(crate) trait Handover: Send {
+    /// Starts a thread in which the session goes on.
+    fn go_on(self: Box<Self>);
+
+    /// Ends the session, since the server ends.
+    fn give_up(self: Box<Self>);
+}
 
 /// Takes sessions over from their threads. A thread that was confined to a user's files stays so
 /// for good, as does every thread it starts: what comes after that user runs in a thread started
 /// from here, by one that never was.
 #[derive(Default)]
 pub(crate) struct Relay {
-    queue: Mutex<Option<Sender<Box<Runner>>>>,
+    queue: Mutex<Option<Sender<Box<dyn Handover>>>>,
 }
 
 impl Relay {
     /// Starts the thread, which ends upon [`stop`](Self::stop) or with the relay.
     pub(crate) fn start(&self) -> io::Result<JoinHandle<()>> {
         let (queue, sessions) = mpsc::channel();
-        let work = move || sessions.into_iter().for_each(go_on);
+        let work =
+            move || sessions.into_iter().for_each(|session: Box<dyn Handover>| session.go_on());
         let relay = threads::start(Some("ftp-relay"), limits::SESSION_STACK, work)?;
         *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue);
         Ok(relay)
@@ -33,23 +40,16 @@ impl Relay {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    /// Lets a session go on in another thread, or gives it back when no more are taken.
-    pub(crate) fn pass(&self, runner: Box<Runner>) -> Result<(), Box<Runner>> {
-        match &*self.queue.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(queue) => queue.send(runner).map_err(|unsent| unsent.0),
-            None => Err(runner),
+    /// Lets a session go on in another thread, or has it give up when no more are taken.
+    pub(crate) fn pass(&self, session: Box<dyn Handover>) {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let unsent = match &*queue {
+            Some(queue) => queue.send(session).map_err(|unsent| unsent.0).err(),
+            None => Some(session),
+        };
+        drop(queue);
+        if let Some(session) = unsent {
+            session.give_up();
         }
-    }
-}
-
-fn go_on(runner: Box<Runner>) {
-    let (line, ending) = (Arc::clone(runner.line()), runner.ending());
-    let session = move || runner.go_on();
-    if let Err(error) = threads::start(None, limits::SESSION_STACK, session) {
-        log::warn!("no thread for a session: {error}");
-        if !line.is_protected() {
-            socket::refuse(&line.stream, &Refusal::Resources.reply());
-        }
-        ending.tell(SessionEnd::Failed(&error));
     }
 }

@@ -9,16 +9,19 @@ use std::time::{Duration, Instant};
 use ftp_proto::{Escaped, LineEvent, ParseErrorKind, ProtectionLevel, Reply, ReplyCode, Verb};
 
 use super::control::{Arrival, Control};
-use super::outcome::Outcome;
-use super::{Access, Session};
+use super::login_watchdog::Watch;
+use super::register::Registration;
+use super::relay::Handover;
+use super::session_handle::SessionHandle;
 use crate::command;
-use crate::context::{Current, Line, Registration};
+use crate::context::Current;
 use crate::data::DataChannel;
-use crate::limits;
-use crate::log::{Event, EventKind, SessionEnd};
+use crate::log::{Event, EventKind, Refusal, SessionEnd};
 use crate::net::admission::Permit;
+use crate::net::socket;
+use crate::session::{Access, Outcome, Session};
 use crate::storage::StorageError;
-use crate::watch::Watch;
+use crate::{limits, threads};
 
 /// What comes first on a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,7 +56,7 @@ pub(crate) fn run(
 }
 
 /// What is needed to tell that a session is over when the session is gone.
-pub(crate) struct Ending {
+struct Ending {
     current: Arc<Current>,
     number: u64,
     peer: SocketAddr,
@@ -61,7 +64,7 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
-    pub(crate) fn tell(&self, end: SessionEnd<'_>) {
+    fn tell(&self, end: SessionEnd<'_>) {
         let kind = EventKind::Ended { duration: self.start.elapsed(), end };
         let (session, peer) = (Some(self.number), self.peer);
         let event = Event { session, ..Event::of_peer(peer, kind) };
@@ -111,7 +114,7 @@ impl Runner {
     }
 
     /// The control connection as the register of sessions knows it.
-    pub(crate) fn line(&self) -> &Arc<Line> {
+    pub(super) fn line(&self) -> &Arc<SessionHandle> {
         &self.registration.line
     }
 
@@ -156,12 +159,7 @@ impl Runner {
         self.control.send(&Reply::new(ReplyCode::SERVICE_READY, banner))
     }
 
-    /// Goes on in this thread.
-    pub(crate) fn go_on(self: Box<Self>) {
-        self.contained(Self::serve_here);
-    }
-
-    pub(crate) fn ending(&self) -> Ending {
+    fn ending(&self) -> Ending {
         let Session { current, number, peer, .. } = &self.session;
         let (current, number, peer) = (Arc::clone(current), *number, *peer);
         Ending { current, number, peer, start: self.start }
@@ -183,10 +181,7 @@ impl Runner {
         }
         self.is_inside = false;
         let context = Arc::clone(&self.session.context);
-        if let Err(mut runner) = context.relay.pass(self) {
-            let closed = runner.close("Service closing");
-            runner.end(&closed);
-        }
+        context.relay.pass(self);
     }
 
     fn end(self: Box<Self>, served: &io::Result<()>) {
@@ -396,6 +391,26 @@ impl Runner {
         }
         self.is_inside = true;
         Ok(())
+    }
+}
+
+impl Handover for Runner {
+    fn go_on(self: Box<Self>) {
+        let handle = Arc::clone(self.line());
+        let ending = self.ending();
+        let session = move || self.contained(Self::serve_here);
+        if let Err(error) = threads::start(None, limits::SESSION_STACK, session) {
+            log::warn!("no thread for a session: {error}");
+            if !handle.is_protected() {
+                socket::refuse(&handle.stream, &Refusal::Resources.reply());
+            }
+            ending.tell(SessionEnd::Failed(&error));
+        }
+    }
+
+    fn give_up(mut self: Box<Self>) {
+        let closed = self.close("Service closing");
+        self.end(&closed);
     }
 }
 

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::{Pathname, Reply, ReplyCode, Severity, Verb};
 
-use super::Session;
 use super::control::{Control, Look, Notice};
-use super::outcome::{Direction, Transfer, Working};
 use super::run::{Next, Runner};
 use crate::command;
 use crate::context::Context;
@@ -19,9 +17,9 @@ use crate::log::{EventKind, TransferEnd};
 use crate::places::Place;
 use crate::rate::Throttle;
 use crate::reply::{self, Purpose};
+use crate::session::{Direction, Session, Transfer, Working};
 use crate::storage::{StorageError, StreamEnd, Upload, VirtualPath};
-use crate::tls::Connection;
-use crate::tls::TlsInfo;
+use crate::tls::{Connection, TlsInfo};
 
 /// What became of a transfer.
 enum End {
@@ -264,12 +262,12 @@ impl<'a> Watch<'a> {
         let session = self.session;
         self.control.set_moving(true);
         let opened = match channel {
-            Some(channel) => channel.open(session, self),
+            Some(channel) => channel.open(&session.data_peer(), self),
             None => Err(OpenError::Failed(io::ErrorKind::NotConnected.into())),
         };
         let is_upload = matches!(direction, Direction::Receive(..));
         let opened = opened.and_then(|stream| {
-            let protection = data::protect(&stream, session, is_upload, self)?;
+            let protection = data::protect(&stream, &session.data_peer(), is_upload, self)?;
             Ok((stream, protection))
         });
         let (stream, mut protection) = match opened {

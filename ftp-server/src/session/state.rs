@@ -1,38 +1,28 @@
 //! A session: the state RFC 959 §4.1 speaks of, owned by one thread and so locked by nobody.
 
-mod control;
-mod outcome;
-mod run;
-mod transfer;
-
-pub(crate) use control::{break_off, time_out};
-pub(crate) use outcome::{Outcome, Transfer, Work, Working};
-pub(crate) use run::{Greeting, Runner, run};
-
-use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use ftp_proto::{
-    AddressClass, HostName, NetworkProtocol, Password, Pathname, ProtectionLevel, Reply,
-    TransferParameters,
+    HostName, NetworkProtocol, Password, Pathname, ProtectionLevel, Reply, TransferParameters,
 };
 
 use crate::auth::{Offer, Rights, UserSession};
 use crate::context::{Context, Current};
-use crate::data::{self, DataChannel};
+use crate::data::{DataChannel, DataPeer};
+use crate::deadline;
 use crate::digest::Algorithm;
 use crate::limits;
 use crate::listing::FactSelection;
 use crate::log::{Event, EventKind};
 use crate::name_pattern::is_denied;
-use crate::net::complaints::Complaints;
+use crate::net::complaints::SessionComplaints;
+use crate::net::socket;
 use crate::rate::Throttle;
 use crate::reply::{self, Purpose};
 use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath};
-use crate::tls::{Acceptor, Secured};
-use crate::tls::{TlsInfo, TlsPolicy};
+use crate::tls::{Acceptor, Secured, TlsInfo, TlsPolicy};
 
 /// What the server knows of one client.
 pub(crate) struct Session {
@@ -54,7 +44,7 @@ pub(crate) struct Session {
     /// `CLNT` was given.
     pub(crate) is_client_known: bool,
     /// How often the log was told of what this client can repeat.
-    complaints: RefCell<Complaints>,
+    complaints: SessionComplaints,
     pub(crate) parameters: TransferParameters,
     /// What `OPTS MLST` chose.
     pub(crate) facts: FactSelection,
@@ -124,14 +114,14 @@ impl Session {
             context: current.get(),
             current,
             number: 0,
-            peer: canonical(peer),
-            local: canonical(local),
+            peer: socket::canonical(peer),
+            local: socket::canonical(local),
             host: None,
             access: Access::Greeted,
             nobody_since: Instant::now(),
             login_failures: 0,
             is_client_known: false,
-            complaints: RefCell::default(),
+            complaints: SessionComplaints::new(socket::canonical(peer)),
             parameters: TransferParameters::default(),
             facts: FactSelection::default(),
             algorithm: Algorithm::default(),
@@ -158,7 +148,8 @@ impl Session {
             None => self.nobody_since,
         };
         let Self { number, login_failures, is_client_known, .. } = *self;
-        let complaints = self.complaints.take().into();
+        let nobody = SessionComplaints::new(self.peer);
+        let complaints = std::mem::replace(&mut self.complaints, nobody);
         *self = Self { number, login_failures, is_client_known, complaints, nobody_since, ..new };
     }
 
@@ -213,14 +204,12 @@ impl Session {
     /// fill the disk with lines.
     fn unsaid(&self, kind: &EventKind<'_>) -> Option<u64> {
         const REFUSALS: &str = "refusals";
-        let mut complaints = self.complaints.borrow_mut();
+        let complaints = &self.complaints;
         match kind {
             EventKind::Transferred(transfer) if transfer.is_cheap() => {
-                complaints.due(REFUSALS, limits::REFUSAL_LINES, Instant::now())
+                complaints.due(REFUSALS, limits::REFUSAL_LINES)
             }
-            EventKind::LoginRefused { .. } => {
-                complaints.due("logins", limits::REFUSAL_LINES, Instant::now())
-            }
+            EventKind::LoginRefused { .. } => complaints.due("logins", limits::REFUSAL_LINES),
             // The last line of a session says how many were left out at its end.
             EventKind::Ended { .. } => Some(complaints.take_unsaid(REFUSALS)),
             _ => Some(0),
@@ -229,17 +218,12 @@ impl Session {
 
     /// Warns of something that a client can bring about as often as it likes.
     pub(crate) fn warn(&self, kind: &'static str, detail: &dyn std::fmt::Display) {
-        let text = format_args!("{}: {kind}: {detail}", self.peer);
-        match self.complaints.borrow_mut().due(kind, 1, Instant::now()) {
-            Some(0) => log::warn!("{text}"),
-            Some(unsaid) => log::warn!("{text} (and {unsaid} times before)"),
-            None => {}
-        }
+        self.complaints.warn(kind, detail);
     }
 
     /// When the session ends if nobody is logged in by then.
     pub(crate) fn login_deadline(&self) -> Instant {
-        data::deadline(self.nobody_since, self.context.config.login)
+        deadline::after(self.nobody_since, self.context.config.login)
     }
 
     /// Where a pathname of the client's leads.
@@ -293,21 +277,26 @@ impl Session {
         self.user().and_then(|user| user.owner.as_deref())
     }
 
-    /// Whether there may be a data connection with `host`: with the client's own, and for users
-    /// with the right to it with those in the networks of FXP, but never with an address that
-    /// means something else from here than from there (RFC 2577 §3).
-    pub(crate) fn may_have_data_with(&self, host: IpAddr) -> bool {
-        let (host, peer) = (host.to_canonical(), self.peer.ip());
-        if host == peer {
-            return true;
+    /// What its data connections have to know of it.
+    pub(crate) fn data_peer(&self) -> DataPeer<'_> {
+        let config = &self.context.config;
+        let is_private = self.protection == ProtectionLevel::Private;
+        DataPeer {
+            peer: self.peer,
+            local: self.local,
+            fxp_networks: if self.may_fxp() { &config.fxp_networks } else { &[] },
+            connect: config.data_connect,
+            handshake: config.tls_handshake,
+            from_port_below: config.active_source_port,
+            secured: self.secured.as_deref().filter(|_| is_private),
+            resumed: &self.context.register.resumed,
+            complaints: &self.complaints,
         }
-        let is_meant = match AddressClass::of(host) {
-            AddressClass::Unspecified | AddressClass::Multicast | AddressClass::LinkLocal => false,
-            AddressClass::Loopback => peer.is_loopback(),
-            AddressClass::Public | AddressClass::Private | AddressClass::Shared => true,
-        };
-        let networks = &self.context.config.fxp_networks;
-        is_meant && self.may_fxp() && networks.iter().any(|network| network.contains(host))
+    }
+
+    /// Whether there may be a data connection with `host`.
+    pub(crate) fn may_have_data_with(&self, host: IpAddr) -> bool {
+        self.data_peer().may_have_data_with(host)
     }
 
     /// Whether there may be data connections with any host but the client's own.
@@ -329,15 +318,6 @@ impl Session {
     /// The protocol of the control connection.
     pub(crate) fn protocol(&self) -> NetworkProtocol {
         NetworkProtocol::of(self.peer.ip())
-    }
-}
-
-/// An IPv4-mapped address as the IPv4 address it is; any other as it is, with the scope that a
-/// link-local one needs.
-pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
-        IpAddr::V6(_) => address,
     }
 }
 

@@ -22,7 +22,7 @@ use super::pool::Pool;
 use super::provider::provider;
 use super::resumption::Resumption;
 use super::settings::Tls;
-use crate::data::deadline;
+use crate::deadline;
 
 /// What a server needs to protect connections.
 pub(crate) struct Acceptor {
@@ -98,7 +98,7 @@ impl Acceptor {
         limit: Duration,
     ) -> io::Result<(Handshake, Secured)> {
         let acceptor = Arc::clone(self);
-        let deadline = deadline(Instant::now(), limit);
+        let deadline = deadline::after(Instant::now(), limit);
         self.pool.run(deadline, move || acceptor.make())?
     }
 

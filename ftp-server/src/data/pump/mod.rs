@@ -11,8 +11,10 @@ use ftp_proto::AsciiDecoder;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
-use super::buffers::Buffer;
-use super::{Buffers, Interruption, Monitor, OpenError, Outgoing, deadline, fd, pause, wait};
+use super::buffers::{Buffer, Buffers};
+use super::outgoing::Outgoing;
+use super::wait::{Interruption, Monitor, OpenError, fd, pause, wait};
+use crate::deadline;
 use crate::limits;
 use crate::pace::Pace;
 use crate::rate::Throttle;
@@ -153,7 +155,7 @@ impl<'a> Pump<'a> {
 
     fn wait(&mut self, flags: PollFlags) -> Result<(), Ended> {
         (self.looked, self.looked_at) = (self.moved, Instant::now());
-        let deadline = deadline(self.last, self.stall);
+        let deadline = deadline::after(self.last, self.stall);
         wait(fd(self.data), flags, deadline, self.moved, self.monitor).map_err(
             |error| match error {
                 OpenError::Interrupted(interruption) => Ended::Interrupted(interruption),
@@ -401,7 +403,7 @@ mod tests {
     fn a_slow_transfer_waits_and_does_not_spin() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let stream = super::super::prepare(listener.accept().unwrap().0).unwrap();
+        let stream = super::super::passive::prepare(listener.accept().unwrap().0).unwrap();
         let reader = thread::spawn(move || client.read_to_end(&mut Vec::new()).unwrap());
         let throttle = Throttle::new(Rate::new(32_000));
         let (begun, mut monitor) = (Instant::now(), Counting(0));

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ftp_proto::limits::READ_AHEAD;
-use ftp_proto::{LineDecoder, LineEvent, Reply, ReplyCode, Verb};
+use ftp_proto::{LineDecoder, LineEvent, Reply, Verb};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
-use crate::context::Line;
 use crate::limits;
+use crate::service::session_handle::SessionHandle;
 use crate::tls::Connection;
 
 /// How many reads one look at the control connection takes. A peer that sends without end must
@@ -61,7 +61,7 @@ impl Look {
 
 /// One client's control connection, read and decoded.
 pub(super) struct Control {
-    line: Arc<Line>,
+    line: Arc<SessionHandle>,
     decoder: LineDecoder,
     /// What protects it, if anything does, in memory of its own: most sessions have none.
     protection: Option<Box<Connection>>,
@@ -84,7 +84,7 @@ pub(super) struct Control {
 
 impl Control {
     /// With `strict`, only CR LF ends a command line.
-    pub(super) fn new(line: Arc<Line>, strict: bool) -> Self {
+    pub(super) fn new(line: Arc<SessionHandle>, strict: bool) -> Self {
         Self {
             line,
             decoder: if strict { LineDecoder::strict() } else { LineDecoder::new() },
@@ -406,24 +406,6 @@ impl Control {
     }
 }
 
-/// Says 421 and ends the connection in place of the session's thread, which is stuck. When that
-/// goes on, it can neither read nor write.
-pub(crate) fn time_out(line: &Line) {
-    let peer = line.stream.peer_addr().map_or_else(|_| "-".to_owned(), |peer| peer.to_string());
-    log::error!("{peer}: the login was not decided in time, and its connection is closed");
-    break_off(line, &Reply::new(ReplyCode::SERVICE_CLOSING, "Timeout"));
-}
-
-/// Closes a connection from outside of its session, with this last reply.
-pub(crate) fn break_off(line: &Line, reply: &Reply) {
-    if !line.is_protected() {
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        // A peer that is gone, or that has left so much unread, needs no answer.
-        let _ = rustix::net::send(&line.stream, &reply.encode(), flags);
-    }
-    let _ = line.stream.shutdown(Shutdown::Both);
-}
-
 fn cost_of(event: &LineEvent<'_>) -> usize {
     match event {
         LineEvent::Line(line) => line.len(),
@@ -442,6 +424,8 @@ fn verb_of<'a>(event: &'a LineEvent<'_>) -> Option<(Verb, &'a [u8])> {
 mod tests {
     use std::net::{TcpListener, TcpStream};
 
+    use ftp_proto::ReplyCode;
+
     use super::*;
 
     #[test]
@@ -452,7 +436,7 @@ mod tests {
         for (patience, ends) in [(short, false), (Duration::from_secs(300), true)] {
             let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (stream, peer) = listener.accept().unwrap();
-            let line = Arc::new(Line::new(stream, peer));
+            let line = Arc::new(SessionHandle::new(stream, peer));
             let mut control = Control::new(line, false);
             control.patience = patience;
             let start = Instant::now();

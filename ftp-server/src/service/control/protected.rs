@@ -11,14 +11,14 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
 use super::Control;
-use crate::context::Line;
-use crate::data::deadline;
+use crate::deadline;
+use crate::service::session_handle::SessionHandle;
 use crate::tls::{Connection, Handshake, size_of_records};
 
 impl Control {
     /// Whether anything has come that nobody has looked at: behind an `AUTH`, somebody other than
     /// the client may have put it there (CVE-2011-0411).
-    pub(in crate::session) fn has_input(&self) -> bool {
+    pub(in crate::service) fn has_input(&self) -> bool {
         let mut byte = [0];
         let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
         !self.waiting.is_empty()
@@ -28,14 +28,14 @@ impl Control {
     }
 
     /// Protects the connection from here on, within `limit`.
-    pub(in crate::session) fn protect(
+    pub(in crate::service) fn protect(
         &mut self,
         handshake: Handshake,
         limit: Duration,
     ) -> io::Result<&Connection> {
         let line = Arc::clone(&self.line);
         line.set_protected(true);
-        let latest = deadline(Instant::now(), limit);
+        let latest = deadline::after(Instant::now(), limit);
         let deadline = self.end.map_or(latest, |end| end.min(latest));
         let wait = &mut |flags| wait_until(&line, flags, deadline);
         let connection = handshake.carry_out(&line.stream, deadline, wait)?;
@@ -47,8 +47,8 @@ impl Control {
 
     /// Ends the protection, and goes on in clear once the client has done so as well, within `limit`.
     /// Of what it says before that, no more is kept than may wait.
-    pub(in crate::session) fn unprotect(&mut self, limit: Duration) -> io::Result<()> {
-        let deadline = deadline(Instant::now(), limit);
+    pub(in crate::service) fn unprotect(&mut self, limit: Duration) -> io::Result<()> {
+        let deadline = deadline::after(Instant::now(), limit);
         self.close_protection()?;
         let mut bytes = [0; 1_024];
         while let Some(connection) = &self.protection
@@ -133,7 +133,7 @@ impl Control {
 const SHORT: usize = 512;
 
 /// Waits until the socket is ready, at most until `deadline`; what is cut is not waited for.
-fn wait_until(line: &Line, flags: PollFlags, deadline: Instant) -> io::Result<()> {
+fn wait_until(line: &SessionHandle, flags: PollFlags, deadline: Instant) -> io::Result<()> {
     loop {
         let rest = deadline.saturating_duration_since(Instant::now());
         if rest.is_zero() || line.is_cut() {

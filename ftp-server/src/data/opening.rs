@@ -1,0 +1,76 @@
+//! How the data connection of a transfer comes about.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
+
+use super::active;
+use super::passive::PassiveListener;
+use super::peer::DataPeer;
+use super::wait::{Monitor, OpenError, fd, wait};
+use crate::deadline;
+use crate::tls::{Connection, Resumptions, SessionReuse};
+
+/// How the next data connection comes about.
+pub(crate) enum DataChannel {
+    /// The client connects here (`PASV`, `EPSV`).
+    Passive(PassiveListener),
+    /// The server connects there (`PORT`, `EPRT`).
+    Active(SocketAddr),
+}
+
+impl DataChannel {
+    /// Makes the data connection of a session, in non-blocking mode. Connections of strangers
+    /// are turned away (RFC 2577 §3).
+    pub(crate) fn open(
+        self,
+        peer: &DataPeer<'_>,
+        monitor: &mut dyn Monitor,
+    ) -> Result<TcpStream, OpenError> {
+        let deadline = deadline::after(Instant::now(), peer.connect);
+        match self {
+            Self::Passive(listener) => listener.accept(peer, deadline, monitor),
+            Self::Active(address) => {
+                active::connect(peer.local, address, peer.from_port_below, deadline, monitor)
+            }
+        }
+    }
+}
+
+/// Has TLS on a data connection, as its session wants it (RFC 4217 §7: this side is the TLS server,
+/// whoever has connected).
+pub(crate) fn protect(
+    stream: &TcpStream,
+    peer: &DataPeer<'_>,
+    is_upload: bool,
+    monitor: &mut dyn Monitor,
+) -> Result<Option<Connection>, OpenError> {
+    let Some(secured) = peer.secured else { return Ok(None) };
+    let unprotected = |error| match error {
+        OpenError::Failed(error) => OpenError::Unprotected(error),
+        other => other,
+    };
+    let deadline = deadline::after(Instant::now(), peer.handshake);
+    let handshake = secured.protect_data(is_upload).map_err(OpenError::Unprotected)?;
+    let mut until_ready = |flags| wait(fd(stream), flags, deadline, 0, monitor);
+    let connection =
+        handshake.carry_out(stream, deadline, &mut until_ready).map_err(unprotected)?;
+    let is_resumed = connection.info().is_some_and(|info| info.resumed);
+    let counts = peer.resumed.count(is_resumed);
+    if is_resumed {
+        return Ok(Some(connection));
+    }
+    match secured.acceptor.reuse() {
+        SessionReuse::Off | SessionReuse::Observe => {}
+        SessionReuse::Prefer => {
+            let Resumptions { resumed, missed } = counts;
+            let so_far = format!("{missed} have so far, {resumed} have not");
+            peer.complaints.warn("a data connection has a TLS session of its own", &so_far);
+        }
+        SessionReuse::Require => {
+            let why = "the TLS session is none of the control connection";
+            return Err(OpenError::Unprotected(io::Error::other(why)));
+        }
+    }
+    Ok(Some(connection))
+}

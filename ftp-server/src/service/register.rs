@@ -1,0 +1,148 @@
+//! The register of sessions: by it they are woken, cut and shown.
+
+use std::collections::HashMap;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::session_handle::SessionHandle;
+use super::session_list::SessionInfo;
+use crate::limits;
+use crate::net::socket;
+use crate::tls::Resumed;
+
+/// The sessions of a server, whichever context they have. Nothing of one is in here but what is
+/// needed to end it.
+#[derive(Debug, Default)]
+pub(crate) struct Register {
+    draining: AtomicBool,
+    /// How many there were so far: the first is number 1.
+    entered: AtomicU64,
+    sessions: Mutex<HashMap<u64, Arc<SessionHandle>>>,
+    /// Whoever waits for sessions looks again.
+    gone: Condvar,
+    /// No session is given time to end by itself.
+    hurried: AtomicBool,
+    /// The data connections under TLS of all sessions so far.
+    pub(crate) resumed: Resumed,
+}
+
+/// A session's place in the register; dropping it takes the session out.
+pub(crate) struct Registration {
+    register: Arc<Register>,
+    pub(crate) number: u64,
+    pub(crate) line: Arc<SessionHandle>,
+}
+
+impl Register {
+    /// Whether the server is being shut down.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn enter(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) -> Registration {
+        let line = Arc::new(SessionHandle::new(stream, socket::canonical(peer)));
+        let number = self.entered.fetch_add(1, Ordering::Relaxed) + 1;
+        self.sessions().insert(number, Arc::clone(&line));
+        Registration { register: Arc::clone(self), number, line }
+    }
+
+    /// Says that the server ends; returns how many sessions there are.
+    pub(crate) fn start_draining(&self) -> usize {
+        self.draining.store(true, Ordering::SeqCst);
+        self.sessions().len()
+    }
+
+    /// Wakes the sessions that wait for a command, to end; those that move data do so when they
+    /// are done. Returns how many there are.
+    pub(crate) fn wake_idle(&self) -> usize {
+        let sessions = self.sessions();
+        for line in sessions.values().filter(|line| !line.is_busy()) {
+            line.wake();
+        }
+        sessions.len()
+    }
+
+    /// What each session shows of itself, the oldest first.
+    pub(crate) fn who(&self) -> Vec<SessionInfo> {
+        let lines: Vec<_> =
+            self.sessions().iter().map(|(number, line)| (*number, Arc::clone(line))).collect();
+        let mut who: Vec<_> = lines.iter().map(|(number, line)| line.shown.info(*number)).collect();
+        who.sort_unstable_by_key(|session| session.number);
+        who
+    }
+
+    /// Ends one session as [`cut`](Self::cut) does all. False if there is none of this number.
+    pub(crate) fn kick(&self, number: u64) -> bool {
+        let sessions = self.sessions();
+        let line = sessions.get(&number);
+        line.into_iter().for_each(|line| line.cut());
+        line.is_some()
+    }
+
+    /// Ends what still goes on: a transfer sees its control connection end.
+    pub(crate) fn cut(&self) -> usize {
+        let sessions = self.sessions();
+        for line in sessions.values() {
+            line.cut();
+        }
+        sessions.len()
+    }
+
+    /// Closes connections whose sessions cannot even write their last reply.
+    pub(crate) fn break_off(&self) {
+        for line in self.sessions().values() {
+            // It fails where the peer is gone already, which is what is wanted.
+            let _ = line.stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Says that no session is given time any more to end by itself.
+    pub(crate) fn hurry(&self) {
+        // Whoever waits has looked before, or looks behind this.
+        let _sessions = self.sessions();
+        self.hurried.store(true, Ordering::SeqCst);
+        self.gone.notify_all();
+    }
+
+    /// As [`wait`](Self::wait), and no longer than until [`hurry`](Self::hurry). Cuts each transfer
+    /// in which no byte moves for `stall`: waiting for it only delays the end. Returns how many
+    /// sessions are left, and how many were cut.
+    pub(crate) fn drain(&self, limit: Duration, stall: Duration) -> (usize, usize) {
+        let start = Instant::now();
+        let mut seen = HashMap::new();
+        let mut cut = Vec::new();
+        let mut sessions = self.sessions();
+        while !sessions.is_empty() && !self.hurried.load(Ordering::SeqCst) {
+            for (number, line) in sessions.iter().filter(|(_, line)| !line.is_cut()) {
+                if line.stands_still(seen.entry(*number).or_default(), stall) {
+                    line.cut();
+                    cut.push(*number);
+                }
+            }
+            let Some(rest) = limit.checked_sub(start.elapsed()) else { break };
+            let woken = self.gone.wait_timeout(sessions, rest.min(limits::TICK));
+            sessions = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        (sessions.len(), cut.iter().filter(|number| !sessions.contains_key(number)).count())
+    }
+
+    /// Waits until no session is left, or for `limit`; returns how many are left.
+    pub(crate) fn wait(&self, limit: Duration) -> usize {
+        let woken = self.gone.wait_timeout_while(self.sessions(), limit, |left| !left.is_empty());
+        woken.unwrap_or_else(PoisonError::into_inner).0.len()
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<u64, Arc<SessionHandle>>> {
+        // Nothing panics while it is held; a poisoned map is as good as any.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.register.sessions().remove(&self.number);
+        self.register.gone.notify_all();
+    }
+}

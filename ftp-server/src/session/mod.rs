@@ -1,0 +1,7 @@
+//! A session: the state RFC 959 §4.1 speaks of, and what its commands lead to.
+
+mod outcome;
+mod state;
+
+pub(crate) use outcome::{Direction, Outcome, Transfer, Work, Working};
+pub(crate) use state::{Access, Session, User};
