@@ -1,64 +1,13 @@
-//! What people and programs read: standard output, and how sizes and times are written.
+//! How names, sizes, times and errors are written for people.
 
 use std::borrow::Cow;
-use std::io::{BufWriter, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 use ftp_proto::Escaped;
 
-use crate::console::stdio::{Output, Stdio};
-use crate::exit::Failure;
-use crate::options::Options;
-
-/// Lines of results on standard output: exact bytes, but that on a terminal what acts on it is
-/// escaped, unless `--raw-names` is given (LI-04, LI-05).
-pub(crate) struct Lines {
-    output: BufWriter<Output>,
-    escapes: bool,
-}
-
-impl Lines {
-    pub(crate) fn new(options: &Options, stdio: &Stdio) -> Self {
-        let escapes = stdio.output_is_terminal && !options.has("raw-names");
-        Self::to(stdio.shared_output.clone(), escapes)
-    }
-
-    pub(crate) fn to(output: Output, escapes: bool) -> Self {
-        Self { output: BufWriter::new(output), escapes }
-    }
-
-    /// Writes one line.
-    ///
-    /// # Errors
-    ///
-    /// `Local`: standard output is closed or full.
-    pub(crate) fn print(&mut self, line: &[u8]) -> Result<(), Failure> {
-        let written = match self.escapes {
-            true => writeln!(self.output, "{}", Escaped(line)),
-            false => self.output.write_all(line).and_then(|()| self.output.write_all(b"\n")),
-        };
-        written.map_err(|error| Failure::output(&error))
-    }
-
-    /// Has all that was written be seen.
-    ///
-    /// # Errors
-    ///
-    /// As [`print`](Self::print).
-    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
-        self.output.flush().map_err(|error| Failure::output(&error))
-    }
-}
-
-/// Writes data or results to standard output.
-///
-/// # Errors
-///
-/// `Local`: standard output is closed or full.
-pub(crate) fn print(output: &mut dyn Write, bytes: &[u8]) -> Result<(), Failure> {
-    let written = output.write_all(bytes).and_then(|()| output.flush());
-    written.map_err(|error| Failure::output(&error))
-}
+use crate::options::urls::{is_url, split_at_colon};
 
 /// Words for people, without the number that the system has for an error: its name is there too.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
@@ -105,6 +54,24 @@ pub(crate) fn transferred(bytes: u64, time: Duration) -> String {
     format!("{} in {:.2} s ({}/s)", size(bytes), time.as_secs_f64(), size(rate))
 }
 
+/// A path as people are shown it; of a URL that was given in place of one, without its password.
+pub(crate) fn shown(path: &[u8]) -> String {
+    let login = |path| {
+        let (scheme, rest) = split_at_colon(path).filter(|_| is_url(path))?;
+        let at = rest.iter().rposition(|byte| *byte == b'@')?;
+        Some((scheme, rest.get(at..)?))
+    };
+    match login(path) {
+        Some((scheme, rest)) => format!("{}://****{}", Escaped(scheme), Escaped(rest)),
+        None => Escaped(path).to_string(),
+    }
+}
+
+/// A path as people are shown it.
+pub(crate) fn shown_path(path: &Path) -> String {
+    shown(path.as_os_str().as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,5 +111,17 @@ mod tests {
         assert_eq!(transferred(0, Duration::ZERO), "0 B in 0.00 s (0 B/s)");
         let half = transferred(1_048_576, Duration::from_millis(500));
         assert_eq!(half, "1.0 MiB in 0.50 s (2.0 MiB/s)");
+    }
+
+    #[test]
+    fn shown_leaves_out_the_password_of_a_url() {
+        for (path, want) in [
+            ("a:b@c", "a:b@c"),
+            ("/d/http://u:p@h", "/d/http://u:p@h"),
+            ("ftp://h/x", "ftp://h/x"),
+            ("FTPES://u:p@q@h/x", "FTPES://****@h/x"),
+        ] {
+            assert_eq!(shown(path.as_bytes()), want);
+        }
     }
 }

@@ -74,7 +74,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
 fn dispatch(command: Option<Command>, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.has("version") {
         let version = concat!("ftp-cli ", env!("CARGO_PKG_VERSION"), "\n");
-        return display::print(&mut stdio.output, version.as_bytes());
+        return console::output::print(&mut stdio.output, version.as_bytes());
     }
     if options.has("help") {
         return cmd::help::print(command, stdio);

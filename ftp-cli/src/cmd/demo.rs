@@ -14,11 +14,12 @@ use ftp_proto::{Network, RepresentationType};
 use ftp_server::{Rights, Server, ServerConfig, TlsPolicy};
 use log::LevelFilter;
 
-use crate::connect::dialler::shown;
+use crate::console::messages::{Messages, Printable};
+use crate::console::output;
 use crate::console::signals;
-use crate::console::stdio::{Messages, Printable, Stdio};
+use crate::console::stdio::Stdio;
 use crate::console::trace::{self, Dialogue};
-use crate::display;
+use crate::display::{self, shown};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::report::events::Events;
@@ -62,7 +63,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     // A signal takes the directory away, at which the rest fails: how it ends is the signal's say.
     let _unless_a_signal_ends_it = ending.lock();
     let checks = checks?;
-    display::print(&mut *stdio.output, format!("demo: all {checks} checks passed\n").as_bytes())
+    output::print(&mut *stdio.output, format!("demo: all {checks} checks passed\n").as_bytes())
 }
 
 /// How long all that one client does may take.
@@ -364,7 +365,7 @@ impl Demo<'_> {
             let _ = writeln!(out, "    {}", Printable(line));
         }
         let _ = writeln!(out, "{text}");
-        display::print(self.output, out.as_bytes())
+        output::print(self.output, out.as_bytes())
     }
 
     fn check(&mut self, right: bool, text: &dyn Display) -> Result<(), Failure> {

@@ -17,6 +17,7 @@ use crate::console::trace;
 use crate::display;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
+use crate::options::urls;
 use crate::options::values;
 use crate::report::events::Events;
 use crate::report::json::Object;
@@ -26,7 +27,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [source, target] = options.operands.as_slice() else {
         return Err(Failure::usage("fxp needs two URLs: ftp-cli fxp SRC-URL DST-URL"));
     };
-    let (source, target) = (dialler::url(source)?, dialler::url(target)?);
+    let (source, target) = (urls::parse(source)?, urls::parse(target)?);
     let is_tree = options.has("recursive");
     if source.is_directory() && !is_tree {
         let message = format!("{source} names a directory; fxp copies one with -r");

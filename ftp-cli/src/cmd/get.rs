@@ -10,14 +10,15 @@ use ftp_client::{Client, Phase, Place};
 use ftp_proto::{Escaped, FtpUrl, RepresentationType};
 use log::LevelFilter;
 
-use crate::connect::dialler::{self, shown};
 use crate::connect::sessions::Sessions;
 use crate::console::progress::{Board, When};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
+use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
+use crate::options::urls;
 use crate::report::jobs::Refusal;
 use crate::report::jobs::{self, Doors, Worker};
 use crate::report::json::Object;
@@ -87,7 +88,7 @@ struct Item {
 fn items(options: &Options, settings: &Settings) -> Result<Vec<Item>, Failure> {
     let creates = settings.create_directories;
     let file = |operand: &OsString| {
-        let url = dialler::url(operand)?;
+        let url = urls::parse(operand)?;
         if url.is_directory() {
             return Err(Failure::usage(format!("{url} names a directory; ftp-cli ls lists it")));
         }

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::serve::settings::{self, Settings};
+use crate::console::output;
 use crate::console::stdio::Stdio;
-use crate::display;
 use crate::exit;
 use crate::exit::Failure;
 use crate::options::{self, Command, Entry, Group, Options, Row};
@@ -36,7 +36,7 @@ pub(crate) fn print(command: Option<Command>, stdio: &mut Stdio) -> Result<(), F
         Some(Command::Help) | None => program(),
         Some(command) => about(command),
     };
-    display::print(&mut stdio.output, text.as_bytes())
+    output::print(&mut stdio.output, text.as_bytes())
 }
 
 fn program() -> String {

@@ -7,15 +7,16 @@ use ftp_client::{
 use ftp_proto::{Entry, Escaped, FtpUrl, Pattern};
 use log::LevelFilter;
 
-use crate::connect::dialler;
 use crate::connect::retry::{Retrying, Witness};
 use crate::connect::sessions::Sessions;
+use crate::console::messages::Messages;
+use crate::console::output::Lines;
 use crate::console::signals::Cleanup;
-use crate::console::stdio::{Messages, Stdio};
+use crate::console::stdio::Stdio;
 use crate::console::trace;
-use crate::display::Lines;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
+use crate::options::urls;
 use crate::options::values;
 use crate::remote::object;
 use crate::remote::show_entry;
@@ -26,7 +27,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [url] = options.operands.as_slice() else {
         return Err(Failure::usage("ls takes one URL: ftp-cli ls [-l] URL"));
     };
-    let url = dialler::url(url)?;
+    let url = urls::parse(url)?;
     let how = How::from_options(options)?;
     let pattern = match options.has("glob") {
         true => Some(pattern(&url)?),
@@ -39,7 +40,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let mut lister = Lister {
         how,
         pattern,
-        lines: Lines::new(options, stdio),
+        lines: stdio.lines(options),
         messages: stdio.messages.clone(),
         events: stdio.events.clone(),
         shown: 0,
@@ -303,8 +304,8 @@ mod tests {
     use std::io;
 
     use super::*;
-    use crate::console::stdio::Output;
-    use crate::console::stdio::tests::Kept;
+    use crate::console::output::Output;
+    use crate::console::output::tests::Kept;
 
     #[test]
     fn names_are_stripped_and_exact_li_04_li_05() {
@@ -316,7 +317,7 @@ mod tests {
             let mut lister = Lister {
                 how: How { list: ListOptions::default(), long: false, recursive: false },
                 pattern: None,
-                lines: Lines::to(Output::new(kept.clone()), escapes),
+                lines: Lines::new(Output::new(kept.clone()), escapes),
                 messages: Messages::new(io::sink(), false),
                 events: Events::default(),
                 shown: 0,

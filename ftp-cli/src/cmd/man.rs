@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::console::output;
 use crate::console::stdio::Stdio;
-use crate::display;
 use crate::exit::{self, Exit, Failure};
 use crate::options::{Command, Entry, Group, Options, Row, TABLE, Value};
 
@@ -33,7 +33,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if !options.operands.is_empty() {
         return Err(Failure::usage("man takes no operand: ftp-cli man"));
     }
-    display::print(&mut stdio.output, page().as_bytes())
+    output::print(&mut stdio.output, page().as_bytes())
 }
 
 fn page() -> String {

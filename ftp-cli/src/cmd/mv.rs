@@ -5,10 +5,10 @@ use std::os::unix::ffi::OsStrExt;
 
 use ftp_proto::FtpUrl;
 
-use crate::connect::dialler;
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
 use crate::options::Options;
+use crate::options::urls;
 use crate::remote::object;
 use crate::report::for_each_url::{self, Became};
 
@@ -16,7 +16,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [from, to] = options.operands.as_slice() else {
         return Err(Failure::usage("mv takes a URL and a path: ftp-cli mv URL NEWPATH"));
     };
-    let url = dialler::url(from)?;
+    let url = urls::parse(from)?;
     for_each_url::is_named(&url)?;
     let to = new_path(&url, to)?;
     for_each_url::each(
@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 fn new_path(url: &FtpUrl, operand: &OsStr) -> Result<Vec<u8>, Failure> {
     let bytes = operand.as_bytes();
     let path = if bytes.windows(3).take(6).any(|part| part == b"://") {
-        let target = dialler::url(operand)?;
+        let target = urls::parse(operand)?;
         let server = |url: &FtpUrl| (url.host().to_ascii_lowercase(), url.port());
         let is_other_user = target.user().is_some() && target.user() != url.user();
         if server(&target) != server(url) || is_other_user {

@@ -6,9 +6,9 @@ use ftp_server::PasswordHash;
 
 use crate::connect::credentials::{self, Secret};
 use crate::connect::prompt::Terminal;
+use crate::console::output;
 use crate::console::signals;
 use crate::console::stdio::Stdio;
-use crate::display;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::report::events::Events;
@@ -27,7 +27,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         ErrorKind::InvalidInput => Failure::usage(error.to_string()),
         _ => Failure::new(Exit::Internal, error.to_string()),
     })?;
-    display::print(&mut stdio.output, format!("{hash}\n").as_bytes())
+    output::print(&mut stdio.output, format!("{hash}\n").as_bytes())
 }
 
 /// Asks twice on the terminal.

@@ -13,19 +13,19 @@ use ftp_client::Place;
 use ftp_proto::{Escaped, FtpUrl, RepresentationType};
 use log::LevelFilter;
 
-use crate::connect::dialler::{self, shown};
 use crate::connect::sessions::Sessions;
+use crate::console::output;
 use crate::console::progress::When;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
-use crate::display;
+use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
+use crate::options::urls;
 use crate::report::jobs::{self, Doors, Refusal, Worker};
 use crate::report::json::Object;
 use crate::report::tally::Tally;
-use crate::transfer::target::shown_path;
 use crate::transfer::upload::{Interruptible, Source, local, upload};
 use crate::transfer::{Context, Done, Remote, Settings};
 
@@ -33,10 +33,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let Some((url, locals @ [_, ..])) = options.operands.split_last() else {
         return Err(Failure::usage("put needs a file and a URL: ftp-cli put LOCAL... URL"));
     };
-    if locals.iter().any(|local| dialler::is_url(local.as_bytes())) {
+    if locals.iter().any(|local| urls::is_url(local.as_bytes())) {
         return Err(Failure::usage("put takes files and one URL, which stands last"));
     }
-    let url = dialler::url(url)?;
+    let url = urls::parse(url)?;
     let paths = remote_paths(locals, &url)?;
     let settings = Settings::from_options(options)?;
     let representation = settings.representation(&url)?;
@@ -268,7 +268,7 @@ impl Worker for Putter<'_, '_> {
                 true => shown(name).into_bytes(),
                 false => name.clone(),
             };
-            display::print(&mut self.context.output.clone(), &[&line, &b"\n"[..]].concat())?;
+            output::print(&mut self.context.output.clone(), &[&line, &b"\n"[..]].concat())?;
         }
         Ok(())
     }

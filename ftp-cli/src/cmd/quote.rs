@@ -6,14 +6,14 @@ use ftp_client::{Client, Error, RawCommand, Reply};
 use ftp_proto::{Escaped, FtpUrl, Severity};
 use log::LevelFilter;
 
-use crate::connect::dialler;
 use crate::connect::sessions::Sessions;
+use crate::console::output::Lines;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
-use crate::display::Lines;
 use crate::exit::Failure;
 use crate::options::Options;
+use crate::options::urls;
 use crate::report::events::Events;
 use crate::report::json::Object;
 use crate::report::tally::Tally;
@@ -23,14 +23,14 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         let message = "quote needs a URL and a command: ftp-cli quote URL COMMAND...";
         return Err(Failure::usage(message));
     };
-    let url = dialler::url(url)?;
+    let url = urls::parse(url)?;
     let commands = commands.iter().map(|line| command(line.as_bytes()));
     let commands = commands.collect::<Result<Vec<_>, _>>()?;
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
     let (messages, events) = (stdio.messages.clone(), stdio.events.clone());
-    let mut lines = Lines::new(options, stdio);
+    let mut lines = stdio.lines(options);
     let client = sessions.client(&url)?;
     let mut tally = Tally::new(commands.len(), "commands done", &messages, &events);
     let there = enter(client, &url);
@@ -66,7 +66,7 @@ pub(super) fn command(line: &[u8]) -> Result<RawCommand, Failure> {
         // Not all of it, which may hold a password.
         let verb = line.split(|byte| *byte == b' ').next().unwrap_or_default();
         let verb = verb.get(..verb.len().min(16)).unwrap_or_default();
-        if dialler::may_hold_password(line) {
+        if urls::may_hold_password(line) {
             return Failure::usage(format!("quote: not a command: {error}")).alone();
         }
         Failure::usage(format!("quote {}: {error}", Escaped(verb))).alone()

@@ -5,7 +5,6 @@ use ftp_proto::{Entry, EntryKind};
 
 use super::ls::FORMS;
 use crate::console::stdio::Stdio;
-use crate::display::Lines;
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::options::values;
@@ -18,7 +17,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         return Err(Failure::usage("stat needs a URL: ftp-cli stat URL..."));
     }
     let form = options.parsed("listing", |text| values::word(text, &FORMS))?.unwrap_or_default();
-    let mut lines = Lines::new(options, stdio);
+    let mut lines = stdio.lines(options);
     let mut is_first = true;
     for_each_url::each(
         options,

@@ -1,90 +1,20 @@
-//! The other side: URLs, and a client that is connected and logged in as the options say.
+//! How to reach a server: a client that is connected and logged in as the options say.
 
-use std::ffi::OsStr;
 use std::net::IpAddr;
-use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use ftp_client::{
     AddressRule, Client, ClientBuilder, Error, Extended, Family, Mode, Phase, Timeouts,
 };
-use ftp_proto::{AddressClass, Escaped, FtpUrl};
+use ftp_proto::{AddressClass, FtpUrl};
 
 use super::credentials::{Credentials, VARIABLE};
 use super::tls_options::{self, Protection};
+use crate::console::messages::Messages;
 use crate::console::signals::Cleanup;
-use crate::console::stdio::Messages;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::values;
-
-/// Reads an operand that names something on a server.
-///
-/// # Errors
-///
-/// `Usage` if it is no URL.
-pub(crate) fn url(operand: &OsStr) -> Result<FtpUrl, Failure> {
-    let bytes = operand.as_bytes();
-    if !is_url(bytes) && (may_hold_password(bytes) || lacks_slash(bytes)) {
-        return Err(Failure::usage(
-            "not an FTP URL (not shown: it may hold a password); write ftp://USER@HOST/PATH, with \
-             %40 for an @ in PATH, and name --password-file",
-        ));
-    }
-    FtpUrl::parse(bytes).map_err(|error| {
-        // Not the operand itself, which may hold a password.
-        let form = "ftp://[user@]host[:port]/path or [user@]host:path";
-        let (kind, at) = (error.kind, error.at);
-        if operand.as_bytes().get(at) == Some(&b'#') {
-            return Failure::usage("not an FTP URL: # begins a fragment; write %23 in a name");
-        }
-        if !bytes.contains(&b':')
-            && !bytes.contains(&b'@')
-            && FtpUrl::parse(&with_scheme(bytes)).is_ok()
-        {
-            let operand = Escaped(bytes);
-            let message = format!("\"{operand}\" has no scheme; did you mean ftp://{operand}?");
-            return Failure::usage(message);
-        }
-        Failure::usage(format!("not an FTP URL: {kind} at byte {at}; expected {form}"))
-    })
-}
-
-fn with_scheme(operand: &[u8]) -> Vec<u8> {
-    [b"ftp://", operand].concat()
-}
-
-/// The schemes of FTP URLs.
-const SCHEMES: [&[u8]; 3] = [b"ftp", b"ftps", b"ftpes"];
-
-/// Splits an argument at its first colon.
-fn split_at_colon(argument: &[u8]) -> Option<(&[u8], &[u8])> {
-    let colon = argument.iter().position(|byte| *byte == b':')?;
-    Some((argument.get(..colon)?, argument.get(colon + 1..)?))
-}
-
-/// Whether what stands before the first colon of an argument is the name of a scheme of FTP.
-fn has_scheme(head: &[u8]) -> bool {
-    SCHEMES.iter().any(|scheme| scheme.eq_ignore_ascii_case(head))
-}
-
-/// Whether an argument was meant as an FTP URL, with a scheme.
-pub(crate) fn is_url(argument: &[u8]) -> bool {
-    split_at_colon(argument).is_some_and(|(head, rest)| has_scheme(head) && rest.starts_with(b"//"))
-}
-
-/// Whether it was meant as one, with a slash too few.
-fn lacks_slash(argument: &[u8]) -> bool {
-    split_at_colon(argument).is_some_and(|(head, rest)| {
-        has_scheme(head) && rest.starts_with(b"/") && !rest.starts_with(b"//")
-    })
-}
-
-/// Whether an argument may hold a password, as `user:password@host` does, so that no message may
-/// show it.
-pub(crate) fn may_hold_password(argument: &[u8]) -> bool {
-    split_at_colon(argument).is_some_and(|(_, rest)| rest.contains(&b'@'))
-}
 
 /// How to reach a server, read from the options before anything is done.
 #[derive(Clone)]
@@ -341,58 +271,10 @@ fn is_public(address: IpAddr) -> bool {
     matches!(AddressClass::of(address), AddressClass::Public | AddressClass::Shared)
 }
 
-/// A path as people are shown it; of a URL that was given in place of one, without its password.
-pub(crate) fn shown(path: &[u8]) -> String {
-    let login = |path| {
-        let (scheme, rest) = split_at_colon(path).filter(|_| is_url(path))?;
-        let at = rest.iter().rposition(|byte| *byte == b'@')?;
-        Some((scheme, rest.get(at..)?))
-    };
-    match login(path) {
-        Some((scheme, rest)) => format!("{}://****{}", Escaped(scheme), Escaped(rest)),
-        None => Escaped(path).to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::options;
-
-    #[test]
-    fn url_refuses_what_it_cannot_do_hl_09_cl_65() {
-        for (text, want) in [
-            ("http://h/x", Exit::Usage),
-            ("ftp://u:geheim@:21/x", Exit::Usage),
-            ("ftp://h/a%0d%0aDELE%20b", Exit::Usage),
-            ("ftp://h/a%00", Exit::Usage),
-            ("ftp://h/a;type=x", Exit::Usage),
-            ("ftp://h:0/a", Exit::Usage),
-            ("ftp://h:65536/a", Exit::Usage),
-            ("file.txt", Exit::Usage),
-            ("u:geheim@h/x", Exit::Usage),
-            ("u@v:geheim@h:x", Exit::Usage),
-            ("ftp:/u:geheim@h/x", Exit::Usage),
-            ("FTPS:/h/geheim", Exit::Usage),
-            ("http://u:geheim@h/x", Exit::Usage),
-        ] {
-            let failure = url(OsStr::new(text)).unwrap_err();
-            assert_eq!(failure.exit, want, "{text}");
-            assert!(!failure.message.contains("geheim"), "{}", failure.message);
-        }
-    }
-
-    #[test]
-    fn shown_leaves_out_the_password_of_a_url() {
-        for (path, want) in [
-            ("a:b@c", "a:b@c"),
-            ("/d/http://u:p@h", "/d/http://u:p@h"),
-            ("ftp://h/x", "ftp://h/x"),
-            ("FTPES://u:p@q@h/x", "FTPES://****@h/x"),
-        ] {
-            assert_eq!(shown(path.as_bytes()), want);
-        }
-    }
 
     #[test]
     fn is_public_knows_what_stays_in_the_house_li_13() {

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use ftp_client::Canceller;
 
+use crate::console::messages::Messages;
 use crate::console::signals::Cleanup;
-use crate::console::stdio::{Messages, Stdio};
+use crate::console::stdio::Stdio;
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::options::values;

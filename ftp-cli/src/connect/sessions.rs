@@ -8,8 +8,9 @@ use ftp_proto::{FtpUrl, Scheme};
 
 use super::credentials::{Credentials, Finder};
 use super::dialler::{self, Dialler};
+use crate::console::messages::Messages;
 use crate::console::signals::Cleanup;
-use crate::console::stdio::{Messages, Stdio};
+use crate::console::stdio::Stdio;
 use crate::exit::Failure;
 use crate::options::Options;
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ftp_client::{Client, Error, Tls, TlsError};
 use ftp_proto::{FtpUrl, Scheme};
 
-use crate::console::stdio::Messages;
+use crate::console::messages::Messages;
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::options::values;

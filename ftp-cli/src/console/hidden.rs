@@ -9,9 +9,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
+use crate::options::urls::{is_url, may_hold_password};
 use ftp_proto::{Escaped, FtpUrl};
-
-use crate::connect::dialler::{is_url, may_hold_password};
 
 /// What stands in their place.
 const INSTEAD: &str = "(an argument that may hold a password)";

@@ -2,10 +2,9 @@
 //! temporary file. A SIGHUP that is ignored, as `nohup` has it, stays so. A file that would exceed the limit of `ulimit -f` is an
 //! error of the write (EFBIG), as on a full disk, and no end of the process.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use ftp_client::Canceller;
@@ -13,63 +12,16 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
-use super::stdio::{Messages, Stdio};
+use super::echo;
+use super::ignored_signals::is_ignored;
+use super::messages::Messages;
+use super::stdio::Stdio;
 use super::threads;
-use crate::connect::prompt;
 use crate::exit::{Exit, Failure};
 use crate::report::events::Events;
 
 /// How long the last word may take: nobody may be reading standard error.
 const LAST_WORD: Duration = Duration::from_millis(250);
-
-/// How long a server may take to hear that it is over. Together with the last word it is less than
-/// a second.
-const GOOD_BYE: Duration = Duration::from_millis(500);
-
-/// Room for what the system tells of this process, in bytes: there is more where it has many cores.
-const STATUS: usize = 2_048;
-
-/// How far the process is with ending by a signal.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Stage {
-    #[default]
-    Running,
-    /// The main thread is to let go of what it has.
-    Signalled,
-    /// It has: nothing more comes from it.
-    LetGo,
-}
-
-/// Where the thread that hears signals and the main thread agree on who ends the process.
-#[derive(Clone, Default)]
-pub(crate) struct Ending(Arc<(Mutex<Stage>, Condvar)>);
-
-impl Ending {
-    /// Cancels, and waits until the main thread has let go of what it has, or a moment.
-    fn begin(&self, canceller: &Canceller) {
-        let (stage, changed) = &*self.0;
-        let mut stage = stage.lock().unwrap_or_else(PoisonError::into_inner);
-        *stage = Stage::Signalled;
-        // Not before: the main thread may be through with it at once.
-        canceller.cancel();
-        prompt::restore();
-        let _ = changed.wait_timeout_while(stage, GOOD_BYE, |stage| *stage != Stage::LetGo);
-    }
-
-    /// Called by the main thread at its end: if a signal came, how the process ends is not its say.
-    pub(crate) fn heed(&self) {
-        let (stage, changed) = &*self.0;
-        let mut stage = stage.lock().unwrap_or_else(PoisonError::into_inner);
-        if *stage == Stage::Signalled {
-            *stage = Stage::LetGo;
-            drop(stage);
-            changed.notify_all();
-            loop {
-                std::thread::park();
-            }
-        }
-    }
-}
 
 /// Knows the temporary files that are to be removed when a signal ends the process, and what stops
 /// its transfers then.
@@ -164,22 +116,6 @@ fn refused(error: &io::Error) -> Failure {
     Failure::new(Exit::Internal, format!("signals: {error}"))
 }
 
-/// Whether this process was started with a signal ignored; not, where the system does not tell.
-pub(crate) fn is_ignored(signal: i32) -> bool {
-    ignored().is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
-}
-
-/// The signals that are ignored, a bit for each, the lowest for 1.
-fn ignored() -> Option<u64> {
-    // As bytes: the name of the process, which is in it, need not be UTF-8.
-    let mut status = Vec::with_capacity(STATUS);
-    File::open("/proc/self/status").ok()?.read_to_end(&mut status).ok()?;
-    // From the end, which it is nearer to.
-    let mut lines = status.rsplit(|byte| *byte == b'\n');
-    let mask = lines.find_map(|line| line.strip_prefix(b"SigIgn:\t"))?;
-    u64::from_str_radix(std::str::from_utf8(mask).ok()?, 16).ok()
-}
-
 /// Ends the process as SIGPIPE ends other programs. Here it is ignored, so that a connection that
 /// breaks is an error.
 pub(crate) fn end_by_broken_pipe() {
@@ -189,7 +125,7 @@ pub(crate) fn end_by_broken_pipe() {
 /// Ends the process: 130 for SIGINT, 143 for SIGTERM, and as by the signal itself for SIGHUP.
 #[expect(clippy::exit, reason = "the main thread may be blocked, or has let go of everything")]
 pub(crate) fn end(signal: i32, messages: &Messages, events: &Events) {
-    prompt::restore();
+    echo::restore();
     let exit = match signal {
         SIGINT => Exit::Interrupted,
         SIGTERM => Exit::Terminated,

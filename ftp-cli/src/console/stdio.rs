@@ -1,21 +1,15 @@
 //! The standard streams of a run, so that a test can hold the other ends.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
-
-use ftp_proto::Escaped;
-use ftp_server::LogWriter;
-use indicatif::ProgressBar;
 
 use super::closed::{self, Closed};
-use super::hidden::Hidden;
-use super::signals::Ending;
-use crate::display;
+use super::ending::Ending;
+use super::messages::Messages;
+use super::output::{Lines, Output};
+use crate::options::Options;
 use crate::report::events::Events;
 
 /// What a run reads and writes: data on `input` and `output`, words for people on `messages`.
@@ -83,186 +77,16 @@ impl Stdio {
     }
 }
 
+impl Stdio {
+    /// Lines of results on standard output, as the options want them on a terminal.
+    pub(crate) fn lines(&self, options: &Options) -> Lines {
+        let escapes = self.output_is_terminal && !options.has("raw-names");
+        Lines::new(self.shared_output.clone(), escapes)
+    }
+}
+
 impl fmt::Debug for Stdio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stdio").field("is_process", &self.is_process).finish_non_exhaustive()
-    }
-}
-
-/// Standard output, shared by threads: each write is whole.
-#[derive(Clone)]
-pub(crate) struct Output(Arc<Mutex<Box<dyn Write + Send>>>);
-
-impl Output {
-    pub(crate) fn new(writer: impl Write + Send + 'static) -> Self {
-        Self(Arc::new(Mutex::new(Box::new(writer))))
-    }
-
-    fn writer(&self) -> MutexGuard<'_, Box<dyn Write + Send>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.writer().write(bytes)
-    }
-
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.writer().write_all(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.writer().flush()
-    }
-}
-
-/// Standard error: messages, progress and the trace share it.
-#[derive(Clone)]
-pub(crate) struct Messages {
-    writer: Arc<Mutex<Box<dyn Write + Send>>>,
-    is_terminal: bool,
-    /// Writes what is said, if nobody may wait for that.
-    queue: Arc<OnceLock<LogWriter>>,
-    /// What is drawn at the foot of the terminal, and gives way to what is said.
-    bar: Arc<Mutex<Option<ProgressBar>>>,
-    /// What is never said.
-    hidden: Arc<OnceLock<Hidden>>,
-}
-
-/// How long the end of the program waits for what was said to be written.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-
-impl Messages {
-    pub(crate) fn new(writer: impl Write + Send + 'static, is_terminal: bool) -> Self {
-        let (queue, bar, hidden) = (Arc::default(), Arc::default(), Arc::default());
-        Self { writer: Arc::new(Mutex::new(Box::new(writer))), is_terminal, queue, bar, hidden }
-    }
-
-    /// From now on these arguments are left out of what is said.
-    pub(crate) fn hide(&self, hidden: &Hidden) {
-        let _ = self.hidden.set(hidden.clone());
-    }
-
-    /// From now on this bar, if any, is wiped away before something is said, and drawn again.
-    pub(crate) fn share_with(&self, bar: Option<ProgressBar>) {
-        *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = bar;
-    }
-
-    /// From now on whoever says something goes on at once, even if nobody reads it.
-    ///
-    /// # Errors
-    ///
-    /// The system's, if it refuses a thread.
-    pub(crate) fn queued(&self) -> io::Result<LogWriter> {
-        let queue = LogWriter::start("the log", io::sink())?;
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.replace(std::mem::replace(&mut *writer, Box::new(queue.clone())));
-        let _ = self.queue.set(queue.clone());
-        Ok(queue)
-    }
-
-    /// Waits a moment for what was said to be written.
-    pub(crate) fn settle(&self) {
-        if let Some(queue) = self.queue.get() {
-            queue.flush(LAST_WORDS);
-        }
-    }
-
-    pub(crate) const fn is_terminal(&self) -> bool {
-        self.is_terminal
-    }
-
-    /// One message, on one line, behind the name of the program. Control characters are escaped
-    /// whatever part of it came from a server.
-    pub(crate) fn say(&self, message: impl fmt::Display) {
-        self.line(format_args!("ftp-cli: {message}"));
-    }
-
-    /// One line, as it is but for control characters.
-    pub(crate) fn line(&self, line: impl fmt::Display) {
-        let line = line.to_string();
-        self.write(format!("{}\n", Printable(&self.plain(&line))).as_bytes());
-    }
-
-    /// Words for people, without what is hidden and without numbers of errors.
-    pub(crate) fn plain<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let text = display::plain(text);
-        match self.hidden.get() {
-            Some(hidden) => hidden.leave_out(text),
-            None => text,
-        }
-    }
-
-    /// Bytes as they are. That standard error cannot be written to is nothing to fail over.
-    pub(crate) fn write(&self, bytes: &[u8]) {
-        let bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match bar {
-            Some(bar) => bar.suspend(|| self.write_now(bytes)),
-            None => self.write_now(bytes),
-        }
-    }
-
-    fn write_now(&self, bytes: &[u8]) {
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = writer.write_all(bytes).and_then(|()| writer.flush());
-    }
-}
-
-/// Text with whatever acts on a terminal escaped, and backslashes as they are: what came from a
-/// peer was put through [`Escaped`] where the message was made, and is not escaped again.
-pub(crate) struct Printable<'a>(pub(crate) &'a str);
-
-impl fmt::Display for Printable<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Most of what is said, and all that is escaped already.
-        if self.0.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-            return f.write_str(self.0);
-        }
-        for (index, part) in self.0.split('\\').enumerate() {
-            if index > 0 {
-                f.write_str("\\")?;
-            }
-            Escaped(part.as_bytes()).fmt(f)?;
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// Keeps what is written, for whoever has a copy.
-    #[derive(Clone, Default)]
-    pub(crate) struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl Kept {
-        pub(crate) fn bytes(&self) -> Vec<u8> {
-            self.0.lock().unwrap().clone()
-        }
-    }
-
-    impl Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn printable_escapes_once_li_04() {
-        for (text, want) in [
-            ("plain \u{e9}", "plain \u{e9}"),
-            ("a\\x1b[2J", "a\\x1b[2J"),
-            ("\x1b]0;x\x07\u{202e}", "\\x1b]0;x\\x07\\u{202e}"),
-            ("two\nlines", "two\\x0alines"),
-        ] {
-            assert_eq!(Printable(text).to_string(), want);
-        }
     }
 }

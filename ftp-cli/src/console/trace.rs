@@ -12,7 +12,7 @@ use ftp_proto::Escaped;
 use ftp_server::EventLog;
 use log::LevelFilter;
 
-use super::stdio::{Messages, Printable};
+use super::messages::{Messages, Printable};
 use crate::display;
 use crate::exit::Failure;
 use crate::options::Options;

@@ -6,9 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 
 use ftp_proto::FtpUrl;
 
+use super::urls;
 use super::values;
 use super::{Row, TABLE, entries};
-use crate::connect::dialler;
 use crate::exit::Failure;
 
 /// What the program is told to do.
@@ -166,12 +166,12 @@ fn own_name(name: &str) -> Option<&'static str> {
 /// What is said where a URL stands in the place of the command. A password in it is not shown.
 fn lacking(argument: &[u8]) -> Option<Failure> {
     let lists = "ftp-cli help lists the commands";
-    if dialler::is_url(argument) {
+    if urls::is_url(argument) {
         return Some(Failure::usage(match FtpUrl::parse(argument) {
             Ok(url) => format!("no command before the URL; to download it: ftp-cli get {url}"),
             Err(_) => format!("no command before the URL; {lists}"),
         }));
     }
     let message = format!("no such command (not shown: it may hold a password); {lists}");
-    dialler::may_hold_password(argument).then(|| Failure::usage(message))
+    urls::may_hold_password(argument).then(|| Failure::usage(message))
 }

@@ -10,6 +10,7 @@ mod entries;
 mod hints;
 mod stand_ins;
 mod table;
+pub(crate) mod urls;
 pub(crate) mod values;
 
 pub(crate) use command::{Command, Entry, Operand};

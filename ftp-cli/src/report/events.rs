@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::json::Object;
 use crate::console::hidden::Hidden;
-use crate::console::stdio::{Messages, Output};
+use crate::console::messages::Messages;
+use crate::console::output::Output;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 
@@ -190,7 +191,7 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::console::stdio::tests::Kept;
+    use crate::console::output::tests::Kept;
 
     #[test]
     fn a_summary_counts_and_ends_the_lines() {

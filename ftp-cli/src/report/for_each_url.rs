@@ -10,15 +10,16 @@ use log::LevelFilter;
 use super::events::Events;
 use super::json::Object;
 use super::tally::Tally;
-use crate::connect::dialler;
 use crate::connect::retry::{Retrying, Witness};
 use crate::connect::sessions::Sessions;
+use crate::console::messages::Messages;
 use crate::console::progress::is_talkative;
 use crate::console::signals::Cleanup;
-use crate::console::stdio::{Messages, Stdio};
+use crate::console::stdio::Stdio;
 use crate::console::trace;
 use crate::exit::Failure;
 use crate::options::Options;
+use crate::options::urls;
 
 /// Who is told what is done.
 pub(crate) struct Told {
@@ -88,7 +89,7 @@ pub(crate) fn each(
     what: &'static str,
     act: &mut dyn FnMut(&mut Client, &FtpUrl, &Told) -> Result<Became, Failure>,
 ) -> Result<(), Failure> {
-    let urls = urls.iter().map(|url| dialler::url(url)).collect::<Result<Vec<_>, _>>()?;
+    let urls = urls.iter().map(|url| urls::parse(url)).collect::<Result<Vec<_>, _>>()?;
     let retrying = Retrying::from_options(options)?;
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
@@ -164,5 +165,5 @@ pub(crate) fn is_named(url: &FtpUrl) -> Result<(), Failure> {
 ///
 /// `Usage`.
 pub(crate) fn are_named(urls: &[OsString]) -> Result<(), Failure> {
-    urls.iter().try_for_each(|url| is_named(&dialler::url(url)?))
+    urls.iter().try_for_each(|url| is_named(&urls::parse(url)?))
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use super::events::Events;
 use super::json::Object;
-use crate::console::stdio::Messages;
+use crate::console::messages::Messages;
 use crate::exit::{Exit, Failure};
 
 /// Counts the items of a command. What each fails with is said when it does; at the end the code

@@ -11,9 +11,10 @@ use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 use super::part_origin::Origin;
-use super::target::{Target, parent, part_of, shown_path};
+use super::target::{Target, parent, part_of};
+use crate::console::output::Output;
 use crate::console::signals::Cleanup;
-use crate::console::stdio::Output;
+use crate::display::shown_path;
 use crate::exit::Failure;
 use crate::transfer::BLOCK;
 

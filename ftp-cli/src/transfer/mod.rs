@@ -15,12 +15,13 @@ use std::time::Duration;
 use ftp_client::{Client, Digest, Error, HashAlgorithm, Place};
 use ftp_proto::{FtpUrl, RepresentationType};
 
-use crate::connect::dialler::shown;
 use crate::connect::retry::{Retrying, Witness};
+use crate::console::messages::Messages;
+use crate::console::output::Output;
 use crate::console::progress::{Board, When, is_talkative};
 use crate::console::signals::Cleanup;
-use crate::console::stdio::{Messages, Output, Stdio};
-use crate::display;
+use crate::console::stdio::Stdio;
+use crate::display::{self, shown};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::values;

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::connect::dialler::shown;
+use crate::display::{shown, shown_path};
 use crate::exit::Failure;
 
 /// As many symbolic links as Linux follows.
@@ -150,11 +150,6 @@ pub(crate) fn parent(path: &Path) -> &Path {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     }
-}
-
-/// A path as people are shown it.
-pub(crate) fn shown_path(path: &Path) -> String {
-    shown(path.as_os_str().as_bytes())
 }
 
 /// `NAME.part`, which keeps what arrived for `--continue`.

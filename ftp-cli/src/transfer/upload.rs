@@ -10,9 +10,9 @@ use ftp_proto::{Pathname, ReplyCode, RepresentationType, Severity, TimeVal, Verb
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::checksum::Checksum;
-use crate::connect::dialler::shown;
 use crate::console::progress::Meter;
 use crate::console::signals::Cleanup;
+use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::report::json::Object;
 use crate::transfer::{self, BLOCK, Context, Done, Remote, Verified, Verify};

@@ -128,11 +128,11 @@ impl Order {
         let Some(name) = words.next() else { return Ok(None) };
         let name = String::from_utf8_lossy(&name).into_owned();
         let Some((_, usage)) = USAGES.iter().find(|(known, _)| *known == name) else {
-            if crate::connect::dialler::may_hold_password(name.as_bytes()) {
+            if crate::options::urls::may_hold_password(name.as_bytes()) {
                 let message = "no such command (not shown: it may hold a password)";
                 return Err(Failure::usage(message).alone());
             }
-            let name = crate::connect::dialler::shown(name.as_bytes());
+            let name = crate::display::shown(name.as_bytes());
             let hint = match values::nearest(&name, USAGES.iter().map(|(known, _)| *known)) {
                 Some(near) => format!("did you mean {near}?"),
                 None => "ftp-cli help batch lists them".to_owned(),
@@ -140,7 +140,7 @@ impl Order {
             return Err(Failure::usage(format!("there is no command {name}; {hint}")).alone());
         };
         let mut words = Words { flags: Vec::new(), words: words.collect() };
-        if name != "quote" && words.words.iter().any(|word| crate::connect::dialler::is_url(word)) {
+        if name != "quote" && words.words.iter().any(|word| crate::options::urls::is_url(word)) {
             let message = "a line of a batch takes paths on its server, and no URL";
             return Err(Failure::usage(message).alone());
         }

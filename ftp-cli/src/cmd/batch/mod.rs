@@ -16,21 +16,22 @@ use log::LevelFilter;
 use self::count::{Count, tell};
 use self::line::Order;
 use super::{chmod, ls, mkdir, put, quote, rm, stat};
-use crate::connect::dialler::{self, shown};
 use crate::connect::sessions::Sessions;
+use crate::console::output::Lines;
 use crate::console::progress::When;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
-use crate::display::Lines;
+use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
+use crate::options::urls;
 use crate::remote::object;
 use crate::remote::show_entry;
 use crate::report::for_each_url::{Became, Told};
 use crate::report::json::Object;
 use crate::transfer::download::download;
-use crate::transfer::target::{Target, name_of, shown_path};
+use crate::transfer::target::{Target, name_of};
 use crate::transfer::upload::{Interruptible, Source, upload};
 use crate::transfer::{Context, Remote, Settings, Verify};
 
@@ -48,7 +49,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             return Err(Failure::usage("batch takes a URL and a file: ftp-cli batch URL [FILE|-]"));
         }
     };
-    let url = dialler::url(url)?;
+    let url = urls::parse(url)?;
     let settings = Settings::from_options(options)?;
     let representation = settings.representation(&url)?;
     let script = match script {
@@ -68,7 +69,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         sessions: Sessions::new(options, stdio, &cleanup)?,
         context: Context::new(options, stdio, &settings, &cleanup, shape),
         told: Told::new(options, stdio),
-        lines: Lines::new(options, stdio),
+        lines: stdio.lines(options),
         terminal: stdio.output_is_terminal && !options.has("raw-names"),
         url: &url,
         representation,
@@ -232,7 +233,7 @@ impl<'a> Queue<'a> {
                 let mut lister = ls::Lister {
                     how,
                     pattern: None,
-                    lines: Lines::to(self.context.output.clone(), self.terminal),
+                    lines: Lines::new(self.context.output.clone(), self.terminal),
                     messages: self.told.messages.clone(),
                     events: self.told.events.clone(),
                     shown: 0,

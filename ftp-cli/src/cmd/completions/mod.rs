@@ -5,8 +5,8 @@ mod bash;
 mod fish;
 mod zsh;
 
+use crate::console::output;
 use crate::console::stdio::Stdio;
-use crate::display;
 use crate::exit::Failure;
 use crate::options::values;
 use crate::options::{Completes, Operand, Options, Row, SHELLS};
@@ -19,7 +19,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         [("bash", bash::script), ("zsh", zsh::script), ("fish", fish::script)];
     let script = values::word(&shell.to_string_lossy(), &shells)
         .map_err(|wrong| Failure::usage(format!("completions: {wrong}")))?;
-    display::print(&mut stdio.output, script().as_bytes())
+    output::print(&mut stdio.output, script().as_bytes())
 }
 
 /// `-u` and `--user`.

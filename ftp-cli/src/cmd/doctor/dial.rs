@@ -12,7 +12,7 @@ use super::diagnosis::Diagnosis;
 use super::places::{Inside, Places};
 use crate::connect::credentials::Credentials;
 use crate::connect::dialler::Dialler;
-use crate::console::stdio::Messages;
+use crate::console::messages::Messages;
 use crate::exit::{Exit, Failure};
 
 /// How long the whole examination may take (default without `--timeout`).

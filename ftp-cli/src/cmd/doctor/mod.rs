@@ -44,6 +44,7 @@ use crate::console::stdio::Stdio;
 use crate::console::trace;
 use crate::exit::Failure;
 use crate::options::Options;
+use crate::options::urls;
 use addresses::Answer;
 use advice::Advice;
 use data_connections::{Best, Way};
@@ -62,7 +63,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [url] = options.operands.as_slice() else {
         return Err(Failure::usage("doctor takes one URL: ftp-cli doctor URL"));
     };
-    let url = dialler::url(url)?;
+    let url = urls::parse(url)?;
     let timeouts = dialler::timeouts(options)?;
     let dialler = Dialler::in_both_modes(options)?;
     let protection = Protection::from_options(options)?;

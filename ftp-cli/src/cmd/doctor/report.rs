@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use super::diagnosis::{Diagnosis, Row};
 use super::finding::{Finding, Grade};
-use crate::console::stdio::{Printable, Stdio};
-use crate::display;
+use crate::console::messages::Printable;
+use crate::console::output;
+use crate::console::stdio::Stdio;
 use crate::exit::Failure;
 use crate::report::json::Object;
 
@@ -39,7 +40,7 @@ impl<'a> Report<'a> {
             self.stdio.events.tell(&|| event(&finding));
         } else if !self.quiet || matches!(finding.grade, Grade::Warn | Grade::Fail) {
             let is_new = finding.diagnosis.is_some_and(|new| !self.explained.contains(&new));
-            display::print(&mut self.stdio.output, text(&finding, is_new).as_bytes())?;
+            output::print(&mut self.stdio.output, text(&finding, is_new).as_bytes())?;
         }
         self.explained.extend(finding.diagnosis);
         match finding.grade {
@@ -78,7 +79,7 @@ impl<'a> Report<'a> {
                 self.stdio.events.done(&|| Object::event("done").text("command", command), 0);
             } else {
                 let line = format!("{:<6}{}\n", "best", Printable(command));
-                display::print(&mut self.stdio.output, line.as_bytes())?;
+                output::print(&mut self.stdio.output, line.as_bytes())?;
             }
         }
         match self.failed.as_slice() {

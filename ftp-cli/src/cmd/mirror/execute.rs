@@ -5,10 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::copy::{Carrier, Watch};
 use super::plan::{Plan, Removed};
-use crate::connect::dialler::shown;
 use crate::connect::retry::{Retrying, Witness};
+use crate::console::messages::Messages;
 use crate::console::progress::Board;
-use crate::console::stdio::Messages;
+use crate::display::shown;
 use crate::exit::Failure;
 use crate::report::events::Events;
 use crate::report::json::Object;

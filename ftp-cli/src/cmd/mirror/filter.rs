@@ -59,7 +59,7 @@ impl Glob {
         let path = inner.strip_prefix(b"/").unwrap_or(inner);
         let is_path = path.len() < inner.len() || path.contains(&b'/');
         if path.split(|byte| *byte == b'/').any(|part| matches!(part, b"" | b"." | b"..")) {
-            let text = crate::connect::dialler::shown(bytes);
+            let text = crate::display::shown(bytes);
             return Err(Failure::usage(format!("--{long}: \"{text}\" matches no name")));
         }
         let parts = path.split(|byte| *byte == b'/').map(Pattern::of).collect();

@@ -25,22 +25,22 @@ use ftp_client::{FtpUrl, ListOptions, ListingForm, Place, fxp};
 use log::LevelFilter;
 
 use crate::connect::credentials::Finder;
-use crate::connect::dialler::{self, shown};
 use crate::connect::retry::{Retrying, Witness};
 use crate::connect::sessions::Sessions;
+use crate::console::output;
 use crate::console::progress::{Board, When, is_talkative};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
-use crate::display;
+use crate::display::{self, shown, shown_path};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
+use crate::options::urls;
 use crate::options::values;
 use crate::remote::object;
 use crate::report::events::Events;
 use crate::report::json::Object;
 use crate::transfer::rate_limit::Pace;
-use crate::transfer::target::shown_path;
 use compare::Rule;
 use copy::{Across, Down, Far, Up};
 use execute::{Done, Job, Naming, Telling, act};
@@ -73,12 +73,12 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             Err(Failure::usage(message))
         }
         (true, false) => {
-            let (url, here) = (dialler::url(source)?, Path::new(target));
+            let (url, here) = (urls::parse(source)?, Path::new(target));
             let done = Mirror::new(options, stdio, &[&url])?.down(&url, here, stdio);
             told(done, [url.to_string().as_bytes(), target.as_bytes()], stdio)
         }
         (false, true) => {
-            let (here, url) = (Path::new(source), dialler::url(target)?);
+            let (here, url) = (Path::new(source), urls::parse(target)?);
             let done = Mirror::new(options, stdio, &[&url])?.up(here, &url, stdio);
             told(done, [source.as_bytes(), url.to_string().as_bytes()], stdio)
         }
@@ -498,7 +498,7 @@ impl<'a> Mirror<'a> {
             }
             text.push(b'\n');
         }
-        display::print(&mut stdio.output, &text)
+        output::print(&mut stdio.output, &text)
     }
 
     /// Where the progress of all copies is shown.

@@ -10,8 +10,8 @@ use super::entry::Clock;
 use super::local_tree::ODD_TIME;
 use super::plan::Plan;
 use super::trees::join;
-use crate::connect::dialler::shown;
 use crate::connect::sessions::Sessions;
+use crate::display::shown;
 use crate::exit::Failure;
 
 /// What a server makes of names that are not UTF-8.

@@ -8,7 +8,7 @@ use ftp_client::{Client, EntryKind, Error, ListLimits, ListOptions, ListingForm}
 use super::entry::{self, Clock, Item, Kind};
 use super::local_tree::Directory;
 use super::probe;
-use crate::connect::dialler::shown;
+use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::remote::links::{Proof, by_list};
 use crate::remote::object::split;

@@ -13,8 +13,8 @@ use ftp_server::{PassiveAddress, Tls, TlsError};
 use super::check::{self, Findings};
 use super::settings::{Protection, Settings};
 use super::{in_full, tls};
+use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
-use crate::transfer::target::shown_path;
 
 /// The file of our own certificate and its key, in the state directory.
 const OWN: &str = "self-signed.pem";

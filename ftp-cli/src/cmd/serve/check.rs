@@ -19,11 +19,11 @@ use rustix::io::Errno;
 use super::certificate;
 use super::plan::Plan;
 use super::settings::{Settings, TABLE, USER, User, shown};
+use crate::console::output;
 use crate::console::stdio::Stdio;
-use crate::display;
+use crate::display::{self, shown_path};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
-use crate::transfer::target::shown_path;
 
 /// Where explanations begin behind a value.
 const COLUMN: usize = 48;
@@ -87,7 +87,7 @@ pub(super) fn check(plan: &Plan, options: &Options, stdio: &mut Stdio) -> Result
         too_few_ports(settings, &mut findings);
         announced(settings, &mut findings);
     }
-    display::print(&mut stdio.output, display::plain(&findings.text).as_bytes())?;
+    output::print(&mut stdio.output, display::plain(&findings.text).as_bytes())?;
     match findings.failed {
         None => Ok(()),
         Some((1, exit)) => Err(Failure::new(exit, "--check: 1 line says fail")),

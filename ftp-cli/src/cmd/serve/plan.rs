@@ -15,9 +15,9 @@ use ftp_server::{Rights, UserLimits};
 use super::settings::{File, Reading, Settings, User, shown};
 use super::users::Homes;
 use crate::connect::credentials::{self, Secret, VARIABLE};
+use crate::display::shown_path;
 use crate::exit::Failure;
 use crate::options::Options;
-use crate::transfer::target::shown_path;
 
 /// The options that set a setting.
 const OPTIONS: &[(&str, &str)] = &[

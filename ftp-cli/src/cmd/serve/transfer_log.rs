@@ -13,8 +13,8 @@ use rustix::fs::OFlags;
 
 use super::privileges::RunAs;
 use super::{LOG, no_thread};
+use crate::display::shown_path;
 use crate::exit::Failure;
-use crate::transfer::target::shown_path;
 
 /// How long the end waits for the log to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);

@@ -24,8 +24,8 @@ use super::settings::User;
 use super::{LOG, in_full};
 use crate::connect::credentials::Secret;
 use crate::console::threads;
+use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
-use crate::transfer::target::shown_path;
 
 /// Who may log in, each to a directory that is looked for at the login: one that was made anew, or
 /// mounted meanwhile, is the one that its path leads to.

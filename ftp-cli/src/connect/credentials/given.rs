@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, geteuid, getpid, pidfd_getfd, pidfd_open};
 
 use super::{Secret, read_line};
-use crate::connect::dialler::shown;
 use crate::connect::netrc::unfit;
+use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 

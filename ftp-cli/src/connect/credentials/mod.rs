@@ -17,10 +17,10 @@ pub(crate) use secret::{Secret, read_file, read_line, read_only_line};
 
 use super::netrc;
 use super::prompt::Terminal;
-use crate::console::stdio::Messages;
+use crate::console::messages::Messages;
+use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
-use crate::transfer::target::shown_path;
 
 /// The environment variable that may hold the password.
 pub(crate) const VARIABLE: &str = "FTP_PASSWORD";

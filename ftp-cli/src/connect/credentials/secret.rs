@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 
-use crate::connect::dialler::shown;
+use crate::display::shown;
 use crate::exit::Failure;
 
 /// A longer first line is no password, and the file is the wrong one.

@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::process::geteuid;
 
 use super::Netrc;
-use crate::transfer::target::shown_path;
+use crate::display::shown_path;
 
 /// Nobody knows so many hosts.
 const LARGEST: u64 = 1 << 20;

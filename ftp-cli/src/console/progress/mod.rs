@@ -12,9 +12,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, T
 
 use self::line::{Line, figures};
 use self::screen::Screen;
-use super::stdio::{Messages, Stdio};
-use crate::connect::dialler::shown;
-use crate::display;
+use super::messages::Messages;
+use super::stdio::Stdio;
+use crate::display::{self, shown};
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::report::events::Events;

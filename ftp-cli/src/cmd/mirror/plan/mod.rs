@@ -12,7 +12,7 @@ use super::entry::{self, Clock, Item, Kind, Stamp, check_name};
 use super::filter::Choice;
 use super::local_tree::is_temporary;
 use super::trees::{Contents, Links, Side, join};
-use crate::connect::dialler::shown;
+use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::remote::links::Proof;
 use crate::remote::object::split;

@@ -1,0 +1,107 @@
+//! Standard output: data and results, from several threads.
+
+use std::io::{self, BufWriter, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ftp_proto::Escaped;
+
+use crate::exit::Failure;
+
+/// Standard output, shared by threads: each write is whole.
+#[derive(Clone)]
+pub(crate) struct Output(Arc<Mutex<Box<dyn Write + Send>>>);
+
+impl Output {
+    pub(crate) fn new(writer: impl Write + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Box::new(writer))))
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Box<dyn Write + Send>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer().write(bytes)
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writer().write_all(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer().flush()
+    }
+}
+
+/// Lines of results on standard output: exact bytes, but that on a terminal what acts on it is
+/// escaped, unless `--raw-names` is given (LI-04, LI-05).
+pub(crate) struct Lines {
+    output: BufWriter<Output>,
+    escapes: bool,
+}
+
+impl Lines {
+    pub(crate) fn new(output: Output, escapes: bool) -> Self {
+        Self { output: BufWriter::new(output), escapes }
+    }
+
+    /// Writes one line.
+    ///
+    /// # Errors
+    ///
+    /// `Local`: standard output is closed or full.
+    pub(crate) fn print(&mut self, line: &[u8]) -> Result<(), Failure> {
+        let written = match self.escapes {
+            true => writeln!(self.output, "{}", Escaped(line)),
+            false => self.output.write_all(line).and_then(|()| self.output.write_all(b"\n")),
+        };
+        written.map_err(|error| Failure::output(&error))
+    }
+
+    /// Has all that was written be seen.
+    ///
+    /// # Errors
+    ///
+    /// As [`print`](Self::print).
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        self.output.flush().map_err(|error| Failure::output(&error))
+    }
+}
+
+/// Writes data or results to standard output.
+///
+/// # Errors
+///
+/// `Local`: standard output is closed or full.
+pub(crate) fn print(output: &mut dyn Write, bytes: &[u8]) -> Result<(), Failure> {
+    let written = output.write_all(bytes).and_then(|()| output.flush());
+    written.map_err(|error| Failure::output(&error))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Keeps what is written, for whoever has a copy.
+    #[derive(Clone, Default)]
+    pub(crate) struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Kept {
+        pub(crate) fn bytes(&self) -> Vec<u8> {
+            self.0.lock().unwrap().clone()
+        }
+    }
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+}
