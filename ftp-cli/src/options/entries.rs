@@ -1,6 +1,38 @@
 //! What people are told of each command; `help`, the man page and completions show it.
 
-use super::command::{Entry, Operand};
+use super::command::{Command, Entry, Operand};
+
+impl Command {
+    /// What users are told of it.
+    pub(crate) const fn entry(self) -> Entry {
+        match self {
+            Self::Get => GET,
+            Self::Put => PUT,
+            Self::Ls => LS,
+            Self::Stat => STAT,
+            Self::Rm => RM,
+            Self::Mkdir => MKDIR,
+            Self::Rmdir => RMDIR,
+            Self::Mv => MV,
+            Self::Chmod => CHMOD,
+            Self::Quote => QUOTE,
+            Self::Batch => BATCH,
+            Self::Mirror => MIRROR,
+            Self::Fxp => FXP,
+            Self::Doctor => DOCTOR,
+            Self::Serve => SERVE,
+            Self::Passwd => PASSWD,
+            Self::Demo => DEMO,
+            Self::Help => HELP,
+            Self::Man => MAN,
+            Self::Completions => COMPLETIONS,
+        }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        self.entry().name
+    }
+}
 
 /// The shells for which `completions` knows how to complete.
 pub(crate) const SHELLS: &str = "bash|zsh|fish";

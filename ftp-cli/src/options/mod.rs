@@ -7,6 +7,7 @@
 mod clusters;
 mod command;
 mod entries;
+mod find;
 mod hints;
 mod stand_ins;
 mod table;

@@ -260,6 +260,13 @@ pub(crate) const TABLE: &[Row] = &[
     row(Program,  "V", "version",         No,                    ALL,      "say which version this is"),
 ];
 
+impl Command {
+    /// The options that it takes.
+    pub(crate) fn rows(self) -> impl Iterator<Item = &'static Row> {
+        TABLE.iter().filter(move |row| row.commands.contains(&self))
+    }
+}
+
 /// The options that may stand before the command, each once: of those that several commands
 /// explain differently, the first.
 pub(crate) fn global_rows() -> impl Iterator<Item = &'static Row> {
