@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{of_operand, spellings};
+use super::words::{of_operand, spellings};
 use crate::options::{self, Command, Completes, Row, Value};
 
 /// What goes before the parts that are made of the tables. In bash `=` and `:` are words of their

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{of_operand, quoted, spellings};
+use super::words::{of_operand, quoted, spellings};
 use crate::options::{self, Command, Completes, Row, Value};
 
 /// Says which command the line has, and fails where it has none yet.

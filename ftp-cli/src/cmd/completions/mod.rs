@@ -3,13 +3,14 @@
 
 mod bash;
 mod fish;
+mod words;
 mod zsh;
 
 use crate::console::output;
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
 use crate::options::values;
-use crate::options::{Completes, Operand, Options, Row, SHELLS};
+use crate::options::{Options, SHELLS};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [shell] = options.operands.as_slice() else {
@@ -22,31 +23,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     output::print(&mut stdio.output, script().as_bytes())
 }
 
-/// `-u` and `--user`.
-fn spellings(row: &Row) -> impl Iterator<Item = String> {
-    let short = row.short.map(|short| format!("-{short}"));
-    short.into_iter().chain([format!("--{}", row.long)])
-}
-
-/// What completes an operand.
-const fn of_operand(operand: Operand) -> Completes {
-    match operand {
-        Operand::File => Completes::File,
-        Operand::Directory => Completes::Directory,
-        Operand::Url => Completes::Nothing,
-        Operand::Command => Completes::Command,
-        Operand::Words(words) => Completes::Words(words),
-    }
-}
-
-/// Text between single quotes of a shell in which `'` within is written `escape`.
-fn quoted(text: &str, escape: &str) -> String {
-    format!("'{}'", text.replace('\'', escape))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Completes;
     use crate::options::{Command, TABLE};
 
     #[test]

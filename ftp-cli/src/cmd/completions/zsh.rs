@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{of_operand, quoted, spellings};
+use super::words::{of_operand, quoted, spellings};
 use crate::options::{self, Command, Completes, Operand, Row, Value};
 
 /// Before the options that may stand in front of a command.
