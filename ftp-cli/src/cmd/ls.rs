@@ -19,6 +19,7 @@ use crate::options::Options;
 use crate::options::urls;
 use crate::options::values;
 use crate::remote::object;
+use crate::remote::path;
 use crate::remote::show_entry;
 use crate::report::events::Events;
 use crate::report::json::Object;
@@ -131,7 +132,7 @@ impl Lister {
         loop {
             let path = place.path().to_vec();
             let directory = match self.pattern {
-                Some(_) => object::split(&path).0,
+                Some(_) => path::split(&path).0,
                 None => &path,
             };
             let attempt = match self.how.recursive {
@@ -265,7 +266,7 @@ impl Lister {
 
     fn entry(&mut self, name: &[u8], entry: &Entry) -> Result<(), Failure> {
         if let Some(pattern) = &self.pattern
-            && !pattern.matches(object::split(name).1)
+            && !pattern.matches(path::split(name).1)
         {
             return Ok(());
         }

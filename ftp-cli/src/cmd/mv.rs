@@ -9,7 +9,7 @@ use crate::console::stdio::Stdio;
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::options::urls;
-use crate::remote::object;
+use crate::remote::path;
 use crate::report::for_each_url::{self, Became};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -26,7 +26,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         "objects moved",
         &mut |client, url, _| {
             // The new path counts from where the login ends, so that no directory is entered.
-            client.rename(object::without_slash(url.path()), &to)?;
+            client.rename(path::without_slash(url.path()), &to)?;
             Ok(Became::Done("moved"))
         },
     )
@@ -50,7 +50,7 @@ fn new_path(url: &FtpUrl, operand: &OsStr) -> Result<Vec<u8>, Failure> {
     };
     match path.as_slice() {
         [] => Err(Failure::usage("mv: the new path is empty")),
-        [.., b'/'] => Ok(object::join(&path, object::split(url.path()).1)),
+        [.., b'/'] => Ok(path::join(&path, path::split(url.path()).1)),
         _ => Ok(path),
     }
 }

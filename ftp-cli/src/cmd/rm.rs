@@ -25,7 +25,8 @@ use crate::console::stdio::Stdio;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::remote::links::{NO_DIRECTORY, NOT_EMPTY, Proof, by_list, is_directory, list, says};
-use crate::remote::object::{self, is_no, join};
+use crate::remote::object::{self, is_no};
+use crate::remote::path::{self, join};
 use crate::report::for_each_url::{self, Became, Told};
 use crate::report::json::Object;
 
@@ -75,7 +76,7 @@ pub(super) fn remove(
     told: &Told,
 ) -> Result<Became, Failure> {
     loop {
-        let path = object::without_slash(place.path()).to_vec();
+        let path = path::without_slash(place.path()).to_vec();
         let error = match client.delete(&path) {
             Ok(()) => return Ok(Became::Done("removed")),
             Err(error) if is_refusal(&error) => error,
@@ -107,7 +108,7 @@ pub(super) fn remove(
 
 /// What the server says to be a directory and not a link.
 fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
-    let (directory, name) = object::split(path);
+    let (directory, name) = path::split(path);
     let found = object::look(client, path, ListingForm::Auto)?;
     if found.and_then(|entry| entry.kind) != Some(EntryKind::Directory) {
         return Ok(None);
@@ -116,7 +117,7 @@ fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
         return Ok(Some(Seen { depth: 0, links: None, proof: Proof::None }));
     };
     let count = beside.entries.iter().filter(|entry| is_directory(entry)).count();
-    let itself = match (beside.itself, object::split(directory)) {
+    let itself = match (beside.itself, path::split(directory)) {
         (Some(itself), _) => Some(itself),
         // Of the first directory, and of the login's, nothing else is told.
         (None, (_, b"")) => None,

@@ -2,4 +2,5 @@
 
 pub(crate) mod links;
 pub(crate) mod object;
+pub(crate) mod path;
 pub(crate) mod show_entry;

@@ -1,36 +1,8 @@
 //! What one object on a server is, from a server that may not say it at once.
 
+use super::path::split;
 use ftp_client::{Client, Error, ListOptions, Listed, ListingForm};
 use ftp_proto::{Entry, EntryKind, Modified, Precision, Severity, Verb, Zone};
-
-/// The directory that `path` lies in, and its name there, which is empty for the first directory
-/// and for the one of the login.
-pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |at| at + 1);
-    let path = path.get(..end).unwrap_or_default();
-    match path.iter().rposition(|byte| *byte == b'/') {
-        None => (b"", path),
-        Some(at) => {
-            let (directory, name) = path.split_at_checked(at + 1).unwrap_or((path, b""));
-            let above = directory.strip_suffix(b"/").filter(|above| !above.is_empty());
-            (above.unwrap_or(directory), name)
-        }
-    }
-}
-
-/// A path without the `/` at its end, which some servers take for another name.
-pub(crate) fn without_slash(path: &[u8]) -> &[u8] {
-    let end = path.iter().rposition(|byte| *byte != b'/').map_or(1, |at| at + 1);
-    path.get(..end.min(path.len())).unwrap_or_default()
-}
-
-/// What a name in a directory makes a path.
-pub(crate) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
-    match directory {
-        [] | [.., b'/'] => [directory, name].concat(),
-        _ => [directory, b"/", name].concat(),
-    }
-}
 
 /// Looks for the object at `path`: by `MLST`, else in the listing of the directory that it lies in,
 /// with the size and time that `SIZE` and `MDTM` tell exactly. `form` is how to list; a form other
@@ -144,32 +116,4 @@ pub(crate) fn is_directory(client: &mut Client, path: &[u8]) -> Result<bool, Err
         };
     }
     Ok(found.is_some_and(|entry| entry.kind == Some(EntryKind::Directory)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_split_at_their_last_name() {
-        for (path, directory, name) in [
-            ("a", "", "a"),
-            ("a/b", "a", "b"),
-            ("a/b/c/", "a/b", "c"),
-            ("/a", "/", "a"),
-            ("/a/b", "/a", "b"),
-            ("//a", "/", "a"),
-            ("/", "", ""),
-            ("", "", ""),
-            ("a//b", "a/", "b"),
-        ] {
-            let (is_directory, is_name) = split(path.as_bytes());
-            assert_eq!((is_directory, is_name), (directory.as_bytes(), name.as_bytes()), "{path}");
-        }
-        for (directory, name, want) in
-            [("", "a", "a"), ("a", "b", "a/b"), ("/", "a", "/a"), ("a/", "b", "a/b")]
-        {
-            assert_eq!(join(directory.as_bytes(), name.as_bytes()), want.as_bytes());
-        }
-    }
 }

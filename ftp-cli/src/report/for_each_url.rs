@@ -150,7 +150,7 @@ pub(crate) fn at<T>(
 ///
 /// `Usage`.
 pub(crate) fn is_named(url: &FtpUrl) -> Result<(), Failure> {
-    let (_, name) = crate::remote::object::split(url.path());
+    let (_, name) = crate::remote::path::split(url.path());
     match name {
         b"" | b"." | b".." => {
             Err(Failure::usage(format!("{url} has no name at its end; nothing is done to it")))

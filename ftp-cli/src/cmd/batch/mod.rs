@@ -26,7 +26,7 @@ use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::urls;
-use crate::remote::object;
+use crate::remote::path;
 use crate::remote::show_entry;
 use crate::report::for_each_url::{Became, Told};
 use crate::report::json::Object;
@@ -275,7 +275,7 @@ impl<'a> Queue<'a> {
             Order::Mv { from, to } => {
                 self.each(number, std::slice::from_ref(from), &mut |queue, from| {
                     let to = match to.as_slice() {
-                        [.., b'/'] => object::join(to, object::split(from).1),
+                        [.., b'/'] => path::join(to, path::split(from).1),
                         to => to.to_vec(),
                     };
                     queue.client()?.rename(from, &to)?;
@@ -399,7 +399,7 @@ impl<'a> Queue<'a> {
         let name = name_of(local)?.as_bytes();
         let path = match path {
             None => name.to_vec(),
-            Some(path) if path.ends_with(b"/") => object::join(path, name),
+            Some(path) if path.ends_with(b"/") => path::join(path, name),
             Some(path) => path.to_vec(),
         };
         let file = put::open(OsStr::from_bytes(local)).map_err(|failure| named(failure).alone())?;
@@ -456,7 +456,7 @@ fn drop_broken<T>(sessions: &mut Sessions<'_>, url: &FtpUrl, done: &Result<T, Fa
 
 /// Insists that a path names something that can be removed.
 fn is_named(path: &[u8]) -> Result<(), Failure> {
-    match object::split(path).1 {
+    match path::split(path).1 {
         b"" | b"." | b".." => {
             Err(Failure::usage("this has no name at its end; nothing is done to it").alone())
         }

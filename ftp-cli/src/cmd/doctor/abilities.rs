@@ -8,7 +8,7 @@ use super::diagnosis::Diagnosis;
 use super::finding::{Check, Finding};
 use super::packets::LEAST;
 use super::say;
-use crate::remote::object;
+use crate::remote::path;
 
 /// So many entries of a listing show what form they have.
 const ENOUGH: usize = 1_000;
@@ -125,12 +125,12 @@ pub(super) fn large(client: &mut Client, directory: &[u8], seen: &Seen) -> Optio
         })?;
     let form = if seen.mlsd.is_some() { ListingForm::Auto } else { ListingForm::List };
     if let Some(name) = &came.large {
-        return Some(object::join(directory, name));
+        return Some(path::join(directory, name));
     }
     came.directories.iter().find_map(|name| {
-        let inner = object::join(directory, name);
+        let inner = path::join(directory, name);
         let large = entries(client, &inner, form).ok()?.large?;
-        Some(object::join(&inner, &large))
+        Some(path::join(&inner, &large))
     })
 }
 

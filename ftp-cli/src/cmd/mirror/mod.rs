@@ -37,7 +37,7 @@ use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::urls;
 use crate::options::values;
-use crate::remote::object;
+use crate::remote::path::{self, join};
 use crate::report::events::Events;
 use crate::report::json::Object;
 use crate::transfer::rate_limit::Pace;
@@ -48,7 +48,7 @@ use filter::Choice;
 use local_tree::Directory;
 use plan::{Plan, Wish};
 use probe::Names;
-use trees::{Local, Nothing, Remote, Side, is_refused, join};
+use trees::{Local, Nothing, Remote, Side, is_refused};
 
 /// How the names of temporary files begin.
 const TEMPORARY: &[u8] = b".ftp-cli-";
@@ -549,7 +549,7 @@ impl<'a> Mirror<'a> {
 /// Removes what runs left that were killed. What cannot be removed is in nobody's way.
 fn clear(ground: &Directory, temporary: &[Vec<u8>]) {
     for path in temporary {
-        let (above, name) = object::split(path);
+        let (above, name) = path::split(path);
         let _ = ground.below(above).and_then(|directory| directory.clear(name));
     }
 }

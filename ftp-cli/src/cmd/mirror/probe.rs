@@ -9,10 +9,10 @@ use ftp_proto::FtpUrl;
 use super::entry::Clock;
 use super::local_tree::ODD_TIME;
 use super::plan::Plan;
-use super::trees::join;
 use crate::connect::sessions::Sessions;
 use crate::display::shown;
 use crate::exit::Failure;
+use crate::remote::path::join;
 
 /// What a server makes of names that are not UTF-8.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

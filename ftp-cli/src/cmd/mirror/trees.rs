@@ -11,7 +11,7 @@ use super::probe;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::remote::links::{Proof, by_list};
-use crate::remote::object::split;
+use crate::remote::path::{join, split};
 
 /// How often a directory is looked at in which more directories are listed than were counted.
 const LOOKS: usize = 3;
@@ -368,16 +368,6 @@ fn about(path: &[u8], error: Error) -> Failure {
 /// What servers that list by `ls`, or as if, take for a part of a pattern.
 const fn is_special(byte: &u8) -> bool {
     matches!(byte, b'*' | b'?' | b'[' | b']' | b'{' | b'}' | b'\\')
-}
-
-/// The path of what is in a directory.
-pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
-    match (directory, name) {
-        ([], name) => name.to_vec(),
-        (directory, []) => directory.to_vec(),
-        ([.., b'/'], name) => [directory, name].concat(),
-        _ => [directory, b"/", name].concat(),
-    }
 }
 
 /// Whether a server said no to a command, rather than anything else going wrong.

@@ -11,11 +11,11 @@ use super::compare::{Difference, Rule};
 use super::entry::{self, Clock, Item, Kind, Stamp, check_name};
 use super::filter::Choice;
 use super::local_tree::is_temporary;
-use super::trees::{Contents, Links, Side, join};
+use super::trees::{Contents, Links, Side};
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::remote::links::Proof;
-use crate::remote::object::split;
+use crate::remote::path::{join, split};
 
 /// How deep a tree may be: a server can list one that has no end.
 const DEPTH: usize = 128;

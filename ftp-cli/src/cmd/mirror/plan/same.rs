@@ -6,7 +6,7 @@ use super::{Planner, name_of};
 use crate::cmd::mirror::entry::{Clock, Item, Stamp};
 use crate::cmd::mirror::trees::Side;
 use crate::exit::Failure;
-use crate::remote::object::split;
+use crate::remote::path::split;
 
 /// In how many directories the target's clock cannot be measured before that is given up.
 const REFUSALS: usize = 4;
