@@ -5,7 +5,7 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::process::ExitCode;
 
-use ftp_client::{CertificateFault, DataAttempt, EpsvArgument, Error, Phase, TlsError};
+use ftp_client::{CertificateFault, DataAttempt, EpsvArgument, Error, Phase, TlsError, fxp};
 use ftp_proto::{FtpUrl, ReplyCode, Severity, Verb};
 
 /// How a run ended. The numbers are a contract.
@@ -347,6 +347,21 @@ impl From<&Error> for Failure {
         (failure.fatal, failure.may_pass) = (fatal, may_pass);
         (failure.code, failure.phase) = (code, phase);
         failure
+    }
+}
+
+/// What a copy between two servers failed with, in both servers' words.
+impl From<&fxp::Error> for Failure {
+    fn from(error: &fxp::Error) -> Self {
+        let last = match error.last() {
+            Some(last) => Self::from(&last.error),
+            None => Self::new(Exit::Internal, ""),
+        };
+        let message = error.to_string();
+        match error.is_about_the_way() {
+            true => last.saying(message).ending(Exit::Data).fatal_if(true),
+            false => last.saying(message),
+        }
     }
 }
 

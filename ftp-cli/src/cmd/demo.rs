@@ -287,7 +287,7 @@ impl Demo<'_> {
     ) -> Result<(), Failure> {
         let options = fxp::Options { direction, ..fxp::Options::default() };
         let report = fxp::transfer(source, "64 MiB.bin", target, name, options);
-        let report = report.map_err(|error| super::fxp::failure(&error))?;
+        let report = report.map_err(|error| Failure::from(&error))?;
         let moved = display::transferred(LENGTH, report.duration);
         let what =
             format_args!("copy 64 MiB.bin to {name}: {moved}, none of it through the client");

@@ -15,7 +15,7 @@ use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
 use crate::display;
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::options::Options;
 use crate::options::urls;
 use crate::options::values;
@@ -96,7 +96,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         let choice = if anew { fxp::Options { resume: Resume::No, ..choice } } else { choice };
         stdio.events.tell(&|| about(Object::event("start")));
         let copied = copy(clients, places, choice)
-            .map_err(|error| failure(&error).about(format_args!("{source} to {target}")));
+            .map_err(|error| Failure::from(&error).about(format_args!("{source} to {target}")));
         if copied.as_ref().is_err_and(Failure::is_end_of_connection) {
             // Which of the two ended is not always known.
             from.drop_client(&source);
@@ -174,18 +174,5 @@ fn copy(
         if !matches!(place.enter(client, &last.error), Ok(Entered::There)) {
             return copied;
         }
-    }
-}
-
-/// What failed, with both servers' words.
-pub(super) fn failure(error: &fxp::Error) -> Failure {
-    let last = match error.last() {
-        Some(last) => Failure::from(&last.error),
-        None => Failure::new(Exit::Internal, ""),
-    };
-    let message = error.to_string();
-    match error.is_about_the_way() {
-        true => last.saying(message).ending(Exit::Data).fatal_if(true),
-        false => last.saying(message),
     }
 }

@@ -8,8 +8,8 @@ use ftp_client::{Canceller, Client, Download, Error, FtpUrl, TimeVal, Upload, fx
 use super::compare::Difference;
 use super::entry::Stamp;
 use super::local_tree::{Directory, Draft};
+use super::names::{Names, is_text};
 use super::plan::{Copy, Removal, Removed};
-use super::probe::{Names, is_text};
 use super::trees::failed;
 use crate::connect::sessions::Sessions;
 use crate::console::progress::Meter;
@@ -493,7 +493,7 @@ impl Carrier for Across<'_> {
         };
         let options = fxp::Options { resume, ..self.options };
         let report = fxp::transfer(from, &source, at, &target, options)
-            .map_err(|error| crate::cmd::fxp::failure(&error).about(shown(&below)))?;
+            .map_err(|error| Failure::from(&error).about(shown(&below)))?;
         if let Some(moved) = report.moved {
             // What worked for one works for the next.
             self.options.direction = moved.direction;

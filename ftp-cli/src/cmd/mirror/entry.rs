@@ -178,6 +178,19 @@ pub(super) fn check_name(name: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// How the names of temporary files begin.
+pub(super) const TEMPORARY: &[u8] = b".ftp-cli-";
+
+/// Whether a name is one that a [`Draft`] gets which is not kept to go on with.
+pub(super) fn is_temporary(name: &[u8]) -> bool {
+    let inner = name.strip_prefix(TEMPORARY).and_then(|name| name.strip_suffix(b".tmp"));
+    let mut parts = inner.unwrap_or_default().split(|byte| *byte == b'-');
+    let is_number = |part: Option<&[u8]>| {
+        part.is_some_and(|part| !part.is_empty() && part.iter().all(u8::is_ascii_hexdigit))
+    };
+    is_number(parts.next()) && is_number(parts.next()) && parts.next().is_none()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

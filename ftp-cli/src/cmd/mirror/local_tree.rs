@@ -17,7 +17,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::entry::{Item, Kind};
+use super::entry::{Item, Kind, TEMPORARY};
 
 /// How many temporary files this process has made, which makes their names.
 static MADE: AtomicU32 = AtomicU32::new(0);
@@ -204,7 +204,7 @@ impl<'a> Draft<'a> {
         loop {
             let number = MADE.fetch_add(1, Ordering::Relaxed);
             let process = std::process::id();
-            let mut name = super::TEMPORARY.to_vec();
+            let mut name = TEMPORARY.to_vec();
             name.extend_from_slice(format!("{process:x}-{number:x}.tmp").as_bytes());
             let flags =
                 OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -237,7 +237,7 @@ impl<'a> Draft<'a> {
         name: &[u8],
         modified: i64,
     ) -> io::Result<(Self, u64)> {
-        let part = [super::TEMPORARY, b"part-", name].concat();
+        let part = [TEMPORARY, b"part-", name].concat();
         if part.len() > 255 {
             return Ok((Self::new(directory)?, 0));
         }
@@ -345,16 +345,6 @@ fn set_times(file: impl AsFd, seconds: i64) -> io::Result<()> {
     Ok(rustix::fs::futimens(file, &Timestamps { last_access: time, last_modification: time })?)
 }
 
-/// Whether a name is one that a [`Draft`] gets which is not kept to go on with.
-pub(super) fn is_temporary(name: &[u8]) -> bool {
-    let inner = name.strip_prefix(super::TEMPORARY).and_then(|name| name.strip_suffix(b".tmp"));
-    let mut parts = inner.unwrap_or_default().split(|byte| *byte == b'-');
-    let is_number = |part: Option<&[u8]>| {
-        part.is_some_and(|part| !part.is_empty() && part.iter().all(u8::is_ascii_hexdigit))
-    };
-    is_number(parts.next()) && is_number(parts.next()) && parts.next().is_none()
-}
-
 /// A name as the system takes it.
 ///
 /// # Errors
@@ -370,6 +360,7 @@ fn os(name: &[u8]) -> io::Result<&OsStr> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::entry::is_temporary;
     use super::*;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};

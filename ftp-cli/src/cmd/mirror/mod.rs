@@ -10,6 +10,7 @@ mod entry;
 mod execute;
 mod filter;
 mod local_tree;
+mod names;
 mod plan;
 mod probe;
 mod trees;
@@ -24,6 +25,7 @@ use std::time::Instant;
 use ftp_client::{FtpUrl, ListOptions, ListingForm, Place, fxp};
 use log::LevelFilter;
 
+use self::names::{Names, learn_names};
 use crate::connect::credentials::Finder;
 use crate::connect::retry::{Retrying, Witness};
 use crate::connect::sessions::Sessions;
@@ -47,11 +49,7 @@ use execute::{Done, Job, Naming, Telling, act};
 use filter::Choice;
 use local_tree::Directory;
 use plan::{Plan, Wish};
-use probe::Names;
 use trees::{Local, Nothing, Remote, Side, is_refused};
-
-/// How the names of temporary files begin.
-const TEMPORARY: &[u8] = b".ftp-cli-";
 
 /// As many connections as anybody's server stands.
 const MOST_JOBS: usize = 64;
@@ -257,7 +255,7 @@ impl<'a> Mirror<'a> {
             return Ok(());
         }
         let plan = self.make_top(plan, &mut sessions, (url, &top), is_sure)?;
-        let names = probe::learn_names(&mut sessions, url, &top, &plan)?;
+        let names = learn_names(&mut sessions, url, &top, &plan)?;
         let is_watched = !self.board(&plan, stdio).is_hidden() || !self.pace.is_free();
         let carriers = self.sessions(sessions, &plan).map(|sessions| {
             let to = Far { sessions, url, top: &top, takes_times, names };
@@ -301,7 +299,7 @@ impl<'a> Mirror<'a> {
             return Ok(());
         }
         let plan = self.make_top(plan, &mut targets, (to, &top_to), is_sure)?;
-        let names = probe::learn_names(&mut targets, to, &top_to, &plan)?;
+        let names = learn_names(&mut targets, to, &top_to, &plan)?;
         let pairs = self.sessions(sources, &plan).zip(self.sessions(targets, &plan));
         let carriers = pairs.map(|(sources, targets)| {
             let (top, unknown) = (&top_from, Names::UNKNOWN);

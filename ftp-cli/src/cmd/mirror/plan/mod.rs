@@ -8,9 +8,8 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::compare::{Difference, Rule};
-use super::entry::{self, Clock, Item, Kind, Stamp, check_name};
+use super::entry::{self, Clock, Item, Kind, Stamp, TEMPORARY, check_name, is_temporary};
 use super::filter::Choice;
-use super::local_tree::is_temporary;
 use super::trees::{Contents, Links, Side};
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
@@ -231,7 +230,7 @@ impl Planner<'_> {
                 self.fail(place, &its_path, Exit::Protocol, why);
                 continue;
             }
-            if item.name.starts_with(super::TEMPORARY) {
+            if item.name.starts_with(TEMPORARY) {
                 self.leave_out(&its_path, "a temporary file of this program");
                 continue;
             }
@@ -343,7 +342,7 @@ impl Planner<'_> {
         let choice = self.wish.choice;
         let is_hidden = |item: &mut Item| {
             item.name.first() == Some(&b'.')
-                && !item.name.starts_with(super::TEMPORARY)
+                && !item.name.starts_with(TEMPORARY)
                 && choice.takes(&join(path, &item.name), item.kind == Kind::Directory)
         };
         for item in extra.extract_if(.., is_hidden) {
