@@ -10,10 +10,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ftp_proto::HostName;
 use ftp_server::{PassiveAddress, Tls, TlsError};
 
-use super::check::{self, Findings};
+use super::findings::Findings;
+use super::outgoing;
 use super::settings::{Protection, Settings};
-use super::{in_full, tls};
-use crate::display::shown_path;
+use super::tls;
+use crate::display::{in_full, shown_path};
 use crate::exit::{Exit, Failure};
 
 /// The file of our own certificate and its key, in the state directory.
@@ -142,7 +143,7 @@ fn names(settings: &Settings) -> Vec<String> {
         .extend(fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()));
     names.extend(wanted(settings));
     names.extend(["127.0.0.1".to_owned(), "::1".to_owned()]);
-    names.extend(check::outgoing().map(|address| address.to_string()));
+    names.extend(outgoing::outgoing().map(|address| address.to_string()));
     names.retain(|name| is_name(name));
     let mut known = Vec::new();
     for name in names {

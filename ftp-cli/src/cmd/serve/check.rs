@@ -4,10 +4,10 @@
 //! is looked at as who will do it. The first that fails gives the exit code.
 
 use std::collections::BTreeMap;
-use std::fmt::{Arguments, Write};
+use std::fmt::Write;
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,8 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::certificate;
+use super::findings::Findings;
+use super::outgoing::outgoing;
 use super::plan::Plan;
 use super::settings::{Settings, TABLE, USER, User, shown};
 use crate::console::output;
@@ -31,42 +33,13 @@ const COLUMN: usize = 48;
 /// How many ports that cannot be had are named.
 const NAMED: usize = 5;
 
-/// What looking at one thing after the other gave: lines of `ok`, `warn` or `fail`, and a sentence.
-#[derive(Default)]
-pub(super) struct Findings {
-    text: String,
-    /// How many fail, and the exit code of the first.
-    failed: Option<(u32, Exit)>,
-}
-
-impl Findings {
-    pub(super) fn ok(&mut self, words: Arguments<'_>) {
-        self.push("ok", words);
-    }
-
-    pub(super) fn warn(&mut self, words: Arguments<'_>) {
-        self.push("warn", words);
-    }
-
-    /// `exit` is that of `serve` where this keeps it from starting.
-    pub(super) fn fail(&mut self, exit: Exit, words: Arguments<'_>) {
-        self.push("fail", words);
-        let (count, first) = self.failed.unwrap_or((0, exit));
-        self.failed = Some((count + 1, first));
-    }
-
-    fn push(&mut self, kind: &str, words: Arguments<'_>) {
-        let _ = writeln!(self.text, "{kind:<5} {words}");
-    }
-}
-
 /// Prints all of it: the settings as TOML, with where each is from as its comment, and the findings.
 ///
 /// # Errors
 ///
 /// Some of the findings say `fail`.
 pub(super) fn check(plan: &Plan, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    let mut findings = Findings { text: effective(plan), failed: None };
+    let mut findings = Findings::below(effective(plan));
     let settings = &plan.settings;
     certificate::check(settings, &mut findings);
     transfers(settings, &mut findings);
@@ -476,16 +449,6 @@ fn local(host: IpAddr) -> Option<Ipv4Addr> {
     if host.is_unspecified() { outgoing() } else { Some(host) }
 }
 
-/// The address from which packets go out. None is sent: the target is one for examples (RFC 5737).
-pub(super) fn outgoing() -> Option<Ipv4Addr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    match socket.local_addr().ok()?.ip() {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
@@ -501,7 +464,7 @@ mod tests {
 
     /// What was found: of which kind it is, and the sentence.
     fn found(look: impl FnOnce(&mut Findings)) -> Vec<(String, String)> {
-        let mut findings = Findings::default();
+        let mut findings = Findings::below(String::new());
         look(&mut findings);
         let lines = findings.text.lines().map(|line| line.split_once(' ').unwrap());
         lines.map(|(kind, words)| (kind.to_owned(), words.trim().to_owned())).collect()

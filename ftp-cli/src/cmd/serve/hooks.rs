@@ -20,7 +20,7 @@ use ftp_proto::Escaped;
 use ftp_server::{Direction, Event, EventKind, Observer, Transfer};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::LOG;
+use super::logging::LOG;
 use super::settings::Settings;
 use super::users;
 use crate::connect::credentials::VARIABLE;

@@ -3,7 +3,10 @@
 
 mod certificate;
 mod check;
+mod findings;
 mod hooks;
+mod logging;
+mod outgoing;
 mod plan;
 pub(crate) mod privileges;
 pub(crate) mod settings;
@@ -20,13 +23,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use ftp_server::{Activity, Cutter, EventLog, LogFormat, Server, ServerBuilder, SessionInfo, Tls};
-use log::{Level, LevelFilter};
 use signal_hook::consts::SIGHUP;
 
 use self::certificate::Certificates;
 use self::hooks::Hooks;
 use self::plan::{Plan, Refusal};
-pub(in crate::cmd) use self::tls::self_signed;
+pub(crate) use self::tls::self_signed;
 use self::transfer_log::Transfers;
 use self::users::{Kept, Sweeper};
 use crate::connect::credentials::VARIABLE;
@@ -37,11 +39,11 @@ use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::values;
 
+use self::logging::{LOG, no_thread};
 use crate::cmd::serve::settings::{FIXED, available, has_ipv6};
+use crate::display::in_full;
 use crate::report::events::Events;
-
-/// Where the server logs, as far as it is known here what there is to say.
-const LOG: &str = "ftp_server";
+use log::{Level, LevelFilter};
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -187,10 +189,6 @@ fn waits_for(server: &Server, grace: Duration) -> Option<String> {
     Some(format!("stopping: waiting up to {grace} for {transfers}; a second signal ends them now"))
 }
 
-fn no_thread(what: &str, error: &io::Error) -> Failure {
-    Failure::new(Exit::Internal, format!("no thread for {what}: {error}"))
-}
-
 /// What is asked for next: to read the file again, however often that was said, or to stop.
 fn next(events: &Receiver<Event>) -> Event {
     // An error would mean that the thread of the signals is gone: stop as at a signal.
@@ -311,15 +309,4 @@ fn reload(
     let changes = if changes.is_empty() { "nothing".to_owned() } else { changes.join(", ") };
     log::info!(target: LOG, "configuration read again; changed: {changes}");
     Some(kept)
-}
-
-/// An error with its causes.
-fn in_full(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        message = format!("{message}: {error}");
-        cause = error.source();
-    }
-    message
 }

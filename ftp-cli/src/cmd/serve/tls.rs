@@ -12,7 +12,7 @@ use rcgen::{
 /// # Errors
 ///
 /// A sentence, if the system has no random numbers.
-pub(in crate::cmd) fn self_signed(names: Vec<String>) -> Result<String, String> {
+pub(crate) fn self_signed(names: Vec<String>) -> Result<String, String> {
     let make = || {
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name.push(DnType::CommonName, "ftp-cli");

@@ -5,6 +5,6 @@
 /// # Errors
 ///
 /// Always.
-pub(in crate::cmd) fn self_signed(_names: Vec<String>) -> Result<String, String> {
+pub(crate) fn self_signed(_names: Vec<String>) -> Result<String, String> {
     Err("built without TLS".to_owned())
 }

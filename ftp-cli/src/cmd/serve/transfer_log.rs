@@ -11,8 +11,8 @@ use std::time::Duration;
 use ftp_server::{Event, EventKind, LogWriter, Observer, Xferlog};
 use rustix::fs::OFlags;
 
+use super::logging::{LOG, no_thread};
 use super::privileges::RunAs;
-use super::{LOG, no_thread};
 use crate::display::shown_path;
 use crate::exit::Failure;
 

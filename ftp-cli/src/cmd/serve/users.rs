@@ -20,11 +20,11 @@ use ftp_server::{
 };
 use log::Level;
 
+use super::logging::LOG;
 use super::settings::User;
-use super::{LOG, in_full};
 use crate::connect::credentials::Secret;
 use crate::console::threads;
-use crate::display::shown_path;
+use crate::display::{in_full, shown_path};
 use crate::exit::{Exit, Failure};
 
 /// Who may log in, each to a directory that is looked for at the login: one that was made anew, or

@@ -1,0 +1,38 @@
+//! What `--check` found.
+
+use std::fmt::{Arguments, Write};
+
+use crate::exit::Exit;
+
+/// What looking at one thing after the other gave: lines of `ok`, `warn` or `fail`, and a sentence.
+pub(super) struct Findings {
+    pub(super) text: String,
+    /// How many fail, and the exit code of the first.
+    pub(super) failed: Option<(u32, Exit)>,
+}
+
+impl Findings {
+    /// Nothing yet, below lines of `text`.
+    pub(super) fn below(text: String) -> Self {
+        Self { text, failed: None }
+    }
+
+    pub(super) fn ok(&mut self, words: Arguments<'_>) {
+        self.push("ok", words);
+    }
+
+    pub(super) fn warn(&mut self, words: Arguments<'_>) {
+        self.push("warn", words);
+    }
+
+    /// `exit` is that of `serve` where this keeps it from starting.
+    pub(super) fn fail(&mut self, exit: Exit, words: Arguments<'_>) {
+        self.push("fail", words);
+        let (count, first) = self.failed.unwrap_or((0, exit));
+        self.failed = Some((count + 1, first));
+    }
+
+    fn push(&mut self, kind: &str, words: Arguments<'_>) {
+        let _ = writeln!(self.text, "{kind:<5} {words}");
+    }
+}
