@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// to find the year that a date in a listing lacks, to tell how old a file is that a server before this
 /// one may have left, whether a directory is the one that it was, and whether a certificate is valid.
 const READERS: [&str; 17] = [
-    "ftp-cli/src/cmd/doctor/mod.rs",
+    "ftp-cli/src/cmd/doctor/clock.rs",
     "ftp-cli/src/cmd/mirror/probe.rs",
     "ftp-cli/src/cmd/serve/certificate.rs",
     "ftp-cli/src/cmd/serve/users.rs",

@@ -5,9 +5,9 @@ use ftp_client::{Client, Error, ListOptions, Listed, ListingForm, Phase};
 use ftp_proto::{EntryKind, Escaped, Features, Reply, Severity};
 
 use super::diagnosis::Diagnosis;
+use super::dial::say;
 use super::finding::{Check, Finding};
 use super::packets::LEAST;
-use super::say;
 use crate::remote::path;
 
 /// So many entries of a listing show what form they have.

@@ -1,6 +1,6 @@
 //! The command line that is best for a server, by what was found.
 
-use super::data_connections::Way;
+use super::way::Way;
 use crate::options::Options;
 
 /// What the advice is made of.

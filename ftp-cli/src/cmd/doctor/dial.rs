@@ -4,12 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use ftp_client::{AddressRule, Client, ClientBuilder, Error, Family, Mode, Phase, Timeouts, Tls};
-use ftp_proto::{Escaped, FtpUrl};
+use ftp_client::{
+    AddressRule, Client, ClientBuilder, Error, Family, Mode, Phase, RawCommand, Timeouts, Tls,
+};
+use ftp_proto::{Escaped, FtpUrl, Reply};
 
-use super::data_connections::Way;
 use super::diagnosis::Diagnosis;
 use super::places::{Inside, Places};
+use super::way::Way;
 use crate::connect::credentials::Credentials;
 use crate::connect::dialler::Dialler;
 use crate::console::messages::Messages;
@@ -245,4 +247,9 @@ pub(super) fn refused_again(error: &Error) -> Result<(Diagnosis, String), Failur
         }
         _ => Ok((Diagnosis::ConnectionLost, failure.into_message())),
     }
+}
+
+/// Sends a command as it is; `None` if nothing came back.
+pub(super) fn say(client: &mut Client, command: &str) -> Option<Reply> {
+    client.quote(&RawCommand::new(command).ok()?).ok()
 }

@@ -2,7 +2,11 @@
 
 use std::fmt::Arguments;
 
+use ftp_client::{Error, Phase};
+
 use super::diagnosis::Diagnosis;
+use super::dial::refused_again;
+use crate::exit::Failure;
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -140,4 +144,22 @@ impl Finding {
     pub(super) fn fail(check: Check, diagnosis: Diagnosis, seen: Arguments<'_>) -> Self {
         Self { check, grade: Grade::Fail, seen: seen.to_string(), diagnosis: Some(diagnosis) }
     }
+}
+
+/// The connection broke, or was never made, where it worked before.
+pub(super) fn lost(check: Check, error: &Error) -> Result<Finding, Failure> {
+    match error {
+        Error::Cancelled | Error::Timeout(Phase::Overall) => Err(error.into()),
+        error => Ok(Finding::fail(check, Diagnosis::ConnectionLost, format_args!("{error}"))),
+    }
+}
+
+/// A login failed that worked before.
+///
+/// # Errors
+///
+/// The failure itself, where it tells nothing of the server.
+pub(super) fn not_again(check: Check, error: &Error) -> Result<Finding, Failure> {
+    let (diagnosis, why) = refused_again(error)?;
+    Ok(Finding::fail(check, diagnosis, format_args!("{why}")))
 }

@@ -2,17 +2,18 @@
 //! about it on which side. It talks to the named server alone, and sends nothing in clear that the
 //! URL wants protected.
 //!
-//! What is looked at is data (`probe`, `ways`, `ports`, `packets`, `abilities`, `upload` fill in what
-//! was seen), what it means is worked out from that data alone (`reach`, `entrance`, `judge`), and what
-//! is said about it stands in one table (`diagnosis`).
+//! Each question has a file or a folder (`addresses`, `login`, `tls`, `data_connections`, `packets`,
+//! `abilities`, `upload`). Looking fills in what was seen as data; `judge` works out what it means from
+//! that data alone; and `diagnosis` is the one table of what is said about it.
 //!
-//! Checks that do not need each other run side by side, as far as the server takes several connections
-//! (`places`). One deadline is for all of it, and no wait takes more than a share of what is left
-//! (`dial`).
+//! Checks that do not need each other run side by side, as far as the server takes several
+//! connections (`places`). One deadline is for all of it, and no wait takes more than a share of what
+//! is left (`dial`).
 
 mod abilities;
 mod addresses;
 mod advice;
+mod clock;
 mod data_connections;
 mod diagnosis;
 mod dial;
@@ -22,20 +23,25 @@ mod object;
 mod packets;
 mod places;
 mod report;
+mod side_by_side;
 mod tls;
 mod upload;
+mod way;
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::thread::scope;
+use std::time::Duration;
 
-use ftp_client::{Client, Error, Family, Phase, RawCommand};
-use ftp_proto::{AddressClass, Features, FtpUrl, Reply, Scheme};
+use ftp_client::{Client, Error, Family, Phase};
+use ftp_proto::{AddressClass, Features, FtpUrl, Scheme};
 use log::LevelFilter;
 
+use self::finding::{Check, Finding, lost, not_again};
+use self::side_by_side::{joined, start};
+use self::way::Way;
 use crate::connect::credentials::Finder;
 use crate::connect::dialler::{self, Dialler};
 use crate::connect::tls_options::Protection;
@@ -47,10 +53,9 @@ use crate::options::Options;
 use crate::options::urls;
 use addresses::Answer;
 use advice::Advice;
-use data_connections::{Best, Way};
+use data_connections::Best;
 use diagnosis::Diagnosis;
-use dial::{Dial, refused_again};
-use finding::{Check, Finding};
+use dial::Dial;
 use object::Object;
 use packets::Passage;
 use places::{Inside, Places};
@@ -332,24 +337,6 @@ fn top(url: &FtpUrl) -> String {
     end.and_then(|end| whole.get(..=host + end)).unwrap_or(&whole).to_owned()
 }
 
-/// Begins work that others need not wait for.
-fn start<'scope, T: Send + 'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    work: impl FnOnce() -> T + Send + 'scope,
-) -> Result<ScopedJoinHandle<'scope, T>, Failure> {
-    let started = Builder::new().name("check".to_owned()).spawn_scoped(scope, work);
-    started.map_err(|error| Failure::local("cannot start a thread", &error))
-}
-
-/// What came of it.
-fn joined<T>(work: ScopedJoinHandle<'_, T>) -> T {
-    work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-fn say(client: &mut Client, command: &str) -> Option<Reply> {
-    client.quote(&RawCommand::new(command).ok()?).ok()
-}
-
 /// The addresses of the server, those of the wanted family.
 fn resolved(dial: &Dial<'_>, report: &mut Report<'_>) -> Result<Option<Vec<SocketAddr>>, Failure> {
     let (host, port) = (dial.url.host(), dial.url.port());
@@ -484,28 +471,4 @@ fn tls_on_data(dial: &Dial<'_>, way: Way) -> Result<Vec<Finding>, Failure> {
         ),
     };
     Ok(vec![reuse, end])
-}
-
-/// The time here, in seconds of Unix: what times of files and certificates are compared with.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
-}
-
-/// The connection broke, or was never made, where it worked before.
-fn lost(check: Check, error: &Error) -> Result<Finding, Failure> {
-    match error {
-        Error::Cancelled | Error::Timeout(Phase::Overall) => Err(error.into()),
-        error => Ok(Finding::fail(check, Diagnosis::ConnectionLost, format_args!("{error}"))),
-    }
-}
-
-/// A login failed that worked before.
-///
-/// # Errors
-///
-/// The failure itself, where it tells nothing of the server.
-fn not_again(check: Check, error: &Error) -> Result<Finding, Failure> {
-    let (diagnosis, why) = refused_again(error)?;
-    Ok(Finding::fail(check, diagnosis, format_args!("{why}")))
 }

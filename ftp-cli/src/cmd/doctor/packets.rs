@@ -7,10 +7,10 @@ use std::io::Read;
 use ftp_client::{Client, Error, Phase, RawCommand};
 use ftp_proto::Escaped;
 
-use super::data_connections::Way;
 use super::diagnosis::Diagnosis;
 use super::dial::Dial;
 use super::finding::{Check, Finding};
+use super::way::Way;
 use crate::exit::Failure;
 
 /// Lengths of a command in bytes: one that fits into one packet of any network, and one that takes

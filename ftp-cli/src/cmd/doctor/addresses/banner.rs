@@ -4,7 +4,7 @@ use ftp_proto::{Reply, ReplyDecoder};
 
 /// Who says these bytes.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(in crate::cmd::doctor) enum Talker {
+pub(crate) enum Talker {
     /// An FTP server, with the whole of its first reply.
     Ftp(Reply),
     /// It begins as an FTP server does, and the reply has no end yet.
@@ -19,7 +19,7 @@ pub(in crate::cmd::doctor) enum Talker {
 }
 
 /// Tells who says `bytes`, the first that came.
-pub(in crate::cmd::doctor) fn recognise(bytes: &[u8]) -> Talker {
+pub(crate) fn recognise(bytes: &[u8]) -> Talker {
     let starts = |prefix: &[u8]| bytes.starts_with(prefix);
     if starts(b"SSH-") {
         return Talker::Ssh;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use ftp_proto::{Escaped, Reply, Severity};
 
+use super::super::diagnosis::Diagnosis;
+use super::super::finding::{Check, Finding, Grade};
 use super::Answer;
 use super::banner::Talker;
-use crate::cmd::doctor::diagnosis::Diagnosis;
-use crate::cmd::doctor::finding::{Check, Finding, Grade};
 
 /// A greeting that takes longer is late.
 const LATE: Duration = Duration::from_secs(4);
@@ -19,7 +19,7 @@ const LATE: Duration = Duration::from_secs(4);
 const SHOWN: usize = 60;
 
 /// What a look for the name's addresses gave, and the first `most` of those that are wanted.
-pub(in crate::cmd::doctor) fn resolved(
+pub(crate) fn resolved(
     host: &str,
     found: Option<io::Result<Vec<SocketAddr>>>,
     is_wanted: impl Fn(&SocketAddr) -> bool,
@@ -56,9 +56,7 @@ pub(in crate::cmd::doctor) fn resolved(
 }
 
 /// The option for the family whose addresses are good, if all of the other are not.
-pub(in crate::cmd::doctor) fn good_family(
-    answers: &[(SocketAddr, Answer)],
-) -> Option<&'static str> {
+pub(crate) fn good_family(answers: &[(SocketAddr, Answer)]) -> Option<&'static str> {
     let good = |is_ipv4: bool| {
         let mut of = answers.iter().filter(|(address, _)| address.is_ipv4() == is_ipv4);
         let is_good = |(_, answer): &(SocketAddr, Answer)| {
@@ -75,7 +73,7 @@ pub(in crate::cmd::doctor) fn good_family(
 }
 
 /// How long the slowest of those that greet took for it.
-pub(in crate::cmd::doctor) fn slowest(answers: &[(SocketAddr, Answer)]) -> Duration {
+pub(crate) fn slowest(answers: &[(SocketAddr, Answer)]) -> Duration {
     let times = answers.iter().filter_map(|(_, answer)| match answer {
         Answer::Talks { after, .. } => Some(*after),
         _ => None,
@@ -85,10 +83,7 @@ pub(in crate::cmd::doctor) fn slowest(answers: &[(SocketAddr, Answer)]) -> Durat
 
 /// Judges the addresses of a server. Where at least one of them is good, the bad ones are only a
 /// warning.
-pub(in crate::cmd::doctor) fn addresses(
-    answers: &[(SocketAddr, Answer)],
-    implicit: bool,
-) -> Vec<Finding> {
+pub(crate) fn addresses(answers: &[(SocketAddr, Answer)], implicit: bool) -> Vec<Finding> {
     let judged: Vec<Vec<Finding>> =
         answers.iter().map(|(address, answer)| one(*address, answer, implicit)).collect();
     let is_good =

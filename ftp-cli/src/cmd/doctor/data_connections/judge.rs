@@ -4,19 +4,22 @@ use std::fmt::Arguments;
 use std::net::{IpAddr, SocketAddr};
 
 use ftp_client::Mode;
-use ftp_proto::{AddressClass, AddressRule, HostReason, NetworkProtocols, Reply, ReplyCode};
+use ftp_proto::{
+    AddressClass, AddressRule, HostReason, NetworkProtocols, Reply, ReplyCode, Severity,
+};
 
 use super::super::diagnosis::Diagnosis;
 use super::super::finding::{Check, Finding, Grade};
+use super::super::way::Way;
 use super::ports;
-use super::{Outcome, Seen, Way, is_permanent};
+use super::seen::{Outcome, Seen};
 
 /// The way that is best here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::cmd::doctor) struct Best(pub(in super::super) Way);
+pub(crate) struct Best(pub(crate) Way);
 
 /// Judges all ways; `None` if there is none at all.
-pub(in crate::cmd::doctor) fn judge(seen: &Seen) -> (Vec<Finding>, Option<Best>) {
+pub(crate) fn judge(seen: &Seen) -> (Vec<Finding>, Option<Best>) {
     let [epsv, pasv, eprt, port] = &seen.outcomes;
     let mut findings = vec![passive(seen, Check::Epsv, (epsv, pasv))];
     findings.extend(announced(seen));
@@ -252,6 +255,11 @@ fn families(reply: Option<&Reply>) -> Finding {
             Finding::ok(check, format_args!("{seen}: {reply}"))
         }
     }
+}
+
+/// Whether a reply says no for good.
+fn is_permanent(reply: &Reply) -> bool {
+    reply.code().severity() == Severity::Permanent
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod judge;
 pub(crate) mod ports;
+mod seen;
 
 pub(super) use judge::{Best, judge};
 
@@ -11,98 +12,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 
 use ftp_client::{
-    Client, ClientBuilder, Error, Extended, ListOptions, ListingForm, Mode, Phase, RawCommand,
-    TlsError,
+    Client, ClientBuilder, Error, ListOptions, ListingForm, Phase, RawCommand, TlsError,
 };
 use ftp_proto::{ExtendedAddress, HostPort, Reply, Severity};
 
-use self::ports::Ports;
-use super::diagnosis::Diagnosis;
-use super::dial::{Dial, refused_again};
-use super::{addresses, say};
+use self::seen::Outcome;
+pub(super) use self::seen::Seen;
+use super::addresses;
+use super::dial::{Dial, refused_again, say};
+use super::way::Way;
 use crate::exit::Failure;
 
 /// So many lines of a listing show that data flows.
 const ENOUGH: usize = 1_000;
-
-/// A way to data connections.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Way {
-    Epsv,
-    Pasv,
-    Eprt,
-    Port,
-}
-
-impl Way {
-    pub(super) const ALL: [Self; 4] = [Self::Epsv, Self::Pasv, Self::Eprt, Self::Port];
-
-    /// A client that knows only this way.
-    pub(super) fn alone(self, builder: ClientBuilder) -> ClientBuilder {
-        match self {
-            Self::Epsv => builder.mode(Mode::Passive).epsv(Extended::Always),
-            Self::Pasv => builder.mode(Mode::Passive).epsv(Extended::Never),
-            Self::Eprt => builder.mode(Mode::Active).eprt(Extended::Always),
-            Self::Port => builder.mode(Mode::Active).eprt(Extended::Never),
-        }
-    }
-
-    const fn command(self) -> &'static str {
-        match self {
-            Self::Epsv => "EPSV",
-            Self::Pasv => "PASV",
-            Self::Eprt => "EPRT",
-            Self::Port => "PORT",
-        }
-    }
-
-    pub(super) const fn is_active(self) -> bool {
-        matches!(self, Self::Eprt | Self::Port)
-    }
-}
-
-/// What came of trying one way.
-#[derive(Clone, Debug)]
-pub(super) enum Outcome {
-    /// Data came.
-    Works,
-    /// The server refused the command.
-    Refused(Reply),
-    /// The command was never answered.
-    Unanswered,
-    /// No connection: rejected if `closed`, else nobody answered.
-    Unreachable { closed: bool, at: Option<SocketAddr> },
-    /// The connection stands, and what should come over it does not.
-    Stalled,
-    /// The transfer has no end, or no beginning: which reply is missing, in words.
-    Unfinished(&'static str),
-    /// The server gave up on the connection (425, 426).
-    GaveUp(Reply),
-    /// The connection stands, and TLS on it failed.
-    Insecure(String),
-    /// It cannot be tried, for this reason.
-    NotTried(String),
-    /// It broke the dialogue.
-    Broken(String),
-    /// The login failed that worked before: what is wrong, and the words.
-    NotAgain(Diagnosis, String),
-}
-
-/// All that was seen of the ways to a server.
-#[derive(Debug)]
-pub(super) struct Seen {
-    pub(super) local: SocketAddr,
-    pub(super) peer: SocketAddr,
-    /// From where the server says that we come, if it does and that is not where we are.
-    pub(super) seen_as: Option<IpAddr>,
-    pub(super) ports: Ports,
-    /// The answer to a protocol that does not exist.
-    pub(super) no_such_family: Option<Reply>,
-    /// In the order of [`Way::ALL`].
-    pub(super) outcomes: [Outcome; 4],
-    /// The one that the options ask for.
-    pub(super) wanted: Mode,
-}
 
 /// Where the server says that it sees us, if that is not where we are.
 pub(super) fn seen_as(client: &mut Client, local: SocketAddr, peer: SocketAddr) -> Option<IpAddr> {
@@ -297,11 +219,6 @@ fn outcome(way: Way, error: Error) -> Outcome {
 const fn is_way(verb: ftp_client::Verb) -> bool {
     use ftp_client::Verb;
     matches!(verb, Verb::Epsv | Verb::Pasv | Verb::Eprt | Verb::Port)
-}
-
-/// Whether a reply says no for good.
-fn is_permanent(reply: &Reply) -> bool {
-    reply.code().severity() == Severity::Permanent
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use std::time::Duration;
 use ftp_client::{Client, Mode};
 use ftp_proto::{ExtendedAddress, HostPort, ReplyCode};
 
-use crate::cmd::doctor::diagnosis::Diagnosis;
-use crate::cmd::doctor::dial::Dial;
-use crate::cmd::doctor::finding::{Check, Finding, Grade};
-use crate::cmd::doctor::{addresses, say};
+use super::super::addresses;
+use super::super::diagnosis::Diagnosis;
+use super::super::dial::{Dial, say};
+use super::super::finding::{Check, Finding, Grade};
 
 /// How often the server is asked for a port.
 const TRIES: usize = 8;
@@ -23,23 +23,23 @@ const PATIENCE: Duration = Duration::from_millis(1_300);
 
 /// One port that the server named.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::cmd::doctor) struct Port {
-    pub(in crate::cmd::doctor) number: u16,
+pub(crate) struct Port {
+    pub(crate) number: u16,
     /// Whether a connection to it stood.
-    pub(in crate::cmd::doctor) is_reached: bool,
+    pub(crate) is_reached: bool,
 }
 
 /// What was learned of the ports.
 #[derive(Clone, Debug, Default)]
-pub(in crate::cmd::doctor) struct Ports {
+pub(crate) struct Ports {
     /// The hosts of the 227 replies.
-    pub(in crate::cmd::doctor) hosts: Vec<IpAddr>,
-    pub(in crate::cmd::doctor) ports: Vec<Port>,
+    pub(crate) hosts: Vec<IpAddr>,
+    pub(crate) ports: Vec<Port>,
 }
 
 impl Ports {
     /// Whether some of the ports can be reached and others cannot.
-    pub(in crate::cmd::doctor) fn is_partly(&self) -> bool {
+    pub(crate) fn is_partly(&self) -> bool {
         let of = |is: bool| self.ports.iter().any(|port| port.is_reached == is);
         of(true) && of(false)
     }
@@ -47,7 +47,7 @@ impl Ports {
 
 /// Asks for ports and connects to each. What breaks the connection ends the questions: trying the
 /// ways tells why.
-pub(in crate::cmd::doctor) fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Ports {
+pub(crate) fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Ports {
     let mut learned = Ports::default();
     let command = if peer.ip().to_canonical().is_ipv4() { "PASV" } else { "EPSV" };
     for _ in 0..TRIES {
@@ -84,7 +84,7 @@ const NARROW: u16 = 16;
 const KERNELS: RangeInclusive<u16> = 32_768..=60_999;
 
 /// Judges the range of ports that showed.
-pub(in crate::cmd::doctor) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
+pub(crate) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
     let check = Check::Ports;
     let mut numbers: Vec<u16> = learned.ports.iter().map(|port| port.number).collect();
     let tries = numbers.len();

@@ -6,18 +6,14 @@ use ftp_proto::Features;
 use super::super::diagnosis::Diagnosis;
 use super::super::finding::{Check, Finding};
 use super::certificate::Certificate;
-use super::{Outcome, Seen};
+use super::seen::{Outcome, Seen};
 
 /// A certificate that ends within so many days wants to be renewed.
 const SOON: i64 = 14;
 
 /// Judges it. What is wrong stops a user who `demands` TLS; without that a refusal is no fault, unless
 /// the server lists TLS among its `features`.
-pub(in crate::cmd::doctor) fn judge(
-    seen: &Seen,
-    demands: bool,
-    features: Option<&Features>,
-) -> Vec<Finding> {
+pub(crate) fn judge(seen: &Seen, demands: bool, features: Option<&Features>) -> Vec<Finding> {
     let wrong = if demands { Finding::fail } else { Finding::warn };
     let mut findings = Vec::new();
     if let Some(TlsInfo { version, cipher, .. }) = &seen.info {

@@ -3,49 +3,22 @@
 
 pub(crate) mod certificate;
 mod judge;
+mod seen;
 
 pub(super) use judge::judge;
 
 use std::thread::scope;
 
-use ftp_client::{CertificateFault, Client, Error, Phase, Tls, TlsError, TlsInfo, TlsVersion};
-use ftp_proto::Reply;
+use ftp_client::{Client, Error, Phase, Tls, TlsError, TlsInfo, TlsVersion};
 
+pub(super) use self::seen::Outcome;
+use self::seen::Seen;
+use super::clock::now;
+use super::dial::Dial;
 use super::packets::{self, Passage};
 use super::places::Inside;
-use super::{Dial, joined, now, start};
+use super::side_by_side::{joined, start};
 use crate::exit::Failure;
-
-/// What came of connecting as the options want it.
-#[derive(Clone, Debug)]
-pub(super) enum Outcome {
-    Secured,
-    /// `AUTH TLS` was refused.
-    Refused(Reply),
-    /// The certificate was. The last is the pin by which it could be accepted.
-    Certificate(CertificateFault, String, Option<String>),
-    /// The two did not agree.
-    Failed(String),
-    /// The handshake stood still, and so does anything large without TLS.
-    PacketsLost(String),
-    /// The handshake stood still.
-    Stalled(String),
-    /// The server did not let it connect, and had done so before.
-    NotAgain(String),
-    /// This program cannot do it, for this reason.
-    Unable(String),
-}
-
-/// What was seen.
-#[derive(Clone, Debug)]
-pub(super) struct Seen {
-    pub(super) outcome: Outcome,
-    /// What was agreed on, whatever certificate was shown.
-    pub(super) info: Option<TlsInfo>,
-    pub(super) versions: Vec<TlsVersion>,
-    /// The time here, in seconds of Unix.
-    pub(super) now: i64,
-}
 
 /// Connects by TLS, as often as it takes to see all of it; nobody logs in.
 ///

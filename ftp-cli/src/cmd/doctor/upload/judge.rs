@@ -6,13 +6,13 @@ use ftp_proto::{Reply, ReplyCode, Severity};
 
 use super::super::diagnosis::Diagnosis;
 use super::super::finding::{Check, Finding};
-use super::{Seen, Step};
+use super::seen::{Seen, Step};
 
 /// A clock that is off by less does no harm.
 const TOLERATED: i64 = 60;
 
 /// Judges all steps.
-pub(in crate::cmd::doctor) fn judge(seen: &Seen) -> Vec<Finding> {
+pub(crate) fn judge(seen: &Seen) -> Vec<Finding> {
     let directory = &seen.directory;
     let mut findings = vec![match (&seen.put, &seen.back) {
         (Step::Done, Step::Changed(how)) => {

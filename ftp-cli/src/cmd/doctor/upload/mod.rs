@@ -2,18 +2,19 @@
 //! afterwards.
 
 mod judge;
+mod seen;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use ftp_client::{Client, Error, Phase};
-use ftp_proto::Reply;
 
-use super::data_connections::Way;
+use self::seen::{Seen, Step};
+use super::clock::now;
 use super::dial::Dial;
-use super::finding::{Check, Finding};
-use super::{not_again, now};
+use super::finding::{Check, Finding, not_again};
+use super::way::Way;
 use crate::exit::Failure;
 use crate::remote::object;
 
@@ -26,44 +27,6 @@ const SMALL: usize = 256;
 
 /// How long cleaning up may take over a new connection: a signal leaves half a second.
 const CLEANING: Duration = Duration::from_millis(450);
-
-/// What became of one step.
-#[derive(Clone, Debug)]
-pub(super) enum Step {
-    Done,
-    /// The server refused it.
-    Refused(Reply),
-    /// It was done, and what is there now is not what should be.
-    Changed(String),
-    /// Data stood still, or the end of it was never confirmed.
-    Stalled(String),
-    /// There was no data connection, which says nothing of files.
-    NoData(String),
-    Failed(String),
-    /// Not tried, since one before it failed.
-    NotTried,
-}
-
-/// What was seen.
-#[derive(Debug)]
-pub(super) struct Seen {
-    pub(super) directory: String,
-    /// Whether there is no such directory, as far as the server tells.
-    pub(super) is_missing: bool,
-    /// A small file, tried only where a large one stalled.
-    pub(super) small: Step,
-    pub(super) put: Step,
-    /// Whether what was stored came back; `NotTried` and `Refused` are no fault of the upload.
-    pub(super) back: Step,
-    pub(super) append: Step,
-    pub(super) resume: Step,
-    pub(super) rename: Step,
-    pub(super) delete: Step,
-    /// By how many seconds the server's clock is ahead, and how exactly that is known.
-    pub(super) clock: Option<(i64, i64)>,
-    /// What is still there.
-    pub(super) left: Vec<String>,
-}
 
 /// Tries all of it in a directory, and judges it. What it stores it removes, whatever happens.
 ///

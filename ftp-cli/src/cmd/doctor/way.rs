@@ -1,0 +1,40 @@
+//! The ways to data connections.
+
+use ftp_client::{ClientBuilder, Extended, Mode};
+
+/// A way to data connections.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Way {
+    Epsv,
+    Pasv,
+    Eprt,
+    Port,
+}
+
+impl Way {
+    pub(super) const ALL: [Self; 4] = [Self::Epsv, Self::Pasv, Self::Eprt, Self::Port];
+
+    /// A client that knows only this way.
+    pub(super) fn alone(self, builder: ClientBuilder) -> ClientBuilder {
+        match self {
+            Self::Epsv => builder.mode(Mode::Passive).epsv(Extended::Always),
+            Self::Pasv => builder.mode(Mode::Passive).epsv(Extended::Never),
+            Self::Eprt => builder.mode(Mode::Active).eprt(Extended::Always),
+            Self::Port => builder.mode(Mode::Active).eprt(Extended::Never),
+        }
+    }
+
+    /// The command that asks for it.
+    pub(super) const fn command(self) -> &'static str {
+        match self {
+            Self::Epsv => "EPSV",
+            Self::Pasv => "PASV",
+            Self::Eprt => "EPRT",
+            Self::Port => "PORT",
+        }
+    }
+
+    pub(super) const fn is_active(self) -> bool {
+        matches!(self, Self::Eprt | Self::Port)
+    }
+}
