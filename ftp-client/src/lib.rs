@@ -173,7 +173,7 @@ pub use listing::{
 pub use net::canceller::Canceller;
 pub use net::connector::{Connector, Purpose, Target};
 pub use security::{CertificateFault, Tls, TlsError, TlsInfo, TlsVersion};
-pub use transfer::{Download, Ended, Report, Upload};
+pub use transfer::{Download, Ended, RateLimit, Report, Source, Upload, Watch};
 pub use url_path::{Entered, Place};
 
 pub use ftp_proto::{

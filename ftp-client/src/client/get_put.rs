@@ -9,7 +9,6 @@ use crate::client::builder::ClientBuilder;
 use crate::error::Error;
 use crate::security::Tls;
 use crate::transfer::Report;
-use crate::transfer::copy;
 use crate::url_path::{Entered, Place};
 
 /// What names a file for [`get`] and [`put`]: a URL, or text that is one.
@@ -133,7 +132,7 @@ impl ClientBuilder {
             let error = match client.retrieve(place.path()) {
                 Ok(file) => {
                     let is_known = file.announced().is_some();
-                    break (copy::receive(file, writer)?, is_known);
+                    break (file.copy_to(writer)?, is_known);
                 }
                 Err(error) => error,
             };
@@ -166,14 +165,14 @@ impl ClientBuilder {
     pub fn put(
         self,
         url: impl IntoUrl,
-        reader: &mut (impl Read + ?Sized),
+        mut reader: &mut (impl Read + ?Sized),
     ) -> Result<Report, Error> {
         let url = url_of_file(url)?;
         let mut client = self.open(&url)?;
         let mut place = Place::of(&url);
         let report = loop {
             let error = match client.store(place.path()) {
-                Ok(file) => break copy::send(file, reader, &mut 0)?,
+                Ok(file) => break file.copy_from(&mut reader)?,
                 Err(error) => error,
             };
             if place.enter(&mut client, &error)? != Entered::There {

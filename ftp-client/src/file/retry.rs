@@ -13,8 +13,7 @@ use crate::error::Error;
 use crate::file::sink::Sink;
 use crate::net::wait::Waiter;
 use crate::trace;
-use crate::transfer::Report;
-use crate::transfer::copy;
+use crate::transfer::{Report, Watch};
 
 /// Moves files one after the other, and does not give up when something goes wrong that may pass:
 /// it waits, connects and logs in again if it has to, and goes on where the file was cut.
@@ -198,7 +197,7 @@ impl Retry {
                     Ok(file) => {
                         sink.cut(offset).map_err(Error::Local)?;
                         (known, is_doubtful) = (Some(now), false);
-                        break copy::receive(file, sink);
+                        break file.copy_to(sink);
                     }
                     Err(error) if offset > 0 && is_no_restart(&error) => offset = 0,
                     Err(error) => return Err(error),
@@ -237,7 +236,7 @@ impl Retry {
     /// will fail, too; [`Error::Local`] for what `source` fails with.
     pub fn upload(
         &mut self,
-        source: &mut (impl Read + Seek + ?Sized),
+        mut source: &mut (impl Read + Seek + ?Sized),
         path: impl AsRef<[u8]>,
     ) -> Result<Retried, Error> {
         let path = path.as_ref();
@@ -258,9 +257,9 @@ impl Retry {
                         if start == 0 {
                             (before, sent, is_doubtful) = (there, 0, false);
                         }
-                        let mut moved = 0;
-                        let report = copy::send(file, source, &mut moved);
-                        sent = sent.max(start + moved);
+                        let mut watch = Watch::new();
+                        let report = file.copy_from_watched(&mut source, &mut watch);
+                        sent = sent.max(start + watch.moved());
                         break report?;
                     }
                     Err(error) if start > 0 && is_no_restart(&error) => offset = None,

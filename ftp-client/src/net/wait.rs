@@ -153,15 +153,21 @@ impl Waiter {
         if self.overall.is_some_and(|overall| overall.at <= end.at) {
             return Ok(false);
         }
-        match &self.canceller {
+        self.sleep(length).map(|()| true)
+    }
+
+    /// Lets time go by, up to the limit for the whole.
+    pub(crate) fn sleep(&self, length: Duration) -> Result<(), Error> {
+        let end = self.deadline(length, Phase::Overall);
+        if self.canceller.is_none() {
             // Some systems do not poll nothing.
-            None => thread::sleep(length),
-            Some(_) => match self.wait(&mut Vec::new(), end) {
-                Ok(()) | Err(Error::Timeout(_)) => {}
-                Err(error) => return Err(error),
-            },
+            thread::sleep(end.remaining().unwrap_or_default());
+            return Ok(());
         }
-        Ok(true)
+        match self.wait(&mut Vec::new(), end) {
+            Ok(()) | Err(Error::Timeout(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// What is left of the limit for the whole, if there is one.

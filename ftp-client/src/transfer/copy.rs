@@ -1,64 +1,301 @@
-//! Between a transfer and the caller's reader or writer, to the end of both.
+//! The two loops that move bytes between a transfer and the caller's file or stream.
 
-use std::io::{ErrorKind, Read, Write};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::time::Duration;
 
+use super::{Download, RateLimit, Report, Upload};
 use crate::error::Error;
-use crate::transfer::{Download, Report, Upload};
 
 /// How much is moved at a time, in bytes.
-const BLOCK: usize = 64 * 1_024;
+const BLOCK: usize = 256 * 1_024;
 
-/// Writes all that comes to `writer`, and finishes the download.
-pub(crate) fn receive(
-    mut file: Download<'_>,
-    writer: &mut (impl Write + ?Sized),
-) -> Result<Report, Error> {
-    let mut block = vec![0; BLOCK];
-    loop {
-        let length = match file.read(&mut block) {
-            Ok(0) => break,
-            Ok(length) => length,
-            Err(error) => return Err(Error::recover(error).unwrap_or_else(Error::Io)),
-        };
-        if let Err(error) = writer
-            .write_all(block.get(..length).expect("a read gives no more than it has room for"))
-        {
-            // What it fails with is not what the caller has to know.
-            let _ = file.abort();
-            return Err(Error::Local(error));
-        }
+/// How much more than is expected is read, in bytes, before the transfer is aborted: a little is
+/// sooner read than stopped.
+const OVER: u64 = 1 << 20;
+
+/// Gets each piece that moved.
+type Meter<'a> = &'a mut dyn FnMut(&[u8]);
+
+/// What goes along with a copy: a limit of its rate, and a meter. A
+/// [`Canceller`](crate::Canceller) of the client ends the copy, pauses included.
+///
+/// ```no_run
+/// use ftp_client::{Client, RateLimit, Watch};
+///
+/// let mut client = Client::builder().connect("ftp.example.org")?;
+/// client.login("anonymous", "guest@")?;
+/// let mut out = std::fs::File::create("a.bin")?;
+/// let mut bytes = 0;
+/// let mut meter = |piece: &[u8]| {
+///     bytes += piece.len();
+///     print!("\r{bytes}");
+/// };
+/// let mut watch = Watch::new().rate_limit(Some(RateLimit::new(100_000))).meter(&mut meter);
+/// client.retrieve("pub/a.bin")?.copy_to_watched(&mut out, &mut watch)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Default)]
+pub struct Watch<'a> {
+    rate: Option<RateLimit>,
+    meter: Option<Meter<'a>>,
+    moved: u64,
+}
+
+impl<'a> Watch<'a> {
+    /// Neither a limit nor a meter.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
     }
-    match writer.flush() {
-        Ok(()) => file.finish(),
-        Err(error) => {
-            let _ = file.abort();
-            Err(Error::Local(error))
+
+    /// How fast bytes may move; as fast as they can by default.
+    #[must_use]
+    pub fn rate_limit(mut self, limit: Option<RateLimit>) -> Self {
+        self.rate = limit;
+        self
+    }
+
+    /// Gets each piece that moved. With a meter or a limit an upload of a file passes through this
+    /// process; without them the kernel sends it by itself where it can.
+    #[must_use]
+    pub fn meter(mut self, meter: &'a mut dyn FnMut(&[u8])) -> Self {
+        self.meter = Some(meter);
+        self
+    }
+
+    /// How many bytes the last copy moved, whether it succeeded or failed: as
+    /// [`Download::transferred`] or [`Upload::transferred`] counts them.
+    #[must_use]
+    pub const fn moved(&self) -> u64 {
+        self.moved
+    }
+
+    const fn is_idle(&self) -> bool {
+        self.rate.is_none() && self.meter.is_none()
+    }
+
+    fn block(&self) -> Vec<u8> {
+        vec![0; self.rate.as_ref().map_or(BLOCK, |rate| rate.piece(BLOCK))]
+    }
+
+    /// Tells the meter of a piece, and says how long to wait before the next.
+    fn pass(&mut self, piece: &[u8]) -> Option<Duration> {
+        if let Some(meter) = &mut self.meter {
+            meter(piece);
+        }
+        self.rate.as_ref().map(|rate| rate.count(piece.len()))
+    }
+}
+
+impl fmt::Debug for Watch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch")
+            .field("rate", &self.rate)
+            .field("has_meter", &self.meter.is_some())
+            .field("moved", &self.moved)
+            .finish()
+    }
+}
+
+/// Where the bytes of an upload come from.
+pub enum Source<'a> {
+    /// A local file, from its position to its end. The kernel sends it by itself where it can.
+    File(&'a File),
+    /// A stream, whose bytes come only once.
+    Stream(&'a mut dyn Read),
+}
+
+impl Source<'_> {
+    /// How many bytes are to come, of a regular file.
+    fn left(&self) -> io::Result<Option<u64>> {
+        let Self::File(file) = self else { return Ok(None) };
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        let mut file: &File = file;
+        Ok(Some(metadata.len().saturating_sub(file.stream_position()?)))
+    }
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(buffer),
+            Self::Stream(stream) => stream.read(buffer),
         }
     }
 }
 
-/// Sends all that `reader` has, and finishes the upload. `sent` tells in any case how many bytes
-/// may have reached the server.
-pub(crate) fn send(
-    mut file: Upload<'_>,
-    reader: &mut (impl Read + ?Sized),
-    sent: &mut u64,
-) -> Result<Report, Error> {
-    let mut block = vec![0; BLOCK];
+impl fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::File(_) => "File",
+            Self::Stream(_) => "Stream",
+        })
+    }
+}
+
+impl<'a> From<&'a File> for Source<'a> {
+    fn from(file: &'a File) -> Self {
+        Self::File(file)
+    }
+}
+
+impl<'a, R: Read> From<&'a mut R> for Source<'a> {
+    fn from(stream: &'a mut R) -> Self {
+        Self::Stream(stream)
+    }
+}
+
+/// On which side a copy broke.
+pub(super) enum Broken {
+    Here(io::Error),
+    There(io::Error),
+}
+
+impl Download<'_> {
+    /// Writes all that comes to `to`, flushes it, and finishes the download.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`finish`](Self::finish); [`Error::Local`] for what `to` fails with, after which
+    /// the transfer is aborted. If more comes than is [expected](Self::expect_length),
+    /// [`Error::Incomplete`], and `to` does not get it.
+    pub fn copy_to(self, to: &mut (impl Write + ?Sized)) -> Result<Report, Error> {
+        self.copy_to_watched(to, &mut Watch::new())
+    }
+
+    /// The same, with a limit of the rate or a meter.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`copy_to`](Self::copy_to).
+    pub fn copy_to_watched(
+        mut self,
+        to: &mut (impl Write + ?Sized),
+        watch: &mut Watch<'_>,
+    ) -> Result<Report, Error> {
+        let received = receive(&mut self, to, watch);
+        watch.moved = self.transferred();
+        match received {
+            Ok(()) if self.excess() > OVER => Err(self.stop_excess()),
+            Ok(()) => self.finish(),
+            Err(Broken::There(error)) => Err(self.fail(error)),
+            Err(Broken::Here(error)) => Err(self.leave(error)),
+        }
+    }
+}
+
+/// Takes a download to the end of its data, or until far too much came.
+fn receive(
+    download: &mut Download<'_>,
+    to: &mut (impl Write + ?Sized),
+    watch: &mut Watch<'_>,
+) -> Result<(), Broken> {
+    let mut block = watch.block();
     loop {
-        let length = match reader.read(&mut block) {
-            Ok(0) => return file.finish(),
+        let length = match download.read(&mut block).map_err(Broken::There)? {
+            0 => return to.flush().map_err(Broken::Here),
+            length => length,
+        };
+        match download.excess() {
+            0 => {}
+            // None of it is of use.
+            1..=OVER => continue,
+            _ => return Ok(()),
+        }
+        let piece = block.get(..length).expect("a read gives no more than it has room for");
+        to.write_all(piece).map_err(Broken::Here)?;
+        if let Some(pause) = watch.pass(piece) {
+            download.pause(pause);
+        }
+    }
+}
+
+impl Upload<'_> {
+    /// Sends a local file from its position to its end, or all that a stream has, and finishes the
+    /// upload. In a transfer of type image the kernel sends a file without a copy (`sendfile`, on
+    /// Linux) where the file system lets it and TLS has nothing to encrypt.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+    /// client.store("a.bin")?.copy_from(&std::fs::File::open("a.bin")?)?;
+    /// client.store("b.txt")?.copy_from(&mut "hello\n".as_bytes())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`finish`](Self::finish); [`Error::Local`] for what the source fails with, or if a
+    /// file becomes shorter meanwhile ([`UnexpectedEof`](ErrorKind::UnexpectedEof)). The transfer
+    /// is then aborted, so that the server does not take the part for the whole.
+    pub fn copy_from<'s>(self, from: impl Into<Source<'s>>) -> Result<Report, Error> {
+        self.copy_from_watched(from, &mut Watch::new())
+    }
+
+    /// The same, with a limit of the rate or a meter.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`copy_from`](Self::copy_from).
+    pub fn copy_from_watched<'s>(
+        mut self,
+        from: impl Into<Source<'s>>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Report, Error> {
+        let sent = send(&mut self, from.into(), watch);
+        watch.moved = self.transferred();
+        match sent {
+            Ok(()) => self.finish(),
+            Err(Broken::Here(error)) => Err(self.leave(error)),
+            Err(Broken::There(error)) => Err(self.fail(error)),
+        }
+    }
+}
+
+/// Sends all that a source has.
+pub(super) fn send(
+    upload: &mut Upload<'_>,
+    mut source: Source<'_>,
+    watch: &mut Watch<'_>,
+) -> Result<(), Broken> {
+    let before = upload.transferred();
+    let expected = source.left().map_err(Broken::Here)?.unwrap_or(0);
+    let mut is_kernels = watch.is_idle();
+    let mut block = Vec::new();
+    loop {
+        if is_kernels && let Source::File(file) = &source {
+            match upload.send_piece(file).map_err(|error| Broken::There(error.into()))? {
+                Some(0) => break,
+                Some(_) => continue,
+                None => {}
+            }
+        }
+        is_kernels = false;
+        if block.is_empty() {
+            block = watch.block();
+        }
+        let length = match source.read(&mut block) {
+            Ok(0) => break,
             Ok(length) => length,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => {
-                // Not a short file that the server takes for a whole one.
-                let _ = file.abort();
-                return Err(Error::Local(error));
-            }
+            Err(error) => return Err(Broken::Here(error)),
         };
-        let written =
-            file.write_all(block.get(..length).expect("a read gives no more than it has room for"));
-        *sent = file.transferred();
-        written.map_err(|error| Error::recover(error).unwrap_or_else(Error::Io))?;
+        let piece = block.get(..length).expect("a read gives no more than it has room for");
+        upload.write_all(piece).map_err(Broken::There)?;
+        if let Some(pause) = watch.pass(piece) {
+            upload.pause(pause);
+        }
     }
+    let sent = upload.transferred() - before;
+    if sent < expected {
+        let what = format!("the file became shorter while it was sent: {sent} of {expected} bytes");
+        return Err(Broken::Here(io::Error::new(ErrorKind::UnexpectedEof, what)));
+    }
+    Ok(())
 }

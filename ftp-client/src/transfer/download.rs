@@ -1,6 +1,7 @@
 //! `Download`: data out of `RETR`.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use ftp_proto::{AsciiDecoder, Reply, RepresentationType};
 
@@ -169,6 +170,60 @@ impl<'a> Download<'a> {
             }
             _ => Ok(report),
         }
+    }
+
+    /// Ends a download that cannot go on, and gives the error that says why. `error` is what a read
+    /// of it failed with, or else the caller's own, such as that of a local file.
+    ///
+    /// What the server says of a transfer is worth more than a broken connection, so that its reply
+    /// is read first. The caller's own error has the transfer aborted, and becomes
+    /// [`Error::Local`].
+    ///
+    /// ```no_run
+    /// use std::io::Read;
+    ///
+    /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+    /// let mut file = client.retrieve("a.bin")?;
+    /// let mut text = String::new();
+    /// let report = match file.read_to_string(&mut text) {
+    ///     Ok(_) => file.finish()?,
+    ///     Err(error) => return Err(file.fail(error)),
+    /// };
+    /// # drop(report);
+    /// # Ok::<(), ftp_client::Error>(())
+    /// ```
+    #[must_use]
+    pub fn fail(self, error: io::Error) -> Error {
+        match Error::recover(error) {
+            Ok(error) => self.finish().err().unwrap_or(error),
+            Err(error) => self.leave(error),
+        }
+    }
+
+    /// Ends a download whose bytes cannot be kept.
+    pub(super) fn leave(self, error: io::Error) -> Error {
+        // Where nobody waits for more, nobody waits for the server to have understood it.
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            // What it fails with is not what the caller has to know.
+            let _ = self.abort();
+        }
+        Error::Local(error)
+    }
+
+    /// How many bytes came beyond those that were expected.
+    pub(super) fn excess(&self) -> u64 {
+        self.expected.map_or(0, |expected| self.bytes.saturating_sub(expected))
+    }
+
+    /// Ends a download of which too much came.
+    pub(super) fn stop_excess(self) -> Error {
+        let incomplete = Error::Incomplete { bytes: self.bytes, announced: self.expected };
+        self.abort().err().unwrap_or(incomplete)
+    }
+
+    /// Lets time go by before the next read.
+    pub(super) fn pause(&mut self, length: Duration) {
+        self.transfer.pause(length);
     }
 
     /// Stops the download, and makes the client ready for its next command.

@@ -2,11 +2,12 @@
 
 pub(crate) mod abort;
 mod begin;
-pub(crate) mod copy;
+mod copy;
 mod download;
 mod meet;
 mod pipeline;
 mod range;
+mod rate_limit;
 mod secure;
 mod send_file;
 mod tls_end;
@@ -16,8 +17,10 @@ mod upload;
 pub(crate) mod verdict;
 
 pub(crate) use begin::{Begun, begin};
+pub use copy::{Source, Watch};
 pub use download::Download;
 pub(crate) use range::Range;
+pub use rate_limit::RateLimit;
 pub(crate) use tls_tickets::is_demand as is_demand_for_session;
 pub use upload::Upload;
 pub(crate) use verdict::{accepted, answers_something_else, is_end_of_transfer, uses_data};
@@ -175,6 +178,11 @@ impl<'a> Transfer<'a> {
                 Err(error) => return Err(self.fail(error)),
             }
         }
+    }
+
+    /// Lets time go by. What ends it early, the next read or write tells.
+    pub(super) fn pause(&self, length: Duration) {
+        let _ = self.client.control.waiter().sleep(length);
     }
 
     /// How long data may stand still: not for long where the server has confirmed the transfer,

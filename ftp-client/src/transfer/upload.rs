@@ -1,6 +1,7 @@
 //! `Upload`: data into `STOR` and `APPE`.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use ftp_proto::{AsciiEncoder, Pathname, RepresentationType};
 
@@ -13,7 +14,7 @@ const PIECE: usize = 16_384;
 /// A file that is being uploaded: write it, then call [`finish`](Self::finish).
 ///
 /// Each write goes to the socket at once; wrap it in a [`BufWriter`](std::io::BufWriter) if the
-/// pieces are small, and give a local file to [`send_file`](Self::send_file). It borrows the
+/// pieces are small, and give a local file to [`copy_from`](Self::copy_from). It borrows the
 /// client, so that no other command can be sent meanwhile:
 ///
 /// ```no_run
@@ -164,6 +165,32 @@ impl<'a> Upload<'a> {
             Some(bytes) if bytes != sent => Err(Error::Incomplete { bytes, announced: Some(sent) }),
             _ => Ok(report),
         }
+    }
+
+    /// Ends an upload that cannot go on, and gives the error that says why. `error` is what a write
+    /// to it failed with, or else the caller's own, such as that of a local file.
+    ///
+    /// What the server says of a transfer is worth more than a broken connection, so that its reply
+    /// is read first. The caller's own error has the transfer aborted, so that no server takes the
+    /// part for the whole, and becomes [`Error::Local`].
+    #[must_use]
+    pub fn fail(self, error: io::Error) -> Error {
+        match Error::recover(error) {
+            Ok(error) => self.finish().err().unwrap_or(error),
+            Err(error) => self.leave(error),
+        }
+    }
+
+    /// Ends an upload whose bytes cannot be read.
+    pub(super) fn leave(self, error: io::Error) -> Error {
+        // What it fails with is not what the caller has to know.
+        let _ = self.abort();
+        Error::Local(error)
+    }
+
+    /// Lets time go by before the next write.
+    pub(super) fn pause(&mut self, length: Duration) {
+        self.transfer.pause(length);
     }
 
     /// Stops the upload, and makes the client ready for its next command. What becomes of the

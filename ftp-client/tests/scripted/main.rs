@@ -8,6 +8,7 @@ mod cancelling;
 mod commands;
 mod connecting;
 mod control;
+mod copying;
 mod data_connections;
 mod downloads;
 mod fxp;

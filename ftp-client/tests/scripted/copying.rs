@@ -1,0 +1,135 @@
+//! `copy_to`, `copy_from` and `fail`: the loops between a transfer and the caller's file or stream.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
+
+use ftp_client::{Canceller, Client, Error, RateLimit, Watch};
+
+use crate::peer::{Server, reset, timeouts, was_reset};
+
+#[test]
+fn a_copy_tells_its_meter_of_each_byte_and_keeps_its_rate() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 ok");
+        peer.send_data(&[b'x'; 3_000]);
+        peer.reply("226 done");
+        peer.epsv();
+        peer.answer("STOR b", "150 ok");
+        assert_eq!(peer.read_data(), [b'x'; 3_000]);
+        peer.reply("226 done");
+    });
+    let limit = RateLimit::new(20_000);
+    let mut metered = Vec::new();
+    let mut meter = |piece: &[u8]| metered.extend_from_slice(piece);
+    let mut watch = Watch::new().rate_limit(Some(limit)).meter(&mut meter);
+    let start = Instant::now();
+    let mut got = Vec::new();
+    let report = client.retrieve("a").unwrap().copy_to_watched(&mut got, &mut watch).unwrap();
+    assert_eq!((report.bytes, watch.moved(), got.len()), (3_000, 3_000, 3_000));
+    let report = client.store("b").unwrap().copy_from_watched(&mut &got[..], &mut watch).unwrap();
+    assert_eq!((report.bytes, watch.moved()), (3_000, 3_000));
+    assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
+    assert_eq!(metered, [b'x'; 6_000]);
+    server.end();
+}
+
+#[test]
+fn a_cancel_ends_the_pause_of_a_slow_copy() {
+    let canceller = Canceller::new().unwrap();
+    let builder = Client::builder().timeouts(timeouts()).canceller(canceller.clone());
+    let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 ok");
+        peer.send_data(b"hello");
+    });
+    let mut meter = |_: &[u8]| canceller.cancel();
+    let mut watch = Watch::new().rate_limit(Some(RateLimit::new(1))).meter(&mut meter);
+    let start = Instant::now();
+    let error = client.retrieve("a").unwrap().copy_to_watched(&mut io::sink(), &mut watch);
+    assert!(matches!(error, Err(Error::Cancelled)), "{error:?}");
+    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+    drop(client);
+    server.end();
+}
+
+#[test]
+fn what_the_server_says_is_worth_more_than_a_broken_connection() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 ok");
+        reset(peer.data());
+        peer.reply("451 disk failed");
+        peer.epsv();
+        peer.answer("STOR b", "150 ok");
+        let _unread = peer.data();
+        peer.reply("552 too large");
+        peer.answer("NOOP", "200 ok");
+    });
+    let error = client.retrieve("a").unwrap().copy_to(&mut io::sink()).unwrap_err();
+    assert_eq!(error.to_string(), "RETR refused: 451 disk failed");
+    let mut upload = client.store("b").unwrap();
+    let error = upload.write_all(&vec![0; 256 << 20]).unwrap_err();
+    assert_eq!(upload.fail(error).to_string(), "STOR refused: 552 too large");
+    client.noop().unwrap();
+    server.end();
+}
+
+/// Fails at once.
+struct Broken;
+
+impl Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(ErrorKind::PermissionDenied.into())
+    }
+}
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_failure_here_aborts_the_transfer_and_leaves_the_client_ready() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 ok");
+        peer.send_data(b"hello");
+        peer.expect_abort();
+        peer.send("226 sent\r\n225 nothing to abort\r\n");
+        peer.epsv();
+        peer.answer("STOR b", "150 ok");
+        assert!(was_reset(&peer.data()), "a server would take it for an empty file");
+        peer.expect_abort();
+        peer.send("426 cut\r\n226 aborted\r\n");
+        peer.answer("NOOP", "200 ok");
+    });
+    let error = client.retrieve("a").unwrap().copy_to(&mut Broken).unwrap_err();
+    assert!(matches!(&error, Error::Local(error) if error.kind() == ErrorKind::StorageFull));
+    let error = client.store("b").unwrap().copy_from(&mut Broken).unwrap_err();
+    assert!(matches!(&error, Error::Local(error) if error.kind() == ErrorKind::PermissionDenied));
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn what_comes_beyond_the_expected_length_is_not_written() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 ok");
+        peer.send_data(b"hello");
+        peer.reply("226 done");
+    });
+    let mut download = client.retrieve("a").unwrap();
+    download.expect_length(4);
+    let mut got = Vec::new();
+    let error = download.copy_to(&mut got).unwrap_err();
+    assert!(matches!(error, Error::Incomplete { bytes: 5, announced: Some(4) }), "{error:?}");
+    assert_eq!(got, b"");
+    server.end();
+}
