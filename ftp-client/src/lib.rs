@@ -163,7 +163,7 @@ pub use client::builder::ClientBuilder;
 pub use client::get_put::{IntoUrl, get, put};
 pub use client::{Client, Digest, HashAlgorithm};
 pub use config::{Extended, Family, Mode, Timeouts};
-pub use error::{AnnouncedHost, DataAttempt, Error, ListingCut, Phase};
+pub use error::{AnnouncedHost, DataAttempt, Error, ErrorKind, ListingCut, Phase};
 pub use file::retry::{IfChanged, Retried, Retry};
 pub use file::sink::Sink;
 pub use listing::{

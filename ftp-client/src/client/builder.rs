@@ -207,7 +207,7 @@ impl ClientBuilder {
     pub(crate) fn connect_at(mut self, server: &str, port: Option<u16>) -> Result<Client, Error> {
         self.config.check()?;
         let is_implicit = self.config.tls.as_ref().is_some_and(|tls| tls.start == Start::Implicit);
-        let mut server = Server::parse(server, is_implicit).map_err(Error::Argument)?;
+        let mut server = Server::parse(server, is_implicit)?;
         server.port = port.unwrap_or(server.port);
         Client::connect(self.config, server)
     }

@@ -182,7 +182,7 @@ impl Client {
     }
 
     fn hash_reply(&mut self, command: &Command) -> Result<Reply, Error> {
-        let line = command.encode().map_err(Error::Argument)?;
+        let line = command.encode()?;
         self.settle()?;
         // It would be about a part of the file.
         self.put_range_in_force(Range::default())?;

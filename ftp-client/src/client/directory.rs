@@ -64,8 +64,8 @@ impl Client {
     /// then on.
     fn order_in_a_form(&mut self, command: &Command) -> Result<Reply, Error> {
         let verb = command.verb();
-        let plain = command.encode().map_err(Error::Argument)?;
-        let x_form = command.encode_x_form().map_err(Error::Argument)?;
+        let plain = command.encode()?;
+        let x_form = command.encode_x_form()?;
         self.settle()?;
         let known = self.x_forms.iter().find(|(known, _)| *known == verb).map(|(_, works)| *works);
         let line = if known == Some(true) { &x_form } else { &plain };

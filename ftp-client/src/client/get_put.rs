@@ -204,7 +204,7 @@ fn for_scheme(scheme: Scheme, settings: Option<Tls>) -> Option<Tls> {
 
 /// Reads a URL, which has to name a file.
 fn url_of_file(url: impl IntoUrl) -> Result<FtpUrl, Error> {
-    let url = url.into_url().map_err(Error::Argument)?;
+    let url = url.into_url()?;
     if url.is_directory() {
         let at = url.path().len();
         let error = ParseError::new("path of a file", at, ParseErrorKind::UnexpectedEnd);

@@ -108,7 +108,7 @@ pub struct Client {
 impl Client {
     pub(crate) fn connect(config: Config, server: Server) -> Result<Self, Error> {
         let host = config.host_command.then(|| server.host_name()).transpose();
-        let host = host.map_err(Error::Argument)?.map(Command::Host);
+        let host = host?.map(Command::Host);
         // Before anything is sent: what is wrong with it is the caller's.
         let context = config.tls.as_ref().map(|tls| tls::Context::new(tls, &server.host));
         let mut context = context.transpose().map_err(Error::Tls)?;
@@ -302,10 +302,10 @@ impl Client {
     ///
     /// [`Error::Refused`], whose verb tells which name it was about; [`Error::Argument`].
     pub fn rename(&mut self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<(), Error> {
-        let to = Pathname::new(to.as_ref()).map_err(Error::Argument)?;
+        let to = Pathname::new(to.as_ref())?;
         let from = Command::Rnfr(self.pathname(from.as_ref())?);
         let to = Command::Rnto(self.pathname(to.as_bytes())?);
-        to.encode().map_err(Error::Argument)?;
+        to.encode()?;
         let reply = self.request(&from)?;
         if reply.code().severity() != Severity::Intermediate {
             return Err(Error::Refused(Verb::Rnfr, reply));
@@ -336,8 +336,7 @@ impl Client {
     ///
     /// ```no_run
     /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
-    /// let command = ftp_client::RawCommand::new("SITE CHMOD 644 a.txt")
-    ///     .map_err(ftp_client::Error::Argument)?;
+    /// let command = ftp_client::RawCommand::new("SITE CHMOD 644 a.txt")?;
     /// let reply = client.quote(&command)?;
     /// assert_eq!(reply.code().value(), 200);
     /// # Ok::<(), ftp_client::Error>(())
@@ -366,7 +365,7 @@ impl Client {
             }
             _ => {}
         }
-        let line = command.encode().map_err(Error::Argument)?;
+        let line = command.encode()?;
         self.settle()?;
         self.learn_iac(&line)?;
         match verb {
@@ -444,7 +443,7 @@ impl Client {
 
     /// Checks a path, and sees to it that the server reads it as UTF-8 where that matters.
     pub(crate) fn pathname(&mut self, path: &[u8]) -> Result<Pathname, Error> {
-        let pathname = Pathname::new(path).map_err(Error::Argument)?;
+        let pathname = Pathname::new(path)?;
         self.learn_iac(path)?;
         if !path.is_ascii() && !self.utf8_asked && std::str::from_utf8(path).is_ok() {
             if self.features()?.has("UTF8") {

@@ -16,7 +16,7 @@ pub(crate) fn login(
     let password = Command::Pass(Password(password.to_vec()));
     let account = account.cloned().map(Command::Acct);
     for command in [Some(&user), Some(&password), account.as_ref()].into_iter().flatten() {
-        command.encode().map_err(Error::Argument)?;
+        command.encode()?;
     }
     let mut last = &user;
     let mut reply = control.request(last)?;

@@ -197,7 +197,7 @@ impl ControlConnection {
 
     /// Sends a command and gives its last reply, of any severity but 1yz.
     pub(crate) fn request(&mut self, command: &Command) -> Result<Reply, Error> {
-        let line = command.encode().map_err(Error::Argument)?;
+        let line = command.encode()?;
         self.request_line(command.verb(), &line)
     }
 
@@ -258,7 +258,7 @@ impl ControlConnection {
         debug_assert!(self.outstanding.is_none(), "the caller reads every last reply");
         let mut lines = Vec::new();
         for command in commands {
-            lines.push((command.verb(), command.encode().map_err(Error::Argument)?));
+            lines.push((command.verb(), command.encode()?));
         }
         self.check_clear()?;
         self.secret.clear();

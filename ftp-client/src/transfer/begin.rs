@@ -34,7 +34,7 @@ pub(crate) fn begin(
     range: Range,
     representation: Option<RepresentationType>,
 ) -> Result<Begun, Error> {
-    let line = command.encode().map_err(Error::Argument)?;
+    let line = command.encode()?;
     client.settle()?;
     client.protect()?;
     client.begin_handshakes(false)?;

@@ -117,7 +117,7 @@ fn list(client: &mut Client) -> Result<(), Error> {
     let Prepared { opening, .. } = data::prepare(control, config, modes, false, &mut Vec::new())?;
     let Ok(opening) = opening else { return Ok(()) };
     let deadline = control.reply_deadline();
-    let line = Command::Nlst(None).encode().map_err(Error::Argument)?;
+    let line = Command::Nlst(None).encode()?;
     control.send(Verb::Nlst, &line, deadline)?;
     let (mut data, mut ended) = match meet(client, Verb::Nlst, opening, deadline) {
         Ok(Met::Begun { data: Some(data), ended, .. }) => (data, ended),

@@ -1,5 +1,9 @@
 //! The crate's only error, by blame: each variant names who has to act.
 
+mod kind;
+
+pub use kind::ErrorKind;
+
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -199,6 +203,21 @@ fn io_again(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
+/// What the caller gave cannot be sent.
+impl From<ParseError> for Error {
+    fn from(error: ParseError) -> Self {
+        Self::Argument(error)
+    }
+}
+
+/// Takes out what a read or write of a transfer [packed](Error::recover); what is left is the
+/// caller's own.
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::recover(error).unwrap_or_else(Self::Local)
     }
 }
 

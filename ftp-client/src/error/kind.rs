@@ -1,0 +1,180 @@
+//! `ErrorKind`: what a program decides by, where [`Error`] says what happened.
+
+use std::fmt;
+
+use ftp_proto::{EpsvArgument, ReplyCode, Severity, Verb};
+
+use super::{DataAttempt, Error};
+use crate::security::TlsError;
+
+/// What kind of failure an [`Error`] is. `Display` gives the word that `ftp-cli` has for it in
+/// `--json`, where each kind also has an exit code of its own.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The caller gave what FTP cannot carry, or settings that contradict each other. Nothing was
+    /// sent.
+    Usage,
+    /// A local file or disk, or the caller's own reader or writer.
+    Local,
+    /// A name without an address, an address that cannot be reached, a reset.
+    Network,
+    /// TLS is demanded or refused, its handshake or certificate failed, or data under it was cut.
+    Tls,
+    /// The user, the password or the account was refused.
+    Login,
+    /// A reply that is not FTP, or not allowed where it came.
+    Protocol,
+    /// A 5yz reply to a command.
+    Refused,
+    /// A 4yz reply to a command, 421 included and 425 not.
+    Temporary,
+    /// A phase, or the whole, took too long.
+    Timeout,
+    /// Fewer or more bytes than there should be, a listing that is not proved whole, or a file that
+    /// changed.
+    Integrity,
+    /// The control connection works and a data connection is impossible, 425 included.
+    Data,
+    /// The server, or this library, lacks what was asked for.
+    Unsupported,
+    /// A [`Canceller`](crate::Canceller) said so.
+    Cancelled,
+}
+
+impl ErrorKind {
+    /// One lower-case word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Local => "local",
+            Self::Network => "network",
+            Self::Tls => "tls",
+            Self::Login => "login",
+            Self::Protocol => "protocol",
+            Self::Refused => "refused",
+            Self::Temporary => "temporary",
+            Self::Timeout => "timeout",
+            Self::Integrity => "integrity",
+            Self::Data => "data",
+            Self::Unsupported => "unsupported",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Error {
+    /// What kind of failure it is.
+    ///
+    /// ```
+    /// use ftp_client::{Error, ErrorKind, Phase};
+    ///
+    /// assert_eq!(Error::Timeout(Phase::Reply).kind(), ErrorKind::Timeout);
+    /// ```
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Refused(verb, reply) => refused(*verb, reply.code()),
+            Self::Greeting(reply) => answered(reply.code()),
+            Self::ServiceClosing(_) => ErrorKind::Temporary,
+            Self::Unexpected(..) | Self::Protocol(_) | Self::Desynchronised => ErrorKind::Protocol,
+            Self::Argument(_) => ErrorKind::Usage,
+            Self::Timeout(_) => ErrorKind::Timeout,
+            Self::Io(_) | Self::Closed => ErrorKind::Network,
+            Self::DataConnection(attempts) if attempts.iter().any(is_promise) => {
+                ErrorKind::Unsupported
+            }
+            Self::DataConnection(_) => ErrorKind::Data,
+            Self::Incomplete { .. } | Self::ListingCut(_) | Self::Changed => ErrorKind::Integrity,
+            Self::Tls(TlsError::Absent) => ErrorKind::Unsupported,
+            Self::Tls(TlsError::File { .. }) => ErrorKind::Local,
+            Self::Tls(TlsError::Settings(_)) => ErrorKind::Usage,
+            Self::Tls(_) => ErrorKind::Tls,
+            Self::Local(_) => ErrorKind::Local,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::Unsupported(_) => ErrorKind::Unsupported,
+        }
+    }
+}
+
+fn refused(verb: Verb, code: ReplyCode) -> ErrorKind {
+    match verb {
+        // To what moves data it is about TLS, elsewhere about the network protocol.
+        _ if code == ReplyCode::PROTOCOL_NOT_SUPPORTED && crate::transfer::uses_data(verb) => {
+            ErrorKind::Tls
+        }
+        Verb::User | Verb::Pass | Verb::Acct if code.severity() != Severity::Transient => {
+            ErrorKind::Login
+        }
+        _ => answered(code),
+    }
+}
+
+fn answered(code: ReplyCode) -> ErrorKind {
+    match code.severity() {
+        _ if code == ReplyCode::NO_DATA_CONNECTION => ErrorKind::Data,
+        Severity::Transient => ErrorKind::Temporary,
+        _ => ErrorKind::Refused,
+    }
+}
+
+/// Whether the server refused `EPSV ALL`, which the caller demands.
+fn is_promise(attempt: &DataAttempt) -> bool {
+    attempt.epsv == EpsvArgument::All
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use ftp_proto::{Pathname, Reply};
+
+    use super::*;
+    use crate::error::Phase;
+
+    #[test]
+    fn each_failure_has_its_kind() {
+        let reply = |code| Reply::new(ReplyCode::new(code).unwrap(), "because");
+        let refused = |verb, code| Error::Refused(verb, reply(code));
+        for (error, want) in [
+            (refused(Verb::Retr, 550), ErrorKind::Refused),
+            (refused(Verb::Retr, 450), ErrorKind::Temporary),
+            (refused(Verb::Retr, 425), ErrorKind::Data),
+            (refused(Verb::Retr, 522), ErrorKind::Tls),
+            (refused(Verb::Eprt, 522), ErrorKind::Refused),
+            (refused(Verb::Retr, 530), ErrorKind::Refused),
+            (refused(Verb::Pass, 530), ErrorKind::Login),
+            (refused(Verb::User, 332), ErrorKind::Login),
+            (refused(Verb::Pass, 421), ErrorKind::Temporary),
+            (Error::Greeting(reply(554)), ErrorKind::Refused),
+            (Error::ServiceClosing(reply(421)), ErrorKind::Temporary),
+            (Error::Argument(Pathname::new("a\nb").unwrap_err()), ErrorKind::Usage),
+            (Error::Timeout(Phase::Stall), ErrorKind::Timeout),
+            (Error::Closed, ErrorKind::Network),
+            (Error::DataConnection(Vec::new()), ErrorKind::Data),
+            (Error::Incomplete { bytes: 1, announced: Some(2) }, ErrorKind::Integrity),
+            (Error::Tls(TlsError::Settings("no".to_owned())), ErrorKind::Usage),
+            (Error::Tls(TlsError::TruncatedTls), ErrorKind::Tls),
+            (Error::Local(io::Error::other("full")), ErrorKind::Local),
+            (Error::Cancelled, ErrorKind::Cancelled),
+        ] {
+            assert_eq!(error.kind(), want, "{error}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_lost_on_the_way_from_other_errors() {
+        let packed = io::Error::from(Error::Timeout(Phase::Stall));
+        assert_eq!(Error::from(packed).kind(), ErrorKind::Timeout);
+        assert_eq!(Error::from(io::Error::other("full")).kind(), ErrorKind::Local);
+        let error = Pathname::new("a\nb").unwrap_err();
+        assert!(matches!(Error::from(error), Error::Argument(same) if same == error));
+    }
+}
