@@ -5,8 +5,8 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::process::ExitCode;
 
-use ftp_client::{CertificateFault, DataAttempt, EpsvArgument, Error, Phase, TlsError, fxp};
-use ftp_proto::{FtpUrl, ReplyCode, Severity, Verb};
+use ftp_client::{CertificateFault, DataAttempt, Error, ErrorKind, Phase, TlsError, fxp};
+use ftp_proto::{FtpUrl, ReplyCode};
 
 /// How a run ended. The numbers are a contract.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -99,6 +99,28 @@ impl Exit {
             Self::Unsupported => "unsupported",
             Self::Limit => "limit",
             Self::Interrupted | Self::BrokenPipe | Self::Terminated => "cancelled",
+        }
+    }
+}
+
+impl From<ErrorKind> for Exit {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Usage => Self::Usage,
+            ErrorKind::Local => Self::Local,
+            ErrorKind::Network => Self::Network,
+            ErrorKind::Tls => Self::Tls,
+            ErrorKind::Login => Self::Login,
+            ErrorKind::Protocol => Self::Protocol,
+            ErrorKind::Refused => Self::Refused,
+            ErrorKind::Temporary => Self::Temporary,
+            ErrorKind::Timeout => Self::Timeout,
+            ErrorKind::Integrity => Self::Integrity,
+            ErrorKind::Data => Self::Data,
+            ErrorKind::Unsupported => Self::Unsupported,
+            // By a signal; which it was says who caught it.
+            ErrorKind::Cancelled => Self::Interrupted,
+            _ => Self::Internal,
         }
     }
 }
@@ -243,7 +265,7 @@ impl Failure {
     /// What a login failed with: every refusal here is about the login.
     pub(crate) fn login(error: &Error) -> Self {
         let mut failure = Self::from(error);
-        let Error::Refused(verb, reply) = error else { return failure };
+        let Error::Refused(_, reply) = error else { return failure };
         match reply.code().value() {
             534 => {
                 failure.exit = Exit::Tls;
@@ -251,11 +273,6 @@ impl Failure {
                 failure.message.push_str("; the server wants TLS: ftpes://, or --tls explicit");
             }
             530 | 331 | 332 => failure.exit = Exit::Login,
-            _ if matches!(verb, Verb::User | Verb::Pass | Verb::Acct)
-                && reply.code().severity() == Severity::Permanent =>
-            {
-                failure.exit = Exit::Login;
-            }
             _ => {}
         }
         failure
@@ -270,36 +287,7 @@ impl From<Error> for Failure {
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        let exit = match error {
-            // 522 to what moves data is about TLS, elsewhere about the network protocol (CX-04).
-            Error::Refused(verb, reply) if reply.code().value() == 522 && uses_data(*verb) => {
-                Exit::Tls
-            }
-            Error::Refused(_, reply) | Error::Greeting(reply) => {
-                match (reply.code(), reply.code().severity()) {
-                    (ReplyCode::NO_DATA_CONNECTION, _) => Exit::Data,
-                    (_, Severity::Transient) => Exit::Temporary,
-                    _ => Exit::Refused,
-                }
-            }
-            Error::ServiceClosing(_) => Exit::Temporary,
-            Error::Unexpected(..) | Error::Protocol(_) | Error::Desynchronised => Exit::Protocol,
-            Error::Argument(_) => Exit::Usage,
-            Error::Timeout(_) => Exit::Timeout,
-            Error::Io(_) | Error::Closed => Exit::Network,
-            Error::DataConnection(attempts) if attempts.iter().any(is_promise) => Exit::Unsupported,
-            Error::DataConnection(_) => Exit::Data,
-            Error::Incomplete { .. } | Error::ListingCut(_) | Error::Changed => Exit::Integrity,
-            Error::Tls(TlsError::Absent) => Exit::Unsupported,
-            Error::Tls(TlsError::File { .. }) => Exit::Local,
-            Error::Tls(TlsError::Settings(_)) => Exit::Usage,
-            Error::Tls(_) => Exit::Tls,
-            Error::Local(_) => Exit::Local,
-            Error::Unsupported(_) => Exit::Unsupported,
-            // By a signal; which it was says who caught it.
-            Error::Cancelled => Exit::Interrupted,
-            _ => Exit::Internal,
-        };
+        let exit = Exit::from(error.kind());
         let mut message = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
@@ -377,19 +365,6 @@ const fn advice(error: &Error) -> &'static str {
     }
 }
 
-/// Whether a verb moves data over a data connection.
-const fn uses_data(verb: Verb) -> bool {
-    matches!(
-        verb,
-        Verb::Appe | Verb::List | Verb::Mlsd | Verb::Nlst | Verb::Retr | Verb::Stor | Verb::Stou
-    )
-}
-
-/// Whether the server refused `EPSV ALL`, which an option demands.
-fn is_promise(attempt: &DataAttempt) -> bool {
-    attempt.epsv == EpsvArgument::All
-}
-
 /// Whether another host could be tried.
 const fn has_another_host(attempt: &DataAttempt) -> bool {
     attempt.announced.is_some()
@@ -398,7 +373,7 @@ const fn has_another_host(attempt: &DataAttempt) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ftp_proto::{ParseError, Pathname, Reply};
+    use ftp_proto::{ParseError, Pathname, Reply, Verb};
 
     fn reply(code: u16) -> Reply {
         Reply::new(ReplyCode::new(code).unwrap(), "because")
