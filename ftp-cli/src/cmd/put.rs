@@ -207,6 +207,7 @@ impl<'a> Putter<'a, '_> {
         let mut input = item.is_input().then(|| lock(self.input));
         let is_regular = file.is_some_and(is_regular);
         let mut stream = file;
+        let mut nothing = io::empty();
         context.settings.retrying.persist(&context.witness(), about, |anew| {
             let (client, is_new) = sessions.client_as_it_is(url)?;
             let entered = place.take().filter(|_| !is_new);
@@ -219,9 +220,9 @@ impl<'a> Putter<'a, '_> {
             }
             let mut source = match (file, &mut stream, &mut input) {
                 (Some(file), _, _) if is_regular => Source::File(file),
-                (_, Some(stream), _) => Source::Reader(stream),
-                (_, _, Some(input)) => Source::Reader(&mut **input),
-                _ => Source::Reader(&mut io::empty()),
+                (_, Some(stream), _) => Source::stream(stream),
+                (_, _, Some(input)) => Source::stream(&mut **input),
+                _ => Source::stream(&mut nothing),
             };
             let representation = *representation;
             let mut remote = Remote { place: place_now, name: *url, representation };

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ftp_client::Canceller;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::console::messages::Messages;
 use crate::console::signals::Cleanup;
@@ -12,7 +13,6 @@ use crate::options::Options;
 use crate::options::values;
 use crate::report::events::Events;
 use crate::report::json::Object;
-use crate::transfer::rate_limit;
 
 /// The first pause without `--retry-delay`; each further one is twice as long, up to the longest.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -89,6 +89,21 @@ impl Retrying {
     }
 }
 
+/// Waits until `end`, or until it is cancelled.
+fn pause_until(end: Instant, canceller: Option<&Canceller>) {
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() || canceller.is_some_and(Canceller::is_cancelled) {
+            return;
+        }
+        let limit = Timespec::try_from(left).ok();
+        let mut watched: Vec<_> =
+            canceller.iter().map(|canceller| PollFd::new(*canceller, PollFlags::IN)).collect();
+        // An interrupted wait goes on.
+        let _ = poll(&mut watched, limit.as_ref());
+    }
+}
+
 /// The tries of one thing that is to be done.
 struct Tries {
     wanted: Retrying,
@@ -128,7 +143,7 @@ impl Tries {
             let event = about(Object::event("retry").number("attempt", next.into()));
             event.seconds("delay", pause).failure(&failure)
         });
-        rate_limit::pause_until(Instant::now() + pause, witness.canceller);
+        pause_until(Instant::now() + pause, witness.canceller);
         Ok(())
     }
 }
@@ -184,5 +199,12 @@ mod tests {
         assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
         let given = Retrying { more: 9, delay: Some(Duration::from_secs(5)) };
         assert_eq!(given.pause(7).as_secs(), 5);
+    }
+
+    #[test]
+    fn a_cancel_ends_a_pause() {
+        let canceller = Canceller::new().unwrap();
+        canceller.cancel();
+        pause_until(Instant::now() + Duration::from_secs(3_600), Some(&canceller));
     }
 }

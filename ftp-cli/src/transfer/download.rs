@@ -1,11 +1,10 @@
 //! One file from a server to a local target: whole, or not there.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use ftp_client::{Client, Download, Entered, Error, HashAlgorithm};
+use ftp_client::{Client, Download, Entered, Error, HashAlgorithm, Watch};
 use ftp_proto::{RepresentationType, Severity, TimeVal, Verb};
 
 use super::checksum::Checksum;
@@ -15,10 +14,7 @@ use super::target::{self, Target};
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 use crate::report::json::Object;
-use crate::transfer::{self, BLOCK, Context, Done, Remote, Verified, Verify};
-
-/// How much more than is wanted is read, in bytes, before the transfer is aborted.
-const OVER: u64 = 1 << 20;
+use crate::transfer::{self, Context, Done, Remote, Verified, Verify};
 
 /// Downloads a file. `anew` has it begin at byte 0 whatever is here; `about` are the fields of its
 /// events.
@@ -321,61 +317,31 @@ impl Pump<'_> {
         let announced = download.announced();
         // From an offset on, some servers announce the rest and some the whole.
         let total = size.or(announced.filter(|_| offset == 0));
-        let Context { board, settings, cleanup, .. } = self.context;
-        let mut meter = board.begin(self.path, offset, total, self.about);
-        let mut block = vec![0; settings.pace.piece(BLOCK)];
-        loop {
-            let length = match download.read(&mut block) {
-                Ok(0) => break,
-                Ok(length) => length,
-                Err(error) => {
-                    let bytes = download.transferred();
-                    // What the server says to it is worth more than a broken connection.
-                    let failure = match (download.finish(), Error::recover(error)) {
-                        (Err(error), _) | (Ok(_), Ok(error)) => Failure::from(&error),
-                        (Ok(_), Err(error)) => Failure::from(&Error::Io(error)),
-                    };
-                    return Err((failure, bytes));
-                }
-            };
-            let transferred = download.transferred();
-            let over = size.map_or(0, |size| (offset + transferred).saturating_sub(size));
-            if offset > 0 && over > 0 {
-                // None of it is of use, and a little more is sooner read than stopped.
-                if over <= OVER {
-                    continue;
-                }
-                let failure = match download.abort() {
-                    Ok(()) => {
-                        transfer::wrong_size(offset + transferred, offset + transferred - over)
-                    }
-                    Err(error) => Failure::from(&error),
-                };
-                return Err((failure, transferred));
-            }
-            let bytes = block.get(..length).unwrap_or_default();
-            if let Err(error) = self.sink.write_all(bytes) {
-                let (failure, bytes) = (self.sink.failed(&error), download.transferred());
-                // Nobody waits for more, so nobody waits for the server to have understood it.
-                if error.kind() != ErrorKind::BrokenPipe {
-                    let _ = download.abort();
-                }
-                return Err((failure, bytes));
-            }
-            if let Some(checksum) = &mut self.checksum {
-                checksum.update(bytes);
-            }
-            meter.add(length as u64);
-            settings.pace.keep(length, cleanup.canceller());
+        let rest = size.map(|size| size.saturating_sub(offset));
+        if let Some(rest) = rest {
+            download.expect_length(rest);
         }
-        let bytes = download.transferred();
-        match download.finish() {
-            Ok(report) => Ok(Moved {
-                bytes: report.bytes,
-                time: report.duration,
-                is_known: announced.is_some(),
-            }),
-            Err(error) => Err((Failure::from(&error), bytes)),
+        let Context { board, settings, .. } = self.context;
+        let mut progress = board.begin(self.path, offset, total, self.about);
+        let mut meter = |piece: &[u8]| {
+            if let Some(checksum) = &mut self.checksum {
+                checksum.update(piece);
+            }
+            progress.add(piece.len() as u64);
+        };
+        let mut watch = Watch::new().rate_limit(settings.rate_limit.clone()).meter(&mut meter);
+        let began = Instant::now();
+        let copied = download.copy_to_watched(self.sink, &mut watch);
+        let bytes = watch.moved();
+        let is_known = announced.is_some();
+        match copied {
+            Ok(report) => Ok(Moved { bytes, time: report.duration, is_known }),
+            // Confirmed, and yet not as long as the file: that is looked at when all is checked.
+            Err(Error::Incomplete { announced, .. }) if rest.is_some() && announced == rest => {
+                Ok(Moved { bytes, time: began.elapsed(), is_known })
+            }
+            Err(Error::Local(error)) => Err((self.sink.failed(&error), bytes)),
+            Err(error) => Err((error.into(), bytes)),
         }
     }
 }

@@ -16,7 +16,9 @@ use crate::console::output::Output;
 use crate::console::signals::Cleanup;
 use crate::display::shown_path;
 use crate::exit::Failure;
-use crate::transfer::BLOCK;
+
+/// How much is compared at a time, in bytes.
+const BLOCK: usize = 256 * 1_024;
 
 /// Something that takes the bytes of a download and makes them a file at the end.
 pub(crate) enum Sink {

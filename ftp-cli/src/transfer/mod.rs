@@ -5,14 +5,13 @@ pub(crate) mod checksum;
 pub(crate) mod download;
 pub(crate) mod local_file;
 pub(crate) mod part_origin;
-pub(crate) mod rate_limit;
 pub(crate) mod target;
 pub(crate) mod upload;
 
 use std::fmt::Display;
 use std::time::Duration;
 
-use ftp_client::{Client, Digest, Error, HashAlgorithm, Place};
+use ftp_client::{Client, Digest, Error, HashAlgorithm, Place, RateLimit};
 use ftp_proto::{FtpUrl, RepresentationType};
 
 use crate::connect::retry::{Retrying, Witness};
@@ -28,10 +27,6 @@ use crate::options::values;
 use crate::report::events::Events;
 use crate::report::json::Object;
 use crate::transfer::checksum::Checksum;
-use crate::transfer::rate_limit::Pace;
-
-/// How much is moved at once.
-pub(crate) const BLOCK: usize = 256 * 1_024;
 
 /// As many connections as `--jobs` may have.
 const JOBS: usize = 64;
@@ -77,7 +72,7 @@ pub(crate) struct Settings {
     pub(crate) create_directories: bool,
     pub(crate) preserve: bool,
     pub(crate) verify: Verify,
-    pub(crate) pace: Pace,
+    pub(crate) rate_limit: Option<RateLimit>,
     pub(crate) retrying: Retrying,
     pub(crate) jobs: usize,
 }
@@ -121,7 +116,7 @@ impl Settings {
             create_directories: options.has("create-dirs"),
             preserve: options.has("preserve"),
             verify: verify.unwrap_or(Verify::BestEffort),
-            pace: Pace::new(options.parsed("limit-rate", values::rate)?),
+            rate_limit: options.parsed("limit-rate", values::rate)?.map(RateLimit::new),
             retrying: Retrying::from_options(options)?,
             jobs: options.parsed("jobs", jobs)?.unwrap_or(1),
         })

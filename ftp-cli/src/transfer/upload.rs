@@ -1,11 +1,11 @@
 //! One file from here to a server: confirmed, or failed.
 
 use std::fs::{File, Metadata};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
-use ftp_client::{Client, Entered, Error, HashAlgorithm, Place, Report, Upload};
+use ftp_client::{Client, Entered, Error, HashAlgorithm, Place, Report, Upload, Watch};
 use ftp_proto::{Pathname, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -15,22 +15,38 @@ use crate::console::signals::Cleanup;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::report::json::Object;
-use crate::transfer::{self, BLOCK, Context, Done, Remote, Verified, Verify};
+use crate::transfer::{self, Context, Done, Remote, Verified, Verify};
 
 /// Where the bytes of an upload come from.
 pub(crate) enum Source<'a> {
     /// A local file, which the client can send at once.
     File(&'a File),
     /// A stream, whose bytes come only once.
-    Reader(&'a mut dyn Read),
+    Stream(Once<'a>),
 }
 
-impl Read for Source<'_> {
+impl<'a> Source<'a> {
+    pub(crate) fn stream(stream: &'a mut dyn Read) -> Self {
+        Self::Stream(Once { stream, has_begun: false })
+    }
+
+    /// Whether what was read of it is not there for another try.
+    const fn is_spent(&self) -> bool {
+        matches!(self, Self::Stream(Once { has_begun: true, .. }))
+    }
+}
+
+/// A stream that knows whether anything was read of it.
+pub(crate) struct Once<'a> {
+    stream: &'a mut dyn Read,
+    has_begun: bool,
+}
+
+impl Read for Once<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::File(file) => file.read(buffer),
-            Self::Reader(reader) => reader.read(buffer),
-        }
+        let count = self.stream.read(buffer)?;
+        self.has_begun |= count > 0;
+        Ok(count)
     }
 }
 
@@ -98,7 +114,7 @@ impl Job<'_, '_> {
         self.client.set_representation(self.remote.representation);
         let metadata = match source {
             Source::File(file) => Some(file.metadata().map_err(|error| local(&error))?),
-            Source::Reader(_) => None,
+            Source::Stream(_) => None,
         };
         let modified = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
         let regular = metadata.filter(Metadata::is_file);
@@ -263,15 +279,13 @@ impl Job<'_, '_> {
                 path = name;
             }
             let wished = if wish { &path[..] } else { b"" };
-            let error = match begin(self.client, (way, offset), wished) {
-                Ok(upload) => {
-                    let board = &self.context.board;
-                    let meter = board.begin(&path, offset, length, self.about);
-                    let checksum = checksum.as_deref_mut();
-                    let sent = Pump { context: self.context, meter, checksum }.run(upload, source);
-                    let appends = self.context.settings.append;
-                    return sent.map_err(|failure| if appends { added(failure) } else { failure });
-                }
+            let sent = begin(self.client, (way, offset), wished).map(|upload| {
+                let meter = self.context.board.begin(&path, offset, length, self.about);
+                let checksum = checksum.as_deref_mut();
+                Pump { context: self.context, meter, checksum }.run(upload, source)
+            });
+            let error = match sent {
+                Ok(sent) => return sent.map_err(|error| self.broken(error, source)),
                 Err(error) => error,
             };
             if way == Way::Unique {
@@ -303,6 +317,16 @@ impl Job<'_, '_> {
                 Entered::HalfWay => return Err(Failure::from(error).fatal_if(true)),
             }
         }
+    }
+
+    /// What an upload that had begun failed with.
+    fn broken(&mut self, error: Error, source: &Source<'_>) -> Failure {
+        let failure = match error {
+            Error::Local(error) => local(&error).fatal_if(!self.client.is_settled()),
+            error => error.into(),
+        };
+        let failure = if source.is_spent() { failure.for_good() } else { failure };
+        if self.context.settings.append { added(failure) } else { failure }
     }
 
     /// Once, where the server refuses the name and `--create-dirs` is set: makes each directory on
@@ -445,56 +469,22 @@ struct Pump<'a> {
 }
 
 impl Pump<'_> {
-    fn run(mut self, mut upload: Upload<'_>, source: &mut Source<'_>) -> Result<Report, Failure> {
-        let Context { board, settings, cleanup, .. } = self.context;
-        let is_alone = self.checksum.is_none() && settings.pace.is_free() && board.is_hidden();
-        if let (Source::File(file), true) = (&source, is_alone) {
-            return match upload.send_file(file).map_err(Error::recover) {
-                Ok(_) => Ok(upload.finish()?),
-                // The server's reason is in its reply, not in the broken connection.
-                Err(Ok(error)) => Err(Failure::from(&upload.finish().err().unwrap_or(error))),
-                Err(Err(error)) => Err(unreadable(upload, &error)),
-            };
-        }
-        let is_stream = matches!(source, Source::Reader(_));
-        // What was read of a stream is not there for another try.
-        let lost = |failure: Failure, upload_bytes: u64| {
-            if is_stream && upload_bytes > 0 { failure.for_good() } else { failure }
-        };
-        let mut left = match source {
-            Source::File(file) => left_of(file),
-            Source::Reader(_) => None,
-        };
-        let mut block = vec![0; settings.pace.piece(BLOCK)];
-        loop {
-            let length = match source.read(&mut block) {
-                Ok(0) if left.is_some_and(|left| left > 0) => {
-                    let error = io::Error::from(ErrorKind::UnexpectedEof);
-                    return Err(unreadable(upload, &error));
-                }
-                Ok(0) => {
-                    let bytes = upload.transferred();
-                    return upload.finish().map_err(|error| lost(error.into(), bytes));
-                }
-                Ok(length) => length,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(unreadable(upload, &error)),
-            };
-            left = left.map(|left| left.saturating_sub(length as u64));
-            let bytes = block.get(..length).unwrap_or_default();
+    fn run(mut self, upload: Upload<'_>, source: &mut Source<'_>) -> Result<Report, Error> {
+        let Context { board, settings, .. } = self.context;
+        let is_seen = self.checksum.is_some() || !board.is_hidden();
+        let mut meter = |piece: &[u8]| {
             if let Some(checksum) = &mut self.checksum {
-                checksum.update(bytes);
+                checksum.update(piece);
             }
-            if let Err(error) = upload.write_all(bytes) {
-                // The server's reason is in its reply, not in the broken connection.
-                let failure = match (upload.finish(), Error::recover(error)) {
-                    (Err(error), _) | (Ok(_), Ok(error)) => Failure::from(&error),
-                    (Ok(_), Err(error)) => Failure::from(&Error::Io(error)),
-                };
-                return Err(lost(failure, length as u64));
-            }
-            self.meter.add(length as u64);
-            settings.pace.keep(length, cleanup.canceller());
+            self.meter.add(piece.len() as u64);
+        };
+        let mut watch = Watch::new().rate_limit(settings.rate_limit.clone());
+        if is_seen {
+            watch = watch.meter(&mut meter);
+        }
+        match source {
+            Source::File(file) => upload.copy_from_watched(*file, &mut watch),
+            Source::Stream(stream) => upload.copy_from_watched(stream, &mut watch),
         }
     }
 }
@@ -503,18 +493,6 @@ impl Pump<'_> {
 pub(crate) fn is_unchanged(before: &Metadata, now: &Metadata) -> bool {
     let version = |of: &Metadata| (of.len(), of.mtime(), of.mtime_nsec());
     version(before) == version(now)
-}
-
-/// How many bytes a regular file has from its position on.
-fn left_of(mut file: &File) -> Option<u64> {
-    let metadata = file.metadata().ok().filter(Metadata::is_file)?;
-    Some(metadata.len().saturating_sub(file.stream_position().ok()?))
-}
-
-/// Ends an upload whose source failed: not by a short file that the server takes for a whole one.
-fn unreadable(upload: Upload<'_>, error: &io::Error) -> Failure {
-    let fatal = upload.abort().is_err();
-    local(error).fatal_if(fatal)
 }
 
 pub(crate) fn local(error: &io::Error) -> Failure {

@@ -255,6 +255,13 @@ impl Client {
         self.settle().and_then(|()| self.control.check_clear()).is_ok()
     }
 
+    /// Whether the connection is open and no reply is owed on it, as far as is known here: nothing is
+    /// sent or read for it. After a transfer that failed it is so if the server took the abort.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        self.control.is_open() && !self.control.is_outstanding()
+    }
+
     /// Whether the working directory may be another than that in which the login ended: `CWD` or
     /// `CDUP` was sent, or a raw command that does the same.
     #[must_use]

@@ -306,9 +306,7 @@ impl Retry {
                 Err(error) => error,
             };
             // One that still owes a reply takes longer to be cleared than to be made anew.
-            let is_usable =
-                |client: &Client| client.control.is_open() && !client.control.is_outstanding();
-            self.client = self.client.take().filter(is_usable);
+            self.client = self.client.take().filter(Client::is_settled);
             let is_full = error.reply().is_some_and(|reply| reply.code() == ReplyCode::NO_SPACE);
             if !error.is_transient() || is_full || tries >= self.tries {
                 return Err(error);

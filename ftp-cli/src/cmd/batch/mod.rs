@@ -414,7 +414,7 @@ impl<'a> Queue<'a> {
             let client = connected(sessions, url, went)?;
             let mut source = match is_regular {
                 true => Source::File(&file),
-                false => Source::Reader(&mut stream),
+                false => Source::stream(&mut stream),
             };
             let place = Place::at(&path);
             let mut remote = Remote { place, name: &name, representation: *representation };

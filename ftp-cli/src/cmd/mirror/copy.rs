@@ -1,9 +1,10 @@
 //! What carries objects from one side to the other, one after the other: each job has one.
 
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 
-use ftp_client::{Canceller, Client, Download, Error, FtpUrl, TimeVal, Upload, fxp};
+use ftp_client::{Client, Download, Error, FtpUrl, RateLimit, TimeVal, Upload, fxp};
 
 use super::compare::Difference;
 use super::entry::Stamp;
@@ -17,26 +18,13 @@ use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::remote::links::{NO_DIRECTORY, NOT_EMPTY, Proof, says};
 use crate::remote::path::join;
-use crate::transfer::rate_limit::Pace;
 use crate::transfer::upload::is_unchanged;
 use crate::transfer::{self, Verify};
 
-/// How much is moved at once.
-const BLOCK: usize = 256 * 1_024;
-
-/// Whoever keeps the pace of a file that moves, and shows how far it is.
+/// What goes along with a file that moves: a limit of its rate, and who shows how far it is.
 pub(super) struct Watch<'a> {
     pub(super) meter: Meter<'a>,
-    pub(super) pace: &'a Pace,
-    pub(super) canceller: Option<&'a Canceller>,
-}
-
-impl Watch<'_> {
-    /// So many bytes moved.
-    fn moved(&mut self, bytes: usize) {
-        self.meter.add(bytes as u64);
-        self.pace.keep(bytes, self.canceller);
-    }
+    pub(super) rate_limit: Option<&'a RateLimit>,
 }
 
 /// Does what a plan says. Paths are from the top, which is the empty one.
@@ -194,14 +182,13 @@ pub(super) struct Down<'a> {
     from: Far<'a>,
     ground: &'a Directory,
     held: Held,
-    block: Vec<u8>,
     /// `--continue`.
     resumes: bool,
 }
 
 impl<'a> Down<'a> {
     pub(super) fn new(from: Far<'a>, ground: &'a Directory, resumes: bool) -> Self {
-        Self { from, ground, held: Held::default(), block: vec![0; BLOCK], resumes }
+        Self { from, ground, held: Held::default(), resumes }
     }
 }
 
@@ -236,8 +223,10 @@ impl Carrier for Down<'_> {
             draft.empty().map_err(here)?;
         }
         let is_announced = download.announced().is_some();
-        let bytes = receive(download, &mut draft, &mut self.block, watch)
-            .map_err(|failure| failure.about(shown(&there)))?;
+        let received = receive(download, &mut draft, watch);
+        let here_failed = |error: &io::Error| failed(b"the local file", error);
+        let bytes =
+            received.map_err(|error| broken(client, error, here_failed).about(shown(&there)))?;
         let all = offset + bytes;
         match copy.size {
             _ if is_announced => {}
@@ -282,32 +271,36 @@ impl Carrier for Down<'_> {
 
 /// Takes a download to its end, which is only the server's word for it.
 fn receive(
-    mut download: Download<'_>,
+    download: Download<'_>,
     draft: &mut Draft<'_>,
-    block: &mut [u8],
     watch: &mut Watch<'_>,
-) -> Result<u64, Failure> {
-    loop {
-        let piece = watch.pace.piece(block.len());
-        let length = match download.read(block.get_mut(..piece).unwrap_or_default()) {
-            Ok(0) => break,
-            Ok(length) => length,
-            Err(error) => {
-                // What the server says to it is worth more than a broken connection.
-                return Err(match (download.finish(), Error::recover(error)) {
-                    (Err(error), _) | (Ok(_), Ok(error)) => Failure::from(&error),
-                    (Ok(_), Err(error)) => Failure::from(&Error::Io(error)),
-                });
-            }
-        };
-        if let Err(error) = draft.write_all(block.get(..length).unwrap_or_default()) {
-            let failure = failed(b"the local file", &error);
-            let fatal = failure.fatal | download.abort().is_err();
-            return Err(failure.fatal_if(fatal));
+) -> Result<u64, Error> {
+    let mut meter = |piece: &[u8]| watch.meter.add(piece.len() as u64);
+    let mut along =
+        ftp_client::Watch::new().rate_limit(watch.rate_limit.cloned()).meter(&mut meter);
+    Ok(download.copy_to_watched(draft, &mut along)?.bytes)
+}
+
+/// Sends a file: piece by piece if each is looked at, and else at once.
+fn send(upload: Upload<'_>, file: &File, watch: Option<&mut Watch<'_>>) -> Result<u64, Error> {
+    let Some(watch) = watch else { return Ok(upload.copy_from(file)?.bytes) };
+    let mut meter = |piece: &[u8]| watch.meter.add(piece.len() as u64);
+    let mut along =
+        ftp_client::Watch::new().rate_limit(watch.rate_limit.cloned()).meter(&mut meter);
+    Ok(upload.copy_from_watched(file, &mut along)?.bytes)
+}
+
+/// What a copy failed with, where `here` says what is wrong with the local file. After that the
+/// client may be of no more use.
+fn broken(client: &mut Client, error: Error, here: impl FnOnce(&io::Error) -> Failure) -> Failure {
+    match error {
+        Error::Local(error) => {
+            let failure = here(&error);
+            let is_fatal = failure.fatal || !client.is_settled();
+            failure.fatal_if(is_fatal)
         }
-        watch.moved(length);
+        error => error.into(),
     }
-    Ok(download.finish()?.bytes)
 }
 
 /// Asks how long a file is that was not as long as its listing said: it may have grown since, or
@@ -350,8 +343,7 @@ pub(super) struct Up<'a> {
     ground: &'a Directory,
     to: Far<'a>,
     held: Held,
-    block: Vec<u8>,
-    /// Whether each piece is looked at, for progress or for a pace: then files go by way of a buffer.
+    /// Whether each piece is looked at, for progress or for a rate: then files go by way of a buffer.
     is_watched: bool,
     /// `--continue`.
     resumes: bool,
@@ -359,8 +351,7 @@ pub(super) struct Up<'a> {
 
 impl<'a> Up<'a> {
     pub(super) fn new(ground: &'a Directory, to: Far<'a>, is_watched: bool, resumes: bool) -> Self {
-        let block = if is_watched { vec![0; BLOCK] } else { Vec::new() };
-        Self { ground, to, held: Held::default(), block, is_watched, resumes }
+        Self { ground, to, held: Held::default(), is_watched, resumes }
     }
 }
 
@@ -387,12 +378,10 @@ impl Carrier for Up<'_> {
         if offset > 0 {
             file.seek(SeekFrom::Start(offset)).map_err(|error| here(&error))?;
         }
-        let sent = if self.is_watched {
-            send(upload, &mut file, &mut self.block, watch)
-        } else {
-            send_whole(upload, &file)
-        };
-        let bytes = sent.map_err(|failure| failure.about(shown(&there)))?;
+        let sent = send(upload, &file, self.is_watched.then_some(watch));
+        let here_failed = |error: &io::Error| Failure::new(Exit::Local, error.to_string()).alone();
+        let bytes =
+            sent.map_err(|error| broken(client, error, here_failed).about(shown(&there)))?;
         let after = file.metadata().map_err(|error| here(&error))?;
         if offset + bytes != before.len() || !is_unchanged(&before, &after) {
             // Without its time it is another file, and is sent again next time.
@@ -420,48 +409,6 @@ impl Carrier for Up<'_> {
     fn part(self: Box<Self>, failure: Option<&Failure>) {
         self.to.sessions.part(failure);
     }
-}
-
-/// Sends a file at once.
-fn send_whole(mut upload: Upload<'_>, file: &std::fs::File) -> Result<u64, Failure> {
-    match upload.send_file(file).map_err(Error::recover) {
-        Ok(_) => Ok(upload.finish()?.bytes),
-        // The server's reason is in its reply, not in the broken connection.
-        Err(Ok(error)) => Err(Failure::from(&upload.finish().err().unwrap_or(error))),
-        Err(Err(error)) => Err(unreadable(upload, &error)),
-    }
-}
-
-/// Sends a file piece by piece.
-fn send(
-    mut upload: Upload<'_>,
-    file: &mut impl Read,
-    block: &mut [u8],
-    watch: &mut Watch<'_>,
-) -> Result<u64, Failure> {
-    loop {
-        let piece = watch.pace.piece(block.len());
-        let length = match file.read(block.get_mut(..piece).unwrap_or_default()) {
-            Ok(0) => return Ok(upload.finish()?.bytes),
-            Ok(length) => length,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(unreadable(upload, &error)),
-        };
-        if let Err(error) = upload.write_all(block.get(..length).unwrap_or_default()) {
-            // The server's reason is in its reply, not in the broken connection.
-            return Err(match (upload.finish(), Error::recover(error)) {
-                (Err(error), _) | (Ok(_), Ok(error)) => Failure::from(&error),
-                (Ok(_), Err(error)) => Failure::from(&Error::Io(error)),
-            });
-        }
-        watch.moved(length);
-    }
-}
-
-/// Ends an upload whose file cannot be read: not with a short file that is taken for a whole one.
-fn unreadable(upload: Upload<'_>, error: &io::Error) -> Failure {
-    let fatal = upload.abort().is_err();
-    Failure::new(Exit::Local, error.to_string()).fatal_if(fatal)
 }
 
 /// From server to server.

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use ftp_client::RateLimit;
+
 use super::copy::{Carrier, Watch};
 use super::plan::{Plan, Removed};
 use crate::connect::retry::{Retrying, Witness};
@@ -13,7 +15,6 @@ use crate::exit::Failure;
 use crate::report::events::Events;
 use crate::report::json::Object;
 use crate::report::tally::Tally;
-use crate::transfer::rate_limit::Pace;
 
 /// A carrier that may work in a thread of its own.
 pub(super) type Job<'a> = Box<dyn Carrier + Send + 'a>;
@@ -31,7 +32,7 @@ pub(super) struct Telling<'a> {
     pub(super) target: &'a Naming<'a>,
     /// Where progress is shown.
     pub(super) board: &'a Board,
-    pub(super) pace: &'a Pace,
+    pub(super) rate_limit: Option<&'a RateLimit>,
     pub(super) retrying: Retrying,
     /// Who is told of what is tried again.
     pub(super) witness: &'a Witness<'a>,
@@ -218,8 +219,8 @@ fn copy_all<'a>(run: Run<'a>, jobs: &mut [Job<'_>]) -> Run<'a> {
             let copied = insist(carrier, telling, &path, |carrier| {
                 let about = |event: Object| telling.named(event, &path);
                 let meter = telling.board.begin(&path, 0, copy.size, &about);
-                let (pace, canceller) = (telling.pace, telling.witness.canceller);
-                carrier.copy(&place.path, copy, &mut Watch { meter, pace, canceller })
+                let mut watch = Watch { meter, rate_limit: telling.rate_limit };
+                carrier.copy(&place.path, copy, &mut watch)
             });
             let mut run = lock(&run);
             match copied {

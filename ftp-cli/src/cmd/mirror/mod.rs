@@ -22,7 +22,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Instant;
 
-use ftp_client::{FtpUrl, ListOptions, ListingForm, Place, fxp};
+use ftp_client::{FtpUrl, ListOptions, ListingForm, Place, RateLimit, fxp};
 use log::LevelFilter;
 
 use self::names::{Names, learn_names};
@@ -42,7 +42,6 @@ use crate::options::values;
 use crate::remote::path::{self, join};
 use crate::report::events::Events;
 use crate::report::json::Object;
-use crate::transfer::rate_limit::Pace;
 use compare::Rule;
 use copy::{Across, Down, Far, Up};
 use execute::{Done, Job, Naming, Telling, act};
@@ -134,7 +133,7 @@ struct Mirror<'a> {
     each: bool,
     is_talkative: bool,
     when: When,
-    pace: Pace,
+    rate_limit: Option<RateLimit>,
     retrying: Retrying,
     cleanup: Cleanup,
     events: Events,
@@ -178,7 +177,7 @@ impl<'a> Mirror<'a> {
             each: options.is_verbose(),
             is_talkative: is_talkative(options, stdio),
             when: When::from_options(options)?,
-            pace: Pace::new(options.parsed("limit-rate", values::rate)?),
+            rate_limit: options.parsed("limit-rate", values::rate)?.map(RateLimit::new),
             retrying: Retrying::from_options(options)?,
             cleanup: Cleanup::watch(stdio)?,
             events: stdio.events.clone(),
@@ -256,7 +255,7 @@ impl<'a> Mirror<'a> {
         }
         let plan = self.make_top(plan, &mut sessions, (url, &top), is_sure)?;
         let names = learn_names(&mut sessions, url, &top, &plan)?;
-        let is_watched = !self.board(&plan, stdio).is_hidden() || !self.pace.is_free();
+        let is_watched = !self.board(&plan, stdio).is_hidden() || self.rate_limit.is_some();
         let carriers = self.sessions(sessions, &plan).map(|sessions| {
             let to = Far { sessions, url, top: &top, takes_times, names };
             Box::new(Up::new(&ground, to, is_watched, self.resumes)) as Job<'_>
@@ -523,7 +522,7 @@ impl<'a> Mirror<'a> {
             source,
             target,
             board: &board,
-            pace: &self.pace,
+            rate_limit: self.rate_limit.as_ref(),
             retrying: self.retrying,
             witness: &witness,
         };
