@@ -39,10 +39,29 @@
 //! While a transfer runs it borrows the client, so that a second command does not compile. One
 //! that is dropped early does no I/O; the next call cleans up behind it.
 //!
-//! # Going on with a download
+//! # Whole files
 //!
-//! What came before a line was cut need not come again. [`Client::retrieve_rest`] begins behind it,
-//! if the server can do so and its file is long enough:
+//! [`Client::download_to`] gives a local file its name when it is whole, and goes on where an
+//! earlier download was cut; [`Client::upload_from`] is its counterpart.
+//!
+//! ```no_run
+//! use ftp_client::{FileOptions, RateLimit, Watch};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+//! # client.login("anonymous", "guest@")?;
+//! let mut watch = Watch::new().rate_limit(Some(RateLimit::new(1_000_000)));
+//! let options = FileOptions::new().resume(true).preserve(true);
+//! let done = client.download_to("pub/a.bin", "a.bin", options, &mut watch)?;
+//! println!("{} bytes, {} of them from before", done.size, done.resumed);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Resuming a download
+//!
+//! Where the bytes go elsewhere than to a file, [`Client::retrieve_rest`] begins after those that
+//! are here, if the server can do so and its file is long enough:
 //!
 //! ```no_run
 //! use std::fs::File;
@@ -164,8 +183,18 @@ pub use client::get_put::{IntoUrl, get, put};
 pub use client::{Client, Digest, HashAlgorithm};
 pub use config::{Extended, Family, Mode, Timeouts};
 pub use error::{AnnouncedHost, DataAttempt, Error, ErrorKind, ListingCut, Phase};
+pub use file::backoff::Backoff;
+#[cfg(unix)]
+pub use file::local::{Committed, LocalFile, part_of};
+#[cfg(unix)]
+pub use file::origin::Origin;
+#[cfg(unix)]
+pub use file::resume::{ResumeOptions, Resumed};
 pub use file::retry::{IfChanged, Retried, Retry};
 pub use file::sink::Sink;
+#[cfg(unix)]
+pub use file::upload::Uploaded;
+pub use file::{FileOptions, FileReport};
 pub use listing::{
     Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,
     WalkOptions, Walked,

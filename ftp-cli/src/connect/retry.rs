@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ftp_client::Canceller;
+use ftp_client::{Backoff, Canceller};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::console::messages::Messages;
@@ -13,10 +13,6 @@ use crate::options::Options;
 use crate::options::values;
 use crate::report::events::Events;
 use crate::report::json::Object;
-
-/// The first pause without `--retry-delay`; each further one is twice as long, up to the longest.
-const PAUSE: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(60);
 
 /// How often, and how soon.
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,8 +80,7 @@ impl Retrying {
 
     /// The pause before the `number`th further try.
     fn pause(self, number: u32) -> Duration {
-        let grown = || PAUSE.saturating_mul(2_u32.saturating_pow(number - 1)).min(LONGEST);
-        self.delay.unwrap_or_else(grown)
+        self.delay.unwrap_or_else(|| Backoff::default().pause(number))
     }
 }
 

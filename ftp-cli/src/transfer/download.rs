@@ -4,13 +4,15 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use ftp_client::{Client, Download, Entered, Error, HashAlgorithm, Watch};
-use ftp_proto::{RepresentationType, Severity, TimeVal, Verb};
+use ftp_client::{
+    Client, Committed, Download, Entered, Error, HashAlgorithm, LocalFile, Origin, ResumeOptions,
+    Resumed, Watch,
+};
+use ftp_proto::{RepresentationType, TimeVal};
 
 use super::checksum::Checksum;
-use super::local_file::{Committed, Sink};
-use super::part_origin::Origin;
-use super::target::{self, Target};
+use super::local_file::Sink;
+use super::target::Target;
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 use crate::report::json::Object;
@@ -82,17 +84,14 @@ impl Job<'_, '_> {
         let time = if settings.preserve { Some(self.time()?) } else { None };
         let (mut sink, start) = match target {
             Target::File(path) if settings.resume => self.resume(path, anew)?,
-            Target::File(path) if settings.in_place => {
-                let length = target::beginning(path)?.map_or(0, |here| here.length);
-                (Sink::in_place(path.clone(), length, 0)?, Start::at_0())
-            }
+            Target::File(path) if settings.in_place => (Sink::in_place(path)?, Start::at_0()),
             target => {
                 let (output, cleanup) = (&self.context.output, self.context.cleanup);
                 (Sink::open(target.clone(), output, cleanup)?, Start::at_0())
             }
         };
         let mut checksum = algorithm.and_then(Checksum::new);
-        if let (Some(checksum), Some(path)) = (&mut checksum, sink.path()) {
+        if let (Some(checksum), Some(path)) = (&mut checksum, sink.file().map(LocalFile::path)) {
             let kept = File::open(path).and_then(|file| checksum.update_from(&file, start.offset));
             kept.map_err(|error| Failure::local(shown_path(path), &error))?;
         }
@@ -102,7 +101,9 @@ impl Job<'_, '_> {
                 Err(_) if std::mem::take(&mut self.no_restart) => {
                     self.context
                         .note("the server cannot continue a file: downloading from the start");
-                    sink.restore();
+                    if let Some(file) = sink.file() {
+                        file.restore();
+                    }
                     drop(sink);
                     return self.run(target, true);
                 }
@@ -178,7 +179,9 @@ impl Job<'_, '_> {
                         }
                         Ok(_) => Err(transfer::wrong_size(start.offset + bytes, size.unwrap_or(0))),
                         Err((failure, bytes)) => {
-                            sink.restore_repeated();
+                            if let Some(file) = sink.file() {
+                                file.restore_repeated();
+                            }
                             let failure = cut(failure, sink, bytes);
                             Err(if is_stream && bytes > 0 { failure.for_good() } else { failure })
                         }
@@ -186,7 +189,7 @@ impl Job<'_, '_> {
                 }
                 Err(error) => error,
             };
-            self.no_restart = start.offset > 0 && is_no_restart(&error);
+            self.no_restart = start.offset > 0 && error.refuses_restart();
             if self.no_restart || self.remote.place.enter(self.client, &error)? != Entered::There {
                 return Err(error.into());
             }
@@ -246,47 +249,23 @@ impl Job<'_, '_> {
     }
 
     /// `--continue`: goes on where `NAME.part`, or else a shorter file, ends, if nothing says that
-    /// it is the beginning of another file (AS-09); otherwise it starts anew.
+    /// it is the beginning of another file; otherwise it starts anew.
     fn resume(&mut self, path: &Path, anew: bool) -> Result<(Sink, Start), Failure> {
-        let part = target::part_of(path);
-        let kept = match self.context.settings.in_place {
-            true => None,
-            false => target::beginning(&part)?,
-        };
-        let shorter = match &kept {
-            Some(_) => None,
-            None => target::beginning(path)?,
-        };
-        let origin = Origin::ask(self.client, self.remote.place.path())?;
-        let found = kept.as_ref().or(shorter.as_ref());
-        let length = found.map_or(0, |found| found.length);
-        let fits = !anew
-            && origin.size.is_some_and(|size| length <= size)
-            && found.is_some_and(|found| {
-                let known = kept.as_ref().and(File::open(&part).ok());
-                let known = known.as_ref().and_then(Origin::read_from);
-                let is_still = known.and_then(|known| known.is_still(origin));
-                is_still.unwrap_or_else(|| is_unchanged(found.modified, origin.modified))
-            });
-        let offset = if fits { length } else { 0 };
-        let start =
-            Start { offset, origin: Some(origin), is_whole: fits && origin.size == Some(offset) };
-        // Of one that begins anew it is said already why.
-        if !fits && !anew && length > 0 {
-            let name = shown_path(if kept.is_some() { &part } else { path });
+        let how = ResumeOptions { in_place: self.context.settings.in_place, anew };
+        let remote = self.remote.place.path();
+        let resumed = LocalFile::resume(self.client, remote, path, how);
+        let resumed = resumed.map_err(|error| match error {
+            Error::Local(error) => Failure::new(Exit::Local, error.to_string()),
+            error => error.into(),
+        })?;
+        let Resumed { file, offset, origin, is_whole, rejected, .. } = resumed;
+        if let Some(rejected) = rejected {
+            let name = shown_path(&rejected);
             self.context.note(format_args!(
                 "{name} is not known to be the beginning of the file: downloading from the start"
             ));
         }
-        let is_in_place = self.context.settings.in_place || kept.is_none() && fits;
-        let sink = match is_in_place && (start.offset > 0 || self.context.settings.in_place) {
-            true => Sink::in_place(path.to_owned(), length, start.offset)?,
-            false => {
-                let length = kept.as_ref().map_or(0, |kept| kept.length);
-                Sink::part(path.to_owned(), length, start.offset, Some(origin))?
-            }
-        };
-        Ok((sink, start))
+        Ok((Sink::File(file), Start { offset, origin: Some(origin), is_whole }))
     }
 }
 
@@ -355,32 +334,16 @@ fn grown(mut failure: Failure) -> Failure {
 /// Says what became of the bytes that came.
 fn cut(mut failure: Failure, sink: &Sink, bytes: u64) -> Failure {
     let rest = match sink {
-        Sink::Part(part) => {
-            let part = shown_path(&part.growing.path);
+        Sink::File(file) if file.path() == file.target() => "; -c goes on there".to_owned(),
+        Sink::File(file) => {
+            let part = shown_path(file.path());
             format!("; {part} keeps what came, -c goes on there")
         }
-        Sink::InPlace(_) => "; -c goes on there".to_owned(),
-        Sink::Replacing(_) if bytes > 0 => "; nothing was kept, -c would resume".to_owned(),
+        Sink::Temporary(_) if bytes > 0 => "; nothing was kept, -c would resume".to_owned(),
         _ => String::new(),
     };
     failure.message.push_str(&rest);
     failure
-}
-
-/// Whether a server says that it cannot begin at an offset.
-fn is_no_restart(error: &Error) -> bool {
-    let Error::Refused(verb, reply) = error else { return false };
-    let is_permanent = reply.code().severity() == Severity::Permanent;
-    is_permanent && (*verb == Verb::Rest || reply.code().value() == 554)
-}
-
-/// Without a record of what a file is the beginning of: whether the server's was modified after the
-/// last byte came here.
-fn is_unchanged(here: Option<SystemTime>, there: Option<TimeVal>) -> bool {
-    let Some(there) = there else { return true };
-    let here = here.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-    let here = here.and_then(|time| i64::try_from(time.as_secs()).ok());
-    here.is_some_and(|here| there.unix_seconds() <= here)
 }
 
 /// A time of the server's for a local file; `None` if it is before 1970.

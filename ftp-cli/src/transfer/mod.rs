@@ -4,7 +4,6 @@
 pub(crate) mod checksum;
 pub(crate) mod download;
 pub(crate) mod local_file;
-pub(crate) mod part_origin;
 pub(crate) mod target;
 pub(crate) mod upload;
 

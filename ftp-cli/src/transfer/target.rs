@@ -8,7 +8,6 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use crate::display::{shown, shown_path};
 use crate::exit::Failure;
@@ -149,41 +148,6 @@ pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
-    }
-}
-
-/// `NAME.part`, which keeps what arrived for `--continue`.
-pub(crate) fn part_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
-}
-
-/// A regular file that may be the beginning of another.
-#[derive(Debug)]
-pub(crate) struct Beginning {
-    pub(crate) length: u64,
-    /// When it was last written to.
-    pub(crate) modified: Option<SystemTime>,
-}
-
-/// Looks for one at `path`, which may not be a link.
-///
-/// # Errors
-///
-/// `Local` if it cannot be looked at, or is not a regular file.
-pub(crate) fn beginning(path: &Path) -> Result<Option<Beginning>, Failure> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_file() => {
-            let modified = metadata.modified().ok();
-            Ok(Some(Beginning { length: metadata.len(), modified }))
-        }
-        Ok(_) => {
-            let error = io::Error::other("is not a regular file");
-            Err(Failure::local(shown_path(path), &error))
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Failure::local(shown_path(path), &error)),
     }
 }
 

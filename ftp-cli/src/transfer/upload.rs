@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
-use ftp_client::{Client, Entered, Error, HashAlgorithm, Place, Report, Upload, Watch};
+use ftp_client::{Client, Entered, Error, HashAlgorithm, Place, Report, Upload, Uploaded, Watch};
 use ftp_proto::{Pathname, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -129,12 +129,12 @@ impl Job<'_, '_> {
         if settings.no_clobber && self.is_there()? {
             return Ok(Done::skipped("exists"));
         }
-        let (offset, is_named) = match (settings.resume, length) {
+        let (offset, is_named) = match (settings.resume, &regular) {
             (true, None) => {
                 return Err(Failure::usage("--continue needs a regular file").alone());
             }
             (true, Some(_)) if anew => (0, false),
-            (true, Some(length)) => self.offset(length, modified)?,
+            (true, Some(here)) => self.offset(here)?,
             _ => (0, false),
         };
         if let Source::File(file) = source
@@ -209,29 +209,23 @@ impl Job<'_, '_> {
 
     /// Where to go on: after what the server has, unless that is known not to be the beginning of
     /// this file. And whether the server told a time of it, as it does of what has its name.
-    fn offset(
-        &mut self,
-        length: u64,
-        modified: Option<SystemTime>,
-    ) -> Result<(u64, bool), Failure> {
-        let path = self.remote.place.path();
-        let there = self.client.size(path)?.filter(|there| *there > 0);
-        let Some(there) = there else { return Ok((0, false)) };
-        if there > length {
-            let message = format!("the server's file is longer: {there} bytes, not {length}");
-            return Err(Failure::new(Exit::Integrity, message).alone().for_good());
+    fn offset(&mut self, here: &Metadata) -> Result<(u64, bool), Failure> {
+        match Uploaded::ask(self.client, self.remote.place.path(), here)? {
+            Uploaded::Beginning { length, is_named } => Ok((length, is_named)),
+            Uploaded::Longer(there) => {
+                let length = here.len();
+                let message = format!("the server's file is longer: {there} bytes, not {length}");
+                Err(Failure::new(Exit::Integrity, message).alone().for_good())
+            }
+            Uploaded::Older => {
+                let name = self.remote.name;
+                self.context.note(format_args!(
+                    "the local file is newer than what {name} has of it: sending it from the start"
+                ));
+                Ok((0, false))
+            }
+            _ => Ok((0, false)),
         }
-        let time = self.client.modified(path)?.map(|time| time.unix_seconds());
-        let modified = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-        let modified = modified.and_then(|time| i64::try_from(time.as_secs()).ok());
-        if time.zip(modified).is_some_and(|(there, here)| here > there) {
-            let name = self.remote.name;
-            self.context.note(format_args!(
-                "the local file is newer than what {name} has of it: sending it from the start"
-            ));
-            return Ok((0, false));
-        }
-        Ok((there, time.is_some()))
     }
 
     /// Whether the server has a file of that name already, for `--no-clobber`.
@@ -304,7 +298,7 @@ impl Job<'_, '_> {
                 way = Way::Append;
                 continue;
             }
-            self.no_restart = offset > 0 && is_no_restart(&error);
+            self.no_restart = offset > 0 && error.refuses_restart();
             if self.no_restart {
                 return Err(error.into());
             }
@@ -431,13 +425,6 @@ impl Job<'_, '_> {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// Whether a server says that it lets no file be continued, as ProFTPD does by default; its 451 means
-/// that it takes the whole.
-fn is_no_restart(error: &Error) -> bool {
-    matches!(error, Error::Refused(Verb::Appe | Verb::Stor, reply)
-        if reply.code().value() == 451 && reply.text().ends_with(b"Restart not permitted, try again"))
 }
 
 /// What was added to a file with `--append` may be there, all or in part, whatever failed: another

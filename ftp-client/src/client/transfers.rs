@@ -72,6 +72,19 @@ impl Client {
         Ok(self.upload(begun, 0, None))
     }
 
+    /// Begins to add to the first `offset` bytes of the file at `path` (`APPE`), or to upload all of
+    /// it with a server that lets no file be continued: [`Upload::offset`] tells.
+    pub(crate) fn append_rest(&mut self, path: &[u8], offset: u64) -> Result<Upload<'_>, Error> {
+        let path = self.pathname(path)?;
+        match self.begin(&Command::Appe(path.clone()), Range::default()) {
+            Err(error) if error.refuses_restart() => {
+                let begun = self.begin(&Command::Stor(path.clone()), Range::default())?;
+                Ok(self.upload(begun, 0, Some(path)))
+            }
+            begun => Ok(self.upload(begun?, offset, Some(path))),
+        }
+    }
+
     /// Begins to upload to a new file whose name the server chooses (`STOU`). Some servers take
     /// `wish` as the beginning of the name, some refuse it; empty, it is not sent.
     /// [`Upload::unique_name`] and [`Report::unique_name`](crate::Report::unique_name) tell the

@@ -129,6 +129,26 @@ impl Error {
         }
     }
 
+    /// Whether the server says that it cannot begin elsewhere than at byte 0, so that the whole has
+    /// to be moved. It may let `REST` pass, and refuse the command after it: ProFTPD says 451 to
+    /// `STOR` and `APPE` then, unless it is told to restart uploads.
+    ///
+    /// It is about a transfer that was to go on; of another, `STOR` may be refused for anything.
+    #[must_use]
+    pub fn refuses_restart(&self) -> bool {
+        const PROFTPD: &[u8] = b"Restart not permitted, try again";
+        let Self::Refused(verb, reply) = self else { return false };
+        let code = reply.code();
+        let is_permanent = code.severity() == Severity::Permanent;
+        match verb {
+            Verb::Rest => is_permanent,
+            Verb::Stor if code == ReplyCode::OVER_QUOTA => false,
+            Verb::Stor => is_permanent || code == ReplyCode::LOCAL_ERROR,
+            Verb::Appe if code == ReplyCode::LOCAL_ERROR => reply.text().ends_with(PROFTPD),
+            _ => code.value() == 554,
+        }
+    }
+
     /// The reply of the server that this error reports, if it is one.
     #[must_use]
     pub const fn reply(&self) -> Option<&Reply> {

@@ -1,15 +1,16 @@
 //! `Retry`: several transfers over one control connection, which is made anew when it breaks.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::io::{Read, Seek, SeekFrom};
 use std::time::Duration;
 
-use ftp_proto::{Password, ReplyCode, RepresentationType, Severity, Verb};
+use ftp_proto::{Password, ReplyCode, RepresentationType};
 
 use crate::client::Client;
 use crate::client::builder::ClientBuilder;
 use crate::error::Error;
+#[cfg(unix)]
+use crate::file::FileOptions;
+use crate::file::backoff::Backoff;
 use crate::file::sink::Sink;
 use crate::net::wait::Waiter;
 use crate::trace;
@@ -54,8 +55,7 @@ pub struct Retry {
     password: Password,
     directory: Option<Vec<u8>>,
     tries: u32,
-    pause: Duration,
-    longest_pause: Duration,
+    backoff: Backoff,
     if_changed: IfChanged,
     client: Option<Client>,
     /// The limit for everything, from the first call on.
@@ -102,8 +102,7 @@ impl Retry {
             password: Password(b"anonymous@".to_vec()),
             directory: None,
             tries: 5,
-            pause: Duration::from_secs(1),
-            longest_pause: Duration::from_secs(60),
+            backoff: Backoff::default(),
             if_changed: IfChanged::default(),
             client: None,
             waiter: None,
@@ -112,7 +111,8 @@ impl Retry {
 
     /// Who logs in, each time it connects.
     pub fn login(mut self, user: impl Into<Vec<u8>>, password: impl Into<Vec<u8>>) -> Self {
-        (self.user, self.password) = (user.into(), Password(password.into()));
+        self.user = user.into();
+        self.password = Password(password.into());
         self
     }
 
@@ -131,7 +131,7 @@ impl Retry {
     /// The pause before the second try, from which the others double, and the longest: 1 s and
     /// 60 s by default.
     pub const fn pauses(mut self, first: Duration, longest: Duration) -> Self {
-        (self.pause, self.longest_pause) = (first, longest);
+        self.backoff = Backoff { first, longest };
         self
     }
 
@@ -174,9 +174,11 @@ impl Retry {
         path: impl AsRef<[u8]>,
         sink: &mut (impl Sink + ?Sized),
     ) -> Result<Retried, Error> {
-        let (path, if_changed) = (path.as_ref(), self.if_changed);
+        let path = path.as_ref();
+        let if_changed = self.if_changed;
         // What the bytes that are here belong to, and whether they may be wrong all the same.
-        let (mut known, mut is_doubtful) = (None, false);
+        let mut known = None;
+        let mut is_doubtful = false;
         self.persist(&mut |client| {
             client.set_representation(RepresentationType::Image);
             let now = (client.size(path)?, client.modified(path)?);
@@ -199,7 +201,7 @@ impl Retry {
                         (known, is_doubtful) = (Some(now), false);
                         break file.copy_to(sink);
                     }
-                    Err(error) if offset > 0 && is_no_restart(&error) => offset = 0,
+                    Err(error) if offset > 0 && error.refuses_restart() => offset = 0,
                     Err(error) => return Err(error),
                 }
             };
@@ -218,6 +220,29 @@ impl Retry {
                 sink.cut(offset).map_err(Error::Local)?;
             }
             Ok((offset, Some(report?)))
+        })
+    }
+
+    /// Downloads the file at `path` to the local file at `target`, as
+    /// [`Client::download_to`] does, and goes on in `NAME.part` where a try was cut.
+    ///
+    /// # Errors
+    ///
+    /// The last one if all tries failed, else the first that no further try would mend: those of
+    /// [`client`](Self::client) and [`Client::download_to`].
+    #[cfg(unix)]
+    pub fn download_to(
+        &mut self,
+        path: impl AsRef<[u8]>,
+        target: impl AsRef<std::path::Path>,
+        options: FileOptions,
+    ) -> Result<Retried, Error> {
+        let path = path.as_ref();
+        let target = target.as_ref();
+        self.persist(&mut |client| {
+            let options = options.resume(true);
+            let done = client.download_to(path, target, options, &mut Watch::new())?;
+            Ok((done.resumed, done.report))
         })
     }
 
@@ -241,7 +266,8 @@ impl Retry {
     ) -> Result<Retried, Error> {
         let path = path.as_ref();
         // The length of what was there when the whole began to be sent, and how much was.
-        let (mut before, mut sent) = (None, 0);
+        let mut before = None;
+        let mut sent = 0;
         let mut is_doubtful = false;
         self.persist(&mut |client| {
             client.set_representation(RepresentationType::Image);
@@ -262,7 +288,7 @@ impl Retry {
                         sent = sent.max(start + watch.moved());
                         break report?;
                     }
-                    Err(error) if start > 0 && is_no_restart(&error) => offset = None,
+                    Err(error) if start > 0 && error.refuses_restart() => offset = None,
                     Err(error) => return Err(error),
                 }
             };
@@ -311,7 +337,7 @@ impl Retry {
             if !error.is_transient() || is_full || tries >= self.tries {
                 return Err(error);
             }
-            let pause = jittered(doubled(self.pause, tries - 1).min(self.longest_pause));
+            let pause = self.backoff.scattered(tries);
             let seconds = pause.as_secs_f32();
             trace::note(format_args!("try {tries} failed, the next in {seconds:.1} s: {error}"));
             if !self.waiter.as_ref().map_or(Ok(false), |waiter| waiter.pause(pause))? {
@@ -338,49 +364,5 @@ impl Retry {
             client.cwd(directory)?;
         }
         Ok(self.client.insert(client))
-    }
-}
-
-/// Whether a server says that it cannot begin at an offset. It may let `REST` pass, and refuse
-/// what comes behind: ProFTPD says 451 to `STOR` then, unless it is told to restart uploads.
-fn is_no_restart(error: &Error) -> bool {
-    let Error::Refused(verb, reply) = error else { return false };
-    let is_permanent = reply.code().severity() == Severity::Permanent;
-    match (verb, reply.code()) {
-        (Verb::Rest, _) => is_permanent,
-        (Verb::Stor, ReplyCode::OVER_QUOTA) => false,
-        (Verb::Stor, code) => is_permanent || code == ReplyCode::LOCAL_ERROR,
-        (_, code) => code.value() == 554,
-    }
-}
-
-fn doubled(pause: Duration, times: u32) -> Duration {
-    pause.saturating_mul(2_u32.saturating_pow(times))
-}
-
-/// Takes a random part of up to a half off. Nobody gains by guessing it.
-fn jittered(pause: Duration) -> Duration {
-    // The keys of the hash are random.
-    let [low, high, ..] = RandomState::new().build_hasher().finish().to_le_bytes();
-    let half = pause / 2;
-    half + half / 65_536 * u32::from(u16::from_le_bytes([low, high]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_and_are_scattered() {
-        let second = Duration::from_secs(1);
-        assert_eq!(doubled(second, 0), second);
-        assert_eq!(doubled(second, 5), 32 * second);
-        assert_eq!(doubled(second, 40), Duration::from_secs(u64::from(u32::MAX)));
-        assert_eq!(doubled(Duration::MAX, 2), Duration::MAX);
-        let all: Vec<_> = (0..100).map(|_| jittered(second)).collect();
-        assert!(all.iter().all(|pause| (second / 2..=second).contains(pause)));
-        assert!(all.iter().any(|pause| pause != &all[0]));
-        assert!(jittered(Duration::MAX) >= Duration::MAX / 2);
-        assert_eq!(jittered(Duration::ZERO), Duration::ZERO);
     }
 }

@@ -11,6 +11,7 @@ mod control;
 mod copying;
 mod data_connections;
 mod downloads;
+mod files;
 mod fxp;
 mod listings;
 mod odd_ends;

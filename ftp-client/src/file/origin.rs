@@ -6,9 +6,11 @@
 
 use std::fs::File;
 
-use ftp_client::{Client, Error};
 use ftp_proto::TimeVal;
 use rustix::fs::{XattrFlags, fgetxattr, fremovexattr, fsetxattr};
+
+use crate::client::Client;
+use crate::error::Error;
 
 /// The name of the attribute.
 const ATTRIBUTE: &str = "user.ftp-cli.origin";
@@ -17,10 +19,13 @@ const ATTRIBUTE: &str = "user.ftp-cli.origin";
 const LONGEST: usize = 64;
 
 /// What a server says of a file. It counts as the same as long as both are.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Origin {
-    pub(crate) size: Option<u64>,
-    pub(crate) modified: Option<TimeVal>,
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Origin {
+    /// What `SIZE` gives, in bytes.
+    pub size: Option<u64>,
+    /// What `MDTM` gives.
+    pub modified: Option<TimeVal>,
 }
 
 impl Origin {
@@ -29,13 +34,14 @@ impl Origin {
     /// # Errors
     ///
     /// Those of the client; that it does not tell is none.
-    pub(crate) fn ask(client: &mut Client, path: &[u8]) -> Result<Self, Error> {
+    pub fn ask(client: &mut Client, path: &[u8]) -> Result<Self, Error> {
         Ok(Self { size: client.size(path)?, modified: client.modified(path)? })
     }
 
     /// Whether the file is the same `now`: not if a size or time that is known both times differs,
     /// and certainly if the times are the same; `None` if neither is known to compare.
-    pub(crate) fn is_still(self, now: Self) -> Option<bool> {
+    #[must_use]
+    pub fn is_still(self, now: Self) -> Option<bool> {
         let same_size = self.size.zip(now.size).map(|(then, now)| then == now);
         let same_time = self.modified.zip(now.modified).map(|(then, now)| then == now);
         match (same_size, same_time) {

@@ -1,0 +1,63 @@
+//! How long to wait before the next try.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
+
+/// Pauses before further tries, each twice as long as the one before it, up to a longest one: by
+/// default 1 s, 2 s, 4 s and so on, up to 60 s.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Backoff {
+    /// The pause before the second try.
+    pub first: Duration,
+    /// What no pause is longer than.
+    pub longest: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { first: Duration::from_secs(1), longest: Duration::from_secs(60) }
+    }
+}
+
+impl Backoff {
+    /// The pause after so many `tries`.
+    #[must_use]
+    pub fn pause(self, tries: u32) -> Duration {
+        let doublings = 2_u32.saturating_pow(tries.saturating_sub(1));
+        self.first.saturating_mul(doublings).min(self.longest)
+    }
+
+    /// The same with a random part of up to a half taken off, so that many clients that lost the
+    /// same server do not come back at once.
+    #[must_use]
+    pub fn scattered(self, tries: u32) -> Duration {
+        let pause = self.pause(tries);
+        // Nobody gains by guessing it, and the keys of the hash are random.
+        let [low, high, ..] = RandomState::new().build_hasher().finish().to_le_bytes();
+        let half = pause / 2;
+        half + half / 65_536 * u32::from(u16::from_le_bytes([low, high]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_and_are_scattered() {
+        let second = Duration::from_secs(1);
+        let backoff = Backoff { first: second, longest: Duration::MAX };
+        assert_eq!(backoff.pause(1), second);
+        assert_eq!(backoff.pause(6), 32 * second);
+        assert_eq!(backoff.pause(41), Duration::from_secs(u64::from(u32::MAX)));
+        assert_eq!(Backoff::default().pause(41), 60 * second);
+        let endless = Backoff { first: Duration::MAX, longest: Duration::MAX };
+        assert_eq!(endless.pause(3), Duration::MAX);
+        let all: Vec<_> = (0..100).map(|_| backoff.scattered(1)).collect();
+        assert!(all.iter().all(|pause| (second / 2..=second).contains(pause)));
+        assert!(all.iter().any(|pause| pause != &all[0]));
+        assert!(endless.scattered(1) >= Duration::MAX / 2);
+        assert_eq!(Backoff { first: Duration::ZERO, longest: second }.scattered(1), Duration::ZERO);
+    }
+}

@@ -1,0 +1,460 @@
+//! A local file that a download is written to: it gets its name when it is whole.
+
+use std::collections::hash_map::RandomState;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::hash::{BuildHasher, Hasher};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rustix::fs::{CWD, Mode, RenameFlags, fchmod, renameat_with};
+use rustix::io::Errno;
+
+use super::growing::{Growing, is_at, named, remove_empty};
+use super::origin::Origin;
+
+/// How many names are tried for a temporary file.
+const NAMES: usize = 16;
+
+/// A local file that a download is written to. It gets its name by [`commit`](Self::commit), when
+/// it is whole; until then a file that has the name stays as it is. Dropped before that, what came
+/// is removed or kept, by how it was made.
+///
+/// Where a file with the name is there, the new one takes over its permissions and, where that is
+/// allowed, its owner.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use ftp_client::LocalFile;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+/// let mut file = LocalFile::replacing(Path::new("a.bin"))?;
+/// client.retrieve("pub/a.bin")?.copy_to(&mut file)?;
+/// file.commit(true)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct LocalFile(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    /// A temporary file that is renamed; dropping it removes it.
+    Replacing(Temporary),
+    /// `NAME.part`, which is renamed; what is in it stays when it is dropped.
+    Part(Part),
+    /// A file that is written as it is, from its start or from where it ends.
+    InPlace(Growing),
+}
+
+/// A file without its final name yet.
+#[derive(Debug)]
+struct Temporary {
+    file: File,
+    path: PathBuf,
+    target: PathBuf,
+    is_named: bool,
+}
+
+impl Temporary {
+    fn make(target: &Path) -> io::Result<Self> {
+        let directory = parent(target);
+        let mut last = None;
+        for _ in 0..NAMES {
+            let number = RandomState::new().build_hasher().finish();
+            let path = directory.join(format!(".ftp-client-{number:016x}"));
+            // The umask takes its share.
+            let options = OpenOptions::new().write(true).create_new(true).mode(0o666).open(&path);
+            match options {
+                Ok(file) => {
+                    let made = Self { file, path, target: target.to_owned(), is_named: false };
+                    if let Ok(old) = fs::metadata(target) {
+                        take_over(&made.file, &old)?;
+                    }
+                    return Ok(made);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| io::ErrorKind::AlreadyExists.into()))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.is_named {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// `NAME.part`.
+#[derive(Debug)]
+struct Part {
+    growing: Growing,
+    target: PathBuf,
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // There is nothing in it to go on with. Once it was renamed this is not its path any more.
+        remove_empty(&self.growing.file, &self.growing.path);
+    }
+}
+
+/// What became of a file that was to get its name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Committed {
+    /// It has it.
+    Done,
+    /// Another has the name, and was not to be replaced.
+    Exists,
+}
+
+impl LocalFile {
+    /// A file that replaces the one at `target`, or is new there. Dropped before it is committed,
+    /// it leaves nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system, if no file can be made beside `target`.
+    pub fn replacing(target: &Path) -> io::Result<Self> {
+        Temporary::make(target).map(Kind::Replacing).map(Self)
+    }
+
+    /// `NAME.part` for the file at `target`, in which there are `length` bytes now and `offset` of
+    /// them are to stay. What comes is kept when it is dropped. `origin` is what it is the
+    /// beginning of, which is written down at the file.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system, if it cannot be made or opened, or if another program writes to it.
+    pub fn part(
+        target: &Path,
+        length: u64,
+        offset: u64,
+        origin: Option<Origin>,
+    ) -> io::Result<Self> {
+        let growing = Growing::open(part_of(target), length, offset, origin)?;
+        if let Ok(old) = fs::metadata(target) {
+            take_over(&growing.file, &old).map_err(|error| named(&growing.path, &error))?;
+        }
+        Ok(Self(Kind::Part(Part { growing, target: target.to_owned() })))
+    }
+
+    /// The file at `path` itself, in which there are `length` bytes and `offset` of them are to
+    /// stay. What comes stays when it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system, if it cannot be opened, or if another program writes to it.
+    pub fn in_place(path: &Path, length: u64, offset: u64) -> io::Result<Self> {
+        Growing::open(path.to_owned(), length, offset, None).map(Kind::InPlace).map(Self)
+    }
+
+    /// Where its bytes are until it is committed.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match &self.0 {
+            Kind::Replacing(temporary) => &temporary.path,
+            Kind::Part(part) => &part.growing.path,
+            Kind::InPlace(growing) => &growing.path,
+        }
+    }
+
+    /// The name that it gets.
+    #[must_use]
+    pub fn target(&self) -> &Path {
+        match &self.0 {
+            Kind::Replacing(temporary) => &temporary.target,
+            Kind::Part(part) => &part.target,
+            Kind::InPlace(growing) => &growing.path,
+        }
+    }
+
+    /// Whether what came stays when it is dropped, so that a later download can go on there.
+    #[must_use]
+    pub const fn is_kept(&self) -> bool {
+        !matches!(self.0, Kind::Replacing(_))
+    }
+
+    /// Sets when it was modified, to be called after the last byte.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn set_modified(&self, time: SystemTime) -> io::Result<()> {
+        let file = match &self.0 {
+            Kind::Replacing(temporary) => &temporary.file,
+            Kind::Part(Part { growing, .. }) | Kind::InPlace(growing) => &growing.file,
+        };
+        file.set_modified(time)
+    }
+
+    const fn growing(&self) -> Option<&Growing> {
+        match &self.0 {
+            Kind::Part(Part { growing, .. }) | Kind::InPlace(growing) => Some(growing),
+            Kind::Replacing(_) => None,
+        }
+    }
+
+    /// Takes away what came after the offset at which the download went on.
+    pub fn restore(&self) {
+        if let Some(growing) = self.growing() {
+            growing.restore();
+        }
+    }
+
+    /// The same, if what came may be the beginning of the file once more: some servers take `REST`
+    /// and send all from the start.
+    pub fn restore_repeated(&self) {
+        if let Some(growing) = self.growing()
+            && growing.is_repeated().unwrap_or(true)
+        {
+            growing.restore();
+        }
+    }
+
+    /// Takes away what came, since it is known to be wrong, and `NAME.part` as a whole.
+    pub fn discard(self) {
+        self.restore();
+        if let Kind::Part(part) = &self.0
+            && is_at(&part.growing.file, &part.growing.path)
+        {
+            let _ = fs::remove_file(&part.growing.path);
+        }
+    }
+
+    /// Gives the file to the disk, and then its name: the download is whole. A file that has the
+    /// name is replaced if `replaces` says so.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system; the old file is then still there.
+    pub fn commit(mut self, replaces: bool) -> io::Result<Committed> {
+        let done = match &mut self.0 {
+            Kind::InPlace(growing) => {
+                growing.keep();
+                growing.begun().and_then(|file| file.sync_all())
+            }
+            Kind::Part(Part { growing, target }) => growing
+                .begun()
+                .and_then(|file| {
+                    Origin::remove_from(file);
+                    file.sync_all()
+                })
+                .and_then(|()| rename(&growing.path, target, replaces)),
+            Kind::Replacing(temporary) => {
+                let Temporary { file, path, target, is_named } = temporary;
+                let renamed = file.sync_all().and_then(|()| rename(path, target, replaces));
+                *is_named = renamed.is_ok();
+                renamed
+            }
+        };
+        match done {
+            Ok(()) => Ok(Committed::Done),
+            Err(error) if !replaces && error.kind() == io::ErrorKind::AlreadyExists => {
+                Ok(Committed::Exists)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Write for LocalFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Kind::Replacing(temporary) => temporary.file.write(bytes),
+            Kind::Part(Part { growing, .. }) | Kind::InPlace(growing) => {
+                growing.begun()?.write(bytes)
+            }
+        }
+    }
+
+    /// Does nothing: [`commit`](Self::commit) gives the bytes to the disk.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The path of its bytes.
+impl AsRef<Path> for LocalFile {
+    fn as_ref(&self) -> &Path {
+        self.path()
+    }
+}
+
+/// `NAME.part`, which keeps what came of a file.
+#[must_use]
+pub fn part_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    name.into()
+}
+
+/// The directory in which `path` is.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Gives a file its name, which another may have only if it is to be replaced.
+fn rename(from: &Path, to: &Path, replaces: bool) -> io::Result<()> {
+    if replaces {
+        return fs::rename(from, to);
+    }
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system has it. A second name for the file does the same.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)
+        }
+        renamed => Ok(renamed?),
+    }
+}
+
+/// Gives a file the owner, where that is allowed, and the permissions of the one that it is to
+/// replace; not the bits that would make a program of other content run as somebody else.
+fn take_over(file: &File, old: &Metadata) -> io::Result<()> {
+    let new = file.metadata()?;
+    if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+        let _ = fchown(file, Some(old.uid()), Some(old.gid()));
+    }
+    Ok(fchmod(file, Mode::from_raw_mode(old.mode() & 0o777))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn names_in(root: &Path) -> Vec<String> {
+        let entries = fs::read_dir(root).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_replaces_or_leaves_no_trace_li_07_cl_53() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("f");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o4640)).unwrap();
+
+        let mut file = LocalFile::replacing(&path).unwrap();
+        file.write_all(b"half").unwrap();
+        assert_eq!(names_in(root.path()).len(), 2);
+        drop(file);
+        assert_eq!(names_in(root.path()), ["f"]);
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+
+        let mut file = LocalFile::replacing(&path).unwrap();
+        file.write_all(b"whole").unwrap();
+        file.commit(true).unwrap();
+        assert_eq!(names_in(root.path()), ["f"]);
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
+    }
+
+    #[test]
+    fn a_part_stays_when_dropped() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("f");
+        let mut file = LocalFile::part(&path, 0, 0, None).unwrap();
+        file.write_all(b"abcdef").unwrap();
+        drop(file);
+        assert_eq!(names_in(root.path()), ["f.part"]);
+        let mut file = LocalFile::part(&path, 6, 4, None).unwrap();
+        file.write_all(b"EF").unwrap();
+        file.commit(true).unwrap();
+        assert_eq!(names_in(root.path()), ["f"]);
+        assert_eq!(fs::read(&path).unwrap(), b"abcdEF");
+    }
+
+    #[test]
+    fn a_part_is_not_emptied_before_a_byte_comes_nor_left_empty() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("f");
+        let part = root.path().join("f.part");
+        drop(LocalFile::part(&path, 0, 0, None).unwrap());
+        assert!(names_in(root.path()).is_empty());
+        fs::write(&part, "abcdef").unwrap();
+        drop(LocalFile::part(&path, 6, 0, None).unwrap());
+        assert_eq!(fs::read(&part).unwrap(), b"abcdef");
+        // A file of no bytes is a file all the same.
+        LocalFile::part(&path, 6, 0, None).unwrap().commit(true).unwrap();
+        assert_eq!(names_in(root.path()), ["f"]);
+        assert_eq!(fs::read(&path).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_part_takes_over_the_permissions_of_the_file_it_replaces() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("f");
+        fs::write(&path, "old and private").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let mut file = LocalFile::part(&path, 0, 0, None).unwrap();
+        file.write_all(b"new").unwrap();
+        file.commit(true).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+    }
+
+    #[test]
+    fn two_do_not_go_on_with_the_same_file() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("f");
+        let mut first = LocalFile::part(&path, 0, 0, None).unwrap();
+        first.write_all(b"abc").unwrap();
+        for length in [0, 3] {
+            let error = LocalFile::part(&path, length, length, None).unwrap_err();
+            assert!(error.to_string().contains("f.part: another program"), "{error}");
+        }
+        first.commit(true).unwrap();
+        let mut first = LocalFile::in_place(&path, 3, 3).unwrap();
+        first.write_all(b"def").unwrap();
+        assert!(LocalFile::in_place(&path, 6, 6).is_err());
+        first.commit(true).unwrap();
+        assert!(LocalFile::in_place(&path, 3, 3).is_err(), "it grew since it was looked at");
+        assert_eq!(fs::read(&path).unwrap(), b"abcdef");
+    }
+
+    #[test]
+    fn what_has_the_name_meanwhile_stays_where_it_is_not_to_be_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("f");
+        let mut file = LocalFile::replacing(&path).unwrap();
+        file.write_all(b"new").unwrap();
+        fs::write(&path, "another's").unwrap();
+        assert_eq!(file.commit(false).unwrap(), Committed::Exists);
+        assert_eq!(names_in(root.path()), ["f"]);
+        assert_eq!(fs::read(&path).unwrap(), b"another's");
+        fs::remove_file(&path).unwrap();
+        let mut file = LocalFile::replacing(&path).unwrap();
+        file.write_all(b"new").unwrap();
+        assert_eq!(file.commit(false).unwrap(), Committed::Done);
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_file_in_place_is_not_emptied_before_a_byte_comes() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("f");
+        fs::write(&path, "old").unwrap();
+        let mut file = LocalFile::in_place(&path, 3, 0).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        file.write_all(b"ne").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"ne");
+        file.commit(true).unwrap();
+        LocalFile::in_place(&path, 2, 0).unwrap().commit(true).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"");
+    }
+}

@@ -1,0 +1,214 @@
+//! `download_to` and `upload_from`: whole files, gone on with where they were cut.
+
+use std::fs;
+use std::io::ErrorKind;
+
+use ftp_client::{Error, FileOptions, Watch};
+
+use crate::peer::{Server, reset};
+
+const THEN: &str = "213 20200101000000";
+
+/// `SIZE` and `MDTM`.
+fn about(peer: &mut crate::peer::Peer, size: u64, modified: &str) {
+    peer.answer("SIZE a", &format!("213 {size}"));
+    peer.answer("MDTM a", modified);
+}
+
+#[test]
+fn a_download_gets_its_name_when_it_is_whole() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    fs::write(&path, "old").unwrap();
+    let old = path.clone();
+    let (server, mut client) = Server::logged_in(move |mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 ok");
+        peer.send_data(b"hello");
+        assert_eq!(fs::read(&old).unwrap(), b"old");
+        peer.reply("226 done");
+        peer.answer("SIZE a", "213 5");
+        peer.epsv();
+        peer.answer("RETR a", "150 ok");
+        peer.send_data(b"hell");
+        peer.reply("226 done");
+        peer.answer("SIZE a", "213 5");
+        peer.epsv();
+        peer.answer("RETR a", "550 gone");
+    });
+    let options = FileOptions::new();
+    let done = client.download_to("a", &path, options, &mut Watch::new()).unwrap();
+    assert_eq!((done.size, done.resumed, done.is_verified), (5, 0, true));
+    assert_eq!(fs::read(&path).unwrap(), b"hello");
+    let short = client.download_to("a", &path, options, &mut Watch::new());
+    assert!(matches!(short, Err(Error::Incomplete { bytes: 4, announced: Some(5) })), "{short:?}");
+    let gone = client.download_to("a", &path, options, &mut Watch::new());
+    assert!(matches!(gone, Err(Error::Refused(..))), "{gone:?}");
+    assert_eq!(fs::read(&path).unwrap(), b"hello");
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    server.end();
+}
+
+#[test]
+fn what_has_the_name_by_then_can_be_left_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    let other = path.clone();
+    let (server, mut client) = Server::logged_in(move |mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 Opening for a (5 bytes)");
+        fs::write(other, "another").unwrap();
+        peer.send_data(b"hello");
+        peer.reply("226 done");
+    });
+    let options = FileOptions::new().keep_existing(true);
+    let error = client.download_to("a", &path, options, &mut Watch::new()).unwrap_err();
+    assert!(matches!(&error, Error::Local(error) if error.kind() == ErrorKind::AlreadyExists));
+    assert_eq!(fs::read(&path).unwrap(), b"another");
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    server.end();
+}
+
+#[test]
+fn a_cut_download_goes_on_in_its_part_as_09() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    let part = root.path().join("a.part");
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        about(&mut peer, 12, THEN);
+        peer.epsv();
+        peer.answer("RETR a", "150 ok");
+        peer.send_data(b"hello");
+        peer.reply("426 cut");
+        about(&mut peer, 12, THEN);
+        peer.epsv();
+        peer.answer("REST 5", "350 go on");
+        peer.answer("RETR a", "150 ok");
+        peer.send_data(b", world");
+        peer.reply("226 done");
+        peer.answer("MDTM a", THEN);
+    });
+    let options = FileOptions::new().resume(true);
+    let cut = client.download_to("a", &path, options, &mut Watch::new()).unwrap_err();
+    assert_eq!(cut.to_string(), "RETR refused: 426 cut");
+    assert_eq!(fs::read(&part).unwrap(), b"hello");
+    assert!(!path.exists());
+    let done = client.download_to("a", &path, options, &mut Watch::new()).unwrap();
+    assert_eq!((done.resumed, done.size, done.is_verified), (5, 12, true));
+    assert_eq!(fs::read(&path).unwrap(), b"hello, world");
+    assert!(!part.exists());
+    server.end();
+}
+
+#[test]
+fn what_may_be_of_another_file_is_begun_anew_as_09() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    let part = root.path().join("a.part");
+    fs::write(&part, "other").unwrap();
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        // It was modified after the last byte came here.
+        about(&mut peer, 12, "213 20990101000000");
+        peer.epsv();
+        peer.answer("RETR a", "150 ok");
+        peer.send_data(b"hello, world");
+        peer.reply("226 done");
+        peer.answer("SIZE a", "213 12");
+    });
+    let options = FileOptions::new().resume(true);
+    let done = client.download_to("a", &path, options, &mut Watch::new()).unwrap();
+    assert_eq!((done.resumed, done.size), (0, 12));
+    assert_eq!(fs::read(&path).unwrap(), b"hello, world");
+    server.end();
+}
+
+#[test]
+fn a_server_that_cannot_begin_there_sends_all() {
+    for takes_rest in [false, true] {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a");
+        fs::write(root.path().join("a.part"), "hello").unwrap();
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            about(&mut peer, 12, THEN);
+            peer.epsv();
+            if takes_rest {
+                peer.answer("REST 5", "350 go on");
+                peer.answer("RETR a", "150 ok");
+                peer.send_data(b"hello, world");
+                peer.reply("226 done");
+            } else {
+                peer.answer("REST 5", "502 no");
+            }
+            about(&mut peer, 12, THEN);
+            peer.epsv();
+            peer.answer("RETR a", "150 ok");
+            peer.send_data(b"hello, world");
+            peer.reply("226 done");
+            peer.answer("SIZE a", "213 12");
+        });
+        let options = FileOptions::new().resume(true);
+        let done = client.download_to("a", &path, options, &mut Watch::new()).unwrap();
+        assert_eq!((done.resumed, done.size), (0, 12), "{takes_rest}");
+        assert_eq!(fs::read(&path).unwrap(), b"hello, world");
+        server.end();
+    }
+}
+
+#[test]
+fn an_upload_is_as_long_there_as_here_and_goes_on_where_it_was_cut() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    fs::write(&path, "hello, world").unwrap();
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("STOR a", "150 ok");
+        assert_eq!(peer.read_data(), b"hello, world");
+        peer.reply("226 done");
+        peer.answer("SIZE a", "213 11");
+        // Of another try the beginning is there.
+        about(&mut peer, 5, "213 20990101000000");
+        peer.epsv();
+        peer.answer("APPE a", "150 ok");
+        assert_eq!(peer.read_data(), b", world");
+        peer.reply("226 done");
+        peer.answer("SIZE a", "213 12");
+        // All is there.
+        about(&mut peer, 12, "213 20990101000000");
+        // It is older than the local file.
+        about(&mut peer, 5, THEN);
+        peer.epsv();
+        peer.answer("STOR a", "150 ok");
+        reset(peer.data());
+        peer.reply("451 no");
+        // It lets no file be continued.
+        about(&mut peer, 5, "213 20990101000000");
+        peer.epsv();
+        peer.answer("APPE a", "451 a: Restart not permitted, try again");
+        peer.epsv();
+        peer.answer("STOR a", "150 ok");
+        assert_eq!(peer.read_data(), b"hello, world");
+        peer.reply("226 done");
+        peer.answer("SIZE a", "213 12");
+        peer.answer("SIZE a", "213 13");
+    });
+    let options = FileOptions::new();
+    let short = client.upload_from(&path, "a", options, &mut Watch::new());
+    assert!(matches!(short, Err(Error::Incomplete { bytes: 11, announced: Some(12) })));
+    let options = options.resume(true);
+    let done = client.upload_from(&path, "a", options, &mut Watch::new()).unwrap();
+    assert_eq!((done.resumed, done.size, done.is_verified), (5, 12, true));
+    let done = client.upload_from(&path, "a", options, &mut Watch::new()).unwrap();
+    assert_eq!((done.resumed, done.size, done.report.is_none()), (12, 12, true));
+    let refused = client.upload_from(&path, "a", options, &mut Watch::new()).unwrap_err();
+    assert_eq!(refused.to_string(), "STOR refused: 451 no");
+    let done = client.upload_from(&path, "a", options, &mut Watch::new()).unwrap();
+    assert_eq!((done.resumed, done.size), (0, 12));
+    let longer = client.upload_from(&path, "a", options, &mut Watch::new());
+    assert!(matches!(longer, Err(Error::Changed)), "{longer:?}");
+    let missing = client.upload_from(root.path().join("b"), "a", options, &mut Watch::new());
+    assert!(matches!(missing, Err(Error::Local(error)) if error.to_string().contains("/b: ")));
+    server.end();
+}
