@@ -69,6 +69,11 @@ impl Throttle {
         Self { rates: rates.into_iter().collect() }
     }
 
+    /// No rate at all.
+    pub(crate) const fn none() -> Self {
+        Self { rates: Vec::new() }
+    }
+
     pub(crate) fn is_off(&self) -> bool {
         self.rates.is_empty()
     }

@@ -1,11 +1,10 @@
-//! What is known of a file beside its content, changed: MFMT and MFF (draft-somers-ftp-mfxx-04),
-//! SITE CHMOD; and SITE itself (RFC 959 §4.1.3).
+//! What is known of a file beside its content, changed: MFMT and MFF (draft-somers-ftp-mfxx-04).
 
 use std::fmt::Write as _;
 
-use ftp_proto::{Facts, Pathname, Permissions, Reply, ReplyCode, SiteArgument, TimeVal};
+use ftp_proto::{Facts, Pathname, Permissions, Reply, ReplyCode, TimeVal};
 
-use crate::auth::{Offer, Rights};
+use crate::auth::Rights;
 use crate::log::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::{Outcome, Session};
@@ -13,11 +12,11 @@ use crate::storage::Capabilities;
 
 /// What is to be changed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-struct Change {
+pub(super) struct AttributeChange {
     /// When it was last modified, in seconds since 1970.
-    modified: Option<i64>,
+    pub(super) modified: Option<i64>,
     /// The permission bits.
-    mode: Option<u32>,
+    pub(super) mode: Option<u32>,
 }
 
 /// The permission bits that can be set. Set-id bits have no use in a tree of files that are
@@ -26,7 +25,7 @@ const MODE: u32 = 0o777;
 
 /// `MFMT <time> <path>`: 213 with the time as it is stored now.
 pub(super) fn mfmt(session: &Session, time: &TimeVal, path: &Pathname) -> Outcome {
-    let change = Change { modified: Some(time.unix_seconds()), mode: None };
+    let change = AttributeChange { modified: Some(time.unix_seconds()), mode: None };
     change.make(session, path).map_or_else(Outcome::Reply, |facts| told(facts, path))
 }
 
@@ -36,7 +35,8 @@ pub(super) fn mff(session: &Session, facts: &Facts) -> Outcome {
     let wrong = || Reply::new(ReplyCode::BAD_ARGUMENT, "Bad value of a fact").into();
     let Ok(path) = Pathname::new(facts.name()) else { return wrong() };
     let capabilities = session.offer().capabilities;
-    let (mut change, mut is_known) = (Change::default(), true);
+    let mut change = AttributeChange::default();
+    let mut is_known = true;
     for (name, value) in facts.iter() {
         let is = |fact: &str, needed| {
             name.eq_ignore_ascii_case(fact.as_bytes()) && capabilities.contains(needed)
@@ -65,9 +65,9 @@ fn told(facts: String, path: &Pathname) -> Outcome {
     Reply::new(ReplyCode::FILE_STATUS, text).into()
 }
 
-impl Change {
+impl AttributeChange {
     /// Makes the change; the facts as they are then.
-    fn make(self, session: &Session, path: &Pathname) -> Result<String, Reply> {
+    pub(super) fn make(self, session: &Session, path: &Pathname) -> Result<String, Reply> {
         let path = session.resolve(path);
         let needs = |wanted, right| if wanted { right } else { Rights::NONE };
         let rights = needs(self.modified.is_some(), Rights::WRITE)
@@ -82,7 +82,8 @@ impl Change {
         let bits = self.mode.map(|mode| storage.chmod(&path, mode)).transpose().map_err(failed)?;
         let time = self.modified.map(|modified| storage.set_times(&path, modified)).transpose();
         let now = time.as_ref().ok().copied().flatten();
-        let (modified, mode) = (now.map(|now| now.modified), bits.map(|now| now.mode));
+        let modified = now.map(|now| now.modified);
+        let mode = bits.map(|now| now.mode);
         if modified.is_some() || mode.is_some() {
             session.tell(EventKind::Changed { path: &path, modified, mode });
         }
@@ -97,32 +98,5 @@ impl Change {
             let _ = write!(facts, "UNIX.mode={:04o};", now.mode);
         }
         Ok(facts)
-    }
-}
-
-/// Whether `SITE CHMOD` is there and ever let through; as long as nobody is logged in, for any user.
-pub(super) fn may_chmod(session: &Session) -> bool {
-    let Offer { rights, capabilities } = session.offer();
-    rights.contains(Rights::CHMOD) && capabilities.contains(Capabilities::CHMOD)
-}
-
-/// `SITE HELP`: 214 with what the user may do. `SITE CHMOD <mode> <path>`: 200. 504 for any other
-/// word.
-pub(super) fn site(session: &Session, argument: &SiteArgument) -> Outcome {
-    let can_chmod = session.offer().capabilities.contains(Capabilities::CHMOD);
-    match argument {
-        SiteArgument::Help(_) => {
-            let mut lines = vec![" SITE HELP"];
-            lines.extend(may_chmod(session).then_some(" SITE CHMOD <mode> <path>"));
-            Reply::multi_line(ReplyCode::HELP, "Commands:", lines, "End").into()
-        }
-        SiteArgument::Chmod { mode, path } if can_chmod => {
-            let change = Change { modified: None, mode: Some(u32::from(*mode)) };
-            let done = |_facts| Reply::new(ReplyCode::OKAY, "Mode changed").into();
-            change.make(session, path).map_or_else(Outcome::Reply, done)
-        }
-        SiteArgument::Chmod { .. } | SiteArgument::Other(_) => {
-            Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "No such SITE command").into()
-        }
     }
 }

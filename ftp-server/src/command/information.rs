@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use ftp_proto::{Escaped, OptsArgument, ProtectionLevel, Reply, ReplyCode, Verb};
 
-use super::attribute::may_chmod;
-use super::{RULES, Rule};
+use super::rules::{RULES, Rule};
+use super::site;
 use crate::auth::{Offer, Rights};
 use crate::data::DataChannel;
 use crate::digest::Algorithm;
@@ -28,7 +28,7 @@ pub(super) fn noop() -> Outcome {
 pub(super) fn feat(session: &Session) -> Outcome {
     let offer = session.offer();
     let served = RULES.iter().filter(|rule| rule.is_enabled(session));
-    let served = served.filter(|rule| is_permitted(rule.verb, offer.rights));
+    let served = served.filter(|rule| rule.is_permitted(offer.rights));
     // Not a command but the way paths work here (RFC 3659 §6).
     let mut features = vec!["TVFS".to_owned()];
     for rule in served {
@@ -48,31 +48,6 @@ pub(super) fn feat(session: &Session) -> Outcome {
     features.sort_unstable();
     let lines = features.iter().map(|feature| format!(" {feature}"));
     Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features:", lines, "End").into()
-}
-
-/// Whether a command is ever let through with these rights.
-fn is_permitted(verb: Verb, rights: Rights) -> bool {
-    let may = |right| rights.contains(right);
-    match verb {
-        Verb::Avbl
-        | Verb::List
-        | Verb::Mdtm
-        | Verb::Mlsd
-        | Verb::Mlst
-        | Verb::Nlst
-        | Verb::Size => may(Rights::LIST),
-        Verb::Retr | Verb::Hash => may(Rights::RETRIEVE),
-        Verb::Stor | Verb::Stou => may(Rights::CREATE),
-        Verb::Appe => may(Rights::APPEND),
-        Verb::Mfmt => may(Rights::WRITE),
-        Verb::Mff => may(Rights::WRITE) || may(Rights::CHMOD),
-        Verb::Rest => may(Rights::RETRIEVE) || may(Rights::WRITE),
-        Verb::Allo => may(Rights::CREATE) || may(Rights::APPEND),
-        Verb::Mkd => may(Rights::MKDIR),
-        Verb::Dele | Verb::Rmd => may(Rights::DELETE),
-        Verb::Rnfr | Verb::Rnto => may(Rights::RENAME),
-        _ => true,
-    }
 }
 
 /// The facts there are, those that are now chosen marked with `*` (RFC 3659 §7.8).
@@ -125,9 +100,7 @@ pub(super) fn opts(session: &mut Session, option: &OptsArgument) -> Outcome {
             }
             Reply::new(ReplyCode::OKAY, text.trim_end()).into()
         }
-        OptsArgument::Hash(name)
-            if Rule::of(Verb::Hash).is_some_and(|rule| rule.is_enabled(session)) =>
-        {
+        OptsArgument::Hash(name) if is_served(session, Verb::Hash) => {
             let current = session.algorithm;
             let wanted = name.as_deref().map_or(Some(current), Algorithm::named);
             let Some(algorithm) = wanted else {
@@ -157,7 +130,7 @@ pub(super) fn help(session: &Session, verb: Option<&[u8]>) -> Outcome {
     }
     let rights = session.offer().rights;
     let enabled = RULES.iter().filter(|rule| rule.is_enabled(session));
-    let enabled = enabled.filter(|rule| is_permitted(rule.verb, rights));
+    let enabled = enabled.filter(|rule| rule.is_permitted(rights));
     let verbs: Vec<&str> = enabled.map(|rule| rule.verb.as_str()).collect();
     let lines = verbs.chunks(8).map(|line| format!(" {}", line.join(" ")));
     Reply::multi_line(ReplyCode::HELP, "Commands:", lines, "HELP <command> shows its form").into()
@@ -165,14 +138,16 @@ pub(super) fn help(session: &Session, verb: Option<&[u8]>) -> Outcome {
 
 /// How a command is written, as far as this user can use it.
 fn form(session: &Session, rule: &Rule) -> String {
-    let more = match rule.verb {
-        Verb::Site if may_chmod(session) => " | CHMOD <mode> <path>",
-        Verb::Opts if Rule::of(Verb::Hash).is_some_and(|hash| hash.is_enabled(session)) => {
-            " | HASH [<name>]"
-        }
-        _ => "",
-    };
-    format!("{}{more}", rule.help)
+    match rule.verb {
+        Verb::Site => format!("{} {}", rule.help, site::forms(session).join(" | ")),
+        Verb::Opts if is_served(session, Verb::Hash) => format!("{} | HASH [<name>]", rule.help),
+        _ => rule.help.to_owned(),
+    }
+}
+
+/// Whether a command is served now.
+fn is_served(session: &Session, verb: Verb) -> bool {
+    Rule::of(verb).is_some_and(|rule| rule.is_enabled(session))
 }
 
 /// `STAT`: 211 with the state of the session, and of the transfer if `moved` says that one runs.

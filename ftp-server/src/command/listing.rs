@@ -13,13 +13,13 @@ use crate::listing::{self, FactSelection};
 use crate::name_pattern::is_denied;
 use crate::pace::for_a_tick;
 use crate::reply::{self, Purpose};
-use crate::session::{Outcome, Session, Transfer, Work, Working};
+use crate::session::{Outcome, PreparedTransfer, Session, Work, Working};
 use crate::storage::{
     Entries, Entry, EntryKind, Metadata, Storage, StorageError, StorageErrorKind, VirtualPath,
 };
 
 /// What `LIST`, `NLST` or `STAT` was asked to show.
-struct Target {
+struct ListingTarget {
     path: VirtualPath,
     /// Whether the argument named one object that is not a directory.
     is_single: bool,
@@ -31,8 +31,9 @@ struct Target {
 }
 
 /// `LIST [<path>]`: a line for people about each entry, in the form of `ls -l`.
-pub(super) fn list(session: &Session, path: Option<&Pathname>) -> Outcome {
-    let (now, show_ids) = (now(), session.context.config.show_ids);
+pub(super) fn list(session: &Session, path: Option<&Pathname>) -> Result<PreparedTransfer, Reply> {
+    let now = now();
+    let show_ids = session.context.config.show_ids;
     let line = move |_prefix: &[u8], entry: &Entry, out: &mut Vec<u8>| {
         listing::list_line(&entry.name, &entry.metadata, now, show_ids, out);
     };
@@ -40,7 +41,7 @@ pub(super) fn list(session: &Session, path: Option<&Pathname>) -> Outcome {
 }
 
 /// `NLST [<path>]`: the names, each so that RETR takes it (RFC 1123 §4.1.2.7).
-pub(super) fn nlst(session: &Session, path: Option<&Pathname>) -> Outcome {
+pub(super) fn nlst(session: &Session, path: Option<&Pathname>) -> Result<PreparedTransfer, Reply> {
     let line = |prefix: &[u8], entry: &Entry, out: &mut Vec<u8>| {
         out.extend_from_slice(prefix);
         out.extend_from_slice(&entry.name);
@@ -50,23 +51,25 @@ pub(super) fn nlst(session: &Session, path: Option<&Pathname>) -> Outcome {
 }
 
 /// Appends the line of an entry, whose name is to have this in front of it.
-type Line = Box<dyn Fn(&[u8], &Entry, &mut Vec<u8>)>;
+type LineWriter = Box<dyn Fn(&[u8], &Entry, &mut Vec<u8>)>;
 
-fn show(session: &Session, path: Option<&Pathname>, line: Line) -> Outcome {
-    let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
-    match target(session, storage, path) {
-        Ok(Target { path, prefix, entries, pattern, .. }) => {
-            let is_pattern = pattern.is_some();
-            let line = move |entry: &Entry, out: &mut Vec<u8>| {
-                if is_shown(entry, pattern.as_ref()) {
-                    line(&prefix, entry, out);
-                }
-            };
-            let outgoing = ListingOutgoing::new(entries, Box::new(line));
-            Transfer::send(path, if is_pattern { outgoing.not_empty() } else { outgoing }).into()
+fn show(
+    session: &Session,
+    path: Option<&Pathname>,
+    write_line: LineWriter,
+) -> Result<PreparedTransfer, Reply> {
+    let storage = session.storage(Rights::LIST).ok_or_else(reply::no_right)?;
+    let ListingTarget { path, prefix, entries, pattern, .. } = target(session, storage, path)
+        .map_err(|error| reply::storage_failure(&error, Purpose::Existing))?;
+    let is_pattern = pattern.is_some();
+    let line = move |entry: &Entry, out: &mut Vec<u8>| {
+        if is_shown(entry, pattern.as_ref()) {
+            write_line(&prefix, entry, out);
         }
-        Err(error) => reply::storage_failure(&error, Purpose::Existing).into(),
-    }
+    };
+    let outgoing = ListingOutgoing::new(entries, Box::new(line));
+    let outgoing = if is_pattern { outgoing.not_empty() } else { outgoing };
+    Ok(PreparedTransfer::send(path, outgoing))
 }
 
 /// `STAT <path>`: the lines of LIST in the reply: 212 about a directory, 213 about a file.
@@ -78,14 +81,21 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Outcome {
     };
     let path = target.path.clone();
     let show_ids = session.context.config.show_ids;
-    let (begun, now, lines) = (Instant::now(), now(), Vec::new());
-    let listing = Listing { target, show_ids, begun, now, lines, bytes: 0, is_cut: false };
+    let listing = StatListing {
+        target,
+        show_ids,
+        begun: Instant::now(),
+        now: now(),
+        lines: Vec::new(),
+        bytes: 0,
+        is_cut: false,
+    };
     Working::new(path, listing).into()
 }
 
 /// What `STAT <path>` shows, as it is gathered: of many entries few may match a pattern.
-struct Listing {
-    target: Target,
+struct StatListing {
+    target: ListingTarget,
     show_ids: bool,
     begun: Instant,
     /// Seconds since 1970.
@@ -96,7 +106,7 @@ struct Listing {
     is_cut: bool,
 }
 
-impl Listing {
+impl StatListing {
     /// Looks at the next entry. True behind the last one.
     fn look_at_one(&mut self) -> Result<bool, Reply> {
         if self.begun.elapsed() >= limits::PREPARE {
@@ -134,7 +144,7 @@ impl Listing {
     }
 }
 
-impl Work for Listing {
+impl Work for StatListing {
     fn step(&mut self) -> Option<Reply> {
         match for_a_tick(|| self.look_at_one()) {
             Ok(true) => Some(self.finish()),
@@ -154,7 +164,7 @@ fn target(
     session: &Session,
     storage: &dyn Storage,
     argument: Option<&Pathname>,
-) -> Result<Target, StorageError> {
+) -> Result<ListingTarget, StorageError> {
     let text = listing::strip_flags(argument.map_or(&[], Pathname::as_bytes));
     match look_up(session, storage, text) {
         Err(error) if error.kind == StorageErrorKind::NotFound => {
@@ -168,11 +178,21 @@ fn target(
 }
 
 /// Finds what `text` names, the current directory if it is empty: a name comes before a pattern.
-fn look_up(session: &Session, storage: &dyn Storage, text: &[u8]) -> Result<Target, StorageError> {
+fn look_up(
+    session: &Session,
+    storage: &dyn Storage,
+    text: &[u8],
+) -> Result<ListingTarget, StorageError> {
     let Ok(named) = Pathname::new(text) else {
         let path = session.directory.clone();
         let entries = storage.list(&path)?;
-        return Ok(Target { path, is_single: false, prefix: Vec::new(), entries, pattern: None });
+        return Ok(ListingTarget {
+            path,
+            is_single: false,
+            prefix: Vec::new(),
+            entries,
+            pattern: None,
+        });
     };
     let path = session.resolve(&named);
     match storage.stat(&path) {
@@ -182,12 +202,12 @@ fn look_up(session: &Session, storage: &dyn Storage, text: &[u8]) -> Result<Targ
             if !prefix.ends_with(b"/") {
                 prefix.push(b'/');
             }
-            Ok(Target { path, is_single: false, prefix, entries, pattern: None })
+            Ok(ListingTarget { path, is_single: false, prefix, entries, pattern: None })
         }
         Ok(metadata) => {
             let entry = Entry { name: text.to_vec(), metadata };
             let entries = Box::new(std::iter::once(Ok(entry)));
-            Ok(Target { path, is_single: true, prefix: Vec::new(), entries, pattern: None })
+            Ok(ListingTarget { path, is_single: true, prefix: Vec::new(), entries, pattern: None })
         }
         Err(error) if error.kind == StorageErrorKind::NotFound => {
             matching(session, storage, text)?.ok_or(error)
@@ -201,15 +221,20 @@ fn matching(
     session: &Session,
     storage: &dyn Storage,
     text: &[u8],
-) -> Result<Option<Target>, StorageError> {
+) -> Result<Option<ListingTarget>, StorageError> {
     let start = text.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
     let (prefix, last) = text.split_at_checked(start).unwrap_or((&[], text));
     let Some(pattern) = Pattern::parse(last) else { return Ok(None) };
     let directory = Pathname::new(prefix).ok();
     let path = session.resolve_or_here(directory.as_ref());
     let entries = storage.list(&path)?;
-    let (prefix, pattern) = (prefix.to_vec(), Some(pattern));
-    Ok(Some(Target { path, is_single: false, prefix, entries, pattern }))
+    Ok(Some(ListingTarget {
+        path,
+        is_single: false,
+        prefix: prefix.to_vec(),
+        entries,
+        pattern: Some(pattern),
+    }))
 }
 
 /// Whether an entry is meant, and can stand on a line.
@@ -221,8 +246,8 @@ fn is_shown(entry: &Entry, pattern: Option<&Pattern>) -> bool {
 /// `MLSD [<directory>]`: a line of facts for programs about each entry (RFC 3659 §7). The directory
 /// and its parent have no line: RFC 3659 §7.2 leaves them out or in, and clients such as rclone take
 /// a line of `type=cdir` for a directory in it, whose name is a path. `MLST` tells their facts.
-pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Outcome {
-    let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
+pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<PreparedTransfer, Reply> {
+    let storage = session.storage(Rights::LIST).ok_or_else(reply::no_right)?;
     let path = session.resolve_or_here(path);
     let listed = storage.stat(&path).and_then(|metadata| match metadata.kind {
         EntryKind::Directory => storage.list(&path),
@@ -230,21 +255,18 @@ pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Outcome {
         EntryKind::Symlink => Err(StorageErrorKind::Denied.into()),
         _ => Err(StorageErrorKind::NotDirectory.into()),
     });
-    let entries = match listed {
-        Ok(entries) => entries,
-        Err(error) if error.kind == StorageErrorKind::NotDirectory => {
-            return Reply::new(ReplyCode::BAD_ARGUMENT, "Not a directory").into();
-        }
-        Err(error) => return reply::storage_failure(&error, Purpose::Existing).into(),
-    };
-    let shown = Shown::of(session);
+    let entries = listed.map_err(|error| match error.kind {
+        StorageErrorKind::NotDirectory => Reply::new(ReplyCode::BAD_ARGUMENT, "Not a directory"),
+        _ => reply::storage_failure(&error, Purpose::Existing),
+    })?;
+    let shown = ShownFacts::of(session);
     let line = move |entry: &Entry, out: &mut Vec<u8>| {
         if entry.metadata.kind != EntryKind::Special && !listing::has_line_break(&entry.name) {
             shown.about(&entry.name, &entry.metadata, false, out);
             out.extend_from_slice(b"\r\n");
         }
     };
-    Transfer::send(path, ListingOutgoing::new(entries, Box::new(line))).into()
+    Ok(PreparedTransfer::send(path, ListingOutgoing::new(entries, Box::new(line))))
 }
 
 /// `MLST [<path>]`: the facts of one object, in the reply, with its absolute path.
@@ -254,7 +276,7 @@ pub(super) fn mlst(session: &Session, path: Option<&Pathname>) -> Outcome {
     match storage.stat(&path) {
         Ok(metadata) => {
             let mut line = b" ".to_vec();
-            let shown = Shown::of(session);
+            let shown = ShownFacts::of(session);
             shown.about(path.as_bytes(), &metadata, path.is_root(), &mut line);
             Reply::multi_line(ReplyCode::FILE_ACTION_OKAY, "Facts:", [line], "End").into()
         }
@@ -264,13 +286,13 @@ pub(super) fn mlst(session: &Session, path: Option<&Pathname>) -> Outcome {
 
 /// What of an entry is shown: the chosen facts, `perm` among them by what the user may do
 /// (RFC 3659 §7.5.5).
-struct Shown {
+struct ShownFacts {
     facts: FactSelection,
     rights: Rights,
     context: Arc<Context>,
 }
 
-impl Shown {
+impl ShownFacts {
     fn of(session: &Session) -> Self {
         let rights = session.user().map_or(Rights::NONE, |user| user.rights);
         Self { facts: session.facts, rights, context: Arc::clone(&session.context) }

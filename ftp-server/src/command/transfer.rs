@@ -9,7 +9,7 @@ use crate::auth::Rights;
 use crate::data::{AsciiOutgoing, ImageOutgoing};
 use crate::log::EventKind;
 use crate::reply::{self, Purpose};
-use crate::session::{Outcome, Session, Transfer};
+use crate::session::{Outcome, PreparedTransfer, Session};
 use crate::storage::{Storage, StorageError, StorageErrorKind, VirtualPath, WriteMode};
 
 /// `REST <offset>`: 350. Counts the bytes of the type in force when the transfer comes.
@@ -19,14 +19,11 @@ pub(super) fn rest(session: &mut Session, marker: RestartMarker) -> Outcome {
 }
 
 /// `RETR <file>`: sends it, from the restart offset on; 554 if that lies beyond the end.
-pub(super) fn retr(session: &Session, path: &Pathname) -> Outcome {
+pub(super) fn retr(session: &Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
     let path = session.resolve(path);
-    let Some(storage) = session.storage(Rights::RETRIEVE) else { return reply::no_right().into() };
-    let opened = open(storage, path, session.parameters.representation, session.restart);
-    opened.map_or_else(
-        |error| reply::storage_failure(&error, Purpose::Existing).into(),
-        Outcome::from,
-    )
+    let storage = session.storage(Rights::RETRIEVE).ok_or_else(reply::no_right)?;
+    open(storage, path, session.parameters.representation, session.restart)
+        .map_err(|error| reply::storage_failure(&error, Purpose::Existing))
 }
 
 fn open(
@@ -34,21 +31,23 @@ fn open(
     path: VirtualPath,
     representation: RepresentationType,
     offset: u64,
-) -> Result<Transfer, StorageError> {
+) -> Result<PreparedTransfer, StorageError> {
     let source = storage.read(&path)?;
     Ok(match representation {
         RepresentationType::Image => {
             let outgoing = ImageOutgoing::new(source, offset)?;
             let text = format!("Opening data connection ({} bytes)", outgoing.expected());
-            Transfer::send(path, outgoing).announce(text)
+            PreparedTransfer::send(path, outgoing).announce(text)
         }
-        RepresentationType::Ascii => Transfer::send(path, AsciiOutgoing::new(source, offset)?),
+        RepresentationType::Ascii => {
+            PreparedTransfer::send(path, AsciiOutgoing::new(source, offset)?)
+        }
     })
 }
 
 /// `STOR <file>`: receives it; with a restart offset, behind that many old bytes. For some users
 /// the directories above it are made as well, if they are missing.
-pub(super) fn stor(session: &mut Session, path: &Pathname) -> Outcome {
+pub(super) fn stor(session: &mut Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
     // It is resumed by REST, or begins again.
     let told = take_told(session, path).filter(|_| session.restart > 0);
     let may_replace = session.context.config.overwrite && session.storage(Rights::WRITE).is_some();
@@ -59,7 +58,7 @@ pub(super) fn stor(session: &mut Session, path: &Pathname) -> Outcome {
 /// `APPE <file>`: receives what is added to it; with a restart offset it is `STOR` with one. Where
 /// there is no file it makes one, unless `SIZE` told how much is kept of one that was cut: what
 /// follows that many bytes comes now.
-pub(super) fn appe(session: &mut Session, path: &Pathname) -> Outcome {
+pub(super) fn appe(session: &mut Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
     let told = take_told(session, path);
     receive(session, path, Rights::APPEND, WriteMode::Append, told)
 }
@@ -77,55 +76,27 @@ fn receive(
     right: Rights,
     mode: WriteMode,
     told: Option<u64>,
-) -> Outcome {
+) -> Result<PreparedTransfer, Reply> {
     let path = session.resolve(path);
-    let ascii = session.parameters.representation == RepresentationType::Ascii;
+    let is_ascii = session.parameters.representation == RepresentationType::Ascii;
     let (right, mode) = match session.restart {
         0 => (right, mode),
         offset => (Rights::WRITE, WriteMode::From(offset)),
     };
-    let Some(shared) = session.shared_storage(right) else { return reply::no_right().into() };
+    let shared = session.shared_storage(right).ok_or_else(reply::no_right)?;
     let storage = &**shared;
-    if ascii && session.restart > 0 {
+    if is_ascii && session.restart > 0 {
         let text = "Restarting an upload needs TYPE I";
-        return Reply::new(ReplyCode::TYPE_MISMATCH, text).into();
+        return Err(Reply::new(ReplyCode::TYPE_MISMATCH, text));
     }
-    // To keep only the first bytes of a file is to replace it. And who may not look must not hear
-    // whether what has the name is a link that leads out.
-    let is_new = match mode {
-        WriteMode::Create => session.user().is_some_and(|user| user.rights.is_drop_box()),
-        WriteMode::From(_) => !session.context.config.overwrite,
-        WriteMode::Replace | WriteMode::Append => false,
-    };
-    if is_new && storage.stat(&path).is_ok() {
-        let error = StorageError::from(StorageErrorKind::Exists);
-        return reply::storage_failure(&error, Purpose::MakeFile).into();
-    }
-    // To add to a file is not to make one.
-    let makes = mode == WriteMode::Append && session.storage(Rights::CREATE).is_none();
-    if makes && storage.stat(&path).is_err_and(|error| error.kind == StorageErrorKind::NotFound) {
-        return reply::no_right().into();
-    }
-    let mode = match (mode, told) {
-        (WriteMode::Append | WriteMode::From(_), Some(_)) if storage.stat(&path).is_ok() => {
-            // Somebody has stored it meanwhile: what the client sends would follow another file than
-            // the one it knows.
-            let error = StorageError::from(StorageErrorKind::Busy);
-            return reply::storage_failure(&error, Purpose::MakeFile).into();
-        }
-        (WriteMode::Append, Some(told)) => WriteMode::From(told),
-        (mode, _) => mode,
-    };
-    let directory = path.parent().unwrap_or_default();
+    check_name(session, storage, &path, mode)?;
+    let mode = resumed_mode(storage, &path, mode, told)?;
     let makes_parents = makes_parents(session, mode);
-    // Where a directory is made on the way, its room is that of the one it is made in.
-    let mut room = directory.clone();
-    while makes_parents
-        && let Some(parent) = room.parent()
-        && storage.check_directory(&room).is_err()
-    {
-        room = parent;
-    }
+    let directory = path.parent().unwrap_or_default();
+    let room = match makes_parents {
+        true => nearest_directory(storage, &directory),
+        false => directory.clone(),
+    };
     let begin = || {
         session.check_new_name(&path)?;
         match session.owner() {
@@ -135,23 +106,74 @@ fn receive(
     };
     // A part that is resumed must not be given up to make room for itself.
     let resumed = matches!(mode, WriteMode::From(_)).then(begin);
-    let room = match space::check(session, storage, room) {
-        Ok(room) => room,
-        Err(refusal) => return refusal.into(),
-    };
+    let room = space::check(session, storage, room)?;
     let begun = match resumed.unwrap_or_else(begin) {
         Err(error) if error.kind == StorageErrorKind::NotFound && makes_parents => {
             make_all(session, storage, directory).and_then(|()| begin())
         }
         begun => begun,
     };
-    match begun {
-        Ok(upload) => {
-            let upload = space::within(session, Arc::clone(shared), room, upload);
-            Transfer::receive(path, upload, ascii.then(AsciiDecoder::new)).into()
-        }
-        Err(error) => session.refusal(&error, Purpose::MakeFile).into(),
+    let upload = begun.map_err(|error| session.refusal(&error, Purpose::MakeFile))?;
+    let upload = space::within(session, Arc::clone(shared), room, upload);
+    Ok(PreparedTransfer::receive(path, upload, is_ascii.then(AsciiDecoder::new)))
+}
+
+/// Refuses a name by what has it, where the user or the configuration says so.
+fn check_name(
+    session: &Session,
+    storage: &dyn Storage,
+    path: &VirtualPath,
+    mode: WriteMode,
+) -> Result<(), Reply> {
+    // To keep only the first bytes of a file is to replace it. And who may not look must not hear
+    // whether what has the name is a link that leads out.
+    let must_be_new = match mode {
+        WriteMode::Create => session.user().is_some_and(|user| user.rights.is_drop_box()),
+        WriteMode::From(_) => !session.context.config.overwrite,
+        WriteMode::Replace | WriteMode::Append => false,
+    };
+    if must_be_new && storage.stat(path).is_ok() {
+        let error = StorageError::from(StorageErrorKind::Exists);
+        return Err(reply::storage_failure(&error, Purpose::MakeFile));
     }
+    // To add to a file is not to make one.
+    let must_exist = mode == WriteMode::Append && session.storage(Rights::CREATE).is_none();
+    let is_missing = |error: StorageError| error.kind == StorageErrorKind::NotFound;
+    if must_exist && storage.stat(path).is_err_and(is_missing) {
+        return Err(reply::no_right());
+    }
+    Ok(())
+}
+
+/// How to write what resumes a cut upload, if `SIZE` has told how much of that is `told`.
+fn resumed_mode(
+    storage: &dyn Storage,
+    path: &VirtualPath,
+    mode: WriteMode,
+    told: Option<u64>,
+) -> Result<WriteMode, Reply> {
+    match (mode, told) {
+        (WriteMode::Append | WriteMode::From(_), Some(_)) if storage.stat(path).is_ok() => {
+            // Somebody has stored it meanwhile: what the client sends would follow another file than
+            // the one it knows.
+            let error = StorageError::from(StorageErrorKind::Busy);
+            Err(reply::storage_failure(&error, Purpose::MakeFile))
+        }
+        (WriteMode::Append, Some(told)) => Ok(WriteMode::From(told)),
+        (mode, _) => Ok(mode),
+    }
+}
+
+/// The directory itself or the nearest above it that exists: where a directory is made on the way,
+/// its room is that of the one it is made in.
+fn nearest_directory(storage: &dyn Storage, directory: &VirtualPath) -> VirtualPath {
+    let mut nearest = directory.clone();
+    while let Some(parent) = nearest.parent()
+        && storage.check_directory(&nearest).is_err()
+    {
+        nearest = parent;
+    }
+    nearest
 }
 
 /// Whether directories that are missing above a file are made with it.
@@ -181,7 +203,8 @@ fn make_all(
             }
         },
     };
-    let (mut at, mut missing) = (directory, Vec::new());
+    let mut at = directory;
+    let mut missing = Vec::new();
     while let Err(error) = make(&at) {
         match at.parent() {
             Some(parent) if error.kind == StorageErrorKind::NotFound => {

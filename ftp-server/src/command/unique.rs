@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use ftp_proto::{AsciiDecoder, Pathname, RepresentationType};
+use ftp_proto::{AsciiDecoder, Pathname, Reply, RepresentationType};
 
 use super::space;
 use crate::auth::Rights;
 use crate::net::random;
 use crate::reply::{self, Purpose};
-use crate::session::{Outcome, Session, Transfer};
+use crate::session::{PreparedTransfer, Session};
 use crate::storage::{StorageError, StorageErrorKind, Upload, VirtualPath, WriteMode};
 
 /// How names begin for clients that do not say.
@@ -22,35 +22,30 @@ const ATTEMPTS: u32 = 8;
 ///
 /// The name is random behind the prefix, so that sessions do not run after the same next number,
 /// and is given only if it is still free when the file is whole.
-pub(super) fn stou(session: &Session, prefix: Option<&Pathname>) -> Outcome {
+pub(super) fn stou(
+    session: &Session,
+    prefix: Option<&Pathname>,
+) -> Result<PreparedTransfer, Reply> {
     let prefix = prefix.map_or(PREFIX, Pathname::as_bytes);
-    let Some(shared) = session.shared_storage(Rights::CREATE) else {
-        return reply::no_right().into();
-    };
+    let shared = session.shared_storage(Rights::CREATE).ok_or_else(reply::no_right)?;
     let storage = &**shared;
     let is_denied = session.check_new_name(&session.directory.join(prefix)).is_err();
     if is_denied || prefix.starts_with(b".") || prefix.contains(&b'/') {
         let error = StorageErrorKind::NameNotAllowed.into();
-        return reply::storage_failure(&error, Purpose::MakeFile).into();
+        return Err(reply::storage_failure(&error, Purpose::MakeFile));
     }
-    let room = match space::check(session, storage, session.directory.clone()) {
-        Ok(room) => room,
-        Err(refusal) => return refusal.into(),
-    };
+    let room = space::check(session, storage, session.directory.clone())?;
     let begin = |path: &VirtualPath| {
         session.check_new_name(path)?;
         storage.write(path, WriteMode::Create)
     };
-    match with_new_name(&session.directory, prefix, begin) {
-        Ok((path, upload)) => {
-            let ascii = session.parameters.representation == RepresentationType::Ascii;
-            let announcement = [b"FILE: ", path.name().unwrap_or_default()].concat();
-            let upload = space::within(session, Arc::clone(shared), room, upload);
-            let transfer = Transfer::receive(path, upload, ascii.then(AsciiDecoder::new));
-            transfer.announce(announcement).into()
-        }
-        Err(error) => session.refusal(&error, Purpose::MakeFile).into(),
-    }
+    let (path, upload) = with_new_name(&session.directory, prefix, begin)
+        .map_err(|error| session.refusal(&error, Purpose::MakeFile))?;
+    let is_ascii = session.parameters.representation == RepresentationType::Ascii;
+    let announcement = [b"FILE: ", path.name().unwrap_or_default()].concat();
+    let upload = space::within(session, Arc::clone(shared), room, upload);
+    let transfer = PreparedTransfer::receive(path, upload, is_ascii.then(AsciiDecoder::new));
+    Ok(transfer.announce(announcement))
 }
 
 /// Begins an upload under a name that is not taken.

@@ -18,5 +18,5 @@ pub(crate) use outgoing::{AsciiOutgoing, ImageOutgoing, ListingOutgoing, Outgoin
 pub(crate) use passive::PassiveListener;
 pub(crate) use peer::DataPeer;
 pub(crate) use ports::PassivePorts;
-pub(crate) use pump::{Ended, Limits, receive, send};
+pub(crate) use pump::{PumpEnd, PumpLimits, receive, send};
 pub(crate) use wait::{Interruption, Monitor, OpenError, pause};

@@ -38,7 +38,7 @@ struct State {
 
 /// One session that is watched; dropping it, it is no more.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct LoginWatch {
     shared: Arc<Shared>,
     number: u64,
 }
@@ -52,7 +52,7 @@ impl Watchdog {
     }
 
     /// Ends the connection of `line` at `deadline`, unless the watch is over before.
-    pub(crate) fn watch(&self, line: &Arc<SessionHandle>, deadline: Instant) -> Watch {
+    pub(crate) fn watch(&self, line: &Arc<SessionHandle>, deadline: Instant) -> LoginWatch {
         let mut state = self.shared.state();
         let number = state.next;
         state.next += 1;
@@ -61,7 +61,7 @@ impl Watchdog {
         if state.wakes_at.is_none_or(|at| deadline < at) {
             self.shared.changed.notify_all();
         }
-        Watch { shared: Arc::clone(&self.shared), number }
+        LoginWatch { shared: Arc::clone(&self.shared), number }
     }
 }
 
@@ -83,14 +83,14 @@ impl Watchdog {
     }
 }
 
-impl Watch {
+impl LoginWatch {
     /// Ends the watch. False if the connection was ended by it.
     pub(crate) fn ends_in_time(self) -> bool {
         self.shared.state().watched.remove(&self.number).is_some()
     }
 }
 
-impl Drop for Watch {
+impl Drop for LoginWatch {
     fn drop(&mut self) {
         self.shared.state().watched.remove(&self.number);
     }

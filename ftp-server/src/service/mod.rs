@@ -9,6 +9,7 @@ mod run;
 pub(crate) mod session_handle;
 pub(crate) mod session_list;
 mod transfer;
+mod transfer_watch;
 
 pub(crate) use run::{Greeting, run};
 pub use session_list::{Activity, SessionInfo};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ftp_proto::{Escaped, LineEvent, ParseErrorKind, ProtectionLevel, Reply, ReplyCode, Verb};
 
 use super::control::{Arrival, Control};
-use super::login_watchdog::Watch;
+use super::login_watchdog::LoginWatch;
 use super::register::Registration;
 use super::relay::Handover;
 use super::session_handle::SessionHandle;
@@ -56,14 +56,14 @@ pub(crate) fn run(
 }
 
 /// What is needed to tell that a session is over when the session is gone.
-struct Ending {
+struct EndNotice {
     current: Arc<Current>,
     number: u64,
     peer: SocketAddr,
     start: Instant,
 }
 
-impl Ending {
+impl EndNotice {
     fn tell(&self, end: SessionEnd<'_>) {
         let kind = EventKind::Ended { duration: self.start.elapsed(), end };
         let (session, peer) = (Some(self.number), self.peer);
@@ -159,10 +159,10 @@ impl Runner {
         self.control.send(&Reply::new(ReplyCode::SERVICE_READY, banner))
     }
 
-    fn ending(&self) -> Ending {
+    fn ending(&self) -> EndNotice {
         let Session { current, number, peer, .. } = &self.session;
         let (current, number, peer) = (Arc::clone(current), *number, *peer);
-        Ending { current, number, peer, start: self.start }
+        EndNotice { current, number, peer, start: self.start }
     }
 
     /// Lets the session do something with a panic kept to it, and told of.
@@ -311,14 +311,23 @@ impl Runner {
 
     fn execute(&mut self, verb: Verb, argument: &[u8]) -> io::Result<Next> {
         let start = Instant::now();
+        match self.decide(verb, argument)? {
+            Some(outcome) => self.act(verb, argument, outcome, start),
+            None => Ok(Next::End),
+        }
+    }
+
+    /// Decides what a command leads to, and takes note of who is logged in then. `None` if that
+    /// ends the session.
+    fn decide(&mut self, verb: Verb, argument: &[u8]) -> io::Result<Option<Outcome>> {
         let had_user = self.session.user().is_some();
-        let deciding = matches!(verb, Verb::Pass | Verb::Acct).then(|| {
+        let deciding = command::decides_login(verb).then(|| {
             let deadline = self.session.login_deadline();
             self.session.context.watchdog.watch(self.line(), deadline)
         });
         let outcome = command::dispatch(&mut self.session, verb, argument);
         let entered = self.enter();
-        if !deciding.is_none_or(Watch::ends_in_time) {
+        if !deciding.is_none_or(LoginWatch::ends_in_time) {
             return Err(io::ErrorKind::TimedOut.into());
         }
         let user = self.session.user();
@@ -330,8 +339,19 @@ impl Runner {
         if let Err(error) = entered {
             log::error!("{}: cannot confine the session: {error}", self.session.peer);
             self.close("Service not available")?;
-            return Ok(Next::End);
+            return Ok(None);
         }
+        Ok(Some(outcome))
+    }
+
+    /// Does what was decided.
+    fn act(
+        &mut self,
+        verb: Verb,
+        argument: &[u8],
+        outcome: Outcome,
+        start: Instant,
+    ) -> io::Result<Next> {
         let (reply, next) = match outcome {
             Outcome::Reply(reply) if self.is_inside && self.session.user().is_none() => {
                 (reply, Next::Elsewhere)
@@ -359,9 +379,9 @@ impl Runner {
                 self.line().shown.set_tls(None);
                 return Ok(if self.is_inside { Next::Elsewhere } else { Next::Continue });
             }
-            Outcome::Transfer(transfer) => {
+            Outcome::Transfer(transfer, channel) => {
                 self.line().set_busy(true);
-                let next = self.transfer(verb, *transfer);
+                let next = self.transfer(verb, transfer, channel);
                 self.line().set_busy(false);
                 return next;
             }

@@ -3,5 +3,5 @@
 mod outcome;
 mod state;
 
-pub(crate) use outcome::{Direction, Outcome, Transfer, Work, Working};
+pub(crate) use outcome::{Outcome, Payload, PreparedTransfer, Work, Working};
 pub(crate) use state::{Access, Session, User};

@@ -21,7 +21,7 @@ pub(crate) enum Outcome {
     /// Send this, end TLS, and go on in clear.
     Unprotect(Reply),
     /// Send 150, move data, send the final reply.
-    Transfer(Box<Transfer>),
+    Transfer(PreparedTransfer, DataChannel),
     /// Work, and send what comes of it.
     Work(Working),
 }
@@ -49,28 +49,25 @@ pub(crate) trait Work {
 }
 
 /// A transfer that may begin: the object is open, only the data connection is missing.
-pub(crate) struct Transfer {
+pub(crate) struct PreparedTransfer {
     /// What is transferred, for the log.
     pub(crate) path: VirtualPath,
     /// The text of the 150 reply.
     pub(crate) announcement: Vec<u8>,
-    /// The way the data connection comes about. Set by the dispatcher, which takes it from the
-    /// session.
-    pub(crate) channel: Option<DataChannel>,
-    pub(crate) direction: Direction,
+    pub(crate) payload: Payload,
 }
 
-/// Which way the bytes go.
-pub(crate) enum Direction {
+/// What is moved.
+pub(crate) enum Payload {
     /// To the client.
     Send(Box<dyn Outgoing>),
     /// From the client; with a decoder in type ASCII.
     Receive(Box<dyn Upload>, Option<AsciiDecoder>),
 }
 
-impl Transfer {
+impl PreparedTransfer {
     pub(crate) fn send(path: VirtualPath, outgoing: impl Outgoing + 'static) -> Self {
-        Self::new(path, Direction::Send(Box::new(outgoing)))
+        Self::new(path, Payload::Send(Box::new(outgoing)))
     }
 
     pub(crate) fn receive(
@@ -78,7 +75,7 @@ impl Transfer {
         upload: Box<dyn Upload>,
         ascii: Option<AsciiDecoder>,
     ) -> Self {
-        Self::new(path, Direction::Receive(upload, ascii))
+        Self::new(path, Payload::Receive(upload, ascii))
     }
 
     /// The same transfer with another text of its 150 reply.
@@ -87,9 +84,9 @@ impl Transfer {
         self
     }
 
-    fn new(path: VirtualPath, direction: Direction) -> Self {
+    fn new(path: VirtualPath, payload: Payload) -> Self {
         let announcement = b"Opening data connection".to_vec();
-        Self { path, announcement, channel: None, direction }
+        Self { path, announcement, payload }
     }
 }
 
@@ -108,11 +105,5 @@ impl Working {
 impl From<Working> for Outcome {
     fn from(working: Working) -> Self {
         Self::Work(working)
-    }
-}
-
-impl From<Transfer> for Outcome {
-    fn from(transfer: Transfer) -> Self {
-        Self::Transfer(Box::new(transfer))
     }
 }

@@ -35,7 +35,7 @@ const AHEAD: Duration = Duration::from_millis(5);
 
 /// Why the bytes stopped.
 #[derive(Debug)]
-pub(crate) enum Ended {
+pub(crate) enum PumpEnd {
     /// That was all.
     Complete,
     /// It was not wanted any more.
@@ -52,7 +52,7 @@ pub(crate) enum Ended {
 
 /// How slow a transfer may be, how fast, and by which means.
 #[derive(Clone, Copy)]
-pub(crate) struct Limits<'a> {
+pub(crate) struct PumpLimits<'a> {
     /// How long it may go without one byte moved, though it is its turn.
     pub(crate) stall: Duration,
     pub(crate) throttle: &'a Throttle,
@@ -80,7 +80,7 @@ struct Pump<'a> {
 impl<'a> Pump<'a> {
     fn new(
         data: &'a TcpStream,
-        Limits { stall, throttle, buffers, may_be_cut }: Limits<'a>,
+        PumpLimits { stall, throttle, buffers, may_be_cut }: PumpLimits<'a>,
         monitor: &'a mut dyn Monitor,
     ) -> Self {
         let now = Instant::now();
@@ -104,7 +104,7 @@ impl<'a> Pump<'a> {
         &mut self,
         most: usize,
         work: impl FnOnce(usize) -> Result<usize, E>,
-    ) -> Result<Result<usize, E>, Ended> {
+    ) -> Result<Result<usize, E>, PumpEnd> {
         let reserved = self.reserve(most)?;
         let done = work(reserved);
         let moved = done.as_ref().map_or(0, |moved| *moved);
@@ -113,7 +113,7 @@ impl<'a> Pump<'a> {
     }
 
     /// How many bytes of `most` have their turn, which is waited for.
-    fn reserve(&mut self, most: usize) -> Result<usize, Ended> {
+    fn reserve(&mut self, most: usize) -> Result<usize, PumpEnd> {
         if self.throttle.is_off() {
             return Ok(most);
         }
@@ -121,7 +121,7 @@ impl<'a> Pump<'a> {
         if at.saturating_duration_since(Instant::now()) > AHEAD {
             if let Err(interruption) = pause(at, self.moved, self.monitor) {
                 self.throttle.give_back(reserved);
-                return Err(Ended::Interrupted(interruption));
+                return Err(PumpEnd::Interrupted(interruption));
             }
             // That was no stall, and the control connection was looked at.
             self.last = Instant::now();
@@ -130,7 +130,7 @@ impl<'a> Pump<'a> {
         Ok(reserved)
     }
 
-    fn moved(&mut self, count: usize) -> Result<(), Ended> {
+    fn moved(&mut self, count: usize) -> Result<(), PumpEnd> {
         self.moved += count as u64;
         self.last = Instant::now();
         self.look_now_and_then(self.last)
@@ -138,7 +138,7 @@ impl<'a> Pump<'a> {
 
     /// Looks at the control connection when much was done since it was last looked at, or when
     /// the little that was done took long.
-    fn look_now_and_then(&mut self, now: Instant) -> Result<(), Ended> {
+    fn look_now_and_then(&mut self, now: Instant) -> Result<(), PumpEnd> {
         if self.moved - self.looked < LOOK && now.duration_since(self.looked_at) < limits::TICK {
             return Ok(());
         }
@@ -146,45 +146,45 @@ impl<'a> Pump<'a> {
         self.look()
     }
 
-    fn look(&mut self) -> Result<(), Ended> {
+    fn look(&mut self) -> Result<(), PumpEnd> {
         match self.monitor.look(self.moved) {
-            Some(interruption) => Err(Ended::Interrupted(interruption)),
+            Some(interruption) => Err(PumpEnd::Interrupted(interruption)),
             None => Ok(()),
         }
     }
 
-    fn wait(&mut self, flags: PollFlags) -> Result<(), Ended> {
+    fn wait(&mut self, flags: PollFlags) -> Result<(), PumpEnd> {
         (self.looked, self.looked_at) = (self.moved, Instant::now());
         let deadline = deadline::after(self.last, self.stall);
         wait(fd(self.data), flags, deadline, self.moved, self.monitor).map_err(
             |error| match error {
-                OpenError::Interrupted(interruption) => Ended::Interrupted(interruption),
-                OpenError::Failed(error) if error.kind() == ErrorKind::TimedOut => Ended::Stalled,
-                OpenError::Failed(error) | OpenError::Unprotected(error) => Ended::Broken(error),
+                OpenError::Interrupted(interruption) => PumpEnd::Interrupted(interruption),
+                OpenError::Failed(error) if error.kind() == ErrorKind::TimedOut => PumpEnd::Stalled,
+                OpenError::Failed(error) | OpenError::Unprotected(error) => PumpEnd::Broken(error),
             },
         )
     }
 
     /// Waits where `error` says that there is nothing to do now, passes over what a signal
     /// interrupted, and gives back any other.
-    fn wait_or_break(&mut self, error: io::Error, flags: PollFlags) -> Result<(), Ended> {
+    fn wait_or_break(&mut self, error: io::Error, flags: PollFlags) -> Result<(), PumpEnd> {
         match error.kind() {
             ErrorKind::WouldBlock => self.wait(flags),
             ErrorKind::Interrupted => Ok(()),
-            _ => Err(Ended::Broken(error)),
+            _ => Err(PumpEnd::Broken(error)),
         }
     }
 
-    fn send(&mut self, outgoing: &mut dyn Outgoing) -> Result<(), Ended> {
+    fn send(&mut self, outgoing: &mut dyn Outgoing) -> Result<(), PumpEnd> {
         if !self.send_from_file(outgoing)? {
             self.send_from_buffer(outgoing)?;
         }
-        outgoing.check_end(self.moved).map_err(Ended::Storage)?;
-        self.data.shutdown(Shutdown::Write).map_err(Ended::Broken)
+        outgoing.check_end(self.moved).map_err(PumpEnd::Storage)?;
+        self.data.shutdown(Shutdown::Write).map_err(PumpEnd::Broken)
     }
 
     /// Lets the kernel send. False if it cannot for this file, and then nothing was sent.
-    fn send_from_file(&mut self, outgoing: &dyn Outgoing) -> Result<bool, Ended> {
+    fn send_from_file(&mut self, outgoing: &dyn Outgoing) -> Result<bool, PumpEnd> {
         let Some(file) = outgoing.descriptor() else { return Ok(false) };
         let mut pace = Pace::new(SENDFILE, SENDFILE_MAX);
         loop {
@@ -195,7 +195,7 @@ impl<'a> Pump<'a> {
                 Ok(count) => self.moved(count)?,
                 Err(Errno::INVAL | Errno::NOSYS) if self.moved == 0 => return Ok(false),
                 Err(error @ (Errno::IO | Errno::OVERFLOW)) => {
-                    return Err(Ended::Storage(io::Error::from(error).into()));
+                    return Err(PumpEnd::Storage(io::Error::from(error).into()));
                 }
                 Err(error) => self.wait_or_break(error.into(), PollFlags::OUT)?,
             }
@@ -207,11 +207,11 @@ impl<'a> Pump<'a> {
         &mut self,
         buffer: &mut Buffer<'_>,
         outgoing: &mut dyn Outgoing,
-    ) -> Result<bool, Ended> {
+    ) -> Result<bool, PumpEnd> {
         let room = buffer.room();
         let bytes = buffer.bytes();
         bytes.clear();
-        let more = outgoing.fill(room, bytes).map_err(Ended::Storage)?;
+        let more = outgoing.fill(room, bytes).map_err(PumpEnd::Storage)?;
         // The time that took is none the client let pass.
         self.last = Instant::now();
         if bytes.is_empty() {
@@ -220,7 +220,7 @@ impl<'a> Pump<'a> {
         Ok(more)
     }
 
-    fn send_from_buffer(&mut self, outgoing: &mut dyn Outgoing) -> Result<(), Ended> {
+    fn send_from_buffer(&mut self, outgoing: &mut dyn Outgoing) -> Result<(), PumpEnd> {
         let mut buffer = self.buffers.small();
         let mut more = true;
         while more {
@@ -247,7 +247,7 @@ impl<'a> Pump<'a> {
         Ok(())
     }
 
-    fn receive(&mut self, target: &mut Target<'_>) -> Result<(), Ended> {
+    fn receive(&mut self, target: &mut Target<'_>) -> Result<(), PumpEnd> {
         let mut buffer = self.buffers.small();
         loop {
             let mut data = self.data;
@@ -288,7 +288,7 @@ impl Target<'_> {
         self.ascii.is_some()
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+    fn take(&mut self, bytes: &[u8]) -> Result<(), PumpEnd> {
         let stored = match &mut self.ascii {
             None => self.upload.write_all(bytes),
             Some(decoder) => {
@@ -297,16 +297,16 @@ impl Target<'_> {
                 self.upload.write_all(&self.converted)
             }
         };
-        stored.map_err(|error| Ended::Storage(error.into()))
+        stored.map_err(|error| PumpEnd::Storage(error.into()))
     }
 
     /// Stores what the end of the data decides on.
-    fn finish(&mut self) -> Result<(), Ended> {
+    fn finish(&mut self) -> Result<(), PumpEnd> {
         let Some(mut decoder) = self.ascii.take() else { return Ok(()) };
         self.converted.clear();
         decoder.finish(&mut self.converted);
         let stored = self.upload.write_all(&self.converted);
-        stored.map_err(|error| Ended::Storage(error.into()))
+        stored.map_err(|error| PumpEnd::Storage(error.into()))
     }
 }
 
@@ -316,16 +316,16 @@ pub(crate) fn send(
     data: &TcpStream,
     protection: Option<&mut Connection>,
     outgoing: &mut dyn Outgoing,
-    limits: Limits<'_>,
+    limits: PumpLimits<'_>,
     monitor: &mut dyn Monitor,
-) -> (u64, Ended) {
+) -> (u64, PumpEnd) {
     let mut pump = Pump::new(data, limits, monitor);
     let sent = match protection {
         None => pump.send(outgoing),
         Some(connection) => pump.send_protected(connection, outgoing),
     };
-    let ended = sent.map_or_else(|ended| ended, |()| Ended::Complete);
-    if matches!(ended, Ended::Complete) {
+    let ended = sent.map_or_else(|ended| ended, |()| PumpEnd::Complete);
+    if matches!(ended, PumpEnd::Complete) {
         discard_input(data);
     }
     (pump.moved, ended)
@@ -337,16 +337,16 @@ pub(crate) fn receive(
     protection: Option<&mut Connection>,
     upload: &mut dyn Upload,
     ascii: Option<AsciiDecoder>,
-    limits: Limits<'_>,
+    limits: PumpLimits<'_>,
     monitor: &mut dyn Monitor,
-) -> (u64, Ended) {
+) -> (u64, PumpEnd) {
     let mut pump = Pump::new(data, limits, monitor);
     let mut target = Target { upload, ascii, converted: Vec::new() };
     let received = match protection {
         None => pump.receive(&mut target),
         Some(connection) => pump.receive_protected(connection, &mut target),
     };
-    let ended = received.map_or_else(|ended| ended, |()| Ended::Complete);
+    let ended = received.map_or_else(|ended| ended, |()| PumpEnd::Complete);
     (pump.moved, ended)
 }
 
@@ -409,14 +409,14 @@ mod tests {
         let (begun, mut monitor) = (Instant::now(), Counting(0));
         // Its turn comes each sixteenth of a second: a stall is shorter, and is none.
         let pool = Buffers::new(0);
-        let limits = Limits {
+        let limits = PumpLimits {
             stall: Duration::from_millis(20),
             throttle: &throttle,
             buffers: &pool,
             may_be_cut: false,
         };
         let (moved, ended) = send(&stream, None, &mut Bytes(32_000), limits, &mut monitor);
-        assert!(matches!(ended, Ended::Complete), "{ended:?}");
+        assert!(matches!(ended, PumpEnd::Complete), "{ended:?}");
         assert_eq!((moved, reader.join().unwrap()), (32_000, 32_000));
         assert!(begun.elapsed() >= Duration::from_millis(800), "{:?}", begun.elapsed());
         // A look before and behind each wait, a few times over.
@@ -475,7 +475,7 @@ mod tests {
             let to = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (from, _) = listener.accept().unwrap();
             let without = Throttle::default();
-            let limits = Limits {
+            let limits = PumpLimits {
                 stall: Duration::from_secs(20),
                 throttle: &without,
                 buffers: &pool,
@@ -492,7 +492,7 @@ mod tests {
                 let received = receive(&from, None, &mut target, None, limits, &mut Counting(0));
                 for (moved, ended) in [sending.join().unwrap(), received] {
                     assert_eq!(moved, LENGTH as u64);
-                    assert!(matches!(ended, Ended::Complete), "{ended:?}");
+                    assert!(matches!(ended, PumpEnd::Complete), "{ended:?}");
                 }
             });
             assert_eq!(target.bytes, LENGTH);

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rustix::event::PollFlags;
 
-use super::{Ended, Pump, Target};
+use super::{Pump, PumpEnd, Target};
 use crate::data::Outgoing;
 use crate::tls::{Connection, RECORD, size_of_records};
 
@@ -21,7 +21,7 @@ impl Pump<'_> {
         &mut self,
         connection: &mut Connection,
         outgoing: &mut dyn Outgoing,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), PumpEnd> {
         // Where it fails, all is sent as well.
         let _ = rustix::net::sockopt::set_tcp_cork(self.data, true);
         let (mut buffer, mut records) = (self.buffers.small(), self.buffers.small());
@@ -41,7 +41,7 @@ impl Pump<'_> {
                     length = connection.encrypt(rest.get(..most).unwrap_or(rest), space)?;
                     Ok::<_, io::Error>(most)
                 };
-                let count = self.step(most, encrypt)?.map_err(Ended::Broken)?;
+                let count = self.step(most, encrypt)?.map_err(PumpEnd::Broken)?;
                 self.write(space.get(..length).unwrap_or_default())?;
                 rest = rest.get(count..).unwrap_or_default();
                 self.moved(count)?;
@@ -51,18 +51,18 @@ impl Pump<'_> {
                 records.grow();
             }
         }
-        outgoing.check_end(self.moved).map_err(Ended::Storage)?;
+        outgoing.check_end(self.moved).map_err(PumpEnd::Storage)?;
         match self.close(connection) {
-            Err(Ended::Broken(_)) if self.moved == 0 => Ok(()),
+            Err(PumpEnd::Broken(_)) if self.moved == 0 => Ok(()),
             closed => closed,
         }
     }
 
-    fn close(&mut self, connection: &mut Connection) -> Result<(), Ended> {
+    fn close(&mut self, connection: &mut Connection) -> Result<(), PumpEnd> {
         let mut record = [0; size_of_records(0)];
-        let length = connection.close(&mut record).map_err(Ended::Broken)?;
+        let length = connection.close(&mut record).map_err(PumpEnd::Broken)?;
         self.write(record.get(..length).unwrap_or_default())?;
-        self.data.shutdown(Shutdown::Write).map_err(Ended::Broken)
+        self.data.shutdown(Shutdown::Write).map_err(PumpEnd::Broken)
     }
 
     /// Receives until the client's `close_notify`, and answers it at once: some clients wait for
@@ -71,7 +71,7 @@ impl Pump<'_> {
         &mut self,
         connection: &mut Connection,
         target: &mut Target<'_>,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), PumpEnd> {
         let mut buffer = self.buffers.of_size(RECORD);
         // What came right behind the handshake.
         let mut kept = connection.take_kept();
@@ -98,7 +98,7 @@ impl Pump<'_> {
                 self.write(&answer)?;
                 answer.clear();
             }
-            let used = decrypted.map_err(Ended::Broken)?;
+            let used = decrypted.map_err(PumpEnd::Broken)?;
             self.moved(plain)?;
             if connection.is_closed() {
                 break;
@@ -112,7 +112,7 @@ impl Pump<'_> {
             }
             match self.read(buffer.space().get_mut(end..).unwrap_or_default())? {
                 0 if self.may_be_cut && end == 0 => break,
-                0 => return Err(Ended::Truncated),
+                0 => return Err(PumpEnd::Truncated),
                 count => end += count,
             }
         }
@@ -128,7 +128,7 @@ impl Pump<'_> {
     }
 
     /// Reads what there is into `space`, and waits for it if it has to.
-    fn read(&mut self, space: &mut [u8]) -> Result<usize, Ended> {
+    fn read(&mut self, space: &mut [u8]) -> Result<usize, PumpEnd> {
         loop {
             let mut data = self.data;
             let most = space.len();
@@ -144,7 +144,7 @@ impl Pump<'_> {
     }
 
     /// Writes all of `records`.
-    fn write(&mut self, mut records: &[u8]) -> Result<(), Ended> {
+    fn write(&mut self, mut records: &[u8]) -> Result<(), PumpEnd> {
         while !records.is_empty() {
             let mut data = self.data;
             match data.write(records) {

@@ -1,0 +1,48 @@
+//! The gate: whether a command is looked at.
+
+use ftp_proto::{Reply, ReplyCode, Verb};
+
+use super::rules::{After, Data, Login, Rule};
+use crate::session::{Access, Session};
+
+/// Decides whether a command is looked at, by the state alone: those who are not logged in reach
+/// as little code as can be.
+pub(super) fn gate(session: &Session, verb: Verb) -> Result<&'static Rule, Reply> {
+    let refuse = |code, text| Err(Reply::new(code, text));
+    let Some(rule) = Rule::of(verb).filter(|rule| rule.is_enabled(session)) else {
+        return refuse(ReplyCode::NOT_IMPLEMENTED, "Command not implemented");
+    };
+    if session.context.is_draining() {
+        return refuse(ReplyCode::SERVICE_CLOSING, "Service closing");
+    }
+    if session.secured.is_none() && !rule.is_harmless && session.needs_tls() {
+        return refuse(ReplyCode::DENIED_BY_POLICY, "AUTH TLS comes first");
+    }
+    match rule.login {
+        Login::Needed if session.user().is_none() => {
+            return refuse(ReplyCode::NOT_LOGGED_IN, "Please log in with USER and PASS");
+        }
+        Login::Before if session.user().is_some() => {
+            return refuse(ReplyCode::NOT_LOGGED_IN, "Already logged in, send REIN first");
+        }
+        _ => {}
+    }
+    let is_in_sequence = match rule.after {
+        After::Any => true,
+        After::User => matches!(session.access, Access::Named(_)),
+        After::Pass => matches!(session.access, Access::Unaccounted { .. } | Access::User(_)),
+        After::NoLogin => session.user().is_none(),
+        After::Rnfr => session.rename_from.is_some(),
+        After::NoRest => session.restart == 0,
+        After::Protection => session.secured.is_some(),
+        After::NoProtection => session.secured.is_none(),
+        After::Pbsz => session.secured.is_some() && session.has_buffer_size,
+    };
+    if !is_in_sequence {
+        return refuse(ReplyCode::BAD_SEQUENCE, "Bad sequence of commands");
+    }
+    if session.epsv_all && rule.data == Data::Prepares {
+        return refuse(ReplyCode::BAD_SEQUENCE, "Only EPSV is allowed after EPSV ALL");
+    }
+    Ok(rule)
+}

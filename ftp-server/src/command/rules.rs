@@ -1,0 +1,357 @@
+//! The table of what is served. All that the server knows of a verb beside its grammar, and what its
+//! handler does, is its row here.
+
+use ftp_proto::Verb;
+
+use crate::auth::Rights;
+use crate::session::Session;
+use crate::storage::Capabilities;
+use crate::tls::TlsPolicy;
+
+/// What holds for one verb: when it is looked at, by the gate in `gate.rs`; what `HELP` and `FEAT`
+/// say of it; and what comes of it.
+pub(crate) struct Rule {
+    pub(super) verb: Verb,
+    /// Its form, as `HELP` has it.
+    pub(super) help: &'static str,
+    pub(super) login: Login,
+    /// What must have been before.
+    pub(super) after: After,
+    pub(super) data: Data,
+    needs: Needs,
+    /// Any of these lets a user do it at some time; none is needed if there are none.
+    rights: &'static [Rights],
+    /// It is looked at in plaintext where TLS is required: nothing of it is a secret.
+    pub(super) is_harmless: bool,
+    /// What of the commands before it is not forgotten after it.
+    keeps: Keeps,
+    /// It asks the authenticator, which may not return.
+    decides_login: bool,
+    /// The line of `FEAT` that says this is served, or its first word.
+    pub(super) feature: Option<&'static str>,
+}
+
+/// Whether a command needs a login.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Login {
+    /// Served before and after.
+    Any,
+    /// Served only to users: 530 before.
+    Needed,
+    /// Served only before: 530 after.
+    Before,
+}
+
+/// What must, or must not, stand before a command: 503 otherwise.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum After {
+    /// Anything.
+    Any,
+    /// `USER`.
+    User,
+    /// A `PASS` that was right, whether or not it was enough.
+    Pass,
+    /// No login that was finished.
+    NoLogin,
+    /// `RNFR`.
+    Rnfr,
+    /// No `REST`.
+    NoRest,
+    /// A control connection that is protected.
+    Protection,
+    /// One that is not.
+    NoProtection,
+    /// `PBSZ`.
+    Pbsz,
+}
+
+/// What a command has to do with the data connection.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Data {
+    None,
+    /// Prepares one in a way that `EPSV ALL` rules out.
+    Prepares,
+    /// Sends a listing over one.
+    Lists,
+    /// Sends a file over one.
+    Sends,
+    /// Receives a file over one.
+    Receives,
+}
+
+/// What the configuration or the storage must have for a command: 502 otherwise.
+#[derive(Clone, Copy)]
+enum Needs {
+    Nothing,
+    /// Passive data connections.
+    Passive,
+    /// Active ones.
+    Active,
+    /// TLS that clients may ask for.
+    Tls,
+    /// Any of these.
+    Storage(&'static [Capabilities]),
+}
+
+/// What the session remembers beyond a command, whether that succeeds or not: `RNFR` and `REST`
+/// hold only for what follows them.
+#[derive(Clone, Copy, PartialEq)]
+enum Keeps {
+    Nothing,
+    /// What `REST` has set.
+    Restart,
+    /// What `RNFR` has named.
+    Rename,
+    /// Both.
+    All,
+    /// Both, if the command has no argument.
+    AllIfBare,
+}
+
+/// A rule for users that needs nothing; what else holds is added to it.
+const fn rule(verb: Verb, help: &'static str) -> Rule {
+    Rule {
+        verb,
+        help,
+        login: Login::Needed,
+        after: After::Any,
+        data: Data::None,
+        needs: Needs::Nothing,
+        rights: &[],
+        is_harmless: false,
+        keeps: Keeps::Nothing,
+        decides_login: false,
+        feature: None,
+    }
+}
+
+/// The same for everybody, with a login or without.
+const fn rule_for_all(verb: Verb, help: &'static str) -> Rule {
+    Rule { login: Login::Any, ..rule(verb, help) }
+}
+
+/// Every command that is served. A verb that is not here is known and answered 502. The order is
+/// that of `HELP`.
+pub(super) const RULES: &[Rule] = &[
+    Rule { login: Login::Before, ..rule(Verb::User, "USER <name>") },
+    rule_for_all(Verb::Pass, "PASS <password>").after(After::User).decides_login(),
+    rule_for_all(Verb::Acct, "ACCT <account>").after(After::Pass).decides_login(),
+    rule_for_all(Verb::Rein, "REIN"),
+    rule_for_all(Verb::Quit, "QUIT").harmless(),
+    rule_for_all(Verb::Host, "HOST <hostname>").after(After::NoLogin).harmless().feature("HOST"),
+    rule_for_all(Verb::Lang, "LANG [<tag>]").harmless().feature("LANG EN*"),
+    rule_for_all(Verb::Clnt, "CLNT <name>").harmless().feature("CLNT"),
+    rule_for_all(Verb::Auth, "AUTH TLS")
+        .after(After::NoProtection)
+        .needs(Needs::Tls)
+        .harmless()
+        .feature("AUTH TLS"),
+    rule_for_all(Verb::Pbsz, "PBSZ <size>").after(After::Protection).harmless().feature("PBSZ"),
+    rule_for_all(Verb::Prot, "PROT C | P").after(After::Pbsz).harmless().feature("PROT"),
+    rule_for_all(Verb::Ccc, "CCC").harmless(),
+    rule(Verb::Cwd, "CWD <directory>"),
+    rule(Verb::Cdup, "CDUP"),
+    rule(Verb::Pwd, "PWD"),
+    rule(Verb::Mkd, "MKD <directory>").rights(&[Rights::MKDIR]),
+    rule(Verb::Rmd, "RMD <directory>").rights(&[Rights::DELETE]),
+    rule(Verb::Type, "TYPE A | I | L 8").keeps(Keeps::Restart),
+    rule(Verb::Stru, "STRU F"),
+    rule(Verb::Mode, "MODE S"),
+    rule(Verb::Pasv, "PASV").data(Data::Prepares).needs(Needs::Passive).keeps(Keeps::Restart),
+    rule(Verb::Port, "PORT h1,h2,h3,h4,p1,p2")
+        .data(Data::Prepares)
+        .needs(Needs::Active)
+        .keeps(Keeps::Restart),
+    rule(Verb::Epsv, "EPSV [1 | 2 | ALL]")
+        .needs(Needs::Passive)
+        .keeps(Keeps::Restart)
+        .feature("EPSV"),
+    rule(Verb::Eprt, "EPRT |1 or 2|address|port|")
+        .data(Data::Prepares)
+        .needs(Needs::Active)
+        .keeps(Keeps::Restart)
+        .feature("EPRT"),
+    rule(Verb::Rest, "REST <offset>")
+        .rights(&[Rights::RETRIEVE, Rights::WRITE])
+        .keeps(Keeps::Restart)
+        .feature("REST STREAM"),
+    rule(Verb::Allo, "ALLO <size> [R <size>]").rights(&[Rights::CREATE, Rights::APPEND]),
+    rule(Verb::Retr, "RETR <file>").data(Data::Sends).rights(&[Rights::RETRIEVE]),
+    rule(Verb::Stor, "STOR <file>").data(Data::Receives).rights(&[Rights::CREATE]),
+    rule(Verb::Stou, "STOU [<prefix>]")
+        .after(After::NoRest)
+        .data(Data::Receives)
+        .rights(&[Rights::CREATE]),
+    rule(Verb::Appe, "APPE <file>").data(Data::Receives).rights(&[Rights::APPEND]),
+    rule_for_all(Verb::Abor, "ABOR").harmless(),
+    rule(Verb::List, "LIST [<path>]").data(Data::Lists).rights(&[Rights::LIST]),
+    rule(Verb::Nlst, "NLST [<path>]").data(Data::Lists).rights(&[Rights::LIST]),
+    rule(Verb::Mlsd, "MLSD [<directory>]").data(Data::Lists).rights(&[Rights::LIST]),
+    rule(Verb::Mlst, "MLST [<path>]").rights(&[Rights::LIST]).feature("MLST"),
+    rule(Verb::Size, "SIZE <file>").rights(&[Rights::LIST]).feature("SIZE"),
+    rule(Verb::Mdtm, "MDTM <file>").rights(&[Rights::LIST]).feature("MDTM"),
+    rule(Verb::Mfmt, "MFMT <time> <path>")
+        .needs(Needs::Storage(&[Capabilities::SET_TIMES]))
+        .rights(&[Rights::WRITE])
+        .feature("MFMT"),
+    rule(Verb::Mff, "MFF <fact>=<value>;... <path>")
+        .needs(Needs::Storage(&[Capabilities::SET_TIMES, Capabilities::CHMOD]))
+        .rights(&[Rights::WRITE, Rights::CHMOD])
+        .feature("MFF"),
+    rule(Verb::Hash, "HASH <file>")
+        .needs(Needs::Storage(&[Capabilities::DIGEST]))
+        .rights(&[Rights::RETRIEVE])
+        .feature("HASH"),
+    rule(Verb::Avbl, "AVBL [<directory>]")
+        .needs(Needs::Storage(&[Capabilities::SPACE]))
+        .rights(&[Rights::LIST])
+        .feature("AVBL"),
+    rule(Verb::Dele, "DELE <file>").rights(&[Rights::DELETE]),
+    rule(Verb::Rnfr, "RNFR <from>").rights(&[Rights::RENAME]).keeps(Keeps::Rename),
+    rule(Verb::Rnto, "RNTO <to>").after(After::Rnfr).rights(&[Rights::RENAME]),
+    rule(Verb::Site, "SITE"),
+    rule(Verb::Stat, "STAT [<path>]").keeps(Keeps::AllIfBare),
+    rule_for_all(Verb::Syst, "SYST").harmless(),
+    rule_for_all(Verb::Feat, "FEAT").harmless(),
+    rule_for_all(Verb::Opts, "OPTS UTF8 ON | MLST <facts>").harmless().feature("UTF8"),
+    rule_for_all(Verb::Help, "HELP [<command>]").harmless(),
+    rule_for_all(Verb::Noop, "NOOP").harmless().keeps(Keeps::All),
+];
+
+impl Rule {
+    const fn after(self, after: After) -> Self {
+        Self { after, ..self }
+    }
+
+    const fn data(self, data: Data) -> Self {
+        Self { data, ..self }
+    }
+
+    const fn needs(self, needs: Needs) -> Self {
+        Self { needs, ..self }
+    }
+
+    const fn rights(self, rights: &'static [Rights]) -> Self {
+        Self { rights, ..self }
+    }
+
+    const fn harmless(self) -> Self {
+        Self { is_harmless: true, ..self }
+    }
+
+    const fn keeps(self, keeps: Keeps) -> Self {
+        Self { keeps, ..self }
+    }
+
+    const fn decides_login(self) -> Self {
+        Self { decides_login: true, ..self }
+    }
+
+    const fn feature(self, feature: &'static str) -> Self {
+        Self { feature: Some(feature), ..self }
+    }
+
+    pub(super) fn of(verb: Verb) -> Option<&'static Self> {
+        RULES.iter().find(|rule| rule.verb == verb)
+    }
+
+    /// Whether the configuration leaves the command in, and the storage has what it needs.
+    pub(super) fn is_enabled(&self, session: &Session) -> bool {
+        match self.needs {
+            Needs::Nothing => true,
+            Needs::Passive => session.context.config.passive,
+            Needs::Active => session.context.config.active,
+            Needs::Tls => {
+                let tls = session.context.tls.as_ref();
+                tls.is_some_and(|tls| tls.control_policy() != TlsPolicy::Off)
+            }
+            Needs::Storage(any) => {
+                let capabilities = session.offer().capabilities;
+                any.iter().any(|capability| capabilities.contains(*capability))
+            }
+        }
+    }
+
+    /// Whether the command is ever let through with these rights.
+    pub(super) fn is_permitted(&self, rights: Rights) -> bool {
+        self.rights.is_empty() || self.rights.iter().any(|right| rights.contains(*right))
+    }
+
+    /// Whether the command moves bytes over a data connection.
+    pub(super) fn needs_data(&self) -> bool {
+        matches!(self.data, Data::Lists | Data::Sends | Data::Receives)
+    }
+
+    /// Whether what `REST` has set holds after the command.
+    fn keeps_restart(&self, argument: &[u8]) -> bool {
+        match self.keeps {
+            Keeps::Restart | Keeps::All => true,
+            Keeps::AllIfBare => argument.is_empty(),
+            Keeps::Nothing | Keeps::Rename => false,
+        }
+    }
+
+    /// Whether what `RNFR` has named holds after the command.
+    fn keeps_rename(&self, argument: &[u8]) -> bool {
+        match self.keeps {
+            Keeps::Rename | Keeps::All => true,
+            Keeps::AllIfBare => argument.is_empty(),
+            Keeps::Nothing | Keeps::Restart => false,
+        }
+    }
+}
+
+/// Whether a command asks the authenticator, which may not return.
+pub(crate) fn decides_login(verb: Verb) -> bool {
+    Rule::of(verb).is_some_and(|rule| rule.decides_login)
+}
+
+/// Which way a command moves a file, if it does.
+pub(crate) fn file_direction(verb: Verb) -> Option<crate::log::Direction> {
+    match Rule::of(verb)?.data {
+        Data::Sends => Some(crate::log::Direction::Sent),
+        Data::Receives => Some(crate::log::Direction::Received),
+        Data::None | Data::Prepares | Data::Lists => None,
+    }
+}
+
+impl Session {
+    /// Forgets `RNFR` and `REST` after any other command than those that may stand between them
+    /// and what they are for.
+    pub(super) fn forget_pending(&mut self, verb: Verb, argument: &[u8]) {
+        let rule = Rule::of(verb);
+        if !rule.is_some_and(|rule| rule.keeps_rename(argument)) {
+            self.rename_from = None;
+        }
+        if !rule.is_some_and(|rule| rule.keeps_restart(argument)) {
+            self.restart = 0;
+        }
+    }
+
+    /// An unknown verb is a command in between like any other; a line without any verb, such as
+    /// an empty one, is not.
+    pub(crate) fn forget_pending_of_unknown(&mut self, line: &[u8]) {
+        if let Ok((verb, argument)) = Verb::split(line) {
+            self.forget_pending(verb, argument);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_verb_has_two_rules() {
+        for (index, rule) in RULES.iter().enumerate() {
+            assert_eq!(RULES.iter().position(|other| other.verb == rule.verb), Some(index));
+        }
+    }
+
+    #[test]
+    fn every_help_text_begins_with_its_verb() {
+        for rule in RULES {
+            assert!(rule.help.starts_with(rule.verb.as_str()), "{}", rule.help);
+        }
+    }
+}

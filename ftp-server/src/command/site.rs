@@ -1,0 +1,62 @@
+//! SITE (RFC 959 §4.1.3): what only this server has.
+
+use ftp_proto::{Pathname, Reply, ReplyCode, SiteArgument};
+
+use super::attribute::AttributeChange;
+use crate::auth::{Offer, Rights};
+use crate::session::{Outcome, Session};
+use crate::storage::Capabilities;
+
+/// A word of `SITE`, as the help has it.
+struct SiteWord {
+    form: &'static str,
+    /// Whether it is there and ever let through.
+    is_offered: fn(Offer) -> bool,
+}
+
+/// Every word of `SITE` that is served.
+const SITE_WORDS: &[SiteWord] = &[
+    SiteWord { form: "HELP", is_offered: |_offer| true },
+    SiteWord { form: "CHMOD <mode> <path>", is_offered: may_chmod },
+];
+
+fn may_chmod(Offer { rights, capabilities }: Offer) -> bool {
+    rights.contains(Rights::CHMOD) && capabilities.contains(Capabilities::CHMOD)
+}
+
+/// The forms of the words that there are for the user; as long as nobody is logged in, for any user.
+pub(super) fn forms(session: &Session) -> Vec<&'static str> {
+    let offer = session.offer();
+    let offered = SITE_WORDS.iter().filter(|word| (word.is_offered)(offer));
+    offered.map(|word| word.form).collect()
+}
+
+/// `SITE HELP`: 214 with what the user may do. `SITE CHMOD <mode> <path>`: 200. 504 for any other
+/// word.
+pub(super) fn site(session: &Session, argument: &SiteArgument) -> Outcome {
+    match argument {
+        SiteArgument::Help(_) => help(session).into(),
+        SiteArgument::Chmod { mode, path } if can_chmod(session) => chmod(session, *mode, path),
+        SiteArgument::Chmod { .. } | SiteArgument::Other(_) => {
+            Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "No such SITE command").into()
+        }
+    }
+}
+
+fn help(session: &Session) -> Reply {
+    let lines = forms(session).into_iter().map(|form| format!(" SITE {form}"));
+    Reply::multi_line(ReplyCode::HELP, "Commands:", lines, "End")
+}
+
+/// Whether the storage knows permission bits. Who may set them is asked later.
+fn can_chmod(session: &Session) -> bool {
+    session.offer().capabilities.contains(Capabilities::CHMOD)
+}
+
+fn chmod(session: &Session, mode: u16, path: &Pathname) -> Outcome {
+    let change = AttributeChange { modified: None, mode: Some(mode.into()) };
+    match change.make(session, path) {
+        Ok(_facts) => Reply::new(ReplyCode::OKAY, "Mode changed").into(),
+        Err(reply) => reply.into(),
+    }
+}
