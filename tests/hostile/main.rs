@@ -12,10 +12,10 @@ mod generated;
 mod memory;
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use ftp_client::{Client, Extended, Mode, Timeouts};
+use ftp_tests::at_once::at_once;
 use ftp_tests::hostile::{Behaviour, Cut, Played, Server, Want, behaviours};
 
 use crate::calls::Outcome;
@@ -50,23 +50,9 @@ fn every_behaviour_has_its_outcome_cl_11_cl_12() {
         .collect();
     // Memory is measured where nothing else runs.
     let measured: Vec<_> = plays.extract_if(.., |(_, want)| want.memory.is_some()).collect();
-    let plays = Mutex::new(plays);
-    let faults = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..AT_A_TIME {
-            scope.spawn(|| {
-                loop {
-                    let next = plays.lock().unwrap().pop();
-                    let Some((behaviour, want)) = next else { return };
-                    let fault = fault(behaviour, want);
-                    faults.lock().unwrap().extend(fault);
-                }
-            });
-        }
-    });
-    let mut faults = faults.into_inner().unwrap();
-    faults.extend(measured.iter().filter_map(|(behaviour, want)| fault(behaviour, want)));
-    faults.sort();
+    let found = at_once(AT_A_TIME, plays, |(behaviour, want)| fault(behaviour, want));
+    let measured = measured.into_iter().map(|(behaviour, want)| fault(behaviour, want));
+    let faults: Vec<_> = found.into_iter().chain(measured).flatten().collect();
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 

@@ -8,6 +8,7 @@
     reason = "a harness fails a test by panicking; each module says what it insists on"
 )]
 
+pub mod at_once;
 pub mod check;
 pub mod compare;
 pub mod content;

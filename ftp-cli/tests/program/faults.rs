@@ -7,9 +7,10 @@
 //! final name, nor beside it.
 
 use std::path::Path;
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use ftp_tests::at_once::at_once;
 use ftp_tests::hostile::{Behaviour, LENGTH, Played, Server, behaviours, content};
 use ftp_tests::process::{Ran, run_with};
 use ftp_tests::root::TempRoot;
@@ -77,25 +78,13 @@ fn no_server_makes_it_lie_hang_or_leave_half_a_file_hl_04_li_06_li_07() {
         .filter(|(call, behaviour)| call.meets(behaviour))
         .collect();
     assert!(runs.len() >= RUNS, "{} runs", runs.len());
-    let (runs, faults) = (Mutex::new(runs), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..AT_A_TIME {
-            scope.spawn(|| {
-                loop {
-                    let next = runs.lock().unwrap().pop();
-                    let Some((call, behaviour)) = next else { return };
-                    let found = play(call, behaviour);
-                    if !found.is_empty() {
-                        let (words, found) = (call.words.join(" "), found.join("\n    "));
-                        let fault = format!("{words}, {}:\n    {found}", behaviour.name);
-                        faults.lock().unwrap().push(fault);
-                    }
-                }
-            });
-        }
-    });
-    let mut faults = faults.into_inner().unwrap();
-    faults.sort();
+    let fault = |(call, behaviour): (Call, &Behaviour)| {
+        let found = play(call, behaviour);
+        let words = call.words.join(" ");
+        let fault = || format!("{words}, {}:\n    {}", behaviour.name, found.join("\n    "));
+        (!found.is_empty()).then(fault)
+    };
+    let faults: Vec<_> = at_once(AT_A_TIME, runs, fault).into_iter().flatten().collect();
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 

@@ -1,9 +1,11 @@
 //! `stat`, `rm`, `mkdir`, `rmdir`, `mv`, `chmod`, `quote`: one thing done to objects on servers.
 
 use std::fs::{self, Permissions};
+use std::net::Ipv4Addr;
 use std::ops::Deref;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
+use ftp_tests::at_once::at_once;
 use ftp_tests::peer::RealServer;
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
@@ -20,27 +22,27 @@ struct Server {
     knows_links: bool,
 }
 
-/// All servers that can be had here, ours first.
-fn servers() -> Vec<Server> {
-    let host = std::net::Ipv4Addr::LOCALHOST;
-    let ours = OurServer::start();
-    let mut servers = vec![Server { name: "ours", site: Box::new(ours), knows_links: true }];
-    for (name, server, knows_links) in [
-        ("vsftpd", RealServer::vsftpd_at(host), true),
-        ("proftpd", RealServer::proftpd_at(host), true),
-        ("pure-ftpd", RealServer::pure_ftpd_at(host), true),
-        ("pyftpdlib", RealServer::pyftpdlib_at(host), true),
-        ("inetutils", RealServer::inetutils_at(host), false),
-        ("busybox", RealServer::busybox_at(host), true),
-        ("twisted", RealServer::twisted_at(host), false),
-        ("ftp-srv", RealServer::ftp_srv_at(host), false),
-        ("aioftp", RealServer::aioftp_at(host), false),
-    ] {
-        if let Some(server) = server {
-            servers.push(Server { name, site: Box::new(server), knows_links });
+/// Does `work` with all servers that can be had here, some at a time: they take long to start.
+#[track_caller]
+fn with_every_server(work: impl Fn(&Server) + Sync) {
+    type Start = fn(Ipv4Addr) -> Option<RealServer>;
+    let theirs: [(_, Start, _); 9] = [
+        ("vsftpd", |host| RealServer::vsftpd_at(host), true),
+        ("proftpd", |host| RealServer::proftpd_at(host), true),
+        ("pure-ftpd", |host| RealServer::pure_ftpd_at(host), true),
+        ("pyftpdlib", |host| RealServer::pyftpdlib_at(host), true),
+        ("inetutils", |host| RealServer::inetutils_at(host), false),
+        ("busybox", |host| RealServer::busybox_at(host), true),
+        ("twisted", |host| RealServer::twisted_at(host), false),
+        ("ftp-srv", |host| RealServer::ftp_srv_at(host), false),
+        ("aioftp", |host| RealServer::aioftp_at(host), false),
+    ];
+    work(&Server { name: "ours", site: Box::new(OurServer::start()), knows_links: true });
+    at_once(4, theirs, |(name, start, knows_links)| {
+        if let Some(server) = start(Ipv4Addr::LOCALHOST) {
+            work(&Server { name, site: Box::new(server), knows_links });
         }
-    }
-    servers
+    });
 }
 
 /// A tree with all that is awkward in it, and what must stay beside it.
@@ -64,7 +66,7 @@ fn plant(root: &TempRoot) {
 
 #[test]
 fn a_tree_is_removed_and_nothing_behind_a_link() {
-    for server in servers() {
+    with_every_server(|server| {
         let (name, site) = (server.name, &**server.site);
         plant(&site.root);
         if name == "twisted" {
@@ -102,12 +104,12 @@ fn a_tree_is_removed_and_nothing_behind_a_link() {
         assert_eq!(ran.code() == Some(0), server.knows_links, "{name}: {ran:?}");
         assert_eq!(site.root.join("named").is_symlink(), !server.knows_links, "{name}");
         site.clear();
-    }
+    });
 }
 
 #[test]
 fn every_server_is_served() {
-    for server in servers() {
+    with_every_server(|server| {
         let (name, site) = (server.name, &**server.site);
         let at = |path: &str| site.url(path).replace("%2F", "/");
         let ok = |arguments: &[&str]| {
@@ -165,7 +167,7 @@ fn every_server_is_served() {
         ok(&["rm", &at("d/f2")]);
         ok(&["rmdir", &at("d/e/f"), &at("d/e"), &at("d"), &at("g/h"), &at("g")]);
         site.assert_only(&[]);
-    }
+    });
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use ftp_tests::at_once::at_once;
 use ftp_tests::process::{Running, run};
 use ftp_tests::root::TempRoot;
 use ftp_tests::terminal::Terminal;
@@ -478,14 +479,14 @@ fn places() -> Vec<Vec<String>> {
 #[test]
 fn no_place_of_the_command_line_echoes_what_may_hold_a_password() {
     let here = TempRoot::new();
-    for place in places() {
+    at_once(4, places(), |place| {
         for form in ["u:geheim@127.0.0.1/x", "http://u:geheim@h/x", "ftp://u:geheim@127.0.0.1:1/x"]
         {
             let words: Vec<String> = place.iter().map(|word| word.replace('@', form)).collect();
             let mut ftp = ftp(&words.iter().map(String::as_str).collect::<Vec<_>>());
             hides(&run(ftp.current_dir(here.path())));
         }
-    }
+    });
     // The same for programs.
     for words in [
         &["put", "--json", "u:geheim@h", "ftp://127.0.0.1:1/y"],

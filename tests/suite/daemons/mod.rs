@@ -11,6 +11,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Deref;
 
+use ftp_tests::at_once::at_once;
 use ftp_tests::peer::RealServer;
 use ftp_tests::site::{OurServer, Site};
 
@@ -19,7 +20,7 @@ use self::session::Session;
 /// A server, and what it cannot do; all else it has to do.
 struct Daemon<'a> {
     /// On this loopback address. `None`, having said so, if it is not installed.
-    start: &'a dyn Fn(IpAddr) -> Option<Running>,
+    start: &'a (dyn Fn(IpAddr) -> Option<Running> + Sync),
     lacks: &'a [Lack],
 }
 
@@ -144,33 +145,31 @@ const IPV4_ALONE: [Lack; 2] = [
 ];
 
 /// All that is not as the table says it.
-fn differences(daemon: &Daemon<'_>) -> Vec<String> {
+fn differences(daemon: &Daemon<'_>, family: Family) -> Vec<String> {
     let mut differences = Vec::new();
-    for family in [Family::V4, Family::V6] {
-        let host = match family {
-            Family::V6 => IpAddr::from(Ipv6Addr::LOCALHOST),
-            _ => IpAddr::from(Ipv4Addr::LOCALHOST),
+    let host = match family {
+        Family::V6 => IpAddr::from(Ipv6Addr::LOCALHOST),
+        _ => IpAddr::from(Ipv4Addr::LOCALHOST),
+    };
+    let Some(site) = (daemon.start)(host) else { return differences };
+    let mut session = None;
+    for ability in Ability::all(family) {
+        site.clear();
+        let mut lacks = daemon.lacks.iter().chain(&IPV4_ALONE);
+        let lack =
+            lacks.find(|lack| lack.what == ability && [Family::Both, family].contains(&lack.on));
+        let came = ability.shown(&site, &mut session);
+        let difference = match (lack, came) {
+            (None, Ok(())) => continue,
+            (None, Err(why)) => why,
+            (Some(lack), Err(why)) if why.contains(lack.says) => continue,
+            (Some(lack), Err(why)) => format!("{why}\n    instead of: {}", lack.says),
+            (Some(lack), Ok(())) => format!("works, instead of: {}", lack.says),
         };
-        let Some(site) = (daemon.start)(host) else { return differences };
-        let mut session = None;
-        for ability in Ability::all(family) {
-            site.clear();
-            let mut lacks = daemon.lacks.iter().chain(&IPV4_ALONE);
-            let lack = lacks
-                .find(|lack| lack.what == ability && [Family::Both, family].contains(&lack.on));
-            let came = ability.shown(&site, &mut session);
-            let difference = match (lack, came) {
-                (None, Ok(())) => continue,
-                (None, Err(why)) => why,
-                (Some(lack), Err(why)) if why.contains(lack.says) => continue,
-                (Some(lack), Err(why)) => format!("{why}\n    instead of: {}", lack.says),
-                (Some(lack), Ok(())) => format!("works, instead of: {}", lack.says),
-            };
-            differences.push(format!("{family:?} {ability}: {difference}"));
-        }
-        if let Some(Err(error)) = session.map(Session::quit) {
-            differences.push(format!("{family:?} QUIT: {error}"));
-        }
+        differences.push(format!("{family:?} {ability}: {difference}"));
+    }
+    if let Some(Err(error)) = session.map(Session::quit) {
+        differences.push(format!("{family:?} QUIT: {error}"));
     }
     differences
 }
@@ -178,7 +177,8 @@ fn differences(daemon: &Daemon<'_>) -> Vec<String> {
 impl Daemon<'_> {
     #[track_caller]
     fn meets_our_client(&self) {
-        let differences = differences(self);
+        let families = [Family::V4, Family::V6];
+        let differences = at_once(2, families, |family| differences(self, family)).concat();
         assert!(differences.is_empty(), "\n{}", differences.join("\n"));
     }
 }

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ftp_server::{Event, EventKind, Observer, Server, ServerConfig, SessionReuse, Tls, TlsPolicy};
+use ftp_tests::at_once::at_once;
 use ftp_tests::content::binary;
 use ftp_tests::peer::Peer;
 use ftp_tests::process::Ran;
@@ -343,46 +344,51 @@ fn cells(client: &Client) -> Vec<Cell> {
 /// Insists that the client does in all cells what it can, but for what is known.
 #[track_caller]
 fn is_met(client: &Client) {
-    let (authority, mut wrong) = (Authority::new(), String::new());
-    for cell in cells(client) {
-        let Some(meeting) = Meeting::new(client, cell, &authority) else { return };
-        let mut is_lacking = false;
-        for &task in Task::ALL.iter().filter(|task| scale::is_full() || **task != Task::Large) {
-            let is_of = |lack: &&Lack| lack.client == client.name && (lack.of)(cell, task);
-            let lack = LACKS.iter().find(is_of);
-            // Once is enough to see that a lack is still there.
-            if is_lacking && lack.is_some() {
-                continue;
-            }
-            is_lacking |= lack.is_some();
-            let found = meeting.does(client, task);
-            let is_known = match (&found, lack) {
-                (Ok(()), None) => true,
-                (Err(said), Some(lack)) => said.contains(lack.says),
-                _ => false,
-            };
-            if !is_known {
-                let known = lack.map(|lack| lack.says);
-                let found = found.map_or_else(|said| said, |()| "done".to_owned());
-                wrong.push_str(&format!("{cell:?} {task:?}, known: {known:?}: {found}\n"));
-            }
+    let authority = Authority::new();
+    let wrong = at_once(4, cells(client), |cell| wrong_in(client, cell, &authority)).concat();
+    assert!(wrong.is_empty(), "{}:\n{wrong}", client.name);
+}
+
+/// What the client does in a cell and should not, or does not do and should.
+fn wrong_in(client: &Client, cell: Cell, authority: &Authority) -> String {
+    let mut wrong = String::new();
+    let Some(meeting) = Meeting::new(client, cell, authority) else { return wrong };
+    let mut is_lacking = false;
+    for &task in Task::ALL.iter().filter(|task| scale::is_full() || **task != Task::Large) {
+        let is_of = |lack: &&Lack| lack.client == client.name && (lack.of)(cell, task);
+        let lack = LACKS.iter().find(is_of);
+        // Once is enough to see that a lack is still there.
+        if is_lacking && lack.is_some() {
+            continue;
         }
-        // The server is told when it is over, and clients before.
-        let Meeting { server, reuse, .. } = meeting;
-        drop(server);
-        let protected = reuse.protected.load(Ordering::SeqCst);
-        let resumed = reuse.resumed.load(Ordering::SeqCst);
-        let is_right = match (cell.reuse, client.resumes, cell.version) {
-            _ if is_lacking => true,
-            (SessionReuse::Off, ..) | (_, Resumes::Nothing, _) => resumed == 0,
-            (_, Resumes::NotBehindUploads, Version::V1_3) => 0 < resumed && resumed < protected,
-            _ => resumed == protected,
+        is_lacking |= lack.is_some();
+        let found = meeting.does(client, task);
+        let is_known = match (&found, lack) {
+            (Ok(()), None) => true,
+            (Err(said), Some(lack)) => said.contains(lack.says),
+            _ => false,
         };
-        if !is_right || (protected < 3 * IN_A_ROW && !is_lacking) {
-            wrong.push_str(&format!("{cell:?}: {resumed} of {protected} resumed a session\n"));
+        if !is_known {
+            let known = lack.map(|lack| lack.says);
+            let found = found.map_or_else(|said| said, |()| "done".to_owned());
+            wrong.push_str(&format!("{cell:?} {task:?}, known: {known:?}: {found}\n"));
         }
     }
-    assert!(wrong.is_empty(), "{}:\n{wrong}", client.name);
+    // The server is told when it is over, and clients before.
+    let Meeting { server, reuse, .. } = meeting;
+    drop(server);
+    let protected = reuse.protected.load(Ordering::SeqCst);
+    let resumed = reuse.resumed.load(Ordering::SeqCst);
+    let is_right = match (cell.reuse, client.resumes, cell.version) {
+        _ if is_lacking => true,
+        (SessionReuse::Off, ..) | (_, Resumes::Nothing, _) => resumed == 0,
+        (_, Resumes::NotBehindUploads, Version::V1_3) => 0 < resumed && resumed < protected,
+        _ => resumed == protected,
+    };
+    if !is_right || (protected < 3 * IN_A_ROW && !is_lacking) {
+        wrong.push_str(&format!("{cell:?}: {resumed} of {protected} resumed a session\n"));
+    }
+    wrong
 }
 
 #[test]

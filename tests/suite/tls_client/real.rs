@@ -3,6 +3,7 @@
 //! cannot do is a row; a row that no longer holds fails.
 
 use ftp_client::{Mode, TlsVersion};
+use ftp_tests::at_once::at_once;
 use ftp_tests::content::large;
 use ftp_tests::peer::RealServer;
 use ftp_tests::tls::{Authority, Kind, Secured, Version};
@@ -11,7 +12,7 @@ use super::session::{STEPS, Step, connect, info, put, step};
 
 /// How a server is started, and what it cannot do then.
 struct Server<'a> {
-    start: &'a dyn Fn(Secured<'_>) -> Option<RealServer>,
+    start: fn(Secured<'_>) -> Option<RealServer>,
     implicit: &'a [bool],
     reuse: &'a [bool],
     lacks: &'a [Lack],
@@ -27,19 +28,25 @@ impl Server<'_> {
     fn meets_our_client(&self) {
         let authority = Authority::new();
         let pair = authority.issue(Kind::Good);
-        for &implicit in self.implicit {
-            for &reuse in self.reuse {
-                for version in Version::ALL {
-                    let secured = Secured { pair: &pair, version: Some(version), implicit, reuse };
-                    let Some(site) = (self.start)(secured) else { return };
-                    for mode in [Mode::Passive, Mode::Active] {
-                        let case =
-                            format!("{version:?} implicit {implicit} reuse {reuse} {mode:?}");
-                        self.goes_through(&site, &authority, mode, secured, &case);
-                    }
-                }
+        let with = |version, implicit, reuse| {
+            let version = Some(version);
+            Secured { pair: &pair, version, implicit, reuse }
+        };
+        let ways: Vec<_> = Version::ALL
+            .into_iter()
+            .flat_map(|version| self.implicit.iter().map(move |&implicit| (version, implicit)))
+            .flat_map(|(version, implicit)| {
+                self.reuse.iter().map(move |&reuse| with(version, implicit, reuse))
+            })
+            .collect();
+        at_once(4, ways, |secured| {
+            let Some(site) = (self.start)(secured) else { return };
+            for mode in [Mode::Passive, Mode::Active] {
+                let Secured { version, implicit, reuse, .. } = secured;
+                let case = format!("{version:?} implicit {implicit} reuse {reuse} {mode:?}");
+                self.goes_through(&site, &authority, mode, secured, &case);
             }
-        }
+        });
     }
 
     fn goes_through(
@@ -81,7 +88,7 @@ impl Server<'_> {
 #[test]
 fn vsftpd_dv_30_tl_16() {
     Server {
-        start: &|secured| RealServer::vsftpd_tls([127, 0, 0, 1], secured),
+        start: |secured| RealServer::vsftpd_tls([127, 0, 0, 1], secured),
         implicit: &[false, true],
         reuse: &[false, true],
         lacks: &[],
@@ -92,7 +99,7 @@ fn vsftpd_dv_30_tl_16() {
 #[test]
 fn proftpd_dv_30_tl_16() {
     Server {
-        start: &|secured| RealServer::proftpd_tls([127, 0, 0, 1], secured),
+        start: |secured| RealServer::proftpd_tls([127, 0, 0, 1], secured),
         implicit: &[false, true],
         reuse: &[false, true],
         lacks: &[],
@@ -103,7 +110,7 @@ fn proftpd_dv_30_tl_16() {
 #[test]
 fn pure_ftpd_tl_16() {
     Server {
-        start: &|secured| RealServer::pure_ftpd_tls([127, 0, 0, 1], secured),
+        start: |secured| RealServer::pure_ftpd_tls([127, 0, 0, 1], secured),
         implicit: &[false],
         reuse: &[false],
         lacks: &[],
@@ -114,7 +121,7 @@ fn pure_ftpd_tl_16() {
 #[test]
 fn pyftpdlib_tl_16() {
     Server {
-        start: &|secured| RealServer::pyftpdlib_tls([127, 0, 0, 1], secured),
+        start: |secured| RealServer::pyftpdlib_tls([127, 0, 0, 1], secured),
         implicit: &[false, true],
         reuse: &[false],
         lacks: &[],

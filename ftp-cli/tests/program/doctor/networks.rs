@@ -3,9 +3,9 @@
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use ftp_server::ServerConfig;
+use ftp_tests::at_once::at_once;
 use ftp_tests::network::{Host, in_own_network};
 use ftp_tests::peer::{Peer, RealServer, impossible};
 use ftp_tests::process::run;
@@ -423,20 +423,9 @@ fn has_helper() -> bool {
     run(check.arg("-c").arg(table)).code() == Some(0)
 }
 
-/// Four at a time: most of it is waiting.
-fn all(networks: &[Network]) -> Vec<Row> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut rows = Vec::new();
-        while let Some(network) = networks.get(next.fetch_add(1, Ordering::Relaxed)) {
-            rows.extend(network());
-        }
-        rows
-    };
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
-    })
+/// Nearly all of it is waiting.
+fn all(networks: &[Network]) -> impl Iterator<Item = Row> {
+    at_once(8, networks, |network| network()).into_iter().flatten()
 }
 
 #[test]
@@ -445,7 +434,7 @@ fn each_network_has_its_diagnosis_and_no_other() {
     if !in_own_network(test, &[]) || Peer::find("nft").is_none() {
         return;
     }
-    let mut rows = all(ROWS);
+    let mut rows: Vec<_> = all(ROWS).collect();
     if has_helper() {
         rows.extend(all(HELPED));
     } else {

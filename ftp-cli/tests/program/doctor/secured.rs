@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use ftp_server::{Rights, Server, SessionReuse, Tls, TlsPolicy};
+use ftp_tests::at_once::at_once;
 use ftp_tests::peer::RealServer;
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
@@ -161,7 +162,7 @@ fn authority(root: &TempRoot) -> (Authority, String) {
 fn each_certificate_has_its_diagnosis_and_no_other_tl_19() {
     let root = TempRoot::new();
     let (authority, file) = authority(&root);
-    for (kind, want) in [
+    let kinds = [
         (Kind::Good, (&[][..], 0, Some("ftpes://"))),
         (Kind::EndsSoon, (&["certificate-ends-soon"], 0, Some("ftpes://"))),
         (Kind::Expired, (&["certificate-expired"], 5, None)),
@@ -170,13 +171,14 @@ fn each_certificate_has_its_diagnosis_and_no_other_tl_19() {
         (Kind::OtherUsage, (&["certificate-unusable"], 5, None)),
         (Kind::SelfSigned, (&["certificate-self-signed"], 5, None)),
         (Kind::SelfSignedAuthority, (&["certificate-self-signed"], 5, None)),
-    ] {
+    ];
+    at_once(4, kinds, |(kind, want)| {
         let pair = authority.issue(kind);
         // Ours does not start with one whose time is not now.
         let shown = match kind {
             Kind::Expired | Kind::NotYetValid => {
                 match RealServer::vsftpd_tls(std::net::Ipv4Addr::LOCALHOST, Secured::by(&pair)) {
-                    None => continue,
+                    None => return,
                     Some(vsftpd) => Err(vsftpd),
                 }
             }
@@ -201,7 +203,7 @@ fn each_certificate_has_its_diagnosis_and_no_other_tl_19() {
             let seen = examined(&[&url("ftpes")]).seen("certificate");
             assert_eq!(seen, format!("it is self-signed; its pin is {}", pair.pin()));
         }
-    }
+    });
     let good = Shown::with(&authority.issue(Kind::Good), |tls| tls);
     let found = examined(&[&good.url("ftpes")]);
     is("unknown authority", &found, (&["certificate-unknown-issuer"], 5, None));
@@ -227,17 +229,18 @@ fn each_way_of_doing_tls_has_its_diagnosis_and_no_other() {
     let found = examined(&["--ca-file", &file, &demanding.url("ftp")]);
     is("TLS demanded", &found, (&["login-needs-tls"], 5, None));
 
-    for (fault, want) in [
+    let faults = [
         (Fault::Cut, (&["no-close-notify"][..], 5, Some("ftpes://"))),
         (Fault::Unshaken, (&["data-tls"], 5, None)),
         (Fault::Refuses, (&["protection-refused"], 5, None)),
         (Fault::Mute, (&["tls-stalls"], 10, None)),
         (Fault::Narrow, (&["big-packets-lost"], 4, None)),
-    ] {
+    ];
+    at_once(faults.len(), faults, |(fault, want)| {
         let address = faulty(&pair, fault);
         let found = examined(&["--ca-file", &file, &format!("ftpes://{address}/")]);
         is(want.0[0], &found, want);
-    }
+    });
 
     let reuse = Shown::with(&pair, |tls| tls.session_reuse(SessionReuse::Require));
     let found = examined(&["--ca-file", &file, &reuse.url("ftpes")]);

@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
+use ftp_tests::at_once::at_once;
+
 use super::examined;
 
 /// What a talker does with a connection.
@@ -57,7 +59,7 @@ pub(super) const ALERT: &[u8] = &[0x15, 3, 3, 0, 2, 2, 40];
 
 #[test]
 fn what_is_no_ftp_server_is_named() {
-    for (talk, want, code) in [
+    let talkers = [
         (Talk::First(b"SSH-2.0-OpenSSH_9.2p1\r\n"), "ssh-on-port", 7),
         (Talk::Answer(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "http-on-port", 7),
         (Talk::Tls(ALERT), "tls-on-plain-port", 5),
@@ -67,7 +69,8 @@ fn what_is_no_ftp_server_is_named() {
         (Talk::First(b"220-Welcome\r\n"), "greeting-never", 10),
         (Talk::Close, "closed-unspoken", 4),
         (Talk::Nothing, "greeting-never", 10),
-    ] {
+    ];
+    at_once(talkers.len(), talkers, |(talk, want, code)| {
         let address = start("127.0.0.1", talk);
         let found = examined(&[&format!("ftp://{address}/")]);
         assert!(found.wrong.iter().eq([want]), "{want}: {:?}", found.ran);
@@ -75,7 +78,7 @@ fn what_is_no_ftp_server_is_named() {
         assert_eq!(found.best(), None);
         let said = String::from_utf8_lossy(&found.ran.stdout).into_owned();
         assert!(!said.contains(['\x1b', '\x07']), "{said:?}");
-    }
+    });
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use ftp_server::{Rights, ServerConfig};
+use ftp_tests::at_once::at_once;
 use ftp_tests::peer::RealServer;
 use ftp_tests::process::{Running, run};
 use ftp_tests::raw::DEADLINE;
@@ -132,14 +133,14 @@ fn each_trouble_of_a_server_is_found_and_no_other() {
             _ => Some(line.to_owned()),
         }),
     ];
-    for (want, code, change) in changes {
+    at_once(4, changes, |(want, code, change)| {
         let ours = Ours::start("127.0.0.1:0");
         let address = between(ours.address(), change);
         let found = examined(&["--upload-dir", "in", &format!("ftp://{address}/")]);
         assert!(found.wrong.iter().eq([want]), "{want}: {:?}", found.ran);
         found.ran.exited(code);
         is_clean(&ours.root);
-    }
+    });
 }
 
 #[test]
@@ -221,7 +222,7 @@ fn who_may_not_get_in_or_store_is_told_why() {
 #[test]
 fn a_login_that_is_refused_the_next_time_is_a_finding_and_no_mere_error() {
     // Nothing is known beyond the ways, or no way at all can be tried.
-    for (taken, best, first) in [(6, true, "list"), (1, false, "epsv")] {
+    at_once(2, [(6, true, "list"), (1, false, "epsv")], |(taken, best, first)| {
         let ours = Ours::start("127.0.0.1:0");
         let logins = Arc::new(AtomicUsize::new(0));
         let address = between(ours.address(), move |from, line| {
@@ -238,7 +239,7 @@ fn a_login_that_is_refused_the_next_time_is_a_finding_and_no_mere_error() {
         assert_eq!(found.best().is_some(), best, "{:?}", found.ran);
         found.ran.exited(9);
         is_clean(&ours.root);
-    }
+    });
 }
 
 #[test]

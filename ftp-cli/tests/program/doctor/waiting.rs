@@ -1,9 +1,8 @@
 //! Servers and networks that make everything wait: the whole of `doctor` ends in 30 s by default, and
 //! what it says is right all the same.
 
-use std::thread;
-
 use ftp_server::ServerConfig;
+use ftp_tests::at_once::at_once;
 use ftp_tests::network::{Host, in_own_network};
 use ftp_tests::peer::Peer;
 
@@ -91,10 +90,7 @@ fn all_of_it_ends_in_30_s_by_default_whatever_waits() {
         ("never ended", never_ended),
         ("silent after the login", silent_after_the_login),
     ];
-    let all: Vec<_> = thread::scope(|scope| {
-        let all = cases.map(|(name, case)| (name, scope.spawn(case)));
-        all.into_iter().map(|(name, case)| (name, case.join().unwrap())).collect()
-    });
+    let all = at_once(cases.len(), cases, |(name, case)| (name, case()));
     for (name, (found, wrong, exit)) in all {
         println!("{name}: {:?}, {} s", found.wrong, found.seconds());
         assert!(found.seconds() < LIMIT, "{name}: {:?}", found.ran);

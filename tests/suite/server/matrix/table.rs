@@ -55,8 +55,16 @@ impl Table {
     }
 
     pub(super) fn mismatches(&self, answers: &Answers) -> Vec<String> {
-        let each = answers.iter();
-        each.filter_map(|(&(row, state), answer)| self.mismatch(row, state, answer)).collect()
+        (0..self.rows.len()).flat_map(|row| self.mismatches_in(row, answers)).collect()
+    }
+
+    pub(super) fn mismatches_in(
+        &self,
+        row: usize,
+        answers: &Answers,
+    ) -> impl Iterator<Item = String> {
+        let each = answers.range((row, 0)..(row + 1, 0));
+        each.filter_map(|(&(row, state), answer)| self.mismatch(row, state, answer))
     }
 }
 
