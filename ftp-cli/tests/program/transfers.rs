@@ -1,5 +1,7 @@
 //! The options of `get` and `put`: several files, checks, times, retries.
 
+mod continued;
+
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
@@ -328,51 +330,6 @@ fn in_place_writes_under_the_final_name_from_the_first_byte() {
 }
 
 #[test]
-fn why_a_part_is_given_up_is_said_once() {
-    let here = TempRoot::new();
-    let part = here.write("new.part", b"xxxxx");
-    let ago = SystemTime::now() - Duration::from_secs(60);
-    fs::File::options().write(true).open(&part).unwrap().set_modified(ago).unwrap();
-    let peer = Peer::start(&[
-        ("FEAT", Act::Say("211-x\r\n SIZE\r\n211 end")),
-        ("SIZE", Act::Say("213 10")),
-        ("REST", Act::Say("502 no")),
-        ("RETR", sent(b'x')),
-    ]);
-    let ran = run(&mut ftp(&["get", "-c", &peer.url("x"), &text(&here.join("new"))]));
-    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-    assert!(said.contains("the server cannot continue a file"), "{said} {}", peer.seen());
-    assert_eq!(said.matches("downloading from the start").count(), 1, "{said}");
-    ran.exited(0);
-    assert_eq!(here.read("new"), ten(b'x'));
-}
-
-#[test]
-fn what_may_have_been_appended_is_not_appended_again() {
-    let here = TempRoot::new();
-    let file = text(&here.write("file", b"12345"));
-    let feat = || ("FEAT", Act::Say("211-x\r\n SIZE\r\n211 end"));
-    let again = || ("APPE", Act::Take("150 go", "226 done"));
-    // What the first APPE meets, what else is asked for, the exit code, and how often APPE is sent.
-    for (act, verify, code, tries) in [
-        (Act::Say("450 busy"), "none", 0, 2),
-        (Act::Take("150 go", "426 cut"), "none", 9, 1),
-        (Act::Take("150 go", "451 error"), "none", 9, 1),
-        (Act::TakeAndRefuse("150 go", 3, "426 cut"), "none", 9, 1),
-        (Act::Take("150 go", "226 done"), "size", 11, 1),
-    ] {
-        let peer = Peer::start(&[("APPE", act), again(), feat(), ("SIZE", Act::Say("213 1"))]);
-        let retry = ["put", "--append", "--retry", "3", "--retry-delay", "0s", "--verify", verify];
-        let ran = run(ftp(&retry).args([&file, &peer.url("x")]));
-        ran.exited(code);
-        assert_eq!(count(&peer, "APPE"), tries, "{verify} {code}: {}", peer.seen());
-        if code == 9 {
-            failed(&ran, 9, "how much was added to the file is not known");
-        }
-    }
-}
-
-#[test]
 fn a_unique_name_is_the_servers_and_is_printed() {
     let server = OurServer::start();
     server.root.mkdir("d");
@@ -459,158 +416,6 @@ fn a_server_that_takes_fewer_connections_gets_fewer() {
 }
 
 #[test]
-fn a_part_whose_file_was_replaced_on_the_server_is_not_continued_as_09() {
-    let here = TempRoot::new();
-    let new = text(&here.join("new"));
-    let told = |time: &'static str| [("SIZE", Act::Say("213 10")), ("MDTM", Act::Say(time))];
-    let get = |acts: &[(&'static str, Act)]| {
-        let peer = Peer::start(acts);
-        (run(&mut ftp(&["get", "-c", &peer.url("x"), &new])), peer)
-    };
-    // Both times are long before the part: only what was written down tells.
-    let [size, time] = told("213 19990101000000");
-    let cut = ("RETR", Act::Send(TEN, b"aaaa".to_vec(), "426 cut"));
-    get(&[cut.clone(), size.clone(), time.clone()]).0.exited(9);
-    assert_eq!(here.read("new.part"), b"aaaa");
-    let [_, other] = told("213 19990202000000");
-    let (ran, peer) = get(&[("RETR", sent(b'b')), size.clone(), other]);
-    assert!(String::from_utf8_lossy(&ran.stderr).contains("downloading from the start"), "{ran:?}");
-    ran.succeeded();
-    assert!(!peer.seen().contains("REST"), "{}", peer.seen());
-    assert_eq!(here.read("new"), ten(b'b'));
-    fs::remove_file(&new).unwrap();
-
-    // The same file is, whatever the clock here says of the part.
-    get(&[cut, size.clone(), time.clone()]).0.exited(9);
-    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
-    let part = fs::File::options().write(true).open(here.join("new.part")).unwrap();
-    part.set_modified(long_ago).unwrap();
-    let rest = ("RETR", Act::Send(PLAIN, vec![b'a'; 6], "226 done"));
-    let (ran, peer) = get(&[rest, size, time]);
-    ran.succeeded();
-    assert!(peer.seen().contains("REST 4, RETR x"), "{}", peer.seen());
-    assert_eq!(here.read("new"), ten(b'a'));
-}
-
-#[test]
-fn a_file_that_changes_while_it_is_continued_is_no_success() {
-    let here = TempRoot::new();
-    here.write("new.part", b"aaaa");
-    let acts = [
-        ("SIZE", Act::Say("213 10")),
-        ("MDTM", Act::Say("213 19990101000000")),
-        ("MDTM", Act::Say("213 19990202000000")),
-        ("RETR", Act::Send(PLAIN, vec![b'b'; 6], "226 done")),
-    ];
-    let ran = run(&mut ftp(&["get", "-c", &Peer::start(&acts).url("x"), &text(&here.join("new"))]));
-    failed(&ran, 11, "changed while it was continued");
-    assert!(here.names().is_empty(), "a mixture is of no use: {:?}", here.names());
-}
-
-#[test]
-fn a_server_that_takes_rest_and_sends_from_0_leaves_no_mixture_as_09() {
-    let whole = b"0123456789".to_vec();
-    let size = || ("SIZE", Act::Say("213 10"));
-    let get = |here: &TempRoot, acts: &[(&'static str, Act)]| {
-        let peer = Peer::start(acts);
-        run(&mut ftp(&["get", "-c", &peer.url("x"), &text(&here.join("x"))]))
-    };
-    for name in ["x", "x.part"] {
-        let begin = || {
-            let here = TempRoot::new();
-            here.write(name, b"0123");
-            here
-        };
-        // All of it from the start: it comes again, as a whole.
-        let here = begin();
-        let again = Act::Send(PLAIN, whole.clone(), "226 done");
-        let acts = [size(), ("RETR", again.clone()), ("RETR", again)];
-        let ran = get(&here, &acts);
-        assert!(
-            String::from_utf8_lossy(&ran.stderr).contains("downloading from the start"),
-            "{ran:?}"
-        );
-        ran.succeeded();
-        assert_eq!((here.read("x"), here.names()), (whole.clone(), vec![b"x".to_vec()]));
-        // Cut before that shows: only what was there stays.
-        let here = begin();
-        let acts = [size(), ("RETR", Act::SendAndBreak(PLAIN, b"012".to_vec()))];
-        assert_ne!(get(&here, &acts).code(), Some(0));
-        assert_eq!((here.read(name), here.names()), (b"0123".to_vec(), vec![name.into()]));
-        // The rest, cut, is worth keeping.
-        let here = begin();
-        let acts = [size(), ("RETR", Act::SendAndBreak(PLAIN, b"456".to_vec()))];
-        assert_ne!(get(&here, &acts).code(), Some(0));
-        assert_eq!((here.read(name), here.names()), (b"0123456".to_vec(), vec![name.into()]));
-        // Fewer bytes than were missing, and a confirmation all the same.
-        let here = begin();
-        let acts = [size(), ("RETR", Act::Send(PLAIN, b"012".to_vec(), "226 done"))];
-        get(&here, &acts).exited(11);
-        if name == "x" {
-            assert_eq!(here.read("x"), b"0123");
-        }
-        assert_eq!(here.names().len(), usize::from(name == "x"));
-    }
-}
-
-#[test]
-fn a_file_that_grew_meanwhile_is_told_how_to_be_had() {
-    let here = TempRoot::new();
-    let new = text(&here.join("new"));
-    let acts = [("RETR", Act::Send(PLAIN, ten(b'x'), "226 done")), ("SIZE", Act::Say("213 12"))];
-    let url = Peer::start(&acts).url("x");
-    failed(&run(&mut ftp(&["get", &url, &new])), 11, "--verify none accepts what came");
-    assert!(here.names().is_empty());
-    let url = Peer::start(&acts).url("x");
-    run(&mut ftp(&["get", "--verify", "none", &url, &new])).succeeded();
-    assert_eq!(here.read("new"), ten(b'x'));
-}
-
-#[test]
-fn a_server_that_cannot_restart_sends_it_anew() {
-    let here = TempRoot::new();
-    here.write("new.part", b"aaaa");
-    let acts =
-        [("SIZE", Act::Say("213 10")), ("REST 4", Act::Say("502 what?")), ("RETR", sent(b'b'))];
-    run(&mut ftp(&["get", "-c", &Peer::start(&acts).url("x"), &text(&here.join("new"))]))
-        .succeeded();
-    assert_eq!((here.read("new"), here.names()), (ten(b'b'), vec![b"new".to_vec()]));
-}
-
-#[test]
-fn an_upload_goes_on_only_behind_what_is_the_beginning_of_this_file() {
-    let here = TempRoot::new();
-    let file = text(&here.write("file", &ten(b'x')));
-    for (time, way) in [("213 29990101000000", "APPE x"), ("213 19990101000000", "STOR x")] {
-        let acts = [
-            ("SIZE", Act::Say("213 4")),
-            ("SIZE", Act::Say("213 10")),
-            ("MDTM", Act::Say(time)),
-            (way, Act::Take("150 go", "226 done")),
-        ];
-        let peer = Peer::start(&acts);
-        run(&mut ftp(&["put", "-c", &file, &peer.url("x")])).succeeded();
-        assert!(peer.seen().contains(way), "{}", peer.seen());
-    }
-}
-
-#[test]
-fn cuts_anywhere_leave_no_file_under_its_name_hl_04() {
-    let mut random = ftp_tests::random::Random::new(4);
-    for _ in 0..12 {
-        let here = TempRoot::new();
-        let length = random.below(200_000);
-        let cut = Act::SendAndBreak("150 data (200000 bytes)", vec![b'x'; length]);
-        let peer = Peer::start(&[("RETR", cut)]);
-        let ran = run(&mut ftp(&["get", &peer.url("x"), &text(&here.join("new"))]));
-        assert_ne!(ran.code(), Some(0), "{ran:?}");
-        assert!(here.names().is_empty(), "{length}: {:?}", here.names());
-        let said = String::from_utf8_lossy(&ran.stderr);
-        assert_eq!(said.contains("-c would resume"), length > 0, "{said}");
-    }
-}
-
-#[test]
 fn two_that_fetch_one_name_leave_one_whole_file_hl_12_cl_53() {
     let server = OurServer::start();
     let (a, b) = (vec![b'a'; 3_000_000], vec![b'b'; 3_000_000]);
@@ -678,29 +483,6 @@ fn a_rate_is_a_limit_and_loses_nothing() {
     assert_eq!(here.read("new"), content);
     run(&mut ftp(&["put", "--limit-rate", "1M", &new, &server.url("y")])).succeeded();
     assert_eq!(server.root.read("y"), content);
-}
-
-#[test]
-fn a_connection_that_breaks_is_made_anew_and_goes_on_with_the_part() {
-    let here = TempRoot::new();
-    let first = Peer::start_several(vec![
-        vec![
-            ("SIZE", Act::Say("213 10")),
-            ("MDTM", Act::Say("213 19990101000000")),
-            ("RETR", Act::SendAndBreak(TEN, b"aaaa".to_vec())),
-        ],
-        vec![
-            ("SIZE", Act::Say("213 10")),
-            ("MDTM", Act::Say("213 19990101000000")),
-            ("RETR", Act::Send(PLAIN, b"bbbbbb".to_vec(), "226 done")),
-        ],
-    ]);
-    let new = text(&here.join("new"));
-    let limits = ["--retry", "1", "--retry-delay", "0"];
-    run(ftp(&["get", "-c", &first.url("x"), &new]).args(limits)).succeeded();
-    assert_eq!(here.read("new"), b"aaaabbbbbb");
-    assert!(first.seen().contains("REST 4, RETR x"), "{}", first.seen());
-    assert_eq!(count(&first, "USER"), 2);
 }
 
 #[test]

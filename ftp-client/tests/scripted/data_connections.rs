@@ -1,11 +1,13 @@
 //! The ways to a data connection, and what is learned from those that fail.
 
-use std::io::Read;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+mod active;
 
-use ftp_client::{AddressRule, Client, EpsvArgument, Error, Extended, HostReason, Mode, Phase};
-use ftp_client::{ListOptions, ListingForm, PortRanges, Timeouts, Verb};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use ftp_client::{
+    AddressRule, Client, EpsvArgument, Error, Extended, HostReason, ListOptions, ListingForm, Mode,
+    PortRanges, Timeouts, Verb,
+};
 
 use crate::peer::{Peer, SHORT, Server, get, timeouts};
 
@@ -179,201 +181,12 @@ fn active_builder() -> ftp_client::ClientBuilder {
     Client::builder().timeouts(timeouts()).mode(Mode::Active)
 }
 
-#[test]
-fn active_eprt_then_port_cl_22() {
-    let (server, mut client) = Server::logged_in_with(active_builder(), |mut peer| {
-        peer.answer("TYPE I", "200 ok");
-        active(&mut peer, "EPRT");
-        peer.reply("200 ok");
-        retr(&mut peer);
-        active(&mut peer, "EPRT");
-        peer.reply("522 not today");
-        active(&mut peer, "PORT");
-        peer.reply("200 ok");
-        // Connects before its 150, as some do.
-        peer.expect("RETR a");
-        peer.send_data(b"hello");
-        peer.send("150 Opening\r\n226 done\r\n");
-        active(&mut peer, "PORT");
-        peer.reply("200 ok");
-        retr(&mut peer);
-    });
-    for _ in 0..3 {
-        assert_eq!(get(&mut client).unwrap(), b"hello");
-    }
-    server.end();
-}
-
-#[test]
-fn active_without_a_way() {
-    let builder = active_builder().eprt(Extended::Always);
-    let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
-        peer.answer("TYPE I", "200 ok");
-        active(&mut peer, "EPRT");
-        peer.reply("500 no");
-        peer.answer("NOOP", "200 ok");
-    });
-    let error = get(&mut client).unwrap_err();
-    assert_eq!(error.to_string(), "no data connection: EPRT refused: 500 no");
-    client.noop().unwrap();
-    server.end();
-}
-
-#[test]
-fn a_stranger_at_the_active_port_is_sent_away_cl_32_hc_27() {
-    let (server, mut client) = Server::logged_in_with(active_builder(), |mut peer| {
-        peer.answer("TYPE I", "200 ok");
-        active(&mut peer, "EPRT");
-        peer.reply("200 ok");
-        peer.expect("RETR a");
-        let mut stranger = stranger(peer.active.unwrap());
-        assert_eq!(stranger.read(&mut [0; 1]).unwrap_or(0), 0, "it is closed");
-        peer.reply("150 Opening");
-        peer.send_data(b"hello");
-        peer.reply("226 done");
-    });
-    assert_eq!(get(&mut client).unwrap(), b"hello");
-    server.end();
-}
-
 /// A connection from another address than that of the peer.
 fn stranger(to: SocketAddr) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
     socket.connect(&to.into()).unwrap();
     socket.into()
-}
-
-#[test]
-fn a_data_connection_that_comes_behind_the_last_reply_counts_cl_32_hc_17() {
-    let (server, mut client) = Server::logged_in_with(active_builder(), |mut peer| {
-        peer.answer("TYPE I", "200 ok");
-        active(&mut peer, "EPRT");
-        peer.reply("200 ok");
-        peer.expect("RETR a");
-        let _stranger = stranger(peer.active.unwrap());
-        peer.send("150 Opening\r\n226 done\r\n");
-        // Lost on the way and sent again, as far as the client can see.
-        assert!(peer.listens_for(SHORT));
-        peer.send_data(b"hello");
-        // Both are there at once, and the stranger is the first.
-        active(&mut peer, "EPRT");
-        let at = peer.active.unwrap();
-        let _stranger = stranger(at);
-        peer.send_data(b"hello");
-        peer.reply("200 ok");
-        peer.answer("RETR a", "226 done");
-    });
-    for _ in 0..2 {
-        assert_eq!(get(&mut client).unwrap(), b"hello");
-    }
-    server.end();
-}
-
-#[test]
-fn without_a_data_connection_a_transfer_that_began_is_no_success_hc_17_hc_19() {
-    // With its queue full, a listener lets those who knock wait without an answer.
-    let hole = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    hole.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    hole.listen(0).unwrap();
-    let silent = hole.local_addr().unwrap().as_socket().unwrap();
-    let _first = TcpStream::connect(silent).unwrap();
-    let timeouts = Timeouts { data_connect: Duration::from_millis(500), ..timeouts() };
-    let passive = Client::builder().timeouts(timeouts).epsv(Extended::Always);
-    for (builder, is_active) in [(active_builder().timeouts(timeouts), true), (passive, false)] {
-        let (server, mut client) = Server::logged_in_with(builder, move |mut peer| {
-            peer.answer("TYPE I", "200 ok");
-            if is_active {
-                active(&mut peer, "EPRT");
-                peer.reply("200 ok");
-            } else {
-                peer.answer("EPSV", &format!("229 (|||{}|)", silent.port()));
-            }
-            peer.expect("RETR a");
-            peer.send("150 Opening\r\n226 done\r\n");
-            peer.answer("NOOP", "200 ok");
-        });
-        let error = get(&mut client).unwrap_err();
-        assert!(matches!(error, Error::DataConnection(_)), "{error}");
-        client.noop().unwrap();
-        server.end();
-    }
-}
-
-#[test]
-fn endless_150s_do_not_hide_a_port_that_is_silent_hc_12_hc_19() {
-    let hole = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    hole.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    hole.listen(0).unwrap();
-    let silent = hole.local_addr().unwrap().as_socket().unwrap();
-    let _first = TcpStream::connect(silent).unwrap();
-    for is_active in [false, true] {
-        let timeouts = Timeouts { data_connect: SHORT, reply: SHORT, ..timeouts() };
-        let builder = match is_active {
-            true => active_builder(),
-            false => Client::builder().epsv(Extended::Always),
-        };
-        let (server, mut client) =
-            Server::logged_in_with(builder.timeouts(timeouts), move |mut peer| {
-                peer.answer("TYPE I", "200 ok");
-                if is_active {
-                    active(&mut peer, "EPRT");
-                    peer.reply("200 ok");
-                } else {
-                    peer.answer("EPSV", &format!("229 (|||{}|)", silent.port()));
-                }
-                peer.expect("RETR a");
-                // Until the client has had enough.
-                while peer.try_send(&b"150 still\r\n".repeat(100)) {}
-            });
-        let error = get(&mut client).unwrap_err();
-        let Error::DataConnection(attempts) = &error else { panic!("{error}") };
-        assert!(
-            matches!(attempts[0].error, Error::Timeout(Phase::DataConnect | Phase::Reply)),
-            "{error}"
-        );
-        assert!(matches!(client.noop(), Err(Error::Closed)), "it cannot be used on");
-        server.end();
-    }
-}
-
-#[test]
-fn a_server_that_cannot_connect_says_so() {
-    let (server, mut client) = Server::logged_in_with(active_builder(), |mut peer| {
-        peer.answer("TYPE I", "200 ok");
-        active(&mut peer, "EPRT");
-        peer.reply("200 ok");
-        peer.expect("RETR a");
-        peer.send("150 Opening\r\n425 cannot connect to you\r\n");
-        peer.answer("NOOP", "200 ok");
-    });
-    let error = get(&mut client).unwrap_err();
-    assert_eq!(error.to_string(), "RETR refused: 425 cannot connect to you");
-    assert!(error.is_transient());
-    client.noop().unwrap();
-    server.end();
-}
-
-#[test]
-fn a_server_that_does_not_connect_times_out_hc_19() {
-    let timeouts = Timeouts { data_connect: SHORT, ..timeouts() };
-    let builder = active_builder().timeouts(timeouts);
-    let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
-        peer.answer("TYPE I", "200 ok");
-        active(&mut peer, "EPRT");
-        peer.reply("200 ok");
-        peer.answer("RETR a", "150 Opening");
-        peer.expect_abort();
-        peer.send("426 cut\r\n226 aborted\r\n");
-        peer.answer("NOOP", "200 ok");
-    });
-    let Err(Error::DataConnection(attempts)) = get(&mut client) else { panic!("no connection") };
-    assert!(matches!(
-        attempts.as_slice(),
-        [attempt] if matches!(attempt.error, Error::Timeout(Phase::DataConnect))
-    ));
-    client.noop().unwrap();
-    server.end();
 }
 
 #[test]
@@ -610,31 +423,6 @@ fn what_was_made_of_the_announced_host_is_told_cl_25_cl_26_cl_27() {
         let host = attempt.announced.unwrap();
         assert_eq!((host.reason, host.announced.to_string()), (reason, "127.0.0.2".to_owned()));
         drop(client);
-        server.end();
-    }
-}
-
-#[test]
-fn what_is_told_in_active_mode_is_what_was_set_cl_33() {
-    let free = closed_port();
-    let ports = PortRanges::parse(free.to_string().as_bytes()).unwrap();
-    for (address, want) in [("203.0.113.7", "203,0,113,7"), ("localhost", "127,0,0,1")] {
-        let builder = active_builder().active_ports(ports.clone()).active_address(address);
-        let (server, mut client) = Server::logged_in_with(builder, move |mut peer| {
-            peer.answer("TYPE I", "200 ok");
-            let dotted = want.replace(',', ".");
-            peer.answer(&format!("EPRT |1|{dotted}|{free}|"), "502 what?");
-            let [high, low] = free.to_be_bytes();
-            for _ in 0..2 {
-                peer.answer(&format!("PORT {want},{high},{low}"), "200 ok");
-                // As if a NAT had sent it on.
-                peer.active = Some(SocketAddr::from(([127, 0, 0, 1], free)));
-                retr(&mut peer);
-            }
-        });
-        for _ in 0..2 {
-            assert_eq!(get(&mut client).unwrap(), b"hello", "{address}");
-        }
         server.end();
     }
 }

@@ -1,12 +1,14 @@
 //! Sections 5 and 6 of the conformance lines: data connections, transfers, restart and ASCII.
 
-use std::io::{Read, Write};
+mod aborts;
+mod ends;
+
+use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use ftp_server::ServerConfig;
 use ftp_tests::raw::{RawData, RawSession};
-use ftp_tests::scale;
 
 use super::Fixture;
 
@@ -370,70 +372,10 @@ fn dc_15_hd_20_early_closes() {
     session.expect_in_step();
 }
 
-#[test]
-fn dc_40_dc_45_dc_46_abor_ends_a_transfer() {
-    let fixture = Fixture::new();
-    sparse(&fixture, "large", 64 << 20);
-    fixture.write("old", "old");
-    let mut session = fixture.session();
-    session.expect("TYPE I", 200);
-    // A peer that does not read, so that the server is waiting to write.
-    let mut data = session.passive();
-    session.expect("RETR large", 150);
-    let _some = data.read_exact(10);
-    let start = Instant::now();
-    session.expect("ABOR", 426);
-    session.expect_reply(226);
-    assert!(start.elapsed() < Duration::from_secs(10));
-    session.expect_in_step();
-    let mut data = session.passive();
-    session.expect("STOR old", 150);
-    data.write_all(b"new");
-    session.expect("ABOR", 426);
-    session.expect_reply(226);
-    session.expect_in_step();
-    assert_eq!(fixture.read("old"), b"old");
-    assert_eq!(fixture.names(), ["large", "old"]);
-}
-
 /// A file of zeros that takes no room.
 fn sparse(fixture: &Fixture, name: &str, length: u64) {
     let file = std::fs::File::create(fixture.path(name)).expect("a file in the root");
     file.set_len(length).expect("a file with a hole");
-}
-
-#[test]
-fn what_precedes_the_150_of_a_restart_can_be_aborted_as_03_cm_107_dc_45_fr_26() {
-    let fixture = Fixture::new();
-    let length = 1 << 40;
-    sparse(&fixture, "large", length);
-    let mut session = fixture.session();
-    // To find the converted byte the file must be read, to keep the beginning it must be copied:
-    // both would take many minutes.
-    for (kind, command) in [("A", "RETR large"), ("I", "STOR large"), ("I", "APPE large")] {
-        session.expect(format!("TYPE {kind}"), 200);
-        let address = passive_address(&mut session);
-        session.expect(format!("REST {}", length - 1), 350);
-        let start = Instant::now();
-        session.send(format!("{command}\r\nSTAT\r\nNOOP\r\nABOR\r\n"));
-        session.expect_reply(426);
-        session.expect_reply(226);
-        assert!(start.elapsed() < Duration::from_secs(10), "{command}: {:?}", start.elapsed());
-        // In their turn: before the 150 an answer to STAT would be taken for that to the command.
-        session.expect_reply(211);
-        session.expect_reply(200);
-        assert!(TcpStream::connect(address).is_err(), "DC-55: {command}");
-        session.expect_in_step();
-    }
-    assert_eq!(fixture.names(), ["large"]);
-    // Nor does it outlive the session.
-    session.expect("TYPE A", 200);
-    session.expect("PASV", 227);
-    session.expect(format!("REST {}", length - 1), 350);
-    session.send("RETR large\r\n");
-    drop(session);
-    let report = fixture.server.shutdown(Duration::from_secs(20));
-    assert_eq!((report.drained, report.cut, report.stuck), (1, 0, 0));
 }
 
 #[test]
@@ -447,111 +389,6 @@ fn as_05_restart_offsets_beyond_4_gib() {
     session.expect(format!("REST {}", (5_u64 << 30) + 4), 350);
     session.expect("PASV", 227);
     session.expect("RETR large", 554);
-}
-
-#[test]
-fn fr_23_dc_40_abor_as_telnet_clients_send_it() {
-    let fixture = Fixture::new();
-    sparse(&fixture, "large", 64 << 20);
-    let mut session = fixture.session();
-    let _data = session.passive();
-    session.expect("RETR large", 150);
-    session.send([255, 244]);
-    session.send_urgent([255, 242]);
-    session.send("ABOR\r\n");
-    session.expect_reply(426);
-    session.expect_reply(226);
-    session.expect_in_step();
-}
-
-#[test]
-fn dc_42_hd_19_abor_before_the_data_connection() {
-    let fixture = Fixture::new();
-    fixture.write("a", "a");
-    let mut session = fixture.session();
-    let address = passive_address(&mut session);
-    session.send("RETR a\r\nABOR\r\n");
-    for code in [150, 426, 226] {
-        session.expect_reply(code);
-    }
-    assert!(TcpStream::connect(address).is_err());
-    session.expect_in_step();
-}
-
-#[test]
-fn dc_41_dc_43_dc_44_abor_without_a_transfer() {
-    let fixture = Fixture::new();
-    fixture.write("a", "a");
-    let mut session = fixture.session();
-    session.expect("ABOR", 225);
-    let address = passive_address(&mut session);
-    session.expect("ABOR", 226);
-    assert!(TcpStream::connect(address).is_err());
-    session.expect("PORT 127,0,0,1,200,1", 200);
-    session.expect("ABOR", 226);
-    session.expect("ABOR", 225);
-    session.download("RETR a");
-    session.expect("ABOR", 225);
-}
-
-#[test]
-fn hd_17_an_abor_storm_at_scale() {
-    let count = scale::count(1_000, 10_000);
-    let fixture = Fixture::new();
-    sparse(&fixture, "large", 64 << 20);
-    let mut session = fixture.session();
-    let _data = session.passive();
-    session.expect("RETR large", 150);
-    session.send("ABOR\r\n".repeat(count));
-    session.expect_reply(426);
-    session.expect_reply(226);
-    for _ in 1..count {
-        session.expect_reply(225);
-    }
-    session.expect_in_step();
-}
-
-#[test]
-fn abor_with_an_argument_is_501_cm_118() {
-    let fixture = Fixture::new();
-    let mut session = fixture.greeted();
-    session.expect("ABOR", 225);
-    session.expect("ABOR x", 501);
-    let mut session = fixture.session();
-    let mut data = session.passive();
-    session.expect("STOR a", 150);
-    session.send("ABOR x\r\n");
-    data.write_all(b"x");
-    data.close();
-    session.expect_reply(226);
-    session.expect_reply(501);
-}
-
-#[test]
-fn abor_at_any_offset_has_two_replies_hd_18_dc_40_dc_46() {
-    let fixture = Fixture::new();
-    fixture.write("a", content(4_096));
-    let mut session = fixture.session();
-    session.expect("TYPE I", 200);
-    for offset in [0, 1, 2, 3, 10, 100, 1_000, 1_459, 1_460, 4_000, 4_095, 4_096] {
-        let mut data = session.passive();
-        session.expect("STOR new", 150);
-        data.write_all(&content(offset));
-        session.expect("ABOR", 426);
-        session.expect_reply(226);
-        session.expect_in_step();
-        assert_eq!(fixture.names(), ["a"], "after {offset} bytes");
-    }
-    // The other way the transfer may be over before ABOR is read: DC-41.
-    for offset in 0..50 {
-        let mut data = session.passive();
-        session.expect("RETR a", 150);
-        let _some = data.read_exact(offset * 80);
-        session.send("ABOR\r\n");
-        let replies = [session.reply().code, session.reply().code];
-        assert!(matches!(replies, [426, 226] | [226, 225]), "{replies:?} after {offset}");
-        session.expect_in_step();
-    }
 }
 
 #[test]
@@ -645,148 +482,6 @@ fn cm_21_dv_23_quit_behind_an_upload_waits_for_it() {
 }
 
 #[test]
-fn st_15_hd_16_a_lost_control_connection_publishes_nothing() {
-    let fixture = Fixture::new();
-    fixture.write("old", "old");
-    for name in ["old", "new"] {
-        let mut session = fixture.session();
-        let mut data = session.passive();
-        session.expect(format!("STOR {name}"), 150);
-        data.write_all(b"half");
-        drop(session);
-        // The server closes the data connection once it has seen the end of the other, by reset
-        // if it had not read all.
-        let mut stream = data.stream();
-        stream.set_read_timeout(Some(ftp_tests::raw::DEADLINE)).expect("a timeout");
-        match stream.read(&mut [0; 1]) {
-            Ok(count) => assert_eq!(count, 0),
-            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
-        }
-    }
-    let report = fixture.server.shutdown(Duration::from_secs(10));
-    assert_eq!((report.cut, report.stuck), (0, 0));
-    assert_eq!(super::published_in(fixture.root.path()), ["old"]);
-    assert_eq!(std::fs::read(fixture.root.path().join("old")).expect("it"), b"old");
-}
-
-#[test]
-fn a_lost_control_connection_is_noticed_behind_a_flood_of_lines() {
-    let fixture = Fixture::new();
-    for flood in ["NOOP\r\n".repeat(300), format!("CWD {}\r\n", "a".repeat(8_000)).repeat(4)] {
-        let mut session = fixture.session();
-        let mut data = session.passive();
-        session.expect("STOR a", 150);
-        session.send(flood);
-        data.write_all(b"half");
-        let start = Instant::now();
-        drop(session);
-        let mut stream = data.stream();
-        stream.set_read_timeout(Some(ftp_tests::raw::DEADLINE)).expect("a timeout");
-        match stream.read(&mut [0; 1]) {
-            Ok(count) => assert_eq!(count, 0),
-            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
-        }
-        assert!(start.elapsed() < super::quick().stall / 2, "only the stall was noticed");
-    }
-    let report = fixture.server.shutdown(Duration::from_secs(10));
-    assert_eq!((report.cut, report.stuck), (0, 0));
-    assert_eq!(super::published_in(fixture.root.path()), [""; 0]);
-}
-
-#[test]
-fn dc_53_hd_15_a_reset_is_426_and_publishes_nothing() {
-    let fixture = Fixture::new();
-    fixture.write("old", "old");
-    sparse(&fixture, "large", 64 << 20);
-    let mut session = fixture.session();
-    session.expect("TYPE I", 200);
-    for name in ["old", "new"] {
-        let mut data = session.passive();
-        session.expect(format!("STOR {name}"), 150);
-        data.write_all(&content(100_000));
-        data.reset();
-        session.expect_reply(426);
-    }
-    for offset in [0, 1, 1_000, 100_000, 300_000, 1_000_000] {
-        let mut data = session.passive();
-        session.expect("RETR large", 150);
-        let _some = data.read_exact(offset);
-        data.reset();
-        session.expect_reply(426);
-        let mut data = session.passive();
-        session.expect("STOR old", 150);
-        data.write_all(&content(offset));
-        data.reset();
-        session.expect_reply(426);
-    }
-    session.expect_in_step();
-    assert_eq!(fixture.published(), ["large", "old"]);
-    assert_eq!(fixture.read("old"), b"old");
-}
-
-#[test]
-fn st_09_hd_13_a_stalled_transfer_is_426() {
-    let fixture =
-        Fixture::configured(ServerConfig { stall: Duration::from_millis(300), ..super::quick() });
-    sparse(&fixture, "large", 64 << 20);
-    let mut session = fixture.session();
-    let _data = session.passive();
-    session.expect("RETR large", 150);
-    session.expect_reply(426);
-    let mut data = session.passive();
-    session.expect("STOR new", 150);
-    data.write_all(b"half");
-    session.expect_reply(426);
-    session.expect_in_step();
-    assert_eq!(fixture.published(), ["large"]);
-}
-
-#[test]
-fn limits_that_never_end_do_not_end_the_session() {
-    let fixture = Fixture::configured(ServerConfig {
-        login: Duration::MAX,
-        idle: Duration::MAX,
-        data_connect: Duration::MAX,
-        stall: Duration::MAX,
-        ..super::quick()
-    });
-    let mut session = fixture.session();
-    let mut data = session.passive();
-    session.expect("STOR a", 150);
-    session.expect("STAT", 211);
-    data.write_all(b"content");
-    data.close();
-    session.expect_reply(226);
-    assert_eq!(session.download("RETR a"), b"content");
-}
-
-#[test]
-fn a_flood_of_commands_does_not_keep_a_stalled_transfer_alive() {
-    let stall = Duration::from_millis(300);
-    let fixture = Fixture::configured(ServerConfig { stall, ..super::quick() });
-    for flood in [&b"STAT\r\n"[..], b"\xff\xf1"] {
-        let mut session = fixture.session();
-        let _data = session.passive();
-        session.expect("STOR never", 150);
-        let mut stream = session.stream().try_clone().expect("another handle of the socket");
-        // Ends when the session does, which is where its own end of the connection closes.
-        let sender =
-            std::thread::spawn(move || while stream.write_all(&flood.repeat(500)).is_ok() {});
-        let start = Instant::now();
-        let ended = loop {
-            match session.reply().code {
-                211 => assert!(start.elapsed() < Duration::from_secs(30), "it goes on"),
-                other => break other,
-            }
-        };
-        assert_eq!(ended, 426);
-        let _ = session.stream().shutdown(Shutdown::Both);
-        sender.join().expect("the sender ends");
-    }
-    assert!(fixture.names().is_empty());
-}
-
-#[test]
 fn all_data_comes_even_if_the_client_sends_some_dc_50_dc_52_dc_54() {
     let fixture = Fixture::new();
     let want = content(5 << 20);
@@ -798,66 +493,6 @@ fn all_data_comes_even_if_the_client_sends_some_dc_50_dc_52_dc_54() {
     data.write_all(b"this belongs to nobody");
     assert_eq!(data.read_to_end(), want);
     session.expect_reply(226);
-}
-
-#[test]
-fn cm_103_a_file_that_shrinks_while_it_is_sent_is_451() {
-    let fixture = Fixture::new();
-    sparse(&fixture, "a", 64 << 20);
-    let mut session = fixture.session();
-    session.expect("TYPE I", 200);
-    let mut data = session.passive();
-    session.expect("RETR a", 150);
-    let _some = data.read_exact(1_000);
-    let file = std::fs::File::options().write(true).open(fixture.path("a")).expect("it");
-    file.set_len(40 << 20).expect("cut");
-    let rest = data.read_to_end().len();
-    assert!(rest < 64 << 20, "{rest}");
-    session.expect_reply(451);
-    session.expect_in_step();
-}
-
-#[test]
-fn a_file_that_grows_while_it_is_sent_is_sent_to_its_end_cm_103() {
-    let fixture = Fixture::new();
-    let mut session = fixture.session();
-    for kind in ["I", "A"] {
-        sparse(&fixture, "a", 32 << 20);
-        session.expect(format!("TYPE {kind}"), 200);
-        let mut data = session.passive();
-        session.expect("RETR a", 150);
-        let some = data.read_exact(1_000).len();
-        let mut file = std::fs::File::options().append(true).open(fixture.path("a")).expect("it");
-        file.write_all(b"more").expect("room for it");
-        let rest = data.read_to_end();
-        assert_eq!(some + rest.len(), (32 << 20) + 4);
-        assert!(rest.ends_with(b"more"));
-        session.expect_reply(226);
-    }
-}
-
-#[test]
-fn fs_13_an_upload_shows_only_when_it_is_whole() {
-    let fixture = Fixture::new();
-    fixture.write("old", "old");
-    let mut session = fixture.session();
-    let mut other = fixture.session();
-    for name in ["old", "new"] {
-        let mut data = session.passive();
-        session.expect(format!("STOR {name}"), 150);
-        data.write_all(b"half");
-        // The server has it when it says so.
-        loop {
-            if session.expect("STAT", 211).text().contains(" 4 bytes so far") {
-                break;
-            }
-        }
-        let listing = other.download("NLST");
-        assert_eq!(listing.split(|byte| *byte == b'\n').count(), 2, "{listing:?}");
-        assert_eq!(other.download("RETR old"), b"old");
-        session.expect("ABOR", 426);
-        session.expect_reply(226);
-    }
 }
 
 #[test]

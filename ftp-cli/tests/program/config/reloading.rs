@@ -1,0 +1,318 @@
+//! `serve` on SIGHUP: the file is read again for new sessions, and logs are opened anew.
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use ftp_tests::process::LIMIT;
+use ftp_tests::random::Random;
+use ftp_tests::raw::RawSession;
+use ftp_tests::root::TempRoot;
+
+use super::{Configured, greeting, said_until};
+use crate::figures::wait_until;
+use crate::ftp_with_hangup;
+use crate::serve::Served;
+
+#[test]
+fn a_hangup_reads_the_file_again_for_new_sessions() {
+    let users = "[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\nrights = \"full\"\n";
+    let configured = Configured::new(&format!("server.banner = \"first\"\n{users}"));
+    let mut served = configured.serve();
+    assert_eq!(greeting(&served), "220 first");
+    let mut running = RawSession::login(served.address, "u", "p");
+    let mut data = running.passive();
+    running.expect("STOR file", 150);
+    data.write_all(b"half");
+
+    configured.write(&format!("server.banner = \"second\"\ntransfer.overwrite = false\n{users}"));
+    served.signal("HUP");
+    let said = said_until(&served, "configuration read again");
+    assert!(
+        said.last().unwrap().contains("changed: server.banner, transfer.overwrite, users"),
+        "{said:?}"
+    );
+    assert_eq!(greeting(&served), "220 second");
+    // Whoever was there goes on as before.
+    data.write_all(b" and half");
+    data.close();
+    running.expect_reply(226);
+    running.upload("STOR file", b"again");
+    let mut new = RawSession::login(served.address, "u", "p");
+    let _data = new.passive();
+    new.expect("STOR file", 553);
+    assert_eq!(configured.root.read("file"), b"again");
+
+    // A bad file changes nothing, and is said to be one with the same lines.
+    configured.write("server.banner = \"third\"\n[timeouts]\nidle = \"1 s\"\nstal = 5\n");
+    served.signal("HUP");
+    let said = said_until(&served, "nothing has changed");
+    for want in [
+        "server.toml:3:8: timeouts.idle: less than 10 s",
+        "server.toml:4:1: timeouts.stal: unknown key; did you mean timeouts.stall?",
+        "server.toml: 2 errors; nothing has changed",
+    ] {
+        assert!(said.iter().any(|line| line.ends_with(want)), "no {want} in {said:?}");
+    }
+    // Nor does one that is gone, or one that might be waited for without an end.
+    for make in [&["rm"][..], &["mkfifo"]] {
+        let path = configured.here.join("server.toml");
+        assert!(Command::new(make[0]).arg(path).status().unwrap().success());
+        served.signal("HUP");
+        said_until(&served, "nothing has changed");
+    }
+    fs::remove_file(configured.here.join("server.toml")).unwrap();
+    assert_eq!(greeting(&served), "220 second");
+    RawSession::login(served.address, "u", "p").expect_in_step();
+
+    // What cannot change is named, and the rest changes.
+    configured.write(&format!("server.banner = \"fourth\"\nlimits.sessions = 5\n{users}"));
+    served.signal("HUP");
+    let said = said_until(&served, "configuration read again");
+    let warned = said.iter().filter(|line| line.contains("until the next start"));
+    let warned: Vec<_> = warned.collect();
+    assert!(matches!(&warned[..], [line] if line.contains("limits.sessions")), "{said:?}");
+    assert_eq!(greeting(&served), "220 fourth");
+
+    served.signal("TERM");
+    let status = served.running.wait(Instant::now() + LIMIT).expect("it ends");
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn what_keeps_sessions_in_is_said_once_and_when_it_changes_fs_05() {
+    let text = |confine| {
+        format!(
+            "security.confine = \"{confine}\"\n[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\n"
+        )
+    };
+    let configured = Configured::new(&text("best-effort"));
+    let served = configured.serve();
+    let line = format!("sessions are kept beneath {} by ", configured.root.path().display());
+    assert_eq!(served.said().matches(&line).count(), 1, "{}", served.said());
+    // The same, then something else.
+    served.signal("HUP");
+    said_until(&served, "configuration read again");
+    configured.write(&text("off"));
+    served.signal("HUP");
+    let said = said_until(&served, "sessions are kept");
+    let said = said.concat();
+    assert!(said.contains(&line) && said.ends_with("by openat2 without Landlock"), "{said}");
+}
+
+#[test]
+fn behind_rein_a_session_has_the_users_that_there_are_now_cm_17() {
+    let user = |name: &str| {
+        format!("[users.{name}]\npassword = \"HASH\"\nroot = \"ROOT\"\nrights = \"read\"\n")
+    };
+    let configured = Configured::new(&user("old"));
+    configured.root.write("file", b"x");
+    let served = configured.serve();
+    // One runs in the thread of a user, the other in one that never had any.
+    let mut inside = RawSession::login(served.address, "old", "p");
+    let mut outside = RawSession::greeted(served.address);
+    configured.write(&user("new"));
+    served.signal("HUP");
+    said_until(&served, "configuration read again");
+    assert_eq!(inside.download("RETR file"), b"x");
+    for session in [&mut inside, &mut outside] {
+        session.expect("REIN", 220);
+        session.expect("USER old", 331);
+        session.expect("PASS p", 530);
+        session.expect("USER new", 331);
+        session.expect("PASS p", 230);
+        assert_eq!(session.download("RETR file"), b"x");
+    }
+    // And so on: what a thread was given to is no matter of who comes next.
+    configured.write(&user("old"));
+    served.signal("HUP");
+    said_until(&served, "configuration read again");
+    inside.expect("REIN", 220);
+    inside.expect("USER old", 331);
+    inside.expect("PASS p", 230);
+    assert_eq!(inside.download("RETR file"), b"x");
+}
+
+#[test]
+fn a_hangup_opens_the_log_of_transfers_again() {
+    let here = TempRoot::new();
+    let at = |name: &str| here.join(name);
+    let users = "[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\nrights = \"full\"\n";
+    let text = |name: &str| format!("log.transfers = \"{}\"\n{users}", at(name).display());
+    let configured = Configured::new(&text("log"));
+    let served = configured.serve();
+    let upload = || RawSession::login(served.address, "u", "p").upload("STOR file", b"x");
+    let wait_for = |name: &str, count: usize| {
+        let end = Instant::now() + LIMIT;
+        let lines = || fs::read_to_string(at(name)).unwrap().lines().count();
+        while lines() < count {
+            assert!(Instant::now() < end, "{name} has {} lines, not {count}", lines());
+            std::thread::yield_now();
+        }
+        assert_eq!(lines(), count, "{name}");
+    };
+    upload();
+    wait_for("log", 1);
+    fs::rename(at("log"), at("log.1")).unwrap();
+    upload();
+    wait_for("log.1", 2);
+    // Whatever else is wrong with the file.
+    configured.write("nonsense");
+    served.signal("HUP");
+    said_until(&served, "nothing has changed");
+    upload();
+    wait_for("log", 1);
+    wait_for("log.1", 2);
+    // What cannot be opened leaves the one before in use, be it a pipe that nobody reads.
+    fs::rename(at("log"), at("log.2")).unwrap();
+    for make in ["mkdir", "mkfifo"] {
+        let _ = fs::remove_dir(at("log"));
+        assert!(Command::new(make).arg(at("log")).status().unwrap().success());
+        served.signal("HUP");
+        said_until(&served, "transfers go to the file before");
+        said_until(&served, "nothing has changed");
+    }
+    upload();
+    wait_for("log.2", 2);
+    // A name that cannot be had changes nothing, another name is where it goes on, and no name is
+    // no log.
+    let _ = fs::remove_file(at("log"));
+    configured.write(&text("none/other"));
+    served.signal("HUP");
+    let said = said_until(&served, "nothing has changed");
+    assert!(said.concat().contains("log.transfers: "), "{said:?}");
+    configured.write(&text("other"));
+    served.signal("HUP");
+    let said = said_until(&served, "configuration read again");
+    assert!(said.last().unwrap().ends_with("changed: log.transfers, users"), "{said:?}");
+    upload();
+    wait_for("other", 1);
+    configured.write(users);
+    served.signal("HUP");
+    said_until(&served, "configuration read again");
+    upload();
+    configured.write(&text("other"));
+    served.signal("HUP");
+    said_until(&served, "configuration read again");
+    upload();
+    wait_for("other", 2);
+}
+
+#[test]
+fn a_hangup_changes_the_form_of_the_log() {
+    let text = |format| {
+        format!("log.format = \"{format}\"\n[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\n")
+    };
+    let configured = Configured::new(&text("text"));
+    let served = configured.serve();
+    let login = || RawSession::login(served.address, "u", "p");
+    login();
+    let said = said_until(&served, " login session=");
+    assert!(said.iter().all(|line| !line.starts_with('{')), "{said:?}");
+    configured.write(&text("json"));
+    served.signal("HUP");
+    said_until(&served, "changed: log.format");
+    login();
+    said_until(&served, "\"event\":\"login\"");
+    configured.write(&text("text"));
+    served.signal("HUP");
+    said_until(&served, "changed: log.format");
+    login();
+    said_until(&served, " login session=");
+}
+
+#[test]
+fn without_a_file_a_hangup_opens_the_log_of_transfers_again() {
+    let (root, here) = (TempRoot::new(), TempRoot::new());
+    let set = format!("log.transfers={}", here.join("log").display());
+    let mut serve = ftp_with_hangup(&["serve", "--listen", "0", "--user", "u:p", "--write"]);
+    let served = Served::of(serve.args(["--set", &set]).arg(root.path()));
+    for number in 0..2 {
+        let name = format!("log.{number}");
+        RawSession::login(served.address, "u", "p").upload("STOR file", b"x");
+        let is_there = || fs::read_to_string(here.join("log")).is_ok_and(|log| !log.is_empty());
+        wait_until("a line of the log", is_there);
+        fs::rename(here.join("log"), here.join(&name)).unwrap();
+        served.signal("HUP");
+        said_until(&served, "log.transfers was opened again");
+        assert_eq!(fs::read_to_string(here.join(&name)).unwrap().lines().count(), 1, "{name}");
+    }
+}
+
+#[test]
+fn a_hangup_that_nohup_ignores_reads_the_file_all_the_same() {
+    let text = |banner| {
+        format!("server.banner = {banner:?}\nanonymous.enabled = true\nanonymous.root = \"/\"\n")
+    };
+    let configured = Configured::new(&text("first"));
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_ftp-cli")]);
+    shell.args(["serve", "--config", "server.toml", "--listen", "0"]);
+    let served = Served::of(shell.current_dir(configured.here.path()));
+    configured.write(&text("second"));
+    served.signal("HUP");
+    said_until(&served, "configuration read again");
+    assert_eq!(greeting(&served), "220 second");
+}
+
+#[test]
+fn without_a_file_a_hangup_ends_the_server() {
+    let root = TempRoot::new();
+    let mut serve = ftp_with_hangup(&["serve", "--listen", "0"]);
+    let mut served = Served::of(serve.arg(root.path()));
+    served.signal("HUP");
+    assert!(served.running.wait(Instant::now() + LIMIT).is_some(), "it ends");
+}
+
+#[test]
+fn signals_at_random_reload_or_end_in_order_hf_15() {
+    let mut random = Random::new(15);
+    let text = |number: u64| {
+        format!(
+            "server.banner = \"{number}\"\n[users.u]\npassword = \"HASH\"\nroot = \"ROOT\"\nrights = \"full\"\n"
+        )
+    };
+    for round in 0..2 {
+        let configured = Configured::new(&text(0));
+        let mut served = configured.serve();
+        let address = served.address;
+        let content = ftp_tests::content::binary(1 << 20, round);
+        let transfers = std::thread::spawn(move || {
+            let mut session = RawSession::login(address, "u", "p");
+            session.expect("TYPE I", 200);
+            for _ in 0..5 {
+                session.upload("STOR file", &content);
+                assert_eq!(session.download("RETR file"), content);
+            }
+            content
+        });
+        let mut number = 0;
+        while !transfers.is_finished() {
+            match random.below(3) {
+                0 => served.signal("PIPE"),
+                1 => served.signal("HUP"),
+                _ => {
+                    // In the middle of being written it may be anything.
+                    number += 1;
+                    configured.write(&text(number));
+                    served.signal("HUP");
+                }
+            }
+            std::thread::park_timeout(Duration::from_millis(random.below(5) as u64));
+        }
+        let content = transfers.join().unwrap();
+        assert_eq!(configured.root.read("file"), content);
+        configured.write(&text(number + 1));
+        served.signal("HUP");
+        let end = Instant::now() + LIMIT;
+        while greeting(&served) != format!("220 {}", number + 1) {
+            assert!(Instant::now() < end, "the last file was not read");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        served.signal("HUP");
+        served.signal(if round % 2 == 0 { "TERM" } else { "INT" });
+        let status = served.running.wait(Instant::now() + LIMIT).expect("it ends");
+        assert_eq!(status.code(), Some(0));
+        assert_eq!(configured.root.names(), [b"file"]);
+    }
+}

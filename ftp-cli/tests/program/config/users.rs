@@ -1,0 +1,316 @@
+//! The users of the file of `serve`: their homes, rights, limits and quotas, and what they will not
+//! get.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use ftp_tests::process::run;
+use ftp_tests::raw::RawSession;
+use ftp_tests::root::TempRoot;
+
+use super::{Configured, found, said_until};
+use crate::failed;
+use crate::serve::Served;
+
+#[test]
+fn what_users_will_not_get_is_said_word_for_word() {
+    let configured = Configured::new(
+        "
+[passive]
+ports = \"50000-50003\"
+[limits]
+sessions = 5
+[transfer]
+rate_per_session = 0
+rate_per_user = \"0 MiB/s\"
+[anonymous]
+enabled = true
+root = \"ROOT/a file\"
+[users.ftp]
+password = \"HASH\"
+root = \"ROOT\"
+rights = \"full\"
+[users.\"a b\"]
+password = \"HASH\"
+root = \"ROOT/./\"
+rights = [\"write\"]
+mkdir_parents = true
+mkdir_existing_ok = true
+[users.box]
+password = \"HASH\"
+root = \"ROOT\"
+rights = \"drop-box\"
+[users.gone]
+password = \"HASH\"
+root = \"/nonexistent/gone\"
+[hooks]
+stored = [\"/nonexistent/hook\", \"x\"]
+",
+    );
+    configured.root.write("a file", b"");
+    let root = configured.root.path().display();
+    let toml = configured.here.join("server.toml");
+    fs::set_permissions(&toml, fs::Permissions::from_mode(0o644)).unwrap();
+    let password = configured.here.write("password", b"p\n");
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o604)).unwrap();
+    let elsewhere = TempRoot::new();
+    let options =
+        ["--check", "--user", "u", "--password-file", "password", "--listen", "127.0.0.1:0"];
+    let check = || run(configured.command(&options).arg(elsewhere.path()));
+    let want = [
+        "warn  server.toml: its mode lets all users of this computer read the hashes of \
+         passwords; take that away by chmod o-r"
+            .to_owned(),
+        "warn  password: its mode lets all users of this computer read a password; take that \
+         away by chmod o-r"
+            .to_owned(),
+        "fail  user gone: /nonexistent/gone: No such file or directory; logins are \
+         refused until it is there"
+            .to_owned(),
+        format!(
+            "fail  anonymous: {root}/a file: is no directory; logins are refused until it is one"
+        ),
+        "warn  user \"a b\": mkdir_parents makes nothing without the right mkdir; add it to the \
+         rights"
+            .to_owned(),
+        "warn  user \"a b\": mkdir_existing_ok means MKD, which needs the right mkdir; add it to \
+         the rights"
+            .to_owned(),
+        "warn  user ftp: anyone gets in by this name in other letters, without a password, to \
+         what is anonymous; rename the user"
+            .to_owned(),
+        format!(
+            "warn  users \"a b\", ftp: all have {root}; what a cut upload left, only the user \
+             whose it was can go on with (transfer.partial)"
+        ),
+        "warn  transfer.rate_per_session: 0 is no limit; to say so, leave it empty".to_owned(),
+        "warn  transfer.rate_per_user: 0 is no limit; to say so, leave it empty".to_owned(),
+        "fail  hooks.stored: /nonexistent/hook cannot be started: No such file or directory; \
+         name another program, or give the user of the server the permission"
+            .to_owned(),
+        "warn  passive.ports: 4 for 5 sessions (limits.sessions), one for each transfer; who \
+         finds none gets 425; widen the range"
+            .to_owned(),
+    ];
+    let ran = check();
+    // As serve would for the first of them.
+    ran.exited(3);
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("--check: 3 lines say fail"), "{ran:?}");
+    assert_eq!(found(ran), want);
+
+    // Each goes away with what it is about.
+    fs::set_permissions(&toml, fs::Permissions::from_mode(0o640)).unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    let text = fs::read_to_string(&toml).unwrap();
+    let text = text.replace("50003", "50099").replace("[\"write\"]", "[\"write\", \"mkdir\"]");
+    let text = text.replace("rate_per", "# ").replace("users.ftp", "users.f");
+    let text = text.replace("/nonexistent/gone", elsewhere.path().to_str().unwrap());
+    let text = text.replace("/nonexistent/hook", "/bin/sh");
+    let text = text.replace("/a file", "") + "[transfer]\npartial = \"discard\"\n";
+    let text = text.replacen("[transfer]\n", "", 1);
+    configured.here.write("server.toml", text.as_bytes());
+    let ran = check();
+    ran.exited(0);
+    assert_eq!(found(ran), [""; 0], "{text}");
+}
+
+#[test]
+fn users_of_the_file_have_what_it_says_cm_14_hp_26() {
+    let configured = Configured::new(
+        "
+[anonymous]
+enabled = true
+root = \"ROOT/pub\"
+[users.reader]
+password = \"HASH\"
+root = \"ROOT\"
+[users.cam]
+password = \"HASH\"
+root = \"ROOT/cam\"
+rights = [\"list\", \"write\", \"mkdir\"]
+mkdir_existing_ok = true
+[users.box]
+password = \"HASH\"
+root = \"ROOT/cam\"
+rights = \"drop-box\"
+mkdir_parents = true
+",
+    );
+    for name in ["pub", "cam", "cam/there"] {
+        fs::create_dir(configured.root.join(name)).unwrap();
+    }
+    configured.root.write("pub/a", b"public");
+    let served = configured.serve();
+    assert!(served.said().contains("3 users of the file may log in\n"), "{}", served.said());
+    let mut anyone = RawSession::login(served.address, "anonymous", "x");
+    assert_eq!(anyone.download("RETR a"), b"public");
+    let mut reader = RawSession::login(served.address, "reader", "p");
+    assert_eq!(reader.download("RETR pub/a"), b"public");
+    reader.expect("DELE pub/a", 550);
+    reader.expect("MKD new", 550);
+    let mut cam = RawSession::login(served.address, "cam", "p");
+    cam.upload("STOR b", b"content");
+    cam.expect("MKD there", 257);
+    cam.expect("DELE b", 550);
+    assert_eq!(configured.root.read("cam/b"), b"content");
+    let mut drop_box = RawSession::login(served.address, "box", "p");
+    drop_box.upload("STOR new/day/c", b"handed in");
+    drop_box.expect("SIZE b", 550);
+    assert_eq!(configured.root.read("cam/new/day/c"), b"handed in");
+    let refused = |name: &str| {
+        let mut session = RawSession::greeted(served.address);
+        session.expect(format!("USER {name}"), 331);
+        session.expect("PASS p", 530);
+    };
+    refused("nobody");
+    // A directory that went away, and came again, is that of the next login.
+    fs::rename(configured.root.join("cam"), configured.root.join("old")).unwrap();
+    refused("cam");
+    said_until(&served, "cam: no such file or directory");
+    fs::create_dir(configured.root.join("cam")).unwrap();
+    let mut cam_again = RawSession::login(served.address, "cam", "p");
+    cam_again.upload("STOR c", b"new");
+    cam.upload("STOR d", b"of old");
+    assert_eq!(configured.root.read("cam/c"), b"new");
+    assert_eq!(configured.root.read("old/d"), b"of old");
+}
+
+#[test]
+fn users_have_the_quota_of_the_file_cm_54_hp_23() {
+    let text = |quota: &str| {
+        let user = |name: &str, quota: &str| {
+            format!(
+                "[users.{name}]\npassword = \"HASH\"\nroot = \"ROOT\"\nrights = \"full\"\n{quota}\n"
+            )
+        };
+        let anyone =
+            "[anonymous]\nenabled = true\nroot = \"ROOT\"\nrights = \"full\"\nquota = 5000\n";
+        ["[limits]\nmin_free = 0\n", anyone, &user("one", quota), &user("two", "")].concat()
+    };
+    let configured = Configured::new(&text("quota = \"4 KiB\""));
+    configured.root.write("there", &[b'x'; 1_000]);
+    let served = configured.serve();
+    let login = |user| {
+        let mut session = RawSession::login(served.address, user, "p");
+        session.expect("TYPE I", 200);
+        session
+    };
+    let left = |session: &mut RawSession| session.expect("AVBL", 213).text();
+    let (mut one, mut two, mut anyone) = (login("one"), login("two"), login("anonymous"));
+    one.expect("ALLO 3097", 552);
+    assert_eq!((left(&mut one), left(&mut anyone)), ("213 3096".into(), "213 4000".into()));
+    // Who has no limit there is not held back, and counts.
+    two.upload("STOR more", &[b'x'; 3_500]);
+    assert_eq!((left(&mut one), left(&mut anyone)), ("213 0".into(), "213 500".into()));
+    one.expect("PASV", 227);
+    one.expect("STOR another", 552);
+    anyone.upload("STOR another", &[b'x'; 500]);
+    anyone.expect("PASV", 227);
+    anyone.expect("APPE another", 552);
+    // A new file of settings holds for new sessions, and they count together with the old.
+    configured.write(&text("quota = \"8 KiB\""));
+    served.signal("HUP");
+    said_until(&served, "configuration read again");
+    let mut again = login("one");
+    assert_eq!((left(&mut again), left(&mut one)), ("213 3192".into(), "213 0".into()));
+    again.upload("STOR again", &[b'x'; 192]);
+    two.expect("DELE more", 250);
+    assert_eq!((left(&mut again), left(&mut one)), ("213 6500".into(), "213 2404".into()));
+}
+
+#[test]
+fn a_user_of_the_file_has_limits_of_its_own_cm_15() {
+    let configured = Configured::new(
+        "
+limits.per_user = 2
+[anonymous]
+enabled = true
+root = \"ROOT\"
+per_user = 1
+[users.u]
+password = \"HASH\"
+root = \"ROOT\"
+[users.any]
+password = \"HASH\"
+root = \"ROOT\"
+per_user = 0
+",
+    );
+    let served = configured.serve();
+    for (user, most) in [("ftp", Some(1)), ("u", Some(2)), ("any", None)] {
+        let login = || RawSession::login(served.address, user, "p");
+        let sessions: Vec<_> = (0..most.unwrap_or(4)).map(|_| login()).collect();
+        let mut more = RawSession::greeted(served.address);
+        more.expect(format!("USER {user}"), 331);
+        more.expect("PASS p", if most.is_some() { 421 } else { 230 });
+        drop(sessions);
+    }
+}
+
+#[test]
+fn users_of_options_and_of_the_file_go_together() {
+    let configured = Configured::new("[users.a]\npassword = \"HASH\"\nroot = \"ROOT\"\n");
+    configured.root.write("here", b"x");
+    let root = configured.root.path().to_str().unwrap();
+    failed(
+        &configured.check(&[root]),
+        2,
+        "DIR, --write and --drop-box are for --user and --anonymous",
+    );
+    failed(&configured.check(&["--write"]), 2, "DIR, --write and");
+    failed(&configured.check(&["--drop-box"]), 2, "DIR, --write and");
+    let elsewhere = TempRoot::new();
+    elsewhere.write("there", b"y");
+    let options = ["--listen", "0", "--user", "b:q", elsewhere.path().to_str().unwrap()];
+    let served = Served::of(&mut configured.command(&options));
+    assert_eq!(RawSession::login(served.address, "a", "p").download("RETR here"), b"x");
+    assert_eq!(RawSession::login(served.address, "b", "q").download("RETR there"), b"y");
+}
+
+#[test]
+fn a_user_of_options_stands_in_for_one_of_the_file_and_it_is_said() {
+    let text = "
+[anonymous]
+enabled = true
+root = \"/nonexistent/pub\"
+[users.a]
+password = \"HASH\"
+root = \"/nonexistent/a\"
+rights = \"full\"
+[users.b]
+password = \"HASH\"
+root = \"ROOT\"
+";
+    let configured = Configured::new(text);
+    configured.root.write("here", b"x");
+    let root = configured.root.path().to_str().unwrap();
+    let options = ["--listen", "0", "--user", "a:q", "--anonymous", root];
+    let warnings = [
+        "--user a stands in for users.a (server.toml:7), of which nothing counts",
+        "--anonymous stands in for [anonymous] (server.toml:3), of which nothing counts",
+    ];
+    let said = String::from_utf8(configured.check(&options).succeeded()).unwrap();
+    for warning in warnings {
+        assert!(said.lines().any(|line| line == format!("warn  {warning}")), "{said}");
+    }
+    assert!(!said.lines().any(|line| line.starts_with("fail")), "{said}");
+
+    let served = Served::of(&mut configured.command(&options));
+    for warning in warnings {
+        assert!(served.said().contains(&format!("warning: {warning}\n")), "{}", served.said());
+    }
+    assert!(served.said().contains(" a user of the file may log in\n"), "{}", served.said());
+    let mut a = RawSession::login(served.address, "a", "q");
+    assert_eq!(a.download("RETR here"), b"x");
+    a.expect("DELE here", 550);
+    let mut session = RawSession::greeted(served.address);
+    session.expect("USER a", 331);
+    session.expect("PASS p", 530);
+    assert_eq!(RawSession::login(served.address, "b", "p").download("RETR here"), b"x");
+    assert_eq!(RawSession::login(served.address, "ftp", "x").download("RETR here"), b"x");
+    // Another name, by another file.
+    configured.write(&text.replace("users.b", "users.c"));
+    served.signal("HUP");
+    let said = said_until(&served, "configuration read again");
+    assert!(said.iter().any(|line| line.ends_with(warnings[0])), "{said:?}");
+}

@@ -1,0 +1,208 @@
+//! What `mirror` must not do, whatever a server or a tree has: leave the tree, follow links, delete on
+//! the word of half a listing.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+
+use ftp_tests::peer::RealServer;
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::{OurServer, Site};
+
+use super::{Tells, at_every_server, mirror, shown};
+use crate::failed;
+use crate::peer::{Act, Peer};
+
+/// A server that lists these lines and has every file.
+fn hostile(lines: &str) -> Peer {
+    let listing = lines.replace('\n', "\r\n").into_bytes();
+    Peer::start(&[
+        ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end")),
+        ("MLST", Act::Say("550 no")),
+        ("MLSD t/", Act::Say("550 not that")),
+        ("MLSD", Act::Send("150 list", listing, "226 done")),
+        ("RETR", Act::Send("150 data", b"evil".to_vec(), "226 done")),
+    ])
+}
+
+#[test]
+fn names_of_a_server_lead_nowhere_else_cl_52_hc_05_hc_08_hc_09() {
+    let here = TempRoot::new();
+    here.write("outside", b"mine");
+    here.write("mine/kept", b"mine");
+    let target = here.join("mine");
+    let peer = hostile(concat!(
+        "type=file;size=4;modify=20200101000000; ../outside\n",
+        "type=file;size=4;modify=20200101000000; /etc/ftp-cli-test\n",
+        "type=file;size=4;modify=20200101000000; ..\n",
+        "type=dir; ..\n",
+        "type=dir; ../..\n",
+        "type=file;size=4;modify=20200101000000; a\0b\n",
+        "type=file;size=4;modify=20200101000000; a\rDELE b\n",
+        "type=file;size=4;modify=20200101000000; .ftp-cli-x\n",
+        "type=file;size=4;modify=20200101000000; \n",
+        "type=file;size=4;modify=20200101000000; -rf\n",
+        "type=file;size=4;modify=20200101000000; file:\n",
+    ));
+    let ran = mirror(&["--delete"], &peer.url("t"), shown(&target));
+    failed(&ran, 12, "outside: is not the name of anything in this directory");
+    failed(&ran, 12, "nothing is deleted there");
+    assert_eq!(here.read("outside"), b"mine");
+    assert!(!Path::new("/etc/ftp-cli-test").exists());
+    let names: Vec<_> = here.tree().into_iter().map(|(path, _)| path).collect();
+    assert_eq!(
+        names,
+        ["mine", "mine/-rf", "mine/file:", "mine/kept", "outside"].map(PathBuf::from)
+    );
+    assert!(!peer.seen().contains("DELE"), "{}", peer.seen());
+}
+
+#[test]
+fn links_are_neither_planted_nor_followed_hc_06_li_08_cl_51() {
+    let here = TempRoot::new();
+    here.mkdir("outside");
+    let target = here.join("mine");
+    // A link, and then files behind it.
+    let peer = hostile(concat!(
+        "type=OS.unix=slink:/etc;size=4;modify=20200101000000; link\n",
+        "type=file;size=4;modify=20200101000000; link/passwd\n",
+        "type=file;size=4;modify=20200101000000; f\n",
+    ));
+    let ran = mirror(&[], &peer.url("t"), shown(&target));
+    failed(&ran, 12, "link: left out, it is a symbolic link");
+    assert!(fs::symlink_metadata(target.join("link")).is_err());
+    // A link that is here already, to a directory and to a file.
+    fs::remove_file(target.join("f")).unwrap();
+    here.write("outside/f", b"mine");
+    symlink("../outside/f", target.join("f")).unwrap();
+    symlink("../outside", target.join("d")).unwrap();
+    let peer = hostile(concat!("type=file;size=4;modify=20200101000000; f\n", "type=dir; d\n",));
+    let ran = mirror(&["--delete"], &peer.url("t"), shown(&target));
+    failed(&ran, 3, "f: something else has its name");
+    assert_eq!(here.read("outside/f"), b"mine");
+    assert_eq!(fs::read_dir(here.join("outside")).unwrap().count(), 1);
+    assert!(fs::symlink_metadata(target.join("d")).unwrap().is_symlink());
+}
+
+#[test]
+fn nothing_is_deleted_on_a_listing_that_was_cut_or_refused() {
+    let list = "type=file;size=4;modify=20200101000000; f\r\n";
+    let with_directory = format!("{list}type=dir; d\r\n");
+    let feat = ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end"));
+    let file = ("RETR", Act::Send("150 data", b"evil".to_vec(), "226 done"));
+    for (acts, code, words) in [
+        (vec![("MLSD t", Act::Send("150 list", list.into(), "426 cut"))], 9, "426 cut"),
+        (vec![("MLSD t", Act::Send("150 list", list.into(), "451 disk"))], 9, "451 disk"),
+        (vec![("MLSD t", Act::SendAndBreak("150 list", list.into()))], 4, ""),
+        (vec![("MLSD t", Act::Say("550 no"))], 8, "550 no"),
+        (
+            vec![
+                ("MLSD t/d", Act::Say("550 not for you")),
+                ("MLSD t", Act::Send("150 list", with_directory.into(), "226 done")),
+            ],
+            12,
+            "550 not for you",
+        ),
+        (
+            vec![("MLSD t", Act::Send("150 list", format!("{list}what?\r\n").into(), "226 done"))],
+            12,
+            "nothing is deleted there",
+        ),
+    ] {
+        let here = TempRoot::new();
+        here.write("mine/d/precious", b"mine");
+        if !words.contains("not for you") {
+            here.write("mine/kept", b"mine");
+        }
+        let peer = Peer::start(&[&acts[..], &[feat.clone(), file.clone()]].concat());
+        let limits = ["--delete", "--reply-timeout", "5", "--stall-timeout", "5"];
+        let ran = mirror(&limits, &peer.url("t"), shown(&here.join("mine")));
+        failed(&ran, code, words);
+        assert_eq!(here.read("mine/d/precious"), b"mine");
+        assert_eq!(here.join("mine/kept").exists(), !words.contains("not for you"));
+    }
+}
+
+#[test]
+fn a_tree_without_an_end_is_left_where_it_is_too_deep_hc_14() {
+    let peer = Peer::start(&[
+        ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end")),
+        ("MLSD", Act::Send("150 list", b"type=dir; d\r\n".to_vec(), "226 done")),
+    ]);
+    let here = TempRoot::new();
+    let ran = mirror(&["--dry-run"], &peer.url("t"), shown(&here.join("mine")));
+    ran.exited(12);
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("lies too deep"), "{ran:?}");
+}
+
+#[test]
+fn what_is_not_there_is_no_empty_tree() {
+    let here = TempRoot::new();
+    here.write("mine/kept", b"mine");
+    let check = |site: &Site| {
+        let ran = mirror(&["--delete"], &site.url("no such tree"), shown(&here.join("mine")));
+        failed(&ran, 8, "");
+        assert_eq!(here.read("mine/kept"), b"mine");
+        // One that is there and empty is.
+        site.root.mkdir("empty");
+        let copy = here.join("copy");
+        mirror(&["--delete"], &site.url("empty"), shown(&copy)).exited(0);
+        assert_eq!(fs::read_dir(copy).unwrap().count(), 0);
+    };
+    check(&OurServer::start());
+    RealServer::vsftpd().iter().for_each(|server| check(server));
+    RealServer::proftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
+    RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
+    RealServer::pyftpdlib().iter().for_each(|server| check(server));
+}
+
+/// A link to a directory, which some servers list as what it leads to.
+#[test]
+fn nothing_is_deleted_behind_a_link_on_a_server_hc_08() {
+    let here = TempRoot::new();
+    here.write("mine/kept", b"mine");
+    let check = |site: &Site, tells: Tells| {
+        let owner = fs::metadata(site.root.path()).unwrap().uid();
+        site.root.write("precious/file", b"precious");
+        site.root.write("tree/old/file", b"old");
+        symlink("../precious", site.root.join("tree/link")).unwrap();
+        for name in ["tree", "tree/old", "precious"] {
+            std::os::unix::fs::chown(site.root.join(name), Some(owner), Some(owner)).unwrap();
+        }
+        let ran = mirror(&["--delete"], shown(&here.join("mine")), &site.url("tree"));
+        assert_eq!(site.root.read("precious/file"), b"precious", "{ran:?}");
+        // The link may go, what it leads to not; where nothing tells links, nothing goes.
+        let goes = tells != Tells::Nothing;
+        ran.exited(if goes { 0 } else { 12 });
+        let left = fs::read_dir(site.root.join("tree")).unwrap().count();
+        assert_eq!(left == 1, goes, "{ran:?}");
+    };
+    at_every_server(&check);
+}
+
+/// The same of a link that has the name of a directory here: what is in it is not gone through.
+#[test]
+fn nothing_is_deleted_behind_a_link_with_the_name_of_a_directory_hc_08_cl_52() {
+    let here = TempRoot::new();
+    here.mkdir("mine/link/sub");
+    here.write("mine/real/kept", b"mine");
+    let check = |site: &Site, tells: Tells| {
+        let owner = fs::metadata(site.root.path()).unwrap().uid();
+        site.root.write("precious/file", b"precious");
+        site.root.write("precious/sub/file", b"precious");
+        site.root.write("tree/real/old", b"old");
+        symlink("../precious", site.root.join("tree/link")).unwrap();
+        for name in ["tree", "tree/real", "precious", "precious/sub"] {
+            std::os::unix::fs::chown(site.root.join(name), Some(owner), Some(owner)).unwrap();
+        }
+        let ran = mirror(&["--delete"], shown(&here.join("mine")), &site.url("tree"));
+        assert_eq!(site.root.read("precious/file"), b"precious", "{ran:?}");
+        assert_eq!(site.root.read("precious/sub/file"), b"precious", "{ran:?}");
+        ran.exited(12);
+        // Nor is it a reason to leave what lies in a directory.
+        let stays = site.root.join("tree/real/old").exists();
+        assert_eq!(stays, tells != Tells::Links, "{ran:?}");
+    };
+    at_every_server(&check);
+}

@@ -1,0 +1,253 @@
+//! Copies between servers that fail: what stops the other, and what is left of both.
+
+use std::time::Duration;
+
+use ftp_client::fxp::{self, Direction, Options, Side};
+use ftp_client::{Canceller, Error, Phase, Timeouts};
+
+use super::Then::{Closed, Usable};
+use super::{
+    BEGUN, Meeting, RELEASED, SOURCE_LISTENS, TARGET_LISTENS, TYPES, fails, fails_with, only,
+    patient,
+};
+use crate::peer::{SHORT, timeouts};
+
+#[test]
+fn a_refusal_stops_the_other_fx_07() {
+    let options = Options::default();
+    let both = [Usable, Usable];
+    let begun = [TYPES, TARGET_LISTENS, BEGUN].concat();
+    let before = [TYPES, TARGET_LISTENS, "s> RETR a\n s< 150 going\n t> STOR b\n"].concat();
+    for (script, side, words) in [
+        // Refused by the target, whose port the source has connected to: in each order of replies.
+        (
+            format!("{before} t< 553 bad name\n {RELEASED} s< 426 reset"),
+            Side::Target,
+            "target: STOR refused: 553 bad name; source: RETR broken off: 426 reset",
+        ),
+        (
+            format!("{before} t< 553 bad name\n {RELEASED} s^\n s< 426 cut\n s< 226 ok"),
+            Side::Target,
+            "target: STOR refused: 553 bad name",
+        ),
+        (
+            format!("{before} s< 226 sent\n t< 553 bad name"),
+            Side::Target,
+            "target: STOR refused: 553 bad name; the source sent all of it",
+        ),
+        (
+            format!("{before} t< 452 full\n t> PASV\n t< 500 what\n s^\n s< 226 done\n s< 225 ok"),
+            Side::Target,
+            "target: STOR refused: 452 full",
+        ),
+        // Half way.
+        (
+            format!("{begun} t< 452 disk full\n s^\n s< 426 cut\n s< 226 ok"),
+            Side::Target,
+            "target: STOR broken off: 452 disk full",
+        ),
+        (
+            format!("{begun} s< 451 disk error\n t^\n t< 426 cut\n t< 226 ok"),
+            Side::Source,
+            "source: RETR broken off: 451 disk error",
+        ),
+        // Both at once: the one who knows why is the one who counts.
+        (
+            format!("{begun} s< 426 broken pipe\n t< 552 quota"),
+            Side::Target,
+            "target: STOR broken off: 552 quota; source: RETR broken off: 426 broken pipe",
+        ),
+        (
+            format!("{begun} s< 426 cut\n t< 426 cut too"),
+            Side::Source,
+            "source: RETR broken off: 426 cut; target: STOR broken off: 426 cut too",
+        ),
+        (
+            format!("{before} s< 451 reset\n t< 553 no"),
+            Side::Target,
+            "target: STOR refused: 553 no; source: RETR broken off: 451 reset",
+        ),
+        // It ends a wait for the other, which needs no ABOR.
+        (
+            format!("{begun} s< 226 sent\n t< 426 cut"),
+            Side::Target,
+            "target: STOR broken off: 426 cut; the source sent all of it",
+        ),
+        (
+            format!("{begun} t< 226 there\n s< 426 cut"),
+            Side::Source,
+            "426 cut; the target takes what came for the whole file",
+        ),
+        (
+            format!("{begun} s< 451 disk\n t< 226 there"),
+            Side::Source,
+            "451 disk; the target takes what came for the whole file",
+        ),
+    ] {
+        fails(&script, options, side, &[words], both);
+    }
+}
+
+#[test]
+fn what_ends_a_connection_leaves_the_other_usable_fx_07() {
+    let begun = [TYPES, TARGET_LISTENS, BEGUN].concat();
+    for (end, side, words, then) in [
+        ("s< 421 bye\n t^\n t< 426 cut\n t< 226 ok", Side::Source, "421 bye", [Closed, Usable]),
+        ("t< 421 bye\n s^\n s< 426 cut\n s< 226 ok", Side::Target, "421 bye", [Usable, Closed]),
+        ("s!\n t^\n t< 426 cut\n t< 226 ok", Side::Source, "closed", [Closed, Usable]),
+        ("t!\n s^\n s< 426 cut\n s< 226 ok", Side::Target, "closed", [Usable, Closed]),
+        ("s< 226 ok\n t!", Side::Target, "closed", [Usable, Closed]),
+        // What cannot answer this.
+        ("s< 331 what\n t^\n t< 426 cut\n t< 226 ok", Side::Source, "331", [Closed, Usable]),
+        ("s< 227 (1,2,3,4,5,6)\n t< 226 there", Side::Source, "227", [Closed, Usable]),
+        ("t< 230 in\n s< 226 sent", Side::Target, "230", [Usable, Closed]),
+        ("s< hello\n t^\n t< 426 cut\n t< 226 ok", Side::Source, "FTP", [Closed, Usable]),
+    ] {
+        fails(&format!("{begun} {end}"), Options::default(), side, &[words], then);
+    }
+    // Before anything has begun.
+    for (end, side, words, then) in [
+        ("t> PASV\n t< 227 nowhere", Side::Target, "FTP", [Usable, Closed]),
+        ("t> PASV\n t< 421 bye", Side::Target, "421 bye", [Usable, Closed]),
+        ("t> PASV\n t< 530 who?", Side::Target, "530 who?", [Usable, Usable]),
+        ("t> PASV\n t!", Side::Target, "closed", [Usable, Closed]),
+    ] {
+        fails(&format!("{TYPES} {end}"), Options::default(), side, &[words], then);
+    }
+    // Confirmed before there was anything to confirm.
+    let script = [TYPES, SOURCE_LISTENS, "s> RETR a\n s< 226 already sent"].concat();
+    let options = only(Direction::SourceListens);
+    fails(&script, options, Side::Source, &["226 already"], [Usable, Usable]);
+    let script = [TYPES, TARGET_LISTENS, "s> RETR a\n s< 200 what"].concat();
+    fails(&script, Options::default(), Side::Source, &["200 what"], [Closed, Usable]);
+    // The target is gone when its turn comes, or goes while the source is heard.
+    let aborted = "s^\n s< 426 cut\n s< 226 ok";
+    for script in [
+        format!("{TYPES} {TARGET_LISTENS} t!\n s> RETR a\n s< 150 go\n {aborted}"),
+        format!("{TYPES} {TARGET_LISTENS} s> RETR a\n t!\n {aborted}"),
+    ] {
+        fails(&script, Options::default(), Side::Target, &["closed"], [Usable, Closed]);
+    }
+}
+
+#[test]
+fn a_server_that_hangs_is_closed_and_the_other_stopped_fx_07_cl_12() {
+    let options = only(Direction::TargetListens);
+    let short = |limits: &mut Timeouts| (limits.reply, limits.final_reply) = (SHORT, SHORT);
+    let hasty = |side| {
+        let mut limits = patient();
+        short(&mut limits[usize::from(side == Side::Target)].0);
+        limits
+    };
+    let begun = [TYPES, TARGET_LISTENS, BEGUN].concat();
+    let before = [TYPES, TARGET_LISTENS, "s> RETR a\n"].concat();
+    let phase = |error: &fxp::Error| match error.last().unwrap().error {
+        Error::Timeout(phase) => phase,
+        _ => panic!("{error}"),
+    };
+    // The last reply of one never comes.
+    let error = fails_with(
+        &format!("{begun} s< 226 sent"),
+        options,
+        hasty(Side::Target),
+        (Side::Target, &["target: timed out"]),
+        [Usable, Closed],
+    );
+    assert_eq!(phase(&error), Phase::FinalReply);
+    let error = fails_with(
+        &format!("{begun} t< 226 there"),
+        options,
+        hasty(Side::Source),
+        (Side::Source, &["source: timed out"]),
+        [Closed, Usable],
+    );
+    assert_eq!(phase(&error), Phase::FinalReply);
+    // It does not even begin.
+    let error = fails_with(
+        &format!("{before} s< 150 go\n t> STOR b\n s^\n s< 426 cut\n s< 226 ok"),
+        options,
+        hasty(Side::Target),
+        (Side::Target, &["target: timed out"]),
+        [Usable, Closed],
+    );
+    assert_eq!(phase(&error), Phase::Reply);
+    let error = fails_with(
+        &before,
+        options,
+        hasty(Side::Source),
+        (Side::Source, &["source: timed out"]),
+        [Closed, Usable],
+    );
+    assert_eq!(phase(&error), Phase::Reply);
+    // Both have begun, and nothing more comes: that is for the whole to limit.
+    let mut limits = patient();
+    limits[0].1 = Some(Duration::from_secs(1));
+    let error = fails_with(
+        &format!("{begun} t^\n t< 426 cut\n t< 226 ok"),
+        options,
+        limits,
+        (Side::Source, &["source: timed out"]),
+        [Closed, Usable],
+    );
+    assert_eq!(phase(&error), Phase::Overall);
+}
+
+#[test]
+fn a_flood_from_one_does_not_drown_the_other_fx_07_hc_17() {
+    let soon = Timeouts { reply: Duration::from_millis(500), ..timeouts() };
+    for (who, says, side) in [("s", "t< 452 full", Side::Target), ("t", "s< 451 bad", Side::Source)]
+    {
+        let script = [TYPES, TARGET_LISTENS, BEGUN, who, "~\n", says].concat();
+        let limits = [(soon, None, None), (soon, None, None)];
+        let then = if who == "s" { [Closed, Usable] } else { [Usable, Closed] };
+        let mut meeting = Meeting::with(&script, then, limits, "127.0.0.1:0");
+        let error = meeting.copy(only(Direction::TargetListens)).unwrap_err();
+        assert_eq!(error.last().unwrap().side, side, "{error}");
+        meeting.end(who, then);
+    }
+}
+
+#[test]
+fn an_abort_that_is_not_answered_closes_the_connection_cl_11_cl_15() {
+    let begun = [TYPES, TARGET_LISTENS, BEGUN].concat();
+    for answers in ["", "t< 426 cut\n"] {
+        let mut limits = patient();
+        limits[1].0.reply = SHORT * 4;
+        let error = fails_with(
+            &format!("{begun} s< 451 disk\n t^\n {answers}"),
+            Options::default(),
+            limits,
+            (Side::Source, &["source: RETR broken off: 451 disk; target: timed out"]),
+            [Usable, Closed],
+        );
+        assert!(matches!(error.last().unwrap().other, Some(Error::Timeout(Phase::Reply))));
+    }
+}
+
+#[test]
+fn a_cancel_ends_it_and_good_bye_aborts_cl_15() {
+    let begun = [TYPES, TARGET_LISTENS, BEGUN].concat();
+    let left = "s^\n s< 426 cut\n s< 226 ok\n s> QUIT\n s< 221 bye\n \
+                t^\n t< 426 cut\n t< 226 ok\n t> QUIT\n t< 221 bye\n";
+    let waiting = [TYPES, TARGET_LISTENS, "s> RETR a\n"].concat();
+    let not_begun = "s^\n s< 426 cut\n s< 226 ok\n s> QUIT\n s< 221 bye\n t> QUIT\n t< 221 bye\n";
+    // One for both, or one of one of them.
+    for (script, shared, side) in [
+        (format!("{begun} s*\n {left}"), true, Side::Source),
+        (format!("{begun} s*\n {left}"), false, Side::Source),
+        (format!("{begun} t*\n {left}"), false, Side::Target),
+        (format!("{waiting} s*\n {not_begun}"), false, Side::Source),
+        (format!("{waiting} t*\n {not_begun}"), false, Side::Target),
+    ] {
+        let mut limits = patient();
+        let canceller = Canceller::new().unwrap();
+        for (of, (_, _, slot)) in [Side::Source, Side::Target].into_iter().zip(&mut limits) {
+            *slot = (shared || of == side).then(|| canceller.clone());
+        }
+        let mut meeting = Meeting::with(&script, [Closed, Closed], limits, "127.0.0.1:0");
+        let error = meeting.copy(only(Direction::Auto)).unwrap_err();
+        let last = error.last().unwrap();
+        assert!(matches!(last.error, Error::Cancelled) && last.side == side, "{error}");
+        meeting.quit();
+    }
+}

@@ -1,0 +1,174 @@
+//! ABOR, wherever it comes: before, in and behind a transfer, and without one.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use ftp_tests::scale;
+
+use super::{content, passive_address, sparse};
+use crate::server::Fixture;
+
+#[test]
+fn dc_40_dc_45_dc_46_abor_ends_a_transfer() {
+    let fixture = Fixture::new();
+    sparse(&fixture, "large", 64 << 20);
+    fixture.write("old", "old");
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    // A peer that does not read, so that the server is waiting to write.
+    let mut data = session.passive();
+    session.expect("RETR large", 150);
+    let _some = data.read_exact(10);
+    let start = Instant::now();
+    session.expect("ABOR", 426);
+    session.expect_reply(226);
+    assert!(start.elapsed() < Duration::from_secs(10));
+    session.expect_in_step();
+    let mut data = session.passive();
+    session.expect("STOR old", 150);
+    data.write_all(b"new");
+    session.expect("ABOR", 426);
+    session.expect_reply(226);
+    session.expect_in_step();
+    assert_eq!(fixture.read("old"), b"old");
+    assert_eq!(fixture.names(), ["large", "old"]);
+}
+
+#[test]
+fn what_precedes_the_150_of_a_restart_can_be_aborted_as_03_cm_107_dc_45_fr_26() {
+    let fixture = Fixture::new();
+    let length = 1 << 40;
+    sparse(&fixture, "large", length);
+    let mut session = fixture.session();
+    // To find the converted byte the file must be read, to keep the beginning it must be copied:
+    // both would take many minutes.
+    for (kind, command) in [("A", "RETR large"), ("I", "STOR large"), ("I", "APPE large")] {
+        session.expect(format!("TYPE {kind}"), 200);
+        let address = passive_address(&mut session);
+        session.expect(format!("REST {}", length - 1), 350);
+        let start = Instant::now();
+        session.send(format!("{command}\r\nSTAT\r\nNOOP\r\nABOR\r\n"));
+        session.expect_reply(426);
+        session.expect_reply(226);
+        assert!(start.elapsed() < Duration::from_secs(10), "{command}: {:?}", start.elapsed());
+        // In their turn: before the 150 an answer to STAT would be taken for that to the command.
+        session.expect_reply(211);
+        session.expect_reply(200);
+        assert!(TcpStream::connect(address).is_err(), "DC-55: {command}");
+        session.expect_in_step();
+    }
+    assert_eq!(fixture.names(), ["large"]);
+    // Nor does it outlive the session.
+    session.expect("TYPE A", 200);
+    session.expect("PASV", 227);
+    session.expect(format!("REST {}", length - 1), 350);
+    session.send("RETR large\r\n");
+    drop(session);
+    let report = fixture.server.shutdown(Duration::from_secs(20));
+    assert_eq!((report.drained, report.cut, report.stuck), (1, 0, 0));
+}
+
+#[test]
+fn fr_23_dc_40_abor_as_telnet_clients_send_it() {
+    let fixture = Fixture::new();
+    sparse(&fixture, "large", 64 << 20);
+    let mut session = fixture.session();
+    let _data = session.passive();
+    session.expect("RETR large", 150);
+    session.send([255, 244]);
+    session.send_urgent([255, 242]);
+    session.send("ABOR\r\n");
+    session.expect_reply(426);
+    session.expect_reply(226);
+    session.expect_in_step();
+}
+
+#[test]
+fn dc_42_hd_19_abor_before_the_data_connection() {
+    let fixture = Fixture::new();
+    fixture.write("a", "a");
+    let mut session = fixture.session();
+    let address = passive_address(&mut session);
+    session.send("RETR a\r\nABOR\r\n");
+    for code in [150, 426, 226] {
+        session.expect_reply(code);
+    }
+    assert!(TcpStream::connect(address).is_err());
+    session.expect_in_step();
+}
+
+#[test]
+fn dc_41_dc_43_dc_44_abor_without_a_transfer() {
+    let fixture = Fixture::new();
+    fixture.write("a", "a");
+    let mut session = fixture.session();
+    session.expect("ABOR", 225);
+    let address = passive_address(&mut session);
+    session.expect("ABOR", 226);
+    assert!(TcpStream::connect(address).is_err());
+    session.expect("PORT 127,0,0,1,200,1", 200);
+    session.expect("ABOR", 226);
+    session.expect("ABOR", 225);
+    session.download("RETR a");
+    session.expect("ABOR", 225);
+}
+
+#[test]
+fn hd_17_an_abor_storm_at_scale() {
+    let count = scale::count(1_000, 10_000);
+    let fixture = Fixture::new();
+    sparse(&fixture, "large", 64 << 20);
+    let mut session = fixture.session();
+    let _data = session.passive();
+    session.expect("RETR large", 150);
+    session.send("ABOR\r\n".repeat(count));
+    session.expect_reply(426);
+    session.expect_reply(226);
+    for _ in 1..count {
+        session.expect_reply(225);
+    }
+    session.expect_in_step();
+}
+
+#[test]
+fn abor_with_an_argument_is_501_cm_118() {
+    let fixture = Fixture::new();
+    let mut session = fixture.greeted();
+    session.expect("ABOR", 225);
+    session.expect("ABOR x", 501);
+    let mut session = fixture.session();
+    let mut data = session.passive();
+    session.expect("STOR a", 150);
+    session.send("ABOR x\r\n");
+    data.write_all(b"x");
+    data.close();
+    session.expect_reply(226);
+    session.expect_reply(501);
+}
+
+#[test]
+fn abor_at_any_offset_has_two_replies_hd_18_dc_40_dc_46() {
+    let fixture = Fixture::new();
+    fixture.write("a", content(4_096));
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    for offset in [0, 1, 2, 3, 10, 100, 1_000, 1_459, 1_460, 4_000, 4_095, 4_096] {
+        let mut data = session.passive();
+        session.expect("STOR new", 150);
+        data.write_all(&content(offset));
+        session.expect("ABOR", 426);
+        session.expect_reply(226);
+        session.expect_in_step();
+        assert_eq!(fixture.names(), ["a"], "after {offset} bytes");
+    }
+    // The other way the transfer may be over before ABOR is read: DC-41.
+    for offset in 0..50 {
+        let mut data = session.passive();
+        session.expect("RETR a", 150);
+        let _some = data.read_exact(offset * 80);
+        session.send("ABOR\r\n");
+        let replies = [session.reply().code, session.reply().code];
+        assert!(matches!(replies, [426, 226] | [226, 225]), "{replies:?} after {offset}");
+        session.expect_in_step();
+    }
+}

@@ -1,0 +1,215 @@
+//! How a transfer ends that does not end well: connections that are lost, reset or stand still, and
+//! files that change meanwhile.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use ftp_server::ServerConfig;
+
+use super::{content, sparse};
+use crate::server::Fixture;
+
+#[test]
+fn st_15_hd_16_a_lost_control_connection_publishes_nothing() {
+    let fixture = Fixture::new();
+    fixture.write("old", "old");
+    for name in ["old", "new"] {
+        let mut session = fixture.session();
+        let mut data = session.passive();
+        session.expect(format!("STOR {name}"), 150);
+        data.write_all(b"half");
+        drop(session);
+        // The server closes the data connection once it has seen the end of the other, by reset
+        // if it had not read all.
+        let mut stream = data.stream();
+        stream.set_read_timeout(Some(ftp_tests::raw::DEADLINE)).expect("a timeout");
+        match stream.read(&mut [0; 1]) {
+            Ok(count) => assert_eq!(count, 0),
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+        }
+    }
+    let report = fixture.server.shutdown(Duration::from_secs(10));
+    assert_eq!((report.cut, report.stuck), (0, 0));
+    assert_eq!(crate::server::published_in(fixture.root.path()), ["old"]);
+    assert_eq!(std::fs::read(fixture.root.path().join("old")).expect("it"), b"old");
+}
+
+#[test]
+fn a_lost_control_connection_is_noticed_behind_a_flood_of_lines() {
+    let fixture = Fixture::new();
+    for flood in ["NOOP\r\n".repeat(300), format!("CWD {}\r\n", "a".repeat(8_000)).repeat(4)] {
+        let mut session = fixture.session();
+        let mut data = session.passive();
+        session.expect("STOR a", 150);
+        session.send(flood);
+        data.write_all(b"half");
+        let start = Instant::now();
+        drop(session);
+        let mut stream = data.stream();
+        stream.set_read_timeout(Some(ftp_tests::raw::DEADLINE)).expect("a timeout");
+        match stream.read(&mut [0; 1]) {
+            Ok(count) => assert_eq!(count, 0),
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+        }
+        assert!(start.elapsed() < crate::server::quick().stall / 2, "only the stall was noticed");
+    }
+    let report = fixture.server.shutdown(Duration::from_secs(10));
+    assert_eq!((report.cut, report.stuck), (0, 0));
+    assert_eq!(crate::server::published_in(fixture.root.path()), [""; 0]);
+}
+
+#[test]
+fn dc_53_hd_15_a_reset_is_426_and_publishes_nothing() {
+    let fixture = Fixture::new();
+    fixture.write("old", "old");
+    sparse(&fixture, "large", 64 << 20);
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    for name in ["old", "new"] {
+        let mut data = session.passive();
+        session.expect(format!("STOR {name}"), 150);
+        data.write_all(&content(100_000));
+        data.reset();
+        session.expect_reply(426);
+    }
+    for offset in [0, 1, 1_000, 100_000, 300_000, 1_000_000] {
+        let mut data = session.passive();
+        session.expect("RETR large", 150);
+        let _some = data.read_exact(offset);
+        data.reset();
+        session.expect_reply(426);
+        let mut data = session.passive();
+        session.expect("STOR old", 150);
+        data.write_all(&content(offset));
+        data.reset();
+        session.expect_reply(426);
+    }
+    session.expect_in_step();
+    assert_eq!(fixture.published(), ["large", "old"]);
+    assert_eq!(fixture.read("old"), b"old");
+}
+
+#[test]
+fn st_09_hd_13_a_stalled_transfer_is_426() {
+    let fixture = Fixture::configured(ServerConfig {
+        stall: Duration::from_millis(300),
+        ..crate::server::quick()
+    });
+    sparse(&fixture, "large", 64 << 20);
+    let mut session = fixture.session();
+    let _data = session.passive();
+    session.expect("RETR large", 150);
+    session.expect_reply(426);
+    let mut data = session.passive();
+    session.expect("STOR new", 150);
+    data.write_all(b"half");
+    session.expect_reply(426);
+    session.expect_in_step();
+    assert_eq!(fixture.published(), ["large"]);
+}
+
+#[test]
+fn limits_that_never_end_do_not_end_the_session() {
+    let fixture = Fixture::configured(ServerConfig {
+        login: Duration::MAX,
+        idle: Duration::MAX,
+        data_connect: Duration::MAX,
+        stall: Duration::MAX,
+        ..crate::server::quick()
+    });
+    let mut session = fixture.session();
+    let mut data = session.passive();
+    session.expect("STOR a", 150);
+    session.expect("STAT", 211);
+    data.write_all(b"content");
+    data.close();
+    session.expect_reply(226);
+    assert_eq!(session.download("RETR a"), b"content");
+}
+
+#[test]
+fn a_flood_of_commands_does_not_keep_a_stalled_transfer_alive() {
+    let stall = Duration::from_millis(300);
+    let fixture = Fixture::configured(ServerConfig { stall, ..crate::server::quick() });
+    for flood in [&b"STAT\r\n"[..], b"\xff\xf1"] {
+        let mut session = fixture.session();
+        let _data = session.passive();
+        session.expect("STOR never", 150);
+        let mut stream = session.stream().try_clone().expect("another handle of the socket");
+        // Ends when the session does, which is where its own end of the connection closes.
+        let sender =
+            std::thread::spawn(move || while stream.write_all(&flood.repeat(500)).is_ok() {});
+        let start = Instant::now();
+        let ended = loop {
+            match session.reply().code {
+                211 => assert!(start.elapsed() < Duration::from_secs(30), "it goes on"),
+                other => break other,
+            }
+        };
+        assert_eq!(ended, 426);
+        let _ = session.stream().shutdown(Shutdown::Both);
+        sender.join().expect("the sender ends");
+    }
+    assert!(fixture.names().is_empty());
+}
+
+#[test]
+fn cm_103_a_file_that_shrinks_while_it_is_sent_is_451() {
+    let fixture = Fixture::new();
+    sparse(&fixture, "a", 64 << 20);
+    let mut session = fixture.session();
+    session.expect("TYPE I", 200);
+    let mut data = session.passive();
+    session.expect("RETR a", 150);
+    let _some = data.read_exact(1_000);
+    let file = std::fs::File::options().write(true).open(fixture.path("a")).expect("it");
+    file.set_len(40 << 20).expect("cut");
+    let rest = data.read_to_end().len();
+    assert!(rest < 64 << 20, "{rest}");
+    session.expect_reply(451);
+    session.expect_in_step();
+}
+
+#[test]
+fn a_file_that_grows_while_it_is_sent_is_sent_to_its_end_cm_103() {
+    let fixture = Fixture::new();
+    let mut session = fixture.session();
+    for kind in ["I", "A"] {
+        sparse(&fixture, "a", 32 << 20);
+        session.expect(format!("TYPE {kind}"), 200);
+        let mut data = session.passive();
+        session.expect("RETR a", 150);
+        let some = data.read_exact(1_000).len();
+        let mut file = std::fs::File::options().append(true).open(fixture.path("a")).expect("it");
+        file.write_all(b"more").expect("room for it");
+        let rest = data.read_to_end();
+        assert_eq!(some + rest.len(), (32 << 20) + 4);
+        assert!(rest.ends_with(b"more"));
+        session.expect_reply(226);
+    }
+}
+
+#[test]
+fn fs_13_an_upload_shows_only_when_it_is_whole() {
+    let fixture = Fixture::new();
+    fixture.write("old", "old");
+    let mut session = fixture.session();
+    let mut other = fixture.session();
+    for name in ["old", "new"] {
+        let mut data = session.passive();
+        session.expect(format!("STOR {name}"), 150);
+        data.write_all(b"half");
+        // The server has it when it says so.
+        loop {
+            if session.expect("STAT", 211).text().contains(" 4 bytes so far") {
+                break;
+            }
+        }
+        let listing = other.download("NLST");
+        assert_eq!(listing.split(|byte| *byte == b'\n').count(), 2, "{listing:?}");
+        assert_eq!(other.download("RETR old"), b"old");
+        session.expect("ABOR", 426);
+        session.expect_reply(226);
+    }
+}
