@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use ftp_client::{Client, Connector, FtpUrl, Target};
+use ftp_client::{Client, Connector, FtpUrl, Target, Transport};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
@@ -29,7 +29,7 @@ pub(crate) fn download(proxy: &str, url: &FtpUrl, local: &str) -> Result<(), Box
 struct Proxy(String);
 
 impl Connector for Proxy {
-    fn connect(&self, target: &Target<'_>, limit: Duration) -> io::Result<TcpStream> {
+    fn connect(&self, target: &Target<'_>, limit: Duration) -> io::Result<Box<dyn Transport>> {
         let mut stream = TcpStream::connect(&self.0)?;
         stream.set_read_timeout(Some(limit))?;
         let place = match target.host {
@@ -47,7 +47,7 @@ impl Connector for Proxy {
             head.extend(byte);
         }
         match head.split(|byte| *byte == b' ').nth(1) {
-            Some(b"200") => Ok(stream),
+            Some(b"200") => Ok(Box::new(stream)),
             _ => Err(io::Error::other("the proxy refuses")),
         }
     }

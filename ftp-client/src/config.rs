@@ -71,6 +71,7 @@ pub enum Mode {
 
 /// Whether the commands of RFC 2428 are used for data connections, or those of RFC 959.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum Extended {
     /// Those of RFC 2428, and once the server does not know them, those of RFC 959 where the
     /// connection is IPv4.
@@ -84,6 +85,7 @@ pub enum Extended {
 
 /// Which addresses of a server are tried.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum Family {
     /// All.
     #[default]

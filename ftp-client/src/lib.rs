@@ -201,17 +201,19 @@ pub use listing::{
 };
 pub use net::canceller::Canceller;
 pub use net::connector::{Connector, Purpose, Target};
+pub use net::transport::Transport;
+/// The TLS library whose types [`Tls::crypto_provider`] takes.
+#[cfg(feature = "tls")]
+pub use rustls;
 pub use security::{CertificateFault, Tls, TlsError, TlsInfo, TlsVersion};
 pub use transfer::{Download, Ended, RateLimit, Report, Source, Upload, Watch};
 pub use url_path::{Entered, Place};
 
 pub use ftp_proto::{
-    AddressClass, AddressRule, EpsvArgument, HostReason, NetworkProtocol, PortRanges,
-};
-pub use ftp_proto::{
-    Entry, EntryKind, Escaped, Fact, FactType, Facts, Features, FtpUrl, Modified, ParseError,
-    ParseErrorKind, Pathname, Permissions, Precision, RawCommand, Reply, ReplyCode,
-    RepresentationType, Role, Severity, TimeVal, Verb, Zone,
+    AddressClass, AddressRule, Category, ChosenHost, Entry, EntryKind, EpsvArgument, Escaped, Fact,
+    FactType, Facts, Features, FtpUrl, HostReason, Modified, NetworkProtocol, OtherVerb,
+    ParseError, ParseErrorKind, Pathname, Permissions, PortRanges, Precision, RawCommand, Reply,
+    ReplyCode, RepresentationType, Role, Scheme, Severity, TimeVal, Verb, Zone,
 };
 
 /// What a program may hand to another thread.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use ftp_client::{Client, Connector, Purpose, Retried, Retry, Target, Timeouts};
+use ftp_client::{Client, Connector, Purpose, Retried, Retry, Target, Timeouts, Transport};
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;
 use ftp_tests::peer::RealServer;
@@ -37,22 +37,22 @@ impl Cutting {
 }
 
 impl Connector for Cutting {
-    fn connect(&self, target: &Target<'_>, limit: Duration) -> io::Result<TcpStream> {
+    fn connect(&self, target: &Target<'_>, limit: Duration) -> io::Result<Box<dyn Transport>> {
         let address = format!("{}:{}", target.host, target.port).parse().unwrap();
         let server = TcpStream::connect_timeout(&address, limit)?;
         let mut state = self.0.lock().unwrap();
         if target.purpose == Purpose::Control {
             state.control = Some(server.try_clone()?);
-            return Ok(server);
+            return Ok(Box::new(server));
         }
-        let Some(cut) = state.cuts.pop_front() else { return Ok(server) };
+        let Some(cut) = state.cuts.pop_front() else { return Ok(Box::new(server)) };
         let is_second = state.cuts.len().is_multiple_of(2);
         let control = state.control.take_if(|_| is_second);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let near = TcpStream::connect(listener.local_addr()?)?;
         let (far, _) = listener.accept()?;
         thread::spawn(move || relay([far, server], cut, control.as_ref()));
-        Ok(near)
+        Ok(Box::new(near))
     }
 }
 
@@ -89,22 +89,14 @@ fn relay(mut ends: [TcpStream; 2], mut left: u64, control: Option<&TcpStream>) {
 }
 
 fn queue(site: &Site, cutting: &Arc<Cutting>) -> Retry {
-    struct Shared(Arc<Cutting>);
-    impl Connector for Shared {
-        fn connect(&self, target: &Target<'_>, limit: Duration) -> io::Result<TcpStream> {
-            self.0.connect(target, limit)
-        }
-    }
     let limit = Duration::from_secs(120);
     // A server that has nothing to say to a reset is not waited for as long as people would.
     // It may owe the reply to the command, or the last one: all bytes fit into the buffers of this
     // machine, so that the client may have sent them before the reset.
     let soon = Duration::from_secs(5);
     let timeouts = Timeouts { reply: soon, final_reply: soon, ..Timeouts::default() };
-    let builder = Client::builder()
-        .timeouts(timeouts)
-        .overall(Some(limit))
-        .connector(Shared(Arc::clone(cutting)));
+    let builder =
+        Client::builder().timeouts(timeouts).overall(Some(limit)).connector(Arc::clone(cutting));
     Retry::new(builder, site.address.to_string())
         .login(site.user, site.password)
         .tries(20)

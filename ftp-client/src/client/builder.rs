@@ -239,7 +239,7 @@ mod tests {
                 &self,
                 _: &crate::Target<'_>,
                 _: Duration,
-            ) -> std::io::Result<std::net::TcpStream> {
+            ) -> std::io::Result<Box<dyn crate::Transport>> {
                 Err(std::io::ErrorKind::Unsupported.into())
             }
         }

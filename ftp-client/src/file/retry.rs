@@ -65,6 +65,7 @@ pub struct Retry {
 /// What becomes of a download that cannot go on where it was cut: the file on the server is not
 /// known to be the same.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum IfChanged {
     /// It begins anew, and what was there is lost.
     #[default]

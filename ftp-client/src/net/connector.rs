@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
+
+use super::transport::Transport;
 
 /// Makes the connections of a client: through a proxy, in another network namespace, to a peer
 /// in the same process.
@@ -15,26 +16,28 @@ use std::time::Duration;
 /// the connections are unknown then, so active mode is
 /// [`Unsupported`](crate::Error::Unsupported).
 ///
-/// The stream is an ordinary blocking socket; the client makes it non-blocking. It need not be
-/// TCP: one end of a `UnixStream::pair`, made a `TcpStream` by way of `OwnedFd`, does as well.
-/// But only TCP can tell a server that an upload was cut, by a reset; another peer has to look at
-/// the control connection.
+/// The connection is any [`Transport`], such as a `TcpStream` or one end of a `UnixStream::pair`; the
+/// client makes it non-blocking. Only TCP can tell a server that an upload was cut, by a reset;
+/// another peer has to look at the control connection.
 ///
 /// ```
 /// use std::io;
-/// use std::net::TcpStream;
-/// use std::time::Duration;
+/// /// use std::time::Duration;
 ///
-/// use ftp_client::{Client, Connector, Target};
+/// use ftp_client::{Client, Connector, Target, Transport};
 ///
 /// /// Whatever is asked for is behind one address.
 /// struct Tunnel(std::net::SocketAddr);
 ///
 /// impl Connector for Tunnel {
-///     fn connect(&self, target: &Target<'_>, limit: Duration) -> io::Result<TcpStream> {
+///     fn connect(
+///         &self,
+///         target: &Target<'_>,
+///         limit: Duration,
+///     ) -> io::Result<Box<dyn Transport>> {
 ///         let stream = TcpStream::connect_timeout(&self.0, limit)?;
 ///         // Here the tunnel would be told about target.host and target.port.
-///         Ok(stream)
+///         Ok(Box::new(stream))
 ///     }
 /// }
 ///
@@ -47,7 +50,13 @@ pub trait Connector: Send + Sync {
     /// # Errors
     ///
     /// Whatever is in the way; the client reports it as [`Error::Io`](crate::Error::Io).
-    fn connect(&self, target: &Target<'_>, limit: Duration) -> io::Result<TcpStream>;
+    fn connect(&self, target: &Target<'_>, limit: Duration) -> io::Result<Box<dyn Transport>>;
+}
+
+impl<C: Connector + ?Sized> Connector for Arc<C> {
+    fn connect(&self, target: &Target<'_>, limit: Duration) -> io::Result<Box<dyn Transport>> {
+        (**self).connect(target, limit)
+    }
 }
 
 /// What a [`Connector`] is to connect to.
@@ -70,6 +79,7 @@ impl<'a> Target<'a> {
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum Purpose {
     /// Commands and replies.
     Control,

@@ -4,5 +4,6 @@ pub(crate) mod canceller;
 pub(crate) mod connect;
 pub(crate) mod connector;
 pub(crate) mod stream;
+pub(crate) mod transport;
 pub(crate) mod wait;
 pub(crate) mod wakeup;

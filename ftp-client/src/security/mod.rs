@@ -8,8 +8,12 @@ pub use error::{CertificateFault, TlsError};
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 
 use ftp_proto::{ParseError, ProtectionLevel};
+#[cfg(feature = "tls")]
+use rustls::crypto::CryptoProvider;
 
 pub(crate) use pin::Pin;
 
@@ -45,7 +49,24 @@ pub struct Tls {
     pub(crate) accepts_anything: bool,
     pub(crate) versions: (TlsVersion, TlsVersion),
     pub(crate) resumes: bool,
+    #[cfg(feature = "tls")]
+    pub(crate) provider: Option<Provider>,
 }
+
+/// Where the cryptography comes from. The same only as itself.
+#[cfg(feature = "tls")]
+#[derive(Clone, Debug)]
+pub(crate) struct Provider(pub(crate) Arc<CryptoProvider>);
+
+#[cfg(feature = "tls")]
+impl PartialEq for Provider {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Eq for Provider {}
 
 /// When TLS begins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -99,7 +120,17 @@ impl Tls {
             accepts_anything: false,
             versions: (TlsVersion::V1_2, TlsVersion::V1_3),
             resumes: true,
+            #[cfg(feature = "tls")]
+            provider: None,
         }
+    }
+
+    /// Where the cryptography comes from, instead of ring: a hardware module, or what a standard
+    /// demands. TLS 1.2 and 1.3 have to be among what it can do, unless one of them is ruled out.
+    #[cfg(feature = "tls")]
+    pub fn crypto_provider(mut self, provider: impl Into<Arc<CryptoProvider>>) -> Self {
+        self.provider = Some(Provider(provider.into()));
+        self
     }
 
     /// The authorities that are trusted instead of the system's: a file of certificates in PEM,

@@ -1,11 +1,10 @@
 //! What stands in for `tls/mod.rs` where the feature `tls` is off: settings for TLS are refused
 //! before anything is sent, so that no value of these types ever comes to be.
 
-use std::net::TcpStream;
-
 use rustix::event::PollFlags;
 
 use crate::error::Error;
+use crate::net::transport::Transport;
 use crate::security::{Tls, TlsError, TlsInfo, TlsVersion};
 
 #[derive(Debug)]
@@ -37,7 +36,10 @@ impl Context {
 }
 
 impl Session {
-    pub(crate) const fn handshake(&mut self, _: &TcpStream) -> Result<Option<PollFlags>, Error> {
+    pub(crate) const fn handshake(
+        &mut self,
+        _: &mut dyn Transport,
+    ) -> Result<Option<PollFlags>, Error> {
         match *self {}
     }
 
@@ -45,7 +47,7 @@ impl Session {
         match *self {}
     }
 
-    pub(crate) const fn look(&mut self, _: &TcpStream) -> Result<bool, Error> {
+    pub(crate) const fn look(&mut self, _: &mut dyn Transport) -> Result<bool, Error> {
         match *self {}
     }
 
@@ -55,17 +57,21 @@ impl Session {
 
     pub(crate) const fn read(
         &mut self,
-        _: &TcpStream,
+        _: &mut dyn Transport,
         _: &mut [u8],
     ) -> Result<Option<usize>, Error> {
         match *self {}
     }
 
-    pub(crate) const fn write(&mut self, _: &TcpStream, _: &[u8]) -> Result<Option<usize>, Error> {
+    pub(crate) const fn write(
+        &mut self,
+        _: &mut dyn Transport,
+        _: &[u8],
+    ) -> Result<Option<usize>, Error> {
         match *self {}
     }
 
-    pub(crate) const fn flush(&mut self, _: &TcpStream) -> Result<bool, Error> {
+    pub(crate) const fn flush(&mut self, _: &mut dyn Transport) -> Result<bool, Error> {
         match *self {}
     }
 

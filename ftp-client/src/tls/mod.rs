@@ -8,7 +8,6 @@ mod verify;
 mod words;
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
 use std::sync::Arc;
 
 use rustix::event::PollFlags;
@@ -18,7 +17,8 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion};
 use rustls_pki_types::ServerName;
 
 use crate::error::Error;
-use crate::security::{Tls, TlsError, TlsInfo, TlsVersion};
+use crate::net::transport::Transport;
+use crate::security::{Provider, Tls, TlsError, TlsInfo, TlsVersion};
 use tickets::Tickets;
 use verify::Verifier;
 
@@ -48,7 +48,10 @@ impl Context {
         let name = name.map_err(|_| {
             TlsError::Settings(format!("{host:?} is no name that a certificate could be for"))
         })?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = match &settings.provider {
+            Some(Provider(provider)) => Arc::clone(provider),
+            None => Arc::new(rustls::crypto::ring::default_provider()),
+        };
         let verifier = Arc::new(Verifier::new(settings, Arc::clone(&provider))?);
         let versions: &[_] = match settings.versions {
             (TlsVersion::V1_2, TlsVersion::V1_2) => &[&TLS12],
@@ -163,7 +166,10 @@ impl std::fmt::Debug for Session {
 impl Session {
     /// Goes on with the handshake; what to wait for before the next step, or `None` when it is
     /// done.
-    pub(crate) fn handshake(&mut self, socket: &TcpStream) -> Result<Option<PollFlags>, Error> {
+    pub(crate) fn handshake(
+        &mut self,
+        socket: &mut dyn Transport,
+    ) -> Result<Option<PollFlags>, Error> {
         if !self.flush(socket)? {
             return Ok(Some(PollFlags::OUT));
         }
@@ -191,7 +197,7 @@ impl Session {
 
     /// Decrypts some of what is there and gives none of it. True once there is data, or the end.
     /// However many records without data come, the caller looks at its deadline between them.
-    pub(crate) fn look(&mut self, socket: &TcpStream) -> Result<bool, Error> {
+    pub(crate) fn look(&mut self, socket: &mut dyn Transport) -> Result<bool, Error> {
         if !self.has_unread() {
             self.take(socket)?;
         }
@@ -207,7 +213,7 @@ impl Session {
     /// there yet.
     pub(crate) fn read(
         &mut self,
-        socket: &TcpStream,
+        socket: &mut dyn Transport,
         buffer: &mut [u8],
     ) -> Result<Option<usize>, Error> {
         let mut has_taken = false;
@@ -236,10 +242,10 @@ impl Session {
 
     /// Decrypts what is here or else what the socket has, false at its end. `None` means that
     /// nothing is there yet. What has to be answered is sent if there is room for it.
-    fn take(&mut self, socket: &TcpStream) -> Result<Option<bool>, Error> {
+    fn take(&mut self, socket: &mut dyn Transport) -> Result<Option<bool>, Error> {
         if self.unread.is_empty() {
             let count = loop {
-                match (&*socket).read(&mut self.raw) {
+                match socket.read(&mut self.raw) {
                     Ok(count) => break count,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -266,7 +272,7 @@ impl Session {
             self.unread.start += taken;
             let state = self.connection.process_new_packets().map_err(|error| {
                 // The other side is told why, if it can be.
-                let _ = self.connection.write_tls(&mut &*socket);
+                let _ = self.connection.write_tls(socket);
                 Error::Tls(self.verifier.explain(&error))
             })?;
             self.decrypted = state.plaintext_bytes_to_read();
@@ -285,7 +291,7 @@ impl Session {
     /// What is left is sent by the next write, or by [`flush`](Self::flush).
     pub(crate) fn write(
         &mut self,
-        socket: &TcpStream,
+        socket: &mut dyn Transport,
         bytes: &[u8],
     ) -> Result<Option<usize>, Error> {
         if !self.flush(socket)? {
@@ -297,9 +303,9 @@ impl Session {
     }
 
     /// Sends what waits for it; false if some of it has no room yet.
-    pub(crate) fn flush(&mut self, socket: &TcpStream) -> Result<bool, Error> {
+    pub(crate) fn flush(&mut self, socket: &mut dyn Transport) -> Result<bool, Error> {
         while self.connection.wants_write() {
-            match self.connection.write_tls(&mut &*socket) {
+            match self.connection.write_tls(socket) {
                 Ok(0) => return Err(Error::Io(ErrorKind::WriteZero.into())),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),

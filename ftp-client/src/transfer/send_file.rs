@@ -6,6 +6,8 @@ use std::io;
 use super::copy::{self, Broken, Source, Watch};
 use super::{Transfer, Upload};
 use crate::error::Error;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::net::stream::Stream;
 
 /// How much the kernel is asked to send at a time, in bytes. It stops before, when the socket has
 /// no more room.
@@ -56,12 +58,10 @@ impl Transfer<'_> {
         self.check()?;
         let mut deadline = self.deadline();
         loop {
-            let is_open = |data: &&crate::net::stream::Stream| {
-                self.ended.is_none() && !data.is_broken() && data.session().is_none()
-            };
-            let Some(data) = self.data.as_ref().filter(is_open) else { return Ok(None) };
+            let tcp = self.data.as_ref().filter(|_| self.ended.is_none());
+            let Some(tcp) = tcp.and_then(Stream::plain_tcp) else { return Ok(None) };
             let waited = match self.client.control.go_on(deadline) {
-                Ok(()) => match rustix::fs::sendfile(data, file, None, PIECE) {
+                Ok(()) => match rustix::fs::sendfile(tcp, file, None, PIECE) {
                     Ok(count) => return Ok(Some(count)),
                     Err(Errno::INTR) => Ok(()),
                     Err(Errno::AGAIN) => self.wait(PollFlags::OUT, &mut deadline),

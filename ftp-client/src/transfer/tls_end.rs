@@ -43,7 +43,7 @@ impl Transfer<'_> {
             data.mark_end();
             self.flush(has_sent)?;
         }
-        let cut = self.data.as_ref().and_then(|data| data.end_writing().err()).map(Error::Io);
+        let cut = self.data.as_mut().and_then(|data| data.end_writing().err()).map(Error::Io);
         Ok(cut.or_else(|| if is_secure { self.hear_the_end() } else { None }))
     }
 

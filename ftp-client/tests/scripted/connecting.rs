@@ -1,15 +1,18 @@
 //! How the connections come to be: the name of the server, families, the local address, and a
 //! connector of the caller's.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use ftp_client::{Client, Connector, Error, Family, Mode, Phase, Purpose, Target, Timeouts};
+use ftp_client::{
+    Client, Connector, Error, Family, Mode, Phase, Purpose, Target, Timeouts, Transport,
+};
 
 use crate::peer::{Peer, SHORT, Server, timeouts};
 
@@ -113,12 +116,12 @@ struct Pairs {
 }
 
 impl Connector for Pairs {
-    fn connect(&self, target: &Target<'_>, limit: Duration) -> io::Result<TcpStream> {
+    fn connect(&self, target: &Target<'_>, limit: Duration) -> io::Result<Box<dyn Transport>> {
         assert!(limit > Duration::ZERO);
         let asked = (target.host.to_owned(), target.port, target.purpose);
         self.asked.lock().unwrap().send(asked).unwrap();
         let end = self.ends.lock().unwrap().recv().map_err(io::Error::other)?;
-        Ok(TcpStream::from(OwnedFd::from(end)))
+        Ok(Box::new(end))
     }
 }
 
@@ -200,6 +203,94 @@ fn a_connector_makes_control_and_data_by_name_hc_33() {
     let data = (name.to_owned(), 50_004, Purpose::Data);
     assert_eq!(asked[0], (name.to_owned(), 2_121, Purpose::Control));
     assert_eq!(asked[1..], [data.clone(), data.clone(), data.clone(), data]);
+}
+
+/// Takes more from its socket than it is asked for, as TLS of the caller's does.
+#[derive(Debug)]
+struct Ahead {
+    socket: UnixStream,
+    taken: VecDeque<u8>,
+}
+
+impl Read for Ahead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.taken.is_empty() {
+            let mut block = [0; 1_024];
+            let count = self.socket.read(&mut block)?;
+            self.taken.extend(block.iter().take(count));
+        }
+        self.taken.read(buffer)
+    }
+}
+
+impl Write for Ahead {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
+}
+
+impl AsFd for Ahead {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Transport for Ahead {
+    fn set_nonblocking(&self) -> io::Result<()> {
+        Transport::set_nonblocking(&self.socket)
+    }
+
+    fn end_writing(&mut self) -> io::Result<()> {
+        self.socket.end_writing()
+    }
+
+    fn has_unread(&self) -> bool {
+        !self.taken.is_empty()
+    }
+}
+
+/// Gives these, the last one first.
+struct Given(Mutex<Vec<UnixStream>>);
+
+impl Connector for Given {
+    fn connect(&self, _: &Target<'_>, _: Duration) -> io::Result<Box<dyn Transport>> {
+        let socket = self.0.lock().unwrap().pop().expect("one for each connection");
+        Ok(Box::new(Ahead { socket, taken: VecDeque::new() }))
+    }
+}
+
+#[test]
+fn a_stream_that_reads_ahead_is_not_waited_for_at_its_descriptor() {
+    let (here, control) = UnixStream::pair().unwrap();
+    let (data_here, mut data) = UnixStream::pair().unwrap();
+    let server = std::thread::spawn(move || {
+        (&control).write_all(b"120 wait\r\n220 ready\r\n").unwrap();
+        told(&control, "TYPE I", "200 ok");
+        told(&control, "EPSV", "229 (|||50004|)");
+        data.write_all(&[b'x'; 3_000]).unwrap();
+        drop(data);
+        told(&control, "RETR a", "150 Opening\r\n226 done");
+        told(&control, "NOOP", "200 ok");
+    });
+    let connector = Given(Mutex::new(vec![data_here, here]));
+    let mut client = builder().connector(connector).connect("a").unwrap();
+    let mut file = client.retrieve("a").unwrap();
+    let mut bytes = Vec::new();
+    let mut piece = [0; 10];
+    loop {
+        match file.read(&mut piece).unwrap() {
+            0 => break,
+            count => bytes.extend_from_slice(&piece[..count]),
+        }
+    }
+    assert_eq!(bytes, [b'x'; 3_000]);
+    file.finish().unwrap();
+    client.noop().unwrap();
+    server.join().unwrap();
 }
 
 #[test]
