@@ -132,10 +132,7 @@ impl Client {
         }
         let welcome = control.greeting(config.timeouts.greeting)?;
         if let Some(command) = host {
-            let reply = control.request(&command)?;
-            if !is_unknown(&reply) && reply.code().severity() != Severity::Completion {
-                return Err(Error::Refused(Verb::Host, reply));
-            }
+            name_host(&mut control, &command)?;
         }
         let mut tls_refusal = None;
         if let Some((settings, context)) = config.tls.as_ref().zip(context) {
@@ -517,6 +514,16 @@ impl Client {
             _ => Err(Error::Refused(command.verb(), reply)),
         }
     }
+}
+
+/// Tells the server by which name it was called (`HOST`). One that does not know the command is
+/// taken to serve one host.
+fn name_host(control: &mut ControlConnection, command: &Command) -> Result<(), Error> {
+    let reply = control.request(command)?;
+    if is_unknown(&reply) || reply.code().severity() == Severity::Completion {
+        return Ok(());
+    }
+    Err(Error::Refused(Verb::Host, reply))
 }
 
 /// Whether a reply says that the server does not know the command.

@@ -186,7 +186,9 @@ pub fn transfer(
     let offset = match options.resume {
         Resume::No | Resume::From(_) => given,
         Resume::Find => {
-            let found = find_offset((source, from.as_bytes()), (target, to.as_bytes()));
+            let mut source = RemoteFile { client: source, path: from.as_bytes() };
+            let mut target = RemoteFile { client: target, path: to.as_bytes() };
+            let found = find_offset(&mut source, &mut target);
             match found.map_err(|(side, error)| failed(side)(error))? {
                 Found::Offset(offset) => offset,
                 Found::Whole(size) => {
@@ -204,27 +206,9 @@ pub fn transfer(
         match pair.run(options.address, marker, &retrieve, &store) {
             Ok(moved) => {
                 let sudden = pair.without_beginning();
-                let is_protected = protection::is_protected(source, target);
-                let size = match options.compare_sizes || is_protected || sudden.is_some() {
-                    true => {
-                        compare((source, from.as_bytes()), (target, to.as_bytes()), *direction)?
-                    }
-                    false => None,
-                };
-                let doubt = match sudden {
-                    Some(side) => {
-                        let reply = match side {
-                            Side::Source => &moved.source,
-                            Side::Target => &moved.target,
-                        };
-                        Some((side, crate::Error::Unexpected(verb_of(side), reply.clone())))
-                    }
-                    None => is_protected
-                        .then_some((Side::Target, crate::Error::Tls(TlsError::Unchecked))),
-                };
-                if let Some((side, error)) = doubt.filter(|_| size.is_none()) {
-                    return Err(Error::new(Attempt::new(*direction, side, error)));
-                }
+                let mut source = RemoteFile { client: source, path: from.as_bytes() };
+                let mut target = RemoteFile { client: target, path: to.as_bytes() };
+                let size = prove(&mut source, &mut target, &moved, sudden, options.compare_sizes)?;
                 let duration = started.elapsed();
                 return Ok(Report { offset, size, moved: Some(moved), duration });
             }
@@ -240,10 +224,48 @@ pub fn transfer(
     Err(Error { attempts })
 }
 
+/// Makes sure that both files are the same, as far as the servers tell: their size, if that is asked
+/// for or if the servers' words alone do not prove it. `sudden` is the server that said that the
+/// transfer is over and never that it began.
+fn prove(
+    source: &mut RemoteFile<'_>,
+    target: &mut RemoteFile<'_>,
+    moved: &Moved,
+    sudden: Option<Side>,
+    compare_sizes: bool,
+) -> Result<Option<u64>, Error> {
+    let is_protected = protection::is_protected(source.client, target.client);
+    let size = match compare_sizes || is_protected || sudden.is_some() {
+        true => compare(source, target, moved.direction)?,
+        false => None,
+    };
+    if size.is_some() {
+        return Ok(size);
+    }
+    let (side, error) = match sudden {
+        Some(side) => {
+            let reply = match side {
+                Side::Source => &moved.source,
+                Side::Target => &moved.target,
+            };
+            (side, crate::Error::Unexpected(verb_of(side), reply.clone()))
+        }
+        None if is_protected => (Side::Target, crate::Error::Tls(TlsError::Unchecked)),
+        None => return Ok(None),
+    };
+    Err(Error::new(Attempt::new(moved.direction, side, error)))
+}
+
+/// A file, and the client whose server has it.
+struct RemoteFile<'a> {
+    client: &'a mut Client,
+    path: &'a [u8],
+}
+
 /// The line of a command, so that an argument that cannot be sent is found before anything is.
 fn line(path: &[u8], command: fn(Pathname) -> Command) -> Result<Vec<u8>, crate::Error> {
-    let path = Pathname::new(path).map_err(crate::Error::Argument)?;
-    command(path).encode().map_err(crate::Error::Argument)
+    let path = Pathname::new(path)?;
+    Ok(command(path).encode()?)
 }
 
 /// Puts right what a copy needs of each server: nothing running, names as UTF-8, type
@@ -263,27 +285,24 @@ enum Found {
     Offset(u64),
 }
 
-fn find_offset(
-    (source, from): (&mut Client, &[u8]),
-    (target, to): (&mut Client, &[u8]),
-) -> Result<Found, Failure> {
+fn find_offset(source: &mut RemoteFile<'_>, target: &mut RemoteFile<'_>) -> Result<Found, Failure> {
     let of_source = |error| (Side::Source, error);
     let of_target = |error| (Side::Target, error);
-    let there = target.size(to).map_err(of_target)?;
+    let there = target.client.size(target.path).map_err(of_target)?;
     let Some(there) = there.filter(|there| *there > 0) else { return Ok(Found::Offset(0)) };
-    let whole = source.size(from).map_err(of_source)?;
+    let whole = source.client.size(source.path).map_err(of_source)?;
     let Some(whole) = whole.filter(|whole| there <= *whole) else { return Ok(Found::Offset(0)) };
-    let modified = source.modified(from).map_err(of_source)?;
+    let modified = source.client.modified(source.path).map_err(of_source)?;
     let mut is_there = false;
     if let Some(modified) = modified {
-        let written = target.modified(to).map_err(of_target)?;
+        let written = target.client.modified(target.path).map_err(of_target)?;
         is_there = written.is_some();
         if written.is_some_and(|written| written.unix_seconds() < modified.unix_seconds()) {
             trace::note(format_args!("the source was modified since: starting from the beginning"));
             return Ok(Found::Offset(0));
         }
     }
-    if there == whole && (is_there || target.exists(to).map_err(of_target)?) {
+    if there == whole && (is_there || target.client.exists(target.path).map_err(of_target)?) {
         return Ok(Found::Whole(whole));
     }
     // Nothing may be left to send. The target's confirmation is what counts.
@@ -293,13 +312,13 @@ fn find_offset(
 /// The size of both files, if both servers tell. What goes wrong with asking takes nothing from a
 /// copy that was confirmed.
 fn compare(
-    (source, from): (&mut Client, &[u8]),
-    (target, to): (&mut Client, &[u8]),
+    source: &mut RemoteFile<'_>,
+    target: &mut RemoteFile<'_>,
     direction: Direction,
 ) -> Result<Option<u64>, Error> {
     trace::note(format_args!("the size of the source's file, and of the target's:"));
-    let Ok(Some(wanted)) = source.size(from) else { return Ok(None) };
-    match target.size(to) {
+    let Ok(Some(wanted)) = source.client.size(source.path) else { return Ok(None) };
+    match target.client.size(target.path) {
         Ok(Some(bytes)) if bytes == wanted => Ok(Some(bytes)),
         Ok(Some(bytes)) => {
             let error = crate::Error::Incomplete { bytes, announced: Some(wanted) };

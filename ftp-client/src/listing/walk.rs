@@ -217,33 +217,43 @@ impl<'a> Walk<'a> {
         if self.is_open(unique.as_deref()) {
             return self.skip(&path, Skipped::Loop);
         }
-        let depth = self.open.len() - 1;
-        let mut directories = Vec::new();
-        let mut held = 0;
         for line in unparsed {
             self.skip(&path, Skipped::Unparsed(line))?;
         }
-        for entry in entries {
-            if entry.role != Role::Member {
-                continue;
-            }
+        let mut open = Open { unique, directories: Vec::new().into_iter(), held: 0 };
+        open.directories = self.give_all(&path, entries, elsewhere, &mut open)?.into_iter();
+        self.open.push(open);
+        Ok(())
+    }
+
+    /// Gives the entries of a directory, and finds those that are to be gone through.
+    fn give_all(
+        &mut self,
+        path: &[u8],
+        entries: Vec<Entry>,
+        elsewhere: usize,
+        open: &mut Open,
+    ) -> Result<Vec<Below>, Error> {
+        let depth = self.open.len() - 1;
+        let mut directories = Vec::new();
+        for entry in entries.into_iter().filter(|entry| entry.role == Role::Member) {
             if !entry.is_safe_name() {
-                self.skip(&path, Skipped::UnsafeName(entry))?;
+                self.skip(path, Skipped::UnsafeName(entry))?;
                 continue;
             }
-            let path = join(&path, &entry.name);
+            let path = join(path, &entry.name);
             let directory = (entry.kind == Some(EntryKind::Directory))
                 .then(|| Below { path: path.clone(), unique: entry.unique.clone() });
             self.give(Walked::Entry { path, depth, entry })?;
-            held += directory.as_ref().map_or(0, Below::weight);
+            open.held += directory.as_ref().map_or(0, Below::weight);
             // Paths are long where the tree is deep, however short the listing.
-            if elsewhere + held + self.held > self.options.limits.bytes {
+            if elsewhere + open.held + self.held > self.options.limits.bytes {
                 return Err(too_long(self.options.limits));
             }
             let Some(below) = directory else { continue };
             if depth + 1 >= self.options.depth {
                 self.skip(&below.path, Skipped::TooDeep)?;
-            } else if below.unique == unique && unique.is_some()
+            } else if below.unique == open.unique && open.unique.is_some()
                 || self.is_open(below.unique.as_deref())
             {
                 self.skip(&below.path, Skipped::Loop)?;
@@ -251,8 +261,7 @@ impl<'a> Walk<'a> {
                 directories.push(below);
             }
         }
-        self.open.push(Open { unique, directories: directories.into_iter(), held });
-        Ok(())
+        Ok(directories)
     }
 
     /// Whether this is a directory that is being gone through.

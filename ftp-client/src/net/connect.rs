@@ -231,72 +231,107 @@ fn race(
     deadline: Deadline,
 ) -> Result<Stream, Error> {
     let mut untried = addresses.into_iter().peekable();
-    let mut open: Vec<(SocketAddr, Socket)> = Vec::new();
-    let mut failures: Vec<(SocketAddr, io::Error)> = Vec::new();
-    let mut fail = |address, error: io::Error| {
-        trace::note(format_args!("cannot connect to {address}: {error}"));
-        failures.push((address, error));
-    };
+    let mut race = Race::default();
     let mut next_try = Instant::now();
     loop {
         let now = Instant::now();
-        if open.is_empty() || now >= next_try {
+        if race.open.is_empty() || now >= next_try {
             if let Some(address) = untried.next() {
                 match begin(address, local) {
                     Ok(socket) => {
-                        open.push((address, socket));
+                        race.open.push((address, socket));
                         next_try = now + stagger;
                     }
-                    Err(error) => fail(address, error),
+                    Err(error) => race.fail(address, error),
                 }
                 continue;
             }
-            if open.is_empty() {
-                break;
+            if race.open.is_empty() {
+                return Err(race.lost(deadline));
             }
         }
         let step = untried.peek().map(|_| Deadline::after(next_try - now, Phase::Connect));
-        let mut fds = open.iter().map(|(_, socket)| PollFd::new(socket, PollFlags::OUT)).collect();
-        match waiter.wait(&mut fds, deadline.or(step)) {
+        let ready = match race.wait(waiter, deadline.or(step)) {
+            Ok(ready) => ready,
             Err(Error::Timeout(_)) if deadline.remaining().is_ok() => continue,
             Err(Error::Timeout(_)) => {
-                for (address, _) in open.drain(..) {
-                    fail(address, ErrorKind::TimedOut.into());
-                }
-                for address in untried {
-                    fail(address, io::Error::new(ErrorKind::TimedOut, "no time was left for it"));
-                }
-                break;
+                race.time_out(untried);
+                return Err(race.lost(deadline));
             }
-            result => result?,
+            Err(error) => return Err(error),
+        };
+        let failures = race.failures.len();
+        if let Some(socket) = race.winner(&ready) {
+            return Stream::new(socket.into()).map_err(Error::Io);
         }
-        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        let mut ready = ready.into_iter();
-        for (address, socket) in std::mem::take(&mut open) {
-            if ready.next() != Some(true) {
-                open.push((address, socket));
+        if race.failures.len() > failures {
+            next_try = now;
+        }
+    }
+}
+
+/// Connections to several addresses of one server, begun and not there yet.
+#[derive(Default)]
+struct Race {
+    open: Vec<(SocketAddr, Socket)>,
+    failures: Vec<(SocketAddr, io::Error)>,
+}
+
+impl Race {
+    fn fail(&mut self, address: SocketAddr, error: io::Error) {
+        trace::note(format_args!("cannot connect to {address}: {error}"));
+        self.failures.push((address, error));
+    }
+
+    /// Waits until one of those that are open is connected, or has failed; which, in their order.
+    fn wait(&self, waiter: &Waiter, deadline: Deadline) -> Result<Vec<bool>, Error> {
+        let polled = self.open.iter().map(|(_, socket)| PollFd::new(socket, PollFlags::OUT));
+        let mut fds = polled.collect();
+        waiter.wait(&mut fds, deadline)?;
+        Ok(fds.iter().map(|fd| !fd.revents().is_empty()).collect())
+    }
+
+    /// The first that is connected, of those that are ready.
+    fn winner(&mut self, ready: &[bool]) -> Option<Socket> {
+        let mut ready = ready.iter();
+        for (address, socket) in std::mem::take(&mut self.open) {
+            if ready.next() != Some(&true) {
+                self.open.push((address, socket));
                 continue;
             }
             match socket.take_error().and_then(|error| error.map_or(Ok(()), Err)) {
                 Ok(()) => {
                     trace::note(format_args!("connected to {address}"));
-                    return Stream::new(socket.into()).map_err(Error::Io);
+                    return Some(socket);
                 }
-                Err(error) => {
-                    fail(address, error);
-                    next_try = now;
-                }
+                Err(error) => self.fail(address, error),
             }
         }
+        None
     }
-    if failures.iter().all(|(_, error)| error.kind() == ErrorKind::TimedOut) {
-        deadline.remaining()?;
-        return Err(Error::Timeout(Phase::Connect));
+
+    fn time_out(&mut self, untried: impl Iterator<Item = SocketAddr>) {
+        for (address, _) in std::mem::take(&mut self.open) {
+            self.fail(address, ErrorKind::TimedOut.into());
+        }
+        for address in untried {
+            self.fail(address, io::Error::new(ErrorKind::TimedOut, "no time was left for it"));
+        }
     }
-    let kind = failures.last().map_or(ErrorKind::NotFound, |(_, error)| error.kind());
-    let reasons: Vec<String> =
-        failures.iter().map(|(address, error)| format!("{address}: {error}")).collect();
-    Err(Error::Io(io::Error::new(kind, format!("cannot connect to {}", reasons.join("; ")))))
+
+    /// What to say when all have failed.
+    fn lost(self, deadline: Deadline) -> Error {
+        if self.failures.iter().all(|(_, error)| error.kind() == ErrorKind::TimedOut) {
+            return match deadline.remaining() {
+                Ok(_) => Error::Timeout(Phase::Connect),
+                Err(error) => error,
+            };
+        }
+        let kind = self.failures.last().map_or(ErrorKind::NotFound, |(_, error)| error.kind());
+        let reasons: Vec<String> =
+            self.failures.iter().map(|(address, error)| format!("{address}: {error}")).collect();
+        Error::Io(io::Error::new(kind, format!("cannot connect to {}", reasons.join("; "))))
+    }
 }
 
 #[cfg(test)]
