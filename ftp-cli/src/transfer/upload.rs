@@ -108,6 +108,16 @@ enum Way {
     Unique,
 }
 
+/// How an upload begins.
+struct Start {
+    way: Way,
+    offset: u64,
+    /// How long the server's file is, as far as that matters for its size in the end.
+    before: u64,
+    /// All of it is there, under its name.
+    is_there: bool,
+}
+
 impl Job<'_, '_> {
     fn run(&mut self, source: &mut Source<'_>, anew: bool) -> Result<Done, Failure> {
         let settings = self.context.settings;
@@ -129,7 +139,53 @@ impl Job<'_, '_> {
         if settings.no_clobber && self.is_there()? {
             return Ok(Done::skipped("exists"));
         }
-        let (offset, is_named) = match (settings.resume, &regular) {
+        let start = self.start(regular.as_ref(), anew)?;
+        if let Source::File(file) = source
+            && length.is_some()
+        {
+            let mut file: &File = file;
+            file.seek(SeekFrom::Start(start.offset)).map_err(|error| local(&error))?;
+        }
+        let streamed = match source {
+            Source::File(_) if length.is_some() => None,
+            _ => checksum.as_mut().map(|(_, checksum)| checksum),
+        };
+        let done = if start.is_there {
+            Done::moved(0, Duration::ZERO)
+        } else {
+            let report = match self.send(source, start.way, (start.offset, length), streamed) {
+                Err(_) if std::mem::take(&mut self.no_restart) => {
+                    self.context
+                        .note("the server cannot continue a file: sending it from the start");
+                    return self.run(source, true);
+                }
+                sent => sent?,
+            };
+            let unique = report.unique_name.map(Pathname::into_bytes);
+            Done { unique, ..Done::moved(report.bytes, report.duration) }
+        };
+        if let (Source::File(file), Some(then)) = (&source, &regular) {
+            let sent = start.offset + done.bytes;
+            if let Some((_, checksum)) = &mut checksum {
+                // Not while it is sent, which the kernel does alone.
+                checksum.update_from(file, sent).map_err(|error| local(&error))?;
+            }
+            self.check_unchanged(file, then, sent)?;
+        }
+        let size = start.before + done.bytes;
+        if start.way == Way::Rest && !start.is_there {
+            // Some servers take REST, and cut the file off all the same; some begin a new one.
+            let path = self.remote.place.path();
+            transfer::check_size(self.client, path, size, Verify::BestEffort)?;
+        }
+        let finished = self.finish(done, size, checksum, modified);
+        finished.map_err(|failure| if settings.append { failure.for_good() } else { failure })
+    }
+
+    /// Where to begin with a file, `regular` if it is one, and how.
+    fn start(&mut self, regular: Option<&Metadata>, anew: bool) -> Result<Start, Failure> {
+        let settings = self.context.settings;
+        let (offset, is_named) = match (settings.resume, regular) {
             (true, None) => {
                 return Err(Failure::usage("--continue needs a regular file").alone());
             }
@@ -137,15 +193,9 @@ impl Job<'_, '_> {
             (true, Some(here)) => self.offset(here)?,
             _ => (0, false),
         };
-        if let Source::File(file) = source
-            && length.is_some()
-        {
-            let mut file: &File = file;
-            file.seek(SeekFrom::Start(offset)).map_err(|error| local(&error))?;
-        }
         // A server that keeps an interrupted upload tells its size: only a file that has its name
         // is there, and any other needs the final reply.
-        let has_all = offset > 0 && length == Some(offset);
+        let has_all = offset > 0 && regular.map(Metadata::len) == Some(offset);
         let is_there = has_all && (is_named || self.client.exists(self.remote.place.path())?);
         let way = match () {
             () if settings.unique => Way::Unique,
@@ -161,50 +211,23 @@ impl Job<'_, '_> {
             }
             _ => offset,
         };
-        let streamed = match source {
-            Source::File(_) if length.is_some() => None,
-            _ => checksum.as_mut().map(|(_, checksum)| checksum),
-        };
-        let done = if is_there {
-            Done::moved(0, Duration::ZERO)
-        } else {
-            let report = match self.send(source, way, (offset, length), streamed) {
-                Err(_) if std::mem::take(&mut self.no_restart) => {
-                    self.context
-                        .note("the server cannot continue a file: sending it from the start");
-                    return self.run(source, true);
-                }
-                sent => sent?,
-            };
-            let unique = report.unique_name.map(Pathname::into_bytes);
-            Done { unique, ..Done::moved(report.bytes, report.duration) }
-        };
-        if let (Source::File(file), Some(_), Some((_, checksum))) = (&source, length, &mut checksum)
-        {
-            // Not while it is sent, which the kernel does alone.
-            let sent = checksum.update_from(file, offset + done.bytes);
-            sent.map_err(|error| local(&error))?;
+        Ok(Start { way, offset, before, is_there })
+    }
+
+    /// Whether a file is as it was when it began to be sent, up to byte `sent`.
+    fn check_unchanged(&self, file: &File, then: &Metadata, sent: u64) -> Result<(), Failure> {
+        let settings = self.context.settings;
+        if settings.verify == Verify::None {
+            return Ok(());
         }
-        if let (Source::File(file), Some(then)) = (&source, &regular)
-            && settings.verify != Verify::None
-        {
-            let now = file.metadata().map_err(|error| local(&error))?;
-            let is_all = self.remote.representation != RepresentationType::Image
-                || then.len() == offset + done.bytes;
-            if !is_all || !is_unchanged(then, &now) {
-                let message = "changed while it was sent; --verify none accepts that";
-                let failure = Failure::new(Exit::Integrity, message).alone();
-                return Err(if settings.append { failure.for_good() } else { failure });
-            }
+        let now = file.metadata().map_err(|error| local(&error))?;
+        let is_image = self.remote.representation == RepresentationType::Image;
+        if (!is_image || then.len() == sent) && is_unchanged(then, &now) {
+            return Ok(());
         }
-        let size = before + done.bytes;
-        if way == Way::Rest && !is_there {
-            // Some servers take REST, and cut the file off all the same; some begin a new one.
-            let path = self.remote.place.path();
-            transfer::check_size(self.client, path, size, Verify::BestEffort)?;
-        }
-        let finished = self.finish(done, size, checksum, modified);
-        finished.map_err(|failure| if settings.append { failure.for_good() } else { failure })
+        let message = "changed while it was sent; --verify none accepts that";
+        let failure = Failure::new(Exit::Integrity, message).alone();
+        Err(if settings.append { failure.for_good() } else { failure })
     }
 
     /// Where to go on: after what the server has, unless that is known not to be the beginning of
