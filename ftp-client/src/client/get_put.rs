@@ -140,15 +140,12 @@ impl ClientBuilder {
                 return Err(error);
             }
         };
-        if !is_known && is_image(&url) {
-            // Whatever else goes wrong now takes nothing from what was confirmed.
-            match client.size(place.path()) {
-                Ok(Some(size)) if size != report.bytes => {
-                    let announced = Some(size);
-                    return Err(Error::Incomplete { bytes: report.bytes, announced });
-                }
-                _ => {}
-            }
+        if !is_known
+            && is_image(&url)
+            && let Some(size) = client.size_afterwards(place.path())
+            && size != report.bytes
+        {
+            return Err(Error::Incomplete { bytes: report.bytes, announced: Some(size) });
         }
         say_good_bye(client);
         Ok(report)
@@ -179,14 +176,11 @@ impl ClientBuilder {
                 return Err(error);
             }
         };
-        if is_image(&url) {
-            match client.size(place.path()) {
-                Ok(Some(bytes)) if bytes != report.bytes => {
-                    let announced = Some(report.bytes);
-                    return Err(Error::Incomplete { bytes, announced });
-                }
-                _ => {}
-            }
+        if is_image(&url)
+            && let Some(bytes) = client.size_afterwards(place.path())
+            && bytes != report.bytes
+        {
+            return Err(Error::Incomplete { bytes, announced: Some(report.bytes) });
         }
         say_good_bye(client);
         Ok(report)

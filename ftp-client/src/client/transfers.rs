@@ -247,6 +247,12 @@ impl Client {
         Ok(self.stat(path)?.and_then(|entry| entry.size))
     }
 
+    /// The size that the server tells of a file whose transfer it has confirmed. Whatever goes wrong
+    /// with asking takes nothing from that.
+    pub(crate) fn size_afterwards(&mut self, path: &[u8]) -> Option<u64> {
+        self.size(path).ok().flatten()
+    }
+
     fn begin(&mut self, command: &Command, range: Range) -> Result<Begun, Error> {
         self.begin_as(command, range, self.wanted)
     }

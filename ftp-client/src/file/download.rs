@@ -1,6 +1,6 @@
 //! `Client::download_to`: a file from the server to a local file, whole or not there.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -112,24 +112,19 @@ impl Client {
         let known = if offset > 0 { origin } else { Origin::default() };
         let is_verified = match self.check_download(path, size, known, is_announced) {
             Ok(is_verified) => is_verified,
-            Err(error) => {
-                if matches!(error, Error::Incomplete { .. } | Error::Changed) {
-                    file.discard();
-                }
+            Err(error @ (Error::Incomplete { .. } | Error::Changed)) => {
+                file.discard();
                 return Err(error);
             }
+            Err(error) => return Err(error),
         };
         if options.preserve
             && let Some(time) = self.modified(path)?.and_then(local_time)
         {
             file.set_modified(time).map_err(Error::Local)?;
         }
-        match file.commit(!options.keep_existing).map_err(Error::Local)? {
-            Committed::Done => {}
-            Committed::Exists => {
-                let error = io::Error::from(ErrorKind::AlreadyExists);
-                return Err(Error::Local(error));
-            }
+        if file.commit(!options.keep_existing).map_err(Error::Local)? == Committed::Exists {
+            return Err(Error::Local(ErrorKind::AlreadyExists.into()));
         }
         Ok(Some(FileReport { resumed: offset, size, report, is_verified }))
     }
@@ -152,12 +147,11 @@ impl Client {
         if known.size.is_some() || is_announced {
             return Ok(true);
         }
-        match self.size(path) {
-            Ok(Some(there)) if there != size => {
+        match self.size_afterwards(path) {
+            Some(there) if there != size => {
                 Err(Error::Incomplete { bytes: size, announced: Some(there) })
             }
-            // Whatever else goes wrong now takes nothing from what was confirmed.
-            told => Ok(matches!(told, Ok(Some(_)))),
+            told => Ok(told.is_some()),
         }
     }
 }

@@ -126,13 +126,11 @@ impl Client {
         if before.is_file() && (size != before.len() || !is_unchanged(&before, &after)) {
             return Err(Error::Changed);
         }
-        let is_verified = match self.size(path) {
-            Ok(Some(bytes)) if bytes != size => {
-                return Err(Error::Incomplete { bytes, announced: Some(size) });
-            }
-            // The transfer was confirmed: whatever goes wrong now takes nothing from that.
-            told => matches!(told, Ok(Some(_))),
-        };
+        let told = self.size_afterwards(path);
+        if let Some(bytes) = told.filter(|bytes| *bytes != size) {
+            return Err(Error::Incomplete { bytes, announced: Some(size) });
+        }
+        let is_verified = told.is_some();
         if options.preserve
             && let Some(time) = unix_seconds(&before).and_then(TimeVal::from_unix_seconds)
         {
