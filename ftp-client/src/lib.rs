@@ -163,6 +163,7 @@ mod client;
 mod config;
 mod control;
 mod data;
+mod digest;
 mod error;
 mod file;
 pub mod fxp;
@@ -178,12 +179,15 @@ mod trace;
 mod transfer;
 mod url_path;
 
+pub use client::Client;
 pub use client::builder::ClientBuilder;
 pub use client::get_put::{IntoUrl, get, put};
-pub use client::{Client, Digest, HashAlgorithm};
 pub use config::{Extended, Family, Mode, Timeouts};
+pub use digest::{Digest, HashAlgorithm};
 pub use error::{AnnouncedHost, DataAttempt, Error, ErrorKind, ListingCut, Phase};
 pub use file::backoff::Backoff;
+#[cfg(unix)]
+pub use file::checksum::Checksum;
 #[cfg(unix)]
 pub use file::local::{Committed, LocalFile, part_of};
 #[cfg(unix)]
@@ -194,7 +198,7 @@ pub use file::retry::{IfChanged, Retried, Retry};
 pub use file::sink::Sink;
 #[cfg(unix)]
 pub use file::upload::Uploaded;
-pub use file::{FileOptions, FileReport};
+pub use file::{FileOptions, FileReport, Verified};
 pub use listing::{
     Entries, Lines, ListLimits, ListOptions, Listed, Listing, ListingForm, Skipped, Walk,
     WalkOptions, Walked,

@@ -5,12 +5,11 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use ftp_client::{
-    Client, Committed, Download, Entered, Error, HashAlgorithm, LocalFile, Origin, ResumeOptions,
+    Checksum, Client, Committed, Download, Entered, Error, LocalFile, Origin, ResumeOptions,
     Resumed, Watch,
 };
 use ftp_proto::{RepresentationType, TimeVal};
 
-use super::checksum::Checksum;
 use super::local_file::Sink;
 use super::target::Target;
 use crate::display::shown_path;
@@ -76,8 +75,8 @@ impl Job<'_, '_> {
     fn run(&mut self, target: &Target, anew: bool) -> Result<Done, Failure> {
         let settings = self.context.settings;
         self.client.set_representation(self.remote.representation);
-        let algorithm = match settings.verify {
-            Verify::Hash => Some(transfer::algorithm(self.client)?),
+        let mut checksum = match settings.verify {
+            Verify::Hash => Some(transfer::checksum(self.client)?),
             _ => None,
         };
         // What an option demands is found to be impossible before anything is moved.
@@ -90,7 +89,6 @@ impl Job<'_, '_> {
                 (Sink::open(target.clone(), output, cleanup)?, Start::at_0())
             }
         };
-        let mut checksum = algorithm.and_then(Checksum::new);
         if let (Some(checksum), Some(path)) = (&mut checksum, sink.file().map(LocalFile::path)) {
             let kept = File::open(path).and_then(|file| checksum.update_from(&file, start.offset));
             kept.map_err(|error| Failure::local(shown_path(path), &error))?;
@@ -110,7 +108,7 @@ impl Job<'_, '_> {
                 moved => moved?,
             },
         };
-        let checked = self.check(&start, &moved, algorithm.zip(checksum));
+        let checked = self.check(&start, &moved, checksum);
         let verified = match checked {
             Ok(verified) => verified,
             Err(failure) => {
@@ -201,7 +199,7 @@ impl Job<'_, '_> {
         &mut self,
         start: &Start,
         moved: &Moved,
-        digest: Option<(HashAlgorithm, Checksum)>,
+        checksum: Option<Checksum>,
     ) -> Result<Verified, Failure> {
         let path = self.remote.place.path().to_vec();
         let came = start.offset + moved.bytes;
@@ -225,8 +223,8 @@ impl Job<'_, '_> {
                     }
                 })?;
         }
-        if let Some((algorithm, checksum)) = digest {
-            transfer::compare_digest(self.client, &path, (algorithm, checksum.finish()))?;
+        if let Some(checksum) = checksum {
+            transfer::compare_digest(self.client, &path, &checksum.finish())?;
             verified = Verified::Hash;
         }
         if verify == Verify::None {

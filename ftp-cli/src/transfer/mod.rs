@@ -1,7 +1,6 @@
 //! What all transfers of a command have in common: their options, where they show what they do,
 //! and what they come to. `download.rs` and `upload.rs` move one file each.
 
-pub(crate) mod checksum;
 pub(crate) mod download;
 pub(crate) mod local_file;
 pub(crate) mod target;
@@ -10,7 +9,7 @@ pub(crate) mod upload;
 use std::fmt::Display;
 use std::time::Duration;
 
-use ftp_client::{Client, Digest, Error, HashAlgorithm, Place, RateLimit};
+use ftp_client::{Checksum, Client, Digest, Error, Place, RateLimit};
 use ftp_proto::{FtpUrl, RepresentationType};
 
 use crate::connect::retry::{Retrying, Witness};
@@ -25,7 +24,6 @@ use crate::options::Options;
 use crate::options::values;
 use crate::report::events::Events;
 use crate::report::json::Object;
-use crate::transfer::checksum::Checksum;
 
 /// As many connections as `--jobs` may have.
 const JOBS: usize = 64;
@@ -262,15 +260,14 @@ impl Done {
     }
 }
 
-/// The algorithm for `--verify hash`: the first that the server lists and that is computed here.
+/// The digest for `--verify hash`, by the first algorithm that the server lists and that is computed
+/// here.
 ///
 /// # Errors
 ///
 /// `Unsupported` if there is none.
-pub(crate) fn algorithm(client: &mut Client) -> Result<HashAlgorithm, Failure> {
-    let listed = client.hash_algorithms()?;
-    let is_ours = |algorithm: &HashAlgorithm| Checksum::new(*algorithm).is_some();
-    listed.into_iter().find(is_ours).ok_or_else(|| {
+pub(crate) fn checksum(client: &mut Client) -> Result<Checksum, Failure> {
+    Checksum::for_server(client)?.ok_or_else(|| {
         let message = "--verify hash: the server computes no digest that is known here";
         Failure::new(Exit::Unsupported, message).alone()
     })
@@ -284,22 +281,16 @@ pub(crate) fn algorithm(client: &mut Client) -> Result<HashAlgorithm, Failure> {
 pub(crate) fn compare_digest(
     client: &mut Client,
     path: &[u8],
-    (algorithm, ours): (HashAlgorithm, Vec<u8>),
+    ours: &Digest,
 ) -> Result<(), Failure> {
-    let theirs = client.hash(path, Some(algorithm)).map_err(|error| match error {
+    client.compare_hash(path, ours).map_err(|error| match error {
         Error::Refused(..) | Error::Unsupported(_) => {
             let message = format!("--verify hash: {}", Failure::from(&error).message);
             Failure::new(Exit::Unsupported, message).alone()
         }
+        Error::Mismatch { .. } => Failure::from(&error).alone(),
         error => error.into(),
-    })?;
-    if theirs.bytes == ours {
-        return Ok(());
-    }
-    let hexadecimal: String = ours.iter().map(|byte| format!("{byte:02x}")).collect();
-    let Digest { algorithm, .. } = theirs;
-    let message = format!("{algorithm} differs: {hexadecimal} here, {theirs} on the server");
-    Err(Failure::new(Exit::Integrity, message).alone())
+    })
 }
 
 /// Compares the size of the file at `path` with `bytes`, as `verify` asks for.

@@ -5,11 +5,10 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
-use ftp_client::{Client, Entered, Error, HashAlgorithm, Place, Report, Upload, Uploaded, Watch};
+use ftp_client::{Checksum, Client, Entered, Error, Place, Report, Upload, Uploaded, Watch};
 use ftp_proto::{Pathname, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::checksum::Checksum;
 use crate::console::progress::Meter;
 use crate::console::signals::Cleanup;
 use crate::display::shown;
@@ -130,10 +129,7 @@ impl Job<'_, '_> {
         let regular = metadata.filter(Metadata::is_file);
         let length = regular.as_ref().map(Metadata::len);
         let mut checksum = match settings.verify {
-            Verify::Hash => {
-                let algorithm = transfer::algorithm(self.client)?;
-                Checksum::new(algorithm).map(|checksum| (algorithm, checksum))
-            }
+            Verify::Hash => Some(transfer::checksum(self.client)?),
             _ => None,
         };
         if settings.no_clobber && self.is_there()? {
@@ -148,7 +144,7 @@ impl Job<'_, '_> {
         }
         let streamed = match source {
             Source::File(_) if length.is_some() => None,
-            _ => checksum.as_mut().map(|(_, checksum)| checksum),
+            _ => checksum.as_mut(),
         };
         let done = if start.is_there {
             Done::moved(0, Duration::ZERO)
@@ -166,7 +162,7 @@ impl Job<'_, '_> {
         };
         if let (Source::File(file), Some(then)) = (&source, &regular) {
             let sent = start.offset + done.bytes;
-            if let Some((_, checksum)) = &mut checksum {
+            if let Some(checksum) = &mut checksum {
                 // Not while it is sent, which the kernel does alone.
                 checksum.update_from(file, sent).map_err(|error| local(&error))?;
             }
@@ -373,7 +369,7 @@ impl Job<'_, '_> {
         &mut self,
         mut done: Done,
         size: u64,
-        checksum: Option<(HashAlgorithm, Checksum)>,
+        checksum: Option<Checksum>,
         modified: Option<SystemTime>,
     ) -> Result<Done, Failure> {
         let settings = self.context.settings;
@@ -391,9 +387,8 @@ impl Job<'_, '_> {
         if is_image && (!settings.append || settings.verify == Verify::Size) {
             done.verified = transfer::check_size(self.client, &path, size, settings.verify)?;
         }
-        if let Some((algorithm, checksum)) = checksum {
-            let ours = (algorithm, checksum.finish());
-            transfer::compare_digest(self.client, &path, ours)?;
+        if let Some(checksum) = checksum {
+            transfer::compare_digest(self.client, &path, &checksum.finish())?;
             done.verified = Verified::Hash;
         }
         self.check_name(&path)?;

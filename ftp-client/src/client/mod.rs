@@ -10,8 +10,6 @@ pub(crate) mod get_put;
 mod listing;
 mod transfers;
 
-pub use digest::{Digest, HashAlgorithm};
-
 use std::net::SocketAddr;
 
 use ftp_proto::{Command, Features, OptsArgument, ParseError, ParseErrorKind, Password};

@@ -92,7 +92,10 @@ impl Error {
                 ErrorKind::Unsupported
             }
             Self::DataConnection(_) => ErrorKind::Data,
-            Self::Incomplete { .. } | Self::ListingCut(_) | Self::Changed => ErrorKind::Integrity,
+            Self::Incomplete { .. }
+            | Self::ListingCut(_)
+            | Self::Changed
+            | Self::Mismatch { .. } => ErrorKind::Integrity,
             Self::Tls(TlsError::Absent) => ErrorKind::Unsupported,
             Self::Tls(TlsError::File { .. }) => ErrorKind::Local,
             Self::Tls(TlsError::Settings(_)) => ErrorKind::Usage,

@@ -11,6 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use ftp_proto::{AddressRule, EpsvArgument, HostReason, NetworkProtocol};
 use ftp_proto::{ParseError, Reply, ReplyCode, Severity, Verb};
 
+use crate::digest::Digest;
 use crate::security::TlsError;
 
 /// Why a client call failed. Each variant names who has to act.
@@ -78,6 +79,14 @@ pub enum Error {
     /// with it could make one file of two.
     #[error("the file on the server is not known to be the one that was begun")]
     Changed,
+    /// The server computed another digest of its file than that of the local one.
+    #[error("{} differs: {here} here, {there} on the server", .here.algorithm)]
+    Mismatch {
+        /// That of the local file.
+        here: Digest,
+        /// The server's.
+        there: Digest,
+    },
     /// A connection is not protected as the caller demands.
     #[error("{0}")]
     Tls(#[source] TlsError),
@@ -122,6 +131,7 @@ impl Error {
             | Self::Argument(_)
             | Self::ListingCut(_)
             | Self::Changed
+            | Self::Mismatch { .. }
             | Self::Tls(_)
             | Self::Local(_)
             | Self::Cancelled
@@ -206,6 +216,9 @@ impl Error {
             }
             Self::ListingCut(why) => Self::ListingCut(why.clone()),
             Self::Changed => Self::Changed,
+            Self::Mismatch { here, there } => {
+                Self::Mismatch { here: here.clone(), there: there.clone() }
+            }
             Self::Tls(error) => Self::Tls(error.clone()),
             Self::Local(error) => Self::Local(io_again(error)),
             Self::Cancelled => Self::Cancelled,

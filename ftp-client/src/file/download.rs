@@ -1,17 +1,20 @@
 //! `Client::download_to`: a file from the server to a local file, whole or not there.
 
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use ftp_proto::{RepresentationType, TimeVal};
 
+use super::checksum::Checksum;
+use super::growing::named;
 use super::local::{Committed, LocalFile};
 use super::origin::Origin;
 use super::resume::{ResumeOptions, Resumed};
-use super::{FileOptions, FileReport};
+use super::{FileOptions, FileReport, Verified};
 use crate::client::Client;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::transfer::Watch;
 
 impl Client {
@@ -110,13 +113,18 @@ impl Client {
         }
         let size = offset + report.as_ref().map_or(0, |report| report.bytes);
         let known = if offset > 0 { origin } else { Origin::default() };
-        let is_verified = match self.check_download(path, size, known, is_announced) {
-            Ok(is_verified) => is_verified,
-            Err(error @ (Error::Incomplete { .. } | Error::Changed)) => {
-                file.discard();
+        let checked = self.check_download(path, size, known, is_announced);
+        let verified = match checked.and_then(|verified| match options.hash {
+            true => self.check_hash(path, file.path(), size),
+            false => Ok(verified),
+        }) {
+            Ok(verified) => verified,
+            Err(error) => {
+                if error.kind() == ErrorKind::Integrity {
+                    file.discard();
+                }
                 return Err(error);
             }
-            Err(error) => return Err(error),
         };
         if options.preserve
             && let Some(time) = self.modified(path)?.and_then(local_time)
@@ -124,12 +132,12 @@ impl Client {
             file.set_modified(time).map_err(Error::Local)?;
         }
         if file.commit(!options.keep_existing).map_err(Error::Local)? == Committed::Exists {
-            return Err(Error::Local(ErrorKind::AlreadyExists.into()));
+            return Err(Error::Local(io::ErrorKind::AlreadyExists.into()));
         }
-        Ok(Some(FileReport { resumed: offset, size, report, is_verified }))
+        Ok(Some(FileReport { resumed: offset, size, report, verified }))
     }
 
-    /// Whether the server's file is known to be as long as what is here. `known` is what it said of
+    /// Makes sure that the server's file is as long as what is here, if it tells. `known` is what it said of
     /// the file before, if the download went on with it.
     fn check_download(
         &mut self,
@@ -137,7 +145,7 @@ impl Client {
         size: u64,
         known: Origin,
         is_announced: bool,
-    ) -> Result<bool, Error> {
+    ) -> Result<Verified, Error> {
         if let Some(then) = known.modified
             && let Ok(Some(now)) = self.modified(path)
             && now != then
@@ -145,14 +153,29 @@ impl Client {
             return Err(Error::Changed);
         }
         if known.size.is_some() || is_announced {
-            return Ok(true);
+            return Ok(Verified::Size);
         }
         match self.size_afterwards(path) {
             Some(there) if there != size => {
                 Err(Error::Incomplete { bytes: size, announced: Some(there) })
             }
-            told => Ok(told.is_some()),
+            Some(_) => Ok(Verified::Size),
+            None => Ok(Verified::No),
         }
+    }
+
+    /// Compares the digest of the first `length` bytes of a local file with the server's.
+    pub(super) fn check_hash(
+        &mut self,
+        path: &[u8],
+        here: &Path,
+        length: u64,
+    ) -> Result<Verified, Error> {
+        let mut checksum = Checksum::for_server(self)?
+            .ok_or(Error::Unsupported("a digest: the server computes none that is known here"))?;
+        let read = File::open(here).and_then(|file| checksum.update_from(&file, length));
+        read.map_err(|error| Error::Local(named(here, &error)))?;
+        self.compare_hash(path, &checksum.finish()).map(|()| Verified::Hash)
     }
 }
 

@@ -3,6 +3,8 @@
 
 pub(crate) mod backoff;
 #[cfg(unix)]
+pub(crate) mod checksum;
+#[cfg(unix)]
 mod download;
 #[cfg(unix)]
 mod growing;
@@ -28,6 +30,7 @@ pub struct FileOptions {
     pub(crate) resume: bool,
     pub(crate) keep_existing: bool,
     pub(crate) preserve: bool,
+    pub(crate) hash: bool,
 }
 
 impl FileOptions {
@@ -49,12 +52,31 @@ impl FileOptions {
         self
     }
 
+    /// Whether the server has to compute a digest of the file, which is compared with that of the
+    /// local one.
+    pub const fn hash(mut self, on: bool) -> Self {
+        self.hash = on;
+        self
+    }
+
     /// Whether the file gets the modification time of the one that it was made of, as far as the
     /// server tells or takes it.
     pub const fn preserve(mut self, on: bool) -> Self {
         self.preserve = on;
         self
     }
+}
+
+/// How a file was found to be whole, beyond the server's word that the transfer is complete.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Verified {
+    /// The server tells nothing more.
+    No,
+    /// The server tells its size.
+    Size,
+    /// The server computed the same digest.
+    Hash,
 }
 
 /// A file that was moved.
@@ -67,6 +89,6 @@ pub struct FileReport {
     pub size: u64,
     /// The transfer; `None` if nothing was missing.
     pub report: Option<Report>,
-    /// Whether the server told the size, beyond its word that the transfer is complete.
-    pub is_verified: bool,
+    /// How it was found to be whole.
+    pub verified: Verified,
 }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use ftp_proto::{RepresentationType, TimeVal};
 
 use super::growing::named;
-use super::{FileOptions, FileReport};
+use super::{FileOptions, FileReport, Verified};
 use crate::client::Client;
 use crate::error::Error;
 use crate::transfer::Watch;
@@ -100,9 +100,16 @@ impl Client {
                 Uploaded::Nothing | Uploaded::Older => {}
                 Uploaded::Beginning { length, is_named } if length == before.len() => {
                     if is_named || self.exists(path)? {
-                        let is_verified = true;
-                        let (resumed, size, report) = (length, length, None);
-                        return Ok(FileReport { resumed, size, report, is_verified });
+                        let verified = match options.hash {
+                            true => self.check_hash(path, source, length)?,
+                            false => Verified::Size,
+                        };
+                        return Ok(FileReport {
+                            resumed: length,
+                            size: length,
+                            report: None,
+                            verified,
+                        });
                     }
                     // It has all, and not yet under its name.
                     resumed = length;
@@ -130,13 +137,17 @@ impl Client {
         if let Some(bytes) = told.filter(|bytes| *bytes != size) {
             return Err(Error::Incomplete { bytes, announced: Some(size) });
         }
-        let is_verified = told.is_some();
+        let verified = match told {
+            _ if options.hash => self.check_hash(path, source, size)?,
+            Some(_) => Verified::Size,
+            None => Verified::No,
+        };
         if options.preserve
             && let Some(time) = unix_seconds(&before).and_then(TimeVal::from_unix_seconds)
         {
             self.set_modified(path, time)?;
         }
-        Ok(FileReport { resumed, size, report: Some(report), is_verified })
+        Ok(FileReport { resumed, size, report: Some(report), verified })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 
-use ftp_client::{Error, FileOptions, Watch};
+use ftp_client::{Error, FileOptions, Verified, Watch};
 
 use crate::peer::{Server, reset};
 
@@ -38,7 +38,7 @@ fn a_download_gets_its_name_when_it_is_whole() {
     });
     let options = FileOptions::new();
     let done = client.download_to("a", &path, options, &mut Watch::new()).unwrap();
-    assert_eq!((done.size, done.resumed, done.is_verified), (5, 0, true));
+    assert_eq!((done.size, done.resumed, done.verified), (5, 0, Verified::Size));
     assert_eq!(fs::read(&path).unwrap(), b"hello");
     let short = client.download_to("a", &path, options, &mut Watch::new());
     assert!(matches!(short, Err(Error::Incomplete { bytes: 4, announced: Some(5) })), "{short:?}");
@@ -95,7 +95,7 @@ fn a_cut_download_goes_on_in_its_part_as_09() {
     assert_eq!(fs::read(&part).unwrap(), b"hello");
     assert!(!path.exists());
     let done = client.download_to("a", &path, options, &mut Watch::new()).unwrap();
-    assert_eq!((done.resumed, done.size, done.is_verified), (5, 12, true));
+    assert_eq!((done.resumed, done.size, done.verified), (5, 12, Verified::Size));
     assert_eq!(fs::read(&path).unwrap(), b"hello, world");
     assert!(!part.exists());
     server.end();
@@ -199,7 +199,7 @@ fn an_upload_is_as_long_there_as_here_and_goes_on_where_it_was_cut() {
     assert!(matches!(short, Err(Error::Incomplete { bytes: 11, announced: Some(12) })));
     let options = options.resume(true);
     let done = client.upload_from(&path, "a", options, &mut Watch::new()).unwrap();
-    assert_eq!((done.resumed, done.size, done.is_verified), (5, 12, true));
+    assert_eq!((done.resumed, done.size, done.verified), (5, 12, Verified::Size));
     let done = client.upload_from(&path, "a", options, &mut Watch::new()).unwrap();
     assert_eq!((done.resumed, done.size, done.report.is_none()), (12, 12, true));
     let refused = client.upload_from(&path, "a", options, &mut Watch::new()).unwrap_err();
@@ -210,5 +210,35 @@ fn an_upload_is_as_long_there_as_here_and_goes_on_where_it_was_cut() {
     assert!(matches!(longer, Err(Error::Changed)), "{longer:?}");
     let missing = client.upload_from(root.path().join("b"), "a", options, &mut Watch::new());
     assert!(matches!(missing, Err(Error::Local(error)) if error.to_string().contains("/b: ")));
+    server.end();
+}
+
+#[test]
+fn a_digest_that_differs_leaves_no_file() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        for digest in ["cbf43926", "00000000"] {
+            if digest == "cbf43926" {
+                peer.image_epsv();
+            } else {
+                peer.epsv();
+            }
+            peer.answer("RETR a", "150 Opening for a (9 bytes)");
+            peer.send_data(b"123456789");
+            peer.reply("226 done");
+            if digest == "cbf43926" {
+                peer.answer("FEAT", "211-Features:\r\n XCRC\r\n211 End");
+            }
+            peer.answer("XCRC a", &format!("250 {digest}"));
+        }
+    });
+    let options = FileOptions::new().hash(true);
+    let done = client.download_to("a", &path, options, &mut Watch::new()).unwrap();
+    assert_eq!((done.size, done.verified), (9, Verified::Hash));
+    fs::remove_file(&path).unwrap();
+    let error = client.download_to("a", &path, options, &mut Watch::new()).unwrap_err();
+    assert_eq!(error.to_string(), "CRC32 differs: cbf43926 here, 00000000 on the server");
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     server.end();
 }

@@ -1,0 +1,92 @@
+//! Digests of files, and what they are computed with.
+
+use std::fmt;
+
+use ftp_proto::Verb;
+
+/// An algorithm of [`Client::hash`](crate::Client::hash).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum HashAlgorithm {
+    /// SHA-256, 32 bytes.
+    Sha256,
+    /// SHA-512, 64 bytes.
+    Sha512,
+    /// SHA-1, 20 bytes. Finds accidents; two files with one digest can be made.
+    Sha1,
+    /// MD5, 16 bytes. As with SHA-1.
+    Md5,
+    /// CRC-32, 4 bytes, high order first. Finds accidents, and one in four thousand million not.
+    Crc32,
+}
+
+impl HashAlgorithm {
+    /// All, the most wanted first.
+    pub const ALL: &[Self] = &[Self::Sha256, Self::Sha512, Self::Sha1, Self::Md5, Self::Crc32];
+
+    /// Its name, such as `SHA-256`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha256 => "SHA-256",
+            Self::Sha512 => "SHA-512",
+            Self::Sha1 => "SHA-1",
+            Self::Md5 => "MD5",
+            Self::Crc32 => "CRC32",
+        }
+    }
+
+    /// How long its digests are, in bytes.
+    #[must_use]
+    pub const fn length(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha512 => 64,
+            Self::Sha1 => 20,
+            Self::Md5 => 16,
+            Self::Crc32 => 4,
+        }
+    }
+
+    /// The commands for it alone.
+    pub(crate) const fn verbs(self) -> &'static [Verb] {
+        match self {
+            Self::Sha256 => &[Verb::Xsha256],
+            Self::Sha512 => &[Verb::Xsha512],
+            Self::Sha1 => &[Verb::Xsha1, Verb::Xsha],
+            Self::Md5 => &[Verb::Xmd5],
+            Self::Crc32 => &[Verb::Xcrc],
+        }
+    }
+
+    /// Whether a server means it by `name`; some leave the `-` out.
+    pub(crate) fn is_named(self, name: &[u8]) -> bool {
+        let plain = |name: &[u8]| -> Vec<u8> {
+            let bare = name.iter().filter(|byte| **byte != b'-');
+            bare.map(u8::to_ascii_uppercase).collect()
+        };
+        plain(name) == plain(self.as_str().as_bytes())
+    }
+}
+
+impl fmt::Display for HashAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A digest of a whole file, as the server computed it. `Display` writes it in hexadecimal.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub struct Digest {
+    /// What it was computed with.
+    pub algorithm: HashAlgorithm,
+    /// The digest, as many bytes as [`HashAlgorithm::length`] says.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
