@@ -126,15 +126,21 @@ impl Client {
                 return Err(error);
             }
         };
+        self.publish(path, file, options)?;
+        Ok(Some(FileReport { resumed: offset, size, report, verified }))
+    }
+
+    /// Gives a file that is whole its time, if that is wanted, and its name.
+    fn publish(&mut self, path: &[u8], file: LocalFile, options: FileOptions) -> Result<(), Error> {
         if options.preserve
             && let Some(time) = self.modified(path)?.and_then(local_time)
         {
             file.set_modified(time).map_err(Error::Local)?;
         }
-        if file.commit(!options.keep_existing).map_err(Error::Local)? == Committed::Exists {
-            return Err(Error::Local(io::ErrorKind::AlreadyExists.into()));
+        match file.commit(!options.keep_existing).map_err(Error::Local)? {
+            Committed::Done => Ok(()),
+            Committed::Exists => Err(Error::Local(io::ErrorKind::AlreadyExists.into())),
         }
-        Ok(Some(FileReport { resumed: offset, size, report, verified }))
     }
 
     /// Makes sure that the server's file is as long as what is here, if it tells. `known` is what it said of

@@ -66,8 +66,7 @@ impl Temporary {
             let number = RandomState::new().build_hasher().finish();
             let path = directory.join(format!(".ftp-client-{number:016x}"));
             // The umask takes its share.
-            let options = OpenOptions::new().write(true).create_new(true).mode(0o666).open(&path);
-            match options {
+            match OpenOptions::new().write(true).create_new(true).mode(0o666).open(&path) {
                 Ok(file) => {
                     let made = Self { file, path, target: target.to_owned(), is_named: false };
                     if let Ok(old) = fs::metadata(target) {

@@ -95,59 +95,64 @@ impl Client {
         let file = File::open(source).map_err(here)?;
         let before = file.metadata().map_err(here)?;
         let mut resumed = 0;
+        let mut is_all = false;
         if options.resume && before.is_file() {
-            match Uploaded::ask(self, path, &before)? {
-                Uploaded::Nothing | Uploaded::Older => {}
-                Uploaded::Beginning { length, is_named } if length == before.len() => {
-                    if is_named || self.exists(path)? {
-                        let verified = match options.hash {
-                            true => self.check_hash(path, source, length)?,
-                            false => Verified::Size,
-                        };
-                        return Ok(FileReport {
-                            resumed: length,
-                            size: length,
-                            report: None,
-                            verified,
-                        });
-                    }
-                    // It has all, and not yet under its name.
-                    resumed = length;
-                }
-                Uploaded::Beginning { length, .. } => resumed = length,
-                Uploaded::Longer(_) => return Err(Error::Changed),
+            (resumed, is_all) = self.find_uploaded(path, &before)?;
+        }
+        let mut report = None;
+        if !is_all {
+            let upload = match resumed {
+                0 => self.store(path)?,
+                // More servers take this than `REST` before `STOR`.
+                offset => self.append_rest(path, offset)?,
+            };
+            resumed = upload.offset();
+            if before.is_file() {
+                (&file).seek(SeekFrom::Start(resumed)).map_err(here)?;
             }
+            report = Some(upload.copy_from_watched(&file, watch)?);
         }
-        let upload = match resumed {
-            0 => self.store(path)?,
-            // More servers take this than `REST` before `STOR`.
-            offset => self.append_rest(path, offset)?,
-        };
-        let resumed = upload.offset();
-        if before.is_file() {
-            (&file).seek(SeekFrom::Start(resumed)).map_err(here)?;
-        }
-        let report = upload.copy_from_watched(&file, watch)?;
-        let size = resumed + report.bytes;
+        let size = resumed + report.as_ref().map_or(0, |report| report.bytes);
         let after = file.metadata().map_err(here)?;
         if before.is_file() && (size != before.len() || !is_unchanged(&before, &after)) {
             return Err(Error::Changed);
         }
-        let told = self.size_afterwards(path);
-        if let Some(bytes) = told.filter(|bytes| *bytes != size) {
-            return Err(Error::Incomplete { bytes, announced: Some(size) });
-        }
-        let verified = match told {
-            _ if options.hash => self.check_hash(path, source, size)?,
-            Some(_) => Verified::Size,
-            None => Verified::No,
+        let verified = match is_all {
+            true => Verified::Size,
+            false => self.check_upload(path, size)?,
+        };
+        let verified = match options.hash {
+            true => self.check_hash(path, source, size)?,
+            false => verified,
         };
         if options.preserve
             && let Some(time) = unix_seconds(&before).and_then(TimeVal::from_unix_seconds)
         {
             self.set_modified(path, time)?;
         }
-        Ok(FileReport { resumed, size, report: Some(report), verified })
+        Ok(FileReport { resumed, size, report, verified })
+    }
+
+    /// How many bytes of a local file the server has, and whether these are all, under its name.
+    fn find_uploaded(&mut self, path: &[u8], here: &Metadata) -> Result<(u64, bool), Error> {
+        match Uploaded::ask(self, path, here)? {
+            Uploaded::Nothing | Uploaded::Older => Ok((0, false)),
+            Uploaded::Longer(_) => Err(Error::Changed),
+            // What has no name yet gets it by an upload of nothing more.
+            Uploaded::Beginning { length, is_named } => {
+                let has_all = length == here.len();
+                Ok((length, has_all && (is_named || self.exists(path)?)))
+            }
+        }
+    }
+
+    /// Makes sure that the server's file is as long as what was sent, if it tells.
+    fn check_upload(&mut self, path: &[u8], size: u64) -> Result<Verified, Error> {
+        match self.size_afterwards(path) {
+            Some(bytes) if bytes != size => Err(Error::Incomplete { bytes, announced: Some(size) }),
+            Some(_) => Ok(Verified::Size),
+            None => Ok(Verified::No),
+        }
     }
 }
 

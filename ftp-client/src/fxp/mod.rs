@@ -200,28 +200,52 @@ pub fn transfer(
     };
     let marker = marker(offset)?;
 
-    let mut attempts: Vec<Attempt> = Vec::new();
-    for direction in order {
-        let mut pair = Pair::new(source, target, *direction);
-        match pair.run(options.address, marker, &retrieve, &store) {
-            Ok(moved) => {
-                let sudden = pair.without_beginning();
-                let mut source = RemoteFile { client: source, path: from.as_bytes() };
-                let mut target = RemoteFile { client: target, path: to.as_bytes() };
-                let size = prove(&mut source, &mut target, &moved, sudden, options.compare_sizes)?;
-                let duration = started.elapsed();
-                return Ok(Report { offset, size, moved: Some(moved), duration });
-            }
-            Err(attempt) => {
-                let may_turn = attempt.is_about_the_way();
-                attempts.push(*attempt);
-                if !may_turn || !source.control.is_open() || !target.control.is_open() {
-                    break;
+    let mut source = RemoteFile { client: source, path: from.as_bytes() };
+    let mut target = RemoteFile { client: target, path: to.as_bytes() };
+    let plan = Plan { order, marker, retrieve, store, options };
+    let (moved, size) = plan.run(&mut source, &mut target)?;
+    let duration = started.elapsed();
+    Ok(Report { offset, size, moved: Some(moved), duration })
+}
+
+/// A copy from an offset on, by whichever way leads to it.
+struct Plan<'a> {
+    order: &'a [Direction],
+    marker: RestartMarker,
+    retrieve: Vec<u8>,
+    store: Vec<u8>,
+    options: Options,
+}
+
+impl Plan<'_> {
+    /// What was moved, and the size of both files, if both servers tell.
+    fn run(
+        &self,
+        source: &mut RemoteFile<'_>,
+        target: &mut RemoteFile<'_>,
+    ) -> Result<(Moved, Option<u64>), Error> {
+        let mut attempts: Vec<Attempt> = Vec::new();
+        for direction in self.order {
+            let mut pair = Pair::new(source.client, target.client, *direction);
+            match pair.run(self.options.address, self.marker, &self.retrieve, &self.store) {
+                Ok(moved) => {
+                    let sudden = pair.without_beginning();
+                    let compares = self.options.compare_sizes;
+                    let size = prove(source, target, &moved, sudden, compares)?;
+                    return Ok((moved, size));
+                }
+                Err(attempt) => {
+                    let may_turn = attempt.is_about_the_way();
+                    attempts.push(*attempt);
+                    let is_open = |file: &RemoteFile<'_>| file.client.control.is_open();
+                    if !may_turn || !is_open(source) || !is_open(target) {
+                        break;
+                    }
                 }
             }
         }
+        Err(Error { attempts })
     }
-    Err(Error { attempts })
 }
 
 /// Makes sure that both files are the same, as far as the servers tell: their size, if that is asked
