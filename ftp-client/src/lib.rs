@@ -37,7 +37,7 @@
 //! comes, or does not fit the number of bytes. An [`Upload`] ends in the same way.
 //!
 //! While a transfer runs it borrows the client, so that a second command does not compile. One
-//! that is dropped early does no I/O; the next call cleans up behind it.
+//! that is dropped early does no I/O; the next call cleans up after it.
 //!
 //! # Whole files
 //!

@@ -59,7 +59,7 @@ pub enum Entered {
 }
 
 impl Place {
-    /// The object of a URL. Of a directory, it is the directory itself, without the `/` behind it;
+    /// The object of a URL. Of a directory, it is the directory itself, without the `/` after it;
     /// the path is empty where that is the one in which the login ends.
     #[must_use]
     pub fn of(url: &FtpUrl) -> Self {

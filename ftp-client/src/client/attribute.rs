@@ -135,8 +135,8 @@ impl Client {
     }
 }
 
-/// The entry in a reply to `MLST`: a line between the first and the last, behind one SP
-/// (RFC 3659 §7.2). Servers also send it without the SP, behind the code again, or alone.
+/// The entry in a reply to `MLST`: a line between the first and the last, after one SP
+/// (RFC 3659 §7.2). Servers also send it without the SP, after the code again, or alone.
 fn facts_in(reply: &Reply) -> Option<Facts> {
     let count = reply.lines().count();
     let behind_first = usize::from(count > 1);

@@ -109,7 +109,7 @@ impl ClientBuilder {
 
     /// Promises the server, before the first data connection, that none will be set up but by
     /// `EPSV` (`EPSV ALL`, RFC 2428 §4). A NAT on the way then has nothing to translate. There is
-    /// no `PASV` behind `EPSV` any more, and a server that refuses the promise ends the transfer
+    /// no `PASV` after `EPSV` any more, and a server that refuses the promise ends the transfer
     /// with [`Error::DataConnection`]. Off by default; not with [`Mode::Active`] and not with
     /// [`Extended::Never`], which [`connect`](Self::connect) says.
     pub const fn epsv_all(mut self, on: bool) -> Self {
@@ -128,7 +128,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Which host a data connection goes to behind `PASV`, where the server announces one; the
+    /// Which host a data connection goes to after `PASV`, where the server announces one; the
     /// host of the control connection by default. `EPSV`, which is asked first, announces none.
     /// With a [`connector`](Self::connector) there is no choice.
     pub const fn passive_address(mut self, rule: AddressRule) -> Self {

@@ -148,7 +148,7 @@ fn read_hash(text: &[u8], algorithm: HashAlgorithm) -> Result<Vec<u8>, ParseErro
     digest(word, algorithm).ok_or_else(|| wrong(ParseErrorKind::BadNumber))
 }
 
-/// Reads the reply to `XCRC` and its like: the digest, with the pathname before or behind it or
+/// Reads the reply to `XCRC` and its like: the digest, with the pathname before or after it or
 /// without.
 fn read_single(
     text: &[u8],

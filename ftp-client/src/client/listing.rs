@@ -30,7 +30,7 @@ impl Client {
     /// # Errors
     ///
     /// Those of [`retrieve`](Self::retrieve); [`Error::ListingCut`] where a listing of a few
-    /// entries is not proved whole, of which other listings tell behind their last entry.
+    /// entries is not proved whole, of which other listings tell after their last entry.
     pub fn list_with(
         &mut self,
         directory: impl AsRef<[u8]>,

@@ -188,7 +188,7 @@ impl Client {
         Ok(())
     }
 
-    /// Names an account (`ACCT`), as a server may want behind the login for some commands: it
+    /// Names an account (`ACCT`), as a server may want after the login for some commands: it
     /// refuses them with 532. One that wants it at login is told by
     /// [`ClientBuilder::account`].
     ///
@@ -250,8 +250,8 @@ impl Client {
         self.settle().and_then(|()| self.control.check_clear()).is_ok()
     }
 
-    /// Whether the connection is open and no reply is owed on it, as far as is known here: nothing is
-    /// sent or read for it. After a transfer that failed it is so if the server took the abort.
+    /// Whether the connection is open and no reply is owed on it, as far as is known here: nothing
+    /// is sent or read for it. After a transfer that failed it is so if the server took the abort.
     #[must_use]
     pub const fn is_settled(&self) -> bool {
         self.control.is_open() && !self.control.is_outstanding()

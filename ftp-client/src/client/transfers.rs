@@ -72,8 +72,8 @@ impl Client {
         Ok(self.upload(begun, 0, None))
     }
 
-    /// Begins to add to the first `offset` bytes of the file at `path` (`APPE`), or to upload all of
-    /// it with a server that lets no file be continued: [`Upload::offset`] tells.
+    /// Begins to add to the first `offset` bytes of the file at `path` (`APPE`), or to upload all
+    /// of it with a server that lets no file be continued: [`Upload::offset`] tells.
     pub(crate) fn append_rest(&mut self, path: &[u8], offset: u64) -> Result<Upload<'_>, Error> {
         let path = self.pathname(path)?;
         match self.begin(&Command::Appe(path.clone()), Range::default()) {
@@ -104,7 +104,7 @@ impl Client {
     ///
     /// The server is told by `RANG` where it lists that (draft-bryan-ftp-range-08). Others are
     /// asked for all from `offset` on (`REST`), and [`finish`](Download::finish) aborts the
-    /// transfer behind the last byte of the part, unless the file ends there:
+    /// transfer after the last byte of the part, unless the file ends there:
     /// [`Report::ended`](crate::Report::ended) tells which it was.
     ///
     /// # Errors
@@ -149,7 +149,7 @@ impl Client {
     }
 
     /// Begins to download what is missing of the file at `path`, of which the first `there` bytes
-    /// are here from an earlier download. It goes on behind them only if nothing says that they
+    /// are here from an earlier download. It goes on after them only if nothing says that they
     /// are of another file: `SIZE` is not smaller, and `MDTM`, if the server has it, not after
     /// `unchanged_since`, the time that it gave then, or that of the last byte that came.
     /// Otherwise it begins anew, as it does if the server cannot restart or the type is not
@@ -247,8 +247,8 @@ impl Client {
         Ok(self.stat(path)?.and_then(|entry| entry.size))
     }
 
-    /// The size that the server tells of a file whose transfer it has confirmed. Whatever goes wrong
-    /// with asking takes nothing from that.
+    /// The size that the server tells of a file whose transfer it has confirmed. Whatever goes
+    /// wrong with asking takes nothing from that.
     pub(crate) fn size_afterwards(&mut self, path: &[u8]) -> Option<u64> {
         self.size(path).ok().flatten()
     }

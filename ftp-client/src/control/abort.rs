@@ -52,7 +52,7 @@ impl ControlConnection {
         }
     }
 
-    /// Sends `NOOP` behind an abort, whose reply adds to what is outstanding.
+    /// Sends `NOOP` after an abort, whose reply adds to what is outstanding.
     pub(crate) fn send_noop(&mut self, deadline: Deadline) -> Result<(), Error> {
         if let Err(error) = deadline.remaining() {
             return Err(self.lost(error));

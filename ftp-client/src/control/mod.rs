@@ -40,7 +40,7 @@ pub(crate) struct ControlConnection {
     decoder: ReplyDecoder,
     /// The command whose last reply has not come yet.
     outstanding: Option<(Verb, Exchange)>,
-    /// Commands that were sent behind it, whose replies follow.
+    /// Commands that were sent after it, whose replies follow.
     behind: VecDeque<(Verb, Exchange)>,
     /// The password or account in the last command, which no reply is to show.
     secret: Vec<u8>,
@@ -327,7 +327,7 @@ impl ControlConnection {
         Ok(())
     }
 
-    /// Fails if more came behind a last reply that may not have been it. What ends the connection
+    /// Fails if more came after a last reply that may not have been it. What ends the connection
     /// is left to the next command.
     pub(crate) fn expect_silence(&mut self) -> Result<(), Error> {
         match self.check_clear() {

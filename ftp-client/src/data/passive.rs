@@ -132,7 +132,7 @@ struct Refusal {
     error: Error,
     /// The server does not know the command: the other one may do.
     is_unknown: bool,
-    /// The same command may do with the protocol of the control connection behind it, this one.
+    /// The same command may do with the protocol of the control connection after it, this one.
     wants_protocol: Option<NetworkProtocol>,
     /// The server waits at a port all the same.
     listens: bool,

@@ -195,7 +195,7 @@ impl Error {
         error.downcast()
     }
 
-    /// The same error once more, for a `finish()` behind a failed read or write.
+    /// The same error once more, for a `finish()` after a failed read or write.
     pub(crate) fn again(&self) -> Self {
         match self {
             Self::Refused(verb, reply) => Self::Refused(*verb, reply.clone()),
@@ -429,7 +429,7 @@ pub enum Phase {
     Resolve,
     /// The control connection.
     Connect,
-    /// The 220 reply behind connecting.
+    /// The 220 reply after connecting.
     Greeting,
     /// The handshake of TLS, on either connection.
     Handshake,

@@ -143,8 +143,8 @@ impl Client {
         }
     }
 
-    /// Makes sure that the server's file is as long as what is here, if it tells. `known` is what it said of
-    /// the file before, if the download went on with it.
+    /// Makes sure that the server's file is as long as what is here, if it tells. `known` is what
+    /// it said of the file before, if the download went on with it.
     fn check_download(
         &mut self,
         path: &[u8],

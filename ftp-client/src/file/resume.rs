@@ -49,8 +49,8 @@ impl LocalFile {
     /// Goes on with `NAME.part`, or else with a shorter file at `target`, if nothing says that it
     /// is the beginning of another file than the one at `path` on the server. It is not longer than
     /// that, and size and time are those that the server gave when the first byte came. Where they
-    /// were not written down, the server's file was not modified after the last byte came. Otherwise
-    /// the download starts at byte 0; what is here stays until its first byte comes.
+    /// were not written down, the server's file was not modified after the last byte came.
+    /// Otherwise the download starts at byte 0; what is here stays until its first byte comes.
     ///
     /// # Errors
     ///

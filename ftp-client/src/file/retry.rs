@@ -117,7 +117,7 @@ impl Retry {
         self
     }
 
-    /// The directory to be in behind each login (`CWD`), from which relative paths count.
+    /// The directory to be in after each login (`CWD`), from which relative paths count.
     pub fn directory(mut self, path: impl Into<Vec<u8>>) -> Self {
         self.directory = Some(path.into());
         self
@@ -158,10 +158,10 @@ impl Retry {
     /// Downloads the file at `path`. What `sink` holds already is its beginning, from an earlier
     /// try in this call or from long ago; an empty one has the whole come.
     ///
-    /// It goes on behind that (`REST`) only if `SIZE` says that there is that much, and neither
+    /// It goes on after that (`REST`) only if `SIZE` says that there is that much, and neither
     /// `SIZE` nor `MDTM` has changed since the first try (RFC 3659 §3, §5.3). What was there before
     /// that try is compared by `SIZE` alone. If it does not fit, [`IfChanged`] decides. It begins
-    /// anew as well if the server cannot restart, and behind a try that was
+    /// anew as well if the server cannot restart, and after a try that was
     /// [`Error::Incomplete`].
     ///
     /// # Errors

@@ -44,7 +44,7 @@ pub trait Sink: Write {
     fn length(&mut self) -> io::Result<u64>;
 
     /// Forgets all but the first `length` bytes, which is no more than it holds. What is written
-    /// next stands behind them.
+    /// next stands after them.
     ///
     /// # Errors
     ///

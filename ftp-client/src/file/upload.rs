@@ -64,8 +64,8 @@ impl Client {
     /// there. It is done when the server has confirmed it and, if it tells, has as many bytes as
     /// the local file, which did not change meanwhile.
     ///
-    /// With [`resume`](FileOptions::resume), the upload goes on after the [beginning](Uploaded) that
-    /// the server has (`APPE`), and starts at byte 0 if the server cannot do so.
+    /// With [`resume`](FileOptions::resume), the upload goes on after the [beginning](Uploaded)
+    /// that the server has (`APPE`), and starts at byte 0 if the server cannot do so.
     ///
     /// ```no_run
     /// use ftp_client::{FileOptions, Watch};
@@ -78,9 +78,10 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Those of [`store`](Self::store) and [`Upload::finish`](crate::Upload::finish); [`Error::Local`] for what fails here;
-    /// [`Error::Changed`] if the local file changed while it was sent, or if the server has more
-    /// bytes than it; [`Error::Incomplete`] if the server has another length in the end.
+    /// Those of [`store`](Self::store) and [`Upload::finish`](crate::Upload::finish);
+    /// [`Error::Local`] for what fails here; [`Error::Changed`] if the local file changed while it
+    /// was sent, or if the server has more bytes than it; [`Error::Incomplete`] if the server has
+    /// another length in the end.
     pub fn upload_from(
         &mut self,
         source: impl AsRef<Path>,

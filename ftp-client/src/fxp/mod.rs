@@ -248,9 +248,9 @@ impl Plan<'_> {
     }
 }
 
-/// Makes sure that both files are the same, as far as the servers tell: their size, if that is asked
-/// for or if the servers' words alone do not prove it. `sudden` is the server that said that the
-/// transfer is over and never that it began.
+/// Makes sure that both files are the same, as far as the servers tell: their size, if that is
+/// asked for or if the servers' words alone do not prove it. `sudden` is the server that said that
+/// the transfer is over and never that it began.
 fn prove(
     source: &mut RemoteFile<'_>,
     target: &mut RemoteFile<'_>,

@@ -74,7 +74,7 @@ fn read(reply: &Reply, peer: IpAddr, rule: AddressRule) -> Result<SocketAddr, Pa
 /// Tells a server where to connect to.
 pub(super) fn announce(client: &mut Client, address: SocketAddr) -> Result<(), Error> {
     if client.config.epsv_all {
-        // RFC 2428 §4: behind EPSV ALL the server has to refuse it.
+        // RFC 2428 §4: after EPSV ALL the server has to refuse it.
         return Err(Error::Unsupported("to tell a server where to connect to, with EPSV ALL"));
     }
     let over_ipv6 = address.is_ipv6() || host_of(client).is_some_and(|host| host.is_ipv6());

@@ -29,7 +29,7 @@ use crate::transfer::{Begun, Transfer};
 #[derive(Debug)]
 #[must_use = "a listing that is dropped is aborted"]
 pub struct Lines<'a> {
-    /// `None` behind the last item.
+    /// `None` after the last item.
     transfer: Option<Transfer<'a>>,
     reader: ListReader,
     /// Bytes read so far.

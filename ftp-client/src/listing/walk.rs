@@ -93,7 +93,7 @@ impl fmt::Display for Skipped {
 /// objects apart. What is left out is given too, with the reason.
 ///
 /// The error that ends a walk is its last item: the first directory cannot be listed, the
-/// connection is lost, there is more than the limits allow, or, behind all else, the listing of
+/// connection is lost, there is more than the limits allow, or, after all else, the listing of
 /// some directory is not proved whole ([`Error::ListingCut`]). A walk that is dropped leaves the
 /// client as it was.
 #[derive(Debug)]

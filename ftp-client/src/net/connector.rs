@@ -16,8 +16,8 @@ use super::transport::Transport;
 /// the connections are unknown then, so active mode is
 /// [`Unsupported`](crate::Error::Unsupported).
 ///
-/// The connection is any [`Transport`], such as a `TcpStream` or one end of a `UnixStream::pair`; the
-/// client makes it non-blocking. Only TCP can tell a server that an upload was cut, by a reset;
+/// The connection is any [`Transport`], such as a `TcpStream` or one end of a `UnixStream::pair`;
+/// the client makes it non-blocking. Only TCP can tell a server that an upload was cut, by a reset;
 /// another peer has to look at the control connection.
 ///
 /// ```

@@ -82,8 +82,8 @@ pub trait Transport: Read + Write + AsFd + fmt::Debug + Send + Sync {
     }
 
     /// Makes dropping it look like a failure to the peer, and not like the end of the data, until
-    /// [`end_writing`](Self::end_writing) says that it is one. Without that, as by default, a server
-    /// takes a part of an upload for the whole unless it looks at the control connection.
+    /// [`end_writing`](Self::end_writing) says that it is one. Without that, as by default, a
+    /// server takes a part of an upload for the whole unless it looks at the control connection.
     fn reset_when_dropped(&self) {}
 
     /// The TCP socket that its bytes go through as they are, if they do. The client sends files and

@@ -1,5 +1,5 @@
 //! TLS as callers see it (RFC 4217): what they ask for, what came of it, and what went wrong. The
-//! cryptography is behind `tls.rs`.
+//! cryptography is in `tls/`.
 
 mod error;
 mod pin;
@@ -179,7 +179,7 @@ impl Tls {
         self
     }
 
-    /// Sends `PBSZ` and `PROT` before `USER`, not behind the login (RFC 4217 §10.3), so that a
+    /// Sends `PBSZ` and `PROT` before `USER`, not after the login (RFC 4217 §10.3), so that a
     /// server that refuses them is not even told a name.
     pub const fn protect_before_login(mut self, on: bool) -> Self {
         self.before_login = on;
@@ -206,7 +206,7 @@ impl Tls {
         self
     }
 
-    /// The same with TLS from the first byte on, or behind an `AUTH TLS` that must be taken.
+    /// The same with TLS from the first byte on, or after an `AUTH TLS` that must be taken.
     pub(crate) const fn required(mut self, is_implicit: bool) -> Self {
         self.start = if is_implicit { Start::Implicit } else { Start::Explicit };
         self
@@ -242,7 +242,7 @@ pub struct TlsInfo {
     pub cipher: String,
     /// Whether the server said by ALPN that it speaks FTP (RFC 7301). Most do not say.
     pub alpn: bool,
-    /// The server's certificate, and those of authorities that it sent behind it, DER.
+    /// The server's certificate, and those of authorities that it sent after it, DER.
     pub certificates: Vec<Vec<u8>>,
     /// What [`Tls::pin`] would accept exactly this server by; `None` for a certificate whose key
     /// cannot be found.

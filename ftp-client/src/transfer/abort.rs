@@ -15,7 +15,7 @@ use crate::trace;
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// How long the server may be silent before it is asked whether it has said all. Longer than a
-/// good-bye behind a cancel takes, so that nothing more is asked then.
+/// good-bye after a cancel takes, so that nothing more is asked then.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// Stops the outstanding transfer and closes `data`. Afterwards nothing is owed on the control

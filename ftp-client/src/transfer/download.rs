@@ -241,7 +241,7 @@ impl<'a> Download<'a> {
         }
         let mut buffer = buffer;
         if let Some(range) = self.range {
-            // Not a byte beyond: what is behind the part is not the caller's.
+            // Not a byte beyond: what is after the part is not the caller's.
             let left = usize::try_from(range - self.bytes).unwrap_or(usize::MAX);
             let length = buffer.len().min(left);
             buffer = buffer.get_mut(..length).expect("it is no longer");

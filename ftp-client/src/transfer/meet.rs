@@ -186,7 +186,7 @@ impl Meeting<'_> {
     }
 }
 
-/// The data connection of a transfer that is over at the server. It may be there behind that of a
+/// The data connection of a transfer that is over at the server. It may be there after that of a
 /// stranger, or be on its way still: the two connections do not wait for each other. A server that
 /// began has to have had one, and so `patience` is given to it; one that did not may have needed
 /// none.

@@ -44,7 +44,7 @@ use verdict::{CLOSING, is_upload};
 pub enum Ended {
     /// The server confirmed all of it.
     Confirmed,
-    /// This client stopped it behind the last byte of the part that it wanted
+    /// This client stopped it after the last byte of the part that it wanted
     /// ([`Client::retrieve_range`]), where the server would have sent more.
     Stopped,
 }
@@ -254,7 +254,7 @@ impl<'a> Transfer<'a> {
         reason
     }
 
-    /// Ends the transfer behind its last byte: marks the end of what was written, and waits for
+    /// Ends the transfer after its last byte: marks the end of what was written, and waits for
     /// the reply that confirms it.
     pub(crate) fn conclude(&mut self, bytes: u64) -> Result<Report, Error> {
         self.check()?;
@@ -313,7 +313,7 @@ impl<'a> Transfer<'a> {
 
     /// Waits for a server that has confirmed an upload to close the data connection, which most
     /// have done by then. One that closes it with data unread, and so before its end, resets it,
-    /// and that may come behind the reply.
+    /// and that may come after the reply.
     fn failure_behind_the_end(&mut self) -> Option<Error> {
         // Under TLS that was waited for before the reply.
         let waits = !self.is_secure();

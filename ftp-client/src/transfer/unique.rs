@@ -22,7 +22,7 @@ fn name_in(text: &[u8]) -> Option<Pathname> {
     Pathname::new(name).ok()
 }
 
-/// What stands behind the first `word` that nothing or an SP or bracket is in front of.
+/// What stands after the first `word` that nothing or an SP or bracket is in front of.
 fn behind<'a>(text: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
     let mut windows = text.windows(word.len()).enumerate();
     let (at, _) = windows.find(|(at, window)| {

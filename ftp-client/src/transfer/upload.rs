@@ -125,7 +125,7 @@ impl<'a> Upload<'a> {
         Self { transfer, bytes: 0, offset, check, text }
     }
 
-    /// Where in the file the upload began, in bytes: what is written goes behind that.
+    /// Where in the file the upload began, in bytes: what is written goes after that.
     #[must_use]
     pub const fn offset(&self) -> u64 {
         self.offset
