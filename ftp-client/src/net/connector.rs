@@ -22,7 +22,8 @@ use super::transport::Transport;
 ///
 /// ```
 /// use std::io;
-/// /// use std::time::Duration;
+/// use std::net::TcpStream;
+/// use std::time::Duration;
 ///
 /// use ftp_client::{Client, Connector, Target, Transport};
 ///
