@@ -17,6 +17,7 @@ pub enum Progress {
 /// reply belongs to which command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{code} cannot answer {verb}")]
+#[non_exhaustive]
 pub struct UnexpectedReply {
     /// The command that was being answered.
     pub verb: Verb,

@@ -7,6 +7,7 @@ use crate::time_val::TimeVal;
 
 /// What the fact `type` says an entry is (RFC 3659 §7.5.1).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum FactType {
     /// `file`: something `RETR` works on.
     File,

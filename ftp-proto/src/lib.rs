@@ -54,6 +54,7 @@ mod ascii;
 #[cfg(test)]
 mod chunks;
 mod command;
+mod convert;
 mod error;
 mod exchange;
 mod fact;
@@ -93,10 +94,12 @@ pub use listing::{
     Entry, EntryKind, ListEvent, ListForm, ListLine, ListParser, ListReader, Modified, Permissions,
     Precision, Role, Zone,
 };
-pub use parameters::{RepresentationType, Structure, TransferMode, TransferParameters};
+pub use parameters::{
+    FormCode, RepresentationType, Structure, TransferMode, TransferParameters, TypeCode,
+};
 pub use pathname::{Escaped, Pathname};
 pub use pattern::Pattern;
-pub use reply::{Category, Reply, ReplyCode, ReplyDecoder, Severity};
+pub use reply::{Reply, ReplyCode, ReplyDecoder, Severity};
 pub use restart::RestartMarker;
 pub use security::{AuthMechanism, ProtectionLevel};
 pub use time_val::TimeVal;

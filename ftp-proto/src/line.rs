@@ -19,6 +19,7 @@ const SE: u8 = 240;
 
 /// What a [`LineDecoder`] found next.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum LineEvent<'a> {
     /// A whole line without its line end, Telnet commands taken out. It holds no CR, LF or NUL.
     /// Borrowed where it stands in what was pushed, unless something had to be taken out.

@@ -4,12 +4,128 @@
 use std::fmt;
 
 use crate::error::{ParseError, ParseErrorKind};
+use crate::number;
 
-/// How a file's bytes are represented on the data connection, `TYPE` (RFC 959 §3.1.1).
+/// The format of text, the form-code of `TYPE A` and `TYPE E` (RFC 959 §3.1.1.5).
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum FormCode {
+    /// `N`: non-print, the default.
+    #[default]
+    NonPrint,
+    /// `T`: Telnet format effectors. They change nothing on a stream of bytes.
+    Telnet,
+    /// `C`: carriage control (ASA).
+    CarriageControl,
+}
+
+impl FormCode {
+    const fn of_letter(letter: u8) -> Option<Self> {
+        match letter {
+            b'N' => Some(Self::NonPrint),
+            b'T' => Some(Self::Telnet),
+            b'C' => Some(Self::CarriageControl),
+            _ => None,
+        }
+    }
+
+    /// What follows `A` or `E`; nothing for the default.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::NonPrint => "",
+            Self::Telnet => " T",
+            Self::CarriageControl => " C",
+        }
+    }
+}
+
+/// The argument of `TYPE`, a type-code with its second parameter (RFC 959 §3.1.1 and §5.3.2).
 ///
-/// Only these two exist in practice. `TYPE L 8` is read as [`Image`](Self::Image), since both
-/// mean eight-bit bytes sent as they are (RFC 1123 §4.1.2.1); `A T` is read as
-/// [`Ascii`](Self::Ascii), since vertical format control changes nothing on a byte stream.
+/// ```
+/// use ftp_proto::{RepresentationType, TypeCode};
+///
+/// let code = TypeCode::parse(b"L 8")?;
+/// assert_eq!(code, TypeCode::Local(8));
+/// assert_eq!(code.representation(), Some(RepresentationType::Image));
+/// assert_eq!(TypeCode::parse(b"E")?.representation(), None);
+/// # Ok::<(), ftp_proto::ParseError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum TypeCode {
+    /// `A`: text in ASCII.
+    Ascii(FormCode),
+    /// `E`: text in EBCDIC.
+    Ebcdic(FormCode),
+    /// `I`: image, bytes as they are.
+    Image,
+    /// `L` with the size of a logical byte in bits, 1 to 255.
+    Local(u8),
+}
+
+impl TypeCode {
+    /// Reads a type-code, in any case. `I N` and an `L` without SP before its number are read
+    /// too, since clients send them.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEnd` for nothing, `Unsupported` for a byte size that is not 1 to 255 and for an
+    /// EBCDIC format that RFC 959 does not know, `UnknownWord` for the rest.
+    pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
+        let error = |kind| ParseError::new("type-code", 0, kind);
+        let unknown = error(ParseErrorKind::UnknownWord);
+        let unsupported = error(ParseErrorKind::Unsupported);
+        match input.to_ascii_uppercase().as_slice() {
+            [] => Err(error(ParseErrorKind::UnexpectedEnd)),
+            b"A" => Ok(Self::Ascii(FormCode::NonPrint)),
+            b"E" => Ok(Self::Ebcdic(FormCode::NonPrint)),
+            b"I" | b"I N" => Ok(Self::Image),
+            [b'A', b' ', form] => FormCode::of_letter(*form).map(Self::Ascii).ok_or(unknown),
+            [b'E', b' ', form] => FormCode::of_letter(*form).map(Self::Ebcdic).ok_or(unsupported),
+            [b'L', b' ', digits @ ..] | [b'L', digits @ ..]
+                if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) =>
+            {
+                let bits = number::octet(digits).filter(|bits| *bits != 0);
+                bits.map(Self::Local).ok_or(unsupported)
+            }
+            _ => Err(unknown),
+        }
+    }
+
+    /// How this toolkit transfers files of this type: `A` and `A T` as text, `I` and `L 8` as
+    /// bytes, which mean the same on systems with bytes of 8 bits (RFC 1123 §4.1.2.1). `None` for
+    /// every other type, which it does not transfer.
+    #[must_use]
+    pub const fn representation(self) -> Option<RepresentationType> {
+        match self {
+            Self::Ascii(FormCode::NonPrint | FormCode::Telnet) => Some(RepresentationType::Ascii),
+            Self::Image | Self::Local(8) => Some(RepresentationType::Image),
+            Self::Ascii(FormCode::CarriageControl) | Self::Ebcdic(_) | Self::Local(_) => None,
+        }
+    }
+}
+
+impl From<RepresentationType> for TypeCode {
+    fn from(representation: RepresentationType) -> Self {
+        match representation {
+            RepresentationType::Ascii => Self::Ascii(FormCode::NonPrint),
+            RepresentationType::Image => Self::Image,
+        }
+    }
+}
+
+impl fmt::Display for TypeCode {
+    /// The type-code as it is sent.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ascii(form) => write!(f, "A{}", form.suffix()),
+            Self::Ebcdic(form) => write!(f, "E{}", form.suffix()),
+            Self::Image => f.write_str("I"),
+            Self::Local(bits) => write!(f, "L {bits}"),
+        }
+    }
+}
+
+/// The two ways in which files are transferred in practice. [`TypeCode`] has every type of RFC 959.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum RepresentationType {
     /// Text with CR LF line ends on the wire, `TYPE A`. The type a session starts with.
@@ -20,29 +136,6 @@ pub enum RepresentationType {
 }
 
 impl RepresentationType {
-    /// Reads a type-code with its second parameter: `A`, `A N`, `A T`, `I`, `I N`, `L 8` or
-    /// `L8`, in any case.
-    ///
-    /// # Errors
-    ///
-    /// `UnexpectedEnd` for nothing, `Unsupported` for EBCDIC, carriage control and byte sizes
-    /// other than 8, `UnknownWord` for the rest.
-    pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
-        let error = |kind| Err(ParseError::new("type-code", 0, kind));
-        match input.to_ascii_uppercase().as_slice() {
-            [] => error(ParseErrorKind::UnexpectedEnd),
-            b"A" | b"A N" | b"A T" => Ok(Self::Ascii),
-            b"I" | b"I N" | b"L 8" | b"L8" => Ok(Self::Image),
-            b"A C" | b"E" | [b'E', b' ', _] => error(ParseErrorKind::Unsupported),
-            [b'L', b' ', digits @ ..] | [b'L', digits @ ..]
-                if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) =>
-            {
-                error(ParseErrorKind::Unsupported)
-            }
-            _ => error(ParseErrorKind::UnknownWord),
-        }
-    }
-
     /// The type-code as it is sent: `A` or `I`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -62,13 +155,17 @@ impl fmt::Display for RepresentationType {
     }
 }
 
-/// The structure of a file, `STRU` (RFC 959 §3.1.2). Record and page structure have no meaning
-/// on files that are streams of bytes and are refused as not supported.
+/// The structure of a file, `STRU` (RFC 959 §3.1.2).
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum Structure {
     /// A sequence of bytes, `STRU F`.
     #[default]
     File,
+    /// A sequence of records, `STRU R`.
+    Record,
+    /// Indexed pages, `STRU P`.
+    Page,
 }
 
 impl Structure {
@@ -76,13 +173,14 @@ impl Structure {
     ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` for nothing, `Unsupported` for `R` and `P`, `UnknownWord` for the rest.
+    /// `UnexpectedEnd` for nothing, `UnknownWord` for what is not a structure-code.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |kind| Err(ParseError::new("structure-code", 0, kind));
         match input {
             [] => error(ParseErrorKind::UnexpectedEnd),
             b"F" | b"f" => Ok(Self::File),
-            b"R" | b"r" | b"P" | b"p" => error(ParseErrorKind::Unsupported),
+            b"R" | b"r" => Ok(Self::Record),
+            b"P" | b"p" => Ok(Self::Page),
             _ => error(ParseErrorKind::UnknownWord),
         }
     }
@@ -92,17 +190,25 @@ impl Structure {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::File => "F",
+            Self::Record => "R",
+            Self::Page => "P",
         }
     }
 }
 
-/// The transmission mode, `MODE` (RFC 959 §3.4). Block, compressed and deflate mode are refused
-/// as not supported.
+/// The transmission mode, `MODE` (RFC 959 §3.4).
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum TransferMode {
     /// Bytes until the data connection closes, `MODE S`.
     #[default]
     Stream,
+    /// Blocks with headers, `MODE B`.
+    Block,
+    /// Blocks with runs of equal bytes shortened, `MODE C`.
+    Compressed,
+    /// A stream compressed by zlib, `MODE Z` (draft-preston-ftpext-deflate).
+    Deflate,
 }
 
 impl TransferMode {
@@ -110,14 +216,15 @@ impl TransferMode {
     ///
     /// # Errors
     ///
-    /// `UnexpectedEnd` for nothing, `Unsupported` for `B`, `C` and `Z`, `UnknownWord` for the
-    /// rest.
+    /// `UnexpectedEnd` for nothing, `UnknownWord` for what is not a mode-code.
     pub fn parse(input: &[u8]) -> Result<Self, ParseError> {
         let error = |kind| Err(ParseError::new("mode-code", 0, kind));
         match input {
             [] => error(ParseErrorKind::UnexpectedEnd),
             b"S" | b"s" => Ok(Self::Stream),
-            b"B" | b"b" | b"C" | b"c" | b"Z" | b"z" => error(ParseErrorKind::Unsupported),
+            b"B" | b"b" => Ok(Self::Block),
+            b"C" | b"c" => Ok(Self::Compressed),
+            b"Z" | b"z" => Ok(Self::Deflate),
             _ => error(ParseErrorKind::UnknownWord),
         }
     }
@@ -127,6 +234,9 @@ impl TransferMode {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stream => "S",
+            Self::Block => "B",
+            Self::Compressed => "C",
+            Self::Deflate => "Z",
         }
     }
 }
@@ -134,6 +244,7 @@ impl TransferMode {
 /// The parameters in force in a session. `Default` gives those of RFC 959 §5.1: ASCII non-print,
 /// file structure, stream mode.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct TransferParameters {
     /// What `TYPE` set.
     pub representation: RepresentationType,
@@ -150,21 +261,26 @@ mod tests {
 
     #[test]
     fn type_reads_cm_30_cm_31() {
-        use RepresentationType::{Ascii, Image};
+        use FormCode::{CarriageControl, NonPrint, Telnet};
+        use TypeCode::{Ascii, Ebcdic, Image, Local};
         for (text, want) in [
-            ("A", Ok(Ascii)),
-            ("a n", Ok(Ascii)),
-            ("A T", Ok(Ascii)),
+            ("A", Ok(Ascii(NonPrint))),
+            ("a n", Ok(Ascii(NonPrint))),
+            ("A T", Ok(Ascii(Telnet))),
+            ("A C", Ok(Ascii(CarriageControl))),
             ("i", Ok(Image)),
             ("I N", Ok(Image)),
-            ("L 8", Ok(Image)),
-            ("l8", Ok(Image)),
-            ("A C", Err(Unsupported)),
-            ("E", Err(Unsupported)),
-            ("E N", Err(Unsupported)),
+            ("L 8", Ok(Local(8))),
+            ("l8", Ok(Local(8))),
+            ("L 7", Ok(Local(7))),
+            ("L36", Ok(Local(36))),
+            ("L 255", Ok(Local(255))),
+            ("E", Ok(Ebcdic(NonPrint))),
+            ("E N", Ok(Ebcdic(NonPrint))),
+            ("e t", Ok(Ebcdic(Telnet))),
             ("e x", Err(Unsupported)),
-            ("L 7", Err(Unsupported)),
-            ("L36", Err(Unsupported)),
+            ("L 0", Err(Unsupported)),
+            ("L 256", Err(Unsupported)),
             ("L 99999999999999999999999", Err(Unsupported)),
             ("", Err(UnexpectedEnd)),
             ("AN", Err(UnknownWord)),
@@ -174,8 +290,33 @@ mod tests {
             ("L ", Err(UnknownWord)),
             ("L -8", Err(UnknownWord)),
         ] {
-            let got = RepresentationType::parse(text.as_bytes()).map_err(|error| error.kind);
+            let got = TypeCode::parse(text.as_bytes()).map_err(|error| error.kind);
             assert_eq!(got, want, "{text:?}");
+            if let Ok(code) = got {
+                assert_eq!(TypeCode::parse(code.to_string().as_bytes()), Ok(code), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_types_are_transferred_cm_30_cm_31() {
+        use RepresentationType::{Ascii, Image};
+        for (text, want) in [
+            ("A", Some(Ascii)),
+            ("A T", Some(Ascii)),
+            ("A C", None),
+            ("I", Some(Image)),
+            ("L 8", Some(Image)),
+            ("L 7", None),
+            ("E", None),
+        ] {
+            let code = TypeCode::parse(text.as_bytes()).unwrap();
+            assert_eq!(code.representation(), want, "{text}");
+        }
+        for representation in [Ascii, Image] {
+            let code = TypeCode::from(representation);
+            assert_eq!(code.representation(), Some(representation));
+            assert_eq!(code.to_string(), representation.as_str());
         }
     }
 
@@ -184,11 +325,11 @@ mod tests {
         for (text, structure, mode) in [
             ("F", Ok(Structure::File), Err(UnknownWord)),
             ("s", Err(UnknownWord), Ok(TransferMode::Stream)),
-            ("P", Err(Unsupported), Err(UnknownWord)),
-            ("r", Err(Unsupported), Err(UnknownWord)),
-            ("Z", Err(UnknownWord), Err(Unsupported)),
-            ("b", Err(UnknownWord), Err(Unsupported)),
-            ("C", Err(UnknownWord), Err(Unsupported)),
+            ("P", Ok(Structure::Page), Err(UnknownWord)),
+            ("r", Ok(Structure::Record), Err(UnknownWord)),
+            ("Z", Err(UnknownWord), Ok(TransferMode::Deflate)),
+            ("b", Err(UnknownWord), Ok(TransferMode::Block)),
+            ("C", Err(UnknownWord), Ok(TransferMode::Compressed)),
             ("", Err(UnexpectedEnd), Err(UnexpectedEnd)),
             ("FF", Err(UnknownWord), Err(UnknownWord)),
         ] {
@@ -200,13 +341,13 @@ mod tests {
 
     #[test]
     fn what_is_sent_reads_back() {
-        for representation in [RepresentationType::Ascii, RepresentationType::Image] {
-            let sent = representation.as_str().as_bytes();
-            assert_eq!(RepresentationType::parse(sent), Ok(representation));
+        for structure in [Structure::File, Structure::Record, Structure::Page] {
+            assert_eq!(Structure::parse(structure.as_str().as_bytes()), Ok(structure));
         }
-        assert_eq!(Structure::parse(Structure::File.as_str().as_bytes()), Ok(Structure::File));
-        let mode = TransferMode::Stream;
-        assert_eq!(TransferMode::parse(mode.as_str().as_bytes()), Ok(mode));
+        use TransferMode::{Block, Compressed, Deflate, Stream};
+        for mode in [Stream, Block, Compressed, Deflate] {
+            assert_eq!(TransferMode::parse(mode.as_str().as_bytes()), Ok(mode));
+        }
     }
 
     #[test]

@@ -111,14 +111,6 @@ pub(crate) const fn is_line_break(byte: u8) -> bool {
     matches!(byte, 0 | b'\r' | b'\n')
 }
 
-impl TryFrom<&[u8]> for Pathname {
-    type Error = ParseError;
-
-    fn try_from(bytes: &[u8]) -> Result<Self, ParseError> {
-        Self::new(bytes)
-    }
-}
-
 impl TryFrom<&str> for Pathname {
     type Error = ParseError;
 

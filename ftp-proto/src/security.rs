@@ -7,6 +7,7 @@ use crate::number;
 
 /// A security mechanism, the argument of `AUTH` (RFC 2228 §3; RFC 4217 §4.2 and §17).
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum AuthMechanism {
     /// `TLS`, or `TLS-C`: TLS on the control connection, data in clear until `PROT P`.
     Tls,

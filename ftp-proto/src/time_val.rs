@@ -1,6 +1,7 @@
 //! Time values: `YYYYMMDDHHMMSS[.sss]`, always UTC (RFC 3659 §2.3).
 
 use std::fmt;
+use std::time::{Duration, SystemTime};
 
 use crate::error::{ParseError, ParseErrorKind};
 
@@ -187,6 +188,47 @@ impl TimeVal {
     }
 }
 
+impl TryFrom<SystemTime> for TimeVal {
+    type Error = ParseError;
+
+    /// `BadNumber` outside the years 0 to 9999.
+    fn try_from(time: SystemTime) -> Result<Self, ParseError> {
+        let wrong = ParseError::new("time-val", 0, ParseErrorKind::BadNumber);
+        // Before 1970 the fraction counts forward from the second before.
+        let (seconds, nanosecond) = match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(after) => (i64::try_from(after.as_secs()), after.subsec_nanos()),
+            Err(error) => {
+                let before = error.duration();
+                let seconds = i64::try_from(before.as_secs()).map(|seconds| -seconds);
+                match before.subsec_nanos() {
+                    0 => (seconds, 0),
+                    nanos => (seconds.map(|seconds| seconds - 1), 1_000_000_000 - nanos),
+                }
+            }
+        };
+        let seconds = seconds.map_err(|_| wrong)?;
+        let time = Self::from_unix_seconds(seconds).ok_or(wrong)?;
+        Ok(Self { nanosecond, ..time })
+    }
+}
+
+impl TryFrom<TimeVal> for SystemTime {
+    type Error = ParseError;
+
+    /// `BadNumber` for a time that the clock of the system does not reach.
+    fn try_from(time: TimeVal) -> Result<Self, ParseError> {
+        let seconds = time.unix_seconds();
+        let whole = Duration::from_secs(seconds.unsigned_abs());
+        let second = match seconds < 0 {
+            true => Self::UNIX_EPOCH.checked_sub(whole),
+            false => Self::UNIX_EPOCH.checked_add(whole),
+        };
+        let exact =
+            second.and_then(|it| it.checked_add(Duration::from_nanos(time.nanosecond.into())));
+        exact.ok_or(ParseError::new("time-val", 0, ParseErrorKind::BadNumber))
+    }
+}
+
 impl fmt::Display for TimeVal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { year, month, day, hour, minute, second, nanosecond } = self;
@@ -291,6 +333,21 @@ mod tests {
             assert!(before < Some(time), "{time}");
             before = Some(time);
         }
+    }
+
+    #[test]
+    fn system_times_and_back() {
+        for text in
+            ["19700101000000", "19691231235959.25", "20240229000000.123456789", "15000101000000"]
+        {
+            let time = TimeVal::parse(text.as_bytes()).unwrap();
+            let system = SystemTime::try_from(time).unwrap();
+            assert_eq!(TimeVal::try_from(system), Ok(time), "{text}");
+        }
+        let half = SystemTime::UNIX_EPOCH + Duration::from_millis(1_500);
+        assert_eq!(TimeVal::try_from(half).unwrap().to_string(), "19700101000001.5");
+        let late = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_800);
+        assert!(TimeVal::try_from(late).is_err());
     }
 
     #[test]

@@ -34,6 +34,7 @@ macro_rules! verbs {
         /// The X forms of RFC 775 are the verbs they stand for (RFC 1123 §4.1.3.1): `XCWD` reads
         /// as [`Verb::Cwd`].
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        #[non_exhaustive]
         pub enum Verb {
             $($(#[$doc])* $variant,)*
             /// Any other word of the right form.

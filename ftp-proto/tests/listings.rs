@@ -105,6 +105,7 @@ fn shown(line: &ListLine) -> String {
         ListLine::Skipped => "skipped".into(),
         ListLine::Unparsed(_) => "unparsed".into(),
         ListLine::Entry(entry) => shown_entry(entry).unwrap(),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -207,6 +208,7 @@ fn check(line: &[u8]) {
                 assert_eq!(entry.is_safe_name(), !outside && !bad.contains(&&entry.name[..]));
                 assert!(!entry.size_overflows || entry.size.is_none());
             }
+            other => panic!("{other:?}"),
         }
     }
 }

@@ -83,8 +83,9 @@ impl Client {
             // Of access, modification and making, in UTC: the form that both servers which have
             // it understand, Pure-FTPd and ProFTPD.
             let times = format!(" {seconds} {seconds} {seconds} UTC");
-            let words = [b"UTIME ".as_slice(), path.as_bytes(), times.as_bytes()].concat();
-            self.order(&Command::Site(SiteArgument::Other(words)))?;
+            let argument = [path.as_bytes(), times.as_bytes()].concat();
+            let utime = SiteArgument::Other { word: b"UTIME".to_vec(), argument };
+            self.order(&Command::Site(utime))?;
             return Ok(None);
         }
         match reply.code().severity() {

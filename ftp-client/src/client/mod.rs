@@ -468,7 +468,7 @@ impl Client {
     /// Sends `TYPE` if another type is in force.
     pub(crate) fn put_in_force(&mut self, wanted: RepresentationType) -> Result<(), Error> {
         if self.in_force != Some(wanted) {
-            self.control.order(&Command::Type(wanted))?;
+            self.control.order(&Command::Type(wanted.into()))?;
             self.in_force = Some(wanted);
         }
         Ok(())

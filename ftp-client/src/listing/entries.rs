@@ -88,7 +88,7 @@ impl Reading {
                 Some(Listed::Entry(entry))
             }
             ListLine::Unparsed(line) => Some(Listed::Unparsed(line)),
-            ListLine::Skipped => None,
+            _ => None,
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn send(
     }
     let Some(epsv) = data::ahead(&client.config, &client.modes) else { return Ok(None) };
     let wanted = representation.filter(|wanted| client.in_force != Some(*wanted));
-    let set_type = wanted.map(Command::Type);
+    let set_type = wanted.map(|wanted| Command::Type(wanted.into()));
     let commands = [set_type, Some(Command::Epsv(epsv)), Some(command.clone())];
     let commands: Vec<Command> = commands.into_iter().flatten().collect();
     client.control.send_together(&commands, deadline)?;

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 ///
 /// An IPv4-mapped IPv6 address is in the class of the IPv4 address that it is.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum AddressClass {
     /// From anywhere: an address of no other class.
     Public,

@@ -8,6 +8,7 @@ use super::class::AddressClass;
 
 /// Which host a client takes from a 227 reply.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum AddressRule {
     /// The host of the control connection, always. The announced one is what an attacker, or a
     /// NAT, would have chosen (CVE-2020-8284).
@@ -24,6 +25,7 @@ pub enum AddressRule {
 
 /// Which host was chosen, and why: for the connection, and for those who ask why.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub struct ChosenHost {
     /// Where to connect to.
     pub host: IpAddr,
@@ -33,6 +35,7 @@ pub struct ChosenHost {
 
 /// Why a host was chosen.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum HostReason {
     /// The reply and the control connection name the same host.
     Same,

@@ -41,8 +41,11 @@ impl Command {
             Self::User(bytes)
             | Self::Opts(OptsArgument::Other(bytes))
             | Self::Acct(Password(bytes))
-            | Self::Pass(Password(bytes))
-            | Self::Site(SiteArgument::Other(bytes)) => put(&mut line, bytes),
+            | Self::Pass(Password(bytes)) => put(&mut line, bytes),
+            Self::Site(SiteArgument::Other { word, argument }) => {
+                put(&mut line, word);
+                put_some(&mut line, argument);
+            }
             Self::Clnt(bytes) | Self::Known(_, bytes) => put_some(&mut line, bytes),
             Self::Cwd(path)
             | Self::Retr(path)
@@ -116,7 +119,7 @@ impl Command {
             }
             Self::Epsv(EpsvArgument::Protocol(protocol)) => show(&mut line, &protocol.number()),
             Self::Epsv(EpsvArgument::All) => put(&mut line, b"ALL"),
-            Self::Type(representation) => put(&mut line, representation.as_str().as_bytes()),
+            Self::Type(code) => show(&mut line, code),
             Self::Stru(structure) => put(&mut line, structure.as_str().as_bytes()),
             Self::Mode(mode) => put(&mut line, mode.as_str().as_bytes()),
             Self::Epsv(EpsvArgument::Default)
@@ -263,8 +266,13 @@ mod tests {
             "EPSV ALL",
             "TYPE A",
             "TYPE I",
+            "TYPE A C",
+            "TYPE E T",
+            "TYPE L 36",
             "STRU F",
+            "STRU P",
             "MODE S",
+            "MODE Z",
             "RETR a",
             "STOR -",
             "APPE a ",
@@ -358,7 +366,8 @@ mod tests {
                 Command::Opts(OptsArgument::Mlst(bytes.clone())),
                 Command::Opts(OptsArgument::Hash(Some(text.to_owned()))),
                 Command::Site(SiteArgument::Help(bytes.clone())),
-                Command::Site(SiteArgument::Other(bytes.clone())),
+                Command::Site(SiteArgument::Other { word: bytes.clone(), argument: vec![] }),
+                Command::Site(SiteArgument::Other { word: b"x".into(), argument: bytes.clone() }),
                 Command::Clnt(bytes.clone()),
                 Command::Known(Verb::Xcrc, bytes.clone()),
                 Command::Mff(Facts::new("a").with("Modify", bytes.clone())),
@@ -416,8 +425,9 @@ mod tests {
         let opts = |option: &str| Command::Opts(OptsArgument::Other(option.into()));
         for command in [
             Command::Site(SiteArgument::Chmod { mode: 0o100_644, path: path() }),
-            Command::Site(SiteArgument::Other(vec![])),
-            Command::Site(SiteArgument::Other(b"HELP".to_vec())),
+            Command::Site(SiteArgument::Other { word: vec![], argument: vec![] }),
+            Command::Site(SiteArgument::Other { word: b"HELP".into(), argument: vec![] }),
+            Command::Site(SiteArgument::Other { word: b"a b".into(), argument: vec![] }),
             Command::Site(SiteArgument::Help(b" x".to_vec())),
             auth(""),
             auth("tls"),

@@ -10,7 +10,7 @@ use crate::address::{EpsvArgument, ExtendedAddress, HostName, HostPort};
 use crate::error::ParseError;
 use crate::fact::Facts;
 use crate::language::LanguageTag;
-use crate::parameters::{RepresentationType, Structure, TransferMode};
+use crate::parameters::{Structure, TransferMode, TypeCode};
 use crate::pathname::Pathname;
 use crate::restart::RestartMarker;
 use crate::security::{AuthMechanism, ProtectionLevel};
@@ -29,6 +29,7 @@ impl fmt::Debug for Password {
 
 /// The argument of `OPTS` (RFC 2389 §4).
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum OptsArgument {
     /// `UTF8 ON`, which is the only way it can be: names are octets here and UTF-8 where people
     /// wrote them so. Also sent as `UTF8`, `UTF-8` and `UTF8 NLST`.
@@ -45,6 +46,7 @@ pub enum OptsArgument {
 
 /// The argument of `SITE` (RFC 959 §4.1.3): what this toolkit knows of it.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum SiteArgument {
     /// `HELP`, and what stands behind it.
     Help(Vec<u8>),
@@ -55,8 +57,13 @@ pub enum SiteArgument {
         /// What they are for.
         path: Pathname,
     },
-    /// Any other word and what stands behind it, as it came.
-    Other(Vec<u8>),
+    /// Any other word, and what follows it and one SP, both as they came.
+    Other {
+        /// The word, in the case in which it came.
+        word: Vec<u8>,
+        /// What it is about; empty if nothing follows.
+        argument: Vec<u8>,
+    },
 }
 
 /// One command: a verb, and its argument read once and typed from then on.
@@ -99,7 +106,7 @@ pub enum Command {
     /// `EPSV`, `EPSV 1`, `EPSV 2`, `EPSV ALL`.
     Epsv(EpsvArgument),
     /// `TYPE type-code`.
-    Type(RepresentationType),
+    Type(TypeCode),
     /// `STRU structure-code`.
     Stru(Structure),
     /// `MODE mode-code`.

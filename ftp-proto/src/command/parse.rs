@@ -6,7 +6,7 @@ use crate::error::{ParseError, ParseErrorKind};
 use crate::fact::Facts;
 use crate::language::LanguageTag;
 use crate::listing::Permissions;
-use crate::parameters::{RepresentationType, Structure, TransferMode};
+use crate::parameters::{Structure, TransferMode, TypeCode};
 use crate::pathname::Pathname;
 use crate::restart::RestartMarker;
 use crate::security::{self, AuthMechanism, ProtectionLevel};
@@ -41,7 +41,7 @@ impl Command {
             Verb::Pasv => none(argument, Self::Pasv)?,
             Verb::Eprt => Self::Eprt(ExtendedAddress::parse(trimmed())?),
             Verb::Epsv => Self::Epsv(EpsvArgument::parse(trimmed())?),
-            Verb::Type => Self::Type(RepresentationType::parse(trimmed())?),
+            Verb::Type => Self::Type(TypeCode::parse(trimmed())?),
             Verb::Stru => Self::Stru(Structure::parse(trimmed())?),
             Verb::Mode => Self::Mode(TransferMode::parse(trimmed())?),
             Verb::Retr => Self::Retr(Pathname::try_from(argument)?),
@@ -194,24 +194,19 @@ fn mff(argument: &[u8]) -> Result<Command, ParseError> {
 
 /// A word that only this site has, and its argument.
 fn site(argument: &[u8]) -> Result<SiteArgument, ParseError> {
-    let whole = some("SITE argument", argument)?;
-    let mut words = argument.splitn(3, |&byte| byte == b' ');
-    let word = words.next().unwrap_or_default().to_ascii_uppercase();
-    match (word.as_slice(), words.next(), words.next()) {
-        (b"HELP", first, rest) => {
-            let help = [first.unwrap_or_default(), rest.unwrap_or_default()].join(&b' ');
-            Ok(SiteArgument::Help(help.trim_ascii().to_vec()))
-        }
-        (b"CHMOD", Some(mode), Some(path)) => {
+    let argument = some("SITE argument", argument)?;
+    let (word, rest) = split_or_all(&argument, b' ');
+    match word.to_ascii_uppercase().as_slice() {
+        b"HELP" => Ok(SiteArgument::Help(rest.trim_ascii().to_vec())),
+        b"CHMOD" => {
+            let at = argument.len();
+            let end = ParseError::new("CHMOD argument", at, ParseErrorKind::UnexpectedEnd);
+            let (mode, path) = split_once(rest, b' ').ok_or(end)?;
             let wrong = ParseError::new("file mode", 6, ParseErrorKind::BadNumber);
             let mode = Permissions::parse(mode).ok_or(wrong)?.mode();
             Ok(SiteArgument::Chmod { mode, path: Pathname::try_from(path)? })
         }
-        (b"CHMOD", ..) => {
-            let at = argument.len();
-            Err(ParseError::new("CHMOD argument", at, ParseErrorKind::UnexpectedEnd))
-        }
-        _ => Ok(SiteArgument::Other(whole)),
+        _ => Ok(SiteArgument::Other { word: word.to_vec(), argument: rest.to_vec() }),
     }
 }
 
@@ -249,6 +244,7 @@ fn behind<'a>(word: &[u8], option: &'a [u8]) -> Option<&'a [u8]> {
 mod tests {
     use super::*;
     use crate::address::NetworkProtocol;
+    use crate::parameters::FormCode;
     use ParseErrorKind::{
         BadNumber, LineBreak, TooLong, UnexpectedByte, UnexpectedEnd, UnknownWord, Unsupported,
         UnsupportedProtocol,
@@ -256,6 +252,10 @@ mod tests {
 
     fn path(text: &str) -> Pathname {
         Pathname::new(text).unwrap()
+    }
+
+    fn other_site(word: &str, argument: &str) -> SiteArgument {
+        SiteArgument::Other { word: word.into(), argument: argument.into() }
     }
 
     #[test]
@@ -271,7 +271,7 @@ mod tests {
             ("CDUP ", Command::Cdup),
             ("QUIT now", Command::Quit),
             ("NOOP x", Command::Noop),
-            ("TYPE  I ", Command::Type(RepresentationType::Image)),
+            ("TYPE  I ", Command::Type(TypeCode::Image)),
             ("REST  5 ", Command::Rest(RestartMarker::new(5).unwrap())),
             ("EPSV 2 ", Command::Epsv(EpsvArgument::Protocol(NetworkProtocol::Ipv6))),
             ("EPSV ", Command::Epsv(EpsvArgument::Default)),
@@ -305,7 +305,12 @@ mod tests {
                 "site chmod 4755  a b",
                 Command::Site(SiteArgument::Chmod { mode: 0o4755, path: path(" a b") }),
             ),
-            ("SITE UMASK 022", Command::Site(SiteArgument::Other(b"UMASK 022".to_vec()))),
+            ("SITE UMASK 022", Command::Site(other_site("UMASK", "022"))),
+            ("SITE Umask", Command::Site(other_site("Umask", ""))),
+            ("SITE  x  y ", Command::Site(other_site("", "x  y "))),
+            ("TYPE E", Command::Type(TypeCode::Ebcdic(FormCode::NonPrint))),
+            ("MODE z", Command::Mode(TransferMode::Deflate)),
+            ("STRU R", Command::Stru(Structure::Record)),
             ("OPTS HASH", Command::Opts(OptsArgument::Hash(None))),
             ("OPTS hash sha-1", Command::Opts(OptsArgument::Hash(Some("SHA-1".to_owned())))),
             ("SMNT /x", Command::Known(Verb::Smnt, b"/x".to_vec())),
@@ -336,9 +341,10 @@ mod tests {
             ("RETR a\rb", LineBreak),
             ("PASS a\nb", LineBreak),
             ("PORT 1,2,3,4,5", UnexpectedEnd),
-            ("TYPE E", Unsupported),
-            ("MODE Z", Unsupported),
-            ("STRU R", Unsupported),
+            ("TYPE L 256", Unsupported),
+            ("TYPE X", UnknownWord),
+            ("MODE X", UnknownWord),
+            ("STRU X", UnknownWord),
             ("EPRT |3|x|1|", UnsupportedProtocol),
             ("EPSV 3", UnsupportedProtocol),
             ("REST -1", BadNumber),

@@ -189,6 +189,24 @@ impl Entry {
         Self { name, role, ..Self::default() }
     }
 
+    /// Whether the server says that it is a directory. A link to one is a link.
+    #[must_use]
+    pub fn is_dir(&self) -> bool {
+        self.kind == Some(EntryKind::Directory)
+    }
+
+    /// Whether the server says that it is a file with content.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        self.kind == Some(EntryKind::File)
+    }
+
+    /// Whether the server says that it is a symbolic link.
+    #[must_use]
+    pub fn is_link(&self) -> bool {
+        self.kind == Some(EntryKind::Link)
+    }
+
     /// The name as text, for people: what is no UTF-8 becomes U+FFFD. Commands take
     /// [`name`](Self::name), and a terminal [`Escaped`](crate::Escaped).
     #[must_use]

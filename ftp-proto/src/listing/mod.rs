@@ -26,6 +26,7 @@ use crate::time_val::TimeVal;
 
 /// What one line of a listing is.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum ListLine {
     /// An object.
     Entry(Entry),

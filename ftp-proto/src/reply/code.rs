@@ -22,23 +22,6 @@ pub enum Severity {
     Permanent,
 }
 
-/// The second digit of a reply code: about what (RFC 959 §4.2.1).
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Category {
-    /// x0z: syntax.
-    Syntax,
-    /// x1z: information.
-    Information,
-    /// x2z: control and data connections.
-    Connections,
-    /// x3z: authentication and accounting.
-    Authentication,
-    /// x4z, and x6z to x9z: nothing yet. RFC 2228 uses 63z for protected replies.
-    Unspecified,
-    /// x5z: the file system.
-    FileSystem,
-}
-
 impl ReplyCode {
     /// A code of three digits, the first of them 1 to 5; `None` for any other number.
     #[must_use]
@@ -68,19 +51,6 @@ impl ReplyCode {
             3 => Severity::Intermediate,
             4 => Severity::Transient,
             _ => Severity::Permanent,
-        }
-    }
-
-    /// What the second digit says.
-    #[must_use]
-    pub const fn category(self) -> Category {
-        match self.0 / 10 % 10 {
-            0 => Category::Syntax,
-            1 => Category::Information,
-            2 => Category::Connections,
-            3 => Category::Authentication,
-            5 => Category::FileSystem,
-            _ => Category::Unspecified,
         }
     }
 }
@@ -216,16 +186,16 @@ mod tests {
 
     #[test]
     fn digits_have_meanings() {
-        for (code, severity, category) in [
-            (150, Severity::Preliminary, Category::FileSystem),
-            (200, Severity::Completion, Category::Syntax),
-            (331, Severity::Intermediate, Category::Authentication),
-            (425, Severity::Transient, Category::Connections),
-            (511, Severity::Permanent, Category::Information),
-            (599, Severity::Permanent, Category::Unspecified),
+        for (code, severity) in [
+            (150, Severity::Preliminary),
+            (200, Severity::Completion),
+            (331, Severity::Intermediate),
+            (425, Severity::Transient),
+            (511, Severity::Permanent),
+            (599, Severity::Permanent),
         ] {
             let code = ReplyCode::new(code).unwrap();
-            assert_eq!((code.severity(), code.category()), (severity, category), "{code}");
+            assert_eq!(code.severity(), severity, "{code}");
         }
     }
 }

@@ -3,7 +3,7 @@
 mod code;
 mod decoder;
 
-pub use code::{Category, ReplyCode, Severity};
+pub use code::{ReplyCode, Severity};
 pub use decoder::ReplyDecoder;
 
 use std::fmt;

@@ -6,7 +6,6 @@ mod tests;
 
 use std::fmt::{self, Write};
 use std::net::Ipv6Addr;
-use std::str::FromStr;
 
 use crate::error::{ParseError, ParseErrorKind};
 use crate::number;
@@ -319,15 +318,6 @@ impl FtpUrl {
     #[must_use]
     pub const fn representation(&self) -> Option<RepresentationType> {
         self.representation
-    }
-}
-
-impl FromStr for FtpUrl {
-    type Err = ParseError;
-
-    /// As [`parse`](Self::parse).
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        Self::parse(text.as_bytes())
     }
 }
 

@@ -110,9 +110,7 @@ pub(super) fn opts(session: &mut Session, option: &OptsArgument) -> Outcome {
             session.algorithm = algorithm;
             Reply::new(ReplyCode::OKAY, algorithm.name()).into()
         }
-        OptsArgument::Hash(_) | OptsArgument::Other(_) => {
-            Reply::new(ReplyCode::BAD_ARGUMENT, "Unknown option").into()
-        }
+        _ => Reply::new(ReplyCode::BAD_ARGUMENT, "Unknown option").into(),
     }
 }
 

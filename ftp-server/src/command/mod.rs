@@ -67,9 +67,7 @@ fn not_implemented() -> Reply {
 
 fn parse_failure(session: &Session, verb: Verb, argument: &[u8], kind: ParseErrorKind) -> Reply {
     match (kind, verb) {
-        (ParseErrorKind::Unsupported, _) => {
-            Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "Not implemented for that parameter")
-        }
+        (ParseErrorKind::Unsupported, _) => parameter::unsupported(),
         (ParseErrorKind::UnsupportedProtocol, Verb::Eprt) => {
             parameter::protocol_not_supported(session.active_protocols())
         }

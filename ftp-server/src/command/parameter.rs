@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ftp_proto::{
     EpsvArgument, ExtendedAddress, HostPort, NetworkProtocol, NetworkProtocols, ProtectionLevel,
-    Reply, ReplyCode, RepresentationType, Structure, TransferMode,
+    Reply, ReplyCode, Structure, TransferMode, TypeCode,
 };
 
 use crate::data::DataChannel;
@@ -15,22 +15,35 @@ use crate::session::{Outcome, Session};
 /// Ports below this are somebody's service, not a client's data port (RFC 2577 §3).
 const FIRST_PORT: u16 = 1_024;
 
-/// `TYPE A | I | L 8`: 200.
-pub(super) fn set_type(session: &mut Session, representation: RepresentationType) -> Outcome {
+/// `TYPE A | I | L 8`: 200; 504 for the other types of RFC 959, which have no meaning for files
+/// that are streams of bytes.
+pub(super) fn set_type(session: &mut Session, code: TypeCode) -> Outcome {
+    let Some(representation) = code.representation() else { return unsupported().into() };
     session.parameters.representation = representation;
     Reply::new(ReplyCode::OKAY, format!("Type is {representation}")).into()
 }
 
-/// `STRU F`: 200.
+/// `STRU F`: 200; 504 for records and pages.
 pub(super) fn stru(session: &mut Session, structure: Structure) -> Outcome {
+    if structure != Structure::File {
+        return unsupported().into();
+    }
     session.parameters.structure = structure;
     Reply::new(ReplyCode::OKAY, "Structure is file").into()
 }
 
-/// `MODE S`: 200.
+/// `MODE S`: 200; 504 for the other modes.
 pub(super) fn mode(session: &mut Session, mode: TransferMode) -> Outcome {
+    if mode != TransferMode::Stream {
+        return unsupported().into();
+    }
     session.parameters.mode = mode;
     Reply::new(ReplyCode::OKAY, "Mode is stream").into()
+}
+
+/// 504.
+pub(super) fn unsupported() -> Reply {
+    Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "Not implemented for that parameter")
 }
 
 /// `PASV`: listens, and 227 with the port and the address that clients like this one reach. An

@@ -37,9 +37,7 @@ pub(super) fn site(session: &Session, argument: &SiteArgument) -> Outcome {
     match argument {
         SiteArgument::Help(_) => help(session).into(),
         SiteArgument::Chmod { mode, path } if can_chmod(session) => chmod(session, *mode, path),
-        SiteArgument::Chmod { .. } | SiteArgument::Other(_) => {
-            Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "No such SITE command").into()
-        }
+        _ => Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "No such SITE command").into(),
     }
 }
 

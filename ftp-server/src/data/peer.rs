@@ -41,9 +41,9 @@ impl DataPeer<'_> {
             return true;
         }
         let is_meant = match AddressClass::of(host) {
-            AddressClass::Unspecified | AddressClass::Multicast | AddressClass::LinkLocal => false,
             AddressClass::Loopback => peer.is_loopback(),
             AddressClass::Public | AddressClass::Private | AddressClass::Shared => true,
+            _ => false,
         };
         is_meant && self.fxp_networks.iter().any(|network| network.contains(host))
     }

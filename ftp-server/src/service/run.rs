@@ -279,9 +279,6 @@ impl Runner {
             LineEvent::Malformed(error) if error.kind == ParseErrorKind::UnexpectedByte => {
                 Reply::new(ReplyCode::UNKNOWN_COMMAND, "Line must end with CR LF")
             }
-            LineEvent::Malformed(_) => {
-                Reply::new(ReplyCode::BAD_ARGUMENT, "CR, LF and NUL are not allowed")
-            }
             LineEvent::Line(line) => {
                 self.lines += 1;
                 if self.lines == 1 && is_http(&line) {
@@ -299,6 +296,7 @@ impl Runner {
                     }
                 }
             }
+            _ => Reply::new(ReplyCode::BAD_ARGUMENT, "CR, LF and NUL are not allowed"),
         };
         self.bad_lines += 1;
         if self.session.user().is_none() && self.bad_lines >= limits::BAD_LINES {

@@ -48,6 +48,7 @@ fn lines(filler: &[u8], data: &[u8]) {
                 }
                 LineEvent::TooLong => assert!(length > limits::COMMAND_LINE),
                 LineEvent::Unterminated => assert!(length >= limits::UNTERMINATED),
+                other => panic!("{other:?}"),
             }
         }
     }

@@ -115,6 +115,7 @@ fn check_line(line: &[u8], parsed: &ListLine) {
             };
             assert!(second.is_none_or(is_sum), "{} was skipped", Escaped(line));
         }
+        other => panic!("{other:?}"),
     }
 }
 

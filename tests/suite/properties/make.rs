@@ -4,10 +4,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ftp_proto::{
-    AuthMechanism, Command, EpsvArgument, ExtendedAddress, Facts, FileDigest, HostName, HostPort,
-    LanguageTag, NetworkProtocol, OptsArgument, Password, Pathname, PortRanges, ProtectionLevel,
-    Reply, ReplyCode, RepresentationType, RestartMarker, SiteArgument, Structure, TimeVal,
-    TransferMode, Verb,
+    AuthMechanism, Command, EpsvArgument, ExtendedAddress, Facts, FileDigest, FormCode, HostName,
+    HostPort, LanguageTag, NetworkProtocol, OptsArgument, Password, Pathname, PortRanges,
+    ProtectionLevel, Reply, ReplyCode, RestartMarker, SiteArgument, Structure, TimeVal,
+    TransferMode, TypeCode, Verb,
 };
 use ftp_tests::random::Random;
 
@@ -214,11 +214,20 @@ pub(crate) fn command(random: &mut Random, index: usize) -> Command {
             EpsvArgument::Protocol(NetworkProtocol::Ipv4),
             EpsvArgument::Protocol(NetworkProtocol::Ipv6),
         ])),
-        11 => {
-            Command::Type(*random.choose(&[RepresentationType::Ascii, RepresentationType::Image]))
-        }
-        12 => Command::Stru(Structure::File),
-        13 => Command::Mode(TransferMode::Stream),
+        11 => Command::Type(*random.choose(&[
+            TypeCode::Ascii(FormCode::NonPrint),
+            TypeCode::Ascii(FormCode::CarriageControl),
+            TypeCode::Ebcdic(FormCode::Telnet),
+            TypeCode::Image,
+            TypeCode::Local(36),
+        ])),
+        12 => Command::Stru(*random.choose(&[Structure::File, Structure::Record, Structure::Page])),
+        13 => Command::Mode(*random.choose(&[
+            TransferMode::Stream,
+            TransferMode::Block,
+            TransferMode::Compressed,
+            TransferMode::Deflate,
+        ])),
         14 => Command::Retr(path),
         15 => Command::Stor(path),
         16 => Command::Appe(path),
@@ -248,7 +257,7 @@ pub(crate) fn command(random: &mut Random, index: usize) -> Command {
             Command::Site(SiteArgument::Chmod { mode, path })
         }
         39 => Command::Site(SiteArgument::Help(some(random).trim_ascii().to_vec())),
-        40 => Command::Site(SiteArgument::Other([b"X".as_slice(), &line(random)].concat())),
+        40 => Command::Site(SiteArgument::Other { word: b"X".to_vec(), argument: line(random) }),
         41 => Command::Stat(wish),
         42 => Command::Syst,
         43 => Command::Help(Some(word(random, 12, b"").into_bytes()).filter(|_| wish.is_some())),

@@ -1,0 +1,76 @@
+//! `FromStr` and `TryFrom<&[u8]>` of every value that is read from bytes.
+
+use std::str::FromStr;
+
+use crate::address::{EpsvArgument, ExtendedAddress, HostName, HostPort, Network, PortRanges};
+use crate::command::{Command, RawCommand};
+use crate::error::ParseError;
+use crate::fact::Facts;
+use crate::hash::FileDigest;
+use crate::language::LanguageTag;
+use crate::parameters::{Structure, TransferMode, TypeCode};
+use crate::pathname::Pathname;
+use crate::restart::RestartMarker;
+use crate::security::{AuthMechanism, ProtectionLevel};
+use crate::time_val::TimeVal;
+use crate::url::FtpUrl;
+use crate::verb::Verb;
+
+/// Both traits, from the function that reads bytes.
+macro_rules! read_by {
+    ($($type:ident::$parse:ident,)*) => {$(
+        impl FromStr for $type {
+            type Err = ParseError;
+
+            fn from_str(text: &str) -> Result<Self, ParseError> {
+                Self::$parse(text.as_bytes())
+            }
+        }
+
+        impl TryFrom<&[u8]> for $type {
+            type Error = ParseError;
+
+            fn try_from(bytes: &[u8]) -> Result<Self, ParseError> {
+                Self::$parse(bytes)
+            }
+        }
+    )*};
+}
+
+read_by! {
+    AuthMechanism::parse,
+    Command::parse_line,
+    EpsvArgument::parse,
+    ExtendedAddress::parse,
+    Facts::parse,
+    FileDigest::parse,
+    FtpUrl::parse,
+    HostName::parse,
+    HostPort::parse,
+    LanguageTag::parse,
+    Network::parse,
+    Pathname::new,
+    PortRanges::parse,
+    ProtectionLevel::parse,
+    RawCommand::new,
+    RestartMarker::parse,
+    Structure::parse,
+    TimeVal::parse,
+    TransferMode::parse,
+    TypeCode::parse,
+    Verb::parse,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_bytes_are_read_as_parse_reads_them() {
+        let ports: PortRanges = "21,300-400".parse().unwrap();
+        assert_eq!(PortRanges::try_from(&b"21,300-400"[..]), Ok(ports));
+        assert_eq!("PWD".parse(), Ok(Command::Pwd));
+        assert_eq!("".parse::<Pathname>(), Pathname::new(""));
+        assert_eq!("x".parse::<TimeVal>(), TimeVal::parse(b"x"));
+    }
+}
