@@ -1,7 +1,7 @@
 //! What all sessions of a server share.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use ftp_proto::Network;
@@ -9,6 +9,7 @@ use ftp_proto::Network;
 use crate::auth::{Authenticator, UserSessions};
 use crate::config::ServerConfig;
 use crate::data::{Announcer, Buffers, PassivePorts};
+use crate::lock::unpoisoned;
 use crate::log::{Observers, Refusal};
 use crate::net::admission::Admission;
 use crate::net::ban::Bans;
@@ -158,10 +159,11 @@ impl Current {
     }
 
     pub(crate) fn get(&self) -> Arc<Context> {
-        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let context = unpoisoned(self.0.lock());
+        Arc::clone(&context)
     }
 
     pub(crate) fn set(&self, context: Arc<Context>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = context;
+        *unpoisoned(self.0.lock()) = context;
     }
 }

@@ -41,6 +41,7 @@ mod digest;
 mod error;
 pub mod limits;
 mod listing;
+mod lock;
 mod log;
 mod name_pattern;
 mod net;

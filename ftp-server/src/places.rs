@@ -1,9 +1,10 @@
 //! Work that keeps a processor busy for a client: few of it at a time, and less for one host.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::limits;
+use crate::lock::unpoisoned;
 use crate::net::admission;
 
 /// The places of one kind of work in the whole server: for each that is taken the host it is for.
@@ -19,8 +20,7 @@ pub(crate) struct Place {
 
 impl Places {
     fn hosts(&self) -> MutexGuard<'_, Vec<IpAddr>> {
-        // Nothing panics while it is held; a poisoned list is as good as any.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.0.lock())
     }
 }
 

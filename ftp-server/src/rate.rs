@@ -1,8 +1,10 @@
 //! How fast the bytes of transfers may move: so many a second for a session, and so many for all
 //! sessions of a user together.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use crate::lock::unpoisoned;
 
 /// How much of a second's bytes may move at a time: the rest of it, others may.
 const SHARE: u64 = 16;
@@ -53,8 +55,7 @@ impl Rate {
     }
 
     fn free_at(&self) -> MutexGuard<'_, Instant> {
-        // Nothing panics while it is held; a poisoned time is as good as any.
-        self.free_at.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.free_at.lock())
     }
 }
 

@@ -3,11 +3,12 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, LazyLock, Mutex, MutexGuard};
 use std::thread;
 use std::time::Instant;
 
 use crate::limits;
+use crate::lock::unpoisoned;
 use crate::net::admission;
 
 /// Those of this process, whatever number of servers it runs.
@@ -23,12 +24,12 @@ pub(super) struct Slots {
     most: usize,
     /// In bytes.
     memory: u64,
-    state: Mutex<State>,
+    state: Mutex<SlotState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct SlotState {
     running: usize,
     memory: u64,
     /// Who waits: the host whose turn it is first, and its oldest first.
@@ -74,7 +75,7 @@ impl Slots {
                 return None;
             }
             let woken = self.changed.wait_timeout(state, rest);
-            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+            state = unpoisoned(woken).0;
         }
         state.take_turn();
         state.running += 1;
@@ -84,18 +85,17 @@ impl Slots {
         Some(Slot { slots: self, memory })
     }
 
-    fn has_room(&self, state: &State, memory: u64) -> bool {
+    fn has_room(&self, state: &SlotState, memory: u64) -> bool {
         state.running == 0
             || state.running < self.most && state.memory.saturating_add(memory) <= self.memory
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it is held; poisoned counts are as good as any.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, SlotState> {
+        unpoisoned(self.state.lock())
     }
 }
 
-impl State {
+impl SlotState {
     fn queue(&mut self, host: IpAddr, ticket: u64) {
         match self.waiting.iter_mut().find(|(waiting, _)| *waiting == host) {
             Some((_, tickets)) => tickets.push_back(ticket),
@@ -144,7 +144,8 @@ mod tests {
 
     /// How many of 24 ran at a time at most, each with this memory; those in front wait for `want`.
     fn most_at_a_time(slots: &Slots, memory: u64, want: usize) -> usize {
-        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let now = AtomicUsize::new(0);
+        let most = AtomicUsize::new(0);
         let deadline = Instant::now() + Duration::from_secs(60);
         thread::scope(|scope| {
             for _ in 0..24 {
@@ -213,7 +214,8 @@ mod tests {
             for (count, host) in [(8, "192.0.2.1"), (2, "2001:db8::1"), (3, "192.0.2.2")] {
                 for _ in 0..count {
                     let before = slots.state().next;
-                    let (slots, order) = (&slots, &order);
+                    let slots = &slots;
+                    let order = &order;
                     scope.spawn(move || {
                         slots
                             .run(host.parse().unwrap(), 0, far, || order.lock().unwrap().push(host))
@@ -225,7 +227,9 @@ mod tests {
             }
             drop(held);
         });
-        let (a, b, c) = ("192.0.2.1", "2001:db8::1", "192.0.2.2");
+        let a = "192.0.2.1";
+        let b = "2001:db8::1";
+        let c = "192.0.2.2";
         assert_eq!(*order.lock().unwrap(), [a, b, c, a, b, c, a, c, a, a, a, a, a]);
     }
 }

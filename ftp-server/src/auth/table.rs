@@ -19,14 +19,14 @@ const ANONYMOUS: &[u8] = b"anonymous";
 /// login whose turn has not come when the session ends is [`AuthError::Unavailable`].
 #[derive(Clone, Default)]
 pub struct UserTable {
-    users: Vec<User>,
+    users: Vec<TableUser>,
     anonymous: Option<Login>,
     /// Chooses who stands in for an unknown name.
     choice: RandomState,
 }
 
 #[derive(Clone)]
-struct User {
+struct TableUser {
     name: Vec<u8>,
     secret: Secret,
     login: Login,
@@ -71,7 +71,7 @@ impl UserTable {
 
     fn with(mut self, name: Vec<u8>, secret: Secret, login: Login) -> Self {
         self.users.retain(|user| user.name != name);
-        self.users.push(User { name, secret, login });
+        self.users.push(TableUser { name, secret, login });
         self
     }
 
@@ -86,7 +86,7 @@ impl UserTable {
 
 impl UserTable {
     /// With whose password one of an unknown user is compared.
-    fn stand_in(&self, name: &[u8]) -> Option<&User> {
+    fn stand_in(&self, name: &[u8]) -> Option<&TableUser> {
         let count = u64::try_from(self.users.len()).ok()?;
         let chosen = self.choice.hash_one(name).checked_rem(count)?;
         self.users.get(usize::try_from(chosen).ok()?)
@@ -154,8 +154,9 @@ mod tests {
     }
 
     fn attempt<'a>(user: &'a str, password: &'a str) -> LoginAttempt<'a> {
-        let (user, password, peer) =
-            (user.as_bytes(), password.as_bytes(), ([127, 0, 0, 1], 1).into());
+        let user = user.as_bytes();
+        let password = password.as_bytes();
+        let peer = ([127, 0, 0, 1], 1).into();
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
         LoginAttempt { user, password, account: None, host: None, peer, tls: None, deadline }
     }

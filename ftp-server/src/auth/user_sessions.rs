@@ -1,8 +1,9 @@
 //! What the sessions of a user have in common: how many they may be, and how fast.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::lock::unpoisoned;
 use crate::rate::Rate;
 
 /// Counts the sessions of each user.
@@ -49,8 +50,7 @@ impl UserSessions {
     }
 
     fn users(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Common>> {
-        // Nothing panics while it is held; a poisoned map is as good as any.
-        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.users.lock())
     }
 }
 

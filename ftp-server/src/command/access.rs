@@ -68,7 +68,9 @@ fn login(
     if is_banned(session, start) {
         return refuse_banned(session, &name);
     }
-    let (peer, host, tls) = (session.peer, session.host.as_ref(), session.tls());
+    let peer = session.peer;
+    let host = session.host.as_ref();
+    let tls = session.tls();
     let deadline = session.login_deadline();
     let attempt =
         LoginAttempt { user: &name, password: &password.0, account, host, peer, tls, deadline };
@@ -79,7 +81,8 @@ fn login(
     }
     let error = match answer {
         Ok(_) if !has_certificate_of(session, &name) => {
-            let (error, reason) = (AuthError::Refused, LoginRefusal::Certificate);
+            let error = AuthError::Refused;
+            let reason = LoginRefusal::Certificate;
             return refuse(session, &name, error, reason, start);
         }
         Ok(login) => return enter(session, name, login),
@@ -135,7 +138,8 @@ fn refuse(
             // Whoever comes is asked by what is in force now.
             let Context { bans, config, watchdog, .. } = &*session.current.get();
             if bans.note(session.peer.ip(), start) {
-                let (network, duration) = (admission::host_of(session.peer.ip()), config.ban_for);
+                let network = admission::host_of(session.peer.ip());
+                let duration = config.ban_for;
                 session.tell(EventKind::Banned { network, duration });
                 watchdog.ban(session.peer, deadline::after(start, duration));
             }

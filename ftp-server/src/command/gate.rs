@@ -2,7 +2,7 @@
 
 use ftp_proto::{Reply, ReplyCode, Verb};
 
-use super::rules::{After, Data, Login, Rule};
+use super::rules::{After, Data, LoginState, Rule};
 use crate::session::{Access, Session};
 
 /// Decides whether a command is looked at, by the state alone: those who are not logged in reach
@@ -19,10 +19,10 @@ pub(super) fn gate(session: &Session, verb: Verb) -> Result<&'static Rule, Reply
         return refuse(ReplyCode::DENIED_BY_POLICY, "AUTH TLS comes first");
     }
     match rule.login {
-        Login::Needed if session.user().is_none() => {
+        LoginState::Needed if session.user().is_none() => {
             return refuse(ReplyCode::NOT_LOGGED_IN, "Please log in with USER and PASS");
         }
-        Login::Before if session.user().is_some() => {
+        LoginState::Before if session.user().is_some() => {
             return refuse(ReplyCode::NOT_LOGGED_IN, "Already logged in, send REIN first");
         }
         _ => {}

@@ -14,7 +14,7 @@ pub(crate) struct Rule {
     pub(super) verb: Verb,
     /// Its form, as `HELP` has it.
     pub(super) help: &'static str,
-    pub(super) login: Login,
+    pub(super) login: LoginState,
     /// What must have been before.
     pub(super) after: After,
     pub(super) data: Data,
@@ -33,7 +33,7 @@ pub(crate) struct Rule {
 
 /// Whether a command needs a login.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Login {
+pub(super) enum LoginState {
     /// Served before and after.
     Any,
     /// Served only to users: 530 before.
@@ -113,7 +113,7 @@ const fn rule(verb: Verb, help: &'static str) -> Rule {
     Rule {
         verb,
         help,
-        login: Login::Needed,
+        login: LoginState::Needed,
         after: After::Any,
         data: Data::None,
         needs: Needs::Nothing,
@@ -127,13 +127,13 @@ const fn rule(verb: Verb, help: &'static str) -> Rule {
 
 /// The same for everybody, with a login or without.
 const fn rule_for_all(verb: Verb, help: &'static str) -> Rule {
-    Rule { login: Login::Any, ..rule(verb, help) }
+    Rule { login: LoginState::Any, ..rule(verb, help) }
 }
 
 /// Every command that is served. A verb that is not here is known and answered 502. The order is
 /// that of `HELP`.
 pub(super) const RULES: &[Rule] = &[
-    Rule { login: Login::Before, ..rule(Verb::User, "USER <name>") },
+    Rule { login: LoginState::Before, ..rule(Verb::User, "USER <name>") },
     rule_for_all(Verb::Pass, "PASS <password>").after(After::User).decides_login(),
     rule_for_all(Verb::Acct, "ACCT <account>").after(After::Pass).decides_login(),
     rule_for_all(Verb::Rein, "REIN"),

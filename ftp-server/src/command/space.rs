@@ -54,7 +54,7 @@ pub(super) fn avbl(session: &Session, path: Option<&Pathname>) -> Outcome {
 }
 
 /// What an upload may fill.
-pub(super) struct Room {
+pub(super) struct SpareRoom {
     /// The directory that tells how much there is.
     directory: VirtualPath,
     /// How much is known to be left beyond what is kept free.
@@ -72,7 +72,7 @@ pub(super) fn check(
     session: &Session,
     storage: &dyn Storage,
     directory: VirtualPath,
-) -> Result<Option<Room>, Reply> {
+) -> Result<Option<SpareRoom>, Reply> {
     // Where nothing is kept, nothing has to be known.
     let min_free = session.context.config.min_free;
     if min_free == 0 {
@@ -80,7 +80,7 @@ pub(super) fn check(
     }
     match storage.make_room(&directory, min_free, RoomFor::New) {
         Ok(free) if free < min_free => Err(no_space()),
-        Ok(free) => Ok(Some(Room { directory, left: free - min_free })),
+        Ok(free) => Ok(Some(SpareRoom { directory, left: free - min_free })),
         Err(_) => Ok(None),
     }
 }
@@ -89,10 +89,10 @@ pub(super) fn check(
 pub(super) fn within(
     session: &Session,
     storage: Arc<dyn Storage>,
-    room: Option<Room>,
+    room: Option<SpareRoom>,
     upload: Box<dyn Upload>,
 ) -> Box<dyn Upload> {
-    let Some(Room { directory, left }) = room else { return upload };
+    let Some(SpareRoom { directory, left }) = room else { return upload };
     let min_free = session.context.config.min_free;
     Box::new(Within { upload, storage, directory, min_free, left: left.min(STEP) })
 }
@@ -206,7 +206,8 @@ mod tests {
             // All is copied: what comes then is looked at as it comes.
             (free, 1, Ok(true)),
         ] {
-            let (upload, storage) = (Box::new(Copying(steps)), Arc::clone(&storage));
+            let upload = Box::new(Copying(steps));
+            let storage = Arc::clone(&storage);
             let directory = VirtualPath::root();
             let mut within = Within { upload, storage, directory, min_free, left: 5 };
             assert_eq!(within.prepare().map_err(|error| error.kind), want, "{min_free} {steps}");

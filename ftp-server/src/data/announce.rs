@@ -4,11 +4,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use ftp_proto::{AddressClass, Network};
 
 use crate::config::{PassiveAddress, ServerConfig};
+use crate::lock::unpoisoned;
 use crate::{limits, threads};
 
 /// Knows what to announce to whom.
@@ -115,7 +116,7 @@ impl Announced {
     fn address(&self) -> Option<Ipv4Addr> {
         match self {
             Self::Address(address) => Some(*address),
-            Self::Name(_, found) => *found.lock().unwrap_or_else(PoisonError::into_inner),
+            Self::Name(_, found) => *unpoisoned(found.lock()),
         }
     }
 
@@ -129,7 +130,7 @@ impl Announced {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         });
-        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = unpoisoned(found.lock());
         let Some(first) = usable.next() else {
             return log::warn!("passive address {name} has no IPv4 address");
         };

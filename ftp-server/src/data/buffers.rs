@@ -1,7 +1,9 @@
 //! The buffers of transfers: a small one of each transfer's own, and large ones of which there are
 //! only so many.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::lock::unpoisoned;
 
 /// What a transfer begins with, and makes do with where no large buffer is left, in bytes. A small
 /// file should not cost a large buffer.
@@ -22,11 +24,11 @@ const IDLE: usize = 8;
 pub(crate) struct Buffers {
     /// How many there may be.
     most: usize,
-    state: Mutex<State>,
+    state: Mutex<Pool>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Pool {
     lent: usize,
     idle: Vec<Vec<u8>>,
 }
@@ -83,9 +85,8 @@ impl Buffers {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it is held.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, Pool> {
+        unpoisoned(self.state.lock())
     }
 }
 

@@ -4,10 +4,10 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
-use super::active;
-use super::passive::PassiveListener;
 use super::peer::DataPeer;
+use super::ports::PassiveListener;
 use super::wait::{Monitor, OpenError, fd, wait};
+use super::{active, passive};
 use crate::deadline;
 use crate::tls::{Connection, Resumptions, SessionReuse};
 
@@ -29,7 +29,7 @@ impl DataChannel {
     ) -> Result<TcpStream, OpenError> {
         let deadline = deadline::after(Instant::now(), peer.connect);
         match self {
-            Self::Passive(listener) => listener.accept(peer, deadline, monitor),
+            Self::Passive(listener) => passive::accept(listener, peer, deadline, monitor),
             Self::Active(address) => {
                 active::connect(peer.local, address, peer.from_port_below, deadline, monitor)
             }

@@ -99,7 +99,9 @@ impl AsciiOutgoing {
         if offset > size.saturating_mul(2) {
             return Err(StorageErrorKind::BadRestart.into());
         }
-        let (encoder, raw, ready) = (AsciiEncoder::new(), Vec::new(), Vec::new());
+        let encoder = AsciiEncoder::new();
+        let raw = Vec::new();
+        let ready = Vec::new();
         Ok(Self { source, size, read: 0, encoder, raw, skip: offset, ready })
     }
 
@@ -107,7 +109,8 @@ impl AsciiOutgoing {
     /// before that, also if it grows while it is read.
     pub(crate) fn count(source: Box<dyn Source>, most: u64) -> Result<Option<u64>, StorageError> {
         let mut outgoing = Self::new(source, 0)?;
-        let (mut count, mut converted) = (0, Vec::new());
+        let mut count = 0;
+        let mut converted = Vec::new();
         while outgoing.size <= most && outgoing.read <= most {
             if !outgoing.convert(CONVERT, &mut converted)? {
                 return Ok(Some(count));
@@ -183,20 +186,20 @@ fn read_some(
 }
 
 /// Appends the line of an entry, if it has one.
-pub(crate) type Line = Box<dyn Fn(&Entry, &mut Vec<u8>)>;
+pub(crate) type WriteLine = Box<dyn Fn(&Entry, &mut Vec<u8>)>;
 
 /// The lines of a listing: some at once, then one for each entry that has one.
 pub(crate) struct ListingOutgoing {
     head: Vec<u8>,
     entries: Entries,
-    line: Line,
+    line: WriteLine,
     /// Without one line there is no listing.
     needs_line: bool,
 }
 
 impl ListingOutgoing {
     /// What `line` appends for each of `entries`.
-    pub(crate) fn new(entries: Entries, line: Line) -> Self {
+    pub(crate) fn new(entries: Entries, line: WriteLine) -> Self {
         Self { head: Vec::new(), entries, line, needs_line: false }
     }
 
@@ -222,7 +225,8 @@ impl Outgoing for ListingOutgoing {
     }
 
     fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
-        let (start, before) = (Instant::now(), out.len());
+        let start = Instant::now();
+        let before = out.len();
         out.append(&mut self.head);
         while out.len() - before < room && start.elapsed() < GATHER {
             let Some(entry) = self.entries.next() else { return Ok(false) };

@@ -2,8 +2,8 @@
 //! stands in it.
 
 use std::fmt::Display;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use log::Level;
@@ -11,6 +11,7 @@ use log::Level;
 use super::line::{self, Line, Stamp};
 use super::observer::{Event, EventKind, Observer, SessionEnd};
 use super::writer::LogWriter;
+use crate::lock::unpoisoned;
 use crate::net::complaints::Complaints;
 
 /// How the lines of a log are written.
@@ -64,7 +65,8 @@ impl EventLog {
 
     /// Writes a line of words for people, between those of the events.
     pub fn message(&self, level: Level, text: impl Display) {
-        let (time, text) = (Stamp::now(), text.to_string());
+        let time = Stamp::now();
+        let text = text.to_string();
         let line = match self.format() {
             LogFormat::Text => format!("{time} {}", line::printable(&text)),
             LogFormat::Json => Line::message(level, &text).json(&time),
@@ -79,7 +81,8 @@ impl Observer for EventLog {
         if level(event) > Level::Info && !self.is_verbose && unsaid == 0 {
             return;
         }
-        let (time, line) = (Stamp::now(), Line::of(event, unsaid));
+        let time = Stamp::now();
+        let line = Line::of(event, unsaid);
         self.writer.line(&match self.format() {
             LogFormat::Text => format!("{time} {line}"),
             LogFormat::Json => line.json(&time),
@@ -129,7 +132,7 @@ impl Refusals {
     /// How many of the kind had no line before this one; `None` if this one has none either.
     fn due(&self, event: &Event<'_>) -> Option<u64> {
         let EventKind::Refused(refusal) = event.kind else { return event.unsaid };
-        let mut complaints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut complaints = unpoisoned(self.0.lock());
         complaints.due(refusal.as_str(), 1, Instant::now())
     }
 }

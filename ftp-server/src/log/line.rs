@@ -191,7 +191,8 @@ fn cut(escaped: &str, special: &str) -> String {
         }
         written
     };
-    let (mark, mut written) = (write(MARK), String::new());
+    let mark = write(MARK);
+    let mut written = String::new();
     // Where it can be cut so that the mark has room.
     let mut end = 0;
     let mut rest = escaped;
@@ -260,8 +261,12 @@ impl Stamp {
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (time, millis) = calendar(self.0);
-        let (year, month, day) = (time.year(), time.month(), time.day());
-        let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+        let year = time.year();
+        let month = time.month();
+        let day = time.day();
+        let hour = time.hour();
+        let minute = time.minute();
+        let second = time.second();
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
     }
 }
@@ -304,9 +309,11 @@ mod tests {
 
     #[test]
     fn every_event_has_its_fields_in_order() {
-        let (path, to) = (VirtualPath::root().join(b"a \"b\""), VirtualPath::root().join(b"c"));
+        let path = VirtualPath::root().join(b"a \"b\"");
+        let to = VirtualPath::root().join(b"c");
         let path = &path;
-        let (session, user) = (Some(7), Some(&b"cam1"[..]));
+        let session = Some(7);
+        let user = Some(&b"cam1"[..]);
         let transfer = Transfer {
             verb: Verb::Stor,
             path,

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::lock::unpoisoned;
 use crate::{limits, threads};
 
 /// Where a log goes. Whoever writes never waits: a thread of its own does, for a pipe that nobody
@@ -19,16 +20,16 @@ use crate::{limits, threads};
 #[derive(Clone)]
 pub struct LogWriter(Arc<Handle>);
 
-struct Handle(Arc<Shared>);
+struct Handle(Arc<Channel>);
 
-struct Shared {
+struct Channel {
     name: String,
-    state: Mutex<State>,
+    state: Mutex<Pending>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct Pending {
     /// Whole lines, with their line ends.
     waiting: Vec<u8>,
     /// What the thread is to write to from now on.
@@ -43,7 +44,7 @@ struct State {
 }
 
 /// What the thread writes to.
-struct Target {
+struct Sink {
     writer: Box<dyn Write + Send>,
     /// The last line that was written lacks its end.
     is_torn: bool,
@@ -51,7 +52,7 @@ struct Target {
     is_failing: bool,
 }
 
-impl Target {
+impl Sink {
     const fn new(writer: Box<dyn Write + Send>) -> Self {
         Self { writer, is_torn: false, is_failing: false }
     }
@@ -70,9 +71,10 @@ impl LogWriter {
     ///
     /// The system's, if it refuses a thread.
     pub fn start(name: impl Into<String>, target: impl Write + Send + 'static) -> io::Result<Self> {
-        let state = State { target: Some(Box::new(target)), ..State::default() };
-        let (name, state) = (name.into(), Mutex::new(state));
-        let shared = Arc::new(Shared { name, state, changed: Condvar::new() });
+        let state = Pending { target: Some(Box::new(target)), ..Pending::default() };
+        let name = name.into();
+        let state = Mutex::new(state);
+        let shared = Arc::new(Channel { name, state, changed: Condvar::new() });
         let writing = Arc::clone(&shared);
         threads::start(Some("ftp-log"), limits::SESSION_STACK, move || writing.run())?;
         Ok(Self(Arc::new(Handle(shared))))
@@ -142,19 +144,19 @@ impl Drop for Handle {
     }
 }
 
-impl Shared {
+impl Channel {
     fn run(&self) {
-        let mut target = Target::new(Box::new(io::sink()));
+        let mut target = Sink::new(Box::new(io::sink()));
         let mut lines = Vec::new();
         loop {
             let mut state = self.state();
             state.is_busy = false;
             self.changed.notify_all();
             while state.waiting.is_empty() && state.target.is_none() && !state.is_over {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = unpoisoned(self.changed.wait(state));
             }
             if let Some(new) = state.target.take() {
-                target = Target::new(new);
+                target = Sink::new(new);
             }
             if state.waiting.is_empty() && state.is_over {
                 return;
@@ -168,8 +170,8 @@ impl Shared {
     }
 
     /// Writes lines, or loses what cannot be written of them.
-    fn write(&self, target: &mut Target, lines: &[u8]) {
-        let Target { writer, is_torn, is_failing } = target;
+    fn write(&self, target: &mut Sink, lines: &[u8]) {
+        let Sink { writer, is_torn, is_failing } = target;
         let (mut end, mut rest): (&[u8], _) = (if *is_torn { b"\n" } else { b"" }, lines);
         let passed =
             self.pass(&mut **writer, &mut end).and_then(|()| self.pass(&mut **writer, &mut rest));
@@ -224,14 +226,13 @@ impl Shared {
         while state.is_busy || !state.waiting.is_empty() {
             let Some(rest) = limit.checked_sub(start.elapsed()) else { return false };
             let woken = self.changed.wait_timeout(state, rest);
-            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+            state = unpoisoned(woken).0;
         }
         true
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it is held; what a poisoned one holds is as good as any.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, Pending> {
+        unpoisoned(self.state.lock())
     }
 }
 
@@ -323,7 +324,8 @@ mod tests {
         rustix::fs::fcntl_setfl(&pipe, rustix::fs::OFlags::NONBLOCK).unwrap();
         let writer = LogWriter::start("a pipe", pipe).unwrap();
         // More than the pipe holds, and no more than may wait.
-        let (line, count) = ("x".repeat(99), limits::LOG_WAITING / 100);
+        let line = "x".repeat(99);
+        let count = limits::LOG_WAITING / 100;
         (0..count).for_each(|_| writer.line(&line));
         assert!(!writer.flush(Duration::from_millis(50)), "nobody reads");
         let reading = thread::spawn(move || read_all(reader));
@@ -354,7 +356,8 @@ mod tests {
     #[test]
     fn a_log_goes_on_in_another_file() {
         let directory = tempfile::tempdir().unwrap();
-        let (old, new) = (directory.path().join("old"), directory.path().join("new"));
+        let old = directory.path().join("old");
+        let new = directory.path().join("new");
         let writer = LogWriter::start("a file", std::fs::File::create(&old).unwrap()).unwrap();
         writer.line("one");
         assert!(writer.flush(LONG));

@@ -52,8 +52,10 @@ fn line(event: &Event<'_>, transfer: &Transfer<'_>, now: SystemTime) -> Option<S
     let direction = if transfer.direction == Direction::Received { 'i' } else { 'o' };
     let access = if is_anonymous { 'a' } else { 'r' };
     let status = if transfer.end.is_whole() { 'c' } else { 'i' };
-    let (host, bytes) = (event.peer.ip(), transfer.bytes);
-    let (path, user) = (Word(transfer.path.as_bytes()), Word(user));
+    let host = event.peer.ip();
+    let bytes = transfer.bytes;
+    let path = Word(transfer.path.as_bytes());
+    let user = Word(user);
     let mut line = date(now);
     // Writing to a string does not fail. No special action, service `ftp`, no RFC 931, no such user.
     let _ = write!(
@@ -88,8 +90,11 @@ fn date(now: SystemTime) -> String {
     let days = usize::try_from(time.unix_seconds() / 86_400).unwrap_or_default();
     let weekday = DAYS.get(days % 7).unwrap_or(&"Thu");
     let month = MONTHS.get(usize::from(time.month()) - 1).unwrap_or(&"Jan");
-    let (day, year) = (time.day(), time.year());
-    let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+    let day = time.day();
+    let year = time.year();
+    let hour = time.hour();
+    let minute = time.minute();
+    let second = time.second();
     format!("{weekday} {month} {day:>2} {hour:02}:{minute:02}:{second:02} {year:04}")
 }
 
@@ -193,7 +198,8 @@ mod tests {
             (b"u", Transfer { verb: Verb::Mlsd, ..sent }, None),
             (b"u", Transfer { verb: Verb::Hash, direction: Direction::Read, ..sent }, None),
         ] {
-            let (session, peer) = (Some(1), ([192, 0, 2, 9], 50_000).into());
+            let session = Some(1);
+            let peer = ([192, 0, 2, 9], 50_000).into();
             let kind = EventKind::Transferred(transfer);
             let event = Event { session, user: Some(user), ..Event::of_peer(peer, kind) };
             let want = want.map(|want| format!("{head} {want}"));

@@ -7,12 +7,13 @@ use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use ftp_proto::Network;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::limits;
+use crate::lock::unpoisoned;
 use crate::service::session_handle::SessionHandle;
 
 /// How many connections of one host may be without a login wherever that leaves half of such places
@@ -24,13 +25,13 @@ const AT_ONCE: usize = 4;
 pub(crate) struct Admission {
     total: usize,
     per_host: AtomicUsize,
-    held: Mutex<Held>,
+    held: Mutex<Occupancy>,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct Occupancy {
     /// Who has a place, the oldest first.
-    places: BTreeMap<u64, Place>,
+    places: BTreeMap<u64, Occupant>,
     next: u64,
     /// How many of them are not logged in.
     pending: usize,
@@ -43,7 +44,7 @@ struct Held {
 }
 
 #[derive(Debug)]
-struct Place {
+struct Occupant {
     /// Where it is from; `None` for loopback, which may be everybody by a proxy or a tunnel.
     peer: Option<IpAddr>,
     /// Its host, if that may have only so many.
@@ -109,7 +110,7 @@ impl Admission {
         }
         let number = held.next;
         held.next += 1;
-        held.take(number, Place { peer, host, is_pending: true, line: None });
+        held.take(number, Occupant { peer, host, is_pending: true, line: None });
         drop(held);
         if let Some(line) = closed {
             line.give_way();
@@ -117,9 +118,8 @@ impl Admission {
         Some(Permit { admission: Arc::clone(self), number })
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        // Nothing panics while it is held; poisoned counts are as good as any.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> MutexGuard<'_, Occupancy> {
+        unpoisoned(self.held.lock())
     }
 }
 
@@ -138,7 +138,7 @@ impl Permit {
         let is_other =
             held.places.get(&self.number).is_some_and(|place| place.is_pending == is_logged_in);
         if is_other && let Some(place) = held.give_back(self.number) {
-            held.take(self.number, Place { is_pending: !is_logged_in, ..place });
+            held.take(self.number, Occupant { is_pending: !is_logged_in, ..place });
         }
     }
 
@@ -162,8 +162,8 @@ impl Drop for Permit {
     }
 }
 
-impl Held {
-    fn take(&mut self, number: u64, place: Place) {
+impl Occupancy {
+    fn take(&mut self, number: u64, place: Occupant) {
         if let Some(host) = place.host {
             *self.hosts.entry(host).or_default() += 1;
         }
@@ -176,7 +176,7 @@ impl Held {
         self.places.insert(number, place);
     }
 
-    fn give_back(&mut self, number: u64) -> Option<Place> {
+    fn give_back(&mut self, number: u64) -> Option<Occupant> {
         let place = self.places.remove(&number)?;
         if let Some(host) = place.host {
             count_down(&mut self.hosts, host);
@@ -210,7 +210,7 @@ impl Held {
     }
 }
 
-impl Place {
+impl Occupant {
     /// The networks that count it.
     fn networks(&self) -> impl Iterator<Item = (IpAddr, u32)> + use<> {
         let peer = self.peer;
@@ -365,7 +365,7 @@ mod tests {
 
     fn counts(admission: &Admission) -> [usize; 5] {
         let held = admission.held();
-        let Held { places, hosts, networks, .. } = &*held;
+        let Occupancy { places, hosts, networks, .. } = &*held;
         [places.len(), held.pending, held.leaving, hosts.len(), networks.len()]
     }
 
@@ -486,7 +486,8 @@ mod tests {
     fn half_of_the_places_are_for_users_ho_09() {
         let admission = Admission::new(4, 0);
         let admit = || admission.admit(address("127.0.0.1"));
-        let (first, second) = (admit().unwrap(), admit().unwrap());
+        let first = admit().unwrap();
+        let second = admit().unwrap();
         assert!(admit().is_none());
         first.set_logged_in(true);
         first.set_logged_in(true);

@@ -3,12 +3,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::config::ServerConfig;
 use crate::deadline;
 use crate::limits;
+use crate::lock::unpoisoned;
 use crate::net::admission::network_of;
 
 /// Counts the failed logins of each host.
@@ -34,7 +35,8 @@ impl Bans {
     pub(crate) fn new(config: &ServerConfig) -> Self {
         let after = if config.ban_for.is_zero() { 0 } else { config.ban_after };
         let after = usize::try_from(after).unwrap_or(usize::MAX).min(limits::BAN_AFTER);
-        let (window, lasting) = (config.ban_window, config.ban_for);
+        let window = config.ban_window;
+        let lasting = config.ban_for;
         Self { after, window, lasting, hosts: Mutex::default() }
     }
 
@@ -97,8 +99,7 @@ impl Bans {
     }
 
     fn hosts(&self) -> MutexGuard<'_, HashMap<IpAddr, Record>> {
-        // Nothing panics while it is held; a poisoned map is as good as any.
-        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.hosts.lock())
     }
 }
 
@@ -115,7 +116,8 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn bans(ban_after: u32) -> Bans {
-        let (ban_window, ban_for) = (10 * MINUTE, 5 * MINUTE);
+        let ban_window = 10 * MINUTE;
+        let ban_for = 5 * MINUTE;
         Bans::new(&ServerConfig { ban_after, ban_window, ban_for, ..ServerConfig::default() })
     }
 
@@ -125,9 +127,11 @@ mod tests {
 
     #[test]
     fn a_host_that_fails_too_often_is_banned_for_a_while_hs_28() {
-        let (bans, start) = (bans(3), Instant::now());
+        let bans = bans(3);
+        let start = Instant::now();
         let at = |minutes| start + minutes * MINUTE;
-        let (host, other) = (address("192.0.2.1"), address("192.0.2.2"));
+        let host = address("192.0.2.1");
+        let other = address("192.0.2.2");
         for (minute, begins) in [(0, false), (1, false), (10, false), (10, true), (11, false)] {
             // At ten, the first one is too long ago.
             assert_eq!(bans.note(host, at(minute)), begins, "{minute}");
@@ -148,7 +152,8 @@ mod tests {
 
     #[test]
     fn one_ipv6_network_is_one_host_and_loopback_none_hs_28() {
-        let (bans, now) = (bans(2), Instant::now());
+        let bans = bans(2);
+        let now = Instant::now();
         assert!(!bans.note(address("2001:db8::1"), now));
         assert!(bans.note(address("2001:db8::ffff:1"), now));
         assert!(bans.hold(address("2001:db8::2"), now));
@@ -177,7 +182,8 @@ mod tests {
 
     #[test]
     fn the_table_has_a_bound_and_bans_stay_in_it_hs_28() {
-        let (bans, start) = (bans(2), Instant::now());
+        let bans = bans(2);
+        let start = Instant::now();
         let host = |number: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(0x0A00_0000 + number));
         let most = u32::try_from(limits::BAN_HOSTS).unwrap();
         assert!(!bans.note(host(0), start) && bans.note(host(0), start));

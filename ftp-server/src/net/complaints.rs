@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn some_a_second_may_be_more_than_one_ho_06() {
-        let (mut complaints, start) = (Complaints::default(), Instant::now());
+        let mut complaints = Complaints::default();
+        let start = Instant::now();
         let mut due = |millis| complaints.due("a", 3, start + Duration::from_millis(millis));
         let said = [0, 1, 2, 3, 4, 1_000, 1_001].map(&mut due);
         assert_eq!(said, [Some(0), Some(0), Some(0), None, None, Some(2), Some(0)]);

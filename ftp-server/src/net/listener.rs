@@ -142,7 +142,8 @@ fn turn_away(
     if greeting == Greeting::Clear {
         socket::refuse(stream, &refusal.reply());
     }
-    let (peer, kind) = (socket::canonical(peer), EventKind::Refused(refusal));
+    let peer = socket::canonical(peer);
+    let kind = EventKind::Refused(refusal);
     context.observers.tell_unharmed(&Event::of_peer(peer, kind));
 }
 

@@ -5,10 +5,11 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
 use super::session_handle::SessionHandle;
+use crate::lock::unpoisoned;
 use crate::log::{Event, EventKind, Observers};
 use crate::net::admission::host_of;
 use crate::{limits, threads};
@@ -16,17 +17,17 @@ use crate::{limits, threads};
 /// Who waits for an authenticator, and a thread that looks after them. Dropped, the thread ends.
 #[derive(Debug, Default)]
 pub(crate) struct Watchdog {
-    shared: Arc<Shared>,
+    shared: Arc<Overseer>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
+struct Overseer {
+    state: Mutex<Watched>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Watched {
     watched: HashMap<u64, (Instant, Arc<SessionHandle>)>,
     /// Until when bans last, and who brought them about: one of each host that is banned.
     bans: Vec<(Instant, SocketAddr)>,
@@ -39,7 +40,7 @@ struct State {
 /// One session that is watched; dropping it, it is no more.
 #[derive(Debug)]
 pub(crate) struct LoginWatch {
-    shared: Arc<Shared>,
+    shared: Arc<Overseer>,
     number: u64,
 }
 
@@ -103,7 +104,7 @@ impl Drop for Watchdog {
     }
 }
 
-impl Shared {
+impl Overseer {
     fn run(&self, observers: &Observers) {
         let mut state = self.state();
         while !state.is_over {
@@ -132,19 +133,18 @@ impl Shared {
             let wakes_at = first.or(state.wakes_at.filter(|at| *at > now));
             state.wakes_at = wakes_at;
             state = match wakes_at {
-                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => unpoisoned(self.changed.wait(state)),
                 Some(at) => {
                     let rest = at.saturating_duration_since(now);
                     let woken = self.changed.wait_timeout(state, rest);
-                    woken.unwrap_or_else(PoisonError::into_inner).0
+                    unpoisoned(woken).0
                 }
             };
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it is held; a poisoned map is as good as any.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, Watched> {
+        unpoisoned(self.state.lock())
     }
 }
 

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::session_handle::SessionHandle;
 use super::session_list::SessionInfo;
 use crate::limits;
+use crate::lock::unpoisoned;
 use crate::net::socket;
 use crate::tls::Resumed;
 
@@ -123,7 +124,7 @@ impl Register {
             }
             let Some(rest) = limit.checked_sub(start.elapsed()) else { break };
             let woken = self.gone.wait_timeout(sessions, rest.min(limits::TICK));
-            sessions = woken.unwrap_or_else(PoisonError::into_inner).0;
+            sessions = unpoisoned(woken).0;
         }
         (sessions.len(), cut.iter().filter(|number| !sessions.contains_key(number)).count())
     }
@@ -131,12 +132,11 @@ impl Register {
     /// Waits until no session is left, or for `limit`; returns how many are left.
     pub(crate) fn wait(&self, limit: Duration) -> usize {
         let woken = self.gone.wait_timeout_while(self.sessions(), limit, |left| !left.is_empty());
-        woken.unwrap_or_else(PoisonError::into_inner).0.len()
+        unpoisoned(woken).0.len()
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<u64, Arc<SessionHandle>>> {
-        // Nothing panics while it is held; a poisoned map is as good as any.
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.sessions.lock())
     }
 }
 

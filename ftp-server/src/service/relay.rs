@@ -1,10 +1,11 @@
 //! Fresh threads for sessions that cannot go on in theirs.
 
 use std::io;
+use std::sync::Mutex;
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::lock::unpoisoned;
 use crate::{limits, threads};
 
 /// A session that is handed from its thread to another.
@@ -31,18 +32,18 @@ impl Relay {
         let work =
             move || sessions.into_iter().for_each(|session: Box<dyn Handover>| session.go_on());
         let relay = threads::start(Some("ftp-relay"), limits::SESSION_STACK, work)?;
-        *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue);
+        *unpoisoned(self.queue.lock()) = Some(queue);
         Ok(relay)
     }
 
     /// Takes no more sessions.
     pub(crate) fn stop(&self) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        unpoisoned(self.queue.lock()).take();
     }
 
     /// Lets a session go on in another thread, or has it give up when no more are taken.
     pub(crate) fn pass(&self, session: Box<dyn Handover>) {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = unpoisoned(self.queue.lock());
         let unsent = match &*queue {
             Some(queue) => queue.send(session).map_err(|unsent| unsent.0).err(),
             None => Some(session),

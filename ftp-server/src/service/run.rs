@@ -66,8 +66,7 @@ struct EndNotice {
 impl EndNotice {
     fn tell(&self, end: SessionEnd<'_>) {
         let kind = EventKind::Ended { duration: self.start.elapsed(), end };
-        let (session, peer) = (Some(self.number), self.peer);
-        let event = Event { session, ..Event::of_peer(peer, kind) };
+        let event = Event { session: Some(self.number), ..Event::of_peer(self.peer, kind) };
         self.current.get().observers.tell_unharmed(&event);
     }
 }
@@ -109,8 +108,16 @@ impl Runner {
         let strict = session.context.config.strict_crlf;
         let control = Control::new(Arc::clone(&registration.line), strict);
         session.number = registration.number;
-        let (lines, bad_lines, is_inside, start) = (0, 0, false, Instant::now());
-        Self { control, session, permit, registration, lines, bad_lines, is_inside, start }
+        Self {
+            control,
+            session,
+            permit,
+            registration,
+            lines: 0,
+            bad_lines: 0,
+            is_inside: false,
+            start: Instant::now(),
+        }
     }
 
     /// The control connection as the register of sessions knows it.
@@ -160,9 +167,12 @@ impl Runner {
     }
 
     fn ending(&self) -> EndNotice {
-        let Session { current, number, peer, .. } = &self.session;
-        let (current, number, peer) = (Arc::clone(current), *number, *peer);
-        EndNotice { current, number, peer, start: self.start }
+        EndNotice {
+            current: Arc::clone(&self.session.current),
+            number: self.session.number,
+            peer: self.session.peer,
+            start: self.start,
+        }
     }
 
     /// Lets the session do something with a panic kept to it, and told of.
@@ -246,7 +256,8 @@ impl Runner {
         if !self.control.has_waiting()
             && let Some(DataChannel::Passive(listener)) = &self.session.channel
         {
-            let (since, unused) = (listener.since(), limits::UNUSED_LISTENER);
+            let since = listener.since();
+            let unused = limits::UNUSED_LISTENER;
             if unused.saturating_sub(since.elapsed()) < limit.saturating_sub(start.elapsed()) {
                 match self.control.next(since, unused) {
                     Arrival::TimedOut => self.session.channel = None,

@@ -1,12 +1,13 @@
 //! Who is connected, as others may see it.
 
 use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use ftp_proto::Verb;
 
+use crate::lock::unpoisoned;
 use crate::storage::VirtualPath;
 use crate::tls::TlsVersion;
 
@@ -62,23 +63,29 @@ pub(crate) struct Shown {
 
 impl Shown {
     pub(crate) fn new(peer: SocketAddr) -> Self {
-        let (user, tls, transfer) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { peer, since: SystemTime::now(), user, tls, transfer, moved: AtomicU64::new(0) }
+        Self {
+            peer,
+            since: SystemTime::now(),
+            user: Mutex::default(),
+            tls: Mutex::default(),
+            transfer: Mutex::default(),
+            moved: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn set_user(&self, user: Option<&[u8]>) {
-        *locked(&self.user) = user.map(<[u8]>::to_vec);
+        *unpoisoned(self.user.lock()) = user.map(<[u8]>::to_vec);
     }
 
     /// Says that TLS protects it from now on, or does not any more.
     pub(crate) fn set_tls(&self, version: Option<TlsVersion>) {
-        *locked(&self.tls) = version;
+        *unpoisoned(self.tls.lock()) = version;
     }
 
     /// Says what begins, or that it is over.
     pub(crate) fn set_transfer(&self, transfer: Option<(Verb, VirtualPath)>) {
         self.set_moved(0);
-        *locked(&self.transfer) = transfer;
+        *unpoisoned(self.transfer.lock()) = transfer;
     }
 
     pub(crate) fn set_moved(&self, bytes: u64) {
@@ -91,16 +98,13 @@ impl Shown {
 
     pub(crate) fn info(&self, number: u64) -> SessionInfo {
         let bytes = self.moved();
-        let activity = match locked(&self.transfer).clone() {
+        let activity = match unpoisoned(self.transfer.lock()).clone() {
             Some((verb, path)) => Activity::Transfer { verb, path, bytes },
             None => Activity::Idle,
         };
-        let (peer, since, user) = (self.peer, self.since, locked(&self.user).clone());
-        SessionInfo { number, peer, user, since, tls: *locked(&self.tls), activity }
+        let peer = self.peer;
+        let since = self.since;
+        let user = unpoisoned(self.user.lock()).clone();
+        SessionInfo { number, peer, user, since, tls: *unpoisoned(self.tls.lock()), activity }
     }
-}
-
-fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while it is held; what a poisoned one holds is as good as any.
-    value.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -194,7 +194,8 @@ impl Session {
     /// Tells of what happened in this session.
     pub(crate) fn tell(&self, kind: EventKind<'_>) {
         let user = self.user().map(|user| &*user.name);
-        let (session, peer) = (Some(self.number), self.peer);
+        let session = Some(self.number);
+        let peer = self.peer;
         let tls = self.tls();
         let unsaid = self.unsaid(&kind);
         self.context.observers.tell(&Event { session, peer, user, tls, kind, unsaid });

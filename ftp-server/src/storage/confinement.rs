@@ -172,7 +172,8 @@ mod tests {
         fs::create_dir_all(root.join("a")).unwrap();
         fs::write(outer.path().join("secret"), "s").unwrap();
         symlink("../secret", root.join("out")).unwrap();
-        let (root, outside) = (root.as_path(), outer.path());
+        let root = root.as_path();
+        let outside = outer.path();
         inside(root, || {
             fs::write(root.join("x"), "x").unwrap();
             fs::rename(root.join("x"), root.join("a/x")).unwrap();

@@ -51,7 +51,8 @@ pub(crate) struct Connection {
 impl Connection {
     pub(super) fn new(config: Arc<ServerConfig>) -> io::Result<Self> {
         let inner = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
-        let (incoming, silent) = (Vec::new(), (0, Instant::now()));
+        let incoming = Vec::new();
+        let silent = (0, Instant::now());
         Ok(Self { inner: Box::new(inner), incoming, seen: 0, is_closed: false, silent })
     }
 
@@ -152,7 +153,8 @@ impl Connection {
         sink: &mut dyn FnMut(&[u8]) -> io::Result<()>,
         shakes: bool,
     ) -> io::Result<usize> {
-        let (mut used, mut shown) = (0, self.seen);
+        let mut used = 0;
+        let mut shown = self.seen;
         while !self.is_closed
             && (!shakes || self.is_handshaking())
             && let Some(length) = record(bytes.get(shown..).unwrap_or_default())

@@ -101,7 +101,8 @@ pub(super) fn pair(certificate: &Pem, key: &Pem) -> Result<CertifiedKey, TlsErro
     let Some(leaf) = leaf else {
         return Err(unusable(&certificate.name, &"it is no X.509 certificate"));
     };
-    let (now, file) = (now(), certificate.name.clone());
+    let now = now();
+    let file = certificate.name.clone();
     if leaf.not_after < now {
         return Err(TlsError::Expired { file, end: leaf.not_after });
     }

@@ -7,18 +7,19 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Instant;
 
+use crate::lock::unpoisoned;
 use crate::{limits, threads};
 
 /// A few threads, which end when this is dropped.
 pub(super) struct Pool {
-    queue: Sender<Work>,
+    queue: Sender<Task>,
 }
 
-type Work = Box<dyn FnOnce() + Send>;
+type Task = Box<dyn FnOnce() + Send>;
 
 /// Where what comes of some work is put.
 struct Desk<T> {
@@ -34,7 +35,7 @@ struct Worker<T>(Arc<Desk<T>>);
 
 impl<T> Desk<T> {
     fn put(&self, result: Result<Option<T>, Gone>) {
-        let mut place = self.result.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut place = unpoisoned(self.result.lock());
         if matches!(&*place, Ok(None)) {
             *place = result;
         }
@@ -50,7 +51,7 @@ impl<T> Drop for Worker<T> {
 
 impl Pool {
     pub(super) fn start() -> io::Result<Self> {
-        let (queue, work) = channel::<Work>();
+        let (queue, work) = channel::<Task>();
         let work = Arc::new(Mutex::new(work));
         let processors = thread::available_parallelism().map_or(1, usize::from);
         for _ in 0..processors.min(limits::HANDSHAKE_THREADS) {
@@ -74,7 +75,7 @@ impl Pool {
         let worker = Worker(Arc::clone(&desk));
         let work = move || worker.0.put(Ok(Some(work())));
         self.queue.send(Box::new(work)).map_err(|_| gone())?;
-        let mut place = desk.result.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut place = unpoisoned(desk.result.lock());
         loop {
             match std::mem::replace(&mut *place, Ok(None)) {
                 Ok(Some(result)) => return Ok(result),
@@ -86,14 +87,14 @@ impl Pool {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             let woken = desk.changed.wait_timeout(place, rest);
-            place = woken.unwrap_or_else(PoisonError::into_inner).0;
+            place = unpoisoned(woken).0;
         }
     }
 }
 
-fn serve(queue: &Mutex<Receiver<Work>>) {
+fn serve(queue: &Mutex<Receiver<Task>>) {
     loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let next = unpoisoned(queue.lock()).recv();
         let Ok(work) = next else { return };
         // A panic is the matter of one handshake, whose session sees that nobody answers.
         let _ = catch_unwind(AssertUnwindSafe(work));

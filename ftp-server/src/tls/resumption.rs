@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use rustls::server::{ProducesTickets, StoresServerSessions};
 
 use super::provider::provider;
+use crate::lock::unpoisoned;
 
 /// How many sessions of TLS 1.2 a control connection remembers for clients that take no tickets.
 const REMEMBERED: usize = 4;
@@ -40,8 +41,7 @@ impl Resumption {
     }
 
     fn sessions(&self) -> MutexGuard<'_, VecDeque<(Vec<u8>, Vec<u8>)>> {
-        // Nothing panics while it is held.
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.remembered.lock())
     }
 }
 
@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn a_ticket_is_good_for_its_own_control_connection_alone_tl_11() {
-        let (ours, others) = (Resumption::new().unwrap(), Resumption::new().unwrap());
+        let ours = Resumption::new().unwrap();
+        let others = Resumption::new().unwrap();
         let ticket = ours.encrypt(b"a session").unwrap();
         assert_eq!(ours.decrypt(&ticket).unwrap(), b"a session");
         assert_eq!(others.decrypt(&ticket), None);

@@ -188,7 +188,8 @@ impl<'a> Pump<'a> {
         let Some(file) = outgoing.descriptor() else { return Ok(false) };
         let mut pace = Pace::new(SENDFILE, SENDFILE_MAX);
         loop {
-            let (data, most) = (self.data, usize::try_from(pace.size()).unwrap_or(usize::MAX));
+            let data = self.data;
+            let most = usize::try_from(pace.size()).unwrap_or(usize::MAX);
             let send = |most| pace.step(|_| rustix::fs::sendfile(data, file, None, most));
             match self.step(most, send)? {
                 Ok(0) => return Ok(true),
@@ -247,7 +248,7 @@ impl<'a> Pump<'a> {
         Ok(())
     }
 
-    fn receive(&mut self, target: &mut Target<'_>) -> Result<(), PumpEnd> {
+    fn receive(&mut self, target: &mut UploadTarget<'_>) -> Result<(), PumpEnd> {
         let mut buffer = self.buffers.small();
         loop {
             let mut data = self.data;
@@ -277,13 +278,13 @@ impl<'a> Pump<'a> {
 }
 
 /// Where received bytes go to, in the form in which they are stored.
-struct Target<'a> {
+struct UploadTarget<'a> {
     upload: &'a mut dyn Upload,
     ascii: Option<AsciiDecoder>,
     converted: Vec<u8>,
 }
 
-impl Target<'_> {
+impl UploadTarget<'_> {
     const fn converts(&self) -> bool {
         self.ascii.is_some()
     }
@@ -341,7 +342,7 @@ pub(crate) fn receive(
     monitor: &mut dyn Monitor,
 ) -> (u64, PumpEnd) {
     let mut pump = Pump::new(data, limits, monitor);
-    let mut target = Target { upload, ascii, converted: Vec::new() };
+    let mut target = UploadTarget { upload, ascii, converted: Vec::new() };
     let received = match protection {
         None => pump.receive(&mut target),
         Some(connection) => pump.receive_protected(connection, &mut target),
@@ -406,7 +407,8 @@ mod tests {
         let stream = super::super::passive::prepare(listener.accept().unwrap().0).unwrap();
         let reader = thread::spawn(move || client.read_to_end(&mut Vec::new()).unwrap());
         let throttle = Throttle::new(Rate::new(32_000));
-        let (begun, mut monitor) = (Instant::now(), Counting(0));
+        let begun = Instant::now();
+        let mut monitor = Counting(0);
         // Its turn comes each sixteenth of a second: a stall is shorter, and is none.
         let pool = Buffers::new(0);
         let limits = PumpLimits {
@@ -481,7 +483,8 @@ mod tests {
                 buffers: &pool,
                 may_be_cut: false,
             };
-            let (mut source, mut target) = (Counted::default(), Counted::default());
+            let mut source = Counted::default();
+            let mut target = Counted::default();
             source.end = LENGTH;
             thread::scope(|scope| {
                 for stream in [&to, &from] {

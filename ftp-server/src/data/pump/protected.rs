@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rustix::event::PollFlags;
 
-use super::{Pump, PumpEnd, Target};
+use super::{Pump, PumpEnd, UploadTarget};
 use crate::data::Outgoing;
 use crate::tls::{Connection, RECORD, size_of_records};
 
@@ -24,7 +24,8 @@ impl Pump<'_> {
     ) -> Result<(), PumpEnd> {
         // Where it fails, all is sent as well.
         let _ = rustix::net::sockopt::set_tcp_cork(self.data, true);
-        let (mut buffer, mut records) = (self.buffers.small(), self.buffers.small());
+        let mut buffer = self.buffers.small();
+        let mut records = self.buffers.small();
         let mut more = true;
         while more {
             more = self.fill(&mut buffer, outgoing)?;
@@ -70,7 +71,7 @@ impl Pump<'_> {
     pub(super) fn receive_protected(
         &mut self,
         connection: &mut Connection,
-        target: &mut Target<'_>,
+        target: &mut UploadTarget<'_>,
     ) -> Result<(), PumpEnd> {
         let mut buffer = self.buffers.of_size(RECORD);
         // What came right behind the handshake.
@@ -82,7 +83,8 @@ impl Pump<'_> {
         loop {
             let space = buffer.space();
             let is_full = end == space.len();
-            let (mut plain, mut failed) = (0, None);
+            let mut plain = 0;
+            let mut failed = None;
             let came = space.get_mut(..end).unwrap_or_default();
             let decrypted = connection.decrypt(came, &mut answer, &mut |bytes| {
                 plain += bytes.len();

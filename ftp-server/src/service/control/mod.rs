@@ -297,7 +297,8 @@ impl Control {
         if stream.shutdown(Shutdown::Write).is_err() {
             return;
         }
-        let (start, mut left) = (Instant::now(), limits::LAST_INPUT);
+        let start = Instant::now();
+        let mut left = limits::LAST_INPUT;
         let mut bytes = [0; 1_024];
         while let Some(rest) = limits::LAST_WAIT.checked_sub(start.elapsed()) {
             match rustix::net::recv(stream, &mut bytes, RecvFlags::DONTWAIT) {

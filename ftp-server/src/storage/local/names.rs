@@ -97,7 +97,8 @@ pub(super) fn rename(
     let (from_directory, from_name) = files.parent(from)?;
     let (to_directory, to_name) = files.parent(to)?;
     let names = |directory: &Directory| directory.names(files.policy.sync, None).map_err(system);
-    let (to_names, from_names) = (names(&to_directory)?, names(&from_directory)?);
+    let to_names = names(&to_directory)?;
+    let from_names = names(&from_directory)?;
     let usage = files.root.usage();
     let change = usage.change();
     change.moves(|| from_directory.metadata(from_name).ok());

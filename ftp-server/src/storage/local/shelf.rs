@@ -5,9 +5,10 @@
 //! any more, and forgotten where it should make way. One whose day is over counts, and makes way, as
 //! long as nobody has swept it away.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::name::{self, Owner};
+use crate::lock::unpoisoned;
 use crate::storage::Metadata;
 
 /// All that is kept below one root.
@@ -36,8 +37,7 @@ impl Part {
 
 impl Shelf {
     fn parts(&self) -> MutexGuard<'_, Vec<Part>> {
-        // Nothing that panics is done while it is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.0.lock())
     }
 
     /// Adds a part, or says of one that is there how long it is now.

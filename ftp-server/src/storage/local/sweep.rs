@@ -161,7 +161,8 @@ impl<'a> Walk<'a> {
     }
 
     fn enter(&mut self, directory: OwnedFd, identity: (u64, u64), name: Vec<u8>) {
-        let (below, directory) = (Vec::new(), Some(directory));
+        let below = Vec::new();
+        let directory = Some(directory);
         self.way.push(Level { directory, identity, name, below, position: 0, is_read: false });
         let far = self.way.len().checked_sub(OPEN + 1);
         if let Some(far) = far.and_then(|far| self.way.get_mut(far)) {
@@ -220,7 +221,9 @@ impl<'a> Walk<'a> {
             return;
         };
         let mut entries = RawDir::new(&directory, buffer.spare_capacity_mut());
-        let (mut below, mut position, mut is_read) = (Vec::new(), level.position, false);
+        let mut below = Vec::new();
+        let mut position = level.position;
+        let mut is_read = false;
         loop {
             let entry = match entries.next() {
                 Some(Ok(entry)) => entry,
@@ -259,7 +262,8 @@ impl<'a> Walk<'a> {
         }
         if let Some(level) = self.way.last_mut() {
             let directory = Some(directory);
-            let (identity, name) = (level.identity, std::mem::take(&mut level.name));
+            let identity = level.identity;
+            let name = std::mem::take(&mut level.name);
             *level = Level { directory, identity, name, below, position, is_read };
         }
     }
@@ -336,7 +340,7 @@ pub(super) fn empty(parent: &Directory, name: &[u8]) -> bool {
 }
 
 /// An open directory, and its device and inode.
-type Opened = (OwnedFd, (u64, u64));
+type OpenedDirectory = (OwnedFd, (u64, u64));
 
 /// How a directory is opened.
 const FLAGS: OFlags = OFlags::RDONLY
@@ -347,7 +351,7 @@ const FLAGS: OFlags = OFlags::RDONLY
 
 /// Opens a directory in another that is on `device`, and says what it is. `None` for the top of a
 /// file system that has no files, such as `/proc`.
-fn open(directory: impl AsFd, name: &[u8], device: u64) -> Result<Option<Opened>, Errno> {
+fn open(directory: impl AsFd, name: &[u8], device: u64) -> Result<Option<OpenedDirectory>, Errno> {
     let below = retry_on_intr(|| openat(&directory, name, FLAGS, Mode::empty()))?;
     let found = root::metadata_of(&below)?.identity;
     let is_made_up = || fstatvfs(&below).is_ok_and(|system| system.f_blocks == 0);

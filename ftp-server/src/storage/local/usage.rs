@@ -8,12 +8,11 @@
 //! and remove files meanwhile. What the walk may have missed of that is counted besides, and what
 //! it may have met in vain is not taken away: the count may be too high then, never too low.
 
-use std::sync::{
-    Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
-};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
 
 use super::shelf::Shelf;
+use crate::lock::unpoisoned;
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
 
 /// How old a count may be, for whoever still has room by it.
@@ -46,7 +45,7 @@ pub(super) struct Usage {
     /// whom the size of what goes is then sure. A walk has it at its beginning and at its end, so
     /// that whatever happens does so before it, during it or after it. Comes before `state`.
     names: RwLock<()>,
-    state: Mutex<State>,
+    state: Mutex<UsageState>,
     /// A thread that counted has ended.
     counted: Condvar,
     /// What is kept of cut uploads.
@@ -56,7 +55,7 @@ pub(super) struct Usage {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct UsageState {
     count: Option<Count>,
     /// How many counts there were.
     counts: u64,
@@ -97,7 +96,7 @@ struct Meanwhile {
     is_unknown: bool,
 }
 
-impl State {
+impl UsageState {
     fn total(&self) -> u64 {
         self.count.as_ref().map_or(0, |count| count.bytes).saturating_add(self.running)
     }
@@ -137,7 +136,7 @@ impl State {
 impl Usage {
     /// The one of this root.
     pub(super) fn of(identity: Identity) -> Arc<Self> {
-        let mut usages = USAGES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut usages = unpoisoned(USAGES.lock());
         let known = usages.iter().find(|(known, _)| *known == identity);
         if let Some(usage) = known.and_then(|(_, usage)| usage.upgrade()) {
             return usage;
@@ -148,9 +147,8 @@ impl Usage {
         usage
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that panics is done while it is held.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, UsageState> {
+        unpoisoned(self.state.lock())
     }
 
     /// How many bytes of `limit` are left, `None` if that is not known within `longest`: without a
@@ -169,7 +167,8 @@ impl Usage {
         let start = Instant::now();
         let mut state = self.state();
         loop {
-            let (left, uploads) = (state.left(limit), state.uploads);
+            let left = state.left(limit);
+            let uploads = state.uploads;
             if state.count.as_ref().is_some_and(|count| !count.is_too_old(left, uploads)) {
                 return Ok(Some(left));
             }
@@ -188,9 +187,9 @@ impl Usage {
             if wait.is_zero() {
                 return Ok(None);
             }
-            let is_counting = |state: &mut State| state.is_counting;
+            let is_counting = |state: &mut UsageState| state.is_counting;
             let waited = self.counted.wait_timeout_while(state, wait, is_counting);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = unpoisoned(waited).0;
         }
     }
 
@@ -212,7 +211,8 @@ impl Usage {
                 let bytes = seen.bytes.saturating_add(meanwhile.bytes).max(least);
                 // It may have met what uploads write in place that began before this.
                 state.counts += 1;
-                let (made, is_doubtful) = (Instant::now(), false);
+                let made = Instant::now();
+                let is_doubtful = false;
                 state.count = Some(Count { bytes, made, is_doubtful });
                 return;
             }
@@ -220,14 +220,14 @@ impl Usage {
     }
 
     fn alone(&self) -> RwLockWriteGuard<'_, ()> {
-        self.names.write().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.names.write())
     }
 
     /// Waits until nobody counts.
     #[cfg(test)]
     pub(super) fn settle(&self) {
         let waited = self.counted.wait_while(self.state(), |state| state.is_counting);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        drop(unpoisoned(waited));
     }
 
     /// Lets it seem that somebody counts, or has ended to.
@@ -258,7 +258,7 @@ impl Usage {
     }
 
     fn growing(&self) -> MutexGuard<'_, Vec<(Identity, u64)>> {
-        self.growing.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.growing.lock())
     }
 
     /// A file is being added to from now on, which may yet be cut back to this length.
@@ -288,7 +288,7 @@ impl Usage {
 
     /// To be held while something gets a name, or loses one.
     pub(super) fn change(&self) -> Change<'_> {
-        let shared = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let shared = unpoisoned(self.names.read());
         if self.state().count.is_none() {
             return Change { usage: self, alone: None, _shared: Some(shared) };
         }
@@ -301,7 +301,8 @@ impl Usage {
     pub(super) fn charge(self: &Arc<Self>, limit: Option<u64>) -> Charge {
         let mut state = self.state();
         state.uploads += 1;
-        let (usage, counts) = (Arc::clone(self), state.counts);
+        let usage = Arc::clone(self);
+        let counts = state.counts;
         Charge { usage, limit, bytes: 0, in_place: false, counts }
     }
 }

@@ -245,7 +245,8 @@ fn a_directory_swapped_for_a_link_lets_nothing_out_hp_03() {
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let (one, two) = (tree.root.join("d"), tree.root.join("other"));
+                let one = tree.root.join("d");
+                let two = tree.root.join("other");
                 while !done.load(Ordering::Relaxed) {
                     renameat_with(CWD, &one, CWD, &two, RenameFlags::EXCHANGE).unwrap();
                 }

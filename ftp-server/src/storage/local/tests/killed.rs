@@ -170,7 +170,8 @@ fn kill_servers(runs: usize, replaces: bool, killed: &mut [usize; PHASES.len()])
     let phases = if replaces { PHASES.len() } else { PHASES_OF_NEW };
     for run in 0..runs {
         let phase = PHASES[run % phases];
-        let (old, new) = (content(2 * run), content(2 * run + 1));
+        let old = content(2 * run);
+        let new = content(2 * run + 1);
         let target = tree.root.join("target");
         match replaces {
             true => fs::write(&target, &old).unwrap(),

@@ -27,7 +27,8 @@ impl Tree {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let top = std::env::temp_dir().join(format!("ftp-local-{}-{number}", std::process::id()));
-        let (root, outside) = (top.join("root"), top.join("outside"));
+        let root = top.join("root");
+        let outside = top.join("outside");
         fs::create_dir_all(&root).unwrap();
         fs::create_dir_all(&outside).unwrap();
         fs::write(outside.join("secret"), b"secret").unwrap();

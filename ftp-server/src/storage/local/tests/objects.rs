@@ -252,7 +252,8 @@ fn mkdir_makes_one_directory_cm_85_cm_86_fs_06() {
     let tree = Tree::new();
     tree.put("f", "f");
     tree.link("nowhere", "dangling");
-    let (longest, too_long) = ("x".repeat(255), "x".repeat(256));
+    let longest = "x".repeat(255);
+    let too_long = "x".repeat(256);
     for storage in tree.storages() {
         for name in ["d", "d/e", &longest, "\u{e9}", " "] {
             storage.mkdir(&path(name)).unwrap();
@@ -490,9 +491,12 @@ fn space_is_what_the_file_system_has_left_cm_54_cm_128() {
             system.f_bavail * system.f_frsize
         };
         // Others write to the same file system meanwhile.
-        let (before, told, after) = (free(), storage.space(&path("d")).unwrap(), free());
+        let before = free();
+        let told = storage.space(&path("d")).unwrap();
+        let after = free();
         let slack = 1 << 30;
-        let (least, most) = (before.min(after), before.max(after));
+        let least = before.min(after);
+        let most = before.max(after);
         assert!(least.saturating_sub(slack) <= told && told <= most + slack, "{told}");
         assert!(storage.space(&path("/")).unwrap() > 0);
         assert_eq!(kind(storage.space(&path("f"))), Some(NotDirectory));
@@ -534,7 +538,9 @@ fn what_a_storage_leaves_out_is_unsupported() {
     let least: Box<dyn Storage> = Box::new(Least(tree.storage()));
     assert_eq!(least.capabilities(), Capabilities::NONE);
     assert_eq!(tree.storage().capabilities(), Capabilities::ALL);
-    let (f, d, new) = (path("f"), path("d"), path("new"));
+    let f = path("f");
+    let d = path("d");
+    let new = path("new");
     for refused in [
         kind(least.remove(&f)),
         kind(least.rmdir(&d)),

@@ -207,10 +207,13 @@ fn many_uploads_at_once_never_have_more_than_the_limit_hp_23() {
     let tree = Tree::new();
     // Two logins, as before and behind a change of the configuration.
     let storages = [tree.storage().with_quota(LIMIT), tree.storage().with_quota(LIMIT)];
-    let (refused, stored) = (AtomicU64::new(0), AtomicU64::new(0));
+    let refused = AtomicU64::new(0);
+    let stored = AtomicU64::new(0);
     thread::scope(|scope| {
         for number in 0..8_usize {
-            let (storage, refused, stored) = (&storages[number % 2], &refused, &stored);
+            let storage = &storages[number % 2];
+            let refused = &refused;
+            let stored = &stored;
             scope.spawn(move || {
                 for round in 0..40 {
                     let name = format!("{}", (number + round) % 5);
@@ -255,14 +258,16 @@ fn what_comes_while_it_is_counted_is_not_missed_hp_23() {
         (0..50).for_each(|file| tree.put(&format!("d{number}/{file}"), b"x"));
     }
     tree.put("d0/moved", [b'm'; MOVED]);
-    let (free, limited) = (tree.storage(), tree.storage().with_quota(LIMIT));
+    let free = tree.storage();
+    let limited = tree.storage().with_quota(LIMIT);
     let is_over = std::sync::atomic::AtomicBool::new(false);
     let least = thread::scope(|scope| {
         scope.spawn(|| {
             let mut at = 0;
             while !is_over.load(Ordering::SeqCst) {
                 let to = (at + 7) % 20;
-                let (from, to_path) = (format!("d{at}/moved"), format!("d{to}/moved"));
+                let from = format!("d{at}/moved");
+                let to_path = format!("d{to}/moved");
                 free.rename(&path(&from), &path(&to_path), false).unwrap();
                 at = to;
             }
@@ -457,7 +462,8 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
     const LIMIT: u64 = 10_000;
     let tree = Tree::new();
     tree.put("a", [b'a'; 1_000]);
-    let (free, limited) = (tree.storage(), tree.storage().with_quota(LIMIT));
+    let free = tree.storage();
+    let limited = tree.storage().with_quota(LIMIT);
     // Counted while somebody without a limit adds to a file in place.
     for end in [None, Some(StreamEnd::Cut)] {
         let mut upload = free.write(&path("a"), WriteMode::Append).unwrap();
@@ -496,7 +502,8 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
     tree.put("c", [b'c'; 2_000]);
     assert_eq!(limited.quota().unwrap().unwrap(), LIMIT - tree.bytes() + 2_000);
     // Nor has the thread that counted.
-    let (usage, root) = (limited.files.root.usage(), &limited.files.root);
+    let usage = limited.files.root.usage();
+    let root = &limited.files.root;
     while Arc::strong_count(usage) > 2 || Arc::strong_count(root) > 1 {
         thread::yield_now();
     }

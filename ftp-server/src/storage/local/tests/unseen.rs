@@ -26,7 +26,8 @@ fn a_tree_deeper_than_any_path_still_counts_hp_23() {
         }
         at
     };
-    let (upper, lower) = (deep("u", 120), deep("l", 120));
+    let upper = deep("u", 120);
+    let lower = deep("l", 120);
     let mut upload = storage.write(&lower.join(b"f"), WriteMode::Create).unwrap();
     upload.write_all(&[b'f'; 500_000]).unwrap();
     upload.commit().unwrap();

@@ -199,7 +199,8 @@ fn an_append_to_a_file_that_is_gone_is_not_reported_as_done() {
         upload.write_all(b"+new").unwrap();
         upload
     };
-    let (replaced, removed) = (begin("f"), begin("g"));
+    let replaced = begin("f");
+    let removed = begin("g");
     upload(&storage, "f", WriteMode::Replace, b"other");
     storage.remove(&path("g")).unwrap();
     for upload in [replaced, removed] {
@@ -321,7 +322,8 @@ fn names_and_places_that_are_refused_cm_105_fs_06_fs_14_hp_09_hp_22() {
     let tree = Tree::new();
     tree.put("f", "f");
     fs::create_dir(tree.root.join("d")).unwrap();
-    let (longest, too_long) = ("x".repeat(255), "x".repeat(256));
+    let longest = "x".repeat(255);
+    let too_long = "x".repeat(256);
     for storage in tree.storages() {
         for mode in MODES {
             for (name, want) in [

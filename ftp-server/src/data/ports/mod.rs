@@ -1,4 +1,7 @@
-//! The ports of passive data connections: which there are, and who holds them.
+//! The ports of passive data connections: which there are, who holds them, and what listens there.
+
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -6,17 +9,18 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Instant;
 
 use ftp_proto::PortRanges;
 use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
 
-use super::PassiveListener;
 use crate::limits;
+use crate::lock::unpoisoned;
 use crate::net::admission::{self, count_down};
-use crate::net::random;
+use crate::net::{random, socket};
 
 /// How many ports that the system might choose are tried before it is asked to.
 const TRIES: usize = 8;
@@ -28,17 +32,17 @@ pub(crate) struct PassivePorts {
     ranges: Option<PortRanges>,
     /// Which those are, as far as it is known.
     system: Option<RangeInclusive<u16>>,
-    held: Mutex<Held>,
+    held: Mutex<HeldPorts>,
     given_back: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct HeldPorts {
     ports: HashSet<u16>,
     /// How many each network of one client holds.
     networks: HashMap<IpAddr, usize>,
     /// Those that are listened on, the oldest first.
-    opened: BTreeMap<u64, Opened>,
+    opened: BTreeMap<u64, OpenedPort>,
     /// How many of them there were so far.
     count: u64,
     /// How many were given back so far that had been in use.
@@ -47,7 +51,7 @@ struct Held {
 
 /// A port that a session has, until it gives it back or has to give way.
 #[derive(Debug)]
-struct Opened {
+struct OpenedPort {
     network: IpAddr,
     port: u16,
     since: Instant,
@@ -57,7 +61,7 @@ struct Opened {
 
 /// One port, or the search for one; dropping it gives the port back.
 #[derive(Debug)]
-pub(super) struct Lease {
+struct Lease {
     ports: Arc<PassivePorts>,
     network: IpAddr,
     port: Option<u16>,
@@ -112,7 +116,7 @@ impl PassivePorts {
                     return Err(error);
                 }
                 let woken = self.given_back.wait_timeout(held, left);
-                held = woken.unwrap_or_else(PoisonError::into_inner).0;
+                held = unpoisoned(woken).0;
             }
         }
     }
@@ -174,9 +178,8 @@ impl PassivePorts {
         Ok(Lease { ports: Arc::clone(self), network, port: None, number: None })
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        // Nothing panics while it is held.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> MutexGuard<'_, HeldPorts> {
+        unpoisoned(self.held.lock())
     }
 }
 
@@ -192,7 +195,7 @@ fn of_the_system() -> Option<RangeInclusive<u16>> {
     (1 <= first && first <= last).then_some(first..=last)
 }
 
-impl Held {
+impl HeldPorts {
     /// Closes the oldest of the ports that were not used for long, of the host that holds most.
     /// False if there is none, or if the host of `network` holds as many itself.
     fn make_way(&mut self, network: IpAddr, count: usize) -> bool {
@@ -211,7 +214,7 @@ impl Held {
 
     /// Closes a port that is listened on, and gives it back; false if it was before.
     fn give_back(&mut self, number: u64) -> bool {
-        let Some(Opened { network, port, listener, .. }) = self.opened.remove(&number) else {
+        let Some(OpenedPort { network, port, listener, .. }) = self.opened.remove(&number) else {
             return false;
         };
         drop(listener);
@@ -225,6 +228,82 @@ impl Held {
 /// all others.
 fn share_of(count: usize) -> usize {
     (count / 2).max(1)
+}
+
+/// A socket that listens for one data connection. Dropping it closes the port.
+#[derive(Debug)]
+pub(crate) struct PassiveListener {
+    socket: PassiveSocket,
+    port: u16,
+    since: Instant,
+}
+
+#[derive(Debug)]
+enum PassiveSocket {
+    /// On a port of the system's choice.
+    Own(TcpListener),
+    /// On one of a list, where it may have to give way until a transfer needs it. What is leased is
+    /// given back after the closing of the port.
+    Leased(Lease),
+}
+
+/// A port that gives way no more. It closes before it is given back: fields are dropped in order.
+#[derive(Debug)]
+pub(super) struct OpenPort {
+    pub(super) listener: TcpListener,
+    _lease: Option<Lease>,
+}
+
+impl PassiveListener {
+    /// Listens on the host of `address`, which is where the control connection came to, and on
+    /// `port`; 0 is one of the system's choice.
+    pub(super) fn bind(mut address: SocketAddr, port: u16) -> io::Result<Self> {
+        address.set_port(port);
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket::set_keepalive(&socket)?;
+        socket.bind(&address.into())?;
+        socket.listen(4)?;
+        let listener = TcpListener::from(socket);
+        let port = listener.local_addr()?.port();
+        Ok(Self { socket: PassiveSocket::Own(listener), port, since: Instant::now() })
+    }
+
+    /// The same with the port held in a list of them.
+    fn leased(self, mut lease: Lease) -> Self {
+        if let PassiveSocket::Own(listener) = self.socket {
+            lease.open(self.port, listener);
+        }
+        Self { socket: PassiveSocket::Leased(lease), ..self }
+    }
+
+    /// What listens, for a transfer: the port gives way no more.
+    pub(super) fn open(self) -> io::Result<OpenPort> {
+        match self.socket {
+            PassiveSocket::Own(listener) => Ok(OpenPort { listener, _lease: None }),
+            PassiveSocket::Leased(lease) => match lease.listener() {
+                Some(listener) => Ok(OpenPort { listener, _lease: Some(lease) }),
+                None => Err(io::Error::other("the port was needed by others meanwhile")),
+            },
+        }
+    }
+
+    /// The port it listens on.
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Since when it listens.
+    pub(crate) const fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// The same as if it had listened since `since`.
+    #[cfg(test)]
+    pub(crate) fn backdated(self, since: Instant) -> Self {
+        Self { since, ..self }
+    }
 }
 
 impl Lease {
@@ -241,17 +320,18 @@ impl Lease {
     }
 
     /// Has the port listened on: it is held until it is given back, or has to give way.
-    pub(super) fn open(&mut self, port: u16, listener: TcpListener) {
+    fn open(&mut self, port: u16, listener: TcpListener) {
         let mut held = self.ports.held();
         let number = held.count;
         held.count += 1;
-        let (network, since) = (self.network, Instant::now());
-        held.opened.insert(number, Opened { network, port, since, listener: Some(listener) });
+        let network = self.network;
+        let since = Instant::now();
+        held.opened.insert(number, OpenedPort { network, port, since, listener: Some(listener) });
         self.number = Some(number);
     }
 
     /// What listens on the port, which has not to give way from now on; `None` if it had to before.
-    pub(super) fn listener(&self) -> Option<TcpListener> {
+    fn listener(&self) -> Option<TcpListener> {
         self.ports.held().opened.get_mut(&self.number?)?.listener.take()
     }
 }
@@ -269,172 +349,5 @@ impl Drop for Lease {
             held.returned += 1;
             self.ports.given_back.notify_all();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn client(last: u8) -> IpAddr {
-        [192, 0, 2, last].into()
-    }
-
-    fn local() -> SocketAddr {
-        ([127, 0, 0, 1], 0).into()
-    }
-
-    /// Ports in a row that nobody has, with listeners on them until they are dropped.
-    fn free(count: u16) -> (PortRanges, Vec<TcpListener>) {
-        for first in (20_000..32_000).step_by(usize::from(count)) {
-            let taken: Result<Vec<_>, _> =
-                (first..first + count).map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
-            if let Ok(listeners) = taken {
-                let ranges = format!("{first}-{}", first + count - 1);
-                return (PortRanges::parse(ranges.as_bytes()).unwrap(), listeners);
-            }
-        }
-        panic!("no {count} free ports in a row");
-    }
-
-    #[test]
-    fn every_port_is_tried_and_none_is_shared_dc_02_dc_03_dc_04_hd_09() {
-        let (ranges, mut others) = free(10);
-        // Another program has two of them.
-        others.truncate(2);
-        let ports = PassivePorts::new(Some(ranges.clone()));
-        let mut listeners: Vec<_> =
-            (0..8).map(|number| ports.listen(local(), client(number / 4)).unwrap()).collect();
-        let mut taken: Vec<u16> = listeners.iter().map(PassiveListener::port).collect();
-        taken.sort_unstable();
-        assert_eq!(taken, ranges.iter().skip(2).collect::<Vec<_>>());
-        let full = ports.listen(local(), client(9)).unwrap_err();
-        assert_eq!(full.kind(), io::ErrorKind::AddrInUse);
-        // A port that was just closed can be had at once.
-        let port = listeners.pop().map(|listener| listener.port());
-        let again = ports.listen(local(), client(9)).unwrap();
-        assert_eq!(Some(again.port()), port);
-        drop((listeners, again));
-        assert!(ports.held().ports.is_empty() && ports.held().networks.is_empty());
-    }
-
-    #[test]
-    fn without_a_range_ports_are_those_of_the_system_dc_03_hd_08() {
-        let ports = PassivePorts::new(None);
-        let listeners: Vec<_> =
-            (0..200).map(|_| ports.listen(local(), client(1)).unwrap()).collect();
-        let chosen: HashSet<u16> = listeners.iter().map(PassiveListener::port).collect();
-        assert_eq!(chosen.len(), listeners.len());
-        let Some(system) = &ports.system else { return println!("skipped: not known which") };
-        assert!(chosen.iter().all(|port| system.contains(port)), "{system:?}: {chosen:?}");
-        // Where there is one port and it is taken, the system finds another.
-        let taken = listeners[0].port();
-        let few = Arc::new(PassivePorts {
-            ranges: None,
-            system: Some(taken..=taken),
-            held: Mutex::default(),
-            given_back: Condvar::new(),
-        });
-        assert_ne!(few.listen(local(), client(1)).unwrap().port(), taken);
-        drop(listeners);
-        assert_eq!(few.listen(local(), client(1)).unwrap().port(), taken);
-    }
-
-    #[test]
-    fn one_client_holds_no_more_than_half_hd_09() {
-        let (ranges, others) = free(10);
-        drop(others);
-        let ports = PassivePorts::new(Some(ranges));
-        let mut greedy: Vec<_> =
-            (0..5).map(|_| ports.listen(local(), client(1)).unwrap()).collect();
-        assert!(ports.listen(local(), client(1)).is_err());
-        assert!(ports.listen(local(), client(2)).is_ok());
-        greedy.pop();
-        assert!(ports.listen(local(), client(1)).is_ok());
-        let (one, others) = free(1);
-        drop(others);
-        let ports = PassivePorts::new(Some(one));
-        assert!(ports.listen(local(), client(1)).is_ok(), "half of one port is one");
-    }
-
-    #[test]
-    fn two_hosts_that_only_ask_for_ports_do_not_hold_all_of_them_hd_09() {
-        let (ranges, others) = free(4);
-        drop(others);
-        let ports = PassivePorts::new(Some(ranges));
-        let listen = |last| ports.listen(local(), client(last)).unwrap();
-        let opened = || ports.held().opened.keys().copied().collect::<Vec<_>>();
-        let (first, [second, used]) = ([listen(1), listen(1)], [listen(2), listen(2)]);
-        // All are held; those that are not used give way, the oldest first.
-        assert!(ports.listen(local(), client(3)).is_err(), "their clients may be about to connect");
-        let pass_time = || {
-            for opened in ports.held().opened.values_mut() {
-                opened.since = opened.since.checked_sub(limits::PORT_UNUSED).unwrap();
-            }
-        };
-        pass_time();
-        let third = listen(3);
-        assert_eq!(opened(), [1, 2, 3, 4]);
-        let fourth = listen(4);
-        assert_eq!(opened(), [1, 3, 4, 5]);
-        pass_time();
-        assert!(second.listener().is_err());
-        // One that is used does not, nor does one of a host that holds no more than the client.
-        let used = used.listener().unwrap();
-        assert!(ports.listen(local(), client(4)).is_err());
-        let [fifth, sixth, seventh] = [5, 6, 7].map(listen);
-        assert_eq!(opened(), [3, 6, 7, 8]);
-        assert!(ports.listen(local(), client(8)).is_err());
-        drop((first, used, third, fourth, fifth, sixth, seventh));
-        let held = ports.held();
-        assert!(held.ports.is_empty() && held.networks.is_empty() && held.opened.is_empty());
-    }
-
-    #[test]
-    fn a_port_is_waited_for_where_others_will_give_one_back_cm_37() {
-        let (ranges, others) = free(2);
-        let ports = PassivePorts::new(Some(ranges));
-        let start = Instant::now();
-        assert!(ports.listen(local(), client(1)).is_err());
-        assert!(start.elapsed() < limits::PORT_WAIT, "nobody here will give any back");
-        drop(others);
-        let first = ports.listen(local(), client(1)).unwrap();
-        thread::scope(|scope| {
-            let second = scope.spawn(|| ports.listen(local(), client(1)).map(drop));
-            thread::park_timeout(limits::PORT_WAIT / 10);
-            drop(first);
-            second.join().unwrap().unwrap();
-        });
-    }
-
-    #[test]
-    fn a_port_that_a_copy_is_left_of_is_tried_again_cm_37() {
-        let (range, copy) = free(1);
-        let ports = PassivePorts::new(Some(range));
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                thread::park_timeout(limits::PORT_COPY_WAIT / 20);
-                drop(copy);
-            });
-            assert!(ports.listen(local(), client(1)).is_ok());
-        });
-    }
-
-    #[test]
-    fn the_first_port_is_any_of_them_dc_03_hd_08() {
-        const PORTS: u16 = 20;
-        const ROUNDS: u32 = 4_000;
-        let (ranges, others) = free(PORTS);
-        drop(others);
-        let ports = PassivePorts::new(Some(ranges));
-        let mut counts: BTreeMap<u16, u32> = BTreeMap::new();
-        for _ in 0..ROUNDS {
-            *counts.entry(ports.listen(local(), client(1)).unwrap().port()).or_default() += 1;
-        }
-        assert_eq!(counts.len(), usize::from(PORTS));
-        let want = f64::from(ROUNDS) / f64::from(PORTS);
-        let chi_square: f64 = counts.values().map(|&n| (f64::from(n) - want).powi(2) / want).sum();
-        // 19 degrees of freedom: one try in a million has more than this.
-        assert!(chi_square < 63.0, "{chi_square}: {counts:?}");
     }
 }

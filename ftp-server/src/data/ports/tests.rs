@@ -1,0 +1,163 @@
+//! Which ports are given, and to whom.
+
+use super::*;
+
+fn client(last: u8) -> IpAddr {
+    [192, 0, 2, last].into()
+}
+
+fn local() -> SocketAddr {
+    ([127, 0, 0, 1], 0).into()
+}
+
+/// Ports in a row that nobody has, with listeners on them until they are dropped.
+fn free(count: u16) -> (PortRanges, Vec<TcpListener>) {
+    for first in (20_000..32_000).step_by(usize::from(count)) {
+        let taken: Result<Vec<_>, _> =
+            (first..first + count).map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
+        if let Ok(listeners) = taken {
+            let ranges = format!("{first}-{}", first + count - 1);
+            return (PortRanges::parse(ranges.as_bytes()).unwrap(), listeners);
+        }
+    }
+    panic!("no {count} free ports in a row");
+}
+
+#[test]
+fn every_port_is_tried_and_none_is_shared_dc_02_dc_03_dc_04_hd_09() {
+    let (ranges, mut others) = free(10);
+    // Another program has two of them.
+    others.truncate(2);
+    let ports = PassivePorts::new(Some(ranges.clone()));
+    let mut listeners: Vec<_> =
+        (0..8).map(|number| ports.listen(local(), client(number / 4)).unwrap()).collect();
+    let mut taken: Vec<u16> = listeners.iter().map(PassiveListener::port).collect();
+    taken.sort_unstable();
+    assert_eq!(taken, ranges.iter().skip(2).collect::<Vec<_>>());
+    let full = ports.listen(local(), client(9)).unwrap_err();
+    assert_eq!(full.kind(), io::ErrorKind::AddrInUse);
+    // A port that was just closed can be had at once.
+    let port = listeners.pop().map(|listener| listener.port());
+    let again = ports.listen(local(), client(9)).unwrap();
+    assert_eq!(Some(again.port()), port);
+    drop((listeners, again));
+    assert!(ports.held().ports.is_empty() && ports.held().networks.is_empty());
+}
+
+#[test]
+fn without_a_range_ports_are_those_of_the_system_dc_03_hd_08() {
+    let ports = PassivePorts::new(None);
+    let listeners: Vec<_> = (0..200).map(|_| ports.listen(local(), client(1)).unwrap()).collect();
+    let chosen: HashSet<u16> = listeners.iter().map(PassiveListener::port).collect();
+    assert_eq!(chosen.len(), listeners.len());
+    let Some(system) = &ports.system else { return println!("skipped: not known which") };
+    assert!(chosen.iter().all(|port| system.contains(port)), "{system:?}: {chosen:?}");
+    // Where there is one port and it is taken, the system finds another.
+    let taken = listeners[0].port();
+    let few = Arc::new(PassivePorts {
+        ranges: None,
+        system: Some(taken..=taken),
+        held: Mutex::default(),
+        given_back: Condvar::new(),
+    });
+    assert_ne!(few.listen(local(), client(1)).unwrap().port(), taken);
+    drop(listeners);
+    assert_eq!(few.listen(local(), client(1)).unwrap().port(), taken);
+}
+
+#[test]
+fn one_client_holds_no_more_than_half_hd_09() {
+    let (ranges, others) = free(10);
+    drop(others);
+    let ports = PassivePorts::new(Some(ranges));
+    let mut greedy: Vec<_> = (0..5).map(|_| ports.listen(local(), client(1)).unwrap()).collect();
+    assert!(ports.listen(local(), client(1)).is_err());
+    assert!(ports.listen(local(), client(2)).is_ok());
+    greedy.pop();
+    assert!(ports.listen(local(), client(1)).is_ok());
+    let (one, others) = free(1);
+    drop(others);
+    let ports = PassivePorts::new(Some(one));
+    assert!(ports.listen(local(), client(1)).is_ok(), "half of one port is one");
+}
+
+#[test]
+fn two_hosts_that_only_ask_for_ports_do_not_hold_all_of_them_hd_09() {
+    let (ranges, others) = free(4);
+    drop(others);
+    let ports = PassivePorts::new(Some(ranges));
+    let listen = |last| ports.listen(local(), client(last)).unwrap();
+    let opened = || ports.held().opened.keys().copied().collect::<Vec<_>>();
+    let (first, [second, used]) = ([listen(1), listen(1)], [listen(2), listen(2)]);
+    // All are held; those that are not used give way, the oldest first.
+    assert!(ports.listen(local(), client(3)).is_err(), "their clients may be about to connect");
+    let pass_time = || {
+        for opened in ports.held().opened.values_mut() {
+            opened.since = opened.since.checked_sub(limits::PORT_UNUSED).unwrap();
+        }
+    };
+    pass_time();
+    let third = listen(3);
+    assert_eq!(opened(), [1, 2, 3, 4]);
+    let fourth = listen(4);
+    assert_eq!(opened(), [1, 3, 4, 5]);
+    pass_time();
+    assert!(second.open().is_err());
+    // One that is used does not, nor does one of a host that holds no more than the client.
+    let used = used.open().unwrap();
+    assert!(ports.listen(local(), client(4)).is_err());
+    let [fifth, sixth, seventh] = [5, 6, 7].map(listen);
+    assert_eq!(opened(), [3, 6, 7, 8]);
+    assert!(ports.listen(local(), client(8)).is_err());
+    drop((first, used, third, fourth, fifth, sixth, seventh));
+    let held = ports.held();
+    assert!(held.ports.is_empty() && held.networks.is_empty() && held.opened.is_empty());
+}
+
+#[test]
+fn a_port_is_waited_for_where_others_will_give_one_back_cm_37() {
+    let (ranges, others) = free(2);
+    let ports = PassivePorts::new(Some(ranges));
+    let start = Instant::now();
+    assert!(ports.listen(local(), client(1)).is_err());
+    assert!(start.elapsed() < limits::PORT_WAIT, "nobody here will give any back");
+    drop(others);
+    let first = ports.listen(local(), client(1)).unwrap();
+    thread::scope(|scope| {
+        let second = scope.spawn(|| ports.listen(local(), client(1)).map(drop));
+        thread::park_timeout(limits::PORT_WAIT / 10);
+        drop(first);
+        second.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_port_that_a_copy_is_left_of_is_tried_again_cm_37() {
+    let (range, copy) = free(1);
+    let ports = PassivePorts::new(Some(range));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::park_timeout(limits::PORT_COPY_WAIT / 20);
+            drop(copy);
+        });
+        assert!(ports.listen(local(), client(1)).is_ok());
+    });
+}
+
+#[test]
+fn the_first_port_is_any_of_them_dc_03_hd_08() {
+    const PORTS: u16 = 20;
+    const ROUNDS: u32 = 4_000;
+    let (ranges, others) = free(PORTS);
+    drop(others);
+    let ports = PassivePorts::new(Some(ranges));
+    let mut counts: BTreeMap<u16, u32> = BTreeMap::new();
+    for _ in 0..ROUNDS {
+        *counts.entry(ports.listen(local(), client(1)).unwrap().port()).or_default() += 1;
+    }
+    assert_eq!(counts.len(), usize::from(PORTS));
+    let want = f64::from(ROUNDS) / f64::from(PORTS);
+    let chi_square: f64 = counts.values().map(|&n| (f64::from(n) - want).powi(2) / want).sum();
+    // 19 degrees of freedom: one try in a million has more than this.
+    assert!(chi_square < 63.0, "{chi_square}: {counts:?}");
+}
