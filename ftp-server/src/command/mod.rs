@@ -79,8 +79,8 @@ fn parse_failure(session: &Session, verb: Verb, argument: &[u8], kind: ParseErro
     }
 }
 
-/// Lets the handler of a command that needs no data connection act; `None` if it has none, which
-/// a test rules out for every command of the table.
+/// Lets the handler of a command that needs no data connection act; `None` if it has none: a
+/// test names the command.
 fn handle(session: &mut Session, command: &Command) -> Option<Outcome> {
     match command {
         Command::User(name) => Some(access::user(session, name)),
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_of_the_table_has_a_handler() {
+    fn rows_and_handlers_are_of_the_same_commands() {
         // One of these is an argument of each command.
         let samples = [
             "",
@@ -192,17 +192,20 @@ mod tests {
             "20260101000000 x",
             "Modify=20260101000000; x",
         ];
-        for rule in RULES {
-            let verb = rule.verb.as_str();
-            let parsed =
-                samples.iter().find_map(|text| Command::parse(rule.verb, text.as_bytes()).ok());
-            let command = parsed.unwrap_or_else(|| panic!("{verb}: add an argument of it above"));
-            let mut session = session();
-            let has_handler = match rule.needs_data() {
-                true => prepare(&mut session, &command).is_some(),
-                false => handle(&mut session, &command).is_some(),
-            };
-            assert!(has_handler, "{verb} is in RULES and has no handler in command/mod.rs");
+        let parse =
+            |verb| samples.iter().find_map(|text| Command::parse(verb, text.as_bytes()).ok());
+        for verb in Verb::KNOWN.iter().copied() {
+            let command =
+                parse(verb).unwrap_or_else(|| panic!("{verb}: add an argument of it above"));
+            let is_handled = handle(&mut session(), &command).is_some();
+            let is_prepared = prepare(&mut session(), &command).is_some();
+            match RULES.iter().find(|rule| rule.verb == verb) {
+                None if !is_handled && !is_prepared => {}
+                None => panic!("{verb}: add a row in command/rules.rs"),
+                Some(rule) if rule.needs_data() && is_prepared && !is_handled => {}
+                Some(rule) if !rule.needs_data() && is_handled && !is_prepared => {}
+                Some(_) => panic!("{verb}: add a handler in command/mod.rs"),
+            }
         }
     }
 
