@@ -214,10 +214,10 @@ pub use transfer::{Download, Ended, RateLimit, Report, Source, Upload, Watch};
 pub use url_path::{Entered, Place};
 
 pub use ftp_proto::{
-    AddressClass, AddressRule, Category, ChosenHost, Entry, EntryKind, EpsvArgument, Escaped, Fact,
-    FactType, Facts, Features, FtpUrl, HostReason, Modified, NetworkProtocol, OtherVerb,
-    ParseError, ParseErrorKind, Pathname, Permissions, PortRanges, Precision, RawCommand, Reply,
-    ReplyCode, RepresentationType, Role, Scheme, Severity, TimeVal, Verb, Zone,
+    AddressClass, AddressRule, ChosenHost, Entry, EntryKind, EpsvArgument, Escaped, Fact, FactType,
+    Facts, Features, FtpUrl, HostReason, Modified, NetworkProtocol, OtherVerb, ParseError,
+    ParseErrorKind, Pathname, Permissions, PortRanges, Precision, RawCommand, Reply, ReplyCode,
+    RepresentationType, Role, Scheme, Severity, TimeVal, Verb, Zone,
 };
 
 /// What a program may hand to another thread.
