@@ -24,11 +24,11 @@ const IDLE: usize = 8;
 pub(crate) struct Buffers {
     /// How many there may be.
     most: usize,
-    state: Mutex<Pool>,
+    state: Mutex<BufferState>,
 }
 
 #[derive(Debug, Default)]
-struct Pool {
+struct BufferState {
     lent: usize,
     idle: Vec<Vec<u8>>,
 }
@@ -85,7 +85,7 @@ impl Buffers {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, Pool> {
+    fn state(&self) -> MutexGuard<'_, BufferState> {
         unpoisoned(self.state.lock())
     }
 }
