@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Where that clock is read, and why: to show a time of a file, of a message or of a login to people,
 /// to find the year that a date in a listing lacks, to tell how old a file is that a server before this
 /// one may have left, whether a directory is the one that it was, and whether a certificate is valid.
-const READERS: [&str; 17] = [
+const READERS: [&str; 21] = [
     "ftp-cli/src/cmd/doctor/clock.rs",
     "ftp-cli/src/cmd/mirror/probe.rs",
     "ftp-cli/src/cmd/serve/certificate.rs",
@@ -15,16 +15,20 @@ const READERS: [&str; 17] = [
     "ftp-cli/src/console/trace.rs",
     "ftp-cli/src/transfer/download.rs",
     "ftp-cli/src/transfer/local_file.rs",
-    "ftp-cli/src/transfer/target.rs",
     "ftp-cli/src/transfer/upload.rs",
+    "ftp-client/src/file/download.rs",
+    "ftp-client/src/file/local.rs",
+    "ftp-client/src/file/resume.rs",
+    "ftp-client/src/file/upload.rs",
     "ftp-client/src/listing/entries.rs",
+    "ftp-proto/src/time_val.rs",
     "ftp-server/src/command/listing.rs",
     "ftp-server/src/log/line.rs",
     "ftp-server/src/log/xferlog.rs",
+    "ftp-server/src/service/session_list.rs",
     "ftp-server/src/storage/local/hidden.rs",
     "ftp-server/src/storage/memory/tree.rs",
     "ftp-server/src/tls/load.rs",
-    "ftp-server/src/service/session_list.rs",
 ];
 
 /// How it is read: by std, and by the system calls that rustix has.
