@@ -4,10 +4,8 @@
 #![expect(clippy::print_stdout, reason = "it is for people to see")]
 
 use std::error::Error;
-use std::fs::{self, File};
-use std::io;
 
-use ftp_client::{Client, FtpUrl};
+use ftp_client::{Client, FileOptions, FtpUrl, Watch};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
@@ -17,15 +15,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 pub(crate) fn download(url: &FtpUrl, local: &str) -> Result<(), Box<dyn Error>> {
     let mut client = Client::builder().open(url)?;
-    let part = format!("{local}.part");
-    let mut out = File::create(&part)?;
-    let mut file = client.retrieve(url.path())?;
-    io::copy(&mut file, &mut out)?;
-    // The end of the data is no success yet: this is, or an error.
-    let report = file.finish()?;
-    out.sync_all()?;
-    fs::rename(&part, local)?;
+    // The end of the data is no success yet: the server has to confirm it, and the length to fit.
+    let done = client.download_to(url.path(), local, FileOptions::new(), &mut Watch::new())?;
     client.quit()?;
-    println!("{} bytes in {:?}", report.bytes, report.duration);
+    println!("{} bytes", done.size);
     Ok(())
 }

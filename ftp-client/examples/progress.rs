@@ -1,13 +1,12 @@
-//! An upload that shows how far it is: progress is what a wrapper around the reader counts.
+//! An upload that shows how far it is.
 //!
 //! `cargo run -p ftp-client --example progress -- a.bin ftp://me:secret@ftp.example.org/a.bin`
 #![expect(clippy::print_stderr, reason = "it is for people to see")]
 
 use std::error::Error;
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs;
 
-use ftp_client::{FtpUrl, put};
+use ftp_client::{Client, FileOptions, FtpUrl, Watch};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
@@ -20,27 +19,17 @@ fn main() -> Result<(), Box<dyn Error>> {
 pub(crate) fn upload(
     local: &str,
     url: &FtpUrl,
-    show: impl FnMut(u64, u64),
+    mut show: impl FnMut(u64, u64),
 ) -> Result<(), Box<dyn Error>> {
-    let file = File::open(local)?;
-    let all = file.metadata()?.len();
-    put(url, &mut Counted { inner: file, done: 0, all, show })?;
+    let all = fs::metadata(local)?.len();
+    let mut done = 0;
+    let mut meter = |piece: &[u8]| {
+        done += piece.len() as u64;
+        show(done, all);
+    };
+    let mut watch = Watch::new().meter(&mut meter);
+    let mut client = Client::builder().open(url)?;
+    client.upload_from(local, url.path(), FileOptions::new(), &mut watch)?;
+    client.quit()?;
     Ok(())
-}
-
-/// A reader that tells how much of it was read. A download has the same as a [`std::io::Write`].
-struct Counted<R, F> {
-    inner: R,
-    done: u64,
-    all: u64,
-    show: F,
-}
-
-impl<R: Read, F: FnMut(u64, u64)> Read for Counted<R, F> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.done += count as u64;
-        (self.show)(self.done, self.all);
-        Ok(count)
-    }
 }

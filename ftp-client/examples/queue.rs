@@ -5,11 +5,10 @@
 #![expect(clippy::print_stdout, reason = "it is for people to see")]
 
 use std::error::Error;
-use std::fs::{self, File};
 use std::path::Path;
 use std::time::Duration;
 
-use ftp_client::{Client, Retry};
+use ftp_client::{Client, FileOptions, Retry};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
@@ -28,12 +27,7 @@ pub(crate) fn download(
     target: &Path,
 ) -> Result<(), Box<dyn Error>> {
     for name in names {
-        let part = target.join(format!("{name}.part"));
-        // Not truncated: what is there is the beginning.
-        let mut file = File::options().write(true).create(true).truncate(false).open(&part)?;
-        let done = queue.download(name, &mut file)?;
-        file.sync_all()?;
-        fs::rename(&part, target.join(name))?;
+        let done = queue.download_to(name, target.join(name), FileOptions::new())?;
         println!("{name}: {} bytes, {} from before", done.size, done.resumed);
     }
     queue.quit()?;

@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, reason = "it is for people to see")]
 
 use std::error::Error;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 
 use ftp_client::{Client, FtpUrl};
 
@@ -14,24 +14,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     upload(&url.parse()?, &mut io::stdin().lock())
 }
 
-pub(crate) fn upload(url: &FtpUrl, input: &mut dyn Read) -> Result<(), Box<dyn Error>> {
+pub(crate) fn upload(url: &FtpUrl, mut input: &mut dyn Read) -> Result<(), Box<dyn Error>> {
     let mut client = Client::builder().open(url)?;
-    let mut file = client.store(url.path())?;
-    let mut block = [0; 65_536];
-    loop {
-        let count = match input.read(&mut block) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(error) => {
-                // What was sent is not the file: the server must not take it for that.
-                file.abort()?;
-                return Err(error.into());
-            }
-        };
-        // An error here is the server's reason, if it gave one, and not only "broken pipe".
-        file.write_all(block.get(..count).unwrap_or_default())?;
-    }
-    let report = file.finish()?;
+    // If the input fails, the server is told, so that it does not take the part for the whole. If
+    // the server gives up, its reason is the error, and not only "broken pipe".
+    let report = client.store(url.path())?.copy_from(&mut input)?;
     client.quit()?;
     println!("{} bytes in {:?}", report.bytes, report.duration);
     Ok(())
