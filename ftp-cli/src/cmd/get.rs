@@ -23,9 +23,10 @@ use crate::report::jobs::Refusal;
 use crate::report::jobs::{self, Doors, Worker};
 use crate::report::json::Object;
 use crate::report::tally::Tally;
+use crate::transfer::context::{Context, Done, Remote};
 use crate::transfer::download::{self, download};
+use crate::transfer::options::Settings;
 use crate::transfer::target::{Target, name_of};
-use crate::transfer::{Context, Done, Remote, Settings};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let settings = Settings::from_options(options)?;

@@ -26,8 +26,9 @@ use crate::options::urls;
 use crate::report::jobs::{self, Doors, Refusal, Worker};
 use crate::report::json::Object;
 use crate::report::tally::Tally;
+use crate::transfer::context::{Context, Done, Remote};
+use crate::transfer::options::Settings;
 use crate::transfer::upload::{Interruptible, Source, local, upload};
-use crate::transfer::{Context, Done, Remote, Settings};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let Some((url, locals @ [_, ..])) = options.operands.split_last() else {

@@ -10,12 +10,14 @@ use ftp_client::{
 };
 use ftp_proto::{RepresentationType, TimeVal};
 
+use super::context::{Context, Done, Remote};
 use super::local_file::Sink;
+use super::options::Verify;
 use super::target::Target;
+use super::verify::{self, Verified};
 use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 use crate::report::json::Object;
-use crate::transfer::{self, Context, Done, Remote, Verified, Verify};
 
 /// Downloads a file. `anew` has it begin at byte 0 whatever is here; `about` are the fields of its
 /// events.
@@ -76,7 +78,7 @@ impl Job<'_, '_> {
         let settings = self.context.settings;
         self.client.set_representation(self.remote.representation);
         let mut checksum = match settings.verify {
-            Verify::Hash => Some(transfer::checksum(self.client)?),
+            Verify::Hash => Some(verify::checksum(self.client)?),
             _ => None,
         };
         // What an option demands is found to be impossible before anything is moved.
@@ -175,7 +177,7 @@ impl Job<'_, '_> {
                             self.begun = is_stream && moved.bytes > 0;
                             Ok(moved)
                         }
-                        Ok(_) => Err(transfer::wrong_size(start.offset + bytes, size.unwrap_or(0))),
+                        Ok(_) => Err(verify::wrong_size(start.offset + bytes, size.unwrap_or(0))),
                         Err((failure, bytes)) => {
                             if let Some(file) = sink.file() {
                                 file.restore_repeated();
@@ -205,7 +207,7 @@ impl Job<'_, '_> {
         let came = start.offset + moved.bytes;
         let size = start.origin.and_then(|origin| origin.size).filter(|_| start.offset > 0);
         let mut verified = match size {
-            Some(size) if size != came => return Err(transfer::wrong_size(came, size)),
+            Some(size) if size != came => return Err(verify::wrong_size(came, size)),
             Some(_) => Verified::Size,
             None if moved.is_known => Verified::Size,
             None => Verified::None,
@@ -215,16 +217,15 @@ impl Job<'_, '_> {
         }
         let verify = self.context.settings.verify;
         if verified == Verified::None && self.remote.representation == RepresentationType::Image {
-            verified =
-                transfer::check_size(self.client, &path, came, verify).map_err(|failure| {
-                    match failure.exit {
-                        Exit::Integrity => grown(failure),
-                        _ => failure,
-                    }
-                })?;
+            verified = verify::check_size(self.client, &path, came, verify).map_err(|failure| {
+                match failure.exit {
+                    Exit::Integrity => grown(failure),
+                    _ => failure,
+                }
+            })?;
         }
         if let Some(checksum) = checksum {
-            transfer::compare_digest(self.client, &path, &checksum.finish())?;
+            verify::compare_digest(self.client, &path, &checksum.finish())?;
             verified = Verified::Hash;
         }
         if verify == Verify::None {

@@ -9,12 +9,14 @@ use ftp_client::{Checksum, Client, Entered, Error, Place, Report, Upload, Upload
 use ftp_proto::{Pathname, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::context::{Context, Done, Remote};
+use super::options::Verify;
+use super::verify::{self, Verified};
 use crate::console::progress::Meter;
 use crate::console::signals::Cleanup;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::report::json::Object;
-use crate::transfer::{self, Context, Done, Remote, Verified, Verify};
 
 /// Where the bytes of an upload come from.
 pub(crate) enum Source<'a> {
@@ -129,7 +131,7 @@ impl Job<'_, '_> {
         let regular = metadata.filter(Metadata::is_file);
         let length = regular.as_ref().map(Metadata::len);
         let mut checksum = match settings.verify {
-            Verify::Hash => Some(transfer::checksum(self.client)?),
+            Verify::Hash => Some(verify::checksum(self.client)?),
             _ => None,
         };
         if settings.no_clobber && self.is_there()? {
@@ -172,7 +174,7 @@ impl Job<'_, '_> {
         if start.way == Way::Rest && !start.is_there {
             // Some servers take REST, and cut the file off all the same; some begin a new one.
             let path = self.remote.place.path();
-            transfer::check_size(self.client, path, size, Verify::BestEffort)?;
+            verify::check_size(self.client, path, size, Verify::BestEffort)?;
         }
         let finished = self.finish(done, size, checksum, modified);
         finished.map_err(|failure| if settings.append { failure.for_good() } else { failure })
@@ -385,10 +387,10 @@ impl Job<'_, '_> {
         let is_image = self.remote.representation == RepresentationType::Image;
         // What was there before is not known.
         if is_image && (!settings.append || settings.verify == Verify::Size) {
-            done.verified = transfer::check_size(self.client, &path, size, settings.verify)?;
+            done.verified = verify::check_size(self.client, &path, size, settings.verify)?;
         }
         if let Some(checksum) = checksum {
-            transfer::compare_digest(self.client, &path, &checksum.finish())?;
+            verify::compare_digest(self.client, &path, &checksum.finish())?;
             done.verified = Verified::Hash;
         }
         self.check_name(&path)?;

@@ -30,10 +30,11 @@ use crate::remote::path;
 use crate::remote::show_entry;
 use crate::report::for_each_url::{Became, Told};
 use crate::report::json::Object;
+use crate::transfer::context::{Context, Remote};
 use crate::transfer::download::download;
+use crate::transfer::options::{Settings, Verify};
 use crate::transfer::target::{Target, name_of};
 use crate::transfer::upload::{Interruptible, Source, upload};
-use crate::transfer::{Context, Remote, Settings, Verify};
 
 /// A longer line is no command.
 const LINE: u64 = 64 * 1_024;

@@ -18,8 +18,9 @@ use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::remote::links::{NO_DIRECTORY, NOT_EMPTY, Proof, says};
 use crate::remote::path::join;
+use crate::transfer::options::Verify;
 use crate::transfer::upload::is_unchanged;
-use crate::transfer::{self, Verify};
+use crate::transfer::verify;
 
 /// What goes along with a file that moves: a limit of its rate, and who shows how far it is.
 pub(super) struct Watch<'a> {
@@ -325,7 +326,7 @@ fn check_length(
 /// Makes sure that the server's file has all of its bytes, by the rule of `get` and `put`: a 226 is
 /// the server's word alone.
 fn prove(client: &mut Client, path: &[u8], bytes: u64) -> Result<(), Failure> {
-    let proved = transfer::check_size(client, path, bytes, Verify::BestEffort);
+    let proved = verify::check_size(client, path, bytes, Verify::BestEffort);
     proved.map(drop).map_err(|failure| failure.about(shown(path)))
 }
 

@@ -1,0 +1,139 @@
+//! What the transfers of a command have in common: where they show what they do, and what they come
+//! to.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use ftp_client::Place;
+use ftp_proto::{FtpUrl, RepresentationType};
+
+use super::options::Settings;
+use super::verify::Verified;
+use crate::connect::retry::Witness;
+use crate::console::messages::Messages;
+use crate::console::output::Output;
+use crate::console::progress::{Board, When, is_talkative};
+use crate::console::signals::Cleanup;
+use crate::console::stdio::Stdio;
+use crate::display;
+use crate::options::Options;
+use crate::report::events::Events;
+use crate::report::json::Object;
+
+/// What the transfers of a command share, in all its threads.
+pub(crate) struct Context<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) cleanup: &'a Cleanup,
+    pub(crate) board: Board,
+    pub(crate) messages: Messages,
+    pub(crate) events: Events,
+    pub(crate) output: Output,
+    /// Whether only errors are said.
+    pub(crate) quiet: bool,
+    /// Whether success is worth a word.
+    talkative: bool,
+}
+
+impl<'a> Context<'a> {
+    /// For `files` files, which have `total` bytes together, if that is known; `when` is when
+    /// progress is shown.
+    pub(crate) fn new(
+        options: &Options,
+        stdio: &Stdio,
+        settings: &'a Settings,
+        cleanup: &'a Cleanup,
+        (when, files, total): (When, usize, Option<u64>),
+    ) -> Self {
+        Self {
+            settings,
+            cleanup,
+            board: Board::new(when, stdio, files, total),
+            messages: stdio.messages.clone(),
+            events: stdio.events.clone(),
+            output: stdio.shared_output.clone(),
+            quiet: options.is_quiet(),
+            talkative: is_talkative(options, stdio),
+        }
+    }
+
+    /// Whom a retry is announced to.
+    pub(crate) fn witness(&self) -> Witness<'_> {
+        let canceller = self.cleanup.canceller();
+        Witness { messages: &self.messages, events: &self.events, canceller, quiet: self.quiet }
+    }
+
+    /// Says something that is not an error, and yet not what was expected.
+    pub(crate) fn note(&self, message: impl Display) {
+        if !self.quiet {
+            self.messages.say(message);
+        }
+    }
+
+    /// Tells people and programs of one file that was moved from `source` to `target`, as people
+    /// are shown them; `about` are the fields of its events.
+    pub(crate) fn report(
+        &self,
+        done: &Done,
+        source: &dyn Display,
+        target: &dyn Display,
+        about: &dyn Fn(Object) -> Object,
+    ) {
+        if let Some(why) = done.skipped {
+            self.note(format_args!("{target}: {why}, skipped"));
+            self.events.skipped(&|| about(Object::event("done")));
+            return;
+        }
+        let object = || {
+            let object = about(Object::event("done"));
+            let object = object.number("bytes", done.bytes).seconds("seconds", done.time);
+            let object = match &done.unique {
+                Some(name) => object.name("name", name),
+                None => object,
+            };
+            object.text("verified", done.verified.as_str())
+        };
+        self.events.done(&object, done.bytes);
+        if self.talkative {
+            let moved = display::transferred(done.bytes, done.time);
+            self.messages.say(format_args!("{source} -> {target}: {moved}"));
+        }
+    }
+}
+
+/// A file on a server.
+pub(crate) struct Remote<'a> {
+    pub(crate) place: Place,
+    /// What it is called in messages: a URL, or a path.
+    pub(crate) name: &'a dyn Display,
+    pub(crate) representation: RepresentationType,
+}
+
+impl<'a> Remote<'a> {
+    /// The file of a URL.
+    pub(crate) fn of(url: &'a FtpUrl, representation: RepresentationType) -> Self {
+        Self { place: Place::of(url), name: url, representation }
+    }
+}
+
+/// What became of one file.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// Bytes that were moved.
+    pub(crate) bytes: u64,
+    pub(crate) time: Duration,
+    pub(crate) verified: Verified,
+    /// Why it was left alone, if it was.
+    pub(crate) skipped: Option<&'static str>,
+    /// The name that the server chose (`--unique`), if it told.
+    pub(crate) unique: Option<Vec<u8>>,
+}
+
+impl Done {
+    pub(crate) const fn moved(bytes: u64, time: Duration) -> Self {
+        Self { bytes, time, verified: Verified::None, skipped: None, unique: None }
+    }
+
+    pub(crate) fn skipped(why: &'static str) -> Self {
+        Self { skipped: Some(why), ..Self::moved(0, Duration::ZERO) }
+    }
+}

@@ -1,0 +1,97 @@
+//! Whether a file is whole: the sizes and digests of both sides compared.
+
+use ftp_client::{Checksum, Client, Digest, Error};
+
+use super::options::Verify;
+use crate::display::shown;
+use crate::exit::{Exit, Failure};
+
+/// How a transfer was found to be whole, beyond the server's word.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Verified {
+    None,
+    Size,
+    Hash,
+}
+
+impl Verified {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Size => "size",
+            Self::Hash => "hash",
+        }
+    }
+}
+
+/// The digest for `--verify hash`, by the first algorithm that the server lists and that is computed
+/// here.
+///
+/// # Errors
+///
+/// `Unsupported` if there is none.
+pub(crate) fn checksum(client: &mut Client) -> Result<Checksum, Failure> {
+    Checksum::for_server(client)?.ok_or_else(|| {
+        let message = "--verify hash: the server computes no digest that is known here";
+        Failure::new(Exit::Unsupported, message).alone()
+    })
+}
+
+/// Compares the server's digest of the file at `path` with `ours`.
+///
+/// # Errors
+///
+/// `Integrity` if they differ; what the client says if there is none.
+pub(crate) fn compare_digest(
+    client: &mut Client,
+    path: &[u8],
+    ours: &Digest,
+) -> Result<(), Failure> {
+    client.compare_hash(path, ours).map_err(|error| match error {
+        Error::Refused(..) | Error::Unsupported(_) => {
+            let message = format!("--verify hash: {}", Failure::from(&error).message);
+            Failure::new(Exit::Unsupported, message).alone()
+        }
+        Error::Mismatch { .. } => Failure::from(&error).alone(),
+        error => error.into(),
+    })
+}
+
+/// Compares the size of the file at `path` with `bytes`, as `verify` asks for.
+///
+/// # Errors
+///
+/// `Integrity` if it is another; where the size was asked for, `Unsupported` if the server does not
+/// tell, and what the client says.
+pub(crate) fn check_size(
+    client: &mut Client,
+    path: &[u8],
+    bytes: u64,
+    verify: Verify,
+) -> Result<Verified, Failure> {
+    if verify == Verify::None {
+        return Ok(Verified::None);
+    }
+    let size = match (verify, client.size(path)) {
+        (_, Ok(Some(size))) => Some(size),
+        // The transfer itself was confirmed: whatever goes wrong now takes nothing from that.
+        (Verify::BestEffort | Verify::Hash | Verify::None, _) => None,
+        (Verify::Size, Ok(None)) => client.stat(path)?.and_then(|entry| entry.size),
+        (Verify::Size, Err(error)) => return Err(error.into()),
+    };
+    match size {
+        Some(size) if size != bytes => Err(wrong_size(bytes, size)),
+        Some(_) => Ok(Verified::Size),
+        None if verify == Verify::Size => {
+            let path = shown(path);
+            let message = format!("--verify size: the server does not tell the size of {path}");
+            Err(Failure::new(Exit::Unsupported, message).alone())
+        }
+        None => Ok(Verified::None),
+    }
+}
+
+pub(crate) fn wrong_size(bytes: u64, size: u64) -> Failure {
+    let message = format!("size mismatch: {bytes} bytes here, {size} on the server");
+    Failure::new(Exit::Integrity, message).alone()
+}
