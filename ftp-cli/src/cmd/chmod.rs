@@ -9,22 +9,22 @@ use crate::console::stdio::Stdio;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::remote::object;
-use crate::report::for_each_url::{self, Became};
+use crate::report::for_each_url::{self, Outcome, for_each_url};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let Some((mode, urls @ [_, ..])) = options.operands.split_first() else {
         return Err(Failure::usage("chmod needs a mode and a URL: ftp-cli chmod MODE URL..."));
     };
     let mode = Mode::read(mode.as_bytes())?;
-    for_each_url::each(options, stdio, urls, "modes set", &mut |client, url, _| {
+    for_each_url(options, stdio, urls, "modes set", &mut |client, url, _| {
         became(for_each_url::at(client, url, |client, path| mode.set(client, path))?)
     })
 }
 
 /// What it is that the mode was set, or could not be.
-fn became(is_set: bool) -> Result<Became, Failure> {
+fn became(is_set: bool) -> Result<Outcome, Failure> {
     match is_set {
-        true => Ok(Became::Done("set")),
+        true => Ok(Outcome::Done("set")),
         false => {
             let message = "the server does not tell the mode that MODE would change; \
                  an octal one needs no other";
@@ -71,7 +71,7 @@ impl Mode {
     /// # Errors
     ///
     /// The server's refusal; `Unsupported` if the mode there is has to be known, and is not told.
-    pub(super) fn put(&self, client: &mut Client, path: &[u8]) -> Result<Became, Failure> {
+    pub(super) fn put(&self, client: &mut Client, path: &[u8]) -> Result<Outcome, Failure> {
         became(self.set(client, path)?)
     }
 

@@ -114,8 +114,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         Err(failure) => stdio.events.failed(failure, &about),
     }
     let failed = copied.as_ref().err();
-    from.part(failed);
-    at.part(failed);
+    from.quit(failed);
+    at.quit(failed);
     copied.map(drop).map_err(|mut failure| {
         failure.told = true;
         failure

@@ -19,17 +19,17 @@ use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::urls;
-use crate::report::jobs::Refusal;
+use crate::report::jobs::NoConnection;
 use crate::report::jobs::{self, Doors, Worker};
 use crate::report::json::Object;
 use crate::report::tally::Tally;
-use crate::transfer::context::{Context, Done, Remote};
+use crate::transfer::context::{Context, Done, RemoteFile};
 use crate::transfer::download::{self, download};
-use crate::transfer::options::Settings;
+use crate::transfer::options::TransferOptions;
 use crate::transfer::target::{Target, name_of};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    let settings = Settings::from_options(options)?;
+    let settings = TransferOptions::from_options(options)?;
     let items = items(options, &settings)?;
     let when = When::from_options(options)?;
     let is_output = items.iter().any(|item| matches!(item.target, Target::Output));
@@ -79,14 +79,14 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 }
 
 /// A file to be downloaded.
-struct Item {
+struct GetItem {
     url: FtpUrl,
     target: Target,
     representation: RepresentationType,
 }
 
 /// Reads the operands.
-fn items(options: &Options, settings: &Settings) -> Result<Vec<Item>, Failure> {
+fn items(options: &Options, settings: &TransferOptions) -> Result<Vec<GetItem>, Failure> {
     let creates = settings.create_directories;
     let file = |operand: &OsString| {
         let url = urls::parse(operand)?;
@@ -113,7 +113,7 @@ fn items(options: &Options, settings: &Settings) -> Result<Vec<Item>, Failure> {
         }
         let item = |(url, representation): (FtpUrl, RepresentationType)| {
             let target = Target::within(directory, url.path(), creates)?;
-            Ok(Item { url, target, representation })
+            Ok(GetItem { url, target, representation })
         };
         return files.into_iter().map(item).collect();
     }
@@ -134,11 +134,11 @@ fn items(options: &Options, settings: &Settings) -> Result<Vec<Item>, Failure> {
     }
     let (url, representation) = file(operand)?;
     let target = Target::find(local, url.path(), creates)?;
-    Ok(vec![Item { url, target, representation }])
+    Ok(vec![GetItem { url, target, representation }])
 }
 
 struct Getter<'a, 'b> {
-    items: &'a [Item],
+    items: &'a [GetItem],
     sessions: Sessions<'a>,
     context: &'a Context<'a>,
     tally: &'a Mutex<Tally<'b>>,
@@ -154,35 +154,35 @@ struct Getter<'a, 'b> {
 /// The host and port of a server.
 type Server = (String, u16);
 
-fn server(item: &Item) -> Server {
+fn server(item: &GetItem) -> Server {
     (item.url.host().to_ascii_lowercase(), item.url.port())
 }
 
 /// The fields of events that say which file it is.
-fn about(item: &Item) -> impl Fn(Object) -> Object {
+fn about(item: &GetItem) -> impl Fn(Object) -> Object {
     |object| object.text("source", &item.url.to_string()).name("target", item.target.name())
 }
 
 impl<'a> Getter<'a, '_> {
-    fn item(&self, number: usize) -> &'a Item {
+    fn item(&self, number: usize) -> &'a GetItem {
         self.items.get(number).expect("only items that there are get done")
     }
 
-    fn is_given_up(&self, item: &Item) -> bool {
+    fn is_given_up(&self, item: &GetItem) -> bool {
         lock(self.given_up).contains(&server(item))
     }
 
-    fn is_skipped(&self, item: &Item) -> bool {
+    fn is_skipped(&self, item: &GetItem) -> bool {
         self.context.settings.no_clobber && download::exists(&item.target)
     }
 
-    fn fetch(&mut self, item: &Item, about: &dyn Fn(Object) -> Object) -> Result<Done, Failure> {
+    fn fetch(&mut self, item: &GetItem, about: &dyn Fn(Object) -> Object) -> Result<Done, Failure> {
         let Self { sessions, context, ahead, .. } = self;
         context.settings.retrying.persist(&context.witness(), about, |anew| {
             ask_ahead(&context.board, sessions.client(&item.url)?, &mut lock(ahead));
             // Once more: a question that was not answered costs that connection, and no file.
             let client = sessions.client(&item.url)?;
-            let mut remote = Remote::of(&item.url, item.representation);
+            let mut remote = RemoteFile::of(&item.url, item.representation);
             let done = download(context, client, &mut remote, &item.target, (anew, about));
             if done.as_ref().is_err_and(Failure::is_end_of_connection) {
                 sessions.drop_client(&item.url);
@@ -197,10 +197,10 @@ const MOST_AHEAD: usize = 100;
 
 /// The files whose sizes can be asked for over one connection and add up to the total; none if it
 /// would not be that of all, or they are many.
-fn of_one_server(items: &[Item], settings: &Settings) -> Vec<FtpUrl> {
-    let is_skipped = |item: &&Item| settings.no_clobber && download::exists(&item.target);
-    let items: Vec<&Item> = items.iter().filter(|item| !is_skipped(item)).collect();
-    let is_alike = |item: &&Item| {
+fn of_one_server(items: &[GetItem], settings: &TransferOptions) -> Vec<FtpUrl> {
+    let is_skipped = |item: &&GetItem| settings.no_clobber && download::exists(&item.target);
+    let items: Vec<&GetItem> = items.iter().filter(|item| !is_skipped(item)).collect();
+    let is_alike = |item: &&GetItem| {
         let first = items.first().map(|first| (server(first), first.url.user()));
         let is_image = item.representation == RepresentationType::Image;
         first == Some((server(item), item.url.user())) && is_image
@@ -225,7 +225,7 @@ fn ask_ahead(board: &Board, client: &mut Client, ahead: &mut Vec<FtpUrl>) {
 }
 
 impl Worker for Getter<'_, '_> {
-    fn connect(&mut self, number: usize) -> Result<(), Refusal> {
+    fn connect(&mut self, number: usize) -> Result<(), NoConnection> {
         let item = self.item(number);
         // Alone it is connected within the tries of --retry, and for some nothing is sent at all.
         let is_alone = self.context.settings.jobs == 1 || self.sessions.is_open(&item.url);
@@ -236,7 +236,7 @@ impl Worker for Getter<'_, '_> {
         let login = (server(item), item.url.user().map(<[u8]>::to_vec));
         match doors.enter(login, || sessions.client(&item.url).map(drop)) {
             // The tries are in what comes next.
-            Err(Refusal::Failed(failure)) if failure.may_pass => Ok(()),
+            Err(NoConnection::Failed(failure)) if failure.may_pass => Ok(()),
             connected => connected,
         }
     }
@@ -269,7 +269,7 @@ impl Worker for Getter<'_, '_> {
     }
 
     fn end(self: Box<Self>) {
-        self.sessions.part(self.last.as_ref());
+        self.sessions.quit(self.last.as_ref());
     }
 }
 

@@ -10,7 +10,7 @@ use log::LevelFilter;
 use crate::connect::retry::{Retrying, Witness};
 use crate::connect::sessions::Sessions;
 use crate::console::messages::Messages;
-use crate::console::output::Lines;
+use crate::console::output::ResultLines;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
@@ -59,7 +59,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         listed.map_err(|failure| if is_silent { failure } else { failure.for_good() })
     });
     let done = lister.finish(listed, &url);
-    sessions.part(done.as_ref().err().filter(|failure| failure.fatal));
+    sessions.quit(done.as_ref().err().filter(|failure| failure.fatal));
     done
 }
 
@@ -113,7 +113,7 @@ fn pattern(url: &FtpUrl) -> Result<Pattern, Failure> {
 pub(super) struct Lister {
     pub(super) how: How,
     pub(super) pattern: Option<Pattern>,
-    pub(super) lines: Lines,
+    pub(super) lines: ResultLines,
     pub(super) messages: Messages,
     pub(super) events: Events,
     /// How much was printed, or left out: lines.
@@ -318,7 +318,7 @@ mod tests {
             let mut lister = Lister {
                 how: How { list: ListOptions::default(), long: false, recursive: false },
                 pattern: None,
-                lines: Lines::new(Output::new(kept.clone()), escapes),
+                lines: ResultLines::new(Output::new(kept.clone()), escapes),
                 messages: Messages::new(io::sink(), false),
                 events: Events::default(),
                 shown: 0,

@@ -6,7 +6,7 @@ use crate::console::stdio::Stdio;
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::remote::object;
-use crate::report::for_each_url::{self, Became};
+use crate::report::for_each_url::{self, Outcome, for_each_url};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.operands.is_empty() {
@@ -14,15 +14,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
     for_each_url::are_named(&options.operands)?;
     let parents = options.has("parents");
-    for_each_url::each(
-        options,
-        stdio,
-        &options.operands,
-        "directories made",
-        &mut |client, url, _| {
-            for_each_url::at(client, url, |client, path| make(client, path, parents))
-        },
-    )
+    for_each_url(options, stdio, &options.operands, "directories made", &mut |client, url, _| {
+        for_each_url::at(client, url, |client, path| make(client, path, parents))
+    })
 }
 
 /// Makes a directory; with `parents` those that it lies in, too, and none that is there.
@@ -30,8 +24,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 /// # Errors
 ///
 /// The server's refusal: with `parents` of the first that is not there and cannot be made.
-pub(super) fn make(client: &mut Client, path: &[u8], parents: bool) -> Result<Became, Error> {
-    let made = Became::Done("made");
+pub(super) fn make(client: &mut Client, path: &[u8], parents: bool) -> Result<Outcome, Error> {
+    let made = Outcome::Done("made");
     let refusal = match client.mkdir(path) {
         Ok(_) => return Ok(made),
         Err(error) if parents && object::is_no(&error) => error,
@@ -39,7 +33,7 @@ pub(super) fn make(client: &mut Client, path: &[u8], parents: bool) -> Result<Be
     };
     // Which of the two it was, that it is there or that a parent is not, the reply does not say.
     if object::is_directory(client, path)? {
-        return Ok(Became::Skipped("is there already"));
+        return Ok(Outcome::Skipped("is there already"));
     }
     let mut first = None;
     for (at, _) in path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/') {

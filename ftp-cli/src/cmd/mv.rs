@@ -10,7 +10,7 @@ use crate::exit::Failure;
 use crate::options::Options;
 use crate::options::urls;
 use crate::remote::path;
-use crate::report::for_each_url::{self, Became};
+use crate::report::for_each_url::{self, Outcome, for_each_url};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [from, to] = options.operands.as_slice() else {
@@ -19,7 +19,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let url = urls::parse(from)?;
     for_each_url::is_named(&url)?;
     let to = new_path(&url, to)?;
-    for_each_url::each(
+    for_each_url(
         options,
         stdio,
         std::slice::from_ref(from),
@@ -27,7 +27,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         &mut |client, url, _| {
             // The new path counts from where the login ends, so that no directory is entered.
             client.rename(path::without_slash(url.path()), &to)?;
-            Ok(Became::Done("moved"))
+            Ok(Outcome::Done("moved"))
         },
     )
 }
@@ -36,7 +36,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 /// its end, in that directory under its old name. A URL of the same server does as well.
 fn new_path(url: &FtpUrl, operand: &OsStr) -> Result<Vec<u8>, Failure> {
     let bytes = operand.as_bytes();
-    let path = if bytes.windows(3).take(6).any(|part| part == b"://") {
+    let path = if bytes.windows(3).take(6).any(|window| window == b"://") {
         let target = urls::parse(operand)?;
         let server = |url: &FtpUrl| (url.host().to_ascii_lowercase(), url.port());
         let is_other_user = target.user().is_some() && target.user() != url.user();

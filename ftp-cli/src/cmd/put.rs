@@ -23,11 +23,11 @@ use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::urls;
-use crate::report::jobs::{self, Doors, Refusal, Worker};
+use crate::report::jobs::{self, Doors, NoConnection, Worker};
 use crate::report::json::Object;
 use crate::report::tally::Tally;
-use crate::transfer::context::{Context, Done, Remote};
-use crate::transfer::options::Settings;
+use crate::transfer::context::{Context, Done, RemoteFile};
+use crate::transfer::options::TransferOptions;
 use crate::transfer::upload::{Interruptible, Source, local, upload};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
@@ -39,7 +39,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
     let url = urls::parse(url)?;
     let paths = remote_paths(locals, &url)?;
-    let settings = Settings::from_options(options)?;
+    let settings = TransferOptions::from_options(options)?;
     let representation = settings.representation(&url)?;
     let is_input = locals.iter().any(|local| local == "-");
     for (option, given) in [("--continue", settings.resume), ("--preserve", settings.preserve)] {
@@ -49,8 +49,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
     let when = When::from_options(options)?;
     // A single file that cannot be read is found before anything is sent.
-    let mut items: Vec<Item<'_>> =
-        locals.iter().zip(paths).map(|(local, path)| Item { local, path, file: None }).collect();
+    let mut items: Vec<PutItem<'_>> =
+        locals.iter().zip(paths).map(|(local, path)| PutItem { local, path, file: None }).collect();
     if let [item] = items.as_mut_slice()
         && !is_input
     {
@@ -86,7 +86,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
 }
 
 /// A file to be uploaded.
-struct Item<'a> {
+struct PutItem<'a> {
     local: &'a OsStr,
     /// Where it goes.
     path: Vec<u8>,
@@ -94,7 +94,7 @@ struct Item<'a> {
     file: Option<File>,
 }
 
-impl Item<'_> {
+impl PutItem<'_> {
     fn is_input(&self) -> bool {
         self.local == "-"
     }
@@ -118,8 +118,8 @@ impl Item<'_> {
 }
 
 /// How many bytes all files have together, if all are regular.
-fn total(items: &[Item<'_>]) -> Option<u64> {
-    let length = |item: &Item<'_>| {
+fn total(items: &[PutItem<'_>]) -> Option<u64> {
+    let length = |item: &PutItem<'_>| {
         let metadata = std::fs::metadata(item.local).ok().filter(std::fs::Metadata::is_file);
         metadata.map(|metadata| metadata.len())
     };
@@ -172,7 +172,7 @@ pub(super) fn open(name: &OsStr) -> Result<File, Failure> {
 }
 
 struct Putter<'a, 'b> {
-    items: &'a [Item<'a>],
+    items: &'a [PutItem<'a>],
     sessions: Sessions<'a>,
     context: &'a Context<'a>,
     tally: &'a Mutex<Tally<'b>>,
@@ -190,11 +190,15 @@ struct Putter<'a, 'b> {
 }
 
 impl<'a> Putter<'a, '_> {
-    fn item(&self, number: usize) -> &'a Item<'a> {
+    fn item(&self, number: usize) -> &'a PutItem<'a> {
         self.items.get(number).expect("only items that there are get done")
     }
 
-    fn send(&mut self, item: &Item<'_>, about: &dyn Fn(Object) -> Object) -> Result<Done, Failure> {
+    fn send(
+        &mut self,
+        item: &PutItem<'_>,
+        about: &dyn Fn(Object) -> Object,
+    ) -> Result<Done, Failure> {
         let opened;
         let file = match &item.file {
             _ if item.is_input() => None,
@@ -226,7 +230,7 @@ impl<'a> Putter<'a, '_> {
                 _ => Source::stream(&mut nothing),
             };
             let representation = *representation;
-            let mut remote = Remote { place: place_now, name: *url, representation };
+            let mut remote = RemoteFile { place: place_now, name: *url, representation };
             let done = upload(context, client, &mut remote, &mut source, (anew, about));
             // All are for the same directory.
             *place = Some(remote.place);
@@ -243,7 +247,7 @@ pub(super) fn is_regular(file: &File) -> bool {
 }
 
 impl Worker for Putter<'_, '_> {
-    fn connect(&mut self, _: usize) -> Result<(), Refusal> {
+    fn connect(&mut self, _: usize) -> Result<(), NoConnection> {
         // Alone it is connected within the tries of --retry.
         if self.context.settings.jobs == 1 || self.sessions.is_open(self.url) {
             return Ok(());
@@ -251,7 +255,7 @@ impl Worker for Putter<'_, '_> {
         self.place = None;
         match self.doors.enter((), || self.sessions.client_as_it_is(self.url).map(drop)) {
             // The tries are in what comes next.
-            Err(Refusal::Failed(failure)) if failure.may_pass => Ok(()),
+            Err(NoConnection::Failed(failure)) if failure.may_pass => Ok(()),
             connected => connected,
         }
     }
@@ -286,7 +290,7 @@ impl Worker for Putter<'_, '_> {
     }
 
     fn end(self: Box<Self>) {
-        self.sessions.part(self.last.as_ref().filter(|last| last.fatal));
+        self.sessions.quit(self.last.as_ref().filter(|last| last.fatal));
     }
 }
 

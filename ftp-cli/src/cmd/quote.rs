@@ -7,7 +7,7 @@ use ftp_proto::{Escaped, FtpUrl, Severity};
 use log::LevelFilter;
 
 use crate::connect::sessions::Sessions;
-use crate::console::output::Lines;
+use crate::console::output::ResultLines;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
@@ -52,7 +52,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             }
         }
     }
-    sessions.part(tally.fatal());
+    sessions.quit(tally.fatal());
     tally.finish()
 }
 
@@ -90,7 +90,7 @@ fn enter(client: &mut Client, url: &FtpUrl) -> Result<(), Failure> {
 pub(super) fn quote(
     client: &mut Client,
     command: &RawCommand,
-    lines: &mut Lines,
+    lines: &mut ResultLines,
     events: &Events,
 ) -> Result<(), Failure> {
     let reply = match client.quote(command) {
@@ -120,7 +120,7 @@ pub(super) fn quote(
 }
 
 /// Prints all lines of a reply, as they came but for their ends; programs are told them as text.
-fn print(reply: &Reply, lines: &mut Lines, events: &Events) -> Result<(), Failure> {
+fn print(reply: &Reply, lines: &mut ResultLines, events: &Events) -> Result<(), Failure> {
     if events.is_on() {
         return Ok(());
     }

@@ -27,7 +27,7 @@ use crate::options::Options;
 use crate::remote::links::{NO_DIRECTORY, NOT_EMPTY, Proof, by_list, is_directory, list, says};
 use crate::remote::object::{self, is_no};
 use crate::remote::path::{self, join};
-use crate::report::for_each_url::{self, Became, Told};
+use crate::report::for_each_url::{self, Outcome, Reporter, for_each_url};
 use crate::report::json::Object;
 
 /// How deep a tree may be, and how many objects it may have: a server can invent them.
@@ -40,16 +40,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
     for_each_url::are_named(&options.operands)?;
     let (recursive, force) = (options.has("recursive"), options.has("force"));
-    for_each_url::each(
-        options,
-        stdio,
-        &options.operands,
-        "objects removed",
-        &mut |client, url, told| {
-            let how = How { recursive, force, as_directory: url.is_directory() };
-            remove(client, url, Place::of(url), how, told)
-        },
-    )
+    for_each_url(options, stdio, &options.operands, "objects removed", &mut |client, url, told| {
+        let how = How { recursive, force, as_directory: url.is_directory() };
+        remove(client, url, Place::of(url), how, told)
+    })
 }
 
 /// What is asked for.
@@ -73,12 +67,12 @@ pub(super) fn remove(
     url: &FtpUrl,
     mut place: Place,
     how: How,
-    told: &Told,
-) -> Result<Became, Failure> {
+    told: &Reporter,
+) -> Result<Outcome, Failure> {
     loop {
         let path = path::without_slash(place.path()).to_vec();
         let error = match client.delete(&path) {
-            Ok(()) => return Ok(Became::Done("removed")),
+            Ok(()) => return Ok(Outcome::Done("removed")),
             Err(error) if is_refusal(&error) => error,
             Err(error) => return Err(error.into()),
         };
@@ -97,7 +91,7 @@ pub(super) fn remove(
                 // A directory that is shown nowhere is there if it can be entered.
                 return match object::can_enter(client, &path) {
                     Ok(()) => Err(error.into()),
-                    Err(refused) if is_no(&refused) => Ok(Became::Skipped("is not there")),
+                    Err(refused) if is_no(&refused) => Ok(Outcome::Skipped("is not there")),
                     Err(error) => Err(error.into()),
                 };
             }
@@ -140,7 +134,7 @@ fn named(entries: Vec<Entry>, name: &[u8]) -> Option<Entry> {
 struct Tree<'a> {
     client: &'a mut Client,
     url: &'a FtpUrl,
-    told: &'a Told,
+    told: &'a Reporter,
     removed: usize,
     /// How many objects may still be looked at.
     left: usize,
@@ -282,8 +276,8 @@ impl Tree<'_> {
         Ok(false)
     }
 
-    fn finish(self) -> Result<Became, Failure> {
-        let Some(last) = self.last else { return Ok(Became::Told) };
+    fn finish(self) -> Result<Outcome, Failure> {
+        let Some(last) = self.last else { return Ok(Outcome::Reported) };
         let (removed, failures) = (self.removed, self.failures);
         let message = format!("{removed} objects removed, {failures} not");
         let exit = if removed > 0 { Exit::Partial } else { last.exit };

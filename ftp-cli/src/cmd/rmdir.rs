@@ -3,21 +3,15 @@
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
 use crate::options::Options;
-use crate::report::for_each_url::{self, Became};
+use crate::report::for_each_url::{self, Outcome, for_each_url};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.operands.is_empty() {
         return Err(Failure::usage("rmdir needs a URL: ftp-cli rmdir URL..."));
     }
     for_each_url::are_named(&options.operands)?;
-    for_each_url::each(
-        options,
-        stdio,
-        &options.operands,
-        "directories removed",
-        &mut |client, url, _| {
-            for_each_url::at(client, url, |client, path| client.rmdir(path))?;
-            Ok(Became::Done("removed"))
-        },
-    )
+    for_each_url(options, stdio, &options.operands, "directories removed", &mut |client, url, _| {
+        for_each_url::at(client, url, |client, path| client.rmdir(path))?;
+        Ok(Outcome::Done("removed"))
+    })
 }

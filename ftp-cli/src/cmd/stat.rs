@@ -10,7 +10,7 @@ use crate::options::Options;
 use crate::options::values;
 use crate::remote::object;
 use crate::remote::show_entry;
-use crate::report::for_each_url::{self, Became};
+use crate::report::for_each_url::{self, Outcome, for_each_url};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     if options.operands.is_empty() {
@@ -19,31 +19,25 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let form = options.parsed("listing", |text| values::word(text, &FORMS))?.unwrap_or_default();
     let mut lines = stdio.lines(options);
     let mut is_first = true;
-    for_each_url::each(
-        options,
-        stdio,
-        &options.operands,
-        "objects found",
-        &mut |client, url, told| {
-            let entry = for_each_url::at(client, url, |client, path| stat(client, path, form))?;
-            let name = match url.path() {
-                b"" => b".",
-                path => path,
-            };
-            if told.events.is_on() {
-                told.events.tell(&|| show_entry::event(name, &entry));
-                return Ok(Became::Done("found"));
-            }
-            if !std::mem::take(&mut is_first) {
-                lines.print(b"")?;
-            }
-            for line in show_entry::lines(name, &entry) {
-                lines.print(&line)?;
-            }
-            lines.flush()?;
-            Ok(Became::Told)
-        },
-    )
+    for_each_url(options, stdio, &options.operands, "objects found", &mut |client, url, told| {
+        let entry = for_each_url::at(client, url, |client, path| stat(client, path, form))?;
+        let name = match url.path() {
+            b"" => b".",
+            path => path,
+        };
+        if told.events.is_on() {
+            told.events.tell(&|| show_entry::event(name, &entry));
+            return Ok(Outcome::Done("found"));
+        }
+        if !std::mem::take(&mut is_first) {
+            lines.print(b"")?;
+        }
+        for line in show_entry::lines(name, &entry) {
+            lines.print(&line)?;
+        }
+        lines.flush()?;
+        Ok(Outcome::Reported)
+    })
 }
 
 /// What is at `path`. The server has the last word on what it shows nowhere: a directory that can

@@ -9,7 +9,7 @@ use ftp_client::{
 use ftp_proto::{AddressClass, FtpUrl};
 
 use super::credentials::{Credentials, VARIABLE};
-use super::tls_options::{self, Protection};
+use super::tls_options::{self, TlsOptions};
 use crate::console::messages::Messages;
 use crate::console::signals::Cleanup;
 use crate::exit::{Exit, Failure};
@@ -20,7 +20,7 @@ use crate::options::values;
 #[derive(Clone)]
 pub(crate) struct Dialler {
     builder: ClientBuilder,
-    protection: Protection,
+    protection: TlsOptions,
     /// The end of the time for the whole, whatever number of connections that takes.
     end: Option<Instant>,
 }
@@ -96,7 +96,7 @@ impl Dialler {
             builder = builder.active_address(address);
         }
         let end = overall.map(|overall| Instant::now() + overall);
-        Ok(Self { builder, protection: Protection::from_options(options)?, end })
+        Ok(Self { builder, protection: TlsOptions::from_options(options)?, end })
     }
 
     /// The same for what is reached together: an option about TLS need not be about all of it.
@@ -247,7 +247,7 @@ pub(crate) fn bind(options: &Options) -> Result<Option<IpAddr>, Failure> {
 
 /// Says good-bye behind what was done. Behind a failure the closing of the connection is enough,
 /// unless a signal made it: then a transfer may be left, and is aborted first.
-pub(crate) fn part(client: Client, failure: Option<&Failure>) {
+pub(crate) fn quit(client: Client, failure: Option<&Failure>) {
     if failure.is_none_or(|failure| failure.exit == Exit::Interrupted) {
         // What was done is done: a server that does not say good-bye changes nothing.
         let _ = client.quit();

@@ -19,16 +19,16 @@ pub(crate) struct Sessions<'a> {
     options: &'a Options,
     dialler: Arc<Dialler>,
     messages: Messages,
-    open: Vec<(Server, Client)>,
+    open: Vec<(ServerKey, Client)>,
     /// Looks for each login once, since it may have to be asked for.
     finder: Arc<Mutex<Finder<'a>>>,
     /// Who logs in where, as far as the command knows.
-    known: Arc<Vec<(Server, Credentials)>>,
+    known: Arc<Vec<(ServerKey, Credentials)>>,
 }
 
 /// What two URLs must have in common to share a connection.
 #[derive(Clone)]
-struct Server {
+struct ServerKey {
     scheme: Scheme,
     host: String,
     port: u16,
@@ -36,7 +36,7 @@ struct Server {
     password: Option<Vec<u8>>,
 }
 
-impl Server {
+impl ServerKey {
     fn of(url: &FtpUrl) -> Self {
         Self {
             scheme: url.scheme(),
@@ -93,7 +93,7 @@ impl<'a> Sessions<'a> {
     /// Says who logs in at the server of `url`, also over the connections of
     /// [`another`](Self::another) that is made later: nobody is looked for then.
     pub(crate) fn log_in_as(&mut self, url: &FtpUrl, credentials: Credentials) {
-        Arc::make_mut(&mut self.known).push((Server::of(url), credentials));
+        Arc::make_mut(&mut self.known).push((ServerKey::of(url), credentials));
     }
 
     /// A client that is connected to the server of `url`, logged in, and in the directory in which
@@ -104,7 +104,7 @@ impl<'a> Sessions<'a> {
     ///
     /// What the client says; `Login` if there is no password, before anything is sent.
     pub(crate) fn client(&mut self, url: &FtpUrl) -> Result<&mut Client, Failure> {
-        let has_moved = |(open, client): &mut (Server, Client)| {
+        let has_moved = |(open, client): &mut (ServerKey, Client)| {
             open.is_of(url) && client.is_ready() && client.has_moved()
         };
         if let Some(at) = self.open.iter_mut().position(has_moved) {
@@ -121,7 +121,8 @@ impl<'a> Sessions<'a> {
     ///
     /// As [`client`](Self::client).
     pub(crate) fn client_as_it_is(&mut self, url: &FtpUrl) -> Result<(&mut Client, bool), Failure> {
-        let is_dead = |(open, client): &mut (Server, Client)| open.is_of(url) && !client.is_ready();
+        let is_dead =
+            |(open, client): &mut (ServerKey, Client)| open.is_of(url) && !client.is_ready();
         if let Some(at) = self.open.iter_mut().position(is_dead) {
             self.open.swap_remove(at);
         }
@@ -137,7 +138,7 @@ impl<'a> Sessions<'a> {
                 };
                 let (options, messages) = (self.options, &self.messages);
                 let client = self.dialler.connect_as(&credentials, options, url, messages)?;
-                self.open.push((Server::of(url), client));
+                self.open.push((ServerKey::of(url), client));
                 self.open.len() - 1
             }
         };
@@ -151,15 +152,15 @@ impl<'a> Sessions<'a> {
     }
 
     /// Closes the connection to the server of `url` without a word: it failed. Behind a signal it
-    /// stays, for what [`part`](Self::part) has to say.
+    /// stays, for what [`quit`](Self::quit) has to say.
     pub(crate) fn drop_client(&mut self, url: &FtpUrl) {
         self.open.retain(|(open, _)| !open.is_of(url));
     }
 
-    /// Says good-bye to all servers behind what was done, as [`dialler::part`].
-    pub(crate) fn part(self, failure: Option<&Failure>) {
+    /// Says good-bye to all servers behind what was done, as [`dialler::quit`].
+    pub(crate) fn quit(self, failure: Option<&Failure>) {
         for (_, client) in self.open {
-            dialler::part(client, failure);
+            dialler::quit(client, failure);
         }
     }
 }
@@ -181,7 +182,7 @@ mod tests {
             ("ftpes://h/a", "ftpes://h:2121/a", false),
             ("ftpes://h/a", "ftpes://h.example/a", false),
         ] {
-            assert_eq!(Server::of(&url(one)).is_of(&url(other)), is_same, "{one} {other}");
+            assert_eq!(ServerKey::of(&url(one)).is_of(&url(other)), is_same, "{one} {other}");
         }
     }
 }

@@ -16,24 +16,24 @@ const HOW: &[&str] = &["ca-file", "client-cert", "client-key", "insecure", "pin"
 
 /// What `--tls` says of servers whose URL does not.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Start {
+enum TlsStart {
     Off,
     Try,
     Explicit,
     Implicit,
 }
 
-const STARTS: &[(&str, Start)] = &[
-    ("off", Start::Off),
-    ("try", Start::Try),
-    ("explicit", Start::Explicit),
-    ("implicit", Start::Implicit),
+const STARTS: &[(&str, TlsStart)] = &[
+    ("off", TlsStart::Off),
+    ("try", TlsStart::Try),
+    ("explicit", TlsStart::Explicit),
+    ("implicit", TlsStart::Implicit),
 ];
 
 /// How the options want connections protected, read before anything is done.
 #[derive(Clone)]
-pub(crate) struct Protection {
-    start: Option<Start>,
+pub(crate) struct TlsOptions {
+    start: Option<TlsStart>,
     pins: Vec<String>,
     ca_file: Option<PathBuf>,
     client: Option<(PathBuf, PathBuf)>,
@@ -43,7 +43,7 @@ pub(crate) struct Protection {
     how: Option<&'static str>,
 }
 
-impl Protection {
+impl TlsOptions {
     /// Reads the group TLS of the options.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl Protection {
             ));
         }
         match (found.how, found.start) {
-            (Some(how), Some(Start::Off)) => {
+            (Some(how), Some(TlsStart::Off)) => {
                 Err(Failure::usage(format!("--{how} applies to TLS only, not to --tls off")))
             }
             _ => Ok(found),
@@ -112,13 +112,12 @@ impl Protection {
             Err(Failure::usage(format!("{scheme}:// and --tls {word} contradict each other")))
         };
         let tls = match (url.scheme(), self.start) {
-            (Scheme::Ftp, None | Some(Start::Off)) => return Ok(None),
-            (Scheme::Ftp, Some(Start::Try)) => Tls::opportunistic(),
-            (Scheme::Ftpes, None | Some(Start::Explicit))
-            | (Scheme::Ftp, Some(Start::Explicit)) => Tls::explicit(),
-            (Scheme::Ftps, None | Some(Start::Implicit)) | (Scheme::Ftp, Some(Start::Implicit)) => {
-                Tls::implicit()
-            }
+            (Scheme::Ftp, None | Some(TlsStart::Off)) => return Ok(None),
+            (Scheme::Ftp, Some(TlsStart::Try)) => Tls::opportunistic(),
+            (Scheme::Ftpes, None | Some(TlsStart::Explicit))
+            | (Scheme::Ftp, Some(TlsStart::Explicit)) => Tls::explicit(),
+            (Scheme::Ftps, None | Some(TlsStart::Implicit))
+            | (Scheme::Ftp, Some(TlsStart::Implicit)) => Tls::implicit(),
             (scheme, Some(start)) => {
                 let scheme = if scheme == Scheme::Ftps { "ftps" } else { "ftpes" };
                 let word = STARTS.iter().find(|(_, known)| *known == start);
@@ -214,9 +213,9 @@ mod tests {
 
     const PIN: &str = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
 
-    fn protection(line: &str) -> Result<Protection, Failure> {
+    fn protection(line: &str) -> Result<TlsOptions, Failure> {
         let (_, options) = options::parse(line.split(' ').map(Into::into)).unwrap();
-        Protection::from_options(&options)
+        TlsOptions::from_options(&options)
     }
 
     #[test]

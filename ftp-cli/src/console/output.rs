@@ -37,12 +37,12 @@ impl Write for Output {
 
 /// Lines of results on standard output: exact bytes, but that on a terminal what acts on it is
 /// escaped, unless `--raw-names` is given (LI-04, LI-05).
-pub(crate) struct Lines {
+pub(crate) struct ResultLines {
     output: BufWriter<Output>,
     escapes: bool,
 }
 
-impl Lines {
+impl ResultLines {
     pub(crate) fn new(output: Output, escapes: bool) -> Self {
         Self { output: BufWriter::new(output), escapes }
     }

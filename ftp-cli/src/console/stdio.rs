@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use super::closed::{self, Closed};
 use super::ending::Ending;
 use super::messages::Messages;
-use super::output::{Lines, Output};
+use super::output::{Output, ResultLines};
 use crate::options::Options;
 use crate::report::events::Events;
 
@@ -79,9 +79,9 @@ impl Stdio {
 
 impl Stdio {
     /// Lines of results on standard output, as the options want them on a terminal.
-    pub(crate) fn lines(&self, options: &Options) -> Lines {
+    pub(crate) fn lines(&self, options: &Options) -> ResultLines {
         let escapes = self.output_is_terminal && !options.has("raw-names");
-        Lines::new(self.shared_output.clone(), escapes)
+        ResultLines::new(self.shared_output.clone(), escapes)
     }
 }
 

@@ -29,13 +29,13 @@ use stand_ins::StandIns;
 /// Options as they were given, in order, and operands.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
-    given: Vec<Given>,
+    given: Vec<GivenOptions>,
     pub(crate) operands: Vec<OsString>,
 }
 
 /// An option as it was given.
 #[derive(Clone, Debug)]
-struct Given {
+struct GivenOptions {
     long: &'static str,
     value: Option<OsString>,
 }
@@ -57,8 +57,8 @@ pub(crate) fn parse(
     };
     let command = Command::find(&arguments.restore(name))?;
     let rows: Vec<&Row> = command.rows().collect();
-    let is_taken = |given: &&Given| rows.iter().any(|row| row.long == given.long);
-    if let Some(Given { long, .. }) = before.given.iter().find(|given| !is_taken(given)) {
+    let is_taken = |given: &&GivenOptions| rows.iter().any(|row| row.long == given.long);
+    if let Some(GivenOptions { long, .. }) = before.given.iter().find(|given| !is_taken(given)) {
         return Err(Failure::usage(format!("{} takes no --{long}", command.name())));
     }
     let after = read(rest, &rows, ParsingStyle::FloatingFrees, &arguments)
@@ -71,7 +71,7 @@ pub(crate) fn parse(
 /// What getopts made of the arguments before or after the command.
 struct Stage {
     /// In the order of the arguments.
-    given: Vec<Given>,
+    given: Vec<GivenOptions>,
     /// The arguments that are not options.
     free: Vec<String>,
 }
@@ -102,7 +102,7 @@ fn read(
         for place in matches.opt_positions(row.long) {
             let value = values.iter().find(|(other, _)| *other == place);
             let value = value.map(|(_, text)| stand_ins.restore(text));
-            placed.push((place, Given { long: row.long, value }));
+            placed.push((place, GivenOptions { long: row.long, value }));
         }
     }
     placed.sort_by_key(|(place, _)| *place);

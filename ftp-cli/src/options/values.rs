@@ -41,11 +41,11 @@ fn split(text: &str) -> (&str, &str) {
 
 /// Reads a decimal number exactly: `30` or `1.5`, in billionths, with what is finer cut off.
 fn billionths(number: &str) -> Option<u128> {
-    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() && part.is_empty() || part.contains('.') {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
         return None;
     }
-    let digits = whole.bytes().chain(part.bytes().chain(iter::repeat(b'0')).take(9));
+    let digits = whole.bytes().chain(fraction.bytes().chain(iter::repeat(b'0')).take(9));
     // Of what is too large the most that there is: it is too large for each that asks.
     Some(digits.fold(0, |sum: u128, digit| {
         sum.saturating_mul(10).saturating_add(u128::from(digit.wrapping_sub(b'0')))

@@ -19,7 +19,7 @@ pub(crate) const NOT_EMPTY: &[&[u8]] = &[b"not empty", b"notempty", b"isn't empt
 pub(crate) fn says(error: &Error, words: &[&[u8]]) -> bool {
     let Some(reply) = error.reply() else { return false };
     let text = reply.text().to_ascii_lowercase();
-    words.iter().any(|words| text.windows(words.len()).any(|part| part == *words))
+    words.iter().any(|words| text.windows(words.len()).any(|window| window == *words))
 }
 
 pub(crate) fn is_directory(entry: &Entry) -> bool {

@@ -18,7 +18,7 @@ use crate::options::Options;
 pub(crate) struct Events(Arc<Mutex<Stream>>);
 
 struct Stream {
-    output: Option<Lines>,
+    output: Option<EventLines>,
     /// What no error shows.
     hidden: Hidden,
     /// The first line that could not be written.
@@ -29,7 +29,7 @@ struct Stream {
 }
 
 /// Where the lines go.
-enum Lines {
+enum EventLines {
     Output(Output),
     Messages(Messages),
 }
@@ -53,10 +53,10 @@ impl Default for Events {
 impl Events {
     /// Events to standard output, if `--json` says so.
     pub(crate) fn from_options(options: &Options, output: &Output, hidden: Hidden) -> Self {
-        Self::to(options.has("json").then(|| Lines::Output(output.clone())), hidden)
+        Self::to(options.has("json").then(|| EventLines::Output(output.clone())), hidden)
     }
 
-    fn to(output: Option<Lines>, hidden: Hidden) -> Self {
+    fn to(output: Option<EventLines>, hidden: Hidden) -> Self {
         let (failed, counts, closed) = (None, Counts::default(), false);
         let stream = Stream { output, hidden, failed, started: Instant::now(), counts, closed };
         Self(Arc::new(Mutex::new(stream)))
@@ -71,7 +71,7 @@ impl Events {
     pub(crate) fn leave_output(&self, messages: &Messages) {
         self.with(|stream| {
             if stream.output.is_some() {
-                stream.output = Some(Lines::Messages(messages.clone()));
+                stream.output = Some(EventLines::Messages(messages.clone()));
             }
         });
     }
@@ -162,11 +162,11 @@ impl Stream {
     fn write_last(&mut self, object: &dyn Fn() -> Object) {
         let written = match &mut self.output {
             None => return,
-            Some(Lines::Messages(messages)) => {
+            Some(EventLines::Messages(messages)) => {
                 messages.write(object().into_line().as_bytes());
                 return;
             }
-            Some(Lines::Output(output)) => output.write_all(object().into_line().as_bytes()),
+            Some(EventLines::Output(output)) => output.write_all(object().into_line().as_bytes()),
         };
         if let Err(error) = written {
             self.failed.get_or_insert(error);
@@ -196,7 +196,8 @@ mod tests {
     #[test]
     fn a_summary_counts_and_ends_the_lines() {
         let kept = Kept::default();
-        let events = Events::to(Some(Lines::Output(Output::new(kept.clone()))), Hidden::default());
+        let events =
+            Events::to(Some(EventLines::Output(Output::new(kept.clone()))), Hidden::default());
         events.done(&|| Object::event("done"), 7);
         events.skipped(&|| Object::event("done"));
         events.failed(&Failure::usage("no"), &|error| error.text("source", "x"));
@@ -218,7 +219,7 @@ mod tests {
     #[test]
     fn a_line_that_cannot_be_written_is_a_failure_and_nobody_is_told_without_the_option() {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-        let events = Events::to(Some(Lines::Output(Output::new(full))), Hidden::default());
+        let events = Events::to(Some(EventLines::Output(Output::new(full))), Hidden::default());
         events.tell(&|| Object::event("progress"));
         assert_eq!(events.close(Exit::Success).unwrap_err().exit, Exit::Local);
         let silent = Events::default();

@@ -22,14 +22,14 @@ use crate::options::Options;
 use crate::options::urls;
 
 /// Who is told what is done.
-pub(crate) struct Told {
+pub(crate) struct Reporter {
     pub(crate) messages: Messages,
     pub(crate) events: Events,
     /// Whether people want to know of what went well.
     pub(crate) is_talkative: bool,
 }
 
-impl Told {
+impl Reporter {
     /// By the options.
     pub(crate) fn new(options: &Options, stdio: &Stdio) -> Self {
         let (messages, events) = (stdio.messages.clone(), stdio.events.clone());
@@ -39,17 +39,17 @@ impl Told {
     /// Says what became of an object; `event` is the one that tells programs that it is done.
     pub(crate) fn became(
         &self,
-        became: Became,
+        became: Outcome,
         object: &dyn std::fmt::Display,
         event: &dyn Fn() -> Object,
     ) {
         match became {
-            Became::Told => {}
-            Became::Done(words) => {
+            Outcome::Reported => {}
+            Outcome::Done(words) => {
                 self.done(words, object);
                 self.events.done(event, 0);
             }
-            Became::Skipped(words) => {
+            Outcome::Skipped(words) => {
                 self.done(words, object);
                 self.events.skipped(event);
             }
@@ -66,13 +66,13 @@ impl Told {
 
 /// What became of an object.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Became {
+pub(crate) enum Outcome {
     /// What was to be done was, and people are told in these words.
     Done(&'static str),
     /// It was that way already.
     Skipped(&'static str),
     /// It was done, and told already.
-    Told,
+    Reported,
 }
 
 /// Does `act` to the object of each URL, in order, over one control connection for each server, and
@@ -82,19 +82,19 @@ pub(crate) enum Became {
 /// # Errors
 ///
 /// `Usage` for what is no URL, before anything is sent; then as [`Tally::finish`].
-pub(crate) fn each(
+pub(crate) fn for_each_url(
     options: &Options,
     stdio: &mut Stdio,
     urls: &[OsString],
     what: &'static str,
-    act: &mut dyn FnMut(&mut Client, &FtpUrl, &Told) -> Result<Became, Failure>,
+    act: &mut dyn FnMut(&mut Client, &FtpUrl, &Reporter) -> Result<Outcome, Failure>,
 ) -> Result<(), Failure> {
     let urls = urls.iter().map(|url| urls::parse(url)).collect::<Result<Vec<_>, _>>()?;
     let retrying = Retrying::from_options(options)?;
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
-    let told = Told::new(options, stdio);
+    let told = Reporter::new(options, stdio);
     let witness = Witness::new(options, stdio, &cleanup);
     let mut tally = Tally::new(urls.len(), what, &told.messages, &told.events);
     for url in &urls {
@@ -118,7 +118,7 @@ pub(crate) fn each(
             break;
         }
     }
-    sessions.part(tally.fatal());
+    sessions.quit(tally.fatal());
     tally.finish()
 }
 

@@ -10,7 +10,7 @@ use crate::exit::Failure;
 
 /// Why a worker has no connection for an item.
 #[derive(Debug)]
-pub(crate) enum Refusal {
+pub(crate) enum NoConnection {
     /// The server has let another worker in: it takes no more connections than it has.
     OneFewer(Failure),
     /// The server has let nobody in: the item fails with this.
@@ -47,7 +47,7 @@ impl<K: Eq + Hash> Doors<K> {
         &self,
         server: K,
         connect: impl FnOnce() -> Result<(), Failure>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), NoConnection> {
         let door = Arc::clone(
             lock(&self.doors).entry(server).or_insert_with(|| Arc::new(Mutex::new(Door::Untried))),
         );
@@ -56,10 +56,10 @@ impl<K: Eq + Hash> Doors<K> {
             Door::Untried => {}
             Door::Open => {
                 drop(first);
-                return connect().map_err(Refusal::OneFewer);
+                return connect().map_err(NoConnection::OneFewer);
             }
             // The worker that was refused has an item that says so.
-            Door::Shut(failure) => return Err(Refusal::OneFewer(failure.clone())),
+            Door::Shut(failure) => return Err(NoConnection::OneFewer(failure.clone())),
         }
         match connect() {
             Ok(()) => {
@@ -70,7 +70,7 @@ impl<K: Eq + Hash> Doors<K> {
                 if !failure.may_pass {
                     *first = Door::Shut(failure.clone());
                 }
-                Err(Refusal::Failed(failure))
+                Err(NoConnection::Failed(failure))
             }
         }
     }
@@ -87,7 +87,7 @@ pub(crate) trait Worker {
     /// # Errors
     ///
     /// Why there is none.
-    fn connect(&mut self, item: usize) -> Result<(), Refusal>;
+    fn connect(&mut self, item: usize) -> Result<(), NoConnection>;
 
     /// Does an item.
     ///
@@ -105,12 +105,12 @@ pub(crate) trait Worker {
 
 /// What is left, and how many work on it.
 struct Queue {
-    state: Mutex<State>,
+    state: Mutex<WorkState>,
     /// An item came back, or no more can, or it is over.
     settled: Condvar,
 }
 
-struct State {
+struct WorkState {
     /// The next one is the last.
     items: Vec<usize>,
     workers: usize,
@@ -125,7 +125,7 @@ struct State {
 pub(crate) fn run<'a>(jobs: usize, items: usize, hire: &(dyn Fn() -> Box<dyn Worker + 'a> + Sync)) {
     let workers = jobs.clamp(1, items.max(1));
     let items = (0..items).rev().collect();
-    let state = State { items, workers, undecided: 0, is_over: false };
+    let state = WorkState { items, workers, undecided: 0, is_over: false };
     let queue = Queue { state: Mutex::new(state), settled: Condvar::new() };
     std::thread::scope(|threads| {
         for number in 1..workers {
@@ -146,13 +146,13 @@ fn work(queue: &Queue, mut worker: Box<dyn Worker + '_>) {
     while let Some(taken) = queue.next() {
         let item = taken.item;
         let done = match worker.connect(item) {
-            Err(Refusal::OneFewer(failure)) => {
+            Err(NoConnection::OneFewer(failure)) => {
                 if taken.give_back() {
                     return worker.end();
                 }
                 Err(failure)
             }
-            Err(Refusal::Failed(failure)) => {
+            Err(NoConnection::Failed(failure)) => {
                 drop(taken);
                 Err(failure)
             }
@@ -195,7 +195,7 @@ impl Queue {
         self.settled.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, WorkState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -252,7 +252,7 @@ mod tests {
     }
 
     impl Worker for Hand<'_> {
-        fn connect(&mut self, _: usize) -> Result<(), Refusal> {
+        fn connect(&mut self, _: usize) -> Result<(), NoConnection> {
             let take = |places: usize| places.checked_sub(1);
             let order = Ordering::SeqCst;
             self.has_place = self.has_place || self.places.fetch_update(order, order, take).is_ok();
@@ -262,7 +262,7 @@ mod tests {
                     self.meeting.map(Barrier::wait);
                     // Long enough for the others to be done with the rest.
                     std::thread::sleep(Duration::from_millis(5));
-                    Err(Refusal::OneFewer(Failure::new(Exit::Login, "530 too many")))
+                    Err(NoConnection::OneFewer(Failure::new(Exit::Login, "530 too many")))
                 }
             }
         }
@@ -324,15 +324,15 @@ mod tests {
             failure.may_pass = true;
             Err(failure)
         };
-        assert!(matches!(doors.enter("a", broken), Err(Refusal::Failed(_))));
+        assert!(matches!(doors.enter("a", broken), Err(NoConnection::Failed(_))));
         assert!(doors.enter("a", || Ok(())).is_ok());
-        assert!(matches!(doors.enter("a", refused), Err(Refusal::OneFewer(_))));
-        assert!(matches!(doors.enter("a", broken), Err(Refusal::OneFewer(_))));
+        assert!(matches!(doors.enter("a", refused), Err(NoConnection::OneFewer(_))));
+        assert!(matches!(doors.enter("a", broken), Err(NoConnection::OneFewer(_))));
         assert!(doors.enter("a", || Ok(())).is_ok());
         // A password that is wrong is tried once, and not by all workers.
-        assert!(matches!(doors.enter("b", refused), Err(Refusal::Failed(_))));
+        assert!(matches!(doors.enter("b", refused), Err(NoConnection::Failed(_))));
         let again = doors.enter("b", || panic!("it is known that this fails"));
-        assert!(matches!(again, Err(Refusal::OneFewer(_))));
+        assert!(matches!(again, Err(NoConnection::OneFewer(_))));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ftp_client::Place;
 use ftp_proto::{FtpUrl, RepresentationType};
 
-use super::options::Settings;
+use super::options::TransferOptions;
 use super::verify::Verified;
 use crate::connect::retry::Witness;
 use crate::console::messages::Messages;
@@ -22,7 +22,7 @@ use crate::report::json::Object;
 
 /// What the transfers of a command share, in all its threads.
 pub(crate) struct Context<'a> {
-    pub(crate) settings: &'a Settings,
+    pub(crate) settings: &'a TransferOptions,
     pub(crate) cleanup: &'a Cleanup,
     pub(crate) board: Board,
     pub(crate) messages: Messages,
@@ -40,7 +40,7 @@ impl<'a> Context<'a> {
     pub(crate) fn new(
         options: &Options,
         stdio: &Stdio,
-        settings: &'a Settings,
+        settings: &'a TransferOptions,
         cleanup: &'a Cleanup,
         (when, files, total): (When, usize, Option<u64>),
     ) -> Self {
@@ -101,14 +101,14 @@ impl<'a> Context<'a> {
 }
 
 /// A file on a server.
-pub(crate) struct Remote<'a> {
+pub(crate) struct RemoteFile<'a> {
     pub(crate) place: Place,
     /// What it is called in messages: a URL, or a path.
     pub(crate) name: &'a dyn Display,
     pub(crate) representation: RepresentationType,
 }
 
-impl<'a> Remote<'a> {
+impl<'a> RemoteFile<'a> {
     /// The file of a URL.
     pub(crate) fn of(url: &'a FtpUrl, representation: RepresentationType) -> Self {
         Self { place: Place::of(url), name: url, representation }

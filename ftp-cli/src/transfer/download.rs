@@ -10,7 +10,7 @@ use ftp_client::{
 };
 use ftp_proto::{RepresentationType, TimeVal};
 
-use super::context::{Context, Done, Remote};
+use super::context::{Context, Done, RemoteFile};
 use super::local_file::Sink;
 use super::options::Verify;
 use super::target::Target;
@@ -29,7 +29,7 @@ use crate::report::json::Object;
 pub(crate) fn download(
     context: &Context<'_>,
     client: &mut Client,
-    remote: &mut Remote<'_>,
+    remote: &mut RemoteFile<'_>,
     target: &Target,
     (anew, about): (bool, &dyn Fn(Object) -> Object),
 ) -> Result<Done, Failure> {
@@ -37,7 +37,7 @@ pub(crate) fn download(
     if settings.no_clobber && exists(target) {
         return Ok(Done::skipped("exists"));
     }
-    let mut job = Job { context, client, remote, about, begun: false, no_restart: false };
+    let mut job = Downloading { context, client, remote, about, begun: false, no_restart: false };
     job.run(target, anew).map_err(|failure| failure.about(job.remote.name))
 }
 
@@ -46,10 +46,10 @@ pub(crate) fn exists(target: &Target) -> bool {
     matches!(target, Target::File(path) if fs::symlink_metadata(path).is_ok())
 }
 
-struct Job<'a, 'r> {
+struct Downloading<'a, 'r> {
     context: &'a Context<'a>,
     client: &'a mut Client,
-    remote: &'a mut Remote<'r>,
+    remote: &'a mut RemoteFile<'r>,
     about: &'a dyn Fn(Object) -> Object,
     /// Whether bytes were given to a stream, which cannot be taken back.
     begun: bool,
@@ -58,7 +58,7 @@ struct Job<'a, 'r> {
 }
 
 /// Where a download begins, and what is known of the file then.
-struct Start {
+struct Beginning {
     offset: u64,
     origin: Option<Origin>,
     /// Nothing is missing.
@@ -73,7 +73,7 @@ struct Moved {
     is_known: bool,
 }
 
-impl Job<'_, '_> {
+impl Downloading<'_, '_> {
     fn run(&mut self, target: &Target, anew: bool) -> Result<Done, Failure> {
         let settings = self.context.settings;
         self.client.set_representation(self.remote.representation);
@@ -85,10 +85,10 @@ impl Job<'_, '_> {
         let time = if settings.preserve { Some(self.time()?) } else { None };
         let (mut sink, start) = match target {
             Target::File(path) if settings.resume => self.resume(path, anew)?,
-            Target::File(path) if settings.in_place => (Sink::in_place(path)?, Start::at_0()),
+            Target::File(path) if settings.in_place => (Sink::in_place(path)?, Beginning::at_0()),
             target => {
                 let (output, cleanup) = (&self.context.output, self.context.cleanup);
-                (Sink::open(target.clone(), output, cleanup)?, Start::at_0())
+                (Sink::open(target.clone(), output, cleanup)?, Beginning::at_0())
             }
         };
         if let (Some(checksum), Some(path)) = (&mut checksum, sink.file().map(LocalFile::path)) {
@@ -149,7 +149,7 @@ impl Job<'_, '_> {
     fn transfer(
         &mut self,
         sink: &mut Sink,
-        start: &Start,
+        start: &Beginning,
         checksum: &mut Option<Checksum>,
     ) -> Result<Moved, Failure> {
         let size = start.origin.and_then(|origin| origin.size).filter(|_| start.offset > 0);
@@ -157,7 +157,7 @@ impl Job<'_, '_> {
             let path = self.remote.place.path().to_vec();
             let error = match self.client.retrieve_from(&path, start.offset) {
                 Ok(download) => {
-                    let mut pump = Pump {
+                    let mut pump = DownloadPump {
                         context: self.context,
                         path: &path,
                         about: self.about,
@@ -199,7 +199,7 @@ impl Job<'_, '_> {
     /// Whether what is here is the whole file, as far as that can be told and is asked for.
     fn check(
         &mut self,
-        start: &Start,
+        start: &Beginning,
         moved: &Moved,
         checksum: Option<Checksum>,
     ) -> Result<Verified, Failure> {
@@ -249,7 +249,7 @@ impl Job<'_, '_> {
 
     /// `--continue`: goes on where `NAME.part`, or else a shorter file, ends, if nothing says that
     /// it is the beginning of another file; otherwise it starts anew.
-    fn resume(&mut self, path: &Path, anew: bool) -> Result<(Sink, Start), Failure> {
+    fn resume(&mut self, path: &Path, anew: bool) -> Result<(Sink, Beginning), Failure> {
         let how = ResumeOptions { in_place: self.context.settings.in_place, anew };
         let remote = self.remote.place.path();
         let resumed = LocalFile::resume(self.client, remote, path, how);
@@ -264,18 +264,18 @@ impl Job<'_, '_> {
                 "{name} is not known to be the beginning of the file: downloading from the start"
             ));
         }
-        Ok((Sink::File(file), Start { offset, origin: Some(origin), is_whole }))
+        Ok((Sink::File(file), Beginning { offset, origin: Some(origin), is_whole }))
     }
 }
 
-impl Start {
+impl Beginning {
     const fn at_0() -> Self {
         Self { offset: 0, origin: None, is_whole: false }
     }
 }
 
 /// The transfer of the bytes.
-struct Pump<'a> {
+struct DownloadPump<'a> {
     context: &'a Context<'a>,
     path: &'a [u8],
     about: &'a dyn Fn(Object) -> Object,
@@ -283,7 +283,7 @@ struct Pump<'a> {
     checksum: &'a mut Option<Checksum>,
 }
 
-impl Pump<'_> {
+impl DownloadPump<'_> {
     /// Moves all from byte `offset` on; `size` is that of the whole file, if it is known. A failure
     /// comes with the number of bytes that came before.
     fn run(

@@ -23,7 +23,7 @@ pub(crate) enum Verify {
 
 /// The options of the group transfer.
 #[derive(Clone)]
-pub(crate) struct Settings {
+pub(crate) struct TransferOptions {
     /// `--ascii` or `--binary`, which count for more than the URL.
     representation: Option<RepresentationType>,
     pub(crate) resume: bool,
@@ -39,7 +39,7 @@ pub(crate) struct Settings {
     pub(crate) jobs: usize,
 }
 
-impl Settings {
+impl TransferOptions {
     /// Reads them.
     ///
     /// # Errors

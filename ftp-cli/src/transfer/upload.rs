@@ -9,7 +9,7 @@ use ftp_client::{Checksum, Client, Entered, Error, Place, Report, Upload, Upload
 use ftp_proto::{Pathname, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::context::{Context, Done, Remote};
+use super::context::{Context, Done, RemoteFile};
 use super::options::Verify;
 use super::verify::{self, Verified};
 use crate::console::progress::Meter;
@@ -81,18 +81,18 @@ impl Read for Interruptible<'_> {
 pub(crate) fn upload(
     context: &Context<'_>,
     client: &mut Client,
-    remote: &mut Remote<'_>,
+    remote: &mut RemoteFile<'_>,
     source: &mut Source<'_>,
     (anew, about): (bool, &dyn Fn(Object) -> Object),
 ) -> Result<Done, Failure> {
-    Job { context, client, remote, about, made_directories: false, no_restart: false }
+    Uploading { context, client, remote, about, made_directories: false, no_restart: false }
         .run(source, anew)
 }
 
-struct Job<'a, 'r> {
+struct Uploading<'a, 'r> {
     context: &'a Context<'a>,
     client: &'a mut Client,
-    remote: &'a mut Remote<'r>,
+    remote: &'a mut RemoteFile<'r>,
     about: &'a dyn Fn(Object) -> Object,
     made_directories: bool,
     /// Whether the server refused to go on with a file at all.
@@ -101,7 +101,7 @@ struct Job<'a, 'r> {
 
 /// How the server is told to take the file.
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Way {
+enum UploadMode {
     Store,
     /// Without a byte, from the end of what the server has: so that it gives the file its name.
     Rest,
@@ -111,7 +111,7 @@ enum Way {
 
 /// How an upload begins.
 struct Start {
-    way: Way,
+    way: UploadMode,
     offset: u64,
     /// How long the server's file is, as far as that matters for its size in the end.
     before: u64,
@@ -119,7 +119,7 @@ struct Start {
     is_there: bool,
 }
 
-impl Job<'_, '_> {
+impl Uploading<'_, '_> {
     fn run(&mut self, source: &mut Source<'_>, anew: bool) -> Result<Done, Failure> {
         let settings = self.context.settings;
         self.client.set_representation(self.remote.representation);
@@ -171,7 +171,7 @@ impl Job<'_, '_> {
             self.check_unchanged(file, then, sent)?;
         }
         let size = start.before + done.bytes;
-        if start.way == Way::Rest && !start.is_there {
+        if start.way == UploadMode::Rest && !start.is_there {
             // Some servers take REST, and cut the file off all the same; some begin a new one.
             let path = self.remote.place.path();
             verify::check_size(self.client, path, size, Verify::BestEffort)?;
@@ -196,15 +196,15 @@ impl Job<'_, '_> {
         let has_all = offset > 0 && regular.map(Metadata::len) == Some(offset);
         let is_there = has_all && (is_named || self.client.exists(self.remote.place.path())?);
         let way = match () {
-            () if settings.unique => Way::Unique,
-            () if has_all => Way::Rest,
+            () if settings.unique => UploadMode::Unique,
+            () if has_all => UploadMode::Rest,
             // As curl does: APPE where servers refuse REST before STOR.
-            () if settings.append || offset > 0 => Way::Append,
-            () => Way::Store,
+            () if settings.append || offset > 0 => UploadMode::Append,
+            () => UploadMode::Store,
         };
         // Of a file that is added to, the size says something only next to the one before.
         let before = match way {
-            Way::Append if settings.append && settings.verify == Verify::Size => {
+            UploadMode::Append if settings.append && settings.verify == Verify::Size => {
                 self.client.size(self.remote.place.path())?.unwrap_or(0)
             }
             _ => offset,
@@ -273,18 +273,18 @@ impl Job<'_, '_> {
     fn send(
         &mut self,
         source: &mut Source<'_>,
-        mut way: Way,
+        mut way: UploadMode,
         (offset, length): (u64, Option<u64>),
         mut checksum: Option<&mut Checksum>,
     ) -> Result<Report, Failure> {
         let mut wish = true;
-        if way == Way::Unique {
+        if way == UploadMode::Unique {
             // The server makes the name in the working directory.
             self.remote.place.go(self.client)?;
         }
         loop {
             let mut path = self.remote.place.path().to_vec();
-            if way == Way::Unique
+            if way == UploadMode::Unique
                 && let Some(slash) = path.iter().rposition(|byte| *byte == b'/')
             {
                 // Of a path that is one part (%2F) the directory is in front.
@@ -297,13 +297,13 @@ impl Job<'_, '_> {
             let sent = begin(self.client, (way, offset), wished).map(|upload| {
                 let meter = self.context.board.begin(&path, offset, length, self.about);
                 let checksum = checksum.as_deref_mut();
-                Pump { context: self.context, meter, checksum }.run(upload, source)
+                UploadPump { context: self.context, meter, checksum }.run(upload, source)
             });
             let error = match sent {
                 Ok(sent) => return sent.map_err(|error| self.broken(error, source)),
                 Err(error) => error,
             };
-            if way == Way::Unique {
+            if way == UploadMode::Unique {
                 let is_permanent = |error: &Error| {
                     matches!(error, Error::Refused(Verb::Stou, reply)
                         if reply.code().severity() == Severity::Permanent)
@@ -314,9 +314,11 @@ impl Job<'_, '_> {
                 }
                 continue;
             }
-            if way == Way::Rest && matches!(error, Error::Refused(Verb::Rest | Verb::Stor, _)) {
+            if way == UploadMode::Rest
+                && matches!(error, Error::Refused(Verb::Rest | Verb::Stor, _))
+            {
                 // To add nothing does no harm to a file that is there.
-                way = Way::Append;
+                way = UploadMode::Append;
                 continue;
             }
             self.no_restart = offset > 0 && error.refuses_restart();
@@ -456,26 +458,26 @@ fn added(mut failure: Failure) -> Failure {
 
 fn begin<'a>(
     client: &'a mut Client,
-    (way, offset): (Way, u64),
+    (way, offset): (UploadMode, u64),
     path: &[u8],
 ) -> Result<Upload<'a>, Error> {
     match way {
-        Way::Store => client.store(path),
-        Way::Rest => client.store_from(path, offset),
-        Way::Append => client.append(path),
-        Way::Unique => client.store_unique(path),
+        UploadMode::Store => client.store(path),
+        UploadMode::Rest => client.store_from(path, offset),
+        UploadMode::Append => client.append(path),
+        UploadMode::Unique => client.store_unique(path),
     }
 }
 
 /// The transfer of the bytes.
-struct Pump<'a> {
+struct UploadPump<'a> {
     context: &'a Context<'a>,
     meter: Meter<'a>,
     /// Of a source that cannot be read twice.
     checksum: Option<&'a mut Checksum>,
 }
 
-impl Pump<'_> {
+impl UploadPump<'_> {
     fn run(mut self, upload: Upload<'_>, source: &mut Source<'_>) -> Result<Report, Error> {
         let Context { board, settings, .. } = self.context;
         let is_seen = self.checksum.is_some() || !board.is_hidden();

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use crate::exit::{Exit, Failure};
-use crate::report::for_each_url::Told;
+use crate::report::for_each_url::Reporter;
 
 /// What the lines came to.
 #[derive(Default)]
@@ -34,7 +34,7 @@ impl Count {
     /// One more line. What it failed with is said at once. `Break` if no other is to follow.
     pub(super) fn add(
         &mut self,
-        told: &Told,
+        told: &Reporter,
         number: usize,
         done: Result<(), Failure>,
     ) -> ControlFlow<()> {
@@ -57,7 +57,7 @@ impl Count {
     /// # Errors
     ///
     /// If any line failed: `Partial`, or the last failure's code if none was done.
-    pub(super) fn finish(self, told: &Told, is_quiet: bool) -> Result<(), Failure> {
+    pub(super) fn finish(self, told: &Reporter, is_quiet: bool) -> Result<(), Failure> {
         let Self { done, failed, left, last, .. } = self;
         told.events.not_tried(left);
         let counts = format!("{done} lines done, {failed} failed, {left} not tried");
@@ -77,7 +77,7 @@ impl Count {
 }
 
 /// Says what something in a line failed with, and gives that back as said.
-pub(super) fn tell(told: &Told, number: usize, failure: Failure) -> Failure {
+pub(super) fn tell(told: &Reporter, number: usize, failure: Failure) -> Failure {
     let mut failure = failure.about(format_args!("line {number}"));
     if !failure.told {
         told.events.failed(&failure, &|error| error.number("line", number as u64));

@@ -17,7 +17,7 @@ use self::count::{Count, tell};
 use self::line::Order;
 use super::{chmod, ls, mkdir, put, quote, rm, stat};
 use crate::connect::sessions::Sessions;
-use crate::console::output::Lines;
+use crate::console::output::ResultLines;
 use crate::console::progress::When;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
@@ -28,11 +28,11 @@ use crate::options::Options;
 use crate::options::urls;
 use crate::remote::path;
 use crate::remote::show_entry;
-use crate::report::for_each_url::{Became, Told};
+use crate::report::for_each_url::{Outcome, Reporter};
 use crate::report::json::Object;
-use crate::transfer::context::{Context, Remote};
+use crate::transfer::context::{Context, RemoteFile};
 use crate::transfer::download::download;
-use crate::transfer::options::{Settings, Verify};
+use crate::transfer::options::{TransferOptions, Verify};
 use crate::transfer::target::{Target, name_of};
 use crate::transfer::upload::{Interruptible, Source, upload};
 
@@ -51,7 +51,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         }
     };
     let url = urls::parse(url)?;
-    let settings = Settings::from_options(options)?;
+    let settings = TransferOptions::from_options(options)?;
     let representation = settings.representation(&url)?;
     let script = match script {
         script if script == "-" => None,
@@ -69,7 +69,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let mut queue = Queue {
         sessions: Sessions::new(options, stdio, &cleanup)?,
         context: Context::new(options, stdio, &settings, &cleanup, shape),
-        told: Told::new(options, stdio),
+        told: Reporter::new(options, stdio),
         lines: stdio.lines(options),
         terminal: stdio.output_is_terminal && !options.has("raw-names"),
         url: &url,
@@ -114,7 +114,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             }
         }
     }
-    queue.sessions.part(count.fatal());
+    queue.sessions.quit(count.fatal());
     count.finish(&queue.told, options.is_quiet())
 }
 
@@ -159,8 +159,8 @@ fn next(input: &mut impl BufRead) -> Result<Option<Vec<u8>>, Failure> {
 struct Queue<'a> {
     sessions: Sessions<'a>,
     context: Context<'a>,
-    told: Told,
-    lines: Lines,
+    told: Reporter,
+    lines: ResultLines,
     terminal: bool,
     url: &'a FtpUrl,
     representation: RepresentationType,
@@ -176,7 +176,7 @@ struct Queue<'a> {
 }
 
 /// What a line does to each of its paths.
-type Act<'a, 'q> = dyn FnMut(&mut Queue<'q>, &[u8]) -> Result<Became, Failure> + 'a;
+type Act<'a, 'q> = dyn FnMut(&mut Queue<'q>, &[u8]) -> Result<Outcome, Failure> + 'a;
 
 impl<'a> Queue<'a> {
     /// Does what a line says. A failure ends the queue only if no connection can be had.
@@ -234,7 +234,7 @@ impl<'a> Queue<'a> {
                 let mut lister = ls::Lister {
                     how,
                     pattern: None,
-                    lines: Lines::new(self.context.output.clone(), self.terminal),
+                    lines: ResultLines::new(self.context.output.clone(), self.terminal),
                     messages: self.told.messages.clone(),
                     events: self.told.events.clone(),
                     shown: 0,
@@ -248,13 +248,13 @@ impl<'a> Queue<'a> {
                 let entry = stat::stat(queue.client()?, path, ListOptions::default().form)?;
                 if queue.told.events.is_on() {
                     queue.told.events.tell(&|| show_entry::event(path, &entry));
-                    return Ok(Became::Done("found"));
+                    return Ok(Outcome::Done("found"));
                 }
                 for line in show_entry::lines(path, &entry) {
                     queue.lines.print(&line)?;
                 }
                 queue.lines.flush()?;
-                Ok(Became::Told)
+                Ok(Outcome::Reported)
             }),
             Order::Rm { recursive, force, paths } => {
                 self.each(number, paths, &mut |queue, path| {
@@ -271,7 +271,7 @@ impl<'a> Queue<'a> {
             Order::Rmdir(paths) => self.each(number, paths, &mut |queue, path| {
                 is_named(path)?;
                 queue.client()?.rmdir(path)?;
-                Ok(Became::Done("removed"))
+                Ok(Outcome::Done("removed"))
             }),
             Order::Mv { from, to } => {
                 self.each(number, std::slice::from_ref(from), &mut |queue, from| {
@@ -280,7 +280,7 @@ impl<'a> Queue<'a> {
                         to => to.to_vec(),
                     };
                     queue.client()?.rename(from, &to)?;
-                    Ok(Became::Done("moved"))
+                    Ok(Outcome::Done("moved"))
                 })
             }
             Order::Chmod { mode, paths } => {
@@ -381,7 +381,7 @@ impl<'a> Queue<'a> {
         let done = settings.retrying.persist(&context.witness(), &about, |anew| {
             let client = connected(sessions, url, went)?;
             let place = Place::at(path);
-            let mut remote = Remote { place, name: &name, representation: *representation };
+            let mut remote = RemoteFile { place, name: &name, representation: *representation };
             let done = download(context, client, &mut remote, &target, (anew, &about));
             drop_broken(sessions, url, &done);
             done
@@ -418,7 +418,7 @@ impl<'a> Queue<'a> {
                 false => Source::stream(&mut stream),
             };
             let place = Place::at(&path);
-            let mut remote = Remote { place, name: &name, representation: *representation };
+            let mut remote = RemoteFile { place, name: &name, representation: *representation };
             let done = upload(context, client, &mut remote, &mut source, (anew, &about));
             drop_broken(sessions, url, &done);
             done

@@ -43,7 +43,7 @@ pub(super) struct Came {
 
 /// What was seen of a server's abilities.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct AbilitiesSeen {
     pub(super) features: Features,
     /// `None` if the server does not list it.
     pub(super) mlsd: Option<Listing>,
@@ -61,14 +61,14 @@ pub(super) struct Seen {
 /// # Errors
 ///
 /// Those of the control connection in the first of the questions.
-pub(super) fn look(client: &mut Client, directory: &[u8]) -> Result<Seen, Error> {
+pub(super) fn look(client: &mut Client, directory: &[u8]) -> Result<AbilitiesSeen, Error> {
     let features = client.features()?;
     let mut say = |command: &str| say(client, command);
     let utf8 = features.has("UTF8").then(|| say("OPTS UTF8 ON")).flatten();
     let (rest, size) = (say("REST 0"), say("SIZE ."));
     let mlsd = features.has("MLST").then(|| list(client, directory, ListingForm::Mlsd));
     let list = list(client, directory, ListingForm::List);
-    Ok(Seen { features, mlsd, list, rest, size, utf8 })
+    Ok(AbilitiesSeen { features, mlsd, list, rest, size, utf8 })
 }
 
 fn list(client: &mut Client, directory: &[u8], form: ListingForm) -> Listing {
@@ -115,7 +115,11 @@ fn entries(client: &mut Client, directory: &[u8], form: ListingForm) -> Result<C
 
 /// The path of a file that takes more than one packet, in the directory that was listed or in one
 /// of the first in it.
-pub(super) fn large(client: &mut Client, directory: &[u8], seen: &Seen) -> Option<Vec<u8>> {
+pub(super) fn large(
+    client: &mut Client,
+    directory: &[u8],
+    seen: &AbilitiesSeen,
+) -> Option<Vec<u8>> {
     let came =
         [seen.mlsd.as_ref(), Some(&seen.list)].into_iter().flatten().find_map(|listing| {
             match listing {
@@ -135,8 +139,8 @@ pub(super) fn large(client: &mut Client, directory: &[u8], seen: &Seen) -> Optio
 }
 
 /// Judges them.
-pub(super) fn judge(seen: &Seen) -> Vec<Finding> {
-    let Seen { features, mlsd, list, rest, size, utf8 } = seen;
+pub(super) fn judge(seen: &AbilitiesSeen) -> Vec<Finding> {
+    let AbilitiesSeen { features, mlsd, list, rest, size, utf8 } = seen;
     let listed = |check, word: &str, without: &str| match features.parameters(word) {
         Some(b"") => Finding::ok(check, format_args!("{word} is listed")),
         Some(parameters) => {
@@ -231,9 +235,9 @@ mod tests {
         Features::read(&Reply::multi_line(code, "F", lines.iter().copied(), "End"))
     }
 
-    fn good() -> Seen {
+    fn good() -> AbilitiesSeen {
         let came = Listing::Came(Came { entries: 3, ..Came::default() });
-        Seen {
+        AbilitiesSeen {
             features: features(&[" MLST type*;", " UTF8", " HASH SHA-256*;SHA-1;"]),
             mlsd: Some(came.clone()),
             list: came,
@@ -243,7 +247,7 @@ mod tests {
         }
     }
 
-    fn names(seen: &Seen) -> Vec<&'static str> {
+    fn names(seen: &AbilitiesSeen) -> Vec<&'static str> {
         judge(seen).iter().filter_map(|found| Some(found.diagnosis?.row().name)).collect()
     }
 
@@ -253,19 +257,25 @@ mod tests {
         let odd = Came { entries: 3, unreadable: Some("?".to_owned()), ..Came::default() };
         let odd = Listing::Came(odd);
         for (seen, want) in [
-            (Seen { mlsd: None, features: features(&[]), utf8: None, ..good() }, &[][..]),
-            (Seen { mlsd: Some(Listing::Refused(reply(500))), ..good() }, &["mlsd-broken"]),
-            (Seen { mlsd: Some(odd.clone()), ..good() }, &["mlsd-broken"]),
-            (Seen { mlsd: Some(Listing::Failed("no data".into())), ..good() }, &[]),
-            (Seen { list: odd, ..good() }, &["listing-unreadable"]),
-            (Seen { list: Listing::Refused(reply(550)), ..good() }, &[]),
+            (AbilitiesSeen { mlsd: None, features: features(&[]), utf8: None, ..good() }, &[][..]),
             (
-                Seen { list: Listing::Stuck(Diagnosis::BigPacketsLost, "x".into()), ..good() },
+                AbilitiesSeen { mlsd: Some(Listing::Refused(reply(500))), ..good() },
+                &["mlsd-broken"],
+            ),
+            (AbilitiesSeen { mlsd: Some(odd.clone()), ..good() }, &["mlsd-broken"]),
+            (AbilitiesSeen { mlsd: Some(Listing::Failed("no data".into())), ..good() }, &[]),
+            (AbilitiesSeen { list: odd, ..good() }, &["listing-unreadable"]),
+            (AbilitiesSeen { list: Listing::Refused(reply(550)), ..good() }, &[]),
+            (
+                AbilitiesSeen {
+                    list: Listing::Stuck(Diagnosis::BigPacketsLost, "x".into()),
+                    ..good()
+                },
                 &["big-packets-lost"],
             ),
-            (Seen { rest: Some(reply(502)), ..good() }, &["no-restart"]),
-            (Seen { size: Some(reply(500)), ..good() }, &[]),
-            (Seen { rest: None, size: None, ..good() }, &[]),
+            (AbilitiesSeen { rest: Some(reply(502)), ..good() }, &["no-restart"]),
+            (AbilitiesSeen { size: Some(reply(500)), ..good() }, &[]),
+            (AbilitiesSeen { rest: None, size: None, ..good() }, &[]),
         ] {
             assert_eq!(names(&seen), want, "{seen:?}");
         }

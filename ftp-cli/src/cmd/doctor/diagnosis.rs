@@ -6,7 +6,7 @@ use crate::exit::Exit;
 
 /// Who can do something about it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Side {
+pub(super) enum Party {
     /// Whoever runs this client.
     Here,
     /// Whoever runs a firewall or NAT between the two.
@@ -15,7 +15,7 @@ pub(super) enum Side {
     Server,
 }
 
-impl Side {
+impl Party {
     /// One lower-case word, for programs.
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -26,7 +26,7 @@ impl Side {
     }
 }
 
-impl fmt::Display for Side {
+impl fmt::Display for Party {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Here => "here",
@@ -38,14 +38,14 @@ impl fmt::Display for Side {
 
 /// One row of the table: all that is said about a diagnosis.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Row {
+pub(super) struct Explanation {
     /// Lower-case words joined by `-`, for programs. A contract.
     pub(super) name: &'static str,
     /// How the program ends where it stops what was asked for.
     pub(super) exit: Exit,
     /// What it means, a sentence.
     pub(super) means: &'static str,
-    pub(super) side: Side,
+    pub(super) side: Party,
     /// What to do on that side, a sentence.
     pub(super) cure: &'static str,
 }
@@ -63,13 +63,13 @@ macro_rules! diagnoses {
             pub(super) const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// All that is to be said about it.
-            pub(super) const fn row(self) -> Row {
+            pub(super) const fn row(self) -> Explanation {
                 match self {
-                    $(Self::$variant => Row {
+                    $(Self::$variant => Explanation {
                         name: $name,
                         exit: Exit::$exit,
                         means: $means,
-                        side: Side::$side,
+                        side: Party::$side,
                         cure: $cure,
                     }),*
                 }
@@ -299,7 +299,7 @@ mod tests {
     fn every_diagnosis_says_what_it_means_and_what_to_do() {
         let mut names: Vec<&str> = Vec::new();
         for diagnosis in Diagnosis::ALL {
-            let Row { name, exit, means, cure, .. } = diagnosis.row();
+            let Explanation { name, exit, means, cure, .. } = diagnosis.row();
             assert!(!names.contains(&name), "{name} twice");
             names.push(name);
             let is_word = |char: char| char.is_ascii_lowercase() || char == '-' || char == '8';

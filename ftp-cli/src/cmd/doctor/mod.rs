@@ -44,7 +44,7 @@ use self::side_by_side::{joined, start};
 use self::way::Way;
 use crate::connect::credentials::Finder;
 use crate::connect::dialler::{self, Dialler};
-use crate::connect::tls_options::Protection;
+use crate::connect::tls_options::TlsOptions;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
@@ -56,7 +56,7 @@ use advice::Advice;
 use data_connections::Best;
 use diagnosis::Diagnosis;
 use dial::Dial;
-use object::Object;
+use object::PathKind;
 use packets::Passage;
 use places::{Inside, Places};
 use report::Report;
@@ -71,7 +71,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let url = urls::parse(url)?;
     let timeouts = dialler::timeouts(options)?;
     let dialler = Dialler::in_both_modes(options)?;
-    let protection = Protection::from_options(options)?;
+    let protection = TlsOptions::from_options(options)?;
     let word = options.value("tls").and_then(OsStr::to_str);
     let tls = protection.of(&url)?;
     // Without TLS in the URL, what the server offers is looked at all the same.
@@ -158,7 +158,7 @@ fn examine(
     if let Some(tls) = &dial.tls {
         let seen = tls::look(dial, tls)?;
         dial.in_time()?;
-        let is_refusal = matches!(seen.outcome, tls::Outcome::Refused(_));
+        let is_refusal = matches!(seen.outcome, tls::TlsOutcome::Refused(_));
         report.all(tls::judge(&seen, !(dial.is_tried && is_refusal), None))?;
     }
     if report.has_failed() {
@@ -212,7 +212,7 @@ fn moved(
         let tls = dial.offered.as_ref().filter(|_| dial.tls.is_none());
         let tls = tls.map(|tls| start(scope, || tls::look(dial, tls)));
         let learned = data_connections::ports::ask(dial, &mut client.it, peer);
-        client.part();
+        client.quit();
         let [one, two, three, four] = outcomes.map(|outcome| outcome.and_then(joined));
         let outcomes = [one?, two?, three?, four?];
         let tls = tls.map(|tls| tls.and_then(joined)).transpose()?;
@@ -220,12 +220,12 @@ fn moved(
     })?;
     if let Some(seen) = tls {
         report.all(tls::judge(&seen, false, Some(&features)))?;
-        if matches!(seen.outcome, tls::Outcome::Secured) {
+        if matches!(seen.outcome, tls::TlsOutcome::Secured) {
             advice.scheme = Some("ftpes");
         }
     }
     let wanted = dial.wanted;
-    let seen = data_connections::Seen {
+    let seen = data_connections::WaysSeen {
         local,
         peer,
         seen_as,
@@ -267,7 +267,7 @@ fn used(
         (reuse, listed, upload.map(|upload| upload.and_then(joined)))
     });
     let listed = listed.map(|(object, findings)| {
-        if matches!(object, Some(Object::Missing(_))) {
+        if matches!(object, Some(PathKind::Missing(_))) {
             advice.url = top(dial.url);
         }
         findings
@@ -288,7 +288,7 @@ fn used(
 }
 
 /// What is at the path of the URL, what listings are like there, and whether something large comes.
-fn listed(dial: &Dial<'_>, way: Way) -> Result<(Option<Object>, Vec<Finding>), Failure> {
+fn listed(dial: &Dial<'_>, way: Way) -> Result<(Option<PathKind>, Vec<Finding>), Failure> {
     let mut inside = match dial.client(way) {
         Ok(inside) => inside,
         Err(error) => return Ok((None, vec![not_again(Check::List, &error)?])),
@@ -300,7 +300,7 @@ fn listed(dial: &Dial<'_>, way: Way) -> Result<(Option<Object>, Vec<Finding>), F
         Err(error) => return Ok((None, vec![lost(Check::Path, &error)?])),
     };
     let mut findings = vec![object::judge(&path, &object)];
-    let directory = if object == Object::Directory { path.as_slice() } else { b"" };
+    let directory = if object == PathKind::Directory { path.as_slice() } else { b"" };
     let seen = match abilities::look(client, directory) {
         Ok(seen) => seen,
         Err(error) => {
@@ -310,7 +310,7 @@ fn listed(dial: &Dial<'_>, way: Way) -> Result<(Option<Object>, Vec<Finding>), F
     };
     findings.extend(abilities::judge(&seen));
     let large = match object {
-        Object::File => Some(path),
+        PathKind::File => Some(path),
         _ => abilities::large(client, directory, &seen),
     };
     let passage = match large {
@@ -324,7 +324,7 @@ fn listed(dial: &Dial<'_>, way: Way) -> Result<(Option<Object>, Vec<Finding>), F
         findings.push(packets::judge(&passage));
     }
     if !matches!(passage, Passage::Stalled(_)) {
-        inside.part();
+        inside.quit();
     }
     Ok((Some(object), findings))
 }
@@ -437,11 +437,11 @@ fn offered(
     };
     let seen = tls::look(dial, tls)?;
     report.all(tls::judge(&seen, false, Some(features)))?;
-    if matches!(seen.outcome, tls::Outcome::Secured) {
+    if matches!(seen.outcome, tls::TlsOutcome::Secured) {
         advice.scheme = Some("ftpes");
     }
     Ok(match seen.outcome {
-        tls::Outcome::Refused(_) => login::Offer::Refused,
+        tls::TlsOutcome::Refused(_) => login::Offer::Refused,
         _ => login::Offer::Unknown,
     })
 }

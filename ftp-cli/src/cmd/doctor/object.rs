@@ -9,7 +9,7 @@ use crate::remote::object;
 
 /// What is there.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Object {
+pub(super) enum PathKind {
     /// The directory in which the login ends.
     Login,
     Directory,
@@ -28,30 +28,30 @@ pub(super) fn path(url: &FtpUrl) -> Vec<u8> {
 /// # Errors
 ///
 /// 4yz and 530, and those of the connection.
-pub(super) fn look(client: &mut Client, path: &[u8]) -> Result<Object, Error> {
+pub(super) fn look(client: &mut Client, path: &[u8]) -> Result<PathKind, Error> {
     if path.is_empty() {
-        return Ok(Object::Login);
+        return Ok(PathKind::Login);
     }
     let refused = match object::can_enter(client, path) {
-        Ok(()) => return Ok(Object::Directory),
+        Ok(()) => return Ok(PathKind::Directory),
         Err(error) if object::is_no(&error) => error,
         Err(error) => return Err(error),
     };
     let found = object::look(client, path, ListingForm::Auto)?;
     Ok(match found.map(|entry| entry.kind) {
-        None | Some(Some(EntryKind::Directory)) => Object::Missing(refused.to_string()),
-        Some(_) => Object::File,
+        None | Some(Some(EntryKind::Directory)) => PathKind::Missing(refused.to_string()),
+        Some(_) => PathKind::File,
     })
 }
 
 /// Judges it.
-pub(super) fn judge(path: &[u8], object: &Object) -> Finding {
+pub(super) fn judge(path: &[u8], object: &PathKind) -> Finding {
     let (check, path) = (Check::Path, Escaped(path));
     match object {
-        Object::Login => Finding::ok(check, format_args!("the directory after the login")),
-        Object::Directory => Finding::ok(check, format_args!("{path} is a directory")),
-        Object::File => Finding::ok(check, format_args!("{path} is a file")),
-        Object::Missing(why) => {
+        PathKind::Login => Finding::ok(check, format_args!("the directory after the login")),
+        PathKind::Directory => Finding::ok(check, format_args!("{path} is a directory")),
+        PathKind::File => Finding::ok(check, format_args!("{path} is a file")),
+        PathKind::Missing(why) => {
             Finding::fail(check, Diagnosis::PathMissing, format_args!("{path}: {why}"))
         }
     }

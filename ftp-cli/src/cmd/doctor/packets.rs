@@ -47,7 +47,7 @@ pub(super) fn up(dial: &Dial<'_>) -> Result<Passage, Failure> {
     };
     let passage = long_command(&mut inside.it);
     if let Ok(Passage::Passed(_)) = passage {
-        inside.part();
+        inside.quit();
     }
     match passage {
         Err(error @ Error::Cancelled) => Err(error.into()),

@@ -14,12 +14,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Counts the connections of this examination.
 #[derive(Debug)]
 pub(super) struct Places {
-    state: Mutex<State>,
+    state: Mutex<PlacesState>,
     freed: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
+struct PlacesState {
     /// Connections that are open, or being made.
     open: usize,
     /// How many the server takes, as far as is known.
@@ -40,12 +40,12 @@ pub(super) struct Inside<'a, T> {
     counted: Counted<'a>,
     /// Dropped before its place is free.
     pub(super) it: T,
-    _place: Place<'a>,
+    _place: Taken<'a>,
 }
 
 impl Inside<'_, Client> {
     /// Says good-bye, and frees the place.
-    pub(super) fn part(self) {
+    pub(super) fn quit(self) {
         let Self { counted, it, _place } = self;
         drop(counted);
         let _ = it.quit();
@@ -53,9 +53,9 @@ impl Inside<'_, Client> {
 }
 
 #[derive(Debug)]
-struct Place<'a>(&'a Places);
+struct Taken<'a>(&'a Places);
 
-impl Drop for Place<'_> {
+impl Drop for Taken<'_> {
     fn drop(&mut self) {
         self.0.state().open -= 1;
         self.0.freed.notify_all();
@@ -74,8 +74,14 @@ impl Drop for Counted<'_> {
 
 impl Places {
     pub(super) const fn new() -> Self {
-        let state =
-            State { open: 0, most: usize::MAX, inside: 0, peak: 0, refused_at: 0, is_shut: false };
+        let state = PlacesState {
+            open: 0,
+            most: usize::MAX,
+            inside: 0,
+            peak: 0,
+            refused_at: 0,
+            is_shut: false,
+        };
         Self { state: Mutex::new(state), freed: Condvar::new() }
     }
 
@@ -127,11 +133,11 @@ impl Places {
     /// The most connections that were let in at a time, and how many there were when the server
     /// first refused one, if it did so for that.
     pub(super) fn seen(&self) -> (usize, Option<usize>) {
-        let State { peak, refused_at, is_shut, .. } = *self.state();
+        let PlacesState { peak, refused_at, is_shut, .. } = *self.state();
         (peak, Some(refused_at).filter(|at| *at > 0 && !is_shut))
     }
 
-    fn take(&self, end: Option<Instant>) -> Place<'_> {
+    fn take(&self, end: Option<Instant>) -> Taken<'_> {
         let mut state = self.state();
         while state.open >= state.most {
             let left = end.map_or(PAUSE, |end| end.saturating_duration_since(Instant::now()));
@@ -142,10 +148,10 @@ impl Places {
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
         state.open += 1;
-        Place(self)
+        Taken(self)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PlacesState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

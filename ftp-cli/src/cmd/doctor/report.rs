@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::diagnosis::{Diagnosis, Row};
+use super::diagnosis::{Diagnosis, Explanation};
 use super::finding::{Finding, Grade};
 use crate::console::messages::Printable;
 use crate::console::output;
@@ -113,7 +113,7 @@ fn text(finding: &Finding, explain: bool) -> String {
     let head = format!("{:<6}{:<14}", finding.grade.name(), finding.check.name());
     let mut text = String::new();
     wrapped(&mut text, &head, &Printable(&finding.seen).to_string());
-    if let Some(Row { means, side, cure, .. }) = finding.diagnosis.map(Diagnosis::row)
+    if let Some(Explanation { means, side, cure, .. }) = finding.diagnosis.map(Diagnosis::row)
         && explain
     {
         wrapped(&mut text, "", &format!("means: {means}"));

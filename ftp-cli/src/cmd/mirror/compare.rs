@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::entry::Item;
+use super::entry::TreeEntry;
 
 /// What makes two files the same, beside their size.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -52,7 +52,7 @@ impl fmt::Display for Difference {
 
 /// Compares a file with the one of the same name at the target. What cannot be told is never
 /// [`Same`](Verdict::Same).
-pub(super) fn compare(source: &Item, target: &Item, rule: Rule) -> Verdict {
+pub(super) fn compare(source: &TreeEntry, target: &TreeEntry, rule: Rule) -> Verdict {
     let (Some(here), Some(there)) = (source.size, target.size) else {
         return Verdict::Differs(Difference::Doubt);
     };
@@ -88,14 +88,21 @@ pub(super) fn compare(source: &Item, target: &Item, rule: Rule) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::entry::{Kind, Stamp};
+    use super::super::entry::{ObjectKind, Stamp};
     use super::*;
     use Difference::{Doubt, Size, Time};
     use Verdict::{Differs, Same, Unclear};
 
-    fn item(size: Option<u64>, times: Option<(i64, i64)>, changed: Option<i64>) -> Item {
+    fn item(size: Option<u64>, times: Option<(i64, i64)>, changed: Option<i64>) -> TreeEntry {
         let stamp = times.map(|(earliest, latest)| Stamp { earliest, latest });
-        Item { name: b"x".to_vec(), kind: Kind::File, size, stamp, changed, unique: None }
+        TreeEntry {
+            name: b"x".to_vec(),
+            kind: ObjectKind::File,
+            size,
+            stamp,
+            changed,
+            unique: None,
+        }
     }
 
     #[test]

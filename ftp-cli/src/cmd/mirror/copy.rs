@@ -10,7 +10,7 @@ use super::compare::Difference;
 use super::entry::Stamp;
 use super::local_tree::{Directory, Draft};
 use super::names::{Names, is_text};
-use super::plan::{Copy, Removal, Removed};
+use super::plan::{PlannedCopy, Removal, Removed};
 use super::trees::failed;
 use crate::connect::sessions::Sessions;
 use crate::console::progress::Meter;
@@ -29,7 +29,7 @@ pub(super) struct Watch<'a> {
 }
 
 /// Does what a plan says. Paths are from the top, which is the empty one.
-pub(super) trait Carrier {
+pub(super) trait Copier {
     /// Makes a directory at the target.
     ///
     /// # Errors
@@ -43,7 +43,12 @@ pub(super) trait Carrier {
     /// # Errors
     ///
     /// As of [`make`](Self::make).
-    fn copy(&mut self, path: &[u8], copy: &Copy, watch: &mut Watch<'_>) -> Result<u64, Failure>;
+    fn copy(
+        &mut self,
+        path: &[u8],
+        copy: &PlannedCopy,
+        watch: &mut Watch<'_>,
+    ) -> Result<u64, Failure>;
 
     /// Removes an object from the target, or looks at what is to be removed. Whether it is gone.
     ///
@@ -63,7 +68,7 @@ pub(super) trait Carrier {
     fn disconnect(&mut self);
 
     /// Says good-bye.
-    fn part(self: Box<Self>, failure: Option<&Failure>);
+    fn quit(self: Box<Self>, failure: Option<&Failure>);
 }
 
 /// A tree on a server, and the connection to it.
@@ -193,12 +198,17 @@ impl<'a> Down<'a> {
     }
 }
 
-impl Carrier for Down<'_> {
+impl Copier for Down<'_> {
     fn make(&mut self, path: &[u8]) -> Result<(), Failure> {
         make_here(self.ground, path)
     }
 
-    fn copy(&mut self, path: &[u8], copy: &Copy, watch: &mut Watch<'_>) -> Result<u64, Failure> {
+    fn copy(
+        &mut self,
+        path: &[u8],
+        copy: &PlannedCopy,
+        watch: &mut Watch<'_>,
+    ) -> Result<u64, Failure> {
         let below = join(path, &copy.name);
         let there = join(self.from.top, &below);
         let directory = self.held.directory(self.ground, path)?;
@@ -265,8 +275,8 @@ impl Carrier for Down<'_> {
         self.from.sessions.drop_client(self.from.url);
     }
 
-    fn part(self: Box<Self>, failure: Option<&Failure>) {
-        self.from.sessions.part(failure);
+    fn quit(self: Box<Self>, failure: Option<&Failure>) {
+        self.from.sessions.quit(failure);
     }
 }
 
@@ -356,12 +366,17 @@ impl<'a> Up<'a> {
     }
 }
 
-impl Carrier for Up<'_> {
+impl Copier for Up<'_> {
     fn make(&mut self, path: &[u8]) -> Result<(), Failure> {
         self.to.make(path)
     }
 
-    fn copy(&mut self, path: &[u8], copy: &Copy, watch: &mut Watch<'_>) -> Result<u64, Failure> {
+    fn copy(
+        &mut self,
+        path: &[u8],
+        copy: &PlannedCopy,
+        watch: &mut Watch<'_>,
+    ) -> Result<u64, Failure> {
         let below = join(path, &copy.name);
         self.to.check(&below)?;
         let there = join(self.to.top, &below);
@@ -407,8 +422,8 @@ impl Carrier for Up<'_> {
         self.to.sessions.drop_client(self.to.url);
     }
 
-    fn part(self: Box<Self>, failure: Option<&Failure>) {
-        self.to.sessions.part(failure);
+    fn quit(self: Box<Self>, failure: Option<&Failure>) {
+        self.to.sessions.quit(failure);
     }
 }
 
@@ -419,12 +434,17 @@ pub(super) struct Across<'a> {
     pub(super) options: fxp::Options,
 }
 
-impl Carrier for Across<'_> {
+impl Copier for Across<'_> {
     fn make(&mut self, path: &[u8]) -> Result<(), Failure> {
         self.to.make(path)
     }
 
-    fn copy(&mut self, path: &[u8], copy: &Copy, watch: &mut Watch<'_>) -> Result<u64, Failure> {
+    fn copy(
+        &mut self,
+        path: &[u8],
+        copy: &PlannedCopy,
+        watch: &mut Watch<'_>,
+    ) -> Result<u64, Failure> {
         let below = join(path, &copy.name);
         self.to.check(&below)?;
         let (source, target) = (join(self.from.top, &below), join(self.to.top, &below));
@@ -465,9 +485,9 @@ impl Carrier for Across<'_> {
         self.to.sessions.drop_client(self.to.url);
     }
 
-    fn part(self: Box<Self>, failure: Option<&Failure>) {
-        self.from.sessions.part(failure);
-        self.to.sessions.part(failure);
+    fn quit(self: Box<Self>, failure: Option<&Failure>) {
+        self.from.sessions.quit(failure);
+        self.to.sessions.quit(failure);
     }
 }
 

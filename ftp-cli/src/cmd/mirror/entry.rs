@@ -11,7 +11,7 @@ const ZONES: i64 = 15 * 60;
 
 /// What an object is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum ObjectKind {
     File,
     Directory,
     Link,
@@ -23,10 +23,10 @@ pub(super) enum Kind {
 
 /// An object in a directory.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Item {
+pub(super) struct TreeEntry {
     /// As its side calls it: not trusted.
     pub(super) name: Vec<u8>,
-    pub(super) kind: Kind,
+    pub(super) kind: ObjectKind,
     /// In bytes.
     pub(super) size: Option<u64>,
     /// When its content was last modified.
@@ -88,7 +88,7 @@ impl Stamp {
     }
 }
 
-impl Item {
+impl TreeEntry {
     /// The same with its time by the clock here, if the side's clock is `clock`.
     pub(super) fn by(&self, clock: Clock) -> Self {
         Self { stamp: self.stamp.map(|stamp| stamp.by(clock)), ..self.clone() }
@@ -113,14 +113,14 @@ impl From<Modified> for Stamp {
     }
 }
 
-impl From<Entry> for Item {
+impl From<Entry> for TreeEntry {
     fn from(entry: Entry) -> Self {
         let kind = match entry.kind {
-            Some(EntryKind::File) => Kind::File,
-            Some(EntryKind::Directory) => Kind::Directory,
-            Some(EntryKind::Link) => Kind::Link,
-            Some(EntryKind::Other) => Kind::Special,
-            None => Kind::Unknown,
+            Some(EntryKind::File) => ObjectKind::File,
+            Some(EntryKind::Directory) => ObjectKind::Directory,
+            Some(EntryKind::Link) => ObjectKind::Link,
+            Some(EntryKind::Other) => ObjectKind::Special,
+            None => ObjectKind::Unknown,
         };
         let stamp = entry.modified.map(Stamp::from);
         let Entry { name, size, unique, .. } = entry;
@@ -129,18 +129,18 @@ impl From<Entry> for Item {
 }
 
 /// Puts objects of one directory in the order of their names; those of one name stay in theirs.
-pub(super) fn sort(items: &mut [Item]) {
+pub(super) fn sort(items: &mut [TreeEntry]) {
     items.sort_by(|one, other| one.name.cmp(&other.name));
 }
 
-impl Item {
+impl TreeEntry {
     /// A local object.
     pub(super) fn local(name: &[u8], stat: &Stat) -> Self {
         let kind = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Kind::File,
-            FileType::Directory => Kind::Directory,
-            FileType::Symlink => Kind::Link,
-            _ => Kind::Special,
+            FileType::RegularFile => ObjectKind::File,
+            FileType::Directory => ObjectKind::Directory,
+            FileType::Symlink => ObjectKind::Link,
+            _ => ObjectKind::Special,
         };
         Self {
             name: name.to_vec(),
@@ -185,8 +185,8 @@ pub(super) const TEMPORARY: &[u8] = b".ftp-cli-";
 pub(super) fn is_temporary(name: &[u8]) -> bool {
     let inner = name.strip_prefix(TEMPORARY).and_then(|name| name.strip_suffix(b".tmp"));
     let mut parts = inner.unwrap_or_default().split(|byte| *byte == b'-');
-    let is_number = |part: Option<&[u8]>| {
-        part.is_some_and(|part| !part.is_empty() && part.iter().all(u8::is_ascii_hexdigit))
+    let is_number = |word: Option<&[u8]>| {
+        word.is_some_and(|word| !word.is_empty() && word.iter().all(u8::is_ascii_hexdigit))
     };
     is_number(parts.next()) && is_number(parts.next()) && parts.next().is_none()
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ftp_client::RateLimit;
 
-use super::copy::{Carrier, Watch};
+use super::copy::{Copier, Watch};
 use super::plan::{Plan, Removed};
 use crate::connect::retry::{Retrying, Witness};
 use crate::console::messages::Messages;
@@ -17,7 +17,7 @@ use crate::report::json::Object;
 use crate::report::tally::Tally;
 
 /// A carrier that may work in a thread of its own.
-pub(super) type Job<'a> = Box<dyn Carrier + Send + 'a>;
+pub(super) type CopyJob<'a> = Box<dyn Copier + Send + 'a>;
 
 /// What people and programs are told that one side calls the object at a path from the top.
 pub(super) type Naming<'a> = dyn Fn(&[u8]) -> Vec<u8> + Sync + 'a;
@@ -60,7 +60,7 @@ impl Telling<'_> {
 
 /// What was done.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Done {
+pub(super) struct Totals {
     pub(super) copied: usize,
     pub(super) bytes: u64,
     pub(super) made: usize,
@@ -69,7 +69,7 @@ pub(super) struct Done {
 
 /// How a directory fares.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum State {
+enum DirectoryState {
     Fine,
     /// Something in it failed: nothing in it is removed.
     Failed,
@@ -84,18 +84,18 @@ enum State {
 /// has ended the whole.
 pub(super) fn act(
     plan: &Plan,
-    jobs: &mut [Job<'_>],
+    jobs: &mut [CopyJob<'_>],
     telling: &Telling<'_>,
-) -> (Done, Result<(), Failure>) {
+) -> (Totals, Result<(), Failure>) {
     let new = plan.directories.iter().filter(|place| place.is_new).count();
     let all = plan.same + new + plan.copies.len() + plan.removed().count() + plan.failures.len();
     let tally = Tally::new(all, "objects mirrored", telling.messages, telling.events);
     let states = plan.directories.iter().map(|place| match place.has_failed {
-        true => State::Failed,
-        false => State::Fine,
+        true => DirectoryState::Failed,
+        false => DirectoryState::Fine,
     });
     let states = states.collect();
-    let mut run = Run { plan, telling, tally, done: Done::default(), states, is_over: false };
+    let mut run = Run { plan, telling, tally, done: Totals::default(), states, is_over: false };
     (0..plan.same).for_each(|_| run.tally.done());
     for failure in &plan.failures {
         let _ = run.tally.failed(failure.clone(), &|error| error);
@@ -115,19 +115,19 @@ struct Run<'a> {
     plan: &'a Plan,
     telling: &'a Telling<'a>,
     tally: Tally<'a>,
-    done: Done,
+    done: Totals,
     /// Of the directories of the plan.
-    states: Vec<State>,
+    states: Vec<DirectoryState>,
     /// To try others would be no use.
     is_over: bool,
 }
 
 impl<'a> Run<'a> {
-    fn state(&self, place: usize) -> State {
-        self.states.get(place).copied().unwrap_or(State::Missing)
+    fn state(&self, place: usize) -> DirectoryState {
+        self.states.get(place).copied().unwrap_or(DirectoryState::Missing)
     }
 
-    fn fail(&mut self, place: usize, path: &[u8], failure: Failure, state: State) {
+    fn fail(&mut self, place: usize, path: &[u8], failure: Failure, state: DirectoryState) {
         let telling = self.telling;
         let ended = self.tally.failed(failure, &|error| telling.named(error, path));
         self.is_over |= ended.is_break();
@@ -136,13 +136,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn make_directories(&mut self, carrier: &mut dyn Carrier) {
+    fn make_directories(&mut self, carrier: &mut dyn Copier) {
         let mut missing: Vec<&[u8]> = Vec::new();
         for (at, place) in self.plan.directories.iter().enumerate() {
             let path = place.path.as_slice();
             if missing.iter().any(|missing| is_below(path, missing)) {
                 if let Some(state) = self.states.get_mut(at) {
-                    *state = State::Missing;
+                    *state = DirectoryState::Missing;
                 }
             } else if place.is_new && !self.is_over {
                 match insist(carrier, self.telling, path, |carrier| carrier.make(path)) {
@@ -152,7 +152,7 @@ impl<'a> Run<'a> {
                         self.telling.done(path, "made", 0);
                     }
                     Err(failure) => {
-                        self.fail(at, path, failure, State::Missing);
+                        self.fail(at, path, failure, DirectoryState::Missing);
                         missing.push(path);
                     }
                 }
@@ -160,7 +160,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn remove_all(&mut self, carrier: &mut dyn Carrier) {
+    fn remove_all(&mut self, carrier: &mut dyn Copier) {
         // What is gone with all that was thought to be in it.
         let mut gone: Option<&[u8]> = None;
         for removal in &self.plan.removals {
@@ -168,7 +168,7 @@ impl<'a> Run<'a> {
                 return;
             }
             // Counted as not tried.
-            if self.state(removal.place) != State::Fine {
+            if self.state(removal.place) != DirectoryState::Fine {
                 continue;
             }
             let is_counted = !matches!(removal.what, Removed::Below { .. });
@@ -189,7 +189,9 @@ impl<'a> Run<'a> {
                     self.telling.done(&removal.path, "removed", 0);
                 }
                 // What lies above it cannot go either.
-                Err(failure) => self.fail(removal.place, &removal.path, failure, State::Failed),
+                Err(failure) => {
+                    self.fail(removal.place, &removal.path, failure, DirectoryState::Failed)
+                }
             }
         }
     }
@@ -201,18 +203,18 @@ fn is_below(path: &[u8], directory: &[u8]) -> bool {
         || path.strip_prefix(directory).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
-fn copy_all<'a>(run: Run<'a>, jobs: &mut [Job<'_>]) -> Run<'a> {
+fn copy_all<'a>(run: Run<'a>, jobs: &mut [CopyJob<'_>]) -> Run<'a> {
     let (plan, telling) = (run.plan, run.telling);
     let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(run.is_over));
     let run = Mutex::new(run);
     // The first has its connection. A server that refuses a further one, in whatever way, gets
     // fewer: before anything is taken on that others could do.
-    let work = &|carrier: &mut dyn Carrier, is_first: bool| {
+    let work = &|carrier: &mut dyn Copier, is_first: bool| {
         while !is_over.load(Ordering::Relaxed) && (is_first || carrier.connect().is_ok()) {
             let Some(copy) = plan.copies.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
             let Some(place) = plan.directories.get(copy.place) else { continue };
             // Counted as not tried.
-            if lock(&run).state(copy.place) == State::Missing {
+            if lock(&run).state(copy.place) == DirectoryState::Missing {
                 continue;
             }
             let path = plan.path_of(copy);
@@ -230,7 +232,7 @@ fn copy_all<'a>(run: Run<'a>, jobs: &mut [Job<'_>]) -> Run<'a> {
                     run.done.bytes += bytes;
                     telling.done(&path, "copied", bytes);
                 }
-                Err(failure) => run.fail(copy.place, &path, failure, State::Failed),
+                Err(failure) => run.fail(copy.place, &path, failure, DirectoryState::Failed),
             }
             if run.is_over {
                 is_over.store(true, Ordering::Relaxed);
@@ -255,10 +257,10 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Does one thing to the object at `path`, again if it failed with what may pass and that is wanted.
 fn insist<'a, T>(
-    carrier: &mut (dyn Carrier + 'a),
+    carrier: &mut (dyn Copier + 'a),
     telling: &Telling<'_>,
     path: &[u8],
-    mut act: impl FnMut(&mut (dyn Carrier + 'a)) -> Result<T, Failure>,
+    mut act: impl FnMut(&mut (dyn Copier + 'a)) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let about = |event: Object| telling.named(event, path);
     telling.retrying.persist(telling.witness, &about, |_| {

@@ -15,7 +15,7 @@ use crate::options::Options;
 /// directory that is left out is not entered. What no pattern matches is taken, unless the first
 /// pattern is an `--include`: then files that none matches are left out, and directories entered.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Choice {
+pub(super) struct Filter {
     globs: Vec<Glob>,
 }
 
@@ -24,11 +24,11 @@ struct Glob {
     includes: bool,
     only_directories: bool,
     /// One for each part of a path; of a name there is only one.
-    parts: Vec<Pattern>,
+    segments: Vec<Pattern>,
     is_path: bool,
 }
 
-impl Choice {
+impl Filter {
     /// Reads the options.
     ///
     /// # Errors
@@ -58,12 +58,12 @@ impl Glob {
         let only_directories = inner.len() < bytes.len();
         let path = inner.strip_prefix(b"/").unwrap_or(inner);
         let is_path = path.len() < inner.len() || path.contains(&b'/');
-        if path.split(|byte| *byte == b'/').any(|part| matches!(part, b"" | b"." | b"..")) {
+        if path.split(|byte| *byte == b'/').any(|segment| matches!(segment, b"" | b"." | b"..")) {
             let text = crate::display::shown(bytes);
             return Err(Failure::usage(format!("--{long}: \"{text}\" matches no name")));
         }
-        let parts = path.split(|byte| *byte == b'/').map(Pattern::of).collect();
-        Ok(Self { includes: long == "include", only_directories, parts, is_path })
+        let segments = path.split(|byte| *byte == b'/').map(Pattern::of).collect();
+        Ok(Self { includes: long == "include", only_directories, segments, is_path })
     }
 
     fn matches(&self, path: &[u8], is_directory: bool) -> bool {
@@ -72,13 +72,13 @@ impl Glob {
         }
         let mut names = path.split(|byte| *byte == b'/');
         if !self.is_path {
-            let (name, pattern) = (names.next_back(), self.parts.first());
+            let (name, pattern) = (names.next_back(), self.segments.first());
             return name.zip(pattern).is_some_and(|(name, pattern)| pattern.matches(name));
         }
-        let mut parts = self.parts.iter();
+        let mut segments = self.segments.iter();
         loop {
-            match (names.next(), parts.next()) {
-                (Some(name), Some(part)) if part.matches(name) => {}
+            match (names.next(), segments.next()) {
+                (Some(name), Some(segment)) if segment.matches(name) => {}
                 (None, None) => return true,
                 _ => return false,
             }
@@ -90,13 +90,13 @@ impl Glob {
 mod tests {
     use super::*;
 
-    fn choice(words: &str) -> Choice {
+    fn choice(words: &str) -> Filter {
         let globs = words.split_whitespace().map(|word| {
             let (sign, text) = word.split_at(1);
             let long = if sign == "+" { "include" } else { "exclude" };
             Glob::read(long, OsStr::new(text)).unwrap()
         });
-        Choice { globs: globs.collect() }
+        Filter { globs: globs.collect() }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::entry::{Item, Kind, TEMPORARY};
+use super::entry::{ObjectKind, TEMPORARY, TreeEntry};
 
 /// How many temporary files this process has made, which makes their names.
 static MADE: AtomicU32 = AtomicU32::new(0);
@@ -68,7 +68,7 @@ impl Directory {
     ///
     /// Those of the system: a directory that cannot be read to its end is none that was read.
     /// `QuotaExceeded` if it has more than `limit` objects.
-    pub(super) fn items(&self, limit: usize) -> io::Result<Vec<Item>> {
+    pub(super) fn items(&self, limit: usize) -> io::Result<Vec<TreeEntry>> {
         let mut items = Vec::new();
         for entry in Dir::read_from(&self.0)? {
             let entry = entry?;
@@ -80,7 +80,7 @@ impl Directory {
                 return Err(ErrorKind::QuotaExceeded.into());
             }
             match self.stat(name) {
-                Ok(stat) => items.push(Item::local(name.to_bytes(), &stat)),
+                Ok(stat) => items.push(TreeEntry::local(name.to_bytes(), &stat)),
                 // It went meanwhile.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
@@ -300,7 +300,7 @@ impl<'a> Draft<'a> {
             // Not every file system can do that in one step.
             Err(Errno::INVAL | Errno::NOSYS) => {
                 if let Some(old) = self.directory.found(name)? {
-                    if !replaces || Item::local(name, &old).kind != Kind::File {
+                    if !replaces || TreeEntry::local(name, &old).kind != ObjectKind::File {
                         return Err(ErrorKind::AlreadyExists.into());
                     }
                     // Not the bits that would make a program of other content run as somebody else.
@@ -508,12 +508,12 @@ mod tests {
         assert!(tree.read(b"p").is_err());
         assert!(tree.read(b"d").is_err());
         assert!(Draft::new(&tree).unwrap().commit(b"p", true, None).is_err());
-        let kinds = |items: Vec<Item>| {
+        let kinds = |items: Vec<TreeEntry>| {
             let mut kinds: Vec<_> = items.into_iter().map(|item| (item.name, item.kind)).collect();
             kinds.sort_by(|one, other| one.0.cmp(&other.0));
             kinds
         };
-        let want = [(b"d".to_vec(), Kind::Directory), (b"p".to_vec(), Kind::Special)];
+        let want = [(b"d".to_vec(), ObjectKind::Directory), (b"p".to_vec(), ObjectKind::Special)];
         assert_eq!(kinds(tree.items(2).unwrap()), want);
         assert_eq!(tree.items(1).unwrap_err().kind(), ErrorKind::QuotaExceeded);
     }

@@ -22,7 +22,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Instant;
 
-use ftp_client::{FtpUrl, ListOptions, ListingForm, Place, RateLimit, fxp};
+use ftp_client::{FtpUrl, ListOptions, ListingForm, PlannedDirectory, RateLimit, fxp};
 use log::LevelFilter;
 
 use self::names::{Names, learn_names};
@@ -44,11 +44,11 @@ use crate::report::events::Events;
 use crate::report::json::Object;
 use compare::Rule;
 use copy::{Across, Down, Far, Up};
-use execute::{Done, Job, Naming, Telling, act};
-use filter::Choice;
+use execute::{CopyJob, Naming, Telling, Totals, act};
+use filter::Filter;
 use local_tree::Directory;
 use plan::{Plan, Wish};
-use trees::{Local, Nothing, Remote, Side, is_refused};
+use trees::{LocalTree, NoTree, RemoteTree, Side, is_refused};
 
 /// As many connections as anybody's server stands.
 const MOST_JOBS: usize = 64;
@@ -121,7 +121,7 @@ fn is_remote(operand: &OsString) -> bool {
 /// What the options say.
 struct Mirror<'a> {
     options: &'a Options,
-    choice: Choice,
+    choice: Filter,
     list: ListOptions,
     size_only: bool,
     deletes: bool,
@@ -161,7 +161,7 @@ impl<'a> Mirror<'a> {
         if !(1..=MOST_JOBS).contains(&jobs) {
             return Err(Failure::usage(format!("--jobs: 1 to {MOST_JOBS}, not {jobs}")));
         }
-        let choice = Choice::from_options(options)?;
+        let choice = Filter::from_options(options)?;
         trace::start(options, &stdio.messages, LevelFilter::Warn)?;
         Ok(Self {
             options,
@@ -196,15 +196,15 @@ impl<'a> Mirror<'a> {
         let wish = self.wish(rule, false);
         let mut plan = self.insist(stdio, url, || {
             let client = sessions.client(url)?;
-            let mut source = Remote::new(client, &top, self.list);
+            let mut source = RemoteTree::new(client, &top, self.list);
             self.look_at(&mut source)?;
             match &found {
-                Some(ground) => Plan::make(&mut source, &mut Local(ground), false, &wish),
-                None => Plan::make(&mut source, &mut Nothing, true, &wish),
+                Some(ground) => Plan::make(&mut source, &mut LocalTree(ground), false, &wish),
+                None => Plan::make(&mut source, &mut NoTree, true, &wish),
             }
         })?;
         if self.is_decided(&plan, stdio)? {
-            sessions.part(None);
+            sessions.quit(None);
             return Ok(());
         }
         let ground = match found {
@@ -221,7 +221,7 @@ impl<'a> Mirror<'a> {
         let carriers = self.sessions(sessions, &plan).map(|sessions| {
             let names = Names::UNKNOWN;
             let from = Far { sessions, url, top: &top, takes_times: false, names };
-            Box::new(Down::new(from, &ground, self.resumes)) as Job<'_>
+            Box::new(Down::new(from, &ground, self.resumes)) as CopyJob<'_>
         });
         let carriers = carriers.collect();
         let (there, local) = (|path: &[u8]| named(url, path), |path: &[u8]| below(here, path));
@@ -243,14 +243,14 @@ impl<'a> Mirror<'a> {
         let (plan, takes_times, is_sure) = self.insist(stdio, url, || {
             let client = sessions.client(url)?;
             let takes_times = self.takes_times(client)?;
-            let mut target = Remote::new(client, &top, self.list);
+            let mut target = RemoteTree::new(client, &top, self.list);
             let (is_new, is_sure) = self.look_for(&mut target)?;
             let wish = self.wish_for_server(takes_times);
-            let plan = Plan::make(&mut Local(&ground), &mut target, is_new, &wish)?;
+            let plan = Plan::make(&mut LocalTree(&ground), &mut target, is_new, &wish)?;
             Ok((plan, takes_times, is_sure))
         })?;
         if self.is_decided(&plan, stdio)? {
-            sessions.part(None);
+            sessions.quit(None);
             return Ok(());
         }
         let plan = self.make_top(plan, &mut sessions, (url, &top), is_sure)?;
@@ -258,7 +258,7 @@ impl<'a> Mirror<'a> {
         let is_watched = !self.board(&plan, stdio).is_hidden() || self.rate_limit.is_some();
         let carriers = self.sessions(sessions, &plan).map(|sessions| {
             let to = Far { sessions, url, top: &top, takes_times, names };
-            Box::new(Up::new(&ground, to, is_watched, self.resumes)) as Job<'_>
+            Box::new(Up::new(&ground, to, is_watched, self.resumes)) as CopyJob<'_>
         });
         let carriers = carriers.collect();
         let (local, there) = (|path: &[u8]| below(here, path), |path: &[u8]| named(url, path));
@@ -282,10 +282,10 @@ impl<'a> Mirror<'a> {
         let (plan, takes_times, is_sure) = self.insist(stdio, from, || {
             let client = targets.client(to)?;
             let takes_times = self.takes_times(client)?;
-            let mut target = Remote::new(client, &top_to, self.list);
+            let mut target = RemoteTree::new(client, &top_to, self.list);
             let (is_new, is_sure) = self.look_for(&mut target)?;
             let client = sources.client(from)?;
-            let mut source = Remote::new(client, &top_from, self.list);
+            let mut source = RemoteTree::new(client, &top_from, self.list);
             self.look_at(&mut source)?;
             // Where a copy between servers is resumed does not depend on times.
             let wish = Wish { resumes: false, ..self.wish_for_server(takes_times) };
@@ -293,8 +293,8 @@ impl<'a> Mirror<'a> {
             Ok((plan, takes_times, is_sure))
         })?;
         if self.is_decided(&plan, stdio)? {
-            sources.part(None);
-            targets.part(None);
+            sources.quit(None);
+            targets.quit(None);
             return Ok(());
         }
         let plan = self.make_top(plan, &mut targets, (to, &top_to), is_sure)?;
@@ -305,7 +305,7 @@ impl<'a> Mirror<'a> {
             let from =
                 Far { sessions: sources, url: from, top, takes_times: false, names: unknown };
             let to = Far { sessions: targets, url: to, top: &top_to, takes_times, names };
-            Box::new(Across { from, to, options: choice }) as Job<'_>
+            Box::new(Across { from, to, options: choice }) as CopyJob<'_>
         });
         let carriers = carriers.collect();
         let (at_source, at_target) =
@@ -334,7 +334,7 @@ impl<'a> Mirror<'a> {
     }
 
     /// Lists the top of the source, which has to be a directory.
-    fn look_at(&self, source: &mut Remote<'_>) -> Result<(), Failure> {
+    fn look_at(&self, source: &mut RemoteTree<'_>) -> Result<(), Failure> {
         match source.list(&[], plan::OBJECTS) {
             Ok(contents) if contents.may_be_of_file(source.top) && source.is_file()? => {}
             Ok(contents) => {
@@ -349,7 +349,7 @@ impl<'a> Mirror<'a> {
     }
 
     /// Whether the top of the target is to be made, and whether that is sure.
-    fn look_for(&self, target: &mut Remote<'_>) -> Result<(bool, bool), Failure> {
+    fn look_for(&self, target: &mut RemoteTree<'_>) -> Result<(bool, bool), Failure> {
         if target.top.is_empty() || target.top == b"/" {
             return Ok((false, true));
         }
@@ -508,7 +508,7 @@ impl<'a> Mirror<'a> {
     fn act(
         &self,
         plan: &Plan,
-        mut jobs: Vec<Job<'_>>,
+        mut jobs: Vec<CopyJob<'_>>,
         (source, target): (&Naming<'_>, &Naming<'_>),
         stdio: &Stdio,
     ) -> Result<(), Failure> {
@@ -529,10 +529,10 @@ impl<'a> Mirror<'a> {
         let (done, result) = act(plan, &mut jobs, &telling);
         drop(board);
         for job in jobs {
-            job.part(result.as_ref().err().filter(|failure| failure.fatal));
+            job.quit(result.as_ref().err().filter(|failure| failure.fatal));
         }
         if self.is_talkative {
-            let Done { copied, bytes, made, removed } = done;
+            let Totals { copied, bytes, made, removed } = done;
             stdio.messages.say(format_args!(
                 "{copied} files copied, {}; {made} directories made, {removed} objects deleted, {} files the same",
                 display::transferred(bytes, started.elapsed()),

@@ -5,7 +5,7 @@ use std::io;
 
 use ftp_client::{Client, EntryKind, Error, ListLimits, ListOptions, ListingForm};
 
-use super::entry::{self, Clock, Item, Kind};
+use super::entry::{self, Clock, ObjectKind, TreeEntry};
 use super::local_tree::Directory;
 use super::probe;
 use crate::display::shown;
@@ -19,7 +19,7 @@ const LOOKS: usize = 3;
 /// What is in a directory.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
-    pub(super) items: Vec<Item>,
+    pub(super) items: Vec<TreeEntry>,
     /// Why something that is not there may not be taken for gone.
     pub(super) doubt: Option<String>,
     /// Whether it may hold more names that begin with a dot.
@@ -29,7 +29,9 @@ pub(super) struct Contents {
 impl Contents {
     /// Whether this may be the listing of a file at `path` rather than of a directory.
     pub(super) fn may_be_of_file(&self, path: &[u8]) -> bool {
-        let is_it = |item: &Item| item.kind == Kind::File && split(&item.name).1 == split(path).1;
+        let is_it = |item: &TreeEntry| {
+            item.kind == ObjectKind::File && split(&item.name).1 == split(path).1
+        };
         matches!(self.items.as_slice(), [only] if is_it(only))
     }
 }
@@ -104,9 +106,9 @@ pub(super) trait Side {
 }
 
 /// A local tree.
-pub(super) struct Local<'a>(pub(super) &'a Directory);
+pub(super) struct LocalTree<'a>(pub(super) &'a Directory);
 
-impl Side for Local<'_> {
+impl Side for LocalTree<'_> {
     fn list(&mut self, path: &[u8], limit: usize) -> Result<Contents, Failure> {
         let items = self.0.below(path).and_then(|directory| directory.items(limit));
         let items = items.map_err(|error| failed(path, &error))?;
@@ -136,9 +138,9 @@ impl Side for Local<'_> {
 }
 
 /// A tree that is not there.
-pub(super) struct Nothing;
+pub(super) struct NoTree;
 
-impl Side for Nothing {
+impl Side for NoTree {
     fn list(&mut self, _path: &[u8], _limit: usize) -> Result<Contents, Failure> {
         Ok(Contents::default())
     }
@@ -178,7 +180,7 @@ pub(super) fn failed(path: &[u8], error: &io::Error) -> Failure {
 }
 
 /// A tree on a server.
-pub(super) struct Remote<'a> {
+pub(super) struct RemoteTree<'a> {
     pub(super) client: &'a mut Client,
     /// What its top is called there: nothing for the directory in which the login ended.
     pub(super) top: &'a [u8],
@@ -189,7 +191,7 @@ pub(super) struct Remote<'a> {
     counts: HashMap<Vec<u8>, Option<u64>>,
 }
 
-impl<'a> Remote<'a> {
+impl<'a> RemoteTree<'a> {
     pub(super) fn new(client: &'a mut Client, top: &'a [u8], options: ListOptions) -> Self {
         Self { client, top, options, first: None, counts: HashMap::new() }
     }
@@ -250,7 +252,7 @@ impl<'a> Remote<'a> {
     }
 }
 
-impl Side for Remote<'_> {
+impl Side for RemoteTree<'_> {
     fn list(&mut self, path: &[u8], limit: usize) -> Result<Contents, Failure> {
         if let Some(contents) = self.first.take_if(|_| path.is_empty()) {
             return Ok(contents);
@@ -266,7 +268,7 @@ impl Side for Remote<'_> {
         };
         let hides = !listing.shows_hidden;
         // The same name twice would be two files in one place.
-        let mut items: Vec<Item> = listing.entries.into_iter().map(Item::from).collect();
+        let mut items: Vec<TreeEntry> = listing.entries.into_iter().map(TreeEntry::from).collect();
         entry::sort(&mut items);
         items.dedup_by(|other, one| other.name == one.name);
         Ok(Contents { items, doubt, hides })

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use super::certificate;
 use super::findings::Findings;
 use super::outgoing::outgoing;
-use super::plan::Plan;
+use super::plan::ServePlan;
 use super::settings::{Settings, TABLE, USER, User, shown};
 use crate::console::output;
 use crate::console::stdio::Stdio;
@@ -38,7 +38,7 @@ const NAMED: usize = 5;
 /// # Errors
 ///
 /// Some of the findings say `fail`.
-pub(super) fn check(plan: &Plan, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+pub(super) fn check(plan: &ServePlan, options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let mut findings = Findings::below(effective(plan));
     let settings = &plan.settings;
     certificate::check(settings, &mut findings);
@@ -69,7 +69,7 @@ pub(super) fn check(plan: &Plan, options: &Options, stdio: &mut Stdio) -> Result
 }
 
 /// The settings, and who may do what by them.
-fn effective(plan: &Plan) -> String {
+fn effective(plan: &ServePlan) -> String {
     let mut text = String::new();
     let settings = &plan.settings;
     let mut line = |key: &str, value: &str, origin: &str| {
@@ -124,7 +124,7 @@ fn reason(error: &io::Error) -> String {
 /// Whose directory it is, where, and what they may do there.
 type Home<'a> = (String, &'a Path, Rights);
 
-fn all_homes(plan: &Plan) -> Vec<Home<'_>> {
+fn all_homes(plan: &ServePlan) -> Vec<Home<'_>> {
     let mut all = Vec::new();
     for (name, user) in plan.users_of_file() {
         all.push((format!("user {}", shown(name)), &*user.root, user.rights));
@@ -139,7 +139,7 @@ fn all_homes(plan: &Plan) -> Vec<Home<'_>> {
 }
 
 /// Whether the directories of users are there for what each may do.
-fn directories(plan: &Plan, findings: &mut Findings) {
+fn directories(plan: &ServePlan, findings: &mut Findings) {
     let run_as = plan.settings.run_as.as_ref();
     let who = run_as.map_or_else(|| "the user of the server".to_owned(), ToString::to_string);
     let mut good = 0;
@@ -186,7 +186,7 @@ fn lack(root: &Path, rights: Rights, who: &str) -> Option<String> {
 }
 
 /// What users are promised and will not get.
-fn users(plan: &Plan, findings: &mut Findings) {
+fn users(plan: &ServePlan, findings: &mut Findings) {
     let users = plan.users_of_file();
     for (name, user) in users.iter().filter(|(_, user)| !user.rights.contains(Rights::MKDIR)) {
         let name = shown(name);
@@ -236,7 +236,7 @@ fn first_of(all: &[String]) -> String {
 }
 
 /// Whether everybody on this computer can read what should be secret.
-fn readable(plan: &Plan, options: &Options, findings: &mut Findings) {
+fn readable(plan: &ServePlan, options: &Options, findings: &mut Findings) {
     let config = options.value("config").filter(|_| !plan.settings.users.is_empty());
     let key = plan.settings.tls.key.as_deref().map(Path::as_os_str);
     for (path, what) in [
@@ -311,7 +311,7 @@ fn transfers(settings: &Settings, findings: &mut Findings) {
 }
 
 /// Whether a user's directory holds the log of transfers.
-fn log_in_reach(plan: &Plan, findings: &mut Findings) {
+fn log_in_reach(plan: &ServePlan, findings: &mut Findings) {
     let Some(path) = plan.settings.log_transfers.as_deref() else { return };
     let in_full = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let log = match (path.canonicalize(), path.parent(), path.file_name()) {

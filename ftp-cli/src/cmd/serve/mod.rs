@@ -27,7 +27,7 @@ use signal_hook::consts::SIGHUP;
 
 use self::certificate::Certificates;
 use self::hooks::Hooks;
-use self::plan::{Plan, Refusal};
+use self::plan::{PlanError, ServePlan};
 pub(crate) use self::tls::self_signed;
 use self::transfer_log::Transfers;
 use self::users::{Kept, Sweeper};
@@ -53,7 +53,7 @@ enum Event {
 }
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    let plan = Plan::new(options, std::env::var_os(VARIABLE)).map_err(|refusal| {
+    let plan = ServePlan::new(options, std::env::var_os(VARIABLE)).map_err(|refusal| {
         refusal.lines.iter().for_each(|line| stdio.messages.line(line));
         refusal.failure
     })?;
@@ -152,7 +152,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
                     sweeper = sweep(&plan, sweeper);
                 }
             }
-            Err(Refusal { lines, failure }) => {
+            Err(PlanError { lines, failure }) => {
                 lines.iter().for_each(|line| log::error!(target: LOG, "{line}"));
                 log::error!(target: LOG, "{}; nothing has changed", failure.message);
             }
@@ -199,7 +199,7 @@ fn next(events: &Receiver<Event>) -> Event {
 
 /// The server, and what keeps its sessions in their directories.
 fn start(
-    plan: &Plan,
+    plan: &ServePlan,
     tls: Option<Tls>,
     mut builder: ServerBuilder,
 ) -> Result<(Server, Option<Kept>), Failure> {
@@ -242,7 +242,7 @@ fn start(
 /// Tidies the directories of a plan up. Without a thread for it that waits for the next start. What
 /// looks after the same ones goes on: to walk through all of them again at each signal is much work
 /// for nothing.
-fn sweep(plan: &Plan, former: Option<Sweeper>) -> Option<Sweeper> {
+fn sweep(plan: &ServePlan, former: Option<Sweeper>) -> Option<Sweeper> {
     let homes = plan.homes();
     if let Some(former) = former.filter(|former| former.is_for(&homes)) {
         return Some(former);
@@ -266,7 +266,7 @@ fn listening(server: &Server) -> Vec<String> {
 /// one in force and the new one; then the certificate in force and the one of the new plan.
 fn reload(
     server: &Server,
-    [started, former, plan]: [&Plan; 3],
+    [started, former, plan]: [&ServePlan; 3],
     (tls, loaded): (&mut Option<Tls>, Result<Option<Tls>, Failure>),
     (transfers, hooks): (&Transfers, &Arc<Hooks>),
 ) -> Option<Option<Kept>> {

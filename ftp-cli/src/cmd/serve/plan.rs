@@ -31,7 +31,7 @@ const OPTIONS: &[(&str, &str)] = &[
 ];
 
 /// Settings, users and the directory of the command line.
-pub(super) struct Plan {
+pub(super) struct ServePlan {
     pub(super) settings: Settings,
     /// The same in each plan of a server.
     pub(super) quick: Option<Rc<Quick>>,
@@ -50,27 +50,27 @@ type NameAndPassword = (Vec<u8>, Arc<Secret>);
 
 /// Why there is no plan: a failure, and in front of it a line for all that is wrong with the file.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct PlanError {
     pub(super) lines: Vec<String>,
     pub(super) failure: Failure,
 }
 
-impl From<Failure> for Refusal {
+impl From<Failure> for PlanError {
     fn from(failure: Failure) -> Self {
         Self { lines: Vec::new(), failure }
     }
 }
 
-impl Plan {
+impl ServePlan {
     /// What the options say, and the file that they name.
-    pub(super) fn new(options: &Options, environment: Option<OsString>) -> Result<Self, Refusal> {
+    pub(super) fn new(options: &Options, environment: Option<OsString>) -> Result<Self, PlanError> {
         let settings = settings(options, Reading::First)?;
         let quick = Quick::new(options, &settings, environment)?;
         Ok(Self { settings, quick: quick.map(Rc::new) })
     }
 
     /// The same with the file as it is now.
-    pub(super) fn again(&self, options: &Options) -> Result<Self, Refusal> {
+    pub(super) fn again(&self, options: &Options) -> Result<Self, PlanError> {
         let settings = settings(options, Reading::Again)?;
         if self.quick.is_none() && !names_users(&settings) {
             return Err(nobody().into());
@@ -220,7 +220,7 @@ impl Plan {
 }
 
 /// Defaults, what the file says, what options say.
-fn settings(options: &Options, reading: Reading) -> Result<Settings, Refusal> {
+fn settings(options: &Options, reading: Reading) -> Result<Settings, PlanError> {
     let mut settings = Settings::default();
     let file = options.value("config").map(|path| File::open(path, reading)).transpose()?;
     if let Some(file) = &file {
@@ -278,10 +278,10 @@ fn absolute(options: &Options, option: &str) -> Result<String, Failure> {
     })
 }
 
-fn refusal(name: &str, lines: Vec<String>) -> Refusal {
+fn refusal(name: &str, lines: Vec<String>) -> PlanError {
     let errors =
         if lines.len() == 1 { "1 error".to_owned() } else { format!("{} errors", lines.len()) };
-    Refusal { failure: Failure::usage(format!("{name}: {errors}")), lines }
+    PlanError { failure: Failure::usage(format!("{name}: {errors}")), lines }
 }
 
 fn names_users(settings: &Settings) -> bool {
@@ -403,9 +403,9 @@ mod tests {
     use crate::exit::Exit;
     use crate::options;
 
-    fn plan(line: &str, environment: Option<&str>) -> Result<Plan, Failure> {
+    fn plan(line: &str, environment: Option<&str>) -> Result<ServePlan, Failure> {
         let (_, options) = options::parse(line.split(' ').map(OsString::from))?;
-        Plan::new(&options, environment.map(OsString::from)).map_err(|refusal| refusal.failure)
+        ServePlan::new(&options, environment.map(OsString::from)).map_err(|refusal| refusal.failure)
     }
 
     #[test]

@@ -22,7 +22,7 @@ const OPTIONS: [&str; 3] = ["password-file", "password-fd", "password-command"];
 const LONGEST_OUTPUT: u64 = 1 << 20;
 
 /// Where lines come from, and what that is called.
-pub(super) struct Given {
+pub(super) struct PasswordSource {
     input: Box<dyn Read + Send>,
     name: String,
     /// Why others may know what is read, if they may.
@@ -34,7 +34,7 @@ pub(super) fn option(options: &Options) -> Option<&'static str> {
     options.last_of(&OPTIONS)
 }
 
-impl Given {
+impl PasswordSource {
     /// Opens what the options name; a command is run to its end.
     ///
     /// # Errors
@@ -145,7 +145,7 @@ mod tests {
     fn lines(option: &str, value: &str, count: usize) -> Result<Vec<String>, Exit> {
         let line = ["get", option, value].map(Into::into);
         let (_, options) = options::parse(line).ok().unwrap();
-        let mut given = Given::open(&options).map_err(|failure| failure.exit)?.unwrap();
+        let mut given = PasswordSource::open(&options).map_err(|failure| failure.exit)?.unwrap();
         let text = |secret: Secret| String::from_utf8_lossy(secret.as_bytes()).into_owned();
         (0..count).map(|_| given.line().map(text).map_err(|failure| failure.exit)).collect()
     }

@@ -12,7 +12,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use ftp_proto::{Escaped, FtpUrl};
-use given::Given;
+use given::PasswordSource;
 pub(crate) use secret::{Secret, read_file, read_line, read_only_line};
 
 use super::netrc;
@@ -55,7 +55,7 @@ pub(crate) struct Finder<'a> {
     environment: Option<OsString>,
     home: Option<OsString>,
     /// Opened for the first who needs it.
-    given: Option<Given>,
+    given: Option<PasswordSource>,
     found: Vec<(Account, Credentials)>,
 }
 
@@ -174,12 +174,12 @@ impl<'a> Finder<'a> {
     /// The next line of what an option names, if one does.
     fn line(&mut self) -> Result<Option<Secret>, Failure> {
         if self.given.is_none() {
-            self.given = Given::open(self.options)?;
+            self.given = PasswordSource::open(self.options)?;
             if let Some(warning) = self.given.as_ref().and_then(|given| given.warning.as_ref()) {
                 self.note(format_args!("{warning}"));
             }
         }
-        self.given.as_mut().map(Given::line).transpose()
+        self.given.as_mut().map(PasswordSource::line).transpose()
     }
 
     /// What the environment holds, which one account gets.
@@ -190,7 +190,11 @@ impl<'a> Finder<'a> {
 
     /// What netrc says, of a file that an option names or of the one at home. Of the latter it is an
     /// error only that a password of it cannot be trusted: people have it for other programs.
-    fn of_netrc(&self, host: &str, user: Option<&[u8]>) -> Result<Option<netrc::Entry>, Failure> {
+    fn of_netrc(
+        &self,
+        host: &str,
+        user: Option<&[u8]>,
+    ) -> Result<Option<netrc::NetrcEntry>, Failure> {
         let named = match self.options.last_of(&["no-netrc", "netrc-file"]) {
             Some("no-netrc") => return Ok(None),
             Some(_) => self.options.value("netrc-file").map(PathBuf::from),
@@ -223,7 +227,8 @@ impl<'a> Finder<'a> {
             }
             _ => {}
         }
-        let has_secret = |entry: &netrc::Entry| entry.password.is_some() || entry.account.is_some();
+        let has_secret =
+            |entry: &netrc::NetrcEntry| entry.password.is_some() || entry.account.is_some();
         match unfit.filter(|_| found.as_ref().is_some_and(has_secret)) {
             Some(why) => {
                 let message = format!("{name}: the password for {host} is not taken: {why}");

@@ -16,7 +16,7 @@ use super::credentials::Secret;
 const WORD: usize = 4_096;
 
 /// What a file says of a host, or of all others.
-pub(crate) struct Entry {
+pub(crate) struct NetrcEntry {
     /// `None` for `default`.
     machine: Option<Vec<u8>>,
     pub(crate) login: Option<Vec<u8>>,
@@ -26,7 +26,7 @@ pub(crate) struct Entry {
 
 /// All entries, in order.
 pub(crate) struct Netrc {
-    entries: Vec<Entry>,
+    entries: Vec<NetrcEntry>,
     /// Where reading ended early, and why.
     pub(crate) broken: Option<Broken>,
 }
@@ -55,7 +55,7 @@ impl Netrc {
             match word.as_slice() {
                 b"machine" => {
                     let machine = Some(words.value()?);
-                    self.entries.push(Entry {
+                    self.entries.push(NetrcEntry {
                         machine,
                         login: None,
                         password: None,
@@ -64,7 +64,7 @@ impl Netrc {
                 }
                 b"default" => {
                     let machine = None;
-                    self.entries.push(Entry {
+                    self.entries.push(NetrcEntry {
                         machine,
                         login: None,
                         password: None,
@@ -97,19 +97,19 @@ impl Netrc {
     /// user's never fits, and one without a login fits each user that is named. The first that fits
     /// and has a password counts, else the first that fits; `default` counts where no machine's
     /// does, wherever it stands.
-    pub(crate) fn find(self, host: &str, user: Option<&[u8]>) -> Option<Entry> {
-        let is_of_user = |entry: &Entry| match (&entry.login, user) {
+    pub(crate) fn find(self, host: &str, user: Option<&[u8]>) -> Option<NetrcEntry> {
+        let is_of_user = |entry: &NetrcEntry| match (&entry.login, user) {
             (Some(login), Some(user)) => login == user,
             (login, user) => login.is_some() || user.is_some(),
         };
-        let (mut of_machine, mut of_all): (Option<Entry>, Option<Entry>) = (None, None);
+        let (mut of_machine, mut of_all): (Option<NetrcEntry>, Option<NetrcEntry>) = (None, None);
         for entry in self.entries.into_iter().filter(is_of_user) {
             let found = match &entry.machine {
                 Some(machine) if !machine.eq_ignore_ascii_case(host.as_bytes()) => continue,
                 Some(_) => &mut of_machine,
                 None => &mut of_all,
             };
-            let is_better = |old: &Entry| old.password.is_none() && entry.password.is_some();
+            let is_better = |old: &NetrcEntry| old.password.is_none() && entry.password.is_some();
             if found.as_ref().is_none_or(is_better) {
                 *found = Some(entry);
             }

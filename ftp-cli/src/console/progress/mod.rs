@@ -60,11 +60,11 @@ pub(crate) struct Board {
     events: Events,
     /// How many files there are.
     files: usize,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<BoardState>>,
 }
 
 #[derive(Default)]
-struct State {
+struct BoardState {
     bar: Option<(ProgressBar, Duration)>,
     drawn: Option<Instant>,
     /// Bytes of all files so far.
@@ -81,7 +81,7 @@ impl Board {
     /// For `files` files that have `total` bytes together.
     pub(crate) fn new(when: When, stdio: &Stdio, files: usize, total: Option<u64>) -> Self {
         let (messages, events) = (stdio.messages.clone(), stdio.events.clone());
-        let state = Arc::new(Mutex::new(State { total, ..State::default() }));
+        let state = Arc::new(Mutex::new(BoardState { total, ..BoardState::default() }));
         Self { when, messages, events, files, state }
     }
 
@@ -156,7 +156,7 @@ impl Board {
             let screen = Box::new(Screen::default());
             (ProgressDrawTarget::term_like_with_hz(screen, HERTZ), TERMINAL)
         } else {
-            let lines = Box::new(Lines(self.messages.clone()));
+            let lines = Box::new(PlainLines(self.messages.clone()));
             (ProgressDrawTarget::term_like_with_hz(lines, HERTZ), ELSEWHERE)
         };
         let total = if self.files == 1 { total } else { self.state().total };
@@ -181,7 +181,7 @@ impl Board {
         (bar, every)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BoardState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -271,15 +271,15 @@ pub(crate) fn is_talkative(options: &Options, stdio: &Stdio) -> bool {
 }
 
 /// Draws into what is no terminal: each state on a line of its own.
-struct Lines(Messages);
+struct PlainLines(Messages);
 
-impl fmt::Debug for Lines {
+impl fmt::Debug for PlainLines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Lines")
     }
 }
 
-impl TermLike for Lines {
+impl TermLike for PlainLines {
     fn width(&self) -> u16 {
         100
     }

@@ -110,7 +110,7 @@ pub(super) fn look(
         Heard::Words(first) => {
             let answer = talks(first, start, false);
             if let Answer::Talks { talker: Talker::Ftp(_), .. } = &answer {
-                part(&stream);
+                quit(&stream);
             }
             return answer;
         }
@@ -157,7 +157,7 @@ pub(super) fn connect(
 
 /// Ends a session of FTP that was only looked at, and waits until the server has ended it: some count
 /// it until then.
-fn part(mut stream: &TcpStream) {
+fn quit(mut stream: &TcpStream) {
     let until = Instant::now() + PARTING;
     if stream.write_all(b"QUIT\r\n").is_err() {
         return;
@@ -231,8 +231,8 @@ fn client_hello() -> Vec<u8> {
     body.extend_from_slice(&[0x5a; 32]);
     body.push(0);
     let length = |bytes: &[u8]| u16::try_from(bytes.len()).unwrap_or_default().to_be_bytes();
-    for part in [&length(suites), suites, &[1, 0], &length(extensions), extensions] {
-        body.extend_from_slice(part);
+    for piece in [&length(suites), suites, &[1, 0], &length(extensions), extensions] {
+        body.extend_from_slice(piece);
     }
     let mut handshake = vec![1, 0];
     handshake.extend_from_slice(&length(&body));

@@ -12,14 +12,14 @@ use super::super::diagnosis::Diagnosis;
 use super::super::finding::{Check, Finding, Grade};
 use super::super::way::Way;
 use super::ports;
-use super::seen::{Outcome, Seen};
+use super::seen::{WayOutcome, WaysSeen};
 
 /// The way that is best here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Best(pub(crate) Way);
 
 /// Judges all ways; `None` if there is none at all.
-pub(crate) fn judge(seen: &Seen) -> (Vec<Finding>, Option<Best>) {
+pub(crate) fn judge(seen: &WaysSeen) -> (Vec<Finding>, Option<Best>) {
     let [epsv, pasv, eprt, port] = &seen.outcomes;
     let mut findings = vec![passive(seen, Check::Epsv, (epsv, pasv))];
     findings.extend(announced(seen));
@@ -32,7 +32,7 @@ pub(crate) fn judge(seen: &Seen) -> (Vec<Finding>, Option<Best>) {
     let is_partly = seen.ports.is_partly();
     let mut works = Way::ALL.into_iter().zip(&seen.outcomes).filter(|(way, outcome)| {
         let by_chance = is_partly && !way.is_active();
-        is_good(outcome) || (by_chance && matches!(outcome, Outcome::Unreachable { .. }))
+        is_good(outcome) || (by_chance && matches!(outcome, WayOutcome::Unreachable { .. }))
     });
     // With --active those of active mode come first, and also where the other fails by chance.
     let wanted = seen.wanted == Mode::Active || is_partly;
@@ -40,14 +40,14 @@ pub(crate) fn judge(seen: &Seen) -> (Vec<Finding>, Option<Best>) {
     (findings, best.map(|(way, _)| Best(way)))
 }
 
-const fn is_good(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Works)
+const fn is_good(outcome: &WayOutcome) -> bool {
+    matches!(outcome, WayOutcome::Works)
 }
 
 /// Something is wrong with a mode: it stops whoever wants that mode, unless the mode works by its
 /// other command.
 fn wrong(
-    seen: &Seen,
+    seen: &WaysSeen,
     mode: Mode,
     other_works: bool,
     (check, diagnosis, words): (Check, Diagnosis, Arguments<'_>),
@@ -56,7 +56,7 @@ fn wrong(
     Finding { check, grade, diagnosis: Some(diagnosis), seen: words.to_string() }
 }
 
-fn passive(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Finding {
+fn passive(seen: &WaysSeen, check: Check, (this, other): (&WayOutcome, &WayOutcome)) -> Finding {
     let is_epsv = check == Check::Epsv;
     let (name, other_name) = if is_epsv { ("EPSV", "PASV") } else { ("PASV", "EPSV") };
     let other_works = is_good(other);
@@ -71,8 +71,8 @@ fn passive(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Fi
         (false, _) => Diagnosis::PassiveBlocked,
     };
     match this {
-        Outcome::Works => Finding::ok(check, format_args!("a listing came by {name}")),
-        Outcome::Unreachable { closed, at } => {
+        WayOutcome::Works => Finding::ok(check, format_args!("a listing came by {name}")),
+        WayOutcome::Unreachable { closed, at } => {
             let what = if *closed { "is rejected" } else { "is not answered" };
             let diagnosis = if *closed && blocked == Diagnosis::PassiveBlocked {
                 Diagnosis::PassiveClosed
@@ -85,29 +85,29 @@ fn passive(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Fi
             )
         }
         // Nothing that lets one command through and not the other.
-        Outcome::Unanswered if matches!(other, Outcome::Unanswered) => {
+        WayOutcome::Unanswered if matches!(other, WayOutcome::Unanswered) => {
             wrong(Diagnosis::ReplyNever, format_args!("{name} is never answered"))
         }
-        Outcome::Unanswered => wrong(blocked, format_args!("{name} is never answered")),
-        Outcome::GaveUp(reply) => {
+        WayOutcome::Unanswered => wrong(blocked, format_args!("{name} is never answered")),
+        WayOutcome::GaveUp(reply) => {
             wrong(blocked, format_args!("{name}: the server gave up: {reply}"))
         }
-        Outcome::Insecure(why) => wrong(Diagnosis::DataTls, format_args!("{name}: {why}")),
-        Outcome::Stalled => wrong(Diagnosis::BigPacketsLost, format_args!("{name}: {STALLED}")),
-        Outcome::Unfinished(why) => {
+        WayOutcome::Insecure(why) => wrong(Diagnosis::DataTls, format_args!("{name}: {why}")),
+        WayOutcome::Stalled => wrong(Diagnosis::BigPacketsLost, format_args!("{name}: {STALLED}")),
+        WayOutcome::Unfinished(why) => {
             wrong(Diagnosis::FinalReplyNever, format_args!("{name}: {why}"))
         }
-        Outcome::Broken(why) if other_works => wrong(blocked, format_args!("{name}: {why}")),
-        Outcome::Broken(why) => wrong(Diagnosis::ConnectionLost, format_args!("{name}: {why}")),
-        Outcome::NotAgain(diagnosis, why) => wrong(*diagnosis, format_args!("{name}: {why}")),
-        Outcome::Refused(reply) => {
+        WayOutcome::Broken(why) if other_works => wrong(blocked, format_args!("{name}: {why}")),
+        WayOutcome::Broken(why) => wrong(Diagnosis::ConnectionLost, format_args!("{name}: {why}")),
+        WayOutcome::NotAgain(diagnosis, why) => wrong(*diagnosis, format_args!("{name}: {why}")),
+        WayOutcome::Refused(reply) => {
             let words = format!("{name} is refused: {reply}");
             match other {
                 _ if !is_permanent(reply) => wrong(Diagnosis::FewPorts, format_args!("{words}")),
-                Outcome::Refused(other) if is_permanent(other) => {
+                WayOutcome::Refused(other) if is_permanent(other) => {
                     wrong(Diagnosis::PassiveOff, format_args!("{words}"))
                 }
-                Outcome::NotTried(_) if is_epsv => {
+                WayOutcome::NotTried(_) if is_epsv => {
                     wrong(Diagnosis::EpsvUnsupported, format_args!("{words}"))
                 }
                 // If PASV does not do either, that has a cause of its own.
@@ -118,7 +118,7 @@ fn passive(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Fi
                 _ => Finding::skip(check, format_args!("{words}")),
             }
         }
-        Outcome::NotTried(why) => {
+        WayOutcome::NotTried(why) => {
             Finding::skip(check, format_args!("{name} cannot be tried: {why}"))
         }
     }
@@ -132,7 +132,7 @@ fn place(at: Option<SocketAddr>) -> String {
 }
 
 /// What host the server announces behind PASV, if that is another than the one that was called.
-fn announced(seen: &Seen) -> Option<Finding> {
+fn announced(seen: &WaysSeen) -> Option<Finding> {
     let peer = seen.peer.ip().to_canonical();
     let other = seen.ports.hosts.iter().find(|host| host.to_canonical() != peer)?;
     let (class, reason) =
@@ -148,7 +148,7 @@ fn announced(seen: &Seen) -> Option<Finding> {
     ))
 }
 
-fn active(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Finding {
+fn active(seen: &WaysSeen, check: Check, (this, other): (&WayOutcome, &WayOutcome)) -> Finding {
     let name = if check == Check::Eprt { "EPRT" } else { "PORT" };
     let local = seen.local.ip().to_canonical();
     let other_works = is_good(other);
@@ -159,7 +159,7 @@ fn active(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Fin
     let diagnosis =
         if outside.is_some() { Diagnosis::ActiveBehindNat } else { Diagnosis::ActiveBlocked };
     match (this, outside) {
-        (Outcome::Works, Some(outside)) => {
+        (WayOutcome::Works, Some(outside)) => {
             let diagnosis = Diagnosis::MiddleboxRewrites;
             Finding::warn(
                 check,
@@ -167,31 +167,33 @@ fn active(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Fin
                 format_args!("{name} with {local} works, and {outside}"),
             )
         }
-        (Outcome::Works, None) => {
+        (WayOutcome::Works, None) => {
             Finding::ok(check, format_args!("the server connected to {local} by {name}"))
         }
-        (Outcome::NotAgain(diagnosis, why), _) => wrong(*diagnosis, format_args!("{name}: {why}")),
-        (Outcome::Insecure(why), _) => wrong(Diagnosis::DataTls, format_args!("{name}: {why}")),
-        (Outcome::Stalled, _) => {
+        (WayOutcome::NotAgain(diagnosis, why), _) => {
+            wrong(*diagnosis, format_args!("{name}: {why}"))
+        }
+        (WayOutcome::Insecure(why), _) => wrong(Diagnosis::DataTls, format_args!("{name}: {why}")),
+        (WayOutcome::Stalled, _) => {
             wrong(Diagnosis::BigPacketsLost, format_args!("{name}: {STALLED}"))
         }
-        (Outcome::Unfinished(why), _) => {
+        (WayOutcome::Unfinished(why), _) => {
             wrong(Diagnosis::FinalReplyNever, format_args!("{name}: {why}"))
         }
         // Where commands are not answered in passive mode either, that tells nothing of active mode.
-        (Outcome::Unreachable { .. }, _) if leaves_unanswered(seen) => {
+        (WayOutcome::Unreachable { .. }, _) if leaves_unanswered(seen) => {
             Finding::skip(check, format_args!("{name}: the server leaves commands unanswered"))
         }
-        (Outcome::NotTried(why), _) => {
+        (WayOutcome::NotTried(why), _) => {
             Finding::skip(check, format_args!("{name} cannot be tried: {why}"))
         }
-        (Outcome::Refused(reply), _) if other_works => {
+        (WayOutcome::Refused(reply), _) if other_works => {
             Finding::ok(check, format_args!("{name} is refused: {reply}; the other command works"))
         }
-        (Outcome::Refused(reply), Some(outside)) => {
+        (WayOutcome::Refused(reply), Some(outside)) => {
             wrong(diagnosis, format_args!("{name} with {local} is refused: {reply}; {outside}"))
         }
-        (Outcome::Refused(reply), None) => {
+        (WayOutcome::Refused(reply), None) => {
             let words = format!("{name} is refused: {reply}");
             match seen.wanted {
                 Mode::Active => wrong(Diagnosis::ActiveOff, format_args!("{words}")),
@@ -200,8 +202,8 @@ fn active(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Fin
         }
         (outcome, outside) => {
             let how = match outcome {
-                Outcome::GaveUp(reply) => format!("the server gave up: {reply}"),
-                Outcome::Broken(why) => why.clone(),
+                WayOutcome::GaveUp(reply) => format!("the server gave up: {reply}"),
+                WayOutcome::Broken(why) => why.clone(),
                 _ => "the server's connection did not come".to_owned(),
             };
             let outside = outside.map_or_else(String::new, |outside| format!("; {outside}"));
@@ -211,16 +213,16 @@ fn active(seen: &Seen, check: Check, (this, other): (&Outcome, &Outcome)) -> Fin
 }
 
 /// Whether the server leaves commands unanswered that need no way to data connections.
-fn leaves_unanswered(seen: &Seen) -> bool {
+fn leaves_unanswered(seen: &WaysSeen) -> bool {
     let [epsv, pasv, ..] = &seen.outcomes;
-    let is_unfinished = |outcome| matches!(outcome, &Outcome::Unfinished(_));
+    let is_unfinished = |outcome| matches!(outcome, &WayOutcome::Unfinished(_));
     is_unfinished(epsv)
         || is_unfinished(pasv)
-        || matches!((epsv, pasv), (Outcome::Unanswered, Outcome::Unanswered))
+        || matches!((epsv, pasv), (WayOutcome::Unanswered, WayOutcome::Unanswered))
 }
 
 /// Why a NAT must be between, if one must.
-fn outside(seen: &Seen) -> Option<String> {
+fn outside(seen: &WaysSeen) -> Option<String> {
     let (local, peer) = (seen.local.ip().to_canonical(), seen.peer.ip().to_canonical());
     let class = AddressClass::of(local);
     let is_inner = matches!(class, AddressClass::Private | AddressClass::Shared);
@@ -267,30 +269,30 @@ mod tests {
     use super::super::ports::{Port, Ports};
     use super::*;
 
-    const WORKS: Outcome = Outcome::Works;
+    const WORKS: WayOutcome = WayOutcome::Works;
 
     fn reply(code: u16) -> Reply {
         Reply::new(ReplyCode::new(code).unwrap(), "so")
     }
 
-    fn refused(code: u16) -> Outcome {
-        Outcome::Refused(reply(code))
+    fn refused(code: u16) -> WayOutcome {
+        WayOutcome::Refused(reply(code))
     }
 
-    fn silent() -> Outcome {
-        Outcome::Unreachable { closed: false, at: None }
+    fn silent() -> WayOutcome {
+        WayOutcome::Unreachable { closed: false, at: None }
     }
 
-    fn unfinished() -> Outcome {
-        Outcome::Unfinished("no 226")
+    fn unfinished() -> WayOutcome {
+        WayOutcome::Unfinished("no 226")
     }
 
-    fn insecure() -> Outcome {
-        Outcome::Insecure("alert".to_owned())
+    fn insecure() -> WayOutcome {
+        WayOutcome::Insecure("alert".to_owned())
     }
 
-    fn closed() -> Outcome {
-        Outcome::Unreachable { closed: true, at: None }
+    fn closed() -> WayOutcome {
+        WayOutcome::Unreachable { closed: true, at: None }
     }
 
     /// The ports of tries that found some open and some not.
@@ -299,8 +301,8 @@ mod tests {
         (0..open + closed).map(port).collect()
     }
 
-    fn seen(local: &str, peer: &str, outcomes: [Outcome; 4]) -> Seen {
-        Seen {
+    fn seen(local: &str, peer: &str, outcomes: [WayOutcome; 4]) -> WaysSeen {
+        WaysSeen {
             local: format!("{local}:40000").parse().unwrap(),
             peer: format!("{peer}:21").parse().unwrap(),
             seen_as: None,
@@ -312,7 +314,7 @@ mod tests {
     }
 
     /// The names of what is wrong, those that stop this client behind `!`.
-    fn names(seen: &Seen) -> Vec<String> {
+    fn names(seen: &WaysSeen) -> Vec<String> {
         let mut names = Vec::new();
         for found in judge(seen).0 {
             let Some(diagnosis) = found.diagnosis else { continue };
@@ -335,8 +337,8 @@ mod tests {
             (outer, [silent(), silent(), WORKS, WORKS], &["!passive-blocked"]),
             (outer, [closed(), closed(), WORKS, WORKS], &["!passive-closed"]),
             (outer, [silent(), WORKS, WORKS, WORKS], &["epsv-blocked"]),
-            (outer, [Outcome::Unanswered, WORKS, WORKS, WORKS], &["epsv-blocked"]),
-            (outer, [Outcome::Broken("x".into()), WORKS, WORKS, WORKS], &["epsv-blocked"]),
+            (outer, [WayOutcome::Unanswered, WORKS, WORKS, WORKS], &["epsv-blocked"]),
+            (outer, [WayOutcome::Broken("x".into()), WORKS, WORKS, WORKS], &["epsv-blocked"]),
             (outer, [WORKS, silent(), WORKS, WORKS], &["pasv-blocked"]),
             (outer, [WORKS, closed(), WORKS, WORKS], &["pasv-blocked"]),
             (outer, [refused(500), WORKS, WORKS, WORKS], &["epsv-unsupported"]),
@@ -353,7 +355,7 @@ mod tests {
             (outer, [WORKS, WORKS, silent(), silent()], &["active-blocked"]),
             (
                 outer,
-                [WORKS, WORKS, Outcome::GaveUp(reply(425)), Outcome::GaveUp(reply(425))],
+                [WORKS, WORKS, WayOutcome::GaveUp(reply(425)), WayOutcome::GaveUp(reply(425))],
                 &["active-blocked"],
             ),
             (outer, [insecure(), insecure(), insecure(), insecure()], &["!data-tls", "data-tls"]),
@@ -368,12 +370,17 @@ mod tests {
             (outer, [unfinished(), unfinished(), silent(), silent()], &["!final-reply-never"]),
             (
                 outer,
-                [Outcome::Unanswered, Outcome::Unanswered, silent(), silent()],
+                [WayOutcome::Unanswered, WayOutcome::Unanswered, silent(), silent()],
                 &["!reply-never"],
             ),
             (
                 outer,
-                [Outcome::Stalled, Outcome::Stalled, Outcome::Stalled, Outcome::Stalled],
+                [
+                    WayOutcome::Stalled,
+                    WayOutcome::Stalled,
+                    WayOutcome::Stalled,
+                    WayOutcome::Stalled,
+                ],
                 &["!big-packets-lost", "big-packets-lost"],
             ),
             (

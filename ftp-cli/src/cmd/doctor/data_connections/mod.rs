@@ -16,8 +16,8 @@ use ftp_client::{
 };
 use ftp_proto::{ExtendedAddress, HostPort, Reply, Severity};
 
-use self::seen::Outcome;
-pub(super) use self::seen::Seen;
+use self::seen::WayOutcome;
+pub(super) use self::seen::WaysSeen;
 use super::addresses;
 use super::dial::{Dial, refused_again, say};
 use super::way::Way;
@@ -70,7 +70,7 @@ pub(super) fn without_resuming(
     };
     match listing(&mut inside.it) {
         Ok(_) | Err(Error::Tls(TlsError::TruncatedTls)) => {
-            inside.part();
+            inside.quit();
             Ok(Ok(None))
         }
         Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => Err(error.into()),
@@ -91,20 +91,20 @@ pub(super) fn is_unreached(error: &Error) -> bool {
 /// # Errors
 ///
 /// `Interrupted`.
-pub(super) fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<Outcome, Failure> {
+pub(super) fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<WayOutcome, Failure> {
     if matches!(way, Way::Pasv | Way::Port) && peer.ip().to_canonical().is_ipv6() {
-        return Ok(Outcome::NotTried(
+        return Ok(WayOutcome::NotTried(
             "it carries IPv4 addresses only, and this is IPv6".to_owned(),
         ));
     }
     let mut inside = match dial.client(way) {
         Ok(inside) => inside,
         Err(error @ Error::Timeout(Phase::Overall)) => {
-            return Ok(Outcome::NotTried(error.to_string()));
+            return Ok(WayOutcome::NotTried(error.to_string()));
         }
         Err(error) => {
             let (diagnosis, why) = refused_again(&error)?;
-            return Ok(Outcome::NotAgain(diagnosis, why));
+            return Ok(WayOutcome::NotAgain(diagnosis, why));
         }
     };
     let client = &mut inside.it;
@@ -114,8 +114,8 @@ pub(super) fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<Out
         let command = RawCommand::new(way.command()).map_err(Error::Argument);
         match command.and_then(|command| client.quote(&command)) {
             Ok(reply) if reply.code().severity() == Severity::Completion => {}
-            Ok(reply) => return Ok(Outcome::Refused(reply)),
-            Err(Error::Timeout(Phase::Reply)) => return Ok(Outcome::Unanswered),
+            Ok(reply) => return Ok(WayOutcome::Refused(reply)),
+            Err(Error::Timeout(Phase::Reply)) => return Ok(WayOutcome::Unanswered),
             Err(error @ Error::Cancelled) => return Err(error.into()),
             Err(error) => return Ok(outcome(way, error)),
         }
@@ -123,21 +123,21 @@ pub(super) fn attempt(dial: &Dial<'_>, way: Way, peer: SocketAddr) -> Result<Out
     match listing(client) {
         Ok(is_whole) => {
             if is_whole {
-                inside.part();
+                inside.quit();
             }
-            Ok(Outcome::Works)
+            Ok(WayOutcome::Works)
         }
         // It came, and whether it is whole nobody knows.
         Err(Error::Tls(TlsError::TruncatedTls)) => {
             dial.truncated.store(true, Ordering::Relaxed);
-            Ok(Outcome::Works)
+            Ok(WayOutcome::Works)
         }
-        Err(Error::ListingCut(_)) => Ok(Outcome::Works),
+        Err(Error::ListingCut(_)) => Ok(WayOutcome::Works),
         Err(error @ Error::Cancelled) => Err(error.into()),
         Err(error) => Ok(match outcome(way, error) {
             // Who may not list may transfer all the same.
-            Outcome::NotTried(why) if !way.is_active() => {
-                connects(dial, client, way, peer).unwrap_or(Outcome::NotTried(why))
+            WayOutcome::NotTried(why) if !way.is_active() => {
+                connects(dial, client, way, peer).unwrap_or(WayOutcome::NotTried(why))
             }
             outcome => outcome,
         }),
@@ -157,7 +157,12 @@ fn listing(client: &mut Client) -> Result<bool, Error> {
 }
 
 /// Connects to the port that the server names, and leaves it.
-fn connects(dial: &Dial<'_>, client: &mut Client, way: Way, peer: SocketAddr) -> Option<Outcome> {
+fn connects(
+    dial: &Dial<'_>,
+    client: &mut Client,
+    way: Way,
+    peer: SocketAddr,
+) -> Option<WayOutcome> {
     let reply = say(client, way.command())?;
     let at = match way {
         Way::Epsv => dial.data_address(None, ExtendedAddress::find_port(reply.text()).ok()?, peer),
@@ -167,19 +172,19 @@ fn connects(dial: &Dial<'_>, client: &mut Client, way: Way, peer: SocketAddr) ->
         }
     };
     let outcome = match addresses::connect(at, dial.bind, dial.timeouts().data_connect) {
-        Ok(_) => Outcome::Works,
+        Ok(_) => WayOutcome::Works,
         Err(error) => unreachable(&error, Some(at)),
     };
     say(client, "ABOR");
     Some(outcome)
 }
 
-fn unreachable(error: &std::io::Error, at: Option<SocketAddr>) -> Outcome {
+fn unreachable(error: &std::io::Error, at: Option<SocketAddr>) -> WayOutcome {
     let closed = matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset);
-    Outcome::Unreachable { closed, at }
+    WayOutcome::Unreachable { closed, at }
 }
 
-fn outcome(way: Way, error: Error) -> Outcome {
+fn outcome(way: Way, error: Error) -> WayOutcome {
     let (error, at) = match error {
         Error::DataConnection(mut attempts) => match attempts.pop() {
             Some(last) => (last.error, last.address),
@@ -188,31 +193,31 @@ fn outcome(way: Way, error: Error) -> Outcome {
         error => (error, None),
     };
     match error {
-        Error::Refused(verb, reply) if is_way(verb) => Outcome::Refused(reply),
+        Error::Refused(verb, reply) if is_way(verb) => WayOutcome::Refused(reply),
         // 522 to a listing is about TLS (RFC 4217 §10.2).
         Error::Refused(_, reply) if reply.code().value() == 522 => {
-            Outcome::Insecure(reply.to_string())
+            WayOutcome::Insecure(reply.to_string())
         }
-        Error::Tls(error) => Outcome::Insecure(error.to_string()),
+        Error::Tls(error) => WayOutcome::Insecure(error.to_string()),
         Error::Timeout(phase @ Phase::Handshake) => {
-            Outcome::Insecure(Error::Timeout(phase).to_string())
+            WayOutcome::Insecure(Error::Timeout(phase).to_string())
         }
         Error::Refused(_, reply) if matches!(reply.code().value(), 425 | 426) => {
-            Outcome::GaveUp(reply)
+            WayOutcome::GaveUp(reply)
         }
-        Error::Refused(_, reply) => Outcome::NotTried(format!("listings are refused: {reply}")),
-        error @ Error::Timeout(Phase::Overall) => Outcome::NotTried(error.to_string()),
-        Error::Timeout(Phase::DataConnect) => Outcome::Unreachable { closed: false, at },
-        Error::Timeout(Phase::Stall) => Outcome::Stalled,
+        Error::Refused(_, reply) => WayOutcome::NotTried(format!("listings are refused: {reply}")),
+        error @ Error::Timeout(Phase::Overall) => WayOutcome::NotTried(error.to_string()),
+        Error::Timeout(Phase::DataConnect) => WayOutcome::Unreachable { closed: false, at },
+        Error::Timeout(Phase::Stall) => WayOutcome::Stalled,
         Error::Timeout(Phase::FinalReply) => {
-            Outcome::Unfinished("a listing came, and its final reply never did")
+            WayOutcome::Unfinished("a listing came, and its final reply never did")
         }
         // The server does not answer before its connection to us stands.
-        Error::Timeout(_) if way.is_active() => Outcome::Unreachable { closed: false, at },
-        Error::Timeout(_) => Outcome::Unfinished("LIST is never answered"),
+        Error::Timeout(_) if way.is_active() => WayOutcome::Unreachable { closed: false, at },
+        Error::Timeout(_) => WayOutcome::Unfinished("LIST is never answered"),
         Error::Io(error) => unreachable(&error, at),
-        Error::Unsupported(why) => Outcome::NotTried(why.to_owned()),
-        error => Outcome::Broken(error.to_string()),
+        Error::Unsupported(why) => WayOutcome::NotTried(why.to_owned()),
+        error => WayOutcome::Broken(error.to_string()),
     }
 }
 

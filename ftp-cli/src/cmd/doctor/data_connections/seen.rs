@@ -10,7 +10,7 @@ use super::ports::Ports;
 
 /// What came of trying one way.
 #[derive(Clone, Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum WayOutcome {
     /// Data came.
     Works,
     /// The server refused the command.
@@ -37,7 +37,7 @@ pub(crate) enum Outcome {
 
 /// All that was seen of the ways to a server.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct WaysSeen {
     pub(crate) local: SocketAddr,
     pub(crate) peer: SocketAddr,
     /// From where the server says that we come, if it does and that is not where we are.
@@ -46,7 +46,7 @@ pub(crate) struct Seen {
     /// The answer to a protocol that does not exist.
     pub(crate) no_such_family: Option<Reply>,
     /// In the order of [`Way::ALL`].
-    pub(crate) outcomes: [Outcome; 4],
+    pub(crate) outcomes: [WayOutcome; 4],
     /// The one that the options ask for.
     pub(crate) wanted: Mode,
 }

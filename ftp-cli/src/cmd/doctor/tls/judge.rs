@@ -6,14 +6,14 @@ use ftp_proto::Features;
 use super::super::diagnosis::Diagnosis;
 use super::super::finding::{Check, Finding};
 use super::certificate::Certificate;
-use super::seen::{Outcome, Seen};
+use super::seen::{TlsOutcome, TlsSeen};
 
 /// A certificate that ends within so many days wants to be renewed.
 const SOON: i64 = 14;
 
 /// Judges it. What is wrong stops a user who `demands` TLS; without that a refusal is no fault, unless
 /// the server lists TLS among its `features`.
-pub(crate) fn judge(seen: &Seen, demands: bool, features: Option<&Features>) -> Vec<Finding> {
+pub(crate) fn judge(seen: &TlsSeen, demands: bool, features: Option<&Features>) -> Vec<Finding> {
     let wrong = if demands { Finding::fail } else { Finding::warn };
     let mut findings = Vec::new();
     if let Some(TlsInfo { version, cipher, .. }) = &seen.info {
@@ -24,28 +24,34 @@ pub(crate) fn judge(seen: &Seen, demands: bool, features: Option<&Features>) -> 
         ));
     }
     findings.push(match &seen.outcome {
-        Outcome::Secured => certificate(seen),
-        Outcome::Refused(reply) if demands => wrong(
+        TlsOutcome::Secured => certificate(seen),
+        TlsOutcome::Refused(reply) if demands => wrong(
             Check::Tls,
             Diagnosis::TlsNotOffered,
             format_args!("AUTH TLS is refused: {reply}"),
         ),
-        Outcome::Refused(reply) if features.is_some_and(|features| features.has("AUTH")) => wrong(
-            Check::Tls,
-            Diagnosis::TlsBroken,
-            format_args!("FEAT lists AUTH, and AUTH TLS is refused: {reply}"),
-        ),
-        Outcome::Refused(reply) => {
+        TlsOutcome::Refused(reply) if features.is_some_and(|features| features.has("AUTH")) => {
+            wrong(
+                Check::Tls,
+                Diagnosis::TlsBroken,
+                format_args!("FEAT lists AUTH, and AUTH TLS is refused: {reply}"),
+            )
+        }
+        TlsOutcome::Refused(reply) => {
             Finding::ok(Check::Tls, format_args!("TLS is not offered: {reply}"))
         }
-        Outcome::Unable(why) => Finding::skip(Check::Tls, format_args!("{why}")),
-        Outcome::Failed(why) => wrong(Check::Tls, Diagnosis::TlsHandshake, format_args!("{why}")),
-        Outcome::PacketsLost(why) => {
+        TlsOutcome::Unable(why) => Finding::skip(Check::Tls, format_args!("{why}")),
+        TlsOutcome::Failed(why) => {
+            wrong(Check::Tls, Diagnosis::TlsHandshake, format_args!("{why}"))
+        }
+        TlsOutcome::PacketsLost(why) => {
             wrong(Check::Tls, Diagnosis::BigPacketsLost, format_args!("TLS stalls, and {why}"))
         }
-        Outcome::Stalled(why) => wrong(Check::Tls, Diagnosis::TlsStalls, format_args!("{why}")),
-        Outcome::NotAgain(why) => wrong(Check::Tls, Diagnosis::LoginAgain, format_args!("{why}")),
-        Outcome::Certificate(fault, detail, pin) => {
+        TlsOutcome::Stalled(why) => wrong(Check::Tls, Diagnosis::TlsStalls, format_args!("{why}")),
+        TlsOutcome::NotAgain(why) => {
+            wrong(Check::Tls, Diagnosis::LoginAgain, format_args!("{why}"))
+        }
+        TlsOutcome::Certificate(fault, detail, pin) => {
             let diagnosis = diagnosis(*fault, shown(seen));
             let pin = pin.as_ref().map_or_else(String::new, |pin| format!("; its pin is {pin}"));
             let seen = match diagnosis {
@@ -59,7 +65,7 @@ pub(crate) fn judge(seen: &Seen, demands: bool, features: Option<&Features>) -> 
     findings
 }
 
-fn shown(seen: &Seen) -> Option<Certificate> {
+fn shown(seen: &TlsSeen) -> Option<Certificate> {
     Certificate::read(seen.info.as_ref()?.certificates.first()?)
 }
 
@@ -80,7 +86,7 @@ const fn diagnosis(fault: CertificateFault, shown: Option<Certificate>) -> Diagn
 }
 
 /// One that was accepted.
-fn certificate(seen: &Seen) -> Finding {
+fn certificate(seen: &TlsSeen) -> Finding {
     let check = Check::Certificate;
     let Some(Certificate { not_after, .. }) = shown(seen) else {
         return Finding::ok(check, format_args!("accepted"));
@@ -105,21 +111,21 @@ mod tests {
     use super::super::super::finding::Grade;
     use super::*;
 
-    fn seen(outcome: Outcome) -> Seen {
-        Seen { outcome, info: None, versions: Vec::new(), now: 0 }
+    fn seen(outcome: TlsOutcome) -> TlsSeen {
+        TlsSeen { outcome, info: None, versions: Vec::new(), now: 0 }
     }
 
     #[test]
     fn what_is_wrong_stops_who_demands_tls_only() {
-        let refused = || Outcome::Refused(Reply::new(ReplyCode::new(502).unwrap(), "no"));
-        let fault = |fault| Outcome::Certificate(fault, "so".to_owned(), None);
+        let refused = || TlsOutcome::Refused(Reply::new(ReplyCode::new(502).unwrap(), "no"));
+        let fault = |fault| TlsOutcome::Certificate(fault, "so".to_owned(), None);
         for (outcome, demands, want) in [
-            (Outcome::Secured, true, None),
+            (TlsOutcome::Secured, true, None),
             (refused(), true, Some(("tls-not-offered", Grade::Fail))),
             (refused(), false, None),
-            (Outcome::Unable("no roots".into()), false, None),
-            (Outcome::Failed("alert".into()), true, Some(("tls-handshake", Grade::Fail))),
-            (Outcome::Failed("alert".into()), false, Some(("tls-handshake", Grade::Warn))),
+            (TlsOutcome::Unable("no roots".into()), false, None),
+            (TlsOutcome::Failed("alert".into()), true, Some(("tls-handshake", Grade::Fail))),
+            (TlsOutcome::Failed("alert".into()), false, Some(("tls-handshake", Grade::Warn))),
             (fault(CertificateFault::Expired), true, Some(("certificate-expired", Grade::Fail))),
             (fault(CertificateFault::Expired), false, Some(("certificate-expired", Grade::Warn))),
             (
@@ -143,7 +149,7 @@ mod tests {
             let code = ReplyCode::SYSTEM_STATUS;
             Features::read(&Reply::multi_line(code, "F", [word], "End"))
         };
-        let refused = || Outcome::Refused(Reply::new(ReplyCode::new(502).unwrap(), "no"));
+        let refused = || TlsOutcome::Refused(Reply::new(ReplyCode::new(502).unwrap(), "no"));
         for (features, want) in [(" AUTH TLS", Some("tls-broken")), (" UTF8", None)] {
             let found = judge(&seen(refused()), false, Some(&lists(features)));
             let names = found.iter().find_map(|found| Some(found.diagnosis?.row().name));

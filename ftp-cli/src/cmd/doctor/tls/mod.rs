@@ -11,8 +11,8 @@ use std::thread::scope;
 
 use ftp_client::{Client, Error, Phase, Tls, TlsError, TlsInfo, TlsVersion};
 
-pub(super) use self::seen::Outcome;
-use self::seen::Seen;
+pub(super) use self::seen::TlsOutcome;
+use self::seen::TlsSeen;
 use super::clock::now;
 use super::dial::Dial;
 use super::packets::{self, Passage};
@@ -25,44 +25,46 @@ use crate::exit::Failure;
 /// # Errors
 ///
 /// `Unsupported` where this program has no TLS, `Usage` for files of the options, `Interrupted`.
-pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<Seen, Failure> {
+pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen, Failure> {
     let (outcome, info) = match dial.connect_by(tls) {
-        Ok(inside) => (Outcome::Secured, part(inside)),
-        Err(Error::Tls(TlsError::Refused(reply))) => (Outcome::Refused(reply), None),
+        Ok(inside) => (TlsOutcome::Secured, quit(inside)),
+        Err(Error::Tls(TlsError::Refused(reply))) => (TlsOutcome::Refused(reply), None),
         Err(Error::Tls(TlsError::Certificate { fault, detail, pin })) => {
             let any = tls.clone().accept_invalid_certificates(true);
-            let info = dial.connect_by(&any).ok().and_then(part);
-            (Outcome::Certificate(fault, detail, pin), info)
+            let info = dial.connect_by(&any).ok().and_then(quit);
+            (TlsOutcome::Certificate(fault, detail, pin), info)
         }
         Err(error @ Error::Cancelled) => return Err(error.into()),
-        Err(error @ Error::Timeout(Phase::Overall)) => (Outcome::Unable(error.to_string()), None),
+        Err(error @ Error::Timeout(Phase::Overall)) => {
+            (TlsOutcome::Unable(error.to_string()), None)
+        }
         Err(error @ Error::Timeout(Phase::Handshake)) => (stalled(dial, &error)?, None),
         Err(error @ Error::Timeout(Phase::Reply)) if dial.tls.is_none() => {
-            (Outcome::Unable(error.to_string()), None)
+            (TlsOutcome::Unable(error.to_string()), None)
         }
         // Who does not ask for TLS can do without what it takes here.
         Err(Error::Tls(error @ (TlsError::Absent | TlsError::Settings(_))))
             if dial.tls.is_none() =>
         {
-            (Outcome::Unable(error.to_string()), None)
+            (TlsOutcome::Unable(error.to_string()), None)
         }
         Err(
             error @ Error::Tls(TlsError::Absent | TlsError::File { .. } | TlsError::Settings(_)),
         ) => return Err(error.into()),
         // It took one a moment ago.
         Err(error @ (Error::ServiceClosing(_) | Error::Greeting(_))) if dial.tls.is_some() => {
-            (Outcome::NotAgain(error.to_string()), None)
+            (TlsOutcome::NotAgain(error.to_string()), None)
         }
         Err(error @ (Error::ServiceClosing(_) | Error::Greeting(_))) => {
-            (Outcome::Unable(error.to_string()), None)
+            (TlsOutcome::Unable(error.to_string()), None)
         }
-        Err(error) => (Outcome::Failed(error.to_string()), None),
+        Err(error) => (TlsOutcome::Failed(error.to_string()), None),
     };
     let mut versions = Vec::new();
     if info.is_some() {
         let agrees = |version| {
             let only = tls.clone().versions(version, version).accept_invalid_certificates(true);
-            dial.connect_by(&only).ok().and_then(part).is_some()
+            dial.connect_by(&only).ok().and_then(quit).is_some()
         };
         let both = [TlsVersion::V1_2, TlsVersion::V1_3];
         let agreed = scope(|scope| {
@@ -71,24 +73,24 @@ pub(super) fn look(dial: &Dial<'_>, tls: &Tls) -> Result<Seen, Failure> {
         })?;
         versions.extend(both.into_iter().zip(agreed).filter(|(_, is)| *is).map(|(one, _)| one));
     }
-    Ok(Seen { outcome, info, versions, now: now() })
+    Ok(TlsSeen { outcome, info, versions, now: now() })
 }
 
 /// A handshake that stood still. Whether large things stall shows without TLS, too.
-fn stalled(dial: &Dial<'_>, error: &Error) -> Result<Outcome, Failure> {
+fn stalled(dial: &Dial<'_>, error: &Error) -> Result<TlsOutcome, Failure> {
     if dial.is_implicit {
-        return Ok(Outcome::Stalled(error.to_string()));
+        return Ok(TlsOutcome::Stalled(error.to_string()));
     }
     match dial.connect_plainly().and_then(|mut inside| packets::long_command(&mut inside.it)) {
-        Ok(Passage::Stalled(seen)) => Ok(Outcome::PacketsLost(seen)),
+        Ok(Passage::Stalled(seen)) => Ok(TlsOutcome::PacketsLost(seen)),
         Err(error @ Error::Cancelled) => Err(error.into()),
-        _ => Ok(Outcome::Stalled(error.to_string())),
+        _ => Ok(TlsOutcome::Stalled(error.to_string())),
     }
 }
 
 /// What was agreed on; and good-bye.
-fn part(inside: Inside<'_, Client>) -> Option<TlsInfo> {
+fn quit(inside: Inside<'_, Client>) -> Option<TlsInfo> {
     let info = inside.it.tls().cloned();
-    inside.part();
+    inside.quit();
     info
 }

@@ -5,7 +5,7 @@ use ftp_proto::Reply;
 
 /// What came of connecting as the options want it.
 #[derive(Clone, Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum TlsOutcome {
     Secured,
     /// `AUTH TLS` was refused.
     Refused(Reply),
@@ -25,8 +25,8 @@ pub(crate) enum Outcome {
 
 /// What was seen.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
-    pub(crate) outcome: Outcome,
+pub(crate) struct TlsSeen {
+    pub(crate) outcome: TlsOutcome,
     /// What was agreed on, whatever certificate was shown.
     pub(crate) info: Option<TlsInfo>,
     pub(crate) versions: Vec<TlsVersion>,

@@ -6,13 +6,13 @@ use ftp_proto::{Reply, ReplyCode, Severity};
 
 use super::super::diagnosis::Diagnosis;
 use super::super::finding::{Check, Finding};
-use super::seen::{Seen, Step};
+use super::seen::{Step, UploadSeen};
 
 /// A clock that is off by less does no harm.
 const TOLERATED: i64 = 60;
 
 /// Judges all steps.
-pub(crate) fn judge(seen: &Seen) -> Vec<Finding> {
+pub(crate) fn judge(seen: &UploadSeen) -> Vec<Finding> {
     let directory = &seen.directory;
     let mut findings = vec![match (&seen.put, &seen.back) {
         (Step::Done, Step::Changed(how)) => {
@@ -132,8 +132,8 @@ mod tests {
         Step::Refused(Reply::new(ReplyCode::new(code).unwrap(), "so"))
     }
 
-    fn good() -> Seen {
-        Seen {
+    fn good() -> UploadSeen {
+        UploadSeen {
             directory: "in".to_owned(),
             is_missing: false,
             small: Step::NotTried,
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn each_step_has_its_diagnosis() {
-        let none = || Seen {
+        let none = || UploadSeen {
             back: Step::NotTried,
             append: Step::NotTried,
             resume: Step::NotTried,
@@ -164,29 +164,29 @@ mod tests {
         let left = vec!["in/x".to_owned()];
         for (seen, want) in [
             (good(), &[][..]),
-            (Seen { put: refused(550), ..none() }, &["upload-refused"]),
-            (Seen { put: refused(550), is_missing: true, ..none() }, &["upload-dir-missing"]),
-            (Seen { put: stalled(), small: Step::Done, ..none() }, &["big-packets-lost"]),
-            (Seen { put: stalled(), small: stalled(), ..none() }, &["final-reply-never"]),
-            (Seen { put: stalled(), ..none() }, &["upload-failed"]),
-            (Seen { put: Step::NoData("x".into()), ..none() }, &[]),
-            (Seen { back: stalled(), ..good() }, &["big-packets-lost"]),
-            (Seen { put: refused(553), ..none() }, &["upload-refused"]),
-            (Seen { put: refused(452), ..none() }, &["upload-failed"]),
-            (Seen { put: refused(552), ..none() }, &["upload-failed"]),
-            (Seen { put: Step::Failed("x".into()), ..none() }, &["upload-failed"]),
-            (Seen { back: changed(), ..good() }, &["upload-changed"]),
-            (Seen { back: Step::NotTried, ..good() }, &[]),
-            (Seen { append: refused(550), ..good() }, &["append-refused"]),
-            (Seen { append: changed(), ..good() }, &["upload-changed"]),
-            (Seen { resume: refused(451), ..good() }, &["resume-refused"]),
-            (Seen { resume: changed(), ..good() }, &["upload-changed"]),
-            (Seen { rename: refused(550), ..good() }, &["rename-refused"]),
-            (Seen { delete: refused(550), left, ..good() }, &["delete-refused"]),
-            (Seen { clock: Some((3_600, 2)), ..good() }, &["clock-skew"]),
-            (Seen { clock: Some((-61, 2)), ..good() }, &["clock-skew"]),
-            (Seen { clock: Some((60, 2)), ..good() }, &[]),
-            (Seen { clock: None, ..good() }, &[]),
+            (UploadSeen { put: refused(550), ..none() }, &["upload-refused"]),
+            (UploadSeen { put: refused(550), is_missing: true, ..none() }, &["upload-dir-missing"]),
+            (UploadSeen { put: stalled(), small: Step::Done, ..none() }, &["big-packets-lost"]),
+            (UploadSeen { put: stalled(), small: stalled(), ..none() }, &["final-reply-never"]),
+            (UploadSeen { put: stalled(), ..none() }, &["upload-failed"]),
+            (UploadSeen { put: Step::NoData("x".into()), ..none() }, &[]),
+            (UploadSeen { back: stalled(), ..good() }, &["big-packets-lost"]),
+            (UploadSeen { put: refused(553), ..none() }, &["upload-refused"]),
+            (UploadSeen { put: refused(452), ..none() }, &["upload-failed"]),
+            (UploadSeen { put: refused(552), ..none() }, &["upload-failed"]),
+            (UploadSeen { put: Step::Failed("x".into()), ..none() }, &["upload-failed"]),
+            (UploadSeen { back: changed(), ..good() }, &["upload-changed"]),
+            (UploadSeen { back: Step::NotTried, ..good() }, &[]),
+            (UploadSeen { append: refused(550), ..good() }, &["append-refused"]),
+            (UploadSeen { append: changed(), ..good() }, &["upload-changed"]),
+            (UploadSeen { resume: refused(451), ..good() }, &["resume-refused"]),
+            (UploadSeen { resume: changed(), ..good() }, &["upload-changed"]),
+            (UploadSeen { rename: refused(550), ..good() }, &["rename-refused"]),
+            (UploadSeen { delete: refused(550), left, ..good() }, &["delete-refused"]),
+            (UploadSeen { clock: Some((3_600, 2)), ..good() }, &["clock-skew"]),
+            (UploadSeen { clock: Some((-61, 2)), ..good() }, &["clock-skew"]),
+            (UploadSeen { clock: Some((60, 2)), ..good() }, &[]),
+            (UploadSeen { clock: None, ..good() }, &[]),
         ] {
             let found = judge(&seen);
             let names: Vec<_> =

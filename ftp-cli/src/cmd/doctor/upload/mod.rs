@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ftp_client::{Client, Error, Phase};
 
-use self::seen::{Seen, Step};
+use self::seen::{Step, UploadSeen};
 use super::clock::now;
 use super::dial::Dial;
 use super::finding::{Check, Finding, not_again};
@@ -52,7 +52,7 @@ pub(super) fn examine(
         }
     };
     let mut trial = Trial { client: &mut inside.it, there: Vec::new() };
-    let mut seen = Seen {
+    let mut seen = UploadSeen {
         directory: ftp_proto::Escaped(directory).to_string(),
         is_missing: false,
         small: Step::NotTried,
@@ -93,7 +93,7 @@ pub(super) fn examine(
     let old = client.as_mut().map(|inside| &mut inside.it);
     (seen.delete, seen.left) = clean(dial, old, there, patience);
     if let Some(inside) = client {
-        inside.part();
+        inside.quit();
     }
     let is_over = match tried {
         Err(error @ Error::Cancelled) => Err(error.into()),
@@ -114,7 +114,7 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     /// All steps, each as far as those before it allow.
-    fn all(&mut self, seen: &mut Seen, path: &dyn Fn(&str) -> Vec<u8>) -> Result<(), Error> {
+    fn all(&mut self, seen: &mut UploadSeen, path: &dyn Fn(&str) -> Vec<u8>) -> Result<(), Error> {
         let (one, two, new) = (path(".1"), path(".2"), path(".renamed"));
         let bytes = bytes(LENGTH + MORE);
         let (first, more) = bytes.split_at(LENGTH);

@@ -21,7 +21,7 @@ pub(crate) enum Step {
 
 /// What was seen.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct UploadSeen {
     pub(crate) directory: String,
     /// Whether there is no such directory, as far as the server tells.
     pub(crate) is_missing: bool,

@@ -8,8 +8,10 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::compare::{Difference, Rule};
-use super::entry::{self, Clock, Item, Kind, Stamp, TEMPORARY, check_name, is_temporary};
-use super::filter::Choice;
+use super::entry::{
+    self, Clock, ObjectKind, Stamp, TEMPORARY, TreeEntry, check_name, is_temporary,
+};
+use super::filter::Filter;
 use super::trees::{Contents, Links, Side};
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
@@ -27,7 +29,7 @@ const HELD: usize = 256 << 20;
 
 /// What is wanted.
 pub(super) struct Wish<'a> {
-    pub(super) choice: &'a Choice,
+    pub(super) choice: &'a Filter,
     pub(super) rule: Rule,
     /// `--delete`.
     pub(super) deletes: bool,
@@ -44,8 +46,8 @@ pub(super) struct Wish<'a> {
 pub(super) struct Plan {
     /// All directories of the source that are mirrored, each behind the one it lies in. The first
     /// is the top.
-    pub(super) directories: Vec<Place>,
-    pub(super) copies: Vec<Copy>,
+    pub(super) directories: Vec<PlannedDirectory>,
+    pub(super) copies: Vec<PlannedCopy>,
     /// Each directory first as what lies [`Below`](Removed::Below), then what is in it, then itself.
     pub(super) removals: Vec<Removal>,
     /// Temporary files at the target, of which some may be of runs that were killed.
@@ -62,7 +64,7 @@ pub(super) struct Plan {
 
 /// A directory on both sides.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Place {
+pub(super) struct PlannedDirectory {
     /// From the top, which is the empty path.
     pub(super) path: Vec<u8>,
     /// Whether the target lacks it.
@@ -73,7 +75,7 @@ pub(super) struct Place {
 
 /// A file to be copied.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Copy {
+pub(super) struct PlannedCopy {
     /// In which of the plan's directories.
     pub(super) place: usize,
     pub(super) name: Vec<u8>,
@@ -85,7 +87,7 @@ pub(super) struct Copy {
     pub(super) may_continue: bool,
 }
 
-impl Copy {
+impl PlannedCopy {
     /// Whether the target has a file of its name.
     pub(super) fn replaces(&self) -> bool {
         self.why != Difference::New
@@ -154,7 +156,7 @@ impl Plan {
     }
 
     /// The path of a copy, from the top.
-    pub(super) fn path_of(&self, copy: &Copy) -> Vec<u8> {
+    pub(super) fn path_of(&self, copy: &PlannedCopy) -> Vec<u8> {
         let place = self.directories.get(copy.place).map_or(&[][..], |place| &place.path);
         join(place, &copy.name)
     }
@@ -204,9 +206,13 @@ impl Planner<'_> {
         };
         let place = self.plan.directories.len();
         let path_there = path.to_vec();
-        self.plan.directories.push(Place { path: path_there, is_new, has_failed: false });
+        self.plan.directories.push(PlannedDirectory {
+            path: path_there,
+            is_new,
+            has_failed: false,
+        });
 
-        let weight = |items: &[Item]| items.iter().map(Item::weight).sum::<usize>();
+        let weight = |items: &[TreeEntry]| items.iter().map(TreeEntry::weight).sum::<usize>();
         let held = weight(&contents.items) + weight(&there.items);
         self.held += held;
         if self.held > HELD {
@@ -219,7 +225,7 @@ impl Planner<'_> {
             let temporary = there.items.iter().filter(|item| is_temporary(&item.name));
             self.plan.temporary.extend(temporary.map(|item| join(path, &item.name)));
         }
-        let mut targets: HashMap<Vec<u8>, Item> =
+        let mut targets: HashMap<Vec<u8>, TreeEntry> =
             there.items.into_iter().map(|item| (item.name.clone(), item)).collect();
         let mut directories = Vec::new();
         for item in contents.items {
@@ -235,20 +241,20 @@ impl Planner<'_> {
                 continue;
             }
             let other = targets.get(&item.name);
-            if !self.wish.choice.takes(&its_path, item.kind == Kind::Directory) {
+            if !self.wish.choice.takes(&its_path, item.kind == ObjectKind::Directory) {
                 continue;
             }
             match (item.kind, other.map(|other| other.kind)) {
-                (Kind::File, None) => self.copy(place, item, Difference::New),
-                (Kind::File, Some(Kind::File)) => {
+                (ObjectKind::File, None) => self.copy(place, item, Difference::New),
+                (ObjectKind::File, Some(ObjectKind::File)) => {
                     if let Some(other) = targets.remove(&item.name) {
                         self.compare(place, &its_path, item, other)?;
                     }
                 }
-                (Kind::Directory, None | Some(Kind::Directory)) => {
+                (ObjectKind::Directory, None | Some(ObjectKind::Directory)) => {
                     directories.push((item.name, other.is_none(), item.unique));
                 }
-                (Kind::File | Kind::Directory, Some(_)) => {
+                (ObjectKind::File | ObjectKind::Directory, Some(_)) => {
                     self.fail(
                         place,
                         &its_path,
@@ -256,9 +262,9 @@ impl Planner<'_> {
                         "something else has its name",
                     );
                 }
-                (Kind::Link, _) => self.leave_out(&its_path, "a symbolic link"),
-                (Kind::Special, _) => self.leave_out(&its_path, "neither file nor directory"),
-                (Kind::Unknown, _) => {
+                (ObjectKind::Link, _) => self.leave_out(&its_path, "a symbolic link"),
+                (ObjectKind::Special, _) => self.leave_out(&its_path, "neither file nor directory"),
+                (ObjectKind::Unknown, _) => {
                     self.fail(
                         place,
                         &its_path,
@@ -270,7 +276,7 @@ impl Planner<'_> {
         }
         if self.wish.deletes {
             targets.retain(|name, _| !names.contains(name));
-            let mut extra: Vec<Item> = targets.into_values().collect();
+            let mut extra: Vec<TreeEntry> = targets.into_values().collect();
             if contents_hide {
                 self.keep_hidden(path, &mut extra);
             }
@@ -331,19 +337,19 @@ impl Planner<'_> {
         Ok(contents)
     }
 
-    fn copy(&mut self, place: usize, item: Item, why: Difference) {
-        let Item { name, size, stamp, .. } = item;
+    fn copy(&mut self, place: usize, item: TreeEntry, why: Difference) {
+        let TreeEntry { name, size, stamp, .. } = item;
         self.plan.bytes = self.plan.bytes.saturating_add(size.unwrap_or_default());
-        self.plan.copies.push(Copy { place, name, size, stamp, why, may_continue: false });
+        self.plan.copies.push(PlannedCopy { place, name, size, stamp, why, may_continue: false });
     }
 
     /// Leaves what a source may have and not list.
-    fn keep_hidden(&mut self, path: &[u8], extra: &mut Vec<Item>) {
+    fn keep_hidden(&mut self, path: &[u8], extra: &mut Vec<TreeEntry>) {
         let choice = self.wish.choice;
-        let is_hidden = |item: &mut Item| {
+        let is_hidden = |item: &mut TreeEntry| {
             item.name.first() == Some(&b'.')
                 && !item.name.starts_with(TEMPORARY)
-                && choice.takes(&join(path, &item.name), item.kind == Kind::Directory)
+                && choice.takes(&join(path, &item.name), item.kind == ObjectKind::Directory)
         };
         for item in extra.extract_if(.., is_hidden) {
             let message = format!(
@@ -359,13 +365,13 @@ impl Planner<'_> {
         &mut self,
         path: &[u8],
         place: usize,
-        mut extra: Vec<Item>,
+        mut extra: Vec<TreeEntry>,
         doubt: Option<String>,
         source_is_empty: bool,
     ) -> Result<(), Failure> {
         extra.retain(|item| {
             let path = join(path, &item.name);
-            self.wish.choice.takes(&path, item.kind == Kind::Directory)
+            self.wish.choice.takes(&path, item.kind == ObjectKind::Directory)
         });
         if extra.is_empty() {
             return Ok(());
@@ -402,8 +408,8 @@ impl Planner<'_> {
                 Err(failure) => return Ok(Some(failure.into_message())),
             };
             if may_be_link {
-                let part = name_of(path.get(..end).unwrap_or_default());
-                return Ok(Some(format!("{part} is shown as a directory, and may be a link")));
+                let above = name_of(path.get(..end).unwrap_or_default());
+                return Ok(Some(format!("{above} is shown as a directory, and may be a link")));
             }
         }
         Ok(None)
@@ -424,11 +430,11 @@ impl Planner<'_> {
         &mut self,
         path: &[u8],
         place: usize,
-        mut items: Vec<Item>,
+        mut items: Vec<TreeEntry>,
         depth: usize,
     ) -> Result<bool, Failure> {
         entry::sort(&mut items);
-        let links = match items.iter().any(|item| item.kind == Kind::Directory) {
+        let links = match items.iter().any(|item| item.kind == ObjectKind::Directory) {
             true => self.links(path),
             false => Ok(Rc::new(Links::told())),
         };
@@ -443,8 +449,8 @@ impl Planner<'_> {
         let mut all_go = true;
         for item in items {
             let its_path = join(path, &item.name);
-            let kind = if links.names.contains(&item.name) { Kind::Link } else { item.kind };
-            if !self.wish.choice.takes(&its_path, kind == Kind::Directory) {
+            let kind = if links.names.contains(&item.name) { ObjectKind::Link } else { item.kind };
+            if !self.wish.choice.takes(&its_path, kind == ObjectKind::Directory) {
                 all_go = false;
                 continue;
             }
@@ -454,12 +460,12 @@ impl Planner<'_> {
                 continue;
             }
             match kind {
-                Kind::Directory if depth + self.above.len() >= DEPTH => {
+                ObjectKind::Directory if depth + self.above.len() >= DEPTH => {
                     self.fail(place, &its_path, self.side_of_target(), "lies too deep");
                     all_go = false;
                     continue;
                 }
-                Kind::Directory => {
+                ObjectKind::Directory => {
                     let below = match self.target.list(&its_path, self.wish.objects - self.seen) {
                         Ok(contents) => self.count(contents)?,
                         Err(failure) if failure.fatal => return Err(failure),
@@ -485,7 +491,7 @@ impl Planner<'_> {
                     self.plan.removals.push(Removal { place, path: its_path, what });
                     continue;
                 }
-                Kind::Unknown => {
+                ObjectKind::Unknown => {
                     self.fail(
                         place,
                         &its_path,
@@ -495,7 +501,7 @@ impl Planner<'_> {
                     all_go = false;
                     continue;
                 }
-                Kind::File | Kind::Link | Kind::Special => {}
+                ObjectKind::File | ObjectKind::Link | ObjectKind::Special => {}
             }
             self.plan.removals.push(Removal { place, path: its_path, what: Removed::Entry });
         }

@@ -3,7 +3,7 @@
 
 use super::super::compare::{Difference, Rule, Verdict, compare};
 use super::{Planner, name_of};
-use crate::cmd::mirror::entry::{Clock, Item, Stamp};
+use crate::cmd::mirror::entry::{Clock, Stamp, TreeEntry};
 use crate::cmd::mirror::trees::Side;
 use crate::exit::Failure;
 use crate::remote::path::split;
@@ -16,8 +16,8 @@ impl Planner<'_> {
         &mut self,
         place: usize,
         path: &[u8],
-        mut item: Item,
-        mut other: Item,
+        mut item: TreeEntry,
+        mut other: TreeEntry,
     ) -> Result<(), Failure> {
         let rule = self.wish.rule;
         let is_resumed = self.wish.resumes && is_shorter(&item, &other);
@@ -26,8 +26,9 @@ impl Planner<'_> {
             true => [self.clock_of_source(), self.clock(path)?],
             false => [Clock::OURS; 2],
         };
-        let judge =
-            |item: &Item, other: &Item| compare(&item.by(of_source), &other.by(of_target), rule);
+        let judge = |item: &TreeEntry, other: &TreeEntry| {
+            compare(&item.by(of_source), &other.by(of_target), rule)
+        };
         let mut verdict = judge(&item, &other);
         if verdict == Verdict::Unclear {
             // One question for a file that may be the same costs less than the file.
@@ -106,20 +107,20 @@ impl Planner<'_> {
 }
 
 /// Whether a file of the target may be what an earlier run copied of one, by its size.
-fn is_shorter(source: &Item, target: &Item) -> bool {
+fn is_shorter(source: &TreeEntry, target: &TreeEntry) -> bool {
     target.size > Some(0) && target.size < source.size
 }
 
 /// Whether a file of the target was written after the source was last changed.
-fn is_newer(source: &Item, target: &Item) -> bool {
+fn is_newer(source: &TreeEntry, target: &TreeEntry) -> bool {
     source.stamp.zip(target.stamp).is_some_and(|(of_source, of_target)| {
         of_target.earliest > of_source.latest.max(source.changed.unwrap_or(i64::MIN))
     })
 }
 
 /// Whether the target's time is what FAT makes of the source's: the even second beside it.
-fn is_rounded(source: &Item, target: &Item) -> bool {
-    let exact = |item: &Item| item.stamp.and_then(Stamp::exact);
+fn is_rounded(source: &TreeEntry, target: &TreeEntry) -> bool {
+    let exact = |item: &TreeEntry| item.stamp.and_then(Stamp::exact);
     exact(source).zip(exact(target)).is_some_and(|(of_source, of_target)| {
         of_target % 2 == 0 && of_source.abs_diff(of_target) == 1
     })
@@ -139,7 +140,7 @@ fn difference(clock: Clock) -> Option<String> {
 }
 
 /// Asks when a file was modified, unless that is known to the second.
-fn ask(side: &mut dyn Side, path: &[u8], item: &mut Item) -> Result<(), Failure> {
+fn ask(side: &mut dyn Side, path: &[u8], item: &mut TreeEntry) -> Result<(), Failure> {
     if item.stamp.and_then(Stamp::exact).is_none()
         && let Some(time) = side.modified(path)?
     {

@@ -1,7 +1,7 @@
 //! Two trees as text, and what a mirror of them would do.
 
 use super::*;
-use crate::cmd::mirror::filter::Choice;
+use crate::cmd::mirror::filter::Filter;
 
 /// A tree as text: `d/` is a directory, `f=5@100` a file of a size and a time, `l>` a link,
 /// `?x` something of which nothing is said.
@@ -63,16 +63,18 @@ impl Side for Tree {
                 Some((name, facts)) => {
                     let (size, time) = facts.split_once('@').unwrap();
                     let time = time.parse().ok().map(Stamp::at);
-                    (name, size.parse().ok(), time, Kind::File)
+                    (name, size.parse().ok(), time, ObjectKind::File)
                 }
                 None if text.ends_with('/') => {
-                    (text.trim_end_matches('/'), None, None, Kind::Directory)
+                    (text.trim_end_matches('/'), None, None, ObjectKind::Directory)
                 }
-                None if text.ends_with('>') => (text.trim_end_matches('>'), None, None, Kind::Link),
-                None => (text.trim_start_matches('?'), None, None, Kind::Unknown),
+                None if text.ends_with('>') => {
+                    (text.trim_end_matches('>'), None, None, ObjectKind::Link)
+                }
+                None => (text.trim_start_matches('?'), None, None, ObjectKind::Unknown),
             };
             let (name, changed, unique) = (name.as_bytes().to_vec(), None, None);
-            Item { name, kind, size, stamp, changed, unique }
+            TreeEntry { name, kind, size, stamp, changed, unique }
         });
         let doubt = self.doubt.filter(|(at, _)| *at == path).map(|(_, why)| why.to_owned());
         Ok(Contents { items: items.collect(), doubt, hides: self.hides })
@@ -111,7 +113,7 @@ impl Side for Tree {
     }
 }
 
-fn make(source: &mut Tree, target: &mut Tree, choice: &Choice) -> Plan {
+fn make(source: &mut Tree, target: &mut Tree, choice: &Filter) -> Plan {
     let wish = Wish {
         choice,
         rule: Rule::SameTime,
@@ -164,7 +166,7 @@ fn a_plan_is_what_differs() {
         (&["?x"], &["b=1@1"], "(b) !1"),
     ] {
         let (mut source, mut target) = (tree(source, false), tree(target, true));
-        let plan = make(&mut source, &mut target, &Choice::default());
+        let plan = make(&mut source, &mut target, &Filter::default());
         let shown = format!("{:?} {:?}", source.paths, target.paths);
         assert_eq!(told(&plan), want, "{shown}");
     }
@@ -175,30 +177,30 @@ fn nothing_is_removed_on_a_listing_that_is_in_doubt() {
     let all = || tree(&["a=1@5", "d/", "d/b=1@5"], true);
     let mut source = tree(&["a=1@5", "d/"], false);
     source.doubt = Some(("d", "a line that is not understood"));
-    assert_eq!(told(&make(&mut source, &mut all(), &Choice::default())), "!1");
+    assert_eq!(told(&make(&mut source, &mut all(), &Filter::default())), "!1");
     let mut source = tree(&["a=1@5", "d/"], false);
     source.refused = Some("d");
-    assert_eq!(told(&make(&mut source, &mut all(), &Choice::default())), "!1");
+    assert_eq!(told(&make(&mut source, &mut all(), &Filter::default())), "!1");
     // An empty one may be that of a directory that is not there.
     let mut source = tree(&["a=1@5", "d/"], false);
     source.is_empty = false;
-    assert_eq!(told(&make(&mut source, &mut all(), &Choice::default())), "!1");
+    assert_eq!(told(&make(&mut source, &mut all(), &Filter::default())), "!1");
     let mut source = tree(&["a=1@5", "d/"], false);
-    assert_eq!(told(&make(&mut source, &mut all(), &Choice::default())), "-d/b");
+    assert_eq!(told(&make(&mut source, &mut all(), &Filter::default())), "-d/b");
     // What the target's listing leaves in doubt stays, too, and all above it.
     let (mut source, mut target) = (tree(&["a=1@5"], true), all());
     (target.is_local, target.doubt) = (false, Some(("d", "what is this")));
-    assert_eq!(told(&make(&mut source, &mut target, &Choice::default())), "!1");
+    assert_eq!(told(&make(&mut source, &mut target, &Filter::default())), "!1");
     let (mut source, mut target) = (tree(&["a=1@5"], true), all());
     (target.is_local, target.refused) = (false, Some("d"));
-    assert_eq!(told(&make(&mut source, &mut target, &Choice::default())), "!1");
+    assert_eq!(told(&make(&mut source, &mut target, &Filter::default())), "!1");
 }
 
 #[test]
 fn a_link_that_is_listed_as_a_directory_is_not_gone_through_hc_08() {
     let mut target = tree(&["l/", "l/precious=1@1", "b=1@1"], false);
     target.links.push("l");
-    let plan = make(&mut tree(&[], true), &mut target, &Choice::default());
+    let plan = make(&mut tree(&[], true), &mut target, &Filter::default());
     assert_eq!(told(&plan), "-b -l");
     assert!(plan.removals.iter().all(|removal| removal.what == Removed::Entry));
 }
@@ -217,7 +219,7 @@ fn nothing_goes_behind_what_may_be_a_link_of_the_same_name_hc_08() {
         let mut source = tree(&["l/", "l/d/", "r/"], true);
         let mut target = tree(&all, false);
         (target.links, target.proof) = (links.to_vec(), proof);
-        let plan = make(&mut source, &mut target, &Choice::default());
+        let plan = make(&mut source, &mut target, &Filter::default());
         assert_eq!(told(&plan), want, "{links:?} {proof:?}");
     }
 }
@@ -226,7 +228,7 @@ fn nothing_goes_behind_what_may_be_a_link_of_the_same_name_hc_08() {
 fn one_question_for_a_file_that_may_be_the_same() {
     let mut source = tree(&["a=1@x", "b=2@x", "c=1@x"], false);
     let mut target = tree(&["a=1@5", "b=1@5"], true);
-    let plan = make(&mut source, &mut target, &Choice::default());
+    let plan = make(&mut source, &mut target, &Filter::default());
     assert_eq!(told(&plan), "a b c");
     assert_eq!(source.asked, ["a"]);
     assert_eq!(plan.copies[0].why, Difference::Doubt);
@@ -240,9 +242,9 @@ struct Endless {
 
 impl Side for Endless {
     fn list(&mut self, _path: &[u8], _limit: usize) -> Result<Contents, Failure> {
-        let item = |number: usize| Item {
+        let item = |number: usize| TreeEntry {
             name: format!("d{number}").into_bytes(),
-            kind: Kind::Directory,
+            kind: ObjectKind::Directory,
             size: None,
             stamp: None,
             changed: None,
@@ -275,7 +277,7 @@ impl Side for Endless {
 
 #[test]
 fn a_tree_without_an_end_ends_hc_14() {
-    let (choice, mut target) = (Choice::default(), tree(&[], true));
+    let (choice, mut target) = (Filter::default(), tree(&[], true));
     let wish = Wish {
         choice: &choice,
         rule: Rule::SameTime,
@@ -302,7 +304,7 @@ fn what_the_source_may_have_and_not_list_stays() {
         (true, false, "-.ftp-cli-part-x -c !1"),
     ] {
         let mut source = Tree { hides, ..tree(&["a=1@5"], !is_local) };
-        let plan = make(&mut source, &mut tree(&THERE, is_local), &Choice::default());
+        let plan = make(&mut source, &mut tree(&THERE, is_local), &Filter::default());
         assert_eq!(told(&plan), want, "{hides} {is_local}");
         assert!(plan.failures.iter().all(|failure| failure.exit == Exit::Integrity));
     }
@@ -310,7 +312,7 @@ fn what_the_source_may_have_and_not_list_stays() {
 
 #[test]
 fn a_target_whose_listing_is_cut_is_left_alone() {
-    let choice = Choice::default();
+    let choice = Filter::default();
     let paths = ["d/", "d/a=1@5"];
     let mut source = tree(&paths, true);
     let mut target = Tree { cut: Some("d"), ..tree(&["d/", "d/b=1@5"], false) };
@@ -330,7 +332,7 @@ fn by_clock(
 ) -> (Plan, String) {
     let (mut source, mut target) = (tree(source, true), tree(target, false));
     target.clock = clock;
-    let choice = Choice::default();
+    let choice = Filter::default();
     let (rule, objects) = (Rule::NotBefore, 5_000);
     let wish =
         Wish { choice: &choice, rule, deletes: false, objects, resumes: true, is_dry: false };
@@ -364,7 +366,7 @@ fn a_change_within_the_hours_that_a_clock_is_ahead_is_no_match() {
 fn a_source_whose_clock_nothing_tells_hides_no_change() {
     // Changed at 20,000, which its server calls 2,000, after it was copied at 10,000.
     let (mut source, mut target) = (tree(&["a=5@2000"], false), tree(&["a=5@10000"], false));
-    let choice = Choice::default();
+    let choice = Filter::default();
     let rule = Rule::NotBefore;
     let (deletes, objects, resumes, is_dry) = (false, 9, false, false);
     let wish = Wish { choice: &choice, rule, deletes, objects, resumes, is_dry };
@@ -380,7 +382,7 @@ fn a_source_whose_clock_nothing_tells_hides_no_change() {
 fn a_clock_that_cannot_be_measured_is_asked_for_in_few_directories() {
     let mut source = tree(&["a=5@900", "b=5@900"], true);
     let mut target = Tree { clock: None, ..tree(&["a=5@100000", "b=5@100000"], false) };
-    let (choice, rule) = (Choice::default(), Rule::NotBefore);
+    let (choice, rule) = (Filter::default(), Rule::NotBefore);
     let (deletes, objects, resumes, is_dry) = (false, 99, false, false);
     let wish = Wish { choice: &choice, rule, deletes, objects, resumes, is_dry };
     let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
@@ -392,7 +394,7 @@ fn a_clock_that_cannot_be_measured_is_asked_for_in_few_directories() {
 
 #[test]
 fn the_clock_is_measured_once_and_only_if_it_matters() {
-    let choice = Choice::default();
+    let choice = Filter::default();
     let mut target = tree(&["a=5@33400", "b=5@33400", "c=1@3"], false);
     let mut source = tree(&["a=5@900", "b=5@900", "c=2@3"], true);
     let mut asked = |rule, is_dry| {
@@ -416,7 +418,7 @@ fn what_fat_makes_of_a_time_is_that_time() {
     for (is_coarse, want) in [(true, "c d e"), (false, "a b c d e")] {
         let (mut source, mut target) = (tree(&source, false), tree(&target, true));
         target.is_coarse = is_coarse;
-        let plan = make(&mut source, &mut target, &Choice::default());
+        let plan = make(&mut source, &mut target, &Filter::default());
         assert_eq!(told(&plan), want);
         let asked = target.asked.iter().filter(|asked| asked.starts_with("coarse")).count();
         assert_eq!(asked, 1, "once for a directory");
