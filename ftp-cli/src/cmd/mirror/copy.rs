@@ -447,7 +447,8 @@ impl Copier for Across<'_> {
     ) -> Result<u64, Failure> {
         let below = join(path, &copy.name);
         self.to.check(&below)?;
-        let (source, target) = (join(self.from.top, &below), join(self.to.top, &below));
+        let source = join(self.from.top, &below);
+        let target = join(self.to.top, &below);
         let from = self.from.client()?;
         let time = match copy.stamp.and_then(Stamp::exact) {
             None if self.to.takes_times => modified(from, &source)?,

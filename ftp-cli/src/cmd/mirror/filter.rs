@@ -72,7 +72,8 @@ impl Glob {
         }
         let mut names = path.split(|byte| *byte == b'/');
         if !self.is_path {
-            let (name, pattern) = (names.next_back(), self.segments.first());
+            let name = names.next_back();
+            let pattern = self.segments.first();
             return name.zip(pattern).is_some_and(|(name, pattern)| pattern.matches(name));
         }
         let mut segments = self.segments.iter();

@@ -288,7 +288,9 @@ impl<'a> Draft<'a> {
         if let Some(seconds) = modified {
             set_times(&self.file, seconds)?;
         }
-        let (directory, from, to) = (&self.directory.0, os(&self.name)?, os(name)?);
+        let directory = &self.directory.0;
+        let from = os(&self.name)?;
+        let to = os(name)?;
         let renamed = match replaces {
             true => Err(Errno::INVAL),
             false => {

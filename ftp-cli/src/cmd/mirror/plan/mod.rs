@@ -2,6 +2,7 @@
 //! `--dry-run` says exactly that, `--max-delete` is kept before anything goes, and progress knows
 //! the total.
 
+mod removals;
 mod same;
 
 use std::collections::{HashMap, HashSet};
@@ -181,7 +182,17 @@ struct Planner<'a> {
     coarse: Option<(Vec<u8>, bool)>,
 }
 
+/// A directory of the source, in one that is looked at.
+struct Subdirectory {
+    name: Vec<u8>,
+    /// Whether the target lacks it.
+    is_new: bool,
+    /// What the server tells it by.
+    unique: Option<Vec<u8>>,
+}
+
 impl Planner<'_> {
+    /// Plans a directory, and all below it.
     fn enter(&mut self, path: &[u8], is_new: bool) -> Result<(), Failure> {
         let contents = match self.read_source(path) {
             Ok(contents) => contents,
@@ -205,12 +216,8 @@ impl Planner<'_> {
             },
         };
         let place = self.plan.directories.len();
-        let path_there = path.to_vec();
-        self.plan.directories.push(PlannedDirectory {
-            path: path_there,
-            is_new,
-            has_failed: false,
-        });
+        let planned = PlannedDirectory { path: path.to_vec(), is_new, has_failed: false };
+        self.plan.directories.push(planned);
 
         let weight = |items: &[TreeEntry]| items.iter().map(TreeEntry::weight).sum::<usize>();
         let held = weight(&contents.items) + weight(&there.items);
@@ -218,85 +225,114 @@ impl Planner<'_> {
         if self.held > HELD {
             return Err(too_many());
         }
-        let (mut doubt, contents_hide) = (contents.doubt, contents.hides);
-        let is_empty = contents.items.is_empty();
-        let names: HashSet<Vec<u8>> = contents.items.iter().map(|item| item.name.clone()).collect();
         if self.target.is_local() {
             let temporary = there.items.iter().filter(|item| is_temporary(&item.name));
             self.plan.temporary.extend(temporary.map(|item| join(path, &item.name)));
         }
+        let subdirectories = self.plan_items(path, place, contents, there)?;
+        for subdirectory in subdirectories {
+            self.enter_below(path, place, subdirectory)?;
+        }
+        self.held -= held;
+        Ok(())
+    }
+
+    /// Plans what is in one directory on either side, but for the directories in it, which are given
+    /// back.
+    fn plan_items(
+        &mut self,
+        path: &[u8],
+        place: usize,
+        contents: Contents,
+        there: Contents,
+    ) -> Result<Vec<Subdirectory>, Failure> {
+        let mut doubt = contents.doubt;
+        let is_empty = contents.items.is_empty();
+        let names: HashSet<Vec<u8>> = contents.items.iter().map(|item| item.name.clone()).collect();
         let mut targets: HashMap<Vec<u8>, TreeEntry> =
             there.items.into_iter().map(|item| (item.name.clone(), item)).collect();
-        let mut directories = Vec::new();
+        let mut subdirectories = Vec::new();
         for item in contents.items {
-            let its_path = join(path, &item.name);
             if let Err(why) = check_name(&item.name) {
                 // Whatever it means, it may mean something that is here.
                 doubt.get_or_insert_with(|| format!("\"{}\" {why}", shown(&item.name)));
-                self.fail(place, &its_path, Exit::Protocol, why);
+                self.fail(place, &join(path, &item.name), Exit::Protocol, why);
                 continue;
             }
-            if item.name.starts_with(TEMPORARY) {
-                self.leave_out(&its_path, "a temporary file of this program");
-                continue;
-            }
-            let other = targets.get(&item.name);
-            if !self.wish.choice.takes(&its_path, item.kind == ObjectKind::Directory) {
-                continue;
-            }
-            match (item.kind, other.map(|other| other.kind)) {
-                (ObjectKind::File, None) => self.copy(place, item, Difference::New),
-                (ObjectKind::File, Some(ObjectKind::File)) => {
-                    if let Some(other) = targets.remove(&item.name) {
-                        self.compare(place, &its_path, item, other)?;
-                    }
-                }
-                (ObjectKind::Directory, None | Some(ObjectKind::Directory)) => {
-                    directories.push((item.name, other.is_none(), item.unique));
-                }
-                (ObjectKind::File | ObjectKind::Directory, Some(_)) => {
-                    self.fail(
-                        place,
-                        &its_path,
-                        self.side_of_target(),
-                        "something else has its name",
-                    );
-                }
-                (ObjectKind::Link, _) => self.leave_out(&its_path, "a symbolic link"),
-                (ObjectKind::Special, _) => self.leave_out(&its_path, "neither file nor directory"),
-                (ObjectKind::Unknown, _) => {
-                    self.fail(
-                        place,
-                        &its_path,
-                        Exit::Protocol,
-                        "the listing does not say what it is",
-                    );
-                }
-            }
+            subdirectories.extend(self.plan_item(path, place, item, &mut targets)?);
         }
         if self.wish.deletes {
             targets.retain(|name, _| !names.contains(name));
             let mut extra: Vec<TreeEntry> = targets.into_values().collect();
-            if contents_hide {
+            if contents.hides {
                 self.keep_hidden(path, &mut extra);
             }
             self.remove_extra(path, place, extra, there.doubt.or(doubt), is_empty)?;
         }
-        for (name, is_new, unique) in directories {
-            let below = join(path, &name);
-            if self.above.len() >= DEPTH {
-                self.fail(place, &below, Exit::Protocol, "lies too deep");
-                continue;
-            }
-            if unique.is_some() && self.above.iter().any(|above| Some(above) == unique.as_ref()) {
-                self.fail(place, &below, Exit::Protocol, "lies in itself");
-                continue;
-            }
-            self.above.push(unique.unwrap_or_default());
-            self.enter(&below, is_new)?;
-            self.above.pop();
+        Ok(subdirectories)
+    }
+
+    /// Plans one object of the source; a directory is given back.
+    fn plan_item(
+        &mut self,
+        path: &[u8],
+        place: usize,
+        item: TreeEntry,
+        targets: &mut HashMap<Vec<u8>, TreeEntry>,
+    ) -> Result<Option<Subdirectory>, Failure> {
+        let its_path = join(path, &item.name);
+        if item.name.starts_with(TEMPORARY) {
+            self.leave_out(&its_path, "a temporary file of this program");
+            return Ok(None);
         }
-        self.held -= held;
+        if !self.wish.choice.takes(&its_path, item.kind == ObjectKind::Directory) {
+            return Ok(None);
+        }
+        let kind_there = targets.get(&item.name).map(|other| other.kind);
+        match (item.kind, kind_there) {
+            (ObjectKind::File, None) => self.copy(place, item, Difference::New),
+            (ObjectKind::File, Some(ObjectKind::File)) => {
+                if let Some(other) = targets.remove(&item.name) {
+                    self.compare(place, &its_path, item, other)?;
+                }
+            }
+            (ObjectKind::Directory, None | Some(ObjectKind::Directory)) => {
+                let is_new = kind_there.is_none();
+                return Ok(Some(Subdirectory { name: item.name, is_new, unique: item.unique }));
+            }
+            (ObjectKind::File | ObjectKind::Directory, Some(_)) => {
+                let exit = self.side_of_target();
+                self.fail(place, &its_path, exit, "something else has its name");
+            }
+            (ObjectKind::Link, _) => self.leave_out(&its_path, "a symbolic link"),
+            (ObjectKind::Special, _) => self.leave_out(&its_path, "neither file nor directory"),
+            (ObjectKind::Unknown, _) => {
+                self.fail(place, &its_path, Exit::Protocol, "the listing does not say what it is");
+            }
+        }
+        Ok(None)
+    }
+
+    /// Plans a directory in another one, unless the tree has no end.
+    fn enter_below(
+        &mut self,
+        path: &[u8],
+        place: usize,
+        subdirectory: Subdirectory,
+    ) -> Result<(), Failure> {
+        let Subdirectory { name, is_new, unique } = subdirectory;
+        let below = join(path, &name);
+        if self.above.len() >= DEPTH {
+            self.fail(place, &below, Exit::Protocol, "lies too deep");
+            return Ok(());
+        }
+        if unique.is_some() && self.above.iter().any(|above| Some(above) == unique.as_ref()) {
+            self.fail(place, &below, Exit::Protocol, "lies in itself");
+            return Ok(());
+        }
+        self.above.push(unique.unwrap_or_default());
+        self.enter(&below, is_new)?;
+        self.above.pop();
         Ok(())
     }
 
@@ -343,57 +379,6 @@ impl Planner<'_> {
         self.plan.copies.push(PlannedCopy { place, name, size, stamp, why, may_continue: false });
     }
 
-    /// Leaves what a source may have and not list.
-    fn keep_hidden(&mut self, path: &[u8], extra: &mut Vec<TreeEntry>) {
-        let choice = self.wish.choice;
-        let is_hidden = |item: &mut TreeEntry| {
-            item.name.first() == Some(&b'.')
-                && !item.name.starts_with(TEMPORARY)
-                && choice.takes(&join(path, &item.name), item.kind == ObjectKind::Directory)
-        };
-        for item in extra.extract_if(.., is_hidden) {
-            let message = format!(
-                "{}: not deleted: nothing shows that SRC lists names that begin with a dot",
-                shown(&join(path, &item.name))
-            );
-            self.plan.failures.push(Failure::new(Exit::Integrity, message).alone());
-        }
-    }
-
-    /// Takes down what a directory of the target has and the source has not.
-    fn remove_extra(
-        &mut self,
-        path: &[u8],
-        place: usize,
-        mut extra: Vec<TreeEntry>,
-        doubt: Option<String>,
-        source_is_empty: bool,
-    ) -> Result<(), Failure> {
-        extra.retain(|item| {
-            let path = join(path, &item.name);
-            self.wish.choice.takes(&path, item.kind == ObjectKind::Directory)
-        });
-        if extra.is_empty() {
-            return Ok(());
-        }
-        let doubt = match doubt {
-            None if source_is_empty && !self.source.is_empty(path)? => {
-                Some("it is listed as empty, and nothing shows that it is there".to_owned())
-            }
-            doubt => doubt,
-        };
-        let doubt = match doubt {
-            None => self.doubt_on_the_way(path)?,
-            doubt => doubt,
-        };
-        if let Some(doubt) = doubt {
-            let message = format!("{}: nothing is deleted there: {doubt}", name_of(path));
-            self.fail_with(place, Failure::new(Exit::Protocol, message).alone());
-            return Ok(());
-        }
-        self.remove_all(path, place, extra, 1).map(drop)
-    }
-
     /// Why what is in a directory of both sides may lie behind a link of the target, where nothing
     /// is ever removed.
     fn doubt_on_the_way(&mut self, path: &[u8]) -> Result<Option<String>, Failure> {
@@ -415,99 +400,6 @@ impl Planner<'_> {
         Ok(None)
     }
 
-    /// What the target tells of links in a directory, which is asked once.
-    fn links(&mut self, path: &[u8]) -> Result<Rc<Links>, Failure> {
-        if let Some(links) = self.links.get(path) {
-            return Ok(Rc::clone(links));
-        }
-        let links = Rc::new(self.target.links(path)?);
-        self.links.insert(path.to_vec(), Rc::clone(&links));
-        Ok(links)
-    }
-
-    /// Whether all of them go.
-    fn remove_all(
-        &mut self,
-        path: &[u8],
-        place: usize,
-        mut items: Vec<TreeEntry>,
-        depth: usize,
-    ) -> Result<bool, Failure> {
-        entry::sort(&mut items);
-        let links = match items.iter().any(|item| item.kind == ObjectKind::Directory) {
-            true => self.links(path),
-            false => Ok(Rc::new(Links::told())),
-        };
-        let links = match links {
-            Ok(links) => links,
-            Err(failure) if failure.fatal => return Err(failure),
-            Err(failure) => {
-                self.fail_with(place, failure);
-                return Ok(false);
-            }
-        };
-        let mut all_go = true;
-        for item in items {
-            let its_path = join(path, &item.name);
-            let kind = if links.names.contains(&item.name) { ObjectKind::Link } else { item.kind };
-            if !self.wish.choice.takes(&its_path, kind == ObjectKind::Directory) {
-                all_go = false;
-                continue;
-            }
-            if let Err(why) = check_target_name(&item.name, self.target.is_local()) {
-                self.fail(place, &its_path, self.side_of_target(), why);
-                all_go = false;
-                continue;
-            }
-            match kind {
-                ObjectKind::Directory if depth + self.above.len() >= DEPTH => {
-                    self.fail(place, &its_path, self.side_of_target(), "lies too deep");
-                    all_go = false;
-                    continue;
-                }
-                ObjectKind::Directory => {
-                    let below = match self.target.list(&its_path, self.wish.objects - self.seen) {
-                        Ok(contents) => self.count(contents)?,
-                        Err(failure) if failure.fatal => return Err(failure),
-                        Err(failure) => {
-                            self.fail_with(place, failure);
-                            all_go = false;
-                            continue;
-                        }
-                    };
-                    if let Some(doubt) = below.doubt {
-                        self.fail(place, &its_path, self.side_of_target(), &doubt);
-                        all_go = false;
-                        continue;
-                    }
-                    let what = Removed::Below { proof: links.proof };
-                    let path = its_path.clone();
-                    self.plan.removals.push(Removal { place, path, what });
-                    if !self.remove_all(&its_path, place, below.items, depth + 1)? {
-                        all_go = false;
-                        continue;
-                    }
-                    let what = Removed::Directory;
-                    self.plan.removals.push(Removal { place, path: its_path, what });
-                    continue;
-                }
-                ObjectKind::Unknown => {
-                    self.fail(
-                        place,
-                        &its_path,
-                        self.side_of_target(),
-                        "the listing does not say what it is",
-                    );
-                    all_go = false;
-                    continue;
-                }
-                ObjectKind::File | ObjectKind::Link | ObjectKind::Special => {}
-            }
-            self.plan.removals.push(Removal { place, path: its_path, what: Removed::Entry });
-        }
-        Ok(all_go)
-    }
-
     fn side_of_target(&self) -> Exit {
         if self.target.is_local() { Exit::Local } else { Exit::Refused }
     }
@@ -525,17 +417,6 @@ impl Planner<'_> {
 
     fn leave_out(&mut self, path: &[u8], what: &str) {
         self.plan.left_out.push(format!("{}: left out, it is {what}", shown(path)));
-    }
-}
-
-/// Whether something of this name can be removed.
-fn check_target_name(name: &[u8], is_local: bool) -> Result<(), &'static str> {
-    match check_name(name) {
-        // What FTP cannot carry can lie here all the same.
-        Err(_) if is_local && !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/') => {
-            Ok(())
-        }
-        checked => checked,
     }
 }
 

@@ -129,9 +129,12 @@ fn is_rounded(source: &TreeEntry, target: &TreeEntry) -> bool {
 /// What users are told of a clock that differs by a minute or more.
 fn difference(clock: Clock) -> Option<String> {
     let between = i64::midpoint(clock.least, clock.most);
-    let (seconds, way) = (between.abs(), if between > 0 { "ahead of" } else { "behind" });
+    let seconds = between.abs();
+    let way = if between > 0 { "ahead of" } else { "behind" };
     (seconds >= 60).then(|| {
-        let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+        let hours = seconds / 3_600;
+        let minutes = seconds / 60 % 60;
+        let seconds = seconds % 60;
         format!(
             "the server's clock is {hours}:{minutes:02}:{seconds:02} {way} the one here: its times \
              are compared by that"

@@ -23,10 +23,16 @@ struct Tree {
 
 fn tree(paths: &[&'static str], is_local: bool) -> Tree {
     let paths = paths.to_vec();
-    let (doubt, refused, is_empty) = (None, None, true);
-    let (asked, links, proof) = (Vec::new(), Vec::new(), Proof::Directory);
-    let (hides, cut) = (false, None);
-    let (clock, is_coarse) = (Some(Clock::OURS), false);
+    let doubt = None;
+    let refused = None;
+    let is_empty = true;
+    let asked = Vec::new();
+    let links = Vec::new();
+    let proof = Proof::Directory;
+    let hides = false;
+    let cut = None;
+    let clock = Some(Clock::OURS);
+    let is_coarse = false;
     Tree {
         paths,
         doubt,
@@ -73,7 +79,9 @@ impl Side for Tree {
                 }
                 None => (text.trim_start_matches('?'), None, None, ObjectKind::Unknown),
             };
-            let (name, changed, unique) = (name.as_bytes().to_vec(), None, None);
+            let name = name.as_bytes().to_vec();
+            let changed = None;
+            let unique = None;
             TreeEntry { name, kind, size, stamp, changed, unique }
         });
         let doubt = self.doubt.filter(|(at, _)| *at == path).map(|(_, why)| why.to_owned());
@@ -165,7 +173,8 @@ fn a_plan_is_what_differs() {
         (&["d/", "d/../../x=1@1"], &["d/", "d/b=1@1", "c=1@1"], "-c !2"),
         (&["?x"], &["b=1@1"], "(b) !1"),
     ] {
-        let (mut source, mut target) = (tree(source, false), tree(target, true));
+        let mut source = tree(source, false);
+        let mut target = tree(target, true);
         let plan = make(&mut source, &mut target, &Filter::default());
         let shown = format!("{:?} {:?}", source.paths, target.paths);
         assert_eq!(told(&plan), want, "{shown}");
@@ -188,10 +197,12 @@ fn nothing_is_removed_on_a_listing_that_is_in_doubt() {
     let mut source = tree(&["a=1@5", "d/"], false);
     assert_eq!(told(&make(&mut source, &mut all(), &Filter::default())), "-d/b");
     // What the target's listing leaves in doubt stays, too, and all above it.
-    let (mut source, mut target) = (tree(&["a=1@5"], true), all());
+    let mut source = tree(&["a=1@5"], true);
+    let mut target = all();
     (target.is_local, target.doubt) = (false, Some(("d", "what is this")));
     assert_eq!(told(&make(&mut source, &mut target, &Filter::default())), "!1");
-    let (mut source, mut target) = (tree(&["a=1@5"], true), all());
+    let mut source = tree(&["a=1@5"], true);
+    let mut target = all();
     (target.is_local, target.refused) = (false, Some("d"));
     assert_eq!(told(&make(&mut source, &mut target, &Filter::default())), "!1");
 }
@@ -277,7 +288,8 @@ impl Side for Endless {
 
 #[test]
 fn a_tree_without_an_end_ends_hc_14() {
-    let (choice, mut target) = (Filter::default(), tree(&[], true));
+    let choice = Filter::default();
+    let mut target = tree(&[], true);
     let wish = Wish {
         choice: &choice,
         rule: Rule::SameTime,
@@ -330,10 +342,12 @@ fn by_clock(
     source: &[&'static str],
     target: &[&'static str],
 ) -> (Plan, String) {
-    let (mut source, mut target) = (tree(source, true), tree(target, false));
+    let mut source = tree(source, true);
+    let mut target = tree(target, false);
     target.clock = clock;
     let choice = Filter::default();
-    let (rule, objects) = (Rule::NotBefore, 5_000);
+    let rule = Rule::NotBefore;
+    let objects = 5_000;
     let wish =
         Wish { choice: &choice, rule, deletes: false, objects, resumes: true, is_dry: false };
     let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
@@ -365,10 +379,14 @@ fn a_change_within_the_hours_that_a_clock_is_ahead_is_no_match() {
 #[test]
 fn a_source_whose_clock_nothing_tells_hides_no_change() {
     // Changed at 20,000, which its server calls 2,000, after it was copied at 10,000.
-    let (mut source, mut target) = (tree(&["a=5@2000"], false), tree(&["a=5@10000"], false));
+    let mut source = tree(&["a=5@2000"], false);
+    let mut target = tree(&["a=5@10000"], false);
     let choice = Filter::default();
     let rule = Rule::NotBefore;
-    let (deletes, objects, resumes, is_dry) = (false, 9, false, false);
+    let deletes = false;
+    let objects = 9;
+    let resumes = false;
+    let is_dry = false;
     let wish = Wish { choice: &choice, rule, deletes, objects, resumes, is_dry };
     let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
     assert_eq!(told(&plan), "a");
@@ -382,8 +400,12 @@ fn a_source_whose_clock_nothing_tells_hides_no_change() {
 fn a_clock_that_cannot_be_measured_is_asked_for_in_few_directories() {
     let mut source = tree(&["a=5@900", "b=5@900"], true);
     let mut target = Tree { clock: None, ..tree(&["a=5@100000", "b=5@100000"], false) };
-    let (choice, rule) = (Filter::default(), Rule::NotBefore);
-    let (deletes, objects, resumes, is_dry) = (false, 99, false, false);
+    let choice = Filter::default();
+    let rule = Rule::NotBefore;
+    let deletes = false;
+    let objects = 99;
+    let resumes = false;
+    let is_dry = false;
     let wish = Wish { choice: &choice, rule, deletes, objects, resumes, is_dry };
     let plan = Plan::make(&mut source, &mut target, false, &wish).unwrap();
     let asked = target.asked.iter().filter(|asked| asked.starts_with("clock"));
@@ -416,7 +438,8 @@ fn what_fat_makes_of_a_time_is_that_time() {
     let source = ["a=5@101", "b=5@101", "c=5@101", "d=5@100", "e=5@103"];
     let target = ["a=5@100", "b=5@102", "c=5@99", "d=5@101", "e=5@100"];
     for (is_coarse, want) in [(true, "c d e"), (false, "a b c d e")] {
-        let (mut source, mut target) = (tree(&source, false), tree(&target, true));
+        let mut source = tree(&source, false);
+        let mut target = tree(&target, true);
         target.is_coarse = is_coarse;
         let plan = make(&mut source, &mut target, &Filter::default());
         assert_eq!(told(&plan), want);

@@ -1,0 +1,178 @@
+//! What of the target is removed: `--delete`.
+
+use std::rc::Rc;
+
+use super::super::entry::{self, ObjectKind, TEMPORARY, TreeEntry, check_name};
+use super::super::trees::Links;
+use super::{DEPTH, Planner, Removal, Removed, name_of};
+use crate::display::shown;
+use crate::exit::{Exit, Failure};
+use crate::remote::links::Proof;
+use crate::remote::path::join;
+
+impl Planner<'_> {
+    /// Leaves what a source may have and not list.
+    pub(super) fn keep_hidden(&mut self, path: &[u8], extra: &mut Vec<TreeEntry>) {
+        let choice = self.wish.choice;
+        let is_hidden = |item: &mut TreeEntry| {
+            item.name.first() == Some(&b'.')
+                && !item.name.starts_with(TEMPORARY)
+                && choice.takes(&join(path, &item.name), item.kind == ObjectKind::Directory)
+        };
+        for item in extra.extract_if(.., is_hidden) {
+            let message = format!(
+                "{}: not deleted: nothing shows that SRC lists names that begin with a dot",
+                shown(&join(path, &item.name))
+            );
+            self.plan.failures.push(Failure::new(Exit::Integrity, message).alone());
+        }
+    }
+
+    /// Takes down what a directory of the target has and the source has not.
+    pub(super) fn remove_extra(
+        &mut self,
+        path: &[u8],
+        place: usize,
+        mut extra: Vec<TreeEntry>,
+        doubt: Option<String>,
+        source_is_empty: bool,
+    ) -> Result<(), Failure> {
+        extra.retain(|item| {
+            let path = join(path, &item.name);
+            self.wish.choice.takes(&path, item.kind == ObjectKind::Directory)
+        });
+        if extra.is_empty() {
+            return Ok(());
+        }
+        let doubt = match doubt {
+            None if source_is_empty && !self.source.is_empty(path)? => {
+                Some("it is listed as empty, and nothing shows that it is there".to_owned())
+            }
+            doubt => doubt,
+        };
+        let doubt = match doubt {
+            None => self.doubt_on_the_way(path)?,
+            doubt => doubt,
+        };
+        if let Some(doubt) = doubt {
+            let message = format!("{}: nothing is deleted there: {doubt}", name_of(path));
+            self.fail_with(place, Failure::new(Exit::Protocol, message).alone());
+            return Ok(());
+        }
+        self.remove_all(path, place, extra, 1).map(drop)
+    }
+
+    /// Whether all of them go.
+    fn remove_all(
+        &mut self,
+        path: &[u8],
+        place: usize,
+        mut items: Vec<TreeEntry>,
+        depth: usize,
+    ) -> Result<bool, Failure> {
+        entry::sort(&mut items);
+        let links = match items.iter().any(|item| item.kind == ObjectKind::Directory) {
+            true => self.links(path),
+            false => Ok(Rc::new(Links::told())),
+        };
+        let links = match links {
+            Ok(links) => links,
+            Err(failure) if failure.fatal => return Err(failure),
+            Err(failure) => {
+                self.fail_with(place, failure);
+                return Ok(false);
+            }
+        };
+        let mut all_go = true;
+        for item in items {
+            all_go &= self.remove_item(path, place, &item, &links, depth)?;
+        }
+        Ok(all_go)
+    }
+
+    /// Plans to remove one object in the directory at `path`. Whether it goes.
+    fn remove_item(
+        &mut self,
+        path: &[u8],
+        place: usize,
+        item: &TreeEntry,
+        links: &Links,
+        depth: usize,
+    ) -> Result<bool, Failure> {
+        let its_path = join(path, &item.name);
+        let kind = if links.names.contains(&item.name) { ObjectKind::Link } else { item.kind };
+        if !self.wish.choice.takes(&its_path, kind == ObjectKind::Directory) {
+            return Ok(false);
+        }
+        if let Err(why) = check_target_name(&item.name, self.target.is_local()) {
+            self.fail(place, &its_path, self.side_of_target(), why);
+            return Ok(false);
+        }
+        let what = match kind {
+            ObjectKind::Directory if depth + self.above.len() >= DEPTH => {
+                self.fail(place, &its_path, self.side_of_target(), "lies too deep");
+                return Ok(false);
+            }
+            ObjectKind::Directory
+                if !self.remove_below(place, &its_path, links.proof, depth)? =>
+            {
+                return Ok(false);
+            }
+            ObjectKind::Directory => Removed::Directory,
+            ObjectKind::Unknown => {
+                let why = "the listing does not say what it is";
+                self.fail(place, &its_path, self.side_of_target(), why);
+                return Ok(false);
+            }
+            ObjectKind::File | ObjectKind::Link | ObjectKind::Special => Removed::Entry,
+        };
+        self.plan.removals.push(Removal { place, path: its_path, what });
+        Ok(true)
+    }
+
+    /// Plans to remove all that is in a directory. Whether all of it goes.
+    fn remove_below(
+        &mut self,
+        place: usize,
+        path: &[u8],
+        proof: Proof,
+        depth: usize,
+    ) -> Result<bool, Failure> {
+        let below = match self.target.list(path, self.wish.objects - self.seen) {
+            Ok(contents) => self.count(contents)?,
+            Err(failure) if failure.fatal => return Err(failure),
+            Err(failure) => {
+                self.fail_with(place, failure);
+                return Ok(false);
+            }
+        };
+        if let Some(doubt) = below.doubt {
+            self.fail(place, path, self.side_of_target(), &doubt);
+            return Ok(false);
+        }
+        let what = Removed::Below { proof };
+        self.plan.removals.push(Removal { place, path: path.to_vec(), what });
+        self.remove_all(path, place, below.items, depth + 1)
+    }
+
+    /// What the target tells of links in a directory, which is asked once.
+    pub(super) fn links(&mut self, path: &[u8]) -> Result<Rc<Links>, Failure> {
+        if let Some(links) = self.links.get(path) {
+            return Ok(Rc::clone(links));
+        }
+        let links = Rc::new(self.target.links(path)?);
+        self.links.insert(path.to_vec(), Rc::clone(&links));
+        Ok(links)
+    }
+}
+
+/// Whether something of this name can be removed.
+fn check_target_name(name: &[u8], is_local: bool) -> Result<(), &'static str> {
+    match check_name(name) {
+        // What FTP cannot carry can lie here all the same.
+        Err(_) if is_local && !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/') => {
+            Ok(())
+        }
+        checked => checked,
+    }
+}
