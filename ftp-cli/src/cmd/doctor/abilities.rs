@@ -65,7 +65,8 @@ pub(super) fn look(client: &mut Client, directory: &[u8]) -> Result<AbilitiesSee
     let features = client.features()?;
     let mut say = |command: &str| say(client, command);
     let utf8 = features.has("UTF8").then(|| say("OPTS UTF8 ON")).flatten();
-    let (rest, size) = (say("REST 0"), say("SIZE ."));
+    let rest = say("REST 0");
+    let size = say("SIZE .");
     let mlsd = features.has("MLST").then(|| list(client, directory, ListingForm::Mlsd));
     let list = list(client, directory, ListingForm::List);
     Ok(AbilitiesSeen { features, mlsd, list, rest, size, utf8 })

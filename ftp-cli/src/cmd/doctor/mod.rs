@@ -339,7 +339,8 @@ fn top(url: &FtpUrl) -> String {
 
 /// The addresses of the server, those of the wanted family.
 fn resolved(dial: &Dial<'_>, report: &mut Report<'_>) -> Result<Option<Vec<SocketAddr>>, Failure> {
-    let (host, port) = (dial.url.host(), dial.url.port());
+    let host = dial.url.host();
+    let port = dial.url.port();
     let found = addresses::resolve(host, port, dial.timeouts().resolve);
     dial.in_time()?;
     let is_wanted = |address: &SocketAddr| {

@@ -46,7 +46,8 @@ pub(super) fn look(client: &mut Client, path: &[u8]) -> Result<PathKind, Error> 
 
 /// Judges it.
 pub(super) fn judge(path: &[u8], object: &PathKind) -> Finding {
-    let (check, path) = (Check::Path, Escaped(path));
+    let check = Check::Path;
+    let path = Escaped(path);
     match object {
         PathKind::Login => Finding::ok(check, format_args!("the directory after the login")),
         PathKind::Directory => Finding::ok(check, format_args!("{path} is a directory")),

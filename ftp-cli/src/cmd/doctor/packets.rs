@@ -87,7 +87,8 @@ pub(super) fn down(client: &mut Client, path: &[u8]) -> Result<Passage, Error> {
         let read = (&mut file).take(MOST).read_to_end(&mut bytes);
         read.map_err(|error| Error::recover(error).unwrap_or_else(Error::Io))
     });
-    let (count, path) = (bytes.len(), Escaped(path));
+    let count = bytes.len();
+    let path = Escaped(path);
     match read {
         Ok(_) => Ok(Passage::Passed(format!("{count} bytes of {path} came"))),
         Err(Error::Timeout(Phase::Stall)) => {

@@ -186,7 +186,8 @@ mod tests {
 
     /// A server that lets `most` in at a time, and what came of six who come together.
     fn six(most: usize) -> (Places, usize) {
-        let (places, inside) = (Places::new(), AtomicUsize::new(0));
+        let places = Places::new();
+        let inside = AtomicUsize::new(0);
         let arrived = std::sync::Barrier::new(6);
         let connect = || match inside.fetch_add(1, Ordering::SeqCst) {
             there if there < most => Ok(Held(&inside)),

@@ -39,7 +39,8 @@ pub(crate) fn resolved(
         Some(Ok(all)) => all,
     };
     let shown: Vec<String> = all.iter().take(most).map(|at| at.ip().to_string()).collect();
-    let (count, shown) = (all.len(), shown.join(", "));
+    let count = all.len();
+    let shown = shown.join(", ");
     let mut wanted: Vec<SocketAddr> = all.into_iter().filter(is_wanted).collect();
     if wanted.is_empty() {
         return fail(Diagnosis::NoAddressOfFamily, format_args!("{host} has only {shown}"));
@@ -265,7 +266,8 @@ mod tests {
     #[test]
     fn the_good_family_is_told() {
         let good = talks(b"220 ready\r\n", 0, false);
-        let (four, six) = ("192.0.2.1:21".parse().unwrap(), "[2001:db8::1]:21".parse().unwrap());
+        let four = "192.0.2.1:21".parse().unwrap();
+        let six = "[2001:db8::1]:21".parse().unwrap();
         for (of_four, of_six, want) in [
             (Some(good.clone()), Some(Answer::Unanswered), Some("-4")),
             (Some(Answer::Closed), Some(good.clone()), Some("-6")),

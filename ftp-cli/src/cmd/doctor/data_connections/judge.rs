@@ -21,12 +21,13 @@ pub(crate) struct Best(pub(crate) Way);
 /// Judges all ways; `None` if there is none at all.
 pub(crate) fn judge(seen: &WaysSeen) -> (Vec<Finding>, Option<Best>) {
     let [epsv, pasv, eprt, port] = &seen.outcomes;
-    let mut findings = vec![passive(seen, Check::Epsv, (epsv, pasv))];
+    let tried = |check, mode, name, this, other| Tried { seen, check, mode, name, this, other };
+    let mut findings = vec![passive(tried(Check::Epsv, Mode::Passive, "EPSV", epsv, pasv))];
     findings.extend(announced(seen));
-    findings.push(passive(seen, Check::Pasv, (pasv, epsv)));
+    findings.push(passive(tried(Check::Pasv, Mode::Passive, "PASV", pasv, epsv)));
     findings.extend(ports::judge(&seen.ports, seen.wanted));
-    findings.push(active(seen, Check::Eprt, (eprt, port)));
-    findings.push(active(seen, Check::Port, (port, eprt)));
+    findings.push(active(tried(Check::Eprt, Mode::Active, "EPRT", eprt, port)));
+    findings.push(active(tried(Check::Port, Mode::Active, "PORT", port, eprt)));
     findings.push(families(seen.no_such_family.as_ref()));
     // A port that was not reached by chance says nothing against its command.
     let is_partly = seen.ports.is_partly();
@@ -44,25 +45,38 @@ const fn is_good(outcome: &WayOutcome) -> bool {
     matches!(outcome, WayOutcome::Works)
 }
 
-/// Something is wrong with a mode: it stops whoever wants that mode, unless the mode works by its
-/// other command.
-fn wrong(
-    seen: &WaysSeen,
+/// One way that was tried, next to the other of its mode.
+#[derive(Clone, Copy)]
+struct Tried<'a> {
+    seen: &'a WaysSeen,
+    check: Check,
     mode: Mode,
-    other_works: bool,
-    (check, diagnosis, words): (Check, Diagnosis, Arguments<'_>),
-) -> Finding {
-    let grade = if seen.wanted == mode && !other_works { Grade::Fail } else { Grade::Warn };
-    Finding { check, grade, diagnosis: Some(diagnosis), seen: words.to_string() }
+    /// Its command.
+    name: &'static str,
+    this: &'a WayOutcome,
+    other: &'a WayOutcome,
 }
 
-fn passive(seen: &WaysSeen, check: Check, (this, other): (&WayOutcome, &WayOutcome)) -> Finding {
+impl Tried<'_> {
+    fn other_works(self) -> bool {
+        is_good(self.other)
+    }
+
+    /// Something is wrong with a mode: it stops whoever wants that mode, unless the mode works by its
+    /// other command.
+    fn wrong(self, diagnosis: Diagnosis, words: Arguments<'_>) -> Finding {
+        let stops = self.seen.wanted == self.mode && !self.other_works();
+        let grade = if stops { Grade::Fail } else { Grade::Warn };
+        let seen = words.to_string();
+        Finding { check: self.check, grade, diagnosis: Some(diagnosis), seen }
+    }
+}
+
+fn passive(tried: Tried<'_>) -> Finding {
+    let Tried { seen, check, name, this, other, .. } = tried;
     let is_epsv = check == Check::Epsv;
-    let (name, other_name) = if is_epsv { ("EPSV", "PASV") } else { ("PASV", "EPSV") };
-    let other_works = is_good(other);
-    let wrong = |diagnosis, words: Arguments<'_>| {
-        wrong(seen, Mode::Passive, other_works, (check, diagnosis, words))
-    };
+    let other_works = tried.other_works();
+    let wrong = |diagnosis, words: Arguments<'_>| tried.wrong(diagnosis, words);
     let blocked = match (other_works, is_epsv) {
         // It is by chance which of the ports it was.
         _ if seen.ports.is_partly() => Diagnosis::PassivePartly,
@@ -100,24 +114,7 @@ fn passive(seen: &WaysSeen, check: Check, (this, other): (&WayOutcome, &WayOutco
         WayOutcome::Broken(why) if other_works => wrong(blocked, format_args!("{name}: {why}")),
         WayOutcome::Broken(why) => wrong(Diagnosis::ConnectionLost, format_args!("{name}: {why}")),
         WayOutcome::NotAgain(diagnosis, why) => wrong(*diagnosis, format_args!("{name}: {why}")),
-        WayOutcome::Refused(reply) => {
-            let words = format!("{name} is refused: {reply}");
-            match other {
-                _ if !is_permanent(reply) => wrong(Diagnosis::FewPorts, format_args!("{words}")),
-                WayOutcome::Refused(other) if is_permanent(other) => {
-                    wrong(Diagnosis::PassiveOff, format_args!("{words}"))
-                }
-                WayOutcome::NotTried(_) if is_epsv => {
-                    wrong(Diagnosis::EpsvUnsupported, format_args!("{words}"))
-                }
-                // If PASV does not do either, that has a cause of its own.
-                _ if is_epsv => {
-                    Finding::warn(check, Diagnosis::EpsvUnsupported, format_args!("{words}"))
-                }
-                _ if other_works => Finding::ok(check, format_args!("{words}; {other_name} works")),
-                _ => Finding::skip(check, format_args!("{words}")),
-            }
-        }
+        WayOutcome::Refused(reply) => passive_refused(tried, reply),
         WayOutcome::NotTried(why) => {
             Finding::skip(check, format_args!("{name} cannot be tried: {why}"))
         }
@@ -135,8 +132,8 @@ fn place(at: Option<SocketAddr>) -> String {
 fn announced(seen: &WaysSeen) -> Option<Finding> {
     let peer = seen.peer.ip().to_canonical();
     let other = seen.ports.hosts.iter().find(|host| host.to_canonical() != peer)?;
-    let (class, reason) =
-        (AddressClass::of(*other), AddressRule::Smart.choose(*other, peer).reason);
+    let class = AddressClass::of(*other);
+    let reason = AddressRule::Smart.choose(*other, peer).reason;
     let diagnosis = match reason {
         HostReason::NotForUs(_) | HostReason::NotThere(_) => Diagnosis::PasvPrivateAddress,
         _ => Diagnosis::PasvOtherAddress,
@@ -148,14 +145,29 @@ fn announced(seen: &WaysSeen) -> Option<Finding> {
     ))
 }
 
-fn active(seen: &WaysSeen, check: Check, (this, other): (&WayOutcome, &WayOutcome)) -> Finding {
-    let name = if check == Check::Eprt { "EPRT" } else { "PORT" };
+/// The server refused a command of passive mode.
+fn passive_refused(tried: Tried<'_>, reply: &Reply) -> Finding {
+    let Tried { check, name, other, .. } = tried;
+    let is_epsv = check == Check::Epsv;
+    let words = format_args!("{name} is refused: {reply}");
+    match other {
+        _ if !is_permanent(reply) => tried.wrong(Diagnosis::FewPorts, words),
+        WayOutcome::Refused(other) if is_permanent(other) => {
+            tried.wrong(Diagnosis::PassiveOff, words)
+        }
+        WayOutcome::NotTried(_) if is_epsv => tried.wrong(Diagnosis::EpsvUnsupported, words),
+        // If PASV does not do either, that has a cause of its own.
+        _ if is_epsv => Finding::warn(check, Diagnosis::EpsvUnsupported, words),
+        _ if tried.other_works() => Finding::ok(check, format_args!("{words}; EPSV works")),
+        _ => Finding::skip(check, words),
+    }
+}
+
+fn active(tried: Tried<'_>) -> Finding {
+    let Tried { seen, check, name, this, .. } = tried;
     let local = seen.local.ip().to_canonical();
-    let other_works = is_good(other);
     let outside = outside(seen);
-    let wrong = |diagnosis, words: Arguments<'_>| {
-        wrong(seen, Mode::Active, other_works, (check, diagnosis, words))
-    };
+    let wrong = |diagnosis, words: Arguments<'_>| tried.wrong(diagnosis, words);
     let diagnosis =
         if outside.is_some() { Diagnosis::ActiveBehindNat } else { Diagnosis::ActiveBlocked };
     match (this, outside) {
@@ -187,7 +199,7 @@ fn active(seen: &WaysSeen, check: Check, (this, other): (&WayOutcome, &WayOutcom
         (WayOutcome::NotTried(why), _) => {
             Finding::skip(check, format_args!("{name} cannot be tried: {why}"))
         }
-        (WayOutcome::Refused(reply), _) if other_works => {
+        (WayOutcome::Refused(reply), _) if tried.other_works() => {
             Finding::ok(check, format_args!("{name} is refused: {reply}; the other command works"))
         }
         (WayOutcome::Refused(reply), Some(outside)) => {
@@ -223,7 +235,8 @@ fn leaves_unanswered(seen: &WaysSeen) -> bool {
 
 /// Why a NAT must be between, if one must.
 fn outside(seen: &WaysSeen) -> Option<String> {
-    let (local, peer) = (seen.local.ip().to_canonical(), seen.peer.ip().to_canonical());
+    let local = seen.local.ip().to_canonical();
+    let peer = seen.peer.ip().to_canonical();
     let class = AddressClass::of(local);
     let is_inner = matches!(class, AddressClass::Private | AddressClass::Shared);
     match seen.seen_as {
@@ -329,7 +342,8 @@ mod tests {
 
     #[test]
     fn each_pattern_of_ways_has_its_diagnosis() {
-        let (outer, server) = ("198.51.100.2", "203.0.113.9");
+        let outer = "198.51.100.2";
+        let server = "203.0.113.9";
         let inner = "192.168.1.2";
         let all = || [WORKS, WORKS, WORKS, WORKS];
         for (local, outcomes, want) in [
@@ -395,7 +409,9 @@ mod tests {
 
     #[test]
     fn who_wants_active_mode_is_stopped_by_what_is_wrong_with_it() {
-        let (inner, outer, server) = ("192.168.1.2", "198.51.100.2", "203.0.113.9");
+        let inner = "192.168.1.2";
+        let outer = "198.51.100.2";
+        let server = "203.0.113.9";
         for (local, outcomes, want) in [
             (outer, [silent(), silent(), WORKS, WORKS], &["passive-blocked"][..]),
             (outer, [WORKS, WORKS, refused(502), refused(502)], &["!active-off"]),

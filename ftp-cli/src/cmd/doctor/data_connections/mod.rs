@@ -234,7 +234,8 @@ mod tests {
 
     #[test]
     fn where_the_server_sees_us_is_read_from_stat() {
-        let (local, peer) = (IpAddr::from([192, 168, 1, 2]), IpAddr::from([203, 0, 113, 9]));
+        let local = IpAddr::from([192, 168, 1, 2]);
+        let peer = IpAddr::from([203, 0, 113, 9]);
         for (text, want) in [
             ("     Connected to 203.0.113.1", Some("203.0.113.1")),
             ("     Connected to ::ffff:203.0.113.1", Some("203.0.113.1")),

@@ -90,7 +90,8 @@ pub(crate) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
     let tries = numbers.len();
     numbers.sort_unstable();
     numbers.dedup();
-    let (low, high) = (*numbers.first()?, *numbers.last()?);
+    let low = *numbers.first()?;
+    let high = *numbers.last()?;
     let words = match numbers.len() {
         1 => format!("{tries} tries gave one port, {low}"),
         count => format!("{tries} tries gave {count} different ports from {low} to {high}"),

@@ -92,7 +92,9 @@ fn certificate(seen: &TlsSeen) -> Finding {
         return Finding::ok(check, format_args!("accepted"));
     };
     let days = (not_after.unix_seconds() - seen.now).div_euclid(86_400);
-    let (year, month, day) = (not_after.year(), not_after.month(), not_after.day());
+    let year = not_after.year();
+    let month = not_after.month();
+    let day = not_after.day();
     let words = format!("accepted; it ends on {year:04}-{month:02}-{day:02}");
     match days {
         days if days < 0 => Finding::ok(check, format_args!("{words}, which is over")),

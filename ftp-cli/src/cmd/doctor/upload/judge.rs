@@ -13,8 +13,23 @@ const TOLERATED: i64 = 60;
 
 /// Judges all steps.
 pub(crate) fn judge(seen: &UploadSeen) -> Vec<Finding> {
+    let mut findings = vec![put(seen)];
+    for (check, step, what, diagnosis) in [
+        (Check::Append, &seen.append, "1 KiB was appended", Diagnosis::AppendRefused),
+        (Check::Resume, &seen.resume, "a half was completed to a whole", Diagnosis::ResumeRefused),
+        (Check::Rename, &seen.rename, "a file was renamed", Diagnosis::RenameRefused),
+    ] {
+        findings.push(further(check, step, what, diagnosis));
+    }
+    findings.push(delete(seen));
+    findings.push(clock(seen.clock));
+    findings
+}
+
+/// Judges the first file that was stored, and whether it came back.
+fn put(seen: &UploadSeen) -> Finding {
     let directory = &seen.directory;
-    let mut findings = vec![match (&seen.put, &seen.back) {
+    match (&seen.put, &seen.back) {
         (Step::Done, Step::Changed(how)) => {
             Finding::fail(Check::Put, Diagnosis::UploadChanged, format_args!("{how}"))
         }
@@ -55,27 +70,27 @@ pub(crate) fn judge(seen: &UploadSeen) -> Vec<Finding> {
             Finding::fail(Check::Put, diagnosis, format_args!("storing in {directory}: {why}"))
         }
         (Step::NotTried, _) => Finding::skip(Check::Put, format_args!("nothing could be stored")),
-    }];
-    for (check, step, what, diagnosis) in [
-        (Check::Append, &seen.append, "1 KiB was appended", Diagnosis::AppendRefused),
-        (Check::Resume, &seen.resume, "a half was completed to a whole", Diagnosis::ResumeRefused),
-        (Check::Rename, &seen.rename, "a file was renamed", Diagnosis::RenameRefused),
-    ] {
-        findings.push(match step {
-            Step::Done => Finding::ok(check, format_args!("{what}")),
-            Step::Refused(reply) => Finding::warn(check, diagnosis, format_args!("{reply}")),
-            Step::NoData(why) => Finding::skip(check, format_args!("{why}")),
-            Step::Failed(why) | Step::Stalled(why) => {
-                Finding::warn(check, diagnosis, format_args!("{why}"))
-            }
-            // A file that is not what it should be is worse than none.
-            Step::Changed(how) => {
-                Finding::fail(check, Diagnosis::UploadChanged, format_args!("{how}"))
-            }
-            Step::NotTried => Finding::skip(check, format_args!("nothing is there to try it with")),
-        });
     }
-    findings.push(match (&seen.delete, seen.left.as_slice()) {
+}
+
+/// Judges a step that needs a file to be there; `what` is what was done.
+fn further(check: Check, step: &Step, what: &str, diagnosis: Diagnosis) -> Finding {
+    match step {
+        Step::Done => Finding::ok(check, format_args!("{what}")),
+        Step::Refused(reply) => Finding::warn(check, diagnosis, format_args!("{reply}")),
+        Step::NoData(why) => Finding::skip(check, format_args!("{why}")),
+        Step::Failed(why) | Step::Stalled(why) => {
+            Finding::warn(check, diagnosis, format_args!("{why}"))
+        }
+        // A file that is not what it should be is worse than none.
+        Step::Changed(how) => Finding::fail(check, Diagnosis::UploadChanged, format_args!("{how}")),
+        Step::NotTried => Finding::skip(check, format_args!("nothing is there to try it with")),
+    }
+}
+
+/// Judges what became of the files.
+fn delete(seen: &UploadSeen) -> Finding {
+    match (&seen.delete, seen.left.as_slice()) {
         (Step::NotTried, []) => {
             Finding::skip(Check::Delete, format_args!("nothing is there to delete"))
         }
@@ -94,9 +109,7 @@ pub(crate) fn judge(seen: &UploadSeen) -> Vec<Finding> {
                 format_args!("still there: {}: {why}", left.join(", ")),
             )
         }
-    });
-    findings.push(clock(seen.clock));
-    findings
+    }
 }
 
 /// Whether it may work at another time, or with more room.

@@ -52,19 +52,7 @@ pub(super) fn examine(
         }
     };
     let mut trial = Trial { client: &mut inside.it, there: Vec::new() };
-    let mut seen = UploadSeen {
-        directory: ftp_proto::Escaped(directory).to_string(),
-        is_missing: false,
-        small: Step::NotTried,
-        put: Step::NotTried,
-        back: Step::NotTried,
-        append: Step::NotTried,
-        resume: Step::NotTried,
-        rename: Step::NotTried,
-        delete: Step::NotTried,
-        clock: None,
-        left: Vec::new(),
-    };
+    let mut seen = UploadSeen::nothing(ftp_proto::Escaped(directory).to_string());
     let mut tried = trial.all(&mut seen, &path);
     let mut there = trial.there;
     if let Step::Refused(_) = seen.put {
@@ -80,11 +68,12 @@ pub(super) fn examine(
     }
     if let Some(inside) = client.as_mut().filter(|_| is_stalled) {
         let mut trial = Trial { client: &mut inside.it, there };
-        match step(trial.store(&path(".small"), &bytes(SMALL), How::Whole)) {
+        let stored = step(trial.store(&path(".small"), &bytes(SMALL), How::Whole));
+        there = trial.there;
+        match stored {
             Ok(small) => seen.small = small,
             Err(error) => tried = Err(error),
         }
-        there = trial.there;
     }
     let patience = match tried {
         Ok(()) if dial.in_time().is_ok() => dial.patience(),
@@ -115,7 +104,9 @@ struct Trial<'a> {
 impl Trial<'_> {
     /// All steps, each as far as those before it allow.
     fn all(&mut self, seen: &mut UploadSeen, path: &dyn Fn(&str) -> Vec<u8>) -> Result<(), Error> {
-        let (one, two, new) = (path(".1"), path(".2"), path(".renamed"));
+        let one = path(".1");
+        let two = path(".2");
+        let new = path(".renamed");
         let bytes = bytes(LENGTH + MORE);
         let (first, more) = bytes.split_at(LENGTH);
         let before = now();
@@ -180,7 +171,8 @@ impl Trial<'_> {
         Ok(match step(read)? {
             Step::Done if back != want => {
                 let at = back.iter().zip(want).position(|(one, other)| one != other);
-                let (came, at) = (back.len(), at.unwrap_or(back.len().min(want.len())));
+                let came = back.len();
+                let at = at.unwrap_or(back.len().min(want.len()));
                 Step::Changed(format!(
                     "of {} bytes {came} came back, other ones from byte {at} on",
                     want.len()
@@ -227,7 +219,8 @@ fn clean(
     patience: Duration,
 ) -> (Step, Vec<String>) {
     let mut another = None;
-    let (mut worst, mut left) = (Step::NotTried, Vec::new());
+    let mut worst = Step::NotTried;
+    let mut left = Vec::new();
     for (name, is_there) in there.into_iter().rev() {
         let mut deleted = match &mut client {
             Some(client) => client.delete(&name),

@@ -39,3 +39,22 @@ pub(crate) struct UploadSeen {
     /// What is still there.
     pub(crate) left: Vec<String>,
 }
+
+impl UploadSeen {
+    /// Before anything was tried.
+    pub(crate) fn nothing(directory: String) -> Self {
+        Self {
+            directory,
+            is_missing: false,
+            small: Step::NotTried,
+            put: Step::NotTried,
+            back: Step::NotTried,
+            append: Step::NotTried,
+            resume: Step::NotTried,
+            rename: Step::NotTried,
+            delete: Step::NotTried,
+            clock: None,
+            left: Vec::new(),
+        }
+    }
+}
