@@ -221,7 +221,8 @@ fn shared_roots(users: &[(&String, &User)], findings: &mut Findings) {
         roots.entry(root).or_default().push(shown(name));
     }
     for (root, names) in roots.iter().filter(|(_, names)| names.len() > 1) {
-        let (names, root) = (first_of(names), shown_path(root));
+        let names = first_of(names);
+        let root = shown_path(root);
         let why = "what a cut upload left, only the user whose it was can go on with";
         findings.warn(format_args!("users {names}: all have {root}; {why} (transfer.partial)"));
     }
@@ -271,7 +272,8 @@ fn rates(settings: &Settings, findings: &mut Findings) {
 /// Whether more sessions may be than can have a data connection.
 fn too_few_ports(settings: &Settings, findings: &mut Findings) {
     let Some(ports) = &settings.server.passive_ports else { return };
-    let (ports, sessions) = (ports.count(), settings.server.sessions);
+    let ports = ports.count();
+    let sessions = settings.server.sessions;
     let words = match sessions {
         0 if ports < FEW_PORTS => "as many sessions as the system allows".to_owned(),
         _ if ports < sessions => format!("{sessions} sessions (limits.sessions)"),
@@ -329,7 +331,8 @@ fn log_in_reach(plan: &ServePlan, findings: &mut Findings) {
     roots.retain(|(_, root, _)| holds(root));
     let Some((_, root, _)) = roots.first() else { return };
     let more = if roots.iter().any(|(_, other, _)| other != root) { " and others" } else { "" };
-    let (log, root) = (shown_path(path), shown_path(root));
+    let log = shown_path(path);
+    let root = shown_path(root);
     let what_to_do = "whose users could read or change it; name a file elsewhere";
     findings.warn(format_args!("log.transfers: {log} is in {root}{more}, {what_to_do}"));
 }
@@ -367,7 +370,8 @@ fn ports(settings: &Settings, findings: &mut Findings) {
             taken.push(format!("{port} ({})", error.kind()));
         }
     }
-    let (all, free) = (ranges.count(), ranges.count() - taken.len());
+    let all = ranges.count();
+    let free = ranges.count() - taken.len();
     let named = first_of(&taken);
     match (free, taken.is_empty()) {
         (_, true) => findings.ok(format_args!("passive.ports: {all} of {all} can be had")),
@@ -388,7 +392,8 @@ fn any_port(settings: &Settings, findings: &mut Findings) {
     }
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let Some((low, high)) = range.trim().split_once(char::is_whitespace) else { return };
-    let (low, high) = (low.trim(), high.trim());
+    let low = low.trim();
+    let high = high.trim();
     let why = "a firewall or NAT in front has to let all of these in; with a range, that alone";
     findings.ok(format_args!("passive.ports: any of the kernel's, {low} to {high}: {why}"));
 }

@@ -141,7 +141,8 @@ impl Hooks {
     /// From now on does what the settings say, for which it is prepared.
     pub(super) fn set(&self, settings: &Settings) {
         let hook = settings.stored_hook.split_first().map(|(program, arguments)| {
-            let (program, arguments) = (program.clone(), arguments.to_vec());
+            let program = program.clone();
+            let arguments = arguments.to_vec();
             Arc::new(Hook { program, arguments, limit: settings.hook_timeout })
         });
         self.state().hook = hook;
@@ -247,7 +248,9 @@ impl Stored {
         command.env("FTP_BYTES", self.bytes.to_string());
         command.envs(self.local.iter().map(|path| ("FTP_LOCAL_PATH", path)));
         let mut child = command.spawn().map_err(|error| error.to_string())?;
-        let (start, group, mut pause) = (Instant::now(), Pid::from_child(&child), PAUSES.0);
+        let start = Instant::now();
+        let group = Pid::from_child(&child);
+        let mut pause = PAUSES.0;
         loop {
             match child.try_wait().map_err(|error| error.to_string())? {
                 Some(status) if status.success() => return Ok(()),
@@ -271,7 +274,9 @@ impl Stored {
     }
 
     fn complain(&self, why: &str) {
-        let (program, path, user) = (&self.hook.program, Escaped(&self.path), Escaped(&self.user));
+        let program = &self.hook.program;
+        let path = Escaped(&self.path);
+        let user = Escaped(&self.user);
         log::error!(target: LOG, "hooks.stored: {program} for {path} of {user}: {why}");
     }
 }
@@ -284,7 +289,8 @@ mod tests {
         let (program, arguments) = arguments.split_first().unwrap();
         let arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
         let hook = Arc::new(Hook { program: (*program).to_owned(), arguments, limit });
-        let (user, peer) = (b"u".to_vec(), [127, 0, 0, 1].into());
+        let user = b"u".to_vec();
+        let peer = [127, 0, 0, 1].into();
         Stored { hook, user, peer, path: b"/a b".to_vec(), local: None, bytes: 5 }
     }
 

@@ -1,8 +1,16 @@
-//! What the parts of `serve` have in common where they log.
+//! Where `serve` logs.
 
+use std::fmt::Display;
 use std::io;
+use std::sync::Arc;
 
+use ftp_server::{EventLog, LogFormat};
+use log::Level;
+
+use crate::console::messages::Messages;
+use crate::console::trace;
 use crate::exit::{Exit, Failure};
+use crate::options::Options;
 
 /// Where the server logs, as far as it is known here what there is to say.
 pub(super) const LOG: &str = "ftp_server";
@@ -10,4 +18,39 @@ pub(super) const LOG: &str = "ftp_server";
 /// A failure for want of a thread.
 pub(super) fn no_thread(what: &str, error: &io::Error) -> Failure {
     Failure::new(Exit::Internal, format!("no thread for {what}: {error}"))
+}
+
+/// The log of events, and what the program says of the server itself.
+pub(super) struct ServerLog {
+    pub(super) events: Arc<EventLog>,
+    messages: Messages,
+    pub(super) is_quiet: bool,
+}
+
+impl ServerLog {
+    /// Starts to log on standard error.
+    ///
+    /// # Errors
+    ///
+    /// `Internal` for want of a thread.
+    pub(super) fn start(
+        format: LogFormat,
+        options: &Options,
+        messages: &Messages,
+    ) -> Result<Self, Failure> {
+        let queue = messages.queued().map_err(|error| no_thread("the log", &error))?;
+        let events = EventLog::new(format, queue);
+        let events = Arc::new(events.with_sessions(options.is_verbose()));
+        trace::start_in(&events, options);
+        Ok(Self { events, messages: messages.clone(), is_quiet: options.is_quiet() })
+    }
+
+    /// Says something about the server, in the form of the log.
+    pub(super) fn say(&self, level: Level, text: &dyn Display) {
+        match self.events.format() {
+            _ if self.is_quiet => {}
+            LogFormat::Text => self.messages.say(text),
+            LogFormat::Json => self.events.message(level, text),
+        }
+    }
 }

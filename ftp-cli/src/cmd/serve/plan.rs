@@ -100,7 +100,8 @@ impl ServePlan {
         let mut lines = Vec::new();
         for (name, user) in self.settings.users.iter().filter(|(name, _)| self.is_overridden(name))
         {
-            let (name, origin) = (shown(name), user.origins.of("root"));
+            let name = shown(name);
+            let origin = user.origins.of("root");
             lines.push(format!(
                 "--user {name} stands in for users.{name} ({origin}), of which nothing counts"
             ));

@@ -152,7 +152,8 @@ impl Homes {
         let (found, capabilities) = Default::default();
         let remembered =
             there.first().map_or_else(Default::default, |home| Arc::clone(&home.remembered));
-        let (path, config) = (path.to_owned(), Arc::clone(&self.config));
+        let path = path.to_owned();
+        let config = Arc::clone(&self.config);
         let home = Arc::new(Home { path, quota, config, found, remembered, capabilities });
         there.push(Arc::clone(&home));
         home
@@ -165,7 +166,8 @@ impl Homes {
     ///
     /// `Local` if none of them can be used, or if sessions cannot be confined as they have to be.
     pub(super) fn look(&self) -> Result<Option<Kept>, Failure> {
-        let (mut walls, mut failure) = (None, None);
+        let mut walls = None;
+        let mut failure = None;
         for home in self.homes() {
             let shown = shown_path(&home.path);
             match home.open() {
@@ -343,7 +345,8 @@ mod tests {
                 let password = Some(
                     "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5".parse().unwrap(),
                 );
-                let (root, quota) = (root.path().to_owned(), *quota);
+                let root = root.path().to_owned();
+                let quota = *quota;
                 let rights = Rights::DROP_BOX;
                 let user = User { password, root, quota, rights, ..User::default() };
                 homes = homes.user(&number.to_string(), &user);
@@ -370,8 +373,8 @@ mod tests {
         fs::create_dir(&root).unwrap();
         fs::write(root.join("file"), [b'f'; 1_000]).unwrap();
         let mut homes = Homes::new(&ServerConfig::default());
-        let (limited, free) =
-            (homes.home(&root, QUOTA, Rights::FULL), homes.home(&root, 0, Rights::FULL));
+        let limited = homes.home(&root, QUOTA, Rights::FULL);
+        let free = homes.home(&root, 0, Rights::FULL);
         let left = |home: &Home| home.open().unwrap().quota().unwrap();
         assert_eq!(left(&limited), Some(QUOTA - 1_000));
         // Nobody has it open. Another walk would meet this.

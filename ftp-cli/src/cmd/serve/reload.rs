@@ -1,0 +1,84 @@
+//! A configuration that was read again: given to new sessions, or refused as a whole.
+
+use std::sync::Arc;
+
+use ftp_server::{Server, Tls};
+
+use super::certificate::Certificates;
+use super::hooks::Hooks;
+use super::logging::{LOG, no_thread};
+use super::plan::ServePlan;
+use super::settings::FIXED;
+use super::transfer_log::Transfers;
+use super::users::Kept;
+use crate::display::in_full;
+use crate::exit::Failure;
+
+/// What a reload changes.
+pub(super) struct Reload<'a> {
+    pub(super) server: &'a Server,
+    pub(super) certificates: &'a mut Certificates,
+    /// The certificate in force.
+    pub(super) tls: &'a mut Option<Tls>,
+    pub(super) transfers: &'a Transfers,
+    pub(super) hooks: &'a Arc<Hooks>,
+    /// The plan that the server was started with.
+    pub(super) started: &'a ServePlan,
+    /// The one in force.
+    pub(super) former: &'a ServePlan,
+}
+
+impl Reload<'_> {
+    /// Gives `plan` to new sessions, and says what differs from before. `None` if it could not, so
+    /// that nothing has changed; otherwise what keeps those sessions in their directories.
+    pub(super) fn to(self, plan: &ServePlan) -> Option<Option<Kept>> {
+        for key in plan.settings.changes(&self.started.settings) {
+            if FIXED.contains(&key) {
+                log::warn!(target: LOG, "{key} differs; it stays as it is until the next start");
+            }
+        }
+        let former = self.former;
+        let (kept, new_certificate) = match self.change(plan) {
+            Ok(changed) => changed,
+            Err(error) => {
+                log::error!(target: LOG, "{error}; nothing has changed");
+                return None;
+            }
+        };
+        for line in plan.overridden() {
+            log::warn!(target: LOG, "{line}");
+        }
+        let mut changes = plan.settings.changes(&former.settings);
+        changes.retain(|key| !FIXED.contains(key));
+        if new_certificate {
+            changes.push("the certificate");
+        }
+        let changes = if changes.is_empty() { "nothing".to_owned() } else { changes.join(", ") };
+        log::info!(target: LOG, "configuration read again; changed: {changes}");
+        Some(kept)
+    }
+
+    /// Looks at all that may fail, then changes it. Gives what keeps sessions in their directories,
+    /// and whether another certificate is shown.
+    fn change(self, plan: &ServePlan) -> Result<(Option<Kept>, bool), String> {
+        let loaded = self.certificates.load(&plan.settings).map_err(Failure::into_message)?;
+        let homes = plan.homes();
+        let kept = homes.look().map_err(Failure::into_message)?;
+        let log = self.transfers.prepare(plan.settings.log_transfers.as_deref());
+        let log = log.map_err(|failure| format!("log.transfers: {}", failure.message))?;
+        self.hooks
+            .prepare(&plan.settings)
+            .map_err(|error| no_thread("hooks", &error).into_message())?;
+        let config = plan.settings.server();
+        let changed = self.server.reconfigure_with_tls(config, homes, loaded.clone());
+        changed.map_err(|error| in_full(&error))?;
+        self.transfers.set(log);
+        self.hooks.set(&plan.settings);
+        let shown = std::mem::replace(self.tls, loaded);
+        let is_another = match (&*self.tls, shown) {
+            (Some(tls), Some(shown)) => tls.certificate() != shown.certificate(),
+            _ => false,
+        };
+        Ok((kept, is_another))
+    }
+}

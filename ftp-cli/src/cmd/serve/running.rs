@@ -1,0 +1,179 @@
+//! A server that runs, and what it needs until it ends.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ftp_server::{Activity, Cutter, Server, SessionInfo, Tls};
+use log::Level;
+
+use super::certificate::Certificates;
+use super::hooks::Hooks;
+use super::logging::{LOG, ServerLog, no_thread};
+use super::plan::{PlanError, ServePlan};
+use super::reload::Reload;
+use super::start::{start, sweep};
+use super::transfer_log::Transfers;
+use super::users::{Kept, Sweeper};
+use crate::exit::Failure;
+use crate::options::Options;
+use crate::options::values;
+
+pub(super) struct Running<'a> {
+    options: &'a Options,
+    server: Server,
+    /// The plan of the start, and the one in force.
+    started: Rc<ServePlan>,
+    plan: Rc<ServePlan>,
+    certificates: Certificates,
+    /// The certificate in force.
+    tls: Option<Tls>,
+    transfers: Arc<Transfers>,
+    hooks: Arc<Hooks>,
+    /// What keeps sessions in their directories.
+    kept: Option<Kept>,
+    sweeper: Option<Sweeper>,
+}
+
+impl<'a> Running<'a> {
+    /// Starts what the plan says.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from starting, with its exit code.
+    pub(super) fn start(
+        plan: ServePlan,
+        options: &'a Options,
+        log: &ServerLog,
+        hooks: Arc<Hooks>,
+    ) -> Result<Self, Failure> {
+        let mut certificates = Certificates::default();
+        let tls = certificates.load(&plan.settings)?;
+        let transfers = Arc::new(Transfers::new(plan.settings.run_as.clone()));
+        transfers.set(transfers.prepare(plan.settings.log_transfers.as_deref())?);
+        let mut builder = Server::builder();
+        if !log.is_quiet {
+            builder = builder.observer(Arc::clone(&log.events));
+        }
+        hooks.prepare(&plan.settings).map_err(|error| no_thread("hooks", &error))?;
+        hooks.set(&plan.settings);
+        builder = builder.observer(Arc::clone(&transfers)).observer(Arc::clone(&hooks));
+        let (server, kept) = start(&plan, tls.clone(), builder)?;
+        let sweeper = sweep(&plan, None);
+        let started = Rc::new(plan);
+        let plan = Rc::clone(&started);
+        Ok(Self {
+            options,
+            server,
+            started,
+            plan,
+            certificates,
+            tls,
+            transfers,
+            hooks,
+            kept,
+            sweeper,
+        })
+    }
+
+    /// What ends all transfers at once.
+    pub(super) fn cutter(&self) -> Cutter {
+        self.server.cutter()
+    }
+
+    /// Says where the server listens, to whom, and what is odd about that.
+    pub(super) fn announce(&self, log: &ServerLog) {
+        listening(&self.server).iter().for_each(|line| log.say(Level::Info, line));
+        if let Some(tls) = self.tls.as_ref().filter(|_| self.plan.settings.tls.self_signed) {
+            log.say(Level::Info, &format_args!("clients know this server by --pin {}", tls.pin()));
+        }
+        self.kept.iter().for_each(Kept::tell);
+        for line in self.plan.overridden().into_iter().chain(self.plan.lost(self.options)) {
+            log.say(Level::Warn, &format_args!("warning: {line}"));
+        }
+        self.plan.in_words().iter().for_each(|line| log.say(Level::Info, line));
+    }
+
+    /// Opens again and reads again what SIGHUP is about.
+    pub(super) fn reload(&mut self, log: &ServerLog) {
+        // Whatever the file says now: who renames a log waits for it.
+        let is_open = self.transfers.open_again();
+        let has_file = self.options.has("config");
+        if !has_file && self.started.settings.tls.certificate.is_none() {
+            if is_open {
+                log::info!(target: LOG, "log.transfers was opened again");
+            }
+            return;
+        }
+        let plan = match self.plan.again(self.options) {
+            Ok(plan) => plan,
+            Err(PlanError { lines, failure }) => {
+                lines.iter().for_each(|line| log::error!(target: LOG, "{line}"));
+                log::error!(target: LOG, "{}; nothing has changed", failure.message);
+                return;
+            }
+        };
+        let reload = Reload {
+            server: &self.server,
+            certificates: &mut self.certificates,
+            tls: &mut self.tls,
+            transfers: &self.transfers,
+            hooks: &self.hooks,
+            started: &self.started,
+            former: &self.plan,
+        };
+        let Some(kept) = reload.to(&plan) else { return };
+        log.events.set_format(plan.settings.log_format);
+        if kept != self.kept {
+            kept.iter().for_each(Kept::tell);
+        }
+        self.kept = kept;
+        self.sweeper = sweep(&plan, self.sweeper.take());
+        self.plan = Rc::new(plan);
+    }
+
+    /// Waits for transfers as long as the plan says, and ends.
+    pub(super) fn shut_down(self, log: &ServerLog) {
+        drop(self.sweeper);
+        let grace = self.plan.settings.shutdown_grace;
+        let start = Instant::now();
+        if let Some(waits) = waits_for(&self.server, grace) {
+            log.say(Level::Info, &waits);
+        }
+        let report = self.server.shutdown(grace);
+        // What was stored while transfers could finish has its program, too.
+        self.hooks.finish(grace.saturating_sub(start.elapsed()));
+        self.transfers.flush();
+        let drained = report.drained;
+        let cut = report.cut + report.stuck;
+        let resumed = report.resumptions.resumed;
+        let missed = report.resumptions.missed;
+        let tls = match resumed + missed {
+            0 => String::new(),
+            _ => format!("; data connections under TLS that resumed: {resumed}, did not: {missed}"),
+        };
+        log.say(Level::Info, &format_args!("stopped; sessions ended: {drained}, cut: {cut}{tls}"));
+    }
+}
+
+/// Where the server listens, a line for each way to greet.
+fn listening(server: &Server) -> Vec<String> {
+    let line = |how: &str, all: Vec<String>| {
+        (!all.is_empty()).then(|| format!("listening {how} {}", all.join(", ")))
+    };
+    let clear = line("on", server.local_addrs().map(|at| at.to_string()).collect());
+    let implicit = server.implicit_addrs().map(|at| at.to_string()).collect();
+    clear.into_iter().chain(line("with TLS from the start on", implicit)).collect()
+}
+
+/// What the end of the server waits for, if for anything.
+fn waits_for(server: &Server, grace: Duration) -> Option<String> {
+    let is_busy = |session: &SessionInfo| session.activity != Activity::Idle;
+    let transfers = match server.sessions().iter().filter(|session| is_busy(session)).count() {
+        0 => return None,
+        1 => "1 transfer".to_owned(),
+        count => format!("{count} transfers"),
+    };
+    let grace = values::show(grace);
+    Some(format!("stopping: waiting up to {grace} for {transfers}; a second signal ends them now"))
+}

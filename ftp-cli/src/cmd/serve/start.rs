@@ -1,0 +1,68 @@
+//! From a plan to a server that listens.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use ftp_server::{Server, ServerBuilder, Tls};
+
+use super::logging::LOG;
+use super::plan::ServePlan;
+use super::settings::{available, has_ipv6};
+use super::users::{Kept, Sweeper};
+use crate::display::in_full;
+use crate::exit::{Exit, Failure};
+
+/// The server, and what keeps its sessions in their directories.
+pub(super) fn start(
+    plan: &ServePlan,
+    tls: Option<Tls>,
+    mut builder: ServerBuilder,
+) -> Result<(Server, Option<Kept>), Failure> {
+    if let Some(tls) = tls {
+        builder = builder.tls(tls);
+    }
+    for address in available(&plan.settings.implicit, has_ipv6) {
+        builder = builder.implicit_tls(address);
+    }
+    let addresses = available(&plan.settings.listen, has_ipv6);
+    let homes = Arc::new(plan.homes());
+    let run_as = plan.settings.run_as.clone();
+    let builder = builder.config(plan.settings.server()).authenticator(Arc::clone(&homes));
+    let looked = Arc::new(OnceLock::new());
+    let found = Arc::clone(&looked);
+    // Whoever serves the directories is to be able to open them.
+    let builder = builder.once_bound(move || {
+        run_as.map_or(Ok(()), |run_as| run_as.give_up_root())?;
+        match found.get_or_init(|| homes.look()) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(io::Error::other("no directory to serve")),
+        }
+    });
+    let bound = builder.bind_all(&addresses);
+    let server = bound.map_err(|error| {
+        // An address that cannot be had is a matter of the network.
+        let exit = match error {
+            ftp_server::Error::Bind { .. } | ftp_server::Error::Address(_) => Exit::Network,
+            ftp_server::Error::OnceBound(_) => Exit::Usage,
+            _ => Exit::Internal,
+        };
+        match looked.get() {
+            Some(Err(failure)) => failure.clone(),
+            _ => Failure::new(exit, in_full(&error)),
+        }
+    })?;
+    let kept = looked.get().and_then(|looked| looked.clone().ok().flatten());
+    Ok((server, kept))
+}
+
+/// Tidies the directories of a plan up. Without a thread for it that waits for the next start. What
+/// looks after the same ones goes on: to walk through all of them again at each signal is much work
+/// for nothing.
+pub(super) fn sweep(plan: &ServePlan, former: Option<Sweeper>) -> Option<Sweeper> {
+    let homes = plan.homes();
+    if let Some(former) = former.filter(|former| former.is_for(&homes)) {
+        return Some(former);
+    }
+    let failed = |error| log::warn!(target: LOG, "no thread to tidy up in: {error}");
+    Sweeper::start(&homes).map_err(failed).ok()
+}
