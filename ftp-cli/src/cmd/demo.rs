@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ftp_client::{Client, EntryKind, Extended, ListLimits, Mode, Tls, fxp};
+use ftp_client::{Client, ClientBuilder, EntryKind, Extended, ListLimits, Mode, Tls, fxp};
 use ftp_proto::{Network, RepresentationType};
 use ftp_server::{Rights, Server, ServerConfig, TlsPolicy};
 use log::LevelFilter;
@@ -46,7 +46,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         let writer = Dialogue::Writer(Box::new(dialogue.clone()));
         trace::install(writer, &Messages::new(io::sink(), false), LevelFilter::Off);
     }
-    let (messages, watches) = (stdio.messages.clone(), stdio.is_process);
+    let messages = stdio.messages.clone();
+    let watches = stdio.is_process;
     let output = &mut *stdio.output;
     let mut demo = Demo {
         output,
@@ -86,70 +87,120 @@ struct Demo<'a> {
     root: PathBuf,
 }
 
+/// A failure of this program or this computer.
+fn internal(what: &str, error: &dyn Display) -> Failure {
+    Failure::new(Exit::Internal, format!("{what}: {error}"))
+}
+
+/// A client with a limit for all that it does.
+fn builder() -> ClientBuilder {
+    Client::builder().overall(Some(LONGEST))
+}
+
+/// Connects to a server of the demo and logs in.
+fn connect(
+    address: SocketAddr,
+    password: &[u8],
+    builder: ClientBuilder,
+) -> Result<Client, Failure> {
+    let mut client = builder.connect(&address.to_string())?;
+    client.login("demo", password)?;
+    Ok(client)
+}
+
+/// Starts a server without TLS, which other servers may copy to and from.
+fn serve(host: &str, directory: &Path, password: &[u8]) -> Result<Server, Failure> {
+    let fxp_networks = Network::parse(b"127.0.0.0/8").into_iter().collect();
+    let config = ServerConfig { fxp_networks, ..ServerConfig::default() };
+    let rights = Rights::FULL | Rights::FXP;
+    let builder = Server::builder().config(config).root(directory);
+    let server = builder.user("demo", password, rights).bind((host, 0));
+    server.map_err(|error| internal("cannot start the server", &error))
+}
+
 impl Demo<'_> {
+    /// Shows all of it. Gives how many checks passed.
     fn run(&mut self) -> Result<u32, Failure> {
         let start = Instant::now();
-        let internal = |what: &str, error: &dyn Display| {
-            Failure::new(Exit::Internal, format!("{what}: {error}"))
-        };
         let root = tempfile::Builder::new().prefix("ftp-cli-demo-").tempdir();
         let root = root.map_err(|error| Failure::local("temporary directory", &error))?;
         root.path().clone_into(&mut self.root);
         let _unless_it_has_something = Empty(root.path().to_owned());
         if self.watches {
-            let (place, messages) = (root.path().to_owned(), self.messages.clone());
-            let ending = Arc::clone(&self.ending);
-            signals::on_signals(false, move |signal| {
-                let _until_the_end = ending.lock();
-                // The server may be making a file in it just now, and again.
-                let start = Instant::now();
-                while fs::remove_dir_all(&place).is_err()
-                    && place.exists()
-                    && start.elapsed() < CLEANING
-                {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                signals::end(signal, &messages, &Events::default());
-            })?;
+            self.clean_up_at_a_signal(root.path())?;
         }
         // Nobody else can know it, so nobody else on this computer can log in meanwhile.
         let password = root.path().as_os_str().as_encoded_bytes().to_vec();
-        let serve = |host: &str, directory: &Path| {
-            let fxp_networks = Network::parse(b"127.0.0.0/8").into_iter().collect();
-            let config = ServerConfig { fxp_networks, ..ServerConfig::default() };
-            let rights = Rights::FULL | Rights::FXP;
-            let builder = Server::builder().config(config).root(directory);
-            let server = builder.user("demo", &*password, rights).bind((host, 0));
-            server.map_err(|error| internal("cannot start the server", &error))
-        };
-        let server = serve("127.0.0.1", root.path())?;
+        let server = serve("127.0.0.1", root.path(), &password)?;
         let address = server.local_addr();
         self.step(&format_args!("a server on {address}, in an empty temporary directory"))?;
+        let generated = Generated::new();
+        self.simple(address, &password)?;
+        self.active(address, &password)?;
+        self.large(address, &password, &generated)?;
+        self.encrypted(root.path(), &password)?;
+        self.between_servers(address, root.path(), &password, &generated)?;
+        let report = server.shutdown(Duration::from_secs(5));
+        self.check(report.cut + report.stuck == 0, &"every session ended by itself")?;
+        let place = root.path().to_owned();
+        root.close().map_err(|error| Failure::local("temporary directory", &error))?;
+        self.check(!place.exists(), &"nothing is left behind")?;
+        let seconds = start.elapsed().as_secs_f64();
+        self.step(&format_args!("done in {seconds:.1} s"))?;
+        Ok(self.checks)
+    }
 
+    /// Lets a signal remove the directory before it ends the process.
+    fn clean_up_at_a_signal(&self, directory: &Path) -> Result<(), Failure> {
+        let directory = directory.to_owned();
+        let messages = self.messages.clone();
+        let ending = Arc::clone(&self.ending);
+        signals::on_signals(false, move |signal| {
+            let _until_the_end = ending.lock();
+            // The server may be making a file in it just now, and again.
+            let start = Instant::now();
+            while fs::remove_dir_all(&directory).is_err()
+                && directory.exists()
+                && start.elapsed() < CLEANING
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            signals::end(signal, &messages, &Events::default());
+        })
+    }
+
+    /// A small file and text, by PASV.
+    fn simple(&mut self, address: SocketAddr, password: &[u8]) -> Result<(), Failure> {
         self.step(&"first by PASV (RFC 959), whose reply spells out address and port")?;
-        let builder = || Client::builder().overall(Some(LONGEST));
-        let connect_to = |address: SocketAddr, builder: ftp_client::ClientBuilder| {
-            let mut client = builder.connect(&address.to_string())?;
-            client.login("demo", &password)?;
-            Ok::<_, ftp_client::Error>(client)
-        };
-        let connect = |builder| connect_to(address, builder);
-        let mut client = connect(builder().epsv(Extended::Never))?;
+        let mut client = connect(address, password, builder().epsv(Extended::Never))?;
         self.licence(&mut client)?;
         self.step(
             &"as text (TYPE A): on the wire each line ends in CR LF, in files as is usual here",
         )?;
         self.text(&mut client)?;
-        client.quit()?;
+        Ok(client.quit()?)
+    }
+
+    /// The small file, by PORT and EPRT.
+    fn active(&mut self, address: SocketAddr, password: &[u8]) -> Result<(), Failure> {
         self.step(&"in active mode, where the server connects to the client: PORT, then EPRT")?;
         for eprt in [Extended::Never, Extended::Always] {
-            let mut client = connect(builder().mode(Mode::Active).eprt(eprt))?;
+            let mut client = connect(address, password, builder().mode(Mode::Active).eprt(eprt))?;
             self.licence(&mut client)?;
             client.quit()?;
         }
+        Ok(())
+    }
+
+    /// A large file by EPSV, also from its middle on.
+    fn large(
+        &mut self,
+        address: SocketAddr,
+        password: &[u8],
+        generated: &Generated,
+    ) -> Result<(), Failure> {
         self.step(&"then by EPSV (RFC 2428), whose reply is a port alone, and with a bigger file")?;
-        let generated = Generated::new();
-        let mut client = connect(builder())?;
+        let mut client = connect(address, password, builder())?;
         self.put(&mut client, "64 MiB.bin", &mut generated.from(0), LENGTH)?;
         self.list(&mut client)?;
         self.get(&mut client, "64 MiB.bin", &mut generated.from(0), 0, LENGTH)?;
@@ -159,17 +210,24 @@ impl Demo<'_> {
         self.put(&mut client, "half.bin", &mut generated.from(0), half)?;
         self.resume(&mut client, "half.bin", &mut generated.from(half), half)?;
         self.get(&mut client, "half.bin", &mut generated.from(0), 0, LENGTH)?;
-        client.quit()?;
+        Ok(client.quit()?)
+    }
 
-        self.encrypted(root.path(), &password)?;
-
-        let place = root.path().join("other");
+    /// The large file from that server to a second one, forward and in reverse.
+    fn between_servers(
+        &mut self,
+        address: SocketAddr,
+        root: &Path,
+        password: &[u8],
+        generated: &Generated,
+    ) -> Result<(), Failure> {
+        let place = root.join("other");
         fs::create_dir(&place).map_err(|error| Failure::local("temporary directory", &error))?;
-        let other = serve("127.0.0.2", &place)?;
+        let other = serve("127.0.0.2", &place, password)?;
         let address_of_other = other.local_addr();
         self.step(&format_args!("last from that server to another on {address_of_other} (FXP)"))?;
-        let mut source = connect(builder())?;
-        let mut target = connect_to(address_of_other, builder())?;
+        let mut source = connect(address, password, builder())?;
+        let mut target = connect(address_of_other, password, builder())?;
         for (direction, name, what) in [
             (fxp::Direction::TargetListens, "copied.bin", "the target listens"),
             (fxp::Direction::SourceListens, "reverse.bin", "in reverse: the source listens"),
@@ -181,15 +239,7 @@ impl Demo<'_> {
         source.quit()?;
         target.quit()?;
         let report = other.shutdown(Duration::from_secs(5));
-        self.check(report.cut + report.stuck == 0, &"every session there ended by itself")?;
-        let report = server.shutdown(Duration::from_secs(5));
-        self.check(report.cut + report.stuck == 0, &"every session ended by itself")?;
-        let place = root.path().to_owned();
-        root.close().map_err(|error| Failure::local("temporary directory", &error))?;
-        self.check(!place.exists(), &"nothing is left behind")?;
-        let seconds = start.elapsed().as_secs_f64();
-        self.step(&format_args!("done in {seconds:.1} s"))?;
-        Ok(self.checks)
+        self.check(report.cut + report.stuck == 0, &"every session there ended by itself")
     }
 
     /// The same over TLS, with a certificate that is made for it, and known by its pin.
@@ -257,7 +307,8 @@ impl Demo<'_> {
     ) -> Result<(), Failure> {
         let mut download =
             if offset > 0 { client.retrieve_from(name, offset)? } else { client.retrieve(name)? };
-        let (mut came, mut want) = (vec![0; BLOCK], vec![0; BLOCK]);
+        let mut came = vec![0; BLOCK];
+        let mut want = vec![0; BLOCK];
         let mut same = true;
         loop {
             let length = match download.read(&mut came) {
@@ -317,7 +368,8 @@ impl Demo<'_> {
         let lines = TEXT.iter().filter(|byte| **byte == b'\n').count();
         let as_read = |client: &mut Client, representation| {
             client.set_representation(representation);
-            let (mut download, mut content) = (client.retrieve("text")?, Vec::new());
+            let mut download = client.retrieve("text")?;
+            let mut content = Vec::new();
             // An error, too: finish() says what it was.
             let _ = download.read_to_end(&mut content);
             download.finish()?;

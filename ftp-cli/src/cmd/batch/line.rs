@@ -46,7 +46,9 @@ pub(super) const USAGES: [(&str, &str); 13] = [
 /// `Usage`: a quote that is not closed, a `\` at the end.
 pub(super) fn words(line: &[u8]) -> Result<Vec<Vec<u8>>, Failure> {
     let wrong = |what: &str| Err(Failure::usage(what).alone());
-    let (mut words, mut word, mut rest) = (Vec::new(), None::<Vec<u8>>, line.iter());
+    let mut words = Vec::new();
+    let mut word = None::<Vec<u8>>;
+    let mut rest = line.iter();
     while let Some(byte) = rest.next() {
         match byte {
             b' ' | b'\t' | b'\r' => words.extend(word.take()),
