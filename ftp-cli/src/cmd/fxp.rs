@@ -1,14 +1,16 @@
 //! `fxp SRC-URL DST-URL`: a file from server to server, without passing here.
 
+use std::ffi::OsStr;
+
 use ftp_client::fxp::{self, Direction, Resume, Side};
 use ftp_client::{Client, Entered, Error, Place, Verb};
-use ftp_proto::RepresentationType;
+use ftp_proto::{FtpUrl, RepresentationType};
 use log::LevelFilter;
 
 use super::mirror;
 use crate::connect::credentials::Finder;
 use crate::connect::dialler::{self, Dialler};
-use crate::connect::retry::{Retrying, Witness};
+use crate::connect::retry::Witness;
 use crate::connect::sessions::Sessions;
 use crate::console::progress::is_talkative;
 use crate::console::signals::Cleanup;
@@ -21,86 +23,115 @@ use crate::options::urls;
 use crate::options::values;
 use crate::report::events::Events;
 use crate::report::json::Object;
+use crate::transfer::options::TransferOptions;
 use crate::transfer::target::name_of;
 
-pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
-    let [source, target] = options.operands.as_slice() else {
-        return Err(Failure::usage("fxp needs two URLs: ftp-cli fxp SRC-URL DST-URL"));
-    };
-    let (source, target) = (urls::parse(source)?, urls::parse(target)?);
-    let is_tree = options.has("recursive");
-    if source.is_directory() && !is_tree {
-        let message = format!("{source} names a directory; fxp copies one with -r");
-        return Err(Failure::usage(message));
-    }
-    let only_of_trees = [
-        "jobs",
-        "create-dirs",
-        "include",
-        "exclude",
-        "dry-run",
-        "size-only",
-        "listing",
-        "delete",
-        "max-delete",
-    ];
-    if let (Some(long), false) = (options.last_of(&only_of_trees), is_tree) {
-        return Err(Failure::usage(format!("--{long} is about trees: it needs -r")));
-    }
-    for url in [&source, &target] {
-        if url.representation() == Some(RepresentationType::Ascii) {
-            let message = format!("{url}: fxp copies byte for byte, not as ;type=a says");
+/// Options that are about trees alone.
+const ONLY_OF_TREES: [&str; 9] = [
+    "jobs",
+    "create-dirs",
+    "include",
+    "exclude",
+    "dry-run",
+    "size-only",
+    "listing",
+    "delete",
+    "max-delete",
+];
+
+/// What is to be copied where.
+struct FxpOptions {
+    source: FtpUrl,
+    target: FtpUrl,
+    /// Whether it is a tree.
+    recursive: bool,
+    choice: fxp::Options,
+    transfer: TransferOptions,
+}
+
+impl FxpOptions {
+    /// Reads options and operands.
+    ///
+    /// # Errors
+    ///
+    /// `Usage`: what is no URL, a value that is none, an option that has no effect.
+    fn from_options(options: &Options) -> Result<Self, Failure> {
+        let [source, target] = options.operands.as_slice() else {
+            return Err(Failure::usage("fxp needs two URLs: ftp-cli fxp SRC-URL DST-URL"));
+        };
+        let source = urls::parse(source)?;
+        let target = urls::parse(target)?;
+        let recursive = options.has("recursive");
+        if source.is_directory() && !recursive {
+            let message = format!("{source} names a directory; fxp copies one with -r");
             return Err(Failure::usage(message));
         }
+        if let (Some(long), false) = (options.last_of(&ONLY_OF_TREES), recursive) {
+            return Err(Failure::usage(format!("--{long} is about trees: it needs -r")));
+        }
+        for url in [&source, &target] {
+            if url.representation() == Some(RepresentationType::Ascii) {
+                let message = format!("{url}: fxp copies byte for byte, not as ;type=a says");
+                return Err(Failure::usage(message));
+            }
+        }
+        let listeners =
+            [("source", Direction::SourceListens), ("target", Direction::TargetListens)];
+        let direction = options.parsed("listen", |text| values::word(text, &listeners))?;
+        let address = dialler::address_rule(options)?;
+        let transfer = TransferOptions::from_options(options)?;
+        let choice = fxp::Options {
+            direction: direction.unwrap_or_default(),
+            resume: if transfer.resume { Resume::Find } else { Resume::No },
+            address: address.unwrap_or_default(),
+            ..fxp::Options::default()
+        };
+        Ok(Self { source, target, recursive, choice, transfer })
     }
-    let listeners = [("source", Direction::SourceListens), ("target", Direction::TargetListens)];
-    let choice = fxp::Options {
-        direction: options
-            .parsed("listen", |text| values::word(text, &listeners))?
-            .unwrap_or_default(),
-        resume: if options.has("continue") { Resume::Find } else { Resume::No },
-        address: dialler::address_rule(options)?.unwrap_or_default(),
-        ..fxp::Options::default()
-    };
-    if is_tree {
-        return mirror::across(options, stdio, [&source, &target], choice);
+
+    /// The name under which the file goes into a directory: the one that it has at the source.
+    fn name_below(&self) -> Result<Option<&OsStr>, Failure> {
+        match self.target.is_directory() {
+            true => name_of(self.source.path()).map(Some),
+            false => Ok(None),
+        }
     }
-    let under = match target.is_directory() {
-        // The name that it has at the source.
-        true => Some(name_of(source.path())?),
-        false => None,
-    };
-    let retrying = Retrying::from_options(options)?;
-    let dialler = Dialler::from_options(options)?.for_all(&[&source, &target])?;
+}
+
+pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
+    let wanted = FxpOptions::from_options(options)?;
+    let FxpOptions { source, target, .. } = &wanted;
+    if wanted.recursive {
+        return mirror::across(options, stdio, [source, target], wanted.choice);
+    }
+    let name = wanted.name_below()?;
+    let dialler = Dialler::from_options(options)?.for_all(&[source, target])?;
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
     let dialler = dialler.stopped_by(&cleanup);
     let messages = stdio.messages.clone();
-    let [of_source, of_target] = Finder::new(options, &messages).find_both([&source, &target])?;
+    let [of_source, of_target] = Finder::new(options, &messages).find_both([source, target])?;
     // The same server twice is two connections: each is busy with its part.
     let mut from = Sessions::with(options, dialler.clone(), messages.clone());
-    from.log_in_as(&source, of_source);
+    from.log_in_as(source, of_source);
     let mut at = Sessions::with(options, dialler, messages.clone());
-    at.log_in_as(&target, of_target);
+    at.log_in_as(target, of_target);
 
-    let copy_at = match under {
+    let copy_at = match name {
         Some(name) => target.below(name.as_encoded_bytes()).to_string(),
         None => target.to_string(),
     };
     let about =
         |object: Object| object.text("source", &source.to_string()).text("target", &copy_at);
-    let copied = retrying.persist(&Witness::new(options, stdio, &cleanup), &about, |anew| {
-        let clients = [from.client(&source)?, at.client(&target)?];
-        let place = under.map(|name| Place::inside(&target, name.as_encoded_bytes()));
-        let places = [Place::of(&source), place.unwrap_or_else(|| Place::of(&target))];
-        let choice = if anew { fxp::Options { resume: Resume::No, ..choice } } else { choice };
+    let witness = Witness::new(options, stdio, &cleanup);
+    let copied = wanted.transfer.retrying.persist(&witness, &about, |anew| {
+        let clients = [from.client(source)?, at.client(target)?];
         stdio.events.tell(&|| about(Object::event("start")));
-        let copied = copy(clients, places, choice)
-            .map_err(|error| Failure::from(&error).about(format_args!("{source} to {target}")));
+        let copied = try_once(&wanted, name, clients, anew);
         if copied.as_ref().is_err_and(Failure::is_end_of_connection) {
             // Which of the two ended is not always known.
-            from.drop_client(&source);
-            at.drop_client(&target);
+            from.drop_client(source);
+            at.drop_client(target);
         }
         copied
     });
@@ -120,6 +151,21 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         failure.told = true;
         failure
     })
+}
+
+/// One try; `anew` from byte 0, whatever the target has.
+fn try_once(
+    wanted: &FxpOptions,
+    name: Option<&OsStr>,
+    clients: [&mut Client; 2],
+    anew: bool,
+) -> Result<fxp::Report, Failure> {
+    let FxpOptions { source, target, choice, .. } = wanted;
+    let place = name.map(|name| Place::inside(target, name.as_encoded_bytes()));
+    let places = [Place::of(source), place.unwrap_or_else(|| Place::of(target))];
+    let choice = if anew { fxp::Options { resume: Resume::No, ..*choice } } else { *choice };
+    copy(clients, places, choice)
+        .map_err(|error| Failure::from(&error).about(format_args!("{source} to {target}")))
 }
 
 /// How many bytes were moved, as far as that is known.

@@ -11,6 +11,7 @@ mod execute;
 mod filter;
 mod local_tree;
 mod names;
+mod options;
 mod plan;
 mod probe;
 mod trees;
@@ -22,12 +23,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Instant;
 
-use ftp_client::{FtpUrl, ListOptions, ListingForm, PlannedDirectory, RateLimit, fxp};
+use ftp_client::{FtpUrl, Place, fxp};
 use log::LevelFilter;
 
 use self::names::{Names, learn_names};
 use crate::connect::credentials::Finder;
-use crate::connect::retry::{Retrying, Witness};
+use crate::connect::retry::Witness;
 use crate::connect::sessions::Sessions;
 use crate::console::output;
 use crate::console::progress::{Board, When, is_talkative};
@@ -38,20 +39,16 @@ use crate::display::{self, shown, shown_path};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::urls;
-use crate::options::values;
 use crate::remote::path::{self, join};
 use crate::report::events::Events;
 use crate::report::json::Object;
 use compare::Rule;
 use copy::{Across, Down, Far, Up};
 use execute::{CopyJob, Naming, Telling, Totals, act};
-use filter::Filter;
 use local_tree::Directory;
+use options::MirrorOptions;
 use plan::{Plan, Wish};
 use trees::{LocalTree, NoTree, RemoteTree, Side, is_refused};
-
-/// As many connections as anybody's server stands.
-const MOST_JOBS: usize = 64;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [source, target] = options.operands.as_slice() else {
@@ -70,12 +67,14 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             Err(Failure::usage(message))
         }
         (true, false) => {
-            let (url, here) = (urls::parse(source)?, Path::new(target));
+            let url = urls::parse(source)?;
+            let here = Path::new(target);
             let done = Mirror::new(options, stdio, &[&url])?.down(&url, here, stdio);
             told(done, [url.to_string().as_bytes(), target.as_bytes()], stdio)
         }
         (false, true) => {
-            let (here, url) = (Path::new(source), urls::parse(target)?);
+            let here = Path::new(source);
+            let url = urls::parse(target)?;
             let done = Mirror::new(options, stdio, &[&url])?.up(here, &url, stdio);
             told(done, [source.as_bytes(), url.to_string().as_bytes()], stdio)
         }
@@ -118,23 +117,12 @@ fn is_remote(operand: &OsString) -> bool {
     colon.is_some_and(|colon| slash.is_none_or(|slash| colon < slash))
 }
 
-/// What the options say.
+/// A mirror that is about to be made.
 struct Mirror<'a> {
     options: &'a Options,
-    choice: Filter,
-    list: ListOptions,
-    size_only: bool,
-    deletes: bool,
-    max_delete: Option<usize>,
-    is_dry: bool,
-    jobs: usize,
-    creates_parents: bool,
-    resumes: bool,
-    each: bool,
+    wanted: MirrorOptions,
     is_talkative: bool,
     when: When,
-    rate_limit: Option<RateLimit>,
-    retrying: Retrying,
     cleanup: Cleanup,
     events: Events,
 }
@@ -147,38 +135,13 @@ impl<'a> Mirror<'a> {
                 return Err(Failure::usage(message));
             }
         }
-        let forms =
-            [("auto", ListingForm::Auto), ("mlsd", ListingForm::Mlsd), ("list", ListingForm::List)];
-        let form = options.parsed("listing", |text| values::word(text, &forms))?;
-        let number = |text: &str| {
-            text.parse::<usize>().map_err(|_| format!("\"{text}\" is not a whole number"))
-        };
-        let max_delete = options.parsed("max-delete", number)?;
-        if max_delete.is_some() && !options.has("delete") {
-            return Err(Failure::usage("--max-delete limits --delete, which is not given"));
-        }
-        let jobs = options.parsed("jobs", number)?.unwrap_or(1);
-        if !(1..=MOST_JOBS).contains(&jobs) {
-            return Err(Failure::usage(format!("--jobs: 1 to {MOST_JOBS}, not {jobs}")));
-        }
-        let choice = Filter::from_options(options)?;
+        let wanted = MirrorOptions::from_options(options)?;
         trace::start(options, &stdio.messages, LevelFilter::Warn)?;
         Ok(Self {
             options,
-            choice,
-            list: ListOptions { all: true, form: form.unwrap_or_default() },
-            size_only: options.has("size-only"),
-            deletes: options.has("delete"),
-            max_delete,
-            is_dry: options.has("dry-run"),
-            jobs,
-            creates_parents: options.has("create-dirs"),
-            resumes: options.has("continue"),
-            each: options.is_verbose(),
+            wanted,
             is_talkative: is_talkative(options, stdio),
             when: When::from_options(options)?,
-            rate_limit: options.parsed("limit-rate", values::rate)?.map(RateLimit::new),
-            retrying: Retrying::from_options(options)?,
             cleanup: Cleanup::watch(stdio)?,
             events: stdio.events.clone(),
         })
@@ -192,11 +155,11 @@ impl<'a> Mirror<'a> {
         };
         let mut sessions = Sessions::new(self.options, stdio, &self.cleanup)?;
         let top = top_of(url);
-        let rule = if self.size_only { Rule::SizeOnly } else { Rule::SameTime };
+        let rule = if self.wanted.size_only { Rule::SizeOnly } else { Rule::SameTime };
         let wish = self.wish(rule, false);
         let mut plan = self.insist(stdio, url, || {
             let client = sessions.client(url)?;
-            let mut source = RemoteTree::new(client, &top, self.list);
+            let mut source = RemoteTree::new(client, &top, self.wanted.list);
             self.look_at(&mut source)?;
             match &found {
                 Some(ground) => Plan::make(&mut source, &mut LocalTree(ground), false, &wish),
@@ -221,10 +184,11 @@ impl<'a> Mirror<'a> {
         let carriers = self.sessions(sessions, &plan).map(|sessions| {
             let names = Names::UNKNOWN;
             let from = Far { sessions, url, top: &top, takes_times: false, names };
-            Box::new(Down::new(from, &ground, self.resumes)) as CopyJob<'_>
+            Box::new(Down::new(from, &ground, self.wanted.transfer.resume)) as CopyJob<'_>
         });
         let carriers = carriers.collect();
-        let (there, local) = (|path: &[u8]| named(url, path), |path: &[u8]| below(here, path));
+        let there = |path: &[u8]| named(url, path);
+        let local = |path: &[u8]| below(here, path);
         let done = self.act(&plan, carriers, (&there, &local), stdio);
         if plan.copies.is_empty() {
             return done;
@@ -243,7 +207,7 @@ impl<'a> Mirror<'a> {
         let (plan, takes_times, is_sure) = self.insist(stdio, url, || {
             let client = sessions.client(url)?;
             let takes_times = self.takes_times(client)?;
-            let mut target = RemoteTree::new(client, &top, self.list);
+            let mut target = RemoteTree::new(client, &top, self.wanted.list);
             let (is_new, is_sure) = self.look_for(&mut target)?;
             let wish = self.wish_for_server(takes_times);
             let plan = Plan::make(&mut LocalTree(&ground), &mut target, is_new, &wish)?;
@@ -255,13 +219,15 @@ impl<'a> Mirror<'a> {
         }
         let plan = self.make_top(plan, &mut sessions, (url, &top), is_sure)?;
         let names = learn_names(&mut sessions, url, &top, &plan)?;
-        let is_watched = !self.board(&plan, stdio).is_hidden() || self.rate_limit.is_some();
+        let is_watched =
+            !self.board(&plan, stdio).is_hidden() || self.wanted.transfer.rate_limit.is_some();
         let carriers = self.sessions(sessions, &plan).map(|sessions| {
             let to = Far { sessions, url, top: &top, takes_times, names };
-            Box::new(Up::new(&ground, to, is_watched, self.resumes)) as CopyJob<'_>
+            Box::new(Up::new(&ground, to, is_watched, self.wanted.transfer.resume)) as CopyJob<'_>
         });
         let carriers = carriers.collect();
-        let (local, there) = (|path: &[u8]| below(here, path), |path: &[u8]| named(url, path));
+        let local = |path: &[u8]| below(here, path);
+        let there = |path: &[u8]| named(url, path);
         self.act(&plan, carriers, (&local, &there), stdio)
     }
 
@@ -278,14 +244,15 @@ impl<'a> Mirror<'a> {
         // The same server twice is two connections: each is busy with its part of a copy.
         let mut targets = Sessions::new(self.options, stdio, &self.cleanup)?;
         targets.log_in_as(to, of_target);
-        let (top_from, top_to) = (top_of(from), top_of(to));
+        let top_from = top_of(from);
+        let top_to = top_of(to);
         let (plan, takes_times, is_sure) = self.insist(stdio, from, || {
             let client = targets.client(to)?;
             let takes_times = self.takes_times(client)?;
-            let mut target = RemoteTree::new(client, &top_to, self.list);
+            let mut target = RemoteTree::new(client, &top_to, self.wanted.list);
             let (is_new, is_sure) = self.look_for(&mut target)?;
             let client = sources.client(from)?;
-            let mut source = RemoteTree::new(client, &top_from, self.list);
+            let mut source = RemoteTree::new(client, &top_from, self.wanted.list);
             self.look_at(&mut source)?;
             // Where a copy between servers is resumed does not depend on times.
             let wish = Wish { resumes: false, ..self.wish_for_server(takes_times) };
@@ -301,29 +268,32 @@ impl<'a> Mirror<'a> {
         let names = learn_names(&mut targets, to, &top_to, &plan)?;
         let pairs = self.sessions(sources, &plan).zip(self.sessions(targets, &plan));
         let carriers = pairs.map(|(sources, targets)| {
-            let (top, unknown) = (&top_from, Names::UNKNOWN);
+            let top = &top_from;
+            let unknown = Names::UNKNOWN;
             let from =
                 Far { sessions: sources, url: from, top, takes_times: false, names: unknown };
             let to = Far { sessions: targets, url: to, top: &top_to, takes_times, names };
             Box::new(Across { from, to, options: choice }) as CopyJob<'_>
         });
         let carriers = carriers.collect();
-        let (at_source, at_target) =
-            (|path: &[u8]| named(from, path), |path: &[u8]| named(to, path));
+        let at_source = |path: &[u8]| named(from, path);
+        let at_target = |path: &[u8]| named(to, path);
         self.act(&plan, carriers, (&at_source, &at_target), stdio)
     }
 
     fn wish_for_server(&self, takes_times: bool) -> Wish<'_> {
-        let rule = match (self.size_only, takes_times) {
+        let rule = match (self.wanted.size_only, takes_times) {
             (true, _) => Rule::SizeOnly,
             (false, true) => Rule::SameTime,
             (false, false) => Rule::NotBefore,
         };
-        self.wish(rule, self.resumes)
+        self.wish(rule, self.wanted.transfer.resume)
     }
 
     fn wish(&self, rule: Rule, resumes: bool) -> Wish<'_> {
-        let (choice, deletes, is_dry) = (&self.choice, self.deletes, self.is_dry);
+        let choice = &self.wanted.filter;
+        let deletes = self.wanted.deletes;
+        let is_dry = self.wanted.is_dry;
         Wish { choice, rule, deletes, objects: plan::OBJECTS, resumes, is_dry }
     }
 
@@ -372,13 +342,15 @@ impl<'a> Mirror<'a> {
         mut look: impl FnMut() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let about = |event: Object| event.text("source", &url.to_string());
-        let looked = self.retrying.persist(&self.witness(stdio), &about, |_| look());
+        let looked =
+            self.wanted.transfer.retrying.persist(&self.witness(stdio), &about, |_| look());
         looked.map_err(|failure| failure.about_unnamed(url))
     }
 
     fn witness<'w>(&'w self, stdio: &'w Stdio) -> Witness<'w> {
         let canceller = self.cleanup.canceller();
-        let (messages, events) = (&stdio.messages, &self.events);
+        let messages = &stdio.messages;
+        let events = &self.events;
         Witness { messages, events, canceller, quiet: self.options.is_quiet() }
     }
 
@@ -395,7 +367,7 @@ impl<'a> Mirror<'a> {
         };
         first.is_new = false;
         let client = sessions.client(url)?;
-        if self.creates_parents {
+        if self.wanted.transfer.create_directories {
             for at in (1..top.len()).filter(|at| top.get(*at) == Some(&b'/')) {
                 // Those that are there refuse; what is missing at the end, the last one tells.
                 match client.mkdir(top.get(..at).unwrap_or_default()) {
@@ -413,8 +385,11 @@ impl<'a> Mirror<'a> {
     }
 
     fn make_here(&self, here: &Path) -> Result<(), Failure> {
-        let made =
-            if self.creates_parents { fs::create_dir_all(here) } else { fs::create_dir(here) };
+        let made = if self.wanted.transfer.create_directories {
+            fs::create_dir_all(here)
+        } else {
+            fs::create_dir(here)
+        };
         made.map_err(|error| Failure::local(shown_path(here), &error))
     }
 
@@ -424,7 +399,7 @@ impl<'a> Mirror<'a> {
         first: Sessions<'a>,
         plan: &Plan,
     ) -> impl Iterator<Item = Sessions<'a>> + use<'a> {
-        let jobs = self.jobs.min(plan.copies.len()).max(1);
+        let jobs = self.wanted.transfer.jobs.min(plan.copies.len()).max(1);
         let more: Vec<Sessions<'a>> = (1..jobs).map(|_| first.another()).collect();
         std::iter::once(first).chain(more)
     }
@@ -436,7 +411,7 @@ impl<'a> Mirror<'a> {
     /// `Limit` if more would be removed than is allowed: nothing is done then.
     fn is_decided(&self, plan: &Plan, stdio: &mut Stdio) -> Result<bool, Failure> {
         let count = plan.removed().count();
-        if let Some(most) = self.max_delete.filter(|most| count > *most) {
+        if let Some(most) = self.wanted.max_delete.filter(|most| count > *most) {
             let message = format!(
                 "{count} objects would be deleted, and --max-delete is {most}; nothing was done"
             );
@@ -447,7 +422,7 @@ impl<'a> Mirror<'a> {
                 stdio.messages.say(left_out);
             }
         }
-        if !self.is_dry {
+        if !self.wanted.is_dry {
             return Ok(false);
         }
         self.tell(plan, stdio)?;
@@ -518,12 +493,12 @@ impl<'a> Mirror<'a> {
         let telling = Telling {
             messages: &stdio.messages,
             events: &self.events,
-            each: self.each,
+            each: self.options.is_verbose(),
             source,
             target,
             board: &board,
-            rate_limit: self.rate_limit.as_ref(),
-            retrying: self.retrying,
+            rate_limit: self.wanted.transfer.rate_limit.as_ref(),
+            retrying: self.wanted.transfer.retrying,
             witness: &witness,
         };
         let (done, result) = act(plan, &mut jobs, &telling);

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use ftp_server::{EventLog, LogFormat};
 use log::Level;
 
-use super::plan::ServePlan;
 use crate::console::messages::Messages;
 use crate::console::trace;
 use crate::exit::{Exit, Failure};
@@ -35,12 +34,12 @@ impl ServerLog {
     ///
     /// `Internal` for want of a thread.
     pub(super) fn start(
-        plan: &ServePlan,
+        format: LogFormat,
         options: &Options,
         messages: &Messages,
     ) -> Result<Self, Failure> {
         let queue = messages.queued().map_err(|error| no_thread("the log", &error))?;
-        let events = EventLog::new(plan.settings.log_format, queue);
+        let events = EventLog::new(format, queue);
         let events = Arc::new(events.with_sessions(options.is_verbose()));
         trace::start_in(&events, options);
         Ok(Self { events, messages: messages.clone(), is_quiet: options.is_quiet() })

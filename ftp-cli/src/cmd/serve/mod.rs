@@ -55,7 +55,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         trace::start(options, &stdio.messages, LevelFilter::Info)?;
         return check::check(&plan, options, stdio);
     }
-    let log = ServerLog::start(&plan, options, &stdio.messages)?;
+    let log = ServerLog::start(plan.settings.log_format, options, &stdio.messages)?;
     if privileges::is_root() && plan.settings.run_as.is_none() {
         let text = "warning: running as root; --set security.run_as=USER gives that up";
         log.say(Level::Warn, &text);
