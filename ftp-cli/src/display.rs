@@ -15,7 +15,8 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
     let mut from = 0;
     while let Some(at) = text.get(from..).and_then(|rest| rest.find(MARK)) {
-        let (start, number) = (from + at, from + at + MARK.len());
+        let start = from + at;
+        let number = from + at + MARK.len();
         let rest = text.get(number..).unwrap_or_default();
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         if digits > 0 && rest.get(digits..).is_some_and(|rest| rest.starts_with(')')) {

@@ -232,7 +232,8 @@ impl Worker for Getter<'_, '_> {
         if is_alone || self.is_given_up(item) || self.is_skipped(item) {
             return Ok(());
         }
-        let (doors, sessions) = (self.doors, &mut self.sessions);
+        let doors = self.doors;
+        let sessions = &mut self.sessions;
         let login = (server(item), item.url.user().map(<[u8]>::to_vec));
         match doors.enter(login, || sessions.client(&item.url).map(drop)) {
             // The tries are in what comes next.

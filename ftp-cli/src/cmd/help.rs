@@ -94,7 +94,8 @@ fn about(command: Command) -> String {
         text.push_str("\nSettings for --set KEY=VALUE: times in seconds or with a unit, commas between items\n");
         let default = Settings::default();
         for setting in settings::TABLE {
-            let (hint, default) = (setting.kind.hint(), (setting.show)(&default));
+            let hint = setting.kind.hint();
+            let default = (setting.show)(&default);
             line(&mut text, setting.key, &format!("{}{hint}; default {default}", setting.help));
         }
         for setting in settings::USER {

@@ -39,7 +39,8 @@ fn ask(stdio: &Stdio) -> Result<Secret, Failure> {
 }
 
 fn ask_twice(mut ask: impl FnMut(&str) -> Result<Secret, Failure>) -> Result<Secret, Failure> {
-    let (first, second) = (ask("Password: ")?, ask("Again: ")?);
+    let first = ask("Password: ")?;
+    let second = ask("Again: ")?;
     match first.as_bytes() == second.as_bytes() {
         true => Ok(first),
         false => Err(Failure::usage("these are two passwords; nothing is made of them")),

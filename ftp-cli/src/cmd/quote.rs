@@ -29,7 +29,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
-    let (messages, events) = (stdio.messages.clone(), stdio.events.clone());
+    let messages = stdio.messages.clone();
+    let events = stdio.events.clone();
     let mut lines = stdio.lines(options);
     let client = sessions.client(&url)?;
     let mut tally = Tally::new(commands.len(), "commands done", &messages, &events);
@@ -124,7 +125,8 @@ fn print(reply: &Reply, lines: &mut ResultLines, events: &Events) -> Result<(), 
     if events.is_on() {
         return Ok(());
     }
-    let (code, last) = (reply.code(), reply.lines().count() - 1);
+    let code = reply.code();
+    let last = reply.lines().count() - 1;
     for (at, line) in reply.lines().enumerate() {
         let start = match at {
             _ if at == last => format!("{code} "),

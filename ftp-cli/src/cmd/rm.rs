@@ -39,7 +39,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         return Err(Failure::usage("rm needs a URL: ftp-cli rm [-r] [-f] URL..."));
     }
     for_each_url::are_named(&options.operands)?;
-    let (recursive, force) = (options.has("recursive"), options.has("force"));
+    let recursive = options.has("recursive");
+    let force = options.has("force");
     for_each_url(options, stdio, &options.operands, "objects removed", &mut |client, url, told| {
         let how = How { recursive, force, as_directory: url.is_directory() };
         remove(client, url, Place::of(url), how, told)
@@ -79,7 +80,10 @@ pub(super) fn remove(
         if how.recursive
             && let Some(seen) = tree_at(client, &path)?
         {
-            let (removed, left, failures, last) = (0, OBJECTS, 0, None);
+            let removed = 0;
+            let left = OBJECTS;
+            let failures = 0;
+            let last = None;
             let mut tree = Tree { client, url, told, removed, left, failures, last };
             let proof = if how.as_directory { seen.proof.or_named() } else { seen.proof };
             tree.directory(&path, Seen { proof, ..seen })?;
@@ -278,7 +282,8 @@ impl Tree<'_> {
 
     fn finish(self) -> Result<Outcome, Failure> {
         let Some(last) = self.last else { return Ok(Outcome::Reported) };
-        let (removed, failures) = (self.removed, self.failures);
+        let removed = self.removed;
+        let failures = self.failures;
         let message = format!("{removed} objects removed, {failures} not");
         let exit = if removed > 0 { Exit::Partial } else { last.exit };
         Err(last.saying(message).ending(exit))

@@ -61,11 +61,13 @@ impl Dialler {
         let words =
             [("auto", Extended::Auto), ("always", Extended::Always), ("never", Extended::Never)];
         let extended = |long| options.parsed(long, |text| values::word(text, &words));
-        let (epsv, eprt) = (extended("epsv")?, extended("eprt")?);
+        let epsv = extended("epsv")?;
+        let eprt = extended("eprt")?;
         let rule = address_rule(options)?;
         let ports = options.parsed("active-ports", values::ports)?;
         let address = options.parsed("active-address", values::host)?;
-        let (epsv_all, pipeline) = (options.has("epsv-all"), options.has("pipeline"));
+        let epsv_all = options.has("epsv-all");
+        let pipeline = options.has("pipeline");
         if let Some(long) = options.last_of(&["epsv-all", "pipeline"])
             && epsv == Some(Extended::Never)
         {
@@ -204,7 +206,8 @@ impl Dialler {
 pub(crate) fn timeouts(options: &Options) -> Result<Timeouts, Failure> {
     let default = Timeouts::default();
     let limit = |long| options.parsed(long, values::waiting_time);
-    let (connect, reply) = (limit("connect-timeout")?, limit("reply-timeout")?);
+    let connect = limit("connect-timeout")?;
+    let reply = limit("reply-timeout")?;
     Ok(Timeouts {
         resolve: connect.unwrap_or(default.resolve),
         connect: connect.unwrap_or(default.connect),

@@ -34,7 +34,8 @@ pub(crate) struct Witness<'a> {
 impl<'a> Witness<'a> {
     /// Who is told by the options, and the signals that `cleanup` waits for.
     pub(crate) fn new(options: &Options, stdio: &'a Stdio, cleanup: &'a Cleanup) -> Self {
-        let (messages, events) = (&stdio.messages, &stdio.events);
+        let messages = &stdio.messages;
+        let events = &stdio.events;
         Self { messages, events, canceller: cleanup.canceller(), quiet: options.is_quiet() }
     }
 }
@@ -128,7 +129,8 @@ impl Tries {
         self.anew |= failure.from_0;
         self.made += 1;
         let pause = self.wanted.pause(self.made);
-        let (next, all) = (self.made + 1, u64::from(self.wanted.more) + 1);
+        let next = self.made + 1;
+        let all = u64::from(self.wanted.more) + 1;
         if !witness.quiet {
             let time = values::show(pause);
             let message = &failure.message;
@@ -149,11 +151,13 @@ mod tests {
     use crate::exit::Exit;
 
     fn tries(more: u32, failures: &[(Exit, bool)]) -> (Vec<bool>, Option<Exit>) {
-        let (messages, events) = (Messages::new(std::io::sink(), false), Events::default());
+        let messages = Messages::new(std::io::sink(), false);
+        let events = Events::default();
         let witness =
             Witness { messages: &messages, events: &events, canceller: None, quiet: false };
         let retrying = Retrying { more, delay: Some(Duration::ZERO) };
-        let (mut anews, mut left) = (Vec::new(), failures.iter());
+        let mut anews = Vec::new();
+        let mut left = failures.iter();
         let done = retrying.persist(&witness, &|object| object, |anew| {
             anews.push(anew);
             match left.next() {
@@ -170,7 +174,8 @@ mod tests {
 
     #[test]
     fn only_what_may_pass_is_tried_again_and_a_short_file_once_from_0() {
-        let (busy, refused) = ((Exit::Temporary, true), (Exit::Refused, false));
+        let busy = (Exit::Temporary, true);
+        let refused = (Exit::Refused, false);
         let short = (Exit::Integrity, false);
         for (more, failures, want_tries, want) in [
             (0, &[busy][..], &[false][..], Some(Exit::Temporary)),

@@ -84,7 +84,8 @@ impl<'a> Sessions<'a> {
     /// Further connections to the same servers, for another thread. Who logs in is not asked for
     /// again.
     pub(crate) fn another(&self) -> Self {
-        let (dialler, messages) = (Arc::clone(&self.dialler), self.messages.clone());
+        let dialler = Arc::clone(&self.dialler);
+        let messages = self.messages.clone();
         let finder = Arc::clone(&self.finder);
         let known = Arc::clone(&self.known);
         Self { options: self.options, dialler, messages, open: Vec::new(), finder, known }
@@ -136,7 +137,8 @@ impl<'a> Sessions<'a> {
                     // Kept locked while somebody is asked: other threads want the same answer.
                     None => self.finder.lock().unwrap_or_else(PoisonError::into_inner).find(url)?,
                 };
-                let (options, messages) = (self.options, &self.messages);
+                let options = self.options;
+                let messages = &self.messages;
                 let client = self.dialler.connect_as(&credentials, options, url, messages)?;
                 self.open.push((ServerKey::of(url), client));
                 self.open.len() - 1

@@ -68,7 +68,8 @@ impl TlsOptions {
         let mut pins = Vec::new();
         for pin in options.all("pin").map(OsStr::to_string_lossy) {
             if let Err(error) = Tls::explicit().pin(&pin) {
-                let (kind, at) = (error.kind, error.at);
+                let kind = error.kind;
+                let at = error.at;
                 let form = "sha256// and the base64 of 32 bytes are expected";
                 return Err(Failure::usage(format!("--pin: {kind} at byte {at}; {form}")));
             }
@@ -242,7 +243,8 @@ mod tests {
     #[test]
     fn scheme_and_option_agree_or_nothing_is_sent_cl_65() {
         let show = |tls: Tls| format!("{tls:?}");
-        let (explicit, implicit) = (show(Tls::explicit()), show(Tls::implicit()));
+        let explicit = show(Tls::explicit());
+        let implicit = show(Tls::implicit());
         let opportunistic = show(Tls::opportunistic());
         for (scheme, option, want) in [
             ("ftp", "", Ok(None)),
@@ -275,7 +277,8 @@ mod tests {
     #[test]
     fn an_option_of_tls_needs_tls() {
         let url = |text: &str| FtpUrl::parse(text.as_bytes()).unwrap();
-        let (clear, secure) = (url("ftp://h/a"), url("ftps://h/a"));
+        let clear = url("ftp://h/a");
+        let secure = url("ftps://h/a");
         for (line, of_clear) in [
             ("get", true),
             ("get --tls off", true),

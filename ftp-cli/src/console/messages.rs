@@ -31,7 +31,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Messages {
     pub(crate) fn new(writer: impl Write + Send + 'static, is_terminal: bool) -> Self {
-        let (queue, bar, hidden) = (Arc::default(), Arc::default(), Arc::default());
+        let queue = Arc::default();
+        let bar = Arc::default();
+        let hidden = Arc::default();
         Self { writer: Arc::new(Mutex::new(Box::new(writer))), is_terminal, queue, bar, hidden }
     }
 

@@ -44,7 +44,8 @@ impl Cleanup {
         if stdio.is_process {
             let canceller = Canceller::new().map_err(|error| refused(&error))?;
             this.canceller = Some(canceller.clone());
-            let (cleanup, messages) = (this.clone(), stdio.messages.clone());
+            let cleanup = this.clone();
+            let messages = stdio.messages.clone();
             let events = stdio.events.clone();
             let ending = stdio.ending.clone();
             on_signals(false, move |signal| {
@@ -135,7 +136,8 @@ pub(crate) fn end(signal: i32, messages: &Messages, events: &Events) {
         }
     };
     // A pipe that is full stops whoever writes to it, and the main thread may be there already.
-    let (messages, events) = (messages.clone(), events.clone());
+    let messages = messages.clone();
+    let events = events.clone();
     let (said, has_said) = mpsc::sync_channel(1);
     let last_word = std::thread::Builder::new().spawn(move || {
         if messages.is_terminal() {

@@ -57,7 +57,8 @@ pub(crate) fn start(
 
 /// Starts to log what a server says besides its events, among these.
 pub(crate) fn start_in(log: &Arc<EventLog>, options: &Options) {
-    let (level, log) = (level(options, LevelFilter::Info), Arc::clone(log));
+    let level = level(options, LevelFilter::Info);
+    let log = Arc::clone(log);
     let _ = Builder::new()
         .filter_level(LevelFilter::Off)
         .filter_module("ftp_server", level)
@@ -125,8 +126,11 @@ pub(crate) fn install(dialogue: Dialogue, messages: &Messages, level: LevelFilte
 /// The time of day, UTC: `15:04:05.678`.
 fn now() -> String {
     let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (seconds, millis) = (time.as_secs(), time.subsec_millis());
-    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    let seconds = time.as_secs();
+    let millis = time.subsec_millis();
+    let hour = seconds / 3_600 % 24;
+    let minute = seconds / 60 % 60;
+    let second = seconds % 60;
     format!("{hour:02}:{minute:02}:{second:02}.{millis:03}")
 }
 

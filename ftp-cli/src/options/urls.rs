@@ -23,7 +23,8 @@ pub(crate) fn parse(operand: &OsStr) -> Result<FtpUrl, Failure> {
     FtpUrl::parse(bytes).map_err(|error| {
         // Not the operand itself, which may hold a password.
         let form = "ftp://[user@]host[:port]/path or [user@]host:path";
-        let (kind, at) = (error.kind, error.at);
+        let kind = error.kind;
+        let at = error.at;
         if operand.as_bytes().get(at) == Some(&b'#') {
             return Failure::usage("not an FTP URL: # begins a fragment; write %23 in a name");
         }

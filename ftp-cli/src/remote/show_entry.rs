@@ -74,13 +74,15 @@ fn rfc_3339(time: TimeVal) -> String {
         0 => String::new(),
         nanos => format!(".{nanos:09}").trim_end_matches('0').to_owned(),
     };
-    let (date, clock) = (date(time), format!("{:02}:{:02}", time.hour(), time.minute()));
+    let date = date(time);
+    let clock = format!("{:02}:{:02}", time.hour(), time.minute());
     format!("{date}T{clock}:{:02}{fraction}Z", time.second())
 }
 
 /// As much as the server told, by its own clock: `2024-02-29`, `2024-02-29T13:45`.
 fn as_told(Modified { time, precision, .. }: Modified) -> String {
-    let (date, clock) = (date(time), format!("{:02}:{:02}", time.hour(), time.minute()));
+    let date = date(time);
+    let clock = format!("{:02}:{:02}", time.hour(), time.minute());
     match precision {
         Precision::Day => date,
         Precision::Minute => format!("{date}T{clock}"),

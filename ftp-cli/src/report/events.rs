@@ -57,7 +57,9 @@ impl Events {
     }
 
     fn to(output: Option<EventLines>, hidden: Hidden) -> Self {
-        let (failed, counts, closed) = (None, Counts::default(), false);
+        let failed = None;
+        let counts = Counts::default();
+        let closed = false;
         let stream = Stream { output, hidden, failed, started: Instant::now(), counts, closed };
         Self(Arc::new(Mutex::new(stream)))
     }
@@ -138,7 +140,8 @@ impl Events {
                 return Ok(());
             }
             stream.closed = true;
-            let (counts, started) = (stream.counts, stream.started);
+            let counts = stream.counts;
+            let started = stream.started;
             stream.write_last(&|| counts.summary(exit, started.elapsed()));
             let failed = stream.failed.take();
             failed.map_or(Ok(()), |error| Err(Failure::output(&error)))

@@ -32,7 +32,8 @@ pub(crate) struct Reporter {
 impl Reporter {
     /// By the options.
     pub(crate) fn new(options: &Options, stdio: &Stdio) -> Self {
-        let (messages, events) = (stdio.messages.clone(), stdio.events.clone());
+        let messages = stdio.messages.clone();
+        let events = stdio.events.clone();
         Self { messages, events, is_talkative: is_talkative(options, stdio) }
     }
 

@@ -290,8 +290,12 @@ mod tests {
     }
 
     fn done(jobs: usize, places: usize, items: usize, stops_at: fn(usize) -> bool) -> Vec<String> {
-        let (places, log) = (AtomicUsize::new(places), Mutex::new(Vec::new()));
-        let (places, log_of, has_place, meeting) = (&places, &log, false, None);
+        let places = AtomicUsize::new(places);
+        let log = Mutex::new(Vec::new());
+        let places = &places;
+        let log_of = &log;
+        let has_place = false;
+        let meeting = None;
         run(jobs, items, &|| Box::new(Hand { places, has_place, log: log_of, stops_at, meeting }));
         let mut log = log.into_inner().unwrap();
         log.sort_by_key(|line| line.split(' ').next().unwrap().parse::<usize>().unwrap());
@@ -337,9 +341,11 @@ mod tests {
 
     #[test]
     fn what_comes_back_once_it_is_over_is_not_tried() {
-        let (places, log) = (&AtomicUsize::new(1), &Mutex::new(Vec::new()));
+        let places = &AtomicUsize::new(1);
+        let log = &Mutex::new(Vec::new());
         let (stops_at, meeting): (fn(usize) -> bool, _) = (|_| true, &Barrier::new(2));
-        let (has_place, meeting) = (false, Some(meeting));
+        let has_place = false;
+        let meeting = Some(meeting);
         run(2, 2, &|| Box::new(Hand { places, has_place, log, stops_at, meeting }));
         let log = log.lock().unwrap();
         assert_eq!(log.len(), 1, "{log:?}");

@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn partial_is_when_some_were_done() {
-        let (messages, events) = (Messages::new(std::io::sink(), false), Events::default());
+        let messages = Messages::new(std::io::sink(), false);
+        let events = Events::default();
         let failure = |exit, fatal| Failure::new(exit, "no").fatal_if(fatal);
         for (all, done, failures, want, words) in [
             (1, 0, &[(Exit::Refused, false)][..], Exit::Refused, "no"),

@@ -87,7 +87,8 @@ impl Downloading<'_, '_> {
             Target::File(path) if settings.resume => self.resume(path, anew)?,
             Target::File(path) if settings.in_place => (Sink::in_place(path)?, Beginning::at_0()),
             target => {
-                let (output, cleanup) = (&self.context.output, self.context.cleanup);
+                let output = &self.context.output;
+                let cleanup = self.context.cleanup;
                 (Sink::open(target.clone(), output, cleanup)?, Beginning::at_0())
             }
         };

@@ -190,7 +190,7 @@ impl<'a> Run<'a> {
                 }
                 // What lies above it cannot go either.
                 Err(failure) => {
-                    self.fail(removal.place, &removal.path, failure, DirectoryState::Failed)
+                    self.fail(removal.place, &removal.path, failure, DirectoryState::Failed);
                 }
             }
         }
@@ -204,8 +204,10 @@ fn is_below(path: &[u8], directory: &[u8]) -> bool {
 }
 
 fn copy_all<'a>(run: Run<'a>, jobs: &mut [CopyJob<'_>]) -> Run<'a> {
-    let (plan, telling) = (run.plan, run.telling);
-    let (next, is_over) = (AtomicUsize::new(0), AtomicBool::new(run.is_over));
+    let plan = run.plan;
+    let telling = run.telling;
+    let next = AtomicUsize::new(0);
+    let is_over = AtomicBool::new(run.is_over);
     let run = Mutex::new(run);
     // The first has its connection. A server that refuses a further one, in whatever way, gets
     // fewer: before anything is taken on that others could do.

@@ -246,7 +246,8 @@ impl<'a> Finder<'a> {
 
     /// Asks on the terminal, if there is somebody who reads the messages.
     fn ask(&self, user: &[u8], url: &FtpUrl) -> Result<Secret, Failure> {
-        let (name, host) = (Escaped(user), url.host());
+        let name = Escaped(user);
+        let host = url.host();
         let terminal = self.messages.is_terminal().then(Terminal::find);
         let Some(Ok(terminal)) = terminal else {
             let hint = match given::option(self.options).is_some() || !self.found.is_empty() {

@@ -43,14 +43,16 @@ pub(crate) fn load(path: &Path) -> io::Result<Loaded> {
     if text.len() as u64 > LARGEST {
         return Err(ErrorKind::FileTooLarge.into());
     }
-    let (netrc, name) = (Netrc::parse(&text), shown_path(path));
+    let netrc = Netrc::parse(&text);
+    let name = shown_path(path);
     let unfit = unfit(&metadata, geteuid().as_raw());
     Ok(Loaded { netrc, name, unfit })
 }
 
 /// Why `user` should trust no password of a file: it may be known to others, or be theirs.
 pub(crate) fn unfit(metadata: &Metadata, user: u32) -> Option<String> {
-    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+    let owner = metadata.uid();
+    let mode = metadata.mode() & 0o7777;
     if owner != user && owner != 0 {
         return Some(format!("it belongs to another user (uid {owner})"));
     }

@@ -225,7 +225,8 @@ mod tests {
             bytes.map_or("-".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned())
         };
         let secret = |secret: &Option<Secret>| text(secret.as_ref().map(Secret::as_bytes));
-        let (password, account) = (secret(&entry.password), secret(&entry.account));
+        let password = secret(&entry.password);
+        let account = secret(&entry.account);
         Some(format!("{} {password} {account}", text(entry.login.as_deref())))
     }
 

@@ -80,7 +80,8 @@ struct BoardState {
 impl Board {
     /// For `files` files that have `total` bytes together.
     pub(crate) fn new(when: When, stdio: &Stdio, files: usize, total: Option<u64>) -> Self {
-        let (messages, events) = (stdio.messages.clone(), stdio.events.clone());
+        let messages = stdio.messages.clone();
+        let events = stdio.events.clone();
         let state = Arc::new(Mutex::new(BoardState { total, ..BoardState::default() }));
         Self { when, messages, events, files, state }
     }
@@ -163,7 +164,8 @@ impl Board {
         let bar = ProgressBar::with_draw_target(total, target);
         if let Ok(style) = ProgressStyle::with_template("{line}") {
             // Asked for while the bar is drawn, which is done with the state unlocked.
-            let (state, is_terminal) = (Arc::clone(&self.state), self.messages.is_terminal());
+            let state = Arc::clone(&self.state);
+            let is_terminal = self.messages.is_terminal();
             let draw = move |progress: &ProgressState, out: &mut dyn Write| {
                 let line = state.lock().unwrap_or_else(PoisonError::into_inner).line.clone();
                 let columns = match is_terminal {
@@ -245,7 +247,9 @@ impl Meter<'_> {
         if state.drawn.is_some_and(|drawn| drawn.elapsed() < *every) {
             return;
         }
-        let (bar, position, begun) = (bar.clone(), state.bytes, state.begun);
+        let bar = bar.clone();
+        let position = state.bytes;
+        let begun = state.begun;
         state.drawn = Some(Instant::now());
         state.line = self.line(begun);
         drop(state);
@@ -254,7 +258,8 @@ impl Meter<'_> {
 
     /// What stands in front: the name, and of several files the number and the bytes of this one.
     fn line(&self, begun: usize) -> Line {
-        let (name, files) = (self.name.clone(), self.board.files);
+        let name = self.name.clone();
+        let files = self.board.files;
         if files == 1 {
             return Line { head: String::new(), name, tail: "  ".to_owned() };
         }
