@@ -74,6 +74,7 @@ mod restart;
 mod security;
 mod split;
 mod time_val;
+mod transfer;
 mod url;
 mod verb;
 
@@ -103,5 +104,6 @@ pub use reply::{Reply, ReplyCode, ReplyDecoder, Severity};
 pub use restart::RestartMarker;
 pub use security::{AuthMechanism, ProtectionLevel};
 pub use time_val::TimeVal;
+pub use transfer::{Confirmation, DataEnd, TransferEvidence, TransferFault, TransferLength};
 pub use url::{FtpUrl, Scheme};
 pub use verb::{OtherVerb, Verb};

@@ -266,6 +266,21 @@ impl Verb {
     }
 }
 
+impl Verb {
+    /// Whether the command sends data to the server: `STOR`, `STOU` and `APPE`.
+    #[must_use]
+    pub const fn is_upload(self) -> bool {
+        matches!(self, Self::Appe | Self::Stor | Self::Stou)
+    }
+
+    /// Whether the command always uses a data connection: an upload, `RETR`, or a listing other
+    /// than `STAT`.
+    #[must_use]
+    pub const fn uses_data(self) -> bool {
+        self.is_upload() || matches!(self, Self::List | Self::Mlsd | Self::Nlst | Self::Retr)
+    }
+}
+
 impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

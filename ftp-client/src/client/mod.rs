@@ -356,7 +356,7 @@ impl Client {
             Err(Error::Argument(error))
         };
         match verb {
-            _ if transfer::uses_data(verb) => {
+            _ if verb.uses_data() => {
                 return refuse("a raw command that uses a data connection");
             }
             Verb::Auth | Verb::Adat | Verb::Ccc | Verb::Mode | Verb::Stru => {
@@ -420,9 +420,7 @@ impl Client {
         self.control.check()?;
         let data = self.abandoned.take();
         match self.control.outstanding() {
-            Some(verb) if transfer::uses_data(verb) => {
-                transfer::abort::resync(&mut self.control, data)
-            }
+            Some(verb) if verb.uses_data() => transfer::abort::resync(&mut self.control, data),
             // It was cancelled while it waited for its reply, and what can be told to stop is not
             // that.
             Some(_) => {

@@ -110,9 +110,7 @@ impl Error {
 fn refused(verb: Verb, code: ReplyCode) -> ErrorKind {
     match verb {
         // To what moves data it is about TLS, elsewhere about the network protocol.
-        _ if code == ReplyCode::PROTOCOL_NOT_SUPPORTED && crate::transfer::uses_data(verb) => {
-            ErrorKind::Tls
-        }
+        _ if code == ReplyCode::PROTOCOL_NOT_SUPPORTED && verb.uses_data() => ErrorKind::Tls,
         Verb::User | Verb::Pass | Verb::Acct if code.severity() != Severity::Transient => {
             ErrorKind::Login
         }

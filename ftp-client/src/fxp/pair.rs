@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use ftp_proto::{AddressRule, Progress, Reply, ReplyCode, RestartMarker, Verb};
+use ftp_proto::{AddressRule, Progress, Reply, ReplyCode, RestartMarker, TransferEvidence, Verb};
 
 use super::protection::Handshake;
 use super::{Attempt, Direction, Moved, Side, protection, verb_of, way};
@@ -94,16 +94,9 @@ impl<'a> End<'a> {
             self.has_begun = true;
             return Ok(true);
         }
-        transfer::accepted(self.verb, &reply)?;
-        if transfer::answers_something_else(&reply)
-            || !self.has_begun && !transfer::is_end_of_transfer(&reply)
-        {
-            control.close();
-            return Err(Error::Unexpected(self.verb, reply));
-        }
-        if !transfer::is_end_of_transfer(&reply) {
-            control.expect_silence()?;
-        }
+        let mut evidence = TransferEvidence::new(self.verb);
+        evidence.has_begun = self.has_begun;
+        transfer::confirm(control, evidence, &reply)?;
         self.confirmed = Some(reply);
         Ok(true)
     }

@@ -1,6 +1,6 @@
 //! The lines of a listing, as an iterator that holds one at a time.
 
-use ftp_proto::{ListEvent, ListReader, ParseError, ParseErrorKind, limits};
+use ftp_proto::{ListEvent, ListReader, ParseError, ParseErrorKind, TransferLength, limits};
 
 use super::ListingForm;
 use super::cut::says_cut;
@@ -104,7 +104,7 @@ impl<'a> Lines<'a> {
 
     fn conclude(&mut self, is_cut: bool) -> Result<Option<Vec<u8>>, Error> {
         let Some(mut transfer) = self.transfer.take() else { return Ok(None) };
-        let reply = transfer.conclude(self.bytes)?.reply;
+        let reply = transfer.conclude(TransferLength::of(self.bytes))?.reply;
         if says_cut(&reply, &self.directory) {
             return Err(Error::ListingCut(ListingCut::Reply(reply)));
         }

@@ -6,7 +6,6 @@ use std::time::Instant;
 use ftp_proto::{Command, Reply, RepresentationType, Verb};
 
 use super::meet::{Met, meet};
-use super::verdict::is_upload;
 use super::{Range, abort, pipeline, secure, tls_tickets};
 use crate::client::Client;
 use crate::data::{self, Agreed, Prepared};
@@ -114,7 +113,7 @@ impl Setup<'_> {
                 return Ok(Tried::NoData(Unreached { agreed, error, is_usable: true }));
             }
         };
-        if is_upload(self.verb) {
+        if self.verb.is_upload() {
             opening.reset_when_closed();
         }
         if !is_sent {

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ftp_proto::{Progress, Reply, Verb};
+use ftp_proto::{Progress, Reply, TransferEvidence, Verb};
 
-use super::verdict::{accepted, is_end_of_transfer, is_upload};
+use super::verdict::{accepted, confirm};
 use crate::client::Client;
 use crate::control::ControlConnection;
 use crate::data::{Advance, Opening};
@@ -126,7 +126,7 @@ impl Meeting<'_> {
                 }
             }
             Ok(Advance::Open(stream)) => {
-                if is_upload(self.verb) {
+                if self.verb.is_upload() {
                     stream.reset_when_closed();
                 }
                 self.data = Some(stream);
@@ -151,10 +151,9 @@ impl Meeting<'_> {
     /// What a last reply makes of it.
     fn end(&mut self, reply: Reply) -> Result<Met, Error> {
         accepted(self.verb, &reply)?;
-        if self.first.is_none() && !is_end_of_transfer(&reply) {
+        if self.first.is_none() {
             // A 200 or 227 here answers something else; nothing was transferred.
-            self.control.close();
-            return Err(Error::Unexpected(self.verb, reply));
+            confirm(self.control, TransferEvidence::new(self.verb), &reply)?;
         }
         if let Some(opening) = self.opening.take() {
             let patience = self.first.is_some().then_some(self.data_deadline);
@@ -164,7 +163,7 @@ impl Meeting<'_> {
                 // What it sent, if anything, did not come here.
                 Err(error) => return Ok(Met::NoData(error)),
             }
-            if let Some(data) = self.data.as_ref().filter(|_| is_upload(self.verb)) {
+            if let Some(data) = self.data.as_ref().filter(|_| self.verb.is_upload()) {
                 data.reset_when_closed();
             }
         }

@@ -23,11 +23,13 @@ pub(crate) use range::Range;
 pub use rate_limit::RateLimit;
 pub(crate) use tls_tickets::is_demand as is_demand_for_session;
 pub use upload::Upload;
-pub(crate) use verdict::{accepted, answers_something_else, is_end_of_transfer, uses_data};
+pub(crate) use verdict::{accepted, confirm};
 
 use std::time::{Duration, Instant};
 
-use ftp_proto::{Pathname, Progress, Reply, Verb};
+use ftp_proto::{
+    DataEnd, Pathname, Progress, Reply, TransferEvidence, TransferFault, TransferLength, Verb,
+};
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
 
@@ -36,7 +38,7 @@ use crate::config::Timeouts;
 use crate::error::{Error, Phase};
 use crate::net::stream::Stream;
 use crate::net::wait::Deadline;
-use verdict::{CLOSING, is_upload};
+use verdict::{CLOSING, error_of};
 
 /// How a transfer ended that was a success.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -256,12 +258,15 @@ impl<'a> Transfer<'a> {
 
     /// Ends the transfer after its last byte: marks the end of what was written, and waits for
     /// the reply that confirms it.
-    pub(crate) fn conclude(&mut self, bytes: u64) -> Result<Report, Error> {
+    pub(crate) fn conclude(&mut self, length: TransferLength) -> Result<Report, Error> {
         self.check()?;
+        let mut evidence = TransferEvidence::new(self.verb);
+        evidence.has_begun = !self.is_over_at_once();
+        evidence.length = length;
+        let is_upload = self.verb.is_upload();
         // A server knows what it was sent only once it has seen the end of it.
-        let has_sent = is_upload(self.verb) && bytes > 0;
-        let mut cut = None;
-        if is_upload(self.verb) {
+        let has_sent = is_upload && length.moved > 0;
+        if is_upload {
             self.flush(has_sent)?;
         }
         let limit = self.client.config.timeouts.final_reply;
@@ -271,44 +276,42 @@ impl<'a> Transfer<'a> {
         while has_sent && let Some((progress, reply)) = control.poll_reply()? {
             if progress == Progress::Final {
                 accepted(self.verb, &reply)?;
-                return Err(Error::Unexpected(self.verb, reply));
+                return Err(error_of(TransferFault::Early, self.verb, &reply));
             }
             control.go_on_or_close(deadline)?;
         }
-        if is_upload(self.verb) {
+        let mut cut = None;
+        if is_upload {
             // Kept open until the reply: a server that sees a reset may drop what it was sent.
             cut = self.end_sending(has_sent)?;
         } else if let Some(mut data) = self.data.take() {
             data.say_end();
         }
+        evidence.data = DataEnd::Clean;
         let control = &mut self.client.control;
         let reply = match self.ended.take() {
             Some(reply) => reply,
             None => control.final_reply(deadline)?,
         };
-        accepted(self.verb, &reply)?;
-        if answers_something_else(&reply) {
-            control.close();
-            return Err(Error::Unexpected(self.verb, reply));
-        }
-        if !is_end_of_transfer(&reply) {
-            // Such as a 200: the end in some servers' words, or a stray before the real one.
-            control.expect_silence()?;
-        }
+        confirm(control, evidence, &reply)?;
         if has_sent && cut.is_none() {
             cut = self.failure_behind_the_end();
         }
         self.data = None;
-        match cut {
+        if let Some(error) = cut {
             // It says that all is well, but the end of the data cannot have reached it.
-            Some(error) => Err(error),
-            None => {
-                let unique_name = self.unique_name().or_else(|| unique::name(&reply));
-                let unique_name = unique_name.filter(|_| self.verb == Verb::Stou);
-                let duration = self.started.elapsed();
-                Ok(Report { bytes, reply, duration, ended: Ended::Confirmed, unique_name })
-            }
+            return Err(error);
         }
+        let verdict = evidence.with_reply(reply.code()).verdict();
+        verdict.map_err(|fault| error_of(fault, self.verb, &reply))?;
+        let unique_name = self.unique_name().or_else(|| unique::name(&reply));
+        Ok(Report {
+            bytes: length.moved,
+            duration: self.started.elapsed(),
+            ended: Ended::Confirmed,
+            unique_name: unique_name.filter(|_| self.verb == Verb::Stou),
+            reply,
+        })
     }
 
     /// Waits for a server that has confirmed an upload to close the data connection, which most

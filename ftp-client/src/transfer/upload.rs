@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use ftp_proto::{AsciiEncoder, Pathname, RepresentationType};
+use ftp_proto::{AsciiEncoder, Pathname, RepresentationType, TransferLength};
 
+use super::verdict::error_of;
 use super::{Report, Transfer};
 use crate::error::Error;
 
@@ -158,13 +159,15 @@ impl<'a> Upload<'a> {
     /// [checked](crate::Client::set_length_check) and the server's is another. The error of a
     /// failed write is given again.
     pub fn finish(mut self) -> Result<Report, Error> {
-        let report = self.transfer.conclude(self.bytes)?;
-        let Some(path) = self.check.take() else { return Ok(report) };
-        let sent = self.offset.saturating_add(self.bytes);
-        match self.transfer.client().length(path.as_bytes())? {
-            Some(bytes) if bytes != sent => Err(Error::Incomplete { bytes, announced: Some(sent) }),
-            _ => Ok(report),
+        let mut length = TransferLength::of(self.bytes);
+        length.offset = self.offset;
+        let report = self.transfer.conclude(length)?;
+        if let Some(path) = self.check.take() {
+            length.stored = self.transfer.client().length(path.as_bytes())?;
+            let verb = self.transfer.verb;
+            length.check().map_err(|fault| error_of(fault, verb, &report.reply))?;
         }
+        Ok(report)
     }
 
     /// Ends an upload that cannot go on, and gives the error that says why. `error` is what a write

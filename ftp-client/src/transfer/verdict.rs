@@ -1,32 +1,15 @@
-//! What the replies to a transfer say of it (RFC 959 §5.4 and §6).
+//! What the client makes of a verdict on a transfer.
 
 use std::time::Duration;
 
-use ftp_proto::{Reply, ReplyCode, Severity, Verb};
+use ftp_proto::{Confirmation, Reply, Severity, TransferEvidence, TransferFault, Verb};
 
+use crate::control::ControlConnection;
 use crate::error::Error;
 
 /// How long a server that has confirmed an upload may take to close the data connection. Some
 /// keep it open; then its word has to do.
 pub(super) const CLOSING: Duration = Duration::from_secs(2);
-
-/// Whether a verb sends data to the server.
-pub(super) const fn is_upload(verb: Verb) -> bool {
-    matches!(verb, Verb::Stor | Verb::Appe | Verb::Stou)
-}
-
-/// Whether a verb uses a data connection.
-pub(crate) const fn uses_data(verb: Verb) -> bool {
-    matches!(
-        verb,
-        Verb::Appe | Verb::List | Verb::Mlsd | Verb::Nlst | Verb::Retr | Verb::Stor | Verb::Stou
-    )
-}
-
-/// Whether a reply says that a transfer is over, rather than that anything is (RFC 959 §5.4).
-pub(crate) fn is_end_of_transfer(reply: &Reply) -> bool {
-    [ReplyCode::TRANSFER_COMPLETE, ReplyCode::FILE_ACTION_OKAY].contains(&reply.code())
-}
 
 /// Refused, unless the reply is 2yz.
 pub(crate) fn accepted(verb: Verb, reply: &Reply) -> Result<(), Error> {
@@ -36,8 +19,30 @@ pub(crate) fn accepted(verb: Verb, reply: &Reply) -> Result<(), Error> {
     }
 }
 
-/// Whether a 2yz is the answer to some other command: a greeting, a status, a login, an address, a
-/// directory. Where one of those ends a transfer, the replies are out of step.
-pub(crate) const fn answers_something_else(reply: &Reply) -> bool {
-    matches!(reply.code().value(), 210..=219 | 220 | 221 | 227..=229 | 230..=239 | 257)
+/// Judges the last reply to a transfer. The control connection is closed where the replies are out
+/// of step, and must be silent after a reply that may be a stray before the real one.
+pub(crate) fn confirm(
+    control: &mut ControlConnection,
+    evidence: TransferEvidence,
+    reply: &Reply,
+) -> Result<(), Error> {
+    match evidence.with_reply(reply.code()).confirmation() {
+        Ok(Confirmation::Certain) => Ok(()),
+        Ok(Confirmation::Doubtful) => control.expect_silence(),
+        Err(fault) => {
+            if fault == TransferFault::OutOfStep {
+                control.close();
+            }
+            Err(error_of(fault, evidence.verb, reply))
+        }
+    }
+}
+
+/// The error that a fault is, `reply` being the last one.
+pub(super) fn error_of(fault: TransferFault, verb: Verb, reply: &Reply) -> Error {
+    match fault {
+        TransferFault::Refused => Error::Refused(verb, reply.clone()),
+        TransferFault::Incomplete { bytes, announced } => Error::Incomplete { bytes, announced },
+        _ => Error::Unexpected(verb, reply.clone()),
+    }
 }

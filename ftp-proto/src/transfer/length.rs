@@ -1,0 +1,121 @@
+//! How long a transfer was, and how long it had to be.
+
+use super::verdict::TransferFault;
+use crate::number;
+use crate::reply::Reply;
+
+/// The length of a transfer, and all that is known of how long it had to be; in bytes as they are
+/// on the data connection of an image transfer.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct TransferLength {
+    /// How many bytes were moved.
+    pub moved: u64,
+    /// Where in the file the transfer began.
+    pub offset: u64,
+    /// What the 150 reply said of a download; see [`Reply::announced_length`].
+    pub announced: Option<u64>,
+    /// How many bytes the transfer had to move, by `SIZE` or by the range that was asked for.
+    pub wanted: Option<u64>,
+    /// How long `SIZE` says after an upload that the file is.
+    pub stored: Option<u64>,
+}
+
+impl TransferLength {
+    /// So many bytes were moved from the beginning of the file, and nothing else is known.
+    #[must_use]
+    pub const fn of(moved: u64) -> Self {
+        Self { moved, offset: 0, announced: None, wanted: None, stored: None }
+    }
+
+    /// Compares what was moved with what had to be. From an offset on, a 150 reply may announce
+    /// what follows it or the whole file: servers differ.
+    ///
+    /// # Errors
+    ///
+    /// [`TransferFault::Incomplete`].
+    pub fn check(&self) -> Result<(), TransferFault> {
+        let Self { moved, offset, announced, wanted, stored } = *self;
+        let end = offset.saturating_add(moved);
+        if wanted.is_some_and(|wanted| wanted != moved) {
+            return Err(TransferFault::Incomplete { bytes: moved, announced: wanted });
+        }
+        if announced.is_some_and(|all| all != moved && all != end) {
+            return Err(TransferFault::Incomplete { bytes: moved, announced });
+        }
+        match stored.filter(|stored| *stored != end) {
+            Some(bytes) => Err(TransferFault::Incomplete { bytes, announced: Some(end) }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Reply {
+    /// The length of the file that a 150 reply announces: the `(n bytes)` at its end. `None` if
+    /// the text ends in anything else.
+    ///
+    /// ```
+    /// use ftp_proto::{Reply, ReplyCode};
+    ///
+    /// let reply = Reply::new(ReplyCode::ABOUT_TO_OPEN_DATA, "Opening a.txt (1024 bytes).");
+    /// assert_eq!(reply.announced_length(), Some(1_024));
+    /// ```
+    #[must_use]
+    pub fn announced_length(&self) -> Option<u64> {
+        let text = self.text().trim_ascii_end();
+        let text = text.strip_suffix(b".").unwrap_or(text);
+        let text = text.strip_suffix(b" bytes)").or_else(|| text.strip_suffix(b" byte)"))?;
+        number::decimal(
+            text.rsplit(|&byte| byte == b'(').next().filter(|it| it.len() < text.len())?,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::ReplyCode;
+
+    #[test]
+    fn announced_reads_hc_16() {
+        for (text, want) in [
+            ("Opening BINARY mode data connection for a (1024 bytes).", Some(1_024)),
+            ("Opening for a (5 bytes) (0 bytes)", Some(0)),
+            ("for a (1 byte)", Some(1)),
+            ("for a (5 bytes) with more", None),
+            ("for a (-5 bytes)", None),
+            ("for a (+5 bytes)", None),
+            ("for a ( bytes)", None),
+            ("for a 5 bytes)", None),
+            ("5 bytes)", None),
+            ("for a (99999999999999999999 bytes)", None),
+            ("226.1 kbytes to download", None),
+            ("Opening data connection", None),
+            ("", None),
+        ] {
+            let reply = Reply::new(ReplyCode::ABOUT_TO_OPEN_DATA, text);
+            assert_eq!(reply.announced_length(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_compared_as_far_as_they_are_known() {
+        let incomplete =
+            |bytes, announced| Err(TransferFault::Incomplete { bytes, announced: Some(announced) });
+        let from_2 = TransferLength { offset: 2, ..TransferLength::of(8) };
+        for (length, want) in [
+            (TransferLength::of(8), Ok(())),
+            (TransferLength { announced: Some(8), ..from_2 }, Ok(())),
+            (TransferLength { announced: Some(10), ..from_2 }, Ok(())),
+            (TransferLength { announced: Some(9), ..from_2 }, incomplete(8, 9)),
+            (TransferLength { wanted: Some(8), ..from_2 }, Ok(())),
+            (TransferLength { wanted: Some(10), ..from_2 }, incomplete(8, 10)),
+            (TransferLength { wanted: Some(7), announced: Some(8), ..from_2 }, incomplete(8, 7)),
+            (TransferLength { stored: Some(10), ..from_2 }, Ok(())),
+            (TransferLength { stored: Some(8), ..from_2 }, incomplete(8, 10)),
+            (TransferLength { offset: u64::MAX, announced: Some(8), ..from_2 }, Ok(())),
+        ] {
+            assert_eq!(length.check(), want, "{length:?}");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Which replies, which end of the data and which length make a transfer a success (RFC 959 §5.4
+//! and §6, as servers keep to them).
+
+use super::length::TransferLength;
+use crate::reply::{ReplyCode, Severity};
+use crate::verb::Verb;
+
+/// How the data connection of a transfer ended.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum DataEnd {
+    /// There was none: the server ended the transfer without one.
+    Missing,
+    /// It has not ended yet.
+    Open,
+    /// By its close, and under TLS by the peer's `close_notify` before that.
+    Clean,
+    /// By a reset, or by another error of the connection.
+    Reset,
+    /// Under TLS, without `close_notify`: it may have been cut (RFC 4217 §12.6).
+    TruncatedTls,
+}
+
+/// All that a client saw of one transfer.
+///
+/// ```
+/// use ftp_proto::{Confirmation, DataEnd, ReplyCode, TransferEvidence, TransferFault, Verb};
+///
+/// let mut evidence = TransferEvidence::new(Verb::Retr);
+/// evidence.has_begun = true;
+/// evidence.length.moved = 512;
+/// evidence.length.announced = Some(1_024);
+/// evidence.data = DataEnd::Clean;
+/// assert_eq!(evidence.verdict(), Err(TransferFault::NoReply), "the end of data is not success");
+///
+/// evidence.reply = Some(ReplyCode::TRANSFER_COMPLETE);
+/// let cut = TransferFault::Incomplete { bytes: 512, announced: Some(1_024) };
+/// assert_eq!(evidence.verdict(), Err(cut), "and the server's word is not all");
+///
+/// evidence.length.moved = 1_024;
+/// assert_eq!(evidence.verdict(), Ok(Confirmation::Certain));
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct TransferEvidence {
+    /// The command that began it.
+    pub verb: Verb,
+    /// A 1yz reply came.
+    pub has_begun: bool,
+    /// How the data ended: at first it is open.
+    pub data: DataEnd,
+    /// How much was moved, and how much had to be.
+    pub length: TransferLength,
+    /// The last reply, once it has come.
+    pub reply: Option<ReplyCode>,
+}
+
+/// What a 2yz reply is worth.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Confirmation {
+    /// 226 or 250: the transfer is over.
+    Certain,
+    /// Another 2yz: the end in some servers' words, or a stray reply before the real one. Before
+    /// the next command it should be seen that no other follows.
+    Doubtful,
+}
+
+/// Why a transfer was no success.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransferFault {
+    /// The server refused or ended it by a 4yz or 5yz. That counts for more than anything that
+    /// was seen on the data connection.
+    #[error("the server refused or ended the transfer")]
+    Refused,
+    /// The data connection ended otherwise than cleanly, whatever the reply says.
+    #[error("the data connection broke")]
+    Broken,
+    /// The last reply answers some other command: the replies are out of step, and the control
+    /// connection is of no further use.
+    #[error("the reply answers another command")]
+    OutOfStep,
+    /// The server confirmed an upload before it can have seen the end of its data.
+    #[error("the transfer was confirmed before its end")]
+    Early,
+    /// Other bytes were moved than had to be.
+    #[error("{bytes} bytes are not the whole")]
+    Incomplete {
+        /// How many there are.
+        bytes: u64,
+        /// How many there had to be, if that is known.
+        announced: Option<u64>,
+    },
+    /// Nothing confirms it.
+    #[error("no reply confirms the transfer")]
+    NoReply,
+}
+
+impl TransferEvidence {
+    /// What is known when the command was sent.
+    #[must_use]
+    pub const fn new(verb: Verb) -> Self {
+        let length = TransferLength::of(0);
+        Self { verb, has_begun: false, data: DataEnd::Open, length, reply: None }
+    }
+
+    /// The same once this is the last reply.
+    #[must_use]
+    pub const fn with_reply(mut self, reply: ReplyCode) -> Self {
+        self.reply = Some(reply);
+        self
+    }
+
+    /// Judges the last reply for itself, whatever became of the data, except that an upload of any
+    /// bytes is not confirmed before its end.
+    ///
+    /// # Errors
+    ///
+    /// `NoReply`, `Refused`, `Early`, and `OutOfStep` for a reply that no transfer ends with: an
+    /// answer to some other command, or without a 1yz before it any other than 226 and 250.
+    pub fn confirmation(&self) -> Result<Confirmation, TransferFault> {
+        let reply = self.reply.ok_or(TransferFault::NoReply)?;
+        if reply.severity() != Severity::Completion {
+            return Err(TransferFault::Refused);
+        }
+        let is_unseen = matches!(self.data, DataEnd::Open | DataEnd::Missing);
+        if is_unseen && self.verb.is_upload() && self.length.moved > 0 {
+            return Err(TransferFault::Early);
+        }
+        match reply {
+            ReplyCode::TRANSFER_COMPLETE | ReplyCode::FILE_ACTION_OKAY => Ok(Confirmation::Certain),
+            _ if !self.has_begun || answers_another_command(reply) => Err(TransferFault::OutOfStep),
+            _ => Ok(Confirmation::Doubtful),
+        }
+    }
+
+    /// Whether the transfer was a success.
+    ///
+    /// # Errors
+    ///
+    /// The fault that counts for most: a refusal, then the data connection, then what is wrong
+    /// with a reply of 2yz, then the length.
+    pub fn verdict(&self) -> Result<Confirmation, TransferFault> {
+        let confirmation = self.confirmation();
+        if confirmation == Err(TransferFault::Refused) {
+            return confirmation;
+        }
+        if matches!(self.data, DataEnd::Reset | DataEnd::TruncatedTls) {
+            return Err(TransferFault::Broken);
+        }
+        let confirmation = confirmation?;
+        let TransferLength { moved: bytes, wanted, announced, .. } = self.length;
+        match self.data {
+            // There is more to come.
+            DataEnd::Open if !self.verb.is_upload() => {
+                Err(TransferFault::Incomplete { bytes, announced: wanted.or(announced) })
+            }
+            // Nothing was sent, which is not to say that there is nothing.
+            DataEnd::Missing if !self.verb.is_upload() => {
+                Err(TransferFault::Incomplete { bytes, announced: None })
+            }
+            _ => self.length.check().map(|()| confirmation),
+        }
+    }
+}
+
+/// Whether a 2yz is a greeting, a status, a login, an address or a directory.
+const fn answers_another_command(reply: ReplyCode) -> bool {
+    matches!(reply.value(), 210..=219 | 220 | 221 | 227..=229 | 230..=239 | 257)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Confirmation::{Certain, Doubtful};
+    use DataEnd::{Clean, Missing, Open, Reset, TruncatedTls};
+    use TransferFault::{Broken, Early, NoReply, OutOfStep, Refused};
+
+    const NONE: TransferFault = TransferFault::Incomplete { bytes: 0, announced: None };
+    const SOME: TransferFault = TransferFault::Incomplete { bytes: 5, announced: None };
+
+    #[test]
+    fn replies_and_ends_of_data_make_a_verdict() {
+        for (verb, has_begun, data, moved, reply, want) in [
+            (Verb::Retr, true, Clean, 5, Some(226), Ok(Certain)),
+            (Verb::Retr, true, Clean, 0, Some(250), Ok(Certain)),
+            (Verb::Retr, true, Clean, 5, Some(200), Ok(Doubtful)),
+            (Verb::Retr, true, Clean, 5, Some(225), Ok(Doubtful)),
+            (Verb::Retr, true, Clean, 5, Some(213), Err(OutOfStep)),
+            (Verb::Retr, true, Clean, 5, Some(221), Err(OutOfStep)),
+            (Verb::Retr, true, Clean, 5, Some(230), Err(OutOfStep)),
+            (Verb::Retr, true, Clean, 5, Some(257), Err(OutOfStep)),
+            (Verb::Retr, true, Clean, 5, Some(426), Err(Refused)),
+            (Verb::Retr, true, Clean, 5, Some(350), Err(Refused)),
+            (Verb::Retr, true, Clean, 5, None, Err(NoReply)),
+            (Verb::Retr, true, Reset, 5, Some(226), Err(Broken)),
+            (Verb::Retr, true, Reset, 5, Some(213), Err(Broken)),
+            (Verb::Retr, true, Reset, 5, Some(451), Err(Refused)),
+            (Verb::Retr, true, Reset, 5, None, Err(Broken)),
+            (Verb::Retr, true, TruncatedTls, 5, Some(226), Err(Broken)),
+            (Verb::Retr, true, Open, 5, Some(226), Err(SOME)),
+            // All was over before it began.
+            (Verb::Retr, false, Clean, 5, Some(226), Ok(Certain)),
+            (Verb::Mlsd, false, Missing, 0, Some(226), Err(NONE)),
+            (Verb::Retr, false, Open, 0, Some(200), Err(OutOfStep)),
+            (Verb::Retr, false, Open, 0, Some(550), Err(Refused)),
+            (Verb::Stor, true, Clean, 5, Some(226), Ok(Certain)),
+            (Verb::Stor, true, Open, 5, Some(226), Err(Early)),
+            (Verb::Stor, true, Open, 5, Some(552), Err(Refused)),
+            (Verb::Appe, true, Open, 0, Some(226), Ok(Certain)),
+            (Verb::Stou, false, Missing, 0, Some(250), Ok(Certain)),
+            (Verb::Stou, false, Missing, 5, Some(250), Err(Early)),
+            (Verb::Stor, true, Reset, 5, Some(226), Err(Broken)),
+        ] {
+            let evidence = TransferEvidence {
+                verb,
+                has_begun,
+                data,
+                length: TransferLength::of(moved),
+                reply: reply.and_then(ReplyCode::new),
+            };
+            assert_eq!(evidence.verdict(), want, "{evidence:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_confirmed_must_have_its_length() {
+        let mut evidence = TransferEvidence::new(Verb::Retr);
+        evidence.has_begun = true;
+        evidence.data = Clean;
+        evidence.length = TransferLength { wanted: Some(6), ..TransferLength::of(5) };
+        evidence.reply = Some(ReplyCode::TRANSFER_COMPLETE);
+        let short = TransferFault::Incomplete { bytes: 5, announced: Some(6) };
+        assert_eq!(evidence.verdict(), Err(short));
+        assert_eq!(evidence.confirmation(), Ok(Certain));
+        evidence.length.moved = 6;
+        assert_eq!(evidence.verdict(), Ok(Certain));
+    }
+}
