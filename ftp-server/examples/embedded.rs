@@ -28,8 +28,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn start(root: &Path, port: u16) -> Result<Server, Box<dyn Error>> {
     // Lines go to standard error by a thread of their own: no session waits for a pipe.
     let log = EventLog::new(LogFormat::Text, LogWriter::start("the log", io::stderr())?);
-    let config =
-        ServerConfig { per_address: 8, banner: "Hello".to_owned(), ..ServerConfig::default() };
+    let config = ServerConfig::default().with(|config| {
+        config.limits.per_address = 8;
+        config.banner = "Hello".to_owned();
+    });
     let server = Server::builder()
         .root(root)
         .user("writer", "secret", Rights::FULL)

@@ -1,4 +1,4 @@
-//! What can be set about a server.
+//! The settings of a server.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -6,141 +6,169 @@ use std::time::Duration;
 
 use ftp_proto::{HostName, Network, ParseError, ParseErrorKind, PortRanges};
 
-use crate::limits;
 use crate::name_pattern::NamePattern;
-use crate::storage::{ConfinementPolicy, PartialPolicy, SyncPolicy};
 
-/// The settings of a server that do not concern its users. `Default` gives what is
-/// said at each field.
+/// The settings of a server that do not concern its users. [`Default`] gives the values named at
+/// each field; fields are added in later versions.
 ///
 /// ```
 /// use std::time::Duration;
 ///
 /// use ftp_server::ServerConfig;
 ///
-/// let config = ServerConfig { idle: Duration::from_secs(60), ..ServerConfig::default() };
-/// assert_eq!(config.per_address, 0);
+/// let config = ServerConfig::default().with(|config| {
+///     config.timeouts.idle = Duration::from_secs(60);
+///     config.limits.per_user = 4;
+/// });
+/// assert_eq!(config.limits.per_address, 0);
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct ServerConfig {
-    /// The text of the greeting, behind `220 `. `Service ready`: it names neither product nor
-    /// version.
+    /// Text of the greeting, after `220 `. `Service ready`: it names neither product nor version.
     pub banner: String,
-    /// How long a session may be connected without being logged in; an authenticator that takes
-    /// longer is not waited for. 60 s.
+    /// How long the server waits for what.
+    pub timeouts: Timeouts,
+    /// How much of what there may be.
+    pub limits: Limits,
+    /// What failed logins lead to.
+    pub logins: LoginPolicy,
+    /// The networks that may connect. Empty: all.
+    pub allow: Vec<Network>,
+    /// The networks that may not, [`allow`](Self::allow) notwithstanding. Their clients get 421 in
+    /// place of the greeting, which costs no thread. Empty.
+    pub deny: Vec<Network>,
+    /// The virtual hosts that `HOST` may choose (RFC 7151). The authenticator is told which one was
+    /// chosen. Empty: any name is accepted.
+    pub hosts: Vec<HostName>,
+    /// Data connections to the server.
+    pub passive: PassivePolicy,
+    /// Data connections from the server.
+    pub active: ActivePolicy,
+    /// Where data connections of users with the right [`FXP`](crate::Rights::FXP) may go to and
+    /// come from, apart from their own host. Empty.
+    pub fxp_networks: Vec<Network>,
+    /// Whether `STOR` and `RNTO` may replace a file, or a part of it after `REST`; `APPE` may add
+    /// to one in any case. `true`.
+    pub overwrite: bool,
+    /// Names that no command may make: `STOR`, `STOU` and `APPE` are refused, also for an existing
+    /// file of that name, and so are `MKD` and `RNTO`. Existing files can be read, renamed and
+    /// removed. The target of a symbolic link is not compared: FTP cannot make links. Empty.
+    pub deny_names: Vec<NamePattern>,
+    /// Whether `LIST` shows the owner and the group of each entry, by number, in place of `ftp`.
+    /// `false`.
+    pub show_ids: bool,
+    /// Whether a leading `-` of a password is dropped: an old custom to ask for short replies,
+    /// which those of this server are anyway. `false`: it is a part of the password.
+    pub dash_password: bool,
+    /// Whether a command line that ends in LF alone is refused with 500. `false`: scripts and
+    /// devices send such lines.
+    pub strict_crlf: bool,
+}
+
+/// How long the server waits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// How long a session may be connected without being logged in; the server does not wait for
+    /// an authenticator that takes longer. 60 s.
     pub login: Duration,
     /// How long a session may go without a command. 5 min (RFC 1123 §4.1.3.2).
     pub idle: Duration,
-    /// How long a data connection may take to come about once 150 was sent. 30 s.
+    /// How long a data connection may take to open after the 150. 30 s.
     pub data_connect: Duration,
     /// How long a TLS handshake may take in all, on the control connection and on each data
     /// connection. 10 s.
     pub tls_handshake: Duration,
     /// How long a transfer may go without one byte moved. 60 s.
     pub stall: Duration,
-    /// How many sessions there may be. 0: as many as the system's limits allow, found at start.
+}
+
+/// How many sessions there may be, and what they may use.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The most sessions in all. 0: as many as the system's limits allow, found at startup.
     pub sessions: usize,
-    /// How many connections one IPv4 address, or one /64 of IPv6, may have; loopback may have
-    /// any number. 0: any number.
+    /// The most connections of one IPv4 address, or of one /64 of IPv6; loopback may have any
+    /// number. 0: any number.
     pub per_address: usize,
-    /// How many sessions one user may have. 0: any number.
+    /// The most sessions of one user. 0: any number.
     pub per_user: usize,
-    /// How many bytes the large buffers of all transfers may have together. Where none is left, a
-    /// transfer makes do with what it has of its own, which is 64 KiB at most. 64 MiB.
+    /// The memory of the large buffers of all transfers together, in bytes. When none is left, a
+    /// transfer uses its own small buffer of at most 64 KiB. 64 MiB.
     pub buffers: u64,
-    /// After how many failed logins a connection is closed. 3.
-    pub login_failures: u32,
-    /// How long after its `PASS` the first failed login of a connection is answered; the second is
-    /// after twice as long, all further ones after four times. Zero: at once. 1 s (RFC 2577 §5).
-    pub login_delay: Duration,
+    /// The most bytes of files and listings that a session may move per second, in both directions
+    /// together. 0: any number.
+    pub rate_per_session: u64,
+    /// The most bytes that all sessions of one user may move per second. 0: any number.
+    pub rate_per_user: u64,
+    /// How many bytes stay free on a storage that tells its free space: an upload or `MKD` does
+    /// not begin below that, a running upload ends there with 452, `ALLO` refuses to go further,
+    /// and `AVBL` leaves these bytes out. Before that, kept parts of cut uploads are removed, the
+    /// oldest first. Each upload looks again after 8 MiB at most, so parallel uploads can exceed
+    /// the limit by that much each. A free inode counts as 4 KiB at most, on a file system with a
+    /// fixed number of inodes. A rename needs no space. 0.
+    pub min_free: u64,
+}
+
+/// What failed logins lead to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct LoginPolicy {
+    /// After how many failed logins the server closes a connection. 3.
+    pub failures: u32,
+    /// How long after its `PASS` the first failed login of a connection is answered; the second
+    /// takes twice as long, all further ones four times. Zero: at once. 1 s (RFC 2577 §5).
+    pub delay: Duration,
     /// How many logins from one IPv4 address, or one /64 of IPv6, may fail within
-    /// [`ban_window`](Self::ban_window); then new connections, and logins over those that exist, get 421 for as
-    /// long as [`ban_for`](Self::ban_for). Who is logged in goes on, and no user is locked out.
-    /// Loopback is exempt, since a proxy or tunnel lends its address to everybody; behind one on
-    /// another machine this is better off. At most
-    /// [`limits::BAN_AFTER`](crate::limits::BAN_AFTER), for [`BAN_HOSTS`](crate::limits::BAN_HOSTS)
-    /// hosts at a time; 0: any number. 20.
+    /// [`ban_window`](Self::ban_window); then new connections, and logins over existing ones, get
+    /// 421 for [`ban_for`](Self::ban_for). Users who are logged in stay so, and no user is locked
+    /// out. Loopback is exempt, since a proxy or tunnel lends its address to all of its clients;
+    /// set this to 0 if a proxy runs on another machine. At most
+    /// [`limits::BAN_AFTER`](crate::limits::BAN_AFTER); 0: any number. 20.
     pub ban_after: u32,
     /// See [`ban_after`](Self::ban_after). 10 min.
     pub ban_window: Duration,
-    /// See [`ban_after`](Self::ban_after). Zero: nobody is banned. 10 min.
+    /// See [`ban_after`](Self::ban_after). Zero: no host is banned. 10 min.
     pub ban_for: Duration,
-    /// Who may connect: these networks and nobody else. None: everybody.
-    pub allow: Vec<Network>,
-    /// Who may not, [`allow`](Self::allow) notwithstanding. Who may not gets a 421 in place of the
-    /// greeting, which costs no thread. None.
-    pub deny: Vec<Network>,
-    /// How many bytes of files and listings a session may move in a second, to and from the server
-    /// taken together. 0: any number.
-    pub rate_per_session: u64,
-    /// The same for all sessions of one user together. 0: any number.
-    pub rate_per_user: u64,
-    /// The virtual hosts that `HOST` may choose (RFC 7151). Which host was chosen the
-    /// authenticator is told. None: any name is taken.
-    pub hosts: Vec<HostName>,
+}
+
+/// Data connections that clients open (`PASV` and `EPSV`).
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct PassivePolicy {
     /// Whether `PASV` and `EPSV` are served. `true`.
-    pub passive: bool,
-    /// The ports that passive data connections use; one address holds at most half of them at a
-    /// time. `None`: those the system chooses.
-    pub passive_ports: Option<PortRanges>,
-    /// What 227 announces in place of the address that the control connection came to, where a
-    /// NAT stands before the server. It holds for every client that is not on this machine.
-    pub passive_address: Option<PassiveAddress>,
-    /// What 227 announces to clients of certain networks, whatever holds for others; the first
-    /// that fits counts.
-    pub passive_overrides: Vec<PassiveOverride>,
+    pub enabled: bool,
+    /// The ports to listen on; one address holds at most half of them at a time. `None`: the
+    /// system chooses.
+    pub ports: Option<PortRanges>,
+    /// The address in a 227 in place of the one that the control connection came to, for a server
+    /// behind a NAT. It holds for every client that is not on this machine.
+    pub address: Option<PassiveAddress>,
+    /// The address in a 227 for clients of certain networks, in place of
+    /// [`address`](Self::address); the first match counts.
+    pub overrides: Vec<PassiveOverride>,
+}
+
+/// Data connections that the server opens (`PORT` and `EPRT`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ActivePolicy {
     /// Whether `PORT` and `EPRT` are served. `true` (RFC 1123 §4.1.2.13).
-    pub active: bool,
-    /// Whether active data connections come from the port below that of the control connection,
-    /// 20 for 21 (RFC 959 §5.2), where it can be had: those below 1024 need a privilege. `false`.
-    pub active_source_port: bool,
-    /// Where data connections of users with the right [`FXP`](crate::Rights::FXP) may go to and
-    /// come from, apart from their own host. None.
-    pub fxp_networks: Vec<Network>,
-    /// Whether `STOR` and `RNTO` may replace a file, or a part of it behind `REST`; `APPE` may
-    /// add to one in any case. `true`.
-    pub overwrite: bool,
-    /// Names that no command makes, by whatever verb: `STOR`, `STOU` and `APPE` are refused, also
-    /// where a file has the name already, and so are `MKD` and `RNTO`. What is there can be read,
-    /// renamed and removed. Where a symbolic link leads is not looked at: nobody makes one by FTP.
-    /// None.
-    pub deny_names: Vec<NamePattern>,
-    /// Whether `LIST` shows the owner and the group of each entry, by number, in place of `ftp`.
-    /// `false`.
-    pub show_ids: bool,
-    /// Whether a `-` in front of a password is taken away: an old custom to ask for short replies,
-    /// which those of this server are anyway. `false`: it is a part of the password.
-    pub dash_password: bool,
-    /// Whether a LF alone in a command line is refused, with 500, in place of ending it. `false`:
-    /// scripts and devices send it.
-    pub strict_crlf: bool,
-    /// How many bytes of a storage that tells its free space are kept free: an upload or `MKD` does
-    /// not begin where less is left, an upload that runs ends with 452 when it comes to that, `ALLO`
-    /// refuses to, and `AVBL` leaves them out. What is kept of cut uploads is given up before that,
-    /// the oldest first. Each upload looks again after 8 MiB at most, so that each of many at a time
-    /// may take that much more. An inode that is free counts as 4 KiB at most, where a file system
-    /// has a fixed number of them. To give a file another name needs no room. 0.
-    pub min_free: u64,
-    /// What of an upload is on disk when 226 is sent, and of what `RNTO`, `MKD`, `RMD` and `DELE` do
-    /// when they are answered, below a root directory.
-    /// [`SyncPolicy::FileAndDirectory`].
-    pub sync: SyncPolicy,
-    /// How far the kernel has to keep sessions beneath a root directory.
-    /// [`ConfinementPolicy::BestEffort`].
-    pub confine: ConfinementPolicy,
-    /// Whether a file below a root directory that has more than one name is neither read nor added
-    /// to nor changed otherwise: 550. `false`.
-    pub deny_hardlinks: bool,
-    /// What becomes of a new file whose upload was cut, below a root directory.
-    /// [`PartialPolicy::Resume`].
-    pub partial: PartialPolicy,
-    /// How many cut uploads of one user are kept, the youngest; 0: any number. 100.
-    pub partial_files: usize,
-    /// How many bytes are kept of all cut uploads of one user, of the youngest; a larger one is not
-    /// kept. 0: any number. 10 GiB.
-    pub partial_bytes: u64,
-    /// The permission bits that what is new does not get, below a root directory. `0o022`.
-    pub umask: u32,
+    pub enabled: bool,
+    /// Whether connections come from the port below that of the control connection, 20 for 21
+    /// (RFC 959 §5.2), where that is available: ports below 1024 need a privilege. `false`.
+    pub source_port: bool,
+}
+
+impl ServerConfig {
+    /// Returns these settings with `change` applied.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
 }
 
 /// Where clients reach this server: what 227 announces.
@@ -202,46 +230,71 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             banner: "Service ready".to_owned(),
-            login: Duration::from_secs(60),
-            idle: Duration::from_secs(300),
-            data_connect: Duration::from_secs(30),
-            tls_handshake: Duration::from_secs(10),
-            stall: Duration::from_secs(60),
-            sessions: 0,
-            per_address: 0,
-            per_user: 0,
-            buffers: 64 * 1024 * 1024,
-            login_failures: 3,
-            login_delay: Duration::from_secs(1),
-            ban_after: 20,
-            ban_window: Duration::from_secs(600),
-            ban_for: Duration::from_secs(600),
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            logins: LoginPolicy::default(),
             allow: Vec::new(),
             deny: Vec::new(),
-            rate_per_session: 0,
-            rate_per_user: 0,
             hosts: Vec::new(),
-            passive: true,
-            passive_ports: None,
-            passive_address: None,
-            passive_overrides: Vec::new(),
-            active: true,
-            active_source_port: false,
+            passive: PassivePolicy::default(),
+            active: ActivePolicy::default(),
             fxp_networks: Vec::new(),
             overwrite: true,
             deny_names: Vec::new(),
             show_ids: false,
             dash_password: false,
             strict_crlf: false,
-            min_free: 0,
-            deny_hardlinks: false,
-            sync: SyncPolicy::FileAndDirectory,
-            confine: ConfinementPolicy::BestEffort,
-            partial: PartialPolicy::Resume,
-            partial_files: limits::PARTIAL_FILES,
-            partial_bytes: limits::PARTIAL_BYTES,
-            umask: 0o022,
         }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            login: Duration::from_secs(60),
+            idle: Duration::from_secs(300),
+            data_connect: Duration::from_secs(30),
+            tls_handshake: Duration::from_secs(10),
+            stall: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: 0,
+            per_address: 0,
+            per_user: 0,
+            buffers: 64 * 1024 * 1024,
+            rate_per_session: 0,
+            rate_per_user: 0,
+            min_free: 0,
+        }
+    }
+}
+
+impl Default for LoginPolicy {
+    fn default() -> Self {
+        Self {
+            failures: 3,
+            delay: Duration::from_secs(1),
+            ban_after: 20,
+            ban_window: Duration::from_secs(600),
+            ban_for: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Default for PassivePolicy {
+    fn default() -> Self {
+        Self { enabled: true, ports: None, address: None, overrides: Vec::new() }
+    }
+}
+
+impl Default for ActivePolicy {
+    fn default() -> Self {
+        Self { enabled: true, source_port: false }
     }
 }
 

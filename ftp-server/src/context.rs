@@ -69,11 +69,11 @@ impl Context {
         observers: Observers,
     ) -> Arc<Self> {
         Arc::new(Self {
-            passive_ports: PassivePorts::new(config.passive_ports.clone()),
+            passive_ports: PassivePorts::new(config.passive.ports.clone()),
             announcer: Announcer::new(&config),
             bans: Arc::new(Bans::new(&config)),
             watchdog: Arc::default(),
-            buffers: Arc::new(Buffers::new(config.buffers)),
+            buffers: Arc::new(Buffers::new(config.limits.buffers)),
             config,
             authenticator,
             tls,
@@ -96,10 +96,12 @@ impl Context {
         tls: Option<Arc<Acceptor>>,
     ) -> Arc<Self> {
         let former = &self.config;
-        let announces_the_same = config.passive_address == former.passive_address
-            && config.passive_overrides == former.passive_overrides;
-        let has_the_same_ports = config.passive_ports == former.passive_ports;
-        let bans = |config: &ServerConfig| (config.ban_after, config.ban_window, config.ban_for);
+        let announces_the_same = config.passive.address == former.passive.address
+            && config.passive.overrides == former.passive.overrides;
+        let has_the_same_ports = config.passive.ports == former.passive.ports;
+        let bans = |config: &ServerConfig| {
+            (config.logins.ban_after, config.logins.ban_window, config.logins.ban_for)
+        };
         Arc::new(Self {
             // The last answer for a name is not forgotten.
             announcer: match announces_the_same {
@@ -108,16 +110,16 @@ impl Context {
             },
             passive_ports: match has_the_same_ports {
                 true => Arc::clone(&self.passive_ports),
-                false => PassivePorts::new(config.passive_ports.clone()),
+                false => PassivePorts::new(config.passive.ports.clone()),
             },
             bans: match bans(&config) == bans(former) {
                 true => Arc::clone(&self.bans),
                 false => Arc::new(Bans::new(&config)),
             },
             watchdog: Arc::clone(&self.watchdog),
-            buffers: match config.buffers == former.buffers {
+            buffers: match config.limits.buffers == former.limits.buffers {
                 true => Arc::clone(&self.buffers),
-                false => Arc::new(Buffers::new(config.buffers)),
+                false => Arc::new(Buffers::new(config.limits.buffers)),
             },
             config,
             authenticator,

@@ -64,16 +64,19 @@ pub use auth::{
     AuthError, Authenticator, Login, LoginAttempt, Offer, PasswordHash, PasswordHashError, Rights,
     UnknownRight, UserLimits, UserTable,
 };
-pub use config::{PassiveAddress, PassiveOverride, ServerConfig};
+pub use config::{
+    ActivePolicy, Limits, LoginPolicy, PassiveAddress, PassiveOverride, PassivePolicy,
+    ServerConfig, Timeouts,
+};
 pub use error::Error;
 pub use name_pattern::NamePattern;
 pub use server::{Cutter, Server, ServerBuilder, ShutdownReport};
 pub use service::{Activity, SessionInfo};
 pub use storage::{
     Capabilities, Confinement, ConfinementPolicy, Entries, Entry, EntryKind, Fault, FaultStorage,
-    LocalStorage, MemoryStorage, Metadata, PartialPolicy, RoomFor, Source, Storage, StorageCall,
-    StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Tally, Upload, VirtualPath, Walls,
-    WriteMode,
+    LocalConfig, LocalStorage, MemoryStorage, Metadata, PartialPolicy, RoomFor, Source, Storage,
+    StorageCall, StorageError, StorageErrorKind, StreamEnd, SyncPolicy, Tally, Upload, VirtualPath,
+    Walls, WriteMode,
 };
 pub use tls::{
     ClientCertificates, Resumptions, SessionReuse, Tls, TlsError, TlsInfo, TlsPolicy, TlsVersion,

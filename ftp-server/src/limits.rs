@@ -1,4 +1,4 @@
-//! Every bound of the server that is not configured, each with its unit and its reason.
+//! Bounds of the server that are not configured.
 //! Those of the language itself are in [`ftp_proto::limits`].
 
 use std::time::Duration;
@@ -10,125 +10,125 @@ pub const PATH: usize = 4_096;
 pub const PATH_DEPTH: usize = 128;
 
 /// How often a transfer that is not moving looks whether it should go on.
-pub const TICK: Duration = Duration::from_millis(250);
+pub(crate) const TICK: Duration = Duration::from_millis(250);
 
 /// How long a transfer may stand still while the server stops, if `stall` is not less.
-pub const DRAIN_STALL: Duration = Duration::from_secs(5);
+pub(crate) const DRAIN_STALL: Duration = Duration::from_secs(5);
 
 /// How long a peer may leave a reply unread before it is disconnected.
-pub const REPLY_WRITE: Duration = Duration::from_secs(30);
+pub(crate) const REPLY_WRITE: Duration = Duration::from_secs(30);
 
 /// How long a passive port is held for a transfer that is not asked for.
-pub const UNUSED_LISTENER: Duration = Duration::from_secs(60);
+pub(crate) const UNUSED_LISTENER: Duration = Duration::from_secs(60);
 
 /// How long a command that needs a passive port waits for one while all are in use.
-pub const PORT_WAIT: Duration = Duration::from_secs(1);
+pub(crate) const PORT_WAIT: Duration = Duration::from_secs(1);
 
 /// How long a passive port may stay unused before it gives way to another host, where all are in use:
 /// a client connects within a moment of the reply that tells it the port.
-pub const PORT_UNUSED: Duration = Duration::from_secs(5);
+pub(crate) const PORT_UNUSED: Duration = Duration::from_secs(5);
 
 /// How long a passive port that no session has is tried again: a program that this process is
 /// just starting has copies of what was open here until it is loaded.
-pub const PORT_COPY_WAIT: Duration = Duration::from_millis(200);
+pub(crate) const PORT_COPY_WAIT: Duration = Duration::from_millis(200);
 
 /// How often the host names of passive addresses are looked up.
-pub const LOOKUP: Duration = Duration::from_secs(300);
+pub(crate) const LOOKUP: Duration = Duration::from_secs(300);
 
 /// How soon again, while there is one that was never found.
-pub const LOOKUP_AGAIN: Duration = Duration::from_secs(10);
+pub(crate) const LOOKUP_AGAIN: Duration = Duration::from_secs(10);
 
 /// How long a server's start waits for them to be found.
-pub const FIRST_LOOKUP: Duration = Duration::from_secs(5);
+pub(crate) const FIRST_LOOKUP: Duration = Duration::from_secs(5);
 
 /// How long, and for how many bytes, a connection is read behind its last reply, so that the reply
 /// arrives before the end does.
-pub const LAST_WAIT: Duration = Duration::from_secs(1);
+pub(crate) const LAST_WAIT: Duration = Duration::from_secs(1);
 /// See [`LAST_WAIT`].
-pub const LAST_INPUT: usize = 256 * 1_024;
+pub(crate) const LAST_INPUT: usize = 256 * 1_024;
 
 /// How long an upload whose data has ended waits at most whether the control connection ends as
 /// well, as when the client was killed: the system closes its sockets one after the other.
-pub const END_OF_BOTH: Duration = Duration::from_millis(50);
+pub(crate) const END_OF_BOTH: Duration = Duration::from_millis(50);
 
 /// What part of the time that the data took this may take at most, so that nobody notices.
-pub const END_OF_BOTH_PART: u32 = 20;
+pub(crate) const END_OF_BOTH_PART: u32 = 20;
 
 /// How many connections that only wait for that are not counted as sessions any more: a client
 /// that saw the end may come again at once. As few as the system's limits have in reserve.
-pub const LEAVING: usize = 32;
+pub(crate) const LEAVING: usize = 32;
 
 /// How many command lines may wait for a transfer to end.
-pub const WAITING_LINES: usize = 256;
+pub(crate) const WAITING_LINES: usize = 256;
 
 /// How many connections of strangers to a passive port are turned away before the transfer is
 /// given up.
-pub const STRANGERS: u32 = 16;
+pub(crate) const STRANGERS: u32 = 16;
 
 /// How many lines that are no command are taken before login, in a row.
-pub const BAD_LINES: u32 = 10;
+pub(crate) const BAD_LINES: u32 = 10;
 
 /// The stack of a session's thread, in bytes. Touched pages are what counts in memory; this is
 /// what the deepest path of a session needs in a debug build, several times over.
-pub const SESSION_STACK: usize = 256 * 1024;
+pub(crate) const SESSION_STACK: usize = 256 * 1024;
 
 /// The stack of the thread that names are looked up in, in bytes: what the C library and its plug-ins
 /// for that take is not ours to say.
-pub const LOOKUP_STACK: usize = 2 * 1024 * 1024;
+pub(crate) const LOOKUP_STACK: usize = 2 * 1024 * 1024;
 
 /// The stack of a thread that handshakes are computed in, in bytes: more than four times that of a
 /// session, since the C library hands the stacks of threads that ended on to those that fit, with
 /// all the pages that were touched.
-pub const HANDSHAKE_STACK: usize = 5 * SESSION_STACK;
+pub(crate) const HANDSHAKE_STACK: usize = 5 * SESSION_STACK;
 
 /// How many such threads there are at most; no more than processors.
-pub const HANDSHAKE_THREADS: usize = 8;
+pub(crate) const HANDSHAKE_THREADS: usize = 8;
 
 /// How many TLS records without plain text a peer may send in a minute: updates of keys above all,
 /// which cost it less than the server.
-pub const SILENT_RECORDS: u32 = 32;
+pub(crate) const SILENT_RECORDS: u32 = 32;
 
 /// The largest file whose size in type ASCII is counted on request, in bytes: the file has to
 /// be read for it.
-pub const ASCII_SIZE: u64 = 1024 * 1024;
+pub(crate) const ASCII_SIZE: u64 = 1024 * 1024;
 
 /// How many entries a STAT of a directory lists on the control connection.
-pub const STAT_ENTRIES: usize = 1_000;
+pub(crate) const STAT_ENTRIES: usize = 1_000;
 
 /// How much work that keeps a processor busy is done at a time in the whole server: two digests,
 /// and two searches as [`PREPARE`] describes.
-pub const HEAVY: usize = 2;
+pub(crate) const HEAVY: usize = 2;
 
 /// How much of each one IPv4 address, or one /64 of IPv6, may have: half, so that no host keeps
 /// all others from theirs.
-pub const HEAVY_OF_HOST: usize = HEAVY / 2;
+pub(crate) const HEAVY_OF_HOST: usize = HEAVY / 2;
 
 /// The largest file that is read for its digest, in bytes: a larger one mostly takes longer than
-/// [`DIGEST_TIME`].
+/// a minute.
 pub const DIGEST_SIZE: u64 = 8 * 1024 * 1024 * 1024;
 
 /// How long a digest may take: what a client waits for a reply.
-pub const DIGEST_TIME: Duration = Duration::from_secs(60);
+pub(crate) const DIGEST_TIME: Duration = Duration::from_secs(60);
 
 /// How long may be read before the 150 of what is sent, to find where a restart begins in type
 /// ASCII or what matches a pattern: it costs a processor and no network. What takes longer than a
 /// [`TICK`] needs one of [`HEAVY`] places, and the time spent waiting for it counts.
-pub const PREPARE: Duration = Duration::from_secs(60);
+pub(crate) const PREPARE: Duration = Duration::from_secs(60);
 
 /// How many bytes of a log wait to be written: what a server that is busy says in some seconds. More
 /// would only be more that is late.
-pub const LOG_WAITING: usize = 256 * 1_024;
+pub(crate) const LOG_WAITING: usize = 256 * 1_024;
 
 /// How many refusals, and other lines that cost a client no data connection, a session has in the log
 /// per second. The next line counts the others.
-pub const REFUSAL_LINES: u32 = 10;
+pub(crate) const REFUSAL_LINES: u32 = 10;
 
 /// How many bytes a name has in a line of the log, as it is written there with its escapes.
-pub const LOG_NAME: usize = 512;
+pub(crate) const LOG_NAME: usize = 512;
 
 /// How many hosts with failed logins are remembered. Without a bound, who has many addresses could
 /// fill the memory with them.
-pub const BAN_HOSTS: usize = 4_096;
+pub(crate) const BAN_HOSTS: usize = 4_096;
 
 /// The most failed logins that are counted before a host is banned: each is remembered with its
 /// time.
@@ -140,26 +140,26 @@ pub const PASSWORD: usize = 512;
 
 /// How many passwords are hashed at a time in the whole process, and less where there are fewer
 /// processors, or where a sixteenth of the memory is less than they take.
-pub const HASHES: usize = 4;
+pub(crate) const HASHES: usize = 4;
 
 /// How much memory one argon2id may take, in KiB: as much as common programs ask for, twice over.
-pub const HASH_MEMORY: u32 = 256 * 1024;
+pub(crate) const HASH_MEMORY: u32 = 256 * 1024;
 
 /// How much it may go through in all its passes, in KiB: a few seconds.
-pub const HASH_WORK: u64 = 2 * 1024 * 1024;
+pub(crate) const HASH_WORK: u64 = 2 * 1024 * 1024;
 
 /// How many lanes it may have. They change the result and not the time here.
-pub const HASH_LANES: u32 = 32;
+pub(crate) const HASH_LANES: u32 = 32;
 
 /// How many rounds a `$5$` or `$6$` may have: a second or two.
-pub const HASH_ROUNDS: u32 = 1_000_000;
+pub(crate) const HASH_ROUNDS: u32 = 1_000_000;
 
 /// How many cut uploads of one user are kept, unless that is set otherwise.
-pub const PARTIAL_FILES: usize = 100;
+pub(crate) const PARTIAL_FILES: usize = 100;
 
 /// How many bytes are kept of all cut uploads of one user, unless that is set otherwise.
-pub const PARTIAL_BYTES: u64 = 10 * 1024 * 1024 * 1024;
+pub(crate) const PARTIAL_BYTES: u64 = 10 * 1024 * 1024 * 1024;
 
 /// How many names a session is told the length of a cut upload for that it has not resumed yet: for
 /// more `SIZE` says that there is nothing, since `APPE` could not be told from one to a new file.
-pub const PARTIALS_TOLD: usize = 32;
+pub(crate) const PARTIALS_TOLD: usize = 32;

@@ -20,7 +20,7 @@ use crate::net::{listener, socket};
 use crate::service::Greeting;
 use crate::service::SessionInfo;
 use crate::service::register::Register;
-use crate::storage::{ConfinementPolicy, LocalStorage, Storage};
+use crate::storage::{ConfinementPolicy, LocalConfig, LocalStorage, Storage};
 use crate::tls::Resumptions;
 use crate::tls::{Acceptor, Tls};
 
@@ -84,6 +84,7 @@ struct Parts {
     users: Vec<(Vec<u8>, Vec<u8>, Rights)>,
     anonymous: Option<Rights>,
     root: Option<PathBuf>,
+    local: LocalConfig,
     storage: Option<Arc<dyn Storage>>,
     authenticator: Option<Arc<dyn Authenticator>>,
     once_bound: Option<OnceBound>,
@@ -148,18 +149,18 @@ impl Server {
 
     /// Gives new settings and users to the sessions that begin from now on, by a connection or anew by
     /// `REIN`; those that run keep theirs. Which line ends a connection takes
-    /// ([`strict_crlf`](ServerConfig::strict_crlf)) stays as it was when it was made. Only [`sessions`](ServerConfig::sessions) stays as it was at the start, and
-    /// [`rate_per_user`](ServerConfig::rate_per_user) for a user until none of the user's sessions
+    /// ([`strict_crlf`](ServerConfig::strict_crlf)) stays as it was when it was made. Only [`sessions`](crate::Limits::sessions) stays as it was at the start, and
+    /// [`rate_per_user`](crate::Limits::rate_per_user) for a user until none of the user's sessions
     /// is left. Where what is said of bans changes, those that there are end. A host name that is
     /// to be announced is looked up first, for a few seconds at most.
     ///
     /// ```
-    /// use ftp_server::{Rights, Server, ServerConfig, UserTable};
+    /// use ftp_server::{Rights, Server, UserTable};
     ///
     /// let root = tempfile::tempdir()?;
     /// let server =
     ///     Server::builder().root(root.path()).user("u", "p", Rights::READ).bind("127.0.0.1:0")?;
-    /// let config = ServerConfig { banner: "Closed for today".to_owned(), ..server.config() };
+    /// let config = server.config().with(|config| config.banner = "Closed for today".to_owned());
     /// server.reconfigure(config, UserTable::new())?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -214,7 +215,7 @@ impl Server {
         if !Arc::ptr_eq(&context.passive_ports, &former.passive_ports) {
             self.warn_of_ports(context);
         }
-        context.admission.set_per_host(context.config.per_address);
+        context.admission.set_per_host(context.config.limits.per_address);
         let ends_bans = !Arc::ptr_eq(&context.bans, &former.bans);
         self.current.set(Arc::clone(context));
         if ends_bans {
@@ -231,7 +232,7 @@ impl Server {
 
     /// Says early that no passive data connection will come about.
     fn warn_of_ports(&self, context: &Context) {
-        if context.config.passive_ports.is_some()
+        if context.config.passive.ports.is_some()
             && let Err(error) = context.passive_ports.listen(self.address, self.address.ip())
         {
             log::warn!("none of the passive ports can be had: {error}");
@@ -268,7 +269,7 @@ impl Server {
         }
         // Those that were accepted in between are sessions like any other.
         let before = before.max(register.wake_idle());
-        let stall = self.current.get().config.stall.min(limits::DRAIN_STALL);
+        let stall = self.current.get().config.timeouts.stall.min(limits::DRAIN_STALL);
         let (left, stalled) = register.drain(deadline.saturating_sub(start.elapsed()), stall);
         let mut stuck = 0;
         if left > 0 {
@@ -352,6 +353,12 @@ impl ServerBuilder {
     /// Serves the files below this directory.
     pub fn root(mut self, root: impl AsRef<Path>) -> Self {
         self.parts.root = Some(root.as_ref().to_owned());
+        self
+    }
+
+    /// Sets how the files below [`root`](Self::root) are kept.
+    pub fn local_config(mut self, config: LocalConfig) -> Self {
+        self.parts.local = config;
         self
     }
 
@@ -463,12 +470,12 @@ impl Parts {
         }
         let address = first.local_addr().map_err(Error::Address)?;
         let (cap, reason) = admission::system_cap();
-        let (cap, reason) = match self.config.sessions {
+        let (cap, reason) = match self.config.limits.sessions {
             wanted if wanted > 0 && wanted < cap => (wanted, "configuration"),
             _ => (cap, reason),
         };
         log::info!(target: "ftp_server::admission", "at most {cap} sessions, by {reason}");
-        let admission = Admission::new(cap, self.config.per_address);
+        let admission = Admission::new(cap, self.config.limits.per_address);
         // Threads for handshakes are no session's, and so never confined.
         let tls = self.tls.take().map(|tls| Acceptor::new(tls, None)).transpose();
         let tls = tls.map_err(Error::Tls)?.map(Arc::new);
@@ -505,18 +512,19 @@ impl Parts {
                 let shown = root.display().to_string();
                 let local = LocalStorage::open(&root)
                     .map_err(|source| Error::Root { root: shown.clone(), source })?
-                    .configured(&self.config)
+                    .configured(self.local)
                     .map_err(|source| Error::Confinement { root: shown.clone(), source })?;
                 let walls = local.walls();
-                let is_lacking = self.config.confine == ConfinementPolicy::BestEffort
+                let is_lacking = self.local.confine == ConfinementPolicy::BestEffort
                     && !(walls.openat2 && walls.landlock.is_some());
                 let level = if is_lacking { log::Level::Warn } else { log::Level::Info };
                 log::log!(level, "sessions are kept beneath {shown} by {walls}");
                 let all = self.users.iter().map(|(_, _, rights)| rights).chain(&self.anonymous);
                 // Where nobody uploads, nothing of uploads is to be looked for.
                 let is_written = all.copied().any(Rights::let_upload);
-                let local =
-                    if is_written { local.with_sweeper().map_err(Error::Thread)? } else { local };
+                if is_written {
+                    local.start_sweeper().map_err(Error::Thread)?;
+                }
                 Arc::new(local)
             }
             (None, None) => return Err(Error::NoStorage),

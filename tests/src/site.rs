@@ -110,7 +110,7 @@ impl OurServer {
     #[track_caller]
     #[must_use]
     pub fn start() -> Self {
-        Self::with(ServerConfig { login_delay: Duration::ZERO, ..ServerConfig::default() })
+        Self::with(ServerConfig::default().with(|config| config.logins.delay = Duration::ZERO))
     }
 
     /// With these settings.

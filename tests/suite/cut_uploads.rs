@@ -31,7 +31,8 @@ impl Watched {
     fn start() -> Self {
         let root = TempRoot::new();
         let storage = FaultStorage::new(LocalStorage::open(root.path()).expect("a storage"));
-        let config = ServerConfig { stall: Duration::from_secs(2), ..ServerConfig::default() };
+        let config =
+            ServerConfig::default().with(|config| config.timeouts.stall = Duration::from_secs(2));
         let server = Server::builder().config(config).storage(storage.clone());
         let server = server.user("u", "p", Rights::FULL);
         let server = server.bind("127.0.0.1:0").expect("a server");

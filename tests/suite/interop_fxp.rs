@@ -32,7 +32,10 @@ pub(crate) fn ours(host: Ipv4Addr, networks: &[&str]) -> OurServer {
 pub(crate) fn ours_waiting(host: Ipv4Addr, networks: &[&str], data_connect: Duration) -> OurServer {
     let network = |text: &&str| Network::parse(text.as_bytes()).expect("a network");
     let fxp_networks = networks.iter().map(network).collect();
-    let config = ServerConfig { fxp_networks, data_connect, ..ServerConfig::default() };
+    let config = ServerConfig::default().with(|config| {
+        config.fxp_networks = fxp_networks;
+        config.timeouts.data_connect = data_connect;
+    });
     OurServer::at(host, Server::builder().config(config), Rights::FULL | Rights::FXP)
 }
 

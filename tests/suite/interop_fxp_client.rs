@@ -183,7 +183,10 @@ fn direction_found(source: &Site, target: &Site) -> Direction {
 fn the_source_listens_where_the_target_refuses_to_fx_08() {
     let no_passive = |host| {
         let fxp_networks = vec![ftp_proto::Network::parse(b"127.0.0.0/8").unwrap()];
-        let config = ServerConfig { passive: false, fxp_networks, ..ServerConfig::default() };
+        let config = ServerConfig::default().with(|config| {
+            config.passive.enabled = false;
+            config.fxp_networks = fxp_networks;
+        });
         OurServer::at(host, Server::builder().config(config), Rights::FULL | Rights::FXP)
     };
     let open = ours(OTHER, &["127.0.0.11"]);

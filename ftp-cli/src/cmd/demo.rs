@@ -111,7 +111,7 @@ fn connect(
 /// Starts a server without TLS, which other servers may copy to and from.
 fn serve(host: &str, directory: &Path, password: &[u8]) -> Result<Server, Failure> {
     let fxp_networks = Network::parse(b"127.0.0.0/8").into_iter().collect();
-    let config = ServerConfig { fxp_networks, ..ServerConfig::default() };
+    let config = ServerConfig::default().with(|config| config.fxp_networks = fxp_networks);
     let rights = Rights::FULL | Rights::FXP;
     let builder = Server::builder().config(config).root(directory);
     let server = builder.user("demo", password, rights).bind((host, 0));

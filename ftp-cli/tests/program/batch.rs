@@ -252,11 +252,10 @@ fn a_full_server_gets_no_further_upload() {
 #[test]
 fn a_connection_that_is_lost_costs_one_line() {
     // Our server ends a session that is idle.
-    let config = ftp_server::ServerConfig {
-        login_delay: Duration::ZERO,
-        idle: Duration::from_millis(300),
-        ..ftp_server::ServerConfig::default()
-    };
+    let config = ftp_server::ServerConfig::default().with(|config| {
+        config.logins.delay = Duration::ZERO;
+        config.timeouts.idle = Duration::from_millis(300);
+    });
     let server = OurServer::with(config);
     server.root.mkdir("d/e");
     let here = TempRoot::new();

@@ -25,7 +25,10 @@ const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 12);
 /// Our server, for a user who may have it connect to `networks`.
 fn ours(host: Ipv4Addr, passive: bool, networks: &str) -> OurServer {
     let fxp_networks = vec![Network::parse(networks.as_bytes()).unwrap()];
-    let config = ServerConfig { passive, fxp_networks, ..ServerConfig::default() };
+    let config = ServerConfig::default().with(|config| {
+        config.passive.enabled = passive;
+        config.fxp_networks = fxp_networks;
+    });
     OurServer::at(host, Server::builder().config(config), Rights::FULL | Rights::FXP)
 }
 

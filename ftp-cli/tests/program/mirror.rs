@@ -394,7 +394,10 @@ fn what_cannot_go_to_a_server_is_said_and_the_rest_goes() {
 /// Our server, for a user who may have it connect to `networks`.
 fn promiscuous(host: Ipv4Addr, active: bool, networks: &str) -> OurServer {
     let fxp_networks = vec![Network::parse(networks.as_bytes()).unwrap()];
-    let config = ServerConfig { active, fxp_networks, ..ServerConfig::default() };
+    let config = ServerConfig::default().with(|config| {
+        config.active.enabled = active;
+        config.fxp_networks = fxp_networks;
+    });
     OurServer::at(host, Server::builder().config(config), Rights::FULL | Rights::FXP)
 }
 
@@ -578,7 +581,7 @@ fn a_file_that_was_cut_goes_on_in_its_middle() {
 
 #[test]
 fn a_server_that_takes_fewer_connections_gets_fewer_jobs() {
-    let server = OurServer::with(ServerConfig { per_user: 2, ..ServerConfig::default() });
+    let server = OurServer::with(ServerConfig::default().with(|config| config.limits.per_user = 2));
     fill(&server.root, "tree");
     let here = TempRoot::new();
     mirror(&["-j", "5"], &server.url("tree"), shown(&here.join("a"))).exited(0);

@@ -23,7 +23,7 @@ fn examples(heading: &str) -> Vec<&'static str> {
 /// A server under TLS, where there is TLS, which the authority in a file vouches for.
 fn served(root: &TempRoot, authority: &TempRoot) -> Server {
     let fxp_networks = Network::parse(b"127.0.0.0/8").into_iter().collect();
-    let config = ServerConfig { fxp_networks, ..ServerConfig::default() };
+    let config = ServerConfig::default().with(|config| config.fxp_networks = fxp_networks);
     let rights = Rights::FULL | Rights::FXP;
     let mut builder = Server::builder().root(root.path()).config(config).anonymous(Rights::READ);
     for user in ["me", "you", "backup"] {

@@ -397,7 +397,7 @@ fn a_server_that_takes_fewer_connections_gets_fewer() {
     let here = TempRoot::new();
     let names: Vec<String> = (0..20).map(|number| format!("file{number}")).collect();
     for sessions in [1, 3, 0] {
-        let config = ServerConfig { sessions, ..ServerConfig::default() };
+        let config = ServerConfig::default().with(|config| config.limits.sessions = sessions);
         let server = OurServer::with(config);
         let locals: Vec<String> =
             names.iter().map(|name| text(&here.write(name, name.as_bytes()))).collect();

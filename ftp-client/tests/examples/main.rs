@@ -145,7 +145,7 @@ fn fxp_copies_between_two_servers() {
 #[test]
 fn cancel_ends_a_download_that_takes_too_long() {
     // It would take minutes.
-    let config = ServerConfig { rate_per_session: 1_000, ..ServerConfig::default() };
+    let config = ServerConfig::default().with(|config| config.limits.rate_per_session = 1_000);
     let bench = Bench { server: OurServer::with(config), ..Bench::new() };
     bench.server.root.write("a.bin", &bench.content);
     let url = bench.url("a.bin");

@@ -81,13 +81,13 @@ pub struct Login {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct UserLimits {
     /// How many sessions at a time; 0 is any number. `None`:
-    /// [`per_user`](crate::ServerConfig::per_user).
+    /// [`per_user`](crate::Limits::per_user).
     pub sessions: Option<usize>,
     /// How many bytes a session moves in a second; 0 is any number. `None`:
-    /// [`rate_per_session`](crate::ServerConfig::rate_per_session).
+    /// [`rate_per_session`](crate::Limits::rate_per_session).
     pub rate_per_session: Option<u64>,
     /// The same for all sessions of the user together; what the first of them brings holds until
-    /// the last has ended. `None`: [`rate_per_user`](crate::ServerConfig::rate_per_user).
+    /// the last has ended. `None`: [`rate_per_user`](crate::Limits::rate_per_user).
     pub rate_per_user: Option<u64>,
 }
 

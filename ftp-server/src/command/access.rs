@@ -7,7 +7,6 @@ use std::time::Instant;
 use ftp_proto::{Escaped, HostName, LanguageTag, Password, Reply, ReplyCode};
 
 use crate::auth::{AuthError, Login, LoginAttempt, UserSession};
-use crate::config::ServerConfig;
 use crate::context::Context;
 use crate::deadline;
 use crate::log::{EventKind, LoginRefusal, Refusal};
@@ -139,22 +138,22 @@ fn refuse(
             let Context { bans, config, watchdog, .. } = &*session.current.get();
             if bans.note(session.peer.ip(), start) {
                 let network = admission::host_of(session.peer.ip());
-                let duration = config.ban_for;
+                let duration = config.logins.ban_for;
                 session.tell(EventKind::Banned { network, duration });
                 watchdog.ban(session.peer, deadline::after(start, duration));
             }
         }
     }
     session.login_failures = session.login_failures.saturating_add(1);
-    let ServerConfig { login_failures, login_delay, .. } = session.context.config;
-    let delay = login_delay.saturating_mul(match session.login_failures {
+    let policy = session.context.config.logins;
+    let delay = policy.delay.saturating_mul(match session.login_failures {
         1 => 1,
         2 => 2,
         _ => 4,
     });
     // Counted from the command, so that it hides how long the authenticator took.
     let at = deadline::after(start, delay);
-    let closes = session.login_failures >= login_failures;
+    let closes = session.login_failures >= policy.failures;
     let reply = match closes {
         true => Reply::new(ReplyCode::SERVICE_CLOSING, "Too many failed logins"),
         false => Reply::new(ReplyCode::NOT_LOGGED_IN, "Login incorrect"),
@@ -174,9 +173,9 @@ fn enter(session: &mut Session, name: Vec<u8>, login: Login) -> Outcome {
         return Reply::new(ReplyCode::DENIED_BY_POLICY, why).into();
     }
     let Context { config, user_sessions, .. } = &*session.context;
-    let sessions = login.limits.sessions.unwrap_or(config.per_user);
-    let rate_per_user = login.limits.rate_per_user.unwrap_or(config.rate_per_user);
-    let rate_per_session = login.limits.rate_per_session.unwrap_or(config.rate_per_session);
+    let sessions = login.limits.sessions.unwrap_or(config.limits.per_user);
+    let rate_per_user = login.limits.rate_per_user.unwrap_or(config.limits.rate_per_user);
+    let rate_per_session = login.limits.rate_per_session.unwrap_or(config.limits.rate_per_session);
     let mut counted = None;
     if sessions > 0 || rate_per_user > 0 {
         let user = login.name.as_deref().unwrap_or(&name);

@@ -259,8 +259,8 @@ impl Rule {
     pub(super) fn is_enabled(&self, session: &Session) -> bool {
         match self.needs {
             Needs::Nothing => true,
-            Needs::Passive => session.context.config.passive,
-            Needs::Active => session.context.config.active,
+            Needs::Passive => session.context.config.passive.enabled,
+            Needs::Active => session.context.config.active.enabled,
             Needs::Tls => {
                 let tls = session.context.tls.as_ref();
                 tls.is_some_and(|tls| tls.control_policy() != TlsPolicy::Off)

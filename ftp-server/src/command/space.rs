@@ -44,7 +44,7 @@ pub(super) fn avbl(session: &Session, path: Option<&Pathname>) -> Outcome {
     let path = session.resolve_or_here(path);
     let Some(storage) = session.storage(Rights::LIST) else { return reply::no_right().into() };
     let free = storage.space(&path).and_then(|free| {
-        let free = free.saturating_sub(session.context.config.min_free);
+        let free = free.saturating_sub(session.context.config.limits.min_free);
         Ok(storage.quota()?.map_or(free, |left| left.min(free)))
     });
     match free {
@@ -74,7 +74,7 @@ pub(super) fn check(
     directory: VirtualPath,
 ) -> Result<Option<SpareRoom>, Reply> {
     // Where nothing is kept, nothing has to be known.
-    let min_free = session.context.config.min_free;
+    let min_free = session.context.config.limits.min_free;
     if min_free == 0 {
         return Ok(None);
     }
@@ -93,7 +93,7 @@ pub(super) fn within(
     upload: Box<dyn Upload>,
 ) -> Box<dyn Upload> {
     let Some(SpareRoom { directory, left }) = room else { return upload };
-    let min_free = session.context.config.min_free;
+    let min_free = session.context.config.limits.min_free;
     Box::new(Within { upload, storage, directory, min_free, left: left.min(STEP) })
 }
 
@@ -158,7 +158,7 @@ impl Upload for Within {
 /// How much of what is free may be used, if that is known.
 fn room(session: &Session, free: &Result<u64, StorageError>) -> Option<u64> {
     let free = free.as_ref().ok()?;
-    Some(free.saturating_sub(session.context.config.min_free))
+    Some(free.saturating_sub(session.context.config.limits.min_free))
 }
 
 fn no_space() -> Reply {

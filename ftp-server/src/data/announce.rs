@@ -36,10 +36,10 @@ impl Announcer {
             PassiveAddress::Address(address) => Announced::Address(*address),
             PassiveAddress::Name(name) => Announced::Name(name.clone(), Mutex::default()),
         };
-        let overrides = config.passive_overrides.iter();
+        let overrides = config.passive.overrides.iter();
         Arc::new(Self {
             overrides: overrides.map(|o| (o.clients.clone(), announced(&o.address))).collect(),
-            general: config.passive_address.as_ref().map(announced),
+            general: config.passive.address.as_ref().map(announced),
             warned: AtomicBool::new(false),
             lookups: OnceLock::new(),
         })
@@ -159,11 +159,10 @@ mod tests {
             clients: vec![Network::parse(network.as_bytes()).unwrap()],
             address: address(text),
         });
-        Announcer::new(&ServerConfig {
-            passive_address: general.map(address),
-            passive_overrides: overrides.collect(),
-            ..ServerConfig::default()
-        })
+        Announcer::new(&ServerConfig::default().with(|config| {
+            config.passive.address = general.map(address);
+            config.passive.overrides = overrides.collect();
+        }))
     }
 
     fn told(announcer: &Announcer, peer: &str) -> String {

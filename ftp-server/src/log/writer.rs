@@ -10,7 +10,7 @@ use crate::lock::unpoisoned;
 use crate::{limits, threads};
 
 /// Where a log goes. Whoever writes never waits: a thread of its own does, for a pipe that nobody
-/// reads, a disk that hangs or is full. Up to [`limits::LOG_WAITING`] bytes wait for it; what comes
+/// reads, a disk that hangs or is full. Up to 256 KiB wait for it; what comes
 /// beyond that, and what cannot be written, is lost and counted. The `log` crate is told when that
 /// begins to fail, and when lines are written again, how many are missing.
 ///

@@ -33,10 +33,10 @@ struct Record {
 
 impl Bans {
     pub(crate) fn new(config: &ServerConfig) -> Self {
-        let after = if config.ban_for.is_zero() { 0 } else { config.ban_after };
+        let after = if config.logins.ban_for.is_zero() { 0 } else { config.logins.ban_after };
         let after = usize::try_from(after).unwrap_or(usize::MAX).min(limits::BAN_AFTER);
-        let window = config.ban_window;
-        let lasting = config.ban_for;
+        let window = config.logins.ban_window;
+        let lasting = config.logins.ban_for;
         Self { after, window, lasting, hosts: Mutex::default() }
     }
 
@@ -118,7 +118,11 @@ mod tests {
     fn bans(ban_after: u32) -> Bans {
         let ban_window = 10 * MINUTE;
         let ban_for = 5 * MINUTE;
-        Bans::new(&ServerConfig { ban_after, ban_window, ban_for, ..ServerConfig::default() })
+        Bans::new(&ServerConfig::default().with(|config| {
+            config.logins.ban_after = ban_after;
+            config.logins.ban_window = ban_window;
+            config.logins.ban_for = ban_for;
+        }))
     }
 
     fn address(text: &str) -> IpAddr {
@@ -167,14 +171,19 @@ mod tests {
     #[test]
     fn none_or_for_no_time_is_no_ban_hs_28() {
         let now = Instant::now();
-        let zero =
-            ServerConfig { ban_for: Duration::ZERO, ban_after: 1, ..ServerConfig::default() };
+        let zero = ServerConfig::default().with(|config| {
+            config.logins.ban_for = Duration::ZERO;
+            config.logins.ban_after = 1;
+        });
         for bans in [bans(0), Bans::new(&zero)] {
             assert!(!bans.note(address("192.0.2.1"), now));
             assert!(!bans.hold(address("192.0.2.1"), now));
             assert!(bans.hosts().is_empty());
         }
-        let forever = ServerConfig { ban_for: Duration::MAX, ban_after: 1, ..zero };
+        let forever = zero.with(|config| {
+            config.logins.ban_for = Duration::MAX;
+            config.logins.ban_after = 1;
+        });
         let bans = Bans::new(&forever);
         assert!(bans.note(address("192.0.2.1"), now));
         assert!(bans.hold(address("192.0.2.1"), now + 100_000 * MINUTE));

@@ -137,7 +137,7 @@ impl Runner {
     fn protect(&mut self, with_data: bool) -> io::Result<()> {
         let gone = || io::Error::from(io::ErrorKind::Unsupported);
         let acceptor = self.session.context.tls.as_ref().ok_or_else(gone)?;
-        let limit = self.session.context.config.tls_handshake;
+        let limit = self.session.context.config.timeouts.tls_handshake;
         let (handshake, mut secured) = acceptor.protect_control(limit)?;
         secured.established(self.control.protect(handshake, limit)?);
         self.line().shown.set_tls(secured.info().map(|info| info.version));
@@ -219,10 +219,10 @@ impl Runner {
             }
             let config = &self.session.context.config;
             let (start, limit, end) = match self.session.access {
-                Access::User(_) => (Instant::now(), config.idle, None),
+                Access::User(_) => (Instant::now(), config.timeouts.idle, None),
                 _ => {
                     let since = self.session.nobody_since;
-                    (since, config.login, Some(self.session.login_deadline()))
+                    (since, config.timeouts.login, Some(self.session.login_deadline()))
                 }
             };
             self.control.set_end(end);
@@ -384,7 +384,7 @@ impl Runner {
             }
             Outcome::Unprotect(reply) => {
                 self.control.send(&reply)?;
-                self.control.unprotect(self.session.context.config.tls_handshake)?;
+                self.control.unprotect(self.session.context.config.timeouts.tls_handshake)?;
                 self.line().shown.set_tls(None);
                 return Ok(if self.is_inside { Next::Elsewhere } else { Next::Continue });
             }

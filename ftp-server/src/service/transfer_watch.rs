@@ -248,7 +248,7 @@ impl Payload {
 fn limits_of(session: &Session) -> PumpLimits<'_> {
     static WITHOUT: Throttle = Throttle::none();
     PumpLimits {
-        stall: session.context.config.stall,
+        stall: session.context.config.timeouts.stall,
         throttle: session.user().map_or(&WITHOUT, |user| &user.throttle),
         buffers: &session.context.buffers,
         may_be_cut: session

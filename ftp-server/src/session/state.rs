@@ -224,7 +224,7 @@ impl Session {
 
     /// When the session ends if nobody is logged in by then.
     pub(crate) fn login_deadline(&self) -> Instant {
-        deadline::after(self.nobody_since, self.context.config.login)
+        deadline::after(self.nobody_since, self.context.config.timeouts.login)
     }
 
     /// Where a pathname of the client's leads.
@@ -286,9 +286,9 @@ impl Session {
             peer: self.peer,
             local: self.local,
             fxp_networks: if self.may_fxp() { &config.fxp_networks } else { &[] },
-            connect: config.data_connect,
-            handshake: config.tls_handshake,
-            from_port_below: config.active_source_port,
+            connect: config.timeouts.data_connect,
+            handshake: config.timeouts.tls_handshake,
+            from_port_below: config.active.source_port,
             secured: self.secured.as_deref().filter(|_| is_private),
             resumed: &self.context.register.resumed,
             complaints: &self.complaints,
@@ -335,7 +335,8 @@ mod tests {
     /// A session of a user, between these addresses.
     fn session(peer: &str, rights: Rights, networks: &[&str]) -> Session {
         let networks = networks.iter().map(|text| Network::parse(text.as_bytes()).unwrap());
-        let config = ServerConfig { fxp_networks: networks.collect(), ..ServerConfig::default() };
+        let config =
+            ServerConfig::default().with(|config| config.fxp_networks = networks.collect());
         let context = Context::new(config, Arc::new(UserTable::new()), Admission::new(1, 0));
         let peer = SocketAddr::new(peer.parse().unwrap(), 1_024);
         let mut session = Session::new(Current::new(context), peer, ([192, 0, 2, 1], 21).into());

@@ -9,7 +9,7 @@ mod path;
 
 pub use confinement::{Confinement, ConfinementPolicy, Walls};
 pub use fault::{Fault, FaultStorage, StorageCall};
-pub use local::{LocalStorage, PartialPolicy, SyncPolicy, Tally};
+pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy, Tally};
 pub use memory::MemoryStorage;
 pub use path::VirtualPath;
 

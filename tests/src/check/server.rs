@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ftp_proto::{
     ExtendedAddress, HostPort, LineDecoder, LineEvent, Reply, ReplyCode, ReplyDecoder, Severity,
 };
-use ftp_server::{ServerConfig, SyncPolicy};
+use ftp_server::{LocalConfig, Server, ServerConfig, SyncPolicy};
 
 use super::assert_shown;
 use crate::site::OurServer;
@@ -25,18 +25,17 @@ const PATIENCE: Duration = Duration::from_secs(4);
 fn server() -> &'static Mutex<OurServer> {
     static SERVER: OnceLock<Mutex<OurServer>> = OnceLock::new();
     SERVER.get_or_init(|| {
-        let config = ServerConfig {
+        let config = ServerConfig::default().with(|config| {
             // Nothing may reach a port that is not ours.
-            active: false,
-            data_connect: Duration::from_millis(40),
-            stall: Duration::from_millis(80),
-            idle: Duration::from_secs(8),
-            login: Duration::from_secs(8),
-            login_delay: Duration::ZERO,
-            sync: SyncPolicy::None,
-            ..ServerConfig::default()
-        };
-        Mutex::new(OurServer::with(config))
+            config.active.enabled = false;
+            config.timeouts.data_connect = Duration::from_millis(40);
+            config.timeouts.stall = Duration::from_millis(80);
+            config.timeouts.idle = Duration::from_secs(8);
+            config.timeouts.login = Duration::from_secs(8);
+            config.logins.delay = Duration::ZERO;
+        });
+        let local = LocalConfig::default().with(|config| config.sync = SyncPolicy::None);
+        Mutex::new(OurServer::built(Server::builder().config(config).local_config(local)))
     })
 }
 

@@ -123,7 +123,10 @@ impl Meeting {
     fn new(find: fn() -> Option<Peer>, way: Way) -> Option<Self> {
         let peer = find()?;
         let active = way == Way::Active;
-        let config = ServerConfig { active, passive: !active, ..ServerConfig::default() };
+        let config = ServerConfig::default().with(|config| {
+            config.active.enabled = active;
+            config.passive.enabled = !active;
+        });
         let (server, local, home) = (OurServer::with(config), TempRoot::new(), TempRoot::new());
         Some(Self { peer, server, local, home })
     }

@@ -19,7 +19,7 @@ use super::{Daemon, Lack, Running, lack};
 #[test]
 fn ours() {
     let start = |host: IpAddr| {
-        let config = ServerConfig { login_delay: Duration::ZERO, ..ServerConfig::default() };
+        let config = ServerConfig::default().with(|config| config.logins.delay = Duration::ZERO);
         let builder = Server::builder().config(config);
         Some(Running::Ours(OurServer::at(host, builder, Rights::FULL)))
     };

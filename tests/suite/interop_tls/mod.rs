@@ -189,8 +189,10 @@ impl Meeting {
         let tls =
             tls.session_reuse(cell.reuse).control(TlsPolicy::Required).data(TlsPolicy::Required);
         // No other direction than the one that is meant.
-        let config =
-            ServerConfig { active: cell.active, passive: !cell.active, ..ServerConfig::default() };
+        let config = ServerConfig::default().with(|config| {
+            config.active.enabled = cell.active;
+            config.passive.enabled = !cell.active;
+        });
         let reuse = Arc::new(Reuse::default());
         let builder = Server::builder().config(config).tls(tls).observer(Arc::clone(&reuse));
         let server = OurServer::built(builder.implicit_tls((Ipv4Addr::LOCALHOST, 0).into()));

@@ -48,7 +48,8 @@ fn port_command(address: SocketAddr) -> String {
 fn passive_ports_are_used_up_and_given_back_cm_37_dc_02_dc_04_hd_09() {
     let ports = free_ports(4);
     let passive_ports = Some(ports.clone());
-    let fixture = Fixture::configured(ServerConfig { passive_ports, ..super::quick() });
+    let fixture =
+        Fixture::configured(super::quick().with(|config| config.passive.ports = passive_ports));
     fixture.write("a", "a");
     let address = fixture.server.local_addr();
     let from = |last| RawSession::login_from([127, 0, 0, last].into(), address, "u", "p");
@@ -87,7 +88,8 @@ fn passive_ports_are_used_up_and_given_back_cm_37_dc_02_dc_04_hd_09() {
 #[test]
 fn a_flood_of_pasv_never_holds_more_than_one_port_hd_10_st_07() {
     let passive_ports = Some(free_ports(1));
-    let fixture = Fixture::configured(ServerConfig { passive_ports, ..super::quick() });
+    let fixture =
+        Fixture::configured(super::quick().with(|config| config.passive.ports = passive_ports));
     fixture.write("a", "a");
     let mut session = fixture.session();
     // With one port there is, a second one that is held would be 425.
@@ -126,14 +128,13 @@ fn a_passive_port_is_one_of_the_address_of_the_control_connection_dc_01_dc_08() 
 #[test]
 fn what_227_announces_depends_on_the_client_dc_05_dc_06() {
     let address = |text: &str| PassiveAddress::parse(text.as_bytes()).expect("an address");
-    let fixture = Fixture::configured(ServerConfig {
-        passive_address: Some(address("198.51.100.1")),
-        passive_overrides: vec![
+    let fixture = Fixture::configured(super::quick().with(|config| {
+        config.passive.address = Some(address("198.51.100.1"));
+        config.passive.overrides = vec![
             PassiveOverride { clients: vec![network("127.0.0.2")], address: address("192.0.2.7") },
             PassiveOverride { clients: vec![network("127.0.0.3")], address: address("localhost") },
-        ],
-        ..super::quick()
-    });
+        ];
+    }));
     fixture.write("a", "a");
     for (last, want) in [(1, "(127,0,0,1,"), (2, "(192,0,2,7,"), (3, "(127,0,0,1,")] {
         let from = [127, 0, 0, last].into();
@@ -157,12 +158,11 @@ fn clients_elsewhere_dc_06_cm_44_cm_45_hd_03_hd_04_st_12_ho_08() {
     }
     let root = tempfile::tempdir().expect("a directory");
     std::fs::write(root.path().join("a"), "a").expect("a file");
-    let config = ServerConfig {
-        passive_address: Some(PassiveAddress::Address([198, 51, 100, 1].into())),
-        fxp_networks: vec![network("0.0.0.0/0"), network("::/0")],
-        per_address: 2,
-        ..super::quick()
-    };
+    let config = super::quick().with(|config| {
+        config.passive.address = Some(PassiveAddress::Address([198, 51, 100, 1].into()));
+        config.fxp_networks = vec![network("0.0.0.0/0"), network("::/0")];
+        config.limits.per_address = 2;
+    });
     let server = Server::builder().root(root.path()).config(config);
     let server =
         server.user("u", "p", Rights::FULL | Rights::FXP).bind("[::]:0").expect("a server");
@@ -211,7 +211,8 @@ fn a_third_host_is_neither_connected_to_nor_listened_to_hd_01_hd_02_hd_04_cm_43_
     let networks = vec![network("127.0.0.0/8")];
     // The right without a network, and the network without the right.
     for (user, fxp_networks) in [("fxp", vec![]), ("u", networks)] {
-        let fixture = Fixture::configured(ServerConfig { fxp_networks, ..super::quick() });
+        let fixture =
+            Fixture::configured(super::quick().with(|config| config.fxp_networks = fxp_networks));
         fixture.write("a", "secret");
         let mut session = RawSession::login(fixture.server.local_addr(), user, "p");
         let victim = TcpListener::bind((ELSEWHERE, 0)).expect("a listener elsewhere");
@@ -243,7 +244,8 @@ fn a_third_host_is_neither_connected_to_nor_listened_to_hd_01_hd_02_hd_04_cm_43_
 #[test]
 fn with_right_and_network_third_hosts_have_data_dc_30_dc_31_cm_48_cm_50() {
     let fxp_networks = vec![network("127.0.0.2"), network("::1")];
-    let fixture = Fixture::configured(ServerConfig { fxp_networks, ..super::quick() });
+    let fixture =
+        Fixture::configured(super::quick().with(|config| config.fxp_networks = fxp_networks));
     let want = content(100_000);
     fixture.write("a", &want);
     let mut session = RawSession::login(fixture.server.local_addr(), "fxp", "p");
@@ -286,7 +288,7 @@ fn with_right_and_network_third_hosts_have_data_dc_30_dc_31_cm_48_cm_50() {
 fn what_is_refused_is_not_recommended_cm_48_cm_50() {
     let server = |networks: &[&str]| {
         let fxp_networks = networks.iter().map(|text| network(text)).collect();
-        Fixture::configured(ServerConfig { fxp_networks, ..super::quick() })
+        Fixture::configured(super::quick().with(|config| config.fxp_networks = fxp_networks))
     };
     for (networks, user, other, unknown) in [
         (&["127.0.0.0/8"][..], "fxp", "use (1)", "use (1)"),
@@ -307,7 +309,8 @@ fn what_is_refused_is_not_recommended_cm_48_cm_50() {
 #[test]
 fn a_server_transfers_to_itself_hd_22_dc_30() {
     let fxp_networks = vec![network("127.0.0.0/8")];
-    let fixture = Fixture::configured(ServerConfig { fxp_networks, ..super::quick() });
+    let fixture =
+        Fixture::configured(super::quick().with(|config| config.fxp_networks = fxp_networks));
     let want = content(3 << 20);
     fixture.write("a", &want);
     let address = fixture.server.local_addr();
@@ -344,7 +347,7 @@ fn server_with_free_neighbour(config: &ServerConfig, root: &std::path::Path) -> 
 fn active_connections_come_from_the_port_below_if_it_can_be_had_dc_21() {
     let root = tempfile::tempdir().expect("a directory");
     std::fs::write(root.path().join("a"), "a").expect("a file");
-    let config = ServerConfig { active_source_port: true, ..super::quick() };
+    let config = super::quick().with(|config| config.active.source_port = true);
     let (server, below) = server_with_free_neighbour(&config, root.path());
     let mut session = RawSession::login(server.local_addr(), "u", "p");
     let target = TcpListener::bind("127.0.0.1:0").expect("a listener");
@@ -372,7 +375,8 @@ fn active_connections_come_from_the_port_below_if_it_can_be_had_dc_21() {
 
 #[test]
 fn a_black_hole_is_425_and_can_be_aborted_hd_12_dc_22_dc_42() {
-    let config = ServerConfig { data_connect: Duration::from_millis(500), ..super::quick() };
+    let config =
+        super::quick().with(|config| config.timeouts.data_connect = Duration::from_millis(500));
     // With its queue full, a listener lets those who knock wait without an answer.
     let hole = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     hole.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
@@ -389,8 +393,9 @@ fn a_black_hole_is_425_and_can_be_aborted_hd_12_dc_22_dc_42() {
         session.expect_in_step();
     }
     assert_eq!(fixture.names(), ["a"], "DC-55");
-    let fixture =
-        Fixture::configured(ServerConfig { data_connect: Duration::MAX, ..super::quick() });
+    let fixture = Fixture::configured(
+        super::quick().with(|config| config.timeouts.data_connect = Duration::MAX),
+    );
     let mut session = fixture.session();
     session.expect(port_command(address), 200);
     session.expect("STOR b", 150);

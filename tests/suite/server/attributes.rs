@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use ftp_server::{Rights, ServerConfig};
+use ftp_server::Rights;
 use ftp_tests::raw::RawSession;
 
 use super::{Fixture, play};
@@ -253,7 +253,8 @@ fn avbl_tells_how_much_room_there_is_cm_128() {
 
 #[test]
 fn what_is_kept_free_is_not_given_away_cm_54_cm_105_cm_109_cm_128() {
-    let fixture = Fixture::configured(ServerConfig { min_free: 1 << 60, ..super::quick() });
+    let fixture =
+        Fixture::configured(super::quick().with(|config| config.limits.min_free = 1 << 60));
     fixture.write("a", "old");
     let mut session = fixture.session();
     assert_eq!(session.expect("AVBL", 213).bytes, b"213 0\r\n");

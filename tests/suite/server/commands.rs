@@ -2,7 +2,7 @@
 
 mod changes;
 
-use ftp_server::{Rights, ServerConfig};
+use ftp_server::Rights;
 use ftp_tests::raw::RawSession;
 
 use super::{Fixture, play};
@@ -22,7 +22,7 @@ fn known_verbs_that_are_not_served_are_502_cm_51_cm_89_cm_96_cm_125_cm_127() {
 
 #[test]
 fn st_02_of_several_faults_the_first_decides() {
-    let fixture = Fixture::configured(ServerConfig { active: false, ..super::quick() });
+    let fixture = Fixture::configured(super::quick().with(|config| config.active.enabled = false));
     fixture.write("a", "a");
     let mut session = fixture.greeted();
     play(
@@ -372,7 +372,7 @@ fn an_ipv4_client_of_an_ipv6_socket_is_an_ipv4_client() {
 
 #[test]
 fn cm_37_cm_46_dc_24_active_mode_switched_off_is_502() {
-    let fixture = Fixture::configured(ServerConfig { active: false, ..super::quick() });
+    let fixture = Fixture::configured(super::quick().with(|config| config.active.enabled = false));
     let mut session = fixture.session();
     play(
         &mut session,
@@ -384,7 +384,7 @@ fn cm_37_cm_46_dc_24_active_mode_switched_off_is_502() {
 
 #[test]
 fn cm_37_passive_mode_switched_off_is_502() {
-    let fixture = Fixture::configured(ServerConfig { passive: false, ..super::quick() });
+    let fixture = Fixture::configured(super::quick().with(|config| config.passive.enabled = false));
     fixture.write("a", "a");
     let mut session = fixture.greeted();
     session.expect("PASV", 502);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use ftp_server::{Rights, Server, ServerConfig};
+use ftp_server::{Rights, Server};
 use ftp_tests::network::in_own_network;
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::scale;
@@ -44,7 +44,7 @@ fn a_flood_from_one_address_keeps_nobody_else_out_at_scale_ho_08() {
     }
     let count = scale::count(2_000, 50_000);
     let root = tempfile::tempdir().expect("a directory");
-    let config = ServerConfig { per_address: 64, ..super::quick() };
+    let config = super::quick().with(|config| config.limits.per_address = 64);
     let server = Server::builder().root(root.path()).config(config).user("u", "p", Rights::FULL);
     let server = server.bind("192.0.2.1:0").expect("a server");
     let (address, from) = (server.local_addr(), IpAddr::from([192, 0, 2, 2]));
@@ -90,7 +90,10 @@ fn a_crowd_without_logins_keeps_no_user_out_at_scale_ho_09() {
     let sessions = scale::count(100, 4_000);
     let root = tempfile::tempdir().expect("a directory");
     let login = Duration::from_secs(600);
-    let config = ServerConfig { sessions, login, ..super::quick() };
+    let config = super::quick().with(|config| {
+        config.limits.sessions = sessions;
+        config.timeouts.login = login;
+    });
     let server = Server::builder().root(root.path()).config(config).user("u", "p", Rights::FULL);
     let server = server.bind("127.0.0.1:0").expect("a server");
     let address = server.local_addr();
@@ -139,7 +142,11 @@ fn one_host_that_says_nothing_keeps_nobody_else_from_logging_in_st_12_ho_09() {
     }
     let root = tempfile::tempdir().expect("a directory");
     let login = Duration::from_secs(600);
-    let config = ServerConfig { sessions: 64, per_address: 64, login, ..super::quick() };
+    let config = super::quick().with(|config| {
+        config.limits.sessions = 64;
+        config.limits.per_address = 64;
+        config.timeouts.login = login;
+    });
     let server = Server::builder().root(root.path()).config(config).user("u", "p", Rights::FULL);
     let server = server.bind("192.0.2.1:0").expect("a server");
     let address = server.local_addr();
@@ -177,7 +184,7 @@ fn a_shutdown_of_very_many_counts_each_at_scale_go_12_st_13() {
     middling.set_len(1 << 24).expect("more than sockets hold");
     let small = vec![b'x'; 100_000];
     // What never ends is not to end as a stall either.
-    let config = ServerConfig { stall: 20 * grace, ..super::quick() };
+    let config = super::quick().with(|config| config.timeouts.stall = 20 * grace);
     let server = Server::builder().root(root.path()).config(config);
     let server = server.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server");
     let log_in = |_| {

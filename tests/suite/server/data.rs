@@ -7,7 +7,6 @@ use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use ftp_server::ServerConfig;
 use ftp_tests::raw::{RawData, RawSession};
 
 use super::Fixture;
@@ -318,7 +317,8 @@ fn dc_09_hd_07_too_many_strangers_end_the_wait() {
 
 #[test]
 fn dc_11_hd_11_a_client_that_does_not_connect_is_425() {
-    let config = ServerConfig { data_connect: Duration::from_millis(300), ..super::quick() };
+    let config =
+        super::quick().with(|config| config.timeouts.data_connect = Duration::from_millis(300));
     let fixture = Fixture::configured(config);
     fixture.write("a", "a");
     let mut session = fixture.session();
@@ -394,7 +394,7 @@ fn as_05_restart_offsets_beyond_4_gib() {
 #[test]
 fn a_dripping_upload_is_no_stall_and_ends_with_the_server_hd_14_st_09_st_13() {
     let stall = Duration::from_secs(1);
-    let fixture = Fixture::configured(ServerConfig { stall, ..super::quick() });
+    let fixture = Fixture::configured(super::quick().with(|config| config.timeouts.stall = stall));
     let mut session = fixture.session();
     let mut data = session.passive();
     session.expect("STOR a", 150);
@@ -498,7 +498,8 @@ fn all_data_comes_even_if_the_client_sends_some_dc_50_dc_52_dc_54() {
 #[test]
 fn transfers_that_find_no_large_buffer_are_whole() {
     for buffers in [0, 256 * 1024] {
-        let fixture = Fixture::configured(ServerConfig { buffers, ..super::quick() });
+        let fixture =
+            Fixture::configured(super::quick().with(|config| config.limits.buffers = buffers));
         let content = content(1_000_000);
         let lines = b"a line of some length, as people write them\r\n".repeat(20_000);
         std::thread::scope(|scope| {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use ftp_server::{LocalStorage, Login, Rights, Server, ServerConfig, SyncPolicy, UserTable};
+use ftp_server::{LocalStorage, Login, Rights, Server, SyncPolicy, UserTable};
 use ftp_tests::peer::{Peer, impossible, skipped};
 use ftp_tests::raw::RawSession;
 use rustix::fs::{Advice, fadvise, sync};
@@ -115,7 +115,7 @@ fn uploads(old: usize) -> [(Option<usize>, &'static str); 6] {
 #[test]
 fn a_quota_of_the_file_system_is_552_and_leaves_the_old_file_cm_106_hf_03() {
     for sync in [SyncPolicy::None, SyncPolicy::File] {
-        let fixture = Fixture::configured(ServerConfig { sync, ..quick() });
+        let fixture = Fixture::keeping(|config| config.sync = sync);
         let Some(btrfs) = Peer::find("btrfs") else { return };
         let Some(disk) = Disk::over(&fixture, "btrfs", &[], 128) else { return };
         let limited = disk.directory.join("limited");
@@ -148,7 +148,7 @@ fn a_quota_of_the_file_system_is_552_and_leaves_the_old_file_cm_106_hf_03() {
 
 #[test]
 fn a_disk_that_cannot_be_written_or_read_is_451_and_leaves_the_old_file_cm_102_cm_106_hf_04() {
-    let fixture = Fixture::configured(ServerConfig { sync: SyncPolicy::File, ..quick() });
+    let fixture = Fixture::keeping(|config| config.sync = SyncPolicy::File);
     let options = ["-F", "-b", "4096", "-O", "^has_journal"];
     let Some(disk) = Disk::over(&fixture, "ext4", &options, 16) else { return };
     let old = vec![b'o'; 400_000];
@@ -185,7 +185,7 @@ fn a_disk_that_cannot_be_written_or_read_is_451_and_leaves_the_old_file_cm_102_c
 #[test]
 fn a_disk_that_becomes_read_only_in_an_upload_is_451_and_then_550_cm_105_cm_106_hf_05() {
     for command in ["STOR new", "STOR old", "STOU"] {
-        let fixture = Fixture::configured(ServerConfig { sync: SyncPolicy::File, ..quick() });
+        let fixture = Fixture::keeping(|config| config.sync = SyncPolicy::File);
         let Some(disk) = Disk::over(&fixture, "ext4", &["-F"], 16) else { return };
         std::fs::write(disk.directory.join("old"), "old").expect("a file");
         sync();
@@ -254,7 +254,6 @@ fn what_was_reported_as_done_outlives_a_power_cut_fs_12_hf_07() {
     let fixture = Fixture::new();
     let Some(disk) = Disk::over(&fixture, "ext4", &[], 32) else { return };
     let storage = LocalStorage::open(&disk.directory).expect("a storage");
-    let storage = storage.configured(&quick()).expect("a storage");
     let login = Login::new(Arc::new(storage), Rights::FULL).with_mkdir_parents(true);
     let table = UserTable::new().user("u", "p", login);
     let server = Server::builder().config(quick()).authenticator(table);
@@ -295,7 +294,7 @@ fn what_was_reported_as_done_outlives_a_power_cut_fs_12_hf_07() {
 
 #[test]
 fn a_disk_that_refuses_chmod_takes_uploads_over_a_file_cm_105_fs_17() {
-    let fixture = Fixture::configured(ServerConfig { umask: 0, ..quick() });
+    let fixture = Fixture::keeping(|config| config.umask = 0);
     let Some(bindfs) = Peer::find("bindfs") else { return };
     let (below, directory) = (fixture.path("below"), fixture.path("disk"));
     std::fs::create_dir(&below).expect("a directory");

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use ftp_proto::Network;
 use ftp_server::{
     Activity, Event, EventKind, EventLog, Fault, FaultStorage, LocalStorage, LogFormat, LogWriter,
-    Login, MemoryStorage, Observer, Refusal, Rights, Server, ServerBuilder, ServerConfig,
-    SessionEnd, StorageCall, StorageErrorKind, UserTable, Xferlog,
+    Login, MemoryStorage, Observer, Refusal, Rights, Server, ServerBuilder, SessionEnd,
+    StorageCall, StorageErrorKind, UserTable, Xferlog,
 };
 use ftp_tests::peer::Peer;
 use ftp_tests::process::{LIMIT, run_with};
@@ -207,11 +207,10 @@ fn each_line_of_json_is_as_documented() {
 #[test]
 fn a_transfer_is_told_by_how_it_ended() {
     let log = Log::new();
-    let config = ServerConfig {
-        stall: Duration::from_millis(300),
-        data_connect: Duration::from_millis(300),
-        ..super::quick()
-    };
+    let config = super::quick().with(|config| {
+        config.timeouts.stall = Duration::from_millis(300);
+        config.timeouts.data_connect = Duration::from_millis(300);
+    });
     let fixture =
         Fixture::with(|builder| builder.config(config).observer(log.in_format(LogFormat::Text)));
     let (mut peers, end) = (Vec::new(), Instant::now() + LIMIT);
@@ -295,7 +294,7 @@ fn a_transfer_is_told_by_how_it_ended() {
 #[test]
 fn connections_that_are_refused_have_a_line_a_second_ho_06() {
     let log = Log::new();
-    let config = ServerConfig { sessions: 2, ..super::quick() };
+    let config = super::quick().with(|config| config.limits.sessions = 2);
     let fixture =
         Fixture::with(|builder| builder.config(config).observer(log.in_format(LogFormat::Text)));
     let address = fixture.server.local_addr();
@@ -323,10 +322,10 @@ fn new_settings_have_the_observers_of_the_old_ones() {
     let old = fixture.session();
     change(super::quick());
     let new = RawSession::login(fixture.server.local_addr(), "new", "p");
-    change(ServerConfig {
-        deny: vec![Network::parse(b"127.0.0.0/8").expect("a network")],
-        ..super::quick()
-    });
+    change(
+        super::quick()
+            .with(|config| config.deny = vec![Network::parse(b"127.0.0.0/8").expect("a network")]),
+    );
     let mut denied = RawSession::connect(fixture.server.local_addr());
     denied.expect_reply(421);
     let peers = [address(&old), address(&new), address(&denied)];
@@ -348,7 +347,7 @@ fn new_settings_have_the_observers_of_the_old_ones() {
 #[test]
 fn too_many_sessions_of_a_user_are_no_wrong_password() {
     let log = Log::new();
-    let config = ServerConfig { per_user: 1, ..super::quick() };
+    let config = super::quick().with(|config| config.limits.per_user = 1);
     let fixture =
         Fixture::with(|builder| builder.config(config).observer(log.in_format(LogFormat::Text)));
     let _first = fixture.session();
@@ -395,7 +394,7 @@ fn an_observer_that_panics_costs_one_session_st_16() {
     };
     let words = Words { said: Arc::clone(&said), panics_at };
     let second = Words { said: Arc::clone(&said), panics_at: |_| false };
-    let config = ServerConfig { sessions: 3, ..super::quick() };
+    let config = super::quick().with(|config| config.limits.sessions = 3);
     let fixture = Fixture::with(|builder| builder.config(config).observer(words).observer(second));
     let mut other = fixture.session();
     let mut session = fixture.session();
@@ -493,12 +492,11 @@ fn sessions_are_shown_and_can_be_ended_st_13() {
 
 #[test]
 fn who_is_ended_while_it_has_to_wait_is_told_so_st_13() {
-    let config = ServerConfig {
-        login_delay: Duration::from_secs(300),
-        login: Duration::from_secs(600),
-        rate_per_session: 1,
-        ..super::quick()
-    };
+    let config = super::quick().with(|config| {
+        config.logins.delay = Duration::from_secs(300);
+        config.timeouts.login = Duration::from_secs(600);
+        config.limits.rate_per_session = 1;
+    });
     let fixture = Fixture::configured(config);
     let mut user = fixture.session();
     let mut data = user.passive();

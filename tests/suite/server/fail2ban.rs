@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-use ftp_server::{LogFormat, ServerConfig};
+use ftp_server::LogFormat;
 use ftp_tests::peer::Peer;
 use ftp_tests::process::run;
 use ftp_tests::raw::RawSession;
@@ -63,7 +63,7 @@ fn fail2ban_finds_who_guesses_and_nobody_else_hs_18() {
     .collect();
     for format in [LogFormat::Text, LogFormat::Json] {
         let log = Log::new();
-        let config = ServerConfig { per_user: 1, ..super::quick() };
+        let config = super::quick().with(|config| config.limits.per_user = 1);
         let fixture =
             Fixture::with(|builder| builder.config(config).observer(log.in_format(format)));
         let address = fixture.server.local_addr();

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ftp_server::{
-    AuthError, Authenticator, Capabilities, Entries, Entry, Fault, FaultStorage, LocalStorage,
-    Login, LoginAttempt, Metadata, PartialPolicy, Rights, Server, Source, Storage, StorageCall,
-    StorageError, StorageErrorKind, SyncPolicy, Upload, VirtualPath, WriteMode,
+    AuthError, Authenticator, Capabilities, Entries, Entry, Fault, FaultStorage, LocalConfig,
+    LocalStorage, Login, LoginAttempt, Metadata, PartialPolicy, Rights, Server, Source, Storage,
+    StorageCall, StorageError, StorageErrorKind, SyncPolicy, Upload, VirtualPath, WriteMode,
 };
 use ftp_tests::raw::RawSession;
 
@@ -230,7 +230,11 @@ fn the_search_for_what_matches_a_pattern_can_be_aborted_dc_45_fr_26_ls_27() {
 fn planned(plan: impl FnOnce(FaultStorage) -> FaultStorage) -> Fixture {
     let root = tempfile::tempdir().expect("a directory");
     let local = LocalStorage::open(root.path()).expect("a storage");
-    let local = local.with_sync(SyncPolicy::None).with_partial(PartialPolicy::Discard);
+    let config = LocalConfig::default().with(|config| {
+        config.sync = SyncPolicy::None;
+        config.partial = PartialPolicy::Discard;
+    });
+    let local = local.configured(config).expect("a storage");
     let builder = Server::builder().config(super::quick()).storage(plan(FaultStorage::new(local)));
     let server = builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server");
     Fixture { root, server }

@@ -3,7 +3,6 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use ftp_server::ServerConfig;
 use ftp_tests::raw::RawSession;
 
 use super::Fixture;
@@ -42,7 +41,8 @@ fn fr_02_hs_08_single_bytes_give_the_same_replies() {
 #[test]
 fn a_bare_lf_is_two_commands_or_in_strict_mode_none_fr_03_hs_11() {
     for strict_crlf in [false, true] {
-        let fixture = Fixture::configured(ServerConfig { strict_crlf, ..super::quick() });
+        let fixture =
+            Fixture::configured(super::quick().with(|config| config.strict_crlf = strict_crlf));
         fixture.write("b", "b");
         let mut session = fixture.session();
         session.expect("PASV", 227);
@@ -397,7 +397,7 @@ fn rp_07_rp_08_rp_10_one_150_precedes_the_end_of_a_transfer() {
 
 #[test]
 fn rp_09_st_08_cx_07_the_one_unsolicited_reply_is_421() {
-    let config = ServerConfig { idle: Duration::from_millis(500), ..super::quick() };
+    let config = super::quick().with(|config| config.timeouts.idle = Duration::from_millis(500));
     let fixture = Fixture::configured(config);
     let mut session = fixture.session();
     session.expect_reply(421);
@@ -443,7 +443,7 @@ fn rp_11_rp_14_the_greeting_comes_at_once_and_names_nobody() {
 
 #[test]
 fn rp_12_rp_14_a_full_server_says_421() {
-    let fixture = Fixture::configured(ServerConfig { sessions: 2, ..super::quick() });
+    let fixture = Fixture::configured(super::quick().with(|config| config.limits.sessions = 2));
     let mut first = fixture.session();
     let second = fixture.session();
     let mut third = RawSession::connect(fixture.server.local_addr());

@@ -36,8 +36,7 @@ impl Drop for Mount {
 #[test]
 fn a_full_disk_is_452_and_leaves_the_old_file_cm_86_cm_106_hf_01_hf_02() {
     for sync in [SyncPolicy::None, SyncPolicy::FileAndDirectory] {
-        let config = ftp_server::ServerConfig { sync, ..super::quick() };
-        let fixture = Fixture::configured(config);
+        let fixture = Fixture::keeping(|config| config.sync = sync);
         let Some(mount) = Mount::over(&fixture, "size=1m,nr_inodes=16") else { return };
         let (old, more) = (vec![b'o'; 400_000], vec![b'n'; 900_000]);
         std::fs::write(mount.0.join("old"), &old).expect("a file");
@@ -85,9 +84,7 @@ pub(super) fn free(mount: &Mount) -> u64 {
 #[test]
 fn what_is_kept_free_is_kept_by_uploads_that_run_cm_54_cm_105_cm_106() {
     const KEEP: u64 = 1 << 20;
-    let config =
-        ftp_server::ServerConfig { min_free: KEEP, sync: SyncPolicy::None, ..super::quick() };
-    let fixture = Fixture::configured(config);
+    let fixture = Fixture::configured(super::quick().with(|config| config.limits.min_free = KEEP));
     let Some(mount) = Mount::over(&fixture, "size=4m") else { return };
     let old = vec![b'o'; 1_000_000];
     std::fs::write(mount.0.join("old"), &old).expect("a file");

@@ -31,7 +31,8 @@ fn time_of(session: &mut RawSession, line: &str, code: u16) -> Duration {
 #[test]
 fn each_refusal_comes_later_than_the_last_cm_12() {
     let login_delay = Duration::from_millis(300);
-    let fixture = Fixture::configured(ServerConfig { login_delay, ..super::quick() });
+    let fixture =
+        Fixture::configured(super::quick().with(|config| config.logins.delay = login_delay));
     std::thread::scope(|scope| {
         for user in ["u", "unknown", "anonymous"] {
             let mut session = fixture.greeted();
@@ -48,7 +49,8 @@ fn each_refusal_comes_later_than_the_last_cm_12() {
     });
     // A right one is answered at once, which is all that 30 s can tell.
     let login_delay = Duration::from_secs(30);
-    let fixture = Fixture::configured(ServerConfig { login_delay, ..super::quick() });
+    let fixture =
+        Fixture::configured(super::quick().with(|config| config.logins.delay = login_delay));
     let mut session = fixture.greeted();
     session.expect("USER u", 331);
     assert!(time_of(&mut session, "PASS p", 230) < Duration::from_secs(15));
@@ -57,7 +59,8 @@ fn each_refusal_comes_later_than_the_last_cm_12() {
 #[test]
 fn what_comes_during_the_delay_is_answered_behind_it_cm_12_fr_26() {
     let login_delay = Duration::from_millis(300);
-    let fixture = Fixture::configured(ServerConfig { login_delay, ..super::quick() });
+    let fixture =
+        Fixture::configured(super::quick().with(|config| config.logins.delay = login_delay));
     let mut session = fixture.greeted();
     let begun = Instant::now();
     session.send("USER u\r\nPASS wrong\r\nABOR\r\nSTAT\r\nNO");
@@ -88,12 +91,10 @@ fn what_comes_during_the_delay_is_answered_behind_it_cm_12_fr_26() {
 
 #[test]
 fn who_goes_away_is_not_waited_for_cm_12() {
-    let config = ServerConfig {
-        login_delay: Duration::from_secs(50),
-        // One may be without a login.
-        sessions: 2,
-        ..super::quick()
-    };
+    let config = super::quick().with(|config| {
+        config.logins.delay = Duration::from_secs(50); // One may be without a login.
+        config.limits.sessions = 2;
+    });
     let fixture = Fixture::configured(config);
     let begun = Instant::now();
     for is_reset in [false, true] {
@@ -115,7 +116,7 @@ fn who_goes_away_is_not_waited_for_cm_12() {
 
 #[test]
 fn a_shutdown_does_not_wait_for_delays_cm_12_st_13() {
-    let config = ServerConfig { login_delay: Duration::from_secs(50), ..super::quick() };
+    let config = super::quick().with(|config| config.logins.delay = Duration::from_secs(50));
     let fixture = Fixture::configured(config);
     let mut session = fixture.greeted();
     session.expect("USER u", 331);
@@ -128,11 +129,10 @@ fn a_shutdown_does_not_wait_for_delays_cm_12_st_13() {
 
 #[test]
 fn the_time_to_log_in_goes_on_cm_12_st_10() {
-    let config = ServerConfig {
-        login_delay: Duration::from_secs(50),
-        login: Duration::from_millis(500),
-        ..super::quick()
-    };
+    let config = super::quick().with(|config| {
+        config.logins.delay = Duration::from_secs(50);
+        config.timeouts.login = Duration::from_millis(500);
+    });
     let fixture = Fixture::configured(config);
     let mut session = fixture.greeted();
     session.expect("USER u", 331);
@@ -164,7 +164,10 @@ fn a_host_that_guesses_is_not_listened_to_for_a_while_hs_28_hs_29() {
     }
     let root = tempfile::tempdir().expect("a directory");
     let (log, ban_for) = (Log::new(), Duration::from_secs(3));
-    let config = ServerConfig { ban_after: 7, ban_for, ..super::quick() };
+    let config = super::quick().with(|config| {
+        config.logins.ban_after = 7;
+        config.logins.ban_for = ban_for;
+    });
     let server = Server::builder().root(root.path()).config(config).user("u", "p", Rights::FULL);
     let server = server.observer(log.in_format(LogFormat::Text));
     let server = server.bind("[::]:0").expect("a server");
@@ -247,7 +250,10 @@ fn connections_that_are_open_make_no_more_guesses_than_others_hs_28() {
     let asked = Arc::new(Counting(AtomicUsize::new(0)));
     let log = Log::new();
     let ban_for = Duration::from_secs(600);
-    let config = ServerConfig { ban_after: 5, ban_for, ..super::quick() };
+    let config = super::quick().with(|config| {
+        config.logins.ban_after = 5;
+        config.logins.ban_for = ban_for;
+    });
     let builder = Server::builder().config(config).authenticator(Arc::clone(&asked));
     let server = builder.observer(log.in_format(LogFormat::Text)).bind("192.0.2.1:0");
     let server = server.expect("a server");
@@ -277,7 +283,10 @@ fn bans_that_are_forgotten_are_told_to_be_over_hs_28() {
     }
     let root = tempfile::tempdir().expect("a directory");
     let log = Log::new();
-    let config = ServerConfig { ban_after: 1, ban_for: Duration::MAX, ..super::quick() };
+    let config = super::quick().with(|config| {
+        config.logins.ban_after = 1;
+        config.logins.ban_for = Duration::MAX;
+    });
     let server = Server::builder().root(root.path()).config(config.clone());
     let server = server.observer(log.in_format(LogFormat::Text)).bind("192.0.2.1:0");
     let server = server.expect("a server");
@@ -285,7 +294,7 @@ fn bans_that_are_forgotten_are_told_to_be_over_hs_28() {
         (RawSession::greeted(server.local_addr()), RawSession::greeted(server.local_addr()));
     fail(&mut guest, 530);
     assert_eq!(RawSession::connect(server.local_addr()).reply().code, 421);
-    let config = ServerConfig { ban_for: Duration::from_secs(600), ..config };
+    let config = config.with(|config| config.logins.ban_for = Duration::from_secs(600));
     server.reconfigure(config, UserTable::new()).expect("a change");
     let ended = format!(" ban-ended peer=192.0.2.1 port={} network=192.0.2.1/32", port_of(&guest));
     let begun = Instant::now();
@@ -303,7 +312,7 @@ fn bans_that_are_forgotten_are_told_to_be_over_hs_28() {
 
 #[test]
 fn failures_elsewhere_lock_no_user_out_and_loopback_is_exempt_hs_29() {
-    let fixture = Fixture::configured(ServerConfig { ban_after: 2, ..super::quick() });
+    let fixture = Fixture::configured(super::quick().with(|config| config.logins.ban_after = 2));
     for _ in 0..4 {
         let mut session = fixture.greeted();
         [530, 530, 421].into_iter().for_each(|code| fail(&mut session, code));
@@ -327,8 +336,10 @@ fn networks_decide_who_may_connect_at_all() {
         (&["10.0.0.0/8"], &[], [421, 421, 421]),
         (&["0.0.0.0/0"], &["0.0.0.0/0"], [421, 421, 421]),
     ] {
-        let config =
-            ServerConfig { allow: networks(allow), deny: networks(deny), ..super::quick() };
+        let config = super::quick().with(|config| {
+            config.allow = networks(allow);
+            config.deny = networks(deny);
+        });
         let fixture = Fixture::configured(config);
         for (last, want) in (1_u8..).zip(want) {
             let from = IpAddr::from([127, 0, 0, last]);
@@ -356,7 +367,10 @@ fn hashed(hash: PasswordHash, config: ServerConfig) -> (tempfile::TempDir, Serve
 fn unknown_names_take_as_long_as_wrong_passwords_at_scale_cm_12_hs_31() {
     // All of it is one dialogue without a login.
     let login = Duration::from_secs(900);
-    let config = ServerConfig { login, login_failures: u32::MAX, ..super::quick() };
+    let config = super::quick().with(|config| {
+        config.timeouts.login = login;
+        config.logins.failures = u32::MAX;
+    });
     let (_root, server) = hashed(SLOW.parse().expect("a hash"), config);
     let mut session = RawSession::greeted(server.local_addr());
     let mut times: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
@@ -385,7 +399,7 @@ fn unknown_names_take_as_long_as_wrong_passwords_at_scale_cm_12_hs_31() {
 #[test]
 fn huge_passwords_and_many_of_them_let_others_log_in_hs_32() {
     let hash = PasswordHash::new(b"p").expect("a hash");
-    let config = ServerConfig { login_failures: u32::MAX, ..super::quick() };
+    let config = super::quick().with(|config| config.logins.failures = u32::MAX);
     let (_root, server) = hashed(hash, config);
     let address = server.local_addr();
     std::thread::scope(|scope| {
@@ -428,7 +442,11 @@ fn an_authenticator_that_hangs_costs_one_place_hf_13() {
     let (may_go_on, release) = mpsc::channel();
     let login = Duration::from_secs(2);
     // Two may be without a login at a time.
-    let config = ServerConfig { login, sessions: 4, per_user: 3, ..super::quick() };
+    let config = super::quick().with(|config| {
+        config.timeouts.login = login;
+        config.limits.sessions = 4;
+        config.limits.per_user = 3;
+    });
     let authenticator = Stuck { storage, release: Mutex::new(release) };
     let builder = Server::builder().config(config).authenticator(authenticator);
     let server = builder.bind("127.0.0.1:0").expect("a server on loopback");

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use ftp_server::{
-    Fault, FaultStorage, LocalStorage, MemoryStorage, Rights, Server, ServerConfig, Storage,
+    Fault, FaultStorage, LocalConfig, LocalStorage, MemoryStorage, Rights, Server, Storage,
     StorageCall, VirtualPath,
 };
 use ftp_tests::raw::RawSession;
@@ -103,7 +103,9 @@ fn the_rest_of_a_cut_upload_does_not_follow_another_file_fs_15() {
 #[test]
 fn a_cut_upload_makes_way_for_the_same_one_from_its_start_fs_15_hp_23() {
     let fixture = Fixture::new();
-    let storage = LocalStorage::open(fixture.root.path()).expect("a storage").with_quota(10_000);
+    let storage = LocalStorage::open(fixture.root.path()).expect("a storage");
+    let limited = LocalConfig::default().with(|config| config.quota = 10_000);
+    let storage = storage.configured(limited).expect("a storage");
     let server = Server::builder().config(quick()).storage(storage).user("u", "p", Rights::FULL);
     let fixture = Fixture { server: server.bind("127.0.0.1:0").expect("a server"), ..fixture };
     cut(&fixture, "f", &[b'c'; 7_000]);
@@ -124,7 +126,7 @@ fn a_cut_upload_makes_way_for_the_same_one_from_its_start_fs_15_hp_23() {
 #[test]
 fn cut_uploads_go_first_where_there_is_no_room_fs_15_cm_105_cm_106() {
     const KEEP: u64 = 1 << 20;
-    let config = ServerConfig { min_free: KEEP, ..quick() };
+    let config = quick().with(|config| config.limits.min_free = KEEP);
     let fixture = Fixture::configured(config);
     let Some(mount) = Mount::over(&fixture, "size=4m") else { return };
     for name in ["a", "b", "c"] {
@@ -152,7 +154,7 @@ fn cut_uploads_go_first_where_there_is_no_room_fs_15_cm_105_cm_106() {
 #[test]
 fn a_cut_upload_is_not_given_up_for_its_own_rest_fs_15_cm_106() {
     const KEEP: u64 = 1 << 20;
-    let config = ServerConfig { min_free: KEEP, ..quick() };
+    let config = quick().with(|config| config.limits.min_free = KEEP);
     let fixture = Fixture::configured(config);
     let Some(mount) = Mount::over(&fixture, "size=4m") else { return };
     cut(&fixture, "full/older", &vec![b'o'; 300_000]);
@@ -172,7 +174,7 @@ fn a_cut_upload_is_not_given_up_for_its_own_rest_fs_15_cm_106() {
 fn inodes_are_kept_free_as_well_cm_86_cm_105() {
     // 16 objects take 64 KiB at least. 1 MiB is more than all 64: a quarter of them is kept free.
     for min_free in [64 << 10, 1 << 20] {
-        let config = ServerConfig { min_free, ..quick() };
+        let config = quick().with(|config| config.limits.min_free = min_free);
         let fixture = Fixture::configured(config);
         let Some(_mount) = Mount::over(&fixture, "size=8m,nr_inodes=64") else { return };
         keeps_a_quarter_of_64_inodes(&fixture);

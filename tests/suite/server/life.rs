@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::Network;
 use ftp_server::{
-    AuthError, Authenticator, LocalStorage, Login, LoginAttempt, Rights, Server, ServerConfig,
-    Storage, UserTable,
+    AuthError, Authenticator, LocalStorage, Login, LoginAttempt, Rights, Server, Storage, UserTable,
 };
 use ftp_tests::network::in_own_network;
 use ftp_tests::peer::Peer;
@@ -20,7 +19,7 @@ use super::Fixture;
 #[test]
 fn st_08_hs_06_an_idle_session_ends_whatever_bytes_drip() {
     let idle = Duration::from_millis(1_500);
-    let fixture = Fixture::configured(ServerConfig { idle, ..super::quick() });
+    let fixture = Fixture::configured(super::quick().with(|config| config.timeouts.idle = idle));
     let mut silent = fixture.session();
     let mut dripping = fixture.session();
     let start = Instant::now();
@@ -37,7 +36,7 @@ fn st_08_hs_06_an_idle_session_ends_whatever_bytes_drip() {
 #[test]
 fn st_10_hs_05_hs_35_a_session_must_log_in_in_time() {
     let login = Duration::from_millis(1_500);
-    let fixture = Fixture::configured(ServerConfig { login, ..super::quick() });
+    let fixture = Fixture::configured(super::quick().with(|config| config.timeouts.login = login));
     let mut silent = RawSession::connect(fixture.server.local_addr());
     let mut busy = fixture.greeted();
     let start = Instant::now();
@@ -63,11 +62,10 @@ fn lines_that_wait_to_be_looked_at_do_not_extend_the_time_to_log_in() {
             Err(AuthError::Refused)
         }
     }
-    let config = ServerConfig {
-        login: Duration::from_millis(700),
-        login_failures: u32::MAX,
-        ..super::quick()
-    };
+    let config = super::quick().with(|config| {
+        config.timeouts.login = Duration::from_millis(700);
+        config.logins.failures = u32::MAX;
+    });
     let fixture = Fixture::with(|builder| builder.config(config).authenticator(Slow));
     let mut session = fixture.greeted();
     session.send("USER a\r\nPASS b\r\n".repeat(40));
@@ -130,12 +128,11 @@ fn new_settings_are_for_sessions_that_begin_or_begin_anew_cm_17() {
 
     let storage = LocalStorage::open(fixture.root.path()).expect("the root");
     let users = UserTable::new().user("new", "q", Login::new(Arc::new(storage), Rights::READ));
-    let config = ServerConfig {
-        banner: "Anew".to_owned(),
-        overwrite: false,
-        passive: false,
-        ..fixture.server.config()
-    };
+    let config = fixture.server.config().with(|config| {
+        config.banner = "Anew".to_owned();
+        config.overwrite = false;
+        config.passive.enabled = false;
+    });
     fixture.server.reconfigure(config.clone(), users).expect("a change");
     assert_eq!(fixture.server.config(), config);
 
@@ -164,7 +161,7 @@ fn new_settings_are_for_sessions_that_begin_or_begin_anew_cm_17() {
     }
     // Nobody begins anew from where nobody may connect any more.
     let deny = vec![Network::parse(b"127.0.0.2").expect("a network")];
-    let config = ServerConfig { deny, ..config };
+    let config = config.with(|config| config.deny = deny);
     fixture.server.reconfigure(config, UserTable::new()).expect("a change");
     other.expect("USER u", 331);
     assert_eq!(other.expect("REIN", 421).text(), "421 Not available to your address");
@@ -255,7 +252,10 @@ fn two_hundred_sessions_are_served_at_once_and_end() {
 #[test]
 fn who_does_not_log_in_cannot_keep_others_out_ho_09_ho_10_hs_05() {
     let (sessions, login) = (40, Duration::from_secs(4));
-    let fixture = Fixture::configured(ServerConfig { sessions, login, ..super::quick() });
+    let fixture = Fixture::configured(super::quick().with(|config| {
+        config.limits.sessions = sessions;
+        config.timeouts.login = login;
+    }));
     let address = fixture.server.local_addr();
     let mut user = fixture.session();
     let connect = || {

@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
-use ftp_server::{Rights, ServerConfig};
+use ftp_server::Rights;
 use ftp_tests::raw::RawSession;
 
 use super::Fixture;
@@ -49,7 +49,7 @@ fn ls_20_ls_21_ls_22_list_has_nine_fields() {
 
 #[test]
 fn owner_and_group_are_numbers_if_asked_for_ls_21() {
-    let fixture = Fixture::configured(ServerConfig { show_ids: true, ..super::quick() });
+    let fixture = Fixture::configured(super::quick().with(|config| config.show_ids = true));
     fixture.write("a", "");
     let metadata = std::fs::metadata(fixture.path("a")).expect("it is there");
     let want = [metadata.uid().to_string(), metadata.gid().to_string()];
@@ -407,7 +407,7 @@ fn ls_09_each_letter_is_a_command_that_is_let_through() {
     ];
     for overwrite in [true, false] {
         for right in each {
-            let config = ServerConfig { overwrite, ..super::quick() };
+            let config = super::quick().with(|config| config.overwrite = overwrite);
             let fixture = Fixture::with(|builder| {
                 builder.config(config).user("one", "p", Rights::LIST | right)
             });

@@ -132,7 +132,10 @@ fn a_dash_before_a_password_is_taken_off_if_asked_for_dv_26_cm_11() {
     for (dash_password, refused, taken) in
         [(false, ["-p", "--p", "-"], "p"), (true, ["--p", "p-", "-"], "-p")]
     {
-        let config = ServerConfig { dash_password, login_failures: 9, ..super::quick() };
+        let config = super::quick().with(|config| {
+            config.dash_password = dash_password;
+            config.logins.failures = 9;
+        });
         let fixture = Fixture::configured(config);
         let mut session = fixture.greeted();
         for password in refused {
@@ -206,7 +209,7 @@ fn rein_forgives_no_failed_login_cm_17() {
 #[test]
 fn rein_gives_users_time_to_log_in_again_and_nobody_else_cm_17_st_10() {
     let login = Duration::from_millis(500);
-    let fixture = Fixture::configured(ServerConfig { login, ..super::quick() });
+    let fixture = Fixture::configured(super::quick().with(|config| config.timeouts.login = login));
     let mut user = fixture.session();
     let mut nobody = fixture.greeted();
     let begun = Instant::now();
@@ -260,7 +263,7 @@ fn configured_hosts_reach_the_authenticator_cm_23_cm_24() {
     let host = |name: &str| HostName::parse(name.as_bytes()).expect("a host name");
     let hosts = vec![host("ftp.example.org"), host("192.0.2.1")];
     let wanted = host("ftp.example.org");
-    let config = ServerConfig { hosts, ..super::quick() };
+    let config = super::quick().with(|config| config.hosts = hosts);
     let (_root, server) = server(config, move |attempt| match attempt.host {
         Some(host) if *host == wanted => Ok(()),
         _ => Err(AuthError::Refused),
@@ -347,7 +350,7 @@ fn without_tls_protection_is_refused_cm_62_cm_67_cm_68_cm_71_cm_72_cm_73() {
 
 #[test]
 fn a_user_has_only_so_many_sessions_cm_15() {
-    let fixture = Fixture::configured(ServerConfig { per_user: 2, ..super::quick() });
+    let fixture = Fixture::configured(super::quick().with(|config| config.limits.per_user = 2));
     let mut first = fixture.session();
     let mut second = fixture.session();
     let mut third = fixture.greeted();
@@ -386,7 +389,7 @@ fn a_user_may_have_another_number_of_sessions_cm_15() {
         .user("as-all", "p", login(None))
         .user("one", "p", login(Some(1)))
         .user("any", "p", login(Some(0)));
-    let config = ServerConfig { per_user: 2, ..super::quick() };
+    let config = super::quick().with(|config| config.limits.per_user = 2);
     let server = Server::builder().config(config).authenticator(table).bind("127.0.0.1:0");
     let server = server.unwrap();
     for (user, most) in [("as-all", Some(2)), ("one", Some(1)), ("any", None)] {
@@ -401,7 +404,12 @@ fn a_user_may_have_another_number_of_sessions_cm_15() {
 
 #[test]
 fn who_sees_the_end_finds_the_place_free_cm_15_cm_21_st_12() {
-    let config = |per_user, sessions| ServerConfig { per_user, sessions, ..super::quick() };
+    let config = |per_user, sessions| {
+        super::quick().with(|config| {
+            config.limits.per_user = per_user;
+            config.limits.sessions = sessions;
+        })
+    };
     for config in [config(1, 0), config(0, 1)] {
         let fixture = Fixture::configured(config);
         for _ in 0..20 {
@@ -423,7 +431,7 @@ fn who_sees_the_end_finds_the_place_free_cm_15_cm_21_st_12() {
 fn users_are_counted_as_they_log_in_cm_15() {
     let fixture = Fixture::with(|builder| {
         builder
-            .config(ServerConfig { per_user: 1, ..super::quick() })
+            .config(super::quick().with(|config| config.limits.per_user = 1))
             .user("U", "p", Rights::READ)
             .anonymous(Rights::READ)
     });
@@ -467,7 +475,7 @@ fn an_existing_directory_can_be_as_good_as_a_new_one_cm_85() {
 
 #[test]
 fn a_thousand_names_are_answered_alike_hs_30() {
-    let config = ServerConfig { login_failures: u32::MAX, ..super::quick() };
+    let config = super::quick().with(|config| config.logins.failures = u32::MAX);
     let fixture = Fixture::with(|builder| {
         let known = (0..500).map(|number| format!("known{number}"));
         known.fold(builder.config(config), |builder, name| builder.user(name, "p", Rights::READ))

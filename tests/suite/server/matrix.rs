@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::Verb;
 use ftp_server::{
-    AuthError, Authenticator, LocalStorage, Login, LoginAttempt, Rights, Server, ServerConfig,
+    AuthError, Authenticator, LocalConfig, LocalStorage, Login, LoginAttempt, Rights, Server,
     SyncPolicy,
 };
 use ftp_tests::raw::RawSession;
@@ -215,7 +215,8 @@ impl Field {
         let start = |address| {
             let base = self.base.path().to_owned();
             // While many wait for their turn, their transfers stand still.
-            let config = ServerConfig { stall: Duration::from_secs(60), ..super::quick() };
+            let config =
+                super::quick().with(|config| config.timeouts.stall = Duration::from_secs(60));
             Server::builder().config(config).authenticator(OneEach { base }).bind(address)
         };
         let ipv4 = start("127.0.0.1:0").unwrap();
@@ -293,7 +294,8 @@ impl Authenticator for OneEach {
             Some(_) => return Err(AuthError::Refused),
         }
         let storage = LocalStorage::open(&root).map_err(|_| AuthError::NoHome)?;
-        let storage = Arc::new(storage.with_sync(SyncPolicy::None));
+        let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::None);
+        let storage = Arc::new(storage.configured(config).map_err(|_| AuthError::NoHome)?);
         let rights = if name.starts_with("reader") { Rights::READ } else { Rights::FULL };
         Ok(Login::new(storage, rights))
     }

@@ -36,7 +36,7 @@ mod unique;
 use std::path::Path;
 use std::time::Duration;
 
-use ftp_server::{Rights, Server, ServerBuilder, ServerConfig};
+use ftp_server::{LocalConfig, Rights, Server, ServerBuilder, ServerConfig, SyncPolicy};
 use ftp_tests::raw::RawSession;
 use tempfile::TempDir;
 
@@ -58,11 +58,17 @@ impl Fixture {
         Self::with(|builder| builder.config(config))
     }
 
+    /// With other settings for the files of the root.
+    fn keeping(change: impl FnOnce(&mut LocalConfig)) -> Self {
+        Self::with(|builder| builder.local_config(LocalConfig::default().with(change)))
+    }
+
     fn with(adjust: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Self {
         let root = tempfile::tempdir().expect("a temporary directory");
         let builder = Server::builder()
             .root(root.path())
-            .config(ServerConfig { sync: ftp_server::SyncPolicy::None, ..quick() })
+            .config(quick())
+            .local_config(LocalConfig::default().with(|config| config.sync = SyncPolicy::None))
             .user("u", "p", Rights::FULL)
             .user("fxp", "p", Rights::FULL | Rights::FXP)
             .user("reader", "p", Rights::READ);
@@ -128,10 +134,9 @@ fn published_in(directory: &Path) -> Vec<String> {
 
 /// Limits short enough to wait for.
 fn quick() -> ServerConfig {
-    ServerConfig {
-        data_connect: Duration::from_secs(5),
-        stall: Duration::from_secs(10),
-        login_delay: Duration::ZERO,
-        ..ServerConfig::default()
-    }
+    ServerConfig::default().with(|config| {
+        config.timeouts.data_connect = Duration::from_secs(5);
+        config.timeouts.stall = Duration::from_secs(10);
+        config.logins.delay = Duration::ZERO;
+    })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ftp_server::{LocalStorage, Login, PartialPolicy, Rights, ServerConfig, UserTable};
+use ftp_server::{LocalConfig, LocalStorage, Login, PartialPolicy, Rights, UserTable};
 use ftp_tests::raw::RawSession;
 
 use super::{Fixture, KEPT, play};
@@ -128,8 +128,8 @@ fn a_file_that_stood_stays_and_nothing_of_the_cut_upload_does_fs_15_hf_17() {
 fn uploads_of_a_shared_identity_are_never_kept_fs_15() {
     for partial in [PartialPolicy::Resume, PartialPolicy::Publish] {
         let fixture = Fixture::with(|builder| {
-            let config = ServerConfig { partial, ..super::quick() };
-            builder.config(config).anonymous(Rights::FULL)
+            let config = LocalConfig::default().with(|config| config.partial = partial);
+            builder.local_config(config).anonymous(Rights::FULL)
         });
         for (user, kept) in [("anonymous", 0), ("u", 1)] {
             let mut session = RawSession::login(fixture.server.local_addr(), user, "p");

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use ftp_proto::Pathname;
-use ftp_server::{NamePattern, ServerConfig};
+use ftp_server::NamePattern;
 use ftp_tests::raw::RawSession;
 
 use super::{Fixture, play};
@@ -152,7 +152,7 @@ fn special_files_block_nobody_fs_11_hp_07() {
 fn denied_names_are_made_by_no_verb_fs_06_cm_86_cm_93_cm_105_cm_111_ls_09() {
     let deny_names = ["*.exe", ".ht*", "con"].map(|text| NamePattern::parse(text.as_bytes()));
     let deny_names = deny_names.into_iter().collect::<Result<_, _>>().expect("patterns");
-    let fixture = Fixture::configured(ServerConfig { deny_names, ..super::quick() });
+    let fixture = Fixture::configured(super::quick().with(|config| config.deny_names = deny_names));
     std::fs::create_dir(fixture.path("dir.exe")).expect("a directory");
     fixture.write("old.exe", "old");
     fixture.write("plain", "p");

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
 use ftp_server::{
-    Entries, LocalStorage, Login, MemoryStorage, Metadata, Rights, Server, ServerConfig, Source,
+    Entries, LocalConfig, LocalStorage, Login, MemoryStorage, Metadata, Rights, Server, Source,
     Storage, StorageError, StreamEnd, SyncPolicy, Upload, UserTable, VirtualPath, WriteMode,
 };
 use ftp_tests::raw::{DEADLINE, RawSession};
@@ -20,13 +20,16 @@ use super::{Fixture, play, published_in, quick};
 /// A server whose user `u` may have so many bytes in all.
 fn limited(bytes: u64) -> Fixture {
     Fixture::with(|builder| builder).with_users(|root| {
-        let storage = LocalStorage::open(root).expect("a root").with_sync(SyncPolicy::None);
-        let login = |storage| Login::new(Arc::new(storage), Rights::FULL);
-        UserTable::new().user("u", "p", login(storage.clone().with_quota(bytes))).user(
-            "free",
-            "p",
-            login(storage),
-        )
+        let storage = LocalStorage::open(root).expect("a root");
+        let login = |quota| {
+            let config = LocalConfig::default().with(|config| {
+                config.sync = SyncPolicy::None;
+                config.quota = quota;
+            });
+            let storage = storage.clone().configured(config).expect("a storage");
+            Login::new(Arc::new(storage), Rights::FULL)
+        };
+        UserTable::new().user("u", "p", login(bytes)).user("free", "p", login(0))
     })
 }
 
@@ -203,7 +206,7 @@ fn hard_links_are_550_if_that_is_wanted_hp_08() {
     let theirs = others.path().join("protected");
     for deny_hardlinks in [false, true] {
         std::fs::write(&theirs, "protected").expect("a file");
-        let fixture = Fixture::configured(ServerConfig { deny_hardlinks, ..quick() });
+        let fixture = Fixture::keeping(|config| config.deny_hardlinks = deny_hardlinks);
         std::fs::hard_link(&theirs, fixture.path("f")).expect("a link");
         fixture.write("plain", "plain");
         let mut session = fixture.session();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ftp_server::{Login, MemoryStorage, Rights, Server, ServerConfig, UserLimits, UserTable};
+use ftp_server::{Login, MemoryStorage, Rights, Server, UserLimits, UserTable};
 use ftp_tests::raw::RawSession;
 
 use super::Fixture;
@@ -22,7 +22,7 @@ fn content(seconds: u64) -> Vec<u8> {
 
 #[test]
 fn a_session_moves_so_many_bytes_a_second() {
-    let config = ServerConfig { rate_per_session: RATE, ..super::quick() };
+    let config = super::quick().with(|config| config.limits.rate_per_session = RATE);
     let fixture = Fixture::configured(config);
     fixture.write("file", content(1));
     fixture.write("half", vec![b'\n'; content(1).len() / 2]);
@@ -57,7 +57,7 @@ fn a_session_moves_so_many_bytes_a_second() {
 
 #[test]
 fn the_sessions_of_a_user_share_a_rate_and_no_other_user_does() {
-    let config = ServerConfig { rate_per_user: RATE, ..super::quick() };
+    let config = super::quick().with(|config| config.limits.rate_per_user = RATE);
     let fixture = Fixture::with(|builder| {
         builder.config(config).user("v", "p", Rights::FULL).anonymous(Rights::READ)
     });
@@ -87,7 +87,10 @@ fn the_sessions_of_a_user_share_a_rate_and_no_other_user_does() {
 #[test]
 fn a_user_may_have_rates_of_its_own() {
     // So slow that nothing ends by it within a test.
-    let config = ServerConfig { rate_per_session: 1, rate_per_user: 1, ..super::quick() };
+    let config = super::quick().with(|config| {
+        config.limits.rate_per_session = 1;
+        config.limits.rate_per_user = 1;
+    });
     let storage = Arc::new(MemoryStorage::new());
     let login = |rate_per_session, rate_per_user| {
         let limits = UserLimits {
@@ -121,7 +124,10 @@ fn a_user_may_have_rates_of_its_own() {
 #[test]
 fn abor_and_stat_are_heard_while_a_transfer_is_kept_slow_cm_133_dc_45() {
     let stall = Duration::from_millis(200);
-    let config = ServerConfig { rate_per_session: 2, stall, ..super::quick() };
+    let config = super::quick().with(|config| {
+        config.limits.rate_per_session = 2;
+        config.timeouts.stall = stall;
+    });
     let fixture = Fixture::configured(config);
     fixture.write("file", content(1));
     fixture.write("short", "abc");

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 
-use ftp_server::{LocalStorage, Login, NamePattern, Rights, Server, ServerConfig, UserTable};
+use ftp_server::{LocalStorage, Login, NamePattern, Rights, Server, UserTable};
 use ftp_tests::raw::RawSession;
 
 use super::{Fixture, names_in, play};
@@ -292,7 +292,7 @@ fn missing_directories_are_made_for_some_users_cm_105() {
         .user("box", "p", login(Rights::DROP_BOX).with_mkdir_parents(true))
         .user("writer", "p", login(Rights::WRITE | Rights::LIST).with_mkdir_parents(true));
     let deny_names = vec![NamePattern::parse(b"*.exe").expect("a pattern")];
-    let config = ServerConfig { deny_names, ..super::quick() };
+    let config = super::quick().with(|config| config.deny_names = deny_names);
     let builder = Server::builder().config(config).authenticator(table);
     let server = builder.bind("127.0.0.1:0").expect("a server on loopback");
     let ask = |user: &str, line: &str| {
@@ -344,7 +344,7 @@ fn no_directories_are_made_for_a_file_that_has_no_room_cm_105() {
     fs::create_dir(root.path().join("dir")).expect("a directory");
     let login = Login::new(storage(root.path()), Rights::FULL).with_mkdir_parents(true);
     let table = UserTable::new().user("camera", "p", login);
-    let config = ServerConfig { min_free: 1 << 60, ..super::quick() };
+    let config = super::quick().with(|config| config.limits.min_free = 1 << 60);
     let builder = Server::builder().config(config).authenticator(table);
     let server = builder.bind("127.0.0.1:0").expect("a server on loopback");
     let mut session = RawSession::login(server.local_addr(), "camera", "p");

@@ -27,7 +27,7 @@ impl Ours {
         let pair = authority.issue(Kind::Good);
         let (certificate, key) = (pair.certificate_pem(), pair.key_pem());
         let tls = ftp_server::Tls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
-        let config = ServerConfig { login_delay: Duration::ZERO, ..config };
+        let config = config.with(|config| config.logins.delay = Duration::ZERO);
         let builder: ServerBuilder = ftp_server::Server::builder().config(config);
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let builder = builder.tls(tls.session_reuse(reuse)).implicit_tls(any);
@@ -105,7 +105,7 @@ fn a_hundred_uploads_resume_where_ours_demands_it_ht_16() {
 #[test]
 fn what_runs_is_aborted_under_tls_and_the_session_goes_on() {
     // It would take a minute.
-    let config = ServerConfig { rate_per_session: 100_000, ..ServerConfig::default() };
+    let config = ServerConfig::default().with(|config| config.limits.rate_per_session = 100_000);
     let ours = Ours::with(SessionReuse::Observe, config);
     ours.server.root.write("file", &binary(6_000_000, 1));
     let mut client = ours.client();

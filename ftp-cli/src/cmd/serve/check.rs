@@ -55,7 +55,7 @@ pub(super) fn check(plan: &ServePlan, options: &Options, stdio: &mut Stdio) -> R
     users(plan, &mut findings);
     rates(settings, &mut findings);
     hook(settings, &mut findings);
-    if settings.server.passive {
+    if settings.server.passive.enabled {
         ports(settings, &mut findings);
         too_few_ports(settings, &mut findings);
         announced(settings, &mut findings);
@@ -207,7 +207,7 @@ fn users(plan: &ServePlan, findings: &mut Findings) {
                    anonymous; rename the user";
         findings.warn(format_args!("user {}: {why}", shown(name)));
     }
-    if plan.settings.server.partial == PartialPolicy::Resume {
+    if plan.settings.local.partial == PartialPolicy::Resume {
         shared_roots(&users, findings);
     }
 }
@@ -271,9 +271,9 @@ fn rates(settings: &Settings, findings: &mut Findings) {
 
 /// Whether more sessions may be than can have a data connection.
 fn too_few_ports(settings: &Settings, findings: &mut Findings) {
-    let Some(ports) = &settings.server.passive_ports else { return };
+    let Some(ports) = &settings.server.passive.ports else { return };
     let ports = ports.count();
-    let sessions = settings.server.sessions;
+    let sessions = settings.server.limits.sessions;
     let words = match sessions {
         0 if ports < FEW_PORTS => "as many sessions as the system allows".to_owned(),
         _ if ports < sessions => format!("{sessions} sessions (limits.sessions)"),
@@ -360,7 +360,7 @@ fn hook(settings: &Settings, findings: &mut Findings) {
 
 /// How many of the passive ports can be had; without a range, which ports the kernel gives.
 fn ports(settings: &Settings, findings: &mut Findings) {
-    let Some(ranges) = settings.server.passive_ports.as_ref() else {
+    let Some(ranges) = settings.server.passive.ports.as_ref() else {
         return any_port(settings, findings);
     };
     let Some(host) = settings.all_listen().first().map(SocketAddr::ip) else { return };
@@ -400,7 +400,7 @@ fn any_port(settings: &Settings, findings: &mut Findings) {
 
 /// Whether clients from outside can reach what PASV announces.
 fn announced(settings: &Settings, findings: &mut Findings) {
-    match &settings.server.passive_address {
+    match &settings.server.passive.address {
         Some(PassiveAddress::Address(address)) => reach(*address, "passive.address", findings),
         Some(PassiveAddress::Name(name)) => match look_up(name) {
             Ok(Some(address)) => reach(address, &format!("passive.address {name}"), findings),

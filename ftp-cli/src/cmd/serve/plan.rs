@@ -139,7 +139,7 @@ impl ServePlan {
                 ));
             }
         }
-        if self.settings.server.active_source_port {
+        if self.settings.server.active.source_port {
             let below = |at: SocketAddr| SocketAddr::new(at.ip(), at.port().saturating_sub(1));
             let all = self.settings.all_listen().into_iter().map(below);
             let is_denied = |at: &SocketAddr| {
@@ -163,7 +163,7 @@ impl ServePlan {
     }
 
     pub(super) fn homes(&self) -> Homes {
-        let mut homes = Homes::new(&self.settings.server);
+        let mut homes = Homes::new(self.settings.local);
         for (name, user) in self.users_of_file() {
             homes = homes.user(name, user);
         }
@@ -481,8 +481,8 @@ mod tests {
         let line = "serve --passive-ports 50000-50009 --passive-address 192.0.2.1 \
                     --listen 21 --listen :22 --set limits.per_user=1 /";
         let settings = plan(line, None).unwrap().settings;
-        assert_eq!(settings.server.passive_ports.map(|ports| ports.count()), Some(10));
-        assert_eq!(settings.server.passive_address.unwrap().to_string(), "192.0.2.1");
+        assert_eq!(settings.server.passive.ports.map(|ports| ports.count()), Some(10));
+        assert_eq!(settings.server.passive.address.unwrap().to_string(), "192.0.2.1");
         assert_eq!(settings.listen.len(), 2);
         for (key, want) in [
             ("passive.ports", "--passive-ports"),

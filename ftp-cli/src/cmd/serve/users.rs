@@ -14,9 +14,9 @@ use std::time::{Duration, SystemTime};
 
 use ftp_proto::Escaped;
 use ftp_server::{
-    AuthError, Authenticator, Capabilities, ConfinementPolicy, Entries, LocalStorage, Login,
-    LoginAttempt, Metadata, Offer, Rights, ServerConfig, Source, Storage, StorageError,
-    StorageErrorKind, Tally, Upload, UserLimits, UserTable, VirtualPath, WriteMode,
+    AuthError, Authenticator, Capabilities, ConfinementPolicy, Entries, LocalConfig, LocalStorage,
+    Login, LoginAttempt, Metadata, Offer, Rights, Source, Storage, StorageError, StorageErrorKind,
+    Tally, Upload, UserLimits, UserTable, VirtualPath, WriteMode,
 };
 use log::Level;
 
@@ -31,7 +31,7 @@ use crate::exit::{Exit, Failure};
 /// mounted meanwhile, is the one that its path leads to.
 pub(super) struct Homes {
     table: UserTable,
-    config: Arc<ServerConfig>,
+    config: LocalConfig,
     users: HashMap<Vec<u8>, Arc<Home>>,
     anonymous: Option<Arc<Home>>,
     /// Where some of them may store files.
@@ -63,7 +63,7 @@ struct Home {
     path: PathBuf,
     /// How many bytes may be there; 0 for any number.
     quota: u64,
-    config: Arc<ServerConfig>,
+    config: LocalConfig,
     /// The directory as it was last found.
     found: Mutex<Option<Found>>,
     remembered: Remembered,
@@ -88,9 +88,8 @@ type Identity = (u64, u64, Option<SystemTime>);
 
 impl Homes {
     /// Nobody; the directories are used as `config` says.
-    pub(super) fn new(config: &ServerConfig) -> Self {
+    pub(super) fn new(config: LocalConfig) -> Self {
         let (table, users, written, by_path, kept) = Default::default();
-        let config = Arc::new(config.clone());
         Self { table, config, users, anonymous: None, written, by_path, kept }
     }
 
@@ -153,7 +152,7 @@ impl Homes {
         let remembered =
             there.first().map_or_else(Default::default, |home| Arc::clone(&home.remembered));
         let path = path.to_owned();
-        let config = Arc::clone(&self.config);
+        let config = self.config;
         let home = Arc::new(Home { path, quota, config, found, remembered, capabilities });
         there.push(Arc::clone(&home));
         home
@@ -290,8 +289,8 @@ impl Home {
         }
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         drop(remembered.take_if(|(known, _)| *known != identity));
-        let storage = LocalStorage::open(&self.path)?.configured(&self.config)?;
-        let storage = Arc::new(storage.with_quota(self.quota));
+        let config = self.config.with(|config| config.quota = self.quota);
+        let storage = Arc::new(LocalStorage::open(&self.path)?.configured(config)?);
         let _ = self.capabilities.set(storage.capabilities());
         *remembered = Some((identity, storage.tally()));
         *found = Some(Found { identity, storage: Arc::downgrade(&storage) });
@@ -340,7 +339,7 @@ mod tests {
     fn the_same_directories_are_not_walked_through_again() {
         let roots = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let homes = |roots: &[(&tempfile::TempDir, u64)]| {
-            let mut homes = Homes::new(&ServerConfig::default());
+            let mut homes = Homes::new(LocalConfig::default());
             for (number, (root, quota)) in roots.iter().enumerate() {
                 let password = Some(
                     "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5".parse().unwrap(),
@@ -360,7 +359,7 @@ mod tests {
         assert!(!sweeper.is_for(&homes(&[(first, 0), (second, 0)])));
         assert!(!sweeper.is_for(&homes(&[(second, 0)])));
         // Where nobody stores anything, disks are left to sleep.
-        let none = Homes::new(&ServerConfig::default());
+        let none = Homes::new(LocalConfig::default());
         let read = none.anonymous(second.path(), Rights::READ, 0, UserLimits::default());
         assert!(Sweeper::start(&read).unwrap().paths.is_empty());
     }
@@ -372,7 +371,7 @@ mod tests {
         let root = parent.path().join("home");
         fs::create_dir(&root).unwrap();
         fs::write(root.join("file"), [b'f'; 1_000]).unwrap();
-        let mut homes = Homes::new(&ServerConfig::default());
+        let mut homes = Homes::new(LocalConfig::default());
         let limited = homes.home(&root, QUOTA, Rights::FULL);
         let free = homes.home(&root, 0, Rights::FULL);
         let left = |home: &Home| home.open().unwrap().quota().unwrap();

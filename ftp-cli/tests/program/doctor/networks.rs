@@ -60,7 +60,7 @@ const HELPER: &str = "ct helper ftp {
 
 fn ports(text: &str) -> ServerConfig {
     let ports = ftp_proto::PortRanges::parse(text.as_bytes()).unwrap();
-    ServerConfig { passive_ports: Some(ports), ..ServerConfig::default() }
+    ServerConfig::default().with(|config| config.passive.ports = Some(ports))
 }
 
 fn healthy() -> Row {
@@ -296,7 +296,7 @@ fn half_of_the_ports() -> Row {
 
 fn one_connection() -> Row {
     let (client, server) = direct();
-    let config = ServerConfig { per_address: 1, ..ServerConfig::default() };
+    let config = ServerConfig::default().with(|config| config.limits.per_address = 1);
     let ours = Ours::at(&server, SERVER, config);
     let found = client.at(|| examined(&["--upload-dir", "in", &ours.url()]));
     let (seen, wrong) = (("parallel", "the server let 1 in"), &["few-connections"]);

@@ -34,7 +34,7 @@ fn dropping(what: &str) -> (Host, Host) {
 /// Neither mode gets through, to a server that takes so many connections at a time.
 fn nothing_but_the_dialogue(per_address: usize) -> (Found, &'static [&'static str], i32) {
     let (client, server) = dropping("drop");
-    let config = ServerConfig { per_address, ..ServerConfig::default() };
+    let config = ServerConfig::default().with(|config| config.limits.per_address = per_address);
     let ours = Ours::at(&server, SERVER, config);
     let found = client.at(|| examined_by_default(&[&ours.url()]));
     match per_address {

@@ -11,7 +11,7 @@ use super::directory::Directory;
 use super::failure::{existing, system};
 use super::hidden::{lock, unlock};
 use super::output::Output;
-use super::policy::Policy;
+use super::policy::LocalConfig;
 use super::root;
 use super::target::Target;
 use super::usage::{self, Charge, Usage};
@@ -40,7 +40,7 @@ impl Appending {
     pub(super) fn begin(
         target: Target,
         expected: Option<u64>,
-        policy: Policy,
+        config: LocalConfig,
         charge: Charge,
     ) -> Result<Self, StorageError> {
         let flags = OFlags::WRONLY
@@ -53,7 +53,7 @@ impl Appending {
         let file = retry_on_intr(|| openat(&directory, &*name, flags, Mode::empty()));
         let file = file.map_err(existing)?;
         let opened = root::metadata_of(&file).map_err(system)?;
-        policy.check_readable(&opened)?;
+        config.check_readable(&opened)?;
         if lock(&file) == Err(Errno::WOULDBLOCK) {
             return Err(StorageErrorKind::Busy.into());
         }
@@ -66,7 +66,7 @@ impl Appending {
             Err(errno) => Err(system(errno)),
         };
         let length = length.inspect_err(|_| unlock(&file))?;
-        let output = Output::new(file, length, policy.sync, charge.in_place());
+        let output = Output::new(file, length, config.sync, charge.in_place());
         let identity = opened.identity;
         directory.root().usage().grows(identity, length);
         Ok(Self { directory, name, output, identity, length, is_done: false })

@@ -54,7 +54,7 @@ fn begin_at(
     }
     match (mode, user) {
         (WriteMode::From(from @ 1..), Some(user)) if target.existing.is_none() => {
-            if let Some(resumed) = Replacement::resume(&target, from, files.policy, user)? {
+            if let Some(resumed) = Replacement::resume(&target, from, files.config, user)? {
                 return Ok(Box::new(resumed));
             }
         }
@@ -70,14 +70,14 @@ fn begin_at(
     if matches!(mode, WriteMode::From(from) if from > size) {
         return Err(StorageErrorKind::BadRestart.into());
     }
-    let charge = quota::begin(&files.root, files.policy.limit())?;
+    let charge = quota::begin(&files.root, files.config.limit())?;
     match mode {
         WriteMode::From(from) if from > 0 && from == size => {
-            Ok(Box::new(Appending::begin(target, Some(from), files.policy, charge)?))
+            Ok(Box::new(Appending::begin(target, Some(from), files.config, charge)?))
         }
         WriteMode::Append if target.existing.is_some() => {
-            Ok(Box::new(Appending::begin(target, None, files.policy, charge)?))
+            Ok(Box::new(Appending::begin(target, None, files.config, charge)?))
         }
-        _ => Ok(Box::new(Replacement::begin(target, mode, files.policy, user, charge)?)),
+        _ => Ok(Box::new(Replacement::begin(target, mode, files.config, user, charge)?)),
     }
 }

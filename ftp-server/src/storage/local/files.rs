@@ -9,7 +9,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::Directory;
 use super::failure::{lookup, system};
-use super::policy::Policy;
+use super::policy::LocalConfig;
 use super::quota;
 use super::root::Root;
 use super::usage::COST_OF_OBJECT;
@@ -19,7 +19,7 @@ use crate::storage::{StorageError, StorageErrorKind, VirtualPath};
 #[derive(Clone, Debug)]
 pub(super) struct Files {
     pub(super) root: Arc<Root>,
-    pub(super) policy: Policy,
+    pub(super) config: LocalConfig,
 }
 
 impl Files {
@@ -67,7 +67,7 @@ impl Files {
 
     /// Whether it is known, within `longest`, how much may be stored yet.
     pub(super) fn knows_what_is_left(&self, longest: Duration) -> Result<bool, StorageError> {
-        let Some(limit) = self.policy.limit() else { return Ok(true) };
+        let Some(limit) = self.config.limit() else { return Ok(true) };
         let left = quota::left_within(&self.root, limit, longest)?;
         Ok(left.is_some())
     }

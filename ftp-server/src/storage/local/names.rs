@@ -16,7 +16,7 @@ pub(super) fn remove(files: &Files, path: &VirtualPath) -> Result<(), StorageErr
     }
     name::check_existing(path)?;
     let (directory, name) = files.parent(path)?;
-    let names = directory.names(files.policy.sync, None).map_err(system)?;
+    let names = directory.names(files.config.sync, None).map_err(system)?;
     let change = files.root.usage().change();
     let size = change.size_of(|| directory.metadata(name).ok());
     retry_on_intr(|| unlinkat(&directory, name, AtFlags::empty())).map_err(existing)?;
@@ -31,7 +31,7 @@ pub(super) fn rmdir(files: &Files, path: &VirtualPath) -> Result<(), StorageErro
     }
     name::check_existing(path)?;
     let (directory, name) = files.parent(path)?;
-    let names = directory.names(files.policy.sync, None).map_err(system)?;
+    let names = directory.names(files.config.sync, None).map_err(system)?;
     let remove = || {
         let change = files.root.usage().change();
         match retry_on_intr(|| unlinkat(&directory, name, AtFlags::REMOVEDIR)) {
@@ -55,14 +55,14 @@ pub(super) fn mkdir(files: &Files, path: &VirtualPath) -> Result<(), StorageErro
     }
     name::check_new(path)?;
     let (directory, name) = files.parent(path)?;
-    let names = directory.names(files.policy.sync, None).map_err(system)?;
-    let umask = files.policy.umask;
+    let names = directory.names(files.config.sync, None).map_err(system)?;
+    let umask = files.config.mask();
     let bits = umask.apply(0o777);
     if directory.metadata(name).is_ok() {
         return Err(StorageErrorKind::Exists.into());
     }
     let usage = files.root.usage();
-    let mut charge = quota::begin(&files.root, files.policy.limit())?;
+    let mut charge = quota::begin(&files.root, files.config.limit())?;
     charge.grow(usage::COST_OF_OBJECT)?;
     let change = usage.change();
     retry_on_intr(|| mkdirat(&directory, name, bits)).map_err(creation)?;
@@ -96,7 +96,7 @@ pub(super) fn rename(
     name::check_new(to)?;
     let (from_directory, from_name) = files.parent(from)?;
     let (to_directory, to_name) = files.parent(to)?;
-    let names = |directory: &Directory| directory.names(files.policy.sync, None).map_err(system);
+    let names = |directory: &Directory| directory.names(files.config.sync, None).map_err(system);
     let to_names = names(&to_directory)?;
     let from_names = names(&from_directory)?;
     let usage = files.root.usage();

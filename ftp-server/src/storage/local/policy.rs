@@ -1,4 +1,4 @@
-//! What can be chosen about uploads.
+//! The settings of a [`LocalStorage`](super::LocalStorage).
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use rustix::fs::Mode;
 
 use super::failure::needs_file;
 use crate::limits;
-use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
+use crate::storage::{ConfinementPolicy, EntryKind, Metadata, StorageError, StorageErrorKind};
 
 /// How long what came of a cut upload is kept for its user.
 pub(super) const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -46,25 +46,79 @@ pub enum PartialPolicy {
     Publish,
 }
 
-/// All that is chosen for one storage.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Policy {
-    pub(super) sync: SyncPolicy,
-    pub(super) partial: PartialPolicy,
-    /// How much is kept of the cut uploads of each user.
-    pub(super) bounds: Bounds,
-    pub(super) umask: Umask,
-    /// How many bytes there may be beneath the root; 0 for any number.
-    pub(super) quota: u64,
-    /// Whether a file with several names is left alone.
-    pub(super) deny_hardlinks: bool,
+/// The settings of a [`LocalStorage`](crate::LocalStorage). [`Default`] gives the values named at
+/// each field; fields are added in later versions.
+///
+/// ```
+/// use ftp_server::{LocalConfig, SyncPolicy};
+///
+/// let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::File);
+/// assert_eq!(config.umask, 0o022);
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct LocalConfig {
+    /// What is on disk when an upload, a rename, a removal or a new directory is reported as done.
+    /// [`SyncPolicy::FileAndDirectory`].
+    pub sync: SyncPolicy,
+    /// How far the kernel has to keep sessions below the root.
+    /// [`ConfinementPolicy::BestEffort`].
+    pub confine: ConfinementPolicy,
+    /// Whether a file with more than one name is `Denied` to be read, added to, kept in part, or
+    /// given another time or other permission bits. For a tree in which others on this machine
+    /// make names for files that are not theirs. Such a name can still be listed, removed, renamed
+    /// and replaced: that does nothing to the file's other names. `false`.
+    pub deny_hardlinks: bool,
+    /// What becomes of a new file whose upload was cut. [`PartialPolicy::Resume`].
+    pub partial: PartialPolicy,
+    /// How many cut uploads of one user are kept, the youngest; 0: any number. 100.
+    pub partial_files: usize,
+    /// How many bytes of all cut uploads of one user are kept, the youngest; of a larger upload
+    /// the beginning is kept. 0: any number. 10 GiB.
+    pub partial_bytes: u64,
+    /// The permission bits that new objects do not get, of the `0o666` of a file and the `0o777`
+    /// of a directory. The umask of the process does not count, but a default ACL of a directory
+    /// does, instead of either. `0o022`.
+    pub umask: u32,
+    /// How many bytes there may be in all below the root; 0: any number. More is `OverQuota`: 552.
+    /// 0.
+    ///
+    /// Each regular file counts with its length, once for each of its names, and so do kept parts
+    /// of cut uploads and the bytes that running uploads have written. An empty file and a
+    /// directory count as 4 KiB. A file that is replaced counts until the new one has its name:
+    /// until then both exist, and the old one stays if the new one does not arrive. Symbolic links
+    /// and other objects are free.
+    ///
+    /// All storages of one root in a process share the count, with limits of their own or none. The
+    /// count begins with a walk through the tree when a limit is first asked for; a million files
+    /// take some seconds. An upload is [prepared](crate::Upload::prepare) meanwhile, for 20 seconds
+    /// at most, and is `Busy` then, as [`quota`](crate::Storage::quota) is after 5 seconds, while
+    /// the walk continues; nothing else waits. Objects that are made, removed or moved meanwhile
+    /// may count twice until the next walk, and are never missed.
+    ///
+    /// From then on the count follows what is done through these storages; a rename stays below
+    /// its root, so it brings nothing in. Other processes, and storages of a directory above or
+    /// below, are not seen. So the count is made again, while no upload runs, when an upload begins
+    /// with a count a day old, or would be refused by one ten minutes old, which waits; and after
+    /// the last storage of the root and the last [`Tally`](crate::Tally) of it are dropped. A count
+    /// never falls for a directory that cannot be read: until it can, a new count is at least the
+    /// old one. So [`chmod`](crate::Storage::chmod) is `Denied` if it would keep the server from
+    /// reading a directory.
+    pub quota: u64,
 }
 
-impl Default for Policy {
+impl Default for LocalConfig {
     fn default() -> Self {
-        let bounds = Bounds { files: limits::PARTIAL_FILES, bytes: limits::PARTIAL_BYTES };
-        let (sync, partial, umask) = Default::default();
-        Self { sync, partial, bounds, umask, quota: 0, deny_hardlinks: false }
+        Self {
+            sync: SyncPolicy::default(),
+            confine: ConfinementPolicy::default(),
+            deny_hardlinks: false,
+            partial: PartialPolicy::default(),
+            partial_files: limits::PARTIAL_FILES,
+            partial_bytes: limits::PARTIAL_BYTES,
+            umask: 0o022,
+            quota: 0,
+        }
     }
 }
 
@@ -82,7 +136,24 @@ impl Bounds {
     }
 }
 
-impl Policy {
+impl LocalConfig {
+    /// Returns these settings with `change` applied.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    /// How much is kept of the cut uploads of each user.
+    pub(super) const fn bounds(self) -> Bounds {
+        Bounds { files: self.partial_files, bytes: self.partial_bytes }
+    }
+
+    /// The permission bits that are taken from new objects.
+    pub(super) const fn mask(self) -> Umask {
+        Umask::new(self.umask)
+    }
+
     pub(super) const fn limit(self) -> Option<u64> {
         if self.quota == 0 { None } else { Some(self.quota) }
     }
@@ -105,12 +176,6 @@ impl Policy {
 /// The permission bits that what is new does not get.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Umask(u32);
-
-impl Default for Umask {
-    fn default() -> Self {
-        Self(0o022)
-    }
-}
 
 impl Umask {
     pub(super) const fn new(bits: u32) -> Self {
@@ -147,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_mask_takes_bits_away_fs_17() {
-        assert_eq!(Umask::default().apply(0o666), Mode::from_raw_mode(0o644));
+        assert_eq!(Umask::new(0o022).apply(0o666), Mode::from_raw_mode(0o644));
         assert_eq!(Umask::new(0o7077).apply(0o777), Mode::from_raw_mode(0o700));
         assert!(!Umask::new(0o777).is_looser_than_process());
         assert_eq!(Umask::new(0).is_looser_than_process(), mask_of_process() != Some(0));

@@ -14,7 +14,7 @@ use super::directory::Directory;
 use super::failure::{as_kind, creation, existing, system};
 use super::output::Output;
 use super::phase::{self, Phase};
-use super::policy::{Bounds, PartialPolicy, Policy, Umask};
+use super::policy::{Bounds, LocalConfig, PartialPolicy, Umask};
 use super::quota;
 use super::shelf::Part;
 use super::target::Target;
@@ -83,39 +83,39 @@ impl Replacement {
     pub(super) fn begin(
         target: Target,
         mode: WriteMode,
-        policy: Policy,
+        config: LocalConfig,
         user: Option<&[u8]>,
         charge: Charge,
     ) -> Result<Self, StorageError> {
-        let when_cut = WhenCut::of(&target, policy, user);
+        let when_cut = WhenCut::of(&target, config, user);
         let Target { directory, name, existing: old } = target;
         if old.is_some() {
             check_writable(&directory, &name)?;
         }
-        let (file, hidden) = make(&directory, policy.umask).map_err(creation)?;
+        let (file, hidden) = make(&directory, config.mask()).map_err(creation)?;
         let keep = if let WriteMode::From(keep) = mode { keep } else { 0 };
         let mut new = Self {
             directory,
             name,
-            output: Output::new(file, 0, policy.sync, charge),
+            output: Output::new(file, 0, config.sync, charge),
             copying: None,
             hidden,
             taken: old.is_some(),
             refusal: refusal(mode),
             when_cut,
-            bounds: policy.bounds,
+            bounds: config.bounds(),
             resumed: None,
             end: StreamEnd::Cut,
         };
         let bits = match old {
             Some(Metadata { mode, .. }) => Some(Mode::from_raw_mode(mode & 0o777)),
-            None => policy.umask.is_looser_than_process().then(|| policy.umask.apply(0o666)),
+            None => config.mask().is_looser_than_process().then(|| config.mask().apply(0o666)),
         };
         if let Some(bits) = bits {
             set_mode(&new.output, bits).map_err(system)?;
         }
         if keep > 0 {
-            let old = new.open_old(policy)?;
+            let old = new.open_old(config)?;
             let pace = Pace::new(COPY, COPY_MAX);
             new.copying = Some(Copying { old, at: 0, length: keep, pace });
         }
@@ -127,17 +127,17 @@ impl Replacement {
     pub(super) fn resume(
         target: &Target,
         length: u64,
-        policy: Policy,
+        config: LocalConfig,
         user: &[u8],
     ) -> Result<Option<Self>, StorageError> {
-        let WhenCut::Keep(kept) = WhenCut::of(target, policy, Some(user)) else {
+        let WhenCut::Keep(kept) = WhenCut::of(target, config, Some(user)) else {
             return Ok(None);
         };
         if hidden::kept(&target.directory, &kept).is_none() {
             return Ok(None);
         }
         let usage = Arc::clone(target.directory.root().usage());
-        let mut charge = quota::go_on(target.directory.root(), policy.limit())?.in_place();
+        let mut charge = quota::go_on(target.directory.root(), config.limit())?.in_place();
         let change = usage.change();
         let (file, metadata) = match hidden::open_locked(target.directory.as_fd(), &kept) {
             Ok(opened) => opened,
@@ -155,26 +155,26 @@ impl Replacement {
         Ok(Some(Self {
             directory: target.directory.clone(),
             name: target.name.clone(),
-            output: Output::new(file, length, policy.sync, charge),
+            output: Output::new(file, length, config.sync, charge),
             copying: None,
             hidden: Some(kept.clone()),
             taken: false,
             // There was no file. If there is one now, it is not to be lost.
             refusal: Some(StorageErrorKind::Exists),
             when_cut: WhenCut::Keep(kept),
-            bounds: policy.bounds,
+            bounds: config.bounds(),
             resumed: Some(metadata.identity),
             end: StreamEnd::Cut,
         }))
     }
 
     /// Opens the file that has the name now.
-    fn open_old(&self, policy: Policy) -> Result<OwnedFd, StorageError> {
+    fn open_old(&self, config: LocalConfig) -> Result<OwnedFd, StorageError> {
         let flags =
             OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
         let old = retry_on_intr(|| openat(&self.directory, &*self.name, flags, Mode::empty()));
         let old = old.map_err(existing)?;
-        policy.check_readable(&root::metadata_of(&old).map_err(system)?)?;
+        config.check_readable(&root::metadata_of(&old).map_err(system)?)?;
         Ok(old)
     }
 
@@ -377,8 +377,8 @@ impl Drop for Replacement {
 
 impl WhenCut {
     /// Only of what was new something can be of use, and only to one who alone is `user`.
-    pub(super) fn of(target: &Target, policy: Policy, user: Option<&[u8]>) -> Self {
-        match (user, target.existing, policy.partial) {
+    pub(super) fn of(target: &Target, config: LocalConfig, user: Option<&[u8]>) -> Self {
+        match (user, target.existing, config.partial) {
             (None, ..) | (_, Some(_), _) | (.., PartialPolicy::Discard) => Self::Discard,
             (Some(user), None, PartialPolicy::Resume) => Self::Keep(name::kept(user, &target.name)),
             (.., PartialPolicy::Publish) => Self::Publish,

@@ -115,7 +115,8 @@ fn act(storage: &dyn Storage, numbers: &mut Numbers) -> Result<String, StorageEr
 fn memory_does_what_a_disk_does_fs_15_fs_16_cm_107_cm_108() {
     for seed in 1..=200 {
         let root = tempfile::tempdir().unwrap();
-        let local = LocalStorage::open(root.path()).unwrap().with_sync(SyncPolicy::None);
+        let local =
+            LocalStorage::open(root.path()).unwrap().with(|config| config.sync = SyncPolicy::None);
         let memory = MemoryStorage::new();
         let (mut first, mut second) = (Numbers(seed), Numbers(seed));
         for step in 0..60 {

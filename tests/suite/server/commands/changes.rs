@@ -1,7 +1,7 @@
 //! Commands that change the tree: directories, deleting, renaming, and what a server without
 //! overwriting refuses.
 
-use ftp_server::{Rights, ServerConfig};
+use ftp_server::Rights;
 use ftp_tests::raw::RawSession;
 
 use crate::server::{Fixture, play};
@@ -143,7 +143,8 @@ fn hs_23_st_05_what_stands_between_rnfr_and_rnto_makes_it_void() {
 
 #[test]
 fn cm_93_without_overwrite_a_name_that_exists_is_553() {
-    let fixture = Fixture::configured(ServerConfig { overwrite: false, ..crate::server::quick() });
+    let fixture =
+        Fixture::configured(crate::server::quick().with(|config| config.overwrite = false));
     fixture.write("a", "a");
     fixture.write("b", "b");
     let mut session = fixture.session();
@@ -156,7 +157,8 @@ fn cm_93_without_overwrite_a_name_that_exists_is_553() {
 
 #[test]
 fn rest_does_not_get_around_overwrite_switched_off() {
-    let fixture = Fixture::configured(ServerConfig { overwrite: false, ..crate::server::quick() });
+    let fixture =
+        Fixture::configured(crate::server::quick().with(|config| config.overwrite = false));
     fixture.write("a", "0123");
     let mut session = fixture.session();
     session.expect("TYPE I", 200);

@@ -5,8 +5,6 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use ftp_server::ServerConfig;
-
 use super::{content, sparse};
 use crate::server::Fixture;
 
@@ -52,7 +50,10 @@ fn a_lost_control_connection_is_noticed_behind_a_flood_of_lines() {
             Ok(count) => assert_eq!(count, 0),
             Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
         }
-        assert!(start.elapsed() < crate::server::quick().stall / 2, "only the stall was noticed");
+        assert!(
+            start.elapsed() < crate::server::quick().timeouts.stall / 2,
+            "only the stall was noticed"
+        );
     }
     let report = fixture.server.shutdown(Duration::from_secs(10));
     assert_eq!((report.cut, report.stuck), (0, 0));
@@ -92,10 +93,9 @@ fn dc_53_hd_15_a_reset_is_426_and_publishes_nothing() {
 
 #[test]
 fn st_09_hd_13_a_stalled_transfer_is_426() {
-    let fixture = Fixture::configured(ServerConfig {
-        stall: Duration::from_millis(300),
-        ..crate::server::quick()
-    });
+    let fixture = Fixture::configured(
+        crate::server::quick().with(|config| config.timeouts.stall = Duration::from_millis(300)),
+    );
     sparse(&fixture, "large", 64 << 20);
     let mut session = fixture.session();
     let _data = session.passive();
@@ -111,13 +111,12 @@ fn st_09_hd_13_a_stalled_transfer_is_426() {
 
 #[test]
 fn limits_that_never_end_do_not_end_the_session() {
-    let fixture = Fixture::configured(ServerConfig {
-        login: Duration::MAX,
-        idle: Duration::MAX,
-        data_connect: Duration::MAX,
-        stall: Duration::MAX,
-        ..crate::server::quick()
-    });
+    let fixture = Fixture::configured(crate::server::quick().with(|config| {
+        config.timeouts.login = Duration::MAX;
+        config.timeouts.idle = Duration::MAX;
+        config.timeouts.data_connect = Duration::MAX;
+        config.timeouts.stall = Duration::MAX;
+    }));
     let mut session = fixture.session();
     let mut data = session.passive();
     session.expect("STOR a", 150);
@@ -131,7 +130,8 @@ fn limits_that_never_end_do_not_end_the_session() {
 #[test]
 fn a_flood_of_commands_does_not_keep_a_stalled_transfer_alive() {
     let stall = Duration::from_millis(300);
-    let fixture = Fixture::configured(ServerConfig { stall, ..crate::server::quick() });
+    let fixture =
+        Fixture::configured(crate::server::quick().with(|config| config.timeouts.stall = stall));
     for flood in [&b"STAT\r\n"[..], b"\xff\xf1"] {
         let mut session = fixture.session();
         let _data = session.passive();

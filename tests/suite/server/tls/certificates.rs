@@ -5,9 +5,7 @@ use std::error::Error as _;
 use std::fs;
 use std::net::TcpStream;
 
-use ftp_server::{
-    ClientCertificates, Error, MemoryStorage, Rights, Server, ServerConfig, Tls, TlsError,
-};
+use ftp_server::{ClientCertificates, Error, MemoryStorage, Rights, Server, Tls, TlsError};
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 use ftp_tests::tls::{Authority, Kind, TlsClient, Version};
@@ -124,7 +122,7 @@ fn a_new_pair_is_for_new_connections_and_a_broken_one_for_none_tl_26_ht_23() {
     secure.fixture.server.reconfigure(config, ftp_server::UserTable::new()).unwrap();
     assert_eq!(shown(&secure, &client), renewed.certificate().to_vec());
     // Both in one step.
-    let config = ServerConfig { banner: "Of now".to_owned(), ..secure.fixture.server.config() };
+    let config = secure.fixture.server.config().with(|config| config.banner = "Of now".to_owned());
     let other = secure.authority.issue(Kind::Good);
     let (users, tls) = (ftp_server::UserTable::new(), Some(tls_of(&other)));
     secure.fixture.server.reconfigure_with_tls(config, users, tls).unwrap();

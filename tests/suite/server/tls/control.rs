@@ -391,8 +391,7 @@ fn implicit_listeners_protect_everything_tl_03_rp_13() {
     assert_eq!(session.download("RETR f"), b"content");
     // Who is not let in hears nothing in clear.
     let config = secure.fixture.server.config();
-    let denied =
-        ftp_server::ServerConfig { deny: vec![Network::parse(b"127.0.0.0/8").unwrap()], ..config };
+    let denied = config.with(|config| config.deny = vec![Network::parse(b"127.0.0.0/8").unwrap()]);
     secure.fixture.server.reconfigure(denied, UserTable::new()).unwrap();
     let mut said = Vec::new();
     let _ = TcpStream::connect(address).unwrap().read_to_end(&mut said);
@@ -419,10 +418,8 @@ fn a_host_is_the_one_that_was_asked_for_by_tls_cm_25() {
 
 #[test]
 fn nobody_is_sent_elsewhere_under_prot_p_dc_32() {
-    let config = ftp_server::ServerConfig {
-        fxp_networks: vec![Network::parse(b"127.0.0.0/8").unwrap()],
-        ..super::super::quick()
-    };
+    let config = super::super::quick()
+        .with(|config| config.fxp_networks = vec![Network::parse(b"127.0.0.0/8").unwrap()]);
     let secure = Secure::built(|tls| tls, |builder| builder.config(config));
     let mut session = secure.greeted(&secure.client());
     play(&mut session, &[("USER fxp", 331), ("PASS p", 230), ("PORT 127,0,0,9,200,200", 200)]);

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ftp_server::{ServerConfig, TlsPolicy};
+use ftp_server::TlsPolicy;
 use ftp_tests::raw::RawSession;
 use ftp_tests::scale;
 use ftp_tests::tls::{End, Version};
@@ -67,7 +67,7 @@ impl Tap {
 
 #[test]
 fn no_reply_is_ever_in_clear_ht_19() {
-    let config = ServerConfig { login: Duration::from_secs(2), ..quick() };
+    let config = quick().with(|config| config.timeouts.login = Duration::from_secs(2));
     let secure = Secure::built(|tls| tls, |builder| builder.config(config));
     secure.fixture.write("f", vec![b'x'; 20 << 20]);
     let client = secure.client();
@@ -185,7 +185,7 @@ fn auth_waits_for_the_end_of_a_transfer_cm_65() {
 
 #[test]
 fn who_stalls_under_tls_is_given_up_hd_01_st_09() {
-    let config = ServerConfig { stall: Duration::from_millis(700), ..quick() };
+    let config = quick().with(|config| config.timeouts.stall = Duration::from_millis(700));
     let secure = Secure::built(|tls| tls, |builder| builder.config(config));
     secure.fixture.write("f", vec![b'x'; 64 << 20]);
     let client = secure.client();

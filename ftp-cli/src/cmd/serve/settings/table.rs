@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ftp_server::{LogFormat, Rights, ServerConfig, TlsPolicy, UserLimits};
+use ftp_server::{LocalConfig, LogFormat, Rights, ServerConfig, TlsPolicy, UserLimits};
 
 use super::forms::{
     ADDRESS, ADDRESSES, ARGUMENTS, ATTEMPTS, CLIENTS, CONFINE, COUNT, DIRECTORY, FILE, HOSTS,
@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) implicit: Vec<Listen>,
     pub(crate) tls: Protection,
     pub(crate) server: ServerConfig,
+    /// How files are kept in each root directory.
+    pub(crate) local: LocalConfig,
     /// What a session moves in a second at most, in bytes; `Some(0)`, in so many words, any number.
     pub(crate) rate_per_session: Option<u64>,
     /// The same for all sessions of a user.
@@ -64,12 +66,16 @@ pub(crate) struct Anonymous {
 impl Default for Settings {
     fn default() -> Self {
         let min_free = 64 * 1024 * 1024;
-        let server = ServerConfig { per_address: 64, min_free, ..ServerConfig::default() };
+        let server = ServerConfig::default().with(|config| {
+            config.limits.per_address = 64;
+            config.limits.min_free = min_free;
+        });
         Self {
             listen: vec![Listen::default()],
             implicit: Vec::new(),
             tls: Protection::default(),
             server,
+            local: LocalConfig::default(),
             rate_per_session: None,
             rate_per_user: None,
             anonymous: Anonymous {
@@ -112,46 +118,46 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "tls.auth_ssl_alias",             SWITCH,       tls.auth_ssl_alias,                "true, false: whether AUTH SSL is served as AUTH TLS"),
     row!(Settings, "server.banner",                  LINE,         server.banner,                     "text of the greeting"),
     row!(Settings, "hosts.names",                    HOSTS,        server.hosts,                      "names that HOST may choose; none: any"),
-    row!(Settings, "timeouts.login",                 WAITING_TIME, server.login,                      "from connecting to being logged in"),
-    row!(Settings, "timeouts.idle",                  IDLE_TIME,    server.idle,                       "without a command"),
-    row!(Settings, "timeouts.data_connect",          WAITING_TIME, server.data_connect,               "to open a data connection"),
-    row!(Settings, "timeouts.stall",                 WAITING_TIME, server.stall,                      "without a byte in a transfer"),
-    row!(Settings, "timeouts.tls_handshake",         WAITING_TIME, server.tls_handshake,              "for a TLS handshake in all"),
+    row!(Settings, "timeouts.login",                 WAITING_TIME, server.timeouts.login,             "from connecting to being logged in"),
+    row!(Settings, "timeouts.idle",                  IDLE_TIME,    server.timeouts.idle,              "without a command"),
+    row!(Settings, "timeouts.data_connect",          WAITING_TIME, server.timeouts.data_connect,      "to open a data connection"),
+    row!(Settings, "timeouts.stall",                 WAITING_TIME, server.timeouts.stall,             "without a byte in a transfer"),
+    row!(Settings, "timeouts.tls_handshake",         WAITING_TIME, server.timeouts.tls_handshake,     "for a TLS handshake in all"),
     row!(Settings, "timeouts.shutdown_grace",        TIME,         shutdown_grace,                    "for transfers to finish at SIGTERM; 5 s if one stands still"),
-    row!(Settings, "limits.sessions",                COUNT,        server.sessions,                   "sessions in all; 0: what the system allows"),
-    row!(Settings, "limits.per_address",             COUNT,        server.per_address,                "sessions of a host; 0: any number, as loopback"),
-    row!(Settings, "limits.per_user",                COUNT,        server.per_user,                   "sessions of a user; 0: any number"),
-    row!(Settings, "limits.login_failures",          ATTEMPTS,     server.login_failures,             "wrong passwords before the connection is closed"),
-    row!(Settings, "limits.login_delay",             TIME,         server.login_delay,                "before a wrong password is answered; then 2, 4 times"),
-    row!(Settings, "limits.ban_after",               NUMBER,       server.ban_after,                  "wrong passwords of a host in ban_window; 0: any number"),
-    row!(Settings, "limits.ban_window",              WAITING_TIME, server.ban_window,                 "in which they are counted"),
-    row!(Settings, "limits.ban_for",                 TIME,         server.ban_for,                    "how long the host then gets 421; 0: not at all"),
-    row!(Settings, "limits.buffers",                 SIZE,         server.buffers,                    "memory of all transfers' large buffers together"),
-    row!(Settings, "limits.min_free",                SIZE,         server.min_free,                   "free space below which uploads and MKD are 452; 0: none"),
-    row!(Settings, "passive.enabled",                SWITCH,       server.passive,                    "true, false: whether PASV and EPSV are served"),
-    row!(Settings, "passive.ports",                  PORTS,        server.passive_ports,              "for data connections: 50000-50099,51000"),
-    row!(Settings, "passive.address",                ADDRESS,      server.passive_address,            "told to clients: the NAT's address, or its name"),
-    row!(Settings, "passive.overrides",              OVERRIDES,    server.passive_overrides,          "told to clients of some networks"),
-    row!(Settings, "active.enabled",                 SWITCH,       server.active,                     "true, false: whether PORT and EPRT are served"),
-    row!(Settings, "active.source_port",             SWITCH,       server.active_source_port,         "true, false: from port 20 where we listen on 21"),
+    row!(Settings, "limits.sessions",                COUNT,        server.limits.sessions,            "sessions in all; 0: what the system allows"),
+    row!(Settings, "limits.per_address",             COUNT,        server.limits.per_address,         "sessions of a host; 0: any number, as loopback"),
+    row!(Settings, "limits.per_user",                COUNT,        server.limits.per_user,            "sessions of a user; 0: any number"),
+    row!(Settings, "limits.login_failures",          ATTEMPTS,     server.logins.failures,            "wrong passwords before the connection is closed"),
+    row!(Settings, "limits.login_delay",             TIME,         server.logins.delay,               "before a wrong password is answered; then 2, 4 times"),
+    row!(Settings, "limits.ban_after",               NUMBER,       server.logins.ban_after,           "wrong passwords of a host in ban_window; 0: any number"),
+    row!(Settings, "limits.ban_window",              WAITING_TIME, server.logins.ban_window,          "in which they are counted"),
+    row!(Settings, "limits.ban_for",                 TIME,         server.logins.ban_for,             "how long the host then gets 421; 0: not at all"),
+    row!(Settings, "limits.buffers",                 SIZE,         server.limits.buffers,             "memory of all transfers' large buffers together"),
+    row!(Settings, "limits.min_free",                SIZE,         server.limits.min_free,            "free space below which uploads and MKD are 452; 0: none"),
+    row!(Settings, "passive.enabled",                SWITCH,       server.passive.enabled,            "true, false: whether PASV and EPSV are served"),
+    row!(Settings, "passive.ports",                  PORTS,        server.passive.ports,              "for data connections: 50000-50099,51000"),
+    row!(Settings, "passive.address",                ADDRESS,      server.passive.address,            "told to clients: the NAT's address, or its name"),
+    row!(Settings, "passive.overrides",              OVERRIDES,    server.passive.overrides,          "told to clients of some networks"),
+    row!(Settings, "active.enabled",                 SWITCH,       server.active.enabled,             "true, false: whether PORT and EPRT are served"),
+    row!(Settings, "active.source_port",             SWITCH,       server.active.source_port,         "true, false: from port 20 where we listen on 21"),
     row!(Settings, "fxp.networks",                   NETWORKS,     server.fxp_networks,               "where users may transfer to and from (FXP)"),
     row!(Settings, "network.allow",                  NETWORKS,     server.allow,                      "who may connect, and nobody else"),
     row!(Settings, "network.deny",                   NETWORKS,     server.deny,                       "who may not, even if allowed"),
-    row!(Settings, "transfer.partial",               PARTIAL,      server.partial,                    "resume, discard, publish: what a cut upload leaves"),
-    row!(Settings, "transfer.partial_files",         COUNT,        server.partial_files,              "cut uploads kept for a user at most; 0: any number"),
-    row!(Settings, "transfer.partial_bytes",         SIZE,         server.partial_bytes,              "bytes kept of a user's cut uploads at most; 0: any number"),
-    row!(Settings, "transfer.umask",                 UMASK,        server.umask,                      "permission bits that new files do not get: 022"),
+    row!(Settings, "transfer.partial",               PARTIAL,      local.partial,                     "resume, discard, publish: what a cut upload leaves"),
+    row!(Settings, "transfer.partial_files",         COUNT,        local.partial_files,               "cut uploads kept for a user at most; 0: any number"),
+    row!(Settings, "transfer.partial_bytes",         SIZE,         local.partial_bytes,               "bytes kept of a user's cut uploads at most; 0: any number"),
+    row!(Settings, "transfer.umask",                 UMASK,        local.umask,                       "permission bits that new files do not get: 022"),
     row!(Settings, "transfer.overwrite",             SWITCH,       server.overwrite,                  "true, false: whether files may be replaced"),
     row!(Settings, "transfer.rate_per_session",      RATE,         rate_per_session,                  "bytes a session moves in a second: 30 MiB/s"),
     row!(Settings, "transfer.rate_per_user",         RATE,         rate_per_user,                     "bytes all sessions of a user move in a second"),
-    row!(Settings, "security.confine",               CONFINE,      server.confine,                    "best-effort, require, off: Landlock for sessions"),
+    row!(Settings, "security.confine",               CONFINE,      local.confine,                     "best-effort, require, off: Landlock for sessions"),
     row!(Settings, "security.run_as",                RUN_AS,       run_as,                            "USER or USER:GROUP to be once the ports are bound"),
     row!(Settings, "listing.show_ids",               SWITCH,       server.show_ids,                   "true, false: numbers of owner and group in LIST"),
     row!(Settings, "security.deny_names",            PATTERNS,     server.deny_names,                 "names not to be made, as *.exe; letters in any case"),
-    row!(Settings, "security.deny_hardlinks",        SWITCH,       server.deny_hardlinks,             "true, false: whether files with several names are 550"),
+    row!(Settings, "security.deny_hardlinks",        SWITCH,       local.deny_hardlinks,              "true, false: whether files with several names are 550"),
     row!(Settings, "security.strict_crlf",           SWITCH,       server.strict_crlf,                "true, false: whether LF alone ends no command"),
     row!(Settings, "compatibility.dash_password",    SWITCH,       server.dash_password,              "true, false: take a - off passwords"),
-    row!(Settings, "transfer.sync",                  SYNC,         server.sync,                       "none, file, file+dir: what is on disk at 226 and 250"),
+    row!(Settings, "transfer.sync",                  SYNC,         local.sync,                        "none, file, file+dir: what is on disk at 226 and 250"),
     row!(Settings, "log.format",                     LOG,          log_format,                        "text, json: lines of logins and transfers"),
     row!(Settings, "log.transfers",                  FILE,         log_transfers,                     "a file for transfers, in the form of xferlog"),
     row!(Settings, "hooks.stored",                   ARGUMENTS,    stored_hook,                       "a program for each file that is stored"),
@@ -239,7 +245,10 @@ impl Settings {
     pub(crate) fn server(&self) -> ServerConfig {
         let rate_per_session = self.rate_per_session.unwrap_or(0);
         let rate_per_user = self.rate_per_user.unwrap_or(0);
-        ServerConfig { rate_per_session, rate_per_user, ..self.server.clone() }
+        self.server.clone().with(|config| {
+            config.limits.rate_per_session = rate_per_session;
+            config.limits.rate_per_user = rate_per_user;
+        })
     }
 
     /// What contradicts itself, following where it was said. `lines` are those of the file that

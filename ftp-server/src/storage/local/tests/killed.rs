@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use super::super::phase::{self, Phase};
 use super::*;
 use crate::auth::Rights;
-use crate::config::ServerConfig;
 use crate::server::Server;
 
 /// What tells the other process what to do.
@@ -63,8 +62,8 @@ fn say(word: &str) {
 fn serves_until_it_is_killed() {
     let root = std::env::var_os(ROOT).expect("the other test starts it");
     phase::LISTENER.set(stand).expect("it is set once");
-    let config = ServerConfig { sync: SyncPolicy::FileAndDirectory, ..ServerConfig::default() };
-    let builder = Server::builder().config(config).root(root).user("u", "p", Rights::FULL);
+    let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::FileAndDirectory);
+    let builder = Server::builder().local_config(config).root(root).user("u", "p", Rights::FULL);
     let server = builder.bind("127.0.0.1:0").unwrap();
     say(&server.local_addr().to_string());
     // Whoever started it is gone when this ends.

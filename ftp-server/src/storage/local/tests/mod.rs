@@ -22,6 +22,14 @@ struct Tree {
     outside: PathBuf,
 }
 
+impl LocalStorage {
+    /// The same with other settings; the confinement stays.
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut LocalConfig)) -> Self {
+        change(&mut self.files.config);
+        self
+    }
+}
+
 impl Tree {
     fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -36,14 +44,14 @@ impl Tree {
     }
 
     fn storage(&self) -> LocalStorage {
-        LocalStorage::open(&self.root).unwrap().with_sync(SyncPolicy::None)
+        LocalStorage::open(&self.root).unwrap().with(|config| config.sync = SyncPolicy::None)
     }
 
     /// As on a system that lacks `openat2`, files without names, or both.
     fn deprived(&self, kernel_confined: bool, unnamed_files: bool) -> LocalStorage {
         let root = Root::open(&self.root).unwrap().deprived(kernel_confined, unnamed_files);
-        let policy = Policy { sync: SyncPolicy::None, ..Policy::default() };
-        LocalStorage { files: Files { root: Arc::new(root), policy }, confinement: None }
+        let config = LocalConfig::default().with(|config| config.sync = SyncPolicy::None);
+        LocalStorage { files: Files { root: Arc::new(root), config }, confinement: None }
     }
 
     /// One of each kind of system.

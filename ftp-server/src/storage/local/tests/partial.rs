@@ -122,7 +122,8 @@ fn aborted_and_failed_uploads_are_not_kept_fs_15_hf_17() {
 fn where_a_file_stood_it_stays_and_nothing_is_kept_fs_15() {
     let tree = Tree::new();
     for policy in [PartialPolicy::Resume, PartialPolicy::Discard, PartialPolicy::Publish] {
-        for storage in tree.storages().map(|storage| storage.with_partial(policy)) {
+        for storage in tree.storages().map(|storage| storage.with(|config| config.partial = policy))
+        {
             tree.put("f", "old");
             for mode in [WriteMode::Replace, WriteMode::From(1), WriteMode::Append] {
                 cut(&storage, "f", mode, b"part");
@@ -167,10 +168,10 @@ fn what_was_kept_goes_when_its_user_writes_to_a_file_that_came_since_fs_15() {
 fn other_policies_discard_or_publish_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
-        let discarding = storage.clone().with_partial(PartialPolicy::Discard);
+        let discarding = storage.clone().with(|config| config.partial = PartialPolicy::Discard);
         cut(&discarding, "f", WriteMode::Replace, b"part");
         assert!(tree.names("").is_empty());
-        let publishing = storage.clone().with_partial(PartialPolicy::Publish);
+        let publishing = storage.clone().with(|config| config.partial = PartialPolicy::Publish);
         cut(&publishing, "f", WriteMode::Replace, b"part");
         assert_eq!((tree.get("f"), tree.names("")), (b"part".to_vec(), vec!["f".into()]));
         assert_eq!(kept(&publishing, "f"), None);
@@ -289,7 +290,8 @@ fn what_a_killed_server_left_is_swept_at_start_fs_14() {
     cut(&tree.storage(), "young", WriteMode::Replace, b"young");
     cut(&tree.storage(), "old", WriteMode::Replace, b"old");
     age(&tree, "old", 25);
-    let storage = tree.storage().with_sweeper().unwrap();
+    let storage = tree.storage();
+    storage.start_sweeper().unwrap();
     let young = String::from_utf8(name::kept(USER, b"young")).unwrap();
     wait_for_names(&tree, "", &[&young, other, "a", "file", "link"]);
     wait_for_names(&tree, "a", &[".ftp-upload-fedcba9876543210", other, "b", "file"]);
@@ -382,7 +384,7 @@ fn what_is_kept_is_forgotten_unless_somebody_goes_on_with_it_fs_15() {
         drop(upload);
         assert_eq!(kept(&storage, "f"), Some(4));
         // Where nothing is kept nothing is known of it.
-        let other = storage.clone().with_partial(PartialPolicy::Discard);
+        let other = storage.clone().with(|config| config.partial = PartialPolicy::Discard);
         assert_eq!(kind(other.forget_partial(&path("f"), USER)), Some(NotFound));
         assert_eq!(kept(&storage, "f"), Some(4));
         assert_eq!(forget(USER), None);
@@ -424,7 +426,9 @@ fn what_is_gone_on_with_replaces_nothing_that_came_meanwhile_fs_15_fs_18() {
 #[test]
 fn the_sweeper_ends_with_its_storage_fs_14() {
     let tree = Tree::new();
-    let storage = tree.storage().with_sweeper().unwrap().with_sweeper().unwrap();
+    let storage = tree.storage();
+    storage.start_sweeper().unwrap();
+    storage.start_sweeper().unwrap();
     let root = Arc::downgrade(&storage.files.root);
     let (kept, news) = mpsc::channel();
     drop(storage);
@@ -448,7 +452,7 @@ fn new_files_and_directories_obey_the_umask_set_fs_17() {
         for (umask, file, directory) in
             [(0o022, 0o644, 0o755), (0, 0o666, 0o777), (0o077, 0o600, 0o700), (0o027, 0o640, 0o750)]
         {
-            let storage = storage.clone().with_umask(umask);
+            let storage = storage.clone().with(|config| config.umask = umask);
             upload(&storage, "f", WriteMode::Create, b"x");
             storage.mkdir(&path("d")).unwrap();
             let mode = |name: &str| {

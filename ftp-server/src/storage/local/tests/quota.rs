@@ -77,7 +77,7 @@ impl Tree {
 fn a_cut_upload_that_fills_the_quota_can_be_resumed_hp_23_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
-        let storage = storage.with_quota(1_000);
+        let storage = storage.with(|config| config.quota = 1_000);
         cut(&storage, "f", WriteMode::Replace, 1_000);
         assert_eq!(storage.quota().unwrap(), Some(0));
         // The last byte again, which is what its user is told to send.
@@ -101,7 +101,7 @@ fn whatever_is_done_the_count_is_what_there_is_hp_23() {
     tree.put("d/below", [b'b'; 500]);
     tree.link("before", "link");
     for storage in tree.storages() {
-        let storage = storage.with_quota(LIMIT);
+        let storage = storage.with(|config| config.quota = LIMIT);
         let check = |what: &str| tree.check(&storage, LIMIT, what);
         check("at first");
         for mode in [WriteMode::Create, WriteMode::Append, WriteMode::From(50), WriteMode::Replace]
@@ -167,7 +167,7 @@ fn what_is_too_much_is_refused_and_given_back_hp_23_cm_105_cm_106_hf_03() {
     let tree = Tree::new();
     for storage in tree.storages() {
         tree.put("old", [b'o'; 4_000]);
-        let storage = storage.with_quota(LIMIT);
+        let storage = storage.with(|config| config.quota = LIMIT);
         storage.files.root.usage().forget();
         for (mode, least) in [
             (WriteMode::Create, 6_001),
@@ -191,7 +191,7 @@ fn what_is_too_much_is_refused_and_given_back_hp_23_cm_105_cm_106_hf_03() {
             assert_eq!(kind(store(&storage, name, mode, 0)), over, "{mode:?}");
         }
         // Who has no limit is not bound by that of others, but counts.
-        let without = storage.clone().with_quota(0);
+        let without = storage.clone().with(|config| config.quota = 0);
         store(&without, "more", WriteMode::Create, 50).unwrap();
         assert_eq!((storage.quota().unwrap(), without.quota().unwrap()), (Some(0), None));
         for name in ["old", "last", "more"] {
@@ -206,7 +206,10 @@ fn many_uploads_at_once_never_have_more_than_the_limit_hp_23() {
     const LIMIT: u64 = 100_000;
     let tree = Tree::new();
     // Two logins, as before and behind a change of the configuration.
-    let storages = [tree.storage().with_quota(LIMIT), tree.storage().with_quota(LIMIT)];
+    let storages = [
+        tree.storage().with(|config| config.quota = LIMIT),
+        tree.storage().with(|config| config.quota = LIMIT),
+    ];
     let refused = AtomicU64::new(0);
     let stored = AtomicU64::new(0);
     thread::scope(|scope| {
@@ -259,7 +262,7 @@ fn what_comes_while_it_is_counted_is_not_missed_hp_23() {
     }
     tree.put("d0/moved", [b'm'; MOVED]);
     let free = tree.storage();
-    let limited = tree.storage().with_quota(LIMIT);
+    let limited = tree.storage().with(|config| config.quota = LIMIT);
     let is_over = std::sync::atomic::AtomicBool::new(false);
     let least = thread::scope(|scope| {
         scope.spawn(|| {
@@ -291,7 +294,7 @@ fn a_walk_is_told_what_it_may_have_missed_hp_23() {
     fs::create_dir(tree.root.join("d")).unwrap();
     fs::create_dir(tree.root.join("e")).unwrap();
     tree.link("d", "link");
-    let storage = tree.storage().with_quota(10_000);
+    let storage = tree.storage().with(|config| config.quota = 10_000);
     for is_first in [true, false] {
         let usage = storage.files.root.usage();
         tree.put("a", [b'a'; 300]);
@@ -305,7 +308,7 @@ fn a_walk_is_told_what_it_may_have_missed_hp_23() {
             usage.seem_to_walk(false)
         };
         let rename = |from: &str, to: &str| storage.rename(&path(from), &path(to), true).unwrap();
-        let free = storage.clone().with_quota(0);
+        let free = storage.clone().with(|config| config.quota = 0);
         assert_eq!(during(&|| rename("a", "e/a")), (300, false));
         assert_eq!(during(&|| rename("link", "link2")), (0, false));
         assert_eq!(during(&|| rename("link2", "link")), (0, false));
@@ -327,7 +330,7 @@ fn a_directory_that_moves_has_the_walk_begin_anew_hp_23() {
     let tree = Tree::new();
     fs::create_dir(tree.root.join("d")).unwrap();
     fs::create_dir(tree.root.join("e")).unwrap();
-    let storage = tree.storage().with_quota(LIMIT);
+    let storage = tree.storage().with(|config| config.quota = LIMIT);
     let usage = storage.files.root.usage();
     let to_and_fro = || {
         storage.rename(&path("d"), &path("e/d"), false).unwrap();
@@ -360,7 +363,7 @@ fn nobody_waits_for_a_count_who_can_do_without_hp_23() {
     const LIMIT: u64 = 10_000;
     let tree = Tree::new();
     tree.put("a", [b'a'; 100]);
-    let storage = tree.storage().with_quota(LIMIT);
+    let storage = tree.storage().with(|config| config.quota = LIMIT);
     let usage = storage.files.root.usage();
     // Met by the walk while somebody adds to it, so that the count is in doubt.
     let upload = storage.write(&path("a"), WriteMode::Append).unwrap();
@@ -374,7 +377,7 @@ fn nobody_waits_for_a_count_who_can_do_without_hp_23() {
     storage.rename(&path("b"), &path("c"), true).unwrap();
     storage.remove(&path("c")).unwrap();
     usage.forget();
-    store(&storage.clone().with_quota(0), "b", WriteMode::Create, 100).unwrap();
+    store(&storage.clone().with(|config| config.quota = 0), "b", WriteMode::Create, 100).unwrap();
     storage.rename(&path("b"), &path("c"), true).unwrap();
     storage.remove(&path("c")).unwrap();
     // And who cannot waits for its end.
@@ -392,7 +395,7 @@ fn an_upload_waits_for_a_count_step_by_step_hp_23_cm_105() {
     const LIMIT: u64 = 10_000;
     let tree = Tree::new();
     tree.put("old", [b'o'; 400]);
-    let storage = tree.storage().with_quota(LIMIT);
+    let storage = tree.storage().with(|config| config.quota = LIMIT);
     let usage = storage.files.root.usage();
     let begin = |name: &str, mode| {
         usage.forget();
@@ -463,7 +466,7 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
     let tree = Tree::new();
     tree.put("a", [b'a'; 1_000]);
     let free = tree.storage();
-    let limited = tree.storage().with_quota(LIMIT);
+    let limited = tree.storage().with(|config| config.quota = LIMIT);
     // Counted while somebody without a limit adds to a file in place.
     for end in [None, Some(StreamEnd::Cut)] {
         let mut upload = free.write(&path("a"), WriteMode::Append).unwrap();
@@ -508,14 +511,14 @@ fn a_count_that_cannot_be_right_is_made_anew_hp_23() {
         thread::yield_now();
     }
     drop((free, limited));
-    tree.check(&tree.storage().with_quota(LIMIT), LIMIT, "opened anew");
+    tree.check(&tree.storage().with(|config| config.quota = LIMIT), LIMIT, "opened anew");
 }
 
 #[test]
 fn the_sweeper_gives_back_what_it_removes_hp_23_fs_14() {
     const LIMIT: u64 = 10_000;
     let tree = Tree::new();
-    let storage = tree.storage().with_quota(LIMIT);
+    let storage = tree.storage().with(|config| config.quota = LIMIT);
     cut(&storage, "f", WriteMode::Replace, 900);
     tree.check(&storage, LIMIT, "kept");
     storage.files.root.usage().forget();
@@ -535,7 +538,7 @@ fn files_with_several_names_are_left_alone_if_that_is_wanted_hp_08() {
     tree.put("plain", b"plain");
     fs::create_dir(tree.root.join("d")).unwrap();
     for storage in tree.storages() {
-        let denies = storage.clone().with_deny_hardlinks(true);
+        let denies = storage.clone().with(|config| config.deny_hardlinks = true);
         let append = [WriteMode::Append, WriteMode::From(6)];
         assert_eq!(kind(denies.read(&path("f"))), Some(StorageErrorKind::Denied));
         for mode in append.into_iter().chain([WriteMode::From(3)]) {
@@ -553,7 +556,8 @@ fn files_with_several_names_are_left_alone_if_that_is_wanted_hp_08() {
         assert_eq!(tree.get("f"), b"secret");
     }
     // Nothing is read of what is replaced.
-    store(&tree.storage().with_deny_hardlinks(true), "f", WriteMode::Replace, 3).unwrap();
+    store(&tree.storage().with(|config| config.deny_hardlinks = true), "f", WriteMode::Replace, 3)
+        .unwrap();
     assert_eq!(fs::read(tree.outside.join("secret")).unwrap(), b"secret");
     assert_eq!(tree.get("f"), b"nnn");
 }

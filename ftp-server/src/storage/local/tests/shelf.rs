@@ -33,7 +33,8 @@ fn the_oldest_cut_uploads_of_a_user_make_way_fs_15() {
         let tree = Tree::new();
         fs::create_dir(tree.root.join("d")).unwrap();
         for storage in tree.storages() {
-            let storage = storage.with_partial_bounds(files, bytes);
+            let storage = storage
+                .with(|config| (config.partial_files, config.partial_bytes) = (files, bytes));
             cut(&storage, "bob", "a", 100);
             NAMES.iter().for_each(|name| cut(&storage, "ann", name, 100));
             assert_eq!(kept(&storage, "ann", &NAMES), want, "{files} {bytes}");
@@ -51,7 +52,9 @@ fn the_oldest_cut_uploads_of_a_user_make_way_fs_15() {
 fn a_cut_upload_that_is_too_large_keeps_its_beginning_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
-        let storage = storage.with_partial_bounds(0, 250).with_quota(10_000);
+        let storage = storage
+            .with(|config| (config.partial_files, config.partial_bytes) = (0, 250))
+            .with(|config| config.quota = 10_000);
         let told = |name: &str| storage.partial_size(&path(name), b"ann").ok();
         cut(&storage, "ann", "small", 100);
         cut(&storage, "ann", "f", 400);
@@ -76,7 +79,8 @@ fn a_cut_upload_that_is_too_large_keeps_its_beginning_fs_15() {
 fn cut_uploads_are_bounded_wherever_they_go_fs_15() {
     let tree = Tree::new();
     fs::create_dir(tree.root.join("d")).unwrap();
-    let storage = tree.storage().with_partial_bounds(2, 0);
+    let storage =
+        tree.storage().with(|config| (config.partial_files, config.partial_bytes) = (2, 0));
     ["d/a", "d/b"].iter().for_each(|name| cut(&storage, "ann", name, 10));
     // They move with their directory, and still make way.
     storage.rename(&path("d"), &path("e"), false).unwrap();
@@ -86,7 +90,8 @@ fn cut_uploads_are_bounded_wherever_they_go_fs_15() {
     let hidden = tree.names("e");
     fs::rename(tree.root.join("e"), tree.root.join("f")).unwrap();
     drop(storage);
-    let storage = tree.storage().with_partial_bounds(2, 0);
+    let storage =
+        tree.storage().with(|config| (config.partial_files, config.partial_bytes) = (2, 0));
     storage.tidy_up();
     cut(&storage, "ann", "g", 10);
     assert_eq!(kept(&storage, "ann", &["f/b", "c", "g"]).len(), 2);
@@ -104,7 +109,7 @@ fn cut_uploads_are_bounded_wherever_they_go_fs_15() {
 fn what_nobody_resumes_any_more_makes_way_until_it_is_swept_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
-        let storage = storage.with_partial_bounds(2, 0);
+        let storage = storage.with(|config| (config.partial_files, config.partial_bytes) = (2, 0));
         ["a", "b"].iter().for_each(|name| cut(&storage, "ann", name, 10));
         let hidden = |name: &str| name::kept(b"ann", name.as_bytes());
         let shown = |name: &str| tree.root.join(String::from_utf8(hidden(name)).unwrap());
@@ -128,7 +133,7 @@ fn what_others_have_removed_is_in_nobodys_way_fs_15() {
     let tree = Tree::new();
     fs::create_dir(tree.root.join("d")).unwrap();
     for storage in tree.storages() {
-        let storage = storage.with_partial_bounds(0, 25);
+        let storage = storage.with(|config| (config.partial_files, config.partial_bytes) = (0, 25));
         ["d/a", "b"].iter().for_each(|name| cut(&storage, "ann", name, 10));
         for name in tree.names("d") {
             fs::remove_file(tree.root.join("d").join(name)).unwrap();
@@ -146,7 +151,7 @@ fn what_others_have_removed_is_in_nobodys_way_fs_15() {
 fn one_that_is_resumed_does_not_make_way_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
-        let storage = storage.with_partial_bounds(2, 0);
+        let storage = storage.with(|config| (config.partial_files, config.partial_bytes) = (2, 0));
         ["a", "b"].iter().for_each(|name| cut(&storage, "ann", name, 10));
         let mut resumed = storage.write_as(&path("a"), WriteMode::From(9), b"ann").unwrap();
         cut(&storage, "ann", "c", 10);

@@ -17,7 +17,7 @@ fn counted(storage: &LocalStorage, limit: u64) -> u64 {
 fn a_tree_deeper_than_any_path_still_counts_hp_23() {
     const LIMIT: u64 = 10_000_000;
     let tree = Tree::new();
-    let storage = tree.storage().with_quota(LIMIT);
+    let storage = tree.storage().with(|config| config.quota = LIMIT);
     let deep = |name: &str, levels: usize| {
         let mut at = VirtualPath::root();
         for _ in 0..levels {
@@ -55,7 +55,7 @@ fn a_cut_append_is_taken_back_while_nobody_removes_the_file_hp_23_fs_16() {
     const LIMIT: u64 = 10_000;
     let tree = Tree::new();
     tree.put("f", [b'f'; 500]);
-    let storage = tree.storage().with_quota(LIMIT);
+    let storage = tree.storage().with(|config| config.quota = LIMIT);
     assert_eq!(counted(&storage, LIMIT), 500);
     let (ready, is_ready) = mpsc::channel();
     let (go, may_go) = mpsc::channel::<()>();
@@ -89,7 +89,7 @@ fn a_removed_file_that_keeps_a_hidden_name_while_it_is_open_counts_hp_23_fs_16()
     let tree = Tree::new();
     tree.put("f", [b'f'; 500]);
     tree.put("g", [b'g'; 5_000]);
-    let storage = tree.storage().with_quota(LIMIT);
+    let storage = tree.storage().with(|config| config.quota = LIMIT);
     assert_eq!(counted(&storage, LIMIT), 5_500);
     let mut cut = storage.write(&path("f"), WriteMode::Append).unwrap();
     cut.write_all(&[b'a'; 1_000]).unwrap();
@@ -106,7 +106,7 @@ fn a_count_never_falls_for_what_could_not_be_seen_hp_23() {
     use super::usage::Seen;
     const LIMIT: u64 = 10_000;
     let tree = Tree::new();
-    let storage = tree.storage().with_quota(LIMIT);
+    let storage = tree.storage().with(|config| config.quota = LIMIT);
     let usage = storage.files.root.usage();
     for (bytes, is_whole, want) in
         [(5_000, true, 5_000), (1_000, false, 5_000), (6_000, false, 6_000), (1_000, true, 1_000)]
@@ -122,7 +122,7 @@ fn a_user_with_a_quota_makes_no_directory_that_cannot_be_counted_hp_23_cm_140() 
     fs::create_dir(tree.root.join("d")).unwrap();
     tree.put("f", "f");
     for storage in tree.storages() {
-        let limited = storage.clone().with_quota(100_000);
+        let limited = storage.clone().with(|config| config.quota = 100_000);
         for mode in [0o000, 0o300, 0o077, 0o600] {
             assert_eq!(kind(limited.chmod(&path("d"), mode)), Some(StorageErrorKind::Denied));
         }
@@ -141,7 +141,7 @@ fn directories_and_empty_files_cost_hp_23_cm_86() {
     let over = Some(StorageErrorKind::OverQuota);
     let tree = Tree::new();
     for storage in tree.storages() {
-        let storage = storage.with_quota(LIMIT);
+        let storage = storage.with(|config| config.quota = LIMIT);
         storage.mkdir(&path("d")).unwrap();
         storage.mkdir(&path("d/e")).unwrap();
         upload(&storage, "empty", WriteMode::Create, b"");

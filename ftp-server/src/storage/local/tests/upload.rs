@@ -15,7 +15,7 @@ const MODES: [WriteMode; 4] =
 
 fn policies(storage: &LocalStorage) -> [LocalStorage; 3] {
     [SyncPolicy::None, SyncPolicy::File, SyncPolicy::FileAndDirectory]
-        .map(|sync| storage.clone().with_sync(sync))
+        .map(|sync| storage.clone().with(|config| config.sync = sync))
 }
 
 #[test]
@@ -404,7 +404,7 @@ fn one_of_many_creators_wins_hp_17() {
 #[test]
 fn a_long_upload_is_written_back_on_the_way() {
     let tree = Tree::new();
-    let storage = tree.storage().with_sync(SyncPolicy::File);
+    let storage = tree.storage().with(|config| config.sync = SyncPolicy::File);
     let mut upload = storage.write(&path("f"), WriteMode::Create).unwrap();
     let chunk: Vec<u8> = (0..=u8::MAX).cycle().take(1 << 20).collect();
     for _ in 0..70 {
