@@ -11,8 +11,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use ftp_server::{
-    Entries, EntryKind, Metadata, Rights, Server, Source, Storage, StorageError, StorageErrorKind,
-    StreamEnd, Upload, VirtualPath, WriteMode,
+    Entries, Metadata, Rights, Server, Source, Storage, StorageError, StorageErrorKind, StreamEnd,
+    Upload, VirtualPath, WriteMode,
 };
 
 /// The most bytes of a delivery: they are in memory.
@@ -29,8 +29,7 @@ impl Storage for Inbox {
         if !path.is_root() {
             return Err(StorageErrorKind::NotFound.into());
         }
-        let (kind, mode) = (EntryKind::Directory, 0o300);
-        Ok(Metadata { kind, size: 0, modified: 0, mode, links: 1, identity: (0, 0), ids: None })
+        Ok(Metadata::directory().mode(0o300))
     }
 
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {

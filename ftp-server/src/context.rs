@@ -17,6 +17,7 @@ use crate::places::Places;
 use crate::service::login_watchdog::Watchdog;
 use crate::service::register::Register;
 use crate::service::relay::Relay;
+use crate::site_commands::SiteCommands;
 use crate::tls::Acceptor;
 
 /// Configuration, authenticator and what counts across sessions. A session keeps the context that
@@ -27,6 +28,8 @@ pub(crate) struct Context {
     /// What connections are protected by, if they can be.
     pub(crate) tls: Option<Arc<Acceptor>>,
     pub(crate) observers: Observers,
+    /// The `SITE` commands of the embedder.
+    pub(crate) site: Option<Arc<dyn SiteCommands>>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) passive_ports: Arc<PassivePorts>,
     pub(crate) announcer: Arc<Announcer>,
@@ -58,7 +61,7 @@ impl Context {
         authenticator: Arc<dyn Authenticator>,
         admission: Arc<Admission>,
     ) -> Arc<Self> {
-        Self::observed(config, authenticator, None, admission, Observers::default())
+        Self::observed(config, authenticator, None, admission, Observers::default(), None)
     }
 
     pub(crate) fn observed(
@@ -67,6 +70,7 @@ impl Context {
         tls: Option<Arc<Acceptor>>,
         admission: Arc<Admission>,
         observers: Observers,
+        site: Option<Arc<dyn SiteCommands>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             passive_ports: PassivePorts::new(config.passive.ports.clone()),
@@ -78,6 +82,7 @@ impl Context {
             authenticator,
             tls,
             observers,
+            site,
             admission,
             user_sessions: Arc::default(),
             digests: Arc::default(),
@@ -125,6 +130,7 @@ impl Context {
             authenticator,
             tls,
             observers: self.observers.clone(),
+            site: self.site.clone(),
             admission: Arc::clone(&self.admission),
             user_sessions: Arc::clone(&self.user_sessions),
             digests: Arc::clone(&self.digests),

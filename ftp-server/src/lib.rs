@@ -52,6 +52,7 @@ mod reply;
 mod server;
 mod service;
 mod session;
+mod site_commands;
 mod storage;
 mod threads;
 mod tls;
@@ -60,6 +61,11 @@ pub use self::log::{
     Direction, Event, EventKind, EventLog, LogFormat, LogWriter, LoginRefusal, Observer, Refusal,
     SessionEnd, Transfer, TransferEnd, Xferlog,
 };
+pub use ftp_proto::{
+    HostName, Network, ParseError, ParseErrorKind, PortRanges, Reply, ReplyCode,
+    RepresentationType, TimeVal, Verb,
+};
+
 pub use auth::{
     AuthError, Authenticator, Login, LoginAttempt, Offer, PasswordHash, PasswordHashError, Rights,
     UnknownRight, UserLimits, UserTable,
@@ -72,6 +78,7 @@ pub use error::Error;
 pub use name_pattern::NamePattern;
 pub use server::{Cutter, Server, ServerBuilder, ShutdownReport};
 pub use service::{Activity, SessionInfo};
+pub use site_commands::{SiteCommands, SiteRequest};
 pub use storage::{
     Capabilities, Confinement, ConfinementPolicy, Entries, Entry, EntryKind, Fault, FaultStorage,
     LocalConfig, LocalStorage, MemoryStorage, Metadata, PartialPolicy, RoomFor, Source, Storage,

@@ -20,6 +20,7 @@ use crate::net::{listener, socket};
 use crate::service::Greeting;
 use crate::service::SessionInfo;
 use crate::service::register::Register;
+use crate::site_commands::SiteCommands;
 use crate::storage::{ConfinementPolicy, LocalConfig, LocalStorage, Storage};
 use crate::tls::Resumptions;
 use crate::tls::{Acceptor, Tls};
@@ -92,6 +93,9 @@ struct Parts {
     tls: Option<Tls>,
     /// Where TLS comes before the greeting.
     implicit: Vec<SocketAddr>,
+    /// Sockets of the embedder, which listen already.
+    given: Vec<(TcpListener, Greeting)>,
+    site: Option<Arc<dyn SiteCommands>>,
 }
 
 /// What is to be done between binding and serving.
@@ -412,6 +416,41 @@ impl ServerBuilder {
         self
     }
 
+    /// Accepts connections on this socket, which is bound and listens already: one that a service
+    /// manager passed, or that the embedder has set up. There may be several, beside the addresses
+    /// of [`bind`](Self::bind) or alone with [`start`](Self::start).
+    pub fn listener(mut self, listener: TcpListener) -> Self {
+        self.parts.given.push((listener, Greeting::Clear));
+        self
+    }
+
+    /// As [`listener`](Self::listener), with TLS from the first byte as at an address of
+    /// [`implicit_tls`](Self::implicit_tls).
+    pub fn implicit_tls_listener(mut self, listener: TcpListener) -> Self {
+        self.parts.given.push((listener, Greeting::Tls));
+        self
+    }
+
+    /// Serves the `SITE` commands that the server does not know itself.
+    ///
+    /// ```
+    /// use ftp_server::{MemoryStorage, Reply, ReplyCode, Rights, Server, SiteRequest};
+    ///
+    /// let server = Server::builder()
+    ///     .storage(MemoryStorage::new())
+    ///     .user("u", "p", Rights::FULL)
+    ///     .site(|request: &SiteRequest<'_>| {
+    ///         (request.word == b"PING").then(|| Reply::new(ReplyCode::OKAY, "Pong"))
+    ///     })
+    ///     .bind("127.0.0.1:0")?;
+    /// # drop(server);
+    /// # Ok::<(), ftp_server::Error>(())
+    /// ```
+    pub fn site(mut self, commands: impl SiteCommands + 'static) -> Self {
+        self.parts.site = Some(Arc::new(commands));
+        self
+    }
+
     /// Tells this observer what happens. There may be several; each event goes to all of them in the
     /// order in which they were given.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
@@ -437,8 +476,32 @@ impl ServerBuilder {
         self.parts.start(vec![result?])
     }
 
+    /// Starts accepting on the sockets of [`listener`](Self::listener) and
+    /// [`implicit_tls`](Self::implicit_tls) alone.
+    ///
+    /// ```
+    /// use std::net::TcpListener;
+    ///
+    /// use ftp_server::{MemoryStorage, Rights, Server};
+    ///
+    /// let server = Server::builder()
+    ///     .storage(MemoryStorage::new())
+    ///     .user("u", "p", Rights::FULL)
+    ///     .listener(TcpListener::bind("127.0.0.1:0")?)
+    ///     .start()?;
+    /// assert_eq!(server.local_addrs().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] says what was missing; nothing listens then.
+    pub fn start(self) -> Result<Server, Error> {
+        self.parts.start(Vec::new())
+    }
+
     /// Listens on every one of `addresses`, of which there may be none where there is one of
-    /// [`implicit_tls`](Self::implicit_tls).
+    /// [`implicit_tls`](Self::implicit_tls) or [`listener`](Self::listener).
     ///
     /// # Errors
     ///
@@ -452,12 +515,17 @@ impl ServerBuilder {
 
 impl Parts {
     fn start(mut self: Box<Self>, clear: Vec<TcpListener>) -> Result<Server, Error> {
-        if self.tls.is_none() && !self.implicit.is_empty() {
+        let has_implicit = self.given.iter().any(|(_, greeting)| *greeting == Greeting::Tls);
+        if self.tls.is_none() && (has_implicit || !self.implicit.is_empty()) {
             return Err(Error::NoCertificate);
         }
         let mut listeners = Vec::new();
         for socket in clear {
             listeners.push((socket, Greeting::Clear));
+        }
+        for (listener, greeting) in self.given.drain(..) {
+            socket::adopt(&listener).map_err(Error::Address)?;
+            listeners.push((listener, greeting));
         }
         for address in &self.implicit {
             listeners.push((listen(*address)?, Greeting::Tls));
@@ -480,8 +548,8 @@ impl Parts {
         let tls = self.tls.take().map(|tls| Acceptor::new(tls, None)).transpose();
         let tls = tls.map_err(Error::Tls)?.map(Arc::new);
         let authenticator = self.take_authenticator()?;
-        let Self { config, observers, .. } = *self;
-        let context = Context::observed(config, authenticator, tls, admission, observers);
+        let Self { config, observers, site, .. } = *self;
+        let context = Context::observed(config, authenticator, tls, admission, observers, site);
         context.watchdog.start(context.observers.clone()).map_err(Error::Thread)?;
         context.announcer.start().map_err(Error::Thread)?;
         let relay = Some(context.relay.start().map_err(Error::Thread)?);
@@ -543,6 +611,17 @@ impl Parts {
 
 fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
     socket::bind(address).map_err(|source| Error::Bind { address, source })
+}
+
+impl std::fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Parts { config, users, anonymous, root, local, tls, implicit, .. } = &*self.parts;
+        let users: Vec<_> = users.iter().map(|(name, ..)| ftp_proto::Escaped(name)).collect();
+        let mut shown = f.debug_struct("ServerBuilder");
+        shown.field("config", config).field("users", &users).field("anonymous", anonymous);
+        shown.field("root", root).field("local", local).field("tls", tls);
+        shown.field("implicit", implicit).finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for Listening {

@@ -251,7 +251,9 @@ impl Demo<'_> {
         let tls = ftp_server::Tls::from_pem(pem.as_bytes(), pem.as_bytes());
         let tls = tls.map_err(|error| internal(&error))?;
         let tls = tls.control(TlsPolicy::Required).data(TlsPolicy::Required);
-        let trust = Tls::explicit().pin(&tls.pin()).map_err(|error| internal(&error))?;
+        let trust = Tls::explicit()
+            .pin(&tls.pin().unwrap_or_default())
+            .map_err(|error| internal(&error))?;
         let builder = Server::builder().root(root).tls(tls);
         let server = builder.user("demo", password, Rights::FULL).bind(("127.0.0.1", 0));
         let server = server.map_err(|error| internal(&error))?;

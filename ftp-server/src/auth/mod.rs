@@ -79,6 +79,7 @@ pub struct Login {
 
 /// What one user may have, where that is not what the settings of the server give to all.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct UserLimits {
     /// How many sessions at a time; 0 is any number. `None`:
     /// [`per_user`](crate::Limits::per_user).
@@ -89,6 +90,38 @@ pub struct UserLimits {
     /// The same for all sessions of the user together; what the first of them brings holds until
     /// the last has ended. `None`: [`rate_per_user`](crate::Limits::rate_per_user).
     pub rate_per_user: Option<u64>,
+}
+
+impl UserLimits {
+    /// Sets how many sessions the user may have at a time; 0 is any number.
+    #[must_use]
+    pub const fn sessions(self, sessions: usize) -> Self {
+        Self { sessions: Some(sessions), ..self }
+    }
+
+    /// Sets how many bytes per second one session may move; 0 is any number.
+    #[must_use]
+    pub const fn rate_per_session(self, bytes: u64) -> Self {
+        Self { rate_per_session: Some(bytes), ..self }
+    }
+
+    /// Sets how many bytes per second all sessions of the user may move; 0 is any number.
+    #[must_use]
+    pub const fn rate_per_user(self, bytes: u64) -> Self {
+        Self { rate_per_user: Some(bytes), ..self }
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rights, mkdir_existing_ok, mkdir_parents, is_shared, name, limits, tls, .. } =
+            self;
+        let mut shown = f.debug_struct("Login");
+        shown.field("rights", rights).field("mkdir_existing_ok", mkdir_existing_ok);
+        shown.field("mkdir_parents", mkdir_parents).field("is_shared", is_shared);
+        let name = name.as_deref().map(ftp_proto::Escaped);
+        shown.field("name", &name).field("limits", limits).field("tls", tls).finish_non_exhaustive()
+    }
 }
 
 impl Login {
@@ -109,43 +142,44 @@ impl Login {
 
     /// The same with another policy of its own about TLS.
     #[must_use]
-    pub fn with_tls(self, tls: TlsPolicy) -> Self {
+    pub fn tls(self, tls: TlsPolicy) -> Self {
         Self { tls, ..self }
     }
 
     /// The same with another answer to MKD of a directory that is there.
     #[must_use]
-    pub fn with_mkdir_existing_ok(self, mkdir_existing_ok: bool) -> Self {
+    pub fn mkdir_existing_ok(self, mkdir_existing_ok: bool) -> Self {
         Self { mkdir_existing_ok, ..self }
     }
 
     /// The same where `STOR` makes missing directories, or does not.
     #[must_use]
-    pub fn with_mkdir_parents(self, mkdir_parents: bool) -> Self {
+    pub fn mkdir_parents(self, mkdir_parents: bool) -> Self {
         Self { mkdir_parents, ..self }
     }
 
     /// The same for one person, or for several.
     #[must_use]
-    pub fn with_shared(self, is_shared: bool) -> Self {
+    pub fn shared(self, is_shared: bool) -> Self {
         Self { is_shared, ..self }
     }
 
     /// The same login, of the user of this name whatever the argument of `USER` was.
     #[must_use]
-    pub fn with_name(self, name: impl Into<Vec<u8>>) -> Self {
+    pub fn name(self, name: impl Into<Vec<u8>>) -> Self {
         Self { name: Some(name.into()), ..self }
     }
 
     /// The same with limits of its own.
     #[must_use]
-    pub fn with_limits(self, limits: UserLimits) -> Self {
+    pub fn limits(self, limits: UserLimits) -> Self {
         Self { limits, ..self }
     }
 }
 
 /// What there is for a user at best: `FEAT` goes by it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Offer {
     /// What may be done.
     pub rights: Rights,
@@ -154,6 +188,12 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// These rights, on storages that can do this.
+    #[must_use]
+    pub const fn new(rights: Rights, capabilities: Capabilities) -> Self {
+        Self { rights, capabilities }
+    }
+
     /// Everything.
     pub const ALL: Self = Self { rights: Rights::FULL, capabilities: Capabilities::ALL };
 }
@@ -175,6 +215,7 @@ impl BitOr for Offer {
 
 /// Why a login was not accepted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum AuthError {
     /// No such user, or another password: 530. Which of them is nobody's business.
     #[error("login incorrect")]

@@ -79,7 +79,7 @@ impl UserTable {
     /// (RFC 1635). The login is one of several people.
     #[must_use]
     pub fn anonymous(mut self, login: Login) -> Self {
-        self.anonymous = Some(login.with_name(ANONYMOUS).with_shared(true));
+        self.anonymous = Some(login.name(ANONYMOUS).shared(true));
         self
     }
 }

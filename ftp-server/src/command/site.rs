@@ -1,10 +1,11 @@
 //! SITE (RFC 959 §4.1.3): what only this server has.
 
-use ftp_proto::{Pathname, Reply, ReplyCode, SiteArgument};
+use ftp_proto::{Pathname, Reply, ReplyCode, Severity, SiteArgument};
 
 use super::attribute::AttributeChange;
 use crate::auth::{Offer, Rights};
-use crate::session::{Outcome, Session};
+use crate::session::{Access, Outcome, Session};
+use crate::site_commands::SiteRequest;
 use crate::storage::Capabilities;
 
 /// A word of `SITE`, as the help has it.
@@ -37,8 +38,31 @@ pub(super) fn site(session: &Session, argument: &SiteArgument) -> Outcome {
     match argument {
         SiteArgument::Help(_) => help(session).into(),
         SiteArgument::Chmod { mode, path } if can_chmod(session) => chmod(session, *mode, path),
-        _ => Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "No such SITE command").into(),
+        SiteArgument::Other { word, argument } => of_the_embedder(session, word, argument),
+        _ => no_such_word(),
     }
+}
+
+/// What the embedder answers; 504 for a word that it does not know. After a reply of 1yz or 3yz the
+/// client would wait for another one that never comes: 451.
+fn of_the_embedder(session: &Session, word: &[u8], argument: &[u8]) -> Outcome {
+    let Some(commands) = &session.context.site else { return no_such_word() };
+    let Access::User(user) = &session.access else { return no_such_word() };
+    let request =
+        SiteRequest { word, argument, user: &user.name, rights: user.rights, peer: session.peer };
+    match commands.serve(&request) {
+        None => no_such_word(),
+        Some(reply) if is_final(&reply) => reply.into(),
+        Some(_) => Reply::new(ReplyCode::LOCAL_ERROR, "The command has no final reply").into(),
+    }
+}
+
+fn is_final(reply: &Reply) -> bool {
+    !matches!(reply.code().severity(), Severity::Preliminary | Severity::Intermediate)
+}
+
+fn no_such_word() -> Outcome {
+    Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, "No such SITE command").into()
 }
 
 fn help(session: &Session) -> Reply {

@@ -59,7 +59,7 @@ impl EventLog {
 
     /// The same with lines for the beginning and the end of each session, if that is wanted.
     #[must_use]
-    pub fn with_sessions(self, is_verbose: bool) -> Self {
+    pub fn sessions(self, is_verbose: bool) -> Self {
         Self { is_verbose, ..self }
     }
 

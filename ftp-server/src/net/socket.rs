@@ -27,6 +27,15 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Gives a listening socket of the embedder what [`bind`] gives its own.
+pub(crate) fn adopt(listener: &TcpListener) -> io::Result<()> {
+    listener.set_nonblocking(false)?;
+    let socket = SockRef::from(listener);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_out_of_band_inline(true)?;
+    set_keepalive(&socket)
+}
+
 /// Keepalive after 60 s, each 10 s, six times; no unacknowledged byte for more than 120 s.
 pub(crate) fn set_keepalive(socket: &Socket) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()

@@ -13,6 +13,7 @@ use super::{StorageError, StorageErrorKind};
 
 /// What a storage on a disk does about walls that the system cannot build.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum ConfinementPolicy {
     /// Threads of sessions are not confined. Paths are kept beneath the root all the same.
     Off,

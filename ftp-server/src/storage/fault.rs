@@ -70,6 +70,7 @@ const CALLS: usize = StorageCall::Quota as usize + 1;
 
 /// What happens to a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Fault {
     /// It fails so, and nothing is done. `UploadAbort`, which cannot fail, is left out.
     Fail(StorageErrorKind),

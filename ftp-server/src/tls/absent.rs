@@ -108,7 +108,7 @@ impl Tls {
 
     /// Never called.
     #[must_use]
-    pub fn pin(&self) -> String {
+    pub fn pin(&self) -> Option<String> {
         match self.0 {}
     }
 
@@ -126,7 +126,7 @@ impl Tls {
 
     /// Never called.
     #[must_use]
-    pub fn certificate(&self) -> &[u8] {
+    pub fn certificate(&self) -> Option<&[u8]> {
         match self.0 {}
     }
 }

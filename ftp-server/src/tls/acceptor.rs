@@ -11,7 +11,7 @@ use rustls::server::{
     ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, ServerConfig,
     StoresServerSessions,
 };
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 
 use super::certificate::Certificate;
@@ -19,9 +19,8 @@ use super::connection::Connection;
 use super::handshake::Handshake;
 use super::policy::{SessionReuse, TlsInfo, TlsPolicy, TlsVersion};
 use super::pool::Pool;
-use super::provider::provider;
 use super::resumption::Resumption;
-use super::settings::Tls;
+use super::settings::{Identity, Tls};
 use crate::deadline;
 
 /// What a server needs to protect connections.
@@ -39,21 +38,15 @@ impl Acceptor {
             Some(former) => Arc::clone(&former.pool),
             None => Arc::new(Pool::start()?),
         };
-        let versions: &[_] = match settings.0.min_version {
-            TlsVersion::V1_2 => &[&TLS13, &TLS12],
-            TlsVersion::V1_3 => &[&TLS13],
+        let mut config = match &settings.0.identity {
+            Identity::Pair(pair) => config_of(&settings, Arc::clone(pair))?,
+            Identity::Given(config) => (**config).clone(),
         };
-        let config = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(versions)
-            .map_err(io::Error::other)?;
-        let config = match &settings.0.clients {
-            Some(verifier) => config.with_client_cert_verifier(Arc::clone(verifier)),
-            None => config.with_no_client_auth(),
-        };
-        let named = Named::new(Arc::clone(&settings.0.pair));
-        let mut config = config.with_cert_resolver(Arc::new(named));
-        // Whoever was led here by another protocol does not get any further (CVE-2021-3618).
-        config.alpn_protocols = vec![b"ftp".to_vec()];
+        if config.alpn_protocols.is_empty() {
+            // A client that was led here by another protocol gets no further (CVE-2021-3618).
+            config.alpn_protocols = vec![b"ftp".to_vec()];
+        }
+        config.max_early_data_size = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Self { settings, config, pool })
@@ -106,7 +99,7 @@ impl Acceptor {
         let mut secured = Secured {
             acceptor: Arc::clone(self),
             resumption: None,
-            named: Arc::new(Named::new(Arc::clone(&self.settings.0.pair))),
+            named: Arc::new(Named::new(Arc::clone(&self.config.cert_resolver))),
             user: None,
             info: None,
         };
@@ -121,6 +114,22 @@ impl Acceptor {
         }
         Ok((secured.begin(tickets)?, secured))
     }
+}
+
+/// The configuration that the settings describe.
+fn config_of(settings: &Tls, pair: Arc<CertifiedKey>) -> io::Result<ServerConfig> {
+    let versions: &[_] = match settings.0.min_version {
+        TlsVersion::V1_2 => &[&TLS13, &TLS12],
+        TlsVersion::V1_3 => &[&TLS13],
+    };
+    let config = ServerConfig::builder_with_provider(Arc::clone(&settings.0.provider))
+        .with_protocol_versions(versions)
+        .map_err(io::Error::other)?;
+    let config = match &settings.0.clients {
+        Some(verifier) => config.with_client_cert_verifier(Arc::clone(verifier)),
+        None => config.with_no_client_auth(),
+    };
+    Ok(config.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair))))
 }
 
 /// What the data connections of a protected control connection share with it.
@@ -176,16 +185,16 @@ impl Secured {
     }
 }
 
-/// Shows the one certificate, and keeps the name that was asked for.
+/// Shows the server's certificate, and keeps the name that was asked for.
 #[derive(Debug)]
 struct Named {
-    pair: Arc<CertifiedKey>,
+    shown: Arc<dyn ResolvesServerCert>,
     asked: OnceLock<String>,
 }
 
 impl Named {
-    const fn new(pair: Arc<CertifiedKey>) -> Self {
-        Self { pair, asked: OnceLock::new() }
+    const fn new(shown: Arc<dyn ResolvesServerCert>) -> Self {
+        Self { shown, asked: OnceLock::new() }
     }
 }
 
@@ -195,6 +204,6 @@ impl ResolvesServerCert for Named {
             // The first one is that of the control connection.
             let _ = self.asked.set(name.to_owned());
         }
-        Some(Arc::clone(&self.pair))
+        self.shown.resolve(client_hello)
     }
 }

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ftp_proto::TimeVal;
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustls::RootCertStore;
-use rustls::crypto::ring;
+use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -94,7 +94,11 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 /// The pair of a certificate, with those that lead to its issuer behind it, and its key: they belong
 /// together, and the certificate is valid now.
-pub(super) fn pair(certificate: &Pem, key: &Pem) -> Result<CertifiedKey, TlsError> {
+pub(super) fn pair(
+    certificate: &Pem,
+    key: &Pem,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, TlsError> {
     let chain = certificate.certificates()?;
     let secret = key.key()?;
     let leaf = chain.first().and_then(|leaf| Certificate::parse(leaf));
@@ -109,8 +113,10 @@ pub(super) fn pair(certificate: &Pem, key: &Pem) -> Result<CertifiedKey, TlsErro
     if leaf.not_before > now {
         return Err(TlsError::NotYetValid { file, start: leaf.not_before });
     }
-    let secret =
-        ring::sign::any_supported_type(&secret).map_err(|error| unusable(&key.name, &error))?;
+    let secret = provider
+        .key_provider
+        .load_private_key(secret)
+        .map_err(|error| unusable(&key.name, &error))?;
     let pair = CertifiedKey::new(chain, secret);
     match pair.keys_match() {
         Ok(()) => Ok(pair),

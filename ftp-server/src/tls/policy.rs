@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Whether connections are protected by TLS.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum TlsPolicy {
     /// They are not, though there is a certificate. On the control connection `AUTH` is not served,
     /// for data `PROT P` is refused; an implicit listener protects its control connections in any
@@ -22,6 +23,7 @@ pub enum TlsPolicy {
 /// What is asked of the TLS sessions of data connections: that each resumes one of its own control
 /// connection proves that the same client has both (RFC 4217 §10.2).
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum SessionReuse {
     /// None is ever resumed: no tickets.
     Off,
@@ -40,6 +42,7 @@ pub enum SessionReuse {
 
 /// A version of TLS. Older ones are not spoken (RFC 8996).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
 pub enum TlsVersion {
     /// TLS 1.2 (RFC 5246).
     V1_2,
@@ -49,6 +52,7 @@ pub enum TlsVersion {
 
 /// Whether clients have to show a certificate of their own.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum ClientCertificates {
     /// They may; one that is not valid ends the handshake.
     Optional,

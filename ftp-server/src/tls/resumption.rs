@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use rustls::server::{ProducesTickets, StoresServerSessions};
 
-use super::provider::provider;
+use super::provider::ring;
 use crate::lock::unpoisoned;
 
 /// How many sessions of TLS 1.2 a control connection remembers for clients that take no tickets.
@@ -31,7 +31,7 @@ pub(super) struct Resumption {
 impl Resumption {
     pub(super) fn new() -> io::Result<Self> {
         let mut key = [0; KEY_LEN];
-        provider().secure_random.fill(&mut key).map_err(|_| io::Error::other("no random bytes"))?;
+        ring().secure_random.fill(&mut key).map_err(|_| io::Error::other("no random bytes"))?;
         Ok(Self { key, remembered: Mutex::default() })
     }
 
@@ -63,7 +63,7 @@ impl ProducesTickets for Resumption {
     /// The nonce, then what it seals.
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE_LEN];
-        provider().secure_random.fill(&mut nonce).ok()?;
+        ring().secure_random.fill(&mut nonce).ok()?;
         let mut sealed = plain.to_vec();
         let nonce_once = Nonce::assume_unique_for_key(nonce);
         self.seal()?.seal_in_place_append_tag(nonce_once, Aad::empty(), &mut sealed).ok()?;

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use base64ct::{Base64, Encoding};
 use ftp_proto::{Network, TimeVal};
 use rustls::client::verify_server_name;
+use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::server::{ParsedCertificate, ServerConfig, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use sha2::{Digest, Sha256};
 
 use super::certificate::Certificate;
 use super::load::{self, Pem};
 use super::policy::{ClientCertificates, SessionReuse, TlsError, TlsPolicy, TlsVersion};
-use super::provider::provider;
+use super::provider::ring;
 
 /// A certificate with its key, and what is asked of the connections that it protects.
 ///
@@ -38,7 +39,8 @@ pub struct Tls(pub(super) Arc<Settings>);
 
 #[derive(Clone)]
 pub(super) struct Settings {
-    pub(super) pair: Arc<CertifiedKey>,
+    pub(super) identity: Identity,
+    pub(super) provider: Arc<CryptoProvider>,
     pub(super) control: TlsPolicy,
     pub(super) data: TlsPolicy,
     pub(super) reuse: SessionReuse,
@@ -50,6 +52,15 @@ pub(super) struct Settings {
     pub(super) auth_ssl_alias: bool,
 }
 
+/// Who the server shows itself as.
+#[derive(Clone)]
+pub(super) enum Identity {
+    /// By this certificate, with all else as the settings say.
+    Pair(Arc<CertifiedKey>),
+    /// As the embedder's configuration says.
+    Given(Arc<ServerConfig>),
+}
+
 impl Tls {
     /// A pair of PEM files: the certificate, with those that lead to its issuer behind it, and its
     /// private key (PKCS #8, PKCS #1 or SEC 1, without a pass phrase). Both may be the same file.
@@ -59,7 +70,7 @@ impl Tls {
     /// [`TlsError`] names the file and what is wrong: it cannot be read, is empty, or has no such
     /// thing in it; the key is another one's; the certificate has expired or is not valid yet.
     pub fn from_files(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        Self::new(&Pem::read(certificate)?, &Pem::read(key)?)
+        Self::new(&Pem::read(certificate)?, &Pem::read(key)?, ring())
     }
 
     /// As [`from_files`](Self::from_files), with what would be in the files.
@@ -68,13 +79,43 @@ impl Tls {
     ///
     /// As there; the certificate and the key are called so.
     pub fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Self, TlsError> {
-        Self::new(&Pem::given(certificate, "the certificate"), &Pem::given(key, "the key"))
+        Self::from_pem_with_provider(certificate, key, ring())
     }
 
-    fn new(certificate: &Pem, key: &Pem) -> Result<Self, TlsError> {
-        let pair = Arc::new(load::pair(certificate, key)?);
-        Ok(Self(Arc::new(Settings {
-            pair,
+    /// As [`from_pem`](Self::from_pem), with other cryptography than that of *ring*.
+    ///
+    /// # Errors
+    ///
+    /// As there; `Unusable` for a key that the provider cannot use.
+    pub fn from_pem_with_provider(
+        certificate: &[u8],
+        key: &[u8],
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, TlsError> {
+        let certificate = Pem::given(certificate, "the certificate");
+        Self::new(&certificate, &Pem::given(key, "the key"), provider)
+    }
+
+    /// TLS as a configuration of rustls says: its certificates, versions, cipher suites and
+    /// verifier of client certificates. [`min_version`](Self::min_version) and
+    /// [`client_ca_file`](Self::client_ca_file) change nothing then. Sessions and tickets are
+    /// those of [`session_reuse`](Self::session_reuse), since what is resumed tells whose a data
+    /// connection is; there is no early data; and a configuration without ALPN gets `ftp`.
+    #[must_use]
+    pub fn from_config(config: Arc<ServerConfig>) -> Self {
+        let provider = Arc::clone(config.crypto_provider());
+        Self::of(Identity::Given(config), provider)
+    }
+
+    fn new(certificate: &Pem, key: &Pem, provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
+        let pair = load::pair(certificate, key, &provider)?;
+        Ok(Self::of(Identity::Pair(Arc::new(pair)), provider))
+    }
+
+    fn of(identity: Identity, provider: Arc<CryptoProvider>) -> Self {
+        Self(Arc::new(Settings {
+            identity,
+            provider,
             control: TlsPolicy::default(),
             data: TlsPolicy::default(),
             reuse: SessionReuse::default(),
@@ -84,7 +125,7 @@ impl Tls {
             cert_user: false,
             exempt: Vec::new(),
             auth_ssl_alias: false,
-        })))
+        }))
     }
 
     /// Whether control connections are protected. [`TlsPolicy::Optional`].
@@ -134,7 +175,8 @@ impl Tls {
         wanted: ClientCertificates,
     ) -> Result<Self, TlsError> {
         let roots = load::roots(&Pem::read(path)?)?;
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&self.0.provider));
         let verifier = match wanted {
             ClientCertificates::Required => verifier,
             ClientCertificates::Optional => verifier.allow_unauthenticated(),
@@ -169,19 +211,18 @@ impl Tls {
     }
 
     /// What clients can pin in place of an issuer: `sha256//` and the digest of the public key in
-    /// base64, as curl has it.
+    /// base64, as curl has it. `None` for [`from_config`](Self::from_config).
     #[must_use]
-    pub fn pin(&self) -> String {
-        let leaf = self.0.pair.end_entity_cert().and_then(ParsedCertificate::try_from);
-        let key = leaf.map(|leaf| leaf.subject_public_key_info().to_vec()).unwrap_or_default();
-        format!("sha256//{}", Base64::encode_string(&Sha256::digest(key)))
+    pub fn pin(&self) -> Option<String> {
+        let leaf = ParsedCertificate::try_from(self.leaf()?).ok()?;
+        let digest = Sha256::digest(&*leaf.subject_public_key_info());
+        Some(format!("sha256//{}", Base64::encode_string(&digest)))
     }
 
-    /// Until when the certificate is valid, in UTC. `None` if it does not say so in a way that is
-    /// understood, as none does that was loaded.
+    /// Until when the certificate is valid, in UTC. `None` for [`from_config`](Self::from_config).
     #[must_use]
     pub fn not_after(&self) -> Option<TimeVal> {
-        let leaf = Certificate::parse(self.certificate())?;
+        let leaf = Certificate::parse(self.certificate()?)?;
         TimeVal::parse(leaf.not_after.trim_end_matches('Z').as_bytes()).ok()
     }
 
@@ -189,15 +230,23 @@ impl Tls {
     /// (RFC 6125): by its alternative names, of which `*.example.org` is for one label.
     #[must_use]
     pub fn is_for(&self, host: &str) -> bool {
-        let leaf = self.0.pair.end_entity_cert().and_then(ParsedCertificate::try_from);
+        let leaf = self.leaf().and_then(|leaf| ParsedCertificate::try_from(leaf).ok());
         let name = ServerName::try_from(host);
-        leaf.is_ok_and(|leaf| name.is_ok_and(|name| verify_server_name(&leaf, &name).is_ok()))
+        leaf.is_some_and(|leaf| name.is_ok_and(|name| verify_server_name(&leaf, &name).is_ok()))
     }
 
-    /// The certificate itself, without those above it, in DER.
+    /// The certificate itself, without those above it, in DER. `None` for
+    /// [`from_config`](Self::from_config).
     #[must_use]
-    pub fn certificate(&self) -> &[u8] {
-        self.0.pair.end_entity_cert().map_or(&[], |leaf| leaf)
+    pub fn certificate(&self) -> Option<&[u8]> {
+        self.leaf().map(|leaf| &**leaf)
+    }
+
+    fn leaf(&self) -> Option<&CertificateDer<'static>> {
+        match &self.0.identity {
+            Identity::Pair(pair) => pair.cert.first(),
+            Identity::Given(_) => None,
+        }
     }
 
     fn settings(&mut self) -> &mut Settings {

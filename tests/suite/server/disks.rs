@@ -254,7 +254,7 @@ fn what_was_reported_as_done_outlives_a_power_cut_fs_12_hf_07() {
     let fixture = Fixture::new();
     let Some(disk) = Disk::over(&fixture, "ext4", &[], 32) else { return };
     let storage = LocalStorage::open(&disk.directory).expect("a storage");
-    let login = Login::new(Arc::new(storage), Rights::FULL).with_mkdir_parents(true);
+    let login = Login::new(Arc::new(storage), Rights::FULL).mkdir_parents(true);
     let table = UserTable::new().user("u", "p", login);
     let server = Server::builder().config(quick()).authenticator(table);
     let server = server.bind("127.0.0.1:0").expect("a server");

@@ -138,9 +138,8 @@ fn play(fixture: &Fixture) -> SocketAddr {
 #[test]
 fn each_line_of_text_is_as_documented() {
     let log = Log::new();
-    let with = |builder: ServerBuilder| {
-        builder.observer(log.in_format(LogFormat::Text).with_sessions(true))
-    };
+    let with =
+        |builder: ServerBuilder| builder.observer(log.in_format(LogFormat::Text).sessions(true));
     let fixture = Fixture::with(with);
     let server = fixture.server.local_addr();
     let peer = play(&fixture);
@@ -554,7 +553,7 @@ fn xferlog_has_a_line_for_each_file() {
 fn directories_made_for_an_upload_are_told_one_by_one_cm_105() {
     let root = tempfile::tempdir().expect("a directory");
     let storage = Arc::new(LocalStorage::open(root.path()).expect("it opens"));
-    let login = Login::new(storage, Rights::FULL).with_mkdir_parents(true);
+    let login = Login::new(storage, Rights::FULL).mkdir_parents(true);
     let log = Log::new();
     let server = Server::builder().config(super::quick());
     let server = server.authenticator(UserTable::new().user("cam", "p", login));

@@ -31,7 +31,7 @@ impl Storage for Faulty {
             return Err(StorageErrorKind::Denied.into());
         }
         let metadata = self.0.stat(path)?;
-        Ok(if is(path, "grown") { Metadata { size: 5, ..metadata } } else { metadata })
+        Ok(if is(path, "grown") { metadata.size(5) } else { metadata })
     }
 
     fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
@@ -93,8 +93,8 @@ impl Storage for Faulty {
 /// A directory without an end: something is in it, but far down.
 fn endless(metadata: Metadata) -> impl Iterator<Item = Result<Entry, StorageError>> {
     (0_u64..).map(move |number| {
-        let name = if number == 200_000 { b"needle".to_vec() } else { b"hay".to_vec() };
-        Ok(Entry { name, metadata })
+        let name = if number == 200_000 { "needle" } else { "hay" };
+        Ok(Entry::new(name, metadata))
     })
 }
 

@@ -174,7 +174,7 @@ fn a_disk_that_became_read_only_is_550_cm_105_hf_05() {
 #[test]
 fn what_many_store_at_once_stays_below_the_limit_of_all_hp_23_cm_106() {
     const LIMIT: u64 = 1_000_000;
-    let storage = MemoryStorage::with_limit(LIMIT);
+    let storage = MemoryStorage::limited(LIMIT);
     let builder = Server::builder().config(super::quick()).storage(storage.clone());
     let server = builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server");
     let address = server.local_addr();

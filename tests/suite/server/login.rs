@@ -382,8 +382,9 @@ fn a_user_has_only_so_many_sessions_cm_15() {
 #[test]
 fn a_user_may_have_another_number_of_sessions_cm_15() {
     let login = |sessions| {
-        let limits = UserLimits { sessions, ..UserLimits::default() };
-        Login::new(Arc::new(MemoryStorage::new()), Rights::FULL).with_limits(limits)
+        let mut limits = UserLimits::default();
+        limits.sessions = sessions;
+        Login::new(Arc::new(MemoryStorage::new()), Rights::FULL).limits(limits)
     };
     let table = UserTable::new()
         .user("as-all", "p", login(None))
@@ -462,7 +463,7 @@ fn an_existing_directory_can_be_as_good_as_a_new_one_cm_85() {
     let table = UserTable::new().user("strict", "p", login.clone()).user(
         "camera",
         "p",
-        login.with_mkdir_existing_ok(true),
+        login.mkdir_existing_ok(true),
     );
     let server = Server::builder().authenticator(table).bind("127.0.0.1:0").expect("a server");
     let mut session = RawSession::login(server.local_addr(), "camera", "p");

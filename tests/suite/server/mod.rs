@@ -9,6 +9,7 @@ mod data;
 mod devices;
 mod digests;
 mod disks;
+mod embedding;
 mod events;
 mod extremes;
 mod fail2ban;

@@ -151,9 +151,9 @@ fn it_is_kept_by_the_name_that_the_login_says_fs_15() {
     let storage: Arc<LocalStorage> = Arc::new(LocalStorage::open(root.path()).expect("a storage"));
     let login = || Login::new(Arc::clone(&storage) as _, Rights::FULL);
     let table = UserTable::new()
-        .user("ann", "p", login().with_name("ann"))
-        .user("Ann@example.org", "p", login().with_name("ann"))
-        .user("drop", "p", login().with_shared(true))
+        .user("ann", "p", login().name("ann"))
+        .user("Ann@example.org", "p", login().name("ann"))
+        .user("drop", "p", login().shared(true))
         .user("bob", "p", login());
     let builder = ftp_server::Server::builder().config(super::quick()).authenticator(table);
     let server = builder.bind("127.0.0.1:0").expect("a server");

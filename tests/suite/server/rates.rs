@@ -93,12 +93,9 @@ fn a_user_may_have_rates_of_its_own() {
     });
     let storage = Arc::new(MemoryStorage::new());
     let login = |rate_per_session, rate_per_user| {
-        let limits = UserLimits {
-            rate_per_session: Some(rate_per_session),
-            rate_per_user: Some(rate_per_user),
-            ..UserLimits::default()
-        };
-        Login::new(storage.clone(), Rights::FULL).with_limits(limits)
+        let limits =
+            UserLimits::default().rate_per_session(rate_per_session).rate_per_user(rate_per_user);
+        Login::new(storage.clone(), Rights::FULL).limits(limits)
     };
     let table = UserTable::new()
         .user("any", "p", login(0, 0))

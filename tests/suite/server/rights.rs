@@ -271,7 +271,7 @@ fn a_drop_box_tells_nothing_of_what_is_there() {
 
 #[test]
 fn a_device_that_makes_its_directory_each_time_has_a_drop_box_cm_85() {
-    let (root, server) = drop_box(|login| login.with_mkdir_existing_ok(true));
+    let (root, server) = drop_box(|login| login.mkdir_existing_ok(true));
     let mut session = RawSession::login(server.local_addr(), "box", "p");
     play(
         &mut session,
@@ -288,9 +288,9 @@ fn missing_directories_are_made_for_some_users_cm_105() {
     let login = |rights| Login::new(storage(root.path()), rights);
     let table = UserTable::new()
         .user("strict", "p", login(Rights::FULL))
-        .user("camera", "p", login(Rights::FULL).with_mkdir_parents(true))
-        .user("box", "p", login(Rights::DROP_BOX).with_mkdir_parents(true))
-        .user("writer", "p", login(Rights::WRITE | Rights::LIST).with_mkdir_parents(true));
+        .user("camera", "p", login(Rights::FULL).mkdir_parents(true))
+        .user("box", "p", login(Rights::DROP_BOX).mkdir_parents(true))
+        .user("writer", "p", login(Rights::WRITE | Rights::LIST).mkdir_parents(true));
     let deny_names = vec![NamePattern::parse(b"*.exe").expect("a pattern")];
     let config = super::quick().with(|config| config.deny_names = deny_names);
     let builder = Server::builder().config(config).authenticator(table);
@@ -342,7 +342,7 @@ fn missing_directories_are_made_for_some_users_cm_105() {
 fn no_directories_are_made_for_a_file_that_has_no_room_cm_105() {
     let root = tempfile::tempdir().expect("a directory");
     fs::create_dir(root.path().join("dir")).expect("a directory");
-    let login = Login::new(storage(root.path()), Rights::FULL).with_mkdir_parents(true);
+    let login = Login::new(storage(root.path()), Rights::FULL).mkdir_parents(true);
     let table = UserTable::new().user("camera", "p", login);
     let config = super::quick().with(|config| config.limits.min_free = 1 << 60);
     let builder = Server::builder().config(config).authenticator(table);

@@ -18,15 +18,7 @@ type Reads = Arc<AtomicU64>;
 struct Endless(Reads);
 
 fn metadata(kind: EntryKind) -> Metadata {
-    Metadata {
-        kind,
-        size: 1 << 60,
-        modified: 0,
-        mode: 0o644,
-        links: 1,
-        ids: None,
-        identity: (0, 0),
-    }
+    Metadata::new(kind).size(1 << 60).mode(0o644)
 }
 
 impl Storage for Endless {
@@ -42,7 +34,7 @@ impl Storage for Endless {
         let reads = Arc::clone(&self.0);
         Ok(Box::new((0_u64..).map(move |_| {
             reads.fetch_add(1, Ordering::SeqCst);
-            Ok(Entry { name: b"hay".to_vec(), metadata: metadata(EntryKind::File) })
+            Ok(Entry::new("hay", metadata(EntryKind::File)))
         })))
     }
 

@@ -196,7 +196,10 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     }
     match Certificates::default().load(settings) {
         Ok(Some(tls)) => {
-            findings.ok(format_args!("{shown} can be shown; clients may --pin {}", tls.pin()));
+            findings.ok(format_args!(
+                "{shown} can be shown; clients may --pin {}",
+                tls.pin().unwrap_or_default()
+            ));
             if let Some(left) = seconds_left(&tls).filter(|left| *left < SOON) {
                 let days = left / 86_400;
                 let what_to_do = "renew it, and send SIGHUP";

@@ -40,7 +40,7 @@ impl ServerLog {
     ) -> Result<Self, Failure> {
         let queue = messages.queued().map_err(|error| no_thread("the log", &error))?;
         let events = EventLog::new(format, queue);
-        let events = Arc::new(events.with_sessions(options.is_verbose()));
+        let events = Arc::new(events.sessions(options.is_verbose()));
         trace::start_in(&events, options);
         Ok(Self { events, messages: messages.clone(), is_quiet: options.is_quiet() })
     }

@@ -85,7 +85,8 @@ impl<'a> Running<'a> {
     pub(super) fn announce(&self, log: &ServerLog) {
         listening(&self.server).iter().for_each(|line| log.say(Level::Info, line));
         if let Some(tls) = self.tls.as_ref().filter(|_| self.plan.settings.tls.self_signed) {
-            log.say(Level::Info, &format_args!("clients know this server by --pin {}", tls.pin()));
+            let pin = tls.pin().unwrap_or_default();
+            log.say(Level::Info, &format_args!("clients know this server by --pin {pin}"));
         }
         self.kept.iter().for_each(Kept::tell);
         for line in self.plan.overridden().into_iter().chain(self.plan.lost(self.options)) {

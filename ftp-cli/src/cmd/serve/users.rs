@@ -99,10 +99,10 @@ impl Homes {
         let home = self.home(&user.root, user.quota, user.rights);
         let login = home
             .login(user.rights)
-            .with_tls(user.tls)
-            .with_mkdir_parents(user.mkdir_parents)
-            .with_mkdir_existing_ok(user.mkdir_existing_ok)
-            .with_limits(user.limits);
+            .tls(user.tls)
+            .mkdir_parents(user.mkdir_parents)
+            .mkdir_existing_ok(user.mkdir_existing_ok)
+            .limits(user.limits);
         self.table = self.table.user_with_hash(name, hash, login);
         self.users.insert(name.into(), home);
         self
@@ -131,7 +131,7 @@ impl Homes {
         limits: UserLimits,
     ) -> Self {
         let home = self.home(root, quota, rights);
-        self.table = self.table.anonymous(home.login(rights).with_limits(limits));
+        self.table = self.table.anonymous(home.login(rights).limits(limits));
         self.anonymous = Some(home);
         self
     }

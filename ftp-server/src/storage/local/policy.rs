@@ -14,6 +14,7 @@ pub(super) const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What of an upload is on the disk, and not only in memory, when it is reported as done.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum SyncPolicy {
     /// Nothing: the system writes when it likes. A power cut may leave an empty or short file
     /// under the new name.
@@ -33,6 +34,7 @@ pub enum SyncPolicy {
 /// Where a file stood before, it stays, and the cut upload goes. So does one that the user gave
 /// up by `ABOR`, one that the storage could not store, and one of an identity that many share.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum PartialPolicy {
     /// It stays for a day, hidden from everybody. `SIZE` tells the same user one byte less than
     /// came, so that a client that sent all of it still has something to send. The user resumes it

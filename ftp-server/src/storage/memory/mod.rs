@@ -34,7 +34,7 @@ const LONGEST: usize = 255;
 /// with for a day. There are no links. An upload shows when it is committed, an append too; whoever
 /// reads a file reads it as it was when it was opened.
 ///
-/// All of it together has a limit, 64 MiB unless [`with_limit`](Self::with_limit) says another:
+/// All of it together has a limit, 64 MiB unless [`limited`](Self::limited) says another:
 /// contents, also of uploads that go on and of files that are gone but still being read, and 256
 /// bytes and the name of each object. What would be more is `NoSpace`. A content that grows takes
 /// up to twice its size from the system.
@@ -85,7 +85,7 @@ impl MemoryStorage {
 
     /// An empty tree of at most `bytes`.
     #[must_use]
-    pub fn with_limit(bytes: u64) -> Self {
+    pub fn limited(bytes: u64) -> Self {
         let room = Room { limit: bytes, used: AtomicU64::new(0) };
         Self { room: Arc::new(room), ..Self::new() }
     }

@@ -187,7 +187,7 @@ fn attributes_are_kept() {
 
 #[test]
 fn all_of_it_has_a_limit_hf_01() {
-    let storage = MemoryStorage::with_limit(10_000);
+    let storage = MemoryStorage::limited(10_000);
     let left = || storage.space(&VirtualPath::root()).unwrap();
     storage.put(&path("f"), vec![b'o'; 4_000]).unwrap();
     assert_eq!(left(), 10_000 - 4_000 - OBJECT - 1);

@@ -4,6 +4,7 @@
 use std::error::Error as _;
 use std::fs;
 use std::net::TcpStream;
+use std::sync::Arc;
 
 use ftp_server::{ClientCertificates, Error, MemoryStorage, Rights, Server, Tls, TlsError};
 use ftp_tests::raw::RawSession;
@@ -68,7 +69,7 @@ fn what_is_wrong_with_a_pair_names_the_file_ht_23() {
 #[test]
 fn the_pin_is_that_of_the_key() {
     let pair = Authority::new().issue(Kind::SelfSigned);
-    assert_eq!(tls_of(&pair).pin(), pair.pin());
+    assert_eq!(tls_of(&pair).pin(), Some(pair.pin()));
     assert!(pair.pin().starts_with("sha256//"));
 }
 
@@ -202,5 +203,37 @@ fn the_floor_of_versions_is_kept_tl_27() {
         let version = lock[at..].split('"').nth(3).unwrap();
         let parts: Vec<u32> = version.split('.').map(|part| part.parse().unwrap()).collect();
         assert!(parts[..] >= floor[..], "{name} {version}");
+    }
+}
+
+#[test]
+fn a_configuration_of_the_embedder_is_served() {
+    let authority = Authority::new();
+    let pair = authority.issue(Kind::Good);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![pair.certificate()], pair.key())
+        .unwrap();
+    let given = Tls::from_config(Arc::new(config));
+    assert_eq!((given.pin(), given.certificate(), given.not_after()), (None, None, None));
+    let (certificate, key) = (pair.certificate_pem(), pair.key_pem());
+    let by_provider =
+        Tls::from_pem_with_provider(certificate.as_bytes(), key.as_bytes(), provider).unwrap();
+    for tls in [given, by_provider] {
+        let server = Server::builder()
+            .storage(MemoryStorage::new())
+            .user("u", "p", Rights::FULL)
+            .tls(tls)
+            .bind("127.0.0.1:0")
+            .unwrap();
+        let client = TlsClient::trusting(&authority);
+        let mut session = RawSession::secure(server.local_addr(), &client, "u", "p");
+        session.protect();
+        session.tls_upload(&client, "STOR a", b"protected");
+        assert_eq!(session.tls_download(&client, "RETR a"), b"protected");
+        assert_eq!(server.resumptions().missed, 0);
     }
 }

@@ -306,7 +306,7 @@ fn where_data_is_protected_it_has_to_be_or_not_tl_01_cm_68_cm_117_cx_03() {
 #[test]
 fn users_may_have_policies_of_their_own_tl_01() {
     let storage = || std::sync::Arc::new(MemoryStorage::new());
-    let login = |policy| Login::new(storage(), Rights::FULL).with_tls(policy);
+    let login = |policy| Login::new(storage(), Rights::FULL).tls(policy);
     let users = UserTable::new()
         .user("secret", "p", login(TlsPolicy::Required))
         .user("plain", "p", login(TlsPolicy::Off))

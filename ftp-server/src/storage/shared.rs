@@ -1,0 +1,102 @@
+//! A storage that several own.
+
+use std::sync::Arc;
+
+use super::{
+    Capabilities, Entries, Metadata, RoomFor, Source, Storage, StorageError, Upload, VirtualPath,
+    WriteMode,
+};
+
+/// For an embedder that keeps the storage of a server, to ask it later.
+impl<T: Storage + ?Sized> Storage for Arc<T> {
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
+
+    fn enter(&self) -> Result<(), StorageError> {
+        (**self).enter()
+    }
+
+    fn stat(&self, path: &VirtualPath) -> Result<Metadata, StorageError> {
+        (**self).stat(path)
+    }
+
+    fn check_directory(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        (**self).check_directory(path)
+    }
+
+    fn list(&self, path: &VirtualPath) -> Result<Entries, StorageError> {
+        (**self).list(path)
+    }
+
+    fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
+        (**self).read(path)
+    }
+
+    fn write(&self, path: &VirtualPath, mode: WriteMode) -> Result<Box<dyn Upload>, StorageError> {
+        (**self).write(path, mode)
+    }
+
+    fn write_as(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        user: &[u8],
+    ) -> Result<Box<dyn Upload>, StorageError> {
+        (**self).write_as(path, mode, user)
+    }
+
+    fn partial_size(&self, path: &VirtualPath, user: &[u8]) -> Result<u64, StorageError> {
+        (**self).partial_size(path, user)
+    }
+
+    fn forget_partial(&self, path: &VirtualPath, user: &[u8]) -> Result<(), StorageError> {
+        (**self).forget_partial(path, user)
+    }
+
+    fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        (**self).remove(path)
+    }
+
+    fn rmdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        (**self).rmdir(path)
+    }
+
+    fn mkdir(&self, path: &VirtualPath) -> Result<(), StorageError> {
+        (**self).mkdir(path)
+    }
+
+    fn rename(
+        &self,
+        from: &VirtualPath,
+        to: &VirtualPath,
+        replace: bool,
+    ) -> Result<(), StorageError> {
+        (**self).rename(from, to, replace)
+    }
+
+    fn set_times(&self, path: &VirtualPath, modified: i64) -> Result<Metadata, StorageError> {
+        (**self).set_times(path, modified)
+    }
+
+    fn chmod(&self, path: &VirtualPath, mode: u32) -> Result<Metadata, StorageError> {
+        (**self).chmod(path, mode)
+    }
+
+    fn space(&self, path: &VirtualPath) -> Result<u64, StorageError> {
+        (**self).space(path)
+    }
+
+    fn make_room(
+        &self,
+        path: &VirtualPath,
+        wanted: u64,
+        purpose: RoomFor,
+    ) -> Result<u64, StorageError> {
+        (**self).make_room(path, wanted, purpose)
+    }
+
+    fn quota(&self) -> Result<Option<u64>, StorageError> {
+        (**self).quota()
+    }
+}
