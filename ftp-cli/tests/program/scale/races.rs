@@ -1,6 +1,7 @@
 //! What changes under sessions while they work: links that lead out, and clients that vanish.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -212,11 +213,15 @@ fn resets_at_any_moment_of_every_transfer_at_scale_go_10_hd_15_hd_20() {
                 // The control connection as well, or alone.
                 2 => {
                     session.line(line);
-                    let is_reset_too = random.below(2) == 0;
-                    if is_reset_too {
+                    if random.below(2) == 0 {
                         data.reset();
+                        session.reset();
+                    } else {
+                        session.reset();
+                        // An end of data that the server sees before the reset is the end of a
+                        // whole file: it has to see the reset first, and then it ends both.
+                        drop(io::copy(&mut data.into_stream(), &mut io::sink()));
                     }
-                    session.reset();
                     session = log_in();
                     *counts.entry((line, 0)).or_insert(0) += 1;
                     continue;
