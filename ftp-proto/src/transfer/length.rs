@@ -22,7 +22,7 @@ pub struct TransferLength {
 }
 
 impl TransferLength {
-    /// So many bytes were moved from the beginning of the file, and nothing else is known.
+    /// A transfer of `moved` bytes from the beginning of the file, of which nothing else is known.
     #[must_use]
     pub const fn of(moved: u64) -> Self {
         Self { moved, offset: 0, announced: None, wanted: None, stored: None }
