@@ -2,7 +2,6 @@
 
 use std::error::Error as _;
 use std::io;
-use std::ops::{Deref, DerefMut};
 use std::process::ExitCode;
 
 use ftp_client::{CertificateFault, DataAttempt, Error, ErrorKind, Phase, TlsError, fxp};
@@ -131,111 +130,81 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command failed: its exit code, and a sentence for people. It is as wide as a pointer, since
-/// most of what is done here can fail and mostly does not.
+/// Why a command failed: its exit code, and a sentence for people.
 #[derive(Clone, Debug)]
-pub(crate) struct Failure(Box<Cause>);
-
-/// What is known of a failure.
-#[derive(Clone, Debug)]
-pub(crate) struct Cause {
+pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) message: String,
-    /// Whether to try further files over the same control connection would be no use.
+    /// Whether further files over the same control connection would fail, too.
     pub(crate) fatal: bool,
     /// The code of the server's reply, if that was what failed.
     pub(crate) code: Option<u16>,
     /// What took too long, of a timeout.
     pub(crate) phase: Option<Phase>,
-    /// Whether it may pass by itself, so that `--retry` tries again.
-    pub(crate) may_pass: bool,
-    /// Whether `--retry` tries once more, and anew from byte 0: what is here is of no use.
-    pub(crate) from_0: bool,
-    /// Whether `--json` was told already: it sums up what several items failed with.
+    pub(crate) recovery: Recovery,
+    /// Whether an event of `--json` has reported it already: it sums up several failures.
     pub(crate) told: bool,
     /// Whether the message names the server that it is about.
-    pub(crate) named: bool,
+    pub(crate) names_server: bool,
 }
 
-impl Deref for Failure {
-    type Target = Cause;
-
-    fn deref(&self) -> &Cause {
-        &self.0
-    }
-}
-
-impl DerefMut for Failure {
-    fn deref_mut(&mut self) -> &mut Cause {
-        &mut self.0
-    }
+/// What `--retry` can do about a failure.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Recovery {
+    /// It fails again however often it is tried.
+    Impossible,
+    /// It may pass by itself.
+    TryAgain,
+    /// The local bytes may be wrong, so that one more try starts from byte 0.
+    StartOver,
 }
 
 impl Failure {
+    /// A failure after which nothing more is done over the same control connection.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        let (message, from_0) = (message.into(), exit == Exit::Integrity);
-        let (fatal, may_pass, told, named) = (true, false, false, false);
-        let (code, phase) = (None, None);
-        let cause = Cause { exit, message, fatal, code, phase, may_pass, from_0, told, named };
-        Self(Box::new(cause))
+        Self {
+            exit,
+            message: message.into(),
+            fatal: true,
+            code: None,
+            phase: None,
+            recovery: match exit {
+                Exit::Integrity => Recovery::StartOver,
+                _ => Recovery::Impossible,
+            },
+            told: false,
+            names_server: false,
+        }
     }
 
-    /// The same, of which others on the same control connection need not be in fear.
-    pub(crate) fn alone(self) -> Self {
-        self.fatal_if(false)
+    /// A failure of one file or line, which says nothing about the next.
+    pub(crate) fn item(exit: Exit, message: impl Into<String>) -> Self {
+        Self { fatal: false, ..Self::new(exit, message) }
     }
 
-    /// The same, which is the end for others on the same control connection, too, or is not.
-    pub(crate) fn fatal_if(mut self, fatal: bool) -> Self {
-        self.fatal = fatal;
-        self
+    /// The same, which `--retry` does not try again.
+    pub(crate) fn never_retried(self) -> Self {
+        Self { recovery: Recovery::Impossible, ..self }
     }
 
-    /// The same, which no further try mends.
-    pub(crate) fn for_good(mut self) -> Self {
-        (self.may_pass, self.from_0) = (false, false);
-        self
-    }
-
-    /// The same with another exit code.
-    pub(crate) fn ending(mut self, exit: Exit) -> Self {
-        self.exit = exit;
-        self
-    }
-
-    /// The same in other words.
-    pub(crate) fn saying(mut self, message: String) -> Self {
-        self.message = message;
-        self
-    }
-
-    /// Only the words.
-    pub(crate) fn into_message(self) -> String {
-        self.0.message
-    }
-
-    /// Whether the control connection is of no more use. One that a signal cut short is: it parts
-    /// in order.
+    /// Whether the control connection is of no more use. A signal leaves it in order.
     pub(crate) fn is_end_of_connection(&self) -> bool {
         self.fatal && self.exit != Exit::Interrupted
     }
 
     /// Says what it was about, in front.
     pub(crate) fn about(self, what: impl std::fmt::Display) -> Self {
-        let message = format!("{what}: {}", self.message);
-        self.saying(message)
+        Self { message: format!("{what}: {}", self.message), ..self }
     }
 
-    /// Says which URL it was about, in front. Whoever reads only this line has to know the server.
-    pub(crate) fn of(self, url: &FtpUrl) -> Self {
-        let mut failure = self.about(url);
-        failure.named = true;
-        failure
+    /// Says which URL it was about, in front, and so which server.
+    pub(crate) fn about_url(self, url: &FtpUrl) -> Self {
+        Self { names_server: true, ..self.about(url) }
     }
 
-    /// As [`about`](Self::about), unless it says which server it is about.
-    pub(crate) fn about_unnamed(self, what: impl std::fmt::Display) -> Self {
-        if self.named { self } else { self.about(what) }
+    /// As [`about`](Self::about), unless it names a server already.
+    pub(crate) fn about_unless_named(self, what: impl std::fmt::Display) -> Self {
+        if self.names_server { self } else { self.about(what) }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -252,7 +221,7 @@ impl Failure {
     pub(crate) fn output(error: &io::Error) -> Self {
         let failure = Self::local("standard output", error);
         match error.kind() {
-            io::ErrorKind::BrokenPipe => failure.ending(Exit::BrokenPipe),
+            io::ErrorKind::BrokenPipe => Self { exit: Exit::BrokenPipe, ..failure },
             _ => failure,
         }
     }
@@ -269,7 +238,7 @@ impl Failure {
         match reply.code().value() {
             534 => {
                 failure.exit = Exit::Tls;
-                failure.may_pass = false;
+                failure.recovery = Recovery::Impossible;
                 failure.message.push_str("; the server wants TLS: ftpes://, or --tls explicit");
             }
             530 | 331 | 332 => failure.exit = Exit::Login,
@@ -288,27 +257,11 @@ impl From<Error> for Failure {
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         let exit = Exit::from(error.kind());
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            let text = error.to_string();
-            if !message.ends_with(&text) {
-                message.push_str(": ");
-                message.push_str(&text);
-            }
-            cause = error.source();
-        }
-        message.push_str(advice(error));
-        if exit == Exit::Data {
-            message.push_str("; the control connection works: ");
-            message.push_str(match error {
-                Error::DataConnection(attempts) if attempts.iter().any(has_another_host) => {
-                    "--passive-address has the rules"
-                }
-                _ => "--active, --passive or --epsv never may find a way",
-            });
-            message.push_str(", and ftp-cli doctor looks for the cause");
-        }
+        let code = error.reply().map(|reply| reply.code().value());
+        let phase = match error {
+            Error::Timeout(phase) => Some(*phase),
+            _ => None,
+        };
         let fatal = match error {
             // What is full stays full for the next file.
             Error::Refused(_, reply) => {
@@ -316,11 +269,6 @@ impl From<&Error> for Failure {
             }
             Error::Argument(_) | Error::Incomplete { .. } | Error::ListingCut(_) => false,
             _ => true,
-        };
-        let code = error.reply().map(|reply| reply.code().value());
-        let phase = match error {
-            Error::Timeout(phase) => Some(*phase),
-            _ => None,
         };
         let may_pass = match exit {
             Exit::Network => true,
@@ -331,10 +279,8 @@ impl From<&Error> for Failure {
             Exit::Timeout => phase != Some(Phase::Overall),
             _ => false,
         };
-        let mut failure = Self::new(exit, message);
-        (failure.fatal, failure.may_pass) = (fatal, may_pass);
-        (failure.code, failure.phase) = (code, phase);
-        failure
+        let failure = Self { fatal, code, phase, ..Self::new(exit, message_of(error)) };
+        if may_pass { Self { recovery: Recovery::TryAgain, ..failure } } else { failure }
     }
 }
 
@@ -347,10 +293,36 @@ impl From<&fxp::Error> for Failure {
         };
         let message = error.to_string();
         match error.is_about_the_way() {
-            true => last.saying(message).ending(Exit::Data).fatal_if(true),
-            false => last.saying(message),
+            true => Self { exit: Exit::Data, message, fatal: true, ..last },
+            false => Self { message, ..last },
         }
     }
+}
+
+/// The error and its causes, with what the user can do about it.
+fn message_of(error: &Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !message.ends_with(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+        cause = error.source();
+    }
+    message.push_str(advice(error));
+    if Exit::from(error.kind()) == Exit::Data {
+        message.push_str("; the control connection works: ");
+        message.push_str(match error {
+            Error::DataConnection(attempts) if attempts.iter().any(has_another_host) => {
+                "--passive-address has the rules"
+            }
+            _ => "--active, --passive or --epsv never may find a way",
+        });
+        message.push_str(", and ftp-cli doctor looks for the cause");
+    }
+    message
 }
 
 /// What an option can do about it.
@@ -472,11 +444,12 @@ mod tests {
             (Error::Local(io::ErrorKind::StorageFull.into()), false),
         ] {
             let failure = Failure::from(&error);
-            assert_eq!(failure.may_pass, want, "{error}");
+            assert_eq!(failure.recovery == Recovery::TryAgain, want, "{error}");
             assert_eq!(failure.code, error.reply().map(|reply| reply.code().value()));
             assert_eq!(failure.phase.is_some(), failure.exit == Exit::Timeout);
         }
-        assert!(!Failure::login(&Error::Refused(Verb::Pass, reply(530))).may_pass);
+        let failure = Failure::login(&Error::Refused(Verb::Pass, reply(530)));
+        assert_eq!(failure.recovery, Recovery::Impossible);
     }
 
     #[test]

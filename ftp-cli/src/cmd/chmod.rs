@@ -28,7 +28,7 @@ fn became(is_set: bool) -> Result<Outcome, Failure> {
         false => {
             let message = "the server does not tell the mode that MODE would change; \
                  an octal one needs no other";
-            Err(Failure::new(Exit::Unsupported, message).alone())
+            Err(Failure::item(Exit::Unsupported, message))
         }
     }
 }
@@ -62,7 +62,7 @@ impl Mode {
         let text = String::from_utf8_lossy(text);
         Self::parse(&text).ok_or_else(|| {
             let known = "644, 0755, u+w, go-rwx, a=r,u+x are";
-            Failure::usage(format!("\"{text}\" is not a mode; {known}")).alone()
+            Failure::item(Exit::Usage, format!("\"{text}\" is not a mode; {known}"))
         })
     }
 

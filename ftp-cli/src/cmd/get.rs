@@ -16,7 +16,7 @@ use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
 use crate::display::shown;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Recovery};
 use crate::options::Options;
 use crate::options::urls;
 use crate::report::jobs::NoConnection;
@@ -237,7 +237,7 @@ impl Worker for Getter<'_, '_> {
         let login = (server(item), item.url.user().map(<[u8]>::to_vec));
         match doors.enter(login, || sessions.client(&item.url).map(drop)) {
             // The tries are in what comes next.
-            Err(NoConnection::Failed(failure)) if failure.may_pass => Ok(()),
+            Err(NoConnection::Failed(failure)) if failure.recovery == Recovery::TryAgain => Ok(()),
             connected => connected,
         }
     }
@@ -266,7 +266,7 @@ impl Worker for Getter<'_, '_> {
         self.last = Some(failure.clone());
         // Only this one has failed with other servers, unless nothing goes on any more.
         let is_over = failure.exit == Exit::Interrupted || failure.phase == Some(Phase::Overall);
-        lock(self.tally).failed(failure.fatal_if(is_over), &about(item))
+        lock(self.tally).failed(Failure { fatal: is_over, ..failure }, &about(item))
     }
 
     fn end(self: Box<Self>) {

@@ -56,7 +56,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         // What was printed would be printed again.
         let is_silent = lister.shown == 0;
         let listed = listed.map_err(|failure| failure.about(&url));
-        listed.map_err(|failure| if is_silent { failure } else { failure.for_good() })
+        listed.map_err(|failure| if is_silent { failure } else { failure.never_retried() })
     });
     let done = lister.finish(listed, &url);
     sessions.quit(done.as_ref().err().filter(|failure| failure.fatal));
@@ -291,10 +291,10 @@ impl Lister {
         self.shown += 1;
         self.messages.say(format_args!("left out, {why}"));
         self.left_out.get_or_insert_with(|| match self.how.recursive {
-            true => Failure::new(Exit::Partial, "not all of the tree was listed").alone(),
+            true => Failure::item(Exit::Partial, "not all of the tree was listed"),
             false => {
                 let message = "the listing holds lines that are no entries";
-                Failure::new(Exit::Protocol, message).alone()
+                Failure::item(Exit::Protocol, message)
             }
         });
     }

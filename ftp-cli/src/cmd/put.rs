@@ -20,7 +20,7 @@ use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
 use crate::display::{shown, shown_path};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Recovery};
 use crate::options::Options;
 use crate::options::urls;
 use crate::report::jobs::{self, Doors, NoConnection, Worker};
@@ -255,7 +255,7 @@ impl Worker for Putter<'_, '_> {
         self.place = None;
         match self.doors.enter((), || self.sessions.client_as_it_is(self.url).map(drop)) {
             // The tries are in what comes next.
-            Err(NoConnection::Failed(failure)) if failure.may_pass => Ok(()),
+            Err(NoConnection::Failed(failure)) if failure.recovery == Recovery::TryAgain => Ok(()),
             connected => connected,
         }
     }
@@ -283,7 +283,7 @@ impl Worker for Putter<'_, '_> {
         let item = self.item(number);
         let failure = match failure.exit {
             Exit::Local => failure.about(item.shown()),
-            _ => failure.about_unnamed(format_args!("{} to {}", item.shown(), self.url)),
+            _ => failure.about_unless_named(format_args!("{} to {}", item.shown(), self.url)),
         };
         self.last = Some(failure.clone());
         lock(self.tally).failed(failure, &item.about(self.url))

@@ -11,7 +11,7 @@ use crate::console::output::ResultLines;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::options::Options;
 use crate::options::urls;
 use crate::report::events::Events;
@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let there = enter(client, &url);
     match there {
         Err(failure) => {
-            let _ = tally.failed(failure.fatal_if(true), &|error| error);
+            let _ = tally.failed(Failure { fatal: true, ..failure }, &|error| error);
         }
         Ok(()) => {
             for command in &commands {
@@ -68,9 +68,9 @@ pub(super) fn command(line: &[u8]) -> Result<RawCommand, Failure> {
         let verb = line.split(|byte| *byte == b' ').next().unwrap_or_default();
         let verb = verb.get(..verb.len().min(16)).unwrap_or_default();
         if urls::may_hold_password(line) {
-            return Failure::usage(format!("quote: not a command: {error}")).alone();
+            return Failure::item(Exit::Usage, format!("quote: not a command: {error}"));
         }
-        Failure::usage(format!("quote {}: {error}", Escaped(verb))).alone()
+        Failure::item(Exit::Usage, format!("quote {}: {error}", Escaped(verb)))
     })
 }
 
@@ -105,7 +105,8 @@ pub(super) fn quote(
     print(&reply, lines, events)?;
     match reply.code().severity() {
         Severity::Transient | Severity::Permanent => {
-            Err(Failure::from(Error::Refused(command.verb(), reply)).alone())
+            let failure = Failure::from(Error::Refused(command.verb(), reply));
+            Err(Failure { fatal: false, ..failure })
         }
         _ => {
             let text = reply.lines().collect::<Vec<_>>().join(&b'\n');

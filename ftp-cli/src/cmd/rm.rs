@@ -263,7 +263,7 @@ impl Tree<'_> {
 
     /// Something stays, for a reason of ours.
     fn keep(&mut self, path: &[u8], why: &str) -> Result<bool, Failure> {
-        self.failed(path, Failure::new(Exit::Unsupported, why).alone())
+        self.failed(path, Failure::item(Exit::Unsupported, why))
     }
 
     /// Something stays.
@@ -286,7 +286,7 @@ impl Tree<'_> {
         let failures = self.failures;
         let message = format!("{removed} objects removed, {failures} not");
         let exit = if removed > 0 { Exit::Partial } else { last.exit };
-        Err(last.saying(message).ending(exit))
+        Err(Failure { exit, message, ..last })
     }
 }
 

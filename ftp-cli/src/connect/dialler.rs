@@ -166,7 +166,7 @@ impl Dialler {
                  {VARIABLE} and --password-file keep it from them"
             ));
         }
-        let named = |failure: Failure| failure.of(url);
+        let named = |failure: Failure| failure.about_url(url);
         if self.left() == Some(Duration::ZERO) {
             return Err(named(Error::Timeout(Phase::Overall).into()));
         }

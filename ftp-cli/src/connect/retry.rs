@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::console::messages::Messages;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
-use crate::exit::Failure;
+use crate::exit::{Failure, Recovery};
 use crate::options::Options;
 use crate::options::values;
 use crate::report::events::Events;
@@ -122,11 +122,16 @@ impl Tries {
         about: &dyn Fn(Object) -> Object,
     ) -> Result<(), Failure> {
         let is_cancelled = witness.canceller.is_some_and(Canceller::is_cancelled);
-        let helps = failure.may_pass || failure.from_0 && !self.anew;
+        let helps = match failure.recovery {
+            Recovery::Impossible => false,
+            Recovery::TryAgain => true,
+            // Once more, not for ever.
+            Recovery::StartOver => !self.anew,
+        };
         if self.made >= self.wanted.more || is_cancelled || !helps {
             return Err(failure);
         }
-        self.anew |= failure.from_0;
+        self.anew |= failure.recovery == Recovery::StartOver;
         self.made += 1;
         let pause = self.wanted.pause(self.made);
         let next = self.made + 1;
@@ -150,7 +155,7 @@ mod tests {
     use super::*;
     use crate::exit::Exit;
 
-    fn tries(more: u32, failures: &[(Exit, bool)]) -> (Vec<bool>, Option<Exit>) {
+    fn tries(more: u32, failures: &[(Exit, Recovery)]) -> (Vec<bool>, Option<Exit>) {
         let messages = Messages::new(std::io::sink(), false);
         let events = Events::default();
         let witness =
@@ -161,10 +166,8 @@ mod tests {
         let done = retrying.persist(&witness, &|object| object, |anew| {
             anews.push(anew);
             match left.next() {
-                Some((exit, may_pass)) => {
-                    let mut failure = Failure::new(*exit, "no");
-                    failure.may_pass = *may_pass;
-                    Err(failure)
+                Some((exit, recovery)) => {
+                    Err(Failure { recovery: *recovery, ..Failure::new(*exit, "no") })
                 }
                 None => Ok(()),
             }
@@ -174,9 +177,9 @@ mod tests {
 
     #[test]
     fn only_what_may_pass_is_tried_again_and_a_short_file_once_from_0() {
-        let busy = (Exit::Temporary, true);
-        let refused = (Exit::Refused, false);
-        let short = (Exit::Integrity, false);
+        let busy = (Exit::Temporary, Recovery::TryAgain);
+        let refused = (Exit::Refused, Recovery::Impossible);
+        let short = (Exit::Integrity, Recovery::StartOver);
         for (more, failures, want_tries, want) in [
             (0, &[busy][..], &[false][..], Some(Exit::Temporary)),
             (2, &[busy], &[false, false], None),

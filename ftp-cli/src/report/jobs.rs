@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::exit::Failure;
+use crate::exit::{Failure, Recovery};
 
 /// Why a worker has no connection for an item.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl<K: Eq + Hash> Doors<K> {
                 Ok(())
             }
             Err(failure) => {
-                if !failure.may_pass {
+                if failure.recovery != Recovery::TryAgain {
                     *first = Door::Shut(failure.clone());
                 }
                 Err(NoConnection::Failed(failure))
@@ -325,7 +325,7 @@ mod tests {
         let refused = || Err(Failure::new(Exit::Login, "530 no"));
         let broken = || {
             let mut failure = Failure::new(Exit::Network, "reset");
-            failure.may_pass = true;
+            failure.recovery = Recovery::TryAgain;
             Err(failure)
         };
         assert!(matches!(doors.enter("a", broken), Err(NoConnection::Failed(_))));

@@ -83,7 +83,7 @@ impl<'a> Tally<'a> {
             _ if done > 0 => Exit::Partial,
             exit => exit,
         };
-        Err(last.saying(message).ending(exit))
+        Err(Failure { exit, message, ..last })
     }
 }
 
@@ -95,7 +95,7 @@ mod tests {
     fn partial_is_when_some_were_done() {
         let messages = Messages::new(std::io::sink(), false);
         let events = Events::default();
-        let failure = |exit, fatal| Failure::new(exit, "no").fatal_if(fatal);
+        let failure = |exit, fatal| Failure { fatal, ..Failure::new(exit, "no") };
         for (all, done, failures, want, words) in [
             (1, 0, &[(Exit::Refused, false)][..], Exit::Refused, "no"),
             (3, 2, &[(Exit::Refused, false)], Exit::Partial, "2 of 3 files sent, 1 failed, 0 not"),

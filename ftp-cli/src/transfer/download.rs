@@ -118,7 +118,7 @@ impl Downloading<'_, '_> {
                 if failure.exit == Exit::Integrity {
                     sink.discard();
                 }
-                return Err(if self.begun { failure.for_good() } else { failure });
+                return Err(if self.begun { failure.never_retried() } else { failure });
             }
         };
         if let Some(time) = time.and_then(local_time) {
@@ -141,7 +141,7 @@ impl Downloading<'_, '_> {
         let time = entry.and_then(|entry| entry.modified).map(|modified| modified.time);
         time.ok_or_else(|| {
             let message = "--preserve: the server does not tell when the file was modified";
-            Failure::new(Exit::Unsupported, message).alone()
+            Failure::item(Exit::Unsupported, message)
         })
     }
 
@@ -184,7 +184,11 @@ impl Downloading<'_, '_> {
                                 file.restore_repeated();
                             }
                             let failure = cut(failure, sink, bytes);
-                            Err(if is_stream && bytes > 0 { failure.for_good() } else { failure })
+                            Err(if is_stream && bytes > 0 {
+                                failure.never_retried()
+                            } else {
+                                failure
+                            })
                         }
                     };
                 }
@@ -242,7 +246,7 @@ impl Downloading<'_, '_> {
         match self.client.modified(path) {
             Ok(Some(now)) if now != then => {
                 let message = "the file on the server changed while it was continued";
-                Err(Failure::new(Exit::Integrity, message).alone())
+                Err(Failure::item(Exit::Integrity, message))
             }
             _ => Ok(()),
         }

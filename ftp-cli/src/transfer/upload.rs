@@ -177,7 +177,7 @@ impl Uploading<'_, '_> {
             verify::check_size(self.client, path, size, Verify::BestEffort)?;
         }
         let finished = self.finish(done, size, checksum, modified);
-        finished.map_err(|failure| if settings.append { failure.for_good() } else { failure })
+        finished.map_err(|failure| if settings.append { failure.never_retried() } else { failure })
     }
 
     /// Where to begin with a file, `regular` if it is one, and how.
@@ -185,7 +185,7 @@ impl Uploading<'_, '_> {
         let settings = self.context.settings;
         let (offset, is_named) = match (settings.resume, regular) {
             (true, None) => {
-                return Err(Failure::usage("--continue needs a regular file").alone());
+                return Err(Failure::item(Exit::Usage, "--continue needs a regular file"));
             }
             (true, Some(_)) if anew => (0, false),
             (true, Some(here)) => self.offset(here)?,
@@ -224,8 +224,8 @@ impl Uploading<'_, '_> {
             return Ok(());
         }
         let message = "changed while it was sent; --verify none accepts that";
-        let failure = Failure::new(Exit::Integrity, message).alone();
-        Err(if settings.append { failure.for_good() } else { failure })
+        let failure = Failure::item(Exit::Integrity, message);
+        Err(if settings.append { failure.never_retried() } else { failure })
     }
 
     /// Where to go on: after what the server has, unless that is known not to be the beginning of
@@ -236,7 +236,7 @@ impl Uploading<'_, '_> {
             Uploaded::Longer(there) => {
                 let length = here.len();
                 let message = format!("the server's file is longer: {there} bytes, not {length}");
-                Err(Failure::new(Exit::Integrity, message).alone().for_good())
+                Err(Failure::item(Exit::Integrity, message).never_retried())
             }
             Uploaded::Older => {
                 let name = self.remote.name;
@@ -265,7 +265,7 @@ impl Uploading<'_, '_> {
             return Ok(false);
         }
         let message = "--no-clobber: the server does not tell whether the file is there";
-        Err(Failure::new(Exit::Unsupported, message).alone())
+        Err(Failure::item(Exit::Unsupported, message))
     }
 
     /// Begins the upload, by parts of the path if the server does not know it as a whole, and goes
@@ -331,7 +331,7 @@ impl Uploading<'_, '_> {
             match self.remote.place.enter(self.client, &error)? {
                 Entered::There => {}
                 Entered::Nowhere => return Err(error.into()),
-                Entered::HalfWay => return Err(Failure::from(error).fatal_if(true)),
+                Entered::HalfWay => return Err(Failure { fatal: true, ..Failure::from(error) }),
             }
         }
     }
@@ -339,10 +339,10 @@ impl Uploading<'_, '_> {
     /// What an upload that had begun failed with.
     fn broken(&mut self, error: Error, source: &Source<'_>) -> Failure {
         let failure = match error {
-            Error::Local(error) => local(&error).fatal_if(!self.client.is_settled()),
+            Error::Local(error) => Failure { fatal: !self.client.is_settled(), ..local(&error) },
             error => error.into(),
         };
-        let failure = if source.is_spent() { failure.for_good() } else { failure };
+        let failure = if source.is_spent() { failure.never_retried() } else { failure };
         if self.context.settings.append { added(failure) } else { failure }
     }
 
@@ -382,7 +382,7 @@ impl Uploading<'_, '_> {
             (true, Some(name)) => name.clone(),
             (true, None) if matches!(settings.verify, Verify::Size | Verify::Hash) => {
                 let message = "--verify: the server does not tell the name that it chose";
-                return Err(Failure::new(Exit::Unsupported, message).alone());
+                return Err(Failure::item(Exit::Unsupported, message));
             }
             (true, None) => return Ok(done),
         };
@@ -423,7 +423,7 @@ impl Uploading<'_, '_> {
             "the server does not keep names that are not UTF-8: it stored {}",
             shown(&entry.name)
         );
-        Err(Failure::new(Exit::Integrity, message).alone().for_good())
+        Err(Failure::item(Exit::Integrity, message).never_retried())
     }
 
     /// `--preserve`: has the server store the time of the local file.
@@ -432,7 +432,7 @@ impl Uploading<'_, '_> {
         let seconds = since.and_then(|since| i64::try_from(since.as_secs()).ok());
         let Some(time) = seconds.and_then(TimeVal::from_unix_seconds) else {
             let message = "--preserve: the local file has no time that FTP can carry";
-            return Err(Failure::new(Exit::Local, message).alone());
+            return Err(Failure::item(Exit::Local, message));
         };
         match self.client.set_modified(path, time) {
             Ok(_) => Ok(()),
@@ -440,7 +440,7 @@ impl Uploading<'_, '_> {
                 let message = format!(
                     "--preserve: the file is there, and its time is not: {verb} refused: {reply}"
                 );
-                let mut failure = Failure::new(Exit::Unsupported, message).alone();
+                let mut failure = Failure::item(Exit::Unsupported, message);
                 failure.code = Some(reply.code().value());
                 Err(failure)
             }
@@ -453,7 +453,7 @@ impl Uploading<'_, '_> {
 /// try would add it again.
 fn added(mut failure: Failure) -> Failure {
     failure.message.push_str("; how much was added to the file is not known");
-    failure.for_good()
+    failure.never_retried()
 }
 
 fn begin<'a>(
@@ -505,5 +505,5 @@ pub(crate) fn is_unchanged(before: &Metadata, now: &Metadata) -> bool {
 }
 
 pub(crate) fn local(error: &io::Error) -> Failure {
-    Failure::new(Exit::Local, error.to_string()).alone()
+    Failure::item(Exit::Local, error.to_string())
 }

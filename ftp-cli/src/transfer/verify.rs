@@ -33,7 +33,7 @@ impl Verified {
 pub(crate) fn checksum(client: &mut Client) -> Result<Checksum, Failure> {
     Checksum::for_server(client)?.ok_or_else(|| {
         let message = "--verify hash: the server computes no digest that is known here";
-        Failure::new(Exit::Unsupported, message).alone()
+        Failure::item(Exit::Unsupported, message)
     })
 }
 
@@ -50,9 +50,9 @@ pub(crate) fn compare_digest(
     client.compare_hash(path, ours).map_err(|error| match error {
         Error::Refused(..) | Error::Unsupported(_) => {
             let message = format!("--verify hash: {}", Failure::from(&error).message);
-            Failure::new(Exit::Unsupported, message).alone()
+            Failure::item(Exit::Unsupported, message)
         }
-        Error::Mismatch { .. } => Failure::from(&error).alone(),
+        Error::Mismatch { .. } => Failure { fatal: false, ..Failure::from(&error) },
         error => error.into(),
     })
 }
@@ -85,7 +85,7 @@ pub(crate) fn check_size(
         None if verify == Verify::Size => {
             let path = shown(path);
             let message = format!("--verify size: the server does not tell the size of {path}");
-            Err(Failure::new(Exit::Unsupported, message).alone())
+            Err(Failure::item(Exit::Unsupported, message))
         }
         None => Ok(Verified::None),
     }
@@ -93,5 +93,5 @@ pub(crate) fn check_size(
 
 pub(crate) fn wrong_size(bytes: u64, size: u64) -> Failure {
     let message = format!("size mismatch: {bytes} bytes here, {size} on the server");
-    Failure::new(Exit::Integrity, message).alone()
+    Failure::item(Exit::Integrity, message)
 }

@@ -72,7 +72,7 @@ impl Count {
             _ if done > 0 => Exit::Partial,
             exit => exit,
         };
-        Err(last.saying(counts).ending(exit))
+        Err(Failure { exit, message: counts, ..last })
     }
 }
 

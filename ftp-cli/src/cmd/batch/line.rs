@@ -1,6 +1,6 @@
 //! The lines of a batch: words as a shell has them, and the commands that they make.
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::options::values;
 
 /// What a line asks for. Names are bytes.
@@ -45,7 +45,7 @@ pub(super) const USAGES: [(&str, &str); 13] = [
 ///
 /// `Usage`: a quote that is not closed, a `\` at the end.
 pub(super) fn words(line: &[u8]) -> Result<Vec<Vec<u8>>, Failure> {
-    let wrong = |what: &str| Err(Failure::usage(what).alone());
+    let wrong = |what: &str| Err(Failure::item(Exit::Usage, what));
     let mut words = Vec::new();
     let mut word = None::<Vec<u8>>;
     let mut rest = line.iter();
@@ -132,19 +132,19 @@ impl Order {
         let Some((_, usage)) = USAGES.iter().find(|(known, _)| *known == name) else {
             if crate::options::urls::may_hold_password(name.as_bytes()) {
                 let message = "no such command (not shown: it may hold a password)";
-                return Err(Failure::usage(message).alone());
+                return Err(Failure::item(Exit::Usage, message));
             }
             let name = crate::display::shown(name.as_bytes());
             let hint = match values::nearest(&name, USAGES.iter().map(|(known, _)| *known)) {
                 Some(near) => format!("did you mean {near}?"),
                 None => "ftp-cli help batch lists them".to_owned(),
             };
-            return Err(Failure::usage(format!("there is no command {name}; {hint}")).alone());
+            return Err(Failure::item(Exit::Usage, format!("there is no command {name}; {hint}")));
         };
         let mut words = Words { flags: Vec::new(), words: words.collect() };
         if name != "quote" && words.words.iter().any(|word| crate::options::urls::is_url(word)) {
             let message = "a line of a batch takes paths on its server, and no URL";
-            return Err(Failure::usage(message).alone());
+            return Err(Failure::item(Exit::Usage, message));
         }
         let order = match name.as_str() {
             "ls" => words.takes(b"laR"),
@@ -154,7 +154,7 @@ impl Order {
         }
         .then(|| words.order(&name))
         .flatten();
-        order.map(Some).ok_or_else(|| Failure::usage(format!("the form is: {usage}")).alone())
+        order.map(Some).ok_or_else(|| Failure::item(Exit::Usage, format!("the form is: {usage}")))
     }
 }
 
@@ -313,7 +313,7 @@ mod tests {
             ("frobnicate", "help batch"),
             ("\u{1b}[2J", "\\x1b[2J"),
         ] {
-            let message = Order::parse(line.as_bytes()).unwrap_err().into_message();
+            let message = Order::parse(line.as_bytes()).unwrap_err().message;
             assert!(message.contains(words), "{line}: {message}");
         }
     }

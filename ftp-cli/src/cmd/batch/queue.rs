@@ -51,10 +51,10 @@ impl<'a> Queue<'a> {
     pub(super) fn act(&mut self, number: usize, order: &Order) -> Result<(), Failure> {
         if let Some(line) = self.failed_cd.filter(|_| order.is_relative()) {
             let message = format!("not tried: line {line} did not lead to where this is meant");
-            return Err(Failure::new(Exit::Refused, message).alone());
+            return Err(Failure::item(Exit::Refused, message));
         }
         if let Err(failure) = self.client() {
-            return Err(failure.fatal_if(true));
+            return Err(Failure { fatal: true, ..failure });
         }
         if order.may_enter() && self.returns.is_none() {
             self.returns = Some(self.client()?.pwd().is_ok());
@@ -76,7 +76,7 @@ impl<'a> Queue<'a> {
         }
         done.map_err(|failure| match failure.is_signal() {
             true => failure,
-            false => failure.alone(),
+            false => Failure { fatal: false, ..failure },
         })
     }
 
@@ -129,7 +129,7 @@ impl<'a> Queue<'a> {
             Order::Cd(path) => self.cd(number, path),
             Order::Ascii if self.counts_bytes() => {
                 let message = "ascii changes bytes, which --continue and --verify count";
-                Err(Failure::usage(message).alone())
+                Err(Failure::item(Exit::Usage, message))
             }
             Order::Ascii => {
                 self.representation = RepresentationType::Ascii;
@@ -244,14 +244,14 @@ impl<'a> Queue<'a> {
     }
 
     fn get(&mut self, number: usize, path: &[u8], local: Option<&[u8]>) -> Result<(), Failure> {
-        Pathname::new(path).map_err(|error| Failure::usage(error.to_string()).alone())?;
+        Pathname::new(path).map_err(|error| Failure::item(Exit::Usage, error.to_string()))?;
         let settings = self.context.settings;
         let target = Target::find(local.map(OsStr::from_bytes), path, settings.create_directories)
-            .map_err(Failure::alone)?;
+            .map_err(|failure| Failure { fatal: false, ..failure })?;
         let is_file = matches!(target, Target::File(_));
         if (settings.resume || settings.preserve || settings.in_place) && !is_file {
             let message = "--continue, --preserve and --in-place need a regular local file";
-            return Err(Failure::usage(message).alone());
+            return Err(Failure::item(Exit::Usage, message));
         }
         let name = shown(path);
         let here = target.name().to_vec();
@@ -274,7 +274,7 @@ impl<'a> Queue<'a> {
     fn put(&mut self, number: usize, local: &[u8], path: Option<&[u8]>) -> Result<(), Failure> {
         if self.is_full {
             let message = "not tried: the server has no space left for uploads";
-            return Err(Failure::new(Exit::Temporary, message).alone());
+            return Err(Failure::item(Exit::Temporary, message));
         }
         let here = shown(local);
         let named = |failure: Failure| failure.about(&here);
@@ -284,7 +284,8 @@ impl<'a> Queue<'a> {
             Some(path) if path.ends_with(b"/") => path::join(path, name),
             Some(path) => path.to_vec(),
         };
-        let file = put::open(OsStr::from_bytes(local)).map_err(|failure| named(failure).alone())?;
+        let opened = put::open(OsStr::from_bytes(local));
+        let file = opened.map_err(|failure| Failure { fatal: false, ..named(failure) })?;
         let is_regular = put::is_regular(&file);
         let name = shown(&path);
         let about = |object: Object| {
@@ -340,7 +341,7 @@ fn drop_broken<T>(sessions: &mut Sessions<'_>, url: &FtpUrl, done: &Result<T, Fa
 fn is_named(path: &[u8]) -> Result<(), Failure> {
     match path::split(path).1 {
         b"" | b"." | b".." => {
-            Err(Failure::usage("this has no name at its end; nothing is done to it").alone())
+            Err(Failure::item(Exit::Usage, "this has no name at its end; nothing is done to it"))
         }
         _ => Ok(()),
     }

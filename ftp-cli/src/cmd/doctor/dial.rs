@@ -243,9 +243,9 @@ pub(super) fn refused_again(error: &Error) -> Result<(Diagnosis, String), Failur
         Exit::Interrupted | Exit::Local | Exit::Usage => Err(failure),
         _ if failure.phase == Some(Phase::Overall) => Err(failure),
         Exit::Login | Exit::Temporary | Exit::Refused => {
-            Ok((Diagnosis::LoginAgain, failure.into_message()))
+            Ok((Diagnosis::LoginAgain, failure.message))
         }
-        _ => Ok((Diagnosis::ConnectionLost, failure.into_message())),
+        _ => Ok((Diagnosis::ConnectionLost, failure.message)),
     }
 }
 

@@ -102,7 +102,7 @@ impl Far<'_> {
             return Ok(());
         }
         let why = "the server does not keep names that are not UTF-8";
-        Err(Failure::new(Exit::Refused, format!("{}: {why}", shown(path))).alone())
+        Err(Failure::item(Exit::Refused, format!("{}: {why}", shown(path))))
     }
 
     fn make(&mut self, path: &[u8]) -> Result<(), Failure> {
@@ -142,7 +142,7 @@ impl Far<'_> {
                         "{}: shown as a directory, and maybe a link: left alone",
                         shown(path)
                     );
-                    return Err(Failure::new(Exit::Refused, message).alone());
+                    return Err(Failure::item(Exit::Refused, message));
                 }
                 Ok(false)
             }
@@ -158,7 +158,7 @@ impl Far<'_> {
         set.map(drop).map_err(|error| {
             let failure = about(path, &error);
             let message = format!("{}; it was copied, but keeps another time", failure.message);
-            failure.saying(message)
+            Failure { message, ..failure }
         })
     }
 }
@@ -308,7 +308,7 @@ fn broken(client: &mut Client, error: Error, here: impl FnOnce(&io::Error) -> Fa
         Error::Local(error) => {
             let failure = here(&error);
             let is_fatal = failure.fatal || !client.is_settled();
-            failure.fatal_if(is_fatal)
+            Failure { fatal: is_fatal, ..failure }
         }
         error => error.into(),
     }
@@ -327,7 +327,7 @@ fn check_length(
         Ok(size) => {
             let size = size.or(listed).unwrap_or_default();
             let message = format!("{}: {bytes} bytes came, the server says {size}", shown(path));
-            Err(Failure::new(Exit::Integrity, message).alone())
+            Err(Failure::item(Exit::Integrity, message))
         }
         Err(error) => Err(about(path, &error)),
     }
@@ -380,7 +380,7 @@ impl Copier for Up<'_> {
         let below = join(path, &copy.name);
         self.to.check(&below)?;
         let there = join(self.to.top, &below);
-        let here = |error: &io::Error| failed(&below, error).alone();
+        let here = |error: &io::Error| Failure { fatal: false, ..failed(&below, error) };
         let directory = self.held.directory(self.ground, path)?;
         let mut file = directory.read(&copy.name).map_err(|error| here(&error))?;
         let before = file.metadata().map_err(|error| here(&error))?;
@@ -395,14 +395,14 @@ impl Copier for Up<'_> {
             file.seek(SeekFrom::Start(offset)).map_err(|error| here(&error))?;
         }
         let sent = send(upload, &file, self.is_watched.then_some(watch));
-        let here_failed = |error: &io::Error| Failure::new(Exit::Local, error.to_string()).alone();
+        let here_failed = |error: &io::Error| Failure::item(Exit::Local, error.to_string());
         let bytes =
             sent.map_err(|error| broken(client, error, here_failed).about(shown(&there)))?;
         let after = file.metadata().map_err(|error| here(&error))?;
         if offset + bytes != before.len() || !is_unchanged(&before, &after) {
             // Without its time it is another file, and is sent again next time.
             let message = format!("{}: changed while it was sent", shown(&below));
-            return Err(Failure::new(Exit::Integrity, message).alone());
+            return Err(Failure::item(Exit::Integrity, message));
         }
         let client = self.to.client()?;
         prove(client, &there, before.len())?;

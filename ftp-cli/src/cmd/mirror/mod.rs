@@ -344,7 +344,7 @@ impl<'a> Mirror<'a> {
         let about = |event: Object| event.text("source", &url.to_string());
         let looked =
             self.wanted.transfer.retrying.persist(&self.witness(stdio), &about, |_| look());
-        looked.map_err(|failure| failure.about_unnamed(url))
+        looked.map_err(|failure| failure.about_unless_named(url))
     }
 
     fn witness<'w>(&'w self, stdio: &'w Stdio) -> Witness<'w> {
@@ -433,10 +433,8 @@ impl<'a> Mirror<'a> {
         match plan.failures.last() {
             None => Ok(true),
             Some(last) => {
-                let what = format!("{} objects could not be mirrored", plan.failures.len());
-                let mut failure = last.clone().saying(what).ending(Exit::Partial);
-                failure.told = true;
-                Err(failure)
+                let message = format!("{} objects could not be mirrored", plan.failures.len());
+                Err(Failure { exit: Exit::Partial, message, told: true, ..last.clone() })
             }
         }
     }

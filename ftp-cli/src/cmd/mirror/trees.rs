@@ -176,7 +176,7 @@ pub(super) fn failed(path: &[u8], error: &io::Error) -> Failure {
             | io::ErrorKind::QuotaExceeded
             | io::ErrorKind::ReadOnlyFilesystem
     );
-    Failure::local(what, error).fatal_if(fatal)
+    Failure { fatal, ..Failure::local(what, error) }
 }
 
 /// A tree on a server.
@@ -364,7 +364,7 @@ impl Side for RemoteTree<'_> {
 fn about(path: &[u8], error: Error) -> Failure {
     let alone = matches!(error, Error::Refused(..) | Error::Argument(_) | Error::ListingCut(_));
     let fatal = !alone;
-    Failure::from(error).fatal_if(fatal).about(shown(path))
+    Failure { fatal, ..Failure::from(error).about(shown(path)) }
 }
 
 /// What servers that list by `ls`, or as if, take for a part of a pattern.

@@ -210,7 +210,7 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
         Ok(None) => {}
         Err(failure) => {
             let exit = failure.exit;
-            let why = failure.into_message();
+            let why = failure.message;
             findings
                 .fail(exit, format_args!("{why}; the server does not start before that is right"));
         }

@@ -12,7 +12,6 @@ use super::settings::FIXED;
 use super::transfer_log::Transfers;
 use super::users::Kept;
 use crate::display::in_full;
-use crate::exit::Failure;
 
 /// What a reload changes.
 pub(super) struct Reload<'a> {
@@ -61,14 +60,12 @@ impl Reload<'_> {
     /// Looks at all that may fail, then changes it. Gives what keeps sessions in their directories,
     /// and whether another certificate is shown.
     fn change(self, plan: &ServePlan) -> Result<(Option<Kept>, bool), String> {
-        let loaded = self.certificates.load(&plan.settings).map_err(Failure::into_message)?;
+        let loaded = self.certificates.load(&plan.settings).map_err(|failure| failure.message)?;
         let homes = plan.homes();
-        let kept = homes.look().map_err(Failure::into_message)?;
+        let kept = homes.look().map_err(|failure| failure.message)?;
         let log = self.transfers.prepare(plan.settings.log_transfers.as_deref());
         let log = log.map_err(|failure| format!("log.transfers: {}", failure.message))?;
-        self.hooks
-            .prepare(&plan.settings)
-            .map_err(|error| no_thread("hooks", &error).into_message())?;
+        self.hooks.prepare(&plan.settings).map_err(|error| no_thread("hooks", &error).message)?;
         let config = plan.settings.server();
         let changed = self.server.reconfigure_with_tls(config, homes, loaded.clone());
         changed.map_err(|error| in_full(&error))?;

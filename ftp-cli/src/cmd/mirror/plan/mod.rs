@@ -390,7 +390,7 @@ impl Planner<'_> {
                 // That the source has a directory of the name is the user's word for one.
                 Ok(links) => links.names.contains(name) || links.proof.or_named() == Proof::TooMany,
                 Err(failure) if failure.fatal => return Err(failure),
-                Err(failure) => return Ok(Some(failure.into_message())),
+                Err(failure) => return Ok(Some(failure.message)),
             };
             if may_be_link {
                 let above = name_of(path.get(..end).unwrap_or_default());
@@ -405,7 +405,7 @@ impl Planner<'_> {
     }
 
     fn fail(&mut self, place: usize, path: &[u8], exit: Exit, why: &str) {
-        self.fail_with(place, Failure::new(exit, format!("{}: {why}", shown(path))).alone());
+        self.fail_with(place, Failure::item(exit, format!("{}: {why}", shown(path))));
     }
 
     fn fail_with(&mut self, place: usize, failure: Failure) {

@@ -24,7 +24,7 @@ impl Planner<'_> {
                 "{}: not deleted: nothing shows that SRC lists names that begin with a dot",
                 shown(&join(path, &item.name))
             );
-            self.plan.failures.push(Failure::new(Exit::Integrity, message).alone());
+            self.plan.failures.push(Failure::item(Exit::Integrity, message));
         }
     }
 
@@ -56,7 +56,7 @@ impl Planner<'_> {
         };
         if let Some(doubt) = doubt {
             let message = format!("{}: nothing is deleted there: {doubt}", name_of(path));
-            self.fail_with(place, Failure::new(Exit::Protocol, message).alone());
+            self.fail_with(place, Failure::item(Exit::Protocol, message));
             return Ok(());
         }
         self.remove_all(path, place, extra, 1).map(drop)

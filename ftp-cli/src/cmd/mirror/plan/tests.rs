@@ -53,10 +53,10 @@ impl Side for Tree {
     fn list(&mut self, path: &[u8], _limit: usize) -> Result<Contents, Failure> {
         let path = std::str::from_utf8(path).unwrap();
         if self.refused == Some(path) {
-            return Err(Failure::new(Exit::Refused, format!("{path}: 550 no")).alone());
+            return Err(Failure::item(Exit::Refused, format!("{path}: 550 no")));
         }
         if self.cut == Some(path) {
-            return Err(Failure::new(Exit::Integrity, format!("{path}: cut")).alone());
+            return Err(Failure::item(Exit::Integrity, format!("{path}: cut")));
         }
         let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
         let below = self.paths.iter().filter_map(|item| item.strip_prefix(&prefix));
