@@ -76,21 +76,6 @@ pub(crate) const SESSION_STACK: usize = 256 * 1024;
 /// for that take is not ours to say.
 pub(crate) const LOOKUP_STACK: usize = 2 * 1024 * 1024;
 
-/// The stack of a thread that handshakes are computed in, in bytes: more than four times that of a
-/// session, since the C library hands the stacks of threads that ended on to those that fit, with
-/// all the pages that were touched.
-#[cfg(feature = "tls")]
-pub(crate) const HANDSHAKE_STACK: usize = 5 * SESSION_STACK;
-
-/// How many such threads there are at most; no more than processors.
-#[cfg(feature = "tls")]
-pub(crate) const HANDSHAKE_THREADS: usize = 8;
-
-/// How many TLS records without plain text a peer may send in a minute: updates of keys above all,
-/// which cost it less than the server.
-#[cfg(feature = "tls")]
-pub(crate) const SILENT_RECORDS: u32 = 32;
-
 /// The largest file whose size in type ASCII is counted on request, in bytes: the file has to
 /// be read for it.
 pub(crate) const ASCII_SIZE: u64 = 1024 * 1024;

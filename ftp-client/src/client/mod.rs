@@ -190,7 +190,7 @@ impl Client {
 
     /// Names an account (`ACCT`), as a server may want after the login for some commands: it
     /// refuses them with 532. One that wants it at login is told by
-    /// [`ClientBuilder::account`].
+    /// [`ClientBuilder::account`](crate::ClientBuilder::account).
     ///
     /// # Errors
     ///

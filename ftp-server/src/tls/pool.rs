@@ -14,6 +14,14 @@ use std::time::Instant;
 use crate::lock::unpoisoned;
 use crate::{limits, threads};
 
+/// The stack of a thread that handshakes are computed in, in bytes: more than four times that of a
+/// session, since the C library hands the stacks of threads that ended on to those that fit, with
+/// all the pages that were touched.
+const STACK: usize = 5 * limits::SESSION_STACK;
+
+/// How many threads compute handshakes at most; no more than processors.
+const THREADS: usize = 8;
+
 /// A few threads, which end when this is dropped.
 pub(super) struct Pool {
     queue: Sender<Task>,
@@ -54,9 +62,9 @@ impl Pool {
         let (queue, work) = channel::<Task>();
         let work = Arc::new(Mutex::new(work));
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        for _ in 0..processors.min(limits::HANDSHAKE_THREADS) {
+        for _ in 0..processors.min(THREADS) {
             let work = Arc::clone(&work);
-            threads::start(Some("ftp-tls"), limits::HANDSHAKE_STACK, move || serve(&work))?;
+            threads::start(Some("ftp-tls"), STACK, move || serve(&work))?;
         }
         Ok(Self { queue })
     }
