@@ -10,7 +10,6 @@ use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{HandshakeKind, ProtocolVersion};
 
 use super::policy::{TlsInfo, TlsVersion};
-use crate::limits;
 
 /// How many TLS records without plain text a peer may send in a minute: updates of keys above all,
 /// which cost it less than the server.
