@@ -121,12 +121,14 @@ fn parts_of_an_interrupted_mirror_go_nowhere() {
     here.write("up/f", b"content");
     here.write("up/.ftp-cli-part-f", b"con");
     here.write("up/d/.ftp-cli-1f-0.tmp", b"x");
+    // Of a get that was killed.
+    here.write("up/d/.ftp-client-00000000000000ff", b"x");
     let ran = mirror(&["--delete"], shown(&here.join("up")), &server.url("t"));
     ran.exited(0);
     let said = String::from_utf8_lossy(&ran.stderr);
     assert_eq!(
         said.matches("left out, it is a temporary file of this program").count(),
-        2,
+        3,
         "{said}"
     );
     assert_eq!(tree(&server.root.join("t")).len(), 2, "the file and the directory");

@@ -64,7 +64,7 @@ impl Temporary {
         let mut last = None;
         for _ in 0..NAMES {
             let number = RandomState::new().build_hasher().finish();
-            let path = directory.join(format!(".ftp-client-{number:016x}"));
+            let path = directory.join(format!("{}{number:016x}", LocalFile::TEMPORARY));
             // The umask takes its share.
             match OpenOptions::new().write(true).create_new(true).mode(0o666).open(&path) {
                 Ok(file) => {
@@ -114,6 +114,10 @@ pub enum Committed {
 }
 
 impl LocalFile {
+    /// How the name of a file begins that is not whole yet and is not gone on with. One that a
+    /// program left when it was killed is nobody's: what copies a directory leaves it out.
+    pub const TEMPORARY: &'static str = ".ftp-client-";
+
     /// A file that replaces the one at `target`, or is new there. Dropped before it is committed,
     /// it leaves nothing.
     ///

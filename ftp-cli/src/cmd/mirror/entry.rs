@@ -1,6 +1,6 @@
 //! What both sides of a mirror are compared by: objects of a directory, wherever it is.
 
-use ftp_client::{Entry, EntryKind, Modified, Precision, Zone};
+use ftp_client::{Entry, EntryKind, LocalFile, Modified, Precision, Zone};
 use rustix::fs::{FileType, Stat};
 
 /// The longest that a clock anywhere is ahead of UTC, and behind it, in seconds.
@@ -178,8 +178,13 @@ pub(super) fn check_name(name: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// How the names of temporary files begin.
+/// How the names of temporary files of `mirror` begin.
 pub(super) const TEMPORARY: &[u8] = b".ftp-cli-";
+
+/// Whether a name is that of a temporary file of this program, from `mirror` or from a download.
+pub(super) fn is_unfinished(name: &[u8]) -> bool {
+    name.starts_with(TEMPORARY) || name.starts_with(LocalFile::TEMPORARY.as_bytes())
+}
 
 /// Whether a name is one that a [`Draft`] gets which is not kept to go on with.
 pub(super) fn is_temporary(name: &[u8]) -> bool {

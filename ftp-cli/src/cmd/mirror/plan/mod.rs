@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use super::compare::{Difference, Rule};
 use super::entry::{
-    self, Clock, ObjectKind, Stamp, TEMPORARY, TreeEntry, check_name, is_temporary,
+    self, Clock, ObjectKind, Stamp, TreeEntry, check_name, is_temporary, is_unfinished,
 };
 use super::filter::Filter;
 use super::trees::{Contents, Links, Side};
@@ -281,7 +281,7 @@ impl Planner<'_> {
         targets: &mut HashMap<Vec<u8>, TreeEntry>,
     ) -> Result<Option<Subdirectory>, Failure> {
         let its_path = join(path, &item.name);
-        if item.name.starts_with(TEMPORARY) {
+        if is_unfinished(&item.name) {
             self.leave_out(&its_path, "a temporary file of this program");
             return Ok(None);
         }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::super::entry::{self, ObjectKind, TEMPORARY, TreeEntry, check_name};
+use super::super::entry::{self, ObjectKind, TreeEntry, check_name};
 use super::super::trees::Links;
 use super::{DEPTH, Planner, Removal, Removed, name_of};
 use crate::display::shown;
@@ -16,7 +16,7 @@ impl Planner<'_> {
         let choice = self.wish.choice;
         let is_hidden = |item: &mut TreeEntry| {
             item.name.first() == Some(&b'.')
-                && !item.name.starts_with(TEMPORARY)
+                && !entry::is_unfinished(&item.name)
                 && choice.takes(&join(path, &item.name), item.kind == ObjectKind::Directory)
         };
         for item in extra.extract_if(.., is_hidden) {
