@@ -1,5 +1,7 @@
 //! Which ports are given, and to whom.
 
+use std::sync::atomic::{AtomicU16, Ordering};
+
 use super::*;
 
 fn client(last: u8) -> IpAddr {
@@ -10,9 +12,13 @@ fn local() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 
-/// Ports in a row that nobody has, with listeners on them until they are dropped.
+/// Ports in a row that nobody has, with listeners on them until they are dropped. No two calls
+/// find the same ones, since tests run beside each other.
 fn free(count: u16) -> (PortRanges, Vec<TcpListener>) {
-    for first in (20_000..32_000).step_by(usize::from(count)) {
+    static FOUND: AtomicU16 = AtomicU16::new(20_000);
+    loop {
+        let first = FOUND.fetch_add(count, Ordering::Relaxed);
+        assert!(first < 32_000, "no {count} free ports in a row");
         let taken: Result<Vec<_>, _> =
             (first..first + count).map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
         if let Ok(listeners) = taken {
@@ -20,7 +26,6 @@ fn free(count: u16) -> (PortRanges, Vec<TcpListener>) {
             return (PortRanges::parse(ranges.as_bytes()).unwrap(), listeners);
         }
     }
-    panic!("no {count} free ports in a row");
 }
 
 #[test]
