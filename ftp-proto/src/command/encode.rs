@@ -426,6 +426,7 @@ mod tests {
         for command in [
             Command::Site(SiteArgument::Chmod { mode: 0o100_644, path: path() }),
             Command::Site(SiteArgument::Other { word: vec![], argument: vec![] }),
+            Command::Site(SiteArgument::Other { word: vec![], argument: b"x".into() }),
             Command::Site(SiteArgument::Other { word: b"HELP".into(), argument: vec![] }),
             Command::Site(SiteArgument::Other { word: b"a b".into(), argument: vec![] }),
             Command::Site(SiteArgument::Help(b" x".to_vec())),

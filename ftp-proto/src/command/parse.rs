@@ -192,9 +192,10 @@ fn mff(argument: &[u8]) -> Result<Command, ParseError> {
     Ok(Command::Mff(Facts::parse(argument)?))
 }
 
-/// A word that only this site has, and its argument.
+/// A word that only this site has, and its argument. Spaces before the word are passed over: people
+/// type them, and a word is never empty.
 fn site(argument: &[u8]) -> Result<SiteArgument, ParseError> {
-    let argument = some("SITE argument", argument)?;
+    let argument = some("SITE argument", argument.trim_ascii_start())?;
     let (word, rest) = split_or_all(&argument, b' ');
     match word.to_ascii_uppercase().as_slice() {
         b"HELP" => Ok(SiteArgument::Help(rest.trim_ascii().to_vec())),
@@ -307,7 +308,7 @@ mod tests {
             ),
             ("SITE UMASK 022", Command::Site(other_site("UMASK", "022"))),
             ("SITE Umask", Command::Site(other_site("Umask", ""))),
-            ("SITE  x  y ", Command::Site(other_site("", "x  y "))),
+            ("SITE  x  y ", Command::Site(other_site("x", " y "))),
             ("TYPE E", Command::Type(TypeCode::Ebcdic(FormCode::NonPrint))),
             ("MODE z", Command::Mode(TransferMode::Deflate)),
             ("STRU R", Command::Stru(Structure::Record)),
@@ -385,6 +386,7 @@ mod tests {
             ("MFF a=b; x\ry", LineBreak),
             ("HASH", UnexpectedEnd),
             ("SITE", UnexpectedEnd),
+            ("SITE  ", UnexpectedEnd),
             ("SITE CHMOD", UnexpectedEnd),
             ("SITE CHMOD 644", UnexpectedEnd),
             ("SITE CHMOD 644 ", UnexpectedEnd),
