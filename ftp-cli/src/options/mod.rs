@@ -98,8 +98,8 @@ fn read(
     let matches = parser.parse(clusters::spread(texts, rows, style))?;
     let mut placed = Vec::new();
     for row in rows {
-        let values = matches.opt_strs_pos(row.long);
         for place in matches.opt_positions(row.long) {
+            let values = matches.opt_strs_pos(row.long);
             let value = values.iter().find(|(other, _)| *other == place);
             let value = value.map(|(_, text)| stand_ins.restore(text));
             placed.push((place, GivenOptions { long: row.long, value }));
