@@ -124,10 +124,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let about =
         |object: Object| object.text("source", &source.to_string()).text("target", &copy_at);
     let witness = Witness::new(options, stdio, &cleanup);
-    let copied = wanted.transfer.retrying.persist(&witness, &about, |anew| {
+    let copied = wanted.transfer.retrying.persist(&witness, &about, |from_start| {
         let clients = [from.client(source)?, at.client(target)?];
         stdio.events.tell(&|| about(Object::event("start")));
-        let copied = try_once(&wanted, name, clients, anew);
+        let copied = try_once(&wanted, name, clients, from_start);
         if copied.as_ref().is_err_and(Failure::is_end_of_connection) {
             // Which of the two ended is not always known.
             from.drop_client(source);
@@ -153,17 +153,17 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     })
 }
 
-/// One try; `anew` from byte 0, whatever the target has.
+/// One try; `from_start`: from byte 0, whatever the target has.
 fn try_once(
     wanted: &FxpOptions,
     name: Option<&OsStr>,
     clients: [&mut Client; 2],
-    anew: bool,
+    from_start: bool,
 ) -> Result<fxp::Report, Failure> {
     let FxpOptions { source, target, choice, .. } = wanted;
     let place = name.map(|name| Place::inside(target, name.as_encoded_bytes()));
     let places = [Place::of(source), place.unwrap_or_else(|| Place::of(target))];
-    let choice = if anew { fxp::Options { resume: Resume::No, ..*choice } } else { *choice };
+    let choice = if from_start { fxp::Options { resume: Resume::No, ..*choice } } else { *choice };
     copy(clients, places, choice)
         .map_err(|error| Failure::from(&error).about(format_args!("{source} to {target}")))
 }

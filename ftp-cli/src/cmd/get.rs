@@ -23,7 +23,7 @@ use crate::report::jobs::NoConnection;
 use crate::report::jobs::{self, Doors, Worker};
 use crate::report::json::Object;
 use crate::report::tally::Tally;
-use crate::transfer::context::{Context, Done, RemoteFile};
+use crate::transfer::context::{Attempt, Context, Done, RemoteFile};
 use crate::transfer::download::{self, download};
 use crate::transfer::options::TransferOptions;
 use crate::transfer::target::{Target, name_of};
@@ -54,7 +54,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         stdio.events.leave_output(&stdio.messages);
     }
     let count = items.len();
-    let context = Context::new(options, stdio, &settings, &cleanup, (when, count, None));
+    let board = Board::new(when, stdio, count, None);
+    let context = Context::new(options, stdio, &settings, &cleanup, board);
     let tally = Mutex::new(Tally::new(count, "files fetched", &stdio.messages, &stdio.events));
     let given_up = Mutex::default();
     let ahead = Mutex::new(match context.board.lacks_total() {
@@ -178,12 +179,13 @@ impl<'a> Getter<'a, '_> {
 
     fn fetch(&mut self, item: &GetItem, about: &dyn Fn(Object) -> Object) -> Result<Done, Failure> {
         let Self { sessions, context, ahead, .. } = self;
-        context.settings.retrying.persist(&context.witness(), about, |anew| {
+        context.settings.retrying.persist(&context.witness(), about, |from_start| {
             ask_ahead(&context.board, sessions.client(&item.url)?, &mut lock(ahead));
             // Once more: a question that was not answered costs that connection, and no file.
             let client = sessions.client(&item.url)?;
             let mut remote = RemoteFile::of(&item.url, item.representation);
-            let done = download(context, client, &mut remote, &item.target, (anew, about));
+            let done =
+                download(context, client, &mut remote, &item.target, Attempt { from_start, about });
             if done.as_ref().is_err_and(Failure::is_end_of_connection) {
                 sessions.drop_client(&item.url);
             }

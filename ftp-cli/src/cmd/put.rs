@@ -15,7 +15,7 @@ use log::LevelFilter;
 
 use crate::connect::sessions::Sessions;
 use crate::console::output;
-use crate::console::progress::When;
+use crate::console::progress::{Board, When};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
@@ -26,7 +26,7 @@ use crate::options::urls;
 use crate::report::jobs::{self, Doors, NoConnection, Worker};
 use crate::report::json::Object;
 use crate::report::tally::Tally;
-use crate::transfer::context::{Context, Done, RemoteFile};
+use crate::transfer::context::{Attempt, Context, Done, RemoteFile};
 use crate::transfer::options::TransferOptions;
 use crate::transfer::upload::{Interruptible, Source, local, upload};
 
@@ -59,8 +59,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     trace::start(options, &stdio.messages, LevelFilter::Warn)?;
     let cleanup = Cleanup::watch(stdio)?;
     let sessions = Sessions::new(options, stdio, &cleanup)?;
-    let shape = (when, items.len(), total(&items));
-    let context = Context::new(options, stdio, &settings, &cleanup, shape);
+    let board = Board::new(when, stdio, items.len(), total(&items));
+    let context = Context::new(options, stdio, &settings, &cleanup, board);
     let tally = Mutex::new(Tally::new(items.len(), "files sent", &stdio.messages, &stdio.events));
     // Of several none is standard input.
     let escapes = stdio.output_is_terminal;
@@ -213,7 +213,7 @@ impl<'a> Putter<'a, '_> {
         let is_regular = file.is_some_and(is_regular);
         let mut stream = file;
         let mut nothing = io::empty();
-        context.settings.retrying.persist(&context.witness(), about, |anew| {
+        context.settings.retrying.persist(&context.witness(), about, |from_start| {
             let (client, is_new) = sessions.client_as_it_is(url)?;
             let entered = place.take().filter(|_| !is_new);
             let mut place_now = entered.unwrap_or_else(|| match url.is_directory() {
@@ -231,7 +231,8 @@ impl<'a> Putter<'a, '_> {
             };
             let representation = *representation;
             let mut remote = RemoteFile { place: place_now, name: *url, representation };
-            let done = upload(context, client, &mut remote, &mut source, (anew, about));
+            let done =
+                upload(context, client, &mut remote, &mut source, Attempt { from_start, about });
             // All are for the same directory.
             *place = Some(remote.place);
             if done.as_ref().is_err_and(Failure::is_end_of_connection) {

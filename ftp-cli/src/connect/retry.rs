@@ -58,7 +58,7 @@ impl Retrying {
     }
 
     /// Calls `attempt` until it succeeds, or fails with what does not pass, or the tries are used
-    /// up. It is told whether to begin anew: behind an integrity failure, which is tried once
+    /// up. It is told whether to begin from the start: after an integrity failure, which is tried once
     /// more, what is here may be wrong. `about` are the fields of events that say what it is about.
     ///
     /// # Errors
@@ -70,9 +70,9 @@ impl Retrying {
         about: &dyn Fn(Object) -> Object,
         mut attempt: impl FnMut(bool) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut tries = Tries { wanted: self, made: 0, anew: false };
+        let mut tries = Tries { wanted: self, made: 0, from_start: false };
         loop {
-            match attempt(tries.anew) {
+            match attempt(tries.from_start) {
                 Err(failure) => tries.await_next(failure, witness, about)?,
                 done => return done,
             }
@@ -105,8 +105,8 @@ struct Tries {
     wanted: Retrying,
     /// How many were made beyond the first.
     made: u32,
-    /// Whether the next one begins anew.
-    anew: bool,
+    /// Whether the next one begins from the start.
+    from_start: bool,
 }
 
 impl Tries {
@@ -126,12 +126,12 @@ impl Tries {
             Recovery::Impossible => false,
             Recovery::TryAgain => true,
             // Once more, not for ever.
-            Recovery::StartOver => !self.anew,
+            Recovery::StartOver => !self.from_start,
         };
         if self.made >= self.wanted.more || is_cancelled || !helps {
             return Err(failure);
         }
-        self.anew |= failure.recovery == Recovery::StartOver;
+        self.from_start |= failure.recovery == Recovery::StartOver;
         self.made += 1;
         let pause = self.wanted.pause(self.made);
         let next = self.made + 1;
@@ -161,10 +161,10 @@ mod tests {
         let witness =
             Witness { messages: &messages, events: &events, canceller: None, quiet: false };
         let retrying = Retrying { more, delay: Some(Duration::ZERO) };
-        let mut anews = Vec::new();
+        let mut from_starts = Vec::new();
         let mut left = failures.iter();
-        let done = retrying.persist(&witness, &|object| object, |anew| {
-            anews.push(anew);
+        let done = retrying.persist(&witness, &|object| object, |from_start| {
+            from_starts.push(from_start);
             match left.next() {
                 Some((exit, recovery)) => {
                     Err(Failure { recovery: *recovery, ..Failure::new(*exit, "no") })
@@ -172,7 +172,7 @@ mod tests {
                 None => Ok(()),
             }
         });
-        (anews, done.err().map(|failure| failure.exit))
+        (from_starts, done.err().map(|failure| failure.exit))
     }
 
     #[test]

@@ -12,13 +12,22 @@ use super::verify::Verified;
 use crate::connect::retry::Witness;
 use crate::console::messages::Messages;
 use crate::console::output::Output;
-use crate::console::progress::{Board, When, is_talkative};
+use crate::console::progress::{Board, is_talkative};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::display;
 use crate::options::Options;
 use crate::report::events::Events;
 use crate::report::json::Object;
+
+/// One try of a transfer.
+#[derive(Clone, Copy)]
+pub(crate) struct Attempt<'a> {
+    /// Whether it begins at byte 0, whatever an earlier try left.
+    pub(crate) from_start: bool,
+    /// Adds the fields of its events that say what it is about.
+    pub(crate) about: &'a dyn Fn(Object) -> Object,
+}
 
 /// What the transfers of a command share, in all its threads.
 pub(crate) struct Context<'a> {
@@ -35,19 +44,18 @@ pub(crate) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// For `files` files, which have `total` bytes together, if that is known; `when` is when
-    /// progress is shown.
+    /// `board` shows how far each of them is.
     pub(crate) fn new(
         options: &Options,
         stdio: &Stdio,
         settings: &'a TransferOptions,
         cleanup: &'a Cleanup,
-        (when, files, total): (When, usize, Option<u64>),
+        board: Board,
     ) -> Self {
         Self {
             settings,
             cleanup,
-            board: Board::new(when, stdio, files, total),
+            board,
             messages: stdio.messages.clone(),
             events: stdio.events.clone(),
             output: stdio.shared_output.clone(),

@@ -10,7 +10,7 @@ use ftp_client::{
 };
 use ftp_proto::{RepresentationType, TimeVal};
 
-use super::context::{Context, Done, RemoteFile};
+use super::context::{Attempt, Context, Done, RemoteFile};
 use super::local_file::Sink;
 use super::options::Verify;
 use super::target::Target;
@@ -19,8 +19,7 @@ use crate::display::shown_path;
 use crate::exit::{Exit, Failure};
 use crate::report::json::Object;
 
-/// Downloads a file. `anew` has it begin at byte 0 whatever is here; `about` are the fields of its
-/// events.
+/// Downloads a file. What is here is replaced where the attempt begins from the start.
 ///
 /// # Errors
 ///
@@ -31,14 +30,14 @@ pub(crate) fn download(
     client: &mut Client,
     remote: &mut RemoteFile<'_>,
     target: &Target,
-    (anew, about): (bool, &dyn Fn(Object) -> Object),
+    attempt: Attempt<'_>,
 ) -> Result<Done, Failure> {
     let settings = context.settings;
     if settings.no_clobber && exists(target) {
         return Ok(Done::skipped("exists"));
     }
-    let mut job = Downloading { context, client, remote, about, begun: false, no_restart: false };
-    job.run(target, anew).map_err(|failure| failure.about(job.remote.name))
+    let mut job = Downloading { context, client, remote, attempt, begun: false, no_restart: false };
+    job.run(target).map_err(|failure| failure.about(job.remote.name))
 }
 
 /// Whether there is something that `--no-clobber` leaves alone.
@@ -50,7 +49,7 @@ struct Downloading<'a, 'r> {
     context: &'a Context<'a>,
     client: &'a mut Client,
     remote: &'a mut RemoteFile<'r>,
-    about: &'a dyn Fn(Object) -> Object,
+    attempt: Attempt<'a>,
     /// Whether bytes were given to a stream, which cannot be taken back.
     begun: bool,
     /// Whether the server refused to begin elsewhere than at byte 0.
@@ -74,7 +73,7 @@ struct Moved {
 }
 
 impl Downloading<'_, '_> {
-    fn run(&mut self, target: &Target, anew: bool) -> Result<Done, Failure> {
+    fn run(&mut self, target: &Target) -> Result<Done, Failure> {
         let settings = self.context.settings;
         self.client.set_representation(self.remote.representation);
         let mut checksum = match settings.verify {
@@ -84,7 +83,7 @@ impl Downloading<'_, '_> {
         // What an option demands is found to be impossible before anything is moved.
         let time = if settings.preserve { Some(self.time()?) } else { None };
         let (mut sink, start) = match target {
-            Target::File(path) if settings.resume => self.resume(path, anew)?,
+            Target::File(path) if settings.resume => self.resume(path)?,
             Target::File(path) if settings.in_place => (Sink::in_place(path)?, Beginning::at_0()),
             target => {
                 let output = &self.context.output;
@@ -106,7 +105,8 @@ impl Downloading<'_, '_> {
                         file.restore();
                     }
                     drop(sink);
-                    return self.run(target, true);
+                    self.attempt.from_start = true;
+                    return self.run(target);
                 }
                 moved => moved?,
             },
@@ -161,7 +161,7 @@ impl Downloading<'_, '_> {
                     let mut pump = DownloadPump {
                         context: self.context,
                         path: &path,
-                        about: self.about,
+                        about: self.attempt.about,
                         sink,
                         checksum,
                     };
@@ -253,9 +253,12 @@ impl Downloading<'_, '_> {
     }
 
     /// `--continue`: goes on where `NAME.part`, or else a shorter file, ends, if nothing says that
-    /// it is the beginning of another file; otherwise it starts anew.
-    fn resume(&mut self, path: &Path, anew: bool) -> Result<(Sink, Beginning), Failure> {
-        let how = ResumeOptions { in_place: self.context.settings.in_place, anew };
+    /// it is the beginning of another file; otherwise it starts again from byte 0.
+    fn resume(&mut self, path: &Path) -> Result<(Sink, Beginning), Failure> {
+        let how = ResumeOptions {
+            in_place: self.context.settings.in_place,
+            from_start: self.attempt.from_start,
+        };
         let remote = self.remote.place.path();
         let resumed = LocalFile::resume(self.client, remote, path, how);
         let resumed = resumed.map_err(|error| match error {

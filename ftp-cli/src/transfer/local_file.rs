@@ -72,7 +72,7 @@ impl Sink {
         }
     }
 
-    /// The file at `path` itself, which is begun anew when the first byte comes.
+    /// The file at `path` itself, which is emptied when the first byte comes.
     ///
     /// # Errors
     ///

@@ -9,14 +9,13 @@ use ftp_client::{Checksum, Client, Entered, Error, Place, Report, Upload, Upload
 use ftp_proto::{Pathname, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::context::{Context, Done, RemoteFile};
+use super::context::{Attempt, Context, Done, RemoteFile};
 use super::options::Verify;
 use super::verify::{self, Verified};
 use crate::console::progress::Meter;
 use crate::console::signals::Cleanup;
 use crate::display::shown;
 use crate::exit::{Exit, Failure};
-use crate::report::json::Object;
 
 /// Where the bytes of an upload come from.
 pub(crate) enum Source<'a> {
@@ -72,8 +71,7 @@ impl Read for Interruptible<'_> {
     }
 }
 
-/// Uploads a file. `anew` has it begin at byte 0 whatever the server has; `about` are the fields of
-/// its events.
+/// Uploads a file. What the server has is replaced where the attempt begins from the start.
 ///
 /// # Errors
 ///
@@ -83,17 +81,17 @@ pub(crate) fn upload(
     client: &mut Client,
     remote: &mut RemoteFile<'_>,
     source: &mut Source<'_>,
-    (anew, about): (bool, &dyn Fn(Object) -> Object),
+    attempt: Attempt<'_>,
 ) -> Result<Done, Failure> {
-    Uploading { context, client, remote, about, made_directories: false, no_restart: false }
-        .run(source, anew)
+    Uploading { context, client, remote, attempt, made_directories: false, no_restart: false }
+        .run(source)
 }
 
 struct Uploading<'a, 'r> {
     context: &'a Context<'a>,
     client: &'a mut Client,
     remote: &'a mut RemoteFile<'r>,
-    about: &'a dyn Fn(Object) -> Object,
+    attempt: Attempt<'a>,
     made_directories: bool,
     /// Whether the server refused to go on with a file at all.
     no_restart: bool,
@@ -120,7 +118,7 @@ struct Start {
 }
 
 impl Uploading<'_, '_> {
-    fn run(&mut self, source: &mut Source<'_>, anew: bool) -> Result<Done, Failure> {
+    fn run(&mut self, source: &mut Source<'_>) -> Result<Done, Failure> {
         let settings = self.context.settings;
         self.client.set_representation(self.remote.representation);
         let metadata = match source {
@@ -137,7 +135,7 @@ impl Uploading<'_, '_> {
         if settings.no_clobber && self.is_there()? {
             return Ok(Done::skipped("exists"));
         }
-        let start = self.start(regular.as_ref(), anew)?;
+        let start = self.start(regular.as_ref())?;
         if let Source::File(file) = source
             && length.is_some()
         {
@@ -155,7 +153,8 @@ impl Uploading<'_, '_> {
                 Err(_) if std::mem::take(&mut self.no_restart) => {
                     self.context
                         .note("the server cannot continue a file: sending it from the start");
-                    return self.run(source, true);
+                    self.attempt.from_start = true;
+                    return self.run(source);
                 }
                 sent => sent?,
             };
@@ -181,13 +180,13 @@ impl Uploading<'_, '_> {
     }
 
     /// Where to begin with a file, `regular` if it is one, and how.
-    fn start(&mut self, regular: Option<&Metadata>, anew: bool) -> Result<Start, Failure> {
+    fn start(&mut self, regular: Option<&Metadata>) -> Result<Start, Failure> {
         let settings = self.context.settings;
         let (offset, is_named) = match (settings.resume, regular) {
             (true, None) => {
                 return Err(Failure::item(Exit::Usage, "--continue needs a regular file"));
             }
-            (true, Some(_)) if anew => (0, false),
+            (true, Some(_)) if self.attempt.from_start => (0, false),
             (true, Some(here)) => self.offset(here)?,
             _ => (0, false),
         };
@@ -295,7 +294,7 @@ impl Uploading<'_, '_> {
             }
             let wished = if wish { &path[..] } else { b"" };
             let sent = begin(self.client, (way, offset), wished).map(|upload| {
-                let meter = self.context.board.begin(&path, offset, length, self.about);
+                let meter = self.context.board.begin(&path, offset, length, self.attempt.about);
                 let checksum = checksum.as_deref_mut();
                 UploadPump { context: self.context, meter, checksum }.run(upload, source)
             });

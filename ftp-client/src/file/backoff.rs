@@ -21,7 +21,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The pause after so many `tries`.
+    /// The pause after this number of `tries`.
     #[must_use]
     pub fn pause(self, tries: u32) -> Duration {
         let doublings = 2_u32.saturating_pow(tries.saturating_sub(1));

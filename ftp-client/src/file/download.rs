@@ -53,12 +53,15 @@ impl Client {
         let path = path.as_ref();
         let target = target.as_ref();
         self.set_representation(RepresentationType::Image);
-        let mut anew = false;
+        let mut from_start = false;
         loop {
             let begun = match options.resume {
-                true => {
-                    LocalFile::resume(self, path, target, ResumeOptions { in_place: false, anew })?
-                }
+                true => LocalFile::resume(
+                    self,
+                    path,
+                    target,
+                    ResumeOptions { in_place: false, from_start },
+                )?,
                 false => {
                     let file = LocalFile::replacing(target);
                     Resumed::at_0(file.map_err(Error::Local)?)
@@ -66,7 +69,7 @@ impl Client {
             };
             match self.download_rest(path, begun, options, watch)? {
                 Some(report) => return Ok(report),
-                None => anew = true,
+                None => from_start = true,
             }
         }
     }

@@ -19,7 +19,7 @@ pub struct ResumeOptions {
     /// The file itself is made longer, and not `NAME.part`.
     pub in_place: bool,
     /// It begins at byte 0 whatever is here: that may be wrong.
-    pub anew: bool,
+    pub from_start: bool,
 }
 
 /// A local file, and where a download into it begins.
@@ -74,7 +74,7 @@ impl LocalFile {
         let origin = Origin::ask(client, path.as_ref())?;
         let found = kept.as_ref().or(shorter.as_ref());
         let length = found.map_or(0, |found| found.length);
-        let fits = !how.anew
+        let fits = !how.from_start
             && origin.size.is_some_and(|size| length <= size)
             && found.is_some_and(|found| {
                 let known = kept.as_ref().and(File::open(&part).ok());
@@ -83,8 +83,8 @@ impl LocalFile {
                 is_still.unwrap_or_else(|| is_older(origin.modified, found.modified))
             });
         let offset = if fits { length } else { 0 };
-        // Of one that begins anew it is known already why.
-        let is_rejected = !fits && !how.anew && length > 0;
+        // The reason to begin from the start is known already.
+        let is_rejected = !fits && !how.from_start && length > 0;
         let rejected = is_rejected.then(|| match &kept {
             Some(_) => part,
             None => target.to_owned(),

@@ -15,7 +15,7 @@ use self::count::Count;
 use self::line::Order;
 use self::queue::Queue;
 use crate::connect::sessions::Sessions;
-use crate::console::progress::When;
+use crate::console::progress::{Board, When};
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::console::trace;
@@ -57,10 +57,10 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
             |(_, order): &&(usize, Order)| matches!(order, Order::Get { .. } | Order::Put { .. });
         script.iter().filter(moves).count()
     });
-    let shape = (When::from_options(options)?, files, None);
+    let board = Board::new(When::from_options(options)?, stdio, files, None);
     let mut queue = Queue {
         sessions: Sessions::new(options, stdio, &cleanup)?,
-        context: Context::new(options, stdio, &settings, &cleanup, shape),
+        context: Context::new(options, stdio, &settings, &cleanup, board),
         told: Reporter::new(options, stdio),
         lines: stdio.lines(options),
         terminal: stdio.output_is_terminal && !options.has("raw-names"),

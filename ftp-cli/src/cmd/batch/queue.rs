@@ -17,7 +17,7 @@ use crate::remote::path;
 use crate::remote::show_entry;
 use crate::report::for_each_url::{Outcome, Reporter};
 use crate::report::json::Object;
-use crate::transfer::context::{Context, RemoteFile};
+use crate::transfer::context::{Attempt, Context, RemoteFile};
 use crate::transfer::download::download;
 use crate::transfer::options::Verify;
 use crate::transfer::target::{Target, name_of};
@@ -32,7 +32,7 @@ pub(super) struct Queue<'a> {
     pub(super) terminal: bool,
     pub(super) url: &'a FtpUrl,
     pub(super) representation: RepresentationType,
-    /// The directories that `cd` entered, for a connection that has to be made anew.
+    /// The directories that `cd` entered, for a connection that has to be made again.
     pub(super) entered: Vec<Vec<u8>>,
     /// The server has no space left for uploads.
     pub(super) is_full: bool,
@@ -259,11 +259,17 @@ impl<'a> Queue<'a> {
             object.name("source", path).name("target", &here).number("line", number as u64)
         };
         let Self { sessions, context, url, entered, representation, .. } = self;
-        let done = settings.retrying.persist(&context.witness(), &about, |anew| {
+        let done = settings.retrying.persist(&context.witness(), &about, |from_start| {
             let client = connected(sessions, url, entered)?;
             let place = Place::at(path);
             let mut remote = RemoteFile { place, name: &name, representation: *representation };
-            let done = download(context, client, &mut remote, &target, (anew, &about));
+            let done = download(
+                context,
+                client,
+                &mut remote,
+                &target,
+                Attempt { from_start, about: &about },
+            );
             drop_broken(sessions, url, &done);
             done
         })?;
@@ -293,7 +299,7 @@ impl<'a> Queue<'a> {
         };
         let Self { sessions, context, url, entered, representation, .. } = self;
         let mut stream = &file;
-        let done = context.settings.retrying.persist(&context.witness(), &about, |anew| {
+        let done = context.settings.retrying.persist(&context.witness(), &about, |from_start| {
             let client = connected(sessions, url, entered)?;
             let mut source = match is_regular {
                 true => Source::File(&file),
@@ -301,7 +307,13 @@ impl<'a> Queue<'a> {
             };
             let place = Place::at(&path);
             let mut remote = RemoteFile { place, name: &name, representation: *representation };
-            let done = upload(context, client, &mut remote, &mut source, (anew, &about));
+            let done = upload(
+                context,
+                client,
+                &mut remote,
+                &mut source,
+                Attempt { from_start, about: &about },
+            );
             drop_broken(sessions, url, &done);
             done
         });

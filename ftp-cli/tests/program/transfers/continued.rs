@@ -1,4 +1,4 @@
-//! What is continued, from a part or a cut upload: only behind what is the beginning of the file.
+//! What is continued, from a part or a cut upload: only after what is the beginning of the file.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
