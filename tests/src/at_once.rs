@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::thread::{self, Builder};
 
 /// Does `work` with each of `items`, `most` of them at a time, and gives what came of them in the
-/// order of the items. Whoever panics ends the test as if there were no threads, once the others
+/// order of the items. A thread that panics ends the test as if there were no threads, once the others
 /// have ended.
 ///
 /// For cases that wait: for a time-out, for somebody else's program, for a server that is slow on

@@ -14,7 +14,7 @@ use crate::console::echo::{EchoOff, watch};
 use crate::console::messages::Printable;
 use crate::exit::{Exit, Failure};
 
-/// The terminal of whoever started this process.
+/// The controlling terminal of this process.
 pub(crate) struct Terminal(File);
 
 impl Terminal {

@@ -159,7 +159,7 @@ impl<'a> Sessions<'a> {
         self.open.retain(|(open, _)| !open.is_of(url));
     }
 
-    /// Says good-bye to all servers behind what was done, as [`dialler::quit`].
+    /// Says good-bye to all servers after the work, as [`dialler::quit`].
     pub(crate) fn quit(self, failure: Option<&Failure>) {
         for (_, client) in self.open {
             dialler::quit(client, failure);

@@ -84,7 +84,7 @@ pub(crate) fn print(output: &mut dyn Write, bytes: &[u8]) -> Result<(), Failure>
 pub(crate) mod tests {
     use super::*;
 
-    /// Keeps what is written, for whoever has a copy.
+    /// Keeps what is written, for all that have a copy.
     #[derive(Clone, Default)]
     pub(crate) struct Kept(Arc<Mutex<Vec<u8>>>);
 

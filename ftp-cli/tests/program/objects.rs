@@ -22,7 +22,7 @@ struct Server {
     knows_links: bool,
 }
 
-/// Does `work` with all servers that can be had here, some at a time: they take long to start.
+/// Does `work` with all servers that are available here, some at a time: they take long to start.
 #[track_caller]
 fn with_every_server(work: impl Fn(&Server) + Sync) {
     type Start = fn(Ipv4Addr) -> Option<RealServer>;

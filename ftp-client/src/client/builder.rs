@@ -119,7 +119,7 @@ impl ClientBuilder {
 
     /// Sends `TYPE`, `EPSV` and `RETR`, or a listing verb, in one write, and saves the time that
     /// two replies take. Uploads and what begins at an offset go the ordinary way. Any answer that
-    /// does not lead straight on ends this for the connection, and the transfer begins anew in the
+    /// does not lead straight on ends this for the connection, and the transfer begins again in the
     /// ordinary way. A server that loses commands which come together answers nothing: off by
     /// default. Not with [`Mode::Active`] and not with [`Extended::Never`], which
     /// [`connect`](Self::connect) says.
@@ -152,7 +152,7 @@ impl ClientBuilder {
     }
 
     /// What to tell the server in active mode instead of the local address: the address of the
-    /// NAT in front of this host, or its name, which is looked up anew for each transfer within
+    /// NAT in front of this host, or its name, which is looked up again for each transfer within
     /// [`Timeouts::resolve`]. It must have an address of the family of the control connection,
     /// and the server's own as the source: others are taken for strangers.
     pub fn active_address(mut self, address: impl Into<String>) -> Self {

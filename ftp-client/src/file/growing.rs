@@ -1,4 +1,4 @@
-//! A file that is made longer by one download at a time, or begun anew when its first byte comes.
+//! A file that is made longer by one download at a time, or emptied when its first byte comes.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;

@@ -166,7 +166,7 @@ impl Retry {
     ///
     /// # Errors
     ///
-    /// The last one if all tries failed, else the first that no further try would mend: those of
+    /// The last one if all tries failed, else the first that no further try would fix: those of
     /// [`client`](Self::client) and [`Client::retrieve`]; [`Error::Changed`]; [`Error::Local`] for
     /// what `sink` fails with. `sink` then holds what came, and what it held before the try if that
     /// was [`Error::Incomplete`].
@@ -229,7 +229,7 @@ impl Retry {
     ///
     /// # Errors
     ///
-    /// The last one if all tries failed, else the first that no further try would mend: those of
+    /// The last one if all tries failed, else the first that no further try would fix: those of
     /// [`client`](Self::client) and [`Client::download_to`].
     #[cfg(unix)]
     pub fn download_to(
@@ -257,7 +257,7 @@ impl Retry {
     ///
     /// # Errors
     ///
-    /// The last one if all tries failed, else the first that no further try would mend: those of
+    /// The last one if all tries failed, else the first that no further try would fix: those of
     /// [`client`](Self::client) and [`Client::store`], of which 452 and 552 mean that other uploads
     /// will fail, too; [`Error::Local`] for what `source` fails with.
     pub fn upload(

@@ -28,7 +28,7 @@ pub enum Uploaded {
     },
     /// The local file was modified after the server's, which is not its beginning then.
     Older,
-    /// More bytes than the file has, so many.
+    /// More bytes than the file has: their number.
     Longer(u64),
 }
 

@@ -20,7 +20,7 @@
 //! third hosts (RFC 2577 §3); [`Error`] says what has to be set where.
 //!
 //! Under TLS one of the two has to begin the handshake between them, which few can (`SSCN`,
-//! `CPSV`). With others, data has to go in clear:
+//! `CPSV`). With others, data has to go unencrypted:
 //! [`Tls::data_in_clear`](crate::Tls::data_in_clear).
 
 mod error;

@@ -31,7 +31,7 @@ pub enum TlsError {
     /// be. The connection is closed.
     #[error("the server refuses to protect data connections as asked: {0} refused: {1}")]
     DataProtectionRefused(Verb, Reply),
-    /// The server sent bytes in clear after its consent to TLS, which somebody on the way may
+    /// The server sent plaintext after its consent to TLS, which somebody on the way may
     /// have put there. The connection is closed, and the bytes were not looked at.
     #[error("clear text came behind the server's consent to TLS; somebody may have put it there")]
     InjectedPlaintext,

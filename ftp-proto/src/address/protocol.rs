@@ -129,7 +129,7 @@ pub enum EpsvArgument {
 }
 
 impl EpsvArgument {
-    /// Reads what stands behind `EPSV`; nothing is [`EpsvArgument::Default`].
+    /// Reads the argument of `EPSV`; nothing is [`EpsvArgument::Default`].
     ///
     /// # Errors
     ///

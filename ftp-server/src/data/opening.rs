@@ -38,7 +38,7 @@ impl DataChannel {
 }
 
 /// Has TLS on a data connection, as its session wants it (RFC 4217 §7: this side is the TLS server,
-/// whoever has connected).
+/// the peer that has connected).
 pub(crate) fn protect(
     stream: &TcpStream,
     peer: &DataPeer<'_>,

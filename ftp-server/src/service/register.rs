@@ -21,7 +21,7 @@ pub(crate) struct Register {
     /// How many there were so far: the first is number 1.
     entered: AtomicU64,
     sessions: Mutex<HashMap<u64, Arc<SessionHandle>>>,
-    /// Whoever waits for sessions looks again.
+    /// Wakes the threads that wait for sessions.
     gone: Condvar,
     /// No session is given time to end by itself.
     hurried: AtomicBool,
@@ -101,7 +101,7 @@ impl Register {
 
     /// Says that no session is given time any more to end by itself.
     pub(crate) fn hurry(&self) {
-        // Whoever waits has looked before, or looks behind this.
+        // A waiting thread has looked before, or looks after this.
         let _sessions = self.sessions();
         self.hurried.store(true, Ordering::SeqCst);
         self.gone.notify_all();

@@ -26,7 +26,7 @@ use crate::{limits, threads};
 /// What comes first on a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Greeting {
-    /// The 220, in clear.
+    /// The 220, in plaintext.
     Clear,
     /// A TLS handshake.
     Tls,

@@ -56,7 +56,7 @@ impl SessionHandle {
         self.protected.store(protected, Ordering::SeqCst);
     }
 
-    /// Whether nobody but the session may write.
+    /// Whether only the session may write.
     pub(crate) fn is_protected(&self) -> bool {
         self.protected.load(Ordering::SeqCst)
     }

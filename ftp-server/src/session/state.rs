@@ -28,7 +28,7 @@ use crate::tls::{Acceptor, Secured, TlsInfo, TlsPolicy};
 pub(crate) struct Session {
     /// What it began with, at the greeting or at the last `REIN`.
     pub(crate) context: Arc<Context>,
-    /// What it begins with anew.
+    /// The state that it begins with again.
     pub(crate) current: Arc<Current>,
     /// Which of all sessions this is.
     pub(crate) number: u64,
@@ -104,7 +104,7 @@ pub(crate) struct User {
     pub(crate) tls: TlsPolicy,
     /// How fast bytes may move.
     pub(crate) throttle: Throttle,
-    /// Counts this session, if users may have only so many.
+    /// Counts this session, if their number is limited by user.
     pub(crate) _counted: Option<UserSession>,
 }
 
@@ -140,7 +140,7 @@ impl Session {
 
     /// Goes back to where a session begins, with the settings and users that there are now; only the
     /// failed logins, and that the client has said its name, are not forgotten. The time to log in
-    /// does not begin anew for those who never have.
+    /// does not begin again for those who never have.
     pub(crate) fn reinitialize(&mut self) {
         let new = Self::new(Arc::clone(&self.current), self.peer, self.local);
         let nobody_since = match self.user() {
@@ -153,7 +153,7 @@ impl Session {
         *self = Self { number, login_failures, is_client_known, complaints, nobody_since, ..new };
     }
 
-    /// Forgets all that was said in clear, where somebody else may have said it, but for the host and
+    /// Forgets all that was said in plaintext, where somebody else may have said it, but for the host and
     /// the failed logins (RFC 4217 §4.2).
     pub(crate) fn forget_for_tls(&mut self) {
         let context = Arc::clone(&self.context);

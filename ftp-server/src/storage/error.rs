@@ -65,7 +65,7 @@ pub enum StorageErrorKind {
 }
 
 impl StorageError {
-    /// An error that no system call is behind.
+    /// An error that no system call caused.
     #[must_use]
     pub const fn new(kind: StorageErrorKind) -> Self {
         Self { kind, source: None }

@@ -166,13 +166,13 @@ impl Secured {
         !self.acceptor.settings.0.cert_user || self.user.as_deref().is_some_and(is_named)
     }
 
-    /// Begins to protect a data connection. An upload brings no tickets: nobody may read them behind
+    /// Begins to protect a data connection. An upload brings no tickets: nobody may read them after
     /// it, and to close with them unread would reset the connection under the data.
     pub(crate) fn protect_data(&self, is_upload: bool) -> io::Result<Handshake> {
         self.begin(if is_upload || self.resumption.is_none() { 0 } else { 2 })
     }
 
-    /// Begins a handshake that ends with so many tickets of TLS 1.3.
+    /// Begins a handshake that ends with this number of tickets of TLS 1.3.
     fn begin(&self, tickets: usize) -> io::Result<Handshake> {
         let mut config = self.acceptor.config.clone();
         config.cert_resolver = Arc::clone(&self.named) as Arc<dyn ResolvesServerCert>;

@@ -62,7 +62,7 @@ pub(super) enum Identity {
 }
 
 impl Tls {
-    /// A pair of PEM files: the certificate, with those that lead to its issuer behind it, and its
+    /// A pair of PEM files: the certificate, followed by those that lead to its issuer, and its
     /// private key (PKCS #8, PKCS #1 or SEC 1, without a pass phrase). Both may be the same file.
     ///
     /// # Errors

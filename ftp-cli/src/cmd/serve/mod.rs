@@ -98,7 +98,7 @@ fn heed_signals(
     let mut count = 0_u32;
     signals::on_signals(hears_hangup, move |signal| {
         if hears_hangup && signal == SIGHUP {
-            // Whoever waits for sessions to end reads nothing again.
+            // A server that waits for its sessions to end reads nothing again.
             let _ = sender.send(Event::Reload);
             return;
         }

@@ -30,7 +30,7 @@ pub(super) fn start(
     let builder = builder.config(plan.settings.server()).authenticator(Arc::clone(&homes));
     let looked = Arc::new(OnceLock::new());
     let found = Arc::clone(&looked);
-    // Whoever serves the directories is to be able to open them.
+    // The user that serves the directories has to be able to open them.
     let builder = builder.once_bound(move || {
         run_as.map_or(Ok(()), |run_as| run_as.give_up_root())?;
         match found.get_or_init(|| homes.look()) {

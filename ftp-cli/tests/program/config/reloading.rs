@@ -1,4 +1,4 @@
-//! `serve` on SIGHUP: the file is read again for new sessions, and logs are opened anew.
+//! `serve` on SIGHUP: the file is read again for new sessions, and logs are opened again.
 
 use std::fs;
 use std::process::Command;
@@ -33,7 +33,7 @@ fn a_hangup_reads_the_file_again_for_new_sessions() {
         "{said:?}"
     );
     assert_eq!(greeting(&served), "220 second");
-    // Whoever was there goes on as before.
+    // A session that was there goes on as before.
     data.write_all(b" and half");
     data.close();
     running.expect_reply(226);

@@ -63,7 +63,7 @@ fn links_are_neither_planted_nor_followed_hc_06_li_08_cl_51() {
     let here = TempRoot::new();
     here.mkdir("outside");
     let target = here.join("mine");
-    // A link, and then files behind it.
+    // A link, and then files below it.
     let peer = hostile(concat!(
         "type=OS.unix=slink:/etc;size=4;modify=20200101000000; link\n",
         "type=file;size=4;modify=20200101000000; link/passwd\n",

@@ -41,7 +41,7 @@ fn every_port_is_tried_and_none_is_shared_dc_02_dc_03_dc_04_hd_09() {
     assert_eq!(taken, ranges.iter().skip(2).collect::<Vec<_>>());
     let full = ports.listen(local(), client(9)).unwrap_err();
     assert_eq!(full.kind(), io::ErrorKind::AddrInUse);
-    // A port that was just closed can be had at once.
+    // A port that was just closed is available at once.
     let port = listeners.pop().map(|listener| listener.port());
     let again = ports.listen(local(), client(9)).unwrap();
     assert_eq!(Some(again.port()), port);

@@ -1,4 +1,4 @@
-//! ABOR, wherever it comes: before, in and behind a transfer, and without one.
+//! ABOR, wherever it comes: before, in and after a transfer, and without one.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

@@ -62,7 +62,7 @@ impl Tried<'_> {
         is_good(self.other)
     }
 
-    /// Something is wrong with a mode: it stops whoever wants that mode, unless the mode works by its
+    /// Something is wrong with a mode: it stops clients that want that mode, unless the mode works by its
     /// other command.
     fn wrong(self, diagnosis: Diagnosis, words: Arguments<'_>) -> Finding {
         let stops = self.seen.wanted == self.mode && !self.other_works();

@@ -31,7 +31,7 @@ pub(crate) struct Settings {
     pub(crate) server: ServerConfig,
     /// How files are kept in each root directory.
     pub(crate) local: LocalConfig,
-    /// What a session moves in a second at most, in bytes; `Some(0)`, in so many words, any number.
+    /// The highest rate of a session, in bytes per second; `Some(0)`: explicitly unlimited.
     pub(crate) rate_per_session: Option<u64>,
     /// The same for all sessions of a user.
     pub(crate) rate_per_user: Option<u64>,
@@ -171,7 +171,7 @@ pub(crate) const TABLE: &[Setting<Settings>] = &[
     row!(Settings, "anonymous.rate_per_user",        RATE,         anonymous.limits.rate_per_user,    "of all of them, in place of transfer.rate_per_user; 0: any"),
 ];
 
-/// What a running server keeps as it is, whatever is read anew.
+/// What a running server keeps as it is, whatever is read again.
 pub(crate) const FIXED: &[&str] =
     &["listen.addresses", "listen.implicit_tls", "limits.sessions", "security.run_as"];
 
@@ -236,7 +236,7 @@ impl Settings {
         Ok(())
     }
 
-    /// All that is listened on, in clear and with TLS from the start.
+    /// All that is listened on, in plaintext and with TLS from the start.
     pub(crate) fn all_listen(&self) -> Vec<SocketAddr> {
         available(&[&self.listen[..], &self.implicit].concat(), has_ipv6)
     }
