@@ -21,7 +21,7 @@ use crate::site_commands::SiteCommands;
 use crate::tls::Acceptor;
 
 /// Configuration, authenticator and what counts across sessions. A session keeps the context that
-/// it began with, until it begins anew by `REIN`.
+/// it began with, until it begins again by `REIN`.
 pub(crate) struct Context {
     pub(crate) config: ServerConfig,
     pub(crate) authenticator: Arc<dyn Authenticator>,
@@ -173,5 +173,11 @@ impl Current {
 
     pub(crate) fn set(&self, context: Arc<Context>) {
         *unpoisoned(self.0.lock()) = context;
+    }
+}
+
+impl std::fmt::Debug for Current {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Current").field("config", &self.get().config).finish_non_exhaustive()
     }
 }

@@ -32,6 +32,7 @@
 compile_error!("ftp-server is built on openat2, O_TMPFILE and sendfile of Linux");
 
 mod auth;
+mod builder;
 mod command;
 mod config;
 mod context;
@@ -70,13 +71,14 @@ pub use auth::{
     AuthError, Authenticator, Login, LoginAttempt, Offer, PasswordHash, PasswordHashError, Rights,
     UnknownRight, UserLimits, UserTable,
 };
+pub use builder::ServerBuilder;
 pub use config::{
     ActivePolicy, Limits, LoginPolicy, PassiveAddress, PassiveOverride, PassivePolicy,
     ServerConfig, Timeouts,
 };
 pub use error::Error;
 pub use name_pattern::NamePattern;
-pub use server::{Cutter, Server, ServerBuilder, ShutdownReport};
+pub use server::{Cutter, Server, ShutdownReport};
 pub use service::{Activity, SessionInfo};
 pub use site_commands::{SiteCommands, SiteRequest};
 pub use storage::{
