@@ -86,14 +86,7 @@ pub(super) fn rename(
     to: &VirtualPath,
     replace: bool,
 ) -> Result<(), StorageError> {
-    if from.is_root() {
-        return Err(StorageErrorKind::Denied.into());
-    }
-    name::check_existing(from)?;
-    if to.is_root() {
-        return Err(StorageErrorKind::IsDirectory.into());
-    }
-    name::check_new(to)?;
+    check_paths(from, to)?;
     let (from_directory, from_name) = files.parent(from)?;
     let (to_directory, to_name) = files.parent(to)?;
     let names = |directory: &Directory| directory.names(files.config.sync, None).map_err(system);
@@ -106,20 +99,19 @@ pub(super) fn rename(
         Err(Errno::EXIST) => {
             let old = from_directory.metadata(from_name).map_err(existing)?;
             let taken = to_directory.metadata(to_name).map_err(existing)?;
-            if old.identity == taken.identity {
-                // The same name, or the same in other letters where case is folded; or another name
-                // of the same file, which rename(2) leaves alone.
-                let one_name = old.kind == EntryKind::Directory || old.links == 1 || from == to;
-                if !one_name && !replace {
-                    return Err(StorageErrorKind::Exists.into());
-                }
-            } else if !replace {
+            let is_same_object = old.identity == taken.identity;
+            // The same name, or the same in other letters where case is folded. Otherwise both are
+            // names of one file, which rename(2) leaves alone.
+            let is_one_name = is_same_object
+                && (old.kind == EntryKind::Directory || old.links == 1 || from == to);
+            if !is_one_name && !replace {
                 return Err(StorageErrorKind::Exists.into());
-            } else if taken.kind == EntryKind::Directory {
-                // rename(2) would let a directory take the place of an empty one.
+            }
+            // rename(2) would let a directory take the place of an empty one.
+            if !is_same_object && taken.kind == EntryKind::Directory {
                 return Err(StorageErrorKind::IsDirectory.into());
             }
-            let replaced = match old.identity == taken.identity {
+            let replaced = match is_same_object {
                 true => 0,
                 false => change.size_of(|| to_directory.metadata(to_name).ok()),
             };
@@ -142,4 +134,16 @@ pub(super) fn rename(
         from_names.sync().map_err(system)?;
     }
     Ok(())
+}
+
+/// Refuses a rename that no tree allows.
+fn check_paths(from: &VirtualPath, to: &VirtualPath) -> Result<(), StorageError> {
+    if from.is_root() {
+        return Err(StorageErrorKind::Denied.into());
+    }
+    name::check_existing(from)?;
+    if to.is_root() {
+        return Err(StorageErrorKind::IsDirectory.into());
+    }
+    name::check_new(to)
 }
