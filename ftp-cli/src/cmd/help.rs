@@ -9,14 +9,20 @@ use crate::exit;
 use crate::exit::Failure;
 use crate::options::{self, Command, Entry, Group, Options, Row};
 
-/// What operands and options are.
+/// The forms of operands and options.
 pub(super) const URLS: &str = "\
-URL is ftp://[user[:password]@]host[:port]/path[;type=a|i|d] with %XX for odd bytes, relative to
-where the login ends (/%2F begins an absolute path), or [user@]host[:port]:path byte for byte.
-An option given twice counts as given last; -- ends the options.";
+URL is ftp://[user[:password]@]host[:port]/path[;type=a|i|d], or ftpes:// for
+explicit TLS, or ftps:// for implicit TLS. The path is relative to the login
+directory (/%2F begins an absolute path) and percent-encoded. A URL can also be
+[user@]host[:port]:path, with the path byte for byte.
 
-/// The column at which the explanation of an option begins.
-const COLUMN: usize = 30;
+If an option is given twice, the last one wins. -- ends the options.";
+
+/// The column at which the help of an option begins.
+const COLUMN: usize = 32;
+
+/// The columns of a line.
+const WIDTH: usize = 80;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     match options.operands.as_slice() {
@@ -26,7 +32,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
 }
 
-/// Prints what is to be known about a command, or about the program.
+/// Prints the help of a command, or of the program.
 ///
 /// # Errors
 ///
@@ -41,17 +47,17 @@ pub(crate) fn print(command: Option<Command>, stdio: &mut Stdio) -> Result<(), F
 
 fn program() -> String {
     let mut text = String::from(
-        "ftp-cli: get, put, list, copy and serve files by FTP\n\nUsage: ftp-cli [OPTION]... COMMAND ...\n\n",
+        "ftp-cli: transfer, list, copy and serve files by FTP\n\n\
+         Usage: ftp-cli [OPTION]... COMMAND ...\n\nCommands\n",
     );
     for command in Command::ALL {
-        let Entry { name, usage, summary, .. } = command.entry();
-        line(&mut text, &format!("{name} {usage}"), summary);
+        let Entry { name, summary, .. } = command.entry();
+        let _ = writeln!(text, "  {name:<12} {summary}");
     }
     let _ = write!(text, "\n{URLS}\n");
     text.push_str(
-        "The options of these groups may also stand before the command; ftp-cli help COMMAND lists
-all that it takes:
-",
+        "\nftp-cli help COMMAND lists all options of a command. The options below can also\n\
+         stand before the command.\n",
     );
     for group in Group::ALL {
         let mut rows = options::global_rows().filter(|row| row.group == *group).peekable();
@@ -64,7 +70,7 @@ all that it takes:
     }
     text.push_str("\nExit codes\n");
     for (exit, meaning) in exit::TABLE {
-        let _ = writeln!(text, "  {:>3}  {meaning}", exit.code());
+        let _ = writeln!(text, "  {:>3}  {}", exit.code(), wrapped(meaning, 7));
     }
     text
 }
@@ -88,21 +94,31 @@ fn about(command: Command) -> String {
         text.push_str("\nExamples\n");
     }
     for (example, what) in examples {
-        let _ = writeln!(text, "  ftp-cli {example}\n      {what}");
+        let _ = writeln!(text, "  # {what}\n  ftp-cli {example}");
     }
     if command == Command::Serve {
-        text.push_str("\nSettings for --set KEY=VALUE: times in seconds or with a unit, commas between items\n");
-        let default = Settings::default();
-        for setting in settings::TABLE {
-            let hint = setting.kind.hint();
-            let default = (setting.show)(&default);
-            line(&mut text, setting.key, &format!("{}{hint}; default {default}", setting.help));
-        }
-        for setting in settings::USER {
-            line(&mut text, &format!("users.NAME.{}", setting.key), setting.help);
-        }
+        settings(&mut text);
     }
     text
+}
+
+/// The settings of `serve`, with their defaults.
+fn settings(text: &mut String) {
+    text.push_str("\nSettings of --config and --set KEY=VALUE (commas separate items)\n");
+    let default = Settings::default();
+    for setting in settings::TABLE {
+        let help = setting.help.trim_end_matches('.');
+        let hint = setting.kind.hint();
+        let default = match (setting.show)(&default).as_str() {
+            // The help explains what an empty value means.
+            "\"\"" | "[]" => String::new(),
+            default => format!(" (default: {default})"),
+        };
+        line(text, setting.key, &format!("{help}{hint}{default}"));
+    }
+    for setting in settings::USER {
+        line(text, &format!("users.NAME.{}", setting.key), setting.help.trim_end_matches('.'));
+    }
 }
 
 fn option(text: &mut String, row: &Row) {
@@ -113,8 +129,35 @@ fn option(text: &mut String, row: &Row) {
     line(text, &format!("{short}--{}{}", row.long, row.value), row.help);
 }
 
-fn line(text: &mut String, left: &str, right: &str) {
-    let _ = writeln!(text, "  {left:<COLUMN$}  {right}");
+/// A term and its explanation, which begins at [`COLUMN`]: below the term if that is too long.
+fn line(text: &mut String, term: &str, explanation: &str) {
+    let explanation = wrapped(explanation, COLUMN);
+    let width = COLUMN - "  ".len();
+    let _ = match term.chars().count() + "  ".len() > width {
+        true => writeln!(text, "  {term}\n{:COLUMN$}{explanation}", ""),
+        false => writeln!(text, "  {term:<width$}{explanation}"),
+    };
+}
+
+/// Breaks `text` into lines of at most [`WIDTH`] columns, all but the first indented by `indent`.
+fn wrapped(text: &str, indent: usize) -> String {
+    const NO_BREAK: &str = "\u{a0}";
+    let text = text.replace("(default: ", &format!("(default:{NO_BREAK}"));
+    let mut lines = String::new();
+    let mut column = indent;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > indent && column + 1 + length > WIDTH {
+            let _ = write!(lines, "\n{:indent$}", "");
+            column = indent;
+        } else if column > indent {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += length;
+    }
+    lines.replace(NO_BREAK, " ")
 }
 
 #[cfg(test)]
@@ -133,14 +176,10 @@ mod tests {
     fn help_and_table_agree() {
         for command in Command::ALL.iter().filter(|command| **command != Command::Help) {
             let text = about(*command);
+            let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
             for row in command.rows() {
-                let lines = text.lines().filter(|line| {
-                    line.split_whitespace().any(|word| {
-                        word.trim_end_matches(',').split(['=', '[']).next()
-                            == Some(&format!("--{}", row.long))
-                    }) && line.ends_with(row.help)
-                });
-                assert_eq!(lines.count(), 1, "{} --{}", command.name(), row.long);
+                let entry = format!("--{}{} {}", row.long, row.value, row.help);
+                assert_eq!(words.matches(&entry).count(), 1, "{} {entry}", command.name());
             }
             for word in options_in(&text) {
                 let takes = command.rows().any(|row| row.long == word);
@@ -157,11 +196,11 @@ mod tests {
         let pages = Command::ALL.iter().map(|command| about(*command));
         for page in pages.chain([program()]) {
             for line in page.lines() {
-                assert!(line.chars().count() <= 110, "{line}");
+                assert!(line.chars().count() <= WIDTH, "{line}");
             }
         }
         for command in Command::ALL {
-            assert!(program().contains(command.entry().usage), "{}", command.name());
+            assert!(program().contains(command.entry().summary), "{}", command.name());
         }
     }
 }

@@ -7,23 +7,23 @@ use crate::console::stdio::Stdio;
 use crate::exit::{self, Exit, Failure};
 use crate::options::{Command, Entry, Group, Options, Row, TABLE, Value};
 
-/// What the environment says.
+/// Environment variables.
 const ENVIRONMENT: &[(&str, &str)] = &[
-    ("FTP_PASSWORD", "The password, where neither an option nor the URL has it."),
-    ("HOME", "Where .netrc is looked for."),
+    ("FTP_PASSWORD", "The password, if neither an option nor the URL has one."),
+    ("HOME", "The directory of .netrc."),
     (
         "STATE_DIRECTORY, XDG_STATE_HOME, HOME",
-        "Where serve --tls-self-signed keeps its certificate: the first that is set.",
+        "The directory in which serve --tls-self-signed keeps its certificate: the first that is set.",
     ),
-    ("TMPDIR", "Where demo makes its temporary directory; default /tmp."),
-    ("SSL_CERT_FILE, SSL_CERT_DIR", "The certificates that servers' are checked against."),
+    ("TMPDIR", "The directory for temporary files of demo (default: /tmp)."),
+    ("SSL_CERT_FILE, SSL_CERT_DIR", "Trusted CA certificates, instead of the system's."),
 ];
 
-/// Files beside those of options.
+/// Files, besides those that options name.
 const FILES: &[(&str, &str)] = &[
-    ("~/.netrc", "Users and passwords, for servers whose URL has no password."),
-    ("NAME.part", "What get --continue left of NAME, and goes on with."),
-    ("server.toml", "Settings and users of serve --config; dist/server.toml explains each key."),
+    ("~/.netrc", "Users and passwords, for URLs without a password."),
+    ("NAME.part", "Partial file of get --continue, which the next get --continue resumes."),
+    ("server.toml", "Settings and users of serve --config; ftp-cli help serve lists each key."),
 ];
 
 /// The schema of `--json`.
@@ -42,7 +42,7 @@ fn page() -> String {
         escaped(env!("CARGO_PKG_VERSION"))
     );
     section(&mut text, "NAME");
-    text.push_str("ftp\\-cli \\- get, put, list, copy and serve files by FTP\n");
+    text.push_str("ftp\\-cli \\- transfer, list, copy and serve files by FTP\n");
     section(&mut text, "SYNOPSIS");
     for command in Command::ALL {
         let Entry { name, usage, .. } = command.entry();
@@ -57,7 +57,7 @@ fn page() -> String {
     section(&mut text, "OPTIONS");
     paragraphs(
         &mut text,
-        "Which commands take an option stands behind it. These may also stand before the command.",
+        "Each option lists the commands that accept it. These options can also stand before the command.",
     );
     for group in Group::ALL.iter().filter(|group| group.is_global()) {
         let rows: Vec<&Row> = TABLE.iter().filter(|row| row.group == *group).collect();
@@ -71,11 +71,11 @@ fn page() -> String {
     section(&mut text, "EXIT STATUS");
     paragraphs(
         &mut text,
-        "In brackets the kind that --json names. If the reader of standard output goes away, SIGPIPE ends \
-         ftp-cli without a message.",
+        "The word in brackets is the kind in --json. If the reader of standard output closes it, SIGPIPE \
+         ends ftp-cli without a message.",
     );
     for (exit, meaning) in exit::TABLE {
-        // Nothing that failed, so it has no kind.
+        // Success is not a kind of failure.
         let kind = (*exit != Exit::Success).then(|| format!(" [{}]", exit.kind()));
         let meaning = format!("{meaning}{}", kind.unwrap_or_default());
         item(&mut text, &exit.code().to_string(), &meaning);
@@ -101,7 +101,7 @@ fn page() -> String {
     text
 }
 
-/// What `docs/json.md` says, but for the kinds of failures, which stand with the exit codes.
+/// The text of `docs/json.md`, without the kinds of failures, which are listed as exit status.
 fn schema(text: &mut String) {
     for block in JSON.split("\n\n") {
         let mut rows = block.lines().filter(|line| line.starts_with('|'));
@@ -123,21 +123,16 @@ fn schema(text: &mut String) {
     }
 }
 
-/// A command: what it does, and the options that are its own.
+/// A command, with the options that can only follow it.
 fn about(text: &mut String, command: Command) {
     let Entry { name, usage, summary, about, .. } = command.entry();
     let _ = writeln!(text, ".SS {name}");
     let _ = writeln!(text, "\\fBftp\\-cli {name}\\fR {}", escaped(usage));
-    paragraphs(text, &format!("{}.", capital(summary)));
+    paragraphs(text, &format!("{summary}."));
     paragraphs(text, about);
     for row in command.rows().filter(|row| !row.group.is_global()) {
         option(text, row, false);
     }
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(chars).collect()
 }
 
 fn option(text: &mut String, row: &Row, names_commands: bool) {
@@ -147,7 +142,9 @@ fn option(text: &mut String, row: &Row, names_commands: bool) {
     };
     let value = match row.value {
         Value::No => String::new(),
-        Value::Needed(hint) => format!(" \\fI{}\\fR", escaped(hint)),
+        Value::Needed(name) | Value::OneOf(name, _) => {
+            format!(" \\fI{}\\fR", escaped(name))
+        }
         Value::WithEqualSign(hint) => format!("[=\\fI{}\\fR]", escaped(hint)),
     };
     let _ = writeln!(text, ".TP\n{short}\\fB\\-\\-{}\\fR{value}", escaped(row.long));
@@ -162,7 +159,7 @@ fn section(text: &mut String, title: &str) {
     let _ = writeln!(text, ".SH {title}");
 }
 
-/// A term and what it means.
+/// A term and its meaning.
 fn item(text: &mut String, term: &str, meaning: &str) {
     let _ = write!(text, ".TP\n\\fB{}\\fR\n{}", escaped(term), lines(meaning));
 }
@@ -173,7 +170,7 @@ fn paragraphs(text: &mut String, plain: &str) {
     }
 }
 
-/// Lines of text, of which none is taken for a request.
+/// Lines of text, none of which is a request of roff.
 fn lines(plain: &str) -> String {
     let line = |line: &str| {
         let guard = if line.starts_with(['.', '\'']) { "\\&" } else { "" };
@@ -235,7 +232,7 @@ mod tests {
                 }
             }
         }
-        // That one is for writing documents anew, by tests.
+        // Tests write documents with it.
         names.retain(|name| name != "FTP_WRITE_DOCS");
         assert!(names.len() > 3, "{names:?}");
         for name in names {

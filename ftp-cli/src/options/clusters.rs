@@ -22,7 +22,7 @@ pub(super) fn spread(texts: &[String], rows: &[&Row], style: ParsingStyle) -> Ve
                     break;
                 }
                 let is_this = |row: &&&Row| text.strip_prefix("--") == Some(row.long);
-                rows.iter().find(is_this).is_some_and(|row| takes_word(row))
+                rows.iter().find(is_this).is_some_and(|row| row.value.is_needed())
             }
         };
         if takes_next {
@@ -45,13 +45,9 @@ fn take_apart(cluster: &str, rows: &[&Row], spread: &mut Vec<String>) -> bool {
             spread.push(format!("-{name}"));
         } else {
             spread.push(format!("-{option}"));
-            return rest.as_str().is_empty() && row.is_some_and(|row| takes_word(row));
+            return rest.as_str().is_empty() && row.is_some_and(|row| row.value.is_needed());
         }
     }
-}
-
-const fn takes_word(row: &Row) -> bool {
-    matches!(row.value, Value::Needed(_))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The commands, as data: a command is a variant, its place in [`Command::ALL`], and one [`Entry`]
 //! in `entries.rs`. `help`, the man page and completions are made from that.
 
-/// What the program is told to do.
+/// A command of the program.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Command {
     Get,
@@ -26,7 +26,7 @@ pub(crate) enum Command {
     Completions,
 }
 
-/// What can be an operand, for completions.
+/// The kind of an operand, for completions.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Operand {
     /// A file or directory here.
@@ -41,19 +41,19 @@ pub(crate) enum Operand {
     Words(&'static str),
 }
 
-/// One command, as users are told of it.
+/// The text of one command.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
     pub(crate) name: &'static str,
-    /// What follows the name.
+    /// Its options and operands.
     pub(crate) usage: &'static str,
-    /// A few words without a full stop.
+    /// An imperative of at most 50 characters, without a full stop.
     pub(crate) summary: &'static str,
-    /// Sentences, in lines of 100 characters at most; paragraphs have an empty line between them.
+    /// Paragraphs of at most 80 columns, separated by empty lines.
     pub(crate) about: &'static str,
-    /// What the operands are; further ones are like the last.
+    /// The kind of each operand; the last one applies to all that follow.
     pub(crate) operands: &'static [Operand],
-    /// Command lines, without the name of the program, and what each does.
+    /// Command lines without the name of the program, and what each achieves.
     pub(crate) examples: &'static [(&'static str, &'static str)],
 }
 

@@ -8,6 +8,7 @@ mod clusters;
 mod command;
 mod entries;
 mod find;
+mod foreign;
 mod hints;
 mod stand_ins;
 mod table;
@@ -88,7 +89,7 @@ fn read(
     for row in rows {
         let argument = match row.value {
             Value::No => HasArg::No,
-            Value::Needed(_) => HasArg::Yes,
+            Value::Needed(_) | Value::OneOf(..) => HasArg::Yes,
             Value::WithEqualSign(_) => HasArg::Maybe,
         };
         let short = row.short.map_or_else(String::new, String::from);
@@ -269,12 +270,12 @@ mod tests {
     fn parse_refuses_and_says_what_to_do() {
         for (line, want) in [
             ("get --contineu x", "did you mean --continue?"),
-            ("get --append x", "only put, batch take it"),
-            ("put -l", "only ls takes it"),
+            ("get --append x", "only put, batch accept it"),
+            ("put -l", "only ls accepts it"),
             ("serve -a", "only get (--ascii), put (--ascii), ls (--all)"),
-            ("-c get", "behind the command that takes it: get, put, "),
+            ("-c get", "place it after the command: get, put, "),
             ("get --passiv", "did you mean --passive?"),
-            ("--write serve", "behind the command that takes it: serve"),
+            ("--write serve", "place it after the command: serve"),
             ("--active serve", "serve takes no --active"),
             ("serve --active", "only get, put, ls"),
             ("--pipeline put", "put takes no --pipeline"),
@@ -283,13 +284,16 @@ mod tests {
             ("get --user", "--user needs a value: NAME"),
             ("get -u", "-u needs a value: NAME"),
             ("get --quiet=1", "--quiet takes no value"),
-            ("get --password=x", "no option takes a password"),
-            ("get --pasword x", "no option takes a password"),
+            ("get --password=x", "use --password-file FILE"),
+            ("get --pasword x", "use --password-file FILE"),
             ("gte x", "did you mean \"get\"?"),
             ("frobnicate", "ftp-cli help lists them"),
-            ("get -r x", "to copy a directory: ftp-cli mirror"),
+            ("get -r x", "use: ftp-cli mirror SRC DST"),
             ("get --interface x", "did you mean --bind?"),
             ("mirror --parallel=3", "did you mean --jobs?"),
+            ("get -o f URL", "use: ftp-cli get URL LOCAL"),
+            ("get --no-check-certificate x", "did you mean --insecure?"),
+            ("get --verify", "needs a value: none, size, hash"),
             ("del x", "did you mean \"rm\"?"),
             ("ren x", "did you mean \"mv\"?"),
         ] {

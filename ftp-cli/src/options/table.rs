@@ -1,5 +1,5 @@
-//! The options, as data. What stands here is parsed, and is in `--help`, the man page and
-//! completions; nothing else is.
+//! The options, as data: the parser, `--help`, the man page and completions are made from this
+//! table.
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ use Command::{
     Batch, Chmod, Demo, Doctor, Fxp, Get, Ls, Mkdir, Mv, Passwd, Put, Quote, Rm, Rmdir, Serve, Stat,
 };
 use Group::{Data, Listing, Login, Mirror, Output, Program, Robust, Server, Tls, Transfer};
-use Value::{Needed, No, WithEqualSign};
+use Value::{Needed, No, OneOf, WithEqualSign};
 
-/// What an option is about. Those of a global group may also stand before the command.
+/// The topic of an option. Options of a global group can also stand before the command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Group {
     Transfer,
@@ -43,53 +43,60 @@ impl Group {
             Login => "Login",
             Data => "Data connection",
             Tls => "TLS",
-            Robust => "Time limits (seconds, or with a unit: 250ms, 30s, \"5 min\") and retries",
+            Robust => "Timeouts and retries (TIME: seconds, or 250ms, 30s, 5min, 2h)",
             Output => "Output",
             Program => "Program",
         }
     }
 }
 
-/// Whether an option takes a value, and what `--help` calls it: `FILE` and `DIR` are names that
-/// exist here, `auto|always|never` all the words that it can be, and others say what they are.
+/// Whether an option takes a value, and the name of that value in `--help`. `FILE` and `DIR` are
+/// local paths, which completions offer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Value {
     No,
     Needed(&'static str),
-    /// Only written behind `=`: `--trace` or `--trace=FILE`.
+    /// One of a few words: the name in `--help`, and the words between `|`.
+    OneOf(&'static str, &'static str),
+    /// An optional value, written after `=`: `--trace` or `--trace=FILE`.
     WithEqualSign(&'static str),
 }
 
 /// What the value of an option or an operand can be, for completions.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Completes {
-    /// There is no value, or nothing is known of it.
+    /// No value, or one that completions cannot know.
     Nothing,
     File,
     Directory,
-    /// These, between `|`.
+    /// One of these words, between `|`.
     Words(&'static str),
     /// The name of a command of this program.
     Command,
 }
 
-/// What stands behind the name of the option.
+/// Shows the value as it follows the name of its option.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::No => Ok(()),
-            Self::Needed(hint) => write!(f, " {hint}"),
-            Self::WithEqualSign(hint) => write!(f, "[={hint}]"),
+            Self::Needed(name) | Self::OneOf(name, _) => write!(f, " {name}"),
+            Self::WithEqualSign(name) => write!(f, "[={name}]"),
         }
     }
 }
 
 impl Value {
+    /// Whether the option cannot stand without a value.
+    pub(crate) fn is_needed(self) -> bool {
+        matches!(self, Self::Needed(_) | Self::OneOf(..))
+    }
+
     pub(crate) fn completes(self) -> Completes {
         match self {
             Self::Needed("FILE") | Self::WithEqualSign("FILE") => Completes::File,
             Self::Needed("DIR") => Completes::Directory,
-            Self::Needed(words) if words.contains('|') => Completes::Words(words),
+            Self::OneOf(_, words) => Completes::Words(words),
             _ => Completes::Nothing,
         }
     }
@@ -102,19 +109,19 @@ pub(crate) struct Row {
     pub(crate) short: Option<char>,
     pub(crate) long: &'static str,
     pub(crate) value: Value,
-    /// Who takes it. An option that a command would ignore is not one of the command's.
+    /// The commands that take the option. A command takes no option that it would ignore.
     pub(crate) commands: &'static [Command],
     pub(crate) help: &'static str,
 }
 
 impl Row {
-    /// Whether it is called so, by its long name or by its short one.
+    /// Whether `name` is its long or its short name.
     pub(crate) fn is_called(&self, name: &str) -> bool {
         self.long == name || self.short.is_some_and(|short| name.chars().eq([short]))
     }
 }
 
-/// `short` is one character, or nothing.
+/// `short` is one character or empty.
 const fn row(
     group: Group,
     short: &str,
@@ -133,142 +140,164 @@ const fn row(
 
 const CLIENT: &[Command] =
     &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror];
-/// Those that connect to one server, and one that examines it.
+/// Commands that connect to one server, doctor included.
 const REMOTE: &[Command] =
     &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror, Doctor];
 const FILES: &[Command] = &[Get, Put];
-/// Those that move files, and one that moves some of them.
+/// Commands that transfer named files.
 const MOVERS: &[Command] = &[Get, Put, Batch];
 const DIALOGUE: &[Command] =
     &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror, Fxp, Doctor];
 const TREES: &[Command] = &[Command::Mirror, Fxp];
-/// Those that move files themselves, and show how far they are.
+/// Commands that transfer files and show progress.
 const CARRIERS: &[Command] = &[Get, Put, Batch, Command::Mirror];
-/// Those that try again what may pass. A raw command is sent once: nobody knows what it does.
+/// Commands that retry transient failures. A raw command is sent once: its effect is unknown.
 const STUBBORN: &[Command] =
     &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Batch, Command::Mirror, Fxp];
+/// Commands that can print more than their result.
+const VERBOSE: &[Command] =
+    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror, Fxp, Serve];
+/// Commands whose messages can be suppressed.
+const QUIET: &[Command] = &[
+    Get,
+    Put,
+    Ls,
+    Stat,
+    Rm,
+    Mkdir,
+    Rmdir,
+    Mv,
+    Chmod,
+    Quote,
+    Batch,
+    Command::Mirror,
+    Fxp,
+    Doctor,
+    Serve,
+    Demo,
+];
 const ALL: &[Command] = Command::ALL;
 
 #[rustfmt::skip]
 pub(crate) const TABLE: &[Row] = &[
-    row(Transfer, "a", "ascii",           No,                    MOVERS,    "translate line ends (TYPE A)"),
-    row(Transfer, "b", "binary",          No,                    MOVERS,    "byte for byte (TYPE I); default"),
-    row(Transfer, "c", "continue",        No,                    &[Get],   "go on where NAME.part or a shorter file ends; keep NAME.part on failure"),
-    row(Transfer, "c", "continue",        No,                    &[Put],   "go on where the server's file ends"),
-    row(Transfer, "",  "append",          No,                    &[Put],   "add to the server's file (APPE); --retry adds nothing again"),
-    row(Transfer, "",  "unique",          No,                    &[Put],   "let the server choose a new name (STOU), and print it"),
-    row(Transfer, "P", "directory",       Needed("DIR"),         &[Get],   "where the files of several URLs go"),
-    row(Transfer, "n", "no-clobber",      No,                    &[Get],   "skip a file that is here already"),
-    row(Transfer, "n", "no-clobber",      No,                    &[Put],   "skip a file that is on the server already (MDTM, MLST)"),
-    row(Transfer, "",  "in-place",        No,                    &[Get],   "write under the final name from the first byte on"),
-    row(Transfer, "",  "create-dirs",     No,                    &[Get],   "make the local directories that are not there"),
-    row(Transfer, "",  "create-dirs",     No,                    &[Put],   "make the server's directories that are not there (MKD)"),
-    row(Transfer, "p", "preserve",        No,                    &[Get],   "give the local file the time of the server's (MDTM)"),
-    row(Transfer, "p", "preserve",        No,                    &[Put],   "give the server's file the time of the local one (MFMT)"),
-    row(Transfer, "",  "verify",          Needed("none|size|hash"), MOVERS, "compare with what the server has; default size, if it tells"),
-    row(Transfer, "",  "limit-rate",      Needed("RATE"),        CARRIERS, "bytes a second in all, such as 500K or 2M"),
-    row(Transfer, "j", "jobs",            Needed("N"),           FILES,    "move so many files at a time, each over a connection of its own"),
-    row(Transfer, "c", "continue",        No,                    &[Batch], "of get and put: go on where an earlier one ended"),
-    row(Transfer, "",  "append",          No,                    &[Batch], "of put: add to the server's file (APPE); --retry adds nothing again"),
-    row(Transfer, "n", "no-clobber",      No,                    &[Batch], "of get and put: skip a file that is there already"),
-    row(Transfer, "",  "in-place",        No,                    &[Batch], "of get: write under the final name from the first byte on"),
-    row(Transfer, "",  "create-dirs",     No,                    &[Batch], "of get and put: make the directories that are not there"),
-    row(Transfer, "p", "preserve",        No,                    &[Batch], "of get and put: give the file the time of the other"),
-    row(Transfer, "c", "continue",        No,                    &[Fxp],   "go on where the target's file ends"),
-    row(Transfer, "",  "listen",          Needed("source|target"), &[Fxp], "the server that listens; default: the target, else the source"),
-    row(Transfer, "r", "recursive",       No,                    &[Fxp],   "a directory and all that is in it, as far as it differs"),
-    row(Transfer, "c", "continue",        No,                    &[Command::Mirror], "go on in the middle of a file that was cut; keep what comes of one"),
-    row(Transfer, "j", "jobs",            Needed("N"),           TREES,    "so many files at a time, each over connections of its own; default 1"),
-    row(Transfer, "",  "create-dirs",     No,                    TREES,    "make the directories above DST, too"),
-    row(Mirror,   "",  "delete",          No,                    TREES,    "remove what SRC lacks from DST"),
-    row(Mirror,   "",  "max-delete",      Needed("N"),           TREES,    "do nothing at all if more than N objects would be removed"),
-    row(Mirror,   "",  "include",         Needed("GLOB"),        TREES,    "take what fits; repeatable, the last GLOB that fits decides"),
-    row(Mirror,   "",  "exclude",         Needed("GLOB"),        TREES,    "leave out what fits, and do not remove it; repeatable"),
-    row(Mirror,   "",  "dry-run",         No,                    TREES,    "print what would be done, and do nothing"),
-    row(Mirror,   "",  "size-only",       No,                    TREES,    "files of one size are the same, whatever their times"),
-    row(Transfer, "",  "stop-on-error",   No,                    &[Batch], "do no line behind one that failed"),
-    row(Listing,  "r", "recursive",       No,                    &[Rm],    "a directory too, with all that is in it"),
-    row(Listing,  "f", "force",           No,                    &[Rm],    "what is not there is no failure"),
-    row(Listing,  "p", "parents",         No,                    &[Mkdir], "those that it lies in, too; what is there is no failure"),
-    row(Listing,  "R", "recursive",       No,                    &[Ls],    "what is in the directories below, too"),
-    row(Listing,  "g", "glob",            No,                    &[Ls],    "the last part of the URL is a pattern for names"),
-    row(Listing,  "",  "listing",         Needed("auto|mlsd|list"), TREES, "auto is MLSD, else LIST; default auto"),
-    row(Listing,  "l", "long",            No,                    &[Ls],    "kind, permissions, size and date too"),
-    row(Listing,  "a", "all",             No,                    &[Ls],    "ask for names that begin with a dot (LIST -a)"),
-    row(Listing,  "",  "listing",         Needed("auto|mlsd|list|nlst"), &[Ls, Stat], "auto is MLSD, else LIST or NLST; default auto"),
-    row(Transfer, "",  "upload-dir",      Needed("DIRECTORY"),   &[Doctor], "store two small files there, append, resume, rename and delete them"),
-    row(Server,   "",  "listen",          Needed("ADDRESS"),     &[Serve], "PORT, :PORT (all addresses) or HOST:PORT; repeatable; default 127.0.0.1:2121"),
-    row(Server,   "",  "listen-tls",      Needed("ADDRESS"),     &[Serve], "the same, with TLS from the first byte (by custom port 990); repeatable"),
-    row(Server,   "",  "tls-cert",        Needed("FILE"),        &[Serve], "the certificate, PEM, and those above it; AUTH TLS is served then"),
-    row(Server,   "",  "tls-key",         Needed("FILE"),        &[Serve], "its private key, PEM"),
-    row(Server,   "",  "tls-self-signed", No,                    &[Serve], "make a certificate once and keep it; says what clients pin"),
-    row(Server,   "u", "user",            Needed("NAME[:PASS]"), &[Serve], "a user who may log in; repeatable; switches anonymous off"),
-    row(Server,   "",  "password-file",   Needed("FILE"),        &[Serve], "the first line is the password of a user without one"),
-    row(Server,   "",  "anonymous",       No,                    &[Serve], "let anyone read; default without --user"),
-    row(Server,   "",  "write",           No,                    &[Serve], "let users change files; without --user, anyone"),
-    row(Server,   "",  "drop-box",        No,                    &[Serve], "let users hand in new files and see nothing; without --user, anyone"),
-    row(Server,   "",  "passive-ports",   Needed("PORTS"),       &[Serve], "of data connections: 50000-50099,51000; default any"),
-    row(Server,   "",  "passive-address", Needed("ADDRESS"),     &[Serve], "told to clients behind PASV: the NAT's public address or name"),
-    row(Server,   "",  "config",          Needed("FILE"),        &[Serve], "settings and users; read again at SIGHUP"),
-    row(Server,   "",  "set",             Needed("KEY=VALUE"),   &[Serve], "a setting of the list below, over the file's; repeatable"),
-    row(Server,   "",  "check",           No,                    &[Serve], "say what is set and what will not work; exits as serve would"),
-    row(Login,    "u", "user",            Needed("NAME"),        REMOTE,   "log in as NAME; default: the URL's user, else anonymous"),
-    row(Login,    "",  "password-file",   Needed("FILE"),        REMOTE,   "the first line is the password; default: the URL's, FTP_PASSWORD, netrc"),
-    row(Login,    "",  "password-fd",     Needed("N"),           REMOTE,   "the next line of an open descriptor is the password"),
-    row(Login,    "",  "password-command", Needed("COMMAND"),    REMOTE,   "the first line that a shell command prints is the password"),
-    row(Login,    "",  "password-file",   Needed("FILE"),        &[Passwd], "the first line is the password; default: asked for, or standard input"),
-    row(Login,    "",  "password-file",   Needed("FILE"),        &[Fxp],   "a line for each URL with a user and no password, the source's first"),
-    row(Login,    "",  "password-fd",     Needed("N"),           &[Fxp],   "the same, of an open descriptor"),
-    row(Login,    "",  "password-command", Needed("COMMAND"),    &[Fxp],   "the same, of what a shell command prints"),
-    row(Login,    "",  "netrc-file",      Needed("FILE"),        DIALOGUE, "users and passwords by host; default .netrc at home, if it is there"),
-    row(Login,    "",  "no-netrc",        No,                    DIALOGUE, "read no .netrc"),
-    row(Login,    "",  "account",         Needed("NAME"),        REMOTE,   "told to a server that wants an account too (ACCT); default: netrc's"),
-    row(Data,     "",  "passive",         No,                    REMOTE,   "the server listens for data connections; default"),
-    row(Data,     "",  "active",          No,                    REMOTE,   "the server connects back to us"),
-    row(Data,     "",  "epsv",            Needed("auto|always|never"), CLIENT, "passive by EPSV, or else PASV; default auto"),
-    row(Data,     "",  "eprt",            Needed("auto|always|never"), CLIENT, "active by EPRT, or else PORT; default auto"),
-    row(Data,     "",  "epsv-all",        No,                    CLIENT,   "promise the server to use nothing but EPSV (EPSV ALL)"),
-    row(Data,     "",  "pipeline",        No,                    &[Get, Ls, Command::Mirror], "send TYPE, EPSV and RETR or the listing in one write; not for every server"),
-    row(Data,     "",  "passive-address", Needed("peer|smart|reply"), CLIENT, "PASV's host: the server's (default), no private one, as announced"),
-    row(Data,     "",  "active-address",  Needed("ADDRESS"),     REMOTE,   "told to the server: the NAT's public address or name"),
-    row(Data,     "",  "active-ports",    Needed("PORTS"),       REMOTE,   "to listen at: 21,300-400; default any"),
-    row(Data,     "",  "bind",            Needed("ADDRESS"),     DIALOGUE, "the address of this host that connections come from"),
-    row(Data,     "4", "ipv4",            No,                    DIALOGUE, "connect by IPv4 only"),
-    row(Data,     "6", "ipv6",            No,                    DIALOGUE, "connect by IPv6 only"),
-    row(Data,     "",  "passive-address", Needed("peer|smart|reply"), &[Fxp], "of the listening server: as seen here, no private one, as it says"),
-    row(Tls,      "",  "tls",             Needed("off|try|explicit|implicit"), DIALOGUE, "by AUTH TLS or at once; try goes on without; default: as the URL"),
-    row(Tls,      "",  "ca-file",         Needed("FILE"),        DIALOGUE, "trust the authorities in a PEM file, not the system's"),
-    row(Tls,      "",  "pin",             Needed("SHA256//..."), DIALOGUE, "accept exactly the key with this digest, whoever vouches; repeatable"),
-    row(Tls,      "",  "client-cert",     Needed("FILE"),        DIALOGUE, "our certificate, PEM, for a server that asks"),
-    row(Tls,      "",  "client-key",      Needed("FILE"),        DIALOGUE, "its private key, PEM; default: in the same file"),
-    row(Tls,      "",  "tls-data",        Needed("private|clear"), DIALOGUE, "whether files and listings are protected too; default private"),
-    row(Tls,      "k", "insecure",        No,                    DIALOGUE, "accept every certificate: who is on the way can be the server"),
-    row(Robust,   "",  "connect-timeout", Needed("TIME"),        DIALOGUE, "for the name, to connect, for TLS, for data; each default 10"),
-    row(Robust,   "",  "reply-timeout",   Needed("TIME"),        DIALOGUE, "for the greeting, for a reply; default 60"),
-    row(Robust,   "",  "stall-timeout",   Needed("TIME"),        REMOTE,   "for the next byte of a transfer; default 60"),
-    row(Robust,   "",  "final-timeout",   Needed("TIME"),        DIALOGUE, "for the reply behind a transfer; default 300"),
-    row(Robust,   "",  "timeout",         Needed("TIME"),        DIALOGUE, "for the whole; default none"),
-    row(Robust,   "",  "retry",           Needed("N"),           STUBBORN, "try again so often what may pass; never a 5yz; default 0"),
-    row(Robust,   "",  "retry-delay",     Needed("TIME"),        STUBBORN, "between tries; default 1, then twice as long, up to 60"),
-    row(Output,   "q", "quiet",           No,                    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror, Fxp, Doctor, Serve, Demo], "say nothing but errors"),
-    row(Output,   "v", "verbose",         No,                    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Command::Mirror, Fxp, Serve], "say more of what is done"),
-    row(Output,   "",  "progress",        Needed("auto|always|never"), CARRIERS, "auto is on a terminal; default auto"),
-    row(Output,   "",  "json",            No,                    DIALOGUE, "events as JSON, one a line, on standard output (docs/json.md)"),
-    row(Output,   "",  "raw-names",       No,                    &[Ls, Stat, Quote, Batch], "names as they are on a terminal too, control characters and all"),
-    row(Output,   "",  "trace",           WithEqualSign("FILE"), DIALOGUE, "the dialogue with the server, explained, to FILE or standard error"),
-    row(Program,  "h", "help",            No,                    ALL,      "say what a command does"),
-    row(Program,  "V", "version",         No,                    ALL,      "say which version this is"),
+    row(Transfer, "a", "ascii",            No,                            MOVERS,   "convert line endings (TYPE A)"),
+    row(Transfer, "b", "binary",           No,                            MOVERS,   "transfer bytes unchanged (TYPE I, default)"),
+    row(Transfer, "c", "continue",         No,                            &[Get],   "resume NAME.part or a shorter file; keep NAME.part on failure"),
+    row(Transfer, "c", "continue",         No,                            &[Put],   "resume where the server's file ends"),
+    row(Transfer, "",  "append",           No,                            &[Put],   "append to the server's file (APPE); --retry never appends twice"),
+    row(Transfer, "",  "unique",           No,                            &[Put],   "let the server choose a new name (STOU) and print it"),
+    row(Transfer, "P", "directory",        Needed("DIR"),                 &[Get],   "write the files of all URLs into DIR"),
+    row(Transfer, "n", "no-clobber",       No,                            &[Get],   "skip files that exist locally"),
+    row(Transfer, "n", "no-clobber",       No,                            &[Put],   "skip files that exist on the server (MDTM, MLST)"),
+    row(Transfer, "",  "in-place",         No,                            &[Get],   "write to the final name without a temporary file"),
+    row(Transfer, "",  "create-dirs",      No,                            &[Get],   "create missing local directories"),
+    row(Transfer, "",  "create-dirs",      No,                            &[Put],   "create missing directories on the server (MKD)"),
+    row(Transfer, "p", "preserve",         No,                            &[Get],   "set the local modification time to the server's (MDTM)"),
+    row(Transfer, "p", "preserve",         No,                            &[Put],   "set the server's modification time to the local one (MFMT)"),
+    row(Transfer, "",  "verify",           OneOf("MODE", "none|size|hash"), MOVERS,   "compare with the server's: none, size or hash (default: size if known)"),
+    row(Transfer, "",  "limit-rate",       Needed("RATE"),                CARRIERS, "limit the total rate in bytes per second, such as 500K or 2M"),
+    row(Transfer, "j", "jobs",             Needed("N"),                   FILES,    "transfer up to N files in parallel, one connection each (default: 1)"),
+    row(Transfer, "c", "continue",         No,                            &[Batch], "resume interrupted transfers in get and put"),
+    row(Transfer, "",  "append",           No,                            &[Batch], "append to the server's file in put (APPE); --retry never appends twice"),
+    row(Transfer, "n", "no-clobber",       No,                            &[Batch], "skip existing files in get and put"),
+    row(Transfer, "",  "in-place",         No,                            &[Batch], "write to the final name in get, without a temporary file"),
+    row(Transfer, "",  "create-dirs",      No,                            &[Batch], "create missing directories in get and put"),
+    row(Transfer, "p", "preserve",         No,                            &[Batch], "preserve modification times in get and put"),
+    row(Transfer, "c", "continue",         No,                            &[Fxp],   "resume where the target's file ends"),
+    row(Transfer, "",  "listen",           OneOf("MODE", "source|target"), &[Fxp],   "choose the server that listens: source or target (default: try both)"),
+    row(Transfer, "r", "recursive",        No,                            &[Fxp],   "copy a directory tree, skipping files that are already the same"),
+    row(Transfer, "c", "continue",         No,                            &[Command::Mirror], "resume interrupted files; keep partial files on failure"),
+    row(Transfer, "j", "jobs",             Needed("N"),                   TREES,    "transfer up to N files in parallel (default: 1)"),
+    row(Transfer, "",  "create-dirs",      No,                            TREES,    "create missing parent directories of DST"),
+    row(Mirror,   "",  "delete",           No,                            TREES,    "remove files and directories from DST that SRC lacks"),
+    row(Mirror,   "",  "max-delete",       Needed("N"),                   TREES,    "do nothing if more than N objects would be removed"),
+    row(Mirror,   "",  "include",          Needed("GLOB"),                TREES,    "include matching names; the last matching GLOB wins (repeatable)"),
+    row(Mirror,   "",  "exclude",          Needed("GLOB"),                TREES,    "skip matching names and never remove them (repeatable)"),
+    row(Mirror,   "",  "dry-run",          No,                            TREES,    "print what would be done; change nothing"),
+    row(Mirror,   "",  "size-only",        No,                            TREES,    "compare files by size only, ignoring times"),
+    row(Transfer, "",  "stop-on-error",    No,                            &[Batch], "stop at the first line that fails"),
+    row(Listing,  "r", "recursive",        No,                            &[Rm],    "remove directories and all that they contain"),
+    row(Listing,  "f", "force",            No,                            &[Rm],    "ignore missing files"),
+    row(Listing,  "p", "parents",          No,                            &[Mkdir], "create missing parents; accept existing directories"),
+    row(Listing,  "R", "recursive",        No,                            &[Ls],    "list subdirectories too"),
+    row(Listing,  "g", "glob",             No,                            &[Ls],    "use the last part of the URL as a pattern for names"),
+    row(Listing,  "",  "listing",          OneOf("MODE", "auto|mlsd|list"), TREES,    "use this listing command: auto, mlsd or list (default: auto)"),
+    row(Listing,  "l", "long",             No,                            &[Ls],    "show type, permissions, size and time"),
+    row(Listing,  "a", "all",              No,                            &[Ls],    "request names that begin with a dot (LIST -a)"),
+    row(Listing,  "",  "listing",          OneOf("MODE", "auto|mlsd|list|nlst"), &[Ls, Stat], "use this listing command: auto, mlsd, list or nlst (default: auto)"),
+    row(Transfer, "",  "upload-dir",       Needed("REMOTE-DIR"),          &[Doctor], "test uploads there: store, append, resume, rename and delete files"),
+    row(Server,   "",  "listen",           Needed("ADDR"),                &[Serve], "listen on PORT, :PORT (all addresses) or HOST:PORT (default: 127.0.0.1:2121) (repeatable)"),
+    row(Server,   "",  "listen-tls",       Needed("ADDR"),                &[Serve], "listen for implicit TLS, usually on port 990 (repeatable)"),
+    row(Server,   "",  "tls-cert",         Needed("FILE"),                &[Serve], "use the certificate chain in FILE (PEM) and offer TLS"),
+    row(Server,   "",  "tls-key",          Needed("FILE"),                &[Serve], "use the private key in FILE (PEM)"),
+    row(Server,   "",  "tls-self-signed",  No,                            &[Serve], "create and keep a self-signed certificate; print its pin"),
+    row(Server,   "u", "user",             Needed("NAME[:PASSWORD]"),     &[Serve], "accept logins of this user; turns anonymous login off (repeatable)"),
+    row(Server,   "",  "password-file",    Needed("FILE"),                &[Serve], "read the password of users without one from the first line of FILE"),
+    row(Server,   "",  "anonymous",        No,                            &[Serve], "accept anonymous logins, read-only (default without --user)"),
+    row(Server,   "",  "write",            No,                            &[Serve], "let users change files; without --user, let anyone"),
+    row(Server,   "",  "drop-box",         No,                            &[Serve], "let users add new files and see nothing; without --user, let anyone"),
+    row(Server,   "",  "passive-ports",    Needed("PORTS"),               &[Serve], "use these passive ports, such as 50000-50099,51000 (default: any)"),
+    row(Server,   "",  "passive-address",  Needed("ADDR"),                &[Serve], "announce the NAT's public address or name in PASV replies"),
+    row(Server,   "",  "config",           Needed("FILE"),                &[Serve], "read settings and users from FILE; SIGHUP reloads them"),
+    row(Server,   "",  "set",              Needed("KEY=VALUE"),           &[Serve], "override a setting of the configuration (repeatable)"),
+    row(Server,   "",  "check",            No,                            &[Serve], "print and check the configuration; exit as serve would"),
+    row(Login,    "u", "user",             Needed("NAME"),                REMOTE,   "log in as NAME (default: the URL's user, else anonymous)"),
+    row(Login,    "",  "password-file",    Needed("FILE"),                REMOTE,   "read the password from FILE's first line (default: URL, FTP_PASSWORD, netrc)"),
+    row(Login,    "",  "password-fd",      Needed("N"),                   REMOTE,   "read the password from the next line of file descriptor N"),
+    row(Login,    "",  "password-command", Needed("COMMAND"),             REMOTE,   "run COMMAND in a shell and use its first line as the password"),
+    row(Login,    "",  "password-file",    Needed("FILE"),                &[Passwd], "read the password from FILE's first line (default: prompt, standard input)"),
+    row(Login,    "",  "password-file",    Needed("FILE"),                &[Fxp],   "read a password line for each URL that lacks one, the source's first"),
+    row(Login,    "",  "password-fd",      Needed("N"),                   &[Fxp],   "read password lines for both URLs from file descriptor N"),
+    row(Login,    "",  "password-command", Needed("COMMAND"),             &[Fxp],   "run COMMAND, which prints password lines for both URLs"),
+    row(Login,    "",  "netrc-file",       Needed("FILE"),                DIALOGUE, "read users and passwords by host from FILE (default: ~/.netrc)"),
+    row(Login,    "",  "no-netrc",         No,                            DIALOGUE, "skip ~/.netrc"),
+    row(Login,    "",  "account",          Needed("NAME"),                REMOTE,   "send this account if the server asks for one (ACCT) (default: netrc)"),
+    row(Data,     "",  "passive",          No,                            REMOTE,   "let the server listen for data connections (default)"),
+    row(Data,     "",  "active",           No,                            REMOTE,   "let the server connect back for data connections"),
+    row(Data,     "",  "epsv",             OneOf("WHEN", "auto|always|never"), CLIENT,   "use EPSV rather than PASV: auto, always or never (default: auto)"),
+    row(Data,     "",  "eprt",             OneOf("WHEN", "auto|always|never"), CLIENT,   "use EPRT rather than PORT: auto, always or never (default: auto)"),
+    row(Data,     "",  "epsv-all",         No,                            CLIENT,   "use EPSV only, and announce that to the server (EPSV ALL)"),
+    row(Data,     "",  "pipeline",         No,                            &[Get, Ls, Command::Mirror], "send TYPE, EPSV and RETR in one packet; some servers reject that"),
+    row(Data,     "",  "passive-address",  OneOf("MODE", "peer|smart|reply"), CLIENT,   "set PASV's host: peer, smart (peer if private) or reply (default: peer)"),
+    row(Data,     "",  "active-address",   Needed("ADDR"),                REMOTE,   "announce the NAT's public address or name in PORT and EPRT"),
+    row(Data,     "",  "active-ports",     Needed("PORTS"),               REMOTE,   "listen on these ports in active mode, such as 21,300-400 (default: any)"),
+    row(Data,     "",  "bind",             Needed("ADDR"),                DIALOGUE, "connect from this local address"),
+    row(Data,     "4", "ipv4",             No,                            DIALOGUE, "use IPv4 only"),
+    row(Data,     "6", "ipv6",             No,                            DIALOGUE, "use IPv6 only"),
+    row(Data,     "",  "passive-address",  OneOf("MODE", "peer|smart|reply"), &[Fxp],   "set the listening server's host: peer, smart or reply (default: peer)"),
+    row(Tls,      "",  "tls",              OneOf("MODE", "off|try|explicit|implicit"), DIALOGUE, "use TLS: off, try, explicit or implicit (default: from the URL)"),
+    row(Tls,      "",  "ca-file",          Needed("FILE"),                DIALOGUE, "trust the CAs in FILE (PEM) instead of the system's"),
+    row(Tls,      "",  "pin",              Needed("PIN"),                 DIALOGUE, "accept only this key (sha256//...), whatever its issuer (repeatable)"),
+    row(Tls,      "",  "client-cert",      Needed("FILE"),                DIALOGUE, "send the client certificate in FILE (PEM) if the server requests one"),
+    row(Tls,      "",  "client-key",       Needed("FILE"),                DIALOGUE, "use the private key in FILE (PEM) (default: the certificate's file)"),
+    row(Tls,      "",  "tls-data",         OneOf("MODE", "private|clear"), DIALOGUE, "set the protection of data under TLS: private or clear (default: private)"),
+    row(Tls,      "k", "insecure",         No,                            DIALOGUE, "skip certificate validation; anyone on the path can pose as the server"),
+    row(Robust,   "",  "connect-timeout",  Needed("TIME"),                DIALOGUE, "limit each of lookup, connect, handshake, data connect (default: 10)"),
+    row(Robust,   "",  "reply-timeout",    Needed("TIME"),                DIALOGUE, "limit the wait for the greeting and for each reply (default: 60)"),
+    row(Robust,   "",  "stall-timeout",    Needed("TIME"),                REMOTE,   "limit the wait for the next byte of a transfer (default: 60)"),
+    row(Robust,   "",  "final-timeout",    Needed("TIME"),                DIALOGUE, "limit the wait for the reply that ends a transfer (default: 300)"),
+    row(Robust,   "",  "timeout",          Needed("TIME"),                DIALOGUE, "limit the whole run (default: none)"),
+    row(Robust,   "",  "retry",            Needed("N"),                   STUBBORN, "retry transient failures up to N times, never a 5xx reply (default: 0)"),
+    row(Robust,   "",  "retry-delay",      Needed("TIME"),                STUBBORN, "wait TIME before the first retry, then twice as long, up to 60 (default: 1)"),
+    row(Output,   "q", "quiet",            No,                            QUIET,    "print errors only"),
+    row(Output,   "v", "verbose",          No,                            VERBOSE,  "print more of what is done"),
+    row(Output,   "",  "progress",         OneOf("WHEN", "auto|always|never"), CARRIERS, "show progress: auto (on a terminal), always or never (default: auto)"),
+    row(Output,   "",  "json",             No,                            DIALOGUE, "write events as JSON lines to standard output"),
+    row(Output,   "",  "raw-names",        No,                            &[Ls, Stat, Quote, Batch], "write names unchanged to a terminal, control characters included"),
+    row(Output,   "",  "trace",            WithEqualSign("FILE"),         DIALOGUE, "write the explained dialogue to FILE (default: standard error)"),
+    row(Program,  "h", "help",             No,                            ALL,      "show help for a command"),
+    row(Program,  "V", "version",          No,                            ALL,      "show the version"),
 ];
 
 impl Command {
-    /// The options that it takes.
+    /// The options that the command takes.
     pub(crate) fn rows(self) -> impl Iterator<Item = &'static Row> {
         TABLE.iter().filter(move |row| row.commands.contains(&self))
     }
 }
 
-/// The options that may stand before the command, each once: of those that several commands
-/// explain differently, the first.
+/// The options that can stand before the command, each once: the first row of those that commands
+/// explain differently.
 pub(crate) fn global_rows() -> impl Iterator<Item = &'static Row> {
     let is_first = |(at, row): &(usize, &Row)| {
         !TABLE.iter().take(*at).any(|other| other.long == row.long && other.group.is_global())

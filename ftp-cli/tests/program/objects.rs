@@ -511,6 +511,6 @@ fn every_command_tries_again_what_may_pass_and_a_raw_one_is_sent_once() {
     assert_eq!(ran.succeeded(), b"a\n");
     let peer = Peer::start(&[("NOOP", busy()), ("NOOP", Act::Say("200 fine"))]);
     let ran = run(&mut ftp(&["quote", "--retry", "1", &peer.url(""), "NOOP"]));
-    failed(&ran, 2, "take it");
+    failed(&ran, 2, "accept it");
     assert_eq!(peer.seen(), "");
 }

@@ -32,7 +32,7 @@ fn what_is_wrong_is_said_and_nothing_is_done() {
         (&["get", "ftp://127.0.0.1/x", "-", "y"], 2, "one LOCAL"),
         (&["get", "ftp://127.0.0.1/"], 2, "names a directory"),
         (&["get", "ftp://127.0.0.1/a/.."], 2, "names no file"),
-        (&["get", "ftp://127.0.0.1/x", "--append"], 2, "only put, batch take it"),
+        (&["get", "ftp://127.0.0.1/x", "--append"], 2, "only put, batch accept it"),
         (&["get", "-c", "ftp://127.0.0.1/x", "-"], 2, "regular local file"),
         (&["get", "-ac", "ftp://127.0.0.1/x", "/tmp/x"], 2, "--ascii"),
         (&["get", "ftp://127.0.0.1/x", "--timeout", "0"], 2, "--timeout"),

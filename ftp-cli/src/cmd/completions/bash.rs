@@ -44,7 +44,7 @@ complete -F _ftp_cli ftp-cli
 
 pub(super) fn script() -> String {
     let mut text = String::from(BEGIN);
-    let takes_word = |row: &&Row| matches!(row.value, Value::Needed(_));
+    let takes_word = |row: &&Row| row.value.is_needed();
     let before: Vec<String> =
         options::global_rows().filter(takes_word).flat_map(spellings).collect();
     let _ = writeln!(

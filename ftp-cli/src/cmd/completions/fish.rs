@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::words::{of_operand, quoted, spellings};
-use crate::options::{self, Command, Completes, Row, Value};
+use crate::options::{self, Command, Completes, Row};
 
 /// Says which command the line has, and fails where it has none yet.
 const BEGIN: &str = r#"# Completion of ftp-cli in fish: put it into ~/.config/fish/completions/ftp-cli.fish
@@ -36,7 +36,7 @@ const NONE: &str = "not __ftp_cli_command >/dev/null";
 
 pub(super) fn script() -> String {
     let mut text = String::from(BEGIN);
-    let takes_word = |row: &&Row| matches!(row.value, Value::Needed(_));
+    let takes_word = |row: &&Row| row.value.is_needed();
     let taking: Vec<String> =
         options::global_rows().filter(takes_word).flat_map(spellings).collect();
     let _ = writeln!(text, "            case {}", taking.join(" "));
@@ -70,7 +70,7 @@ fn option(text: &mut String, condition: &str, row: &Row) {
         let _ = write!(text, " -s {short}");
     }
     let _ = write!(text, " -l {}", row.long);
-    if let Value::Needed(_) = row.value {
+    if row.value.is_needed() {
         // No file's name, unless that is what is wanted.
         text.push_str(match row.value.completes() {
             Completes::File => " -r",

@@ -76,12 +76,14 @@ fn option(text: &mut String, indent: &str, row: &Row) {
     let help = escaped(row.help);
     for spelling in spellings(row) {
         let is_long = spelling.starts_with("--");
-        let value = |hint: &str| format!("{}:{}", escaped(hint), action(row.value.completes()));
+        let value = |name: &str| format!("{}:{}", escaped(name), action(row.value.completes()));
+        let sign = if is_long { '=' } else { '+' };
         let spec = match row.value {
             Value::No => format!("*{spelling}[{help}]"),
-            Value::Needed(hint) if is_long => format!("*{spelling}=[{help}]:{}", value(hint)),
-            Value::Needed(hint) => format!("*{spelling}+[{help}]:{}", value(hint)),
-            Value::WithEqualSign(hint) => format!("*{spelling}=-[{help}]::{}", value(hint)),
+            Value::Needed(name) | Value::OneOf(name, _) => {
+                format!("*{spelling}{sign}[{help}]:{}", value(name))
+            }
+            Value::WithEqualSign(name) => format!("*{spelling}=-[{help}]::{}", value(name)),
         };
         let _ = writeln!(text, "{indent}{} \\", quoted(&spec, "'\\''"));
     }

@@ -11,27 +11,26 @@ use super::{File, Reading, Settings, TABLE, USER, User};
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dist/server.toml");
 
 const HEAD: &str = "\
-# What ftp-cli serve --config server.toml is told, in TOML: every key, with its default.
+# Configuration of ftp-cli serve --config server.toml: every key with its default.
 #
-# Times are texts with a unit (\"250 ms\", \"30 s\", \"5 min\", \"2 h\") or numbers of seconds, sizes texts
-# with a unit (\"4 KiB\", \"64 MiB\", \"1 GiB\") or numbers of bytes, paths begin with /.
+# Times have a unit (\"250 ms\", \"30 s\", \"5 min\", \"2 h\") or are numbers of seconds. Sizes have a
+# unit (\"4 KiB\", \"64 MiB\", \"1 GiB\") or are numbers of bytes. Paths are absolute.
 #
-# Options, and among them --set KEY=VALUE, count more than this file. ftp-cli serve --check prints
-# what is in force and where each value is from, and says what will not work. SIGHUP has the file
-# read again, by whoever the server runs as by then: sessions that begin from then on get what it
-# says. If anything is wrong with it, nothing changes.
+# Command-line options, --set KEY=VALUE included, override this file. ftp-cli serve --check prints
+# each value with its origin, and what will not work. SIGHUP reloads the file, as the user that the
+# server runs as by then. A valid file applies to new sessions; a file with errors changes nothing.
 ";
 
 const USERS: &str = "
-# A table for each user, here of one called cam1.
+# One table per user. This user is called cam1.
 #[users.cam1]
 ";
 
-/// What a user has who has no default for it.
+/// Values for the keys of a user that have no default.
 const EXAMPLES: &[(&str, &str)] =
     &[("password", "\"$6$saltsalt$HASH\""), ("root", "\"/srv/cams/cam1\"")];
 
-/// The file as the tables have it.
+/// The file, made from the tables.
 pub(super) fn sample() -> String {
     let mut text = HEAD.to_owned();
     let (settings, user) = (Settings::default(), User::default());
@@ -58,16 +57,16 @@ pub(super) fn sample() -> String {
     text
 }
 
-/// What there is to write, where neither the default nor the explanation shows it.
+/// The form of a value, where neither the default nor the help shows it.
 fn form(kind: Kind) -> String {
     match kind {
         Kind::Overrides => format!(":\n# {}", kind.wanted()),
         Kind::Arguments => format!(
-            ":\n# {ARGUMENTS}; what happened is in FTP_USER, FTP_PEER, FTP_PATH,\n# FTP_LOCAL_PATH and \
-             FTP_BYTES: docs/hooks.md"
+            ": {ARGUMENTS}.\n# FTP_USER, FTP_PEER, FTP_PATH, FTP_LOCAL_PATH and FTP_BYTES \
+             describe the upload."
         ),
         Kind::Words => format!(
-            " of\n# {}",
+            " of\n# {}.",
             (Rights::FULL | Rights::FXP).words().collect::<Vec<_>>().join(", ")
         ),
         _ => String::new(),

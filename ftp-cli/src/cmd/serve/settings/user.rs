@@ -75,16 +75,16 @@ impl Users {
 
 #[rustfmt::skip]
 pub(crate) const USER: &[Setting<User>] = &[
-    row!(User, "password",                       PASSWORD,     password,                          "its hash, as ftp-cli passwd prints it; $argon2id$, $6$ or $5$"),
-    row!(User, "root",                           HOME,         root,                              "the directory that is / to the user"),
-    row!(User, "rights",                         RIGHTS,       rights,                            "what the user may do: read, full, drop-box, or a list"),
-    row!(User, "quota",                          SIZE,         quota,                             "bytes below the root in all; 0: any number"),
-    row!(User, "tls",                            TLS,          tls,                               "off, optional, required: TLS for this user, beyond what [tls] says"),
-    row!(User, "mkdir_parents",                  SWITCH,       mkdir_parents,                     "true, false: whether STOR makes the directories above a file"),
-    row!(User, "mkdir_existing_ok",              SWITCH,       mkdir_existing_ok,                 "true, false: whether MKD of a directory that is there is a success"),
-    row!(User, "per_user",                       OWN_COUNT,    limits.sessions,                   "sessions at a time, in place of limits.per_user; 0: any number"),
-    row!(User, "rate_per_session",               RATE,         limits.rate_per_session,           "in place of transfer.rate_per_session; 0: any"),
-    row!(User, "rate_per_user",                  RATE,         limits.rate_per_user,              "in place of transfer.rate_per_user; 0: any"),
+    row!(User, "password",                       PASSWORD,     password,                          "Password hash from ftp-cli passwd ($argon2id$, $6$ or $5$)."),
+    row!(User, "root",                           HOME,         root,                              "Directory that the user sees as /."),
+    row!(User, "rights",                         RIGHTS,       rights,                            "Rights of the user: read, full, drop-box, or a list"),
+    row!(User, "quota",                          SIZE,         quota,                             "Bytes below the root (0: unlimited)."),
+    row!(User, "tls",                            TLS,          tls,                               "TLS for this user, beyond [tls]: off, optional or required."),
+    row!(User, "mkdir_parents",                  SWITCH,       mkdir_parents,                     "Let STOR create missing parent directories."),
+    row!(User, "mkdir_existing_ok",              SWITCH,       mkdir_existing_ok,                 "Answer MKD of an existing directory with success."),
+    row!(User, "per_user",                       OWN_COUNT,    limits.sessions,                   "Sessions at a time (empty: limits.per_user; 0: unlimited)."),
+    row!(User, "rate_per_session",               RATE,         limits.rate_per_session,           "Bytes per second of a session (empty: as [transfer]; 0: unlimited)."),
+    row!(User, "rate_per_user",                  RATE,         limits.rate_per_user,              "Bytes per second of all sessions (empty: as [transfer]; 0: unlimited)."),
 ];
 
 impl User {
