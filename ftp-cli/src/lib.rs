@@ -17,6 +17,7 @@ mod connect;
 mod console;
 mod display;
 mod exit;
+mod lock;
 mod options;
 mod remote;
 mod report;

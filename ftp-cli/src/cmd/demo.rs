@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ftp_client::{Client, ClientBuilder, EntryKind, Extended, ListLimits, Mode, Tls, fxp};
@@ -21,6 +21,7 @@ use crate::console::stdio::Stdio;
 use crate::console::trace::{self, Dialogue};
 use crate::display::{self, shown};
 use crate::exit::{Exit, Failure};
+use crate::lock::lock;
 use crate::options::Options;
 use crate::report::events::Events;
 
@@ -62,7 +63,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let ending = Arc::clone(&demo.ending);
     let checks = demo.run();
     // A signal takes the directory away, at which the rest fails: how it ends is the signal's say.
-    let _unless_a_signal_ends_it = ending.lock();
+    let _unless_a_signal_ends_it = lock(&ending);
     let checks = checks?;
     output::print(&mut *stdio.output, format!("demo: all {checks} checks passed\n").as_bytes())
 }
@@ -156,7 +157,7 @@ impl Demo<'_> {
         let messages = self.messages.clone();
         let ending = Arc::clone(&self.ending);
         signals::on_signals(false, move |signal| {
-            let _until_the_end = ending.lock();
+            let _until_the_end = lock(&ending);
             // The server may be making a file in it just now, and again.
             let start = Instant::now();
             while fs::remove_dir_all(&directory).is_err()
@@ -493,14 +494,14 @@ struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
     fn take(&self) -> String {
-        let bytes = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let bytes = std::mem::take(&mut *lock(&self.0));
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        lock(&self.0).extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

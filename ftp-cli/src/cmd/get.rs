@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use ftp_client::{Client, Phase, Place};
 use ftp_proto::{Escaped, FtpUrl, RepresentationType};
@@ -17,6 +17,7 @@ use crate::console::stdio::Stdio;
 use crate::console::trace;
 use crate::display::shown;
 use crate::exit::{Exit, Failure, Recovery};
+use crate::lock::lock;
 use crate::options::Options;
 use crate::options::urls;
 use crate::report::jobs::NoConnection;
@@ -274,8 +275,4 @@ impl Worker for Getter<'_, '_> {
     fn end(self: Box<Self>) {
         self.sessions.quit(self.last.as_ref());
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use ftp_client::Place;
 use ftp_proto::{Escaped, FtpUrl, RepresentationType};
@@ -21,6 +21,7 @@ use crate::console::stdio::Stdio;
 use crate::console::trace;
 use crate::display::{shown, shown_path};
 use crate::exit::{Exit, Failure, Recovery};
+use crate::lock::lock;
 use crate::options::Options;
 use crate::options::urls;
 use crate::report::jobs::{self, Doors, NoConnection, Worker};
@@ -293,10 +294,6 @@ impl Worker for Putter<'_, '_> {
     fn end(self: Box<Self>) {
         self.sessions.quit(self.last.as_ref().filter(|last| last.fatal));
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

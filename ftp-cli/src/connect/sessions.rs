@@ -1,7 +1,7 @@
 //! The connections of one command: one control connection for each server, user and password,
 //! since all settings of TLS are those of the command (TL-24).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use ftp_client::Client;
 use ftp_proto::{FtpUrl, Scheme};
@@ -12,6 +12,7 @@ use crate::console::messages::Messages;
 use crate::console::signals::Cleanup;
 use crate::console::stdio::Stdio;
 use crate::exit::Failure;
+use crate::lock::lock;
 use crate::options::Options;
 
 /// Connects and logs in where that is not done yet.
@@ -135,7 +136,7 @@ impl<'a> Sessions<'a> {
                 let credentials = match known {
                     Some((_, credentials)) => credentials.clone(),
                     // Kept locked while somebody is asked: other threads want the same answer.
-                    None => self.finder.lock().unwrap_or_else(PoisonError::into_inner).find(url)?,
+                    None => lock(&self.finder).find(url)?,
                 };
                 let options = self.options;
                 let messages = &self.messages;

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -19,6 +19,8 @@ use signal_hook::low_level::emulate_default_handler;
 
 use super::ignored_signals::is_ignored;
 use super::threads;
+
+use crate::lock::lock;
 
 /// What does to the process what it does by default, but with the terminal as it was. What asks it
 /// to end is for `signals.rs`, which tidies up and calls [`restore`]; SIGTTIN and SIGTTOU come to
@@ -57,7 +59,7 @@ impl EchoOff {
         hidden.local_modes.insert(LocalModes::ICANON | LocalModes::ISIG);
         let terminal = terminal.try_clone()?;
         let hiding = Hiding { terminal, shown, hidden, prompt, bell };
-        let mut slot = lock();
+        let mut slot = lock(&HIDING);
         // From here on a signal restores what follows.
         hiding.hide()?;
         *slot = Some(hiding);
@@ -88,14 +90,10 @@ impl Hiding {
     }
 }
 
-fn lock() -> MutexGuard<'static, Option<Hiding>> {
-    HIDING.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Shows again what is typed, if it was hidden, and lets whoever waits for it go on. Whoever ends the
 /// process calls it.
 pub(crate) fn restore() {
-    if let Some(hiding) = lock().take() {
+    if let Some(hiding) = lock(&HIDING).take() {
         hiding.show();
         let _ = (&hiding.bell).write_all(b"!");
     }
@@ -126,7 +124,7 @@ pub(crate) fn watch() -> io::Result<()> {
 
 fn heed(signal: i32) {
     // Held while the process is stopped: nobody takes what is typed for hidden meanwhile.
-    let mut slot = lock();
+    let mut slot = lock(&HIDING);
     if let Some(hiding) = slot.as_ref() {
         hiding.show();
     }

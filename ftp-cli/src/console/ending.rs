@@ -1,12 +1,14 @@
 //! Who ends the process when a signal came: the thread that heard it, once the main thread has let
 //! go of what it has.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use ftp_client::Canceller;
 
 use super::echo;
+
+use crate::lock::lock;
 
 /// How long a server may take to hear that it is over. Together with the last word it is less than
 /// a second.
@@ -31,7 +33,7 @@ impl Ending {
     /// Cancels, and waits until the main thread has let go of what it has, or a moment.
     pub(super) fn begin(&self, canceller: &Canceller) {
         let (stage, changed) = &*self.0;
-        let mut stage = stage.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stage = lock(stage);
         *stage = Stage::Signalled;
         // Not before: the main thread may be through with it at once.
         canceller.cancel();
@@ -42,7 +44,7 @@ impl Ending {
     /// Called by the main thread at its end: if a signal came, how the process ends is not its say.
     pub(crate) fn heed(&self) {
         let (stage, changed) = &*self.0;
-        let mut stage = stage.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stage = lock(stage);
         if *stage == Stage::Signalled {
             *stage = Stage::LetGo;
             drop(stage);

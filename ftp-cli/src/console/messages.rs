@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use ftp_proto::Escaped;
@@ -12,6 +12,7 @@ use indicatif::ProgressBar;
 
 use super::hidden::Hidden;
 use crate::display;
+use crate::lock::lock;
 
 /// Standard error: messages, progress and the trace share it.
 #[derive(Clone)]
@@ -44,7 +45,7 @@ impl Messages {
 
     /// From now on this bar, if any, is wiped away before something is said, and drawn again.
     pub(crate) fn share_with(&self, bar: Option<ProgressBar>) {
-        *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = bar;
+        *lock(&self.bar) = bar;
     }
 
     /// From now on whoever says something goes on at once, even if nobody reads it.
@@ -54,7 +55,7 @@ impl Messages {
     /// The system's, if it refuses a thread.
     pub(crate) fn queued(&self) -> io::Result<LogWriter> {
         let queue = LogWriter::start("the log", io::sink())?;
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = lock(&self.writer);
         queue.replace(std::mem::replace(&mut *writer, Box::new(queue.clone())));
         let _ = self.queue.set(queue.clone());
         Ok(queue)
@@ -94,7 +95,7 @@ impl Messages {
 
     /// Bytes as they are. That standard error cannot be written to is nothing to fail over.
     pub(crate) fn write(&self, bytes: &[u8]) {
-        let bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let bar = lock(&self.bar).clone();
         match bar {
             Some(bar) => bar.suspend(|| self.write_now(bytes)),
             None => self.write_now(bytes),
@@ -102,7 +103,7 @@ impl Messages {
     }
 
     fn write_now(&self, bytes: &[u8]) {
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = lock(&self.writer);
         let _ = writer.write_all(bytes).and_then(|()| writer.flush());
     }
 }

@@ -1,11 +1,12 @@
 //! Standard output: data and results, from several threads.
 
 use std::io::{self, BufWriter, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use ftp_proto::Escaped;
 
 use crate::exit::Failure;
+use crate::lock::lock;
 
 /// Standard output, shared by threads: each write is whole.
 #[derive(Clone)]
@@ -17,7 +18,7 @@ impl Output {
     }
 
     fn writer(&self) -> MutexGuard<'_, Box<dyn Write + Send>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use ftp_client::Canceller;
@@ -18,6 +18,7 @@ use super::messages::Messages;
 use super::stdio::Stdio;
 use super::threads;
 use crate::exit::{Exit, Failure};
+use crate::lock::lock;
 use crate::report::events::Events;
 
 /// How long the last word may take: nobody may be reading standard error.
@@ -51,7 +52,7 @@ impl Cleanup {
             on_signals(false, move |signal| {
                 ending.begin(&canceller);
                 // Kept locked: whoever wants to make a file now waits for the end.
-                let temporary = cleanup.temporary.lock().unwrap_or_else(PoisonError::into_inner);
+                let temporary = lock(&cleanup.temporary);
                 for path in temporary.iter() {
                     let _ = std::fs::remove_file(path);
                 }
@@ -75,7 +76,7 @@ impl Cleanup {
         &self,
         make: impl FnOnce() -> io::Result<T>,
     ) -> io::Result<T> {
-        let mut temporary = self.temporary.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut temporary = lock(&self.temporary);
         let made = make()?;
         temporary.push(made.as_ref().to_owned());
         Ok(made)
@@ -83,7 +84,7 @@ impl Cleanup {
 
     /// The file has its name now, or is gone.
     pub(crate) fn release(&self, path: &Path) {
-        let mut temporary = self.temporary.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut temporary = lock(&self.temporary);
         temporary.retain(|made| made != path);
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use env_logger::{Builder, Target};
@@ -15,6 +15,7 @@ use log::LevelFilter;
 use super::messages::{Messages, Printable};
 use crate::display;
 use crate::exit::Failure;
+use crate::lock::lock;
 use crate::options::Options;
 
 /// The target under which the client logs each line it sends and receives. Passwords are `****`
@@ -114,7 +115,7 @@ pub(crate) fn install(dialogue: Dialogue, messages: &Messages, level: LevelFilte
             let line = format!("{} {}\n", now(), Printable(&record.args().to_string()));
             match &file {
                 Some(file) if record.target() == WIRE => {
-                    let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut file = lock(file);
                     file.write_all(line.as_bytes())
                 }
                 _ => out.write_all(line.as_bytes()),

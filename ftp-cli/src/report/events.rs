@@ -3,7 +3,7 @@
 //! the schema. Without the option nothing is written, and only the counts are kept.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::json::Object;
@@ -11,6 +11,7 @@ use crate::console::hidden::Hidden;
 use crate::console::messages::Messages;
 use crate::console::output::Output;
 use crate::exit::{Exit, Failure};
+use crate::lock::lock;
 use crate::options::Options;
 
 /// Tells what happens, from any thread.
@@ -149,7 +150,7 @@ impl Events {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Stream) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut lock(&self.0))
     }
 }
 

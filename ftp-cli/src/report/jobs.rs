@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::exit::{Failure, Recovery};
+use crate::lock::lock;
 
 /// Why a worker has no connection for an item.
 #[derive(Debug)]
@@ -74,10 +75,6 @@ impl<K: Eq + Hash> Doors<K> {
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whoever works, with connections of their own. What is to be done they know by its number.
@@ -196,7 +193,7 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, WorkState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

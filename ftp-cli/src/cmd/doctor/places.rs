@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use ftp_client::{Client, Error, Phase, Verb};
 
+use crate::lock::lock;
+
 /// A server may count a connection for a moment after its end: how often one that is alone tries
 /// again, and after how long.
 const TRIES: u32 = 8;
@@ -152,7 +154,7 @@ impl Places {
     }
 
     fn state(&self) -> MutexGuard<'_, PlacesState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

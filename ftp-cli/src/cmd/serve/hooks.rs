@@ -25,6 +25,7 @@ use super::settings::Settings;
 use super::users;
 use crate::connect::credentials::VARIABLE;
 use crate::console::threads;
+use crate::lock::lock;
 use crate::options::values;
 
 /// How many programs run at a time.
@@ -205,7 +206,7 @@ impl Hooks {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

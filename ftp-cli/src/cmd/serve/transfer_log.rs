@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use ftp_server::{Event, EventKind, LogWriter, Observer, Xferlog};
@@ -15,6 +15,7 @@ use super::logging::{LOG, no_thread};
 use super::privileges::RunAs;
 use crate::display::shown_path;
 use crate::exit::Failure;
+use crate::lock::lock;
 
 /// How long the end waits for the log to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -129,7 +130,7 @@ impl Transfers {
     }
 
     fn log(&self) -> MutexGuard<'_, Option<Log>> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.log)
     }
 }
 

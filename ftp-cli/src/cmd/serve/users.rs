@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender, TryRecvError};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, SystemTime};
 
 use ftp_proto::Escaped;
@@ -26,6 +26,7 @@ use crate::connect::credentials::Secret;
 use crate::console::threads;
 use crate::display::{in_full, shown_path};
 use crate::exit::{Exit, Failure};
+use crate::lock::lock;
 
 /// Who may log in, each to a directory that is looked for at the login: one that was made anew, or
 /// mounted meanwhile, is the one that its path leads to.
@@ -172,7 +173,7 @@ impl Homes {
             match home.open() {
                 Ok(storage) => {
                     walls = Some((storage.walls(), shown));
-                    let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut kept = lock(&self.kept);
                     if kept.len() < KEPT {
                         kept.push(storage);
                     }
@@ -281,13 +282,13 @@ impl Home {
     fn open(&self) -> Result<Arc<LocalStorage>, StorageError> {
         let metadata = fs::metadata(&self.path)?;
         let identity = (metadata.dev(), metadata.ino(), metadata.created().ok());
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = lock(&self.found);
         // What is known of another directory is not to be taken for what is here.
         drop(found.take_if(|found| found.identity != identity));
         if let Some(storage) = found.as_ref().and_then(|found| found.storage.upgrade()) {
             return Ok(storage);
         }
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = lock(&self.remembered);
         drop(remembered.take_if(|(known, _)| *known != identity));
         let config = self.config.with(|config| config.quota = self.quota);
         let storage = Arc::new(LocalStorage::open(&self.path)?.configured(config)?);

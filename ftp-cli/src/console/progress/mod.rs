@@ -5,7 +5,7 @@ mod screen;
 
 use std::fmt::{self, Write};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
@@ -16,6 +16,7 @@ use super::messages::Messages;
 use super::stdio::Stdio;
 use crate::display::{self, shown};
 use crate::exit::Failure;
+use crate::lock::lock;
 use crate::options::Options;
 use crate::report::events::Events;
 use crate::report::json::Object;
@@ -167,7 +168,7 @@ impl Board {
             let state = Arc::clone(&self.state);
             let is_terminal = self.messages.is_terminal();
             let draw = move |progress: &ProgressState, out: &mut dyn Write| {
-                let line = state.lock().unwrap_or_else(PoisonError::into_inner).line.clone();
+                let line = lock(&state).line.clone();
                 let columns = match is_terminal {
                     true => Screen::default().width().into(),
                     false => usize::MAX,
@@ -184,7 +185,7 @@ impl Board {
     }
 
     fn state(&self) -> MutexGuard<'_, BoardState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

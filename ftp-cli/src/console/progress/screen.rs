@@ -2,10 +2,12 @@
 //! of the window: when that becomes narrower, they are folded into lines that nobody wipes.
 
 use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use indicatif::TermLike;
 use rustix::termios::tcgetwinsize;
+
+use crate::lock::lock;
 
 /// Standard error, with its window as it is just then.
 #[derive(Debug, Default)]
@@ -16,7 +18,7 @@ pub(super) struct Screen {
 
 impl Screen {
     fn draw(&self, text: &str) {
-        self.drawn.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
+        lock(&self.drawn).push_str(text);
     }
 
     fn move_cursor(&self, by: usize, to: char) -> io::Result<()> {
@@ -74,7 +76,7 @@ impl TermLike for Screen {
     }
 
     fn flush(&self) -> io::Result<()> {
-        let drawn = std::mem::take(&mut *self.drawn.lock().unwrap_or_else(PoisonError::into_inner));
+        let drawn = std::mem::take(&mut *lock(&self.drawn));
         let mut stderr = io::stderr().lock();
         stderr.write_all(drawn.as_bytes())?;
         stderr.flush()
