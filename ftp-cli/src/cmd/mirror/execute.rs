@@ -1,7 +1,7 @@
 //! Doing what a plan says: directories, then copies by several jobs at once, removals last.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use ftp_client::RateLimit;
 
@@ -12,12 +12,10 @@ use crate::console::messages::Messages;
 use crate::console::progress::Board;
 use crate::display::shown;
 use crate::exit::Failure;
+use crate::lock::lock;
 use crate::report::events::Events;
 use crate::report::json::Object;
 use crate::report::tally::Tally;
-
-/// A carrier that may work in a thread of its own.
-pub(super) type CopyJob<'a> = Box<dyn Copier + Send + 'a>;
 
 /// What people and programs are told that one side calls the object at a path from the top.
 pub(super) type Naming<'a> = dyn Fn(&[u8]) -> Vec<u8> + Sync + 'a;
@@ -84,7 +82,7 @@ enum DirectoryState {
 /// has ended the whole.
 pub(super) fn act(
     plan: &Plan,
-    jobs: &mut [CopyJob<'_>],
+    jobs: &mut [Copier<'_>],
     telling: &Telling<'_>,
 ) -> (Totals, Result<(), Failure>) {
     let new = plan.directories.iter().filter(|place| place.is_new).count();
@@ -101,11 +99,11 @@ pub(super) fn act(
         let _ = run.tally.failed(failure.clone(), &|error| error);
     }
     if let Some(first) = jobs.first_mut() {
-        run.make_directories(&mut **first);
+        run.make_directories(first);
     }
     run = copy_all(run, jobs);
     if let Some(first) = jobs.first_mut() {
-        run.remove_all(&mut **first);
+        run.remove_all(first);
     }
     (run.done, run.tally.finish())
 }
@@ -136,7 +134,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn make_directories(&mut self, carrier: &mut dyn Copier) {
+    fn make_directories(&mut self, copier: &mut Copier<'_>) {
         let mut missing: Vec<&[u8]> = Vec::new();
         for (at, place) in self.plan.directories.iter().enumerate() {
             let path = place.path.as_slice();
@@ -145,7 +143,7 @@ impl<'a> Run<'a> {
                     *state = DirectoryState::Missing;
                 }
             } else if place.is_new && !self.is_over {
-                match insist(carrier, self.telling, path, |carrier| carrier.make(path)) {
+                match insist(copier, self.telling, path, |copier| copier.make(path)) {
                     Ok(()) => {
                         self.tally.done();
                         self.done.made += 1;
@@ -160,7 +158,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn remove_all(&mut self, carrier: &mut dyn Copier) {
+    fn remove_all(&mut self, copier: &mut Copier<'_>) {
         // What is gone with all that was thought to be in it.
         let mut gone: Option<&[u8]> = None;
         for removal in &self.plan.removals {
@@ -177,7 +175,7 @@ impl<'a> Run<'a> {
                 continue;
             }
             let path = &removal.path;
-            match insist(carrier, self.telling, path, |carrier| carrier.remove(removal)) {
+            match insist(copier, self.telling, path, |copier| copier.remove(removal)) {
                 Ok(false) => {}
                 Ok(true) => {
                     match is_counted {
@@ -203,7 +201,7 @@ fn is_below(path: &[u8], directory: &[u8]) -> bool {
         || path.strip_prefix(directory).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
-fn copy_all<'a>(run: Run<'a>, jobs: &mut [CopyJob<'_>]) -> Run<'a> {
+fn copy_all<'a>(run: Run<'a>, jobs: &mut [Copier<'_>]) -> Run<'a> {
     let plan = run.plan;
     let telling = run.telling;
     let next = AtomicUsize::new(0);
@@ -211,8 +209,8 @@ fn copy_all<'a>(run: Run<'a>, jobs: &mut [CopyJob<'_>]) -> Run<'a> {
     let run = Mutex::new(run);
     // The first has its connection. A server that refuses a further one, in whatever way, gets
     // fewer: before anything is taken on that others could do.
-    let work = &|carrier: &mut dyn Copier, is_first: bool| {
-        while !is_over.load(Ordering::Relaxed) && (is_first || carrier.connect().is_ok()) {
+    let work = &|copier: &mut Copier<'_>, is_first: bool| {
+        while !is_over.load(Ordering::Relaxed) && (is_first || copier.connect().is_ok()) {
             let Some(copy) = plan.copies.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
             let Some(place) = plan.directories.get(copy.place) else { continue };
             // Counted as not tried.
@@ -220,11 +218,11 @@ fn copy_all<'a>(run: Run<'a>, jobs: &mut [CopyJob<'_>]) -> Run<'a> {
                 continue;
             }
             let path = plan.path_of(copy);
-            let copied = insist(carrier, telling, &path, |carrier| {
+            let copied = insist(copier, telling, &path, |copier| {
                 let about = |event: Object| telling.named(event, &path);
                 let meter = telling.board.begin(&path, 0, copy.size, &about);
                 let mut watch = Watch { meter, rate_limit: telling.rate_limit };
-                carrier.copy(&place.path, copy, &mut watch)
+                copier.copy(&place.path, copy, &mut watch)
             });
             let mut run = lock(&run);
             match copied {
@@ -242,34 +240,30 @@ fn copy_all<'a>(run: Run<'a>, jobs: &mut [CopyJob<'_>]) -> Run<'a> {
         }
     };
     if let [only] = jobs {
-        work(&mut **only, true);
+        work(only, true);
     } else {
         std::thread::scope(|threads| {
             for (number, job) in jobs.iter_mut().enumerate() {
-                threads.spawn(move || work(&mut **job, number == 0));
+                threads.spawn(move || work(job, number == 0));
             }
         });
     }
     run.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Does one thing to the object at `path`, again if it failed with what may pass and that is wanted.
-fn insist<'a, T>(
-    carrier: &mut (dyn Copier + 'a),
+fn insist<T>(
+    copier: &mut Copier<'_>,
     telling: &Telling<'_>,
     path: &[u8],
-    mut act: impl FnMut(&mut (dyn Copier + 'a)) -> Result<T, Failure>,
+    mut act: impl FnMut(&mut Copier<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let about = |event: Object| telling.named(event, path);
     telling.retrying.persist(telling.witness, &about, |_| {
-        act(carrier).inspect_err(|failure| {
+        act(copier).inspect_err(|failure| {
             if failure.fatal {
                 // Whatever is left of the connection is of no use to the next try.
-                carrier.disconnect();
+                copier.disconnect();
             }
         })
     })

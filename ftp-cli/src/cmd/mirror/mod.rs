@@ -43,12 +43,12 @@ use crate::remote::path::{self, join};
 use crate::report::events::Events;
 use crate::report::json::Object;
 use compare::Rule;
-use copy::{Across, Down, Far, Up};
-use execute::{CopyJob, Naming, Telling, Totals, act};
+use copy::{Across, Copier, Down, Far, Near, Up};
+use execute::{Naming, Telling, Totals, act};
 use local_tree::Directory;
 use options::MirrorOptions;
 use plan::{Plan, Wish};
-use trees::{LocalTree, NoTree, RemoteTree, Side, is_refused};
+use trees::{LocalTree, RemoteTree, Side, is_refused};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let [source, target] = options.operands.as_slice() else {
@@ -160,11 +160,9 @@ impl<'a> Mirror<'a> {
         let mut plan = self.insist(stdio, url, || {
             let client = sessions.client(url)?;
             let mut source = RemoteTree::new(client, &top, self.wanted.list);
-            self.look_at(&mut source)?;
-            match &found {
-                Some(ground) => Plan::make(&mut source, &mut LocalTree(ground), false, &wish),
-                None => Plan::make(&mut source, &mut NoTree, true, &wish),
-            }
+            look_at(&mut source)?;
+            let mut target = LocalTree(found.as_ref());
+            Plan::make(&mut source, &mut target, found.is_none(), &wish)
         })?;
         if self.is_decided(&plan, stdio)? {
             sessions.quit(None);
@@ -181,15 +179,16 @@ impl<'a> Mirror<'a> {
             first.is_new = false;
         }
         clear(&ground, &plan.temporary);
-        let carriers = self.sessions(sessions, &plan).map(|sessions| {
+        let copiers = self.sessions(sessions, &plan).map(|sessions| {
             let names = Names::UNKNOWN;
             let from = Far { sessions, url, top: &top, takes_times: false, names };
-            Box::new(Down::new(from, &ground, self.wanted.transfer.resume)) as CopyJob<'_>
+            let resumes = self.wanted.transfer.resume;
+            Copier::Down(Down { from, to: Near::new(&ground), resumes })
         });
-        let carriers = carriers.collect();
+        let copiers = copiers.collect();
         let there = |path: &[u8]| named(url, path);
         let local = |path: &[u8]| below(here, path);
-        let done = self.act(&plan, carriers, (&there, &local), stdio);
+        let done = self.act(&plan, copiers, &there, &local, stdio);
         if plan.copies.is_empty() {
             return done;
         }
@@ -204,31 +203,33 @@ impl<'a> Mirror<'a> {
             Directory::open(here).map_err(|error| Failure::local(shown_path(here), &error))?;
         let mut sessions = Sessions::new(self.options, stdio, &self.cleanup)?;
         let top = top_of(url);
-        let (plan, takes_times, is_sure) = self.insist(stdio, url, || {
+        let (plan, seen) = self.insist(stdio, url, || {
             let client = sessions.client(url)?;
-            let takes_times = self.takes_times(client)?;
             let mut target = RemoteTree::new(client, &top, self.wanted.list);
-            let (is_new, is_sure) = self.look_for(&mut target)?;
-            let wish = self.wish_for_server(takes_times);
-            let plan = Plan::make(&mut LocalTree(&ground), &mut target, is_new, &wish)?;
-            Ok((plan, takes_times, is_sure))
+            let seen = look_for(&mut target)?;
+            let wish = self.wish_for_server(seen.takes_times);
+            let mut source = LocalTree(Some(&ground));
+            let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish)?;
+            Ok((plan, seen))
         })?;
         if self.is_decided(&plan, stdio)? {
             sessions.quit(None);
             return Ok(());
         }
-        let plan = self.make_top(plan, &mut sessions, (url, &top), is_sure)?;
+        let plan = self.make_top(plan, &mut sessions, url, seen.is_sure)?;
         let names = learn_names(&mut sessions, url, &top, &plan)?;
         let is_watched =
             !self.board(&plan, stdio).is_hidden() || self.wanted.transfer.rate_limit.is_some();
-        let carriers = self.sessions(sessions, &plan).map(|sessions| {
+        let copiers = self.sessions(sessions, &plan).map(|sessions| {
+            let takes_times = seen.takes_times;
             let to = Far { sessions, url, top: &top, takes_times, names };
-            Box::new(Up::new(&ground, to, is_watched, self.wanted.transfer.resume)) as CopyJob<'_>
+            let resumes = self.wanted.transfer.resume;
+            Copier::Up(Up { from: Near::new(&ground), to, is_watched, resumes })
         });
-        let carriers = carriers.collect();
+        let copiers = copiers.collect();
         let local = |path: &[u8]| below(here, path);
         let there = |path: &[u8]| named(url, path);
-        self.act(&plan, carriers, (&local, &there), stdio)
+        self.act(&plan, copiers, &local, &there, stdio)
     }
 
     fn across(
@@ -246,39 +247,39 @@ impl<'a> Mirror<'a> {
         targets.log_in_as(to, of_target);
         let top_from = top_of(from);
         let top_to = top_of(to);
-        let (plan, takes_times, is_sure) = self.insist(stdio, from, || {
+        let (plan, seen) = self.insist(stdio, from, || {
             let client = targets.client(to)?;
-            let takes_times = self.takes_times(client)?;
             let mut target = RemoteTree::new(client, &top_to, self.wanted.list);
-            let (is_new, is_sure) = self.look_for(&mut target)?;
+            let seen = look_for(&mut target)?;
             let client = sources.client(from)?;
             let mut source = RemoteTree::new(client, &top_from, self.wanted.list);
-            self.look_at(&mut source)?;
+            look_at(&mut source)?;
             // Where a copy between servers is resumed does not depend on times.
-            let wish = Wish { resumes: false, ..self.wish_for_server(takes_times) };
-            let plan = Plan::make(&mut source, &mut target, is_new, &wish)?;
-            Ok((plan, takes_times, is_sure))
+            let wish = Wish { resumes: false, ..self.wish_for_server(seen.takes_times) };
+            let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish)?;
+            Ok((plan, seen))
         })?;
         if self.is_decided(&plan, stdio)? {
             sources.quit(None);
             targets.quit(None);
             return Ok(());
         }
-        let plan = self.make_top(plan, &mut targets, (to, &top_to), is_sure)?;
+        let plan = self.make_top(plan, &mut targets, to, seen.is_sure)?;
         let names = learn_names(&mut targets, to, &top_to, &plan)?;
         let pairs = self.sessions(sources, &plan).zip(self.sessions(targets, &plan));
-        let carriers = pairs.map(|(sources, targets)| {
+        let copiers = pairs.map(|(sources, targets)| {
             let top = &top_from;
             let unknown = Names::UNKNOWN;
             let from =
                 Far { sessions: sources, url: from, top, takes_times: false, names: unknown };
+            let takes_times = seen.takes_times;
             let to = Far { sessions: targets, url: to, top: &top_to, takes_times, names };
-            Box::new(Across { from, to, options: choice }) as CopyJob<'_>
+            Copier::Across(Across { from, to, options: choice })
         });
-        let carriers = carriers.collect();
+        let copiers = copiers.collect();
         let at_source = |path: &[u8]| named(from, path);
         let at_target = |path: &[u8]| named(to, path);
-        self.act(&plan, carriers, (&at_source, &at_target), stdio)
+        self.act(&plan, copiers, &at_source, &at_target, stdio)
     }
 
     fn wish_for_server(&self, takes_times: bool) -> Wish<'_> {
@@ -295,43 +296,6 @@ impl<'a> Mirror<'a> {
         let deletes = self.wanted.deletes;
         let is_dry = self.wanted.is_dry;
         Wish { choice, rule, deletes, objects: plan::OBJECTS, resumes, is_dry }
-    }
-
-    /// Whether a server says that it takes the times that it is given.
-    fn takes_times(&self, client: &mut ftp_client::Client) -> Result<bool, Failure> {
-        let features = client.features()?;
-        Ok(features.has("MFMT") || features.has_with("SITE", "UTIME"))
-    }
-
-    /// Lists the top of the source, which has to be a directory.
-    fn look_at(&self, source: &mut RemoteTree<'_>) -> Result<(), Failure> {
-        match source.list(&[], plan::OBJECTS) {
-            Ok(contents) if contents.may_be_of_file(source.top) && source.is_file()? => {}
-            Ok(contents) => {
-                source.first = Some(contents);
-                return Ok(());
-            }
-            Err(failure) if is_refused(&failure) && source.is_file()? => {}
-            Err(failure) => return Err(failure),
-        }
-        let message = "is a file, not a directory; use ftp-cli get";
-        Err(Failure::new(Exit::Refused, message))
-    }
-
-    /// Whether the top of the target is to be made, and whether that is sure.
-    fn look_for(&self, target: &mut RemoteTree<'_>) -> Result<(bool, bool), Failure> {
-        if target.top.is_empty() || target.top == b"/" {
-            return Ok((false, true));
-        }
-        match target.list(&[], plan::OBJECTS) {
-            Ok(contents) => {
-                let is_there = !contents.items.is_empty() || target.is_empty(&[])?;
-                target.first = Some(contents);
-                Ok((!is_there, is_there))
-            }
-            Err(failure) if is_refused(&failure) => Ok((true, true)),
-            Err(failure) => Err(failure),
-        }
     }
 
     /// Looks at both trees, and again if that failed with what may pass and it is wanted.
@@ -359,13 +323,14 @@ impl<'a> Mirror<'a> {
         &self,
         mut plan: Plan,
         sessions: &mut Sessions<'_>,
-        (url, top): (&FtpUrl, &[u8]),
+        url: &FtpUrl,
         is_sure: bool,
     ) -> Result<Plan, Failure> {
         let Some(first) = plan.directories.first_mut().filter(|first| first.is_new) else {
             return Ok(plan);
         };
         first.is_new = false;
+        let top = top_of(url);
         let client = sessions.client(url)?;
         if self.wanted.transfer.create_directories {
             for at in (1..top.len()).filter(|at| top.get(*at) == Some(&b'/')) {
@@ -376,7 +341,7 @@ impl<'a> Mirror<'a> {
                 }
             }
         }
-        match client.mkdir(top) {
+        match client.mkdir(&top) {
             Ok(_) => Ok(plan),
             // It may be there, and only not be shown as anything.
             Err(ftp_client::Error::Refused(..)) if !is_sure => Ok(plan),
@@ -481,8 +446,9 @@ impl<'a> Mirror<'a> {
     fn act(
         &self,
         plan: &Plan,
-        mut jobs: Vec<CopyJob<'_>>,
-        (source, target): (&Naming<'_>, &Naming<'_>),
+        mut copiers: Vec<Copier<'_>>,
+        source: &Naming<'_>,
+        target: &Naming<'_>,
         stdio: &Stdio,
     ) -> Result<(), Failure> {
         let started = Instant::now();
@@ -499,10 +465,10 @@ impl<'a> Mirror<'a> {
             retrying: self.wanted.transfer.retrying,
             witness: &witness,
         };
-        let (done, result) = act(plan, &mut jobs, &telling);
+        let (done, result) = act(plan, &mut copiers, &telling);
         drop(board);
-        for job in jobs {
-            job.quit(result.as_ref().err().filter(|failure| failure.fatal));
+        for copier in copiers {
+            copier.quit(result.as_ref().err().filter(|failure| failure.fatal));
         }
         if self.is_talkative {
             let Totals { copied, bytes, made, removed } = done;
@@ -513,6 +479,50 @@ impl<'a> Mirror<'a> {
             ));
         }
         result
+    }
+}
+
+/// Lists the top of the source, which has to be a directory.
+fn look_at(source: &mut RemoteTree<'_>) -> Result<(), Failure> {
+    match source.list(&[], plan::OBJECTS) {
+        Ok(contents) if contents.may_be_of_file(source.top) && source.is_file()? => {}
+        Ok(contents) => {
+            source.first = Some(contents);
+            return Ok(());
+        }
+        Err(failure) if is_refused(&failure) && source.is_file()? => {}
+        Err(failure) => return Err(failure),
+    }
+    let message = "is a file, not a directory; use ftp-cli get";
+    Err(Failure::new(Exit::Refused, message))
+}
+
+/// What is seen of a target on a server before its tree is looked at.
+struct TargetSeen {
+    /// Whether its top is to be made.
+    is_new: bool,
+    /// Whether that is sure.
+    is_sure: bool,
+    /// Whether the server says that it takes the times that it is given.
+    takes_times: bool,
+}
+
+/// Looks for the top of a target.
+fn look_for(target: &mut RemoteTree<'_>) -> Result<TargetSeen, Failure> {
+    let features = target.client.features()?;
+    let takes_times = features.has("MFMT") || features.has_with("SITE", "UTIME");
+    let seen = |is_new, is_sure| TargetSeen { is_new, is_sure, takes_times };
+    if target.top.is_empty() || target.top == b"/" {
+        return Ok(seen(false, true));
+    }
+    match target.list(&[], plan::OBJECTS) {
+        Ok(contents) => {
+            let is_there = !contents.items.is_empty() || target.is_empty(&[])?;
+            target.first = Some(contents);
+            Ok(seen(!is_there, is_there))
+        }
+        Err(failure) if is_refused(&failure) => Ok(seen(true, true)),
+        Err(failure) => Err(failure),
     }
 }
 

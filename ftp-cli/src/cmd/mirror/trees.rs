@@ -105,12 +105,13 @@ pub(super) trait Side {
     fn is_coarse(&mut self, path: &[u8]) -> Result<bool, Failure>;
 }
 
-/// A local tree.
-pub(super) struct LocalTree<'a>(pub(super) &'a Directory);
+/// A local tree; `None` if there is none.
+pub(super) struct LocalTree<'a>(pub(super) Option<&'a Directory>);
 
 impl Side for LocalTree<'_> {
     fn list(&mut self, path: &[u8], limit: usize) -> Result<Contents, Failure> {
-        let items = self.0.below(path).and_then(|directory| directory.items(limit));
+        let Some(top) = self.0 else { return Ok(Contents::default()) };
+        let items = top.below(path).and_then(|directory| directory.items(limit));
         let items = items.map_err(|error| failed(path, &error))?;
         Ok(Contents { items, doubt: None, hides: false })
     }
@@ -132,37 +133,9 @@ impl Side for LocalTree<'_> {
     }
 
     fn is_coarse(&mut self, path: &[u8]) -> Result<bool, Failure> {
+        let directory = self.0.and_then(|top| top.below(path).ok());
         // Where nothing can be written, nothing is copied.
-        Ok(self.0.below(path).and_then(|directory| directory.is_coarse()).unwrap_or(false))
-    }
-}
-
-/// A tree that is not there.
-pub(super) struct NoTree;
-
-impl Side for NoTree {
-    fn list(&mut self, _path: &[u8], _limit: usize) -> Result<Contents, Failure> {
-        Ok(Contents::default())
-    }
-
-    fn modified(&mut self, _path: &[u8]) -> Result<Option<i64>, Failure> {
-        Ok(None)
-    }
-
-    fn is_empty(&mut self, _path: &[u8]) -> Result<bool, Failure> {
-        Ok(true)
-    }
-
-    fn links(&mut self, _path: &[u8]) -> Result<Links, Failure> {
-        Ok(Links::told())
-    }
-
-    fn is_local(&self) -> bool {
-        true
-    }
-
-    fn is_coarse(&mut self, _path: &[u8]) -> Result<bool, Failure> {
-        Ok(false)
+        Ok(directory.is_some_and(|directory| directory.is_coarse().unwrap_or(false)))
     }
 }
 

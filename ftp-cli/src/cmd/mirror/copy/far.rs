@@ -1,0 +1,130 @@
+//! The side of a mirror that is on a server.
+
+use ftp_client::{Client, Error, FtpUrl, TimeVal};
+
+use super::super::names::{Names, is_text};
+use super::super::plan::{Removal, Removed};
+use crate::connect::sessions::Sessions;
+use crate::display::shown;
+use crate::exit::{Exit, Failure};
+use crate::remote::links::{NO_DIRECTORY, NOT_EMPTY, Proof, says};
+use crate::remote::path::join;
+use crate::transfer::options::Verify;
+use crate::transfer::verify;
+
+/// A tree on a server, and the connection to it.
+pub(in super::super) struct Far<'a> {
+    pub(in super::super) sessions: Sessions<'a>,
+    pub(in super::super) url: &'a FtpUrl,
+    pub(in super::super) top: &'a [u8],
+    /// Whether its server takes the times that it is given.
+    pub(in super::super) takes_times: bool,
+    /// What it makes of names that are not UTF-8.
+    pub(in super::super) names: Names,
+}
+
+impl Far<'_> {
+    /// The connection to it.
+    pub(super) fn client(&mut self) -> Result<&mut Client, Failure> {
+        let client = self.sessions.client(self.url)?;
+        if let Names::Kept { doubles: Some(doubles) } = self.names {
+            client.double_telnet_byte(doubles);
+        }
+        Ok(client)
+    }
+
+    pub(super) fn connect(&mut self) -> Result<(), Failure> {
+        self.client().map(drop)
+    }
+
+    pub(super) fn disconnect(&mut self) {
+        self.sessions.drop_client(self.url);
+    }
+
+    /// Refuses a name that the server would change.
+    pub(super) fn check(&self, path: &[u8]) -> Result<(), Failure> {
+        if self.names != Names::Changed || is_text(path) {
+            return Ok(());
+        }
+        let why = "the server does not keep names that are not UTF-8";
+        Err(Failure::item(Exit::Refused, format!("{}: {why}", shown(path))))
+    }
+
+    pub(super) fn make(&mut self, path: &[u8]) -> Result<(), Failure> {
+        self.check(path)?;
+        let path = join(self.top, path);
+        let made = self.client()?.mkdir(&path);
+        made.map(drop).map_err(|error| about(&path, &error))
+    }
+
+    pub(super) fn remove(&mut self, removal: &Removal) -> Result<bool, Failure> {
+        let path = join(self.top, &removal.path);
+        let client = self.client()?;
+        let gone = match removal.what {
+            Removed::Directory => client.rmdir(&path),
+            Removed::Entry => client.delete(&path),
+            Removed::Below { proof } => return self.look_before(&path, proof),
+        };
+        gone.map(|()| true).map_err(|error| about(&path, &error))
+    }
+
+    /// Makes sure that what is shown as a directory is no link to one. Where `DELE` is the system's
+    /// unlink it removes a link and no directory; `RMD` removes one that is empty, and says of a
+    /// link, on many servers, that it is no directory. Where listings do not prove a directory, the
+    /// server has to say that it is not empty. Whether it is gone.
+    fn look_before(&mut self, path: &[u8], proof: Proof) -> Result<bool, Failure> {
+        let client = self.client()?;
+        match client.delete(path) {
+            Err(Error::Refused(..)) => {}
+            gone => return gone.map(|()| true).map_err(|error| about(path, &error)),
+        }
+        match client.rmdir(path) {
+            Err(error @ Error::Refused(..)) => {
+                if says(&error, NO_DIRECTORY)
+                    || !(proof == Proof::Directory || says(&error, NOT_EMPTY))
+                {
+                    let message = format!(
+                        "{}: shown as a directory, and maybe a link: left alone",
+                        shown(path)
+                    );
+                    return Err(Failure::item(Exit::Refused, message));
+                }
+                Ok(false)
+            }
+            gone => gone.map(|()| true).map_err(|error| about(path, &error)),
+        }
+    }
+
+    /// Gives a file the time of the one that it was made of.
+    pub(super) fn set_time(&mut self, path: &[u8], seconds: Option<i64>) -> Result<(), Failure> {
+        let time = seconds.and_then(TimeVal::from_unix_seconds).filter(|_| self.takes_times);
+        let Some(time) = time else { return Ok(()) };
+        let set = self.client()?.set_modified(path, time);
+        set.map(drop).map_err(|error| {
+            let failure = about(path, &error);
+            let message = format!("{}; it was copied, but keeps another time", failure.message);
+            Failure { message, ..failure }
+        })
+    }
+}
+
+/// What a command about `path` failed with.
+pub(super) fn about(path: &[u8], error: &Error) -> Failure {
+    Failure::from(error).about(shown(path))
+}
+
+/// Makes sure that the server's file has all of its bytes, by the rule of `get` and `put`: a 226 is
+/// the server's word alone.
+pub(super) fn prove(client: &mut Client, path: &[u8], bytes: u64) -> Result<(), Failure> {
+    let proved = verify::check_size(client, path, bytes, Verify::BestEffort);
+    proved.map(drop).map_err(|failure| failure.about(shown(path)))
+}
+
+/// When a file on a server was modified, in seconds since 1970-01-01T00:00:00Z, if it tells.
+pub(super) fn modified(client: &mut Client, path: &[u8]) -> Result<Option<i64>, Failure> {
+    match client.modified(path) {
+        Ok(time) => Ok(time.map(|time| time.unix_seconds())),
+        Err(Error::Refused(..)) => Ok(None),
+        Err(error) => Err(about(path, &error)),
+    }
+}

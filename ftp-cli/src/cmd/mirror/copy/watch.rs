@@ -1,0 +1,36 @@
+//! What goes along with a file that moves.
+
+use std::fs::File;
+
+use ftp_client::{Download, Error, RateLimit, Upload};
+
+use super::super::local_tree::Draft;
+use crate::console::progress::Meter;
+
+/// A limit of the rate of a file, and who shows how far it is.
+pub(in super::super) struct Watch<'a> {
+    pub(in super::super) meter: Meter<'a>,
+    pub(in super::super) rate_limit: Option<&'a RateLimit>,
+}
+
+impl Watch<'_> {
+    /// Takes a download to its end, which is only the server's word for it.
+    pub(super) fn receive(
+        &mut self,
+        download: Download<'_>,
+        draft: &mut Draft<'_>,
+    ) -> Result<u64, Error> {
+        let mut meter = |piece: &[u8]| self.meter.add(piece.len() as u64);
+        let mut along =
+            ftp_client::Watch::new().rate_limit(self.rate_limit.cloned()).meter(&mut meter);
+        Ok(download.copy_to_watched(draft, &mut along)?.bytes)
+    }
+
+    /// Sends a file piece by piece.
+    pub(super) fn send(&mut self, upload: Upload<'_>, file: &File) -> Result<u64, Error> {
+        let mut meter = |piece: &[u8]| self.meter.add(piece.len() as u64);
+        let mut along =
+            ftp_client::Watch::new().rate_limit(self.rate_limit.cloned()).meter(&mut meter);
+        Ok(upload.copy_from_watched(file, &mut along)?.bytes)
+    }
+}
