@@ -8,7 +8,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use ftp_client::{Client, FileOptions, Retry};
+use ftp_client::{Client, FileOptions, Retry, Watch};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
@@ -27,7 +27,8 @@ pub(crate) fn download(
     target: &Path,
 ) -> Result<(), Box<dyn Error>> {
     for name in names {
-        let done = queue.download_to(name, target.join(name), FileOptions::new())?;
+        let target = target.join(name);
+        let done = queue.download_to(name, target, FileOptions::new(), &mut Watch::new())?;
         println!("{name}: {} bytes, {} from before", done.size, done.resumed);
     }
     queue.quit()?;

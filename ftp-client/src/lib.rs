@@ -85,17 +85,16 @@
 //! logs in again, and goes on, in both directions, with one file after the other.
 //!
 //! ```no_run
-//! use std::fs::File;
-//! use ftp_client::{Client, Retry};
+//! use ftp_client::{Client, FileOptions, Retry, Watch};
 //!
 //! let mut queue = Retry::new(Client::builder(), "ftp.example.org").tries(10);
 //! for name in ["a.bin", "b.bin"] {
-//!     let mut out = File::options().write(true).create(true).truncate(false).open(name)?;
-//!     let done = queue.download(format!("pub/{name}"), &mut out)?;
+//!     let path = format!("pub/{name}");
+//!     let done = queue.download_to(path, name, FileOptions::new(), &mut Watch::new())?;
 //!     println!("{name}: {} bytes in {} tries", done.size, done.tries);
 //! }
 //! queue.quit()?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), ftp_client::Error>(())
 //! ```
 //!
 //! # A listing
@@ -193,9 +192,10 @@ pub use file::local::{Committed, LocalFile, part_of};
 #[cfg(unix)]
 pub use file::origin::Origin;
 #[cfg(unix)]
+pub use file::partial::{PartialFile, Salvage};
+#[cfg(unix)]
 pub use file::resume::{ResumeOptions, Resumed};
-pub use file::retry::{IfChanged, Retried, Retry};
-pub use file::sink::Sink;
+pub use file::retry::Retry;
 #[cfg(unix)]
 pub use file::upload::Uploaded;
 pub use file::{FileOptions, FileReport, Verified};

@@ -2,16 +2,20 @@
 //! end, without a hole and without a doubled part.
 
 use std::collections::VecDeque;
-use std::io::{self, Cursor, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use ftp_client::{Client, Connector, Purpose, Retried, Retry, Target, Timeouts, Transport};
+use ftp_client::{
+    Backoff, Client, Connector, FileOptions, FileReport, Purpose, Retry, Target, Timeouts,
+    Transport, Watch,
+};
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;
 use ftp_tests::peer::RealServer;
+use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
 use socket2::SockRef;
 
@@ -100,25 +104,28 @@ fn queue(site: &Site, cutting: &Arc<Cutting>) -> Retry {
     Retry::new(builder, site.address.to_string())
         .login(site.user, site.password)
         .tries(20)
-        .pauses(Duration::from_millis(20), Duration::from_millis(500))
+        .backoff(Backoff { first: Duration::from_millis(20), longest: Duration::from_millis(500) })
 }
 
 /// A download, an upload to a new name, and one in place of a file.
 #[track_caller]
-fn is_whole_in_the_end(site: &Site) -> [Retried; 3] {
+fn is_whole_in_the_end(site: &Site) -> [FileReport; 3] {
     let content = binary(LENGTH, 3);
     let cuts = u32::try_from(CUTS.len()).unwrap();
     site.root.write("down", &content);
-    let mut here = Vec::new();
-    let down = queue(site, &Arc::new(Cutting::new())).download("down", &mut here).unwrap();
-    assert_same("down", &here, &content);
+    let here = TempRoot::new();
+    let target = here.join("down");
+    let down = queue(site, &Arc::new(Cutting::new()))
+        .download_to("down", &target, FileOptions::new(), &mut Watch::new())
+        .unwrap();
+    assert_same("down", &here.read("down"), &content);
     assert_eq!((down.tries, down.size), (cuts + 1, LENGTH as u64));
     assert!(down.resumed >= 70_000, "{down:?}");
 
     site.root.write("old", &binary(150_000, 4));
     let [new, old] = ["new", "old"].map(|name| {
         let done = queue(site, &Arc::new(Cutting::new()))
-            .upload(&mut Cursor::new(&content), name)
+            .upload_from(&target, name, FileOptions::new(), &mut Watch::new())
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_same(name, &site.root.read(name), &content);
         assert!(done.tries > cuts && done.size == LENGTH as u64, "{done:?}");

@@ -269,9 +269,7 @@ impl Client {
     /// Begins at `offset`, or at 0 with a server that cannot begin elsewhere.
     fn begin_from(&mut self, command: &Command, offset: u64) -> Result<(Begun, u64), Error> {
         match self.begin(command, Range::from_offset(offset)?) {
-            Err(Error::Refused(Verb::Rest, reply))
-                if reply.code().severity() == Severity::Permanent =>
-            {
+            Err(error) if offset > 0 && error.refuses_restart() => {
                 Ok((self.begin(command, Range::default())?, 0))
             }
             begun => Ok((begun?, offset)),

@@ -11,6 +11,7 @@ use super::checksum::Checksum;
 use super::growing::named;
 use super::local::{Committed, LocalFile};
 use super::origin::Origin;
+use super::partial::Salvage;
 use super::resume::{ResumeOptions, Resumed};
 use super::{FileOptions, FileReport, Verified};
 use crate::client::Client;
@@ -97,21 +98,14 @@ impl Client {
             is_announced = download.announced().is_some();
             match download.copy_to_watched(&mut file, watch) {
                 Ok(done) => report = Some(done),
-                Err(Error::Incomplete { bytes, announced })
-                    if rest.is_some() && announced == rest =>
-                {
-                    if rest.is_some_and(|rest| bytes > rest) {
-                        // It took REST, and sent the file from its start.
-                        file.restore();
-                        return Ok(None);
+                Err(error) => match file.salvage(&error, rest) {
+                    Salvage::SentFromStart => return Ok(None),
+                    Salvage::Wrong => {
+                        file.discard();
+                        return Err(error);
                     }
-                    file.discard();
-                    return Err(Error::Incomplete { bytes, announced });
-                }
-                Err(error) => {
-                    file.restore_repeated();
-                    return Err(error);
-                }
+                    Salvage::Kept => return Err(error),
+                },
             }
         }
         let size = offset + report.as_ref().map_or(0, |report| report.bytes);
@@ -130,7 +124,7 @@ impl Client {
             }
         };
         self.publish(path, file, options)?;
-        Ok(Some(FileReport { resumed: offset, size, report, verified }))
+        Ok(Some(FileReport { tries: 1, resumed: offset, size, report, verified }))
     }
 
     /// Gives a file that is whole its time, if that is wanted, and its name.

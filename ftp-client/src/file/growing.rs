@@ -3,7 +3,7 @@
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use ftp_proto::Escaped;
@@ -11,28 +11,20 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::origin::Origin;
-
-/// How much is compared at a time, in bytes.
-const BLOCK: usize = 256 * 1_024;
+use super::partial::PartialFile;
 
 /// A file that is made longer, locked.
 #[derive(Debug)]
 pub(super) struct Growing {
-    pub(super) file: File,
+    pub(super) partial: PartialFile,
     pub(super) path: PathBuf,
-    /// Where the first byte goes. What stands after it now stays until that comes.
-    start: Option<u64>,
-    /// The same, also once that byte came.
-    offset: u64,
-    /// What it is the beginning of, to be written down with the first byte.
-    origin: Option<Origin>,
     /// Whether it was made for this, and goes again if nothing comes.
     is_new: bool,
 }
 
 impl Growing {
     /// Opens the file at `path`, in which there are `length` bytes now and `offset` of them are to
-    /// stay.
+    /// stay. `origin` is what it is the beginning of, which is written down at the file.
     pub(super) fn open(
         path: PathBuf,
         length: u64,
@@ -40,64 +32,19 @@ impl Growing {
         origin: Option<Origin>,
     ) -> io::Result<Self> {
         let (file, is_new) = open_alone(&path, length)?;
-        Ok(Self { file, path, start: Some(offset), offset, origin, is_new })
+        Ok(Self { partial: PartialFile::new(file, offset).of(origin), path, is_new })
     }
 
     /// The file stays, even if it is empty.
     pub(super) const fn keep(&mut self) {
         self.is_new = false;
     }
-
-    /// The file, with nothing after the place of the first byte.
-    pub(super) fn begun(&mut self) -> io::Result<&mut File> {
-        if let Some(start) = self.start {
-            self.file.set_len(start)?;
-            if let Some(origin) = self.origin.take() {
-                origin.write_to(&self.file);
-            }
-            self.start = None;
-        }
-        Ok(&mut self.file)
-    }
-
-    /// Takes away what came, and leaves what was there before.
-    pub(super) fn restore(&self) {
-        if self.start.is_none() && self.offset > 0 {
-            // What cannot be cut off now is cut off, or found to be too long, by the next try.
-            let _ = self.file.set_len(self.offset);
-        }
-    }
-
-    /// Whether all that came is what the file begins with: then the server may have sent it from
-    /// its start, although it agreed to another offset.
-    pub(super) fn is_repeated(&self) -> io::Result<bool> {
-        if self.start.is_some() || self.offset == 0 {
-            return Ok(false);
-        }
-        let file = File::open(&self.path)?;
-        let length = file.metadata()?.len().saturating_sub(self.offset).min(self.offset);
-        let mut first = vec![0; BLOCK];
-        let mut came = vec![0; BLOCK];
-        let mut at = 0;
-        while at < length {
-            let piece = usize::try_from(length - at).unwrap_or(BLOCK).min(BLOCK);
-            let (first, _) = first.split_at_mut(piece);
-            let (came, _) = came.split_at_mut(piece);
-            file.read_exact_at(first, at)?;
-            file.read_exact_at(came, self.offset + at)?;
-            if first != came {
-                return Ok(false);
-            }
-            at += piece as u64;
-        }
-        Ok(length > 0)
-    }
 }
 
 impl Drop for Growing {
     fn drop(&mut self) {
         if self.is_new {
-            remove_empty(&self.file, &self.path);
+            remove_empty(self.partial.file(), &self.path);
         }
     }
 }
@@ -113,10 +60,15 @@ pub(super) fn remove_empty(file: &File, path: &Path) {
 /// each take what the other wrote for its own. `length` is how long it was found to be; with the
 /// file comes whether it had to be made.
 fn open_alone(path: &Path, length: u64) -> io::Result<(File, bool)> {
-    let made = OpenOptions::new().append(true).create_new(true).open(path);
+    let made = OpenOptions::new().read(true).append(true).create_new(true).open(path);
     let is_new = made.is_ok();
-    let file = made.or_else(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => OpenOptions::new().append(true).open(path),
+    let opened = made.or_else(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => OpenOptions::new().read(true).append(true).open(path),
+        _ => Err(error),
+    });
+    let file = opened.or_else(|error| match error.kind() {
+        // It is written to, if need be, without being read.
+        io::ErrorKind::PermissionDenied => OpenOptions::new().append(true).open(path),
         _ => Err(error),
     });
     let file = file.map_err(|error| named(path, &error))?;

@@ -13,6 +13,8 @@ use rustix::io::Errno;
 
 use super::growing::{Growing, is_at, named, remove_empty};
 use super::origin::Origin;
+use super::partial::{PartialFile, Salvage};
+use crate::error::Error;
 
 /// How many names are tried for a temporary file.
 const NAMES: usize = 16;
@@ -100,7 +102,7 @@ struct Part {
 impl Drop for Part {
     fn drop(&mut self) {
         // There is nothing in it to go on with. Once it was renamed this is not its path any more.
-        remove_empty(&self.growing.file, &self.growing.path);
+        remove_empty(self.growing.partial.file(), &self.growing.path);
     }
 }
 
@@ -143,7 +145,8 @@ impl LocalFile {
     ) -> io::Result<Self> {
         let growing = Growing::open(part_of(target), length, offset, origin)?;
         if let Ok(old) = fs::metadata(target) {
-            take_over(&growing.file, &old).map_err(|error| named(&growing.path, &error))?;
+            take_over(growing.partial.file(), &old)
+                .map_err(|error| named(&growing.path, &error))?;
         }
         Ok(Self(Kind::Part(Part { growing, target: target.to_owned() })))
     }
@@ -192,40 +195,44 @@ impl LocalFile {
     pub fn set_modified(&self, time: SystemTime) -> io::Result<()> {
         let file = match &self.0 {
             Kind::Replacing(temporary) => &temporary.file,
-            Kind::Part(Part { growing, .. }) | Kind::InPlace(growing) => &growing.file,
+            Kind::Part(Part { growing, .. }) | Kind::InPlace(growing) => growing.partial.file(),
         };
         file.set_modified(time)
     }
 
-    const fn growing(&self) -> Option<&Growing> {
+    const fn partial(&self) -> Option<&PartialFile> {
         match &self.0 {
-            Kind::Part(Part { growing, .. }) | Kind::InPlace(growing) => Some(growing),
+            Kind::Part(Part { growing, .. }) | Kind::InPlace(growing) => Some(&growing.partial),
             Kind::Replacing(_) => None,
         }
     }
 
     /// Takes away what came after the offset at which the download went on.
     pub fn restore(&self) {
-        if let Some(growing) = self.growing() {
-            growing.restore();
+        if let Some(partial) = self.partial() {
+            partial.restore();
         }
     }
 
     /// The same, if what came may be the beginning of the file once more: some servers take `REST`
     /// and send all from the start.
     pub fn restore_repeated(&self) {
-        if let Some(growing) = self.growing()
-            && growing.is_repeated().unwrap_or(true)
-        {
-            growing.restore();
+        if let Some(partial) = self.partial() {
+            partial.restore_repeated();
         }
+    }
+
+    /// Takes away what may not be the file's, after a download of the `rest` of it failed with
+    /// `error`, as [`PartialFile::salvage`] does.
+    pub fn salvage(&self, error: &Error, rest: Option<u64>) -> Salvage {
+        self.partial().map_or(Salvage::Kept, |partial| partial.salvage(error, rest))
     }
 
     /// Takes away what came, since it is known to be wrong, and `NAME.part` as a whole.
     pub fn discard(self) {
         self.restore();
         if let Kind::Part(part) = &self.0
-            && is_at(&part.growing.file, &part.growing.path)
+            && is_at(part.growing.partial.file(), &part.growing.path)
         {
             let _ = fs::remove_file(&part.growing.path);
         }
@@ -241,9 +248,10 @@ impl LocalFile {
         let done = match &mut self.0 {
             Kind::InPlace(growing) => {
                 growing.keep();
-                growing.begun().and_then(|file| file.sync_all())
+                growing.partial.begun().and_then(|file| file.sync_all())
             }
             Kind::Part(Part { growing, target }) => growing
+                .partial
                 .begun()
                 .and_then(|file| {
                     Origin::remove_from(file);
@@ -272,7 +280,7 @@ impl Write for LocalFile {
         match &mut self.0 {
             Kind::Replacing(temporary) => temporary.file.write(bytes),
             Kind::Part(Part { growing, .. }) | Kind::InPlace(growing) => {
-                growing.begun()?.write(bytes)
+                growing.partial.write(bytes)
             }
         }
     }

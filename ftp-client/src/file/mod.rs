@@ -13,9 +13,10 @@ pub(crate) mod local;
 #[cfg(unix)]
 pub(crate) mod origin;
 #[cfg(unix)]
+pub(crate) mod partial;
+#[cfg(unix)]
 pub(crate) mod resume;
 pub(crate) mod retry;
-pub(crate) mod sink;
 #[cfg(unix)]
 pub(crate) mod upload;
 
@@ -83,6 +84,8 @@ pub enum Verified {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FileReport {
+    /// How many tries it took: 1 if nothing went wrong, or nothing else was to be tried.
+    pub tries: u32,
     /// How many of its bytes were there from before.
     pub resumed: u64,
     /// How many bytes it has.

@@ -5,6 +5,7 @@
 //! client to know that it is the same file).
 
 use std::fs::File;
+use std::time::SystemTime;
 
 use ftp_proto::TimeVal;
 use rustix::fs::{XattrFlags, fgetxattr, fremovexattr, fsetxattr};
@@ -29,6 +30,12 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// What is known by other means, as from a listing.
+    #[must_use]
+    pub const fn new(size: Option<u64>, modified: Option<TimeVal>) -> Self {
+        Self { size, modified }
+    }
+
     /// Asks a server (`SIZE`, `MDTM`).
     ///
     /// # Errors
@@ -48,6 +55,18 @@ impl Origin {
             (Some(false), _) | (_, Some(false)) => Some(false),
             (_, same_time) => same_time,
         }
+    }
+
+    /// Whether a local file of `length` bytes, last written to at `written`, is the beginning of the
+    /// server's file of which this is said now. It is if the server's is long enough and
+    /// [still](Self::is_still) the one that is `known` from when the first byte came. If nothing is
+    /// known to compare, the server's must not have been modified after the last byte came.
+    #[must_use]
+    pub fn continues(self, known: Option<Self>, length: u64, written: Option<SystemTime>) -> bool {
+        self.size.is_some_and(|size| length <= size)
+            && known
+                .and_then(|known| known.is_still(self))
+                .unwrap_or_else(|| is_older(self.modified, written))
     }
 
     /// What is written down at a file, if anything is.
@@ -84,6 +103,15 @@ impl Origin {
     }
 }
 
+/// Without a record of what a file is the beginning of: whether the server's was last modified
+/// before the last byte came here.
+fn is_older(there: Option<TimeVal>, here: Option<SystemTime>) -> bool {
+    let Some(there) = there else { return true };
+    let here = here.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let here = here.and_then(|time| i64::try_from(time.as_secs()).ok());
+    here.is_some_and(|here| there.unix_seconds() <= here)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +136,27 @@ mod tests {
         ] {
             let is_still = origin(then.0, then.1).is_still(origin(now.0, now.1));
             assert_eq!(is_still, want, "{then:?} {now:?}");
+        }
+    }
+
+    #[test]
+    fn a_beginning_is_short_enough_and_of_the_same_file_as_09() {
+        let now = origin(Some(9), Some(2024));
+        let before = Some(SystemTime::UNIX_EPOCH);
+        let after = Some(SystemTime::now());
+        for (now, known, length, written, want) in [
+            (now, Some(now), 9, before, true),
+            (now, Some(now), 10, after, false),
+            (now, Some(origin(Some(9), Some(2023))), 5, after, false),
+            (now, None, 5, after, true),
+            (now, None, 5, before, false),
+            (now, None, 5, None, false),
+            (now, Some(origin(Some(9), None)), 5, before, false),
+            (origin(Some(9), None), None, 5, before, true),
+            (origin(None, Some(2024)), Some(now), 5, after, false),
+        ] {
+            let continues = now.continues(known, length, written);
+            assert_eq!(continues, want, "{now:?} {known:?} {length} {written:?}");
         }
     }
 

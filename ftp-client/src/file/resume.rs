@@ -5,8 +5,6 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use ftp_proto::TimeVal;
-
 use super::growing::named;
 use super::local::{LocalFile, part_of};
 use super::origin::Origin;
@@ -75,12 +73,10 @@ impl LocalFile {
         let found = kept.as_ref().or(shorter.as_ref());
         let length = found.map_or(0, |found| found.length);
         let fits = !how.from_start
-            && origin.size.is_some_and(|size| length <= size)
             && found.is_some_and(|found| {
                 let known = kept.as_ref().and(File::open(&part).ok());
                 let known = known.as_ref().and_then(Origin::read_from);
-                let is_still = known.and_then(|known| known.is_still(origin));
-                is_still.unwrap_or_else(|| is_older(origin.modified, found.modified))
+                origin.continues(known, length, found.modified)
             });
         let offset = if fits { length } else { 0 };
         // The reason to begin from the start is known already.
@@ -117,13 +113,4 @@ fn beginning(path: &Path) -> Result<Option<Beginning>, Error> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::Local(named(path, &error))),
     }
-}
-
-/// Without a record of what a file is the beginning of: whether the server's was last modified
-/// before the last byte came here.
-fn is_older(there: Option<TimeVal>, here: Option<SystemTime>) -> bool {
-    let Some(there) = there else { return true };
-    let here = here.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-    let here = here.and_then(|time| i64::try_from(time.as_secs()).ok());
-    here.is_some_and(|here| there.unix_seconds() <= here)
 }

@@ -1,51 +1,48 @@
-//! `Retry`: several transfers over one control connection, which is made anew when it breaks.
+//! `Retry`: several transfers over one control connection, which is made again when it breaks.
 
-use std::io::{Read, Seek, SeekFrom};
-use std::time::Duration;
+#[cfg(unix)]
+use std::path::Path;
 
-use ftp_proto::{Password, ReplyCode, RepresentationType};
+use ftp_proto::{Password, ReplyCode};
 
 use crate::client::Client;
 use crate::client::builder::ClientBuilder;
 use crate::error::Error;
-#[cfg(unix)]
-use crate::file::FileOptions;
 use crate::file::backoff::Backoff;
-use crate::file::sink::Sink;
+#[cfg(unix)]
+use crate::file::upload::FileUpload;
+#[cfg(unix)]
+use crate::file::{FileOptions, FileReport};
 use crate::net::wait::Waiter;
 use crate::trace;
-use crate::transfer::{Report, Watch};
+#[cfg(unix)]
+use crate::transfer::Watch;
 
 /// Moves files one after the other, and does not give up when something goes wrong that may pass:
-/// it waits, connects and logs in again if it has to, and goes on where the file was cut.
+/// it waits, connects and logs in again if it has to, and resumes where the file was cut.
 ///
 /// ```no_run
-/// use std::fs::File;
 /// use std::time::Duration;
-/// use ftp_client::{Client, Retry};
+/// use ftp_client::{Client, FileOptions, Retry, Watch};
 ///
 /// let builder = Client::builder().overall(Some(Duration::from_secs(3_600)));
 /// let mut queue = Retry::new(builder, "ftp.example.org").login("me", "secret").tries(10);
-/// let mut file = File::options().write(true).create(true).truncate(false).open("a.bin")?;
-/// let done = queue.download("pub/a.bin", &mut file)?;
+/// let options = FileOptions::new();
+/// let done = queue.download_to("pub/a.bin", "a.bin", options, &mut Watch::new())?;
 /// println!("{} bytes, {} of them from before, {} tries", done.size, done.resumed, done.tries);
-/// queue.upload(&mut File::open("b.bin")?, "incoming/b.bin")?;
+/// queue.upload_from("b.bin", "incoming/b.bin", options, &mut Watch::new())?;
 /// queue.quit()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), ftp_client::Error>(())
 /// ```
 ///
-/// What may pass is what [`Error::is_transient`] says: trouble with the network, limits of time,
-/// 421 and 4yz. A 5yz reply is never followed by a second try, and neither is the 452 of a server
-/// that has no space, a failure of the caller's own reader or writer, or
-/// [`Error::Cancelled`]. Before each further try there is a pause, at first of about a second and
-/// twice as long each time, up to a minute; a random part of up to a half is taken off, so that
-/// many clients that lost the same server do not come back at once.
+/// What may pass is what [`Error::is_transient`] says: trouble with the network, timeouts, 421 and
+/// 4yz. A 5yz reply is never followed by a second try, and neither is the 452 of a server that has
+/// no space, a failure of the caller's own reader or writer, or [`Error::Cancelled`]. Before each
+/// further try there is a pause, as [`Backoff::scattered`] says.
 ///
 /// Of the builder, [`overall`](ClientBuilder::overall) is about everything from the first call on,
 /// pauses included; when no pause has room any more, the last error is returned. A
 /// [`Canceller`](crate::Canceller) ends pauses as well.
-///
-/// Files are moved as they are, in type image.
 #[derive(Debug)]
 #[must_use = "nothing happens before a transfer"]
 pub struct Retry {
@@ -56,41 +53,10 @@ pub struct Retry {
     directory: Option<Vec<u8>>,
     tries: u32,
     backoff: Backoff,
-    if_changed: IfChanged,
     client: Option<Client>,
     /// The limit for everything, from the first call on.
     waiter: Option<Waiter>,
 }
-
-/// What becomes of a download that cannot go on where it was cut: the file on the server is not
-/// known to be the same.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum IfChanged {
-    /// It begins anew, and what was there is lost.
-    #[default]
-    StartAnew,
-    /// It ends with [`Error::Changed`], and what was there stays.
-    Fail,
-}
-
-/// A transfer by [`Retry`] that was done in the end.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Retried {
-    /// How many tries it took: 1 if nothing went wrong.
-    pub tries: u32,
-    /// How many bytes of the file were there already when the last try began.
-    pub resumed: u64,
-    /// How many bytes the file has.
-    pub size: u64,
-    /// The last try: the bytes that it moved, the server's word, the time it took. `None` if a
-    /// download found that all was here, so that nothing had to be moved.
-    pub report: Option<Report>,
-}
-
-/// Where in the file a try began, and how it ended.
-type Done = (u64, Option<Report>);
 
 impl Retry {
     /// A queue for one server, named as in [`ClientBuilder::connect`]; nothing is sent yet. It
@@ -104,7 +70,6 @@ impl Retry {
             directory: None,
             tries: 5,
             backoff: Backoff::default(),
-            if_changed: IfChanged::default(),
             client: None,
             waiter: None,
         }
@@ -129,16 +94,9 @@ impl Retry {
         self
     }
 
-    /// The pause before the second try, from which the others double, and the longest: 1 s and
-    /// 60 s by default.
-    pub const fn pauses(mut self, first: Duration, longest: Duration) -> Self {
-        self.backoff = Backoff { first, longest };
-        self
-    }
-
-    /// What to do if a download cannot be resumed.
-    pub const fn if_changed(mut self, choice: IfChanged) -> Self {
-        self.if_changed = choice;
+    /// The pauses before further tries (default: [`Backoff::default`]).
+    pub const fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
         self
     }
 
@@ -151,81 +109,13 @@ impl Retry {
     /// Those of [`ClientBuilder::connect`], [`Client::login`] and [`Client::cwd`], the last one if
     /// all tries failed.
     pub fn client(&mut self) -> Result<&mut Client, Error> {
-        self.persist(&mut |_| Ok((0, None)))?;
+        self.run(|_| Ok(()))?;
         self.client.as_mut().ok_or(Error::Closed)
     }
 
-    /// Downloads the file at `path`. What `sink` holds already is its beginning, from an earlier
-    /// try in this call or from long ago; an empty one has the whole come.
-    ///
-    /// It goes on after that (`REST`) only if `SIZE` says that there is that much, and neither
-    /// `SIZE` nor `MDTM` has changed since the first try (RFC 3659 §3, §5.3). What was there before
-    /// that try is compared by `SIZE` alone. If it does not fit, [`IfChanged`] decides. It begins
-    /// anew as well if the server cannot restart, and after a try that was
-    /// [`Error::Incomplete`].
-    ///
-    /// # Errors
-    ///
-    /// The last one if all tries failed, else the first that no further try would fix: those of
-    /// [`client`](Self::client) and [`Client::retrieve`]; [`Error::Changed`]; [`Error::Local`] for
-    /// what `sink` fails with. `sink` then holds what came, and what it held before the try if that
-    /// was [`Error::Incomplete`].
-    pub fn download(
-        &mut self,
-        path: impl AsRef<[u8]>,
-        sink: &mut (impl Sink + ?Sized),
-    ) -> Result<Retried, Error> {
-        let path = path.as_ref();
-        let if_changed = self.if_changed;
-        // What the bytes that are here belong to, and whether they may be wrong all the same.
-        let mut known = None;
-        let mut is_doubtful = false;
-        self.persist(&mut |client| {
-            client.set_representation(RepresentationType::Image);
-            let now = (client.size(path)?, client.modified(path)?);
-            let (size, _) = now;
-            let here = sink.length().map_err(Error::Local)?;
-            let is_same = known.is_none_or(|known| known == now);
-            let mut offset = match if_changed {
-                _ if here == 0 || is_doubtful => 0,
-                _ if is_same && size.is_some_and(|size| here <= size) => here,
-                IfChanged::StartAnew => 0,
-                IfChanged::Fail => return Err(Error::Changed),
-            };
-            if offset > 0 && size == Some(offset) {
-                return Ok((offset, None));
-            }
-            let report = loop {
-                match client.retrieve_from(path, offset) {
-                    Ok(file) => {
-                        sink.cut(offset).map_err(Error::Local)?;
-                        (known, is_doubtful) = (Some(now), false);
-                        break file.copy_to(sink);
-                    }
-                    Err(error) if offset > 0 && error.refuses_restart() => offset = 0,
-                    Err(error) => return Err(error),
-                }
-            };
-            let report = report.and_then(|report| {
-                let bytes = offset + report.bytes;
-                match size {
-                    Some(size) if size != bytes => {
-                        Err(Error::Incomplete { bytes, announced: Some(size) })
-                    }
-                    _ => Ok(report),
-                }
-            });
-            is_doubtful = matches!(report, Err(Error::Incomplete { .. }));
-            if is_doubtful && offset > 0 {
-                // Not a mixture, where a server took REST and sent the file from its start.
-                sink.cut(offset).map_err(Error::Local)?;
-            }
-            Ok((offset, Some(report?)))
-        })
-    }
-
-    /// Downloads the file at `path` to the local file at `target`, as
-    /// [`Client::download_to`] does, and goes on in `NAME.part` where a try was cut.
+    /// Downloads the file at `path` to the local file at `target`, as [`Client::download_to`] does
+    /// with [`resume`](FileOptions::resume): each try resumes `NAME.part` where the one before it,
+    /// or an earlier program, was cut.
     ///
     /// # Errors
     ///
@@ -235,77 +125,71 @@ impl Retry {
     pub fn download_to(
         &mut self,
         path: impl AsRef<[u8]>,
-        target: impl AsRef<std::path::Path>,
+        target: impl AsRef<Path>,
         options: FileOptions,
-    ) -> Result<Retried, Error> {
+        watch: &mut Watch<'_>,
+    ) -> Result<FileReport, Error> {
         let path = path.as_ref();
         let target = target.as_ref();
-        self.persist(&mut |client| {
-            let options = options.resume(true);
-            let done = client.download_to(path, target, options, &mut Watch::new())?;
-            Ok((done.resumed, done.report))
+        let options = options.resume(true);
+        self.persist(|client, tries| {
+            let done = client.download_to(path, target, options, watch)?;
+            Ok(FileReport { tries, ..done })
         })
     }
 
-    /// Uploads all of `source`, from its start to its end, to `path`, in place of a file that is
-    /// there.
+    /// Uploads the local file `source`, which must be a regular file, to `path`, as
+    /// [`Client::upload_from`] does.
     ///
-    /// Behind a try that was cut it goes on where the server's file ends (`SIZE`, `REST`), if that
-    /// file is what this call has sent: it is not longer than that, and not as long as what was
-    /// there before. Otherwise it begins anew, as it does if the server cannot restart, and if the
-    /// server has another length in the end than it was sent.
+    /// A further try resumes the server's file if the tries before it sent that: it is not longer
+    /// than what they sent, not as long as what was there before, and not older than `source`.
+    /// Otherwise it starts at byte 0, as it does if the server cannot restart, and after a try that
+    /// failed with [`Error::Incomplete`].
     ///
     /// # Errors
     ///
     /// The last one if all tries failed, else the first that no further try would fix: those of
-    /// [`client`](Self::client) and [`Client::store`], of which 452 and 552 mean that other uploads
-    /// will fail, too; [`Error::Local`] for what `source` fails with.
-    pub fn upload(
+    /// [`client`](Self::client) and [`Client::upload_from`]. After a 452 or 552, other uploads fail
+    /// as well.
+    #[cfg(unix)]
+    pub fn upload_from(
         &mut self,
-        mut source: &mut (impl Read + Seek + ?Sized),
+        source: impl AsRef<Path>,
         path: impl AsRef<[u8]>,
-    ) -> Result<Retried, Error> {
-        let path = path.as_ref();
-        // The length of what was there when the whole began to be sent, and how much was.
-        let mut before = None;
-        let mut sent = 0;
-        let mut is_doubtful = false;
-        self.persist(&mut |client| {
-            client.set_representation(RepresentationType::Image);
-            let there = client.size(path)?;
-            let length = source.seek(SeekFrom::End(0)).map_err(Error::Local)?;
-            let is_ours = !is_doubtful && there != before;
-            let mut offset = there.filter(|there| is_ours && *there <= length.min(sent));
-            let report = loop {
-                let start = offset.unwrap_or(0);
-                source.seek(SeekFrom::Start(start)).map_err(Error::Local)?;
-                match client.store_from(path, start) {
-                    Ok(file) => {
-                        if start == 0 {
-                            (before, sent, is_doubtful) = (there, 0, false);
-                        }
-                        let mut watch = Watch::new();
-                        let report = file.copy_from_watched(&mut source, &mut watch);
-                        sent = sent.max(start + watch.moved());
-                        break report?;
-                    }
-                    Err(error) if start > 0 && error.refuses_restart() => offset = None,
-                    Err(error) => return Err(error),
-                }
-            };
-            let start = offset.unwrap_or(0);
-            let size = start + report.bytes;
-            match client.size(path) {
-                Ok(Some(bytes)) if bytes != size => {
-                    is_doubtful = true;
-                    Err(Error::Incomplete { bytes, announced: Some(size) })
-                }
-                // What was resumed is not known to be whole.
-                Err(error) if start > 0 => Err(error),
-                // The server has confirmed it, and may have moved it away since.
-                _ => Ok((start, Some(report))),
-            }
+        options: FileOptions,
+        watch: &mut Watch<'_>,
+    ) -> Result<FileReport, Error> {
+        let mut upload = FileUpload::new(source.as_ref(), path.as_ref(), options).repeated();
+        self.persist(|client, tries| {
+            let done = upload.attempt(client, watch)?;
+            Ok(FileReport { tries, ..done })
         })
+    }
+
+    /// Calls `attempt` with the client, connected and logged in, until it succeeds. It may get a
+    /// new client each time, with none of the settings that it made of the last one.
+    ///
+    /// ```no_run
+    /// # let mut queue = ftp_client::Retry::new(ftp_client::Client::builder(), "ftp.example.org");
+    /// // Each try starts at byte 0: what has come into memory is not resumed.
+    /// let bytes = queue.run(|client| {
+    ///     let mut bytes = Vec::new();
+    ///     client.retrieve("pub/a.bin")?.copy_to(&mut bytes)?;
+    ///     Ok(bytes)
+    /// })?;
+    /// # drop(bytes);
+    /// # Ok::<(), ftp_client::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The last one if all tries failed, else the first that no further try would fix: those of
+    /// `attempt`, [`ClientBuilder::connect`], [`Client::login`] and [`Client::cwd`].
+    pub fn run<T>(
+        &mut self,
+        mut attempt: impl FnMut(&mut Client) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.persist(|client, _| attempt(client))
     }
 
     /// Says good-bye to the server, if it is connected.
@@ -317,33 +201,35 @@ impl Retry {
         self.client.map_or(Ok(()), Client::quit)
     }
 
-    /// Tries, and tries again while that makes sense.
-    fn persist(
+    /// Calls `attempt` with the client and the number of the try.
+    fn persist<T>(
         &mut self,
-        attempt: &mut dyn FnMut(&mut Client) -> Result<Done, Error>,
-    ) -> Result<Retried, Error> {
+        mut attempt: impl FnMut(&mut Client, u32) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let error = match self.ready().and_then(&mut *attempt) {
-                Ok((resumed, report)) => {
-                    let size = resumed + report.as_ref().map_or(0, |report| report.bytes);
-                    return Ok(Retried { tries, resumed, size, report });
-                }
-                Err(error) => error,
-            };
-            // One that still owes a reply takes longer to be cleared than to be made anew.
-            self.client = self.client.take().filter(Client::is_settled);
-            let is_full = error.reply().is_some_and(|reply| reply.code() == ReplyCode::NO_SPACE);
-            if !error.is_transient() || is_full || tries >= self.tries {
-                return Err(error);
+            match self.ready().and_then(|client| attempt(client, tries)) {
+                Ok(done) => return Ok(done),
+                Err(error) => self.await_next(tries, error)?,
             }
-            let pause = self.backoff.scattered(tries);
-            let seconds = pause.as_secs_f32();
-            trace::note(format_args!("try {tries} failed, the next in {seconds:.1} s: {error}"));
-            if !self.waiter.as_ref().map_or(Ok(false), |waiter| waiter.pause(pause))? {
-                return Err(error);
-            }
+        }
+    }
+
+    /// Waits until it is time for the next try, or fails with the `error` of the last one.
+    fn await_next(&mut self, tries: u32, error: Error) -> Result<(), Error> {
+        // One that still owes a reply takes longer to be cleared than to be made again.
+        self.client = self.client.take().filter(Client::is_settled);
+        let is_full = error.reply().is_some_and(|reply| reply.code() == ReplyCode::NO_SPACE);
+        if !error.is_transient() || is_full || tries >= self.tries {
+            return Err(error);
+        }
+        let pause = self.backoff.scattered(tries);
+        let seconds = pause.as_secs_f32();
+        trace::note(format_args!("try {tries} failed, the next in {seconds:.1} s: {error}"));
+        match self.waiter.as_ref().map_or(Ok(false), |waiter| waiter.pause(pause))? {
+            true => Ok(()),
+            false => Err(error),
         }
     }
 

@@ -10,7 +10,7 @@ use ftp_proto::{RepresentationType, TimeVal};
 use super::growing::named;
 use super::{FileOptions, FileReport, Verified};
 use crate::client::Client;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::transfer::Watch;
 
 /// What a server has of a local file.
@@ -89,62 +89,7 @@ impl Client {
         options: FileOptions,
         watch: &mut Watch<'_>,
     ) -> Result<FileReport, Error> {
-        let source = source.as_ref();
-        let path = path.as_ref();
-        let here = |error: io::Error| Error::Local(named(source, &error));
-        self.set_representation(RepresentationType::Image);
-        let file = File::open(source).map_err(here)?;
-        let before = file.metadata().map_err(here)?;
-        let mut resumed = 0;
-        let mut is_all = false;
-        if options.resume && before.is_file() {
-            (resumed, is_all) = self.find_uploaded(path, &before)?;
-        }
-        let mut report = None;
-        if !is_all {
-            let upload = match resumed {
-                0 => self.store(path)?,
-                // More servers take this than `REST` before `STOR`.
-                offset => self.append_rest(path, offset)?,
-            };
-            resumed = upload.offset();
-            if before.is_file() {
-                (&file).seek(SeekFrom::Start(resumed)).map_err(here)?;
-            }
-            report = Some(upload.copy_from_watched(&file, watch)?);
-        }
-        let size = resumed + report.as_ref().map_or(0, |report| report.bytes);
-        let after = file.metadata().map_err(here)?;
-        if before.is_file() && (size != before.len() || !is_unchanged(&before, &after)) {
-            return Err(Error::Changed);
-        }
-        let verified = match is_all {
-            true => Verified::Size,
-            false => self.check_upload(path, size)?,
-        };
-        let verified = match options.hash {
-            true => self.check_hash(path, source, size)?,
-            false => verified,
-        };
-        if options.preserve
-            && let Some(time) = unix_seconds(&before).and_then(TimeVal::from_unix_seconds)
-        {
-            self.set_modified(path, time)?;
-        }
-        Ok(FileReport { resumed, size, report, verified })
-    }
-
-    /// How many bytes of a local file the server has, and whether these are all, under its name.
-    fn find_uploaded(&mut self, path: &[u8], here: &Metadata) -> Result<(u64, bool), Error> {
-        match Uploaded::ask(self, path, here)? {
-            Uploaded::Nothing | Uploaded::Older => Ok((0, false)),
-            Uploaded::Longer(_) => Err(Error::Changed),
-            // What has no name yet gets it by an upload of nothing more.
-            Uploaded::Beginning { length, is_named } => {
-                let has_all = length == here.len();
-                Ok((length, has_all && (is_named || self.exists(path)?)))
-            }
-        }
+        FileUpload::new(source.as_ref(), path.as_ref(), options).attempt(self, watch)
     }
 
     /// Makes sure that the server's file is as long as what was sent, if it tells.
@@ -154,6 +99,135 @@ impl Client {
             Some(_) => Ok(Verified::Size),
             None => Ok(Verified::No),
         }
+    }
+}
+
+/// An upload of a local file, which can be attempted more than once.
+#[derive(Debug)]
+pub(super) struct FileUpload<'a> {
+    source: &'a Path,
+    path: &'a [u8],
+    options: FileOptions,
+    /// Whether a further attempt may follow, which goes on after what the others sent.
+    is_repeated: bool,
+    /// How long the server's file was before the first byte of the attempts.
+    replaced: Option<u64>,
+    /// Up to which byte the attempts sent the file.
+    sent: u64,
+}
+
+/// Where an upload begins.
+struct Beginning {
+    offset: u64,
+    /// The server has all, under the name of the file.
+    is_all: bool,
+}
+
+impl<'a> FileUpload<'a> {
+    pub(super) const fn new(source: &'a Path, path: &'a [u8], options: FileOptions) -> Self {
+        Self { source, path, options, is_repeated: false, replaced: None, sent: 0 }
+    }
+
+    /// The same, to be attempted until it succeeds.
+    pub(super) const fn repeated(self) -> Self {
+        Self { is_repeated: true, ..self }
+    }
+
+    /// Uploads what the server is not known to have.
+    pub(super) fn attempt(
+        &mut self,
+        client: &mut Client,
+        watch: &mut Watch<'_>,
+    ) -> Result<FileReport, Error> {
+        let done = self.send(client, watch);
+        if done.as_ref().is_err_and(|error| error.kind() == ErrorKind::Integrity) {
+            // What the server has is wrong, and no beginning of anything.
+            self.options.resume = false;
+            self.sent = 0;
+        }
+        done
+    }
+
+    fn send(&mut self, client: &mut Client, watch: &mut Watch<'_>) -> Result<FileReport, Error> {
+        let Self { source, path, .. } = *self;
+        let here = |error: io::Error| Error::Local(named(source, &error));
+        client.set_representation(RepresentationType::Image);
+        let file = File::open(source).map_err(here)?;
+        let before = file.metadata().map_err(here)?;
+        let is_file = before.is_file();
+        if self.is_repeated && !is_file {
+            // What was read of it does not come again.
+            return Err(here(io::Error::other("is not a regular file")));
+        }
+        let start = match is_file && (self.options.resume || self.is_repeated) {
+            true => self.find_uploaded(client, &before)?,
+            false => Beginning { offset: 0, is_all: false },
+        };
+        let mut resumed = start.offset;
+        let mut report = None;
+        if !start.is_all {
+            let upload = match resumed {
+                0 => client.store(path)?,
+                // More servers take this than `REST` before `STOR`.
+                offset => client.append_rest(path, offset)?,
+            };
+            resumed = upload.offset();
+            if resumed == 0 {
+                self.sent = 0;
+            }
+            if is_file {
+                (&file).seek(SeekFrom::Start(resumed)).map_err(here)?;
+            }
+            let sent = upload.copy_from_watched(&file, watch);
+            self.sent = self.sent.max(resumed + watch.moved());
+            report = Some(sent?);
+        }
+        let size = resumed + report.as_ref().map_or(0, |report| report.bytes);
+        let after = file.metadata().map_err(here)?;
+        if is_file && (size != before.len() || !is_unchanged(&before, &after)) {
+            return Err(Error::Changed);
+        }
+        let verified = match start.is_all {
+            true => Verified::Size,
+            false => client.check_upload(path, size)?,
+        };
+        let verified = match self.options.hash {
+            true => client.check_hash(path, source, size)?,
+            false => verified,
+        };
+        if self.options.preserve
+            && let Some(time) = unix_seconds(&before).and_then(TimeVal::from_unix_seconds)
+        {
+            client.set_modified(path, time)?;
+        }
+        Ok(FileReport { tries: 1, resumed, size, report, verified })
+    }
+
+    /// How many bytes of a local file the server has, and whether these are all, under its name.
+    /// The caller says by [`FileOptions::resume`] that what is there is the beginning of the file.
+    /// Otherwise it is if the attempts sent it: it is not longer than that, and not as long as what
+    /// they were to replace, which stands until the upload is whole on many servers.
+    fn find_uploaded(&mut self, client: &mut Client, here: &Metadata) -> Result<Beginning, Error> {
+        let found = Uploaded::ask(client, self.path, here)?;
+        let there = match found {
+            Uploaded::Beginning { length, .. } | Uploaded::Longer(length) => Some(length),
+            Uploaded::Nothing | Uploaded::Older => None,
+        };
+        let was_sent = there != self.replaced && there.is_some_and(|there| there <= self.sent);
+        let beginning = match found {
+            Uploaded::Longer(_) if self.options.resume => return Err(Error::Changed),
+            Uploaded::Beginning { length, is_named } if self.options.resume || was_sent => {
+                // What has no name yet gets it by an upload of nothing more.
+                let has_all = length == here.len();
+                let is_all = has_all && (is_named || client.exists(self.path)?);
+                Beginning { offset: length, is_all }
+            }
+            _ => Beginning { offset: 0, is_all: false },
+        };
+        if beginning.offset == 0 {
+            self.replaced = there;
+        }
+        Ok(beginning)
     }
 }
 

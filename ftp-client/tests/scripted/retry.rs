@@ -2,11 +2,14 @@
 
 use std::io::{Cursor, Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ftp_client::{Canceller, Client, ClientBuilder, Error, IfChanged, Retry, Sink};
+use ftp_client::{
+    Backoff, Canceller, Client, ClientBuilder, Error, FileOptions, FileReport, Retry, Watch,
+};
 
 use crate::peer::{Peer, reset, timeouts, was_reset};
 
@@ -44,14 +47,47 @@ impl Server {
     }
 
     fn queue_with(&self, builder: ClientBuilder) -> Retry {
-        let short = Duration::from_millis(2);
-        Retry::new(builder, self.address.to_string()).login("u", "p").pauses(short, 4 * short)
+        let first = Duration::from_millis(2);
+        let backoff = Backoff { first, longest: 4 * first };
+        Retry::new(builder, self.address.to_string()).login("u", "p").backoff(backoff)
     }
 
     fn end(self) {
         if let Err(panic) = self.thread.join() {
             std::panic::resume_unwind(panic);
         }
+    }
+}
+
+/// A directory here, with the local file that is moved.
+struct Local(tempfile::TempDir);
+
+impl Local {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// One with a file to be uploaded.
+    fn holding(content: &str) -> Self {
+        let local = Self::new();
+        std::fs::write(local.path("a"), content).unwrap();
+        local
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn content(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn download(&self, queue: &mut Retry) -> Result<FileReport, Error> {
+        queue.download_to("a", self.path("a"), FileOptions::new(), &mut Watch::new())
+    }
+
+    fn upload(&self, queue: &mut Retry) -> Result<FileReport, Error> {
+        queue.upload_from(self.path("a"), "a", FileOptions::new(), &mut Watch::new())
     }
 }
 
@@ -63,6 +99,14 @@ fn on(script: impl FnOnce(Peer) + Send + 'static) -> Script {
 fn about(peer: &mut Peer, size: u64, modified: &str) {
     peer.answer("SIZE a", &format!("213 {size}"));
     peer.answer("MDTM a", modified);
+}
+
+/// What a try asks for before an upload: the file there is newer than the one here.
+fn about_upload(peer: &mut Peer, size: &str) {
+    peer.answer("SIZE a", size);
+    if ["213 3", "213 5", "213 7"].contains(&size) {
+        peer.answer("MDTM a", "213 20990101000000");
+    }
 }
 
 fn opened(peer: &mut Peer, command: &str) -> std::net::TcpStream {
@@ -100,21 +144,23 @@ fn a_cut_download_goes_on_over_a_new_connection_as_09() {
             about(&mut peer, 12, THEN);
             opened(&mut peer, "REST 9, RETR a").write_all(b"rld").unwrap();
             peer.reply("226 done");
+            peer.answer("MDTM a", THEN);
             // All is here: nothing is moved.
             about(&mut peer, 12, THEN);
+            peer.answer("MDTM a", THEN);
             peer.answer("QUIT", "221 bye");
         }),
     ]);
     let mut queue = server.queue();
-    let mut sink = Vec::new();
-    let done = queue.download("a", &mut sink).unwrap();
-    assert_eq!(sink, b"hello, world");
+    let local = Local::new();
+    let done = local.download(&mut queue).unwrap();
+    assert_eq!(local.content("a"), "hello, world");
     assert_eq!((done.tries, done.resumed, done.size), (3, 9, 12));
     assert_eq!(done.report.unwrap().bytes, 3);
-    let done = queue.download("a", &mut sink).unwrap();
+    let done = local.download(&mut queue).unwrap();
     assert_eq!((done.tries, done.resumed, done.size), (1, 12, 12));
     assert!(done.report.is_none());
-    assert_eq!(sink, b"hello, world");
+    assert_eq!(local.content("a"), "hello, world");
     queue.quit().unwrap();
     server.end();
 }
@@ -138,26 +184,13 @@ fn a_download_of_a_changed_file_begins_anew_as_09() {
                 let file = &b"other, other."[..usize::try_from(size).unwrap()];
                 opened(&mut peer, "REST 2, RETR a").write_all(&file[2..]).unwrap();
                 peer.reply("226 done");
+                peer.answer("MDTM a", modified);
             }),
         ]);
-        let mut sink = Vec::new();
-        let done = server.queue().download("a", &mut sink).unwrap();
-        assert_eq!(sink, b"other, other."[..usize::try_from(size).unwrap()]);
+        let local = Local::new();
+        let done = local.download(&mut server.queue()).unwrap();
+        assert_eq!(local.content("a"), "other, other."[..usize::try_from(size).unwrap()]);
         assert_eq!((done.tries, done.resumed, done.size), (3, 2, size));
-        server.end();
-
-        let server = Server::start(vec![
-            on(cut),
-            on(move |mut peer| {
-                peer.answer("TYPE I", "200 ok");
-                about(&mut peer, size, modified);
-                peer.expect_end();
-            }),
-        ]);
-        let mut sink = Vec::new();
-        let failed = server.queue().if_changed(IfChanged::Fail).download("a", &mut sink);
-        assert!(matches!(failed, Err(Error::Changed)), "{failed:?}");
-        assert_eq!(sink, b"hello");
         server.end();
     }
 }
@@ -172,11 +205,13 @@ fn what_is_here_is_the_beginning_or_goes_as_09() {
             peer.answer("MDTM a", "500 what");
             opened(&mut peer, "RETR a").write_all(b"hi").unwrap();
             peer.reply("226 done");
+            peer.answer("SIZE a", size);
         };
         let server = Server::start(vec![on(script)]);
-        let mut sink = here.as_bytes().to_vec();
-        let done = server.queue().download("a", &mut sink).unwrap();
-        assert_eq!((done.resumed, sink.as_slice()), (0, &b"hi"[..]));
+        let local = Local::new();
+        std::fs::write(local.path("a.part"), here).unwrap();
+        let done = local.download(&mut server.queue()).unwrap();
+        assert_eq!((done.resumed, local.content("a").as_str()), (0, "hi"));
         server.end();
     }
     // One that cannot restart.
@@ -185,27 +220,35 @@ fn what_is_here_is_the_beginning_or_goes_as_09() {
         about(&mut peer, 5, THEN);
         peer.epsv();
         peer.answer("REST 3", "502 no");
+        about(&mut peer, 5, THEN);
         opened(&mut peer, "RETR a").write_all(b"hello").unwrap();
         peer.reply("226 done");
+        peer.answer("SIZE a", "213 5");
     })]);
-    let mut sink = b"hel".to_vec();
-    let done = server.queue().download("a", &mut sink).unwrap();
-    assert_eq!((done.tries, done.resumed, sink.as_slice()), (1, 0, &b"hello"[..]));
+    let local = Local::new();
+    std::fs::write(local.path("a.part"), "hel").unwrap();
+    let done = local.download(&mut server.queue()).unwrap();
+    assert_eq!((done.tries, done.resumed), (1, 0));
+    assert_eq!(local.content("a"), "hello");
     server.end();
 }
 
 #[test]
-fn a_sink_holds_no_mixture_where_rest_was_taken_for_nothing_as_09() {
+fn a_target_holds_no_mixture_where_rest_was_taken_for_nothing_as_09() {
     let server = Server::start(vec![on(|mut peer| {
         peer.answer("TYPE I", "200 ok");
         about(&mut peer, 12, THEN);
         opened(&mut peer, "REST 5, RETR a").write_all(b"hello, world").unwrap();
         peer.reply("226 done");
+        about(&mut peer, 12, THEN);
+        peer.epsv();
+        peer.answer("RETR a", "550 gone");
     })]);
-    let mut sink = b"hello".to_vec();
-    let failed = server.queue().tries(1).download("a", &mut sink);
-    assert!(matches!(failed, Err(Error::Incomplete { .. })), "{failed:?}");
-    assert_eq!(sink, b"hello");
+    let local = Local::new();
+    std::fs::write(local.path("a.part"), "hello").unwrap();
+    let failed = local.download(&mut server.queue());
+    assert!(matches!(failed, Err(Error::Refused(..))), "{failed:?}");
+    assert_eq!(local.content("a.part"), "hello");
     server.end();
 }
 
@@ -220,12 +263,18 @@ fn a_download_that_was_not_whole_begins_anew_hc_19() {
         about(&mut peer, 5, THEN);
         peer.answer("EPSV", "425 not now");
         about(&mut peer, 5, THEN);
+        opened(&mut peer, "REST 3, RETR a").write_all(b"hello").unwrap();
+        peer.reply("226 done");
+        about(&mut peer, 5, THEN);
         opened(&mut peer, "RETR a").write_all(b"hello").unwrap();
         peer.reply("226 done");
+        peer.answer("SIZE a", "213 5");
     })]);
-    let mut sink = b"hel".to_vec();
-    let done = server.queue().download("a", &mut sink).unwrap();
-    assert_eq!((done.tries, done.resumed, sink.as_slice()), (3, 0, &b"hello"[..]));
+    let local = Local::new();
+    std::fs::write(local.path("a.part"), "hel").unwrap();
+    let done = local.download(&mut server.queue()).unwrap();
+    assert_eq!((done.tries, done.resumed), (2, 0));
+    assert_eq!(local.content("a"), "hello");
     server.end();
 }
 
@@ -239,7 +288,7 @@ fn read_all(mut data: std::net::TcpStream) -> Vec<u8> {
 fn cut_upload(size: &'static str) -> Script {
     on(move |mut peer| {
         peer.answer("TYPE I", "200 ok");
-        peer.answer("SIZE a", size);
+        about_upload(&mut peer, size);
         let data = opened(&mut peer, "STOR a");
         assert_eq!(read_all(data), b"hello, world");
         peer.close();
@@ -254,8 +303,8 @@ fn a_cut_upload_goes_on_where_the_file_of_the_server_ends() {
             cut_upload(before),
             on(|mut peer| {
                 peer.answer("TYPE I", "200 ok");
-                peer.answer("SIZE a", "213 5");
-                let data = opened(&mut peer, "REST 5, STOR a");
+                about_upload(&mut peer, "213 5");
+                let data = opened(&mut peer, "APPE a");
                 assert_eq!(read_all(data), b", world");
                 peer.reply("226 done");
                 peer.answer("SIZE a", "213 12");
@@ -263,7 +312,7 @@ fn a_cut_upload_goes_on_where_the_file_of_the_server_ends() {
             }),
         ]);
         let mut queue = server.queue();
-        let done = queue.upload(&mut Cursor::new(b"hello, world"), "a").unwrap();
+        let done = Local::holding("hello, world").upload(&mut queue).unwrap();
         assert_eq!((done.tries, done.resumed, done.size), (2, 5, 12));
         assert_eq!(done.report.unwrap().bytes, 7);
         queue.quit().unwrap();
@@ -279,13 +328,16 @@ fn an_upload_of_which_only_the_last_reply_was_lost_earns_another() {
             peer.answer("TYPE I", "200 ok");
             // The length of what is kept under no name.
             peer.answer("SIZE a", "213 12");
-            let data = opened(&mut peer, "REST 12, STOR a");
+            peer.answer("MDTM a", "550 no such file");
+            peer.answer("MDTM a", "550 no such file");
+            peer.answer("MLST a", "550 no such file");
+            let data = opened(&mut peer, "APPE a");
             assert_eq!(read_all(data), b"");
             peer.reply("226 done");
             peer.answer("SIZE a", "213 12");
         }),
     ]);
-    let done = server.queue().upload(&mut Cursor::new(b"hello, world"), "a").unwrap();
+    let done = Local::holding("hello, world").upload(&mut server.queue()).unwrap();
     assert_eq!((done.tries, done.resumed, done.size), (2, 12, 12));
     assert!(done.report.is_some());
     server.end();
@@ -307,14 +359,14 @@ fn an_upload_does_not_go_on_with_what_it_has_not_sent() {
             cut_upload(before),
             on(move |mut peer| {
                 peer.answer("TYPE I", "200 ok");
-                peer.answer("SIZE a", then);
+                about_upload(&mut peer, then);
                 let data = opened(&mut peer, "STOR a");
                 assert_eq!(read_all(data), b"hello, world");
                 peer.reply("226 done");
                 peer.answer("SIZE a", if then == "500 what" { then } else { "213 12" });
             }),
         ]);
-        let done = server.queue().upload(&mut Cursor::new(b"hello, world"), "a").unwrap();
+        let done = Local::holding("hello, world").upload(&mut server.queue()).unwrap();
         assert_eq!((done.tries, done.resumed, done.size), (2, 0, 12));
         server.end();
     }
@@ -322,28 +374,21 @@ fn an_upload_does_not_go_on_with_what_it_has_not_sent() {
 
 #[test]
 fn an_upload_begins_anew_where_it_cannot_go_on() {
-    for (command, refusal) in [
-        ("REST 5", "502 no"),
-        ("STOR a", "451 a: Append/Restart not permitted, try again"),
-        ("STOR a", "554 no"),
-    ] {
+    for refusal in ["451 a: Append/Restart not permitted, try again", "554 no"] {
         let server = Server::start(vec![
             cut_upload("550 no such file"),
             on(move |mut peer| {
                 peer.answer("TYPE I", "200 ok");
-                peer.answer("SIZE a", "213 5");
+                about_upload(&mut peer, "213 5");
                 peer.epsv();
-                if command != "REST 5" {
-                    peer.answer("REST 5", "350 go on");
-                }
-                peer.answer(command, refusal);
+                peer.answer("APPE a", refusal);
                 let data = opened(&mut peer, "STOR a");
                 assert_eq!(read_all(data), b"hello, world");
                 peer.reply("226 done");
                 peer.answer("SIZE a", "213 12");
             }),
         ]);
-        let done = server.queue().upload(&mut Cursor::new(b"hello, world"), "a").unwrap();
+        let done = Local::holding("hello, world").upload(&mut server.queue()).unwrap();
         assert_eq!((done.tries, done.resumed), (2, 0), "{refusal}");
         server.end();
     }
@@ -357,22 +402,22 @@ fn an_upload_with_a_hole_or_a_doubled_part_is_made_anew() {
             cut_upload("550 no such file"),
             on(move |mut peer| {
                 peer.answer("TYPE I", "200 ok");
-                peer.answer("SIZE a", "213 5");
-                let data = opened(&mut peer, "REST 5, STOR a");
+                about_upload(&mut peer, "213 5");
+                let data = opened(&mut peer, "APPE a");
                 assert_eq!(read_all(data), b", world");
                 peer.reply("226 done");
                 peer.answer("SIZE a", length);
-                peer.answer("SIZE a", length);
+                about_upload(&mut peer, length);
                 // This one does not begin: what is there is no better for it.
                 peer.answer("EPSV", "425 not now");
-                peer.answer("SIZE a", length);
+                about_upload(&mut peer, length);
                 let data = opened(&mut peer, "STOR a");
                 assert_eq!(read_all(data), b"hello, world");
                 peer.reply("226 done");
                 peer.answer("SIZE a", "213 12");
             }),
         ]);
-        let done = server.queue().upload(&mut Cursor::new(b"hello, world"), "a").unwrap();
+        let done = Local::holding("hello, world").upload(&mut server.queue()).unwrap();
         assert_eq!((done.tries, done.resumed, done.size), (4, 0, 12));
         server.end();
     }
@@ -389,7 +434,7 @@ fn what_will_not_pass_is_tried_once() {
             peer.answer("QUIT", "221 bye");
         })]);
         let mut queue = server.queue();
-        match queue.upload(&mut Cursor::new(b"hello"), "a") {
+        match Local::holding("hello").upload(&mut queue) {
             Err(Error::Refused(_, reply)) => assert_eq!(reply.code().value(), code),
             other => panic!("{other:?}"),
         }
@@ -424,7 +469,7 @@ fn what_may_pass_is_tried_as_often_as_was_said() {
         peer.expect_end();
     })]);
     let mut queue = server.queue().tries(3);
-    let failed = queue.download("a", &mut Vec::new());
+    let failed = Local::new().download(&mut queue);
     assert!(matches!(&failed, Err(error) if error.is_transient()), "{failed:?}");
     drop(queue);
     server.end();
@@ -445,6 +490,7 @@ fn each_connection_is_where_the_first_was() {
             about(&mut peer, 12, THEN);
             opened(&mut peer, "REST 5, RETR a").write_all(b", world").unwrap();
             peer.reply("226 done");
+            peer.answer("MDTM a", THEN);
             // It waits for long enough, and hangs up.
             peer.reply("421 idle");
             peer.close();
@@ -457,9 +503,9 @@ fn each_connection_is_where_the_first_was() {
         }),
     ]);
     let mut queue = server.queue().directory("sub").tries(2);
-    let mut sink = Vec::new();
-    assert_eq!(queue.download("a", &mut sink).unwrap().tries, 2);
-    assert_eq!(sink, b"hello, world");
+    let local = Local::new();
+    assert_eq!(local.download(&mut queue).unwrap().tries, 2);
+    assert_eq!(local.content("a"), "hello, world");
     // That is not a try: one would not do here.
     let mut queue = queue.tries(1);
     hung_up.recv().unwrap();
@@ -482,23 +528,14 @@ fn a_sink_that_fails_is_the_callers_own() {
             Ok(())
         }
     }
-    impl Sink for Full {
-        fn length(&mut self) -> std::io::Result<u64> {
-            self.0.length()
-        }
-        fn cut(&mut self, length: u64) -> std::io::Result<()> {
-            self.0.cut(length)
-        }
-    }
     let server = Server::start(vec![on(|mut peer| {
         peer.answer("TYPE I", "200 ok");
-        about(&mut peer, 12, THEN);
         opened(&mut peer, "RETR a").write_all(b"hello, world").unwrap();
         peer.reply("226 done");
         peer.answer("QUIT", "221 bye");
     })]);
     let mut queue = server.queue();
-    let failed = queue.download("a", &mut Full(Vec::new()));
+    let failed = queue.run(|client| client.retrieve("a")?.copy_to(&mut Full(Vec::new())));
     assert!(matches!(failed, Err(Error::Local(_))), "{failed:?}");
     assert!(!failed.unwrap_err().is_transient());
     queue.quit().unwrap();
@@ -516,14 +553,8 @@ fn a_source_that_fails_leaves_no_short_file_li_09() {
             }
         }
     }
-    impl std::io::Seek for Broken {
-        fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
-            self.0.seek(to)
-        }
-    }
     let server = Server::start(vec![on(|mut peer| {
         peer.answer("TYPE I", "200 ok");
-        peer.answer("SIZE a", "550 no such file");
         let data = opened(&mut peer, "STOR a");
         peer.expect_abort();
         assert!(was_reset(&data));
@@ -531,7 +562,8 @@ fn a_source_that_fails_leaves_no_short_file_li_09() {
         peer.answer("QUIT", "221 bye");
     })]);
     let mut queue = server.queue();
-    let failed = queue.upload(&mut Broken(Cursor::new(b"hello")), "a");
+    let mut source = Broken(Cursor::new(b"hello"));
+    let failed = queue.run(|client| client.store("a")?.copy_from(&mut source));
     assert!(matches!(failed, Err(Error::Local(_))), "{failed:?}");
     queue.quit().unwrap();
     server.end();
@@ -546,8 +578,9 @@ fn the_limit_for_all_counts_pauses_and_connections() {
     let server = Server::start(vec![on(|peer| {
         cut(peer);
     })]);
-    let mut queue = server.queue_with(builder()).pauses(4 * limit, 4 * limit);
-    let failed = queue.download("a", &mut Vec::new());
+    let mut queue =
+        server.queue_with(builder()).backoff(Backoff { first: 4 * limit, longest: 4 * limit });
+    let failed = Local::new().download(&mut queue);
     assert!(matches!(failed, Err(Error::Closed)), "{failed:?}");
     server.end();
     assert!(begin.elapsed() < limit);
@@ -564,7 +597,7 @@ fn the_limit_for_all_counts_pauses_and_connections() {
         }),
     ]);
     let mut queue = server.queue_with(builder().overall(Some(short)));
-    let failed = queue.download("a", &mut Vec::new());
+    let failed = Local::new().download(&mut queue);
     assert!(matches!(failed, Err(Error::Timeout(_))), "{failed:?}");
     server.end();
     assert!(begin.elapsed() < limit);
@@ -585,9 +618,9 @@ fn a_pause_can_be_cancelled() {
     })]);
     let builder = Client::builder().timeouts(timeouts()).canceller(canceller);
     let minute = Duration::from_secs(60);
-    let mut queue = server.queue_with(builder).pauses(minute, minute);
+    let mut queue = server.queue_with(builder).backoff(Backoff { first: minute, longest: minute });
     let begin = Instant::now();
-    let failed = queue.download("a", &mut Vec::new());
+    let failed = Local::new().download(&mut queue);
     assert!(matches!(failed, Err(Error::Cancelled)), "{failed:?}");
     assert!(begin.elapsed() < SOON);
     server.end();

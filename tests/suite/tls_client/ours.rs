@@ -4,7 +4,10 @@ use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use ftp_client::{Canceller, Client, Error, Mode, Retry, Tls, TlsError, TlsVersion, WalkOptions};
+use ftp_client::{
+    Canceller, Client, Error, FileOptions, Mode, Retry, Tls, TlsError, TlsVersion, WalkOptions,
+    Watch,
+};
 use ftp_client::{RawCommand, fxp};
 use ftp_server::{Rights, ServerBuilder, ServerConfig, SessionReuse};
 use ftp_tests::content::{binary, large};
@@ -154,8 +157,10 @@ fn one_call_retry_and_walks_go_under_tls() {
     assert_eq!(bytes, b"22");
     let mut queue = Retry::new(builder(), ours.server.address.to_string())
         .login(ours.server.user, ours.server.password);
-    let mut bytes = Vec::new();
-    assert_eq!(queue.download("d/a", &mut bytes).unwrap().size, 1);
+    let here = ftp_tests::root::TempRoot::new();
+    let options = FileOptions::new();
+    let done = queue.download_to("d/a", here.join("a"), options, &mut Watch::new());
+    assert_eq!(done.unwrap().size, 1);
     let client = queue.client().unwrap();
     assert!(client.tls().is_some());
     let walk = client.walk("", WalkOptions::default());
