@@ -544,7 +544,7 @@ fn progress_and_pace_take_nothing_from_what_comes() {
 fn a_file_that_was_cut_goes_on_in_its_middle() {
     let listing = b"type=file;size=8;modify=20200101000000; f\r\n".to_vec();
     let feat = ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end"));
-    let list = ("MLSD", Act::Send("150 list", listing, "226 done"));
+    let list = ("MLSD", Act::Send("150 list", listing.clone(), "226 done"));
     let here = TempRoot::new();
     let target = here.join("mine");
     let cut = ("RETR", Act::Send("150 data", b"firs".to_vec(), "426 cut"));
@@ -561,6 +561,23 @@ fn a_file_that_was_cut_goes_on_in_its_middle() {
     assert!(peer.seen().contains("REST 4, RETR t/f"), "{}", peer.seen());
     assert_eq!(fs::read(target.join("f")).unwrap(), b"firs-rst");
     assert_eq!(fs::read_dir(&target).unwrap().count(), 1);
+
+    // A server that takes REST and sends all: what is here is no mixture, and all comes again.
+    for (whole, codes) in [("226 done", 0), ("426 cut", 9)] {
+        fs::remove_file(target.join("f")).ok();
+        let part = here.write("mine/.ftp-cli-part-f", b"firs");
+        fs::File::options().write(true).open(&part).unwrap().set_modified(modified).unwrap();
+        let list = ("MLSD", Act::Send("150 list", listing.clone(), "226 done"));
+        let all = |last| ("RETR", Act::Send("150 data", b"firs-rst".to_vec(), last));
+        let script = [feat.clone(), list, ("SIZE", Act::Say("213 8")), all("226 done"), all(whole)];
+        let peer = Peer::start(&script);
+        mirror(&["-c"], &peer.url("t"), shown(&target)).exited(codes);
+        assert_eq!(peer.seen().matches("RETR").count(), 2, "{}", peer.seen());
+        match codes {
+            0 => assert_eq!(fs::read(target.join("f")).unwrap(), b"firs-rst"),
+            _ => assert!(!target.join("f").exists()),
+        }
+    }
 
     // Upwards, of a file that is shorter there and newer than the one here.
     let server = OurServer::start();

@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use ftp_client::{Error, Origin, PartialFile, Salvage, TimeVal};
 use rustix::fs::flock;
 use rustix::fs::{
     AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps,
@@ -169,8 +170,8 @@ impl Directory {
     /// Those of the system.
     pub(super) fn is_coarse(&self) -> io::Result<bool> {
         let draft = Draft::new(self)?;
-        set_times(&draft.file, ODD_TIME)?;
-        Ok(draft.file.metadata()?.mtime() != ODD_TIME)
+        set_times(draft.partial.file(), ODD_TIME)?;
+        Ok(draft.partial.file().metadata()?.mtime() != ODD_TIME)
     }
 
     /// Gives everything that was written to this file system to the disk.
@@ -187,7 +188,7 @@ impl Directory {
 #[derive(Debug)]
 pub(super) struct Draft<'a> {
     directory: &'a Directory,
-    file: File,
+    partial: PartialFile,
     name: Vec<u8>,
     is_done: bool,
     /// The time of the file that this is the beginning of, if that is to be kept.
@@ -212,11 +213,12 @@ impl<'a> Draft<'a> {
             let mode = Mode::from_raw_mode(0o666);
             match rustix::fs::openat(&directory.0, os(&name)?, flags, mode) {
                 Ok(file) => {
-                    let file = file.into();
+                    let file = File::from(file);
                     // Says that somebody still writes to it. Where there are no locks it is only
                     // never taken for one that was left.
                     let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
-                    return Ok(Self { directory, file, name, is_done: false, keeps: None });
+                    let partial = PartialFile::new(file, 0);
+                    return Ok(Self { directory, partial, name, is_done: false, keeps: None });
                 }
                 // Left by a process that had this number.
                 Err(Errno::EXIST) => {}
@@ -225,23 +227,24 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// What an earlier run kept of a file called `name`, or an empty one, and how much is in it. It is
-    /// the beginning of the same file only if its time is `modified`, that of the file, which it
-    /// gets when it is kept.
+    /// What an earlier run kept of a file called `name`, or an empty one. It is resumed by the rule
+    /// of `get --continue`: only if it is the beginning of the file of which the server says `now`.
+    /// What it said then is not written down in an extended attribute: the kept file has the time
+    /// of the server's, as all files of a mirror do, on every file system.
+    ///
+    /// Without a time there is an empty one. Nobody looks at the many files of a mirror, so that a
+    /// length alone is too little.
     ///
     /// # Errors
     ///
     /// Those of the system.
-    pub(super) fn part(
-        directory: &'a Directory,
-        name: &[u8],
-        modified: i64,
-    ) -> io::Result<(Self, u64)> {
+    pub(super) fn part(directory: &'a Directory, name: &[u8], now: Origin) -> io::Result<Self> {
         let part = [TEMPORARY, b"part-", name].concat();
-        if part.len() > 255 {
-            return Ok((Self::new(directory)?, 0));
+        let keeps = now.modified.map(|time| time.unix_seconds());
+        if part.len() > 255 || keeps.is_none() {
+            return Self::new(directory);
         }
-        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW;
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW;
         let flags = flags | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = rustix::fs::openat(&directory.0, os(&part)?, flags, Mode::from_raw_mode(0o666))?;
         let file = File::from(file);
@@ -249,16 +252,22 @@ impl<'a> Draft<'a> {
         let is_ours = metadata.is_file() && metadata.nlink() == 1;
         // Two that go on with one would each take what the other wrote for its own.
         if !is_ours || flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Ok((Self::new(directory)?, 0));
+            return Self::new(directory);
         }
-        let is_beginning = metadata.mtime() == modified;
-        let length = if is_beginning { metadata.len() } else { 0 };
-        let keeps = Some(modified);
-        let draft = Self { directory, file, name: part, is_done: false, keeps };
+        let known = Origin::new(None, TimeVal::from_unix_seconds(metadata.mtime()));
+        let is_beginning = now.continues(Some(known), metadata.len(), None);
+        let offset = if is_beginning { metadata.len() } else { 0 };
+        let partial = PartialFile::new(file, offset);
+        let mut draft = Self { directory, partial, name: part, is_done: false, keeps };
         if !is_beginning {
             draft.empty()?;
         }
-        Ok((draft, length))
+        Ok(draft)
+    }
+
+    /// How much an earlier run kept.
+    pub(super) const fn offset(&self) -> u64 {
+        self.partial.offset()
     }
 
     /// Takes away what is in it.
@@ -266,8 +275,14 @@ impl<'a> Draft<'a> {
     /// # Errors
     ///
     /// Those of the system.
-    pub(super) fn empty(&self) -> io::Result<()> {
-        self.file.set_len(0)
+    pub(super) fn empty(&mut self) -> io::Result<()> {
+        self.partial.start_over();
+        self.partial.begun().map(drop)
+    }
+
+    /// Takes away what may not be the file's, after a download of the `rest` of it failed.
+    pub(super) fn salvage(&self, error: &Error, rest: Option<u64>) -> Salvage {
+        self.partial.salvage(error, rest)
     }
 
     /// Gives it its name, and `modified` for its time, seconds since 1970-01-01T00:00:00Z. With
@@ -286,7 +301,7 @@ impl<'a> Draft<'a> {
         modified: Option<i64>,
     ) -> io::Result<()> {
         if let Some(seconds) = modified {
-            set_times(&self.file, seconds)?;
+            set_times(self.partial.file(), seconds)?;
         }
         let directory = &self.directory.0;
         let from = os(&self.name)?;
@@ -306,7 +321,10 @@ impl<'a> Draft<'a> {
                         return Err(ErrorKind::AlreadyExists.into());
                     }
                     // Not the bits that would make a program of other content run as somebody else.
-                    rustix::fs::fchmod(&self.file, Mode::from_raw_mode(old.st_mode & 0o777))?;
+                    rustix::fs::fchmod(
+                        self.partial.file(),
+                        Mode::from_raw_mode(old.st_mode & 0o777),
+                    )?;
                 }
                 rustix::fs::renameat(directory, from, directory, to)?;
             }
@@ -319,7 +337,7 @@ impl<'a> Draft<'a> {
 
 impl Write for Draft<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        self.partial.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -333,8 +351,8 @@ impl Drop for Draft<'_> {
             return;
         }
         if let Some(modified) = self.keeps
-            && self.file.metadata().is_ok_and(|metadata| metadata.len() > 0)
-            && set_times(&self.file, modified).is_ok()
+            && self.partial.file().metadata().is_ok_and(|metadata| metadata.len() > 0)
+            && set_times(self.partial.file(), modified).is_ok()
         {
             return;
         }
@@ -470,35 +488,46 @@ mod tests {
         assert_eq!(fs::read_dir(root.path().join("tree")).unwrap().count(), 2);
     }
 
+    /// A file of nine bytes, modified then.
+    fn at(seconds: i64) -> Origin {
+        Origin::new(Some(9), TimeVal::from_unix_seconds(seconds))
+    }
+
     #[test]
     fn a_part_is_gone_on_with_only_if_it_is_of_the_same_file() {
         let (root, tree) = scene();
         let part = root.path().join("tree/.ftp-cli-part-f");
-        let (mut draft, length) = Draft::part(&tree, b"f", 1_000_000_000).unwrap();
-        assert_eq!(length, 0);
+        let mut draft = Draft::part(&tree, b"f", at(1_000_000_000)).unwrap();
+        assert_eq!(draft.offset(), 0);
         draft.write_all(b"abc").unwrap();
         // Not by two at a time.
-        assert_eq!(Draft::part(&tree, b"f", 1_000_000_000).unwrap().1, 0);
+        assert_eq!(Draft::part(&tree, b"f", at(1_000_000_000)).unwrap().offset(), 0);
         drop(draft);
         assert_eq!(fs::read(&part).unwrap(), b"abc");
-        let (mut draft, length) = Draft::part(&tree, b"f", 1_000_000_000).unwrap();
-        assert_eq!(length, 3);
+        let mut draft = Draft::part(&tree, b"f", at(1_000_000_000)).unwrap();
+        assert_eq!(draft.offset(), 3);
         draft.write_all(b"def").unwrap();
         drop(draft);
+        // What came is the beginning once more.
+        let mut draft = Draft::part(&tree, b"f", at(1_000_000_000)).unwrap();
+        draft.write_all(b"abc").unwrap();
+        assert_eq!(draft.salvage(&Error::Closed, Some(3)), Salvage::Kept);
+        drop(draft);
+        assert_eq!(fs::read(&part).unwrap(), b"abcdef");
         // Of another time it is another file, and of no bytes it is nothing.
-        assert_eq!(Draft::part(&tree, b"f", 1_000_000_001).unwrap().1, 0);
+        assert_eq!(Draft::part(&tree, b"f", at(1_000_000_001)).unwrap().offset(), 0);
         assert!(!part.exists());
-        let (mut draft, _) = Draft::part(&tree, b"f", 1_000_000_001).unwrap();
+        let mut draft = Draft::part(&tree, b"f", at(1_000_000_001)).unwrap();
         draft.write_all(b"whole").unwrap();
         draft.commit(b"f", false, Some(1_000_000_001)).unwrap();
         assert!(!part.exists());
         assert_eq!(fs::read(root.path().join("tree/f")).unwrap(), b"whole");
         // Nor through a link that somebody planted.
         symlink("../outside/f", &part).unwrap();
-        assert!(Draft::part(&tree, b"f", 1).is_err());
+        assert!(Draft::part(&tree, b"f", at(1)).is_err());
         fs::remove_file(&part).unwrap();
         fs::hard_link(root.path().join("outside/f"), &part).unwrap();
-        drop(Draft::part(&tree, b"f", 1).unwrap());
+        drop(Draft::part(&tree, b"f", at(1)).unwrap());
         assert_eq!(fs::read(root.path().join("outside/f")).unwrap(), b"outside");
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ftp_client::Client;
+use ftp_client::{Client, Error, Origin, Salvage, TimeVal};
 
 use super::super::entry::Stamp;
 use super::super::local_tree::Draft;
@@ -39,26 +39,16 @@ impl Down<'_> {
             None => modified(client, &there)?,
         };
         let here = |error: io::Error| failed(&below, &error);
-        let (mut draft, kept) = match modified.filter(|_| self.resumes) {
-            Some(modified) => Draft::part(directory, &copy.name, modified).map_err(here)?,
-            None => (Draft::new(directory).map_err(here)?, 0),
+        let now = Origin::new(copy.size, modified.and_then(TimeVal::from_unix_seconds));
+        let draft = match self.resumes {
+            true => Draft::part(directory, &copy.name, now),
+            false => Draft::new(directory),
         };
-        // What is as long as the whole or longer is no part of it.
-        let download = match copy.size {
-            Some(size) if (1..size).contains(&kept) => client.retrieve_rest(&there, kept, None),
-            _ => client.retrieve(&there),
-        };
-        let download = download.map_err(|error| about(&there, &error))?;
-        let offset = download.offset();
-        if offset != kept {
-            draft.empty().map_err(here)?;
-        }
-        let is_announced = download.announced().is_some();
-        let received = watch.receive(download, &mut draft);
+        let mut draft = draft.map_err(here)?;
+        let received = receive_rest(client, &there, &mut draft, copy.size, watch);
         let here_failed = |error: &io::Error| failed(b"the local file", error);
-        let bytes =
+        let Received { bytes, size: all, is_announced } =
             received.map_err(|error| broken(client, error, here_failed).about(shown(&there)))?;
-        let all = offset + bytes;
         match copy.size {
             _ if is_announced => {}
             Some(size) if size != all => check_length(client, &there, all, copy.size)?,
@@ -69,6 +59,53 @@ impl Down<'_> {
             .commit(&copy.name, copy.replaces(), modified)
             .map_err(|error| failed(&below, &error))?;
         Ok(bytes)
+    }
+}
+
+/// What came of a file.
+struct Received {
+    bytes: u64,
+    /// How many bytes there are, with those that were here.
+    size: u64,
+    /// Whether the server told that number.
+    is_announced: bool,
+}
+
+/// Downloads what a draft lacks of a file, which has `size` bytes by its listing.
+fn receive_rest(
+    client: &mut Client,
+    path: &[u8],
+    draft: &mut Draft<'_>,
+    size: Option<u64>,
+    watch: &mut Watch<'_>,
+) -> Result<Received, Error> {
+    loop {
+        let kept = draft.offset();
+        let rest = size.map(|size| size.saturating_sub(kept)).filter(|_| kept > 0);
+        if rest == Some(0) {
+            return Ok(Received { bytes: 0, size: kept, is_announced: true });
+        }
+        let download = match kept {
+            0 => client.retrieve(path)?,
+            kept => client.retrieve_rest(path, kept, None)?,
+        };
+        let offset = download.offset();
+        if offset != kept {
+            draft.empty().map_err(Error::Local)?;
+        }
+        let is_announced = download.announced().is_some();
+        let error = match watch.receive(download, draft) {
+            Ok(bytes) => return Ok(Received { bytes, size: offset + bytes, is_announced }),
+            Err(error) => error,
+        };
+        match draft.salvage(&error, rest) {
+            Salvage::Kept => return Err(error),
+            Salvage::Wrong => {
+                draft.empty().map_err(Error::Local)?;
+                return Err(error);
+            }
+            Salvage::SentFromStart => draft.empty().map_err(Error::Local)?,
+        }
     }
 }
 
