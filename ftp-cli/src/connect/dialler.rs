@@ -248,7 +248,7 @@ pub(crate) fn bind(options: &Options) -> Result<Option<IpAddr>, Failure> {
     })
 }
 
-/// Says good-bye behind what was done. Behind a failure the closing of the connection is enough,
+/// Says good-bye after what was done. After a failure the closing of the connection is enough,
 /// unless a signal made it: then a transfer may be left, and is aborted first.
 pub(crate) fn quit(client: Client, failure: Option<&Failure>) {
     if failure.is_none_or(|failure| failure.exit == Exit::Interrupted) {

@@ -1,5 +1,5 @@
 //! The connections of one command: one control connection for each server, user and password,
-//! since all settings of TLS are those of the command (TL-24).
+//! since all settings of TLS are those of the command.
 
 use std::sync::{Arc, Mutex};
 

@@ -72,7 +72,7 @@ impl Messages {
         self.is_terminal
     }
 
-    /// One message, on one line, behind the name of the program. Control characters are escaped
+    /// One message, on one line, after the name of the program. Control characters are escaped
     /// whatever part of it came from a server.
     pub(crate) fn say(&self, message: impl fmt::Display) {
         self.line(format_args!("ftp-cli: {message}"));

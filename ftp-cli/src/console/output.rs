@@ -37,7 +37,7 @@ impl Write for Output {
 }
 
 /// Lines of results on standard output: exact bytes, but that on a terminal what acts on it is
-/// escaped, unless `--raw-names` is given (LI-04, LI-05).
+/// escaped, unless `--raw-names` is given.
 pub(crate) struct ResultLines {
     output: BufWriter<Output>,
     escapes: bool,

@@ -1,7 +1,7 @@
 //! Whether what a server shows as a directory may be a link to one.
 //!
 //! Some servers follow links in all that they list, so that what is removed "in a directory" would
-//! be removed behind a link. `LIST` shows links where `MLSD` does not; and where both follow them,
+//! be removed through a link. `LIST` shows links where `MLSD` does not; and where both follow them,
 //! the count of links of a directory tells how many directories can lie in it: a directory has two,
 //! and one more for each directory in it.
 

@@ -49,7 +49,7 @@ impl Object {
     }
 
     /// A name as bytes. One that is not UTF-8 has U+FFFD for what is not, and comes exactly, in
-    /// base64, as the field `key` with `_b64` behind it (HL-08).
+    /// base64, as the field `key` followed by `_b64`.
     pub(crate) fn name(self, key: &str, value: &[u8]) -> Self {
         match std::str::from_utf8(value) {
             Ok(text) => self.text(key, text),
@@ -74,7 +74,7 @@ impl Object {
         }
     }
 
-    /// A time in seconds, with three digits behind the point.
+    /// A time in seconds, with three digits after the point.
     pub(crate) fn seconds(mut self, key: &str, value: Duration) -> Self {
         self.key(key);
         let _ = write!(self.0, "{}.{:03}", value.as_secs(), value.subsec_millis());

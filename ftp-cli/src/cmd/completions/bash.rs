@@ -80,7 +80,7 @@ fn case(text: &mut String, name: &str, rows: &[&Row], operands: &[Completes]) {
         text.push_str("            case $prev in\n");
         for row in taking {
             let spelt: Vec<String> = match row.value {
-                // Only behind `=`, which the long form alone can have.
+                // Only after `=`, which the long form alone can have.
                 Value::WithEqualSign(_) => continue,
                 _ => spellings(row).collect(),
             };

@@ -1,6 +1,6 @@
-//! The local side: a tree beneath a descriptor. Whatever a name leads through is opened part by
+//! The local side: a tree below a descriptor. Whatever a name leads through is opened part by
 //! part and never through a symbolic link, so that nobody who changes the tree meanwhile, and no
-//! server, leads a mirror out of it (LI-08, CVE-2014-4877).
+//! server, leads a mirror out of it (CVE-2014-4877).
 
 use std::ffi::{CStr, OsStr};
 use std::fs::File;

@@ -82,7 +82,7 @@ fn unusable(error: TlsError) -> Failure {
     Failure::usage(format!("TLS: {}", in_full(&error)))
 }
 
-/// Our own certificate is not what we made. It is not made anew unasked: clients may know its key.
+/// Our own certificate is not what we made. It is not made again unasked: clients may know its key.
 fn damaged(error: &TlsError) -> Failure {
     let path = match state_directory() {
         Ok(directory) => shown_path(&directory.join(OWN)),

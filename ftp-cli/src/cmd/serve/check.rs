@@ -27,7 +27,7 @@ use crate::display::{self, shown_path};
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
 
-/// Where explanations begin behind a value.
+/// Where explanations begin after a value.
 const COLUMN: usize = 48;
 
 /// How many ports that cannot be had are named.

@@ -28,7 +28,7 @@ use crate::display::{in_full, shown_path};
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;
 
-/// Who may log in, each to a directory that is looked for at the login: one that was made anew, or
+/// Who may log in, each to a directory that is looked for at the login: one that was made again, or
 /// mounted meanwhile, is the one that its path leads to.
 pub(super) struct Homes {
     table: UserTable,
@@ -83,7 +83,7 @@ struct Found {
 /// one path share it, or each stay of a user would begin with a walk.
 type Remembered = Arc<Mutex<Option<(Identity, Tally)>>>;
 
-/// Device and inode, and when it was made, if the file system knows: what is made anew may get the
+/// Device and inode, and when it was made, if the file system knows: what is made again may get the
 /// inode of what was removed.
 type Identity = (u64, u64, Option<SystemTime>);
 

@@ -56,7 +56,7 @@ impl PasswordSource {
                 let number = options.parsed(option, number)?.unwrap_or_default();
                 let name = format!("--password-fd {number}");
                 let file = inherited(number).map_err(|error| Failure::local(&name, &error))?;
-                // Not buffered: what is behind the line is somebody else's.
+                // Not buffered: what follows the line is somebody else's.
                 (Box::new(file), name)
             }
             _ => {

@@ -302,7 +302,7 @@ mod tests {
         find(&mut finder, &urls).map_err(|failure| failure.exit)
     }
 
-    /// `user password`, with an account, behind a `!` if the password is of the URL.
+    /// `user password`, with an account, after a `!` if the password is of the URL.
     fn text(found: &Credentials) -> String {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let mut words = vec![text(&found.user), text(found.password.as_bytes())];
@@ -339,7 +339,7 @@ mod tests {
             ("get --password-command false FILE ftp://u:p@h/x", Some("env"), "u filed"),
             ("get FILE --password-command pwd ftp://u@h/x", None, "u /"),
             ("get FILE --account a ftp://u@h/x", None, "u filed a"),
-            // netrc is behind all these.
+            // netrc comes after all these.
             ("get FILE ftp://m@n/x", Some("env"), "m filed"),
             ("get ftp://m:p@n/x", Some("env"), "!m p"),
             ("get ftp://m@n/x", Some("env"), "m env"),

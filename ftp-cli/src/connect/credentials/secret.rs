@@ -51,7 +51,7 @@ pub(crate) fn read_file(path: &OsStr) -> Result<Secret, Failure> {
     read_line(&mut BufReader::new(file), &shown)
 }
 
-/// The next line of what is called `name`, without its line end. Nothing behind it is read.
+/// The next line of what is called `name`, without its line end. Nothing after it is read.
 ///
 /// # Errors
 ///
@@ -80,7 +80,7 @@ pub(crate) fn read_line(input: &mut dyn Read, name: &str) -> Result<Secret, Fail
 ///
 /// # Errors
 ///
-/// As [`read_file`], and `Usage` if something is behind the line.
+/// As [`read_file`], and `Usage` if something follows the line.
 pub(crate) fn read_only_line(input: &mut dyn Read, name: &str) -> Result<Secret, Failure> {
     let line = read_line(input, name)?;
     let mut behind = [0];

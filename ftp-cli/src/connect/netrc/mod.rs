@@ -150,7 +150,7 @@ impl Words<'_> {
         }
     }
 
-    /// The word behind a keyword.
+    /// The word after a keyword.
     fn value(&mut self) -> Result<Vec<u8>, &'static str> {
         self.skip_blanks();
         match self.rest {
@@ -192,7 +192,7 @@ impl Words<'_> {
         }
     }
 
-    /// Goes behind the next empty line.
+    /// Goes past the next empty line.
     fn skip_macro(&mut self) {
         let mut is_first = true;
         loop {

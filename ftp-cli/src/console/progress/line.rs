@@ -15,7 +15,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// The same with `figures` behind it.
+    /// The same followed by `figures`.
     pub(super) fn with(mut self, figures: &str) -> Self {
         self.tail.push_str(figures);
         self

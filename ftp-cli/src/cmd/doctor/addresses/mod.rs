@@ -19,7 +19,7 @@ use self::banner::{Talker, recognise};
 /// look for the client's name first.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// What a server that does not greet is asked: an FTP server that is late answers it behind its
+/// What a server that does not greet is asked: an FTP server that is late answers it after its
 /// greeting, a web server calls it a bad request.
 const QUESTION: &[u8] = b"FEAT\r\n\r\n";
 
@@ -189,7 +189,7 @@ fn ask(mut stream: &TcpStream, question: &[u8], until: Instant) -> Heard {
     }
 }
 
-/// Reads, behind what was heard already, until it is clear who talks, or for what is left of the
+/// Reads, after what was heard already, until it is clear who talks, or for what is left of the
 /// time.
 fn listen(mut stream: &TcpStream, mut heard: Vec<u8>, until: Instant) -> Heard {
     let mut buffer = [0; 4_096];

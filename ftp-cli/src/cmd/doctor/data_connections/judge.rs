@@ -128,7 +128,7 @@ fn place(at: Option<SocketAddr>) -> String {
     at.map_or_else(|| "the port".to_owned(), |at| at.to_string())
 }
 
-/// What host the server announces behind PASV, if that is another than the one that was called.
+/// What host the server announces in reply to PASV, if that is another than the one that was called.
 fn announced(seen: &WaysSeen) -> Option<Finding> {
     let peer = seen.peer.ip().to_canonical();
     let other = seen.ports.hosts.iter().find(|host| host.to_canonical() != peer)?;
@@ -326,7 +326,7 @@ mod tests {
         }
     }
 
-    /// The names of what is wrong, those that stop this client behind `!`.
+    /// The names of what is wrong, those that stop this client after `!`.
     fn names(seen: &WaysSeen) -> Vec<String> {
         let mut names = Vec::new();
         for found in judge(seen).0 {

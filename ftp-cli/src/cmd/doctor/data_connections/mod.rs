@@ -36,7 +36,7 @@ pub(super) fn no_such_family(client: &mut Client, local: SocketAddr) -> Option<R
     say(client, &format!("EPRT |9|{}|9|", local.ip().to_canonical()))
 }
 
-/// The address that a server names behind "connected": where it sees us.
+/// The address that a server names after "connected": where it sees us.
 fn address_of_ours(stat: &Reply, local: IpAddr, peer: IpAddr) -> Option<IpAddr> {
     let mut lines = stat.lines().map(|line| String::from_utf8_lossy(line).into_owned());
     let line = lines.find(|line| line.to_ascii_lowercase().contains("connected"))?;

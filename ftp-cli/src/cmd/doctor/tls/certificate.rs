@@ -1,4 +1,4 @@
-//! As much of a certificate as its dates and its issuer (RFC 5280 §4.1): who vouches, and until
+//! As much of a certificate as its dates and its issuer (RFC 5280 §4.1): who signed it, and until
 //! when. Whether it is to be believed is not decided here.
 
 use ftp_proto::TimeVal;

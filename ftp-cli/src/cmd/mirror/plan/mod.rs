@@ -45,7 +45,7 @@ pub(super) struct Wish<'a> {
 /// What is to be done, in order: directories, copies, removals.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// All directories of the source that are mirrored, each behind the one it lies in. The first
+    /// All directories of the source that are mirrored, each after the one it lies in. The first
     /// is the top.
     pub(super) directories: Vec<PlannedDirectory>,
     pub(super) copies: Vec<PlannedCopy>,
@@ -114,7 +114,7 @@ pub(super) enum Removed {
     /// A directory, which is empty then.
     Directory,
     /// Nothing yet: what is in this directory comes next, and it is made sure first that it is one.
-    /// Servers show links to directories as directories, and nothing behind a link is ever meant.
+    /// Servers show links to directories as directories, and nothing that a link leads to is ever meant.
     Below {
         /// Whether it is one, as far as listings tell.
         proof: Proof,
@@ -355,7 +355,7 @@ impl Planner<'_> {
                     Ok(None)
                 }
             },
-            // All is copied anew, if that is allowed; nothing is removed.
+            // All is copied again, if that is allowed; nothing is removed.
             Err(failure) => {
                 let doubt = Some(failure.message.clone());
                 self.plan.left_out.push(format!("{}: all of it is copied", failure.message));
@@ -379,7 +379,7 @@ impl Planner<'_> {
         self.plan.copies.push(PlannedCopy { place, name, size, stamp, why, may_continue: false });
     }
 
-    /// Why what is in a directory of both sides may lie behind a link of the target, where nothing
+    /// Why what is in a directory of both sides may be reached through a link of the target, where nothing
     /// is ever removed.
     fn doubt_on_the_way(&mut self, path: &[u8]) -> Result<Option<String>, Failure> {
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);

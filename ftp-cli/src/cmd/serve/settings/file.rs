@@ -134,7 +134,7 @@ struct First {
 }
 
 impl First {
-    /// Counts one at the byte `at`. False if it is behind enough others, so that nobody will read
+    /// Counts one at the byte `at`. False if it follows enough others, so that nobody will read
     /// its words.
     fn counts(&mut self, at: usize) -> bool {
         self.count += 1;

@@ -25,14 +25,14 @@ pub(crate) enum Kind {
     List,
     /// `"text"` or `["text", "text"]`.
     Words,
-    /// `["/path/program", "argument"]`, behind `--set`, too: an argument may have commas.
+    /// `["/path/program", "argument"]`, after `--set`, too: an argument may have commas.
     Arguments,
     /// `[{ clients = ["network"], address = "address" }]`.
     Overrides,
 }
 
 impl Kind {
-    /// What is to be written behind `--set`, where that is not plain to see.
+    /// What is to be written after `--set`, where that is not plain to see.
     pub(crate) const fn hint(self) -> &'static str {
         match self {
             Self::Overrides => ": 10.0.0.0/8=10.0.0.5;...",
@@ -57,7 +57,7 @@ impl Kind {
         }
     }
 
-    /// The value that `text` is behind `--set`, as a file has it.
+    /// The value that `text` is after `--set`, as a file has it.
     pub(super) fn literal(self, text: &str) -> String {
         match self {
             Self::Switch | Self::Number | Self::Arguments => text.to_owned(),

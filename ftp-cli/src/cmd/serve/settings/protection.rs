@@ -78,7 +78,7 @@ impl Protection {
         let must_show = self.client_certificates == ClientCertificates::Required;
         needs("tls.client_certificates", must_show, ca, "tls.client_ca");
         needs("tls.cert_user", self.cert_user, ca, "tls.client_ca");
-        // Data is protected only behind a control connection that is.
+        // Data is protected only under a control connection that is.
         let data = self.data == required && self.is_on();
         needs("tls.data", data, self.can_protect(is_implicit), CONTROL);
         if by_files && self.self_signed {

@@ -104,7 +104,7 @@ impl User {
 /// The keys that have no default.
 pub(super) const NEEDED: &[&str] = &["password", "root"];
 
-/// Whether a client can send this behind USER.
+/// Whether a client can send this as the argument of USER.
 pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
 }
