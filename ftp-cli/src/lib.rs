@@ -50,7 +50,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
                 stdio.messages.say(&failure.message);
             }
             if !failure.told {
-                stdio.events.failed(failure, &|error| error);
+                stdio.events.failed(failure, |error| error);
             }
             failure.exit
         }

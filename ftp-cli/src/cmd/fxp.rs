@@ -126,7 +126,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let witness = Witness::new(options, stdio, &cleanup);
     let copied = wanted.transfer.retrying.persist(&witness, &about, |from_start| {
         let clients = [from.client(source)?, at.client(target)?];
-        stdio.events.tell(&|| about(Object::event("start")));
+        stdio.events.tell(|| about(Object::event("start")));
         let copied = try_once(&wanted, name, clients, from_start);
         if copied.as_ref().is_err_and(Failure::is_end_of_connection) {
             // Which of the two ended is not always known.
@@ -142,7 +142,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
                 messages.say(format_args!("{source} -> {target}: {}", in_words(report)));
             }
         }
-        Err(failure) => stdio.events.failed(failure, &about),
+        Err(failure) => stdio.events.failed(failure, about),
     }
     let failed = copied.as_ref().err();
     from.quit(failed);
@@ -186,7 +186,7 @@ fn tell(report: &fxp::Report, events: &Events, about: &dyn Fn(Object) -> Object)
             .seconds("seconds", report.duration)
             .text("verified", verified)
     };
-    events.done(&done, bytes.unwrap_or(0));
+    events.done(done, bytes.unwrap_or(0));
 }
 
 fn in_words(report: &fxp::Report) -> String {

@@ -64,17 +64,15 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
         false => Vec::new(),
     });
     let doors = Doors::new();
-    jobs::run(settings.jobs, count, &|| {
-        Box::new(Getter {
-            items: &items,
-            sessions: sessions.another(),
-            context: &context,
-            tally: &tally,
-            given_up: &given_up,
-            doors: &doors,
-            ahead: &ahead,
-            last: None,
-        })
+    jobs::run(settings.jobs, count, || Getter {
+        items: &items,
+        sessions: sessions.another(),
+        context: &context,
+        tally: &tally,
+        given_up: &given_up,
+        doors: &doors,
+        ahead: &ahead,
+        last: None,
     });
     drop(context);
     tally.into_inner().unwrap_or_else(PoisonError::into_inner).finish()
@@ -269,10 +267,10 @@ impl Worker for Getter<'_, '_> {
         self.last = Some(failure.clone());
         // Only this one has failed with other servers, unless nothing goes on any more.
         let is_over = failure.exit == Exit::Interrupted || failure.phase == Some(Phase::Overall);
-        lock(self.tally).failed(Failure { fatal: is_over, ..failure }, &about(item))
+        lock(self.tally).failed(Failure { fatal: is_over, ..failure }, about(item))
     }
 
-    fn end(self: Box<Self>) {
+    fn end(self) {
         self.sessions.quit(self.last.as_ref());
     }
 }

@@ -163,7 +163,7 @@ impl Lister {
         if let Some(failure) = self.left_out.take() {
             return Err(failure);
         }
-        self.events.done(&|| Object::event("done").text("source", &what.to_string()), 0);
+        self.events.done(|| Object::event("done").text("source", &what.to_string()), 0);
         Ok(())
     }
 
@@ -272,7 +272,7 @@ impl Lister {
         }
         self.shown += 1;
         if self.events.is_on() {
-            self.events.tell(&|| show_entry::event(name, entry));
+            self.events.tell(|| show_entry::event(name, entry));
             return Ok(());
         }
         if !self.how.long {

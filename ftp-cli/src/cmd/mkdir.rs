@@ -14,7 +14,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     }
     for_each_url::are_named(&options.operands)?;
     let parents = options.has("parents");
-    for_each_url(options, stdio, &options.operands, "directories made", &mut |client, url, _| {
+    for_each_url(options, stdio, &options.operands, "directories made", |client, url, _| {
         for_each_url::at(client, url, |client, path| make(client, path, parents))
     })
 }

@@ -19,17 +19,11 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let url = urls::parse(from)?;
     for_each_url::is_named(&url)?;
     let to = new_path(&url, to)?;
-    for_each_url(
-        options,
-        stdio,
-        std::slice::from_ref(from),
-        "objects moved",
-        &mut |client, url, _| {
-            // The new path counts from where the login ends, so that no directory is entered.
-            client.rename(path::without_slash(url.path()), &to)?;
-            Ok(Outcome::Done("moved"))
-        },
-    )
+    for_each_url(options, stdio, std::slice::from_ref(from), "objects moved", |client, url, _| {
+        // The new path counts from where the login ends, so that no directory is entered.
+        client.rename(path::without_slash(url.path()), &to)?;
+        Ok(Outcome::Done("moved"))
+    })
 }
 
 /// The path that the object gets: as it is written, from the directory of the login; with a `/` at

@@ -67,20 +67,18 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let escapes = stdio.output_is_terminal;
     let input = Mutex::new(Interruptible { input: &mut *stdio.input, cleanup: &cleanup });
     let doors = Doors::new();
-    jobs::run(settings.jobs, items.len(), &|| {
-        Box::new(Putter {
-            items: &items,
-            sessions: sessions.another(),
-            context: &context,
-            tally: &tally,
-            doors: &doors,
-            input: &input,
-            url: &url,
-            representation,
-            place: None,
-            escapes,
-            last: None,
-        })
+    jobs::run(settings.jobs, items.len(), || Putter {
+        items: &items,
+        sessions: sessions.another(),
+        context: &context,
+        tally: &tally,
+        doors: &doors,
+        input: &input,
+        url: &url,
+        representation,
+        place: None,
+        escapes,
+        last: None,
     });
     drop(context);
     tally.into_inner().unwrap_or_else(PoisonError::into_inner).finish()
@@ -158,7 +156,7 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
     Ok(paths)
 }
 
-/// What stands behind the last `/`.
+/// What follows the last `/`.
 fn last(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
@@ -288,10 +286,10 @@ impl Worker for Putter<'_, '_> {
             _ => failure.about_unless_named(format_args!("{} to {}", item.shown(), self.url)),
         };
         self.last = Some(failure.clone());
-        lock(self.tally).failed(failure, &item.about(self.url))
+        lock(self.tally).failed(failure, item.about(self.url))
     }
 
-    fn end(self: Box<Self>) {
+    fn end(self) {
         self.sessions.quit(self.last.as_ref().filter(|last| last.fatal));
     }
 }

@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     let there = enter(client, &url);
     match there {
         Err(failure) => {
-            let _ = tally.failed(Failure { fatal: true, ..failure }, &|error| error);
+            let _ = tally.failed(Failure { fatal: true, ..failure }, |error| error);
         }
         Ok(()) => {
             for command in &commands {
@@ -45,7 +45,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
                     Ok(()) => tally.done(),
                     Err(failure) => {
                         let about = |error: Object| error.text("source", command.verb().as_str());
-                        if tally.failed(failure.about(&url), &about).is_break() {
+                        if tally.failed(failure.about(&url), about).is_break() {
                             break;
                         }
                     }
@@ -115,7 +115,7 @@ pub(super) fn quote(
                 let done = Object::event("done").text("source", command.verb().as_str());
                 done.number("code", code).name("message", &text)
             };
-            events.done(&done, 0);
+            events.done(done, 0);
             Ok(())
         }
     }

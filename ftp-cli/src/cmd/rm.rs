@@ -1,7 +1,7 @@
 //! `rm [-r] [-f] URL...`: removes files, and trees.
 //!
 //! FTP has no command for a tree, and servers differ in what they show of symbolic links: some list
-//! one to a directory as a directory. Nothing behind a link is ever meant, so each "directory" has
+//! one to a directory as a directory. Nothing that a link leads to is ever meant, so each "directory" has
 //! to pass these before anything in it is touched:
 //!
 //! - no listing shows it as a link, `LIST` being asked too where `MLSD` was read;
@@ -41,7 +41,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     for_each_url::are_named(&options.operands)?;
     let recursive = options.has("recursive");
     let force = options.has("force");
-    for_each_url(options, stdio, &options.operands, "objects removed", &mut |client, url, told| {
+    for_each_url(options, stdio, &options.operands, "objects removed", |client, url, told| {
         let how = How { recursive, force, as_directory: url.is_directory() };
         remove(client, url, Place::of(url), how, told)
     })
@@ -252,8 +252,8 @@ impl Tree<'_> {
 
     fn gone(&mut self, path: &[u8]) -> bool {
         self.removed += 1;
-        self.told.done("removed", &Escaped(path));
-        self.told.events.done(&|| self.about(Object::event("done"), path), 0);
+        self.told.done("removed", Escaped(path));
+        self.told.events.done(|| self.about(Object::event("done"), path), 0);
         true
     }
 
@@ -272,7 +272,7 @@ impl Tree<'_> {
             return Err(failure);
         }
         let mut failure = failure.about(Escaped(path));
-        self.told.events.failed(&failure, &|error| self.about(error, path));
+        self.told.events.failed(&failure, |error| self.about(error, path));
         failure.told = true;
         self.told.messages.say(&failure.message);
         self.failures += 1;

@@ -141,7 +141,7 @@ impl Tries {
             let message = &failure.message;
             witness.messages.say(format_args!("{message}; try {next} of {all} in {time}"));
         }
-        witness.events.tell(&|| {
+        witness.events.tell(|| {
             let event = about(Object::event("retry").number("attempt", next.into()));
             event.seconds("delay", pause).failure(&failure)
         });

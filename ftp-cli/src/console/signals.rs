@@ -99,10 +99,10 @@ pub(crate) fn on_signals(
     hears_hangup: bool,
     act: impl FnMut(i32) + Send + 'static,
 ) -> Result<(), Failure> {
-    listen(hears_hangup, Box::new(act)).map_err(|error| refused(&error))
+    listen(hears_hangup, act).map_err(|error| refused(&error))
 }
 
-fn listen(hears_hangup: bool, mut act: Box<dyn FnMut(i32) + Send>) -> io::Result<()> {
+fn listen(hears_hangup: bool, mut act: impl FnMut(i32) + Send + 'static) -> io::Result<()> {
     let wanted = [SIGINT, SIGTERM, SIGHUP, SIGXFSZ];
     let is_heard = |signal: &i32| *signal != SIGHUP || hears_hangup || !is_ignored(SIGHUP);
     let mut signals = Signals::new(wanted.into_iter().filter(is_heard))?;

@@ -80,12 +80,12 @@ impl Events {
     }
 
     /// Writes a line that counts for nothing: `start`, `progress`, `retry`, `entry`, `check`.
-    pub(crate) fn tell(&self, object: &dyn Fn() -> Object) {
+    pub(crate) fn tell(&self, object: impl FnOnce() -> Object) {
         self.with(|stream| stream.write(object));
     }
 
     /// One item was done; `bytes` of it were moved.
-    pub(crate) fn done(&self, object: &dyn Fn() -> Object, bytes: u64) {
+    pub(crate) fn done(&self, object: impl FnOnce() -> Object, bytes: u64) {
         self.with(|stream| {
             stream.counts.done += 1;
             stream.counts.bytes += bytes;
@@ -94,23 +94,23 @@ impl Events {
     }
 
     /// One item was not done, as it was to be: it is `done` with `"skipped":true`.
-    pub(crate) fn skipped(&self, object: &dyn Fn() -> Object) {
+    pub(crate) fn skipped(&self, object: impl FnOnce() -> Object) {
         self.with(|stream| {
             stream.counts.skipped += 1;
-            stream.write(&|| object().flag("skipped", true));
+            stream.write(|| object().flag("skipped", true));
         });
     }
 
     /// One item failed; `about` are fields that say which. Of one that a signal cut short nothing
     /// is told: which signal it was, whoever caught it tells by [`cancelled`](Self::cancelled).
-    pub(crate) fn failed(&self, failure: &Failure, about: &dyn Fn(Object) -> Object) {
+    pub(crate) fn failed(&self, failure: &Failure, about: impl FnOnce(Object) -> Object) {
         if failure.exit == Exit::Interrupted {
             return;
         }
         self.with(|stream| {
             stream.counts.failed += 1;
             let hidden = stream.hidden.clone();
-            stream.write(&|| about(Object::event("error").failure(failure)).without(&hidden));
+            stream.write(|| about(Object::event("error").failure(failure)).without(&hidden));
         });
     }
 
@@ -119,7 +119,7 @@ impl Events {
         self.with(|stream| {
             stream.counts.failed += 1;
             let hidden = stream.hidden.clone();
-            stream.write(&|| Object::event("error").failure(failure).without(&hidden));
+            stream.write(|| Object::event("error").failure(failure).without(&hidden));
         });
         // There is nobody left to be told that it could not be written.
         let _ = self.close(failure.exit);
@@ -143,7 +143,7 @@ impl Events {
             stream.closed = true;
             let counts = stream.counts;
             let started = stream.started;
-            stream.write_last(&|| counts.summary(exit, started.elapsed()));
+            stream.write_last(|| counts.summary(exit, started.elapsed()));
             let failed = stream.failed.take();
             failed.map_or(Ok(()), |error| Err(Failure::output(&error)))
         })
@@ -156,14 +156,14 @@ impl Events {
 
 impl Stream {
     /// Writes the line of `object`, which is not even made if nobody is told.
-    fn write(&mut self, object: &dyn Fn() -> Object) {
+    fn write(&mut self, object: impl FnOnce() -> Object) {
         // Behind the summary there is nothing: a signal may have ended the run already.
         if !self.closed {
             self.write_last(object);
         }
     }
 
-    fn write_last(&mut self, object: &dyn Fn() -> Object) {
+    fn write_last(&mut self, object: impl FnOnce() -> Object) {
         let written = match &mut self.output {
             None => return,
             Some(EventLines::Messages(messages)) => {
@@ -202,13 +202,13 @@ mod tests {
         let kept = Kept::default();
         let events =
             Events::to(Some(EventLines::Output(Output::new(kept.clone()))), Hidden::default());
-        events.done(&|| Object::event("done"), 7);
-        events.skipped(&|| Object::event("done"));
-        events.failed(&Failure::usage("no"), &|error| error.text("source", "x"));
+        events.done(|| Object::event("done"), 7);
+        events.skipped(|| Object::event("done"));
+        events.failed(&Failure::usage("no"), |error| error.text("source", "x"));
         events.not_tried(2);
         events.close(Exit::Partial).unwrap();
         events.close(Exit::Success).unwrap();
-        events.tell(&|| Object::event("progress"));
+        events.tell(|| Object::event("progress"));
         let text = String::from_utf8(kept.bytes()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");
@@ -224,10 +224,10 @@ mod tests {
     fn a_line_that_cannot_be_written_is_a_failure_and_nobody_is_told_without_the_option() {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let events = Events::to(Some(EventLines::Output(Output::new(full))), Hidden::default());
-        events.tell(&|| Object::event("progress"));
+        events.tell(|| Object::event("progress"));
         assert_eq!(events.close(Exit::Success).unwrap_err().exit, Exit::Local);
         let silent = Events::default();
-        silent.tell(&|| panic!("made for nobody"));
+        silent.tell(|| panic!("made for nobody"));
         assert!(!silent.is_on());
         silent.close(Exit::Success).unwrap();
     }

@@ -1,6 +1,7 @@
 //! What the commands share that do one thing to each of several objects on servers.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::ops::ControlFlow;
 
 use ftp_client::{Client, Entered, Error, Place};
@@ -41,8 +42,8 @@ impl Reporter {
     pub(crate) fn became(
         &self,
         became: Outcome,
-        object: &dyn std::fmt::Display,
-        event: &dyn Fn() -> Object,
+        object: impl Display,
+        event: impl FnOnce() -> Object,
     ) {
         match became {
             Outcome::Reported => {}
@@ -58,7 +59,7 @@ impl Reporter {
     }
 
     /// Says that something was done to the object that a command is about.
-    pub(crate) fn done(&self, what: &str, object: &dyn std::fmt::Display) {
+    pub(crate) fn done(&self, what: &str, object: impl Display) {
         if self.is_talkative {
             self.messages.say(format_args!("{object}: {what}"));
         }
@@ -88,7 +89,7 @@ pub(crate) fn for_each_url(
     stdio: &mut Stdio,
     urls: &[OsString],
     what: &'static str,
-    act: &mut dyn FnMut(&mut Client, &FtpUrl, &Reporter) -> Result<Outcome, Failure>,
+    mut act: impl FnMut(&mut Client, &FtpUrl, &Reporter) -> Result<Outcome, Failure>,
 ) -> Result<(), Failure> {
     let urls = urls.iter().map(|url| urls::parse(url)).collect::<Result<Vec<_>, _>>()?;
     let retrying = Retrying::from_options(options)?;
@@ -110,10 +111,10 @@ pub(crate) fn for_each_url(
         let flow = match became {
             Ok(became) => {
                 tally.done();
-                told.became(became, url, &|| about(Object::event("done")));
+                told.became(became, url, || about(Object::event("done")));
                 ControlFlow::Continue(())
             }
-            Err(failure) => tally.failed(failure, &about),
+            Err(failure) => tally.failed(failure, about),
         };
         if flow.is_break() {
             break;
@@ -124,7 +125,7 @@ pub(crate) fn for_each_url(
 }
 
 /// Does `act` with the path of a URL, and once more part by part where the server does not know it
-/// as a whole (CL-60).
+/// as a whole.
 ///
 /// # Errors
 ///

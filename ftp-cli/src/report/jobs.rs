@@ -97,7 +97,7 @@ pub(crate) trait Worker {
     fn failed(&mut self, item: usize, failure: Failure) -> ControlFlow<()>;
 
     /// Parts with the servers.
-    fn end(self: Box<Self>);
+    fn end(self);
 }
 
 /// What is left, and how many work on it.
@@ -119,7 +119,7 @@ struct WorkState {
 
 /// Works through so many `items`, numbered from 0, with as many workers, made by `hire`, as there is
 /// work for, up to `jobs`.
-pub(crate) fn run<'a>(jobs: usize, items: usize, hire: &(dyn Fn() -> Box<dyn Worker + 'a> + Sync)) {
+pub(crate) fn run<W: Worker>(jobs: usize, items: usize, hire: impl Fn() -> W + Sync) {
     let workers = jobs.clamp(1, items.max(1));
     let items = (0..items).rev().collect();
     let state = WorkState { items, workers, undecided: 0, is_over: false };
@@ -128,6 +128,7 @@ pub(crate) fn run<'a>(jobs: usize, items: usize, hire: &(dyn Fn() -> Box<dyn Wor
         for number in 1..workers {
             let name = format!("job {number}");
             let queue = &queue;
+            let hire = &hire;
             let thread = std::thread::Builder::new().name(name);
             if thread.spawn_scoped(threads, move || work(queue, hire())).is_err() {
                 // A thread more is nothing that anything depends on.
@@ -139,7 +140,7 @@ pub(crate) fn run<'a>(jobs: usize, items: usize, hire: &(dyn Fn() -> Box<dyn Wor
 }
 
 /// Works until nothing is left, or others can do the rest.
-fn work(queue: &Queue, mut worker: Box<dyn Worker + '_>) {
+fn work(queue: &Queue, mut worker: impl Worker) {
     while let Some(taken) = queue.next() {
         let item = taken.item;
         let done = match worker.connect(item) {
@@ -283,7 +284,7 @@ mod tests {
             ControlFlow::Break(())
         }
 
-        fn end(self: Box<Self>) {}
+        fn end(self) {}
     }
 
     fn done(jobs: usize, places: usize, items: usize, stops_at: fn(usize) -> bool) -> Vec<String> {
@@ -293,7 +294,7 @@ mod tests {
         let log_of = &log;
         let has_place = false;
         let meeting = None;
-        run(jobs, items, &|| Box::new(Hand { places, has_place, log: log_of, stops_at, meeting }));
+        run(jobs, items, || Hand { places, has_place, log: log_of, stops_at, meeting });
         let mut log = log.into_inner().unwrap();
         log.sort_by_key(|line| line.split(' ').next().unwrap().parse::<usize>().unwrap());
         log
@@ -343,7 +344,7 @@ mod tests {
         let (stops_at, meeting): (fn(usize) -> bool, _) = (|_| true, &Barrier::new(2));
         let has_place = false;
         let meeting = Some(meeting);
-        run(2, 2, &|| Box::new(Hand { places, has_place, log, stops_at, meeting }));
+        run(2, 2, || Hand { places, has_place, log, stops_at, meeting });
         let log = log.lock().unwrap();
         assert_eq!(log.len(), 1, "{log:?}");
         assert!(log[0].ends_with("failed: no"), "{log:?}");

@@ -43,7 +43,7 @@ impl<'a> Tally<'a> {
     pub(crate) fn failed(
         &mut self,
         mut failure: Failure,
-        about: &dyn Fn(Object) -> Object,
+        about: impl FnOnce(Object) -> Object,
     ) -> ControlFlow<()> {
         self.events.failed(&failure, about);
         failure.told = true;
@@ -106,7 +106,7 @@ mod tests {
             let mut tally = Tally::new(all, "files sent", &messages, &events);
             (0..done).for_each(|_| tally.done());
             for (exit, fatal) in failures {
-                let flow = tally.failed(failure(*exit, *fatal), &|error| error);
+                let flow = tally.failed(failure(*exit, *fatal), |error| error);
                 assert_eq!(flow.is_break(), *fatal);
             }
             let failure = tally.finish().unwrap_err();

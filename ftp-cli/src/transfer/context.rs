@@ -88,7 +88,7 @@ impl<'a> Context<'a> {
     ) {
         if let Some(why) = done.skipped {
             self.note(format_args!("{target}: {why}, skipped"));
-            self.events.skipped(&|| about(Object::event("done")));
+            self.events.skipped(|| about(Object::event("done")));
             return;
         }
         let object = || {
@@ -100,7 +100,7 @@ impl<'a> Context<'a> {
             };
             object.text("verified", done.verified.as_str())
         };
-        self.events.done(&object, done.bytes);
+        self.events.done(object, done.bytes);
         if self.talkative {
             let moved = display::transferred(done.bytes, done.time);
             self.messages.say(format_args!("{source} -> {target}: {moved}"));

@@ -149,7 +149,7 @@ impl Uploading<'_, '_> {
         let done = if start.is_there {
             Done::moved(0, Duration::ZERO)
         } else {
-            let report = match self.send(source, start.way, (start.offset, length), streamed) {
+            let report = match self.send(source, start.way, start.offset, length, streamed) {
                 Err(_) if std::mem::take(&mut self.no_restart) => {
                     self.context
                         .note("the server cannot continue a file: sending it from the start");
@@ -254,7 +254,7 @@ impl Uploading<'_, '_> {
         if self.client.exists(path)? {
             return Ok(true);
         }
-        // What the server does not tell is not known to be absent (CL-17).
+        // What the server does not tell is not known to be absent.
         let features = self.client.features()?;
         if features.has("MDTM") || features.has("MLST") {
             return Ok(false);
@@ -273,7 +273,8 @@ impl Uploading<'_, '_> {
         &mut self,
         source: &mut Source<'_>,
         mut way: UploadMode,
-        (offset, length): (u64, Option<u64>),
+        offset: u64,
+        length: Option<u64>,
         mut checksum: Option<&mut Checksum>,
     ) -> Result<Report, Failure> {
         let mut wish = true;
@@ -293,7 +294,7 @@ impl Uploading<'_, '_> {
                 path = name;
             }
             let wished = if wish { &path[..] } else { b"" };
-            let sent = begin(self.client, (way, offset), wished).map(|upload| {
+            let sent = begin(self.client, way, offset, wished).map(|upload| {
                 let meter = self.context.board.begin(&path, offset, length, self.attempt.about);
                 let checksum = checksum.as_deref_mut();
                 UploadPump { context: self.context, meter, checksum }.run(upload, source)
@@ -366,7 +367,7 @@ impl Uploading<'_, '_> {
         Ok(made)
     }
 
-    /// What is to be done and checked behind the last byte. `size` is how long the server's file
+    /// What is to be done and checked after the last byte. `size` is how long the server's file
     /// has to be.
     fn finish(
         &mut self,
@@ -457,7 +458,8 @@ fn added(mut failure: Failure) -> Failure {
 
 fn begin<'a>(
     client: &'a mut Client,
-    (way, offset): (UploadMode, u64),
+    way: UploadMode,
+    offset: u64,
     path: &[u8],
 ) -> Result<Upload<'a>, Error> {
     match way {

@@ -80,7 +80,7 @@ impl Count {
 pub(super) fn tell(told: &Reporter, number: usize, failure: Failure) -> Failure {
     let mut failure = failure.about(format_args!("line {number}"));
     if !failure.told {
-        told.events.failed(&failure, &|error| error.number("line", number as u64));
+        told.events.failed(&failure, |error| error.number("line", number as u64));
     }
     if failure.exit != Exit::BrokenPipe {
         told.messages.say(&failure.message);

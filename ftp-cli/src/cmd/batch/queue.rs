@@ -23,7 +23,7 @@ use crate::transfer::options::Verify;
 use crate::transfer::target::{Target, name_of};
 use crate::transfer::upload::{Source, upload};
 
-/// The connection, and what lines changed for those behind them.
+/// The connection, and what lines changed for those after them.
 pub(super) struct Queue<'a> {
     pub(super) sessions: Sessions<'a>,
     pub(super) context: Context<'a>,
@@ -36,7 +36,7 @@ pub(super) struct Queue<'a> {
     pub(super) entered: Vec<Vec<u8>>,
     /// The server has no space left for uploads.
     pub(super) is_full: bool,
-    /// The line of a `cd` that failed: names behind it are meant in another directory than the
+    /// The line of a `cd` that failed: names after it are meant in another directory than the
     /// session is in.
     pub(super) failed_cd: Option<usize>,
     /// Whether the server tells where the session is, once that was asked.
@@ -161,7 +161,7 @@ impl<'a> Queue<'a> {
     fn stat(&mut self, path: &[u8]) -> Result<Outcome, Failure> {
         let entry = stat::stat(self.client()?, path, ListOptions::default().form)?;
         if self.told.events.is_on() {
-            self.told.events.tell(&|| show_entry::event(path, &entry));
+            self.told.events.tell(|| show_entry::event(path, &entry));
             return Ok(Outcome::Done("found"));
         }
         for line in show_entry::lines(path, &entry) {
@@ -228,7 +228,7 @@ impl<'a> Queue<'a> {
             let name = shown(path);
             let event = || Object::event("done").name("name", path).number("line", number as u64);
             match act(self, path) {
-                Ok(became) => self.told.became(became, &name, &event),
+                Ok(became) => self.told.became(became, name, event),
                 Err(failure) => {
                     let fatal = failure.fatal;
                     if let Err(before) = std::mem::replace(&mut last, Err(failure.about(name))) {

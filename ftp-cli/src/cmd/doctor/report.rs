@@ -37,7 +37,7 @@ impl<'a> Report<'a> {
     pub(super) fn add(&mut self, mut finding: Finding) -> Result<(), Failure> {
         finding.seen = self.stdio.messages.plain(&finding.seen).into_owned();
         if self.stdio.events.is_on() {
-            self.stdio.events.tell(&|| event(&finding));
+            self.stdio.events.tell(|| event(&finding));
         } else if !self.quiet || matches!(finding.grade, Grade::Warn | Grade::Fail) {
             let is_new = finding.diagnosis.is_some_and(|new| !self.explained.contains(&new));
             output::print(&mut self.stdio.output, text(&finding, is_new).as_bytes())?;
@@ -76,7 +76,7 @@ impl<'a> Report<'a> {
     pub(super) fn end(self, command: Option<&str>) -> Result<(), Failure> {
         if let Some(command) = command {
             if self.stdio.events.is_on() {
-                self.stdio.events.done(&|| Object::event("done").text("command", command), 0);
+                self.stdio.events.done(|| Object::event("done").text("command", command), 0);
             } else {
                 let line = format!("{:<6}{}\n", "best", Printable(command));
                 output::print(&mut self.stdio.output, line.as_bytes())?;
@@ -122,7 +122,7 @@ fn text(finding: &Finding, explain: bool) -> String {
     text
 }
 
-/// Puts words into lines, behind `head` in the first and as far in in the others.
+/// Puts words into lines, after `head` in the first and as far in in the others.
 fn wrapped(text: &mut String, head: &str, words: &str) {
     let mut line = format!("{head:<COLUMN$}");
     let mut is_first = true;

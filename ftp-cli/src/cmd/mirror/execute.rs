@@ -44,7 +44,7 @@ impl Telling<'_> {
 
     fn done(&self, path: &[u8], what: &str, bytes: u64) {
         self.events.done(
-            &|| {
+            || {
                 let event = self.named(Object::event("done"), path).text("action", what);
                 event.number("bytes", bytes)
             },
@@ -96,7 +96,7 @@ pub(super) fn act(
     let mut run = Run { plan, telling, tally, done: Totals::default(), states, is_over: false };
     (0..plan.same).for_each(|_| run.tally.done());
     for failure in &plan.failures {
-        let _ = run.tally.failed(failure.clone(), &|error| error);
+        let _ = run.tally.failed(failure.clone(), |error| error);
     }
     if let Some(first) = jobs.first_mut() {
         run.make_directories(first);
@@ -127,7 +127,7 @@ impl<'a> Run<'a> {
 
     fn fail(&mut self, place: usize, path: &[u8], failure: Failure, state: DirectoryState) {
         let telling = self.telling;
-        let ended = self.tally.failed(failure, &|error| telling.named(error, path));
+        let ended = self.tally.failed(failure, |error| telling.named(error, path));
         self.is_over |= ended.is_break();
         if let Some(known) = self.states.get_mut(place) {
             *known = state;

@@ -102,7 +102,7 @@ fn told(
     done.map_err(|mut failure| {
         if !failure.told {
             let about = |error: Object| error.name("source", source).name("target", target);
-            stdio.events.failed(&failure, &about);
+            stdio.events.failed(&failure, about);
             failure.told = true;
         }
         failure
@@ -393,7 +393,7 @@ impl<'a> Mirror<'a> {
         self.tell(plan, stdio)?;
         for failure in &plan.failures {
             stdio.messages.say(&failure.message);
-            self.events.failed(failure, &|error| error);
+            self.events.failed(failure, |error| error);
         }
         match plan.failures.last() {
             None => Ok(true),
@@ -415,7 +415,7 @@ impl<'a> Mirror<'a> {
             if self.events.is_on() {
                 let size = copy.and_then(|copy| copy.size);
                 let why = copy.map(|copy| copy.why.to_string());
-                self.events.tell(&|| {
+                self.events.tell(|| {
                     let entry = Object::event("entry").name("name", &path).text("action", what);
                     entry.text_if("why", why.as_deref()).number_if("size", size)
                 });
@@ -534,7 +534,7 @@ fn clear(ground: &Directory, temporary: &[Vec<u8>]) {
     }
 }
 
-/// What commands call the directory of a URL: the path without the `/` behind it.
+/// What commands call the directory of a URL: the path without the `/` at its end.
 fn top_of(url: &FtpUrl) -> Vec<u8> {
     Place::of(url).path().to_vec()
 }

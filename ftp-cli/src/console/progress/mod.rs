@@ -21,7 +21,7 @@ use crate::options::Options;
 use crate::report::events::Events;
 use crate::report::json::Object;
 
-/// How long until it is drawn anew: on a terminal, and elsewhere, where each is a line.
+/// How long until it is drawn again: on a terminal, and elsewhere, where each is a line.
 const TERMINAL: Duration = Duration::from_millis(100);
 const ELSEWHERE: Duration = Duration::from_secs(1);
 
@@ -125,7 +125,7 @@ impl Board {
         total: Option<u64>,
         about: &'a dyn Fn(Object) -> Object,
     ) -> Meter<'a> {
-        self.events.tell(&|| {
+        self.events.tell(|| {
             let start = about(Object::event("start")).number_if("size", total);
             start.number_if("offset", Some(done).filter(|done| *done > 0))
         });
@@ -234,7 +234,7 @@ impl Meter<'_> {
         self.done += bytes;
         if self.told.elapsed() >= ELSEWHERE && self.board.events.is_on() {
             self.told = Instant::now();
-            self.board.events.tell(&|| {
+            self.board.events.tell(|| {
                 let event = (self.about)(Object::event("progress")).number("bytes", self.done);
                 event.number_if("size", self.total)
             });

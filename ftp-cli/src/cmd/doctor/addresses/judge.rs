@@ -138,7 +138,7 @@ fn one(address: SocketAddr, answer: &Answer, implicit: bool) -> Vec<Finding> {
             greeting(address, reply, *after),
         ],
         Answer::Talks { talker, first, asked, .. } => {
-            vec![connected(), protocol(address, talker, first, (implicit, *asked))]
+            vec![connected(), protocol(address, talker, first, implicit, *asked)]
         }
     }
 }
@@ -148,7 +148,8 @@ fn protocol(
     address: SocketAddr,
     talker: &Talker,
     first: &[u8],
-    (implicit, asked): (bool, bool),
+    implicit: bool,
+    asked: bool,
 ) -> Finding {
     let fail = |diagnosis, seen: Arguments<'_>| Finding::fail(Check::Protocol, diagnosis, seen);
     let said = Escaped(first.get(..SHOWN).unwrap_or(first).trim_ascii_end());
