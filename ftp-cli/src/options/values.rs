@@ -172,13 +172,11 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
 ///
 /// A sentence that names them all.
 pub(crate) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
-    let found = words.iter().find(|(word, _)| *word == text);
-    let found = found.map(|(_, value)| *value);
-    found.ok_or_else(|| none_of(text, &mut words.iter().map(|(word, _)| *word)))
-}
-
-fn none_of(text: &str, words: &mut dyn Iterator<Item = &str>) -> String {
-    format!("\"{text}\" is not one of {}", words.collect::<Vec<_>>().join(", "))
+    if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+        return Ok(*value);
+    }
+    let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    Err(format!("\"{text}\" is not one of {}", known.join(", ")))
 }
 
 /// The one of `known` that differs least from `given`, if it is near enough to be meant.

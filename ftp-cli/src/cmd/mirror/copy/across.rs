@@ -11,10 +11,10 @@ use crate::display::shown;
 use crate::exit::Failure;
 use crate::remote::path::join;
 
-pub(in super::super) struct Across<'a> {
-    pub(in super::super) from: Far<'a>,
-    pub(in super::super) to: Far<'a>,
-    pub(in super::super) options: fxp::Options,
+pub(crate) struct Across<'a> {
+    pub(crate) from: Far<'a>,
+    pub(crate) to: Far<'a>,
+    pub(crate) options: fxp::Options,
 }
 
 impl Across<'_> {

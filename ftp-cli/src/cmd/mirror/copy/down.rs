@@ -15,11 +15,11 @@ use crate::display::shown;
 use crate::exit::{Exit, Failure};
 use crate::remote::path::join;
 
-pub(in super::super) struct Down<'a> {
-    pub(in super::super) from: Far<'a>,
-    pub(in super::super) to: Near<'a>,
+pub(crate) struct Down<'a> {
+    pub(crate) from: Far<'a>,
+    pub(crate) to: Near<'a>,
     /// `--continue`.
-    pub(in super::super) resumes: bool,
+    pub(crate) resumes: bool,
 }
 
 impl Down<'_> {

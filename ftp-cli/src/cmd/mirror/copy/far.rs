@@ -13,14 +13,14 @@ use crate::transfer::options::Verify;
 use crate::transfer::verify;
 
 /// A tree on a server, and the connection to it.
-pub(in super::super) struct Far<'a> {
-    pub(in super::super) sessions: Sessions<'a>,
-    pub(in super::super) url: &'a FtpUrl,
-    pub(in super::super) top: &'a [u8],
+pub(crate) struct Far<'a> {
+    pub(crate) sessions: Sessions<'a>,
+    pub(crate) url: &'a FtpUrl,
+    pub(crate) top: &'a [u8],
     /// Whether its server takes the times that it is given.
-    pub(in super::super) takes_times: bool,
+    pub(crate) takes_times: bool,
     /// What it makes of names that are not UTF-8.
-    pub(in super::super) names: Names,
+    pub(crate) names: Names,
 }
 
 impl Far<'_> {

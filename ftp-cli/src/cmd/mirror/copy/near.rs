@@ -11,14 +11,14 @@ use crate::exit::Failure;
 use crate::remote::path::split;
 
 /// A tree here.
-pub(in super::super) struct Near<'a> {
+pub(crate) struct Near<'a> {
     top: &'a Directory,
     /// The directory that was used last, by its path: it stays open while files in it are copied.
     held: Option<(Vec<u8>, Directory)>,
 }
 
 impl<'a> Near<'a> {
-    pub(in super::super) fn new(top: &'a Directory) -> Self {
+    pub(crate) fn new(top: &'a Directory) -> Self {
         Self { top, held: None }
     }
 

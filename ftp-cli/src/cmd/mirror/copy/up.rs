@@ -13,13 +13,13 @@ use crate::exit::{Exit, Failure};
 use crate::remote::path::join;
 use crate::transfer::upload::is_unchanged;
 
-pub(in super::super) struct Up<'a> {
-    pub(in super::super) from: Near<'a>,
-    pub(in super::super) to: Far<'a>,
+pub(crate) struct Up<'a> {
+    pub(crate) from: Near<'a>,
+    pub(crate) to: Far<'a>,
     /// Whether each piece is looked at, for progress or for a rate: then files go by way of a buffer.
-    pub(in super::super) is_watched: bool,
+    pub(crate) is_watched: bool,
     /// `--continue`.
-    pub(in super::super) resumes: bool,
+    pub(crate) resumes: bool,
 }
 
 impl Up<'_> {

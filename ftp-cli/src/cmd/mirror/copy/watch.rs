@@ -8,9 +8,9 @@ use super::super::local_tree::Draft;
 use crate::console::progress::Meter;
 
 /// A limit of the rate of a file, and who shows how far it is.
-pub(in super::super) struct Watch<'a> {
-    pub(in super::super) meter: Meter<'a>,
-    pub(in super::super) rate_limit: Option<&'a RateLimit>,
+pub(crate) struct Watch<'a> {
+    pub(crate) meter: Meter<'a>,
+    pub(crate) rate_limit: Option<&'a RateLimit>,
 }
 
 impl Watch<'_> {
