@@ -38,7 +38,7 @@ const LONG: Duration = Duration::from_secs(90);
 const BOUND: Duration = Duration::from_secs(60);
 
 /// How many are played at a time; nearly all of them wait.
-const AT_A_TIME: usize = 8;
+const AT_A_TIME: usize = 16;
 
 #[test]
 fn every_behaviour_has_its_outcome_cl_11_cl_12() {

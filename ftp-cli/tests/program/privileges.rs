@@ -82,7 +82,10 @@ fn only_root_can_become_somebody_else_hp_25() {
     let root = TempRoot::new();
     // Where the program was built, nobody may have no business.
     let program = root.path().join("ftp-cli");
-    std::fs::copy(env!("CARGO_BIN_EXE_ftp-cli"), &program).unwrap();
+    // By another process: what another test starts meanwhile would hold a descriptor of this one's
+    // for writing, and a file with such a one is busy (ETXTBSY).
+    let mut copy = Command::new("cp");
+    run(copy.arg(env!("CARGO_BIN_EXE_ftp-cli")).arg(&program)).exited(0);
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let as_nobody = |run_as: &str| {
