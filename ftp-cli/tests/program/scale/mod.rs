@@ -1,6 +1,6 @@
 //! What `serve` uses when there is very much of something: sessions, commands, entries.
 //!
-//! `FTP_SCALE=1 cargo test --release -p ftp-cli --test program -- --nocapture --test-threads=1
+//! `FTP_SCALE=1 cargo test --profile measured -p ftp-cli --test program -- --nocapture --test-threads=1
 //! at_scale` runs and prints the full figures, which take minutes; without it counts are small.
 
 mod directories;
