@@ -86,21 +86,23 @@ impl Exit {
         match self {
             Self::Success => "ok",
             Self::Internal => "internal",
-            Self::Usage => "usage",
-            Self::Local => "local",
-            Self::Network => "network",
-            Self::Tls => "tls",
-            Self::Login => "login",
-            Self::Protocol => "protocol",
-            Self::Refused => "refused",
-            Self::Temporary => "temporary",
-            Self::Timeout => "timeout",
-            Self::Integrity => "integrity",
+            Self::Usage => ErrorKind::Usage.as_str(),
+            Self::Local => ErrorKind::Local.as_str(),
+            Self::Network => ErrorKind::Network.as_str(),
+            Self::Tls => ErrorKind::Tls.as_str(),
+            Self::Login => ErrorKind::Login.as_str(),
+            Self::Protocol => ErrorKind::Protocol.as_str(),
+            Self::Refused => ErrorKind::Refused.as_str(),
+            Self::Temporary => ErrorKind::Temporary.as_str(),
+            Self::Timeout => ErrorKind::Timeout.as_str(),
+            Self::Integrity => ErrorKind::Integrity.as_str(),
             Self::Partial => "partial",
-            Self::Data => "data",
-            Self::Unsupported => "unsupported",
+            Self::Data => ErrorKind::Data.as_str(),
+            Self::Unsupported => ErrorKind::Unsupported.as_str(),
             Self::Limit => "limit",
-            Self::Interrupted | Self::BrokenPipe | Self::Terminated => "cancelled",
+            Self::Interrupted | Self::BrokenPipe | Self::Terminated => {
+                ErrorKind::Cancelled.as_str()
+            }
         }
     }
 }

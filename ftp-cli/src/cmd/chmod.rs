@@ -1,7 +1,7 @@
 //! `chmod MODE URL...`: permission bits, in octal or in letters.
 
 use ftp_client::{Client, Error, ListingForm};
-use ftp_proto::{EntryKind, Permissions};
+use ftp_proto::Permissions;
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -101,8 +101,7 @@ impl Mode {
                     }
                     return Ok(false);
                 };
-                let is_directory =
-                    entry.is_some_and(|entry| entry.kind == Some(EntryKind::Directory));
+                let is_directory = entry.is_some_and(|entry| entry.is_dir());
                 changes.iter().fold(before.mode(), |bits, change| change.apply(bits, is_directory))
             }
         };

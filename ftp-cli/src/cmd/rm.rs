@@ -24,7 +24,7 @@ use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Verb};
 use crate::console::stdio::Stdio;
 use crate::exit::{Exit, Failure};
 use crate::options::Options;
-use crate::remote::links::{NO_DIRECTORY, NOT_EMPTY, Proof, by_list, is_directory, list, says};
+use crate::remote::links::{NO_DIRECTORY, NOT_EMPTY, Proof, by_list, list, says};
 use crate::remote::object::{self, is_no};
 use crate::remote::path::{self, join};
 use crate::report::for_each_url::{self, Outcome, Reporter, for_each_url};
@@ -108,13 +108,13 @@ pub(super) fn remove(
 fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
     let (directory, name) = path::split(path);
     let found = object::look(client, path, ListingForm::Auto)?;
-    if found.and_then(|entry| entry.kind) != Some(EntryKind::Directory) {
+    if !found.is_some_and(|entry| entry.is_dir()) {
         return Ok(None);
     }
     let Some(beside) = by_list(client, directory)? else {
         return Ok(Some(Seen { depth: 0, links: None, proof: Proof::None }));
     };
-    let count = beside.entries.iter().filter(|entry| is_directory(entry)).count();
+    let count = beside.entries.iter().filter(|entry| entry.is_dir()).count();
     let itself = match (beside.itself, path::split(directory)) {
         (Some(itself), _) => Some(itself),
         // Of the first directory, and of the login's, nothing else is told.
@@ -125,7 +125,7 @@ fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
     };
     let proof = Proof::by_count(count, itself.and_then(|itself| itself.links));
     Ok(match named(beside.entries, name) {
-        Some(listed) if listed.kind == Some(EntryKind::Link) => None,
+        Some(listed) if listed.is_link() => None,
         listed => Some(Seen { depth: 0, links: listed.and_then(|listed| listed.links), proof }),
     })
 }
@@ -199,10 +199,9 @@ impl Tree<'_> {
             Ok(listed) => listed,
             Err(failure) => return self.failed(path, failure),
         };
-        let is_link = |entry: &Entry| {
-            listed.get(&entry.name).is_some_and(|listed| listed.kind == Some(EntryKind::Link))
-        };
-        let directories = listing.entries.iter().filter(|entry| is_directory(entry));
+        let is_link =
+            |entry: &Entry| listed.get(&entry.name).is_some_and(|listed| listed.is_link());
+        let directories = listing.entries.iter().filter(|entry| entry.is_dir());
         let proof = Proof::by_count(directories.filter(|entry| !is_link(entry)).count(), links);
         let mut all_gone = true;
         for entry in &listing.entries {
@@ -242,7 +241,7 @@ impl Tree<'_> {
         path: &[u8],
         listing: &Listing,
     ) -> Result<HashMap<Vec<u8>, Entry>, Failure> {
-        if listing.form == ListingForm::List || !listing.entries.iter().any(is_directory) {
+        if listing.form == ListingForm::List || !listing.entries.iter().any(Entry::is_dir) {
             return Ok(HashMap::new());
         }
         let entries = by_list(self.client, path)?.map(|listing| listing.entries);

@@ -6,7 +6,6 @@
 //! and one more for each directory in it.
 
 use ftp_client::{Client, Error, ListLimits, ListOptions, Listing, ListingForm};
-use ftp_proto::{Entry, EntryKind};
 
 use super::object::is_no;
 
@@ -20,10 +19,6 @@ pub(crate) fn says(error: &Error, words: &[&[u8]]) -> bool {
     let Some(reply) = error.reply() else { return false };
     let text = reply.text().to_ascii_lowercase();
     words.iter().any(|words| text.windows(words.len()).any(|window| window == *words))
-}
-
-pub(crate) fn is_directory(entry: &Entry) -> bool {
-    entry.kind == Some(EntryKind::Directory)
 }
 
 /// What is known, before the server says why it does not remove it, of whether a "directory" is

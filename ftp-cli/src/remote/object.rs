@@ -108,12 +108,12 @@ pub(crate) fn can_enter(client: &mut Client, path: &[u8]) -> Result<(), Error> {
 /// As [`look`].
 pub(crate) fn is_directory(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
     let found = look(client, path, ListingForm::Auto)?;
-    if let Some(EntryKind::Link) = found.as_ref().and_then(|entry| entry.kind) {
+    if found.as_ref().is_some_and(Entry::is_link) {
         // To a directory or not: whoever can enter it knows.
         return match can_enter(client, path) {
             Err(error) if is_no(&error) => Ok(false),
             entered => entered.map(|()| true),
         };
     }
-    Ok(found.is_some_and(|entry| entry.kind == Some(EntryKind::Directory)))
+    Ok(found.is_some_and(|entry| entry.is_dir()))
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use ftp_proto::{Entry, EntryKind, Escaped, Role};
+use ftp_proto::{Entry, Escaped, Role};
 
 use super::entries::{too_long, weight_of};
 use super::{ListLimits, ListOptions, Listing};
@@ -208,8 +208,7 @@ impl<'a> Walk<'a> {
         }
         let itself = entries.iter().find(|entry| entry.role == Role::Itself);
         let mut unique = itself.and_then(|entry| entry.unique.clone()).or(unique);
-        let tells_apart =
-            |entry: &Entry| entry.kind == Some(EntryKind::Directory) && entry.unique.is_some();
+        let tells_apart = |entry: &Entry| entry.is_dir() && entry.unique.is_some();
         if is_first && unique.is_none() && entries.iter().any(tells_apart) {
             // No line told it of the first directory, and no entry of another did.
             unique = self.client.stat(&path)?.and_then(|entry| entry.unique);
@@ -242,8 +241,8 @@ impl<'a> Walk<'a> {
                 continue;
             }
             let path = join(path, &entry.name);
-            let directory = (entry.kind == Some(EntryKind::Directory))
-                .then(|| Below { path: path.clone(), unique: entry.unique.clone() });
+            let directory =
+                entry.is_dir().then(|| Below { path: path.clone(), unique: entry.unique.clone() });
             self.give(Walked::Entry { path, depth, entry })?;
             open.held += directory.as_ref().map_or(0, Below::weight);
             // Paths are long where the tree is deep, however short the listing.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use ftp_client::{Client, EntryKind, Error, ListLimits, ListOptions, ListingForm};
+use ftp_client::{Client, Error, ListLimits, ListOptions, ListingForm};
 
 use super::entry::{self, Clock, ObjectKind, TreeEntry};
 use super::local_tree::Directory;
@@ -184,7 +184,7 @@ impl<'a> RemoteTree<'a> {
             error => Err(Failure::from(error)),
         };
         match self.client.stat(self.top) {
-            Ok(Some(entry)) if entry.kind.is_some() => Ok(entry.kind == Some(EntryKind::File)),
+            Ok(Some(entry)) if entry.kind.is_some() => Ok(entry.is_file()),
             Ok(_) => self.client.size(self.top).map(|size| size.is_some()).or_else(refused),
             Err(error) => refused(error),
         }
@@ -267,7 +267,7 @@ impl Side for RemoteTree<'_> {
         if self.options.form != ListingForm::List {
             match self.client.stat(&path) {
                 Ok(Some(entry)) => {
-                    return Ok(entry.kind == Some(EntryKind::Directory));
+                    return Ok(entry.is_dir());
                 }
                 Ok(None) => {}
                 Err(error) => return refused(error),
@@ -297,11 +297,9 @@ impl Side for RemoteTree<'_> {
             let Some(listed) = self.by_list(&path)? else {
                 return Ok(Links { names: HashSet::new(), proof: Proof::None });
             };
-            let of_kind = |kind: EntryKind| {
-                listed.entries.iter().filter(move |entry| entry.kind == Some(kind))
-            };
+            let directories = || listed.entries.iter().filter(|entry| entry.is_dir());
             let count = listed.itself.as_ref().map_or(known, |itself| itself.links);
-            let proof = Proof::by_count(of_kind(EntryKind::Directory).count(), count);
+            let proof = Proof::by_count(directories().count(), count);
             if proof == Proof::TooMany && looks < LOOKS {
                 // A directory that was made since it was counted is no link.
                 looks += 1;
@@ -310,10 +308,11 @@ impl Side for RemoteTree<'_> {
                     continue;
                 }
             }
-            for entry in of_kind(EntryKind::Directory) {
+            for entry in directories() {
                 self.counts.insert(join(&path, &entry.name), entry.links);
             }
-            let names = of_kind(EntryKind::Link).map(|entry| entry.name.clone()).collect();
+            let links = listed.entries.iter().filter(|entry| entry.is_link());
+            let names = links.map(|entry| entry.name.clone()).collect();
             return Ok(Links { names, proof });
         }
     }
