@@ -206,7 +206,7 @@ pub use listing::{
 pub use net::canceller::Canceller;
 pub use net::connector::{Connector, Purpose, Target};
 pub use net::transport::Transport;
-/// The TLS library whose types [`Tls::crypto_provider`] takes.
+/// The TLS library whose types [`Tls::crypto_provider`] and [`Tls::rustls_config`] take.
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use security::{CertificateFault, Tls, TlsError, TlsInfo, TlsVersion};

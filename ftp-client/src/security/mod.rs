@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use ftp_proto::{ParseError, ProtectionLevel};
 #[cfg(feature = "tls")]
-use rustls::crypto::CryptoProvider;
+use rustls::{ClientConfig, crypto::CryptoProvider};
 
 pub(crate) use pin::Pin;
 
@@ -50,23 +50,32 @@ pub struct Tls {
     pub(crate) versions: (TlsVersion, TlsVersion),
     pub(crate) resumes: bool,
     #[cfg(feature = "tls")]
-    pub(crate) provider: Option<Provider>,
+    pub(crate) provider: Option<Given<CryptoProvider>>,
+    #[cfg(feature = "tls")]
+    pub(crate) config: Option<Given<ClientConfig>>,
 }
 
-/// Where the cryptography comes from. The same only as itself.
+/// What the caller made by rustls. The same only as itself.
 #[cfg(feature = "tls")]
-#[derive(Clone, Debug)]
-pub(crate) struct Provider(pub(crate) Arc<CryptoProvider>);
+#[derive(Debug)]
+pub(crate) struct Given<T>(pub(crate) Arc<T>);
 
 #[cfg(feature = "tls")]
-impl PartialEq for Provider {
+impl<T> Clone for Given<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+#[cfg(feature = "tls")]
+impl<T> PartialEq for Given<T> {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
 #[cfg(feature = "tls")]
-impl Eq for Provider {}
+impl<T> Eq for Given<T> {}
 
 /// When TLS begins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -122,6 +131,8 @@ impl Tls {
             resumes: true,
             #[cfg(feature = "tls")]
             provider: None,
+            #[cfg(feature = "tls")]
+            config: None,
         }
     }
 
@@ -129,7 +140,41 @@ impl Tls {
     /// demands. TLS 1.2 and 1.3 have to be among what it can do, unless one of them is ruled out.
     #[cfg(feature = "tls")]
     pub fn crypto_provider(mut self, provider: impl Into<Arc<CryptoProvider>>) -> Self {
-        self.provider = Some(Provider(provider.into()));
+        self.provider = Some(Given(provider.into()));
+        self
+    }
+
+    /// TLS as a configuration of rustls says: its versions, cipher suites, client certificates, and
+    /// its verifier, which judges the server's certificate and name on every connection.
+    /// [`versions`](Self::versions), [`ca_file`](Self::ca_file), [`roots`](Self::roots),
+    /// [`client_certificate`](Self::client_certificate), [`crypto_provider`](Self::crypto_provider)
+    /// and [`accept_invalid_certificates`](Self::accept_invalid_certificates) change nothing then.
+    ///
+    /// A [pin](Self::pin) is demanded as well as what the verifier demands, and does not stand in
+    /// for it. Data connections must show the certificate of the control connection, as always.
+    /// Both are looked at after the handshake, before anything is sent or read, so that the server
+    /// gets no alert about them.
+    ///
+    /// Sessions are those of [`resume_sessions`](Self::resume_sessions), kept by each client for
+    /// itself, since what is resumed tells whose a data connection is. There is no early data, and
+    /// a configuration without ALPN gets `ftp`.
+    ///
+    /// ```no_run
+    /// use ftp_client::rustls::{ClientConfig, RootCertStore};
+    /// use ftp_client::{Client, Tls};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut roots = RootCertStore::empty();
+    /// roots.add(std::fs::read("ca.der")?.into())?;
+    /// let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    /// let tls = Tls::explicit().rustls_config(config);
+    /// let mut client = Client::builder().tls(tls).connect("ftp.example.org")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn rustls_config(mut self, config: impl Into<Arc<ClientConfig>>) -> Self {
+        self.config = Some(Given(config.into()));
         self
     }
 

@@ -18,7 +18,7 @@ use rustls_pki_types::ServerName;
 
 use crate::error::Error;
 use crate::net::transport::Transport;
-use crate::security::{Provider, Tls, TlsError, TlsInfo, TlsVersion};
+use crate::security::{Given, Tls, TlsError, TlsInfo, TlsVersion};
 use tickets::Tickets;
 use verify::Verifier;
 
@@ -48,41 +48,13 @@ impl Context {
         let name = name.map_err(|_| {
             TlsError::Settings(format!("{host:?} is no name that a certificate could be for"))
         })?;
-        let provider = match &settings.provider {
-            Some(Provider(provider)) => Arc::clone(provider),
-            None => Arc::new(rustls::crypto::ring::default_provider()),
+        let Handshaking { mut config, verifier } = match &settings.config {
+            Some(Given(config)) => given(settings, config),
+            None => configured(settings)?,
         };
-        let verifier = Arc::new(Verifier::new(settings, Arc::clone(&provider))?);
-        let versions: &[_] = match settings.versions {
-            (TlsVersion::V1_2, TlsVersion::V1_2) => &[&TLS12],
-            (TlsVersion::V1_3, TlsVersion::V1_3) => &[&TLS13],
-            (TlsVersion::V1_2, TlsVersion::V1_3) => &[&TLS12, &TLS13],
-            (TlsVersion::V1_3, TlsVersion::V1_2) => {
-                let what = "no version of TLS is left to agree on";
-                return Err(TlsError::Settings(what.to_owned()));
-            }
-        };
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)
-            .map_err(|error| failed(&error))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::clone(&verifier) as _);
-        let mut config = match &settings.client {
-            None => builder.with_no_client_auth(),
-            Some((certificate, key)) => {
-                let chain = files::certificates(certificate)?;
-                let secret = files::key(key)?;
-                builder.with_client_auth_cert(chain, secret).map_err(|error| TlsError::File {
-                    path: key.clone(),
-                    reason: format!(
-                        "not the key for {}: {}",
-                        certificate.display(),
-                        words::failure(&error)
-                    ),
-                })?
-            }
-        };
-        config.alpn_protocols = vec![b"ftp".to_vec()];
+        if config.alpn_protocols.is_empty() {
+            config.alpn_protocols = vec![b"ftp".to_vec()];
+        }
         let tickets = Arc::new(Tickets::default());
         config.resumption = match settings.resumes {
             true => Resumption::store(Arc::clone(&tickets) as _),
@@ -144,6 +116,59 @@ impl Context {
     }
 }
 
+/// How handshakes are made.
+struct Handshaking {
+    config: ClientConfig,
+    verifier: Arc<Verifier>,
+}
+
+/// The caller's own configuration, with a verifier for what it does not look at.
+fn given(settings: &Tls, config: &Arc<ClientConfig>) -> Handshaking {
+    let mut own = ClientConfig::clone(config);
+    own.enable_early_data = false;
+    let verifier = Verifier::beside_another(settings, Arc::clone(config.crypto_provider()));
+    Handshaking { config: own, verifier: Arc::new(verifier) }
+}
+
+/// A configuration by the settings, and its verifier.
+fn configured(settings: &Tls) -> Result<Handshaking, TlsError> {
+    let provider = match &settings.provider {
+        Some(Given(provider)) => Arc::clone(provider),
+        None => Arc::new(rustls::crypto::ring::default_provider()),
+    };
+    let verifier = Arc::new(Verifier::new(settings, Arc::clone(&provider))?);
+    let versions: &[_] = match settings.versions {
+        (TlsVersion::V1_2, TlsVersion::V1_2) => &[&TLS12],
+        (TlsVersion::V1_3, TlsVersion::V1_3) => &[&TLS13],
+        (TlsVersion::V1_2, TlsVersion::V1_3) => &[&TLS12, &TLS13],
+        (TlsVersion::V1_3, TlsVersion::V1_2) => {
+            let what = "no version of TLS is left to agree on";
+            return Err(TlsError::Settings(what.to_owned()));
+        }
+    };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .map_err(|error| failed(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(&verifier) as _);
+    let config = match &settings.client {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain = files::certificates(certificate)?;
+            let secret = files::key(key)?;
+            builder.with_client_auth_cert(chain, secret).map_err(|error| TlsError::File {
+                path: key.clone(),
+                reason: format!(
+                    "not the key for {}: {}",
+                    certificate.display(),
+                    words::failure(&error)
+                ),
+            })?
+        }
+    };
+    Ok(Handshaking { config, verifier })
+}
+
 /// TLS on one connection, whose socket belongs to somebody else.
 pub(crate) struct Session {
     connection: ClientConnection,
@@ -187,7 +212,12 @@ impl Session {
                 return Ok(Some(PollFlags::OUT));
             }
         }
-        Ok(self.connection.is_handshaking().then_some(PollFlags::IN))
+        if self.connection.is_handshaking() {
+            return Ok(Some(PollFlags::IN));
+        }
+        let chain = self.connection.peer_certificates().unwrap_or_default();
+        self.verifier.look_again(chain).map_err(Error::Tls)?;
+        Ok(None)
     }
 
     /// Whether a read would not have to wait, whatever the socket says.

@@ -31,6 +31,8 @@ enum Rule {
     Chain(Arc<WebPkiServerVerifier>),
     Keys(Vec<Pin>),
     Anything,
+    /// The caller's verifier looks at certificates; these pins, if there are any, count as well.
+    Beside(Vec<Pin>),
 }
 
 impl Verifier {
@@ -47,6 +49,48 @@ impl Verifier {
             }
         };
         Ok(Self { rule, provider, demanded: OnceLock::new(), refused: Mutex::default() })
+    }
+
+    /// What is left to look at where the caller's own verifier looks at certificates.
+    pub(super) fn beside_another(settings: &Tls, provider: Arc<CryptoProvider>) -> Self {
+        let rule = Rule::Beside(settings.pins.clone());
+        Self { rule, provider, demanded: OnceLock::new(), refused: Mutex::default() }
+    }
+
+    /// After a handshake: looks at what the caller's own verifier does not.
+    pub(super) fn look_again(&self, chain: &[CertificateDer<'_>]) -> Result<(), TlsError> {
+        let Rule::Beside(pins) = &self.rule else { return Ok(()) };
+        let Some(shown) = chain.first() else {
+            return Err(certificate(CertificateFault::Other, "there is none".to_owned(), None));
+        };
+        let checked = match pins.is_empty() {
+            true => self.check_demanded(shown),
+            false => self.check_demanded(shown).and_then(|()| self.check_pinned(shown, pins)),
+        };
+        checked.map_err(|(fault, detail)| {
+            certificate(fault, detail, self.pin_of(shown).map(|pin| pin.to_string()))
+        })
+    }
+
+    fn check_demanded(&self, shown: &CertificateDer<'_>) -> Result<(), (CertificateFault, String)> {
+        match self.demanded.get() {
+            Some(demanded) if demanded != shown => {
+                Err((CertificateFault::NotOfControl, String::new()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_pinned(
+        &self,
+        shown: &CertificateDer<'_>,
+        pins: &[Pin],
+    ) -> Result<(), (CertificateFault, String)> {
+        match self.pin_of(shown) {
+            Some(pin) if pins.contains(&pin) => Ok(()),
+            Some(_) => Err((CertificateFault::NotPinned, String::new())),
+            None => Err((CertificateFault::Other, "its key cannot be read".to_owned())),
+        }
     }
 
     /// Accepts this certificate alone from now on.
@@ -84,16 +128,11 @@ impl Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<(), (CertificateFault, String)> {
-        if self.demanded.get().is_some_and(|demanded| demanded != end_entity) {
-            return Err((CertificateFault::NotOfControl, String::new()));
-        }
+        self.check_demanded(end_entity)?;
         match &self.rule {
-            Rule::Anything => Ok(()),
-            Rule::Keys(pins) => match self.pin_of(end_entity) {
-                Some(pin) if pins.contains(&pin) => Ok(()),
-                Some(_) => Err((CertificateFault::NotPinned, String::new())),
-                None => Err((CertificateFault::Other, "its key cannot be read".to_owned())),
-            },
+            // Handshakes by the caller's own verifier do not come here.
+            Rule::Anything | Rule::Beside(_) => Ok(()),
+            Rule::Keys(pins) => self.check_pinned(end_entity, pins),
             Rule::Chain(chain) => {
                 match chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
                     Ok(_) => Ok(()),

@@ -176,6 +176,45 @@ fn one_call_retry_and_walks_go_under_tls() {
 }
 
 #[test]
+fn a_configuration_of_rustls_decides_and_pins_count_besides() {
+    use ftp_client::CertificateFault;
+    use ftp_client::rustls::{ClientConfig, RootCertStore};
+    let config_trusting = |authority: &Authority| {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.certificate()).unwrap();
+        ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
+    };
+    let ours = Ours::with(SessionReuse::Require, ServerConfig::default());
+    let pin_of = |client: &Client| info(client).pin.unwrap();
+    let tls = Tls::explicit().rustls_config(config_trusting(&ours.authority));
+    let mut client = ours.connect(Mode::Passive, tls.clone(), false);
+    put(&mut client, "file", 0, b"1").unwrap();
+    assert!(info(&client).resumed > 0, "{:?}", info(&client));
+    let pin = pin_of(&client);
+    client.quit().unwrap();
+
+    let refused = |tls: Tls| {
+        let builder = Client::builder().timeouts(timeouts()).tls(tls);
+        match builder.connect(&ours.server.address.to_string()) {
+            Err(Error::Tls(TlsError::Certificate { fault, .. })) => fault,
+            other => panic!("{other:?}"),
+        }
+    };
+    ours.connect(Mode::Passive, tls.clone().pin(&pin).unwrap(), false).quit().unwrap();
+    let other = Authority::new().issue(Kind::Good).pin();
+    assert_eq!(refused(tls.clone().pin(&other).unwrap()), CertificateFault::NotPinned);
+    // The pin does not stand in for the verifier, nor does what else is set.
+    let strange = Tls::explicit().rustls_config(config_trusting(&Authority::new()));
+    let strange = strange.accept_invalid_certificates(true).pin(&pin).unwrap();
+    let strange = strange.roots([ours.authority.certificate().to_vec()]);
+    assert_eq!(refused(strange), CertificateFault::UnknownIssuer);
+    // Without sessions, this server refuses data connections.
+    let mut client = ours.connect(Mode::Passive, tls.resume_sessions(false), false);
+    put(&mut client, "file", 0, b"1").unwrap_err();
+    client.quit().unwrap();
+}
+
+#[test]
 fn a_client_certificate_is_shown_to_who_asks_tl_25() {
     use ftp_server::ClientCertificates;
     let (authority, root) = (Authority::new(), ftp_tests::root::TempRoot::new());
