@@ -104,6 +104,9 @@ pub use reply::{Reply, ReplyCode, ReplyDecoder, Severity};
 pub use restart::RestartMarker;
 pub use security::{AuthMechanism, ProtectionLevel};
 pub use time_val::TimeVal;
-pub use transfer::{Confirmation, DataEnd, TransferEvidence, TransferFault, TransferLength};
+pub use transfer::{
+    Confirmation, DataEnd, StartStep, TransferEvidence, TransferFault, TransferLength,
+    TransferStart,
+};
 pub use url::{FtpUrl, Scheme};
 pub use verb::{OtherVerb, Verb};

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ftp_proto::{Progress, Reply, TransferEvidence, Verb};
+use ftp_proto::{Progress, Reply, StartStep, TransferFault, TransferStart, Verb};
 
-use super::verdict::{accepted, confirm};
+use super::verdict::{accepted, error_of};
 use crate::client::Client;
 use crate::control::ControlConnection;
 use crate::data::{Advance, Opening};
@@ -38,26 +38,25 @@ pub(super) fn meet(
         true => control.deadline(data_limit, Phase::DataConnect),
         false => reply_deadline,
     };
-    let mut meeting = Meeting {
-        verb,
-        server: control.addresses().map(|(_, peer)| peer.ip()),
+    let server = control.addresses().map(|(_, peer)| peer.ip());
+    let start = TransferStart::new(verb);
+    let meeting = Meeting {
         control,
+        verb,
+        server,
         is_passive,
         data_limit,
         data_deadline,
         reply_deadline,
+        start,
         opening: Some(opening),
         data: None,
-        first: None,
+        failure: None,
     };
-    loop {
-        if let Some(met) = meeting.step()? {
-            return Ok(met);
-        }
-    }
+    meeting.run()
 }
 
-/// What has come of the two so far.
+/// The sockets, the limits and what has come so far; what to do next says `start`.
 struct Meeting<'a> {
     control: &'a mut ControlConnection,
     verb: Verb,
@@ -67,44 +66,85 @@ struct Meeting<'a> {
     data_limit: Duration,
     data_deadline: Deadline,
     reply_deadline: Deadline,
+    start: TransferStart,
     /// `None` once the data connection is there.
     opening: Option<Opening>,
     data: Option<Stream>,
-    first: Option<Reply>,
+    /// Why there is no data connection.
+    failure: Option<Error>,
 }
 
 impl Meeting<'_> {
-    /// Takes the next reply, or else waits for it and for the data connection.
-    fn step(&mut self) -> Result<Option<Met>, Error> {
-        let reply = match &self.opening {
-            Some(_) => self.control.poll_reply()?,
-            None => Some(self.control.next_reply(self.reply_deadline)?),
-        };
-        let has_come = reply.is_some();
-        match reply {
-            Some((Progress::Final, reply)) => return self.end(reply).map(Some),
-            Some((Progress::Preliminary, reply)) if self.first.is_none() => {
-                self.first = Some(reply);
-                if !self.is_passive {
-                    self.data_deadline = self.control.deadline(self.data_limit, Phase::DataConnect);
+    fn run(mut self) -> Result<Met, Error> {
+        loop {
+            match self.start.step() {
+                StartStep::AwaitReply => {
+                    let (_, reply) = self.control.next_reply(self.reply_deadline)?;
+                    self.hear(&reply)?;
                 }
+                StartStep::AwaitReplyOrData => self.await_either()?,
+                StartStep::AwaitData => self.take_overtaken(Some(self.data_deadline))?,
+                StartStep::TakeData => self.take_overtaken(None)?,
+                _ => break,
             }
-            _ => {}
         }
-        let Some(opening) = self.opening.take() else { return Ok(self.begun()) };
-        match self.wait(&opening, has_come) {
+        if let Some(error) = self.failure {
+            return Ok(Met::NoData(error));
+        }
+        let (first, ended) = self.start.into_replies().expect("data moves after a reply");
+        Ok(Met::Begun { data: self.data, first, ended })
+    }
+
+    fn hear(&mut self, reply: &Reply) -> Result<(), Error> {
+        let had_begun = self.start.has_begun();
+        self.start.reply(reply).map_err(|fault| {
+            if fault == TransferFault::OutOfStep {
+                self.control.close();
+            }
+            error_of(fault, self.verb, reply)
+        })?;
+        if !had_begun && self.start.has_begun() && !self.is_passive {
+            self.data_deadline = self.control.deadline(self.data_limit, Phase::DataConnect);
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, stream: Stream) {
+        if self.verb.is_upload() {
+            stream.reset_when_closed();
+        }
+        self.data = Some(stream);
+        self.start.data_opened();
+    }
+
+    fn lose(&mut self, error: Error) {
+        self.failure = Some(error);
+        self.start.data_failed();
+    }
+
+    /// Takes the next reply, or else waits for it and for the data connection.
+    fn await_either(&mut self) -> Result<(), Error> {
+        let reply = self.control.poll_reply()?;
+        if let Some((_, reply)) = &reply {
+            self.hear(reply)?;
+            if self.start.step() != StartStep::AwaitReplyOrData {
+                return Ok(());
+            }
+        }
+        let opening = self.opening.take().expect("it stays until the data connection is there");
+        match self.wait(&opening, reply.is_some()) {
             Ok(true) => self.advance(opening),
             Ok(false) => {
                 self.opening = Some(opening);
-                Ok(None)
+                Ok(())
             }
-            Err(error) => self.give_up(error).map(Some),
+            Err(error) => self.give_up(error),
         }
     }
 
     /// Waits, and says whether it is the data connection that is ready.
     fn wait(&self, opening: &Opening, has_come: bool) -> Result<bool, Error> {
-        if self.first.is_some() && opening.is_ready()? {
+        if self.start.has_begun() && opening.is_ready()? {
             return Ok(true);
         }
         if has_come {
@@ -115,66 +155,49 @@ impl Meeting<'_> {
         self.control.wait_with(other, interest, self.data_deadline)
     }
 
-    fn advance(&mut self, opening: Opening) -> Result<Option<Met>, Error> {
+    fn advance(&mut self, opening: Opening) -> Result<(), Error> {
         match opening.advance(self.server) {
             Ok(Advance::Still(opening)) => {
                 self.opening = Some(opening);
                 // However many strangers come.
-                match self.control.go_on(self.data_deadline) {
-                    Ok(()) => Ok(None),
-                    Err(error) => self.give_up(error).map(Some),
-                }
+                let went_on = self.control.go_on(self.data_deadline);
+                went_on.or_else(|error| self.give_up(error))
             }
             Ok(Advance::Open(stream)) => {
-                if self.verb.is_upload() {
-                    stream.reset_when_closed();
-                }
-                self.data = Some(stream);
-                Ok(self.begun())
+                self.open(stream);
+                Ok(())
             }
             Err(error) => {
                 // The server may have closed the port because it refuses the transfer.
                 if let Some((Progress::Final, reply)) = self.control.poll_reply()? {
                     accepted(self.verb, &reply)?;
                 }
-                Ok(Some(Met::NoData(Error::Io(error))))
+                self.lose(Error::Io(error));
+                Ok(())
             }
         }
     }
 
-    /// The beginning, if both are there.
-    fn begun(&mut self) -> Option<Met> {
-        let first = self.first.take()?;
-        Some(Met::Begun { data: self.data.take(), first, ended: None })
-    }
-
-    /// What a last reply makes of it.
-    fn end(&mut self, reply: Reply) -> Result<Met, Error> {
-        accepted(self.verb, &reply)?;
-        if self.first.is_none() {
-            // A 200 or 227 here answers something else; nothing was transferred.
-            confirm(self.control, TransferEvidence::new(self.verb), &reply)?;
+    /// Looks for the data connection of a transfer that is over at the server.
+    fn take_overtaken(&mut self, patience: Option<Deadline>) -> Result<(), Error> {
+        let opening = self.opening.take().expect("it stays until the data connection is there");
+        match overtaken(self.control, opening, self.server, patience) {
+            Ok(Some(stream)) => self.open(stream),
+            Ok(None) => self.start.data_missing(),
+            Err(error @ Error::Cancelled) => return Err(error),
+            // What it sent, if anything, did not come here.
+            Err(error) => self.lose(error),
         }
-        if let Some(opening) = self.opening.take() {
-            let patience = self.first.is_some().then_some(self.data_deadline);
-            match overtaken(self.control, opening, self.server, patience) {
-                Ok(stream) => self.data = stream,
-                Err(error @ Error::Cancelled) => return Err(error),
-                // What it sent, if anything, did not come here.
-                Err(error) => return Ok(Met::NoData(error)),
-            }
-            if let Some(data) = self.data.as_ref().filter(|_| self.verb.is_upload()) {
-                data.reset_when_closed();
-            }
-        }
-        let first = self.first.take().unwrap_or_else(|| reply.clone());
-        Ok(Met::Begun { data: self.data.take(), first, ended: Some(reply) })
+        Ok(())
     }
 
     /// What comes of a wait that ended in vain.
-    fn give_up(&mut self, error: Error) -> Result<Met, Error> {
+    fn give_up(&mut self, error: Error) -> Result<(), Error> {
         match error {
-            Error::Timeout(Phase::DataConnect) => Ok(Met::NoData(error)),
+            Error::Timeout(Phase::DataConnect) => {
+                self.lose(error);
+                Ok(())
+            }
             // The replies are still owed, and can be taken when good-bye is said.
             Error::Cancelled => Err(error),
             error => {

@@ -1,0 +1,235 @@
+//! How a transfer begins: its first replies and its data connection, in whichever order they come
+//! (RFC 959 §5.4).
+
+use super::verdict::{TransferEvidence, TransferFault};
+use crate::reply::{Reply, Severity};
+use crate::verb::Verb;
+
+/// The beginning of a transfer: fed with the replies to its command and with what becomes of its
+/// data connection, it says what the client does next.
+///
+/// ```
+/// use ftp_proto::{Reply, ReplyCode, StartStep, TransferFault, TransferStart, Verb};
+///
+/// let mut start = TransferStart::new(Verb::Retr);
+/// assert_eq!(start.step(), StartStep::AwaitReplyOrData);
+/// start.data_opened();
+/// assert_eq!(start.step(), StartStep::AwaitReply);
+/// start.reply(&Reply::new(ReplyCode::ABOUT_TO_OPEN_DATA, "Here it comes."))?;
+/// assert_eq!(start.step(), StartStep::MoveData);
+/// # Ok::<(), TransferFault>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct TransferStart {
+    verb: Verb,
+    first: Option<Reply>,
+    last: Option<Reply>,
+    data: DataStart,
+}
+
+/// What has become of the data connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum DataStart {
+    Pending,
+    Open,
+    Missing,
+    Failed,
+}
+
+/// What a client does next, between the command of a transfer and its first byte.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum StartStep {
+    /// Waits for a reply or the data connection, whichever comes first.
+    AwaitReplyOrData,
+    /// Waits for a reply: the data connection is open.
+    AwaitReply,
+    /// Waits for the data connection: the server has ended the transfer, and as it began it, it had
+    /// one, which is still on its way.
+    AwaitData,
+    /// Takes the data connection if it is open by now: the server has ended the transfer without
+    /// beginning it, and may have needed none.
+    TakeData,
+    /// Moves data, or finds its end.
+    MoveData,
+    /// Stops the transfer (`ABOR`): without a data connection it cannot go on. Another way to one
+    /// may work.
+    Stop,
+}
+
+impl TransferStart {
+    /// The command was sent, and a data connection was agreed on before.
+    pub const fn new(verb: Verb) -> Self {
+        Self { verb, first: None, last: None, data: DataStart::Pending }
+    }
+
+    /// A reply to the command came.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` for a 4yz or 5yz. `OutOfStep` for a last reply that answers some other command:
+    /// without a 1yz before it, any other than 226 and 250.
+    pub fn reply(&mut self, reply: &Reply) -> Result<(), TransferFault> {
+        match reply.code().severity() {
+            Severity::Preliminary => {
+                self.first.get_or_insert_with(|| reply.clone());
+            }
+            Severity::Completion => {
+                if self.first.is_none() {
+                    TransferEvidence::new(self.verb).with_reply(reply.code()).confirmation()?;
+                }
+                self.last = Some(reply.clone());
+            }
+            _ => return Err(TransferFault::Refused),
+        }
+        Ok(())
+    }
+
+    /// The data connection is open.
+    pub const fn data_opened(&mut self) {
+        self.data = DataStart::Open;
+    }
+
+    /// There is no data connection, and nothing went wrong with it.
+    pub const fn data_missing(&mut self) {
+        self.data = DataStart::Missing;
+    }
+
+    /// The data connection cannot be opened, or not in time.
+    pub const fn data_failed(&mut self) {
+        self.data = DataStart::Failed;
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub const fn step(&self) -> StartStep {
+        match (self.data, self.has_begun(), self.last.is_some()) {
+            (DataStart::Failed, ..) => StartStep::Stop,
+            (DataStart::Pending, _, false) => StartStep::AwaitReplyOrData,
+            (DataStart::Pending, true, true) => StartStep::AwaitData,
+            (DataStart::Pending, false, true) => StartStep::TakeData,
+            (DataStart::Open | DataStart::Missing, false, false) => StartStep::AwaitReply,
+            (DataStart::Open | DataStart::Missing, ..) => StartStep::MoveData,
+        }
+    }
+
+    /// Whether a 1yz came.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.first.is_some()
+    }
+
+    /// The first reply, and the last one if it has come; both are the same if there was no 1yz.
+    #[must_use]
+    pub fn into_replies(self) -> Option<(Reply, Option<Reply>)> {
+        let Self { first, last, .. } = self;
+        first.or_else(|| last.clone()).map(|first| (first, last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::ReplyCode;
+    use StartStep::{AwaitData, AwaitReply, AwaitReplyOrData, MoveData, Stop, TakeData};
+
+    /// What happens, in the order of a dialogue.
+    #[derive(Clone, Copy, Debug)]
+    enum Event {
+        Reply(u16),
+        Opened,
+        Missing,
+        Failed,
+    }
+    use Event::{Failed, Missing, Opened};
+
+    fn reply(code: u16) -> Reply {
+        Reply::new(ReplyCode::new(code).unwrap(), "text")
+    }
+
+    /// Plays a dialogue: the steps after each event, or what ends it.
+    fn play(verb: Verb, events: &[Event]) -> Result<Vec<StartStep>, TransferFault> {
+        let mut start = TransferStart::new(verb);
+        assert_eq!(start.step(), AwaitReplyOrData);
+        let mut steps = Vec::new();
+        for event in events {
+            match *event {
+                Event::Reply(code) => start.reply(&reply(code))?,
+                Opened => start.data_opened(),
+                Missing => start.data_missing(),
+                Failed => start.data_failed(),
+            }
+            steps.push(start.step());
+        }
+        Ok(steps)
+    }
+
+    #[test]
+    fn replies_and_the_data_connection_come_in_any_order() {
+        use Event::Reply as On;
+        for (events, want) in [
+            (&[On(150), Opened][..], &[AwaitReplyOrData, MoveData][..]),
+            (&[Opened, On(150)], &[AwaitReply, MoveData]),
+            (&[Opened, On(125)], &[AwaitReply, MoveData]),
+            // However many of 1yz.
+            (
+                &[On(150), On(150), Opened, On(150)],
+                &[AwaitReplyOrData, AwaitReplyOrData, MoveData, MoveData],
+            ),
+            // The server is done before the data connection is known to be there.
+            (&[On(150), On(226), Opened], &[AwaitReplyOrData, AwaitData, MoveData]),
+            (&[On(150), On(226), Failed], &[AwaitReplyOrData, AwaitData, Stop]),
+            // A 150 never comes.
+            (&[Opened, On(226)], &[AwaitReply, MoveData]),
+            (&[On(226), Missing], &[TakeData, MoveData]),
+            (&[On(250), Opened], &[TakeData, MoveData]),
+            // No data connection comes about: in time, or at all.
+            (&[Failed], &[Stop]),
+            (&[On(150), Failed], &[AwaitReplyOrData, Stop]),
+        ] {
+            assert_eq!(play(Verb::Retr, events).as_deref(), Ok(want), "{events:?}");
+            assert_eq!(play(Verb::Stor, events).as_deref(), Ok(want), "{events:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_ends_it_wherever_it_comes() {
+        use Event::Reply as On;
+        for code in [421, 425, 426, 450, 500, 503, 550, 553, 350] {
+            for before in [&[][..], &[Opened], &[On(150)], &[Opened, On(150)], &[On(150), Opened]] {
+                let events = [before, &[On(code)]].concat();
+                let played = play(Verb::Retr, &events);
+                assert_eq!(played, Err(TransferFault::Refused), "{events:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_answers_another_command_is_out_of_step() {
+        use Event::Reply as On;
+        for code in [200, 213, 220, 227, 229, 230, 257] {
+            for before in [&[][..], &[Opened]] {
+                let events = [before, &[On(code)]].concat();
+                let played = play(Verb::Retr, &events);
+                assert_eq!(played, Err(TransferFault::OutOfStep), "{events:?}");
+            }
+        }
+        // After a 1yz the verdict on the whole transfer says what it is worth.
+        assert_eq!(play(Verb::Retr, &[On(150), On(200)]), Ok(vec![AwaitReplyOrData, AwaitData]));
+    }
+
+    #[test]
+    fn the_first_and_the_last_reply_are_kept() {
+        let codes = |replies: &[u16]| {
+            let mut start = TransferStart::new(Verb::Retr);
+            replies.iter().for_each(|code| start.reply(&reply(*code)).unwrap());
+            let (first, last) = start.into_replies()?;
+            Some((first.code().value(), last.map(|last| last.code().value())))
+        };
+        assert_eq!(codes(&[]), None);
+        assert_eq!(codes(&[150, 125]), Some((150, None)));
+        assert_eq!(codes(&[150, 226]), Some((150, Some(226))));
+        assert_eq!(codes(&[226]), Some((226, Some(226))));
+    }
+}
