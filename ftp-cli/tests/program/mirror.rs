@@ -562,7 +562,7 @@ fn a_file_that_was_cut_goes_on_in_its_middle() {
     assert_eq!(fs::read(target.join("f")).unwrap(), b"firs-rst");
     assert_eq!(fs::read_dir(&target).unwrap().count(), 1);
 
-    // A server that takes REST and sends all: what is here is no mixture, and all comes again.
+    // A server that takes REST and sends all: nothing is mixed, and all comes again.
     for (whole, codes) in [("226 done", 0), ("426 cut", 9)] {
         fs::remove_file(target.join("f")).ok();
         let part = here.write("mine/.ftp-cli-part-f", b"firs");

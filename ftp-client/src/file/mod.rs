@@ -84,7 +84,7 @@ pub enum Verified {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FileReport {
-    /// How many tries it took: 1 if nothing went wrong, or nothing else was to be tried.
+    /// How many tries it took: 1 without a [`Retry`](crate::Retry).
     pub tries: u32,
     /// How many of its bytes were there from before.
     pub resumed: u64,

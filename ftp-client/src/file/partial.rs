@@ -27,7 +27,7 @@ pub struct PartialFile {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[must_use]
 pub enum Salvage {
-    /// The beginning of the file, with which a later download goes on.
+    /// The beginning of the file, which a later download resumes.
     Kept,
     /// The beginning that was there before. The server took `REST` and sent the file from byte 0:
     /// that is where to download it from.

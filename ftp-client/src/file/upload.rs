@@ -108,7 +108,7 @@ pub(super) struct FileUpload<'a> {
     source: &'a Path,
     path: &'a [u8],
     options: FileOptions,
-    /// Whether a further attempt may follow, which goes on after what the others sent.
+    /// Whether a further attempt may follow, which resumes what the others sent.
     is_repeated: bool,
     /// How long the server's file was before the first byte of the attempts.
     replaced: Option<u64>,
@@ -117,7 +117,7 @@ pub(super) struct FileUpload<'a> {
 }
 
 /// Where an upload begins.
-struct Beginning {
+struct UploadStart {
     offset: u64,
     /// The server has all, under the name of the file.
     is_all: bool,
@@ -141,7 +141,7 @@ impl<'a> FileUpload<'a> {
     ) -> Result<FileReport, Error> {
         let done = self.send(client, watch);
         if done.as_ref().is_err_and(|error| error.kind() == ErrorKind::Integrity) {
-            // What the server has is wrong, and no beginning of anything.
+            // What the server has may be wrong: the next attempt starts at byte 0.
             self.options.resume = false;
             self.sent = 0;
         }
@@ -161,7 +161,7 @@ impl<'a> FileUpload<'a> {
         }
         let start = match is_file && (self.options.resume || self.is_repeated) {
             true => self.find_uploaded(client, &before)?,
-            false => Beginning { offset: 0, is_all: false },
+            false => UploadStart { offset: 0, is_all: false },
         };
         let mut resumed = start.offset;
         let mut report = None;
@@ -207,7 +207,11 @@ impl<'a> FileUpload<'a> {
     /// The caller says by [`FileOptions::resume`] that what is there is the beginning of the file.
     /// Otherwise it is if the attempts sent it: it is not longer than that, and not as long as what
     /// they were to replace, which stands until the upload is whole on many servers.
-    fn find_uploaded(&mut self, client: &mut Client, here: &Metadata) -> Result<Beginning, Error> {
+    fn find_uploaded(
+        &mut self,
+        client: &mut Client,
+        here: &Metadata,
+    ) -> Result<UploadStart, Error> {
         let found = Uploaded::ask(client, self.path, here)?;
         let there = match found {
             Uploaded::Beginning { length, .. } | Uploaded::Longer(length) => Some(length),
@@ -220,9 +224,9 @@ impl<'a> FileUpload<'a> {
                 // What has no name yet gets it by an upload of nothing more.
                 let has_all = length == here.len();
                 let is_all = has_all && (is_named || client.exists(self.path)?);
-                Beginning { offset: length, is_all }
+                UploadStart { offset: length, is_all }
             }
-            _ => Beginning { offset: 0, is_all: false },
+            _ => UploadStart { offset: 0, is_all: false },
         };
         if beginning.offset == 0 {
             self.replaced = there;
