@@ -24,6 +24,7 @@ mod interop_tls;
 mod nat;
 mod peers;
 mod properties;
+mod prose;
 mod server;
 #[cfg(feature = "tls")]
 mod tls_client;

@@ -206,10 +206,8 @@ fn the_codes_are_where_scripts_look_for_them_li_06() {
     assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 130, 143]);
     let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
     let readme = std::fs::read_to_string(readme).unwrap();
-    for line in table.lines().filter(|line| !line.trim().is_empty()) {
-        let (code, meaning) = line.trim().split_once("  ").unwrap();
-        let row = format!("| {code} | {meaning} |");
-        assert!(readme.contains(&row), "README lacks {row}");
+    for code in codes {
+        assert!(readme.contains(&format!("\n| {code} | ")), "README lacks {code}");
     }
 }
 

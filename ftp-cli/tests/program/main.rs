@@ -12,6 +12,8 @@ mod confinement;
 mod demo;
 mod descriptors;
 mod doctor;
+#[cfg(feature = "tls")]
+mod documents;
 mod exit_codes;
 mod faults;
 mod figures;
@@ -31,7 +33,6 @@ mod passwords;
 mod peer;
 mod privileges;
 mod put;
-mod readme;
 mod scale;
 mod serve;
 mod shells;

@@ -1,0 +1,147 @@
+//! The documents: every command and every configuration in them is run as it is printed there.
+//!
+//! [`blocks`] says which block is what. The blocks run on a machine of their own, which
+//! `machine/run` sets up; names such as `nas.example` are servers there. It needs `unshare`, and
+//! root for documents that make users. `machine/bin` has programs that stand in for what no test
+//! can run; [`STAND_INS`] says why.
+
+mod blocks;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ftp_tests::peer::{Peer, skipped};
+use ftp_tests::process::{run, run_with};
+use ftp_tests::root::TempRoot;
+
+use self::blocks::blocks;
+
+/// Programs that are not what they are on a reader's machine, and why.
+const STAND_INS: [(&str, &str); 9] = [
+    ("apt-get", "the machine of the tests cannot reach Debian"),
+    ("cargo", "a build takes minutes; CI runs these commands themselves"),
+    ("certbot", "the machine of the tests cannot reach Let's Encrypt"),
+    ("journalctl", "no systemd runs there"),
+    ("mail", "nothing is to be sent"),
+    ("podman", "images cannot be fetched; the entry point runs without a container"),
+    ("sudo", "the reader of the tests is root already"),
+    ("systemctl", "no systemd runs there: units are verified, and their commands started"),
+    ("ufw", "the firewall of the machine is none of the tests' business"),
+];
+
+/// What the source of the machine has: the files that commands of the documents name.
+const SOURCES: [&str; 5] = [
+    "Cargo.lock",
+    "Cargo.toml",
+    "dist/fail2ban/ftp-cli.conf",
+    "dist/server.toml",
+    "ftp-cli/Cargo.toml",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// What the machine of a document needs.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Needs {
+    /// The servers `nas.example` and `attic.example`.
+    Sites,
+    /// Root of this machine: the document makes users. It starts its own servers.
+    Root,
+}
+
+/// Runs the blocks of documents, one document after the other. Of `FILE#HEADING`, the blocks before
+/// that heading.
+#[track_caller]
+fn runs(documents: &[&str], needs: Needs) {
+    let (Some(unshare), Some(_), Some(_)) =
+        (Peer::find("unshare"), Peer::find("openssl"), Peer::find("jq"))
+    else {
+        return;
+    };
+    let here = TempRoot::new();
+    let mut plan = String::new();
+    for document in documents {
+        let (path, heading) = document.split_once('#').unwrap_or((document, "\0"));
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        let text = text.split(&format!("\n## {heading}\n")).next().unwrap();
+        for block in blocks(text).unwrap_or_else(|why| panic!("{path}: {why}")) {
+            let (word, target) = block.kind.plan();
+            let number = plan.lines().count();
+            plan.push_str(&format!("{number}\t{word}\t{path}:{}\t{target}\n", block.line));
+            here.write(number.to_string(), block.text.as_bytes());
+        }
+    }
+    here.write("plan", plan.as_bytes());
+    here.write("options", if needs == Needs::Sites { b"sites\n" } else { b"" });
+    for name in SOURCES {
+        here.write(format!("source/{name}"), &fs::read(root().join(name)).unwrap());
+    }
+    let own = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let ways = if needs == Needs::Root { &[""][..] } else { &["", "--map-root-user"] };
+    let command = |way: &str| {
+        let mut command = unshare.command();
+        command.args(own).args(Some(way).filter(|way| !way.is_empty())).arg("--");
+        command
+    };
+    let Some(way) = ways.iter().find(|way| run(command(way).arg("true")).code() == Some(0)) else {
+        skipped("it cannot have a machine of its own");
+        return;
+    };
+    let mut machine = command(way);
+    machine.arg("/bin/bash").arg(root().join("ftp-cli/tests/program/documents/machine/run"));
+    machine.arg(here.path()).arg(env!("CARGO_BIN_EXE_ftp-cli"));
+    let ran = run_with(&mut machine, &[], Duration::from_secs(120));
+    assert!(ran.code() == Some(0), "{ran:?}");
+    assert_eq!(ran.stdout, b"all blocks ran\n", "{ran:?}");
+}
+
+#[test]
+fn readme_does_what_it_says() {
+    runs(&["README.md"], Needs::Sites);
+}
+
+#[test]
+fn installation_does_what_it_says() {
+    runs(&["docs/install.md"], Needs::Root);
+}
+
+#[test]
+fn server_configurations_do_what_they_say() {
+    runs(&["docs/install.md#Firewall", "docs/server.md"], Needs::Root);
+}
+
+#[test]
+fn scripts_do_what_they_say() {
+    runs(&["docs/scripts.md"], Needs::Sites);
+}
+
+#[test]
+fn other_documents_do_what_they_say() {
+    let others = ["faq", "hooks", "log", "json", "protocols", "figures", "embedding"];
+    let others = others.map(|name| format!("docs/{name}.md"));
+    let mut others: Vec<&str> = others.iter().map(String::as_str).collect();
+    others.push("SECURITY.md");
+    runs(&others, Needs::Sites);
+}
+
+#[test]
+fn readme_has_the_two_commands() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for command in ["cargo run --release -- demo", "cargo test --workspace"] {
+        assert!(readme.lines().any(|line| line.starts_with(command)), "README lacks {command}");
+    }
+}
+
+#[test]
+fn stand_ins_have_reasons() {
+    let place = root().join("ftp-cli/tests/program/documents/machine/bin");
+    let found: BTreeSet<_> = fs::read_dir(place)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(found, STAND_INS.iter().map(|(name, _)| (*name).to_owned()).collect());
+}
