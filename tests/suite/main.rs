@@ -23,6 +23,7 @@ mod interop_lftp;
 mod interop_tls;
 mod nat;
 mod peers;
+mod pictures;
 mod properties;
 mod prose;
 mod server;
