@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use ftp_proto::Escaped;
+use ftp_proto::{Escaped, TimeVal};
 
 use crate::options::urls::{is_url, split_at_colon};
 
@@ -53,6 +53,16 @@ pub(crate) fn transferred(bytes: u64, time: Duration) -> String {
     let micros = time.as_micros().max(1);
     let rate = u64::try_from(u128::from(bytes) * 1_000_000 / micros).unwrap_or(u64::MAX);
     format!("{} in {:.2} s ({}/s)", size(bytes), time.as_secs_f64(), size(rate))
+}
+
+/// The current time in UTC, with milliseconds (RFC 3339 §5.6): `2024-02-29T13:45:59.120Z`.
+pub(crate) fn timestamp() -> String {
+    // A clock that is set to before the year 0 or after 9999 has no other form.
+    let unknown = TimeVal::new(0, 1, 1, 0, 0, 0).expect("the first day of year 0 exists");
+    let now = TimeVal::try_from(SystemTime::now()).unwrap_or(unknown);
+    let date = format!("{:04}-{:02}-{:02}", now.year(), now.month(), now.day());
+    let clock = format!("{:02}:{:02}:{:02}", now.hour(), now.minute(), now.second());
+    format!("{date}T{clock}.{:03}Z", now.nanosecond() / 1_000_000)
 }
 
 /// A path as people are shown it; of a URL that was given in place of one, without its password.

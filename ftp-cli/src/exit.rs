@@ -65,7 +65,7 @@ pub(crate) const TABLE: &[(Exit, &str)] = &[
     (Exit::Timeout, "timeout"),
     (
         Exit::Integrity,
-        "integrity: wrong size or hash, incomplete listing, or changed while resumed",
+        "integrity: wrong size or hash, incomplete listing, changed while resumed",
     ),
     (Exit::Partial, "partial: some of several items failed"),
     (Exit::Data, "no data connection, 425 included"),

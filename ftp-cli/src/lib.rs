@@ -40,6 +40,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
     stdio.messages.hide(&hidden);
     let done = options::parse(arguments).and_then(|(command, options)| {
         stdio.events = Events::from_options(&options, &stdio.shared_output, hidden);
+        if let Some(path) = options.value("log-file") {
+            stdio.messages.log_to(path)?;
+        }
         dispatch(command, &options, &mut stdio)
     });
     stdio.ending.heed();
@@ -65,6 +68,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
         }
         _ => exit,
     };
+    stdio.messages.log(&format!("exit status {}", exit.code()));
     stdio.messages.settle();
     if exit == Exit::BrokenPipe && stdio.is_process {
         console::signals::end_by_broken_pipe();

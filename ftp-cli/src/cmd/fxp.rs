@@ -138,9 +138,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result<(), Failure> {
     match &copied {
         Ok(report) => {
             tell(report, &stdio.events, &about);
-            if is_talkative(options, stdio) {
-                messages.say(format_args!("{source} -> {target}: {}", in_words(report)));
-            }
+            let is_shown = is_talkative(options, stdio);
+            messages.say_if(is_shown, format_args!("{source} -> {target}: {}", in_words(report)));
         }
         Err(failure) => stdio.events.failed(failure, about),
     }

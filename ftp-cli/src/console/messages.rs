@@ -1,8 +1,12 @@
 //! Standard error: messages, one line each, which the progress and the trace give way to.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::process;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -12,6 +16,7 @@ use indicatif::ProgressBar;
 
 use super::hidden::Hidden;
 use crate::display;
+use crate::exit::Failure;
 use crate::lock::lock;
 
 /// Standard error: messages, progress and the trace share it.
@@ -25,6 +30,15 @@ pub(crate) struct Messages {
     bar: Arc<Mutex<Option<ProgressBar>>>,
     /// What is never said.
     hidden: Arc<OnceLock<Hidden>>,
+    /// The file of `--log-file`.
+    log: Arc<OnceLock<Mutex<Log>>>,
+}
+
+/// A file of messages with timestamps.
+struct Log {
+    file: File,
+    /// A line could not be written, and standard error said so.
+    has_failed: bool,
 }
 
 /// How long the end of the program waits for what was said to be written.
@@ -35,12 +49,26 @@ impl Messages {
         let queue = Arc::default();
         let bar = Arc::default();
         let hidden = Arc::default();
-        Self { writer: Arc::new(Mutex::new(Box::new(writer))), is_terminal, queue, bar, hidden }
+        let log = Arc::default();
+        let writer: Box<dyn Write + Send> = Box::new(writer);
+        Self { writer: Arc::new(Mutex::new(writer)), is_terminal, queue, bar, hidden, log }
     }
 
     /// From now on these arguments are left out of what is said.
     pub(crate) fn hide(&self, hidden: &Hidden) {
         let _ = self.hidden.set(hidden.clone());
+    }
+
+    /// From now on messages are also appended to the file `path`, with timestamps.
+    ///
+    /// # Errors
+    ///
+    /// `Local` if the file cannot be opened or created.
+    pub(crate) fn log_to(&self, path: &OsStr) -> Result<(), Failure> {
+        let opened = File::options().append(true).create(true).open(path);
+        let file = opened.map_err(|error| Failure::local(Escaped(path.as_bytes()), &error))?;
+        let _ = self.log.set(Mutex::new(Log { file, has_failed: false }));
+        Ok(())
     }
 
     /// From now on this bar, if any, is wiped away before something is said, and drawn again.
@@ -75,7 +103,32 @@ impl Messages {
     /// One message, on one line, after the name of the program. Control characters are escaped
     /// whatever part of it came from a server.
     pub(crate) fn say(&self, message: impl fmt::Display) {
-        self.line(format_args!("ftp-cli: {message}"));
+        self.say_if(true, message);
+    }
+
+    /// As [`say`](Self::say); if `is_shown` is false, only the log file gets the message.
+    pub(crate) fn say_if(&self, is_shown: bool, message: impl fmt::Display) {
+        let message = message.to_string();
+        if is_shown {
+            self.line(format_args!("ftp-cli: {message}"));
+        }
+        self.log(&message);
+    }
+
+    /// Appends a message to the log file, if there is one.
+    pub(crate) fn log(&self, message: &str) {
+        let Some(log) = self.log.get() else { return };
+        let mut log = lock(log);
+        let message = self.plain(message);
+        let time = display::timestamp();
+        let line = format!("{time} ftp-cli[{}]: {}\n", process::id(), Printable(&message));
+        // One call for each line: other processes may append to the same file.
+        let written = log.file.write_all(line.as_bytes());
+        if let Err(error) = written
+            && !std::mem::replace(&mut log.has_failed, true)
+        {
+            self.line(format_args!("ftp-cli: --log-file: cannot write: {error}"));
+        }
     }
 
     /// One line, as it is but for control characters.

@@ -104,6 +104,7 @@ pub(crate) fn install(dialogue: Dialogue, messages: &Messages, level: LevelFilte
         Dialogue::Writer(writer) => Some(Mutex::new(writer)),
         _ => None,
     };
+    let logged = messages.clone();
     let _ = Builder::new()
         .filter_level(LevelFilter::Off)
         .filter_module("ftp_client", level)
@@ -118,7 +119,11 @@ pub(crate) fn install(dialogue: Dialogue, messages: &Messages, level: LevelFilte
                     let mut file = lock(file);
                     file.write_all(line.as_bytes())
                 }
-                _ => out.write_all(line.as_bytes()),
+                _ if record.target() == WIRE => out.write_all(line.as_bytes()),
+                _ => {
+                    logged.log(&record.args().to_string());
+                    out.write_all(line.as_bytes())
+                }
             }
         })
         .try_init();

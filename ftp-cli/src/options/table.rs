@@ -283,6 +283,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Output,   "v", "verbose",          No,                            VERBOSE,  "print more of what is done"),
     row(Output,   "",  "progress",         OneOf("WHEN", "auto|always|never"), CARRIERS, "show progress: auto (on a terminal), always or never (default: auto)"),
     row(Output,   "",  "json",             No,                            DIALOGUE, "write events as JSON lines to standard output"),
+    row(Output,   "",  "log-file",          Needed("FILE"),                DIALOGUE, "append messages and results with timestamps to FILE"),
     row(Output,   "",  "raw-names",        No,                            &[Ls, Stat, Quote, Batch], "write names unchanged to a terminal, control characters included"),
     row(Output,   "",  "trace",            WithEqualSign("FILE"),         DIALOGUE, "write the explained dialogue to FILE (default: standard error)"),
     row(Program,  "h", "help",             No,                            ALL,      "show help for a command"),

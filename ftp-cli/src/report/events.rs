@@ -10,6 +10,7 @@ use super::json::Object;
 use crate::console::hidden::Hidden;
 use crate::console::messages::Messages;
 use crate::console::output::Output;
+use crate::display;
 use crate::exit::{Exit, Failure};
 use crate::lock::lock;
 use crate::options::Options;
@@ -167,15 +168,20 @@ impl Stream {
         let written = match &mut self.output {
             None => return,
             Some(EventLines::Messages(messages)) => {
-                messages.write(object().into_line().as_bytes());
+                messages.write(line(object()).as_bytes());
                 return;
             }
-            Some(EventLines::Output(output)) => output.write_all(object().into_line().as_bytes()),
+            Some(EventLines::Output(output)) => output.write_all(line(object()).as_bytes()),
         };
         if let Err(error) = written {
             self.failed.get_or_insert(error);
         }
     }
+}
+
+/// The line of an event, which ends with the current time.
+fn line(object: Object) -> String {
+    object.text("time", &display::timestamp()).into_line()
 }
 
 impl Counts {
@@ -212,10 +218,12 @@ mod tests {
         let text = String::from_utf8(kept.bytes()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");
-        assert_eq!(lines[1], r#"{"v":1,"event":"done","skipped":true}"#);
-        let error =
-            r#"{"v":1,"event":"error","kind":"usage","exit":2,"message":"no","source":"x"}"#;
-        assert_eq!(lines[2], error);
+        // The time differs from run to run.
+        let timeless: Vec<&str> =
+            lines.iter().filter_map(|line| Some(line.split_once(r#","time":"2"#)?.0)).collect();
+        assert_eq!(timeless[1], r#"{"v":1,"event":"done","skipped":true"#);
+        let error = r#"{"v":1,"event":"error","kind":"usage","exit":2,"message":"no","source":"x""#;
+        assert_eq!(timeless[2], error);
         let summary = r#"{"v":1,"event":"summary","exit":12,"kind":"partial","done":1,"failed":1,"skipped":1,"not_tried":2,"bytes":7,"seconds":"#;
         assert!(lines[3].starts_with(summary), "{text}");
     }

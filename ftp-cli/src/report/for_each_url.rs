@@ -60,9 +60,7 @@ impl Reporter {
 
     /// Says that something was done to the object that a command is about.
     pub(crate) fn done(&self, what: &str, object: impl Display) {
-        if self.is_talkative {
-            self.messages.say(format_args!("{object}: {what}"));
-        }
+        self.messages.say_if(self.is_talkative, format_args!("{object}: {what}"));
     }
 }
 

@@ -72,9 +72,7 @@ impl<'a> Context<'a> {
 
     /// Says something that is not an error, and yet not what was expected.
     pub(crate) fn note(&self, message: impl Display) {
-        if !self.quiet {
-            self.messages.say(message);
-        }
+        self.messages.say_if(!self.quiet, message);
     }
 
     /// Tells people and programs of one file that was moved from `source` to `target`, as people
@@ -101,10 +99,8 @@ impl<'a> Context<'a> {
             object.text("verified", done.verified.as_str())
         };
         self.events.done(object, done.bytes);
-        if self.talkative {
-            let moved = display::transferred(done.bytes, done.time);
-            self.messages.say(format_args!("{source} -> {target}: {moved}"));
-        }
+        let moved = display::transferred(done.bytes, done.time);
+        self.messages.say_if(self.talkative, format_args!("{source} -> {target}: {moved}"));
     }
 }
 

@@ -24,6 +24,7 @@ mod hooks;
 mod interrupted;
 mod json;
 mod log;
+mod log_file;
 mod ls;
 mod mirror;
 mod mirror_field;

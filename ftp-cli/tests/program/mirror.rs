@@ -259,8 +259,8 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     let ran = mirror(&["--dry-run", "--json"], &server.url("tree"), shown(&here.join("none")));
     ran.exited(0);
     let text = String::from_utf8(ran.stdout).unwrap();
-    let entry = r#"{"v":1,"event":"entry","name":"a.txt","action":"copy","why":"new","size":3}"#;
-    assert!(text.lines().any(|line| line == entry), "{text}");
+    let entry = r#"{"v":1,"event":"entry","name":"a.txt","action":"copy","why":"new","size":3,"#;
+    assert!(text.lines().any(|line| line.starts_with(entry)), "{text}");
     assert!(!here.join("none").exists());
     // To a server, too.
     let ran = mirror(&["--dry-run"], shown(&target), &server.url("none"));

@@ -50,9 +50,7 @@ impl Telling<'_> {
             },
             bytes,
         );
-        if self.each {
-            self.messages.say(format_args!("{}: {what}", shown(path)));
-        }
+        self.messages.say_if(self.each, format_args!("{}: {what}", shown(path)));
     }
 }
 

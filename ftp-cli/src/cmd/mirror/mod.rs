@@ -470,14 +470,16 @@ impl<'a> Mirror<'a> {
         for copier in copiers {
             copier.quit(result.as_ref().err().filter(|failure| failure.fatal));
         }
-        if self.is_talkative {
-            let Totals { copied, bytes, made, removed } = done;
-            stdio.messages.say(format_args!(
-                "{copied} files copied, {}; {made} directories made, {removed} objects deleted, {} files the same",
-                display::transferred(bytes, started.elapsed()),
+        let Totals { copied, bytes, made, removed } = done;
+        let moved = display::transferred(bytes, started.elapsed());
+        stdio.messages.say_if(
+            self.is_talkative,
+            format_args!(
+                "{copied} files copied, {moved}; {made} directories made, {removed} objects deleted, \
+                 {} files the same",
                 plan.same,
-            ));
-        }
+            ),
+        );
         result
     }
 }
