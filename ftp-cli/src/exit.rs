@@ -63,10 +63,7 @@ pub(crate) const TABLE: &[(Exit, &str)] = &[
     (Exit::Refused, "refused by the server: 5xx reply"),
     (Exit::Temporary, "temporary failure: 4xx reply"),
     (Exit::Timeout, "timeout"),
-    (
-        Exit::Integrity,
-        "integrity: wrong size or hash, incomplete listing, changed while resumed",
-    ),
+    (Exit::Integrity, "integrity: wrong size or hash, incomplete listing, changed while resumed"),
     (Exit::Partial, "partial: some of several items failed"),
     (Exit::Data, "no data connection, 425 included"),
     (Exit::Unsupported, "unsupported by the server or by this build"),

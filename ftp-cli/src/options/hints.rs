@@ -1,37 +1,35 @@
 //! Messages for wrong options, each with what to type instead.
 
+use getopts::Fail;
+
 use super::{Command, Row, TABLE, Value, foreign, values};
 use crate::exit::Failure;
 
-/// Explains what the parser rejected, and what to type instead. `command` is `None` before the
-/// command.
-pub(super) fn explain(error: &lexopt::Error, command: Option<Command>) -> Failure {
-    Failure::usage(match error {
-        lexopt::Error::UnexpectedOption(option) if option.contains('\u{fffd}') => {
-            format!("\"{option}\" is no option; for a file of that name put -- before it")
-        }
-        lexopt::Error::UnexpectedOption(option) => {
+/// Explains what getopts rejected, and what to type instead. `command` is `None` before the command.
+pub(super) fn explain(fail: &Fail, command: Option<Command>) -> Failure {
+    Failure::usage(match fail {
+        Fail::UnrecognizedOption(name) => {
             let object = command.map_or(String::new(), |command| format!("{}: ", command.name()));
-            format!("{object}unknown option {option}; {}", hint(bare(option), command))
+            format!("{object}unknown option {}; {}", dashed(name), hint(name, command))
         }
-        lexopt::Error::MissingValue { option } => {
-            let option = option.as_deref().unwrap_or_default();
-            let row = TABLE.iter().find(|row| row.is_called(bare(option)));
+        Fail::ArgumentMissing(name) => {
+            let row = TABLE.iter().find(|row| row.is_called(name));
             let value = match row.map(|row| row.value) {
                 Some(Value::OneOf(_, words)) => words.replace('|', ", "),
                 Some(Value::Needed(name)) => name.to_owned(),
                 _ => "VALUE".to_owned(),
             };
-            format!("{option} needs a value: {value}")
+            format!("{} needs a value: {value}", dashed(name))
         }
-        lexopt::Error::UnexpectedValue { option, .. } => format!("{option} takes no value"),
-        other => other.to_string(),
+        Fail::UnexpectedArgument(name) => format!("{} takes no value", dashed(name)),
+        Fail::OptionMissing(name) | Fail::OptionDuplicated(name) => dashed(name),
     })
 }
 
-/// The name without its dashes.
-fn bare(option: &str) -> &str {
-    option.trim_start_matches('-')
+/// An option as it is typed.
+fn dashed(name: &str) -> String {
+    let dashes = if name.chars().count() == 1 { "-" } else { "--" };
+    format!("{dashes}{name}")
 }
 
 /// What to do about an unknown option.

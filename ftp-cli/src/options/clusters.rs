@@ -1,0 +1,81 @@
+//! Takes clusters of short options apart, `-vq` to `-v -q`. getopts does not tell in which order
+//! they come in one argument, and of several that exclude each other the last counts.
+
+use getopts::ParsingStyle;
+
+use super::{Row, Value};
+
+/// The arguments with one short option in each; a value stays with its option.
+pub(super) fn spread(texts: &[String], rows: &[&Row], style: ParsingStyle) -> Vec<String> {
+    let stops_at_operand = matches!(style, ParsingStyle::StopAtFirstFree);
+    let mut spread = Vec::with_capacity(texts.len());
+    let mut texts = texts.iter();
+    while let Some(text) = texts.next() {
+        let is_operand = !text.starts_with('-') || text == "-";
+        let takes_next = match text.strip_prefix('-') {
+            Some(cluster) if !is_operand && !cluster.starts_with('-') => {
+                take_apart(cluster, rows, &mut spread)
+            }
+            _ => {
+                spread.push(text.clone());
+                if text == "--" || is_operand && stops_at_operand {
+                    break;
+                }
+                let is_this = |row: &&&Row| text.strip_prefix("--") == Some(row.long);
+                rows.iter().find(is_this).is_some_and(|row| row.value.is_needed())
+            }
+        };
+        if takes_next {
+            spread.extend(texts.next().cloned());
+        }
+    }
+    spread.extend(texts.cloned());
+    spread
+}
+
+/// Takes `vq` to `-v`, `-q`, and returns whether the next argument is the value of the last. The
+/// rest of an option that takes a value is its value; getopts refuses the rest of an unknown one.
+fn take_apart(cluster: &str, rows: &[&Row], spread: &mut Vec<String>) -> bool {
+    let mut rest = cluster.chars();
+    loop {
+        let option = rest.as_str();
+        let Some(name) = rest.next() else { return false };
+        let row = rows.iter().find(|row| row.short == Some(name));
+        if row.is_some_and(|row| row.value == Value::No) {
+            spread.push(format!("-{name}"));
+        } else {
+            spread.push(format!("-{option}"));
+            return rest.as_str().is_empty() && row.is_some_and(|row| row.value.is_needed());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Command;
+
+    #[test]
+    fn each_option_stands_alone_and_values_are_left_as_they_are() {
+        let rows: Vec<&Row> = Command::Get.rows().collect();
+        for (line, want) in [
+            ("-vq a -qv", "-v -q a -q -v"),
+            ("-abu -vq -vq", "-a -b -u -vq -v -q"),
+            ("-vu-q a", "-v -u-q a"),
+            ("--user -vq -vq", "--user -vq -v -q"),
+            ("--user=x -vq", "--user=x -v -q"),
+            ("--trace -vq - -ab", "--trace -v -q - -a -b"),
+            ("-vZq", "-v -Zq"),
+            ("-vq -- -vq", "-v -q -- -vq"),
+            ("-u", "-u"),
+            ("-v\u{e9}q", "-v -\u{e9}q"),
+        ] {
+            let texts: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let spread = spread(&texts, &rows, ParsingStyle::FloatingFrees).join(" ");
+            assert_eq!(spread, want, "{line}");
+        }
+        let texts = ["-vq", "get", "-vq"].map(str::to_owned);
+        let before = spread(&texts, &rows, ParsingStyle::StopAtFirstFree);
+        assert_eq!(before.join(" "), "-v -q get -vq");
+    }
+}

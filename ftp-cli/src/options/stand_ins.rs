@@ -1,0 +1,65 @@
+//! Arguments that are not UTF-8: getopts refuses all if there is one, so it gets stand-ins.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use crate::exit::Failure;
+
+/// Arguments as text. NUL is in no argument of a process, so a stand-in begins with it; its
+/// number follows.
+pub(super) struct StandIns {
+    pub(super) texts: Vec<String>,
+    originals: Vec<OsString>,
+}
+
+impl StandIns {
+    /// Puts a stand-in where one is needed.
+    ///
+    /// # Errors
+    ///
+    /// Usage: an option's name is not UTF-8.
+    pub(super) fn new(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Failure> {
+        let mut this = Self { texts: Vec::new(), originals: Vec::new() };
+        let mut only_operands = false;
+        for argument in arguments {
+            let text = match argument.into_string() {
+                Ok(text) => text,
+                Err(argument) => this.stand_in(argument, only_operands)?,
+            };
+            only_operands |= text == "--";
+            this.texts.push(text);
+        }
+        Ok(this)
+    }
+
+    fn stand_in(&mut self, argument: OsString, only_operands: bool) -> Result<String, Failure> {
+        let bytes = argument.as_bytes();
+        let (prefix, original) = if only_operands || !bytes.starts_with(b"-") {
+            (String::new(), argument)
+        } else {
+            // `--name=value`: the value may be anything.
+            let at = bytes.iter().position(|byte| *byte == b'=').map_or(0, |at| at + 1);
+            let (name, value) = bytes.split_at_checked(at).unwrap_or((b"", bytes));
+            match std::str::from_utf8(name) {
+                Ok(name) if name.starts_with("--") => {
+                    (name.to_owned(), OsString::from_vec(value.to_vec()))
+                }
+                _ => {
+                    let shown = argument.to_string_lossy();
+                    return Err(Failure::usage(format!(
+                        "\"{shown}\" is no option; for a file of that name put -- before it"
+                    )));
+                }
+            }
+        };
+        self.originals.push(original);
+        Ok(format!("{prefix}\0{}", self.originals.len() - 1))
+    }
+
+    /// The argument, or part of one, that `text` stands for.
+    pub(super) fn restore(&self, text: &str) -> OsString {
+        let number = text.strip_prefix('\0').and_then(|number| number.parse::<usize>().ok());
+        let original = number.and_then(|number| self.originals.get(number));
+        original.cloned().unwrap_or_else(|| text.into())
+    }
+}
