@@ -50,17 +50,9 @@ pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<(Option<Command>, Options), Failure> {
     let arguments = StandIns::new(arguments)?;
-    let before = match arguments.texts.first() {
-        // Most runs begin with the command.
-        Some(first) if !first.starts_with('-') => {
-            Stage { given: Vec::new(), free: arguments.texts.clone() }
-        }
-        _ => {
-            let global: Vec<&Row> = global_rows().collect();
-            read(&arguments.texts, &global, ParsingStyle::StopAtFirstFree, &arguments)
-                .map_err(|fail| explain(&fail, None))?
-        }
-    };
+    let global: Vec<&Row> = global_rows().collect();
+    let before = read(&arguments.texts, &global, ParsingStyle::StopAtFirstFree, &arguments)
+        .map_err(|fail| explain(&fail, None))?;
     let Some((name, rest)) = before.free.split_first() else {
         return Ok((None, Options { given: before.given, operands: Vec::new() }));
     };
@@ -92,6 +84,15 @@ fn read(
     style: ParsingStyle,
     stand_ins: &StandIns,
 ) -> Result<Stage, Fail> {
+    let is_option = |text: &String| text.starts_with('-');
+    let has_options = match style {
+        ParsingStyle::StopAtFirstFree => texts.first().is_some_and(is_option),
+        ParsingStyle::FloatingFrees => texts.iter().any(is_option),
+    };
+    // Only then is it worth to register all options with getopts.
+    if !has_options {
+        return Ok(Stage { given: Vec::new(), free: texts.to_vec() });
+    }
     let mut parser = getopts::Options::new();
     parser.parsing_style(style);
     for row in rows {
