@@ -162,7 +162,7 @@ impl Secured {
 
     /// Whether the client may log in as `user`, by its certificate.
     pub(crate) fn may_be(&self, user: &[u8]) -> bool {
-        let is_named = |der: &[u8]| Certificate::parse(der).is_some_and(|shown| shown.names(user));
+        let is_named = |der: &[u8]| Certificate::parse(der).is_ok_and(|shown| shown.names(user));
         !self.acceptor.settings.0.cert_user || self.user.as_deref().is_some_and(is_named)
     }
 

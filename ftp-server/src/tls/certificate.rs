@@ -1,136 +1,163 @@
-//! What is to be known of a certificate before it is used: how long it is valid, and whose it is
-//! (RFC 5280 §4.1). Everything else is for those who verify it.
+//! What is known of a certificate before it is used: how long it is valid, and whose it is
+//! (RFC 5280 §4.1). rustls verifies everything else.
 
-/// The parts of a certificate that are looked at.
-pub(super) struct Certificate<'a> {
-    /// `notBefore` and `notAfter` as `YYYYMMDDHHMMSSZ`, which compare as they follow each other.
-    pub(super) not_before: String,
-    pub(super) not_after: String,
-    subject: &'a [u8],
-    extensions: &'a [u8],
+use ftp_proto::TimeVal;
+use x509_cert::TbsCertificate;
+use x509_cert::der::oid::db::rfc4519::COMMON_NAME;
+use x509_cert::der::{self, Decode, Tag, Tagged};
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::time::Time;
+
+pub(super) struct Certificate {
+    pub(super) not_before: TimeVal,
+    pub(super) not_after: TimeVal,
+    fields: TbsCertificate,
 }
 
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-const OCTET_STRING: u8 = 0x04;
-const BOOLEAN: u8 = 0x01;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-/// `rfc822Name` in a `GeneralName`.
-const MAIL: u8 = 0x81;
-/// Version, and extensions, of a `TBSCertificate`.
-const VERSION: u8 = 0xa0;
-const EXTENSIONS: u8 = 0xa3;
-/// id-at-commonName, 2.5.4.3.
-const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
-/// id-ce-subjectAltName, 2.5.29.17.
-const ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1d, 0x11];
-
-impl<'a> Certificate<'a> {
-    /// Reads one in DER. `None` for what is none.
-    pub(super) fn parse(der: &'a [u8]) -> Option<Self> {
-        let mut tbs = Der(Der(Der(der).expect(SEQUENCE)?).expect(SEQUENCE)?);
-        tbs.optional(VERSION);
-        // serialNumber, signature, issuer.
-        for _ in 0..3 {
-            tbs.next()?;
-        }
-        let mut validity = Der(tbs.expect(SEQUENCE)?);
-        let (not_before, not_after) = (time(validity.next()?)?, time(validity.next()?)?);
-        let subject = tbs.expect(SEQUENCE)?;
-        // subjectPublicKeyInfo; then unique identifiers, which nobody has, and extensions.
-        tbs.next()?;
-        let mut extensions: &[u8] = &[];
-        while let Some((tag, content)) = tbs.next() {
-            if tag == EXTENSIONS {
-                extensions = Der(content).expect(SEQUENCE)?;
-            }
-        }
-        Some(Self { not_before, not_after, subject, extensions })
+impl Certificate {
+    /// Reads a certificate in DER, with nothing after it.
+    pub(super) fn parse(der: &[u8]) -> der::Result<Self> {
+        let certificate = x509_cert::Certificate::from_der(der)?;
+        let fields = certificate.tbs_certificate().clone();
+        let not_before = time_val(fields.validity().not_before);
+        let not_after = time_val(fields.validity().not_after);
+        Ok(Self { not_before, not_after, fields })
     }
 
     /// Whether it may be a certificate of the user of this name: its common name, or one of its mail
     /// addresses, is the name, byte for byte.
     pub(super) fn names(&self, user: &[u8]) -> bool {
-        self.common_names().any(|name| name == user) || self.has_mail(user)
+        self.has_common_name(user) || self.has_mail(user)
     }
 
-    fn common_names(&self) -> impl Iterator<Item = &'a [u8]> {
-        let mut sets = Der(self.subject);
-        std::iter::from_fn(move || sets.next()).filter_map(|(tag, set)| {
-            let mut pair = Der(Der(set).expect(SEQUENCE).filter(|_| tag == SET)?);
-            let is_name = pair.expect(OBJECT_IDENTIFIER)? == COMMON_NAME;
-            // Whatever kind of string: those that are not written byte by byte equal no name.
-            pair.next().filter(|_| is_name).map(|(_, name)| name)
+    fn has_common_name(&self, user: &[u8]) -> bool {
+        let common_names = self.fields.subject().iter().filter(|part| part.oid == COMMON_NAME);
+        common_names.map(|name| &name.value).any(|name| {
+            // The other kinds of strings are not written byte by byte.
+            let kinds = [Tag::Utf8String, Tag::PrintableString, Tag::Ia5String, Tag::TeletexString];
+            kinds.contains(&name.tag()) && name.value() == user
         })
     }
 
+    /// A certificate whose alternative names cannot be read, or are there twice, has no mail address.
     fn has_mail(&self, user: &[u8]) -> bool {
-        let mut extensions = Der(self.extensions);
-        while let Some((_, content)) = extensions.next() {
-            let mut extension = Der(content);
-            if extension.expect(OBJECT_IDENTIFIER) != Some(ALTERNATIVE_NAME) {
-                continue;
-            }
-            extension.optional(BOOLEAN);
-            let names =
-                extension.expect(OCTET_STRING).and_then(|value| Der(value).expect(SEQUENCE));
-            let mut names = Der(names.unwrap_or_default());
-            while let Some((tag, name)) = names.next() {
-                if tag == MAIL && name == user {
-                    return true;
-                }
-            }
-        }
-        false
-    }
-}
-
-/// `UTCTime` and `GeneralizedTime` as RFC 5280 §4.1.2.5 has them, as `YYYYMMDDHHMMSSZ`.
-fn time((tag, content): (u8, &[u8])) -> Option<String> {
-    let text = std::str::from_utf8(content).ok()?;
-    let century = match tag {
-        GENERALIZED_TIME => "",
-        UTC_TIME if text >= "50" => "19",
-        UTC_TIME => "20",
-        _ => return None,
-    };
-    let whole = format!("{century}{text}");
-    let digits = whole.strip_suffix('Z')?;
-    let is_time = digits.len() == 14 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    is_time.then_some(whole)
-}
-
-/// Elements of DER, one behind the other.
-struct Der<'a>(&'a [u8]);
-
-impl<'a> Der<'a> {
-    /// The next element: its tag and its content. `None` at the end and for what is none.
-    fn next(&mut self) -> Option<(u8, &'a [u8])> {
-        let (&[tag, first], rest) = self.0.split_first_chunk()?;
-        let (length, rest) = match first {
-            0..=0x7f => (usize::from(first), rest),
-            0x81..=0x84 => {
-                let (length, rest) = rest.split_at_checked(usize::from(first - 0x80))?;
-                let length = length.iter().fold(0, |sum, &byte| (sum << 8) | u64::from(byte));
-                (usize::try_from(length).ok()?, rest)
-            }
-            _ => return None,
+        let Ok(Some((_, names))) = self.fields.get_extension::<SubjectAltName>() else {
+            return false;
         };
-        let (content, rest) = rest.split_at_checked(length)?;
-        self.0 = rest;
-        Some((tag, content))
+        names
+            .0
+            .iter()
+            .any(|name| matches!(name, GeneralName::Rfc822Name(mail) if mail.as_bytes() == user))
+    }
+}
+
+fn time_val(time: Time) -> TimeVal {
+    let seconds = i64::try_from(time.to_unix_duration().as_secs()).ok();
+    seconds.and_then(TimeVal::from_unix_seconds).expect("x509-cert reads years until 9999 only")
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        CertificateParams, CustomExtension, DnType, DnValue, KeyPair, SanType, date_time_ymd,
+        string::BmpString,
+    };
+
+    use super::*;
+
+    fn issue(set: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        set(&mut params);
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
     }
 
-    fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
-        self.next().filter(|(found, _)| *found == tag).map(|(_, content)| content)
+    fn with_common_name(name: impl Into<DnValue>) -> Vec<u8> {
+        issue(|params| params.distinguished_name.push(DnType::CommonName, name))
     }
 
-    /// Passes over an element if it is the next one.
-    fn optional(&mut self, tag: u8) {
-        if self.0.first() == Some(&tag) {
-            self.next();
+    #[test]
+    fn a_user_is_named_by_common_name_or_mail_address_byte_for_byte() {
+        let mail = |mail: &str| SanType::Rfc822Name(mail.try_into().unwrap());
+        // A Microsoft certificate has a name of its own beside the mail address.
+        let other = SanType::OtherName((vec![1, 3, 6, 1, 4, 1, 311, 20, 2, 3], "u@x".into()));
+        let mails = issue(|params| {
+            let dns = SanType::DnsName("host.example.org".try_into().unwrap());
+            params.subject_alt_names = vec![other, dns, mail("a@example.org"), mail("b@x")];
+        });
+        let organization =
+            issue(|params| params.distinguished_name.push(DnType::OrganizationName, "anna"));
+        // The bytes of `ab` as one character of two bytes.
+        let wide = with_common_name(DnValue::BmpString(BmpString::try_from("\u{6162}").unwrap()));
+        for (der, user, want) in [
+            (&with_common_name("anna"), "anna", true),
+            (&with_common_name("anna"), "Anna", false),
+            (&with_common_name("anna"), "ann", false),
+            (&with_common_name("anna"), "", false),
+            (&with_common_name("jörg"), "jörg", true),
+            (&mails, "a@example.org", true),
+            (&mails, "b@x", true),
+            (&mails, "host.example.org", false),
+            (&mails, "u@x", false),
+            (&organization, "anna", false),
+            (&wide, "ab", false),
+        ] {
+            assert_eq!(Certificate::parse(der).unwrap().names(user.as_bytes()), want, "{user}");
+        }
+    }
+
+    #[test]
+    fn alternative_names_that_cannot_be_read_name_nobody() {
+        let names = |names: &[u8]| {
+            issue(|params| {
+                let extension = CustomExtension::from_oid_content(&[2, 5, 29, 17], names.to_vec());
+                params.custom_extensions.push(extension);
+            })
+        };
+        for (content, want) in [
+            (&b"\x30\x03\x81\x01u"[..], true),
+            // The end is missing, there is more after it, the list is none, the byte is not ASCII.
+            (b"\x30\x04\x81\x01u", false),
+            (b"\x30\x03\x81\x01u\x05\x00", false),
+            (b"\x81\x01u", false),
+            (b"\x30\x06\x81\x01u\x81\x01\xff", false),
+        ] {
+            let certificate = Certificate::parse(&names(content)).unwrap();
+            assert_eq!(certificate.names(b"u"), want, "{content:02x?}");
+        }
+        let twice = issue(|params| {
+            let content = b"\x30\x03\x81\x01u".to_vec();
+            let extension = CustomExtension::from_oid_content(&[2, 5, 29, 17], content);
+            params.custom_extensions = vec![extension.clone(), extension];
+        });
+        assert!(!Certificate::parse(&twice).unwrap().names(b"u"));
+    }
+
+    #[test]
+    fn validity_is_read_from_both_kinds_of_times() {
+        let der = issue(|params| {
+            params.not_before = date_time_ymd(1970, 1, 1);
+            params.not_after = date_time_ymd(9999, 12, 31);
+        });
+        let certificate = Certificate::parse(&der).unwrap();
+        assert_eq!(certificate.not_before.to_string(), "19700101000000");
+        assert_eq!(certificate.not_after.to_string(), "99991231000000");
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_refused_and_nothing_panics() {
+        let whole = with_common_name("anna");
+        for end in 0..whole.len() {
+            assert!(Certificate::parse(&whole[..end]).is_err(), "{end} bytes");
+        }
+        assert!(Certificate::parse(&[&whole[..], b"\0"].concat()).is_err());
+        for at in 0..whole.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut odd = whole.clone();
+                odd[at] ^= flip;
+                let _ = Certificate::parse(&odd).map(|odd| odd.names(b"anna"));
+            }
         }
     }
 }

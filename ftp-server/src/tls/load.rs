@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use ftp_proto::TimeVal;
 use rustix::fs::{OFlags, fcntl_setfl};
@@ -101,17 +101,18 @@ pub(super) fn pair(
 ) -> Result<CertifiedKey, TlsError> {
     let chain = certificate.certificates()?;
     let secret = key.key()?;
-    let leaf = chain.first().and_then(|leaf| Certificate::parse(leaf));
-    let Some(leaf) = leaf else {
-        return Err(unusable(&certificate.name, &"it is no X.509 certificate"));
-    };
-    let now = now();
+    let leaf = chain.first().expect("there is one, or it would have been an error");
+    let leaf = Certificate::parse(leaf).map_err(|error| {
+        unusable(&certificate.name, &format_args!("it is no X.509 certificate: {error}"))
+    })?;
+    let now = TimeVal::try_from(SystemTime::now())
+        .map_err(|_| unusable(&certificate.name, &"the clock of this machine is wrong"))?;
     let file = certificate.name.clone();
     if leaf.not_after < now {
-        return Err(TlsError::Expired { file, end: leaf.not_after });
+        return Err(TlsError::Expired { file, end: format!("{}Z", leaf.not_after) });
     }
     if leaf.not_before > now {
-        return Err(TlsError::NotYetValid { file, start: leaf.not_before });
+        return Err(TlsError::NotYetValid { file, start: format!("{}Z", leaf.not_before) });
     }
     let secret = provider
         .key_provider
@@ -140,11 +141,4 @@ pub(super) fn roots(pem: &Pem) -> Result<Arc<RootCertStore>, TlsError> {
 
 pub(super) fn unusable(file: &str, reason: &dyn std::fmt::Display) -> TlsError {
     TlsError::Unusable { file: file.to_owned(), reason: reason.to_string() }
-}
-
-/// The time as certificates write it.
-fn now() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let time = i64::try_from(seconds).ok().and_then(TimeVal::from_unix_seconds);
-    time.map_or_else(String::new, |time| format!("{time}Z"))
 }

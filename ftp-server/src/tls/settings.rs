@@ -222,8 +222,7 @@ impl Tls {
     /// Until when the certificate is valid, in UTC. `None` for [`from_config`](Self::from_config).
     #[must_use]
     pub fn not_after(&self) -> Option<TimeVal> {
-        let leaf = Certificate::parse(self.certificate()?)?;
-        TimeVal::parse(leaf.not_after.trim_end_matches('Z').as_bytes()).ok()
+        Some(Certificate::parse(self.certificate()?).ok()?.not_after)
     }
 
     /// Whether clients that go to this host name or address take the certificate for its own

@@ -1,124 +1,89 @@
-//! As much of a certificate as its dates and its issuer (RFC 5280 §4.1): who signed it, and until
-//! when. Whether it is to be believed is not decided here.
+//! The dates and the issuer of a certificate (RFC 5280 §4.1): who signed it, and until when it is
+//! valid. Whether it is to be trusted is not decided here.
 
 use ftp_proto::TimeVal;
 
-const INTEGER: u8 = 0x02;
-const SEQUENCE: u8 = 0x30;
-const VERSION: u8 = 0xa0;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-
-/// What of a certificate is looked at.
+/// What doctor looks at in a certificate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Certificate {
     /// Whether it names itself as its issuer.
-    pub(super) vouches_for_itself: bool,
+    pub(super) is_self_signed: bool,
     pub(super) not_before: TimeVal,
     pub(super) not_after: TimeVal,
 }
 
 impl Certificate {
-    /// Reads one from DER; `None` for what is none.
+    /// Reads a certificate in DER; `None` for what is not one.
+    #[cfg(feature = "tls")]
     pub(super) fn read(der: &[u8]) -> Option<Self> {
-        let (whole, _) = element(der, SEQUENCE)?;
-        let (mut fields, _) = element(whole, SEQUENCE)?;
-        if let Some((_, rest)) = element(fields, VERSION) {
-            fields = rest;
-        }
-        let (_, fields) = element(fields, INTEGER)?;
-        let (_, fields) = element(fields, SEQUENCE)?;
-        let (issuer, fields) = element(fields, SEQUENCE)?;
-        let (validity, fields) = element(fields, SEQUENCE)?;
-        let (subject, _) = element(fields, SEQUENCE)?;
-        let (not_before, validity) = time(validity)?;
-        let (not_after, _) = time(validity)?;
-        Some(Self { vouches_for_itself: issuer == subject, not_before, not_after })
+        use x509_cert::der::Decode;
+        let certificate = x509_cert::Certificate::from_der(der).ok()?;
+        let fields = certificate.tbs_certificate();
+        Some(Self {
+            is_self_signed: fields.issuer() == fields.subject(),
+            not_before: time_val(fields.validity().not_before)?,
+            not_after: time_val(fields.validity().not_after)?,
+        })
+    }
+
+    /// Without TLS no server shows a certificate.
+    #[cfg(not(feature = "tls"))]
+    pub(super) const fn read(_der: &[u8]) -> Option<Self> {
+        None
     }
 }
 
-/// The content of the first element of `der`, which must have this tag, and what follows it.
-fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (found, rest) = der.split_first()?;
-    let (first, rest) = rest.split_first()?;
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(*first), rest),
-        0x81..=0x84 => {
-            let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
-        }
-        _ => return None,
-    };
-    if *found != tag {
-        return None;
-    }
-    rest.split_at_checked(length)
-}
-
-/// A time of either form, in UTC (RFC 5280 §4.1.2.5).
-fn time(der: &[u8]) -> Option<(TimeVal, &[u8])> {
-    let (text, rest) = match element(der, UTC_TIME) {
-        Some((text, rest)) => {
-            // Two digits of the year, of the century from 1950 on.
-            let century: &[u8] = if text.first()? < &b'5' { b"20" } else { b"19" };
-            ([century, text].concat(), rest)
-        }
-        None => {
-            let (text, rest) = element(der, GENERALIZED_TIME)?;
-            (text.to_vec(), rest)
-        }
-    };
-    Some((TimeVal::parse(text.strip_suffix(b"Z")?).ok()?, rest))
+#[cfg(feature = "tls")]
+fn time_val(time: x509_cert::time::Time) -> Option<TimeVal> {
+    let seconds = time.to_unix_duration().as_secs();
+    TimeVal::from_unix_seconds(i64::try_from(seconds).ok()?)
 }
 
 #[cfg(test)]
+#[cfg(feature = "tls")]
 mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
     use super::*;
 
-    fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
-        let content = parts.concat();
-        let length = u8::try_from(content.len()).unwrap();
-        let head = if length < 0x80 { vec![tag, length] } else { vec![tag, 0x81, length] };
-        [head, content].concat()
-    }
-
-    fn certificate(issuer: &[u8], subject: &[u8], times: [(u8, &[u8]); 2]) -> Vec<u8> {
-        let [before, after] = times.map(|(tag, text)| der(tag, &[text]));
-        let name = |name| der(SEQUENCE, &[name]);
-        let fields = der(
-            SEQUENCE,
-            &[
-                &der(VERSION, &[&[2, 1, 2]]),
-                &der(INTEGER, &[&[7; 16]]),
-                &der(SEQUENCE, &[b"algorithm"]),
-                &name(issuer),
-                &der(SEQUENCE, &[&before, &after]),
-                &name(subject),
-                &der(SEQUENCE, &[b"key"]),
-            ],
-        );
-        der(SEQUENCE, &[&fields, &der(SEQUENCE, &[b"algorithm"])])
+    /// A certificate with these dates, and one that it signs.
+    fn pair(years: [i32; 2]) -> [Vec<u8>; 2] {
+        let params = |name: &str| {
+            let mut params = CertificateParams::default();
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.not_before = rcgen::date_time_ymd(years[0], 1, 1);
+            params.not_after = rcgen::date_time_ymd(years[1], 12, 31);
+            params
+        };
+        let mut authority = params("authority");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let root = authority.self_signed(&key).unwrap();
+        let issuer = Issuer::new(authority, key);
+        let leaf = params("server").signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+        [root.der().to_vec(), leaf.der().to_vec()]
     }
 
     #[test]
     fn dates_and_issuer_are_read_and_nothing_else_is_taken_for_them() {
-        let times = [(UTC_TIME, &b"500101000000Z"[..]), (GENERALIZED_TIME, b"20501231235959Z")];
-        let whole = certificate(b"authority", b"server", times);
-        let read = Certificate::read(&whole).unwrap();
-        assert!(!read.vouches_for_itself);
-        assert_eq!(read.not_before.to_string(), "19500101000000");
-        assert_eq!(read.not_after.to_string(), "20501231235959");
-        assert!(Certificate::read(&certificate(b"a", b"a", times)).unwrap().vouches_for_itself);
-        for end in 0..whole.len() - 12 {
-            let _ = Certificate::read(&whole[..end]);
+        // The second date is past those that two digits of a year can say.
+        let [root, leaf] = pair([1970, 2050]);
+        let read = Certificate::read(&leaf).unwrap();
+        assert!(!read.is_self_signed);
+        assert_eq!(read.not_before.to_string(), "19700101000000");
+        assert_eq!(read.not_after.to_string(), "20501231000000");
+        assert!(Certificate::read(&root).unwrap().is_self_signed);
+        for end in 0..leaf.len() {
+            assert_eq!(Certificate::read(&leaf[..end]), None, "{end} bytes");
         }
-        for at in 0..whole.len() {
-            let mut odd = whole.clone();
+        for at in 0..leaf.len() {
+            let mut odd = leaf.clone();
             odd[at] ^= 0xff;
             let _ = Certificate::read(&odd);
         }
-        let none = [(UTC_TIME, &b"someday"[..]), (UTC_TIME, b"260101000000Z")];
-        assert_eq!(Certificate::read(&certificate(b"a", b"b", none)), None);
-        assert_eq!(Certificate::read(b""), None);
+        let date = leaf.windows(13).position(|window| window == b"700101000000Z").unwrap();
+        let mut undated = leaf;
+        undated[date..date + 7].copy_from_slice(b"someday");
+        assert_eq!(Certificate::read(&undated), None);
     }
 }

@@ -78,7 +78,7 @@ const fn diagnosis(fault: CertificateFault, shown: Option<Certificate>) -> Diagn
         // One that says it is an authority is refused for that, not for want of another.
         (
             CertificateFault::UnknownIssuer | CertificateFault::Other,
-            Some(Certificate { vouches_for_itself: true, .. }),
+            Some(Certificate { is_self_signed: true, .. }),
         ) => Diagnosis::CertificateSelfSigned,
         (CertificateFault::UnknownIssuer, _) => Diagnosis::CertificateUnknownIssuer,
         _ => Diagnosis::CertificateUnusable,
@@ -162,8 +162,8 @@ mod tests {
     #[test]
     fn each_fault_of_a_certificate_has_its_diagnosis() {
         let time = ftp_proto::TimeVal::new(2030, 1, 1, 0, 0, 0).unwrap();
-        let of = |vouches_for_itself| {
-            Some(Certificate { vouches_for_itself, not_before: time, not_after: time })
+        let of = |is_self_signed| {
+            Some(Certificate { is_self_signed, not_before: time, not_after: time })
         };
         for (fault, shown, want) in [
             (CertificateFault::UnknownIssuer, of(false), "certificate-unknown-issuer"),
