@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use crate::auth::{Authenticator, Login, Rights, UserTable};
 use crate::config::ServerConfig;
-use crate::context::Context;
+use crate::context::{Context, Hooks};
 use crate::error::Error;
-use crate::log::{Observer, Observers};
+use crate::log::Observer;
 use crate::net::admission::{self, Admission};
 use crate::net::socket;
 use crate::server::{Endpoint, Server};
 use crate::service::Greeting;
 use crate::site_commands::SiteCommands;
 use crate::storage::{ConfinementPolicy, LocalConfig, LocalStorage, Storage};
+use crate::testing::{Faults, Recorder, Script};
 use crate::tls::{Acceptor, Tls};
 
 /// Says what a server serves, to whom, and where it listens.
@@ -37,13 +38,12 @@ struct Parts {
     storage: Option<Arc<dyn Storage>>,
     authenticator: Option<Arc<dyn Authenticator>>,
     once_bound: Option<OnceBound>,
-    observers: Observers,
+    hooks: Hooks,
     tls: Option<Tls>,
     /// Where TLS comes before the greeting.
     implicit: Vec<SocketAddr>,
     /// Sockets of the embedder, which listen already.
     given: Vec<Endpoint>,
-    site: Option<Arc<dyn SiteCommands>>,
 }
 
 struct User {
@@ -162,15 +162,32 @@ impl ServerBuilder {
     /// # Ok::<(), ftp_server::Error>(())
     /// ```
     pub fn site(mut self, commands: impl SiteCommands + 'static) -> Self {
-        self.parts.site = Some(Arc::new(commands));
+        self.parts.hooks.site = Some(Arc::new(commands));
         self
     }
 
     /// Tells this observer what happens. There may be several; each event goes to all of them in the
     /// order in which they were given.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
-        self.parts.observers.add(Arc::new(observer));
+        self.parts.hooks.observers.add(Arc::new(observer));
         self
+    }
+
+    /// Keeps commands and events in this recorder, for a test.
+    pub fn recorder(mut self, recorder: &Recorder) -> Self {
+        self.script().recorders.push(recorder.clone());
+        self.observer(recorder.clone())
+    }
+
+    /// Lets chosen commands go wrong, for a test. It replaces the faults that were given before.
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.script().faults = faults;
+        self
+    }
+
+    fn script(&mut self) -> &mut Script {
+        let script = self.parts.hooks.script.get_or_insert_default();
+        Arc::get_mut(script).expect("no server has it before the builder is done")
     }
 
     /// Listens on `addresses`, the first of them that can be had as [`TcpListener::bind`] does,
@@ -245,8 +262,8 @@ impl Parts {
             Some(authenticator) => authenticator,
             None => self.users()?,
         };
-        let Self { config, observers, site, .. } = *self;
-        let context = Context::observed(config, authenticator, tls, admission, observers, site);
+        let Self { config, hooks, .. } = *self;
+        let context = Context::hooked(config, authenticator, tls, admission, hooks);
         Server::start(&context, endpoints)
     }
 

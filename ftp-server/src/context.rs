@@ -18,6 +18,7 @@ use crate::service::login_watchdog::Watchdog;
 use crate::service::register::Register;
 use crate::service::relay::Relay;
 use crate::site_commands::SiteCommands;
+use crate::testing::Script;
 use crate::tls::Acceptor;
 
 /// Configuration, authenticator and what counts across sessions. A session keeps the context that
@@ -30,6 +31,8 @@ pub(crate) struct Context {
     pub(crate) observers: Observers,
     /// The `SITE` commands of the embedder.
     pub(crate) site: Option<Arc<dyn SiteCommands>>,
+    /// What a test has recorded or lets go wrong.
+    pub(crate) script: Option<Arc<Script>>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) passive_ports: Arc<PassivePorts>,
     pub(crate) announcer: Arc<Announcer>,
@@ -50,6 +53,14 @@ pub(crate) struct Context {
     pub(crate) register: Arc<Register>,
 }
 
+/// What the embedder adds to a server.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    pub(crate) observers: Observers,
+    pub(crate) site: Option<Arc<dyn SiteCommands>>,
+    pub(crate) script: Option<Arc<Script>>,
+}
+
 /// The context that sessions get when they begin.
 pub(crate) struct Current(Mutex<Arc<Context>>);
 
@@ -61,17 +72,17 @@ impl Context {
         authenticator: Arc<dyn Authenticator>,
         admission: Arc<Admission>,
     ) -> Arc<Self> {
-        Self::observed(config, authenticator, None, admission, Observers::default(), None)
+        Self::hooked(config, authenticator, None, admission, Hooks::default())
     }
 
-    pub(crate) fn observed(
+    pub(crate) fn hooked(
         config: ServerConfig,
         authenticator: Arc<dyn Authenticator>,
         tls: Option<Arc<Acceptor>>,
         admission: Arc<Admission>,
-        observers: Observers,
-        site: Option<Arc<dyn SiteCommands>>,
+        hooks: Hooks,
     ) -> Arc<Self> {
+        let Hooks { observers, site, script } = hooks;
         Arc::new(Self {
             passive_ports: PassivePorts::new(config.passive.ports.clone()),
             announcer: Announcer::new(&config),
@@ -83,6 +94,7 @@ impl Context {
             tls,
             observers,
             site,
+            script,
             admission,
             user_sessions: Arc::default(),
             digests: Arc::default(),
@@ -131,6 +143,7 @@ impl Context {
             tls,
             observers: self.observers.clone(),
             site: self.site.clone(),
+            script: self.script.clone(),
             admission: Arc::clone(&self.admission),
             user_sessions: Arc::clone(&self.user_sessions),
             digests: Arc::clone(&self.digests),

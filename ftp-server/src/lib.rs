@@ -55,6 +55,7 @@ mod service;
 mod session;
 mod site_commands;
 mod storage;
+pub mod testing;
 mod threads;
 mod tls;
 

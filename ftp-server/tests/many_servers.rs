@@ -94,7 +94,7 @@ fn fifty_servers_serve_stop_and_leave_nothing() {
         }
         client.expect("", 421);
         client.expect_closed();
-        let file = |name: &str| storage.get(&VirtualPath::root().join(name.as_bytes()));
+        let file = |name: &str| storage.get(VirtualPath::root().join(name.as_bytes()));
         assert_eq!(file("a"), Some(number.to_string().into_bytes()));
         assert_eq!(file("half").is_some(), number % 2 == 1);
     }

@@ -18,6 +18,9 @@ use ftp_tests::site::{ClosedPort, OurServer};
 mod active;
 #[path = "../../examples/cancel.rs"]
 mod cancel;
+#[cfg(feature = "tls")]
+#[path = "../../examples/client_test.rs"]
+mod client_test;
 #[path = "../../examples/download.rs"]
 mod download;
 #[path = "../../examples/errors.rs"]
@@ -255,6 +258,12 @@ fn get_put_copies_through_memory() {
     let moved = get_put::copy(&source.server.url("a.bin"), &target.server.url("a.bin")).unwrap();
     assert_eq!(moved, u64::try_from(source.content.len()).unwrap());
     assert!(target.server.root.read("a.bin") == source.content);
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn client_test_passes() {
+    client_test::a_report_arrives_whole_though_the_first_upload_is_cut().unwrap();
 }
 
 #[test]

@@ -6,6 +6,7 @@ pub(crate) mod login_watchdog;
 pub(crate) mod register;
 pub(crate) mod relay;
 mod run;
+mod script;
 pub(crate) mod session_handle;
 pub(crate) mod session_list;
 mod transfer;

@@ -21,6 +21,7 @@ use crate::net::admission::Permit;
 use crate::net::socket;
 use crate::session::{Access, Outcome, Session};
 use crate::storage::StorageError;
+use crate::testing::ProtocolFault;
 use crate::{limits, threads};
 
 /// What comes first on a connection.
@@ -94,6 +95,8 @@ pub(crate) struct Runner {
     is_inside: bool,
     /// When it began.
     start: Instant,
+    /// What goes wrong with the transfer of this command, in a test.
+    pub(super) fault: Option<ProtocolFault>,
 }
 
 impl Runner {
@@ -117,6 +120,7 @@ impl Runner {
             bad_lines: 0,
             is_inside: false,
             start: Instant::now(),
+            fault: None,
         }
     }
 
@@ -292,6 +296,7 @@ impl Runner {
             }
             LineEvent::Line(line) => {
                 self.lines += 1;
+                self.session.record(&line);
                 if self.lines == 1 && is_http(&line) {
                     self.close("This is not an HTTP server")?;
                     return Ok(Next::End);
@@ -320,6 +325,11 @@ impl Runner {
 
     fn execute(&mut self, verb: Verb, argument: &[u8]) -> io::Result<Next> {
         let start = Instant::now();
+        if self.session.context.script.is_some()
+            && let Some(next) = self.follow_script(verb)?
+        {
+            return Ok(next);
+        }
         match self.decide(verb, argument)? {
             Some(outcome) => self.act(verb, argument, outcome, start),
             None => Ok(Next::End),

@@ -7,6 +7,7 @@ use std::time::Instant;
 use ftp_proto::{Pathname, Reply, ReplyCode, Severity, Verb};
 
 use super::run::{Next, Runner};
+use super::script;
 use super::transfer_watch::{TransferResult, TransferWatch};
 use crate::command;
 use crate::data::{DataChannel, Interruption, Monitor, PumpEnd};
@@ -14,6 +15,7 @@ use crate::log::{Direction, EventKind, Transfer, TransferEnd};
 use crate::reply;
 use crate::session::{Payload, PreparedTransfer, Session, Working};
 use crate::storage::VirtualPath;
+use crate::testing::ProtocolFault;
 use crate::tls::TlsInfo;
 
 /// What takes long, for those who are told of it.
@@ -67,15 +69,27 @@ impl Runner {
         let path = transfer.path.clone();
         let subject = Subject { verb, path, direction, start: Instant::now() };
         self.line().shown.set_transfer(Some((verb, subject.path.clone())));
+        let fault = self.fault.take();
+        let transfer = match fault {
+            Some(fault) => fault.shorten(transfer),
+            None => transfer,
+        };
         let mut watch = TransferWatch::new(&mut self.control, &self.session);
         let result = watch.carry_out(transfer, channel);
         let bytes = watch.moved;
         let tls = watch.tls;
         let is_told = watch.is_told;
         let failed = watch.failed;
+        let result = match fault {
+            Some(_) => script::cut(result),
+            None => result,
+        };
         let mut conclusion = self.conclude(&result);
         if conclusion.end == TransferEnd::Fin && is_told {
             conclusion.end = TransferEnd::CloseNotify;
+        }
+        if matches!(fault, Some(ProtocolFault::Silence { .. })) {
+            conclusion.replies.clear();
         }
         self.finish(&subject, bytes, tls, conclusion, failed)
     }

@@ -276,7 +276,10 @@ impl Monitor for TransferWatch<'_> {
         let mut look = Look::new(self.running);
         loop {
             match self.control.look(&mut look)? {
-                Notice::Abort => return Some(Interruption::Abort),
+                Notice::Abort => {
+                    self.session.record(b"ABOR");
+                    return Some(Interruption::Abort);
+                }
                 Notice::Ended => return Some(Interruption::ControlLost),
                 Notice::Status => {
                     let status = command::status(self.session, Some(moved));

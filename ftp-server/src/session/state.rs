@@ -191,6 +191,13 @@ impl Session {
         self.secured.as_ref().and_then(|secured| secured.info())
     }
 
+    /// Keeps a command line for the recorders of a test, if there are any.
+    pub(crate) fn record(&self, line: &[u8]) {
+        if let Some(script) = &self.context.script {
+            script.hear(self.number, line);
+        }
+    }
+
     /// Tells of what happened in this session.
     pub(crate) fn tell(&self, kind: EventKind<'_>) {
         let user = self.user().map(|user| &*user.name);

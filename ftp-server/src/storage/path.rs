@@ -43,7 +43,10 @@ impl VirtualPath {
     /// Where `path` leads from here: from the root if it begins with `/`.
     #[must_use]
     pub fn resolve(&self, path: &Pathname) -> Self {
-        let path = path.as_bytes();
+        self.follow(path.as_bytes())
+    }
+
+    fn follow(&self, path: &[u8]) -> Self {
         let mut resolved = if path.starts_with(b"/") { Self::root() } else { self.clone() };
         for component in path.split(|&byte| byte == b'/') {
             match component {
@@ -108,6 +111,19 @@ impl VirtualPath {
     pub fn is_too_long(&self) -> bool {
         let depth = self.absolute.iter().filter(|&&byte| byte == b'/').count();
         self.absolute.len() > limits::PATH || depth > limits::PATH_DEPTH
+    }
+}
+
+/// From the root: `/a/b`, and `a/b` as well.
+impl From<&str> for VirtualPath {
+    fn from(path: &str) -> Self {
+        Self::root().follow(path.as_bytes())
+    }
+}
+
+impl From<&Self> for VirtualPath {
+    fn from(path: &Self) -> Self {
+        path.clone()
     }
 }
 

@@ -24,6 +24,8 @@ mod pool;
 mod provider;
 #[cfg(feature = "tls")]
 mod resumption;
+#[cfg(feature = "self-signed")]
+mod self_signed;
 #[cfg(feature = "tls")]
 mod settings;
 

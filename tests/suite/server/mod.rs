@@ -15,6 +15,7 @@ mod extremes;
 mod fail2ban;
 mod faults;
 mod features;
+mod fixtures;
 mod framing;
 mod full;
 mod guessing;

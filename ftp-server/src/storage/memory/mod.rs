@@ -42,17 +42,16 @@ const LONGEST: usize = 255;
 /// ```
 /// use std::time::Duration;
 ///
-/// use ftp_server::{MemoryStorage, Rights, Server, VirtualPath};
+/// use ftp_server::{MemoryStorage, Rights, Server};
 ///
 /// let storage = MemoryStorage::new();
-/// let path = VirtualPath::root().join(b"pub").join(b"hello");
-/// storage.put(&path, "hello\n")?;
+/// storage.put("/pub/hello", "hello\n")?;
 ///
 /// let server =
 ///     Server::builder().storage(storage.clone()).user("u", "p", Rights::FULL).bind("127.0.0.1:0")?;
 /// // Clients of server.local_addr() find /pub/hello, and what they upload is found here.
 /// server.shutdown(Duration::ZERO);
-/// assert_eq!(storage.get(&path).as_deref(), Some(&b"hello\n"[..]));
+/// assert_eq!(storage.get("/pub/hello").as_deref(), Some(&b"hello\n"[..]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -95,7 +94,12 @@ impl MemoryStorage {
     /// # Errors
     ///
     /// `NameNotAllowed`, `IsDirectory`, `NotDirectory`, `NoSpace`.
-    pub fn put(&self, path: &VirtualPath, content: impl AsRef<[u8]>) -> Result<(), StorageError> {
+    pub fn put(
+        &self,
+        path: impl Into<VirtualPath>,
+        content: impl AsRef<[u8]>,
+    ) -> Result<(), StorageError> {
+        let path = path.into();
         let mut missing = Vec::new();
         let mut directory = path.parent();
         while let Some(path) = directory {
@@ -111,18 +115,36 @@ impl MemoryStorage {
         for path in missing.iter().rev() {
             self.mkdir(path)?;
         }
-        let mut upload = self.write(path, WriteMode::Replace)?;
+        let mut upload = self.write(&path, WriteMode::Replace)?;
         upload.write_all(content.as_ref())?;
         upload.commit()
     }
 
     /// The content of a file; `None` if there is no such file.
     #[must_use]
-    pub fn get(&self, path: &VirtualPath) -> Option<Vec<u8>> {
-        match &self.tree().object(path).ok()?.node {
+    pub fn get(&self, path: impl Into<VirtualPath>) -> Option<Vec<u8>> {
+        match &self.tree().object(&path.into()).ok()?.node {
             Node::File(content) => Some(content.bytes.clone()),
             Node::Directory(_) => None,
         }
+    }
+
+    /// The paths of all files, sorted. Uploads that are not committed are not among them.
+    ///
+    /// ```
+    /// use ftp_server::{MemoryStorage, VirtualPath};
+    ///
+    /// let storage = MemoryStorage::new();
+    /// storage.put("/b/c", "two")?;
+    /// storage.put("/a", "one")?;
+    /// assert_eq!(storage.files(), ["/a", "/b/c"].map(VirtualPath::from));
+    /// # Ok::<(), ftp_server::StorageError>(())
+    /// ```
+    #[must_use]
+    pub fn files(&self) -> Vec<VirtualPath> {
+        let mut files = self.tree().files();
+        files.sort_unstable_by(|one, other| one.as_bytes().cmp(other.as_bytes()));
+        files
     }
 
     fn tree(&self) -> MutexGuard<'_, Tree> {

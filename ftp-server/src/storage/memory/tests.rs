@@ -170,26 +170,26 @@ fn what_was_kept_goes_when_its_user_writes_to_a_file_that_came_since_fs_15() {
 #[test]
 fn attributes_are_kept() {
     let storage = MemoryStorage::new();
-    storage.put(&path("d/f"), "content").unwrap();
+    storage.put(path("d/f"), "content").unwrap();
     let changed = storage.set_times(&path("d/f"), 938_565_235).unwrap();
     assert_eq!((changed.modified, changed.size, changed.links), (938_565_235, 7, 1));
     assert_eq!(storage.chmod(&path("d/f"), 0o4600).unwrap().mode, 0o600);
     assert_eq!(storage.chmod(&path("d"), 0o700).unwrap().mode, 0o700);
     assert_eq!(storage.chmod(&path("/"), 0).unwrap_err().kind, Kind::Denied);
-    let replaced = storage.put(&path("d/f"), "other").and_then(|()| storage.stat(&path("d/f")));
+    let replaced = storage.put(path("d/f"), "other").and_then(|()| storage.stat(&path("d/f")));
     assert_eq!(replaced.unwrap().mode, 0o600);
     assert_eq!(storage.stat(&path("d/f")).unwrap().identity, changed.identity);
     for name in ["a\nb", "a\rb", "a\0b", &"x".repeat(256)] {
         assert_eq!(storage.mkdir(&path(name)).unwrap_err().kind, Kind::NameNotAllowed);
     }
-    assert_eq!(storage.put(&path("d/f/g"), "").unwrap_err().kind, Kind::NotDirectory);
+    assert_eq!(storage.put(path("d/f/g"), "").unwrap_err().kind, Kind::NotDirectory);
 }
 
 #[test]
 fn all_of_it_has_a_limit_hf_01() {
     let storage = MemoryStorage::limited(10_000);
     let left = || storage.space(&VirtualPath::root()).unwrap();
-    storage.put(&path("f"), vec![b'o'; 4_000]).unwrap();
+    storage.put(path("f"), vec![b'o'; 4_000]).unwrap();
     assert_eq!(left(), 10_000 - 4_000 - OBJECT - 1);
     let before = left();
     for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(2_000)] {
@@ -199,11 +199,11 @@ fn all_of_it_has_a_limit_hf_01() {
         assert!(left() < 100);
         drop(upload);
         assert_eq!(left(), before);
-        assert_eq!(storage.get(&path("f")).unwrap(), [b'o'; 4_000]);
+        assert_eq!(storage.get(path("f")).unwrap(), [b'o'; 4_000]);
     }
     // What is still read is still there, whatever has its name.
     let reader = storage.read(&path("f")).unwrap();
-    storage.put(&path("f"), "new").unwrap();
+    storage.put(path("f"), "new").unwrap();
     assert_eq!(left(), before - 3);
     drop(reader);
     assert_eq!(left(), before + 4_000 - 3);
@@ -221,14 +221,14 @@ fn all_of_it_has_a_limit_hf_01() {
 fn a_listing_goes_on_while_names_come_and_go_ls_31_hp_16() {
     let storage = MemoryStorage::new();
     for name in ["a", "b", "c", "e"] {
-        storage.put(&path(name), "").unwrap();
+        storage.put(path(name), "").unwrap();
     }
     let mut entries = storage.list(&VirtualPath::root()).unwrap();
     let mut next = || entries.next().map(|entry| entry.unwrap().name);
     assert_eq!(next().as_deref(), Some(&b"a"[..]));
     storage.remove(&path("a")).unwrap();
     storage.remove(&path("b")).unwrap();
-    storage.put(&path("d"), "").unwrap();
+    storage.put(path("d"), "").unwrap();
     for name in [b"c", b"d", b"e"] {
         assert_eq!(next().as_deref(), Some(&name[..]));
     }

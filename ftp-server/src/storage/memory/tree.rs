@@ -61,6 +61,21 @@ impl Tree {
         Ok(object)
     }
 
+    /// The paths of all files.
+    pub(super) fn files(&self) -> Vec<VirtualPath> {
+        let mut files = Vec::new();
+        let mut left = vec![(VirtualPath::root(), &self.root)];
+        while let Some((path, object)) = left.pop() {
+            match &object.node {
+                Node::File(_) => files.push(path),
+                Node::Directory(entries) => {
+                    left.extend(entries.iter().map(|(name, entry)| (path.join(name), entry)));
+                }
+            }
+        }
+        files
+    }
+
     pub(super) fn directory(&self, path: &VirtualPath) -> Result<&Directory, StorageError> {
         match &self.object(path)?.node {
             Node::Directory(entries) => Ok(entries),

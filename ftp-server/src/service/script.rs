@@ -1,0 +1,66 @@
+//! What a test has scripted for a session, see [`testing`](crate::testing).
+
+use std::io;
+use std::time::Instant;
+
+use ftp_proto::Verb;
+
+use super::run::{Next, Runner};
+use super::transfer_watch::TransferResult;
+use crate::data::PumpEnd;
+use crate::session::{Payload, PreparedTransfer};
+use crate::testing::{CutOutgoing, CutUpload, ProtocolFault};
+
+impl Runner {
+    /// Lets a command go wrong as the script says. `Some` if that is all there is to it; what
+    /// concerns a transfer is kept for [`transfer`](Self::transfer).
+    pub(super) fn follow_script(&mut self, verb: Verb) -> io::Result<Option<Next>> {
+        self.fault = None;
+        let Some(script) = &self.session.context.script else { return Ok(None) };
+        match script.faults.next(verb) {
+            Some(ProtocolFault::Close) => {
+                self.close("Service not available")?;
+                Ok(Some(Next::End))
+            }
+            Some(ProtocolFault::Delay(delay)) => {
+                let goes_on = self.control.pause(Instant::now() + delay);
+                if !goes_on && self.is_closing() {
+                    self.close("Service closing")?;
+                }
+                Ok((!goes_on).then_some(Next::End))
+            }
+            fault => {
+                self.fault = fault;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// The end of a transfer whose data was shortened: its data connection broke, as far as its client
+/// can tell.
+pub(super) fn cut(result: TransferResult) -> TransferResult {
+    match result {
+        TransferResult::Pumped(PumpEnd::Complete | PumpEnd::Storage(_)) => {
+            let error = io::Error::other("a test cuts this transfer");
+            TransferResult::Pumped(PumpEnd::Broken(error))
+        }
+        result => result,
+    }
+}
+
+impl ProtocolFault {
+    /// The same transfer with data that ends early, if that is what goes wrong.
+    pub(super) fn shorten(self, mut transfer: PreparedTransfer) -> PreparedTransfer {
+        let (Self::Abort { after: left } | Self::Silence { after: left }) = self else {
+            return transfer;
+        };
+        transfer.payload = match transfer.payload {
+            Payload::Send(inner) => Payload::Send(Box::new(CutOutgoing { inner, left })),
+            Payload::Receive(inner, ascii) => {
+                Payload::Receive(Box::new(CutUpload { inner, left }), ascii)
+            }
+        };
+        transfer
+    }
+}

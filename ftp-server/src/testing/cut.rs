@@ -1,0 +1,67 @@
+//! Data that ends after a number of bytes.
+
+use std::io::{self, Write};
+
+use crate::data::Outgoing;
+use crate::storage::{StorageError, StorageErrorKind, StreamEnd, Upload};
+
+/// The first bytes of what a client is sent. It lends no descriptor, so that they are counted.
+pub(crate) struct CutOutgoing {
+    pub(crate) inner: Box<dyn Outgoing>,
+    pub(crate) left: u64,
+}
+
+impl Outgoing for CutOutgoing {
+    fn prepare(&mut self) -> Result<bool, StorageError> {
+        self.inner.prepare()
+    }
+
+    fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> Result<bool, StorageError> {
+        let start = out.len();
+        let has_more = self.inner.fill(room, out)?;
+        let filled = out.len() - start;
+        let taken = filled.min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        out.truncate(start + taken);
+        self.left -= taken as u64;
+        Ok(has_more && self.left > 0)
+    }
+}
+
+/// An upload that fails after a number of bytes, or at its end.
+pub(crate) struct CutUpload {
+    pub(crate) inner: Box<dyn Upload>,
+    pub(crate) left: u64,
+}
+
+impl Write for CutUpload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let most = bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if most == 0 && !bytes.is_empty() {
+            return Err(io::Error::other("a test cuts this upload"));
+        }
+        let written = self.inner.write(bytes.get(..most).unwrap_or(bytes))?;
+        self.left = self.left.saturating_sub(written as u64);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl Upload for CutUpload {
+    fn prepare(&mut self) -> Result<bool, StorageError> {
+        self.inner.prepare()
+    }
+
+    /// The data ended before the cut. Even so the upload is not published.
+    fn commit(self: Box<Self>) -> Result<(), StorageError> {
+        self.inner.abort(StreamEnd::Cut);
+        Err(StorageErrorKind::Io.into())
+    }
+
+    fn abort(self: Box<Self>, end: StreamEnd) {
+        // It was the cut that failed, not the storage.
+        self.inner.abort(if end == StreamEnd::Failed { StreamEnd::Cut } else { end });
+    }
+}

@@ -1,0 +1,64 @@
+//! Fixtures for tests of programs that speak to an FTP server.
+//!
+//! - [`Recorder`] keeps the commands and events of a server, and waits for one.
+//! - [`Faults`] breaks chosen commands: 421, 426 after some bytes, no reply, a delay.
+//! - [`MemoryStorage`](crate::MemoryStorage) arranges files and looks at what came
+//!   ([`put`](crate::MemoryStorage::put), [`get`](crate::MemoryStorage::get),
+//!   [`files`](crate::MemoryStorage::files)), and [`FaultStorage`](crate::FaultStorage) lets them
+//!   fail.
+//! - `Tls::self_signed`, with the feature `self-signed`, is a certificate in one call, and
+//!   [`Tls::pin`](crate::Tls::pin) is what a client accepts it by.
+//!
+//! A server without them does not become slower or larger: each command asks once whether there is
+//! a script. The example `client_test` of ftp-client uses all of them.
+//!
+//! ```
+//! use std::io::{BufRead, BufReader, Write};
+//! use std::net::TcpStream;
+//! use std::time::Duration;
+//!
+//! use ftp_server::testing::{ProtocolFault, Faults, Recorder};
+//! use ftp_server::{MemoryStorage, Rights, Server, Verb};
+//!
+//! let recorder = Recorder::new();
+//! let server = Server::builder()
+//!     .storage(MemoryStorage::new())
+//!     .user("u", "p", Rights::FULL)
+//!     .recorder(&recorder)
+//!     .faults(Faults::new().on(Verb::Noop, 2, ProtocolFault::Close))
+//!     .bind("127.0.0.1:0")?;
+//!
+//! // Stands for the program that is tested.
+//! let mut control = BufReader::new(TcpStream::connect(server.local_addr())?);
+//! control.get_mut().write_all(b"NOOP\r\nNOOP\r\n")?;
+//! let codes: Vec<String> = control.lines().map_while(Result::ok).collect();
+//! assert!(codes[1].starts_with("200") && codes[2].starts_with("421"));
+//!
+//! recorder.wait_for(Duration::from_secs(5), |record| record.is_command(Verb::Noop))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod cut;
+mod faults;
+mod recorder;
+
+pub use faults::{Faults, ProtocolFault};
+pub use recorder::{NotRecorded, Record, Recorded, Recorder};
+
+pub(crate) use cut::{CutOutgoing, CutUpload};
+
+/// What the builder was given of this module.
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    pub(crate) recorders: Vec<Recorder>,
+    pub(crate) faults: Faults,
+}
+
+impl Script {
+    /// Records a command line that a session has received.
+    pub(crate) fn hear(&self, session: u64, line: &[u8]) {
+        for recorder in &self.recorders {
+            recorder.hear(session, line);
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! A self-signed certificate in one call.
+
+use rcgen::{
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
+
+use super::load::unusable;
+use super::policy::TlsError;
+use super::settings::Tls;
+
+impl Tls {
+    /// TLS by a new key and a self-signed certificate for these host names and IP addresses, which
+    /// is valid until the end of 9999. Clients accept it by its [`pin`](Self::pin). The next call
+    /// makes another key: a server that clients know keeps its files and uses
+    /// [`from_files`](Self::from_files).
+    ///
+    /// Needs the feature `self-signed`.
+    ///
+    /// ```
+    /// use ftp_server::{MemoryStorage, Rights, Server, Tls};
+    ///
+    /// let tls = Tls::self_signed(["localhost", "127.0.0.1"])?;
+    /// let pin = tls.pin().expect("the certificate is known");
+    /// let server = Server::builder()
+    ///     .storage(MemoryStorage::new())
+    ///     .user("u", "p", Rights::FULL)
+    ///     .tls(tls)
+    ///     .bind("127.0.0.1:0")?;
+    /// assert!(pin.starts_with("sha256//"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::Unusable`] if a name has bytes that are not ASCII, or the system has no random
+    /// numbers.
+    pub fn self_signed<N: Into<String>>(
+        names: impl IntoIterator<Item = N>,
+    ) -> Result<Self, TlsError> {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        let pem = pem(names).map_err(|error| unusable("the certificate", &error))?;
+        Self::from_pem(pem.as_bytes(), pem.as_bytes())
+    }
+}
+
+/// Key and certificate.
+fn pem(names: Vec<String>) -> Result<String, rcgen::Error> {
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name.push(DnType::CommonName, "ftp-server");
+    params.not_before = date_time_ymd(1970, 1, 1);
+    params.not_after = date_time_ymd(9999, 12, 31);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let key = KeyPair::generate()?;
+    let certificate = params.self_signed(&key)?;
+    Ok(key.serialize_pem() + &certificate.pem())
+}

@@ -1,0 +1,150 @@
+//! What ftp-server offers to tests of other programs: a recorder, and commands that go wrong.
+
+use std::time::{Duration, Instant};
+
+use ftp_server::testing::{Faults, ProtocolFault, Recorded, Recorder};
+use ftp_server::{MemoryStorage, Rights, Server, TransferEnd, Verb, VirtualPath};
+use ftp_tests::raw::RawSession;
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+struct Bench {
+    server: Server,
+    files: MemoryStorage,
+    recorder: Recorder,
+}
+
+impl Bench {
+    fn new(faults: Faults) -> Self {
+        let files = MemoryStorage::new();
+        let recorder = Recorder::new();
+        let server = Server::builder()
+            .config(super::quick())
+            .storage(files.clone())
+            .user("u", "p", Rights::FULL)
+            .recorder(&recorder)
+            .faults(faults)
+            .bind("127.0.0.1:0")
+            .expect("a server on loopback");
+        Self { server, files, recorder }
+    }
+
+    fn login(&self) -> RawSession {
+        let mut session = RawSession::login(self.server.local_addr(), "u", "p");
+        session.expect("TYPE I", 200);
+        session
+    }
+
+    /// Waits for a transfer that ended so, and returns how many bytes moved.
+    fn moved(&self, verb: Verb, wanted: TransferEnd) -> u64 {
+        let mut moved = 0;
+        let found = self.recorder.wait_for(TIMEOUT, |record| match &record.what {
+            Recorded::Transferred { verb: recorded, bytes, end, .. } => {
+                moved = *bytes;
+                *recorded == verb && *end == wanted
+            }
+            _ => false,
+        });
+        found.unwrap_or_else(|error| panic!("{error}"));
+        moved
+    }
+}
+
+#[test]
+fn commands_and_events_are_recorded_in_their_order() {
+    let bench = Bench::new(Faults::new());
+    let mut session = bench.login();
+    session.upload("STOR a", b"12345");
+    session.expect("DELE a", 250);
+    session.expect("FOO bar", 500);
+    session.expect("QUIT", 221);
+    bench.recorder.wait_for(TIMEOUT, |record| record.what == Recorded::Ended).expect("it ends");
+    let all: Vec<_> = bench.recorder.records().iter().map(ToString::to_string).collect();
+    let want = [
+        "connected",
+        "USER u",
+        "PASS ***",
+        "logged in as u",
+        "TYPE I",
+        "PASV",
+        "STOR a",
+        "transferred STOR /a: 5 bytes, fin, 226",
+        "DELE a",
+        "deleted /a",
+        "FOO bar",
+        "QUIT",
+        "session ended",
+    ];
+    assert_eq!(all, want.map(|line| format!("session 1: {line}")));
+    bench.recorder.clear();
+    let error = bench.recorder.wait_for(Duration::from_millis(1), |_| true).unwrap_err();
+    assert!(error.to_string().ends_with("recorded: nothing"), "{error}");
+}
+
+#[test]
+fn a_command_is_answered_by_421_and_the_connection_closed() {
+    let bench = Bench::new(Faults::new().on(Verb::Retr, 2, ProtocolFault::Close));
+    bench.files.put("/a", "12345").expect("room");
+    assert_eq!(bench.login().download("RETR a"), b"12345");
+    let mut session = bench.login();
+    session.expect("RETR a", 421);
+    session.expect_closed();
+    assert_eq!(bench.login().download("RETR a"), b"12345");
+}
+
+#[test]
+fn data_is_cut_after_some_bytes_with_426_or_without_a_reply() {
+    let cut = ProtocolFault::Abort { after: 100_000 };
+    let silent = ProtocolFault::Silence { after: 3 };
+    let faults = Faults::new()
+        .on(Verb::Retr, 1, cut)
+        .on(Verb::Retr, 2, silent)
+        .on(Verb::Stor, 1, cut)
+        .on(Verb::Stor, 2, ProtocolFault::Abort { after: 100 })
+        .on(Verb::Stor, 3, silent);
+    let bench = Bench::new(faults);
+    let content = vec![b'x'; 300_000];
+    bench.files.put("/a", &content).expect("room");
+    let mut session = bench.login();
+
+    let data = session.passive();
+    session.expect("RETR a", 150);
+    assert_eq!(data.read_to_end().len(), 100_000);
+    session.expect_reply(426);
+    assert_eq!(bench.moved(Verb::Retr, TransferEnd::Reset), 100_000);
+
+    let data = session.passive();
+    session.expect("RETR a", 150);
+    assert_eq!(data.read_to_end(), b"xxx");
+    session.expect("NOOP", 200);
+
+    // More than the server takes, and less.
+    for content in [&content[..], b"12345"] {
+        let mut data = session.passive();
+        session.expect("STOR new", 150);
+        data.write_all(content.get(..100_001).unwrap_or(content));
+        data.close();
+        session.expect_reply(426);
+    }
+    let mut data = session.passive();
+    session.expect("STOR new", 150);
+    data.write_all(b"1234");
+    data.close();
+    session.expect("NOOP", 200);
+    assert_eq!(bench.files.files(), [VirtualPath::from("/a")]);
+
+    session.upload("STOR new", b"12345");
+    assert_eq!(bench.files.get("/new").as_deref(), Some(&b"12345"[..]));
+    assert_eq!(session.download("RETR a").len(), content.len());
+}
+
+#[test]
+fn a_command_is_carried_out_late() {
+    let delay = Duration::from_millis(300);
+    let bench = Bench::new(Faults::new().on(Verb::Noop, 1, ProtocolFault::Delay(delay)));
+    let mut session = bench.login();
+    let start = Instant::now();
+    session.expect("NOOP", 200);
+    assert!(start.elapsed() >= delay);
+    session.expect("NOOP", 200);
+}
