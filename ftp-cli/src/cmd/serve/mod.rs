@@ -16,6 +16,7 @@ mod start;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 mod tls;
 mod transfer_log;
+mod user_storage;
 mod users;
 
 use std::sync::mpsc::{self, Receiver};

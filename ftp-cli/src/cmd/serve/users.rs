@@ -3,25 +3,24 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
-use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ftp_proto::Escaped;
 use ftp_server::{
-    AuthError, Authenticator, Capabilities, ConfinementPolicy, Entries, LocalConfig, LocalStorage,
-    Login, LoginAttempt, Metadata, Offer, Rights, Source, Storage, StorageError, StorageErrorKind,
-    Tally, Upload, UserLimits, UserTable, VirtualPath, WriteMode,
+    AuthError, Authenticator, Capabilities, ConfinementPolicy, Entries, LocalConfig, Login,
+    LoginAttempt, Metadata, Offer, Rights, Source, Storage, StorageError, StorageErrorKind, Tally,
+    Upload, UserLimits, UserTable, VirtualPath, Walls, WriteMode,
 };
 use log::Level;
 
 use super::logging::LOG;
 use super::settings::User;
+use super::user_storage::{self, Identity, UserStorage};
 use crate::connect::credentials::Secret;
 use crate::console::threads;
 use crate::display::{in_full, shown_path};
@@ -40,7 +39,7 @@ pub(super) struct Homes {
     /// Those of a path differ by their quotas.
     by_path: BTreeMap<PathBuf, Vec<Arc<Home>>>,
     /// Some of them, open from the start: each takes descriptors.
-    kept: Mutex<Vec<Arc<LocalStorage>>>,
+    kept: Mutex<Vec<Arc<dyn Storage>>>,
 }
 
 thread_local! {
@@ -76,16 +75,20 @@ struct Home {
 struct Found {
     identity: Identity,
     /// While a session has it open.
-    storage: Weak<LocalStorage>,
+    storage: Weak<dyn Storage>,
+    walls: Walls,
+}
+
+/// A directory that is open.
+struct Open {
+    storage: Arc<dyn Storage>,
+    /// What keeps sessions in it.
+    walls: Walls,
 }
 
 /// What is in use in a directory, for a quota, and what is kept there of cut uploads. All homes of
 /// one path share it, or each stay of a user would begin with a walk.
 type Remembered = Arc<Mutex<Option<(Identity, Tally)>>>;
-
-/// Device and inode, and when it was made, if the file system knows: what is made again may get the
-/// inode of what was removed.
-type Identity = (u64, u64, Option<SystemTime>);
 
 impl Homes {
     /// Nobody; the directories are used as `config` says.
@@ -171,8 +174,8 @@ impl Homes {
         for home in self.homes() {
             let shown = shown_path(&home.path);
             match home.open() {
-                Ok(storage) => {
-                    walls = Some((storage.walls(), shown));
+                Ok(Open { storage, walls: of_home }) => {
+                    walls = Some((of_home, shown));
                     let mut kept = lock(&self.kept);
                     if kept.len() < KEPT {
                         kept.push(storage);
@@ -232,10 +235,7 @@ impl Sweeper {
                     if stopped.try_recv() == Err(TryRecvError::Disconnected) {
                         return;
                     }
-                    // One that cannot be opened has been told of, or will be at the login.
-                    if let Ok(storage) = LocalStorage::open(path) {
-                        storage.tidy_up();
-                    }
+                    user_storage::tidy_up(path);
                 }
                 if stopped.recv_timeout(DAY) != Err(RecvTimeoutError::Timeout) {
                     return;
@@ -259,11 +259,12 @@ impl Authenticator for Homes {
         let mut login = self.table.login(attempt)?;
         let home = self.users.get(attempt.user).or(self.anonymous.as_ref());
         let home = home.ok_or(AuthError::NoHome)?;
-        login.storage = home.open().map_err(|error| {
+        let open = home.open().map_err(|error| {
             let user = Escaped(attempt.user);
             log::error!(target: LOG, "{user}: {}: {error}", shown_path(&home.path));
             AuthError::NoHome
         })?;
+        login.storage = open.storage;
         HOME.set(Some(Arc::clone(home)));
         Ok(login)
     }
@@ -279,23 +280,28 @@ impl Home {
         Login::new(Arc::new(Unopened(Arc::clone(self))), rights)
     }
 
-    fn open(&self) -> Result<Arc<LocalStorage>, StorageError> {
-        let metadata = fs::metadata(&self.path)?;
-        let identity = (metadata.dev(), metadata.ino(), metadata.created().ok());
+    fn open(&self) -> Result<Open, StorageError> {
+        let identity = user_storage::identity(&self.path)?;
         let mut found = lock(&self.found);
         // What is known of another directory is not to be taken for what is here.
         drop(found.take_if(|found| found.identity != identity));
-        if let Some(storage) = found.as_ref().and_then(|found| found.storage.upgrade()) {
-            return Ok(storage);
+        if let Some(open) = found.as_ref().and_then(Found::open) {
+            return Ok(open);
         }
         let mut remembered = lock(&self.remembered);
         drop(remembered.take_if(|(known, _)| *known != identity));
         let config = self.config.with(|config| config.quota = self.quota);
-        let storage = Arc::new(LocalStorage::open(&self.path)?.configured(config)?);
+        let UserStorage { storage, walls, tally } = user_storage::open(&self.path, config)?;
         let _ = self.capabilities.set(storage.capabilities());
-        *remembered = Some((identity, storage.tally()));
-        *found = Some(Found { identity, storage: Arc::downgrade(&storage) });
-        Ok(storage)
+        *remembered = Some((identity, tally));
+        *found = Some(Found { identity, storage: Arc::downgrade(&storage), walls });
+        Ok(Open { storage, walls })
+    }
+}
+
+impl Found {
+    fn open(&self) -> Option<Open> {
+        Some(Open { storage: self.storage.upgrade()?, walls: self.walls })
     }
 }
 
@@ -330,8 +336,7 @@ impl Storage for Unopened {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-
+    use std::fs;
     use std::thread;
 
     use super::*;
@@ -375,7 +380,7 @@ mod tests {
         let mut homes = Homes::new(LocalConfig::default());
         let limited = homes.home(&root, QUOTA, Rights::FULL);
         let free = homes.home(&root, 0, Rights::FULL);
-        let left = |home: &Home| home.open().unwrap().quota().unwrap();
+        let left = |home: &Home| home.open().unwrap().storage.quota().unwrap();
         assert_eq!(left(&limited), Some(QUOTA - 1_000));
         // Nobody has it open. Another walk would meet this.
         while limited.found.lock().unwrap().as_ref().unwrap().storage.strong_count() > 0 {
@@ -385,7 +390,7 @@ mod tests {
         assert_eq!(left(&limited), Some(QUOTA - 1_000));
         // What a user without a limit stores there counts too.
         let path = VirtualPath::root().join(b"more");
-        let storage = free.open().unwrap();
+        let storage = free.open().unwrap().storage;
         let mut upload = storage.write(&path, WriteMode::Create).unwrap();
         upload.write_all(&[b'm'; 70]).unwrap();
         upload.commit().unwrap();
