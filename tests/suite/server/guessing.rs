@@ -154,6 +154,20 @@ fn fail(session: &mut RawSession, code: u16) {
     session.expect("PASS wrong", code);
 }
 
+/// The watchdog of logins broke off sessions that said USER when their time to log in was over.
+#[test]
+fn a_user_who_is_logged_in_is_not_late_for_a_login() {
+    let limit = Duration::from_secs(2);
+    let config = super::quick().with(|config| config.timeouts.login = limit);
+    let fixture = Fixture::configured(config);
+    let start = Instant::now();
+    let mut session = fixture.session();
+    while start.elapsed() < limit + limit / 4 {
+        session.expect("USER u", 530);
+        session.expect("PASS p", 503);
+    }
+}
+
 #[test]
 fn a_host_that_guesses_is_not_listened_to_for_a_while_hs_28_hs_29() {
     let test = "server::guessing::a_host_that_guesses_is_not_listened_to_for_a_while_hs_28_hs_29";
