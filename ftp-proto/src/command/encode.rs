@@ -38,14 +38,11 @@ impl Command {
         let mut line = Vec::with_capacity(USUAL_LINE);
         line.extend_from_slice(self.verb().as_str().as_bytes());
         match self {
-            Self::User(bytes)
-            | Self::Opts(OptsArgument::Other(bytes))
-            | Self::Acct(Password(bytes))
-            | Self::Pass(Password(bytes)) => put(&mut line, bytes),
-            Self::Site(SiteArgument::Other { word, argument }) => {
-                put(&mut line, word);
-                put_some(&mut line, argument);
+            Self::User(bytes) | Self::Acct(Password(bytes)) | Self::Pass(Password(bytes)) => {
+                put(&mut line, bytes);
             }
+            Self::Site(argument) => put_site(&mut line, argument),
+            Self::Opts(argument) => put_opts(&mut line, argument),
             Self::Clnt(bytes) | Self::Known(_, bytes) => put_some(&mut line, bytes),
             Self::Cwd(path)
             | Self::Retr(path)
@@ -97,25 +94,6 @@ impl Command {
             Self::Mff(facts) => {
                 line.push(b' ');
                 facts.encode(&mut line);
-            }
-            Self::Site(SiteArgument::Help(word)) => {
-                put(&mut line, b"HELP");
-                put_some(&mut line, word);
-            }
-            Self::Site(SiteArgument::Chmod { mode, path }) => {
-                show(&mut line, &format_args!("CHMOD {mode:03o}"));
-                put(&mut line, path.as_bytes());
-            }
-            Self::Opts(OptsArgument::Utf8) => put(&mut line, b"UTF8 ON"),
-            Self::Opts(OptsArgument::Hash(name)) => {
-                put(&mut line, b"HASH");
-                if let Some(name) = name {
-                    put(&mut line, name.as_bytes());
-                }
-            }
-            Self::Opts(OptsArgument::Mlst(list)) => {
-                put(&mut line, b"MLST");
-                put_some(&mut line, list);
             }
             Self::Epsv(EpsvArgument::Protocol(protocol)) => show(&mut line, &protocol.number()),
             Self::Epsv(EpsvArgument::All) => put(&mut line, b"ALL"),
@@ -177,7 +155,41 @@ pub(super) fn check(line: &[u8]) -> Result<(), ParseError> {
     }
 }
 
-/// A word of the argument, behind a SP.
+fn put_site(line: &mut Vec<u8>, argument: &SiteArgument) {
+    match argument {
+        SiteArgument::Help(word) => {
+            put(line, b"HELP");
+            put_some(line, word);
+        }
+        SiteArgument::Chmod { mode, path } => {
+            show(line, &format_args!("CHMOD {mode:03o}"));
+            put(line, path.as_bytes());
+        }
+        SiteArgument::Other { word, argument } => {
+            put(line, word);
+            put_some(line, argument);
+        }
+    }
+}
+
+fn put_opts(line: &mut Vec<u8>, argument: &OptsArgument) {
+    match argument {
+        OptsArgument::Utf8 => put(line, b"UTF8 ON"),
+        OptsArgument::Mlst(list) => {
+            put(line, b"MLST");
+            put_some(line, list);
+        }
+        OptsArgument::Hash(name) => {
+            put(line, b"HASH");
+            if let Some(name) = name {
+                put(line, name.as_bytes());
+            }
+        }
+        OptsArgument::Other(bytes) => put(line, bytes),
+    }
+}
+
+/// A word of the argument, after a SP.
 fn put(line: &mut Vec<u8>, word: &[u8]) {
     line.push(b' ');
     line.extend_from_slice(word);
