@@ -66,7 +66,7 @@ impl Found {
         let said = String::from_utf8(self.ran.stdout.clone()).unwrap();
         let last = said.lines().next_back().unwrap();
         let (_, rest) = last.split_once("\"seconds\":").unwrap();
-        rest.trim_end_matches('}').parse().unwrap()
+        rest.split([',', '}']).next().unwrap().parse().unwrap()
     }
 
     /// The best command line.
